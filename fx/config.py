@@ -1,0 +1,100 @@
+"""Every option of fx and jit, in one place.
+
+Read an option as an attribute, set it by assignment or for a while with ``config.using(...)``::
+
+    fx.config.default_float = "float64"
+    with fx.config.using(traceback="full"):
+        ...
+
+Options are process-wide, but for ``using``, which is local to the thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["config", "Config"]
+
+
+def _float(v: Any) -> np.dtype:
+    d = np.dtype(v)
+    if d not in (np.dtype("float32"), np.dtype("float64"), np.dtype("float16")):
+        raise ValueError(f"default_float must be float16, float32 or float64, not {v!r}")
+    return d
+
+
+def _int(v: Any) -> np.dtype:
+    d = np.dtype(v)
+    if d not in (np.dtype("int32"), np.dtype("int64")):
+        raise ValueError(f"default_int must be int32 or int64, not {v!r}")
+    return d
+
+
+def _choice(*allowed: Any) -> Any:
+    def check(v: Any) -> Any:
+        if v not in allowed:
+            raise ValueError(f"{v!r} is not one of {', '.join(map(repr, allowed))}")
+        return v
+
+    return check
+
+
+# name -> (default, check, what it is)
+OPTIONS: dict[str, tuple[Any, Any, str]] = {
+    "default_float": (np.dtype("float32"), _float, "dtype of new arrays made from Python floats"),
+    "default_int": (np.dtype("int32"), _int, "dtype of new arrays made from Python ints"),
+    "traceback": (os.environ.get("FX_TRACEBACK", "user"), _choice("user", "full"), "'user' hides fx's own frames"),
+    "backend": (os.environ.get("FX_BACKEND", "native"), _choice("native", "reference"), "what runs a jitted graph"),
+    "engine": (os.environ.get("FX_ENGINE", "llvm"), _choice("llvm", "numba"), "what turns loops into machine code"),
+    "disable_jit": (os.environ.get("FX_DISABLE_JIT", "0") == "1", bool, "run jitted functions op by op"),
+    "explain_misses": (os.environ.get("FX_EXPLAIN_MISSES", "0") == "1", bool, "print why jit traced or compiled again"),
+    "verify": (os.environ.get("FX_VERIFY", "0") == "1", bool, "verify every graph, plan and loop program"),
+}
+
+
+class Config:
+    """The options as attributes; see the module docstring."""
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
+        object.__setattr__(self, "_local", threading.local())
+
+    def __getattr__(self, name: str) -> Any:
+        overrides = getattr(self._local, "overrides", None)
+        if overrides and name in overrides:
+            return overrides[name]
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in OPTIONS:
+            raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
+        self._values[name] = OPTIONS[name][1](value)
+
+    @contextlib.contextmanager
+    def using(self, **options: Any) -> Iterator[None]:
+        """Sets options for the ``with`` block, in this thread only."""
+        for name in options:
+            if name not in OPTIONS:
+                raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
+        old = getattr(self._local, "overrides", None) or {}
+        self._local.overrides = {**old, **{k: OPTIONS[k][1](v) for k, v in options.items()}}
+        try:
+            yield
+        finally:
+            self._local.overrides = old
+
+    def __repr__(self) -> str:
+        width = max(map(len, OPTIONS))
+        return "\n".join(f"{k:<{width}} = {getattr(self, k)!s:<10} # {OPTIONS[k][2]}" for k in OPTIONS)
+
+
+config = Config()

@@ -1,0 +1,168 @@
+"""Dtypes and the promotion lattice.
+
+The lattice is JAX's (with 64-bit types always there), so that a program gets the same dtypes in both::
+
+    b1 -> i* -> u8 -> u16 -> u32 -> u64 -> f* -> bf16 | f16 -> f32 -> f64 -> c* -> c64 -> c128
+           \\-> i8 -> i16 -> i32 -> i64 ->/
+
+Starred nodes are the *weak* types of Python scalars.  An integer array with a float array gives the
+float array's dtype.  Source: "Design of Type Promotion Semantics for JAX".
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from .errors import DTypeError
+
+try:  # bfloat16 comes from ml_dtypes (an optional extra): the core works without it
+    import ml_dtypes
+
+    bfloat16: np.dtype | None = np.dtype(ml_dtypes.bfloat16)
+except ImportError:  # pragma: no cover - depends on the installation
+    bfloat16 = None
+
+bool_ = np.dtype(np.bool_)
+int8, int16, int32, int64 = (np.dtype(t) for t in (np.int8, np.int16, np.int32, np.int64))
+uint8, uint16, uint32, uint64 = (np.dtype(t) for t in (np.uint8, np.uint16, np.uint32, np.uint64))
+float16, float32, float64 = (np.dtype(t) for t in (np.float16, np.float32, np.float64))
+complex64, complex128 = (np.dtype(t) for t in (np.complex64, np.complex128))
+
+SIGNED = (int8, int16, int32, int64)
+UNSIGNED = (uint8, uint16, uint32, uint64)
+INTEGERS = SIGNED + UNSIGNED
+FLOATS = (float16, *((bfloat16,) if bfloat16 is not None else ()), float32, float64)
+COMPLEXES = (complex64, complex128)
+ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEXES)
+_SUPPORTED = frozenset(ALL)
+
+
+def is_bool(d: np.dtype) -> bool:
+    return d == bool_
+
+
+def is_integer(d: np.dtype) -> bool:
+    return d.kind in "iu"
+
+
+def is_float(d: np.dtype) -> bool:
+    return d.kind == "f" or (bfloat16 is not None and d == bfloat16)
+
+
+def is_complex(d: np.dtype) -> bool:
+    return d.kind == "c"
+
+
+def is_inexact(d: np.dtype) -> bool:
+    """True for the dtypes that carry derivatives: floats and complexes."""
+    return is_float(d) or is_complex(d)
+
+
+def canonical(dtype: Any) -> np.dtype:
+    """The numpy dtype behind a spelling: ``float`` and ``complex`` mean 64-bit as in NumPy.
+
+    Raises:
+        DTypeError: for strings, objects, datetimes, long doubles and structured dtypes.
+    """
+    try:
+        d = np.dtype(dtype)
+    except TypeError as e:
+        raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.") from e
+    if d not in _SUPPORTED:
+        raise DTypeError(
+            f"dtype {d} is not supported. fx computes with bool, int8..int64, uint8..uint64, float16, bfloat16"
+            " (with ml_dtypes installed), float32, float64, complex64 and complex128."
+        )
+    return d if d.isnative else d.newbyteorder("=")
+
+
+def real_dtype(d: np.dtype) -> np.dtype:
+    """float32 for complex64, float64 for complex128, the dtype itself otherwise."""
+    return {complex64: float32, complex128: float64}.get(d, d)
+
+
+def complex_dtype(d: np.dtype) -> np.dtype:
+    """complex128 for float64 and complex128, complex64 for every other dtype."""
+    return complex128 if d in (float64, complex128) else complex64
+
+
+# ----------------------------------------------------------------------------- the lattice
+
+_WEAK = ("i*", "f*", "c*")
+
+
+def _edges() -> dict[Any, list[Any]]:
+    half: list[Any] = [float16] + ([bfloat16] if bfloat16 is not None else [])
+    e: dict[Any, list[Any]] = {
+        bool_: ["i*"],
+        "i*": [uint8, int8],
+        uint8: [int16, uint16],
+        uint16: [int32, uint32],
+        uint32: [int64, uint64],
+        int8: [int16],
+        int16: [int32],
+        int32: [int64],
+        int64: ["f*"],
+        uint64: ["f*"],
+        "f*": [*half, "c*"],
+        float32: [float64, complex64],
+        float64: [complex128],
+        "c*": [complex64],
+        complex64: [complex128],
+        complex128: [],
+    }
+    for h in half:
+        e[h] = [float32]
+    return e
+
+
+_EDGES = _edges()
+
+
+@functools.cache
+def _above(node: Any) -> frozenset:
+    return frozenset([node]).union(*(_above(n) for n in _EDGES[node]))
+
+
+@functools.cache
+def _join(a: Any, b: Any) -> Any:
+    common = _above(a) & _above(b)
+    (least,) = [n for n in common if common <= _above(n)]
+    return least
+
+
+def _node(d: np.dtype, weak: bool) -> Any:
+    if not weak or d == bool_:
+        return d
+    return "i*" if is_integer(d) else "f*" if is_float(d) else "c*"
+
+
+@functools.cache
+def promote(*operands: tuple[np.dtype, bool]) -> tuple[np.dtype, bool]:
+    """Joins ``(dtype, weak)`` pairs in the lattice; returns the joint ``(dtype, weak)``.
+
+    >>> import numpy as np
+    >>> promote((np.dtype('int32'), False), (np.dtype('float32'), True))
+    (dtype('float32'), True)
+    >>> promote((np.dtype('float16'), False), (np.dtype('float64'), True))
+    (dtype('float16'), False)
+    """
+    node = functools.reduce(_join, [_node(d, w) for d, w in operands])
+    if node in _WEAK:  # every operand is weak, or a strong integer met a weak float
+        kinds = [d for d, w in operands if _node(d, w) == node]
+        return functools.reduce(lambda p, q: p if p.itemsize >= q.itemsize else q, kinds), True
+    return node, False
+
+
+def promote_types(a: Any, b: Any) -> np.dtype:
+    """The dtype of an operation on arrays of dtypes ``a`` and ``b``.
+
+    >>> promote_types('int64', 'float32')
+    dtype('float32')
+    >>> promote_types('int8', 'uint8')
+    dtype('int16')
+    """
+    return promote((canonical(a), False), (canonical(b), False))[0]

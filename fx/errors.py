@@ -1,0 +1,135 @@
+"""Every exception class of fx and jit, in one place.
+
+Each class subclasses the built-in exception that a NumPy user would expect, so ``except ValueError``
+keeps working.  A message has three parts: what was written, what was found, what to do.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AxisError",
+    "AxisNameError",
+    "BackendError",
+    "CacheError",
+    "ConcretizationError",
+    "CustomRuleError",
+    "DTypeError",
+    "FxError",
+    "GradientDTypeError",
+    "GradientError",
+    "GraphError",
+    "ItemAssignmentError",
+    "LeakedTracerError",
+    "LoweringError",
+    "MissingRuleError",
+    "NonHashableStaticError",
+    "NonScalarOutputError",
+    "OutOfBoundsIndexError",
+    "RegistryError",
+    "ShapeError",
+    "SideEffectError",
+    "StaticArgumentError",
+    "TreeError",
+    "UnsupportedFunctionError",
+    "VmapAxisError",
+]
+
+
+class FxError(Exception):
+    """Base class of every exception that fx raises on purpose."""
+
+
+class ShapeError(FxError, ValueError):
+    """Operand shapes do not fit the operation."""
+
+
+class DTypeError(FxError, TypeError):
+    """Operand dtypes do not fit the operation."""
+
+
+class AxisError(FxError, ValueError, IndexError):
+    """An axis is out of range or given twice (NumPy's AxisError is both of these built-ins too)."""
+
+
+class OutOfBoundsIndexError(FxError, IndexError):
+    """A static index lies outside the array."""
+
+
+class ItemAssignmentError(FxError, TypeError):
+    """``x[i] = v`` on an immutable fx.Array; ``x = x.at[i].set(v)`` is the way out."""
+
+
+class ConcretizationError(FxError, TypeError):
+    """Python asked a traced value for its number (``if x``, ``float(x)``, ``range(x)`` ...)."""
+
+
+class LeakedTracerError(FxError, RuntimeError):
+    """A traced value was used after the function that was being traced had returned."""
+
+
+class GradientError(FxError, TypeError):
+    """A derivative was asked for in a way that has no meaning."""
+
+
+class NonScalarOutputError(GradientError, ValueError):
+    """``grad`` of a function whose output is not one real scalar."""
+
+
+class GradientDTypeError(GradientError):
+    """``grad`` with respect to an integer or boolean input."""
+
+
+class MissingRuleError(FxError, NotImplementedError):
+    """A primitive has no rule for the transform that was applied, and says why."""
+
+
+class VmapAxisError(FxError, ValueError):
+    """``in_axes`` / ``out_axes`` / ``axis_size`` do not fit the arguments."""
+
+
+class AxisNameError(FxError, NameError):
+    """A collective names an axis that no surrounding vmap binds."""
+
+
+class StaticArgumentError(FxError, ValueError):
+    """``static_argnums``, ``donate_argnums`` or ``argnums`` do not fit the function's arguments."""
+
+
+class NonHashableStaticError(StaticArgumentError, TypeError):
+    """A static argument cannot be a dictionary key."""
+
+
+class TreeError(FxError, ValueError):
+    """Two pytrees that should have the same structure differ, or a leaf is not an array."""
+
+
+class CustomRuleError(FxError, TypeError):
+    """A custom derivative rule returned something that does not fit its function."""
+
+
+class SideEffectError(FxError, RuntimeError):
+    """A side effect (``out=``, a NumPy array written to) would be lost inside a traced function."""
+
+
+class UnsupportedFunctionError(FxError, TypeError):
+    """A NumPy function that cannot be traced was called on a traced value."""
+
+
+class GraphError(FxError, AssertionError):
+    """A graph, plan or loop program failed its verifier: a bug in fx, or in a rule that was added."""
+
+
+class RegistryError(FxError, RuntimeError):
+    """A rule or primitive was registered twice, or looked up and not found."""
+
+
+class BackendError(FxError, RuntimeError):
+    """The compiling backend is missing or refused the graph."""
+
+
+class LoweringError(BackendError, NotImplementedError):
+    """A primitive (or this dtype of it) has no lowering to native loops."""
+
+
+class CacheError(FxError, OSError):
+    """The kernel cache directory cannot be used."""

@@ -1,0 +1,189 @@
+"""The IR: closed graphs of equations between typed variables.
+
+A ``Graph`` is *closed*: every variable that its equations read is one of its inputs or the output of an
+earlier equation.  There are no constants but scalar ``Literal``s; larger ones are inputs.
+
+    Aval      what is known of a value while tracing: shape, dtype, and whether its dtype is weak
+    Var       a variable, identified by the object itself
+    Literal   a scalar constant written into an equation
+    Eqn       outputs = primitive[params] inputs
+    Graph     inputs, equations, outputs
+
+Everything here is immutable once built, and this module imports nothing of fx but its errors and dtypes:
+``jit`` sees graphs through it.  ``printing`` gives ``Graph`` its ``__str__``, ``verify`` checks it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Union
+
+import numpy as np
+
+from .errors import GraphError
+
+__all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "subgraphs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Aval:
+    """Shape and dtype of a value that may not exist yet.  ``weak``: made from Python scalars alone."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    weak: bool = False
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def with_(self, **changes: Any) -> Aval:
+        d = {"shape": self.shape, "dtype": self.dtype, "weak": self.weak, **changes}
+        return Aval(**d)
+
+    def strong(self) -> Aval:
+        return Aval(self.shape, self.dtype) if self.weak else self
+
+    def same_type(self, other: Aval) -> bool:
+        """Equal shape and dtype; weakness does not count."""
+        return self.shape == other.shape and self.dtype == other.dtype
+
+    def __str__(self) -> str:
+        return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
+
+
+_SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bfloat": "bf"}
+
+
+def short_dtype(d: np.dtype) -> str:
+    """``f32`` for float32, ``b1`` for bool."""
+    if d.kind == "b":
+        return "b1"
+    name = d.name.rstrip("0123456789")
+    return _SHORT[name] + d.name[len(name) :]
+
+
+class Var:
+    """A variable.  Two variables are the same only if they are the same object."""
+
+    __slots__ = ("aval",)
+
+    def __init__(self, aval: Aval) -> None:
+        self.aval = aval
+
+    def __repr__(self) -> str:
+        return f"Var({self.aval})"
+
+
+class Literal:
+    """A scalar constant: a 0-d value written into the equation itself."""
+
+    __slots__ = ("aval", "value")
+
+    def __init__(self, value: Any, aval: Aval) -> None:
+        if aval.shape != ():
+            raise GraphError(f"a Literal holds a scalar, not shape {aval.shape}; larger constants are graph inputs")
+        self.value = np.asarray(value, aval.dtype)[()]
+        self.aval = aval
+
+    def __repr__(self) -> str:
+        return f"Literal({self.value!r}, {self.aval})"
+
+
+Atom = Union[Var, Literal]
+
+
+class PrimitiveLike(Protocol):
+    """What the IR needs to know of a primitive."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the user wrote the operation."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Eqn:
+    """``outputs = prim[params] inputs``.
+
+    effect: None for a pure equation; otherwise its name.  Equations with an effect are never dropped,
+    duplicated or reordered among themselves.
+    """
+
+    prim: PrimitiveLike
+    inputs: tuple[Atom, ...]
+    params: dict[str, Any]
+    outputs: tuple[Var, ...]
+    source: Source | None = None
+    scope: str = ""
+    effect: str | None = None
+
+    def replace(self, **changes: Any) -> Eqn:
+        names = ("prim", "inputs", "params", "outputs", "source", "scope", "effect")
+        return Eqn(**{**{n: getattr(self, n) for n in names}, **changes})
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A closed function on arrays: ``inputs`` (distinct variables), ``eqns`` in order, ``outputs`` (atoms)."""
+
+    inputs: tuple[Var, ...]
+    eqns: tuple[Eqn, ...]
+    outputs: tuple[Atom, ...]
+    name: str = "graph"
+    input_names: tuple[str, ...] | None = None
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def in_avals(self) -> tuple[Aval, ...]:
+        return tuple(v.aval for v in self.inputs)
+
+    @property
+    def out_avals(self) -> tuple[Aval, ...]:
+        return tuple(a.aval for a in self.outputs)
+
+    @property
+    def effects(self) -> frozenset[str]:
+        return frozenset(e.effect for e in self.eqns if e.effect)
+
+    def replace(self, **changes: Any) -> Graph:
+        names = ("inputs", "eqns", "outputs", "name", "input_names")
+        return Graph(**{**{n: getattr(self, n) for n in names}, **changes})
+
+    def memo(self, key: Any, make: Any) -> Any:
+        """A value derived from this graph (a transform of it, an executable), made once and kept with it."""
+        try:
+            return self._memo[key]
+        except KeyError:
+            return self._memo.setdefault(key, make())
+
+
+def subgraphs(params: dict[str, Any]) -> list[tuple[str, Graph]]:
+    """The graphs that an equation holds in its parameters, with the name of each."""
+    found: list[tuple[str, Graph]] = []
+    for key, value in params.items():
+        if isinstance(value, Graph):
+            found.append((key, value))
+        elif isinstance(value, tuple):
+            found += [(f"{key}[{i}]", g) for i, g in enumerate(value) if isinstance(g, Graph)]
+    return found

@@ -1,0 +1,147 @@
+"""Primitives and the strict registry of their rules.
+
+A primitive's whole story stands in one place (its family file under ``fx/primitives/``)::
+
+    sin_p = Primitive("sin")
+    sin_p.def_abstract(lambda x: x)
+    sin_p.def_impl(np.sin)
+    sin_p.def_jvp(lambda primals, tangents, out: mul(tangents[0], cos(primals[0])))
+    sin_p.no_transpose("not linear")
+    sin_p.def_batch(elementwise_batch(sin_p))
+
+Rules and their signatures (``vals`` are arrays or tracers; a tangent or cotangent of ``None`` is a symbolic zero):
+
+``abstract(*avals, **params)``
+    -> ``Aval`` (a tuple of them with ``multiple_results``).  Checks shapes and dtypes: operands must already
+    have equal shapes and dtypes where the operation is elementwise; raises ShapeError / DTypeError / AxisError.
+``impl(*ndarrays, **params)``
+    -> ndarray(s): the NumPy reference.  Must return exactly the shape and dtype that ``abstract`` says.
+``jvp(primals, tangents, out, **params)``
+    -> tangent of the output (a list with ``multiple_results``), or None.  At least one tangent is not None.
+    Integer and boolean values never have a tangent.  ``out`` is the primal result, for rules that reuse it.
+``transpose(ct, inputs, **params)``
+    -> a tuple with one cotangent (or None) for each input.  ``inputs[i]`` is a ``Linear(aval)`` where the
+    primitive is being transposed with respect to that input, and a value elsewhere.
+``batch(size, args, dims, **params)``
+    -> ``(out, dim)`` or, with ``multiple_results``, ``(outs, dims)``.  ``dims[i]`` is the batch axis of
+    ``args[i]`` or None; at least one is not None.  ``size`` is the size of the batch axis.
+
+Giving a rule twice raises; a rule that cannot exist is stated with its reason (``no_jvp("...")``), and the
+completeness test wants one or the other for every primitive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import MissingRuleError, RegistryError
+from .ir import Aval
+
+__all__ = ["Linear", "Primitive", "all_primitives", "primitive"]
+
+RULES = ("abstract", "impl", "jvp", "transpose", "batch")
+_registry: dict[str, Primitive] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Stands in a transpose rule for an input with respect to which the equation is transposed."""
+
+    aval: Aval
+
+
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    reason: str
+
+
+class Primitive:
+    """An operation that the IR knows by name.
+
+    Args:
+        name: unique name; shown in printed graphs and used to find the lowering in ``jit/lower``.
+        multiple_results: the rules take and return lists of outputs.
+        effect: name of the side effect of every such equation, or None.
+    """
+
+    def __init__(self, name: str, *, multiple_results: bool = False, effect: str | None = None) -> None:
+        if name in _registry:
+            raise RegistryError(f"a primitive named {name!r} exists already; choose another name")
+        self.name = name
+        self.multiple_results = multiple_results
+        self.effect = effect
+        self._rules: dict[str, Callable[..., Any] | _Absent] = {}
+        _registry[name] = self
+
+    def __repr__(self) -> str:
+        return self.name
+
+    # ------------------------------------------------------------------ giving rules
+
+    def _give(self, kind: str, rule: Any) -> Any:
+        if kind in self._rules:
+            raise RegistryError(f"primitive {self.name!r} already has its {kind} rule; a rule is given once")
+        self._rules[kind] = rule
+        setattr(self, "_" + kind, rule)
+        return rule
+
+    def def_abstract(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("abstract", rule)
+
+    def def_impl(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("impl", rule)
+
+    def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("jvp", rule)
+
+    def def_transpose(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("transpose", rule)
+
+    def def_batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("batch", rule)
+
+    def no_gradient(self, reason: str) -> None:
+        """The derivative is zero wherever it exists (floor, comparisons, integer operations)."""
+        self._give("jvp", lambda primals, tangents, out, **params: [None] * len(out) if self.multiple_results else None)
+        self._give("transpose", _Absent(f"its derivative is zero: {reason}"))
+
+    def no_jvp(self, reason: str) -> None:
+        self._give("jvp", _Absent(reason))
+
+    def no_transpose(self, reason: str) -> None:
+        self._give("transpose", _Absent(reason))
+
+    def no_batch(self, reason: str) -> None:
+        self._give("batch", _Absent(reason))
+
+    # ------------------------------------------------------------------ looking rules up
+
+    def has(self, kind: str) -> bool:
+        return not isinstance(self._rules.get(kind, _Absent("")), _Absent)
+
+    def stated(self, kind: str) -> bool:
+        """True if the rule was given, or its absence was given a reason."""
+        return kind in self._rules
+
+    def rule(self, kind: str) -> Callable[..., Any]:
+        r = self._rules.get(kind)
+        if r is None:
+            raise MissingRuleError(f"primitive {self.name!r} has no {kind} rule. Give it one with def_{kind}.")
+        if isinstance(r, _Absent):
+            raise MissingRuleError(f"primitive {self.name!r} has no {kind} rule: {r.reason}.")
+        return r
+
+
+def primitive(name: str) -> Primitive:
+    """The registered primitive of that name."""
+    try:
+        return _registry[name]
+    except KeyError:
+        raise RegistryError(f"there is no primitive named {name!r}") from None
+
+
+def all_primitives() -> dict[str, Primitive]:
+    """Every registered primitive by name."""
+    return dict(_registry)

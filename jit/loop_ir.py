@@ -1,0 +1,454 @@
+"""The loop language: a small, closed, typed tree between fusion and machine code.
+
+One ``Kernel`` is one native function.  Its parameters are pointers and 64-bit integers; it runs the
+half-open range ``[lo, hi)`` of its outermost parallel index, so the runtime may cut the range wherever it
+likes without changing a bit of the result.  Everything is frozen; unknown nodes raise in the verifier, the
+printer and the emitters alike.
+
+Values are scalars, or SIMD vectors where ``Ty.lanes > 1``.  Complex numbers do not exist here: a lowering
+works on (re, im) pairs of reals.  Printed, a kernel is Python (``loop_print``); ``emit_llvm`` turns it into
+machine code, ``emit_numba`` compiles the printed Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Union
+
+from fx.errors import GraphError
+
+# ------------------------------------------------------------------------------------------- types
+
+
+@dataclass(frozen=True, slots=True)
+class Ty:
+    """kind: 'f' float, 'bf' bfloat16 (load, store and cast only), 'i' signed, 'u' unsigned, 'b' boolean (1 byte in memory)."""
+
+    kind: str
+    bits: int
+    lanes: int = 1
+
+    def vector(self, lanes: int) -> Ty:
+        return Ty(self.kind, self.bits, lanes)
+
+    @property
+    def scalar(self) -> Ty:
+        return Ty(self.kind, self.bits)
+
+    @property
+    def itemsize(self) -> int:
+        return max(1, self.bits // 8)
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind in ("f", "bf")
+
+    def __str__(self) -> str:
+        return f"{self.kind}{self.bits if self.kind != 'bf' else 16}" + (f"x{self.lanes}" if self.lanes > 1 else "")
+
+
+f16, f32, f64, bf16 = Ty("f", 16), Ty("f", 32), Ty("f", 64), Ty("bf", 16)
+i8, i16, i32, i64 = (Ty("i", b) for b in (8, 16, 32, 64))
+u8, u16, u32, u64 = (Ty("u", b) for b in (8, 16, 32, 64))
+b1 = Ty("b", 1)
+
+# ------------------------------------------------------------------------------------- expressions
+
+# name -> number of operands.  Operands have one common type unless said otherwise; shifts by >= width are undefined.
+OPS = {
+    # arithmetic (integer add/sub/mul wrap; idiv and rem truncate towards zero as C; division by zero is guarded by the lowering)
+    "add": 2, "sub": 2, "mul": 2, "div": 2, "rem": 2, "neg": 1, "fma": 3,
+    # min/max on floats propagate NaN; minnum/maxnum compile to the bare machine instruction (second operand if either is NaN)
+    "min": 2, "max": 2, "minnum": 2, "maxnum": 2,
+    "abs": 1, "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2,
+    # bits (operands integer or boolean); shr is arithmetic on signed and logical on unsigned types
+    "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2, "popcount": 1, "clz": 1,
+    # comparisons -> boolean; float comparisons are ordered (false on NaN) but for ne, which is true on NaN
+    "eq": 2, "ne": 2, "lt": 2, "le": 2, "gt": 2, "ge": 2,
+    # select(cond, if_true, if_false)
+    "select": 3,
+    # to another type: cast converts the value (float -> integer saturates, NaN -> 0; integer -> integer wraps; to bool: x != 0); bitcast keeps the bits
+    "cast": 1, "bitcast": 1,
+    # vectors: splat scalar -> vector; hadd/hmax/hmin vector -> scalar (fixed binary tree); lane i of vector is extract(v, Const i)
+    "splat": 1, "hadd": 1, "hmax": 1, "hmin": 1, "extract": 2, "insert": 3, "iota": 0,
+}  # fmt: skip
+
+
+class _Arith:
+    """Operators on expressions, so that a kernel generator reads like the arithmetic it emits.
+
+    Python numbers become constants of the other operand's type.
+    """
+
+    __slots__ = ()
+    ty: Ty
+
+    def _bin(self, op: str, other: Any, swap: bool = False) -> Expr:
+        o = lift(other, self.ty)
+        a, b = (o, self) if swap else (self, o)
+        return op_(op, a, b)
+
+    def __add__(self, o: Any) -> Expr:
+        return self._bin("add", o)
+
+    def __radd__(self, o: Any) -> Expr:
+        return self._bin("add", o, True)
+
+    def __sub__(self, o: Any) -> Expr:
+        return self._bin("sub", o)
+
+    def __rsub__(self, o: Any) -> Expr:
+        return self._bin("sub", o, True)
+
+    def __mul__(self, o: Any) -> Expr:
+        return self._bin("mul", o)
+
+    def __rmul__(self, o: Any) -> Expr:
+        return self._bin("mul", o, True)
+
+    def __truediv__(self, o: Any) -> Expr:
+        return self._bin("div", o)
+
+    def __rtruediv__(self, o: Any) -> Expr:
+        return self._bin("div", o, True)
+
+    def __floordiv__(self, o: Any) -> Expr:  # for non-negative integers, where truncation is floor
+        return self._bin("div", o)
+
+    def __mod__(self, o: Any) -> Expr:
+        return self._bin("rem", o)
+
+    def __and__(self, o: Any) -> Expr:
+        return self._bin("and", o)
+
+    def __or__(self, o: Any) -> Expr:
+        return self._bin("or", o)
+
+    def __xor__(self, o: Any) -> Expr:
+        return self._bin("xor", o)
+
+    def __lshift__(self, o: Any) -> Expr:
+        return self._bin("shl", o)
+
+    def __rshift__(self, o: Any) -> Expr:
+        return self._bin("shr", o)
+
+    def __neg__(self) -> Expr:
+        return op_("neg", self)
+
+    def __invert__(self) -> Expr:
+        return op_("not", self)
+
+    def __lt__(self, o: Any) -> Expr:
+        return self._bin("lt", o)
+
+    def __le__(self, o: Any) -> Expr:
+        return self._bin("le", o)
+
+    def __gt__(self, o: Any) -> Expr:
+        return self._bin("gt", o)
+
+    def __ge__(self, o: Any) -> Expr:
+        return self._bin("ge", o)
+
+    def eq(self, o: Any) -> Expr:
+        return self._bin("eq", o)
+
+    def ne(self, o: Any) -> Expr:
+        return self._bin("ne", o)
+
+    def cast(self, ty: Ty) -> Expr:
+        return self if self.ty == ty else Op("cast", (self,), ty)  # type: ignore[arg-type]
+
+    def bitcast(self, ty: Ty) -> Expr:
+        return self if self.ty == ty else Op("bitcast", (self,), ty)  # type: ignore[arg-type]
+
+    def splat(self, lanes: int) -> Expr:
+        return Op("splat", (self,), self.ty.vector(lanes)) if lanes > 1 else self  # type: ignore[arg-type,return-value]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Const(_Arith):
+    """A number; in every lane where ``ty`` is a vector."""
+
+    value: Any
+    ty: Ty
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ref(_Arith):
+    """Reads a local variable, a loop index or an integer parameter."""
+
+    name: str
+    ty: Ty
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Op(_Arith):
+    name: str
+    args: tuple[Expr, ...]
+    ty: Ty
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load(_Arith):
+    """``buf[index]``; with ``ty.lanes > 1`` that many consecutive elements (no alignment needed)."""
+
+    buf: str
+    index: Expr
+    ty: Ty
+
+
+Expr = Union[Const, Ref, Op, Load]
+
+# -------------------------------------------------------------------------------------- statements
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Let:
+    """Declares ``name`` with a first value; ``mutable`` ones may be assigned again (they become registers)."""
+
+    name: str
+    value: Expr
+    mutable: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assign:
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """``buf[index] = value``; a vector value goes to consecutive elements."""
+
+    buf: str
+    index: Expr
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class For:
+    """``for var in range(start, stop, step)``; step > 0.
+
+    vectorize: the emitter may ask LLVM to vectorise: iterations are independent but for reductions into
+        mutable locals, whose float additions may then be reassociated (in a fixed way for a given host).
+    """
+
+    var: str
+    start: Expr
+    stop: Expr
+    body: tuple[Stmt, ...]
+    step: int = 1
+    vectorize: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class While:
+    cond: Expr
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class If:
+    cond: Expr
+    then: tuple[Stmt, ...]
+    orelse: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alloc:
+    """A scratch array on the stack, ``size`` a small constant; for more, the kernel takes a scratch pointer."""
+
+    name: str
+    ty: Ty
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comment:
+    """A remark for the reader of the printed loops."""
+
+    text: str
+
+
+Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Comment]
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A kernel parameter.  ``pointer``: address of elements of type ``ty`` (distinct pointers never overlap
+    unless they are the same parameter); otherwise a 64-bit integer, and ``ty`` is i64."""
+
+    name: str
+    ty: Ty
+    pointer: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kernel:
+    """``name(params..., lo, hi, worker)``: the last three i64 are implicit and always there.
+
+    The native function is ``void name(i64 *frame, i64 lo, i64 hi, i64 worker)``; ``frame[k]`` holds the k-th
+    parameter (an address or an integer).  ``worker`` numbers the calling thread, for scratch memory.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    body: tuple[Stmt, ...]
+
+
+IMPLICIT = ("lo", "hi", "worker")
+
+# ------------------------------------------------------------------------------------ constructors
+
+
+def lift(x: Any, like: Ty) -> Expr:
+    """``x`` itself if it is an expression, else a constant of type ``like``."""
+    return x if isinstance(x, (Const, Ref, Op, Load)) else Const(x, like)
+
+
+def op_(name: str, *args: Expr) -> Expr:
+    """An operation; the result type follows from the operands (``cast``, ``bitcast``, ``splat`` are methods)."""
+    if name not in OPS:
+        raise GraphError(f"the loop language has no operation {name!r}")
+    if len(args) != OPS[name]:
+        raise GraphError(f"{name} takes {OPS[name]} operands, {len(args)} given")
+    ty = args[0].ty
+    if name in ("eq", "ne", "lt", "le", "gt", "ge"):
+        ty = Ty("b", 1, ty.lanes)
+    elif name == "select":
+        ty = args[1].ty
+    elif name in ("hadd", "hmax", "hmin", "extract"):
+        ty = ty.scalar
+    return Op(name, tuple(args), ty)
+
+
+def select(cond: Expr, a: Any, b: Any) -> Expr:
+    ty = a.ty if isinstance(a, _Arith) else b.ty
+    return op_("select", cond, lift(a, ty), lift(b, ty))
+
+
+def minimum(a: Expr, b: Any) -> Expr:
+    return op_("min", a, lift(b, a.ty))
+
+
+def maximum(a: Expr, b: Any) -> Expr:
+    return op_("max", a, lift(b, a.ty))
+
+
+def fma(a: Expr, b: Any, c: Any) -> Expr:
+    return op_("fma", a, lift(b, a.ty), lift(c, a.ty))
+
+
+class KernelBuilder:
+    """Writes a kernel statement by statement::
+
+        b = KernelBuilder("axpy")
+        x, y, n = b.pointer("x", f32), b.pointer("y", f32), b.integer("n")
+        with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+            b.store(y, i, b.load(x, i) * 2.0 + b.load(y, i))
+        kernel = b.build()
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.params: list[Param] = []
+        self.stack: list[list[Stmt]] = [[]]
+        self.names: set[str] = set(IMPLICIT)
+        self.types: dict[str, Ty] = {}
+        self.lo, self.hi, self.worker = (Ref(n, i64) for n in IMPLICIT)
+
+    def fresh(self, name: str) -> str:
+        """``name``, with a number behind it if it is taken."""
+        if name not in self.names:
+            self.names.add(name)
+            return name
+        n = 1
+        while f"{name}{n}" in self.names:
+            n += 1
+        self.names.add(f"{name}{n}")
+        return f"{name}{n}"
+
+    def pointer(self, name: str, ty: Ty) -> str:
+        name = self.fresh(name)
+        self.params.append(Param(name, ty, True))
+        self.types[name] = ty
+        return name
+
+    def integer(self, name: str) -> Ref:
+        name = self.fresh(name)
+        self.params.append(Param(name, i64, False))
+        return Ref(name, i64)
+
+    def emit(self, stmt: Stmt) -> None:
+        self.stack[-1].append(stmt)
+
+    def comment(self, text: str) -> None:
+        self.emit(Comment(text))
+
+    def load(self, buf: str, index: Any, lanes: int = 1) -> Expr:
+        return Load(buf, lift(index, i64), self.types[buf].vector(lanes))
+
+    def store(self, buf: str, index: Any, value: Any) -> None:
+        self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf])))
+
+    def let(self, name: str, value: Expr) -> Ref:
+        """Names a value; reading it again does not compute it again."""
+        name = self.fresh(name)
+        self.emit(Let(name, value))
+        return Ref(name, value.ty)
+
+    def var(self, name: str, value: Expr) -> Ref:
+        """A mutable local."""
+        name = self.fresh(name)
+        self.emit(Let(name, value, mutable=True))
+        return Ref(name, value.ty)
+
+    def assign(self, ref: Ref, value: Any) -> None:
+        self.emit(Assign(ref.name, lift(value, ref.ty)))
+
+    def alloc(self, name: str, ty: Ty, size: int) -> str:
+        name = self.fresh(name)
+        self.types[name] = ty
+        self.emit(Alloc(name, ty, size))
+        return name
+
+    @contextmanager
+    def for_(self, name: str, start: Any, stop: Any, step: int = 1, vectorize: bool = False) -> Iterator[Ref]:
+        name = self.fresh(name)
+        self.stack.append([])
+        yield Ref(name, i64)
+        body = tuple(self.stack.pop())
+        self.emit(For(name, lift(start, i64), lift(stop, i64), body, step, vectorize))
+
+    @contextmanager
+    def while_(self, cond: Expr) -> Iterator[None]:
+        self.stack.append([])
+        yield
+        self.emit(While(cond, tuple(self.stack.pop())))
+
+    @contextmanager
+    def if_(self, cond: Expr) -> Iterator[None]:
+        self.stack.append([])
+        yield
+        self.emit(If(cond, tuple(self.stack.pop())))
+
+    @contextmanager
+    def else_(self) -> Iterator[None]:
+        """Directly after an ``if_`` block."""
+        self.stack.append([])
+        yield
+        orelse = tuple(self.stack.pop())
+        last = self.stack[-1].pop()
+        if not isinstance(last, If):
+            raise GraphError("else_ must follow directly after if_")
+        self.emit(If(last.cond, last.then, orelse))
+
+    def build(self) -> Kernel:
+        if len(self.stack) != 1:
+            raise GraphError(f"kernel {self.name!r} has an open block")
+        return Kernel(self.name, tuple(self.params), tuple(self.stack[0]))

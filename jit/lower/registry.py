@@ -1,0 +1,169 @@
+"""What a lowering is: the interface between the planner and the families in this folder.
+
+Two kinds of lowering exist, and every primitive that reaches ``jit`` has exactly one:
+
+* ``@pointwise("sin", ...)``: a function from operand values to the result value at *one* index.  The fuser
+  inlines it into whatever loop nest it builds.
+* ``@lowers("dot_general", ...)``: a function that appends native steps to the program (``ctx.step``), for
+  operations with a loop structure of their own.
+
+(Shaping operations such as transpose or broadcast are neither: ``lower/shaping.py`` rewrites indices.)
+
+Kernels take every size and stride at run time through their frame, so a new batch size compiles nothing; a
+lowering may specialise the *kernel key* on dtype, rank, layout class and small structural facts (window 3x3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol, Union
+
+import numpy as np
+
+from fx.errors import RegistryError
+from fx.ir import Eqn
+
+from ..loop_ir import Expr, Kernel, KernelBuilder, Ty
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An array in a logical buffer: element (i, j, ...) is at ``offset + i*strides[0] + j*strides[1] ...``.
+
+    Offset and strides count elements of ``dtype`` (a complex element is two reals).  Strides may be zero
+    (broadcast) or negative (reversed).  Results are always dense in C order at offset 0.
+    """
+
+    buffer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    dtype: np.dtype
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+    @property
+    def dense(self) -> bool:
+        """Contiguous in C order (dimensions of size 1 may have any stride)."""
+        expect = 1
+        for s, st in zip(reversed(self.shape), reversed(self.strides)):
+            if s != 1 and st != expect:
+                return self.size == 0
+            expect *= s
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A frame argument: the address of byte ``nbytes_offset`` of a logical buffer."""
+
+    buffer: int
+    byte_offset: int = 0
+
+
+Arg = Union[int, Address, Operand]  # an Operand as argument stands for the address of its element 0 (offset applied)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelHandle:
+    """A kernel by key; the same key means the same native code, in this process and in the cache."""
+
+    key: tuple[Hashable, ...]
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Runs ``kernel`` over ``range(total)``, cut into pieces of ``chunk`` (a function of shapes only)."""
+
+    kernel: KernelHandle
+    args: tuple[Arg, ...]
+    total: int
+    chunk: int
+    name: str
+    flops: int = 0
+    nbytes: int = 0
+    reads: tuple[int, ...] = ()
+    writes: tuple[int, ...] = ()
+
+
+class Host(Protocol):
+    """What a lowering may know of the machine (``jit/target.py`` reads it from the host or from a test)."""
+
+    vector_bits: int  # 128, 256, 512 (or 64: no SIMD)
+    vector_registers: int  # 16 or 32
+    fma: bool
+    l1_bytes: int
+    l2_bytes: int
+    l3_bytes: int
+
+    def lanes(self, ty: Ty) -> int:
+        """Elements of ``ty`` in a vector register."""
+        ...
+
+
+class LowerContext(Protocol):
+    """Given to every ``@lowers`` function."""
+
+    host: Host
+
+    def kernel(self, key: tuple[Hashable, ...], make: Callable[[], Kernel]) -> KernelHandle:
+        """The kernel of that key, built with ``make`` if this process has not built it yet."""
+        ...
+
+    def scratch(self, nbytes: int, per_worker: bool = False) -> Address:
+        """Uninitialised memory, 64-byte aligned, alive for this operation.  ``per_worker``: one such block for
+        each worker, block w at byte ``w * nbytes`` (``nbytes`` is rounded up to 64 by the caller)."""
+        ...
+
+    def step(
+        self, kernel: KernelHandle, args: tuple[Arg, ...], total: int, chunk: int, name: str, flops: int = 0,
+        nbytes: int = 0, reads: tuple[Operand | Address, ...] = (), writes: tuple[Operand | Address, ...] = (),
+    ) -> None:  # fmt: skip
+        """Appends a step.  Steps run one after another; the pieces of one step run in any order, on any worker."""
+        ...
+
+    def contiguous(self, operand: Operand) -> Operand:
+        """The operand itself if dense, else a dense copy (appends a copying step)."""
+        ...
+
+
+Value = Any  # Expr, or a (re, im) pair of Expr for complex dtypes
+PointwiseRule = Callable[..., Value]  # rule(b: KernelBuilder, eqn: Eqn, *values) -> Value (a tuple of Values if multiple results)
+Lowering = Callable[[LowerContext, Eqn, tuple[Operand, ...], tuple[Operand, ...]], None]
+
+POINTWISE: dict[str, PointwiseRule] = {}
+LOWERINGS: dict[str, Lowering] = {}
+
+
+def _register(table: dict[str, Any], names: tuple[str, ...]) -> Callable[[Any], Any]:
+    def give(rule: Any) -> Any:
+        for name in names:
+            if name in POINTWISE or name in LOWERINGS:
+                raise RegistryError(f"primitive {name!r} already has a lowering; a lowering is given once")
+            table[name] = rule
+        return rule
+
+    return give
+
+
+def pointwise(*names: str) -> Callable[[PointwiseRule], PointwiseRule]:
+    """Decorator: ``rule(b, eqn, *values) -> value`` computes the result at one index."""
+    return _register(POINTWISE, names)
+
+
+def lowers(*names: str) -> Callable[[Lowering], Lowering]:
+    """Decorator: ``rule(ctx, eqn, ins, outs)`` appends the steps that compute ``outs``."""
+    return _register(LOWERINGS, names)
+
+
+__all__ = [
+    "Address", "Arg", "Expr", "Host", "KernelBuilder", "KernelHandle", "LowerContext", "Lowering", "Operand",
+    "LOWERINGS", "POINTWISE", "Step", "Value", "lowers", "pointwise",
+]  # fmt: skip
