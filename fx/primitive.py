@@ -19,12 +19,17 @@ Rules and their signatures (``vals`` are arrays or tracers; a tangent or cotange
 ``jvp(primals, tangents, out, **params)``
     -> tangent of the output (a list with ``multiple_results``), or None.  At least one tangent is not None.
     Integer and boolean values never have a tangent.  ``out`` is the primal result, for rules that reuse it.
+``jvp_call(primals, tangents, **params)``
+    -> ``(outs, tangents_out)``: in place of ``jvp`` for operations that hold a function (jit, custom rules) and
+    compute the primal output along with the tangent.
 ``transpose(ct, inputs, **params)``
     -> a tuple with one cotangent (or None) for each input.  ``inputs[i]`` is a ``Linear(aval)`` where the
     primitive is being transposed with respect to that input, and a value elsewhere.
 ``batch(size, args, dims, **params)``
     -> ``(out, dim)`` or, with ``multiple_results``, ``(outs, dims)``.  ``dims[i]`` is the batch axis of
     ``args[i]`` or None; at least one is not None.  ``size`` is the size of the batch axis.
+``batch_named(axis, args, dims, **params)``
+    -> ``(out, dim)``, for collectives over the axis that is being mapped; ``dims`` may all be None.
 
 Giving a rule twice raises; a rule that cannot exist is stated with its reason (``no_jvp("...")``), and the
 completeness test wants one or the other for every primitive.
@@ -41,7 +46,7 @@ from .ir import Aval
 
 __all__ = ["Linear", "Primitive", "all_primitives", "primitive"]
 
-RULES = ("abstract", "impl", "jvp", "transpose", "batch")
+RULES = ("abstract", "impl", "jvp", "jvp_call", "transpose", "batch", "batch_named")
 _registry: dict[str, Primitive] = {}
 
 
@@ -96,11 +101,17 @@ class Primitive:
     def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         return self._give("jvp", rule)
 
+    def def_jvp_call(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("jvp_call", rule)
+
     def def_transpose(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         return self._give("transpose", rule)
 
     def def_batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         return self._give("batch", rule)
+
+    def def_batch_named(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("batch_named", rule)
 
     def no_gradient(self, reason: str) -> None:
         """The derivative is zero wherever it exists (floor, comparisons, integer operations)."""

@@ -72,6 +72,7 @@ OPS = {
     # to another type: cast converts the value (float -> integer saturates, NaN -> 0; integer -> integer wraps; to bool: x != 0); bitcast keeps the bits
     "cast": 1, "bitcast": 1,
     # vectors: splat scalar -> vector; hadd/hmax/hmin vector -> scalar (fixed binary tree); lane i of vector is extract(v, Const i)
+    # insert(v, Const i, x) is v with lane i replaced by x; iota is (0, 1, 2, ...) of its type
     "splat": 1, "hadd": 1, "hmax": 1, "hmin": 1, "extract": 2, "insert": 3, "iota": 0,
 }  # fmt: skip
 

@@ -1,0 +1,3 @@
+"""fx: a JIT-compiled functional transformation library."""
+
+from .api import *  # noqa: F403

@@ -1,0 +1,173 @@
+"""``fx.Array``: an immutable array over a NumPy buffer.
+
+The arithmetic, indexing and methods (``+``, ``x[1:]``, ``x.sum()``, ``x.at[...]``) are installed by
+``fx.numpy``, on arrays and tracers alike; this module holds what needs no mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .dtypes import canonical
+from .errors import DTypeError, ItemAssignmentError, LeakedTracerError
+from .ir import Aval
+
+__all__ = ["Array", "to_numpy"]
+
+
+class Array:
+    """An immutable n-dimensional array.
+
+    Made by ``fx.numpy`` functions; ``np.asarray(x)`` is a read-only NumPy view of the same memory.
+    Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.
+    """
+
+    __slots__ = ("_buffer", "weak_type", "__weakref__")
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, data: np.ndarray, weak_type: bool = False) -> None:
+        self._buffer: np.ndarray | None = data
+        self.weak_type = weak_type
+
+    @property
+    def _data(self) -> np.ndarray:
+        d = self._buffer
+        if d is None:
+            raise LeakedTracerError(
+                "this array was donated to a jitted function (donate_argnums), which has reused its memory."
+                " Use the function's result, or do not donate the argument."
+            )
+        return d
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def nbytes(self) -> int:
+        return self._data.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        return self._data.itemsize
+
+    @property
+    def aval(self) -> Aval:
+        d = self._data
+        return Aval(d.shape, d.dtype, self.weak_type)
+
+    # ------------------------------------------------------------------ to and from Python and NumPy
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy or (dtype is not None and np.dtype(dtype) != self._data.dtype):
+            if copy is False:
+                raise ValueError(f"an array of {self.dtype} cannot become {np.dtype(dtype)} without a copy")
+            return np.array(self._data, dtype=dtype)
+        view = self._data.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return {**self._data.__array_interface__, "data": (self._data.ctypes.data, True)}
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        d = self._data
+        return (d if d.flags.writeable else d.copy()).__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()
+
+    def block_until_ready(self) -> Array:
+        """Returns the array; fx computes synchronously."""
+        return self
+
+    def item(self, *args: int) -> Any:
+        """The element as a Python number."""
+        return self._data.item(*args)
+
+    def tolist(self) -> Any:
+        return self._data.tolist()
+
+    def tobytes(self, order: Any = "C") -> bytes:
+        return self._data.tobytes(order)
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __complex__(self) -> complex:
+        return complex(self._data)
+
+    def __index__(self) -> int:
+        if self.ndim or self.dtype.kind not in "iu":
+            raise DTypeError(f"only an integer scalar can be an index; this is {self.aval}")
+        return int(self._data)
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("a 0-d array has no len()")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.ndim:
+            raise TypeError("a 0-d array cannot be iterated")
+        return (Array(np.asarray(x), self.weak_type) for x in self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data[()], spec) if self.ndim == 0 else format(str(self), spec)
+
+    def __repr__(self) -> str:
+        body = np.array2string(self._data, separator=", ", prefix="Array(")
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"Array({body}, dtype={self.dtype}{weak})"
+
+    def __str__(self) -> str:
+        return str(self._data)
+
+    def __copy__(self) -> Array:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Array:
+        return Array(self._data.copy(), self.weak_type)
+
+    def __reduce__(self) -> Any:
+        return Array, (np.asarray(self), self.weak_type)
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise ItemAssignmentError(
+            "fx arrays are immutable: x[index] = value is not possible here."
+            " Write x = x.at[index].set(value) (or .add, .multiply, .min, .max)."
+        )
+
+
+def to_numpy(x: Any) -> np.ndarray:
+    """The NumPy array behind an array, a number or anything that NumPy can read, in a supported dtype."""
+    if type(x) is Array:
+        return x._data
+    a = np.asarray(x)
+    d = canonical(a.dtype)
+    return a if a.dtype == d and a.dtype.isnative else a.astype(d)

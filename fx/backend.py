@@ -1,0 +1,72 @@
+"""What runs a graph: the Executable protocol, the reference backend, and the door to ``jit``.
+
+This is the only module that imports ``jit``, and it does so when the first graph is compiled, so that
+``import fx`` loads no compiler.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from .config import config
+from .interpret import run_graph
+from .ir import Graph
+from .passes import optimize
+
+__all__ = ["Executable", "ReferenceExecutable", "compile_graph"]
+
+
+class Executable(Protocol):
+    """A compiled graph."""
+
+    compile_seconds: float
+
+    def __call__(self, *args: np.ndarray) -> Sequence[np.ndarray]: ...
+
+    def explain(self) -> str: ...
+
+    def loops(self) -> str: ...
+
+    def cost_analysis(self) -> dict[str, Any]: ...
+
+
+class ReferenceExecutable:
+    """Runs the optimised graph in NumPy, equation by equation."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.compile_seconds = 0.0
+
+    def __call__(self, *args: np.ndarray) -> Sequence[np.ndarray]:
+        return run_graph(self.graph, args)
+
+    def explain(self) -> str:
+        return f"backend 'reference': {len(self.graph.eqns)} equations, each run by its NumPy reference\n{self.graph}"
+
+    def loops(self) -> str:
+        return "# backend 'reference': NumPy runs the equations one by one; there are no loops"
+
+    def cost_analysis(self) -> dict[str, Any]:
+        return {"equations": len(self.graph.eqns)}
+
+
+def compile_graph(graph: Graph, *, backend: str | None = None, donate: Sequence[int] = ()) -> Executable:
+    """Optimises and compiles a closed graph.
+
+    Args:
+        backend: "native" or "reference"; default ``fx.config.backend``.
+        donate: inputs whose memory may be reused for outputs.
+    """
+    start = time.perf_counter()
+    optimised = optimize(graph)
+    if (backend or config.backend) == "reference":
+        return ReferenceExecutable(optimised)
+    import jit  # the one local import of the library: compiling loads it, `import fx` must not
+
+    executable = jit.compile(optimised, jit.Options(engine=config.engine, donate=tuple(donate)))
+    executable.compile_seconds = time.perf_counter() - start
+    return executable

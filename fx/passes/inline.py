@@ -1,0 +1,61 @@
+"""Inlining of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..ir import Atom, Eqn, Graph, Var
+from ..primitive import primitive
+
+__all__ = ["inline"]
+
+CALLS = ("jit", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+
+
+def inline(g: Graph) -> Graph:
+    """Replaces every call (jit, checkpoint, custom rules) by the equations of the graph it holds.
+
+    The inputs of a checkpoint that recomputes for a backward pass go through ``optimization_barrier``, so that
+    ``cse`` does not merge the recomputation with the forward pass.
+    """
+    if not any(e.prim.name in CALLS for e in g.eqns):
+        return g
+    env: dict[Var, Atom] = {}
+    eqns = tuple(_inlined(g, env, "", rename=False))
+    return g.replace(eqns=eqns, outputs=tuple(_look(env, a) for a in g.outputs))
+
+
+def _look(env: dict[Var, Atom], a: Atom) -> Atom:
+    return env.get(a, a) if type(a) is Var else a
+
+
+def _inlined(g: Graph, env: dict[Var, Atom], scope: str, rename: bool) -> Iterator[Eqn]:
+    """The flat equations of ``g``; a graph may be inlined several times, so inner variables are renamed."""
+    for e in g.eqns:
+        inputs = tuple([_look(env, a) for a in e.inputs])
+        where = f"{scope}/{e.scope}" if scope and e.scope else scope or e.scope
+        if e.prim.name in CALLS:
+            inner: Graph = e.params["graph"]
+            if e.prim.name == "checkpoint" and e.params["prevent_cse"]:
+                inputs, barrier = _barrier(e, inputs)
+                yield from barrier
+            inner_env: dict[Var, Atom] = dict(zip(inner.inputs, inputs))
+            yield from _inlined(inner, inner_env, where, rename=True)
+            env.update((v, _look(inner_env, a)) for v, a in zip(e.outputs, inner.outputs))
+            continue
+        outputs = e.outputs
+        if rename:
+            outputs = tuple(Var(v.aval) for v in e.outputs)
+            env.update(zip(e.outputs, outputs))
+        yield e.replace(inputs=inputs, outputs=outputs, scope=where)
+
+
+def _barrier(e: Eqn, inputs: tuple[Atom, ...]) -> tuple[tuple[Atom, ...], list[Eqn]]:
+    variables = [a for a in inputs if type(a) is Var]
+    if not variables:
+        return inputs, []
+    fresh: dict[Any, Var] = {v: Var(v.aval) for v in variables}
+    outs = tuple(fresh[v] for v in variables)
+    eqn = Eqn(primitive("optimization_barrier"), tuple(variables), {}, outs, e.source, e.scope)
+    return tuple(fresh[a] if type(a) is Var else a for a in inputs), [eqn]

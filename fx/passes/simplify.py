@@ -1,0 +1,86 @@
+"""Identities: equations that do nothing, and pairs of shaping operations that are one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..ir import Atom, Eqn, Graph, Var
+from ..primitive import all_primitives
+from .rewrite import Substitution
+
+__all__ = ["simplify"]
+
+_ALIASES = ("copy", "stop_gradient", "name")
+
+
+def _same_shape(e: Eqn) -> bool:
+    return e.inputs[0].aval.shape == e.outputs[0].aval.shape
+
+
+# primitive -> does this equation return its first operand unchanged?
+_IDENTITIES: dict[str, Callable[[Eqn], bool]] = {
+    **{name: lambda e: True for name in _ALIASES},
+    "reshape": _same_shape,
+    "squeeze": _same_shape,
+    "expand_dims": _same_shape,
+    "slice": _same_shape,
+    "transpose": lambda e: e.params["permutation"] == tuple(range(len(e.params["permutation"]))),
+    "broadcast_in_dim": _same_shape,
+    "convert_element_type": lambda e: e.inputs[0].aval.dtype == e.outputs[0].aval.dtype,
+    "rev": lambda e: all(e.inputs[0].aval.shape[d] <= 1 for d in e.params["dimensions"]),
+    "concatenate": lambda e: len(e.inputs) == 1,
+    "reduce_sum": lambda e: not e.params["axes"],
+    "reduce_max": lambda e: not e.params["axes"],
+    "reduce_min": lambda e: not e.params["axes"],
+    "reduce_prod": lambda e: not e.params["axes"],
+    "pad": lambda e: all(c == (0, 0, 0) for c in e.params["padding_config"]),
+}
+
+_RESHAPES = ("reshape", "squeeze", "expand_dims")
+
+
+def _merge(e: Eqn, first: Eqn, prims: dict[str, Any]) -> Eqn | None:
+    """``e`` applied to the result of ``first`` as one equation, or None."""
+    if e.prim.name == "transpose" and first.prim.name == "transpose":
+        p, q = e.params["permutation"], first.params["permutation"]
+        return e.replace(inputs=first.inputs, params={"permutation": tuple(q[i] for i in p)})
+    if e.prim.name in _RESHAPES and first.prim.name in _RESHAPES and "reshape" in prims:
+        shape = e.outputs[0].aval.shape
+        return e.replace(prim=prims["reshape"], inputs=first.inputs, params={"new_sizes": shape})
+    if e.prim.name == "neg" and first.prim.name == "neg":
+        return e.replace(prim=prims["copy"], inputs=first.inputs, params={}) if "copy" in prims else None
+    return None
+
+
+def simplify(g: Graph) -> Graph:
+    """Removes identities (copies, reshapes to the same shape ...) and merges transposes, reshapes and negations."""
+    from_primitive = _primitives()
+    sub, out = Substitution(), []
+    made: dict[Var, Eqn] = {}
+    for e in g.eqns:
+        e = sub.apply(e)
+        while len(e.inputs) == 1 and type(e.inputs[0]) is Var and e.inputs[0] in made and not _is_identity(e):
+            merged = _merge(e, made[e.inputs[0]], from_primitive)
+            if merged is None:
+                break
+            e = merged
+        if _is_identity(e):
+            replacement: Atom = e.inputs[0]
+            if replacement.aval.same_type(e.outputs[0].aval):
+                sub.map[e.outputs[0]] = replacement
+                continue
+        out.append(e)
+        if len(e.outputs) == 1:
+            made[e.outputs[0]] = e
+    return sub.finish(g, out)
+
+
+def _is_identity(e: Eqn) -> bool:
+    rule = _IDENTITIES.get(e.prim.name)
+    return rule is not None and not e.effect and rule(e)
+
+
+def _primitives() -> dict[str, Any]:
+    registered = all_primitives()
+    return {name: registered[name] for name in ("reshape", "copy") if name in registered}

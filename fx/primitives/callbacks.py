@@ -1,0 +1,156 @@
+"""Python functions inside a graph: pure_callback, debug.callback, debug.print.
+
+A compiled graph returns to Python for them, between native segments, and says so in ``explain()``.
+``pure_callback`` may be dropped, repeated or moved, as it has no effect; ``debug.*`` equations carry the
+effect "debug": they run once each, in the order of the program.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree
+from ..array import Array, to_numpy
+from ..dtypes import canonical
+from ..errors import MissingRuleError, ShapeError
+from ..ir import Aval
+from ..primitive import Primitive
+from ..trace import bind
+from .helpers import align_batch
+
+__all__ = ["debug_callback", "debug_print", "pure_callback"]
+
+pure_callback_p = Primitive("pure_callback", multiple_results=True)
+debug_callback_p = Primitive("debug_callback", multiple_results=True, effect="debug")
+
+VMAP_METHODS = ("sequential", "expand_dims", "broadcast_all", None)
+
+
+def run_callback(callback: Callable[..., Any], out_avals: Sequence[Aval], args: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Calls a flat callback and checks what it returned."""
+    outs = [np.asarray(o) for o in callback(*args)]
+    if len(outs) != len(out_avals):
+        raise ShapeError(f"the callback returned {len(outs)} arrays; result_shape_dtypes announces {len(out_avals)}")
+    for o, a in zip(outs, out_avals):
+        if o.shape != a.shape:
+            raise ShapeError(f"the callback returned shape {o.shape}; result_shape_dtypes announces {a.shape}")
+    return [o.astype(a.dtype, copy=False) for o, a in zip(outs, out_avals)]
+
+
+pure_callback_p.def_abstract(lambda *avals, out_avals, **_: out_avals)
+pure_callback_p.def_impl(lambda *args, callback, out_avals, **_: run_callback(callback, out_avals, args))
+pure_callback_p.no_jvp("fx cannot see into a Python callback; wrap it in fx.custom_jvp or fx.custom_vjp")
+pure_callback_p.no_transpose("a Python callback is not linear")
+
+
+@pure_callback_p.def_batch
+def _pure_callback_batch(
+    size: int, args: Sequence[Any], dims: Sequence[int | None], *, callback: Any, out_avals: Any, vmap_method: Any
+) -> Any:
+    if vmap_method is None:
+        raise MissingRuleError(
+            "vmap of a pure_callback without a vmap_method: pass vmap_method='sequential' (one call an example),"
+            " 'expand_dims' or 'broadcast_all' (one call with the batch axis in front)"
+        )
+    batched = tuple(Aval((size, *a.shape), a.dtype) for a in out_avals)
+    if vmap_method == "expand_dims":
+        xs = [x.reshape((1, *x.shape)) if d is None else align_batch(size, [x], [d])[0] for x, d in zip(args, dims)]
+    else:
+        xs = align_batch(size, args, dims)
+    call = functools.partial(_sequential, callback) if vmap_method == "sequential" else callback
+    outs = bind(pure_callback_p, *xs, callback=call, out_avals=batched, vmap_method=vmap_method)
+    return outs, [0] * len(outs)
+
+
+def _sequential(callback: Callable[..., Any], *args: np.ndarray) -> list[np.ndarray]:
+    rows = [callback(*[a[i] for a in args]) for i in range(len(args[0]))]
+    return [np.stack([np.asarray(r[j]) for r in rows]) for j in range(len(rows[0]))] if rows else []
+
+
+debug_callback_p.def_abstract(lambda *avals, **_: ())
+
+
+@debug_callback_p.def_impl
+def _debug_impl(*args: Any, callback: Callable[..., Any], **_: Any) -> tuple[()]:
+    callback(*args)
+    return ()
+
+
+debug_callback_p.no_gradient("it has no output")
+
+
+@debug_callback_p.def_batch
+def _debug_batch(size: int, args: Sequence[Any], dims: Sequence[int | None], *, callback: Any, name: str) -> Any:
+    def each(*xs: np.ndarray) -> None:
+        for i in range(size):
+            callback(*[x if d is None else x[i] for x, d in zip(xs, dims)])
+
+    moved = [x if d is None else align_batch(size, [x], [d])[0] for x, d in zip(args, dims)]
+    return bind(debug_callback_p, *moved, callback=each, name=name), []
+
+
+# -------------------------------------------------------------------------------------- front end
+
+
+def _wrap(flat: Sequence[np.ndarray], in_tree: tree.TreeDef) -> Any:
+    return tree.unflatten(in_tree, [Array(np.asarray(x)) for x in flat])
+
+
+def pure_callback(
+    callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str | None = None, **kwargs: Any
+) -> Any:
+    """Calls a pure Python function from inside a traced or compiled function.
+
+    Args:
+        callback: gets arrays, returns a pytree of arrays; it may be called any number of times.
+        result_shape_dtypes: pytree of anything with ``shape`` and ``dtype`` (``fx.ShapeDtypeStruct``, an array).
+        vmap_method: what vmap does: "sequential", "expand_dims", "broadcast_all", or None (it raises).
+
+    Raises:
+        ShapeError: when the callback runs and returns other shapes than announced.
+    """
+    if vmap_method not in VMAP_METHODS:
+        raise ValueError(f"vmap_method must be one of {VMAP_METHODS}; found {vmap_method!r}")
+    leaves, in_tree = tree.flatten((args, kwargs))
+    results, out_tree = tree.flatten(result_shape_dtypes)
+    out_avals = tuple(Aval(tuple(r.shape), canonical(r.dtype)) for r in results)
+
+    def flat(*xs: np.ndarray) -> list[Any]:
+        a, k = _wrap(xs, in_tree)
+        out = callback(*a, **k)
+        found, d = tree.flatten(out)
+        if d != out_tree:
+            raise ShapeError(f"the callback returned the structure {d}; result_shape_dtypes has {out_tree}")
+        return [to_numpy(x) for x in found]
+
+    outs = bind(pure_callback_p, *leaves, callback=flat, out_avals=out_avals, vmap_method=vmap_method)
+    return tree.unflatten(out_tree, outs)
+
+
+def debug_callback(callback: Callable[..., Any], *args: Any, ordered: bool = True, **kwargs: Any) -> None:
+    """Calls ``callback(*args, **kwargs)`` with the values, each time the program reaches this point (in order)."""
+    leaves, in_tree = tree.flatten((args, kwargs))
+
+    def flat(*xs: np.ndarray) -> None:
+        a, k = _wrap(xs, in_tree)
+        callback(*a, **k)
+
+    bind(debug_callback_p, *leaves, callback=flat, name=getattr(callback, "__name__", "callback"))
+
+
+def debug_print(fmt: str, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
+    """``print(fmt.format(*args, **kwargs))`` with the values, also under jit, grad and vmap.
+
+    >>> import fx
+    >>> _ = fx.jit(lambda x: fx.debug.print("x = {x}", x=x))(3)
+    x = 3
+    """
+
+    def show(*a: Any, **k: Any) -> None:
+        print(fmt.format(*a, **k))
+
+    debug_callback(show, *args, **kwargs)

@@ -1,0 +1,208 @@
+"""NumPy references of the elementwise primitives that are not one NumPy function.
+
+Each takes ndarrays of equal shape and dtype and gives an ndarray of the dtype that the primitive promises.
+float16 and bfloat16 formulas of several steps are computed in float32 and rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import dtypes
+
+__all__ = [
+    "bitcast",
+    "clz",
+    "convert",
+    "div",
+    "exp2",
+    "in_float32",
+    "integer_pow",
+    "logistic",
+    "pow_",
+    "population_count",
+    "rem",
+    "round_",
+    "rsqrt",
+    "select_n",
+    "shift_left",
+    "shift_right_arithmetic",
+    "shift_right_logical",
+    "sign",
+]
+
+
+def in_float32(f: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """``f`` with 16-bit floats computed in float32 and rounded once at the end."""
+
+    def g(x: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+        if dtypes.is_float(x.dtype) and x.dtype.itemsize == 2:
+            return np.asarray(f(*[a.astype(np.float32) for a in (x, *rest)])).astype(x.dtype)
+        return f(x, *rest)
+
+    return g
+
+
+# ------------------------------------------------------------------------------------- arithmetic
+
+
+def div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x / y; integers round towards zero, x / 0 has all bits set and min / -1 wraps, as in XLA."""
+    if not dtypes.is_integer(x.dtype):
+        return np.divide(x, y)
+    quotient = np.floor_divide(np.subtract(x, np.fmod(x, y)), y)
+    return np.where(y == 0, np.bitwise_not(np.zeros_like(y)), quotient)
+
+
+def rem(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x - y trunc(x / y), with the sign of x; integer x rem 0 is x."""
+    r = np.fmod(x, y)
+    return np.where(y == 0, x, r) if dtypes.is_integer(x.dtype) else r
+
+
+def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
+    """x**y by repeated squaring."""
+    result, square, n = np.ones_like(x), x, y if y >= 0 else -y
+    while n:
+        if n & 1:
+            result = np.multiply(result, square)
+        n >>= 1
+        square = np.multiply(square, square) if n else square
+    return np.divide(np.ones_like(x), result) if y < 0 else result
+
+
+def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x**y; a complex x to the power 0 is 1."""
+    out = np.power(x, y)
+    return np.where(y == 0, np.ones_like(x), out) if dtypes.is_complex(x.dtype) else out
+
+
+def sign(x: np.ndarray) -> np.ndarray:
+    """-1, 0 or 1; -0.0 and NaN stay; x / |x| for complex numbers."""
+    return np.where(x == 0, x, np.sign(x)) if dtypes.is_inexact(x.dtype) else np.sign(x)
+
+
+@in_float32
+def round_half_away(x: np.ndarray) -> np.ndarray:
+    whole = np.trunc(x)
+    return np.where(np.abs(x - whole) >= 0.5, whole + np.copysign(np.ones_like(x), x), whole)
+
+
+def round_(x: np.ndarray, rounding_method: str) -> np.ndarray:
+    return np.rint(x) if rounding_method == "to_even" else round_half_away(x)
+
+
+# ---------------------------------------------------------------------------------- transcendental
+
+
+def exp2(x: np.ndarray) -> np.ndarray:
+    return np.exp(x * np.log(np.asarray(2, x.dtype))) if dtypes.is_complex(x.dtype) else np.exp2(x)
+
+
+@in_float32
+def rsqrt(x: np.ndarray) -> np.ndarray:
+    return np.divide(np.ones_like(x), np.sqrt(x))
+
+
+@in_float32
+def logistic(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) without overflow, accurate in both tails."""
+    one = np.ones_like(x)
+    if dtypes.is_complex(x.dtype):
+        return one / (one + np.exp(-x))
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, one, e) / (one + e)
+
+
+# -------------------------------------------------------------------------------------------- bits
+
+
+def _unsigned(x: np.ndarray) -> np.ndarray:
+    return x.view(f"u{x.dtype.itemsize}")
+
+
+def _signed(x: np.ndarray) -> np.ndarray:
+    return x.view(f"i{x.dtype.itemsize}")
+
+
+def _bits(x: np.ndarray) -> int:
+    return 8 * x.dtype.itemsize
+
+
+def _too_far(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Where the shift is by the width or more; a negative amount counts as a huge one."""
+    return _unsigned(y) >= _bits(x)
+
+
+def shift_left(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    far = _too_far(x, y)
+    return np.where(far, np.zeros_like(x), np.left_shift(x, np.where(far, np.zeros_like(y), y)))
+
+
+def shift_right_logical(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    far, u = _too_far(x, y), _unsigned(x)
+    shifted = np.right_shift(u, np.where(far, np.zeros_like(u), _unsigned(y)))
+    return np.asarray(np.where(far, np.zeros_like(u), shifted)).view(x.dtype)
+
+
+def shift_right_arithmetic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The top bit fills in, for unsigned dtypes too."""
+    s = _signed(x)
+    amount = np.where(_too_far(x, y), np.asarray(_bits(x) - 1, s.dtype), _signed(y))
+    return np.asarray(np.right_shift(s, amount)).view(x.dtype)
+
+
+def population_count(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.bitwise_count(_unsigned(x))).astype(x.dtype)
+
+
+def clz(x: np.ndarray) -> np.ndarray:
+    """The number of leading zero bits, by bisection."""
+    u = _unsigned(x)
+    left = np.full_like(u, _bits(x))
+    shift = _bits(x) // 2
+    while shift:
+        top = np.right_shift(u, np.asarray(shift, u.dtype))
+        left = np.where(top != 0, left - np.asarray(shift, u.dtype), left)
+        u = np.where(top != 0, top, u)
+        shift //= 2
+    return (left - u).astype(x.dtype)
+
+
+# ------------------------------------------------------------------------ selection and conversion
+
+
+def select_n(which: np.ndarray, *cases: np.ndarray) -> np.ndarray:
+    """cases[which], element by element; an index outside is clamped."""
+    if which.dtype == np.bool_:
+        return np.where(which, cases[1], cases[0])
+    out = cases[0]
+    for i, case in enumerate(cases[1:], 1):
+        out = np.where(which >= i, case, out)
+    return out
+
+
+def _float_to_integer(x: np.ndarray, new: np.dtype) -> np.ndarray:
+    """Truncates; saturates outside the range; NaN becomes 0."""
+    info = np.iinfo(new)
+    x = x.astype(np.float64)
+    high, low = x >= float(info.max), x <= float(info.min)
+    inside = np.where(high | low | np.isnan(x), 0.0, x).astype(new)
+    return np.where(high, np.asarray(info.max, new), np.where(low, np.asarray(info.min, new), inside))
+
+
+def convert(x: np.ndarray, new_dtype: np.dtype) -> np.ndarray:
+    """``astype``, but for floats to integers, which saturate; complex numbers drop their imaginary part."""
+    if dtypes.is_bool(new_dtype):
+        return x != 0
+    if dtypes.is_complex(x.dtype) and not dtypes.is_complex(new_dtype):
+        x = x.real
+    if dtypes.is_float(x.dtype) and dtypes.is_integer(new_dtype):
+        return _float_to_integer(x, new_dtype)
+    return x.astype(new_dtype)
+
+
+def bitcast(x: np.ndarray, new_dtype: np.dtype) -> np.ndarray:
+    return x.view(new_dtype)

@@ -1,0 +1,585 @@
+"""Shaping primitives: they move elements and compute nothing.  All are linear; each one's transpose stands with it.
+
+Axes in parameters count from the front.  The functions below the primitives accept negative axes where JAX's do.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import AxisError, DTypeError, ShapeError
+from ..ir import Aval
+from ..primitive import Linear, Primitive
+from ..trace import aval_of, bind
+from . import helpers
+from .checks import canonical_axes, canonical_axis, check_axes, check_length, check_same_dtypes
+from .helpers import (
+    Value,
+    align_batch,
+    axes_after_batch,
+    bind_named,
+    broadcast_batch,
+    def_linear,
+    instantiate,
+    is_fx_value,
+    is_python_scalar,
+    move_batch,
+    scalar_of,
+    zeros_like,
+)
+
+__all__ = [
+    "broadcast",
+    "broadcast_in_dim",
+    "broadcast_in_dim_p",
+    "broadcasted_iota",
+    "concatenate",
+    "concatenate_p",
+    "expand_dims",
+    "expand_dims_p",
+    "full",
+    "full_like",
+    "iota",
+    "iota_p",
+    "pad",
+    "pad_p",
+    "reshape",
+    "reshape_p",
+    "rev",
+    "rev_p",
+    "slice",
+    "slice_in_dim",
+    "slice_p",
+    "squeeze",
+    "squeeze_p",
+    "transpose",
+    "transpose_p",
+]
+
+Shape = tuple[int, ...]
+PaddingConfig = tuple[tuple[int, int, int], ...]
+
+
+def _sizes(name: str, shape: Sequence[Any]) -> Shape:
+    """A shape as plain ints."""
+    try:
+        sizes = tuple([s.__index__() for s in shape])
+    except (AttributeError, TypeError) as e:
+        raise ShapeError(f"{name}: the shape {tuple(shape)} must consist of Python integers.") from e
+    if any(s < 0 for s in sizes):
+        raise ShapeError(f"{name}: the shape {sizes} has a negative size.")
+    return sizes
+
+
+# ----------------------------------------------------------------------------------------- reshape
+
+reshape_p = Primitive("reshape")
+reshape_p.def_impl(lambda x, *, new_sizes: np.reshape(x, new_sizes))
+def_linear(reshape_p, lambda ct, aval, *, new_sizes: reshape(ct, aval.shape))
+
+
+@reshape_p.def_abstract
+def _reshape_abstract(x: Aval, *, new_sizes: Shape) -> Aval:
+    out = Aval(new_sizes, x.dtype)
+    if out.size != x.size:
+        raise ShapeError(
+            f"reshape: shape {x.shape} holds {x.size} elements, {new_sizes} holds {out.size}. The sizes must multiply"
+            " to the same number."
+        )
+    return out
+
+
+@reshape_p.def_batch
+def _reshape_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, new_sizes: Shape) -> tuple[Value, int]:
+    return reshape(move_batch(args[0], dims[0], 0), (size, *new_sizes)), 0
+
+
+def reshape(operand: Value, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Value:
+    """The elements in row-major order as another shape.
+
+    Args:
+        new_sizes: the shape; every size is given (-1 is for fx.numpy.reshape).
+        dimensions: read the operand's axes in this order first.
+    """
+    if dimensions is not None:
+        operand = transpose(operand, dimensions)
+    sizes = _sizes("reshape", new_sizes)
+    if is_fx_value(operand) and operand.shape == sizes:
+        return operand
+    return bind(reshape_p, operand, new_sizes=sizes)
+
+
+# --------------------------------------------------------------------------------------- transpose
+
+transpose_p = Primitive("transpose")
+transpose_p.def_impl(lambda x, *, permutation: np.transpose(x, permutation))
+def_linear(transpose_p, lambda ct, aval, *, permutation: transpose(ct, _inverse(permutation)))
+
+
+def _inverse(permutation: Shape) -> Shape:
+    return tuple(sorted(range(len(permutation)), key=permutation.__getitem__))
+
+
+@transpose_p.def_abstract
+def _transpose_abstract(x: Aval, *, permutation: Shape) -> Aval:
+    check_length("transpose", "permutation", permutation, x.ndim)
+    check_axes("transpose", "permutation", permutation, x.ndim)
+    return Aval(tuple([x.shape[p] for p in permutation]), x.dtype)
+
+
+@transpose_p.def_batch
+def _transpose_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, permutation: Shape) -> tuple[Value, int]:
+    return transpose(args[0], (dims[0], *axes_after_batch(permutation, dims[0]))), 0
+
+
+def transpose(operand: Value, permutation: Sequence[int]) -> Value:
+    """Axis i of the result is axis permutation[i] of the operand."""
+    permutation = tuple(permutation)
+    if is_fx_value(operand) and permutation == tuple(range(operand.ndim)):
+        return operand
+    return bind(transpose_p, operand, permutation=permutation)
+
+
+# --------------------------------------------------------------------------------- broadcast_in_dim
+
+broadcast_in_dim_p = Primitive("broadcast_in_dim")
+
+
+@broadcast_in_dim_p.def_abstract
+def _broadcast_in_dim_abstract(x: Aval, *, shape: Shape, broadcast_dimensions: Shape) -> Aval:
+    check_length("broadcast_in_dim", "broadcast_dimensions", broadcast_dimensions, x.ndim)
+    check_axes("broadcast_in_dim", "broadcast_dimensions", broadcast_dimensions, len(shape))
+    if any(a >= b for a, b in zip(broadcast_dimensions, broadcast_dimensions[1:])):
+        raise AxisError(
+            f"broadcast_in_dim: broadcast_dimensions={broadcast_dimensions} must increase. Transpose the operand first."
+        )
+    for size, d in zip(x.shape, broadcast_dimensions):
+        if size not in (1, shape[d]):
+            raise ShapeError(
+                f"broadcast_in_dim: an operand of shape {x.shape} does not fit dimensions {broadcast_dimensions} of"
+                f" {shape}: size {size} is neither 1 nor {shape[d]}."
+            )
+    return Aval(shape, x.dtype)
+
+
+@broadcast_in_dim_p.def_impl
+def _broadcast_in_dim_impl(x: np.ndarray, *, shape: Shape, broadcast_dimensions: Shape) -> np.ndarray:
+    """A read-only view with stride 0 along the new dimensions."""
+    if not x.shape:  # constants take this way; np.broadcast_to costs five times as much
+        view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
+    aligned = [1] * len(shape)
+    for size, d in zip(x.shape, broadcast_dimensions):
+        aligned[d] = size
+    return np.broadcast_to(x.reshape(aligned), shape)
+
+
+def _broadcast_in_dim_transpose(ct: Value, aval: Aval, *, shape: Shape, broadcast_dimensions: Shape) -> Value:
+    """Sums over what was repeated."""
+    kept = {d for size, d in zip(aval.shape, broadcast_dimensions) if size == shape[d]}
+    return reshape(_sum(ct, tuple([d for d in range(len(shape)) if d not in kept])), aval.shape)
+
+
+def _sum(x: Value, axes: Shape) -> Value:
+    return bind_named("reduce_sum", x, axes=axes) if axes else x
+
+
+def_linear(broadcast_in_dim_p, _broadcast_in_dim_transpose)
+
+
+@broadcast_in_dim_p.def_batch
+def _broadcast_in_dim_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int], *, shape: Shape, broadcast_dimensions: Shape
+) -> tuple[Value, int]:
+    x = move_batch(args[0], dims[0], 0)
+    return broadcast_in_dim(x, (size, *shape), (0, *axes_after_batch(broadcast_dimensions, 0))), 0
+
+
+def broadcast_in_dim(operand: Value, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Value:
+    """Repeats the operand: its axis i becomes axis broadcast_dimensions[i] of ``shape`` (a size 1 is stretched)."""
+    shape, dims = _sizes("broadcast_in_dim", shape), tuple(broadcast_dimensions)
+    if is_fx_value(operand) and operand.shape == shape and dims == tuple(range(len(shape))):
+        return operand
+    return bind(broadcast_in_dim_p, operand, shape=shape, broadcast_dimensions=dims)
+
+
+def broadcast(operand: Value, sizes: Sequence[int]) -> Value:
+    """The operand repeated along new leading axes of those sizes."""
+    shape = aval_of(operand).shape
+    return broadcast_in_dim(operand, (*sizes, *shape), range(len(sizes), len(sizes) + len(shape)))
+
+
+# ------------------------------------------------------------------------------------- concatenate
+
+concatenate_p = Primitive("concatenate")
+concatenate_p.def_impl(lambda *xs, dimension: np.concatenate(xs, dimension))
+
+
+@concatenate_p.def_abstract
+def _concatenate_abstract(*xs: Aval, dimension: int) -> Aval:
+    if not xs:
+        raise ShapeError("concatenate takes at least one array; it got none.")
+    check_same_dtypes("concatenate", xs)
+    check_axes("concatenate", "dimension", (dimension,), xs[0].ndim)
+    rests = [(*x.shape[:dimension], *x.shape[dimension + 1 :]) for x in xs]
+    if any(x.ndim != xs[0].ndim for x in xs) or any(r != rests[0] for r in rests):
+        raise ShapeError(
+            f"concatenate: the shapes {', '.join(str(x.shape) for x in xs)} must be equal except along"
+            f" dimension {dimension}."
+        )
+    shape = (*xs[0].shape[:dimension], sum(x.shape[dimension] for x in xs), *xs[0].shape[dimension + 1 :])
+    return Aval(shape, xs[0].dtype)
+
+
+@concatenate_p.def_jvp
+def _concatenate_jvp(
+    primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, *, dimension: int
+) -> Value:
+    return concatenate([instantiate(t, x) for t, x in zip(tangents, primals)], dimension)
+
+
+@concatenate_p.def_transpose
+def _concatenate_transpose(ct: Value, inputs: Sequence[Any], *, dimension: int) -> tuple[Value | None, ...]:
+    cts: list[Value | None] = []
+    start = 0
+    for x in inputs:
+        aval = x.aval if isinstance(x, Linear) else aval_of(x)
+        stop = start + aval.shape[dimension]
+        cts.append(slice_in_dim(ct, start, stop, axis=dimension) if isinstance(x, Linear) else None)
+        start = stop
+    return tuple(cts)
+
+
+@concatenate_p.def_batch
+def _concatenate_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int | None], *, dimension: int
+) -> tuple[Value, int]:
+    return concatenate(align_batch(size, args, dims), dimension + 1), 0
+
+
+def concatenate(operands: Sequence[Value], dimension: int) -> Value:
+    """Joins arrays of one dtype along an existing dimension."""
+    operands = tuple(operands)
+    if len(operands) == 1 and is_fx_value(operands[0]):
+        canonical_axis("concatenate", dimension, operands[0].ndim)
+        return operands[0]
+    ndim = len(aval_of(operands[0]).shape) if operands else 0
+    axis = canonical_axis("concatenate", dimension, ndim) if operands else dimension
+    return bind(concatenate_p, *operands, dimension=axis)
+
+
+# --------------------------------------------------------------------------------------------- pad
+
+pad_p = Primitive("pad")
+
+
+@pad_p.def_abstract
+def _pad_abstract(x: Aval, value: Aval, *, padding_config: PaddingConfig) -> Aval:
+    check_length("pad", "padding_config", padding_config, x.ndim)
+    check_same_dtypes("pad", (x, value))
+    if value.shape:
+        raise ShapeError(f"pad: the padding value must be a scalar; it has shape {value.shape}.")
+    shape = []
+    for n, (low, high, interior) in zip(x.shape, padding_config):
+        size = low + n + max(n - 1, 0) * interior + high
+        if interior < 0 or size < 0:
+            raise ShapeError(
+                f"pad: (low, high, interior) = {(low, high, interior)} on a dimension of size {n} would give size"
+                f" {size}. Interior padding must be at least 0, and negative edge padding at most the size."
+            )
+        shape.append(size)
+    return Aval(tuple(shape), x.dtype)
+
+
+def _landing(n: int, size: int, low: int, interior: int) -> tuple[builtins.slice, builtins.slice]:
+    """Which elements of a dimension of size ``n`` stay inside the padded ``size``, and where they land."""
+    step = interior + 1
+    first = -(low // step) if low < 0 else 0  # ceil(-low / step)
+    last = min(n, (size - 1 - low) // step + 1)
+    if last <= first:
+        return builtins.slice(0, 0), builtins.slice(0, 0)
+    start = low + first * step
+    return builtins.slice(first, last), builtins.slice(start, start + (last - first - 1) * step + 1, step)
+
+
+@pad_p.def_impl
+def _pad_impl(x: np.ndarray, value: np.ndarray, *, padding_config: PaddingConfig) -> np.ndarray:
+    shape = _pad_abstract(aval_of(x), aval_of(value), padding_config=padding_config).shape
+    out = np.full(shape, value, x.dtype)
+    landings = [_landing(n, s, low, interior) for n, s, (low, _, interior) in zip(x.shape, shape, padding_config)]
+    out[tuple([to for _, to in landings])] = x[tuple([source for source, _ in landings])]
+    return out
+
+
+@pad_p.def_jvp
+def _pad_jvp(
+    primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, *, padding_config: PaddingConfig
+) -> Value:
+    t, t_value = [instantiate(t, x) for t, x in zip(tangents, primals)]
+    return pad(t, t_value, padding_config)
+
+
+def _padding_mask(shape: Shape, padding_config: PaddingConfig) -> Value:
+    """True where the padded array holds the padding value."""
+    return pad(full(shape, False, dtypes.bool_), True, padding_config)
+
+
+@pad_p.def_transpose
+def _pad_transpose(
+    ct: Value, inputs: Sequence[Any], *, padding_config: PaddingConfig
+) -> tuple[Value | None, Value | None]:
+    """To the operand: undo the edges with the opposite padding, then skip the interior.  To the value: the sum of
+    ct over the padding, selected by a mask, so that infinities elsewhere do not reach it."""
+    x, value = inputs
+    aval = x.aval if isinstance(x, Linear) else aval_of(x)
+    ct_x = ct_value = None
+    if isinstance(x, Linear):
+        edges = tuple((-low, -high, 0) for low, high, _ in padding_config)
+        steps = tuple(interior + 1 for _, _, interior in padding_config)
+        whole = pad(ct, 0, edges)
+        ct_x = slice(whole, (0,) * aval.ndim, aval_of(whole).shape, steps)
+    if isinstance(value, Linear):
+        masked = bind_named("select_n", _padding_mask(aval.shape, padding_config), zeros_like(ct), ct)
+        ct_value = _sum(masked, tuple(range(aval.ndim)))
+    return ct_x, ct_value
+
+
+@pad_p.def_batch
+def _pad_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int | None], *, padding_config: PaddingConfig
+) -> tuple[Value, int]:
+    """A batched padding value is broadcast and selected where a mask says padding."""
+    (x, value), (dx, dvalue) = args, dims
+    if dvalue is None:
+        config = (*padding_config[:dx], (0, 0, 0), *padding_config[dx:])
+        return pad(x, value, config), dx
+    x = broadcast_batch(x, size, 0) if dx is None else move_batch(x, dx, 0)
+    config = ((0, 0, 0), *padding_config)
+    padded = pad(x, 0, config)
+    shape = aval_of(padded).shape
+    values = broadcast_in_dim(value, shape, (0,))
+    return bind_named("select_n", _padding_mask(aval_of(x).shape, config), padded, values), 0
+
+
+def pad(operand: Value, padding_value: Value, padding_config: Sequence[tuple[int, int, int]]) -> Value:
+    """Pads each dimension by (low, high, interior): at the edges, and between neighbouring elements.
+
+    Negative low or high crop.  ``padding_value`` is a scalar of the operand's dtype, or a Python number.
+    """
+    config = tuple([tuple([int(p) for p in triple]) for triple in padding_config])
+    if is_python_scalar(padding_value):
+        padding_value = scalar_of(padding_value, aval_of(operand).dtype)
+    if config and is_fx_value(operand) and not any(map(any, config)) and len(config) == operand.ndim:
+        return operand
+    return bind(pad_p, operand, padding_value, padding_config=config)
+
+
+# ------------------------------------------------------------------------------------------- slice
+
+slice_p = Primitive("slice")
+
+
+@slice_p.def_abstract
+def _slice_abstract(x: Aval, *, start_indices: Shape, limit_indices: Shape, strides: Shape) -> Aval:
+    for param, value in (("start_indices", start_indices), ("limit_indices", limit_indices), ("strides", strides)):
+        check_length("slice", param, value, x.ndim)
+    shape = []
+    for n, start, limit, stride in zip(x.shape, start_indices, limit_indices, strides):
+        if not 0 <= start <= limit <= n or stride < 1:
+            raise ShapeError(
+                f"slice: start {start}, limit {limit}, stride {stride} do not fit a dimension of size {n} of {x.shape}."
+                " It must be 0 <= start <= limit <= size and stride >= 1."
+            )
+        shape.append(-(-(limit - start) // stride))
+    return Aval(tuple(shape), x.dtype)
+
+
+slice_p.def_impl(
+    lambda x, *, start_indices, limit_indices, strides: x[
+        tuple([builtins.slice(*bounds) for bounds in zip(start_indices, limit_indices, strides)])
+    ]
+)
+
+
+def _slice_transpose(ct: Value, aval: Aval, *, start_indices: Shape, limit_indices: Shape, strides: Shape) -> Value:
+    """Zeros around and between."""
+    config = []
+    for n, k, start, stride in zip(aval.shape, aval_of(ct).shape, start_indices, strides):
+        covered = (k - 1) * stride + 1 if k else 0
+        config.append((start, n - start - covered, stride - 1))
+    return pad(ct, 0, config)
+
+
+def_linear(slice_p, _slice_transpose)
+
+
+@slice_p.def_batch
+def _slice_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int], *,
+    start_indices: Shape, limit_indices: Shape, strides: Shape,
+) -> tuple[Value, int]:  # fmt: skip
+    d = dims[0]
+    starts, limits, steps = (
+        (*p[:d], whole, *p[d:]) for p, whole in ((start_indices, 0), (limit_indices, size), (strides, 1))
+    )
+    return slice(args[0], starts, limits, steps), d
+
+
+def slice(
+    operand: Value, start_indices: Sequence[int], limit_indices: Sequence[int], strides: Sequence[int] | None = None
+) -> Value:
+    """operand[start:limit:stride] in every dimension, with bounds inside the array."""
+    starts, limits = tuple(start_indices), tuple(limit_indices)
+    steps = (1,) * len(starts) if strides is None else tuple(strides)
+    if is_fx_value(operand) and not any(starts) and limits == operand.shape and all(s == 1 for s in steps):
+        return operand
+    return bind(slice_p, operand, start_indices=starts, limit_indices=limits, strides=steps)
+
+
+def slice_in_dim(
+    operand: Value, start_index: int | None, limit_index: int | None, stride: int = 1, axis: int = 0
+) -> Value:
+    """operand[..., start:limit:stride, ...] along one axis; negative indices count from the end."""
+    shape = aval_of(operand).shape
+    axis = canonical_axis("slice_in_dim", axis, len(shape))
+    n = shape[axis]
+    start = 0 if start_index is None else start_index + n if start_index < 0 else start_index
+    limit = n if limit_index is None else limit_index + n if limit_index < 0 else limit_index
+    starts, limits, steps = [0] * len(shape), list(shape), [1] * len(shape)
+    starts[axis], limits[axis], steps[axis] = int(start), int(limit), int(stride)
+    return slice(operand, starts, limits, steps)
+
+
+# ----------------------------------------------------------------------- rev, squeeze, expand_dims
+
+rev_p = Primitive("rev")
+rev_p.def_impl(lambda x, *, dimensions: np.flip(x, dimensions))
+def_linear(rev_p, lambda ct, aval, *, dimensions: rev(ct, dimensions))
+
+
+@rev_p.def_abstract
+def _rev_abstract(x: Aval, *, dimensions: Shape) -> Aval:
+    check_axes("rev", "dimensions", dimensions, x.ndim)
+    return x.strong()
+
+
+@rev_p.def_batch
+def _rev_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, dimensions: Shape) -> tuple[Value, int]:
+    return rev(args[0], axes_after_batch(dimensions, dims[0])), dims[0]
+
+
+def rev(operand: Value, dimensions: Sequence[int]) -> Value:
+    """Reverses the order of the elements along the dimensions."""
+    dims = canonical_axes("rev", dimensions, len(aval_of(operand).shape))
+    return operand if is_fx_value(operand) and not dims else bind(rev_p, operand, dimensions=dims)
+
+
+squeeze_p = Primitive("squeeze")
+squeeze_p.def_impl(lambda x, *, dimensions: np.squeeze(x, dimensions))
+def_linear(squeeze_p, lambda ct, aval, *, dimensions: expand_dims(ct, dimensions))
+
+
+@squeeze_p.def_abstract
+def _squeeze_abstract(x: Aval, *, dimensions: Shape) -> Aval:
+    check_axes("squeeze", "dimensions", dimensions, x.ndim)
+    for d in dimensions:
+        if x.shape[d] != 1:
+            raise ShapeError(f"squeeze: dimension {d} of {x.shape} has size {x.shape[d]}; only size 1 can be removed.")
+    return Aval(tuple([s for i, s in enumerate(x.shape) if i not in dimensions]), x.dtype)
+
+
+@squeeze_p.def_batch
+def _squeeze_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, dimensions: Shape) -> tuple[Value, int]:
+    out = squeeze(args[0], axes_after_batch(dimensions, dims[0]))
+    return out, helpers.batch_dim_after_reduction(dimensions, dims[0])
+
+
+def squeeze(array: Value, dimensions: Sequence[int]) -> Value:
+    """Removes dimensions of size 1."""
+    dims = canonical_axes("squeeze", dimensions, len(aval_of(array).shape))
+    return array if is_fx_value(array) and not dims else bind(squeeze_p, array, dimensions=dims)
+
+
+expand_dims_p = Primitive("expand_dims")
+expand_dims_p.def_impl(lambda x, *, dimensions: np.expand_dims(x, dimensions))
+def_linear(expand_dims_p, lambda ct, aval, *, dimensions: squeeze(ct, dimensions))
+
+
+@expand_dims_p.def_abstract
+def _expand_dims_abstract(x: Aval, *, dimensions: Shape) -> Aval:
+    ndim = x.ndim + len(dimensions)
+    check_axes("expand_dims", "dimensions", dimensions, ndim)
+    sizes = iter(x.shape)
+    return Aval(tuple([1 if i in dimensions else next(sizes) for i in range(ndim)]), x.dtype)
+
+
+@expand_dims_p.def_batch
+def _expand_dims_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int], *, dimensions: Shape
+) -> tuple[Value, int]:
+    return expand_dims(move_batch(args[0], dims[0], 0), [d + 1 for d in dimensions]), 0
+
+
+def expand_dims(array: Value, dimensions: Sequence[int]) -> Value:
+    """Adds dimensions of size 1 at those positions of the result."""
+    dims = canonical_axes("expand_dims", dimensions, len(aval_of(array).shape) + len(dimensions))
+    return array if is_fx_value(array) and not dims else bind(expand_dims_p, array, dimensions=dims)
+
+
+# ---------------------------------------------------------------------------------- iota, constants
+
+_NO_OPERANDS = "it has no operands"
+iota_p = Primitive("iota")
+iota_p.no_gradient(_NO_OPERANDS)
+iota_p.no_batch(_NO_OPERANDS)
+
+
+@iota_p.def_abstract
+def _iota_abstract(*, dtype: np.dtype, shape: Shape, dimension: int) -> Aval:
+    check_axes("iota", "dimension", (dimension,), len(shape))
+    if dtypes.is_bool(dtype):
+        raise DTypeError("iota counts, so it takes a number dtype, not bool. Compare an integer iota instead.")
+    return Aval(shape, dtype)
+
+
+@iota_p.def_impl
+def _iota_impl(*, dtype: np.dtype, shape: Shape, dimension: int) -> np.ndarray:
+    count = np.arange(shape[dimension]).astype(dtype)
+    return np.broadcast_to(count.reshape([-1 if i == dimension else 1 for i in range(len(shape))]), shape)
+
+
+def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Value:
+    """0, 1, 2 ... along one dimension, repeated along the others."""
+    sizes = _sizes("iota", shape)
+    axis = canonical_axis("iota", dimension, len(sizes))
+    return bind(iota_p, dtype=dtypes.canonical(dtype), shape=sizes, dimension=axis)
+
+
+def iota(dtype: Any, size: int) -> Value:
+    """0, 1, 2 ... size - 1."""
+    return broadcasted_iota(dtype, (size,), 0)
+
+
+def full(shape: Sequence[int], fill_value: Value, dtype: Any = None) -> Value:
+    """An array filled with a scalar, of its own dtype if none is given."""
+    aval = aval_of(fill_value)
+    if aval.shape:
+        raise ShapeError(f"full: the fill value must be a scalar; it has shape {aval.shape}. Use broadcast_in_dim.")
+    new = aval.dtype if dtype is None else dtypes.canonical(dtype)
+    if is_python_scalar(fill_value):
+        fill_value = np.asarray(fill_value).astype(new)[()]
+    elif aval.dtype != new:
+        fill_value = bind_named("convert_element_type", fill_value, new_dtype=new)
+    return bind(broadcast_in_dim_p, fill_value, shape=_sizes("full", shape), broadcast_dimensions=())
+
+
+def full_like(x: Value, fill_value: Value, dtype: Any = None, shape: Sequence[int] | None = None) -> Value:
+    """``full`` with the shape and dtype of ``x`` where they are not given."""
+    aval = aval_of(x)
+    return full(aval.shape if shape is None else shape, fill_value, aval.dtype if dtype is None else dtype)

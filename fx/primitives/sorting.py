@@ -1,0 +1,188 @@
+"""Sorting: ``sort`` of several arrays by the first few of them, and ``top_k``.
+
+The order puts NaN last (``top_k``: NaN is the largest) and holds -0.0 and 0.0 equal; complex numbers compare as in
+NumPy, by real and then imaginary part.  Sorting moves elements: its derivative moves the tangents the same way,
+by a gather with the permutation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..errors import AxisError, ShapeError
+from ..ir import Aval
+from ..primitive import Primitive
+from ..trace import aval_of, bind
+from .checks import ORDERED, canonical_axis, check_dtype
+from .gather_scatter import take_along
+from .helpers import Value, align_batch, move_batch
+from .linalg import accumulation_dtype
+from .shaping import broadcasted_iota, transpose
+
+__all__ = ["argsort", "sort", "sort_key_val", "sort_p", "top_k", "top_k_p"]
+
+sort_p = Primitive("sort", multiple_results=True)
+top_k_p = Primitive("top_k", multiple_results=True)
+
+# ------------------------------------------------------------------------------------------- sort
+
+
+@sort_p.def_abstract
+def _sort_abstract(*operands: Aval, dimension: int, is_stable: bool, num_keys: int) -> tuple[Aval, ...]:
+    if not operands:
+        raise ShapeError("sort: there is nothing to sort; give at least one array")
+    if any(x.shape != operands[0].shape for x in operands):
+        raise ShapeError(
+            f"sort: operands {', '.join(map(str, operands))} must have one shape; they are permuted together"
+        )
+    if not 0 <= dimension < operands[0].ndim:
+        raise AxisError(
+            f"sort: dimension={dimension} of operand {operands[0]}, which has {operands[0].ndim}."
+            + ("" if operands[0].ndim else " A 0-d array cannot be sorted.")
+        )
+    if not 1 <= num_keys <= len(operands):
+        raise ShapeError(f"sort: num_keys={num_keys} must lie between 1 and the number of operands, {len(operands)}")
+    return tuple(x.strong() for x in operands)
+
+
+def _comparable(x: np.ndarray) -> np.ndarray:
+    """``x`` in a dtype that NumPy sorts natively: the 16-bit floats as float32."""
+    return x.astype(accumulation_dtype(x.dtype), copy=False)
+
+
+@sort_p.def_impl
+def _sort_impl(*operands: np.ndarray, dimension: int, is_stable: bool, num_keys: int) -> list[np.ndarray]:
+    """Always stable: an unstable sort of several arrays could differ between the reference and compiled code."""
+    keys = [_comparable(x) for x in operands[:num_keys]]
+    if len(operands) == 1:
+        return [np.sort(keys[0], axis=dimension, kind="stable").astype(operands[0].dtype, copy=False)]
+    if num_keys == 1:
+        order = np.argsort(keys[0], axis=dimension, kind="stable")
+    else:
+        order = np.lexsort(keys[::-1], axis=dimension)
+    return [np.take_along_axis(x, order, dimension) for x in operands]
+
+
+def _position_dtype(size: int) -> np.dtype:
+    return dtypes.int32 if size < 2**31 else dtypes.int64
+
+
+@sort_p.def_jvp
+def _sort_jvp(
+    primals: Sequence[Value], tangents: Sequence[Value | None], out: Sequence[Value], *, dimension: int,
+    is_stable: bool, num_keys: int,
+) -> list[Value | None]:  # fmt: skip
+    """Sorts once more with each element's position as a passenger, and gathers the tangents from there."""
+    shape = aval_of(primals[0]).shape
+    position = broadcasted_iota(_position_dtype(shape[dimension]), shape, dimension)
+    keys = primals[:num_keys]
+    *_, order = bind(sort_p, *keys, position, dimension=dimension, is_stable=True, num_keys=num_keys)
+    return [None if t is None else take_along(t, order, dimension, mode="promise_in_bounds") for t in tangents]
+
+
+sort_p.no_transpose("it is not linear; its jvp is a gather, which has a transpose")
+
+
+@sort_p.def_batch
+def _sort_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int | None], *, dimension: int, **params: Any
+) -> tuple[list[Value], list[int]]:
+    outs = bind(sort_p, *align_batch(size, args, dims), dimension=dimension + 1, **params)
+    return outs, [0] * len(outs)
+
+
+# ------------------------------------------------------------------------------------------ top_k
+
+
+@top_k_p.def_abstract
+def _top_k_abstract(operand: Aval, *, k: int) -> tuple[Aval, Aval]:
+    check_dtype("top_k", operand, ORDERED)
+    if operand.ndim == 0:
+        raise AxisError(f"top_k: operand {operand} has no last dimension to choose from")
+    n = operand.shape[-1]
+    if not 0 <= k <= n:
+        raise ShapeError(
+            f"top_k: k={k} must lie between 0 and the size of the last dimension of operand {operand}, {n}"
+        )
+    shape = (*operand.shape[:-1], k)
+    return Aval(shape, operand.dtype), Aval(shape, dtypes.int32)
+
+
+@top_k_p.def_impl
+def _top_k_impl(operand: np.ndarray, *, k: int) -> list[np.ndarray]:
+    """The reversed array sorted stably, then read backwards: descending, ties by the lowest index."""
+    n = operand.shape[-1]
+    order = n - 1 - np.argsort(_comparable(operand)[..., ::-1], axis=-1, kind="stable")
+    indices = np.ascontiguousarray(order[..., ::-1][..., :k])
+    return [np.take_along_axis(operand, indices, -1), indices.astype(np.int32)]
+
+
+@top_k_p.def_jvp
+def _top_k_jvp(
+    primals: Sequence[Value], tangents: Sequence[Value | None], out: Sequence[Value], *, k: int
+) -> list[Value | None]:
+    (tangent,), indices = tangents, out[1]
+    return [take_along(tangent, indices, aval_of(indices).ndim - 1, mode="promise_in_bounds"), None]
+
+
+top_k_p.no_transpose("it is not linear; its jvp is a gather, which has a transpose")
+
+
+@top_k_p.def_batch
+def _top_k_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, k: int) -> tuple[list[Value], list[int]]:
+    return bind(top_k_p, move_batch(args[0], dims[0], 0), k=k), [0, 0]
+
+
+# -------------------------------------------------------------------------------- public functions
+
+
+def sort(operand: Value | Sequence[Value], dimension: int = -1, is_stable: bool = True, num_keys: int = 1) -> Any:
+    """Sorts along ``dimension``, rising, NaN last.
+
+    Args:
+        operand: one array; or several of one shape, which the first ``num_keys`` of them order, all permuted alike.
+        is_stable: equal elements keep their order.  This holds in any case.
+
+    Returns:
+        An array, or a tuple of them.
+    """
+    several = isinstance(operand, (tuple, list))
+    operands = list(operand) if several else [operand]
+    ndim = aval_of(operands[0]).ndim if operands else 0
+    dimension = canonical_axis("sort", dimension, ndim)
+    outs = bind(sort_p, *operands, dimension=dimension, is_stable=bool(is_stable), num_keys=int(num_keys))
+    return tuple(outs) if several else outs[0]
+
+
+def sort_key_val(keys: Value, values: Value, dimension: int = -1, is_stable: bool = True) -> tuple[Value, Value]:
+    """Sorts ``keys`` and permutes ``values`` alike."""
+    return sort((keys, values), dimension, is_stable)
+
+
+def argsort(operand: Value, dimension: int = -1, is_stable: bool = True, index_dtype: Any = dtypes.int32) -> Value:
+    """The positions that sort ``operand`` along ``dimension``: stable, NaN last."""
+    shape = aval_of(operand).shape
+    dimension = canonical_axis("argsort", dimension, len(shape))
+    position = broadcasted_iota(dtypes.canonical(index_dtype), shape, dimension)
+    return sort((operand, position), dimension, is_stable)[1]
+
+
+def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
+    """The ``k`` largest elements along ``axis``, falling, and their int32 positions.
+
+    NaN counts as largest; of equal elements the one with the lowest position comes first.
+
+    Raises:
+        ShapeError: ``k`` is negative or larger than the axis.
+        DTypeError: complex numbers have no order here.
+    """
+    ndim = aval_of(operand).ndim
+    axis = canonical_axis("top_k", axis, ndim)
+    last = [d for d in range(ndim) if d != axis] + [axis]
+    back = tuple(last.index(d) for d in range(ndim))
+    values, indices = bind(top_k_p, transpose(operand, last), k=int(k))
+    return transpose(values, back), transpose(indices, back)

@@ -1,0 +1,495 @@
+"""``jit``: the signature cache, the jit primitive, and the stages that can be looked at.
+
+A call finds its compiled program by *signature*: the structure of the arguments, each leaf's shape, dtype and
+weakness, and the static arguments.  A new signature is traced into a Graph and compiled; kernels do not depend
+on sizes, so a new batch size costs the trace and no native compile.
+
+The jit primitive holds the traced graph.  Its derivative is a jit of the primal graph (residuals as extra
+outputs) and a jit of the tangent graph; its transpose and its batched form are jits too.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import tree
+from .array import Array, to_numpy
+from .backend import Executable, compile_graph
+from .config import config
+from .errors import NonHashableStaticError, StaticArgumentError
+from .ir import Aval, Graph
+from .primitive import Linear, Primitive
+from .trace import Tracer, aval_of, bind, state, trace_flat, user_source
+from .transforms.calls import batch_closed, linearize_closed, transpose_closed
+from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .traceback import user_frames
+
+__all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
+
+# ----------------------------------------------------------------------------------- the primitive
+
+jit_p = Primitive("jit", multiple_results=True)
+jit_p.def_abstract(lambda *avals, graph: graph.out_avals)
+
+
+def executable_of(graph: Graph, backend: str | None = None, donate: tuple[int, ...] = ()) -> Executable:
+    """The compiled graph, made once per graph, backend and engine."""
+    key = ("executable", backend or config.backend, config.engine, donate)
+    return graph.memo(key, lambda: compile_graph(graph, backend=backend, donate=donate))
+
+
+@jit_p.def_impl
+def _jit_impl(*args: Any, graph: Graph) -> Sequence[np.ndarray]:
+    return executable_of(graph)(*[to_numpy(a) for a in args])
+
+
+@jit_p.def_jvp_call
+def _jit_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph) -> tuple[list[Any], list[Any]]:
+    lin = linearize_closed(graph, tuple(t is not None for t in tangents))
+    outs = bind(jit_p, *primals, *lin.captures, graph=lin.primal)
+    ts = [t for t in tangents if t is not None]
+    t_out = iter(bind(jit_p, *ts, *lin.residual_values(primals, outs), graph=lin.linear))
+    return outs[: len(graph.outputs)], [next(t_out) if nz else None for nz in lin.nonzero]
+
+
+@jit_p.def_transpose
+def _jit_transpose(cts: Sequence[Any], inputs: Sequence[Any], *, graph: Graph) -> list[Any]:
+    linear = [isinstance(x, Linear) for x in inputs]
+    transposed, captures, nonzero = transpose_closed(graph, linear, [c is not None for c in cts])
+    others = [x for x in inputs if not isinstance(x, Linear)]
+    out = iter(bind(jit_p, *others, *(c for c in cts if c is not None), *captures, graph=transposed))
+    per_linear = iter([next(out) if nz else None for nz in nonzero])
+    return [next(per_linear) if is_lin else None for is_lin in linear]
+
+
+@jit_p.def_batch
+def _jit_batch(size: int, args: Sequence[Any], dims: Sequence[int | None], *, graph: Graph) -> Any:
+    batched, captures, out_dims = batch_closed(graph, dims, state.mapped[-1])
+    return bind(jit_p, *args, *captures, graph=batched), list(out_dims)
+
+
+# -------------------------------------------------------------------------------------- the stages
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A traced function: the stage between Python and native code."""
+
+    name: str
+    graph: Graph
+    captures: list[Any]
+    in_tree: tree.TreeDef
+    out_tree: tree.TreeDef
+    backend: str | None
+    donate: tuple[int, ...]
+    split: Callable[..., Any]
+
+    @property
+    def executable(self) -> Executable:
+        return executable_of(self.graph, self.backend, self.donate)
+
+    def explain(self) -> str:
+        """Each kernel of the compiled program: its equations, the reason for each fusion decision, flops, bytes."""
+        return self.executable.explain()
+
+    def loops(self) -> str:
+        """The compiled loops as Python."""
+        return self.executable.loops()
+
+    def cost_analysis(self) -> dict[str, Any]:
+        """Flops, bytes read and written, and memory of the program."""
+        return self.executable.cost_analysis()
+
+    def compile(self) -> Compiled:
+        """Native code for exactly this signature."""
+        return Compiled(self, self.executable)
+
+    def as_text(self) -> str:
+        return str(self.graph)
+
+    @property
+    def out_info(self) -> Any:
+        return tree.unflatten(self.out_tree, list(self.graph.out_avals))
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_()  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled function for one signature; calling it never traces or compiles."""
+
+    lowered: Lowered
+    executable: Executable
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        low = self.lowered
+        leaves, in_tree = low.split(args, kwargs)
+        if in_tree != low.in_tree:
+            raise StaticArgumentError(f"{low.name} was compiled for arguments {low.in_tree}; called with {in_tree}")
+        for i, (x, a) in enumerate(zip(leaves, low.graph.in_avals)):
+            if not aval_of(x).same_type(a):
+                raise StaticArgumentError(f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}")
+        arrays = [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
+        return tree.unflatten(low.out_tree, [Array(o) for o in self.executable(*arrays)])
+
+    def cost_analysis(self) -> dict[str, Any]:
+        return self.executable.cost_analysis()
+
+    def as_text(self) -> str:
+        return self.executable.loops()
+
+
+# ------------------------------------------------------------------------------------- the wrapper
+
+
+class CacheInfo(NamedTuple):
+    """hits: calls that found their program; misses: calls that were traced; size: programs held."""
+
+    hits: int
+    misses: int
+    size: int
+    traced: int
+    compiled: int
+
+
+@dataclass
+class _Entry:
+    lowered: Lowered
+    captured: list[np.ndarray] | None
+    weak: tuple[bool, ...]
+    run: Executable | None = None
+
+
+class _Key(NamedTuple):
+    in_tree: tree.TreeDef
+    leaves: tuple[Any, ...]
+    static: tuple[Any, ...]
+    context: tuple[Any, ...]
+
+
+class JitFunction:
+    """A jitted function; see ``jit``."""
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: int | Sequence[int] | None,
+        static_argnames: str | Sequence[str] | None,
+        donate_argnums: int | Sequence[int] | None,
+        donate_argnames: str | Sequence[str] | None,
+        keep_unused: bool,
+        backend: str | None,
+    ) -> None:
+        if not callable(fun):
+            raise StaticArgumentError(f"jit takes a function; found {type(fun).__name__}. For a decorator with options: @fx.jit(...)")
+        functools.update_wrapper(self, fun)
+        self.fun = fun
+        self.name = function_name(fun)
+        self.keep_unused = keep_unused
+        self.backend = backend
+        try:
+            self.signature: inspect.Signature | None = inspect.signature(fun)
+        except (TypeError, ValueError):
+            self.signature = None
+        self.static_argnums, self.static_argnames = self._positions(static_argnums, static_argnames, "static")
+        self.donate_argnums, self.donate_argnames = self._positions(donate_argnums, donate_argnames, "donate")
+        both = set(self.static_argnames) & set(self.donate_argnames)
+        if both or set(self.static_argnums) & set(self.donate_argnums):
+            raise StaticArgumentError(f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}")
+        self._entries: dict[_Key, _Entry] = {}
+        self._hits = self._misses = self._traced = self._compiled = 0
+        self._log: list[str] = []
+        self._lock = threading.RLock()
+
+    # ------------------------------------------------------------------ which arguments are static
+
+    def _positions(self, nums: Any, names: Any, what: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """argnums and argnames, each completed from the other by the function's signature."""
+        nums = () if nums is None else (nums,) if isinstance(nums, (int, np.integer)) else tuple(nums)
+        names = () if names is None else (names,) if isinstance(names, str) else tuple(names)
+        if self.signature is None:
+            return nums, names
+        params = list(self.signature.parameters.values())
+        by_position = [p.name for p in params if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        variadic = any(p.kind == p.VAR_POSITIONAL for p in params)
+        keywords = any(p.kind == p.VAR_KEYWORD for p in params)
+        for i in nums:
+            if not variadic and not -len(by_position) <= i < len(by_position):
+                raise StaticArgumentError(
+                    f"{what}_argnums={nums} names positional argument {i}; {self.name}{self.signature} has {len(by_position)}"
+                )
+        for n in names:
+            if n not in self.signature.parameters and not keywords:
+                raise StaticArgumentError(f"{what}_argnames={names} names {n!r}, which {self.name}{self.signature} does not have")
+        nums = tuple(i + len(by_position) if i < 0 else i for i in nums)
+        all_names = {*names, *(by_position[i] for i in nums if i < len(by_position))}
+        all_nums = {*nums, *(by_position.index(n) for n in names if n in by_position)}
+        return tuple(sorted(all_nums)), tuple(sorted(all_names))
+
+    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], tree.TreeDef, tuple[Any, ...], Callable[..., Any]]:
+        """(dynamic leaves, their structure, static arguments, function of the dynamic arguments)."""
+        if not self.static_argnums and not self.static_argnames:
+            leaves, in_tree = tree.flatten((args, kwargs))
+            return leaves, in_tree, (), self.fun
+        nums = {i for i in self.static_argnums if i < len(args)}
+        names = {n for n in self.static_argnames if n in kwargs}
+        chosen = [(i, args[i]) for i in sorted(nums)] + [(n, kwargs[n]) for n in sorted(names)]
+        for which, value in chosen:
+            self._check_static(which, value)
+        static = tuple([(which, type(value), value) for which, value in chosen])  # 1, 1.0 and True are equal keys
+        dyn_args = tuple(a for i, a in enumerate(args) if i not in nums)
+        dyn_kwargs = {k: v for k, v in kwargs.items() if k not in names}
+        n = len(args)
+
+        def call(*dynamic: Any, **dynamic_kw: Any) -> Any:
+            it = iter(dynamic)
+            full = [args[i] if i in nums else next(it) for i in range(n)]
+            return self.fun(*full, **dynamic_kw, **{k: kwargs[k] for k in names})
+
+        leaves, in_tree = tree.flatten((dyn_args, dyn_kwargs))
+        return leaves, in_tree, static, call
+
+    def _check_static(self, which: int | str, value: Any) -> None:
+        name = repr(which)
+        if isinstance(which, int) and self.signature is not None:
+            names = list(self.signature.parameters)
+            name = f"{which} ({names[which]!r})" if which < len(names) else name
+        if isinstance(value, (Tracer, Array, np.ndarray)):
+            raise NonHashableStaticError(
+                f"static argument {name} of {self.name} is an array ({aval_of(value)}); a static argument is part of the"
+                " program and must be a hashable Python value. Pass it as an ordinary argument."
+            )
+        try:
+            hash(value)
+        except TypeError:
+            raise NonHashableStaticError(
+                f"static argument {name} of {self.name} is a {type(value).__name__} ({value!r}), which is not hashable."
+                " Use a tuple for a list, a frozenset for a set, or a frozen dataclass."
+            ) from None
+
+    # ------------------------------------------------------------------ calling
+
+    @user_frames
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if config.disable_jit:
+            return self.fun(*args, **kwargs)
+        leaves, in_tree, static, call = self._split(args, kwargs)
+        traced = bool(state.absorbing)
+        signature = []
+        for x in leaves:
+            t = type(x)
+            if t is Array:
+                d = x._data
+                signature.append((d.shape, d.dtype, x.weak_type))
+            elif t is np.ndarray:
+                signature.append((x.shape, x.dtype, False))
+            else:
+                traced = traced or t is Tracer
+                a = aval_of(self._leaf(x, args, kwargs))
+                signature.append((a.shape, a.dtype, a.weak))
+        axes = tuple([(a.name, a.size) for a in state.axes]) if state.axes else ()
+        context = (config.default_float, config.default_int, axes, config.backend, config.engine)
+        key = _Key(in_tree, tuple(signature), static, context)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._trace(key, call, leaves, in_tree, args, kwargs)
+        else:
+            self._hits += 1
+        low = entry.lowered
+        if traced or entry.captured is None:
+            outs = bind(jit_p, *leaves, *low.captures, graph=low.graph)
+            return tree.unflatten(low.out_tree, outs)
+        run = entry.run
+        if run is None:
+            run = self._compile(entry)
+        arrays = [x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a) for x, a in zip(leaves, low.graph.in_avals)]
+        results = run(*arrays, *entry.captured)
+        if low.donate:
+            for i in low.donate:
+                if type(leaves[i]) is Array:
+                    leaves[i]._buffer = None
+        return tree.unflatten(low.out_tree, [Array(o, w) for o, w in zip(results, entry.weak)])
+
+    def _leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        try:
+            return check_leaf(x, "")
+        except Exception:
+            names = argument_names(self.fun, args, kwargs)
+            values = tree.leaves((args, kwargs))
+            name = next((n for n, v in zip(names, values) if v is x), "an argument")
+            return check_leaf(x, f"{name} of the jitted function {self.name}")
+
+    def _trace(
+        self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any
+    ) -> _Entry:
+        with self._lock:
+            self._misses += 1
+            self._traced += 1
+            self._explain_miss(key, args, kwargs)
+        names = argument_names(self.fun, args, kwargs) if not key.static else self._dynamic_names(args, kwargs)
+        flat = FlatFunction(call, in_tree)
+        flat.name = self.name
+        avals = [Aval(*s) for s in key.leaves]
+        graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+        assert flat.out_tree is not None
+        concrete = not any(type(c) is Tracer for c in captures)
+        split = lambda a, k: self._split(a, k)[:2]  # noqa: E731
+        low = Lowered(self.name, graph, captures, in_tree, flat.out_tree, self.backend, self._donated(args, kwargs), split)
+        weak = tuple(a.weak for a in graph.out_avals)
+        entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak)
+        if concrete:
+            self._entries[key] = entry
+        return entry
+
+    def _compile(self, entry: _Entry) -> Executable:
+        with self._lock:
+            if entry.run is None:
+                entry.run = entry.lowered.executable
+                self._compiled += 1
+            return entry.run
+
+    def _dynamic_names(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
+        masked = tuple(None if i in self.static_argnums else a for i, a in enumerate(args))
+        kw = {k: v for k, v in kwargs.items() if k not in self.static_argnames}
+        return argument_names(self.fun, masked, kw)
+
+    def _donated(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
+        """Positions of the donated leaves among the dynamic ones."""
+        if not self.donate_argnums and not self.donate_argnames:
+            return ()
+        resolve_argnums([i for i in self.donate_argnums if i < len(args)], len(args), "donate_argnums", StaticArgumentError)
+        out, position = [], 0
+        dynamic = [(i in self.donate_argnums, a) for i, a in enumerate(args) if i not in self.static_argnums]
+        dynamic += [(k in self.donate_argnames, kwargs[k]) for k in sorted(kwargs) if k not in self.static_argnames]
+        for donated, a in dynamic:
+            n = len(tree.leaves(a))
+            if donated:
+                out += range(position, position + n)
+            position += n
+        return tuple(out)
+
+    # ------------------------------------------------------------------ looking
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
+        leaves, in_tree, static, call = self._split(args, kwargs)
+        avals = []
+        for x in leaves:
+            if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (Tracer, Array, np.ndarray, np.generic)):
+                avals.append(Aval(tuple(x.shape), np.dtype(x.dtype)))
+            else:
+                avals.append(aval_of(self._leaf(x, args, kwargs)))
+        flat = FlatFunction(call, in_tree)
+        flat.name = self.name
+        names = self._dynamic_names(args, kwargs)
+        graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+        assert flat.out_tree is not None
+        split = lambda a, k: self._split(a, k)[:2]  # noqa: E731
+        return Lowered(self.name, graph, captures, in_tree, flat.out_tree, self.backend, (), split)
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """The result's shapes and dtypes, without computing it."""
+        return self.lower(*args, **kwargs).out_info
+
+    def cache_info(self) -> CacheInfo:
+        """Counts of calls that found their program, were traced, were compiled."""
+        return CacheInfo(self._hits, self._misses, len(self._entries), self._traced, self._compiled)
+
+    def clear_cache(self) -> None:
+        """Forgets every program of this function (kernels on disk stay)."""
+        self._entries.clear()
+
+    def explain_misses(self) -> str:
+        """Why each trace happened: what differed from the signatures known before."""
+        return "\n".join(self._log) or f"{self.name}: not called yet"
+
+    def _explain_miss(self, key: _Key, args: Any, kwargs: Any) -> None:
+        text = f"{self.name}: traced at {user_source()}: " + self._difference(key, args, kwargs)
+        self._log.append(text)
+        if config.explain_misses:
+            print(text, file=sys.stderr)
+
+    def _difference(self, key: _Key, args: Any, kwargs: Any) -> str:
+        if not self._entries:
+            return "first call"
+        names = self._dynamic_names(args, kwargs)
+
+        def reasons(old: _Key) -> list[str]:
+            if old.in_tree != key.in_tree:
+                return [f"the arguments have another structure: {old.in_tree} -> {key.in_tree}"]
+            out = []
+            for name, a, b in zip(names, old.leaves, key.leaves):
+                if a != b:
+                    out.append(f"{name}: {Aval(*a)} -> {Aval(*b)}")
+            for a, b in zip(old.static, key.static):
+                if a != b:
+                    out.append(f"static {a[0]!r}: {a[2]!r} -> {b[2]!r}")
+            if old.context != key.context:
+                out.append("other settings (default dtypes, backend, engine or named axes)")
+            return out
+
+        return "; ".join(min((reasons(k) for k in self._entries), key=len)) + " (nearest known signature -> this one)"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Methods: ``self`` is bound as for a function."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<jit of {self.name}>"
+
+
+def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
+    """A Python or NumPy scalar as the array that the graph was traced for."""
+    return np.asarray(x, aval.dtype)
+
+
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    keep_unused: bool = False,
+    backend: str | None = None,
+) -> Any:
+    """Compiles a function to native loops; nothing but its time changes.
+
+    Args:
+        fun: a pure function of arrays and pytrees of arrays (without it, a decorator is returned).
+        static_argnums, static_argnames: arguments that are hashable Python values, part of the program: a new value
+            is traced anew.  Each may be given by the other's means; both spellings work at the call.
+        donate_argnums, donate_argnames: arguments whose memory may be reused for results; their arrays cannot be
+            used afterwards.
+        keep_unused: accepted for compatibility; an unused argument costs nothing.
+        backend: "native" (default) or "reference", which runs the same graph in NumPy.
+
+    Returns:
+        The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.
+
+    Raises:
+        ConcretizationError: when the function asks a traced value for its number (``if x > 0``).
+        NonHashableStaticError: a static argument is not hashable.
+
+    >>> import fx, numpy as np
+    >>> fx.jit(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2)(np.float32([0.0, 1.0]))
+    Array([1., 1.], dtype=float32)
+    """
+    if backend not in (None, "native", "reference"):
+        raise StaticArgumentError(f"backend must be 'native' or 'reference'; found {backend!r}")
+    options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
+    if fun is None:
+        return lambda f: JitFunction(f, *options)
+    return JitFunction(fun, *options)

@@ -1,0 +1,518 @@
+"""Tracing: from a Python function to a closed Graph.
+
+One tracer, one builder.  A ``Builder`` collects equations; the ``Tracer``s it hands out stand for its
+variables.  ``bind`` runs every primitive of the library:
+
+* nothing traced among the arguments: the NumPy reference evaluates it, the result is an ``Array``;
+* otherwise the *deepest* builder among the arguments records it.  What does not depend on an inner trace
+  therefore stands outside it by itself.  A value that is foreign to the recording builder becomes a
+  *capture*, an extra input of its graph.
+
+A builder may also *evaluate* while it records (``grad``, ``jvp``, ``vjp`` outside jit), so Python control flow
+on values works; and it may *absorb*: while an absorbing builder is the innermost one, even operations that
+do not touch its tracers are recorded there (under jit nothing is computed at trace time; the branches of a
+conditional and the body of a checkpoint keep their work to themselves).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .array import Array, to_numpy
+from .config import config
+from .dtypes import bool_, complex64, complex128, float64
+from .errors import AxisNameError, ConcretizationError, DTypeError, FxError, LeakedTracerError
+from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
+from .primitive import Primitive
+
+__all__ = ["Builder", "Tracer", "aval_of", "bind", "concrete_value", "eval_graph", "is_concrete", "trace_flat"]
+
+_LIBRARY = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
+
+
+class _State(threading.local):
+    """Per thread: the absorbing builders, innermost last; the scope; the source to use instead of the frame's;
+    the axes of the surrounding vmaps that trace (``axes``) and the one that is being pushed through a graph (``mapped``)."""
+
+    def __init__(self) -> None:
+        self.absorbing: list[Builder] = []
+        self.scope: str = ""
+        self.source: Source | None = None
+        self.axes: list[Any] = []
+        self.mapped: list[Any] = []
+
+
+state = _State()
+_levels = itertools.count(1)
+
+
+# ------------------------------------------------------------------------------------- what values are
+
+
+def scalar_dtype(x: Any) -> np.dtype:
+    """The dtype of a new array made from the Python scalar ``x``."""
+    if isinstance(x, bool):
+        return bool_
+    if isinstance(x, int):
+        d = config.default_int
+        return d if np.iinfo(d).min <= x <= np.iinfo(d).max else np.dtype(np.int64 if x < 2**63 else np.uint64)
+    if isinstance(x, float):
+        return config.default_float
+    return complex128 if config.default_float == float64 else complex64
+
+
+def is_python_scalar(x: Any) -> bool:
+    """True for bool, int, float, complex themselves (``np.float64`` is a subclass of float and not weak)."""
+    return type(x) in (float, int, bool, complex)
+
+
+def aval_of(x: Any) -> Aval:
+    """Shape, dtype and weakness of an array, tracer, literal or number."""
+    t = type(x)
+    if t is Tracer or t is Literal or t is Var:
+        return x.aval
+    if t is Array:
+        return x.aval
+    if is_python_scalar(x):
+        return Aval((), scalar_dtype(x), t is not bool)
+    a = to_numpy(x)
+    return Aval(a.shape, a.dtype)
+
+
+def is_concrete(x: Any) -> bool:
+    """True if ``x`` is not a tracer."""
+    return type(x) is not Tracer
+
+
+def concrete_value(x: Any) -> np.ndarray | None:
+    """The NumPy value of ``x``, or None for a tracer whose value is not known while tracing."""
+    t = type(x)
+    if t is Tracer:
+        return x.value
+    if t is Array:
+        return x._data
+    if t is Literal:
+        return np.asarray(x.value)
+    if is_python_scalar(x):
+        return np.asarray(x, scalar_dtype(x))
+    return to_numpy(x)
+
+
+# ------------------------------------------------------------------------------------------ tracer
+
+
+class Tracer:
+    """Stands for a variable of a graph that is being built.
+
+    ``value`` is its NumPy value where the builder evaluates, else None.  Arithmetic and methods are installed
+    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array.
+    """
+
+    __slots__ = ("builder", "var", "value", "__weakref__")
+    __array_priority__ = 200
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, builder: Builder, var: Var, value: np.ndarray | None) -> None:
+        self.builder = builder
+        self.var = var
+        self.value = value
+
+    @property
+    def aval(self) -> Aval:
+        return self.var.aval
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.var.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.var.aval.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.var.aval.shape)
+
+    @property
+    def size(self) -> int:
+        return self.var.aval.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.var.aval.nbytes
+
+    @property
+    def itemsize(self) -> int:
+        return self.var.aval.dtype.itemsize
+
+    @property
+    def weak_type(self) -> bool:
+        return self.var.aval.weak
+
+    def rebind(self, new: Tracer) -> None:
+        """Makes this tracer stand for another variable (in-place updates, functionalised)."""
+        self.builder, self.var, self.value = new.builder, new.var, new.value
+
+    def _number(self, what: str, way_out: str) -> np.ndarray:
+        self.builder.check_open(self)
+        if self.value is not None:
+            return self.value
+        raise_concretization(self, what, way_out)
+
+    def __bool__(self) -> bool:
+        return bool(self._number("its truth value", WAY_OUT_BRANCH))
+
+    def __int__(self) -> int:
+        return int(self._number("an int", WAY_OUT_NUMBER))
+
+    def __float__(self) -> float:
+        return float(self._number("a float", WAY_OUT_NUMBER))
+
+    def __complex__(self) -> complex:
+        return complex(self._number("a complex number", WAY_OUT_NUMBER))
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu" or self.shape:
+            raise DTypeError(f"only an integer scalar can be an index; this is {self.aval}")
+        return int(self._number("an index (or the end of a range)", WAY_OUT_INDEX))
+
+    def item(self, *args: int) -> Any:
+        return self._number("a Python number", WAY_OUT_NUMBER).item(*args)
+
+    def tolist(self) -> Any:
+        return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        value = self._number("a NumPy array", WAY_OUT_NUMPY)
+        raise ConcretizationError(
+            f"a traced value of type {self.aval} was turned into a plain NumPy array"
+            f"{'' if value is None else ' (through np.asarray or a function that NumPy does not let us see)'}:"
+            " its derivative would silently be lost. " + WAY_OUT_NUMPY
+        )
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a 0-d array has no len()")
+        return self.shape[0]
+
+    def __format__(self, spec: str) -> str:
+        return format(self.value[()], spec) if self.value is not None and not self.shape else repr(self)
+
+    def __repr__(self) -> str:
+        value = f", value={self.value}" if self.value is not None and self.size <= 8 else ""
+        return f"Tracer<{self.aval} of {self.builder.kind} {self.builder.name}{value}>"
+
+    def block_until_ready(self) -> Tracer:
+        return self
+
+
+WAY_OUT_BRANCH = (
+    "Use fx.numpy.where(condition, a, b) or fx.lax.cond for a branch that depends on the value, or name the argument"
+    " in jit's static_argnums if it is a Python number that rarely changes."
+)
+WAY_OUT_NUMBER = "Keep it an array (x.astype(...) converts), or name the argument in jit's static_argnums."
+WAY_OUT_INDEX = (
+    "Shapes, ranges and slice bounds must be known while tracing: name the argument in jit's static_argnums, or use"
+    " fx.lax.dynamic_slice / fx.lax.fori_loop."
+)
+WAY_OUT_NUMPY = "Call the NumPy function on the traced value directly, or the function of the same name in fx.numpy."
+
+
+def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
+    origin = t.builder.origin(t.var)
+    raise ConcretizationError(
+        f"Python asked for {what} of a traced {t.aval}, whose value is not known while {t.builder.kind} traces"
+        f" {t.builder.name!r}. {origin} {way_out}"
+    )
+
+
+# ----------------------------------------------------------------------------------------- builder
+
+
+class Builder:
+    """Collects the equations of one graph.
+
+    Args:
+        kind: the transform that traces ("jit", "grad", "vmap", "linear" ...), for messages.
+        name: the function being traced.
+        evaluate: compute values while recording, where they are known.
+        absorb: record every operation while this is the innermost absorbing builder (``with builder:``).
+    """
+
+    def __init__(self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False) -> None:
+        self.kind = kind
+        self.name = name
+        self.evaluate = evaluate
+        self.absorb = absorb
+        self.level = next(_levels)
+        self.open = True
+        self.eqns: list[Eqn] = []
+        self.inputs: list[Var] = []
+        self.input_names: list[str] = []
+        self.captures: dict[Any, tuple[Any, Var]] = {}
+        self.values: dict[Var, np.ndarray] = {}
+
+    def __enter__(self) -> Builder:
+        if self.absorb:
+            state.absorbing.append(self)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        if self.absorb:
+            state.absorbing.pop()
+
+    def input(self, aval: Aval, value: np.ndarray | None = None, name: str = "") -> Tracer:
+        """A new input variable, as a tracer."""
+        var = Var(aval)
+        self.inputs.append(var)
+        self.input_names.append(name)
+        value = value if self.evaluate else None
+        if value is not None:
+            self.values[var] = value
+        return Tracer(self, var, value)
+
+    def check_open(self, t: Tracer) -> None:
+        b = t.builder
+        if not b.open:
+            raise LeakedTracerError(
+                f"a traced value ({t.aval}) was used after {b.kind} had finished tracing {b.name!r}. {b.origin(t.var)}"
+                " It was probably stored in a global, an attribute or a list by the traced function: return it instead."
+            )
+
+    def atom(self, x: Any) -> Atom:
+        """The variable or literal that stands for ``x`` in this graph; foreign values become captures."""
+        t = type(x)
+        if t is Tracer:
+            self.check_open(x)
+            if x.builder is self:
+                return x.var
+            return self._capture(x.var, Tracer(x.builder, x.var, x.value), x.aval)
+        if t is Literal:
+            return x
+        if t is Array:
+            return self._capture(id(x._data), x, x.aval)
+        if isinstance(x, np.ndarray):
+            return self._capture(id(x), x, aval_of(x))
+        aval = aval_of(x)
+        return Literal(x, aval)
+
+    def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
+        try:
+            return self.captures[key][1]
+        except KeyError:
+            var = Var(aval)
+            self.captures[key] = (value, var)
+            known = concrete_value(value) if self.evaluate else None
+            if known is not None:
+                self.values[var] = known
+            return var
+
+    def record(
+        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], values: Sequence[Any] | None = None
+    ) -> Any:
+        """Appends an equation; returns the tracer(s) of its result.  ``values``: the result, where it is known."""
+        atoms = tuple([self.atom(a) for a in args])
+        source = state.source or user_source()
+        try:
+            out = prim.rule("abstract")(*[a.aval for a in atoms], **params)
+        except FxError as e:
+            raise locate(e, source) from None
+        avals = out if prim.multiple_results else (out,)
+        if not self.evaluate:
+            values = None
+        elif values is None:
+            known = [concrete_value(a) for a in args]
+            if all(k is not None for k in known):
+                values = evaluate(prim, known, params)
+        values = values if values is not None else (None,) * len(avals)
+        outputs = tuple([Var(a) for a in avals])
+        effect = prim.effect or next((x for _, g in subgraphs(params) for x in g.effects), None)
+        self.eqns.append(Eqn(prim, atoms, params, outputs, source, state.scope, effect))
+        tracers = [Tracer(self, v, value) for v, value in zip(outputs, values)]
+        if self.evaluate:
+            self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
+        return tracers if prim.multiple_results else tracers[0]
+
+    def close(self, outputs: Sequence[Any]) -> tuple[Graph, list[Any]]:
+        """The finished graph and the values of its captures, which are its last inputs."""
+        atoms = tuple(self.atom(o) for o in outputs)
+        self.open = False
+        captured = list(self.captures.values())
+        inputs = (*self.inputs, *(v for _, v in captured))
+        names = (*self.input_names, *("" for _ in captured))
+        return Graph(inputs, tuple(self.eqns), atoms, self.name, names), [value for value, _ in captured]
+
+    def origin(self, var: Var) -> str:
+        """A sentence that says where a variable comes from: its arguments and the line that computed it."""
+        where = {v: e for e in self.eqns for v in e.outputs}
+        seen: set[Var] = set()
+        todo = [var]
+        while todo:
+            v = todo.pop()
+            if v not in seen:
+                seen.add(v)
+                todo += [a for a in where[v].inputs if isinstance(a, Var)] if v in where else []
+        names = [n or f"argument {i}" for i, (v, n) in enumerate(zip(self.inputs, self.input_names)) if v in seen]
+        made = where.get(var)
+        text = f"It was computed by {made.prim.name!r} at {made.source}" if made is not None and made.source else "It"
+        if names:
+            listed = ", ".join(repr(n) for n in names[:5]) + (" ..." if len(names) > 5 else "")
+            text += (" and depends on " if made is not None and made.source else " is or depends on ") + listed
+        return text + "." if text != "It" else ""
+
+
+# -------------------------------------------------------------------------------------------- bind
+
+
+def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:
+    """Runs a primitive's NumPy reference; always a list of ndarrays."""
+    out = prim.rule("impl")(*arrays, **params)
+    return [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+
+
+def recording_builder(args: Sequence[Any]) -> Builder | None:
+    """The builder that records an operation on ``args``: the deepest among theirs and the absorbing one."""
+    builder = state.absorbing[-1] if state.absorbing else None
+    for a in args:
+        if type(a) is Tracer and (builder is None or a.builder.level > builder.level):
+            builder = a.builder
+    return builder
+
+
+def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
+    """Applies a primitive to values: evaluates it, or records it in the deepest builder among the arguments."""
+    builder = recording_builder(args)
+    if builder is not None:
+        return builder.record(prim, args, params)
+    avals = [aval_of(a) for a in args]
+    try:
+        out_aval = prim.rule("abstract")(*avals, **params)
+    except FxError as e:
+        raise locate(e, state.source or user_source()) from None
+    outs = evaluate(prim, [concrete_value(a) for a in args], params)
+    if prim.multiple_results:
+        return [Array(o, a.weak) for o, a in zip(outs, out_aval)]
+    return Array(outs[0], out_aval.weak)
+
+
+def bind_known(prim: Primitive, args: Sequence[Any], params: dict[str, Any], values: Sequence[np.ndarray]) -> list[Any]:
+    """``bind`` of an operation whose results are known already: records it, computes nothing.  Always a list."""
+    builder = recording_builder(args)
+    if builder is None:
+        return [Array(v) for v in values]
+    out = builder.record(prim, args, params, values)
+    return out if prim.multiple_results else [out]
+
+
+def locate(error: FxError, source: Source | None) -> FxError:
+    """Adds the user's line to an error's message, once."""
+    if source is not None and error.args and "\n  at " not in str(error.args[0]):
+        error.args = (f"{error.args[0]}\n  at {source}", *error.args[1:])
+    return error
+
+
+def user_source() -> Source | None:
+    """The innermost frame that is not the library's own."""
+    f: Any = sys._getframe(1)
+    while f is not None:
+        name = f.f_code.co_filename
+        if not name.startswith(_LIBRARY) or name.startswith(_USER_LIKE):
+            return Source(name, f.f_lineno, f.f_code.co_name)
+        f = f.f_back
+    return None
+
+
+@contextmanager
+def source_override(source: Source | None) -> Iterator[None]:
+    """Equations recorded inside carry ``source`` instead of the current user frame."""
+    old, state.source = state.source, source or state.source
+    try:
+        yield
+    finally:
+        state.source = old
+
+
+@contextmanager
+def named_scope(name: str) -> Iterator[None]:
+    """Equations recorded inside carry ``name`` in their scope, shown by printed graphs and ``explain()``."""
+    old = state.scope
+    state.scope = f"{old}/{name}" if old else name
+    try:
+        yield
+    finally:
+        state.scope = old
+
+
+@dataclass(eq=False)
+class NamedAxis:
+    """A surrounding vmap's axis: its name (None if anonymous), its size, and the builder that traces under it."""
+
+    name: Any
+    size: int
+    builder: Builder | None = None
+
+
+def find_axis(name: Any) -> NamedAxis:
+    """The innermost surrounding vmap axis of that name.
+
+    Raises:
+        AxisNameError: if there is none.
+    """
+    for axis in reversed(state.axes):
+        if axis.name is not None and axis.name == name:
+            return axis
+    known = [a.name for a in state.axes if a.name is not None]
+    raise AxisNameError(
+        f"no surrounding vmap has an axis named {name!r} (named axes here: {known or 'none'})."
+        f" Call the function under fx.vmap(f, axis_name={name!r})."
+    )
+
+
+# --------------------------------------------------------------------------------- graphs as functions
+
+
+def trace_flat(
+    f: Callable[..., Sequence[Any]],
+    avals: Sequence[Aval],
+    *,
+    kind: str,
+    name: str = "graph",
+    absorb: bool = True,
+    names: Sequence[str] | None = None,
+) -> tuple[Graph, list[Any]]:
+    """Traces ``f(*tracers) -> list`` without values; returns the graph and its captures."""
+    b = Builder(kind, name, absorb=absorb)
+    with b:
+        ins = [b.input(a, name=n) for a, n in zip(avals, names or [""] * len(avals))]
+        return b.close(f(*ins))
+
+
+def eval_graph(graph: Graph, args: Sequence[Any]) -> list[Any]:
+    """Applies a graph to values through ``bind``: evaluates or records, whatever the values call for."""
+    env: dict[Var, Any] = dict(zip(graph.inputs, args, strict=True))
+    old = state.source, state.scope
+    try:
+        for e in graph.eqns:
+            state.source = e.source or old[0]
+            state.scope = f"{old[1]}/{e.scope}" if old[1] and e.scope else e.scope or old[1]
+            out = bind(e.prim, *[read(env, a) for a in e.inputs], **e.params)  # type: ignore[arg-type]
+            for v, o in zip(e.outputs, out if e.prim.multiple_results else (out,)):  # type: ignore[attr-defined]
+                env[v] = o
+    finally:
+        state.source, state.scope = old
+    return [read(env, a) for a in graph.outputs]
+
+
+def read(env: dict[Var, Any], a: Atom) -> Any:
+    """The value of an atom: a literal stands for its NumPy scalar."""
+    return env[a] if type(a) is Var else a.value  # type: ignore[union-attr]

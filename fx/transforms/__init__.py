@@ -1,0 +1,1 @@
+"""Graph -> Graph transformations: jvp and linearize, transpose, vmap, and the rules of calls."""

@@ -1,0 +1,221 @@
+"""checkpoint (remat): keep the inputs as the only residuals, recompute the rest in the backward pass.
+
+One primitive holds the checkpointed graph.  Its tangent is again a checkpoint: of the graph (inputs, saved
+values, tangents) -> tangents of the outputs, in which the primal is computed anew.  Transposing that graph
+computes the primal part forward and walks the tangent part backward, all inside one closed graph; so the
+recomputation happens where the backward pass runs, and differentiating again is nothing new.
+
+Source: Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cost" (2016).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .. import tree
+from ..array import to_numpy
+from ..errors import CustomRuleError
+from ..interpret import run_graph
+from ..ir import Aval, Eqn, Graph
+from ..primitive import Linear, Primitive
+from ..trace import Builder, aval_of, bind, concrete_value, state, trace_flat
+from .calls import batch_closed, memoised, transpose_closed
+from .flat import FlatFunction, argument_names, check_leaf, resolve_argnums
+from .jvp import jvp_graph
+
+__all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "trace_call"]
+
+checkpoint_p = Primitive("checkpoint", multiple_results=True)
+name_p = Primitive("name")
+
+Policy = Callable[..., bool]
+
+# ---------------------------------------------------------------------------------------- policies
+
+
+class checkpoint_policies:
+    """Which intermediate values the forward pass keeps: ``policy(primitive, *avals, **params) -> bool``."""
+
+    @staticmethod
+    def nothing_saveable(prim: Primitive, *_: Aval, **params: Any) -> bool:
+        """Recompute everything (the default)."""
+        return False
+
+    @staticmethod
+    def everything_saveable(prim: Primitive, *_: Aval, **params: Any) -> bool:
+        """Recompute nothing: as without checkpoint."""
+        return True
+
+    @staticmethod
+    def dots_saveable(prim: Primitive, *_: Aval, **params: Any) -> bool:
+        """Keep the results of matrix products and convolutions."""
+        return prim.name in ("dot_general", "conv_general_dilated")
+
+    checkpoint_dots = dots_saveable
+
+    @staticmethod
+    def dots_with_no_batch_dims_saveable(prim: Primitive, *_: Aval, **params: Any) -> bool:
+        """Keep the results of matrix products without batch dimensions."""
+        return prim.name == "dot_general" and not params["dimension_numbers"][1][0]
+
+    checkpoint_dots_with_no_batch_dims = dots_with_no_batch_dims_saveable
+
+    @staticmethod
+    def save_only_these_names(*names: str) -> Policy:
+        """Keep the values that ``checkpoint_name`` has given one of these names."""
+        return lambda prim, *_, **params: prim is name_p and params["name"] in names
+
+    @staticmethod
+    def save_anything_except_these_names(*names: str) -> Policy:
+        """Keep every named value but these."""
+        return lambda prim, *_, **params: prim is name_p and params["name"] not in names
+
+
+def checkpoint_name(x: Any, name: str) -> Any:
+    """Names the arrays in ``x`` for the policies of ``checkpoint``; the identity otherwise."""
+    return tree.map(lambda v: bind(name_p, v, name=name), x)
+
+
+name_p.def_abstract(lambda x, name: x)
+name_p.def_impl(lambda x, name: x)
+name_p.def_jvp(lambda primals, tangents, out, name: tangents[0])
+name_p.def_transpose(lambda ct, inputs, name: (ct,))
+name_p.def_batch(lambda size, args, dims, name: (bind(name_p, args[0], name=name), dims[0]))
+
+# ------------------------------------------------------------------------------------------- rules
+
+checkpoint_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
+checkpoint_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+
+
+def _saved(graph: Graph, policy: Policy | None) -> tuple[Eqn, ...]:
+    if policy is None:
+        return ()
+    return tuple(e for e in graph.eqns if e.outputs and policy(e.prim, *[a.aval for a in e.inputs], **e.params))
+
+
+def _tangent_graph(graph: Graph, wrt: tuple[bool, ...], saved: tuple[Eqn, ...]) -> tuple[Graph, tuple[Any, ...], tuple[bool, ...]]:
+    """(inputs, saved values, tangents where wrt) -> tangents of the outputs that are not zero."""
+
+    def make() -> tuple[Any, Sequence[Any]]:
+        n = len(graph.inputs)
+        saved_vars = [v for e in saved for v in e.outputs]
+        avals = [v.aval for v in [*graph.inputs, *saved_vars]]
+        avals += [v.aval.strong() for v, w in zip(graph.inputs, wrt) if w]
+        nonzero: list[bool] = []
+
+        def f(*args: Any) -> list[Any]:
+            ts = iter(args[n + len(saved_vars) :])
+            given = dict(zip(saved_vars, args[n:]))
+            _, out = jvp_graph(graph, args[:n], [next(ts) if w else None for w in wrt], given=given)
+            nonzero.extend(t is not None for t in out)
+            return [t for t in out if t is not None]
+
+        g, captures = trace_flat(f, avals, kind="checkpoint", name=graph.name)
+        return (g, tuple(captures), tuple(nonzero)), captures
+
+    return memoised(graph, ("checkpoint tangent", wrt, tuple(id(e) for e in saved)), make)
+
+
+@checkpoint_p.def_jvp_call
+def _jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, policy: Policy | None, prevent_cse: bool
+) -> tuple[list[Any], list[Any]]:
+    saved = _saved(graph, policy)
+    forward = graph
+    if saved:
+        extra = tuple(v for e in saved for v in e.outputs)
+        forward = graph.memo(("checkpoint forward", extra), lambda: graph.replace(outputs=(*graph.outputs, *extra)))
+    outs = bind(checkpoint_p, *primals, graph=forward, policy=policy, prevent_cse=False)
+    n = len(graph.outputs)
+    wrt = tuple(t is not None for t in tangents)
+    tangent_graph, captures, nonzero = _tangent_graph(graph, wrt, saved)
+    ts = [t for t in tangents if t is not None]
+    t_out = iter(
+        bind(checkpoint_p, *primals, *outs[n:], *ts, *captures, graph=tangent_graph, policy=None, prevent_cse=prevent_cse)
+    )
+    return outs[:n], [next(t_out) if nz else None for nz in nonzero]
+
+
+@checkpoint_p.def_transpose
+def _transpose(cts: Sequence[Any], inputs: Sequence[Any], *, graph: Graph, policy: Policy | None, prevent_cse: bool) -> list[Any]:
+    linear = [isinstance(x, Linear) for x in inputs]
+    given = [c is not None for c in cts]
+    transposed, captures, nonzero = transpose_closed(graph, linear, given)
+    others = [x for x in inputs if not isinstance(x, Linear)]
+    out = iter(
+        bind(
+            checkpoint_p, *others, *(c for c in cts if c is not None), *captures,
+            graph=transposed, policy=None, prevent_cse=prevent_cse,
+        )
+    )  # fmt: skip
+    per_linear = iter([next(out) if nz else None for nz in nonzero])
+    return [next(per_linear) if is_lin else None for is_lin in linear]
+
+
+@checkpoint_p.def_batch
+def _batch(size: int, args: Sequence[Any], dims: Sequence[int | None], *, graph: Graph, **params: Any) -> Any:
+    batched, captures, out_dims = batch_closed(graph, dims, state.mapped[-1])
+    return bind(checkpoint_p, *args, *captures, graph=batched, **params), list(out_dims)
+
+
+# --------------------------------------------------------------------------------------- front end
+
+
+def checkpoint(
+    fun: Callable[..., Any] | None = None,
+    *,
+    policy: Policy | None = None,
+    prevent_cse: bool = True,
+    static_argnums: int | Sequence[int] = (),
+) -> Callable[..., Any]:
+    """``fun`` whose intermediate values are recomputed, not kept, when it is differentiated.
+
+    Args:
+        fun: the function (without it, a decorator is returned).
+        policy: which values to keep all the same, see ``fx.checkpoint_policies``.
+        prevent_cse: keep the compiler from merging the recomputation with the forward pass.
+        static_argnums: positional arguments that are not arrays.
+
+    >>> import fx, numpy as np
+    >>> fx.grad(fx.checkpoint(lambda x: np.sin(np.sin(x))))(0.5)
+    Array(0.7785..., dtype=float32, weak_type=True)
+    """
+    if fun is None:
+        return functools.partial(checkpoint, policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
+
+    @functools.wraps(fun)
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        static = set(resolve_argnums(static_argnums, len(args), "static_argnums", CustomRuleError)) if static_argnums != () else ()
+
+        def call(*dynamic: Any, **kw: Any) -> Any:
+            it = iter(dynamic)
+            return fun(*[a if i in static else next(it) for i, a in enumerate(args)], **kw)
+
+        dynamic = [a for i, a in enumerate(args) if i not in static]
+        leaves, in_tree = tree.flatten((tuple(dynamic), kwargs))
+        flat = FlatFunction(call, in_tree)
+        flat.name = getattr(fun, "__name__", "checkpointed")
+        names = argument_names(fun, args, kwargs) if not static else None
+        graph, captures = trace_call(flat, leaves, "checkpoint", names)
+        outs = bind(checkpoint_p, *leaves, *captures, graph=graph, policy=policy, prevent_cse=prevent_cse)
+        assert flat.out_tree is not None
+        return tree.unflatten(flat.out_tree, outs)
+
+    return checkpointed
+
+
+def trace_call(flat: FlatFunction, leaves: Sequence[Any], kind: str, names: Sequence[str] | None = None) -> tuple[Graph, list[Any]]:
+    """Traces a function into a graph of its own, with values where they are known (so that Python control flow
+    works under plain grad)."""
+    for i, x in enumerate(leaves):
+        check_leaf(x, names[i] if names else f"argument leaf {i} of {flat.name}")
+    evaluate = not any(b.kind == "jit" and not b.evaluate for b in state.absorbing)
+    b = Builder(kind, flat.name, evaluate=evaluate, absorb=True)
+    with b:
+        names = names or [""] * len(leaves)
+        ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
+        return b.close(flat(*ins))
+

@@ -1,0 +1,97 @@
+"""Functions on pytrees as functions on flat lists, with names for error messages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree
+from ..array import Array
+from ..errors import TreeError
+from ..ir import Literal
+from ..trace import Tracer, is_python_scalar, user_source
+
+__all__ = ["FlatFunction", "argument_names", "check_leaf", "function_name", "resolve_argnums"]
+
+
+def function_name(f: Any) -> str:
+    """The name of a function, or of what a partial or callable object wraps."""
+    while hasattr(f, "func"):
+        f = f.func
+    return getattr(f, "__name__", None) or type(f).__name__
+
+
+def check_leaf(x: Any, what: str) -> Any:
+    """``x`` if it is an array, a tracer or a number.
+
+    Raises:
+        TreeError: naming ``what`` it was.
+    """
+    if type(x) in (Tracer, Array, np.ndarray, Literal) or is_python_scalar(x) or isinstance(x, np.generic):
+        return x
+    if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
+        return np.asarray(x)
+    raise TreeError(
+        f"{what} is a {type(x).__name__} ({x!r}), not an array or a number. Mark it static (jit's static_argnums, or"
+        " functools.partial), register its type as a pytree (fx.tree_util), or leave it out."
+    )
+
+
+def argument_names(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
+    """A name for every leaf of ``(args, kwargs)``: ``x``, ``params['w']``."""
+    try:
+        parameters = list(inspect.signature(f).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names: list[str] = []
+    for p in parameters:
+        if p.kind == p.VAR_POSITIONAL:
+            names += [f"{p.name}[{i}]" for i in range(len(args) - len(names))]
+            break
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+    names += [f"argument {i}" for i in range(len(names), len(args))]
+    out: list[str] = []
+    for name, a in [*zip(names, args), *((k, kwargs[k]) for k in sorted(kwargs))]:
+        out += [name + tree.keystr(path) for path, _ in tree.leaves_with_path(a)]
+    return out
+
+
+class FlatFunction:
+    """``f(*args, **kwargs)`` as a function of the flat leaves of ``(args, kwargs)`` to flat leaves.
+
+    After a call ``out_tree`` holds the structure of the result.
+    """
+
+    def __init__(self, f: Callable[..., Any], in_tree: tree.TreeDef) -> None:
+        self.f = f
+        self.in_tree = in_tree
+        self.out_tree: tree.TreeDef | None = None
+        self.name = function_name(f)
+
+    def __call__(self, *leaves: Any) -> list[Any]:
+        args, kwargs = tree.unflatten(self.in_tree, leaves)
+        out = self.f(*args, **kwargs)
+        pairs, self.out_tree = tree.flatten_with_path(out)
+        return [check_leaf(x, f"output{tree.keystr(path)} of {self.name}") for path, x in pairs]
+
+
+def resolve_argnums(argnums: int | Sequence[int], n: int, what: str, error: type[Exception]) -> tuple[int, ...]:
+    """Non-negative positions, checked against the number of positional arguments."""
+    given = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+    out = []
+    for i in given:
+        if not isinstance(i, (int, np.integer)):
+            raise error(f"{what} must be an int or a sequence of ints; found {argnums!r}")
+        if not -n <= i < n:
+            raise error(
+                f"{what}={argnums!r} names positional argument {i}, but the function was called with {n} positional"
+                f" argument{'s' * (n != 1)} (at {user_source()}). Keyword arguments cannot be named by number."
+            )
+        out.append(int(i) % n)
+    if len(set(out)) != len(out):
+        raise error(f"{what}={argnums!r} names an argument twice")
+    return tuple(out)

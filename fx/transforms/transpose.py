@@ -1,0 +1,67 @@
+"""Reverse mode: the transpose of a linear graph.
+
+The equations are walked backwards; each linear equation's transpose rule maps the cotangent of its output to
+cotangents of its linear inputs.  A cotangent of None is a symbolic zero and is never materialised.  Where a
+variable is used several times its cotangents are added in the order of the walk (last use first), which is the
+stated order of accumulation: the same program gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..ir import Graph, Var
+from ..primitive import Linear
+from ..primitives.elementwise import add
+from ..trace import bind, read, state
+
+__all__ = ["transpose_graph"]
+
+
+def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
+    """Cotangents of the linear inputs, in order (None is a symbolic zero).
+
+    Args:
+        linear: for each input, whether the graph is transposed with respect to it.
+        values: the values of the other inputs, in order.
+        cts: a cotangent (or None) for each output.
+    """
+    others = iter(values)
+    env: dict[Var, Any] = {v: next(others) for v, is_lin in zip(graph.inputs, linear, strict=True) if not is_lin}
+    lin: set[Var] = {v for v, is_lin in zip(graph.inputs, linear) if is_lin}
+    old = state.source, state.scope
+    try:
+        for e in graph.eqns:  # what does not depend on a linear input is computed first
+            if any(type(a) is Var and a in lin for a in e.inputs):
+                lin.update(e.outputs)
+                continue
+            state.source = e.source or old[0]
+            out = bind(e.prim, *[read(env, a) for a in e.inputs], **e.params)  # type: ignore[arg-type]
+            for v, o in zip(e.outputs, out if e.prim.multiple_results else (out,)):  # type: ignore[attr-defined]
+                env[v] = o
+        ct: dict[Var, Any] = {}
+        for a, c in zip(graph.outputs, cts, strict=True):
+            _accumulate(ct, lin, a, c)
+        for e in reversed(graph.eqns):
+            if e.outputs[0] not in lin if e.outputs else True:
+                continue
+            c_out = [ct.pop(v, None) for v in e.outputs]
+            if all(c is None for c in c_out):
+                continue
+            state.source, state.scope = e.source or old[0], e.scope or old[1]
+            ins = tuple(
+                [Linear(a.aval) if type(a) is Var and a in lin else read(env, a) for a in e.inputs]
+            )
+            multiple = e.prim.multiple_results  # type: ignore[attr-defined]
+            c_in = e.prim.rule("transpose")(c_out if multiple else c_out[0], ins, **e.params)  # type: ignore[attr-defined]
+            for a, c in zip(e.inputs, c_in, strict=True):
+                _accumulate(ct, lin, a, c)
+    finally:
+        state.source, state.scope = old
+    return [ct.get(v) for v, is_lin in zip(graph.inputs, linear) if is_lin]
+
+
+def _accumulate(ct: dict[Var, Any], lin: set[Var], a: Any, c: Any) -> None:
+    if c is not None and type(a) is Var and a in lin:
+        ct[a] = c if a not in ct else add(ct[a], c)

@@ -1,0 +1,53 @@
+"""How much arithmetic an equation is: the numbers behind fusion decisions, chunk sizes and ``cost_analysis``.
+
+Units are additions of one element.  Transcendentals count as what their polynomial costs in a vectorised loop.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fx.ir import Eqn
+
+__all__ = ["CHEAP", "chunk_for", "flops_per_element", "nanoseconds"]
+
+CHEAP = 4  # an expression of at most this many flops is recomputed rather than stored
+
+_FREE = {"copy", "stop_gradient", "optimization_barrier", "real", "imag", "complex", "bitcast_convert_type"}
+_COST = {
+    "exp": 14, "exp2": 12, "log": 18, "log1p": 22, "expm1": 20, "sin": 20, "cos": 20, "tan": 30, "asin": 24, "acos": 24,
+    "atan": 24, "sinh": 24, "cosh": 22, "tanh": 18, "asinh": 30, "acosh": 30, "atanh": 30, "sqrt": 6, "rsqrt": 8, "cbrt": 30,
+    "logistic": 18, "erf": 24, "erfc": 28, "erf_inv": 40, "lgamma": 80, "digamma": 80, "pow": 44, "atan2": 36, "div": 5,
+    "rem": 20, "nextafter": 8, "threefry2x32": 110, "population_count": 4, "clz": 4, "round": 2, "sign": 2,
+}  # fmt: skip
+
+
+def flops_per_element(eqn: Eqn) -> int:
+    """Approximate additions that one element of the equation's result costs (complex arithmetic counts fourfold)."""
+    name = eqn.prim.name
+    if name in _FREE:
+        return 0
+    if name == "integer_pow":
+        y = abs(int(eqn.params["y"]))
+        n = max(1, y.bit_length() + y.bit_count() - 2) + (5 if eqn.params["y"] < 0 else 0)
+    else:
+        n = _COST.get(name, 1)
+    if name in ("div", "rem") and eqn.outputs[0].aval.dtype.kind in "iu":
+        n = 20
+    return 4 * n if eqn.outputs[0].aval.dtype.kind == "c" else n
+
+
+def nanoseconds(flops: float, nbytes: float) -> float:
+    """A guess at the time of vectorised work on one core, good to a factor of three."""
+    return max(flops / 12.0, nbytes / 10.0)
+
+
+def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
+    """Items per piece: at least 25 us of work a piece and at most 64 pieces.  A function of shapes only."""
+    if total <= 0:
+        return 1
+    least = math.ceil(25_000 / max(ns_per_item, 1e-3))
+    if total < 2 * least:
+        return total
+    chunk = max(least, math.ceil(total / 64))
+    return min(total, math.ceil(chunk / align) * align)

@@ -1,0 +1,395 @@
+"""Loop language -> LLVM IR, as text.
+
+Text, because llvmlite's builder spends more time than LLVM does.  The loop language is structured, so the
+SSA form follows in one walk: a mutable local that a loop or branch assigns becomes a phi at its head or its
+end, and no ``alloca`` is needed.  What the walk tells LLVM beyond the arithmetic:
+
+* Pointer parameters never overlap: each has an alias scope, and stores name all the others.
+* Iterations of ``For(vectorize=True)`` are independent: ``parallel_accesses``.
+* Reductions in such a loop may be reassociated: ``reassoc nsz`` on exactly those operations.  Nothing else
+  carries fast-math flags.
+
+An ``Expr`` object used twice in a block is computed once: for good if it reads neither memory nor a mutable
+local, else until the next store or assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fx.errors import GraphError
+
+from .llvm_ops import OpEmitter, constant, fmod_function, memory_type, register_type, vector_type
+from .loop_ir import (
+    IMPLICIT, Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While, i64,
+)  # fmt: skip
+from .target import Target
+
+# Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
+_REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
+
+
+def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "fx") -> str:
+    """LLVM IR that defines ``void name(ptr frame, i64 lo, i64 hi, i64 worker)`` for every kernel."""
+    metadata = _Metadata()
+    bodies: list[str] = []
+    fmods: set[Ty] = set()
+    for kernel in kernels:
+        f = _Function(kernel, target, metadata)
+        bodies.append(f.text())
+        fmods |= f.fmod_types
+    width = target.vector_bits if target.vector_bits > 64 else 128
+    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
+    helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)]
+    head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'
+    return "\n".join([head, *bodies, *helpers, attributes, *metadata.lines, ""])
+
+
+class _Metadata:
+    """The module's numbered metadata nodes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def node(self, content: str, distinct: bool = False) -> str:
+        """Appends a node; in ``content``, ``!self`` is the node itself."""
+        name = f"!{len(self.lines)}"
+        self.lines.append(f"{name} = {'distinct ' if distinct else ''}!{{{content.replace('!self', name)}}}")
+        return name
+
+
+class _Function(OpEmitter):
+    """One kernel.  ``label`` is the block that instructions are being appended to."""
+
+    def __init__(self, kernel: Kernel, target: Target, metadata: _Metadata) -> None:
+        super().__init__(target)
+        self.kernel = kernel
+        self.metadata = metadata
+        self.label = "entry"
+        self.labels = 0
+        self.env: dict[str, str] = {n: f"%{n}" for n in IMPLICIT}  # the value a name has now
+        self.types: dict[str, Ty] = dict.fromkeys(IMPLICIT, i64)
+        self.mutable: set[str] = set()
+        self.declared: list[str] = []  # names of the open blocks, in order of declaration
+        self.pointers: dict[str, str] = {}
+        self.allocas: list[str] = []
+        self.pure: dict[int, str] = {}  # id(Expr) -> value, for expressions that cannot change
+        self.pure_order: list[int] = []
+        self.impure: dict[int, str] = {}  # the others; forgotten at every store and assignment
+        self.scope: dict[str, str] = {}  # metadata behind the loads of a parameter, and behind its stores
+        self.store_scope: dict[str, str] = {}
+        self.access_group = ""
+        self.reducing: set[str] = set()  # locals declared outside the vectorised loop we are in
+
+    def text(self) -> str:
+        params = self._parameters()
+        self.block(self.kernel.body)
+        head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #0 {{\nentry:'
+        return "\n".join([head, *params, *self.allocas, *self.lines, "  ret void", "}", ""])
+
+    def _parameters(self) -> list[str]:
+        """The loads of the parameters from the frame, in LLVM's words."""
+        lines = []
+        for k, p in enumerate(self.kernel.params):
+            t = "ptr" if p.pointer else "i64"
+            lines.append(f"  %a{k} = getelementptr inbounds i64, ptr %frame, i64 {k}")
+            lines.append(f"  %p{k} = load {t}, ptr %a{k}, align 8")
+            (self.pointers if p.pointer else self.env)[p.name] = f"%p{k}"
+            self.types[p.name] = p.ty
+        if len(self.pointers) > 1:
+            self._alias_scopes()
+        return lines
+
+    def _alias_scopes(self) -> None:
+        """A store cannot touch what any other parameter points to.
+
+        It is enough that stores say so: two loads never conflict.
+        """
+        domain = self.metadata.node("!self", distinct=True)
+        scopes = {p: self.metadata.node(f"!self, {domain}", distinct=True) for p in self.pointers}
+        stored = set(_stored(self.kernel.body))
+        for p, s in scopes.items():
+            own = f", !alias.scope {self.metadata.node(s)}"
+            self.scope[p] = own
+            if p in stored:
+                others = ", ".join(o for q, o in scopes.items() if q != p)
+                self.store_scope[p] = f"{own}, !noalias {self.metadata.node(others)}"
+
+    # ----------------------------------------------------------------------------------- expressions
+
+    def value(self, e: Expr, flags: str = "") -> str:
+        """The SSA value or constant that ``e`` has here."""
+        if isinstance(e, Const):
+            return constant(e.value, e.ty)
+        if isinstance(e, Ref):
+            return self.env[e.name]
+        key = id(e)
+        known = self.pure.get(key) or self.impure.get(key)
+        if known is not None and not flags:
+            return known
+        if isinstance(e, Load):
+            v = self.impure[key] = self.load(e)
+            return v
+        if not isinstance(e, Op):
+            raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
+        v = self.op(e.name, e.ty, tuple(a.ty for a in e.args), [self.value(a) for a in e.args], flags)
+        if any(self._changes(a) for a in e.args):
+            self.impure[key] = v
+        else:
+            self.pure[key] = v
+            self.pure_order.append(key)
+        return v
+
+    def _changes(self, e: Expr) -> bool:
+        return e.name in self.mutable if isinstance(e, Ref) else id(e) in self.impure
+
+    def address(self, buf: str, index: Expr, ty: Ty) -> str:
+        offset = self.value(index)
+        base = self.pointers[buf]
+        return base if offset == "0" else self.ins(
+            f"getelementptr inbounds {memory_type(ty.scalar)}, ptr {base}, i64 {offset}"
+        )  # fmt: skip
+
+    def load(self, e: Load) -> str:
+        address = self.address(e.buf, e.index, e.ty)
+        t = memory_type(e.ty)
+        group = self.access_group if e.buf in self.types else ""
+        v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
+        return self.ins(f"icmp ne {t} {v}, {constant(0, Ty('i', 8, e.ty.lanes))}") if e.ty.kind == "b" else v
+
+    # ------------------------------------------------------------------------------------ statements
+
+    def block(self, stmts: Sequence[Stmt]) -> None:
+        for s in stmts:
+            if isinstance(s, Let):
+                self.declare(s.name, s.value.ty, self.value(s.value), s.mutable)
+            elif isinstance(s, Assign):
+                self.assign(s)
+            elif isinstance(s, Store):
+                self.store(s)
+            elif isinstance(s, For):
+                self.for_(s)
+            elif isinstance(s, While):
+                self.while_(s)
+            elif isinstance(s, If):
+                self.if_(s)
+            elif isinstance(s, Alloc):
+                self.alloc(s)
+            elif isinstance(s, Comment):
+                self.lines.append(f"  ; {s.text.replace(chr(10), ' ')}")
+            else:
+                raise GraphError(f"{type(s).__name__} is not a statement of the loop language")
+
+    def declare(self, name: str, ty: Ty, value: str, mutable: bool = False) -> None:
+        self.env[name] = value
+        self.types[name] = ty
+        self.declared.append(name)
+        if mutable:
+            self.mutable.add(name)
+
+    @contextmanager
+    def scoped(self) -> Iterator[None]:
+        """A block: what it declares and computes ends with it."""
+        names, values = len(self.declared), len(self.pure_order)
+        self.impure.clear()
+        yield
+        for name in self.declared[names:]:
+            del self.env[name]
+            self.mutable.discard(name)
+        for key in self.pure_order[values:]:
+            self.pure.pop(key, None)
+        del self.declared[names:], self.pure_order[values:]
+        self.impure.clear()
+
+    def assign(self, s: Assign) -> None:
+        e = s.value
+        flags = "reassoc nsz " if s.name in self.reducing and _is_reduction(s.name, e) else ""
+        self.env[s.name] = self.value(e, flags)
+        self.impure.clear()
+
+    def store(self, s: Store) -> None:
+        ty, t = s.value.ty, memory_type(s.value.ty)
+        v = self.value(s.value)
+        address = self.address(s.buf, s.index, ty)
+        if ty.kind == "b":
+            v = self.ins(f"zext {register_type(ty)} {v} to {t}")
+        group = self.access_group if s.buf in self.types else ""
+        self.lines.append(
+            f"  store {t} {v}, ptr {address}, align {ty.itemsize}{self.store_scope.get(s.buf, '')}{group}"
+        )
+        self.impure.clear()
+
+    def alloc(self, s: Alloc) -> None:
+        name = f"%s{len(self.allocas)}"
+        self.allocas.append(f"  {name} = alloca [{s.size} x {memory_type(s.ty)}], align 64")
+        self.pointers[s.name] = name
+
+    # ---------------------------------------------------------------------------------- control flow
+
+    def new_label(self, kind: str) -> str:
+        self.labels += 1
+        return f"{kind}{self.labels}"
+
+    def start(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.label = label
+
+    def jump(self, label: str) -> None:
+        self.lines.append(f"  br label %{label}")
+
+    def branch(self, cond: str, then: str, orelse: str, metadata: str = "") -> None:
+        self.lines.append(f"  br i1 {cond}, label %{then}, label %{orelse}{metadata}")
+
+    def phi(self, ty: Ty, *incoming: tuple[str, str]) -> str:
+        """``incoming``: pairs of a value and the block it comes from."""
+        return self.ins(f"phi {register_type(ty)} " + ", ".join(f"[ {v}, %{b} ]" for v, b in incoming))
+
+    def carried(self, *blocks: Sequence[Stmt]) -> list[str]:
+        """The locals of this scope that the blocks assign, in a fixed order."""
+        return [n for n in dict.fromkeys(n for b in blocks for n in _assigned(b)) if n in self.env]
+
+    def loop_phis(self, names: list[str], before: str) -> int:
+        """Opens a phi for every name; ``close_phis`` fills in what comes round the loop.  Returns their line."""
+        first = len(self.lines)
+        for n in names:
+            self.env[n] = self.ins(f"phi {register_type(self.types[n])} [ {self.env[n]}, %{before} ]")
+        return first
+
+    def close_phis(self, names: list[str], first: int) -> None:
+        for k, n in enumerate(names):
+            self.lines[first + k] += f", [ {self.env[n]}, %{self.label} ]"
+
+    def for_(self, s: For) -> None:
+        """Guarded and tested at the bottom, the form in which LLVM's loop passes want a loop."""
+        start, stop = self.value(s.start), self.value(s.stop)
+        names = self.carried(s.body)
+        before, old = self.label, {n: self.env[n] for n in names}
+        body, end = self.new_label("for"), self.new_label("end")
+        runs = isinstance(s.start, Const) and isinstance(s.stop, Const) and s.start.value < s.stop.value
+        if runs:
+            self.jump(body)
+        else:
+            self.branch(self.ins(f"icmp slt i64 {start}, {stop}"), body, end)
+        self.start(body)
+        first = self.loop_phis(names, before)
+        index_line = len(self.lines)
+        index = self.ins(f"phi i64 [ {start}, %{before} ]")
+        metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing)
+        if metadata and s.vectorize:
+            self.reducing = set(names)
+        with self.scoped():
+            self.declare(s.var, i64, index)
+            self.block(s.body)
+        self.access_group, self.reducing = outer
+        following = self.ins(f"add nsw i64 {index}, {s.step}")
+        self.lines[index_line] += f", [ {following}, %{self.label} ]"
+        self.close_phis(names, first)
+        latch = self.label
+        self.branch(self.ins(f"icmp slt i64 {following}, {stop}"), body, end, metadata)
+        self.start(end)
+        for n in names:
+            round_ = (self.env[n], latch)
+            self.env[n] = self.phi(self.types[n], round_) if runs else self.phi(self.types[n], (old[n], before), round_)
+
+    def _loop_metadata(self, s: For) -> str:
+        """What LLVM may do with the loop; opens the access group of a vectorised one."""
+        if not _innermost(s.body):
+            return ""
+        if s.vectorize and self.target.vector_bits > 64:
+            group = self.metadata.node("", distinct=True)
+            self.access_group = f", !llvm.access.group {group}"
+            enable = self.metadata.node('!"llvm.loop.vectorize.enable", i1 true')
+            parallel = self.metadata.node(f'!"llvm.loop.parallel_accesses", {group}')
+            return f", !llvm.loop {self.metadata.node(f'!self, {enable}, {parallel}', distinct=True)}"
+        if _has_vectors(s.body):
+            disable = self.metadata.node('!"llvm.loop.vectorize.enable", i1 false')
+            return f", !llvm.loop {self.metadata.node(f'!self, {disable}', distinct=True)}"
+        return ""
+
+    def while_(self, s: While) -> None:
+        names = self.carried(s.body)
+        before = self.label
+        head, body, end = self.new_label("while"), self.new_label("do"), self.new_label("end")
+        self.jump(head)
+        self.start(head)
+        first = self.loop_phis(names, before)
+        at_head = {n: self.env[n] for n in names}
+        with self.scoped():
+            cond = self.value(s.cond)
+        self.branch(cond, body, end)
+        self.start(body)
+        with self.scoped():
+            self.block(s.body)
+        self.close_phis(names, first)
+        self.jump(head)
+        self.start(end)
+        self.env.update(at_head)
+
+    def if_(self, s: If) -> None:
+        cond = self.value(s.cond)
+        names = self.carried(s.then, s.orelse)
+        before, old = self.label, {n: self.env[n] for n in names}
+        then, end = self.new_label("then"), self.new_label("end")
+        orelse = self.new_label("else") if s.orelse else end
+        self.branch(cond, then, orelse)
+        ends = [(before, old)] if not s.orelse else []
+        for label, stmts in ((then, s.then), (orelse, s.orelse)):
+            if label == end:
+                continue
+            self.env.update(old)
+            self.start(label)
+            with self.scoped():
+                self.block(stmts)
+            ends.append((self.label, {n: self.env[n] for n in names}))
+            self.jump(end)
+        self.start(end)
+        for n in names:
+            self.env[n] = self.phi(self.types[n], *((values[n], block) for block, values in ends))
+        self.impure.clear()
+
+
+def _is_reduction(name: str, e: Expr) -> bool:
+    """``e`` combines the local ``name`` with something else, and this is the last operation."""
+    if not isinstance(e, Op) or not e.ty.is_float:
+        return False
+    here = [isinstance(a, Ref) and a.name == name for a in e.args]
+    if e.name in _REDUCTIONS:
+        return any(here)
+    return (e.name == "sub" and here[0]) or (e.name == "fma" and here[2])
+
+
+def _assigned(stmts: Sequence[Stmt]) -> Iterator[str]:
+    for s in stmts:
+        if isinstance(s, Assign):
+            yield s.name
+        else:
+            for b in _bodies(s):
+                yield from _assigned(b)
+
+
+def _stored(stmts: Sequence[Stmt]) -> Iterator[str]:
+    for s in stmts:
+        if isinstance(s, Store):
+            yield s.buf
+        else:
+            for b in _bodies(s):
+                yield from _stored(b)
+
+
+def _bodies(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
+    if isinstance(s, (For, While)):
+        return (s.body,)
+    return (s.then, s.orelse) if isinstance(s, If) else ()
+
+
+def _innermost(stmts: Sequence[Stmt]) -> bool:
+    return all(not isinstance(s, (For, While)) and all(_innermost(b) for b in _bodies(s)) for s in stmts)
+
+
+def _has_vectors(stmts: Sequence[Stmt]) -> bool:
+    """Some value stored or named in the block is a vector."""
+    return any(
+        s.value.ty.lanes > 1 if isinstance(s, (Let, Assign, Store)) else any(_has_vectors(b) for b in _bodies(s))
+        for s in stmts
+    )

@@ -1,0 +1,171 @@
+"""What all vector functions stand on: number formats, bit views, polynomials and exact products.
+
+Every function of the vector library is *branch-free* (decisions are selects) and *table-free*, so that the
+loop around it vectorises; it takes the ``KernelBuilder`` to name shared values (an expression tree used
+twice would be computed twice) and works for any number of lanes.
+
+None of them needs ``fma`` to be exact: an emitter may turn it into a product and a sum.  Exact products use
+factors with masked mantissas (``head``), exact sums are Dekker's and Knuth's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_, select
+
+__all__ = [
+    "Format",
+    "bits",
+    "copysign",
+    "fabs",
+    "fast_two_sum",
+    "format_of",
+    "from_bits",
+    "head",
+    "horner",
+    "is_nan",
+    "lower",
+    "named",
+    "odd_horner",
+    "one_of",
+    "rint",
+    "sqrt",
+    "trunc",
+    "upper",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """An IEEE binary format.
+
+    Attributes:
+        width: bits in all.
+        mantissa: explicit bits of the significand.
+        bias: exponent bias.
+        magic: 1.5 * 2**mantissa; adding it rounds to an integer, which then stands in the low bits.
+        tiny: smallest normal number.
+    """
+
+    width: int
+    mantissa: int
+    bias: int
+    magic: float
+    tiny: float
+
+    @property
+    def one(self) -> int:
+        """The bits of 1.0."""
+        return self.bias << self.mantissa
+
+    @property
+    def eps(self) -> float:
+        """Distance of 1.0 from the next number."""
+        return 2.0**-self.mantissa
+
+    @property
+    def mantissa_mask(self) -> int:
+        return (1 << self.mantissa) - 1
+
+    @property
+    def sign_bit(self) -> int:
+        return 1 << (self.width - 1)
+
+
+FORMATS = {
+    32: Format(32, 23, 127, 1.5 * 2.0**23, 2.0**-126),
+    64: Format(64, 52, 1023, 1.5 * 2.0**52, 2.0**-1022),
+}
+
+
+def format_of(x: Expr) -> Format:
+    return FORMATS[x.ty.bits]
+
+
+def one_of(x: Expr, single: object, double: object) -> object:
+    """``single`` for float32 operands, ``double`` for float64."""
+    return single if x.ty.bits == 32 else double
+
+
+def named(b: KernelBuilder, name: str, x: Expr) -> Expr:
+    """``x`` under a name, so that reading it again costs nothing."""
+    return x if isinstance(x, (Const, Ref)) else b.let(name, x)
+
+
+def bits(x: Expr, kind: str = "u") -> Expr:
+    """The bit pattern of a float as an integer of the same width."""
+    return x.bitcast(Ty(kind, x.ty.bits, x.ty.lanes))
+
+
+def from_bits(i: Expr) -> Expr:
+    """The float with that bit pattern."""
+    return i.bitcast(Ty("f", i.ty.bits, i.ty.lanes))
+
+
+def horner(x: Expr, coefficients: Sequence[float]) -> Expr:
+    """``c[0] + c[1]*x + c[2]*x**2 + ...``; ``x`` must be a name or a constant."""
+    p = lift(coefficients[-1], x.ty)
+    for c in reversed(coefficients[:-1]):
+        p = fma(p, x, c)
+    return p
+
+
+def odd_horner(x: Expr, square: Expr, coefficients: Sequence[float]) -> Expr:
+    """``x + x * square * polynomial(square)``: an odd function with slope one."""
+    return fma(horner(square, coefficients) * square, x, x)
+
+
+def fabs(x: Expr) -> Expr:
+    return op_("abs", x)
+
+
+def sqrt(x: Expr) -> Expr:
+    return op_("sqrt", x)
+
+
+def rint(x: Expr) -> Expr:
+    return op_("rint", x)
+
+
+def trunc(x: Expr) -> Expr:
+    return op_("trunc", x)
+
+
+def copysign(magnitude: Expr, sign: Expr) -> Expr:
+    return op_("copysign", magnitude, sign)
+
+
+def is_nan(x: Expr) -> Expr:
+    return x.ne(x)
+
+
+def upper(x: Expr, limit: float) -> Expr:
+    """``min(x, limit)``, NaN where ``x`` is NaN: one machine instruction."""
+    return op_("minnum", lift(limit, x.ty), x)
+
+
+def lower(x: Expr, limit: float) -> Expr:
+    """``max(x, limit)``, NaN where ``x`` is NaN: one machine instruction."""
+    return op_("maxnum", lift(limit, x.ty), x)
+
+
+def head(x: Expr) -> Expr:
+    """``x`` with the lower half of its significand cleared: products of two heads are exact."""
+    keep = {32: 0xFFFFF000, 64: 0xFFFFFFFFF8000000}[x.ty.bits]
+    return from_bits(bits(x) & keep)
+
+
+def fast_two_sum(b: KernelBuilder, name: str, x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """``(s, e)`` with ``s + e = x + y`` exactly and ``s`` the rounded sum; needs ``|x| >= |y|`` or ``x = 0``.
+
+    ``x`` and ``y`` must be names or constants.
+    """
+    s = b.let(name, x + y)
+    return s, b.let(name + "_lo", y - (s - x))
+
+
+def where_ordinary(x: Expr, ordinary: Expr, otherwise: Expr) -> Expr:
+    """``ordinary`` where ``x`` is finite or NaN-free and below infinity, else ``otherwise``."""
+    return select(x < float("inf"), ordinary, otherwise)

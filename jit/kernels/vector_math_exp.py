@@ -1,0 +1,299 @@
+"""exp, log, powers and hyperbolic functions, branch-free, for float32 and float64.
+
+Arguments are split as ``x = n*log(2) + r`` or ``x = 2**k * (1 + f)``; polynomials are minimax fits (Remez, in 200
+bits, the coefficients rounded one after the other and the rest fitted again).
+"""
+
+from __future__ import annotations
+
+from ..loop_ir import Const, Expr, KernelBuilder, Ty, fma, lift, op_, select
+from .vector_math_base import (
+    bits, copysign, fabs, fast_two_sum, format_of, from_bits, head, horner, lower, named, odd_horner, one_of, sqrt,
+    trunc, upper, is_nan,
+)  # fmt: skip
+
+INF, NAN = float("inf"), float("nan")
+LOG2_E = 1.4426950408889634
+LN2 = 0.6931471805599453
+# log(2) = LN2_HI + LN2_LO; LN2_HI * n is exact for the n that occur.
+LN2_HI = {32: 0.693145751953125, 64: 0.6931471803691238}
+LN2_LO = {32: 1.42860677e-06, 64: 1.9082149292705877e-10}
+
+# ------------------------------------------------------------------------------------------- exp
+
+# exp(r) = 1 + r + r^2 P(r), |r| <= log(2)/2: relative error 2^-28.2, 2^-57.8
+_EXP = {
+    32: (0.4999999403953552, 0.16666516661643982, 0.041668105870485306, 0.00836913287639618, 0.001383648137561977),
+    64: (0.5000000000000011, 0.1666666666666643, 0.04166666666652566, 0.008333333333479695, 0.0013888888944925924,
+         0.000198412695464644, 2.4801491651574123e-05, 2.7557543751387666e-06, 2.7630798740760794e-07,
+         2.501576210544782e-08),
+}  # fmt: skip
+# 2^r = 1 + r P(r), |r| <= 1/2: relative error 2^-27.5, 2^-55.5
+_EXP2 = {
+    32: (0.6931472420692444, 0.24022655189037323, 0.05550272762775421, 0.009617061354219913, 0.0013417747104540467,
+         0.00015826472372282296),
+    64: (0.6931471805599457, 0.240226506959101, 0.05550410866478794, 0.00961812910760624, 0.0013333558153950235,
+         0.00015403530441985327, 1.5252726930341523e-05, 1.3215442733356988e-06, 1.0180830668924293e-07,
+         7.0725241061344495e-09, 4.050866551597137e-10),
+}  # fmt: skip
+# exp(r) - 1 = r + r^2 P(r), |r| <= log(2)/2: relative error 2^-31, 2^-57.5
+_EXPM1 = {
+    32: (0.5, 0.1666666567325592, 0.04166646674275398, 0.008333643898367882, 0.001393505372107029,
+         0.0001966421987162903),
+    64: (0.5000000000000001, 0.1666666666666667, 0.04166666666664947, 0.00833333333332858, 0.0013888888897238122,
+         0.00019841269865325891, 2.480157068072937e-05, 2.7557266730045107e-06, 2.757166244803889e-07,
+         2.5100927883158086e-08, 1.6428192863765124e-09),
+}  # fmt: skip
+
+
+def _power_of_two(shifted: Expr, half: bool = False) -> Expr:
+    """``2**n`` (or half of it), where ``shifted = n + magic``: the integer n stands in its low bits."""
+    f = format_of(shifted)
+    return from_bits((bits(shifted) << f.mantissa) + (f.one - (half << f.mantissa)))
+
+
+def _two_powers(b: KernelBuilder, shifted: Expr, n: Expr) -> tuple[Expr, Expr]:
+    """Two powers of two of about equal size with product ``2**n``.
+
+    Multiplied in one after the other, they leave overflow and gradual underflow to the last product.
+    """
+    f = format_of(shifted)
+    half = b.let("exp_half", fma(n, 0.5, f.magic))
+    rest = from_bits(((bits(shifted) - bits(half)) << f.mantissa) + f.one)
+    return _power_of_two(half), rest
+
+
+def _reduce(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """``(shifted, n, r)`` with ``x = n log(2) + r`` and ``shifted = n + magic``."""
+    f = format_of(x)
+    shifted = b.let("exp_shifted", fma(x, LOG2_E, f.magic))
+    n = b.let("exp_n", shifted - f.magic)
+    return shifted, n, b.let("exp_r", fma(n, -LN2_LO[f.width], fma(n, -LN2_HI[f.width], x)))
+
+
+def _exp_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """``(p, s, t)`` with ``exp(x) = p * s * t``: p in [0.7, 1.42], s and t powers of two."""
+    x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), one_of(x, -105.0, -746.0)))
+    shifted, n, r = _reduce(b, x)
+    p = fma(horner(r, _EXP[x.ty.bits]), r * r, r) + 1.0
+    return p, *_two_powers(b, shifted, n)
+
+
+def exp(b: KernelBuilder, x: Expr) -> Expr:
+    p, s, t = _exp_parts(b, x)
+    return p * s * t
+
+
+def half_exp(b: KernelBuilder, x: Expr) -> Expr:
+    """``exp(x) / 2``, finite wherever that is."""
+    p, s, t = _exp_parts(b, x)
+    return p * s * (t * 0.5)
+
+
+def exp_sum(b: KernelBuilder, x: Expr, dx: Expr) -> Expr:
+    """``exp(x + dx)`` for a small ``dx``."""
+    p, s, t = _exp_parts(b, x)
+    p = b.let("exp_p", p)
+    return fma(p, dx, p) * s * t
+
+
+def exp2(b: KernelBuilder, x: Expr) -> Expr:
+    """Exact where x is an integer."""
+    f = format_of(x)
+    x = b.let("exp2_x", lower(upper(x, one_of(x, 130.0, 1026.0)), one_of(x, -152.0, -1077.0)))
+    shifted = b.let("exp2_shifted", x + f.magic)
+    n = b.let("exp2_n", shifted - f.magic)
+    r = b.let("exp2_r", x - n)
+    s, t = _two_powers(b, shifted, n)
+    return fma(horner(r, _EXP2[f.width]), r, 1.0) * s * t
+
+
+def _expm1_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
+    """``(p, shifted)`` with ``exp(x) - 1 = 2**n * p + (2**n - 1)`` and ``shifted = n + magic``."""
+    shifted, _, r = _reduce(b, x)
+    return b.let("expm1_p", fma(horner(r, _EXPM1[x.ty.bits]), r * r, r)), shifted
+
+
+def expm1(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "expm1_arg", x)
+    y = b.let("expm1_x", lower(upper(x, one_of(x, 89.0, 710.0)), one_of(x, -20.0, -40.0)))
+    p, shifted = _expm1_parts(b, y)
+    s = b.let("expm1_scale", _power_of_two(shifted, half=True))  # 2**(n-1): 2**n may not be finite
+    return select(fabs(x) < 0.5 * format_of(x).eps, x, 2.0 * fma(p, s, s - 0.5))
+
+
+def logistic(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "logistic_x", x)
+    e = b.let("logistic_e", exp(b, -fabs(x)))
+    return select(x < 0.0, e, 1.0) / (e + 1.0)
+
+
+# ------------------------------------------------------------------------------------------- log
+
+# log(1 + f) = f - f^2/2 + f^3 P(f), sqrt(1/2) <= 1 + f < sqrt(2): relative error 2^-27.3
+_LOG_32 = (
+    0.3333333134651184, -0.250008225440979, 0.20001260936260223, -0.16623327136039734, 0.14200927317142487,
+    -0.13159652054309845, 0.12767530977725983, -0.07643626630306244,
+)  # fmt: skip
+# log((1 + s)/(1 - s)) = 2 s + s^3 P(s^2), s = f/(2 + f): relative error 2^-58.4
+_LOG_64 = (
+    0.6666666666666735, 0.39999999999409297, 0.28571428743714306, 0.2222219842399038, 0.18183572758313835,
+    0.1531381770344342, 0.1479844447910284,
+)  # fmt: skip
+# log2(1 + f) = f + f P(f): relative error 2^-26.3
+_LOG2_32 = (
+    0.4426950514316559, -0.7213472127914429, 0.48089438676834106, -0.36070701479911804, 0.2887890636920929,
+    -0.23955443501472473, 0.2005012482404709, -0.18746502697467804, 0.20996740460395813, -0.14730677008628845,
+)  # fmt: skip
+
+
+def _split(b: KernelBuilder, x: Expr, name: str, subnormal: bool = True) -> tuple[Expr, Expr]:
+    """``(k, f)`` with ``x = 2**k * (1 + f)`` and ``sqrt(1/2) <= 1 + f < sqrt(2)``, for finite x > 0.
+
+    subnormal: False if x is never so small.
+    """
+    f = format_of(x)
+    sqrt_half = one_of(x, 0x3F3504F3, 0x3FE6A09E667F3BCD)
+    integer = 2.0**f.mantissa  # the number whose last bit is one
+    bias: Expr | float = integer + f.bias
+    if subnormal:
+        small = b.let(f"{name}_small", x < f.tiny)
+        x = select(small, x * (2.0 * integer), x)
+        bias = select(small, lift(bias + f.mantissa + 1, x.ty), bias)
+    u = b.let(f"{name}_u", bits(x) + (f.one - sqrt_half))
+    k = from_bits((u >> f.mantissa) | (f.bias + f.mantissa << f.mantissa)) - bias
+    m = from_bits((u & f.mantissa_mask) + sqrt_half)
+    return b.let(f"{name}_k", k), b.let(f"{name}_f", m - 1.0)
+
+
+def _log_rest(b: KernelBuilder, f: Expr, correction: Expr) -> Expr:
+    """``log(1 + f) - f + correction``."""
+    square = b.let("log_f2", f * f)
+    if f.ty.bits == 32:
+        return fma(square, fma(horner(f, _LOG_32), f, -0.5), correction)
+    s = b.let("log_s", f / (f + 2.0))
+    z = b.let("log_z", s * s)
+    half_square = b.let("log_hfsq", 0.5 * square)
+    return fma(s, fma(horner(z, _LOG_64), z, half_square), correction) - half_square
+
+
+def _log_domain(x: Expr, zero: float, value: Expr) -> Expr:
+    """``value``, but -inf at ``x = zero``, NaN below, and ``x`` itself where it is infinite or NaN."""
+    inside = select(x > zero, value, select(x.eq(zero), lift(-INF, x.ty), NAN))
+    return select(x < INF, inside, x)
+
+
+def log(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "log_x", x)
+    k, f = _split(b, x, "log")
+    rest = _log_rest(b, f, k * LN2_LO[x.ty.bits])
+    return _log_domain(x, 0.0, fma(k, LN2_HI[x.ty.bits], f + rest))
+
+
+def log1p(b: KernelBuilder, x: Expr) -> Expr:
+    """log(u (1 + c/u)) with u = 1 + x rounded and c what the rounding lost."""
+    x = named(b, "log1p_x", x)
+    fmt = format_of(x)
+    u = b.let("log1p_u", x + 1.0)
+    k, f = _split(b, u, "log1p", subnormal=False)
+    big, little = op_("maxnum", x, lift(1.0, x.ty)), op_("minnum", x, lift(1.0, x.ty))
+    lost = (little - (u - big)) / u
+    rest = _log_rest(b, f, fma(k, LN2_LO[fmt.width], lost))
+    value = _log_domain(x, -1.0, fma(k, LN2_HI[fmt.width], f + rest))
+    return select(fabs(x) < 0.5 * fmt.eps, x, value)
+
+
+def log2(b: KernelBuilder, x: Expr) -> Expr:
+    """Exact where x is a power of two."""
+    x = named(b, "log2_x", x)
+    k, f = _split(b, x, "log2")
+    if x.ty.bits == 32:
+        return _log_domain(x, 0.0, k + fma(horner(f, _LOG2_32), f, f))
+    high = b.let("log2_hi", head(f))  # f = high + low; high * inverse_hi is exact
+    rest = b.let("log2_rest", _log_rest(b, f, f - high))
+    inverse_hi, inverse_lo = 1.4426950216293335, 1.9259629911266175e-08
+    low = fma(rest, inverse_hi, (rest + high) * inverse_lo)
+    exact = b.let("log2_exact", high * inverse_hi)
+    total, lost = fast_two_sum(b, "log2_sum", select(k.eq(0.0), exact, k), select(k.eq(0.0), k, exact))
+    return _log_domain(x, 0.0, total + (lost + low))
+
+
+# ------------------------------------------------------------------------------------ hyperbolics
+
+# tanh(x) = x + x^3 P(x^2)/Q(x^2), |x| <= 0.55: relative error 2^-63
+_TANH_64_P = (-0.3333333333333333, -0.020500429407127284, -0.00019925028950160394)
+_TANH_64_Q = (1.0, 0.4615012882213777, 0.023293504252385865, 0.00020661112025376248)
+# sinh(x) = x + x^3 P(x^2), |x| <= 1: relative error 2^-31, 2^-61.8
+_SINH = {
+    32: (0.1666666716337204, 0.00833331048488617, 0.00019842895562760532, 2.7823166419693734e-06),
+    64: (0.16666666666666669, 0.008333333333332912, 0.00019841269841593408, 2.7557319106757752e-06,
+         2.5052130998651246e-08, 1.605665915042622e-10, 7.776601797948609e-13),
+}  # fmt: skip
+
+
+def tanh(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "tanh_arg", x)
+    return _tanh_32(b, x) if x.ty.bits == 32 else _tanh_64(b, x)
+
+
+def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
+    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``."""
+    p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), 18.1)))
+    s = b.let("tanh_scale", _power_of_two(shifted))
+    return copysign(fma(p, s, s - 1.0) / fma(p, s, s + 1.0), x)
+
+
+def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
+    """``x + x^3 P/Q`` near zero, ``1 - 2/(exp(2|x|) + 1)`` beyond, with one division for both."""
+    a = b.let("tanh_abs", fabs(x))
+    z = b.let("tanh_z", x * x)
+    small = b.let("tanh_small", a < 0.55)
+    numerator = select(small, a * z * horner(z, _TANH_64_P), -2.0)
+    denominator = select(small, horner(z, _TANH_64_Q), exp(b, 2.0 * a) + 1.0)
+    return copysign(select(small, a, 1.0) + numerator / denominator, x)
+
+
+def sinh(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "sinh_x", x)
+    a = b.let("sinh_abs", fabs(x))
+    z = b.let("sinh_z", x * x)
+    e = b.let("sinh_e", half_exp(b, a))
+    return select(a < 1.0, odd_horner(x, z, _SINH[x.ty.bits]), copysign(e - 0.25 / e, x))
+
+
+def cosh(b: KernelBuilder, x: Expr) -> Expr:
+    e = b.let("cosh_e", half_exp(b, fabs(x)))
+    return e + 0.25 / e
+
+
+def _huge(x: Expr) -> float:
+    """Beyond this, 1 + x^2 and x^2 - 1 are x^2, and the inverse hyperbolics are log(2 |x|)."""
+    return one_of(x, 2.0**30, 2.0**60)
+
+
+def asinh(b: KernelBuilder, x: Expr) -> Expr:
+    """log1p(a + a^2/(1 + sqrt(1 + a^2)))."""
+    x = named(b, "asinh_x", x)
+    a = b.let("asinh_abs", fabs(x))
+    big = b.let("asinh_big", a > _huge(x))
+    z = b.let("asinh_z", a * a)
+    u = select(big, a, a + z / (sqrt(z + 1.0) + 1.0))
+    return copysign(log1p(b, u) + select(big, lift(LN2, x.ty), 0.0), x)
+
+
+def acosh(b: KernelBuilder, x: Expr) -> Expr:
+    """log1p(t + sqrt(t^2 + 2 t)) with t = x - 1."""
+    x = named(b, "acosh_x", x)
+    big = b.let("acosh_big", x > _huge(x))
+    t = b.let("acosh_t", x - 1.0)
+    u = select(big, x, t + sqrt(t * (t + 2.0)))
+    return select(x < 1.0, lift(NAN, x.ty), log1p(b, u) + select(big, lift(LN2, x.ty), 0.0))
+
+
+def atanh(b: KernelBuilder, x: Expr) -> Expr:
+    """log1p(2 a + 2 a^2/(1 - a)) / 2."""
+    x = named(b, "atanh_x", x)
+    a = b.let("atanh_abs", fabs(x))
+    twice = b.let("atanh_twice", a + a)
+    value = 0.5 * log1p(b, fma(twice, a / (1.0 - a), twice))
+    return copysign(select(a > 1.0, lift(NAN, x.ty), value), x)

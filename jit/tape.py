@@ -1,0 +1,200 @@
+"""The tape: a whole compiled graph as one native call.
+
+A ``Program`` is a list of steps in native memory.  A step calls a kernel, ``kernel(frame, lo, hi, worker)``,
+over a range that the pool may cut into pieces.  Calling the program from Python writes the addresses of the
+arrays it is given into the frames (the *patches*) and runs the steps one after another::
+
+    program = Program([TapeStep(axpy, frame.ctypes.data, total=n, chunk=4096)], [Patch(slot, 0), ...], n_pointers=2)
+    program.run(x, y)
+
+``run`` is a built-in function made of native code: CPython calls it like one written in C, and it reads the
+arrays' addresses itself.  So a call costs about as much as ``len(x)``, and a serial step a few nanoseconds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fx.errors import BackendError, GraphError
+
+from .runtime_ir import STEP_WORDS, Field, StepKind, Word
+from .threads import immortal, num_threads, runtime
+
+__all__ = ["Patch", "Program", "ProgramBusyError", "TapeStep"]
+
+_METH_FASTCALL = 0x80
+
+
+class ProgramBusyError(BackendError):
+    """A program was called while another thread runs it; nothing was done."""
+
+
+class TapeStep(NamedTuple):
+    """Runs the kernel at address ``kernel`` over ``range(total)``.
+
+    Attributes:
+        kernel: address of ``void kernel(i64 *frame, i64 lo, i64 hi, i64 worker)``.
+        frame: address of its frame.
+        total: length of the range; a step of length 0 does nothing.
+        chunk: length of the pieces (the last may be shorter).
+        serial: run on the calling thread, because the work is too small to be worth a hand-over.
+        kind: a ``StepKind``.
+    """
+
+    kernel: int
+    frame: int
+    total: int
+    chunk: int
+    serial: bool = False
+    kind: int = StepKind.CALL
+
+
+class Patch(NamedTuple):
+    """Before the steps run, the word at address ``slot`` becomes ``pointers[pointer] + offset``."""
+
+    slot: int
+    pointer: int
+    offset: int = 0
+
+
+class Program:
+    """Steps in native memory, and ``run``, which runs them.
+
+    ``run(*arrays)`` takes ``n_pointers`` NumPy arrays (or ints: addresses) and returns None.  It looks at
+    nothing but the arrays' addresses: dtype, shape and strides are the caller's affair.  A program runs in
+    one thread at a time, since its frames are its state; another thread gets ``ProgramBusyError``.
+
+    Args:
+        steps: run in this order.
+        patches: written before the first step.
+        n_pointers: how many arrays ``run`` takes.
+        workers: scratch memory exists for so many workers, so no step uses more (default: ``num_threads()``).
+        release_gil: let other Python threads run meanwhile.  Costs about 0.1 microseconds, so a program that takes
+            less than some microseconds is better off without.
+        keep: objects that must live as long as the program can run (frames, arena).
+
+    Raises:
+        GraphError: a step or patch is malformed.
+    """
+
+    __slots__ = ("n_steps", "run", "_record", "_times", "__weakref__")
+
+    run: Callable[..., None]
+
+    def __init__(
+        self,
+        steps: Sequence[TapeStep],
+        patches: Sequence[Patch],
+        n_pointers: int,
+        *,
+        workers: int | None = None,
+        release_gil: bool = True,
+        keep: Sequence[Any] = (),
+    ) -> None:
+        workers = num_threads() if workers is None else workers
+        words = _step_words(steps, workers)
+        triples = _patch_words(patches, n_pointers)
+        self.n_steps = len(steps)
+        self._record = _record(words, triples, n_pointers, release_gil)
+        self._times: np.ndarray | None = None
+        self.run = _native_function(self._record, tuple(keep))
+
+    def profile(self, *arrays: Any) -> np.ndarray:
+        """Runs the program as ``run`` does; returns the nanoseconds of each step, as uint64."""
+        self._times = np.zeros(self.n_steps, np.uint64)  # an attribute: a run in another thread may still write to it
+        self._record[Field.TIMES] = self._times.ctypes.data
+        try:
+            self.run(*arrays)
+        finally:
+            self._record[Field.TIMES] = 0
+        return self._times
+
+
+def _step_words(steps: Sequence[TapeStep], workers: int) -> np.ndarray:
+    """int64 (n, STEP_WORDS): the steps as the runtime reads them."""
+    if workers < 1:
+        raise GraphError(f"a program needs at least one worker, not {workers}")
+    words = np.zeros((len(steps), STEP_WORDS), np.int64)
+    if len(steps) == 0:
+        return words
+    kernel, frame, total, chunk, serial, kind = np.array(steps, np.int64).T
+    known = [k.value for k in StepKind]
+    for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0)) | ~np.isin(kind, known)):
+        kinds = ", ".join(f"{kind.value} {kind.name}" for kind in StepKind)
+        raise GraphError(
+            f"step {k} is {steps[k]}; it needs total >= 0, chunk >= 1, the address of a kernel, and a kind the "
+            f"runtime knows ({kinds})"
+        )
+    pieces = -(-total // chunk)
+    limit = np.where(serial != 0, 1, np.minimum(pieces, workers))
+    words[:, :7] = np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit], axis=1)
+    return words
+
+
+def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:
+    """int64 (n, 3): slot address, pointer number, byte offset."""
+    triples = np.array(patches, np.int64).reshape(len(patches), 3)
+    for k in np.flatnonzero((triples[:, 1] < 0) | (triples[:, 1] >= n_pointers) | (triples[:, 0] == 0)):
+        raise GraphError(
+            f"patch {k} is {patches[k]}; pointers run from 0 to {n_pointers - 1}, and a slot is an address"
+        )
+    return triples
+
+
+def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil: bool) -> np.ndarray:
+    """The program record in one block: header, steps, patches, pointers; steps lie on cache lines."""
+    header = -(-len(Field) // STEP_WORDS) * STEP_WORDS
+    size = header + steps.size + patches.size + n_pointers
+    block = np.zeros(size + STEP_WORDS - 1, np.int64)
+    skip = -block.ctypes.data % (8 * STEP_WORDS) // 8
+    record = block[skip : skip + size]
+    base = record.ctypes.data
+    record[header : header + steps.size] = steps.ravel()
+    record[header + steps.size : size - n_pointers] = patches.ravel()
+    record[Field.STEPS], record[Field.N_STEPS] = base + 8 * header, len(steps)
+    record[Field.PATCHES], record[Field.N_PATCHES] = base + 8 * (header + steps.size), len(patches)
+    record[Field.POINTERS], record[Field.N_POINTERS] = base + 8 * (size - n_pointers), n_pointers
+    record[Field.WORKERS] = steps[:, 6].max(initial=1)
+    record[Field.RELEASE_GIL] = release_gil
+    return record
+
+
+def _native_function(record: np.ndarray, keep: tuple[Any, ...]) -> Callable[..., None]:
+    """A built-in function around the runtime's ``fx_run``; it keeps ``record`` and ``keep`` alive."""
+    create = ctypes.pythonapi.PyCFunction_NewEx
+    create.restype, create.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
+    return create(_method(), record, keep)
+
+
+class _MethodDef(ctypes.Structure):
+    """CPython's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_void_p),
+    )
+
+
+@functools.cache
+def _method() -> int:
+    """The address of the method definition that all programs share.  Functions may outlive this module at exit."""
+    runtime().words[Word.BUSY_ERROR] = id(ProgramBusyError)
+    definition = _MethodDef.from_address(immortal(ctypes.sizeof(_MethodDef)))
+    definition.name = _immortal_text(b"run")
+    definition.function = runtime().run_address
+    definition.flags = _METH_FASTCALL
+    definition.doc = _immortal_text(b"run($self, /, *arrays)\n--\n\nRuns the program on arrays, or on addresses.")
+    return ctypes.addressof(definition)
+
+
+def _immortal_text(text: bytes) -> int:
+    address = immortal(len(text) + 1)
+    ctypes.memmove(address, text, len(text))
+    return address
