@@ -30,7 +30,7 @@ from .errors import (
 from .ir import Aval, Graph, Var
 from .primitives.elementwise import stop_gradient as _stop_gradient
 from .primitives.helpers import broadcast_batch, full_like, instantiate, move_batch, zeros_like
-from .primitives.shaping import reshape
+from .primitives.shaping import reshape, slice_in_dim
 from .trace import (
     Builder,
     NamedAxis,
@@ -472,7 +472,7 @@ def _blocks(x: Any, sizes: Sequence[int]) -> list[Any]:
     """Cuts the leading axis into pieces of those sizes."""
     from_, out = 0, []
     for s in sizes:
-        out.append(x[from_ : from_ + s])
+        out.append(slice_in_dim(x, from_, from_ + s))
         from_ += s
     return out
 

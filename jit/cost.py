@@ -9,9 +9,11 @@ import math
 
 from fx.ir import Eqn
 
-__all__ = ["CHEAP", "chunk_for", "flops_per_element", "nanoseconds"]
+__all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "nanoseconds"]
 
 CHEAP = 4  # an expression of at most this many flops is recomputed rather than stored
+SPLIT_NS = 100_000.0  # a reduction of fewer than FEW_ROWS rows with more work than this is cut into partial results
+FEW_ROWS = 16
 
 _FREE = {"copy", "stop_gradient", "optimization_barrier", "real", "imag", "complex", "bitcast_convert_type"}
 _COST = {

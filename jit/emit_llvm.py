@@ -2,21 +2,24 @@
 
 Text, because llvmlite's builder spends more time than LLVM does.  The loop language is structured, so the
 SSA form follows in one walk: a mutable local that a loop or branch assigns becomes a phi at its head or its
-end, and no ``alloca`` is needed.  What the walk tells LLVM beyond the arithmetic:
+end, and no ``alloca`` is needed.  The same walk does what would cost LLVM a pass each:
 
-* Pointer parameters never overlap: each has an alias scope, and stores name all the others.
-* Iterations of ``For(vectorize=True)`` are independent: ``parallel_accesses``.
-* Reductions in such a loop may be reassociated: ``reassoc nsz`` on exactly those operations.  Nothing else
-  carries fast-math flags.
+* An ``Expr`` object used twice in a block is computed once: for good if it reads neither memory nor a mutable
+  local, else until the next store or assignment.
+* What is computed from values outside a loop is computed before it.  A load or an integer division moves
+  only out of the innermost loop, to where that loop is known to run at least once.
 
-An ``Expr`` object used twice in a block is computed once: for good if it reads neither memory nor a mutable
-local, else until the next store or assignment.
+What the IR tells LLVM beyond the arithmetic: pointer parameters never overlap (each has an alias scope, and
+stores name all the others); iterations of ``For(vectorize=True)`` are independent (``parallel_accesses``);
+reductions in such a loop may be reassociated (``reassoc nsz`` on exactly these operations).  Nothing else
+carries fast-math flags.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from fx.errors import GraphError
 
@@ -81,12 +84,15 @@ class _Function(OpEmitter):
         self.store_scope: dict[str, str] = {}
         self.access_group = ""
         self.reducing: set[str] = set()  # locals declared outside the vectorised loop we are in
+        self.before: list[list[str]] = []  # for every open loop, the lines that run before it
+        self.loop_stores: list[set[str]] = []  # ... and the buffers it writes to
+        self.certain = False  # the code here runs in every iteration of the innermost loop
 
     def text(self) -> str:
         params = self._parameters()
         self.block(self.kernel.body)
         head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #0 {{\nentry:'
-        return "\n".join([head, *params, *self.allocas, *self.lines, "  ret void", "}", ""])
+        return "\n".join([head, *params, *self.allocas, *_flat(self.lines), "  ret void", "}", ""])
 
     def _parameters(self) -> list[str]:
         """The loads of the parameters from the frame, in LLVM's words."""
@@ -133,7 +139,9 @@ class _Function(OpEmitter):
             return v
         if not isinstance(e, Op):
             raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
-        v = self.op(e.name, e.ty, tuple(a.ty for a in e.args), [self.value(a) for a in e.args], flags)
+        args = [self.value(a) for a in e.args]
+        with self.hoisted(args, may_trap=_may_trap(e)):
+            v = self.op(e.name, e.ty, tuple(a.ty for a in e.args), args, flags)
         if any(self._changes(a) for a in e.args):
             self.impure[key] = v
         else:
@@ -144,19 +152,36 @@ class _Function(OpEmitter):
     def _changes(self, e: Expr) -> bool:
         return e.name in self.mutable if isinstance(e, Ref) else id(e) in self.impure
 
+    @contextmanager
+    def hoisted(self, operands: Sequence[str], may_trap: bool = False) -> Iterator[None]:
+        """Instructions on ``operands`` go to the outermost place that knows them all."""
+        level = max((self.levels.get(v, 0) for v in operands), default=0)
+        if may_trap and level < self.level:
+            level = self.level - 1 if self.certain else self.level
+        if level == self.level:
+            yield
+            return
+        lines, here = self.lines, self.level
+        self.lines, self.level = self.before[level], level
+        yield
+        self.lines, self.level = lines, here
+
     def address(self, buf: str, index: Expr, ty: Ty) -> str:
         offset = self.value(index)
         base = self.pointers[buf]
-        return base if offset == "0" else self.ins(
-            f"getelementptr inbounds {memory_type(ty.scalar)}, ptr {base}, i64 {offset}"
-        )  # fmt: skip
+        if offset == "0":
+            return base
+        with self.hoisted([offset]):
+            return self.ins(f"getelementptr inbounds {memory_type(ty.scalar)}, ptr {base}, i64 {offset}")
 
     def load(self, e: Load) -> str:
         address = self.address(e.buf, e.index, e.ty)
         t = memory_type(e.ty)
         group = self.access_group if e.buf in self.types else ""
-        v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
-        return self.ins(f"icmp ne {t} {v}, {constant(0, Ty('i', 8, e.ty.lanes))}") if e.ty.kind == "b" else v
+        fixed = self.level > 0 and e.buf not in self.loop_stores[-1]
+        with self.hoisted([address], may_trap=True) if fixed else nullcontext():
+            v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
+            return self.ins(f"icmp ne {t} {v}, {constant(0, Ty('i', 8, e.ty.lanes))}") if e.ty.kind == "b" else v
 
     # ------------------------------------------------------------------------------------ statements
 
@@ -265,32 +290,50 @@ class _Function(OpEmitter):
         start, stop = self.value(s.start), self.value(s.stop)
         names = self.carried(s.body)
         before, old = self.label, {n: self.env[n] for n in names}
-        body, end = self.new_label("for"), self.new_label("end")
+        enter, body, end = self.new_label("enter"), self.new_label("for"), self.new_label("end")
         runs = isinstance(s.start, Const) and isinstance(s.stop, Const) and s.start.value < s.stop.value
         if runs:
-            self.jump(body)
+            self.jump(enter)
         else:
-            self.branch(self.ins(f"icmp slt i64 {start}, {stop}"), body, end)
-        self.start(body)
-        first = self.loop_phis(names, before)
-        index_line = len(self.lines)
-        index = self.ins(f"phi i64 [ {start}, %{before} ]")
-        metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing)
-        if metadata and s.vectorize:
-            self.reducing = set(names)
-        with self.scoped():
-            self.declare(s.var, i64, index)
-            self.block(s.body)
-        self.access_group, self.reducing = outer
-        following = self.ins(f"add nsw i64 {index}, {s.step}")
-        self.lines[index_line] += f", [ {following}, %{self.label} ]"
-        self.close_phis(names, first)
-        latch = self.label
-        self.branch(self.ins(f"icmp slt i64 {following}, {stop}"), body, end, metadata)
+            self.branch(self.ins(f"icmp slt i64 {start}, {stop}"), enter, end)
+        self.start(enter)
+        with self.loop(s.body):
+            self.jump(body)
+            self.start(body)
+            first = self.loop_phis(names, enter)
+            index_line = len(self.lines)
+            index = self.ins(f"phi i64 [ {start}, %{enter} ]")
+            metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing)
+            if metadata and s.vectorize:
+                self.reducing = set(names)
+            with self.scoped():
+                self.declare(s.var, i64, index)
+                self.block(s.body)
+            self.access_group, self.reducing = outer
+            following = self.ins(f"add nsw i64 {index}, {s.step}")
+            self.lines[index_line] += f", [ {following}, %{self.label} ]"
+            self.close_phis(names, first)
+            latch = self.label
+            self.branch(self.ins(f"icmp slt i64 {following}, {stop}"), body, end, metadata)
         self.start(end)
         for n in names:
             round_ = (self.env[n], latch)
             self.env[n] = self.phi(self.types[n], round_) if runs else self.phi(self.types[n], (old[n], before), round_)
+
+    @contextmanager
+    def loop(self, body: Sequence[Stmt], runs: bool = True) -> Iterator[None]:
+        """Opens a loop: what is appended next may be moved to this place.  ``runs``: the body runs at least once."""
+        ahead: list[str] = []
+        self.lines.append(ahead)  # type: ignore[arg-type]  # flattened when the function is complete
+        self.before.append(ahead)
+        self.loop_stores.append(set(_stored(body)))
+        certain, self.certain = self.certain, runs
+        self.level += 1
+        yield
+        self.level -= 1
+        self.certain = certain
+        self.before.pop()
+        self.loop_stores.pop()
 
     def _loop_metadata(self, s: For) -> str:
         """What LLVM may do with the loop; opens the access group of a vectorised one."""
@@ -299,9 +342,8 @@ class _Function(OpEmitter):
         if s.vectorize and self.target.vector_bits > 64:
             group = self.metadata.node("", distinct=True)
             self.access_group = f", !llvm.access.group {group}"
-            enable = self.metadata.node('!"llvm.loop.vectorize.enable", i1 true')
             parallel = self.metadata.node(f'!"llvm.loop.parallel_accesses", {group}')
-            return f", !llvm.loop {self.metadata.node(f'!self, {enable}, {parallel}', distinct=True)}"
+            return f", !llvm.loop {self.metadata.node(f'!self, {parallel}', distinct=True)}"
         if _has_vectors(s.body):
             disable = self.metadata.node('!"llvm.loop.vectorize.enable", i1 false')
             return f", !llvm.loop {self.metadata.node(f'!self, {disable}', distinct=True)}"
@@ -311,20 +353,22 @@ class _Function(OpEmitter):
         names = self.carried(s.body)
         before = self.label
         head, body, end = self.new_label("while"), self.new_label("do"), self.new_label("end")
-        self.jump(head)
-        self.start(head)
-        first = self.loop_phis(names, before)
-        at_head = {n: self.env[n] for n in names}
-        with self.scoped():
-            cond = self.value(s.cond)
-        self.branch(cond, body, end)
-        self.start(body)
-        with self.scoped():
-            self.block(s.body)
-        self.close_phis(names, first)
-        self.jump(head)
+        with self.loop(s.body, runs=False):
+            self.jump(head)
+            self.start(head)
+            first = self.loop_phis(names, before)
+            at_head = {n: self.env[n] for n in names}
+            with self.scoped():
+                cond = self.value(s.cond)
+            self.branch(cond, body, end)
+            self.start(body)
+            with self.scoped():
+                self.block(s.body)
+            self.close_phis(names, first)
+            self.jump(head)
         self.start(end)
-        self.env.update(at_head)
+        for n in names:
+            self.env[n] = self.phi(self.types[n], (at_head[n], head))
 
     def if_(self, s: If) -> None:
         cond = self.value(s.cond)
@@ -334,6 +378,7 @@ class _Function(OpEmitter):
         orelse = self.new_label("else") if s.orelse else end
         self.branch(cond, then, orelse)
         ends = [(before, old)] if not s.orelse else []
+        certain, self.certain = self.certain, False
         for label, stmts in ((then, s.then), (orelse, s.orelse)):
             if label == end:
                 continue
@@ -343,10 +388,23 @@ class _Function(OpEmitter):
                 self.block(stmts)
             ends.append((self.label, {n: self.env[n] for n in names}))
             self.jump(end)
+        self.certain = certain
         self.start(end)
         for n in names:
             self.env[n] = self.phi(self.types[n], *((values[n], block) for block, values in ends))
         self.impure.clear()
+
+
+def _may_trap(e: Op) -> bool:
+    return e.name in ("div", "rem") and not e.ty.is_float and not isinstance(e.args[1], Const)
+
+
+def _flat(lines: list[Any]) -> Iterator[str]:
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        else:
+            yield from _flat(line)
 
 
 def _is_reduction(name: str, e: Expr) -> bool:
@@ -385,6 +443,14 @@ def _bodies(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
 
 def _innermost(stmts: Sequence[Stmt]) -> bool:
     return all(not isinstance(s, (For, While)) and all(_innermost(b) for b in _bodies(s)) for s in stmts)
+
+
+def has_vectorizable_loops(stmts: Sequence[Stmt]) -> bool:
+    """Some innermost loop is marked ``vectorize``: work for LLVM's loop vectoriser."""
+    return any(
+        (isinstance(s, For) and s.vectorize and _innermost(s.body)) or any(has_vectorizable_loops(b) for b in _bodies(s))
+        for s in stmts
+    )
 
 
 def _has_vectors(stmts: Sequence[Stmt]) -> bool:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
-from .cost import CHEAP, flops_per_element, nanoseconds
+from .cost import CHEAP, FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .index_map import Opaque, dense_strides
 from .lower.reductions import REDUCTIONS, reduced_axes
 from .lower.registry import LOWERINGS, POINTWISE, Operand
@@ -31,8 +31,6 @@ __all__ = ["CALLBACKS", "fuse", "live_equations", "view_of"]
 
 CALLBACKS = frozenset({"pure_callback", "debug_callback"})
 SMALL = 4096  # elements: below, a kernel costs as much to start as to run
-SPLIT_NS = 100_000.0  # a reduction of few rows with more work than this is cut into partial results
-FEW_ROWS = 16
 SHORT_ROW = 64
 MAX_LEAVES = 10
 MAX_INLINED = 120
@@ -280,9 +278,8 @@ class _Grouper:
         self.forced: dict[Var, str] = {}
         self.placed: list[_Draft] = []
         drafts = self._drafts() + self._output_copies(outputs)
-        if not self.forced:
-            for d in sorted(drafts, key=lambda d: d.order):
-                self._place(d)
+        for d in sorted(drafts, key=lambda d: d.order):
+            self._place(d)
 
     # ------------------------------------------------------------------ one group for each value
 
@@ -334,17 +331,10 @@ class _Grouper:
         ]
 
     def _nest(self, n: int, roots: list[Root], domain: tuple[int, ...], reduced: frozenset[int]) -> _Draft:
-        """The group of one value.  Where it cannot be read by affine indices, ``self.forced`` says what must be stored."""
-        nest = None
-        try:
-            nest = self._trace(tuple(roots), domain, reduced)
-        except Opaque as e:
-            if not isinstance(e.culprit, Var):
-                raise GraphError(f"equation {n} has no loop nest: {e}") from e
-            self.forced[e.culprit] = str(e)
+        """The group of one value; it is traced when its shape is final."""
         eqns, needs = self._cone(roots)
         makes = tuple(dict.fromkeys(r.dest for r in roots if r.dest is not None))
-        return _Draft("nest", n, eqns, needs, makes, tuple(roots), domain, reduced, nest)
+        return _Draft("nest", n, eqns, needs, makes, tuple(roots), domain, reduced)
 
     def _trace(self, roots: tuple[Root, ...], domain: tuple[int, ...], reduced: frozenset[int]) -> Nest:
         return trace_nest(self.sources, roots, domain, reduced)
@@ -459,25 +449,42 @@ class _Grouper:
     # ------------------------------------------------------------------ the result
 
     def groups(self, outputs: frozenset[Var]) -> tuple[Group, ...]:
-        """The final groups: a root is stored only if another group or the caller reads it."""
+        """The final groups: a root is stored only if another group or the caller reads it.
+
+        Where a value cannot be read by affine indices, ``self.forced`` says afterwards what must be stored first.
+        """
         result = []
+        readers: dict[Var, int] = {}
         for g in self.placed:
-            read = set(outputs).union(*(h.needs for h in self.placed if h is not g))
+            for v in g.needs:
+                readers[v] = readers.get(v, 0) + 1
+        rank = {v: n for n, v in enumerate([*self.storage.graph.inputs, *(v for g in self.placed for v in g.makes)])}
+        for g in self.placed:
+            needs = tuple(sorted(g.needs, key=rank.__getitem__))
             if g.kind != "nest":
-                result.append(Group(g.kind, g.eqns, tuple(sorted_vars(g.needs, self.placed)), g.makes, g.reasons))
+                result.append(Group(g.kind, g.eqns, needs, g.makes, g.reasons))
                 continue
-            roots = tuple(dataclasses.replace(r, dest=r.dest if r.dest in read else None) for r in g.roots)
-            nest = g.nest if roots == g.roots else self._trace(roots, g.domain, g.reduced)
-            writes = tuple(dict.fromkeys(r.dest for r in roots if r.dest is not None))
-            needs = tuple(sorted_vars(g.needs, self.placed))
-            result.append(Group("nest", g.eqns, needs, writes, g.reasons, roots, g.domain, g.reduced, nest))
+            read = {v for v in g.makes if v in outputs or readers.get(v, 0)}
+            roots = tuple(r if r.dest in read else dataclasses.replace(r, dest=None) for r in g.roots)
+            nest = self._final_nest(g)
+            if nest is not None:
+                nest = dataclasses.replace(nest, stores=tuple(s for s in nest.stores if s.var in read))
+                writes = tuple(dict.fromkeys(r.dest for r in roots if r.dest is not None))
+                result.append(Group("nest", g.eqns, needs, writes, g.reasons, roots, g.domain, g.reduced, nest))
         return tuple(result)
 
+    def _final_nest(self, g: _Draft) -> Nest | None:
+        if g.nest is not None:
+            return g.nest
+        try:
+            return self._trace(g.roots, g.domain, g.reduced)
+        except Opaque as e:
+            if not isinstance(e.culprit, Var):
+                raise GraphError(f"{_names(g)} has no loop nest: {e}") from e
+            self.forced[e.culprit] = str(e)
+            return None
 
-def sorted_vars(needs: frozenset[Var], placed: list[_Draft]) -> list[Var]:
-    """A set of variables in a fixed order: graph inputs as they come, then by the group that makes them."""
-    rank = {v: (n, j) for n, g in enumerate(placed) for j, v in enumerate(g.makes)}
-    return sorted(needs, key=lambda v: rank.get(v, (-1, 0)))
+
 
 
 def _by_shape(vars_: Sequence[Var]) -> list[list[Var]]:
@@ -556,13 +563,12 @@ def fuse(graph: Graph, enabled: bool = True) -> FusionPlan:
         storage = _Storage(graph, eqns, enabled, forced)
         outputs, copies = _output_owners(graph, storage)
         grouper = _Grouper(storage, copies, enabled)
+        groups = grouper.groups(frozenset(o for o in outputs if isinstance(o, Var)))
         if not grouper.forced:
-            break
+            return FusionPlan(graph, groups, storage.owners, outputs, storage.decisions).verify()
         if not grouper.forced.keys().isdisjoint(forced):
             raise GraphError(f"these must be stored to be read, and are: {list(grouper.forced.values())}")
         forced |= grouper.forced
-    groups = grouper.groups(frozenset(o for o in outputs if isinstance(o, Var)))
-    return FusionPlan(graph, groups, storage.owners, outputs, storage.decisions).verify()
 
 
 def _output_owners(graph: Graph, storage: _Storage) -> tuple[tuple[Var | Literal, ...], list[tuple[Atom, Var]]]:

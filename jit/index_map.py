@@ -112,6 +112,13 @@ class Cond:
     limit: int
     modulus: int = 1
 
+    @staticmethod
+    def of(at: Affine, limit: int, modulus: int = 1) -> Cond:
+        """The condition on ``at``, which may have a denominator: where the division is not exact, the condition
+        under which it is known to be exact fails anyway."""
+        d = at.den
+        return Cond(Affine(at.const, at.terms), limit * d, 1 if modulus == 1 else modulus * d)
+
     def __str__(self) -> str:
         mod = f" and ({self.at}) % {self.modulus} == 0" if self.modulus != 1 else ""
         return f"0 <= {self.at} < {self.limit}{mod}"

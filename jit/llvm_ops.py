@@ -85,12 +85,17 @@ _ROUNDINGS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "round
 
 
 class OpEmitter:
-    """Appends instructions to ``lines``; every method returns the name of the value it computed."""
+    """Appends instructions to ``lines``; every method returns the name of the value it computed.
+
+    ``level`` is the number of loops around the instruction, and ``levels`` remembers it for every value.
+    """
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.lines: list[str] = []
         self.count = 0
+        self.level = 0
+        self.levels: dict[str, int] = {}
         self.fmod_types: set[Ty] = set()  # which helper functions the module must define
 
     def ins(self, text: str) -> str:
@@ -98,6 +103,7 @@ class OpEmitter:
         self.count += 1
         name = f"%v{self.count}"
         self.lines.append(f"  {name} = {text}")
+        self.levels[name] = self.level
         return name
 
     def intrinsic(self, name: str, ty: Ty, *args: str, flags: str = "", extra: str = "") -> str:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -68,7 +69,8 @@ class _Verifier:
     def run(self) -> None:
         k = self.kernel
         self.expect(isinstance(k, Kernel), f"{type(k).__name__} is not a Kernel")
-        self.expect(isinstance(k.name, str) and k.name.isidentifier(), "a kernel's name is an identifier")
+        proper = isinstance(k.name, str) and k.name.isidentifier() and not keyword.iskeyword(k.name)
+        self.expect(proper, "a kernel's name is an identifier and no keyword")
         for p in k.params:
             with self.at(f"parameter {p.name}"):
                 self.type(p.ty)

@@ -15,8 +15,9 @@ import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
-from .emit_llvm import emit_module
+from .emit_llvm import emit_module, has_vectorizable_loops
 from .loop_ir import Kernel
+from .loop_opt.vectorize import vectorize
 from .target import Target
 
 _SEAL = b"fxobj\x01"
@@ -110,12 +111,18 @@ def _the_linker() -> llvm.LLJIT:
 def _optimized(
     kernels: Sequence[Kernel], target: Target, machine: llvm.TargetMachine, verify: bool = False
 ) -> llvm.ModuleRef:
+    kernels = [vectorize(k, target) for k in kernels]
     module = llvm.parse_assembly(emit_module(kernels, target), llvm.create_context())
     if verify:
         module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = target.vector_bits > 64
-    options.loop_interleaving = True
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    if any(has_vectorizable_loops(k.body) for k in kernels) and target.vector_bits > 64:
+        options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = True
+        passes = builder.getModulePassManager()
+    else:
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
     return module

@@ -5,7 +5,7 @@ them through plain integer arrays:
 
 * the *context* (``Word``), one per process: thread counts, the pool, Python objects, imported functions;
 * a *program record* (``Field``), one per ``tape.Program``: what one call from Python runs;
-* a *step*, ``STEP_WORDS`` words: kind, kernel, frame, total, chunk, pieces, workers, unused.
+* a *step*, ``STEP_WORDS`` words: kind, kernel, frame, total, chunk, pieces, workers, nanoseconds.
 
 The text imports nothing by symbol: C and Python functions are called through the context's import table,
 which Python fills.  So the object code can be stored on disk, and loads wherever kernels load.
@@ -23,6 +23,8 @@ An idle worker polls for ``SPIN`` nanoseconds and then sleeps on its own conditi
 is a Dekker handshake on sequentially consistent accesses: the worker stores ``SLEEPING`` and then reads
 ``STATE``, the caller changes ``STATE`` and then reads ``SLEEPING``; at least one of them sees the other.
 Sleepers are woken along a tree of fan-out 4, because a wake-up costs the waking thread 1 to 20 microseconds.
+For the same reason a short step does not wake anybody by itself: the caller wakes sleepers once the work it
+has done without them, with no pause of ``WAKE_NS`` in between, comes to ``WAKE_NS``.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class Field(IntEnum):
 
 
 class StepKind(IntEnum):
-    """What a step does.  A new kind is a number here and a label in the ``switch`` of ``@execute``."""
+    """What a step does, counted from 0.  A new kind is a number here and a label in ``@execute``'s ``switch``."""
 
     CALL = 0  # kernel(frame, lo, hi, worker) over range(total)
 
@@ -77,9 +79,12 @@ class Pool(IntEnum):
     STATE = 0
     STEP = 8  # address of the open region's step
     ACTIVE = 16  # threads that may take part in it
+    WAKE = 24  # 1 if it is worth waking sleepers for
     NEXT = 128  # its next piece
     OWNER = 256  # 1 while some caller uses the pool
     WAITING = 264  # 1 while that caller sleeps until the last worker has left
+    DEBT = 272  # nanoseconds of work done while workers slept
+    DEBT_UNTIL = 280  # about when that work ended
     SPIN = 384  # nanoseconds
     SLOTS = 512  # one slot a thread; slot 0 is the caller's
 
@@ -96,6 +101,7 @@ class Slot(IntEnum):
 
 
 STEP_WORDS = 8
+WAKE_NS = 40_000
 STACK_BYTES = 8 << 20  # of a worker: macOS and musl give 512 kB and 128 kB, too little for a packing buffer
 ENTRIES = ("fx_context", "fx_open_pool", "fx_start_worker", "fx_run")
 
@@ -131,7 +137,9 @@ def runtime_text(machine: str = platform.machine(), system: str = sys.platform) 
     head = object.__basicsize__  # bytes of a Python object before its first field; its type comes last in it
     names = {f"{e.__name__.upper()}_{m.name}": m.value for e in (Word, Field, Pool, Slot) for m in e}
     names.update(HEAD=head, TYPE=head - 8, STACK=STACK_BYTES, STEP=STEP_WORDS, CALL=StepKind.CALL.value)
-    names.update(CONTEXT=Word.IMPORTS + len(IMPORTS), CLOCK=6 if system == "darwin" else 1)  # CLOCK_MONOTONIC
+    names.update(
+        CONTEXT=Word.IMPORTS + len(IMPORTS), WAKE_NS=WAKE_NS, CLOCK=6 if system == "darwin" else 1
+    )  # CLOCK_MONOTONIC
     kind = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
     clock = _WINDOWS_CLOCK if system == "win32" else _POSIX_CLOCK
     machine_text = _MACHINES.get(kind, _OTHER_MACHINE)
@@ -303,9 +311,14 @@ done:
   ret i32 %rc
 }
 
-; Wakes the sleepers among a thread's children in the tree, 4w+1 ... 4w+4, below %active.
+; Wakes the sleepers among a thread's children in the tree, 4w+1 ... 4w+4, below %active, if it is worth it.
 define internal void @wake(ptr %pool, i64 %worker, i64 %active) {
 entry:
+  %worth.p = getelementptr i8, ptr %pool, i64 $POOL_WAKE
+  %worth = load atomic i64, ptr %worth.p monotonic, align 8
+  %idle = icmp eq i64 %worth, 0
+  br i1 %idle, label %done, label %begin
+begin:
   %left = shl i64 %worker, 2
   %first = add i64 %left, 1
   %past = add i64 %left, 5
@@ -313,7 +326,7 @@ entry:
   %end = select i1 %fewer, i64 %active, i64 %past
   br label %loop
 loop:
-  %child = phi i64 [ %first, %entry ], [ %next, %step ]
+  %child = phi i64 [ %first, %begin ], [ %next, %step ]
   %inside = icmp slt i64 %child, %end
   br i1 %inside, label %look, label %done
 look:
@@ -512,6 +525,58 @@ done:
   ret void
 }
 
+; Does one of the threads that the caller itself would wake sleep?
+define internal i1 @some_sleep(ptr %pool, i64 %active) {
+entry:
+  %few = icmp slt i64 %active, 5
+  %end = select i1 %few, i64 %active, i64 5
+  br label %loop
+loop:
+  %child = phi i64 [ 1, %entry ], [ %next, %look ]
+  %inside = icmp slt i64 %child, %end
+  br i1 %inside, label %look, label %none
+look:
+  %slot = call ptr @slot_of(ptr %pool, i64 %child)
+  %sleeping = load atomic i64, ptr %slot monotonic, align 8
+  %asleep = icmp ne i64 %sleeping, 0
+  %next = add i64 %child, 1
+  br i1 %asleep, label %some, label %loop
+some:
+  ret i1 true
+none:
+  ret i1 false
+}
+
+; Is a step worth waking sleepers for?  Keeps the account of what was done without them.
+define internal i1 @worth_waking(ptr %pool, ptr %step, i64 %active) {
+entry:
+  %cost.p = getelementptr i64, ptr %step, i64 7
+  %cost = load i64, ptr %cost.p
+  %known = icmp sgt i64 %cost, 0
+  br i1 %known, label %look, label %yes
+look:
+  %sleep = call i1 @some_sleep(ptr %pool, i64 %active)
+  br i1 %sleep, label %count, label %yes
+count:
+  %debt.p = getelementptr i8, ptr %pool, i64 $POOL_DEBT
+  %until.p = getelementptr i8, ptr %pool, i64 $POOL_DEBT_UNTIL
+  %time = call i64 @now()
+  %until = load i64, ptr %until.p
+  %pause = sub i64 %time, %until
+  %stale = icmp sgt i64 %pause, $WAKE_NS
+  %old = load i64, ptr %debt.p
+  %kept = select i1 %stale, i64 0, i64 %old
+  %debt = add i64 %kept, %cost
+  %enough = icmp sge i64 %debt, $WAKE_NS
+  %left = select i1 %enough, i64 0, i64 %debt
+  store i64 %left, ptr %debt.p
+  %end = add i64 %time, %cost
+  store i64 %end, ptr %until.p
+  ret i1 %enough
+yes:
+  ret i1 true
+}
+
 ; Runs a step on up to %active threads; false if another caller has the pool.
 define internal i1 @region(ptr %pool, ptr %step, i64 %active) {
 entry:
@@ -526,6 +591,10 @@ publish:
   store ptr %step, ptr %step.p
   %active.p = getelementptr i8, ptr %pool, i64 $POOL_ACTIVE
   store atomic i64 %active, ptr %active.p monotonic, align 8
+  %worth = call i1 @worth_waking(ptr %pool, ptr %step, i64 %active)
+  %wake = zext i1 %worth to i64
+  %wake.p = getelementptr i8, ptr %pool, i64 $POOL_WAKE
+  store atomic i64 %wake, ptr %wake.p monotonic, align 8
   %next.p = getelementptr i8, ptr %pool, i64 $POOL_NEXT
   store atomic i64 0, ptr %next.p monotonic, align 8
   %opened = atomicrmw add ptr %pool, i64 4294967296 seq_cst

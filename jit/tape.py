@@ -16,6 +16,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,8 @@ class TapeStep(NamedTuple):
         chunk: length of the pieces (the last may be shorter).
         serial: run on the calling thread, because the work is too small to be worth a hand-over.
         kind: a ``StepKind``.
+        nanoseconds: about how long the whole range takes one thread, or 0 if unknown.  A short step makes use
+            of workers that are awake and lets sleeping ones sleep.
     """
 
     kernel: int
@@ -52,6 +55,7 @@ class TapeStep(NamedTuple):
     chunk: int
     serial: bool = False
     kind: int = StepKind.CALL
+    nanoseconds: int = 0
 
 
 class Patch(NamedTuple):
@@ -115,6 +119,11 @@ class Program:
         return self._times
 
 
+def _table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
+    """int64 (rows, width); ten times faster than ``np.array`` of tuples, since every new shape builds a program."""
+    return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(len(rows), width)
+
+
 def _step_words(steps: Sequence[TapeStep], workers: int) -> np.ndarray:
     """int64 (n, STEP_WORDS): the steps as the runtime reads them."""
     if workers < 1:
@@ -122,26 +131,26 @@ def _step_words(steps: Sequence[TapeStep], workers: int) -> np.ndarray:
     words = np.zeros((len(steps), STEP_WORDS), np.int64)
     if len(steps) == 0:
         return words
-    kernel, frame, total, chunk, serial, kind = np.array(steps, np.int64).T
-    known = [k.value for k in StepKind]
-    for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0)) | ~np.isin(kind, known)):
+    kernel, frame, total, chunk, serial, kind, nanoseconds = _table(steps, len(TapeStep._fields)).T
+    unknown = (kind < 0) | (kind >= len(StepKind))
+    for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0)) | unknown):
         kinds = ", ".join(f"{kind.value} {kind.name}" for kind in StepKind)
         raise GraphError(
-            f"step {k} is {steps[k]}; it needs total >= 0, chunk >= 1, the address of a kernel, and a kind the "
+            f"step {k} is {steps[int(k)]}; it needs total >= 0, chunk >= 1, the address of a kernel, and a kind the "
             f"runtime knows ({kinds})"
         )
     pieces = -(-total // chunk)
     limit = np.where(serial != 0, 1, np.minimum(pieces, workers))
-    words[:, :7] = np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit], axis=1)
+    words[:] = np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit, nanoseconds], axis=1)
     return words
 
 
 def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:
     """int64 (n, 3): slot address, pointer number, byte offset."""
-    triples = np.array(patches, np.int64).reshape(len(patches), 3)
+    triples = _table(patches, len(Patch._fields))
     for k in np.flatnonzero((triples[:, 1] < 0) | (triples[:, 1] >= n_pointers) | (triples[:, 0] == 0)):
         raise GraphError(
-            f"patch {k} is {patches[k]}; pointers run from 0 to {n_pointers - 1}, and a slot is an address"
+            f"patch {k} is {patches[int(k)]}; pointers run from 0 to {n_pointers - 1}, and a slot is an address"
         )
     return triples
 
@@ -168,7 +177,8 @@ def _native_function(record: np.ndarray, keep: tuple[Any, ...]) -> Callable[...,
     """A built-in function around the runtime's ``fx_run``; it keeps ``record`` and ``keep`` alive."""
     create = ctypes.pythonapi.PyCFunction_NewEx
     create.restype, create.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
-    return create(_method(), record, keep)
+    function: Callable[..., None] = create(_method(), record, keep)
+    return function
 
 
 class _MethodDef(ctypes.Structure):
@@ -186,12 +196,13 @@ class _MethodDef(ctypes.Structure):
 def _method() -> int:
     """The address of the method definition that all programs share.  Functions may outlive this module at exit."""
     runtime().words[Word.BUSY_ERROR] = id(ProgramBusyError)
-    definition = _MethodDef.from_address(immortal(ctypes.sizeof(_MethodDef)))
+    address = immortal(ctypes.sizeof(_MethodDef))
+    definition = _MethodDef.from_address(address)
     definition.name = _immortal_text(b"run")
     definition.function = runtime().run_address
     definition.flags = _METH_FASTCALL
     definition.doc = _immortal_text(b"run($self, /, *arrays)\n--\n\nRuns the program on arrays, or on addresses.")
-    return ctypes.addressof(definition)
+    return address
 
 
 def _immortal_text(text: bytes) -> int:

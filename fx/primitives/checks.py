@@ -103,7 +103,7 @@ def check_same_types(name: str, avals: Sequence[Aval]) -> None:
     check_same_dtypes(name, avals)
 
 
-def check_length(name: str, param: str, value: Sequence[int], ndim: int) -> None:
+def check_length(name: str, param: str, value: Sequence[object], ndim: int) -> None:
     """Raises ShapeError unless ``value`` has one entry for each dimension."""
     if len(value) != ndim:
         raise ShapeError(

@@ -25,7 +25,7 @@ from ..errors import DTypeError, MissingRuleError
 from ..ir import Aval
 from ..primitive import Linear, Primitive
 from ..trace import Tracer, aval_of, bind, concrete_value
-from .checks import NUMBER, canonical_axis, check_dtype
+from .checks import canonical_axis
 from .elementwise import add, convert_element_type, div, eq, mul, neg, select_n
 from .helpers import Value, align_batch, full, instantiate, move_batch, quiet, scalar_of, zeros_like
 from .index_numbers import (
@@ -95,10 +95,10 @@ def _gather_impl(
     offset = dimension_numbers[0]
     numbers = (offset[: len(offset) - len(block)], *dimension_numbers[1:])
     flat, inside = flat_indices(operand.shape[:kept], start_indices, slice_sizes[:kept], numbers, mode != "fill")
-    out = operand.reshape(-1, math.prod(block))[flat].reshape(*flat.shape, *block)
+    out = operand.reshape(-1, math.prod(block))[flat].reshape((*flat.shape, *block))
     if inside is None or inside.all():
         return out
-    return np.where(inside.reshape(*inside.shape, *(1,) * len(block)), out, fill)
+    return np.where(inside.reshape((*inside.shape, *(1,) * len(block))), out, fill)
 
 
 def _aval(x: np.ndarray) -> Aval:
@@ -184,13 +184,11 @@ def _assign(out: np.ndarray, flat: np.ndarray, updates: np.ndarray) -> None:
     out[flat] = updates
 
 
-def _def_type_and_value(prim: Primitive, combine: Callable[..., None], *, numbers_only: bool = False) -> None:
+def _def_type_and_value(prim: Primitive, combine: Callable[..., None]) -> None:
     """The abstract rule and the reference: ``combine(flat_out, flat_indices, updates)`` in order, in place."""
 
     @prim.def_abstract
     def abstract(operand: Aval, indices: Aval, updates: Aval, *, dimension_numbers: Numbers, **flags: Any) -> Aval:
-        if numbers_only:
-            check_dtype(prim.name, operand, NUMBER)
         check_scatter(prim.name, operand, indices, updates, dimension_numbers)
         return operand.strong()
 
@@ -226,15 +224,22 @@ def _read_back(x: Value, indices: Value, operand: Dims, updates: Dims, numbers: 
     return bind(gather_p, x, indices, dimension_numbers=numbers, slice_sizes=sizes, mode=mode, fill_value=0)
 
 
-def _def_linear_jvp(prim: Primitive) -> None:
-    @prim.def_jvp
-    def jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any) -> Value | None:
-        (x, indices, u), (tx, _, tu) = primals, tangents
-        return bind(prim, instantiate(tx, aval_of(x)), indices, instantiate(tu, aval_of(u)), **params)
+def _writes_once(indices: Value, numbers: Numbers, unique: bool) -> bool:
+    """True if no element is written twice: by promise, or because there is one window in each batch."""
+    shape = aval_of(indices).shape[:-1]
+    return unique or all(n == 1 for d, n in enumerate(shape) if d not in numbers[4])
 
 
-_def_linear_jvp(scatter_p)
-_def_linear_jvp(scatter_add_p)
+@scatter_p.def_jvp
+def _scatter_jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any) -> Value:
+    (x, indices, u), (tx, _, tu) = primals, tangents
+    return bind(scatter_p, instantiate(tx, aval_of(x)), indices, instantiate(tu, aval_of(u)), **params)
+
+
+@scatter_add_p.def_jvp
+def _scatter_add_jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, **params: Any) -> Value:
+    (x, indices, _), (tx, _, tu) = primals, tangents
+    return tx if tu is None else bind(scatter_add_p, instantiate(tx, aval_of(x)), indices, tu, **params)
 
 
 def _type_of(x: Value | Linear) -> Aval:
@@ -268,7 +273,7 @@ def _scatter_transpose(
         to_x = _bind_scatter(scatter_p, ct, indices, zeros_like(u_type), *where, unique_indices, indices_are_sorted)
     if isinstance(u, Linear):
         to_u = _read_back(ct, indices, x_type.shape, u_type.shape, *where)
-        if not unique_indices:
+        if not _writes_once(indices, dimension_numbers, unique_indices):
             won = _last_writers(indices, x_type.shape, u_type.shape, *where)
             to_u = select_n(won, zeros_like(to_u), to_u)
     return to_x, None, to_u
@@ -293,7 +298,7 @@ def _scatter_mul_jvp(
     tangent = None if tx is None else _bind_scatter(scatter_mul_p, tx, indices, u, *where)
     if tu is None:
         return tangent
-    if not unique_indices:
+    if not _writes_once(indices, dimension_numbers, unique_indices):
         raise MissingRuleError(
             "scatter_mul: its derivative with respect to the updates is known only where no element is written twice."
             " If that is so, pass unique_indices=True."

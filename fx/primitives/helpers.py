@@ -17,7 +17,7 @@ from ..array import Array
 from ..errors import DTypeError
 from ..ir import Aval
 from ..primitive import Primitive, primitive
-from ..trace import Tracer, aval_of, bind, is_python_scalar
+from ..trace import Tracer, aval_of, bind, is_python_scalar, state
 
 __all__ = [
     "align_batch",
@@ -36,6 +36,7 @@ __all__ = [
     "move_batch",
     "ones_like",
     "quiet",
+    "repeat_scalar",
     "scalar_of",
     "unary_batch",
     "zeros_like",
@@ -76,12 +77,20 @@ def scalar_of(value: Any, dtype: np.dtype) -> np.generic:
         )
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(value, dtype)[()]
+            scalar: np.generic = np.asarray(value, dtype)[()]
+            return scalar
     except OverflowError:
         raise DTypeError(
             f"the Python scalar {value!r} is out of range for dtype {dtype} of the array beside it."
             " Convert the array to a wider dtype first."
         ) from None
+
+
+def repeat_scalar(x: np.ndarray, shape: Shape) -> np.ndarray:
+    """A 0-d array as a read-only view of that shape with stride 0 (np.broadcast_to costs five times as much)."""
+    view: np.ndarray = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+    view.flags.writeable = False
+    return view
 
 
 def full(shape: Sequence[int], value: Any, dtype: np.dtype) -> Value:
@@ -91,7 +100,11 @@ def full(shape: Sequence[int], value: Any, dtype: np.dtype) -> Value:
     """
     scalar = scalar_of(value, dtype)
     shape = tuple(shape)
-    return bind_named("broadcast_in_dim", scalar, shape=shape, broadcast_dimensions=()) if shape else scalar
+    if not shape:
+        return scalar
+    if not state.absorbing:  # nothing records it, so bind would only evaluate it, at ten times the cost
+        return Array(repeat_scalar(np.asarray(scalar), shape))
+    return bind_named("broadcast_in_dim", scalar, shape=shape, broadcast_dimensions=())
 
 
 def full_like(x: Value | Aval, value: Any, dtype: np.dtype | None = None, shape: Sequence[int] | None = None) -> Value:

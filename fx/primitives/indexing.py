@@ -20,7 +20,7 @@ from ..ir import Aval
 from ..primitive import Linear, Primitive
 from ..trace import aval_of, bind, is_python_scalar
 from .checks import INTEGER, canonical_axis, check_dtype, check_length, check_same_dtypes
-from .elementwise import add, convert_element_type, lt, select
+from .elementwise import add, convert_element_type, lt, rem, select
 from .gather_scatter import (
     GatherDimensionNumbers,
     GatherScatterMode,
@@ -343,16 +343,17 @@ def dynamic_update_index_in_dim(
 
 
 def index_take(src: Value, idxs: Sequence[Value], axes: Sequence[int]) -> Value:
-    """``src[:, idxs[0], :, idxs[1], ...]`` with vectors of indices for ``axes``, which move to the front.
+    """``src[:, idxs[0], :, idxs[1], ...]`` with index vectors for ``axes``, which move to the front.
 
-    Negative indices count from the end; an element outside reads as ``gather``'s default fill value.
+    An index counts modulo the size of its axis, so every one lies inside.
     """
     shape = aval_of(src).shape
     axes = tuple(canonical_axis("index_take", a, len(shape)) for a in axes)
     columns = []
     for i, a in zip(idxs, axes, strict=True):
-        wrapped = select(lt(i, full_like(i, 0)), add(i, full_like(i, shape[a])), i)
-        columns.append(expand_dims(wrapped, (aval_of(i).ndim,)))
+        rest = rem(i, full_like(i, shape[a]))
+        inside = select(lt(rest, full_like(i, 0)), add(rest, full_like(i, shape[a])), rest)
+        columns.append(expand_dims(inside, (aval_of(i).ndim,)))
     indices = concatenate(columns, aval_of(columns[0]).ndim - 1)
     outer = aval_of(indices).ndim - 1
     numbers = GatherDimensionNumbers(

@@ -19,7 +19,7 @@ from ..primitive import Linear, Primitive
 from ..trace import aval_of, bind
 from .checks import canonical_axis, check_axes, check_same_dtypes
 from .elementwise import convert_element_type
-from .helpers import Value, def_jvp_each, quiet
+from .helpers import Value, axes_after_batch, def_jvp_each, quiet
 from .shaping import transpose
 
 __all__ = [
@@ -138,7 +138,7 @@ def _dot_general_impl(
     depth = math.prod(lhs.shape[d] for d in lc)
     a = lhs.astype(compute, copy=False).transpose(*lb, *lf, *lc).reshape(*batch, math.prod(rows), depth)
     b = rhs.astype(compute, copy=False).transpose(*rb, *rc, *rf).reshape(*batch, depth, math.prod(cols))
-    return np.matmul(a, b).reshape(*batch, *rows, *cols).astype(dtype, copy=False)
+    return np.matmul(a, b).reshape((*batch, *rows, *cols)).astype(dtype, copy=False)
 
 
 def_jvp_each(
@@ -183,11 +183,6 @@ def _dot_general_transpose(
     return None, _transpose_side(ct, rhs.aval, lhs, (rc, rb), (lc, lb), first=False)
 
 
-def _shifted(dims: Dims, bdim: int | None) -> Dims:
-    """Dimensions of one example as dimensions of the array with a batch axis at ``bdim``."""
-    return dims if bdim is None else tuple(d + (d >= bdim) for d in dims)
-
-
 @dot_general_p.def_batch
 def _dot_general_batch(
     size: int,
@@ -199,7 +194,10 @@ def _dot_general_batch(
 ) -> tuple[Value, int]:
     (lhs, rhs), (ld, rd) = args, dims
     (lc, rc), (lb, rb) = dimension_numbers
-    lc, lb, rc, rb = _shifted(lc, ld), _shifted(lb, ld), _shifted(rc, rd), _shifted(rb, rd)
+    if ld is not None:
+        lc, lb = axes_after_batch(lc, ld), axes_after_batch(lb, ld)
+    if rd is not None:
+        rc, rb = axes_after_batch(rc, rd), axes_after_batch(rb, rd)
     if ld is not None and rd is not None:
         lb, rb, at = (ld, *lb), (rd, *rb), 0
     elif ld is not None:  # the batch axis becomes a free dimension of the batched operand

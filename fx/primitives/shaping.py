@@ -29,6 +29,7 @@ from .helpers import (
     is_fx_value,
     is_python_scalar,
     move_batch,
+    repeat_scalar,
     scalar_of,
     zeros_like,
 )
@@ -170,10 +171,8 @@ def _broadcast_in_dim_abstract(x: Aval, *, shape: Shape, broadcast_dimensions: S
 @broadcast_in_dim_p.def_impl
 def _broadcast_in_dim_impl(x: np.ndarray, *, shape: Shape, broadcast_dimensions: Shape) -> np.ndarray:
     """A read-only view with stride 0 along the new dimensions."""
-    if not x.shape:  # constants take this way; np.broadcast_to costs five times as much
-        view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
-        view.flags.writeable = False
-        return view
+    if not x.shape:
+        return repeat_scalar(x, shape)
     aligned = [1] * len(shape)
     for size, d in zip(x.shape, broadcast_dimensions):
         aligned[d] = size
@@ -356,7 +355,7 @@ def _pad_batch(
 ) -> tuple[Value, int]:
     """A batched padding value is broadcast and selected where a mask says padding."""
     (x, value), (dx, dvalue) = args, dims
-    if dvalue is None:
+    if dvalue is None and dx is not None:
         config = (*padding_config[:dx], (0, 0, 0), *padding_config[dx:])
         return pad(x, value, config), dx
     x = broadcast_batch(x, size, 0) if dx is None else move_batch(x, dx, 0)

@@ -17,7 +17,7 @@ from ..errors import AxisError, ShapeError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import aval_of, bind
-from .checks import ORDERED, canonical_axis, check_dtype
+from .checks import ORDERED, canonical_axis, check_axes, check_dtype
 from .gather_scatter import take_along
 from .helpers import Value, align_batch, move_batch
 from .linalg import accumulation_dtype
@@ -33,17 +33,11 @@ top_k_p = Primitive("top_k", multiple_results=True)
 
 @sort_p.def_abstract
 def _sort_abstract(*operands: Aval, dimension: int, is_stable: bool, num_keys: int) -> tuple[Aval, ...]:
-    if not operands:
-        raise ShapeError("sort: there is nothing to sort; give at least one array")
     if any(x.shape != operands[0].shape for x in operands):
         raise ShapeError(
             f"sort: operands {', '.join(map(str, operands))} must have one shape; they are permuted together"
         )
-    if not 0 <= dimension < operands[0].ndim:
-        raise AxisError(
-            f"sort: dimension={dimension} of operand {operands[0]}, which has {operands[0].ndim}."
-            + ("" if operands[0].ndim else " A 0-d array cannot be sorted.")
-        )
+    check_axes("sort", "dimension", (dimension,), operands[0].ndim)
     if not 1 <= num_keys <= len(operands):
         raise ShapeError(f"sort: num_keys={num_keys} must lie between 1 and the number of operands, {len(operands)}")
     return tuple(x.strong() for x in operands)
@@ -59,7 +53,9 @@ def _sort_impl(*operands: np.ndarray, dimension: int, is_stable: bool, num_keys:
     """Always stable: an unstable sort of several arrays could differ between the reference and compiled code."""
     keys = [_comparable(x) for x in operands[:num_keys]]
     if len(operands) == 1:
-        return [np.sort(keys[0], axis=dimension, kind="stable").astype(operands[0].dtype, copy=False)]
+        # equal integers are the same, but -0.0 and 0.0 are not
+        kind = "stable" if dtypes.is_inexact(keys[0].dtype) else "quicksort"
+        return [np.sort(keys[0], axis=dimension, kind=kind).astype(operands[0].dtype, copy=False)]
     if num_keys == 1:
         order = np.argsort(keys[0], axis=dimension, kind="stable")
     else:
@@ -152,8 +148,9 @@ def sort(operand: Value | Sequence[Value], dimension: int = -1, is_stable: bool 
     """
     several = isinstance(operand, (tuple, list))
     operands = list(operand) if several else [operand]
-    ndim = aval_of(operands[0]).ndim if operands else 0
-    dimension = canonical_axis("sort", dimension, ndim)
+    if not operands:
+        raise ShapeError("sort: there is nothing to sort; give at least one array")
+    dimension = canonical_axis("sort", dimension, aval_of(operands[0]).ndim)
     outs = bind(sort_p, *operands, dimension=dimension, is_stable=bool(is_stable), num_keys=int(num_keys))
     return tuple(outs) if several else outs[0]
 

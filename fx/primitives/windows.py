@@ -27,8 +27,10 @@ from ..ir import Aval
 from ..primitive import Linear, Primitive
 from ..trace import aval_of, bind, concrete_value, trace_flat
 from .checks import ANY, NUMBER, ORDERED, DTypeClass, check_dtype
-from .helpers import Value, align_batch, bind_named, is_python_scalar, quiet, scalar_of
+from .elementwise import select
+from .helpers import Value, align_batch, bind_named, def_jvp_each, full, is_python_scalar, quiet, scalar_of
 from .linalg import accumulation_dtype
+from .reductions import extreme_identity
 from .shaping import broadcast_in_dim, pad
 from .shaping import slice as static_slice
 from .window_geometry import (
@@ -129,15 +131,12 @@ def _window_scatter_add_abstract(ct: Aval, taps: Aval, *, operand_shape: Dims, *
 
 # ------------------------------------------------------------------------------- NumPy references
 
-
-def least(dtype: np.dtype) -> Any:
-    """The identity of max: -inf, the smallest integer, or False."""
-    return -np.inf if dtypes.is_float(dtype) else False if dtypes.is_bool(dtype) else np.iinfo(dtype).min
+_least = partial(extreme_identity, largest=False)  # the identity of max
+_greatest = partial(extreme_identity, largest=True)  # the identity of min
 
 
-def greatest(dtype: np.dtype) -> Any:
-    """The identity of min: inf, the largest integer, or True."""
-    return np.inf if dtypes.is_float(dtype) else True if dtypes.is_bool(dtype) else np.iinfo(dtype).max
+def _zero(dtype: np.dtype) -> int:
+    return 0
 
 
 def _tap(x: np.ndarray, dim: int, start: int, count: int, stride: int) -> np.ndarray:
@@ -172,9 +171,9 @@ def _reduction_impl(op: Callable[..., np.ndarray], identity: Callable[[np.dtype]
     return impl
 
 
-reduce_window_sum_p.def_impl(_reduction_impl(np.add, lambda dtype: 0))
-reduce_window_max_p.def_impl(_reduction_impl(np.maximum, least))
-reduce_window_min_p.def_impl(_reduction_impl(np.minimum, greatest))
+reduce_window_sum_p.def_impl(_reduction_impl(np.add, _zero))
+reduce_window_max_p.def_impl(_reduction_impl(np.maximum, _least))
+reduce_window_min_p.def_impl(_reduction_impl(np.minimum, _greatest))
 
 
 def _extreme_impl(better: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -250,12 +249,8 @@ def _window_scatter_add_impl(ct: np.ndarray, taps: np.ndarray, *, operand_shape:
 # ------------------------------------------------------------------------------------ derivatives
 
 
-def _linear_in_first(prim: Primitive) -> None:
-    prim.def_jvp(
-        lambda primals, tangents, out, **params: (
-            None if tangents[0] is None else bind(prim, tangents[0], *primals[1:], **params)
-        )
-    )
+for _prim in (reduce_window_sum_p, window_select_p, window_scatter_add_p):  # linear in their first operand
+    def_jvp_each(_prim, lambda t, out, x, *taps, prim=_prim, **params: bind(prim, t, *taps, **params), None)
 
 
 @reduce_window_sum_p.def_transpose
@@ -288,10 +283,6 @@ def _window_scatter_add_transpose(
     ct: Value, inputs: Sequence[Any], *, operand_shape: Dims, **window: Any
 ) -> tuple[Value, None]:
     return bind(window_select_p, ct, inputs[1], **window), None
-
-
-for _prim in (reduce_window_sum_p, window_select_p, window_scatter_add_p):
-    _linear_in_first(_prim)
 
 
 def _def_extreme_jvp(prim: Primitive, arg: Primitive) -> None:
@@ -408,9 +399,9 @@ def window_scatter_add(
 
 # the computations that are one primitive, and their identities
 _MONOIDS: dict[str, tuple[Primitive, Callable[[np.dtype], Any]]] = {
-    "add": (reduce_window_sum_p, lambda dtype: 0),
-    "max": (reduce_window_max_p, least),
-    "min": (reduce_window_min_p, greatest),
+    "add": (reduce_window_sum_p, _zero),
+    "max": (reduce_window_max_p, _least),
+    "min": (reduce_window_min_p, _greatest),
 }
 _BUILTINS = {max: "max", min: "min"}
 
@@ -433,12 +424,12 @@ def reduce_window(
 ) -> Value:  # fmt: skip
     """Reduces every window of ``operand``.
 
-    ``add``, ``max`` and ``min`` with their identity as ``init_value`` are one operation.  Any other associative
-    ``computation`` is applied once for each tap of the window, to whole arrays; so it must be elementwise, and the
-    window small.
+    ``add``, ``max`` and ``min`` are one operation, and another for an ``init_value`` that is not their identity.
+    Any other associative ``computation`` is applied once for each tap of the window, to whole arrays; so it must be
+    elementwise, and the window small.
 
     Args:
-        init_value: scalar with which each reduction starts, and which the holes hold.
+        init_value: scalar with which each reduction starts.
         computation: an associative function of two values, or the name of a primitive (``'add'``, ``'max'`` ...).
         window_dimensions: size of the window, 1 along dimensions that it does not cover.
         window_strides: None means 1 everywhere.
@@ -458,29 +449,34 @@ def reduce_window(
         computation = partial(bind_named, name)
     else:
         name = _name_of(computation, aval.dtype)
-    if name in _MONOIDS:
-        prim, identity = _MONOIDS[name]
-        init = concrete_value(init_value)
-        if init is not None and init.shape == () and init == identity(aval.dtype):
-            return bind(prim, operand, **window)
     if is_python_scalar(init_value):
         init_value = scalar_of(init_value, aval.dtype)
-    return _reduce_taps(operand, init_value, computation, **window)
+    if name not in _MONOIDS:
+        return _reduce_taps(operand, init_value, computation, **window)
+    prim, identity = _MONOIDS[name]
+    out = bind(prim, operand, **window)
+    init = concrete_value(init_value)
+    if init is not None and init.shape == () and init == identity(aval.dtype):
+        return out
+    return computation(broadcast_in_dim(init_value, out.shape, ()), out)
 
 
 def _reduce_taps(
     operand: Value, init: Value, computation: Callable[[Value, Value], Value], *, window_dimensions: Dims,
     window_strides: Dims, padding: Pads, base_dilation: Dims, window_dilation: Dims,
 ) -> Value:  # fmt: skip
-    """The reduction as a chain of ``computation`` over strided slices, one for each tap."""
+    """The reduction as a chain of ``computation`` over strided slices, one for each tap; holes are passed over."""
     shape = aval_of(operand).shape
     counts = window_counts(shape, window_dimensions, window_strides, padding, base_dilation, window_dilation)
     total = broadcast_in_dim(init, counts, ())
     if 0 in counts:
         return total
-    padded = pad(operand, init, tuple((lo, hi, d - 1) for (lo, hi), d in zip(padding, base_dilation)))
+    config = tuple((lo, hi, d - 1) for (lo, hi), d in zip(padding, base_dilation))
+    padded = pad(operand, init, config)
+    real = pad(full(shape, True, dtypes.bool_), np.False_, config)
     for tap in itertools.product(*map(range, window_dimensions)):
         starts = tuple(t * d for t, d in zip(tap, window_dilation))
         limits = tuple(b + dilated_size(n, s) for b, n, s in zip(starts, counts, window_strides))
-        total = computation(total, static_slice(padded, starts, limits, window_strides))
+        seen, taken = (static_slice(x, starts, limits, window_strides) for x in (padded, real))
+        total = select(taken, computation(total, seen), total)
     return total

@@ -17,7 +17,7 @@ LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453
 # log(2) = LN2_HI + LN2_LO; LN2_HI * n is exact for the n that occur.
 LN2_HI = {32: 0.693145751953125, 64: 0.6931471803691238}
-LN2_LO = {32: 1.42860677e-06, 64: 1.9082149292705877e-10}
+LN2_LO = {32: 1.4286068203094173e-06, 64: 1.9082149292705877e-10}
 
 # ------------------------------------------------------------------------------------------- exp
 
@@ -29,7 +29,7 @@ _EXP = {
          2.501576210544782e-08),
 }  # fmt: skip
 # 2^r = 1 + r P(r), |r| <= 1/2: relative error 2^-27.5, 2^-55.5
-_EXP2 = {
+EXP2 = {
     32: (0.6931472420692444, 0.24022655189037323, 0.05550272762775421, 0.009617061354219913, 0.0013417747104540467,
          0.00015826472372282296),
     64: (0.6931471805599457, 0.240226506959101, 0.05550410866478794, 0.00961812910760624, 0.0013333558153950235,
@@ -46,7 +46,7 @@ _EXPM1 = {
 }  # fmt: skip
 
 
-def _power_of_two(shifted: Expr, half: bool = False) -> Expr:
+def power_of_two(shifted: Expr, half: bool = False) -> Expr:
     """``2**n`` (or half of it), where ``shifted = n + magic``: the integer n stands in its low bits."""
     f = format_of(shifted)
     return from_bits((bits(shifted) << f.mantissa) + (f.one - (half << f.mantissa)))
@@ -60,7 +60,7 @@ def _two_powers(b: KernelBuilder, shifted: Expr, n: Expr) -> tuple[Expr, Expr]:
     f = format_of(shifted)
     half = b.let("exp_half", fma(n, 0.5, f.magic))
     rest = from_bits(((bits(shifted) - bits(half)) << f.mantissa) + f.one)
-    return _power_of_two(half), rest
+    return power_of_two(half), rest
 
 
 def _reduce(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -105,7 +105,7 @@ def exp2(b: KernelBuilder, x: Expr) -> Expr:
     n = b.let("exp2_n", shifted - f.magic)
     r = b.let("exp2_r", x - n)
     s, t = _two_powers(b, shifted, n)
-    return fma(horner(r, _EXP2[f.width]), r, 1.0) * s * t
+    return fma(horner(r, EXP2[f.width]), r, 1.0) * s * t
 
 
 def _expm1_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
@@ -118,7 +118,7 @@ def expm1(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "expm1_arg", x)
     y = b.let("expm1_x", lower(upper(x, one_of(x, 89.0, 710.0)), one_of(x, -20.0, -40.0)))
     p, shifted = _expm1_parts(b, y)
-    s = b.let("expm1_scale", _power_of_two(shifted, half=True))  # 2**(n-1): 2**n may not be finite
+    s = b.let("expm1_scale", power_of_two(shifted, half=True))  # 2**(n-1): 2**n may not be finite
     return select(fabs(x) < 0.5 * format_of(x).eps, x, 2.0 * fma(p, s, s - 0.5))
 
 
@@ -147,7 +147,7 @@ _LOG2_32 = (
 )  # fmt: skip
 
 
-def _split(b: KernelBuilder, x: Expr, name: str, subnormal: bool = True) -> tuple[Expr, Expr]:
+def split(b: KernelBuilder, x: Expr, name: str, subnormal: bool = True) -> tuple[Expr, Expr]:
     """``(k, f)`` with ``x = 2**k * (1 + f)`` and ``sqrt(1/2) <= 1 + f < sqrt(2)``, for finite x > 0.
 
     subnormal: False if x is never so small.
@@ -185,7 +185,7 @@ def _log_domain(x: Expr, zero: float, value: Expr) -> Expr:
 
 def log(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log_x", x)
-    k, f = _split(b, x, "log")
+    k, f = split(b, x, "log")
     rest = _log_rest(b, f, k * LN2_LO[x.ty.bits])
     return _log_domain(x, 0.0, fma(k, LN2_HI[x.ty.bits], f + rest))
 
@@ -195,7 +195,7 @@ def log1p(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log1p_x", x)
     fmt = format_of(x)
     u = b.let("log1p_u", x + 1.0)
-    k, f = _split(b, u, "log1p", subnormal=False)
+    k, f = split(b, u, "log1p", subnormal=False)
     big, little = op_("maxnum", x, lift(1.0, x.ty)), op_("minnum", x, lift(1.0, x.ty))
     lost = (little - (u - big)) / u
     rest = _log_rest(b, f, fma(k, LN2_LO[fmt.width], lost))
@@ -206,7 +206,7 @@ def log1p(b: KernelBuilder, x: Expr) -> Expr:
 def log2(b: KernelBuilder, x: Expr) -> Expr:
     """Exact where x is a power of two."""
     x = named(b, "log2_x", x)
-    k, f = _split(b, x, "log2")
+    k, f = split(b, x, "log2")
     if x.ty.bits == 32:
         return _log_domain(x, 0.0, k + fma(horner(f, _LOG2_32), f, f))
     high = b.let("log2_hi", head(f))  # f = high + low; high * inverse_hi is exact
@@ -239,7 +239,7 @@ def tanh(b: KernelBuilder, x: Expr) -> Expr:
 def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
     """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``."""
     p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), 18.1)))
-    s = b.let("tanh_scale", _power_of_two(shifted))
+    s = b.let("tanh_scale", power_of_two(shifted))
     return copysign(fma(p, s, s - 1.0) / fma(p, s, s + 1.0), x)
 
 

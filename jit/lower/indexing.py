@@ -1,14 +1,14 @@
 """Gather, scatter, dynamic slices, and the strided copy that they share.
 
 Every index is clipped into the operand before an address is made of it, in every mode, so no input can reach
-outside of an array; ``promise_in_bounds`` is a plain clip.
+outside of an array.  Where the promise of ``promise_in_bounds`` is broken, a gather clips and a scatter drops.
 
 * ``gather`` writes its result in order.  Where the innermost result dimension is part of the slices, one index
   serves a whole row of copies (``_gather_rows``); where it comes from the indices, every element has its own
   (``_gather_points``).
-* ``scatter`` applies the updates in row-major order of the indices.  It runs in parallel only over dimensions in
+* ``scatter`` applies the updates in row-major order of the updates.  It runs in parallel only over dimensions in
   which slices cannot collide: those that the indices do not move along, batching dimensions, and all of them where
-  the indices are promised to be unique.
+  the indices are promised to be unique.  float16 and bfloat16 accumulate in a float32 copy, rounded once.
 
 Code that only moves data works on unsigned words of the element's size, two for complex128.
 """
@@ -26,10 +26,10 @@ from fx import dtypes
 from fx.ir import Eqn
 
 from ..cost import chunk_for
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, b1, i64, maximum, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, b1, f32, i64, maximum, minimum, select
 from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
 from .reductions import COMBINE
-from .registry import LowerContext, Operand, lowers
+from .registry import Address, LowerContext, Operand, lowers
 from .types import compute_type, ty_of
 
 Dims = list[tuple[int, ...]]  # (size, stride, stride, ...), outermost first
@@ -158,9 +158,37 @@ def copy_strided(ctx: LowerContext, src: Operand, dst: Operand, name: str = "cop
     _copy(ctx, name, dst, src, list(zip(dst.shape, dst.strides, src.strides)))
 
 
-def _copy_unless_same(ctx: LowerContext, src: Operand, dst: Operand, name: str) -> None:
-    if not same_memory(src, dst):
-        copy_strided(ctx, src, dst, name)
+def _fill_kernel(word: Ty, words: int) -> Kernel:
+    b = KernelBuilder("fill")
+    out = b.pointer("out", word)
+    values = [b.integer(f"value{w}").cast(word) for w in range(words)]
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        b.store(out, i, values[0] if words == 1 else select((i % 2).eq(0), *values))
+    return b.build()
+
+
+def fill_dense(ctx: LowerContext, out: Operand, value: float | None, name: str) -> None:
+    """Sets every element of a dense array; ``value`` as for ``fill_words``."""
+    word, words = word_type(out.dtype)
+    kernel = ctx.kernel(("fill", str(word), words), lambda: _fill_kernel(word, words))
+    total = out.size * words
+    chunk = chunk_for(total, _NS_PER_BYTE * word.itemsize, 64 // word.itemsize)
+    ctx.step(kernel, (out, *fill_words(value, out.dtype)), total, chunk, name, nbytes=total * word.itemsize, writes=(out,))
+
+
+def _convert_kernel(src: Ty, dst: Ty) -> Kernel:
+    b = KernelBuilder("convert")
+    to, of = b.pointer("to", dst), b.pointer("of", src)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        b.store(to, i, b.load(of, i).cast(dst))
+    return b.build()
+
+
+def _convert(ctx: LowerContext, src: Operand | Address, of: Ty, dst: Operand | Address, to: Ty, size: int, name: str) -> None:
+    """Converts dense memory from one type to another."""
+    kernel = ctx.kernel(("convert", str(of), str(to)), lambda: _convert_kernel(of, to))
+    chunk = chunk_for(size, 2 * _NS_PER_BYTE * max(of.itemsize, to.itemsize), 64)
+    ctx.step(kernel, (dst, src), size, chunk, name, nbytes=size * (of.itemsize + to.itemsize), reads=(src,), writes=(dst,))
 
 
 # ------------------------------------------------------------------------------------ dynamic slices
@@ -185,7 +213,8 @@ def _dynamic_slice(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: 
 def _dynamic_update_slice(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
     operand, update, *starts = ins
     (out,) = outs
-    _copy_unless_same(ctx, operand, out, "dynamic_update_slice (copy)")
+    if not same_memory(operand, out):
+        copy_strided(ctx, operand, out, "dynamic_update_slice (copy)")
     moving, axes = _moving_axes(out, update.shape, starts)
     dims = list(zip(update.shape, out.strides, update.strides))
     _copy(ctx, "dynamic_update_slice", out, update, dims, moving, axes, into=True)
@@ -302,6 +331,9 @@ def _gather(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
     (out,) = outs
     if not out.size:
         return
+    if not x.size:
+        fill_dense(ctx, out, eqn.params["fill_value"], "gather (nothing to read)")
+        return
     index_map, slice_sizes = eqn.params["dimension_numbers"][2], eqn.params["slice_sizes"]
     word, words = word_type(x.dtype)
     dims = coalesce([(n, s * words, i) for n, s, i in _gather_dims(eqn, x, indices, out)] + [(words, 1, 0)])
@@ -343,7 +375,8 @@ class _ScatterShape:
     """What a scatter kernel is specialised on."""
 
     op: str | None
-    memory: Ty  # of one real number, or the word that is moved
+    memory: Ty  # of one real number of the result, or the word that is moved
+    update: Ty  # the same of the updates
     parts: int  # real numbers (words) that make an element and are combined at once
     index: Ty
     k: int
@@ -357,7 +390,7 @@ class _ScatterShape:
     @property
     def key(self) -> tuple:
         return (
-            self.op, str(self.memory), self.parts, str(self.index), self.k, self.safe, self.serial, self.within, self.vector,
+            self.op, str(self.memory), str(self.update), self.parts, str(self.index), self.k, self.safe, self.serial, self.within, self.vector,
             self.drop, self.lanes,
         )  # fmt: skip
 
@@ -382,7 +415,8 @@ class _Scatter:
     def __init__(self, s: _ScatterShape) -> None:
         self.s = s
         b = self.b = KernelBuilder("scatter" if s.op is None else f"scatter_{s.op}")
-        self.out, self.indices, self.updates = b.pointer("out", s.memory), b.pointer("indices", s.index), b.pointer("updates", s.memory)
+        self.out, self.indices = b.pointer("out", s.memory), b.pointer("indices", s.index)
+        self.updates = b.pointer("updates", s.update)
         self.limits, self.steps = _frame_axes(b, s.k)
         self.component, self.n = b.integer("component_step"), b.integer("n")
         self.safe, self.serial, self.within = (
@@ -412,11 +446,14 @@ class _Scatter:
 
     def _slice(self, to: Expr, of: Expr, span: Span) -> None:
         sizes, out, _, update = self.within
-        with _nested(self.b, "w", sizes, [(to, out), (of, update)]) as (to, of):
+        with _nested(self.b, "w", sizes, [(to, out), (of, update)]) as (element, source):
             if self.s.vector:
-                vector_for(self.b, span.begin, span.end, self.s.lanes, lambda c, lanes, _: self._combine(to + c, of + c, lanes))
+                vector_for(
+                    self.b, span.begin, span.end, self.s.lanes,
+                    lambda c, lanes, _: self._combine(element + c, source + c, lanes),
+                )  # fmt: skip
             else:
-                self._combine(to, of, 1)
+                self._combine(element, source, 1)
 
     def _combine(self, to: Expr, of: Expr, lanes: int) -> None:
         b, s = self.b, self.s
@@ -429,11 +466,12 @@ class _Scatter:
             b.store(self.out, o, v)
 
     def _combined(self, old: list[Expr], values: list[Expr]) -> list[Expr]:
+        combine = COMBINE[self.s.op]
         if self.s.parts == 2:
-            return list(COMBINE[self.s.op](self.b, tuple(old), tuple(values)))
-        wide = compute_type(old[0].ty)
-        new = COMBINE[self.s.op](self.b, old[0].cast(wide), values[0].cast(wide))
-        return [new.cast(old[0].ty)]
+            return [self.b.let("new", v) for v in combine(self.b, tuple(old), tuple(values))]
+        memory = old[0].ty
+        wide = compute_type(memory)
+        return [combine(self.b, old[0].cast(wide), values[0].cast(wide)).cast(memory)]
 
 
 @dataclass(frozen=True)
@@ -459,50 +497,67 @@ def _scatter_dims(eqn: Eqn, out: Operand, indices: Operand, updates: Operand, li
         else:
             a = next(index_axes)
             along = out.strides[out_batch[index_batch.index(a)]] if a in index_batch else 0
-            (dims.safe if unique or along else dims.serial).append((size, along, indices.strides[a], stride))
+            if unique or along:
+                dims.safe.append((size, along, indices.strides[a], stride))
+            else:  # row-major order: what the slices hold further out comes first
+                dims.serial.extend([*dims.within, (size, along, indices.strides[a], stride)])
+                dims.within.clear()
     dims.safe.sort(key=lambda d: -d[1])
     return dims
 
 
 def _scatter(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
-    name = eqn.prim.name
     operand, indices, updates = ins
     (out,) = outs
-    if out.size:
-        _copy_unless_same(ctx, operand, out, f"{name} (copy)")
-        if updates.size:
-            _apply_updates(ctx, eqn, indices, updates, out)
+    name, op = eqn.prim.name, _SCATTERS[eqn.prim.name]
+    if not out.size:
+        return
+    ty = ty_of(out.dtype)
+    collide = not eqn.params["unique_indices"] and updates.size
+    if collide and op in ("sum", "prod") and compute_type(ty) != ty:
+        wide = ctx.scratch(-(-out.size * 4 // 64) * 64)
+        _convert(ctx, ctx.contiguous(operand), ty, wide, f32, out.size, f"{name} (widen)")
+        _apply_updates(ctx, eqn, indices, updates, out, wide, f32)
+        _convert(ctx, wide, f32, out, ty, out.size, f"{name} (round)")
+        return
+    if not same_memory(operand, out):
+        copy_strided(ctx, operand, out, f"{name} (copy)")
+    if updates.size:
+        _apply_updates(ctx, eqn, indices, updates, out, out, ty if op else word_type(out.dtype)[0])
 
 
-def _apply_updates(ctx: LowerContext, eqn: Eqn, indices: Operand, updates: Operand, out: Operand) -> None:
+def _apply_updates(
+    ctx: LowerContext, eqn: Eqn, indices: Operand, updates: Operand, out: Operand, into: Operand | Address, memory: Ty
+) -> None:
+    """Appends the step that applies the updates to ``into``, dense memory of the shape of ``out``."""
     name = eqn.prim.name
     op = _SCATTERS[name]
     window, inserted, moved, out_batch, _ = eqn.params["dimension_numbers"]
     sizes = iter([updates.shape[d] for d in window])
     extent = [1 if d in inserted or d in out_batch else next(sizes) for d in range(len(out.shape))]
     limits = {d: out.shape[d] - extent[d] for d in moved}
-    memory, parts = word_type(out.dtype) if op is None else (ty_of(out.dtype), 2 if out.dtype.kind == "c" else 1)
+    parts = word_type(out.dtype)[1] if op is None else 1 + dtypes.is_complex(out.dtype)
+    update = memory if op is None else ty_of(updates.dtype)
     dims = _scatter_dims(eqn, out, indices, updates, limits)
     safe, serial, within = (coalesce(d) for d in (dims.safe, dims.serial, dims.within))
     vector = bool(safe) and safe[-1][1:] == (1, 0, 1)
     n = safe[-1][0] if vector else 1
     outer = safe[:-1] if vector else safe
     lanes = ctx.host.lanes(compute_type(memory)) if parts == 1 else 1
-    index = ty_of(indices.dtype)
     shape = _ScatterShape(
-        op, memory, parts, index, len(moved), len(outer), len(serial), len(within), vector,
-        eqn.params["mode"] == "fill", lanes,
+        op, memory, update, parts, ty_of(indices.dtype), len(moved), len(outer), len(serial), len(within), vector,
+        eqn.params["mode"] != "clip", lanes,
     )  # fmt: skip
     kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
     axes = _Axes(tuple(limits[d] for d in moved), tuple(out.strides[d] for d in moved))
     table = tuple(d[k] for dims in (outer, serial, within) for k in range(4) for d in dims)
-    args = (out, indices, updates, *axes.integers, indices.strides[-1], n, *table)
+    args = (into, indices, updates, *axes.integers, indices.strides[-1], n, *table)
     total = n * math.prod(d[0] for d in outer)
     walked = math.prod(d[0] for d in serial)
     cost = walked * (math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n)
     ctx.step(
         kernel, args, total, chunk_for(total, cost, 64 // memory.itemsize if vector else 1), name, flops=updates.size,
-        nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(out,),
+        nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),
     )  # fmt: skip
 
 

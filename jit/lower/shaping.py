@@ -201,7 +201,7 @@ def _pad(t: Reader, eqn: Eqn, k: int, index: Indices, conds: Conds) -> Node:
         if n == 0:
             return t.read(value, (), conds)
         at, step = i.shift(-lo), interior + 1
-        guards.append(Cond(at, (n - 1) * step + 1, 1 if n == 1 else step))
+        guards.append(Cond.of(at, (n - 1) * step + 1, 1 if n == 1 else step))
         inner.append(ZERO if n == 1 else at.divide(step))
     return t.choose(guards, lambda left: t.read(x, tuple(inner), conds + left), lambda: t.read(value, (), conds))
 
@@ -214,7 +214,7 @@ def _concatenate(t: Reader, eqn: Eqn, k: int, index: Indices, conds: Conds) -> N
         n = x.aval.shape[d]
         if n:
             at = index[d].shift(-start)
-            parts.append((x, (*index[:d], ZERO if n == 1 else at, *index[d + 1 :]), Cond(at, n)))
+            parts.append((x, (*index[:d], ZERO if n == 1 else at, *index[d + 1 :]), Cond.of(at, n)))
         start += n
 
     def pick(j: int) -> Node:

@@ -26,7 +26,8 @@ from fx.ir import Eqn
 
 from ..cost import chunk_for
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i32, maximum, minimum, op_, select, u8
-from .loops import Odometer, ceil_div, const, floor_div, vector_for, word_type
+from .indexing import fill_dense
+from .loops import Odometer, ceil_div, const, floor_div, word_type
 from .registry import LowerContext, Operand, lowers
 from .types import compute_type, ty_of
 
@@ -57,6 +58,11 @@ class _Dim:
     def plain(self) -> bool:
         """Nothing is dilated: the taps of a window are neighbours."""
         return self.base == 1 and self.dilation == 1
+
+    @property
+    def disjoint(self) -> bool:
+        """Windows do not overlap, and all of them lie inside the operand."""
+        return self.plain and self.stride >= self.taps and self.low == 0 and (self.count - 1) * self.stride + self.taps <= self.n
 
     def transposed(self) -> _Dim:
         """Operand elements as results and windows as operand; tap t becomes tap ``taps - 1 - t``."""
@@ -228,12 +234,21 @@ class _Buffers:
     def given(self, index: Expr, lanes: int) -> Expr | None:
         return self.b.load(self.taps, index, lanes) if self.taps else None
 
-    def step(self, state: Sequence[Expr], i: Expr, tap: Expr, given: Expr | None, lanes: int) -> list[Expr]:
-        """One step with operand element ``i``; ``given`` is the tap that a ``select`` looks for."""
+    def load(self, i: Expr, lanes: int) -> list[Expr]:
+        """The parts of operand element ``i``, as they are combined."""
         parts, work = self.combine.parts, self.combine.work.vector(lanes)
-        values = [self.b.load(self.x, i * parts + k if parts > 1 else i, lanes).cast(work) for k in range(parts)]
-        position = self.given(i, lanes) if self.combine.mode == "scatter" else given
-        return self.combine.step(state, values, tap.cast(i32).splat(lanes), position)
+        return [self.b.load(self.x, i * parts + k if parts > 1 else i, lanes).cast(work) for k in range(parts)]
+
+    def meet(
+        self, state: Sequence[Expr], values: Sequence[Expr], tap: Expr, given: Expr | None, lanes: int
+    ) -> list[Expr]:
+        """The state after meeting ``values``; ``given`` is the tap that a ``select`` or ``scatter`` looks for."""
+        return self.combine.step(state, values, tap.cast(i32).splat(lanes), given)
+
+    def step(self, state: Sequence[Expr], i: Expr, tap: Expr, given: Expr | None, lanes: int) -> list[Expr]:
+        """The state after meeting operand element ``i``."""
+        given = self.given(i, lanes) if self.combine.mode == "scatter" else given
+        return self.meet(state, self.load(i, lanes), tap, given, lanes)
 
     def store(self, index: Expr, state: Sequence[Expr]) -> None:
         values = self.combine.finish(state)
@@ -299,50 +314,47 @@ def _channels_kernel(name: str, combine: _Combine, shape: _Shape, lanes: int) ->
     with b.for_("p", b.lo, b.hi) as p:
         walks = [d.walk(b, o) for d, o in zip(dims, at.index[1:])]
 
-        def along_channels(visit: Callable[[list[list[Ref]], Expr, list[Expr | None], int], None], unroll: int) -> None:
-            def body(c: Expr, lanes: int, vectors: int) -> None:
-                out = [b.let("result", p * channels + c + u * lanes) for u in range(vectors)]
-                given = [buffers.given(o, lanes) if combine.mode == "select" else None for o in out]
-                given = [b.let("given", g) if g is not None else None for g in given]
-                state = [[b.var("state", s) for s in combine.start(lanes)] for _ in range(vectors)]
-                visit(state, c, given, lanes)
-                for o, s in zip(out, state):
-                    buffers.store(o, s)
+        def along_channels(visit: Callable[[list[Ref], Expr, Expr | None], None]) -> None:
+            """Whole vectors only: the last one overlaps the one before it and writes the same numbers again."""
+            with b.for_("c", 0, channels, lanes) as group:
+                c = b.let("channel", minimum(group, channels - lanes))
+                result = b.let("result", p * channels + c)
+                given = b.let("given", buffers.given(result, lanes)) if combine.mode == "select" else None
+                state = [b.var("state", s) for s in combine.start(lanes)]
+                visit(state, c, given)
+                buffers.store(result, state)
 
-            vector_for(b, const(0), channels, lanes, body, unroll)
+        def meet(state: list[Ref], element: Expr, tap: Expr, given: Expr | None) -> None:
+            new = [b.let("new", v) for v in buffers.step(state, element, tap, given, lanes)]
+            for register, v in zip(state, new):
+                b.assign(register, v)
 
-        def meet(state: list[list[Ref]], i: Expr, tap: Expr, given: list[Expr | None], lanes: int) -> None:
-            for u, (registers, g) in enumerate(zip(state, given)):
-                for r, v in zip(registers, buffers.step(registers, i + u * lanes, tap, g, lanes)):
-                    b.assign(r, v)
-
-        def by_loops(state: list[list[Ref]], c: Expr, given: list[Expr | None], lanes: int) -> None:
+        def by_loops(state: list[Ref], c: Expr, given: Expr | None) -> None:
             def leaf(offset: Expr, taps: list[Expr]) -> None:
                 flat = b.let("flat", _flat_tap(combine, dims, taps))
-                meet(state, b.let("element", offset * channels + c), flat, given, lanes)
+                meet(state, b.let("element", offset * channels + c), flat, given)
 
             _nest(b, combine, walks, at.index[0], leaf)
 
-        def written_out(state: list[list[Ref]], c: Expr, given: list[Expr | None], lanes: int) -> None:
+        def written_out(state: list[Ref], c: Expr, given: Expr | None) -> None:
             for flat, taps in enumerate(itertools.product(*(range(t) for t in shape.written_out))):
                 offset: Expr = at.index[0]
                 for w, t in zip(walks, taps):
                     offset = offset * w.dim.n + w.first + t
-                meet(state, b.let("element", offset * channels + c), const(flat), given, lanes)
+                meet(state, b.let("element", offset * channels + c), const(flat), given)
 
-        wide = 4 if combine.mode in ("sum", "max", "min") else 2
         if shape.written_out:
             with b.if_(_interior(walks)):
-                along_channels(written_out, wide)
+                along_channels(written_out)
             with b.else_():
-                along_channels(by_loops, 1)
+                along_channels(by_loops)
         else:
-            along_channels(by_loops, wide)
+            along_channels(by_loops)
         at.advance()
     return b.build()
 
 
-def _rows_kernel(name: str, combine: _Combine, shape: _Shape) -> Kernel:
+def _rows_kernel(name: str, combine: _Combine, shape: _Shape, lanes: int) -> Kernel:
     """One index of the range is one block of a row of results; vectors run along the row."""
     b = KernelBuilder(name)
     buffers = _Buffers(b, combine)
@@ -362,10 +374,12 @@ def _rows_kernel(name: str, combine: _Combine, shape: _Shape) -> Kernel:
         block = _RowBlock(b, combine, buffers, states, walks, last, at.index[0], row)
         if shape.written_out:
             first, stop = block.inside(begin, end)
-            block.write_out(shape.written_out, first, stop)
+            block.write_out(shape.written_out, first, stop, lanes)
             with b.for_("side", 0, 2) as side:
                 left = side.eq(0)
-                block.by_loops(b.let("a", select(left, begin, stop)), b.let("e", select(left, first, end)))
+                a, e = b.let("a", select(left, begin, stop)), b.let("e", select(left, first, end))
+                with b.if_(a < e):
+                    block.by_loops(a, e)
         else:
             block.by_loops(begin, end)
         at.advance()
@@ -394,22 +408,57 @@ class _RowBlock:
         first = b.let("inside_first", minimum(select(inside, first, begin), end))
         return first, b.let("inside_stop", maximum(select(inside, stop, begin), first))
 
-    def write_out(self, window: tuple[int, ...], first: Expr, stop: Expr) -> None:
-        """Results whose window lies inside: no tests, no state in memory."""
+    def write_out(self, window: tuple[int, ...], first: Expr, stop: Expr, lanes: int) -> None:
+        """Results whose window lies inside: no tests, no state in memory.
+
+        Whole vectors where there are enough results, the last one overlapping the one before it.
+        """
         b, last = self.b, self.last
-        starts = []
-        for taps in itertools.product(*(range(t) for t in window)):
+        starts = []  # of every row of taps
+        for taps in itertools.product(*(range(t) for t in window[:-1])):
             offset = self.batch
             for w, t in zip(self.walks, taps):
                 offset = offset * w.dim.n + w.first + t
-            starts.append(b.let("start", offset * last.n + taps[-1] - last.low))
-        with b.for_("o", first, stop, vectorize=True) as o:
+            starts.append(b.let("start", offset * last.n - last.low))
+
+        def results(o: Expr, lanes: int) -> None:
             result = b.let("result", self.row + o)
-            given = self.buffers.given(result, 1) if self.combine.mode == "select" else None
-            state = self.combine.start(1)
-            for flat, start in enumerate(starts):
-                state = self.buffers.step(state, start + o * last.stride, const(flat), given, 1)
+            given = b.let("given", self.buffers.given(result, lanes)) if self.combine.mode == "select" else None
+            state = self.combine.start(lanes)
+            for r, start in enumerate(starts):
+                at = b.let("at", start + o * last.stride)
+                for t, values in enumerate(self._row_of_taps(at, window[-1], lanes)):
+                    state = self.buffers.meet(state, values, const(r * window[-1] + t), given, lanes)
             self.buffers.store(result, state)
+
+        if lanes > 1:
+            with b.if_(stop - first >= lanes), b.for_("group", first, stop, lanes) as group:
+                results(b.let("o", minimum(group, stop - lanes)), lanes)
+            with b.else_(), b.for_("o", first, stop) as o:
+                results(o, 1)
+        else:
+            with b.for_("o", first, stop, vectorize=True) as o:
+                results(o, 1)
+
+    def _row_of_taps(self, at: Expr, taps: int, lanes: int) -> list[list[Expr]]:
+        """For each tap of a row what ``lanes`` neighbouring results meet; ``at``: tap 0 of the first of them."""
+        if lanes == 1 or self.last.like.stride == 1:
+            return [self.buffers.load(at + t, lanes) for t in range(taps)]
+        stride = self.last.like.stride
+        reach = (lanes - 1) * stride + taps  # vectors cover exactly this: nothing beyond the operand is read
+        begins = [min(k, reach - lanes) for k in range(0, reach, lanes)]
+        pieces = [self.b.let("piece", self.buffers.load(at + k, lanes)[0]) for k in begins]
+
+        def element(i: int) -> Expr:
+            return op_("extract", pieces[i // lanes], const(i - begins[i // lanes]))
+
+        rows = []
+        for t in range(taps):
+            v = element(t).splat(lanes)
+            for lane in range(1, lanes):
+                v = op_("insert", v, const(lane), element(t + lane * stride))
+            rows.append([self.b.let("strided", v)])
+        return rows
 
     def by_loops(self, begin: Expr, end: Expr) -> None:
         b = self.b
@@ -454,7 +503,56 @@ class _RowBlock:
                     meet(o, i)
 
 
+def _disjoint_kernel(combine: _Combine, shape: _Shape, channels_last: bool, lanes: int) -> Kernel:
+    """``scatter`` where windows neither overlap nor leave the operand: each window writes its own elements, once.
+
+    One index of the range is one window position (channels last) or one row of them.
+    """
+    b = KernelBuilder("window_scatter_disjoint")
+    ct, positions, out = b.pointer("ct", combine.memory), b.pointer("positions", i32), b.pointer("out", combine.memory)
+    channels = b.integer("channels")
+    last = len(shape.dims) - 1
+    dims = [_FrameDim(b, d, like, d == last and shape.static_stride is not None) for d, like in enumerate(shape.dims)]
+    outer = dims if channels_last else dims[:-1]
+    at = Odometer(b, b.lo, [const(1), *(d.count for d in outer)], {})
+
+    def write(i: Expr, firsts: list[Expr], lanes: int) -> None:
+        given = b.let("given", b.load(positions, i, lanes))
+        parts = [b.let("ct", b.load(ct, i * combine.parts + k, lanes)) for k in range(combine.parts)]
+        for tap, first in enumerate(firsts):
+            here = given.eq(Const(tap, given.ty))
+            for k, v in enumerate(parts):
+                b.store(out, first * combine.parts + k, select(here, v, Const(0, v.ty)))
+
+    with b.for_("p", b.lo, b.hi) as p:
+        starts = []
+        for taps in itertools.product(*(range(t) for t in shape.written_out)):
+            offset: Expr = at.index[0]
+            for dim, o, t in zip(outer, at.index[1:], taps):
+                offset = offset * dim.n + o * dim.stride + t
+            starts.append(b.let("start", offset * channels if channels_last else offset * dims[-1].n + taps[-1]))
+        if channels_last:
+            with b.for_("c", 0, channels, lanes) as group:
+                c = b.let("channel", minimum(group, channels - lanes))
+                write(p * channels + c, [s + c for s in starts], lanes)
+        else:
+            with b.for_("o", 0, dims[-1].count, vectorize=True) as o:
+                write(p * dims[-1].count + o, [s + o * dims[-1].stride for s in starts], 1)
+        at.advance()
+    return b.build()
+
+
 # ------------------------------------------------------------------------------------ lowerings
+
+
+def _lanes(ctx: LowerContext, combine: _Combine, geometry: _Geometry) -> int:
+    """Channels, or results of a row, in a vector: as many as registers hold, but there must be so many."""
+    last = geometry.dims[-1]
+    if combine.parts > 1 or (geometry.channels == 1 and last.stride > _STATIC_STRIDE):
+        return 1
+    widest = max(combine.work.bits, 32 if combine.positions or combine.out == i32 else 0)
+    there = geometry.channels if geometry.channels > 1 else last.count
+    return min(ctx.host.lanes(Ty("u", widest)), 1 << there.bit_length() - 1)
 
 
 def _slide(ctx: LowerContext, name: str, mode: str, geometry: _Geometry, x: Operand, given: Operand | None, out: Operand) -> None:
@@ -465,8 +563,7 @@ def _slide(ctx: LowerContext, name: str, mode: str, geometry: _Geometry, x: Oper
     written_out = tuple(d.taps for d in dims) if small else None
     stride = dims[-1].stride if geometry.channels == 1 and dims[-1].stride <= _STATIC_STRIDE else None
     shape = _Shape(dims, written_out, stride)
-    widest = max(combine.work.bits, 32 if combine.positions or mode.startswith("arg") else 0)
-    lanes = ctx.host.lanes(Ty("u", widest)) if combine.parts == 1 else 1
+    lanes = _lanes(ctx, combine, geometry)
     key = ("window", mode, x.dtype.name, geometry.channels > 1, shape.key, lanes)
     positions = () if given is None else (ctx.contiguous(given),)
     integers = tuple(v for d in dims for v in d.integers())
@@ -478,7 +575,7 @@ def _slide(ctx: LowerContext, name: str, mode: str, geometry: _Geometry, x: Oper
         args = (x, *positions, out, geometry.channels, *integers)
         cost = 10 + meetings * (2 + geometry.channels * combine.work.bits / 256)
     else:
-        kernel = ctx.kernel(key, lambda: _rows_kernel(name, combine, shape))
+        kernel = ctx.kernel(key, lambda: _rows_kernel(name, combine, shape, lanes))
         blocks = -(-dims[-1].count // _BLOCK)
         total = geometry.batch * math.prod(d.count for d in dims[:-1]) * blocks
         args = (x, *positions, out, blocks, *integers)
@@ -508,6 +605,33 @@ for _name, _mode in {
 
 @lowers("window_scatter_add")
 def _window_scatter_add(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
-    if outs[0].size:
-        forward = _dims(eqn, outs[0].shape, ins[0].shape)
+    if not outs[0].size:
+        return
+    forward = _dims(eqn, outs[0].shape, ins[0].shape)
+    geometry = _folded(forward)
+    if geometry.taps <= _UNROLLED_TAPS and ins[0].size and all(d.disjoint for d in geometry.dims):
+        _scatter_disjoint(ctx, geometry, *ins, outs[0])
+    else:
         _slide(ctx, eqn.prim.name, "scatter", _folded([d.transposed() for d in forward]), ins[0], ins[1], outs[0])
+
+
+def _scatter_disjoint(ctx: LowerContext, g: _Geometry, ct: Operand, positions: Operand, out: Operand) -> None:
+    combine = _Combine("scatter", ct.dtype)
+    if ct.size * g.taps != out.size:  # some elements lie in no window
+        fill_dense(ctx, out, 0, "window_scatter_add (zeros)")
+    channels_last = g.channels > 1
+    stride = g.dims[-1].stride if not channels_last and g.dims[-1].stride <= _STATIC_STRIDE else None
+    shape = _Shape(g.dims, tuple(d.taps for d in g.dims), stride)
+    lanes = _lanes(ctx, combine, g)
+    kernel = ctx.kernel(
+        ("window_scatter_disjoint", ct.dtype.name, channels_last, shape.key, lanes),
+        lambda: _disjoint_kernel(combine, shape, channels_last, lanes),
+    )
+    ct, positions = ctx.contiguous(ct), ctx.contiguous(positions)
+    outer = g.dims if channels_last else g.dims[:-1]
+    total = g.batch * math.prod(d.count for d in outer)
+    cost = 5 + ct.size // total * g.taps * 0.25
+    ctx.step(
+        kernel, (ct, positions, out, g.channels, *(v for d in g.dims for v in d.integers())), total, chunk_for(total, cost),
+        "window_scatter_add", nbytes=2 * out.size * out.dtype.itemsize, reads=(ct, positions), writes=(out,),
+    )  # fmt: skip

@@ -7,6 +7,7 @@ Results and scratch stand between canaries that no kernel may touch.
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Sequence
@@ -18,6 +19,8 @@ import numpy as np
 
 from fx.ir import Aval, Eqn, Var
 from jit.loop_ir import Kernel
+from jit.loop_verify import verify_kernel
+from jit.lower.indexing import copy_strided
 from jit.lower.registry import LOWERINGS, Address, KernelHandle, Operand, Step
 from jit.native import compile_object, load_object
 from jit.target import Target, host
@@ -76,6 +79,7 @@ class Harness:
         key = (key, self.host)
         if key not in _kernels:
             _kernels[key] = KernelHandle(key, make())
+            verify_kernel(_kernels[key].kernel)
         return _kernels[key]
 
     def scratch(self, nbytes: int, per_worker: bool = False) -> Address:
@@ -93,8 +97,6 @@ class Harness:
     def contiguous(self, operand: Operand) -> Operand:
         if operand.dense:
             return operand
-        from jit.lower.indexing import copy_strided
-
         shape = operand.shape
         out = Operand(self.block(operand.size * operand.dtype.itemsize), shape, dense_strides(shape), 0, operand.dtype)
         copy_strided(self, operand, out, "contiguous")
@@ -153,8 +155,6 @@ def pieces(total: int, chunk: int, cut: str) -> list[tuple[int, int]]:
 
 def native(handle: KernelHandle, target: Target) -> Callable[..., None]:
     """The compiled kernel as a Python function of (frame address, lo, hi, worker)."""
-    import ctypes
-
     key = (handle.key, target)
     if key not in _addresses:
         name = f"harness_{len(_addresses)}"

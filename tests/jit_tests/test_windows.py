@@ -91,7 +91,7 @@ def configuration(rng: np.random.Generator) -> tuple[tuple[int, ...], dict[str, 
     return shape, p
 
 
-CASES = [configuration(np.random.default_rng(k)) for k in range(70)]
+CASES = [configuration(np.random.default_rng(k)) for k in range(60)]
 CASES += [
     ((2, 6, 6, 32), params((1, 2, 2, 1), (1, 2, 2, 1), ((0, 0),) * 4, (1,) * 4, (1,) * 4)),
     ((2, 3, 9, 9), params((1, 1, 3, 3), (1, 1, 2, 2), ((0, 0), (0, 0), (1, 1), (1, 1)), (1,) * 4, (1,) * 4)),
@@ -102,6 +102,12 @@ CASES += [
     ((), params((), (), (), (), ())),
     ((5, 4), params((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), (1, 1))),
 ]  # fmt: skip
+
+
+def some_dtypes(case: int, *others: str) -> list[Any]:
+    """float32, and every so often another: kernels take a tenth of a second to compile."""
+    rare = [*DTYPES[1:], *others]
+    return ["float32", rare[case // 3 % len(rare)]] if case % 3 == 0 else ["float32"]
 
 
 def close(found: np.ndarray, true: np.ndarray) -> None:
@@ -121,15 +127,16 @@ def wide_type(dtype: np.dtype) -> Any:
 def test_sum_and_extremes(case: int) -> None:
     shape, p = CASES[case]
     rng = np.random.default_rng(case)
-    for dtype in [*rng.choice(np.array(DTYPES, object), 3, replace=False), "complex64", "bool"]:
+    windows = meetings(shape, p)
+    for dtype in some_dtypes(case, "complex64", "bool"):
         x = sample(rng, shape, dtype)
-        windows = meetings(shape, p)
         modes = {"complex64": ["sum"], "bool": ["max", "min"]}.get(x.dtype.name, ["sum", "max", "min"])
         for mode in modes:
             true = np.zeros(counts(shape, p), wide_type(x.dtype))
             for o, met in windows.items():
                 values = np.array([x[i] for _, i in met]).astype(true.dtype)
-                true[o] = reduced(mode, values, x.dtype)
+                with np.errstate(invalid="ignore"):
+                    true[o] = reduced(mode, values, x.dtype)
             (found,) = lower(f"reduce_window_{mode}", [strided(rng, x)], p, [(true.shape, x.dtype)])
             close(found, true.astype(x.dtype))
 
@@ -160,7 +167,7 @@ def test_positions(case: int) -> None:
     shape, p = CASES[case]
     rng = np.random.default_rng(case)
     windows = meetings(shape, p)
-    for dtype in [*rng.choice(np.array(DTYPES, object), 2, replace=False), "float32", "bool"]:
+    for dtype in some_dtypes(case, "bool"):
         x = sample(rng, shape, dtype)
         for mode in ("argmax", "argmin"):
             true = np.zeros(counts(shape, p), np.int32)
@@ -177,7 +184,7 @@ def test_select_and_scatter_add(case: int) -> None:
     windows = meetings(shape, p)
     shape_out = counts(shape, p)
     size = int(np.prod(p["window_dimensions"]))
-    for dtype in [*rng.choice(np.array(DTYPES, object), 2, replace=False), "complex128", "complex64", "float32"]:
+    for dtype in some_dtypes(case, "complex128", "complex64"):
         x = sample(rng, shape, dtype)
         taps = rng.integers(-1, size + 1, shape_out).astype(np.int32)
         true = np.zeros(shape_out, x.dtype)

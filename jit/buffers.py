@@ -1,0 +1,150 @@
+"""Where every value lies: in-place reuse before lowering, arena offsets after it.
+
+The arena is one block for each concurrent call.  Offsets are given by best fit over the steps at which buffers are
+alive, so the order of steps and their sizes decide everything and the plan is the same on every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fx.ir import Var
+
+from .lower.context import CallbackStep, LogicalBuffer, touched
+from .lower.registry import Step
+from .nest import Leaf, Nest, NestStore, walk
+from .plan import Buffer, BufferPlan, FusionPlan, Group
+
+__all__ = ["ALIGN", "Sharing", "plan_buffers", "share_in_place"]
+
+ALIGN = 64
+# library operations that can write their result over their first operand
+OVERWRITES_FIRST = frozenset({
+    "dynamic_update_slice", "scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """``memory[w] = v``: owner ``w`` is written over owner ``v``, whose last reader computes ``w``.  ``reasons`` for explain."""
+
+    memory: dict[Var, Var]
+    reasons: dict[Var, str]
+
+    def root(self, var: Var) -> Var:
+        while var in self.memory:
+            var = self.memory[var]
+        return var
+
+
+def share_in_place(plan: FusionPlan, donated: Sequence[int], enabled: bool = True) -> Sharing:
+    """Finds results that may overwrite an operand that is never read again.
+
+    An element must be read only where and before its new value is stored, so the index maps must be identical.
+    """
+    sharing = Sharing({}, {})
+    if not enabled:
+        return sharing
+    last_read = {v: k for k, g in enumerate(plan.groups) for v in g.reads}
+    outputs = {o for o in plan.outputs if isinstance(o, Var)}
+    parts = _written_in_parts(plan)
+    gift = {plan.graph.inputs[i] for i in donated}
+    untouchable = set(plan.graph.inputs) - gift | outputs | parts
+    for k, g in enumerate(plan.groups):
+        free = [v for v in g.reads if last_read[v] == k and v not in untouchable]
+        for w in g.writes:
+            if w in parts:
+                continue
+            match = next((v for v in free if _may_overwrite(plan, g, v, w) and _output_fits(sharing, v, w, outputs, gift)), None)
+            if match is not None:
+                free.remove(match)
+                sharing.memory[w] = match
+                sharing.reasons[w] = "overwrites an operand that is not read again"
+    return sharing
+
+
+def _written_in_parts(plan: FusionPlan) -> set[Var]:
+    """Results of concatenations, which several groups or several roots write."""
+    return {r.dest for g in plan.groups for r in g.roots if r.dest is not None and r.dest is not r.var}
+
+
+def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: set[Var], gift: set[Var]) -> bool:
+    """An output of the graph may take over a donated input only if nothing but its shape and dtype is needed."""
+    root = sharing.root(v)
+    return root not in gift or w not in outputs or root.aval.same_type(w.aval)
+
+
+def _may_overwrite(plan: FusionPlan, g: Group, v: Var, w: Var) -> bool:
+    if v.aval.size != w.aval.size or v.aval.dtype != w.aval.dtype:
+        return False
+    if g.kind == "library":
+        eqn = g.eqns[0]
+        owners = [plan.owners.get(a) for a in eqn.inputs if isinstance(a, Var)]  # None: a strided view
+        return eqn.prim.name in OVERWRITES_FIRST and owners[0] is v and v not in owners[1:] and None not in owners
+    if g.nest is None:
+        return False
+    store = next((s for s in g.nest.stores if s.var is w), None)
+    return store is not None and _reads_only_at(g.nest, v, store)
+
+
+def _reads_only_at(nest: Nest, v: Var, store: NestStore) -> bool:
+    """Whether the nest reads ``v`` only at the element that ``store`` writes, and not after it."""
+    if store.full and store.node.stage != nest.stages - 1:
+        return False
+    leaves = [n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is v]
+    return all(n.at == store.at and not n.conds for n in leaves)
+
+
+# ------------------------------------------------------------------------------------------ arena
+
+
+def plan_buffers(
+    buffers: Sequence[LogicalBuffer], steps: Sequence[Step | CallbackStep], workers: int, reasons: dict[int, str] | None = None
+) -> BufferPlan:
+    """Gives each arena buffer an offset: those that live longest and are largest first, each into the tightest hole."""
+    reasons = reasons or {}
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for k, step in enumerate(steps):
+        for b in touched(step):
+            first.setdefault(b, k)
+            last[b] = k
+    placed: list[tuple[int, Buffer]] = []
+    result: dict[int, Buffer] = {}
+    end = 0
+    for i in sorted(first, key=lambda i: (first[i], -_bytes(buffers[i], workers), i)):
+        b = buffers[i]
+        if b.kind != "arena":
+            continue
+        nbytes = _bytes(b, workers)
+        live = sorted(
+            ((p.offset, p.offset + p.nbytes) for _, p in placed if p.first <= last[i] and first[i] <= p.last and p.nbytes),
+        )
+        offset = _best_fit(live, nbytes, end)
+        end = max(end, offset + nbytes)
+        result[i] = Buffer("arena", nbytes, 0, offset, first[i], last[i], b.aval, reasons.get(i, ""))
+        placed.append((i, result[i]))
+    for i, b in enumerate(buffers):
+        if i not in result:
+            result[i] = Buffer(b.kind, b.nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""))
+    return BufferPlan(tuple(result[i] for i in range(len(buffers))), end)
+
+
+def _bytes(b: LogicalBuffer, workers: int) -> int:
+    rounded = -(-b.nbytes // ALIGN) * ALIGN
+    return rounded * (workers if b.per_worker else 1)
+
+
+def _best_fit(taken: list[tuple[int, int]], nbytes: int, end: int) -> int:
+    """The offset of the smallest hole between ``taken`` ranges that holds ``nbytes``; behind them if none does."""
+    best: tuple[int, int] | None = None
+    cursor = 0
+    for start, stop in taken:
+        hole = start - cursor
+        if hole >= nbytes and (best is None or hole < best[0]):
+            best = (hole, cursor)
+        cursor = max(cursor, stop)
+    if end - cursor >= nbytes and (best is None or end - cursor < best[0]):
+        best = (end - cursor, cursor)
+    return best[1] if best is not None else cursor

@@ -1,0 +1,260 @@
+"""Executables: a graph bound to native code.
+
+A call checks its arguments, allocates the results and makes one native call.  The mutable state of a call (frames and
+arena) is an *instance*; instances are checked out for a call and returned after it, so concurrent calls, and calls
+from callbacks of the same executable, each have their own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fx.errors import BackendError
+from fx.ir import Graph, Literal
+
+from .cost import nanoseconds
+from .explain import cost_analysis, explain
+from .fuse import fuse
+from .load import kernel_text, load_kernels
+from .lower.context import CallbackStep
+from .lower.registry import Operand, Step
+from .memory import empty
+from .plan import BufferPlan
+from .program import LoopProgram, lower_plan, output_arrays
+from .tape import Patch, Program, TapeStep
+from .target import Target, host
+from .threads import num_threads
+
+__all__ = ["Executable", "Options", "compile_graph"]
+
+RELEASE_GIL_NS = 20_000.0  # shorter programs keep the interpreter lock: handing it over costs more than it gives
+_CARRAY = 0x1 | 0x100  # NumPy's flags C_CONTIGUOUS and ALIGNED
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile.
+
+    engine: 'llvm' or 'numba' (the printed loops through Numba: slower to compile, an independent check).
+    num_threads: None for ``jit.num_threads()``.
+    donate: inputs whose memory may be overwritten and returned as an output.
+    target: None for the machine we run on.
+    fuse: False gives every equation a kernel of its own.
+    verify: check the plan and the loop program before compiling.
+    """
+
+    engine: str = "llvm"
+    num_threads: int | None = None
+    donate: tuple[int, ...] = ()
+    target: Target | None = None
+    fuse: bool = True
+    verify: bool = False
+
+
+class Executable:
+    """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
+
+    Attributes:
+        graph, plan, program: what was compiled, the kernels it became, their steps.
+        compile_seconds: time from graph to executable.
+        kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
+    """
+
+    def __init__(self, graph: Graph, options: Options) -> None:
+        start = time.perf_counter()
+        target = options.target or host()
+        if options.engine == "numba":
+            target = target.restricted("scalar")  # the printed text has no vectors
+        self.graph = graph
+        self.options = options
+        self.workers = options.num_threads or num_threads()
+        self.plan = fuse(graph, options.fuse)
+        self.program: LoopProgram = lower_plan(self.plan, target, self.workers, options.donate, options.fuse)
+        if options.verify:
+            self.program.verify()
+        loaded = load_kernels(self.program.kernels, options.engine, target)
+        self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
+        self._addresses = loaded.addresses
+        self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
+        self._results = output_arrays(self.program)
+        self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
+        self._free: list[_Instance] = [_Instance(self)]
+        self.compile_seconds = time.perf_counter() - start
+
+    def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
+        if len(args) != len(self._signature):
+            raise BackendError(f"{self.graph.name} takes {len(self._signature)} arrays, {len(args)} given")
+        for a, (shape, dtype) in zip(args, self._signature):
+            if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or a.flags.num & _CARRAY != _CARRAY:
+                args = tuple(_border(k, x, *s) for k, (x, s) in enumerate(zip(args, self._signature)))
+                break
+        outs = [empty(shape, dtype) for shape, dtype in self._results]
+        try:
+            instance = self._free.pop()
+        except IndexError:
+            instance = _Instance(self)
+        try:
+            instance.run(*args, *outs)
+        finally:
+            self._free.append(instance)
+        return outs if self._plain else self._assemble(args, outs)
+
+    def _assemble(self, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The results in the order of the graph's outputs."""
+        found: list[np.ndarray] = []
+        for kind, what in self.program.outputs:
+            if kind == "literal":
+                assert isinstance(what, Literal)
+                found.append(np.asarray(what.value, what.aval.dtype))
+            else:
+                found.append((outs if kind == "buffer" else args)[what])  # type: ignore[index]
+        return found
+
+    def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
+        """Runs once; name and nanoseconds of every native step."""
+        args = tuple(_border(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
+        outs = [empty(shape, dtype) for shape, dtype in self._results]
+        return _Instance(self).profile(*args, *outs)
+
+    def explain(self) -> str:
+        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
+        return explain(self.program)
+
+    def loops(self) -> str:
+        """The printed loops of every kernel, in program order."""
+        return "\n".join(kernel_text(h) for h in self.program.kernels)
+
+    def cost_analysis(self) -> dict[str, Any]:
+        """Flops, bytes, kernels and arena of one call."""
+        return cost_analysis(self.program)
+
+
+def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
+    """Compiles a closed graph.
+
+    Raises:
+        LoweringError: for a primitive without native loops; the message names it and where it was written.
+    """
+    return Executable(graph, options or Options())
+
+
+def _border(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An argument as kernels want it: native, dense, aligned; copied only if it is not."""
+    a = np.asarray(a)
+    if a.shape != shape or a.dtype.newbyteorder("=") != dtype:
+        raise BackendError(f"argument {k} is {a.dtype}{list(a.shape)}; the graph was compiled for {dtype}{list(shape)}")
+    return np.require(a, dtype, ("C", "A")).reshape(shape).view(np.ndarray)
+
+
+# -------------------------------------------------------------------------------------- instances
+
+
+class _Instance:
+    """Frames and arena of one call at a time, and the native programs between callbacks."""
+
+    def __init__(self, executable: Executable) -> None:
+        program = executable.program
+        self.arena = _aligned(program.buffers.arena_bytes)
+        self.consts = np.frombuffer(program.consts or bytes(16), np.uint8).copy()
+        self.n_inputs = len(executable.graph.inputs)
+        self.buffers: BufferPlan = program.buffers
+        self.segments: list[Any] = []
+        self.names: list[list[str]] = []
+        pending: list[Step] = []
+        for step in program.steps:
+            if isinstance(step, CallbackStep):
+                self._close(pending, executable)
+                pending = []
+                self.segments.append(step)
+                self.names.append([])
+            else:
+                pending.append(step)
+        self._close(pending, executable)
+        natives = [s for s in self.segments if isinstance(s, Program)]
+        self.run = natives[0].run if len(self.segments) == 1 and natives else self._run_segments
+
+    def _close(self, steps: list[Step], executable: Executable) -> None:
+        """Appends a native program of ``steps``."""
+        if not steps:
+            return
+        frame = np.zeros(sum(len(s.args) for s in steps) or 1, np.int64)
+        base, patches, tape, at = frame.ctypes.data, [], [], 0
+        for s in steps:
+            tape.append(TapeStep(executable._addresses[s.kernel.key], base + 8 * at, s.total, s.chunk, s.chunk >= s.total))
+            for arg in s.args:
+                if isinstance(arg, int):
+                    frame[at] = arg
+                else:
+                    where = self._resolve(arg)
+                    if isinstance(where, int):
+                        frame[at] = where
+                    else:
+                        patches.append(Patch(base + 8 * at, *where))
+                at += 1
+        work = sum(nanoseconds(s.flops, s.nbytes) for s in steps)
+        n = self.n_inputs + len(executable._results)
+        keep = (frame, self.arena, self.consts)
+        self.segments.append(
+            Program(tape, patches, n, workers=executable.workers, release_gil=work > RELEASE_GIL_NS, keep=keep)
+        )
+        self.names.append([s.name for s in steps])
+
+    def _resolve(self, arg: Any) -> int | tuple[int, int]:
+        """The address of a buffer argument, or (number of the array given to ``run``, byte offset)."""
+        offset = arg.offset * arg.dtype.itemsize if isinstance(arg, Operand) else arg.byte_offset
+        b = self.buffers.buffers[arg.buffer]
+        if b.kind == "arena":
+            return self.arena.ctypes.data + b.offset + offset
+        if b.kind == "const":
+            return self.consts.ctypes.data + offset
+        return (b.index if b.kind == "input" else self.n_inputs + b.index), offset
+
+    def _run_segments(self, *arrays: np.ndarray) -> None:
+        for s in self.segments:
+            if isinstance(s, CallbackStep):
+                self._callback(s, arrays)
+            else:
+                s.run(*arrays)
+
+    def profile(self, *arrays: np.ndarray) -> list[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        for s, names in zip(self.segments, self.names):
+            if isinstance(s, CallbackStep):
+                self._callback(s, arrays)
+            else:
+                found += zip(names, (int(t) for t in s.profile(*arrays)))
+        return found
+
+    def _callback(self, step: CallbackStep, arrays: Sequence[np.ndarray]) -> None:
+        """Hands copies to Python and takes its answer: it may keep what it was given."""
+        results = step.eqn.params["callback"](*(self._array(x, arrays).copy() for x in step.ins))
+        results = list(results) if step.outs else []
+        if len(results) != len(step.outs):
+            raise BackendError(f"{step.name} returned {len(results)} arrays; {len(step.outs)} were announced")
+        for x, r in zip(step.outs, results):
+            r = np.asarray(r)
+            if r.shape != x.shape:
+                raise BackendError(f"{step.name} returned shape {r.shape}; {x.shape} was announced")
+            self._array(x, arrays)[...] = r
+
+    def _array(self, x: Operand, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """A dense operand as an array over the memory it lies in."""
+        b = self.buffers.buffers[x.buffer]
+        start = x.offset * x.dtype.itemsize
+        if b.kind in ("arena", "const"):
+            memory = self.arena[b.offset :] if b.kind == "arena" else self.consts
+        else:
+            memory = arrays[b.index if b.kind == "input" else self.n_inputs + b.index].reshape(-1).view(np.uint8)
+        return memory[start : start + x.size * x.dtype.itemsize].view(x.dtype).reshape(x.shape)
+
+
+def _aligned(nbytes: int, align: int = 64) -> np.ndarray:
+    """Uninitialised bytes at an aligned address."""
+    block = np.empty(nbytes + align, np.uint8)
+    start = -block.ctypes.data % align
+    return block[start : start + nbytes]

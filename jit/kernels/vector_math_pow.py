@@ -1,0 +1,124 @@
+"""pow and cbrt, branch-free, for float32 and float64."""
+
+from __future__ import annotations
+
+from ..loop_ir import Const, Expr, KernelBuilder, Ty, f64, fma, lift, select
+from .vector_math_base import bits, copysign, fabs, from_bits, head, horner, lower, named, one_of, rint, trunc, upper
+from .vector_math_exp import EXP2, INF, NAN, power_of_two, split
+
+# log2((1 + s)/(1 - s)) = s P(s^2), |s| <= 0.1716: relative error 2^-37.8
+_LOG2_SINGLE = (2.8853900817901366, 0.9617966732731763, 0.5770835941405936, 0.4116721872229239, 0.3407408751474739)
+# 2^r, |r| <= 1/2: relative error 2^-31.9
+_EXP2_SINGLE = (
+    0.9999999999616879, 0.6931471820665237, 0.24022651202684053, 0.055504093866354506, 0.009618013824328829,
+    0.0013333081685100014, 0.0001547538463384891, 1.5641832863786355e-05,
+)  # fmt: skip
+# 3 atanh(s)/s = 3 + z + z^2 P(z), z = s^2, |s| <= 0.1716: relative error 2^-73
+_LOG_DOUBLE = (
+    0.5999999999999996, 0.428571428571688, 0.33333333326029424, 0.27272728339211055, 0.230768330073824,
+    0.2000456447821214, 0.175104363899146, 0.1799842207838663,
+)  # fmt: skip
+_TWO_THIRDS_LOG2_E = 0.9617966939259756  # 2/(3 log 2), and as a sum of a number of 26 bits and the rest
+_TWO_THIRDS_LOG2_E_HI = 0.9617966860532761
+_TWO_THIRDS_LOG2_E_LO = 7.872699542894897e-09
+
+
+def pow(b: KernelBuilder, x: Expr, y: Expr) -> Expr:
+    """``x**y`` with the special cases of C99 (annex F.10.4.4)."""
+    x, y = named(b, "pow_x", x), named(b, "pow_y", y)
+    a = b.let("pow_abs", fabs(x))
+    value = _pow_single(b, a, y) if x.ty.bits == 32 else _pow_double(b, a, y)
+    whole = b.let("pow_whole", trunc(y).eq(y))
+    half = b.let("pow_half", 0.5 * y)
+    odd = whole & trunc(half).ne(half)
+    edge = a.eq(0.0) | a.eq(INF)
+    limit = select((y > 0.0) ^ (a < 1.0), lift(INF, x.ty), 0.0)
+    value = copysign(select(edge, limit, value), select(odd, x, 1.0))
+    undefined = ((x < 0.0) & (x > -INF) & ~whole) | x.ne(x) | y.ne(y)
+    return select(x.eq(1.0) | y.eq(0.0), lift(1.0, x.ty), select(undefined, lift(NAN, x.ty), value))
+
+
+def _pow_single(b: KernelBuilder, a: Expr, y: Expr) -> Expr:
+    """In float64, whose 53 bits make up for y log2(a) up to 150."""
+    double = f64.vector(a.ty.lanes)
+    k, f = split(b, b.let("pow_wide", a.cast(double)), "pow", subnormal=False)
+    s = b.let("pow_s", f / (f + 2.0))
+    z = b.let("pow_z", s * s)
+    log2 = fma(horner(z, _LOG2_SINGLE), s, k)
+    limited = b.let("pow_y_wide", lower(upper(y.cast(double), 2.0**40), -(2.0**40)))
+    e = b.let("pow_e", lower(upper(limited * log2, 200.0), -200.0))
+    shifted = b.let("pow_shifted", e + 1.5 * 2.0**52)
+    r = b.let("pow_r", e - (shifted - 1.5 * 2.0**52))
+    return (horner(r, _EXP2_SINGLE) * power_of_two(shifted)).cast(a.ty)
+
+
+def _pow_double(b: KernelBuilder, a: Expr, y: Expr) -> Expr:
+    """``2**(y log2 a)`` with the logarithm as a sum of two numbers, after fdlibm's e_pow.c.
+
+    All products that must be exact have factors of 26 bits.
+    """
+    k, f = split(b, a, "pow")
+    log_hi, log_lo = _log2_double(b, k, f)
+    y = b.let("pow_limited", lower(upper(y, 2.0**66), -(2.0**66)))  # log2(a) is 0 or at least 2**-53
+    y_hi = b.let("pow_y_hi", head(y))
+    e_lo = b.let("pow_e_lo", fma(y - y_hi, log_hi, y * log_lo))
+    e_hi = b.let("pow_e_hi", y_hi * log_hi)
+    e = b.let("pow_e", lower(upper(e_hi + e_lo, 1100.0), -1100.0))
+    n = b.let("pow_n", rint(e))
+    r = b.let("pow_r", select(fabs(e) < 1100.0, (e_hi - n) + e_lo, 0.0))
+    magic = 1.5 * 2.0**52
+    half = b.let("pow_half_n", fma(n, 0.5, magic))
+    rest = power_of_two((n - (half - magic)) + magic)
+    return fma(horner(r, EXP2[64]), r, 1.0) * power_of_two(half) * rest
+
+
+def _log2_double(b: KernelBuilder, k: Expr, f: Expr) -> tuple[Expr, Expr]:
+    """``(hi, lo)`` with ``hi + lo = k + log2(1 + f)`` to about 2^-65, ``hi`` of 26 bits.
+
+    log2(1 + f) = 2/(3 log 2) s (3 + s^2 + ...) with s = f/(2 + f).
+    """
+    inverse = b.let("pow_inverse", 1.0 / (f + 2.0))
+    s = b.let("pow_s", f * inverse)
+    s_hi = b.let("pow_s_hi", head(s))
+    d_hi = b.let("pow_d_hi", head(f + 2.0))  # the denominator, hi + lo
+    d_lo = f - (d_hi - 2.0)
+    s_lo = b.let("pow_s_lo", inverse * ((f - s_hi * d_hi) - s_hi * d_lo))
+    z = b.let("pow_z", s * s)
+    r = b.let("pow_r3", fma(s_lo, s_hi + s, z * z * horner(z, _LOG_DOUBLE)))
+    z_hi = b.let("pow_z_hi", s_hi * s_hi)
+    t_hi = b.let("pow_t_hi", head(z_hi + 3.0 + r))
+    t_lo = r - ((t_hi - 3.0) - z_hi)
+    u = b.let("pow_u", s_hi * t_hi)
+    v = b.let("pow_v", fma(s_lo, t_hi, t_lo * s))
+    p_hi = b.let("pow_p_hi", head(u + v))
+    p_lo = v - (p_hi - u)
+    m_hi = b.let("pow_m_hi", p_hi * _TWO_THIRDS_LOG2_E_HI)
+    m_lo = b.let("pow_m_lo", fma(p_hi, _TWO_THIRDS_LOG2_E_LO, p_lo * _TWO_THIRDS_LOG2_E))
+    hi = b.let("pow_log_hi", head(m_hi + m_lo + k))
+    return hi, b.let("pow_log_lo", m_lo - ((hi - k) - m_hi))
+
+
+def cbrt(b: KernelBuilder, x: Expr) -> Expr:
+    """A third of the exponent (W. Kahan), then Halley's t (t^3 + 2 x)/(2 t^3 + x), the last step on a ``head``."""
+    x = named(b, "cbrt_x", x)
+    a = fabs(x)
+    single = x.ty.bits == 32
+    up, down, tiny = (2.0**24, 2.0**-8, 2.0**-126) if single else (2.0**54, 2.0**-18, 2.0**-1022)
+    small = b.let("cbrt_small", a < tiny)
+    a = b.let("cbrt_abs", select(small, a * up, a))
+    t = b.let("cbrt_t", from_bits(_third(bits(a))))
+    for step in range(one_of(x, 2, 3)):
+        last = step == one_of(x, 1, 2)
+        t = b.let("cbrt_t", head(t)) if last else t
+        q = b.let("cbrt_q", a / (t * t))
+        t = b.let("cbrt_t", fma(t, (q - t) / (t + t + q), t))
+    value = select(small, t * down, t)
+    return select((x.eq(0.0)) | ~(fabs(x) < INF), x, copysign(value, x))
+
+
+def _third(u: Expr) -> Expr:
+    """``bits / 3`` plus the offset that makes it the bits of the cube root, to 5 %."""
+    if u.ty.bits == 32:
+        return u // 3 + 709958130
+    product = (u >> 32) * 0x55555556
+    return ((product >> 32) + 715094163) << 32

@@ -1,0 +1,377 @@
+"""Prints a kernel as Python.
+
+The text is what runs: with the names of ``loop_runtime`` it executes in plain Python on NumPy arrays, and
+``emit_numba`` compiles the same text.  How the types appear:
+
+* Integers other than 64-bit ones are narrowed after wrapping arithmetic: ``i32(a*b + c)``.
+* A float16 or bfloat16 value is the float32 that equals it: ``round_f16(a + b)``; ``f32_from_f16`` and
+  ``f16_from_f32`` stand at loads and stores.  A boolean is a byte in memory: ``u8(a < b)``.
+* A vector is a slice: ``y[i:i + 8] = fma(x[i:i + 8], w, y[i:i + 8])``.
+
+An operation that is used more than once gets a name (``t1 = ...``), so the text is never longer than the
+kernel is large.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fx.errors import GraphError
+
+from .loop_ir import (
+    IMPLICIT, Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While, f32, i64,
+)  # fmt: skip
+from .loop_runtime import NAMES, round_bf16
+
+_INDENT = "    "
+# Python's binding powers; an operand of less power needs parentheses.
+_ATOM, _UNARY, _PRODUCT, _SUM, _SHIFT, _AND, _XOR, _OR, _COMPARE, _NOT = range(10, 0, -1)
+_INFIX = {
+    "mul": ("*", _PRODUCT), "add": (" + ", _SUM), "sub": (" - ", _SUM), "shl": (" << ", _SHIFT), "shr": (" >> ", _SHIFT),
+    "and": (" & ", _AND), "xor": (" ^ ", _XOR), "or": (" | ", _OR), "eq": (" == ", _COMPARE), "ne": (" != ", _COMPARE),
+    "lt": (" < ", _COMPARE), "le": (" <= ", _COMPARE), "gt": (" > ", _COMPARE), "ge": (" >= ", _COMPARE),
+}  # fmt: skip
+_ASSOCIATIVE_ON_INTEGERS = ("add", "mul", "and", "or", "xor")
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+# Modulo 2^n these need their operands only modulo 2^n: one narrowing at the end of a chain is enough.
+_RING = ("add", "sub", "mul", "neg", "and", "or", "xor", "not", "shl")
+_FUNCTIONS = {"min": "minimum", "max": "maximum"}  # where the name is not the operation's own
+# Exact on float16: no rounding behind them.
+_EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
+                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd")  # fmt: skip
+_RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
+_INLINE_INDEX_NODES = 7  # index arithmetic up to this size reads better repeated than named
+
+
+def print_kernel(kernel: Kernel) -> str:
+    """Executable Python with the kernel's name, its parameters and then ``lo, hi, worker``."""
+    first = _Printer(kernel, None)
+    first.run()  # finds what is used more than once
+    printer = _Printer(kernel, first.uses)
+    printer.run()
+    return "\n".join(printer.lines) + "\n"
+
+
+def python_names(names: Iterable[str]) -> dict[str, str]:
+    """Python variables for the kernel's names, that shadow nothing the printed text needs."""
+    safe: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        new = name
+        while keyword.iskeyword(new) or new in _RESERVED or (new != name and new in safe.values()):
+            new += "_"
+        safe[name] = new
+    return safe
+
+
+class _Printer:
+    """Walks the kernel; the second walk knows how often each definition is used (``uses``)."""
+
+    def __init__(self, kernel: Kernel, uses: list[int] | None) -> None:
+        self.kernel = kernel
+        self.printing = uses is not None
+        self.uses: list[int] = uses if uses is not None else []
+        self.count = 0  # definitions met so far
+        self.known: dict[int, int | str] = {}  # id(Op) -> its definition's number, or the name it was given
+        self.order: list[int] = []  # keys of ``known`` that live until their block ends
+        self.brief: list[int] = []  # ... until their statement ends
+        self.mutable: set[str] = set()
+        self.lines: list[str] = []
+        self.depth = 0
+        self.names = python_names([*(p.name for p in kernel.params), *_declared(kernel.body)])
+        self.names.update((n, n) for n in IMPLICIT)
+        self.taken = set(self.names.values())
+        self.temporaries = 0
+
+    def run(self) -> None:
+        params = [f'{self.names[p.name]}: "{p.ty}{"*" if p.pointer else ""}"' for p in self.kernel.params]
+        self.line(f"def {self.kernel.name}({', '.join([*params, *IMPLICIT])}):")
+        self.block(self.kernel.body)
+
+    def line(self, text: str) -> None:
+        if self.printing:
+            self.lines.append(_INDENT * self.depth + text)
+
+    # --------------------------------------------------------------------- what is used more than once
+
+    def name_shared(self, e: Expr) -> bool:
+        """Names the shared operations below ``e`` in lines of their own.  True if ``e`` can change its value."""
+        if isinstance(e, Const):
+            return False
+        if isinstance(e, Ref):
+            return e.name in self.mutable
+        if isinstance(e, Load):
+            self.name_shared(e.index)
+            return True
+        if not isinstance(e, Op):
+            raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
+        key = id(e)
+        if key in self.known:
+            number = self.known[key]
+            if isinstance(number, int):
+                self.uses[number] += 1
+            return key in self.brief
+        changes = any([self.name_shared(a) for a in e.args])
+        if e.ty == i64 and _nodes(e) <= _INLINE_INDEX_NODES:
+            return changes
+        (self.brief if changes else self.order).append(key)
+        number = self.count
+        self.count += 1
+        self.known[key] = number
+        if not self.printing:
+            self.uses.append(1)
+        elif self.uses[number] > 1:
+            text = self.text(e)
+            self.known[key] = name = self.temporary()
+            self.line(f"{name} = {text}")
+        return changes
+
+    def temporary(self) -> str:
+        self.temporaries += 1
+        while (name := f"t{self.temporaries}") in self.taken:
+            self.temporaries += 1
+        return name
+
+    def forget(self, keys: list[int], first: int = 0) -> None:
+        for key in keys[first:]:
+            self.known.pop(key, None)
+        del keys[first:]
+
+    # ----------------------------------------------------------------------------------- statements
+
+    @contextmanager
+    def indented(self) -> Iterator[None]:
+        first = len(self.order)
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.forget(self.order, first)
+
+    def block(self, stmts: Sequence[Stmt]) -> None:
+        with self.indented():
+            for s in stmts:
+                self.statement(s)
+            if all(isinstance(s, Comment) for s in stmts):
+                self.line("pass")
+
+    def statement(self, s: Stmt) -> None:
+        match s:
+            case Let(name, value, mutable):
+                self.line_of(f"{self.names[name]} = ", value)
+                if mutable:
+                    self.mutable.add(name)
+            case Assign(name, value):
+                self.line_of(f"{self.names[name]} = ", value)
+            case Store(buf, index, value):
+                self.name_shared(index)
+                self.name_shared(value)
+                self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
+            case For(var, start, stop, body, step, vectorize):
+                self.name_shared(start)
+                self.name_shared(stop)
+                steps = "" if step == 1 else f", {step}"
+                remark = "  # vectorize" if vectorize else ""
+                bounds = f"{self.text(start)}, {self.text(stop)}{steps}"
+                self.line(f"for {self.names[var]} in range({bounds}):{remark}")
+                self.forget(self.brief)
+                self.block(body)
+            case While(cond, body):
+                self.line(f"while {self.text(cond)}:")
+                self.block(body)
+            case If(cond, then, orelse):
+                self.line_of("if ", cond, ":")
+                self.block(then)
+                if orelse:
+                    self.line("else:")
+                    self.block(orelse)
+            case Alloc(name, ty, size):
+                self.line(f"{self.names[name]} = alloc({'u8' if ty.kind == 'b' else ty}, {size})")
+            case Comment(text):
+                for part in text.splitlines():
+                    self.line(f"# {part}")
+            case _:
+                raise GraphError(f"{type(s).__name__} is not a statement of the loop language")
+        self.forget(self.brief)
+
+    def line_of(self, before: str, e: Expr, after: str = "") -> None:
+        self.name_shared(e)
+        self.line(before + self.text(e) + after)
+        self.forget(self.brief)
+
+    def element(self, buf: str, index: Expr, ty: Ty) -> str:
+        if ty.lanes == 1:
+            return f"{self.names[buf]}[{self.text(index)}]"
+        end = index + ty.lanes
+        if isinstance(index, Const):
+            end = Const(index.value + ty.lanes, i64)
+        return f"{self.names[buf]}[{self.text(index)}:{self.text(end)}]"
+
+    def stored(self, e: Expr) -> str:
+        """``e`` as it lies in memory."""
+        text = self.text(e)
+        return f"{e.ty.scalar}_from_f32({text})" if _is_half(e.ty) else f"u8({text})" if e.ty.kind == "b" else text
+
+    # ---------------------------------------------------------------------------------- expressions
+
+    def text(self, e: Expr, power: int = 0, raw: bool = False) -> str:
+        """``e`` in Python, in parentheses if it binds less than ``power``.
+
+        raw: the value is needed only modulo 2^bits, so no narrowing.
+        """
+        if not self.printing:
+            return ""
+        known = self.known.get(id(e))
+        if isinstance(known, str):
+            return known
+        text, own = self.unnamed(e, raw)
+        return text if own >= power else f"({text})"
+
+    def unnamed(self, e: Expr, raw: bool) -> tuple[str, int]:
+        match e:
+            case Const(value, ty):
+                text = _scalar_constant(value, ty.scalar)
+                if ty.lanes > 1:
+                    return f"splat({text}, {ty.lanes})", _ATOM
+                return text, _UNARY if text.startswith("-") else _ATOM
+            case Ref(name, _):
+                return self.names[name], _ATOM
+            case Load(buf, index, ty):
+                text = self.element(buf, index, ty)
+                return (f"f32_from_{ty.scalar}({text})" if _is_half(ty) else f"b1({text})" if ty.kind == "b" else text), _ATOM
+            case Op("cast" | "bitcast", (x,), ty):
+                return getattr(self, "_" + e.name)(x, ty), _ATOM
+            case Op():
+                return self.operation(e, raw)
+        raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
+
+    def operation(self, e: Op, raw: bool) -> tuple[str, int]:
+        ty = e.ty
+        narrow = ty.kind in "iu" and e.name in _RING + ("shr", "abs") and _narrows(e.name, ty)
+        text, power = self.arithmetic(e, narrow and e.name in _RING)
+        if narrow and not (raw and e.name in _RING):
+            return f"{ty.scalar}({text})", _ATOM
+        if _is_half(ty) and e.name not in _EXACT_ON_HALVES:
+            return f"round_{ty.scalar}({text})", _ATOM
+        return text, power
+
+    def arithmetic(self, e: Op, raw: bool) -> tuple[str, int]:
+        """The operation itself, before narrowing or rounding."""
+        name, args, ty = e.name, e.args, e.ty
+        if name == "div" and ty.is_float:
+            return f"{self.text(args[0], _PRODUCT)}/{self.text(args[1], _PRODUCT + 1)}", _PRODUCT
+        if name in _INFIX:
+            symbol, power = _INFIX[name]
+            associative = name in _ASSOCIATIVE_ON_INTEGERS and not ty.is_float
+            left = power + 1 if name in _COMPARISONS else power  # a < b < c means something else in Python
+            right = power if associative else power + 1
+            a, b = self.text(args[0], left, raw), self.text(args[1], right, raw and name != "shl")
+            return f"{a}{symbol}{b}", power
+        match name:
+            case "neg":
+                return f"-{self.text(args[0], _UNARY, raw)}", _UNARY
+            case "not":
+                scalar = ty.kind == "b" and ty.lanes == 1
+                return (f"not {self.text(args[0], _NOT)}", _NOT) if scalar else (f"~{self.text(args[0], _UNARY, raw)}", _UNARY)
+            case "abs" if ty.kind == "u":
+                return self.text(args[0], _ATOM), _ATOM
+            case "extract":
+                return f"{self.text(args[0], _ATOM)}[{args[1].value}]", _ATOM  # type: ignore[union-attr]
+            case "insert":
+                return f"insert({self.text(args[0])}, {args[1].value}, {self.text(args[2])})", _ATOM  # type: ignore[union-attr]
+            case "splat":
+                return f"splat({self.text(args[0])}, {ty.lanes})", _ATOM
+            case "iota":
+                return f"iota({f32 if _is_half(ty) else ty.scalar}, {ty.lanes})", _ATOM
+            case "hadd" if _is_half(ty):
+                return f"hadd_{ty}({self.text(args[0])})", _ATOM
+        return f"{_FUNCTIONS.get(name, name)}({', '.join(self.text(a) for a in args)})", _ATOM
+
+    def _cast(self, x: Expr, ty: Ty) -> str:
+        src, dst = x.ty.scalar, ty.scalar
+        if src == dst or (_is_half(src) and dst == f32):
+            return self.text(x, _ATOM)
+        text = self.text(x)
+        if _is_half(dst):
+            # float64 -> float16 rounds once; everything else goes through float32
+            through = src.kind in "iu" or (src.bits == 64 and dst.kind == "bf")
+            if src.kind == "b":
+                return f"f32({text})"
+            return f"round_{dst}({f'f32({text})' if through else text})"
+        if dst.kind in "iu" and src.is_float:
+            return f"sat_{dst}({text})"
+        return f"{dst}({text})"
+
+    def _bitcast(self, x: Expr, ty: Ty) -> str:
+        src, dst = x.ty.scalar, ty.scalar
+        if src == dst:
+            return self.text(x, _ATOM)
+        if "b" in (src.kind, dst.kind):
+            return f"{dst}({self.text(x)})"
+        text = f"{src}_from_f32({self.text(x)})" if _is_half(src) else self.text(x)
+        if src.bits == dst.bits and src.kind in "iu" and dst.kind in "iu":
+            return f"{dst}({text})"
+        text = f"bitcast({text}, {dst})"
+        return f"f32_from_{dst}({text})" if _is_half(dst) else text
+
+
+def _is_half(ty: Ty) -> bool:
+    return ty.is_float and ty.bits == 16
+
+
+def _narrows(name: str, ty: Ty) -> bool:
+    """Python's (or Numba's) result of the operation can be wider than ``ty``."""
+    return ty.bits < 64 or name in ("neg", "not") and ty.kind == "u"
+
+
+def _nodes(e: Expr) -> int:
+    """The size of the expression when printed in full, counted no further than needed."""
+    if isinstance(e, (Const, Ref)):
+        return 1
+    if isinstance(e, Load):
+        return 1 + _nodes(e.index)
+    total = 1
+    for a in e.args:
+        if total > _INLINE_INDEX_NODES:
+            break
+        total += _nodes(a)
+    return total
+
+
+def _declared(stmts: Sequence[Stmt]) -> Iterator[str]:
+    for s in stmts:
+        if isinstance(s, (Let, Alloc)):
+            yield s.name
+        elif isinstance(s, For):
+            yield s.var
+            yield from _declared(s.body)
+        elif isinstance(s, While):
+            yield from _declared(s.body)
+        elif isinstance(s, If):
+            yield from _declared(s.then)
+            yield from _declared(s.orelse)
+
+
+def _scalar_constant(value: Any, ty: Ty) -> str:
+    if ty.kind == "b":
+        return str(bool(value))
+    if ty.kind in "iu":
+        bits = int(value) & ((1 << ty.bits) - 1)
+        number = bits - (1 << ty.bits) if ty.kind == "i" and bits >> (ty.bits - 1) else bits
+        return str(number) if ty == i64 else f"{ty}({number})"
+    with np.errstate(over="ignore"):
+        if ty.kind == "bf":
+            value = round_bf16(np.float32(value))
+        else:
+            value = {16: np.float16, 32: np.float32, 64: np.float64}[ty.bits](value)
+    if math.isnan(value) or math.isinf(value):
+        digits = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    else:
+        digits = str(value)  # the shortest that rounds back to it
+    if ty.bits == 16:
+        return f"f32({repr(float(value)) if math.isfinite(value) else digits})"
+    return f"{ty}({digits})"

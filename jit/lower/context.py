@@ -1,0 +1,215 @@
+"""What a lowering writes into: the ``LowerContext`` of a program under construction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fx.errors import LoweringError
+from fx.ir import Aval, Eqn, Literal, Var
+
+from ..index_map import Affine, dense_strides
+from ..loop_ir import Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, While
+from ..nest import Leaf, Nest, NestStore, arrange
+from .registry import Address, Arg, Host, KernelHandle, Operand, Step
+
+__all__ = ["Builder", "CallbackStep", "LogicalBuffer", "touched"]
+
+CONST_SLOT = 16  # bytes between literals in the constant buffer
+_handles: dict[tuple[Hashable, ...], KernelHandle] = {}  # kernels this process has built, by key
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalBuffer:
+    """kind: 'input' or 'output' (``index`` says which), 'const', or 'arena'; per_worker: ``nbytes`` for each worker."""
+
+    kind: str
+    nbytes: int
+    index: int = 0
+    per_worker: bool = False
+    aval: Aval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackStep:
+    """A Python function called between native steps."""
+
+    eqn: Eqn
+    ins: tuple[Operand, ...]
+    outs: tuple[Operand, ...]
+
+    @property
+    def name(self) -> str:
+        return self.eqn.prim.name
+
+
+class Builder:
+    """Collects the steps and logical buffers of one program."""
+
+    def __init__(self, host: Host, emit_copy: Callable[[Builder, Nest], None]) -> None:
+        self.host = host
+        self.steps: list[Step | CallbackStep] = []
+        self.groups: list[int] = []  # the group that each step belongs to
+        self.group = 0
+        self.buffers: list[LogicalBuffer] = []
+        self.consts = bytearray()
+        self._const_buffer: int | None = None
+        self._const_slots: dict[bytes, int] = {}
+        self._buffer_of: dict[Var, int] = {}
+        self._emit_copy = emit_copy
+
+    # ------------------------------------------------------------------ buffers
+
+    def add_buffer(self, buffer: LogicalBuffer, *owners: Var) -> int:
+        self.buffers.append(buffer)
+        for v in owners:
+            self._buffer_of[v] = len(self.buffers) - 1
+        return len(self.buffers) - 1
+
+    def share_buffer(self, var: Var, buffer: int) -> None:
+        """``var`` uses a buffer that exists already."""
+        self._buffer_of[var] = buffer
+
+    def buffer_of(self, var: Var) -> int:
+        return self._buffer_of[var]
+
+    @property
+    def buffers_by_owner(self) -> dict[Var, int]:
+        return self._buffer_of
+
+    def add_scratch(self, var: Var, nbytes: int) -> None:
+        """Memory for a value that lives inside one group."""
+        self.add_buffer(LogicalBuffer("arena", nbytes, aval=var.aval), var)
+
+    def scratch(self, nbytes: int, per_worker: bool = False) -> Address:
+        return Address(self.add_buffer(LogicalBuffer("arena", nbytes, per_worker=per_worker)))
+
+    def literal(self, lit: Literal) -> Operand:
+        """A scalar in the constant buffer."""
+        if self._const_buffer is None:
+            self._const_buffer = self.add_buffer(LogicalBuffer("const", 0))
+        dtype = lit.aval.dtype
+        data = np.asarray(lit.value, dtype).tobytes()
+        slot = self._const_slots.setdefault(data, len(self.consts))
+        if slot == len(self.consts):
+            self.consts += data.ljust(CONST_SLOT, b"\0")
+        return Operand(self._const_buffer, (), (), slot // dtype.itemsize, dtype)
+
+    # ------------------------------------------------------------------ kernels and steps
+
+    def kernel(self, key: tuple[Hashable, ...], make: Callable[[], Kernel]) -> KernelHandle:
+        if key not in _handles:
+            _handles[key] = KernelHandle(key, make())
+        return _handles[key]
+
+    def fused_kernel(self, kernel: Kernel) -> KernelHandle:
+        """The handle of a kernel whose key is its structure."""
+        return self.kernel(("fused", structure(kernel)), lambda: kernel)
+
+    def step(
+        self, kernel: KernelHandle, args: tuple[Arg, ...], total: int, chunk: int, name: str, flops: int = 0,
+        nbytes: int = 0, reads: tuple[Operand | Address, ...] = (), writes: tuple[Operand | Address, ...] = (),
+    ) -> None:  # fmt: skip
+        if total <= 0:
+            return
+        if len(args) != len(kernel.kernel.params):
+            raise LoweringError(f"kernel {name} takes {len(kernel.kernel.params)} arguments, {len(args)} given")
+        ids = [tuple(x.buffer for x in group) for group in (reads, writes)]
+        self._append(Step(kernel, tuple(args), total, max(1, chunk), name, int(flops), int(nbytes), *ids))
+
+    def _append(self, step: Step | CallbackStep) -> None:
+        self.steps.append(step)
+        self.groups.append(self.group)
+
+    def callback(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+        self._append(CallbackStep(eqn, tuple(self.contiguous(x) for x in ins), outs))
+
+    def contiguous(self, operand: Operand) -> Operand:
+        if operand.dense:
+            return operand
+        source, target = (Var(Aval(operand.shape, operand.dtype)) for _ in range(2))
+        self.share_buffer(source, operand.buffer)
+        self.add_scratch(target, operand.size * operand.dtype.itemsize)
+        dims = [(n, st, d) for n, st, d in zip(operand.shape, operand.strides, dense_strides(operand.shape)) if n != 1]
+        atoms = [(k, n) for k, (n, _, _) in enumerate(dims)]
+        at = Affine(operand.offset, tuple((k, st) for k, (_, st, _) in enumerate(dims) if st))
+        leaf = Leaf(source, at, (), operand.dtype, frozenset(a for a, _ in at.terms))
+        out = Affine(0, tuple((k, d) for k, (_, _, d) in enumerate(dims)))
+        self._emit_copy(self, arrange(atoms, frozenset(), (NestStore(target, out, leaf, True),), ()))
+        return Operand(self.buffer_of(target), operand.shape, dense_strides(operand.shape), 0, operand.dtype)
+
+
+def touched(step: Step | CallbackStep) -> set[int]:
+    """The buffers that a step reads or writes."""
+    if isinstance(step, CallbackStep):
+        return {x.buffer for x in (*step.ins, *step.outs)}
+    return {a.buffer for a in step.args if not isinstance(a, int)} | set(step.reads) | set(step.writes)
+
+
+# -------------------------------------------------------------------------------- kernel identity
+
+
+def structure(kernel: Kernel) -> str:
+    """A text that is the same for equal kernels only; much cheaper than printing the kernel."""
+    out: list[str] = [kernel.name, *(f"{p.name}:{p.ty}{p.pointer}" for p in kernel.params)]
+    _statements(kernel.body, out, {})
+    return " ".join(out)
+
+
+def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) -> None:
+    for s in body:
+        if isinstance(s, (Let, Assign)):
+            out.append(f"{'var' if isinstance(s, Let) and s.mutable else 'let' if isinstance(s, Let) else 'set'} {s.name}")
+            _expression(s.value, out, seen)
+        elif isinstance(s, Store):
+            out.append("store " + s.buf)
+            _expression(s.index, out, seen)
+            _expression(s.value, out, seen)
+        elif isinstance(s, For):
+            out.append(f"for {s.var} {s.step} {s.vectorize}")
+            _expression(s.start, out, seen)
+            _expression(s.stop, out, seen)
+            _block(s.body, out, seen)
+        elif isinstance(s, If):
+            out.append("if")
+            _expression(s.cond, out, seen)
+            _block(s.then, out, seen)
+            _block(s.orelse, out, seen)
+        elif isinstance(s, While):
+            out.append("while")
+            _expression(s.cond, out, seen)
+            _block(s.body, out, seen)
+        elif isinstance(s, Alloc):
+            out.append(f"alloc {s.name} {s.ty} {s.size}")
+        elif not isinstance(s, Comment):
+            raise LoweringError(f"{type(s).__name__} is not a statement of the loop language")
+
+
+def _block(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) -> None:
+    out.append("{")
+    _statements(body, out, seen)
+    out.append("}")
+
+
+def _expression(e: Expr, out: list[str], seen: dict[int, int]) -> None:
+    """Prefix notation; an expression object that was written before is named by its number."""
+    if isinstance(e, Ref):
+        out.append(e.name)
+    elif isinstance(e, Const):
+        out.append(f"#{e.value!r}:{e.ty}")
+    elif id(e) in seen:
+        out.append(f"@{seen[id(e)]}")
+    elif isinstance(e, Load):
+        seen[id(e)] = len(seen)
+        out.append(f"load {e.buf} {e.ty}")
+        _expression(e.index, out, seen)
+    elif isinstance(e, Op):
+        seen[id(e)] = len(seen)
+        out.append(f"({e.name}:{e.ty}")
+        for a in e.args:
+            _expression(a, out, seen)
+        out.append(")")
+    else:
+        raise LoweringError(f"{type(e).__name__} is not an expression of the loop language")

@@ -1,0 +1,88 @@
+"""Arrays for results.
+
+A large fresh array costs a page fault for each 4 KiB on first touch, more than the kernel that fills it.  So the
+memory of large results goes back to a pool when the caller lets go of the array, and the next result of that size
+takes it from there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+__all__ = ["POOL_BYTES", "clear_pool", "empty", "pooled_bytes"]
+
+POOLED_FROM = 1 << 18  # bytes; smaller arrays come from NumPy
+POOL_BYTES = 1 << 29  # what the pool holds at most
+ALIGN = 64
+
+_free: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # by size, least recently used first
+_held = 0
+_lock = threading.RLock()  # a lease may end inside any allocation, also one made here
+
+
+class _Lease(np.ndarray):
+    """The base of a result: when the last view of it goes, its memory goes back to the pool."""
+
+    memory: np.ndarray | None = None
+
+    def __del__(self) -> None:
+        memory, self.memory = self.memory, None
+        if memory is not None:
+            _give_back(memory)
+
+
+def _give_back(memory: np.ndarray) -> None:
+    global _held
+    with _lock:
+        _free.setdefault(memory.nbytes, []).append(memory)
+        _free.move_to_end(memory.nbytes)
+        _held += memory.nbytes
+        while _held > POOL_BYTES:
+            size, blocks = next(iter(_free.items()))
+            blocks.pop()
+            _held -= size
+            if not blocks:
+                del _free[size]
+
+
+def _take(nbytes: int) -> np.ndarray:
+    global _held
+    with _lock:
+        blocks = _free.get(nbytes)
+        if blocks:
+            memory = blocks.pop()
+            _held -= nbytes
+            if not blocks:
+                del _free[nbytes]
+            return memory
+    return np.empty(nbytes, np.uint8)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array."""
+    n = dtype.itemsize
+    for s in shape:
+        n *= s
+    if n < POOLED_FROM:
+        return np.empty(shape, dtype)
+    memory = _take(n + ALIGN)
+    lease: Any = memory.view(_Lease)
+    lease.memory = memory
+    return np.ndarray(shape, dtype, buffer=lease, offset=-memory.ctypes.data % ALIGN)
+
+
+def pooled_bytes() -> int:
+    """Bytes that wait for reuse."""
+    return _held
+
+
+def clear_pool() -> None:
+    """Gives the waiting memory back to the system."""
+    global _held
+    with _lock:
+        _free.clear()
+        _held = 0

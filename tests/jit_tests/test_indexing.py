@@ -1,0 +1,321 @@
+"""Gather, scatter and dynamic slices against Python loops over single elements (and against JAX)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from lower_harness import lower
+from ml_dtypes import bfloat16
+
+import jit.lower.indexing  # noqa: F401 - registers the lowerings
+from jit.target import host
+
+DTYPES = [
+    "float32", "float64", "float16", bfloat16, "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
+    "complex64", "complex128",
+]  # fmt: skip
+INDEX_DTYPES = ["int32", "int64", "uint8", "int8", "uint64", "int16", "uint32", "uint16"]
+MODES = ["fill", "clip", "promise_in_bounds"]
+
+
+def sample(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    dtype = np.dtype(dtype)
+    if dtype.kind == "c":
+        return np.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    return rng.integers(0 if dtype.kind == "u" else -20, 20, shape).astype(dtype)
+
+
+def strided(rng: np.random.Generator, x: np.ndarray) -> np.ndarray:
+    """The same array in another layout: permuted, reversed or with gaps."""
+    if x.ndim == 0 or rng.random() < 0.5:
+        return x
+    order = rng.permutation(x.ndim)
+    y = np.ascontiguousarray(x.transpose(order)).transpose(np.argsort(order))
+    if rng.random() < 0.3:
+        y = np.repeat(y, 2, axis=-1)[..., ::2]
+    if rng.random() < 0.3:
+        y = np.ascontiguousarray(y[..., ::-1])[..., ::-1]
+    return y
+
+
+def index_array(rng: np.random.Generator, shape: tuple[int, ...], largest: int, dtype: Any) -> np.ndarray:
+    """Mostly valid indices, some beyond either end, some extreme."""
+    dtype = np.dtype(dtype)
+    info = np.iinfo(dtype)
+    x = rng.integers(-2, largest + 3, shape).astype(object)
+    x = np.where(rng.random(shape) < 0.05, info.max, x)
+    x = np.where(rng.random(shape) < 0.05, info.min, x)
+    return np.asarray(np.clip(x, info.min, info.max)).astype(dtype)
+
+
+def same_bits(found: np.ndarray, true: np.ndarray) -> None:
+    """Equal, NaN by NaN (NumPy's own comparison knows no NaN of bfloat16)."""
+    np.testing.assert_array_equal(found.view(f"V{found.itemsize}").tolist(), true.view(f"V{true.itemsize}").tolist())
+
+
+def default_fill(dtype: np.dtype) -> Any:
+    if dtype.kind == "b":
+        return True
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
+    return np.nan
+
+
+# ------------------------------------------------------------------------------------ dynamic slices
+
+
+@pytest.mark.parametrize("case", range(40))
+def test_dynamic_slices(case: int) -> None:
+    rng = np.random.default_rng(case)
+    rank = int(rng.integers(0, 5))
+    shape = tuple(int(n) for n in rng.integers(1, 7, rank)) if case % 9 else (3, 0, 4)
+    rank = len(shape)
+    sizes = tuple(int(rng.integers(0 if case % 5 == 0 else 1, n + 1)) if n else 0 for n in shape)
+    x = sample(rng, shape, DTYPES[case % len(DTYPES)])
+    starts = [index_array(rng, (), n, INDEX_DTYPES[case % len(INDEX_DTYPES)]) for n in shape]
+    region = tuple(
+        slice(b := min(max(int(s), 0), n - size), b + size) for s, n, size in zip(starts, shape, sizes)
+    )
+    (found,) = lower("dynamic_slice", [strided(rng, x), *starts], {"slice_sizes": sizes}, [(sizes, x.dtype)])
+    np.testing.assert_array_equal(found, x[region])
+    update = sample(rng, sizes, x.dtype)
+    true = x.copy()
+    true[region] = update
+    (found,) = lower("dynamic_update_slice", [strided(rng, x), strided(rng, update), *starts], {}, [(shape, x.dtype)])
+    np.testing.assert_array_equal(found, true)
+
+
+def test_copies_of_long_rows() -> None:
+    x = np.arange(5 * 100_003, dtype=np.int16).reshape(5, 100_003)
+    start = [np.array(1, np.int32), np.array(2, np.int32)]
+    (found,) = lower("dynamic_slice", [x, *start], {"slice_sizes": (3, 100_000)}, [((3, 100_000), x.dtype)])
+    np.testing.assert_array_equal(found, x[1:4, 2:100_002])
+
+
+# ------------------------------------------------------------------------------------ gather and scatter
+
+Numbers = tuple[tuple[int, ...], ...]
+
+
+def configuration(rng: np.random.Generator, like_jax: bool = False) -> tuple[tuple, tuple, Numbers, tuple]:
+    """Operand shape, indices shape, dimension numbers, window sizes."""
+    rank = int(rng.integers(1, 5))
+    shape = [int(n) for n in rng.integers(1, 6, rank)]
+    roles = rng.choice(["whole", "window", "collapsed", "batching"], rank, p=[0.3, 0.25, 0.3, 0.15])
+    batching = tuple(d for d in range(rank) if roles[d] == "batching")
+    collapsed = tuple(d for d in range(rank) if roles[d] == "collapsed")
+    moved = [d for d in range(rank) if roles[d] == "collapsed" or (roles[d] == "window" and rng.random() < 0.8)]
+    index_map = tuple(int(d) for d in rng.permutation(moved))
+    sizes = tuple(
+        1 if roles[d] in ("collapsed", "batching") else n if roles[d] == "whole" else int(rng.integers(1, n + 1))
+        for d, n in enumerate(shape)
+    )
+    outer = [int(n) for n in rng.integers(1, 5, int(rng.integers(0, 3)))]
+    places = []
+    for d in batching:
+        at = int(rng.integers(0, len(outer) + 1))
+        outer.insert(at, shape[d])
+        places = [p + (p >= at) for p in places] + [at]
+    window_rank = rank - len(batching) - len(collapsed)
+    offset = tuple(sorted(int(d) for d in rng.permutation(window_rank + len(outer))[:window_rank]))
+    if rng.random() < 0.5:
+        offset = tuple(range(len(outer), len(outer) + window_rank))
+    numbers = (offset, collapsed, index_map, batching, tuple(places))
+    return tuple(shape), (*outer, len(index_map)), numbers, sizes
+
+
+def positions(shape: tuple, indices: np.ndarray, numbers: Numbers, sizes: tuple, mode: str) -> Any:
+    """(position in result or updates, position in the operand or None) in row-major order of the former."""
+    offset, collapsed, index_map, batching, places = numbers
+    window = [d for d in range(len(shape)) if d not in collapsed and d not in batching]
+    outer = iter(indices.shape[:-1])
+    inside = iter(sizes[d] for d in window)
+    result_shape = [next(inside) if d in offset else next(outer) for d in range(len(offset) + indices.ndim - 1)]
+    for o in itertools.product(*map(range, result_shape)):
+        g = tuple(i for d, i in enumerate(o) if d not in offset)
+        at = [0] * len(shape)
+        ok = True
+        for component, d in enumerate(index_map):
+            start, limit = int(indices[(*g, component)]), shape[d] - sizes[d]
+            ok &= mode != "fill" or 0 <= start <= limit
+            at[d] = min(max(start, 0), limit)
+        for d, place in zip(batching, places):
+            at[d] = g[place]
+        for d, i in zip(window, [i for k, i in enumerate(o) if k in offset]):
+            at[d] += i
+        yield o, tuple(at) if ok else None
+
+
+def result_shape(indices: np.ndarray, numbers: Numbers, sizes: tuple) -> tuple[int, ...]:
+    offset, collapsed, _, batching, _ = numbers
+    inside = iter(s for d, s in enumerate(sizes) if d not in collapsed and d not in batching)
+    outer = iter(indices.shape[:-1])
+    return tuple(next(inside) if d in offset else next(outer) for d in range(len(offset) + indices.ndim - 1))
+
+
+@pytest.mark.parametrize("case", range(90))
+def test_gather(case: int) -> None:
+    rng = np.random.default_rng(case)
+    shape, index_shape, numbers, sizes = configuration(rng)
+    x = sample(rng, shape, DTYPES[case % len(DTYPES)])
+    indices = index_array(rng, index_shape, max(shape), INDEX_DTYPES[case // 2 % len(INDEX_DTYPES)])
+    mode = MODES[case % 3]
+    fill = 3 if case % 4 == 0 and x.dtype.kind != "b" else None
+    true = np.full(result_shape(indices, numbers, sizes), default_fill(x.dtype) if fill is None else fill, x.dtype)
+    for o, at in positions(shape, indices, numbers, sizes, mode):
+        if at is not None:
+            true[o] = x[at]
+    params = {"dimension_numbers": numbers, "slice_sizes": sizes, "mode": mode, "fill_value": fill}
+    (found,) = lower("gather", [strided(rng, x), strided(rng, indices)], params, [(true.shape, x.dtype)])
+    same_bits(found, true)
+
+
+def combine(op: str, old: Any, new: Any, dtype: np.dtype) -> Any:
+    if op == "scatter":
+        return new
+    if dtype.kind == "b":
+        return old or new if op in ("scatter_add", "scatter_max") else old and new
+    with np.errstate(over="ignore", invalid="ignore"):
+        return {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}[op[8:]](old, new)
+
+
+@pytest.mark.parametrize("op", ["scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max"])
+@pytest.mark.parametrize("case", range(30))
+def test_scatter(case: int, op: str) -> None:
+    rng = np.random.default_rng(1000 + case)
+    shape, index_shape, numbers, sizes = configuration(rng)
+    dtype = np.dtype(DTYPES[case % len(DTYPES)])
+    if op in ("scatter_min", "scatter_max") and dtype.kind == "c":
+        dtype = np.dtype("float32")
+    x = sample(rng, shape, dtype)
+    indices = index_array(rng, index_shape, max(shape), INDEX_DTYPES[case // 2 % len(INDEX_DTYPES)])
+    mode = MODES[case % 2]
+    updates = sample(rng, result_shape(indices, numbers, sizes), dtype)
+    wide = np.float32 if dtype.itemsize == 2 and dtype.kind not in "iu" else dtype
+    true = x.astype(wide)
+    for o, at in positions(shape, indices, numbers, sizes, mode):
+        if at is not None:
+            true[at] = combine(op, true[at], updates[o].astype(wide), dtype)
+    params = {"dimension_numbers": numbers, "mode": mode, "indices_are_sorted": False, "unique_indices": False}
+    (found,) = lower(
+        op, [strided(rng, x), strided(rng, indices), strided(rng, updates)], params, [(shape, dtype)]
+    )
+    rtol = 1e-5 if dtype == np.complex64 else 1e-13 if dtype.kind == "c" else 0
+    np.testing.assert_allclose(found.astype(complex), true.astype(dtype).astype(complex), rtol=rtol)
+
+
+@pytest.mark.parametrize("op", ["scatter", "scatter_add"])
+@pytest.mark.parametrize("width", [0, 1, 37, 64])
+def test_unique_rows(op: str, width: int) -> None:
+    rng = np.random.default_rng(3)
+    x = sample(rng, (300, width) if width else (300,), "float32")
+    rows = rng.permutation(300)[:100].astype(np.int32)[:, None]
+    updates = sample(rng, (100, width) if width else (100,), "float32")
+    numbers = ((1,) if width else (), (0,), (0,), (), ())
+    params = {"dimension_numbers": numbers, "mode": "fill", "indices_are_sorted": False, "unique_indices": True}
+    true = x.copy()
+    true[rows[:, 0]] = updates if op == "scatter" else true[rows[:, 0]] + updates
+    (found,) = lower(op, [x, rows, updates], params, [(x.shape, x.dtype)])
+    np.testing.assert_array_equal(found, true)
+
+
+def test_broken_promises_do_not_crash() -> None:
+    rng = np.random.default_rng(4)
+    x = sample(rng, (50, 9), "float32")
+    rows = rng.integers(-(2**62), 2**62, (40, 1))
+    numbers = ((1,), (0,), (0,), (), ())
+    params = {"dimension_numbers": numbers, "slice_sizes": (1, 9), "mode": "promise_in_bounds", "fill_value": None}
+    (found,) = lower("gather", [x, rows], params, [((40, 9), x.dtype)])
+    np.testing.assert_array_equal(found, x[np.clip(rows[:, 0], 0, 49)])
+    params = {"dimension_numbers": numbers, "mode": "promise_in_bounds", "indices_are_sorted": True, "unique_indices": True}
+    (found,) = lower("scatter_add", [x, rows, found], params, [(x.shape, x.dtype)])
+    np.testing.assert_array_equal(found, x)
+
+
+def test_updates_of_one_element_apply_in_order() -> None:
+    """Floating-point sums depend on their order; the last of several assignments wins."""
+    rng = np.random.default_rng(5)
+    x = np.zeros((4, 33), np.float32)
+    rows = rng.integers(0, 4, (200, 1))
+    updates = (rng.normal(size=(200, 33)) * 10.0 ** rng.integers(-6, 6, (200, 1))).astype(np.float32)
+    numbers = ((1,), (0,), (0,), (), ())
+    params = {"dimension_numbers": numbers, "mode": "clip", "indices_are_sorted": False, "unique_indices": False}
+    true = x.copy()
+    np.add.at(true, rows[:, 0], updates)
+    (found,) = lower("scatter_add", [x, rows, updates], params, [(x.shape, x.dtype)])
+    np.testing.assert_array_equal(found, true)
+    true[rows[:, 0]] = updates
+    (found,) = lower("scatter", [x, rows, updates], params, [(x.shape, x.dtype)])
+    np.testing.assert_array_equal(found, true)
+
+
+def test_slices_that_overlap_apply_in_row_major_order_of_the_updates() -> None:
+    """Here the slice's dimension stands before that of the indices in the updates."""
+    x = np.zeros(8, np.float32)
+    starts = np.array([[0], [1], [2]], np.int32)
+    updates = np.arange(1.0, 13.0, dtype=np.float32).reshape(4, 3)
+    params = {
+        "dimension_numbers": ((0,), (), (0,), (), ()), "mode": "clip", "indices_are_sorted": False, "unique_indices": False
+    }  # fmt: skip
+    true = x.copy()
+    for w, g in itertools.product(range(4), range(3)):
+        true[starts[g, 0] + w] = updates[w, g]
+    (found,) = lower("scatter", [x, starts, updates], params, [(x.shape, x.dtype)])
+    np.testing.assert_array_equal(found, true)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 4), (4, 0)])
+def test_empty(shape: tuple[int, ...]) -> None:
+    x = np.zeros(shape, np.float32)
+    window = shape[1:]
+    numbers = (tuple(range(1, 1 + len(window))), (0,), (0,), (), ())
+    indices = np.zeros((3, 1), np.int32)
+    params = {
+        "dimension_numbers": numbers, "slice_sizes": (min(1, shape[0]), *window), "mode": "fill", "fill_value": None
+    }  # fmt: skip
+    (found,) = lower("gather", [x, indices], params, [((3, *window), np.float32)])
+    assert found.shape == (3, *window) and np.isnan(found).all()
+    params = {"dimension_numbers": numbers, "mode": "fill", "indices_are_sorted": False, "unique_indices": False}
+    (found,) = lower("scatter_add", [x, indices, np.ones((3, *window), np.float32)], params, [(shape, np.float32)])
+    assert found.shape == shape
+    x = np.ones((3, 2), np.float32)
+    none = np.zeros((0, 1), np.int32)
+    numbers = ((1,), (0,), (0,), (), ())
+    (found,) = lower("scatter", [x, none, np.ones((0, 2), np.float32)], {**params, "dimension_numbers": numbers}, [((3, 2), np.float32)])
+    np.testing.assert_array_equal(found, x)
+
+
+@pytest.mark.parametrize("level", ["scalar", "sse2"])
+def test_other_machines(level: str) -> None:
+    if level == "sse2" and host().arch != "x86_64":
+        pytest.skip("sse2 is a level of x86-64")
+    rng = np.random.default_rng(6)
+    x, rows = sample(rng, (40, 21), "float32"), rng.integers(-3, 44, (30, 1))
+    numbers = ((1,), (0,), (0,), (), ())
+    params = {"dimension_numbers": numbers, "slice_sizes": (1, 21), "mode": "fill", "fill_value": 0}
+    target = host().restricted(level)
+    inside = (rows >= 0) & (rows < 40)
+    true = np.where(inside, x[np.clip(rows[:, 0], 0, 39)], 0)
+    (found,) = lower("gather", [x, rows], params, [((30, 21), x.dtype)], target=target)
+    np.testing.assert_array_equal(found, true)
+
+
+def test_against_jax() -> None:
+    lax = pytest.importorskip("jax.lax")
+    rng = np.random.default_rng(7)
+    for case in range(12):
+        shape, index_shape, numbers, sizes = configuration(np.random.default_rng(500 + case))
+        x = sample(rng, shape, "float32")
+        indices = index_array(rng, index_shape, max(shape), "int32")
+        batching = dict(zip(("operand_batching_dims", "start_indices_batching_dims"), numbers[3:]))
+        theirs = lax.GatherDimensionNumbers(numbers[0], numbers[1], numbers[2], **batching)
+        for mode in ("fill", "clip"):
+            params = {"dimension_numbers": numbers, "slice_sizes": sizes, "mode": mode, "fill_value": None}
+            shape_out = result_shape(indices, numbers, sizes)
+            (found,) = lower("gather", [x, indices], params, [(shape_out, x.dtype)])
+            np.testing.assert_array_equal(found, np.asarray(lax.gather(x, indices, theirs, sizes, mode=mode)))
