@@ -118,50 +118,50 @@ class Tracer:
     by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array.
     """
 
-    __slots__ = ("builder", "var", "value", "__weakref__")
+    __slots__ = ("builder", "variable", "value", "__weakref__")
     __array_priority__ = 200
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, builder: Builder, var: Var, value: np.ndarray | None) -> None:
         self.builder = builder
-        self.var = var
+        self.variable = var
         self.value = value
 
     @property
     def aval(self) -> Aval:
-        return self.var.aval
+        return self.variable.aval
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.var.aval.shape
+        return self.variable.aval.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self.var.aval.dtype
+        return self.variable.aval.dtype
 
     @property
     def ndim(self) -> int:
-        return len(self.var.aval.shape)
+        return len(self.variable.aval.shape)
 
     @property
     def size(self) -> int:
-        return self.var.aval.size
+        return self.variable.aval.size
 
     @property
     def nbytes(self) -> int:
-        return self.var.aval.nbytes
+        return self.variable.aval.nbytes
 
     @property
     def itemsize(self) -> int:
-        return self.var.aval.dtype.itemsize
+        return self.variable.aval.dtype.itemsize
 
     @property
     def weak_type(self) -> bool:
-        return self.var.aval.weak
+        return self.variable.aval.weak
 
     def rebind(self, new: Tracer) -> None:
         """Makes this tracer stand for another variable (in-place updates, functionalised)."""
-        self.builder, self.var, self.value = new.builder, new.var, new.value
+        self.builder, self.variable, self.value = new.builder, new.variable, new.value
 
     def _number(self, what: str, way_out: str) -> np.ndarray:
         self.builder.check_open(self)
@@ -229,7 +229,7 @@ WAY_OUT_NUMPY = "Call the NumPy function on the traced value directly, or the fu
 
 
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
-    origin = t.builder.origin(t.var)
+    origin = t.builder.origin(t.variable)
     raise ConcretizationError(
         f"Python asked for {what} of a traced {t.aval}, whose value is not known while {t.builder.kind} traces"
         f" {t.builder.name!r}. {origin} {way_out}"
@@ -285,7 +285,7 @@ class Builder:
         b = t.builder
         if not b.open:
             raise LeakedTracerError(
-                f"a traced value ({t.aval}) was used after {b.kind} had finished tracing {b.name!r}. {b.origin(t.var)}"
+                f"a traced value ({t.aval}) was used after {b.kind} had finished tracing {b.name!r}. {b.origin(t.variable)}"
                 " It was probably stored in a global, an attribute or a list by the traced function: return it instead."
             )
 
@@ -295,8 +295,8 @@ class Builder:
         if t is Tracer:
             self.check_open(x)
             if x.builder is self:
-                return x.var
-            return self._capture(x.var, Tracer(x.builder, x.var, x.value), x.aval)
+                return x.variable
+            return self._capture(x.variable, Tracer(x.builder, x.variable, x.value), x.aval)
         if t is Literal:
             return x
         if t is Array:

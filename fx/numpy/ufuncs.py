@@ -419,7 +419,7 @@ class _Power(Ufunc):
     """``power`` with a Python int as exponent is repeated multiplication, whose derivative is right at 0."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Value:
-        if len(args) == 2 and type(args[1]) is int and not kwargs and abs(args[1]) < 2**31:
+        if len(args) == 2 and type(args[1]) is int and not kwargs and -(2**31) < args[1] < 2**31:
             x = as_value(args[0], "argument 1 of power")
             if args[1] >= 0 or not _is_int(x):
                 return power_static(x, args[1])

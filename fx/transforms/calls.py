@@ -62,20 +62,20 @@ def linearize_closed(graph: Graph, wrt: Sequence[bool]) -> ClosedLinear:
         with b:
             ins = [b.input(v.aval) for v in graph.inputs]
             lin = linearize_graph(graph, ins, wrt)
-            place: dict[Any, tuple[str, Any]] = {t.var: ("in", i) for i, t in enumerate(ins)}
+            place: dict[Any, tuple[str, Any]] = {t.variable: ("in", i) for i, t in enumerate(ins)}
             outs = list(lin.outs)
             for j, o in enumerate(outs):
                 if type(o) is Tracer and o.builder is b:
-                    place.setdefault(o.var, ("out", j))
+                    place.setdefault(o.variable, ("out", j))
             spec: list[tuple[str, Any]] = []
             for r in lin.residuals:
                 if type(r) is not Tracer or r.builder is not b:
                     spec.append(("const", r))
                     continue
-                if r.var not in place:
-                    place[r.var] = ("out", len(outs))
+                if r.variable not in place:
+                    place[r.variable] = ("out", len(outs))
                     outs.append(r)
-                spec.append(place[r.var])
+                spec.append(place[r.variable])
             primal, captures = b.close(outs)
         result = ClosedLinear(primal, tuple(captures), lin.linear, tuple(spec), tuple(lin.nonzero))
         return result, [*captures, *(at for kind, at in spec if kind == "const")]

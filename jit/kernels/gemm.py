@@ -7,6 +7,7 @@ plans; the kernels here take every size and stride from the frame:
 
     contract_kernel   the register-blocked product
     dot_kernel        few columns, k contiguous in both operands (matrix times vector): bound by memory
+    axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
     pack_kernel       B into panels [g][column panel][k][columns of the register block]
     combine_kernel    adds partial products in order, converts the type, moves to any strides
 """
@@ -20,7 +21,7 @@ from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, mini
 from ..lower.loops import Odometer, spans, vector_for
 from .microkernel import Epilogue, LinearRows, Tile, WalkedRows, accumulate, dot, multiply_add, store_block
 
-__all__ = ["Contract", "combine_kernel", "contract_kernel", "dot_kernel", "pack_kernel"]
+__all__ = ["Contract", "axpy_kernel", "combine_kernel", "contract_kernel", "dot_kernel", "pack_kernel"]
 
 
 def integers(b: KernelBuilder, *names: str) -> dict[str, Ref]:
@@ -288,3 +289,58 @@ def _dots(
             parts = [x + y for x, y in zip(parts[::2], parts[1::2])]
         found.append(b.let("total", op_("hadd", parts[0]) if lanes > 1 else parts[0]))
     return found
+
+
+def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
+    """``C[g, r, :] = sum_k A[g, r, k] * B[g, k, :]`` for few rows, four rows of B at a time.
+
+    Range: pieces (g0, g1, slice of k, block of ``nc`` columns), row-major.  Columns have stride 1 in B and C; a block
+    has at least ``lanes`` of them.  The block of C and the rows of B in use stay in the first-level cache, so that B
+    is read once and along its memory; a register block would read it in strips, one page for each k.
+    """
+    b = KernelBuilder(f"axpy_{ty}x{lanes}_{in_ty}")
+    a, bp, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", ty)
+    p = integers(
+        b, "m", "n", "nc", "k", "g1_size", "slices", "col_blocks", "k_slice", "last_col",
+        *(f"{w}_{n}" for w in "abc" for n in ("g0", "g1", "slice")), "a_r0", "c_r0", "a_k0", "b_k0",
+    )  # fmt: skip
+    vector = ty.vector(lanes)
+    with b.for_("piece", b.lo, b.hi) as piece:
+        g0, g1, slice_, col_block = digits(
+            b, piece, ("g1", "slice", "col_block"), [p[n] for n in ("g1_size", "slices", "col_blocks")]
+        )
+        first = b.let("first", minimum(col_block * p["nc"], p["last_col"]))
+        at_a, at_b, at_c = (
+            b.let(f"at_{w}", dot((g0, g1, slice_), [p[f"{w}_{n}"] for n in ("g0", "g1", "slice")])) for w in "abc"
+        )
+        at_b, at_c = b.let("at_b", at_b + first), b.let("at_c", at_c + first)
+        depth = b.let("depth", minimum(p["k_slice"], p["k"] - slice_ * p["k_slice"]))
+        n = b.let("n_here", minimum(p["n"] - first, p["nc"]))
+        with b.for_("r", 0, p["m"]) as r, b.for_("j", 0, n, lanes) as j:
+            b.store(c, at_c + r * p["c_r0"] + minimum(j, n - lanes), Const(0, vector))
+        fours = b.let("fours", depth // 4 * 4)
+        whole = b.let("whole", n // lanes * lanes)
+        for begin, end, count in ((Const(0, i64), fours, 4), (fours, depth, 1)):
+            with b.for_("k", begin, end, count) as k, b.for_("r", 0, p["m"]) as r:
+                x_at, line, out = (
+                    b.let("x_at", at_a + r * p["a_r0"] + k * p["a_k0"]),
+                    b.let("line", at_b + k * p["b_k0"]),
+                    b.let("out", at_c + r * p["c_r0"]),
+                )
+                xs = [b.let("x", b.load(a, x_at + p["a_k0"] * i).cast(ty).splat(lanes)) for i in range(count)]
+                lines = [b.let("line", line + p["b_k0"] * i) for i in range(count)]
+
+                def update(j: Expr, mask: Expr | None) -> None:
+                    old = b.let("old", b.load(c, out + j, lanes))
+                    total: Expr = old
+                    for x, row in zip(xs, lines):
+                        total = multiply_add(x, b.load(bp, row + j, lanes).cast(vector), total)
+                    b.store(c, out + j, total if mask is None else select(mask, total, old))
+
+                with b.for_("j", 0, whole, lanes) as j:
+                    update(j, None)
+                if lanes > 1:
+                    with b.if_(whole < n):
+                        j = b.let("j", n - lanes)
+                        update(j, op_("ge", Op("iota", (), Ty("i", 64, lanes)), (whole - j).splat(lanes)))
+    return b.build()

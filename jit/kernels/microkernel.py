@@ -77,8 +77,6 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     is a kernel to compile, so there are few of them.
     """
     lanes = host.lanes(ty)
-    if rows == 1 and columns >= 8 * lanes:
-        return Tile(ty, lanes, 1, 8)
     if columns < 2 * lanes:
         return Tile(ty, lanes, 8, 1)
     nv = 4 if host.vector_registers >= 32 and columns >= 4 * lanes else 2

@@ -13,14 +13,14 @@ k, so the result has the same bits on any number of threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Union
 
 from fx.errors import GraphError
 
 from ..cost import chunk_for
-from ..kernels.gemm import Contract, combine_kernel, contract_kernel, dot_kernel, pack_kernel
+from ..kernels.gemm import Contract, axpy_kernel, combine_kernel, contract_kernel, dot_kernel, pack_kernel
 from ..kernels.microkernel import Epilogue, Tile, tile_for
 from ..loop_ir import Ty
 from .loops import coalesce
@@ -99,6 +99,8 @@ def contract(
         return _dots(ctx, name, p, a, b, c)
     elif epilogue is None and not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
         p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
+    if epilogue is None and _prefers_axpy(ctx, p, a, b):
+        return _axpy(ctx, name, p, a, b, c)
     _blocked(ctx, name, p, a, b, c, epilogue)
 
 
@@ -203,7 +205,7 @@ def _pairs_innermost(ctx: LowerContext, name: str, p: Contraction, a: Array) -> 
     return _with_a_strides(p, strides), copy
 
 
-# ------------------------------------------------------------------------------------------- dot products
+# ---------------------------------------------------------------------------------- memory-bound products
 
 
 def _prefers_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
@@ -216,39 +218,69 @@ def _prefers_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool
 def _dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
     if size(p.rows) < size(p.cols):
         p, a, b = p.transposed(), b, a
-    m, a_r, c_r = _single(p.rows)
-    n, b_col, c_col = _single(p.cols)
-    k = p.ks[0][0]
+    m, n, k = size(p.rows), size(p.cols), p.ks[0][0]
     lanes, rows = ctx.host.lanes(p.compute), 4 if m > 1 else 1
+    mc = min(m, max(rows, (1 << 15) // max(k * n, 1) // rows * rows))
+    k_slice, slices = _slices(k, size(p.batch) * -(-m // mc), 1, 1 << 15)
+
+    def kernel(c_ty: Ty) -> KernelHandle:
+        key = ("dot", p.compute, lanes, a.ty, c_ty, rows)
+        return ctx.kernel(key, lambda: dot_kernel(p.compute, lanes, a.ty, c_ty, rows))
+
+    blocks: dict[str, Arg] = {"mc": mc, "row_blocks": -(-m // mc)}
+    _streamed(ctx, name, p, a, b, c, kernel, blocks, -(-m // mc), (k_slice, slices), slices == 1)
+
+
+def _prefers_axpy(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Few rows, and a B with contiguous columns that the second-level cache does not hold."""
+    if a.ty != b.ty or p.pairs or len(p.rows) > 1 or len(p.ks) != 1 or len(p.batch) > 2 or size(p.rows) > 4:
+        return False
+    n, b_col, _ = _single(p.cols)
+    large = n * p.ks[0][0] * b.ty.itemsize > ctx.host.l2_bytes // 2
+    return b_col == 1 and n >= 8 * ctx.host.lanes(p.compute) and large
+
+
+def _axpy(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    n, _, c_col = _single(p.cols)
+    lanes = ctx.host.lanes(p.compute)
+    nc = min(n, ctx.host.l1_bytes // 16 // p.compute.itemsize)
+    col_blocks = -(-n // nc)
+    k_slice, slices = _slices(p.ks[0][0], size(p.batch) * col_blocks, 1, 1 << 15)
+    key = ("axpy", p.compute, lanes, b.ty)
+    blocks: dict[str, Arg] = {"nc": nc, "col_blocks": col_blocks, "last_col": n - nc}
+    direct = slices == 1 and c.ty == p.compute and c_col == 1
+    _streamed(
+        ctx, name, p, a, b, c, lambda _: ctx.kernel(key, lambda: axpy_kernel(p.compute, lanes, b.ty)), blocks, col_blocks,
+        (k_slice, slices), direct,
+    )  # fmt: skip
+
+
+def _streamed(
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, kernel: Callable[[Ty], KernelHandle],
+    blocks: dict[str, Arg], n_blocks: int, slicing: tuple[int, int], direct: bool,
+) -> None:  # fmt: skip
+    """A step of ``dot_kernel`` or ``axpy_kernel``; partial products, if any, are dense and added by a second step."""
+    (m, a_r, c_r), (n, b_col, c_col), (k, a_k, b_k) = _single(p.rows), _single(p.cols), p.ks[0]
+    k_slice, slices = slicing
     batch = _filled(p.batch, 2, 3)
     groups = size(batch)
-    mc = min(m, max(rows, (1 << 15) // max(k * n, 1) // rows * rows))
-    row_blocks = -(-m // mc)
-    k_slice, slices = _slices(k, groups * row_blocks, 1, 1 << 15)
-    out, parts = c, c
-    strides = [d[3] for d in batch]
-    c_slice = 0
-    if slices > 1:
-        parts, c_slice = Array(_scratch(ctx, p.compute, slices * groups * m * n), p.compute), groups * m * n
-        strides = [batch[1][0] * m * n, m * n]
-    kernel = ctx.kernel(
-        ("dot", p.compute, lanes, a.ty, parts.ty, rows), lambda: dot_kernel(p.compute, lanes, a.ty, parts.ty, rows)
-    )
+    out, c_g = c, [d[3] for d in batch]
+    if not direct:
+        out, c_g = Array(_scratch(ctx, p.compute, slices * groups * m * n), p.compute), [batch[1][0] * m * n, m * n]
     values: dict[str, Arg] = {
-        "a": a.at, "b": b.at, "c": parts.at, "m": m, "mc": mc, "n": n, "k": k, "g1_size": batch[1][0], "slices": slices,
-        "row_blocks": row_blocks, "k_slice": k_slice, "a_slice": k_slice, "b_slice": k_slice, "c_slice": c_slice,
-        "a_r0": a_r, "c_r0": c_r if parts is c else n, "b_col": b_col, "c_col": c_col if parts is c else 1,
+        "a": a.at, "b": b.at, "c": out.at, "m": m, "n": n, "k": k, "g1_size": batch[1][0], "slices": slices, "k_slice": k_slice,
+        "a_slice": k_slice * a_k, "b_slice": k_slice * b_k, "c_slice": groups * m * n, "a_r0": a_r, "a_k0": a_k, "b_k0": b_k,
+        "b_col": b_col, "c_r0": c_r if direct else n, "c_col": c_col if direct else 1,
     }  # fmt: skip
-    for d in range(2):
-        values |= {f"a_g{d}": batch[d][1], f"b_g{d}": batch[d][2], f"c_g{d}": strides[d]}
+    for g, (_, a_g, b_g, _) in enumerate(batch):
+        values |= {f"a_g{g}": a_g, f"b_g{g}": b_g, f"c_g{g}": c_g[g]}
     nbytes = groups * k * (m + n) * a.ty.itemsize
-    total = groups * slices * row_blocks
-    ns = max(nbytes / BYTES_PER_NS, p.flops / FLOPS_PER_NS * 4) / total
-    _run(ctx, kernel, values, total, ns, name, (a.at, b.at), (parts.at,), flops=p.flops, nbytes=nbytes)
-    if parts is not out:
-        dims = (*((n_, s, d[3]) for (n_, s), d in zip(((batch[0][0], strides[0]), (batch[1][0], strides[1])), batch)),
-                (m, n, c_r), (n, 1, c_col))  # fmt: skip
-        move(ctx, f"{name} (sum)", dims, parts, out, slices, c_slice)
+    total = groups * slices * n_blocks
+    ns = max(nbytes / BYTES_PER_NS, 4 * p.flops / FLOPS_PER_NS) / total
+    _run(ctx, kernel(out.ty), values | blocks, total, ns, name, (a.at, b.at), (out.at,), flops=p.flops, nbytes=nbytes)
+    if not direct:
+        dims = (*((d[0], s, d[3]) for d, s in zip(batch, c_g)), (m, n, c_r), (n, 1, c_col))
+        move(ctx, f"{name} (sum)", dims, out, c, slices, groups * m * n)
 
 
 def _slices(k0: int, pieces: int, inner: int, longest: int) -> tuple[int, int]:
@@ -284,7 +316,7 @@ def _blocked(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
     batch, rows, ks = _filled(p.batch, 2, 3), _filled(p.rows, row_class, 2), _filled(p.ks, k_class, 2)
     mc = 6 * tile.lanes if a_block else max(tile.mr, min(48, host.l2_bytes // 2 // max(k * ty.itemsize, 1)) // tile.mr * tile.mr)
     row_blocks, panels, groups = -(-m // mc), -(-n * unit // tile.cols), size(batch)
-    longest = 512 if in_place and m <= 4 else host.l2_bytes // 2 // (tile.cols * ty.itemsize)
+    longest = _longest(ctx, tile, p)
     k_slice, slices = _slices(ks[0][0], groups * row_blocks * panels, k // max(ks[0][0], 1), longest)
     line = max(n * unit, tile.cols)
     direct = slices == 1 and n * unit >= tile.cols and c_col == unit
@@ -334,6 +366,18 @@ def _panels_of_a(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: T
     batch = tuple((n, x, b, c) for (n, _, b, c), (_, _, x, _) in zip(_filled(p.batch, 2, 3), packed.batch))
     ks = tuple((n, x, b) for (n, _, b), (_, _, x) in zip(p.ks, packed.ks))
     return replace(p, batch=batch, ks=ks), array, distance
+
+
+def _longest(ctx: LowerContext, tile: Tile, p: Contraction) -> int:
+    """The largest number of k in one slice.
+
+    A panel of B should fit half the second-level cache; a block of rows of A as well, but slices that short are worth
+    their partial products only where those are smaller than the operands.
+    """
+    m, n, k = size(p.rows), size(p.cols), size(p.ks)
+    panel = ctx.host.l2_bytes // 2 // (tile.cols * tile.ty.itemsize)
+    block = ctx.host.l2_bytes // 2 // (6 * tile.lanes * tile.ty.itemsize)
+    return block if m * n <= block * (m + n) and k > block else panel
 
 
 def _row_major(dims: Dims, step: int) -> tuple[int, ...]:

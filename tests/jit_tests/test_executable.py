@@ -1,0 +1,339 @@
+"""Executables: what a call promises, whatever is computed."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from graph_harness import agree, check, graph_of, numbers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jit
+from fx.errors import BackendError, LoweringError
+from fx.interpret import run_graph
+from fx.ir import Aval, Eqn, Graph, Literal, Source, Var
+from fx.primitives import elementwise as E
+from fx.primitives import reductions as R
+from fx.primitives import shaping as S
+from fx.primitives.callbacks import debug_callback_p, pure_callback_p
+from fx.trace import bind
+from jit.memory import clear_pool, empty, pooled_bytes
+
+
+def affine(x, y):
+    return [E.add(E.mul(x, y), x)]
+
+
+# ------------------------------------------------------------------------------- shaping primitives
+
+SHAPING = {
+    "transpose": (lambda x: S.transpose(x, (2, 0, 1)), (3, 4, 5)),
+    "transpose of one long axis": (lambda x: S.transpose(x, (1, 0)), (70, 90)),
+    "reshape": (lambda x: S.reshape(x, (6, 10)), (3, 4, 5)),
+    "reshape that does not factor": (lambda x: E.neg(S.reshape(S.transpose(x, (1, 0)), (3, 2))), (3, 2)),
+    "broadcast": (lambda x: S.broadcast_in_dim(x, (2, 3, 4, 5), (1, 3)), (3, 5)),
+    "broadcast of ones": (lambda x: S.broadcast_in_dim(x, (4, 5), (0, 1)), (4, 1)),
+    "slice": (lambda x: S.slice(x, (1, 0, 2), (3, 4, 5), (1, 2, 1)), (3, 4, 5)),
+    "rev": (lambda x: S.rev(x, (0, 2)), (3, 4, 5)),
+    "pad": (lambda x: S.pad(x, 3, [(1, 2, 0), (0, 0, 2)]), (3, 4)),
+    "negative pad": (lambda x: S.pad(x, 3, [(-1, 2, 0), (0, -2, 0)]), (3, 4)),
+    "pad of a pad": (lambda x: S.pad(S.pad(x, 1, [(2, 1, 1)]), 5, [(1, 1, 2)]), (4,)),
+    "squeeze": (lambda x: S.squeeze(x, (1,)), (3, 1, 4)),
+    "expand_dims": (lambda x: S.expand_dims(x, (0, 3)), (3, 4)),
+    "concatenate": (lambda x: S.concatenate([x, E.neg(x), x], 1), (3, 4)),
+    "long concatenate": (lambda x: S.concatenate([E.neg(x), S.rev(x, (0,)), x], 0), (3000,)),
+    "long concatenate inside": (lambda x: E.mul(S.concatenate([x, E.neg(x)], 1), S.concatenate([x, x], 1)), (300, 17)),
+    "iota": (lambda x: E.add(x, E.convert_element_type(S.iota(np.dtype("int32"), 12), x.dtype)), (12,)),
+    "scalar": (lambda x: S.broadcast_in_dim(x, (3,), ()), ()),
+    "nothing": (lambda x: S.concatenate([x, x], 0), (0, 3)),
+    "padding of nothing": (lambda x: S.pad(x, 2, [(1, 1, 0), (0, 0, 0)]), (0, 3)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16", "complex128", "float16"])
+@pytest.mark.parametrize("name", SHAPING)
+def test_shaping(name, dtype):
+    f, shape = SHAPING[name]
+    check(lambda x: [f(x)], numbers(shape, dtype))
+
+
+def test_booleans_are_bytes():
+    x = numbers((5, 7), bool)
+    check(lambda x: [S.transpose(x, (1, 0)), S.pad(x, True, [(1, 1, 0), (0, 0, 0)]), E.not_(x)], x)
+
+
+# ------------------------------------------------------------------------------------ the border
+
+
+def layouts() -> dict[str, np.ndarray]:
+    base = np.arange(48, dtype="f4").reshape(6, 8)
+    raw = np.zeros(48 * 4 + 1, np.uint8)
+    unaligned = raw[1:].view("f4").reshape(6, 8)
+    unaligned[...] = base
+    return {
+        "dense": base, "transposed": np.asfortranarray(base), "sliced": np.repeat(base, 2, 1)[:, ::2],
+        "reversed": base[::-1, ::-1], "broadcast": np.broadcast_to(base[:1], (6, 8)), "big endian": base.astype(">f4"),
+        "unaligned": unaligned, "read-only": np.frombuffer(base.tobytes(), "f4").reshape(6, 8),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", layouts())
+def test_inputs_of_any_layout(name):
+    x = layouts()[name]
+    dense = np.ascontiguousarray(x, "f4")
+    e = jit.compile(graph_of(affine, dense, dense))
+    agree(e(x, dense)[0], dense * dense + dense)
+
+
+def test_wrong_arguments_are_refused():
+    x = numbers((3, 4), "f4")
+    e = jit.compile(graph_of(affine, x, x))
+    with pytest.raises(BackendError, match="takes 2 arrays"):
+        e(x)
+    with pytest.raises(BackendError, match=r"argument 1 is float32\[4, 3\]"):
+        e(x, x.T)
+    with pytest.raises(BackendError, match="argument 0 is float64"):
+        e(x.astype("f8"), x)
+
+
+def test_outputs_that_are_inputs_literals_or_doubles():
+    x = numbers((3, 4), "f4")
+
+    def f(x):
+        y = E.neg(x)
+        return [x, y, y, S.reshape(x, (12,)), S.reshape(y, (2, 6)), x, S.transpose(x, (1, 0))]
+
+    graph = graph_of(f, x)
+    graph = graph.replace(outputs=(*graph.outputs, Literal(2.5, Aval((), np.dtype("f4")))))
+    found = jit.compile(graph, jit.Options(verify=True))(x)
+    for o, w in zip(found, run_graph(graph, (x,)), strict=True):
+        agree(o, w)
+    arrays = [x, *found]
+    assert not any(np.shares_memory(a, b) for k, a in enumerate(arrays) for b in arrays[:k])
+
+
+def test_results_belong_to_the_caller():
+    x = numbers((300, 400), "f4")
+    e = jit.compile(graph_of(lambda x: [E.neg(x)], x))
+    first = e(x)[0]
+    kept = first.copy()
+    e(x + 1)
+    np.testing.assert_array_equal(first, kept)
+    first[...] = 0  # writable
+
+
+def test_zero_sizes_everywhere():
+    x = np.zeros((0, 5), "f4")
+    check(lambda x: [E.neg(x), R.reduce_sum(x, (0,)), R.reduce_sum(x, (1,)), S.transpose(x, (1, 0))], x)
+
+
+# ---------------------------------------------------------------------------------- new shapes
+
+
+def softmax(x):
+    m = R.reduce_max(x, (1,))
+    e = E.exp(E.sub(x, S.broadcast_in_dim(m, x.shape, (0,))))
+    return [E.div(e, S.broadcast_in_dim(R.reduce_sum(e, (1,)), x.shape, (0,)))]
+
+
+@pytest.mark.parametrize("f", [lambda x: affine(x, x), softmax, lambda x: [R.reduce_sum(x, (0,))]])
+def test_a_new_batch_size_compiles_nothing(f):
+    jit.compile(graph_of(f, numbers((32, 50), "f4")))
+    for shape in [(48, 50), (17, 70)]:
+        x = numbers(shape, "f4")
+        e = check(f, x)
+        assert e.kernels_compiled == 0 and e.kernels_from_cache == 0, e.loops()
+
+
+def test_kernel_text_holds_no_sizes():
+    texts = {jit.compile(graph_of(softmax, numbers(s, "f4"))).loops() for s in [(30, 50), (41, 77)]}
+    assert len(texts) == 1
+
+
+# ------------------------------------------------------------------------------- threads and callbacks
+
+
+def test_concurrent_calls_do_not_meet():
+    x = numbers((64, 300), "f4")
+    e = jit.compile(graph_of(lambda x: softmax(E.add(x, x)), x))
+    inputs = [x + k for k in range(8)]
+    wanted = [e(a)[0] for a in inputs]
+    wrong: list[int] = []
+
+    def work(k: int) -> None:
+        for _ in range(50):
+            if not np.array_equal(e(inputs[k])[0], wanted[k]):
+                wrong.append(k)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def call_python(callback, *xs, out_avals):
+    return bind(pure_callback_p, *xs, callback=callback, out_avals=tuple(out_avals), vmap_method=None)
+
+
+def test_callbacks_run_between_native_steps():
+    x = numbers((4, 5), "f4")
+
+    def f(x):
+        y = E.neg(x)
+        (z,) = call_python(lambda a: [a.T.copy()], S.transpose(y, (1, 0)), out_avals=[Aval((4, 5), np.dtype("f4"))])
+        return [E.add(z, x)]
+
+    e = check(f, x)
+    assert "pure_callback" in e.explain() and e.cost_analysis()["callbacks"] == 1
+
+
+def test_effects_keep_their_order_and_are_never_dropped():
+    seen: list[float] = []
+
+    def f(x):
+        for k in range(3):
+            bind(debug_callback_p, E.add(x, float(k)), callback=lambda a: seen.append(float(a)))
+        return [x]
+
+    x = np.float32(10).reshape(())
+    jit.compile(graph_of(f, x))(x)
+    assert seen == [10.0, 11.0, 12.0]
+
+
+def test_an_executable_may_call_itself():
+    x = numbers((3,), "f4")
+    depth: list[int] = []
+
+    def again(a: np.ndarray) -> list[np.ndarray]:
+        depth.append(len(depth))
+        return [executable(a + 1)[0] if len(depth) < 4 else a]
+
+    def f(x):
+        y = E.mul(x, 2.0)
+        (z,) = call_python(again, y, out_avals=[Aval((3,), np.dtype("f4"))])
+        return [E.add(z, y)]
+
+    executable = jit.compile(graph_of(f, x))
+
+    def reference(a: np.ndarray, left: int) -> np.ndarray:
+        return 2 * a + (reference(2 * a + 1, left - 1) if left else 2 * a)
+
+    agree(executable(x)[0], reference(x, 3))
+
+
+def test_a_callback_that_breaks_its_word_is_named():
+    x = numbers((3,), "f4")
+    e = jit.compile(graph_of(lambda x: list(call_python(lambda a: [a[:2]], x, out_avals=[Aval((3,), np.dtype("f4"))])), x))
+    with pytest.raises(ValueError, match="returned shape"):
+        e(x)
+
+
+# ------------------------------------------------------------------------------ memory
+
+
+def test_donated_inputs_become_outputs():
+    x, y = numbers((50, 60), "f4"), numbers((50, 60), "f4", 1)
+    e = jit.compile(graph_of(affine, x, y), jit.Options(donate=(0,), verify=True))
+    given = x.copy()
+    (out,) = e(given, y)
+    assert np.shares_memory(out, given)
+    agree(out, x * y + x)
+
+
+def test_memory_of_large_results_is_used_again():
+    clear_pool()
+    a = empty((1000, 1000), np.dtype("f4"))
+    address = a.ctypes.data
+    view = a[10:20].T
+    del a
+    assert pooled_bytes() == 0  # a view still lives
+    del view
+    assert pooled_bytes() > 0
+    assert empty((1000, 1000), np.dtype("f4")).ctypes.data == address and address % 64 == 0
+
+
+def test_arena_memory_is_shared_by_values_that_do_not_meet():
+    x = numbers((200, 300), "f4")
+
+    def f(x):
+        for _ in range(6):
+            x = S.rev(R.cumulative_stand_in(x) if hasattr(R, "cumulative_stand_in") else _far(x), (0,))
+        return [x]
+
+    e = check(f, x, scale=10)
+    assert e.program.buffers.arena_bytes <= 3 * x.nbytes, str(e.program.buffers)
+
+
+def _far(x):
+    """Dear to compute and read at two places, so that it must be stored."""
+    y = E.exp(E.mul(x, 1e-3))
+    return E.sub(y, S.transpose(S.reshape(S.transpose(y, (1, 0)), (x.shape[1], x.shape[0])), (1, 0)))
+
+
+# -------------------------------------------------------------------------------------- errors
+
+
+class Unknown:
+    name = "no_such_primitive"
+
+
+def test_a_primitive_without_lowering_is_named():
+    v, w = Var(Aval((3,), np.dtype("f4"))), Var(Aval((3,), np.dtype("f4")))
+    eqn = Eqn(Unknown(), (v,), {}, (w,), Source("model.py", 12, "loss"))
+    with pytest.raises(LoweringError, match="'no_such_primitive' at model.py:12 in loss"):
+        jit.compile(Graph((v,), (eqn,), (w,)))
+
+
+def test_dead_equations_are_not_compiled():
+    v, w = Var(Aval((3,), np.dtype("f4"))), Var(Aval((3,), np.dtype("f4")))
+    x = numbers((3,), "f4")
+    np.testing.assert_array_equal(jit.compile(Graph((v,), (Eqn(Unknown(), (v,), {}, (w,)),), (v,)))(x)[0], x)
+
+
+# ---------------------------------------------------------------------------------- explanations
+
+
+def test_everything_can_be_read():
+    x = numbers((40, 50), "f4")
+    e = jit.compile(graph_of(softmax, x), jit.Options(verify=True))
+    text = e.explain()
+    for word in ("reduce_max", "exp", "joins", "flops", "arena", "graph_harness" if False else "softmax"):
+        assert word in text
+    assert "def rows_" in e.loops() and "for " in e.loops()
+    cost = e.cost_analysis()
+    assert cost["flops"] > 40 * 50 * 10 and cost["bytes"] >= 2 * x.nbytes and cost["kernels"] == 1
+    assert str(e.plan) and str(e.program)
+    assert [name for name, _ in e.profile(x)] == [s.name for s in e.program.steps]
+
+
+def test_the_numba_engine_runs_the_printed_loops():
+    pytest.importorskip("numba")
+    x = np.random.default_rng(0).standard_normal((9, 70)).astype("f4")
+    graph = graph_of(lambda x: [*softmax(x), R.reduce_sum(x, (0,)), S.transpose(x, (1, 0))], x)
+    for o, w in zip(jit.compile(graph, jit.Options(engine="numba"))(x), run_graph(graph, (x,))):
+        agree(o, w)
+
+
+# ------------------------------------------------------------------------------ shapes at random
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([1, 2, 3, 5, 8]), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_chains_of_shaping_operations(shape, random):
+    x = numbers(shape, "i4")
+
+    def f(x):
+        for _ in range(4):
+            perm = list(range(len(x.shape)))
+            random.shuffle(perm)
+            x = S.transpose(x, tuple(perm))
+            x = S.rev(x, (random.randrange(len(perm)),))
+            x = S.reshape(x, (-1,)) if random.random() < 0.2 else x
+            x = S.pad(x, 7, [(random.randint(0, 1), 0, random.randint(0, 1)) for _ in x.shape]) if x.size < 500 else x
+        return [x, E.add(x, x)]
+
+    check(f, x)

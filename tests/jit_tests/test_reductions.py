@@ -1,0 +1,134 @@
+"""Reductions: every kind of loop nest, every dtype, NaN, nothing to reduce, accuracy, determinism."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from graph_harness import agree, check, graph_of, numbers
+
+import jit
+from fx import dtypes
+from fx.primitives import elementwise as E
+from fx.primitives import reductions as R
+from fx.primitives import shaping as S
+
+OPS = {"sum": R.reduce_sum, "prod": R.reduce_prod, "max": R.reduce_max, "min": R.reduce_min}
+SHAPES = [
+    ((), ()), ((7,), (0,)), ((1,), (0,)), ((5, 9), (1,)), ((5, 9), (0,)), ((5, 9), (0, 1)), ((3, 4, 5), (1,)),
+    ((3, 4, 5), (0, 2)), ((3, 4, 5), (2,)), ((2, 1, 3, 4), (1, 2)), ((2, 3, 2, 600), (0, 2)), ((4, 3), ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int8", "uint32", "int64", "bool", "complex64"])
+def test_every_nest_and_dtype(op, dtype):
+    if dtype == "bool" and op in ("sum", "prod"):
+        pytest.skip("the front end converts booleans before it adds them")
+
+    def f(*xs):
+        return [OPS[op](x, axes) for x, (_, axes) in zip(xs, SHAPES)]
+
+    check(f, *(numbers(shape, dtype, k) for k, (shape, _) in enumerate(SHAPES)), scale=10)
+
+
+def test_bfloat16_accumulates_in_float32():
+    if dtypes.bfloat16 is None:
+        pytest.skip("needs ml_dtypes")
+    x = np.full((4, 1000), 1.0078125, dtypes.bfloat16)
+    e = check(lambda x: [R.reduce_sum(x, (1,)), R.reduce_sum(x, (0,))], x)
+    assert float(e(x)[0][0]) == 1008.0  # adding in bfloat16 would stop at 256
+
+
+@pytest.mark.parametrize("op", [R.reduce_and, R.reduce_or])
+@pytest.mark.parametrize("dtype", ["bool", "int32", "uint8"])
+def test_bits(op, dtype):
+    x = numbers((6, 5), dtype)
+    check(lambda x: [op(x, (0,)), op(x, (1,)), op(x, (0, 1))], x)
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_nothing_to_reduce(op):
+    x, y = np.zeros((3, 0), "f4"), np.zeros((0, 3), "f4")
+    check(lambda x, y: [OPS[op](x, (1,)), OPS[op](x, (0,)), OPS[op](x, (0, 1)), OPS[op](y, (0,))], x, y)
+
+
+@pytest.mark.parametrize("shape,axis", [((5, 40), 1), ((40, 5), 0), ((3, 8, 70), 1), ((9,), 0), ((1, 4), 0)])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8"])
+def test_argmax_takes_the_first(shape, axis, dtype):
+    x = numbers(shape, dtype)
+    check(lambda x: [R.argmax(x, axis, np.dtype("int32")), R.argmin(x, axis, np.dtype("int64"))], x)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_nan_wins(axis):
+    x = numbers((6, 33), "f4")
+    x[2, 5], x[4, 5], x[2, 30], x[5, :] = np.nan, np.nan, np.nan, -np.inf
+
+    def f(x):
+        return [R.reduce_max(x, (axis,)), R.reduce_min(x, (axis,)), R.argmax(x, axis, np.dtype("int32")), R.argmin(x, axis, np.dtype("int32"))]
+
+    check(f, x)
+
+
+def test_long_float_sums_stay_accurate():
+    x = np.random.default_rng(0).random(3_000_000).astype("f4")
+    (total,) = check(lambda x: [R.reduce_sum(x, (0,))], x, scale=1)(x)
+    assert abs(float(total) / x.sum(dtype="f8") - 1) < 5e-7
+
+
+def test_few_rows_are_cut_into_partial_results():
+    x = numbers((3, 400_000), "f4")
+    e = check(lambda x: [E.mul(R.reduce_sum(x, (1,)), R.reduce_max(x, (1,)))], x)
+    assert "partial_sum" in e.loops() and "combine" in e.loops()
+    tall = numbers((400_000, 3), "f4")
+    e = check(lambda x: [E.neg(R.reduce_sum(x, (0,)))], tall)
+    assert "partial_sum" in e.loops()
+
+
+def test_a_partial_reduction_may_store_what_it_reduces():
+    x, y = numbers((2000, 300), "f4"), numbers((2000, 300), "f4", 1)
+
+    def f(x, y):
+        z = E.mul(x, y)
+        return [z, R.reduce_sum(z, (0,))]
+
+    e = check(f, x, y)
+    assert len(e.plan.groups) == 1, e.explain()
+
+
+def test_the_same_bits_whatever_the_threads():
+    x = np.random.default_rng(1).standard_normal((700, 901)).astype("f4")
+    graph = graph_of(lambda x: [R.reduce_sum(x, (0,)), R.reduce_sum(x, (1,)), R.reduce_sum(x, (0, 1)), E.exp(x)], x)
+    results = []
+    for n in (1, 2, 3):
+        with jit.using_threads(n):
+            results.append(jit.compile(graph, jit.Options(num_threads=n))(x))
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_reduction_of_views_and_padding():
+    x = numbers((6, 8, 5), "f4")
+
+    def f(x):
+        t = S.transpose(x, (2, 0, 1))
+        p = S.pad(x, 1.0, [(1, 0, 0), (0, 2, 1), (-1, 0, 0)])
+        return [R.reduce_sum(t, (0,)), R.reduce_max(t, (1, 2)), R.reduce_sum(S.reshape(t, (5, 48)), (1,)), R.reduce_sum(p, (0,)), R.reduce_min(S.rev(x, (2,)), (1,))]
+
+    check(f, x)
+
+
+def test_complex_extremes_are_lexicographic():
+    x = np.array([[1 + 2j, 1 + 3j, 0 + 9j], [2 - 1j, np.nan + 0j, 5 + 5j], [-1j, 1j, 0]], "c8")
+    found = jit.compile(graph_of(lambda x: [R.reduce_max(x, (1,)), R.reduce_min(x, (0,))], x))(x)
+    agree(found[0], np.max(x, axis=1))
+    agree(found[1], np.min(x, axis=0))
+
+
+@pytest.mark.parametrize("shape", list(itertools.product([1, 7], [1, 5000], [1, 9])))
+def test_sizes_around_the_blocks(shape):
+    x = numbers(shape, "f4")
+    check(lambda x: [R.reduce_sum(x, (1,)), R.reduce_sum(x, (0, 1)), R.reduce_max(x, (1, 2))], x)
