@@ -71,6 +71,7 @@ class _Traced:
     known: Mapping[Var, np.ndarray]
     out_tree: tree.TreeDef
     n: int
+    forwards: Mapping[Any, Any]
     aux: Any = None
 
 
@@ -97,13 +98,14 @@ def _trace(
     flat = FlatFunction(main, in_tree)
     b = Builder(kind, function_name(f), evaluate=True)
     ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
+    b.active = {t.variable for t in ins if is_inexact(t.dtype)}
     outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
     graph, captures = b.close([*outs, *(aux_leaves[i] for i in traced_aux)])
     assert flat.out_tree is not None
-    traced = _Traced(graph, [*leaves, *captures], b.values, flat.out_tree, n_out)
+    traced = _Traced(graph, [*leaves, *captures], b.values, flat.out_tree, n_out, b.forwards)
     if aux_tree is not None:
 
         def aux(values: Sequence[Any]) -> Any:
@@ -181,7 +183,7 @@ def value_and_grad(
         traced = _trace("grad", _partial(fun, args, kwargs, nums), chosen, names, has_aux)
         _check_scalar(fun, traced, holomorphic, has_aux)
         wrt = [i < len(names) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-        lin = linearize_graph(traced.graph, traced.args, wrt, traced.known)
+        lin = linearize_graph(traced.graph, traced.args, wrt, traced.known, traced.forwards)
         out = lin.outs[0]
         grads: list[Any] = [None] * len(lin.in_avals)
         if lin.nonzero[0]:
@@ -329,7 +331,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     ts = _check_tangents("jvp", tree.leaves(tuple(primals)), tuple(tangents), tree.structure(tuple(primals)), names)
     traced = _trace("jvp", fun, primals, names, has_aux)
     all_ts = [*ts, *[None] * (len(traced.args) - len(ts))]
-    outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known)
+    outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known, forwards=traced.forwards)
     main = [_as_array(o) for o in outs[: traced.n]]
     t_main = [_tangent(t, o) for t, o in zip(t_outs[: traced.n], main)]
     result = tree.unflatten(traced.out_tree, main), tree.unflatten(traced.out_tree, t_main)
@@ -353,7 +355,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     traced = _trace("linearize", fun, primals, names, has_aux)
     p_leaves, p_tree = tree.flatten(tuple(primals))
     wrt = [i < len(p_leaves) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-    lin = linearize_graph(traced.graph, traced.args, wrt, traced.known)
+    lin = linearize_graph(traced.graph, traced.args, wrt, traced.known, traced.forwards)
     out = [_as_array(o) for o in lin.outs[: traced.n]]
 
     @user_frames
@@ -381,7 +383,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     traced = _trace("vjp", fun, primals, names, has_aux)
     p_leaves, p_tree = tree.flatten(tuple(primals))
     wrt = [i < len(p_leaves) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-    lin = linearize_graph(traced.graph, traced.args, wrt, traced.known)
+    lin = linearize_graph(traced.graph, traced.args, wrt, traced.known, traced.forwards)
     out = [_as_array(o) for o in lin.outs[: traced.n]]
     linear = [i < len(lin.in_avals) for i in range(len(lin.linear.inputs))]
 

@@ -22,6 +22,9 @@ Rules and their signatures (``vals`` are arrays or tracers; a tangent or cotange
 ``jvp_call(primals, tangents, **params)``
     -> ``(outs, tangents_out)``: in place of ``jvp`` for operations that hold a function (jit, custom rules) and
     compute the primal output along with the tangent.
+``forward(arrays, wrt, **params)``
+    -> ``(outs, resume)``: the primal output computed together with what ``jvp_call`` needs, which then gets it as
+    ``resume``: so a call that is evaluated while it is traced for a derivative is not evaluated twice.
 ``transpose(ct, inputs, **params)``
     -> a tuple with one cotangent (or None) for each input.  ``inputs[i]`` is a ``Linear(aval)`` where the
     primitive is being transposed with respect to that input, and a value elsewhere.
@@ -46,7 +49,7 @@ from .ir import Aval
 
 __all__ = ["Linear", "Primitive", "all_primitives", "primitive"]
 
-RULES = ("abstract", "impl", "jvp", "jvp_call", "transpose", "batch", "batch_named")
+RULES = ("abstract", "impl", "jvp", "jvp_call", "forward", "transpose", "batch", "batch_named")
 _registry: dict[str, Primitive] = {}
 
 
@@ -103,6 +106,9 @@ class Primitive:
 
     def def_jvp_call(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         return self._give("jvp_call", rule)
+
+    def def_forward(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        return self._give("forward", rule)
 
     def def_transpose(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         return self._give("transpose", rule)

@@ -27,7 +27,7 @@ from .config import config
 from .errors import NonHashableStaticError, StaticArgumentError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
-from .trace import Tracer, aval_of, bind, state, trace_flat, user_source
+from .trace import Tracer, aval_of, bind, bind_known, state, trace_flat, user_source
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
 from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
 from .traceback import user_frames
@@ -51,10 +51,25 @@ def _jit_impl(*args: Any, graph: Graph) -> Sequence[np.ndarray]:
     return executable_of(graph)(*[to_numpy(a) for a in args])
 
 
+@jit_p.def_forward
+def _jit_forward(arrays: Sequence[Any], wrt: tuple[bool, ...], *, graph: Graph) -> tuple[Sequence[Any], Any]:
+    """Runs the primal graph with its residuals, so that the derivative need not run it again."""
+    lin = linearize_closed(graph, wrt)
+    results = executable_of(lin.primal)(*[to_numpy(a) for a in (*arrays, *lin.captures)])
+    return results[: len(graph.outputs)], (wrt, lin, results)
+
+
 @jit_p.def_jvp_call
-def _jit_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph) -> tuple[list[Any], list[Any]]:
-    lin = linearize_closed(graph, tuple(t is not None for t in tangents))
-    outs = bind(jit_p, *primals, *lin.captures, graph=lin.primal)
+def _jit_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, resume: Any = None
+) -> tuple[list[Any], list[Any]]:
+    wrt = tuple(t is not None for t in tangents)
+    if resume is not None and resume[0] == wrt:
+        _, lin, results = resume
+        outs = bind_known(jit_p, [*primals, *lin.captures], {"graph": lin.primal}, results)
+    else:
+        lin = linearize_closed(graph, wrt)
+        outs = bind(jit_p, *primals, *lin.captures, graph=lin.primal)
     ts = [t for t in tangents if t is not None]
     t_out = iter(bind(jit_p, *ts, *lin.residual_values(primals, outs), graph=lin.linear))
     return outs[: len(graph.outputs)], [next(t_out) if nz else None for nz in lin.nonzero]

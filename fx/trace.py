@@ -29,7 +29,7 @@ import numpy as np
 
 from .array import Array, to_numpy
 from .config import config
-from .dtypes import bool_, complex64, complex128, float64
+from .dtypes import bool_, complex64, complex128, float64, is_inexact
 from .errors import AxisNameError, ConcretizationError, DTypeError, FxError, LeakedTracerError
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
 from .primitive import Primitive
@@ -261,6 +261,8 @@ class Builder:
         self.input_names: list[str] = []
         self.captures: dict[Any, tuple[Any, Var]] = {}
         self.values: dict[Var, np.ndarray] = {}
+        self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
+        self.forwards: dict[Eqn, Any] = {}
 
     def __enter__(self) -> Builder:
         if self.absorb:
@@ -300,6 +302,8 @@ class Builder:
         if t is Literal:
             return x
         if t is Array:
+            if x.weak_type and not x.shape:  # made from a Python number: it stays one
+                return Literal(x._data, x.aval)
             return self._capture(id(x._data), x, x.aval)
         if isinstance(x, np.ndarray):
             return self._capture(id(x), x, aval_of(x))
@@ -328,20 +332,36 @@ class Builder:
         except FxError as e:
             raise locate(e, source) from None
         avals = out if prim.multiple_results else (out,)
+        forward = None
         if not self.evaluate:
             values = None
         elif values is None:
             known = [concrete_value(a) for a in args]
             if all(k is not None for k in known):
-                values = evaluate(prim, known, params)
+                values, forward = self._evaluate(prim, atoms, known, params)
         values = values if values is not None else (None,) * len(avals)
         outputs = tuple([Var(a) for a in avals])
         effect = prim.effect or next((x for _, g in subgraphs(params) for x in g.effects), None)
-        self.eqns.append(Eqn(prim, atoms, params, outputs, source, state.scope, effect))
+        eqn = Eqn(prim, atoms, params, outputs, source, state.scope, effect)
+        self.eqns.append(eqn)
+        if self.active is not None and any(a in self.active for a in atoms):
+            self.active.update(v for v in outputs if is_inexact(v.aval.dtype))
+        if forward is not None:
+            self.forwards[eqn] = forward
         tracers = [Tracer(self, v, value) for v, value in zip(outputs, values)]
         if self.evaluate:
             self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
         return tracers if prim.multiple_results else tracers[0]
+
+    def _evaluate(
+        self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any]
+    ) -> tuple[Sequence[Any], Any]:
+        """The values of an equation, and what its derivative may resume from."""
+        if self.active is not None and prim.has("forward"):
+            wrt = tuple([a in self.active for a in atoms])
+            if any(wrt):
+                return prim.rule("forward")(known, wrt, **params)
+        return evaluate(prim, known, params), None
 
     def close(self, outputs: Sequence[Any]) -> tuple[Graph, list[Any]]:
         """The finished graph and the values of its captures, which are its last inputs."""

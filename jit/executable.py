@@ -23,7 +23,7 @@ from .fuse import fuse
 from .load import kernel_text, load_kernels
 from .lower.context import CallbackStep
 from .lower.registry import Operand, Step
-from .memory import empty
+from .memory import allocator
 from .plan import BufferPlan
 from .program import LoopProgram, lower_plan, output_arrays
 from .tape import Patch, Program, TapeStep
@@ -81,7 +81,7 @@ class Executable:
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
         self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
-        self._results = output_arrays(self.program)
+        self._results = [(allocator(shape, dtype), shape, dtype) for shape, dtype in output_arrays(self.program)]
         self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
         self._free: list[_Instance] = [_Instance(self)]
         self.compile_seconds = time.perf_counter() - start
@@ -93,7 +93,7 @@ class Executable:
             if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or a.flags.num & _CARRAY != _CARRAY:
                 args = tuple(_border(k, x, *s) for k, (x, s) in enumerate(zip(args, self._signature)))
                 break
-        outs = [empty(shape, dtype) for shape, dtype in self._results]
+        outs = [make(shape, dtype) for make, shape, dtype in self._results]
         try:
             instance = self._free.pop()
         except IndexError:
@@ -118,7 +118,7 @@ class Executable:
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
         """Runs once; name and nanoseconds of every native step."""
         args = tuple(_border(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
-        outs = [empty(shape, dtype) for shape, dtype in self._results]
+        outs = [make(shape, dtype) for make, shape, dtype in self._results]
         return _Instance(self).profile(*args, *outs)
 
     def explain(self) -> str:

@@ -466,6 +466,9 @@ class _Grouper:
                 continue
             read = {v for v in g.makes if v in outputs or readers.get(v, 0)}
             roots = tuple(r if r.dest in read else dataclasses.replace(r, dest=None) for r in g.roots)
+            for r in roots:
+                if r.dest is None:
+                    self.storage.decisions[r.var] = "kept in registers: only this kernel reads it"
             nest = self._final_nest(g)
             if nest is not None:
                 nest = dataclasses.replace(nest, stores=tuple(s for s in nest.stores if s.var in read))

@@ -7,13 +7,15 @@ takes it from there.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["POOL_BYTES", "clear_pool", "empty", "pooled_bytes"]
+__all__ = ["POOL_BYTES", "allocator", "clear_pool", "pooled_bytes"]
 
 POOLED_FROM = 1 << 18  # bytes; smaller arrays come from NumPy
 POOL_BYTES = 1 << 29  # what the pool holds at most
@@ -62,14 +64,13 @@ def _take(nbytes: int) -> np.ndarray:
     return np.empty(nbytes, np.uint8)
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array."""
-    n = dtype.itemsize
-    for s in shape:
-        n *= s
-    if n < POOLED_FROM:
-        return np.empty(shape, dtype)
-    memory = _take(n + ALIGN)
+def allocator(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[tuple[int, ...], np.dtype], np.ndarray]:
+    """The function that makes uninitialised arrays of this size: ``np.empty``, or from the pool."""
+    return np.empty if math.prod(shape) * dtype.itemsize < POOLED_FROM else _pooled
+
+
+def _pooled(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    memory = _take(math.prod(shape) * dtype.itemsize + ALIGN)
     lease: Any = memory.view(_Lease)
     lease.memory = memory
     return np.ndarray(shape, dtype, buffer=lease, offset=-memory.ctypes.data % ALIGN)

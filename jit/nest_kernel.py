@@ -30,7 +30,22 @@ from .lower.context import Builder
 from .lower.reductions import COMBINE, carry_position, identity_of, widen
 from .lower.registry import Address, Arg, Value
 from .lower.types import ty_of
-from .nest import ROW, Choose, Index, Leaf, Lit, Nest, NestReduction, NestStore, Node, Pick, Point, Reduced, children, walk
+from .nest import (
+    ROW,
+    Choose,
+    Index,
+    Leaf,
+    Lit,
+    Nest,
+    NestReduction,
+    NestStore,
+    Node,
+    Pick,
+    Point,
+    Reduced,
+    children,
+    walk,
+)
 
 __all__ = ["emit_nest"]
 
@@ -39,7 +54,10 @@ COLUMN_BYTES = 2048  # bytes of accumulators in a block of columns
 PIECES = 48  # partial results of a reduction of few rows
 ROWS_AT_ONCE = 4  # rows added to a block of columns in one pass ...
 SMALL_BODY = 12  # ... if a nest has no more values than this
+NARROW = 16  # rows of at most so many elements are written out ...
+NARROW_BODY = 320  # ... if that gives no more values than this
 TILE = 32  # rows and columns of a transposing tile, at most
+TILES_ASIDE = 8  # tiles along each side of a block of tiles
 TILE_BYTES = 12 << 10  # of all tiles of a kernel together
 DEAR = 8  # flops from which a value of an earlier stage is kept for the row instead of computed again
 
@@ -168,9 +186,12 @@ class _Emitter:
         self.scopes = [_Scope(self.b.stack[0], frozenset())]
         self.kept: dict[Node, _Kept] = {}
         self.stage_now = 0
+        self.narrow = _narrow(nest) if split is None or nest.kind == "columns" else 0
 
     def emit(self) -> None:
-        total, chunk = {"map": self._map, "rows": self._rows, "columns": self._columns}[self.nest.kind]()
+        write = {"map": self._map, "rows": self._rows, "columns": self._columns}
+        narrow = {"map": self._narrow_rows, "rows": self._narrow_rows, "columns": self._narrow_columns}
+        total, chunk = (narrow if self.narrow else write)[self.nest.kind]()
         handle = self.ctx.fused_kernel(self.b.build())
         flops, nbytes = (self.work.flops, self.work.nbytes)
         self.ctx.step(handle, tuple(self.args), total, chunk, self.name, flops, nbytes)
@@ -251,6 +272,8 @@ class _Emitter:
     def times(self, i: Expr, loop: int, coef: int) -> Expr:
         if coef == 1:
             return i
+        if coef == self.narrow and loop != len(self.nest.sizes) - 1:
+            return i * coef  # a stride that the compiler knows becomes interleaved loads
         return -i if coef == -1 else i * self.integer(f"s{loop}", coef, ("stride", loop, coef))
 
     def condition(self, conds: Sequence[Cond]) -> Expr:
@@ -405,17 +428,19 @@ class _Emitter:
 
     def tiles(self, across: int, leaves: list[Leaf], inner: int) -> tuple[int, int]:
         """A map that transposes.  Tile by tile, what lies across is read along its memory into an array on the
-        stack, so that every cache line is read and written once, whatever the strides."""
+        stack, so that every cache line is read and written once, whatever the strides.  Tiles are taken block by
+        block: the pages of a block of rows and columns fit the address translation cache."""
         b, nest = self.b, self.nest
         others = [k for k in range(inner) if k != across]
         side = max(8, min(TILE, math.isqrt(TILE_BYTES // sum(leaf.dtype.itemsize for leaf in leaves))))
-        n_rows, n_columns = (math.ceil(nest.sizes[k] / side) for k in (across, inner))
+        blocks_down, blocks_right = (math.ceil(nest.sizes[k] / (side * TILES_ASIDE)) for k in (across, inner))
         tiles = {leaf: self.tile_room(leaf, side) for leaf in leaves}
-        down, right = self.integer("tiles_down", n_rows), self.integer("tiles_right", n_columns)
+        down, right = self.integer("blocks_down", blocks_down), self.integer("blocks_right", blocks_right)
         with b.for_("tile", b.lo, b.hi) as tile, self.scope(frozenset([ROW])):
-            j = b.let("j", (tile % right) * side)
-            rest = b.let("rest", tile // right)
-            i = b.let("i", (rest % down) * side)
+            block, within = b.let("block", tile // TILES_ASIDE**2), b.let("within", tile % TILES_ASIDE**2)
+            j = b.let("j", (block % right * TILES_ASIDE + within % TILES_ASIDE) * side)
+            rest = b.let("rest", block // right)
+            i = b.let("i", (rest % down * TILES_ASIDE + within // TILES_ASIDE) * side)
             i_end = b.let("i_end", minimum(i + side, self.size(across)))
             j_end = b.let("j_end", minimum(j + side, self.size(inner)))
             with self.rows_of(b.let("row", rest // down), others):
@@ -429,7 +454,7 @@ class _Emitter:
                         parts = [b.let("v", b.load(name, (jj - j) * (side + 1) + (ii - i))) for name in room]
                         self.scopes[-1].values[leaf] = tuple(parts) if len(parts) > 1 else parts[0]
                     self.store_all(nest.stores)
-        total = math.prod(nest.sizes[k] for k in others) * n_rows * n_columns
+        total = math.prod(nest.sizes[k] for k in others) * blocks_down * blocks_right * TILES_ASIDE**2
         return total, chunk_for(total, 3 * self.work.per(total))
 
     def tile_room(self, leaf: Leaf, side: int) -> list[str]:
@@ -562,6 +587,73 @@ class _Emitter:
             parts = [self.b.let("next", p) for p in parts]
         for a, p in zip(acc, parts):
             self.b.assign(a, p)
+
+    # ------------------------------------------------------------------ short rows
+
+    def _narrow_rows(self) -> tuple[int, int]:
+        """A map or a reduction over rows of a few elements: each row is written out, and rows are vectorised."""
+        b, nest = self.b, self.nest
+        with self.loop(0, b.lo, b.hi, vectorize=True), self.scope(frozenset([ROW])):
+            base, cells = self.scopes, self.cells(1)
+            for stage in range(nest.stages):
+                for r in [r for r in nest.reductions if r.stage == stage]:
+                    acc: Value = None
+                    for cell in cells:
+                        v = self.in_cell(base, cell, lambda: widen(self.value(r.values[0]), r.acc))  # noqa: B023
+                        acc = v if acc is None else self.named(r.op, COMBINE[r.op](b, acc, v))
+                    self.results(r, acc if isinstance(acc, tuple) else b.let(r.op, acc.cast(ty_of(r.dtype))))
+                for cell in cells:
+                    stores = [s for s in nest.stores if s.full and s.node.stage == stage]
+                    self.in_cell(base, cell, lambda: self.store_all(stores))  # noqa: B023
+            self.store_all([s for s in nest.stores if not s.full])
+        total = nest.sizes[0]
+        return total, chunk_for(total, self.work.per(total), 64)
+
+    def cells(self, loop: int) -> list[tuple[int, int, _Scope]]:
+        """One scope for each iteration of a short loop, all in the open block."""
+        loops = self.scopes[-1].loops | {loop}
+        return [(loop, j, _Scope(self.b.stack[-1], loops)) for j in range(self.nest.sizes[loop])]
+
+    def in_cell(self, base: list[_Scope], cell: tuple[int, int, _Scope], body: Callable[[], Any]) -> Any:
+        loop, j, scope = cell
+        self.counters[loop] = Const(j, i64)
+        self.scopes = [*base, scope]
+        try:
+            return body()
+        finally:
+            self.scopes = base
+
+    def _narrow_columns(self) -> tuple[int, int]:
+        """A reduction to a few columns: their accumulators are registers, and rows are vectorised."""
+        b, nest = self.b, self.nest
+        count = self.split.count if self.split else 1
+        with b.for_("piece", b.lo, b.hi) as piece, self.scope(frozenset([ROW])):
+            bounds = self.piece(piece)[0] if self.split else None
+            columns = range(nest.sizes[0])
+            accs = {r: [self.accumulators(r) for _ in columns] for r in nest.reductions}
+            self.nested(list(range(1, len(nest.sizes))), bounds, lambda: self.visit_columns(accs), None)
+            base = self.scopes
+            for cell, j in zip(self.cells(0), columns):
+                self.in_cell(base, cell, lambda: self.finish_column(j, piece, accs))  # noqa: B023
+        return count, chunk_for(count, self.work.per(count))
+
+    def visit_columns(self, accs: dict[NestReduction, list[list[Expr]]]) -> None:
+        """One row: every column is added to its accumulators."""
+        base = self.scopes
+        for cell in self.cells(0):
+            for r in self.nest.reductions:
+                self.in_cell(base, cell, lambda: self.combine(r, accs[r][cell[1]], self.value(r.values[0])))  # noqa: B023
+            self.in_cell(base, cell, lambda: self.store_all([s for s in self.nest.stores if s.full]))
+
+    def finish_column(self, j: int, piece: Expr, accs: dict[NestReduction, list[list[Expr]]]) -> None:
+        for r, columns in accs.items():
+            value: Value = tuple(columns[j]) if len(columns[j]) > 1 else columns[j][0]
+            if self.split:
+                self.store(self.pointer(self.split.partials[r], 0, "part"), piece * self.nest.sizes[0] + j, value)
+            else:
+                self.results(r, value if isinstance(value, tuple) else self.b.let(r.op, value.cast(ty_of(r.dtype))))
+        if not self.split:
+            self.store_all([s for s in self.nest.stores if not s.full])
 
     # ------------------------------------------------------------------ values kept between stages
 
@@ -743,6 +835,21 @@ class _Kept:
     base: Expr
     at: Affine
     stage: int
+
+
+def _narrow(nest: Nest) -> int:
+    """The length of rows that are short enough to be written out, else 0.
+
+    This one size stands in the kernel's text: it is a fact of the model (classes, channels), not of the batch.
+    """
+    if len(nest.sizes) < 2 or any(r.op.startswith("arg") for r in nest.reductions):
+        return 0
+    kept = nest.n_kept == 1 and (nest.kind == "columns" or len(nest.sizes) == 2)
+    if not (kept or (nest.kind == "map" and len(nest.sizes) == 2)):
+        return 0
+    n, rows = (nest.sizes[0], nest.row_size) if nest.kind == "columns" else (nest.sizes[1], nest.sizes[0])
+    body = sum(1 for _ in walk(list(nest.targets())))
+    return n if n <= NARROW and rows >= 8 and n * body <= NARROW_BODY else 0
 
 
 def _several(node: Node) -> bool:

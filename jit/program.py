@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fx.errors import GraphError, LoweringError
-from fx.ir import Atom, Literal, Var
+from fx.ir import Atom, Literal
 
 from .buffers import Sharing, plan_buffers, share_in_place
 from .fuse import view_of
@@ -123,8 +123,8 @@ def _declare_buffers(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[
                 ctx.add_buffer(LogicalBuffer("arena", root.aval.nbytes, aval=root.aval), root)
             if w not in ctx.buffers_by_owner:
                 ctx.share_buffer(w, ctx.buffer_of(root))
-    for v in set(plan.owners.values()):  # values without elements are never written, yet operands may name them
-        if v not in ctx.buffers_by_owner:
+    for v in dict.fromkeys(plan.owners.values()):  # values without elements are never written, yet operands may name them
+        if v not in ctx.buffers_by_owner and v.aval.size == 0:
             ctx.add_buffer(LogicalBuffer("arena", 0, aval=v.aval), v)
     return tuple(outputs)
 

@@ -29,6 +29,9 @@ from .threads import immortal, num_threads, runtime
 __all__ = ["Patch", "Program", "ProgramBusyError", "TapeStep"]
 
 _METH_FASTCALL = 0x80
+_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
+    ("PyCFunction_NewEx", ctypes.pythonapi)
+)
 
 
 class ProgramBusyError(BackendError):
@@ -86,7 +89,7 @@ class Program:
         GraphError: a step or patch is malformed.
     """
 
-    __slots__ = ("n_steps", "run", "_record", "_times", "__weakref__")
+    __slots__ = ("__weakref__", "_record", "n_steps", "run")
 
     run: Callable[..., None]
 
@@ -105,22 +108,22 @@ class Program:
         triples = _patch_words(patches, n_pointers)
         self.n_steps = len(steps)
         self._record = _record(words, triples, n_pointers, release_gil)
-        self._times: np.ndarray | None = None
         self.run = _native_function(self._record, tuple(keep))
 
     def profile(self, *arrays: Any) -> np.ndarray:
         """Runs the program as ``run`` does; returns the nanoseconds of each step, as uint64."""
-        self._times = np.zeros(self.n_steps, np.uint64)  # an attribute: a run in another thread may still write to it
-        self._record[Field.TIMES] = self._times.ctypes.data
+        times = self._record[len(self._record) - self.n_steps :]
+        times[:] = 0
+        self._record[Field.TIMES] = times.ctypes.data
         try:
             self.run(*arrays)
         finally:
             self._record[Field.TIMES] = 0
-        return self._times
+        return times.astype(np.uint64)
 
 
 def _table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
-    """int64 (rows, width); ten times faster than ``np.array`` of tuples, since every new shape builds a program."""
+    """int64 (rows, width); faster than ``np.array`` of tuples, and every new shape builds a program."""
     return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(len(rows), width)
 
 
@@ -156,18 +159,20 @@ def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:
 
 
 def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil: bool) -> np.ndarray:
-    """The program record in one block: header, steps, patches, pointers; steps lie on cache lines."""
-    header = -(-len(Field) // STEP_WORDS) * STEP_WORDS
-    size = header + steps.size + patches.size + n_pointers
+    """The program record in one block: header, steps (on cache lines), patches, pointers, times of the steps."""
+    at_steps = -(-len(Field) // STEP_WORDS) * STEP_WORDS
+    at_patches = at_steps + steps.size
+    at_pointers = at_patches + patches.size
+    size = at_pointers + n_pointers + len(steps)
     block = np.zeros(size + STEP_WORDS - 1, np.int64)
     skip = -block.ctypes.data % (8 * STEP_WORDS) // 8
     record = block[skip : skip + size]
     base = record.ctypes.data
-    record[header : header + steps.size] = steps.ravel()
-    record[header + steps.size : size - n_pointers] = patches.ravel()
-    record[Field.STEPS], record[Field.N_STEPS] = base + 8 * header, len(steps)
-    record[Field.PATCHES], record[Field.N_PATCHES] = base + 8 * (header + steps.size), len(patches)
-    record[Field.POINTERS], record[Field.N_POINTERS] = base + 8 * (size - n_pointers), n_pointers
+    record[at_steps:at_patches] = steps.ravel()
+    record[at_patches:at_pointers] = patches.ravel()
+    record[Field.STEPS], record[Field.N_STEPS] = base + 8 * at_steps, len(steps)
+    record[Field.PATCHES], record[Field.N_PATCHES] = base + 8 * at_patches, len(patches)
+    record[Field.POINTERS], record[Field.N_POINTERS] = base + 8 * at_pointers, n_pointers
     record[Field.WORKERS] = steps[:, 6].max(initial=1)
     record[Field.RELEASE_GIL] = release_gil
     return record
@@ -175,9 +180,7 @@ def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil
 
 def _native_function(record: np.ndarray, keep: tuple[Any, ...]) -> Callable[..., None]:
     """A built-in function around the runtime's ``fx_run``; it keeps ``record`` and ``keep`` alive."""
-    create = ctypes.pythonapi.PyCFunction_NewEx
-    create.restype, create.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
-    function: Callable[..., None] = create(_method(), record, keep)
+    function: Callable[..., None] = _new_function(_method(), record, keep)
     return function
 
 

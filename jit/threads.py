@@ -36,6 +36,7 @@ __all__ = ["Runtime", "host_threads", "num_threads", "runtime", "set_num_threads
 MAX_THREADS = 1024
 HAS_THREADS = sys.platform != "win32"  # POSIX threads; without them every step runs on its caller
 SPIN_NS = 50_000  # about what it costs to wake a sleeping thread, so polling at most doubles the cost of a pause
+_calloc = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)(("PyMem_RawCalloc", ctypes.pythonapi))
 _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
 
 
@@ -253,12 +254,10 @@ if hasattr(os, "register_at_fork"):
 
 def immortal(nbytes: int, align: int = 16) -> int:
     """The address of zeroed memory that is never freed, not even at the interpreter's exit."""
-    allocate = ctypes.pythonapi.PyMem_RawCalloc
-    allocate.restype, allocate.argtypes = ctypes.c_void_p, (ctypes.c_size_t, ctypes.c_size_t)
-    address = allocate(1, nbytes + align)
+    address = _calloc(1, nbytes + align)
     if not address:
         raise MemoryError(f"{nbytes} bytes for the native runtime")
-    return address + -address % align
+    return int(address + -address % align)
 
 
 @contextlib.contextmanager
@@ -277,7 +276,11 @@ def _signals_blocked() -> Iterator[None]:
 
 def _symbol(name: str) -> int:
     """The address of a C or Python function in this process; 0 if it has none of that name."""
-    system = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
+    system: ctypes.CDLL
+    if sys.platform == "win32":
+        system = ctypes.WinDLL("kernel32")
+    else:
+        system = ctypes.CDLL(None)
     for library in (ctypes.pythonapi, system):
         if hasattr(library, name):
             return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
@@ -323,12 +326,14 @@ def _compile(text: str) -> bytes:
     passes.add_simplify_cfg_pass()
     machine = _target_machine()
     passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2)))
-    return machine.emit_object(module)
+    data: bytes = machine.emit_object(module)
+    return data
 
 
 def _load(data: bytes, names: tuple[str, ...]) -> dict[str, int]:
     """Addresses of functions in object code, which stays loaded for good."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly("", llvm.create_context()), _target_machine())
+    module = llvm.parse_assembly("")  # of the global context, which like the engine is never disposed of
+    engine = llvm.create_mcjit_compiler(module, _target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     addresses = {name: engine.get_function_address(name) for name in names}

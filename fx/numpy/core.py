@@ -121,7 +121,11 @@ def inexact(d: np.dtype) -> np.dtype:
 
 
 def _convert(x: Value, a: Aval, d: np.dtype) -> Value:
-    return x if a.dtype == d else convert_element_type(x, d)
+    if a.dtype == d:
+        return x
+    if a.weak and not a.shape and type(x) is Array:  # a Python number takes the dtype without an equation
+        return x._data.astype(d)[()]
+    return convert_element_type(x, d)
 
 
 def promote(*xs: Value) -> list[Value]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..ir import Graph
+from ..passes.dce import dce
 from ..primitives.helpers import broadcast_batch, move_batch
 from ..trace import Builder, Tracer, trace_flat
 from .jvp import linearize_graph
@@ -77,7 +78,7 @@ def linearize_closed(graph: Graph, wrt: Sequence[bool]) -> ClosedLinear:
                     outs.append(r)
                 spec.append(place[r.variable])
             primal, captures = b.close(outs)
-        result = ClosedLinear(primal, tuple(captures), lin.linear, tuple(spec), tuple(lin.nonzero))
+        result = ClosedLinear(primal, tuple(captures), dce(lin.linear), tuple(spec), tuple(lin.nonzero))
         return result, [*captures, *(at for kind, at in spec if kind == "const")]
 
     return memoised(graph, ("linearize", tuple(wrt)), make)
@@ -102,7 +103,7 @@ def transpose_closed(
             return [o for o in out if o is not None]
 
         transposed, captures = trace_flat(f, avals, kind="transpose", name=graph.name)
-        return (transposed, tuple(captures), tuple(nonzero)), captures
+        return (dce(transposed), tuple(captures), tuple(nonzero)), captures
 
     return memoised(graph, ("transpose", tuple(linear), tuple(given)), make)
 

@@ -19,6 +19,7 @@ from ..array import to_numpy
 from ..errors import CustomRuleError
 from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph
+from ..passes.dce import dce
 from ..primitive import Linear, Primitive
 from ..trace import Builder, aval_of, bind, concrete_value, state, trace_flat
 from .calls import batch_closed, memoised, transpose_closed
@@ -114,7 +115,7 @@ def _tangent_graph(graph: Graph, wrt: tuple[bool, ...], saved: tuple[Eqn, ...]) 
             return [t for t in out if t is not None]
 
         g, captures = trace_flat(f, avals, kind="checkpoint", name=graph.name)
-        return (g, tuple(captures), tuple(nonzero)), captures
+        return (dce(g), tuple(captures), tuple(nonzero)), captures
 
     return memoised(graph, ("checkpoint tangent", wrt, tuple(id(e) for e in saved)), make)
 

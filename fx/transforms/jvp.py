@@ -29,6 +29,7 @@ def jvp_graph(
     tangents: Sequence[Any],
     known: Mapping[Var, Any] | None = None,
     given: Mapping[Var, Any] | None = None,
+    forwards: Mapping[Eqn, Any] | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """Primal outputs and their tangents (None is a symbolic zero).
 
@@ -36,6 +37,7 @@ def jvp_graph(
         primals: a value for each input of the graph.
         tangents: a value for each input, or None.
         known: NumPy values of variables that were computed while tracing; they are recorded, not computed again.
+        forwards: what the ``forward`` rules of calls left behind while tracing.
         given: values (arrays or tracers) of variables that stand for their equation (a checkpoint's saved ones).
     """
     env: dict[Var, Any] = dict(zip(graph.inputs, primals, strict=True))
@@ -50,7 +52,9 @@ def jvp_graph(
             t = tuple([tan.get(a) if type(a) is Var else None for a in e.inputs])
             active = any(x is not None for x in t)
             if active and prim.has("jvp_call"):  # type: ignore[attr-defined]
-                outs, t_out = prim.rule("jvp_call")(p, t, **e.params)  # type: ignore[attr-defined]
+                resume = forwards.get(e) if forwards else None
+                more = {"resume": resume} if resume is not None else {}
+                outs, t_out = prim.rule("jvp_call")(p, t, **e.params, **more)  # type: ignore[attr-defined]
             else:
                 if given and e.outputs and e.outputs[0] in given:
                     outs = [given[v] for v in e.outputs]
@@ -99,13 +103,17 @@ class Linearized:
 
 
 def linearize_graph(
-    graph: Graph, args: Sequence[Any], wrt: Sequence[bool], known: Mapping[Var, Any] | None = None
+    graph: Graph,
+    args: Sequence[Any],
+    wrt: Sequence[bool],
+    known: Mapping[Var, Any] | None = None,
+    forwards: Mapping[Eqn, Any] | None = None,
 ) -> Linearized:
     """Splits the jvp of ``graph`` at ``args`` into computed primals and a linear graph on tangents."""
     t_builder = Builder("linearize", graph.name)
     in_avals = [aval_of(a).strong() for a, w in zip(args, wrt) if w]
     tracers = iter([t_builder.input(a) for a in in_avals])
     tangents = [next(tracers) if w else None for w in wrt]
-    outs, t_outs = jvp_graph(graph, args, tangents, known)
+    outs, t_outs = jvp_graph(graph, args, tangents, known, forwards=forwards)
     linear, residuals = t_builder.close([t for t in t_outs if t is not None])
     return Linearized(outs, linear, residuals, [t is not None for t in t_outs], in_avals)

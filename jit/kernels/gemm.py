@@ -53,20 +53,26 @@ class Contract:
     Attributes:
         c_ty: element type of C in memory.  A, B and the sums have the tile's type.
         row_dims, k_dims: dimensions of the rows and of k.
+        lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
+        chained: a piece runs all slices of k one after another and adds to C.  Otherwise each slice is a piece, and
+            has a C of its own.
     """
 
     tile: Tile
     c_ty: Ty
     row_dims: int = 1
     k_dims: int = 1
+    lanewise: bool = False
+    chained: bool = False
 
     @property
     def name(self) -> str:
-        return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{self.k_dims}"
+        flags = "_lanewise" * self.lanewise + "_chained" * self.chained
+        return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{self.k_dims}{flags}"
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
-    """Range: pieces (g0, g1, slice of k, block of ``mc`` rows, panel of columns), row-major.
+    """Range: pieces (g0, g1, slice of k, block of ``mc`` rows, panel of columns), row-major; no slices if chained.
 
     Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size slices
     row_blocks panels``; ``k_slice`` indices of k0 make a slice; ``last_row`` and ``last_col`` are where the last block
@@ -77,38 +83,44 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     b = KernelBuilder(v.name)
     a, bp, c = b.pointer("a", tile.ty), b.pointer("b", tile.ty), b.pointer("c", v.c_ty)
     rows_, ks_ = numbered("r", v.row_dims), numbered("k", v.k_dims)
+    outer = ("g0", "g1", "slice")
     p = integers(
         b, "m", "mc", "g1_size", "slices", "row_blocks", "panels", "k_slice", "last_row", "last_col", *ks_, *rows_[1:],
-        *(f"{x}_{n}" for x in "abc" for n in ("g0", "g1", "slice")), "a_block", "a_first",
-        "b_panel", "b_col",
+        *(f"{x}_{n}" for x in "abc" for n in outer), "a_block", "a_first", "b_panel", "b_col",
         *(f"{x}_{n}" for x in "ac" for n in rows_), *(f"{x}_{n}" for x in "ab" for n in ks_),
     )  # fmt: skip
     apply = None if epilogue is None else epilogue.declare(b)
+    one = Const(1, i64)
     with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, slice_, row_block, panel = digits(
-            b, piece, ("g1", "slice", "row_block", "panel"), [p[n] for n in ("g1_size", "slices", "row_blocks", "panels")]
-        )
-        at_a, at_b, at_c = (
-            b.let(f"at_{x}", dot((g0, g1, slice_), [p[f"{x}_{n}"] for n in ("g0", "g1", "slice")])) for x in "abc"
-        )
-        col = b.let("col", minimum(panel * tile.cols, p["last_col"]))
-        at_b = b.let("at_b", at_b + panel * p["b_panel"] + col * p["b_col"])
+        sizes = [p["g1_size"], one if v.chained else p["slices"], p["row_blocks"], p["panels"]]
+        g0, g1, slice_, row_block, panel = digits(b, piece, ("g1", "slice", "row_block", "panel"), sizes)
+        at_a, at_b, at_c = (b.let(f"at_{x}", dot((g0, g1, slice_), [p[f"{x}_{n}"] for n in outer])) for x in "abc")
         first = b.let("first", minimum(row_block * p["mc"], p["last_row"]))
         stop = b.let("stop", minimum(first + p["mc"], p["m"]))
-        at_a = b.let("at_a", at_a + row_block * p["a_block"] + first * p["a_first"])
-        row_strides = [[p[f"{x}_{n}"] for n in rows_] for x in "ac"]
-        rows: LinearRows | WalkedRows
-        if v.row_dims == 1:
-            rows = LinearRows(b, first, stop, row_strides[0][0], row_strides[1][0])
-        else:
-            rows = WalkedRows(b, first, stop, [p[n] for n in rows_[1:]], *row_strides)
-        sizes = [b.let("depth", minimum(p["k_slice"], p["k0"] - slice_ * p["k_slice"])), *(p[n] for n in ks_[1:])]
-        levels = [(n, p[f"a_{k}"], p[f"b_{k}"]) for n, k in zip(sizes, ks_)]
+        col = b.let("col", minimum(panel * tile.cols, p["last_col"]))
+        at_a = b.let("at_a", at_a + row_block * p["a_block"] + first * p["a_first"] + (col if v.lanewise else 0))
+        at_b = b.let("at_b", at_b + panel * p["b_panel"] + col * p["b_col"])
         finish = None if apply is None else (apply, b.let("before", (g0 * p["g1_size"] + g1) * p["m"]))
-        with b.for_("row", first, stop, tile.mr) as row:
-            here = rows.take(row, tile.mr)
-            acc = accumulate(b, tile, (a, bp), (at_a, at_b), here.a, levels)
-            store_block(b, tile, acc, here, c, at_c + col, col, finish)
+
+        def run_rows(slice_: Expr, at_a: Expr, at_b: Expr) -> None:
+            row_strides = [[p[f"{x}_{n}"] for n in rows_] for x in "ac"]
+            rows: LinearRows | WalkedRows
+            if v.row_dims == 1:
+                rows = LinearRows(b, first, stop, row_strides[0][0], row_strides[1][0])
+            else:
+                rows = WalkedRows(b, first, stop, [p[n] for n in rows_[1:]], *row_strides)
+            depth = b.let("depth", minimum(p["k_slice"], p["k0"] - slice_ * p["k_slice"]))
+            levels = [(p[k] if k != "k0" else depth, p[f"a_{k}"], p[f"b_{k}"]) for k in ks_]
+            with b.for_("row", first, stop, tile.mr) as row:
+                here = rows.take(row, tile.mr)
+                acc = accumulate(b, tile, (a, bp), (at_a, at_b), here.a, levels, v.lanewise)
+                store_block(b, tile, acc, here, c, at_c + col, col, finish, slice_ > 0 if v.chained else None)
+
+        if v.chained:
+            with b.for_("slice", 0, p["slices"]) as s:
+                run_rows(s, b.let("at_a", at_a + s * p["a_slice"]), b.let("at_b", at_b + s * p["b_slice"]))
+        else:
+            run_rows(slice_, at_a, at_b)
     return b.build()
 
 

@@ -10,9 +10,9 @@ image.
 
 Edges need no code of their own.  Rows past the last are *clamped*: they repeat the last row in A and in C, compute
 the same values and store them to the same place.  Columns past the last are avoided by shifting the last block to
-the left, over columns that a neighbour computes as well.  Both rely on C being overwritten, never added to, so k is
-not blocked: measured on Zen 3, panels of B that stream from the second-level cache run at 95 % of the FMA limit,
-more than with blocks of k that fit the first level.
+the left, over columns that a neighbour computes as well.  That needs a C that is overwritten, so k is cut only where
+a cache demands it: measured on Zen 3, panels of B that stream from the second-level cache run at 95 % of the FMA
+limit, more than with blocks of k that fit the first level.
 """
 
 from __future__ import annotations
@@ -188,12 +188,14 @@ def accumulate(
     starts: tuple[Expr, Expr],
     rows: Sequence[Expr],
     levels: Sequence[tuple[Expr, Expr, Expr]],
+    lanewise: bool,
 ) -> list[list[Ref]]:
     """Emits the loops over k; returns the accumulators, one list of ``nv`` vectors for each row.
 
     Args:
         starts: offsets of A (to which each of ``rows`` is added) and of B (its first column).
         levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first.
+        lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
 
@@ -205,8 +207,9 @@ def accumulate(
             return
         bs = [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
         for row, sums in zip(rows, acc):
-            a = b.let("x", b.load(buffers[0], at_a + row).splat(tile.lanes))
-            for column, total in zip(bs, sums):
+            spread = None if lanewise else b.let("x", b.load(buffers[0], at_a + row).splat(tile.lanes))
+            for j, (column, total) in enumerate(zip(bs, sums)):
+                a = spread if spread is not None else b.load(buffers[0], at_a + row + j * tile.lanes, tile.lanes)
                 b.assign(total, multiply_add(a, column, total))
 
     nest(0, *starts)
@@ -222,14 +225,21 @@ def store_block(
     start: Expr,
     col: Expr,
     epilogue: tuple[Apply, Expr] | None,
+    adds: Expr | None,
 ) -> None:
     """Writes a block of C, whose columns have stride 1.
 
     Args:
         start: offset in C of column ``col``, the block's first, in row 0.
         epilogue: the function, and the number of rows of the matrices before this one in the batch.
+        adds: where true, what C holds is added first.
     """
     ty = b.types[c].vector(tile.lanes)
+    if adds is not None:
+        with b.if_(adds):
+            for offset, sums in zip(rows.c, acc):
+                for j, total in enumerate(sums):
+                    b.assign(total, total + b.load(c, start + offset + j * tile.lanes, tile.lanes))
     for i, (offset, sums) in enumerate(zip(rows.c, acc)):
         for j, total in enumerate(sums):
             value: Expr = total

@@ -7,6 +7,7 @@ passengers in an array of their own.  Records are sorted from the least signific
 (LSD radix sort; Knuth, TAOCP vol. 3, 5.2.5), ping-pong between two halves of scratch memory; digits in which all keys
 agree cost nothing.  A sort by several keys runs once for each, the last key first.
 
+* ``lanes_kernel`` sorts short rows side by side in the lanes of vectors, by a sorting network.
 * ``rows_kernel`` sorts whole rows, one index of the range each; short rows by insertion.
 * ``build``, ``count``, ``scan``, ``scatter`` and ``finish`` kernels sort long rows by blocks, in parallel: each block
   counts its digits, a scan over (digit, block) gives every block its places, each block moves its records there.
@@ -18,16 +19,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, b1, i64, maximum, minimum, select, u32, u64
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, select, u32, u64
 
 __all__ = [
-    "BLOCK_COUNTS", "INSERTION", "SELECT_BLOCK", "Source", "SortSpec", "build_kernel", "count_kernel", "finish_kernel",
-    "order_key", "rows_kernel", "scan_kernel", "scatter_kernel", "select_kernel",
+    "SELECT_MOST", "SortSpec", "Source", "build_kernel", "count_kernel", "finish_kernel", "lanes_kernel", "order_key",
+    "restore_kernel", "rows_kernel", "scan_kernel", "scatter_kernel", "select_kernel",
 ]  # fmt: skip
 
 INSERTION = 40  # rows up to this length are sorted by insertion
+SELECT_MOST = 32  # elements that select_kernel can keep
 SELECT_BLOCK = 64  # elements that select_kernel looks at at once
-BLOCK_COUNTS = 64  # blocks in a row, at most
+
+_ZERO, _ONE = Const(0, i64), Const(1, i64)
 
 # ------------------------------------------------------------------------------------ keys
 
@@ -163,8 +166,7 @@ class _Operands:
         """Results ``to`` become the elements ``at`` of all operands."""
         for (_, words), x, out in zip(self.spec.words, self.x, self.out):
             for w in range(words):
-                here = lambda i: i * words + w if words > 1 else i  # noqa: B023, E731
-                self.b.store(out, here(to), self.b.load(x, here(at)))
+                self.b.store(out, to * words + w, self.b.load(x, at * words + w))
 
 
 class _Records:
@@ -204,8 +206,8 @@ class _Records:
         return ((v >> shift) & mask).cast(i64)
 
 
-def _build(operands: _Operands, records: _Records, s: Source, row: Expr, i: Expr, at: Expr) -> tuple[Expr, ...]:
-    """The record of element ``i`` of the row; ``at``: where in memory a record of an earlier pass may be."""
+def _build(operands: _Operands, records: _Records, s: Source, row: Expr, i: Expr) -> tuple[Expr, ...]:
+    """The record of element ``i`` of the row."""
     b, spec = operands.b, operands.spec
     if spec.carry == "none":
         passenger = None
@@ -236,14 +238,14 @@ def rows_kernel(spec: SortSpec) -> Kernel:
         sorter = _RowSorter(b, spec, operands, records, n, row, counts, b.var("src", base), b.var("dst", base + n))
         for k, s in enumerate(reversed(spec.sources)):
             sorter.sort_by(s, first=k == 0)
-        _finish(operands, records, sorter.src, row, p * take, const_zero(), take)
+        _finish(operands, records, sorter.src, row, p * take, _ZERO, take)
         if spec.restore:
-            _restore(operands, row, n)
+            found = b.var("found", _ZERO)
+            with b.for_("i", 0, n, vectorize=True) as i:
+                b.assign(found, found + _special(spec.sources[0], b.load(operands.x[0], row + i)))
+            with b.if_(found > 0):
+                _restore(operands, row, n)
     return b.build()
-
-
-def const_zero() -> Const:
-    return Const(0, i64)
 
 
 @dataclass
@@ -282,7 +284,7 @@ class _RowSorter:
 
     def _record(self, s: Source, i: Expr, first: bool) -> tuple[Expr, ...]:
         if first:
-            return _build(self.operands, self.records, s, self.row, i, self.src)
+            return _build(self.operands, self.records, s, self.row, i)
         position = self.b.let("position", self.records.passenger(self.records.load(self.src + i)))
         key = self.operands.key(s, self.row + position.cast(i64))
         return tuple(self.b.let("record", v) for v in self.records.make(key, position))
@@ -342,26 +344,296 @@ def _finish(
                 b.store(operands.out[1], out_row + i, position)
 
 
+def _special(s: Source, v: Expr) -> Expr:
+    """1 for bits that the key does not give back: -0.0 and NaN."""
+    _, nan = _is_unordered(s, v)
+    return select(nan | v.eq(1 << s.bits - 1), _ONE, _ZERO)
+
+
 def _restore(operands: _Operands, row: Expr, n: Expr) -> None:
     """Writes zeros and NaNs again, with the bits and in the order that they have in the input."""
     b = operands.b
     s = operands.spec.sources[0]
-    top = 1 << s.bits - 1
-    smaller, nans, special = b.var("smaller", const_zero()), b.var("nans", const_zero()), b.var("special", const_zero())
+    smaller, nans = b.var("smaller", _ZERO), b.var("nans", _ZERO)
     with b.for_("i", 0, n, vectorize=True) as i:
         v = b.let("v", b.load(operands.x[0], row + i))
         _, nan = _is_unordered(s, v)
-        b.assign(smaller, smaller + select(order_key(s, v) < top, Const(1, i64), Const(0, i64)))
-        b.assign(nans, nans + select(nan, Const(1, i64), Const(0, i64)))
-        b.assign(special, special + select(nan | v.eq(top), Const(1, i64), Const(0, i64)))
-    with b.if_(special > 0):
-        zero_at, nan_at = b.var("zero_at", row + smaller), b.var("nan_at", row + n - nans)
-        with b.for_("i", 0, n) as i:
-            v = b.let("v", b.load(operands.x[0], row + i))
-            zero, nan = _is_unordered(s, v)
-            with b.if_(zero):
-                b.store(operands.out[0], zero_at, v)
-                b.assign(zero_at, zero_at + 1)
-            with b.if_(nan):
-                b.store(operands.out[0], nan_at, v)
-                b.assign(nan_at, nan_at + 1)
+        b.assign(smaller, smaller + select(order_key(s, v) < (1 << s.bits - 1), _ONE, _ZERO))
+        b.assign(nans, nans + select(nan, _ONE, _ZERO))
+    zero_at, nan_at = b.var("zero_at", row + smaller), b.var("nan_at", row + n - nans)
+    with b.for_("i", 0, n) as i:
+        v = b.let("v", b.load(operands.x[0], row + i))
+        zero, nan = _is_unordered(s, v)
+        for test, place in ((zero, zero_at), (nan, nan_at)):
+            with b.if_(test):
+                b.store(operands.out[0], place, v)
+                b.assign(place, place + 1)
+
+
+# ------------------------------------------------------------------------------------ long rows, by blocks
+
+
+class _Blocks:
+    """Index p of the range as a block of a row, and which half of the records holds them before a pass.
+
+    ``varying[p]``: the bits in which the keys of block p differ from the first key of the row.  A pass whose digit
+    varies nowhere in the row is skipped, so where the records lie follows from ``varying``.
+    """
+
+    def __init__(self, b: KernelBuilder, spec: SortSpec) -> None:
+        self.b, self.spec = b, spec
+        self.varying = b.pointer("varying", u64)
+        self.n, self.half = b.integer("n"), b.integer("half")
+        self.blocks, self.size = b.integer("blocks"), b.integer("block_size")
+
+    def locate(self, p: Expr) -> tuple[Expr, Expr, Expr]:
+        """Row of block p, and its elements [begin, end)."""
+        r = self.b.let("r", p // self.blocks)
+        begin = self.b.let("begin", minimum((p - r * self.blocks) * self.size, self.n))
+        return r, begin, self.b.let("end", minimum(begin + self.size, self.n))
+
+    def state(self, r: Expr, q: Expr) -> tuple[Expr, Expr, Expr]:
+        """Where row r lies before pass q, where the pass puts it, and whether the pass is run."""
+        b, digit = self.b, self.spec.digit
+        bits = b.var("bits", Const(0, u64))
+        with b.for_("k", r * self.blocks, (r + 1) * self.blocks) as k:
+            b.assign(bits, bits | b.load(self.varying, k))
+        half = b.var("half_now", _ZERO)
+        with b.for_("earlier", 0, q) as earlier:
+            b.assign(half, half ^ select(self._digit(bits, earlier).ne(0), _ONE, _ZERO))
+        row = b.let("row_at", r * self.n)
+        runs = self._digit(bits, minimum(q, (63 // digit))).ne(0)
+        return b.let("src", row + half * self.half), b.let("dst", row + (1 - half) * self.half), b.let("runs", runs)
+
+    def _digit(self, bits: Expr, q: Expr) -> Expr:
+        return (bits >> (q * self.spec.digit).cast(u64)) & ((1 << self.spec.digit) - 1)
+
+
+def build_kernel(spec: SortSpec) -> Kernel:
+    """Makes the records of a block, and finds which bits of the keys vary and whether any key is ``special``."""
+    b = KernelBuilder("sort_build")
+    operands, records = _Operands(b, spec, outs=False), _Records(b, spec)
+    special = b.pointer("special", i64)
+    blocks = _Blocks(b, spec)
+    s = spec.sources[0]
+    with b.for_("p", b.lo, b.hi) as p:
+        r, begin, end = blocks.locate(p)
+        row = b.let("row", r * blocks.n)
+        first = b.let("first", operands.key(s, row))
+        bits, found = b.var("bits_here", Const(0, first.ty)), b.var("found", _ZERO)
+        with b.for_("i", begin, end, vectorize=True) as i:
+            record = _build(operands, records, s, row, i)
+            records.store(row + i, record)
+            key = records.key(record).cast(first.ty)
+            b.assign(bits, bits | (key ^ first))
+            if spec.restore:
+                b.assign(found, found + _special(s, b.load(operands.x[0], row + i)))
+        b.store(blocks.varying, p, bits.cast(u64))
+        b.store(special, p, found)
+    return b.build()
+
+
+def count_kernel(spec: SortSpec) -> Kernel:
+    """Counts the digits of pass ``q`` in each block."""
+    b = KernelBuilder("sort_count")
+    records, counts = _Records(b, spec), b.pointer("counts", u32)
+    blocks, q = _Blocks(b, spec), b.integer("q")
+    radix = 1 << spec.digit
+    with b.for_("p", b.lo, b.hi) as p:
+        r, begin, end = blocks.locate(p)
+        src, _, runs = blocks.state(r, q)
+        with b.if_(runs):
+            base = b.let("base", p * radix)
+            with b.for_("c", base, base + radix, vectorize=True) as c:
+                b.store(counts, c, Const(0, u32))
+            shift = b.let("shift", q * spec.digit + spec.field)
+            with b.for_("i", begin, end) as i:
+                d = b.let("d", base + records.digit((b.load(records.main, src + i),), shift))
+                b.store(counts, d, b.load(counts, d) + 1)
+    return b.build()
+
+
+def scan_kernel(spec: SortSpec) -> Kernel:
+    """Turns the counts of pass ``q`` of a row into the first place of every (digit, block)."""
+    b = KernelBuilder("sort_scan")
+    counts = b.pointer("counts", u32)
+    blocks, q = _Blocks(b, spec), b.integer("q")
+    radix = 1 << spec.digit
+    with b.for_("r", b.lo, b.hi) as r:
+        _, _, runs = blocks.state(r, q)
+        with b.if_(runs):
+            total = b.var("total", Const(0, u32))
+            with b.for_("d", 0, radix) as d, b.for_("k", r * blocks.blocks, (r + 1) * blocks.blocks) as k:
+                at = b.let("at", k * radix + d)
+                count = b.let("count", b.load(counts, at))
+                b.store(counts, at, total)
+                b.assign(total, total + count)
+    return b.build()
+
+
+def scatter_kernel(spec: SortSpec) -> Kernel:
+    """Moves the records of a block to where their digit of pass ``q`` belongs."""
+    b = KernelBuilder("sort_scatter")
+    records, counts = _Records(b, spec), b.pointer("counts", u32)
+    blocks, q = _Blocks(b, spec), b.integer("q")
+    with b.for_("p", b.lo, b.hi) as p:
+        r, begin, end = blocks.locate(p)
+        src, dst, runs = blocks.state(r, q)
+        with b.if_(runs):
+            base = b.let("base", p << spec.digit)
+            shift = b.let("shift", q * spec.digit + spec.field)
+            with b.for_("i", begin, end) as i:
+                record = records.load(src + i)
+                d = b.let("d", base + records.digit(record, shift))
+                place = b.let("place", b.load(counts, d))
+                b.store(counts, d, place + 1)
+                records.store(dst + place.cast(i64), record)
+    return b.build()
+
+
+def finish_kernel(spec: SortSpec) -> Kernel:
+    """Writes a block of the results of sorted rows, of which ``take`` are wanted; ``q``: the number of passes."""
+    b = KernelBuilder("sort_finish")
+    operands, records = _Operands(b, spec), _Records(b, spec)
+    blocks, q, take = _Blocks(b, spec), b.integer("q"), b.integer("take")
+    with b.for_("p", b.lo, b.hi) as p:
+        r, begin, end = blocks.locate(p)
+        src, _, _ = blocks.state(r, q)
+        _finish(operands, records, src, r * blocks.n, r * take, begin, b.let("stop", minimum(end, take)))
+    return b.build()
+
+
+def restore_kernel(spec: SortSpec) -> Kernel:
+    """Puts zeros and NaNs right in the rows that ``special`` names."""
+    b = KernelBuilder("sort_restore")
+    operands, special = _Operands(b, spec), b.pointer("special", i64)
+    n, blocks = b.integer("n"), b.integer("blocks")
+    with b.for_("r", b.lo, b.hi) as r:
+        found = b.var("found", _ZERO)
+        with b.for_("k", r * blocks, (r + 1) * blocks) as k:
+            b.assign(found, found + b.load(special, k))
+        with b.if_(found > 0):
+            _restore(operands, b.let("row", r * n), n)
+    return b.build()
+
+
+# ------------------------------------------------------------------------------------ short rows, side by side
+
+
+def lanes_kernel(spec: SortSpec, lanes: int, longest: int) -> Kernel:
+    """Sorts ``lanes`` rows of up to ``longest`` elements at once, one in each lane, by merge exchange.
+
+    The comparisons do not depend on the data (Knuth, TAOCP vol. 3, 5.2.2, Algorithm M), so every one of them is a
+    minimum and a maximum of whole vectors.  Index p of the range is a group of rows; the last group repeats the last
+    row.  Positions break ties, which makes the sort stable.
+    """
+    b = KernelBuilder("sort_lanes")
+    operands = _Operands(b, spec)
+    n, take, rows = b.integer("n"), b.integer("take"), b.integer("rows")
+    s = spec.sources[0]
+    raw = b.alloc("raw", Ty("u", s.bits), longest * lanes)
+    records = raw if spec.carry == "none" else b.alloc("records", spec.record, longest * lanes)
+    with b.for_("p", b.lo, b.hi) as p:
+        with b.for_("lane", 0, lanes) as lane:
+            row = b.let("row", minimum(p * lanes + lane, rows - 1) * n)
+            with b.for_("i", 0, n) as i:
+                b.store(raw, i * lanes + lane, b.load(operands.x[0], row + i))
+        found = b.var("found", _ZERO)
+        with b.for_("j", 0, n * lanes, vectorize=True) as j:
+            v = b.let("v", b.load(raw, j))
+            key = order_key(s, v)
+            if spec.restore:
+                b.assign(found, found + _special(s, v))
+            if spec.carry == "none":
+                b.store(raw, j, key)
+            else:
+                b.store(records, j, (key.cast(u64) << 32) | (j // lanes).cast(u64))
+        _merge_exchange(b, records, n, lanes)
+        with b.for_("lane", 0, lanes) as lane:
+            r = b.let("r", minimum(p * lanes + lane, rows - 1))
+            with b.for_("i", 0, take) as i:
+                record = b.let("record", b.load(records, i * lanes + lane))
+                if spec.carry == "none":
+                    b.store(operands.out[0], r * take + i, _element_bits(s, record))
+                else:
+                    position = b.let("position", record.cast(u32))
+                    operands.gather(r * take + i, r * n + position.cast(i64))
+                    if spec.top:
+                        b.store(operands.out[1], r * take + i, position)
+            if spec.restore:
+                with b.if_(found > 0):
+                    _restore(operands, b.let("row", r * n), n)
+    return b.build()
+
+
+def _merge_exchange(b: KernelBuilder, buf: str, n: Expr, lanes: int) -> None:
+    """Sorts the ``n`` vectors in ``buf`` lane by lane."""
+    first = b.var("first_p", _ONE)
+    with b.while_(first * 2 < n):
+        b.assign(first, first * 2)
+    p = b.var("p", first + 0)
+    with b.while_(p > 0):
+        q, r, d = b.var("q", first + 0), b.var("r", _ZERO), b.var("d", p + 0)
+        running = b.var("running", _ONE)
+        with b.while_(running > 0):
+            stop = b.let("stop", n - d)
+            base = b.var("base", r + 0)
+            with b.while_(base < stop):
+                with b.for_("i", base, minimum(base + p, stop)) as i:
+                    low = b.let("low", b.load(buf, i * lanes, lanes))
+                    high = b.let("high", b.load(buf, (i + d) * lanes, lanes))
+                    b.store(buf, i * lanes, minimum(low, high))
+                    b.store(buf, (i + d) * lanes, maximum(low, high))
+                b.assign(base, base + p * 2)
+            b.assign(running, select(q > p, _ONE, _ZERO))
+            b.assign(d, q - p)
+            b.assign(q, q >> 1)
+            b.assign(r, p)
+        b.assign(p, p >> 1)
+
+
+# ------------------------------------------------------------------------------------ a few largest
+
+
+def select_kernel(spec: SortSpec) -> Kernel:
+    """The first ``take`` of each row in key order, ``take <= SELECT_MOST``: values and positions.
+
+    Keeps a sorted list.  A block of elements of which none comes before the list's end costs one comparison.
+    """
+    b = KernelBuilder("top_k_select")
+    operands = _Operands(b, spec)
+    n, take = b.integer("n"), b.integer("take")
+    s = spec.sources[0]
+    ty = Ty("u", s.bits)
+    keys, positions = b.alloc("keys", ty, SELECT_MOST), b.alloc("positions", u32, SELECT_MOST)
+    with b.for_("p", b.lo, b.hi) as p:
+        row = b.let("row", p * n)
+
+        def insert(i: Expr, key: Expr, last: Expr) -> None:
+            hole = b.var("hole", last + 0)
+            before = maximum(hole - 1, 0)
+            with b.while_((hole > 0) & (b.load(keys, before) > key)):
+                b.store(keys, hole, b.load(keys, hole - 1))
+                b.store(positions, hole, b.load(positions, hole - 1))
+                b.assign(hole, hole - 1)
+            b.store(keys, hole, key)
+            b.store(positions, hole, i.cast(u32))
+
+        with b.for_("i", 0, take) as i:
+            insert(i, b.let("key", operands.key(s, row + i)), i)
+        worst = b.var("worst", b.load(keys, take - 1))
+        with b.for_("block", take, n, SELECT_BLOCK) as block:
+            end = b.let("end", minimum(block + SELECT_BLOCK, n))
+            least = b.var("least", Const((1 << s.bits) - 1, ty))
+            with b.for_("i", block, end, vectorize=True) as i:
+                b.assign(least, minimum(least, operands.key(s, row + i)))
+            with b.if_(least < worst), b.for_("i", block, end) as i:
+                key = b.let("key", operands.key(s, row + i))
+                with b.if_(key < worst):
+                    insert(i, key, take - 1)
+                    b.assign(worst, b.load(keys, take - 1))
+        with b.for_("i", 0, take) as i:
+            position = b.let("position", b.load(positions, i))
+            operands.gather(p * take + i, row + position.cast(i64))
+            b.store(operands.out[1], p * take + i, position)
+    return b.build()

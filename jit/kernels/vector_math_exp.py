@@ -90,11 +90,17 @@ def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     return p * s * (t * 0.5)
 
 
-def exp_sum(b: KernelBuilder, x: Expr, dx: Expr) -> Expr:
-    """``exp(x + dx)`` for a small ``dx``."""
+def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr) -> Expr:
+    """``exp(x + dx) * factor`` for a small ``dx`` and a factor of moderate size."""
     p, s, t = _exp_parts(b, x)
-    p = b.let("exp_p", p)
+    p = b.let("exp_p", p * factor)
     return fma(p, dx, p) * s * t
+
+
+def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
+    """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
+    shifted, _, r = _reduce(b, named(b, "exp_x", x))
+    return (fma(horner(r, _EXP[x.ty.bits]), r * r, r) + 1.0) * power_of_two(shifted)
 
 
 def exp2(b: KernelBuilder, x: Expr) -> Expr:
@@ -185,9 +191,17 @@ def _log_domain(x: Expr, zero: float, value: Expr) -> Expr:
 
 def log(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log_x", x)
-    k, f = split(b, x, "log")
-    rest = _log_rest(b, f, k * LN2_LO[x.ty.bits])
-    return _log_domain(x, 0.0, fma(k, LN2_HI[x.ty.bits], f + rest))
+    return _log_domain(x, 0.0, _log_positive(b, x))
+
+
+def log_normal(b: KernelBuilder, x: Expr) -> Expr:
+    """``log(x)`` of a finite x that is positive and not subnormal."""
+    return _log_positive(b, x, subnormal=False)
+
+
+def _log_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
+    k, f = split(b, x, "log", subnormal)
+    return fma(k, LN2_HI[x.ty.bits], f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
 
 
 def log1p(b: KernelBuilder, x: Expr) -> Expr:
@@ -240,7 +254,8 @@ def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
     """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``."""
     p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), 18.1)))
     s = b.let("tanh_scale", power_of_two(shifted))
-    return copysign(fma(p, s, s - 1.0) / fma(p, s, s + 1.0), x)
+    e = b.let("tanh_e", fma(p, s, s - 1.0))
+    return copysign(e / (e + 2.0), x)
 
 
 def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
@@ -286,7 +301,7 @@ def acosh(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "acosh_x", x)
     big = b.let("acosh_big", x > _huge(x))
     t = b.let("acosh_t", x - 1.0)
-    u = select(big, x, t + sqrt(t * (t + 2.0)))
+    u = select(big, x, t + sqrt(fma(t, t, t + t)))
     return select(x < 1.0, lift(NAN, x.ty), log1p(b, u) + select(big, lift(LN2, x.ty), 0.0))
 
 

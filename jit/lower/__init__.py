@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import indexing, windows
+from . import indexing, linalg, windows
 
-__all__ = ["indexing", "windows"]
+__all__ = ["indexing", "linalg", "windows"]

@@ -1,4 +1,4 @@
-"""``dot_general``: every matrix product is a strided contraction (``contraction.py``); nothing is transposed first."""
+"""``dot_general``: every matrix product is a strided contraction (``contract.py``); nothing is transposed first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from fx import dtypes
 from fx.ir import Eqn
 
 from ..loop_ir import Ty, f32, f64, i32, i64
-from .contraction import Array, Contraction, Dims, contract, fits
+from .contract import contract, fits
+from .contraction import Array, Contraction, Dims
 from .loops import dense_strides
 from .registry import LowerContext, Operand, lowers
 from .types import ty_of

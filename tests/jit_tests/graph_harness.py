@@ -51,7 +51,7 @@ def numbers(shape: Sequence[int], dtype: Any, seed: int = 0) -> np.ndarray:
     """Small numbers of any dtype, exact in all of them."""
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
-    if dtype == bool:
+    if dtype.kind == "b":
         return rng.integers(0, 2, shape).astype(bool)
     low = 0 if dtype.kind == "u" else -4
     a = rng.integers(low, 5, shape)

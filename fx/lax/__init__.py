@@ -1,0 +1,33 @@
+"""``fx.lax``: the operations beneath ``fx.numpy``, under the names of ``jax.lax``.
+
+They are strict: no broadcasting and no dtype promotion, but a Python number takes the type of the array beside it.
+"""
+
+from __future__ import annotations
+
+from .. import primitives as _families
+from ..api import stop_gradient
+from ..primitives.collectives import *
+from ..primitives.conv import *
+from ..primitives.conv import ConvDimensionNumbers as ConvGeneralDilatedDimensionNumbers
+from ..primitives.conv_variants import *
+from ..primitives.cumulative import *
+from ..primitives.elementwise import *
+from ..primitives.indexing import *
+from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
+from ..primitives.reductions import *
+from ..primitives.shaping import *
+from ..primitives.sorting import *
+from ..primitives.windows import *
+from . import composed as _composed
+from . import parallel as _parallel
+from .composed import *
+from .parallel import *
+
+_WHOLE = ("collectives", "conv", "conv_variants", "cumulative", "elementwise", "indexing", "reductions", "shaping", "sorting", "windows")
+_SHARED = {"INTEGERS_ONLY", "NOT_LINEAR", "PIECEWISE_CONSTANT", "argsort", "extreme_identity", "take_along", "trigamma"}
+"""What the families share among themselves, and jax.lax does not have."""
+
+_names = {"ConvGeneralDilatedDimensionNumbers", "batch_matmul", "dot", "dot_general", "dot_general_p", "stop_gradient"}
+_names.update(_composed.__all__, _parallel.__all__, *[getattr(_families, family).__all__ for family in _WHOLE])
+__all__ = sorted(_names - _SHARED)

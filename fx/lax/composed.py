@@ -1,0 +1,351 @@
+"""Operations of ``fx.lax`` that are made of others, and the arithmetic of shapes that goes with them."""
+
+from __future__ import annotations
+
+import enum
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree
+from ..array import Array
+from ..dtypes import is_integer
+from ..errors import DTypeError, ShapeError
+from ..primitives import elementwise as p
+from ..primitives import reductions as r
+from ..primitives import shaping
+from ..primitives.checks import canonical_axes, canonical_axis
+from ..primitives.conv import conv_dimension_numbers
+from ..primitives.conv_variants import conv_general_dilated_patches
+from ..primitives.linalg import dot_general
+from ..primitives.sorting import top_k
+from ..primitives.window_geometry import plain_sizes, resolve_padding, window_counts
+from ..trace import aval_of
+
+__all__ = [
+    "Precision", "approx_max_k", "approx_min_k", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",
+    "conv_general_dilated_local", "conv_general_permutations", "conv_general_shape_tuple", "conv_shape_tuple",
+    "conv_transpose_shape_tuple", "dtype", "empty", "index_in_dim", "mulhi", "optimization_barrier", "padtype_to_pads",
+    "platform_dependent", "reciprocal", "reduce", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "split", "stack", "tile",
+    "unstack",
+]  # fmt: skip
+
+Value = Any
+Dims = tuple[int, ...]
+
+
+class Precision(enum.Enum):
+    """Accepted wherever JAX accepts it; products are always computed at full precision."""
+
+    DEFAULT = 0
+    HIGH = 1
+    HIGHEST = 2
+
+
+def optimization_barrier(operand: Any, /) -> Any:
+    """The pytree itself; no pass moves or fuses operations across."""
+    leaves, treedef = tree.flatten(operand)
+    return tree.unflatten(treedef, p.optimization_barrier(*leaves))
+
+
+def platform_dependent(*args: Any, default: Callable[..., Any] | None = None, **per_platform: Callable[..., Any]) -> Any:
+    """``per_platform["cpu"](*args)``, or ``default(*args)``: fx runs on the CPU."""
+    f = per_platform.get("cpu", default)
+    if f is None:
+        raise NotImplementedError(f"platform_dependent has a case for {', '.join(per_platform) or 'no platform'}; give cpu= or default=")
+    return f(*args)
+
+
+# ---------------------------------------------------------------------------------------- elementwise
+
+
+def reciprocal(x: Value) -> Value:
+    """1 / x"""
+    return p.integer_pow(x, -1)
+
+
+def mulhi(x: Value, y: Value, /) -> Value:
+    """The upper half of the product of two integers of twice their width.
+
+    Raises:
+        DTypeError: the operands are not integers of at most 32 bits.
+    """
+    d = aval_of(x).dtype
+    if not is_integer(d) or d.itemsize > 4:
+        raise DTypeError(f"mulhi takes integers of at most 32 bits; found {d}")
+    bits = 8 * d.itemsize
+    wide = np.dtype(f"{d.kind}{2 * d.itemsize}")
+    product = p.mul(p.convert_element_type(x, wide), p.convert_element_type(y, wide))
+    return p.convert_element_type(p.shift_right_arithmetic(product, bits) if d.kind == "i" else p.shift_right_logical(product, bits), d)
+
+
+# --------------------------------------------------------------------------------------------- shapes
+
+
+def dtype(x: Any) -> np.dtype:
+    """The dtype of an array or number."""
+    return aval_of(x).dtype
+
+
+def empty(shape: Sequence[int], dtype: Any) -> Value:
+    """An array whose values are not specified (they are zero)."""
+    return shaping.full(shape, 0, dtype)
+
+
+def shape_as_value(shape: Sequence[int]) -> Array:
+    """A shape as an int32 vector."""
+    return Array(np.asarray(tuple(shape), np.int32))
+
+
+def broadcast_shapes(*shapes: Sequence[int]) -> Dims:
+    """The shape that arrays of these shapes broadcast to.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    try:
+        return np.broadcast_shapes(*[tuple(s) for s in shapes])
+    except ValueError:
+        raise ShapeError(f"shapes {', '.join(str(tuple(s)) for s in shapes)} cannot be broadcast together") from None
+
+
+def broadcast_to_rank(x: Value, rank: int) -> Value:
+    """``x`` with axes of size 1 in front until it has ``rank`` axes."""
+    new = rank - aval_of(x).ndim
+    if new < 0:
+        raise ShapeError(f"broadcast_to_rank: the operand of shape {aval_of(x).shape} has more than {rank} dimensions")
+    return shaping.expand_dims(x, tuple(range(new)))
+
+
+def broadcast_like(arr: Value, like_arr: Value) -> Value:
+    """``arr`` repeated to the shape of ``like_arr`` by NumPy's rules."""
+    shape, have = aval_of(like_arr).shape, aval_of(arr).shape
+    if broadcast_shapes(shape, have) != shape:
+        raise ShapeError(f"broadcast_like: shape {have} does not broadcast to {shape}")
+    return shaping.broadcast_in_dim(arr, shape, range(len(shape) - len(have), len(shape)))
+
+
+def collapse(operand: Value, start_dimension: int, stop_dimension: int | None = None) -> Value:
+    """The dimensions ``start_dimension:stop_dimension`` as one."""
+    shape = aval_of(operand).shape
+    lo, hi, _ = slice(start_dimension, stop_dimension).indices(len(shape))
+    if hi < lo:
+        raise ShapeError(f"collapse: the dimensions {start_dimension}:{stop_dimension} of shape {shape} are not a range")
+    return shaping.reshape(operand, (*shape[:lo], math.prod(shape[lo:hi]), *shape[hi:]))
+
+
+def index_in_dim(operand: Value, index: int, axis: int = 0, keepdims: bool = True) -> Value:
+    """operand[..., index, ...] along one axis, the index known; ``keepdims`` leaves the axis with size 1."""
+    shape = aval_of(operand).shape
+    axis = canonical_axis("index_in_dim", axis, len(shape))
+    i = operator.index(index)
+    if not -shape[axis] <= i < shape[axis]:
+        raise IndexError(f"index_in_dim: index {i} is out of bounds for axis {axis} of size {shape[axis]}")
+    out = shaping.slice_in_dim(operand, i % shape[axis], i % shape[axis] + 1, axis=axis)
+    return out if keepdims else shaping.squeeze(out, (axis,))
+
+
+def split(operand: Value, sizes: Sequence[int], axis: int = 0) -> list[Value]:
+    """Consecutive pieces of the given sizes along an axis."""
+    shape = aval_of(operand).shape
+    axis = canonical_axis("split", axis, len(shape))
+    if sum(sizes) != shape[axis] or any(s < 0 for s in sizes):
+        raise ShapeError(f"split: the sizes {tuple(sizes)} do not add up to {shape[axis]}, axis {axis} of shape {shape}")
+    stops = np.cumsum(sizes).tolist()
+    return [shaping.slice_in_dim(operand, stop - n, stop, axis=axis) for n, stop in zip(sizes, stops)]
+
+
+def stack(operands: Sequence[Value], axis: int = 0) -> Value:
+    """Arrays of one shape and dtype along a new axis."""
+    if not operands:
+        raise ShapeError("stack takes at least one array; it got none")
+    axis = canonical_axis("stack", axis, aval_of(operands[0]).ndim + 1)
+    return shaping.concatenate([shaping.expand_dims(x, (axis,)) for x in operands], axis)
+
+
+def unstack(x: Value, axis: int = 0) -> tuple[Value, ...]:
+    """The slices along an axis."""
+    axis = canonical_axis("unstack", axis, aval_of(x).ndim)
+    return tuple([index_in_dim(x, i, axis, keepdims=False) for i in range(aval_of(x).shape[axis])])
+
+
+def tile(operand: Value, reps: Sequence[int]) -> Value:
+    """The array repeated as a whole along each axis; one number of repetitions for each."""
+    shape = aval_of(operand).shape
+    reps = plain_sizes("tile", "reps", reps, len(shape), 0)
+    wide = shaping.broadcast_in_dim(operand, [v for k, n in zip(reps, shape) for v in (k, n)], range(1, 2 * len(shape), 2))
+    return shaping.reshape(wide, [k * n for k, n in zip(reps, shape)])
+
+
+# ----------------------------------------------------------------------------------------- reductions
+
+_MONOIDS: dict[Any, tuple[Callable[..., Value], Callable[..., Value]]] = {
+    f: (combine, reduction)
+    for combine, reduction, same in [
+        (p.add, r.reduce_sum, (operator.add, np.add)),
+        (p.mul, r.reduce_prod, (operator.mul, np.multiply)),
+        (p.max, r.reduce_max, (max, np.maximum)),
+        (p.min, r.reduce_min, (min, np.minimum)),
+        (p.bitwise_and, r.reduce_and, (operator.and_, np.bitwise_and)),
+        (p.bitwise_or, r.reduce_or, (operator.or_, np.bitwise_or)),
+    ]
+    for f in (combine, *same)
+}
+
+
+def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], Any], dimensions: Sequence[int]) -> Any:
+    """Combines the elements along ``dimensions``, and ``init_values`` with them.
+
+    ``fx.lax.add``, ``mul``, ``max``, ``min``, ``bitwise_and`` and ``bitwise_or`` are one operation.  Any other
+    computation must be associative, commutative and elementwise: it is applied to halves of the arrays,
+    log2(n) times.
+
+    Args:
+        operands: an array, or a pytree of arrays of one shape.
+        init_values: a scalar for each operand, in the same structure.
+        computation: ``(accumulator, value) -> accumulator``, each in the structure of the operands.
+        dimensions: the axes that are reduced.
+    """
+    xs, treedef = tree.flatten(operands)
+    inits = tree.flatten_up_to(treedef, init_values, "init_values of reduce")
+    shape = aval_of(xs[0]).shape
+    if any(aval_of(x).shape != shape for x in xs):
+        raise ShapeError(f"reduce: the operands {', '.join(str(aval_of(x)) for x in xs)} must have one shape")
+    axes = canonical_axes("reduce", dimensions, len(shape))
+    known = _MONOIDS.get(computation) if len(xs) == 1 else None
+    if known is not None:
+        combine, reduction = known
+        x = reduction(xs[0], axes)
+        return tree.unflatten(treedef, [combine(x, _filled(inits[0], x))])
+    rest = tuple(i for i in range(len(shape)) if i not in axes)
+    kept, n = tuple(shape[i] for i in rest), math.prod(shape[i] for i in axes)
+    rows = [shaping.reshape(shaping.transpose(x, (*axes, *rest)), (n, *kept)) for x in xs]
+
+    def both(a: Sequence[Value], b: Sequence[Value]) -> list[Value]:
+        return tree.leaves(computation(tree.unflatten(treedef, a), tree.unflatten(treedef, b)))
+
+    while n > 1:
+        half = n // 2
+        first, second = ([shaping.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
+        left_over = [shaping.slice_in_dim(x, 2 * half, n) for x in rows]
+        rows = [shaping.concatenate(pair, 0) for pair in zip(both(first, second), left_over)]
+        n = n - half
+    start = [_filled(i, shaping.squeeze(x, (0,)) if n else aval_of(x).with_(shape=kept)) for i, x in zip(inits, rows)]
+    return tree.unflatten(treedef, both(start, [shaping.squeeze(x, (0,)) for x in rows]) if n else start)
+
+
+def _filled(init: Value, like: Any) -> Value:
+    """A scalar as an array of the type of ``like`` (a value or an Aval)."""
+    a = like if not hasattr(like, "aval") else like.aval
+    return shaping.full(a.shape, init, a.dtype)
+
+
+def reduce_xor(operand: Value, axes: Sequence[int]) -> Value:
+    """Bitwise exclusive or over the axes: for bool, whether an odd number of elements is true."""
+    d = aval_of(operand).dtype
+    return reduce(operand, np.zeros((), d)[()], p.bitwise_xor, axes)
+
+
+def approx_max_k(
+    operand: Value, k: int, reduction_dimension: int = -1, recall_target: float = 0.95, reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+) -> tuple[Value, Value]:  # fmt: skip
+    """The ``k`` largest elements and their positions: exact here, whatever ``recall_target`` would allow."""
+    return top_k(operand, k, axis=reduction_dimension)
+
+
+def approx_min_k(
+    operand: Value, k: int, reduction_dimension: int = -1, recall_target: float = 0.95, reduction_input_size_override: int = -1,
+    aggregate_to_topk: bool = True,
+) -> tuple[Value, Value]:  # fmt: skip
+    """The ``k`` smallest elements and their positions: exact."""
+    values, positions = top_k(p.neg(operand), k, axis=reduction_dimension)
+    return p.neg(values), positions
+
+
+# ------------------------------------------------------------------------------- windows, convolutions
+
+
+def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: Any) -> list[tuple[int, int]]:
+    """A padding by name ('SAME', 'SAME_LOWER', 'VALID') as pairs, one for each dimension."""
+    return list(resolve_padding("padtype_to_pads", padding, in_shape, window_shape, tuple(window_strides)))
+
+
+def reduce_window_shape_tuple(
+    operand_shape: Sequence[int], window_dimensions: Sequence[int], window_strides: Sequence[int],
+    padding: Sequence[tuple[int, int]], base_dilation: Sequence[int] | None = None, window_dilation: Sequence[int] | None = None,
+) -> Dims:  # fmt: skip
+    """The shape of a ``reduce_window``."""
+    ones = (1,) * len(operand_shape)
+    return window_counts(
+        operand_shape, window_dimensions, tuple(window_strides), tuple(padding), tuple(base_dilation or ones), tuple(window_dilation or ones)
+    )
+
+
+def conv_shape_tuple(
+    lhs_shape: Sequence[int], rhs_shape: Sequence[int], strides: Sequence[int], pads: Any, batch_group_count: int = 1
+) -> Dims:
+    """The shape of a convolution of (N, C, ...) by (O, I, ...)."""
+    sizes, windows, steps = tuple(lhs_shape[2:]), tuple(rhs_shape[2:]), tuple(strides)
+    pads = resolve_padding("conv_shape_tuple", pads, sizes, windows, steps)
+    ones = (1,) * len(sizes)
+    return (lhs_shape[0] // batch_group_count, rhs_shape[0], *window_counts(sizes, windows, steps, pads, ones, ones))
+
+
+def conv_general_permutations(dimension_numbers: Sequence[str]) -> list[Dims]:
+    """The axes of lhs, rhs and result in the order (N, C, ...), (O, I, ...), (N, C, ...), the spatial ones as in rhs."""
+    n = len(dimension_numbers[0])
+    return list(conv_dimension_numbers((1,) * n, (1,) * n, tuple(dimension_numbers)))
+
+
+def _through(permutations: Sequence[Dims], lhs_shape: Sequence[int], rhs_shape: Sequence[int], f: Callable[[Dims, Dims], Dims]) -> Dims:
+    lhs, rhs, out = permutations
+    plain = f(tuple(lhs_shape[i] for i in lhs), tuple(rhs_shape[i] for i in rhs))
+    return tuple(plain[i] for i in np.argsort(out))
+
+
+def conv_general_shape_tuple(
+    lhs_shape: Sequence[int], rhs_shape: Sequence[int], window_strides: Sequence[int], padding: Any, dimension_numbers: Sequence[str]
+) -> Dims:
+    """The shape of a convolution with any dimension numbers."""
+    perms = conv_general_permutations(dimension_numbers)
+    return _through(perms, lhs_shape, rhs_shape, lambda a, b: conv_shape_tuple(a, b, window_strides, padding))
+
+
+def conv_transpose_shape_tuple(
+    lhs_shape: Sequence[int], rhs_shape: Sequence[int], window_strides: Sequence[int], padding: Any, dimension_numbers: Sequence[str]
+) -> Dims:
+    """The shape of a transposed convolution."""
+
+    def shape(a: Dims, b: Dims) -> Dims:
+        pads = [(0, 0)] * len(a[2:]) if padding == "VALID" else padding
+        if isinstance(pads, str):
+            pads = resolve_padding("conv_transpose_shape_tuple", pads, a[2:], b[2:], tuple(window_strides))
+        spatial = [(n - 1) * s + k - lo - hi for n, k, s, (lo, hi) in zip(a[2:], b[2:], window_strides, pads)]
+        return (a[0], b[0], *spatial)
+
+    return _through(conv_general_permutations(dimension_numbers), lhs_shape, rhs_shape, shape)
+
+
+def conv_general_dilated_local(
+    lhs: Value, rhs: Value, window_strides: Sequence[int], padding: Any, filter_shape: Sequence[int],
+    lhs_dilation: Sequence[int] | None = None, rhs_dilation: Sequence[int] | None = None, dimension_numbers: Any = None, precision: Any = None,
+) -> Value:  # fmt: skip
+    """A convolution with another kernel at every output position.
+
+    Args:
+        rhs: ``(O, C * prod(filter_shape), *output positions)`` in the order that ``dimension_numbers`` gives.
+    """
+    lhs_shape, rhs_shape = aval_of(lhs).shape, aval_of(rhs).shape
+    numbers = conv_dimension_numbers(lhs_shape, rhs_shape, dimension_numbers)
+    patches = conv_general_dilated_patches(
+        lhs, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, numbers, precision
+    )
+    (o, i, *at_rhs), (n, c, *at_out) = numbers.rhs_spec, numbers.out_spec
+    product = dot_general(rhs, patches, (((i,), (c,)), (tuple(at_rhs), tuple(at_out))), precision)  # (*spatial, O, N)
+    k = len(at_out)
+    where = {n: k + 1, c: k, **{d: j for j, d in enumerate(at_out)}}
+    return shaping.transpose(product, [where[d] for d in range(k + 2)])

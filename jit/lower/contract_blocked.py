@@ -1,0 +1,232 @@
+"""Contractions on the register-blocked kernel: packing, blocks, slices of k, and what C cannot take directly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..kernels.gemm import Contract, contract_kernel, pack_kernel
+from ..kernels.microkernel import Epilogue, Tile, tile_for
+from .contraction import (
+    BYTES_PER_NS, FLOPS_PER_NS, Array, Contraction, Dims, filled, move, normal, row_major, run, scratch, single, size,
+    with_a_strides,
+)  # fmt: skip
+from .registry import Arg, LowerContext
+
+__all__ = ["blocked", "lanewise"]
+
+PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
+ROWS = 48  # of a block: enough to use a panel of B several times, few enough for the first-level translation buffer
+PIECES = 16  # fewer pieces than this are not enough to share among threads
+MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
+
+
+def blocked(
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
+) -> None:
+    """Packs what is worth packing and runs the product."""
+    unit = 2 if p.pairs else 1
+    tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
+    if a.ty != p.compute:
+        p, a = _converted(ctx, name, p, a)
+    p, a, a_rows = _panels_of_a(ctx, name, p, a, tile)
+    in_place = b.ty == p.compute and not p.pairs and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)
+    panel = 0
+    if not in_place:
+        p, b, panel = _packed(ctx, name, p, b, tile)
+    _product(ctx, name, p, a, b, c, _Layout(tile, a_rows, panel, unit), epilogue)
+
+
+def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
+    """C[r, j] = sum_k A[r, k, j] * B[k, j], vectorised over j: batch dimension ``lane``, contiguous in A."""
+    n, _, b_col, c_col = p.batch[lane]
+    q = replace(p, batch=(*p.batch[:lane], *p.batch[lane + 1 :]), cols=((n, b_col, c_col),))
+    if b_col != 1:
+        dims = tuple((d[0], d[-1]) if len(d) == 3 else (d[0], d[2]) for d in (*q.batch, *q.ks))
+        kept = (*(d for d in dims if d[1] != 0), (n, b_col))
+        dense = row_major(kept, 1)
+        copy = Array(scratch(ctx, b.ty, size(kept)), b.ty)
+        move(ctx, f"{name} (copy)", tuple((*d, s) for d, s in zip(kept, dense)), b, copy)
+        new = iter(dense)
+        strides = [next(new) if d[1] != 0 else 0 for d in dims]
+        q = replace(
+            q,
+            batch=tuple((*d[:2], s, d[3]) for d, s in zip(q.batch, strides)),
+            ks=tuple((*d[:2], s) for d, s in zip(q.ks, strides[len(q.batch) :])),
+            cols=((n, 1, c_col),),
+        )
+        b = copy
+    lanes, m = ctx.host.lanes(p.compute), size(p.rows)
+    mr = min((8, 5), key=lambda r: -(-m // r) * r)
+    _product(ctx, name, q, a, b, c, _Layout(Tile(p.compute, lanes, mr, 1), 0, 0, 1, lanewise=True), None)
+
+
+# ------------------------------------------------------------------------------------------- the product
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the operands lie: rows in a block of packed A (0: in place), distance of B's panels (0: in place), and
+    reals in an element of C (2 for complex pairs)."""
+
+    tile: Tile
+    a_rows: int
+    b_panel: int
+    unit: int
+    lanewise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Pieces: ``mc`` rows by one panel; ``slices`` of k, which are partial products unless ``chained``."""
+
+    mc: int
+    row_blocks: int
+    panels: int
+    k_slice: int
+    slices: int
+    chained: bool
+    direct: bool
+
+
+def _blocks(ctx: LowerContext, p: Contraction, ks: Dims, layout: _Layout, c: Array, fused: bool) -> _Blocks:
+    tile, half_l2 = layout.tile, ctx.host.l2_bytes // 2 // p.compute.itemsize
+    m, width, k = size(p.rows), single(p.cols)[0] * layout.unit, size(p.ks)
+    inner = k // max(ks[0][0], 1)
+    panels, groups = -(-width // tile.cols), size(p.batch)
+    whole = width >= tile.cols and single(p.cols)[2] == layout.unit  # C takes vectors
+    # The slice of a panel of B fits half the second-level cache.  So does a block of A; where its rows are closer
+    # together in memory than its ks, the lines that it touches are several times as many.
+    scattered = not layout.a_rows and p.rows and p.ks and abs(p.rows[-1][1]) < abs(p.ks[-1][1])
+    longest = half_l2 // tile.cols // (8 if scattered else 3)
+    block = -(-m // (layout.a_rows or ROWS)) * panels * groups
+    for_cache, for_threads = -(-k // longest), min(PIECES // max(block, 1), k // MIN_SLICE)
+    exact = width % tile.cols == 0 and (not layout.a_rows or m % layout.a_rows == 0)
+    chained = for_cache > 1 and for_threads <= 1 and exact and whole and c.ty == p.compute and not fused
+    slices = max(for_cache, for_threads, 1)
+    if not chained:  # partial products beyond the last-level cache cost more than they save
+        slices = max(1, min(slices, ctx.host.l3_bytes // max(groups * m * max(width, tile.cols) * p.compute.itemsize, 1)))
+    k_slice = max(1, -(-ks[0][0] // slices))
+    slices = max(1, -(-ks[0][0] // k_slice))
+    chained = chained and slices > 1
+    fit = ROWS if len(p.rows) > 1 else min(ROWS, half_l2 // max(k_slice * inner, 1))
+    mc = layout.a_rows or max(1, fit // tile.mr) * tile.mr
+    return _Blocks(mc, -(-m // mc), panels, k_slice, slices, chained, whole and (slices == 1 or chained))
+
+
+def _product(
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: _Layout, epilogue: Epilogue | None
+) -> None:
+    """Runs ``contract_kernel``; C goes through scratch memory where it cannot take whole vectors or there are slices."""
+    tile, unit, ty = layout.tile, layout.unit, p.compute
+    row_class = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(p.ks) <= 3 else 4
+    k_class = 1 if len(p.ks) <= 1 else row_class if row_class > 1 else 3 if len(p.ks) <= 3 else 4
+    batch, rows, ks = filled(p.batch, 2, 3), filled(p.rows, row_class, 2), filled(p.ks, k_class, 2)
+    blocks = _blocks(ctx, p, ks, layout, c, epilogue is not None)
+    m, width, groups = size(p.rows), single(p.cols)[0] * unit, size(p.batch)
+    line = max(width, tile.cols)
+    out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
+    if not blocks.direct:
+        out = Array(scratch(ctx, ty, blocks.slices * groups * m * line), ty)
+        c_batch, c_rows, fused = [batch[1][0] * m * line, m * line], list(row_major(rows, line)), None
+    variant = Contract(tile, out.ty, row_class, k_class, layout.lanewise, blocks.chained)
+    kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
+    values: dict[str, Arg] = {
+        "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "slices": blocks.slices,
+        "row_blocks": blocks.row_blocks, "panels": blocks.panels, "k_slice": blocks.k_slice,
+        "last_row": m - blocks.mc if layout.a_rows else m, "last_col": max(width - tile.cols, 0),
+        "a_block": size(p.ks) * layout.a_rows, "a_first": 0 if layout.a_rows or row_class > 1 else rows[0][1],
+        "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1,
+        "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2], "c_slice": groups * m * line,
+    }  # fmt: skip
+    for g, ((_, a_g, b_g, _), c_g) in enumerate(zip(batch, c_batch)):
+        values |= {f"a_g{g}": a_g, f"b_g{g}": b_g, f"c_g{g}": c_g}
+    for r, ((n_r, a_r, _), c_r) in enumerate(zip(rows, c_rows)):
+        values |= {f"r{r}": n_r, f"a_r{r}": a_r, f"c_r{r}": c_r}
+    for i, (n_k, a_k, b_k) in enumerate(ks):
+        values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
+    total = groups * blocks.row_blocks * blocks.panels * (1 if blocks.chained else blocks.slices)
+    nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
+    ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
+    reads = (a.at, b.at, *(fused.reads if fused else ()))
+    run(ctx, kernel, values | (fused.args if fused else {}), total, ns, name, reads, (out.at,), p.flops, nbytes)
+    if not blocks.direct:
+        dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
+        dims += [(single(p.cols)[0], unit, single(p.cols)[2]), (unit, 1, 1)]
+        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.slices, groups * m * line, epilogue)
+
+
+# ---------------------------------------------------------------------------------------------- operands
+
+
+def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
+    """Packing B costs a pass over it: too much for few rows, needless where B fits half the first-level cache."""
+    n = size(p.cols)
+    small = n * size(p.ks) * tile.ty.itemsize <= ctx.host.l1_bytes // 2
+    return n >= tile.cols and (size(p.rows) <= 2 * tile.mr or small)
+
+
+def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:
+    """A as a dense array of the compute type, in the order of its memory."""
+    dims = tuple(d[:2] for d in (*p.batch, *p.rows, *p.ks))
+    order = sorted((i for i, d in enumerate(dims) if d[1] != 0), key=lambda i: -abs(dims[i][1]))
+    strides = [0] * len(dims)
+    for i, s in zip(order, row_major(tuple(dims[i] for i in order), 1)):
+        strides[i] = s
+    copy = Array(scratch(ctx, p.compute, math.prod(dims[i][0] for i in order)), p.compute)
+    move(ctx, f"{name} (convert)", tuple((*dims[i], strides[i]) for i in order), a, copy)
+    return with_a_strides(p, strides), copy
+
+
+def _panels_of_a(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: Tile) -> tuple[Contraction, Array, int]:
+    """Packs an A that is stored with k outermost, in blocks of rows; returns their height, or 0 where A stays in place.
+
+    In place, every step of k would touch another page, and the same few sets of the caches.
+    """
+    if len(p.rows) != 1 or len(p.ks) != 1 or p.rows[0][1] != 1 or p.pairs or size(p.cols) < 4 * tile.cols:
+        return p, a, 0
+    m, stride = p.rows[0][0], abs(p.ks[0][1]) * tile.ty.itemsize
+    nv = 6 if -(-m // (6 * tile.lanes)) * 6 * tile.lanes <= 1.1 * m else 3
+    if m < nv * tile.lanes or nv * tile.lanes % tile.mr or stride < 2048 or stride * p.ks[0][0] < ctx.host.l2_bytes // 2:
+        return p, a, 0
+    q = p.transposed()
+    as_b = replace(q, rows=(), cols=tuple(p.rows))
+    packed, array, _ = _packed(ctx, name, as_b, a, Tile(tile.ty, tile.lanes, tile.mr, nv))
+    batch = tuple((n, x, b, c) for (n, _, b, c), (_, _, x, _) in zip(filled(p.batch, 2, 3), packed.batch))
+    ks = tuple((n, x, b) for (n, _, b), (_, _, x) in zip(p.ks, packed.ks))
+    return replace(p, batch=batch, ks=ks), array, nv * tile.lanes
+
+
+def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) -> tuple[Contraction, Array, int]:
+    """B in panels, the contraction on them, and the distance of two panels.  Ends complex pairs: what is left is real."""
+    n, s_col, _ = single(p.cols)
+    k, unit = size(p.ks), 2 if p.pairs else 1
+    cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
+    panels, d_panel = -(-n // cols), max(k * unit * tile.cols, 1)
+    layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
+    k_dims = 1 if len(p.ks) <= 1 else 4
+    batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
+    once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
+    strides = (once[1] * panels * d_panel if once[0] > 1 else 0, panels * d_panel if once[1] > 1 else 0)
+    elements = math.prod(once) * panels * d_panel
+    packed = Array(scratch(ctx, tile.ty, elements), tile.ty)
+    kernel = ctx.kernel(("pack", tile, b.ty, k_dims, layout), lambda: pack_kernel(tile, b.ty, k_dims, layout))
+    chunks = -(-k // PACK_CHUNK)
+    values: dict[str, Arg] = {
+        "src": b.at, "dst": packed.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
+        "g1_size": once[1], "last_col": max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
+        "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
+    }  # fmt: skip
+    for i, (n_k, _, s_k) in enumerate(ks):
+        values |= {f"k{i}": n_k, f"s_k{i}": s_k}
+    nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize
+    total = math.prod(once) * chunks
+    ns = max(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / max(total, 1)
+    if total:
+        run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
+    new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
+    if p.pairs:
+        last = new_ks.pop() if new_ks else (1, 2, 0)
+        new_ks.append((2 * last[0], 1, tile.cols))
+    new_batch = tuple((*d[:2], s, d[3]) for d, s in zip(batch, strides))
+    return replace(p, batch=new_batch, ks=tuple(new_ks)), packed, d_panel

@@ -1,0 +1,100 @@
+"""Contractions with few rows or columns, bound by memory: the large operand is read once and along its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..kernels.gemm import axpy_kernel, dot_kernel
+from ..loop_ir import Ty
+from .contraction import (
+    BYTES_PER_NS, FLOPS_PER_NS, Array, Contraction, filled, move, run, scratch, single, size,
+)  # fmt: skip
+from .registry import Arg, KernelHandle, LowerContext
+
+__all__ = ["axpy", "dots", "prefers_axpy", "prefers_dots"]
+
+FEW = 4  # rows (or columns) up to which an operand is read at the speed of memory
+SLICE = 1 << 10  # values of k that are worth a partial product of their own
+LONGEST = 1 << 15  # values of k that one piece adds up
+
+
+def prefers_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Few rows or columns, and k contiguous in both operands: each operand is read once, along its memory."""
+    if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or p.ks[0][1:] != (1, 1) or len(p.batch) > 2:
+        return False
+    return p.ks[0][0] >= 2 * ctx.host.lanes(p.compute) and min(size(p.rows), size(p.cols)) <= FEW
+
+
+def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    if size(p.rows) < size(p.cols):
+        p, a, b = p.transposed(), b, a
+    m, n, k = size(p.rows), size(p.cols), p.ks[0][0]
+    lanes, rows = ctx.host.lanes(p.compute), 4 if m > 1 else 1
+    mc = min(m, max(rows, (1 << 15) // max(k * n, 1) // rows * rows))
+    k_slice, slices = _slices(k, size(p.batch) * -(-m // mc))
+
+    def kernel(c_ty: Ty) -> KernelHandle:
+        key = ("dot", p.compute, lanes, a.ty, c_ty, rows)
+        return ctx.kernel(key, lambda: dot_kernel(p.compute, lanes, a.ty, c_ty, rows))
+
+    blocks: dict[str, Arg] = {"mc": mc, "row_blocks": -(-m // mc)}
+    _streamed(ctx, name, p, a, b, c, kernel, blocks, -(-m // mc), (k_slice, slices), slices == 1)
+
+
+def prefers_axpy(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Few rows, and a B with contiguous columns that the second-level cache does not hold."""
+    if a.ty != b.ty or p.pairs or len(p.rows) > 1 or len(p.ks) != 1 or len(p.batch) > 2 or size(p.rows) > FEW:
+        return False
+    n, b_col, _ = single(p.cols)
+    large = n * p.ks[0][0] * b.ty.itemsize > ctx.host.l2_bytes // 2
+    return b_col == 1 and n >= 8 * ctx.host.lanes(p.compute) and large
+
+
+def axpy(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    n, _, c_col = single(p.cols)
+    lanes = ctx.host.lanes(p.compute)
+    nc = min(n, ctx.host.l1_bytes // 2 // p.compute.itemsize)
+    col_blocks = -(-n // nc)
+    k_slice, slices = _slices(p.ks[0][0], size(p.batch) * col_blocks)
+    key = ("axpy", p.compute, lanes, b.ty)
+    blocks: dict[str, Arg] = {"nc": nc, "col_blocks": col_blocks, "last_col": n - nc}
+    direct = slices == 1 and c.ty == p.compute and c_col == 1
+    _streamed(
+        ctx, name, p, a, b, c, lambda _: ctx.kernel(key, lambda: axpy_kernel(p.compute, lanes, b.ty)), blocks, col_blocks,
+        (k_slice, slices), direct,
+    )  # fmt: skip
+
+
+def _streamed(
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, kernel: Callable[[Ty], KernelHandle],
+    blocks: dict[str, Arg], n_blocks: int, slicing: tuple[int, int], direct: bool,
+) -> None:  # fmt: skip
+    """A step of ``dot_kernel`` or ``axpy_kernel``; partial products, if any, are dense and added by a second step."""
+    (m, a_r, c_r), (n, b_col, c_col), (k, a_k, b_k) = single(p.rows), single(p.cols), p.ks[0]
+    k_slice, slices = slicing
+    batch = filled(p.batch, 2, 3)
+    groups = size(batch)
+    out, c_g = c, [d[3] for d in batch]
+    if not direct:
+        out, c_g = Array(scratch(ctx, p.compute, slices * groups * m * n), p.compute), [batch[1][0] * m * n, m * n]
+    values: dict[str, Arg] = {
+        "a": a.at, "b": b.at, "c": out.at, "m": m, "n": n, "k": k, "g1_size": batch[1][0], "slices": slices, "k_slice": k_slice,
+        "a_slice": k_slice * a_k, "b_slice": k_slice * b_k, "c_slice": groups * m * n, "a_r0": a_r, "a_k0": a_k, "b_k0": b_k,
+        "b_col": b_col, "c_r0": c_r if direct else n, "c_col": c_col if direct else 1,
+    }  # fmt: skip
+    for g, (_, a_g, b_g, _) in enumerate(batch):
+        values |= {f"a_g{g}": a_g, f"b_g{g}": b_g, f"c_g{g}": c_g[g]}
+    nbytes = groups * k * (m + n) * a.ty.itemsize
+    total = groups * slices * n_blocks
+    ns = max(nbytes / BYTES_PER_NS, 4 * p.flops / FLOPS_PER_NS) / total
+    run(ctx, kernel(out.ty), values | blocks, total, ns, name, (a.at, b.at), (out.at,), flops=p.flops, nbytes=nbytes)
+    if not direct:
+        dims = (*((d[0], s, d[3]) for d, s in zip(batch, c_g)), (m, n, c_r), (n, 1, c_col))
+        move(ctx, f"{name} (sum)", dims, out, c, slices, groups * m * n)
+
+
+def _slices(k: int, pieces: int) -> tuple[int, int]:
+    """Cuts k: ``(length of a slice, slices)``; up to 16 where ``pieces`` alone are too few to share among threads."""
+    want = max(-(-k // LONGEST), min(16 // pieces, k // SLICE), 1)
+    length = -(-k // want)
+    return length, -(-k // length)

@@ -1,0 +1,214 @@
+"""Sort and top_k: which of the kernels in ``kernels/sort.py`` sorts which rows.
+
+The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
+
+* short rows run side by side in vector lanes,
+* a few long rows run by blocks, a fixed number of steps for each digit of the key,
+* all others run whole, each by one thread.
+
+Every kernel is stable, so ``is_stable`` changes nothing, and none of them shows where its range was cut.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fx import dtypes
+from fx.errors import LoweringError
+from fx.ir import Eqn
+
+from ..cost import chunk_for
+from ..kernels import sort as kernels
+from ..kernels.sort import SELECT_MOST, SortSpec, Source
+from .indexing import copy_strided
+from .loops import dense_strides, word_type
+from .registry import Address, LowerContext, Operand, lowers
+
+_LANES_LONGEST = {8: 256, 16: 256, 32: 256, 64: 96}  # bits of a record -> rows that lanes_kernel takes
+_LARGE_DIGIT_FROM = 1 << 14  # rows from this length on are sorted by 11 bits at a time, shorter ones by 8
+_BLOCKS_FROM = 1 << 16  # rows from this length on are sorted by blocks, if there are few of them
+_BLOCK = 1 << 14  # elements of a block, at least
+_MOST_BLOCKS = 64
+_FEW_ROWS = 16
+_NS_PER_ELEMENT = 10.0
+
+# ------------------------------------------------------------------------------------ keys
+
+
+def _infinity(dtype: np.dtype) -> int:
+    bits = np.array([np.inf]).astype(dtypes.real_dtype(dtype))
+    return int(bits.view(f"u{bits.itemsize}")[0])
+
+
+def _sources(dtype: np.dtype, operand: int, descending: bool = False) -> list[Source]:
+    """The components of an operand's key, most significant first.
+
+    Complex numbers compare as in NumPy: by how many parts are NaN, then the real, then the imaginary part.
+    """
+    if dtypes.is_complex(dtype):
+        bits, infinity = 4 * dtype.itemsize, _infinity(dtype)
+        parts = [Source(operand, part, "f", bits, infinity) for part in ("re", "im")]
+        return [Source(operand, "nan", "u", 8, infinity), *parts]
+    kind = "f" if dtypes.is_float(dtype) else "i" if dtype.kind == "i" else "u"
+    infinity = _infinity(dtype) if kind == "f" else 0
+    return [Source(operand, "all", kind, 8 * dtype.itemsize, infinity, descending)]
+
+
+def _words(dtype: np.dtype) -> tuple[int, int]:
+    word, words = word_type(dtype)
+    return word.bits, words
+
+
+def _sort_spec(operands: tuple[Operand, ...], num_keys: int, n: int) -> SortSpec:
+    sources = tuple(s for k, x in enumerate(operands[:num_keys]) for s in _sources(x.dtype, k))
+    words = tuple(_words(x.dtype) for x in operands)
+    carry = "index"
+    if len(sources) == 1 and len(operands) == 1:
+        carry = "none"
+    elif len(sources) == 1 and len(operands) == 2 and words[1] in ((8, 1), (16, 1), (32, 1)):
+        carry = "payload"
+    return SortSpec(words, sources, carry, 11 if n >= _LARGE_DIGIT_FROM else 8)
+
+
+# ------------------------------------------------------------------------------------ rows
+
+
+def _innermost(x: Operand, dimension: int) -> Operand:
+    """The same array with ``dimension`` moved to the end."""
+    order = [d for d in range(len(x.shape)) if d != dimension] + [dimension]
+    return Operand(x.buffer, tuple(x.shape[d] for d in order), tuple(x.strides[d] for d in order), x.offset, x.dtype)
+
+
+def _dense_scratch(ctx: LowerContext, like: Operand) -> Operand:
+    address = _scratch(ctx, like.size * like.dtype.itemsize)
+    return Operand(address.buffer, like.shape, dense_strides(like.shape), 0, like.dtype)
+
+
+def _scratch(ctx: LowerContext, nbytes: int, per_worker: bool = False) -> Address:
+    return ctx.scratch(-(-nbytes // 64) * 64, per_worker)
+
+
+def _rows_in(ctx: LowerContext, x: Operand, name: str) -> Operand:
+    if x.dense:
+        return x
+    rows = _dense_scratch(ctx, x)
+    copy_strided(ctx, x, rows, f"{name} (rows)")
+    return rows
+
+
+@lowers("sort")
+def _sort(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+    dimension = eqn.params["dimension"]
+    if not outs[0].size:
+        return
+    n = outs[0].shape[dimension]
+    if n == 1:
+        for x, out in zip(ins, outs):
+            copy_strided(ctx, x, out, "sort (of one)")
+        return
+    xs = tuple(_rows_in(ctx, _innermost(x, dimension), "sort") for x in ins)
+    targets = [_innermost(out, dimension) for out in outs]
+    results = tuple(t if t.dense else _dense_scratch(ctx, t) for t in targets)
+    _sort_rows(ctx, "sort", _sort_spec(xs, eqn.params["num_keys"], n), xs, results, n, n)
+    for result, target in zip(results, targets):
+        if result is not target:
+            copy_strided(ctx, result, target, "sort (back)")
+
+
+@lowers("top_k")
+def _top_k(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+    if not outs[0].size:
+        return
+    x = _rows_in(ctx, ins[0], "top_k")
+    n, k = x.shape[-1], outs[0].shape[-1]
+    digit = 11 if n >= _LARGE_DIGIT_FROM else 8
+    spec = SortSpec((_words(x.dtype),), tuple(_sources(x.dtype, 0, descending=True)), "index", digit, top=True)
+    if k <= SELECT_MOST:
+        kernel = ctx.kernel(("top_k_select", spec), lambda: kernels.select_kernel(spec))
+        rows = x.size // n
+        chunk = chunk_for(rows, n + 20.0 * k)
+        ctx.step(kernel, (x, *outs, n, k), rows, chunk, "top_k", nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=outs)
+    else:
+        _sort_rows(ctx, "top_k", spec, (x,), outs, n, k)
+
+
+# ------------------------------------------------------------------------------------ choice of kernel
+
+
+def _sort_rows(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
+) -> None:
+    """Sorts rows of ``n`` elements in dense memory and writes the first ``take`` results of each."""
+    if n >= 1 << 32:
+        raise LoweringError(f"{name}: {n} elements in a row; positions have 32 bits, so there may be at most {2**32 - 1}")
+    rows = xs[0].size // n
+    one_key = len(spec.sources) == 1
+    if one_key and not spec.split and n <= _LANES_LONGEST[spec.record.bits]:
+        _sort_lanes(ctx, name, spec, xs, outs, n, take)
+    elif one_key and n >= _BLOCKS_FROM and rows <= _FEW_ROWS:
+        _sort_blocks(ctx, name, spec, xs, outs, n, take)
+    else:
+        _sort_whole(ctx, name, spec, xs, outs, n, take)
+
+
+def _sort_lanes(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
+) -> None:
+    if spec.carry == "payload":
+        spec = SortSpec(spec.words, spec.sources, "index", spec.digit, spec.top)
+    longest = _LANES_LONGEST[spec.record.bits]
+    lanes = ctx.host.lanes(spec.record)
+    kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: kernels.lanes_kernel(spec, lanes, longest))
+    rows = xs[0].size // n
+    total = -(-rows // lanes)
+    cost = lanes * n * (2.0 + math.log2(n))
+    ctx.step(kernel, (*xs, *outs, n, take, rows), total, chunk_for(total, cost), name, reads=xs, writes=outs)
+
+
+def _records(ctx: LowerContext, spec: SortSpec, count: int, per_worker: bool = False) -> tuple[Address, ...]:
+    main = _scratch(ctx, count * spec.record.itemsize, per_worker)
+    return (main, _scratch(ctx, count * 4, per_worker)) if spec.split else (main,)
+
+
+def _sort_whole(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
+) -> None:
+    rows = xs[0].size // n
+    each = -(-2 * n // 64) * 64
+    by_row = rows <= _FEW_ROWS
+    records = _records(ctx, spec, each * (rows if by_row else 1), per_worker=not by_row)
+    kernel = ctx.kernel(("sort_rows", spec), lambda: kernels.rows_kernel(spec))
+    args = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
+    chunk = chunk_for(rows, n * _NS_PER_ELEMENT * len(spec.sources))
+    ctx.step(kernel, args, rows, chunk, name, reads=xs, writes=(*outs, *records))
+
+
+def _sort_blocks(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
+) -> None:
+    rows = xs[0].size // n
+    blocks = min(_MOST_BLOCKS, n // _BLOCK)
+    size = -(-n // blocks)
+    total = rows * blocks
+    records = _records(ctx, spec, 2 * rows * n)
+    counts = _scratch(ctx, 4 * total << spec.digit)
+    varying, special = _scratch(ctx, 8 * total), _scratch(ctx, 8 * total)
+    geometry = (n, rows * n, blocks, size)
+    chunk = chunk_for(total, size * 2.0)
+
+    def step(kind: str, args: tuple, over: int, chunk: int, writes: tuple) -> None:
+        make = getattr(kernels, f"{kind}_kernel")
+        kernel = ctx.kernel((f"sort_{kind}", spec), lambda: make(spec))
+        ctx.step(kernel, args, over, chunk, f"{name} ({kind})", reads=xs, writes=writes)
+
+    step("build", (*xs, *records, special, varying, *geometry), total, chunk, (*records, special, varying))
+    passes = spec.passes(spec.sources[0])
+    for q in range(passes):
+        step("count", (*records, counts, varying, *geometry, q), total, chunk, (counts,))
+        step("scan", (counts, varying, *geometry, q), rows, 1, (counts,))
+        step("scatter", (*records, counts, varying, *geometry, q), total, chunk, records)
+    step("finish", (*xs, *outs, *records, varying, *geometry, passes, take), total, chunk, outs)
+    if spec.restore:
+        step("restore", (*xs, *outs, special, n, blocks), rows, 1, outs)

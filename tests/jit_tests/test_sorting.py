@@ -1,0 +1,150 @@
+"""Sort and top_k against NumPy's stable sorts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from lower_harness import lower
+from ml_dtypes import bfloat16
+
+import jit.lower.sorting  # noqa: F401 - registers the lowerings
+from jit.target import host
+
+REAL = [
+    "float32", "float64", "float16", bfloat16, "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
+]  # fmt: skip
+COMPLEX = ["complex64", "complex128"]
+
+
+def bits(x: np.ndarray) -> Any:
+    """For comparisons that tell -0.0 from 0.0 and look at every NaN."""
+    return np.ascontiguousarray(x).view(f"V{x.itemsize}").tolist()
+
+
+def sample(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, ties: bool) -> np.ndarray:
+    """With ties, both zeros, both signs of NaN, and infinities; or spread over the whole range."""
+    dtype = np.dtype(dtype)
+    if dtype.kind == "c":
+        real = np.dtype("float32" if dtype.itemsize == 8 else "float64")
+        x = np.empty(shape, dtype)
+        x.real, x.imag = sample(rng, shape, real, True), sample(rng, shape, real, True)
+        return x
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        low, high = (max(info.min, -5), 5) if ties else (info.min, info.max)
+        return rng.integers(low, high, shape, dtype=dtype, endpoint=True)
+    x = rng.integers(-3, 4, shape) if ties else rng.normal(size=shape) * 10.0 ** rng.integers(-4, 4, shape)
+    special = np.array([np.nan, -np.nan, np.inf, -np.inf, -0.0, 0.0])
+    x = np.where(rng.random(shape) < (0.3 if ties else 0.01), special[rng.integers(0, 6, shape)], x)
+    return x.astype(dtype)
+
+
+def comparable(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float32) if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
+
+
+def true_order(keys: list[np.ndarray], axis: int) -> np.ndarray:
+    keys = [comparable(k) for k in keys]
+    return np.argsort(keys[0], axis=axis, kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1], axis=axis)
+
+
+def check_sort(operands: list[np.ndarray], dimension: int, num_keys: int, target: Any = None) -> None:
+    order = true_order(operands[:num_keys], dimension)
+    params = {"dimension": dimension, "is_stable": True, "num_keys": num_keys}
+    found = lower("sort", operands, params, [(x.shape, x.dtype) for x in operands], target)
+    for x, f in zip(operands, found):
+        true = np.take_along_axis(x, order, dimension)
+        assert bits(f) == bits(true)
+
+
+LENGTHS = [1, 2, 3, 5, 16, 39, 41, 97, 256, 257, 700]
+
+
+@pytest.mark.parametrize("dtype", [*REAL, *COMPLEX], ids=str)
+def test_one_operand(dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    for k, n in enumerate(LENGTHS):
+        check_sort([sample(rng, (1 + 5 * (k % 3), n), dtype, ties=k % 2 == 0)], 1, 1)
+
+
+@pytest.mark.parametrize("dtype", [*REAL, *COMPLEX], ids=str)
+def test_key_and_payload(dtype: Any) -> None:
+    rng = np.random.default_rng(1)
+    for k, n in enumerate(LENGTHS):
+        key = sample(rng, (9, n), dtype, ties=k % 2 == 0)
+        payload = np.broadcast_to(np.arange(n, dtype=np.int32), key.shape)
+        check_sort([key, payload], 1, 1)
+
+
+@pytest.mark.parametrize("case", range(24))
+def test_several_operands_and_keys(case: int) -> None:
+    rng = np.random.default_rng(case)
+    shape = tuple(int(n) for n in rng.integers(1, (200, 12, 6)[case % 3], case % 3 + 1))
+    every = [*REAL, *COMPLEX]
+    count = int(rng.integers(1, 4))
+    operands = [sample(rng, shape, every[int(rng.integers(len(every)))], True) for _ in range(count)]
+    if case % 4 == 0:
+        operands = [x.T.copy().T[..., ::-1] for x in operands]
+    check_sort(operands, int(rng.integers(len(shape))), int(rng.integers(1, count + 1)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "float16"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_long_rows(dtype: str, rows: int) -> None:
+    rng = np.random.default_rng(2)
+    n = 70_001
+    x = sample(rng, (rows, n), dtype, ties=False)
+    check_sort([x], 1, 1)
+    position = np.broadcast_to(np.arange(n, dtype=np.int32), x.shape)
+    check_sort([x, position], 1, 1)
+    check_sort([x, position, x], 1, 1)
+
+
+def test_long_rows_whose_high_digits_agree() -> None:
+    rng = np.random.default_rng(3)
+    x = np.stack([rng.integers(0, 200, 66_000), rng.integers(0, 2**40, 66_000), np.zeros(66_000, np.int64)])
+    check_sort([x], 1, 1)
+
+
+@pytest.mark.parametrize("shape, dimension", [((0,), 0), ((3, 0), 1), ((0, 3), 1), ((1, 4), 0)])
+def test_empty_and_single(shape: tuple[int, ...], dimension: int) -> None:
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    check_sort([x, x], dimension, 1)
+
+
+@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize("k_of", ["none", "one", "few", "many", "all"])
+def test_top_k(dtype: Any, k_of: str) -> None:
+    rng = np.random.default_rng(4)
+    for n in (1, 30, 130, 300, 1000):
+        for ties in (True, False):
+            x = sample(rng, (5, n), dtype, ties)
+            k = min(n, {"none": 0, "one": 1, "few": 17, "many": 40, "all": n}[k_of])
+            falling = comparable(x)[:, ::-1]
+            order = n - 1 - np.argsort(falling, axis=-1, kind="stable")[:, ::-1][:, :k]
+            values, positions = lower("top_k", [x], {"k": k}, [((5, k), x.dtype), ((5, k), np.int32)])
+            np.testing.assert_array_equal(positions, order)
+            assert bits(values) == bits(np.take_along_axis(x, order, -1))
+
+
+def test_top_k_of_strided_rising_and_falling_rows() -> None:
+    for x in (np.arange(6000.0).reshape(1000, 6).T, np.arange(6000.0)[::-1].reshape(6, 1000)):
+        order = np.argsort(-x, axis=-1, kind="stable")[:, :20]
+        values, positions = lower("top_k", [x], {"k": 20}, [((6, 20), x.dtype), ((6, 20), np.int32)])
+        np.testing.assert_array_equal(positions, order)
+        np.testing.assert_array_equal(values, np.take_along_axis(x, order, -1))
+
+
+@pytest.mark.parametrize("level", ["scalar", "sse2"])
+def test_other_machines(level: str) -> None:
+    if level == "sse2" and host().arch != "x86_64":
+        pytest.skip("sse2 is a level of x86-64")
+    rng = np.random.default_rng(5)
+    target = host().restricted(level)
+    for n in (33, 500):
+        check_sort([sample(rng, (7, n), "float32", True)], 1, 1, target)
+    check_sort([sample(rng, (7, 33), "float32", True), sample(rng, (7, 33), "int8", True)], 1, 1, target)
