@@ -24,6 +24,8 @@ class Executable(Protocol):
     """A compiled graph."""
 
     compile_seconds: float
+    kernels_compiled: int
+    kernels_from_cache: int
 
     def __call__(self, *args: np.ndarray) -> Sequence[np.ndarray]: ...
 
@@ -40,9 +42,11 @@ class ReferenceExecutable:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.compile_seconds = 0.0
+        self.kernels_compiled = self.kernels_from_cache = 0
 
     def __call__(self, *args: np.ndarray) -> Sequence[np.ndarray]:
-        return run_graph(self.graph, args)
+        given = {id(a) for a in args}
+        return [o.copy() if id(o) in given else o for o in run_graph(self.graph, args)]
 
     def explain(self) -> str:
         return f"backend 'reference': {len(self.graph.eqns)} equations, each run by its NumPy reference\n{self.graph}"

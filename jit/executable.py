@@ -17,6 +17,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
+from .canonical import transposed_products
 from .cost import nanoseconds
 from .explain import cost_analysis, explain
 from .fuse import fuse
@@ -73,7 +74,7 @@ class Executable:
         self.graph = graph
         self.options = options
         self.workers = options.num_threads or num_threads()
-        self.plan = fuse(graph, options.fuse)
+        self.plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse)
         self.program: LoopProgram = lower_plan(self.plan, target, self.workers, options.donate, options.fuse)
         if options.verify:
             self.program.verify()

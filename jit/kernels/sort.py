@@ -27,7 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 INSERTION = 40  # rows up to this length are sorted by insertion
-SELECT_MOST = 32  # elements that select_kernel can keep
+SELECT_MOST = 64  # elements that select_kernel can keep
 SELECT_BLOCK = 64  # elements that select_kernel looks at at once
 
 _ZERO, _ONE = Const(0, i64), Const(1, i64)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .contract_blocked import blocked, lanewise

@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from ..kernels.gemm import Contract, contract_kernel, pack_kernel
 from ..kernels.microkernel import Epilogue, Tile, tile_for
 from .contraction import (
-    BYTES_PER_NS, FLOPS_PER_NS, Array, Contraction, Dims, filled, move, normal, row_major, run, scratch, single, size,
+    BYTES_PER_NS,
+    FLOPS_PER_NS,
+    Array,
+    Contraction,
+    Dims,
+    filled,
+    move,
+    row_major,
+    run,
+    scratch,
+    single,
+    size,
     with_a_strides,
 )  # fmt: skip
 from .registry import Arg, LowerContext

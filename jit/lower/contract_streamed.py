@@ -7,7 +7,16 @@ from collections.abc import Callable
 from ..kernels.gemm import axpy_kernel, dot_kernel
 from ..loop_ir import Ty
 from .contraction import (
-    BYTES_PER_NS, FLOPS_PER_NS, Array, Contraction, filled, move, run, scratch, single, size,
+    BYTES_PER_NS,
+    FLOPS_PER_NS,
+    Array,
+    Contraction,
+    filled,
+    move,
+    run,
+    scratch,
+    single,
+    size,
 )  # fmt: skip
 from .registry import Arg, KernelHandle, LowerContext
 

@@ -13,10 +13,9 @@ is computed by one piece with one order of k, so the result has the same bits on
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Union
-
-from collections.abc import Sequence
 
 from fx.errors import GraphError
 

@@ -1,0 +1,213 @@
+"""jit: signatures, static and donated arguments, stages, the cache and its reasons."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx import errors
+
+X = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+
+
+def test_a_signature_is_traced_once() -> None:
+    traces = []
+
+    @fx.jit
+    def f(x: Any, y: Any = 2.0) -> Any:
+        traces.append(1)
+        return x * y
+
+    for _ in range(3):
+        np.testing.assert_array_equal(f(X), X * 2)
+    assert f.cache_info()[:3] == (2, 1, 1)
+    f(X[:1])
+    f(X.astype(np.float64))
+    f(X, y=3.0)
+    assert len(traces) == 4
+    assert f.cache_info().size == 4
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda: (X[:1],), r"x: f32\[2,3\] -> f32\[1,3\]"),
+        (lambda: (X.astype(np.float64),), r"x: f32\[2,3\] -> f64\[2,3\]"),
+        (lambda: ((X, X),), "another structure"),
+    ],
+)
+def test_misses_are_explained(change: Any, reason: str) -> None:
+    f = fx.jit(lambda x: fx.tree.map(lambda v: v + 1, x))
+    f(X)
+    f(*change())
+    assert __import__("re").search(reason, f.explain_misses()), f.explain_misses()
+
+
+def test_explain_misses_prints_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    with fx.config.using(explain_misses=True):
+        fx.jit(lambda x: x)(1.0)
+    assert "first call" in capsys.readouterr().err
+
+
+def test_static_arguments_by_number_and_name() -> None:
+    def f(x: Any, n: int, mode: str = "add") -> Any:
+        for _ in range(n):
+            x = x + 1 if mode == "add" else x * 2
+        return x
+
+    g = fx.jit(f, static_argnums=1, static_argnames="mode")
+    assert float(g(1.0, 3)) == 4.0
+    assert float(g(1.0, n=3, mode="mul")) == 8.0
+    assert g.cache_info().size == 2
+    h = fx.jit(f, static_argnames=("n", "mode"))
+    assert float(h(1.0, 2, "mul")) == 4.0
+
+
+def test_equal_static_values_of_different_types_are_different_programs() -> None:
+    f = fx.jit(lambda x, s: x * (2 if s is True else 3), static_argnums=1)
+    assert float(f(1.0, True)) == 2.0
+    assert float(f(1.0, 1)) == 3.0
+
+
+def test_static_arguments_that_cannot_be() -> None:
+    f = fx.jit(lambda x, s: x, static_argnums=1)
+    with pytest.raises(errors.NonHashableStaticError, match="'s'.*tuple"):
+        f(1.0, [1, 2])
+    with pytest.raises(errors.NonHashableStaticError, match="array"):
+        f(1.0, X)
+    with pytest.raises(errors.StaticArgumentError, match="positional argument 5"):
+        fx.jit(lambda x: x, static_argnums=5)
+    with pytest.raises(errors.StaticArgumentError, match="'z'"):
+        fx.jit(lambda x: x, static_argnames="z")
+
+
+def test_donated_arrays_cannot_be_used_again() -> None:
+    f = fx.jit(lambda x, y: x + y, donate_argnums=0)
+    a, b = fnp.asarray(X.copy()), fnp.asarray(X.copy())
+    np.testing.assert_array_equal(f(a, b), X * 2)
+    with pytest.raises(errors.LeakedTracerError, match="donate"):
+        a + 1
+    np.testing.assert_array_equal(b, X)
+    plain = X.copy()
+    f(plain, b)
+    np.testing.assert_array_equal(plain, X)
+
+
+def test_stages() -> None:
+    low = fx.jit(lambda x: fnp.sum(fnp.tanh(x) * x)).lower(X)
+    assert "tanh" in str(low.graph) and low.graph.in_avals[0].shape == (2, 3)
+    assert "tanh" in low.loops() and "for " in low.loops()
+    assert "tanh" in low.explain()
+    cost = low.cost_analysis()
+    assert cost["flops"] > 0 and cost["bytes"] > 0
+    compiled = low.compile()
+    assert float(compiled(X)) == pytest.approx(float(np.sum(np.tanh(X) * X)), rel=1e-6)
+    with pytest.raises(errors.StaticArgumentError, match="compiled for"):
+        compiled(X[:1])
+    spec = fx.jit(lambda x: x + 1).lower(fx.ShapeDtypeStruct((3,), np.float32))
+    np.testing.assert_array_equal(spec.compile()(np.zeros(3, np.float32)), np.ones(3))
+
+
+def test_a_new_batch_size_compiles_no_kernel() -> None:
+    f = fx.jit(lambda w, x: fnp.sum(fnp.tanh(x @ w), axis=1))
+    w = np.ones((3, 4), np.float32)
+    f(w, np.ones((8, 3), np.float32))
+    low = f.lower(w, np.ones((11, 3), np.float32))
+    assert low.executable.kernels_compiled == 0
+
+
+def test_constants_closed_over_are_inputs() -> None:
+    table = np.arange(10000.0)
+    f = fx.jit(lambda i: fnp.asarray(table)[i])
+    assert float(f(77)) == 77.0
+    low = f.lower(3)
+    assert len(low.captures) == 1 and len(low.graph.inputs) == 2
+
+
+def test_creation_functions_are_recorded_not_folded() -> None:
+    low = fx.jit(lambda x: x + fnp.arange(1000) + fnp.ones(1000)).lower(np.float32(1))
+    assert not low.captures and "iota" in [e.prim.name for e in low.graph.eqns]
+
+
+def test_leaked_tracer_is_named() -> None:
+    box = []
+
+    @fx.jit
+    def f(x: Any) -> Any:
+        box.append(x * 2)
+        return x
+
+    f(1.0)
+    with pytest.raises(errors.LeakedTracerError, match=r"(?s)'f'.*'mul'.*test_staging"):
+        box[0] + 1
+
+
+def test_results_that_are_inputs_or_constants() -> None:
+    f = fx.jit(lambda x: (x, 3, x, fnp.zeros(2), None))
+    a, three, b, zeros, none = f(X)
+    np.testing.assert_array_equal(a, X)
+    np.testing.assert_array_equal(b, X)
+    assert int(three) == 3 and none is None
+    np.testing.assert_array_equal(zeros, [0, 0])
+    assert not np.shares_memory(np.asarray(a), X)
+
+
+def test_methods_and_partials_can_be_jitted() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.k = 3.0
+
+        @fx.jit
+        def double(x: Any) -> Any:
+            return x * 2
+
+    import functools
+
+    assert float(fx.jit(functools.partial(lambda a, b: a * b, 3.0))(2.0)) == 6.0
+    assert float(Model.double(2.0)) == 4.0
+
+
+def test_jit_in_jit_and_jit_of_grad_of_jit() -> None:
+    inner = fx.jit(lambda x: fnp.sin(x) * x)
+    outer = fx.jit(lambda x: inner(x) + inner(x * 2))
+    x = np.float64(0.7)
+    assert float(outer(x)) == pytest.approx(np.sin(0.7) * 0.7 + np.sin(1.4) * 1.4)
+    assert float(fx.jit(fx.grad(outer))(x)) == pytest.approx(
+        np.cos(0.7) * 0.7 + np.sin(0.7) + 2 * (np.cos(1.4) * 1.4 + np.sin(1.4))
+    )
+
+
+def test_calls_from_many_threads_agree() -> None:
+    f = fx.jit(lambda x: fnp.sum(fnp.tanh(x) @ x.T))
+    want = float(f(X))
+    results: list[float] = []
+
+    def work() -> None:
+        for _ in range(50):
+            results.append(float(f(X)))
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(results) == 300 and set(results) == {want}
+
+
+def test_reference_backend_agrees() -> None:
+    f = lambda x: fnp.log(fnp.sum(fnp.exp(x), axis=-1))
+    np.testing.assert_allclose(fx.jit(f)(X), fx.jit(f, backend="reference")(X), rtol=1e-6)
+    assert "reference" in fx.jit(f, backend="reference").lower(X).explain()
+
+
+def test_options_are_checked() -> None:
+    with pytest.raises(AttributeError, match="default_float"):
+        fx.config.defualt_float = "float64"
+    with pytest.raises(ValueError):
+        fx.config.backend = "gpu"
+    with fx.config.using(default_float="float64"):
+        assert fnp.ones(2).dtype == np.float64
+    assert fnp.ones(2).dtype == np.float32

@@ -1,0 +1,104 @@
+"""Who may import whom: read from the import statements themselves."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# rooms of fx from the ground up; a module may import from its own floor and from below
+FLOORS: list[tuple[str, ...]] = [
+    ("errors", "version"),
+    ("dtypes", "tree"),
+    ("config",),
+    ("ir",),
+    ("printing", "primitive", "array", "traceback"),
+    ("trace",),
+    ("verify", "interpret"),
+    ("primitives",),
+    ("passes",),
+    ("transforms",),
+    ("backend",),
+    ("staging",),
+    ("api",),
+    ("numpy",),
+    ("lax", "random", "scipy", "debug", "tree_util"),
+    ("nn", "optim", "data"),
+    ("train", "metrics", "io", "viz"),
+    ("examples", "__main__"),
+]
+FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
+
+
+def imports(path: Path, package: str) -> list[tuple[str, bool, int]]:
+    """(absolute module, is at the top level, line) for every import statement."""
+    tree = ast.parse(path.read_text())
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    here = parts[:-1]
+    found = []
+    top = {id(n) for n in ast.walk(tree)} - {
+        id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) for n in ast.walk(f)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(a.name, id(node) in top, node.lineno) for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *(node.module.split(".") if node.module else ())))
+            bare = module in ("fx", "jit")
+            names = [a.name for a in node.names] if bare else [None]
+            found += [(f"{module}.{n}" if n else module, id(node) in top, node.lineno) for n in names]
+    return found
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "fx").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_fx_imports_only_downwards(path: Path) -> None:
+    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    if path == ROOT / "fx" / "__init__.py":
+        return_floor = len(FLOORS)
+    else:
+        assert own in FLOOR, f"the room {own!r} has no floor in this test: add it to FLOORS"
+        return_floor = FLOOR[own]
+    for module, _, line in imports(path, "fx"):
+        if module.split(".")[0] == "jit":
+            assert path.name == "backend.py", f"{path}:{line} imports jit; only fx/backend.py may"
+        if module.split(".")[0] == "fx" and room(module) in FLOOR:
+            assert FLOOR[room(module)] <= return_floor, f"{path}:{line} ({own}) imports {module}, which stands above it"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jit").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_jit_sees_only_graphs(path: Path) -> None:
+    for module, _, line in imports(path, "jit"):
+        if module.split(".")[0] == "fx":
+            assert module in ("fx.ir", "fx.dtypes", "fx.errors"), f"{path}:{line} imports {module}"
+
+
+def test_only_backend_imports_jit_and_lazily() -> None:
+    found = [(m, top) for m, top, _ in imports(ROOT / "fx" / "backend.py", "fx") if m == "jit"]
+    assert found == [("jit", False)]
+
+
+def _loaded_after(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
+
+
+def test_import_fx_loads_no_compiler() -> None:
+    loaded = _loaded_after("import fx, fx.numpy, fx.random, fx.nn")
+    heavy = {"numba", "llvmlite", "jit", "scipy", "matplotlib", "jax", "torch", "multiprocessing", "asyncio"}
+    assert not heavy & loaded
+
+
+def test_compiling_loads_no_numba_by_default() -> None:
+    loaded = _loaded_after("import fx, numpy as np\nfx.jit(lambda x: x + 1)(np.ones(3))")
+    assert "llvmlite" in loaded and "numba" not in loaded
