@@ -10,8 +10,7 @@ Transforms: ``grad``, ``value_and_grad``, ``jvp``, ``vjp``, ``linearize``, ``jac
 ``fx.optim``, ``fx.tree``, ``fx.debug``.  Options: ``fx.config``.
 """
 
-from . import dtypes, errors, printing, tree
-from . import debug, lax
+from . import debug, dtypes, errors, lax, printing, tree
 from . import numpy as numpy
 from .api import (
     ShapeDtypeStruct,

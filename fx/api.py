@@ -122,7 +122,9 @@ def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
     return argument_names(f, args, {})
 
 
-def _partial(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], argnums: tuple[int, ...]) -> Callable[..., Any]:
+def _partial(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], argnums: tuple[int, ...]
+) -> Callable[..., Any]:
     """``f`` as a function of the arguments at ``argnums`` alone."""
 
     @functools.wraps(f)
@@ -171,7 +173,9 @@ def value_and_grad(
     (Array(9., dtype=float64), Array([ 3., 12.], dtype=float64))
     """
     if not callable(fun):
-        raise GradientError(f"grad takes a function; found {type(fun).__name__}: {fun!r}. Write grad(f)(x), not grad(f(x)).")
+        raise GradientError(
+            f"grad takes a function; found {type(fun).__name__}: {fun!r}. Write grad(f)(x), not grad(f(x))."
+        )
 
     @user_frames
     @functools.wraps(fun)
@@ -194,9 +198,7 @@ def value_and_grad(
             grads = transpose_graph(lin.linear, linear, lin.residuals, cts)
         per_leaf = iter([instantiate(g, a) for g, a in zip(grads, lin.in_avals)])
         leaves = tree.leaves(tuple(chosen))
-        flat = [
-            _as_array(next(per_leaf), x) if w else np.zeros(aval_of(x).shape, float0) for x, w in zip(leaves, wrt)
-        ]
+        flat = [_as_array(next(per_leaf), x) if w else np.zeros(aval_of(x).shape, float0) for x, w in zip(leaves, wrt)]
         gradient = tree.unflatten(tree.structure(tuple(chosen)), flat)
         gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
         value = tree.unflatten(traced.out_tree, [_as_array(out)])
@@ -280,14 +282,20 @@ def _check_scalar(fun: Any, traced: _Traced, holomorphic: bool, has_aux: bool) -
     elif not is_float(a.dtype):
         raise GradientDTypeError(
             f"grad needs a real floating-point output; {name} returned {a.dtype}."
-            + (" For a holomorphic function pass holomorphic=True; else return its real part or abs." if is_complex(a.dtype) else "")
+            + (
+                " For a holomorphic function pass holomorphic=True; else return its real part or abs."
+                if is_complex(a.dtype)
+                else ""
+            )
         )
 
 
 # ----------------------------------------------------------------------------------- jvp, vjp, linearize
 
 
-def _check_tangents(what: str, primals: Sequence[Any], tangents: Any, p_tree: tree.TreeDef, names: Sequence[str]) -> list[Any]:
+def _check_tangents(
+    what: str, primals: Sequence[Any], tangents: Any, p_tree: tree.TreeDef, names: Sequence[str]
+) -> list[Any]:
     """Tangent (or None for integers) of every primal leaf, after checking structure, shape and dtype."""
     leaves, t_tree = tree.flatten(tangents)
     if t_tree != p_tree:
@@ -305,7 +313,9 @@ def _check_tangents(what: str, primals: Sequence[Any], tangents: Any, p_tree: tr
         if not is_inexact(a.dtype):
             raise DTypeError(f"{what}: {name} is {a.dtype}; its tangent must be a zero array of dtype fx.float0")
         if a.dtype != b.dtype and not b.weak:
-            raise DTypeError(f"{what}: {name} is {a.dtype}, its tangent {b.dtype}; they must be equal. Convert with astype.")
+            raise DTypeError(
+                f"{what}: {name} is {a.dtype}, its tangent {b.dtype}; they must be equal. Convert with astype."
+            )
         out.append(np.asarray(concrete_value(t), a.dtype) if b.weak and is_python_scalar(t) else t)
     return out
 
@@ -326,7 +336,9 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     """
     for what, x in (("primals", primals), ("tangents", tangents)):
         if not isinstance(x, (tuple, list)):
-            raise TreeError(f"{what} of jvp must be a tuple or list of arguments; found {type(x).__name__}. Write jvp(f, (x,), (t,)).")
+            raise TreeError(
+                f"{what} of jvp must be a tuple or list of arguments; found {type(x).__name__}. Write jvp(f, (x,), (t,))."
+            )
     names = _names(fun, primals)
     ts = _check_tangents("jvp", tree.leaves(tuple(primals)), tuple(tangents), tree.structure(tuple(primals)), names)
     traced = _trace("jvp", fun, primals, names, has_aux)
@@ -405,7 +417,9 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 def _check_cotangents(ct: Any, out_tree: tree.TreeDef, outs: Sequence[Any], name: str) -> list[Any]:
     leaves, ct_tree = tree.flatten(ct)
     if ct_tree != out_tree:
-        raise TreeError(f"the cotangent given to the vjp of {name} has the structure {ct_tree}; the output has {out_tree}")
+        raise TreeError(
+            f"the cotangent given to the vjp of {name} has the structure {ct_tree}; the output has {out_tree}"
+        )
     cts: list[Any] = []
     for c, o in zip(leaves, outs):
         a = aval_of(o)
@@ -435,7 +449,10 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     """
     leaves, in_tree = tree.flatten((primals, {}))
     flat = FlatFunction(fun, in_tree)
-    avals = [Aval(tuple(x.shape), np.dtype(x.dtype)) if isinstance(x, ShapeDtypeStruct) else aval_of(x).strong() for x in leaves]
+    avals = [
+        Aval(tuple(x.shape), np.dtype(x.dtype)) if isinstance(x, ShapeDtypeStruct) else aval_of(x).strong()
+        for x in leaves
+    ]
     for a, name in zip(avals, _names(fun, primals)):
         if not is_inexact(a.dtype):
             raise GradientDTypeError(f"linear_transpose needs float or complex arguments; {name} is {a.dtype}")
@@ -479,7 +496,9 @@ def _blocks(x: Any, sizes: Sequence[int]) -> list[Any]:
     return out
 
 
-def _check_jacobian_inputs(fun: Any, what: str, chosen: Any, names: Sequence[str], holomorphic: bool, allow_int: bool = False) -> None:
+def _check_jacobian_inputs(
+    fun: Any, what: str, chosen: Any, names: Sequence[str], holomorphic: bool, allow_int: bool = False
+) -> None:
     for x, name in zip(tree.leaves(chosen), names):
         d = aval_of(check_leaf(x, f"{name} of {function_name(fun)}")).dtype
         if holomorphic and not is_complex(d):
@@ -490,7 +509,9 @@ def _check_jacobian_inputs(fun: Any, what: str, chosen: Any, names: Sequence[str
             raise GradientDTypeError(f"{what} with respect to {name!r}, which is {d}: a derivative needs a float input")
 
 
-def jacfwd(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def jacfwd(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The Jacobian by forward mode, one column at a time (batched): good for few inputs and many outputs.
 
     Each output leaf of shape s becomes a tree of arrays of shape s + (shape of the input leaf).
@@ -549,7 +570,9 @@ def jacrev(
         outs, d = tree.flatten(value)
         for y in outs:
             if not is_inexact(aval_of(y).dtype):
-                raise GradientDTypeError(f"jacrev of {function_name(fun)}, whose output is {aval_of(y)}: a derivative needs a float output")
+                raise GradientDTypeError(
+                    f"jacrev of {function_name(fun)}, whose output is {aval_of(y)}: a derivative needs a float output"
+                )
         basis, sizes = _basis(outs)
         rows = vmap(lambda *cts: tree.leaves(pull(tree.unflatten(d, cts))))(*basis)
         jac: list[Any] = []
@@ -570,7 +593,9 @@ def jacrev(
 jacobian = jacrev
 
 
-def hessian(fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False) -> Callable[..., Any]:
+def hessian(
+    fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
     """The matrix of second derivatives, forward over reverse."""
     return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)
 
@@ -670,12 +695,16 @@ def _in_dims(
     return out
 
 
-def _batch_size(leaves: Sequence[Any], dims: Sequence[int | None], names: Sequence[str], given: int | None, fun: str) -> int:
+def _batch_size(
+    leaves: Sequence[Any], dims: Sequence[int | None], names: Sequence[str], given: int | None, fun: str
+) -> int:
     sizes = {n: aval_of(x).shape[d] for x, d, n in zip(leaves, dims, names) if d is not None}
     if given is not None:
         sizes = {**sizes, "axis_size": given}
     if not sizes:
-        raise VmapAxisError(f"vmap of {fun} needs at least one batched argument (an in_axes that is not None), or axis_size")
+        raise VmapAxisError(
+            f"vmap of {fun} needs at least one batched argument (an in_axes that is not None), or axis_size"
+        )
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{n}: {s}" for n, s in sizes.items())
         raise VmapAxisError(f"vmap of {fun}: the batch axes have different sizes ({listed}); they must be equal")
@@ -698,11 +727,15 @@ def _place(x: Any, have: int | None, want: int | None, size: int, fun: str) -> A
     """An output with its batch axis where out_axes wants it."""
     if want is None:
         if have is not None:
-            raise VmapAxisError(f"out_axes is None for an output of {fun} that does depend on the batch; give it an axis")
+            raise VmapAxisError(
+                f"out_axes is None for an output of {fun} that does depend on the batch; give it an axis"
+            )
         return x
     ndim = len(aval_of(x).shape) + (have is None)
     if not isinstance(want, (int, np.integer)) or not -ndim <= want < ndim:
-        raise VmapAxisError(f"out_axes={want!r} does not fit an output of {fun} with {ndim} dimensions (batch included)")
+        raise VmapAxisError(
+            f"out_axes={want!r} does not fit an output of {fun} with {ndim} dimensions (batch included)"
+        )
     want = int(want) % ndim
     return broadcast_batch(x, size, want) if have is None else move_batch(x, have, want)
 
@@ -787,7 +820,8 @@ def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
         leaves, in_tree = tree.flatten((dynamic, kwargs))
         names = argument_names(fun, tuple(None if i in static else a for i, a in enumerate(args)), kwargs)
         avals = [
-            Aval(tuple(x.shape), np.dtype(x.dtype)) if _only_type(x) else aval_of(check_leaf(x, n)) for x, n in zip(leaves, names)
+            Aval(tuple(x.shape), np.dtype(x.dtype)) if _only_type(x) else aval_of(check_leaf(x, n))
+            for x, n in zip(leaves, names)
         ]
         flat = FlatFunction(call, in_tree)
         graph, captures = trace_flat(flat, avals, kind="make_graph", name=function_name(fun), names=names)
@@ -838,4 +872,3 @@ def device_get(x: Any) -> Any:
 def block_until_ready(x: Any) -> Any:
     """``x``; fx computes synchronously."""
     return x
-

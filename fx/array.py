@@ -25,7 +25,7 @@ class Array:
     Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.
     """
 
-    __slots__ = ("_buffer", "weak_type", "__weakref__")
+    __slots__ = ("__weakref__", "_buffer", "weak_type")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
@@ -87,7 +87,9 @@ class Array:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        if self._data.dtype.kind == "V":  # bfloat16: the protocol's type string cannot name it; NumPy then asks __array__
+        if (
+            self._data.dtype.kind == "V"
+        ):  # bfloat16: the protocol's type string cannot name it; NumPy then asks __array__
             raise AttributeError("__array_interface__")
         return {**self._data.__array_interface__, "data": (self._data.ctypes.data, True)}
 

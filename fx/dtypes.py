@@ -76,12 +76,13 @@ def canonical(dtype: Any) -> np.dtype:
             f"dtype {d} is not supported. fx computes with bool, int8..int64, uint8..uint64, float16, bfloat16"
             " (with ml_dtypes installed), float32, float64, complex64 and complex128."
         )
-    return d if d.isnative else d.newbyteorder("=")
+    native: np.dtype = d if d.isnative else d.newbyteorder("=")
+    return native
 
 
 def real_dtype(d: np.dtype) -> np.dtype:
     """float32 for complex64, float64 for complex128, the dtype itself otherwise."""
-    return {complex64: float32, complex128: float64}.get(d, d)
+    return float32 if d == complex64 else float64 if d == complex128 else d
 
 
 def complex_dtype(d: np.dtype) -> np.dtype:

@@ -33,7 +33,9 @@ def run_graph(graph: Graph, args: Sequence[np.ndarray], *, check: bool = False) 
         outs = evaluate(e.prim, [np.asarray(read(env, a)) for a in e.inputs], e.params)  # type: ignore[arg-type]
         for v, o in zip(e.outputs, outs, strict=True):
             if check and not Aval(o.shape, o.dtype).same_type(v.aval):
-                raise GraphError(f"{e.prim.name}: the reference returned {Aval(o.shape, o.dtype)}, the graph says {v.aval}")
+                raise GraphError(
+                    f"{e.prim.name}: the reference returned {Aval(o.shape, o.dtype)}, the graph says {v.aval}"
+                )
             env[v] = o
         for a in e.inputs:
             if type(a) is Var and last_use.get(a) == i and a not in keep:

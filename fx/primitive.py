@@ -49,6 +49,7 @@ from .ir import Aval
 
 __all__ = ["Linear", "Primitive", "all_primitives", "primitive"]
 
+Rule = Callable[..., Any]
 RULES = ("abstract", "impl", "jvp", "jvp_call", "forward", "transpose", "batch", "batch_named")
 _registry: dict[str, Primitive] = {}
 
@@ -80,7 +81,7 @@ class Primitive:
         self.name = name
         self.multiple_results = multiple_results
         self.effect = effect
-        self._rules: dict[str, Callable[..., Any] | _Absent] = {}
+        self._rules: dict[str, Rule | _Absent] = {}
         _registry[name] = self
 
     def __repr__(self) -> str:
@@ -88,35 +89,34 @@ class Primitive:
 
     # ------------------------------------------------------------------ giving rules
 
-    def _give(self, kind: str, rule: Any) -> Any:
+    def _give(self, kind: str, rule: Rule | _Absent) -> Rule:
         if kind in self._rules:
             raise RegistryError(f"primitive {self.name!r} already has its {kind} rule; a rule is given once")
         self._rules[kind] = rule
-        setattr(self, "_" + kind, rule)
-        return rule
+        return rule  # type: ignore[return-value]
 
-    def def_abstract(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_abstract(self, rule: Rule) -> Rule:
         return self._give("abstract", rule)
 
-    def def_impl(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_impl(self, rule: Rule) -> Rule:
         return self._give("impl", rule)
 
-    def def_jvp(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_jvp(self, rule: Rule) -> Rule:
         return self._give("jvp", rule)
 
-    def def_jvp_call(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_jvp_call(self, rule: Rule) -> Rule:
         return self._give("jvp_call", rule)
 
-    def def_forward(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_forward(self, rule: Rule) -> Rule:
         return self._give("forward", rule)
 
-    def def_transpose(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_transpose(self, rule: Rule) -> Rule:
         return self._give("transpose", rule)
 
-    def def_batch(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_batch(self, rule: Rule) -> Rule:
         return self._give("batch", rule)
 
-    def def_batch_named(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+    def def_batch_named(self, rule: Rule) -> Rule:
         return self._give("batch_named", rule)
 
     def no_gradient(self, reason: str) -> None:
@@ -142,7 +142,7 @@ class Primitive:
         """True if the rule was given, or its absence was given a reason."""
         return kind in self._rules
 
-    def rule(self, kind: str) -> Callable[..., Any]:
+    def rule(self, kind: str) -> Rule:
         r = self._rules.get(kind)
         if r is None:
             raise MissingRuleError(f"primitive {self.name!r} has no {kind} rule. Give it one with def_{kind}.")

@@ -28,9 +28,9 @@ from .errors import NonHashableStaticError, StaticArgumentError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .trace import Tracer, aval_of, bind, bind_known, state, trace_flat, user_source
+from .traceback import user_frames
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
 from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
-from .traceback import user_frames
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
@@ -155,7 +155,9 @@ class Compiled:
             raise StaticArgumentError(f"{low.name} was compiled for arguments {low.in_tree}; called with {in_tree}")
         for i, (x, a) in enumerate(zip(leaves, low.graph.in_avals)):
             if not aval_of(x).same_type(a):
-                raise StaticArgumentError(f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}")
+                raise StaticArgumentError(
+                    f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}"
+                )
         arrays = [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
         return tree.unflatten(low.out_tree, [Array(o) for o in self.executable(*arrays)])
 
@@ -208,7 +210,9 @@ class JitFunction:
         backend: str | None,
     ) -> None:
         if not callable(fun):
-            raise StaticArgumentError(f"jit takes a function; found {type(fun).__name__}. For a decorator with options: @fx.jit(...)")
+            raise StaticArgumentError(
+                f"jit takes a function; found {type(fun).__name__}. For a decorator with options: @fx.jit(...)"
+            )
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.name = function_name(fun)
@@ -222,7 +226,9 @@ class JitFunction:
         self.donate_argnums, self.donate_argnames = self._positions(donate_argnums, donate_argnames, "donate")
         both = set(self.static_argnames) & set(self.donate_argnames)
         if both or set(self.static_argnums) & set(self.donate_argnums):
-            raise StaticArgumentError(f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}")
+            raise StaticArgumentError(
+                f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}"
+            )
         self._entries: dict[_Key, _Entry] = {}
         self._hits = self._misses = self._traced = self._compiled = 0
         self._log: list[str] = []
@@ -247,13 +253,17 @@ class JitFunction:
                 )
         for n in names:
             if n not in self.signature.parameters and not keywords:
-                raise StaticArgumentError(f"{what}_argnames={names} names {n!r}, which {self.name}{self.signature} does not have")
+                raise StaticArgumentError(
+                    f"{what}_argnames={names} names {n!r}, which {self.name}{self.signature} does not have"
+                )
         nums = tuple(i + len(by_position) if i < 0 else i for i in nums)
         all_names = {*names, *(by_position[i] for i in nums if i < len(by_position))}
         all_nums = {*nums, *(by_position.index(n) for n in names if n in by_position)}
         return tuple(sorted(all_nums)), tuple(sorted(all_names))
 
-    def _split(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], tree.TreeDef, tuple[Any, ...], Callable[..., Any]]:
+    def _split(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], tree.TreeDef, tuple[Any, ...], Callable[..., Any]]:
         """(dynamic leaves, their structure, static arguments, function of the dynamic arguments)."""
         if not self.static_argnums and not self.static_argnames:
             leaves, in_tree = tree.flatten((args, kwargs))
@@ -329,7 +339,10 @@ class JitFunction:
         run = entry.run
         if run is None:
             run = self._compile(entry)
-        arrays = [x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a) for x, a in zip(leaves, low.graph.in_avals)]
+        arrays = [
+            x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
+            for x, a in zip(leaves, low.graph.in_avals)
+        ]
         results = run(*arrays, *entry.captured)
         if low.donate:
             for i in low.donate:
@@ -360,8 +373,10 @@ class JitFunction:
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         concrete = not any(type(c) is Tracer for c in captures)
-        split = lambda a, k: self._split(a, k)[:2]  # noqa: E731
-        low = Lowered(self.name, graph, captures, in_tree, flat.out_tree, self.backend, self._donated(args, kwargs), split)
+        split = lambda a, k: self._split(a, k)[:2]
+        low = Lowered(
+            self.name, graph, captures, in_tree, flat.out_tree, self.backend, self._donated(args, kwargs), split
+        )
         weak = tuple(a.weak for a in graph.out_avals)
         entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak)
         if concrete:
@@ -384,7 +399,9 @@ class JitFunction:
         """Positions of the donated leaves among the dynamic ones."""
         if not self.donate_argnums and not self.donate_argnames:
             return ()
-        resolve_argnums([i for i in self.donate_argnums if i < len(args)], len(args), "donate_argnums", StaticArgumentError)
+        resolve_argnums(
+            [i for i in self.donate_argnums if i < len(args)], len(args), "donate_argnums", StaticArgumentError
+        )
         out, position = [], 0
         dynamic = [(i in self.donate_argnums, a) for i, a in enumerate(args) if i not in self.static_argnums]
         dynamic += [(k in self.donate_argnames, kwargs[k]) for k in sorted(kwargs) if k not in self.static_argnames]
@@ -399,10 +416,14 @@ class JitFunction:
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
-        leaves, in_tree, static, call = self._split(args, kwargs)
+        leaves, in_tree, _, call = self._split(args, kwargs)
         avals = []
         for x in leaves:
-            if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (Tracer, Array, np.ndarray, np.generic)):
+            if (
+                hasattr(x, "shape")
+                and hasattr(x, "dtype")
+                and not isinstance(x, (Tracer, Array, np.ndarray, np.generic))
+            ):
                 avals.append(Aval(tuple(x.shape), np.dtype(x.dtype)))
             else:
                 avals.append(aval_of(self._leaf(x, args, kwargs)))
@@ -411,7 +432,7 @@ class JitFunction:
         names = self._dynamic_names(args, kwargs)
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
-        split = lambda a, k: self._split(a, k)[:2]  # noqa: E731
+        split = lambda a, k: self._split(a, k)[:2]
         return Lowered(self.name, graph, captures, in_tree, flat.out_tree, self.backend, (), split)
 
     def eval_shape(self, *args: Any, **kwargs: Any) -> Any:

@@ -118,7 +118,7 @@ class Tracer:
     by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array.
     """
 
-    __slots__ = ("builder", "variable", "value", "__weakref__")
+    __slots__ = ("__weakref__", "builder", "value", "variable")
     __array_priority__ = 200
     __hash__ = None  # type: ignore[assignment]
 

@@ -129,7 +129,7 @@ def _node_of(x: Any) -> _Node | None:
     cls = type(x)
     node = _registry.get(cls)
     if node is None and isinstance(x, tuple) and hasattr(cls, "_fields"):
-        return _namedtuple_node(cls)
+        return _namedtuple_node(cls)  # type: ignore[arg-type]
     return node
 
 
@@ -191,9 +191,10 @@ def register_dataclass(
             ``dataclasses.field(metadata={"static": True})``.
         meta_fields: names of the static, hashable fields.
     """
-    if not dataclasses.is_dataclass(nodetype):
-        raise TreeError(f"register_dataclass needs a dataclass; {nodetype.__name__} is none. Write @dataclass below it.")
-    init = [f for f in dataclasses.fields(nodetype) if f.init]
+    cls: Any = nodetype
+    if not hasattr(cls, "__dataclass_fields__"):
+        raise TreeError(f"register_dataclass needs a dataclass; {cls!r} is none. Write @dataclass below it.")
+    init = [f for f in dataclasses.fields(cls) if f.init]
     meta = tuple(meta_fields) if meta_fields is not None else tuple(f.name for f in init if f.metadata.get("static"))
     data = tuple(data_fields) if data_fields is not None else tuple(f.name for f in init if f.name not in meta)
     if {*data, *meta} != {f.name for f in init}:
@@ -206,12 +207,10 @@ def register_dataclass(
         return [getattr(x, n) for n in data], tuple(getattr(x, n) for n in meta)
 
     def unflat(aux: Any, children: Iterable[Any]) -> Any:
-        return nodetype(**dict(zip(data, children, strict=True)), **dict(zip(meta, aux, strict=True)))
+        return cls(**dict(zip(data, children, strict=True)), **dict(zip(meta, aux, strict=True)))
 
-    register_pytree_with_keys(
-        nodetype, lambda x: ([(GetAttrKey(n), getattr(x, n)) for n in data], flat(x)[1]), unflat, flat
-    )
-    return nodetype
+    register_pytree_with_keys(cls, lambda x: ([(GetAttrKey(n), getattr(x, n)) for n in data], flat(x)[1]), unflat, flat)
+    return cls
 
 
 def register_static(cls: Any) -> Any:
@@ -226,13 +225,13 @@ def register_static(cls: Any) -> Any:
 class TreeDef:
     """The structure of a pytree without its leaves.  Hashable; equal structures compare equal."""
 
-    __slots__ = ("aux", "children", "kind", "num_leaves", "_hash")
+    __slots__ = ("_hash", "aux", "children", "kind", "num_leaves")
 
     def __init__(self, kind: type | None, aux: Any, children: tuple[TreeDef, ...]) -> None:
         self.kind = kind
         self.aux = aux
         self.children = children
-        self.num_leaves = 1 if kind is None else sum(c.num_leaves for c in children)
+        self.num_leaves: int = 1 if kind is None else sum(c.num_leaves for c in children)
         self._hash: int | None = None
 
     def __hash__(self) -> int:

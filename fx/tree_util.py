@@ -61,7 +61,11 @@ def tree_broadcast(prefix_tree: Any, full_tree: Any, is_leaf: Callable[[Any], bo
 
 
 def tree_reduce_associative(
-    operation: Callable[[Any, Any], Any], tree: Any, *, identity: Any = ..., is_leaf: Callable[[Any], bool] | None = None
+    operation: Callable[[Any, Any], Any],
+    tree: Any,
+    *,
+    identity: Any = ...,
+    is_leaf: Callable[[Any], bool] | None = None,
 ) -> Any:
     """The leaves combined in pairs, pairs of pairs ...: the depth is the logarithm of their number.
 

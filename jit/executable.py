@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fx.errors import BackendError
+from fx.errors import BackendError, ShapeError
 from fx.ir import Graph, Literal
 
+from .border import checker
 from .canonical import transposed_products
 from .cost import nanoseconds
 from .explain import cost_analysis, explain
@@ -34,7 +35,6 @@ from .threads import num_threads
 __all__ = ["Executable", "Options", "compile_graph"]
 
 RELEASE_GIL_NS = 20_000.0  # shorter programs keep the interpreter lock: handing it over costs more than it gives
-_CARRAY = 0x1 | 0x100  # NumPy's flags C_CONTIGUOUS and ALIGNED
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,15 @@ class Executable:
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
         self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
+        self._fits = checker(self._signature)
         self._results = [(allocator(shape, dtype), shape, dtype) for shape, dtype in output_arrays(self.program)]
         self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
         self._free: list[_Instance] = [_Instance(self)]
         self.compile_seconds = time.perf_counter() - start
 
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
-        if len(args) != len(self._signature):
-            raise BackendError(f"{self.graph.name} takes {len(self._signature)} arrays, {len(args)} given")
-        for a, (shape, dtype) in zip(args, self._signature):
-            if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or a.flags.num & _CARRAY != _CARRAY:
-                args = tuple(_border(k, x, *s) for k, (x, s) in enumerate(zip(args, self._signature)))
-                break
+        if not self._fits(*args):
+            args = self._admit(args)
         outs = [make(shape, dtype) for make, shape, dtype in self._results]
         try:
             instance = self._free.pop()
@@ -104,6 +101,12 @@ class Executable:
         finally:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
+
+    def _admit(self, args: Sequence[Any]) -> tuple[np.ndarray, ...]:
+        """The arguments as kernels want them: native, dense, aligned; copied only where they are not."""
+        if len(args) != len(self._signature):
+            raise BackendError(f"{self.graph.name} takes {len(self._signature)} arrays, {len(args)} given")
+        return tuple(_dense(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
 
     def _assemble(self, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results in the order of the graph's outputs."""
@@ -118,7 +121,7 @@ class Executable:
 
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
         """Runs once; name and nanoseconds of every native step."""
-        args = tuple(_border(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
+        args = self._admit(args)
         outs = [make(shape, dtype) for make, shape, dtype in self._results]
         return _Instance(self).profile(*args, *outs)
 
@@ -144,8 +147,7 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     return Executable(graph, options or Options())
 
 
-def _border(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An argument as kernels want it: native, dense, aligned; copied only if it is not."""
+def _dense(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     a = np.asarray(a)
     if a.shape != shape or a.dtype.newbyteorder("=") != dtype:
         raise BackendError(f"argument {k} is {a.dtype}{list(a.shape)}; the graph was compiled for {dtype}{list(shape)}")
@@ -236,11 +238,11 @@ class _Instance:
         results = step.eqn.params["callback"](*(self._array(x, arrays).copy() for x in step.ins))
         results = list(results) if step.outs else []
         if len(results) != len(step.outs):
-            raise BackendError(f"{step.name} returned {len(results)} arrays; {len(step.outs)} were announced")
+            raise ShapeError(f"{step.name} returned {len(results)} arrays; {len(step.outs)} were announced")
         for x, r in zip(step.outs, results):
             r = np.asarray(r)
             if r.shape != x.shape:
-                raise BackendError(f"{step.name} returned shape {r.shape}; {x.shape} was announced")
+                raise ShapeError(f"{step.name} returned shape {r.shape}; {x.shape} was announced")
             self._array(x, arrays)[...] = r
 
     def _array(self, x: Operand, arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -187,9 +187,12 @@ class _Storage:
                     self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}"
 
     def _readers_through(self, user: Eqn, readers: dict[Var, set[object]]) -> set[object]:
+        """Where a value is read through one of its users: stored values, told apart by the index maps on the way."""
         found: set[object] = set()
         for w in user.outputs:
             found |= {w} if w in self.stored or w not in readers else readers[w]
+        if user.prim.name in SHAPING and user.prim.name not in ALIASES and user.prim.name != "broadcast_in_dim":
+            return {(id(user), r) for r in found}
         return found or {user}
 
     @staticmethod

@@ -77,19 +77,18 @@ OPS = {
 }  # fmt: skip
 
 
-class _Arith:
-    """Operators on expressions, so that a kernel generator reads like the arithmetic it emits.
+class Arith:
+    """Base of every expression: operators on expressions, so that a kernel generator reads like the arithmetic it emits.
 
     Python numbers become constants of the other operand's type.
     """
 
     __slots__ = ()
-    ty: Ty
 
     def _bin(self, op: str, other: Any, swap: bool = False) -> Expr:
-        o = lift(other, self.ty)
-        a, b = (o, self) if swap else (self, o)
-        return op_(op, a, b)
+        this = as_expr(self)
+        o = lift(other, this.ty)
+        return op_(op, o, this) if swap else op_(op, this, o)
 
     def __add__(self, o: Any) -> Expr:
         return self._bin("add", o)
@@ -137,10 +136,10 @@ class _Arith:
         return self._bin("shr", o)
 
     def __neg__(self) -> Expr:
-        return op_("neg", self)
+        return op_("neg", as_expr(self))
 
     def __invert__(self) -> Expr:
-        return op_("not", self)
+        return op_("not", as_expr(self))
 
     def __lt__(self, o: Any) -> Expr:
         return self._bin("lt", o)
@@ -161,17 +160,20 @@ class _Arith:
         return self._bin("ne", o)
 
     def cast(self, ty: Ty) -> Expr:
-        return self if self.ty == ty else Op("cast", (self,), ty)  # type: ignore[arg-type]
+        this = as_expr(self)
+        return this if this.ty == ty else Op("cast", (this,), ty)
 
     def bitcast(self, ty: Ty) -> Expr:
-        return self if self.ty == ty else Op("bitcast", (self,), ty)  # type: ignore[arg-type]
+        this = as_expr(self)
+        return this if this.ty == ty else Op("bitcast", (this,), ty)
 
     def splat(self, lanes: int) -> Expr:
-        return Op("splat", (self,), self.ty.vector(lanes)) if lanes > 1 else self  # type: ignore[arg-type,return-value]
+        this = as_expr(self)
+        return Op("splat", (this,), this.ty.vector(lanes)) if lanes > 1 else this
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Const(_Arith):
+class Const(Arith):
     """A number; in every lane where ``ty`` is a vector."""
 
     value: Any
@@ -179,7 +181,7 @@ class Const(_Arith):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ref(_Arith):
+class Ref(Arith):
     """Reads a local variable, a loop index or an integer parameter."""
 
     name: str
@@ -187,14 +189,14 @@ class Ref(_Arith):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Op(_Arith):
+class Op(Arith):
     name: str
     args: tuple[Expr, ...]
     ty: Ty
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Load(_Arith):
+class Load(Arith):
     """``buf[index]``; with ``ty.lanes > 1`` that many consecutive elements (no alignment needed)."""
 
     buf: str
@@ -307,6 +309,13 @@ IMPLICIT = ("lo", "hi", "worker")
 # ------------------------------------------------------------------------------------ constructors
 
 
+def as_expr(x: Arith) -> Expr:
+    """``x``, known to be one of the four kinds of expression."""
+    if isinstance(x, (Const, Ref, Op, Load)):
+        return x
+    raise GraphError(f"{type(x).__name__} is not an expression of the loop language")
+
+
 def lift(x: Any, like: Ty) -> Expr:
     """``x`` itself if it is an expression, else a constant of type ``like``."""
     return x if isinstance(x, (Const, Ref, Op, Load)) else Const(x, like)
@@ -329,7 +338,7 @@ def op_(name: str, *args: Expr) -> Expr:
 
 
 def select(cond: Expr, a: Any, b: Any) -> Expr:
-    ty = a.ty if isinstance(a, _Arith) else b.ty
+    ty = as_expr(a if isinstance(a, Arith) else b).ty
     return op_("select", cond, lift(a, ty), lift(b, ty))
 
 

@@ -8,8 +8,8 @@ The text is what runs: with the names of ``loop_runtime`` it executes in plain P
   ``f16_from_f32`` stand at loads and stores.  A boolean is a byte in memory: ``u8(a < b)``.
 * A vector is a slice: ``y[i:i + 8] = fma(x[i:i + 8], w, y[i:i + 8])``.
 
-An operation that is used more than once gets a name (``t1 = ...``), so the text is never longer than the
-kernel is large.
+An operation that is used more than once, or is large, gets a name (``t1 = ...``), so that lines stay short and
+the text is never longer than the kernel is large.
 """
 
 from __future__ import annotations
@@ -46,16 +46,13 @@ _FUNCTIONS = {"min": "minimum", "max": "maximum"}  # where the name is not the o
 _EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
                     "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd")  # fmt: skip
 _RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
-_INLINE_INDEX_NODES = 7  # index arithmetic up to this size reads better repeated than named
+_SHORT_NODES = 7  # index arithmetic up to this size reads better repeated than named
+_LINE_NODES = 18  # larger expressions are split into lines
 
 
 def print_kernel(kernel: Kernel) -> str:
     """Executable Python with the kernel's name, its parameters and then ``lo, hi, worker``."""
-    first = _Printer(kernel, None)
-    first.run()  # finds what is used more than once
-    printer = _Printer(kernel, first.uses)
-    printer.run()
-    return "\n".join(printer.lines) + "\n"
+    return "\n".join(_Printer(kernel).run()) + "\n"
 
 
 def python_names(names: Iterable[str]) -> dict[str, str]:
@@ -70,16 +67,13 @@ def python_names(names: Iterable[str]) -> dict[str, str]:
 
 
 class _Printer:
-    """Walks the kernel; the second walk knows how often each definition is used (``uses``)."""
-
-    def __init__(self, kernel: Kernel, uses: list[int] | None) -> None:
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.printing = uses is not None
-        self.uses: list[int] = uses if uses is not None else []
-        self.count = 0  # definitions met so far
-        self.known: dict[int, int | str] = {}  # id(Op) -> its definition's number, or the name it was given
-        self.order: list[int] = []  # keys of ``known`` that live until their block ends
-        self.brief: list[int] = []  # ... until their statement ends
+        self.named = _named(kernel.body)
+        self.known: dict[int, str] = {}  # the names of the operations that are computed already
+        self.lasting: list[int] = []  # keys of ``known`` that live until their block ends
+        self.brief: list[int] = []  # ... until their statement ends, as they read memory or variables
+        self.reads = 0  # counts readings of what can change, to tell the two apart
         self.mutable: set[str] = set()
         self.lines: list[str] = []
         self.depth = 0
@@ -88,69 +82,43 @@ class _Printer:
         self.taken = set(self.names.values())
         self.temporaries = 0
 
-    def run(self) -> None:
+    def run(self) -> list[str]:
         params = [f'{self.names[p.name]}: "{p.ty}{"*" if p.pointer else ""}"' for p in self.kernel.params]
         self.line(f"def {self.kernel.name}({', '.join([*params, *IMPLICIT])}):")
         self.block(self.kernel.body)
+        return self.lines
 
     def line(self, text: str) -> None:
-        if self.printing:
-            self.lines.append(_INDENT * self.depth + text)
+        self.lines.append(_INDENT * self.depth + text)
 
-    # --------------------------------------------------------------------- what is used more than once
+    # ------------------------------------------------------------------------ operations with a name
 
-    def name_shared(self, e: Expr) -> bool:
-        """Names the shared operations below ``e`` in lines of their own.  True if ``e`` can change its value."""
-        if isinstance(e, Const):
-            return False
-        if isinstance(e, Ref):
-            return e.name in self.mutable
-        if isinstance(e, Load):
-            self.name_shared(e.index)
-            return True
-        if not isinstance(e, Op):
-            raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
-        key = id(e)
-        if key in self.known:
-            number = self.known[key]
-            if isinstance(number, int):
-                self.uses[number] += 1
-            return key in self.brief
-        changes = any([self.name_shared(a) for a in e.args])
-        if e.ty == i64 and _nodes(e) <= _INLINE_INDEX_NODES:
-            return changes
-        (self.brief if changes else self.order).append(key)
-        number = self.count
-        self.count += 1
-        self.known[key] = number
-        if not self.printing:
-            self.uses.append(1)
-        elif self.uses[number] > 1:
-            text = self.text(e)
-            self.known[key] = name = self.temporary()
-            self.line(f"{name} = {text}")
-        return changes
-
-    def temporary(self) -> str:
+    def name(self, e: Op) -> str:
+        """Computes an operation in a line of its own and returns the name it gets."""
+        reads = self.reads
+        text, _ = self.unnamed(e, False)
         self.temporaries += 1
         while (name := f"t{self.temporaries}") in self.taken:
             self.temporaries += 1
+        self.line(f"{name} = {text}")
+        self.known[id(e)] = name
+        (self.lasting if self.reads == reads else self.brief).append(id(e))
         return name
 
     def forget(self, keys: list[int], first: int = 0) -> None:
         for key in keys[first:]:
-            self.known.pop(key, None)
+            del self.known[key]
         del keys[first:]
 
     # ----------------------------------------------------------------------------------- statements
 
     @contextmanager
     def indented(self) -> Iterator[None]:
-        first = len(self.order)
+        first = len(self.lasting)
         self.depth += 1
         yield
         self.depth -= 1
-        self.forget(self.order, first)
+        self.forget(self.lasting, first)
 
     def block(self, stmts: Sequence[Stmt]) -> None:
         with self.indented():
@@ -162,29 +130,24 @@ class _Printer:
     def statement(self, s: Stmt) -> None:
         match s:
             case Let(name, value, mutable):
-                self.line_of(f"{self.names[name]} = ", value)
+                self.line(f"{self.names[name]} = {self.text(value)}")
                 if mutable:
                     self.mutable.add(name)
             case Assign(name, value):
-                self.line_of(f"{self.names[name]} = ", value)
+                self.line(f"{self.names[name]} = {self.text(value)}")
             case Store(buf, index, value):
-                self.name_shared(index)
-                self.name_shared(value)
                 self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
             case For(var, start, stop, body, step, vectorize):
-                self.name_shared(start)
-                self.name_shared(stop)
                 steps = "" if step == 1 else f", {step}"
                 remark = "  # vectorize" if vectorize else ""
-                bounds = f"{self.text(start)}, {self.text(stop)}{steps}"
-                self.line(f"for {self.names[var]} in range({bounds}):{remark}")
+                self.line(f"for {self.names[var]} in range({self.text(start)}, {self.text(stop)}{steps}):{remark}")
                 self.forget(self.brief)
                 self.block(body)
-            case While(cond, body):
-                self.line(f"while {self.text(cond)}:")
-                self.block(body)
+            case While():
+                self.while_(s)
             case If(cond, then, orelse):
-                self.line_of("if ", cond, ":")
+                self.line(f"if {self.text(cond)}:")
+                self.forget(self.brief)
                 self.block(then)
                 if orelse:
                     self.line("else:")
@@ -198,10 +161,18 @@ class _Printer:
                 raise GraphError(f"{type(s).__name__} is not a statement of the loop language")
         self.forget(self.brief)
 
-    def line_of(self, before: str, e: Expr, after: str = "") -> None:
-        self.name_shared(e)
-        self.line(before + self.text(e) + after)
-        self.forget(self.brief)
+    def while_(self, s: While) -> None:
+        """The condition is computed anew in each round, and so are the lines that it needs ahead of it."""
+        first = len(self.lines)
+        with self.indented():
+            cond = self.text(s.cond)
+            self.forget(self.brief)
+            if len(self.lines) > first:
+                self.line(f"if not ({cond}):")
+                self.line(_INDENT + "break")
+                cond = "True"
+        self.lines.insert(first, f"{_INDENT * self.depth}while {cond}:")
+        self.block(s.body)
 
     def element(self, buf: str, index: Expr, ty: Ty) -> str:
         if ty.lanes == 1:
@@ -223,11 +194,11 @@ class _Printer:
 
         raw: the value is needed only modulo 2^bits, so no narrowing.
         """
-        if not self.printing:
-            return ""
-        known = self.known.get(id(e))
-        if isinstance(known, str):
-            return known
+        key = id(e)
+        if key in self.named:
+            if key in self.brief:
+                self.reads += 1
+            return self.known.get(key) or self.name(e)  # type: ignore[arg-type]
         text, own = self.unnamed(e, raw)
         return text if own >= power else f"({text})"
 
@@ -239,8 +210,10 @@ class _Printer:
                     return f"splat({text}, {ty.lanes})", _ATOM
                 return text, _UNARY if text.startswith("-") else _ATOM
             case Ref(name, _):
+                self.reads += name in self.mutable
                 return self.names[name], _ATOM
             case Load(buf, index, ty):
+                self.reads += 1
                 text = self.element(buf, index, ty)
                 return (f"f32_from_{ty.scalar}({text})" if _is_half(ty) else f"b1({text})" if ty.kind == "b" else text), _ATOM
             case Op("cast" | "bitcast", (x,), ty):
@@ -328,18 +301,47 @@ def _narrows(name: str, ty: Ty) -> bool:
     return ty.bits < 64 or name in ("neg", "not") and ty.kind == "u"
 
 
-def _nodes(e: Expr) -> int:
-    """The size of the expression when printed in full, counted no further than needed."""
-    if isinstance(e, (Const, Ref)):
-        return 1
-    if isinstance(e, Load):
-        return 1 + _nodes(e.index)
-    total = 1
-    for a in e.args:
-        if total > _INLINE_INDEX_NODES:
-            break
-        total += _nodes(a)
-    return total
+def _named(stmts: Sequence[Stmt]) -> set[int]:
+    """The operations that get a line of their own, by id: those used more than once, but for short index
+    arithmetic, and those that would make a line too long."""
+    order: dict[int, Expr] = {}  # parents before children
+    named: set[int] = set()
+    stack: list[Any] = list(stmts)
+    while stack:
+        node = stack.pop()
+        match node:
+            case Op(_, args):
+                if id(node) in order:
+                    named.add(id(node))
+                else:
+                    order[id(node)] = node
+                    stack += args
+            case Load(_, index):
+                if id(node) in order:
+                    named.add(id(index))
+                else:
+                    order[id(node)] = node
+                    stack.append(index)
+            case Let(_, value) | Assign(_, value):
+                stack.append(value)
+            case Store(_, index, value):
+                stack += (index, value)
+            case For(_, start, stop, body):
+                stack += (start, stop, *body)
+            case While(cond, body):
+                stack += (cond, *body)
+            case If(cond, then, orelse):
+                stack += (cond, *then, *orelse)
+    sizes: dict[int, int] = {}  # nodes when written in full; a child used twice may come too late, but is named
+    result: set[int] = set()
+    for key, e in reversed(order.items()):
+        size = 1 + sum(sizes.get(id(c), 1) for c in (e.args if isinstance(e, Op) else (e.index,)))
+        short = size <= _SHORT_NODES and e.ty == i64
+        if isinstance(e, Op) and (size > _LINE_NODES or (key in named and not short)):
+            result.add(key)
+            size = 1
+        sizes[key] = size
+    return result
 
 
 def _declared(stmts: Sequence[Stmt]) -> Iterator[str]:

@@ -11,7 +11,6 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -26,15 +25,17 @@ _held = 0
 _lock = threading.RLock()  # a lease may end inside any allocation, also one made here
 
 
-class _Lease(np.ndarray):
+class _Lease:
     """The base of a result: when the last view of it goes, its memory goes back to the pool."""
 
-    memory: np.ndarray | None = None
+    __slots__ = ("__array_interface__", "memory")
+
+    def __init__(self, memory: np.ndarray) -> None:
+        self.memory = memory
+        self.__array_interface__ = {"data": (memory.ctypes.data, False), "shape": memory.shape, "typestr": "|u1", "version": 3}
 
     def __del__(self) -> None:
-        memory, self.memory = self.memory, None
-        if memory is not None:
-            _give_back(memory)
+        _give_back(self.memory)
 
 
 def _give_back(memory: np.ndarray) -> None:
@@ -71,9 +72,7 @@ def allocator(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[tuple[int, .
 
 def _pooled(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     memory = _take(math.prod(shape) * dtype.itemsize + ALIGN)
-    lease: Any = memory.view(_Lease)
-    lease.memory = memory
-    return np.ndarray(shape, dtype, buffer=lease, offset=-memory.ctypes.data % ALIGN)
+    return np.ndarray(shape, dtype, buffer=np.asarray(_Lease(memory)), offset=-memory.ctypes.data % ALIGN)
 
 
 def pooled_bytes() -> int:

@@ -55,7 +55,7 @@ PIECES = 48  # partial results of a reduction of few rows
 ROWS_AT_ONCE = 4  # rows added to a block of columns in one pass ...
 SMALL_BODY = 12  # ... if a nest has no more values than this
 NARROW = 16  # rows of at most so many elements are written out ...
-NARROW_BODY = 320  # ... if that gives no more values than this
+NARROW_BODY = 160  # ... if that gives no more operations than this
 TILE = 32  # rows and columns of a transposing tile, at most
 TILES_ASIDE = 8  # tiles along each side of a block of tiles
 TILE_BYTES = 12 << 10  # of all tiles of a kernel together
@@ -848,7 +848,7 @@ def _narrow(nest: Nest) -> int:
     if not (kept or (nest.kind == "map" and len(nest.sizes) == 2)):
         return 0
     n, rows = (nest.sizes[0], nest.row_size) if nest.kind == "columns" else (nest.sizes[1], nest.sizes[0])
-    body = sum(1 for _ in walk(list(nest.targets())))
+    body = sum(1 + (x.flops if isinstance(x, Point) else 0) for x in walk(list(nest.targets())))
     return n if n <= NARROW and rows >= 8 and n * body <= NARROW_BODY else 0
 
 

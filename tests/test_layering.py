@@ -90,7 +90,11 @@ def test_only_backend_imports_jit_and_lazily() -> None:
 
 def _loaded_after(statement: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split())
+    return set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout.split()
+    )
 
 
 def test_import_fx_loads_no_compiler() -> None:

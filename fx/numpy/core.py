@@ -1,11 +1,12 @@
 """What every function of ``fx.numpy`` does first: accept array-likes, promote dtypes, broadcast shapes.
 
-Promotion and broadcasting become explicit equations here, so no primitive ever has to.
+Promotion and broadcasting become explicit equations here, so no primitive ever has to.  Where nothing is traced
+there are no equations to make, and the NumPy reference is called at once (``is_eager``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,23 @@ from ..array import Array, to_numpy
 from ..config import config
 from ..errors import AxisError, DTypeError, ShapeError, TreeError
 from ..ir import Aval
+from ..primitive import Primitive
 from ..primitives import shaping
-from ..primitives.elementwise import convert_element_type
-from ..trace import Tracer, aval_of, is_python_scalar
+from ..primitives.elementwise import convert_element_type, convert_element_type_p
+from ..primitives.helpers import repeat_scalar, scalar_of
+from ..trace import Tracer, aval_of, bind, is_python_scalar, state
 
 __all__ = [
-    "as_value", "as_type", "astype_result", "broadcast_value", "canonical_axes", "canonical_axis", "default_dtype",
-    "inexact", "promote", "promote_inexact", "result_dtype", "shape_of",
+    "Value", "apply", "as_type", "as_value", "astype_result", "axis_tuple", "broadcast_shapes", "broadcast_value", "canonical_axes",
+    "canonical_axis", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "promote", "promote_dtype", "promote_inexact",
+    "result_dtype", "shape_of", "static_shape", "zero_of",
 ]  # fmt: skip
 
-Value = Any
+Value = Any  # Array | Tracer
+_convert_reference = convert_element_type_p.rule("impl")
+
+
+# --------------------------------------------------------------------------------------- array-likes
 
 
 def as_value(x: Any, name: str = "argument") -> Value:
@@ -47,37 +55,47 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return x.__fx_array__()
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return Array(to_numpy(np.asarray(x)))
-    raise TreeError(
-        f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them."
-    )
+    raise TreeError(f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them.")
 
 
 def _from_sequence(x: Sequence[Any], name: str) -> Value:
     leaves: list[Any] = []
-    _leaves(x, leaves)
-    if not any(type(v) in (Tracer, Array) for v in leaves):
-        try:
-            a = np.asarray(x)
-        except ValueError as e:
-            raise ShapeError(f"{name} is a nested list whose rows have different lengths: {e}") from None
-        if a.size == 0 and not leaves:
-            return Array(a.astype(config.default_float))
-        weak = all(is_python_scalar(v) for v in leaves)
-        return Array(a.astype(default_dtype(a.dtype)) if weak else to_numpy(a))
+    _collect(x, leaves)
+    if any(type(v) is Tracer for v in leaves):
+        return _stacked(x, name)
+    try:
+        a = np.asarray(_plain(x))
+    except ValueError as e:
+        raise ShapeError(f"{name} is a nested list whose rows have different shapes: {e}") from None
+    if a.dtype == object:
+        raise TreeError(f"{name} is a list that holds something other than numbers and arrays: {x!r}")
+    if not leaves:
+        return Array(a.astype(config.default_float))
+    if all(is_python_scalar(v) for v in leaves):
+        return Array(a.astype(_fitting(a)))
+    d = dtypes.promote(*[(v.dtype, v.weak) for v in map(aval_of, leaves)])[0]
+    return Array(a.astype(d, copy=False))
+
+
+def _plain(x: Any) -> Any:
+    """Nested lists with NumPy arrays in place of ours."""
+    return [_plain(v) for v in x] if isinstance(x, (list, tuple)) else x._data if type(x) is Array else x
+
+
+def _collect(x: Any, out: list[Any]) -> None:
+    for v in x:
+        if isinstance(v, (list, tuple)):
+            _collect(v, out)
+        else:
+            out.append(v)
+
+
+def _stacked(x: Sequence[Any], name: str) -> Value:
     rows = [as_value(v, name) for v in x]
     shapes = {r.shape for r in rows}
     if len(shapes) > 1:
         raise ShapeError(f"{name} is a list of arrays of different shapes {sorted(shapes)}; they must be equal to be stacked")
-    rows = promote(*rows)
-    return shaping.concatenate([shaping.expand_dims(r, (0,)) for r in rows], 0)
-
-
-def _leaves(x: Any, out: list[Any]) -> None:
-    for v in x:
-        if isinstance(v, (list, tuple)):
-            _leaves(v, out)
-        else:
-            out.append(v)
+    return shaping.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
 
 
 def default_dtype(d: np.dtype) -> np.dtype:
@@ -92,8 +110,67 @@ def default_dtype(d: np.dtype) -> np.dtype:
     return d
 
 
+def _fitting(a: np.ndarray) -> np.dtype:
+    """``default_dtype``, but wide enough for the integers in ``a``."""
+    d = default_dtype(a.dtype)
+    if dtypes.is_integer(d) and d.itemsize < a.dtype.itemsize and a.size:
+        info = np.iinfo(d)
+        return d if info.min <= a.min() and a.max() <= info.max else a.dtype
+    return d
+
+
 def shape_of(x: Any) -> tuple[int, ...]:
     return aval_of(x).shape
+
+
+def static_shape(shape: Any) -> tuple[int, ...]:
+    """A shape given as an int or a sequence of ints.
+
+    Raises:
+        ShapeError: it is neither, or a size is negative.
+        ConcretizationError: a size is a traced value.
+    """
+    several = isinstance(shape, (tuple, list)) or (isinstance(shape, (np.ndarray, Array)) and shape.ndim)
+    parts = list(shape) if several else [shape]
+    try:
+        sizes = tuple([int(s.__index__()) for s in parts])
+    except (AttributeError, TypeError) as e:
+        if any(type(s) is Tracer for s in parts):
+            raise
+        raise ShapeError(f"a shape must be an int or a sequence of ints; found {shape!r}") from e
+    if any(s < 0 for s in sizes):
+        raise ShapeError(f"a shape cannot have negative sizes; found {sizes}")
+    return sizes
+
+
+# -------------------------------------------------------------------------------------------- eager
+
+
+def is_eager(*xs: Any) -> bool:
+    """True if nothing would be recorded: no operand is traced and no absorbing builder is open."""
+    return not state.absorbing and all(type(x) is Array for x in xs)
+
+
+def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
+    """``bind`` for operands and parameters that the caller has checked, and a result that is not weak.
+
+    Where nothing is traced the shape rule, which would only check again, is left out.
+    """
+    if is_eager(*xs):
+        return Array(prim.rule("impl")(*[x._data for x in xs], **params))
+    return bind(prim, *xs, **params)
+
+
+def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Value:
+    """An array of a plain number; always an Array or Tracer."""
+    if state.absorbing:
+        return shaping.full(shape, scalar_of(value, dtype), dtype)
+    return Array(repeat_scalar(np.asarray(scalar_of(value, dtype)), shape))
+
+
+def zero_of(x: Value) -> np.generic:
+    """The scalar 0 of the dtype of ``x``."""
+    return aval_of(x).dtype.type(0)
 
 
 # -------------------------------------------------------------------------------------- promotion
@@ -102,6 +179,10 @@ def shape_of(x: Any) -> tuple[int, ...]:
 def as_type(x: Value, dtype: Any) -> Value:
     """``x`` converted to ``dtype``, unless it is that already and strong."""
     d = dtypes.canonical(dtype)
+    if type(x) is Array and not state.absorbing:
+        if x._data.dtype == d:
+            return Array(x._data) if x.weak_type else x
+        return Array(_convert_reference(x._data, new_dtype=d))
     a = aval_of(x)
     if a.dtype == d and not a.weak:
         return x
@@ -120,59 +201,80 @@ def inexact(d: np.dtype) -> np.dtype:
     return dtypes.float64 if d.itemsize == 8 else config.default_float
 
 
-def _convert(x: Value, a: Aval, d: np.dtype) -> Value:
-    if a.dtype == d:
-        return x
-    if a.weak and not a.shape and type(x) is Array:  # a Python number takes the dtype without an equation
-        return x._data.astype(d)[()]
-    return convert_element_type(x, d)
+def _to_dtype(xs: Sequence[Value], avals: Sequence[Aval], d: np.dtype) -> list[Value]:
+    return [x if a.dtype == d else as_type(x, d) for x, a in zip(xs, avals)]
+
+
+def promote_dtype(*xs: Value) -> list[Value]:
+    """Operands of one dtype, shapes untouched."""
+    avals = [aval_of(x) for x in xs]
+    return _to_dtype(xs, avals, dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0])
 
 
 def promote(*xs: Value) -> list[Value]:
     """Operands of one dtype and one shape."""
     avals = [aval_of(x) for x in xs]
-    d, _ = dtypes.promote(*[(a.dtype, a.weak) for a in avals])
-    return _broadcast_all([_convert(x, a, d) for x, a in zip(xs, avals)], [a.shape for a in avals])
+    d = dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0]
+    return _broadcast_all(_to_dtype(xs, avals, d), [a.shape for a in avals])
 
 
 def promote_inexact(*xs: Value) -> list[Value]:
     """As ``promote``, and integers and booleans become floats."""
     avals = [aval_of(x) for x in xs]
     d = inexact(dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0])
-    return _broadcast_all([_convert(x, a, d) for x, a in zip(xs, avals)], [a.shape for a in avals])
+    return _broadcast_all(_to_dtype(xs, avals, d), [a.shape for a in avals])
+
+
+def astype_result(x: Value, dtype: Any) -> Value:
+    """For functions with a ``dtype=`` argument."""
+    return x if dtype is None else as_type(x, dtype)
+
+
+# ------------------------------------------------------------------------------------- broadcasting
+
+
+def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that arrays of these shapes broadcast to.
+
+    Raises:
+        ShapeError: there is none.
+    """
+    if all(s == shapes[0] for s in shapes):
+        return shapes[0] if shapes else ()
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(
+            f"arrays of shapes {', '.join(map(str, shapes))} cannot be broadcast together: counted from the right,"
+            " sizes must be equal or 1"
+        ) from None
 
 
 def _broadcast_all(xs: list[Value], shapes: list[tuple[int, ...]]) -> list[Value]:
     first = shapes[0]
     if all(s == first for s in shapes):
         return xs
-    try:
-        shape = np.broadcast_shapes(*shapes)
-    except ValueError:
-        listed = ", ".join(map(str, shapes))
-        raise ShapeError(
-            f"operands of shapes {listed} cannot be broadcast together: counted from the right, sizes must be equal or 1"
-        ) from None
+    shape = broadcast_shapes(*shapes)
     return [broadcast_value(x, shape) for x in xs]
 
 
 def broadcast_value(x: Value, shape: tuple[int, ...]) -> Value:
-    """``x`` broadcast to ``shape`` by NumPy's rules."""
+    """``x`` broadcast to ``shape`` by NumPy's rules.
+
+    Raises:
+        ShapeError: it does not fit.
+    """
     have = shape_of(x)
     if have == shape:
         return x
     lead = len(shape) - len(have)
-    kept = [i for i, n in enumerate(have) if n == shape[lead + i] and (n != 1 or shape[lead + i] == 1)]
-    if any(have[i] != 1 for i in range(len(have)) if i not in kept) or lead < 0:
+    if lead < 0 or any(n not in (1, shape[lead + i]) for i, n in enumerate(have)):
         raise ShapeError(f"an array of shape {have} cannot be broadcast to shape {shape}")
-    dropped = tuple(i for i in range(len(have)) if i not in kept)
+    if is_eager(x):
+        return Array(np.broadcast_to(x._data, shape), x.weak_type)
+    dropped = tuple([i for i, n in enumerate(have) if n != shape[lead + i]])
     x = shaping.squeeze(x, dropped) if dropped else x
-    return shaping.broadcast_in_dim(x, shape, tuple(lead + i for i in kept))
-
-
-def astype_result(x: Value, dtype: Any) -> Value:
-    """For functions with a ``dtype=`` argument."""
-    return x if dtype is None else as_type(x, dtype)
+    return shaping.broadcast_in_dim(x, shape, tuple([lead + i for i in range(len(have)) if i not in dropped]))
 
 
 # ------------------------------------------------------------------------------------------- axes
@@ -195,6 +297,11 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
     return i % ndim
 
 
+def axis_tuple(axis: Any) -> tuple[Any, ...]:
+    """One axis or several as a tuple."""
+    return tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+
+
 def canonical_axes(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
     """Sorted non-negative axes; None means all.
 
@@ -203,7 +310,27 @@ def canonical_axes(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
-    axes = tuple(canonical_axis(a, ndim, name) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
+    axes = tuple([canonical_axis(a, ndim, name) for a in axis_tuple(axis)])
     if len(set(axes)) != len(axes):
         raise AxisError(f"{name}={axis!r} names an axis twice (the array has {ndim} dimensions)")
     return tuple(sorted(axes))
+
+
+# ---------------------------------------------------------------------------------------- folding
+
+
+def fold_halves(rows: Sequence[Value], combine: Callable[[list[Value], list[Value]], list[Value]]) -> list[Value]:
+    """Combines the entries along axis 0 of several arrays together, half with half, log2(n) times; axis 0 is kept, with size 1.
+
+    ``combine`` must be associative and elementwise; there must be at least one entry.
+    """
+    rows = list(rows)
+    n = shape_of(rows[0])[0]
+    while n > 1:
+        half = n // 2
+        first, second = ([shaping.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
+        rest = [shaping.slice_in_dim(x, 2 * half, n) for x in rows]
+        done = combine(first, second)
+        rows = [shaping.concatenate(pair, 0) for pair in zip(done, rest)] if n % 2 else list(done)
+        n -= half
+    return rows

@@ -30,7 +30,9 @@ debug_callback_p = Primitive("debug_callback", multiple_results=True, effect="de
 VMAP_METHODS = ("sequential", "expand_dims", "broadcast_all", None)
 
 
-def run_callback(callback: Callable[..., Any], out_avals: Sequence[Aval], args: Sequence[np.ndarray]) -> list[np.ndarray]:
+def run_callback(
+    callback: Callable[..., Any], out_avals: Sequence[Aval], args: Sequence[np.ndarray]
+) -> list[np.ndarray]:
     """Calls a flat callback and checks what it returned."""
     outs = [np.asarray(o) for o in callback(*args)]
     if len(outs) != len(out_avals):

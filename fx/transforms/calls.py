@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 from ..ir import Graph
 from ..passes.dce import dce
 from ..primitives.helpers import broadcast_batch, move_batch
-from ..trace import Builder, Tracer, trace_flat
+from ..trace import Builder, NamedAxis, Tracer, trace_flat
 from .jvp import linearize_graph
 from .transpose import transpose_graph
-from ..trace import NamedAxis
 from .vmap import batch_graph
 
 __all__ = ["ClosedLinear", "batch_closed", "linearize_closed", "transpose_closed"]

@@ -97,7 +97,9 @@ def _saved(graph: Graph, policy: Policy | None) -> tuple[Eqn, ...]:
     return tuple(e for e in graph.eqns if e.outputs and policy(e.prim, *[a.aval for a in e.inputs], **e.params))
 
 
-def _tangent_graph(graph: Graph, wrt: tuple[bool, ...], saved: tuple[Eqn, ...]) -> tuple[Graph, tuple[Any, ...], tuple[bool, ...]]:
+def _tangent_graph(
+    graph: Graph, wrt: tuple[bool, ...], saved: tuple[Eqn, ...]
+) -> tuple[Graph, tuple[Any, ...], tuple[bool, ...]]:
     """(inputs, saved values, tangents where wrt) -> tangents of the outputs that are not zero."""
 
     def make() -> tuple[Any, Sequence[Any]]:
@@ -135,13 +137,17 @@ def _jvp(
     tangent_graph, captures, nonzero = _tangent_graph(graph, wrt, saved)
     ts = [t for t in tangents if t is not None]
     t_out = iter(
-        bind(checkpoint_p, *primals, *outs[n:], *ts, *captures, graph=tangent_graph, policy=None, prevent_cse=prevent_cse)
+        bind(
+            checkpoint_p, *primals, *outs[n:], *ts, *captures, graph=tangent_graph, policy=None, prevent_cse=prevent_cse
+        )
     )
     return outs[:n], [next(t_out) if nz else None for nz in nonzero]
 
 
 @checkpoint_p.def_transpose
-def _transpose(cts: Sequence[Any], inputs: Sequence[Any], *, graph: Graph, policy: Policy | None, prevent_cse: bool) -> list[Any]:
+def _transpose(
+    cts: Sequence[Any], inputs: Sequence[Any], *, graph: Graph, policy: Policy | None, prevent_cse: bool
+) -> list[Any]:
     linear = [isinstance(x, Linear) for x in inputs]
     given = [c is not None for c in cts]
     transposed, captures, nonzero = transpose_closed(graph, linear, given)
@@ -189,7 +195,11 @@ def checkpoint(
 
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        static = set(resolve_argnums(static_argnums, len(args), "static_argnums", CustomRuleError)) if static_argnums != () else ()
+        static = (
+            set(resolve_argnums(static_argnums, len(args), "static_argnums", CustomRuleError))
+            if static_argnums != ()
+            else ()
+        )
 
         def call(*dynamic: Any, **kw: Any) -> Any:
             it = iter(dynamic)
@@ -208,7 +218,9 @@ def checkpoint(
     return checkpointed
 
 
-def trace_call(flat: FlatFunction, leaves: Sequence[Any], kind: str, names: Sequence[str] | None = None) -> tuple[Graph, list[Any]]:
+def trace_call(
+    flat: FlatFunction, leaves: Sequence[Any], kind: str, names: Sequence[str] | None = None
+) -> tuple[Graph, list[Any]]:
     """Traces a function into a graph of its own, with values where they are known (so that Python control flow
     works under plain grad)."""
     for i, x in enumerate(leaves):
@@ -219,4 +231,3 @@ def trace_call(flat: FlatFunction, leaves: Sequence[Any], kind: str, names: Sequ
         names = names or [""] * len(leaves)
         ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
         return b.close(flat(*ins))
-

@@ -21,11 +21,10 @@ from ..ir import Aval, Graph
 from ..primitive import Primitive
 from ..primitives.helpers import broadcast_batch, instantiate, move_batch
 from ..primitives.reductions import reduce_sum
-from ..trace import aval_of, bind, eval_graph, state, trace_flat
+from ..trace import NamedAxis, aval_of, bind, eval_graph, state, trace_flat
 from .calls import batch_closed
 from .checkpoint import trace_call
 from .flat import FlatFunction, argument_names, function_name, resolve_argnums
-from ..trace import NamedAxis
 from .vmap import batch_graph
 
 __all__ = ["closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"]
@@ -96,7 +95,9 @@ custom_jvp_p.no_transpose("a function with a custom jvp rule is not linear; its 
 
 
 @custom_jvp_p.def_jvp_call
-def _custom_jvp_jvp(primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, rule: FlatRule, n_args: int) -> Any:
+def _custom_jvp_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, rule: FlatRule, n_args: int
+) -> Any:
     if any(t is not None for t in tangents[n_args:]):
         raise _closed_over_error(graph.name, "custom_jvp")
     return rule(primals[:n_args], tangents[:n_args])
@@ -110,7 +111,12 @@ def _custom_jvp_batch(
     batched, captures, out_dims = batch_closed(graph, dims, axis, force=True)
     in_avals, in_dims = [v.aval for v in graph.inputs[:n_args]], list(dims[:n_args])
     out = bind(
-        custom_jvp_p, *args, *captures, graph=batched, rule=_batched_jvp_rule(rule, in_avals, in_dims, axis), n_args=n_args
+        custom_jvp_p,
+        *args,
+        *captures,
+        graph=batched,
+        rule=_batched_jvp_rule(rule, in_avals, in_dims, axis),
+        n_args=n_args,
     )
     return out, list(out_dims)
 
@@ -196,7 +202,9 @@ class custom_jvp:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = function_name(self.fun)
         if self.rule is None:
-            raise CustomRuleError(f"no jvp rule was given for the custom_jvp function {name}; write {name}.defjvp(rule)")
+            raise CustomRuleError(
+                f"no jvp rule was given for the custom_jvp function {name}; write {name}.defjvp(rule)"
+            )
         args = _bind_arguments(self.fun, args, kwargs)
         static, dynamic, call = _split_static(self.fun, args, self.nondiff_argnums)
         leaves, in_tree = tree.flatten((tuple(dynamic), {}))
@@ -224,7 +232,9 @@ class custom_jvp:
             outs = _same_structure(pair[0], out_tree, f"the primal output of {name}'s jvp rule")
             t_leaves, t_tree = tree.flatten(pair[1], is_leaf=lambda x: x is None)
             if len(t_leaves) != len(outs):
-                raise CustomRuleError(f"the tangent output of {name}'s jvp rule must have the structure {out_tree}; found {t_tree}")
+                raise CustomRuleError(
+                    f"the tangent output of {name}'s jvp rule must have the structure {out_tree}; found {t_tree}"
+                )
             for o, a in zip([*outs, *t_leaves], [*graph.out_avals, *graph.out_avals]):
                 if o is not None and aval_of(o).shape != a.shape:
                     raise CustomRuleError(f"{name} returns {a}; its jvp rule returned {aval_of(o)} for it")
@@ -258,7 +268,14 @@ def _custom_vjp_jvp(
 
 @custom_vjp_p.def_batch
 def _custom_vjp_batch(
-    size: int, args: Sequence[Any], dims: Sequence[int | None], *, graph: Graph, fwd: FlatRule, bwd: FlatRule, n_args: int
+    size: int,
+    args: Sequence[Any],
+    dims: Sequence[int | None],
+    *,
+    graph: Graph,
+    fwd: FlatRule,
+    bwd: FlatRule,
+    n_args: int,
 ) -> Any:
     axis = state.mapped[-1]
     batched, captures, out_dims = batch_closed(graph, dims, axis, force=True)
@@ -366,7 +383,9 @@ class custom_vjp:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = function_name(self.fun)
         if self.rules is None:
-            raise CustomRuleError(f"no vjp rule was given for the custom_vjp function {name}; write {name}.defvjp(fwd, bwd)")
+            raise CustomRuleError(
+                f"no vjp rule was given for the custom_vjp function {name}; write {name}.defvjp(fwd, bwd)"
+            )
         args = _bind_arguments(self.fun, args, kwargs)
         static, dynamic, call = _split_static(self.fun, args, self.nondiff_argnums)
         leaves, in_tree = tree.flatten((tuple(dynamic), {}))
@@ -419,11 +438,15 @@ def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name:
             continue
         leaves, ct_tree = tree.flatten(c, is_leaf=lambda x: x is None)
         if len(leaves) != d.num_leaves:
-            raise CustomRuleError(f"the backward rule of {name} returned {ct_tree} for argument {i}, whose structure is {d}")
+            raise CustomRuleError(
+                f"the backward rule of {name} returned {ct_tree} for argument {i}, whose structure is {d}"
+            )
         flat += leaves
     for i, (c, a) in enumerate(zip(flat, in_avals)):
         if c is not None and aval_of(c).shape != a.shape:
-            raise CustomRuleError(f"the backward rule of {name} returned {aval_of(c)} for an argument leaf ({i}) of type {a}")
+            raise CustomRuleError(
+                f"the backward rule of {name} returned {aval_of(c)} for an argument leaf ({i}) of type {a}"
+            )
     return [None if c is None or not is_inexact(a.dtype) else c for c, a in zip(flat, in_avals)]
 
 
@@ -437,7 +460,6 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
 
     def fwd(*args: Any) -> Any:
         out, vjp = fun(*args)
-        leaves, out_tree = tree.flatten(out)
         converted, consts = closure_convert(vjp, out)
         return out, (tree.Partial(converted), consts)
 
@@ -455,7 +477,9 @@ def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callab
     closes over become arguments."""
     leaves, in_tree = tree.flatten((example_args, {}))
     flat = FlatFunction(fun, in_tree)
-    graph, captures = trace_flat(flat, [aval_of(x) for x in leaves], kind="closure_convert", name=flat.name, absorb=False)
+    graph, captures = trace_flat(
+        flat, [aval_of(x) for x in leaves], kind="closure_convert", name=flat.name, absorb=False
+    )
     n_captures = len(captures)
 
     def converted(*args: Any) -> Any:

@@ -50,9 +50,7 @@ def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any],
             if all(c is None for c in c_out):
                 continue
             state.source, state.scope = e.source or old[0], e.scope or old[1]
-            ins = tuple(
-                [Linear(a.aval) if type(a) is Var and a in lin else read(env, a) for a in e.inputs]
-            )
+            ins = tuple([Linear(a.aval) if type(a) is Var and a in lin else read(env, a) for a in e.inputs])
             multiple = e.prim.multiple_results  # type: ignore[attr-defined]
             c_in = e.prim.rule("transpose")(c_out if multiple else c_out[0], ins, **e.params)  # type: ignore[attr-defined]
             for a, c in zip(e.inputs, c_in, strict=True):

@@ -24,9 +24,7 @@ def batch_graph(
         args: values of the graph's inputs; ``dims[i]`` is the batch axis of ``args[i]`` or None.
         axis: size and name of the mapped axis.
     """
-    env: dict[Var, tuple[Any, int | None]] = {
-        v: (a, d) for v, a, d in zip(graph.inputs, args, dims, strict=True)
-    }
+    env: dict[Var, tuple[Any, int | None]] = {v: (a, d) for v, a, d in zip(graph.inputs, args, dims, strict=True)}
 
     def get(a: Any) -> tuple[Any, int | None]:
         return env[a] if type(a) is Var else (read({}, a), None)

@@ -75,18 +75,18 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     """Range: pieces (g0, g1, slice of k, block of ``mc`` rows, panel of columns), row-major; no slices if chained.
 
     Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size slices
-    row_blocks panels``; ``k_slice`` indices of k0 make a slice; ``last_row`` and ``last_col`` are where the last block
-    of rows and the last panel begin.  Panel p of B is at ``p * b_panel + (its first column) * b_col``; block i of A is
+    row_blocks panels``.  A slice is one index of a loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and
+    ``k_slice`` of the indices of k0, of which there are ``level`` parts.  ``last_row`` and ``last_col`` are where the
+    last block of rows and the last panel begin.  Panel p of B is at ``p * b_panel + (its first column) * b_col``; block i of A is
     at ``i * a_block + (its first row) * a_first``.  All else are strides.
     """
     tile = v.tile
     b = KernelBuilder(v.name)
     a, bp, c = b.pointer("a", tile.ty), b.pointer("b", tile.ty), b.pointer("c", v.c_ty)
     rows_, ks_ = numbered("r", v.row_dims), numbered("k", v.k_dims)
-    outer = ("g0", "g1", "slice")
     p = integers(
-        b, "m", "mc", "g1_size", "slices", "row_blocks", "panels", "k_slice", "last_row", "last_col", *ks_, *rows_[1:],
-        *(f"{x}_{n}" for x in "abc" for n in outer), "a_block", "a_first", "b_panel", "b_col",
+        b, "m", "mc", "g1_size", "slices", "row_blocks", "panels", "level", "k_slice", "last_row", "last_col", *ks_, *rows_[1:],
+        *(f"{x}_{n}" for x in "abc" for n in ("g0", "g1", "slice")), "a_outer", "b_outer", "a_block", "a_first", "b_panel", "b_col",
         *(f"{x}_{n}" for x in "ac" for n in rows_), *(f"{x}_{n}" for x in "ab" for n in ks_),
     )  # fmt: skip
     apply = None if epilogue is None else epilogue.declare(b)
@@ -94,7 +94,8 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     with b.for_("piece", b.lo, b.hi) as piece:
         sizes = [p["g1_size"], one if v.chained else p["slices"], p["row_blocks"], p["panels"]]
         g0, g1, slice_, row_block, panel = digits(b, piece, ("g1", "slice", "row_block", "panel"), sizes)
-        at_a, at_b, at_c = (b.let(f"at_{x}", dot((g0, g1, slice_), [p[f"{x}_{n}"] for n in outer])) for x in "abc")
+        at_a, at_b, at_c = (b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "abc")
+        at_c = b.let("at_c", at_c + slice_ * p["c_slice"])
         first = b.let("first", minimum(row_block * p["mc"], p["last_row"]))
         stop = b.let("stop", minimum(first + p["mc"], p["m"]))
         col = b.let("col", minimum(panel * tile.cols, p["last_col"]))
@@ -102,25 +103,29 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
         at_b = b.let("at_b", at_b + panel * p["b_panel"] + col * p["b_col"])
         finish = None if apply is None else (apply, b.let("before", (g0 * p["g1_size"] + g1) * p["m"]))
 
-        def run_rows(slice_: Expr, at_a: Expr, at_b: Expr) -> None:
+        def run_rows(slice_: Expr) -> None:
+            outer, part = b.let("outer", slice_ // p["level"]), b.let("part", slice_ % p["level"])
+            start_a, start_b = (
+                b.let(f"start_{x}", at + outer * p[f"{x}_outer"] + part * p[f"{x}_slice"]) for x, at in (("a", at_a), ("b", at_b))
+            )
             row_strides = [[p[f"{x}_{n}"] for n in rows_] for x in "ac"]
             rows: LinearRows | WalkedRows
             if v.row_dims == 1:
                 rows = LinearRows(b, first, stop, row_strides[0][0], row_strides[1][0])
             else:
                 rows = WalkedRows(b, first, stop, [p[n] for n in rows_[1:]], *row_strides)
-            depth = b.let("depth", minimum(p["k_slice"], p["k0"] - slice_ * p["k_slice"]))
+            depth = b.let("depth", minimum(p["k_slice"], p["k0"] - part * p["k_slice"]))
             levels = [(p[k] if k != "k0" else depth, p[f"a_{k}"], p[f"b_{k}"]) for k in ks_]
             with b.for_("row", first, stop, tile.mr) as row:
                 here = rows.take(row, tile.mr)
-                acc = accumulate(b, tile, (a, bp), (at_a, at_b), here.a, levels, v.lanewise)
+                acc = accumulate(b, tile, (a, bp), (start_a, start_b), here.a, levels, v.lanewise)
                 store_block(b, tile, acc, here, c, at_c + col, col, finish, slice_ > 0 if v.chained else None)
 
         if v.chained:
             with b.for_("slice", 0, p["slices"]) as s:
-                run_rows(s, b.let("at_a", at_a + s * p["a_slice"]), b.let("at_b", at_b + s * p["b_slice"]))
+                run_rows(s)
         else:
-            run_rows(slice_, at_a, at_b)
+            run_rows(slice_)
     return b.build()
 
 

@@ -149,12 +149,27 @@ class WalkedRows:
         """The next ``count`` rows; ``row`` must be their number."""
         b = self.b
         valid = b.let("valid", self.stop - row)
+        rows = [[b.var("row_o", o) for _ in range(count)] for o in self.offset]
+        inner = self.index[-1]
+        with b.if_((inner + count < self.sizes[-1]) & (valid > count)):  # all in one line, and so is the next row
+            for found, strides, next_ in zip(rows, self.strides, self.offset):
+                for i in range(1, count):
+                    b.assign(found[i], next_ + strides[-1] * i)
+                b.assign(next_, next_ + strides[-1] * count)
+            b.assign(inner, inner + count)
+        with b.else_():
+            self._walk(valid, rows)
+        return Rows(tuple(rows[0]), tuple(rows[1]), row, valid)
+
+    def _walk(self, valid: Expr, rows: Sequence[Sequence[Ref]]) -> None:
+        """Assigns the offsets of the rows one by one, without branches, and moves on to the row behind them."""
+        b = self.b
         index: list[Expr] = list(self.index)
-        offset: list[Expr] = [b.let("row_o", o) for o in self.offset]
-        rows: list[list[Expr]] = [[], []]
-        for i in range(count):
-            for found, o in zip(rows, offset):
-                found.append(o)
+        offset: list[Expr] = [b.let("walk", o) for o in self.offset]
+        for i in range(len(rows[0])):
+            if i:
+                for found, o in zip(rows, offset):
+                    b.assign(found[i], o)
             carry: Expr = valid > i + 1
             for d in reversed(range(len(self.strides[0]))):
                 offset = [o + select(carry, strides[d], 0) for o, strides in zip(offset, self.strides)]
@@ -164,10 +179,9 @@ class WalkedRows:
                 carry = b.let("carry", moved >= self.sizes[d - 1])
                 index[d - 1] = b.let("i", select(carry, 0, moved))
                 offset = [o - select(carry, back[d - 1], 0) for o, back in zip(offset, self.back)]
-            offset = [b.let("row_o", o) for o in offset]
+            offset = [b.let("walk", o) for o in offset]
         for ref, value in zip((*self.index, *self.offset), (*index, *offset)):
             b.assign(ref, value)
-        return Rows(tuple(rows[0]), tuple(rows[1]), row, valid)
 
 
 def dot(xs: Sequence[Expr], ys: Sequence[Expr]) -> Expr:

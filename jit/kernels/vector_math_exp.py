@@ -63,38 +63,39 @@ def _two_powers(b: KernelBuilder, shifted: Expr, n: Expr) -> tuple[Expr, Expr]:
     return power_of_two(half), rest
 
 
-def _reduce(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """``(shifted, n, r)`` with ``x = n log(2) + r`` and ``shifted = n + magic``."""
+def _reduce(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Expr, Expr]:
+    """``(shifted, n, r)`` with ``x + dx = n log(2) + r`` and ``shifted = n + magic``; ``dx`` is small."""
     f = format_of(x)
     shifted = b.let("exp_shifted", fma(x, LOG2_E, f.magic))
     n = b.let("exp_n", shifted - f.magic)
-    return shifted, n, b.let("exp_r", fma(n, -LN2_LO[f.width], fma(n, -LN2_HI[f.width], x)))
+    main = fma(n, -LN2_HI[f.width], x)
+    r = fma(n, -LN2_LO[f.width], main) if dx is None else main + fma(n, -LN2_LO[f.width], dx)
+    return shifted, n, b.let("exp_r", r)
 
 
-def _exp_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """``(p, s, t)`` with ``exp(x) = p * s * t``: p in [0.7, 1.42], s and t powers of two."""
+def exp_parts(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Expr, Expr]:
+    """``(m, s, t)`` with ``exp(x + dx) = (1 + m) * s * t``: s and t are powers of two, -0.3 < m < 0.42."""
     x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), one_of(x, -105.0, -746.0)))
-    shifted, n, r = _reduce(b, x)
-    p = fma(horner(r, _EXP[x.ty.bits]), r * r, r) + 1.0
-    return p, *_two_powers(b, shifted, n)
+    shifted, n, r = _reduce(b, x, dx)
+    return fma(horner(r, _EXP[x.ty.bits]), r * r, r), *_two_powers(b, shifted, n)
 
 
 def exp(b: KernelBuilder, x: Expr) -> Expr:
-    p, s, t = _exp_parts(b, x)
-    return p * s * t
+    m, s, t = exp_parts(b, x)
+    return (m + 1.0) * s * t
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x) / 2``, finite wherever that is."""
-    p, s, t = _exp_parts(b, x)
-    return p * s * (t * 0.5)
+    m, s, t = exp_parts(b, x)
+    return (m + 1.0) * s * (t * 0.5)
 
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr) -> Expr:
     """``exp(x + dx) * factor`` for a small ``dx`` and a factor of moderate size."""
-    p, s, t = _exp_parts(b, x)
-    p = b.let("exp_p", p * factor)
-    return fma(p, dx, p) * s * t
+    factor = b.let("exp_factor", factor)
+    m, s, t = exp_parts(b, x, dx)
+    return fma(factor, m, factor) * s * t
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, f64, fma, lift, select
-from .vector_math_base import bits, copysign, fabs, from_bits, head, horner, lower, named, one_of, rint, trunc, upper
+from ..loop_ir import Expr, KernelBuilder, f64, fma, lift, select
+from .vector_math_base import (
+    bits, copysign, fabs, from_bits, head, horner, lower, named, one_of, rint, sqrt, trunc, upper,
+)  # fmt: skip
 from .vector_math_exp import EXP2, INF, NAN, power_of_two, split
 
 # log2((1 + s)/(1 - s)) = s P(s^2), |s| <= 0.1716: relative error 2^-37.8
@@ -122,3 +124,19 @@ def _third(u: Expr) -> Expr:
         return u // 3 + 709958130
     product = (u >> 32) * 0x55555556
     return ((product >> 32) + 715094163) << 32
+
+
+def hypot(b: KernelBuilder, x: Expr, y: Expr) -> Expr:
+    """``sqrt(x^2 + y^2)`` without overflow; infinite if either is, whatever the other."""
+    x, y = b.let("hypot_x", fabs(x)), b.let("hypot_y", fabs(y))
+    infinite = x.eq(INF) | y.eq(INF)
+    if x.ty.bits == 32:
+        double = f64.vector(x.ty.lanes)
+        wide_x, wide_y = b.let("hypot_wide", x.cast(double)), b.let("hypot_wide", y.cast(double))
+        return select(infinite, lift(INF, x.ty), sqrt(wide_x * wide_x + wide_y * wide_y).cast(x.ty))
+    larger = b.let("hypot_larger", select(x > y, x, y))
+    big, small = b.let("hypot_big", larger > 2.0**500), b.let("hypot_small", larger < 2.0**-480)
+    scale = b.let("hypot_scale", select(big, lift(2.0**-540, x.ty), select(small, lift(2.0**540, x.ty), 1.0)))
+    back = select(big, lift(2.0**540, x.ty), select(small, lift(2.0**-540, x.ty), 1.0))
+    x, y = b.let("hypot_x", x * scale), b.let("hypot_y", y * scale)
+    return select(infinite, lift(INF, x.ty), sqrt(fma(x, x, y * y)) * back)

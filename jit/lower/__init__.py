@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import indexing, linalg, windows
+from . import conv, indexing, linalg, sorting, windows
 
-__all__ = ["indexing", "linalg", "windows"]
+__all__ = ["conv", "indexing", "linalg", "sorting", "windows"]

@@ -68,8 +68,8 @@ def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
         )
         b = copy
     lanes, m = ctx.host.lanes(p.compute), size(p.rows)
-    mr = min((8, 5), key=lambda r: -(-m // r) * r)
-    _product(ctx, name, q, a, b, c, _Layout(Tile(p.compute, lanes, mr, 1), 0, 0, 1, lanewise=True), None)
+    tile = Tile(p.compute, lanes, min((4, 5), key=lambda r: -(-m // r) * r), 2 if n >= 2 * lanes else 1)
+    _product(ctx, name, q, a, b, c, _Layout(tile, 0, 0, 1, lanewise=True), None)
 
 
 # ------------------------------------------------------------------------------------------- the product
@@ -89,40 +89,52 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Pieces: ``mc`` rows by one panel; ``slices`` of k, which are partial products unless ``chained``."""
+    """Pieces: ``mc`` rows by one panel.  Slices: each index of the ``outer`` loop over k times ``level`` parts of
+    ``k_slice`` indices of the next; they are partial products unless ``chained``."""
 
     mc: int
     row_blocks: int
     panels: int
+    outer: tuple[int, ...]
+    ks: Dims
+    level: int
     k_slice: int
-    slices: int
     chained: bool
     direct: bool
 
+    @property
+    def slices(self) -> int:
+        return self.outer[0] * self.level
 
-def _blocks(ctx: LowerContext, p: Contraction, ks: Dims, layout: _Layout, c: Array, fused: bool) -> _Blocks:
+
+def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, c: Array, fused: bool) -> _Blocks:
     tile, half_l2 = layout.tile, ctx.host.l2_bytes // 2 // p.compute.itemsize
     m, width, k = size(p.rows), single(p.cols)[0] * layout.unit, size(p.ks)
-    inner = k // max(ks[0][0], 1)
     panels, groups = -(-width // tile.cols), size(p.batch)
     whole = width >= tile.cols and single(p.cols)[2] == layout.unit  # C takes vectors
     # The slice of a panel of B fits half the second-level cache.  So does a block of A; where its rows are closer
     # together in memory than its ks, the lines that it touches are several times as many.
     scattered = not layout.a_rows and p.rows and p.ks and abs(p.rows[-1][1]) < abs(p.ks[-1][1])
     longest = half_l2 // tile.cols // (8 if scattered else 3)
-    block = -(-m // (layout.a_rows or ROWS)) * panels * groups
-    for_cache, for_threads = -(-k // longest), min(PIECES // max(block, 1), k // MIN_SLICE)
+    pieces = -(-m // (layout.a_rows or ROWS)) * panels * groups
+    for_cache, for_threads = -(-k // longest), min(PIECES // max(pieces, 1), k // MIN_SLICE)
     exact = width % tile.cols == 0 and (not layout.a_rows or m % layout.a_rows == 0)
     chained = for_cache > 1 and for_threads <= 1 and exact and whole and c.ty == p.compute and not fused
     slices = max(for_cache, for_threads, 1)
     if not chained:  # partial products beyond the last-level cache cost more than they save
         slices = max(1, min(slices, ctx.host.l3_bytes // max(groups * m * max(width, tile.cols) * p.compute.itemsize, 1)))
-    k_slice = max(1, -(-ks[0][0] // slices))
-    slices = max(1, -(-ks[0][0] // k_slice))
-    chained = chained and slices > 1
-    fit = ROWS if len(p.rows) > 1 else min(ROWS, half_l2 // max(k_slice * inner, 1))
+    outer, ks = (1, 0, 0), p.ks
+    if len(ks) > 1 and 0 < ks[0][0] < slices:
+        outer, ks = ks[0], ks[1:]
+    k0 = ks[0][0] if ks else 1
+    k_slice = max(1, -(-k0 * outer[0] // slices))
+    level = max(1, -(-k0 // k_slice))
+    chained = chained and outer[0] * level > 1
+    fit = ROWS if len(p.rows) > 1 else min(ROWS, half_l2 // max(k_slice * size(ks[1:]), 1))
     mc = layout.a_rows or max(1, fit // tile.mr) * tile.mr
-    return _Blocks(mc, -(-m // mc), panels, k_slice, slices, chained, whole and (slices == 1 or chained))
+    return _Blocks(
+        mc, -(-m // mc), panels, outer, ks, level, k_slice, chained, whole and (outer[0] * level == 1 or chained)
+    )
 
 
 def _product(
@@ -130,10 +142,10 @@ def _product(
 ) -> None:
     """Runs ``contract_kernel``; C goes through scratch memory where it cannot take whole vectors or there are slices."""
     tile, unit, ty = layout.tile, layout.unit, p.compute
-    row_class = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(p.ks) <= 3 else 4
-    k_class = 1 if len(p.ks) <= 1 else row_class if row_class > 1 else 3 if len(p.ks) <= 3 else 4
-    batch, rows, ks = filled(p.batch, 2, 3), filled(p.rows, row_class, 2), filled(p.ks, k_class, 2)
-    blocks = _blocks(ctx, p, ks, layout, c, epilogue is not None)
+    blocks = _blocks(ctx, p, layout, c, epilogue is not None)
+    row_class = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
+    k_class = 1 if len(blocks.ks) <= 1 else row_class if row_class > 1 else 3 if len(blocks.ks) <= 3 else 4
+    batch, rows, ks = filled(p.batch, 2, 3), filled(p.rows, row_class, 2), filled(blocks.ks, k_class, 2)
     m, width, groups = size(p.rows), single(p.cols)[0] * unit, size(p.batch)
     line = max(width, tile.cols)
     out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
@@ -144,8 +156,8 @@ def _product(
     kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
     values: dict[str, Arg] = {
         "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "slices": blocks.slices,
-        "row_blocks": blocks.row_blocks, "panels": blocks.panels, "k_slice": blocks.k_slice,
-        "last_row": m - blocks.mc if layout.a_rows else m, "last_col": max(width - tile.cols, 0),
+        "row_blocks": blocks.row_blocks, "panels": blocks.panels, "level": blocks.level, "k_slice": blocks.k_slice,
+        "a_outer": blocks.outer[1], "b_outer": blocks.outer[2], "last_row": m - blocks.mc if layout.a_rows else m, "last_col": max(width - tile.cols, 0),
         "a_block": size(p.ks) * layout.a_rows, "a_first": 0 if layout.a_rows or row_class > 1 else rows[0][1],
         "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1,
         "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2], "c_slice": groups * m * line,

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fx import dtypes
 from fx.errors import LoweringError
@@ -28,10 +28,11 @@ from fx.ir import Eqn
 from ..kernels.conv import PAD_DIMS, pad_kernel
 from ..loop_ir import Ty
 from .contract import contract
-from .contraction import BYTES_PER_NS, Array, Contraction, Dims, move, run, scratch, size
+from .contraction import BYTES_PER_NS, Array, Contraction, row_major, run, scratch
 from .linalg import array_of, sum_type
-from .loops import coalesce
 from .registry import Arg, LowerContext, Operand, lowers
+
+MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +88,144 @@ def _phases(x: _Axis) -> list[_Phase]:
         n = -(-(x.window - taps[0]) // step)
         found.append(_Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """The left operand with strides in reals; ``shift`` is what padding adds to every position of an axis."""
+
+    array: Array
+    n: int
+    c: int
+    spatial: tuple[int, ...]
+    shift: tuple[int, ...]
+
+
+@lowers("conv_general_dilated")
+def conv_general_dilated(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+    (lhs, rhs), (out,) = ins, outs
+    if out.size == 0:
+        return
+    pairs = dtypes.is_complex(out.dtype)
+    lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
+    axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
+    compute = sum_type(lhs.dtype, out.dtype)
+    image, axes = _image(ctx, lhs, lhs_spec, axes, compute, pairs)
+    a_n, a_c = (lhs.shape[d] for d in lhs_spec[:2])
+    groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
+    rows_n, depth, columns = a_n // batch_groups, a_c // groups, rhs.shape[rhs_spec[0]] // (groups * batch_groups)
+    unit = 2 if pairs else 1
+    b_o, b_i = (rhs.strides[d] * unit for d in rhs_spec[:2])
+    c_n, c_o = (out.strides[d] * unit for d in out_spec[:2])
+    batch = [(groups, depth * image.c, columns * b_o, columns * c_o), (batch_groups, rows_n * image.n, columns * b_o, columns * c_o)]
+    cols = [(columns, b_o, c_o)]
+    if depth == 1 and max(groups, batch_groups) >= ctx.host.lanes(compute) and columns <= MULTIPLIER:
+        batch, cols = [*batch, (columns, 0, b_o, c_o)], []
+    weights, result = array_of(rhs), array_of(out)
+    for phases in itertools.product(*(_phases(x) for x in axes)):
+        if not all(phase.count for phase in phases):
+            continue
+        meet = list(zip(axes, phases, image.spatial, image.shift))
+        problem = Contraction(
+            batch=tuple(batch),
+            rows=((rows_n, image.n, c_n), *((f.count, f.y_step * s, f.step * x.out_stride) for x, f, s, _ in meet)),
+            cols=tuple(cols),
+            ks=(*((f.taps, f.j_step * s, f.window_step * x.window_stride) for x, f, s, _ in meet), (depth, image.c, b_i)),
+            compute=compute,
+            pairs=pairs,
+        )
+        a = _shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
+        b = _shifted(weights, sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
+        c = _shifted(result, sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
+        contract(ctx, "conv", problem, a, b, c)
+
+
+def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:
+    """``unit``: reals in an element, as strides count reals."""
+    (lhs, rhs, out), specs = operands, [params[k][2:] for k in ("lhs_spec", "rhs_spec", "out_spec")]
+    if len(specs[0]) > PAD_DIMS:
+        raise LoweringError(f"a convolution over {len(specs[0])} spatial dimensions has no native loops; at most {PAD_DIMS}")
+    axes = []
+    for i, (a, b, c) in enumerate(zip(*specs)):
+        axes.append(_Axis(
+            size=lhs.shape[a], window=rhs.shape[b], out=out.shape[c], stride=params["window_strides"][i],
+            lo=params["padding"][i][0], dilation=params["lhs_dilation"][i], window_dilation=params["rhs_dilation"][i],
+            image_stride=lhs.strides[a] * unit, window_stride=rhs.strides[b] * unit, out_stride=out.strides[c] * unit,
+        ))  # fmt: skip
+    return axes
+
+
+def _shifted(x: Array, reals: int, unit: int) -> Array:
+    """``x`` from that many reals on."""
+    if isinstance(x.at, Operand):
+        return replace(x, at=replace(x.at, offset=x.at.offset + reals // unit))
+    return replace(x, at=replace(x.at, byte_offset=x.at.byte_offset + reals * x.ty.itemsize))
+
+
+# --------------------------------------------------------------------------------------------- the image
+
+
+def _image(
+    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool
+) -> tuple[_Image, list[_Axis]]:
+    """The left operand as the contraction reads it: itself, or a padded copy with the fitting dimension innermost."""
+    unit = 2 if pairs else 1
+    n, c = (lhs.strides[d] * unit for d in spec[:2])
+    count_n, count_c = (lhs.shape[d] for d in spec[:2])
+    array = array_of(lhs)
+    # Where the window is larger than the output, the channels are rows and the batch is part of k, or the reverse.
+    swapped = math.prod(x.window for x in axes) > math.prod(x.out for x in axes)
+    by_n = not pairs and count_c > 1 and c != unit and (n == unit or swapped)
+    expanded = [_expanded(x) if x.dilation > 1 and x.stride > 1 else x for x in axes]
+    below, above = zip(*(_margins(x) for x in expanded)) if axes else ((), ())
+    same = array.ty == compute or (array.ty.kind in "iu" and compute.kind in "iu" and array.ty.bits == compute.bits)
+    scattered = count_c > 1 and c != unit and n != unit and not swapped
+    if same and not scattered and expanded == axes and not any(below) and not any(above):
+        return _Image(array, n, c, tuple(x.image_stride for x in axes), (0,) * len(axes)), axes
+    extents = [x.size + lo + hi for x, lo, hi in zip(expanded, below, above)]
+    dilations = [x.dilation // y.dilation for x, y in zip(axes, expanded)]
+    outer, inner = ((count_c, c), (count_n, n)) if by_n else ((count_n, n), (count_c, c))
+    source = [(x.size, x.image_stride, lo, d, extent) for x, lo, d, extent in zip(axes, below, dilations, extents)]
+    copy = _padded(ctx, array, outer, inner, source, compute, unit)
+    strides = row_major(tuple((extent,) for extent in extents), inner[0] * unit)
+    far = math.prod(extents) * inner[0] * unit
+    return _Image(copy, *((unit, far) if by_n else (far, unit)), strides, below), expanded
+
+
+def _expanded(x: _Axis) -> _Axis:
+    """With the dilation of the image written out."""
+    return replace(x, size=(x.size - 1) * x.dilation + 1 if x.size else 0, dilation=1)
+
+
+def _margins(x: _Axis) -> tuple[int, int]:
+    """How far the outputs read below and above the image."""
+    reaches = [f.reach for f in _phases(x)]
+    return max(0, *(-lo for lo, _ in reaches)), max(0, *(hi + 1 - x.size for _, hi in reaches))
+
+
+def _padded(
+    ctx: LowerContext, src: Array, outer: tuple[int, int], inner: tuple[int, int],
+    axes: list[tuple[int, int, int, int, int]], ty: Ty, unit: int,
+) -> Array:  # fmt: skip
+    """A dense copy (outer, spatial, inner); ``axes``: (size, stride, margin below, dilation, extent in the copy)."""
+    axes = [(1, 0, 0, 1, 1)] * (PAD_DIMS - len(axes)) + axes
+    (count, s_n), (channels, s_c) = outer, inner
+    elements = count * channels * unit * math.prod(x[4] for x in axes)
+    copy = Array(scratch(ctx, ty, elements), ty)
+    dilated = any(x[3] != 1 for x in axes)
+    contiguous = s_c == unit or channels == 1
+    run_along = contiguous and not dilated and axes[-1][1] == channels * unit
+    layout = "line" if run_along else "unit" if contiguous and unit == 1 else "pairs" if unit == 2 else "any"
+    lanes = ctx.host.lanes(ty)
+    key = ("pad", src.ty, ty, lanes, layout, dilated)
+    kernel = ctx.kernel(key, lambda: pad_kernel(src.ty, ty, lanes, layout, dilated))
+    values: dict[str, Arg] = {"s_n": s_n, "s_c": s_c, "channels": channels * (unit if run_along else 1)}
+    for d, (h, stride, lo, dilation, extent) in enumerate(axes):
+        values |= {f"h{d}": h, f"s_h{d}": stride, f"lo{d}": lo, f"dilation{d}": dilation, f"y{d}": extent}
+    lines = count * axes[0][4] * axes[1][4]
+    nbytes = elements * (ty.itemsize + src.ty.itemsize)
+    ns = (elements * 1.0 if layout in ("any", "pairs") else nbytes / BYTES_PER_NS) / max(lines, 1)
+    if elements:
+        values |= {"src": src.at, "dst": copy.at}
+        run(ctx, kernel, values, lines, ns, "conv (pad)", (src.at,), (copy.at,), nbytes=nbytes)
+    return copy

@@ -36,7 +36,7 @@ class Shaping:
 
 SHAPING: dict[str, Shaping] = {}
 # primitives whose result has the elements of its operand in the same (C) order: a dense operand may lend its memory
-ALIASES = frozenset({"reshape", "squeeze", "expand_dims", "copy", "stop_gradient", "optimization_barrier"})
+ALIASES = frozenset({"reshape", "squeeze", "expand_dims", "copy", "name", "stop_gradient", "optimization_barrier"})
 
 
 def _shaping(*names: str, view: Callable[[Eqn, int, Operand], Operand | None]) -> Callable[[Any], Any]:
@@ -63,7 +63,7 @@ def _same_view(eqn: Eqn, k: int, x: Operand) -> Operand | None:
     return x
 
 
-@_shaping("copy", "stop_gradient", "optimization_barrier", view=_same_view)
+@_shaping("copy", "name", "stop_gradient", "optimization_barrier", view=_same_view)
 def _same(t: Reader, eqn: Eqn, k: int, index: Indices, conds: Conds) -> Node:
     return t.read(eqn.inputs[k], index, conds)
 

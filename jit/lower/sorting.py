@@ -20,9 +20,10 @@ from fx.errors import LoweringError
 from fx.ir import Eqn
 
 from ..cost import chunk_for
-from ..kernels import sort as kernels
-from ..kernels.sort import SELECT_MOST, SortSpec, Source
-from .indexing import copy_strided
+from ..kernels import sort_blocks
+from ..kernels.sort import SELECT_MOST, lanes_kernel, rows_kernel, select_kernel
+from ..kernels.sort_records import SortSpec, Source
+from .copies import copy_strided
 from .loops import dense_strides, word_type
 from .registry import Address, LowerContext, Operand, lowers
 
@@ -126,7 +127,7 @@ def _top_k(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Op
     digit = 11 if n >= _LARGE_DIGIT_FROM else 8
     spec = SortSpec((_words(x.dtype),), tuple(_sources(x.dtype, 0, descending=True)), "index", digit, top=True)
     if k <= SELECT_MOST:
-        kernel = ctx.kernel(("top_k_select", spec), lambda: kernels.select_kernel(spec))
+        kernel = ctx.kernel(("top_k_select", spec), lambda: select_kernel(spec))
         rows = x.size // n
         chunk = chunk_for(rows, n + 20.0 * k)
         ctx.step(kernel, (x, *outs, n, k), rows, chunk, "top_k", nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=outs)
@@ -160,7 +161,7 @@ def _sort_lanes(
         spec = SortSpec(spec.words, spec.sources, "index", spec.digit, spec.top)
     longest = _LANES_LONGEST[spec.record.bits]
     lanes = ctx.host.lanes(spec.record)
-    kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: kernels.lanes_kernel(spec, lanes, longest))
+    kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: lanes_kernel(spec, lanes, longest))
     rows = xs[0].size // n
     total = -(-rows // lanes)
     cost = lanes * n * (2.0 + math.log2(n))
@@ -179,7 +180,7 @@ def _sort_whole(
     each = -(-2 * n // 64) * 64
     by_row = rows <= _FEW_ROWS
     records = _records(ctx, spec, each * (rows if by_row else 1), per_worker=not by_row)
-    kernel = ctx.kernel(("sort_rows", spec), lambda: kernels.rows_kernel(spec))
+    kernel = ctx.kernel(("sort_rows", spec), lambda: rows_kernel(spec))
     args = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
     chunk = chunk_for(rows, n * _NS_PER_ELEMENT * len(spec.sources))
     ctx.step(kernel, args, rows, chunk, name, reads=xs, writes=(*outs, *records))
@@ -199,7 +200,7 @@ def _sort_blocks(
     chunk = chunk_for(total, size * 2.0)
 
     def step(kind: str, args: tuple, over: int, chunk: int, writes: tuple) -> None:
-        make = getattr(kernels, f"{kind}_kernel")
+        make = getattr(sort_blocks, f"{kind}_kernel")
         kernel = ctx.kernel((f"sort_{kind}", spec), lambda: make(spec))
         ctx.step(kernel, args, over, chunk, f"{name} ({kind})", reads=xs, writes=writes)
 

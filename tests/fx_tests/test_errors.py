@@ -116,4 +116,6 @@ def test_every_exception_class_is_listed_and_derived() -> None:
     for c in classes:
         assert c.__doc__ and issubclass(c, e.FxError)
         if c is not e.FxError:
-            assert any(b for b in c.__mro__[1:] if b.__module__ == "builtins" and b not in (Exception, BaseException, object))
+            assert any(
+                b for b in c.__mro__[1:] if b.__module__ == "builtins" and b not in (Exception, BaseException, object)
+            )

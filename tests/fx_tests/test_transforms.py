@@ -71,7 +71,9 @@ DERIVATIVES = {
     "grad(grad)": lambda f: fx.grad(fx.grad(f)),
     "jvp(grad)": lambda f: lambda x: fx.jvp(fx.grad(f), (x,), (np.ones_like(x),))[1],
     "grad(jvp)": lambda f: fx.grad(lambda x: fx.jvp(f, (x,), (np.float64(1.0),))[1]),
-    "jvp(jvp)": lambda f: lambda x: fx.jvp(lambda y: fx.jvp(f, (y,), (np.float64(1.0),))[1], (x,), (np.float64(1.0),))[1],
+    "jvp(jvp)": lambda f: (
+        lambda x: fx.jvp(lambda y: fx.jvp(f, (y,), (np.float64(1.0),))[1], (x,), (np.float64(1.0),))[1]
+    ),
     "jacfwd(jacrev)": lambda f: fx.jacfwd(fx.jacrev(f)),
     "jacrev(jacfwd)": lambda f: fx.jacrev(fx.jacfwd(f)),
     "hessian": fx.hessian,
@@ -426,11 +428,15 @@ def test_collectives_over_a_named_axis() -> None:
     lax = fx.lax
     np.testing.assert_allclose(fx.vmap(lambda x: x / lax.psum(x, "i"), axis_name="i")(V), V / V.sum())
     np.testing.assert_allclose(fx.vmap(lambda x: lax.pmean(x, "i"), axis_name="i")(V), np.full(5, V.mean()))
-    np.testing.assert_allclose(fx.vmap(lambda x: lax.pmax(x, "i") - lax.pmin(x, "i"), axis_name="i")(V), np.full(5, np.ptp(V)))
+    np.testing.assert_allclose(
+        fx.vmap(lambda x: lax.pmax(x, "i") - lax.pmin(x, "i"), axis_name="i")(V), np.full(5, np.ptp(V))
+    )
     np.testing.assert_allclose(fx.vmap(lambda x: lax.axis_index("i") * x, axis_name="i")(V), np.arange(5) * V)
     np.testing.assert_allclose(fx.vmap(lambda x: lax.all_gather(x, "i"), axis_name="i")(V), np.tile(V, (5, 1)))
     assert fx.vmap(lambda x: lax.psum(1, "i") * x, axis_name="i")(V)[1] == 5 * V[1]
-    np.testing.assert_allclose(fx.vmap(fx.jit(lambda x: lax.psum(x * x, "i")), axis_name="i")(V), np.full(5, (V**2).sum()))
+    np.testing.assert_allclose(
+        fx.vmap(fx.jit(lambda x: lax.psum(x * x, "i")), axis_name="i")(V), np.full(5, (V**2).sum())
+    )
     g = fx.grad(lambda v: fnp.sum(fx.vmap(lambda x: lax.psum(x, "i") * x, axis_name="i")(v)))(V)
     np.testing.assert_allclose(g, np.full(5, 2 * V.sum()))
     two = fx.vmap(fx.vmap(lambda x: lax.psum(x, ("i", "j")), axis_name="i"), axis_name="j")(np.ones((2, 3)))

@@ -81,10 +81,10 @@ def test_long_float_sums_stay_accurate():
 def test_few_rows_are_cut_into_partial_results():
     x = numbers((3, 400_000), "f4")
     e = check(lambda x: [E.mul(R.reduce_sum(x, (1,)), R.reduce_max(x, (1,)))], x)
-    assert "partial_sum" in e.loops() and "combine" in e.loops()
+    assert "def partial_" in e.loops() and "def combine_" in e.loops()
     tall = numbers((400_000, 3), "f4")
     e = check(lambda x: [E.neg(R.reduce_sum(x, (0,)))], tall)
-    assert "partial_sum" in e.loops()
+    assert "def partial_" in e.loops()
 
 
 def test_a_partial_reduction_may_store_what_it_reduces():

@@ -1,0 +1,1 @@
+"""fx beside its peers: ``python -m benchmarks``.  See ``__main__``."""

@@ -1,0 +1,273 @@
+"""What a ufunc is: an elementwise function with NumPy's methods ``reduce``, ``accumulate``, ``reduceat``, ``outer``, ``at``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..array import Array
+from ..errors import RegistryError, ShapeError, UnsupportedFunctionError
+from ..primitive import Primitive
+from ..primitives import elementwise as p
+from ..primitives import shaping
+from ..trace import concrete_value, state
+from .core import (
+    Value,
+    as_type,
+    as_value,
+    broadcast_shapes,
+    broadcast_value,
+    canonical_axes,
+    canonical_axis,
+    filled,
+    fold_halves,
+    promote,
+)
+
+__all__ = ["FLOATS", "INEXACT", "INTEGERS", "LOGIC", "NUMBERS", "ORDERED", "REALS", "Kernel", "Ufunc", "define", "registered"]
+
+FLOATS = frozenset(dtypes.FLOATS)
+INEXACT = FLOATS | frozenset(dtypes.COMPLEXES)
+INTEGERS = frozenset(dtypes.INTEGERS)
+REALS = INTEGERS | FLOATS
+NUMBERS = INTEGERS | INEXACT
+LOGIC = INTEGERS | {dtypes.bool_}
+ORDERED = REALS | {dtypes.bool_}
+
+registered: dict[str, Ufunc] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a ufunc computes where nothing is traced: the NumPy reference of the one primitive that it becomes.
+
+    takes: the dtypes for which operands of one dtype reach that primitive as they are.
+    """
+
+    run: Callable[..., np.ndarray]
+    takes: frozenset[np.dtype]
+
+
+def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
+    """A Python number beside an array of dtype ``d``, where ``d`` holds it without a thought; else None."""
+    kind = type(number)
+    if kind is float:
+        if d in INEXACT and (d.itemsize >= 8 or -3e38 < number < 3e38):
+            return np.asarray(number, d)
+    elif kind is int and d in NUMBERS:
+        if d.kind == "u":
+            return np.asarray(number, d) if 0 <= number < 256 else None
+        if -128 <= number < 128 or (d.itemsize >= 4 and -(2**31) <= number < 2**31):
+            return np.asarray(number, d)
+    return None
+
+
+class Ufunc:
+    """An elementwise function of ``nin`` arrays.
+
+    Called, it promotes and broadcasts its operands.  ``where``: a boolean array; elements where it is False are 0.
+    """
+
+    nout = 1
+
+    def __init__(self, name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, kernel: Kernel | None = None) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.__doc__ = doc
+        self.nin, self.nargs, self.identity = nin, nin + 1, identity
+        self.__wrapped__ = self._f = f
+        self._kernel = kernel
+        self._reducer: Callable[..., Value] | None = None
+        self._scanner: Callable[..., Value] | None = None
+
+    def __repr__(self) -> str:
+        return f"<fx.numpy ufunc {self.__name__!r}>"
+
+    def __call__(self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
+        if len(args) != self.nin:
+            raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
+        if self._kernel is not None and not state.absorbing and where is True and dtype is None and out is None:
+            result = self._evaluate(*args)
+            if result is not None:
+                return result
+        self._refuse(out=out)
+        xs = [as_value(a, f"argument {i + 1} of {self.__name__}") for i, a in enumerate(args)]
+        if dtype is not None:
+            xs = [as_type(x, dtype) for x in xs]
+        result = self._f(*xs)
+        if where is not True:
+            w = as_type(as_value(where), np.bool_)
+            shape = broadcast_shapes(result.shape, w.shape)
+            result = broadcast_value(result, shape)
+            result = p.select(broadcast_value(w, shape), result, filled(shape, 0, result.dtype))
+        return result
+
+    def _evaluate(self, x: Any, y: Any = None) -> Array | None:
+        """The reference at once, for concrete operands that need no promotion; None if this is not the case."""
+        kernel = self._kernel
+        assert kernel is not None
+        a, weak = (x._data, x.weak_type) if type(x) is Array else (x if type(x) is np.ndarray else None, False)
+        if self.nin == 1:
+            if a is None or a.dtype not in kernel.takes:
+                return None
+            out = kernel.run(a)
+            return Array(out, weak and out.dtype != dtypes.bool_)
+        b, weak_b = (y._data, y.weak_type) if type(y) is Array else (y if type(y) is np.ndarray else None, False)
+        if a is None or b is None:
+            d = a.dtype if a is not None else b.dtype if b is not None else None
+            if d not in kernel.takes or weak or weak_b:
+                return None
+            if a is None:
+                a = _scalar_operand(x, d)
+            else:
+                b = _scalar_operand(y, d)
+            if a is None or b is None:
+                return None
+        elif a.dtype != b.dtype or a.dtype not in kernel.takes:
+            return None
+        if a.shape == b.shape:
+            out = kernel.run(a, b)
+            return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
+        try:
+            return Array(kernel.run(a, b))
+        except ValueError:  # the shapes do not fit: the long way says so
+            return None
+
+    def _refuse(self, **unsupported: Any) -> None:
+        for name, value in unsupported.items():
+            if value is not None:
+                raise UnsupportedFunctionError(
+                    f"fx.numpy.{self.__name__} has no {name}=: arrays are immutable. Use the returned array"
+                    " (NumPy's own functions accept out= with a traced array and rebind it)."
+                )
+
+    # ------------------------------------------------------------------------------ NumPy's ufunc methods
+
+    def def_reduce(self, f: Callable[..., Value]) -> None:
+        """Names the reduction that ``reduce`` is: ``f(x, axis=, keepdims=, initial=, where=)``."""
+        if self._reducer is not None:
+            raise RegistryError(f"{self.__name__}.reduce is defined already")
+        self._reducer = f
+
+    def def_accumulate(self, f: Callable[..., Value]) -> None:
+        """Names the scan that ``accumulate`` is: ``f(x, axis)``."""
+        if self._scanner is not None:
+            raise RegistryError(f"{self.__name__}.accumulate is defined already")
+        self._scanner = f
+
+    def _binary_only(self, method: str) -> None:
+        if self.nin != 2:
+            raise ValueError(f"{self.__name__}.{method}: only functions of two operands have this method")
+
+    def outer(self, a: Any, b: Any, /) -> Value:
+        """``self(a[i], b[j])`` for all pairs of indices i, j."""
+        self._binary_only("outer")
+        a, b = as_value(a), as_value(b)
+        return self(shaping.reshape(a, a.shape + (1,) * b.ndim), b)
+
+    def reduce(
+        self, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+    ) -> Value:
+        """Combines the elements along ``axis`` with the function (``add.reduce`` is sum).
+
+        A function without a reduction of its own is folded: in pairs if it is associative, else from the left, one
+        equation for each element.
+
+        Raises:
+            ShapeError: an empty axis, and neither an identity nor ``initial``.
+        """
+        self._refuse(out=out)
+        self._binary_only("reduce")
+        x = as_value(a) if dtype is None else as_type(as_value(a), dtype)
+        if self._reducer is not None:
+            given = {k: v for k, v in (("initial", initial), ("where", where)) if v is not None}
+            return self._reducer(x, axis=axis, keepdims=keepdims, **given)
+        start = self.identity if initial is None else initial
+        if where is not None:
+            if start is None:
+                raise ValueError(f"{self.__name__}.reduce with where= needs initial=, as the function has no identity")
+            w, base = as_type(as_value(where), np.bool_), as_type(as_value(start), x.dtype)
+            x = p.select(broadcast_value(w, x.shape), x, broadcast_value(base, x.shape))
+        for i in reversed(canonical_axes(axis, x.ndim)):
+            y = self._fold(x, i, start if x.shape[i] == 0 else initial)
+            x = shaping.expand_dims(y, (i,)) if keepdims else y
+        return x
+
+    def _fold(self, x: Value, i: int, initial: Any) -> Value:
+        kept = x.shape[:i] + x.shape[i + 1 :]
+        start = [] if initial is None else [broadcast_value(as_type(as_value(initial), x.dtype), kept)]
+        if not start and x.shape[i] == 0:
+            raise ShapeError(f"{self.__name__}.reduce of an empty axis has no value (shape {x.shape}, axis {i}); pass initial=")
+        if self.identity is not None and x.shape[i] > 1:
+            first = shaping.transpose(x, (i, *[j for j in range(x.ndim) if j != i]))
+            (folded,) = fold_halves([first], lambda u, v: [self(u[0], v[0])])
+            rows = [shaping.squeeze(folded, (0,))]
+        else:
+            rows = [shaping.squeeze(shaping.slice_in_dim(x, j, j + 1, axis=i), (i,)) for j in range(x.shape[i])]
+        acc, *rest = start + rows
+        for row in rest:
+            acc = self(acc, row)
+        return acc
+
+    def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Value:
+        """All partial reductions along ``axis`` (``add.accumulate`` is cumsum)."""
+        self._refuse(out=out)
+        self._binary_only("accumulate")
+        x = as_value(a) if dtype is None else as_type(as_value(a), dtype)
+        i = canonical_axis(axis, x.ndim)
+        if self._scanner is not None and x.dtype != dtypes.bool_:
+            return self._scanner(x, i)
+        rows = [shaping.slice_in_dim(x, j, j + 1, axis=i) for j in range(x.shape[i])]
+        for j in range(1, len(rows)):
+            rows[j] = self(rows[j - 1], rows[j])
+        return shaping.concatenate(promote(*rows), i) if rows else x
+
+    def reduceat(self, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Value:
+        """The reductions of ``a[indices[j]:indices[j + 1]]`` (of one element where the bounds do not rise).
+
+        The indices must be known while tracing.
+        """
+        self._refuse(out=out)
+        self._binary_only("reduceat")
+        x = as_value(a) if dtype is None else as_type(as_value(a), dtype)
+        i = canonical_axis(axis, x.ndim)
+        cuts = concrete_value(as_value(indices))
+        if cuts is None:
+            raise UnsupportedFunctionError(f"{self.__name__}.reduceat needs indices that are known while tracing; use x.at[i].add instead")
+        stops = [*cuts.tolist()[1:], x.shape[i]]
+        parts = [shaping.slice_in_dim(x, b, e if e > b else b + 1, axis=i) for b, e in zip(cuts.tolist(), stops)]
+        return shaping.concatenate([self.reduce(part, axis=i, keepdims=True) for part in parts], i)
+
+    def at(self, a: Any, indices: Any, b: Any = None, /, *, inplace: bool = True) -> Value:
+        """``a`` with the function applied at ``indices``, repeatedly where they repeat; returns the new array."""
+        target = as_value(a).at[indices]
+        if self.nin == 1:
+            return target.apply(self)
+        methods = {"add": "add", "subtract": "subtract", "multiply": "multiply", "minimum": "min", "maximum": "max", "divide": "divide"}
+        if self.__name__ not in methods:
+            raise UnsupportedFunctionError(
+                f"{self.__name__}.at is not there; x.at[i] has set, add, subtract, multiply, divide, power, min, max and apply"
+            )
+        return getattr(target, methods[self.__name__])(b)
+
+
+def define(
+    name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, *,
+    eager: tuple[Primitive, frozenset[np.dtype]] | None = None, aliases: Sequence[str] = (),
+) -> Ufunc:  # fmt: skip
+    """Makes and registers a ufunc.
+
+    Args:
+        f: takes Arrays and Tracers, promotes and broadcasts them, and computes.
+        eager: the primitive that ``f`` becomes for operands of one dtype out of a set.
+    """
+    kernel = None if eager is None else Kernel(eager[0].rule("impl"), eager[1])
+    u = Ufunc(name, nin, f, doc, identity, kernel)
+    for n in (name, *aliases):
+        if n in registered:
+            raise RegistryError(f"the ufunc {n!r} is defined already")
+        registered[n] = u
+    return u

@@ -1,0 +1,224 @@
+"""The scatters: updates applied to slices of an array at computed starts.
+
+Updates are applied in row-major order of the updates, so repeated indices are deterministic.  They run in parallel only
+over dimensions in which slices cannot collide: those that the indices do not move along, batching dimensions, and
+all of them where the indices are promised to be unique.  Starts are clipped before they address anything; modes other
+than "clip" drop slices that do not lie in the array.  Sums and products of float16 and bfloat16 accumulate in a
+float32 copy, rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from fx import dtypes
+from fx.ir import Eqn
+
+from ..cost import chunk_for
+from ..loop_ir import Expr, Kernel, KernelBuilder, Ref, Ty, f32
+from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes
+from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
+from .reductions import COMBINE
+from .registry import Address, LowerContext, Operand
+from .types import compute_type, ty_of
+
+__all__ = ["SCATTERS", "scatter"]
+
+_NS_PER_INDEX = 3.0
+
+# name of the primitive -> operation of ``reductions.COMBINE`` (None: the update replaces the element)
+SCATTERS = {"scatter": None, "scatter_add": "sum", "scatter_mul": "prod", "scatter_min": "min", "scatter_max": "max"}
+
+
+@dataclass(frozen=True)
+class _ScatterShape:
+    """What a scatter kernel is specialised on."""
+
+    op: str | None
+    memory: Ty  # of one real number of the result, or the word that is moved
+    update: Ty  # the same of the updates
+    parts: int  # real numbers (words) that make an element and are combined at once
+    index: Ty
+    k: int
+    safe: int  # dimensions in which slices do not collide, outside of the innermost
+    serial: int  # dimensions of the indices that are walked in order
+    within: int  # dimensions of the slice that are walked in order
+    vector: bool  # the innermost safe dimension is contiguous in result and updates, and has one index
+    drop: bool  # updates out of bounds are dropped
+    lanes: int
+
+    @property
+    def key(self) -> tuple:
+        return (
+            self.op, str(self.memory), str(self.update), self.parts, str(self.index), self.k, self.safe, self.serial, self.within, self.vector,
+            self.drop, self.lanes,
+        )  # fmt: skip
+
+
+@contextmanager
+def _nested(b: KernelBuilder, name: str, sizes: Sequence[Expr], offsets: Sequence[tuple[Expr, Sequence[Expr]]]) -> Iterator[list[Expr]]:
+    """Loops over all of ``sizes``, outermost first; yields the offsets there."""
+    at = [first for first, _ in offsets]
+    with ExitStack() as stack:
+        for d, size in enumerate(sizes):
+            i = stack.enter_context(b.for_(name, 0, size))
+            at = [b.let("offset", o + i * strides[d]) for o, (_, strides) in zip(at, offsets)]
+        yield at
+
+
+class _Scatter:
+    """The scatter kernel.
+
+    For every span of safe positions: walk the indices in order, clip, walk the serial part of the slice, combine.
+    """
+
+    def __init__(self, s: _ScatterShape) -> None:
+        self.s = s
+        b = self.b = KernelBuilder("scatter" if s.op is None else f"scatter_{s.op}")
+        self.out, self.indices = b.pointer("out", s.memory), b.pointer("indices", s.index)
+        self.updates = b.pointer("updates", s.update)
+        self.limits, self.steps = frame_axes(b, s.k)
+        self.component, self.n = b.integer("component_step"), b.integer("n")
+        self.safe, self.serial, self.within = (
+            self._dims(name, rank) for name, rank in (("safe", s.safe), ("serial", s.serial), ("within", s.within))
+        )
+
+    def _dims(self, name: str, rank: int) -> list[list[Ref]]:
+        """[sizes, result strides, index strides, update strides]."""
+        return [[self.b.integer(f"{name}_{what}{d}") for d in range(rank)] for what in ("size", "out", "index", "update")]
+
+    def build(self) -> Kernel:
+        b, s = self.b, self.s
+        sizes, *strides = self.safe
+        names = ("out_row", "index_row", "update_row")
+        with spans(b, self.n, sizes, {name: (const(0), st) for name, st in zip(names, strides)}) as span:
+            rows = [b.let(name, span.rows.offset[name]) for name in names]
+            with _nested(b, "g", self.serial[0], list(zip(rows, self.serial[1:]))) as (to, at, of):
+                components = [b.load(self.indices, at + self.component * j if j else at) for j in range(s.k)]
+                offset, inside = clipped_start(b, components, self.limits, self.steps)
+                to = b.let("to", to + offset)
+                if s.drop:
+                    with b.if_(inside):
+                        self._slice(to, of, span)
+                else:
+                    self._slice(to, of, span)
+        return b.build()
+
+    def _slice(self, to: Expr, of: Expr, span: Span) -> None:
+        sizes, out, _, update = self.within
+        with _nested(self.b, "w", sizes, [(to, out), (of, update)]) as (element, source):
+            if self.s.vector:
+                vector_for(
+                    self.b, span.begin, span.end, self.s.lanes,
+                    lambda c, lanes, _: self._combine(element + c, source + c, lanes),
+                )  # fmt: skip
+            else:
+                self._combine(element, source, 1)
+
+    def _combine(self, to: Expr, of: Expr, lanes: int) -> None:
+        b, s = self.b, self.s
+        at = [(to, of)] if s.parts == 1 else [(to * s.parts + p, of * s.parts + p) for p in range(s.parts)]
+        values = [b.let("update", b.load(self.updates, u, lanes)) for _, u in at]
+        if s.op is not None:
+            old = [b.let("old", b.load(self.out, o, lanes)) for o, _ in at]
+            values = self._combined(old, values)
+        for (o, _), v in zip(at, values):
+            b.store(self.out, o, v)
+
+    def _combined(self, old: list[Expr], values: list[Expr]) -> list[Expr]:
+        combine = COMBINE[self.s.op]
+        if self.s.parts == 2:
+            return [self.b.let("new", v) for v in combine(self.b, tuple(old), tuple(values))]
+        memory = old[0].ty
+        wide = compute_type(memory)
+        return [combine(self.b, old[0].cast(wide), values[0].cast(wide)).cast(memory)]
+
+
+@dataclass(frozen=True)
+class _ScatterDims:
+    """(size, result stride, index stride, update stride) of the updates' dimensions, sorted by how they may run."""
+
+    safe: Dims
+    serial: Dims  # along the indices
+    within: Dims  # along the slices
+
+
+def _scatter_dims(eqn: Eqn, out: Operand, indices: Operand, updates: Operand, limits: dict[int, int]) -> _ScatterDims:
+    window, inserted, moved, out_batch, index_batch = eqn.params["dimension_numbers"]
+    unique = eqn.params["unique_indices"]
+    slice_axes = iter([d for d in range(len(out.shape)) if d not in inserted and d not in out_batch])
+    index_axes = iter(range(len(indices.shape) - 1))
+    dims = _ScatterDims([], [], [])
+    for d, (size, stride) in enumerate(zip(updates.shape, updates.strides)):
+        if d in window:
+            a = next(slice_axes)
+            stays = unique or a not in moved or limits[a] == 0
+            (dims.safe if stays else dims.within).append((size, out.strides[a], 0, stride))
+        else:
+            a = next(index_axes)
+            along = out.strides[out_batch[index_batch.index(a)]] if a in index_batch else 0
+            if unique or along:
+                dims.safe.append((size, along, indices.strides[a], stride))
+            else:  # row-major order: what the slices hold further out comes first
+                dims.serial.extend([*dims.within, (size, along, indices.strides[a], stride)])
+                dims.within.clear()
+    dims.safe.sort(key=lambda d: -d[1])
+    return dims
+
+
+def scatter(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+    operand, indices, updates = ins
+    (out,) = outs
+    name, op = eqn.prim.name, SCATTERS[eqn.prim.name]
+    if not out.size:
+        return
+    ty = ty_of(out.dtype)
+    collide = not eqn.params["unique_indices"] and updates.size
+    if collide and op in ("sum", "prod") and compute_type(ty) != ty:
+        wide = ctx.scratch(-(-out.size * 4 // 64) * 64)
+        convert(ctx, ctx.contiguous(operand), ty, wide, f32, out.size, f"{name} (widen)")
+        _apply_updates(ctx, eqn, indices, updates, out, wide, f32)
+        convert(ctx, wide, f32, out, ty, out.size, f"{name} (round)")
+        return
+    if not same_memory(operand, out):
+        copy_strided(ctx, operand, out, f"{name} (copy)")
+    if updates.size:
+        _apply_updates(ctx, eqn, indices, updates, out, out, ty if op else word_type(out.dtype)[0])
+
+
+def _apply_updates(
+    ctx: LowerContext, eqn: Eqn, indices: Operand, updates: Operand, out: Operand, into: Operand | Address, memory: Ty
+) -> None:
+    """Appends the step that applies the updates to ``into``, dense memory of the shape of ``out``."""
+    name = eqn.prim.name
+    op = SCATTERS[name]
+    window, inserted, moved, out_batch, _ = eqn.params["dimension_numbers"]
+    sizes = iter([updates.shape[d] for d in window])
+    extent = [1 if d in inserted or d in out_batch else next(sizes) for d in range(len(out.shape))]
+    limits = {d: out.shape[d] - extent[d] for d in moved}
+    parts = word_type(out.dtype)[1] if op is None else 1 + dtypes.is_complex(out.dtype)
+    update = memory if op is None else ty_of(updates.dtype)
+    dims = _scatter_dims(eqn, out, indices, updates, limits)
+    safe, serial, within = (coalesce(d) for d in (dims.safe, dims.serial, dims.within))
+    vector = bool(safe) and safe[-1][1:] == (1, 0, 1)
+    n = safe[-1][0] if vector else 1
+    outer = safe[:-1] if vector else safe
+    lanes = ctx.host.lanes(compute_type(memory)) if parts == 1 else 1
+    shape = _ScatterShape(
+        op, memory, update, parts, ty_of(indices.dtype), len(moved), len(outer), len(serial), len(within), vector,
+        eqn.params["mode"] != "clip", lanes,
+    )  # fmt: skip
+    kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
+    axes = Axes(tuple(limits[d] for d in moved), tuple(out.strides[d] for d in moved))
+    table = tuple(d[k] for dims in (outer, serial, within) for k in range(4) for d in dims)
+    args = (into, indices, updates, *axes.integers, indices.strides[-1], n, *table)
+    total = n * math.prod(d[0] for d in outer)
+    walked = math.prod(d[0] for d in serial)
+    cost = walked * (math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n)
+    ctx.step(
+        kernel, args, total, chunk_for(total, cost, 64 // memory.itemsize if vector else 1), name, flops=updates.size,
+        nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),
+    )  # fmt: skip
