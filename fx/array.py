@@ -7,6 +7,7 @@ The arithmetic, indexing and methods (``+``, ``x[1:]``, ``x.sum()``, ``x.at[...]
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import getrefcount
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,13 +26,14 @@ class Array:
     Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "weak_type")
+    __slots__ = ("__weakref__", "_buffer", "_owned", "weak_type")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, data: np.ndarray, weak_type: bool = False) -> None:
         self._buffer: np.ndarray | None = data
         self.weak_type = weak_type
+        self._owned = False  # True for results of compiled programs, whose memory nobody else has been given
 
     @property
     def _data(self) -> np.ndarray:
@@ -42,6 +44,17 @@ class Array:
                 " Use the function's result, or do not donate the argument."
             )
         return d
+
+    def _give_up(self) -> np.ndarray:
+        """The memory, for a program that will overwrite it; the array cannot be used any more.
+
+        It is copied first if anyone else may see it: the caller's own NumPy array, a view that was handed out.
+        """
+        d = self._data
+        base = d.base
+        seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
+        self._buffer = None
+        return d.copy() if seen else d
 
     # ------------------------------------------------------------------ what it is
 

@@ -159,7 +159,7 @@ class Compiled:
                     f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}"
                 )
         arrays = [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
-        return tree.unflatten(low.out_tree, [Array(o) for o in self.executable(*arrays)])
+        return tree.unflatten(low.out_tree, [_result(o, False) for o in self.executable(*arrays)])
 
     def cost_analysis(self) -> dict[str, Any]:
         return self.executable.cost_analysis()
@@ -343,12 +343,11 @@ class JitFunction:
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
             for x, a in zip(leaves, low.graph.in_avals)
         ]
-        results = run(*arrays, *entry.captured)
-        if low.donate:
-            for i in low.donate:
-                if type(leaves[i]) is Array:
-                    leaves[i]._buffer = None
-        return tree.unflatten(low.out_tree, [Array(o, w) for o, w in zip(results, entry.weak)])
+        d = None
+        for i in low.donate:
+            arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
+            arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
+        return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(run(*arrays, *entry.captured), entry.weak)])
 
     def _leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -484,6 +483,12 @@ class JitFunction:
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+def _result(data: np.ndarray, weak: bool) -> Array:
+    x = Array(data, weak)
+    x._owned = True
+    return x
 
 
 def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:

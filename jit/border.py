@@ -21,6 +21,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from .cache import default_store, environment_digest, kernel_key
+from .threads import immortal
 
 __all__ = ["checker"]
 
@@ -115,7 +116,7 @@ _INCREF = "" if sys.version_info >= (3, 12) else """
 class _MethodDef(ctypes.Structure):
     """CPython's PyMethodDef."""
 
-    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
+    _fields_ = (("name", ctypes.c_void_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_void_p))
 
 
 _METH_FASTCALL = 0x80
@@ -127,16 +128,20 @@ def checker(signature: Signature) -> Callable[..., bool]:
         return functools.partial(_check_in_python, tuple(signature))
     words: list[int] = [len(signature), id(np.ndarray), id(True), id(False)]
     for shape, dtype in signature:
-        words += [id(dtype), len(shape), *shape]
+        words += [id(_the(dtype)), len(shape), *shape]
     spec = np.array(words, np.int64)
     new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    function: Callable[..., bool] = new(("PyCFunction_NewEx", ctypes.pythonapi))(ctypes.addressof(_method()), spec, None)
-    _keep_dtypes.update(dtype for _, dtype in signature)
+    function: Callable[..., bool] = new(("PyCFunction_NewEx", ctypes.pythonapi))(_method(), spec, None)
+    _keep_dtypes.update(_the(dtype) for _, dtype in signature)
     return function
 
 
 _keep_dtypes: set[np.dtype] = set()  # a signature knows dtypes by address
-_loaded: list[Any] = []  # the engine that owns the code: functions may be called until the process ends
+
+
+def _the(dtype: np.dtype) -> np.dtype:
+    """The one object that NumPy's arrays of this dtype refer to."""
+    return np.dtype(dtype.type)
 
 
 def _check_in_python(signature: Signature, *args: Any) -> bool:
@@ -165,9 +170,21 @@ def _layout_is_known() -> bool:
 
 
 @functools.cache
-def _method() -> _MethodDef:
-    """The method definition that all checkers share."""
-    return _MethodDef(b"check", _address(), _METH_FASTCALL, b"check(*args)\n--\n\nWhether kernels can take them as they are.")
+def _method() -> int:
+    """The address of the method definition that all checkers share.  They may outlive this module at exit."""
+    address = immortal(ctypes.sizeof(_MethodDef))
+    definition = _MethodDef.from_address(address)
+    definition.name = _immortal_text(b"check")
+    definition.function = _address()
+    definition.flags = _METH_FASTCALL
+    definition.doc = _immortal_text(b"check(*args)\n--\n\nWhether kernels can take them as they are.")
+    return address
+
+
+def _immortal_text(text: bytes) -> int:
+    address = immortal(len(text) + 1)
+    ctypes.memmove(address, text, len(text))
+    return address
 
 
 def _address() -> int:
@@ -186,5 +203,6 @@ def _address() -> int:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
-    _loaded.append(engine)
-    return int(engine.get_function_address("fx_check"))
+    address = int(engine.get_function_address("fx_check"))
+    engine.detach()  # the code stays: functions may be called until the process ends
+    return address

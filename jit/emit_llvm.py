@@ -18,19 +18,39 @@ carries fast-math flags.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from fx.errors import GraphError
 
-from .llvm_ops import OpEmitter, constant, fmod_function, memory_type, register_type, vector_type
+from .llvm_ops import OpEmitter, fmod_function
+from .llvm_text import constant, memory_type, register_type
 from .loop_ir import (
-    IMPLICIT, Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While, i64,
+    IMPLICIT,
+    Alloc,
+    Assign,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Ref,
+    Stmt,
+    Store,
+    Ty,
+    While,
+    i64,
 )  # fmt: skip
 from .target import Target
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
+
+_HERE: AbstractContextManager[None] = nullcontext()
 
 
 def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "fx") -> str:
@@ -126,41 +146,51 @@ class _Function(OpEmitter):
 
     def value(self, e: Expr, flags: str = "") -> str:
         """The SSA value or constant that ``e`` has here."""
-        if isinstance(e, Const):
-            return constant(e.value, e.ty)
-        if isinstance(e, Ref):
-            return self.env[e.name]
+        kind = type(e)
+        if kind is Const:
+            return constant(e.value, e.ty)  # type: ignore[union-attr]
+        if kind is Ref:
+            return self.env[e.name]  # type: ignore[union-attr]
         key = id(e)
         known = self.pure.get(key) or self.impure.get(key)
         if known is not None and not flags:
             return known
-        if isinstance(e, Load):
-            v = self.impure[key] = self.load(e)
+        if kind is Load:
+            v = self.impure[key] = self.load(e)  # type: ignore[arg-type]
             return v
-        if not isinstance(e, Op):
-            raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
-        args = [self.value(a) for a in e.args]
-        with self.hoisted(args, may_trap=_may_trap(e)):
-            v = self.op(e.name, e.ty, tuple(a.ty for a in e.args), args, flags)
-        if any(self._changes(a) for a in e.args):
+        if kind is not Op:
+            raise GraphError(f"{kind.__name__} is not an expression of the loop language")
+        return self.operation(e, flags)  # type: ignore[arg-type]
+
+    def operation(self, e: Op, flags: str) -> str:
+        key = id(e)
+        args: list[str] = []
+        types: list[Ty] = []
+        level = 0
+        changes = False
+        for a in e.args:
+            v = self.value(a)
+            args.append(v)
+            types.append(a.ty)
+            level = max(level, self.levels.get(v, 0))
+            changes = changes or id(a) in self.impure or (type(a) is Ref and a.name in self.mutable)
+        with self.hoisted(level, may_trap=_may_trap(e)):
+            v = self.op(e.name, e.ty, tuple(types), args, flags)
+        if changes:
             self.impure[key] = v
         else:
             self.pure[key] = v
             self.pure_order.append(key)
         return v
 
-    def _changes(self, e: Expr) -> bool:
-        return e.name in self.mutable if isinstance(e, Ref) else id(e) in self.impure
-
-    @contextmanager
-    def hoisted(self, operands: Sequence[str], may_trap: bool = False) -> Iterator[None]:
-        """Instructions on ``operands`` go to the outermost place that knows them all."""
-        level = max((self.levels.get(v, 0) for v in operands), default=0)
+    def hoisted(self, level: int, may_trap: bool = False) -> AbstractContextManager[None]:
+        """Instructions on values of ``level`` go to the outermost place that knows them all."""
         if may_trap and level < self.level:
             level = self.level - 1 if self.certain else self.level
-        if level == self.level:
-            yield
-            return
+        return _HERE if level == self.level else self._ahead_of_loop(level)
+
+    @contextmanager
+    def _ahead_of_loop(self, level: int) -> Iterator[None]:
         lines, here = self.lines, self.level
         self.lines, self.level = self.before[level], level
         yield
@@ -171,7 +201,7 @@ class _Function(OpEmitter):
         base = self.pointers[buf]
         if offset == "0":
             return base
-        with self.hoisted([offset]):
+        with self.hoisted(self.levels.get(offset, 0)):
             return self.ins(f"getelementptr inbounds {memory_type(ty.scalar)}, ptr {base}, i64 {offset}")
 
     def load(self, e: Load) -> str:
@@ -179,7 +209,7 @@ class _Function(OpEmitter):
         t = memory_type(e.ty)
         group = self.access_group if e.buf in self.types else ""
         fixed = self.level > 0 and e.buf not in self.loop_stores[-1]
-        with self.hoisted([address], may_trap=True) if fixed else nullcontext():
+        with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else _HERE:
             v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
             return self.ins(f"icmp ne {t} {v}, {constant(0, Ty('i', 8, e.ty.lanes))}") if e.ty.kind == "b" else v
 
@@ -448,7 +478,8 @@ def _innermost(stmts: Sequence[Stmt]) -> bool:
 def has_vectorizable_loops(stmts: Sequence[Stmt]) -> bool:
     """Some innermost loop is marked ``vectorize``: work for LLVM's loop vectoriser."""
     return any(
-        (isinstance(s, For) and s.vectorize and _innermost(s.body)) or any(has_vectorizable_loops(b) for b in _bodies(s))
+        (isinstance(s, For) and s.vectorize and _innermost(s.body))
+        or any(has_vectorizable_loops(b) for b in _bodies(s))
         for s in stmts
     )
 

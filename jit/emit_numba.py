@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 
 from fx.errors import LoweringError
 
-from .loop_ir import Alloc, Assign, Const, Expr, For, If, Kernel, Let, Load, Op, Param, Ref, Stmt, Store, Ty, While
+from .loop_ir import Assign, Const, Expr, For, If, Kernel, Let, Load, Op, Param, Ref, Stmt, Store, While
 from .loop_print import print_kernel
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -112,7 +112,9 @@ def _llvm_call(name: str, *extra: Any) -> Callable[[Any, Any, Any, Any], Any]:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         ty = args[0].type
-        suffix = f"f{ {'float': 32, 'double': 64}[str(ty)] }" if isinstance(ty, (ir.FloatType, ir.DoubleType)) else str(ty)
+        suffix = (
+            f"f{ {'float': 32, 'double': 64}[str(ty)] }" if isinstance(ty, (ir.FloatType, ir.DoubleType)) else str(ty)
+        )
         function_type = ir.FunctionType(ty, [a.type for a in (*args, *extra)])
         function = builder.module.declare_intrinsic(f"llvm.{name}.{suffix}", (), function_type)
         return builder.call(function, [*args, *extra])

@@ -25,7 +25,25 @@ import numpy as np
 from fx.errors import GraphError
 
 from .loop_ir import (
-    IMPLICIT, Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While, f32, i64,
+    IMPLICIT,
+    Alloc,
+    Assign,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Ref,
+    Stmt,
+    Store,
+    Ty,
+    While,
+    f32,
+    i64,
 )  # fmt: skip
 from .loop_runtime import NAMES, round_bf16
 
@@ -215,7 +233,9 @@ class _Printer:
             case Load(buf, index, ty):
                 self.reads += 1
                 text = self.element(buf, index, ty)
-                return (f"f32_from_{ty.scalar}({text})" if _is_half(ty) else f"b1({text})" if ty.kind == "b" else text), _ATOM
+                return (
+                    f"f32_from_{ty.scalar}({text})" if _is_half(ty) else f"b1({text})" if ty.kind == "b" else text
+                ), _ATOM
             case Op("cast" | "bitcast", (x,), ty):
                 return getattr(self, "_" + e.name)(x, ty), _ATOM
             case Op():
@@ -249,7 +269,11 @@ class _Printer:
                 return f"-{self.text(args[0], _UNARY, raw)}", _UNARY
             case "not":
                 scalar = ty.kind == "b" and ty.lanes == 1
-                return (f"not {self.text(args[0], _NOT)}", _NOT) if scalar else (f"~{self.text(args[0], _UNARY, raw)}", _UNARY)
+                return (
+                    (f"not {self.text(args[0], _NOT)}", _NOT)
+                    if scalar
+                    else (f"~{self.text(args[0], _UNARY, raw)}", _UNARY)
+                )
             case "abs" if ty.kind == "u":
                 return self.text(args[0], _ATOM), _ATOM
             case "extract":
@@ -298,7 +322,7 @@ def _is_half(ty: Ty) -> bool:
 
 def _narrows(name: str, ty: Ty) -> bool:
     """Python's (or Numba's) result of the operation can be wider than ``ty``."""
-    return ty.bits < 64 or name in ("neg", "not") and ty.kind == "u"
+    return ty.bits < 64 or (name in ("neg", "not") and ty.kind == "u")
 
 
 def _named(stmts: Sequence[Stmt]) -> set[int]:

@@ -15,8 +15,26 @@ from typing import Any, NoReturn
 from fx.errors import GraphError
 
 from .loop_ir import (
-    IMPLICIT, OPS, Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While,
-    b1, i64,
+    IMPLICIT,
+    OPS,
+    Alloc,
+    Assign,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Ref,
+    Stmt,
+    Store,
+    Ty,
+    While,
+    b1,
+    i64,
 )  # fmt: skip
 
 MAX_ALLOC_BYTES = 64 << 10  # worker threads have small stacks

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from .continuous import (
     cauchy,
-    double_sided_maxwell,
     exponential,
     gumbel,
     laplace,
@@ -43,8 +42,8 @@ from .discrete import bernoulli, categorical, choice, geometric, permutation, ra
 from .keys import PRNGKey, bits, clone, fold_in, key, key_data, split, wrap_key_data
 
 __all__ = [
-    "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "clone", "double_sided_maxwell", "exponential",
-    "fold_in", "geometric", "gumbel", "key", "key_data", "laplace", "logistic", "lognormal", "maxwell", "normal", "pareto",
+    "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "clone", "exponential", "fold_in",
+    "geometric", "gumbel", "key", "key_data", "laplace", "logistic", "lognormal", "maxwell", "normal", "pareto",
     "permutation", "rademacher", "randint", "rayleigh", "split", "triangular", "truncated_normal", "uniform", "wald",
     "weibull_min", "wrap_key_data",
 ]  # fmt: skip

@@ -109,15 +109,24 @@ def scan_kernel(spec: SortSpec) -> Kernel:
     counts = b.pointer("counts", u32)
     blocks, q = _Blocks(b, spec), b.integer("q")
     radix = 1 << spec.digit
+    places = b.alloc("places", u32, radix)
     with b.for_("r", b.lo, b.hi) as r:
+        first = b.let("first", r * blocks.blocks)
         _, _, runs = blocks.state(r, q)
         with b.if_(runs):
+            with b.for_("d", 0, radix, vectorize=True) as d:
+                b.store(places, d, Const(0, u32))
+            with b.for_("k", first, first + blocks.blocks) as k, b.for_("d", 0, radix, vectorize=True) as d:
+                count = b.let("count", b.load(counts, k * radix + d))
+                b.store(counts, k * radix + d, b.load(places, d))
+                b.store(places, d, b.load(places, d) + count)
             total = b.var("total", Const(0, u32))
-            with b.for_("d", 0, radix) as d, b.for_("k", r * blocks.blocks, (r + 1) * blocks.blocks) as k:
-                at = b.let("at", k * radix + d)
-                count = b.let("count", b.load(counts, at))
-                b.store(counts, at, total)
+            with b.for_("d", 0, radix) as d:
+                count = b.let("count", b.load(places, d))
+                b.store(places, d, total)
                 b.assign(total, total + count)
+            with b.for_("k", first, first + blocks.blocks) as k, b.for_("d", 0, radix, vectorize=True) as d:
+                b.store(counts, k * radix + d, b.load(counts, k * radix + d) + b.load(places, d))
     return b.build()
 
 

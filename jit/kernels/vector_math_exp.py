@@ -6,10 +6,22 @@ bits, the coefficients rounded one after the other and the rest fitted again).
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, fma, lift, op_, select
+from ..loop_ir import Expr, KernelBuilder, fma, lift, op_, select
 from .vector_math_base import (
-    bits, copysign, fabs, fast_two_sum, format_of, from_bits, head, horner, lower, named, odd_horner, one_of, sqrt,
-    trunc, upper, is_nan,
+    bits,
+    copysign,
+    fabs,
+    fast_two_sum,
+    format_of,
+    from_bits,
+    head,
+    horner,
+    lower,
+    named,
+    odd_horner,
+    one_of,
+    sqrt,
+    upper,
 )  # fmt: skip
 
 INF, NAN = float("inf"), float("nan")

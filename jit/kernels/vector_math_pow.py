@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from ..loop_ir import Expr, KernelBuilder, f64, fma, lift, select
 from .vector_math_base import (
-    bits, copysign, fabs, from_bits, head, horner, lower, named, one_of, rint, sqrt, trunc, upper,
+    bits,
+    copysign,
+    fabs,
+    from_bits,
+    head,
+    horner,
+    lower,
+    named,
+    one_of,
+    rint,
+    sqrt,
+    trunc,
+    upper,
 )  # fmt: skip
 from .vector_math_exp import EXP2, INF, NAN, power_of_two, split
 

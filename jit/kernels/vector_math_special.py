@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..loop_ir import Const, Expr, KernelBuilder, f64, fma, lift, select
-from .vector_math_base import copysign, fabs, head, horner, lower, named, odd_horner, rint, sqrt, upper
-from .vector_math_exp import INF, NAN, exp, exp_normal, exp_sum, log, log_normal
+from .vector_math_base import copysign, fabs, head, horner, named, rint, sqrt, upper
+from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal
 
 Function = Callable[[KernelBuilder, Expr], Expr]
 

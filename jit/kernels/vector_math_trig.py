@@ -10,8 +10,8 @@ the fractions of ``x`` times pieces of ``1/(2 pi)``, and whole turns vanish piec
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, f64, fma, lift, select, u32
-from .vector_math_base import bits, copysign, fabs, fast_two_sum, from_bits, head, horner, named, odd_horner, one_of, rint, sqrt
+from ..loop_ir import Const, Expr, KernelBuilder, Ty, f64, fma, lift, select
+from .vector_math_base import bits, copysign, fabs, fast_two_sum, from_bits, head, horner, named, odd_horner, rint, sqrt
 from .vector_math_exp import INF, NAN
 
 QUARTER_PI = 0.7853981633974483

@@ -21,7 +21,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..loop_ir import (
-    Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While, i32, i64, lift, op_,
+    Assign,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Ref,
+    Stmt,
+    Store,
+    Ty,
+    While,
+    i32,
+    i64,
+    lift,
+    op_,
 )  # fmt: skip
 from ..target import Target
 
@@ -400,7 +418,7 @@ def _slow_cast(src: Ty, dst: Ty) -> bool:
 
 def _tree(name: str, parts: list[Expr]) -> Expr:
     """Joins the lower half with the upper half until one is left."""
-    combine: Callable[[Expr, Expr], Expr] = lambda a, b: op_(name, a, b)  # noqa: E731
+    combine: Callable[[Expr, Expr], Expr] = lambda a, b: op_(name, a, b)
     while len(parts) > 1:
         half = len(parts) // 2
         parts = [combine(a, b) for a, b in zip(parts[:half], parts[half:])]

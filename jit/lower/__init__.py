@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import conv, indexing, linalg, sorting, windows
+from . import conv, cumulative, elementwise, indexing, linalg, random, sorting, windows
 
-__all__ = ["conv", "indexing", "linalg", "sorting", "windows"]
+__all__ = ["conv", "cumulative", "elementwise", "indexing", "linalg", "random", "sorting", "windows"]

@@ -165,7 +165,8 @@ def exp(b: KernelBuilder, z: Pair) -> Pair:
     """The last power of two is multiplied in last: |exp z| may overflow where its parts do not."""
     x, y = let(b, "exp", z)
     m, s, t = exp_parts(b, x)
-    e, t = b.let("exp_head", (m + 1.0) * s), b.let("exp_tail", t)
+    beyond = x > (90.0 if x.ty.bits == 32 else 711.0)  # where exp_parts clamps
+    e, t = b.let("exp_head", select(beyond, lift(INF, x.ty), (m + 1.0) * s)), b.let("exp_tail", t)
     real = y.eq(0.0)
     vanishes = b.let("exp_vanishes", x.eq(-INF))
     re = select(vanishes, lift(0.0, x.ty), select(real, e, e * vm.cos(b, y)) * t)
@@ -275,10 +276,11 @@ def tanh(b: KernelBuilder, z: Pair) -> Pair:
     vertical = b.let("vertical", fabs(t).eq(INF))
     inside = select(vertical, rho / s, beta * rho * s / divisor), select(vertical, 1.0 / t, t / divisor)
     decay = b.let("decay", vm.exp(b, -fabs(x)))
-    outside = copysign(lift(1.0, x.ty), x), 4.0 * vm.sin(b, y) * vm.cos(b, y) * decay * decay
-    at_infinity = fabs(x).eq(INF) & ~(fabs(y) < INF)
-    outside = outside[0], select(at_infinity, copysign(Const(0.0, x.ty), y), outside[1])
-    return choose(b.let("far", fabs(x) > 22.0), outside, inside)
+    endless = b.let("endless", fabs(x).eq(INF))
+    turning = b.let("turning", fabs(y) < INF)
+    one = select(turning | endless, lift(1.0, x.ty), NAN)
+    vanishing = select(endless & ~turning, Const(0.0, x.ty), 4.0 * vm.sin(b, y) * vm.cos(b, y) * decay * decay)
+    return choose(b.let("far", fabs(x) > 22.0), (copysign(one, x), vanishing), inside)
 
 
 def tan(b: KernelBuilder, z: Pair) -> Pair:
@@ -300,8 +302,9 @@ def _roots(b: KernelBuilder, x: Expr, y: Expr) -> tuple[Pair, Pair]:
 def asin(b: KernelBuilder, z: Pair) -> Pair:
     x, y = z
     (a, c), (d, e) = _roots(b, x, y)
-    re = vm.atan2(b, x, a * d - c * e)
-    return re, copysign(vm.asinh(b, a * e - c * d), y)
+    infinite = b.let("infinite", fabs(x).eq(INF) | fabs(y).eq(INF))
+    re = vm.atan2(b, x, select(infinite, fabs(y), a * d - c * e))
+    return re, copysign(select(infinite, lift(INF, x.ty), vm.asinh(b, a * e - c * d)), y)
 
 
 @in_double
@@ -327,18 +330,18 @@ def asinh(b: KernelBuilder, z: Pair) -> Pair:
 
 @in_double
 def atanh(b: KernelBuilder, z: Pair) -> Pair:
-    """log1p(4 x/((1 - x)^2 + y^2))/4 + i atan2(2 y, (1 - x)(1 + x) - y^2)/2."""
+    """log1p(4 x/((1 - x)^2 + y^2))/4 + i atan2(2 y, (1 - x)(1 + x) - y^2)/2; 1/z + i pi/2 for huge z."""
     x, y = z
-    a = b.let("atanh_abs", fabs(x))
-    gap = b.let("gap", 1.0 - a)
-    big = b.let("big", (a > 2.0**400) | (fabs(y) > 2.0**400))
-    norm = b.let("norm", fma(y, y, gap * gap))
-    inverse_square = a / (fma(x, x / 4.0, y / 4.0 * y))
-    re = 0.25 * vm.log1p(b, b.let("ratio", 4.0 * a / norm))
-    im = 0.5 * vm.atan2(b, 2.0 * y, gap * (1.0 + a) - y * y)
-    far = copysign(0.25 * select(inverse_square.eq(inverse_square), inverse_square, 0.0), x)
-    quarter_turn = copysign(lift(1.5707963267948966, x.ty), y)
-    return choose(big, (far, quarter_turn), (copysign(re, x), im))
+    u, v = b.let("atanh_u", fabs(x)), b.let("atanh_v", fabs(y))
+    gap = b.let("gap", 1.0 - u)
+    re = 0.25 * vm.log1p(b, b.let("ratio", 4.0 * u / fma(v, v, gap * gap)))
+    im = 0.5 * vm.atan2(b, 2.0 * y, gap * (1.0 + u) - v * v)
+    flat = b.let("flat", v <= u)
+    large, small = b.let("large", select(flat, u, v)), b.let("small", select(flat, v, u))
+    ratio = b.let("ratio", small / large)
+    inverse = select(large.eq(INF), Const(0.0, x.ty), select(flat, lift(1.0, x.ty), ratio) / fma(large * ratio, ratio, large))
+    far = copysign(inverse, x), copysign(lift(1.5707963267948966, x.ty), y)
+    return choose(b.let("huge", large > 2.0**400), far, (copysign(re, x), im))
 
 
 def atan(b: KernelBuilder, z: Pair) -> Pair:

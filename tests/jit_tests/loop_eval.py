@@ -95,7 +95,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "minnum": lambda a, b: np.where(a < b, a, b), "maxnum": lambda a, b: np.where(a > b, a, b),
     "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
     "copysign": np.copysign, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
-    "shl": np.left_shift, "shr": np.right_shift, "popcount": lambda x: np.bitwise_count(x).astype(x.dtype),
+    "shl": np.left_shift, "shr": np.right_shift, "popcount": lambda x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")).astype(x.dtype),
     "clz": _clz, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "select": np.where,
 }  # fmt: skip

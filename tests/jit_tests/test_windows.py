@@ -91,7 +91,7 @@ def configuration(rng: np.random.Generator) -> tuple[tuple[int, ...], dict[str, 
     return shape, p
 
 
-CASES = [configuration(np.random.default_rng(k)) for k in range(60)]
+CASES = [configuration(np.random.default_rng(k)) for k in range(36)]
 CASES += [
     ((2, 6, 6, 32), params((1, 2, 2, 1), (1, 2, 2, 1), ((0, 0),) * 4, (1,) * 4, (1,) * 4)),
     ((2, 3, 9, 9), params((1, 1, 3, 3), (1, 1, 2, 2), ((0, 0), (0, 0), (1, 1), (1, 1)), (1,) * 4, (1,) * 4)),
@@ -162,7 +162,7 @@ def first_extreme(mode: str, met: list[tuple[int, tuple]], x: np.ndarray) -> int
     return at
 
 
-@pytest.mark.parametrize("case", range(len(CASES)))
+@pytest.mark.parametrize("case", range(0, len(CASES), 2))
 def test_positions(case: int) -> None:
     shape, p = CASES[case]
     rng = np.random.default_rng(case)

@@ -1,0 +1,352 @@
+"""Every pointwise rule against the primitive's NumPy reference, over dtypes and edge values.
+
+Each case runs twice: on the evaluator of loop IR, and natively in a vectorised loop.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from loop_eval import run_pointwise
+from pointwise_native import NativeRules
+
+import fx.primitives.elementwise as family
+import jit.lower
+from fx import dtypes
+from fx.ir import Aval, Eqn, Literal, Var
+from fx.primitive import Primitive, primitive
+from jit.lower.registry import POINTWISE
+from jit.lower.types import ty_of
+
+INF, NAN = np.inf, np.nan
+BOOL = (dtypes.bool_,)
+INTS = dtypes.INTEGERS
+FLOATS = dtypes.FLOATS
+REALS = INTS + FLOATS
+WIDE = (dtypes.float32, dtypes.float64)
+COMPLEX = dtypes.COMPLEXES
+
+# -------------------------------------------------------------------------------------- the table
+
+
+@dataclass(frozen=True)
+class Case:
+    """``ulps``: tolerance in spacings of the result, on top of the rounding of 16-bit floats; 0 is bitwise equality
+    (but for the sign and payload of NaN)."""
+
+    name: str
+    arity: int
+    dtypes: tuple[np.dtype, ...]
+    ulps: float = 0.0
+    params: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
+    low: float = -INF  # operands are clipped to [low, high]
+    high: float = INF
+
+    def __str__(self) -> str:
+        return self.name + self.label
+
+
+def cases() -> Iterator[Case]:
+    for name in ("add", "sub", "mul"):
+        yield Case(name, 2, REALS)
+        yield Case(name, 2, COMPLEX, 2)
+    yield Case("div", 2, REALS)
+    yield Case("div", 2, COMPLEX, 4)
+    yield Case("rem", 2, REALS)
+    for name in ("max", "min"):
+        yield Case(name, 2, BOOL + REALS + COMPLEX)
+    for name in ("eq", "ne"):
+        yield Case(name, 2, BOOL + REALS + COMPLEX)
+    for name in ("lt", "le", "gt", "ge"):
+        yield Case(name, 2, BOOL + REALS)
+    for name in ("and", "or", "xor"):
+        yield Case(name, 2, BOOL + INTS)
+    for name in ("shift_left", "shift_right_logical", "shift_right_arithmetic"):
+        yield Case(name, 2, INTS)
+    yield Case("not", 1, BOOL + INTS)
+    for name in ("population_count", "clz"):
+        yield Case(name, 1, INTS)
+    for name in ("neg", "sign", "square"):
+        yield Case(name, 1, REALS)
+        yield Case(name, 1, COMPLEX, 4, high=1e15, low=-1e15)
+    yield Case("abs", 1, REALS)
+    yield Case("abs", 1, COMPLEX, 2)
+    for name in ("floor", "ceil", "is_finite"):
+        yield Case(name, 1, FLOATS)
+    for method in ("to_even", "away_from_zero"):
+        yield Case("round", 1, FLOATS, params={"rounding_method": method}, label=f" {method}")
+    yield Case("nextafter", 2, FLOATS)
+    yield Case("sqrt", 1, FLOATS)
+    yield Case("sqrt", 1, COMPLEX, 3)
+    yield Case("rsqrt", 1, FLOATS, 2)
+    yield Case("rsqrt", 1, COMPLEX, 6)
+    yield Case("cbrt", 1, FLOATS, 2)
+    for y in (0, 1, 2, 3, 5, 10):
+        yield Case("integer_pow", 1, REALS, 4, params={"y": y}, label=f" {y}")
+        yield Case("integer_pow", 1, COMPLEX, 8 * y + 4, params={"y": y}, label=f" {y}", low=-50, high=50)
+    for y in (-1, -3):
+        yield Case("integer_pow", 1, FLOATS, 4, params={"y": y}, label=f" {y}")
+        yield Case("integer_pow", 1, COMPLEX, 30, params={"y": y}, label=f" {y}", low=-50, high=50)
+    yield from _transcendental()
+    for name in ("real", "imag", "conj"):
+        yield Case(name, 1, COMPLEX)
+    yield Case("complex", 2, WIDE)
+    yield Case("clamp", 3, BOOL + REALS)
+    for name in ("copy", "stop_gradient"):
+        yield Case(name, 1, dtypes.ALL)
+    for new in dtypes.ALL:
+        yield Case("convert_element_type", 1, dtypes.ALL, params={"new_dtype": new}, label=f" {new}")
+    for size in (1, 2, 4, 8):
+        same = tuple(d for d in REALS if d.itemsize == size)
+        for new in same:
+            yield Case("bitcast_convert_type", 1, same, params={"new_dtype": new}, label=f" {new}")
+
+
+def _transcendental() -> Iterator[Case]:
+    for name in (
+        "exp", "exp2", "expm1", "log", "log1p", "logistic", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
+        "tanh", "asinh", "acosh", "atanh",
+    ):  # fmt: skip
+        yield Case(name, 1, FLOATS, 4)
+        yield Case(name, 1, COMPLEX, 16)
+    for name in ("erf", "erfc", "erf_inv"):
+        yield Case(name, 1, FLOATS, 8)
+    for name in ("lgamma", "digamma"):
+        yield Case(name, 1, FLOATS, 64, high=1e4, low=-20)
+    yield Case("atan2", 2, FLOATS, 4)
+    yield Case("pow", 2, FLOATS, 4)
+    yield Case("pow", 2, COMPLEX, 600, low=-30, high=30)
+
+
+CASES = list(cases())
+EACH = [pytest.param(c, d, id=f"{c} {d}") for c in CASES for d in c.dtypes]
+
+# ------------------------------------------------------------------------------------- the operands
+
+_FLOAT_EDGES = (
+    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.0, -2.5, 3.7, -3.7, 1e-3, -1e-7, 0.49999997, 30.0, -30.0, 88.0, -104.0, 127.0,
+    255.5, -129.0, 32768.0, 65519.0, 2.0**24 + 2, 2.0**31, -(2.0**31), 2.0**32, 2.0**63, -(2.0**63), 2.0**64, 1e20, -1e30,
+    INF, -INF, NAN,
+)  # fmt: skip
+
+
+@functools.cache
+def edges(dtype: np.dtype) -> np.ndarray:
+    """Values of a dtype where rules tend to go wrong, and some ordinary ones."""
+    rng = np.random.default_rng(7)
+    if dtypes.is_bool(dtype):
+        return np.array([False, True])
+    if dtypes.is_integer(dtype):
+        info = np.iinfo(dtype)
+        special = [0, 1, 2, 3, 7, 8, 31, 32, 63, 64, 100, info.max, info.max - 1, info.min, info.min + 1, info.max // 2 + 1]
+        special += [-1, -2, -3, -31, -100] if info.min < 0 else []
+        kept = [v for v in special if info.min <= v <= info.max]
+        return np.concatenate([np.array(kept, dtype), rng.integers(info.min, info.max, 20, dtype, endpoint=True)])
+    if dtypes.is_complex(dtype):
+        parts = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 3.7, 1e-3, -30.0, 1e-20, INF, -INF])
+        re, im = np.meshgrid(parts, parts)
+        z = np.empty(re.size + 200, dtype)
+        z.real[: re.size], z.imag[: re.size] = re.ravel(), im.ravel()
+        z[re.size :] = rng.normal(size=200) * 2 + 2j * rng.normal(size=200)
+        return z
+    with np.errstate(all="ignore"):
+        tiny = np.ldexp(np.array([1.0, -1.0, 3.0]), {"float16": -24, "bfloat16": -133, "float32": -149}.get(dtype.name, -1074))
+        ordinary = rng.normal(size=40) * np.exp(rng.normal(size=40))
+        return np.concatenate([np.array(_FLOAT_EDGES), tiny, ordinary]).astype(dtype)
+
+
+def operands(case: Case, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """All pairs of edges for two operands, a sample of the triples for three."""
+    e = edges(dtype)
+    if case.low > -INF or case.high < INF:
+        parts = (np.clip(e.real, case.low, case.high), np.clip(e.imag, case.low, case.high)) if e.dtype.kind == "c" else ()
+        e = (parts[0] + 1j * parts[1]).astype(dtype) if parts else np.clip(e, dtype.type(case.low), dtype.type(case.high))
+    if case.arity == 1:
+        return (e,)
+    grids = [g.ravel() for g in np.meshgrid(*[e] * min(case.arity, 2))]
+    if case.arity == 3:
+        grids.append(np.random.default_rng(3).permutation(grids[0]))
+    keep = np.random.default_rng(5).permutation(grids[0].size)[:6000]
+    return tuple(g[keep] for g in grids)
+
+
+def equation(name: str, dtypes_in: tuple[np.dtype, ...], params: dict[str, Any]) -> Eqn:
+    prim = primitive(name)
+    avals = [Aval((), d) for d in dtypes_in]
+    out = prim.rule("abstract")(*avals, **params)
+    return Eqn(prim, tuple(Var(a) for a in avals), params, tuple(Var(a) for a in (out if prim.multiple_results else (out,))))
+
+
+def rule_of(name: str, dtypes_in: tuple[np.dtype, ...], params: dict[str, Any]) -> Any:
+    eqn = equation(name, dtypes_in, params)
+    return lambda b, *values: POINTWISE[name](b, eqn, *values)
+
+
+def joined(value: Any, dtype: np.dtype) -> np.ndarray:
+    """A pair of parts as a complex array."""
+    if not isinstance(value, tuple):
+        return value
+    z = np.empty(value[0].shape, dtype)
+    z.real, z.imag = value
+    return z
+
+
+# ---------------------------------------------------------------------------------- the comparison
+
+
+def spacing(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The distance between neighbours of ``dtype`` at ``x`` (float64)."""
+    digits, least = {
+        "float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126), "float64": (52, -1022)
+    }[dtype.name]  # fmt: skip
+    _, e = np.frexp(np.abs(x))
+    return np.ldexp(1.0, np.maximum(e - 1, least) - digits)
+
+
+def assert_agrees(case: Case, found: np.ndarray, wanted: np.ndarray, inputs: tuple[np.ndarray, ...]) -> None:
+    assert found.dtype == wanted.dtype
+    if wanted.dtype.kind == "c":
+        _assert_complex(case, found, wanted, inputs)
+        return
+    if not dtypes.is_float(wanted.dtype) or not case.ulps:
+        ok = (found == wanted) | ((found != found) & (wanted != wanted))
+    else:
+        with np.errstate(all="ignore"):
+            f, w = found.astype(np.float64), wanted.astype(np.float64)
+            scale = spacing(np.maximum(np.abs(w), 1.0 if case.name in ("lgamma", "digamma") else 0.0), wanted.dtype)
+            limit = case.ulps if wanted.dtype.itemsize > 2 else 1 + case.ulps / 16
+            close = np.abs(f - w) <= limit * scale
+        overflows = np.isinf(f) & np.isfinite(w) & (np.abs(w) > 0.99 * float(np_max(wanted.dtype)))
+        ok = close | (f == w) | (np.isnan(f) & np.isnan(w)) | overflows
+    _explain(case, ok, found, wanted, inputs)
+
+
+def np_max(dtype: np.dtype) -> Any:
+    return dtypes.bfloat16 and 3.38e38 if dtype.name == "bfloat16" else np.finfo(dtype).max
+
+
+def _assert_complex(case: Case, found: np.ndarray, wanted: np.ndarray, inputs: tuple[np.ndarray, ...]) -> None:
+    """Close as points of the plane.  Where the reference has a NaN part, C99 leaves the other part open."""
+    with np.errstate(all="ignore"):
+        limit = case.ulps * spacing(np.abs(wanted.astype(np.complex128)), wanted.real.dtype)
+        close = np.abs(found.astype(np.complex128) - wanted) <= limit
+        same = [(f == w) | (np.abs(f - w) <= limit) for f, w in ((found.real, wanted.real), (found.imag, wanted.imag))]
+    open_ = np.isnan(wanted.real) | np.isnan(wanted.imag)
+    exact = not case.ulps
+    ok = (same[0] & same[1]) | (close & (not exact)) | open_
+    _explain(case, ok, found, wanted, inputs)
+
+
+def _explain(case: Case, ok: np.ndarray, found: np.ndarray, wanted: np.ndarray, inputs: tuple[np.ndarray, ...]) -> None:
+    bad = np.flatnonzero(~ok)[:5]
+    rows = [f"{[x[k] for x in inputs]}: {found[k]!r}, wanted {wanted[k]!r}" for k in bad]
+    assert not bad.size, f"{case} {wanted.dtype}, {np.sum(~ok)} of {ok.size}:\n" + "\n".join(rows)
+
+
+def reference(name: str, params: dict[str, Any], inputs: tuple[np.ndarray, ...]) -> Any:
+    with np.errstate(all="ignore"):
+        return primitive(name).rule("impl")(*inputs, **params)
+
+
+# -------------------------------------------------------------------------------------- the tests
+
+
+@pytest.mark.parametrize(("case", "dtype"), EACH)
+def test_evaluated_rule_agrees_with_the_reference(case: Case, dtype: np.dtype) -> None:
+    inputs = operands(case, dtype)
+    wanted = reference(case.name, case.params, inputs)
+    found = run_pointwise(rule_of(case.name, (dtype,) * case.arity, case.params), *inputs)
+    assert_agrees(case, joined(found, wanted.dtype), wanted, inputs)
+
+
+@functools.cache
+def native_rules(dtype: np.dtype, part: int) -> NativeRules:
+    """All rules for one dtype, compiled as a few modules."""
+    rules = {
+        str(c): (rule_of(c.name, (dtype,) * c.arity, c.params), (dtype,) * c.arity)
+        for c in CASES
+        if dtype in c.dtypes and part_of(c) == part
+    }
+    return NativeRules(rules)
+
+
+def part_of(case: Case) -> int:
+    return zlib.crc32(str(case).encode()) % 4
+
+
+@pytest.mark.parametrize(("case", "dtype"), EACH)
+def test_native_rule_agrees_with_the_reference(case: Case, dtype: np.dtype) -> None:
+    inputs = operands(case, dtype)
+    wanted = reference(case.name, case.params, inputs)
+    found = native_rules(dtype, part_of(case)).run(str(case), *inputs)
+    assert_agrees(case, joined(found, wanted.dtype), wanted, inputs)
+
+
+def test_every_elementwise_primitive_has_a_loop_and_a_case() -> None:
+    names = {p.name for p in vars(family).values() if isinstance(p, Primitive)}
+    assert names <= set(POINTWISE)
+    assert names == {c.name for c in CASES} | {"select_n", "optimization_barrier"}
+    assert jit.lower.elementwise.__name__ and "threefry2x32" in POINTWISE
+
+
+@pytest.mark.parametrize("dtype", dtypes.ALL, ids=str)
+@pytest.mark.parametrize("cases", [2, 3])
+def test_select_n(dtype: np.dtype, cases: int) -> None:
+    arrays = tuple(np.roll(edges(dtype), k) for k in range(cases))
+    rng = np.random.default_rng(1)
+    integer = rng.integers(-1, cases + 1, arrays[0].size).astype(np.int32)
+    for which in (integer,) if cases > 2 else (integer, integer > 0):
+        inputs = (which, *arrays)
+        wanted = reference("select_n", {}, inputs)
+        rule = rule_of("select_n", (which.dtype, *[dtype] * cases), {})
+        native = NativeRules({"select_n": (rule, (which.dtype, *[dtype] * cases))})
+        for found in (run_pointwise(rule, *inputs), native.run("select_n", *inputs)):
+            assert_agrees(Case("select_n", 1, ()), joined(found, dtype), wanted, inputs)
+
+
+def test_optimization_barrier_returns_its_operands() -> None:
+    x, z = edges(dtypes.float32), edges(dtypes.complex64)[:76]
+    x = np.resize(x, 76)
+    rule = rule_of("optimization_barrier", (x.dtype, z.dtype), {})
+    found = run_pointwise(rule, x, z)
+    np.testing.assert_array_equal(found[0], x)
+    np.testing.assert_array_equal(joined(found[1], z.dtype), z)
+    alone = run_pointwise(rule_of("optimization_barrier", (x.dtype,), {}), x)
+    np.testing.assert_array_equal(alone, x)
+
+
+# The vectors of the Random123 distribution: key, counter, result.
+_THREEFRY = [
+    ((0x00000000, 0x00000000), (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
+    ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
+    ((0x13198A2E, 0x03707344), (0x243F6A88, 0x85A308D3), (0xC4923A9C, 0x483DF7A0)),
+]
+
+
+def test_threefry_known_answers() -> None:
+    inputs = tuple(np.array([v[i][j] for v in _THREEFRY], np.uint32) for i, j in itertools.product((0, 1), (0, 1)))
+    rule = rule_of("threefry2x32", (dtypes.uint32,) * 4, {})
+    native = NativeRules({"threefry": (rule, (dtypes.uint32,) * 4)})
+    for found in (run_pointwise(rule, *inputs), native.run("threefry", *inputs)):
+        for j in (0, 1):
+            np.testing.assert_array_equal(found[j], np.array([v[2][j] for v in _THREEFRY], np.uint32))
+
+
+def test_rules_take_literals() -> None:
+    """The planner passes constants where an operand is a literal."""
+    from jit.loop_ir import Const
+
+    x = edges(dtypes.float32)
+    eqn = equation("pow", (x.dtype, x.dtype), {})
+    found = run_pointwise(lambda b, v: POINTWISE["pow"](b, eqn, v, Const(np.float32(2.5), ty_of(x.dtype))), x)
+    wanted = reference("pow", {}, (x, np.full_like(x, 2.5)))
+    assert_agrees(Case("pow", 2, (), 4), found, wanted, (x,))
+    assert Literal(2.5, Aval((), x.dtype)).value == np.float32(2.5)
