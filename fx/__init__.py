@@ -8,88 +8,88 @@ Array([0.        , 0.63970006], dtype=float32)
 Transforms: ``grad``, ``value_and_grad``, ``jvp``, ``vjp``, ``linearize``, ``jacfwd``, ``jacrev``, ``hessian``, ``vmap``,
 ``jit``, ``checkpoint``, ``custom_jvp``, ``custom_vjp``.  Namespaces: ``fx.numpy``, ``fx.lax``, ``fx.random``, ``fx.nn``,
 ``fx.optim``, ``fx.tree``, ``fx.debug``.  Options: ``fx.config``.
+
+``import fx`` itself loads next to nothing: a name is loaded when it is first used.
 """
 
-from . import debug, dtypes, errors, lax, printing, tree
-from . import numpy as numpy
-from .api import (
-    ShapeDtypeStruct,
-    TracedGraph,
-    block_until_ready,
-    device_get,
-    device_put,
-    disable_jit,
-    eval_shape,
-    float0,
-    grad,
-    hessian,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jvp,
-    linear_transpose,
-    linearize,
-    make_graph,
-    make_jaxpr,
-    named_call,
-    named_scope,
-    stop_gradient,
-    value_and_grad,
-    vjp,
-    vmap,
-)
-from .array import Array
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from .config import config
-from .ir import Graph
-from .primitives.callbacks import pure_callback
-from .staging import jit
-from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies
-from .transforms.checkpoint import checkpoint as remat
-from .transforms.custom_rules import closure_convert, custom_gradient, custom_jvp, custom_vjp
 from .version import __version__
 
-__all__ = [
-    "Array",
-    "Graph",
-    "ShapeDtypeStruct",
-    "TracedGraph",
-    "__version__",
-    "block_until_ready",
-    "checkpoint",
-    "checkpoint_name",
-    "checkpoint_policies",
-    "closure_convert",
-    "config",
-    "custom_gradient",
-    "custom_jvp",
-    "custom_vjp",
-    "device_get",
-    "device_put",
-    "disable_jit",
-    "dtypes",
-    "errors",
-    "eval_shape",
-    "float0",
-    "grad",
-    "hessian",
-    "jacfwd",
-    "jacobian",
-    "jacrev",
-    "jit",
-    "jvp",
-    "linear_transpose",
-    "linearize",
-    "make_graph",
-    "make_jaxpr",
-    "named_call",
-    "named_scope",
-    "numpy",
-    "printing",
-    "pure_callback",
-    "remat",
-    "stop_gradient",
-    "tree",
-    "value_and_grad",
-    "vjp",
-    "vmap",
-]
+# module -> the names of it that stand directly under fx
+_FROM = {
+    "api": (
+        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "device_get", "device_put", "disable_jit", "eval_shape",
+        "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
+        "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
+    ),
+    "array": ("Array",),
+    "ir": ("Graph",),
+    "primitives.callbacks": ("pure_callback",),
+    "staging": ("jit",),
+    "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
+    "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
+}  # fmt: skip
+_MODULES = (
+    "data", "debug", "dtypes", "errors", "lax", "nn", "numpy", "optim", "printing", "random", "scipy", "tree", "tree_util",
+)  # fmt: skip
+_HOME = {name: module for module, names in _FROM.items() for name in names}
+
+__all__ = sorted(("__version__", "config", *_HOME, *_MODULES))
+
+if TYPE_CHECKING:
+    from . import data, debug, dtypes, errors, lax, nn, numpy, optim, printing, random, scipy, tree, tree_util
+    from .api import (
+        ShapeDtypeStruct,
+        TracedGraph,
+        block_until_ready,
+        device_get,
+        device_put,
+        disable_jit,
+        eval_shape,
+        float0,
+        grad,
+        hessian,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jvp,
+        linear_transpose,
+        linearize,
+        make_graph,
+        make_jaxpr,
+        named_call,
+        named_scope,
+        stop_gradient,
+        value_and_grad,
+        vjp,
+        vmap,
+    )
+    from .array import Array
+    from .ir import Graph
+    from .primitives.callbacks import pure_callback
+    from .staging import jit
+    from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat
+    from .transforms.custom_rules import closure_convert, custom_gradient, custom_jvp, custom_vjp
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a name on first use.  ``fx.numpy`` comes first: it gives arrays their operators and methods."""
+    if name in _HOME:
+        for module in ("numpy", "printing"):
+            importlib.import_module(f"{__name__}.{module}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module 'fx' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

@@ -107,16 +107,25 @@ done:
 }
 """)
 # From Python 3.12 on, True and False are immortal: their counts must not change.
-_INCREF = "" if sys.version_info >= (3, 12) else """
+_INCREF = (
+    ""
+    if sys.version_info >= (3, 12)
+    else """
   %count = load i64, ptr %answer
   %count_next = add i64 %count, 1
   store i64 %count_next, ptr %answer"""
+)
 
 
 class _MethodDef(ctypes.Structure):
     """CPython's PyMethodDef."""
 
-    _fields_ = (("name", ctypes.c_void_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_void_p))
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_void_p),
+    )
 
 
 _METH_FASTCALL = 0x80

@@ -56,7 +56,9 @@ def share_in_place(plan: FusionPlan, donated: Sequence[int], enabled: bool = Tru
         for w in g.writes:
             if w in parts:
                 continue
-            match = next((v for v in free if _may_overwrite(plan, g, v, w) and _output_fits(sharing, v, w, outputs, gift)), None)
+            match = next(
+                (v for v in free if _may_overwrite(plan, g, v, w) and _output_fits(sharing, v, w, outputs, gift)), None
+            )
             if match is not None:
                 free.remove(match)
                 sharing.memory[w] = match
@@ -100,9 +102,12 @@ def _reads_only_at(nest: Nest, v: Var, store: NestStore) -> bool:
 
 
 def plan_buffers(
-    buffers: Sequence[LogicalBuffer], steps: Sequence[Step | CallbackStep], workers: int, reasons: dict[int, str] | None = None
+    buffers: Sequence[LogicalBuffer],
+    steps: Sequence[Step | CallbackStep],
+    workers: int,
+    reasons: dict[int, str] | None = None,
 ) -> BufferPlan:
-    """Gives each arena buffer an offset: those that live longest and are largest first, each into the tightest hole."""
+    """Gives each arena buffer an offset, in the order in which they come alive, each the tightest hole that holds it."""
     reasons = reasons or {}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -110,7 +115,7 @@ def plan_buffers(
         for b in touched(step):
             first.setdefault(b, k)
             last[b] = k
-    placed: list[tuple[int, Buffer]] = []
+    alive: list[Buffer] = []
     result: dict[int, Buffer] = {}
     end = 0
     for i in sorted(first, key=lambda i: (first[i], -_bytes(buffers[i], workers), i)):
@@ -118,13 +123,11 @@ def plan_buffers(
         if b.kind != "arena":
             continue
         nbytes = _bytes(b, workers)
-        live = sorted(
-            ((p.offset, p.offset + p.nbytes) for _, p in placed if p.first <= last[i] and first[i] <= p.last and p.nbytes),
-        )
-        offset = _best_fit(live, nbytes, end)
+        alive = [p for p in alive if p.last >= first[i]]
+        offset = _best_fit(sorted((p.offset, p.offset + p.nbytes) for p in alive if p.nbytes), nbytes, end)
         end = max(end, offset + nbytes)
         result[i] = Buffer("arena", nbytes, 0, offset, first[i], last[i], b.aval, reasons.get(i, ""))
-        placed.append((i, result[i]))
+        alive.append(result[i])
     for i, b in enumerate(buffers):
         if i not in result:
             result[i] = Buffer(b.kind, b.nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""))

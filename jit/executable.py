@@ -84,6 +84,7 @@ class Executable:
         self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
         self._fits = checker(self._signature)
         self._results = [(allocator(shape, dtype), shape, dtype) for shape, dtype in output_arrays(self.program)]
+        self._overwritten = self.program.overwritten
         self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
         self._free: list[_Instance] = [_Instance(self)]
         self.compile_seconds = time.perf_counter() - start
@@ -91,6 +92,8 @@ class Executable:
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
         if not self._fits(*args):
             args = self._admit(args)
+        if self._overwritten:
+            args = self._protect(args)
         outs = [make(shape, dtype) for make, shape, dtype in self._results]
         try:
             instance = self._free.pop()
@@ -108,6 +111,20 @@ class Executable:
             raise BackendError(f"{self.graph.name} takes {len(self._signature)} arrays, {len(args)} given")
         return tuple(_dense(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
 
+    def _protect(self, args: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """Copies donated arguments that must not be written to: read-only ones, and those that share memory with
+        another argument."""
+        spans = sorted((a.__array_interface__["data"][0], k) for k, a in enumerate(args) if a.nbytes)
+        shared: set[int] = set()
+        end, longest = 0, -1  # of the arrays so far, the one that reaches furthest
+        for start, k in spans:
+            if start < end:
+                shared |= {k, longest}
+            if start + args[k].nbytes > end:
+                end, longest = start + args[k].nbytes, k
+        copies = {k for k in self._overwritten if k in shared or not args[k].flags.writeable}
+        return tuple(a.copy() if k in copies else a for k, a in enumerate(args))
+
     def _assemble(self, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results in the order of the graph's outputs."""
         found: list[np.ndarray] = []
@@ -121,7 +138,7 @@ class Executable:
 
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
         """Runs once; name and nanoseconds of every native step."""
-        args = self._admit(args)
+        args = self._protect(self._admit(args))
         outs = [make(shape, dtype) for make, shape, dtype in self._results]
         return _Instance(self).profile(*args, *outs)
 
@@ -188,7 +205,9 @@ class _Instance:
         frame = np.zeros(sum(len(s.args) for s in steps) or 1, np.int64)
         base, patches, tape, at = frame.ctypes.data, [], [], 0
         for s in steps:
-            tape.append(TapeStep(executable._addresses[s.kernel.key], base + 8 * at, s.total, s.chunk, s.chunk >= s.total))
+            tape.append(
+                TapeStep(executable._addresses[s.kernel.key], base + 8 * at, s.total, s.chunk, s.chunk >= s.total)
+            )
             for arg in s.args:
                 if isinstance(arg, int):
                     frame[at] = arg

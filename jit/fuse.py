@@ -2,12 +2,10 @@
 
 Three passes, each recording its reasons:
 
-1. ``_Storage``: which values lie in memory.  Graph outputs, operands and results of library operations and results of
-   reductions do; an elementwise value only if it is used in several places and is dear to recompute.  Everything else
-   is *inlined*: computed where it is read.
+1. ``Storage`` decides which values lie in memory; everything else is computed where it is read.
 2. One group for each stored value: the nest that computes it, with all the inlined equations behind it.
-3. ``_Merger``: groups over the same space become one kernel, if one reads the other's result at the place where it is
-   computed, or if they read the same array.  What only the merged kernel reads is then not stored at all.
+3. Groups over the same space become one kernel, if one reads the other's result at the place where it is computed, or
+   if they read the same array.  What only the merged kernel reads is then not stored at all.
 """
 
 from __future__ import annotations
@@ -16,235 +14,22 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fx.errors import GraphError, LoweringError
+from fx.errors import GraphError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
-from .cost import CHEAP, FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
+from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .index_map import Opaque, dense_strides
-from .lower.reductions import REDUCTIONS, reduced_axes
-from .lower.registry import LOWERINGS, POINTWISE, Operand
-from .lower.shaping import ALIASES, SHAPING
+from .lower.reductions import reduced_axes
+from .lower.shaping import SHAPING
 from .nest import Leaf, Nest, Point, Root, Sources, trace_nest, walk
 from .plan import FusionPlan, Group
+from .storage import SMALL, Storage, in_parts, is_reduction, live_equations, significant
 
-__all__ = ["CALLBACKS", "fuse", "live_equations", "view_of"]
+__all__ = ["fuse"]
 
-CALLBACKS = frozenset({"pure_callback", "debug_callback"})
-SMALL = 4096  # elements: below, a kernel costs as much to start as to run
-SHORT_ROW = 64
-MAX_LEAVES = 10
-MAX_INLINED = 120
 MAX_ROOTS = 24
+MAX_FLOPS = 600  # an element: beyond, a larger kernel saves little and compiles long
 LOOK_BACK = 48  # how many groups back the merger looks for a sibling
-
-
-def kind_of(eqn: Eqn) -> str:
-    """'pointwise', 'shaping', 'reduction', 'library' or 'callback'.
-
-    Raises:
-        LoweringError: for a primitive that has no lowering.
-    """
-    name = eqn.prim.name
-    for kind, table in (("shaping", SHAPING), ("reduction", REDUCTIONS), ("pointwise", POINTWISE), ("library", LOWERINGS)):
-        if name in table:
-            return kind
-    if name in CALLBACKS:
-        return "callback"
-    where = f" at {eqn.source}" if eqn.source else ""
-    raise LoweringError(
-        f"primitive {name!r}{where} has no native lowering: found neither a @pointwise nor a @lowers rule for it in"
-        " jit/lower. Give it one, or evaluate the function without jit."
-    )
-
-
-def is_reduction(eqn: Eqn) -> bool:
-    """A reduction that has something to reduce (over axes of size 1, or of no elements, it is elementwise)."""
-    if eqn.prim.name not in REDUCTIONS or eqn.inputs[0].aval.size == 0:
-        return False
-    return any(eqn.inputs[0].aval.shape[a] != 1 for a in reduced_axes(eqn))
-
-
-def live_equations(graph: Graph) -> tuple[Eqn, ...]:
-    """The equations that an output or an effect needs."""
-    needed = {a for a in graph.outputs if isinstance(a, Var)}
-    keep: list[Eqn] = []
-    for eqn in reversed(graph.eqns):
-        if eqn.effect or eqn.prim.name == "debug_callback" or any(v in needed for v in eqn.outputs):
-            keep.append(eqn)
-            needed.update(a for a in eqn.inputs if isinstance(a, Var))
-    return tuple(reversed(keep))
-
-
-def significant(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(s for s in shape if s != 1)
-
-
-# ------------------------------------------------------------------------------- what is stored
-
-
-class _Storage:
-    """Decides which variables lie in memory; ``owners`` maps each of those to the one that owns the memory."""
-
-    def __init__(self, graph: Graph, eqns: tuple[Eqn, ...], fuse: bool, forced: dict[Var, str]) -> None:
-        self.graph = graph
-        self.eqns = eqns
-        self.producers = {v: (e, k) for e in eqns for k, v in enumerate(e.outputs)}
-        self.kinds = {id(e): kind_of(e) for e in eqns}
-        self.stored: set[Var] = set()
-        self.decisions: dict[Var, str] = {}
-        self.owners: dict[Var, Var] = {v: v for v in graph.inputs}
-        for v, why in forced.items():
-            self.store(v, why)
-        self._decide(fuse)
-        for v in self.producers:
-            self._own(v)
-
-    def store(self, var: Var, reason: str) -> None:
-        """Puts ``var`` in memory; the result of a reshape lends that of its operand."""
-        while var in self.producers:
-            eqn, k = self.producers[var]
-            if eqn.prim.name not in ALIASES or isinstance(eqn.inputs[k], Literal):
-                break
-            var = eqn.inputs[k]  # type: ignore[assignment]
-        if var in self.producers and var not in self.stored:
-            self.stored.add(var)
-            self.decisions[var] = f"stored: {reason}"
-
-    def _own(self, var: Var) -> None:
-        """In equation order: the owner of a stored variable, or of an alias of one."""
-        eqn, k = self.producers[var]
-        if var in self.stored:
-            self.owners[var] = var
-        elif eqn.prim.name in ALIASES and eqn.inputs[k] in self.owners:
-            self.owners[var] = self.owners[eqn.inputs[k]]  # type: ignore[index]
-            self.decisions[var] = "a reshape: the same memory"
-
-    def _decide(self, fuse: bool) -> None:
-        for a in self.graph.outputs:
-            if isinstance(a, Var):
-                self.store(a, "an output of the graph")
-        for eqn in self.eqns:
-            name, kind = eqn.prim.name, self.kinds[id(eqn)]
-            if kind in ("library", "callback"):
-                for v in eqn.outputs:
-                    self.store(v, f"the result of {name}")
-                for a in eqn.inputs:
-                    if isinstance(a, Var):
-                        self.store(self.view_base(a), f"{name} reads it from memory")
-            elif is_reduction(eqn):
-                self.store(eqn.outputs[0], f"the result of {name}")
-            elif name == "concatenate" and eqn.outputs[0].aval.size > SMALL:
-                self.store(eqn.outputs[0], "each part is written into its place")
-            elif not fuse:
-                for v in eqn.outputs:
-                    self.store(v, "fusion is off")
-        if fuse:
-            self._share()
-
-    def view_base(self, var: Var) -> Var:
-        """The variable whose memory a library operation reads for ``var``, through strided views."""
-        chain: list[tuple[Eqn, int, Var]] = []
-        base = var
-        while base in self.producers and base not in self.stored:
-            eqn, k = self.producers[base]
-            if eqn.prim.name not in SHAPING or not eqn.inputs or not isinstance(eqn.inputs[min(k, len(eqn.inputs) - 1)], Var):
-                break
-            chain.append((eqn, k, base))
-            base = eqn.inputs[k]  # type: ignore[assignment]
-        while chain:  # the longest suffix of the chain that strides can express
-            x: Operand | None = Operand(0, base.aval.shape, dense_strides(base.aval.shape), 0, base.aval.dtype)
-            for eqn, k, _ in reversed(chain):
-                x = SHAPING[eqn.prim.name].view(eqn, k, x)
-                if x is None:
-                    break
-            if x is not None:
-                return base
-            base = chain.pop()[2]
-        return base
-
-    # ------------------------------------------------------------------ values of several uses
-
-    def _share(self) -> None:
-        """Stores elementwise values that are dear and used by several stored values; from the outputs backwards."""
-        users: dict[Var, list[Eqn]] = {}
-        for eqn in self.eqns:
-            for a in dict.fromkeys(eqn.inputs):
-                if isinstance(a, Var):
-                    users.setdefault(a, []).append(eqn)
-        cost, leaves = self._cones()
-        readers: dict[Var, set[object]] = {}
-        for eqn in reversed(self.eqns):
-            for var in eqn.outputs:
-                found: set[object] = set()
-                for user in users.get(var, ()):
-                    found |= self._readers_through(user, readers)
-                readers[var] = found
-                if var in self.stored or self.kinds[id(eqn)] not in ("pointwise", "shaping"):
-                    continue
-                if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], len(leaves[var])):
-                    self.store(var, why)
-                else:
-                    self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}"
-
-    def _readers_through(self, user: Eqn, readers: dict[Var, set[object]]) -> set[object]:
-        """Where a value is read through one of its users: stored values, told apart by the index maps on the way."""
-        found: set[object] = set()
-        for w in user.outputs:
-            found |= {w} if w in self.stored or w not in readers else readers[w]
-        if user.prim.name in SHAPING and user.prim.name not in ALIASES and user.prim.name != "broadcast_in_dim":
-            return {(id(user), r) for r in found}
-        return found or {user}
-
-    @staticmethod
-    def _why_inlined(readers: int, cost: int) -> str:
-        return "read once" if readers <= 1 else f"cheap to repeat ({cost} flops) in {readers} places"
-
-    @staticmethod
-    def _worth_storing(var: Var, readers: int, users: Iterable[Eqn], cost: int, leaves: int) -> str | None:
-        if var.aval.size == 0:
-            return None
-        if readers > 1 and (cost > CHEAP or leaves > 2 or (leaves == 2 and readers > 2)):
-            return f"read in {readers} places and dear to repeat ({cost} flops, {leaves} arrays)"
-        if cost <= CHEAP or var.aval.size == 1:
-            return None
-        for user in users:
-            if user.prim.name == "broadcast_in_dim" and (times := user.outputs[0].aval.size // var.aval.size) > 1:
-                if not _along_rows(user):
-                    return f"broadcasting would compute it {times} times ({cost} flops)"
-                if times < SHORT_ROW:
-                    return f"dear ({cost} flops) and broadcast over short rows"
-        return None
-
-    def _cones(self) -> tuple[dict[Var, int], dict[Var, frozenset[Var]]]:
-        """For each variable: the flops of computing one element from what is stored, and the arrays that it reads.
-
-        What would become too large an expression is stored on the way.
-        """
-        cost: dict[Var, int] = {}
-        leaves: dict[Var, frozenset[Var]] = {}
-        depth: dict[Var, int] = {}
-        for eqn in self.eqns:
-            total, below = flops_per_element(eqn) if self.kinds[id(eqn)] == "pointwise" else 0, frozenset[Var]()
-            n = 1
-            for a in dict.fromkeys(eqn.inputs):
-                if isinstance(a, Var):
-                    inlined = a in cost and a not in self.stored
-                    n += depth[a] if inlined else 0
-                    total += cost[a] if inlined else 0
-                    below |= leaves[a] if inlined else frozenset([a] if a.aval.size > 1 else [])
-            for v in eqn.outputs:
-                cost[v], leaves[v], depth[v] = min(total, 10_000), below, n
-                if self.kinds[id(eqn)] == "pointwise" and v.aval.size and (n > MAX_INLINED or len(below) > MAX_LEAVES):
-                    self.store(v, f"an expression of {n} equations on {len(below)} arrays is cut here")
-        return cost, leaves
-
-
-def _along_rows(broadcast: Eqn) -> bool:
-    """Whether a broadcast repeats each value along innermost dimensions only: then it is computed once a row."""
-    out, x = broadcast.outputs[0].aval, broadcast.inputs[0].aval
-    mapped = {d for n, d in zip(x.shape, broadcast.params["broadcast_dimensions"]) if n != 1}
-    real = [d for d, n in enumerate(out.shape) if n != 1]
-    return mapped == set(real[: len(mapped)])
 
 
 # ------------------------------------------------------------------------------- groups
@@ -273,12 +58,13 @@ class _Draft:
 class _Grouper:
     """Makes a group for each stored value and merges groups."""
 
-    def __init__(self, storage: _Storage, outputs: Sequence[tuple[Atom, Var]], fuse: bool) -> None:
+    def __init__(self, storage: Storage, outputs: Sequence[tuple[Atom, Var]], fuse: bool) -> None:
         self.storage = storage
         self.sources = Sources(storage.owners, storage.producers)
         self.position = {id(e): n for n, e in enumerate(storage.eqns)}
         self.fuse = fuse
         self.forced: dict[Var, str] = {}
+        self.makers: dict[Var, list[_Draft]] = {}  # of each owner, the placed groups that write it
         self.placed: list[_Draft] = []
         drafts = self._drafts() + self._output_copies(outputs)
         for d in sorted(drafts, key=lambda d: d.order):
@@ -296,7 +82,7 @@ class _Grouper:
             roots = [v for v in eqn.outputs if v in self.storage.stored and v.aval.size]
             if not roots:
                 continue
-            if eqn.prim.name == "concatenate" and eqn.outputs[0].aval.size > SMALL:
+            if in_parts(eqn):
                 drafts += self._parts(n, eqn)
             elif is_reduction(eqn):
                 shape, axes = eqn.inputs[0].aval.shape, reduced_axes(eqn)
@@ -305,13 +91,17 @@ class _Grouper:
                 drafts.append(self._nest(n, [Root.dense(roots[0])], significant(shape), reduced))
             else:
                 for same in _by_shape(roots):
-                    drafts.append(self._nest(n, [Root.dense(v) for v in same], significant(same[0].aval.shape), frozenset()))
+                    drafts.append(
+                        self._nest(n, [Root.dense(v) for v in same], significant(same[0].aval.shape), frozenset())
+                    )
         return drafts
 
     def _whole(self, kind: str, n: int, eqn: Eqn) -> _Draft:
         bases = [self.storage.view_base(a) for a in eqn.inputs if isinstance(a, Var)]
         needs = frozenset(self.storage.owners[b] for b in bases)
-        return _Draft(kind, n, (eqn,), needs, eqn.outputs, reasons=(f"{eqn.prim.name} has a loop structure of its own",))
+        return _Draft(
+            kind, n, (eqn,), needs, eqn.outputs, reasons=(f"{eqn.prim.name} has a loop structure of its own",)
+        )
 
     def _parts(self, n: int, eqn: Eqn) -> list[_Draft]:
         """A concatenation: each operand is computed straight into its part of the result."""
@@ -372,11 +162,18 @@ class _Grouper:
         if k is None:
             k = len(self.placed)
             self.placed.append(new)
+            self._announce(new)
         if self.fuse and new.kind == "nest":
             self._absorb(k)
 
+    def _announce(self, g: _Draft) -> None:
+        for v in g.makes:
+            self.makers.setdefault(v, []).append(g)
+
     def _makers(self, g: _Draft, before: int) -> list[int]:
-        return [k for k in range(before) if not g.needs.isdisjoint(self.placed[k].makes)]
+        """Positions, below ``before``, of the groups that make what ``g`` reads."""
+        ids = {id(m) for v in g.needs for m in self.makers.get(v, ())}
+        return [k for k, h in enumerate(self.placed[:before]) if id(h) in ids] if ids else []
 
     def _join(self, new: _Draft) -> int | None:
         """Merges ``new`` into a placed group behind which nothing stands that ``new`` needs; returns its position."""
@@ -386,7 +183,11 @@ class _Grouper:
             return first
         for k in range(len(self.placed) - 1, max(first, len(self.placed) - LOOK_BACK, -1), -1):
             g = self.placed[k]
-            if g.kind == "nest" and self._worth_joining(g, new) and self._merge(k, new, "both read the same array", True):
+            if (
+                g.kind == "nest"
+                and self._worth_joining(g, new)
+                and self._merge(k, new, "both read the same array", True)
+            ):
                 return k
         return None
 
@@ -420,6 +221,7 @@ class _Grouper:
             if g.kind != "nest":
                 raise Opaque(f"a {g.kind} operation")
             self.placed[k] = self._merged(g, new, why)
+            self._announce(self.placed[k])
         except Opaque as e:
             if not quiet:
                 note = f"cut from {_names(g)}: {e}"
@@ -434,15 +236,34 @@ class _Grouper:
             Opaque: with the reason why they cannot be one kernel.
         """
         domain, reduced = _joint_space(g, new)
-        roots = g.roots + new.roots
+        roots = tuple(sorted(g.roots + new.roots, key=self._when))
         if len(roots) > MAX_ROOTS:
             raise Opaque(f"a kernel of more than {MAX_ROOTS} results")
-        nest = self._trace(roots, domain, reduced)
-        self._check_stages(nest)
+        if sum(flops_per_element(e) for e in dict.fromkeys(g.eqns + new.eqns)) > MAX_FLOPS:
+            raise Opaque(f"a kernel of more than {MAX_FLOPS} flops an element")
         eqns, needs = self._cone(roots)
         makes = tuple(dict.fromkeys(g.makes + new.makes))
+        if not needs.isdisjoint(makes):
+            raise Opaque("a concatenation must be whole before it is read")
+        nest = self._trace(roots, domain, reduced)
+        self._check_stages(nest)
         reason = f"{_names(new)} joins {_names(g)}: {why}"
-        return _Draft("nest", max(g.order, new.order), eqns, needs, makes, roots, domain, reduced, nest, (*g.reasons, *new.reasons, reason))
+        return _Draft(
+            "nest",
+            max(g.order, new.order),
+            eqns,
+            needs,
+            makes,
+            roots,
+            domain,
+            reduced,
+            nest,
+            (*g.reasons, *new.reasons, reason),
+        )
+
+    def _when(self, root: Root) -> int:
+        """Where the root's equation stands, so that each root is traced after those that it reads."""
+        return self.position[id(self.storage.producers[root.var][0])] if root.var in self.storage.producers else -1
 
     @staticmethod
     def _check_stages(nest: Nest) -> None:
@@ -491,8 +312,6 @@ class _Grouper:
             return None
 
 
-
-
 def _by_shape(vars_: Sequence[Var]) -> list[list[Var]]:
     same: dict[tuple[int, ...], list[Var]] = {}
     for v in vars_:
@@ -538,19 +357,6 @@ def work(nest: Nest) -> float:
     return nest.rows * nest.row_size * nanoseconds(flops + len(nest.reductions), nbytes)
 
 
-def view_of(storage_owners: dict[Var, Var], producers: dict[Var, tuple[Eqn, int]], var: Var, buffer: dict[Var, int]) -> Operand:
-    """``var`` as strides over the memory of the variable that it is a view of."""
-    owner = storage_owners.get(var)
-    if owner is not None:
-        return Operand(buffer[owner], var.aval.shape, dense_strides(var.aval.shape), 0, var.aval.dtype)
-    eqn, k = producers[var]
-    x = view_of(storage_owners, producers, eqn.inputs[k], buffer)  # type: ignore[arg-type]
-    view = SHAPING[eqn.prim.name].view(eqn, k, x)
-    if view is None:
-        raise GraphError(f"{eqn.prim.name} is no strided view of its operand")
-    return view
-
-
 # ------------------------------------------------------------------------------- the whole
 
 
@@ -566,7 +372,7 @@ def fuse(graph: Graph, enabled: bool = True) -> FusionPlan:
     forced: dict[Var, str] = {}
     eqns = live_equations(graph)
     while True:
-        storage = _Storage(graph, eqns, enabled, forced)
+        storage = Storage(graph, eqns, enabled, forced)
         outputs, copies = _output_owners(graph, storage)
         grouper = _Grouper(storage, copies, enabled)
         groups = grouper.groups(frozenset(o for o in outputs if isinstance(o, Var)))
@@ -577,7 +383,7 @@ def fuse(graph: Graph, enabled: bool = True) -> FusionPlan:
         forced |= grouper.forced
 
 
-def _output_owners(graph: Graph, storage: _Storage) -> tuple[tuple[Var | Literal, ...], list[tuple[Atom, Var]]]:
+def _output_owners(graph: Graph, storage: Storage) -> tuple[tuple[Var | Literal, ...], list[tuple[Atom, Var]]]:
     """The owner of each output, with copies for those that are inputs or stand twice."""
     taken: set[Var] = set(graph.inputs)
     outputs: list[Var | Literal] = []

@@ -136,11 +136,17 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 def linearize(index: Sequence[Affine], strides: Sequence[int], offset: int = 0) -> Affine:
     """``offset + sum(index[d] * strides[d])``."""
-    total = Affine(offset)
-    for i, s in zip(index, strides):
-        if s and (i.const or i.terms):
+    if any(i.den != 1 for i in index):
+        total = Affine(offset)
+        for i, s in zip(index, strides):
             total = total + i.scale(s)
-    return total
+        return total
+    coefs: dict[int, int] = {}
+    for i, s in zip(index, strides):
+        offset += i.const * s
+        for atom, c in i.terms:
+            coefs[atom] = coefs.get(atom, 0) + c * s
+    return Affine(offset, tuple(sorted((a, c) for a, c in coefs.items() if c)))
 
 
 def delinearize(at: Affine, shape: Sequence[int], sizes: Sequence[int]) -> tuple[Affine, ...]:

@@ -14,6 +14,7 @@ the text is never longer than the kernel is large.
 
 from __future__ import annotations
 
+import functools
 import keyword
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -220,27 +221,29 @@ class _Printer:
         text, own = self.unnamed(e, raw)
         return text if own >= power else f"({text})"
 
-    def unnamed(self, e: Expr, raw: bool) -> tuple[str, int]:
-        match e:
-            case Const(value, ty):
-                text = _scalar_constant(value, ty.scalar)
-                if ty.lanes > 1:
-                    return f"splat({text}, {ty.lanes})", _ATOM
-                return text, _UNARY if text.startswith("-") else _ATOM
-            case Ref(name, _):
-                self.reads += name in self.mutable
-                return self.names[name], _ATOM
-            case Load(buf, index, ty):
-                self.reads += 1
-                text = self.element(buf, index, ty)
-                return (
-                    f"f32_from_{ty.scalar}({text})" if _is_half(ty) else f"b1({text})" if ty.kind == "b" else text
-                ), _ATOM
-            case Op("cast" | "bitcast", (x,), ty):
-                return getattr(self, "_" + e.name)(x, ty), _ATOM
-            case Op():
-                return self.operation(e, raw)
-        raise GraphError(f"{type(e).__name__} is not an expression of the loop language")
+    def unnamed(self, e: Any, raw: bool) -> tuple[str, int]:
+        kind = type(e)
+        if kind is Const:
+            text = _constant(e.value, e.ty.scalar)
+            if e.ty.lanes > 1:
+                return f"splat({text}, {e.ty.lanes})", _ATOM
+            return text, _UNARY if text[0] == "-" else _ATOM
+        if kind is Ref:
+            self.reads += e.name in self.mutable
+            return self.names[e.name], _ATOM
+        if kind is Load:
+            self.reads += 1
+            text = self.element(e.buf, e.index, e.ty)
+            if e.ty.kind == "b":
+                return f"b1({text})", _ATOM
+            return f"f32_from_{e.ty.scalar}({text})" if _is_half(e.ty) else text, _ATOM
+        if kind is not Op:
+            raise GraphError(f"{kind.__name__} is not an expression of the loop language")
+        if e.name == "cast":
+            return self.cast(e.args[0], e.ty), _ATOM
+        if e.name == "bitcast":
+            return self.bitcast(e.args[0], e.ty), _ATOM
+        return self.operation(e, raw)
 
     def operation(self, e: Op, raw: bool) -> tuple[str, int]:
         ty = e.ty
@@ -288,7 +291,7 @@ class _Printer:
                 return f"hadd_{ty}({self.text(args[0])})", _ATOM
         return f"{_FUNCTIONS.get(name, name)}({', '.join(self.text(a) for a in args)})", _ATOM
 
-    def _cast(self, x: Expr, ty: Ty) -> str:
+    def cast(self, x: Expr, ty: Ty) -> str:
         src, dst = x.ty.scalar, ty.scalar
         if src == dst or (_is_half(src) and dst == f32):
             return self.text(x, _ATOM)
@@ -303,7 +306,7 @@ class _Printer:
             return f"sat_{dst}({text})"
         return f"{dst}({text})"
 
-    def _bitcast(self, x: Expr, ty: Ty) -> str:
+    def bitcast(self, x: Expr, ty: Ty) -> str:
         src, dst = x.ty.scalar, ty.scalar
         if src == dst:
             return self.text(x, _ATOM)
@@ -382,6 +385,10 @@ def _declared(stmts: Sequence[Stmt]) -> Iterator[str]:
             yield from _declared(s.orelse)
 
 
+def _constant(value: Any, ty: Ty) -> str:
+    return _nonzero_constant(value, ty) if value else _scalar_constant(value, ty)  # 0.0 and -0.0 are equal keys
+
+
 def _scalar_constant(value: Any, ty: Ty) -> str:
     if ty.kind == "b":
         return str(bool(value))
@@ -401,3 +408,6 @@ def _scalar_constant(value: Any, ty: Ty) -> str:
     if ty.bits == 16:
         return f"f32({repr(float(value)) if math.isfinite(value) else digits})"
     return f"{ty}({digits})"
+
+
+_nonzero_constant = functools.lru_cache(4096)(_scalar_constant)

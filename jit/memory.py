@@ -32,7 +32,12 @@ class _Lease:
 
     def __init__(self, memory: np.ndarray) -> None:
         self.memory = memory
-        self.__array_interface__ = {"data": (memory.ctypes.data, False), "shape": memory.shape, "typestr": "|u1", "version": 3}
+        self.__array_interface__ = {
+            "data": (memory.ctypes.data, False),
+            "shape": memory.shape,
+            "typestr": "|u1",
+            "version": 3,
+        }
 
     def __del__(self) -> None:
         _give_back(self.memory)

@@ -21,6 +21,7 @@ belong to a later *stage*: softmax has three (maximum; sum of exponentials; quot
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Union
@@ -42,7 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 ROW = -1  # a pseudo atom: the value exists only once a row has been entered
-MAX_NODES = 400
+MAX_NODES = 256
 
 # ------------------------------------------------------------------------------------------ nodes
 
@@ -187,6 +188,7 @@ class Nest:
     reductions: tuple[NestReduction, ...]
     number: dict[int, int] = field(default_factory=dict)
     last: dict[int, int] = field(default_factory=dict)
+    _loops: dict[frozenset[int], frozenset[int]] = field(default_factory=dict, repr=False)
 
     @property
     def stages(self) -> int:
@@ -194,11 +196,11 @@ class Nest:
 
     @property
     def rows(self) -> int:
-        return int(np.prod(self.sizes[: self.n_kept], dtype=np.int64))
+        return math.prod(self.sizes[: self.n_kept])
 
     @property
     def row_size(self) -> int:
-        return int(np.prod(self.sizes[self.n_kept :], dtype=np.int64))
+        return math.prod(self.sizes[self.n_kept :])
 
     def at(self, a: Affine) -> Affine:
         """``a`` over the nest's loops instead of the traced atoms."""
@@ -206,7 +208,10 @@ class Nest:
 
     def loops(self, node: Node) -> frozenset[int]:
         """The loops that a node depends on (``ROW`` stays)."""
-        return frozenset(ROW if a == ROW else self.number[a] for a in node.atoms)
+        found = self._loops.get(node.atoms)
+        if found is None:
+            found = self._loops[node.atoms] = frozenset(ROW if a == ROW else self.number[a] for a in node.atoms)
+        return found
 
     def targets(self) -> Iterator[Node]:
         for r in self.reductions:
@@ -272,6 +277,7 @@ class Reader:
         self.own = {r.var for r in roots if r.computes(sources.buffers)}
         self.row_atoms = frozenset(a for a, (p, _) in enumerate(atoms) if p not in reduced) | {ROW}
         self.reductions: list[NestReduction] = []
+        self.identities: dict[tuple[int, ...], tuple[Affine, ...]] = {}
         self.memo: dict[Any, Node] = {}
         self.points: dict[Any, Point] = {}
 
@@ -286,15 +292,19 @@ class Reader:
 
     def identity(self, shape: Sequence[int]) -> tuple[Affine, ...]:
         """The index at which a root of that shape is computed: the loop counters themselves."""
+        shape = tuple(shape)
+        if shape in self.identities:
+            return self.identities[shape]
         sizes = tuple(s for s in shape if s != 1)
         if sizes == self.domain:
             positions = list(range(len(self.domain)))
         elif sizes == tuple(self.domain[p] for p in self.kept):
             positions = self.kept
         else:
-            raise GraphError(f"a value of shape {tuple(shape)} in a nest over {self.domain}, reduced {self.reduced}")
+            raise GraphError(f"a value of shape {shape} in a nest over {self.domain}, reduced {self.reduced}")
         it = iter(positions)
-        return tuple(ZERO if s == 1 else self.dims[next(it)] for s in shape)
+        self.identities[shape] = tuple(ZERO if s == 1 else self.dims[next(it)] for s in shape)
+        return self.identities[shape]
 
     def is_full(self, shape: Sequence[int]) -> bool:
         return tuple(s for s in shape if s != 1) == self.domain
@@ -461,7 +471,7 @@ def arrange(
         for run in _mergeable_runs(group, maps, sizes):
             last[run[-1]] = len(final)
             number.update({a: len(final) for a in run})
-            final.append(int(np.prod([sizes[a] for a in run], dtype=np.int64)))
+            final.append(math.prod(sizes[a] for a in run))
         if group is kept:
             n_kept = len(final)
     return Nest(kind, tuple(final), n_kept, stores, reductions, number, last)
@@ -471,7 +481,7 @@ def _order_by_memory(nodes: list[Node], sizes: list[int], kept: list[int], gone:
     """Sorts the loops so that the largest array that is read is walked in the order of its memory; returns the kind."""
 
     def extent(leaf: Leaf) -> int:
-        return int(np.prod([sizes[a] for a, _ in leaf.at.terms], dtype=np.int64))
+        return math.prod(sizes[a] for a, _ in leaf.at.terms)
 
     leaves = [n for n in nodes if isinstance(n, Leaf) and n.at.terms]
     if not leaves:
@@ -496,4 +506,3 @@ def _mergeable_runs(group: list[int], maps: list[Affine], sizes: list[int]) -> l
         else:
             runs.append([a])
     return runs
-

@@ -87,6 +87,8 @@ class FusionPlan:
             late = [v for v in g.reads if v not in ready]
             if late:
                 raise GraphError(f"group {k} ({g.title()}) reads {late[0]} before it is written")
+            if not set(g.reads).isdisjoint(g.writes):
+                raise GraphError(f"group {k} ({g.title()}) reads from memory what it writes itself")
             for w in g.writes:
                 if w in self.graph.inputs:
                     raise GraphError(f"group {k} ({g.title()}) writes an input of the graph")

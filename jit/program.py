@@ -11,13 +11,13 @@ from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Literal
 
 from .buffers import Sharing, plan_buffers, share_in_place
-from .fuse import view_of
 from .index_map import dense_strides
 from .loop_verify import verify_kernel
 from .lower.context import Builder, CallbackStep, LogicalBuffer, touched
 from .lower.registry import LOWERINGS, Host, KernelHandle, Operand, Step
 from .nest_kernel import emit_nest
 from .plan import BufferPlan, FusionPlan, Group
+from .storage import view_of
 
 __all__ = ["LoopProgram", "lower_plan", "output_arrays"]
 
@@ -30,6 +30,7 @@ class LoopProgram:
     consts: the bytes of the constant buffer.
     outputs: for each graph output ('buffer', index of the output buffer), ('donated', index of the input whose memory
         it took over) or ('literal', the Literal).
+    overwritten: the donated inputs that are written to.
     """
 
     plan: FusionPlan
@@ -39,6 +40,7 @@ class LoopProgram:
     consts: bytes
     outputs: tuple[tuple[str, object], ...]
     workers: int
+    overwritten: tuple[int, ...] = ()
 
     @property
     def kernels(self) -> tuple[KernelHandle, ...]:
@@ -56,7 +58,9 @@ class LoopProgram:
         for k, s in enumerate(self.steps):
             if any(b >= len(self.buffers.buffers) for b in touched(s)):
                 raise GraphError(f"step {k} ({s.name}) touches a buffer that does not exist")
-            if isinstance(s, Step) and any(isinstance(a, int) == p.pointer for a, p in zip(s.args, s.kernel.kernel.params)):
+            if isinstance(s, Step) and any(
+                isinstance(a, int) == p.pointer for a, p in zip(s.args, s.kernel.kernel.params)
+            ):
                 raise GraphError(f"step {k} ({s.name}): an integer stands for a pointer or the other way round")
         self.buffers.verify()
         return self
@@ -76,7 +80,9 @@ def _byte_offset(arg: object) -> int:
     return arg.offset * arg.dtype.itemsize if isinstance(arg, Operand) else arg.byte_offset  # type: ignore[attr-defined]
 
 
-def lower_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int] = (), in_place: bool = True) -> LoopProgram:
+def lower_plan(
+    plan: FusionPlan, host: Host, workers: int, donate: Sequence[int] = (), in_place: bool = True
+) -> LoopProgram:
     """Lowers every group of a plan.
 
     Args:
@@ -95,7 +101,10 @@ def lower_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int]
             _lower_whole(ctx, plan, group, producers)
     reasons = {ctx.buffer_of(w): why for w, why in sharing.reasons.items()}
     buffers = plan_buffers(ctx.buffers, ctx.steps, workers, reasons)
-    return LoopProgram(plan, tuple(ctx.steps), tuple(ctx.groups), buffers, bytes(ctx.consts), outputs, workers)
+    roots = {sharing.root(w) for w in sharing.memory}
+    overwritten = tuple(i for i, v in enumerate(plan.graph.inputs) if v in roots)
+    consts = bytes(ctx.consts)
+    return LoopProgram(plan, tuple(ctx.steps), tuple(ctx.groups), buffers, consts, outputs, workers, overwritten)
 
 
 def _declare_buffers(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[tuple[str, object], ...]:
@@ -123,7 +132,9 @@ def _declare_buffers(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[
                 ctx.add_buffer(LogicalBuffer("arena", root.aval.nbytes, aval=root.aval), root)
             if w not in ctx.buffers_by_owner:
                 ctx.share_buffer(w, ctx.buffer_of(root))
-    for v in dict.fromkeys(plan.owners.values()):  # values without elements are never written, yet operands may name them
+    for v in dict.fromkeys(
+        plan.owners.values()
+    ):  # values without elements are never written, yet operands may name them
         if v not in ctx.buffers_by_owner and v.aval.size == 0:
             ctx.add_buffer(LogicalBuffer("arena", 0, aval=v.aval), v)
     return tuple(outputs)
@@ -153,4 +164,3 @@ def output_arrays(program: LoopProgram) -> list[tuple[tuple[int, ...], np.dtype]
     """Shape and dtype of each array that a call allocates for its results."""
     graph = program.plan.graph
     return [(a.aval.shape, a.aval.dtype) for a, (kind, _) in zip(graph.outputs, program.outputs) if kind == "buffer"]
-

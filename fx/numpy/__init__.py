@@ -6,7 +6,7 @@ traced value, arrive at the functions here.
 
 from __future__ import annotations
 
-import builtins as _builtins
+import sys as _sys
 
 import numpy as _np
 
@@ -15,21 +15,56 @@ from ..array import Array
 from ..array import Array as ndarray
 from ..trace import Tracer as _Tracer
 from . import (
-    contraction,
-    creation,
+    at as _at,
+    binary as _binary,
+    bits as _bits,
+    contraction as _contraction,
+    creation as _creation,
+    functional as _functional,
+    histograms as _histograms,
     linalg,
-    manipulation,
-    methods,
-    reductions,
-    searching,
-    ufuncs,
+    manipulation as _manipulation,
+    matrices as _matrices,
+    methods as _methods,
+    polynomials as _polynomials,
+    positions as _positions,
+    protocol as _protocol,
+    rearranging as _rearranging,
+    reductions as _reductions,
+    rounding as _rounding,
+    scans as _scans,
+    selection as _selection,
+    sets as _sets,
+    sorting as _sorting,
+    statistics as _statistics,
+    summation as _summation,
+    types as _types,
+    unary as _unary,
+    window_functions as _window_functions,
 )
-from .contraction import *  # noqa: F403
-from .core import result_dtype as _result_dtype
-from .creation import *  # noqa: F403
-from .manipulation import *  # noqa: F403
-from .reductions import *  # noqa: F403
-from .searching import *  # noqa: F403
+from .binary import *
+from .bits import *
+from .contraction import *
+from .creation import *
+from .functional import *
+from .histograms import *
+from .manipulation import *
+from .matrices import *
+from .polynomials import *
+from .positions import argwhere, compress, extract, flatnonzero, nonzero
+from .rearranging import *
+from .reductions import *
+from .rounding import *
+from .scans import *
+from .selection import *
+from .sets import *
+from .sorting import *
+from .statistics import *
+from .summation import *
+from .types import *
+from .ufunc_class import Ufunc as ufunc
+from .unary import *
+from .window_functions import *
 
 bool_, int8, int16, int32, int64 = _np.bool_, _np.int8, _np.int16, _np.int32, _np.int64
 uint8, uint16, uint32, uint64 = _np.uint8, _np.uint16, _np.uint32, _np.uint64
@@ -39,92 +74,19 @@ bool, int_, uint, float_, complex_ = _np.bool_, _np.int64, _np.uint64, _np.float
 single, double, csingle, cdouble = float32, float64, complex64, complex128
 if _dtypes.bfloat16 is not None:
     bfloat16 = _dtypes.bfloat16.type
+generic, number, integer, signedinteger, unsignedinteger = _np.generic, _np.number, _np.integer, _np.signedinteger, _np.unsignedinteger
+inexact, floating, complexfloating = _np.inexact, _np.floating, _np.complexfloating
+object_, character, flexible, ComplexWarning = _np.object_, _np.character, _np.flexible, _np.exceptions.ComplexWarning
 
 pi, e, inf, nan, euler_gamma, newaxis = _np.pi, _np.e, _np.inf, _np.nan, _np.euler_gamma, None
-generic, number, integer, signedinteger, unsignedinteger = _np.generic, _np.number, _np.integer, _np.signedinteger, _np.unsignedinteger
-inexact, floating, complexfloating, object_, character, flexible = (
-    _np.inexact, _np.floating, _np.complexfloating, _np.object_, _np.character, _np.flexible,
-)  # fmt: skip
-dtype, iinfo, s_, r_, c_, ogrid, mgrid, index_exp = _np.dtype, _np.iinfo, _np.s_, _np.r_, _np.c_, _np.ogrid, _np.mgrid, _np.index_exp
+dtype, iinfo, s_, index_exp, r_, c_, ogrid, mgrid = _np.dtype, _np.iinfo, _np.s_, _np.index_exp, _np.r_, _np.c_, _np.ogrid, _np.mgrid
 set_printoptions, get_printoptions, printoptions = _np.set_printoptions, _np.get_printoptions, _np.printoptions
 array_repr, array_str = repr, str
 __array_api_version__ = "2024.12"
 
-globals().update(ufuncs.registered)
-divmod, modf, frexp = ufuncs.divmod, ufuncs.modf, ufuncs.frexp
+_protocol.provide("numpy", _sys.modules[__name__])
+_protocol.provide("numpy.linalg", linalg)
+_methods.install(Array)
+_methods.install(_Tracer)
 
-methods.install(Array)
-methods.install(_Tracer)
-
-
-def finfo(dtype: object) -> _np.finfo:
-    """Machine limits of a float dtype."""
-    d = _np.dtype(dtype)  # type: ignore[call-overload]
-    if _dtypes.bfloat16 is not None and d == _dtypes.bfloat16:
-        import ml_dtypes
-
-        return ml_dtypes.finfo(d)  # type: ignore[return-value]
-    return _np.finfo(_dtypes.real_dtype(d))
-
-
-def promote_types(a: object, b: object) -> _np.dtype:
-    """The dtype that two dtypes combine to."""
-    return _dtypes.promote_types(a, b)
-
-
-def result_type(*args: object) -> _np.dtype:
-    """The dtype of an operation on the arguments (arrays, numbers, dtypes)."""
-    pairs = []
-    for a in args:
-        if isinstance(a, (type, _np.dtype, str)):
-            weak = a in (_builtins.int, _builtins.float, _builtins.complex)
-            pairs.append((creation.default_dtype(_np.dtype(a)) if weak else _dtypes.canonical(a), weak))
-        else:
-            from ..trace import aval_of
-
-            v = aval_of(a)
-            pairs.append((v.dtype, v.weak))
-    return _dtypes.promote(*pairs)[0]
-
-
-def issubdtype(a: object, b: object) -> _builtins.bool:
-    """Whether a dtype is of a kind (``issubdtype(float32, floating)``); bfloat16 is floating."""
-    if _dtypes.bfloat16 is not None and a == _dtypes.bfloat16:
-        return b in (floating, inexact, number, generic) or b == _dtypes.bfloat16
-    return _np.issubdtype(a, b)  # type: ignore[arg-type]
-
-
-def isdtype(dtype: object, kind: object) -> _builtins.bool:
-    """The array API's ``isdtype``."""
-    d = _np.dtype(dtype)  # type: ignore[call-overload]
-    if isinstance(kind, tuple):
-        return _builtins.any(isdtype(d, k) for k in kind)
-    kinds = {
-        "bool": d.kind == "b", "signed integer": d.kind == "i", "unsigned integer": d.kind == "u", "integral": d.kind in "iu",
-        "real floating": _dtypes.is_float(d), "complex floating": d.kind == "c",
-        "numeric": d.kind in "iufc" or _dtypes.is_float(d),
-    }  # fmt: skip
-    if isinstance(kind, str) and kind in kinds:
-        return kinds[kind]
-    return d == _np.dtype(kind)  # type: ignore[call-overload]
-
-
-def can_cast(from_: object, to: object, casting: str = "safe") -> _builtins.bool:
-    """Whether a cast is allowed; under "safe", whether promotion leads there."""
-    if casting == "safe" and not isinstance(from_, (Array, _Tracer)):
-        return _dtypes.promote_types(from_, to) == _np.dtype(to)  # type: ignore[call-overload]
-    return _np.can_cast(getattr(from_, "dtype", from_), to, casting)  # type: ignore[arg-type]
-
-
-def iterable(y: object) -> _builtins.bool:
-    """Whether ``y`` can be iterated."""
-    return _np.iterable(y)
-
-
-def get_dtype_of(*xs: object) -> _np.dtype:
-    return _result_dtype(*xs)
-
-
-__all__ = sorted(
-    n for n in globals() if not n.startswith("_") and n not in ("annotations", "get_dtype_of", "ufuncs", "methods", "core", "protocol")
-)
+__all__ = sorted(n for n, v in globals().items() if not n.startswith("_") and (n == "linalg" or type(v) is not type(_sys)) and n != "annotations")

@@ -14,7 +14,7 @@ from ..primitives import elementwise as p
 from ..trace import aval_of, state
 from ..array import Array
 from .core import Value, apply, as_type, as_value, broadcast_shapes, broadcast_value, promote, promote_inexact, result_dtype
-from .ufunc import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, Kernel, Ufunc, define, registered
+from .ufunc_class import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, Kernel, Ufunc, define, registered
 from .unary import as_number, constant, exact_only, float_fields, is_bool, is_complex, is_exact, isinf, isnan, no_complex, signbit, truth, with_sign_of
 
 __all__ = [
@@ -268,7 +268,7 @@ nextafter = define("nextafter", 2, _float("nextafter", p.nextafter), "The next f
 copysign = define("copysign", 2, _float("copysign", with_sign_of), "|x| with the sign of y.")
 hypot = define("hypot", 2, _float("hypot", _hypot), "sqrt(x**2 + y**2) without overflow.", 0)
 logaddexp = define("logaddexp", 2, _float("logaddexp", _logaddexp, real=False), "log(exp(x) + exp(y)).", -np.inf)
-logaddexp2 = define("logaddexp2", 2, _float("logaddexp2", _logaddexp2), "log2(2**x + 2**y).", -np.inf)
+logaddexp2 = define("logaddexp2", 2, _float("logaddexp2", _logaddexp2, real=False), "log2(2**x + 2**y).", -np.inf)
 heaviside = define("heaviside", 2, _float("heaviside", _heaviside), "0 for x < 0, 1 for x > 0, y at 0.")
 ldexp = define("ldexp", 2, _ldexp, "x * 2**y, y an integer.")
 

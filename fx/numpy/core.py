@@ -24,7 +24,7 @@ from ..trace import Tracer, aval_of, bind, is_python_scalar, state
 
 __all__ = [
     "Value", "apply", "as_type", "as_value", "astype_result", "axis_tuple", "broadcast_shapes", "broadcast_value", "canonical_axes",
-    "canonical_axis", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "promote", "promote_dtype", "promote_inexact",
+    "canonical_axis", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "plain_ints", "promote", "promote_dtype", "promote_inexact",
     "result_dtype", "shape_of", "static_shape", "zero_of",
 ]  # fmt: skip
 
@@ -123,21 +123,30 @@ def shape_of(x: Any) -> tuple[int, ...]:
     return aval_of(x).shape
 
 
+def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
+    """An int or a sequence of ints as a tuple.
+
+    Raises:
+        ShapeError: it is neither.
+        ConcretizationError: one is a traced value that is not known.
+    """
+    several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
+    parts = list(values) if several else [values]
+    try:
+        return tuple([int(s.__index__()) for s in parts])
+    except (AttributeError, TypeError) as e:
+        if any(type(s) is Tracer for s in parts):
+            raise
+        raise ShapeError(f"{what} must be an int or a sequence of ints; found {values!r}") from e
+
+
 def static_shape(shape: Any) -> tuple[int, ...]:
     """A shape given as an int or a sequence of ints.
 
     Raises:
         ShapeError: it is neither, or a size is negative.
-        ConcretizationError: a size is a traced value.
     """
-    several = isinstance(shape, (tuple, list)) or (isinstance(shape, (np.ndarray, Array)) and shape.ndim)
-    parts = list(shape) if several else [shape]
-    try:
-        sizes = tuple([int(s.__index__()) for s in parts])
-    except (AttributeError, TypeError) as e:
-        if any(type(s) is Tracer for s in parts):
-            raise
-        raise ShapeError(f"a shape must be an int or a sequence of ints; found {shape!r}") from e
+    sizes = plain_ints(shape)
     if any(s < 0 for s in sizes):
         raise ShapeError(f"a shape cannot have negative sizes; found {sizes}")
     return sizes

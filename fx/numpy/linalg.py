@@ -7,79 +7,91 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import AxisError, ShapeError
+from ..errors import AxisError, DTypeError, ShapeError, UnsupportedFunctionError
 from ..primitives import elementwise as p
-from ..primitives import shaping
-from .contraction import cross, matmul, outer, tensordot, vecdot
-from .core import as_type, as_value, canonical_axes, inexact
-from .creation import eye
-from .manipulation import diagonal, matrix_transpose
+from . import contraction, rearranging
+from .binary import divide, not_equal, power
+from .contraction import matmul, tensordot, vecdot
+from .core import Value, as_type, as_value, axis_tuple, canonical_axes, canonical_axis, inexact
+from .summation import einsum
+from .manipulation import broadcast_to, matrix_transpose, squeeze
+from .matrices import eye
 from .reductions import max as max_
 from .reductions import min as min_
 from .reductions import sum as sum_
-from .reductions import trace
-from .ufuncs import registered as u
+from .unary import absolute
 
-Value = Any
+__all__ = [
+    "cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose", "multi_dot", "norm", "outer", "tensordot", "trace",
+    "vecdot", "vector_norm",
+]  # fmt: skip
 
-__all__ = ["cross", "diagonal", "matmul", "matrix_power", "matrix_transpose", "multi_dot", "norm", "outer", "tensordot", "trace", "vecdot", "vector_norm"]
 
-
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
-    """The norm of vectors or (Frobenius, 1, inf) of matrices."""
+def _inexact(x: Any) -> Value:
     v = as_value(x)
-    v = as_type(v, inexact(v.dtype))
-    if axis is None:
-        if ord is None:
-            axes = tuple(range(v.ndim))
-            out = p.sqrt(sum_(_square(v), axes))
-            return shaping.reshape(out, (1,) * v.ndim) if keepdims else out
-        axes = tuple(range(v.ndim))
-    else:
-        axes = canonical_axes(axis, v.ndim) if not isinstance(axis, (tuple, list)) else tuple(a % v.ndim for a in axis)
-    if len(axes) == 1:
-        return _vector_norm(v, 2 if ord is None else ord, axes, keepdims)
-    if len(axes) != 2:
-        raise AxisError(f"norm over {len(axes)} axes is not defined; give one or two")
-    return _matrix_norm(v, ord, axes, keepdims)
-
-
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Value:
-    """The p-norm of vectors along axes."""
-    v = as_value(x)
-    v = as_type(v, inexact(v.dtype))
-    return _vector_norm(v, ord, canonical_axes(axis, v.ndim), keepdims)
+    return as_type(v, inexact(v.dtype))
 
 
 def _square(v: Value) -> Value:
     return p.add(p.square(p.real(v)), p.square(p.imag(v))) if dtypes.is_complex(v.dtype) else p.square(v)
 
 
-def _vector_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
-    a = u["absolute"](v)
+def _vector_norm(v: Value, ord: Any, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
     if ord == 2:
         return p.sqrt(sum_(_square(v), axes, keepdims=keepdims))
+    a = absolute(v)
     if ord == np.inf:
         return max_(a, axes, keepdims=keepdims)
     if ord == -np.inf:
         return min_(a, axes, keepdims=keepdims)
     if ord == 0:
-        return sum_(as_type(u["not_equal"](v, 0), a.dtype), axes, keepdims=keepdims)
+        return sum_(as_type(not_equal(v, 0), a.dtype), axes, keepdims=keepdims)
     if ord == 1:
         return sum_(a, axes, keepdims=keepdims)
-    return u["power"](sum_(u["power"](a, ord), axes, keepdims=keepdims), 1.0 / ord)
+    if isinstance(ord, str):
+        raise ValueError(f"norm: vectors have no norm ord={ord!r}; give a number")
+    return power(sum_(power(a, ord), axes, keepdims=keepdims), divide(1.0, ord))
 
 
 def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
-    row, col = axes
-    if ord in (None, "fro"):
+    row, column = axes
+    if ord in (None, "fro", "f"):
         return p.sqrt(sum_(_square(v), axes, keepdims=keepdims))
     if ord in (1, -1, np.inf, -np.inf):
-        over, then = (row, col) if abs(ord) == 1 else (col, row)
+        over, then = (row, column) if abs(ord) == 1 else (column, row)
         f = max_ if ord > 0 else min_
-        out = f(sum_(u["absolute"](v), over, keepdims=True), then, keepdims=True)
-        return out if keepdims else shaping.squeeze(out, tuple(sorted(axes)))
-    raise ShapeError(f"norm with ord={ord!r} needs singular values, which are not there yet; use 'fro', 1, -1, inf or -inf")
+        out = f(sum_(absolute(v), over, keepdims=True), then, keepdims=True)
+        return out if keepdims else squeeze(out, axes)
+    if ord in (2, -2, "nuc"):
+        raise UnsupportedFunctionError(f"norm with ord={ord!r} needs singular values, which are not there yet; use 'fro', 1, -1, inf or -inf")
+    raise ValueError(f"norm: matrices have no norm ord={ord!r}")
+
+
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
+    """The norm of vectors, or (Frobenius, 1, inf) of matrices; without ``ord`` and ``axis`` that of all elements."""
+    v = _inexact(x)
+    if axis is None and ord is None:
+        return _vector_norm(v, 2, None, keepdims)
+    axes = tuple(range(v.ndim)) if axis is None else tuple([canonical_axis(a, v.ndim) for a in axis_tuple(axis)])
+    if len(axes) == 1:
+        return _vector_norm(v, 2 if ord is None else ord, axes, keepdims)
+    if len(axes) != 2 or axes[0] == axes[1]:
+        raise AxisError(f"norm with ord={ord!r} is over one axis or two different ones; found {axes} (shape {v.shape})")
+    return _matrix_norm(v, ord, axes, keepdims)
+
+
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Value:
+    """The p-norm of vectors along axes (of all elements by default)."""
+    v = _inexact(x)
+    return _vector_norm(v, ord, canonical_axes(axis, v.ndim), keepdims)
+
+
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Value:
+    """The norm of matrices, which are the last two axes."""
+    v = _inexact(x)
+    if v.ndim < 2:
+        raise ShapeError(f"matrix_norm needs matrices; found shape {v.shape}")
+    return _matrix_norm(v, ord, (v.ndim - 2, v.ndim - 1), keepdims)
 
 
 def matrix_power(a: Any, n: int) -> Value:
@@ -87,10 +99,12 @@ def matrix_power(a: Any, n: int) -> Value:
     x = as_value(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power needs square matrices; found shape {x.shape}")
+    if not hasattr(n, "__index__"):
+        raise DTypeError(f"matrix_power needs an integer exponent; found {n!r}")
     if n < 0:
-        raise ShapeError("matrix_power with a negative exponent needs the inverse, which is not there yet")
+        raise UnsupportedFunctionError("matrix_power with a negative exponent needs the inverse, which is not there yet")
     if n == 0:
-        return u["add"](u["multiply"](x, 0), eye(x.shape[-1], dtype=x.dtype))
+        return broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
     out = None
     while n:
         if n & 1:
@@ -101,18 +115,40 @@ def matrix_power(a: Any, n: int) -> Value:
 
 
 def multi_dot(arrays: Any, *, precision: Any = None) -> Value:
-    """The product of several matrices in the order that costs least."""
-    from .contraction import einsum
-
+    """The product of several matrices (the first and last may be vectors) in the order that costs least."""
     xs = [as_value(a) for a in arrays]
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    terms, at = [], 0
-    for i, x in enumerate(xs):
-        if x.ndim == 1:
-            terms.append(letters[at] if i else letters[at])
-        else:
-            terms.append(letters[at : at + 2])
-            at += 1
-    first = "" if xs[0].ndim == 1 else terms[0][0]
-    last = "" if xs[-1].ndim == 1 else terms[-1][-1]
-    return einsum(",".join(terms) + "->" + first + last, *xs, optimize="optimal")
+    if len(xs) < 2:
+        raise ValueError(f"multi_dot takes at least two arrays; found {len(xs)}")
+    if any(x.ndim != 2 for x in xs[1:-1]) or any(x.ndim not in (1, 2) for x in (xs[0], xs[-1])):
+        raise ShapeError(f"multi_dot takes matrices, and vectors at the ends; found shapes {', '.join(str(x.shape) for x in xs)}")
+    operands: list[Any] = []
+    for i, x in enumerate(xs):  # matrix i joins axis i with axis i + 1
+        operands += [x, [i, i + 1] if x.ndim == 2 else [i + 1] if i == 0 else [i]]
+    ends = ([0] if xs[0].ndim == 2 else []) + ([len(xs)] if xs[-1].ndim == 2 else [])
+    return einsum(*operands, ends, optimize="optimal", precision=precision)
+
+
+def diagonal(x: Any, /, *, offset: int = 0) -> Value:
+    """The diagonals of matrices, which are the last two axes."""
+    return rearranging.diagonal(x, offset, -2, -1)
+
+
+def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Value:
+    """The traces of matrices, which are the last two axes."""
+    return contraction.trace(x, offset, -2, -1, dtype)
+
+
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Value:
+    """The cross product of vectors of size 3."""
+    a, b = as_value(x1), as_value(x2)
+    if a.shape[axis] != 3 or b.shape[axis] != 3:
+        raise ShapeError(f"linalg.cross takes vectors of size 3; found shapes {a.shape} and {b.shape} along axis {axis}")
+    return contraction.cross(a, b, axis=axis)
+
+
+def outer(x1: Any, x2: Any, /) -> Value:
+    """All products of an element of one vector and one of another."""
+    a, b = as_value(x1), as_value(x2)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeError(f"linalg.outer takes vectors; found shapes {a.shape} and {b.shape}")
+    return contraction.outer(a, b)

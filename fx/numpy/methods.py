@@ -10,69 +10,52 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ConcretizationError
-from ..trace import Tracer, aval_of, is_python_scalar
-from . import contraction, manipulation, protocol, reductions, searching
-from .core import as_type, as_value
-from .indexing import At, getitem, setitem
-from .ufuncs import divmod as _divmod
-from .ufuncs import registered as u
+from ..trace import Tracer, is_python_scalar
+from . import binary, contraction, creation, manipulation, positions, protocol, rearranging, reductions, rounding, scans, selection, sorting, statistics, unary
+from .at import At
+from .core import Value, as_type, as_value
+from .indexing import getitem, setitem
 
 __all__ = ["install"]
 
-Value = Any
-
-_OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex)
+_OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
 
 
-def _binary(name: str) -> Any:
-    f = u[name]
-
-    def method(self: Value, other: Any) -> Value:
-        return f(self, other) if isinstance(other, _OPERANDS) or hasattr(other, "__fx_array__") else NotImplemented
-
-    return method
+def _is_operand(x: Any) -> bool:
+    return isinstance(x, _OPERANDS) or hasattr(x, "__fx_array__")
 
 
-def _reflected(name: str) -> Any:
-    f = u[name]
-
-    def method(self: Value, other: Any) -> Value:
-        return f(other, self) if isinstance(other, _OPERANDS) or hasattr(other, "__fx_array__") else NotImplemented
-
-    return method
+def _binary(f: Any) -> Any:
+    return lambda self, other: f(self, other) if _is_operand(other) else NotImplemented
 
 
-def _unary(name: str) -> Any:
-    f = u[name]
+def _reflected(f: Any) -> Any:
+    return lambda self, other: f(other, self) if _is_operand(other) else NotImplemented
+
+
+def _unary(f: Any) -> Any:
     return lambda self: f(self)
 
 
 _BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "power", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-    "lshift": "left_shift", "rshift": "right_shift",
+    "add": binary.add, "sub": binary.subtract, "mul": binary.multiply, "truediv": binary.divide, "floordiv": binary.floor_divide,
+    "mod": binary.remainder, "divmod": binary.divmod, "pow": binary.power, "matmul": contraction.matmul, "and": binary.bitwise_and,
+    "or": binary.bitwise_or, "xor": binary.bitwise_xor, "lshift": binary.left_shift, "rshift": binary.right_shift,
 }  # fmt: skip
-_COMPARE = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
-_UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
-
-
-def _matmul(self: Value, other: Any) -> Value:
-    return contraction.matmul(self, other) if isinstance(other, _OPERANDS) else NotImplemented
-
-
-def _rmatmul(self: Value, other: Any) -> Value:
-    return contraction.matmul(other, self) if isinstance(other, _OPERANDS) else NotImplemented
+_COMPARE = {
+    "eq": binary.equal, "ne": binary.not_equal, "lt": binary.less, "le": binary.less_equal, "gt": binary.greater, "ge": binary.greater_equal,
+}  # fmt: skip
+_UNARY = {"neg": unary.negative, "pos": unary.positive, "abs": unary.absolute, "invert": unary.invert}
 
 
 def _pow(self: Value, other: Any, mod: Any = None) -> Value:
-    return u["power"](self, other) if mod is None and isinstance(other, _OPERANDS) else NotImplemented
+    return binary.power(self, other) if mod is None and _is_operand(other) else NotImplemented
 
 
 def _array_getitem(self: Array, index: Any) -> Value:
-    data = self._data
-    if type(index) is int or type(index) is slice:  # the common cases need no equations
+    if type(index) is int or type(index) is slice:  # the common cases
         try:
-            return Array(np.asarray(data[index]), self.weak_type)
+            return Array(np.asarray(self._data[index]))
         except IndexError:
             pass
     return getitem(self, index)
@@ -81,23 +64,57 @@ def _array_getitem(self: Array, index: Any) -> Value:
 def _iterate(self: Tracer) -> Iterator[Value]:
     if not self.shape:
         raise TypeError("a 0-d array cannot be iterated")
-    return (getitem(self, i) for i in range(self.shape[0]))
+    return iter(manipulation.unstack(self))
+
+
+def _contains(self: Value, value: Any) -> bool:
+    return bool(reductions.any(binary.equal(self, value)))
 
 
 def _tracer_setitem(self: Tracer, index: Any, value: Any) -> None:
     """``x[i] = v`` inside a traced function: the name x stands for the changed array from here on."""
-    new = setitem(self, index, _number_as(value, self.dtype))
+    new = setitem(self, index, _cast(value, self.dtype))
     if type(new) is not Tracer:
         raise ConcretizationError("an in-place update of a traced array gave an untraced result")
     self.rebind(new)
 
 
-def _number_as(value: Any, d: np.dtype) -> Any:
+def _cast(value: Any, d: np.dtype) -> Any:
     """As NumPy's item assignment, which casts to the array's dtype."""
     if is_python_scalar(value):
         return value if dtypes.is_inexact(d) or not isinstance(value, (float, complex)) else np.asarray(value).astype(d)[()]
-    v = as_value(value)
-    return as_type(v, d) if aval_of(v).dtype != d else v
+    return as_type(as_value(value, "the value to be written"), d)
+
+
+def _reshape(self: Value, *shape: Any, order: str = "C") -> Value:
+    """The same elements in another shape, given as a tuple or as several ints; one size may be -1."""
+    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+
+
+def _transpose(self: Value, *axes: Any) -> Value:
+    """The axes permuted; reversed by default."""
+    given = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))) else axes
+    return manipulation.transpose(self, given or None if self.ndim else None)
+
+
+def _fill(self: Value, value: Any) -> None:
+    """Every element replaced by a value (of a traced array: the name stands for the new array; an Array raises)."""
+    self[...] = value
+
+
+def _view(self: Value, dtype: Any = None) -> Value:
+    """The same memory read as another dtype."""
+    return self if dtype is None else rearranging.view(self, dtype)
+
+
+def _clip(self: Value, min: Any = None, max: Any = None) -> Value:
+    """Limited to the interval [min, max]."""
+    return rounding.clip(self, min, max)
+
+
+def _compress(self: Value, condition: Any, axis: Any = None) -> Value:
+    """The slices along ``axis`` where the condition holds."""
+    return positions.compress(condition, self, axis)
 
 
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
@@ -105,67 +122,45 @@ def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     return as_type(self, dtype)
 
 
-def _reshape(self: Value, *shape: Any, order: str = "C") -> Value:
-    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
-
-
-def _transpose(self: Value, *axes: Any) -> Value:
-    axes = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))) else axes
-    return manipulation.transpose(self, None if axes is None or len(axes) == 0 else axes)
-
-
-def _fill(self: Value, value: Any) -> None:
-    if type(self) is Array:
-        self[...] = value
-    self[...] = value
-
-
-def _view(self: Value, dtype: Any = None) -> Value:
-    return self if dtype is None else manipulation.view(self, dtype)
+def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:
+    """The array itself: there is one device."""
+    return self
 
 
 _FUNCTIONS = {
-    "all": reductions.all, "any": reductions.any, "argmax": searching.argmax, "argmin": searching.argmin,
-    "argsort": searching.argsort, "argpartition": searching.argpartition, "choose": searching.choose,
-    "compress": lambda self, condition, axis=None: searching.compress(condition, self, axis),
-    "clip": lambda self, min=None, max=None: reductions.clip(self, min, max),
-    "conj": u["conjugate"], "conjugate": u["conjugate"], "copy": manipulation.copy, "cumprod": reductions.cumprod,
-    "cumsum": reductions.cumsum, "diagonal": manipulation.diagonal, "dot": contraction.dot, "flatten": manipulation.ravel,
-    "max": reductions.max, "mean": reductions.mean, "min": reductions.min, "nonzero": searching.nonzero,
-    "partition": searching.partition, "prod": reductions.prod, "ptp": reductions.ptp, "ravel": manipulation.ravel,
-    "repeat": manipulation.repeat, "round": reductions.round,
-    "searchsorted": searching.searchsorted, "sort": searching.sort, "squeeze": manipulation.squeeze,
-    "std": reductions.std, "sum": reductions.sum, "swapaxes": manipulation.swapaxes, "take": searching.take,
-    "trace": reductions.trace, "var": reductions.var,
+    "all": reductions.all, "any": reductions.any, "argmax": sorting.argmax, "argmin": sorting.argmin, "argpartition": sorting.argpartition,
+    "argsort": sorting.argsort, "choose": selection.choose, "conj": unary.conjugate, "conjugate": unary.conjugate, "copy": creation.copy,
+    "cumprod": scans.cumprod, "cumsum": scans.cumsum, "diagonal": rearranging.diagonal, "dot": contraction.dot, "flatten": manipulation.ravel,
+    "max": reductions.max, "mean": statistics.mean, "min": reductions.min, "nonzero": positions.nonzero, "partition": sorting.partition,
+    "prod": reductions.prod, "ptp": reductions.ptp, "ravel": manipulation.ravel, "repeat": rearranging.repeat, "round": rounding.round,
+    "searchsorted": sorting.searchsorted, "sort": sorting.sort, "squeeze": manipulation.squeeze, "std": statistics.std,
+    "sum": reductions.sum, "swapaxes": manipulation.swapaxes, "take": selection.take, "trace": contraction.trace, "var": statistics.var,
+}  # fmt: skip
+
+_METHODS: dict[str, Any] = {
+    "astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": _view, "fill": _fill, "clip": _clip, "compress": _compress,
+    "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": lambda self, n=0: rounding.round(self, n),
+    "__array_ufunc__": protocol.array_ufunc, "__array_function__": protocol.array_function, "__array_namespace__": protocol.namespace,
+    "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
+    "mT": property(manipulation.matrix_transpose, doc="The last two axes swapped."), "flat": property(manipulation.ravel),
+    "real": property(_unary(unary.real), doc="The real part."), "imag": property(_unary(unary.imag), doc="The imaginary part."),
+    "device": property(lambda self: "cpu", doc='"cpu": there is one device.'),
 }  # fmt: skip
 
 
 def install(cls: type) -> None:
     """Gives a class (Array, Tracer) its operators and methods."""
-    methods: dict[str, Any] = {}
-    for short, name in _BINARY.items():
-        methods[f"__{short}__"], methods[f"__r{short}__"] = _binary(name), _reflected(name)
-    for short, name in _COMPARE.items():
-        methods[f"__{short}__"] = _binary(name)
-    for short, name in _UNARY.items():
-        methods[f"__{short}__"] = _unary(name)
-    methods |= {"__matmul__": _matmul, "__rmatmul__": _rmatmul, "__pow__": _pow}
-    methods["__divmod__"] = lambda self, other: _divmod(self, other)
-    methods["__rdivmod__"] = lambda self, other: _divmod(other, self)
-    methods["__round__"] = lambda self, n=0: reductions.round(self, n)
-    methods["__getitem__"] = _array_getitem if cls is Array else getitem
-    methods["__array_ufunc__"] = protocol.array_ufunc
-    methods["__array_function__"] = protocol.array_function
-    methods |= {"astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": _view, "fill": _fill}
-    methods |= {"at": property(At), "T": property(lambda self: manipulation.transpose(self))}
-    methods["mT"] = property(manipulation.matrix_transpose)
-    methods["real"], methods["imag"] = property(u["real"]._f), property(u["imag"]._f)
-    methods["flat"] = property(manipulation.ravel)
+    table: dict[str, Any] = {}
+    for name, f in _BINARY.items():
+        table[f"__{name}__"], table[f"__r{name}__"] = _binary(f), _reflected(f)
+    table |= {f"__{name}__": _binary(f) for name, f in _COMPARE.items()}
+    table |= {f"__{name}__": _unary(f) for name, f in _UNARY.items()}
+    table |= {name: _method(f) for name, f in _FUNCTIONS.items()}
+    table |= _METHODS
+    table["__getitem__"] = _array_getitem if cls is Array else getitem
     if cls is Tracer:
-        methods |= {"__iter__": _iterate, "__setitem__": _tracer_setitem}
-    for name, f in _FUNCTIONS.items():
-        methods[name] = _method(f)
-    for name, f in methods.items():
+        table |= {"__iter__": _iterate, "__setitem__": _tracer_setitem}
+    for name, f in table.items():
         setattr(cls, name, f)
 
 

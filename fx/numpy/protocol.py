@@ -1,126 +1,182 @@
 """NumPy as the front end: NumPy's own functions called on our arrays and tracers arrive here.
 
-``np.sin(x)`` of a tracer calls ``x.__array_ufunc__``, ``np.sum(x)`` calls ``x.__array_function__``; both look up
-the function of the same name in ``fx.numpy``.  A function that is not there raises, naming itself and the
-way out; nothing is computed behind the tracer's back.
+``np.sin(x)`` of a tracer calls ``x.__array_ufunc__``, ``np.sum(x)`` calls ``x.__array_function__``; both look up the
+function of the same name in ``fx.numpy``.  What is not there raises on a traced value, naming itself and the way
+out: nothing is computed behind the tracer's back.  Where all arrays are known, NumPy computes it.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..array import Array
+from .. import tree
+from ..array import Array, to_numpy
 from ..errors import SideEffectError, UnsupportedFunctionError
-from ..primitives.elementwise import select
+from ..primitives import elementwise as p
 from ..trace import Tracer
-from .core import as_type, as_value, broadcast_value, promote
-from .ufuncs import Ufunc, registered
+from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, promote
+from .ufunc_class import Ufunc
 
-__all__ = ["array_function", "array_ufunc"]
+__all__ = ["array_function", "array_ufunc", "namespace", "provide"]
 
-_NAMES = {"matmul": "matmul", "vecdot": "vecdot", "matvec": "matvec", "vecmat": "vecmat", "divmod": "divmod", "modf": "modf", "frexp": "frexp"}
-_METHODS = ("__call__", "reduce", "accumulate", "outer", "at", "reduceat")
-
-# creation functions that reach us through like=, and functions whose name differs in fx.numpy
-_ALIASES = {"amax": "max", "amin": "min", "round_": "round", "product": "prod", "row_stack": "vstack", "in1d": "isin"}
+_spaces: dict[str, Any] = {}
 
 
-def _namespace() -> ModuleType:
-    return sys.modules["fx.numpy"]
+def provide(name: str, module: ModuleType) -> None:
+    """Makes the functions of a module stand in for those of a NumPy namespace ("numpy", "numpy.linalg", "scipy.special")."""
+    _spaces[name] = module
+
+
+def namespace(self: Any, *, api_version: str | None = None) -> Any:
+    """``__array_namespace__``: the module of functions on these arrays."""
+    if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
+        raise ValueError(f"the array API version {api_version!r} is not known here; 2024.12 is")
+    return _spaces["numpy"]
+
+
+# functions whose name differs in fx.numpy
+_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid", "array2string": "array_str"}
+
+
+def _find(space: str, name: str) -> Any:
+    """The function that stands in for ``space.name``, or None."""
+    for known in (space, *(s for s in _spaces if s.startswith("scipy"))):
+        f = getattr(_spaces.get(known), _ALIASES.get(name, name), None)
+        if f is not None and callable(f) and not isinstance(f, type):
+            return f
+    return None
 
 
 def _unsupported(what: str) -> UnsupportedFunctionError:
     return UnsupportedFunctionError(
-        f"{what} cannot be traced: fx.numpy has no function of that name. Compose it from functions that fx.numpy has"
-        " (dir(fx.numpy)), call it on concrete arrays outside the traced function, or wrap it with fx.pure_callback."
+        f"{what} cannot be traced: fx.numpy has no such function. Compose it from functions that fx.numpy has"
+        " (dir(fx.numpy)), call it on known arrays outside the traced function, or wrap it with fx.pure_callback."
     )
+
+
+def _by_numpy(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """NumPy's own function on known arrays."""
+    leaves, treedef = tree.flatten((args, kwargs))
+    if any(type(x) is Tracer for x in leaves):
+        raise _unsupported(what)
+    args, kwargs = tree.unflatten(treedef, [np.asarray(x) if type(x) is Array else x for x in leaves])
+    return f(*args, **kwargs)
+
+
+# ------------------------------------------------------------------------------------ writing in place
+
+
+def _assign(target: Any, value: Any, what: str) -> None:
+    """Writes a result into an array that a NumPy function changes in place: a tracer stands for the new value from here on.
+
+    Raises:
+        SideEffectError: the target cannot hold it.
+    """
+    if type(target) is Tracer:
+        new = broadcast_value(as_type(as_value(value), target.dtype), target.shape)
+        if type(new) is Tracer:
+            target.rebind(new)
+        else:
+            target[...] = new
+    elif isinstance(target, np.ndarray) and type(value) is Array:
+        np.copyto(target, value._data, casting="same_kind")
+    elif type(target) is Array:
+        raise SideEffectError(f"{what} writes into an fx array, which is immutable. Use the returned array, or x = x.at[...].set(...).")
+    else:
+        raise SideEffectError(
+            f"{what} writes a traced value into a plain {type(target).__name__}, which cannot hold it: the write would be lost."
+            " Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or use the returned array."
+        )
 
 
 def _write_out(out: Any, result: Any, what: str) -> Any:
-    """``out=``: a traced array is rebound to the result; a plain NumPy array cannot hold a traced value."""
+    """``out=``: the result is written there, and ``out`` returned."""
     if out is None:
         return result
-    if isinstance(out, tuple):
-        if len(out) == 1:
-            return _write_out(out[0], result, what)
-        return tuple(_write_out(o, r, what) for o, r in zip(out, result))
-    if type(out) is Tracer:
-        new = as_value(result)
-        new = broadcast_value(as_type(new, out.dtype), out.shape)
-        if type(new) is Tracer:
-            out.rebind(new)
-        else:  # a concrete result written into a traced array
-            out[...] = new
+    if not isinstance(out, tuple):
+        _assign(out, result, f"{what} with out=")
         return out
-    if isinstance(out, np.ndarray) and type(result) is Array:
-        np.copyto(out, result._data, casting="same_kind")
-        return out
-    raise SideEffectError(
-        f"{what} was called with out= a {type(out).__name__} and a traced operand: the write would be lost. Use the"
-        " returned array; or make the buffer from a traced array (np.zeros_like(x), np.empty_like(x))."
-    )
+    if len(out) == 1:
+        return _write_out(out[0], result, what)
+    return tuple([_write_out(o, r, what) for o, r in zip(out, result)])
+
+
+def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
+    return _where(where, as_type(as_value(src), dst.dtype), dst)
+
+
+def _putmask(a: Any, mask: Any, values: Any) -> Value:
+    v = as_value(values)
+    flat = _spaces["numpy"].resize(v, a.shape) if v.ndim else v
+    return _where(mask, as_type(flat, a.dtype), a)
+
+
+def _where(mask: Any, x: Value, y: Value) -> Value:
+    if mask is True:
+        return x
+    x, y = promote(as_value(x), as_value(y))
+    w = as_type(as_value(mask), np.bool_)
+    shape = broadcast_shapes(x.shape, w.shape)
+    return p.select(broadcast_value(w, shape), broadcast_value(x, shape), broadcast_value(y, shape))
+
+
+_IN_PLACE: dict[str, Callable[..., Any] | None] = {
+    "copyto": _copyto, "putmask": _putmask, "fill_diagonal": None, "place": None, "put": None, "put_along_axis": None,
+}  # fmt: skip
+"""Functions that change their first argument, and what computes its new value (None: the function of that name)."""
+
+
+# -------------------------------------------------------------------------------------- the two doors
 
 
 def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``__array_ufunc__`` of arrays and tracers."""
-    name = ufunc.__name__
-    what = f"np.{name}" + ("" if method == "__call__" else f".{method}")
+    what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
     out = kwargs.pop("out", None)
-    if method not in _METHODS or kwargs.pop("casting", "same_kind") is None:
-        raise _unsupported(what)
-    for ignored in ("order", "subok"):
+    for ignored in ("order", "subok", "casting"):
         kwargs.pop(ignored, None)
-    f = registered.get(name)
-    if f is None:
-        f = getattr(_namespace(), name, None) if name in _NAMES or hasattr(_namespace(), name) else None
-        special = sys.modules.get("fx.scipy.special")
-        if f is None and special is not None:
-            f = getattr(special, name, None)
-    if f is None:
-        raise _unsupported(what)
+    kwargs = {k: v for k, v in kwargs.items() if v is not None}
+    f = _find("numpy", ufunc.__name__)
+    if f is None or (method != "__call__" and not isinstance(f, Ufunc)):
+        done = _by_numpy(getattr(ufunc, method), what, inputs, kwargs)
+        done = tuple([_as_array(d) for d in done]) if isinstance(done, tuple) else _as_array(done)
+        return _write_out(out, done, what)
     if method == "at":
         target, *rest = inputs
-        if type(target) is not Tracer:
-            raise SideEffectError(
-                f"{what} writes into a {type(target).__name__} in place, which a traced value cannot do."
-                " Use x = x.at[indices].add(values) (or multiply, min, max)."
-            )
-        target.rebind(f.at(target, *rest))
+        _assign(target, f.at(target, *rest), what)
         return None
     if method != "__call__":
-        if not isinstance(f, Ufunc) or not hasattr(f, method):
-            raise _unsupported(what)
-        where = kwargs.pop("where", True)
-        if where is not True:
-            if f.identity is None:
-                raise _unsupported(f"{what} with where= (it has no identity)")
-            x, w = promote(as_value(inputs[0]), as_value(inputs[0]))[0], as_value(where)
-            inputs = (select(broadcast_value(w, x.shape), x, as_type(broadcast_value(as_value(f.identity), x.shape), x.dtype)), *inputs[1:])
-        return _write_out(out, getattr(f, method)(*inputs, **{k: v for k, v in kwargs.items() if v is not None}), what)
+        return _write_out(out, getattr(f, method)(*inputs, **kwargs), what)
     where = kwargs.pop("where", True)
-    result = f(*inputs, **{k: v for k, v in kwargs.items() if v is not None})
+    result = f(*inputs, **kwargs)
     if where is not True:
+        if isinstance(result, tuple):
+            raise _unsupported(f"{what} with where=")
         base = out[0] if out is not None else result * 0
-        result, base = promote(result, as_value(base))
-        result = select(broadcast_value(as_value(where), result.shape), result, base)
+        result = _where(where, result, base)
     return _write_out(out, result, what)
+
+
+def _as_array(x: Any) -> Any:
+    return Array(to_numpy(x)) if isinstance(x, (np.ndarray, np.generic)) else x
 
 
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``__array_function__`` of arrays and tracers."""
-    module = func.__module__ or "numpy"
+    space = func.__module__ or "numpy"
     name = func.__name__
-    space: Any = _namespace()
-    for part in module.split(".")[1:]:
-        if part in ("linalg", "fft"):
-            space = getattr(space, part, None)
-    f = getattr(space, _ALIASES.get(name, name), None) if space is not None else None
-    if f is None or isinstance(f, ModuleType):
-        raise _unsupported(f"{module}.{name}")
-    out = kwargs.pop("out", None) if "out" in kwargs else None
-    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like")}
-    return _write_out(out, f(*args, **kwargs), f"np.{name}")
+    what = f"{space.replace('numpy', 'np', 1)}.{name}"
+    if name in _IN_PLACE:
+        f = _IN_PLACE[name] or _find("numpy", name)
+        _assign(args[0], f(*args, **kwargs), what)
+        return None
+    f = _find(space if space in _spaces else "numpy" if space.count(".") == 0 or "fft" not in space and "linalg" not in space else space, name)
+    if f is None:
+        return _by_numpy(func, what, args, kwargs)
+    out = kwargs.get("out")
+    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
+    return _write_out(out, f(*args, **kwargs), what)

@@ -14,7 +14,7 @@ from ..primitives import elementwise as p
 from ..primitives import helpers
 from ..trace import aval_of
 from .core import Value, as_type, as_value, filled, inexact, promote_inexact
-from .ufunc import FLOATS, INEXACT, LOGIC, NUMBERS, Ufunc, define
+from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, Ufunc, define
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh", "atan", "atanh",
@@ -181,7 +181,7 @@ sign = define("sign", 1, p.sign, "-1, 0 or 1; x / |x| for complex x.", eager=(p.
 square = define("square", 1, lambda x: p.square(as_number(x)), "x * x.", eager=(p.square_p, NUMBERS))
 conjugate = conj = define("conjugate", 1, lambda x: p.conj(x) if is_complex(x) else x, "The complex conjugate.", aliases=("conj",))
 real = define("real", 1, lambda x: p.real(x) if is_complex(x) else x, "The real part.")
-imag = define("imag", 1, lambda x: p.imag(x) if is_complex(x) else filled(x.shape, 0, x.dtype), "The imaginary part.")
+imag = define("imag", 1, lambda x: p.imag(x) if is_complex(x) else filled(x.shape, False, x.dtype), "The imaginary part.")
 
 
 def as_number(x: Value) -> Value:

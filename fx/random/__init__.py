@@ -13,8 +13,8 @@ Every function works under ``jit``, ``vmap`` and ``grad``; a batch of keys has s
 ``vmap``.  Samples are differentiable with respect to the parameters of their distribution (reparameterisation).
 
 The bits are those of JAX (threefry-2x32, ``jax_threefry_partitionable`` as it is by default since JAX 0.5), and so are
-integers, permutations and uniform numbers; samples that pass through ``log`` or ``erf_inv`` agree to a few units in
-the last place.  Keys are always raw arrays: ``key`` and ``PRNGKey`` are one function.
+keys, integers, truth values, permutations and uniform numbers in [0, 1).  What is computed from those in floating
+point (``log``, ``erf_inv``, another range) agrees to a few units in the last place.  Keys are always raw arrays: ``key`` and ``PRNGKey`` are one function.
 
 ``dtype=None`` means ``fx.config.default_float``, or ``default_int`` for integers.
 """

@@ -16,7 +16,7 @@ from .. import numpy as fnp
 from ..api import stop_gradient
 from ..config import config
 from ..errors import DTypeError, ShapeError
-from ..numpy.core import as_type, as_value, broadcast_shapes, filled, shape_of, static_shape
+from ..numpy.core import as_type, broadcast_shapes, filled, shape_of, static_shape
 from ..primitives import elementwise as p
 from .keys import check_key, random_bits, split_key
 
@@ -61,7 +61,7 @@ def sample_shape(name: str, shape: Any, *params: Any) -> Shape:
 
 def _as(x: Any, d: np.dtype) -> Value:
     """A parameter (number, list, array) in the dtype of the samples."""
-    return as_type(as_value(x, "a parameter of the distribution"), d)
+    return fnp.asarray(x, d)
 
 
 # ---------------------------------------------------------------------------------- uniform numbers

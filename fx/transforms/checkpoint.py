@@ -26,7 +26,7 @@ from .calls import batch_closed, memoised, transpose_closed
 from .flat import FlatFunction, argument_names, check_leaf, resolve_argnums
 from .jvp import jvp_graph
 
-__all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "trace_call"]
+__all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "remat", "trace_call"]
 
 checkpoint_p = Primitive("checkpoint", multiple_results=True)
 name_p = Primitive("name")
@@ -216,6 +216,9 @@ def checkpoint(
         return tree.unflatten(flat.out_tree, outs)
 
     return checkpointed
+
+
+remat = checkpoint
 
 
 def trace_call(

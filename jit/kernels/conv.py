@@ -15,10 +15,10 @@ PAD_DIMS = 3  # spatial dimensions
 
 
 def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str, dilated: bool) -> Kernel:
-    """dst[n, y0, y1, y2, c] = src[n, (y - lo) / dilation, c], zero where that is outside of src or no integer.
+    """dst[n0, n1, y0, y1, y2, c] = src[n0, n1, (y - lo) / dilation, c], zero where that is outside of src or no integer.
 
-    Range: lines (n, y0, y1) of dst, which is dense.  ``y_d`` and ``h_d`` are the extents of dst and src; a negative
-    ``lo`` crops.  Layouts of src:
+    Range: lines (n0, n1, y0, y1) of dst, which is dense.  ``y_d`` and ``h_d`` are the extents of dst and src; a
+    negative ``lo`` crops.  Layouts of src:
 
     * "line": (y2, c) is one contiguous run, and nothing is dilated;  "unit": c has stride 1;  "any": any strides;
     * "pairs": c counts (re, im) pairs, ``s_c`` reals.
@@ -26,8 +26,8 @@ def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str, dilated: bool) -> Ke
     b = KernelBuilder(f"pad_{src_ty}_{ty}x{lanes}_{layout}{'_dilated' if dilated else ''}")
     src, dst = b.pointer("src", src_ty), b.pointer("dst", ty)
     p = integers(
-        b, *numbered("y", PAD_DIMS), *numbered("h", PAD_DIMS), *numbered("lo", PAD_DIMS), "channels",
-        *(f"s_{n}" for n in ("n", *numbered("h", PAD_DIMS), "c")), *(numbered("dilation", PAD_DIMS) if dilated else ()),
+        b, "n1", *numbered("y", PAD_DIMS), *numbered("h", PAD_DIMS), *numbered("lo", PAD_DIMS), "channels",
+        *(f"s_{n}" for n in ("n0", "n1", *numbered("h", PAD_DIMS), "c")), *(numbered("dilation", PAD_DIMS) if dilated else ()),
     )  # fmt: skip
     width = b.let("width", p["channels"] * (2 if layout == "pairs" else 1))  # reals in a pixel
 
@@ -35,9 +35,9 @@ def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str, dilated: bool) -> Ke
         vector_for(b, start, stop, lanes, lambda i, w, _: b.store(dst, i, Const(0, ty.vector(w))))
 
     with b.for_("line", b.lo, b.hi) as line:
-        n, *ys = digits(b, line, ("y0_at", "y1_at"), (p["y0"], p["y1"]))
+        n0, n1, *ys = digits(b, line, (p["n1"], p["y0"], p["y1"]))
         to, end = b.let("to", line * p["y2"] * width), b.let("end", (line + 1) * p["y2"] * width)
-        from_: Expr = n * p["s_n"]
+        from_ = n0 * p["s_n0"] + n1 * p["s_n1"]
         inside: Expr = Const(True, Ty("b", 1))
         for d, y in enumerate(ys):
             h: Expr = b.let("h", y - p[f"lo{d}"])

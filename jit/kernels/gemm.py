@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
-from .microkernel import Epilogue, LinearRows, Tile, WalkedRows, accumulate, dot, multiply_add, store_block
+from .microkernel import Epilogue, LinearRows, Tile, WalkedRows, accumulate, divide, dot, multiply_add, store_block
 
 __all__ = ["Contract", "axpy_kernel", "combine_kernel", "contract_kernel", "dot_kernel", "pack_kernel"]
 
@@ -33,14 +33,13 @@ def numbered(name: str, stop: int, start: int = 0) -> list[str]:
     return [f"{name}{i}" for i in range(start, stop)]
 
 
-def digits(b: KernelBuilder, position: Expr, names: Sequence[str], sizes: Sequence[Expr]) -> list[Expr]:
+def digits(b: KernelBuilder, position: Expr, sizes: Sequence[Expr]) -> list[Expr]:
     """The multi-index of a row-major position; ``sizes`` are the extents of all dimensions but the outermost."""
     found: list[Expr] = []
-    rest = position
-    for name, n in zip(reversed(names), reversed(sizes)):
-        found.append(b.let(name, rest % n))
-        rest = b.let("rest", rest // n)
-    return [rest, *reversed(found)]
+    for n in reversed(sizes):
+        position, digit = divide(b, position, n)
+        found.append(digit)
+    return [position, *reversed(found)]
 
 
 # ---------------------------------------------------------------------------------- the blocked product
@@ -53,49 +52,57 @@ class Contract:
     Attributes:
         c_ty: element type of C in memory.  A, B and the sums have the tile's type.
         row_dims, k_dims: dimensions of the rows and of k.
+        window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
-        chained: a piece runs all slices of k one after another and adds to C.  Otherwise each slice is a piece, and
-            has a C of its own.
+        chained: a piece runs several slices of k one after another and adds to C; otherwise one.
+        slab: each slice first copies the run of A that it reads to the worker's memory.  A walk through scattered
+            rows would wait for memory at every step, where the copy runs at the speed of the prefetcher.
     """
 
     tile: Tile
     c_ty: Ty
     row_dims: int = 1
     k_dims: int = 1
+    window: tuple[int, ...] = ()
     lanewise: bool = False
     chained: bool = False
+    slab: bool = False
 
     @property
     def name(self) -> str:
-        flags = "_lanewise" * self.lanewise + "_chained" * self.chained
-        return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{self.k_dims}{flags}"
+        flags = "_lanewise" * self.lanewise + "_chained" * self.chained + "_slab" * self.slab
+        k = "x".join(map(str, self.window)) or self.k_dims
+        return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
-    """Range: pieces (g0, g1, slice of k, block of ``mc`` rows, panel of columns), row-major; no slices if chained.
+    """Range: pieces (g0, g1, part of k, block of ``mc`` rows, panel of columns), row-major.
 
-    Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size slices
-    row_blocks panels``.  A slice is one index of a loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and
-    ``k_slice`` of the indices of k0, of which there are ``level`` parts.  ``last_row`` and ``last_col`` are where the
-    last block of rows and the last panel begin.  Panel p of B is at ``p * b_panel + (its first column) * b_col``; block i of A is
-    at ``i * a_block + (its first row) * a_first``.  All else are strides.
+    Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts
+    row_blocks panels``.  A part is ``part_slices`` of the ``slices`` (one unless chained).  A slice is one index of a
+    loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and ``k_slice`` of the indices of k0, of which there
+    are ``level`` stretches.  ``last_row`` and ``last_col`` are where the last block of rows and the last panel begin.
+    Panel p of B is at ``p * b_panel + (its first column) * b_col``; block i of A is at ``i * a_block + (its first
+    row) * a_first``.  A slice of depth d reads a slab of ``slab_length + d * a_k0`` elements.  All else are strides.
     """
     tile = v.tile
     b = KernelBuilder(v.name)
     a, bp, c = b.pointer("a", tile.ty), b.pointer("b", tile.ty), b.pointer("c", v.c_ty)
+    work = b.pointer("work", tile.ty) if v.slab else a
     rows_, ks_ = numbered("r", v.row_dims), numbered("k", v.k_dims)
     p = integers(
-        b, "m", "mc", "g1_size", "slices", "row_blocks", "panels", "level", "k_slice", "last_row", "last_col", *ks_, *rows_[1:],
-        *(f"{x}_{n}" for x in "abc" for n in ("g0", "g1", "slice")), "a_outer", "b_outer", "a_block", "a_first", "b_panel", "b_col",
-        *(f"{x}_{n}" for x in "ac" for n in rows_), *(f"{x}_{n}" for x in "ab" for n in ks_),
+        b, "m", "mc", "g1_size", "parts", "row_blocks", "panels", "level", "k_slice", "last_row", "last_col", *ks_, *rows_[1:],
+        *(f"{x}_{n}" for x in "abc" for n in ("g0", "g1")), "c_part", "a_outer", "b_outer", "a_slice", "b_slice",
+        "a_block", "a_first", "b_panel", "b_col", *(f"{x}_{n}" for x in "ac" for n in rows_),
+        *(f"{x}_{n}" for x in "ab" for n in ks_), *(("slices", "part_slices") if v.chained else ()),
+        *(("work_size", "slab_length") if v.slab else ()),
     )  # fmt: skip
     apply = None if epilogue is None else epilogue.declare(b)
-    one = Const(1, i64)
     with b.for_("piece", b.lo, b.hi) as piece:
-        sizes = [p["g1_size"], one if v.chained else p["slices"], p["row_blocks"], p["panels"]]
-        g0, g1, slice_, row_block, panel = digits(b, piece, ("g1", "slice", "row_block", "panel"), sizes)
+        sizes = [p[n] for n in ("g1_size", "parts", "row_blocks", "panels")]
+        g0, g1, part, row_block, panel = digits(b, piece, sizes)
         at_a, at_b, at_c = (b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "abc")
-        at_c = b.let("at_c", at_c + slice_ * p["c_slice"])
+        at_c = b.let("at_c", at_c + part * p["c_part"])
         first = b.let("first", minimum(row_block * p["mc"], p["last_row"]))
         stop = b.let("stop", minimum(first + p["mc"], p["m"]))
         col = b.let("col", minimum(panel * tile.cols, p["last_col"]))
@@ -103,30 +110,48 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
         at_b = b.let("at_b", at_b + panel * p["b_panel"] + col * p["b_col"])
         finish = None if apply is None else (apply, b.let("before", (g0 * p["g1_size"] + g1) * p["m"]))
 
-        def run_rows(slice_: Expr) -> None:
-            outer, part = b.let("outer", slice_ // p["level"]), b.let("part", slice_ % p["level"])
+        def run_slice(slice_: Expr, adds: Expr | None) -> None:
+            outer, stretch = divide(b, slice_, p["level"])
             start_a, start_b = (
-                b.let(f"start_{x}", at + outer * p[f"{x}_outer"] + part * p[f"{x}_slice"]) for x, at in (("a", at_a), ("b", at_b))
+                b.let(f"start_{x}", at + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
+                for x, at in (("a", at_a), ("b", at_b))
             )
+            depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
+            if v.slab:
+                start_a = _copy_slab(b, (a, work), start_a, p["slab_length"] + depth * p["a_k0"], p["work_size"], tile)
             row_strides = [[p[f"{x}_{n}"] for n in rows_] for x in "ac"]
             rows: LinearRows | WalkedRows
             if v.row_dims == 1:
                 rows = LinearRows(b, first, stop, row_strides[0][0], row_strides[1][0])
             else:
                 rows = WalkedRows(b, first, stop, [p[n] for n in rows_[1:]], *row_strides)
-            depth = b.let("depth", minimum(p["k_slice"], p["k0"] - part * p["k_slice"]))
-            levels = [(p[k] if k != "k0" else depth, p[f"a_{k}"], p[f"b_{k}"]) for k in ks_]
+            counts: list[Expr | int] = list(v.window) or [depth, *(p[k] for k in ks_[1:])]
+            levels = [(n, p[f"a_{k}"], p[f"b_{k}"]) for n, k in zip(counts, ks_)]
             with b.for_("row", first, stop, tile.mr) as row:
                 here = rows.take(row, tile.mr)
-                acc = accumulate(b, tile, (a, bp), (start_a, start_b), here.a, levels, v.lanewise)
-                store_block(b, tile, acc, here, c, at_c + col, col, finish, slice_ > 0 if v.chained else None)
+                acc = accumulate(b, tile, (work, bp), (start_a, start_b), here.a, levels, v.lanewise)
+                store_block(b, tile, acc, here, c, at_c + col, col, finish, adds)
 
         if v.chained:
-            with b.for_("slice", 0, p["slices"]) as s:
-                run_rows(s)
+            begin = b.let("begin", part * p["part_slices"])
+            with b.for_("slice", begin, minimum(begin + p["part_slices"], p["slices"])) as s:
+                run_slice(s, s > begin)
         else:
-            run_rows(slice_)
+            run_slice(part, None)
     return b.build()
+
+
+def _copy_slab(b: KernelBuilder, buffers: tuple[str, str], at: Expr, length: Expr, work_size: Expr, tile: Tile) -> Expr:
+    """Copies ``length`` elements of A to the worker's memory; returns where they begin there."""
+    to = b.let("slab", b.worker * work_size)
+    vector_for(
+        b,
+        Const(0, i64),
+        b.let("length", length),
+        tile.lanes,
+        lambda i, w, _: b.store(buffers[1], to + i, b.load(buffers[0], at + i, w)),
+    )
+    return to
 
 
 # -------------------------------------------------------------------------------------------- packing
@@ -186,7 +211,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     body = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs}[layout]
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, chunk = digits(b, piece, ("g1", "chunk_at"), [p["g1_size"], p["chunks"]])
+        g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])
         first = b.let("first", chunk * p["chunk"])
         stop = b.let("stop", minimum(first + p["chunk"], p["k"]))
         at = b.let("at", g0 * p["s_g0"] + g1 * p["s_g1"])
@@ -194,7 +219,10 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
         with b.for_("panel", 0, p["panels"]) as panel:
             col = b.let("col", minimum(panel * step, p["last_col"]))
             walk = Odometer(
-                b, first, [p["k"], *(p[n] for n in ks[1:])], {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])}
+                b,
+                first,
+                [p["k"], *(p[n] for n in ks[1:])],
+                {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])},
             )
             to_panel = b.let("to_panel", to + panel * p["d_panel"])
             with b.for_("k_at", first, stop) as k:
@@ -253,9 +281,7 @@ def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int) -> Kernel:
         *(f"{w}_{n}" for w in "abc" for n in ("g0", "g1", "slice")), "a_r0", "c_r0", "b_col", "c_col",
     )  # fmt: skip
     with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, slice_, row_block = digits(
-            b, piece, ("g1", "slice", "row_block"), [p[n] for n in ("g1_size", "slices", "row_blocks")]
-        )
+        g0, g1, slice_, row_block = digits(b, piece, [p[n] for n in ("g1_size", "slices", "row_blocks")])
         at_a, at_b, at_c = (
             b.let(f"at_{w}", dot((g0, g1, slice_), [p[f"{w}_{n}"] for n in ("g0", "g1", "slice")])) for w in "abc"
         )
@@ -323,9 +349,7 @@ def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
     )  # fmt: skip
     vector = ty.vector(lanes)
     with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, slice_, col_block = digits(
-            b, piece, ("g1", "slice", "col_block"), [p[n] for n in ("g1_size", "slices", "col_blocks")]
-        )
+        g0, g1, slice_, col_block = digits(b, piece, [p[n] for n in ("g1_size", "slices", "col_blocks")])
         first = b.let("first", minimum(col_block * p["nc"], p["last_col"]))
         at_a, at_b, at_c = (
             b.let(f"at_{w}", dot((g0, g1, slice_), [p[f"{w}_{n}"] for n in ("g0", "g1", "slice")])) for w in "abc"

@@ -20,10 +20,21 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, lift, minimum, select
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, lift, minimum, select, u64
 from ..lower.registry import Address, Arg, Host, Operand
 
-__all__ = ["Apply", "Epilogue", "LinearRows", "Rows", "Tile", "WalkedRows", "accumulate", "multiply_add", "store_block", "tile_for"]
+__all__ = [
+    "Apply",
+    "Epilogue",
+    "LinearRows",
+    "Rows",
+    "Tile",
+    "WalkedRows",
+    "accumulate",
+    "multiply_add",
+    "store_block",
+    "tile_for",
+]
 
 # apply(b, value, row, col) -> value.  ``value`` is a vector of consecutive columns, or a scalar.
 Apply = Callable[[KernelBuilder, Expr, Expr, Expr], Expr]
@@ -137,8 +148,8 @@ class WalkedRows:
         digits: list[Ref] = []
         rest: Expr = start
         for n in reversed(self.sizes):
-            digits.append(b.let("digit", rest % n))
-            rest = b.let("rest", rest // n)
+            rest, digit = divide(b, rest, n)
+            digits.append(digit)
         digits.append(b.let("digit", rest))
         digits.reverse()
         self.back = [[b.let("back", n * s) for n, s in zip(self.sizes, strides[1:])] for strides in self.strides]
@@ -184,6 +195,12 @@ class WalkedRows:
             b.assign(ref, value)
 
 
+def divide(b: KernelBuilder, x: Expr, n: Expr) -> tuple[Ref, Ref]:
+    """``(x // n, x % n)`` of numbers that are not negative: signed division has to guard against -1."""
+    quotient = b.let("quotient", (x.cast(u64) // n.cast(u64)).cast(i64))
+    return quotient, b.let("digit", x - quotient * n)
+
+
 def dot(xs: Sequence[Expr], ys: Sequence[Expr]) -> Expr:
     """``sum_i xs[i] * ys[i]``: an offset from indices and strides."""
     total = xs[0] * ys[0]
@@ -201,14 +218,14 @@ def accumulate(
     buffers: tuple[str, str],
     starts: tuple[Expr, Expr],
     rows: Sequence[Expr],
-    levels: Sequence[tuple[Expr, Expr, Expr]],
+    levels: Sequence[tuple[Expr | int, Expr, Expr]],
     lanewise: bool,
 ) -> list[list[Ref]]:
     """Emits the loops over k; returns the accumulators, one list of ``nv`` vectors for each row.
 
     Args:
         starts: offsets of A (to which each of ``rows`` is added) and of B (its first column).
-        levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first.
+        levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first; a number as size unrolls it.
         lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
@@ -216,6 +233,10 @@ def accumulate(
     def nest(depth: int, at_a: Expr, at_b: Expr) -> None:
         if depth < len(levels):
             size, stride_a, stride_b = levels[depth]
+            if isinstance(size, int):
+                for k in range(size):
+                    nest(depth + 1, b.let("at_a", at_a + stride_a * k), b.let("at_b", at_b + stride_b * k))
+                return
             with b.for_("k", 0, size) as k:
                 nest(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * stride_b))
             return

@@ -1,9 +1,48 @@
 """Elementary and special functions of float32 and float64 for vectorised loops.
 
 Every function is ``f(b, x) -> value``: it writes what it must name to the ``KernelBuilder`` and returns an
-expression.  It is branch-free and table-free and has no limits on its argument.
+expression of ``x``'s type, for any number of lanes.  It is branch-free and table-free, so LLVM vectorises the
+loop around it, and correct in the whole range: subnormal numbers, infinities and NaN included.
 
-PLACEHOLDER
+Greatest errors in units of the last place, asserted in ``tests/jit_tests/test_vector_math.py`` for hardware with
+and without fma:
+
+    function   float32  float64
+    acos          1.0      1.0
+    acosh         2.2      2.2
+    asin          1.0      0.9
+    asinh         1.9      1.8
+    atan          1.6      1.8
+    atan2         1.9      2.0
+    atanh         2.0      1.8
+    cbrt          0.9      0.9
+    cos           1.6      0.9
+    cosh          1.6      1.6
+    digamma       0.6      3.0   (a)
+    erf           1.4      1.2
+    erf_inv       2.1      2.5
+    erfc          0.6      2.8
+    exp           1.1      1.1
+    exp2          1.2      1.2   exact for whole numbers
+    expm1         1.5      2.0
+    hypot         0.6      1.3
+    lgamma        0.6      3.0   (a)
+    log           1.0      0.9
+    log1p         1.1      0.9
+    log2          1.4      1.1   exact for powers of two
+    logistic      2.5      2.5
+    pow           0.6      1.4   exact for exact powers of two
+    sin           1.6      0.9
+    sinh          1.7      1.7
+    tan           0.9      2.2
+    tanh          2.5      1.5   never beyond 1
+
+(a) or that many units of the last place of 4: these functions are sums of larger terms and have zeros.
+
+Where they come from: polynomials and rational functions are minimax fits (Remez's exchange, in 200 bits and
+more; coefficients rounded one after the other, the rest fitted again), written for these intervals.  The formulas are
+Cody and Waite's reductions, fdlibm's logarithm of two words (pow), Payne and Hanek's reduction (sin, cos, tan),
+Kahan's cube root, and the classics of Abramowitz and Stegun for Gamma.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_, select
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_
 
 __all__ = [
     "Format",
@@ -25,7 +25,6 @@ __all__ = [
     "from_bits",
     "head",
     "horner",
-    "is_nan",
     "lower",
     "named",
     "odd_horner",
@@ -137,10 +136,6 @@ def copysign(magnitude: Expr, sign: Expr) -> Expr:
     return op_("copysign", magnitude, sign)
 
 
-def is_nan(x: Expr) -> Expr:
-    return x.ne(x)
-
-
 def upper(x: Expr, limit: float) -> Expr:
     """``min(x, limit)``, NaN where ``x`` is NaN: one machine instruction."""
     return op_("minnum", lift(limit, x.ty), x)
@@ -164,8 +159,3 @@ def fast_two_sum(b: KernelBuilder, name: str, x: Expr, y: Expr) -> tuple[Expr, E
     """
     s = b.let(name, x + y)
     return s, b.let(name + "_lo", y - (s - x))
-
-
-def where_ordinary(x: Expr, ordinary: Expr, otherwise: Expr) -> Expr:
-    """``ordinary`` where ``x`` is finite or NaN-free and below infinity, else ``otherwise``."""
-    return select(x < float("inf"), ordinary, otherwise)

@@ -22,7 +22,7 @@ from .vector_math_base import (
     one_of,
     sqrt,
     upper,
-)  # fmt: skip
+)
 
 INF, NAN = float("inf"), float("nan")
 LOG2_E = 1.4426950408889634

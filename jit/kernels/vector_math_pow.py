@@ -17,7 +17,7 @@ from .vector_math_base import (
     sqrt,
     trunc,
     upper,
-)  # fmt: skip
+)
 from .vector_math_exp import EXP2, INF, NAN, power_of_two, split
 
 # log2((1 + s)/(1 - s)) = s P(s^2), |s| <= 0.1716: relative error 2^-37.8
@@ -120,7 +120,7 @@ def cbrt(b: KernelBuilder, x: Expr) -> Expr:
     up, down, tiny = (2.0**24, 2.0**-8, 2.0**-126) if single else (2.0**54, 2.0**-18, 2.0**-1022)
     small = b.let("cbrt_small", a < tiny)
     a = b.let("cbrt_abs", select(small, a * up, a))
-    t = b.let("cbrt_t", from_bits(_third(bits(a))))
+    t = b.let("cbrt_t", from_bits(_third(b, bits(a))))
     for step in range(one_of(x, 2, 3)):
         last = step == one_of(x, 1, 2)
         t = b.let("cbrt_t", head(t)) if last else t
@@ -130,12 +130,14 @@ def cbrt(b: KernelBuilder, x: Expr) -> Expr:
     return select((x.eq(0.0)) | ~(fabs(x) < INF), x, copysign(value, x))
 
 
-def _third(u: Expr) -> Expr:
-    """``bits / 3`` plus the offset that makes it the bits of the cube root, to 5 %."""
-    if u.ty.bits == 32:
-        return u // 3 + 709958130
-    product = (u >> 32) * 0x55555556
-    return ((product >> 32) + 715094163) << 32
+def _third(b: KernelBuilder, u: Expr) -> Expr:
+    """``bits / 3`` plus the offset that makes it the bits of the cube root, to 5 %.
+
+    4/3 = (1 + 1/4)(1 + 1/16)(1 + 1/256)...: vectors have no integer division.
+    """
+    for shift in (2, 4, 8, 16):
+        u = b.let("cbrt_u", u + (u >> shift))
+    return (u >> 2) + one_of(u, 709958130, 715094163 << 32)
 
 
 def hypot(b: KernelBuilder, x: Expr, y: Expr) -> Expr:

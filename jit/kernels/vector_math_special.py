@@ -224,27 +224,30 @@ def _lgamma_right(b: KernelBuilder, y: Expr) -> Expr:
 
 @_in_double
 def digamma(b: KernelBuilder, x: Expr) -> Expr:
-    """The derivative of lgamma; psi(-y) = psi(y) + 1/y + pi cot(pi y).  NaN at the poles and at -inf."""
+    """The derivative of lgamma: psi(y) = psi(1 + y) - 1/y, psi(-y) = psi(1 + y) + pi cot(pi y).
+
+    NaN at the poles and at -inf.
+    """
     y = b.let("gamma_y", fabs(x))
-    right = _digamma_right(b, y)
     r = b.let("gamma_r", y - rint(y))
     s = b.let("gamma_s", r * r)
+    left = b.let("gamma_left", x < 0.0)
     cotangent = fma(s, -4.0, 1.0) * horner(s, _COT_PI_P) / (horner(s, _COT_PI_Q) * r)
-    correction = select(x < 0.0, 1.0 / y + cotangent, Const(0.0, y.ty))
-    value = select((x < 0.0) & (y < 2.0**-60), -right, right + correction)
+    value = _digamma_of_next(b, y) + select(left, cotangent, -1.0 / y)
     return select((x <= 0.0) & (r.eq(0.0) | y.eq(INF)), Const(NAN, y.ty), value)
 
 
-def _digamma_right(b: KernelBuilder, y: Expr) -> Expr:
-    """psi(y), y >= 0: the asymptotic series, below 8 at y + 8 less the sum of 1/(y + i) for i < 8."""
+def _digamma_of_next(b: KernelBuilder, y: Expr) -> Expr:
+    """psi(1 + y), y >= 0: the asymptotic series; for y < 8 that at y + 9, less the sum of 1/(y + i) for 1 <= i <= 8."""
     low = b.let("gamma_low", y < float(_LARGE))
-    numerator, denominator = Const(1.0, y.ty), y
-    for i in range(1, _LARGE):
+    numerator, denominator = Const(1.0, y.ty), b.let("gamma_q", y + 1.0)
+    for i in range(2, _LARGE + 1):
         t = b.let("gamma_t", y + float(i))
         numerator = b.let("gamma_p", fma(numerator, t, denominator))
         denominator = b.let("gamma_q", denominator * t)
-    z = b.let("gamma_z", select(low, y + float(_LARGE), y))
+    z = b.let("gamma_z", y + select(low, lift(_LARGE + 1.0, y.ty), 1.0))
     inverse = b.let("gamma_inverse", 1.0 / z)
     w = b.let("gamma_w", inverse * inverse)
-    series = log(b, z) - fma(w, horner(w, _DIGAMMA), 0.5 * inverse)
-    return series - select(low, numerator / denominator, Const(0.0, y.ty))
+    series = log_normal(b, z) - fma(w, horner(w, _DIGAMMA), 0.5 * inverse)
+    shifted = series - select(low, numerator / denominator, Const(0.0, y.ty))
+    return select(y.eq(INF), y, shifted)

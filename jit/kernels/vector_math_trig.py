@@ -138,7 +138,7 @@ _TAN_Q = (1.0, -0.44468856856849287, 0.015970896495563876)
 def _sin_cos_single(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
     """``(q, sin r, cos r)``."""
     q, r = _reduce_single(b, x)
-    r = b.let("sin_r", select(fabs(x) < QUARTER_PI, x, r.cast(x.ty)))  # keeps -0.0
+    r = b.let("sin_r", r.cast(x.ty))
     z = b.let("sin_z", r * r)
     cosine = fma(z, fma(horner(z, _COS[32]), z, -0.5), 1.0)
     return b.let("sin_q", q.cast(Ty("u", 32, x.ty.lanes))), odd_horner(r, z, _SIN[32]), cosine
@@ -164,7 +164,7 @@ def _in_quadrant(q: Expr, sine: Expr, cosine: Expr) -> Expr:
 def sin(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "sin_x", x)
     if x.ty.bits == 32:
-        return _in_quadrant(*_sin_cos_single(b, x))
+        return _keep_zero(x, _in_quadrant(*_sin_cos_single(b, x)))
     value = _in_quadrant(*_sin_cos_double(b, b.let("sin_abs", fabs(x))))
     return _odd(x, value)
 
@@ -176,6 +176,11 @@ def cos(b: KernelBuilder, x: Expr) -> Expr:
         return _in_quadrant(b.let("cos_q", q + 1), s, c)
     q, s, c = _sin_cos_double(b, b.let("cos_abs", fabs(x)))
     return select(x.eq(x) & (fabs(x) < INF), _in_quadrant(b.let("cos_q", q + 1), s, c), lift(NAN, x.ty))
+
+
+def _keep_zero(x: Expr, value: Expr) -> Expr:
+    """``value``, but ``x`` where that is 0.0 or -0.0."""
+    return select(x.eq(0.0), x, value)
 
 
 def _odd(x: Expr, of_abs: Expr) -> Expr:
@@ -203,12 +208,7 @@ def _tan_single(b: KernelBuilder, x: Expr) -> Expr:
     numerator = b.let("tan_p", r * fma(z, horner(z, _TAN_P), denominator))
     even = b.let("tan_even", (q & 1).eq(0))
     value = select(even, numerator, -denominator) / select(even, denominator, numerator)
-    return copysign_zero(x, value.cast(x.ty))
-
-
-def copysign_zero(x: Expr, value: Expr) -> Expr:
-    """``value``, but ``x`` where that is zero: keeps the sign of zero."""
-    return select(x.eq(0.0), x, value)
+    return _keep_zero(x, value.cast(x.ty))
 
 
 # --------------------------------------------------------------------------------------- inverses

@@ -19,6 +19,7 @@ __all__ = ["BLOCK", "channels_kernel", "disjoint_kernel", "rows_kernel"]
 
 BLOCK = 512  # results of one row that rows_kernel keeps on the stack
 
+
 def channels_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int) -> Kernel:
     """One index of the range is one window position; vectors run along the channels."""
     b = KernelBuilder(name)
@@ -74,7 +75,10 @@ def rows_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int) -> 
     b = KernelBuilder(name)
     buffers = Buffers(b, combine)
     blocks = b.integer("blocks")
-    dims = [FrameDim(b, d, like, d == len(shape.dims) - 1 and shape.static_stride is not None) for d, like in enumerate(shape.dims)]
+    dims = [
+        FrameDim(b, d, like, d == len(shape.dims) - 1 and shape.static_stride is not None)
+        for d, like in enumerate(shape.dims)
+    ]
     outer, last = dims[:-1], dims[-1]
     states = [b.alloc("state", ty, BLOCK) for ty in combine.state]
     at = Odometer(b, b.lo, [const(1), *(d.count for d in outer), blocks], {})
@@ -183,7 +187,9 @@ class RowBlock:
 
         def leaf(offset: Expr, taps: list[Expr]) -> None:
             with b.for_("t", 0, self.last.taps) as t:
-                flat = b.let("flat", flat_tap(self.combine, [*(w.dim for w in self.walks), self.last], [*taps, t]).cast(i32))
+                flat = b.let(
+                    "flat", flat_tap(self.combine, [*(w.dim for w in self.walks), self.last], [*taps, t]).cast(i32)
+                )
                 self._along_row(begin, end, b.let("operand_row", offset * self.last.n), t, flat)
 
         nest(b, self.combine, self.walks, self.batch, leaf)
@@ -203,11 +209,17 @@ class RowBlock:
                 b.store(name, j, v)
 
         if last.like.base == 1:
-            first, stop = maximum(begin, ceil_div(-shift, last.stride)), minimum(end, ceil_div(last.n - shift, last.stride))
+            first, stop = (
+                maximum(begin, ceil_div(-shift, last.stride)),
+                minimum(end, ceil_div(last.n - shift, last.stride)),
+            )
             with b.for_("o", first, stop, vectorize=True) as o:
                 meet(o, o * last.stride + shift)
         elif last.like.stride == 1:
-            first, stop = maximum(ceil_div(begin + shift, last.base), 0), minimum(ceil_div(end + shift, last.base), last.n)
+            first, stop = (
+                maximum(ceil_div(begin + shift, last.base), 0),
+                minimum(ceil_div(end + shift, last.base), last.n),
+            )
             with b.for_("i", first, stop, vectorize=True) as i:
                 meet(i * last.base - shift, i)
         else:

@@ -16,7 +16,18 @@ from ..loop_ir import Const, Expr, KernelBuilder, Ty, i32, maximum, minimum, op_
 from ..lower.loops import ceil_div, const, floor_div, word_type
 from ..lower.types import compute_type, ty_of
 
-__all__ = ["STATIC_STRIDE", "Buffers", "Combine", "Dim", "FrameDim", "Walk", "WindowShape", "flat_tap", "interior", "nest"]
+__all__ = [
+    "STATIC_STRIDE",
+    "Buffers",
+    "Combine",
+    "Dim",
+    "FrameDim",
+    "Walk",
+    "WindowShape",
+    "flat_tap",
+    "interior",
+    "nest",
+]
 
 STATIC_STRIDE = 4  # strides up to this are constants of the kernel, so that LLVM sees the access pattern
 
@@ -47,7 +58,12 @@ class Dim:
     @property
     def disjoint(self) -> bool:
         """Windows do not overlap, and all of them lie inside the operand."""
-        return self.plain and self.stride >= self.taps and self.low == 0 and (self.count - 1) * self.stride + self.taps <= self.n
+        return (
+            self.plain
+            and self.stride >= self.taps
+            and self.low == 0
+            and (self.count - 1) * self.stride + self.taps <= self.n
+        )
 
     def transposed(self) -> Dim:
         """Operand elements as results and windows as operand; tap t becomes tap ``taps - 1 - t``."""
@@ -56,7 +72,6 @@ class Dim:
 
     def integers(self) -> tuple[int, ...]:
         return (self.n, self.count, self.taps, self.stride, self.low, self.base, self.dilation)
-
 
 
 @dataclass(frozen=True)

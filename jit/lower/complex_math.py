@@ -76,7 +76,7 @@ def divide(b: KernelBuilder, z: Pair, w: Pair) -> Pair:
     divisor = b.let("divisor", select(zero, lift(0.0, u.ty), large + small * ratio))
     first, second = b.let("first", select(steep, y, x)), b.let("second", select(steep, x, y))
     re, im = first + second * ratio, select(steep, y * ratio - x, y - x * ratio)
-    return re / divisor, im / divisor
+    return select(zero, x, re) / divisor, select(zero, y, im) / divisor
 
 
 def integer_pow(b: KernelBuilder, z: Pair, y: int) -> Pair:
@@ -292,6 +292,10 @@ def tan(b: KernelBuilder, z: Pair) -> Pair:
 # ---------------------------------------------- inverses: Kahan's formulas, exact about the branch cuts
 
 
+def _is_infinite(z: Pair) -> Expr:
+    return fabs(z[0]).eq(INF) | fabs(z[1]).eq(INF)
+
+
 def _roots(b: KernelBuilder, x: Expr, y: Expr) -> tuple[Pair, Pair]:
     """``sqrt(1 - z)`` and ``sqrt(1 + z)``."""
     minus = let(b, "root_minus", sqrt(b, (1.0 - x, -y)))
@@ -302,7 +306,7 @@ def _roots(b: KernelBuilder, x: Expr, y: Expr) -> tuple[Pair, Pair]:
 def asin(b: KernelBuilder, z: Pair) -> Pair:
     x, y = z
     (a, c), (d, e) = _roots(b, x, y)
-    infinite = b.let("infinite", fabs(x).eq(INF) | fabs(y).eq(INF))
+    infinite = b.let("infinite", _is_infinite(z))
     re = vm.atan2(b, x, select(infinite, fabs(y), a * d - c * e))
     return re, copysign(select(infinite, lift(INF, x.ty), vm.asinh(b, a * e - c * d)), y)
 
@@ -311,7 +315,9 @@ def asin(b: KernelBuilder, z: Pair) -> Pair:
 def acos(b: KernelBuilder, z: Pair) -> Pair:
     x, y = z
     (a, c), (d, e) = _roots(b, x, y)
-    return 2.0 * vm.atan2(b, a, d), copysign(vm.asinh(b, d * c - e * a), -y)
+    infinite = b.let("infinite", _is_infinite(z))
+    re = select(infinite, lift(1.0, x.ty), 2.0) * vm.atan2(b, select(infinite, fabs(y), a), select(infinite, x, d))
+    return re, copysign(vm.asinh(b, d * c - e * a), -y)
 
 
 @in_double
@@ -319,7 +325,9 @@ def acosh(b: KernelBuilder, z: Pair) -> Pair:
     x, y = z
     a, c = let(b, "root_minus", sqrt(b, (x - 1.0, y)))
     d, e = let(b, "root_plus", sqrt(b, (x + 1.0, y)))
-    return vm.asinh(b, a * d + c * e), 2.0 * vm.atan2(b, c, d)
+    infinite = b.let("infinite", _is_infinite(z))
+    im = select(infinite, lift(1.0, x.ty), 2.0) * vm.atan2(b, select(infinite, y, c), select(infinite, x, d))
+    return vm.asinh(b, a * d + c * e), im
 
 
 def asinh(b: KernelBuilder, z: Pair) -> Pair:
@@ -339,7 +347,8 @@ def atanh(b: KernelBuilder, z: Pair) -> Pair:
     flat = b.let("flat", v <= u)
     large, small = b.let("large", select(flat, u, v)), b.let("small", select(flat, v, u))
     ratio = b.let("ratio", small / large)
-    inverse = select(large.eq(INF), Const(0.0, x.ty), select(flat, lift(1.0, x.ty), ratio) / fma(large * ratio, ratio, large))
+    part = select(flat, lift(1.0, x.ty), ratio) / fma(large * ratio, ratio, large)
+    inverse = select(large.eq(INF), Const(0.0, x.ty), part)
     far = copysign(inverse, x), copysign(lift(1.5707963267948966, x.ty), y)
     return choose(b.let("huge", large > 2.0**400), far, (copysign(re, x), im))
 

@@ -161,7 +161,9 @@ def structure(kernel: Kernel) -> str:
 def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) -> None:
     for s in body:
         if isinstance(s, (Let, Assign)):
-            out.append(f"{'var' if isinstance(s, Let) and s.mutable else 'let' if isinstance(s, Let) else 'set'} {s.name}")
+            out.append(
+                f"{'var' if isinstance(s, Let) and s.mutable else 'let' if isinstance(s, Let) else 'set'} {s.name}"
+            )
             _expression(s.value, out, seen)
         elif isinstance(s, Store):
             out.append("store " + s.buf)

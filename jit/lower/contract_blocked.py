@@ -29,6 +29,9 @@ __all__ = ["blocked", "lanewise"]
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 ROWS = 48  # of a block: enough to use a panel of B several times, few enough for the first-level translation buffer
 PIECES = 16  # fewer pieces than this are not enough to share among threads
+UNROLL = (
+    16  # values of k of a window without channels that are unrolled: loops of three would cost as much as their body
+)
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 
 
@@ -89,8 +92,11 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Pieces: ``mc`` rows by one panel.  Slices: each index of the ``outer`` loop over k times ``level`` parts of
-    ``k_slice`` indices of the next; they are partial products unless ``chained``."""
+    """Pieces: ``mc`` rows by one panel by ``part_slices`` slices of k, which are added up in C (chained).
+
+    Slices: each index of the ``outer`` loop over k times ``level`` stretches of ``k_slice`` indices of the next loop.
+    ``slab``: elements of A that a slice copies to the worker's memory, beyond ``k_slice`` steps of k; 0 for none.
+    """
 
     mc: int
     row_blocks: int
@@ -99,76 +105,129 @@ class _Blocks:
     ks: Dims
     level: int
     k_slice: int
-    chained: bool
+    part_slices: int
     direct: bool
+    slab: int
 
     @property
     def slices(self) -> int:
         return self.outer[0] * self.level
 
+    @property
+    def parts(self) -> int:
+        return -(-self.slices // self.part_slices)
+
+
+def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
+    """Cuts k into about ``count`` slices: the outer loop, the others, stretches of the first of them, their length."""
+    outer: tuple[int, ...] = (1, 0, 0)
+    if len(ks) > 1 and 0 < ks[0][0] < count:
+        outer, ks = ks[0], ks[1:]
+    k0 = ks[0][0] if ks else 1
+    k_slice = max(1, -(-k0 * outer[0] // count))
+    return outer, ks, max(1, -(-k0 // k_slice)), k_slice
+
 
 def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, c: Array, fused: bool) -> _Blocks:
+    """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
+
+    Slices of k are worth while where the operands of a whole k would not stay in the second-level cache.  They are
+    added up in C if it takes whole vectors, and else are partial products.
+    """
     tile, half_l2 = layout.tile, ctx.host.l2_bytes // 2 // p.compute.itemsize
     m, width, k = size(p.rows), single(p.cols)[0] * layout.unit, size(p.ks)
     panels, groups = -(-width // tile.cols), size(p.batch)
-    whole = width >= tile.cols and single(p.cols)[2] == layout.unit  # C takes vectors
-    # The slice of a panel of B fits half the second-level cache.  So does a block of A; where its rows are closer
-    # together in memory than its ks, the lines that it touches are several times as many.
+    slab = _slab_slices(half_l2 // 2, p, tile) if not layout.lanewise and not layout.a_rows else None
+    mc = layout.a_rows or ROWS if slab is None else -(-m // tile.mr) * tile.mr
+    # Where the rows are closer together in memory than k, the lines that they touch are several times as many.
     scattered = not layout.a_rows and p.rows and p.ks and abs(p.rows[-1][1]) < abs(p.ks[-1][1])
-    longest = half_l2 // tile.cols // (8 if scattered else 3)
-    pieces = -(-m // (layout.a_rows or ROWS)) * panels * groups
-    for_cache, for_threads = -(-k // longest), min(PIECES // max(pieces, 1), k // MIN_SLICE)
-    exact = width % tile.cols == 0 and (not layout.a_rows or m % layout.a_rows == 0)
-    chained = for_cache > 1 and for_threads <= 1 and exact and whole and c.ty == p.compute and not fused
-    slices = max(for_cache, for_threads, 1)
-    if not chained:  # partial products beyond the last-level cache cost more than they save
-        slices = max(1, min(slices, ctx.host.l3_bytes // max(groups * m * max(width, tile.cols) * p.compute.itemsize, 1)))
-    outer, ks = (1, 0, 0), p.ks
-    if len(ks) > 1 and 0 < ks[0][0] < slices:
-        outer, ks = ks[0], ks[1:]
-    k0 = ks[0][0] if ks else 1
-    k_slice = max(1, -(-k0 * outer[0] // slices))
-    level = max(1, -(-k0 // k_slice))
-    chained = chained and outer[0] * level > 1
-    fit = ROWS if len(p.rows) > 1 else min(ROWS, half_l2 // max(k_slice * size(ks[1:]), 1))
-    mc = layout.a_rows or max(1, fit // tile.mr) * tile.mr
-    return _Blocks(
-        mc, -(-m // mc), panels, outer, ks, level, k_slice, chained, whole and (outer[0] * level == 1 or chained)
-    )
+    count = slab or -(-k // (half_l2 // tile.cols // (8 if scattered else 3)))
+    pieces = -(-m // mc) * panels * groups
+    for_threads = max(1, min(PIECES // max(pieces, 1), k // MIN_SLICE))
+    whole = width >= tile.cols and single(p.cols)[2] == layout.unit  # C takes vectors
+    exact = (width % tile.cols == 0 or width < tile.cols) and (not layout.a_rows or m % layout.a_rows == 0)
+    chains = exact and not fused  # no element may be computed twice if it is added to
+    if not chains:  # partial products beyond the last-level cache cost more than they save
+        affordable = ctx.host.l3_bytes // max(groups * m * max(width, tile.cols) * p.compute.itemsize, 1)
+        count, slab = max(1, min(max(count, for_threads), affordable)), None
+    else:
+        count = max(count, for_threads)
+    outer, ks, level, k_slice = _slices(p.ks, count)
+    slices = outer[0] * level
+    part_slices = -(-slices // min(for_threads, slices)) if chains else 1
+    if slab is None and len(p.rows) <= 1:
+        mc = layout.a_rows or max(1, min(ROWS, half_l2 // max(k_slice * size(ks[1:]), 1)) // tile.mr) * tile.mr
+    direct = whole and part_slices >= slices and (part_slices == 1 or c.ty == p.compute)
+    spread = 0 if slab is None else 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *ks[1:])) - ks[0][1]
+    return _Blocks(max(mc, tile.mr), -(-m // mc), panels, outer, ks, level, k_slice, part_slices, direct, spread)
+
+
+def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
+    """Into how many slices to cut k so that the run of A that one reads takes ``budget`` elements; None where copying
+    such a run is no gain."""
+    if len(p.rows) < 2 or len(p.ks) < 2 or any(d[1] <= 0 for d in (*p.rows, *p.ks)) or p.rows[-1][1] >= p.ks[-1][1]:
+        return None
+    around = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *p.ks[2:]))
+    step = p.ks[1][1]  # a slice is some indices of the second loop over k
+    steps = min((budget - around) // step, p.ks[1][0])
+    if (
+        steps < 1
+        or steps * size(p.ks[2:]) < 4 * tile.mr
+        or around + step * steps > 4 * size(p.rows) * steps * size(p.ks[2:])
+    ):
+        return None
+    return p.ks[0][0] * -(-p.ks[1][0] // steps)
 
 
 def _product(
-    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: _Layout, epilogue: Epilogue | None
+    ctx: LowerContext,
+    name: str,
+    p: Contraction,
+    a: Array,
+    b: Array,
+    c: Array,
+    layout: _Layout,
+    epilogue: Epilogue | None,
 ) -> None:
-    """Runs ``contract_kernel``; C goes through scratch memory where it cannot take whole vectors or there are slices."""
+    """Runs ``contract_kernel``; C goes through scratch memory where it cannot take whole vectors or there are parts."""
     tile, unit, ty = layout.tile, layout.unit, p.compute
     blocks = _blocks(ctx, p, layout, c, epilogue is not None)
     row_class = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
     k_class = 1 if len(blocks.ks) <= 1 else row_class if row_class > 1 else 3 if len(blocks.ks) <= 3 else 4
-    batch, rows, ks = filled(p.batch, 2, 3), filled(p.rows, row_class, 2), filled(blocks.ks, k_class, 2)
+    batch, rows = filled(p.batch, 2, 3), filled(p.rows, row_class, 2)
+    ks = (*blocks.ks[:1], *filled(blocks.ks[1:], k_class - 1, 2)) if blocks.ks else filled((), k_class, 2)
     m, width, groups = size(p.rows), single(p.cols)[0] * unit, size(p.batch)
     line = max(width, tile.cols)
     out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
     if not blocks.direct:
-        out = Array(scratch(ctx, ty, blocks.slices * groups * m * line), ty)
+        out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows, fused = [batch[1][0] * m * line, m * line], list(row_major(rows, line)), None
-    variant = Contract(tile, out.ty, row_class, k_class, layout.lanewise, blocks.chained)
+    window = tuple(d[0] for d in ks) if row_class > 1 and 0 < size(ks) <= UNROLL and blocks.slices == 1 else ()
+    variant = Contract(
+        tile, out.ty, row_class, k_class, window, layout.lanewise, blocks.part_slices > 1, blocks.slab > 0
+    )
     kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
     values: dict[str, Arg] = {
-        "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "slices": blocks.slices,
-        "row_blocks": blocks.row_blocks, "panels": blocks.panels, "level": blocks.level, "k_slice": blocks.k_slice,
-        "a_outer": blocks.outer[1], "b_outer": blocks.outer[2], "last_row": m - blocks.mc if layout.a_rows else m, "last_col": max(width - tile.cols, 0),
+        "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "parts": blocks.parts,
+        "slices": blocks.slices, "part_slices": blocks.part_slices, "level": blocks.level, "k_slice": blocks.k_slice,
+        "row_blocks": blocks.row_blocks, "panels": blocks.panels, "c_part": groups * m * line,
+        "last_row": m - blocks.mc if layout.a_rows else m, "last_col": max(width - tile.cols, 0),
         "a_block": size(p.ks) * layout.a_rows, "a_first": 0 if layout.a_rows or row_class > 1 else rows[0][1],
         "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1,
-        "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2], "c_slice": groups * m * line,
+        "a_outer": blocks.outer[1], "b_outer": blocks.outer[2],
+        "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2],
     }  # fmt: skip
+    if blocks.slab:
+        span = blocks.slab + blocks.k_slice * ks[0][1]
+        values |= {"slab_length": blocks.slab, "work_size": -(-span * ty.itemsize // 64) * 64 // ty.itemsize}
+        values["work"] = ctx.scratch(values["work_size"] * ty.itemsize, per_worker=True)
     for g, ((_, a_g, b_g, _), c_g) in enumerate(zip(batch, c_batch)):
         values |= {f"a_g{g}": a_g, f"b_g{g}": b_g, f"c_g{g}": c_g}
     for r, ((n_r, a_r, _), c_r) in enumerate(zip(rows, c_rows)):
         values |= {f"r{r}": n_r, f"a_r{r}": a_r, f"c_r{r}": c_r}
     for i, (n_k, a_k, b_k) in enumerate(ks):
         values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
-    total = groups * blocks.row_blocks * blocks.panels * (1 if blocks.chained else blocks.slices)
+    total = groups * blocks.row_blocks * blocks.panels * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
     reads = (a.at, b.at, *(fused.reads if fused else ()))
@@ -176,7 +235,7 @@ def _product(
     if not blocks.direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
         dims += [(single(p.cols)[0], unit, single(p.cols)[2]), (unit, 1, 1)]
-        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.slices, groups * m * line, epilogue)
+        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.parts, groups * m * line, epilogue)
 
 
 # ---------------------------------------------------------------------------------------------- operands
@@ -210,7 +269,12 @@ def _panels_of_a(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: T
         return p, a, 0
     m, stride = p.rows[0][0], abs(p.ks[0][1]) * tile.ty.itemsize
     nv = 6 if -(-m // (6 * tile.lanes)) * 6 * tile.lanes <= 1.1 * m else 3
-    if m < nv * tile.lanes or nv * tile.lanes % tile.mr or stride < 2048 or stride * p.ks[0][0] < ctx.host.l2_bytes // 2:
+    if (
+        m < nv * tile.lanes
+        or nv * tile.lanes % tile.mr
+        or stride < 2048
+        or stride * p.ks[0][0] < ctx.host.l2_bytes // 2
+    ):
         return p, a, 0
     q = p.transposed()
     as_b = replace(q, rows=(), cols=tuple(p.rows))
@@ -245,8 +309,7 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize
     total = math.prod(once) * chunks
     ns = max(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / max(total, 1)
-    if total:
-        run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
+    run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
     new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
     if p.pairs:
         last = new_ks.pop() if new_ks else (1, 2, 0)

@@ -90,7 +90,11 @@ def normal(p: Contraction, keep_rows: bool = False) -> Contraction:
     outer = tuple((n, 0, b, c) for n, b, c in cols[:-1])
     rows = coalesce(p.rows if keep_rows else by_a(p.rows))
     return replace(
-        p, batch=tuple(coalesce(p.batch + outer)), rows=tuple(rows), cols=tuple(cols[-1:]), ks=tuple(coalesce(by_a(p.ks)))
+        p,
+        batch=tuple(coalesce(p.batch + outer)),
+        rows=tuple(rows),
+        cols=tuple(cols[-1:]),
+        ks=tuple(coalesce(by_a(p.ks))),
     )
 
 
@@ -108,7 +112,9 @@ def run(
     ctx: LowerContext, kernel: KernelHandle, values: dict[str, Arg], total: int, ns: float, name: str, reads: tuple[Place, ...],
     writes: tuple[Place, ...], flops: int = 0, nbytes: int = 0, align: int = 1,
 ) -> None:  # fmt: skip
-    """A step with the arguments by parameter name; ``ns`` is the estimated time of one index."""
+    """A step with the arguments by parameter name, unless it has nothing to do; ``ns`` is the estimated time of one index."""
+    if total == 0:
+        return
     args = tuple(values[param.name] for param in kernel.kernel.params)
     ctx.step(
         kernel, args, total, chunk_for(total, ns, align), name, flops=flops, nbytes=nbytes, reads=reads, writes=writes

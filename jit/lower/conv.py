@@ -32,6 +32,7 @@ from .contraction import BYTES_PER_NS, Array, Contraction, row_major, run, scrat
 from .linalg import array_of, sum_type
 from .registry import Arg, LowerContext, Operand, lowers
 
+CHANNELS = 64  # of the image that lie together where they are rows of a product over pixels: a pixel of 4 cache lines
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
 
 
@@ -69,7 +70,9 @@ class _Phase:
     @property
     def reach(self) -> tuple[int, int]:
         """The lowest and the highest image position that is read."""
-        ends = [self.origin + y * self.y_step + j * self.j_step for y in (0, self.count - 1) for j in (0, self.taps - 1)]
+        ends = [
+            self.origin + y * self.y_step + j * self.j_step for y in (0, self.count - 1) for j in (0, self.taps - 1)
+        ]
         return (min(ends), max(ends)) if self.taps and self.count else (0, 0)
 
 
@@ -86,19 +89,25 @@ def _phases(x: _Axis) -> list[_Phase]:
             continue
         origin = (first + taps[0] * x.window_dilation - x.lo) // x.dilation
         n = -(-(x.window - taps[0]) // step)
-        found.append(_Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation))
+        found.append(
+            _Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation)
+        )
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """The left operand with strides in reals; ``shift`` is what padding adds to every position of an axis."""
+    """The left operand with strides in reals; ``shift`` is what padding adds to every position of an axis.
+
+    ``block``: how many indices of the batch lie together, and the distance of two such groups.
+    """
 
     array: Array
     n: int
     c: int
     spatial: tuple[int, ...]
     shift: tuple[int, ...]
+    block: tuple[int, int] | None = None
 
 
 @lowers("conv_general_dilated")
@@ -110,15 +119,21 @@ def conv_general_dilated(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], 
     lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
     axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
     compute = sum_type(lhs.dtype, out.dtype)
-    image, axes = _image(ctx, lhs, lhs_spec, axes, compute, pairs)
-    a_n, a_c = (lhs.shape[d] for d in lhs_spec[:2])
     groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
+    image, axes = _image(ctx, lhs, lhs_spec, axes, compute, pairs, groups * batch_groups > 1)
+    a_n, a_c = (lhs.shape[d] for d in lhs_spec[:2])
     rows_n, depth, columns = a_n // batch_groups, a_c // groups, rhs.shape[rhs_spec[0]] // (groups * batch_groups)
     unit = 2 if pairs else 1
     b_o, b_i = (rhs.strides[d] * unit for d in rhs_spec[:2])
     c_n, c_o = (out.strides[d] * unit for d in out_spec[:2])
-    batch = [(groups, depth * image.c, columns * b_o, columns * c_o), (batch_groups, rows_n * image.n, columns * b_o, columns * c_o)]
+    batch = [
+        (groups, depth * image.c, columns * b_o, columns * c_o),
+        (batch_groups, rows_n * image.n, columns * b_o, columns * c_o),
+    ]
     cols = [(columns, b_o, c_o)]
+    if image.block is not None:
+        rows_n, far = image.block
+        batch.append((a_n // rows_n, far, 0, rows_n * c_n))
     if depth == 1 and max(groups, batch_groups) >= ctx.host.lanes(compute) and columns <= MULTIPLIER:
         batch, cols = [*batch, (columns, 0, b_o, c_o)], []
     weights, result = array_of(rhs), array_of(out)
@@ -130,7 +145,10 @@ def conv_general_dilated(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], 
             batch=tuple(batch),
             rows=((rows_n, image.n, c_n), *((f.count, f.y_step * s, f.step * x.out_stride) for x, f, s, _ in meet)),
             cols=tuple(cols),
-            ks=(*((f.taps, f.j_step * s, f.window_step * x.window_stride) for x, f, s, _ in meet), (depth, image.c, b_i)),
+            ks=(
+                *((f.taps, f.j_step * s, f.window_step * x.window_stride) for x, f, s, _ in meet),
+                (depth, image.c, b_i),
+            ),
             compute=compute,
             pairs=pairs,
         )
@@ -144,7 +162,9 @@ def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> lis
     """``unit``: reals in an element, as strides count reals."""
     (lhs, rhs, out), specs = operands, [params[k][2:] for k in ("lhs_spec", "rhs_spec", "out_spec")]
     if len(specs[0]) > PAD_DIMS:
-        raise LoweringError(f"a convolution over {len(specs[0])} spatial dimensions has no native loops; at most {PAD_DIMS}")
+        raise LoweringError(
+            f"a convolution over {len(specs[0])} spatial dimensions has no native loops; at most {PAD_DIMS}"
+        )
     axes = []
     for i, (a, b, c) in enumerate(zip(*specs)):
         axes.append(_Axis(
@@ -166,7 +186,7 @@ def _shifted(x: Array, reals: int, unit: int) -> Array:
 
 
 def _image(
-    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool
+    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool, grouped: bool
 ) -> tuple[_Image, list[_Axis]]:
     """The left operand as the contraction reads it: itself, or a padded copy with the fitting dimension innermost."""
     unit = 2 if pairs else 1
@@ -180,16 +200,26 @@ def _image(
     below, above = zip(*(_margins(x) for x in expanded)) if axes else ((), ())
     same = array.ty == compute or (array.ty.kind in "iu" and compute.kind in "iu" and array.ty.bits == compute.bits)
     scattered = count_c > 1 and c != unit and n != unit and not swapped
-    if same and not scattered and expanded == axes and not any(below) and not any(above):
+    together = count_n
+    if by_n and not grouped and count_n > CHANNELS and math.prod(x.out for x in axes) > 1:
+        together = max(d for d in range(1, CHANNELS + 1) if count_n % d == 0)
+    blocked = CHANNELS // 4 <= together < count_n
+    if same and not scattered and not blocked and expanded == axes and not any(below) and not any(above):
         return _Image(array, n, c, tuple(x.image_stride for x in axes), (0,) * len(axes)), axes
     extents = [x.size + lo + hi for x, lo, hi in zip(expanded, below, above)]
     dilations = [x.dilation // y.dilation for x, y in zip(axes, expanded)]
-    outer, inner = ((count_c, c), (count_n, n)) if by_n else ((count_n, n), (count_c, c))
+    if blocked:
+        outer, inner = ((count_n // together, together * n), (count_c, c)), (together, n)
+    else:
+        outer, inner = ((1, 0), (count_c, c)), (count_n, n)
+    if not by_n:
+        outer, inner = ((1, 0), (count_n, n)), (count_c, c)
     source = [(x.size, x.image_stride, lo, d, extent) for x, lo, d, extent in zip(axes, below, dilations, extents)]
     copy = _padded(ctx, array, outer, inner, source, compute, unit)
     strides = row_major(tuple((extent,) for extent in extents), inner[0] * unit)
     far = math.prod(extents) * inner[0] * unit
-    return _Image(copy, *((unit, far) if by_n else (far, unit)), strides, below), expanded
+    block = (together, count_c * far) if blocked else None
+    return _Image(copy, *((unit, far) if by_n else (far, unit)), strides, below, block), expanded
 
 
 def _expanded(x: _Axis) -> _Axis:
@@ -204,12 +234,12 @@ def _margins(x: _Axis) -> tuple[int, int]:
 
 
 def _padded(
-    ctx: LowerContext, src: Array, outer: tuple[int, int], inner: tuple[int, int],
+    ctx: LowerContext, src: Array, outer: tuple[tuple[int, int], ...], inner: tuple[int, int],
     axes: list[tuple[int, int, int, int, int]], ty: Ty, unit: int,
 ) -> Array:  # fmt: skip
     """A dense copy (outer, spatial, inner); ``axes``: (size, stride, margin below, dilation, extent in the copy)."""
     axes = [(1, 0, 0, 1, 1)] * (PAD_DIMS - len(axes)) + axes
-    (count, s_n), (channels, s_c) = outer, inner
+    (channels, s_c), count = inner, outer[0][0] * outer[1][0]
     elements = count * channels * unit * math.prod(x[4] for x in axes)
     copy = Array(scratch(ctx, ty, elements), ty)
     dilated = any(x[3] != 1 for x in axes)
@@ -219,13 +249,18 @@ def _padded(
     lanes = ctx.host.lanes(ty)
     key = ("pad", src.ty, ty, lanes, layout, dilated)
     kernel = ctx.kernel(key, lambda: pad_kernel(src.ty, ty, lanes, layout, dilated))
-    values: dict[str, Arg] = {"s_n": s_n, "s_c": s_c, "channels": channels * (unit if run_along else 1)}
+    values: dict[str, Arg] = {
+        "n1": outer[1][0],
+        "s_n0": outer[0][1],
+        "s_n1": outer[1][1],
+        "s_c": s_c,
+        "channels": channels * (unit if run_along else 1),
+    }
     for d, (h, stride, lo, dilation, extent) in enumerate(axes):
         values |= {f"h{d}": h, f"s_h{d}": stride, f"lo{d}": lo, f"dilation{d}": dilation, f"y{d}": extent}
     lines = count * axes[0][4] * axes[1][4]
     nbytes = elements * (ty.itemsize + src.ty.itemsize)
     ns = (elements * 1.0 if layout in ("any", "pairs") else nbytes / BYTES_PER_NS) / max(lines, 1)
-    if elements:
-        values |= {"src": src.at, "dst": copy.at}
-        run(ctx, kernel, values, lines, ns, "conv (pad)", (src.at,), (copy.at,), nbytes=nbytes)
+    values |= {"src": src.at, "dst": copy.at}
+    run(ctx, kernel, values, lines if elements else 0, ns, "conv (pad)", (src.at,), (copy.at,), nbytes=nbytes)
     return copy

@@ -96,7 +96,9 @@ def copy_row(
     vector_for(b, span.begin, span.end, lanes, body, _UNROLL)
 
 
-def _copy_kernel(word: Ty, rank: int, strided: tuple[bool, bool], lanes: int, index: Ty | None, k: int, into: bool) -> Kernel:
+def _copy_kernel(
+    word: Ty, rank: int, strided: tuple[bool, bool], lanes: int, index: Ty | None, k: int, into: bool
+) -> Kernel:
     """Copies a block, row by row; with ``k`` starts, at a clipped offset into the source or (``into``) the target."""
     b = KernelBuilder("copy_slice")
     dst, src = b.pointer("dst", word), b.pointer("src", word)
@@ -178,7 +180,9 @@ def fill_dense(ctx: LowerContext, out: Operand, value: float | None, name: str) 
     kernel = ctx.kernel(("fill", str(word), words), lambda: _fill_kernel(word, words))
     total = out.size * words
     chunk = chunk_for(total, NS_PER_BYTE * word.itemsize, 64 // word.itemsize)
-    ctx.step(kernel, (out, *fill_words(value, out.dtype)), total, chunk, name, nbytes=total * word.itemsize, writes=(out,))
+    ctx.step(
+        kernel, (out, *fill_words(value, out.dtype)), total, chunk, name, nbytes=total * word.itemsize, writes=(out,)
+    )
 
 
 def _convert_kernel(src: Ty, dst: Ty) -> Kernel:
@@ -189,8 +193,12 @@ def _convert_kernel(src: Ty, dst: Ty) -> Kernel:
     return b.build()
 
 
-def convert(ctx: LowerContext, src: Operand | Address, of: Ty, dst: Operand | Address, to: Ty, size: int, name: str) -> None:
+def convert(
+    ctx: LowerContext, src: Operand | Address, of: Ty, dst: Operand | Address, to: Ty, size: int, name: str
+) -> None:
     """Converts dense memory from one type to another."""
     kernel = ctx.kernel(("convert", str(of), str(to)), lambda: _convert_kernel(of, to))
     chunk = chunk_for(size, 2 * NS_PER_BYTE * max(of.itemsize, to.itemsize), 64)
-    ctx.step(kernel, (dst, src), size, chunk, name, nbytes=size * (of.itemsize + to.itemsize), reads=(src,), writes=(dst,))
+    ctx.step(
+        kernel, (dst, src), size, chunk, name, nbytes=size * (of.itemsize + to.itemsize), reads=(src,), writes=(dst,)
+    )

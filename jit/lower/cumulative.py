@@ -216,9 +216,7 @@ def _columns_kernel(f: _Frame, lanes: int) -> Kernel:
         start, length = f.chain(row, block)
 
         def body(c: Expr, lanes: int, vectors: int) -> None:
-            chains = [
-                _Chain(f, start, c + u * lanes, span.base + c + u * lanes, block, lanes) for u in range(vectors)
-            ]
+            chains = [_Chain(f, start, c + u * lanes, span.base + c + u * lanes, block, lanes) for u in range(vectors)]
             with b.for_("i", 1, length) as i:
                 for chain in chains:
                     chain.advance(i)

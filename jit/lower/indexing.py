@@ -75,7 +75,9 @@ class _GatherShape:
     index: Ty
     k: int  # components of an index
     rank: int  # result dimensions outside of the innermost
-    unit_step: bool  # neighbours in a result row are neighbours in the operand (rows) or have neighbouring indices (points)
+    unit_step: (
+        bool  # neighbours in a result row are neighbours in the operand (rows) or have neighbouring indices (points)
+    )
     fill: bool
     lanes: int
 
@@ -96,7 +98,9 @@ class _GatherFrame:
         self.component = b.integer("component_step")
         self.n, self.x_step, self.index_step = b.integer("n"), b.integer("x_step"), b.integer("index_step")
         sizes = [b.integer(f"size{d}") for d in range(s.rank)]
-        x_strides, index_strides = ([b.integer(f"{name}{d}") for d in range(s.rank)] for name in ("x_stride", "index_stride"))
+        x_strides, index_strides = (
+            [b.integer(f"{name}{d}") for d in range(s.rank)] for name in ("x_stride", "index_stride")
+        )
         self.sizes = sizes
         self.offsets = {"x_row": (const(0), x_strides), "index_row": (const(0), index_strides)}
 

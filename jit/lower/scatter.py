@@ -59,7 +59,9 @@ class _ScatterShape:
 
 
 @contextmanager
-def _nested(b: KernelBuilder, name: str, sizes: Sequence[Expr], offsets: Sequence[tuple[Expr, Sequence[Expr]]]) -> Iterator[list[Expr]]:
+def _nested(
+    b: KernelBuilder, name: str, sizes: Sequence[Expr], offsets: Sequence[tuple[Expr, Sequence[Expr]]]
+) -> Iterator[list[Expr]]:
     """Loops over all of ``sizes``, outermost first; yields the offsets there."""
     at = [first for first, _ in offsets]
     with ExitStack() as stack:
@@ -88,7 +90,9 @@ class _Scatter:
 
     def _dims(self, name: str, rank: int) -> list[list[Ref]]:
         """[sizes, result strides, index strides, update strides]."""
-        return [[self.b.integer(f"{name}_{what}{d}") for d in range(rank)] for what in ("size", "out", "index", "update")]
+        return [
+            [self.b.integer(f"{name}_{what}{d}") for d in range(rank)] for what in ("size", "out", "index", "update")
+        ]
 
     def build(self) -> Kernel:
         b, s = self.b, self.s
@@ -217,7 +221,9 @@ def _apply_updates(
     args = (into, indices, updates, *axes.integers, indices.strides[-1], n, *table)
     total = n * math.prod(d[0] for d in outer)
     walked = math.prod(d[0] for d in serial)
-    cost = walked * (math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n)
+    cost = walked * (
+        math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n
+    )
     ctx.step(
         kernel, args, total, chunk_for(total, cost, 64 // memory.itemsize if vector else 1), name, flops=updates.size,
         nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),

@@ -75,7 +75,7 @@ def reshape_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple
     old = [(s, st) for s, st in zip(shape, strides) if s != 1]
     result: list[int] = []
     i = len(old) - 1
-    left, stride = (old[i] if old else (1, 1))
+    left, stride = old[i] if old else (1, 1)
     for n in reversed(new):
         if n == 1:
             result.append(left * stride if old else 1)

@@ -130,7 +130,9 @@ def _top_k(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Op
         kernel = ctx.kernel(("top_k_select", spec), lambda: select_kernel(spec))
         rows = x.size // n
         chunk = chunk_for(rows, n + 20.0 * k)
-        ctx.step(kernel, (x, *outs, n, k), rows, chunk, "top_k", nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=outs)
+        ctx.step(
+            kernel, (x, *outs, n, k), rows, chunk, "top_k", nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=outs
+        )
     else:
         _sort_rows(ctx, "top_k", spec, (x,), outs, n, k)
 
@@ -143,7 +145,9 @@ def _sort_rows(
 ) -> None:
     """Sorts rows of ``n`` elements in dense memory and writes the first ``take`` results of each."""
     if n >= 1 << 32:
-        raise LoweringError(f"{name}: {n} elements in a row; positions have 32 bits, so there may be at most {2**32 - 1}")
+        raise LoweringError(
+            f"{name}: {n} elements in a row; positions have 32 bits, so there may be at most {2**32 - 1}"
+        )
     rows = xs[0].size // n
     one_key = len(spec.sources) == 1
     if one_key and not spec.split and n <= _LANES_LONGEST[spec.record.bits]:

@@ -48,7 +48,13 @@ def _folded(dims: list[Dim]) -> Geometry:
 def _dims(eqn: Eqn, operand: Sequence[int], windows: Sequence[int]) -> list[Dim]:
     p = eqn.params
     rows = zip(
-        operand, windows, p["window_dimensions"], p["window_strides"], p["padding"], p["base_dilation"], p["window_dilation"]
+        operand,
+        windows,
+        p["window_dimensions"],
+        p["window_strides"],
+        p["padding"],
+        p["base_dilation"],
+        p["window_dilation"],
     )
     # the distance between the taps of a one-tap window says nothing
     return [Dim(n, o, w, s, lo, bd, wd if w > 1 else 1) for n, o, w, s, (lo, _), bd, wd in rows]
@@ -67,7 +73,9 @@ def _lanes(ctx: LowerContext, combine: Combine, geometry: Geometry) -> int:
     return min(ctx.host.lanes(Ty("u", widest)), 1 << there.bit_length() - 1)
 
 
-def _slide(ctx: LowerContext, name: str, mode: str, geometry: Geometry, x: Operand, given: Operand | None, out: Operand) -> None:
+def _slide(
+    ctx: LowerContext, name: str, mode: str, geometry: Geometry, x: Operand, given: Operand | None, out: Operand
+) -> None:
     """Appends the step that slides windows of ``geometry`` over ``x``."""
     combine = Combine(mode, x.dtype)
     dims, taps = geometry.dims, geometry.taps

@@ -13,7 +13,14 @@ from fx.interpret import run_graph
 from fx.ir import Aval, Graph
 from fx.trace import trace_flat
 
-TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 1e-5, "complex64": 1e-5, "float64": 1e-12, "complex128": 1e-12}
+TOLERANCE = {
+    "float16": 2e-3,
+    "bfloat16": 2e-2,
+    "float32": 1e-5,
+    "complex64": 1e-5,
+    "float64": 1e-12,
+    "complex128": 1e-12,
+}
 
 
 def graph_of(f: Callable[..., Sequence[Any]], *arrays: np.ndarray) -> Graph:
@@ -25,7 +32,13 @@ def graph_of(f: Callable[..., Sequence[Any]], *arrays: np.ndarray) -> Graph:
 
 def agree(found: np.ndarray, wanted: np.ndarray, what: str = "", scale: float = 1.0) -> None:
     """Equal shape and dtype, and values within the dtype's tolerance of the largest one."""
-    assert found.shape == wanted.shape and found.dtype == wanted.dtype, (what, found.shape, found.dtype, wanted.shape, wanted.dtype)
+    assert found.shape == wanted.shape and found.dtype == wanted.dtype, (
+        what,
+        found.shape,
+        found.dtype,
+        wanted.shape,
+        wanted.dtype,
+    )
     if not dtypes.is_inexact(wanted.dtype):
         np.testing.assert_array_equal(found, wanted, err_msg=what)
         return

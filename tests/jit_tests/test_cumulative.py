@@ -25,8 +25,25 @@ DTYPES = {
     "cummin": [*FLOATS, *INTEGERS],
     "cumlogsumexp": FLOATS,
 }
-EPS = {"float16": 1e-3, "bfloat16": 8e-3, "float32": 1.2e-7, "float64": 2.3e-16, "complex64": 1.2e-7, "complex128": 2.3e-16}
-SHAPES = [((7,), 0), ((1,), 0), ((3, 50), 1), ((50, 3), 0), ((2, 33, 41), 1), ((5, 4, 3), 0), ((19, 5), 1), ((2, 0), 1), ((0, 2), 1)]
+EPS = {
+    "float16": 1e-3,
+    "bfloat16": 8e-3,
+    "float32": 1.2e-7,
+    "float64": 2.3e-16,
+    "complex64": 1.2e-7,
+    "complex128": 2.3e-16,
+}
+SHAPES = [
+    ((7,), 0),
+    ((1,), 0),
+    ((3, 50), 1),
+    ((50, 3), 0),
+    ((2, 33, 41), 1),
+    ((5, 4, 3), 0),
+    ((19, 5), 1),
+    ((2, 0), 1),
+    ((0, 2), 1),
+]
 
 
 def sample(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any, name: str) -> np.ndarray:

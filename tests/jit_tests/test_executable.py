@@ -52,9 +52,11 @@ SHAPING = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int16", "complex128", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "int16", "complex128", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", SHAPING)
 def test_shaping(name, dtype):
+    if dtype == "bfloat16":
+        dtype = pytest.importorskip("ml_dtypes").bfloat16
     f, shape = SHAPING[name]
     check(lambda x: [f(x)], numbers(shape, dtype))
 
@@ -227,7 +229,9 @@ def test_an_executable_may_call_itself():
 
 def test_a_callback_that_breaks_its_word_is_named():
     x = numbers((3,), "f4")
-    e = jit.compile(graph_of(lambda x: list(call_python(lambda a: [a[:2]], x, out_avals=[Aval((3,), np.dtype("f4"))])), x))
+    e = jit.compile(
+        graph_of(lambda x: list(call_python(lambda a: [a[:2]], x, out_avals=[Aval((3,), np.dtype("f4"))])), x)
+    )
     with pytest.raises(ValueError, match="returned shape"):
         e(x)
 
@@ -242,6 +246,18 @@ def test_donated_inputs_become_outputs():
     (out,) = e(given, y)
     assert np.shares_memory(out, given)
     agree(out, x * y + x)
+
+
+def test_donated_inputs_that_must_not_be_written_are_copied():
+    x = numbers((50, 60), "f4")
+    e = jit.compile(graph_of(affine, x, x), jit.Options(donate=(0,)))
+    given = x.copy()
+    agree(e(given, given)[0], x * x + x)
+    both = np.concatenate([x, x])
+    agree(e(both[:50], both[20:70])[0], x * both[20:70] + x)
+    given.flags.writeable = False
+    agree(e(given, x)[0], x * x + x)
+    np.testing.assert_array_equal(given, x)
 
 
 def test_memory_of_large_results_is_used_again():

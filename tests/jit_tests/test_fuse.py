@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 import jit
 from fx.errors import GraphError
+from fx.primitives import cumulative as C
 from fx.primitives import elementwise as E
+from fx.primitives import indexing as I
 from fx.primitives import linalg as L
 from fx.primitives import reductions as R
 from fx.primitives import shaping as S
+from fx.primitives import sorting as O
 from fx.primitives.random_bits import threefry2x32
 from jit.buffers import plan_buffers
 from jit.fuse import fuse
@@ -67,7 +70,10 @@ ONE_KERNEL = {
     "layer norm": (lambda x, a, b: [layer_norm(x, a, b)], (X, ROW, ROW)),
     "adam": (adam, (X, X, X, np.abs(X))),
     "two statistics of one array": (lambda x: [R.reduce_sum(x, (0,)), R.reduce_max(x, (0,))], (X,)),
-    "masked gradient and its sum": (lambda x, g: (lambda d: [d, R.reduce_sum(d, (0,))])(E.mul(g, E.add(x, 1.0))), (X, X)),
+    "masked gradient and its sum": (
+        lambda x, g: (lambda d: [d, R.reduce_sum(d, (0,))])(E.mul(g, E.add(x, 1.0))),
+        (X, X),
+    ),
     "reshape inside": (lambda x: [E.neg(S.reshape(E.exp(x), (5, 8, 50)))], (X,)),
     "padding": (lambda x: [E.exp(S.pad(E.neg(x), 0.0, [(1, 1, 0), (0, 3, 0)]))], (X,)),
     "scalars": (lambda x: [E.mul(E.add(E.exp(x), 1.0), E.sqrt(E.exp(x)))], (np.float32(2).reshape(()),)),
@@ -103,6 +109,22 @@ def test_library_operations_stand_alone_and_read_views():
     assert [g.kind for g in e.plan.groups] == ["nest", "library", "nest"], e.explain()
 
 
+def test_a_concatenation_is_whole_before_it_is_read():
+    a, b = numbers((1, 5000), "f4"), numbers((1, 5000), "f4", 1)
+
+    def f(a, b):
+        both = S.concatenate([E.neg(a), E.mul(b, b)], 0)
+        alone = S.concatenate([E.neg(a), S.slice(b, (0, 0), (0, 5000))], 0)
+        return [R.reduce_sum(both, (0,)), E.add(alone, alone), R.reduce_max(both, (1,))]
+
+    check(f, a, b)
+
+
+def test_many_small_parts():
+    xs = [numbers((), "f4", k) for k in range(30)]
+    check(lambda *xs: [S.concatenate([S.reshape(x, (1,)) for x in xs], 0)], *xs)
+
+
 def test_dear_values_of_several_uses_are_stored_once():
     def f(x):
         y = E.exp(x)
@@ -119,7 +141,9 @@ def test_cheap_values_are_computed_again():
 
 def test_a_dear_vector_is_not_computed_for_every_row():
     plan = plan_of(lambda x, b: [E.mul(x, columns(E.exp(b), x))], X, ROW)
-    assert len(plan.groups) == 2 and any("broadcasting would compute it 40 times" in why for why in plan.decisions.values())
+    assert len(plan.groups) == 2 and any(
+        "broadcasting would compute it 40 times" in why for why in plan.decisions.values()
+    )
 
 
 def test_every_cut_has_a_reason():
@@ -305,7 +329,11 @@ def _pad(x, values, rng):
 
 def _concatenate(x, values, rng):
     d = int(rng.integers(len(x.shape)))
-    fit = [v for v in values if len(v.shape) == len(x.shape) and all(a == b for k, (a, b) in enumerate(zip(v.shape, x.shape)) if k != d)]
+    fit = [
+        v
+        for v in values
+        if len(v.shape) == len(x.shape) and all(a == b for k, (a, b) in enumerate(zip(v.shape, x.shape)) if k != d)
+    ]
     return S.concatenate([x, *(fit[int(rng.integers(len(fit)))] for _ in range(int(rng.integers(1, 3))))], d)
 
 
@@ -317,3 +345,44 @@ def test_group_titles_and_plan_text():
     plan = plan_of(lambda x: [softmax(x)], X)
     text = str(plan)
     assert "rows over 40x50, reduced over [1]" in text and "joins" in text
+
+
+# ------------------------------------------------------------------- views into library operations
+
+
+def _disguised(shape):
+    """A larger array of which a value of ``shape`` is a view, and the function that takes the view."""
+    rank = len(shape)
+    perm = tuple(reversed(range(rank)))
+    big = tuple(2 * n + 3 for n in reversed(shape))
+
+    def view(x):
+        x = S.rev(S.transpose(x, perm), (rank - 1,))
+        return S.slice(x, (1,) * rank, tuple(2 * n + 1 for n in shape), (2,) * rank)
+
+    return big, view
+
+
+def _repeated(shape):
+    return shape[-1:], lambda x: S.broadcast_in_dim(x, shape, (len(shape) - 1,))
+
+
+D = (((1,), (0,)), ((), ()))
+BATCHED = (((2,), (1,)), ((0,), (0,)))
+LIBRARY = {
+    "dot_general": (lambda a, b: L.dot_general(a, b, D), (9, 17), (17, 33)),
+    "matrix times vector": (lambda a, b: L.dot_general(a, b, (((1,), (0,)), ((), ()))), (40, 21), (21,)),
+    "batched dot_general": (lambda a, b: L.dot_general(a, b, BATCHED), (3, 5, 8), (3, 8, 7)),
+    "cumsum": (lambda a, b: E.add(C.cumsum(a, 1), b), (6, 20), (6, 20)),
+    "sort": (lambda a, b: E.add(O.sort(a, 0), b), (20, 3), (20, 3)),
+    "dynamic_slice": (lambda a, b: E.add(I.dynamic_slice(a, (np.int32(2), np.int32(1)), (3, 4)), b), (8, 9), (3, 4)),
+    "dynamic_update_slice": (lambda a, b: I.dynamic_update_slice(a, b, (np.int32(2), np.int32(1))), (8, 9), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("disguise", [_disguised, _repeated])
+@pytest.mark.parametrize("name", LIBRARY)
+def test_library_operations_take_any_view(name, disguise):
+    f, left, right = LIBRARY[name]
+    (big_a, view_a), (big_b, view_b) = disguise(left), disguise(right)
+    check(lambda a, b: [f(view_a(a), view_b(b))], numbers(big_a, "f4"), numbers(big_b, "f4", 1))

@@ -69,7 +69,7 @@ def default_fill(dtype: np.dtype) -> Any:
 # ------------------------------------------------------------------------------------ dynamic slices
 
 
-@pytest.mark.parametrize("case", range(40))
+@pytest.mark.parametrize("case", range(30))
 def test_dynamic_slices(case: int) -> None:
     rng = np.random.default_rng(case)
     rank = int(rng.integers(0, 5))
@@ -78,9 +78,7 @@ def test_dynamic_slices(case: int) -> None:
     sizes = tuple(int(rng.integers(0 if case % 5 == 0 else 1, n + 1)) if n else 0 for n in shape)
     x = sample(rng, shape, DTYPES[case % len(DTYPES)])
     starts = [index_array(rng, (), n, INDEX_DTYPES[case % len(INDEX_DTYPES)]) for n in shape]
-    region = tuple(
-        slice(b := min(max(int(s), 0), n - size), b + size) for s, n, size in zip(starts, shape, sizes)
-    )
+    region = tuple(slice(b := min(max(int(s), 0), n - size), b + size) for s, n, size in zip(starts, shape, sizes))
     (found,) = lower("dynamic_slice", [strided(rng, x), *starts], {"slice_sizes": sizes}, [(sizes, x.dtype)])
     np.testing.assert_array_equal(found, x[region])
     update = sample(rng, sizes, x.dtype)
@@ -158,7 +156,7 @@ def result_shape(indices: np.ndarray, numbers: Numbers, sizes: tuple) -> tuple[i
     return tuple(next(inside) if d in offset else next(outer) for d in range(len(offset) + indices.ndim - 1))
 
 
-@pytest.mark.parametrize("case", range(60))
+@pytest.mark.parametrize("case", range(48))
 def test_gather(case: int) -> None:
     rng = np.random.default_rng(case)
     shape, index_shape, numbers, sizes = configuration(rng)
@@ -185,7 +183,7 @@ def combine(op: str, old: Any, new: Any, dtype: np.dtype) -> Any:
 
 
 @pytest.mark.parametrize("op", ["scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max"])
-@pytest.mark.parametrize("case", range(20))
+@pytest.mark.parametrize("case", range(15))
 def test_scatter(case: int, op: str) -> None:
     rng = np.random.default_rng(1000 + case)
     shape, index_shape, numbers, sizes = configuration(rng)
@@ -202,9 +200,7 @@ def test_scatter(case: int, op: str) -> None:
         if at is not None:
             true[at] = combine(op, true[at], updates[o].astype(wide), dtype)
     params = {"dimension_numbers": numbers, "mode": mode, "indices_are_sorted": False, "unique_indices": False}
-    (found,) = lower(
-        op, [strided(rng, x), strided(rng, indices), strided(rng, updates)], params, [(shape, dtype)]
-    )
+    (found,) = lower(op, [strided(rng, x), strided(rng, indices), strided(rng, updates)], params, [(shape, dtype)])
     rtol = 1e-5 if dtype == np.complex64 else 1e-13 if dtype.kind == "c" else 0
     np.testing.assert_allclose(found.astype(complex), true.astype(dtype).astype(complex), rtol=rtol)
 
@@ -232,7 +228,12 @@ def test_broken_promises_do_not_crash() -> None:
     params = {"dimension_numbers": numbers, "slice_sizes": (1, 9), "mode": "promise_in_bounds", "fill_value": None}
     (found,) = lower("gather", [x, rows], params, [((40, 9), x.dtype)])
     np.testing.assert_array_equal(found, x[np.clip(rows[:, 0], 0, 49)])
-    params = {"dimension_numbers": numbers, "mode": "promise_in_bounds", "indices_are_sorted": True, "unique_indices": True}
+    params = {
+        "dimension_numbers": numbers,
+        "mode": "promise_in_bounds",
+        "indices_are_sorted": True,
+        "unique_indices": True,
+    }
     (found,) = lower("scatter_add", [x, rows, found], params, [(x.shape, x.dtype)])
     np.testing.assert_array_equal(found, x)
 
@@ -286,7 +287,12 @@ def test_empty(shape: tuple[int, ...]) -> None:
     x = np.ones((3, 2), np.float32)
     none = np.zeros((0, 1), np.int32)
     numbers = ((1,), (0,), (0,), (), ())
-    (found,) = lower("scatter", [x, none, np.ones((0, 2), np.float32)], {**params, "dimension_numbers": numbers}, [((3, 2), np.float32)])
+    (found,) = lower(
+        "scatter",
+        [x, none, np.ones((0, 2), np.float32)],
+        {**params, "dimension_numbers": numbers},
+        [((3, 2), np.float32)],
+    )
     np.testing.assert_array_equal(found, x)
 
 

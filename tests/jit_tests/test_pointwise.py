@@ -18,10 +18,11 @@ from loop_eval import run_pointwise
 from pointwise_native import NativeRules
 
 import fx.primitives.elementwise as family
-import jit.lower
+import jit.lower  # noqa: F401  fills POINTWISE
 from fx import dtypes
-from fx.ir import Aval, Eqn, Literal, Var
+from fx.ir import Aval, Eqn, Var
 from fx.primitive import Primitive, primitive
+from jit.loop_ir import Const
 from jit.lower.registry import POINTWISE
 from jit.lower.types import ty_of
 
@@ -38,8 +39,14 @@ COMPLEX = dtypes.COMPLEXES
 
 @dataclass(frozen=True)
 class Case:
-    """``ulps``: tolerance in spacings of the result, on top of the rounding of 16-bit floats; 0 is bitwise equality
-    (but for the sign and payload of NaN)."""
+    """A primitive with the dtypes to test it on.
+
+    Attributes:
+        ulps: tolerance in spacings of the result; 0 wants equal numbers.
+        half_ulps: the tolerance for 16-bit floats, whose references round in the middle of some formulas.
+        absolute: below 1, the spacings are those of 1.
+        low, high: operands are clipped to this range.
+    """
 
     name: str
     arity: int
@@ -47,8 +54,10 @@ class Case:
     ulps: float = 0.0
     params: dict[str, Any] = field(default_factory=dict)
     label: str = ""
-    low: float = -INF  # operands are clipped to [low, high]
+    low: float = -INF
     high: float = INF
+    half_ulps: float = 1.0
+    absolute: bool = False
 
     def __str__(self) -> str:
         return self.name + self.label
@@ -90,10 +99,10 @@ def cases() -> Iterator[Case]:
     yield Case("rsqrt", 1, COMPLEX, 6)
     yield Case("cbrt", 1, FLOATS, 2)
     for y in (0, 1, 2, 3, 5, 10):
-        yield Case("integer_pow", 1, REALS, 4, params={"y": y}, label=f" {y}")
+        yield Case("integer_pow", 1, REALS, 4, params={"y": y}, label=f" {y}", half_ulps=y + 1)
         yield Case("integer_pow", 1, COMPLEX, 8 * y + 4, params={"y": y}, label=f" {y}", low=-50, high=50)
     for y in (-1, -3):
-        yield Case("integer_pow", 1, FLOATS, 4, params={"y": y}, label=f" {y}")
+        yield Case("integer_pow", 1, FLOATS, 4, params={"y": y}, label=f" {y}", half_ulps=3)
         yield Case("integer_pow", 1, COMPLEX, 30, params={"y": y}, label=f" {y}", low=-50, high=50)
     yield from _transcendental()
     for name in ("real", "imag", "conj"):
@@ -116,18 +125,29 @@ def _transcendental() -> Iterator[Case]:
         "tanh", "asinh", "acosh", "atanh",
     ):  # fmt: skip
         yield Case(name, 1, FLOATS, 4)
-        yield Case(name, 1, COMPLEX, 16)
+        yield Case(name, 1, COMPLEX, 16, absolute=name == "log1p")
     for name in ("erf", "erfc", "erf_inv"):
         yield Case(name, 1, FLOATS, 8)
     for name in ("lgamma", "digamma"):
-        yield Case(name, 1, FLOATS, 64, high=1e4, low=-20)
+        yield Case(name, 1, FLOATS, 64, high=1e4, low=-20, absolute=True)
     yield Case("atan2", 2, FLOATS, 4)
     yield Case("pow", 2, FLOATS, 4)
-    yield Case("pow", 2, COMPLEX, 600, low=-30, high=30)
+    yield Case("pow", 2, COMPLEX, 300, low=-8, high=8)
 
 
 CASES = list(cases())
 EACH = [pytest.param(c, d, id=f"{c} {d}") for c in CASES for d in c.dtypes]
+TRANSCENDENTAL = {c.name for c in _transcendental()}
+_SHORT_ROUTE = {"exp", "tanh", "sqrt"}  # narrow types all go the same way: to a wider one and back
+
+
+def compiled_natively(case: Case, dtype: np.dtype) -> bool:
+    """Leaves out what would only compile the same long loops again."""
+    narrow = dtype.name in ("float16", "bfloat16", "complex64")
+    return not narrow or case.name not in TRANSCENDENTAL or case.name in _SHORT_ROUTE
+
+
+NATIVE = [p for p in EACH if compiled_natively(*p.values)]
 
 # ------------------------------------------------------------------------------------- the operands
 
@@ -146,7 +166,8 @@ def edges(dtype: np.dtype) -> np.ndarray:
         return np.array([False, True])
     if dtypes.is_integer(dtype):
         info = np.iinfo(dtype)
-        special = [0, 1, 2, 3, 7, 8, 31, 32, 63, 64, 100, info.max, info.max - 1, info.min, info.min + 1, info.max // 2 + 1]
+        limits = [info.max, info.max - 1, info.min, info.min + 1, info.max // 2 + 1]
+        special = [0, 1, 2, 3, 7, 8, 31, 32, 63, 64, 100, *limits]
         special += [-1, -2, -3, -31, -100] if info.min < 0 else []
         kept = [v for v in special if info.min <= v <= info.max]
         return np.concatenate([np.array(kept, dtype), rng.integers(info.min, info.max, 20, dtype, endpoint=True)])
@@ -158,7 +179,8 @@ def edges(dtype: np.dtype) -> np.ndarray:
         z[re.size :] = rng.normal(size=200) * 2 + 2j * rng.normal(size=200)
         return z
     with np.errstate(all="ignore"):
-        tiny = np.ldexp(np.array([1.0, -1.0, 3.0]), {"float16": -24, "bfloat16": -133, "float32": -149}.get(dtype.name, -1074))
+        least = {"float16": -24, "bfloat16": -133, "float32": -149, "float64": -1074}[dtype.name]
+        tiny = np.ldexp(np.array([1.0, -1.0, 3.0]), least)
         ordinary = rng.normal(size=40) * np.exp(rng.normal(size=40))
         return np.concatenate([np.array(_FLOAT_EDGES), tiny, ordinary]).astype(dtype)
 
@@ -167,8 +189,11 @@ def operands(case: Case, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """All pairs of edges for two operands, a sample of the triples for three."""
     e = edges(dtype)
     if case.low > -INF or case.high < INF:
-        parts = (np.clip(e.real, case.low, case.high), np.clip(e.imag, case.low, case.high)) if e.dtype.kind == "c" else ()
-        e = (parts[0] + 1j * parts[1]).astype(dtype) if parts else np.clip(e, dtype.type(case.low), dtype.type(case.high))
+        parts = [p.astype(np.float64) for p in ((e.real, e.imag) if e.dtype.kind == "c" else (e,))]
+        parts = [np.clip(p, case.low, case.high) for p in parts]
+        e = (parts[0] if len(parts) == 1 else parts[0] + 1j * parts[1]).astype(dtype)
+    if case.name == "lgamma":
+        e = e[np.abs(e) > np.finfo(np.float32).tiny]  # the reference overflows at subnormals
     if case.arity == 1:
         return (e,)
     grids = [g.ravel() for g in np.meshgrid(*[e] * min(case.arity, 2))]
@@ -182,7 +207,8 @@ def equation(name: str, dtypes_in: tuple[np.dtype, ...], params: dict[str, Any])
     prim = primitive(name)
     avals = [Aval((), d) for d in dtypes_in]
     out = prim.rule("abstract")(*avals, **params)
-    return Eqn(prim, tuple(Var(a) for a in avals), params, tuple(Var(a) for a in (out if prim.multiple_results else (out,))))
+    outs = out if prim.multiple_results else (out,)
+    return Eqn(prim, tuple(Var(a) for a in avals), params, tuple(Var(a) for a in outs))
 
 
 def rule_of(name: str, dtypes_in: tuple[np.dtype, ...], params: dict[str, Any]) -> Any:
@@ -217,26 +243,29 @@ def assert_agrees(case: Case, found: np.ndarray, wanted: np.ndarray, inputs: tup
         _assert_complex(case, found, wanted, inputs)
         return
     if not dtypes.is_float(wanted.dtype) or not case.ulps:
-        ok = (found == wanted) | ((found != found) & (wanted != wanted))
+        with np.errstate(all="ignore"):  # comparing signalling NaNs
+            ok = (found == wanted) | ((found != found) & (wanted != wanted))
     else:
         with np.errstate(all="ignore"):
             f, w = found.astype(np.float64), wanted.astype(np.float64)
-            scale = spacing(np.maximum(np.abs(w), 1.0 if case.name in ("lgamma", "digamma") else 0.0), wanted.dtype)
-            limit = case.ulps if wanted.dtype.itemsize > 2 else 1 + case.ulps / 16
+            scale = spacing(np.maximum(np.abs(w), float(case.absolute)), wanted.dtype)
+            limit = case.ulps if wanted.dtype.itemsize > 2 else case.half_ulps
             close = np.abs(f - w) <= limit * scale
-        overflows = np.isinf(f) & np.isfinite(w) & (np.abs(w) > 0.99 * float(np_max(wanted.dtype)))
+        overflows = np.isinf(f) & np.isfinite(w) & (np.abs(w) > 0.99 * np_max(wanted.dtype))
         ok = close | (f == w) | (np.isnan(f) & np.isnan(w)) | overflows
     _explain(case, ok, found, wanted, inputs)
 
 
-def np_max(dtype: np.dtype) -> Any:
-    return dtypes.bfloat16 and 3.38e38 if dtype.name == "bfloat16" else np.finfo(dtype).max
+def np_max(dtype: np.dtype) -> float:
+    return 3.38e38 if dtype.name == "bfloat16" else float(np.finfo(dtype).max)
 
 
 def _assert_complex(case: Case, found: np.ndarray, wanted: np.ndarray, inputs: tuple[np.ndarray, ...]) -> None:
     """Close as points of the plane.  Where the reference has a NaN part, C99 leaves the other part open."""
     with np.errstate(all="ignore"):
-        limit = case.ulps * spacing(np.abs(wanted.astype(np.complex128)), wanted.real.dtype)
+        sizes = [np.where(np.isfinite(p), np.abs(p), 0.0) for p in (wanted.real, wanted.imag)]
+        size = np.maximum(np.hypot(*sizes), float(case.absolute))
+        limit = case.ulps * spacing(size, wanted.real.dtype)
         close = np.abs(found.astype(np.complex128) - wanted) <= limit
         same = [(f == w) | (np.abs(f - w) <= limit) for f, w in ((found.real, wanted.real), (found.imag, wanted.imag))]
     open_ = np.isnan(wanted.real) | np.isnan(wanted.imag)
@@ -273,7 +302,7 @@ def native_rules(dtype: np.dtype, part: int) -> NativeRules:
     rules = {
         str(c): (rule_of(c.name, (dtype,) * c.arity, c.params), (dtype,) * c.arity)
         for c in CASES
-        if dtype in c.dtypes and part_of(c) == part
+        if dtype in c.dtypes and part_of(c) == part and compiled_natively(c, dtype)
     }
     return NativeRules(rules)
 
@@ -282,7 +311,7 @@ def part_of(case: Case) -> int:
     return zlib.crc32(str(case).encode()) % 4
 
 
-@pytest.mark.parametrize(("case", "dtype"), EACH)
+@pytest.mark.parametrize(("case", "dtype"), NATIVE)
 def test_native_rule_agrees_with_the_reference(case: Case, dtype: np.dtype) -> None:
     inputs = operands(case, dtype)
     wanted = reference(case.name, case.params, inputs)
@@ -294,7 +323,7 @@ def test_every_elementwise_primitive_has_a_loop_and_a_case() -> None:
     names = {p.name for p in vars(family).values() if isinstance(p, Primitive)}
     assert names <= set(POINTWISE)
     assert names == {c.name for c in CASES} | {"select_n", "optimization_barrier"}
-    assert jit.lower.elementwise.__name__ and "threefry2x32" in POINTWISE
+    assert "threefry2x32" in POINTWISE
 
 
 @pytest.mark.parametrize("dtype", dtypes.ALL, ids=str)
@@ -340,13 +369,21 @@ def test_threefry_known_answers() -> None:
             np.testing.assert_array_equal(found[j], np.array([v[2][j] for v in _THREEFRY], np.uint32))
 
 
-def test_rules_take_literals() -> None:
-    """The planner passes constants where an operand is a literal."""
-    from jit.loop_ir import Const
-
+def test_rules_take_constants() -> None:
+    """The planner passes a constant where an operand is a literal."""
     x = edges(dtypes.float32)
     eqn = equation("pow", (x.dtype, x.dtype), {})
     found = run_pointwise(lambda b, v: POINTWISE["pow"](b, eqn, v, Const(np.float32(2.5), ty_of(x.dtype))), x)
     wanted = reference("pow", {}, (x, np.full_like(x, 2.5)))
     assert_agrees(Case("pow", 2, (), 4), found, wanted, (x,))
-    assert Literal(2.5, Aval((), x.dtype)).value == np.float32(2.5)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "ulps", "factor"), [("float32", 4, 1.000001), ("complex128", 4, 1 + 2e-15), ("int8", 0, 2)]
+)
+def test_the_comparison_can_fail(dtype: str, ulps: float, factor: float) -> None:
+    """Planted errors of a few units of the last place are found."""
+    x = edges(np.dtype(dtype))
+    x = x[np.isfinite(x)]
+    with np.errstate(all="ignore"), pytest.raises(AssertionError, match="wanted"):
+        assert_agrees(Case("exp", 1, (), ulps), (x * x.dtype.type(factor)), x, (x,))

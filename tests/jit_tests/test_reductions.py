@@ -67,7 +67,12 @@ def test_nan_wins(axis):
     x[2, 5], x[4, 5], x[2, 30], x[5, :] = np.nan, np.nan, np.nan, -np.inf
 
     def f(x):
-        return [R.reduce_max(x, (axis,)), R.reduce_min(x, (axis,)), R.argmax(x, axis, np.dtype("int32")), R.argmin(x, axis, np.dtype("int32"))]
+        return [
+            R.reduce_max(x, (axis,)),
+            R.reduce_min(x, (axis,)),
+            R.argmax(x, axis, np.dtype("int32")),
+            R.argmin(x, axis, np.dtype("int32")),
+        ]
 
     check(f, x)
 
@@ -116,7 +121,13 @@ def test_reduction_of_views_and_padding():
     def f(x):
         t = S.transpose(x, (2, 0, 1))
         p = S.pad(x, 1.0, [(1, 0, 0), (0, 2, 1), (-1, 0, 0)])
-        return [R.reduce_sum(t, (0,)), R.reduce_max(t, (1, 2)), R.reduce_sum(S.reshape(t, (5, 48)), (1,)), R.reduce_sum(p, (0,)), R.reduce_min(S.rev(x, (2,)), (1,))]
+        return [
+            R.reduce_sum(t, (0,)),
+            R.reduce_max(t, (1, 2)),
+            R.reduce_sum(S.reshape(t, (5, 48)), (1,)),
+            R.reduce_sum(p, (0,)),
+            R.reduce_min(S.rev(x, (2,)), (1,)),
+        ]
 
     check(f, x)
 

@@ -102,7 +102,7 @@ class Ufunc:
             w = as_type(as_value(where), np.bool_)
             shape = broadcast_shapes(result.shape, w.shape)
             result = broadcast_value(result, shape)
-            result = p.select(broadcast_value(w, shape), result, filled(shape, 0, result.dtype))
+            result = p.select(broadcast_value(w, shape), result, filled(shape, False, result.dtype))
         return result
 
     def _evaluate(self, x: Any, y: Any = None) -> Array | None:

@@ -1,0 +1,168 @@
+"""``fx.nn.initializers``: functions ``(key, shape, dtype=None) -> array``, the same values as ``jax.nn.initializers``.
+
+``variance_scaling`` and what is made of it keep the variance of activations (fan_in) or gradients (fan_out) constant
+through a layer; fans count the elements that each output, or input, is connected to.  The last two axes of a shape
+are (in, out) unless given otherwise; all others are the receptive field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from .. import numpy as fnp
+from .. import random
+from ..config import config
+from ..errors import ShapeError
+from ..numpy.core import static_shape
+
+__all__ = [
+    "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
+    "lecun_normal", "lecun_uniform", "normal", "ones", "truncated_normal", "uniform", "variance_scaling", "xavier_normal",
+    "xavier_uniform", "zeros",
+]  # fmt: skip
+
+Value = Any
+Axes = int | Sequence[int]
+Initializer = Callable[..., Value]
+
+
+def _dtype(dtype: Any) -> np.dtype:
+    return config.default_float if dtype is None else dtypes.canonical(dtype)
+
+
+def zeros(key: Any, shape: Any, dtype: Any = None) -> Value:
+    """All 0; the key is not used."""
+    return fnp.zeros(shape, _dtype(dtype))
+
+
+def ones(key: Any, shape: Any, dtype: Any = None) -> Value:
+    """All 1; the key is not used."""
+    return fnp.ones(shape, _dtype(dtype))
+
+
+def constant(value: Any, dtype: Any = None) -> Initializer:
+    """All ``value``."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        return fnp.full(shape, value, _dtype(dtype))
+
+    return init
+
+
+def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
+    """Uniform in [0, scale)."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        d = _dtype(dtype)
+        return random.uniform(key, shape, d) * fnp.asarray(scale, d)
+
+    return init
+
+
+def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
+    """Normal with mean 0."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        d = _dtype(dtype)
+        return random.normal(key, shape, d) * fnp.asarray(stddev, d)
+
+    return init
+
+
+def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
+    """``stddev`` times a standard normal number conditioned on lying between ``lower`` and ``upper``."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        d = _dtype(dtype)
+        return random.truncated_normal(key, lower, upper, shape, d) * fnp.asarray(stddev, d)
+
+    return init
+
+
+def _size(shape: tuple[int, ...], axes: Axes) -> int:
+    return shape[axes] if isinstance(axes, int) else math.prod(shape[a] for a in axes)
+
+
+def _fans(shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axes) -> tuple[float, float]:
+    """How many inputs each output has, and how many outputs each input."""
+    if in_axis == -2 and len(shape) < 2:
+        raise ShapeError(
+            f"an initializer that scales by fans needs axes (in, out): found shape {shape}."
+            " Give in_axis and out_axis, or use zeros, constant, normal or uniform."
+        )
+    size_in, size_out = _size(shape, in_axis), _size(shape, out_axis)
+    field = math.prod(shape) / size_in / size_out / _size(shape, batch_axis) if math.prod(shape) else 1.0
+    return size_in * field, size_out * field
+
+
+_DENOMINATORS: dict[str, Callable[[float, float], float]] = {
+    "fan_in": lambda fan_in, fan_out: fan_in,
+    "fan_out": lambda fan_in, fan_out: fan_out,
+    "fan_avg": lambda fan_in, fan_out: (fan_in + fan_out) / 2,
+    "fan_geo_avg": lambda fan_in, fan_out: math.sqrt(fan_in * fan_out),
+}
+_DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
+
+
+def variance_scaling(
+    scale: Any, mode: str, distribution: str, in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+) -> Initializer:
+    """Numbers of mean 0 and variance ``scale / n``.
+
+    Args:
+        mode: what n is: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric mean).
+        distribution: "truncated_normal" (within two standard deviations), "normal" or "uniform".
+        in_axis, out_axis: axes of the shape that hold the layer's inputs and outputs.
+        batch_axis: axes along which there are independent layers.
+
+    >>> variance_scaling(2.0, "fan_in", "normal")(random.key(0), (3, 3, 16, 32)).shape
+    (3, 3, 16, 32)
+    """
+    default = dtype
+    if mode not in _DENOMINATORS:
+        raise ShapeError(f"variance_scaling has the modes {', '.join(_DENOMINATORS)}; found {mode!r}")
+    if distribution not in _DISTRIBUTIONS:
+        raise ShapeError(f"variance_scaling has the distributions {', '.join(_DISTRIBUTIONS)}; found {distribution!r}")
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        shape, d = static_shape(shape), _dtype(dtype)
+        fans = _fans(shape, in_axis, out_axis, batch_axis)
+        variance = fnp.asarray(scale / (_DENOMINATORS[mode](*fans) or 1), d)  # a shape without elements has no fans
+        if distribution == "truncated_normal":
+            # the divisor is the standard deviation of a standard normal number conditioned on (-2, 2)
+            spread = fnp.sqrt(variance) / fnp.asarray(0.87962566103423978, d)
+            return random.truncated_normal(key, -2, 2, shape, d) * spread
+        if distribution == "normal":
+            return random.normal(key, shape, d) * fnp.sqrt(variance)
+        return random.uniform(key, shape, d, -1) * fnp.sqrt(3 * variance)
+
+    return init
+
+
+def _scaled(scale: float, mode: str, distribution: str, doc: str) -> Callable[..., Initializer]:
+    def make(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> Initializer:
+        return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
+
+    make.__doc__ = doc
+    return make
+
+
+glorot_uniform = xavier_uniform = _scaled(1.0, "fan_avg", "uniform", "Uniform of variance 2 / (fan_in + fan_out) (Glorot, Bengio, 2010).")
+glorot_normal = xavier_normal = _scaled(
+    1.0, "fan_avg", "truncated_normal", "Truncated normal of variance 2 / (fan_in + fan_out) (Glorot, Bengio, 2010)."
+)
+he_uniform = kaiming_uniform = _scaled(2.0, "fan_in", "uniform", "Uniform of variance 2 / fan_in, for relu (He et al., 2015).")
+he_normal = kaiming_normal = _scaled(
+    2.0, "fan_in", "truncated_normal", "Truncated normal of variance 2 / fan_in, for relu (He et al., 2015)."
+)
+lecun_uniform = _scaled(1.0, "fan_in", "uniform", "Uniform of variance 1 / fan_in (LeCun et al., 1998).")
+lecun_normal = _scaled(1.0, "fan_in", "truncated_normal", "Truncated normal of variance 1 / fan_in (LeCun et al., 1998).")

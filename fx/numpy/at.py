@@ -1,0 +1,126 @@
+"""``x.at[index]``: changed copies of an array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..primitives import elementwise as p
+from ..primitives import helpers
+from .binary import divide, power
+from .core import Value, as_value
+from .index_parse import numpy_index
+from .indexing import fit_dtype, getitem, setitem
+from .unary import negative
+
+__all__ = ["At"]
+
+
+class At:
+    """``x.at[index]``: changed copies of ``x``.
+
+    Methods ``get set add subtract multiply divide power min max apply``; where indices repeat, ``add`` and its kin
+    apply every update, in row-major order, and of several ``set`` the last one stays.
+
+    mode: None (the default: a static int must lie inside, an array's index outside is clamped by ``get`` and its
+    update dropped by the others), "clip", "fill" or "drop", "wrap", "promise_in_bounds".
+
+    >>> import fx.numpy as fnp
+    >>> fnp.zeros(3).at[1].set(5.0)
+    Array([0., 5., 0.], dtype=float32)
+    >>> fnp.zeros(3).at[fnp.array([0, 0, 2])].add(1.0)
+    Array([2., 0., 1.], dtype=float32)
+    """
+
+    __slots__ = ("_x", "_index")
+
+    def __init__(self, x: Value, *index: Any) -> None:
+        self._x = x
+        self._index = index
+
+    def __getitem__(self, index: Any) -> At:
+        return At(self._x, index)
+
+    def __repr__(self) -> str:
+        return f"At({', '.join(map(repr, (self._x, *self._index)))})"
+
+    def _given(self) -> Any:
+        if not self._index:
+            raise TypeError("x.at needs an index: write x.at[index].set(value)")
+        return self._index[0]
+
+    def _update(self, x: Value, kind: str, value: Any, flags: dict[str, Any]) -> Value:
+        known = {"mode", "indices_are_sorted", "unique_indices", "wrap_negative_indices"}
+        if not known.issuperset(flags):
+            raise TypeError(f"x.at[index] has no option {', '.join(sorted(set(flags) - known))}; it has {', '.join(sorted(known))}")
+        options = dict(flags)
+        mode, from_end = _mode(options.pop("mode", None)), options.pop("wrap_negative_indices", True)
+        return setitem(x, self._given(), value, kind, mode, from_end, **options)
+
+    def get(
+        self, *, mode: Any = None, fill_value: Any = None, indices_are_sorted: bool = False, unique_indices: bool = False,
+        wrap_negative_indices: bool = True,
+    ) -> Value:  # fmt: skip
+        """``x[index]``; mode "fill" (implied by ``fill_value``) reads ``fill_value`` (default NaN) outside."""
+        mode = _mode(mode) or ("fill" if fill_value is not None else None)
+        return getitem(self._x, self._given(), mode, fill_value, wrap_negative_indices)
+
+    def set(self, value: Any, **flags: Any) -> Value:
+        """``x[index] = value``."""
+        return self._update(self._x, "set", value, flags)
+
+    def add(self, value: Any, **flags: Any) -> Value:
+        """``x[index] += value``."""
+        return self._update(self._x, "add", value, flags)
+
+    def subtract(self, value: Any, **flags: Any) -> Value:
+        """``x[index] -= value``."""
+        return self._update(self._x, "add", negative(fit_dtype(value, self._x)), flags)
+
+    def multiply(self, value: Any, **flags: Any) -> Value:
+        """``x[index] *= value``."""
+        return self._update(self._x, "multiply", value, flags)
+
+    mul = multiply
+
+    def divide(self, value: Any, **flags: Any) -> Value:
+        """``x[index] /= value``."""
+        return divide(self._x, self._update(helpers.ones_like(self._x), "multiply", value, flags))
+
+    def power(self, value: Any, **flags: Any) -> Value:
+        """``x[index] **= value``."""
+        return power(self._x, self._update(helpers.ones_like(self._x), "multiply", value, flags))
+
+    def min(self, value: Any, **flags: Any) -> Value:
+        """``x[index] = minimum(x[index], value)``."""
+        return self._update(self._x, "min", value, flags)
+
+    def max(self, value: Any, **flags: Any) -> Value:
+        """``x[index] = maximum(x[index], value)``."""
+        return self._update(self._x, "max", value, flags)
+
+    def apply(self, ufunc: Callable[[Value], Value], **flags: Any) -> Value:
+        """``x[index] = ufunc(x[index])``; as often as an element is indexed, where the index is known while tracing."""
+        out = self.set(ufunc(getitem(self._x, self._given(), _mode(flags.get("mode")))), **flags)
+        index = numpy_index(self._given())
+        if index is None:
+            return out
+        times = np.zeros(self._x.shape, np.int32)
+        try:
+            np.add.at(times, index, 1)
+        except IndexError:
+            return out
+        for done in range(1, int(times.max(initial=0))):
+            out = p.select(as_value(times > done), ufunc(out), out)
+        return out
+
+
+def _mode(mode: Any) -> str | None:
+    """A mode by its name here."""
+    name = getattr(mode, "name", mode)
+    name = None if name is None else str(name).lower()
+    if name not in (None, "drop", "fill", "fill_or_drop", "clip", "wrap", "promise_in_bounds"):
+        raise ValueError(f"mode must be None, 'fill', 'drop', 'clip', 'wrap' or 'promise_in_bounds'; found {mode!r}")
+    return "fill" if name in ("drop", "fill_or_drop") else name

@@ -1,0 +1,144 @@
+"""Counting: bincount and histograms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..config import config
+from ..errors import DTypeError, ShapeError
+from ..primitives import elementwise as p
+from ..primitives import shaping
+from ..trace import aval_of
+from . import binary
+from .core import Value, as_type, as_value, filled, inexact, promote_dtype, promote_inexact
+from .creation import linspace
+from .indexing import getitem, setitem
+from .manipulation import ravel, stack
+from .positions import known_value
+from .reductions import max as max_
+from .reductions import min as min_
+from .reductions import sum as sum_
+from .scans import diff
+from .selection import where
+from .sorting import searchsorted
+
+__all__ = ["bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
+
+
+def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Value:
+    """How often each non-negative integer occurs, or the sum of its weights.
+
+    Args:
+        length: the size of the result, needed under jit and vmap; greater integers are left out.
+    """
+    v = as_value(x)
+    if not dtypes.is_integer(v.dtype) and v.dtype != dtypes.bool_:
+        raise DTypeError(f"bincount needs integers; found {aval_of(v)}")
+    if v.ndim != 1:
+        raise ShapeError(f"bincount needs a vector; found shape {v.shape}")
+    if length is None:
+        known = known_value(v, "bincount (without length=)")
+        if known.size and known.min() < 0:
+            raise ValueError(f"bincount needs non-negative integers; found {known.min()}")
+        length = max(int(known.max(initial=-1)) + 1, int(minlength))
+    w = filled(v.shape, 1, config.default_int) if weights is None else as_value(weights)
+    if w.shape != v.shape:
+        raise ShapeError(f"bincount: the weights have shape {w.shape}, the integers {v.shape}; they must be equal")
+    v = as_type(v, np.uint8) if v.dtype == dtypes.bool_ else v
+    return setitem(filled((length,), False, w.dtype), v, w, "add", mode="fill", from_end=False)
+
+
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Value:
+    """The edges of the bins: ``bins`` itself, or that many bins of equal width between the extremes (or in ``range``)."""
+    x = ravel(as_value(a))
+    if isinstance(bins, str):
+        raise ValueError(f"bins={bins!r}: the number of bins must be given; rules by name depend on the data")
+    if getattr(bins, "ndim", np.ndim(bins)) == 1:
+        return as_value(bins)
+    if range is not None:
+        lo, hi = promote_inexact(as_value(range[0]), as_value(range[1]))
+    elif x.size:
+        lo, hi = promote_inexact(min_(x), max_(x))
+    else:
+        lo, hi = filled((), 0, inexact(x.dtype)), filled((), 1, inexact(x.dtype))
+    d = inexact(x.dtype)
+    lo, hi = as_type(lo, d), as_type(hi, d)
+    flat = p.eq(lo, hi)
+    lo, hi = (where(flat, binary.add(v, shift), v) for v, shift in ((lo, -0.5), (hi, 0.5)))
+    return linspace(lo, hi, int(bins) + 1)
+
+
+def _bins(x: Value, edges: Value) -> Value:
+    """The bin of each element; the number of bins for what lies outside."""
+    edges, x = promote_dtype(edges, x)
+    n = edges.shape[0] - 1
+    at = binary.subtract(searchsorted(edges, x, "right"), 1)
+    at = where(binary.equal(x, getitem(edges, -1)), n - 1, at)
+    return where(binary.less(at, 0), n, at)
+
+
+def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None) -> tuple[Value, Value]:
+    """Counts of the elements in each bin, and the edges of the bins.
+
+    Args:
+        bins: their number (of equal width), or the edges.      range: the outer edges; by default the extremes.
+        weights: what each element counts; of the shape of ``a``.      density: divide by the total and the widths.
+    """
+    x = as_value(a)
+    edges = histogram_bin_edges(x, bins, range, weights)
+    w = filled(x.shape, 1, inexact(x.dtype)) if weights is None else as_value(weights)
+    if w.shape != x.shape:
+        raise ShapeError(f"histogram: the weights have shape {w.shape}, the array {x.shape}; they must be equal")
+    n = edges.shape[0] - 1
+    counts = setitem(filled((n,), False, w.dtype), _bins(ravel(x), edges), ravel(w), "add", mode="fill")
+    if density:
+        counts = binary.divide(binary.divide(counts, diff(edges)), sum_(counts))
+    return counts, edges
+
+
+def histogramdd(
+    sample: Any, bins: Any = 10, range: Sequence[Any] | None = None, weights: Any = None, density: bool | None = None
+) -> tuple[Value, list[Value]]:
+    """The histogram of points (the rows of ``sample``, or one array for each coordinate), and the edges along each axis."""
+    columns = [as_value(c) for c in sample] if isinstance(sample, (list, tuple)) else None
+    points = stack(columns, axis=-1) if columns is not None else as_value(sample)
+    points = shaping.expand_dims(points, (1,)) if points.ndim == 1 else points
+    if points.ndim != 2:
+        raise ShapeError(f"histogramdd takes points as rows; found shape {points.shape}")
+    count, d = points.shape
+    each = list(bins) if isinstance(bins, (list, tuple)) else [bins] * d
+    if len(each) != d or (range is not None and len(range) != d):
+        raise ShapeError(f"histogramdd of {d} coordinates needs {d} bins, and {d} ranges if any")
+    axes = [getitem(points, (slice(None), k)) for k in np.arange(d).tolist()]
+    edges = [histogram_bin_edges(x, b, None if range is None else range[k]) for k, (x, b) in enumerate(zip(axes, each))]
+    sizes = [e.shape[0] - 1 for e in edges]
+    flat: Any = 0
+    inside: Any = True
+    for x, e, n in zip(axes, edges, sizes):
+        at = _bins(x, e)
+        inside = binary.logical_and(inside, binary.less(at, n))
+        flat = binary.add(binary.multiply(flat, n), at)
+    total = math.prod(sizes)
+    w = filled((count,), 1, inexact(points.dtype)) if weights is None else as_value(weights)
+    counts = setitem(filled((total,), False, w.dtype), where(inside, flat, total), w, "add", mode="fill")
+    counts = shaping.reshape(counts, tuple(sizes))
+    if density:
+        counts = binary.divide(counts, sum_(counts))
+        for k, e in enumerate(edges):
+            widths = diff(e)
+            counts = binary.divide(counts, shaping.reshape(widths, tuple([n if j == k else 1 for j, n in enumerate(sizes)])))
+    return counts, edges
+
+
+def histogram2d(
+    x: Any, y: Any, bins: Any = 10, range: Sequence[Any] | None = None, weights: Any = None, density: bool | None = None
+) -> tuple[Value, Value, Value]:
+    """The histogram of the points ``(x, y)``, and the edges along both axes."""
+    two = bins if isinstance(bins, (list, tuple)) and len(bins) == 2 else [bins, bins]
+    counts, (ex, ey) = histogramdd([x, y], list(two), range, weights, density)
+    return counts, ex, ey

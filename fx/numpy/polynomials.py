@@ -1,0 +1,160 @@
+"""Convolutions of vectors, and polynomials as vectors of coefficients, the highest power first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..array import Array
+from ..errors import ShapeError
+from ..primitives import elementwise as p
+from ..primitives import shaping
+from ..primitives.conv import conv_general_dilated
+from ..trace import concrete_value
+from . import binary
+from .core import Value, as_type, as_value, broadcast_value, filled, inexact, promote_dtype, zero_of
+from .indexing import getitem
+from .manipulation import concatenate
+from .unary import conjugate, negative
+
+__all__ = ["convolve", "correlate", "poly", "polyadd", "polyder", "polydiv", "polyint", "polymul", "polysub", "polyval"]
+
+
+def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
+    if a.ndim != 1 or v.ndim != 1 or 0 in (a.shape[0], v.shape[0]):
+        raise ShapeError(f"{name} takes non-empty vectors; found shapes {a.shape} and {v.shape}")
+    if mode not in ("full", "same", "valid"):
+        raise ValueError(f"mode must be full, same or valid; found {mode!r}")
+    a, v = (v, a) if a.shape[0] < v.shape[0] else (a, v)
+    logic = a.dtype == dtypes.bool_
+    if logic:  # a product of booleans is and, a sum or
+        a, v = as_type(a, np.int32), as_type(v, np.int32)
+    n = v.shape[0]
+    pads = {"full": (n - 1, n - 1), "same": (n // 2, n - 1 - n // 2), "valid": (0, 0)}[mode]
+    kernel = shaping.reshape(shaping.rev(v, (0,)), (1, 1, n))
+    out = conv_general_dilated(shaping.reshape(a, (1, 1, a.shape[0])), kernel, (1,), [pads])
+    out = shaping.reshape(out, (out.shape[-1],))
+    return as_type(out, np.bool_) if logic else out
+
+
+def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
+    """The discrete convolution of two vectors: ``out[k] = sum_i a[i] v[k - i]``."""
+    return _convolve(*promote_dtype(as_value(a), as_value(v)), mode, "convolve")
+
+
+def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
+    """The cross-correlation of two vectors, the second conjugated: ``out[k] = sum_i a[i + k] conj(v[i])``."""
+    x, y = promote_dtype(as_value(a), as_value(v))
+    if x.ndim != 1 or y.ndim != 1 or mode != "same" or x.shape[0] >= y.shape[0]:
+        return _convolve(x, shaping.rev(conjugate(y), (0,)) if y.ndim else y, mode, "correlate")
+    # the centre of an even window lies on its other side when the shorter vector comes first
+    return conjugate(shaping.rev(correlate(y, x, mode), (0,)))
+
+
+# ------------------------------------------------------------------------------------- polynomials
+
+
+def _coefficients(*polynomials: Any) -> list[Value]:
+    out = [as_value(c) for c in polynomials]
+    out = [shaping.reshape(c, (1,)) if c.ndim == 0 else c for c in out]
+    for c in out:
+        if c.ndim != 1:
+            raise ShapeError(f"a polynomial is a vector of coefficients; found shape {c.shape}")
+    return promote_dtype(*out)
+
+
+def polyval(p: Any, x: Any, *, unroll: int = 16) -> Value:
+    """A polynomial at ``x``, by Horner's rule."""
+    (c,), v = _coefficients(p), as_value(x)
+    d = promote_dtype(c, v)[0].dtype
+    out = filled(v.shape, False, d)
+    for k in range(c.shape[0]):
+        out = binary.add(binary.multiply(out, v), getitem(c, k))
+    return out
+
+
+def polyadd(a1: Any, a2: Any) -> Value:
+    """The sum of two polynomials."""
+    a, b = _coefficients(a1, a2)
+    n = max(a.shape[0], b.shape[0])
+    return binary.add(*[shaping.pad(v, zero_of(v), ((n - v.shape[0], 0, 0),)) for v in (a, b)])
+
+
+def polysub(a1: Any, a2: Any) -> Value:
+    """The difference of two polynomials."""
+    a, b = _coefficients(a1, a2)
+    return polyadd(a, negative(b))
+
+
+def _trimmed(c: Value) -> Value:
+    """Without the leading zeros that are known."""
+    known = concrete_value(c)
+    if known is None or not known.size or known[0] != 0:
+        return c
+    first = int(np.argmax(known != 0)) if known.any() else known.size - 1
+    return getitem(c, slice(first, None))
+
+
+def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Value:
+    """The product of two polynomials (``trim_leading_zeros``: of known coefficients)."""
+    a, b = _coefficients(a1, a2)
+    if trim_leading_zeros:
+        a, b = _trimmed(a), _trimmed(b)
+    return convolve(as_type(a, inexact(a.dtype)), as_type(b, inexact(b.dtype)))
+
+
+def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Value, Value]:
+    """Quotient and remainder of two polynomials, by long division; the remainder keeps leading zeros unless they are trimmed."""
+    a, b = _coefficients(u, v)
+    d = inexact(a.dtype)
+    a, b = as_type(a, d), as_type(b, d)
+    m, n = a.shape[0] - 1, b.shape[0] - 1
+    lead = getitem(b, 0)
+    quotient = []
+    for k in range(max(m - n + 1, 0)):
+        factor = p.div(getitem(a, k), lead)
+        quotient.append(shaping.reshape(factor, (1,)))
+        a = a.at[k : k + n + 1].add(negative(binary.multiply(factor, b)))
+    q = concatenate(quotient) if quotient else filled((1,), 0, d)
+    rest = getitem(a, slice(max(m - n + 1, 0), None)) if n else filled((1,), 0, d)
+    return q, _trimmed(rest) if trim_leading_zeros else rest
+
+
+def polyder(p: Any, m: int = 1) -> Value:
+    """The m-th derivative of a polynomial."""
+    (c,) = _coefficients(p)
+    if m < 0:
+        raise ValueError(f"polyder needs an order m >= 0; found {m}")
+    c = as_type(c, inexact(c.dtype))
+    for _ in range(m):
+        n = c.shape[0]
+        c = binary.multiply(getitem(c, slice(0, max(n - 1, 0))), Array(np.arange(n - 1, 0, -1).astype(c.dtype)))
+    return c
+
+
+def polyint(p: Any, m: int = 1, k: Any = None) -> Value:
+    """The m-th antiderivative of a polynomial; ``k`` holds the constants of integration, 0 by default."""
+    (c,) = _coefficients(p)
+    if m < 0:
+        raise ValueError(f"polyint needs an order m >= 0; found {m}")
+    c = as_type(c, inexact(c.dtype))
+    constants = broadcast_value(as_type(as_value(0 if k is None else k), c.dtype), (m,))
+    for j in range(m):
+        n = c.shape[0]
+        c = binary.divide(c, Array(np.arange(n, 0, -1).astype(c.dtype)))
+        c = concatenate([c, getitem(constants, slice(j, j + 1))])
+    return c
+
+
+def poly(seq_of_zeros: Any) -> Value:
+    """The polynomial with the given roots, the leading coefficient 1."""
+    z = as_value(seq_of_zeros)
+    if z.ndim != 1:
+        raise ShapeError(f"poly takes a vector of roots; found shape {z.shape}")
+    z = as_type(z, inexact(z.dtype))
+    out = filled((1,), 1, z.dtype)
+    for i in range(z.shape[0]):
+        out = polysub(concatenate([out, filled((1,), 0, z.dtype)]), binary.multiply(getitem(z, i), out))
+    return out

@@ -1,0 +1,103 @@
+"""Where an array is not zero: results whose shape depends on values, of known arrays or with ``size=``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..array import Array
+from ..config import config
+from ..errors import ConcretizationError, ShapeError
+from ..primitives import elementwise as p
+from ..primitives import shaping
+from ..primitives.cumulative import cumsum
+from ..trace import concrete_value
+from .binary import floor_divide, remainder
+from .core import Value, as_type, as_value, broadcast_value, canonical_axis, filled
+from .indexing import getitem, setitem
+from .manipulation import ravel
+from .reductions import sum as sum_
+from .unary import constant, truth
+
+__all__ = ["argwhere", "compress", "extract", "flatnonzero", "known_value", "nonzero"]
+
+
+def known_value(x: Value, what: str) -> np.ndarray:
+    """The value of an array.
+
+    Raises:
+        ConcretizationError: it is not known while tracing.
+    """
+    v = concrete_value(x)
+    if v is None:
+        raise ConcretizationError(
+            f"{what} of a traced array: the result's shape would depend on its values. Pass size= (and fill_value=) to fix"
+            " it, or call it outside the traced function."
+        )
+    return v
+
+
+def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Value, ...]:
+    """The indices of the elements that are not zero, one array for each axis.
+
+    Args:
+        size: the length of the result, needed under jit and vmap: what is too much is cut off, what is missing is
+            ``fill_value`` (a number, or one for each axis; 0 by default).
+    """
+    x = as_value(a)
+    x = shaping.reshape(x, (1,)) if x.ndim == 0 else x
+    d = config.default_int
+    if size is None:
+        return tuple([Array(i.astype(d)) for i in np.nonzero(known_value(x, "nonzero"))])
+    mask = truth(ravel(x))
+    n = mask.shape[0]
+    ones = as_type(mask, d)
+    slot = p.select(mask, p.sub(cumsum(ones, 0), constant(ones, 1)), constant(ones, size))
+    flat = setitem(filled((size,), 0, d), slot, shaping.iota(d, n), mode="fill") if n and size else filled((size,), 0, d)
+    inside = p.lt(shaping.iota(d, size), broadcast_value(sum_(ones), (size,)))
+    fills = fill_value if isinstance(fill_value, (tuple, list)) else (0 if fill_value is None else fill_value,) * x.ndim
+    if len(fills) != x.ndim:
+        raise ShapeError(f"nonzero: {len(fills)} fill values for an array with {x.ndim} dimensions; give one, or one for each")
+    out = []
+    for sizes_after, m, fill in zip(range(1, x.ndim + 1), x.shape, fills):
+        step = int(np.prod(x.shape[sizes_after:]))
+        place = remainder(floor_divide(flat, max(step, 1)), max(m, 1))
+        out.append(p.select(inside, place, broadcast_value(as_type(as_value(fill), d), (size,))))
+    return tuple(out)
+
+
+def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
+    """``nonzero`` of the flattened array."""
+    return nonzero(ravel(a), size=size, fill_value=fill_value)[0]
+
+
+def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
+    """The index vectors of the elements that are not zero, as rows."""
+    x = as_value(a)
+    if x.ndim == 0:
+        return filled((int(bool(known_value(x, "argwhere"))) if size is None else size, 0), 0, config.default_int)
+    parts = nonzero(x, size=size, fill_value=fill_value)
+    return shaping.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
+
+
+def compress(condition: Any, a: Any, axis: Any = None, *, size: int | None = None, fill_value: Any = 0, out: Any = None) -> Value:
+    """The slices along ``axis`` where the condition holds (``size`` cuts off, or pads with ``fill_value``)."""
+    x, c = as_value(a), truth(as_value(condition))
+    x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
+    if c.ndim != 1:
+        raise ShapeError(f"compress: the condition must be a vector; found shape {c.shape}")
+    n = x.shape[i]
+    if c.shape[0] > n:
+        extra = getitem(c, slice(n, None))
+        known = concrete_value(extra)
+        if known is not None and known.any():
+            raise ShapeError(f"compress: the condition of size {c.shape[0]} holds beyond axis {i} of size {n}")
+        c = getitem(c, slice(0, n))
+    places = flatnonzero(c, size=size, fill_value=n)
+    return getitem(x, (*(slice(None),) * i, places), "fill", fill_value)
+
+
+def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Value:
+    """The elements where the condition holds."""
+    return compress(ravel(condition), ravel(arr), size=size, fill_value=fill_value)

@@ -1,0 +1,225 @@
+"""Elements in other places: flip, roll, repeat, tile, insert, delete, diagonals."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..array import Array
+from ..errors import AxisError, ConcretizationError, ShapeError, UnsupportedFunctionError
+from ..primitives import elementwise as p
+from ..primitives import shaping
+from ..primitives.cumulative import cumsum
+from ..primitives.indexing import dynamic_slice_in_dim
+from ..trace import Tracer, aval_of, concrete_value
+from .binary import remainder
+from .core import Value, as_type, as_value, axis_tuple, broadcast_value, canonical_axes, canonical_axis, filled, plain_ints, static_shape
+from .indexing import getitem, setitem
+from .manipulation import moveaxis, ravel, swapaxes, unstack
+from .unary import negative
+
+__all__ = [
+    "delete", "diagonal", "fill_diagonal", "flip", "fliplr", "flipud", "insert", "repeat", "resize", "roll", "rot90", "tile", "view",
+]  # fmt: skip
+
+
+def flip(m: Any, axis: Any = None) -> Value:
+    """The order of elements along axes reversed."""
+    x = as_value(m)
+    return shaping.rev(x, canonical_axes(axis, x.ndim))
+
+
+def flipud(m: Any) -> Value:
+    """``flip`` along axis 0."""
+    return flip(m, 0)
+
+
+def fliplr(m: Any) -> Value:
+    """``flip`` along axis 1."""
+    return flip(m, 1)
+
+
+def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
+    """Rotated by k quarter turns in the plane of two axes."""
+    x = as_value(m)
+    a, b = canonical_axis(axes[0], x.ndim), canonical_axis(axes[1], x.ndim)
+    if a == b:
+        raise AxisError(f"rot90 needs two different axes; found {axes}")
+    k %= 4
+    if k == 0:
+        return x
+    if k == 2:
+        return flip(x, (a, b))
+    return flip(swapaxes(x, a, b), a) if k == 1 else swapaxes(flip(x, a), a, b)
+
+
+def roll(a: Any, shift: Any, axis: Any = None) -> Value:
+    """Elements moved along axes, those that leave coming in at the other end; the shifts may be traced."""
+    x = as_value(a)
+    shift = unstack(as_value(shift)) if getattr(shift, "ndim", 0) else shift
+    if axis is None:
+        shifts = axis_tuple(shift)
+        flat = ravel(x)
+        for s in shifts:
+            flat = roll(flat, s, 0)
+        return shaping.reshape(flat, x.shape)
+    axes = axis_tuple(axis)
+    shifts = axis_tuple(shift) * (1 if isinstance(shift, (tuple, list)) and len(shift) > 1 else len(axes))
+    if len(axes) == 1 and len(shifts) > 1:
+        axes = axes * len(shifts)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    for s, i in zip(shifts, [canonical_axis(i, x.ndim) for i in axes]):
+        n = x.shape[i]
+        if n == 0:
+            continue
+        if type(s) is Tracer:
+            start = remainder(negative(s), n)
+            x = dynamic_slice_in_dim(shaping.concatenate([x, x], i), start, n, i)
+        elif k := int(s) % n:
+            x = shaping.concatenate([shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i)
+    return x
+
+
+def _along(i: int, index: Any) -> tuple[Any, ...]:
+    """An index along axis i."""
+    return (*(slice(None),) * i, index)
+
+
+def repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int | None = None, out_sharding: Any = None) -> Value:
+    """Each element repeated.
+
+    Args:
+        repeats: a number, or one for each element; traced numbers need ``total_repeat_length``.
+        total_repeat_length: the size of the result: what is too much is cut off, what is missing is the last element.
+    """
+    x = as_value(a)
+    x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
+    n = x.shape[i]
+    counts = concrete_value(as_value(repeats))
+    if counts is None:
+        if total_repeat_length is None:
+            raise ConcretizationError("repeat by traced numbers: the result's shape would depend on them; pass total_repeat_length=")
+        return getitem(x, _along(i, _traced_repeats(as_value(repeats), n, total_repeat_length)))
+    if counts.size == 1 and total_repeat_length is None:
+        r = int(counts.reshape(()))
+        wide = shaping.broadcast_in_dim(x, (*x.shape[: i + 1], r, *x.shape[i + 1 :]), [j + (j > i) for j in range(x.ndim)])
+        return shaping.reshape(wide, (*x.shape[:i], n * r, *x.shape[i + 1 :]))
+    if counts.size not in (1, n):
+        raise ShapeError(f"repeat: {counts.size} numbers for axis {i} of size {n}; give one, or one for each element")
+    index = np.repeat(np.arange(n, dtype=np.int32), counts)
+    if total_repeat_length is not None:
+        missing = max(total_repeat_length - index.size, 0)
+        index = np.concatenate([index, np.full(missing, n - 1, np.int32)])[:total_repeat_length]
+    return getitem(x, _along(i, index))
+
+
+def _traced_repeats(repeats: Value, n: int, total: int) -> Value:
+    """For each place of the result the element that stands there: a 1 is put where the next element begins, and summed up."""
+    starts = cumsum(as_type(broadcast_value(repeats, (n,)), np.int32), 0)
+    steps = setitem(filled((total,), 0, dtypes.int32), shaping.slice_in_dim(starts, 0, max(n - 1, 0)), 1, "add")
+    return cumsum(steps, 0)
+
+
+def tile(A: Any, reps: Any) -> Value:
+    """The array repeated as a whole, ``reps`` times along each axis."""
+    x = as_value(A)
+    r = plain_ints(reps, "the repetitions of tile")
+    n = max(len(r), x.ndim)
+    r, s = (1,) * (n - len(r)) + r, (1,) * (n - x.ndim) + x.shape
+    wide = shaping.broadcast_in_dim(shaping.reshape(x, s), [v for k, m in zip(r, s) for v in (k, m)], range(1, 2 * n, 2))
+    return shaping.reshape(wide, [k * m for k, m in zip(r, s)])
+
+
+def resize(a: Any, new_shape: Any) -> Value:
+    """The elements repeated to fill a new shape."""
+    x, s = ravel(a), static_shape(new_shape)
+    n = math.prod(s)
+    if x.size == 0:
+        return filled(s, False, x.dtype)
+    return shaping.reshape(shaping.slice_in_dim(tile(x, -(-n // x.size)), 0, n), s)
+
+
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+    """The diagonal of the plane of two axes, as the last axis."""
+    x = as_value(a)
+    if x.ndim < 2:
+        raise ShapeError(f"diagonal needs at least 2 dimensions; found shape {x.shape}")
+    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    n = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
+    i = np.arange(n, dtype=np.int32)
+    return getitem(x, (Ellipsis, i - min(offset, 0), i + max(offset, 0)))
+
+
+def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Value:
+    """A copy with ``val`` on the diagonal (an array is written in order, and repeated); ``wrap`` goes on in tall matrices."""
+    x, v = as_value(a), ravel(as_value(val))
+    if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
+        raise ShapeError(f"fill_diagonal needs a matrix, or more dimensions of one size; found shape {x.shape}")
+    step = 1 + int(np.cumprod(x.shape[:0:-1]).sum())
+    stop = x.shape[1] ** 2 if x.ndim == 2 and not wrap else None
+    places = range(x.size)[:stop:step]
+    if v.size > 1:
+        v = getitem(v, np.arange(len(places), dtype=np.int32) % v.size)
+    return shaping.reshape(setitem(ravel(x), slice(None, stop, step), v), x.shape)
+
+
+def _known_index(obj: Any, n: int, what: str) -> Any:
+    """Positions along an axis as NumPy takes them."""
+    if isinstance(obj, slice):
+        return np.arange(n)[obj]
+    index = concrete_value(as_value(np.asarray(obj, np.int32) if np.size(obj) == 0 else obj))
+    if index is None:
+        raise ConcretizationError(f"{what} at traced positions: the result's shape would depend on them; compute them outside the traced function")
+    return index
+
+
+def delete(arr: Any, obj: Any, axis: Any = None, *, assume_unique_indices: bool = False) -> Value:
+    """The array without the elements at ``obj`` (known while tracing)."""
+    x = as_value(arr)
+    x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
+    keep = np.delete(np.arange(x.shape[i], dtype=np.int32), _known_index(obj, x.shape[i], "delete"))
+    return getitem(x, _along(i, keep))
+
+
+def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
+    """The array with values put in before the positions ``obj`` (known while tracing)."""
+    x = as_value(arr)
+    x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
+    n = x.shape[i]
+    where = _known_index(obj, n, "insert")
+    where = np.flatnonzero(where) if where.dtype == np.bool_ else where
+    if (bad := where[(where < -n) | (where > n)]).size:
+        raise IndexError(f"insert: position {bad.flat[0]} is out of bounds for axis {i} with size {n}")
+    v = as_type(as_value(values), x.dtype)
+    if where.size == 1:
+        v = shaping.expand_dims(v, tuple(range(x.ndim - v.ndim)))
+        v = moveaxis(v, 0, i) if where.ndim == 0 else v
+        where = np.full(v.shape[i], where.reshape(()))
+    where = np.where(where < 0, where + n, where)
+    v = broadcast_value(v, tuple([where.size if j == i else s for j, s in enumerate(x.shape)]))
+    order = np.argsort(where, kind="stable")
+    places = where[order] + np.arange(where.size)
+    source = np.empty(n + where.size, np.int32)
+    rest = np.ones(n + where.size, bool)
+    rest[places] = False
+    source[rest], source[places] = np.arange(n), n + order
+    return getitem(shaping.concatenate([x, v], i), _along(i, source))
+
+
+def view(x: Value, dtype: Any) -> Value:
+    """The same memory read as another dtype; the last axis grows or shrinks where the size of an element changes."""
+    d = dtypes.canonical(dtype)
+    if d == x.dtype:
+        return x
+    if type(x) is Array:
+        return Array(np.ascontiguousarray(x._data).view(d))
+    if dtypes.is_complex(x.dtype) and d == dtypes.real_dtype(x.dtype) and x.ndim:
+        parts = shaping.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
+        return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))
+    if d.itemsize != x.dtype.itemsize or dtypes.is_complex(d) or d == dtypes.bool_:
+        raise UnsupportedFunctionError(f"view of a traced {aval_of(x)} as {d}: only numbers of one size can be viewed while tracing; use astype")
+    return as_type(x, d) if x.dtype == dtypes.bool_ else p.bitcast_convert_type(x, d)

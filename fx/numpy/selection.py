@@ -1,0 +1,219 @@
+"""Choosing between arrays and elements: where, select, choose, take, put."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import dtypes
+from ..array import Array
+from ..errors import DTypeError, OutOfBoundsIndexError, ShapeError
+from ..primitives import elementwise as p
+from ..primitives import gather_scatter as gs
+from ..primitives import shaping
+from ..primitives.cumulative import cumsum
+from ..trace import aval_of, concrete_value
+from . import binary
+from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, canonical_axis, filled, is_eager, promote, promote_dtype, static_shape
+from .indexing import getitem, index_positions, setitem
+from .manipulation import ravel
+from .positions import nonzero
+from .unary import truth
+
+__all__ = [
+    "choose", "piecewise", "place", "put", "put_along_axis", "ravel_multi_index", "select", "take", "take_along_axis", "unravel_index", "where",
+]  # fmt: skip
+
+
+def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None = None, fill_value: Any = None) -> Any:
+    """``x`` where the condition holds, else ``y``; with the condition alone, ``nonzero``.
+
+    Both branches are evaluated; a NaN or infinity in the one not chosen can reach the derivative (0 * inf): make
+    the operand safe first, ``where(ok, f(where(ok, x, 1)), 0)``.
+    """
+    if (x is None) != (y is None):
+        raise TypeError("where takes the condition alone, or the condition and both branches")
+    if x is None:
+        return nonzero(condition, size=size, fill_value=fill_value)
+    c = truth(as_value(condition, "the condition of where"))
+    a, b = promote(as_value(x), as_value(y))
+    if c.shape != a.shape:
+        shape = broadcast_shapes(c.shape, a.shape)
+        c, a, b = broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape)
+    if is_eager(c, a, b):
+        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type)
+    return p.select(c, a, b)
+
+
+def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:
+    """The choice whose condition is the first to hold, else ``default``."""
+    if len(condlist) != len(choicelist) or not condlist:
+        raise ValueError(f"select needs as many conditions as choices; found {len(condlist)} and {len(choicelist)}")
+    for k, c in enumerate(condlist):
+        if as_value(c).dtype != dtypes.bool_:
+            raise DTypeError(f"select: condition {k} is {aval_of(as_value(c))}; conditions must be boolean arrays")
+    out = default
+    for c, v in zip(reversed(condlist), reversed(choicelist)):
+        out = where(c, v, out)
+    return as_value(out)
+
+
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
+    """``choices[a[i]][i]``.
+
+    mode: "raise" (an index that is known and out of range raises, a traced one is clipped), "wrap", "clip".
+    """
+    i = as_value(a)
+    if not dtypes.is_integer(i.dtype):
+        raise DTypeError(f"choose: the index array must be integer; found {aval_of(i)}")
+    xs = [as_value(c) for c in (choices if isinstance(choices, (list, tuple)) else list(as_value(choices)))]
+    known = concrete_value(i)
+    if mode == "raise" and known is not None and known.size and not (0 <= known.min() and known.max() < len(xs)):
+        raise OutOfBoundsIndexError(f"choose: the indices reach from {known.min()} to {known.max()}, but there are {len(xs)} choices")
+    shape = broadcast_shapes(i.shape, *[x.shape for x in xs])
+    table = shaping.concatenate([shaping.expand_dims(broadcast_value(x, shape), (0,)) for x in promote_dtype(*xs)], 0)
+    i = index_positions(i, len(xs), dtypes.int32, "wrap" if mode == "wrap" else None, False)
+    i = shaping.expand_dims(broadcast_value(i, shape), (0,))
+    return shaping.squeeze(gs.take_along(table, i, 0, mode="clip"), (0,))
+
+
+def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Value:
+    """A function given by cases: ``funclist[i]`` (a function or a constant) where ``condlist[i]`` holds.
+
+    An extra last entry is the default, else 0.  Every function is evaluated everywhere.
+    """
+    v = as_value(x)
+    several = isinstance(condlist, (list, tuple)) and not (condlist and isinstance(condlist[0], (bool, np.bool_)))
+    conds = list(condlist) if several or getattr(condlist, "ndim", 0) > v.ndim else [condlist]
+    n, m = len(conds), len(funclist)
+    if m not in (n, n + 1):
+        raise ValueError(f"piecewise with {n} conditions needs {n} or {n + 1} functions; found {m}")
+    values = [f(v, *args, **kw) if callable(f) else f for f in funclist]
+    pieces = [broadcast_value(as_type(as_value(y), v.dtype), v.shape) for y in values]
+    out = pieces[n] if m > n else filled(v.shape, False, v.dtype)
+    for c, y in zip(conds, pieces):
+        out = where(c, y, out)
+    return out
+
+
+# ------------------------------------------------------------------------------------------ reading
+
+
+def take(
+    a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str | None = None, unique_indices: bool = False,
+    indices_are_sorted: bool = False, fill_value: Any = None,
+) -> Value:  # fmt: skip
+    """Elements (or slices along ``axis``) at the given indices; of the flattened array by default.
+
+    mode: "fill" (the default: out of range reads ``fill_value``, or NaN), "clip" (negative indices read the first
+    element), "wrap".
+    """
+    x = as_value(a)
+    x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
+    if mode not in (None, "fill", "clip", "wrap", "raise"):
+        raise ValueError(f"take: mode must be 'fill', 'clip' or 'wrap'; found {mode!r}")
+    return getitem(x, (*(slice(None),) * i, as_value(indices)), {None: "fill", "raise": None}.get(mode, mode), fill_value, mode != "clip")
+
+
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = None, fill_value: Any = None) -> Value:
+    """``arr[..., indices[..., j, ...], ...]``: indices along one axis, the others running along (and broadcasting).
+
+    mode: "fill" (the default: out of range reads ``fill_value``, or NaN), "clip".
+    """
+    x, idx = as_value(arr), as_value(indices)
+    if not dtypes.is_integer(idx.dtype):
+        raise DTypeError(f"take_along_axis: indices must be integers; found {aval_of(idx)}")
+    if axis is None:
+        x, axis = ravel(x), 0
+    if x.ndim != idx.ndim:
+        raise ShapeError(f"take_along_axis: the array has shape {x.shape}, the indices {idx.shape}; they need as many dimensions")
+    i = canonical_axis(axis, x.ndim)
+    n = x.shape[i]
+    idx = index_positions(idx, n, dtypes.int32 if n < 2**31 else dtypes.int64, None, mode != "clip")
+    others = broadcast_shapes(*[v.shape[:i] + (1,) + v.shape[i + 1 :] for v in (x, idx)])
+    x, idx = (broadcast_value(v, others[:i] + (v.shape[i],) + others[i + 1 :]) for v in (x, idx))
+    if n == 0:
+        return filled(idx.shape, gs.default_fill_value(x.dtype) if fill_value is None else fill_value, x.dtype)
+    out = gs.take_along(x, idx, i, mode=mode or "fill")
+    if fill_value is None:
+        return out
+    inside = binary.logical_and(binary.greater_equal(idx, 0), binary.less(idx, n))
+    return p.select(inside, out, broadcast_value(as_type(as_value(fill_value), x.dtype), out.shape))
+
+
+# ------------------------------------------------------------------------------------------ writing
+
+
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any, inplace: bool = False, *, mode: Any = None) -> Value:
+    """A copy of ``arr`` with values written where ``take_along_axis`` would read."""
+    x, idx = as_value(arr), as_value(indices)
+    if axis is None:
+        return shaping.reshape(setitem(ravel(x), idx, values, mode=mode), x.shape)
+    i = canonical_axis(axis, x.ndim)
+    if x.ndim != idx.ndim:
+        raise ShapeError(f"put_along_axis: the array has shape {x.shape}, the indices {idx.shape}; they need as many dimensions")
+    others = broadcast_shapes(x.shape[:i] + (1,) + x.shape[i + 1 :], idx.shape[:i] + (1,) + idx.shape[i + 1 :])
+    idx = broadcast_value(idx, others[:i] + (idx.shape[i],) + others[i + 1 :])
+    grid = [idx if j == i else shaping.broadcasted_iota(dtypes.int32, idx.shape, j) for j in range(x.ndim)]
+    return setitem(x, tuple(grid), values, mode=mode)
+
+
+def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = False) -> Value:
+    """A copy with values (repeated, if they are too few) written at flat positions."""
+    x, idx, w = as_value(a), ravel(as_value(ind)), ravel(as_value(v))
+    if idx.size == 0 or w.size == 0:
+        return x
+    if mode == "clip":
+        idx = binary.minimum(binary.maximum(idx, 0), x.size - 1)
+    w = getitem(w, np.arange(idx.size, dtype=np.int32) % w.size)
+    return shaping.reshape(setitem(ravel(x), idx, w, mode="wrap" if mode == "wrap" else None), x.shape)
+
+
+def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Value:
+    """A copy with ``vals`` written, in order and repeated, where the mask holds."""
+    x, m, v = as_value(arr), truth(as_value(mask)), ravel(as_value(vals))
+    if m.size != x.size:
+        raise ShapeError(f"place: the mask has shape {m.shape}, the array {x.shape}; they need as many elements")
+    if v.size == 0:
+        raise ValueError("place: there is no value to write")
+    rank = binary.subtract(cumsum(as_type(ravel(m), np.int32), 0), 1)
+    source = getitem(v, binary.remainder(rank, v.size))
+    return where(shaping.reshape(m, x.shape), as_type(shaping.reshape(source, x.shape), x.dtype), x)
+
+
+# ---------------------------------------------------------------------------------------- positions
+
+
+def unravel_index(indices: Any, shape: Any) -> tuple[Value, ...]:
+    """Flat positions as one index array for each axis; those out of range are clipped."""
+    x = as_value(indices)
+    sizes = static_shape(shape)
+    total = int(np.prod(sizes))
+    x = binary.minimum(binary.maximum(where(binary.less(x, 0), binary.add(x, total), x), 0), max(total - 1, 0))
+    out = []
+    for n in reversed(sizes):
+        out.append(binary.remainder(x, max(n, 1)))
+        x = binary.floor_divide(x, max(n, 1))
+    return tuple(reversed(out))
+
+
+def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: str = "C") -> Value:
+    """Index arrays as flat positions.
+
+    mode: "raise" (an index that is known and out of range raises, a traced one is clipped), "wrap", "clip".
+    """
+    idx, sizes = [as_value(i) for i in multi_index], list(static_shape(dims))
+    if len(idx) != len(sizes):
+        raise ShapeError(f"ravel_multi_index: {len(idx)} index arrays for {len(sizes)} dimensions")
+    if order == "F":
+        idx, sizes = idx[::-1], sizes[::-1]
+    out: Any = 0
+    for i, n in zip(idx, sizes):
+        known = concrete_value(i)
+        if mode == "raise" and known is not None and known.size and not (0 <= known.min() and known.max() < n):
+            raise OutOfBoundsIndexError(f"ravel_multi_index: the indices {known.min()} .. {known.max()} leave the size {n}")
+        i = binary.remainder(i, n) if mode == "wrap" else binary.minimum(binary.maximum(i, 0), n - 1)
+        out = binary.add(binary.multiply(out, n), i)
+    return as_value(out)

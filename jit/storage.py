@@ -1,0 +1,276 @@
+"""Which values of a graph lie in memory.
+
+Graph outputs, operands and results of library operations and results of reductions do.  An elementwise value does only
+if it is used in several places and is dear to compute again; every other one is *inlined*: computed where it is read.
+The result of a reshape lies in the memory of its operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from fx.errors import GraphError, LoweringError
+from fx.ir import Eqn, Graph, Literal, Var
+
+from .cost import CHEAP, flops_per_element
+from .index_map import dense_strides
+from .lower.reductions import REDUCTIONS, reduced_axes
+from .lower.registry import LOWERINGS, POINTWISE, Operand
+from .lower.shaping import ALIASES, SHAPING
+
+__all__ = [
+    "CALLBACKS",
+    "SMALL",
+    "Storage",
+    "in_parts",
+    "is_reduction",
+    "kind_of",
+    "live_equations",
+    "significant",
+    "view_of",
+]
+
+CALLBACKS = frozenset({"pure_callback", "debug_callback"})
+SMALL = 4096  # elements: below, a kernel costs as much to start as to run
+SHORT_ROW = 64  # elements: what is computed once a row is worth storing for shorter rows
+MAX_CHOICES = 8  # operands of a concatenation that is a choice of values
+MAX_LEAVES = 10  # arrays that one expression reads
+MAX_INLINED = 48  # equations in one expression
+
+
+def kind_of(eqn: Eqn) -> str:
+    """'pointwise', 'shaping', 'reduction', 'library' or 'callback'.
+
+    Raises:
+        LoweringError: for a primitive that has no lowering.
+    """
+    name = eqn.prim.name
+    for kind, table in (
+        ("shaping", SHAPING),
+        ("reduction", REDUCTIONS),
+        ("pointwise", POINTWISE),
+        ("library", LOWERINGS),
+    ):
+        if name in table:
+            return kind
+    if name in CALLBACKS:
+        return "callback"
+    where = f" at {eqn.source}" if eqn.source else ""
+    raise LoweringError(
+        f"primitive {name!r}{where} has no native lowering: found neither a @pointwise nor a @lowers rule for it in"
+        " jit/lower. Give it one, or evaluate the function without jit."
+    )
+
+
+def is_reduction(eqn: Eqn) -> bool:
+    """A reduction that has something to reduce (over axes of size 1, or of no elements, it is elementwise)."""
+    if eqn.prim.name not in REDUCTIONS or eqn.inputs[0].aval.size == 0:
+        return False
+    return any(eqn.inputs[0].aval.shape[a] != 1 for a in reduced_axes(eqn))
+
+
+def in_parts(eqn: Eqn) -> bool:
+    """A concatenation each of whose operands is computed straight into its place; a small one is a choice of values."""
+    return eqn.prim.name == "concatenate" and (eqn.outputs[0].aval.size > SMALL or len(eqn.inputs) > MAX_CHOICES)
+
+
+def live_equations(graph: Graph) -> tuple[Eqn, ...]:
+    """The equations that an output or an effect needs."""
+    needed = {a for a in graph.outputs if isinstance(a, Var)}
+    keep: list[Eqn] = []
+    for eqn in reversed(graph.eqns):
+        if eqn.effect or eqn.prim.name == "debug_callback" or any(v in needed for v in eqn.outputs):
+            keep.append(eqn)
+            needed.update(a for a in eqn.inputs if isinstance(a, Var))
+    return tuple(reversed(keep))
+
+
+def significant(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(s for s in shape if s != 1)
+
+
+# ------------------------------------------------------------------------------- what is stored
+
+
+class Storage:
+    """Decides which variables lie in memory; ``owners`` maps each of those to the one that owns the memory."""
+
+    def __init__(self, graph: Graph, eqns: tuple[Eqn, ...], fuse: bool, forced: dict[Var, str]) -> None:
+        self.graph = graph
+        self.eqns = eqns
+        self.producers = {v: (e, k) for e in eqns for k, v in enumerate(e.outputs)}
+        self.kinds = {id(e): kind_of(e) for e in eqns}
+        self.stored: set[Var] = set()
+        self.decisions: dict[Var, str] = {}
+        self.owners: dict[Var, Var] = {v: v for v in graph.inputs}
+        for v, why in forced.items():
+            self.store(v, why)
+        self._decide(fuse)
+        for v in self.producers:
+            self._own(v)
+
+    def store(self, var: Var, reason: str) -> None:
+        """Puts ``var`` in memory; the result of a reshape lends that of its operand."""
+        while var in self.producers:
+            eqn, k = self.producers[var]
+            if eqn.prim.name not in ALIASES or isinstance(eqn.inputs[k], Literal):
+                break
+            var = eqn.inputs[k]  # type: ignore[assignment]
+        if var in self.producers and var not in self.stored:
+            self.stored.add(var)
+            self.decisions[var] = f"stored: {reason}"
+
+    def _own(self, var: Var) -> None:
+        """In equation order: the owner of a stored variable, or of an alias of one."""
+        eqn, k = self.producers[var]
+        if var in self.stored:
+            self.owners[var] = var
+        elif eqn.prim.name in ALIASES and eqn.inputs[k] in self.owners:
+            self.owners[var] = self.owners[eqn.inputs[k]]  # type: ignore[index]
+            self.decisions[var] = "a reshape: the same memory"
+
+    def _decide(self, fuse: bool) -> None:
+        for a in self.graph.outputs:
+            if isinstance(a, Var):
+                self.store(a, "an output of the graph")
+        for eqn in self.eqns:
+            name, kind = eqn.prim.name, self.kinds[id(eqn)]
+            if kind in ("library", "callback"):
+                for v in eqn.outputs:
+                    self.store(v, f"the result of {name}")
+                for a in eqn.inputs:
+                    if isinstance(a, Var):
+                        self.store(self.view_base(a), f"{name} reads it from memory")
+            elif is_reduction(eqn):
+                self.store(eqn.outputs[0], f"the result of {name}")
+            elif in_parts(eqn):
+                self.store(eqn.outputs[0], "each part is written into its place")
+            elif not fuse:
+                for v in eqn.outputs:
+                    self.store(v, "fusion is off")
+        if fuse:
+            self._share()
+
+    def view_base(self, var: Var) -> Var:
+        """The variable whose memory a library operation reads for ``var``, through strided views."""
+        chain: list[tuple[Eqn, int, Var]] = []
+        base = var
+        while base in self.producers and base not in self.stored:
+            eqn, k = self.producers[base]
+            if (
+                eqn.prim.name not in SHAPING
+                or not eqn.inputs
+                or not isinstance(eqn.inputs[min(k, len(eqn.inputs) - 1)], Var)
+            ):
+                break
+            chain.append((eqn, k, base))
+            base = eqn.inputs[k]  # type: ignore[assignment]
+        while chain:  # the longest suffix of the chain that strides can express
+            x: Operand | None = Operand(0, base.aval.shape, dense_strides(base.aval.shape), 0, base.aval.dtype)
+            for eqn, k, _ in reversed(chain):
+                x = SHAPING[eqn.prim.name].view(eqn, k, x)
+                if x is None:
+                    break
+            if x is not None:
+                return base
+            base = chain.pop()[2]
+        return base
+
+    # ------------------------------------------------------------------ values of several uses
+
+    def _share(self) -> None:
+        """Stores elementwise values that are dear and used by several stored values; from the outputs backwards."""
+        users: dict[Var, list[Eqn]] = {}
+        for eqn in self.eqns:
+            for a in dict.fromkeys(eqn.inputs):
+                if isinstance(a, Var):
+                    users.setdefault(a, []).append(eqn)
+        cost, leaves = self._cones()
+        readers: dict[Var, set[object]] = {}
+        for eqn in reversed(self.eqns):
+            for var in eqn.outputs:
+                found: set[object] = set()
+                for user in users.get(var, ()):
+                    found |= self._readers_through(user, readers)
+                readers[var] = found
+                if var in self.stored or self.kinds[id(eqn)] not in ("pointwise", "shaping"):
+                    continue
+                if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], len(leaves[var])):
+                    self.store(var, why)
+                else:
+                    self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}"
+
+    def _readers_through(self, user: Eqn, readers: dict[Var, set[object]]) -> set[object]:
+        """Where a value is read through one of its users: stored values, told apart by the index maps on the way."""
+        found: set[object] = set()
+        for w in user.outputs:
+            found |= {w} if w in self.stored or w not in readers else readers[w]
+        if user.prim.name in SHAPING and user.prim.name not in ALIASES and user.prim.name != "broadcast_in_dim":
+            return {(id(user), r) for r in found}
+        return found or {user}
+
+    @staticmethod
+    def _why_inlined(readers: int, cost: int) -> str:
+        return "read once" if readers <= 1 else f"cheap to repeat ({cost} flops) in {readers} places"
+
+    @staticmethod
+    def _worth_storing(var: Var, readers: int, users: Iterable[Eqn], cost: int, leaves: int) -> str | None:
+        if var.aval.size == 0:
+            return None
+        if readers > 1 and (cost > CHEAP or leaves > 2 or (leaves == 2 and readers > 2)):
+            return f"read in {readers} places and dear to repeat ({cost} flops, {leaves} arrays)"
+        if cost <= CHEAP or var.aval.size == 1:
+            return None
+        for user in users:
+            if user.prim.name == "broadcast_in_dim" and (times := user.outputs[0].aval.size // var.aval.size) > 1:
+                if not _along_rows(user):
+                    return f"broadcasting would compute it {times} times ({cost} flops)"
+                if times < SHORT_ROW:
+                    return f"dear ({cost} flops) and broadcast over short rows"
+        return None
+
+    def _cones(self) -> tuple[dict[Var, int], dict[Var, frozenset[Var]]]:
+        """For each variable: the flops of computing one element from what is stored, and the arrays that it reads.
+
+        What would become too large an expression is stored on the way.
+        """
+        cost: dict[Var, int] = {}
+        leaves: dict[Var, frozenset[Var]] = {}
+        depth: dict[Var, int] = {}
+        for eqn in self.eqns:
+            total, below = flops_per_element(eqn) if self.kinds[id(eqn)] == "pointwise" else 0, frozenset[Var]()
+            n = 1
+            for a in dict.fromkeys(eqn.inputs):
+                if isinstance(a, Var):
+                    inlined = a in cost and a not in self.stored
+                    n += depth[a] if inlined else 0
+                    total += cost[a] if inlined else 0
+                    below |= leaves[a] if inlined else frozenset([a] if a.aval.size > 1 else [])
+            for v in eqn.outputs:
+                cost[v], leaves[v], depth[v] = min(total, 10_000), below, n
+                if self.kinds[id(eqn)] in ("pointwise", "shaping") and (n > MAX_INLINED or len(below) > MAX_LEAVES):
+                    self.store(v, f"an expression of {n} equations on {len(below)} arrays is cut here")
+        return cost, leaves
+
+
+def _along_rows(broadcast: Eqn) -> bool:
+    """Whether a broadcast repeats each value along innermost dimensions only: then it is computed once a row."""
+    out, x = broadcast.outputs[0].aval, broadcast.inputs[0].aval
+    mapped = {d for n, d in zip(x.shape, broadcast.params["broadcast_dimensions"]) if n != 1}
+    real = [d for d, n in enumerate(out.shape) if n != 1]
+    return mapped == set(real[: len(mapped)])
+
+
+def view_of(
+    storage_owners: dict[Var, Var], producers: dict[Var, tuple[Eqn, int]], var: Var, buffer: dict[Var, int]
+) -> Operand:
+    """``var`` as strides over the memory of the variable that it is a view of."""
+    owner = storage_owners.get(var)
+    if owner is not None:
+        return Operand(buffer[owner], var.aval.shape, dense_strides(var.aval.shape), 0, var.aval.dtype)
+    eqn, k = producers[var]
+    x = view_of(storage_owners, producers, eqn.inputs[k], buffer)  # type: ignore[arg-type]
+    view = SHAPING[eqn.prim.name].view(eqn, k, x)
+    if view is None:
+        raise GraphError(f"{eqn.prim.name} is no strided view of its operand")
+    return view

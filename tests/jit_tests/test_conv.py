@@ -1,0 +1,297 @@
+"""conv_general_dilated's native loops against a naive NumPy convolution, and against JAX where it is installed."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from lower_harness import lower, prepare
+from ml_dtypes import bfloat16
+from test_gemm import assert_close, random_array
+
+import jit.lower.conv  # noqa: F401 - registers the lowering
+from jit.target import host
+
+try:
+    import jax
+except ImportError:
+    jax = None
+
+NHWC = {"lhs_spec": (0, 3, 1, 2), "rhs_spec": (3, 2, 0, 1), "out_spec": (0, 3, 1, 2)}
+NCHW = {"lhs_spec": (0, 1, 2, 3), "rhs_spec": (0, 1, 2, 3), "out_spec": (0, 1, 2, 3)}
+
+
+def params(n: int, **changes: Any) -> dict[str, Any]:
+    """Parameters of a convolution over ``n`` dimensions, channels first."""
+    spec = tuple(range(n + 2))
+    return {
+        "window_strides": (1,) * n, "padding": ((0, 0),) * n, "lhs_dilation": (1,) * n, "rhs_dilation": (1,) * n,
+        "lhs_spec": spec, "rhs_spec": spec, "out_spec": spec, "feature_group_count": 1, "batch_group_count": 1,
+        "preferred_element_type": None, **changes,
+    }  # fmt: skip
+
+
+def result_shape(x: np.ndarray, w: np.ndarray, p: dict[str, Any]) -> tuple[int, ...]:
+    shape = [0] * x.ndim
+    shape[p["out_spec"][0]] = x.shape[p["lhs_spec"][0]] // p["batch_group_count"]
+    shape[p["out_spec"][1]] = w.shape[p["rhs_spec"][0]]
+    for i, (stride, (lo, hi), d, r) in enumerate(
+        zip(p["window_strides"], p["padding"], p["lhs_dilation"], p["rhs_dilation"])
+    ):
+        h, k = x.shape[p["lhs_spec"][2 + i]], w.shape[p["rhs_spec"][2 + i]]
+        room = max(0, ((h - 1) * d + 1 if h else 0) + lo + hi) - ((k - 1) * r + 1)
+        shape[p["out_spec"][2 + i]] = room // stride + 1 if room >= 0 else 0
+    return tuple(shape)
+
+
+def padded(x: np.ndarray, p: dict[str, Any]) -> np.ndarray:
+    """The dilated and padded image, channels first."""
+    n = x.ndim - 2
+    full = np.zeros(
+        (*x.shape[:2], *((h - 1) * d + 1 if h else 0 for h, d in zip(x.shape[2:], p["lhs_dilation"]))), x.dtype
+    )
+    full[(slice(None), slice(None), *(slice(None, None, d) for d in p["lhs_dilation"]))] = x
+    for axis, (lo, hi) in zip(range(2, n + 2), p["padding"]):
+        end = full.shape[axis] + min(hi, 0)
+        full = full.take(range(max(-lo, 0), max(end, max(-lo, 0))), axis)
+        margin = [(0, 0)] * (n + 2)
+        margin[axis] = (max(lo, 0), max(hi, 0))
+        full = np.pad(full, margin)
+    return full
+
+
+def naive(x: np.ndarray, w: np.ndarray, p: dict[str, Any]) -> np.ndarray:
+    """One product of channels for each window position, in the given (wide) type."""
+    shape = result_shape(x, w, p)
+    count, features, *spatial = (shape[d] for d in p["out_spec"])
+    image, window = padded(x.transpose(p["lhs_spec"]), p), w.transpose(p["rhs_spec"])
+    groups = p["feature_group_count"] * p["batch_group_count"]
+    depth, columns = window.shape[1], features // groups
+    out = np.zeros((count, features, *spatial), x.dtype)
+    for group, taps in itertools.product(range(groups), np.ndindex(window.shape[2:])):
+        at = tuple(
+            slice(t * r, t * r + (y - 1) * s + 1 if y else t * r, s)
+            for t, r, y, s in zip(taps, p["rhs_dilation"], spatial, p["window_strides"])
+        )
+        n0, c0 = (group * count, 0) if p["batch_group_count"] > 1 else (0, group * depth)
+        o = slice(group * columns, (group + 1) * columns)
+        part = image[(slice(n0, n0 + count), slice(c0, c0 + depth), *at)]
+        out[:, o] += np.einsum("nc...,oc->no...", part, window[(o, slice(None), *taps)])
+    return out.transpose(np.argsort(p["out_spec"]))
+
+
+def check(x: np.ndarray, w: np.ndarray, p: dict[str, Any], target: Any = None) -> np.ndarray:
+    kind = {"c": np.complex128, "i": np.int64, "u": np.uint64, "b": np.int64}.get(x.dtype.kind, np.float64)
+    exact = naive(x.astype(kind), w.astype(kind), p)
+    scale = naive(np.abs(x).astype(float), np.abs(w).astype(float), p)
+    dtype = np.dtype(p["preferred_element_type"] or x.dtype)
+    (found,) = lower("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), dtype)], target)
+    assert_close(found, exact, scale)
+    return found
+
+
+def random_case(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]:
+    """Shapes and parameters over 0 to 3 dimensions, all layouts, groups, strides, dilations and paddings."""
+    n = int(rng.choice([0, 1, 1, 2, 2, 2, 3]))
+    groups, batch_groups = int(rng.choice([1, 1, 1, 2, 3, 8])), 1
+    depth, columns, count = (int(rng.choice(v)) for v in ([1, 1, 2, 3, 4, 17], [1, 2, 3, 8, 20], [1, 2, 3]))
+    if groups == 1 and rng.random() < 0.25:
+        batch_groups = int(rng.choice([2, 3, 8]))
+    if rng.random() < 0.2:  # depthwise
+        depth, groups = 1, 1 if batch_groups > 1 else int(rng.choice([8, 9, 16]))
+        columns = int(rng.choice([1, 1, 2]))
+    image = [int(rng.integers(1, 12 if n < 3 else 6)) for _ in range(n)]
+    window = [int(rng.integers(1, 6 if n < 3 else 4)) for _ in range(n)]
+    if rng.random() < 0.25:  # a window as large as the image, as in the gradient with respect to the weights
+        window = [max(1, h - int(rng.integers(0, 3))) for h in image]
+
+    def spec() -> tuple[int, ...]:
+        last = (0, n + 1, *range(1, n + 1))
+        return (
+            tuple(rng.permutation(n + 2).tolist())
+            if rng.random() < 0.3
+            else last
+            if rng.random() < 0.6
+            else tuple(range(n + 2))
+        )
+
+    p = params(
+        n,
+        window_strides=tuple(rng.choice([1, 1, 2, 3], n).tolist()),
+        lhs_dilation=tuple(rng.choice([1, 1, 1, 2, 3], n).tolist()),
+        rhs_dilation=tuple(rng.choice([1, 1, 1, 2, 3], n).tolist()),
+        padding=tuple((int(lo), int(hi)) for lo, hi in rng.integers(-1, 4, (n, 2))) if rng.random() < 0.7 else ((0, 0),) * n,
+        lhs_spec=spec(), rhs_spec=spec() if rng.random() < 0.5 else (n + 1, n, *range(n)), out_spec=spec(),
+        feature_group_count=groups, batch_group_count=batch_groups,
+    )  # fmt: skip
+    lhs, rhs = [0] * (n + 2), [0] * (n + 2)
+    for shape, layout, sizes in (
+        (lhs, p["lhs_spec"], (count * batch_groups, depth * groups, *image)),
+        (rhs, p["rhs_spec"], (columns * groups * batch_groups, depth, *window)),
+    ):
+        for place, extent in zip(layout, sizes):
+            shape[place] = extent
+    return tuple(lhs), tuple(rhs), p
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "complex64"])
+def test_random_configurations(dtype: str, seed: int) -> None:
+    rng = np.random.default_rng([seed, len(dtype)])
+    for k in range(8):
+        lhs, rhs, p = random_case(rng)
+        x, w = random_array(lhs, dtype, k), random_array(rhs, dtype, k + 1)
+        if k % 4 == 0:
+            w = np.flip(w)
+        check(x, w, p)
+
+
+@pytest.mark.skipif(jax is None, reason="JAX is not installed")
+@pytest.mark.parametrize("seed", range(4))
+def test_agrees_with_jax(seed: int) -> None:
+    rng = np.random.default_rng([seed, 99])
+    for k in range(4):
+        lhs, rhs, p = random_case(rng)
+        x, w = random_array(lhs, "float32", k), random_array(rhs, "float32", k + 1)
+        numbers = jax.lax.ConvDimensionNumbers(p["lhs_spec"], p["rhs_spec"], p["out_spec"])
+        names = (
+            "window_strides",
+            "padding",
+            "lhs_dilation",
+            "rhs_dilation",
+            "feature_group_count",
+            "batch_group_count",
+        )
+        try:
+            expected = jax.lax.conv_general_dilated(x, w, dimension_numbers=numbers, **{n: p[n] for n in names})
+        except ValueError:  # JAX refuses empty windows
+            continue
+        np.testing.assert_allclose(check(x, w, p), np.asarray(expected), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float16", bfloat16, "int32", "uint8", "int64", "complex128", "bool"], ids=str)
+def test_every_dtype(dtype: Any) -> None:
+    x, w = random_array((2, 7, 6, 5), dtype), random_array((3, 3, 5, 17), dtype, 1)
+    check(x, w, params(2, **NHWC, padding=((1, 1), (1, 1))))
+    check(x, w, params(2, **NHWC, lhs_dilation=(2, 1), padding=((2, 1), (0, 3))))
+
+
+@pytest.mark.parametrize("preferred", ["int32", "float32"])
+def test_preferred_element_type(preferred: str) -> None:
+    x, w = random_array((2, 7, 6, 5), "int8"), random_array((3, 3, 5, 17), "int8", 1)
+    check(x, w, params(2, **NHWC, preferred_element_type=preferred))
+
+
+@pytest.mark.parametrize("level", ["scalar", "sse2"])
+def test_narrower_machines(level: str) -> None:
+    target = host().restricted(level)
+    x, w = random_array((2, 9, 8, 5), "float32"), random_array((3, 3, 5, 12), "float32", 1)
+    check(x, w, params(2, **NHWC, padding=((1, 1), (1, 1))), target)
+    w = random_array((3, 3, 1, 8), "float32", 1)
+    check(random_array((2, 9, 8, 8), "float32"), w, params(2, **NHWC, feature_group_count=8), target)
+
+
+def three_passes(
+    shape: tuple[int, ...], features: int, k: int, stride: int = 1, pad: int = 0, layout: dict = NHWC
+) -> list[np.ndarray]:
+    """Forward, and the gradients with respect to the image and to the weights, as transposition writes them."""
+    lhs_spec, rhs_spec, out_spec = (layout[n] for n in ("lhs_spec", "rhs_spec", "out_spec"))
+    sizes = dict(zip(lhs_spec, shape))
+    x = random_array(tuple(sizes[d] for d in range(4)), "float32")
+    sizes = dict(zip(rhs_spec, (features, shape[1], k, k)))
+    w = random_array(tuple(sizes[d] for d in range(4)), "float32", 1)
+    h, two = shape[2], (stride, stride)
+    y = check(x, w, params(2, **layout, window_strides=two, padding=((pad, pad),) * 2))
+    ct = random_array(y.shape, "float32", 2)
+    rows = (h + 2 * pad - k) // stride + 1
+    swap = lambda spec: (spec[1], spec[0], *spec[2:])  # noqa: E731
+    high = h + pad - 1 - (rows - 1) * stride
+    grad_x = check(ct, np.flip(w, rhs_spec[2:]), params(
+        2, lhs_dilation=two, padding=((k - 1 - pad, high),) * 2, lhs_spec=out_spec, rhs_spec=swap(rhs_spec), out_spec=lhs_spec,
+    ))  # fmt: skip
+    assert grad_x.shape == x.shape
+    rest = (rows - 1) * stride + k - h - pad
+    grad_w = check(x, ct, params(
+        2, rhs_dilation=two, padding=((pad, rest),) * 2, lhs_spec=swap(lhs_spec), rhs_spec=swap(out_spec), out_spec=swap(rhs_spec),
+    ))  # fmt: skip
+    assert grad_w.shape == w.shape
+    return [y, grad_x, grad_w]
+
+
+PASSES = [
+    ((2, 1, 9, 9), 32, 3), ((4, 10, 12, 12), 20, 5), ((2, 64, 20, 20), 64, 3), ((3, 32, 26, 26), 48, 3), ((2, 96, 10, 10), 32, 3, 1, 1),
+    ((2, 16, 15, 15), 24, 3, 2, 1), ((1, 3, 21, 21), 16, 7, 2, 3), ((2, 40, 8, 8), 72, 1), ((2, 8, 9, 9), 16, 3, 1, 1, NCHW),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PASSES, ids=str)
+def test_forward_and_both_gradients(case: tuple) -> None:
+    three_passes(*case)
+
+
+@pytest.mark.skipif(jax is None, reason="JAX is not installed")
+def test_gradients_are_jax_gradients() -> None:
+    shape, features, k, stride, pad = (2, 6, 11, 11), 8, 3, 2, 1
+    x = random_array((2, 11, 11, 6), "float32")
+    w = random_array((3, 3, 6, 8), "float32", 1)
+
+    def forward(x: Any, w: Any) -> Any:
+        return jax.lax.conv_general_dilated(
+            x, w, (stride, stride), ((pad, pad),) * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    y, back = jax.vjp(forward, x, w)
+    found = three_passes(shape, features, k, stride, pad)
+    for mine, theirs in zip(found, (y, *back(random_array(y.shape, "float32", 2)))):
+        np.testing.assert_allclose(mine, np.asarray(theirs), rtol=1e-4, atol=1e-4)
+
+
+def test_depthwise_and_its_weight_gradient() -> None:
+    for c, multiplier in ((16, 1), (19, 1), (40, 1), (24, 2)):
+        x, w = random_array((2, 9, 8, c), "float32"), random_array((3, 3, 1, c * multiplier), "float32", 1)
+        y = check(x, w, params(2, **NHWC, feature_group_count=c, padding=((1, 1), (1, 1))))
+        spec = (3, 0, 1, 2)
+        check(
+            x,
+            y,
+            params(
+                2, lhs_spec=spec, rhs_spec=spec, out_spec=(2, 3, 0, 1), batch_group_count=c, padding=((1, 1), (1, 1))
+            ),
+        )
+
+
+def test_empty_operands() -> None:
+    for x_shape, w_shape in (
+        ((0, 5, 5, 3), (3, 3, 3, 4)),
+        ((2, 5, 5, 0), (3, 3, 0, 4)),
+        ((2, 5, 5, 3), (3, 3, 3, 0)),
+        ((2, 2, 5, 3), (3, 3, 3, 4)),
+    ):
+        check(random_array(x_shape, "float32"), random_array(w_shape, "float32"), params(2, **NHWC))
+    check(
+        random_array((2, 0, 5, 3), "float32"),
+        random_array((3, 3, 3, 4), "float32"),
+        params(2, **NHWC, padding=((2, 2), (0, 0))),
+    )
+
+
+def test_long_products_over_pixels() -> None:
+    """The weights' gradient on images too large for the cache: slices of k, copied slabs, blocks of channels."""
+    for shape, features, k in (((2, 64, 40, 40), 32, 3), ((2, 128, 24, 24), 40, 3), ((5, 20, 64, 64), 16, 5)):
+        x = random_array((shape[0], *shape[2:], shape[1]), "float32")
+        y = random_array((shape[0], shape[2] - k + 1, shape[3] - k + 1, features), "float32", 1)
+        check(x, y, params(2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1)))
+
+
+def test_sizes_are_no_part_of_a_kernel() -> None:
+    def keys(n: int, h: int) -> list[Any]:
+        x, w = random_array((n, h, h, 16), "float32"), random_array((3, 3, 16, 32), "float32", 1)
+        p = params(2, **NHWC, padding=((1, 1), (1, 1)))
+        return [
+            s.kernel.key
+            for s in prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])[0].steps
+        ]
+
+    assert keys(2, 12) == keys(5, 17)

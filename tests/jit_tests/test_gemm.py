@@ -1,0 +1,276 @@
+"""dot_general's native products against NumPy's einsum in 64 bits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from lower_harness import Harness, lower, prepare
+from ml_dtypes import bfloat16
+
+import jit.lower.linalg  # noqa: F401 - registers the lowering
+from jit.kernels.microkernel import Epilogue, tile_for
+from jit.loop_ir import Const, Expr, KernelBuilder, f32, f64, maximum
+from jit.lower.contract import contract
+from jit.lower.contraction import Array, Contraction
+from jit.target import host
+
+DTYPES = [
+    "float32",
+    "float64",
+    "float16",
+    bfloat16,
+    "int8",
+    "uint8",
+    "int32",
+    "uint32",
+    "int64",
+    "complex64",
+    "complex128",
+    "bool",
+]
+TOLERANCE = {
+    "float16": 2e-3,
+    "bfloat16": 1.6e-2,
+    "float32": 1e-6,
+    "complex64": 2e-6,
+    "float64": 1e-14,
+    "complex128": 2e-14,
+}
+MATMUL = (((1,), (0,)), ((), ()))
+
+Numbers = tuple[tuple[tuple[int, ...], tuple[int, ...]], tuple[tuple[int, ...], tuple[int, ...]]]
+
+
+def random_array(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng([seed, *shape])
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.3
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        return rng.integers(max(info.min, -1000), min(info.max, 1000), shape, endpoint=True).astype(dtype)
+    x = rng.standard_normal(shape)
+    return (x + 1j * rng.standard_normal(shape) if dtype.kind == "c" else x).astype(dtype)
+
+
+def reference(a: np.ndarray, b: np.ndarray, numbers: Numbers, dtype: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """The product in 64 bits, and the sum of the absolute products (what rounding errors are proportional to)."""
+    (lc, rc), (lb, rb) = numbers
+    left = list(range(a.ndim))
+    right = [30 + i for i in range(b.ndim)]
+    for i, j in (*zip(lc, rc), *zip(lb, rb)):
+        right[j] = left[i]
+    out = [left[i] for i in lb]
+    out += [left[i] for i in range(a.ndim) if i not in (*lc, *lb)]
+    out += [right[j] for j in range(b.ndim) if j not in (*rc, *rb)]
+    wide = {"c": np.complex128, "i": np.int64, "u": np.uint64, "b": np.int64}.get(a.dtype.kind, np.float64)
+    x, y = a.astype(wide), b.astype(wide)
+    exact = np.einsum(x, left, y, right, out)
+    scale = np.einsum(np.abs(x).astype(float), left, np.abs(y).astype(float), right, out)
+    return exact, scale
+
+
+def check(
+    a: np.ndarray, b: np.ndarray, numbers: Numbers = MATMUL, preferred: Any = None, target: Any = None
+) -> np.ndarray:
+    exact, scale = reference(a, b, numbers)
+    dtype = np.dtype(preferred or a.dtype)
+    params = {"dimension_numbers": numbers, "preferred_element_type": preferred and dtype}
+    (found,) = lower("dot_general", [a, b], params, [(exact.shape, dtype)], target)
+    assert_close(found, exact, scale)
+    return found
+
+
+def assert_close(found: np.ndarray, exact: np.ndarray, scale: np.ndarray) -> None:
+    if found.dtype.kind in "iub":
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(found, exact.astype(found.dtype))
+        return
+    wide = found.astype(exact.dtype if exact.dtype.kind == "c" else np.float64)
+    error = np.abs(wide - exact)
+    # 16-bit floats add up in float32 and round once, at the end.
+    sums = 1e-6 if found.dtype.itemsize == 2 else 8 * TOLERANCE[found.dtype.name]
+    bound = TOLERANCE[found.dtype.name] * np.abs(exact) + sums * scale + 1e-300
+    assert (error <= bound).all(), f"off by {np.max(error - bound)} beyond the bound"
+
+
+SHAPES = [
+    (1, 1, 1), (3, 5, 7), (6, 4, 16), (7, 33, 17), (1, 40, 100), (40, 50, 1), (2, 64, 3), (67, 13, 66), (30, 70, 10),
+    (13, 1, 29), (1, 300, 1), (5, 0, 4), (0, 3, 4), (4, 3, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
+def test_matrices_of_every_layout(dtype: Any) -> None:
+    for m, k, n in SHAPES:
+        a, b = random_array((m, k), dtype), random_array((k, n), dtype, 1)
+        check(a, b)
+        check(np.ascontiguousarray(a.T).T, b)
+        check(a, np.asfortranarray(b))
+        check(random_array((2 * m, k), dtype)[::-2, ::-1], random_array((k, 3 * n), dtype, 1)[:, ::-3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_odd_sizes(dtype: str) -> None:
+    rng = np.random.default_rng(7)
+    for m, k, n in rng.integers(1, 68, (40, 3)).tolist():
+        check(random_array((m, k), dtype), random_array((k, n), dtype, 1))
+
+
+@pytest.mark.parametrize("level", ["scalar", "sse2", "sse4"])
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "int8"])
+def test_narrower_machines(level: str, dtype: str) -> None:
+    target = host().restricted(level)
+    for m, k, n in [(7, 33, 17), (1, 40, 100), (40, 50, 1), (13, 9, 5)]:
+        check(random_array((m, k), dtype), random_array((k, n), dtype, 1), target=target)
+
+
+GENERAL: list[tuple[tuple[int, ...], tuple[int, ...], Numbers]] = [
+    ((3, 4, 5, 6), (3, 5, 6, 7), (((2, 3), (1, 2)), ((0,), (0,)))),
+    ((3, 4, 5, 6), (7, 4, 6, 3), (((3,), (2,)), ((0, 1), (3, 1)))),
+    ((2, 3, 4), (4, 5, 6), (((2,), (0,)), ((), ()))),
+    ((2, 3, 4), (5, 4, 6), (((2,), (1,)), ((), ()))),
+    ((4, 20), (4, 20), (((1,), (1,)), ((0,), (0,)))),
+    ((20, 4), (20, 4), (((0,), (0,)), ((1,), (1,)))),
+    ((3, 20, 40), (20, 3, 40), (((0,), (1,)), ((1, 2), (0, 2)))),
+    ((4,), (7,), (((), ()), ((), ()))),
+    ((9,), (9,), (((0,), (0,)), ((), ()))),
+    ((), (3,), (((), ()), ((), ()))),
+    ((0, 3, 4), (0, 4, 5), (((2,), (1,)), ((0,), (0,)))),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "int8"])
+@pytest.mark.parametrize("case", range(len(GENERAL)))
+def test_general_dimension_numbers(case: int, dtype: str) -> None:
+    left, right, numbers = GENERAL[case]
+    check(random_array(left, dtype), random_array(right, dtype, 1), numbers)
+
+
+def test_more_dimensions_than_the_kernels_have_loops() -> None:
+    a = random_array((2, 3, 4, 5, 6, 3), "float32").transpose(5, 3, 1, 0, 2, 4)
+    b = random_array((3, 5, 3, 2, 7), "float32", 1).transpose(1, 0, 4, 3, 2)
+    check(a, b, (((0,), (1,)), ((1, 2), (0, 4))))
+    a = random_array((2, 3, 2, 3, 2, 3, 2, 2), "float32").transpose(6, 4, 2, 0, 1, 3, 5, 7)[:, :1]
+    check(a, random_array((2, 2, 1, 2, 5), "float32", 1), (((3, 0, 1, 2), (0, 1, 2, 3)), ((), ())))
+    a = random_array((2, 2, 2, 2, 2, 2, 2, 2, 2, 2), "float64")[..., ::-1, :].transpose(8, 0, 6, 2, 4, 1, 9, 3, 7, 5)
+    check(a, random_array((2, 2, 2, 2, 2), "float64", 1), (((0, 2, 4, 6, 8), (4, 3, 2, 1, 0)), ((), ())))
+
+
+def test_operands_that_repeat_memory() -> None:
+    a, b = random_array((5, 6), "float32"), random_array((4, 6, 7), "float32", 1)
+    check(np.broadcast_to(a, (4, 5, 6)), b, (((2,), (1,)), ((0,), (0,))))
+    check(np.broadcast_to(a[:, :1], (5, 30)), np.broadcast_to(np.float32(2), (30, 40)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "preferred"),
+    [
+        ("int8", "int32"), ("uint8", "int32"), ("uint8", "uint16"), ("float16", "float32"), (bfloat16, "float32"), ("float32", "float64"),
+        ("uint32", "uint64"), ("int32", "int64"), ("complex64", "complex128"), ("int8", "float32"), ("bool", "int32"),
+    ],
+)  # fmt: skip
+def test_preferred_element_type(dtype: Any, preferred: str) -> None:
+    for m, k, n in [(9, 30, 8), (3, 40, 33), (1, 90, 1)]:
+        check(random_array((m, k), dtype), random_array((k, n), dtype, 1), preferred=preferred)
+
+
+def test_integers_wrap() -> None:
+    a, b = random_array((9, 300), "int8"), random_array((300, 17), "int8", 1)
+    check(a, b)
+    check(a.astype("int32") << 20, b.astype("int32") << 9)
+
+
+def test_infinities_and_nans_stay_in_their_row_and_column() -> None:
+    for m, k, n in [(13, 20, 21), (7, 40, 1), (2, 700, 300)]:
+        a, b = random_array((m, k), "float32"), random_array((k, n), "float32", 1)
+        a[m // 2, 3], b[5, n // 2] = np.inf, np.nan
+        params = {"dimension_numbers": MATMUL, "preferred_element_type": None}
+        (found,) = lower("dot_general", [a, b], params, [((m, n), "float32")])
+        with np.errstate(invalid="ignore"):
+            expected = a.astype(np.float64) @ b.astype(np.float64)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected))
+        np.testing.assert_array_equal(np.isinf(found), np.isinf(expected))
+
+
+LARGE = [
+    ("dot", (2, 3000), (3000, 2)), ("dot, slices", (1, 100_000), (100_000, 1)), ("axpy", (3, 700), (700, 517)), ("axpy, wide", (1, 300), (300, 9000)),
+    ("slices", (8, 20_000), (20_000, 24)), ("slices, chained", (100, 5000), (5000, 128)), ("packed", (100, 300), (300, 90)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize(("left", "right"), [case[1:] for case in LARGE], ids=[case[0] for case in LARGE])
+def test_large_and_thin(left: tuple[int, int], right: tuple[int, int], dtype: str) -> None:
+    a, b = random_array(left, dtype), random_array(right, dtype, 1)
+    if dtype == "float16":
+        a, b = a / 16, b
+    check(a, b)
+    check(np.asfortranarray(a), b)
+    check(a, np.asfortranarray(b))
+
+
+def test_rows_packed_where_k_is_outermost() -> None:
+    check(np.asfortranarray(random_array((600, 300), "float32")), random_array((300, 130), "float32", 1))
+
+
+def test_sizes_are_no_part_of_a_kernel() -> None:
+    def keys(m: int, k: int, n: int) -> list[Any]:
+        params = {"dimension_numbers": MATMUL, "preferred_element_type": None}
+        a, b = random_array((m, k), "float32"), random_array((k, n), "float32", 1)
+        h, _ = prepare("dot_general", [a, b], params, [((m, n), "float32")])
+        return [step.kernel.key for step in h.steps]
+
+    assert keys(100, 64, 128) == keys(333, 75, 401)
+
+
+def test_register_blocks_fit_the_registers() -> None:
+    for rows in (1, 4, 5, 8, 32, 100):
+        for columns in (1, 7, 8, 16, 31, 32, 64, 1000):
+            for ty in (f32, f64):
+                tile = tile_for(host(), ty, rows, columns)
+                assert tile.mr * tile.nv + tile.nv + 1 <= host().vector_registers
+                assert tile.mr * tile.nv >= 8
+                assert tile.lanes == host().lanes(ty)
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(13, 20, 40), (9, 30, 5), (3, 20_000, 24), (2, 50, 1)])
+def test_epilogue(m: int, k: int, n: int) -> None:
+    """max(A B + bias[col] + residual[row, col], 0), in registers or where partial products are added up."""
+    arrays = [random_array(s, "float32", i) for i, s in enumerate(((m, k), (k, n), (n,), (m, n)))]
+    h = Harness()
+    a, b, bias, residual = (h.operand(x) for x in arrays)
+    out, memory = h.result((m, n), np.dtype("float32"))
+
+    def declare(builder: KernelBuilder) -> Any:
+        bias_, residual_ = builder.pointer("bias", f32), builder.pointer("residual", f32)
+        columns = builder.integer("columns")
+
+        def apply(builder: KernelBuilder, value: Expr, row: Expr, col: Expr) -> Expr:
+            lanes = value.ty.lanes
+            value = value + builder.load(bias_, col, lanes) + builder.load(residual_, row * columns + col, lanes)
+            return maximum(value, Const(0, value.ty))
+
+        return apply
+
+    epilogue = Epilogue(
+        "bias, residual, relu", declare, {"bias": bias, "residual": residual, "columns": n}, (bias, residual)
+    )
+    p = Contraction(batch=(), rows=((m, k, n),), cols=((n, 1, 1),), ks=((k, 1, n),), compute=f32)
+    contract(h, "fused", p, Array(a, f32), Array(b, f32), Array(out, f32), epilogue)
+    h.run()
+    x, y, v, r = (q.astype(np.float64) for q in arrays)
+    np.testing.assert_allclose(
+        memory.data.view("f4").reshape(m, n), np.maximum(x @ y + v + r, 0), atol=1e-5 * math.sqrt(k), rtol=1e-5
+    )
+    assert h.blocks[0].intact()
+
+
+def test_the_check_catches_a_small_error() -> None:
+    a, b = random_array((9, 20), "float32"), random_array((20, 8), "float32", 1)
+    exact, scale = reference(a, b, MATMUL)
+    with pytest.raises(AssertionError):
+        assert_close((exact * 1.001).astype("float32"), exact, scale)

@@ -1,0 +1,103 @@
+"""The target: what it says of this machine is consistent, and what it restricts can be run."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import re
+
+import numpy as np
+import pytest
+from loop_harness import LEVELS, axpy, call, level
+
+from fx.errors import BackendError
+from jit import native, target
+from jit.loop_ir import b1, bf16, f16, f32, f64, i8, i64
+from jit.target import Target, host
+
+
+def test_the_host_is_consistent() -> None:
+    h = host()
+    assert h is host()
+    assert h.arch in ("x86_64", "aarch64")
+    assert h.vector_bits in (128, 256, 512)
+    assert h.vector_registers in (16, 32)
+    assert 8 << 10 <= h.l1_bytes <= h.l2_bytes <= h.l3_bytes
+    if h.arch == "x86_64":
+        features = set(h.features.split(","))
+        assert (h.vector_bits >= 256) == ("+avx2" in features)
+        assert h.fma == ("+fma" in features) and h.f16c == ("+f16c" in features)
+    else:
+        assert (h.vector_bits, h.fma, h.f16c) == (128, True, True)
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_lanes(name: str) -> None:
+    t = level(name)
+    if name == "scalar":
+        assert {t.lanes(ty) for ty in (f16, f32, f64, i8, b1)} == {1}
+    else:
+        assert t.lanes(f32) == t.vector_bits // 32 == 2 * t.lanes(f64) == 2 * t.lanes(i64)
+        assert t.lanes(f16) == t.lanes(bf16) == t.vector_bits // 16
+        assert t.lanes(b1) == t.lanes(i8) == t.vector_bits // 8
+
+
+def test_levels_grow() -> None:
+    levels = [level(name) for name in ("sse2", "sse4", "avx2")]
+    assert [t.vector_bits for t in levels] == [128, 128, 256]
+    assert [t.rounding for t in levels] == [False, True, True]
+    assert [t.fma for t in levels] == [t.f16c for t in levels] == [False, False, True]
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_every_level_runs(name: str) -> None:
+    t = level(name)
+    x, y = np.arange(40, dtype=np.float32), np.ones(40, np.float32)
+    call(native.load_object(native.compile_object([axpy()], t), ["axpy"])["axpy"], [x, y, 0], 0, 40)
+    np.testing.assert_array_equal(y, 2 * x + 1)
+
+
+def test_registers_are_as_wide_as_the_target_says() -> None:
+    if host().arch != "x86_64":
+        pytest.skip("reads x86 assembly")
+    for name, used, unused in (("sse2", "xmm", "ymm"), ("avx2", "ymm", "zmm"), ("scalar", "xmm", "ymm")):
+        text = native.assembly([axpy()], level(name))
+        assert re.search(f"%{used}[0-9]", text) and not re.search(f"%{unused}[0-9]", text)
+    wide = dataclasses.replace(host(), cpu="x86-64-v4", features="", vector_bits=512, vector_registers=32)
+    assert "%zmm0" in native.assembly([axpy()], wide)
+
+
+def test_a_level_that_the_machine_lacks() -> None:
+    small = dataclasses.replace(host(), triple="x86_64-unknown-linux-gnu", features="+sse4.2,+popcnt")
+    with pytest.raises(BackendError, match="has no avx2, fma, f16c, bmi2: it cannot run code of level 'avx2'"):
+        small.restricted("avx2")
+    assert small.restricted("sse4").cpu == "x86-64-v2"
+    with pytest.raises(BackendError, match="'neon' does not exist on x86_64"):
+        small.restricted("neon")
+    arm = dataclasses.replace(host(), triple="arm64-apple-darwin23.0")
+    assert arm.restricted("neon").arch == "aarch64"
+
+
+def test_every_field_counts_in_the_digest() -> None:
+    h = host()
+    digests = {h.digest()}
+    for f in dataclasses.fields(Target):
+        value = getattr(h, f.name)
+        other = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value + "x"
+        digests.add(dataclasses.replace(h, **{f.name: other}).digest())
+    assert len(digests) == 1 + len(dataclasses.fields(Target))
+    assert pickle.loads(pickle.dumps(h)) == h
+
+
+def test_cache_sizes_from_sysfs(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    for n, (lvl, kind, size) in enumerate([("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "2M")]):
+        folder = tmp_path / f"index{n}"
+        folder.mkdir()
+        for name, text in (("level", lvl), ("type", kind), ("size", size)):
+            (folder / name).write_text(text + "\n")
+    (tmp_path / "index3").mkdir()  # hidden by a container
+    monkeypatch.setattr(target.sys, "platform", "linux")
+    monkeypatch.setattr(target, "_SYSFS_CACHES", tmp_path)
+    assert target._cache_sizes() == (48 << 10, 2 << 20, 2 << 20)
+    monkeypatch.setattr(target, "_SYSFS_CACHES", tmp_path / "nothing")
+    assert target._cache_sizes() == target.DEFAULT_CACHES

@@ -1,0 +1,292 @@
+"""The vector functions: accuracy in units of the last place, edge values, and any number of lanes.
+
+The table in ``vector_math``'s docstring is the limit that is asserted here, for hardware with and without fma.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from loop_eval import run_pointwise
+from pointwise_native import NativeRules
+
+from fx.primitives import special_math
+from jit.kernels import vector_math as vm
+from jit.loop_ir import KernelBuilder, f32, f64
+from jit.native import compile_object, load_object
+from jit.target import host
+
+Array = np.ndarray
+INF, NAN = np.inf, np.nan
+TYPES = {"float32": f32, "float64": f64}
+NUMPY = {
+    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "log2": np.log2, "sin": np.sin,
+    "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh,
+    "tanh": np.tanh, "asinh": np.arcsinh, "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt,
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
+}  # fmt: skip
+SPECIAL = ("erf", "erfc", "erf_inv", "lgamma", "digamma")
+UNARY = (*NUMPY, *SPECIAL)
+ODD = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p", "cbrt", "erf", "erf_inv")
+# Where a function is neither constant nor steep, beside samples of all numbers
+RANGES = {
+    "exp": (-110, 90), "exp2": (-155, 130), "expm1": (-3, 3), "log": (0, 3), "log1p": (-1, 3), "log2": (0, 3),
+    "logistic": (-30, 30), "sin": (-50, 50), "cos": (-50, 50), "tan": (-50, 50), "asin": (-1, 1), "acos": (-1, 1),
+    "atan": (-4, 4), "sinh": (-4, 4), "cosh": (-4, 4), "tanh": (-10, 10), "asinh": (-3, 3), "acosh": (1, 4), "atanh": (-1, 1),
+    "cbrt": (-10, 10), "erf": (-4, 4), "erfc": (-5, 12), "erf_inv": (-1, 1), "lgamma": (-10, 20), "digamma": (-10, 20),
+}  # fmt: skip
+
+
+@functools.cache
+def documented() -> dict[str, dict[str, float]]:
+    """The table of limits in the docstring."""
+    rows = re.findall(r"^    (\w+) +([\d.]+) +([\d.]+)", vm.__doc__ or "", re.MULTILINE)
+    return {name: {"float32": float(single), "float64": float(double)} for name, single, double in rows}
+
+
+# -------------------------------------------------------------------------------------- the samples
+
+
+def any_numbers(dtype: Any, n: int, rng: np.random.Generator) -> Array:
+    """Random bit patterns: every exponent is as likely as any other."""
+    return rng.integers(0, 2**32, (n, np.dtype(dtype).itemsize // 4), np.uint64).astype(np.uint32).view(dtype)[:, 0]
+
+
+def sample(name: str, dtype: str, n: int) -> Array:
+    rng = np.random.default_rng(zlib.crc32(f"{name} {dtype}".encode()))
+    low, high = RANGES[name]
+    small = rng.uniform(low, high, n) * np.exp2(-rng.integers(0, 30, n))
+    near_one = 1 - rng.uniform(size=n // 2) * np.exp2(-rng.integers(0, 50, n // 2))
+    subnormal = np.arange(1, 40) * np.finfo(dtype).smallest_subnormal
+    edges = np.array([0.0, 1.0, 0.5, 2.0, INF, NAN, 1e22, np.finfo(dtype).max, np.finfo(dtype).tiny])
+    special = [v for p in (near_one, subnormal, edges) for v in (p, -p)]
+    ordinary = np.concatenate([rng.uniform(low, high, n), small, *special])
+    with np.errstate(all="ignore"):
+        return np.concatenate([any_numbers(dtype, n, rng), ordinary.astype(dtype)])
+
+
+# --------------------------------------------------------------------------------------- the truths
+
+
+def special(name: str, x: Any) -> Any:
+    """One value of a special function to 30 digits."""
+    x = mpmath.mpf(float(x))
+    if not mpmath.isfinite(x):
+        return mpmath.mpf(float(getattr(special_math, name)(np.float64(x))))
+    if name == "erf_inv":
+        if abs(x) >= 1:
+            return mpmath.nan if abs(x) > 1 else mpmath.inf * x
+        return mpmath.erfinv(x) if abs(x) > 1e-20 else x * mpmath.sqrt(mpmath.pi) / 2
+    if name in ("erf", "erfc"):
+        return getattr(mpmath, name)(min(max(x, mpmath.mpf(-40)), mpmath.mpf(40)))
+    if x <= 0 and x == mpmath.floor(x):
+        return mpmath.inf if name == "lgamma" else mpmath.nan
+    return mpmath.loggamma(x).real if name == "lgamma" else mpmath.digamma(x)
+
+
+def truth(name: str, x: Array) -> Array:
+    """In a type with at least eleven more bits than that of ``x``."""
+    with np.errstate(all="ignore"):
+        if x.dtype == np.float32:
+            wide = x.astype(np.float64)
+            return NUMPY[name](wide) if name in NUMPY else getattr(special_math, name)(wide)
+        if name in NUMPY:
+            return NUMPY[name](x.astype(np.longdouble))
+        with mpmath.workprec(110):
+            return np.array([np.longdouble(mpmath.nstr(special(name, v), 25)) for v in x])
+
+
+def errors(found: Array, wanted: Array) -> Array:
+    """In units of the last place of ``found``'s type; infinite where one is not finite and the other differs."""
+    dtype = found.dtype
+    info = np.finfo(dtype)
+    with np.errstate(all="ignore"):
+        rounded = wanted.astype(dtype)
+        size = np.maximum(np.abs(rounded), info.tiny)
+        ulp = np.where(np.isfinite(size), np.spacing(np.where(np.isfinite(size), size, 1)), 1).astype(wanted.dtype)
+        error = np.abs(found.astype(wanted.dtype) - wanted) / ulp
+    same = (found == rounded) | (np.isnan(found) & np.isnan(wanted))
+    return np.where(same, 0, np.where(np.isfinite(error), error, INF)).astype(np.float64)
+
+
+def absolute_near_roots(name: str, found: Array, wanted: Array, error: Array) -> Array:
+    """lgamma and digamma: the error is in units of the last place of the largest term that is added up."""
+    if name not in ("lgamma", "digamma"):
+        return error
+    with np.errstate(all="ignore"):
+        unit = np.spacing(np.maximum(np.abs(wanted), 4).astype(found.dtype))
+        absolute = np.abs(found.astype(wanted.dtype) - wanted) / unit
+    return np.where(np.isfinite(absolute), np.minimum(absolute, error), error).astype(np.float64)
+
+
+def check(name: str, x: Array, found: Array, wanted: Array, limit: float) -> None:
+    error = absolute_near_roots(name, found, wanted, errors(found, wanted))
+    k = int(np.argmax(error))
+    assert error[k] <= limit, f"{name}({x[k]!r}) = {found[k]!r}, wanted {wanted[k]!r}: {error[k]:.2f} > {limit} ulp"
+
+
+@functools.cache
+def native(dtype: str) -> NativeRules:
+    d = np.dtype(dtype)
+    rules: dict[str, tuple[Callable[..., Any], tuple[np.dtype, ...]]] = {n: (getattr(vm, n), (d,)) for n in UNARY}
+    return NativeRules(rules | {n: (getattr(vm, n), (d, d)) for n in ("pow", "atan2", "hypot")})
+
+
+def count(name: str, dtype: str) -> int:
+    return 40_000 if dtype == "float32" else 250 if name in SPECIAL else 10_000
+
+
+wide_enough = pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="no number type beyond float64")
+EACH = [pytest.param(n, d, id=f"{n} {d}", marks=[wide_enough] if d == "float64" else []) for n in UNARY for d in TYPES]
+
+# ---------------------------------------------------------------------------------------- the tests
+
+
+@pytest.mark.parametrize(("name", "dtype"), EACH)
+def test_accuracy(name: str, dtype: str) -> None:
+    """Natively, and evaluated as on a machine without fma."""
+    x = sample(name, dtype, count(name, dtype))
+    if name in ("lgamma", "digamma"):
+        x = x[~(np.abs(x) > 1e30) & ~((x < 0) & (np.abs(x) > 1e4))]
+    if name == "lgamma" and dtype == "float32":
+        x = x[np.abs(x) > 1e-37]  # the reference overflows at its reflection
+    wanted, limit = truth(name, x), documented()[name][dtype]
+    check(name, x, native(dtype).run(name, x), wanted, limit)
+    check(name, x, run_pointwise(getattr(vm, name), x, fused=False), wanted, limit)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_table_is_complete(dtype: str) -> None:
+    assert set(documented()) == set(vm.__all__)
+    assert all(limits[dtype] < 4 for limits in documented().values())
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", ODD)
+def test_odd_functions_are_odd_and_keep_the_sign_of_zero(name: str, dtype: str) -> None:
+    x = sample(name, dtype, 200)
+    up, down = (native(dtype).run(name, v) for v in (x, -x))
+    if name not in ("expm1", "log1p"):
+        np.testing.assert_array_equal(up, -down)
+    zero = np.array([0.0, -0.0], dtype)
+    np.testing.assert_array_equal(np.signbit(native(dtype).run(name, zero)), [False, True])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_bounded_functions_keep_their_bounds(dtype: str) -> None:
+    x = sample("tanh", dtype, 20_000)
+    x = x[np.isfinite(x)]
+    for name, low, high in (("tanh", -1, 1), ("sin", -1, 1), ("cos", -1, 1), ("logistic", 0, 1), ("erf", -1, 1)):
+        y = native(dtype).run(name, x)
+        assert low <= y.min() and y.max() <= high, name
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_exact_values(dtype: str) -> None:
+    n = np.arange(-30, 31).astype(dtype)
+    powers = np.ldexp(np.ones_like(n), n.astype(int))
+    run = native(dtype).run
+    np.testing.assert_array_equal(run("exp2", n), powers)
+    np.testing.assert_array_equal(run("log2", powers), n)
+    np.testing.assert_array_equal(run("pow", np.full_like(n, 2), n), powers)
+    np.testing.assert_array_equal(run("cbrt", n**3), n)
+    points = [
+        ("exp", 0, 1),
+        ("cos", 0, 1),
+        ("cosh", 0, 1),
+        ("log", 1, 0),
+        ("erfc", 0, 1),
+        ("lgamma", 1, 0),
+        ("lgamma", 2, 0),
+    ]
+    for name, at, value in points:
+        assert run(name, np.array([at], dtype))[0] == value, name
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=[wide_enough] if d == "float64" else []) for d in TYPES])
+def test_huge_arguments_of_sin_cos_tan(dtype: str) -> None:
+    """Numbers of every size, and the one that of all float64 is nearest to a multiple of pi/2."""
+    nearest = {"float32": 16367173.0 * 2.0**72, "float64": 6381956970095103.0 * 2.0**797}
+    x = any_numbers(dtype, 3000, np.random.default_rng(0))
+    x = np.append(x[np.isfinite(x)], np.asarray(nearest[dtype], dtype))
+    with mpmath.workprec(1300):
+        wide = np.longdouble if dtype == "float64" else np.float64
+        for name in ("sin", "cos", "tan"):
+            wanted = np.array([wide(mpmath.nstr(getattr(mpmath, name)(mpmath.mpf(float(v))), 25)) for v in x])
+            check(name, x, native(dtype).run(name, x), wanted, documented()[name][dtype])
+
+
+def _pairs(dtype: str) -> tuple[Array, Array]:
+    """Bases and exponents: all sizes, results of all sizes, whole numbers, and all pairs of edge values."""
+    rng = np.random.default_rng(1)
+    n = 20_000
+    x, y = np.abs(any_numbers(dtype, n, rng)), any_numbers(dtype, n, rng)
+    base = np.exp(rng.uniform(-5, 5, n))
+    top = 1.02 * np.log(float(np.finfo(dtype).max))
+    exponent = rng.uniform(-top, top, n) / np.log(base)
+    whole = [np.round(rng.uniform(-30, 30, n)) for _ in range(2)]
+    edges = np.array([
+        0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, INF, -INF, NAN, 1e-30, -1e30, 2.0**24, 2.0**24 - 1, 2.0**53 - 1, 1e-44,
+    ])  # fmt: skip
+    grid = np.meshgrid(edges, edges)
+    with np.errstate(all="ignore"):
+        xs, ys = ([*v] for v in ((x, base, whole[0], grid[0].ravel()), (y, exponent, whole[1], grid[1].ravel())))
+        return tuple(np.concatenate([np.asarray(p).astype(dtype) for p in v]) for v in (xs, ys))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=[wide_enough] if d == "float64" else []) for d in TYPES])
+@pytest.mark.parametrize(("name", "reference"), [("pow", np.power), ("atan2", np.arctan2), ("hypot", np.hypot)])
+def test_accuracy_of_two_operands(name: str, reference: Any, dtype: str) -> None:
+    x, y = _pairs(dtype)
+    wide = np.longdouble if dtype == "float64" else np.float64
+    with np.errstate(all="ignore"):
+        wanted = reference(x.astype(wide), y.astype(wide))
+    limit = documented()[name][dtype]
+    check(name, x, native(dtype).run(name, x, y), wanted, limit)
+    check(name, x, run_pointwise(getattr(vm, name), x, y, fused=False), wanted, limit)
+
+
+@pytest.mark.parametrize("level", ["sse2", "scalar"])
+def test_other_machines_keep_the_limits(level: str) -> None:
+    """Without fma and rounding instructions, and without SIMD."""
+    if level == "sse2" and host().arch != "x86_64":
+        pytest.skip("an x86-64 level")
+    names = ("exp", "tanh", "log", "sin")
+    rules = {n: (getattr(vm, n), (np.dtype("float32"),)) for n in names}
+    restricted = NativeRules(rules, host().restricted(level))
+    for name in names:
+        x = sample(name, "float32", 5000)
+        check(name, x, restricted.run(name, x), truth(name, x), documented()[name]["float32"])
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sin"])
+def test_explicit_vectors_give_the_same_bits(name: str) -> None:
+    """A kernel that loads eight lanes at once computes what the scalar loop computes."""
+    b = KernelBuilder("lanes")
+    source, target = b.pointer("x", f32), b.pointer("out", f32)
+    with b.for_("i", b.lo, b.hi, step=8) as i:
+        b.store(target, i, getattr(vm, name)(b, b.let("v", b.load(source, i, 8))))
+    address = load_object(compile_object([b.build()], host()), ["lanes"])["lanes"]
+    x = sample(name, "float32", 1000)[:1024].copy()
+    out = np.empty_like(x)
+    frame = np.array([x.ctypes.data, out.ctypes.data], np.int64)
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(address)(frame.ctypes.data, 0, x.size, 0)
+    np.testing.assert_array_equal(out, native("float32").run(name, x))
+
+
+def test_the_check_can_fail() -> None:
+    """A planted error of one part in a million is found."""
+    x = sample("exp", "float32", 1000)
+    wanted = truth("exp", x)
+    with np.errstate(all="ignore"):
+        spoilt = (wanted * 1.000001).astype(np.float32)
+    with pytest.raises(AssertionError, match="ulp"):
+        check("exp", x, spoilt, wanted, 1.2)

@@ -1,0 +1,365 @@
+"""The laws over the table of ``op_specs``, as functions that raise AssertionError where a law is broken.
+
+The tests run them; the planted faults show that each of them can fail.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from op_specs import Case, Spec, Tolerance
+
+import fx
+import jit
+from fx import dtypes
+from fx.array import to_numpy
+from fx.interpret import run_graph
+from fx.ir import Aval, Graph, subgraphs
+from fx.passes import inline
+from fx.primitives import elementwise as E
+from fx.primitives import shaping as S
+from fx.trace import trace_flat
+from fx.verify import verify_graph
+
+# ---------------------------------------------------------------------------------- comparing arrays
+
+_MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
+_LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 5e-324}
+
+
+def wide(x: np.ndarray) -> np.ndarray:
+    """The same numbers in float64 or complex128; integers stay."""
+    if not dtypes.is_inexact(x.dtype):
+        return x
+    return x.astype(np.complex128 if dtypes.is_complex(x.dtype) else np.float64)
+
+
+def _bound(want: np.ndarray, terms: np.ndarray | None, tolerance: Tolerance) -> np.ndarray:
+    """How far each element may be off."""
+    real = dtypes.real_dtype(want.dtype)
+    eps, least = 2.0 ** -_MANTISSA[real.name], _LEAST[real.name]
+    size = np.abs(wide(want))
+    scale = np.maximum(size, tolerance.floor) if terms is None else np.abs(wide(terms))
+    ulps = tolerance.of(want.dtype)
+    if real.itemsize == 2:  # computed in float32, rounded once
+        return min(ulps, 1.0) * np.maximum(size * eps, least) + ulps * 2.0**-23 * scale
+    return ulps * np.maximum(scale * eps, least)
+
+
+def _same_bits(got: np.ndarray, want: np.ndarray, zero_sign: bool) -> np.ndarray:
+    """Equal numbers (-0.0 and 0.0 only without ``zero_sign``), or both NaN."""
+    if not dtypes.is_inexact(want.dtype):
+        return got == want
+    if dtypes.is_complex(want.dtype):
+        parts = [_same_bits(getattr(got, p), getattr(want, p), zero_sign) for p in ("real", "imag")]
+        return parts[0] & parts[1]
+    same = (got == want) | ((got != got) & (want != want))
+    return same & ((wide(want) != 0) | (np.signbit(wide(got)) == np.signbit(wide(want)))) if zero_sign else same
+
+
+def _within(got: np.ndarray, want: np.ndarray, terms: np.ndarray | None, tolerance: Tolerance) -> np.ndarray:
+    if not dtypes.is_inexact(want.dtype) or not tolerance.of(want.dtype):
+        return _same_bits(got, want, tolerance.zero_sign)
+    g, w = wide(got), wide(want)
+    with np.errstate(all="ignore"):
+        close = np.abs(g - w) <= _bound(want, terms, tolerance)
+        both_nan = np.isnan(g) & np.isnan(w)
+        both_infinite = np.isinf(g) & np.isinf(w) & (dtypes.is_complex(want.dtype) | (g == w))
+    return close | both_nan | both_infinite | (g == w)
+
+
+def assert_close(
+    got: Any, want: Any, tolerance: Tolerance, what: str = "", terms: Any = None, operands: Sequence[np.ndarray] = ()
+) -> None:
+    """``got`` is ``want``: the same shape and dtype, and values within the tolerance.
+
+    ``operands``: shown at the worst place, where they have the result's shape.
+    """
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape, f"{what}: shape {got.shape}, the reference has {want.shape}"
+    assert got.dtype == want.dtype, f"{what}: dtype {got.dtype}, the reference has {want.dtype}"
+    good = _within(got, want, terms, tolerance)
+    if good.all():
+        return
+    bad = np.argwhere(~good)
+    lines = [f"{what}: {len(bad)} of {want.size} elements differ ({tolerance})"]
+    for place in map(tuple, bad[:6]):
+        given = ", ".join(repr(x[place]) for x in operands if x.shape == want.shape)
+        lines.append(f"  at {place}: got {got[place]!r}, reference {want[place]!r}" + (f"; operands {given}" if given else ""))
+    raise AssertionError("\n".join(lines))
+
+
+def outputs(out: Any) -> list[np.ndarray]:
+    """Results of a function as NumPy arrays."""
+    return [to_numpy(o) for o in fx.tree.leaves(out)]
+
+
+def title(spec: Spec, case: Case, dtype: np.dtype) -> str:
+    return f"{spec.primitive} {case.name} [{dtype}]"
+
+
+# --------------------------------------------------------------------------------- tracing, evaluating
+
+
+def graph_of(f: Callable[..., Any], *arrays: np.ndarray) -> Graph:
+    """The graph of ``f`` on arrays of these shapes and dtypes; it closes over nothing."""
+    graph, captures = trace_flat(lambda *xs: fx.tree.leaves(f(*xs)), [Aval(a.shape, a.dtype) for a in arrays], kind="jit")
+    assert not captures
+    return graph
+
+
+def primitives_in(graph: Graph) -> set[str]:
+    """Names of all equations, those of nested graphs included."""
+    return {e.prim.name for e in graph.eqns}.union(*(primitives_in(g) for e in graph.eqns for _, g in subgraphs(e.params)))
+
+
+def check_reference(spec: Spec, case: Case, dtype: np.dtype) -> None:
+    """The traced graph is well formed, and every reference returns what its abstract rule says."""
+    f, xs = spec.function(case, dtype), case.draw(dtype)
+    graph = verify_graph(graph_of(f, *xs))
+    assert not spec.recorded or spec.primitive in primitives_in(graph), f"{title(spec, case, dtype)} does not run it"
+    flat = verify_graph(inline(graph))
+    with fx.config.using(backend="reference"):
+        traced, inlined, called = run_graph(graph, xs, check=True), run_graph(flat, xs, check=True), outputs(f(*xs))
+    for t, i, c in zip(traced, inlined, called, strict=True):
+        assert_close(t, c, Tolerance(), f"{title(spec, case, dtype)}, traced")
+        assert_close(i, c, Tolerance(), f"{title(spec, case, dtype)}, inlined")
+
+
+# ------------------------------------------------------------------------------------------ derivatives
+
+
+def of_operands(f: Callable[..., Any], xs: Sequence[np.ndarray], wrt: Sequence[int]) -> Callable[..., Any]:
+    """The inexact results of ``f`` as a function of the operands ``wrt``."""
+
+    def g(*chosen: Any) -> Any:
+        full = list(xs)
+        for i, x in zip(wrt, chosen):
+            full[i] = x
+        return tuple(o for o in fx.tree.leaves(f(*full)) if dtypes.is_inexact(o.dtype))
+
+    return g
+
+
+def directions(rng: np.random.Generator, xs: Sequence[Any]) -> list[np.ndarray]:
+    """Random numbers, one for each element."""
+
+    def one(x: Any) -> np.ndarray:
+        v = rng.standard_normal(x.shape)
+        return (v + 1j * rng.standard_normal(x.shape) if dtypes.is_complex(x.dtype) else v).astype(x.dtype)
+
+    return [one(x) for x in xs]
+
+
+def active(spec: Spec, case: Case, xs: Sequence[np.ndarray]) -> list[int]:
+    """The operands of this case that have a derivative."""
+    wrt = spec.wrt if case.wrt is None else case.wrt
+    return [i for i in wrt if i < len(xs) and dtypes.is_inexact(xs[i].dtype)]
+
+
+def _prepare(spec: Spec, case: Case, dtype: np.dtype) -> tuple[Callable[..., Any], list[np.ndarray], Any]:
+    rng = np.random.default_rng(11)
+    xs = case.draw(dtype)
+    wrt = active(spec, case, xs)
+    return of_operands(spec.function(case, dtype), xs, wrt), [xs[i] for i in wrt], rng
+
+
+def _near(got: Any, want: Any, tolerance: float, what: str) -> None:
+    """Within ``tolerance`` of the largest number."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape and got.dtype == want.dtype, f"{what}: {got.dtype}{got.shape}, {want.dtype}{want.shape}"
+    with np.errstate(invalid="ignore"):
+        size = np.abs(want[np.isfinite(want)]).max(initial=1.0)
+        good = (np.abs(got - want) <= tolerance * size) | (np.isnan(got) & np.isnan(want)) | (got == want)
+    assert good.all(), f"{what}: largest difference {np.nanmax(np.abs(got - want))}\n{got}\n{want}"
+
+
+def check_jvp(spec: Spec, case: Case, dtype: np.dtype) -> None:
+    """The tangent is the fourth-order difference quotient, for real and for complex directions."""
+    g, xs, rng = _prepare(spec, case, dtype)
+    vs, h = [v * 0.05 for v in directions(rng, xs)], 1e-3
+
+    def at(k: int) -> list[np.ndarray]:
+        return outputs(g(*[np.asarray(x + k * h * v) for x, v in zip(xs, vs)]))
+
+    out, tangents = fx.jvp(g, tuple(xs), tuple(vs))
+    what = f"jvp of {title(spec, case, dtype)}"
+    for o, t, p1, m1, p2, m2 in zip(outputs(out), outputs(tangents), at(1), at(-1), at(2), at(-2), strict=True):
+        with np.errstate(invalid="ignore"):  # the identities of empty windows are infinite
+            quotient = np.where(np.isfinite(p1), (8 * (p1 - m1) - (p2 - m2)) / (12 * h), 0)
+        assert o.shape == t.shape
+        _near(t, quotient.astype(t.dtype), 2e-8, what)
+
+
+def _pairing(xs: Sequence[Any], ys: Sequence[Any]) -> float:
+    """Re(sum(x * y)), without conjugation: the pairing that transposes are with respect to."""
+    return float(sum(np.real(np.sum(np.asarray(x) * np.asarray(y))) for x, y in zip(xs, ys, strict=True)))
+
+
+def check_transpose(spec: Spec, case: Case, dtype: np.dtype) -> None:
+    """<J v, w> = <v, J^T w>, and each cotangent has the type of its operand."""
+    g, xs, rng = _prepare(spec, case, dtype)
+    vs = directions(rng, xs)
+    _, tangents = fx.jvp(g, tuple(xs), tuple(vs))
+    out, pull = fx.vjp(g, *xs)
+    ws = directions(rng, outputs(out))
+    cts = outputs(pull(tuple(ws)))
+    assert [(c.shape, c.dtype) for c in cts] == [(x.shape, x.dtype) for x in xs]
+    left, right = _pairing(outputs(tangents), ws), _pairing(vs, cts)
+    what = f"transpose of {title(spec, case, dtype)}"
+    assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9), f"{what}: <Jv, w> = {left}, <v, J^T w> = {right}"
+
+
+def batched(case: Case, dtype: np.dtype, axes: Sequence[int | None], size: int = 3) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+    """Operands with a batch axis where ``axes`` says, and the operands of each example."""
+    draws = [case.draw(dtype, seed) for seed in range(size)]
+    args = [x if d is None else np.stack([xs[i] for xs in draws], d) for i, (x, d) in enumerate(zip(draws[0], axes))]
+    examples = [[xs[i] if d is not None else draws[0][i] for i, d in enumerate(axes)] for xs in draws]
+    return args, examples
+
+
+def batchings(case: Case, dtype: np.dtype) -> list[tuple[int | None, ...]]:
+    """in_axes: all in front, all at the end, each operand alone, mixed."""
+    ends = [x.ndim for x in case.draw(dtype)]
+    n = len(ends)
+    found: list[tuple[int | None, ...]] = [(0,) * n, tuple(ends)] if n else []
+    if n > 1:
+        found += [tuple(min(1, ends[j]) if j == i else None for j in range(n)) for i in range(n)]
+        found.append(tuple(ends[j] if j % 2 else 0 for j in range(n)))
+    return list(dict.fromkeys(found))
+
+
+def check_vmap(
+    spec: Spec, case: Case, dtype: np.dtype, axes: tuple[int | None, ...], tolerance: Tolerance, compiled: bool = False
+) -> None:
+    """vmap is a loop over the examples; with ``compiled``, jit of vmap is that loop run by the reference."""
+    f = spec.function(case, dtype)
+    args, examples = batched(case, dtype, axes)
+    over = fx.vmap(f, in_axes=axes)
+    got = outputs((fx.jit(over) if compiled else over)(*args))
+    loop = [outputs(f(*xs)) for xs in examples]
+    sizes = [terms_of(spec, case, dtype, xs, tolerance) for xs in examples]
+    for k, o in enumerate(got):
+        want = np.stack([example[k] for example in loop])
+        terms = None if sizes[0] is None else np.stack([s[k] for s in sizes])
+        assert_close(o, want, tolerance, f"vmap{axes} of {title(spec, case, dtype)}", terms)
+
+
+# -------------------------------------------------------------------------------------- compiled code
+
+
+def terms_of(spec: Spec, case: Case, dtype: np.dtype, xs: Sequence[np.ndarray], tolerance: Tolerance) -> list[np.ndarray] | None:
+    """What the reference gives for the magnitudes of the operands: the scale of an operation that adds up."""
+    if not tolerance.terms or not dtypes.is_inexact(dtype):
+        return None
+    with np.errstate(invalid="ignore"):
+        magnitudes = [np.abs(x).astype(x.dtype) if dtypes.is_inexact(x.dtype) else x for x in xs]
+    return [np.where(np.isfinite(wide(t)), wide(t), 0) for t in outputs(spec.function(case, dtype)(*magnitudes))]
+
+
+def compiled(graph: Graph, **options: Any) -> jit.Executable:
+    """The graph as it stands, calls inlined, as native code; plan and loops are verified."""
+    return jit.compile(inline(graph), jit.Options(verify=True, **options))
+
+
+def relaid(x: np.ndarray, how: str) -> np.ndarray:
+    """The same numbers in other strides: what a caller may pass."""
+    if not x.ndim:
+        return x.copy()
+    if how == "strided":
+        base = np.zeros(tuple(2 * n for n in x.shape), x.dtype)
+        y = base[tuple(slice(1, None, 2) for _ in x.shape)]
+        y[...] = x
+        return y
+    if how == "reversed":
+        flip = tuple(slice(None, None, -1) for _ in x.shape)
+        return np.ascontiguousarray(x[flip]).reshape(x.shape)[flip]
+    return np.asfortranarray(x)
+
+
+def check_jit(spec: Spec, case: Case, dtype: np.dtype) -> None:
+    """Native code gives what the reference gives, from operands in any strides, and leaves them alone."""
+    f, xs = spec.function(case, dtype), case.draw(dtype)
+    graph = graph_of(f, *xs)
+    want = run_graph(graph, xs)
+    terms = terms_of(spec, case, dtype, xs, spec.tolerance) or [None] * len(want)
+    run, before = compiled(graph), [x.tobytes() for x in xs]
+    got = run(*xs)
+    assert [x.tobytes() for x in xs] == before, f"{title(spec, case, dtype)} changed an operand"
+    for k, (g, w, t) in enumerate(zip(got, want, terms, strict=True)):
+        assert_close(g, w, spec.tolerance, f"result {k} of {title(spec, case, dtype)}", t, xs)
+    if case.layouts or case.everywhere:
+        for how in ("strided", "reversed", "columns first"):
+            again = run(*[relaid(x, how) for x in xs])
+            assert all(a.tobytes() == g.tobytes() for a, g in zip(again, got)), f"{title(spec, case, dtype)} of {how} operands"
+
+
+# name -> (array, view): the array that is passed, and what the program makes of it before the operation
+LAYOUTS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Callable[[Any], Any]]]] = {
+    "transposed": lambda x: (x.T.copy(), lambda v: S.transpose(v, tuple(reversed(range(x.ndim))))),
+    "strided": lambda x: (
+        np.repeat(x, 2, -1), lambda v: S.slice(v, (0,) * x.ndim, v.shape, (*(1,) * (x.ndim - 1), 2)),
+    ),
+    "reversed": lambda x: (x[(slice(None, None, -1),) * x.ndim].copy(), lambda v: S.rev(v, tuple(range(x.ndim)))),
+    "broadcast": lambda x: (
+        x[0].copy() if len(x) else np.zeros(x.shape[1:], x.dtype),
+        lambda v: S.broadcast_in_dim(v, x.shape, tuple(range(1, x.ndim))),
+    ),
+    "sliced": lambda x: (
+        np.pad(x, [(1, 2)] * x.ndim), lambda v: S.slice(v, (1,) * x.ndim, tuple(n + 1 for n in x.shape), (1,) * x.ndim),
+    ),
+}  # fmt: skip
+
+
+def check_layouts(spec: Spec, case: Case, dtype: np.dtype) -> None:
+    """The operation reads its operands through views that the program makes: every stride, 0 and negative ones, too.
+
+    One program holds all of them, each operand in another layout.
+    """
+    f, xs = spec.function(case, dtype), case.draw(dtype)
+    names = list(LAYOUTS)
+    viewed = [
+        [LAYOUTS[names[(i + k) % len(names)]](x) if x.ndim else (x, lambda v: v) for i, x in enumerate(xs)]
+        for k in range(len(names))
+    ]
+
+    def program(*bases: Any) -> list[Any]:
+        left = iter(bases)
+        return [f(*[view(next(left)) for _, view in row]) for row in viewed]
+
+    bases = [base for row in viewed for base, _ in row]
+    graph = graph_of(program, *bases)
+    want = run_graph(graph, bases)
+    scales: list[Any] = []
+    for row in viewed:
+        seen = [to_numpy(view(base)) for base, view in row]
+        scales += terms_of(spec, case, dtype, seen, spec.tolerance) or [None] * (len(want) // len(names))
+    for k, (g, w, t) in enumerate(zip(compiled(graph)(*bases), want, scales, strict=True)):
+        layout = names[k // (len(want) // len(names))]
+        assert_close(g, w, spec.tolerance, f"{title(spec, case, dtype)} of {layout} operands", t)
+
+
+def check_jit_of_gradient(spec: Spec, case: Case, dtype: np.dtype, tolerance: float) -> None:
+    """Tangent and cotangents under jit are those computed eagerly."""
+    xs = case.draw(dtype)
+    wrt = active(spec, case, xs)
+    g, chosen, rng = of_operands(spec.function(case, dtype), xs, wrt), [xs[i] for i in wrt], np.random.default_rng(3)
+    vs, ws = directions(rng, chosen), directions(rng, outputs(g(*chosen)))
+
+    def derivatives(xs: Any, vs: Any, ws: Any) -> Any:
+        return fx.jvp(g, tuple(xs), tuple(vs)), fx.vjp(g, *xs)[1](tuple(ws))
+
+    what = f"derivatives of {title(spec, case, dtype)} under jit"
+    pairs = zip(outputs(fx.jit(derivatives)(chosen, vs, ws)), outputs(derivatives(chosen, vs, ws)), strict=True)
+    for got, want in pairs:
+        assert got.dtype == want.dtype, what
+        _near(wide(got), wide(want), tolerance, what)
+
+
+__all__ = [
+    "E", "LAYOUTS", "assert_close", "batchings", "check_jit", "check_jit_of_gradient", "check_jvp", "check_layouts",
+    "check_reference", "check_transpose", "check_vmap", "compiled", "graph_of", "outputs", "primitives_in", "title",
+]  # fmt: skip
