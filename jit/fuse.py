@@ -20,7 +20,7 @@ from fx.ir import Atom, Eqn, Graph, Literal, Var
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .index_map import Opaque, dense_strides
 from .lower.reductions import reduced_axes
-from .lower.shaping import SHAPING
+from .lower.shaping import ALIASES, SHAPING
 from .nest import Leaf, Nest, Point, Root, Sources, trace_nest, walk
 from .plan import FusionPlan, Group
 from .storage import SMALL, Storage, in_parts, is_reduction, live_equations, significant
@@ -29,6 +29,7 @@ __all__ = ["fuse"]
 
 MAX_ROOTS = 24
 MAX_FLOPS = 600  # an element: beyond, a larger kernel saves little and compiles long
+SURE_EQUATIONS = 120  # larger kernels are traced before they are merged, because a trace has its limits
 LOOK_BACK = 48  # how many groups back the merger looks for a sibling
 
 
@@ -245,8 +246,10 @@ class _Grouper:
         makes = tuple(dict.fromkeys(g.makes + new.makes))
         if not needs.isdisjoint(makes):
             raise Opaque("a concatenation must be whole before it is read")
-        nest = self._trace(roots, domain, reduced)
-        self._check_stages(nest)
+        nest = None
+        if reduced or len(eqns) > SURE_EQUATIONS or not self._reads_in_place(roots):
+            nest = self._trace(roots, domain, reduced)  # it may still turn out to be impossible
+            self._check_stages(nest)
         reason = f"{_names(new)} joins {_names(g)}: {why}"
         return _Draft(
             "nest",
@@ -260,6 +263,25 @@ class _Grouper:
             nest,
             (*g.reasons, *new.reasons, reason),
         )
+
+    def _reads_in_place(self, roots: tuple[Root, ...]) -> bool:
+        """Whether every result that the kernel reads is read through elementwise equations alone, which makes the
+        merger of maps over one space certain.  (False: only the trace can tell.)"""
+        owners, producers = self.storage.owners, self.storage.producers
+        own = {r.var for r in roots if r.computes(owners)}
+        stack: list[tuple[Var, bool]] = [(r.var, False) for r in roots]
+        seen: set[tuple[Var, bool]] = set()
+        while stack:
+            var, moved = stack.pop()
+            if moved and owners.get(var) in own:
+                return False
+            if (var, moved) in seen or (var in owners and owners[var] not in own):
+                continue
+            seen.add((var, moved))
+            eqn, _ = producers[var]
+            moved = moved or (eqn.prim.name in SHAPING and not _keeps_place(eqn))
+            stack += [(a, moved) for a in eqn.inputs if isinstance(a, Var)]
+        return True
 
     def _when(self, root: Root) -> int:
         """Where the root's equation stands, so that each root is traced after those that it reads."""
@@ -310,6 +332,13 @@ class _Grouper:
                 raise GraphError(f"{_names(g)} has no loop nest: {e}") from e
             self.forced[e.culprit] = str(e)
             return None
+
+
+def _keeps_place(eqn: Eqn) -> bool:
+    """Whether a shaping equation only adds or drops dimensions of size 1."""
+    if eqn.prim.name not in ALIASES and eqn.prim.name != "broadcast_in_dim":
+        return False
+    return significant(eqn.inputs[0].aval.shape) == significant(eqn.outputs[0].aval.shape)
 
 
 def _by_shape(vars_: Sequence[Var]) -> list[list[Var]]:

@@ -16,10 +16,11 @@ import fx
 import jit
 from fx import dtypes
 from fx.array import to_numpy
+from fx.errors import DTypeError
 from fx.interpret import run_graph
 from fx.ir import Aval, Graph, subgraphs
 from fx.passes import inline
-from fx.primitives import elementwise as E
+from fx.primitive import primitive
 from fx.primitives import shaping as S
 from fx.trace import trace_flat
 from fx.verify import verify_graph
@@ -43,7 +44,7 @@ def _bound(want: np.ndarray, terms: np.ndarray | None, tolerance: Tolerance) -> 
     eps, least = 2.0 ** -_MANTISSA[real.name], _LEAST[real.name]
     size = np.abs(wide(want))
     scale = np.maximum(size, tolerance.floor) if terms is None else np.abs(wide(terms))
-    ulps = tolerance.of(want.dtype)
+    ulps = tolerance.ulps
     if real.itemsize == 2:  # computed in float32, rounded once
         return min(ulps, 1.0) * np.maximum(size * eps, least) + ulps * 2.0**-23 * scale
     return ulps * np.maximum(scale * eps, least)
@@ -61,7 +62,7 @@ def _same_bits(got: np.ndarray, want: np.ndarray, zero_sign: bool) -> np.ndarray
 
 
 def _within(got: np.ndarray, want: np.ndarray, terms: np.ndarray | None, tolerance: Tolerance) -> np.ndarray:
-    if not dtypes.is_inexact(want.dtype) or not tolerance.of(want.dtype):
+    if not dtypes.is_inexact(want.dtype) or not tolerance.ulps:
         return _same_bits(got, want, tolerance.zero_sign)
     g, w = wide(got), wide(want)
     with np.errstate(all="ignore"):
@@ -127,6 +128,23 @@ def check_reference(spec: Spec, case: Case, dtype: np.dtype) -> None:
     for t, i, c in zip(traced, inlined, called, strict=True):
         assert_close(t, c, Tolerance(), f"{title(spec, case, dtype)}, traced")
         assert_close(i, c, Tolerance(), f"{title(spec, case, dtype)}, inlined")
+
+
+def check_refusals(spec: Spec) -> None:
+    """The abstract rule raises DTypeError for every dtype that the table does not list."""
+    case = spec.cases[0]
+    if case.f is not None or not case.operands:
+        return
+    prim, drawn = primitive(spec.primitive), case.draw(spec.main)
+    params = case.params(spec.main) if callable(case.params) else case.params
+    for dtype in (d for d in dtypes.ALL if d not in spec.dtypes):
+        avals = [Aval(x.shape, dtype if x.dtype == spec.main else x.dtype) for x in drawn]
+        try:
+            found = prim.rule("abstract")(*avals, **params)
+        except DTypeError as error:
+            assert spec.primitive in str(error), f"the message does not name {spec.primitive}: {error}"
+        else:
+            raise AssertionError(f"{spec.primitive} takes {dtype} and gives {found}; the table says it does not")
 
 
 # ------------------------------------------------------------------------------------------ derivatives
@@ -213,6 +231,22 @@ def check_transpose(spec: Spec, case: Case, dtype: np.dtype) -> None:
     assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9), f"{what}: <Jv, w> = {left}, <v, J^T w> = {right}"
 
 
+def check_linear(spec: Spec, case: Case, dtype: np.dtype) -> None:
+    """The transpose rule itself: <f(x) - f(0), w> = <x, f^T w> for each operand in which the operation is linear."""
+    f, drawn, rng = spec.function(case, dtype), case.draw(dtype), np.random.default_rng(12)
+    linear = spec.wrt if spec.linear is None else spec.linear
+    for i in (i for i in active(spec, case, drawn) if i in linear):
+        alone, x = of_operands(f, drawn, [i]), drawn[i]
+        found, constant = outputs(alone(x)), outputs(alone(np.zeros_like(x)))
+        ws = directions(rng, found)
+        (ct,) = outputs(fx.linear_transpose(alone, x)(tuple(ws)))
+        with np.errstate(invalid="ignore"):
+            linear_part = [np.where(np.isfinite(y), y - c, 0) for y, c in zip(found, constant)]
+        left, right = _pairing(linear_part, ws), _pairing([x], [ct])
+        what = f"transpose of {title(spec, case, dtype)} for operand {i}"
+        assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9), f"{what}: <f(x), w> = {left}, <x, f^T w> = {right}"
+
+
 def batched(case: Case, dtype: np.dtype, axes: Sequence[int | None], size: int = 3) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
     """Operands with a batch axis where ``axes`` says, and the operands of each example."""
     draws = [case.draw(dtype, seed) for seed in range(size)]
@@ -233,15 +267,15 @@ def batchings(case: Case, dtype: np.dtype) -> list[tuple[int | None, ...]]:
 
 
 def check_vmap(
-    spec: Spec, case: Case, dtype: np.dtype, axes: tuple[int | None, ...], tolerance: Tolerance, compiled: bool = False
+    spec: Spec, case: Case, dtype: np.dtype, axes: tuple[int | None, ...], *, compiled: bool = False
 ) -> None:
     """vmap is a loop over the examples; with ``compiled``, jit of vmap is that loop run by the reference."""
-    f = spec.function(case, dtype)
+    f, tolerance = spec.function(case, dtype), spec.tolerance.of(dtype)
     args, examples = batched(case, dtype, axes)
     over = fx.vmap(f, in_axes=axes)
     got = outputs((fx.jit(over) if compiled else over)(*args))
     loop = [outputs(f(*xs)) for xs in examples]
-    sizes = [terms_of(spec, case, dtype, xs, tolerance) for xs in examples]
+    sizes = [terms_of(spec, case, dtype, xs) for xs in examples]
     for k, o in enumerate(got):
         want = np.stack([example[k] for example in loop])
         terms = None if sizes[0] is None else np.stack([s[k] for s in sizes])
@@ -251,9 +285,9 @@ def check_vmap(
 # -------------------------------------------------------------------------------------- compiled code
 
 
-def terms_of(spec: Spec, case: Case, dtype: np.dtype, xs: Sequence[np.ndarray], tolerance: Tolerance) -> list[np.ndarray] | None:
+def terms_of(spec: Spec, case: Case, dtype: np.dtype, xs: Sequence[np.ndarray]) -> list[np.ndarray] | None:
     """What the reference gives for the magnitudes of the operands: the scale of an operation that adds up."""
-    if not tolerance.terms or not dtypes.is_inexact(dtype):
+    if not spec.tolerance.terms or not dtypes.is_inexact(dtype):
         return None
     with np.errstate(invalid="ignore"):
         magnitudes = [np.abs(x).astype(x.dtype) if dtypes.is_inexact(x.dtype) else x for x in xs]
@@ -285,12 +319,12 @@ def check_jit(spec: Spec, case: Case, dtype: np.dtype) -> None:
     f, xs = spec.function(case, dtype), case.draw(dtype)
     graph = graph_of(f, *xs)
     want = run_graph(graph, xs)
-    terms = terms_of(spec, case, dtype, xs, spec.tolerance) or [None] * len(want)
+    terms = terms_of(spec, case, dtype, xs) or [None] * len(want)
     run, before = compiled(graph), [x.tobytes() for x in xs]
     got = run(*xs)
     assert [x.tobytes() for x in xs] == before, f"{title(spec, case, dtype)} changed an operand"
     for k, (g, w, t) in enumerate(zip(got, want, terms, strict=True)):
-        assert_close(g, w, spec.tolerance, f"result {k} of {title(spec, case, dtype)}", t, xs)
+        assert_close(g, w, spec.tolerance.of(dtype), f"result {k} of {title(spec, case, dtype)}", t, xs)
     if case.layouts or case.everywhere:
         for how in ("strided", "reversed", "columns first"):
             again = run(*[relaid(x, how) for x in xs])
@@ -336,10 +370,10 @@ def check_layouts(spec: Spec, case: Case, dtype: np.dtype) -> None:
     scales: list[Any] = []
     for row in viewed:
         seen = [to_numpy(view(base)) for base, view in row]
-        scales += terms_of(spec, case, dtype, seen, spec.tolerance) or [None] * (len(want) // len(names))
+        scales += terms_of(spec, case, dtype, seen) or [None] * (len(want) // len(names))
     for k, (g, w, t) in enumerate(zip(compiled(graph)(*bases), want, scales, strict=True)):
         layout = names[k // (len(want) // len(names))]
-        assert_close(g, w, spec.tolerance, f"{title(spec, case, dtype)} of {layout} operands", t)
+        assert_close(g, w, spec.tolerance.of(dtype), f"{title(spec, case, dtype)} of {layout} operands", t)
 
 
 def check_jit_of_gradient(spec: Spec, case: Case, dtype: np.dtype, tolerance: float) -> None:
@@ -357,9 +391,3 @@ def check_jit_of_gradient(spec: Spec, case: Case, dtype: np.dtype, tolerance: fl
     for got, want in pairs:
         assert got.dtype == want.dtype, what
         _near(wide(got), wide(want), tolerance, what)
-
-
-__all__ = [
-    "E", "LAYOUTS", "assert_close", "batchings", "check_jit", "check_jit_of_gradient", "check_jvp", "check_layouts",
-    "check_reference", "check_transpose", "check_vmap", "compiled", "graph_of", "outputs", "primitives_in", "title",
-]  # fmt: skip

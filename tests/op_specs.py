@@ -8,6 +8,7 @@ equation; for operations that hold a function it is a function of arrays.  ``tes
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import os
@@ -19,6 +20,7 @@ import numpy as np
 from op_values import (
     Draw,
     Shape,
+    bits,
     conv_config,
     conv_params,
     distinct,
@@ -77,7 +79,7 @@ class Tolerance:
 
     Attributes:
         ulps: 0 asks for the same bits (for the same numbers, if ``zero_sign`` is False).
-        complex_ulps: for complex results; None for three times ``ulps``.
+        complex_ulps: the same for complex operands; None for three times ``ulps``.
         floor: for functions that vanish where their argument does not (lgamma at 1 and 2).
         terms: for operations that add up: in place of ``|want|`` stands the sum of the magnitudes of the terms, which
             is the reference of the operands' magnitudes.
@@ -89,10 +91,11 @@ class Tolerance:
     zero_sign: bool = True
     complex_ulps: float | None = None
 
-    def of(self, dtype: np.dtype) -> float:
+    def of(self, dtype: np.dtype) -> Tolerance:
+        """The tolerance of an operation on operands of that dtype."""
         if not dtypes.is_complex(dtype):
-            return self.ulps
-        return 3 * self.ulps if self.complex_ulps is None else self.complex_ulps
+            return self
+        return dataclasses.replace(self, ulps=3 * self.ulps if self.complex_ulps is None else self.complex_ulps)
 
 
 EXACT = Tolerance()
@@ -139,6 +142,7 @@ class Spec:
 
     Attributes:
         wrt: operands that have a derivative.
+        linear: operands in which it is linear (each alone), if it has a transpose rule; None for ``wrt``.
         recorded: False for operations that leave no equation of their name in a graph that is compiled.
         halved: compiled code is held to the law in every other dtype only (a family's neighbours take the others).
     """
@@ -148,6 +152,7 @@ class Spec:
     cases: tuple[Case, ...]
     wrt: tuple[int, ...] = ()
     tolerance: Tolerance = EXACT
+    linear: tuple[int, ...] | None = None
     recorded: bool = True
     halved: bool = False
 
@@ -161,6 +166,12 @@ class Spec:
             return case.f
         params = case.params(dtype) if callable(case.params) else case.params
         return functools.partial(bind, primitive(self.primitive), **params)
+
+    @property
+    def typical(self) -> list[Case]:
+        """The cases that every dtype meets, or the first one that the main dtype meets."""
+        found = [c for c in self.cases if c.everywhere]
+        return found or [next(c for c in self.cases if c.dtypes is None or self.main in c.dtypes)]
 
     @property
     def compiled(self) -> tuple[np.dtype, ...]:
@@ -224,7 +235,7 @@ def shaped_cases(count: int, domains: tuple[Domain, ...], params: Mapping[str, A
 
 def elementwise(
     name: str, allowed: DTypeClass, domains: tuple[Domain, ...], tolerance: Tolerance = EXACT, wrt: bool = True,
-    variants: tuple[Mapping[str, Any], ...] = ({},),
+    variants: tuple[Mapping[str, Any], ...] = ({},), linear: tuple[int, ...] | None = None,
 ) -> None:  # fmt: skip
     """``variants``: sets of parameters; all but the first meet the first shape and the special values alone."""
     cases = shaped_cases(len(domains), domains, variants[0])
@@ -235,7 +246,7 @@ def elementwise(
             for c in more
         ]
     operands = tuple(range(len(domains))) if wrt else ()
-    spec(name, allowed, cases, wrt=operands, tolerance=tolerance, halved=False)
+    spec(name, allowed, cases, wrt=operands, tolerance=tolerance, halved=False, linear=linear)
 
 
 ALL_REAL = (-2.0, 2.0)
@@ -264,7 +275,7 @@ UNARY_FLAT: dict[str, tuple[DTypeClass, Domain]] = {
 BINARY: dict[str, tuple[DTypeClass, Domain, Domain, Tolerance]] = {
     "add": (NUMBER, ALL_REAL, ALL_REAL, EXACT), "sub": (NUMBER, ALL_REAL, ALL_REAL, EXACT),
     "mul": (NUMBER, ALL_REAL, ALL_REAL, ROUNDED), "div": (NUMBER, ALL_REAL, (0.5, 2), ROUNDED),
-    "rem": (REAL, (3.1, 3.9), (0.9, 1.0), EXACT), "pow": (INEXACT, (0.3, 2), ALL_REAL, LIBRARY),
+    "rem": (REAL, (3.1, 3.9), (0.9, 1.0), EXACT),
     "max": (ANY, ALL_REAL, ALL_REAL, EQUAL), "min": (ANY, ALL_REAL, ALL_REAL, EQUAL),
     "atan2": (FLOAT, ALL_REAL, ALL_REAL, LIBRARY),
 }  # fmt: skip
@@ -278,7 +289,7 @@ for _name, (_allowed, _domain, _tolerance) in UNARY.items():
 for _name, (_allowed, _domain) in UNARY_FLAT.items():
     elementwise(_name, _allowed, (_domain,), wrt=False)
 for _name, (_allowed, _x, _y, _tolerance) in BINARY.items():
-    elementwise(_name, _allowed, (_x, _y), _tolerance)
+    elementwise(_name, _allowed, (_x, _y), _tolerance, linear={"div": (0,)}.get(_name))
 for _name, _allowed in BINARY_FLAT.items():
     elementwise(_name, _allowed, (ALL_REAL, ALL_REAL), wrt=False)
 _ROUNDINGS = ({"rounding_method": "to_even"}, {"rounding_method": "away_from_zero"})
@@ -294,6 +305,17 @@ spec(
             Case(f"y={y}", (numbers((3, 5), 0.5, 2),), {"y": y}, dtypes=(*dtypes.FLOATS, *dtypes.COMPLEXES))
             for y in (-1, -3)
         ),
+    ],
+)  # fmt: skip
+
+
+_PLAIN_POW = shaped_cases(2, ((0.3, 2), ALL_REAL))
+spec(
+    "pow", INEXACT, wrt=(0, 1), tolerance=Tolerance(4.0, complex_ulps=40.0), halved=False,
+    cases=[
+        *_PLAIN_POW[:-1],
+        dataclasses.replace(_PLAIN_POW[-1], dtypes=dtypes.FLOATS),  # large complex powers have no digit in common
+        Case("small powers", specials(2, bound=4.0), smooth=False, dtypes=dtypes.COMPLEXES),
     ],
 )  # fmt: skip
 
@@ -452,8 +474,8 @@ reduction("reduce_sum", NUMBER, numbers, TERMS)
 reduction("reduce_prod", NUMBER, _near_one, Tolerance(64.0))
 reduction("reduce_max", ANY, distinct, EQUAL)
 reduction("reduce_min", ANY, distinct, EQUAL)
-reduction("reduce_and", BITS, numbers, wrt=False)
-reduction("reduce_or", BITS, numbers, wrt=False)
+reduction("reduce_and", BITS, functools.partial(bits, dense=True), wrt=False)
+reduction("reduce_or", BITS, functools.partial(bits, dense=False), wrt=False)
 for _name in ("argmax", "argmin"):
     spec(
         _name, ORDERED,
@@ -675,11 +697,11 @@ def _scatter_case(seed: int, both: bool) -> Case:
 
 
 for _k, (_name, _allowed, _tolerance) in enumerate((
-    ("scatter", ANY, EXACT), ("scatter_add", NUMBER, TERMS), ("scatter_mul", NUMBER, Tolerance(16.0)),
+    ("scatter", ANY, EXACT), ("scatter_add", ANY, TERMS), ("scatter_mul", ANY, Tolerance(16.0)),
     ("scatter_min", ANY, EQUAL), ("scatter_max", ANY, EQUAL),
 )):  # fmt: skip
     spec(
-        _name, _allowed, wrt=(0, 2), tolerance=_tolerance,
+        _name, _allowed, wrt=(0, 2), tolerance=_tolerance, linear=(0,) if _name == "scatter_mul" else None,
         cases=[
             Case("rows", (numbers((6, 3)), permutation(8, 4), numbers((4, 3))), _scatter_params(ROWS, "fill", True)),
             Case("repeated rows", (distinct((5, 3)), integers((7, 1), -1, 6), numbers((7, 3))),
@@ -690,7 +712,8 @@ for _k, (_name, _allowed, _tolerance) in enumerate((
                  _scatter_params(ROWS, "clip"), smooth=False),
             Case("many scalars", (numbers((300,)), integers((2001, 1), 0, 300), numbers((2001,), 0.9, 1.1)),
                  _scatter_params(((), (0,), (0,), (), ()), "fill"), smooth=False),
-            Case("no updates", (numbers((5, 3)), integers((0, 1), 0, 1), numbers((0, 3))), _scatter_params(ROWS, "fill")),
+            Case("no updates", (numbers((5, 3)), integers((0, 1), 0, 1), numbers((0, 3))),
+                 _scatter_params(ROWS, "fill"), wrt=(0,)),
         ],
     )  # fmt: skip
 

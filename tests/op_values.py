@@ -7,7 +7,6 @@ a seed, so that a case can be named by it.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -84,6 +83,17 @@ def permutation(n: int, count: int, dtype: Any = np.int32) -> Draw:
     return lambda rng, _: rng.permutation(n)[:count, None].astype(dtype)
 
 
+def bits(shape: Shape, dense: bool) -> Draw:
+    """Bools and integers most of whose bits are set (``dense``) or clear, so that few of them decide a reduction."""
+
+    def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+        three = [numbers(shape)(rng, dtype) for _ in range(4)]
+        combine = np.bitwise_or if dense else np.bitwise_and
+        return np.asarray(combine.reduce([numbers(shape)(rng, dtype), *three]), dtype)
+
+    return draw
+
+
 def flags(shape: Shape) -> Draw:
     return lambda rng, _: np.asarray(rng.random(shape) < 0.5)
 
@@ -129,15 +139,19 @@ def special_values(dtype: np.dtype) -> np.ndarray:
         return np.array(_float_specials(dtype)).astype(dtype)
 
 
-def specials(count: int, limit: int = 600) -> tuple[Draw, ...]:
-    """``count`` operands that meet all tuples of special values (or ``limit`` of them, chosen at random)."""
+def specials(count: int, limit: int = 600, bound: float = math.inf) -> tuple[Draw, ...]:
+    """``count`` operands that meet all tuples of special values up to ``bound`` (or ``limit`` tuples, chosen at random).
+
+    Each draw begins somewhere else, so that the examples of a batch differ.
+    """
 
     def grid(rng: np.random.Generator, dtype: np.dtype) -> list[np.ndarray]:
         values = special_values(dtype)
+        values = values[np.isnan(values) | (np.abs(values) <= bound)] if bound < math.inf else values
         places = np.indices((len(values),) * count).reshape(count, -1)
         if places.shape[1] > limit:
             places = places[:, np.random.default_rng(0).choice(places.shape[1], limit, replace=False)]
-        return [values[p] for p in places]
+        return [np.roll(values[p], int(rng.integers(len(p)))) for p in places]
 
     return tuple((lambda rng, dtype, k=k: grid(rng, dtype)[k]) for k in range(count))
 
@@ -265,8 +279,3 @@ def window_params(window: tuple[Any, ...]) -> dict[str, Any]:
     """The parameters of the window primitives."""
     names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
     return dict(zip(names, window, strict=True))
-
-
-def subsets(n: int) -> list[tuple[int, ...]]:
-    """Every non-empty set of positions below ``n``."""
-    return [s for r in range(1, n + 1) for s in itertools.combinations(range(n), r)]

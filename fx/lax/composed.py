@@ -344,7 +344,7 @@ def conv_general_dilated_local(
     patches = conv_general_dilated_patches(
         lhs, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, numbers, precision
     )
-    (o, i, *at_rhs), (n, c, *at_out) = numbers.rhs_spec, numbers.out_spec
+    (_o, i, *at_rhs), (n, c, *at_out) = numbers.rhs_spec, numbers.out_spec
     product = dot_general(rhs, patches, (((i,), (c,)), (tuple(at_rhs), tuple(at_out))), precision)  # (*spatial, O, N)
     k = len(at_out)
     where = {n: k + 1, c: k, **{d: j for j, d in enumerate(at_out)}}

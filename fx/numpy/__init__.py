@@ -16,30 +16,80 @@ from ..array import Array as ndarray
 from ..trace import Tracer as _Tracer
 from . import (
     at as _at,
+)
+from . import (
     binary as _binary,
+)
+from . import (
     bits as _bits,
+)
+from . import (
     contraction as _contraction,
+)
+from . import (
     creation as _creation,
+)
+from . import (
     functional as _functional,
+)
+from . import (
     histograms as _histograms,
+)
+from . import (
     linalg,
+)
+from . import (
     manipulation as _manipulation,
+)
+from . import (
     matrices as _matrices,
+)
+from . import (
     methods as _methods,
+)
+from . import (
     polynomials as _polynomials,
+)
+from . import (
     positions as _positions,
+)
+from . import (
     protocol as _protocol,
+)
+from . import (
     rearranging as _rearranging,
+)
+from . import (
     reductions as _reductions,
+)
+from . import (
     rounding as _rounding,
+)
+from . import (
     scans as _scans,
+)
+from . import (
     selection as _selection,
+)
+from . import (
     sets as _sets,
+)
+from . import (
     sorting as _sorting,
+)
+from . import (
     statistics as _statistics,
+)
+from . import (
     summation as _summation,
+)
+from . import (
     types as _types,
+)
+from . import (
     unary as _unary,
+)
+from . import (
     window_functions as _window_functions,
 )
 from .binary import *

@@ -34,7 +34,7 @@ class At:
     Array([2., 0., 1.], dtype=float32)
     """
 
-    __slots__ = ("_x", "_index")
+    __slots__ = ("_index", "_x")
 
     def __init__(self, x: Value, *index: Any) -> None:
         self._x = x

@@ -8,14 +8,39 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..array import Array
 from ..errors import DTypeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
-from ..trace import aval_of, state
-from ..array import Array
-from .core import Value, apply, as_type, as_value, broadcast_shapes, broadcast_value, promote, promote_inexact, result_dtype
+from ..trace import state
+from .core import (
+    Value,
+    apply,
+    as_type,
+    as_value,
+    aval_of,
+    broadcast_shapes,
+    broadcast_value,
+    promote_dtype,
+    promote_operands,
+    result_dtype,
+)
 from .ufunc_class import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, Kernel, Ufunc, define, registered
-from .unary import as_number, constant, exact_only, float_fields, is_bool, is_complex, is_exact, isinf, isnan, no_complex, signbit, truth, with_sign_of
+from .unary import (
+    as_number,
+    constant,
+    exact_only,
+    float_fields,
+    is_bool,
+    is_complex,
+    is_exact,
+    isinf,
+    isnan,
+    no_complex,
+    signbit,
+    truth,
+    with_sign_of,
+)
 
 __all__ = [
     "add", "arctan2", "atan2", "bitwise_and", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "copysign", "divide",
@@ -29,14 +54,20 @@ Binary = Callable[[Value, Value], Value]
 
 def _promoted(f: Binary, numbers: bool = False) -> Binary:
     """``f`` on operands of one dtype and shape; ``numbers``: booleans as int32."""
-    return lambda x, y: f(*promote(as_number(x), as_number(y)) if numbers and is_bool(x) and is_bool(y) else promote(x, y))
+
+    def g(x: Value, y: Value) -> Value:
+        if numbers and is_bool(x) and is_bool(y):
+            x, y = as_number(x), as_number(y)
+        return f(*promote_operands(x, y))
+
+    return g
 
 
 def _float(name: str, f: Binary, real: bool = True) -> Binary:
     """``f`` on operands of one inexact dtype and shape."""
 
     def g(x: Value, y: Value) -> Value:
-        x, y = promote_inexact(x, y)
+        x, y = promote_operands(x, y, to_float=True)
         if real:
             no_complex(name, x)
         return f(x, y)
@@ -163,7 +194,7 @@ def _exact_power(x: Value, y: Value) -> Value:
 
 def _power(x: Value, y: Value) -> Value:
     if dtypes.is_inexact(result_dtype(x, y)):
-        return p.pow(*promote_inexact(x, y))
+        return p.pow(*promote_operands(x, y, to_float=True))
     return _promoted(_exact_power, numbers=True)(x, y)
 
 
@@ -242,7 +273,8 @@ def _heaviside(x: Value, y: Value) -> Value:
 def _ldexp(x: Value, n: Value) -> Value:
     """x times three powers of two, the smallest first, so that a result below the normal range is rounded once."""
     exact_only("ldexp (the exponent)", n)
-    (x,) = promote_inexact(x)
+    (x,) = promote_dtype(x, to_float=True)
+    n = as_value(n)
     no_complex("ldexp", x)
     d = aval_of(x).dtype
     if d.itemsize == 2:
@@ -299,7 +331,7 @@ right_shift = bitwise_right_shift = define(
 
 
 def _logical(f: Binary) -> Binary:
-    return lambda x, y: f(*promote(truth(x), truth(y)))
+    return lambda x, y: f(*promote_operands(truth(x), truth(y)))
 
 
 logical_and = define("logical_and", 2, _logical(p.bitwise_and), "x and y.", True)

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..primitives import shaping
-from ..primitives.linalg import dot_general
+from ..primitives.linalg import dot_general, dot_general_p
 from . import binary
-from .core import Value, as_value, axis_tuple, broadcast_shapes, canonical_axis, promote_dtype, zero_of
+from .core import Value, apply, axis_tuple, broadcast_shapes, canonical_axis, is_eager, operand, promote_dtype, zero_of
 from .indexing import getitem
 from .manipulation import moveaxis, ravel
 from .rearranging import diagonal
@@ -23,11 +23,11 @@ __all__ = ["cross", "dot", "inner", "kron", "matmul", "matvec", "outer", "tensor
 
 def _operands(name: str, a: Any, b: Any, least: int = 0) -> list[Value]:
     """Two operands of one dtype (shapes untouched), each with at least so many dimensions."""
-    x, y = as_value(a, f"argument 1 of {name}"), as_value(b, f"argument 2 of {name}")
+    x, y = promote_dtype(operand(a, f"argument 1 of {name}"), operand(b, f"argument 2 of {name}"))
     if x.ndim < least or y.ndim < least:
         hint = " Use * for scalars." if name == "matmul" else ""
         raise ShapeError(f"{name} takes arrays with at least {least} dimension{'s' * (least > 1)}; found shapes {x.shape} and {y.shape}.{hint}")
-    return promote_dtype(x, y)
+    return [x, y]
 
 
 def _check_sizes(name: str, x: Value, y: Value, i: int, j: int) -> None:
@@ -38,6 +38,13 @@ def _check_sizes(name: str, x: Value, y: Value, i: int, j: int) -> None:
         )
 
 
+def _product(x: Value, y: Value, contract: Any, batch: Any, precision: Any, preferred: Any) -> Value:
+    numbers = (contract, batch)
+    if precision is None and preferred is None and is_eager(x, y):
+        return apply(dot_general_p, x, y, dimension_numbers=numbers, preferred_element_type=None)
+    return dot_general(x, y, numbers, precision, preferred)
+
+
 def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None, out: Any = None, out_sharding: Any = None) -> Value:
     """The product over the last axis of ``a`` and the second-last (or only) axis of ``b``."""
     x, y = _operands("dot", a, b)
@@ -45,7 +52,7 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
         return binary.multiply(x, y)
     i, j = x.ndim - 1, max(y.ndim - 2, 0)
     _check_sizes("dot", x, y, i, j)
-    return dot_general(x, y, (((i,), (j,)), ((), ())), precision, preferred_element_type)
+    return _product(x, y, ((i,), (j,)), ((), ()), precision, preferred_element_type)
 
 
 def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None, out: Any = None, out_sharding: Any = None) -> Value:
@@ -59,7 +66,7 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
     _check_sizes("matmul", x, y, i, j)
     lead_x, lead_y = x.shape[:-2], y.shape[:-2]
     if not lead_y:
-        return dot_general(x, y, (((i,), (j,)), ((), ())), precision, preferred_element_type)
+        return _product(x, y, ((i,), (j,)), ((), ()), precision, preferred_element_type)
     try:
         lead = broadcast_shapes(lead_x, lead_y)
     except ShapeError:
@@ -69,7 +76,7 @@ def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any
     y, has_y = _without_stretched(y, lead_y, lead)
     both = [k for k in range(n) if k in has_x and k in has_y]
     batch = tuple([has_x.index(k) for k in both]), tuple([has_y.index(k) for k in both])
-    out = dot_general(x, y, (((x.ndim - 1,), (y.ndim - 2,)), batch), precision, preferred_element_type)
+    out = _product(x, y, ((x.ndim - 1,), (y.ndim - 2,)), batch, precision, preferred_element_type)
     # now: the common batch axes, those of x alone, the rows of x, those of y alone, the columns of y
     rows = [n] if x.ndim > len(has_x) + 1 else []
     order = [*both, *[k for k in has_x if k not in both], *rows, *[k for k in has_y if k not in both], n + 1]
@@ -85,7 +92,8 @@ def _without_stretched(x: Value, have: tuple[int, ...], lead: tuple[int, ...]) -
 
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The inner product of the flattened arrays, the first conjugated."""
-    return dot(conjugate(ravel(a)), ravel(b), precision=precision, preferred_element_type=preferred_element_type)
+    x, y = _operands("vdot", a, b)
+    return dot(conjugate(ravel(x)), ravel(y), precision=precision, preferred_element_type=preferred_element_type)
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Value:
@@ -100,7 +108,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, prefer
 
 def matvec(x1: Any, x2: Any, /) -> Value:
     """Matrix times vector, batched."""
-    x, y = as_value(x1), as_value(x2)
+    x, y = _operands("matvec", x1, x2)
     if x.ndim < 2 or y.ndim < 1:
         raise ShapeError(f"matvec takes matrices and vectors; found shapes {x.shape} and {y.shape}")
     out = matmul(x, shaping.expand_dims(y, (y.ndim,)))
@@ -109,7 +117,7 @@ def matvec(x1: Any, x2: Any, /) -> Value:
 
 def vecmat(x1: Any, x2: Any, /) -> Value:
     """Conjugated vector times matrix, batched."""
-    x, y = as_value(x1), as_value(x2)
+    x, y = _operands("vecmat", x1, x2)
     if x.ndim < 1 or y.ndim < 2:
         raise ShapeError(f"vecmat takes vectors and matrices; found shapes {x.shape} and {y.shape}")
     out = matmul(shaping.expand_dims(conjugate(x), (x.ndim - 1,)), y)
@@ -122,12 +130,12 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
     if x.ndim == 0 or y.ndim == 0:
         return binary.multiply(x, y)
     _check_sizes("inner", x, y, x.ndim - 1, y.ndim - 1)
-    return dot_general(x, y, (((x.ndim - 1,), (y.ndim - 1,)), ((), ())), precision, preferred_element_type)
+    return _product(x, y, ((x.ndim - 1,), (y.ndim - 1,)), ((), ()), precision, preferred_element_type)
 
 
 def outer(a: Any, b: Any, out: Any = None) -> Value:
     """All products of an element of ``a`` and one of ``b``, both flattened."""
-    x, y = ravel(a), ravel(b)
+    x, y = map(ravel, _operands("outer", a, b))
     return binary.multiply(shaping.expand_dims(x, (1,)), shaping.expand_dims(y, (0,)))
 
 
@@ -145,12 +153,12 @@ def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred
         j = tuple([canonical_axis(q, y.ndim) for q in axis_tuple(second)])
     if len(i) != len(j) or any(x.shape[s] != y.shape[t] for s, t in zip(i, j)):
         raise ShapeError(f"tensordot of shapes {x.shape} and {y.shape} over axes {i} and {j}: the sizes must be equal")
-    return dot_general(x, y, ((i, j), ((), ())), precision, preferred_element_type)
+    return _product(x, y, (i, j), ((), ()), precision, preferred_element_type)
 
 
 def kron(a: Any, b: Any) -> Value:
     """The Kronecker product."""
-    x, y = as_value(a), as_value(b)
+    x, y = _operands("kron", a, b)
     n = max(x.ndim, y.ndim)
     x, y = (shaping.expand_dims(v, tuple(range(n - v.ndim))) for v in (x, y))
     xs = shaping.reshape(x, tuple(itertools.chain.from_iterable((s, 1) for s in x.shape)))
@@ -162,7 +170,8 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     """The cross product of vectors of size 2 or 3 (of two of size 2: its third component)."""
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = moveaxis(a, axisa, -1), moveaxis(b, axisb, -1)
+    x, y = _operands("cross", a, b, 1)
+    x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
     if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
         raise ShapeError(f"cross takes vectors of size 2 or 3; found sizes {x.shape[-1]} and {y.shape[-1]}")
 

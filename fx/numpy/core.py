@@ -2,6 +2,9 @@
 
 Promotion and broadcasting become explicit equations here, so no primitive ever has to.  Where nothing is traced
 there are no equations to make, and the NumPy reference is called at once (``is_eager``).
+
+A Python number, or a list of them, is weak: it takes the dtype of the arrays beside it.  So that 0.1 beside float64
+is 0.1 and not the float32 next to it, it stays ``Numbers`` until that dtype is known.
 """
 
 from __future__ import annotations
@@ -20,12 +23,13 @@ from ..primitive import Primitive
 from ..primitives import shaping
 from ..primitives.elementwise import convert_element_type, convert_element_type_p
 from ..primitives.helpers import repeat_scalar, scalar_of
-from ..trace import Tracer, aval_of, bind, is_python_scalar, state
+from ..trace import Tracer, bind, is_python_scalar, state
+from ..trace import aval_of as _aval_of
 
 __all__ = [
-    "Value", "apply", "as_type", "as_value", "astype_result", "axis_tuple", "broadcast_shapes", "broadcast_value", "canonical_axes",
-    "canonical_axis", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "plain_ints", "promote", "promote_dtype", "promote_inexact",
-    "result_dtype", "shape_of", "static_shape", "zero_of",
+    "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "aval_of", "axis_tuple", "broadcast_shapes", "broadcast_value", "canonical_axes",
+    "canonical_axis", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "operand", "plain_ints", "promote", "promote_dtype",
+    "promote_inexact", "promote_operands", "result_dtype", "shape_of", "static_shape", "zero_of",
 ]  # fmt: skip
 
 Value = Any  # Array | Tracer
@@ -33,6 +37,59 @@ _convert_reference = convert_element_type_p.rule("impl")
 
 
 # --------------------------------------------------------------------------------------- array-likes
+
+
+class Numbers:
+    """Python numbers (one, or nested lists of them) whose dtype is not decided yet.
+
+    data: the numbers as NumPy takes them.      aval: what they are where nothing decides: weak, of the default dtype.
+    """
+
+    __slots__ = ("aval", "data")
+
+    def __init__(self, data: np.ndarray, aval: Aval) -> None:
+        self.data = data
+        self.aval = aval
+
+    def typed(self, d: np.dtype) -> np.ndarray:
+        """The numbers in dtype ``d``, cast as NumPy casts (2.7 as int is 2)."""
+        with np.errstate(all="ignore"):
+            return self.data.astype(d)
+
+    def fitting(self, d: np.dtype) -> np.ndarray:
+        """The numbers in the dtype of the array beside them.
+
+        Raises:
+            DTypeError: an integer is out of its range.
+        """
+        if self.data.ndim == 0:
+            return np.asarray(scalar_of(self.data.item(), d))
+        if dtypes.is_integer(d) and self.data.size:
+            info = np.iinfo(d)
+            if self.data.min() < info.min or self.data.max() > info.max:
+                raise DTypeError(f"a list of numbers stands beside an array of dtype {d}, which cannot hold all of them: {self.data}")
+        return self.typed(d)
+
+
+def aval_of(x: Any) -> Aval:
+    """Shape, dtype and weakness."""
+    return x.aval if type(x) is Numbers else _aval_of(x)
+
+
+def operand(x: Any, name: str = "argument") -> Value | Numbers:
+    """``as_value`` for what will be promoted: Python numbers stay ``Numbers``."""
+    if is_python_scalar(x):
+        try:
+            return Numbers(np.asarray(x), _aval_of(x))
+        except OverflowError:
+            raise DTypeError(f"{name} is an integer that no dtype holds: {x}") from None
+    if isinstance(x, (list, tuple)):
+        leaves: list[Any] = []
+        _collect(x, leaves)
+        if leaves and all(is_python_scalar(v) for v in leaves):
+            data = _numpy_array(x, name)
+            return Numbers(data, Aval(data.shape, _fitting(data), data.dtype != dtypes.bool_))
+    return as_value(x, name)
 
 
 def as_value(x: Any, name: str = "argument") -> Value:
@@ -44,13 +101,15 @@ def as_value(x: Any, name: str = "argument") -> Value:
     t = type(x)
     if t is Array or t is Tracer:
         return x
-    if is_python_scalar(x):
-        a = aval_of(x)
-        return Array(np.asarray(x, a.dtype), a.weak)
     if t is np.ndarray or isinstance(x, np.generic):
         return Array(to_numpy(x))
+    if is_python_scalar(x):
+        n = operand(x, name)
+        return Array(n.typed(n.aval.dtype), n.aval.weak)
     if isinstance(x, (list, tuple)):
         return _from_sequence(x, name)
+    if t is Numbers:
+        return Array(x.typed(x.aval.dtype), x.aval.weak and not x.aval.shape)
     if hasattr(x, "__fx_array__"):
         return x.__fx_array__()
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
@@ -58,22 +117,38 @@ def as_value(x: Any, name: str = "argument") -> Value:
     raise TreeError(f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them.")
 
 
-def _from_sequence(x: Sequence[Any], name: str) -> Value:
-    leaves: list[Any] = []
-    _collect(x, leaves)
-    if any(type(v) is Tracer for v in leaves):
-        return _stacked(x, name)
+def as_beside(x: Any, d: np.dtype, name: str = "argument") -> Value:
+    """An array-like in its own dtype; Python numbers in dtype ``d``, where it can hold them."""
+    n = operand(x, name)
+    return as_type(n, dtypes.promote((d, False), (n.aval.dtype, True))[0]) if type(n) is Numbers else n
+
+
+def as_typed(x: Any, dtype: Any, name: str = "argument") -> Value:
+    """An array-like in a dtype; Python numbers are cast to it at once."""
+    return as_type(operand(x, name), dtype)
+
+
+def _numpy_array(x: Sequence[Any], name: str) -> np.ndarray:
     try:
         a = np.asarray(_plain(x))
     except ValueError as e:
         raise ShapeError(f"{name} is a nested list whose rows have different shapes: {e}") from None
     if a.dtype == object:
         raise TreeError(f"{name} is a list that holds something other than numbers and arrays: {x!r}")
+    return a
+
+
+def _from_sequence(x: Sequence[Any], name: str) -> Value:
+    leaves: list[Any] = []
+    _collect(x, leaves)
+    if any(type(v) is Tracer for v in leaves):
+        return _stacked(x, name)
+    a = _numpy_array(x, name)
     if not leaves:
         return Array(a.astype(config.default_float))
     if all(is_python_scalar(v) for v in leaves):
         return Array(a.astype(_fitting(a)))
-    d = dtypes.promote(*[(v.dtype, v.weak) for v in map(aval_of, leaves)])[0]
+    d = dtypes.promote(*[(v.dtype, v.weak) for v in map(_aval_of, leaves)])[0]
     return Array(a.astype(d, copy=False))
 
 
@@ -91,8 +166,8 @@ def _collect(x: Any, out: list[Any]) -> None:
 
 
 def _stacked(x: Sequence[Any], name: str) -> Value:
-    rows = [as_value(v, name) for v in x]
-    shapes = {r.shape for r in rows}
+    rows = [operand(v, name) for v in x]
+    shapes = {shape_of(r) for r in rows}
     if len(shapes) > 1:
         raise ShapeError(f"{name} is a list of arrays of different shapes {sorted(shapes)}; they must be equal to be stacked")
     return shaping.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
@@ -185,14 +260,16 @@ def zero_of(x: Value) -> np.generic:
 # -------------------------------------------------------------------------------------- promotion
 
 
-def as_type(x: Value, dtype: Any) -> Value:
+def as_type(x: Value | Numbers, dtype: Any) -> Value:
     """``x`` converted to ``dtype``, unless it is that already and strong."""
     d = dtypes.canonical(dtype)
     if type(x) is Array and not state.absorbing:
         if x._data.dtype == d:
             return Array(x._data) if x.weak_type else x
         return Array(_convert_reference(x._data, new_dtype=d))
-    a = aval_of(x)
+    if type(x) is Numbers:
+        return Array(x.typed(d))
+    a = _aval_of(x)
     if a.dtype == d and not a.weak:
         return x
     return convert_element_type(x, d)
@@ -210,28 +287,52 @@ def inexact(d: np.dtype) -> np.dtype:
     return dtypes.float64 if d.itemsize == 8 else config.default_float
 
 
-def _to_dtype(xs: Sequence[Value], avals: Sequence[Aval], d: np.dtype) -> list[Value]:
-    return [x if a.dtype == d else as_type(x, d) for x, a in zip(xs, avals)]
-
-
-def promote_dtype(*xs: Value) -> list[Value]:
-    """Operands of one dtype, shapes untouched."""
-    avals = [aval_of(x) for x in xs]
-    return _to_dtype(xs, avals, dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0])
-
-
-def promote(*xs: Value) -> list[Value]:
-    """Operands of one dtype and one shape."""
+def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype]:
     avals = [aval_of(x) for x in xs]
     d = dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0]
-    return _broadcast_all(_to_dtype(xs, avals, d), [a.shape for a in avals])
+    return avals, inexact(d) if to_float else d
 
 
-def promote_inexact(*xs: Value) -> list[Value]:
+def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
+    """An operand in the joint dtype; ``weak``: all operands are."""
+    if type(x) is Numbers:
+        return Array(x.fitting(d), weak and not a.shape)
+    return x if a.dtype == d else as_type(x, d)
+
+
+def promote_dtype(*xs: Any, to_float: bool = False) -> list[Value]:
+    """Operands of one dtype (with ``to_float`` an inexact one), shapes untouched."""
+    avals, d = _joint(xs, to_float)
+    weak = all(a.weak for a in avals)
+    return [_settled(x, a, d, weak) for x, a in zip(xs, avals)]
+
+
+def promote(*xs: Any) -> list[Value]:
+    """Operands of one dtype and one shape."""
+    return _broadcast_all(promote_dtype(*xs))
+
+
+def promote_inexact(*xs: Any) -> list[Value]:
     """As ``promote``, and integers and booleans become floats."""
-    avals = [aval_of(x) for x in xs]
-    d = inexact(dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0])
-    return _broadcast_all(_to_dtype(xs, avals, d), [a.shape for a in avals])
+    return _broadcast_all(promote_dtype(*xs, to_float=True))
+
+
+def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
+    """``promote`` for operands of a primitive: numbers beside traced values stay literals of the equation."""
+    avals, d = _joint(xs, to_float)
+    weak = all(a.weak for a in avals)
+    traced = any(type(x) is Tracer for x in xs) or bool(state.absorbing)
+    out = [
+        _literal(x, d, weak) if traced and type(x) is Numbers and not a.shape else _settled(x, a, d, weak) for x, a in zip(xs, avals)
+    ]
+    return _broadcast_all(out)
+
+
+def _literal(x: Numbers, d: np.dtype, weak: bool) -> Any:
+    """A number as a NumPy scalar; as a Python number, if it is to stay weak."""
+    scalar = x.fitting(d)[()]
+    number = scalar.item()
+    return number if weak and _aval_of(number).dtype == d else scalar
 
 
 def astype_result(x: Value, dtype: Any) -> Value:
@@ -259,7 +360,8 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
         ) from None
 
 
-def _broadcast_all(xs: list[Value], shapes: list[tuple[int, ...]]) -> list[Value]:
+def _broadcast_all(xs: list[Any]) -> list[Any]:
+    shapes = [shape_of(x) for x in xs]
     first = shapes[0]
     if all(s == first for s in shapes):
         return xs
@@ -280,7 +382,7 @@ def broadcast_value(x: Value, shape: tuple[int, ...]) -> Value:
     if lead < 0 or any(n not in (1, shape[lead + i]) for i, n in enumerate(have)):
         raise ShapeError(f"an array of shape {have} cannot be broadcast to shape {shape}")
     if is_eager(x):
-        return Array(np.broadcast_to(x._data, shape), x.weak_type)
+        return Array(np.broadcast_to(x._data, shape) if have else repeat_scalar(x._data, shape))
     dropped = tuple([i for i, n in enumerate(have) if n != shape[lead + i]])
     x = shaping.squeeze(x, dropped) if dropped else x
     return shaping.broadcast_in_dim(x, shape, tuple([lead + i for i in range(len(have)) if i not in dropped]))

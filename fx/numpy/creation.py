@@ -13,18 +13,19 @@ from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
-from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder
+from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
 from .core import (
     Value,
     as_type,
+    as_typed,
     as_value,
     astype_result,
     broadcast_value,
     canonical_axis,
     default_dtype,
     filled,
-    inexact,
     is_eager,
+    operand,
     promote,
     promote_inexact,
     static_shape,
@@ -43,17 +44,18 @@ __all__ = [
 def array(object: Any, dtype: Any = None, copy: bool = True, order: Any = None, ndmin: int = 0, **_: Any) -> Value:
     """An array from numbers, nested lists or arrays.
 
-    Python floats become ``fx.config.default_float`` (float32), ints ``default_int`` (int32); arrays keep their dtype.
+    Python floats become ``fx.config.default_float`` (float32), ints ``default_int`` (int32), a single number weak;
+    arrays keep their dtype.
     """
     if is_python_scalar(object):
-        x: Value = Array(np.asarray(object, aval_of(object).dtype if dtype is None else dtypes.canonical(dtype)))
+        x: Value = as_value(object) if dtype is None else as_typed(object, dtype)
     elif dtype is not None and isinstance(object, (list, tuple)) and not _has_values(object):
         x = Array(np.asarray(object, dtypes.canonical(dtype)))
     else:
         x = as_value(object, "the object given to array()")
         if copy and type(x) is Array:
-            x = Array(np.array(x._data))
-        x = as_type(x, x.dtype if dtype is None else dtype)
+            x = Array(np.array(x._data), x.weak_type)
+        x = astype_result(x, dtype)
     return shaping.expand_dims(x, tuple(range(ndmin - x.ndim))) if x.ndim < ndmin else x
 
 
@@ -149,7 +151,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, 
     d = dtypes.canonical(dtype) if dtype is not None else aval_of(as_value(fill_value)).dtype
     if is_python_scalar(fill_value):
         return filled(sizes, _plain_number(fill_value, d), d)
-    return broadcast_value(as_type(as_value(fill_value), d), sizes)
+    return broadcast_value(as_typed(fill_value, d), sizes)
 
 
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
@@ -201,7 +203,7 @@ def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, 
     if is_python_scalar(fill_value):
         return _filled_like(a, fill_value, dtype, shape)
     s, d = _like(a, dtype, shape)
-    return broadcast_value(as_type(as_value(fill_value), d), s)
+    return broadcast_value(as_typed(fill_value, d), s)
 
 
 # ----------------------------------------------------------------------------------- evenly spaced
@@ -235,7 +237,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
         avals = [aval_of(v) for v in (a, b, c)]
         d = dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0]
         d = config.default_int if d == dtypes.bool_ else d
-    if all(isinstance(v, (int, np.integer)) for v in (a, b, c)) and dtypes.is_integer(d):
+    if state.absorbing and all(isinstance(v, (int, np.integer)) for v in (a, b, c)) and dtypes.is_integer(d):
         count = shaping.iota(d, len(range(int(a), int(b), int(c))))
         scaled = count if c == 1 else p.mul(count, helpers.full_like(count, int(c)))
         return scaled if a == 0 else p.add(scaled, helpers.full_like(count, int(a)))
@@ -247,7 +249,7 @@ def linspace(
 ) -> Any:
     """``num`` evenly spaced values from ``start`` to ``stop`` (with it, if ``endpoint``), exact at both ends."""
     num = _number_of(num, "linspace")
-    a, b = promote_inexact(as_value(start), as_value(stop))
+    a, b = promote_inexact(operand(start), operand(stop))
     d = aval_of(a).dtype
     wide = dtypes.float32 if d.itemsize == 2 else d
     a, b = as_type(a, wide), as_type(b, wide)
@@ -279,14 +281,14 @@ def _number_of(num: Any, what: str) -> int:
 
 def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0) -> Value:
     """``base ** linspace(start, stop)``."""
-    x, b = promote_inexact(linspace(start, stop, num, endpoint, axis=axis), as_value(base))
+    x, b = promote_inexact(linspace(start, stop, num, endpoint, axis=axis), operand(base))
     return astype_result(p.pow(b, x), dtype)
 
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
     """``num`` values from ``start`` to ``stop`` with a constant ratio, exact at both ends."""
     num = _number_of(num, "geomspace")
-    a, b = promote_inexact(as_value(start), as_value(stop))
+    a, b = promote_inexact(operand(start), operand(stop))
     sign = p.sign(a)
     logs = linspace(p.log(p.div(a, sign)), p.log(p.div(b, sign)), num, endpoint)
     values, s = promote(p.exp(logs), sign)

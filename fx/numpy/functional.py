@@ -12,8 +12,20 @@ from ..api import vmap
 from ..errors import ShapeError
 from ..primitives import elementwise as p
 from ..primitives import shaping
+from ..trace import is_python_scalar
 from . import binary
-from .core import Value, as_type, as_value, axis_tuple, broadcast_shapes, broadcast_value, canonical_axis, inexact
+from .core import (
+    Value,
+    as_type,
+    as_typed,
+    as_value,
+    axis_tuple,
+    broadcast_shapes,
+    broadcast_value,
+    canonical_axis,
+    inexact,
+    promote,
+)
 from .creation import linspace
 from .indexing import getitem
 from .manipulation import moveaxis
@@ -22,7 +34,6 @@ from .reductions import min as min_
 from .rounding import round as round_
 from .statistics import mean, median
 from .ufunc_class import Ufunc
-from .core import promote
 
 __all__ = ["apply_along_axis", "apply_over_axes", "frompyfunc", "pad", "vectorize"]
 
@@ -97,7 +108,7 @@ def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = frozenset(), signat
         f = call
         for k in reversed(range(len(lead))):  # an axis that an argument does not have, or has with size 1, is not mapped
             own = [len(shape) - len(lead) + k for shape in leads]
-            mapped = [j >= 0 and shape[j] != 1 or (j >= 0 and lead[k] == 1) for j, shape in zip(own, leads)]
+            mapped = [(j >= 0 and shape[j] != 1) or (j >= 0 and lead[k] == 1) for j, shape in zip(own, leads)]
             f = vmap(f, in_axes=tuple([0 if m else None for m in mapped]), axis_size=lead[k])
         ones = [tuple([j for j, n in enumerate(shape) if n == 1 and lead[len(lead) - len(shape) + j] != 1]) for shape in leads]
         return f(*[shaping.squeeze(x, o) for x, o in zip(xs, ones)])
@@ -188,7 +199,7 @@ def _pad_constant(x: Value, widths: list[tuple[int, int]], values: Any) -> Value
         for lo, hi, c in [(a, b, u)] if same else [(a, 0, u), (0, b, v)]:
             if lo or hi:
                 config = [(lo, hi, 0) if j == i else (0, 0, 0) for j in range(x.ndim)]
-                x = shaping.pad(x, as_type(as_value(c), x.dtype), config)
+                x = shaping.pad(x, np.asarray(c).astype(x.dtype)[()] if is_python_scalar(c) else as_typed(c, x.dtype), config)
     return x
 
 
@@ -257,7 +268,7 @@ def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> 
 def _pad_ramp(x: Value, a: int, b: int, i: int, ends: tuple[Any, Any]) -> Value:
     def side(end: Any, k: int, width: int) -> Value:
         edge = shaping.squeeze(shaping.slice_in_dim(x, k, k + 1, axis=i), (i,))
-        line = linspace(*promote(as_type(as_value(end), inexact(x.dtype)), as_type(edge, inexact(x.dtype))), width, endpoint=False, axis=i)
+        line = linspace(*promote(as_typed(end, inexact(x.dtype)), as_type(edge, inexact(x.dtype))), width, endpoint=False, axis=i)
         return as_type(p.floor(line) if x.dtype.kind in "iu" else line, x.dtype)
 
     return shaping.concatenate([side(ends[0], 0, a), x, shaping.rev(side(ends[1], x.shape[i] - 1, b), (i,))], i)

@@ -15,7 +15,7 @@ from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..trace import aval_of
 from . import binary
-from .core import Value, as_type, as_value, filled, inexact, promote_dtype, promote_inexact
+from .core import Value, as_beside, as_type, as_typed, as_value, filled, inexact, promote_dtype
 from .creation import linspace
 from .indexing import getitem, setitem
 from .manipulation import ravel, stack
@@ -59,15 +59,10 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     if isinstance(bins, str):
         raise ValueError(f"bins={bins!r}: the number of bins must be given; rules by name depend on the data")
     if getattr(bins, "ndim", np.ndim(bins)) == 1:
-        return as_value(bins)
-    if range is not None:
-        lo, hi = promote_inexact(as_value(range[0]), as_value(range[1]))
-    elif x.size:
-        lo, hi = promote_inexact(min_(x), max_(x))
-    else:
-        lo, hi = filled((), 0, inexact(x.dtype)), filled((), 1, inexact(x.dtype))
-    d = inexact(x.dtype)
-    lo, hi = as_type(lo, d), as_type(hi, d)
+        return as_beside(bins, inexact(x.dtype))
+    if range is None:
+        range = (min_(x), max_(x)) if x.size else (0, 1)
+    lo, hi = (as_typed(v, inexact(x.dtype)) for v in range)
     flat = p.eq(lo, hi)
     lo, hi = (where(flat, binary.add(v, shift), v) for v, shift in ((lo, -0.5), (hi, 0.5)))
     return linspace(lo, hi, int(bins) + 1)

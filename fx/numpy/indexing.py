@@ -23,8 +23,20 @@ from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.indexing import dynamic_update_slice
-from ..trace import Tracer, aval_of, concrete_value
-from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, filled, is_eager, zero_of
+from ..trace import Tracer, concrete_value
+from .core import (
+    Value,
+    as_type,
+    as_value,
+    aval_of,
+    broadcast_shapes,
+    broadcast_value,
+    filled,
+    is_eager,
+    operand,
+    shape_of,
+    zero_of,
+)
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
 from .unary import constant, truth
 
@@ -244,10 +256,10 @@ def fit_dtype(value: Any, x: Value) -> Value:
     Raises:
         DTypeError: that would turn complex into real numbers, floats into integers, or numbers into booleans.
     """
-    value = as_value(value, "the value to be written")
+    value = operand(value, "the value to be written")
     a = aval_of(value)
     if a.dtype == x.dtype:
-        return value
+        return as_type(value, x.dtype)
     if _KINDS[a.dtype.kind] > _KINDS[x.dtype.kind] and not (a.weak and x.dtype == dtypes.bool_ and not dtypes.is_inexact(a.dtype)):
         raise DTypeError(
             f"writing {a} into an array of dtype {x.dtype} would lose information. Convert one of them:"
@@ -318,8 +330,8 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
     plain = numpy_index(index)
     if plain is None:
         return None
-    v = as_value(value, "the value to be written")
-    if type(v) is not Array:
+    v = operand(value, "the value to be written")
+    if type(v) is Tracer:
         return None
     out = np.array(x._data)
     try:
@@ -353,8 +365,8 @@ def _masked_update(x: Value, index: Any, value: Any, kind: str) -> Value | None:
         index = index[0]
     if not isinstance(index, (Tracer, Array, np.ndarray)) or index.dtype != dtypes.bool_:
         return None
-    mask, v = as_value(index), as_value(value, "the value to be written")
-    if v.ndim or mask.ndim == 0 or mask.shape != x.shape[: mask.ndim]:
+    mask, v = as_value(index), operand(value, "the value to be written")
+    if shape_of(v) or mask.ndim == 0 or mask.shape != x.shape[: mask.ndim]:
         return None
     v = fit_update(v, x.shape, x)
     combine = _combine(kind, x)

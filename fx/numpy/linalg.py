@@ -13,12 +13,12 @@ from . import contraction, rearranging
 from .binary import divide, not_equal, power
 from .contraction import matmul, tensordot, vecdot
 from .core import Value, as_type, as_value, axis_tuple, canonical_axes, canonical_axis, inexact
-from .summation import einsum
 from .manipulation import broadcast_to, matrix_transpose, squeeze
 from .matrices import eye
 from .reductions import max as max_
 from .reductions import min as min_
 from .reductions import sum as sum_
+from .summation import einsum
 from .unary import absolute
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,19 @@ from ..errors import AxisError, ShapeError
 from ..primitives import shaping
 from ..trace import aval_of
 from . import core
-from .core import Value, as_type, as_value, axis_tuple, broadcast_value, canonical_axes, canonical_axis, plain_ints, promote_dtype, static_shape
+from .core import (
+    Value,
+    as_type,
+    as_value,
+    axis_tuple,
+    broadcast_value,
+    canonical_axes,
+    canonical_axis,
+    operand,
+    plain_ints,
+    promote_dtype,
+    static_shape,
+)
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
@@ -181,7 +194,7 @@ def atleast_3d(*arys: Any) -> Any:
 
 
 def _common(arrays: Sequence[Any], dtype: Any = None) -> list[Value]:
-    xs = [as_value(a) for a in arrays]
+    xs = [operand(a) for a in arrays]
     if not xs:
         raise ShapeError("at least one array is needed to join")
     return promote_dtype(*xs) if dtype is None else [as_type(x, dtype) for x in xs]
@@ -221,23 +234,23 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, cas
 
 def vstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Rows below each other."""
-    return concatenate([atleast_2d(x) for x in _rows(tup)], 0, dtype)
+    return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype)], 0)
 
 
 def hstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Side by side: along axis 1, or 0 for vectors."""
-    xs = [atleast_1d(x) for x in _rows(tup)]
-    return concatenate(xs, 0 if xs and xs[0].ndim == 1 else 1, dtype)
+    xs = [atleast_1d(x) for x in _common(_rows(tup), dtype)]
+    return concatenate(xs, 0 if xs[0].ndim == 1 else 1)
 
 
 def dstack(tup: Any, dtype: Any = None) -> Value:
     """Along the third axis."""
-    return concatenate([atleast_3d(x) for x in _rows(tup)], 2, dtype)
+    return concatenate([atleast_3d(x) for x in _common(_rows(tup), dtype)], 2)
 
 
 def column_stack(tup: Any) -> Value:
     """Vectors as the columns of a matrix."""
-    xs = [as_value(x) for x in _rows(tup)]
+    xs = _common(_rows(tup))
     return concatenate([x if x.ndim >= 2 else shaping.reshape(x, (x.size, 1)) for x in xs], 1)
 
 
@@ -299,7 +312,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value
     else:
         inner = plain_ints(indices_or_sections, "the positions to split at")
         cuts = [0, *[min(max(c if c >= 0 else c + n, 0), n) for c in inner], n]
-    return [shaping.slice_in_dim(x, a, max(a, b), axis=i) for a, b in zip(cuts, cuts[1:])]
+    return [shaping.slice_in_dim(x, a, max(a, b), axis=i) for a, b in itertools.pairwise(cuts)]
 
 
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Value]:

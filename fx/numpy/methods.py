@@ -11,9 +11,24 @@ from .. import dtypes
 from ..array import Array
 from ..errors import ConcretizationError
 from ..trace import Tracer, is_python_scalar
-from . import binary, contraction, creation, manipulation, positions, protocol, rearranging, reductions, rounding, scans, selection, sorting, statistics, unary
+from . import (
+    binary,
+    contraction,
+    creation,
+    manipulation,
+    positions,
+    protocol,
+    rearranging,
+    reductions,
+    rounding,
+    scans,
+    selection,
+    sorting,
+    statistics,
+    unary,
+)
 from .at import At
-from .core import Value, as_type, as_value
+from .core import Value, as_type, as_typed
 from .indexing import getitem, setitem
 
 __all__ = ["install"]
@@ -83,7 +98,7 @@ def _cast(value: Any, d: np.dtype) -> Any:
     """As NumPy's item assignment, which casts to the array's dtype."""
     if is_python_scalar(value):
         return value if dtypes.is_inexact(d) or not isinstance(value, (float, complex)) else np.asarray(value).astype(d)[()]
-    return as_type(as_value(value, "the value to be written"), d)
+    return as_typed(value, d, "the value to be written")
 
 
 def _reshape(self: Value, *shape: Any, order: str = "C") -> Value:

@@ -14,7 +14,7 @@ from ..primitives import shaping
 from ..primitives.conv import conv_general_dilated
 from ..trace import concrete_value
 from . import binary
-from .core import Value, as_type, as_value, broadcast_value, filled, inexact, promote_dtype, zero_of
+from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, inexact, operand, promote_dtype, zero_of
 from .indexing import getitem
 from .manipulation import concatenate
 from .unary import conjugate, negative
@@ -41,12 +41,12 @@ def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
 
 def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The discrete convolution of two vectors: ``out[k] = sum_i a[i] v[k - i]``."""
-    return _convolve(*promote_dtype(as_value(a), as_value(v)), mode, "convolve")
+    return _convolve(*promote_dtype(operand(a), operand(v)), mode, "convolve")
 
 
 def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The cross-correlation of two vectors, the second conjugated: ``out[k] = sum_i a[i + k] conj(v[i])``."""
-    x, y = promote_dtype(as_value(a), as_value(v))
+    x, y = promote_dtype(operand(a), operand(v))
     if x.ndim != 1 or y.ndim != 1 or mode != "same" or x.shape[0] >= y.shape[0]:
         return _convolve(x, shaping.rev(conjugate(y), (0,)) if y.ndim else y, mode, "correlate")
     # the centre of an even window lies on its other side when the shorter vector comes first
@@ -57,19 +57,19 @@ def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None, pre
 
 
 def _coefficients(*polynomials: Any) -> list[Value]:
-    out = [as_value(c) for c in polynomials]
+    out = promote_dtype(*[operand(c) for c in polynomials])
     out = [shaping.reshape(c, (1,)) if c.ndim == 0 else c for c in out]
     for c in out:
         if c.ndim != 1:
             raise ShapeError(f"a polynomial is a vector of coefficients; found shape {c.shape}")
-    return promote_dtype(*out)
+    return out
 
 
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Value:
     """A polynomial at ``x``, by Horner's rule."""
-    (c,), v = _coefficients(p), as_value(x)
-    d = promote_dtype(c, v)[0].dtype
-    out = filled(v.shape, False, d)
+    c, v = promote_dtype(operand(p), operand(x))
+    (c,) = _coefficients(c)
+    out = filled(v.shape, False, v.dtype)
     for k in range(c.shape[0]):
         out = binary.add(binary.multiply(out, v), getitem(c, k))
     return out
@@ -140,7 +140,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Value:
     if m < 0:
         raise ValueError(f"polyint needs an order m >= 0; found {m}")
     c = as_type(c, inexact(c.dtype))
-    constants = broadcast_value(as_type(as_value(0 if k is None else k), c.dtype), (m,))
+    constants = broadcast_value(as_typed(0 if k is None else k, c.dtype), (m,))
     for j in range(m):
         n = c.shape[0]
         c = binary.divide(c, Array(np.arange(n, 0, -1).astype(c.dtype)))

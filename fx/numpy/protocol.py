@@ -18,7 +18,7 @@ from ..array import Array, to_numpy
 from ..errors import SideEffectError, UnsupportedFunctionError
 from ..primitives import elementwise as p
 from ..trace import Tracer
-from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, promote
+from .core import Value, as_type, as_typed, as_value, broadcast_shapes, broadcast_value, operand, promote
 from .ufunc_class import Ufunc
 
 __all__ = ["array_function", "array_ufunc", "namespace", "provide"]
@@ -77,7 +77,7 @@ def _assign(target: Any, value: Any, what: str) -> None:
         SideEffectError: the target cannot hold it.
     """
     if type(target) is Tracer:
-        new = broadcast_value(as_type(as_value(value), target.dtype), target.shape)
+        new = broadcast_value(as_typed(value, target.dtype), target.shape)
         if type(new) is Tracer:
             target.rebind(new)
         else:
@@ -106,7 +106,7 @@ def _write_out(out: Any, result: Any, what: str) -> Any:
 
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
-    return _where(where, as_type(as_value(src), dst.dtype), dst)
+    return _where(where, as_typed(src, dst.dtype), dst)
 
 
 def _putmask(a: Any, mask: Any, values: Any) -> Value:
@@ -118,7 +118,7 @@ def _putmask(a: Any, mask: Any, values: Any) -> Value:
 def _where(mask: Any, x: Value, y: Value) -> Value:
     if mask is True:
         return x
-    x, y = promote(as_value(x), as_value(y))
+    x, y = promote(operand(x), operand(y))
     w = as_type(as_value(mask), np.bool_)
     shape = broadcast_shapes(x.shape, w.shape)
     return p.select(broadcast_value(w, shape), broadcast_value(x, shape), broadcast_value(y, shape))
@@ -174,7 +174,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         f = _IN_PLACE[name] or _find("numpy", name)
         _assign(args[0], f(*args, **kwargs), what)
         return None
-    f = _find(space if space in _spaces else "numpy" if space.count(".") == 0 or "fft" not in space and "linalg" not in space else space, name)
+    f = _find(space if space in _spaces else "numpy" if space.count(".") == 0 or ("fft" not in space and "linalg" not in space) else space, name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
     out = kwargs.get("out")

@@ -16,7 +16,19 @@ from ..primitives.cumulative import cumsum
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..trace import Tracer, aval_of, concrete_value
 from .binary import remainder
-from .core import Value, as_type, as_value, axis_tuple, broadcast_value, canonical_axes, canonical_axis, filled, plain_ints, static_shape
+from .core import (
+    Value,
+    as_type,
+    as_typed,
+    as_value,
+    axis_tuple,
+    broadcast_value,
+    canonical_axes,
+    canonical_axis,
+    filled,
+    plain_ints,
+    static_shape,
+)
 from .indexing import getitem, setitem
 from .manipulation import moveaxis, ravel, swapaxes, unstack
 from .unary import negative
@@ -156,7 +168,8 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
 
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Value:
     """A copy with ``val`` on the diagonal (an array is written in order, and repeated); ``wrap`` goes on in tall matrices."""
-    x, v = as_value(a), ravel(as_value(val))
+    x = as_value(a)
+    v = ravel(as_typed(val, x.dtype))
     if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):
         raise ShapeError(f"fill_diagonal needs a matrix, or more dimensions of one size; found shape {x.shape}")
     step = 1 + int(np.cumprod(x.shape[:0:-1]).sum())
@@ -194,7 +207,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
     where = np.flatnonzero(where) if where.dtype == np.bool_ else where
     if (bad := where[(where < -n) | (where > n)]).size:
         raise IndexError(f"insert: position {bad.flat[0]} is out of bounds for axis {i} with size {n}")
-    v = as_type(as_value(values), x.dtype)
+    v = as_typed(values, x.dtype)
     if where.size == 1:
         v = shaping.expand_dims(v, tuple(range(x.ndim - v.ndim)))
         v = moveaxis(v, 0, i) if where.ndim == 0 else v

@@ -16,7 +16,7 @@ from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
 from . import binary
-from .core import Value, apply, as_type, as_value, broadcast_value, canonical_axes, filled
+from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, canonical_axes, filled
 from .unary import isnan, truth
 
 __all__ = [
@@ -60,7 +60,7 @@ def _accumulating(prim: Primitive, identity: int, op: Callable[..., Value], doc:
         if x.dtype == dtypes.bool_:  # asked for by dtype: or, and
             return (any if identity == 0 else all)(x, axis, None, keepdims, where=where)
         y = reduced(prim, masked(x, where, identity), canonical_axes(axis, x.ndim), keepdims)
-        return y if initial is None else op(y, as_type(as_value(initial), y.dtype))
+        return y if initial is None else op(y, as_typed(initial, y.dtype))
 
     reduce.__doc__ = doc
     return reduce
@@ -81,7 +81,7 @@ def _extreme(name: str, prim: Primitive, logical: Primitive, op: Callable[..., V
                 raise ValueError(f"{name} with where= needs initial=, the value where nothing is left")
         x = masked(x, where, r.extreme_identity(x.dtype, largest=not largest))
         y = reduced(logical if x.dtype == dtypes.bool_ else prim, x, axes, keepdims)
-        return y if initial is None else op(y, as_type(as_value(initial), y.dtype))
+        return y if initial is None else op(y, as_typed(initial, y.dtype))
 
     reduce.__doc__ = f"The {'greatest' if largest else 'least'} element along ``axis``; NaN if there is one."
     return reduce
@@ -158,8 +158,8 @@ def _bits(prim: Primitive, op: Callable[..., Value], identity: int) -> Callable[
     def reduce(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
         x = as_value(a)
         every = -1 if x.dtype.kind == "i" else bool(identity) if x.dtype == dtypes.bool_ else ~x.dtype.type(0)
-        y = reduced(prim, masked(x, where, every if identity else 0), canonical_axes(axis, x.ndim), keepdims)
-        return y if initial is None else op(y, as_type(as_value(initial), y.dtype))
+        y = reduced(prim, masked(x, where, every if identity else False), canonical_axes(axis, x.ndim), keepdims)
+        return y if initial is None else op(y, as_typed(initial, y.dtype))
 
     return reduce
 
@@ -168,5 +168,6 @@ for _ufunc, _reduction in [
     (binary.add, sum), (binary.multiply, prod), (binary.maximum, max), (binary.minimum, min), (binary.fmax, nanmax), (binary.fmin, nanmin),
     (binary.logical_and, all), (binary.logical_or, any), (binary.bitwise_and, _bits(r.reduce_and_p, binary.bitwise_and, -1)),
     (binary.bitwise_or, _bits(r.reduce_or_p, binary.bitwise_or, 0)),
+    (binary.logical_xor, lambda x, **options: binary.bitwise_xor.reduce(truth(x), **options)),
 ]:  # fmt: skip
     _ufunc.def_reduce(_reduction)

@@ -11,8 +11,20 @@ from .. import dtypes
 from ..errors import DTypeError
 from ..primitives import elementwise as p
 from ..primitives import helpers
+from ..trace import is_python_scalar
 from . import binary, unary
-from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, filled, inexact, promote, promote_inexact
+from .core import (
+    Value,
+    as_type,
+    as_value,
+    broadcast_shapes,
+    broadcast_value,
+    filled,
+    inexact,
+    operand,
+    promote,
+    promote_inexact,
+)
 from .reductions import all as all_
 from .types import finfo
 
@@ -61,7 +73,8 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     limits = finfo(v.dtype)
 
     def put(mask: Value, number: Any, y: Value) -> Value:
-        return p.select(mask, broadcast_value(as_type(as_value(number), v.dtype), v.shape), y)
+        new = unary.constant(v, number) if is_python_scalar(number) else broadcast_value(as_type(as_value(number), v.dtype), v.shape)
+        return p.select(mask, new, y)
 
     y = put(unary.isnan(v), nan, v)
     y = put(p.eq(v, unary.constant(v, np.inf)), float(limits.max) if posinf is None else posinf, y)
@@ -81,7 +94,7 @@ def angle(z: Any, deg: bool = False) -> Value:
 
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Value:
     """``|a - b| <= atol + rtol |b|``; infinities are close to themselves."""
-    x, y = promote_inexact(as_value(a), as_value(b))
+    x, y = promote_inexact(operand(a), operand(b))
     bound = binary.add(atol, binary.multiply(rtol, unary.absolute(y)))
     near = binary.less_equal(unary.absolute(p.sub(x, y)), bound)
     finite = p.bitwise_and(unary.isfinite(x), unary.isfinite(y))

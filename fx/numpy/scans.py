@@ -15,7 +15,20 @@ from ..primitives import cumulative, shaping
 from ..primitives import elementwise as p
 from ..trace import bind
 from . import binary
-from .core import Value, as_type, as_value, axis_tuple, broadcast_value, canonical_axis, filled, inexact, promote_dtype
+from .core import (
+    Value,
+    as_beside,
+    as_type,
+    as_typed,
+    as_value,
+    axis_tuple,
+    broadcast_value,
+    canonical_axis,
+    filled,
+    inexact,
+    operand,
+    promote_dtype,
+)
 from .reductions import nan_as, sum_dtype
 from .reductions import sum as sum_
 from .selection import where
@@ -112,10 +125,8 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if n == 0:
         return x
     one = tuple([1 if j == i else s for j, s in enumerate(x.shape)])
-    ends = [None if v is None else as_value(v) for v in (prepend, append)]
-    before, after = (None if v is None else v if v.ndim else broadcast_value(v, one) for v in ends)
-    parts = [v for v in (before, x, after) if v is not None]
-    x = shaping.concatenate(promote_dtype(*parts), i) if len(parts) > 1 else x
+    parts = promote_dtype(*[operand(v) for v in (prepend, x, append) if v is not None])
+    x = shaping.concatenate([v if v.ndim else broadcast_value(v, one) for v in parts], i)
     for _ in range(min(n, x.shape[i])):
         hi, lo = _cut(x, 1, x.shape[i], i), _cut(x, 0, x.shape[i] - 1, i)
         x = p.ne(hi, lo) if x.dtype == dtypes.bool_ else p.sub(hi, lo)
@@ -126,7 +137,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
     """The differences of neighbours of the flattened array, with numbers put before and behind."""
     x = as_value(ary)
     x = diff(shaping.reshape(x, (x.size,)))
-    parts = [x if v is x else as_type(as_value(v), x.dtype) for v in (to_begin, x, to_end) if v is not None]
+    parts = [x if v is x else as_typed(v, x.dtype) for v in (to_begin, x, to_end) if v is not None]
     return shaping.concatenate([shaping.reshape(q, (q.size,)) for q in parts], 0)
 
 
@@ -144,7 +155,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
     if edge_order not in (None, 1, 2):
         raise ValueError(f"gradient: edge_order must be 1 or 2; found {edge_order}")
     steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
-    out = [_gradient_along(x, as_value(h), i, edge_order or 1) for h, i in zip(steps, axes)]
+    out = [_gradient_along(x, as_beside(h, x.dtype), i, edge_order or 1) for h, i in zip(steps, axes)]
     return out[0] if len(out) == 1 else out
 
 
@@ -191,9 +202,9 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     n = v.shape[i]
     both = p.add(_cut(v, 1, n, i), _cut(v, 0, n - 1, i)) if n else v
     if x is None:
-        h = as_value(dx)
+        h = as_beside(dx, v.dtype)
     else:
-        w = as_value(x)
+        w = as_beside(x, v.dtype)
         h = _vector_along(diff(w), i, v.ndim) if w.ndim == 1 else diff(w, axis=i)
     return binary.multiply(sum_(binary.multiply(both, h), i), 0.5)
 

@@ -16,7 +16,22 @@ from ..primitives import shaping
 from ..primitives.cumulative import cumsum
 from ..trace import aval_of, concrete_value
 from . import binary
-from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, canonical_axis, filled, is_eager, promote, promote_dtype, static_shape
+from .core import (
+    Value,
+    as_type,
+    as_typed,
+    as_value,
+    broadcast_shapes,
+    broadcast_value,
+    canonical_axis,
+    filled,
+    is_eager,
+    operand,
+    promote_dtype,
+    promote_operands,
+    shape_of,
+    static_shape,
+)
 from .indexing import getitem, index_positions, setitem
 from .manipulation import ravel
 from .positions import nonzero
@@ -38,13 +53,12 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     if x is None:
         return nonzero(condition, size=size, fill_value=fill_value)
     c = truth(as_value(condition, "the condition of where"))
-    a, b = promote(as_value(x), as_value(y))
-    if c.shape != a.shape:
-        shape = broadcast_shapes(c.shape, a.shape)
-        c, a, b = broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape)
+    a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):
-        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type)
-    return p.select(c, a, b)
+        broadcast_shapes(c.shape, a.shape, b.shape)
+        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type and c.shape == ())
+    shape = broadcast_shapes(c.shape, shape_of(a), shape_of(b))
+    return p.select(broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape))
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:
@@ -68,12 +82,12 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
     i = as_value(a)
     if not dtypes.is_integer(i.dtype):
         raise DTypeError(f"choose: the index array must be integer; found {aval_of(i)}")
-    xs = [as_value(c) for c in (choices if isinstance(choices, (list, tuple)) else list(as_value(choices)))]
+    xs = promote_dtype(*[operand(c) for c in (choices if isinstance(choices, (list, tuple)) else list(as_value(choices)))])
     known = concrete_value(i)
     if mode == "raise" and known is not None and known.size and not (0 <= known.min() and known.max() < len(xs)):
         raise OutOfBoundsIndexError(f"choose: the indices reach from {known.min()} to {known.max()}, but there are {len(xs)} choices")
     shape = broadcast_shapes(i.shape, *[x.shape for x in xs])
-    table = shaping.concatenate([shaping.expand_dims(broadcast_value(x, shape), (0,)) for x in promote_dtype(*xs)], 0)
+    table = shaping.concatenate([shaping.expand_dims(broadcast_value(x, shape), (0,)) for x in xs], 0)
     i = index_positions(i, len(xs), dtypes.int32, "wrap" if mode == "wrap" else None, False)
     i = shaping.expand_dims(broadcast_value(i, shape), (0,))
     return shaping.squeeze(gs.take_along(table, i, 0, mode="clip"), (0,))
@@ -91,7 +105,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     if m not in (n, n + 1):
         raise ValueError(f"piecewise with {n} conditions needs {n} or {n + 1} functions; found {m}")
     values = [f(v, *args, **kw) if callable(f) else f for f in funclist]
-    pieces = [broadcast_value(as_type(as_value(y), v.dtype), v.shape) for y in values]
+    pieces = [broadcast_value(as_typed(y, v.dtype), v.shape) for y in values]
     out = pieces[n] if m > n else filled(v.shape, False, v.dtype)
     for c, y in zip(conds, pieces):
         out = where(c, y, out)
@@ -140,7 +154,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = N
     if fill_value is None:
         return out
     inside = binary.logical_and(binary.greater_equal(idx, 0), binary.less(idx, n))
-    return p.select(inside, out, broadcast_value(as_type(as_value(fill_value), x.dtype), out.shape))
+    return p.select(inside, out, broadcast_value(as_typed(fill_value, x.dtype), out.shape))
 
 
 # ------------------------------------------------------------------------------------------ writing
@@ -162,7 +176,8 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any, inplace: bool
 
 def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = False) -> Value:
     """A copy with values (repeated, if they are too few) written at flat positions."""
-    x, idx, w = as_value(a), ravel(as_value(ind)), ravel(as_value(v))
+    x, idx = as_value(a), ravel(ind)
+    w = ravel(as_typed(v, x.dtype))
     if idx.size == 0 or w.size == 0:
         return x
     if mode == "clip":
@@ -173,14 +188,15 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Fa
 
 def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Value:
     """A copy with ``vals`` written, in order and repeated, where the mask holds."""
-    x, m, v = as_value(arr), truth(as_value(mask)), ravel(as_value(vals))
+    x, m = as_value(arr), truth(as_value(mask))
+    v = ravel(as_typed(vals, x.dtype))
     if m.size != x.size:
         raise ShapeError(f"place: the mask has shape {m.shape}, the array {x.shape}; they need as many elements")
     if v.size == 0:
         raise ValueError("place: there is no value to write")
     rank = binary.subtract(cumsum(as_type(ravel(m), np.int32), 0), 1)
     source = getitem(v, binary.remainder(rank, v.size))
-    return where(shaping.reshape(m, x.shape), as_type(shaping.reshape(source, x.shape), x.dtype), x)
+    return where(shaping.reshape(m, x.shape), shaping.reshape(source, x.shape), x)
 
 
 # ---------------------------------------------------------------------------------------- positions

@@ -14,7 +14,7 @@ from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
 from ..primitives.cumulative import cumsum
 from . import binary
-from .core import Value, as_type, as_value, broadcast_value, filled, promote_dtype
+from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, operand, promote_dtype
 from .indexing import getitem, setitem
 from .manipulation import concatenate, ravel
 from .positions import compress, known_value
@@ -71,7 +71,7 @@ def unique(
         out = np.unique(known_value(x, "unique"), *wanted, axis, equal_nan=equal_nan)
         if not isinstance(out, tuple):
             return Array(out)
-        return tuple([Array(out[0]), *[Array(o.astype(config.default_int)) for o in out[1:]]])
+        return (Array(out[0]), *[Array(o.astype(config.default_int)) for o in out[1:]])
     if axis is not None and x.ndim != 1:
         raise UnsupportedFunctionError("unique with size= works on the flattened array; axis= is not there")
     return _unique_sized(ravel(x), x.shape, size, fill_value, wanted, equal_nan)
@@ -95,7 +95,7 @@ def _unique_sized(x: Value, shape: tuple[int, ...], size: int, fill_value: Any, 
     first = _first_of_equals(values, equal_nan)
     group = binary.subtract(cumsum(as_type(first, d), 0), 1)
     slot = p.select(first, group, constant(group, size))
-    pad = getitem(values, 0) if fill_value is None and n else as_type(as_value(0 if fill_value is None else fill_value), x.dtype)
+    pad = getitem(values, 0) if fill_value is None and n else as_typed(0 if fill_value is None else fill_value, x.dtype)
     out: list[Value] = [setitem(broadcast_value(pad, (size,)), slot, values, mode="fill")]
     if wanted[0]:
         base = broadcast_value(getitem(order, 0), (size,)) if n else filled((size,), 0, d)
@@ -129,7 +129,8 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
 
 def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, method: Any = None) -> Value:
     """Which elements occur in ``test_elements``."""
-    x, t = promote_dtype(as_value(element), ravel(as_value(test_elements)))
+    x, t = promote_dtype(operand(element), operand(test_elements))
+    t = ravel(t)
     if t.shape[0] == 0:
         return filled(x.shape, invert, dtypes.bool_)
     s = sorting.sort(t, 0)
@@ -153,7 +154,7 @@ def _chosen(values: Value, keep: Value, size: int | None, fill_value: Any) -> Va
 
 
 def _two(ar1: Any, ar2: Any) -> list[Value]:
-    return promote_dtype(ravel(as_value(ar1)), ravel(as_value(ar2)))
+    return [ravel(x) for x in promote_dtype(operand(ar1), operand(ar2))]
 
 
 def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Value:

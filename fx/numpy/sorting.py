@@ -15,7 +15,20 @@ from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping, sorting
 from . import binary
-from .core import Value, apply, as_type, as_value, canonical_axis, filled, inexact, plain_ints, promote_dtype, result_dtype
+from .core import (
+    Value,
+    apply,
+    as_beside,
+    as_type,
+    as_typed,
+    as_value,
+    canonical_axis,
+    filled,
+    inexact,
+    operand,
+    plain_ints,
+    promote_dtype,
+)
 from .indexing import getitem
 from .manipulation import concatenate, ravel
 from .reductions import all as all_
@@ -148,7 +161,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     """
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right'; found {side!r}")
-    x, q = promote_dtype(as_value(a), as_value(v))
+    x, q = promote_dtype(operand(a), operand(v))
     if x.ndim != 1:
         raise ShapeError(f"searchsorted needs a sorted vector; found shape {x.shape}")
     x = x if sorter is None else getitem(x, as_value(sorter))
@@ -165,7 +178,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
 
 def digitize(x: Any, bins: Any, right: bool = False, *, method: Any = None) -> Value:
     """The bin that each element falls into; ``bins`` rise or fall."""
-    b, v = as_value(bins), as_value(x)
+    b, v = promote_dtype(operand(bins), operand(x))
     if b.ndim != 1:
         raise ShapeError(f"digitize needs a vector of bins; found shape {b.shape}")
     n = b.shape[0]
@@ -178,13 +191,13 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: Any = None) -> V
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Value:
     """Linear interpolation through the points ``(xp, fp)``, xp rising; ``left`` and ``right`` are the values beyond its ends."""
-    x, xp, fp = (as_value(v) for v in (x, xp, fp))
+    x, xp = promote_dtype(operand(x), operand(xp), to_float=True)
+    fp = as_beside(fp, x.dtype)
+    fp = as_type(fp, inexact(fp.dtype))
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ShapeError(f"interp needs non-empty vectors xp and fp of one size; found shapes {xp.shape} and {fp.shape}")
     if dtypes.is_complex(x.dtype) or dtypes.is_complex(xp.dtype):
         raise DTypeError("interp: x and xp must be real")
-    d = inexact(result_dtype(x, xp))
-    x, xp, fp = as_type(x, d), as_type(xp, d), as_type(fp, inexact(fp.dtype))
     if period is not None:
         x, xp = binary.remainder(x, period), binary.remainder(xp, period)
         order = argsort(xp)
@@ -199,6 +212,6 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     flat = p.eq(dx, constant(dx, 0))
     t = p.div(p.sub(x, x0), p.select(flat, constant(dx, 1), dx))
     y = where(flat, y0, binary.add(y0, binary.multiply(t, p.sub(y1, y0))))
-    y = where(binary.less(x, getitem(xp, 0)), as_type(as_value(left), y.dtype) if left is not None else getitem(fp, 0), y)
-    y = where(binary.greater(x, getitem(xp, -1)), as_type(as_value(right), y.dtype) if right is not None else getitem(fp, -1), y)
+    y = where(binary.less(x, getitem(xp, 0)), as_typed(left, y.dtype) if left is not None else getitem(fp, 0), y)
+    y = where(binary.greater(x, getitem(xp, -1)), as_typed(right, y.dtype) if right is not None else getitem(fp, -1), y)
     return where(isnan(x), np.nan, y)

@@ -16,7 +16,19 @@ from ..primitives import shaping, sorting
 from ..primitives.gather_scatter import take_along
 from . import binary
 from .contraction import matmul
-from .core import Value, as_type, as_value, broadcast_value, canonical_axes, filled, inexact, promote_dtype
+from .core import (
+    Numbers,
+    Value,
+    as_type,
+    as_typed,
+    as_value,
+    broadcast_value,
+    canonical_axes,
+    filled,
+    inexact,
+    operand,
+    promote_dtype,
+)
 from .matrices import diag
 from .reductions import nan_as
 from .reductions import sum as sum_
@@ -62,9 +74,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         avg = mean(x, axis, keepdims=keepdims)
         total = filled(avg.shape, math.prod(x.shape[i] for i in canonical_axes(axis, x.ndim)), avg.dtype)
         return (avg, total) if returned else avg
-    x, w = promote_dtype(x, as_value(weights))
-    d = inexact(x.dtype)
-    x, w = as_type(x, d), as_type(w, d)
+    x, w = promote_dtype(x, operand(weights), to_float=True)
     if w.shape != x.shape:
         axes = canonical_axes(axis, x.ndim)
         if axis is None or w.shape != tuple([x.shape[i] for i in axes]):
@@ -227,12 +237,12 @@ _METHODS: dict[str, Callable[[Value, Value, Value, Value], Value]] = {
 def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: bool, ignore_nan: bool) -> Value:
     if method not in _METHODS:
         raise ValueError(f"method must be {', '.join(_METHODS)}; found {method!r}")
-    x, q = as_value(a), as_value(q)
+    x = as_value(a)
     if dtypes.is_complex(x.dtype):
         raise DTypeError("quantiles of complex arrays are not defined")
     d = inexact(x.dtype)
     wide = _wide(d)
-    x, q = as_type(x, wide), as_type(q, wide)
+    x, q = as_type(x, wide), as_typed(q, wide)
     axes = canonical_axes(axis, x.ndim)
     kept = tuple([i for i in range(x.ndim) if i not in axes])
     lead = tuple([x.shape[i] for i in kept])
@@ -265,9 +275,15 @@ def quantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input:
     return _quantile(a, q, axis, method, keepdims, False)
 
 
+def _part_of(q: Any) -> Any:
+    """Percents as parts of 1."""
+    n = operand(q)
+    return (n.data / 100).tolist() if type(n) is Numbers else binary.divide(n, 100.0)
+
+
 def percentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False) -> Value:
     """The q-th percentile (0 <= q <= 100) along ``axis``; NaN if there is one."""
-    return _quantile(a, binary.divide(q, 100.0), axis, method, keepdims, False)
+    return _quantile(a, _part_of(q), axis, method, keepdims, False)
 
 
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Value:
@@ -282,7 +298,7 @@ def nanquantile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_inp
 
 def nanpercentile(a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False) -> Value:
     """``percentile`` ignoring NaN."""
-    return _quantile(a, binary.divide(q, 100.0), axis, method, keepdims, True)
+    return _quantile(a, _part_of(q), axis, method, keepdims, True)
 
 
 def nanmedian(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Value:

@@ -14,7 +14,7 @@ from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
 from ..primitives.linalg import dot_general
-from .core import Value, as_type, as_value, filled, promote_dtype
+from .core import Value, as_type, filled, operand, promote_dtype
 
 __all__ = ["einsum", "einsum_path"]
 
@@ -42,7 +42,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _as_text([subscripts, *operands])
-    xs = [as_value(x) for x in operands]
+    xs = promote_dtype(*[operand(x) for x in operands])
     spec = subscripts.replace(" ", "")
     left, arrow, right = spec.partition("->")
     terms = left.split(",")
@@ -161,7 +161,7 @@ def einsum(
     Array([3., 3.], dtype=float32)
     """
     terms, result, xs = _parse(subscripts, operands)
-    pairs = [_diagonals(t, x) for t, x in zip(terms, promote_dtype(*xs))]
+    pairs = [_diagonals(t, x) for t, x in zip(terms, xs)]
     for step in _path([t for t, _ in pairs], result, [x for _, x in pairs], optimize):
         chosen = [pairs[i] for i in step]
         pairs = [q for i, q in enumerate(pairs) if i not in step]

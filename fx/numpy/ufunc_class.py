@@ -18,6 +18,7 @@ from ..trace import concrete_value, state
 from .core import (
     Value,
     as_type,
+    as_typed,
     as_value,
     broadcast_shapes,
     broadcast_value,
@@ -25,6 +26,7 @@ from .core import (
     canonical_axis,
     filled,
     fold_halves,
+    operand,
     promote,
 )
 
@@ -94,7 +96,8 @@ class Ufunc:
             if result is not None:
                 return result
         self._refuse(out=out)
-        xs = [as_value(a, f"argument {i + 1} of {self.__name__}") for i, a in enumerate(args)]
+        accept = operand if self.nin > 1 else as_value
+        xs = [accept(a, f"argument {i + 1} of {self.__name__}") for i, a in enumerate(args)]
         if dtype is not None:
             xs = [as_type(x, dtype) for x in xs]
         result = self._f(*xs)
@@ -189,7 +192,7 @@ class Ufunc:
         if where is not None:
             if start is None:
                 raise ValueError(f"{self.__name__}.reduce with where= needs initial=, as the function has no identity")
-            w, base = as_type(as_value(where), np.bool_), as_type(as_value(start), x.dtype)
+            w, base = as_type(as_value(where), np.bool_), as_typed(start, x.dtype)
             x = p.select(broadcast_value(w, x.shape), x, broadcast_value(base, x.shape))
         for i in reversed(canonical_axes(axis, x.ndim)):
             y = self._fold(x, i, start if x.shape[i] == 0 else initial)
@@ -198,7 +201,7 @@ class Ufunc:
 
     def _fold(self, x: Value, i: int, initial: Any) -> Value:
         kept = x.shape[:i] + x.shape[i + 1 :]
-        start = [] if initial is None else [broadcast_value(as_type(as_value(initial), x.dtype), kept)]
+        start = [] if initial is None else [broadcast_value(as_typed(initial, x.dtype), kept)]
         if not start and x.shape[i] == 0:
             raise ShapeError(f"{self.__name__}.reduce of an empty axis has no value (shape {x.shape}, axis {i}); pass initial=")
         if self.identity is not None and x.shape[i] > 1:

@@ -12,8 +12,7 @@ from ..errors import DTypeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import helpers
-from ..trace import aval_of
-from .core import Value, as_type, as_value, filled, inexact, promote_inexact
+from .core import Value, as_type, as_value, aval_of, filled, inexact, promote_inexact
 from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, Ufunc, define
 
 __all__ = [
@@ -238,6 +237,7 @@ def exact_only(name: str, *xs: Value) -> None:
 
 def truth(x: Value) -> Value:
     """x != 0, as a boolean array."""
+    x = as_value(x)
     return x if is_bool(x) else p.ne(x, constant(x, 0))
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "exp2",
     "in_float32",
     "integer_pow",
+    "log1p",
     "logistic",
     "pow_",
     "population_count",
@@ -99,6 +100,19 @@ def round_(x: np.ndarray, rounding_method: str) -> np.ndarray:
 
 def exp2(x: np.ndarray) -> np.ndarray:
     return np.exp(x * np.log(np.asarray(2, x.dtype))) if dtypes.is_complex(x.dtype) else np.exp2(x)
+
+
+def log1p(x: np.ndarray) -> np.ndarray:
+    """log(1 + x).  NumPy's own loses all digits of a small complex x: |1 + x|^2 - 1 = re (2 + re) + im^2 does not."""
+    if not dtypes.is_complex(x.dtype):
+        return np.log1p(x)
+    re, im = x.real, x.imag
+    near = np.abs(x) < 0.5
+    squared = np.where(near, re * (2 + re) + im * im, 0)
+    out = np.empty_like(x)
+    out.real = np.where(near, np.log1p(squared) / 2, np.log(np.abs(1 + x)))
+    out.imag = np.arctan2(im, 1 + re)
+    return out
 
 
 @in_float32

@@ -76,14 +76,13 @@ class Contract:
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
-    """Range: pieces (g0, g1, part of k, block of ``mc`` rows, panel of columns), row-major.
+    """Range: pieces (g0, g1, part of k, group of panels, block of ``mc`` rows, panel of columns), row-major.
 
-    Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts
-    row_blocks panels``.  A part is ``part_slices`` of the ``slices`` (one unless chained).  A slice is one index of a
+    Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts groups
+    row_blocks`` and ``group`` panels in a group.  A part is ``part_slices`` of the ``slices`` (one unless chained).  A slice is one index of a
     loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and ``k_slice`` of the indices of k0, of which there
-    are ``level`` stretches.  ``last_row`` and ``last_col`` are where the last block of rows and the last panel begin.
-    Panel p of B is at ``p * b_panel + (its first column) * b_col``; block i of A is at ``i * a_block + (its first
-    row) * a_first``.  A slice of depth d reads a slab of ``slab_length + d * a_k0`` elements.  All else are strides.
+    are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel p of B is at ``p * b_panel + (its first
+    column) * b_col``; ``a_step`` is that of ``LinearRows``.  A slice of depth d reads a slab of ``slab_length + d * a_k0`` elements.  All else are strides.
     """
     tile = v.tile
     b = KernelBuilder(v.name)
@@ -91,22 +90,24 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     work = b.pointer("work", tile.ty) if v.slab else a
     rows_, ks_ = numbered("r", v.row_dims), numbered("k", v.k_dims)
     p = integers(
-        b, "m", "mc", "g1_size", "parts", "row_blocks", "panels", "level", "k_slice", "last_row", "last_col", *ks_, *rows_[1:],
+        b, "m", "mc", "g1_size", "parts", "groups", "row_blocks", "group", "level", "k_slice",  "last_col", *ks_, *rows_[1:],
         *(f"{x}_{n}" for x in "abc" for n in ("g0", "g1")), "c_part", "a_outer", "b_outer", "a_slice", "b_slice",
-        "a_block", "a_first", "b_panel", "b_col", *(f"{x}_{n}" for x in "ac" for n in rows_),
+         "a_step", "b_panel", "b_col", *(f"{x}_{n}" for x in "ac" for n in rows_),
         *(f"{x}_{n}" for x in "ab" for n in ks_), *(("slices", "part_slices") if v.chained else ()),
         *(("work_size", "slab_length") if v.slab else ()),
     )  # fmt: skip
     apply = None if epilogue is None else epilogue.declare(b)
     with b.for_("piece", b.lo, b.hi) as piece:
-        sizes = [p[n] for n in ("g1_size", "parts", "row_blocks", "panels")]
-        g0, g1, part, row_block, panel = digits(b, piece, sizes)
+        sizes = [p[n] for n in ("g1_size", "parts", "groups", "row_blocks", "group")]
+        g0, g1, part, group, row_block, panel = digits(b, piece, sizes)
+        panel = b.let("panel", group * p["group"] + panel)
         at_a, at_b, at_c = (b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "abc")
         at_c = b.let("at_c", at_c + part * p["c_part"])
-        first = b.let("first", minimum(row_block * p["mc"], p["last_row"]))
+        first = b.let("first", row_block * p["mc"])
         stop = b.let("stop", minimum(first + p["mc"], p["m"]))
         col = b.let("col", minimum(panel * tile.cols, p["last_col"]))
-        at_a = b.let("at_a", at_a + row_block * p["a_block"] + first * p["a_first"] + (col if v.lanewise else 0))
+        if v.lanewise:
+            at_a = b.let("at_a", at_a + col)
         at_b = b.let("at_b", at_b + panel * p["b_panel"] + col * p["b_col"])
         finish = None if apply is None else (apply, b.let("before", (g0 * p["g1_size"] + g1) * p["m"]))
 
@@ -122,7 +123,7 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
             row_strides = [[p[f"{x}_{n}"] for n in rows_] for x in "ac"]
             rows: LinearRows | WalkedRows
             if v.row_dims == 1:
-                rows = LinearRows(b, first, stop, row_strides[0][0], row_strides[1][0])
+                rows = LinearRows(b, stop, p["a_step"], row_strides[0][0], row_strides[1][0])
             else:
                 rows = WalkedRows(b, first, stop, [p[n] for n in rows_[1:]], *row_strides)
             counts: list[Expr | int] = list(v.window) or [depth, *(p[k] for k in ks_[1:])]
@@ -174,11 +175,12 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
 
     * "unit": columns of stride 1, at least ``cols`` of them; "any": any stride;
     * "narrow": fewer than ``cols`` columns; the rest of the panel is zero;
+    * "rows": panels of ``mr`` columns, which are the rows of A; past the last one it is repeated;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
     """
-    cols, lanes, ty = tile.cols, tile.lanes, tile.ty
+    cols, lanes, ty = tile.mr if layout == "rows" else tile.cols, tile.lanes, tile.ty
     b = KernelBuilder(f"pack_{tile}_{src_ty}_{k_dims}_{layout}")
     src, dst = b.pointer("src", src_ty), b.pointer("dst", ty)
     ks = numbered("k", k_dims)
@@ -208,7 +210,11 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             for place, value in ((0, re), (1, im), (cols, -im), (cols + 1, re)):
                 b.store(dst, to + j * 2 + place, value)
 
-    body = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs}[layout]
+    def clamped(from_: Expr, to: Expr, col: Expr) -> None:
+        for i, step in enumerate(steps):
+            b.store(dst, to + i, b.load(src, from_ + step).cast(ty))
+
+    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs, "rows": clamped}
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
         g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])
@@ -225,8 +231,11 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
                 {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])},
             )
             to_panel = b.let("to_panel", to + panel * p["d_panel"])
+            steps = [
+                b.let("step", minimum(p["n"] - col - 1, i) * p["s_col"]) for i in range(cols if layout == "rows" else 0)
+            ]
             with b.for_("k_at", first, stop) as k:
-                body(walk.offset["from_"], b.let("to_row", to_panel + k * row), col)
+                bodies[layout](walk.offset["from_"], b.let("to_row", to_panel + k * row), col)
                 walk.advance()
     return b.build()
 
@@ -287,7 +296,7 @@ def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int) -> Kernel:
         )
         depth = b.let("depth", minimum(p["k_slice"], p["k"] - slice_ * p["k_slice"]))
         first = b.let("first", row_block * p["mc"])
-        walk = LinearRows(b, Const(0, i64), b.let("stop", minimum(first + p["mc"], p["m"])), p["a_r0"], p["c_r0"])
+        walk = LinearRows(b, b.let("stop", minimum(first + p["mc"], p["m"])), p["a_r0"], p["a_r0"], p["c_r0"])
         with b.for_("row", first, walk.stop, rows) as row, b.for_("j", 0, p["n"]) as j:
             here = walk.take(row, rows)
             start = b.let("start", at_b + j * p["b_col"])

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, lift, minimum, select, u64
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, lift, minimum, select
 from ..lower.registry import Address, Arg, Host, Operand
 
 __all__ = [
@@ -114,16 +114,17 @@ class Rows:
 
 
 class LinearRows:
-    """Row r of A is at ``(r - start) * a_stride``, row r of C at ``r * c_stride``."""
+    """Row r of C is at ``r * c_stride``; in A a register block of rows begins at ``r * a_step``, and its rows are
+    ``a_stride`` apart: the same where A is in place."""
 
-    def __init__(self, b: KernelBuilder, start: Expr, stop: Expr, a_stride: Expr, c_stride: Expr) -> None:
-        self.b, self.start, self.stop, self.a_stride, self.c_stride = b, start, stop, a_stride, c_stride
+    def __init__(self, b: KernelBuilder, stop: Expr, a_step: Expr, a_stride: Expr, c_stride: Expr) -> None:
+        self.b, self.stop, self.a_step, self.a_stride, self.c_stride = b, stop, a_step, a_stride, c_stride
 
     def take(self, row: Expr, count: int) -> Rows:
         """``count`` rows from ``row`` on."""
         b = self.b
         valid = b.let("valid", self.stop - row)
-        a, c = [b.let("row_a", (row - self.start) * self.a_stride)], [b.let("row_c", row * self.c_stride)]
+        a, c = [b.let("row_a", row * self.a_step)], [b.let("row_c", row * self.c_stride)]
         for i in range(1, count):
             more = valid > i
             a.append(b.let("row_a", a[-1] + select(more, self.a_stride, 0)))
@@ -196,9 +197,12 @@ class WalkedRows:
 
 
 def divide(b: KernelBuilder, x: Expr, n: Expr) -> tuple[Ref, Ref]:
-    """``(x // n, x % n)`` of numbers that are not negative: signed division has to guard against -1."""
-    quotient = b.let("quotient", (x.cast(u64) // n.cast(u64)).cast(i64))
-    return quotient, b.let("digit", x - quotient * n)
+    """``(x // n, x % n)`` of numbers that are not negative.
+
+    A signed division on purpose: LLVM's strength reduction sees through an unsigned one, takes the formulas of the
+    offsets apart and then spills the innermost loop (measured: an eighth of the speed).
+    """
+    return b.let("quotient", x // n), b.let("digit", x % n)
 
 
 def dot(xs: Sequence[Expr], ys: Sequence[Expr]) -> Expr:

@@ -199,7 +199,8 @@ def lgamma(b: KernelBuilder, x: Expr) -> Expr:
     sine = fabs(r * horner(s, _SIN_PI))
     left = log(b, 3.141592653589793 / (y * sine)) - right
     value = select((x < 0.0) & (y > 2.0**-60), left, right)  # below, Gamma(-y) is -Gamma(y) to all digits
-    return select(y.eq(INF), y, value)
+    pole = (x < 0.0) & r.eq(0.0)  # log Gamma(y) may be infinite as well, and the difference NaN
+    return select(y.eq(INF) | pole, Const(INF, y.ty), value)
 
 
 def _lgamma_right(b: KernelBuilder, y: Expr) -> Expr:

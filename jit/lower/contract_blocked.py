@@ -43,12 +43,12 @@ def blocked(
     tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
-    p, a, a_rows = _panels_of_a(ctx, name, p, a, tile)
+    p, a, a_step = _packed_rows(ctx, name, p, a, tile)
     in_place = b.ty == p.compute and not p.pairs and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)
     panel = 0
     if not in_place:
         p, b, panel = _packed(ctx, name, p, b, tile)
-    _product(ctx, name, p, a, b, c, _Layout(tile, a_rows, panel, unit), epilogue)
+    _product(ctx, name, p, a, b, c, _Layout(tile, a_step, panel, unit), epilogue)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -80,11 +80,11 @@ def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the operands lie: rows in a block of packed A (0: in place), distance of B's panels (0: in place), and
-    reals in an element of C (2 for complex pairs)."""
+    """How the operands lie: ``a_step`` of packed A (0: in place), distance of B's panels (0: in place), and reals in
+    an element of C (2 for complex pairs)."""
 
     tile: Tile
-    a_rows: int
+    a_step: int
     b_panel: int
     unit: int
     lanewise: bool = False
@@ -92,7 +92,8 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Pieces: ``mc`` rows by one panel by ``part_slices`` slices of k, which are added up in C (chained).
+    """Pieces: ``mc`` rows by one panel by ``part_slices`` slices of k, which are added up in C (chained).  All rows
+    pass over a ``group`` of panels, which the caches hold, before the next group.
 
     Slices: each index of the ``outer`` loop over k times ``level`` stretches of ``k_slice`` indices of the next loop.
     ``slab``: elements of A that a slice copies to the worker's memory, beyond ``k_slice`` steps of k; 0 for none.
@@ -100,7 +101,8 @@ class _Blocks:
 
     mc: int
     row_blocks: int
-    panels: int
+    groups: int
+    group: int
     outer: tuple[int, ...]
     ks: Dims
     level: int
@@ -137,15 +139,15 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, c: Array, fused:
     tile, half_l2 = layout.tile, ctx.host.l2_bytes // 2 // p.compute.itemsize
     m, width, k = size(p.rows), single(p.cols)[0] * layout.unit, size(p.ks)
     panels, groups = -(-width // tile.cols), size(p.batch)
-    slab = _slab_slices(half_l2 // 2, p, tile) if not layout.lanewise and not layout.a_rows else None
-    mc = layout.a_rows or ROWS if slab is None else -(-m // tile.mr) * tile.mr
+    slab = _slab_slices(half_l2 // 2, p, tile) if not layout.lanewise and not layout.a_step else None
+    mc = ROWS if slab is None else -(-m // tile.mr) * tile.mr
     # Where the rows are closer together in memory than k, the lines that they touch are several times as many.
-    scattered = not layout.a_rows and p.rows and p.ks and abs(p.rows[-1][1]) < abs(p.ks[-1][1])
+    scattered = not layout.a_step and p.rows and p.ks and abs(p.rows[-1][1]) < abs(p.ks[-1][1])
     count = slab or -(-k // (half_l2 // tile.cols // (8 if scattered else 3)))
     pieces = -(-m // mc) * panels * groups
     for_threads = max(1, min(PIECES // max(pieces, 1), k // MIN_SLICE))
     whole = width >= tile.cols and single(p.cols)[2] == layout.unit  # C takes vectors
-    exact = (width % tile.cols == 0 or width < tile.cols) and (not layout.a_rows or m % layout.a_rows == 0)
+    exact = width % tile.cols == 0 or width < tile.cols
     chains = exact and not fused  # no element may be computed twice if it is added to
     if not chains:  # partial products beyond the last-level cache cost more than they save
         affordable = ctx.host.l3_bytes // max(groups * m * max(width, tile.cols) * p.compute.itemsize, 1)
@@ -156,10 +158,19 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, c: Array, fused:
     slices = outer[0] * level
     part_slices = -(-slices // min(for_threads, slices)) if chains else 1
     if slab is None and len(p.rows) <= 1:
-        mc = layout.a_rows or max(1, min(ROWS, half_l2 // max(k_slice * size(ks[1:]), 1)) // tile.mr) * tile.mr
+        mc = max(1, min(ROWS, half_l2 // max(k_slice * size(ks[1:]), 1)) // tile.mr) * tile.mr
     direct = whole and part_slices >= slices and (part_slices == 1 or c.ty == p.compute)
     spread = 0 if slab is None else 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *ks[1:])) - ks[0][1]
-    return _Blocks(max(mc, tile.mr), -(-m // mc), panels, outer, ks, level, k_slice, part_slices, direct, spread)
+    group = _group(panels, 4 * ctx.host.l2_bytes // max(k * tile.cols * p.compute.itemsize, 1))
+    return _Blocks(mc, -(-m // mc), panels // group, group, outer, ks, level, k_slice, part_slices, direct, spread)
+
+
+def _group(panels: int, most: int) -> int:
+    """The panels of a group: a divisor of all of them."""
+    if panels <= most:
+        return panels
+    divisor = max(d for d in range(1, max(most, 1) + 1) if panels % d == 0)
+    return divisor if divisor >= 4 else panels
 
 
 def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
@@ -210,9 +221,9 @@ def _product(
     values: dict[str, Arg] = {
         "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "parts": blocks.parts,
         "slices": blocks.slices, "part_slices": blocks.part_slices, "level": blocks.level, "k_slice": blocks.k_slice,
-        "row_blocks": blocks.row_blocks, "panels": blocks.panels, "c_part": groups * m * line,
-        "last_row": m - blocks.mc if layout.a_rows else m, "last_col": max(width - tile.cols, 0),
-        "a_block": size(p.ks) * layout.a_rows, "a_first": 0 if layout.a_rows or row_class > 1 else rows[0][1],
+        "row_blocks": blocks.row_blocks, "groups": blocks.groups, "group": blocks.group, "c_part": groups * m * line,
+        "last_col": max(width - tile.cols, 0),
+        "a_step": layout.a_step or rows[0][1],
         "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1,
         "a_outer": blocks.outer[1], "b_outer": blocks.outer[2],
         "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2],
@@ -227,7 +238,7 @@ def _product(
         values |= {f"r{r}": n_r, f"a_r{r}": a_r, f"c_r{r}": c_r}
     for i, (n_k, a_k, b_k) in enumerate(ks):
         values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
-    total = groups * blocks.row_blocks * blocks.panels * blocks.parts
+    total = groups * blocks.row_blocks * blocks.groups * blocks.group * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
     reads = (a.at, b.at, *(fused.reads if fused else ()))
@@ -260,37 +271,38 @@ def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[
     return with_a_strides(p, strides), copy
 
 
-def _panels_of_a(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: Tile) -> tuple[Contraction, Array, int]:
-    """Packs an A that is stored with k outermost, in blocks of rows; returns their height, or 0 where A stays in place.
+def _packed_rows(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: Tile) -> tuple[Contraction, Array, int]:
+    """Packs A in register blocks of rows, [block][k][row]; returns the distance of two rows of blocks, 0 if in place.
 
-    In place, every step of k would touch another page, and the same few sets of the caches.
+    Worth it where the rows are close together and k is far apart: in place, every step of k would touch another
+    cache line, another page, and where the stride is a power of two the same few sets of the caches.
     """
-    if len(p.rows) != 1 or len(p.ks) != 1 or p.rows[0][1] != 1 or p.pairs or size(p.cols) < 4 * tile.cols:
+    if len(p.rows) != 1 or len(p.ks) != 1 or p.pairs or size(p.cols) < 4 * tile.cols:
         return p, a, 0
-    m, stride = p.rows[0][0], abs(p.ks[0][1]) * tile.ty.itemsize
-    nv = 6 if -(-m // (6 * tile.lanes)) * 6 * tile.lanes <= 1.1 * m else 3
-    if (
-        m < nv * tile.lanes
-        or nv * tile.lanes % tile.mr
-        or stride < 2048
-        or stride * p.ks[0][0] < ctx.host.l2_bytes // 2
-    ):
+    (m, row, _), (k, stride, _) = p.rows[0], p.ks[0]
+    step = abs(stride) * tile.ty.itemsize
+    large = k * m * tile.ty.itemsize >= ctx.host.l2_bytes // 2 and (k >= 256 or step % 2048 == 0)
+    if abs(row) > abs(stride) or step < 1024 or not large:
         return p, a, 0
     q = p.transposed()
-    as_b = replace(q, rows=(), cols=tuple(p.rows))
-    packed, array, _ = _packed(ctx, name, as_b, a, Tile(tile.ty, tile.lanes, tile.mr, nv))
+    packed, array, _ = _packed(ctx, name, replace(q, rows=(), cols=tuple(p.rows)), a, tile, rows=True)
     batch = tuple((n, x, b, c) for (n, _, b, c), (_, _, x, _) in zip(filled(p.batch, 2, 3), packed.batch))
-    ks = tuple((n, x, b) for (n, _, b), (_, _, x) in zip(p.ks, packed.ks))
-    return replace(p, batch=batch, ks=ks), array, nv * tile.lanes
+    return replace(p, batch=batch, rows=((m, 1, p.rows[0][2]),), ks=((k, tile.mr, p.ks[0][2]),)), array, k
 
 
-def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) -> tuple[Contraction, Array, int]:
-    """B in panels, the contraction on them, and the distance of two panels.  Ends complex pairs: what is left is real."""
+def _packed(
+    ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile, rows: bool = False
+) -> tuple[Contraction, Array, int]:
+    """B in panels, the contraction on them, and the distance of two panels.  Ends complex pairs: what is left is real.
+
+    rows: B is the transposed A, and the panels are register blocks of its rows.
+    """
     n, s_col, _ = single(p.cols)
     k, unit = size(p.ks), 2 if p.pairs else 1
-    cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
-    panels, d_panel = -(-n // cols), max(k * unit * tile.cols, 1)
-    layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
+    width = tile.mr if rows else tile.cols
+    cols = width // unit  # of a panel, before pairs become 2 x 2 blocks
+    panels, d_panel = -(-n // cols), max(k * unit * width, 1)
+    layout = "rows" if rows else "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
     once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
@@ -301,7 +313,7 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     chunks = -(-k // PACK_CHUNK)
     values: dict[str, Arg] = {
         "src": b.at, "dst": packed.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
-        "g1_size": once[1], "last_col": max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
+        "g1_size": once[1], "last_col": n if rows else max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
         "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
     }  # fmt: skip
     for i, (n_k, _, s_k) in enumerate(ks):
@@ -310,7 +322,7 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     total = math.prod(once) * chunks
     ns = max(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / max(total, 1)
     run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
-    new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
+    new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, width * unit))]
     if p.pairs:
         last = new_ks.pop() if new_ks else (1, 2, 0)
         new_ks.append((2 * last[0], 1, tile.cols))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ from lower_harness import Harness, lower, prepare
 from ml_dtypes import bfloat16
 
 import jit.lower.linalg  # noqa: F401 - registers the lowering
-from jit.kernels.microkernel import Epilogue, tile_for
+from jit.kernels.gemm import Contract, contract_kernel
+from jit.kernels.microkernel import Epilogue, Tile, tile_for
 from jit.loop_ir import Const, Expr, KernelBuilder, f32, f64, maximum
 from jit.lower.contract import contract
 from jit.lower.contraction import Array, Contraction
+from jit.native import assembly
 from jit.target import host
 
 DTYPES = [
@@ -267,6 +270,29 @@ def test_epilogue(m: int, k: int, n: int) -> None:
         memory.data.view("f4").reshape(m, n), np.maximum(x @ y + v + r, 0), atol=1e-5 * math.sqrt(k), rtol=1e-5
     )
     assert h.blocks[0].intact()
+
+
+KERNELS = [
+    Contract(Tile(f32, 8, 6, 2), f32), Contract(Tile(f32, 8, 4, 2), f32), Contract(Tile(f32, 8, 8, 1), f32), Contract(Tile(f64, 4, 6, 2), f64),
+    Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, 1, 1, chained=True),
+    Contract(Tile(f32, 8, 6, 2), f32, 3, 3, chained=True, slab=True), Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
+]  # fmt: skip
+
+
+@pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="reads the machine code of AVX2")
+@pytest.mark.parametrize("kernel", KERNELS, ids=lambda v: v.name)
+def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
+    text = assembly([contract_kernel(kernel)], host().restricted("avx2"))
+    lines = [line.strip() for line in text.splitlines() if not line.strip().startswith((".cfi", ".p2align", "#"))]
+    labels = {line[:-1]: k for k, line in enumerate(lines) if line.endswith(":")}
+    jumps = [(k, re.match(r"j\w+\s+(\.L\w+)", line)) for k, line in enumerate(lines)]
+    loops = [lines[labels[j[1]] : k] for k, j in jumps if j and labels.get(j[1], k) < k]
+    (inner,) = {
+        tuple(body) for body in loops if sum("vfmadd" in x for x in body) and not sum(x.endswith(":") for x in body[1:])
+    }
+    tile = kernel.tile
+    assert sum("vfmadd" in x for x in inner) == tile.mr * tile.nv
+    assert not [x for x in inner if "(%rsp)" in x or "(%rbp)" in x or "imul" in x]
 
 
 def test_the_check_catches_a_small_error() -> None:

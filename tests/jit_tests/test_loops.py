@@ -416,7 +416,7 @@ def test_a_loop_that_accumulates_in_memory() -> None:
     with b.for_("i", b.lo, b.hi) as i:
         b.store(out, 0, b.load(out, 0) + b.load(x, i))
         with b.for_("j", 0, 2) as j:
-            b.store(out, 1, b.load(out, 0) + b.load(out, 1) * j)
+            b.store(out, 1, b.load(out, 0) + b.load(out, 1) * j.cast(i32))
     _, result = run_everywhere(b.build(), [np.arange(1, 6, dtype=np.int32), np.zeros(2, np.int32)], 0, 5)
     assert result.tolist() == [15, 30]
 

@@ -32,6 +32,7 @@ from jit.loop_ir import (
     i64,
     lift,
     maximum,
+    op_,
     select,
     u8,
     u64,

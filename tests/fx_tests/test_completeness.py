@@ -1,0 +1,73 @@
+"""Every primitive stands everywhere it must: its rules, the table of cases, the lowerings."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from op_specs import SPECS
+
+import fx
+from fx.errors import MissingRuleError
+from fx.passes.inline import CALLS
+from fx.primitive import Primitive, all_primitives
+from jit.fuse import CALLBACKS
+from jit.lower.reductions import REDUCTIONS
+from jit.lower.registry import LOWERINGS, POINTWISE
+from jit.lower.shaping import SHAPING
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS: dict[str, Primitive] = {name: p for name, p in all_primitives().items() if name in SPECS}
+
+# What is gone from a graph before it is compiled, and why.
+NEVER_COMPILED = {
+    **{name: "inlined: fx.passes.inline" for name in CALLS},
+    **{name: "vmap turns it into operations on the batch axis" for name in ("psum", "pmax", "pmin", "all_gather", "axis_index")},
+    "custom_vjp_linear": "transposing it calls the user's backward rule",
+}
+
+
+def registered() -> set[str]:
+    """The primitives of the library in a fresh process, where no test has registered its own."""
+    code = "import fx.numpy, fx.random, fx.lax, fx.nn, fx.primitive as p; print(*p.all_primitives())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_the_table_holds_every_primitive() -> None:
+    assert set(SPECS) == registered()
+
+
+def test_every_primitive_is_compiled_or_gone_before() -> None:
+    tables = (SHAPING, REDUCTIONS, POINTWISE, LOWERINGS, dict.fromkeys(CALLBACKS), NEVER_COMPILED)
+    for k, table in enumerate(tables):
+        for other in tables[k + 1 :]:
+            assert not set(table) & set(other), "an operation has two lowerings"
+    assert set().union(*tables) == set(SPECS)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_rule_is_given_or_its_absence_explained(name: str) -> None:
+    prim = OURS[name]
+    assert prim.has("abstract") and prim.has("impl")
+    assert prim.stated("jvp") or prim.has("jvp_call"), f"{name} states no derivative"
+    assert prim.stated("transpose"), f"{name} states no transpose"
+    assert prim.stated("batch"), f"{name} states no batching rule"
+    for kind in ("jvp", "transpose", "batch"):
+        if prim.stated(kind) and not prim.has(kind):
+            with pytest.raises(MissingRuleError, match=rf"{name}.*{kind}"):
+                prim.rule(kind)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_what_has_a_derivative_is_differentiated_by_the_laws(name: str) -> None:
+    """An operation is held to the laws of derivatives, or it says that it has none."""
+    spec, prim = SPECS[name], OURS[name]
+    takes_floats = any(fx.dtypes.is_inexact(d) for d in spec.dtypes)
+    derivative = prim.has("jvp_call") or (prim.has("jvp") and prim.has("transpose")) or prim._rules["jvp"] is not None
+    flat = not prim.has("transpose") and "derivative is zero" in str(getattr(prim._rules["transpose"], "reason", ""))
+    if spec.wrt or not takes_floats or flat or not prim.has("jvp"):
+        return
+    assert derivative and name in NEVER_COMPILED, f"{name} has a jvp rule, and no case of the table differentiates it"
