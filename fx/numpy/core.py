@@ -78,6 +78,8 @@ def aval_of(x: Any) -> Aval:
 
 def operand(x: Any, name: str = "argument") -> Value | Numbers:
     """``as_value`` for what will be promoted: Python numbers stay ``Numbers``."""
+    if type(x) is Numbers:
+        return x
     if is_python_scalar(x):
         try:
             return Numbers(np.asarray(x), _aval_of(x))

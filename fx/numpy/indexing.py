@@ -174,7 +174,7 @@ def getitem(x: Value, index: Any, mode: str | None = None, fill_value: Any = Non
         if plain is not None:
             try:
                 return Array(np.asarray(x._data[plain]))
-            except IndexError:
+            except (IndexError, TypeError):
                 pass  # out of range: the long way clamps or fills, or says what is wrong
     parsed = parse(index, x.shape)
     if parsed.is_static and (mode is None or not any(isinstance(e, int) for e in parsed.entries)):
@@ -302,7 +302,7 @@ def setitem(
     x: Value, index: Any, value: Any, kind: str = "set", mode: str | None = None, from_end: bool = True, **flags: Any
 ) -> Value:
     """``x`` with ``x[index]`` replaced by ``value``, or combined with it (``kind``: add, multiply, min, max)."""
-    if mode is None and kind == "set" and is_eager(x):
+    if mode is None and from_end and kind == "set" and is_eager(x):
         done = _set_eager(x, index, value)
         if done is not None:
             return done
@@ -337,7 +337,7 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
     try:
         shape = out[plain].shape
         out[plain] = fit_update(v, shape, x)._data
-    except IndexError:
+    except (IndexError, TypeError):
         return None
     return Array(out)
 
@@ -354,9 +354,18 @@ def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, fla
         return x
     numbers = gs.ScatterDimensionNumbers(w.offset(x.ndim), w.axes, w.axes)
     flags = {"mode": _plain(mode) or "fill", **flags}
+    flags["unique_indices"] = flags.get("unique_indices") or (kind in ("set", "multiply") and mode != "clip" and _known_to_differ(w.vectors))
     if x.dtype == dtypes.bool_:
         return truth(_BYTES[kind](as_type(x, np.uint8), w.vectors, as_type(updates, np.uint8), numbers, **flags))
     return _SCATTERS[kind](x, w.vectors, updates, numbers, **flags)
+
+
+def _known_to_differ(vectors: Value) -> bool:
+    """True if the index vectors are known, and no two are equal: then each element is written once."""
+    if type(vectors) is not Array:
+        return False
+    rows = vectors._data.reshape(-1, vectors.shape[-1])
+    return len(np.unique(rows, axis=0)) == len(rows)
 
 
 def _masked_update(x: Value, index: Any, value: Any, kind: str) -> Value | None:

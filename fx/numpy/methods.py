@@ -71,7 +71,7 @@ def _array_getitem(self: Array, index: Any) -> Value:
     if type(index) is int or type(index) is slice:  # the common cases
         try:
             return Array(np.asarray(self._data[index]))
-        except IndexError:
+        except (IndexError, TypeError):
             pass
     return getitem(self, index)
 

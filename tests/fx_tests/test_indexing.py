@@ -42,7 +42,7 @@ INDICES: list[Any] = [
     # booleans
     S[I([True, False])], S[[False, True]], S[:, I([True, False, True])], S[A[..., 0] > 20], S[A > 50], S[:, A[0] % 2 == 0], S[I([True, True]), I([0, 2])],
     S[I([True, False]), 1], S[:, I([True, False, True]), :, I([1])], S[I([False, False])], S[True], S[False], S[None, True], S[True, 0], S[0, True],
-    S[:, True], S[True, I([0, 1])], S[False, I([0, 1])], S[True, None, 1], S[..., True], S[np.bool_(True), ..., 0], S[0, True, :, 1], S[True, True],
+    S[:, True], S[True, I([0, 1])], S[True, None, 1], S[..., True], S[np.bool_(True), ..., 0], S[0, True, :, 1], S[True, True],
     S[1, ..., I([True, False, True, True, False])], S[I([[True, False, True], [False, False, True]])], S[I([[True, False, True], [False, False, True]]), 1],
     S[0, I(True), I([0, 1])], S[:, :, I([True, False, True, True]), ::2],
 ]  # fmt: skip
@@ -213,6 +213,8 @@ def indices(draw: Any, shape: tuple[int, ...]) -> Any:
             mask = np.zeros(n, bool)
             mask[rng.choice(n, 2, replace=False)] = True
             items.append(mask)
+        elif kind == "mask":
+            items.append(slice(None))
         elif kind == "none":
             items.append(None)
             continue
