@@ -328,7 +328,7 @@ class Builder:
         atoms = tuple([self.atom(a) for a in args])
         source = state.source or user_source()
         try:
-            out = prim.rule("abstract")(*[a.aval for a in atoms], **params)
+            out = abstract_of(prim, tuple([a.aval for a in atoms]), params)
         except FxError as e:
             raise locate(e, source) from None
         avals = out if prim.multiple_results else (out,)
@@ -394,6 +394,31 @@ class Builder:
 # -------------------------------------------------------------------------------------------- bind
 
 
+_abstract_memo: dict[Any, Any] = {}
+_MEMO_LIMIT = 8192
+_PLAIN = frozenset((int, bool, str, tuple, float, type(None), np.dtype, *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD")))
+
+
+def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
+    """The primitive's abstract rule, remembered: a program applies the same operation to the same types many times."""
+    if not params:
+        key: Any = (prim, avals)
+    else:
+        for v in params.values():
+            if type(v) not in _PLAIN:  # a graph or a function as parameter must not be kept alive
+                return prim.rule("abstract")(*avals, **params)
+        key = (prim, avals, *params.items())
+    try:
+        return _abstract_memo[key]
+    except KeyError:
+        if len(_abstract_memo) > _MEMO_LIMIT:
+            _abstract_memo.clear()
+        out = _abstract_memo[key] = prim.rule("abstract")(*avals, **params)
+        return out
+    except TypeError:  # an unhashable parameter
+        return prim.rule("abstract")(*avals, **params)
+
+
 def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:
     """Runs a primitive's NumPy reference; always a list of ndarrays."""
     out = prim.rule("impl")(*arrays, **params)
@@ -414,9 +439,9 @@ def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     builder = recording_builder(args)
     if builder is not None:
         return builder.record(prim, args, params)
-    avals = [aval_of(a) for a in args]
+    avals = tuple([aval_of(a) for a in args])
     try:
-        out_aval = prim.rule("abstract")(*avals, **params)
+        out_aval = abstract_of(prim, avals, params)
     except FxError as e:
         raise locate(e, state.source or user_source()) from None
     outs = evaluate(prim, [concrete_value(a) for a in args], params)

@@ -17,6 +17,7 @@ from fx.errors import BackendError
 
 from .emit_llvm import emit_module, has_vectorizable_loops
 from .loop_ir import Kernel
+from .loop_opt.fold import fold
 from .loop_opt.vectorize import vectorize
 from .target import Target
 
@@ -111,7 +112,7 @@ def _the_linker() -> llvm.LLJIT:
 def _optimized(
     kernels: Sequence[Kernel], target: Target, machine: llvm.TargetMachine, verify: bool = False
 ) -> llvm.ModuleRef:
-    kernels = [vectorize(k, target) for k in kernels]
+    kernels = [vectorize(fold(k), target) for k in kernels]
     module = llvm.parse_assembly(emit_module(kernels, target), llvm.create_context())
     if verify:
         module.verify()

@@ -348,16 +348,16 @@ LAYOUTS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Callable[[Any], Any]
 }  # fmt: skip
 
 
-def check_layouts(spec: Spec, case: Case, dtype: np.dtype) -> None:
+def check_layouts(spec: Spec, case: Case, dtype: np.dtype, names: Sequence[str] = tuple(LAYOUTS)) -> None:
     """The operation reads its operands through views that the program makes: every stride, 0 and negative ones, too.
 
     One program holds all of them, each operand in another layout.
     """
     f, xs = spec.function(case, dtype), case.draw(dtype)
-    names = list(LAYOUTS)
+    every = list(LAYOUTS)
     viewed = [
-        [LAYOUTS[names[(i + k) % len(names)]](x) if x.ndim else (x, lambda v: v) for i, x in enumerate(xs)]
-        for k in range(len(names))
+        [LAYOUTS[every[(i + k) % len(every)]](x) if x.ndim else (x, lambda v: v) for i, x in enumerate(xs)]
+        for k in map(every.index, names)
     ]
 
     def program(*bases: Any) -> list[Any]:

@@ -1,15 +1,11 @@
 """Turns ``For(vectorize=True)`` into a loop over vectors and a scalar loop over what is left.
 
 LLVM could do this, too, but its module pipeline with three versions of each loop doubles the compile time.
-It is left the loops that this pass declines: gathers, strided access, branches, index arithmetic with
-remainders.
+It is left the loops that this pass declines: branches, and interleaved or reversed arrays.
 
-A value in the loop's body is one of
-
-* *uniform*: the same in every iteration.  It stays scalar and is splat where it meets a vector.
-* *affine*: a 64-bit integer ``uniform + c * var`` with a constant c.  It stays scalar as well and stands for
-  lane 0; ``buf[affine]`` with c = 1 is a vector in memory.
-* *varying*: anything else; a vector.
+``steps`` says which values of the loop's body stay scalar: *uniform* ones are splat where they meet a vector,
+*affine* indices stand for lane 0.  ``buf[affine]`` is a vector in memory if the index grows by one; otherwise its
+elements are read one by one.
 
 A reduction gets several vector accumulators, one for each copy of the body, which are joined in a fixed order.
 The result depends on the target's width and on nothing else.
@@ -42,16 +38,12 @@ from ..loop_ir import (
     op_,
 )  # fmt: skip
 from ..target import Target
+from .steps import Body, Declined, Step, accumulator
 
 # How often the body of a reduction is copied, by its size (varying operations, loads and stores).  Four
 # accumulators hide the latency of an addition; without a reduction, copies gain nothing (measured on Zen 3).
 _COPIES_OF_REDUCTION = ((16, 4), (48, 2))
 
-_VARYING = frozenset(
-    ["add", "sub", "mul", "div", "neg", "fma", "min", "max", "minnum", "maxnum", "abs", "sqrt", "floor", "ceil",
-     "trunc", "rint", "copysign", "and", "or", "xor", "not", "shl", "shr", "popcount", "clz",
-     "eq", "ne", "lt", "le", "gt", "ge", "select", "cast", "bitcast"]
-)  # fmt: skip
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
@@ -78,7 +70,7 @@ def _block(stmts: Sequence[Stmt], target: Target, names: _Names) -> tuple[Stmt, 
             case For(step=1, vectorize=True):
                 try:
                     out += _VectorLoop(s, target, names).statements()
-                except _Declined:
+                except Declined:
                     out.append(s)
             case For(body=body) | While(body=body):
                 out.append(replace(s, body=_block(body, target, names)))
@@ -87,10 +79,6 @@ def _block(stmts: Sequence[Stmt], target: Target, names: _Names) -> tuple[Stmt, 
             case _:
                 out.append(s)
     return tuple(out)
-
-
-class _Declined(Exception):
-    """The loop cannot, or should not, be vectorised here."""
 
 
 class _Names:
@@ -125,125 +113,23 @@ def _declared(stmts: Sequence[Stmt]) -> set[str]:
 
 
 class _VectorLoop:
-    """One loop: ``analyse`` finds out what each value is, ``statements`` writes the vector form."""
+    """Writes the vector form of one loop; raises ``Declined`` if there is none."""
 
     def __init__(self, loop: For, target: Target, names: _Names) -> None:
         self.loop = loop
-        self.target = target
         self.names = names
-        self.assigned = {s.name for s in loop.body if isinstance(s, Assign)}
-        self.steps: dict[str, int | None] = {loop.var: 1}  # of the names declared here; None is varying
-        self.known: dict[int, int | None] = {}  # the same of expressions, by id
-        self.widest = 0
-        self.size = 0
-        self.reductions: dict[str, tuple[str, Ty]] = {}
-        self.analyse()
+        self.body = body = Body(loop)
         # Affine values alone never decide the width: 64-bit lanes then span several registers.
-        self.lanes = target.vector_bits // (self.widest or 64)
+        self.lanes = target.vector_bits // (body.widest or 64)
         if self.lanes < 2:
-            raise _Declined
-        table = _COPIES_OF_REDUCTION if self.reductions else ()
-        self.copies = next((copies for size, copies in table if self.size <= size), 1)
+            raise Declined
+        table = _COPIES_OF_REDUCTION if body.reductions else ()
+        self.copies = next((copies for size, copies in table if body.size <= size), 1)
         self.renamed: list[dict[str, str]] = [{} for _ in range(self.copies)]
         self.scalars: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
         self.vectors: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
+        self.singles: dict[tuple[int, int, int], Expr] = {}
         self.splats: dict[int, Expr] = {}
-
-    # ------------------------------------------------------------------------------------- analysis
-
-    def analyse(self) -> None:
-        for s in self.loop.body:
-            match s:
-                case Let(name, value, mutable):
-                    step = self.step(value)
-                    self.steps[name] = None if mutable else step
-                    if self.steps[name] is None:
-                        self.widen(value.ty)
-                case Assign(name, value) if name in self.steps:
-                    self.step(value)
-                case Assign(name, value):
-                    self.reduction(name, value)
-                case Store(_, index, value):
-                    if self.step(index) != 1:
-                        raise _Declined
-                    self.step(value)
-                    self.widen(value.ty)
-                    self.size += 1
-                case Comment():
-                    pass
-                case _:
-                    raise _Declined
-
-    def reduction(self, name: str, e: Expr) -> None:
-        """``name = name op e``, where nothing else in the loop reads ``name``."""
-        if not isinstance(e, Op) or e.name not in _REDUCTIONS or name in self.reductions or e.ty.kind == "bf":
-            raise _Declined
-        at = _accumulator(name, e)
-        if at is None:
-            raise _Declined
-        for k, a in enumerate(e.args):
-            if k != at:
-                self.step(a)  # declines a second reading of ``name``
-        self.reductions[name] = (e.name, e.ty)
-        self.widen(e.ty)
-        self.size += 1
-
-    def widen(self, ty: Ty) -> None:
-        if ty.lanes > 1:
-            raise _Declined
-        self.widest = max(self.widest, 8 * ty.itemsize)
-
-    def step(self, e: Expr) -> int | None:
-        """By how much ``e`` grows in each iteration (0: uniform); None if it varies otherwise."""
-        key = id(e)
-        if key not in self.known:
-            self.known[key] = self._step(e)
-        return self.known[key]
-
-    def _step(self, e: Expr) -> int | None:
-        if isinstance(e, Const):
-            return 0
-        if isinstance(e, Ref):
-            if e.name in self.assigned and e.name not in self.steps:
-                raise _Declined  # the running value of a reduction
-            return self.steps.get(e.name, 0)
-        if isinstance(e, Load):
-            step = self.step(e.index)
-            if step == 0:
-                return 0
-            if step != 1:
-                raise _Declined
-            self.widen(e.ty)
-            self.size += 1
-            return None
-        steps = [self.step(a) for a in e.args]
-        if not any(s is None or s for s in steps):
-            return 0
-        if e.ty == i64 and None not in steps:
-            affine = _affine_step(e, steps)  # type: ignore[arg-type]
-            if affine is not None:
-                return affine
-        self.supported(e)
-        self.size += 1
-        return None
-
-    def supported(self, e: Op) -> None:
-        """Declines operations that have no vector instructions and would be taken apart lane by lane."""
-        operand = e.args[0].ty
-        unsupported = (
-            e.name not in _VARYING
-            or e.ty.lanes > 1
-            or (e.name == "div" and not e.ty.is_float)
-            or (e.name == "bitcast" and e.ty.bits != operand.bits)
-            or (e.name == "cast" and _slow_cast(operand, e.ty))
-        )
-        if unsupported:
-            raise _Declined
-        half = any(a.ty.is_float and a.ty.bits == 16 for a in e.args) or (e.ty.is_float and e.ty.bits == 16)
-        if half and e.name not in ("select", "bitcast"):
-            self.widest = max(self.widest, 32)  # computed in float32
-        if e.ty != i64 or None in [self.step(a) for a in e.args]:
-            self.widen(e.ty)
 
     # --------------------------------------------------------------------------------- vector form
 
@@ -285,7 +171,7 @@ class _VectorLoop:
         """The vector accumulators' declarations, and the statements that join them into the scalars."""
         before: list[Stmt] = []
         after: list[Stmt] = []
-        for name, (op, ty) in self.reductions.items():
+        for name, (op, ty) in self.body.reductions.items():
             first, join = _REDUCTIONS[op]
             start = Ref(name, ty).splat(self.lanes) if first is None else Const(first, ty.vector(self.lanes))
             parts: list[Expr] = []
@@ -299,85 +185,122 @@ class _VectorLoop:
             else:
                 vector = Ref(self.names(name), joined.ty)
                 after.append(Let(vector.name, joined))
-                total = _tree(join, [op_("extract", vector, Const(k, i64)) for k in range(self.lanes)])
+                total = _tree(join, [_lane(vector, k) for k in range(self.lanes)])
             after.append(Assign(name, op_(join, Ref(name, ty), total)))
         return before, after
 
     def statement(self, s: Stmt, c: int) -> list[Stmt]:
         """Copy ``c`` of a statement of the body."""
-        names = self.renamed[c]
         match s:
             case Let(name, value, mutable):
-                step = self.steps[name]
-                if step == 0 and c:
-                    names[name] = self.renamed[0][name]  # uniform: once is enough
-                    return []
-                names[name] = self.names(name)
-                return [Let(names[name], self.vector(value, c) if step is None else self.scalar(value, c), mutable)]
-            case Assign(name, value) if name in self.steps:
-                return [Assign(names[name], self.vector(value, c))]
+                return self.let(name, value, mutable, c)
+            case Assign(name, value) if name in self.body.steps:
+                return [Assign(self.renamed[c][name], self.vector(value, c))]
             case Assign(name, value):
                 assert isinstance(value, Op)
-                at = _accumulator(name, value)
+                at = accumulator(name, value)
                 ty = value.ty.vector(self.lanes)
-                args = [Ref(names[name], ty) if k == at else self.vector(a, c) for k, a in enumerate(value.args)]
-                return [Assign(names[name], Op(value.name, tuple(args), ty))]
+                running = Ref(self.renamed[c][name], ty)
+                args = [running if k == at else self.vector(a, c) for k, a in enumerate(value.args)]
+                return [Assign(running.name, Op(value.name, tuple(args), ty))]
             case Store(buf, index, value):
-                return [Store(buf, self.scalar(index, c), self.vector(value, c))]
+                if self.body.step(index) == 1:
+                    return [Store(buf, self.scalar(index, c), self.vector(value, c))]
+                return self.scatter(buf, index, self.vector(value, c), c)
         return [s] if c == 0 else []
+
+    def let(self, name: str, value: Expr, mutable: bool, c: int) -> list[Stmt]:
+        names, step = self.renamed[c], self.body.steps[name]
+        if step is None and name not in self.body.vectors:
+            return []  # serves as an index only: its elements are computed one by one
+        if step == 0 and c:
+            names[name] = self.renamed[0][name]  # uniform: once is enough
+            return []
+        names[name] = self.names(name)
+        return [Let(names[name], self.vector(value, c) if step is None else self.scalar(value, c), mutable)]
+
+    def scatter(self, buf: str, index: Expr, value: Expr, c: int) -> list[Stmt]:
+        vector = Ref(self.names("lanes"), value.ty)
+        stores = [Store(buf, self.single(index, c, k), _lane(vector, k)) for k in range(self.lanes)]
+        return [Let(vector.name, value), *stores]
+
+    # ---------------------------------------------------------------------------------- expressions
 
     def scalar(self, e: Expr, c: int) -> Expr:
         """A uniform or affine expression in copy ``c``: its value in lane 0."""
         memo = self.scalars[c]
         if id(e) not in memo:
-            memo[id(e)] = self._scalar(e, c)
+            memo[id(e)] = self.rewritten(e, lambda a: self.scalar(a, c), self.renamed[c])
         return memo[id(e)]
 
-    def _scalar(self, e: Expr, c: int) -> Expr:
-        names = self.renamed[c]
+    def rewritten(self, e: Expr, part: Callable[[Expr], Expr], names: dict[str, str]) -> Expr:
         if isinstance(e, Ref):
-            return Ref(names[e.name], e.ty) if e.name in self.steps else e
+            return Ref(names[e.name], e.ty) if e.name in self.body.steps else e
         if isinstance(e, Load):
-            return Load(e.buf, self.scalar(e.index, c), e.ty)
+            return Load(e.buf, part(e.index), e.ty)
         if isinstance(e, Op):
-            return Op(e.name, tuple(self.scalar(a, c) for a in e.args), e.ty)
+            return Op(e.name, tuple(part(a) for a in e.args), e.ty)
         return e
+
+    def single(self, e: Expr, c: int, lane: int) -> Expr:
+        """Any expression in copy ``c``, in one lane, as a scalar."""
+        step = self.body.step(e)
+        if step is not None:
+            first = self.scalar(e, c)
+            if step == 0 or lane == 0:
+                return first
+            return first + (step * lane if isinstance(step, int) else self.scalar(step, 0) * lane)
+        key = (id(e), c, lane)
+        if key not in self.singles:
+            if isinstance(e, Ref):
+                self.singles[key] = self.single(self.body.definitions[e.name].value, c, lane)
+            else:
+                self.singles[key] = self.rewritten(e, lambda a: self.single(a, c, lane), {})
+        return self.singles[key]
 
     def vector(self, e: Expr, c: int) -> Expr:
         """Any expression in copy ``c``, one lane for each iteration."""
-        step = self.step(e)
+        step = self.body.step(e)
         memo = self.splats if step == 0 else self.vectors[c]
         if id(e) not in memo:
-            memo[id(e)] = self.spread(e, step, e.ty, c) if step is not None else self._vector(e, c)
+            memo[id(e)] = self.varying(e, c) if step is None else self.spread(e, step, e.ty, c)
         return memo[id(e)]
 
-    def spread(self, e: Expr, step: int, ty: Ty, c: int) -> Expr:
-        """A uniform or affine expression, converted to ``ty``, as a vector."""
+    def spread(self, e: Expr, step: Step, ty: Ty, c: int) -> Expr:
+        """A uniform or affine expression, converted to the integer type ``ty``, as a vector."""
         if isinstance(e, Const):
             return Const(e.value, ty.vector(self.lanes))
         first = self.scalar(e, c).cast(ty).splat(self.lanes)
         if step == 0:
             return first
         lane: Expr = Op("iota", (), ty.vector(self.lanes))
-        return first + (lane if step == 1 else lane * step)
+        if isinstance(step, int):
+            return first + (lane if step == 1 else lane * step)
+        assert step is not None
+        return first + lane * self.scalar(step, 0).cast(ty).splat(self.lanes)
 
-    def _vector(self, e: Expr, c: int) -> Expr:
-        if isinstance(e, Ref):
-            return Ref(self.renamed[c][e.name], e.ty.vector(self.lanes))
-        if isinstance(e, Load):
-            return Load(e.buf, self.scalar(e.index, c), e.ty.vector(self.lanes))
-        assert isinstance(e, Op)
+    def varying(self, e: Expr, c: int) -> Expr:
         ty = e.ty.vector(self.lanes)
-        steps = [self.step(a) for a in e.args]
+        if isinstance(e, Ref):
+            return Ref(self.renamed[c][e.name], ty)
+        if isinstance(e, Load):
+            if self.body.step(e.index) == 1:
+                return Load(e.buf, self.scalar(e.index, c), ty)
+            gathered = Load(e.buf, self.single(e.index, c, 0), e.ty).splat(self.lanes)
+            for k in range(1, self.lanes):
+                gathered = Op("insert", (gathered, Const(k, i64), Load(e.buf, self.single(e.index, c, k), e.ty)), ty)
+            return gathered
+        assert isinstance(e, Op)
+        steps = [self.body.step(a) for a in e.args]
         if e.name == "cast" and steps[0] is not None and e.ty.kind in "iu":
             return self.spread(e.args[0], steps[0], e.ty, c)  # wraps alike in the narrower type
-        if e.name in _COMPARISONS and sorted(s if s is not None else 2 for s in steps) == [0, 1]:
+        if e.name in _COMPARISONS and steps in ([0, 1], [1, 0]):
             return self.compare_index(e, steps, c)
         if e.name == "select" and steps[0] == 0:
             return Op("select", (self.scalar(e.args[0], c), *(self.vector(a, c) for a in e.args[1:])), ty)
         return Op(e.name, tuple(self.vector(a, c) for a in e.args), ty)
 
-    def compare_index(self, e: Op, steps: list[int | None], c: int) -> Expr:
+    def compare_index(self, e: Op, steps: list[Step], c: int) -> Expr:
         """``index + lane < bound``, as ``lane < clip(bound - index)`` in 32 bits."""
         name, (index, bound) = e.name, e.args
         if steps[0] == 0:
@@ -388,38 +311,13 @@ class _VectorLoop:
         return op_(name, lane, limit.cast(i32).splat(self.lanes))
 
 
-def _accumulator(name: str, e: Op) -> int | None:
-    """Which operand of a reduction is the local ``name`` itself."""
-    at = [k for k, a in enumerate(e.args) if isinstance(a, Ref) and a.name == name]
-    allowed = {"sub": [0], "fma": [2]}.get(e.name, [0, 1])
-    return at[0] if len(at) == 1 and at[0] in allowed else None
-
-
-def _affine_step(e: Op, steps: list[int]) -> int | None:
-    match e.name, e.args:
-        case "add", _:
-            return steps[0] + steps[1]
-        case "sub", _:
-            return steps[0] - steps[1]
-        case "neg", _:
-            return -steps[0]
-        case "mul", (Const(k), _):
-            return int(k) * steps[1]
-        case "mul", (_, Const(k)):
-            return int(k) * steps[0]
-    return None
-
-
-def _slow_cast(src: Ty, dst: Ty) -> bool:
-    """Conversions between floats and wide integers that few machines have."""
-    wide = (("i", 64), ("u", 64), ("u", 32))
-    return (src.is_float and (dst.kind, dst.bits) in wide) or (dst.is_float and (src.kind, src.bits) in wide)
+def _lane(vector: Expr, lane: int) -> Expr:
+    return op_("extract", vector, Const(lane, i64))
 
 
 def _tree(name: str, parts: list[Expr]) -> Expr:
     """Joins the lower half with the upper half until one is left."""
-    combine: Callable[[Expr, Expr], Expr] = lambda a, b: op_(name, a, b)
     while len(parts) > 1:
         half = len(parts) // 2
-        parts = [combine(a, b) for a, b in zip(parts[:half], parts[half:])]
+        parts = [op_(name, a, b) for a, b in zip(parts[:half], parts[half:])]
     return parts[0]

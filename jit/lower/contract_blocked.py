@@ -204,19 +204,24 @@ def _product(
     tile, unit, ty = layout.tile, layout.unit, p.compute
     blocks = _blocks(ctx, p, layout, c, epilogue is not None)
     row_class = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
-    k_class = 1 if len(blocks.ks) <= 1 else row_class if row_class > 1 else 3 if len(blocks.ks) <= 3 else 4
+    flat = len(blocks.ks) <= 1 and (row_class == 1 or blocks.slices > 1)
+    k_class = 1 if flat else row_class if row_class > 1 else 3 if len(blocks.ks) <= 3 else 4
     batch, rows = filled(p.batch, 2, 3), filled(p.rows, row_class, 2)
-    ks = (*blocks.ks[:1], *filled(blocks.ks[1:], k_class - 1, 2)) if blocks.ks else filled((), k_class, 2)
+    if blocks.slices == 1 and not blocks.slab or not blocks.ks:
+        ks = filled(blocks.ks, k_class, 2)
+    else:  # the loop that is cut stays the outermost
+        ks = (blocks.ks[0], *filled(blocks.ks[1:], k_class - 1, 2))
     m, width, groups = size(p.rows), single(p.cols)[0] * unit, size(p.batch)
     line = max(width, tile.cols)
     out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
     if not blocks.direct:
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows, fused = [batch[1][0] * m * line, m * line], list(row_major(rows, line)), None
-    window = tuple(d[0] for d in ks) if row_class > 1 and 0 < size(ks) <= UNROLL and blocks.slices == 1 else ()
-    variant = Contract(
-        tile, out.ty, row_class, k_class, window, layout.lanewise, blocks.part_slices > 1, blocks.slab > 0
-    )
+    small = row_class > 1 and 1 < len(p.ks) and 0 < size(ks) <= UNROLL and blocks.slices == 1
+    window = tuple(d[0] for d in ks) if small else ()
+    # Convolutions share one kernel, whether or not they have slices: compiling it costs more than a branch per block.
+    chained = blocks.part_slices > 1 or (row_class > 1 and not small and out.ty == ty and fused is None)
+    variant = Contract(tile, out.ty, row_class, k_class, window, layout.lanewise, chained, blocks.slab > 0)
     kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
     values: dict[str, Arg] = {
         "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "parts": blocks.parts,
@@ -309,6 +314,8 @@ def _packed(
     strides = (once[1] * panels * d_panel if once[0] > 1 else 0, panels * d_panel if once[1] > 1 else 0)
     elements = math.prod(once) * panels * d_panel
     packed = Array(scratch(ctx, tile.ty, elements), tile.ty)
+    if not rows:  # the panels do not depend on the height of the register block
+        tile = replace(tile, mr=0)
     kernel = ctx.kernel(("pack", tile, b.ty, k_dims, layout), lambda: pack_kernel(tile, b.ty, k_dims, layout))
     chunks = -(-k // PACK_CHUNK)
     values: dict[str, Arg] = {

@@ -313,13 +313,3 @@ def _conjugate(b: KernelBuilder, eqn: Eqn, z: Value) -> Value:
 @pointwise("complex")
 def _pair(b: KernelBuilder, eqn: Eqn, re: Expr, im: Expr) -> Value:
     return re, im
-
-
-@pointwise("copy", "stop_gradient")
-def _identity(b: KernelBuilder, eqn: Eqn, x: Value) -> Value:
-    return x
-
-
-@pointwise("optimization_barrier")
-def _barrier(b: KernelBuilder, eqn: Eqn, *values: Value) -> Value:
-    return values if len(values) > 1 else values[0]

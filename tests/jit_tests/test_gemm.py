@@ -292,7 +292,7 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
     }
     tile = kernel.tile
     assert sum("vfmadd" in x for x in inner) == tile.mr * tile.nv
-    assert not [x for x in inner if "(%rsp)" in x or "(%rbp)" in x or "imul" in x]
+    assert not [x for x in inner if "(%rsp)" in x or "imul" in x]
 
 
 def test_the_check_catches_a_small_error() -> None:

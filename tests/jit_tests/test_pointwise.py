@@ -24,6 +24,7 @@ from fx.ir import Aval, Eqn, Var
 from fx.primitive import Primitive, primitive
 from jit.loop_ir import Const
 from jit.lower.registry import POINTWISE
+from jit.lower.shaping import SHAPING
 from jit.lower.types import ty_of
 
 INF, NAN = np.inf, np.nan
@@ -109,8 +110,6 @@ def cases() -> Iterator[Case]:
         yield Case(name, 1, COMPLEX)
     yield Case("complex", 2, WIDE)
     yield Case("clamp", 3, BOOL + REALS)
-    for name in ("copy", "stop_gradient"):
-        yield Case(name, 1, dtypes.ALL)
     for new in dtypes.ALL:
         yield Case("convert_element_type", 1, dtypes.ALL, params={"new_dtype": new}, label=f" {new}")
     for size in (1, 2, 4, 8):
@@ -320,9 +319,9 @@ def test_native_rule_agrees_with_the_reference(case: Case, dtype: np.dtype) -> N
 
 
 def test_every_elementwise_primitive_has_a_loop_and_a_case() -> None:
-    names = {p.name for p in vars(family).values() if isinstance(p, Primitive)}
+    names = {p.name for p in vars(family).values() if isinstance(p, Primitive)} - set(SHAPING)
     assert names <= set(POINTWISE)
-    assert names == {c.name for c in CASES} | {"select_n", "optimization_barrier"}
+    assert names == {c.name for c in CASES} | {"select_n"}
     assert "threefry2x32" in POINTWISE
 
 
@@ -339,17 +338,6 @@ def test_select_n(dtype: np.dtype, cases: int) -> None:
         native = NativeRules({"select_n": (rule, (which.dtype, *[dtype] * cases))})
         for found in (run_pointwise(rule, *inputs), native.run("select_n", *inputs)):
             assert_agrees(Case("select_n", 1, ()), joined(found, dtype), wanted, inputs)
-
-
-def test_optimization_barrier_returns_its_operands() -> None:
-    x, z = edges(dtypes.float32), edges(dtypes.complex64)[:76]
-    x = np.resize(x, 76)
-    rule = rule_of("optimization_barrier", (x.dtype, z.dtype), {})
-    found = run_pointwise(rule, x, z)
-    np.testing.assert_array_equal(found[0], x)
-    np.testing.assert_array_equal(joined(found[1], z.dtype), z)
-    alone = run_pointwise(rule_of("optimization_barrier", (x.dtype,), {}), x)
-    np.testing.assert_array_equal(alone, x)
 
 
 # The vectors of the Random123 distribution: key, counter, result.

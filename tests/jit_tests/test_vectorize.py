@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from loop_harness import (
     LEVELS,
+    RANDOM_TYPES,
+    Generator,
     N,
     axpy,
     call,
@@ -17,11 +20,15 @@ from loop_harness import (
     reduction,
     run_everywhere,
     run_native,
+    same,
     samples,
 )
 
-from jit import native
+from jit import loop_runtime, native
+from jit.emit_llvm import has_vectorizable_loops
 from jit.loop_ir import (
+    Const,
+    Kernel,
     KernelBuilder,
     Ty,
     b1,
@@ -32,11 +39,16 @@ from jit.loop_ir import (
     i64,
     lift,
     maximum,
+    minimum,
     op_,
     select,
     u8,
     u64,
-)  # fmt: skip
+)
+from jit.loop_opt.fold import fold
+from jit.loop_opt.vectorize import vectorize
+from jit.loop_print import print_kernel
+from jit.loop_verify import verify_kernel
 from jit.target import host
 
 SIZES = (0, 1, 3, 7, 8, 9, 31, 32, 33, 64, 100)
@@ -54,10 +66,10 @@ def elementwise(b: KernelBuilder, i: Any, x: str, y: str, out: str) -> None:
 
 def test_vectorized_equals_scalar_for_every_size() -> None:
     kernels = []
-    for vectorize in (False, True):
-        b = KernelBuilder(f"loop_{vectorize}")
+    for marked in (False, True):
+        b = KernelBuilder(f"loop_{marked}")
         x, y, out = (b.pointer(n, f32) for n in ("x", "y", "out"))
-        with b.for_("i", b.lo, b.hi, vectorize=vectorize) as i:
+        with b.for_("i", b.lo, b.hi, vectorize=marked) as i:
             elementwise(b, i, x, y, out)
         kernels.append(b.build())
     rng = np.random.default_rng(0)
@@ -125,23 +137,98 @@ def test_elementwise_code_has_full_width_and_no_contraction() -> None:
     assert "vfmadd" not in text  # jit changes nothing but time
 
 
-@pytest.mark.parametrize("kind", ["strided", "gather", "reversed", "branch", "division"])
-def test_loops_that_are_left_to_llvm(kind: str) -> None:
-    b = KernelBuilder("left")
-    x, index, out, n = b.pointer("x", f32), b.pointer("index", i32), b.pointer("out", f32), b.integer("n")
+def memory_loop(kind: str) -> Kernel:
+    """``out = f(x)`` with one kind of access that is more than a step of one."""
+    b = KernelBuilder("memory")
+    x, index, out = b.pointer("x", f32), b.pointer("index", i32), b.pointer("out", f32)
+    flags, n = b.pointer("flags", b1), b.integer("n")
     with b.for_("i", b.lo, b.hi, vectorize=True) as i:
         match kind:
             case "strided":
-                b.store(out, i, b.load(x, i * n) + 1.0)
+                b.store(out, i, b.load(x, i * n + 1) + b.load(x, n + i * 3 * n))
+            case "far":
+                b.store(out, i, b.load(x, i * 7) * select(b.load(flags, i * n), 2.0, b.load(x, i)))
             case "gather":
-                b.store(out, i, b.load(x, b.load(index, i).cast(i64)) + 1.0)
+                b.store(out, i, b.load(x, b.load(index, i).cast(i64)) + b.load(x, i))
+            case "gather by a local":
+                k = b.let("k", b.load(index, i * n).cast(i64))
+                at = b.let("at", minimum(k + i, 39))
+                b.store(out, i, b.load(x, at * 2) + 1.0)
+            case "division":
+                b.store(out, i, b.load(x, i % n * n + i / n) + 1.0)
+            case "scatter":
+                b.store(out, i * n, b.load(x, i) + b.load(x, i + 1))
+            case "update":
+                b.store(out, i * n, b.load(out, i * n) + b.load(x, i))
+            case "accumulate":
+                b.store(out, 3 * b.load(index, i).cast(i64), b.load(x, i) * 2.0)
+            case "division by a constant":
+                v = b.load(index, i)
+                b.store(index, i, v / 7 + v % -3 + select(v > 20, v / 8, v))
             case "reversed":
                 b.store(out, i, b.load(x, b.hi - i) + 1.0)
+            case "interleaved":
+                b.store(out, i * 2, b.load(x, i * 2) + 1.0)
+                b.store(out, i * 2 + 1, b.load(x, i * 2 + 1) - 1.0)
             case "branch":
                 with b.if_(b.load(index, i) > 20):
                     b.store(out, i, b.load(x, i) + 1.0)
-            case "division":
-                b.store(out, i, b.load(x, i % n * n + i / n) + 1.0)
+    return b.build()
+
+
+BY_THIS_PASS = (
+    "strided", "far", "gather", "gather by a local", "division", "scatter", "update", "accumulate", "division by a constant",
+)  # fmt: skip
+BY_LLVM = ("reversed", "interleaved", "branch")
+
+
+@pytest.mark.parametrize("kind", BY_THIS_PASS + BY_LLVM)
+def test_access_to_memory(kind: str) -> None:
+    kernel = memory_loop(kind)
+    assert has_vectorizable_loops(vectorize(fold(kernel), host()).body) == (kind in BY_LLVM)
     rng = np.random.default_rng(0)
-    x_values, index_values = rng.standard_normal(200).astype(np.float32), rng.integers(0, 40, 50).astype(np.int32)
-    run_everywhere(b.build(), [x_values, index_values, np.zeros(50, np.float32), 3], 0, 50)
+    x = rng.standard_normal(500).astype(np.float32)
+    index = rng.permutation(40).astype(np.int32).repeat(4)[: 40 * 4 : 4 if kind == "accumulate" else 1].copy()
+    flags = rng.integers(0, 2, 200).astype(bool)
+    for n in (0, 3, 8, 37):
+        run_everywhere(kernel, [x, index, np.zeros(200, np.float32), flags, 3], 0, n, numba=n == 37)
+
+
+def test_the_vector_form_is_a_kernel_that_prints_and_runs() -> None:
+    for kernel in (axpy(), reduction("add", f32, True), reduction("mul", f64, True), *map(memory_loop, BY_THIS_PASS)):
+        verify_kernel(vectorize(fold(kernel), host()))
+        assert print_kernel(vectorize(kernel, host().restricted("scalar"))) == print_kernel(kernel)
+    form = print_kernel(vectorize(reduction("add", f32, True), dataclasses.replace(host(), vector_bits=128)))
+    x, out = np.arange(42, dtype=np.float32), np.zeros(2, np.float32)
+    loop_runtime.run(form, [x, out, 21], 0, 2)
+    np.testing.assert_array_equal(out, x.reshape(2, 21).sum(1))
+
+
+def test_fold() -> None:
+    b = KernelBuilder("fold")
+    x, out, n = b.pointer("x", i32), b.pointer("out", i32), b.integer("n")
+    two = b.let("two", Const(4, i32) / 2)
+    by_zero = b.let("by_zero", two.eq(0))
+    with b.for_("i", b.lo, b.hi) as i:
+        b.store(out, i, select(by_zero | two.eq(-1), 7, b.load(x, i + Const(3, i64) * 2 - 6) / select(by_zero, 1, two)))
+        with b.if_((n > 2) & ~Const(False, b1)):
+            b.store(out, i, Const(250, u8).cast(i32) + (Const(200, u8) + 100).cast(i32) - Const(-7, i32) % 4)
+    text = print_kernel(fold(b.build()))
+    assert "out[i] = div(x[i + 6 - 6], i32(2))" in text
+    assert "if n > 2:" in text and "out[i] = i32(297)" in text
+    run_everywhere(b.build(), [np.arange(-4, 4, dtype=np.int32), np.zeros(8, np.int32), 1], 0, 8)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_fold_and_vectorize_change_nothing(seed: int) -> None:
+    kernel = Generator(seed).kernel()
+    marked = dataclasses.replace(kernel, body=(dataclasses.replace(kernel.body[0], vectorize=True),))
+    ins = [samples(t, seed) for t in RANDOM_TYPES]
+    results = []
+    for k in (kernel, fold(kernel), marked):
+        outs = [np.zeros(N, dtype_of(t)) for t in RANDOM_TYPES]
+        run_native(k, [*ins, *outs], 0, 61)
+        results.append(outs)
+    for got in results[1:]:
+        for a, b in zip(got, results[0]):
+            same(a, b)

@@ -1,0 +1,229 @@
+"""What the values in a loop's body are, before the loop is vectorised.
+
+The *step* of a value says how it changes from one iteration to the next:
+
+    0             uniform: the same in every iteration
+    an integer    affine: a 64-bit integer that grows by so much
+    an ``Expr``   affine, too, but the growth is known at run time only
+    None          varying: anything else
+"""
+
+from __future__ import annotations
+
+from typing import Union
+
+from ..loop_ir import Assign, Comment, Const, Expr, For, Let, Load, Op, Ref, Store, Ty, i64
+
+Step = Union[int, Expr, None]
+
+
+class Declined(Exception):
+    """The loop cannot, or should not, be vectorised here."""
+
+
+_VECTOR_OPS = frozenset(
+    ["add", "sub", "mul", "div", "rem", "neg", "fma", "min", "max", "minnum", "maxnum", "abs", "sqrt", "floor", "ceil",
+     "trunc", "rint", "copysign", "and", "or", "xor", "not", "shl", "shr", "popcount", "clz",
+     "eq", "ne", "lt", "le", "gt", "ge", "select", "cast", "bitcast"]
+)  # fmt: skip
+_REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
+_INTERLEAVED = 4  # LLVM reads up to so many interleaved arrays with vector loads and shuffles
+_GATHER_SIZE = 8  # a vector read element by element counts as so many operations
+
+
+class Body:
+    """The body of ``loop``, analysed; raises ``Declined`` if it has no vector form.
+
+    Attributes:
+        steps: of the names declared here.
+        vectors: the varying locals that are needed as vectors; the others serve as indices only.
+        widest: bits of the widest element; 0 if there is none but affine ones.
+        size: varying operations, loads and stores.
+        reductions: locals declared outside that the loop accumulates into, with the operation and the type.
+    """
+
+    def __init__(self, loop: For) -> None:
+        self.loop = loop
+        self.steps: dict[str, Step] = {loop.var: 1}
+        self.vectors: set[str] = set()
+        self.widest = 0
+        self.size = 0
+        self.reductions: dict[str, tuple[str, Ty]] = {}
+        self.definitions: dict[str, Let] = {}
+        self._assigned = {s.name for s in loop.body if isinstance(s, Assign)}
+        self._steps: dict[int, Step] = {}
+        self._needed: set[int] = set()
+        for s in loop.body:
+            if isinstance(s, Let):
+                self.definitions[s.name] = s
+                self.steps[s.name] = None if s.mutable else self.step(s.value)
+        for s in loop.body:
+            self._statement(s)
+
+    def _statement(self, s: object) -> None:
+        match s:
+            case Let() | Comment():
+                pass  # looked at when something needs it
+            case Assign(name, value) if name in self.steps:
+                self._need_local(name)
+                self._need(value)
+            case Assign(name, value):
+                self._reduction(name, value)
+            case Store(_, index, value):
+                self._access(index, value.ty)
+                if self.step(index) == 0:
+                    raise Declined
+                self._need(value)
+            case _:
+                raise Declined
+
+    def _reduction(self, name: str, e: Expr) -> None:
+        """``name = name op e``, where nothing else in the loop reads ``name``."""
+        if not isinstance(e, Op) or e.name not in _REDUCTIONS or name in self.reductions or e.ty.kind == "bf":
+            raise Declined
+        at = accumulator(name, e)
+        if at is None:
+            raise Declined
+        for k, a in enumerate(e.args):
+            if k != at:
+                self._need(a)
+        self.reductions[name] = (e.name, e.ty)
+        self._widen(e.ty)
+        self.size += 1
+
+    # ------------------------------------------------------------------------------------------ steps
+
+    def step(self, e: Expr) -> Step:
+        key = id(e)
+        if key not in self._steps:
+            self._steps[key] = self._step(e)
+        return self._steps[key]
+
+    def _step(self, e: Expr) -> Step:
+        if isinstance(e, Const):
+            return 0
+        if isinstance(e, Ref):
+            if e.name in self._assigned and e.name not in self.steps:
+                raise Declined  # the running value of a reduction
+            return self.steps.get(e.name, 0)
+        if isinstance(e, Load):
+            return 0 if self.step(e.index) == 0 else None
+        steps = [self.step(a) for a in e.args]
+        if all(s == 0 for s in steps):
+            return 0
+        return _affine_step(e, steps) if e.ty == i64 and None not in steps else None
+
+    # ------------------------------------------------------------------- what has to become a vector
+
+    def _need(self, e: Expr) -> None:
+        """``e`` meets a varying value: its parts that vary have to be vectors."""
+        key = id(e)
+        if key in self._needed or isinstance(e, Const):
+            return
+        self._needed.add(key)
+        if e.ty.lanes > 1:
+            raise Declined
+        if self.step(e) is not None:
+            return
+        if isinstance(e, Ref):
+            self._need_local(e.name)
+        elif isinstance(e, Load):
+            self._access(e.index, e.ty)
+        else:
+            self._supported(e)
+            self.size += 1
+            for a in e.args:
+                self._need(a)
+
+    def _need_local(self, name: str) -> None:
+        if name not in self.vectors:
+            self.vectors.add(name)
+            self._widen(self.definitions[name].value.ty)
+            self._need(self.definitions[name].value)
+
+    def _access(self, index: Expr, ty: Ty) -> None:
+        """A vector of ``ty`` in memory: in one piece (step 1), or element by element."""
+        self._widen(ty)
+        step = self.step(index)
+        self.size += 1 if step == 1 else _GATHER_SIZE
+        if isinstance(step, int) and (step < 0 or 1 < step <= _INTERLEAVED):
+            raise Declined  # LLVM has shuffles for these
+        if step is None:
+            self._per_lane(index)
+
+    def _per_lane(self, e: Expr) -> None:
+        """``e`` will be computed for one lane at a time, from the definitions of the locals in it."""
+        if isinstance(e, Ref) and self.step(e) is None:
+            if self.definitions[e.name].mutable:
+                raise Declined
+            self._per_lane(self.definitions[e.name].value)
+        elif isinstance(e, Load):
+            self._per_lane(e.index)
+        elif isinstance(e, Op):
+            for a in e.args:
+                self._per_lane(a)
+
+    def _widen(self, ty: Ty) -> None:
+        if ty.lanes > 1:
+            raise Declined
+        self.widest = max(self.widest, 8 * ty.itemsize)
+
+    def _supported(self, e: Op) -> None:
+        """Declines operations that have no vector instructions and would be taken apart lane by lane."""
+        operand = e.args[0].ty
+        division = e.name in ("div", "rem") and not e.ty.is_float
+        unsupported = (
+            e.name not in _VECTOR_OPS
+            or (division and (not isinstance(e.args[1], Const) or e.ty.bits == 64))
+            or (e.name == "rem" and e.ty.is_float)
+            or (e.name == "bitcast" and e.ty.bits != operand.bits)
+            or (e.name == "cast" and self.step(e.args[0]) is None and _slow_cast(operand, e.ty))
+        )
+        if unsupported:
+            raise Declined
+        half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
+        if half and e.name not in ("select", "bitcast"):
+            self.widest = max(self.widest, 32)  # computed in float32
+        if e.ty != i64 or None in [self.step(a) for a in e.args]:
+            self._widen(e.ty)
+
+
+def accumulator(name: str, e: Op) -> int | None:
+    """Which operand of a reduction is the local ``name`` itself."""
+    at = [k for k, a in enumerate(e.args) if isinstance(a, Ref) and a.name == name]
+    allowed = {"sub": [0], "fma": [2]}.get(e.name, [0, 1])
+    return at[0] if len(at) == 1 and at[0] in allowed else None
+
+
+def _affine_step(e: Op, steps: list[Step]) -> Step:
+    match e.name:
+        case "add":
+            return _combine(steps[0], steps[1], 1)
+        case "sub":
+            return _combine(steps[0], steps[1], -1)
+        case "neg":
+            return _times(steps[0], Const(-1, i64))
+        case "mul" if 0 in steps:
+            return _times(steps[0], e.args[1]) if steps[1] == 0 else _times(steps[1], e.args[0])
+    return None
+
+
+def _combine(a: Step, b: Step, sign: int) -> Step:
+    if isinstance(a, int) and isinstance(b, int):
+        return a + sign * b
+    x = Const(a, i64) if isinstance(a, int) else a
+    y = Const(b, i64) if isinstance(b, int) else b
+    assert x is not None and y is not None
+    return x + y if sign > 0 else x - y
+
+
+def _times(step: Step, factor: Expr) -> Step:
+    if isinstance(step, int):
+        return step * int(factor.value) if isinstance(factor, Const) else factor if step == 1 else factor * step
+    return factor * step
+
+
+def _slow_cast(src: Ty, dst: Ty) -> bool:
+    """Conversions between floats and wide integers that few machines have."""
+    wide = (("i", 64), ("u", 64), ("u", 32))
+    return (src.is_float and (dst.kind, dst.bits) in wide) or (dst.is_float and (src.kind, src.bits) in wide)
