@@ -362,13 +362,17 @@ def _named(stmts: Sequence[Stmt]) -> set[int]:
     sizes: dict[int, int] = {}  # nodes when written in full; a child used twice may come too late, but is named
     result: set[int] = set()
     for key, e in reversed(order.items()):
-        size = 1 + sum(sizes.get(id(c), 1) for c in (e.args if isinstance(e, Op) else (e.index,)))
+        size = 1 + sum(sizes.get(id(c), 1) for c in _children(e))
         short = size <= _SHORT_NODES and e.ty == i64
         if isinstance(e, Op) and (size > _LINE_NODES or (key in named and not short)):
             result.add(key)
             size = 1
         sizes[key] = size
     return result
+
+
+def _children(e: Expr) -> tuple[Expr, ...]:
+    return e.args if isinstance(e, Op) else (e.index,) if isinstance(e, Load) else ()
 
 
 def _declared(stmts: Sequence[Stmt]) -> Iterator[str]:

@@ -89,12 +89,8 @@ def _div(a: Value, b: Value) -> Value:
     return q + ((r != 0) & ((r < 0) != (np.asarray(a) < 0))).astype(q.dtype)
 
 
-def _minnum(a: Value, b: Value) -> Value:
-    return np.where(np.less(a, b), a, b)[()]
-
-
-def _maxnum(a: Value, b: Value) -> Value:
-    return np.where(np.greater(a, b), a, b)[()]
+def _select(c: Value, a: Value, b: Value) -> Value:
+    return np.asarray(np.where(c, a, b))[()]
 
 
 def _popcount(x: Value) -> Value:
@@ -212,8 +208,8 @@ NAMES: dict[str, Any] = {
     "fma": _fused,
     "minimum": np.minimum,
     "maximum": np.maximum,
-    "minnum": _minnum,
-    "maxnum": _maxnum,
+    "minnum": lambda a, b: _select(np.less(a, b), a, b),
+    "maxnum": lambda a, b: _select(np.greater(a, b), a, b),
     "sqrt": np.sqrt,
     "floor": np.floor,
     "ceil": np.ceil,
@@ -222,7 +218,7 @@ NAMES: dict[str, Any] = {
     "copysign": np.copysign,
     "popcount": _popcount,
     "clz": _clz,
-    "select": lambda c, a, b: np.where(c, a, b)[()],
+    "select": _select,
     "alloc": lambda t, size: Pointer(np.zeros(size, t.dtype)),
 }
 

@@ -228,7 +228,7 @@ class _Verifier:
 
     def constant(self, value: Any, ty: Ty) -> None:
         if ty.kind in "iu":
-            whole = isinstance(value, Integral) and -(1 << (ty.bits - 1)) <= value < 1 << ty.bits
+            whole = isinstance(value, Integral) and -(1 << (ty.bits - 1)) <= int(value) < 1 << ty.bits
             self.expect(whole, f"{value!r} is not an integer of {ty.bits} bits")
         elif ty.kind == "b":
             self.expect(value in (False, True), f"{value!r} is not a boolean")

@@ -47,7 +47,7 @@ def compile_object(kernels: Sequence[Kernel], target: Target) -> bytes:
     """Machine code of all ``kernels``, for ``load_object`` here or in another process on such a machine."""
     with _lock:
         machine = _machine(target)
-        code = machine.emit_object(_optimized(kernels, target, machine))
+        code = bytes(machine.emit_object(_optimized(kernels, target, machine)))
     return _SEAL + _digest(code) + code
 
 
@@ -55,7 +55,7 @@ def assembly(kernels: Sequence[Kernel], target: Target) -> str:
     """The machine code as text, to read."""
     with _lock:
         machine = _machine(target)
-        return machine.emit_assembly(_optimized(kernels, target, machine))
+        return str(machine.emit_assembly(_optimized(kernels, target, machine)))
 
 
 def optimized_ir(kernels: Sequence[Kernel], target: Target) -> str:

@@ -81,6 +81,6 @@ def random_shift(key: Any, images: Any, pixels: int = 2) -> Any:
     images = fnp.asarray(images)
     if images.ndim != 4:
         raise ShapeError(f"random_shift takes images of shape (batch, height, width, channels); found {images.shape}")
-    padded = pad(images, fnp.zeros((), images.dtype), ((0, 0, 0), (pixels, pixels, 0), (pixels, pixels, 0), (0, 0, 0)))
+    padded = pad(images, images.dtype.type(0), ((0, 0, 0), (pixels, pixels, 0), (pixels, pixels, 0), (0, 0, 0)))
     starts = random.randint(key, (images.shape[0], 2), 0, 2 * pixels + 1)
     return vmap(lambda image, start: dynamic_slice(image, (start[0], start[1], 0), images.shape[1:]))(padded, starts)

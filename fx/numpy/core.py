@@ -135,7 +135,7 @@ def _numpy_array(x: Sequence[Any], name: str) -> np.ndarray:
         a = np.asarray(_plain(x))
     except ValueError as e:
         raise ShapeError(f"{name} is a nested list whose rows have different shapes: {e}") from None
-    if a.dtype == object:
+    if a.dtype.kind in "OUSmM":
         raise TreeError(f"{name} is a list that holds something other than numbers and arrays: {x!r}")
     return a
 

@@ -45,7 +45,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         known = known_value(v, "bincount (without length=)")
         if known.size and known.min() < 0:
             raise ValueError(f"bincount needs non-negative integers; found {known.min()}")
-        length = max(int(known.max(initial=-1)) + 1, int(minlength))
+        length = max(int(known.max()) + 1 if known.size else 0, int(minlength))
     w = filled(v.shape, 1, config.default_int) if weights is None else as_value(weights)
     if w.shape != v.shape:
         raise ShapeError(f"bincount: the weights have shape {w.shape}, the integers {v.shape}; they must be equal")

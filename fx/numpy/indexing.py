@@ -361,8 +361,8 @@ def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, fla
 
 
 def _known_to_differ(vectors: Value) -> bool:
-    """True if the index vectors are known, and no two are equal: then each element is written once."""
-    if type(vectors) is not Array:
+    """True if the index vectors are known (and not so many that comparing them takes long), and no two are equal."""
+    if type(vectors) is not Array or vectors.size > 1_000_000:
         return False
     rows = vectors._data.reshape(-1, vectors.shape[-1])
     return len(np.unique(rows, axis=0)) == len(rows)

@@ -9,6 +9,7 @@ import numpy as np
 from .. import dtypes
 from ..errors import AxisError, DTypeError, ShapeError, UnsupportedFunctionError
 from ..primitives import elementwise as p
+from ..trace import is_python_scalar
 from . import contraction, rearranging
 from .binary import divide, not_equal, power
 from .contraction import matmul, tensordot, vecdot
@@ -50,7 +51,7 @@ def _vector_norm(v: Value, ord: Any, axes: tuple[int, ...] | None, keepdims: boo
         return sum_(a, axes, keepdims=keepdims)
     if isinstance(ord, str):
         raise ValueError(f"norm: vectors have no norm ord={ord!r}; give a number")
-    return power(sum_(power(a, ord), axes, keepdims=keepdims), divide(1.0, ord))
+    return power(sum_(power(a, ord), axes, keepdims=keepdims), 1.0 / ord if is_python_scalar(ord) else divide(1.0, ord))
 
 
 def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Value:

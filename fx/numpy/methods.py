@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..errors import ConcretizationError
-from ..trace import Tracer, is_python_scalar
+from ..primitives.elementwise import copy_p
+from ..trace import Tracer, is_python_scalar, recording_builder
 from . import (
     binary,
     contraction,
@@ -89,8 +89,8 @@ def _contains(self: Value, value: Any) -> bool:
 def _tracer_setitem(self: Tracer, index: Any, value: Any) -> None:
     """``x[i] = v`` inside a traced function: the name x stands for the changed array from here on."""
     new = setitem(self, index, _cast(value, self.dtype))
-    if type(new) is not Tracer:
-        raise ConcretizationError("an in-place update of a traced array gave an untraced result")
+    if type(new) is not Tracer:  # all of it was overwritten with known values
+        new = recording_builder((self,)).record(copy_p, (new,), {})
     self.rebind(new)
 
 

@@ -77,11 +77,7 @@ def _assign(target: Any, value: Any, what: str) -> None:
         SideEffectError: the target cannot hold it.
     """
     if type(target) is Tracer:
-        new = broadcast_value(as_typed(value, target.dtype), target.shape)
-        if type(new) is Tracer:
-            target.rebind(new)
-        else:
-            target[...] = new
+        target[...] = broadcast_value(as_typed(value, target.dtype), target.shape)
     elif isinstance(target, np.ndarray) and type(value) is Array:
         np.copyto(target, value._data, casting="same_kind")
     elif type(target) is Array:
@@ -139,7 +135,7 @@ def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs:
     out = kwargs.pop("out", None)
     for ignored in ("order", "subok", "casting"):
         kwargs.pop(ignored, None)
-    kwargs = {k: v for k, v in kwargs.items() if v is not None}
+    kwargs = {k: v for k, v in kwargs.items() if k == "axis" or (v is not None and v is not np._NoValue)}
     f = _find("numpy", ufunc.__name__)
     if f is None or (method != "__call__" and not isinstance(f, Ufunc)):
         done = _by_numpy(getattr(ufunc, method), what, inputs, kwargs)

@@ -68,10 +68,10 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     for k, c in enumerate(condlist):
         if as_value(c).dtype != dtypes.bool_:
             raise DTypeError(f"select: condition {k} is {aval_of(as_value(c))}; conditions must be boolean arrays")
-    out = default
-    for c, v in zip(reversed(condlist), reversed(choicelist)):
+    *choices, out = promote_dtype(*[operand(v) for v in (*choicelist, default)])
+    for c, v in zip(reversed(condlist), reversed(choices)):
         out = where(c, v, out)
-    return as_value(out)
+    return out
 
 
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:

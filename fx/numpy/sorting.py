@@ -184,8 +184,8 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: Any = None) -> V
     n = b.shape[0]
     if n == 0:
         return filled(v.shape, 0, config.default_int)
-    side, other = ("left", "right") if right else ("right", "left")
-    falling = binary.subtract(n, searchsorted(shaping.rev(b, (0,)), v, other))
+    side = "left" if right else "right"
+    falling = binary.subtract(n, searchsorted(shaping.rev(b, (0,)), v, side))
     return where(binary.less_equal(getitem(b, 0), getitem(b, -1)), searchsorted(b, v, side), falling)
 
 

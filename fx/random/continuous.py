@@ -206,7 +206,7 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     shape = sample_shape("truncated_normal", shape, lower, upper)
     lower, upper, root2 = _as(lower, d), _as(upper, d), np.sqrt(2.0).astype(d)
     u = uniform_in(key, shape, d, p.erf(lower / root2), p.erf(upper / root2))
-    inside = [fnp.nextafter(stop_gradient(bound), np.array(to, d)) for bound, to in ((lower, np.inf), (upper, -np.inf))]
+    inside = [fnp.nextafter(stop_gradient(bound), to) for bound, to in ((lower, np.inf), (upper, -np.inf))]
     return fnp.clip(root2 * p.erf_inv(u), *inside)
 
 

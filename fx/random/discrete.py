@@ -38,7 +38,7 @@ def _clip_to(x: Value, d: np.dtype) -> Value:
     """An integer array in dtype ``d``, clipped to its range."""
     have, want = np.iinfo(x.dtype), np.iinfo(d)
     low, high = max(have.min, want.min), min(have.max, want.max)
-    return as_type(fnp.clip(x, np.asarray(low, x.dtype), np.asarray(high, x.dtype)), d)
+    return as_type(fnp.clip(x, low, high), d)
 
 
 def _bound(name: str, x: Any) -> Value:
@@ -72,20 +72,19 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
     d = wanted
     if wanted.itemsize < 4:
         d, info = dtypes.int32, np.iinfo(wanted)
-        minval = fnp.clip(as_type(minval, d), np.int32(info.min), np.int32(info.max))
-        maxval = fnp.clip(as_type(maxval, d), np.int32(info.min), np.int32(info.max + 1))
+        minval = fnp.clip(as_type(minval, d), int(info.min), int(info.max))
+        maxval = fnp.clip(as_type(maxval, d), int(info.min), int(info.max) + 1)
     return as_type(_randint(key, shape, minval, maxval, d), wanted)
 
 
 def _randint(key: Value, shape: Shape, minval: Value, maxval: Value, d: np.dtype) -> Value:
     unsigned = np.dtype(f"uint{8 * d.itemsize}")
     greatest = min(np.iinfo(d).max, np.iinfo(maxval.dtype).max)
-    beyond = maxval > np.asarray(greatest, maxval.dtype)
+    beyond = maxval > greatest
     minval, maxval = _clip_to(minval, d), _clip_to(maxval, d)
-    one = np.ones((), unsigned)
-    span = fnp.where(maxval <= minval, one, as_type(maxval - minval, unsigned))
+    span = fnp.where(maxval <= minval, 1, as_type(maxval - minval, unsigned))
     span = span + as_type(beyond & (maxval > minval), unsigned)  # 0 for the whole range: a remainder by 0 is the number
-    multiplier = _remainder(as_value(np.asarray(1 << 4 * d.itemsize, unsigned)), span)
+    multiplier = _remainder(unsigned.type(1 << 4 * d.itemsize), span)
     multiplier = _remainder(multiplier * multiplier, span)
     keys = split_key(key)
     high, low = (random_bits(keys[i], 8 * d.itemsize, shape) for i in (0, 1))

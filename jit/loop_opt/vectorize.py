@@ -40,9 +40,10 @@ from ..loop_ir import (
 from ..target import Target
 from .steps import Body, Declined, Step, accumulator
 
-# How often the body of a reduction is copied, by its size (varying operations, loads and stores).  Four
-# accumulators hide the latency of an addition; without a reduction, copies gain nothing (measured on Zen 3).
-_COPIES_OF_REDUCTION = ((16, 4), (48, 2))
+# The body of a reduction is copied four times, so that four accumulators hide the latency of an addition, unless
+# it has so many operations that they do.  Without a reduction, copies gain nothing (measured on Zen 3).
+_ACCUMULATORS = 4
+_SMALL_BODY = 16
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -123,8 +124,7 @@ class _VectorLoop:
         self.lanes = target.vector_bits // (body.widest or 64)
         if self.lanes < 2:
             raise Declined
-        table = _COPIES_OF_REDUCTION if body.reductions else ()
-        self.copies = next((copies for size, copies in table if body.size <= size), 1)
+        self.copies = _ACCUMULATORS if body.reductions and body.size <= _SMALL_BODY else 1
         self.renamed: list[dict[str, str]] = [{} for _ in range(self.copies)]
         self.scalars: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
         self.vectors: list[dict[int, Expr]] = [{} for _ in range(self.copies)]

@@ -30,7 +30,7 @@ PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it r
 ROWS = 48  # of a block: enough to use a panel of B several times, few enough for the first-level translation buffer
 PIECES = 16  # fewer pieces than this are not enough to share among threads
 UNROLL = (
-    16  # values of k of a window without channels that are unrolled: loops of three would cost as much as their body
+    16  # values of k up to which the loops over a window are unrolled: three rounds of one cost as much as its body
 )
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 
@@ -54,25 +54,27 @@ def blocked(
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
     """C[r, j] = sum_k A[r, k, j] * B[k, j], vectorised over j: batch dimension ``lane``, contiguous in A."""
     n, _, b_col, c_col = p.batch[lane]
-    q = replace(p, batch=(*p.batch[:lane], *p.batch[lane + 1 :]), cols=((n, b_col, c_col),))
+    p = replace(p, batch=(*p.batch[:lane], *p.batch[lane + 1 :]), cols=((n, b_col, c_col),))
     if b_col != 1:
-        dims = tuple((d[0], d[-1]) if len(d) == 3 else (d[0], d[2]) for d in (*q.batch, *q.ks))
-        kept = (*(d for d in dims if d[1] != 0), (n, b_col))
-        dense = row_major(kept, 1)
-        copy = Array(scratch(ctx, b.ty, size(kept)), b.ty)
-        move(ctx, f"{name} (copy)", tuple((*d, s) for d, s in zip(kept, dense)), b, copy)
-        new = iter(dense)
-        strides = [next(new) if d[1] != 0 else 0 for d in dims]
-        q = replace(
-            q,
-            batch=tuple((*d[:2], s, d[3]) for d, s in zip(q.batch, strides)),
-            ks=tuple((*d[:2], s) for d, s in zip(q.ks, strides[len(q.batch) :])),
-            cols=((n, 1, c_col),),
-        )
-        b = copy
+        p, b = _columns_together(ctx, name, p, b)
     lanes, m = ctx.host.lanes(p.compute), size(p.rows)
     tile = Tile(p.compute, lanes, min((4, 5), key=lambda r: -(-m // r) * r), 2 if n >= 2 * lanes else 1)
-    _product(ctx, name, q, a, b, c, _Layout(tile, 0, 0, 1, lanewise=True), None)
+    _product(ctx, name, p, a, b, c, _Layout(tile, 0, 0, 1, lanewise=True), None)
+
+
+def _columns_together(ctx: LowerContext, name: str, p: Contraction, b: Array) -> tuple[Contraction, Array]:
+    """A dense copy of B with the columns innermost."""
+    ((n, b_col, c_col),) = p.cols
+    dims = tuple((d[0], d[2]) for d in (*p.batch, *p.ks))
+    kept = (*(d for d in dims if d[1] != 0), (n, b_col))
+    dense = row_major(kept, 1)
+    copy = Array(scratch(ctx, b.ty, size(kept)), b.ty)
+    move(ctx, f"{name} (copy)", tuple((*d, s) for d, s in zip(kept, dense)), b, copy)
+    new = iter(dense)
+    strides = [next(new) if d[1] != 0 else 0 for d in dims]
+    batch = tuple((*d[:2], s, d[3]) for d, s in zip(p.batch, strides))
+    ks = tuple((*d[:2], s) for d, s in zip(p.ks, strides[len(batch) :]))
+    return replace(p, batch=batch, ks=ks, cols=((n, 1, c_col),)), copy
 
 
 # ------------------------------------------------------------------------------------------- the product
@@ -181,68 +183,46 @@ def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
     around = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *p.ks[2:]))
     step = p.ks[1][1]  # a slice is some indices of the second loop over k
     steps = min((budget - around) // step, p.ks[1][0])
-    if (
-        steps < 1
-        or steps * size(p.ks[2:]) < 4 * tile.mr
-        or around + step * steps > 4 * size(p.rows) * steps * size(p.ks[2:])
-    ):
+    depth = steps * size(p.ks[2:])
+    if steps < 1 or depth < 4 * tile.mr or around + step * steps > 4 * size(p.rows) * depth:
         return None
     return p.ks[0][0] * -(-p.ks[1][0] // steps)
 
 
 def _product(
-    ctx: LowerContext,
-    name: str,
-    p: Contraction,
-    a: Array,
-    b: Array,
-    c: Array,
-    layout: _Layout,
-    epilogue: Epilogue | None,
-) -> None:
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: _Layout, epilogue: Epilogue | None
+) -> None:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where it cannot take whole vectors or there are parts."""
-    tile, unit, ty = layout.tile, layout.unit, p.compute
+    tile, ty = layout.tile, p.compute
     blocks = _blocks(ctx, p, layout, c, epilogue is not None)
-    row_class = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
-    flat = len(blocks.ks) <= 1 and (row_class == 1 or blocks.slices > 1)
-    k_class = 1 if flat else row_class if row_class > 1 else 3 if len(blocks.ks) <= 3 else 4
-    batch, rows = filled(p.batch, 2, 3), filled(p.rows, row_class, 2)
-    if blocks.slices == 1 and not blocks.slab or not blocks.ks:
-        ks = filled(blocks.ks, k_class, 2)
-    else:  # the loop that is cut stays the outermost
-        ks = (blocks.ks[0], *filled(blocks.ks[1:], k_class - 1, 2))
-    m, width, groups = size(p.rows), single(p.cols)[0] * unit, size(p.batch)
+    batch, rows, ks = _loops(p, blocks)
+    m, width, groups = size(p.rows), single(p.cols)[0] * layout.unit, size(p.batch)
     line = max(width, tile.cols)
     out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
     if not blocks.direct:
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows, fused = [batch[1][0] * m * line, m * line], list(row_major(rows, line)), None
-    small = row_class > 1 and 1 < len(p.ks) and 0 < size(ks) <= UNROLL and blocks.slices == 1
-    window = tuple(d[0] for d in ks) if small else ()
+    unrolled = len(rows) > 1 and len(p.ks) > 1 and 0 < size(ks) <= UNROLL and blocks.slices == 1
+    window = tuple(d[0] for d in ks) if unrolled else ()
     # Convolutions share one kernel, whether or not they have slices: compiling it costs more than a branch per block.
-    chained = blocks.part_slices > 1 or (row_class > 1 and not small and out.ty == ty and fused is None)
-    variant = Contract(tile, out.ty, row_class, k_class, window, layout.lanewise, chained, blocks.slab > 0)
+    chained = blocks.part_slices > 1 or (len(rows) > 1 and not unrolled and out.ty == ty and fused is None)
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, chained, blocks.slab > 0)
     kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
-    values: dict[str, Arg] = {
-        "a": a.at, "b": b.at, "c": out.at, "m": m, "mc": blocks.mc, "g1_size": batch[1][0], "parts": blocks.parts,
-        "slices": blocks.slices, "part_slices": blocks.part_slices, "level": blocks.level, "k_slice": blocks.k_slice,
-        "row_blocks": blocks.row_blocks, "groups": blocks.groups, "group": blocks.group, "c_part": groups * m * line,
+    values = _frame(blocks, layout, batch, rows, ks)
+    values |= {
+        "a": a.at,
+        "b": b.at,
+        "c": out.at,
+        "m": m,
+        "c_part": groups * m * line,
         "last_col": max(width - tile.cols, 0),
-        "a_step": layout.a_step or rows[0][1],
-        "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1,
-        "a_outer": blocks.outer[1], "b_outer": blocks.outer[2],
-        "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2],
-    }  # fmt: skip
+    }
+    values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
+        f"c_r{r}": stride for r, stride in enumerate(c_rows)
+    }
     if blocks.slab:
-        span = blocks.slab + blocks.k_slice * ks[0][1]
-        values |= {"slab_length": blocks.slab, "work_size": -(-span * ty.itemsize // 64) * 64 // ty.itemsize}
-        values["work"] = ctx.scratch(values["work_size"] * ty.itemsize, per_worker=True)
-    for g, ((_, a_g, b_g, _), c_g) in enumerate(zip(batch, c_batch)):
-        values |= {f"a_g{g}": a_g, f"b_g{g}": b_g, f"c_g{g}": c_g}
-    for r, ((n_r, a_r, _), c_r) in enumerate(zip(rows, c_rows)):
-        values |= {f"r{r}": n_r, f"a_r{r}": a_r, f"c_r{r}": c_r}
-    for i, (n_k, a_k, b_k) in enumerate(ks):
-        values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
+        elements = -(-(blocks.slab + blocks.k_slice * ks[0][1]) * ty.itemsize // 64) * 64 // ty.itemsize
+        values |= {"work_size": elements, "work": ctx.scratch(elements * ty.itemsize, per_worker=True)}
     total = groups * blocks.row_blocks * blocks.groups * blocks.group * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
@@ -250,8 +230,38 @@ def _product(
     run(ctx, kernel, values | (fused.args if fused else {}), total, ns, name, reads, (out.at,), p.flops, nbytes)
     if not blocks.direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
-        dims += [(single(p.cols)[0], unit, single(p.cols)[2]), (unit, 1, 1)]
+        dims += [(single(p.cols)[0], layout.unit, single(p.cols)[2]), (layout.unit, 1, 1)]
         move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.parts, groups * m * line, epilogue)
+
+
+def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
+    """Batch, rows and k with as many dimensions as the kernel has loops: few different numbers, so few kernels."""
+    n_rows = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
+    flat = len(blocks.ks) <= 1 and (n_rows == 1 or blocks.slices > 1)
+    n_ks = 1 if flat else n_rows if n_rows > 1 else 3 if len(blocks.ks) <= 3 else 4
+    if blocks.slices == 1 or not blocks.ks:
+        ks = filled(blocks.ks, n_ks, 2)
+    else:  # the loop that is cut stays the outermost
+        ks = (blocks.ks[0], *filled(blocks.ks[1:], n_ks - 1, 2))
+    return filled(p.batch, 2, 3), filled(p.rows, n_rows, 2), ks
+
+
+def _frame(blocks: _Blocks, layout: _Layout, batch: Dims, rows: Dims, ks: Dims) -> dict[str, Arg]:
+    """The counts and the strides in A and B, by the names of ``contract_kernel``."""
+    values: dict[str, Arg] = {
+        "mc": blocks.mc, "g1_size": batch[1][0], "parts": blocks.parts, "groups": blocks.groups, "group": blocks.group,
+        "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
+        "part_slices": blocks.part_slices, "slab_length": blocks.slab, "a_step": layout.a_step or rows[0][1],
+        "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1, "a_outer": blocks.outer[1], "b_outer": blocks.outer[2],
+        "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2],
+    }  # fmt: skip
+    for g, (_, a_g, b_g, _) in enumerate(batch):
+        values |= {f"a_g{g}": a_g, f"b_g{g}": b_g}
+    for r, (n_r, a_r, _) in enumerate(rows):
+        values |= {f"r{r}": n_r, f"a_r{r}": a_r}
+    for i, (n_k, a_k, b_k) in enumerate(ks):
+        values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
+    return values
 
 
 # ---------------------------------------------------------------------------------------------- operands

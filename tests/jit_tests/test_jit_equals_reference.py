@@ -111,16 +111,17 @@ def test_a_reduction_by_another_operation_is_caught(name: str, other: str, monke
 
 
 def _shifted(read: Callable[..., Any]) -> Callable[..., Any]:
-    """An index operation that reads its operand from the other end of its first axis."""
+    """An index operation that begins at the other end of every axis."""
 
     def wrong(t: Any, eqn: Eqn, k: int, index: Any, conds: Any) -> Any:
-        n = eqn.outputs[k].aval.shape[0]
-        return read(t, eqn, k, (index[0].scale(-1).shift(n - 1), *index[1:]) if n > 1 else index, conds)
+        shape = eqn.outputs[k].aval.shape
+        flipped = tuple(i.scale(-1).shift(n - 1) if n > 1 else i for i, n in zip(index, shape))
+        return read(t, eqn, k, flipped, conds)
 
     return wrong
 
 
-@pytest.mark.parametrize("name", ["reshape", "transpose", "slice", "rev", "pad", "concatenate", "iota"])
+@pytest.mark.parametrize("name", ["transpose", "slice", "rev", "pad", "concatenate", "iota"])
 def test_an_index_operation_that_reads_elsewhere_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     right = SHAPING[name]
     monkeypatch.setitem(SHAPING, name, dataclasses.replace(right, read=_shifted(right.read)))

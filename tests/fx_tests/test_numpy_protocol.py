@@ -1,0 +1,269 @@
+"""NumPy's own functions on arrays and traced values: plain NumPy programs run under grad, jit and vmap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy_harness import close, same
+
+import fx
+import fx.numpy as fnp
+from fx.errors import ConcretizationError, FxError, SideEffectError, UnsupportedFunctionError
+
+X = np.arange(1.3, 13.0).reshape(3, 4) / 7
+Y = np.array([0.5, -1.0, 2.0, 1.5])
+
+
+def both_ways(f: Any, *args: Any) -> None:
+    """A NumPy program: on NumPy arrays, on ours, under jit, and under vmap it computes the same."""
+    with np.errstate(all="ignore"):
+        want = f(*[np.array(a) for a in args])
+    close(f(*[fnp.asarray(a) for a in args]), want)
+    with fx.config.using(backend="reference"):
+        close(fx.jit(f)(*args), want)
+    batched = fx.vmap(f)(*[np.stack([a, a]) for a in args])
+    close(batched, fx.tree.map(lambda v: np.stack([np.asarray(v)] * 2), want))
+
+
+PROGRAMS: list[Any] = [
+    lambda x, y: np.sum(np.tanh(x) ** 2 + y), lambda x, y: np.dot(x, y) + x @ y, lambda x, y: np.where(x > 1, x, y * 0), lambda x, y: np.einsum("ij,j->i", x, y), lambda x, y: np.mean(x, axis=0) - np.std(y),
+    lambda x, y: np.concatenate([x.ravel(), y]), lambda x, y: np.stack([x[0], y]), lambda x, y: np.maximum(x, y).max(axis=1), lambda x, y: np.clip(x, 0.2, 1.0), lambda x, y: np.linalg.norm(x, axis=1),
+    lambda x, y: np.cumsum(x, axis=1) / np.prod(y), lambda x, y: np.outer(y, y), lambda x, y: np.exp(-np.abs(x)).T, lambda x, y: np.transpose(x)[::-1], lambda x, y: np.sort(y)[np.argsort(y)], lambda x, y: np.float64(2.0) * x + np.pi,
+    lambda x, y: np.sqrt(x.shape[0]) * y, lambda x, y: y.reshape(2, 2).sum(axis=0), lambda x, y: np.expand_dims(y, 0) * x, lambda x, y: np.add.reduce(x, axis=1), lambda x, y: np.multiply.accumulate(y), lambda x, y: np.subtract.outer(y, y),
+    lambda x, y: np.logaddexp.reduce(x, axis=None), lambda x, y: np.power(np.abs(y), 1.5), lambda x, y: np.divmod(x, 0.3), lambda x, y: np.modf(y), lambda x, y: np.interp(y, np.array([-2.0, 3.0]), np.array([1.0, 4.0])), lambda x, y: np.gradient(y),
+    lambda x, y: np.diff(x, axis=0), lambda x, y: np.tensordot(x, y, 1), lambda x, y: np.trace(x[:, :3]), lambda x, y: np.vstack([x, y]), lambda x, y: np.hstack([y, y]), lambda x, y: np.tile(y, 2), lambda x, y: np.repeat(y, 2),
+    lambda x, y: np.roll(x, 1, axis=1), lambda x, y: np.flip(y), lambda x, y: np.pad(y, 1, mode="edge"), lambda x, y: np.split(y, 2), lambda x, y: np.take(x, [0, 2], axis=1), lambda x, y: np.median(x), lambda x, y: np.average(x, axis=1, weights=np.abs(y)),
+    lambda x, y: np.isfinite(x).all(), lambda x, y: np.argmax(x, axis=1), lambda x, y: np.searchsorted(np.sort(y), 0.7), lambda x, y: np.matmul(x, y), lambda x, y: np.kron(y, y), lambda x, y: np.convolve(y, y), lambda x, y: np.meshgrid(y, y)[0],
+    lambda x, y: np.squeeze(x[None]), lambda x, y: np.broadcast_to(y, (3, 4)) + x, lambda x, y: np.zeros_like(x) + np.ones_like(y), lambda x, y: np.full_like(y, 3.0), lambda x, y: np.nan_to_num(x / (x - x[0, 0])), lambda x, y: np.ptp(y), lambda x, y: np.quantile(y, 0.3),
+    lambda x, y: np.amax(x) - np.amin(y), lambda x, y: np.round(x, 1), lambda x, y: np.positive(x) - np.negative(y), lambda x, y: np.sum(x, axis=1, where=y > 0, initial=2.0), lambda x, y: np.real(x + 1j * y), lambda x, y: np.triu(x), lambda x, y: np.diag(y),
+    lambda x, y: np.linalg.multi_dot([x, x.T, x]), lambda x, y: np.vander(y), lambda x, y: np.polyval(y, 2.0), lambda x, y: np.select([y > 0], [y]), lambda x, y: np.moveaxis(x, 0, 1), lambda x, y: np.atleast_2d(y), lambda x, y: np.count_nonzero(x > 1),
+    lambda x, y: np.apply_along_axis(np.sum, 0, x), lambda x, y: np.sort(x, axis=None), lambda x, y: np.bitwise_and((x * 7).astype(np.int32), 3), lambda x, y: np.logical_or(x > 1, y < 0), lambda x, y: np.ldexp(x, 2), lambda x, y: np.frexp(x)[0],
+    lambda x, y: np.nansum(x) + np.nanmax(y), lambda x, y: np.trapezoid(y), lambda x, y: np.unwrap(y * 4), lambda x, y: np.cross(x[:, :3], x[:, 1:]), lambda x, y: np.column_stack([y, y]), lambda x, y: np.block([[x], [x]]), lambda x, y: np.swapaxes(x, 0, 1),
+    lambda x, y: np.ravel(x, order="F"), lambda x, y: np.array_equal(x, x), lambda x, y: np.shape(x)[0] * y, lambda x, y: np.ndim(x) + np.size(y) + y, lambda x, y: np.linalg.matrix_power(x[:, :3], 2), lambda x, y: np.minimum.reduce(x), lambda x, y: np.copy(x),
+    lambda x, y: y - np.ones(4), lambda x, y: np.ones(4) - y, lambda x, y: np.arange(4) @ y, lambda x, y: np.eye(4) @ y, lambda x, y: [1.0, 2.0, 3.0, 4.0] * y, lambda x, y: np.arange(4) < y, lambda x, y: np.float32(2) ** y,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("k", range(len(PROGRAMS)))
+def test_numpy_programs(k: int) -> None:
+    both_ways(PROGRAMS[k], X, Y)
+
+
+# ------------------------------------------------------------------------- writing in place, functionalised
+
+
+def heat(u: Any, steps: int) -> Any:
+    for _ in range(steps):
+        u[1:-1] += 0.1 * (u[2:] - 2 * u[1:-1] + u[:-2])
+    return u
+
+
+def fill_buffer(x: Any, y: Any) -> Any:
+    out = np.empty_like(x)
+    for i in range(x.shape[0]):
+        out[i] = x[i] * y[i]
+        out[i, 0] -= 1.0
+    out[:, -1] = 7
+    return out
+
+
+def out_arguments(x: Any, y: Any) -> Any:
+    buffer = np.zeros_like(x)
+    np.multiply(x, 2.0, out=buffer)
+    np.add(buffer, y, buffer)
+    np.sqrt(np.abs(buffer), out=buffer, where=buffer > 1)
+    total = np.zeros_like(y)
+    np.sum(x, axis=0, out=total)
+    return buffer, total
+
+
+def in_place_functions(x: Any, y: Any) -> Any:
+    a, b, c, d, e, f = (np.array(x) if isinstance(x, np.ndarray) else x + 0 for _ in range(6))
+    np.fill_diagonal(a, 9.0)
+    np.copyto(b, y)
+    np.copyto(c, -1.0, where=c > 1)
+    np.place(d, d > 1, [5.0, 6.0])
+    np.put(e, [0, 5], [1.5, 2.5])
+    np.put_along_axis(f, np.array([[1], [0], [2]]), 8.0, 1)
+    g = y + 0
+    np.putmask(g, g > 0, -g)
+    np.add.at(g, [0, 0, 1], 2.0)
+    return a, b, c, d, e, f, g
+
+
+def updates(x: Any, y: Any) -> Any:
+    x = x + 0
+    x[0] = y
+    x[1] += 2
+    x[:, 1] *= x[:, 2]
+    x[x > 1.2] = 0.0
+    x[[0, 2], [3, 1]] = 4
+    x[..., ::2] -= 1
+    return x
+
+
+@pytest.mark.parametrize("f", [fill_buffer, out_arguments, in_place_functions, updates], ids=lambda f: f.__name__)
+def test_in_place_programs(f: Any) -> None:
+    want = f(X.copy(), Y.copy())
+    with fx.config.using(backend="reference"):
+        close(fx.jit(f)(X, Y), want)
+    x = X.copy()
+    close(fx.vmap(f)(np.stack([x, x]), np.stack([Y, Y])), fx.tree.map(lambda v: np.stack([v, v]), want))
+    same(x, X)
+
+    def loss(x: Any, y: Any) -> Any:
+        return sum(np.sum(v**2) for v in fx.tree.leaves(f(x, y)))
+
+    def plain(x: Any) -> float:
+        return float(sum(np.sum(v**2) for v in fx.tree.leaves(f(x.copy(), Y.copy()))))
+
+    direction = np.cos(np.arange(12.0)).reshape(3, 4)
+    slope = (plain(X + 1e-6 * direction) - plain(X - 1e-6 * direction)) / 2e-6
+    assert np.sum(np.asarray(fx.grad(loss, argnums=(0, 1))(X, Y)[0]) * direction) == pytest.approx(slope, rel=1e-5)
+
+
+def test_stencil_under_grad_and_jit() -> None:
+    u = np.sin(np.arange(8.0))
+    want = heat(u.copy(), 3)
+    close(fx.jit(lambda v: heat(v, 3))(u), want)
+    g = fx.grad(lambda v: heat(v, 3)[4])(u)
+    h = np.array([(heat(u + 1e-6 * e, 3)[4] - heat(u - 1e-6 * e, 3)[4]) / 2e-6 for e in np.eye(8)])
+    np.testing.assert_allclose(np.asarray(g), h, atol=1e-7)
+    assert u[1] == np.sin(1.0)
+
+
+def test_assignment_rebinds_one_object_and_addition_makes_another() -> None:
+    def f(x: Any) -> Any:
+        y = x
+        x[0] = 5.0
+        z = x
+        z += 1.0
+        return x, y, z
+
+    x, y, z = fx.jit(f)(np.zeros(2))
+    same(x, np.array([5.0, 0.0]))
+    same(y, x)
+    same(z, np.array([6.0, 1.0]))
+    assert fx.jit(lambda n: (n.__setitem__(0, 2.7), n)[1])(np.zeros(2, np.int32)).tolist() == [2, 0]
+
+
+# ------------------------------------------------------------------------------------------ derivatives
+
+
+def test_grad_of_numpy_programs() -> None:
+    same(fx.grad(lambda x: np.sum(np.sin(x) ** 2))(X), 2 * np.sin(X) * np.cos(X), 1e-15)
+    same(fx.grad(lambda x: np.linalg.norm(x))(Y), Y / np.linalg.norm(Y), 1e-15)
+    same(fx.grad(lambda x: x.dot(Y) * np.float64(2))(Y), 2 * Y)
+    same(fx.grad(lambda x: np.max(x))(Y), np.array([0.0, 0.0, 1.0, 0.0]))
+    same(fx.jacobian(lambda x: np.outer(x, x)[0])(Y), np.diag(np.full(4, Y[0])) + np.outer(Y, np.eye(4)[0]))
+    same(fx.grad(lambda x: (np.ones(4) * x).sum() + (x * np.ones(4)).sum())(Y), np.full(4, 2.0))
+    same(fx.jit(fx.grad(lambda x: np.prod(x)))(Y), np.prod(Y) / Y, 1e-15)
+    same(fx.vmap(fx.grad(lambda x: np.sum(x**3)))(X), 3 * X**2, 1e-15)
+
+    def branch(x: Any) -> Any:
+        return np.sum(x) if np.sum(x) > 0 else -np.sum(x)
+
+    same(fx.grad(branch)(-Y), np.full(4, -1.0))
+
+
+# ------------------------------------------------------------------------------------ known arrays
+
+
+def test_numpy_on_known_arrays() -> None:
+    a = fnp.asarray(X)
+    assert type(np.sin(a)) is fx.Array and type(np.sum(a)) is fx.Array and type(a + np.ones(4)) is fx.Array and type(np.ones(4) + a) is fx.Array
+    out = np.zeros((3, 4))
+    assert np.multiply(a, 2, out=out) is out and (out == 2 * X).all()
+    np.testing.assert_allclose(a, X)
+    assert np.array2string(fnp.arange(3)) == "[0 1 2]" and np.allclose(a, X) and np.shape(a) == (3, 4)
+    w, _ = np.linalg.eigh(a[:, :3] @ a[:, :3].T)  # not in fx.numpy: NumPy computes it
+    assert w.shape == (3,)
+    assert np.heaviside(fnp.array([-1.0, 2.0]), 0.5).tolist() == [0, 1]
+    assert a.__array_namespace__() is fnp and a.__array_namespace__(api_version="2024.12") is fnp
+    with pytest.raises(ValueError, match="API version"):
+        a.__array_namespace__(api_version="1999")
+    assert np.asarray(a) is not a and not np.asarray(a).flags.writeable
+    with pytest.raises(SideEffectError, match=r"np\.add with out= writes into an fx array"):
+        np.add(a, 1, out=a)
+    with pytest.raises(SideEffectError, match="immutable"):
+        np.add.at(a, 0, 1.0)
+    with pytest.raises(SideEffectError, match="immutable"):
+        np.fill_diagonal(a, 1.0)
+
+
+def test_scipy_ufuncs_on_known_arrays() -> None:
+    special = pytest.importorskip("scipy.special")
+    same(special.gamma(fnp.asarray(Y)), special.gamma(Y))
+
+
+# ------------------------------------------------------------------------------ what cannot be traced
+
+UNTRACEABLE: list[tuple[Any, str]] = [
+    (lambda x: np.linalg.eigh(x[:, :3]), r"np\.linalg\.eigh cannot be traced"),
+    (lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, 0), "sliding_window_view cannot be traced"),
+    (lambda x: np.roots(x[0]), r"np\.roots cannot be traced"),
+    (lambda x: np.isnat(x), r"np\.isnat cannot be traced"),
+    (lambda x: np.save("/tmp/never.npy", x), "cannot be traced|NumPy array"),
+    (lambda x: np.array_split(x, 2) and np.busday_count(x, x), r"np\.busday_count cannot be traced"),
+    (lambda x: np.fft.fft(x), r"np\.fft\.fft cannot be traced"),
+    (lambda x: np.hypot.at(x, 0, 1.0), "hypot.at is not there"),
+]
+
+
+@pytest.mark.parametrize(("f", "words"), UNTRACEABLE, ids=[w for _, w in UNTRACEABLE])
+def test_what_cannot_be_traced_raises_by_name(f: Any, words: str) -> None:
+    for transformed, arg in ((fx.jit(f), X), (fx.vmap(f), X[None]), (fx.grad(lambda x: np.sum(f(x))), X)):
+        with pytest.raises((UnsupportedFunctionError, ConcretizationError), match=words):
+            transformed(arg)
+
+
+def test_reduceat_needs_known_indices() -> None:
+    same(fx.jit(lambda x: np.add.reduceat(x, [0, 2]))(Y), np.add.reduceat(Y, [0, 2]))
+    with pytest.raises(UnsupportedFunctionError, match="reduceat needs indices"):
+        fx.jit(lambda x, i: np.add.reduceat(x, i))(Y, np.array([0, 2]))
+
+
+def test_writes_that_would_be_lost() -> None:
+    buffer = np.zeros((3, 4))
+    for f in (lambda x: np.add(x, 1, out=buffer), lambda x: np.copyto(buffer, x), lambda x: np.add.at(buffer, 0, x[0]), lambda x: np.sum(x, axis=0, out=buffer[0])):
+        with pytest.raises(SideEffectError, match="the write would be lost"):
+            fx.jit(f)(X)
+    with pytest.raises((ConcretizationError, ValueError, TypeError)):
+        fx.jit(lambda x: buffer.__setitem__(0, x[0]))(X)
+    assert not buffer.any()
+    for f in (np.asarray, np.array, lambda x: np.ascontiguousarray(x), lambda x: np.array([x[0], x[1]])):
+        with pytest.raises((ConcretizationError, FxError), match="traced"):
+            fx.jit(f)(X)
+    with pytest.raises(ConcretizationError, match="plain NumPy array"):
+        fx.grad(lambda x: np.asarray(x).sum())(Y)
+
+
+def test_methods_of_arrays_and_tracers() -> None:
+    calls = {
+        "sum": (0,), "mean": (), "prod": (1,), "max": (), "min": (0,), "std": (), "var": (), "all": (), "any": (), "argmax": (1,), "argmin": (), "argsort": (), "astype": ("int32",), "clip": (0.2, 1.0), "conj": (), "conjugate": (), "copy": (),
+        "cumprod": (), "cumsum": (0,), "diagonal": (), "dot": (Y,), "flatten": (), "ptp": (), "ravel": (), "repeat": (2,), "reshape": (4, 3), "round": (1,), "sort": (), "squeeze": (), "swapaxes": (0, 1), "take": ([0, 5],), "trace": (), "transpose": (1, 0),
+    }  # fmt: skip
+    for name, args in calls.items():
+        want = np.ptp(X) if name == "ptp" else np.sort(X) if name == "sort" else getattr(X, name)(*args)
+        close(getattr(fnp.asarray(X), name)(*args), want)
+        close(fx.jit(lambda x, n=name, a=args: getattr(x, n)(*a))(X), want)
+    a = fnp.asarray(X)
+    for v in (a, None):
+        f = (lambda g: g(a)) if v is not None else (lambda g: fx.jit(g)(X))
+        close(f(lambda x: (x.T, x.mT, x.real, x.imag, x.flat, x.reshape((2, -1)), x.reshape(-1), x.transpose(), x.transpose((1, 0)), x.view("int64"))), (X.T, X.T, X, 0 * X, X.ravel(), X.reshape(2, -1), X.ravel(), X.T, X.T, X.view("int64")))
+        close(f(lambda x: (x.nonzero if False else x.compress)(np.array([True, False, True]), 0)), X[[0, 2]])
+        close(f(lambda x: (x + 1j * x).view("float64")), (X + 1j * X).view("float64"))
+    assert a.shape == (3, 4) and a.ndim == 2 and a.size == 12 and a.nbytes == 96 and a.itemsize == 8 and a.device == "cpu" and a.to_device("cpu") is a
+    close(fnp.asarray(Y).searchsorted(0.7) if False else fnp.sort(Y).searchsorted(0.7), 2)
+    close(a.nonzero(), X.nonzero())
+    close(fnp.array([0, 1]).choose([Y[:2], Y[2:]]), np.array([Y[0], Y[3]]))
+    close(a.partition(2), np.sort(X))
+    with pytest.raises(TypeError):
+        a.fill(3.0)
+    same(fx.jit(lambda x: (x.fill(3.0), x)[1])(X), np.full((3, 4), 3.0))
+    with pytest.raises(UnsupportedFunctionError, match="view of a traced"):
+        fx.jit(lambda x: x.view("int8"))(X)
+    same(a.view("int32"), X.view("int32"))
+    assert "sum" in dir(a) and a.sum.__doc__
