@@ -28,6 +28,7 @@ from .errors import (
     VmapAxisError,
 )
 from .ir import Aval, Graph, Var
+from .primitives.elementwise import convert_element_type
 from .primitives.elementwise import stop_gradient as _stop_gradient
 from .primitives.helpers import broadcast_batch, full_like, instantiate, move_batch, zeros_like
 from .primitives.shaping import reshape, slice_in_dim
@@ -45,7 +46,7 @@ from .trace import (
 )
 from .traceback import user_frames
 from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
-from .transforms.jvp import jvp_graph, linearize_graph
+from .transforms.jvp import Linearized, jvp_graph, linearize_graph
 from .transforms.transpose import transpose_graph
 from .transforms.vmap import batch_graph
 
@@ -73,6 +74,12 @@ class _Traced:
     n: int
     forwards: Mapping[Any, Any]
     aux: Any = None
+
+    def linearize(self, wrt: Sequence[bool]) -> Linearized:
+        """Called once: afterwards the intermediate values are let go, only the residuals stay."""
+        lin = linearize_graph(self.graph, self.args, wrt, self.known, self.forwards)
+        self.known, self.forwards, self.args = {}, {}, []
+        return lin
 
 
 def _trace(
@@ -187,7 +194,7 @@ def value_and_grad(
         traced = _trace("grad", _partial(fun, args, kwargs, nums), chosen, names, has_aux)
         _check_scalar(fun, traced, holomorphic, has_aux)
         wrt = [i < len(names) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-        lin = linearize_graph(traced.graph, traced.args, wrt, traced.known, traced.forwards)
+        lin = traced.linearize(wrt)
         out = lin.outs[0]
         grads: list[Any] = [None] * len(lin.in_avals)
         if lin.nonzero[0]:
@@ -241,7 +248,7 @@ def _as_array(x: Any, like: Any = None) -> Any:
     """A NumPy scalar (a literal of the graph) as an Array; weak where the argument it belongs to is weak."""
     weak = like is not None and aval_of(like).weak
     if type(x) is Tracer:
-        return x
+        return x.alias()  # an in-place update of the result must not change what it was made from
     if type(x) is Array:
         return Array(x._data, True) if weak and not x.weak_type else x
     return Array(np.asarray(concrete_value(x)), weak)
@@ -316,8 +323,15 @@ def _check_tangents(
             raise DTypeError(
                 f"{what}: {name} is {a.dtype}, its tangent {b.dtype}; they must be equal. Convert with astype."
             )
-        out.append(np.asarray(concrete_value(t), a.dtype) if b.weak and is_python_scalar(t) else t)
+        out.append(_of_dtype(t, a.dtype))
     return out
+
+
+def _of_dtype(x: Any, d: np.dtype) -> Any:
+    """A Python number or weakly typed value in the dtype of what it belongs to."""
+    if is_python_scalar(x):
+        return np.asarray(x, d)
+    return x if aval_of(x).dtype == d else convert_element_type(x, d)
 
 
 @user_frames
@@ -367,7 +381,7 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     traced = _trace("linearize", fun, primals, names, has_aux)
     p_leaves, p_tree = tree.flatten(tuple(primals))
     wrt = [i < len(p_leaves) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-    lin = linearize_graph(traced.graph, traced.args, wrt, traced.known, traced.forwards)
+    lin = traced.linearize(wrt)
     out = [_as_array(o) for o in lin.outs[: traced.n]]
 
     @user_frames
@@ -395,7 +409,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     traced = _trace("vjp", fun, primals, names, has_aux)
     p_leaves, p_tree = tree.flatten(tuple(primals))
     wrt = [i < len(p_leaves) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-    lin = linearize_graph(traced.graph, traced.args, wrt, traced.known, traced.forwards)
+    lin = traced.linearize(wrt)
     out = [_as_array(o) for o in lin.outs[: traced.n]]
     linear = [i < len(lin.in_avals) for i in range(len(lin.linear.inputs))]
 
@@ -430,13 +444,9 @@ def _check_cotangents(ct: Any, out_tree: tree.TreeDef, outs: Sequence[Any], name
         b = aval_of(c)
         if b.shape != a.shape:
             raise ShapeError(f"the cotangent given to the vjp of {name} has shape {b.shape}; the output has {a.shape}")
-        if b.dtype != a.dtype:
-            if not b.weak:
-                raise DTypeError(f"the cotangent given to the vjp of {name} is {b.dtype}; the output is {a.dtype}")
-            c = np.asarray(concrete_value(c), a.dtype)
-        elif is_python_scalar(c):
-            c = np.asarray(c, a.dtype)
-        cts.append(c)
+        if b.dtype != a.dtype and not b.weak:
+            raise DTypeError(f"the cotangent given to the vjp of {name} is {b.dtype}; the output is {a.dtype}")
+        cts.append(_of_dtype(c, a.dtype))
     return cts
 
 
@@ -528,12 +538,15 @@ def jacfwd(
         leaves, d = tree.flatten(chosen)
         basis, sizes = _basis(leaves)
 
-        def column(*ts: Any) -> Any:
-            return tree.leaves(push(*tree.unflatten(d, ts)))
+        smooth = [is_inexact(aval_of(y).dtype) for y in tree.leaves(value)]
 
-        columns = vmap(column)(*basis)
+        def column(*ts: Any) -> Any:
+            return [t for t, s in zip(tree.leaves(push(*tree.unflatten(d, ts))), smooth) if s]
+
+        columns = iter(vmap(column)(*basis))
         jac = []
-        for y, cols in zip(tree.leaves(value), columns):
+        for y, s in zip(tree.leaves(value), smooth):
+            cols = next(columns) if s else zeros_like(aval_of(y).with_(shape=(sum(sizes), *aval_of(y).shape)))
             moved = [move_batch(b, 0, len(aval_of(y).shape)) for b in _blocks(cols, sizes)]
             parts = [reshape(b, (*aval_of(y).shape, *aval_of(x).shape)) for b, x in zip(moved, leaves)]
             per_arg = tree.unflatten(d, parts)
@@ -574,12 +587,19 @@ def jacrev(
                     f"jacrev of {function_name(fun)}, whose output is {aval_of(y)}: a derivative needs a float output"
                 )
         basis, sizes = _basis(outs)
-        rows = vmap(lambda *cts: tree.leaves(pull(tree.unflatten(d, cts))))(*basis)
+        leaves, in_tree = tree.flatten(chosen)
+        smooth = [is_inexact(aval_of(x).dtype) for x in leaves]
+
+        def row(*cts: Any) -> Any:
+            return [g for g, s in zip(tree.leaves(pull(tree.unflatten(d, cts))), smooth) if s]
+
+        given = iter(vmap(row)(*basis))
+        zero = [zeros_like(aval_of(x).with_(shape=(sum(sizes), *aval_of(x).shape))) for x in leaves]
+        rows = [next(given) if s else z for z, s in zip(zero, smooth)]
         jac: list[Any] = []
-        in_tree = tree.structure(chosen)
         per_input = [
             [reshape(b, (*aval_of(y).shape, *aval_of(x).shape)) for b, y in zip(_blocks(r, sizes), outs)]
-            for r, x in zip(rows, tree.leaves(chosen))
+            for r, x in zip(rows, leaves)
         ]
         for j in range(len(outs)):
             per_arg = tree.unflatten(in_tree, [blocks[j] for blocks in per_input])
@@ -631,7 +651,7 @@ def vmap(
         raise VmapAxisError(f"vmap takes a function; found {type(fun).__name__}: {fun!r}")
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
-    if not isinstance(in_axes, (int, np.integer, tuple, type(None), dict)):
+    if not _is_axis(in_axes) and not isinstance(in_axes, (tuple, dict)):
         raise VmapAxisError(f"in_axes must be an int, None, or a tuple with one entry per argument; found {in_axes!r}")
 
     @user_frames
@@ -663,7 +683,7 @@ def vmap(
 
 
 def _is_axis(x: Any) -> bool:
-    return x is None or isinstance(x, (int, np.integer))
+    return x is None or (isinstance(x, (int, np.integer)) and not isinstance(x, bool))
 
 
 def _in_dims(
@@ -684,7 +704,7 @@ def _in_dims(
         if d is None:
             out.append(None)
             continue
-        if not isinstance(d, (int, np.integer)):
+        if not _is_axis(d):
             raise VmapAxisError(f"in_axes entries must be ints or None; found {d!r} for {n}")
         if not -a.ndim <= d < a.ndim:
             raise VmapAxisError(
@@ -861,7 +881,7 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 
 def device_put(x: Any, device: Any = None) -> Any:
     """Every leaf as an fx.Array (there is one device, the CPU)."""
-    return tree.map(lambda v: v if type(v) is Tracer else _as_array(v, v), x)
+    return tree.map(lambda v: _as_array(v, v), x)
 
 
 def device_get(x: Any) -> Any:

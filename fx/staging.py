@@ -14,6 +14,7 @@ import functools
 import inspect
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,15 +25,19 @@ from . import tree
 from .array import Array, to_numpy
 from .backend import Executable, compile_graph
 from .config import config
+from .dtypes import canonical
 from .errors import NonHashableStaticError, StaticArgumentError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
-from .trace import Tracer, aval_of, bind, bind_known, state, trace_flat, user_source
+from .primitives.helpers import instantiate
+from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
 from .traceback import user_frames
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
 from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
+
+_LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
 
 # ----------------------------------------------------------------------------------- the primitive
 
@@ -64,13 +69,13 @@ def _jit_jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, resume: Any = None
 ) -> tuple[list[Any], list[Any]]:
     wrt = tuple(t is not None for t in tangents)
-    if resume is not None and resume[0] == wrt:
-        _, lin, results = resume
-        outs = bind_known(jit_p, [*primals, *lin.captures], {"graph": lin.primal}, results)
+    if resume is not None and all(r or not w for w, r in zip(wrt, resume[0])):
+        wrt, lin, results = resume  # what was guessed to have a tangent while tracing, and may have a zero one
+        outs = bind_known(jit_p, [*primals, *lin.captures], {"graph": lin.primal}, results, lin.primal.out_avals)
     else:
         lin = linearize_closed(graph, wrt)
         outs = bind(jit_p, *primals, *lin.captures, graph=lin.primal)
-    ts = [t for t in tangents if t is not None]
+    ts = [instantiate(t, aval_of(x).strong()) for t, x, w in zip(tangents, primals, wrt) if w]
     t_out = iter(bind(jit_p, *ts, *lin.residual_values(primals, outs), graph=lin.linear))
     return outs[: len(graph.outputs)], [next(t_out) if nz else None for nz in lin.nonzero]
 
@@ -103,6 +108,7 @@ class Lowered:
     captures: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
+    static: tuple[Any, ...]
     backend: str | None
     donate: tuple[int, ...]
     split: Callable[..., Any]
@@ -143,14 +149,24 @@ class Lowered:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A compiled function for one signature; calling it never traces or compiles."""
+    """A compiled function for one signature; calling it never traces or compiles.
+
+    It takes the arguments it was lowered for; the static ones may be left out, as in JAX.
+    """
 
     lowered: Lowered
     executable: Executable
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         low = self.lowered
-        leaves, in_tree = low.split(args, kwargs)
+        leaves, in_tree = tree.flatten((args, kwargs))
+        if low.static and in_tree != low.in_tree:
+            leaves, in_tree, static, _ = low.split(args, kwargs)
+            if static != low.static:
+                found, want = (", ".join(f"{which!r}: {_shown(k)}" for which, k in s) for s in (static, low.static))
+                raise StaticArgumentError(
+                    f"{low.name} was compiled for the static arguments {want}; called with {found or 'none'}"
+                )
         if in_tree != low.in_tree:
             raise StaticArgumentError(f"{low.name} was compiled for arguments {low.in_tree}; called with {in_tree}")
         for i, (x, a) in enumerate(zip(leaves, low.graph.in_avals)):
@@ -158,8 +174,14 @@ class Compiled:
                 raise StaticArgumentError(
                     f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}"
                 )
+            if type(x) is Tracer:
+                raise StaticArgumentError(
+                    f"{low.name} was lowered and compiled ahead of time; it cannot be called on traced values, which"
+                    f" {x.builder.kind} of {x.builder.name!r} gives it. Call the jitted function itself."
+                )
         arrays = [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
-        return tree.unflatten(low.out_tree, [_result(o, False) for o in self.executable(*arrays)])
+        outs = zip(self.executable(*arrays), low.graph.out_avals)
+        return tree.unflatten(low.out_tree, [_result(o, a.weak) for o, a in outs])
 
     def cost_analysis(self) -> dict[str, Any]:
         return self.executable.cost_analysis()
@@ -186,6 +208,7 @@ class _Entry:
     lowered: Lowered
     captured: list[np.ndarray] | None
     weak: tuple[bool, ...]
+    axes: frozenset[Any]
     run: Executable | None = None
 
 
@@ -231,7 +254,7 @@ class JitFunction:
             )
         self._entries: dict[_Key, _Entry] = {}
         self._hits = self._misses = self._traced = self._compiled = 0
-        self._log: list[str] = []
+        self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------ which arguments are static
@@ -273,7 +296,7 @@ class JitFunction:
         chosen = [(i, args[i]) for i in sorted(nums)] + [(n, kwargs[n]) for n in sorted(names)]
         for which, value in chosen:
             self._check_static(which, value)
-        static = tuple([(which, type(value), value) for which, value in chosen])  # 1, 1.0 and True are equal keys
+        static = tuple([(which, _typed(value)) for which, value in chosen])
         dyn_args = tuple(a for i, a in enumerate(args) if i not in nums)
         dyn_kwargs = {k: v for k, v in kwargs.items() if k not in names}
         n = len(args)
@@ -307,7 +330,7 @@ class JitFunction:
     # ------------------------------------------------------------------ calling
 
     @user_frames
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         if config.disable_jit:
             return self.fun(*args, **kwargs)
         leaves, in_tree, static, call = self._split(args, kwargs)
@@ -333,7 +356,7 @@ class JitFunction:
         else:
             self._hits += 1
         low = entry.lowered
-        if traced or entry.captured is None:
+        if traced or entry.captured is None or entry.axes:
             outs = bind(jit_p, *leaves, *low.captures, graph=low.graph)
             return tree.unflatten(low.out_tree, outs)
         run = entry.run
@@ -361,6 +384,9 @@ class JitFunction:
     def _trace(
         self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any
     ) -> _Entry:
+        for x in leaves:
+            if type(x) is np.ndarray:
+                canonical(x.dtype)
         with self._lock:
             self._misses += 1
             self._traced += 1
@@ -372,12 +398,13 @@ class JitFunction:
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         concrete = not any(type(c) is Tracer for c in captures)
-        split = lambda a, k: self._split(a, k)[:2]
+        donated = self._donated(args, kwargs)
         low = Lowered(
-            self.name, graph, captures, in_tree, flat.out_tree, self.backend, self._donated(args, kwargs), split
+            self.name, graph, captures, in_tree, flat.out_tree, key.static, self.backend, donated, self._split
         )
         weak = tuple(a.weak for a in graph.out_avals)
-        entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak)
+        axes = named_axes({"graph": graph})
+        entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
         if concrete:
             self._entries[key] = entry
         return entry
@@ -413,9 +440,9 @@ class JitFunction:
 
     # ------------------------------------------------------------------ looking
 
-    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
-        leaves, in_tree, _, call = self._split(args, kwargs)
+        leaves, in_tree, static, call = self._split(args, kwargs)
         avals = []
         for x in leaves:
             if (
@@ -431,10 +458,11 @@ class JitFunction:
         names = self._dynamic_names(args, kwargs)
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
-        split = lambda a, k: self._split(a, k)[:2]
-        return Lowered(self.name, graph, captures, in_tree, flat.out_tree, self.backend, (), split)
+        return Lowered(
+            self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split
+        )
 
-    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result's shapes and dtypes, without computing it."""
         return self.lower(*args, **kwargs).out_info
 
@@ -470,7 +498,7 @@ class JitFunction:
                     out.append(f"{name}: {Aval(*a)} -> {Aval(*b)}")
             for a, b in zip(old.static, key.static):
                 if a != b:
-                    out.append(f"static {a[0]!r}: {a[2]!r} -> {b[2]!r}")
+                    out.append(f"static {a[0]!r}: {_shown(a[1])} -> {_shown(b[1])}")
             if old.context != key.context:
                 out.append("other settings (default dtypes, backend, engine or named axes)")
             return out
@@ -483,6 +511,28 @@ class JitFunction:
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+def _typed(value: Any) -> tuple[type, Any]:
+    """A static value as part of a cache key that tells apart what Python calls equal: 1, 1.0 and True; 0.0 and -0.0."""
+    t = type(value)
+    if t in (float, complex):
+        return t, repr(value)
+    if isinstance(value, tuple):
+        return t, tuple([_typed(v) for v in value])
+    if t is frozenset:
+        return t, frozenset([_typed(v) for v in value])
+    return t, value
+
+
+def _shown(key: tuple[type, Any]) -> str:
+    """The static value behind a key, for messages."""
+    t, v = key
+    if t in (float, complex):
+        return str(v)
+    if issubclass(t, (tuple, frozenset)):
+        return f"({', '.join(map(_shown, v))})"
+    return repr(v)
 
 
 def _result(data: np.ndarray, weak: bool) -> Array:

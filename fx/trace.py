@@ -30,7 +30,15 @@ import numpy as np
 from .array import Array, to_numpy
 from .config import config
 from .dtypes import bool_, complex64, complex128, float64, is_inexact
-from .errors import AxisNameError, ConcretizationError, DTypeError, FxError, LeakedTracerError
+from .errors import (
+    AxisNameError,
+    ConcretizationError,
+    CustomRuleError,
+    DTypeError,
+    FxError,
+    LeakedTracerError,
+    MissingRuleError,
+)
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
 from .primitive import Primitive
 
@@ -65,7 +73,11 @@ def scalar_dtype(x: Any) -> np.dtype:
         return bool_
     if isinstance(x, int):
         d = config.default_int
-        return d if np.iinfo(d).min <= x <= np.iinfo(d).max else np.dtype(np.int64 if x < 2**63 else np.uint64)
+        if np.iinfo(d).min <= x <= np.iinfo(d).max:
+            return d
+        if not -(2**63) <= x < 2**64:
+            raise DTypeError(f"the Python integer {x} does not fit 64 bits. Convert it: float(x).")
+        return np.dtype(np.int64 if x < 2**63 else np.uint64)
     if isinstance(x, float):
         return config.default_float
     return complex128 if config.default_float == float64 else complex64
@@ -158,6 +170,16 @@ class Tracer:
     @property
     def weak_type(self) -> bool:
         return self.variable.aval.weak
+
+    def alias(self) -> Tracer:
+        """Another tracer of the same variable: an in-place update of one does not show in the other."""
+        return Tracer(self.builder, self.variable, self.value)
+
+    def __copy__(self) -> Tracer:
+        return self.alias()
+
+    def __deepcopy__(self, memo: Any) -> Tracer:
+        return self.alias()
 
     def rebind(self, new: Tracer) -> None:
         """Makes this tracer stand for another variable (in-place updates, functionalised)."""
@@ -298,7 +320,7 @@ class Builder:
             self.check_open(x)
             if x.builder is self:
                 return x.variable
-            return self._capture(x.variable, Tracer(x.builder, x.variable, x.value), x.aval)
+            return self._capture(x.variable, x.alias(), x.aval)
         if t is Literal:
             return x
         if t is Array:
@@ -308,7 +330,7 @@ class Builder:
         if isinstance(x, np.ndarray):
             return self._capture(id(x), x, aval_of(x))
         aval = aval_of(x)
-        return Literal(x, aval)
+        return Literal(x, aval) if not aval.shape else self._capture(id(x), Array(to_numpy(x)), aval)
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
         try:
@@ -322,9 +344,15 @@ class Builder:
             return var
 
     def record(
-        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], values: Sequence[Any] | None = None
+        self,
+        prim: Primitive,
+        args: Sequence[Any],
+        params: dict[str, Any],
+        values: Sequence[Any] | None = None,
+        forward: Any = None,
     ) -> Any:
-        """Appends an equation; returns the tracer(s) of its result.  ``values``: the result, where it is known."""
+        """Appends an equation; returns the tracer(s) of its result.  ``values``: the result, where it is known;
+        ``forward``: what its derivative may resume from."""
         atoms = tuple([self.atom(a) for a in args])
         source = state.source or user_source()
         try:
@@ -332,10 +360,9 @@ class Builder:
         except FxError as e:
             raise locate(e, source) from None
         avals = out if prim.multiple_results else (out,)
-        forward = None
         if not self.evaluate:
             values = None
-        elif values is None:
+        elif values is None and not (state.axes and named_axes(params)):  # a collective has no value on one example
             known = [concrete_value(a) for a in args]
             if all(k is not None for k in known):
                 values, forward = self._evaluate(prim, atoms, known, params)
@@ -360,7 +387,10 @@ class Builder:
         if self.active is not None and prim.has("forward"):
             wrt = tuple([a in self.active for a in atoms])
             if any(wrt):
-                return prim.rule("forward")(known, wrt, **params)
+                try:
+                    return prim.rule("forward")(known, wrt, **params)
+                except (MissingRuleError, CustomRuleError):
+                    pass  # ``active`` is an upper bound (stop_gradient is in it): the derivative may not be needed
         return evaluate(prim, known, params), None
 
     def close(self, outputs: Sequence[Any]) -> tuple[Graph, list[Any]]:
@@ -434,9 +464,30 @@ def recording_builder(args: Sequence[Any]) -> Builder | None:
     return builder
 
 
+def named_axes(params: dict[str, Any]) -> frozenset[Any]:
+    """The vmap axes that an equation names: in its ``axis_name``, or inside the graphs that it holds."""
+    own = frozenset((params["axis_name"],)) if "axis_name" in params else frozenset()
+    return own.union(*[g.memo("named axes", lambda g=g: _axes_in(g)) for _, g in subgraphs(params)])
+
+
+def _axes_in(graph: Graph) -> frozenset[Any]:
+    return frozenset().union(*[named_axes(e.params) for e in graph.eqns])
+
+
+def _equation_builder(args: Sequence[Any], params: dict[str, Any]) -> Builder | None:
+    """``recording_builder``, but never outside a vmap whose axis the equation names: there it has no meaning."""
+    builder = recording_builder(args)
+    if state.axes and params:
+        for name in named_axes(params):
+            axis = next((a for a in reversed(state.axes) if a.name == name), None)
+            if axis is not None and axis.builder.open and (builder is None or axis.builder.level > builder.level):
+                builder = axis.builder
+    return builder
+
+
 def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     """Applies a primitive to values: evaluates it, or records it in the deepest builder among the arguments."""
-    builder = recording_builder(args)
+    builder = _equation_builder(args, params)
     if builder is not None:
         return builder.record(prim, args, params)
     avals = tuple([aval_of(a) for a in args])
@@ -450,12 +501,24 @@ def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     return Array(outs[0], out_aval.weak)
 
 
-def bind_known(prim: Primitive, args: Sequence[Any], params: dict[str, Any], values: Sequence[np.ndarray]) -> list[Any]:
-    """``bind`` of an operation whose results are known already: records it, computes nothing.  Always a list."""
-    builder = recording_builder(args)
+def bind_known(
+    prim: Primitive,
+    args: Sequence[Any],
+    params: dict[str, Any],
+    values: Sequence[np.ndarray],
+    avals: Sequence[Aval],
+    forward: Any = None,
+) -> list[Any]:
+    """``bind`` of an operation whose results are known already: records it, computes nothing.  Always a list.
+
+    Args:
+        values, avals: the results and their types.
+        forward: what the equation's ``jvp_call`` is to get as ``resume``.
+    """
+    builder = _equation_builder(args, params)
     if builder is None:
-        return [Array(v) for v in values]
-    out = builder.record(prim, args, params, values)
+        return [Array(v, a.weak) for v, a in zip(values, avals)]
+    out = builder.record(prim, args, params, values, forward)
     return out if prim.multiple_results else [out]
 
 
@@ -559,5 +622,7 @@ def eval_graph(graph: Graph, args: Sequence[Any]) -> list[Any]:
 
 
 def read(env: dict[Var, Any], a: Atom) -> Any:
-    """The value of an atom: a literal stands for its NumPy scalar."""
-    return env[a] if type(a) is Var else a.value  # type: ignore[union-attr]
+    """The value of an atom: a literal stands for its NumPy scalar, or for a weakly typed Array if it is weak."""
+    if type(a) is Var:
+        return env[a]
+    return Array(np.asarray(a.value), True) if a.aval.weak else a.value  # type: ignore[union-attr]

@@ -321,30 +321,31 @@ def flatten_up_to(treedef: TreeDef, tree: Any, what: str = "tree") -> list[Any]:
     Raises:
         TreeError: naming the place where the two structures part.
     """
-    out: list[Any] = []
+    return list(_flatten_up_to(treedef, tree, what, ()))
 
-    def walk(d: TreeDef, x: Any, path: KeyPath) -> None:
-        if d.kind is None:
-            out.append(x)
-            return
-        where = f" at {keystr(path)}" if path else ""
-        if type(x) is not d.kind:
-            raise TreeError(f"{what}{where} should be a {d.kind.__name__}, found {type(x).__name__}: {x!r}")
-        if d.kind is type(None):
-            return
-        node = _node_of(x)
-        assert node is not None
-        children, aux = node.flatten(x)
-        children = list(children)
-        if aux != d.aux or len(children) != len(d.children):
-            found = aux if aux is not None else f"{len(children)} children"
-            want = d.aux if d.aux is not None else f"{len(d.children)} children"
-            raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
-        for c, child, key in zip(d.children, children, node.keys(x)):
-            walk(c, child, (*path, key))
 
-    walk(treedef, tree, ())
-    return out
+# recursion by module-level functions: a closure that calls itself is a reference cycle, which would keep the leaves
+
+
+def _flatten_up_to(d: TreeDef, x: Any, what: str, path: KeyPath) -> Iterator[Any]:
+    if d.kind is None:
+        yield x
+        return
+    where = f" at {keystr(path)}" if path else ""
+    if type(x) is not d.kind:
+        raise TreeError(f"{what}{where} should be a {d.kind.__name__}, found {type(x).__name__}: {x!r}")
+    if d.kind is type(None):
+        return
+    node = _node_of(x)
+    assert node is not None
+    children, aux = node.flatten(x)
+    children = list(children)
+    if aux != d.aux or len(children) != len(d.children):
+        found = aux if aux is not None else f"{len(children)} children"
+        want = d.aux if d.aux is not None else f"{len(d.children)} children"
+        raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
+    for c, child, key in zip(d.children, children, node.keys(x)):
+        yield from _flatten_up_to(c, child, what, (*path, key))
 
 
 def broadcast_prefix(prefix: Any, tree: Any, is_leaf: IsLeaf | None = None, what: str = "prefix") -> list[Any]:
@@ -397,18 +398,16 @@ def transpose(outer: TreeDef, inner: TreeDef, tree: Any) -> Any:
 
 def leaves_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> list[tuple[KeyPath, Any]]:
     """``(key path, leaf)`` for every leaf."""
-    out: list[tuple[KeyPath, Any]] = []
+    return list(_leaves_with_path(tree, is_leaf, ()))
 
-    def walk(x: Any, path: KeyPath) -> None:
-        node = _node_of(x)
-        if node is None or (is_leaf is not None and is_leaf(x)):
-            out.append((path, x))
-            return
-        for key, child in zip(node.keys(x), node.flatten(x)[0]):
-            walk(child, (*path, key))
 
-    walk(tree, ())
-    return out
+def _leaves_with_path(x: Any, is_leaf: IsLeaf | None, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
+    node = _node_of(x)
+    if node is None or (is_leaf is not None and is_leaf(x)):
+        yield path, x
+        return
+    for key, child in zip(node.keys(x), node.flatten(x)[0]):
+        yield from _leaves_with_path(child, is_leaf, (*path, key))
 
 
 def flatten_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[tuple[KeyPath, Any]], TreeDef]:

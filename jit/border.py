@@ -21,6 +21,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from .cache import default_store, environment_digest, kernel_key
+from .forks import compiling
 from .threads import immortal
 
 __all__ = ["checker"]
@@ -184,7 +185,8 @@ def _method() -> int:
     address = immortal(ctypes.sizeof(_MethodDef))
     definition = _MethodDef.from_address(address)
     definition.name = _immortal_text(b"check")
-    definition.function = _address()
+    with compiling:
+        definition.function = _address()
     definition.flags = _METH_FASTCALL
     definition.doc = _immortal_text(b"check(*args)\n--\n\nWhether kernels can take them as they are.")
     return address

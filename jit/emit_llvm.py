@@ -44,7 +44,8 @@ from .loop_ir import (
     Ty,
     While,
     i64,
-)  # fmt: skip
+)
+from .loop_walk import assigned, has_vectors, is_innermost, stored
 from .target import Target
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
@@ -134,11 +135,11 @@ class _Function(OpEmitter):
         """
         domain = self.metadata.node("!self", distinct=True)
         scopes = {p: self.metadata.node(f"!self, {domain}", distinct=True) for p in self.pointers}
-        stored = set(_stored(self.kernel.body))
+        written = set(stored(self.kernel.body))
         for p, s in scopes.items():
             own = f", !alias.scope {self.metadata.node(s)}"
             self.scope[p] = own
-            if p in stored:
+            if p in written:
                 others = ", ".join(o for q, o in scopes.items() if q != p)
                 self.store_scope[p] = f"{own}, !noalias {self.metadata.node(others)}"
 
@@ -302,7 +303,7 @@ class _Function(OpEmitter):
 
     def carried(self, *blocks: Sequence[Stmt]) -> list[str]:
         """The locals of this scope that the blocks assign, in a fixed order."""
-        return [n for n in dict.fromkeys(n for b in blocks for n in _assigned(b)) if n in self.env]
+        return [n for n in dict.fromkeys(n for b in blocks for n in assigned(b)) if n in self.env]
 
     def loop_phis(self, names: list[str], before: str) -> int:
         """Opens a phi for every name; ``close_phis`` fills in what comes round the loop.  Returns their line."""
@@ -356,7 +357,7 @@ class _Function(OpEmitter):
         ahead: list[str] = []
         self.lines.append(ahead)  # type: ignore[arg-type]  # flattened when the function is complete
         self.before.append(ahead)
-        self.loop_stores.append(set(_stored(body)))
+        self.loop_stores.append(set(stored(body)))
         certain, self.certain = self.certain, runs
         self.level += 1
         yield
@@ -367,14 +368,14 @@ class _Function(OpEmitter):
 
     def _loop_metadata(self, s: For) -> str:
         """What LLVM may do with the loop; opens the access group of a vectorised one."""
-        if not _innermost(s.body):
+        if not is_innermost(s):
             return ""
         if s.vectorize and self.target.vector_bits > 64:
             group = self.metadata.node("", distinct=True)
             self.access_group = f", !llvm.access.group {group}"
             parallel = self.metadata.node(f'!"llvm.loop.parallel_accesses", {group}')
             return f", !llvm.loop {self.metadata.node(f'!self, {parallel}', distinct=True)}"
-        if _has_vectors(s.body):
+        if has_vectors(s.body):
             disable = self.metadata.node('!"llvm.loop.vectorize.enable", i1 false')
             return f", !llvm.loop {self.metadata.node(f'!self, {disable}', distinct=True)}"
         return ""
@@ -445,48 +446,3 @@ def _is_reduction(name: str, e: Expr) -> bool:
     if e.name in _REDUCTIONS:
         return any(here)
     return (e.name == "sub" and here[0]) or (e.name == "fma" and here[2])
-
-
-def _assigned(stmts: Sequence[Stmt]) -> Iterator[str]:
-    for s in stmts:
-        if isinstance(s, Assign):
-            yield s.name
-        else:
-            for b in _bodies(s):
-                yield from _assigned(b)
-
-
-def _stored(stmts: Sequence[Stmt]) -> Iterator[str]:
-    for s in stmts:
-        if isinstance(s, Store):
-            yield s.buf
-        else:
-            for b in _bodies(s):
-                yield from _stored(b)
-
-
-def _bodies(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
-    if isinstance(s, (For, While)):
-        return (s.body,)
-    return (s.then, s.orelse) if isinstance(s, If) else ()
-
-
-def _innermost(stmts: Sequence[Stmt]) -> bool:
-    return all(not isinstance(s, (For, While)) and all(_innermost(b) for b in _bodies(s)) for s in stmts)
-
-
-def has_vectorizable_loops(stmts: Sequence[Stmt]) -> bool:
-    """Some innermost loop is marked ``vectorize``: work for LLVM's loop vectoriser."""
-    return any(
-        (isinstance(s, For) and s.vectorize and _innermost(s.body))
-        or any(has_vectorizable_loops(b) for b in _bodies(s))
-        for s in stmts
-    )
-
-
-def _has_vectors(stmts: Sequence[Stmt]) -> bool:
-    """Some value stored or named in the block is a vector."""
-    return any(
-        s.value.ty.lanes > 1 if isinstance(s, (Let, Assign, Store)) else any(_has_vectors(b) for b in _bodies(s))
-        for s in stmts
-    )

@@ -7,7 +7,7 @@ a kernel and 5 ms a statement, and knows no vectors, so kernels are built for ``
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,9 @@ from numba.extending import intrinsic, overload
 
 from fx.errors import LoweringError
 
-from .loop_ir import Assign, Const, Expr, For, If, Kernel, Let, Load, Op, Param, Ref, Stmt, Store, While
+from .loop_ir import Kernel, Param, Stmt
 from .loop_print import print_kernel
+from .loop_walk import operands, statements
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _INTS = {f"{k[0]}{b}": getattr(types, f"{k}{b}") for k in ("int", "uint") for b in (8, 16, 32, 64)}
@@ -45,7 +46,7 @@ def compile_numba(kernel: Kernel, fma: bool = True) -> NumbaKernel:
     Raises:
         LoweringError: if the kernel uses vectors.
     """
-    if any(e.ty.lanes > 1 for e in _values(kernel.body)):
+    if _uses_vectors(kernel.body):
         raise LoweringError(
             f"kernel {kernel.name!r} uses vectors; the numba engine needs kernels built for target level 'scalar'"
         )
@@ -67,34 +68,17 @@ def _entry(params: Sequence[Param]) -> str:
     return f"def entry(frame, lo, hi, worker):\n    kernel({', '.join([*args, 'lo', 'hi', 'worker'])})\n"
 
 
-def _values(stmts: Sequence[Stmt]) -> Iterator[Expr]:
-    """Every expression, each once."""
+def _uses_vectors(stmts: Sequence[Stmt]) -> bool:
     seen: set[int] = set()
-    stack: list[Any] = list(stmts)
+    stack = [e for s in statements(stmts) for e in operands(s)]
     while stack:
-        node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        match node:
-            case Let(_, value) | Assign(_, value):
-                stack.append(value)
-            case Store(_, index, value):
-                stack += (index, value)
-            case For(_, start, stop, body):
-                stack += (start, stop, *body)
-            case While(cond, body):
-                stack += (cond, *body)
-            case If(cond, then, orelse):
-                stack += (cond, *then, *orelse)
-            case Load(_, index):
-                yield node
-                stack.append(index)
-            case Op(_, args):
-                yield node
-                stack += args
-            case Const() | Ref():
-                yield node
+        e = stack.pop()
+        if e.ty.lanes > 1:
+            return True
+        if id(e) not in seen:
+            seen.add(id(e))
+            stack += operands(e)
+    return False
 
 
 # ------------------------------------------------------------------- the names of loop_runtime, for Numba

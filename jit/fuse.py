@@ -99,7 +99,7 @@ class _Grouper:
 
     def _whole(self, kind: str, n: int, eqn: Eqn) -> _Draft:
         bases = [self.storage.view_base(a) for a in eqn.inputs if isinstance(a, Var)]
-        needs = frozenset(self.storage.owners[b] for b in bases)
+        needs = frozenset(self.storage.owners[b] for b in bases if b.aval.size)
         return _Draft(
             kind, n, (eqn,), needs, eqn.outputs, reasons=(f"{eqn.prim.name} has a loop structure of its own",)
         )
@@ -148,11 +148,12 @@ class _Grouper:
             seen.add(a)
             owner = owners.get(a)
             if owner is not None and owner not in own:
-                needs.add(owner)
+                if owner.aval.size:  # what has no elements is never written, and no one waits for it
+                    needs.add(owner)
                 continue
-            eqn, _ = producers[a]
+            eqn, k = producers[a]
             eqns[self.position[id(eqn)]] = eqn
-            stack += eqn.inputs
+            stack += (eqn.inputs[k],) if eqn.prim.name in ALIASES else eqn.inputs
         return tuple(eqns[k] for k in sorted(eqns)), frozenset(needs)
 
     # ------------------------------------------------------------------ merging

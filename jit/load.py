@@ -7,7 +7,6 @@ Each kernel is an object of its own in the store, so that programs share them.  
 from __future__ import annotations
 
 import importlib
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
+from .forks import compiling
 from .loop_print import print_kernel
 from .lower.registry import KernelHandle
 from .native import compile_object, load_object
@@ -26,7 +26,6 @@ __all__ = ["Loaded", "forget", "kernel_text", "load_kernels", "loaded_count"]
 _addresses: dict[tuple[Any, ...], int] = {}
 _texts: dict[tuple[Any, ...], str] = {}
 _keep_alive: list[Any] = []  # compiled Numba functions own their code
-_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -
         key = (engine, target, handle.key)
         address = _addresses.get(key)
         if address is None:
-            with _lock:
+            with compiling:
                 address, how = _load(handle, engine, target)
             _addresses[key] = address
             compiled += how == "compiled"

@@ -45,8 +45,9 @@ from .loop_ir import (
     While,
     f32,
     i64,
-)  # fmt: skip
+)
 from .loop_runtime import NAMES, round_bf16
+from .loop_walk import declared, operands, statements
 
 _INDENT = "    "
 # Python's binding powers; an operand of less power needs parentheses.
@@ -96,7 +97,7 @@ class _Printer:
         self.mutable: set[str] = set()
         self.lines: list[str] = []
         self.depth = 0
-        self.names = python_names([*(p.name for p in kernel.params), *_declared(kernel.body)])
+        self.names = python_names([*(p.name for p in kernel.params), *declared(kernel.body)])
         self.names.update((n, n) for n in IMPLICIT)
         self.taken = set(self.names.values())
         self.temporaries = 0
@@ -333,60 +334,26 @@ def _named(stmts: Sequence[Stmt]) -> set[int]:
     arithmetic, and those that would make a line too long."""
     order: dict[int, Expr] = {}  # parents before children
     named: set[int] = set()
-    stack: list[Any] = list(stmts)
+    stack = [e for s in statements(stmts) for e in operands(s)]
     while stack:
-        node = stack.pop()
-        match node:
-            case Op(_, args):
-                if id(node) in order:
-                    named.add(id(node))
-                else:
-                    order[id(node)] = node
-                    stack += args
-            case Load(_, index):
-                if id(node) in order:
-                    named.add(id(index))
-                else:
-                    order[id(node)] = node
-                    stack.append(index)
-            case Let(_, value) | Assign(_, value):
-                stack.append(value)
-            case Store(_, index, value):
-                stack += (index, value)
-            case For(_, start, stop, body):
-                stack += (start, stop, *body)
-            case While(cond, body):
-                stack += (cond, *body)
-            case If(cond, then, orelse):
-                stack += (cond, *then, *orelse)
+        e = stack.pop()
+        if not isinstance(e, (Op, Load)):
+            continue
+        if id(e) not in order:
+            order[id(e)] = e
+            stack += operands(e)
+        else:
+            named.add(id(e) if isinstance(e, Op) else id(e.index))
     sizes: dict[int, int] = {}  # nodes when written in full; a child used twice may come too late, but is named
     result: set[int] = set()
     for key, e in reversed(order.items()):
-        size = 1 + sum(sizes.get(id(c), 1) for c in _children(e))
+        size = 1 + sum(sizes.get(id(c), 1) for c in operands(e))
         short = size <= _SHORT_NODES and e.ty == i64
         if isinstance(e, Op) and (size > _LINE_NODES or (key in named and not short)):
             result.add(key)
             size = 1
         sizes[key] = size
     return result
-
-
-def _children(e: Expr) -> tuple[Expr, ...]:
-    return e.args if isinstance(e, Op) else (e.index,) if isinstance(e, Load) else ()
-
-
-def _declared(stmts: Sequence[Stmt]) -> Iterator[str]:
-    for s in stmts:
-        if isinstance(s, (Let, Alloc)):
-            yield s.name
-        elif isinstance(s, For):
-            yield s.var
-            yield from _declared(s.body)
-        elif isinstance(s, While):
-            yield from _declared(s.body)
-        elif isinstance(s, If):
-            yield from _declared(s.then)
-            yield from _declared(s.orelse)
 
 
 def _constant(value: Any, ty: Ty) -> str:

@@ -35,7 +35,7 @@ from .loop_ir import (
     While,
     b1,
     i64,
-)  # fmt: skip
+)
 
 MAX_ALLOC_BYTES = 64 << 10  # worker threads have small stacks
 MAX_LANES = 64

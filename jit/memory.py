@@ -8,6 +8,7 @@ takes it from there.
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -78,6 +79,17 @@ def allocator(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[tuple[int, .
 def _pooled(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     memory = _take(math.prod(shape) * dtype.itemsize + ALIGN)
     return np.ndarray(shape, dtype, buffer=np.asarray(_Lease(memory)), offset=-memory.ctypes.data % ALIGN)
+
+
+def _after_fork() -> None:
+    """Another thread of the parent may have been at work on the pool: the child starts with an empty one."""
+    global _lock
+    _lock = threading.RLock()
+    clear_pool()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def pooled_bytes() -> int:

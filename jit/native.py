@@ -15,10 +15,11 @@ import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
-from .emit_llvm import emit_module, has_vectorizable_loops
+from .emit_llvm import emit_module
 from .loop_ir import Kernel
 from .loop_opt.fold import fold
 from .loop_opt.vectorize import vectorize
+from .loop_walk import has_vectorizable_loops
 from .target import Target
 
 _SEAL = b"fxobj\x01"

@@ -29,6 +29,7 @@ import numpy as np
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
+from .forks import compiling
 from .runtime_ir import ENTRIES, IMPORTS, Pool, Slot, Word, runtime_text
 
 __all__ = ["Runtime", "host_threads", "num_threads", "runtime", "set_num_threads", "using_threads"]
@@ -173,7 +174,8 @@ class Runtime:
     """
 
     def __init__(self) -> None:
-        entries = _load(_object_code(), ENTRIES)
+        with compiling:
+            entries = _load(_object_code(), ENTRIES)
         context = ctypes.CFUNCTYPE(ctypes.c_void_p)(entries["fx_context"])()
         self.words = (ctypes.c_int64 * (Word.IMPORTS + len(IMPORTS))).from_address(context)
         for k, name in enumerate(IMPORTS):

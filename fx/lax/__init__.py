@@ -5,9 +5,10 @@ They are strict: no broadcasting and no dtype promotion, but a Python number tak
 
 from __future__ import annotations
 
+from .. import api as _api
 from .. import primitives as _families
-from ..api import stop_gradient
 from ..primitives.collectives import *
+from ..primitives.collectives import all_gather_p, axis_index_p, pmax_p, pmin_p, psum_p
 from ..primitives.conv import *
 from ..primitives.conv import ConvDimensionNumbers as ConvGeneralDilatedDimensionNumbers
 from ..primitives.conv_variants import *
@@ -24,10 +25,26 @@ from . import parallel as _parallel
 from .composed import *
 from .parallel import *
 
-_WHOLE = ("collectives", "conv", "conv_variants", "cumulative", "elementwise", "indexing", "reductions", "shaping", "sorting", "windows")
+stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
+
+_WHOLE = (
+    "collectives",
+    "conv",
+    "conv_variants",
+    "cumulative",
+    "elementwise",
+    "indexing",
+    "reductions",
+    "shaping",
+    "sorting",
+    "windows",
+)
 _SHARED = {"INTEGERS_ONLY", "NOT_LINEAR", "PIECEWISE_CONSTANT", "argsort", "extreme_identity", "take_along", "trigamma"}
 """What the families share among themselves, and jax.lax does not have."""
 
-_names = {"ConvGeneralDilatedDimensionNumbers", "batch_matmul", "dot", "dot_general", "dot_general_p", "stop_gradient"}
+_names = {
+    "ConvGeneralDilatedDimensionNumbers", "all_gather_p", "axis_index_p", "batch_matmul", "dot", "dot_general", "dot_general_p", "pmax_p",
+    "pmin_p", "psum_p", "stop_gradient",
+}  # fmt: skip
 _names.update(_composed.__all__, _parallel.__all__, *[getattr(_families, family).__all__ for family in _WHOLE])
 __all__ = sorted(_names - _SHARED)

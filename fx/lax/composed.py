@@ -14,6 +14,7 @@ from .. import tree
 from ..array import Array
 from ..dtypes import is_integer
 from ..errors import DTypeError, ShapeError
+from ..numpy.core import fold_halves
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
@@ -51,11 +52,15 @@ def optimization_barrier(operand: Any, /) -> Any:
     return tree.unflatten(treedef, p.optimization_barrier(*leaves))
 
 
-def platform_dependent(*args: Any, default: Callable[..., Any] | None = None, **per_platform: Callable[..., Any]) -> Any:
+def platform_dependent(
+    *args: Any, default: Callable[..., Any] | None = None, **per_platform: Callable[..., Any]
+) -> Any:
     """``per_platform["cpu"](*args)``, or ``default(*args)``: fx runs on the CPU."""
     f = per_platform.get("cpu", default)
     if f is None:
-        raise NotImplementedError(f"platform_dependent has a case for {', '.join(per_platform) or 'no platform'}; give cpu= or default=")
+        raise NotImplementedError(
+            f"platform_dependent has a case for {', '.join(per_platform) or 'no platform'}; give cpu= or default="
+        )
     return f(*args)
 
 
@@ -79,7 +84,9 @@ def mulhi(x: Value, y: Value, /) -> Value:
     bits = 8 * d.itemsize
     wide = np.dtype(f"{d.kind}{2 * d.itemsize}")
     product = p.mul(p.convert_element_type(x, wide), p.convert_element_type(y, wide))
-    return p.convert_element_type(p.shift_right_arithmetic(product, bits) if d.kind == "i" else p.shift_right_logical(product, bits), d)
+    return p.convert_element_type(
+        p.shift_right_arithmetic(product, bits) if d.kind == "i" else p.shift_right_logical(product, bits), d
+    )
 
 
 # --------------------------------------------------------------------------------------------- shapes
@@ -133,7 +140,9 @@ def collapse(operand: Value, start_dimension: int, stop_dimension: int | None = 
     shape = aval_of(operand).shape
     lo, hi, _ = slice(start_dimension, stop_dimension).indices(len(shape))
     if hi < lo:
-        raise ShapeError(f"collapse: the dimensions {start_dimension}:{stop_dimension} of shape {shape} are not a range")
+        raise ShapeError(
+            f"collapse: the dimensions {start_dimension}:{stop_dimension} of shape {shape} are not a range"
+        )
     return shaping.reshape(operand, (*shape[:lo], math.prod(shape[lo:hi]), *shape[hi:]))
 
 
@@ -153,7 +162,9 @@ def split(operand: Value, sizes: Sequence[int], axis: int = 0) -> list[Value]:
     shape = aval_of(operand).shape
     axis = canonical_axis("split", axis, len(shape))
     if sum(sizes) != shape[axis] or any(s < 0 for s in sizes):
-        raise ShapeError(f"split: the sizes {tuple(sizes)} do not add up to {shape[axis]}, axis {axis} of shape {shape}")
+        raise ShapeError(
+            f"split: the sizes {tuple(sizes)} do not add up to {shape[axis]}, axis {axis} of shape {shape}"
+        )
     stops = np.cumsum(sizes).tolist()
     return [shaping.slice_in_dim(operand, stop - n, stop, axis=axis) for n, stop in zip(sizes, stops)]
 
@@ -176,7 +187,9 @@ def tile(operand: Value, reps: Sequence[int]) -> Value:
     """The array repeated as a whole along each axis; one number of repetitions for each."""
     shape = aval_of(operand).shape
     reps = plain_sizes("tile", "reps", reps, len(shape), 0)
-    wide = shaping.broadcast_in_dim(operand, [v for k, n in zip(reps, shape) for v in (k, n)], range(1, 2 * len(shape), 2))
+    wide = shaping.broadcast_in_dim(
+        operand, [v for k, n in zip(reps, shape) for v in (k, n)], range(1, 2 * len(shape), 2)
+    )
     return shaping.reshape(wide, [k * n for k, n in zip(reps, shape)])
 
 
@@ -227,12 +240,7 @@ def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], An
     def both(a: Sequence[Value], b: Sequence[Value]) -> list[Value]:
         return tree.leaves(computation(tree.unflatten(treedef, a), tree.unflatten(treedef, b)))
 
-    while n > 1:
-        half = n // 2
-        first, second = ([shaping.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
-        left_over = [shaping.slice_in_dim(x, 2 * half, n) for x in rows]
-        rows = [shaping.concatenate(pair, 0) for pair in zip(both(first, second), left_over)]
-        n = n - half
+    rows = fold_halves(rows, both) if n else rows
     start = [_filled(i, shaping.squeeze(x, (0,)) if n else aval_of(x).with_(shape=kept)) for i, x in zip(inits, rows)]
     return tree.unflatten(treedef, both(start, [shaping.squeeze(x, (0,)) for x in rows]) if n else start)
 
@@ -269,7 +277,9 @@ def approx_min_k(
 # ------------------------------------------------------------------------------- windows, convolutions
 
 
-def padtype_to_pads(in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: Any) -> list[tuple[int, int]]:
+def padtype_to_pads(
+    in_shape: Sequence[int], window_shape: Sequence[int], window_strides: Sequence[int], padding: Any
+) -> list[tuple[int, int]]:
     """A padding by name ('SAME', 'SAME_LOWER', 'VALID') as pairs, one for each dimension."""
     return list(resolve_padding("padtype_to_pads", padding, in_shape, window_shape, tuple(window_strides)))
 
@@ -281,7 +291,12 @@ def reduce_window_shape_tuple(
     """The shape of a ``reduce_window``."""
     ones = (1,) * len(operand_shape)
     return window_counts(
-        operand_shape, window_dimensions, tuple(window_strides), tuple(padding), tuple(base_dilation or ones), tuple(window_dilation or ones)
+        operand_shape,
+        window_dimensions,
+        tuple(window_strides),
+        tuple(padding),
+        tuple(base_dilation or ones),
+        tuple(window_dilation or ones),
     )
 
 
@@ -301,14 +316,20 @@ def conv_general_permutations(dimension_numbers: Sequence[str]) -> list[Dims]:
     return list(conv_dimension_numbers((1,) * n, (1,) * n, tuple(dimension_numbers)))
 
 
-def _through(permutations: Sequence[Dims], lhs_shape: Sequence[int], rhs_shape: Sequence[int], f: Callable[[Dims, Dims], Dims]) -> Dims:
+def _through(
+    permutations: Sequence[Dims], lhs_shape: Sequence[int], rhs_shape: Sequence[int], f: Callable[[Dims, Dims], Dims]
+) -> Dims:
     lhs, rhs, out = permutations
     plain = f(tuple(lhs_shape[i] for i in lhs), tuple(rhs_shape[i] for i in rhs))
     return tuple(plain[i] for i in np.argsort(out))
 
 
 def conv_general_shape_tuple(
-    lhs_shape: Sequence[int], rhs_shape: Sequence[int], window_strides: Sequence[int], padding: Any, dimension_numbers: Sequence[str]
+    lhs_shape: Sequence[int],
+    rhs_shape: Sequence[int],
+    window_strides: Sequence[int],
+    padding: Any,
+    dimension_numbers: Sequence[str],
 ) -> Dims:
     """The shape of a convolution with any dimension numbers."""
     perms = conv_general_permutations(dimension_numbers)
@@ -316,7 +337,11 @@ def conv_general_shape_tuple(
 
 
 def conv_transpose_shape_tuple(
-    lhs_shape: Sequence[int], rhs_shape: Sequence[int], window_strides: Sequence[int], padding: Any, dimension_numbers: Sequence[str]
+    lhs_shape: Sequence[int],
+    rhs_shape: Sequence[int],
+    window_strides: Sequence[int],
+    padding: Any,
+    dimension_numbers: Sequence[str],
 ) -> Dims:
     """The shape of a transposed convolution."""
 

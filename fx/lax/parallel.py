@@ -60,10 +60,14 @@ def _my_part(axis_name: Any, axis: int, tiled: bool, what: str) -> Callable[[Val
         d, n = axis + shift, aval_of(v).shape[axis + shift]
         if not tiled:
             if n != size:
-                raise ShapeError(f"{what}: axis {axis} has size {n}; without tiled=True it must be the size {size} of axis {axis_name!r}")
+                raise ShapeError(
+                    f"{what}: axis {axis} has size {n}; without tiled=True it must be the size {size} of axis {axis_name!r}"
+                )
             return dynamic_index_in_dim(v, axis_index(axis_name), d, keepdims=False)
         if n % size:
-            raise ShapeError(f"{what}: axis {axis} of size {n} is not divisible by {size}, the size of axis {axis_name!r}")
+            raise ShapeError(
+                f"{what}: axis {axis} of size {n} is not divisible by {size}, the size of axis {axis_name!r}"
+            )
         blocks = shaping.reshape(v, (*v.shape[:d], size, n // size, *v.shape[d + 1 :]))
         return dynamic_index_in_dim(blocks, axis_index(axis_name), d, keepdims=False)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from .. import numpy as fnp
 from ..errors import ShapeError
-from ..numpy.core import as_value, canonical_axis, promote_inexact
+from ..numpy.axes import canonical_axis
+from ..numpy.core import as_value, promote_inexact
 from ..primitives import elementwise as p
 from ..primitives.shaping import slice_in_dim
 from ..transforms.custom_rules import custom_jvp

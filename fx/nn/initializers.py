@@ -18,7 +18,7 @@ from .. import numpy as fnp
 from .. import random
 from ..config import config
 from ..errors import ShapeError
-from ..numpy.core import static_shape
+from ..numpy.axes import static_shape
 
 __all__ = [
     "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",

@@ -8,7 +8,8 @@ from .. import dtypes
 from .. import numpy as fnp
 from ..config import config
 from ..errors import DTypeError, ShapeError
-from ..numpy.core import as_type, as_value, canonical_axis
+from ..numpy.axes import canonical_axis
+from ..numpy.core import as_type, as_value
 from ..primitives.elementwise import rsqrt
 from ..primitives.shaping import broadcasted_iota, expand_dims
 from ..scipy import special

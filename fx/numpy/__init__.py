@@ -98,10 +98,12 @@ from .contraction import *
 from .creation import *
 from .functional import *
 from .histograms import *
+from .index_tricks import *
 from .manipulation import *
 from .matrices import *
 from .polynomials import *
 from .positions import argwhere, compress, extract, flatnonzero, nonzero
+from .quantiles import *
 from .rearranging import *
 from .reductions import *
 from .rounding import *
@@ -124,12 +126,18 @@ bool, int_, uint, float_, complex_ = _np.bool_, _np.int64, _np.uint64, _np.float
 single, double, csingle, cdouble = float32, float64, complex64, complex128
 if _dtypes.bfloat16 is not None:
     bfloat16 = _dtypes.bfloat16.type
-generic, number, integer, signedinteger, unsignedinteger = _np.generic, _np.number, _np.integer, _np.signedinteger, _np.unsignedinteger
+generic, number, integer, signedinteger, unsignedinteger = (
+    _np.generic,
+    _np.number,
+    _np.integer,
+    _np.signedinteger,
+    _np.unsignedinteger,
+)
 inexact, floating, complexfloating = _np.inexact, _np.floating, _np.complexfloating
 object_, character, flexible, ComplexWarning = _np.object_, _np.character, _np.flexible, _np.exceptions.ComplexWarning
 
 pi, e, inf, nan, euler_gamma, newaxis = _np.pi, _np.e, _np.inf, _np.nan, _np.euler_gamma, None
-dtype, iinfo, s_, index_exp, r_, c_, ogrid, mgrid = _np.dtype, _np.iinfo, _np.s_, _np.index_exp, _np.r_, _np.c_, _np.ogrid, _np.mgrid
+dtype, iinfo, s_, index_exp = _np.dtype, _np.iinfo, _np.s_, _np.index_exp
 set_printoptions, get_printoptions, printoptions = _np.set_printoptions, _np.get_printoptions, _np.printoptions
 array_repr, array_str = repr, str
 __array_api_version__ = "2024.12"
@@ -139,4 +147,8 @@ _protocol.provide("numpy.linalg", linalg)
 _methods.install(Array)
 _methods.install(_Tracer)
 
-__all__ = sorted(n for n, v in globals().items() if not n.startswith("_") and (n == "linalg" or type(v) is not type(_sys)) and n != "annotations")
+__all__ = sorted(
+    n
+    for n, v in globals().items()
+    if not n.startswith("_") and (n == "linalg" or type(v) is not type(_sys)) and n != "annotations"
+)

@@ -54,7 +54,9 @@ class At:
     def _update(self, x: Value, kind: str, value: Any, flags: dict[str, Any]) -> Value:
         known = {"mode", "indices_are_sorted", "unique_indices", "wrap_negative_indices"}
         if not known.issuperset(flags):
-            raise TypeError(f"x.at[index] has no option {', '.join(sorted(set(flags) - known))}; it has {', '.join(sorted(known))}")
+            raise TypeError(
+                f"x.at[index] has no option {', '.join(sorted(set(flags) - known))}; it has {', '.join(sorted(known))}"
+            )
         options = dict(flags)
         mode, from_end = _mode(options.pop("mode", None)), options.pop("wrap_negative_indices", True)
         return setitem(x, self._given(), value, kind, mode, from_end, **options)

@@ -91,9 +91,16 @@ def _subtract(x: Value, y: Value) -> Value:
 
 add = define("add", 2, _or_logical(p.add, p.bitwise_or), "x + y; or for booleans.", 0, eager=(p.add_p, NUMBERS))
 subtract = define("subtract", 2, _promoted(_subtract), "x - y.", eager=(p.sub_p, NUMBERS))
-multiply = define("multiply", 2, _or_logical(p.mul, p.bitwise_and), "x * y; and for booleans.", 1, eager=(p.mul_p, NUMBERS))
+multiply = define(
+    "multiply", 2, _or_logical(p.mul, p.bitwise_and), "x * y; and for booleans.", 1, eager=(p.mul_p, NUMBERS)
+)
 divide = true_divide = define(
-    "divide", 2, _float("divide", p.div, real=False), "x / y, always a float.", eager=(p.div_p, INEXACT), aliases=("true_divide",)
+    "divide",
+    2,
+    _float("divide", p.div, real=False),
+    "x / y, always a float.",
+    eager=(p.div_p, INEXACT),
+    aliases=("true_divide",),
 )
 
 
@@ -161,8 +168,15 @@ def _fmod(x: Value, y: Value) -> Value:
     return p.rem(x, y)
 
 
-floor_divide = define("floor_divide", 2, _promoted(_floor_divide, numbers=True), "The greatest integer that is at most x / y; integers by 0 give 0.")
-remainder = mod = define("remainder", 2, _promoted(_remainder, numbers=True), "x - y floor(x / y), with the sign of y.", aliases=("mod",))
+floor_divide = define(
+    "floor_divide",
+    2,
+    _promoted(_floor_divide, numbers=True),
+    "The greatest integer that is at most x / y; integers by 0 give 0.",
+)
+remainder = mod = define(
+    "remainder", 2, _promoted(_remainder, numbers=True), "x - y floor(x / y), with the sign of y.", aliases=("mod",)
+)
 fmod = define("fmod", 2, _promoted(_fmod, numbers=True), "x - y trunc(x / y), with the sign of x.")
 
 
@@ -231,8 +245,12 @@ def _nan_ignoring(f: Binary, logical: Binary) -> Binary:
     return _promoted(g)
 
 
-maximum = define("maximum", 2, _or_logical(p.max, p.bitwise_or), "The greater; NaN if either is NaN.", eager=(p.max_p, NUMBERS))
-minimum = define("minimum", 2, _or_logical(p.min, p.bitwise_and), "The smaller; NaN if either is NaN.", eager=(p.min_p, NUMBERS))
+maximum = define(
+    "maximum", 2, _or_logical(p.max, p.bitwise_or), "The greater; NaN if either is NaN.", eager=(p.max_p, NUMBERS)
+)
+minimum = define(
+    "minimum", 2, _or_logical(p.min, p.bitwise_and), "The smaller; NaN if either is NaN.", eager=(p.min_p, NUMBERS)
+)
 fmax = define("fmax", 2, _nan_ignoring(p.max, p.bitwise_or), "The greater, ignoring NaN.")
 fmin = define("fmin", 2, _nan_ignoring(p.min, p.bitwise_and), "The smaller, ignoring NaN.")
 
@@ -294,9 +312,16 @@ def _ldexp(x: Value, n: Value) -> Value:
 
 
 arctan2 = atan2 = define(
-    "arctan2", 2, _float("arctan2", p.atan2), "The angle of the point (y, x), first y, then x.", eager=(p.atan2_p, FLOATS), aliases=("atan2",)
+    "arctan2",
+    2,
+    _float("arctan2", p.atan2),
+    "The angle of the point (y, x), first y, then x.",
+    eager=(p.atan2_p, FLOATS),
+    aliases=("atan2",),
 )
-nextafter = define("nextafter", 2, _float("nextafter", p.nextafter), "The next float after x towards y.", eager=(p.nextafter_p, FLOATS))
+nextafter = define(
+    "nextafter", 2, _float("nextafter", p.nextafter), "The next float after x towards y.", eager=(p.nextafter_p, FLOATS)
+)
 copysign = define("copysign", 2, _float("copysign", with_sign_of), "|x| with the sign of y.")
 hypot = define("hypot", 2, _float("hypot", _hypot), "sqrt(x**2 + y**2) without overflow.", 0)
 logaddexp = define("logaddexp", 2, _float("logaddexp", _logaddexp, real=False), "log(exp(x) + exp(y)).", -np.inf)
@@ -323,10 +348,19 @@ bitwise_and = define("bitwise_and", 2, _bits("bitwise_and", p.bitwise_and), "x &
 bitwise_or = define("bitwise_or", 2, _bits("bitwise_or", p.bitwise_or), "x | y.", 0, eager=(p.or_p, LOGIC))
 bitwise_xor = define("bitwise_xor", 2, _bits("bitwise_xor", p.bitwise_xor), "x ^ y.", 0, eager=(p.xor_p, LOGIC))
 left_shift = bitwise_left_shift = define(
-    "left_shift", 2, _bits("left_shift", p.shift_left, numbers=True), "x << y.", eager=(p.shift_left_p, INTEGERS), aliases=("bitwise_left_shift",)
+    "left_shift",
+    2,
+    _bits("left_shift", p.shift_left, numbers=True),
+    "x << y.",
+    eager=(p.shift_left_p, INTEGERS),
+    aliases=("bitwise_left_shift",),
 )
 right_shift = bitwise_right_shift = define(
-    "right_shift", 2, _bits("right_shift", _right_shift, numbers=True), "x >> y; the sign moves in.", aliases=("bitwise_right_shift",)
+    "right_shift",
+    2,
+    _bits("right_shift", _right_shift, numbers=True),
+    "x >> y; the sign moves in.",
+    aliases=("bitwise_right_shift",),
 )
 
 

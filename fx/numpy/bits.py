@@ -11,7 +11,8 @@ from ..errors import DTypeError
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.reductions import reduce_sum
-from .core import Value, as_type, as_value, broadcast_value, canonical_axis
+from .axes import canonical_axis
+from .core import Value, as_type, as_value, broadcast_value
 from .manipulation import ravel
 from .unary import truth
 

@@ -11,14 +11,28 @@ from ..errors import ShapeError
 from ..primitives import shaping
 from ..primitives.linalg import dot_general, dot_general_p
 from . import binary
-from .core import Value, apply, axis_tuple, broadcast_shapes, canonical_axis, is_eager, operand, promote_dtype, zero_of
+from .axes import axis_tuple, canonical_axis
+from .core import Value, apply, broadcast_shapes, is_eager, operand, promote_dtype, zero_of
 from .indexing import getitem
 from .manipulation import moveaxis, ravel
 from .rearranging import diagonal
 from .reductions import sum as sum_
 from .unary import conjugate
 
-__all__ = ["cross", "dot", "inner", "kron", "matmul", "matvec", "outer", "tensordot", "trace", "vdot", "vecdot", "vecmat"]
+__all__ = [
+    "cross",
+    "dot",
+    "inner",
+    "kron",
+    "matmul",
+    "matvec",
+    "outer",
+    "tensordot",
+    "trace",
+    "vdot",
+    "vecdot",
+    "vecmat",
+]
 
 
 def _operands(name: str, a: Any, b: Any, least: int = 0) -> list[Value]:
@@ -26,7 +40,9 @@ def _operands(name: str, a: Any, b: Any, least: int = 0) -> list[Value]:
     x, y = promote_dtype(operand(a, f"argument 1 of {name}"), operand(b, f"argument 2 of {name}"))
     if x.ndim < least or y.ndim < least:
         hint = " Use * for scalars." if name == "matmul" else ""
-        raise ShapeError(f"{name} takes arrays with at least {least} dimension{'s' * (least > 1)}; found shapes {x.shape} and {y.shape}.{hint}")
+        raise ShapeError(
+            f"{name} takes arrays with at least {least} dimension{'s' * (least > 1)}; found shapes {x.shape} and {y.shape}.{hint}"
+        )
     return [x, y]
 
 
@@ -45,7 +61,15 @@ def _product(x: Value, y: Value, contract: Any, batch: Any, precision: Any, pref
     return dot_general(x, y, numbers, precision, preferred)
 
 
-def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None, out: Any = None, out_sharding: Any = None) -> Value:
+def dot(
+    a: Any,
+    b: Any,
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    out: Any = None,
+    out_sharding: Any = None,
+) -> Value:
     """The product over the last axis of ``a`` and the second-last (or only) axis of ``b``."""
     x, y = _operands("dot", a, b)
     if x.ndim == 0 or y.ndim == 0:
@@ -55,7 +79,15 @@ def dot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = 
     return _product(x, y, ((i,), (j,)), ((), ()), precision, preferred_element_type)
 
 
-def matmul(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None, out: Any = None, out_sharding: Any = None) -> Value:
+def matmul(
+    a: Any,
+    b: Any,
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    out: Any = None,
+    out_sharding: Any = None,
+) -> Value:
     """The matrix product; leading axes are batches and broadcast, vectors are rows or columns as needed.
 
     Only the batch axes that both have are batch dimensions of the product; an axis that one of them lacks, or has
@@ -139,7 +171,15 @@ def outer(a: Any, b: Any, out: Any = None) -> Value:
     return binary.multiply(shaping.expand_dims(x, (1,)), shaping.expand_dims(y, (0,)))
 
 
-def tensordot(a: Any, b: Any, axes: Any = 2, *, precision: Any = None, preferred_element_type: Any = None, out_sharding: Any = None) -> Value:
+def tensordot(
+    a: Any,
+    b: Any,
+    axes: Any = 2,
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    out_sharding: Any = None,
+) -> Value:
     """The product summed over pairs of axes: a number (last of ``a`` with first of ``b``), or two lists."""
     x, y = _operands("tensordot", a, b)
     if np.ndim(axes) == 0:
@@ -181,7 +221,10 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 
     if x.shape[-1] == 2 and y.shape[-1] == 2:
         return component(0, 1)
-    x, y = (v if v.shape[-1] == 3 else shaping.pad(v, zero_of(v), ((0, 0, 0),) * (v.ndim - 1) + ((0, 1, 0),)) for v in (x, y))
+    x, y = (
+        v if v.shape[-1] == 3 else shaping.pad(v, zero_of(v), ((0, 0, 0),) * (v.ndim - 1) + ((0, 1, 0),))
+        for v in (x, y)
+    )
     parts = [component((k + 1) % 3, (k + 2) % 3) for k in range(3)]
     return moveaxis(shaping.concatenate([shaping.expand_dims(q, (q.ndim,)) for q in parts], parts[0].ndim), -1, axisc)
 

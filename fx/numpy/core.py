@@ -17,7 +17,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array, to_numpy
 from ..config import config
-from ..errors import AxisError, DTypeError, ShapeError, TreeError
+from ..errors import DTypeError, ShapeError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..primitives import shaping
@@ -27,9 +27,9 @@ from ..trace import Tracer, bind, is_python_scalar, state
 from ..trace import aval_of as _aval_of
 
 __all__ = [
-    "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "aval_of", "axis_tuple", "broadcast_shapes", "broadcast_value", "canonical_axes",
-    "canonical_axis", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "operand", "plain_ints", "promote", "promote_dtype",
-    "promote_inexact", "promote_operands", "result_dtype", "shape_of", "static_shape", "zero_of",
+    "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "aval_of",
+    "broadcast_shapes", "broadcast_value", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "operand",
+    "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
 ]  # fmt: skip
 
 Value = Any  # Array | Tracer
@@ -67,7 +67,9 @@ class Numbers:
         if dtypes.is_integer(d) and self.data.size:
             info = np.iinfo(d)
             if self.data.min() < info.min or self.data.max() > info.max:
-                raise DTypeError(f"a list of numbers stands beside an array of dtype {d}, which cannot hold all of them: {self.data}")
+                raise DTypeError(
+                    f"a list of numbers stands beside an array of dtype {d}, which cannot hold all of them: {self.data}"
+                )
         return self.typed(d)
 
 
@@ -116,7 +118,9 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return x.__fx_array__()
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return Array(to_numpy(np.asarray(x)))
-    raise TreeError(f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them.")
+    raise TreeError(
+        f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them."
+    )
 
 
 def as_beside(x: Any, d: np.dtype, name: str = "argument") -> Value:
@@ -171,7 +175,9 @@ def _stacked(x: Sequence[Any], name: str) -> Value:
     rows = [operand(v, name) for v in x]
     shapes = {shape_of(r) for r in rows}
     if len(shapes) > 1:
-        raise ShapeError(f"{name} is a list of arrays of different shapes {sorted(shapes)}; they must be equal to be stacked")
+        raise ShapeError(
+            f"{name} is a list of arrays of different shapes {sorted(shapes)}; they must be equal to be stacked"
+        )
     return shaping.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
 
 
@@ -198,35 +204,6 @@ def _fitting(a: np.ndarray) -> np.dtype:
 
 def shape_of(x: Any) -> tuple[int, ...]:
     return aval_of(x).shape
-
-
-def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
-    """An int or a sequence of ints as a tuple.
-
-    Raises:
-        ShapeError: it is neither.
-        ConcretizationError: one is a traced value that is not known.
-    """
-    several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
-    parts = list(values) if several else [values]
-    try:
-        return tuple([int(s.__index__()) for s in parts])
-    except (AttributeError, TypeError) as e:
-        if any(type(s) is Tracer for s in parts):
-            raise
-        raise ShapeError(f"{what} must be an int or a sequence of ints; found {values!r}") from e
-
-
-def static_shape(shape: Any) -> tuple[int, ...]:
-    """A shape given as an int or a sequence of ints.
-
-    Raises:
-        ShapeError: it is neither, or a size is negative.
-    """
-    sizes = plain_ints(shape)
-    if any(s < 0 for s in sizes):
-        raise ShapeError(f"a shape cannot have negative sizes; found {sizes}")
-    return sizes
 
 
 # -------------------------------------------------------------------------------------------- eager
@@ -325,7 +302,8 @@ def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
     weak = all(a.weak for a in avals)
     traced = any(type(x) is Tracer for x in xs) or bool(state.absorbing)
     out = [
-        _literal(x, d, weak) if traced and type(x) is Numbers and not a.shape else _settled(x, a, d, weak) for x, a in zip(xs, avals)
+        _literal(x, d, weak) if traced and type(x) is Numbers and not a.shape else _settled(x, a, d, weak)
+        for x, a in zip(xs, avals)
     ]
     return _broadcast_all(out)
 
@@ -388,45 +366,6 @@ def broadcast_value(x: Value, shape: tuple[int, ...]) -> Value:
     dropped = tuple([i for i, n in enumerate(have) if n != shape[lead + i]])
     x = shaping.squeeze(x, dropped) if dropped else x
     return shaping.broadcast_in_dim(x, shape, tuple([lead + i for i in range(len(have)) if i not in dropped]))
-
-
-# ------------------------------------------------------------------------------------------- axes
-
-
-def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
-    """A non-negative axis.
-
-    Raises:
-        AxisError: if it is out of range; DTypeError if it is not an integer.
-    """
-    try:
-        i = int(axis.__index__())
-    except (AttributeError, TypeError) as e:
-        if type(axis) is Tracer:
-            raise
-        raise DTypeError(f"{name} must be an int; found {axis!r}") from e
-    if not -ndim <= i < ndim:
-        raise AxisError(f"{name} {i} is out of range for an array with {ndim} dimension{'s' * (ndim != 1)}")
-    return i % ndim
-
-
-def axis_tuple(axis: Any) -> tuple[Any, ...]:
-    """One axis or several as a tuple."""
-    return tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-
-
-def canonical_axes(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:
-    """Sorted non-negative axes; None means all.
-
-    Raises:
-        AxisError: out of range, or given twice.
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    axes = tuple([canonical_axis(a, ndim, name) for a in axis_tuple(axis)])
-    if len(set(axes)) != len(axes):
-        raise AxisError(f"{name}={axis!r} names an axis twice (the array has {ndim} dimensions)")
-    return tuple(sorted(axes))
 
 
 # ---------------------------------------------------------------------------------------- folding

@@ -14,6 +14,7 @@ from ..errors import DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
+from .axes import canonical_axis, static_shape
 from .core import (
     Value,
     as_type,
@@ -21,14 +22,12 @@ from .core import (
     as_value,
     astype_result,
     broadcast_value,
-    canonical_axis,
     default_dtype,
     filled,
     is_eager,
     operand,
     promote,
     promote_inexact,
-    static_shape,
 )
 
 __all__ = [
@@ -69,7 +68,9 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None =
         return array(a, dtype)
     x = as_value(a, "the object given to asarray()")
     if copy is False and dtype is not None and dtypes.canonical(dtype) != x.dtype:
-        raise ValueError(f"an array of {x.dtype} cannot become {dtypes.canonical(dtype)} without a copy; drop copy=False")
+        raise ValueError(
+            f"an array of {x.dtype} cannot become {dtypes.canonical(dtype)} without a copy; drop copy=False"
+        )
     return astype_result(x, dtype)
 
 
@@ -124,9 +125,11 @@ def save(file: Any, arr: Any, allow_pickle: bool = False) -> None:
     np.save(file, np.asarray(arr), allow_pickle)
 
 
-def savez(file: Any, *args: Any, **kwds: Any) -> None:
+def savez(file: Any, *args: Any, allow_pickle: bool = False, **kwds: Any) -> None:
     """Writes arrays to an ``.npz`` file."""
-    np.savez(file, *[np.asarray(a) for a in args], **{k: np.asarray(a) for k, a in kwds.items()})
+    np.savez(
+        file, *[np.asarray(a) for a in args], allow_pickle=allow_pickle, **{k: np.asarray(a) for k, a in kwds.items()}
+    )
 
 
 def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = None, **kwargs: Any) -> Value:
@@ -182,7 +185,9 @@ def _filled_like(a: Any, value: Any, dtype: Any, shape: Any) -> Value:
     number = _plain_number(value, d)
     if type(a) is not Tracer:
         return filled(s, number, d)
-    return recording_builder((a,)).record(shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()})
+    return recording_builder((a,)).record(
+        shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()}
+    )
 
 
 def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None) -> Value:
@@ -195,10 +200,14 @@ def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = Non
     return _filled_like(a, 1, dtype, shape)
 
 
-empty_like = zeros_like
+def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None) -> Value:
+    """An array of the shape and dtype of another, its values not specified (they are zero)."""
+    return zeros_like(prototype, dtype, shape)
 
 
-def full_like(a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None) -> Value:
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None
+) -> Value:
     """An array of the shape and dtype of ``a``, filled with a value."""
     if is_python_scalar(fill_value):
         return _filled_like(a, fill_value, dtype, shape)
@@ -245,7 +254,15 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
 
 
 def linspace(
-    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None, axis: int = 0, *, device: Any = None
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
 ) -> Any:
     """``num`` evenly spaced values from ``start`` to ``stop`` (with it, if ``endpoint``), exact at both ends."""
     num = _number_of(num, "linspace")
@@ -279,7 +296,9 @@ def _number_of(num: Any, what: str) -> int:
     return n
 
 
-def logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0) -> Value:
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
+) -> Value:
     """``base ** linspace(start, stop)``."""
     x, b = promote_inexact(linspace(start, stop, num, endpoint, axis=axis), operand(base))
     return astype_result(p.pow(b, x), dtype)

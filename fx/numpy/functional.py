@@ -14,25 +14,16 @@ from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..trace import is_python_scalar
 from . import binary
-from .core import (
-    Value,
-    as_type,
-    as_typed,
-    as_value,
-    axis_tuple,
-    broadcast_shapes,
-    broadcast_value,
-    canonical_axis,
-    inexact,
-    promote,
-)
+from .axes import axis_tuple, canonical_axis
+from .core import Value, as_type, as_typed, as_value, broadcast_shapes, broadcast_value, inexact, promote
 from .creation import linspace
 from .indexing import getitem
 from .manipulation import moveaxis
+from .quantiles import median
 from .reductions import max as max_
 from .reductions import min as min_
 from .rounding import round as round_
-from .statistics import mean, median
+from .statistics import mean
 from .ufunc_class import Ufunc
 
 __all__ = ["apply_along_axis", "apply_over_axes", "frompyfunc", "pad", "vectorize"]
@@ -61,7 +52,9 @@ def apply_over_axes(func: Callable[..., Any], a: Any, axes: Any) -> Value:
         y = as_value(func(x, i))
         y = shaping.expand_dims(y, (i,)) if y.ndim == x.ndim - 1 else y
         if y.ndim != x.ndim:
-            raise ShapeError(f"apply_over_axes: the function made {y.ndim} dimensions of {x.ndim}; it must remove none, or the axis")
+            raise ShapeError(
+                f"apply_over_axes: the function made {y.ndim} dimensions of {x.ndim}; it must remove none, or the axis"
+            )
         x = y
     return x
 
@@ -76,7 +69,9 @@ def _core_dimensions(signature: str) -> tuple[list[list[str]], list[list[str]]]:
     return sides[0], sides[1]
 
 
-def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = frozenset(), signature: str | None = None) -> Callable[..., Any]:
+def vectorize(
+    pyfunc: Callable[..., Any], *, excluded: Any = frozenset(), signature: str | None = None
+) -> Callable[..., Any]:
     """A function of scalars (or of the core dimensions of ``signature``) that broadcasts over arrays, by vmap.
 
     Args:
@@ -106,11 +101,16 @@ def vectorize(pyfunc: Callable[..., Any], *, excluded: Any = frozenset(), signat
             return pyfunc(*full, **kwargs)
 
         f = call
-        for k in reversed(range(len(lead))):  # an axis that an argument does not have, or has with size 1, is not mapped
+        for k in reversed(
+            range(len(lead))
+        ):  # an axis that an argument does not have, or has with size 1, is not mapped
             own = [len(shape) - len(lead) + k for shape in leads]
             mapped = [(j >= 0 and shape[j] != 1) or (j >= 0 and lead[k] == 1) for j, shape in zip(own, leads)]
             f = vmap(f, in_axes=tuple([0 if m else None for m in mapped]), axis_size=lead[k])
-        ones = [tuple([j for j, n in enumerate(shape) if n == 1 and lead[len(lead) - len(shape) + j] != 1]) for shape in leads]
+        ones = [
+            tuple([j for j, n in enumerate(shape) if n == 1 and lead[len(lead) - len(shape) + j] != 1])
+            for shape in leads
+        ]
         return f(*[shaping.squeeze(x, o) for x, o in zip(xs, ones)])
 
     return vectorized
@@ -120,10 +120,14 @@ def _check_cores(xs: Sequence[Value], cores: Sequence[Sequence[str]], signature:
     sizes: dict[str, int] = {}
     for x, names in zip(xs, cores):
         if x.ndim < len(names):
-            raise ShapeError(f"an argument of shape {x.shape} has fewer dimensions than ({','.join(names)}) in the signature {signature!r}")
+            raise ShapeError(
+                f"an argument of shape {x.shape} has fewer dimensions than ({','.join(names)}) in the signature {signature!r}"
+            )
         for name, n in zip(names, x.shape[x.ndim - len(names) :]):
             if sizes.setdefault(name, n) != n:
-                raise ShapeError(f"the dimension {name!r} of the signature {signature!r} has sizes {sizes[name]} and {n}")
+                raise ShapeError(
+                    f"the dimension {name!r} of the signature {signature!r} has sizes {sizes[name]} and {n}"
+                )
 
 
 def frompyfunc(func: Callable[..., Any], /, nin: int, nout: int = 1, *, identity: Any = None) -> Ufunc:
@@ -155,7 +159,9 @@ def _pairs(value: Any, n: int, what: str) -> list[tuple[Any, Any]]:
         pairs = [(v[0], v[len(v) - 1]) for v in rows if len(v) in (1, 2)]
         if len(pairs) == len(rows):
             return pairs * n if len(pairs) == 1 else pairs
-    raise ShapeError(f"{what}={value!r} does not fit an array with {n} dimensions; give a number, a pair, or a pair for each axis")
+    raise ShapeError(
+        f"{what}={value!r} does not fit an array with {n} dimensions; give a number, a pair, or a pair for each axis"
+    )
 
 
 _OPTIONS = {
@@ -199,7 +205,9 @@ def _pad_constant(x: Value, widths: list[tuple[int, int]], values: Any) -> Value
         for lo, hi, c in [(a, b, u)] if same else [(a, 0, u), (0, b, v)]:
             if lo or hi:
                 config = [(lo, hi, 0) if j == i else (0, 0, 0) for j in range(x.ndim)]
-                x = shaping.pad(x, np.asarray(c).astype(x.dtype)[()] if is_python_scalar(c) else as_typed(c, x.dtype), config)
+                x = shaping.pad(
+                    x, np.asarray(c).astype(x.dtype)[()] if is_python_scalar(c) else as_typed(c, x.dtype), config
+                )
     return x
 
 
@@ -259,7 +267,11 @@ def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> 
         count = min(int(count), n)
         if count < 1:
             raise ValueError(f"stat_length of mode {mode!r} must be at least 1")
-        y = f(shaping.slice_in_dim(x, 0, count, axis=i) if at_start else shaping.slice_in_dim(x, n - count, n, axis=i), axis=i, keepdims=True)
+        y = f(
+            shaping.slice_in_dim(x, 0, count, axis=i) if at_start else shaping.slice_in_dim(x, n - count, n, axis=i),
+            axis=i,
+            keepdims=True,
+        )
         y = as_type(round_(y) if x.dtype.kind in "iu" else y, x.dtype)
         parts.append(broadcast_value(y, tuple([width if j == i else s for j, s in enumerate(x.shape)])))
     return shaping.concatenate([parts[0], x, parts[1]], i)
@@ -268,7 +280,9 @@ def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> 
 def _pad_ramp(x: Value, a: int, b: int, i: int, ends: tuple[Any, Any]) -> Value:
     def side(end: Any, k: int, width: int) -> Value:
         edge = shaping.squeeze(shaping.slice_in_dim(x, k, k + 1, axis=i), (i,))
-        line = linspace(*promote(as_typed(end, inexact(x.dtype)), as_type(edge, inexact(x.dtype))), width, endpoint=False, axis=i)
+        line = linspace(
+            *promote(as_typed(end, inexact(x.dtype)), as_type(edge, inexact(x.dtype))), width, endpoint=False, axis=i
+        )
         return as_type(p.floor(line) if x.dtype.kind in "iu" else line, x.dtype)
 
     return shaping.concatenate([side(ends[0], 0, a), x, shaping.rev(side(ends[1], x.shape[i] - 1, b), (i,))], i)

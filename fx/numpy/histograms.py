@@ -77,7 +77,9 @@ def _bins(x: Value, edges: Value) -> Value:
     return where(binary.less(at, 0), n, at)
 
 
-def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None) -> tuple[Value, Value]:
+def histogram(
+    a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
+) -> tuple[Value, Value]:
     """Counts of the elements in each bin, and the edges of the bins.
 
     Args:
@@ -126,7 +128,9 @@ def histogramdd(
         counts = binary.divide(counts, sum_(counts))
         for k, e in enumerate(edges):
             widths = diff(e)
-            counts = binary.divide(counts, shaping.reshape(widths, tuple([n if j == k else 1 for j, n in enumerate(sizes)])))
+            counts = binary.divide(
+                counts, shaping.reshape(widths, tuple([n if j == k else 1 for j, n in enumerate(sizes)]))
+            )
     return counts, edges
 
 

@@ -68,7 +68,9 @@ def parse(index: Any, shape: tuple[int, ...]) -> Index:
         raise OutOfBoundsIndexError("an index can have only one Ellipsis (...)")
     used = sum(map(_width, items))
     if used > len(shape):
-        raise OutOfBoundsIndexError(f"too many indices: {used} for an array with {len(shape)} dimensions (shape {shape})")
+        raise OutOfBoundsIndexError(
+            f"too many indices: {used} for an array with {len(shape)} dimensions (shape {shape})"
+        )
     if not any(it is Ellipsis for it in items):
         items.append(Ellipsis)
     entries: list[Any] = []
@@ -121,7 +123,9 @@ def _as_item(it: Any) -> Any:
         v = None
     if v is None or not (dtypes.is_integer(v.dtype) or v.dtype == dtypes.bool_):
         what = f"{type(it).__name__} ({it!r})" if v is None or not v.ndim else aval_of(v)
-        raise DTypeError(f"an index must be an int, a slice, None, Ellipsis or an integer or boolean array; found {what}")
+        raise DTypeError(
+            f"an index must be an int, a slice, None, Ellipsis or an integer or boolean array; found {what}"
+        )
     return v
 
 

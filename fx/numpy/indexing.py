@@ -114,7 +114,9 @@ def index_positions(q: Value, n: int, d: np.dtype, mode: str | None, from_end: b
         if mode == "wrap":
             return Array((known % max(n, 1)).astype(d))
         info = np.iinfo(d)
-        i = np.clip(known, max(info.min, np.iinfo(known.dtype).min), min(info.max - n, np.iinfo(known.dtype).max)).astype(d)
+        i = np.clip(
+            known, max(info.min, np.iinfo(known.dtype).min), min(info.max - n, np.iinfo(known.dtype).max)
+        ).astype(d)
         return Array(np.where(i < 0, i + d.type(n), i) if from_end and not unsigned else i)
     q = as_type(q, d)
     if mode == "wrap":
@@ -134,13 +136,20 @@ def _windows(shape: tuple[int, ...], index: Index, mode: str | None, from_end: b
             e = Array(np.asarray(e if mode is not None else static_position(e, shape[axis], axis), np.int64))
         axes.append(axis)
         parts.append(e)
-    needs = [n >= 2**31 or (type(q) is Tracer and aval_of(q).dtype.name in ("int64", "uint64", "uint32")) for n, q in zip(shape, parts)]
+    needs = [
+        n >= 2**31 or (type(q) is Tracer and aval_of(q).dtype.name in ("int64", "uint64", "uint32"))
+        for n, q in zip(shape, parts)
+    ]
     d = dtypes.int64 if any(needs) or max(shape, default=0) >= 2**31 else dtypes.int32
     try:
         batch_shape = broadcast_shapes(*[q.shape for q in parts])
     except ShapeError:
-        raise ShapeError(f"index arrays of shapes {', '.join(str(q.shape) for q in parts)} cannot be broadcast together") from None
-    vectors = [broadcast_value(index_positions(q, shape[a], d, mode, from_end), batch_shape) for a, q in zip(axes, parts)]
+        raise ShapeError(
+            f"index arrays of shapes {', '.join(str(q.shape) for q in parts)} cannot be broadcast together"
+        ) from None
+    vectors = [
+        broadcast_value(index_positions(q, shape[a], d, mode, from_end), batch_shape) for a, q in zip(axes, parts)
+    ]
     before, after = index.around_arrays()
     order = [*before, *["array"] * len(batch_shape), *after]
     new = tuple([i for i, k in enumerate(order) if k == "new"])
@@ -260,7 +269,9 @@ def fit_dtype(value: Any, x: Value) -> Value:
     a = aval_of(value)
     if a.dtype == x.dtype:
         return as_type(value, x.dtype)
-    if _KINDS[a.dtype.kind] > _KINDS[x.dtype.kind] and not (a.weak and x.dtype == dtypes.bool_ and not dtypes.is_inexact(a.dtype)):
+    if _KINDS[a.dtype.kind] > _KINDS[x.dtype.kind] and not (
+        a.weak and x.dtype == dtypes.bool_ and not dtypes.is_inexact(a.dtype)
+    ):
         raise DTypeError(
             f"writing {a} into an array of dtype {x.dtype} would lose information. Convert one of them:"
             f" x.astype({a.dtype}) or value.astype({x.dtype})."
@@ -281,11 +292,25 @@ def fit_update(value: Any, shape: tuple[int, ...], x: Value) -> Value:
     try:
         return broadcast_value(value, shape)
     except ShapeError:
-        raise ShapeError(f"a value of shape {value.shape} cannot be written where the index selects shape {shape}") from None
+        raise ShapeError(
+            f"a value of shape {value.shape} cannot be written where the index selects shape {shape}"
+        ) from None
 
 
-_SCATTERS = {"set": gs.scatter, "add": gs.scatter_add, "multiply": gs.scatter_mul, "min": gs.scatter_min, "max": gs.scatter_max}
-_BYTES = {"set": gs.scatter, "add": gs.scatter_max, "max": gs.scatter_max, "multiply": gs.scatter_min, "min": gs.scatter_min}
+_SCATTERS = {
+    "set": gs.scatter,
+    "add": gs.scatter_add,
+    "multiply": gs.scatter_mul,
+    "min": gs.scatter_min,
+    "max": gs.scatter_max,
+}
+_BYTES = {
+    "set": gs.scatter,
+    "add": gs.scatter_max,
+    "max": gs.scatter_max,
+    "multiply": gs.scatter_min,
+    "min": gs.scatter_min,
+}
 """Booleans as bytes: or is max, and is min."""
 
 _COMBINE: dict[str, tuple[Callable[..., Value], Callable[..., Value]]] = {
@@ -354,7 +379,9 @@ def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, fla
         return x
     numbers = gs.ScatterDimensionNumbers(w.offset(x.ndim), w.axes, w.axes)
     flags = {"mode": _plain(mode) or "fill", **flags}
-    flags["unique_indices"] = flags.get("unique_indices") or (kind in ("set", "multiply") and mode != "clip" and _known_to_differ(w.vectors))
+    flags["unique_indices"] = flags.get("unique_indices") or (
+        kind in ("set", "multiply") and mode != "clip" and _known_to_differ(w.vectors)
+    )
     if x.dtype == dtypes.bool_:
         return truth(_BYTES[kind](as_type(x, np.uint8), w.vectors, as_type(updates, np.uint8), numbers, **flags))
     return _SCATTERS[kind](x, w.vectors, updates, numbers, **flags)

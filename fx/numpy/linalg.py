@@ -11,9 +11,10 @@ from ..errors import AxisError, DTypeError, ShapeError, UnsupportedFunctionError
 from ..primitives import elementwise as p
 from ..trace import is_python_scalar
 from . import contraction, rearranging
+from .axes import axis_tuple, canonical_axes, canonical_axis
 from .binary import divide, not_equal, power
 from .contraction import matmul, tensordot, vecdot
-from .core import Value, as_type, as_value, axis_tuple, canonical_axes, canonical_axis, inexact
+from .core import Value, as_type, as_value, inexact
 from .manipulation import broadcast_to, matrix_transpose, squeeze
 from .matrices import eye
 from .reductions import max as max_
@@ -64,7 +65,9 @@ def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> V
         out = f(sum_(absolute(v), over, keepdims=True), then, keepdims=True)
         return out if keepdims else squeeze(out, axes)
     if ord in (2, -2, "nuc"):
-        raise UnsupportedFunctionError(f"norm with ord={ord!r} needs singular values, which are not there yet; use 'fro', 1, -1, inf or -inf")
+        raise UnsupportedFunctionError(
+            f"norm with ord={ord!r} needs singular values, which are not there yet; use 'fro', 1, -1, inf or -inf"
+        )
     raise ValueError(f"norm: matrices have no norm ord={ord!r}")
 
 
@@ -103,7 +106,9 @@ def matrix_power(a: Any, n: int) -> Value:
     if not hasattr(n, "__index__"):
         raise DTypeError(f"matrix_power needs an integer exponent; found {n!r}")
     if n < 0:
-        raise UnsupportedFunctionError("matrix_power with a negative exponent needs the inverse, which is not there yet")
+        raise UnsupportedFunctionError(
+            "matrix_power with a negative exponent needs the inverse, which is not there yet"
+        )
     if n == 0:
         return broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
     out = None
@@ -121,7 +126,9 @@ def multi_dot(arrays: Any, *, precision: Any = None) -> Value:
     if len(xs) < 2:
         raise ValueError(f"multi_dot takes at least two arrays; found {len(xs)}")
     if any(x.ndim != 2 for x in xs[1:-1]) or any(x.ndim not in (1, 2) for x in (xs[0], xs[-1])):
-        raise ShapeError(f"multi_dot takes matrices, and vectors at the ends; found shapes {', '.join(str(x.shape) for x in xs)}")
+        raise ShapeError(
+            f"multi_dot takes matrices, and vectors at the ends; found shapes {', '.join(str(x.shape) for x in xs)}"
+        )
     operands: list[Any] = []
     for i, x in enumerate(xs):  # matrix i joins axis i with axis i + 1
         operands += [x, [i, i + 1] if x.ndim == 2 else [i + 1] if i == 0 else [i]]
@@ -143,7 +150,9 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Value:
     """The cross product of vectors of size 3."""
     a, b = as_value(x1), as_value(x2)
     if a.shape[axis] != 3 or b.shape[axis] != 3:
-        raise ShapeError(f"linalg.cross takes vectors of size 3; found shapes {a.shape} and {b.shape} along axis {axis}")
+        raise ShapeError(
+            f"linalg.cross takes vectors of size 3; found shapes {a.shape} and {b.shape} along axis {axis}"
+        )
     return contraction.cross(a, b, axis=axis)
 
 

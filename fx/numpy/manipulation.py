@@ -13,19 +13,8 @@ from ..errors import AxisError, ShapeError
 from ..primitives import shaping
 from ..trace import aval_of
 from . import core
-from .core import (
-    Value,
-    as_type,
-    as_value,
-    axis_tuple,
-    broadcast_value,
-    canonical_axes,
-    canonical_axis,
-    operand,
-    plain_ints,
-    promote_dtype,
-    static_shape,
-)
+from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
+from .core import Value, as_type, as_value, broadcast_value, operand, promote_dtype
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
@@ -91,7 +80,9 @@ def transpose(a: Any, axes: Any = None) -> Value:
         return shaping.transpose(x, range(x.ndim)[::-1])
     perm = tuple([canonical_axis(i, x.ndim) for i in axis_tuple(axes)])
     if len(perm) != x.ndim or len(set(perm)) != x.ndim:
-        raise AxisError(f"transpose: axes {tuple(axis_tuple(axes))} must name each of the {x.ndim} axes of shape {x.shape} once")
+        raise AxisError(
+            f"transpose: axes {tuple(axis_tuple(axes))} must name each of the {x.ndim} axes of shape {x.shape} once"
+        )
     return shaping.transpose(x, perm)
 
 
@@ -216,7 +207,9 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
     first = xs[0].shape
     for k, x in enumerate(xs):
         if x.ndim != len(first) or any(a != b for j, (a, b) in enumerate(zip(x.shape, first)) if j != i):
-            raise ShapeError(f"concatenate along axis {i}: array {k} has shape {x.shape}, array 0 has {first}; all other axes must be equal")
+            raise ShapeError(
+                f"concatenate along axis {i}: array {k} has shape {x.shape}, array 0 has {first}; all other axes must be equal"
+            )
     return shaping.concatenate(xs, i)
 
 

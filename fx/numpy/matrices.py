@@ -14,7 +14,8 @@ from ..errors import ShapeError
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..trace import concrete_value
-from .core import Value, as_type, as_value, broadcast_value, filled, static_shape, zero_of
+from .axes import static_shape
+from .core import Value, as_type, as_value, broadcast_value, filled, zero_of
 from .rearranging import diagonal
 from .unary import as_number
 
@@ -111,7 +112,9 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
     shape = static_shape(dimensions)
     d, n = dtypes.canonical(dtype or config.default_int), len(shape)
     if sparse:
-        return tuple([shaping.broadcasted_iota(d, tuple([s if j == i else 1 for j in range(n)]), i) for i, s in enumerate(shape)])
+        return tuple(
+            [shaping.broadcasted_iota(d, tuple([s if j == i else 1 for j in range(n)]), i) for i, s in enumerate(shape)]
+        )
     if not shape:
         return filled((0,), 0, d)
     return shaping.concatenate([shaping.broadcasted_iota(d, (1, *shape), i + 1) for i in range(n)], 0)

@@ -97,7 +97,11 @@ def _tracer_setitem(self: Tracer, index: Any, value: Any) -> None:
 def _cast(value: Any, d: np.dtype) -> Any:
     """As NumPy's item assignment, which casts to the array's dtype."""
     if is_python_scalar(value):
-        return value if dtypes.is_inexact(d) or not isinstance(value, (float, complex)) else np.asarray(value).astype(d)[()]
+        return (
+            value
+            if dtypes.is_inexact(d) or not isinstance(value, (float, complex))
+            else np.asarray(value).astype(d)[()]
+        )
     return as_typed(value, d, "the value to be written")
 
 

@@ -44,7 +44,9 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
     return _convolve(*promote_dtype(operand(a), operand(v)), mode, "convolve")
 
 
-def correlate(a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
+def correlate(
+    a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None
+) -> Value:
     """The cross-correlation of two vectors, the second conjugated: ``out[k] = sum_i a[i + k] conj(v[i])``."""
     x, y = promote_dtype(operand(a), operand(v))
     if x.ndim != 1 or y.ndim != 1 or mode != "same" or x.shape[0] >= y.shape[0]:
@@ -106,7 +108,10 @@ def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Value:
 
 
 def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Value, Value]:
-    """Quotient and remainder of two polynomials, by long division; the remainder keeps leading zeros unless they are trimmed."""
+    """Quotient and remainder of two polynomials, by long division.
+
+    The remainder is as long as ``u``, with zeros in front, unless they are trimmed (of known coefficients).
+    """
     a, b = _coefficients(u, v)
     d = inexact(a.dtype)
     a, b = as_type(a, d), as_type(b, d)
@@ -118,7 +123,7 @@ def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Value,
         quotient.append(shaping.reshape(factor, (1,)))
         a = a.at[k : k + n + 1].add(negative(binary.multiply(factor, b)))
     q = concatenate(quotient) if quotient else filled((1,), 0, d)
-    rest = getitem(a, slice(max(m - n + 1, 0), None)) if n else filled((1,), 0, d)
+    rest = a.at[: len(quotient)].set(0)
     return q, _trimmed(rest) if trim_leading_zeros else rest
 
 

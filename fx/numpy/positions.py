@@ -13,8 +13,9 @@ from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.cumulative import cumsum
 from ..trace import concrete_value
+from .axes import canonical_axis
 from .binary import floor_divide, remainder
-from .core import Value, as_type, as_value, broadcast_value, canonical_axis, filled
+from .core import Value, as_type, as_value, broadcast_value, filled
 from .indexing import getitem, setitem
 from .manipulation import ravel
 from .reductions import sum as sum_
@@ -54,11 +55,15 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     n = mask.shape[0]
     ones = as_type(mask, d)
     slot = p.select(mask, p.sub(cumsum(ones, 0), constant(ones, 1)), constant(ones, size))
-    flat = setitem(filled((size,), 0, d), slot, shaping.iota(d, n), mode="fill") if n and size else filled((size,), 0, d)
+    flat = (
+        setitem(filled((size,), 0, d), slot, shaping.iota(d, n), mode="fill") if n and size else filled((size,), 0, d)
+    )
     inside = p.lt(shaping.iota(d, size), broadcast_value(sum_(ones), (size,)))
     fills = fill_value if isinstance(fill_value, (tuple, list)) else (0 if fill_value is None else fill_value,) * x.ndim
     if len(fills) != x.ndim:
-        raise ShapeError(f"nonzero: {len(fills)} fill values for an array with {x.ndim} dimensions; give one, or one for each")
+        raise ShapeError(
+            f"nonzero: {len(fills)} fill values for an array with {x.ndim} dimensions; give one, or one for each"
+        )
     out = []
     for sizes_after, m, fill in zip(range(1, x.ndim + 1), x.shape, fills):
         step = int(np.prod(x.shape[sizes_after:]))
@@ -81,7 +86,9 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Valu
     return shaping.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
 
 
-def compress(condition: Any, a: Any, axis: Any = None, *, size: int | None = None, fill_value: Any = 0, out: Any = None) -> Value:
+def compress(
+    condition: Any, a: Any, axis: Any = None, *, size: int | None = None, fill_value: Any = 0, out: Any = None
+) -> Value:
     """The slices along ``axis`` where the condition holds (``size`` cuts off, or pads with ``fill_value``)."""
     x, c = as_value(a), truth(as_value(condition))
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))

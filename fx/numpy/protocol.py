@@ -81,7 +81,9 @@ def _assign(target: Any, value: Any, what: str) -> None:
     elif isinstance(target, np.ndarray) and type(value) is Array:
         np.copyto(target, value._data, casting="same_kind")
     elif type(target) is Array:
-        raise SideEffectError(f"{what} writes into an fx array, which is immutable. Use the returned array, or x = x.at[...].set(...).")
+        raise SideEffectError(
+            f"{what} writes into an fx array, which is immutable. Use the returned array, or x = x.at[...].set(...)."
+        )
     else:
         raise SideEffectError(
             f"{what} writes a traced value into a plain {type(target).__name__}, which cannot hold it: the write would be lost."
@@ -170,7 +172,14 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         f = _IN_PLACE[name] or _find("numpy", name)
         _assign(args[0], f(*args, **kwargs), what)
         return None
-    f = _find(space if space in _spaces else "numpy" if space.count(".") == 0 or ("fft" not in space and "linalg" not in space) else space, name)
+    f = _find(
+        space
+        if space in _spaces
+        else "numpy"
+        if space.count(".") == 0 or ("fft" not in space and "linalg" not in space)
+        else space,
+        name,
+    )
     if f is None:
         return _by_numpy(func, what, args, kwargs)
     out = kwargs.get("out")

@@ -15,20 +15,9 @@ from ..primitives import shaping
 from ..primitives.cumulative import cumsum
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..trace import Tracer, aval_of, concrete_value
+from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
 from .binary import remainder
-from .core import (
-    Value,
-    as_type,
-    as_typed,
-    as_value,
-    axis_tuple,
-    broadcast_value,
-    canonical_axes,
-    canonical_axis,
-    filled,
-    plain_ints,
-    static_shape,
-)
+from .core import Value, as_type, as_typed, as_value, broadcast_value, filled
 from .indexing import getitem, setitem
 from .manipulation import moveaxis, ravel, swapaxes, unstack
 from .unary import negative
@@ -92,7 +81,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
             start = remainder(negative(s), n)
             x = dynamic_slice_in_dim(shaping.concatenate([x, x], i), start, n, i)
         elif k := int(s) % n:
-            x = shaping.concatenate([shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i)
+            x = shaping.concatenate(
+                [shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i
+            )
     return x
 
 
@@ -101,7 +92,9 @@ def _along(i: int, index: Any) -> tuple[Any, ...]:
     return (*(slice(None),) * i, index)
 
 
-def repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int | None = None, out_sharding: Any = None) -> Value:
+def repeat(
+    a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int | None = None, out_sharding: Any = None
+) -> Value:
     """Each element repeated.
 
     Args:
@@ -114,11 +107,15 @@ def repeat(a: Any, repeats: Any, axis: Any = None, *, total_repeat_length: int |
     counts = concrete_value(as_value(repeats))
     if counts is None:
         if total_repeat_length is None:
-            raise ConcretizationError("repeat by traced numbers: the result's shape would depend on them; pass total_repeat_length=")
+            raise ConcretizationError(
+                "repeat by traced numbers: the result's shape would depend on them; pass total_repeat_length="
+            )
         return getitem(x, _along(i, _traced_repeats(as_value(repeats), n, total_repeat_length)))
     if counts.size == 1 and total_repeat_length is None:
         r = int(counts.reshape(()))
-        wide = shaping.broadcast_in_dim(x, (*x.shape[: i + 1], r, *x.shape[i + 1 :]), [j + (j > i) for j in range(x.ndim)])
+        wide = shaping.broadcast_in_dim(
+            x, (*x.shape[: i + 1], r, *x.shape[i + 1 :]), [j + (j > i) for j in range(x.ndim)]
+        )
         return shaping.reshape(wide, (*x.shape[:i], n * r, *x.shape[i + 1 :]))
     if counts.size not in (1, n):
         raise ShapeError(f"repeat: {counts.size} numbers for axis {i} of size {n}; give one, or one for each element")
@@ -142,7 +139,9 @@ def tile(A: Any, reps: Any) -> Value:
     r = plain_ints(reps, "the repetitions of tile")
     n = max(len(r), x.ndim)
     r, s = (1,) * (n - len(r)) + r, (1,) * (n - x.ndim) + x.shape
-    wide = shaping.broadcast_in_dim(shaping.reshape(x, s), [v for k, m in zip(r, s) for v in (k, m)], range(1, 2 * n, 2))
+    wide = shaping.broadcast_in_dim(
+        shaping.reshape(x, s), [v for k, m in zip(r, s) for v in (k, m)], range(1, 2 * n, 2)
+    )
     return shaping.reshape(wide, [k * m for k, m in zip(r, s)])
 
 
@@ -186,7 +185,9 @@ def _known_index(obj: Any, n: int, what: str) -> Any:
         return np.arange(n)[obj]
     index = concrete_value(as_value(np.asarray(obj, np.int32) if np.size(obj) == 0 else obj))
     if index is None:
-        raise ConcretizationError(f"{what} at traced positions: the result's shape would depend on them; compute them outside the traced function")
+        raise ConcretizationError(
+            f"{what} at traced positions: the result's shape would depend on them; compute them outside the traced function"
+        )
     return index
 
 
@@ -234,5 +235,7 @@ def view(x: Value, dtype: Any) -> Value:
         parts = shaping.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
         return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))
     if d.itemsize != x.dtype.itemsize or dtypes.is_complex(d) or d == dtypes.bool_:
-        raise UnsupportedFunctionError(f"view of a traced {aval_of(x)} as {d}: only numbers of one size can be viewed while tracing; use astype")
+        raise UnsupportedFunctionError(
+            f"view of a traced {aval_of(x)} as {d}: only numbers of one size can be viewed while tracing; use astype"
+        )
     return as_type(x, d) if x.dtype == dtypes.bool_ else p.bitcast_convert_type(x, d)

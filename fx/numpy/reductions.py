@@ -16,7 +16,8 @@ from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
 from . import binary
-from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, canonical_axes, filled
+from .axes import canonical_axes
+from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, filled
 from .unary import isnan, truth
 
 __all__ = [
@@ -70,8 +71,12 @@ sum = _accumulating(r.reduce_sum_p, 0, binary.add, "The sum along ``axis`` (over
 prod = _accumulating(r.reduce_prod_p, 1, binary.multiply, "The product along ``axis`` (over all axes by default).")
 
 
-def _extreme(name: str, prim: Primitive, logical: Primitive, op: Callable[..., Value], largest: bool) -> Callable[..., Value]:
-    def reduce(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
+def _extreme(
+    name: str, prim: Primitive, logical: Primitive, op: Callable[..., Value], largest: bool
+) -> Callable[..., Value]:
+    def reduce(
+        a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+    ) -> Value:
         x = as_value(a)
         axes = canonical_axes(axis, x.ndim)
         if initial is None:
@@ -121,17 +126,35 @@ def nan_as(x: Value, number: Any) -> Value:
     return p.select(isnan(x), filled(x.shape, number, x.dtype), x) if dtypes.is_inexact(x.dtype) else x
 
 
-def nansum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
+def nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Value:
     """``sum`` with NaN as 0."""
     return sum(nan_as(as_value(a), 0), axis, dtype, None, keepdims, initial, where)
 
 
-def nanprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
+def nanprod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Value:
     """``prod`` with NaN as 1."""
     return prod(nan_as(as_value(a), 1), axis, dtype, None, keepdims, initial, where)
 
 
-def _nan_extreme(f: Callable[..., Value], largest: bool, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any) -> Value:
+def _nan_extreme(
+    f: Callable[..., Value], largest: bool, a: Any, axis: Any, keepdims: bool, initial: Any, where: Any
+) -> Value:
     x = as_value(a)
     if not dtypes.is_inexact(x.dtype):
         return f(x, axis, None, keepdims, initial, where)
@@ -141,12 +164,16 @@ def _nan_extreme(f: Callable[..., Value], largest: bool, a: Any, axis: Any, keep
     return p.select(all(isnan(x), axis, keepdims=keepdims), filled(y.shape, np.nan, y.dtype), y)
 
 
-def nanmax(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
+def nanmax(
+    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Value:
     """``max`` ignoring NaN (NaN if there is nothing else)."""
     return _nan_extreme(max, True, a, axis, keepdims, initial, where)
 
 
-def nanmin(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
+def nanmin(
+    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Value:
     """``min`` ignoring NaN (NaN if there is nothing else)."""
     return _nan_extreme(min, False, a, axis, keepdims, initial, where)
 

@@ -34,7 +34,9 @@ __all__ = [
 ]  # fmt: skip
 
 
-def clip(arr: Any = None, /, min: Any = None, max: Any = None, *, a: Any = None, a_min: Any = None, a_max: Any = None) -> Value:
+def clip(
+    arr: Any = None, /, min: Any = None, max: Any = None, *, a: Any = None, a_min: Any = None, a_max: Any = None
+) -> Value:
     """``arr`` limited to the interval [min, max]; None leaves a side open."""
     x = as_value(arr if a is None else a)
     lo, hi = min if a_min is None else a_min, max if a_max is None else a_max
@@ -73,7 +75,11 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     limits = finfo(v.dtype)
 
     def put(mask: Value, number: Any, y: Value) -> Value:
-        new = unary.constant(v, number) if is_python_scalar(number) else broadcast_value(as_type(as_value(number), v.dtype), v.shape)
+        new = (
+            unary.constant(v, number)
+            if is_python_scalar(number)
+            else broadcast_value(as_type(as_value(number), v.dtype), v.shape)
+        )
         return p.select(mask, new, y)
 
     y = put(unary.isnan(v), nan, v)

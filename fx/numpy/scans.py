@@ -15,15 +15,14 @@ from ..primitives import cumulative, shaping
 from ..primitives import elementwise as p
 from ..trace import bind
 from . import binary
+from .axes import axis_tuple, canonical_axis
 from .core import (
     Value,
     as_beside,
     as_type,
     as_typed,
     as_value,
-    axis_tuple,
     broadcast_value,
-    canonical_axis,
     filled,
     inexact,
     operand,
@@ -53,7 +52,10 @@ def _scan(prim: Primitive, doc: str) -> Callable[..., Value]:
     return scan
 
 
-cumsum = _scan(cumulative.cumsum_p, "The sums of the first 1, 2, 3 ... elements along ``axis`` (of the flattened array by default).")
+cumsum = _scan(
+    cumulative.cumsum_p,
+    "The sums of the first 1, 2, 3 ... elements along ``axis`` (of the flattened array by default).",
+)
 cumprod = _scan(cumulative.cumprod_p, "The products of the first 1, 2, 3 ... elements along ``axis``.")
 
 
@@ -75,8 +77,12 @@ def _array_api_scan(f: Callable[..., Value], identity: int, doc: str) -> Callabl
     return scan
 
 
-cumulative_sum = _array_api_scan(cumsum, 0, "``cumsum`` as the array API has it: small integers become the default int.")
-cumulative_prod = _array_api_scan(cumprod, 1, "``cumprod`` as the array API has it: small integers become the default int.")
+cumulative_sum = _array_api_scan(
+    cumsum, 0, "``cumsum`` as the array API has it: small integers become the default int."
+)
+cumulative_prod = _array_api_scan(
+    cumprod, 1, "``cumprod`` as the array API has it: small integers become the default int."
+)
 
 
 def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
@@ -151,7 +157,9 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
     x = as_type(x, inexact(x.dtype))
     axes = tuple(range(x.ndim)) if axis is None else tuple([canonical_axis(i, x.ndim) for i in axis_tuple(axis)])
     if len(varargs) not in (0, 1, len(axes)):
-        raise TypeError(f"gradient takes no spacing, one, or one for each of the {len(axes)} axes; {len(varargs)} given")
+        raise TypeError(
+            f"gradient takes no spacing, one, or one for each of the {len(axes)} axes; {len(varargs)} given"
+        )
     if edge_order not in (None, 1, 2):
         raise ValueError(f"gradient: edge_order must be 1 or 2; found {edge_order}")
     steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)

@@ -16,21 +16,21 @@ from ..primitives import shaping
 from ..primitives.cumulative import cumsum
 from ..trace import aval_of, concrete_value
 from . import binary
+from .axes import canonical_axis, static_shape
 from .core import (
     Value,
     as_type,
     as_typed,
     as_value,
+    astype_result,
     broadcast_shapes,
     broadcast_value,
-    canonical_axis,
     filled,
     is_eager,
     operand,
     promote_dtype,
     promote_operands,
     shape_of,
-    static_shape,
 )
 from .indexing import getitem, index_positions, setitem
 from .manipulation import ravel
@@ -82,10 +82,14 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
     i = as_value(a)
     if not dtypes.is_integer(i.dtype):
         raise DTypeError(f"choose: the index array must be integer; found {aval_of(i)}")
-    xs = promote_dtype(*[operand(c) for c in (choices if isinstance(choices, (list, tuple)) else list(as_value(choices)))])
+    xs = promote_dtype(
+        *[operand(c) for c in (choices if isinstance(choices, (list, tuple)) else list(as_value(choices)))]
+    )
     known = concrete_value(i)
     if mode == "raise" and known is not None and known.size and not (0 <= known.min() and known.max() < len(xs)):
-        raise OutOfBoundsIndexError(f"choose: the indices reach from {known.min()} to {known.max()}, but there are {len(xs)} choices")
+        raise OutOfBoundsIndexError(
+            f"choose: the indices reach from {known.min()} to {known.max()}, but there are {len(xs)} choices"
+        )
     shape = broadcast_shapes(i.shape, *[x.shape for x in xs])
     table = shaping.concatenate([shaping.expand_dims(broadcast_value(x, shape), (0,)) for x in xs], 0)
     i = index_positions(i, len(xs), dtypes.int32, "wrap" if mode == "wrap" else None, False)
@@ -128,7 +132,13 @@ def take(
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
     if mode not in (None, "fill", "clip", "wrap", "raise"):
         raise ValueError(f"take: mode must be 'fill', 'clip' or 'wrap'; found {mode!r}")
-    return getitem(x, (*(slice(None),) * i, as_value(indices)), {None: "fill", "raise": None}.get(mode, mode), fill_value, mode != "clip")
+    return getitem(
+        x,
+        (*(slice(None),) * i, as_value(indices)),
+        {None: "fill", "raise": None}.get(mode, mode),
+        fill_value,
+        mode != "clip",
+    )
 
 
 def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = None, fill_value: Any = None) -> Value:
@@ -142,7 +152,9 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = N
     if axis is None:
         x, axis = ravel(x), 0
     if x.ndim != idx.ndim:
-        raise ShapeError(f"take_along_axis: the array has shape {x.shape}, the indices {idx.shape}; they need as many dimensions")
+        raise ShapeError(
+            f"take_along_axis: the array has shape {x.shape}, the indices {idx.shape}; they need as many dimensions"
+        )
     i = canonical_axis(axis, x.ndim)
     n = x.shape[i]
     idx = index_positions(idx, n, dtypes.int32 if n < 2**31 else dtypes.int64, None, mode != "clip")
@@ -167,7 +179,9 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any, inplace: bool
         return shaping.reshape(setitem(ravel(x), idx, values, mode=mode), x.shape)
     i = canonical_axis(axis, x.ndim)
     if x.ndim != idx.ndim:
-        raise ShapeError(f"put_along_axis: the array has shape {x.shape}, the indices {idx.shape}; they need as many dimensions")
+        raise ShapeError(
+            f"put_along_axis: the array has shape {x.shape}, the indices {idx.shape}; they need as many dimensions"
+        )
     others = broadcast_shapes(x.shape[:i] + (1,) + x.shape[i + 1 :], idx.shape[:i] + (1,) + idx.shape[i + 1 :])
     idx = broadcast_value(idx, others[:i] + (idx.shape[i],) + others[i + 1 :])
     grid = [idx if j == i else shaping.broadcasted_iota(dtypes.int32, idx.shape, j) for j in range(x.ndim)]
@@ -215,7 +229,9 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Value, ...]:
     return tuple(reversed(out))
 
 
-def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: str = "C") -> Value:
+def ravel_multi_index(
+    multi_index: Any, dims: Any, mode: str = "raise", order: str = "C", *, dtype: Any = None
+) -> Value:
     """Index arrays as flat positions.
 
     mode: "raise" (an index that is known and out of range raises, a traced one is clipped), "wrap", "clip".
@@ -229,7 +245,9 @@ def ravel_multi_index(multi_index: Any, dims: Any, mode: str = "raise", order: s
     for i, n in zip(idx, sizes):
         known = concrete_value(i)
         if mode == "raise" and known is not None and known.size and not (0 <= known.min() and known.max() < n):
-            raise OutOfBoundsIndexError(f"ravel_multi_index: the indices {known.min()} .. {known.max()} leave the size {n}")
+            raise OutOfBoundsIndexError(
+                f"ravel_multi_index: the indices {known.min()} .. {known.max()} leave the size {n}"
+            )
         i = binary.remainder(i, n) if mode == "wrap" else binary.minimum(binary.maximum(i, 0), n - 1)
         out = binary.add(binary.multiply(out, n), i)
-    return as_value(out)
+    return astype_result(as_value(out), dtype)

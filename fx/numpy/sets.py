@@ -14,6 +14,7 @@ from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
 from ..primitives.cumulative import cumsum
 from . import binary
+from .axes import canonical_axes
 from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, operand, promote_dtype
 from .indexing import getitem, setitem
 from .manipulation import concatenate, ravel
@@ -87,7 +88,9 @@ def _first_of_equals(values: Value, equal_nan: bool = True) -> Value:
     return shaping.concatenate([filled((min(n, 1),), True, dtypes.bool_), logical_not(same)], 0)
 
 
-def _unique_sized(x: Value, shape: tuple[int, ...], size: int, fill_value: Any, wanted: tuple[bool, ...], equal_nan: bool) -> Any:
+def _unique_sized(
+    x: Value, shape: tuple[int, ...], size: int, fill_value: Any, wanted: tuple[bool, ...], equal_nan: bool
+) -> Any:
     d, n = config.default_int, x.shape[0]
     if n == 0 and size and fill_value is None:
         raise ShapeError("unique of an empty array has no element to pad with; pass fill_value=")
@@ -127,7 +130,9 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
     return UniqueAll(*unique(x, True, True, True, size=size, fill_value=fill_value, equal_nan=False))
 
 
-def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, method: Any = None) -> Value:
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, method: Any = None
+) -> Value:
     """Which elements occur in ``test_elements``."""
     x, t = promote_dtype(operand(element), operand(test_elements))
     t = ravel(t)
@@ -163,15 +168,20 @@ def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = No
     return _chosen(s, _first_of_equals(s), size, fill_value)
 
 
-def setdiff1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None) -> Value:
-    """The distinct elements of ``ar1`` that are not in ``ar2``; in their own order, if they are said to be unique."""
+def setdiff1d(
+    ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
+) -> Value:
+    """The distinct elements of ``ar1`` that are not in ``ar2``; in their own order, if they are said to be unique.  0 pads."""
     a, b = _two(ar1, ar2)
     s = a if assume_unique else sorting.sort(a, 0)
     keep = isin(s, b, invert=True)
-    return _chosen(s, keep if assume_unique else p.bitwise_and(_first_of_equals(s), keep), size, fill_value)
+    keep = keep if assume_unique else p.bitwise_and(_first_of_equals(s), keep)
+    return _chosen(s, keep, size, 0 if fill_value is None else fill_value)
 
 
-def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None) -> Value:
+def setxor1d(
+    ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
+) -> Value:
     """The distinct elements of which one array has them and the other does not."""
     a, b = _two(ar1, ar2)
     s = sorting.sort(concatenate([a, b]), 0)
@@ -179,7 +189,13 @@ def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | Non
 
 
 def intersect1d(
-    ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False, *, size: int | None = None, fill_value: Any = None
+    ar1: Any,
+    ar2: Any,
+    assume_unique: bool = False,
+    return_indices: bool = False,
+    *,
+    size: int | None = None,
+    fill_value: Any = None,
 ) -> Any:
     """The distinct elements of both arrays; with ``return_indices`` also where they stand first in each."""
     a, b = _two(ar1, ar2)
@@ -191,14 +207,22 @@ def intersect1d(
         return values
     order_b = argsort(b)
     places_b = getitem(order_b, searchsorted(getitem(b, order_b), values))
+    inside = binary.less(shaping.iota(config.default_int, values.shape[0]), sum_(keep))
+    places_b = p.select(inside, places_b, constant(places_b, b.shape[0]))
     return values, compress(keep, order_a, size=size, fill_value=a.shape[0]), places_b
 
 
-def trim_zeros(filt: Any, trim: str = "fb") -> Value:
-    """A vector without leading ("f") and trailing ("b") zeros; of a known array."""
+def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Value:
+    """An array without leading ("f") and trailing ("b") slices of zeros along each axis; of a known array."""
     x = as_value(filt)
-    places = np.flatnonzero(known_value(x, "trim_zeros"))
-    if not places.size:
-        return getitem(x, slice(0, 0))
-    start = int(places[0]) if "f" in trim.lower() else 0
-    return getitem(x, slice(start, int(places[-1]) + 1 if "b" in trim.lower() else None))
+    filled_in = known_value(x, "trim_zeros") != 0
+    cut = [slice(None)] * x.ndim
+    for i in canonical_axes(axis, x.ndim):
+        places = np.flatnonzero(filled_in.any(axis=tuple([j for j in range(x.ndim) if j != i])))
+        if not places.size:
+            cut[i] = slice(0, 0)
+            continue
+        cut[i] = slice(
+            int(places[0]) if "f" in trim.lower() else 0, int(places[-1]) + 1 if "b" in trim.lower() else None
+        )
+    return getitem(x, tuple(cut))

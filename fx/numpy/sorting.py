@@ -15,20 +15,8 @@ from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping, sorting
 from . import binary
-from .core import (
-    Value,
-    apply,
-    as_beside,
-    as_type,
-    as_typed,
-    as_value,
-    canonical_axis,
-    filled,
-    inexact,
-    operand,
-    plain_ints,
-    promote_dtype,
-)
+from .axes import canonical_axis, plain_ints
+from .core import Value, apply, as_beside, as_type, as_typed, as_value, filled, inexact, operand, promote_dtype
 from .indexing import getitem
 from .manipulation import concatenate, ravel
 from .reductions import all as all_
@@ -50,19 +38,31 @@ def _along(a: Any, axis: Any) -> tuple[Value, int]:
 # ----------------------------------------------------------------------------------------- sorting
 
 
-def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool = True, descending: bool = False) -> Value:
+def sort(
+    a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool = True, descending: bool = False
+) -> Value:
     """Sorted along ``axis`` (flattened, if None); NaN last."""
     x, i = _along(a, axis)
     y = sorting.sort(x, i)
     return shaping.rev(y, (i,)) if descending else y
 
 
-def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool = True, descending: bool = False) -> Value:
+def argsort(
+    a: Any,
+    axis: Any = -1,
+    kind: Any = None,
+    order: Any = None,
+    *,
+    stable: bool = True,
+    descending: bool = False,
+    dtype: Any = None,
+) -> Value:
     """The indices that sort; equal elements keep their order."""
     x, i = _along(a, axis)
+    d = config.default_int if dtype is None else dtypes.canonical(dtype)
     if not descending:
-        return sorting.argsort(x, i, index_dtype=config.default_int)
-    y = shaping.rev(sorting.argsort(shaping.rev(x, (i,)), i, index_dtype=config.default_int), (i,))
+        return sorting.argsort(x, i, index_dtype=d)
+    y = shaping.rev(sorting.argsort(shaping.rev(x, (i,)), i, index_dtype=d), (i,))
     return p.sub(constant(y, x.shape[i] - 1), y)
 
 
@@ -120,7 +120,9 @@ def _arg(name: str, prim: Primitive, extreme: Primitive) -> Callable[..., Value]
             return y
         return shaping.reshape(y, (1,) * as_value(a).ndim) if axis is None else shaping.expand_dims(y, (i,))
 
-    arg.__doc__ = f"The position of the {'greatest' if name == 'argmax' else 'least'} element (the first of equals; NaN wins)."
+    arg.__doc__ = (
+        f"The position of the {'greatest' if name == 'argmax' else 'least'} element (the first of equals; NaN wins)."
+    )
     return arg
 
 
@@ -195,7 +197,9 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     fp = as_beside(fp, x.dtype)
     fp = as_type(fp, inexact(fp.dtype))
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
-        raise ShapeError(f"interp needs non-empty vectors xp and fp of one size; found shapes {xp.shape} and {fp.shape}")
+        raise ShapeError(
+            f"interp needs non-empty vectors xp and fp of one size; found shapes {xp.shape} and {fp.shape}"
+        )
     if dtypes.is_complex(x.dtype) or dtypes.is_complex(xp.dtype):
         raise DTypeError("interp: x and xp must be real")
     if period is not None:

@@ -79,7 +79,9 @@ def _diagonals(t: str, x: Value) -> Term:
         while t.count(ch) > 1:
             i, j = t.index(ch), t.index(ch, t.index(ch) + 1)
             if x.shape[i] != x.shape[j]:
-                raise ShapeError(f"einsum: axes {i} and {j} are both {ch!r} but have sizes {x.shape[i]} and {x.shape[j]}")
+                raise ShapeError(
+                    f"einsum: axes {i} and {j} are both {ch!r} but have sizes {x.shape[i]} and {x.shape[j]}"
+                )
             on = p.eq(*[shaping.broadcasted_iota(dtypes.int32, x.shape, k) for k in (i, j)])
             reduce = r.reduce_or if x.dtype == dtypes.bool_ else r.reduce_sum
             x = reduce(p.select(on, x, filled(x.shape, False, x.dtype)), (j,))
@@ -107,7 +109,9 @@ def _drop_ones(ta: str, a: Value, tb: str, b: Value) -> tuple[Term, Term]:
         elif b.shape[j] == 1:
             b, tb = shaping.squeeze(b, (j,)), tb[:j] + tb[j + 1 :]
         else:
-            raise ShapeError(f"einsum: the axis {ch!r} has sizes {a.shape[i]} and {b.shape[j]}; they must be equal or 1")
+            raise ShapeError(
+                f"einsum: the axis {ch!r} has sizes {a.shape[i]} and {b.shape[j]}; they must be equal or 1"
+            )
     return (ta, a), (tb, b)
 
 
@@ -135,7 +139,10 @@ def _path(terms: Sequence[str], result: str, xs: Sequence[Value], optimize: Any)
         import opt_einsum  # an optional extra, and slow to import: loaded where three operands ask for it
     except ImportError:
         views = [np.broadcast_to(np.float32(0), x.shape) for x in xs]
-        return [tuple(q) for q in np.einsum_path(spec, *views, optimize="optimal" if optimize == "optimal" else "greedy")[0][1:]]
+        return [
+            tuple(q)
+            for q in np.einsum_path(spec, *views, optimize="optimal" if optimize == "optimal" else "greedy")[0][1:]
+        ]
     strategy = optimize if isinstance(optimize, str) else "auto"
     path, _ = opt_einsum.contract_path(spec, *[x.shape for x in xs], shapes=True, optimize=strategy)
     return [tuple(q) for q in path]
@@ -180,4 +187,6 @@ def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "greedy") ->
     """The order of contraction and a description of it, as ``numpy.einsum_path``."""
     terms, result, xs = _parse(subscripts, operands)
     views = [np.broadcast_to(np.float32(0), x.shape) for x in xs]
-    return np.einsum_path(",".join(terms) + "->" + result, *views, optimize="greedy" if optimize == "auto" else optimize)
+    return np.einsum_path(
+        ",".join(terms) + "->" + result, *views, optimize="greedy" if optimize == "auto" else optimize
+    )

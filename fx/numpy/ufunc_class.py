@@ -15,6 +15,7 @@ from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..trace import concrete_value, state
+from .axes import canonical_axes, canonical_axis
 from .core import (
     Value,
     as_type,
@@ -22,15 +23,25 @@ from .core import (
     as_value,
     broadcast_shapes,
     broadcast_value,
-    canonical_axes,
-    canonical_axis,
     filled,
     fold_halves,
     operand,
     promote,
 )
 
-__all__ = ["FLOATS", "INEXACT", "INTEGERS", "LOGIC", "NUMBERS", "ORDERED", "REALS", "Kernel", "Ufunc", "define", "registered"]
+__all__ = [
+    "FLOATS",
+    "INEXACT",
+    "INTEGERS",
+    "LOGIC",
+    "NUMBERS",
+    "ORDERED",
+    "REALS",
+    "Kernel",
+    "Ufunc",
+    "define",
+    "registered",
+]
 
 FLOATS = frozenset(dtypes.FLOATS)
 INEXACT = FLOATS | frozenset(dtypes.COMPLEXES)
@@ -76,7 +87,9 @@ class Ufunc:
 
     nout = 1
 
-    def __init__(self, name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, kernel: Kernel | None = None) -> None:
+    def __init__(
+        self, name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, kernel: Kernel | None = None
+    ) -> None:
         self.__name__ = self.__qualname__ = name
         self.__doc__ = doc
         self.nin, self.nargs, self.identity = nin, nin + 1, identity
@@ -172,7 +185,14 @@ class Ufunc:
         return self(shaping.reshape(a, a.shape + (1,) * b.ndim), b)
 
     def reduce(
-        self, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+        self,
+        a: Any,
+        axis: Any = 0,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
     ) -> Value:
         """Combines the elements along ``axis`` with the function (``add.reduce`` is sum).
 
@@ -203,7 +223,9 @@ class Ufunc:
         kept = x.shape[:i] + x.shape[i + 1 :]
         start = [] if initial is None else [broadcast_value(as_typed(initial, x.dtype), kept)]
         if not start and x.shape[i] == 0:
-            raise ShapeError(f"{self.__name__}.reduce of an empty axis has no value (shape {x.shape}, axis {i}); pass initial=")
+            raise ShapeError(
+                f"{self.__name__}.reduce of an empty axis has no value (shape {x.shape}, axis {i}); pass initial="
+            )
         if self.identity is not None and x.shape[i] > 1:
             first = shaping.transpose(x, (i, *[j for j in range(x.ndim) if j != i]))
             (folded,) = fold_halves([first], lambda u, v: [self(u[0], v[0])])
@@ -239,7 +261,9 @@ class Ufunc:
         i = canonical_axis(axis, x.ndim)
         cuts = concrete_value(as_value(indices))
         if cuts is None:
-            raise UnsupportedFunctionError(f"{self.__name__}.reduceat needs indices that are known while tracing; use x.at[i].add instead")
+            raise UnsupportedFunctionError(
+                f"{self.__name__}.reduceat needs indices that are known while tracing; use x.at[i].add instead"
+            )
         stops = [*cuts.tolist()[1:], x.shape[i]]
         parts = [shaping.slice_in_dim(x, b, e if e > b else b + 1, axis=i) for b, e in zip(cuts.tolist(), stops)]
         return shaping.concatenate([self.reduce(part, axis=i, keepdims=True) for part in parts], i)
@@ -249,7 +273,14 @@ class Ufunc:
         target = as_value(a).at[indices]
         if self.nin == 1:
             return target.apply(self)
-        methods = {"add": "add", "subtract": "subtract", "multiply": "multiply", "minimum": "min", "maximum": "max", "divide": "divide"}
+        methods = {
+            "add": "add",
+            "subtract": "subtract",
+            "multiply": "multiply",
+            "minimum": "min",
+            "maximum": "max",
+            "divide": "divide",
+        }
         if self.__name__ not in methods:
             raise UnsupportedFunctionError(
                 f"{self.__name__}.at is not there; x.at[i] has set, add, subtract, multiply, divide, power, min, max and apply"

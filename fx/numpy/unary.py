@@ -50,7 +50,9 @@ def no_complex(name: str, x: Value) -> None:
 # ----------------------------------------------------------------------------- floats out of any number
 
 
-def _float(name: str, prim: Primitive, f: Callable[..., Value], doc: str, alias: str = "", takes: frozenset[np.dtype] = INEXACT) -> Ufunc:
+def _float(
+    name: str, prim: Primitive, f: Callable[..., Value], doc: str, alias: str = "", takes: frozenset[np.dtype] = INEXACT
+) -> Ufunc:
     """A function that turns integers into floats first."""
 
     def g(x: Value) -> Value:
@@ -174,13 +176,22 @@ trunc = fix = _rounding("trunc", None, _trunc, "The integer part: rounded toward
 negative = define("negative", 1, _negative, "-x.", eager=(p.neg_p, NUMBERS))
 positive = define("positive", 1, lambda x: x, "+x.")
 absolute = abs = define(
-    "absolute", 1, lambda x: x if is_bool(x) else p.abs(x), "|x|; real for complex x.", eager=(p.abs_p, NUMBERS), aliases=("abs",)
+    "absolute",
+    1,
+    lambda x: x if is_bool(x) else p.abs(x),
+    "|x|; real for complex x.",
+    eager=(p.abs_p, NUMBERS),
+    aliases=("abs",),
 )
 sign = define("sign", 1, p.sign, "-1, 0 or 1; x / |x| for complex x.", eager=(p.sign_p, NUMBERS))
 square = define("square", 1, lambda x: p.square(as_number(x)), "x * x.", eager=(p.square_p, NUMBERS))
-conjugate = conj = define("conjugate", 1, lambda x: p.conj(x) if is_complex(x) else x, "The complex conjugate.", aliases=("conj",))
+conjugate = conj = define(
+    "conjugate", 1, lambda x: p.conj(x) if is_complex(x) else x, "The complex conjugate.", aliases=("conj",)
+)
 real = define("real", 1, lambda x: p.real(x) if is_complex(x) else x, "The real part.")
-imag = define("imag", 1, lambda x: p.imag(x) if is_complex(x) else filled(x.shape, False, x.dtype), "The imaginary part.")
+imag = define(
+    "imag", 1, lambda x: p.imag(x) if is_complex(x) else filled(x.shape, False, x.dtype), "The imaginary part."
+)
 
 
 def as_number(x: Value) -> Value:
@@ -253,10 +264,17 @@ def _bitwise_count(x: Value) -> Value:
 
 
 invert = bitwise_not = bitwise_invert = define(
-    "invert", 1, _invert, "Bitwise not; logical not for booleans.", eager=(p.not_p, LOGIC), aliases=("bitwise_not", "bitwise_invert")
+    "invert",
+    1,
+    _invert,
+    "Bitwise not; logical not for booleans.",
+    eager=(p.not_p, LOGIC),
+    aliases=("bitwise_not", "bitwise_invert"),
 )
 bitwise_count = define("bitwise_count", 1, _bitwise_count, "The number of bits set in |x|.")
-logical_not = define("logical_not", 1, lambda x: p.bitwise_not(truth(x)), "not x.", eager=(p.not_p, frozenset({dtypes.bool_})))
+logical_not = define(
+    "logical_not", 1, lambda x: p.bitwise_not(truth(x)), "not x.", eager=(p.not_p, frozenset({dtypes.bool_}))
+)
 
 
 # --------------------------------------------------------------------------------- two results
@@ -296,7 +314,9 @@ def frexp(x: Any, /, out: Any = None) -> tuple[Value, Value]:
     bits = p.bitcast_convert_type(p.select(tiny, p.mul(v, constant(v, 2.0**mantissa)), v), int_d)
     mask = 2 * bias + 1
     e = p.bitwise_and(p.shift_right_logical(bits, constant(bits, mantissa)), constant(bits, mask))
-    m_bits = p.bitwise_or(p.bitwise_and(bits, constant(bits, ~(mask << mantissa))), constant(bits, (bias - 1) << mantissa))
+    m_bits = p.bitwise_or(
+        p.bitwise_and(bits, constant(bits, ~(mask << mantissa))), constant(bits, (bias - 1) << mantissa)
+    )
     e = p.sub(e, constant(e, bias - 1))
     e = p.select(tiny, p.sub(e, constant(e, mantissa)), e)
     special = p.bitwise_or(p.eq(v, constant(v, 0)), p.bitwise_not(p.is_finite(v)))

@@ -16,7 +16,8 @@ from .. import numpy as fnp
 from ..api import stop_gradient
 from ..config import config
 from ..errors import DTypeError, ShapeError
-from ..numpy.core import as_type, broadcast_shapes, filled, shape_of, static_shape
+from ..numpy.axes import static_shape
+from ..numpy.core import as_type, broadcast_shapes, filled, shape_of
 from ..primitives import elementwise as p
 from .keys import check_key, random_bits, split_key
 

@@ -11,7 +11,8 @@ from .. import dtypes
 from .. import numpy as fnp
 from ..config import config
 from ..errors import DTypeError, ShapeError
-from ..numpy.core import as_type, as_value, canonical_axis, promote, promote_inexact, static_shape
+from ..numpy.axes import canonical_axis, static_shape
+from ..numpy.core import as_type, as_value, promote, promote_inexact
 from ..primitives import elementwise as p
 from ..primitives.shaping import expand_dims, slice_in_dim
 from ..primitives.sorting import sort_key_val, top_k

@@ -17,7 +17,8 @@ from .. import dtypes
 from ..array import Array
 from ..config import config
 from ..errors import DTypeError, ShapeError
-from ..numpy.core import as_type, as_value, broadcast_value, filled, static_shape
+from ..numpy.axes import static_shape
+from ..numpy.core import as_type, as_value, broadcast_value, filled
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.random_bits import threefry2x32

@@ -16,7 +16,8 @@ from .. import dtypes
 from .. import numpy as fnp
 from ..api import stop_gradient
 from ..errors import DTypeError
-from ..numpy.core import as_value, canonical_axes, promote_inexact
+from ..numpy.axes import canonical_axes
+from ..numpy.core import as_value, promote_inexact
 from ..primitives import elementwise as p
 from ..primitives.shaping import squeeze
 from ..transforms.custom_rules import custom_jvp

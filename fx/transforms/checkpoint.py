@@ -11,20 +11,22 @@ Source: Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cos
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from .. import tree
 from ..array import to_numpy
 from ..errors import CustomRuleError
 from ..interpret import run_graph
-from ..ir import Aval, Eqn, Graph
+from ..ir import Aval, Eqn, Graph, Var
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
-from ..trace import Builder, aval_of, bind, concrete_value, state, trace_flat
+from ..trace import Builder, aval_of, bind, bind_known, concrete_value, read, state, trace_flat
 from .calls import batch_closed, memoised, transpose_closed
 from .flat import FlatFunction, argument_names, check_leaf, resolve_argnums
-from .jvp import jvp_graph
+from .jvp import jvp_graph, quiet_graph
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "remat", "trace_call"]
 
@@ -112,7 +114,7 @@ def _tangent_graph(
         def f(*args: Any) -> list[Any]:
             ts = iter(args[n + len(saved_vars) :])
             given = dict(zip(saved_vars, args[n:]))
-            _, out = jvp_graph(graph, args[:n], [next(ts) if w else None for w in wrt], given=given)
+            _, out = jvp_graph(quiet_graph(graph), args[:n], [next(ts) if w else None for w in wrt], given=given)
             nonzero.extend(t is not None for t in out)
             return [t for t in out if t is not None]
 
@@ -124,14 +126,25 @@ def _tangent_graph(
 
 @checkpoint_p.def_jvp_call
 def _jvp(
-    primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, policy: Policy | None, prevent_cse: bool
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    graph: Graph,
+    policy: Policy | None,
+    prevent_cse: bool,
+    resume: Mapping[Var, Any] | None = None,
 ) -> tuple[list[Any], list[Any]]:
     saved = _saved(graph, policy)
     forward = graph
     if saved:
         extra = tuple(v for e in saved for v in e.outputs)
         forward = graph.memo(("checkpoint forward", extra), lambda: graph.replace(outputs=(*graph.outputs, *extra)))
-    outs = bind(checkpoint_p, *primals, graph=forward, policy=policy, prevent_cse=False)
+    params = {"graph": forward, "policy": policy, "prevent_cse": False}
+    if resume is None:
+        outs = bind(checkpoint_p, *primals, **params)
+    else:
+        values = [read(resume, a) for a in forward.outputs]
+        outs = bind_known(checkpoint_p, primals, params, values, forward.out_avals)
     n = len(graph.outputs)
     wrt = tuple(t is not None for t in tangents)
     tangent_graph, captures, nonzero = _tangent_graph(graph, wrt, saved)
@@ -210,8 +223,9 @@ def checkpoint(
         flat = FlatFunction(call, in_tree)
         flat.name = getattr(fun, "__name__", "checkpointed")
         names = argument_names(fun, args, kwargs) if not static else None
-        graph, captures = trace_call(flat, leaves, "checkpoint", names)
-        outs = bind(checkpoint_p, *leaves, *captures, graph=graph, policy=policy, prevent_cse=prevent_cse)
+        params = {"policy": policy, "prevent_cse": prevent_cse}
+        keep = functools.partial(_saved, policy=policy)
+        outs = trace_call(checkpoint_p, flat, leaves, "checkpoint", names, lambda graph: params, keep)
         assert flat.out_tree is not None
         return tree.unflatten(flat.out_tree, outs)
 
@@ -222,15 +236,37 @@ remat = checkpoint
 
 
 def trace_call(
-    flat: FlatFunction, leaves: Sequence[Any], kind: str, names: Sequence[str] | None = None
-) -> tuple[Graph, list[Any]]:
-    """Traces a function into a graph of its own, with values where they are known (so that Python control flow
-    works under plain grad)."""
+    prim: Primitive,
+    flat: FlatFunction,
+    leaves: Sequence[Any],
+    kind: str,
+    names: Sequence[str] | None,
+    params: Callable[[Graph], dict[str, Any]],
+    keep: Callable[[Graph], Sequence[Eqn]] | None = None,
+) -> list[Any]:
+    """Traces a function into a graph of its own and binds ``prim`` to it.
+
+    Where values are known the trace evaluates (so that Python control flow works under plain grad), and the equation
+    is not evaluated again.
+
+    Args:
+        params: the equation's other parameters, from the graph.
+        keep: the equations whose values the derivative may resume from; None: it does not resume.
+    """
     for i, x in enumerate(leaves):
         check_leaf(x, names[i] if names else f"argument leaf {i} of {flat.name}")
     evaluate = not any(b.kind == "jit" and not b.evaluate for b in state.absorbing)
     b = Builder(kind, flat.name, evaluate=evaluate, absorb=True)
     with b:
-        names = names or [""] * len(leaves)
-        ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
-        return b.close(flat(*ins))
+        ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names or [""] * len(leaves))]
+        graph, captures = b.close(flat(*ins))
+    args, all_params = [*leaves, *captures], {"graph": graph, **params(graph)}
+    if not evaluate or any(type(a) is Var and a not in b.values for a in graph.outputs):
+        return bind(prim, *args, **all_params)
+    values = [np.asarray(read(b.values, a)) for a in graph.outputs]
+    resume = None
+    if keep is not None:
+        wanted = [*graph.outputs, *(v for e in keep(graph) for v in e.outputs)]
+        if all(type(v) is not Var or v in b.values for v in wanted):
+            resume = {v: b.values[v] for v in wanted if type(v) is Var}
+    return bind_known(prim, args, all_params, values, graph.out_avals, resume)

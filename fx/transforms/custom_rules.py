@@ -19,12 +19,13 @@ from ..errors import CustomRuleError, MissingRuleError
 from ..interpret import run_graph
 from ..ir import Aval, Graph
 from ..primitive import Primitive
+from ..primitives.elementwise import convert_element_type
 from ..primitives.helpers import broadcast_batch, instantiate, move_batch
 from ..primitives.reductions import reduce_sum
-from ..trace import NamedAxis, aval_of, bind, eval_graph, state, trace_flat
+from ..trace import Builder, NamedAxis, aval_of, bind, eval_graph, state, trace_flat
 from .calls import batch_closed
 from .checkpoint import trace_call
-from .flat import FlatFunction, argument_names, function_name, resolve_argnums
+from .flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
 from .vmap import batch_graph
 
 __all__ = ["closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"]
@@ -65,12 +66,23 @@ def _split_static(
     which = set(resolve_argnums(nondiff, len(args), "nondiff_argnums", CustomRuleError))
     static = {i: a for i, a in enumerate(args) if i in which}
     dynamic = [a for i, a in enumerate(args) if i not in which]
+    n = len(args)  # rules live as long as the graph they are in: they must not hold the arguments
 
     def call(*dyn: Any) -> Any:
         it = iter(dyn)
-        return f(*[static[i] if i in static else next(it) for i in range(len(args))])
+        return f(*[static[i] if i in static else next(it) for i in range(n)])
 
     return list(static.values()), dynamic, call
+
+
+def _trace_example(axis: NamedAxis, f: Callable[..., Any], avals: Sequence[Aval]) -> tuple[Graph, list[Any]]:
+    """Traces a rule on one example of a mapped axis, to which its collectives may refer although the vmap is over."""
+    b = Builder("vmap")
+    state.axes.append(NamedAxis(axis.name, axis.size, b))
+    try:
+        return b.close(f(*[b.input(a) for a in avals]))
+    finally:
+        state.axes.pop()
 
 
 def _closed_over_error(name: str, kind: str) -> CustomRuleError:
@@ -78,6 +90,20 @@ def _closed_over_error(name: str, kind: str) -> CustomRuleError:
         f"{name} (a {kind} function) is being differentiated with respect to a value that it closes over; its rule"
         " cannot know of it. Make the value an argument, or use fx.closure_convert."
     )
+
+
+def _of_type(x: Any, a: Aval, what: str, of: str) -> Any:
+    """What a rule returned for a value of type ``a``; Python numbers and weakly typed values take its dtype.
+
+    Raises:
+        CustomRuleError: it has another shape or dtype.
+    """
+    b = aval_of(check_leaf(x, f"what {what} returned for the {of}"))
+    if b.same_type(a):
+        return x
+    if b.shape == a.shape and (b.weak or a.weak) and (is_inexact(a.dtype) or not is_inexact(b.dtype)):
+        return convert_element_type(x, a.dtype)
+    raise CustomRuleError(f"{what} returned {b} for the {of}, which is {a}; shape and dtype must be equal")
 
 
 def _same_structure(found: Any, want: tree.TreeDef, what: str) -> list[Any]:
@@ -143,7 +169,7 @@ def _batched_jvp_rule(rule: FlatRule, avals: list[Aval], dims: list[int | None],
             )
         ]
         t_avals = [a.strong() for a, act in zip(avals, active) if act]
-        graph, captures = trace_flat(flat, [*avals, *t_avals], kind="vmap", absorb=False)
+        graph, captures = _trace_example(axis, flat, [*avals, *t_avals])
         all_dims = [*dims, *t_dims, *[None] * len(captures)]
         outs, od = batch_graph(graph, [*primals, *given, *captures], all_dims, axis)
         outs = [broadcast_batch(o, axis.size, 0) if d is None else move_batch(o, d, 0) for o, d in zip(outs, od)]
@@ -211,14 +237,20 @@ class custom_jvp:
         flat = FlatFunction(call, in_tree)
         flat.name = name
         names = argument_names(self.fun, args, {}) if not static else None
-        graph, captures = trace_call(flat, leaves, "custom_jvp", names)
+
+        def params(graph: Graph) -> dict[str, Any]:
+            assert flat.out_tree is not None
+            rule = self._flat_rule(static, in_tree, flat.out_tree, graph.name, graph.out_avals)
+            return {"rule": rule, "n_args": len(leaves)}
+
+        outs = trace_call(custom_jvp_p, flat, leaves, "custom_jvp", names, params)
         assert flat.out_tree is not None
-        rule = self._flat_rule(static, in_tree, flat.out_tree, graph)
-        outs = bind(custom_jvp_p, *leaves, *captures, graph=graph, rule=rule, n_args=len(leaves))
         return tree.unflatten(flat.out_tree, outs)
 
-    def _flat_rule(self, static: list[Any], in_tree: tree.TreeDef, out_tree: tree.TreeDef, graph: Graph) -> FlatRule:
-        user_rule, symbolic, name = self.rule, self.symbolic_zeros, graph.name
+    def _flat_rule(
+        self, static: list[Any], in_tree: tree.TreeDef, out_tree: tree.TreeDef, name: str, out_avals: Sequence[Aval]
+    ) -> FlatRule:
+        user_rule, symbolic = self.rule, self.symbolic_zeros
         assert user_rule is not None
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -235,10 +267,12 @@ class custom_jvp:
                 raise CustomRuleError(
                     f"the tangent output of {name}'s jvp rule must have the structure {out_tree}; found {t_tree}"
                 )
-            for o, a in zip([*outs, *t_leaves], [*graph.out_avals, *graph.out_avals]):
-                if o is not None and aval_of(o).shape != a.shape:
-                    raise CustomRuleError(f"{name} returns {a}; its jvp rule returned {aval_of(o)} for it")
-            t_outs = [None if t is None or not is_inexact(a.dtype) else t for t, a in zip(t_leaves, graph.out_avals)]
+            what = f"the jvp rule of {name}"
+            outs = [_of_type(o, a, what, "output") for o, a in zip(outs, out_avals)]
+            t_outs = [
+                None if t is None or not is_inexact(a.dtype) else _of_type(t, a.strong(), what, "tangent of the output")
+                for t, a in zip(t_leaves, out_avals)
+            ]
             return outs, t_outs
 
         return rule
@@ -289,7 +323,7 @@ def _custom_vjp_batch(
             kept.append((len(outs), aux, [aval_of(r) for r in residuals]))
             return [*outs, *residuals]
 
-        g, more = trace_flat(flat, in_avals, kind="vmap", absorb=False)
+        g, more = _trace_example(axis, flat, in_avals)
         outs, od = batch_graph(g, [*primals, *more], [*in_dims, *[None] * len(more)], axis)
         outs = [broadcast_batch(o, size, 0) if d is None else move_batch(o, d, 0) for o, d in zip(outs, od)]
         n, aux, avals = kept[0]
@@ -306,7 +340,7 @@ def _custom_vjp_batch(
             return [o for o in out if o is not None]
 
         avals = [*res_avals, *(a.strong() for a in graph.out_avals)]
-        g, more = trace_flat(flat, avals, kind="vmap", absorb=False)
+        g, more = _trace_example(axis, flat, avals)
         flat_args = [*residuals, *cts, *more]
         outs, od = batch_graph(g, flat_args, [*[0] * (n_res + len(cts)), *[None] * len(more)], axis)
         it = iter(zip(outs, od))
@@ -392,14 +426,24 @@ class custom_vjp:
         flat = FlatFunction(call, in_tree)
         flat.name = name
         names = argument_names(self.fun, args, {}) if not static else None
-        graph, captures = trace_call(flat, leaves, "custom_vjp", names)
+
+        def params(graph: Graph) -> dict[str, Any]:
+            assert flat.out_tree is not None
+            fwd, bwd = self._flat_rules(args, static, in_tree, flat.out_tree, name, graph.out_avals)
+            return {"fwd": fwd, "bwd": bwd, "n_args": len(leaves)}
+
+        outs = trace_call(custom_vjp_p, flat, leaves, "custom_vjp", names, params)
         assert flat.out_tree is not None
-        fwd, bwd = self._flat_rules(args, static, in_tree, flat.out_tree, name)
-        outs = bind(custom_vjp_p, *leaves, *captures, graph=graph, fwd=fwd, bwd=bwd, n_args=len(leaves))
         return tree.unflatten(flat.out_tree, outs)
 
     def _flat_rules(
-        self, args: Sequence[Any], static: list[Any], in_tree: tree.TreeDef, out_tree: tree.TreeDef, name: str
+        self,
+        args: Sequence[Any],
+        static: list[Any],
+        in_tree: tree.TreeDef,
+        out_tree: tree.TreeDef,
+        name: str,
+        out_avals: Sequence[Aval],
     ) -> tuple[FlatRule, FlatRule]:
         assert self.rules is not None
         user_fwd, user_bwd = self.rules
@@ -410,6 +454,7 @@ class custom_vjp:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the forward rule of {name} must return (output, residuals); found {pair!r}")
             outs = _same_structure(pair[0], out_tree, f"the output of {name}'s forward rule")
+            outs = [_of_type(o, a, f"the forward rule of {name}", "output") for o, a in zip(outs, out_avals)]
             residuals, res_tree = tree.flatten(pair[1])
             in_avals = [aval_of(p) for p in primals]
             return outs, residuals, (res_tree, in_avals)
@@ -442,12 +487,11 @@ def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name:
                 f"the backward rule of {name} returned {ct_tree} for argument {i}, whose structure is {d}"
             )
         flat += leaves
-    for i, (c, a) in enumerate(zip(flat, in_avals)):
-        if c is not None and aval_of(c).shape != a.shape:
-            raise CustomRuleError(
-                f"the backward rule of {name} returned {aval_of(c)} for an argument leaf ({i}) of type {a}"
-            )
-    return [None if c is None or not is_inexact(a.dtype) else c for c, a in zip(flat, in_avals)]
+    what = f"the backward rule of {name}"
+    return [
+        None if c is None or not is_inexact(a.dtype) else _of_type(c, a, what, f"cotangent of argument leaf {i}")
+        for i, (c, a) in enumerate(zip(flat, in_avals))
+    ]
 
 
 def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:

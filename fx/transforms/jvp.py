@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..dtypes import is_inexact
-from ..ir import Aval, Eqn, Graph, Var
+from ..ir import Aval, Eqn, Graph, Var, subgraphs
 from ..trace import Builder, aval_of, bind, bind_known, read, state
 
-__all__ = ["Linearized", "jvp_graph", "linearize_graph"]
+__all__ = ["Linearized", "jvp_graph", "linearize_graph", "quiet_graph"]
 
 
 def jvp_graph(
@@ -54,12 +54,14 @@ def jvp_graph(
             if active and prim.has("jvp_call"):  # type: ignore[attr-defined]
                 resume = forwards.get(e) if forwards else None
                 more = {"resume": resume} if resume is not None else {}
-                outs, t_out = prim.rule("jvp_call")(p, t, **e.params, **more)  # type: ignore[attr-defined]
+                params = quiet(e.params) if e.effect and known is not None and _is_known(e, known) else e.params
+                outs, t_out = prim.rule("jvp_call")(p, t, **params, **more)  # type: ignore[attr-defined]
             else:
                 if given and e.outputs and e.outputs[0] in given:
                     outs = [given[v] for v in e.outputs]
                 elif known is not None and _is_known(e, known):
-                    outs = bind_known(prim, p, e.params, [known[v] for v in e.outputs])  # type: ignore[arg-type]
+                    values, avals = [known[v] for v in e.outputs], [v.aval for v in e.outputs]
+                    outs = bind_known(prim, p, e.params, values, avals)  # type: ignore[arg-type]
                 else:
                     out = bind(prim, *p, **e.params)  # type: ignore[arg-type]
                     outs = out if multiple else [out]
@@ -78,6 +80,34 @@ def jvp_graph(
     finally:
         state.source, state.scope = old
     return [read(env, a) for a in graph.outputs], [tan.get(a) if type(a) is Var else None for a in graph.outputs]
+
+
+def quiet(params: dict[str, Any]) -> dict[str, Any]:
+    """An equation's parameters with the effects taken out of its graphs: for computing again what has been computed."""
+    out = dict(params)
+    for key, value in params.items():
+        if isinstance(value, Graph):
+            out[key] = quiet_graph(value)
+        elif isinstance(value, tuple) and any(isinstance(g, Graph) for g in value):
+            out[key] = tuple([quiet_graph(g) if isinstance(g, Graph) else g for g in value])
+    return out
+
+
+def quiet_graph(graph: Graph) -> Graph:
+    """The graph without its side effects (an effect happens once, however often the graph is computed again)."""
+    if not graph.effects:
+        return graph
+
+    def make() -> Graph:
+        kept = []
+        for e in graph.eqns:
+            if e.effect is None:
+                kept.append(e)
+            elif subgraphs(e.params):
+                kept.append(e.replace(params=quiet(e.params), effect=None))
+        return graph.replace(eqns=tuple(kept))
+
+    return graph.memo("quiet", make)
 
 
 def _is_known(e: Eqn, known: Mapping[Var, Any]) -> bool:

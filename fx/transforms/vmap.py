@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..ir import Graph, Var
-from ..trace import NamedAxis, bind, read, state
+from ..trace import NamedAxis, bind, named_axes, read, state
 
 __all__ = ["NamedAxis", "batch_graph"]
 
@@ -38,7 +38,7 @@ def batch_graph(
             prim, multiple = e.prim, e.prim.multiple_results  # type: ignore[attr-defined]
             if axis.name is not None and e.params.get("axis_name", ...) == axis.name:
                 out, od = prim.rule("batch_named")(axis, xs, bd, **e.params)  # type: ignore[attr-defined]
-            elif all(d is None for d in bd) and not _mentions(e, axis):
+            elif all(d is None for d in bd) and (axis.name is None or axis.name not in named_axes(e.params)):
                 out = bind(prim, *xs, **e.params)  # type: ignore[arg-type]
                 od = [None] * len(e.outputs) if multiple else None
             else:
@@ -50,15 +50,3 @@ def batch_graph(
         state.source, state.scope = old
     outs = [get(a) for a in graph.outputs]
     return [o for o, _ in outs], [d for _, d in outs]
-
-
-def _mentions(e: Any, axis: NamedAxis) -> bool:
-    """True if a graph inside the equation names the axis, so that it must be batched even with unbatched operands."""
-    if axis.name is None:
-        return False
-    for value in e.params.values():
-        if isinstance(value, Graph) and any(
-            q.params.get("axis_name", ...) == axis.name or _mentions(q, axis) for q in value.eqns
-        ):
-            return True
-    return False

@@ -10,6 +10,7 @@ The *step* of a value says how it changes from one iteration to the next:
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Union
 
 from ..loop_ir import Assign, Comment, Const, Expr, For, Let, Load, Op, Ref, Store, Ty, i64
@@ -22,10 +23,9 @@ class Declined(Exception):
 
 
 _VECTOR_OPS = frozenset(
-    ["add", "sub", "mul", "div", "rem", "neg", "fma", "min", "max", "minnum", "maxnum", "abs", "sqrt", "floor", "ceil",
-     "trunc", "rint", "copysign", "and", "or", "xor", "not", "shl", "shr", "popcount", "clz",
-     "eq", "ne", "lt", "le", "gt", "ge", "select", "cast", "bitcast"]
-)  # fmt: skip
+    "add sub mul div rem neg fma min max minnum maxnum abs sqrt floor ceil trunc rint copysign and or xor not shl shr"
+    " popcount clz eq ne lt le gt ge select cast bitcast".split()
+)
 _REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
 _INTERLEAVED = 4  # LLVM reads up to so many interleaved arrays with vector loads and shuffles
 _GATHER_SIZE = 8  # a vector read element by element counts as so many operations
@@ -37,7 +37,7 @@ class Body:
     Attributes:
         steps: of the names declared here.
         vectors: the varying locals that are needed as vectors; the others serve as indices only.
-        widest: bits of the widest element; 0 if there is none but affine ones.
+        widths: how many varying values have elements of so many bits.
         size: varying operations, loads and stores.
         reductions: locals declared outside that the loop accumulates into, with the operation and the type.
     """
@@ -46,7 +46,7 @@ class Body:
         self.loop = loop
         self.steps: dict[str, Step] = {loop.var: 1}
         self.vectors: set[str] = set()
-        self.widest = 0
+        self.widths: Counter[int] = Counter()
         self.size = 0
         self.reductions: dict[str, tuple[str, Ty]] = {}
         self.definitions: dict[str, Let] = {}
@@ -88,8 +88,13 @@ class Body:
             if k != at:
                 self._need(a)
         self.reductions[name] = (e.name, e.ty)
-        self._widen(e.ty)
+        self._count(e.ty)
         self.size += 1
+
+    def lanes(self, vector_bits: int) -> int:
+        """Lanes that fill a register with the most frequent width, and at most two with the widest."""
+        common = max(self.widths, key=lambda bits: (self.widths[bits], bits), default=64)
+        return min(vector_bits // common, 2 * vector_bits // max(self.widths, default=64))
 
     # ------------------------------------------------------------------------------------------ steps
 
@@ -138,12 +143,12 @@ class Body:
     def _need_local(self, name: str) -> None:
         if name not in self.vectors:
             self.vectors.add(name)
-            self._widen(self.definitions[name].value.ty)
+            self._count(self.definitions[name].value.ty)
             self._need(self.definitions[name].value)
 
     def _access(self, index: Expr, ty: Ty) -> None:
         """A vector of ``ty`` in memory: in one piece (step 1), or element by element."""
-        self._widen(ty)
+        self._count(ty)
         step = self.step(index)
         self.size += 1 if step == 1 else _GATHER_SIZE
         if isinstance(step, int) and (step < 0 or 1 < step <= _INTERLEAVED):
@@ -163,10 +168,10 @@ class Body:
             for a in e.args:
                 self._per_lane(a)
 
-    def _widen(self, ty: Ty) -> None:
+    def _count(self, ty: Ty) -> None:
         if ty.lanes > 1:
             raise Declined
-        self.widest = max(self.widest, 8 * ty.itemsize)
+        self.widths[8 * ty.itemsize] += 1
 
     def _supported(self, e: Op) -> None:
         """Declines operations that have no vector instructions and would be taken apart lane by lane."""
@@ -183,9 +188,10 @@ class Body:
             raise Declined
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):
-            self.widest = max(self.widest, 32)  # computed in float32
-        if e.ty != i64 or None in [self.step(a) for a in e.args]:
-            self._widen(e.ty)
+            self.widths[32] += 1  # computed in float32
+        # A condition is as wide as what was compared; affine integers would rather span several registers.
+        elif e.ty.kind != "b" and (e.ty != i64 or None in [self.step(a) for a in e.args]):
+            self._count(e.ty)
 
 
 def accumulator(name: str, e: Op) -> int | None:

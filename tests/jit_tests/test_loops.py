@@ -95,7 +95,7 @@ def test_every_operation_on_lesser_machines(ty: Ty, name: str) -> None:
     check_all_operations(ty, 1 if name == "scalar" else 4, level(name), vectorize=name == "scalar")
 
 
-@pytest.mark.parametrize("ty", [*FLOATS, b1, i8, i32, i64, u16, u64], ids=str)
+@pytest.mark.parametrize("ty", [*FLOATS, b1, i32, i64, u8], ids=str)
 def test_every_operation_printed(ty: Ty) -> None:
     for lanes in (1, 4):
         kernel, outs = all_operations(ty, lanes, False)
@@ -155,7 +155,7 @@ def test_every_cast_on_lesser_machines(name: str, src: Ty) -> None:
     check_casts(src, 1 if name == "scalar" else 4, level(name))
 
 
-@pytest.mark.parametrize("src", (*HALVES, f32, f64, b1, i8, i64, u32), ids=str)
+@pytest.mark.parametrize("src", (*HALVES, f64, b1, i64, u32), ids=str)
 def test_every_cast_printed(src: Ty) -> None:
     for lanes in (1, 4):
         args = [samples(src)[:96], *(np.zeros(96, dtype_of(t)) for t in ALL)]
@@ -440,7 +440,7 @@ def test_parentheses(ty: Ty) -> None:
             b.store(out, count, op_(outer, op_(inner, u, v), -v if outer not in ("shl", "shr") else w))
             count += 1
     args = [np.array([200, 3, 5], dtype_of(ty)), np.zeros(count, dtype_of(ty))]
-    run_everywhere(b.build(), args, 0, 1)
+    run_everywhere(b.build(), args, 0, 1, numba=ty == u8)
 
 
 def test_a_shift_count_wraps_before_it_is_used() -> None:

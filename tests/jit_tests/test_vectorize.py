@@ -15,6 +15,7 @@ from loop_harness import (
     N,
     axpy,
     call,
+    compiled,
     dtype_of,
     level,
     reduction,
@@ -25,7 +26,6 @@ from loop_harness import (
 )
 
 from jit import loop_runtime, native
-from jit.emit_llvm import has_vectorizable_loops
 from jit.loop_ir import (
     Const,
     Kernel,
@@ -49,6 +49,7 @@ from jit.loop_opt.fold import fold
 from jit.loop_opt.vectorize import vectorize
 from jit.loop_print import print_kernel
 from jit.loop_verify import verify_kernel
+from jit.loop_walk import has_vectorizable_loops
 from jit.target import host
 
 SIZES = (0, 1, 3, 7, 8, 9, 31, 32, 33, 64, 100)
@@ -94,7 +95,7 @@ REDUCTIONS = [
 @pytest.mark.parametrize("name,ty", REDUCTIONS, ids=str)
 def test_vectorized_reductions(name: str, ty: Ty) -> None:
     d = dtype_of(ty)
-    scalar, vector = reduction(name, ty, False), reduction(name, ty, True)
+    run = [compiled(reduction(name, ty, vector)) for vector in (False, True)]
     for n in SIZES:
         if ty.is_float:
             x = np.random.default_rng(n).uniform(0.5, 1.5, 2 * n + 1).astype(d)
@@ -103,8 +104,8 @@ def test_vectorized_reductions(name: str, ty: Ty) -> None:
             x = samples(ty)[: 2 * n + 1].copy() if 2 * n < N else np.resize(samples(ty), 2 * n + 1)
             start = samples(ty, 5)[:2].copy()
         a, b = start.copy(), start.copy()
-        run_native(scalar, [x, a, n], 0, 2)
-        run_native(vector, [x, b, n], 0, 2)
+        run[0]([x, a, n], 0, 2)
+        run[1]([x, b, n], 0, 2)
         if ty.is_float:
             np.testing.assert_allclose(b, a, rtol=200 * np.finfo(d).eps)
         else:
@@ -113,11 +114,12 @@ def test_vectorized_reductions(name: str, ty: Ty) -> None:
 
 def test_vectorized_maximum_propagates_nan() -> None:
     for name in ("min", "max"):
+        run = compiled(reduction(name, f32, True))
         for where in (0, 40, 99):
             x = np.ones(100, np.float32)
             x[where] = np.nan
             out = np.zeros(1, np.float32)
-            run_native(reduction(name, f32, True), [x, out, 100], 0, 1)
+            run([x, out, 100], 0, 1)
             assert np.isnan(out[0])
 
 

@@ -1,0 +1,71 @@
+"""Walks over kernels: what stands inside a statement or an expression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .loop_ir import Alloc, Assign, Expr, For, If, Let, Load, Op, Stmt, Store, While
+
+
+def blocks(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
+    """The blocks of a loop or branch; none of any other statement."""
+    if isinstance(s, (For, While)):
+        return (s.body,)
+    return (s.then, s.orelse) if isinstance(s, If) else ()
+
+
+def statements(stmts: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Every statement, those inside others included, in the order of the text."""
+    for s in stmts:
+        yield s
+        for b in blocks(s):
+            yield from statements(b)
+
+
+def operands(node: Stmt | Expr) -> tuple[Expr, ...]:
+    """The expressions that a statement or an expression is made of, not those inside them or in its blocks."""
+    match node:
+        case Op(args=args):
+            return args
+        case Load(index=index):
+            return (index,)
+        case Let(value=value) | Assign(value=value):
+            return (value,)
+        case Store(index=index, value=value):
+            return (index, value)
+        case For(start=start, stop=stop):
+            return (start, stop)
+        case While(cond=cond) | If(cond=cond):
+            return (cond,)
+    return ()
+
+
+def declared(stmts: Sequence[Stmt]) -> Iterator[str]:
+    """The names of locals, loop indices and scratch arrays."""
+    for s in statements(stmts):
+        if isinstance(s, (Let, Alloc)):
+            yield s.name
+        elif isinstance(s, For):
+            yield s.var
+
+
+def assigned(stmts: Sequence[Stmt]) -> Iterator[str]:
+    return (s.name for s in statements(stmts) if isinstance(s, Assign))
+
+
+def stored(stmts: Sequence[Stmt]) -> Iterator[str]:
+    return (s.buf for s in statements(stmts) if isinstance(s, Store))
+
+
+def is_innermost(loop: For) -> bool:
+    return not any(isinstance(s, (For, While)) for s in statements(loop.body))
+
+
+def has_vectors(stmts: Sequence[Stmt]) -> bool:
+    """Some value that is named or stored is a vector."""
+    return any(isinstance(s, (Let, Assign, Store)) and s.value.ty.lanes > 1 for s in statements(stmts))
+
+
+def has_vectorizable_loops(stmts: Sequence[Stmt]) -> bool:
+    """Some innermost loop is marked ``vectorize``."""
+    return any(isinstance(s, For) and s.vectorize and is_innermost(s) for s in statements(stmts))

@@ -1,0 +1,288 @@
+"""``fx.random``: the same bits as JAX, the right distributions, every transform, and what wrong keys say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from recorded import answers, as_recorded
+from scipy import stats
+
+import fx
+import fx.numpy as fnp
+from fx import random
+from fx.errors import DTypeError, ShapeError
+
+N = (33,)
+KEY = np.array([0, 42], np.uint32)
+FLOATS = ["float16", "bfloat16", "float32", "float64"]
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def numpy_runs_the_graphs():
+    with fx.config.using(backend="reference"):
+        yield
+
+
+def values(x):
+    return np.asarray(x)
+
+
+def same_bits(got, want):
+    got, want = values(got), values(want)
+    assert got.dtype == want.dtype
+    assert got.shape == want.shape
+    np.testing.assert_array_equal(got, want)
+
+
+def close(got, want, ulps):
+    """Equal up to rounding: ``ulps`` units of the greatest of the numbers 1 and ``want``."""
+    got, want = values(got), values(want)
+    assert got.dtype == want.dtype
+    assert got.shape == want.shape
+    wide = np.complex128 if got.dtype.kind == "c" else np.float64
+    got, want, eps = got.astype(wide), want.astype(wide), float(fnp.finfo(got.dtype).eps)
+    np.testing.assert_allclose(got, want, rtol=ulps * eps, atol=ulps * eps)
+
+
+# ------------------------------------------------------------------------------------------ same bits
+
+
+LOGITS = np.random.RandomState(0).normal(size=(5, 6)).astype(np.float32)
+WEIGHTS = np.array([0.1, 0.2, 0.05, 0.3, 0.15, 0.2], np.float32)
+
+CASES: dict[str, tuple[Any, int]] = {
+    "split": (lambda r: r.split(KEY), 0),
+    "split 5": (lambda r: r.split(KEY, 5), 0),
+    "split (2, 3)": (lambda r: r.split(KEY, (2, 3)), 0),
+    "uniform range": (lambda r: r.uniform(KEY, N, "float32", -3, 7.5), 16),
+    "complex64": (lambda r: r.normal(KEY, N, "complex64"), 16),
+    "complex128": (lambda r: r.normal(KEY, N, "complex128"), 16),
+    "gumbel high": (lambda r: r.gumbel(KEY, N, "float32", "high"), 128),
+    "bernoulli": (lambda r: r.bernoulli(KEY, np.float32(0.3), N), 0),
+    "bernoulli high": (lambda r: r.bernoulli(KEY, np.float32(0.3), N, "high"), 0),
+    "bernoulli default": (lambda r: r.bernoulli(KEY, shape=N), 0),
+    "rademacher": (lambda r: r.rademacher(KEY, N), 0),
+    "geometric": (lambda r: r.geometric(KEY, np.float32(0.3), N), 0),
+    "randint arrays": (lambda r: r.randint(KEY, (4, 3), np.arange(3), np.arange(3) * 5 + 1), 0),
+    "randint whole int64": (lambda r: r.randint(KEY, N, -(2**63), 2**63 - 1, "int64"), 0),
+    "truncated_normal": (lambda r: r.truncated_normal(KEY, -2, 2, N, "float32"), 16),
+    "truncated_normal right": (lambda r: r.truncated_normal(KEY, 0.5, 3, N, "float64"), 64),
+    "pareto": (lambda r: r.pareto(KEY, np.float32(2), N, "float32"), 64),
+    "rayleigh": (lambda r: r.rayleigh(KEY, np.float32(2), N, "float32"), 16),
+    "wald": (lambda r: r.wald(KEY, np.float32(2), N, "float32"), 64),
+    "triangular": (lambda r: r.triangular(KEY, np.float32(-1), np.float32(0.25), np.float32(2), N, "float32"), 16),
+    "weibull_min": (lambda r: r.weibull_min(KEY, 2.0, 0.5, N, "float32"), 16),
+    "lognormal": (lambda r: r.lognormal(KEY, np.float32(0.75), N, "float32"), 64),
+    "permutation rows": (lambda r: r.permutation(KEY, LOGITS), 0),
+    "permutation columns": (lambda r: r.permutation(KEY, LOGITS, 1), 0),
+    "permutation independent": (lambda r: r.permutation(KEY, LOGITS, 1, True), 0),
+    "categorical 0": (lambda r: r.categorical(KEY, LOGITS, 0), 0),
+    "categorical -1": (lambda r: r.categorical(KEY, LOGITS), 0),
+    "categorical shape": (lambda r: r.categorical(KEY, LOGITS, 0, (2, 2, 6)), 0),
+    "categorical different": (lambda r: r.categorical(KEY, LOGITS, -1, (3, 5), False), 0),
+    "categorical different 0": (lambda r: r.categorical(KEY, LOGITS, 0, (2, 2, 6), False), 0),
+    "choice": (lambda r: r.choice(KEY, 10, (4,)), 0),
+    "choice different": (lambda r: r.choice(KEY, 10, (2, 3), False), 0),
+    "choice none": (lambda r: r.choice(KEY, 6, (0, 3), False), 0),
+    "choice rows": (lambda r: r.choice(KEY, LOGITS, (3, 2), axis=1), 0),
+    "choice different rows": (lambda r: r.choice(KEY, LOGITS, (3,), False, axis=1), 0),
+    "choice weighted": (lambda r: r.choice(KEY, LOGITS, (9,), True, WEIGHTS, 1), 0),
+    "choice weighted different": (lambda r: r.choice(KEY, LOGITS, (2, 2), False, WEIGHTS, 1), 0),
+    "choice one": (lambda r: r.choice(KEY, 6, (), True, WEIGHTS), 0),
+}
+for seed in (0, 42, 2**31 - 1, 2**40 + 5, -1, -(2**50), np.int32(-5), np.uint32(2**32 - 1)):
+    CASES[f"key {seed!r}"] = (lambda r, seed=seed: r.PRNGKey(seed), 0)
+for data in (0, 7, 2**32 - 1):
+    CASES[f"fold_in {data}"] = (lambda r, data=data: r.fold_in(KEY, data), 0)
+for dtype in ("uint8", "uint16", "uint32", "uint64"):
+    for shape in ((), (0,), (2, 3, 4)):
+        CASES[f"bits {dtype} {shape}"] = (lambda r, dtype=dtype, shape=shape: r.bits(KEY, shape, dtype), 0)
+for dtype in FLOATS:
+    CASES[f"uniform {dtype}"] = (lambda r, dtype=dtype: r.uniform(KEY, N, dtype), 0)
+    for name, ulps in {"normal": 16, "exponential": 400, "cauchy": 400, "laplace": 400, "logistic": 400, "gumbel": 16, "maxwell": 16}.items():
+        CASES[f"{name} {dtype}"] = (lambda r, name=name, dtype=dtype: getattr(r, name)(KEY, N, dtype), ulps if dtype == "float64" else 16)
+for dtype in INTEGERS:
+    greatest = int(np.iinfo(dtype).max)
+    for low, high in ((0, 100), (5, 3), (0, min(greatest, 2**63 - 1)), (0, min(greatest + 1, 2**63 - 1))):
+        CASES[f"randint {dtype} {low} {high}"] = (lambda r, a=(low, high, dtype): r.randint(KEY, N, *a), 0)
+for size in (0, 1, 6, 2000):
+    CASES[f"permutation {size}"] = (lambda r, size=size: r.permutation(KEY, size), 0)
+
+
+@pytest.fixture(scope="module")
+def jax_samples(request):
+    """What JAX 0.10.2 gives for every case, with 64 bit types."""
+
+    def compute():
+        jax = pytest.importorskip("jax")
+        with jax.enable_x64(True):
+            return {name: sample(jax.random) for name, (sample, _) in CASES.items()}
+
+    return answers("jax_random", request.config.getoption("--update-golden"), compute)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_samples_are_jax_s(jax_samples, name):
+    sample, ulps = CASES[name]
+    with fx.config.using(default_int="int64", default_float="float64"):
+        got = values(sample(random))
+    want = as_recorded(got, jax_samples[name])
+    assert got.dtype == want.dtype
+    assert got.shape == want.shape
+    if not ulps:
+        np.testing.assert_array_equal(got, want)
+    else:
+        close(got, want, ulps)
+
+
+def test_nothing_else_was_recorded(jax_samples):
+    assert set(jax_samples) == set(CASES)
+
+
+# -------------------------------------------------------------------------------------- distributions
+
+DISTRIBUTIONS = {
+    "uniform": ((), stats.uniform()), "normal": ((), stats.norm()), "exponential": ((), stats.expon()), "cauchy": ((), stats.cauchy()),
+    "laplace": ((), stats.laplace()), "logistic": ((), stats.logistic()), "gumbel": ((), stats.gumbel_r()), "maxwell": ((), stats.maxwell()),
+    "truncated_normal": ((-1.0, 2.0), stats.truncnorm(-1, 2)), "pareto": ((2.0,), stats.pareto(2)), "rayleigh": ((2.0,), stats.rayleigh(scale=2)),
+    "wald": ((2.0,), stats.invgauss(2.0)), "triangular": ((-1.0, 0.5, 2.0), stats.triang(0.5, -1, 3)),
+    "weibull_min": ((2.0, 1.5), stats.weibull_min(1.5, scale=2)), "lognormal": ((0.7,), stats.lognorm(0.7)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_samples_follow_their_distribution(name):
+    params, truth = DISTRIBUTIONS[name]
+    samples = values(getattr(random, name)(KEY, *params, (4000,), "float64"))
+    assert stats.kstest(samples, truth.cdf).pvalue > 1e-3
+
+
+def test_a_wrong_distribution_is_noticed():
+    samples = values(random.normal(KEY, (4000,), "float64")) * 1.2
+    assert stats.kstest(samples, stats.norm().cdf).pvalue < 1e-3
+
+
+def test_integers_and_events_are_as_frequent_as_they_should_be():
+    n = 6000
+    dice = np.bincount(values(random.randint(KEY, (n,), 0, 6)), minlength=6)
+    assert stats.chisquare(dice).pvalue > 1e-3
+    drawn = np.bincount(values(random.categorical(KEY, np.log(WEIGHTS), shape=(n,))), minlength=6)
+    assert stats.chisquare(drawn, n * WEIGHTS.astype(float) / WEIGHTS.astype(float).sum()).pvalue > 1e-3
+    assert stats.binomtest(int(values(random.bernoulli(KEY, 0.3, (n,))).sum()), n, 0.3).pvalue > 1e-3
+    assert set(values(random.rademacher(KEY, (50,))).tolist()) == {-1, 1}
+    orders = {tuple(values(random.permutation(k, 3)).tolist()) for k in random.split(KEY, 60)}
+    assert len(orders) == 6
+
+
+def test_keys_give_independent_numbers():
+    keys = random.split(KEY, 4)
+    samples = values(fx.vmap(lambda k: random.normal(k, (2000,)))(keys))
+    assert np.abs(np.corrcoef(samples) - np.eye(4)).max() < 0.1
+
+
+# ----------------------------------------------------------------------------------------- transforms
+
+
+@pytest.mark.parametrize("backend", ["reference", "native"])
+def test_jit_and_vmap_change_nothing(backend):
+    def draw(key):
+        a, b = random.split(key)
+        return random.uniform(a, (3,)), random.randint(b, (2,), 0, 10), random.permutation(key, 5)
+
+    keys = random.split(KEY, 3)
+    for got, *want in zip(fx.jit(fx.vmap(draw), backend=backend)(keys), *[draw(k) for k in keys]):
+        same_bits(got, np.stack([values(w) for w in want]))
+
+
+def test_normal_numbers_are_the_same_when_compiled():
+    got = fx.jit(lambda k: random.normal(k, N), backend="native")(KEY)
+    close(got, random.normal(KEY, N), 16)
+
+
+def test_a_key_may_be_made_inside_a_traced_function():
+    same_bits(fx.jit(random.key)(np.int64(2**33 + 9)), np.array([2, 9], np.uint32))
+    same_bits(fx.vmap(random.key)(np.arange(2, dtype=np.int32)), np.array([[0, 0], [0, 1]], np.uint32))
+
+
+def test_samples_are_differentiated_with_respect_to_parameters():
+    def f(scale, low):
+        return fnp.sum(random.rayleigh(KEY, scale, (4,), "float64")) + fnp.sum(random.uniform(KEY, (4,), "float64", low, 5.0))
+
+    scale, low = np.float64(1.5), np.float64(-1.0)
+    got = fx.grad(f, (0, 1))(scale, low)
+    want = [float(random.rayleigh(KEY, 1.0, (4,), "float64").sum()), float((1 - random.uniform(KEY, (4,), "float64")).sum())]
+    np.testing.assert_allclose([float(g) for g in got], want, rtol=1e-12)
+    assert float(fx.grad(lambda upper: random.truncated_normal(KEY, -1.0, upper))(1.0)) > 0
+
+
+# --------------------------------------------------------------------------------- shapes, dtypes, errors
+
+
+def test_default_dtypes_follow_the_configuration():
+    assert random.normal(KEY).dtype == np.float32
+    assert random.randint(KEY, (), 0, 2).dtype == np.int32
+    assert random.bits(KEY).dtype == np.uint32
+    with fx.config.using(default_float="float64", default_int="int64"):
+        assert random.normal(KEY).dtype == np.float64
+        assert random.randint(KEY, (), 0, 2).dtype == np.int64
+        assert random.bits(KEY).dtype == np.uint64
+
+
+def test_keys_are_arrays():
+    assert random.key_data(KEY) is not None
+    same_bits(random.wrap_key_data(KEY), KEY)
+    same_bits(random.clone(random.split(KEY, 3)), random.split(KEY, 3))
+    a, b = random.split(KEY)
+    assert values(a).tolist() != values(b).tolist()
+    with fx.config.using(default_float="float32"):
+        assert random.uniform(KEY, 3).shape == (3,)
+
+
+def test_very_large_shapes_count_in_64_bits():
+    """No such array is made: its shape is computed, and the counters of a smaller one are looked at."""
+    assert fx.eval_shape(lambda k: random.bits(k, (2**33,), "uint8"), KEY).shape == (2**33,)
+    high, low = random.keys._words("bits", "position", fnp.asarray(np.array([5, 2**32 + 7], np.uint64)))
+    assert (values(high).tolist(), values(low).tolist()) == ([0, 1], [5, 7])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: random.normal(0), DTypeError, "fx.random.key(seed)"),
+        (lambda: random.normal(np.array([0.0, 1.0])), DTypeError, "float64"),
+        (lambda: random.uniform(1.5), DTypeError, "float: 1.5"),
+        (lambda: random.normal(random.split(KEY)), ShapeError, "fx.vmap"),
+        (lambda: random.normal(np.zeros(3, np.uint32)), ShapeError, "(3,)"),
+        (lambda: random.key(1.5), DTypeError, "int(seed)"),
+        (lambda: random.key(2**64), ShapeError, "64 bits"),
+        (lambda: random.key(np.arange(3)), ShapeError, "fx.vmap"),
+        (lambda: random.key(0, impl="rbg"), DTypeError, "threefry2x32"),
+        (lambda: random.fold_in(KEY, -1), ShapeError, "2**32"),
+        (lambda: random.fold_in(KEY, np.arange(2)), ShapeError, "fx.vmap"),
+        (lambda: random.fold_in(KEY, 0.5), DTypeError, "integer"),
+        (lambda: random.normal(KEY, (-1,)), ShapeError, "negative"),
+        (lambda: random.normal(KEY, (2,), "int32"), DTypeError, "float"),
+        (lambda: random.bits(KEY, (2,), "int32"), DTypeError, "uint8"),
+        (lambda: random.randint(KEY, (2,), 0, 5, "float32"), DTypeError, "integers"),
+        (lambda: random.randint(KEY, (2,), 0.0, 5), DTypeError, "minval"),
+        (lambda: random.uniform(KEY, (2,), minval=np.zeros(3)), ShapeError, "(3,)"),
+        (lambda: random.gumbel(KEY, (2,), mode="highest"), ShapeError, "'high'"),
+        (lambda: random.bernoulli(KEY, 1, (2,)), DTypeError, "probability"),
+        (lambda: random.bernoulli(KEY, 0.5, (2,), "exact"), ShapeError, "'high'"),
+        (lambda: random.categorical(KEY, LOGITS, shape=(4,)), ShapeError, "(5,)"),
+        (lambda: random.categorical(KEY, np.arange(3)), DTypeError, "logits"),
+        (lambda: random.categorical(KEY, LOGITS, shape=(7, 5), replace=False), ShapeError, "replace=True"),
+        (lambda: random.permutation(KEY, 2.5), DTypeError, "scalar"),
+        (lambda: random.choice(KEY, 0, (2,)), ShapeError, "nothing to draw"),
+        (lambda: random.choice(KEY, 2.5, (2,)), DTypeError, "scalar"),
+        (lambda: random.choice(KEY, 3, (4,), replace=False), ShapeError, "replace=True"),
+        (lambda: random.choice(KEY, 3, (4,), p=np.ones(2, np.float32)), ShapeError, "3 elements"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_to_do(call, error, says):
+    with pytest.raises(error) as caught:
+        call()
+    assert says in str(caught.value)
