@@ -34,7 +34,9 @@ def info() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the command line and does what it says."""
-    parser = argparse.ArgumentParser(prog="fx", description="fx: composable function transformations, compiled to native loops")
+    parser = argparse.ArgumentParser(
+        prog="fx", description="fx: composable function transformations, compiled to native loops"
+    )
     parser.add_argument("--version", action="version", version=f"fx {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, backend, threads, kernel cache")

@@ -45,7 +45,15 @@ from .trace import (
     trace_flat,
 )
 from .traceback import user_frames
-from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .transforms.flat import (
+    FlatFunction,
+    argument_names,
+    check_leaf,
+    float0,
+    function_name,
+    is_float0,
+    resolve_argnums,
+)
 from .transforms.jvp import Linearized, jvp_graph, linearize_graph
 from .transforms.transpose import transpose_graph
 from .transforms.vmap import batch_graph
@@ -55,10 +63,6 @@ __all__ = [
     "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
     "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
-
-float0 = np.dtype([("float0", np.void, 0)])
-"""The dtype of the gradient with respect to an integer: it holds nothing."""
-
 
 # ------------------------------------------------------------------------------- tracing with values
 
@@ -738,7 +742,8 @@ def _unbatched(a: Aval, d: int | None) -> Aval:
 def _out_dims(out_axes: Any, out_tree: tree.TreeDef, outs: Sequence[Any], fun: str) -> list[int | None]:
     example = tree.unflatten(out_tree, list(range(out_tree.num_leaves)))
     try:
-        return tree.broadcast_prefix(out_axes, example, is_leaf=_is_axis, what="out_axes")
+        axes = tree.broadcast_prefix(out_axes, example, is_leaf=_is_axis, what="out_axes")
+        return [d for d, x in zip(axes, tree.leaves(example)) if not is_float0(x)]
     except TreeError as e:
         raise VmapAxisError(f"out_axes={out_axes!r} is not a prefix of the output of {fun}: {e}") from None
 

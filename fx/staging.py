@@ -350,7 +350,13 @@ class JitFunction:
         axes = tuple([(a.name, a.size) for a in state.axes]) if state.axes else ()
         context = (config.default_float, config.default_int, axes, config.backend, config.engine)
         key = _Key(in_tree, tuple(signature), static, context)
-        entry = self._entries.get(key)
+        try:
+            entry = self._entries.get(key)
+        except TypeError as e:
+            raise NonHashableStaticError(
+                f"the structure of the arguments of {self.name} holds static data that is not hashable ({e}): {in_tree}."
+                " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
+            ) from None
         if entry is None:
             entry = self._trace(key, call, leaves, in_tree, args, kwargs)
         else:
@@ -458,9 +464,7 @@ class JitFunction:
         names = self._dynamic_names(args, kwargs)
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
-        return Lowered(
-            self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split
-        )
+        return Lowered(self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split)
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result's shapes and dtypes, without computing it."""

@@ -17,12 +17,14 @@ conditional and the body of a checkpoint keep their work to themselves).
 from __future__ import annotations
 
 import itertools
+import opcode
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,6 +40,7 @@ from .errors import (
     FxError,
     LeakedTracerError,
     MissingRuleError,
+    SideEffectError,
 )
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
 from .primitive import Primitive
@@ -59,6 +62,9 @@ class _State(threading.local):
         self.axes: list[Any] = []
         self.mapped: list[Any] = []
 
+
+_STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
+_SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 
 state = _State()
 _levels = itertools.count(1)
@@ -191,6 +197,16 @@ class Tracer:
             return self.value
         raise_concretization(self, what, way_out)
 
+    def _check_not_stored(self, caller: FrameType) -> None:
+        """Refuses ``buffer[i] = x`` with a plain NumPy buffer, for which NumPy asks for a number: the derivative would
+        silently be lost.  (``float(x)`` is another instruction of the caller.)"""
+        if caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM:
+            raise SideEffectError(
+                f"a traced {self.aval} was written into a plain NumPy array, which cannot hold it: its derivative would be"
+                f" lost. Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or stack the values.\n"
+                f"  at {user_source()}"
+            )
+
     def __bool__(self) -> bool:
         return bool(self._number("its truth value", WAY_OUT_BRANCH))
 
@@ -198,9 +214,11 @@ class Tracer:
         return int(self._number("an int", WAY_OUT_NUMBER))
 
     def __float__(self) -> float:
+        self._check_not_stored(sys._getframe(1))
         return float(self._number("a float", WAY_OUT_NUMBER))
 
     def __complex__(self) -> complex:
+        self._check_not_stored(sys._getframe(1))
         return complex(self._number("a complex number", WAY_OUT_NUMBER))
 
     def __index__(self) -> int:
@@ -282,6 +300,7 @@ class Builder:
         self.inputs: list[Var] = []
         self.input_names: list[str] = []
         self.captures: dict[Any, tuple[Any, Var]] = {}
+        self.snapshots: dict[Any, np.ndarray] = {}  # contents of captured arrays, which the traced function may change
         self.values: dict[Var, np.ndarray] = {}
         self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
         self.forwards: dict[Eqn, Any] = {}
@@ -310,7 +329,8 @@ class Builder:
         if not b.open:
             raise LeakedTracerError(
                 f"a traced value ({t.aval}) was used after {b.kind} had finished tracing {b.name!r}. {b.origin(t.variable)}"
-                " It was probably stored in a global, an attribute or a list by the traced function: return it instead."
+                " It was probably stored in a global, an attribute or a list by the traced function, or written into an"
+                " array of the function around it: return it instead."
             )
 
     def atom(self, x: Any) -> Atom:
@@ -333,15 +353,35 @@ class Builder:
         return Literal(x, aval) if not aval.shape else self._capture(id(x), Array(to_numpy(x)), aval)
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
-        try:
-            return self.captures[key][1]
-        except KeyError:
-            var = Var(aval)
-            self.captures[key] = (value, var)
-            known = concrete_value(value) if self.evaluate else None
-            if known is not None:
-                self.values[var] = known
-            return var
+        if key in self.captures:
+            if not self._written_to(key):
+                return self.captures[key][1]
+            self._keep_snapshot(key)
+        var = Var(aval)
+        self.captures[key] = (value, var)
+        data = concrete_value(value) if type(value) is not Tracer or self.evaluate else None
+        if data is not None:
+            if self.evaluate:
+                self.values[var] = data
+            if type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
+                self.snapshots[key] = data.copy()
+        return var
+
+    def _written_to(self, key: Any) -> bool:
+        """True if a captured NumPy array has been changed in place since: ``w[i] = ...`` on a buffer of constants."""
+        snapshot = self.snapshots.get(key)
+        if snapshot is None:
+            return False
+        data = concrete_value(self.captures[key][0])
+        return data is not None and data.tobytes() != snapshot.tobytes()
+
+    def _keep_snapshot(self, key: Any) -> None:
+        """What was captured keeps the contents that it had; the array may be captured anew."""
+        _, var = self.captures.pop(key)
+        snapshot = self.snapshots.pop(key)
+        self.captures[var] = (Array(snapshot), var)
+        if self.evaluate:
+            self.values[var] = snapshot
 
     def record(
         self,
@@ -397,6 +437,9 @@ class Builder:
         """The finished graph and the values of its captures, which are its last inputs."""
         atoms = tuple(self.atom(o) for o in outputs)
         self.open = False
+        for key in [k for k in self.snapshots if self._written_to(k)]:
+            self._keep_snapshot(key)
+        self.snapshots.clear()
         captured = list(self.captures.values())
         inputs = (*self.inputs, *(v for _, v in captured))
         names = (*self.input_names, *("" for _ in captured))
@@ -426,7 +469,13 @@ class Builder:
 
 _abstract_memo: dict[Any, Any] = {}
 _MEMO_LIMIT = 8192
-_PLAIN = frozenset((int, bool, str, tuple, float, type(None), np.dtype, *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD")))
+_PLAIN = frozenset(
+    (int, bool, str, float, Aval, type(None), np.dtype, *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
+)
+
+
+def _is_plain(v: Any) -> bool:
+    return all(map(_is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
 
 
 def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
@@ -435,7 +484,7 @@ def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         key: Any = (prim, avals)
     else:
         for v in params.values():
-            if type(v) not in _PLAIN:  # a graph or a function as parameter must not be kept alive
+            if not _is_plain(v):  # a graph or a function as parameter must not be kept alive
                 return prim.rule("abstract")(*avals, **params)
         key = (prim, avals, *params.items())
     try:
@@ -621,7 +670,7 @@ def eval_graph(graph: Graph, args: Sequence[Any]) -> list[Any]:
     return [read(env, a) for a in graph.outputs]
 
 
-def read(env: dict[Var, Any], a: Atom) -> Any:
+def read(env: Mapping[Var, Any], a: Atom) -> Any:
     """The value of an atom: a literal stands for its NumPy scalar, or for a weakly typed Array if it is weak."""
     if type(a) is Var:
         return env[a]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .config import config
+from .errors import FxError
 
 __all__ = ["user_frames"]
 
@@ -20,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _OWN = (_HERE, os.path.join(os.path.dirname(os.path.dirname(_HERE)), "jit") + os.sep)
+_NUMPY_WRAPPER = "setting an array element"  # NumPy's ValueError around what the element itself raised
 _USER_LIKE = os.path.join(_HERE, "examples") + os.sep
 
 
@@ -48,9 +50,11 @@ def user_frames(f: F) -> F:
         try:
             return f(*args, **kwargs)
         except Exception as e:
-            if config.traceback == "full":
-                raise
-            e.__traceback__ = _filtered(e.__traceback__)
+            full = config.traceback == "full"
+            if isinstance(e.__cause__, FxError) and str(e).startswith(_NUMPY_WRAPPER):
+                raise e.__cause__.with_traceback(e.__traceback__ if full else _filtered(e.__traceback__)) from None
+            if not full:
+                e.__traceback__ = _filtered(e.__traceback__)
             raise
 
     return wrapper  # type: ignore[return-value]

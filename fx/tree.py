@@ -222,6 +222,19 @@ def register_static(cls: Any) -> Any:
 # --------------------------------------------------------------------------------------- treedef
 
 
+_NUMBERS = (bool, int, float, complex)
+
+
+def _same_aux(a: Any, b: Any) -> bool:
+    """Equality that tells apart the numbers that Python calls equal (1, 1.0, True; 0.0, -0.0): static data is part of
+    the programs that jit keeps."""
+    if type(a) is tuple and type(b) is tuple:
+        return len(a) == len(b) and _all(_same_aux(x, y) for x, y in zip(a, b))
+    if type(a) in _NUMBERS and type(b) in _NUMBERS:
+        return type(a) is type(b) and (a is b or repr(a) == repr(b))
+    return bool(a == b)
+
+
 class TreeDef:
     """The structure of a pytree without its leaves.  Hashable; equal structures compare equal."""
 
@@ -244,7 +257,11 @@ class TreeDef:
             return True
         if not isinstance(other, TreeDef):
             return NotImplemented
-        return self.kind is other.kind and self.aux == other.aux and self.children == other.children
+        if self.kind is not other.kind:
+            return False
+        if self.aux is not None and self.kind is not dict and not _same_aux(self.aux, other.aux):
+            return False
+        return bool(self.aux == other.aux) and self.children == other.children
 
     def __str__(self) -> str:
         text = str(unflatten(self, ["*"] * self.num_leaves)) if self.kind is not None else "*"

@@ -129,8 +129,9 @@ def plan_buffers(
         result[i] = Buffer("arena", nbytes, 0, offset, first[i], last[i], b.aval, reasons.get(i, ""))
         alive.append(result[i])
     for i, b in enumerate(buffers):
-        if i not in result:
-            result[i] = Buffer(b.kind, b.nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""))
+        if i not in result:  # an arena buffer that no step touches takes no memory
+            nbytes = b.nbytes if b.kind != "arena" else 0
+            result[i] = Buffer(b.kind, nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""))
     return BufferPlan(tuple(result[i] for i in range(len(buffers))), end)
 
 

@@ -14,6 +14,4 @@ __all__ = ["compiling"]
 compiling = threading.RLock()  # reentrant: a signal handler may fork while its own thread compiles
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release
-    )
+    os.register_at_fork(before=compiling.acquire, after_in_parent=compiling.release, after_in_child=compiling.release)

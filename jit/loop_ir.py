@@ -357,11 +357,11 @@ def fma(a: Expr, b: Any, c: Any) -> Expr:
 class KernelBuilder:
     """Writes a kernel statement by statement::
 
-        b = KernelBuilder("axpy")
-        x, y, n = b.pointer("x", f32), b.pointer("y", f32), b.integer("n")
-        with b.for_("i", b.lo, b.hi, vectorize=True) as i:
-            b.store(y, i, b.load(x, i) * 2.0 + b.load(y, i))
-        kernel = b.build()
+    b = KernelBuilder("axpy")
+    x, y, n = b.pointer("x", f32), b.pointer("y", f32), b.integer("n")
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        b.store(y, i, b.load(x, i) * 2.0 + b.load(y, i))
+    kernel = b.build()
     """
 
     def __init__(self, name: str) -> None:

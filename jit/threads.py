@@ -127,7 +127,7 @@ def num_threads() -> int:
     global _wanted
     if _wanted is None:
         text = os.environ.get("FX_NUM_THREADS", "").strip()
-        if text and not (text.isdigit() and 1 <= int(text) <= MAX_THREADS):
+        if text and not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_THREADS):
             raise ValueError(f"FX_NUM_THREADS={text!r} is no number of threads; write 1 to {MAX_THREADS}, or unset it")
         _wanted = _possible(int(text)) if text else host_threads()
     return _wanted

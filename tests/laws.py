@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from closeness import assert_close, wide
 from op_specs import Case, Spec, Tolerance
 
 import fx
@@ -24,73 +25,6 @@ from fx.primitive import primitive
 from fx.primitives import shaping as S
 from fx.trace import trace_flat
 from fx.verify import verify_graph
-
-# ---------------------------------------------------------------------------------- comparing arrays
-
-_MANTISSA = {"float16": 10, "bfloat16": 7, "float32": 23, "float64": 52}
-_LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 5e-324}
-
-
-def wide(x: np.ndarray) -> np.ndarray:
-    """The same numbers in float64 or complex128; integers stay."""
-    if not dtypes.is_inexact(x.dtype):
-        return x
-    return x.astype(np.complex128 if dtypes.is_complex(x.dtype) else np.float64)
-
-
-def _bound(want: np.ndarray, terms: np.ndarray | None, tolerance: Tolerance) -> np.ndarray:
-    """How far each element may be off."""
-    real = dtypes.real_dtype(want.dtype)
-    eps, least = 2.0 ** -_MANTISSA[real.name], _LEAST[real.name]
-    size = np.abs(wide(want))
-    scale = np.maximum(size, tolerance.floor) if terms is None else np.abs(wide(terms))
-    ulps = tolerance.ulps
-    if real.itemsize == 2:  # computed in float32, rounded once
-        return min(ulps, 1.0) * np.maximum(size * eps, least) + ulps * 2.0**-23 * scale
-    return ulps * np.maximum(scale * eps, least)
-
-
-def _same_bits(got: np.ndarray, want: np.ndarray, zero_sign: bool) -> np.ndarray:
-    """Equal numbers (-0.0 and 0.0 only without ``zero_sign``), or both NaN."""
-    if not dtypes.is_inexact(want.dtype):
-        return got == want
-    if dtypes.is_complex(want.dtype):
-        parts = [_same_bits(getattr(got, p), getattr(want, p), zero_sign) for p in ("real", "imag")]
-        return parts[0] & parts[1]
-    same = (got == want) | ((got != got) & (want != want))
-    return same & ((wide(want) != 0) | (np.signbit(wide(got)) == np.signbit(wide(want)))) if zero_sign else same
-
-
-def _within(got: np.ndarray, want: np.ndarray, terms: np.ndarray | None, tolerance: Tolerance) -> np.ndarray:
-    if not dtypes.is_inexact(want.dtype) or not tolerance.ulps:
-        return _same_bits(got, want, tolerance.zero_sign)
-    g, w = wide(got), wide(want)
-    with np.errstate(all="ignore"):
-        close = np.abs(g - w) <= _bound(want, terms, tolerance)
-        both_nan = np.isnan(g) & np.isnan(w)
-        both_infinite = np.isinf(g) & np.isinf(w) & (dtypes.is_complex(want.dtype) | (g == w))
-    return close | both_nan | both_infinite | (g == w)
-
-
-def assert_close(
-    got: Any, want: Any, tolerance: Tolerance, what: str = "", terms: Any = None, operands: Sequence[np.ndarray] = ()
-) -> None:
-    """``got`` is ``want``: the same shape and dtype, and values within the tolerance.
-
-    ``operands``: shown at the worst place, where they have the result's shape.
-    """
-    got, want = np.asarray(got), np.asarray(want)
-    assert got.shape == want.shape, f"{what}: shape {got.shape}, the reference has {want.shape}"
-    assert got.dtype == want.dtype, f"{what}: dtype {got.dtype}, the reference has {want.dtype}"
-    good = _within(got, want, terms, tolerance)
-    if good.all():
-        return
-    bad = np.argwhere(~good)
-    lines = [f"{what}: {len(bad)} of {want.size} elements differ ({tolerance})"]
-    for place in map(tuple, bad[:6]):
-        given = ", ".join(repr(x[place]) for x in operands if x.shape == want.shape)
-        lines.append(f"  at {place}: got {got[place]!r}, reference {want[place]!r}" + (f"; operands {given}" if given else ""))
-    raise AssertionError("\n".join(lines))
 
 
 def outputs(out: Any) -> list[np.ndarray]:
@@ -107,14 +41,18 @@ def title(spec: Spec, case: Case, dtype: np.dtype) -> str:
 
 def graph_of(f: Callable[..., Any], *arrays: np.ndarray) -> Graph:
     """The graph of ``f`` on arrays of these shapes and dtypes; it closes over nothing."""
-    graph, captures = trace_flat(lambda *xs: fx.tree.leaves(f(*xs)), [Aval(a.shape, a.dtype) for a in arrays], kind="jit")
+    graph, captures = trace_flat(
+        lambda *xs: fx.tree.leaves(f(*xs)), [Aval(a.shape, a.dtype) for a in arrays], kind="jit"
+    )
     assert not captures
     return graph
 
 
 def primitives_in(graph: Graph) -> set[str]:
     """Names of all equations, those of nested graphs included."""
-    return {e.prim.name for e in graph.eqns}.union(*(primitives_in(g) for e in graph.eqns for _, g in subgraphs(e.params)))
+    return {e.prim.name for e in graph.eqns}.union(
+        *(primitives_in(g) for e in graph.eqns for _, g in subgraphs(e.params))
+    )
 
 
 def check_reference(spec: Spec, case: Case, dtype: np.dtype) -> None:
@@ -125,9 +63,12 @@ def check_reference(spec: Spec, case: Case, dtype: np.dtype) -> None:
     flat = verify_graph(inline(graph))
     with fx.config.using(backend="reference"):
         traced, inlined, called = run_graph(graph, xs, check=True), run_graph(flat, xs, check=True), outputs(f(*xs))
-    for t, i, c in zip(traced, inlined, called, strict=True):
+        strided = outputs(f(*[relaid(x, "strided") for x in xs])) if case.everywhere else called
+    terms = terms_of(spec, case, dtype, xs) or [None] * len(called)
+    for t, i, s, c, size in zip(traced, inlined, strided, called, terms, strict=True):
         assert_close(t, c, Tolerance(), f"{title(spec, case, dtype)}, traced")
         assert_close(i, c, Tolerance(), f"{title(spec, case, dtype)}, inlined")
+        assert_close(s, c, spec.tolerance.of(dtype), f"{title(spec, case, dtype)}, of strided operands", size)
 
 
 def check_refusals(spec: Spec) -> None:
@@ -188,7 +129,9 @@ def _prepare(spec: Spec, case: Case, dtype: np.dtype) -> tuple[Callable[..., Any
 def _near(got: Any, want: Any, tolerance: float, what: str) -> None:
     """Within ``tolerance`` of the largest number."""
     got, want = np.asarray(got), np.asarray(want)
-    assert got.shape == want.shape and got.dtype == want.dtype, f"{what}: {got.dtype}{got.shape}, {want.dtype}{want.shape}"
+    assert got.shape == want.shape and got.dtype == want.dtype, (
+        f"{what}: {got.dtype}{got.shape}, {want.dtype}{want.shape}"
+    )
     with np.errstate(invalid="ignore"):
         size = np.abs(want[np.isfinite(want)]).max(initial=1.0)
         good = (np.abs(got - want) <= tolerance * size) | (np.isnan(got) & np.isnan(want)) | (got == want)
@@ -244,10 +187,14 @@ def check_linear(spec: Spec, case: Case, dtype: np.dtype) -> None:
             linear_part = [np.where(np.isfinite(y), y - c, 0) for y, c in zip(found, constant)]
         left, right = _pairing(linear_part, ws), _pairing([x], [ct])
         what = f"transpose of {title(spec, case, dtype)} for operand {i}"
-        assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9), f"{what}: <f(x), w> = {left}, <x, f^T w> = {right}"
+        assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9), (
+            f"{what}: <f(x), w> = {left}, <x, f^T w> = {right}"
+        )
 
 
-def batched(case: Case, dtype: np.dtype, axes: Sequence[int | None], size: int = 3) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+def batched(
+    case: Case, dtype: np.dtype, axes: Sequence[int | None], size: int = 3
+) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
     """Operands with a batch axis where ``axes`` says, and the operands of each example."""
     draws = [case.draw(dtype, seed) for seed in range(size)]
     args = [x if d is None else np.stack([xs[i] for xs in draws], d) for i, (x, d) in enumerate(zip(draws[0], axes))]
@@ -328,7 +275,9 @@ def check_jit(spec: Spec, case: Case, dtype: np.dtype) -> None:
     if case.layouts or case.everywhere:
         for how in ("strided", "reversed", "columns first"):
             again = run(*[relaid(x, how) for x in xs])
-            assert all(a.tobytes() == g.tobytes() for a, g in zip(again, got)), f"{title(spec, case, dtype)} of {how} operands"
+            assert all(a.tobytes() == g.tobytes() for a, g in zip(again, got)), (
+                f"{title(spec, case, dtype)} of {how} operands"
+            )
 
 
 # name -> (array, view): the array that is passed, and what the program makes of it before the operation
@@ -377,7 +326,7 @@ def check_layouts(spec: Spec, case: Case, dtype: np.dtype, names: Sequence[str] 
 
 
 def check_jit_of_gradient(spec: Spec, case: Case, dtype: np.dtype, tolerance: float) -> None:
-    """Tangent and cotangents under jit are those computed eagerly."""
+    """Tangent and cotangents under jit are those computed eagerly, and those of their graph, which is well formed."""
     xs = case.draw(dtype)
     wrt = active(spec, case, xs)
     g, chosen, rng = of_operands(spec.function(case, dtype), xs, wrt), [xs[i] for i in wrt], np.random.default_rng(3)
@@ -387,7 +336,11 @@ def check_jit_of_gradient(spec: Spec, case: Case, dtype: np.dtype, tolerance: fl
         return fx.jvp(g, tuple(xs), tuple(vs)), fx.vjp(g, *xs)[1](tuple(ws))
 
     what = f"derivatives of {title(spec, case, dtype)} under jit"
-    pairs = zip(outputs(fx.jit(derivatives)(chosen, vs, ws)), outputs(derivatives(chosen, vs, ws)), strict=True)
-    for got, want in pairs:
-        assert got.dtype == want.dtype, what
+    traced = fx.make_graph(derivatives)(chosen, vs, ws)
+    arguments = [*chosen, *vs, *ws, *map(to_numpy, traced.consts)]
+    interpreted = run_graph(verify_graph(traced.graph), arguments, check=True)
+    pairs = outputs(fx.jit(derivatives)(chosen, vs, ws)), outputs(derivatives(chosen, vs, ws)), interpreted
+    for got, want, same in zip(*pairs, strict=True):
+        assert got.dtype == want.dtype == same.dtype, what
         _near(wide(got), wide(want), tolerance, what)
+        _near(wide(same), wide(want), tolerance, what)

@@ -30,7 +30,6 @@ from op_values import (
     index_config,
     integers,
     numbers,
-    parts_of,
     permutation,
     special_values,
     specials,
@@ -208,9 +207,7 @@ def members(allowed: DTypeClass) -> tuple[np.dtype, ...]:
 SPECS: dict[str, Spec] = {}
 
 
-def spec(
-    name: str, allowed: DTypeClass | tuple[np.dtype, ...], cases: list[Case], **options: Any
-) -> None:
+def spec(name: str, allowed: DTypeClass | tuple[np.dtype, ...], cases: list[Case], **options: Any) -> None:
     taken = members(allowed) if isinstance(allowed, DTypeClass) else allowed
     assert name not in SPECS, f"{name} stands twice in the table"
     assert len({c.name for c in cases}) == len(cases), f"two cases of {name} have one name"
@@ -375,9 +372,7 @@ def shaping(name: str, *rows: tuple[Any, ...]) -> None:
     for k, (shape, params) in enumerate(rows):
         shapes = shape if shape and isinstance(shape[0], tuple) else (shape,)
         text = ", ".join(f"{p}={v}" for p, v in params.items())
-        cases.append(
-            Case(f"{shape} {text}", tuple(map(distinct, shapes)), params, everywhere=k == 0, layouts=k < 2)
-        )
+        cases.append(Case(f"{shape} {text}", tuple(map(distinct, shapes)), params, everywhere=k == 0, layouts=k < 2))
     spec(name, ANY, cases, wrt=tuple(range(len(cases[0].operands))))
 
 

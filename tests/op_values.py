@@ -98,11 +98,6 @@ def flags(shape: Shape) -> Draw:
     return lambda rng, _: np.asarray(rng.random(shape) < 0.5)
 
 
-def parts_of(draw: Draw, dtype: Any) -> Draw:
-    """``draw`` in one dtype, whatever the dtype of the case."""
-    return lambda rng, _: draw(rng, np.dtype(dtype))
-
-
 # ----------------------------------------------------------------------------------- special values
 
 
@@ -126,7 +121,21 @@ def special_values(dtype: np.dtype) -> np.ndarray:
         return np.array([False, True])
     if dtypes.is_integer(dtype):
         info, bits = np.iinfo(dtype), 8 * dtype.itemsize
-        values = [0, 1, 2, 3, 7, bits - 1, bits, bits + 1, info.max, info.max - 1, info.min, info.min + 1, info.max // 2]
+        values = [
+            0,
+            1,
+            2,
+            3,
+            7,
+            bits - 1,
+            bits,
+            bits + 1,
+            info.max,
+            info.max - 1,
+            info.min,
+            info.min + 1,
+            info.max // 2,
+        ]
         if dtype.kind == "i":
             values += [-1, -2, -3, -7, -bits]
         return np.array(sorted(set(values)), dtype)

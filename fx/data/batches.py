@@ -59,7 +59,9 @@ def batches(arrays: Sequence[Any], batch_size: int, *, key: Any = None, drop_las
     arrays = tuple(np.asarray(a) for a in arrays)
     lengths = {len(a) for a in arrays}
     if len(lengths) != 1:
-        raise ShapeError(f"batches takes arrays of equal length, at least one; found lengths {[len(a) for a in arrays]}")
+        raise ShapeError(
+            f"batches takes arrays of equal length, at least one; found lengths {[len(a) for a in arrays]}"
+        )
     if batch_size < 1:
         raise ShapeError(f"batches takes a positive batch size; found {batch_size}")
     (n,) = lengths

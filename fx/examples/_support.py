@@ -41,10 +41,14 @@ def add_options(parser: argparse.ArgumentParser, models: Iterable[str]) -> None:
     """The options of a training program."""
     models = list(models)
     parser.add_argument("--model", choices=models, default=models[0], help="network (default: %(default)s)")
-    parser.add_argument("--epochs", type=_positive, default=10, help="passes over the training data (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=_positive, default=10, help="passes over the training data (default: %(default)s)"
+    )
     parser.add_argument("--batch-size", type=_positive, default=128, help="examples in a step (default: %(default)s)")
     parser.add_argument("--seed", type=_seed, default=0, help="of parameters, order and noise (default: %(default)s)")
-    parser.add_argument("--plot", metavar="FILE.png", help="draw the curves of loss and accuracy, and misclassified digits")
+    parser.add_argument(
+        "--plot", metavar="FILE.png", help="draw the curves of loss and accuracy, and misclassified digits"
+    )
 
 
 def run(train: Callable[..., Any], options: dict[str, Any], parser: argparse.ArgumentParser) -> None:
@@ -141,7 +145,7 @@ class Report:
         self._wrong: tuple[np.ndarray, ...] = ()
         self._loss = 0.0
         self._seen = self._done = self._batches = 0
-        self._start = self._drawn = 0.0
+        self._start = self._now = self._drawn = 0.0
         self._print(title)
         self.clock = Clock(functions)
 
@@ -160,27 +164,28 @@ class Report:
         self._seen += size
         self._done += 1
         self.clock.lap("step")
-        now = time.perf_counter()
-        if self._live and now - self._drawn > REDRAW_SECONDS:
-            self._drawn = now
+        self._now = time.perf_counter()
+        if self._live and self._now - self._drawn > REDRAW_SECONDS:
+            self._drawn = self._now
             self._draw()
 
     @property
     def _rate(self) -> float:
-        return self._seen / max(time.perf_counter() - self._start, 1e-9)
+        """Training images a second in this pass, up to the last step."""
+        return self._seen / max(self._now - self._start, 1e-9)
 
     def _draw(self) -> None:
         filled = BAR_WIDTH * self._done // self._batches
-        bar = "━" * filled + "─" * (BAR_WIDTH - filled)
+        done, todo = "━─" if "utf" in (self._stream.encoding or "").lower() else "#-"
+        bar = done * filled + todo * (BAR_WIDTH - filled)
         text = f"epoch {len(self.history) + 1}/{self.epochs} {bar} loss {self._loss / self._seen:.4f}  {self._rate:,.0f} images/s"
         print(f"\r\x1b[K{text}", end="", file=self._stream, flush=True)
 
     def end_epoch(self, predictions: np.ndarray, held_out: Any) -> None:
         """After each pass: what is predicted for the held-out examples (``images``, ``labels``)."""
-        rate = self._rate
         self.clock.lap("evaluation")
         right = np.asarray(predictions) == held_out.labels
-        done = Epoch(self._loss / self._seen, float(right.mean()), rate)
+        done = Epoch(self._loss / self._seen, float(right.mean()), self._rate)
         self.history.append(done)
         self._wrong = (held_out.images[~right], held_out.labels[~right], np.asarray(predictions)[~right])
         self._print(
@@ -217,7 +222,9 @@ def _check_plot(file: str) -> None:
         raise PlotError(f"--plot {file}: the name must end in .png, .pdf, .svg or .jpg")
 
 
-def _draw_plot(file: str, history: Sequence[Epoch], images: np.ndarray, labels: np.ndarray, predictions: np.ndarray) -> None:
+def _draw_plot(
+    file: str, history: Sequence[Epoch], images: np.ndarray, labels: np.ndarray, predictions: np.ndarray
+) -> None:
     """Curves of loss and accuracy on the left, misclassified digits on the right."""
     from matplotlib.figure import Figure  # an optional extra, and slow to import
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
 from .. import numpy as fnp
 from ..errors import ShapeError
 from ..numpy.axes import canonical_axis

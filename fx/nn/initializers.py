@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, random
 from .. import numpy as fnp
-from .. import random
 from ..config import config
 from ..errors import ShapeError
 from ..numpy.axes import static_shape
@@ -114,7 +113,13 @@ _DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
 
 
 def variance_scaling(
-    scale: Any, mode: str, distribution: str, in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None
+    scale: Any,
+    mode: str,
+    distribution: str,
+    in_axis: Axes = -2,
+    out_axis: Axes = -1,
+    batch_axis: Axes = (),
+    dtype: Any = None,
 ) -> Initializer:
     """Numbers of mean 0 and variance ``scale / n``.
 
@@ -156,13 +161,19 @@ def _scaled(scale: float, mode: str, distribution: str, doc: str) -> Callable[..
     return make
 
 
-glorot_uniform = xavier_uniform = _scaled(1.0, "fan_avg", "uniform", "Uniform of variance 2 / (fan_in + fan_out) (Glorot, Bengio, 2010).")
+glorot_uniform = xavier_uniform = _scaled(
+    1.0, "fan_avg", "uniform", "Uniform of variance 2 / (fan_in + fan_out) (Glorot, Bengio, 2010)."
+)
 glorot_normal = xavier_normal = _scaled(
     1.0, "fan_avg", "truncated_normal", "Truncated normal of variance 2 / (fan_in + fan_out) (Glorot, Bengio, 2010)."
 )
-he_uniform = kaiming_uniform = _scaled(2.0, "fan_in", "uniform", "Uniform of variance 2 / fan_in, for relu (He et al., 2015).")
+he_uniform = kaiming_uniform = _scaled(
+    2.0, "fan_in", "uniform", "Uniform of variance 2 / fan_in, for relu (He et al., 2015)."
+)
 he_normal = kaiming_normal = _scaled(
     2.0, "fan_in", "truncated_normal", "Truncated normal of variance 2 / fan_in, for relu (He et al., 2015)."
 )
 lecun_uniform = _scaled(1.0, "fan_in", "uniform", "Uniform of variance 1 / fan_in (LeCun et al., 1998).")
-lecun_normal = _scaled(1.0, "fan_in", "truncated_normal", "Truncated normal of variance 1 / fan_in (LeCun et al., 1998).")
+lecun_normal = _scaled(
+    1.0, "fan_in", "truncated_normal", "Truncated normal of variance 1 / fan_in (LeCun et al., 1998)."
+)

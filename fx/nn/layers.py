@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, random
 from .. import numpy as fnp
-from .. import random
 from ..errors import DTypeError, ShapeError
 from ..numpy.core import as_value, filled, promote_dtype
 from ..primitives.conv import ConvDimensionNumbers, conv_general_dilated
@@ -27,7 +26,9 @@ def _sizes(name: str, what: str, value: Sizes, spatial: int) -> tuple[int, ...]:
     """One number for each spatial axis."""
     sizes = (int(value),) * spatial if isinstance(value, (int, np.integer)) else tuple(int(v) for v in value)
     if len(sizes) != spatial:
-        raise ShapeError(f"{name}: {what}={value!r} must be an int or have one entry for each of the {spatial} spatial axes")
+        raise ShapeError(
+            f"{name}: {what}={value!r} must be an int or have one entry for each of the {spatial} spatial axes"
+        )
     return sizes
 
 
@@ -38,7 +39,9 @@ def _padding(name: str, padding: Padding, spatial: int) -> str | list[tuple[int,
     if isinstance(padding, (int, np.integer)):
         return [(int(padding),) * 2] * spatial
     if len(padding) != spatial:
-        raise ShapeError(f"{name}: padding={padding!r} must be 'SAME', 'VALID', an int, or have an entry for each of the {spatial} spatial axes")
+        raise ShapeError(
+            f"{name}: padding={padding!r} must be 'SAME', 'VALID', an int, or have an entry for each of the {spatial} spatial axes"
+        )
     return [(int(q),) * 2 if isinstance(q, (int, np.integer)) else (int(q[0]), int(q[1])) for q in padding]
 
 
@@ -106,7 +109,11 @@ def max_pool(x: Any, window_shape: Sizes, strides: Sizes | None = None, padding:
 
 
 def avg_pool(
-    x: Any, window_shape: Sizes, strides: Sizes | None = None, padding: Padding = "VALID", count_include_pad: bool = True
+    x: Any,
+    window_shape: Sizes,
+    strides: Sizes | None = None,
+    padding: Padding = "VALID",
+    count_include_pad: bool = True,
 ) -> Value:
     """The mean of every window; arguments as for ``max_pool``.
 

@@ -15,7 +15,6 @@ from ..primitives import elementwise as p
 from ..trace import state
 from .core import (
     Value,
-    apply,
     as_type,
     as_value,
     aval_of,
@@ -212,6 +211,9 @@ def _power(x: Value, y: Value) -> Value:
     return _promoted(_exact_power, numbers=True)(x, y)
 
 
+_integer_pow_reference = p.integer_pow_p.rule("impl")
+
+
 class _Power(Ufunc):
     """``power``: a Python int as exponent means repeated multiplication, whose derivative is right at 0.
 
@@ -221,10 +223,10 @@ class _Power(Ufunc):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Value:
         if len(args) == 2 and type(args[1]) is int and not kwargs and -(2**31) < args[1] < 2**31:
-            x, n = as_number(as_value(args[0], "argument 1 of power")), args[1]
-            if type(x) is Array and not state.absorbing and (n >= 0 or not is_exact(x)):
-                return Array(apply(p.integer_pow_p, x, y=n)._data, x.weak_type)
-            return p.integer_pow(x, n)
+            x, n = args
+            if type(x) is Array and not state.absorbing and x._data.dtype in (NUMBERS if n >= 0 else INEXACT):
+                return Array(_integer_pow_reference(x._data, y=n), x.weak_type)
+            return p.integer_pow(as_number(as_value(x, "argument 1 of power")), n)
         return super().__call__(*args, **kwargs)
 
 

@@ -298,6 +298,10 @@ def promote_inexact(*xs: Any) -> list[Value]:
 
 def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
     """``promote`` for operands of a primitive: numbers beside traced values stay literals of the equation."""
+    if len(xs) == 2 and type(xs[0]) is type(xs[1]) is Tracer:  # the common case while tracing: there is nothing to do
+        a, b = xs[0].aval, xs[1].aval
+        if a.dtype == b.dtype and a.shape == b.shape and (not to_float or dtypes.is_inexact(a.dtype)):
+            return list(xs)
     avals, d = _joint(xs, to_float)
     weak = all(a.weak for a in avals)
     traced = any(type(x) is Tracer for x in xs) or bool(state.absorbing)

@@ -16,9 +16,10 @@ import numpy as np
 from .. import tree
 from ..array import Array, to_numpy
 from ..errors import SideEffectError, UnsupportedFunctionError
-from ..primitives import elementwise as p
 from ..trace import Tracer
-from .core import Value, as_type, as_typed, as_value, broadcast_shapes, broadcast_value, operand, promote
+from . import selection
+from .core import Value, as_typed, broadcast_value
+from .rearranging import resize
 from .ufunc_class import Ufunc
 
 __all__ = ["array_function", "array_ufunc", "namespace", "provide"]
@@ -104,22 +105,13 @@ def _write_out(out: Any, result: Any, what: str) -> Any:
 
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
-    return _where(where, as_typed(src, dst.dtype), dst)
+    new = as_typed(src, dst.dtype)
+    return new if where is True else selection.where(where, new, dst)
 
 
 def _putmask(a: Any, mask: Any, values: Any) -> Value:
-    v = as_value(values)
-    flat = _spaces["numpy"].resize(v, a.shape) if v.ndim else v
-    return _where(mask, as_type(flat, a.dtype), a)
-
-
-def _where(mask: Any, x: Value, y: Value) -> Value:
-    if mask is True:
-        return x
-    x, y = promote(operand(x), operand(y))
-    w = as_type(as_value(mask), np.bool_)
-    shape = broadcast_shapes(x.shape, w.shape)
-    return p.select(broadcast_value(w, shape), broadcast_value(x, shape), broadcast_value(y, shape))
+    v = as_typed(values, a.dtype)
+    return selection.where(mask, resize(v, a.shape) if v.ndim else v, a)
 
 
 _IN_PLACE: dict[str, Callable[..., Any] | None] = {
@@ -155,7 +147,7 @@ def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs:
         if isinstance(result, tuple):
             raise _unsupported(f"{what} with where=")
         base = out[0] if out is not None else result * 0
-        result = _where(where, result, base)
+        result = selection.where(where, result, base)
     return _write_out(out, result, what)
 
 
@@ -172,14 +164,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         f = _IN_PLACE[name] or _find("numpy", name)
         _assign(args[0], f(*args, **kwargs), what)
         return None
-    f = _find(
-        space
-        if space in _spaces
-        else "numpy"
-        if space.count(".") == 0 or ("fft" not in space and "linalg" not in space)
-        else space,
-        name,
-    )
+    f = _find(space if space in ("numpy.linalg", "numpy.fft") else "numpy", name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
     out = kwargs.get("out")

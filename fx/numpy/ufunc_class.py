@@ -14,7 +14,7 @@ from ..errors import RegistryError, ShapeError, UnsupportedFunctionError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import shaping
-from ..trace import concrete_value, state
+from ..trace import Tracer, concrete_value, state
 from .axes import canonical_axes, canonical_axis
 from .core import (
     Value,
@@ -69,7 +69,8 @@ def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
     """A Python number beside an array of dtype ``d``, where ``d`` holds it without a thought; else None."""
     kind = type(number)
     if kind is float:
-        if d in INEXACT and (d.itemsize >= 8 or -3e38 < number < 3e38):
+        limit = 6e4 if d == dtypes.float16 else 3e38  # beyond it, the conversion to a narrow dtype would warn
+        if d in INEXACT and (-limit < number < limit or d in (dtypes.float64, dtypes.complex128)):
             return np.asarray(number, d)
     elif kind is int and d in NUMBERS:
         if d.kind == "u":
@@ -110,7 +111,7 @@ class Ufunc:
                 return result
         self._refuse(out=out)
         accept = operand if self.nin > 1 else as_value
-        xs = [accept(a, f"argument {i + 1} of {self.__name__}") for i, a in enumerate(args)]
+        xs = [a if type(a) is Tracer else accept(a, f"argument {i + 1} of {self.__name__}") for i, a in enumerate(args)]
         if dtype is not None:
             xs = [as_type(x, dtype) for x in xs]
         result = self._f(*xs)

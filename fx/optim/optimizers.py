@@ -19,7 +19,9 @@ from .transformations import (
 __all__ = ["adam", "adamw", "sgd"]
 
 
-def sgd(learning_rate: float | Schedule, momentum: float | None = None, nesterov: bool = False) -> GradientTransformation:
+def sgd(
+    learning_rate: float | Schedule, momentum: float | None = None, nesterov: bool = False
+) -> GradientTransformation:
     """Gradient descent: p <- p - learning_rate g, with momentum m in place of g (m <- g + momentum m) if given.
 
     Args:

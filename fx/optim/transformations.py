@@ -83,7 +83,9 @@ def chain(*transformations: GradientTransformation) -> GradientTransformation:
 
 def _stateless(f: Callable[[Tree, Tree], Tree]) -> GradientTransformation:
     """A transformation without state: ``f(updates, params) -> updates``."""
-    return GradientTransformation(lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state))
+    return GradientTransformation(
+        lambda params: EmptyState(), lambda updates, state, params=None: (f(updates, params), state)
+    )
 
 
 def identity() -> GradientTransformation:
@@ -118,7 +120,7 @@ def trace(decay: float, nesterov: bool = False) -> GradientTransformation:
     """Momentum: m <- g + decay m; the update is m, or g + decay m with ``nesterov``."""
 
     def update(updates: Tree, state: TraceState, params: Tree = None) -> tuple[Tree, Tree]:
-        step = lambda g, m: g + decay * m  # noqa: E731
+        step = lambda g, m: g + decay * m
         m = tree.map(step, updates, state.trace)
         return (tree.map(step, updates, m) if nesterov else m), TraceState(m)
 
@@ -165,11 +167,13 @@ def _norm(g: Any) -> Any:
 
 def _unbiased(moment: Tree, decay: float, count: Any) -> Tree:
     """The running mean without the pull of its start at 0; the correction in float32 even for half precision."""
-    correction = 1 - fnp.asarray(decay, "float32") ** count.astype("float32")
+    correction = 1 - decay ** count.astype("float32")
     return tree.map(lambda m: m / correction.astype(m.dtype), moment)
 
 
-def add_decayed_weights(weight_decay: float, mask: Tree | Callable[[Tree], Tree] | None = None) -> GradientTransformation:
+def add_decayed_weights(
+    weight_decay: float, mask: Tree | Callable[[Tree], Tree] | None = None
+) -> GradientTransformation:
     """Adds ``weight_decay`` times the parameters to the updates.
 
     Args:

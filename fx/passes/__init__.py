@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from ..config import config
 from ..ir import Graph
+from ..trace import evaluate
 from ..verify import verify_graph
 from .cse import cse
 from .dce import dce
@@ -35,4 +36,7 @@ def optimize(graph: Graph) -> Graph:
         graph = p(graph)
         if config.verify:
             verify_graph(graph)
+    for e in graph.eqns:
+        if e.prim.name == "custom_vjp_linear":  # forward mode of a function that has a backward rule only
+            evaluate(e.prim, (), e.params)  # type: ignore[arg-type]  # raises, and says so
     return graph

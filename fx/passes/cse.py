@@ -15,6 +15,11 @@ def _operand_key(a: Any) -> Any:
     return (a.aval.dtype.str, a.value.tobytes()) if type(a) is Literal else a
 
 
+def _params_key(params: dict[str, Any]) -> Any:
+    # Python calls 0.0 and -0.0, and 1, 1.0 and True, equal; as the fill value of a gather they are not
+    return tuple([(k, type(v), repr(v) if isinstance(v, (float, complex)) else v) for k, v in sorted(params.items())])
+
+
 def cse(g: Graph) -> Graph:
     """Equal equations (same primitive, operands, parameters) are computed once.
 
@@ -38,7 +43,7 @@ def _key(e: Eqn) -> Any:
     if e.effect or e.prim.name == "optimization_barrier":
         return None
     try:
-        key = (e.prim.name, tuple([_operand_key(a) for a in e.inputs]), tuple(sorted(e.params.items())))
+        key = (e.prim.name, tuple([_operand_key(a) for a in e.inputs]), _params_key(e.params))
         hash(key)
     except TypeError:
         return None

@@ -256,7 +256,7 @@ nextafter_p, nextafter = _binary(
 )
 
 
-class RoundingMethod(str, enum.Enum):
+class RoundingMethod(enum.StrEnum):
     """What ``round`` does with values halfway between two integers."""
 
     AWAY_FROM_ZERO = "away_from_zero"
@@ -343,7 +343,9 @@ exp_p, exp = _unary("exp", INEXACT, np.exp, lambda t, o, x: mul(t, o), "e**x")
 exp2_p, exp2 = _unary("exp2", INEXACT, reference.exp2, lambda t, o, x: mul(t, mul(o, math.log(2.0))), "2**x")
 expm1_p, expm1 = _unary("expm1", INEXACT, np.expm1, lambda t, o, x: mul(t, add(o, 1)), "e**x - 1, accurate near 0.")
 log_p, log = _unary("log", INEXACT, np.log, lambda t, o, x: div(t, x), "The natural logarithm.")
-log1p_p, log1p = _unary("log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0.")
+log1p_p, log1p = _unary(
+    "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."
+)
 logistic_p, logistic = _unary(
     "logistic", INEXACT, reference.logistic, lambda t, o, x: mul(t, mul(o, sub(1, o))), "1 / (1 + exp(-x))"
 )

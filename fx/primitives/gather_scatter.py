@@ -313,7 +313,7 @@ def _scatter_mul_transpose(
     ct: Value, inputs: Sequence[Any], *, dimension_numbers: Numbers, mode: str, indices_are_sorted: bool,
     unique_indices: bool,
 ) -> tuple[Value, None, None]:  # fmt: skip
-    x, indices, u = inputs
+    _, indices, u = inputs
     if isinstance(u, Linear):
         raise MissingRuleError(
             "scatter_mul is linear in its operand alone; its jvp never makes another linear use of it"

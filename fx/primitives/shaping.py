@@ -6,6 +6,7 @@ Axes in parameters count from the front.  The functions below the primitives acc
 from __future__ import annotations
 
 import builtins
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -155,7 +156,7 @@ broadcast_in_dim_p = Primitive("broadcast_in_dim")
 def _broadcast_in_dim_abstract(x: Aval, *, shape: Shape, broadcast_dimensions: Shape) -> Aval:
     check_length("broadcast_in_dim", "broadcast_dimensions", broadcast_dimensions, x.ndim)
     check_axes("broadcast_in_dim", "broadcast_dimensions", broadcast_dimensions, len(shape))
-    if any(a >= b for a, b in zip(broadcast_dimensions, broadcast_dimensions[1:])):
+    if any(a >= b for a, b in itertools.pairwise(broadcast_dimensions)):
         raise AxisError(
             f"broadcast_in_dim: broadcast_dimensions={broadcast_dimensions} must increase. Transpose the operand first."
         )

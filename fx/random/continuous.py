@@ -41,7 +41,9 @@ def float_dtype(name: str, dtype: Any, complex_too: bool = False) -> np.dtype:
     """
     d = config.default_float if dtype is None else dtypes.canonical(dtype)
     if not (dtypes.is_float(d) or (complex_too and dtypes.is_complex(d))):
-        raise DTypeError(f"{name} makes floats{' or complex numbers' * complex_too}; found dtype {d}. Take e.g. dtype='float32'.")
+        raise DTypeError(
+            f"{name} makes floats{' or complex numbers' * complex_too}; found dtype {d}. Take e.g. dtype='float32'."
+        )
     return d
 
 
@@ -56,7 +58,9 @@ def sample_shape(name: str, shape: Any, *params: Any) -> Shape:
         return broadcast_shapes(*shapes)
     shape = static_shape(shape)
     if broadcast_shapes(shape, *shapes) != shape:
-        raise ShapeError(f"{name}: parameters of shapes {', '.join(map(str, shapes))} do not broadcast to shape={shape}")
+        raise ShapeError(
+            f"{name}: parameters of shapes {', '.join(map(str, shapes))} do not broadcast to shape={shape}"
+        )
     return shape
 
 
@@ -98,7 +102,8 @@ def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, max
         dtype: a float dtype.
         minval, maxval: numbers or arrays that broadcast to ``shape``.
 
-    >>> bool((uniform(key(0), (100,)) < 1).all())
+    >>> from fx import random
+    >>> bool((random.uniform(random.key(0), (100,)) < 1).all())
     True
     """
     key, d = check_key("uniform", key), float_dtype("uniform", dtype)
@@ -191,7 +196,8 @@ def _normal(key: Value, shape: Shape, d: np.dtype) -> Value:
 def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Normal samples of mean 0 and variance 1; of a complex dtype: real and imaginary part of variance 1/2 each.
 
-    >>> normal(key(0), (2, 3)).shape
+    >>> from fx import random
+    >>> random.normal(random.key(0), (2, 3)).shape
     (2, 3)
     """
     key, d, shape = check_key("normal", key), float_dtype("normal", dtype, complex_too=True), static_shape(shape)

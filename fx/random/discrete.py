@@ -64,7 +64,8 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
         minval, maxval: ints, or integer arrays that broadcast to ``shape``.
         dtype: an integer dtype. ``maxval`` may be one more than its greatest value.
 
-    >>> bool((randint(key(0), (100,), 0, 6) < 6).all())
+    >>> from fx import random
+    >>> bool((random.randint(random.key(0), (100,), 0, 6) < 6).all())
     True
     """
     key, wanted = check_key("randint", key), _integer_dtype("randint", dtype)
@@ -119,7 +120,8 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> V
         shape: of the result; None means that of ``p``.
         mode: "low", or "high", which draws twice the bits and so resolves tiny probabilities.
 
-    >>> bernoulli(key(0), 0.3, (2,)).dtype
+    >>> from fx import random
+    >>> random.bernoulli(random.key(0), 0.3, (2,)).dtype
     dtype('bool')
     """
     key, p = check_key("bernoulli", key), as_value(p, "p of bernoulli")
@@ -151,19 +153,25 @@ def categorical(
     """
     key, logits = check_key("categorical", key), as_value(logits, "logits of categorical")
     if not dtypes.is_float(logits.dtype):
-        raise DTypeError(f"logits of categorical must be floats (log probabilities); found {logits.dtype}. Convert them.")
+        raise DTypeError(
+            f"logits of categorical must be floats (log probabilities); found {logits.dtype}. Convert them."
+        )
     axis = canonical_axis(axis, logits.ndim)
     batch = logits.shape[:axis] + logits.shape[axis + 1 :]
     shape = batch if shape is None else static_shape(shape)
     prefix = shape[: max(len(shape) - len(batch), 0)]
     if shape != prefix + batch:
-        raise ShapeError(f"categorical: shape={shape} must end with {batch}, the shape of the logits without axis {axis}")
+        raise ShapeError(
+            f"categorical: shape={shape} must end with {batch}, the shape of the logits without axis {axis}"
+        )
     if replace:
         noise = gumbel(key, prefix + logits.shape, logits.dtype, mode)
         return fnp.argmax(noise + expand_dims(logits, tuple(range(len(prefix)))), axis=axis + len(prefix))
     draws = math.prod(prefix)
     if draws > logits.shape[axis]:
-        raise ShapeError(f"categorical cannot draw {draws} different categories out of {logits.shape[axis]}; pass replace=True")
+        raise ShapeError(
+            f"categorical cannot draw {draws} different categories out of {logits.shape[axis]}; pass replace=True"
+        )
     noisy = logits + gumbel(key, logits.shape, logits.dtype, mode)
     chosen = top_k(fnp.moveaxis(noisy, axis, -1), draws)[1]
     return fnp.reshape(fnp.moveaxis(chosen, -1, 0), shape)
@@ -192,13 +200,16 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> V
         x: an int, or an array.
         independent: shuffle every vector along ``axis`` on its own.
 
-    >>> [int(i) for i in sorted(permutation(key(0), 4))]
+    >>> from fx import random
+    >>> sorted(random.permutation(random.key(0), 4).tolist())
     [0, 1, 2, 3]
     """
     key, x = check_key("permutation", key), as_value(x, "x of permutation")
     if not x.ndim:
         if not dtypes.is_integer(x.dtype):
-            raise DTypeError(f"permutation takes an int or an array of at least one dimension; found a scalar of {x.dtype}")
+            raise DTypeError(
+                f"permutation takes an int or an array of at least one dimension; found a scalar of {x.dtype}"
+            )
         canonical_axis(axis, 1)
         return _shuffle(key, fnp.arange(int(x)), 0)
     axis = canonical_axis(axis, x.ndim)
@@ -228,7 +239,9 @@ def choice(
     axis = canonical_axis(axis, a.ndim) if a.ndim else 0
     count, draws = a.shape[axis] if a.ndim else int(a), math.prod(shape)
     if draws and count <= 0:
-        raise ShapeError(f"choice: there is nothing to draw {draws} samples from (a has {count} elements along axis {axis})")
+        raise ShapeError(
+            f"choice: there is nothing to draw {draws} samples from (a has {count} elements along axis {axis})"
+        )
     if draws > count and not replace:
         raise ShapeError(f"choice cannot draw {draws} different samples out of {count}; pass replace=True")
     if p is None and not replace:

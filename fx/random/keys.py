@@ -91,7 +91,8 @@ def key(seed: Any, *, impl: str | None = None) -> Value:
     Raises:
         DTypeError: the seed is no integer. ShapeError: it is an array; or an int out of range.
 
-    >>> key(42)
+    >>> from fx import random
+    >>> random.key(42)
     Array([ 0, 42], dtype=uint32)
     """
     _check_implementation("key", impl)
@@ -101,7 +102,9 @@ def key(seed: Any, *, impl: str | None = None) -> Value:
         return Array(np.array([seed >> 32 & _WORD, seed & _WORD], np.uint32))
     seed = as_value(seed, "the seed given to key()")
     if seed.ndim:
-        raise ShapeError(f"key takes one seed; found an array of shape {seed.shape}. For many keys: fx.vmap(fx.random.key)(seeds).")
+        raise ShapeError(
+            f"key takes one seed; found an array of shape {seed.shape}. For many keys: fx.vmap(fx.random.key)(seeds)."
+        )
     return shaping.concatenate([shaping.expand_dims(w, (0,)) for w in _words("key", "seed", seed)], 0)
 
 
@@ -176,7 +179,8 @@ def split(key: Any, num: int | Sequence[int] = 2) -> Value:
     Returns:
         uint32 array of shape (num, 2), or (*num, 2); ``a, b = split(key)`` unpacks it.
 
-    >>> split(key(0), 3).shape
+    >>> from fx import random
+    >>> random.split(random.key(0), 3).shape
     (3, 2)
     """
     return split_key(check_key("split", key), static_shape(num))
@@ -188,7 +192,8 @@ def fold_in(key: Any, data: Any) -> Value:
     Args:
         data: an int from 0 to 2**32 - 1, or an integer scalar array (taken modulo 2**32).
 
-    >>> fold_in(key(0), 1).shape
+    >>> from fx import random
+    >>> random.fold_in(random.key(0), 1).shape
     (2,)
     """
     key = check_key("fold_in", key)

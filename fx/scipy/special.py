@@ -19,7 +19,8 @@ from ..errors import DTypeError
 from ..numpy.axes import canonical_axes
 from ..numpy.core import as_value, promote_inexact
 from ..primitives import elementwise as p
-from ..primitives.shaping import squeeze
+from ..primitives.reductions import reduce_max
+from ..primitives.shaping import expand_dims, squeeze
 from ..transforms.custom_rules import custom_jvp
 
 __all__ = [
@@ -60,8 +61,8 @@ def erfinv(x: Any) -> Value:
 def ndtr(x: Any) -> Value:
     """Distribution function of the standard normal distribution: the probability of a value below x.
 
-    >>> ndtr(0.0)
-    Array(0.5, dtype=float32)
+    >>> ndtr(fnp.array([-1000.0, 0.0]))
+    Array([0. , 0.5], dtype=float32)
     """
     (x,) = _floats("ndtr", x)
     return 0.5 * p.erfc(-x * math.sqrt(0.5))
@@ -273,6 +274,12 @@ def kl_div(p: Any, q: Any) -> Value:
     return rel_entr(p, q) - p + q
 
 
+def _greatest(x: Value, axis: Any) -> Value:
+    """The maximum along axes, which stay with size 1; -inf along empty ones.  No derivative goes through it."""
+    axes = canonical_axes(axis, x.ndim)
+    return stop_gradient(expand_dims(reduce_max(x, axes), axes))
+
+
 def logsumexp(
     a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False, where: Any = None
 ) -> Any:
@@ -287,7 +294,7 @@ def logsumexp(
         where: which elements count; broadcast against ``a``.
 
     >>> logsumexp(fnp.array([1000.0, 1000.0]))
-    Array(1000.6931, dtype=float32)
+    Array(1000.6932, dtype=float32)
     """
     a = as_value(a, "a of logsumexp")
     a, b = promote_inexact(a, as_value(b, "b of logsumexp")) if b is not None else (*promote_inexact(a), None)
@@ -296,8 +303,8 @@ def logsumexp(
     if b is not None:
         a = fnp.where(b == 0, -np.inf, a)
     axes = canonical_axes(axis, a.ndim)
-    top = fnp.max(a.real if dtypes.is_complex(a.dtype) else a, axis=axes, keepdims=True, initial=-np.inf)
-    top = stop_gradient(fnp.where(fnp.isfinite(top), top, 0))
+    top = _greatest(a.real if dtypes.is_complex(a.dtype) else a, axes)
+    top = fnp.where(fnp.isfinite(top), top, 0)
     terms = fnp.exp(a - top)
     total = fnp.sum(terms if b is None else b * terms, axis=axes, keepdims=True)
     sign = fnp.sign(total)
@@ -311,7 +318,7 @@ def logsumexp(
 @functools.partial(custom_jvp, nondiff_argnums=(1,))
 def _softmax(x: Value, axis: Any, where: Any) -> Value:
     masked = x if where is None else fnp.where(where, x, -np.inf)
-    unnormalised = fnp.exp(masked - fnp.max(masked, axis=axis, keepdims=True, initial=-np.inf))
+    unnormalised = fnp.exp(masked - _greatest(masked, axis))
     out = unnormalised / fnp.sum(unnormalised, axis=axis, keepdims=True)
     return out if where is None else fnp.where(where, out, 0)
 
@@ -340,6 +347,6 @@ def log_softmax(x: Any, /, *, axis: Any = None, where: Any = None) -> Value:
     """log(softmax(x)), computed as x - logsumexp(x); the elements not in ``where`` become -inf."""
     (x,) = _floats("log_softmax", x)
     x = x if where is None else fnp.where(where, x, -np.inf)
-    shifted = x - stop_gradient(fnp.max(x, axis=axis, keepdims=True, initial=-np.inf))
+    shifted = x - _greatest(x, axis)
     out = shifted - fnp.log(fnp.sum(fnp.exp(shifted), axis=axis, keepdims=True))
     return out if where is None else fnp.where(where, out, -np.inf)

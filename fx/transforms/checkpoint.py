@@ -201,7 +201,7 @@ def checkpoint(
 
     >>> import fx, numpy as np
     >>> fx.grad(fx.checkpoint(lambda x: np.sin(np.sin(x))))(0.5)
-    Array(0.7785..., dtype=float32, weak_type=True)
+    Array(0.7786..., dtype=float32, weak_type=True)
     """
     if fun is None:
         return functools.partial(checkpoint, policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
@@ -262,7 +262,8 @@ def trace_call(
         graph, captures = b.close(flat(*ins))
     args, all_params = [*leaves, *captures], {"graph": graph, **params(graph)}
     if not evaluate or any(type(a) is Var and a not in b.values for a in graph.outputs):
-        return bind(prim, *args, **all_params)
+        outs: list[Any] = bind(prim, *args, **all_params)
+        return outs
     values = [np.asarray(read(b.values, a)) for a in graph.outputs]
     resume = None
     if keep is not None:

@@ -75,6 +75,11 @@ def _split_static(
     return list(static.values()), dynamic, call
 
 
+def _mapped_axis() -> NamedAxis:
+    """The axis that vmap pushes through, without its builder: batched rules are kept with the graph and outlive it."""
+    return NamedAxis(state.mapped[-1].name, state.mapped[-1].size)
+
+
 def _trace_example(axis: NamedAxis, f: Callable[..., Any], avals: Sequence[Aval]) -> tuple[Graph, list[Any]]:
     """Traces a rule on one example of a mapped axis, to which its collectives may refer although the vmap is over."""
     b = Builder("vmap")
@@ -133,7 +138,7 @@ def _custom_jvp_jvp(
 def _custom_jvp_batch(
     size: int, args: Sequence[Any], dims: Sequence[int | None], *, graph: Graph, rule: FlatRule, n_args: int
 ) -> Any:
-    axis = state.mapped[-1]
+    axis = _mapped_axis()
     batched, captures, out_dims = batch_closed(graph, dims, axis, force=True)
     in_avals, in_dims = [v.aval for v in graph.inputs[:n_args]], list(dims[:n_args])
     out = bind(
@@ -311,7 +316,7 @@ def _custom_vjp_batch(
     bwd: FlatRule,
     n_args: int,
 ) -> Any:
-    axis = state.mapped[-1]
+    axis = _mapped_axis()
     batched, captures, out_dims = batch_closed(graph, dims, axis, force=True)
     in_avals, in_dims = [v.aval for v in graph.inputs[:n_args]], list(dims[:n_args])
 

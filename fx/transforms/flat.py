@@ -14,7 +14,24 @@ from ..errors import TreeError
 from ..ir import Literal
 from ..trace import Tracer, is_python_scalar, user_source
 
-__all__ = ["FlatFunction", "argument_names", "check_leaf", "function_name", "resolve_argnums"]
+__all__ = ["FlatFunction", "argument_names", "check_leaf", "float0", "function_name", "is_float0", "resolve_argnums"]
+
+float0 = np.dtype([("float0", np.void, 0)])
+"""The dtype of the gradient with respect to an integer: it holds nothing."""
+
+
+def is_float0(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == float0
+
+
+class _Nothing:
+    """Stands in the structure of a traced function's output for a float0 array, which is all shape and no data."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+
+tree.register_pytree_node(_Nothing, lambda x: ((), x.shape), lambda shape, _: np.zeros(shape, float0))
 
 
 def function_name(f: Any) -> str:
@@ -75,6 +92,7 @@ class FlatFunction:
     def __call__(self, *leaves: Any) -> list[Any]:
         args, kwargs = tree.unflatten(self.in_tree, leaves)
         out = self.f(*args, **kwargs)
+        out = tree.map(lambda x: _Nothing(x.shape) if is_float0(x) else x, out)
         pairs, self.out_tree = tree.flatten_with_path(out)
         return [check_leaf(x, f"output{tree.keystr(path)} of {self.name}") for path, x in pairs]
 

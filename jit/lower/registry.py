@@ -135,7 +135,9 @@ class LowerContext(Protocol):
 
 
 Value = Any  # Expr, or a (re, im) pair of Expr for complex dtypes
-PointwiseRule = Callable[..., Value]  # rule(b: KernelBuilder, eqn: Eqn, *values) -> Value (a tuple of Values if multiple results)
+PointwiseRule = Callable[
+    ..., Value
+]  # rule(b: KernelBuilder, eqn: Eqn, *values) -> Value (a tuple of Values if multiple results)
 Lowering = Callable[[LowerContext, Eqn, tuple[Operand, ...], tuple[Operand, ...]], None]
 
 POINTWISE: dict[str, PointwiseRule] = {}

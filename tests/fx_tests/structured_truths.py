@@ -32,7 +32,7 @@ def window_count(size, window, stride, padding, base, dilation):
     """How many windows start inside."""
     padded = ((size - 1) * base + 1 if size else 0) + sum(padding)
     reach = (window - 1) * dilation + 1 if window else 0
-    return len([p for p in range(0, max(padded, 0) - reach + 1, stride)])
+    return len(range(0, max(padded, 0) - reach + 1, stride))
 
 
 def conv(x, w, strides, padding, lhs_dilation, rhs_dilation, lhs_spec, rhs_spec, out_spec, features, batches):

@@ -9,22 +9,23 @@ from pathlib import Path
 import pytest
 from op_specs import SPECS
 
-
 from fx.errors import MissingRuleError
 from fx.passes.inline import CALLS
 from fx.primitive import Primitive, all_primitives
-from jit.storage import CALLBACKS
 from jit.lower.reductions import REDUCTIONS
 from jit.lower.registry import LOWERINGS, POINTWISE
 from jit.lower.shaping import SHAPING
+from jit.storage import CALLBACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS: dict[str, Primitive] = {name: p for name, p in all_primitives().items() if name in SPECS}
 
 # What is gone from a graph before it is compiled, and why.
 NEVER_COMPILED = {
-    **{name: "inlined: fx.passes.inline" for name in CALLS},
-    **{name: "vmap turns it into operations on the batch axis" for name in ("psum", "pmax", "pmin", "all_gather", "axis_index")},
+    **dict.fromkeys(CALLS, "inlined: fx.passes.inline"),
+    **dict.fromkeys(
+        ("psum", "pmax", "pmin", "all_gather", "axis_index"), "vmap turns it into operations on the batch axis"
+    ),
     "custom_vjp_linear": "transposing it calls the user's backward rule",
 }
 

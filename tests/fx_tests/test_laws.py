@@ -109,7 +109,9 @@ def _first_cotangent_dropped(rule: Callable[..., Any]) -> Callable[..., Any]:
     return wrong
 
 
-@pytest.mark.parametrize("name", [n for n in PLANTED if n in SMOOTH and primitive(n).has("transpose") and SPECS[n].cases[0].f is None])
+@pytest.mark.parametrize(
+    "name", [n for n in PLANTED if n in SMOOTH and primitive(n).has("transpose") and SPECS[n].cases[0].f is None]
+)
 def test_a_transpose_rule_that_drops_a_cotangent_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prim = primitive(name)
     monkeypatch.setitem(prim._rules, "transpose", _first_cotangent_dropped(prim.rule("transpose")))

@@ -71,7 +71,9 @@ for _dtype in ("float32", "float64"):
     for _name in SCALED:
         OTHERS[f"{_name} {_dtype}"] = lambda nn, n=_name, d=_dtype: getattr(nn.initializers, n)()(KEY, (3, 3, 4, 5), d)
 for _mode in ("fan_in", "fan_out", "fan_avg", "fan_geo_avg"):
-    OTHERS[f"variance_scaling {_mode}"] = lambda nn, m=_mode: nn.initializers.variance_scaling(2.0, m, "normal", 1, 0, (2,))(KEY, (3, 4, 2), "float32")
+    OTHERS[f"variance_scaling {_mode}"] = lambda nn, m=_mode: nn.initializers.variance_scaling(
+        2.0, m, "normal", 1, 0, (2,)
+    )(KEY, (3, 4, 2), "float32")
 OTHERS["uniform scale"] = lambda nn: nn.initializers.uniform(0.5, "float32")(KEY, (3,))
 OTHERS["constant"] = lambda nn: nn.initializers.constant(0.5)(KEY, (2, 2), "float32")
 OTHERS["zeros"] = lambda nn: nn.initializers.zeros(KEY, (2, 2), "float32")
@@ -103,7 +105,9 @@ def test_activations_and_two_derivatives(jax_nn, name):
     for order, (g, w) in enumerate(zip((f, fx.vmap(fx.grad(f)), fx.vmap(fx.grad(fx.grad(f)))), want)):
         if name == "soft_sign" and order == 2:  # |x| has derivative 0 at 0 here, 1 in JAX
             w = np.where(np.abs(POINTS) == 0, 0, w)
-        np.testing.assert_allclose(np.asarray(g(POINTS)), w, rtol=1e-12, atol=1e-13, err_msg=f"derivative {order} of {name}")
+        np.testing.assert_allclose(
+            np.asarray(g(POINTS)), w, rtol=1e-12, atol=1e-13, err_msg=f"derivative {order} of {name}"
+        )
     assert f(POINTS.astype(np.float32)).dtype == np.float32
     assert f(np.float16([0.5])).dtype == np.float16
 
@@ -129,7 +133,9 @@ def test_softmax_is_stable():
     x = np.float32([1e4, 1e4 - 1, -1e4])
     np.testing.assert_allclose(np.asarray(nn.softmax(x)), [0.7310586, 0.26894143, 0], rtol=1e-6)
     np.testing.assert_allclose(np.asarray(nn.log_softmax(x)), [-0.31326166, -1.3132616, -20000.312], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(fx.grad(lambda x: nn.log_softmax(x)[1])(x)), [-0.7310586, 0.7310586, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(fx.grad(lambda x: nn.log_softmax(x)[1])(x)), [-0.7310586, 0.7310586, 0], rtol=1e-6
+    )
     assert np.asarray(nn.softmax(np.float32([-np.inf, 0.0]))).tolist() == [0, 1]
 
 
@@ -150,7 +156,9 @@ def test_softmax_composes():
 def test_the_other_values(jax_nn, name):
     got, want = np.asarray(OTHERS[name](nn)), jax_nn[name]
     assert got.dtype == want.dtype
-    np.testing.assert_allclose(got, want, rtol=1e-12 if want.dtype == np.float64 else 3e-6, atol=1e-12 if want.dtype == np.float64 else 1e-6)
+    np.testing.assert_allclose(
+        got, want, rtol=1e-12 if want.dtype == np.float64 else 3e-6, atol=1e-12 if want.dtype == np.float64 else 1e-6
+    )
 
 
 def test_initializers_without_dtype_take_the_default():
@@ -209,7 +217,9 @@ def test_pooling(args, window, strides, pads):
     got = np.asarray(nn.avg_pool(IMAGES, *args))
     np.testing.assert_allclose(got, patches(IMAGES, window, strides, pads, 0).mean(-1), rtol=1e-5, atol=1e-6)
     got = np.asarray(nn.avg_pool(IMAGES, *args, count_include_pad=False))
-    np.testing.assert_allclose(got, np.nanmean(patches(IMAGES, window, strides, pads, np.nan), -1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        got, np.nanmean(patches(IMAGES, window, strides, pads, np.nan), -1), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_pooling_sends_the_gradient_where_the_maximum_was():

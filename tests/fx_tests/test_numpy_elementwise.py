@@ -207,7 +207,17 @@ def test_numbers_out_of_range_say_so() -> None:
     with pytest.raises((OverflowError, DTypeError)):
         fnp.array(2**70)
     assert fnp.array([2**40]).dtype == "int64" and fnp.array(2**40).dtype == "int64"
-    assert fnp.isinf(fnp.ones(2, "float32") * 1e300).all()
+    for d, number in [
+        ("float32", 1e300),
+        ("float16", 1e5),
+        ("complex64", 1e300),
+        ("bfloat16", 1e39),
+        ("float16", 100000),
+    ]:
+        assert (
+            fnp.isinf(fnp.ones(2, d) * number).all()
+            and fnp.isinf(fx.vmap(lambda v, n=number: v * n)(fnp.ones(2, d))).all()
+        )
 
 
 def test_many_operand_kinds() -> None:

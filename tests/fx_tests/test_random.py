@@ -102,8 +102,19 @@ for dtype in ("uint8", "uint16", "uint32", "uint64"):
         CASES[f"bits {dtype} {shape}"] = (lambda r, dtype=dtype, shape=shape: r.bits(KEY, shape, dtype), 0)
 for dtype in FLOATS:
     CASES[f"uniform {dtype}"] = (lambda r, dtype=dtype: r.uniform(KEY, N, dtype), 0)
-    for name, ulps in {"normal": 16, "exponential": 400, "cauchy": 400, "laplace": 400, "logistic": 400, "gumbel": 16, "maxwell": 16}.items():
-        CASES[f"{name} {dtype}"] = (lambda r, name=name, dtype=dtype: getattr(r, name)(KEY, N, dtype), ulps if dtype == "float64" else 16)
+    for name, ulps in {
+        "normal": 16,
+        "exponential": 400,
+        "cauchy": 400,
+        "laplace": 400,
+        "logistic": 400,
+        "gumbel": 16,
+        "maxwell": 16,
+    }.items():
+        CASES[f"{name} {dtype}"] = (
+            lambda r, name=name, dtype=dtype: getattr(r, name)(KEY, N, dtype),
+            ulps if dtype == "float64" else 16,
+        )
 for dtype in INTEGERS:
     greatest = int(np.iinfo(dtype).max)
     for low, high in ((0, 100), (5, 3), (0, min(greatest, 2**63 - 1)), (0, min(greatest + 1, 2**63 - 1))):
@@ -209,11 +220,16 @@ def test_a_key_may_be_made_inside_a_traced_function():
 
 def test_samples_are_differentiated_with_respect_to_parameters():
     def f(scale, low):
-        return fnp.sum(random.rayleigh(KEY, scale, (4,), "float64")) + fnp.sum(random.uniform(KEY, (4,), "float64", low, 5.0))
+        return fnp.sum(random.rayleigh(KEY, scale, (4,), "float64")) + fnp.sum(
+            random.uniform(KEY, (4,), "float64", low, 5.0)
+        )
 
     scale, low = np.float64(1.5), np.float64(-1.0)
     got = fx.grad(f, (0, 1))(scale, low)
-    want = [float(random.rayleigh(KEY, 1.0, (4,), "float64").sum()), float((1 - random.uniform(KEY, (4,), "float64")).sum())]
+    want = [
+        float(random.rayleigh(KEY, 1.0, (4,), "float64").sum()),
+        float((1 - random.uniform(KEY, (4,), "float64")).sum()),
+    ]
     np.testing.assert_allclose([float(g) for g in got], want, rtol=1e-12)
     assert float(fx.grad(lambda upper: random.truncated_normal(KEY, -1.0, upper))(1.0)) > 0
 

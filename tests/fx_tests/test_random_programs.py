@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
-from programs import Program, program, transformed
+from program_draws import program
+from programs import Program, transformed
 
 import fx
 import jit
 from fx.array import to_numpy
+from jit.lower.registry import POINTWISE
+from jit.lower.shaping import SHAPING
 
 # More of them: FX_TEST_EXAMPLES=50 multiplies the numbers below and draws other programs on every run.
 MORE = int(os.environ.get("FX_TEST_EXAMPLES", "1"))
@@ -24,8 +30,15 @@ nestings = st.lists(st.sampled_from(["grad", "jvp", "vmap", "checkpoint", "jit",
 
 
 def profile(examples: int) -> settings:
-    quiet = (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much)
-    return settings(max_examples=examples * MORE, deadline=None, derandomize=MORE == 1, suppress_health_check=quiet, database=None)
+    quiet = (
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.large_base_example,
+        HealthCheck.filter_too_much,
+    )
+    return settings(
+        max_examples=examples * MORE, deadline=None, derandomize=MORE == 1, suppress_health_check=quiet, database=None
+    )
 
 
 def results(p: Program, nesting: Sequence[str], dtype: str, how: str) -> list[np.ndarray]:
@@ -75,3 +88,49 @@ def test_random_programs_give_the_same_bits_with_any_number_of_threads(codes: li
         with jit.using_threads(threads):
             found.append([y.tobytes() for y in results(p, nesting, "float32", "native")])
     assert found[0] == found[1] == found[2]
+
+
+def test_threads_share_the_work_of_wide_programs() -> None:
+    """Otherwise the law above would say nothing."""
+    p = program(PLANTED[0], wide=True)
+    steps = fx.jit(p).lower(*p.inputs).executable.program.steps
+    assert sum(s.total > s.chunk for s in steps) > 1
+
+
+# ------------------------------------------------------------------------------------ planted faults
+
+PLANTED = [list(range(1 + k, 41 + k)) for k in range(2)]
+
+
+def check_all() -> None:
+    for codes in PLANTED:
+        check_program(program(codes), ["vmap", "grad"])
+
+
+def test_a_lowering_that_computes_something_else_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_all()
+    right = POINTWISE["mul"]
+    monkeypatch.setitem(POINTWISE, "mul", lambda b, eqn, x, y: right(b, eqn, x, y) * 1.01)
+    with pytest.raises(AssertionError, match="native result"):
+        check_all()
+
+
+def test_an_index_map_that_reads_elsewhere_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = SHAPING["slice"]
+
+    def wrong(t: Any, eqn: Any, k: int, index: Any, conds: Any) -> Any:
+        return right.read(t, eqn.replace(params={**eqn.params, "start_indices": (0,) * len(index)}), k, index, conds)
+
+    monkeypatch.setitem(SHAPING, "slice", dataclasses.replace(right, read=wrong))
+    with pytest.raises(AssertionError, match="native result"):
+        check_all()
+
+
+def test_a_program_prints_itself_and_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = program(PLANTED[0])
+    monkeypatch.setitem(POINTWISE, "mul", lambda b, eqn, x, y: x)
+    with pytest.raises(AssertionError) as failure:
+        check_program(p, ["grad"])
+    assert repr(p) in str(failure.value) and "return" in str(failure.value) and "= mul " in str(failure.value)
+    shrunk = program([*PLANTED[0][:5], *[0] * 35])
+    assert 0 < len(shrunk.steps) < len(p.steps) and shrunk.steps == p.steps[: len(shrunk.steps)]

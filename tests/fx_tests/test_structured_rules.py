@@ -18,8 +18,6 @@ import structured_truths as truths
 from op_values import conv_config, dot_config, index_config, update_shape, window_config
 
 from fx import api
-from fx.array import to_numpy
-from fx.interpret import run_graph
 from fx.primitives import conv, conv_variants, elementwise, indexing, linalg, reductions, sorting, windows
 from fx.primitives.index_numbers import window_sizes
 

@@ -103,7 +103,9 @@ def test_a_kernel_that_ignores_strides_is_caught(name: str, monkeypatch: pytest.
         test_operands_of_every_layout(SPECS[name])
 
 
-@pytest.mark.parametrize("name,other", [("reduce_sum", "reduce_prod"), ("reduce_max", "reduce_min"), ("argmin", "argmax")])
+@pytest.mark.parametrize(
+    "name,other", [("reduce_sum", "reduce_prod"), ("reduce_max", "reduce_min"), ("argmin", "argmax")]
+)
 def test_a_reduction_by_another_operation_is_caught(name: str, other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(REDUCTIONS, name, REDUCTIONS[other])
     with pytest.raises(AssertionError, match=name):

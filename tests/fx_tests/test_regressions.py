@@ -1,0 +1,284 @@
+"""Bugs that were found once: each case is the smallest program that showed it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx import errors as e
+from fx import lax
+
+X = np.array([1.0, 2.0, 3.0])
+S = np.float64(2.0)
+F64 = fx.ShapeDtypeStruct((), np.float64)
+
+
+class Arraylike:
+    """What another library's array looks like."""
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return X
+
+
+def with_vjp(f: Any, fwd: Any, bwd: Any) -> Any:
+    g = fx.custom_vjp(f)
+    g.defvjp(fwd, bwd)
+    return g
+
+
+def with_jvp(f: Any, rule: Any) -> Any:
+    g = fx.custom_jvp(f)
+    g.defjvp(rule)
+    return g
+
+
+double = with_vjp(lambda a: a * 2, lambda a: (a * 2, None), lambda _, c: (c * 2,))
+product = with_vjp(lambda a, b: a * b, lambda a, b: (a * b, (a, b)), lambda r, c: (r[1] * c, r[0] * c))
+total = with_vjp(lambda a: lax.psum(a, "i"), lambda a: (lax.psum(a, "i"), None), lambda _, c: (lax.psum(c, "i"),))
+place = with_jvp(
+    lambda a: lax.psum(a, "i"), lambda p, t: (lax.psum(p[0], "i"), lax.psum(t[0], "i") * lax.axis_index("i"))
+)
+
+
+def work_buffer(x: Any) -> Any:
+    w, out = np.zeros(3), 0.0
+    for i in range(3):
+        w[i] = i + 1  # a NumPy array of constants, changed between its uses
+        out = out + (x * w).sum()
+    return out
+
+
+def changed(x: Any) -> Any:
+    x[0] = x[1] * 2
+    return (x**2).sum()
+
+
+def changes_arguments_of_transforms(x: Any) -> Any:
+    a, b, c = fx.jit(changed)(x), fx.grad(changed)(x), fx.vmap(changed)(x[None])
+    return a + b.sum() + c.sum() + fx.checkpoint(changed)(x) + x.sum()
+
+
+def changes_a_result(transform: Callable[..., Any]) -> Callable[..., Any]:
+    def f(x: Any) -> Any:
+        y = transform(x)
+        y[0] = 99.0
+        return x
+
+    return f
+
+
+def changes_what_was_linearized(x: Any) -> Any:
+    y, pull = fx.vjp(lambda v: v * v, x)
+    x[0] = 100.0
+    return pull(y)[0].sum() + x.sum()
+
+
+def identity(v: Any) -> Any:
+    return v
+
+
+VALUES: list[tuple[str, Callable[[], Any], Any]] = [
+    ("jit of a work buffer", lambda: fx.jit(work_buffer)(X), 20.0),
+    ("grad of a work buffer", lambda: fx.grad(work_buffer)(X), [3.0, 4.0, 3.0]),
+    ("vmap of a work buffer", lambda: fx.vmap(work_buffer)(X[None]), [20.0]),
+    ("arguments changed in place", lambda: fx.jit(changes_arguments_of_transforms)(X), 119.0),
+    ("and differentiated", lambda: fx.jit(fx.grad(changes_arguments_of_transforms))(X), [1.0, 71.0, 21.0]),
+    ("residuals of what was changed", lambda: fx.jit(changes_what_was_linearized)(X), 177.0),
+    *[
+        (f"the result of {name} is not its argument", lambda t=t: fx.jit(changes_a_result(t))(X), X)
+        for name, t in {
+            "vmap": fx.vmap(identity),
+            "jvp": lambda x: fx.jvp(identity, (x,), (x,))[1],
+            "vjp": lambda x: fx.vjp(identity, x)[1](x)[0],
+            "linearize": lambda x: fx.linearize(identity, x)[1](x),
+            "linear_transpose": lambda x: fx.linear_transpose(identity, x)(x)[0],
+            "device_put": fx.device_put,
+            "copy": copy.copy,
+            "deepcopy": copy.deepcopy,
+        }.items()
+    ],
+    ("deepcopy of a tracer", lambda: fx.grad(lambda p: (copy.deepcopy(p)["w"] ** 2).sum())({"w": X})["w"], 2 * X),
+    ("another library's array in a call", lambda: fx.grad(lambda x: fx.jit(lambda a, b: (a * b).sum())(x, Arraylike()))(X), X),
+    ("psum of a constant cotangent", lambda: fx.vmap(fx.grad(lambda x: lax.psum(x**2, "i")), axis_name="i")(X), 6 * X),
+    ("the same under jit", lambda: fx.jit(fx.vmap(fx.grad(lambda x: lax.psum(x**2, "i")), axis_name="i"))(X), 6 * X),
+    ("psum of a known value", lambda: fx.vmap(lambda y: y * fx.grad(lambda x: lax.psum(x, "i"))(2.0), axis_name="i")(X), 3 * X),
+    ("axis_index in a call without arguments", lambda: fx.vmap(fx.jit(lambda: lax.axis_index("i")), axis_name="i", axis_size=3)(), [0, 1, 2]),
+    ("psum in a backward rule", lambda: fx.grad(lambda v: (fx.vmap(total, axis_name="i")(v) * X).sum())(X), [6.0, 6.0, 6.0]),
+    ("and under jit", lambda: fx.vmap(fx.grad(fx.jit(total)), axis_name="i")(X), [3.0, 3.0, 3.0]),
+    ("axis_index in a jvp rule", lambda: fx.jvp(fx.vmap(place, axis_name="i"), (X,), (X,))[1], [0.0, 6.0, 12.0]),
+    ("no derivative behind stop_gradient", lambda: fx.grad(lambda x: fx.jit(lambda a, b: a * fx.pure_callback(lambda v: v, F64, b))(x, fx.stop_gradient(x)))(S), 2.0),
+    ("second derivative through a weak argument", lambda: fx.grad(fx.grad(lambda w: fx.vmap(lambda v: product(w * w, v))(X).sum()))(2.0), 12.0),
+    ("a Python number from a backward rule", lambda: fx.grad(with_vjp(lambda a: a, lambda a: (a, None), lambda _, c: (2.0,)))(S), 2.0),
+    ("jacfwd of an integer output", lambda: fx.jacfwd(lambda x: fnp.floor(x).astype(np.int32))(X), np.zeros((3, 3))),
+    ("jacrev of an integer input", lambda: fx.jacrev(lambda n: n * 1.5, allow_int=True)(np.arange(3)), np.zeros((3, 3))),
+    ("a float0 gradient leaves jit", lambda: fx.jit(fx.grad(lambda p: p["a"] * p["n"], allow_int=True))({"a": 1.0, "n": 3})["a"], 3.0),
+    ("a weakly typed tangent", lambda: fx.jvp(np.sin, (S,), (fx.grad(np.tanh)(0.0),))[1], np.cos(2.0)),
+    ("an argument called self", lambda: fx.jit(lambda self: self + 1)(self=1.0), 2.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("program, want", [c[1:] for c in VALUES], ids=[c[0] for c in VALUES])
+def test_value(program: Callable[[], Any], want: Any) -> None:
+    np.testing.assert_allclose(program(), want)
+
+
+MISTAKES: list[tuple[str, Callable[[], Any], type, str]] = [
+    ("big-endian argument of jit", lambda: fx.jit(identity)(X.astype(">f8")), e.DTypeError, ">f8"),
+    ("strings as argument of jit", lambda: fx.jit(identity)(np.array(["a"])), e.DTypeError, "<U1"),
+    ("an int of 70 bits", lambda: fx.jit(identity)(2**70), e.DTypeError, "64 bits"),
+    ("compiled for another static argument", lambda: fx.jit(lambda x, n: x * n, static_argnums=1).lower(S, 3).compile()(S, 4), e.StaticArgumentError, "1: 3.*1: 4"),
+    ("compiled and traced", lambda: fx.grad(fx.jit(identity).lower(S).compile())(S), e.StaticArgumentError, "ahead of time"),
+    ("dtype of a backward rule", lambda: fx.grad(lambda x: with_vjp(lambda a: a, lambda a: (a, None), lambda _, c: (c.astype(np.float32),))(x).sum())(X), e.CustomRuleError, r"f32\[3\].*f64\[3\]"),
+    ("dtype of a forward rule", lambda: fx.vjp(with_vjp(lambda a: a, lambda a: (a.astype(np.float32), None), None), X), e.CustomRuleError, "f32.*f64"),
+    ("dtype of a jvp rule", lambda: fx.jvp(with_jvp(lambda a: a, lambda p, t: (p[0], t[0].astype(np.float32))), (X,), (X,)), e.CustomRuleError, "tangent"),
+    ("forward mode of a custom_vjp under jit", lambda: fx.jit(lambda x: fx.jvp(double, (x,), (x,)))(X), e.MissingRuleError, "forward-mode"),
+    ("a bool as axis", lambda: fx.vmap(identity, in_axes=True), e.VmapAxisError, "True"),
+    *[
+        (f"written into a NumPy array under {t.__name__}", lambda t=t: t(into_numpy)(X), e.SideEffectError, "into_numpy")
+        for t in (fx.jit, fx.grad)
+    ],
+]  # fmt: skip
+
+
+def into_numpy(x: Any) -> Any:
+    buffer = np.zeros(3)
+    buffer[0] = x[0]
+    return buffer.sum()
+
+
+@pytest.mark.parametrize("program, error, pattern", [c[1:] for c in MISTAKES], ids=[c[0] for c in MISTAKES])
+def test_mistake(program: Callable[[], Any], error: type[Exception], pattern: str) -> None:
+    with pytest.raises(error, match=f"(?s){pattern}"):
+        program()
+
+
+# ------------------------------------------------------------------------------- effects happen once
+
+NESTS: dict[str, Callable[[Any], Any]] = {
+    "checkpoint": lambda f: fx.checkpoint(f)(S),
+    "grad(checkpoint)": lambda f: fx.grad(fx.checkpoint(f))(S),
+    "jit(grad(checkpoint))": lambda f: fx.jit(fx.grad(fx.checkpoint(f)))(S),
+    "grad(jit(checkpoint))": lambda f: fx.grad(fx.jit(fx.checkpoint(f)))(S),
+    "grad(grad(jit))": lambda f: fx.grad(fx.grad(fx.jit(f)))(S),
+    "hessian": lambda f: fx.hessian(fx.jit(f))(S),
+    "grad(jit) beside stop_gradient": lambda f: fx.grad(lambda x: fx.jit(lambda a, b: f(a) * b)(x, fx.stop_gradient(x)))(S),
+    "custom_jvp": lambda f: with_jvp(f, identity)(S),
+    "grad(custom_vjp)": lambda f: fx.grad(with_vjp(f, lambda x: (x * x, x), lambda x, c: (2 * x * c,)))(S),
+    "a pullback used twice": lambda f: [pull(S) for pull in [fx.vjp(fx.jit(f), S)[1]] * 2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("nest", NESTS.values(), ids=list(NESTS))
+def test_an_effect_happens_once(nest: Callable[[Any], Any]) -> None:
+    seen: list[float] = []
+
+    def f(x: Any) -> Any:
+        fx.debug.callback(lambda v: seen.append(float(v)), x)
+        return x * x
+
+    nest(f)
+    assert seen == [2.0]
+
+
+# ------------------------------------------------------------------------------------------- caches
+
+
+@pytest.mark.parametrize("first, second", [((2,), (2.0,)), ((1,), (True,)), (0.0, -0.0), (1, True)])
+def test_static_values_that_python_calls_equal_are_different_programs(first: Any, second: Any) -> None:
+    def plain(x: Any, s: Any) -> Any:
+        return fnp.copysign(x * (s[0] if isinstance(s, tuple) else s), s if isinstance(s, float) else 1.0)
+
+    f = fx.jit(plain, static_argnums=1)
+    for s in (first, second):
+        found, want = f(fnp.asarray(np.int32(3)), s), plain(fnp.asarray(np.int32(3)), s)
+        assert found.dtype == want.dtype and str(found) == str(want)
+    assert f.cache_info().size == 2
+
+
+@fx.tree_util.register_dataclass
+@dataclasses.dataclass
+class Scaled:
+    x: Any
+    k: Any = dataclasses.field(default=1, metadata={"static": True})
+
+
+def test_static_fields_that_python_calls_equal_are_different_programs() -> None:
+    f = fx.jit(lambda s: s.x * s.k)
+    assert [f(Scaled(np.int32(3), k)).dtype for k in (1, 1.0, True)] == [np.int32, np.float32, np.int32]
+    with pytest.raises(e.NonHashableStaticError, match="'list'"):
+        f(Scaled(X, [1]))
+
+
+def test_weak_types_survive_the_transforms() -> None:
+    for transform in (identity, fx.jit, fx.checkpoint):
+        value, _ = fx.value_and_grad(transform(lambda x: x * 2))(3.0)
+        assert value.weak_type and (value * np.ones(1, np.float16)).dtype == np.float16
+        assert fx.jvp(transform(lambda x: x * 2), (3.0,), (1.0,))[0].weak_type
+        assert fx.jit(fx.value_and_grad(transform(lambda x: x * 2)))(3.0)[0].weak_type
+
+
+# ------------------------------------------------------------------------------------------- memory
+
+
+MEASURED: dict[str, Callable[[Any], Any]] = {
+    "grad": fx.grad(lambda v: (v * v).sum()),
+    "jit": fx.jit(lambda v: v.sum()),
+    "vmap": fx.vmap(identity),
+    "jvp": lambda x: fx.jvp(lambda v: v * v, (x,), (x,)),
+}
+
+
+@pytest.mark.parametrize("run", MEASURED.values(), ids=list(MEASURED))
+def test_arguments_are_let_go_without_the_collector(run: Callable[[Any], Any]) -> None:
+    a = fnp.asarray(X * 2)
+    ref = weakref.ref(a)
+    gc.collect()
+    gc.disable()
+    try:
+        run(a)
+        del a
+        assert ref() is None
+    finally:
+        gc.enable()
+
+
+def test_a_pullback_keeps_residuals_and_nothing_else() -> None:
+    from fx.trace import Builder
+
+    _, pull = fx.vjp(lambda v: ((v + 1.0) * 2.0).sum(), X)
+    gc.collect()
+    assert not [b for b in gc.get_objects() if isinstance(b, Builder) and b.values]
+    np.testing.assert_array_equal(pull(1.0)[0], [2.0, 2.0, 2.0])
+
+
+def test_a_compiled_function_keeps_no_trace() -> None:
+    from fx.trace import Builder
+
+    gc.collect()
+    before = len([b for b in gc.get_objects() if isinstance(b, Builder)])
+    f = fx.jit(lambda x: double(double(x) * x).sum())
+    f(X), fx.grad(f)(X), fx.vmap(f)(X[None]), fx.vmap(fx.grad(f))(X[None])
+    gc.collect()
+    assert len([b for b in gc.get_objects() if isinstance(b, Builder)]) == before
+
+
+def test_the_reasons_of_misses_are_bounded() -> None:
+    def outer(z: Any) -> Any:
+        inner = fx.jit(lambda a: a * z)  # closes over a traced value: traced at every call
+        for _ in range(300):
+            inner(z)
+        logs.append(inner.explain_misses().count("\n"))
+        return inner(z)
+
+    logs: list[int] = []
+    fx.grad(outer)(S)
+    assert logs[0] < 300
