@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import platform
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
 import numpy as np
 
+from .backend import native
 from .config import config
 from .examples import _support, mnist
 from .version import __version__
@@ -17,13 +18,12 @@ from .version import __version__
 
 def info() -> str:
     """Versions, and what runs compiled functions on this machine."""
-    jit = importlib.import_module("jit")  # loads the compiler, which `import fx` does not
-    llvmlite = importlib.import_module("llvmlite")
+    jit = native()
     rows = {
         "fx": __version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "NumPy": np.__version__,
-        "llvmlite": llvmlite.__version__,
+        "llvmlite": metadata.version("llvmlite"),
         "backend": f"{config.backend} (engine {config.engine})",
         "threads": jit.num_threads(),
         "default dtypes": f"{config.default_float}, {config.default_int}",

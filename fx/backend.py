@@ -17,7 +17,7 @@ from .interpret import run_graph
 from .ir import Graph
 from .passes import optimize
 
-__all__ = ["Executable", "ReferenceExecutable", "compile_graph"]
+__all__ = ["Executable", "ReferenceExecutable", "compile_graph", "native"]
 
 
 class Executable(Protocol):
@@ -58,6 +58,13 @@ class ReferenceExecutable:
         return {"equations": len(self.graph.eqns)}
 
 
+def native() -> Any:
+    """The compiler package, loaded when it is first needed."""
+    import jit  # the one local import of the library: compiling loads it, `import fx` must not
+
+    return jit
+
+
 def compile_graph(graph: Graph, *, backend: str | None = None, donate: Sequence[int] = ()) -> Executable:
     """Optimises and compiles a closed graph.
 
@@ -69,8 +76,7 @@ def compile_graph(graph: Graph, *, backend: str | None = None, donate: Sequence[
     optimised = optimize(graph)
     if (backend or config.backend) == "reference":
         return ReferenceExecutable(optimised)
-    import jit  # the one local import of the library: compiling loads it, `import fx` must not
-
+    jit = native()
     executable = jit.compile(optimised, jit.Options(engine=config.engine, donate=tuple(donate)))
     executable.compile_seconds = time.perf_counter() - start
     return executable
