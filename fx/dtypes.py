@@ -154,6 +154,8 @@ def promote(*operands: tuple[np.dtype, bool]) -> tuple[np.dtype, bool]:
     node = functools.reduce(_join, [_node(d, w) for d, w in operands])
     if node in _WEAK:  # every operand is weak, or a strong integer met a weak float
         kinds = [d for d, w in operands if _node(d, w) == node]
+        if not kinds:  # uint64 with int64: no integer type holds both
+            return float64, False
         return functools.reduce(lambda p, q: p if p.itemsize >= q.itemsize else q, kinds), True
     return node, False
 

@@ -30,10 +30,11 @@ from .plan import BufferPlan
 from .program import LoopProgram, lower_plan, output_arrays
 from .tape import Patch, Program, TapeStep
 from .target import Target, host
-from .threads import num_threads
+from .threads import MAX_THREADS, num_threads
 
 __all__ = ["Executable", "Options", "compile_graph"]
 
+ENGINES = ("llvm", "numba")
 RELEASE_GIL_NS = 20_000.0  # shorter programs keep the interpreter lock: handing it over costs more than it gives
 
 
@@ -55,6 +56,13 @@ class Options:
     target: Target | None = None
     fuse: bool = True
     verify: bool = False
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise BackendError(f"engine={self.engine!r} is none of {', '.join(map(repr, ENGINES))}")
+        n = self.num_threads
+        if n is not None and not (isinstance(n, int) and 1 <= n <= MAX_THREADS):
+            raise BackendError(f"num_threads={n!r}: a number of threads is an int from 1 to {MAX_THREADS}")
 
 
 class Executable:

@@ -50,9 +50,8 @@ def _within(got: np.ndarray, want: np.ndarray, terms: np.ndarray | None, toleran
     g, w = wide(got), wide(want)
     with np.errstate(all="ignore"):
         close = np.abs(g - w) <= _bound(want, terms, tolerance)
-        both_nan = np.isnan(g) & np.isnan(w)
-        both_infinite = np.isinf(g) & np.isinf(w) & (dtypes.is_complex(want.dtype) | (g == w))
-    return close | both_nan | both_infinite | (g == w)
+        alike = ~np.isfinite(g) & ~np.isfinite(w) if dtypes.is_complex(want.dtype) else np.isnan(g) & np.isnan(w)
+    return close | alike | (g == w)
 
 
 def assert_close(

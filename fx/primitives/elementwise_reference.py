@@ -65,6 +65,8 @@ def rem(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
     """x**y by repeated squaring."""
+    if dtypes.is_float(x.dtype) and x.dtype.itemsize == 2:
+        return integer_pow(x.astype(np.float32), y).astype(x.dtype)
     result, square, n = np.ones_like(x), x, y if y >= 0 else -y
     while n:
         if n & 1:
