@@ -54,6 +54,8 @@ def array(object: Any, dtype: Any = None, copy: bool = True, order: Any = None, 
         x = as_value(object, "the object given to array()")
         if copy and type(x) is Array:
             x = Array(np.array(x._data), x.weak_type)
+        elif copy and type(x) is Tracer:
+            x = x.alias()
         x = astype_result(x, dtype)
     return shaping.expand_dims(x, tuple(range(ndmin - x.ndim))) if x.ndim < ndmin else x
 

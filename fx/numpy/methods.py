@@ -138,7 +138,8 @@ def _compress(self: Value, condition: Any, axis: Any = None) -> Value:
 
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     """The array in another dtype (complex to real drops the imaginary part)."""
-    return as_type(self, dtype)
+    out = as_type(self, dtype)
+    return out.alias() if out is self and type(out) is Tracer else out
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:

@@ -63,14 +63,16 @@ def _pure_callback_batch(
         xs = [x.reshape((1, *x.shape)) if d is None else align_batch(size, [x], [d])[0] for x, d in zip(args, dims)]
     else:
         xs = align_batch(size, args, dims)
-    call = functools.partial(_sequential, callback) if vmap_method == "sequential" else callback
+    call = functools.partial(_sequential, callback, batched) if vmap_method == "sequential" else callback
     outs = bind(pure_callback_p, *xs, callback=call, out_avals=batched, vmap_method=vmap_method)
     return outs, [0] * len(outs)
 
 
-def _sequential(callback: Callable[..., Any], *args: np.ndarray) -> list[np.ndarray]:
+def _sequential(callback: Callable[..., Any], batched: Sequence[Aval], *args: np.ndarray) -> list[np.ndarray]:
     rows = [callback(*[a[i] for a in args]) for i in range(len(args[0]))]
-    return [np.stack([np.asarray(r[j]) for r in rows]) for j in range(len(rows[0]))] if rows else []
+    if not rows:
+        return [np.empty(a.shape, a.dtype) for a in batched]
+    return [np.stack([np.asarray(r[j]) for r in rows]) for j in range(len(batched))]
 
 
 debug_callback_p.def_abstract(lambda *avals, **_: ())

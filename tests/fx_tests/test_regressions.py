@@ -282,3 +282,24 @@ def test_the_reasons_of_misses_are_bounded() -> None:
     logs: list[int] = []
     fx.grad(outer)(S)
     assert logs[0] < 300
+
+
+@pytest.mark.parametrize(
+    "same",
+    [lambda x: +x, np.positive, lambda x: x.astype(np.float64), fnp.array, np.conj],
+    ids=["+x", "positive", "astype", "array", "conj"],
+)
+def test_an_operation_that_changes_nothing_gives_a_new_array(same: Any) -> None:
+    def f(x: Any) -> Any:
+        y = same(x)
+        y[0] = 99.0
+        return x * 1.0
+
+    np.testing.assert_array_equal(fx.jit(f)(np.arange(3.0)), np.arange(3.0))
+
+
+def test_a_sequential_callback_over_an_empty_batch() -> None:
+    def f(v: Any) -> Any:
+        return fx.pure_callback(np.sin, fx.ShapeDtypeStruct(v.shape, v.dtype), v, vmap_method="sequential")
+
+    assert fx.vmap(f)(np.zeros((0, 2))).shape == (0, 2)
