@@ -2,8 +2,8 @@
 
 >>> import fx, numpy as np
 >>> f = lambda x: np.sum(np.tanh(x) ** 2)
->>> fx.jit(fx.grad(f))(np.float32([0.0, 1.0]))
-Array([0.        , 0.63970006], dtype=float32)
+>>> fx.jit(fx.grad(f))(np.array([0.0, 1.0]))
+Array([0.        , 0.63970001], dtype=float64)
 
 Transforms: ``grad``, ``value_and_grad``, ``jvp``, ``vjp``, ``linearize``, ``jacfwd``, ``jacrev``, ``hessian``, ``vmap``,
 ``jit``, ``checkpoint``, ``custom_jvp``, ``custom_vjp``.  Namespaces: ``fx.numpy``, ``fx.lax``, ``fx.random``, ``fx.nn``,
