@@ -104,10 +104,12 @@ class Array:
             self._data.dtype.kind == "V"
         ):  # bfloat16: the protocol's type string cannot name it; NumPy then asks __array__
             raise AttributeError("__array_interface__")
+        self._owned = False  # a view made through the protocol holds this object, not its memory
         return {**self._data.__array_interface__, "data": (self._data.ctypes.data, True)}
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         d = self._data
+        self._owned = False
         return (d if d.flags.writeable else d.copy()).__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:

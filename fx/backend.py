@@ -46,7 +46,7 @@ class ReferenceExecutable:
 
     def __call__(self, *args: np.ndarray) -> Sequence[np.ndarray]:
         given = {id(a) for a in args}
-        return [o.copy() if id(o) in given else o for o in run_graph(self.graph, args)]
+        return [o.copy() if id(o) in given or o.base is not None else o for o in run_graph(self.graph, args)]
 
     def explain(self) -> str:
         return f"backend 'reference': {len(self.graph.eqns)} equations, each run by its NumPy reference\n{self.graph}"

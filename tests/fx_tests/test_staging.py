@@ -108,6 +108,15 @@ def test_donation_never_touches_memory_that_others_see() -> None:
     np.testing.assert_array_equal(view, np.full(100000, 2.0))
 
 
+def test_a_numpy_view_of_a_result_survives_its_donation() -> None:
+    add, double = fx.jit(lambda x: x + 1), fx.jit(lambda x: x * 2, donate_argnums=0)
+    for export in (np.asarray, lambda x: np.array(x, copy=None), np.from_dlpack):
+        x = add(np.zeros(10**6, np.float32))
+        view = export(x)
+        double(x)
+        assert (view == 1.0).all()
+
+
 def test_donated_memory_is_reused() -> None:
     f = fx.jit(lambda x: x * 2, donate_argnums=0)
     for n in (10, 10**6):  # a small array from NumPy, a large one from the pool

@@ -94,8 +94,7 @@ def exit_code_of_child(work):
 
 @needs_fork
 def test_a_fork_beside_a_compiling_thread_can_compile():
-    started, release = threading.Event(), threading.Timer(0.2, lambda: done.set())
-    done = threading.Event()
+    started, done = threading.Event(), threading.Event()
 
     def compile_slowly():
         with compiling:
@@ -109,7 +108,7 @@ def test_a_fork_beside_a_compiling_thread_can_compile():
     thread = threading.Thread(target=compile_slowly)
     thread.start()
     started.wait()
-    release.start()
+    threading.Timer(0.2, done.set).start()
     assert exit_code_of_child(in_child) == 0
     thread.join()
 
