@@ -172,10 +172,9 @@ class Graph:
 
     def memo(self, key: Any, make: Any) -> Any:
         """A value derived from this graph (a transform of it, an executable), made once and kept with it."""
-        try:
-            return self._memo[key]
-        except KeyError:
-            return self._memo.setdefault(key, make())
+        if key not in self._memo:
+            self._memo.setdefault(key, make())  # outside any handler, so that an error of make() stands alone
+        return self._memo[key]
 
 
 def subgraphs(params: dict[str, Any]) -> list[tuple[str, Graph]]:

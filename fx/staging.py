@@ -26,7 +26,7 @@ from .array import Array, to_numpy
 from .backend import Executable, compile_graph
 from .config import config
 from .dtypes import canonical
-from .errors import NonHashableStaticError, StaticArgumentError
+from .errors import NonHashableStaticError, StaticArgumentError, TreeError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
@@ -381,7 +381,7 @@ class JitFunction:
     def _leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
             return check_leaf(x, "")
-        except Exception:
+        except TreeError:
             names = argument_names(self.fun, args, kwargs)
             values = tree.leaves((args, kwargs))
             name = next((n for n, v in zip(names, values) if v is x), "an argument")
