@@ -16,10 +16,10 @@ from ..config import config
 from ..dtypes import bool_, int32, is_integer, promote
 from ..errors import BranchTypeError, DTypeError
 from ..ir import Aval, Var
-from ..primitives.control_flow import cond_p
 from ..primitives.elementwise import clamp, convert_element_type, ne
 from ..trace import Tracer, aval_of, concrete_value, eval_graph, trace_flat
 from ..traceback import user_frames
+from ..transforms.cond import cond_p
 from ..transforms.flat import argument_names, check_leaf, function_name
 from .bodies import Traced, bind_control, error, leaves_of, of_type, trace_body
 

@@ -20,12 +20,13 @@ from ..dtypes import bool_, is_integer, promote
 from ..errors import CarryTypeError, DTypeError, ShapeError
 from ..ir import Aval
 from ..numpy.manipulation import stack
-from ..primitives.control_flow import scan_p, while_p
 from ..primitives.elementwise import add, bitwise_and, lt
 from ..primitives.shaping import concatenate, reshape, slice_in_dim
 from ..trace import aval_of, concrete_value
 from ..traceback import user_frames
 from ..transforms.flat import argument_names, function_name
+from ..transforms.scan import scan_p
+from ..transforms.while_loop import while_p
 from .bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 
 __all__ = ["fori_loop", "map", "scan", "scan_p", "while_loop", "while_p"]
