@@ -16,6 +16,7 @@ from typing import Any
 
 from ..ir import Atom, Eqn, Graph, Var
 from ..passes.dce import dce
+from ..passes.prune import split
 from ..primitive import Linear, Primitive
 from ..primitives.control_flow import scan_p
 from ..primitives.elementwise import add_p
@@ -24,15 +25,9 @@ from ..trace import aval_of, bind, eval_graph, state, trace_flat
 from .calls import ClosedLinear, batch_closed, jvp_closed, linearize_closed, transpose_closed
 from .jvp import are_linear
 
-__all__ = ["captures_behind", "fixpoint", "loop_over_examples", "scan_p", "split"]
+__all__ = ["captures_behind", "fixpoint", "loop_over_examples", "scan_p"]
 
 Values = Sequence[Any]
-
-
-def split(xs: Sequence[Any], n_first: int, n_second: int) -> tuple[list[Any], list[Any], list[Any]]:
-    """A list in three parts: so many, so many, and the rest."""
-    n = n_first + n_second
-    return list(xs[:n_first]), list(xs[n_first:n]), list(xs[n:])
 
 
 def captures_behind(graph: Graph, n_consts: int, n_others: int) -> Graph:

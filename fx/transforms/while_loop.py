@@ -18,6 +18,7 @@ from typing import Any
 from ..dtypes import int32
 from ..errors import WhileTransposeError
 from ..ir import Graph, Var
+from ..passes.prune import split
 from ..primitives.control_flow import cond_p, scan_p, while_p
 from ..primitives.elementwise import convert_element_type, select
 from ..primitives.helpers import align_batch, instantiate
@@ -27,7 +28,7 @@ from ..trace import aval_of, bind, eval_graph, locate, named_axes, state, trace_
 from .calls import batch_closed, jvp_closed
 from .checkpoint import checkpoint_p
 from .jvp import are_linear, quiet_graph
-from .scan import captures_behind, fixpoint, loop_over_examples, split
+from .scan import captures_behind, fixpoint, loop_over_examples
 
 __all__ = ["while_p"]
 
