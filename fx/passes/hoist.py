@@ -69,7 +69,8 @@ def _movable(g: Graph, fixed_inputs: Sequence[Var], sure: bool) -> tuple[list[Eq
     Args:
         sure: the loop runs at least once.
     """
-    fixed, worth = set(fixed_inputs), set()
+    fixed = set(fixed_inputs)
+    worth: set[Var] = set()
     eqns = []
     for e in g.eqns:
         if e.effect or not _reads_only(e, fixed) or (not sure and _may_fail(e)):
@@ -144,7 +145,8 @@ def _take_products(
         The equations for the surrounding graph, the body, and the operands for its xs.
     """
     v_consts, _, v_xs = split(g.inputs, len(consts), n_carry)
-    fixed, sliced, products = set(v_consts), set(v_xs), set()
+    fixed, sliced = set(v_consts), set(v_xs)
+    products: set[Var] = set()
     eqns = []
     for e in g.eqns:
         if e.effect:
@@ -153,7 +155,7 @@ def _take_products(
             fixed.update(e.outputs)
         elif not all(type(a) is not Var or a in fixed or a in sliced for a in e.inputs):
             continue
-        elif e.prim.name in CHEAP:
+        elif e.prim.name in CHEAP and e.prim.name != "optimization_barrier":
             sliced.update(e.outputs)
         elif e.prim.name in PRODUCTS and _worth_moving(e, fixed, sum(v.aval.nbytes for v in v_xs), length):
             sliced.update(e.outputs)
@@ -191,14 +193,12 @@ def _batched(g: Graph, n_consts: int, length: int) -> Graph:
             values, dims = (
                 zip(*[env[a] if type(a) is Var else (read({}, a), None) for a in e.inputs]) if e.inputs else ((), ())
             )
-            multiple = e.prim.multiple_results  # type: ignore[attr-defined]
             with source_override(e.source):
                 if all(d is None for d in dims):
-                    out = bind(e.prim, *values, **e.params)  # type: ignore[arg-type]
-                    at = [None] * len(e.outputs) if multiple else None
+                    out, at = bind(e.prim, *values, **e.params), None  # type: ignore[arg-type]
                 else:
                     out, at = e.prim.rule("batch")(length, values, dims, **e.params)  # type: ignore[attr-defined]
-            env.update(zip(e.outputs, zip(out, at) if multiple else [(out, at)]))
+            env[e.outputs[0]] = (out, at)
         return [move_batch(x, d, 0) for x, d in (env[a] for a in g.outputs)]  # type: ignore[index,arg-type]
 
     avals = [v.aval if i < n_consts else v.aval.with_(shape=(length, *v.aval.shape)) for i, v in enumerate(g.inputs)]

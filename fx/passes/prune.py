@@ -123,8 +123,10 @@ def _prune_scan(e: Eqn, used: Sequence[bool]) -> Pruned:
     for v, a, wanted in zip(e.outputs[n_carry:], sub.atoms(g.outputs[n_carry:]), used[n_carry:]):
         if not wanted:
             continue
-        if type(a) is Literal or a in outside:
-            more.append(_repeated(a if type(a) is Literal else outside[a], length, v))
+        if type(a) is not Var:
+            more.append(_repeated(a, length, v))
+        elif a in outside:
+            more.append(_repeated(outside[a], length, v))
         elif a in slices:
             forwarded[v] = slices[a]
         elif a in ys:

@@ -20,7 +20,7 @@ from .calls import ClosedLinear, batch_closed, jvp_closed, linearize_closed, tra
 from .jvp import are_linear
 from .scan import loop_over_examples
 
-__all__ = ["cond_p"]
+__all__ = ["cond_p", "side_by_side"]
 
 Values = Sequence[Any]
 Branches = tuple[Graph, ...]
@@ -30,7 +30,7 @@ def _any(masks: Sequence[Sequence[bool]]) -> tuple[bool, ...]:
     return tuple([any(column) for column in zip(*masks)])
 
 
-def _side_by_side(graphs: Sequence[Graph], captures: Sequence[Values]) -> tuple[Branches, list[Any]]:
+def side_by_side(graphs: Sequence[Graph], captures: Sequence[Values]) -> tuple[Branches, list[Any]]:
     """Graphs whose last inputs are captures of their own, as graphs of all captures; and these."""
     out = []
     for i, g in enumerate(graphs):
@@ -56,7 +56,7 @@ def _joint(
 ) -> tuple[list[Any], list[Any]]:
     nonzero = _any([jvp_closed(b, wrt)[2] for b in branches])
     joint = [jvp_closed(b, wrt, nonzero) for b in branches]
-    graphs, captures = _side_by_side([j[0] for j in joint], [j[1] for j in joint])
+    graphs, captures = side_by_side([j[0] for j in joint], [j[1] for j in joint])
     outs = bind(cond_p, index, *operands, *ts, *captures, branches=graphs)
     n = len(nonzero)
     t_outs = iter(outs[n:])
@@ -70,7 +70,7 @@ def _linearized(
     lins = [linearize_closed(b, wrt, nonzero) for b in branches]
     n = len(nonzero)
     slots, where = _slots(lins, n)
-    graphs, captures = _side_by_side([lin.primal for lin in lins], [lin.captures for lin in lins])
+    graphs, captures = side_by_side([lin.primal for lin in lins], [lin.captures for lin in lins])
     forward = tuple([_with_slots(g, n, slots, used) for g, used in zip(graphs, where)])
     outs = bind(cond_p, index, *operands, *captures, branches=forward)
 
@@ -142,7 +142,7 @@ def _cond_transpose(cts: Values, inputs: Values, *, branches: Branches) -> list[
     given = [c is not None for c in cts]
     nonzero = _any([transpose_closed(b, linear, given)[2] for b in branches])
     transposed = [transpose_closed(b, linear, given, nonzero) for b in branches]
-    graphs, captures = _side_by_side([t[0] for t in transposed], [t[1] for t in transposed])
+    graphs, captures = side_by_side([t[0] for t in transposed], [t[1] for t in transposed])
     others = [x for x in operands if not isinstance(x, Linear)]
     outs = iter(bind(cond_p, index, *others, *(c for c in cts if c is not None), *captures, branches=graphs))
     per_linear = iter([next(outs) if nz else None for nz in nonzero])
@@ -165,7 +165,7 @@ def _cond_batch(
     else:
         batched = (True,) * len(branches[0].outputs)
     forms = [batch_closed(b, dims[1:], axis, batched) for b in branches]
-    graphs, captures = _side_by_side([f[0] for f in forms], [f[1] for f in forms])
+    graphs, captures = side_by_side([f[0] for f in forms], [f[1] for f in forms])
     out_dims = [0 if b else None for b in batched]
     if dims[0] is None:
         return bind(cond_p, *args, *captures, branches=graphs), out_dims
