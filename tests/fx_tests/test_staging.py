@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 import fx
 import fx.numpy as fnp
-from fx import errors
+import jit
+from fx import errors, staging
 
 X = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 
@@ -239,3 +242,61 @@ def test_options_are_checked() -> None:
     with fx.config.using(default_float="float64"):
         assert fnp.ones(2).dtype == np.float64
     assert fnp.ones(2).dtype == np.float32
+
+
+def test_one_array_cannot_be_donated_twice() -> None:
+    x = fx.jit(lambda: fnp.ones(3) * 2)()
+    f = fx.jit(lambda a, b: a + b["w"], donate_argnums=(0, 1))
+    with pytest.raises(errors.StaticArgumentError, match=r"as a and as b\['w'\], which are both\s+donated"):
+        f(x, {"w": x})
+    np.testing.assert_array_equal(x, [2, 2, 2])  # the array is as it was
+    np.testing.assert_array_equal(f(x, {"w": fnp.copy(x)}), [4, 4, 4])
+
+
+@pytest.mark.parametrize("donate", [(5,), (-1,), ("x",)])
+def test_donation_of_an_input_that_is_not_there(donate: Any) -> None:
+    graph = fx.make_graph(lambda x: x * 2)(X).graph
+    with pytest.raises(errors.BackendError, match="<lambda> has 1 inputs"):
+        jit.compile(graph, jit.Options(donate=donate))
+
+
+def test_programs_that_are_not_called_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_MOST_PROGRAMS", 8)
+    traced = []
+
+    @functools.partial(fx.jit, static_argnums=1)
+    def f(x: Any, n: int) -> Any:
+        traced.append(n)
+        return x + n
+
+    for n in range(20):
+        assert f(1, n) == n + 1
+        assert f(1, 0) == 1
+        assert f.cache_info().size <= f.cache_info().max_size == 8
+    assert traced == list(range(20))  # the program that is called all the time is never dropped
+    f(1, 19)
+    f(1, 1)
+    assert traced[20:] == [1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_fork_while_another_thread_compiles() -> None:
+    f = fx.jit(lambda x: x + 1)
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with f._lock:
+            taken.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        threading.Timer(5, os._exit, [1]).start()
+        os._exit(0 if f._lock.acquire(timeout=3) and f(np.float64(1)) == 2 else 2)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

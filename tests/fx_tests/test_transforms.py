@@ -509,3 +509,45 @@ def test_disable_jit_runs_python() -> None:
         f(1.0)
         f(1.0)
     assert seen == [float, float]
+
+
+def test_custom_rules_get_no_tangent_for_integers_and_booleans() -> None:
+    seen = []
+
+    @fx.custom_jvp
+    def f(x: Any, flag: Any, n: Any) -> Any:
+        return fnp.where(flag, x * n, x)
+
+    @f.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        x, flag, n = primals
+        seen.append([t.dtype for t in tangents])
+        return f(x, flag, n), fnp.where(flag, n * tangents[0], tangents[0])
+
+    assert fx.grad(f)(2.0, np.bool_(True), 3) == 3
+    assert fx.grad(fx.jit(f))(2.0, np.bool_(False), 3) == 1
+    assert seen[0][1:] == [fx.float0, fx.float0]
+    batched = fx.vmap(fx.grad(f), in_axes=(0, 0, None))(fnp.ones(2), np.array([True, False]), 3)
+    np.testing.assert_array_equal(batched, [3, 1])
+
+    g = fx.custom_vjp(lambda x, flag: fnp.where(flag, x, 0.0))
+    g.defvjp(lambda x, flag: (g(x, flag), flag), lambda flag, ct: (fnp.where(flag, 5 * ct, ct), None))
+    assert fx.grad(g)(2.0, True) == 5
+
+
+@pytest.mark.parametrize(
+    "f, second",
+    [
+        (lambda x, y: fnp.logaddexp(x, y), 0.25),
+        (lambda x, y: fnp.logaddexp2(x, y), np.log(2) / 4),
+        (lambda x, y: fnp.hypot(x, y), 2**-1.5),
+        (lambda x, y: fnp.hypot(x - 1, y), 1.0),
+        (lambda x, y: fnp.hypot(y, x - 1), 1.0),
+        (lambda x, y: fx.nn.softplus(x - y), 0.25),
+        (lambda x, y: fx.scipy.special.logsumexp(fnp.stack([x, y])), 0.25),
+    ],
+)
+def test_second_derivatives_where_the_formula_has_a_kink(f: Any, second: float) -> None:
+    one = np.float64(1)
+    for d2 in (fx.grad(fx.grad(f)), fx.jacfwd(fx.grad(f)), fx.grad(fx.jit(fx.grad(f)))):
+        np.testing.assert_allclose(d2(one, one), second, rtol=1e-12)
