@@ -334,7 +334,8 @@ class Builder:
             )
 
     def atom(self, x: Any) -> Atom:
-        """The variable or literal that stands for ``x`` in this graph; foreign values become captures."""
+        """The variable or literal that stands for ``x`` in this graph: a known scalar is a literal, other foreign
+        values become captures."""
         t = type(x)
         if t is Tracer:
             self.check_open(x)
@@ -343,14 +344,12 @@ class Builder:
             return self._capture(x.variable, x.alias(), x.aval)
         if t is Literal:
             return x
-        if t is Array:
-            if x.weak_type and not x.shape:  # made from a Python number: it stays one
-                return Literal(x._data, x.aval)
-            return self._capture(id(x._data), x, x.aval)
-        if isinstance(x, np.ndarray):
-            return self._capture(id(x), x, aval_of(x))
         aval = aval_of(x)
-        return Literal(x, aval) if not aval.shape else self._capture(id(x), Array(to_numpy(x)), aval)
+        if not aval.shape:
+            return Literal(x._data if t is Array else x, aval)
+        if t is Array:
+            return self._capture(id(x._data), x, aval)
+        return self._capture(id(x), x if isinstance(x, np.ndarray) else Array(to_numpy(x)), aval)
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
         if key in self.captures:

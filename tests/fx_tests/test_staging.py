@@ -160,6 +160,32 @@ def test_constants_closed_over_are_inputs() -> None:
     assert len(low.captures) == 1 and len(low.graph.inputs) == 2
 
 
+@pytest.mark.parametrize(
+    "scalar", [np.float32(2), np.asarray(np.float32(np.inf)), np.float32(np.nan), fnp.asarray(np.float32(-0.0))]
+)
+def test_scalars_closed_over_are_literals(scalar: Any) -> None:
+    def f(x: Any) -> Any:
+        return fnp.maximum(fnp.max(x, initial=scalar), scalar) * scalar
+
+    traced = fx.make_graph(f)(X)
+    assert len(traced.graph.inputs) == 1 and not traced.consts
+    assert "f32[]" not in str(fx.make_graph(lambda x: x + scalar)(X)).splitlines()[0]
+    np.testing.assert_array_equal(fx.jit(f)(X), f(X))
+
+
+def test_a_scalar_that_changes_after_it_was_read_keeps_its_value() -> None:
+    w = np.array(2.0)
+
+    def f(x: Any) -> Any:
+        y = x * w
+        w[()] = 5.0
+        return y * w
+
+    assert fx.grad(f)(3.0) == 10
+    w[()] = 2.0
+    assert fx.jit(f)(3.0) == 30
+
+
 def test_creation_functions_are_recorded_not_folded() -> None:
     low = fx.jit(lambda x: x + fnp.arange(1000) + fnp.ones(1000)).lower(np.float32(1))
     assert not low.captures and "iota" in [e.prim.name for e in low.graph.eqns]
