@@ -73,7 +73,7 @@ class _Traced:
 
     graph: Graph
     args: list[Any]
-    known: Mapping[Var, np.ndarray]
+    known: dict[Var, np.ndarray]
     out_tree: tree.TreeDef
     n: int
     forwards: Mapping[Any, Any]

@@ -287,9 +287,12 @@ class Builder:
         name: the function being traced.
         evaluate: compute values while recording, where they are known.
         absorb: record every operation while this is the innermost absorbing builder (``with builder:``).
+        snapshots: keep the contents of captured arrays, which the traced function may change in place.
     """
 
-    def __init__(self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False) -> None:
+    def __init__(
+        self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False, snapshots: bool = True
+    ) -> None:
         self.kind = kind
         self.name = name
         self.evaluate = evaluate
@@ -300,7 +303,8 @@ class Builder:
         self.inputs: list[Var] = []
         self.input_names: list[str] = []
         self.captures: dict[Any, tuple[Any, Var]] = {}
-        self.snapshots: dict[Any, np.ndarray] = {}  # contents of captured arrays, which the traced function may change
+        self.keeps_snapshots = snapshots
+        self.snapshots: dict[Any, np.ndarray] = {}
         self.values: dict[Var, np.ndarray] = {}
         self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
         self.forwards: dict[Eqn, Any] = {}
@@ -362,8 +366,8 @@ class Builder:
         if data is not None:
             if self.evaluate:
                 self.values[var] = data
-            if type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
-                self.snapshots[key] = data.copy()
+            if self.keeps_snapshots and type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
+                self.snapshots[key] = _without_repeats(data).copy()
         return var
 
     def _written_to(self, key: Any) -> bool:
@@ -372,12 +376,12 @@ class Builder:
         if snapshot is None:
             return False
         data = concrete_value(self.captures[key][0])
-        return data is not None and data.tobytes() != snapshot.tobytes()
+        return data is not None and _without_repeats(data).tobytes() != snapshot.tobytes()
 
     def _keep_snapshot(self, key: Any) -> None:
         """What was captured keeps the contents that it had; the array may be captured anew."""
         _, var = self.captures.pop(key)
-        snapshot = self.snapshots.pop(key)
+        snapshot = np.broadcast_to(self.snapshots.pop(key), var.aval.shape)
         self.captures[var] = (Array(snapshot), var)
         if self.evaluate:
             self.values[var] = snapshot
@@ -461,6 +465,11 @@ class Builder:
             listed = ", ".join(repr(n) for n in names[:5]) + (" ..." if len(names) > 5 else "")
             text += (" and depends on " if made is not None and made.source else " is or depends on ") + listed
         return text + "." if text != "It" else ""
+
+
+def _without_repeats(a: np.ndarray) -> np.ndarray:
+    """What an array holds, once: a scalar that was broadcast has one element, however large its shape is."""
+    return a[tuple([slice(0, 1) if stride == 0 else slice(None) for stride in a.strides])]
 
 
 # -------------------------------------------------------------------------------------------- bind
