@@ -62,7 +62,7 @@ LEGITIMATE: dict[str, tuple[Callable[[Any], Any], float]] = {
     "int": (lambda x: x * (int(x) + math.floor(x) + math.ceil(x)), 1),
     "isclose": (lambda x: x * 3 if math.isclose(x, 0.5) else x, 3),
     "format": (lambda x: x * len(f"{x:.3f}"), 5),
-    "percent": (lambda x: x * len("%.2f" % x), 4),
+    "percent": (lambda x: x * len("%.2f" % x), 4),  # noqa: UP031  # the case
     "stop_gradient": (lambda x: x * math.sin(fx.stop_gradient(x)), math.sin(0.5)),
     "piecewise constant": (lambda x: x * math.exp(fnp.floor(x)), 1),
     "a constant": (lambda x: x * math.exp(fnp.asarray(0.0)), 1),
