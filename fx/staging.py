@@ -27,18 +27,20 @@ from . import tree
 from .array import Array, to_numpy
 from .backend import Executable, compile_graph
 from .config import config
+from .dispatch import MISS, specialise
 from .dtypes import canonical
 from .errors import NonHashableStaticError, StaticArgumentError, TreeError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
-from .traceback import user_frames
+from .traceback import shorten
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
 from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
+SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
 _MOST_PROGRAMS = (
     4096  # that one jitted function holds; a quarter of them goes at once, so that a call need not sort them
@@ -274,6 +276,7 @@ class JitFunction:
                 f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}"
             )
         self._entries: dict[_Key, _Entry] = {}
+        self._short: tuple[Any, ...] = ()
         self._hits = self._misses = self._traced = self._compiled = 0
         self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self._lock = threading.RLock()
@@ -351,8 +354,20 @@ class JitFunction:
 
     # ------------------------------------------------------------------ calling
 
-    @user_frames
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            for call in self._short:
+                out = call(args, kwargs)
+                if out is not MISS:
+                    self._hits += 1
+                    return out
+            return self._call(args, kwargs)
+        except Exception as e:
+            shorten(e)
+            raise
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The general way: finds the program of these arguments, or makes it."""
         if config.disable_jit:
             return self.fun(*args, **kwargs)
         leaves, in_tree, static, call = self._split(args, kwargs)
@@ -391,6 +406,8 @@ class JitFunction:
         run = entry.run
         if run is None:
             run = self._compile(entry)
+        elif not static:
+            self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
             for x, a in zip(leaves, low.graph.in_avals)
@@ -402,6 +419,23 @@ class JitFunction:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
         return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(run(*arrays, *entry.captured), entry.weak)])
+
+    def _shorten_way(self, leaves: Sequence[Any], entry: _Entry, run: Executable) -> None:
+        """From the second call on: a function for exactly this signature, tried first."""
+        key = entry, config.epoch, tuple(map(type, leaves))
+        if key[1] != key[1] or any(c.key == key for c in self._short):
+            return
+        low = entry.lowered
+        types = low.graph.in_avals[: len(leaves)]
+        captured = entry.captured or ()
+        call: Any = specialise(leaves, low.in_tree, types, low.out_tree, entry.weak, run, captured, low.donate)
+        if call is not None:
+            call.key = key
+            self._short = (call, *self._short[: SHORT_WAYS - 1])
+
+    def dispatch_source(self) -> str:
+        """The Python that takes the latest signature's arguments apart and builds its result (after two calls)."""
+        return self._short[0].source if self._short else ""
 
     def _leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -521,6 +555,7 @@ class JitFunction:
     def clear_cache(self) -> None:
         """Forgets every program of this function (kernels on disk stay)."""
         self._entries.clear()
+        self._short = ()
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""

@@ -24,6 +24,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("passes",),
     ("transforms",),
     ("backend",),
+    ("dispatch",),
     ("staging",),
     ("api",),
     ("numpy",),
