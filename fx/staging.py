@@ -42,9 +42,7 @@ __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
 SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
-_MOST_PROGRAMS = (
-    4096  # that one jitted function holds; a quarter of them goes at once, so that a call need not sort them
-)
+_MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
 
 # ----------------------------------------------------------------------------------- the primitive
 
@@ -479,6 +477,8 @@ class JitFunction:
     def _make_room(self) -> None:
         """Lets the programs go that have not been called for longest, if the most are held."""
         if len(self._entries) >= _MOST_PROGRAMS:
+            for call in self._short:
+                call.key[0].used = self._hits + self._misses
             latest = sorted(self._entries.items(), key=lambda item: item[1].used)[_MOST_PROGRAMS // 4 :]
             self._entries = dict(latest)
 

@@ -276,7 +276,10 @@ def test_one_array_cannot_be_donated_twice() -> None:
     with pytest.raises(errors.StaticArgumentError, match=r"as a and as b\['w'\], which are both\s+donated"):
         f(x, {"w": x})
     np.testing.assert_array_equal(x, [2, 2, 2])  # the array is as it was
-    np.testing.assert_array_equal(f(x, {"w": fnp.copy(x)}), [4, 4, 4])
+    for _ in range(3):
+        np.testing.assert_array_equal(f(fnp.copy(x), {"w": fnp.copy(x)}), [4, 4, 4])
+    with pytest.raises(errors.StaticArgumentError, match="both"):  # also in the way written for the signature
+        f(x, {"w": x})
 
 
 @pytest.mark.parametrize("donate", [(5,), (-1,), ("x",)])
@@ -303,6 +306,23 @@ def test_programs_that_are_not_called_go(monkeypatch: pytest.MonkeyPatch) -> Non
     f(1, 19)
     f(1, 1)
     assert traced[20:] == [1]
+
+
+def test_a_program_that_is_called_the_short_way_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_MOST_PROGRAMS", 8)
+    traced = []
+
+    @fx.jit
+    def f(x: Any) -> Any:
+        traced.append(x.shape)
+        return x + 1
+
+    f(X), f(X)
+    for n in range(20):
+        f(X), f(np.ones(n))
+    f._short = ()
+    f(X)
+    assert traced.count(X.shape) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
