@@ -195,6 +195,9 @@ class _Writer:
     def rest(self, out_tree: tree.TreeDef, weak: Sequence[bool], captured: Sequence[np.ndarray]) -> None:
         buffers = ", ".join([*(f"b{k}" for k in range(self.leaves)), *(self.name("c", c) for c in captured)])
         self.lines += [f"    if not fits({buffers}):", "        return MISS"]
+        if len(self.donate) > 1:  # an array that is donated twice is named in the general way
+            ids = ", ".join(f"id(b{k})" for k in self.donate)
+            self.lines += [f"    if len({{{ids}}}) != {len(self.donate)}:", "        return MISS"]
         for k in self.donate:
             gift = f"x{k}._give_up()" if type(self.example[k]) is Array else f"x{k}.copy()"
             self.lines += [f"    b{k} = None", f"    b{k} = {gift}"]

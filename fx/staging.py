@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
 SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
+_MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
 
 # ----------------------------------------------------------------------------------- the primitive
 
@@ -196,13 +199,15 @@ class Compiled:
 
 
 class CacheInfo(NamedTuple):
-    """hits: calls that found their program; misses: calls that were traced; size: programs held."""
+    """hits: calls that found their program; misses: calls that were traced; size: programs held; max_size: the most
+    that are held, beyond which those go that have not been called for longest."""
 
     hits: int
     misses: int
     size: int
     traced: int
     compiled: int
+    max_size: int
 
 
 @dataclass
@@ -212,6 +217,7 @@ class _Entry:
     weak: tuple[bool, ...]
     axes: frozenset[Any]
     run: Executable | None = None
+    used: int = 0  # the number of the latest call
 
 
 class _Key(NamedTuple):
@@ -219,6 +225,19 @@ class _Key(NamedTuple):
     leaves: tuple[Any, ...]
     static: tuple[Any, ...]
     context: tuple[Any, ...]
+
+
+_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    """In a forked child the threads that held a lock are gone, and would never release it."""
+    for f in list(_functions):
+        f._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class JitFunction:
@@ -259,6 +278,7 @@ class JitFunction:
         self._hits = self._misses = self._traced = self._compiled = 0
         self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self._lock = threading.RLock()
+        _functions.add(self)
 
     # ------------------------------------------------------------------ which arguments are static
 
@@ -376,6 +396,7 @@ class JitFunction:
             entry = self._trace(key, call, leaves, in_tree, args, kwargs)
         else:
             self._hits += 1
+        entry.used = self._hits + self._misses
         low = entry.lowered
         if traced or entry.captured is None or entry.axes:
             outs = bind(jit_p, *leaves, *low.captures, graph=low.graph)
@@ -390,6 +411,8 @@ class JitFunction:
             for x, a in zip(leaves, low.graph.in_avals)
         ]
         d = None
+        if low.donate:
+            self._check_donated(low.donate, leaves, args, kwargs)
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
@@ -446,8 +469,18 @@ class JitFunction:
         axes = named_axes({"graph": graph})
         entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
         if concrete:
-            self._entries[key] = entry
+            with self._lock:
+                self._make_room()
+                self._entries[key] = entry
         return entry
+
+    def _make_room(self) -> None:
+        """Lets the programs go that have not been called for longest, if the most are held."""
+        if len(self._entries) >= _MOST_PROGRAMS:
+            for call in self._short:
+                call.key[0].used = self._hits + self._misses
+            latest = sorted(self._entries.items(), key=lambda item: item[1].used)[_MOST_PROGRAMS // 4 :]
+            self._entries = dict(latest)
 
     def _compile(self, entry: _Entry) -> Executable:
         with self._lock:
@@ -478,6 +511,17 @@ class JitFunction:
             position += n
         return tuple(out)
 
+    def _check_donated(self, donate: Sequence[int], leaves: Sequence[Any], args: Any, kwargs: Any) -> None:
+        """One memory cannot be given away twice."""
+        first: dict[int, int] = {}
+        for i in donate:
+            if type(leaves[i]) is Array and first.setdefault(id(leaves[i]), i) != i:
+                names = self._dynamic_names(args, kwargs)
+                raise StaticArgumentError(
+                    f"{self.name} was called with one array as {names[first[id(leaves[i])]]} and as {names[i]}, which are both"
+                    " donated; its memory can be given away once. Donate one of them, or pass a copy: fx.numpy.copy(x)."
+                )
+
     # ------------------------------------------------------------------ looking
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
@@ -506,7 +550,7 @@ class JitFunction:
 
     def cache_info(self) -> CacheInfo:
         """Counts of calls that found their program, were traced, were compiled."""
-        return CacheInfo(self._hits, self._misses, len(self._entries), self._traced, self._compiled)
+        return CacheInfo(self._hits, self._misses, len(self._entries), self._traced, self._compiled, _MOST_PROGRAMS)
 
     def clear_cache(self) -> None:
         """Forgets every program of this function (kernels on disk stay)."""
@@ -602,12 +646,13 @@ def jit(
         static_argnums, static_argnames: arguments that are hashable Python values, part of the program: a new value
             is traced anew.  Each may be given by the other's means; both spellings work at the call.
         donate_argnums, donate_argnames: arguments whose memory may be reused for results; their arrays cannot be
-            used afterwards.
+            used afterwards, and one array cannot be donated twice in a call.
         keep_unused: accepted for compatibility; an unused argument costs nothing.
         backend: "native" (default) or "reference", which runs the same graph in NumPy.
 
     Returns:
-        The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.
+        The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.  It holds
+        its latest 4096 programs (``cache_info().max_size``).
 
     Raises:
         ConcretizationError: when the function asks a traced value for its number (``if x > 0``).

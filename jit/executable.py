@@ -60,6 +60,14 @@ class Options:
             raise BackendError(f"num_threads={n!r}: a number of threads is an int from 1 to {MAX_THREADS}")
 
 
+def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
+    wrong = [i for i in donate if not (isinstance(i, int) and 0 <= i < len(graph.inputs))]
+    if wrong:
+        raise BackendError(
+            f"donate={donate!r} names the input {wrong[0]!r}; {graph.name} has {len(graph.inputs)} inputs"
+        )
+
+
 class Executable:
     """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
 
@@ -72,6 +80,7 @@ class Executable:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         start = time.perf_counter()
+        _check_donate(graph, options.donate)
         target = options.target or host()
         if options.engine == "numba":
             target = target.restricted("scalar")  # the printed text has no vectors

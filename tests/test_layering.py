@@ -17,7 +17,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("dtypes", "tree"),
     ("config",),
     ("ir",),
-    ("printing", "primitive", "array", "traceback"),
+    ("printing", "primitive", "array", "traceback", "callsite"),
     ("trace",),
     ("verify", "interpret"),
     ("primitives",),
