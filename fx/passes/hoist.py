@@ -9,8 +9,7 @@ from ..ir import Atom, Eqn, Graph, Var, subgraphs
 from ..primitives.helpers import move_batch
 from ..trace import bind, read, source_override, trace_flat
 from .dce import needed
-from .prune import split
-from .rewrite import copied, with_subgraphs
+from .rewrite import copied, split, with_subgraphs
 
 __all__ = ["hoist"]
 
