@@ -13,6 +13,7 @@ Source: Kingma and Welling, "Auto-Encoding Variational Bayes" (2014).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ def init(key: Any, hidden: int = 256) -> Any:
     sizes = {"encode": [784, hidden, 2 * LATENT], "decode": [LATENT, hidden, 784]}
     normal, keys = nn.initializers.lecun_normal(), iter(random.split(key, 4))
     return {
-        name: [(normal(next(keys), (m, n)), jnp.zeros(n)) for m, n in zip(s[:-1], s[1:])] for name, s in sizes.items()
+        name: [(normal(next(keys), (m, n)), jnp.zeros(n)) for m, n in pairwise(s)] for name, s in sizes.items()
     }
 
 
