@@ -126,7 +126,9 @@ def products_of_slices(lax: Any, np: Any) -> Any:
         wide = np.concatenate([w, w, w], 1)  # 3 x 9
         rows = np.concatenate([xs, xs * 2, xs], 1)[:, None]  # 4 x 1 x 9
         return lax.scan(
-            lambda c, x: (np.tanh(c + np.dot(np.sin(x), wide.T)), np.dot(wide, np.exp(w).sum() * x[0])), np.ones((1, 3), "float64"), rows
+            lambda c, x: (np.tanh(c + np.dot(np.sin(x), wide.T)), np.dot(wide, np.exp(w).sum() * x[0])),
+            np.ones((1, 3), "float64"),
+            rows,
         )
 
     return f

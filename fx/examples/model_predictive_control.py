@@ -144,8 +144,10 @@ def main() -> None:
     print(f"cost of the first plan: {result.first_plan[0]:.1f} -> {result.first_plan[-1]:.1f}")
     for k in range(0, len(angles), 20):
         print(f"{k * STEP:4.1f} s  {angles[k]:7.1f} degrees from upright")
-    print(f"strongest torque {np.abs(result.torques).max():.2f} of {STRONGEST}, last second within"
-          f" {np.abs(angles[-20:]).max():.2f} degrees")
+    print(
+        f"strongest torque {np.abs(result.torques).max():.2f} of {STRONGEST}, last second within"
+        f" {np.abs(angles[-20:]).max():.2f} degrees"
+    )
 
 
 if __name__ == "__main__":

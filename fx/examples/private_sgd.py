@@ -73,7 +73,9 @@ def epsilon(steps: int, sigma: float, delta: float = 1e-5) -> float:
     return min(steps * a / (2 * sigma**2) + math.log(1 / delta) / (a - 1) for a in (1 + k / 10 for k in range(1, 1000)))
 
 
-def run(epochs: int = 4, batch_size: int = 200, rate: float = 0.5, bound: float = 1.0, sigma: float = 1.1, seed: int = 0) -> Result:
+def run(
+    epochs: int = 4, batch_size: int = 200, rate: float = 0.5, bound: float = 1.0, sigma: float = 1.1, seed: int = 0
+) -> Result:
     digits = data.mnist()
     for_params, for_order, noise = random.split(random.key(seed), 3)
     params = init(for_params)

@@ -36,9 +36,7 @@ class Result(NamedTuple):
 def init(key: Any, hidden: int = 256) -> Any:
     sizes = {"encode": [784, hidden, 2 * LATENT], "decode": [LATENT, hidden, 784]}
     normal, keys = nn.initializers.lecun_normal(), iter(random.split(key, 4))
-    return {
-        name: [(normal(next(keys), (m, n)), jnp.zeros(n)) for m, n in pairwise(s)] for name, s in sizes.items()
-    }
+    return {name: [(normal(next(keys), (m, n)), jnp.zeros(n)) for m, n in pairwise(s)] for name, s in sizes.items()}
 
 
 def mlp(layers: Any, x: Any) -> Any:

@@ -138,9 +138,7 @@ def patterns(n: int) -> list[tuple[int, ...]]:
 def examples(p: ControlProgram, which: tuple[int, ...], size: int) -> tuple[list[Any], list[Any], list[list[Any]]]:
     """Batched arguments, their axes, and the arguments of each example."""
     rng = np.random.default_rng(5)
-    rows = [
-        [a * rng.uniform(-1.5, 1.5) + 0.1 if i in which else a for i, a in enumerate(p.args)] for _ in range(size)
-    ]
+    rows = [[a * rng.uniform(-1.5, 1.5) + 0.1 if i in which else a for i, a in enumerate(p.args)] for _ in range(size)]
     axes = [(k % (a.ndim + 1) if k in which else None) for k, a in enumerate(p.args)]
     args = [a if d is None else np.stack([r[k] for r in rows], d) for k, (a, d) in enumerate(zip(p.args, axes))]
     return args, axes, rows
@@ -166,9 +164,7 @@ def test_vmap_is_a_loop_over_examples(name: str) -> None:
 def _loop(f: Callable[..., Any], axes: tuple[int | None, ...], size: int) -> Callable[..., Any]:
     def g(*args: Any) -> Any:
         with fx.disable_jit():
-            rows = [
-                f(*[a if d is None else fnp.take(a, i, axis=d) for a, d in zip(args, axes)]) for i in range(size)
-            ]
+            rows = [f(*[a if d is None else fnp.take(a, i, axis=d) for a, d in zip(args, axes)]) for i in range(size)]
         return fx.tree.map(lambda *r: fnp.stack(r), *rows)
 
     return g
