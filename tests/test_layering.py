@@ -19,7 +19,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("ir",),
     ("printing", "primitive", "array", "traceback", "callsite"),
     ("trace",),
-    ("verify", "interpret"),
+    ("verify", "interpret", "interning"),
     ("primitives",),
     ("passes",),
     ("transforms",),

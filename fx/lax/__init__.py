@@ -55,10 +55,12 @@ _names = {
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
 _names.update(
+    _associative.__all__,
     _branching.__all__,
     _composed.__all__,
     _control_flow.__all__,
     _parallel.__all__,
+    _solvers.__all__,
     *[getattr(_families, family).__all__ for family in _WHOLE],
 )
 __all__ = sorted(_names - _SHARED)
