@@ -28,7 +28,7 @@ from .errors import (
     VmapAxisError,
 )
 from .ir import Aval, Graph, Var
-from .primitives.elementwise import convert_element_type
+from .primitives.elementwise import convert_element_type, weakened
 from .primitives.elementwise import stop_gradient as _stop_gradient
 from .primitives.helpers import broadcast_batch, full_like, instantiate, move_batch, zeros_like
 from .primitives.shaping import reshape, slice_in_dim
@@ -251,8 +251,8 @@ def grad(
 def _as_array(x: Any, like: Any = None) -> Any:
     """A NumPy scalar (a literal of the graph) as an Array; weak where the argument it belongs to is weak."""
     weak = like is not None and aval_of(like).weak
-    if type(x) is Tracer:
-        return x.alias()  # an in-place update of the result must not change what it was made from
+    if type(x) is Tracer:  # an in-place update of the result must not change what it was made from
+        return weakened(x) if weak and not x.weak_type else x.alias()
     if type(x) is Array:
         return Array(x._data, True) if weak and not x.weak_type else x
     return Array(np.asarray(concrete_value(x)), weak)
