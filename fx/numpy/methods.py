@@ -70,7 +70,7 @@ def _pow(self: Value, other: Any, mod: Any = None) -> Value:
 def _array_getitem(self: Array, index: Any) -> Value:
     if type(index) is int or type(index) is slice:  # the common cases
         try:
-            return Array(np.asarray(self._data[index]))
+            return Array(np.asarray(self._data[index]), self.weak_type)
         except (IndexError, TypeError):
             pass
     return getitem(self, index)

@@ -147,13 +147,11 @@ class Ufunc:
                 return None
         elif a.dtype != b.dtype or a.dtype not in kernel.takes:
             return None
-        if a.shape == b.shape:
-            out = kernel.run(a, b)
-            return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
         try:
-            return Array(kernel.run(a, b))
+            out = kernel.run(a, b)
         except ValueError:  # the shapes do not fit: the long way says so
             return None
+        return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
 
     def _refuse(self, **unsupported: Any) -> None:
         for name, value in unsupported.items():

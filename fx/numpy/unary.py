@@ -25,8 +25,8 @@ __all__ = [
 
 
 def constant(x: Value, number: float) -> Value:
-    """A Python number in the type of ``x`` (not weak)."""
-    return helpers.full_like(aval_of(x).strong(), number)
+    """A Python number in the type of ``x``."""
+    return helpers.full_like(x, number)
 
 
 def is_exact(x: Value) -> bool:
