@@ -11,6 +11,9 @@ import inspect
 import itertools
 import math
 import operator
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -508,3 +511,14 @@ def test_nan_and_empty_reductions() -> None:
     np.testing.assert_array_equal(
         np.isnan(fnp.clip(fnp.asarray([nan, 1.0]), 0.0, fnp.asarray([1.0, nan]))), [True, True]
     )
+
+
+def test_scipy_and_scikit_learn_take_our_arrays() -> None:
+    pytest.importorskip("scipy", minversion="1.15")
+    pytest.importorskip("sklearn", minversion="1.7")
+    program = Path(__file__).with_name("array_api_consumers.py")
+    paths = [str(Path(fx.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    done = subprocess.run([sys.executable, str(program)], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 20
