@@ -30,6 +30,7 @@ from . import (
 from .at import At
 from .core import Value, as_type, as_typed
 from .indexing import getitem, setitem
+from .inspection import DEVICE, check_device
 
 __all__ = ["install"]
 
@@ -143,7 +144,8 @@ def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:
-    """The array itself: there is one device."""
+    """The array itself: there is one device, "cpu" (ValueError for any other)."""
+    check_device(device)
     return self
 
 
@@ -164,7 +166,7 @@ _METHODS: dict[str, Any] = {
     "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
     "mT": property(manipulation.matrix_transpose, doc="The last two axes swapped."), "flat": property(manipulation.ravel),
     "real": property(_unary(unary.real), doc="The real part."), "imag": property(_unary(unary.imag), doc="The imaginary part."),
-    "device": property(lambda self: "cpu", doc='"cpu": there is one device.'),
+    "device": property(lambda self: DEVICE, doc='"cpu": there is one device.'),
 }  # fmt: skip
 
 

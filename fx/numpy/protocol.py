@@ -18,8 +18,7 @@ from ..array import Array, to_numpy
 from ..errors import SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer
 from . import selection
-from .core import Value, as_typed, broadcast_value
-from .rearranging import resize
+from .core import as_typed, broadcast_value
 from .ufunc_class import Ufunc
 
 __all__ = ["array_function", "array_ufunc", "namespace", "provide"]
@@ -40,7 +39,7 @@ def namespace(self: Any, *, api_version: str | None = None) -> Any:
 
 
 # functions whose name differs in fx.numpy
-_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid", "array2string": "array_str"}
+_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid"}
 
 
 def _find(space: str, name: str) -> Any:
@@ -104,20 +103,8 @@ def _write_out(out: Any, result: Any, what: str) -> Any:
     return tuple([_write_out(o, r, what) for o, r in zip(out, result)])
 
 
-def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
-    new = as_typed(src, dst.dtype)
-    return new if where is True else selection.where(where, new, dst)
-
-
-def _putmask(a: Any, mask: Any, values: Any) -> Value:
-    v = as_typed(values, a.dtype)
-    return selection.where(mask, resize(v, a.shape) if v.ndim else v, a)
-
-
-_IN_PLACE: dict[str, Callable[..., Any] | None] = {
-    "copyto": _copyto, "putmask": _putmask, "fill_diagonal": None, "place": None, "put": None, "put_along_axis": None,
-}  # fmt: skip
-"""Functions that change their first argument, and what computes its new value (None: the function of that name)."""
+_IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
+"""Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
 
 
 # -------------------------------------------------------------------------------------- the two doors
@@ -161,8 +148,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
     name = func.__name__
     what = f"{space.replace('numpy', 'np', 1)}.{name}"
     if name in _IN_PLACE:
-        f = _IN_PLACE[name] or _find("numpy", name)
-        _assign(args[0], f(*args, **kwargs), what)
+        _assign(args[0], _find("numpy", name)(*args, **kwargs), what)
         return None
     f = _find(space if space in ("numpy.linalg", "numpy.fft") else "numpy", name)
     if f is None:

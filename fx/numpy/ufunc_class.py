@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,6 +81,16 @@ def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
     return None
 
 
+def _signature(nin: int) -> inspect.Signature:
+    """(x, /, *, out=None, where=True, dtype=None), for ``help``."""
+    names = ["x"] if nin == 1 else [f"x{i + 1}" for i in range(nin)]
+    arrays = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names]
+    options = (("out", None), ("where", True), ("dtype", None))
+    return inspect.Signature(
+        arrays + [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in options]
+    )
+
+
 class Ufunc:
     """An elementwise function of ``nin`` arrays.
 
@@ -94,6 +105,7 @@ class Ufunc:
         self.__name__ = self.__qualname__ = name
         self.__doc__ = doc
         self.nin, self.nargs, self.identity = nin, nin + 1, identity
+        self.__signature__ = _signature(nin)
         self.__wrapped__ = self._f = f
         self._kernel = kernel
         self._reducer: Callable[..., Value] | None = None

@@ -136,8 +136,20 @@ def _i0(x: Value) -> Value:
     return p.select(p.lt(v, edge), total, far)
 
 
-log2 = _composed("log2", lambda x: p.div(p.log(x), constant(x, np.log(2))), "The logarithm to base 2.")
-log10 = _composed("log10", lambda x: p.div(p.log(x), constant(x, np.log(10))), "The logarithm to base 10.")
+def _logarithm(base: int) -> Callable[[Value], Value]:
+    """log(x) / log(base); both parts of a complex logarithm by the real number, as infinities need."""
+
+    def log_of_base(x: Value) -> Value:
+        y = p.log(x)
+        if is_complex(y):
+            return p.complex(*[p.div(part(y), constant(part(y), np.log(base))) for part in (p.real, p.imag)])
+        return p.div(y, constant(y, np.log(base)))
+
+    return log_of_base
+
+
+log2 = _composed("log2", _logarithm(2), "The logarithm to base 2.")
+log10 = _composed("log10", _logarithm(10), "The logarithm to base 10.")
 deg2rad = radians = _composed("deg2rad", lambda x: p.mul(x, constant(x, np.pi / 180)), "Degrees to radians.", "radians")
 rad2deg = degrees = _composed("rad2deg", lambda x: p.mul(x, constant(x, 180 / np.pi)), "Radians to degrees.", "degrees")
 sinc = _composed("sinc", _sinc, "sin(pi x) / (pi x), 1 at 0.")
