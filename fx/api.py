@@ -108,9 +108,10 @@ def _trace(
 
     flat = FlatFunction(main, in_tree)
     b = Builder(kind, function_name(f), evaluate=True)
-    ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
-    b.active = {t.variable for t in ins if is_inexact(t.dtype)}
-    outs = flat(*ins)
+    with b:
+        ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
+        b.active = {t.variable for t in ins if is_inexact(t.dtype)}
+        outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
@@ -672,8 +673,9 @@ def vmap(
         axis = NamedAxis(axis_name, size, b)
         state.axes.append(axis)
         try:
-            ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
-            graph, captures = b.close(flat(*ins))
+            with b:
+                ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
+                graph, captures = b.close(flat(*ins))
         finally:
             state.axes.pop()
         outs, out_dims = batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)

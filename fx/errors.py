@@ -25,6 +25,7 @@ __all__ = [
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
+    "ReadOnlyArrayError",
     "RegistryError",
     "ShapeError",
     "SideEffectError",
@@ -57,6 +58,10 @@ class OutOfBoundsIndexError(FxError, IndexError):
 
 class ItemAssignmentError(FxError, TypeError):
     """``x[i] = v`` on an immutable fx.Array; ``x = x.at[i].set(v)`` is the way out."""
+
+
+class ReadOnlyArrayError(FxError, ValueError):
+    """A write to a view that NumPy makes read-only (``np.diagonal``, ``np.broadcast_to``)."""
 
 
 class ConcretizationError(FxError, TypeError):

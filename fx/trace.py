@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
+from weakref import ref
 
 import numpy as np
 
@@ -52,17 +53,20 @@ _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
 
 
 class _State(threading.local):
-    """Per thread: the absorbing builders, innermost last; the scope; the source to use instead of the frame's;
-    the axes of the surrounding vmaps that trace (``axes``) and the one that is being pushed through a graph (``mapped``)."""
+    """Per thread: the absorbing builders, innermost last; the builder whose function is running (``current``); the scope;
+    the source to use instead of the frame's; the axes of the surrounding vmaps that trace (``axes``) and the one that is
+    being pushed through a graph (``mapped``)."""
 
     def __init__(self) -> None:
         self.absorbing: list[Builder] = []
+        self.current: Builder | None = None
         self.scope: str = ""
         self.source: Source | None = None
         self.axes: list[Any] = []
         self.mapped: list[Any] = []
 
 
+_CONTENTS = frozenset(("builder", "variable", "value"))
 _STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
 _SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 
@@ -133,10 +137,16 @@ class Tracer:
     """Stands for a variable of a graph that is being built.
 
     ``value`` is its NumPy value where the builder evaluates, else None.  Arithmetic and methods are installed
-    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array.
+    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array, and so is
+    every view of it (``fx.storage``).
+
+    home: the builder whose function was running when the tracer was made.
+    view_of: how it reads and writes the array that it is a view of, if it is one.  After a write to that array its
+        ``builder``, ``variable`` and ``value`` are empty until someone asks for them.
+    views: weak references to the views of this array.
     """
 
-    __slots__ = ("__weakref__", "builder", "value", "variable")
+    __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
     __hash__ = None  # type: ignore[assignment]
 
@@ -144,6 +154,27 @@ class Tracer:
         self.builder = builder
         self.variable = var
         self.value = value
+        self.home = state.current
+        self.view_of: Any = None
+        self.views: list[ref[Tracer]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Only reached where an attribute is missing: a view whose array was written to reads it anew."""
+        if name in _CONTENTS and self.view_of is not None:
+            self._refresh()
+            return getattr(self, name)
+        raise AttributeError(f"a traced array has no attribute {name!r}")
+
+    def _refresh(self) -> None:
+        """Reads a view anew, where its array and the view itself live: not inside a function that merely looks at it."""
+        base = self.view_of.base
+        level = max(base.builder.level, 0 if self.home is None else self.home.level)
+        absorbing = state.absorbing
+        state.absorbing = [b for b in absorbing if b.level <= level]
+        try:
+            self.rebind(self.view_of.read(base))
+        finally:
+            state.absorbing = absorbing
 
     @property
     def aval(self) -> Aval:
@@ -304,13 +335,17 @@ class Builder:
         self.values: dict[Var, np.ndarray] = {}
         self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
         self.forwards: dict[Eqn, Any] = {}
+        self.around: Builder | None = None
 
     def __enter__(self) -> Builder:
+        """While the function runs whose equations it collects."""
+        self.around, state.current = state.current, self
         if self.absorb:
             state.absorbing.append(self)
         return self
 
     def __exit__(self, *exc: Any) -> None:
+        state.current = self.around
         if self.absorb:
             state.absorbing.pop()
 
@@ -578,13 +613,17 @@ def locate(error: FxError, source: Source | None) -> FxError:
     return error
 
 
+def is_library(file: str) -> bool:
+    """True for the library's own files (its examples are a user's)."""
+    return file.startswith(_LIBRARY) and not file.startswith(_USER_LIKE)
+
+
 def user_source() -> Source | None:
     """The innermost frame that is not the library's own."""
     f: Any = sys._getframe(1)
     while f is not None:
-        name = f.f_code.co_filename
-        if not name.startswith(_LIBRARY) or name.startswith(_USER_LIKE):
-            return Source(name, f.f_lineno, f.f_code.co_name)
+        if not is_library(f.f_code.co_filename):
+            return Source(f.f_code.co_filename, f.f_lineno, f.f_code.co_name)
         f = f.f_back
     return None
 

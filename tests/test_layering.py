@@ -21,7 +21,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("trace",),
     ("verify", "interpret"),
     ("primitives",),
-    ("passes",),
+    ("storage", "passes"),
     ("transforms",),
     ("backend",),
     ("staging",),

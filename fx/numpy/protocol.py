@@ -17,8 +17,8 @@ from .. import tree
 from ..array import Array, to_numpy
 from ..errors import SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer
-from . import selection
-from .core import Value, as_typed, broadcast_value
+from . import selection, views
+from .core import Value, as_typed
 from .rearranging import resize
 from .ufunc_class import Ufunc
 
@@ -78,7 +78,7 @@ def _assign(target: Any, value: Any, what: str) -> None:
         SideEffectError: the target cannot hold it.
     """
     if type(target) is Tracer:
-        target[...] = broadcast_value(as_typed(value, target.dtype), target.shape)
+        views.assign(target, value, what)
     elif isinstance(target, np.ndarray) and type(value) is Array:
         np.copyto(target, value._data, casting="same_kind")
     elif type(target) is Array:
@@ -164,9 +164,15 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         f = _IN_PLACE[name] or _find("numpy", name)
         _assign(args[0], f(*args, **kwargs), what)
         return None
+    out = kwargs.get("out")
+    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
+    view = views.numpy_view(name, args, kwargs)
+    if view is not NotImplemented:
+        return view
     f = _find(space if space in ("numpy.linalg", "numpy.fft") else "numpy", name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    out = kwargs.get("out")
-    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
-    return _write_out(out, f(*args, **kwargs), what)
+    result = f(*args, **kwargs)
+    if type(result) is Tracer and any(result is a for a in args):
+        result = result.alias()  # a function that changed nothing gives a new array all the same
+    return _write_out(out, result, what)
