@@ -7,6 +7,7 @@ out: nothing is computed behind the tracer's back.  Where all arrays are known, 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 
 from .. import tree
 from ..array import Array, to_numpy
-from ..errors import SideEffectError, UnsupportedFunctionError
+from ..errors import FxError, SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer
 from . import selection, views
 from .core import Value, as_typed
+from .creation import zeros_like
 from .rearranging import resize
 from .ufunc_class import Ufunc
 
@@ -71,16 +73,16 @@ def _by_numpy(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any
 # ------------------------------------------------------------------------------------ writing in place
 
 
-def _assign(target: Any, value: Any, what: str) -> None:
+def _assign(target: Any, value: Any, what: str, casting: str = "same_kind") -> None:
     """Writes a result into an array that a NumPy function changes in place: a tracer stands for the new value from here on.
 
     Raises:
         SideEffectError: the target cannot hold it.
     """
     if type(target) is Tracer:
-        views.assign(target, value, what)
+        views.assign(target, value, what, casting)
     elif isinstance(target, np.ndarray) and type(value) is Array:
-        np.copyto(target, value._data, casting="same_kind")
+        np.copyto(target, value._data, casting=casting)  # type: ignore[arg-type]
     elif type(target) is Array:
         raise SideEffectError(
             f"{what} writes into an fx array, which is immutable. Use the returned array, or x = x.at[...].set(...)."
@@ -92,16 +94,16 @@ def _assign(target: Any, value: Any, what: str) -> None:
         )
 
 
-def _write_out(out: Any, result: Any, what: str) -> Any:
+def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> Any:
     """``out=``: the result is written there, and ``out`` returned."""
     if out is None:
         return result
     if not isinstance(out, tuple):
-        _assign(out, result, f"{what} with out=")
+        _assign(out, result, f"{what} with out=", casting)
         return out
     if len(out) == 1:
-        return _write_out(out[0], result, what)
-    return tuple([_write_out(o, r, what) for o, r in zip(out, result)])
+        return _write_out(out[0], result, what, casting)
+    return tuple([_write_out(o, r, what, casting) for o, r in zip(out, result)])
 
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
@@ -126,29 +128,55 @@ _IN_PLACE: dict[str, Callable[..., Any] | None] = {
 def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``__array_ufunc__`` of arrays and tracers."""
     what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-    out = kwargs.pop("out", None)
-    for ignored in ("order", "subok", "casting"):
+    out, casting = kwargs.pop("out", None), kwargs.pop("casting", "same_kind")
+    for ignored in ("order", "subok"):
         kwargs.pop(ignored, None)
     kwargs = {k: v for k, v in kwargs.items() if k == "axis" or (v is not None and v is not np._NoValue)}
     f = _find("numpy", ufunc.__name__)
     if f is None or (method != "__call__" and not isinstance(f, Ufunc)):
         done = _by_numpy(getattr(ufunc, method), what, inputs, kwargs)
         done = tuple([_as_array(d) for d in done]) if isinstance(done, tuple) else _as_array(done)
-        return _write_out(out, done, what)
+        return _write_out(out, done, what, casting)
     if method == "at":
         target, *rest = inputs
-        _assign(target, f.at(target, *rest), what)
+        _assign(target, _call(f.at, what, (target, *rest), kwargs), what, "unsafe")
         return None
     if method != "__call__":
-        return _write_out(out, getattr(f, method)(*inputs, **kwargs), what)
-    where = kwargs.pop("where", True)
-    result = f(*inputs, **kwargs)
+        return _write_out(out, _call(getattr(f, method), what, inputs, kwargs), what, casting)
+    where, dtype = kwargs.pop("where", True), kwargs.pop("dtype", None)
+    if dtype is not None:
+        inputs = tuple([as_typed(x, dtype) for x in inputs])
+    result = _call(f, what, inputs, kwargs)
     if where is not True:
-        if isinstance(result, tuple):
-            raise _unsupported(f"{what} with where=")
-        base = out[0] if out is not None else result * 0
-        result = selection.where(where, result, base)
-    return _write_out(out, result, what)
+        several = isinstance(result, tuple)
+        olds = (None,) * 2 if out is None else out
+        chosen = [
+            selection.where(where, r, zeros_like(r) if old is None else old)
+            for r, old in zip(result if several else (result,), olds)
+        ]
+        result = tuple(chosen) if several else chosen[0]
+    return _write_out(out, result, what, casting)
+
+
+def _call(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """``f(*args, **kwargs)``.
+
+    Raises:
+        UnsupportedFunctionError: NumPy's function has an argument that ours has not.
+    """
+    try:
+        return f(*args, **kwargs)
+    except TypeError as e:
+        if isinstance(e, FxError):
+            raise
+        try:
+            inspect.signature(f).bind(*args, **kwargs)
+        except TypeError as unbound:
+            raise UnsupportedFunctionError(
+                f"{what} cannot be traced with these arguments: {unbound}. fx.numpy has"
+                f" {getattr(f, '__name__', what)}{inspect.signature(f)}."
+            ) from None
+        raise
 
 
 def _as_array(x: Any) -> Any:
@@ -172,7 +200,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
     f = _find(space if space in ("numpy.linalg", "numpy.fft") else "numpy", name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    result = f(*args, **kwargs)
+    result = _call(f, what, args, kwargs)
     if type(result) is Tracer and any(result is a for a in args):
         result = result.alias()  # a function that changed nothing gives a new array all the same
     return _write_out(out, result, what)
