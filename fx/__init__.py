@@ -29,6 +29,7 @@ _FROM = {
     ),
     "array": ("Array",),
     "ir": ("Graph",),
+    "numpy.program": ("numpy_program",),
     "primitives.callbacks": ("pure_callback",),
     "staging": ("jit",),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     )
     from .array import Array
     from .ir import Graph
+    from .numpy.program import numpy_program
     from .primitives.callbacks import pure_callback
     from .staging import jit
     from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat

@@ -29,6 +29,7 @@ __all__ = [
     "RegistryError",
     "ShapeError",
     "SideEffectError",
+    "SideEffectWarning",
     "StaticArgumentError",
     "TreeError",
     "UnsupportedFunctionError",
@@ -114,6 +115,10 @@ class CustomRuleError(FxError, TypeError):
 
 class SideEffectError(FxError, RuntimeError):
     """A side effect (``out=``, a NumPy array written to) would be lost inside a traced function."""
+
+
+class SideEffectWarning(UserWarning):
+    """Something happened while tracing that will not happen again when the compiled program runs."""
 
 
 class UnsupportedFunctionError(FxError, TypeError):

@@ -14,8 +14,10 @@ import functools
 import inspect
 import sys
 import threading
+import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,7 +28,7 @@ from .array import Array, to_numpy
 from .backend import Executable, compile_graph
 from .config import config
 from .dtypes import canonical
-from .errors import NonHashableStaticError, StaticArgumentError, TreeError
+from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
@@ -401,7 +403,8 @@ class JitFunction:
         flat = FlatFunction(call, in_tree)
         flat.name = self.name
         avals = [Aval(*s) for s in key.leaves]
-        graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+        with _watch_random(self.name):
+            graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         concrete = not any(type(c) is Tracer for c in captures)
         donated = self._donated(args, kwargs)
@@ -537,6 +540,27 @@ def _shown(key: tuple[type, Any]) -> str:
     if issubclass(t, (tuple, frozenset)):
         return f"({', '.join(map(_shown, v))})"
     return repr(v)
+
+
+@contextmanager
+def _watch_random(name: str) -> Iterator[None]:
+    """Warns if NumPy's own random numbers are drawn inside: the compiled program would repeat them."""
+    before = _random_state()
+    yield
+    if before != _random_state():
+        warnings.warn(
+            f"np.random was used while jit traced {name!r}: the numbers were drawn once, and every call of the compiled"
+            " function repeats them. Draw them outside and pass them in, or use fx.random with a key.",
+            SideEffectWarning,
+            stacklevel=4,
+        )
+
+
+def _random_state() -> bytes:
+    if "numpy.random" not in sys.modules:
+        return b""
+    state = np.random.get_state(legacy=False)
+    return repr((state["state"]["pos"], state["has_gauss"])).encode() + state["state"]["key"].tobytes()  # type: ignore[call-overload]
 
 
 def _result(data: np.ndarray, weak: bool) -> Array:

@@ -54,12 +54,14 @@ _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
 
 class _State(threading.local):
     """Per thread: the absorbing builders, innermost last; the builder whose function is running (``current``); the scope;
+    whether integers that follow from known ones are kept known (``constants``: inside of a ``numpy_program``);
     the source to use instead of the frame's; the axes of the surrounding vmaps that trace (``axes``) and the one that is
     being pushed through a graph (``mapped``)."""
 
     def __init__(self) -> None:
         self.absorbing: list[Builder] = []
         self.current: Builder | None = None
+        self.constants = False
         self.scope: str = ""
         self.source: Source | None = None
         self.axes: list[Any] = []
@@ -234,7 +236,8 @@ class Tracer:
         if caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM:
             raise SideEffectError(
                 f"a traced {self.aval} was written into a plain NumPy array, which cannot hold it: its derivative would be"
-                f" lost. Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or stack the values.\n"
+                f" lost. Decorate the function with @fx.numpy_program, make the buffer from a traced array (np.zeros_like(x),"
+                f" np.zeros(n, like=x)), or stack the values.\n"
                 f"  at {user_source()}"
             )
 
@@ -264,6 +267,7 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._check_not_stored(sys._getframe(1))
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(
             f"a traced value of type {self.aval} was turned into a plain NumPy array"
@@ -296,7 +300,10 @@ WAY_OUT_INDEX = (
     "Shapes, ranges and slice bounds must be known while tracing: name the argument in jit's static_argnums, or use"
     " fx.lax.dynamic_slice / fx.lax.fori_loop."
 )
-WAY_OUT_NUMPY = "Call the NumPy function on the traced value directly, or the function of the same name in fx.numpy."
+WAY_OUT_NUMPY = (
+    "np.array, np.asarray and other functions that NumPy does not let us see work in a function decorated with"
+    " @fx.numpy_program, and the functions of the same names in fx.numpy work everywhere."
+)
 
 
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
@@ -436,7 +443,7 @@ class Builder:
             raise locate(e, source) from None
         avals = out if prim.multiple_results else (out,)
         if not self.evaluate:
-            values = None
+            values = self._constants(prim, args, params, avals)
         elif values is None and not (state.axes and named_axes(params)):  # a collective has no value on one example
             known = [concrete_value(a) for a in args]
             if all(k is not None for k in known):
@@ -454,6 +461,18 @@ class Builder:
         if self.evaluate:
             self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
         return tracers if prim.multiple_results else tracers[0]
+
+    def _constants(
+        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[Aval]
+    ) -> Sequence[Any] | None:
+        """Integers and truth values that follow from known ones: what loops and indices of a NumPy program are made of."""
+        if not state.constants or prim.effect or any(a.dtype.kind not in "iub" for a in avals):
+            return None
+        if any(type(a) is Tracer and a.value is None for a in args):
+            return None
+        if state.axes and named_axes(params):
+            return None
+        return None if subgraphs(params) else evaluate(prim, [concrete_value(a) for a in args], params)
 
     def _evaluate(
         self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any]

@@ -6,12 +6,13 @@ import functools
 import opcode
 import sys
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..array import Array
-from ..storage import write
+from ..errors import UnsupportedFunctionError
+from ..storage import strided, write
 from ..trace import Tracer, is_library
 from . import (
     binary,
@@ -182,13 +183,41 @@ _FUNCTIONS = {
     "sum": reductions.sum, "swapaxes": manipulation.swapaxes, "take": selection.take, "trace": contraction.trace, "var": statistics.var,
 }  # fmt: skip
 
+
+def _put(self: Tracer, indices: Any, values: Any, mode: str = "raise") -> None:
+    """``x.flat[indices] = values``."""
+    write(self, selection.put(self, indices, values))
+
+
+def _refusal(name: str, way_out: str) -> Any:
+    """A method of NumPy's arrays that a traced one cannot have."""
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> NoReturn:
+        raise UnsupportedFunctionError(f"{name} of a traced {self.aval} cannot be traced: {way_out}")
+
+    method.__doc__ = f"Not possible while tracing: {way_out}"
+    return method
+
+
+_OUTSIDE = "its bytes are not known while tracing; call it on the function's result."
+_REFUSED: dict[str, Any] = {
+    "resize": "its memory cannot grow; use np.resize, np.pad or np.concatenate.",
+    "setflags": "a traced array has no memory of its own; np.broadcast_to gives a read-only view.",
+    "byteswap": "use fx.lax.bitcast_convert_type.", "getfield": "use x.view(dtype).", "setfield": "use x.view(dtype)[...] = value.",
+    **dict.fromkeys(("tobytes", "tofile", "dump", "dumps", "__dlpack__", "__dlpack_device__"), _OUTSIDE),
+}  # fmt: skip
+
 _VIEWS: dict[str, Any] = {
     "ravel": views.method("ravel"), "squeeze": views.method("squeeze"), "swapaxes": views.method("swapaxes"), "diagonal": views.method("diagonal"),
     "view": views.method("view"), "T": property(views.method("transpose"), doc="The axes reversed."),
     "mT": property(views.method("matrix_transpose"), doc="The last two axes swapped."), "flat": views.flat_property,
     "real": property(views.method("real"), views.setter("real"), doc="The real part."),
     "imag": property(views.method("imag"), views.setter("imag"), doc="The imaginary part."),
-    "sort": _sort, "partition": _partition,
+    "sort": _sort, "partition": _partition, "put": _put,
+    "flags": property(lambda self: strided(self).flags, doc="What NumPy's flags would be."),
+    "strides": property(lambda self: strided(self).strides, doc="What NumPy's strides would be."),
+    "base": property(lambda self: None if self.view_of is None else self.view_of.root, doc="The array that this is a view of."),
+    **{name: _refusal(name, way_out) for name, way_out in _REFUSED.items()},
 }  # fmt: skip
 """Methods of traced arrays that give views, or work in place."""
 

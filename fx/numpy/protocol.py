@@ -7,6 +7,7 @@ out: nothing is computed behind the tracer's back.  Where all arrays are known, 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from types import ModuleType
@@ -17,8 +18,10 @@ import numpy as np
 from .. import tree
 from ..array import Array, to_numpy
 from ..errors import FxError, SideEffectError, UnsupportedFunctionError
-from ..trace import Tracer
+from ..storage import strided
+from ..trace import Tracer, recording_builder
 from . import selection, views
+from .buffers import CREATORS, create
 from .core import Value, as_typed
 from .creation import zeros_like
 from .rearranging import resize
@@ -41,22 +44,65 @@ def namespace(self: Any, *, api_version: str | None = None) -> Any:
     return _spaces["numpy"]
 
 
-# functions whose name differs in fx.numpy
-_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid", "array2string": "array_str"}
+# functions whose name differs here
+_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid", "psi": "digamma"}
 
 
 def _find(space: str, name: str) -> Any:
     """The function that stands in for ``space.name``, or None."""
-    for known in (space, *(s for s in _spaces if s.startswith("scipy"))):
-        f = getattr(_spaces.get(known), _ALIASES.get(name, name), None)
-        if f is not None and callable(f) and not isinstance(f, type):
-            return f
-    return None
+    f = getattr(_spaces.get(space), _ALIASES.get(name, name), None)
+    return f if callable(f) and not isinstance(f, type) else None
+
+
+def _find_ufunc(ufunc: np.ufunc) -> Any:
+    """The function that stands in for a ufunc of NumPy, or of ``scipy.special``."""
+    f = _find("numpy", ufunc.__name__)
+    if f is None and getattr(np, ufunc.__name__, None) is None:
+        if "scipy.special" not in _spaces:  # it stands above this package, and is loaded when it is first asked for
+            provide("scipy.special", importlib.import_module("fx.scipy.special"))
+        f = _find("scipy.special", ufunc.__name__)
+    return f
+
+
+def _space_of(func: Any) -> str:
+    """The namespace whose function ``func`` is: ``np.emath.sqrt`` is not ``np.sqrt``, nor ``np.linalg.diagonal`` ``np.diagonal``."""
+    if getattr(np, func.__name__, None) is func or func.__name__ in _ALIASES:
+        return "numpy"
+    return func.__module__ or ""
+
+
+# functions of types, shapes and memory alone
+_STATIC = frozenset(
+    (
+        "can_cast",
+        "common_type",
+        "min_scalar_type",
+        "isfortran",
+        "iscomplexobj",
+        "isrealobj",
+        "result_type",
+        "byte_bounds",
+    )
+)
+
+
+def _of_types(func: Any, args: Any, kwargs: Any) -> Any:
+    """A function of types alone, on arrays without contents."""
+    leaves, treedef = tree.flatten((args, kwargs))
+    leaves = [strided(x) if type(x) is Tracer else np.asarray(x) if type(x) is Array else x for x in leaves]
+    args, kwargs = tree.unflatten(treedef, leaves)
+    return func(*args, **kwargs)
+
+
+def _shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    """``np.may_share_memory``: True for two arrays that are views of one."""
+    roots = [x.view_of.root if type(x) is Tracer and x.view_of is not None else x for x in (a, b)]
+    return roots[0] is roots[1]
 
 
 def _unsupported(what: str) -> UnsupportedFunctionError:
     return UnsupportedFunctionError(
-        f"{what} cannot be traced: fx.numpy has no such function. Compose it from functions that fx.numpy has"
+        f"{what} cannot be traced: fx has no such function. Compose it from functions that fx.numpy has"
         " (dir(fx.numpy)), call it on known arrays outside the traced function, or wrap it with fx.pure_callback."
     )
 
@@ -90,7 +136,8 @@ def _assign(target: Any, value: Any, what: str, casting: str = "same_kind") -> N
     else:
         raise SideEffectError(
             f"{what} writes a traced value into a plain {type(target).__name__}, which cannot hold it: the write would be lost."
-            " Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or use the returned array."
+            " Decorate the function with @fx.numpy_program, make the buffer from a traced array (np.zeros_like(x),"
+            " np.zeros(n, like=x)), or use the returned array."
         )
 
 
@@ -132,7 +179,7 @@ def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs:
     for ignored in ("order", "subok"):
         kwargs.pop(ignored, None)
     kwargs = {k: v for k, v in kwargs.items() if k == "axis" or (v is not None and v is not np._NoValue)}
-    f = _find("numpy", ufunc.__name__)
+    f = _find_ufunc(ufunc)
     if f is None or (method != "__call__" and not isinstance(f, Ufunc)):
         done = _by_numpy(getattr(ufunc, method), what, inputs, kwargs)
         done = tuple([_as_array(d) for d in done]) if isinstance(done, tuple) else _as_array(done)
@@ -185,22 +232,51 @@ def _as_array(x: Any) -> Any:
 
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``__array_function__`` of arrays and tracers."""
-    space = func.__module__ or "numpy"
-    name = func.__name__
+    space, name = _space_of(func), func.__name__
     what = f"{space.replace('numpy', 'np', 1)}.{name}"
+    if space != "numpy":
+        return _in_space(space, func, what, args, kwargs)
+    if name in _STATIC:
+        return _of_types(func, args, kwargs)
+    if name in ("array2string", "array_repr", "array_str") and type(args[0]) is Tracer:
+        return repr(args[0])
+    if name in ("may_share_memory", "shares_memory"):
+        return _shares_memory(*args, **kwargs)
+    if name in CREATORS and not any(type(x) in (Tracer, Array) for x in tree.leaves((args, kwargs))):
+        return (
+            create(name, recording_builder((self,)), args, kwargs)
+            if type(self) is Tracer
+            else _by_numpy(func, what, args, kwargs)
+        )
     if name in _IN_PLACE:
         f = _IN_PLACE[name] or _find("numpy", name)
         _assign(args[0], f(*args, **kwargs), what)
         return None
-    out = kwargs.get("out")
-    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
+    out, kwargs = kwargs.get("out"), _given(kwargs)
     view = views.numpy_view(name, args, kwargs)
     if view is not NotImplemented:
         return view
-    f = _find(space if space in ("numpy.linalg", "numpy.fft") else "numpy", name)
+    f = _find(space, name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    result = _call(f, what, args, kwargs)
-    if type(result) is Tracer and any(result is a for a in args):
-        result = result.alias()  # a function that changed nothing gives a new array all the same
-    return _write_out(out, result, what)
+    return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)
+
+
+def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
+
+
+def _as_new(result: Any, args: Any) -> Any:
+    """A function that changed nothing gives a new array all the same."""
+    return result.alias() if type(result) is Tracer and any(result is a for a in args) else result
+
+
+def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
+    """A function of ``np.linalg``, ``np.fft`` and the like."""
+    out, kwargs = kwargs.get("out"), _given(kwargs)
+    if space == "numpy.linalg" and func.__name__ == "matrix_transpose" and type(args[0]) is Tracer:
+        return views.view_method("matrix_transpose", *args)
+    f = _find(space, func.__name__)
+    if f is None:
+        return _by_numpy(func, what, args, kwargs)
+    return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)

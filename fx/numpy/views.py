@@ -9,18 +9,21 @@ no view counts as C-contiguous.  A single element (``x[0, 1]``) is a scalar, as 
 from __future__ import annotations
 
 import builtins
+import opcode
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..errors import DTypeError
+from ..errors import DTypeError, SideEffectError
 from ..primitives import elementwise as p
 from ..storage import View, attach, strided, write
-from ..trace import Tracer, aval_of, is_python_scalar
+from ..trace import Tracer, aval_of, is_python_scalar, user_source
 from . import creation, manipulation, matrices, rearranging, unary
 from .axes import canonical_axis
 from .core import Value, as_typed, broadcast_value
@@ -40,6 +43,7 @@ __all__ = [
 ]
 
 _slice = builtins.slice
+_STORES = {opcode.opmap[name] for name in ("STORE_SUBSCR", "STORE_SLICE") if name in opcode.opmap}
 
 
 # ---------------------------------------------------------------------------------------- basic indexing
@@ -103,7 +107,19 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
         view = value.view_of
         if type(view) is Part and view.base is x and view.index is index:
             return  # the second half of ``x[index] += y``, which has written through the view
+    _check_statement(sys._getframe(1))
     write(x, setitem(x, index, _cast(value, x.dtype)))
+
+
+def _check_statement(caller: FrameType) -> None:
+    """Refuses a write by C code, such as ``np.random.shuffle(x)``, which moves elements by numbers drawn while tracing."""
+    code = caller.f_code
+    if code.co_code[caller.f_lasti] not in _STORES and not any("setitem" in name for name in code.co_names):
+        raise SideEffectError(
+            "an extension module wrote into a traced array element by element (np.random.shuffle does): what it does"
+            " would happen once, while tracing. Use x[fx.random.permutation(key, len(x))], or an indexing expression."
+            f"\n  at {user_source()}"
+        )
 
 
 def _cast(value: Any, d: np.dtype) -> Any:
