@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import opcode
 import sys
-from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from ..array import Array
+from ..callsite import drops_the_result
 from ..errors import UnsupportedFunctionError
 from ..storage import strided, write
 from ..trace import Tracer, is_library
@@ -37,7 +36,6 @@ from .indexing import getitem
 
 __all__ = ["install"]
 
-_CACHE, _POP_TOP = opcode.opmap["CACHE"], opcode.opmap["POP_TOP"]
 _OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
 
 
@@ -127,29 +125,20 @@ def _fill(self: Value, value: Any) -> None:
 
 
 def _sort(self: Tracer, axis: int = -1, **options: Any) -> Value:
-    """``sorting.sort``, and in place where the caller throws the result away, as NumPy's method does."""
+    """``sorting.sort``; in place where the caller drops the result: NumPy's method sorts the array and returns None,
+    JAX's returns a sorted copy, and a program that drops the result means the one, a program that uses it the other."""
     out = sorting.sort(self, axis, **options)
-    if _result_is_dropped(sys._getframe(1)):
+    if drops_the_result(sys._getframe(1)):
         write(self, out)
     return out
 
 
 def _partition(self: Tracer, kth: Any, axis: int = -1, **options: Any) -> Value:
-    """``sorting.partition``, and in place where the caller throws the result away, as NumPy's method does."""
+    """``sorting.partition``, and in place where the caller drops the result, as NumPy's method does."""
     out = sorting.partition(self, kth, axis, **options)
-    if _result_is_dropped(sys._getframe(1)):
+    if drops_the_result(sys._getframe(1)):
         write(self, out)
     return out
-
-
-def _result_is_dropped(caller: FrameType) -> bool:
-    """True if the call that runs is a statement.  ``x.sort()`` sorts x in NumPy and returns None; in JAX it returns a
-    sorted copy.  A program that drops the result means the one, a program that uses it the other."""
-    code = caller.f_code.co_code
-    at = caller.f_lasti + 2
-    while at < len(code) and code[at] == _CACHE:
-        at += 2
-    return at < len(code) and code[at] == _POP_TOP
 
 
 def _clip(self: Value, min: Any = None, max: Any = None) -> Value:

@@ -9,7 +9,6 @@ no view counts as C-contiguous.  A single element (``x[0, 1]``) is a scalar, as 
 from __future__ import annotations
 
 import builtins
-import opcode
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
+from ..callsite import is_an_assignment
 from ..errors import DTypeError, SideEffectError
 from ..primitives import elementwise as p
 from ..storage import View, attach, strided, write
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 _slice = builtins.slice
-_STORES = {opcode.opmap[name] for name in ("STORE_SUBSCR", "STORE_SLICE") if name in opcode.opmap}
 
 
 # ---------------------------------------------------------------------------------------- basic indexing
@@ -113,8 +112,7 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
 
 def _check_statement(caller: FrameType) -> None:
     """Refuses a write by C code, such as ``np.random.shuffle(x)``, which moves elements by numbers drawn while tracing."""
-    code = caller.f_code
-    if code.co_code[caller.f_lasti] not in _STORES and not any("setitem" in name for name in code.co_names):
+    if not is_an_assignment(caller):
         raise SideEffectError(
             "an extension module wrote into a traced array element by element (np.random.shuffle does): what it does"
             " would happen once, while tracing. Use x[fx.random.permutation(key, len(x))], or an indexing expression."
