@@ -141,12 +141,20 @@ def _partial(
 
     @functools.wraps(f)
     def g(*chosen: Any) -> Any:
-        full = list(args)
+        rest, kw = args, kwargs
+        if state.current is not None and state.current.around is not None:
+            rest, kw = tree.map(_own, (list(args), kwargs))
+        full = list(rest)
         for i, x in zip(argnums, chosen):
             full[i] = x
-        return f(*full, **kwargs)
+        return f(*full, **kw)
 
     return g
+
+
+def _own(x: Any) -> Any:
+    """A traced argument as an array of the function's own: writing to it leaves the caller's alone."""
+    return x.alias() if type(x) is Tracer else x
 
 
 def _chosen_names(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]) -> list[str]:

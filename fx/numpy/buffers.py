@@ -21,7 +21,7 @@ from . import creation
 from .axes import static_shape
 from .core import Value, as_type
 
-__all__ = ["CREATORS", "create"]
+__all__ = ["CREATORS", "constant", "create"]
 
 
 def _has_values(x: Any) -> bool:
@@ -34,7 +34,7 @@ def _filled(builder: Builder, shape: Any, value: Any, dtype: Any) -> Tracer:
     return builder.record(broadcast_in_dim_p, (np.asarray(value).astype(d)[()],), params)
 
 
-def _constant(builder: Builder, data: Any) -> Any:
+def constant(builder: Builder, data: Any) -> Any:
     """A NumPy array as a traced buffer; what fx has no dtype for stays as it is."""
     try:
         d = canonical(data.dtype)
@@ -55,7 +55,7 @@ def _full(b: Builder, shape: Any, fill_value: Any, dtype: Any = None, order: Any
     if _has_values(fill_value):
         return creation.copy(creation.full(shape, fill_value, dtype))
     if np.ndim(fill_value):
-        return _constant(b, np.full(shape, fill_value, dtype))
+        return constant(b, np.full(shape, fill_value, dtype))
     return _filled(b, shape, fill_value, dtype)
 
 
@@ -64,14 +64,14 @@ def _like(name: str) -> Callable[..., Any]:
 
     def make(b: Builder, a: Any, *args: Any, subok: bool = True, **kwargs: Any) -> Any:
         traced = _has_values(a) or any(map(_has_values, (*args, *kwargs.values())))
-        return whole(a, *args, **kwargs) if traced else _constant(b, numpy(a, *args, **kwargs))
+        return whole(a, *args, **kwargs) if traced else constant(b, numpy(a, *args, **kwargs))
 
     return make
 
 
 def _array(b: Builder, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: bool = False, ndmin: int = 0) -> Any:  # fmt: skip
     if not _has_values(object):
-        return _constant(b, np.array(object, dtype, ndmin=ndmin))
+        return constant(b, np.array(object, dtype, ndmin=ndmin))
     return creation.array(object, dtype, copy=bool(copy), ndmin=ndmin)
 
 
@@ -86,7 +86,7 @@ def _asarray(b: Builder, a: Any, dtype: Any = None, *_: Any, copy: Any = None, *
 
 def _known(name: str) -> Callable[..., Any]:
     numpy = getattr(np, name)
-    return lambda b, *args, **kwargs: _constant(b, numpy(*args, **kwargs))
+    return lambda b, *args, **kwargs: constant(b, numpy(*args, **kwargs))
 
 
 CREATORS: dict[str, Callable[..., Value]] = {

@@ -16,7 +16,7 @@ from .. import tree
 from ..config import config
 from ..errors import SideEffectError
 from ..trace import Tracer, is_library, recording_builder, state, user_source
-from .buffers import CREATORS, create
+from .buffers import CREATORS, constant, create
 
 __all__ = ["numpy_program"]
 
@@ -67,11 +67,20 @@ def numpy_program(fun: F) -> F:
         outside, state.constants = state.constants, True
         try:
             with config.using(default_float="float64", default_int="int64"):
+                args, kwargs = _as_buffers((args, kwargs))
                 return _Rewriter(fun).function(fun)(*args, **kwargs)
         finally:
             state.constants = outside
 
     return program  # type: ignore[return-value]
+
+
+def _as_buffers(args: Any) -> Any:
+    """The arguments, with NumPy arrays among them (those that are not differentiated) as buffers: the caller's stay as they are."""
+    leaves, treedef = tree.flatten(args)
+    builder = state.current or recording_builder(leaves)
+    assert builder is not None
+    return tree.unflatten(treedef, [constant(builder, x) if type(x) is np.ndarray else x for x in leaves])
 
 
 # ------------------------------------------------------------------------------- the stand-in for numpy

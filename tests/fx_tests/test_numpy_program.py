@@ -230,3 +230,15 @@ def test_global_variables() -> None:
     assert COUNT == 1
     with pytest.raises(SideEffectError, match="'COUNT'"):
         fx.jit(f)(X)
+
+
+def test_arguments_that_are_not_differentiated_are_buffers_too() -> None:
+    @fx.numpy_program
+    def f(x: Any, buffer: Any, rows: Any) -> Any:
+        buffer[0] = x[0] * 2
+        rows[0] += 1
+        return np.sum(buffer * x) + x[rows[0]]
+
+    buffer, rows = np.ones(4), np.array([1, 2])
+    np.testing.assert_allclose(np.asarray(fx.grad(f)(X, buffer, rows)), [4 * X[0], 1, 2, 1])
+    assert buffer.tolist() == [1, 1, 1, 1] and rows.tolist() == [1, 2]
