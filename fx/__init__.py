@@ -23,7 +23,8 @@ from .version import __version__
 # module -> the names of it that stand directly under fx
 _FROM = {
     "api": (
-        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "device_get", "device_put", "disable_jit", "eval_shape",
+        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+        "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
         "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
         "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
     ),
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
         ShapeDtypeStruct,
         TracedGraph,
         block_until_ready,
+        check_tracer_leaks,
+        checking_leaks,
+        debug_infs,
+        debug_nans,
         device_get,
         device_put,
         disable_jit,

@@ -59,7 +59,7 @@ from .transforms.transpose import transpose_graph
 from .transforms.vmap import batch_graph
 
 __all__ = [
-    "ShapeDtypeStruct", "TracedGraph", "device_get", "device_put", "block_until_ready", "disable_jit", "eval_shape",
+    "ShapeDtypeStruct", "TracedGraph", "check_tracer_leaks", "checking_leaks", "debug_infs", "debug_nans", "device_get", "device_put", "block_until_ready", "disable_jit", "eval_shape",
     "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
     "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip
@@ -116,6 +116,10 @@ def _trace(
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
     graph, captures = b.close([*outs, *(aux_leaves[i] for i in traced_aux)])
+    for i in traced_aux:
+        aux_leaves[i] = None
+    del ins, outs
+    b.check_leaks()
     assert flat.out_tree is not None
     traced = _Traced(graph, [*leaves, *captures], b.values, flat.out_tree, n_out, b.forwards)
     if aux_tree is not None:
@@ -684,8 +688,10 @@ def vmap(
             with b:
                 ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
                 graph, captures = b.close(flat(*ins))
+                del ins
         finally:
             state.axes.pop()
+        b.check_leaks()
         outs, out_dims = batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)
         assert flat.out_tree is not None
         want = _out_dims(out_axes, flat.out_tree, outs, name)
@@ -881,6 +887,39 @@ def stop_gradient(x: Any) -> Any:
 def disable_jit(disable: bool = True) -> Any:
     """Context manager: jitted functions run op by op, so that print and a debugger see values."""
     return config.using(disable_jit=disable)
+
+
+def debug_nans(enable: bool = True) -> Any:
+    """Context manager: a NaN raises ``NaNError`` where it is born (an operation that makes one of operands without any).
+
+    The error names the operation, the line, the first bad element and the operands there.  Operations that run at once are
+    checked one by one; of a compiled program, forward or backward, the results are checked, and where one is bad the
+    program runs again in NumPy to find the equation.  NaNs that come in with the arguments are not reported.
+    ``fx.config.debug_nans = True`` is the same for the whole process.
+
+    >>> import fx, numpy as np
+    >>> with fx.debug_nans():
+    ...     fx.jit(lambda x: np.sum(np.log(x - 2.0)))(np.array([3.0, 1.0]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    fx.errors.NaNError: NaN appeared in the compiled program of '<lambda>': 'log' gave nan at index (1,) of f64[2]
+    ...
+    """
+    return config.using(debug_nans=enable)
+
+
+def debug_infs(enable: bool = True) -> Any:
+    """As ``debug_nans``, for infinities."""
+    return config.using(debug_infs=enable)
+
+
+def check_tracer_leaks(enable: bool = True) -> Any:
+    """Context manager: a traced value that outlives its trace (stored in a global, an attribute, a list) raises
+    ``LeakedTracerError`` when the trace ends, and not only when it is used."""
+    return config.using(check_tracer_leaks=enable)
+
+
+checking_leaks = check_tracer_leaks
 
 
 def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:

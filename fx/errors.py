@@ -24,6 +24,7 @@ __all__ = [
     "LeakedTracerError",
     "LoweringError",
     "MissingRuleError",
+    "NaNError",
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
@@ -74,6 +75,10 @@ class ConcretizationError(FxError, TypeError):
 
 class LeakedTracerError(FxError, RuntimeError):
     """A traced value was used after the function that was being traced had returned."""
+
+
+class NaNError(FxError, FloatingPointError):
+    """A NaN (or an infinity) appeared while ``fx.debug_nans`` (``debug_infs``) was on."""
 
 
 class GradientError(FxError, TypeError):

@@ -16,6 +16,7 @@ conditional and the body of a checkpoint keep their work to themselves).
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import sys
@@ -44,6 +45,7 @@ from .errors import (
     SideEffectError,
 )
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
+from .nans import check_results
 from .primitive import Primitive
 
 __all__ = ["Builder", "Tracer", "aval_of", "bind", "concrete_value", "eval_graph", "is_concrete", "trace_flat"]
@@ -359,6 +361,7 @@ class Builder:
         self.resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
         self.forwards: dict[Eqn, Any] = {}
         self.around: Builder | None = None
+        self.made: list[ref[Tracer]] | None = [] if config.check_tracer_leaks else None
 
     def __enter__(self) -> Builder:
         """While the function runs whose equations it collects."""
@@ -380,7 +383,30 @@ class Builder:
         value = value if self.evaluate else None
         if value is not None:
             self.values[var] = value
-        return Tracer(self, var, value)
+        return self._noted([Tracer(self, var, value)])[0]
+
+    def _noted(self, tracers: list[Tracer]) -> list[Tracer]:
+        if self.made is not None:
+            self.made += map(ref, tracers)
+        return tracers
+
+    def check_leaks(self) -> None:
+        """With ``config.check_tracer_leaks``: nobody may hold a tracer of this trace, which is over.
+
+        Raises:
+            LeakedTracerError: somebody does.
+        """
+        if not self.made:
+            return
+        gc.collect()
+        leaked = [t for r in self.made if (t := r()) is not None and t.builder is self]
+        if leaked:
+            holders = {type(h).__name__ for t in leaked for h in gc.get_referrers(t) if h is not leaked}
+            raise LeakedTracerError(
+                f"{len(leaked)} traced value{'s' * (len(leaked) > 1)} of {self.kind} {self.name!r} ({leaked[0].aval}) outlived"
+                f" the trace. {self.origin(leaked[0].variable)} Held by: {', '.join(sorted(holders)) or 'a frame'}."
+                " Return the value instead of storing it."
+            )
 
     def check_open(self, t: Tracer) -> None:
         b = t.builder
@@ -474,7 +500,7 @@ class Builder:
             self.active.update(v for v in outputs if is_inexact(v.aval.dtype))
         if forward is not None:
             self.forwards[eqn] = forward
-        tracers = [Tracer(self, v, value) for v, value in zip(outputs, values)]
+        tracers = self._noted([Tracer(self, v, value) for v, value in zip(outputs, values)])
         if self.evaluate:
             self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
         return tracers if prim.multiple_results else tracers[0]
@@ -577,7 +603,10 @@ def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
 def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:
     """Runs a primitive's NumPy reference; always a list of ndarrays."""
     out = prim.rule("impl")(*arrays, **params)
-    return [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    outs = [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    if config.watching and not subgraphs(params):  # what stands in a graph is checked there
+        check_results(prim.name, arrays, outs, state.source or user_source())
+    return outs
 
 
 def recording_builder(args: Sequence[Any]) -> Builder | None:
@@ -736,7 +765,10 @@ def trace_flat(
     b = Builder(kind, name, absorb=absorb)
     with b:
         ins = [b.input(a, name=n) for a, n in zip(avals, names or [""] * len(avals))]
-        return b.close(f(*ins))
+        closed = b.close(f(*ins))
+        del ins
+    b.check_leaks()
+    return closed
 
 
 def eval_graph(graph: Graph, args: Sequence[Any]) -> list[Any]:
