@@ -23,12 +23,14 @@ from .version import __version__
 # module -> the names of it that stand directly under fx
 _FROM = {
     "api": (
-        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "device_get", "device_put", "disable_jit", "eval_shape",
+        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+        "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
         "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
         "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
     ),
     "array": ("Array",),
     "ir": ("Graph",),
+    "numpy.program": ("numpy_program",),
     "primitives.callbacks": ("pure_callback",),
     "staging": ("jit",),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
@@ -47,6 +49,10 @@ if TYPE_CHECKING:
         ShapeDtypeStruct,
         TracedGraph,
         block_until_ready,
+        check_tracer_leaks,
+        checking_leaks,
+        debug_infs,
+        debug_nans,
         device_get,
         device_put,
         disable_jit,
@@ -71,6 +77,7 @@ if TYPE_CHECKING:
     )
     from .array import Array
     from .ir import Graph
+    from .numpy.program import numpy_program
     from .primitives.callbacks import pure_callback
     from .staging import jit
     from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat

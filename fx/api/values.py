@@ -19,7 +19,10 @@ from ..transforms.flat import (
 )
 from .traced import as_array
 
-__all__ = ["block_until_ready", "device_get", "device_put", "disable_jit", "named_call", "stop_gradient"]
+__all__ = [
+    "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs", "debug_nans", "device_get", "device_put",
+    "disable_jit", "named_call", "stop_gradient",
+]  # fmt: skip
 
 
 def stop_gradient(x: Any) -> Any:
@@ -30,6 +33,39 @@ def stop_gradient(x: Any) -> Any:
 def disable_jit(disable: bool = True) -> Any:
     """Context manager: jitted functions run op by op, so that print and a debugger see values."""
     return config.using(disable_jit=disable)
+
+
+def debug_nans(enable: bool = True) -> Any:
+    """Context manager: a NaN raises ``NaNError`` where it is born (an operation that makes one of operands without any).
+
+    The error names the operation, the line, the first bad element and the operands there.  Operations that run at once are
+    checked one by one; of a compiled program, forward or backward, the results are checked, and where one is bad the
+    program runs again in NumPy to find the equation.  NaNs that come in with the arguments are not reported.
+    ``fx.config.debug_nans = True`` is the same for the whole process.
+
+    >>> import fx, numpy as np
+    >>> with fx.debug_nans():
+    ...     fx.jit(lambda x: np.sum(np.log(x - 2.0)))(np.array([3.0, 1.0]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    fx.errors.NaNError: NaN appeared in the compiled program of '<lambda>': 'log' gave nan at index (1,) of f64[2]
+    ...
+    """
+    return config.using(debug_nans=enable)
+
+
+def debug_infs(enable: bool = True) -> Any:
+    """As ``debug_nans``, for infinities."""
+    return config.using(debug_infs=enable)
+
+
+def check_tracer_leaks(enable: bool = True) -> Any:
+    """Context manager: a traced value that outlives its trace (stored in a global, an attribute, a list) raises
+    ``LeakedTracerError`` when the trace ends, and not only when it is used."""
+    return config.using(check_tracer_leaks=enable)
+
+
+checking_leaks = check_tracer_leaks
 
 
 def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:

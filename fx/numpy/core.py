@@ -210,8 +210,8 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 
 def is_eager(*xs: Any) -> bool:
-    """True if nothing would be recorded: no operand is traced and no absorbing builder is open."""
-    return not state.absorbing and all(type(x) is Array for x in xs)
+    """True if nothing would be recorded, or checked: no operand is traced and no absorbing builder is open."""
+    return not state.absorbing and not config.watching and all(type(x) is Array for x in xs)
 
 
 def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:

@@ -67,6 +67,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:
     """The choice whose condition is the first to hold, else ``default``."""
+    condlist, choicelist = list(condlist), list(choicelist)
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(f"select needs as many conditions as choices; found {len(condlist)} and {len(choicelist)}")
     for k, c in enumerate(condlist):
