@@ -26,7 +26,7 @@ def explain(program: LoopProgram) -> str:
         f" {len(program.kernels)} kernels; {cost['flops']:.3g} flops, {cost['bytes']:.3g} bytes, arena {cost['arena_bytes']} bytes"
     ]
     if cost["callbacks"]:
-        lines.append(f"returns to Python {cost['callbacks']} times: a callback is a Python function")
+        lines.append(f"returns to Python {cost['callbacks']} times; the steps say why")
     for k, g in enumerate(plan.groups):
         lines.append(f"\n[{k}] {g.title()}")
         for e in g.eqns:
@@ -44,7 +44,7 @@ def explain(program: LoopProgram) -> str:
 
 def _step_line(program: LoopProgram, step: Any) -> str:
     if isinstance(step, CallbackStep):
-        return f"    -> Python: {step.name}"
+        return f"    -> Python: {step.name} ({step.reason})"
     pieces = -(-step.total // step.chunk)
     ns = nanoseconds(step.flops, step.nbytes)
     return f"    -> {step.name}: {step.total} iterations in {pieces} pieces, {step.flops} flops, {step.nbytes} bytes, about {ns / 1e3:.1f} us"

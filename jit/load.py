@@ -18,10 +18,10 @@ from .cache import default_store, environment_digest, kernel_key
 from .forks import compiling
 from .loop_print import print_kernel
 from .lower.registry import KernelHandle
-from .native import compile_object, load_object
-from .target import Target
+from .native import compile_object, compile_text, load_object
+from .target import Target, host
 
-__all__ = ["Loaded", "forget", "kernel_text", "load_kernels", "loaded_count"]
+__all__ = ["Loaded", "forget", "kernel_text", "load_kernels", "load_text", "loaded_count"]
 
 _addresses: dict[tuple[Any, ...], int] = {}
 _texts: dict[tuple[Any, ...], str] = {}
@@ -84,6 +84,18 @@ def _load(handle: KernelHandle, engine: str, target: Target) -> tuple[int, str]:
     data = compile_object([handle.kernel], target)
     store.put(key, data)
     return load_object(data, [name])[name], "compiled"
+
+
+def load_text(text: str, names: Sequence[str]) -> dict[str, int]:
+    """The addresses of functions that are written in LLVM IR."""
+    target, store = host(), default_store()
+    key = kernel_key(text, {"engine": "text"}, environment_digest(target.digest()))
+    data = store.get(key)
+    if data is None:
+        with compiling:
+            data = compile_text(text, target)
+        store.put(key, data)
+    return load_object(data, names)
 
 
 def loaded_count() -> int:

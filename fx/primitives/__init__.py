@@ -5,6 +5,7 @@ from . import (
     collectives,
     conv,
     cumulative,
+    decompositions,
     elementwise,
     gather_scatter,
     indexing,
@@ -12,7 +13,9 @@ from . import (
     random_bits,
     reductions,
     shaping,
+    solves,
     sorting,
+    spectral,
     windows,
 )
 
@@ -21,6 +24,7 @@ __all__ = [
     "collectives",
     "conv",
     "cumulative",
+    "decompositions",
     "elementwise",
     "gather_scatter",
     "indexing",
@@ -28,6 +32,8 @@ __all__ = [
     "random_bits",
     "reductions",
     "shaping",
+    "solves",
     "sorting",
+    "spectral",
     "windows",
 ]
