@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .load import load_text
+from .native_text import load_text
 
 __all__ = ["Guard", "Routine", "guard", "routine", "workspace"]
 

@@ -3,6 +3,7 @@
 from . import (
     callbacks,
     collectives,
+    control_flow,
     conv,
     cumulative,
     decompositions,
@@ -22,6 +23,7 @@ from . import (
 __all__ = [
     "callbacks",
     "collectives",
+    "control_flow",
     "conv",
     "cumulative",
     "decompositions",

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
-from . import conv, cumulative, decompositions, elementwise, indexing, linalg, random, sorting, spectral, windows
+from . import (
+    control_flow,
+    conv,
+    cumulative,
+    decompositions,
+    elementwise,
+    indexing,
+    linalg,
+    random,
+    sorting,
+    spectral,
+    windows,
+)
 
-__all__ = ["conv", "cumulative", "decompositions", "elementwise", "indexing", "linalg", "random", "sorting", "spectral", "windows"]
+__all__ = [
+    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "indexing", "linalg", "random", "sorting",
+    "spectral", "windows",
+]  # fmt: skip
