@@ -793,9 +793,13 @@ def _sizes(x: Any) -> Any:
     return E.real(E.mul(x, E.conj(x))) if dtypes.is_complex(x.dtype) else E.mul(x, x)
 
 
-def _factor_cases(draw: Callable[[Shape], Draw], shapes: tuple[Shape, ...], params: Any = None, **options: Any) -> list[Case]:
+def _factor_cases(
+    draw: Callable[[Shape], Draw], shapes: tuple[Shape, ...], params: Any = None, layouts: bool = False, **options: Any
+) -> list[Case]:
+    """``layouts`` only where the factors of a matrix of equal rows, a broadcast operand, are unique."""
     return [
-        Case(f"{s}{' ' if params else ''}{params or ''}", (draw(s),), params or {}, everywhere=k == 0, layouts=k == 0, **options)
+        Case(f"{s}{' ' if params else ''}{params or ''}", (draw(s),), params or {}, everywhere=k == 0,
+             layouts=layouts and k == 0, **options)
         for k, s in enumerate(shapes)
     ]  # fmt: skip
 
@@ -808,13 +812,32 @@ def _damaged(draw: Callable[[Shape], Draw], params: Any = None, **options: Any) 
     return Case("NaN, infinity, zero", (damaged(draw((4, 3, 3))),), params or {}, smooth=False, **options)
 
 
-spec("cholesky", MATRICES, [*_factor_cases(positive_definite, SQUARE), _damaged(positive_definite)], wrt=(0,),
+spec("cholesky", MATRICES, [*_factor_cases(positive_definite, SQUARE, layouts=True), _damaged(positive_definite)], wrt=(0,),
      tolerance=FACTORS)  # fmt: skip
-spec("lu", MATRICES, [*_factor_cases(general_matrix, OBLONG), _damaged(general_matrix)], wrt=(0,), tolerance=FACTORS)
+spec(
+    "lu",
+    MATRICES,
+    [*_factor_cases(general_matrix, OBLONG, layouts=True), _damaged(general_matrix)],
+    wrt=(0,),
+    tolerance=FACTORS,
+)
 spec("lu_pivots_to_permutation", (np.dtype("int32"),),
      [Case(f"{s} {n}", (integers(s, 0, max(n, 1)),), {"permutation_size": n}, everywhere=k == 0, layouts=k == 0)
       for k, (s, n) in enumerate((((2, 3), 5), ((4,), 4), ((0,), 2), ((2, 0, 3), 3)))])  # fmt: skip
-spec("geqrf", MATRICES, _factor_cases(general_matrix, OBLONG), tolerance=FACTORS)
+
+
+def _geqrf_back(x: Any) -> Any:
+    packed, taus = fx.lax.linalg.geqrf(x)
+    return fx.lax.dot(fx.lax.linalg.householder_product(packed, taus), matrices.triu(S.slice(packed, (0, 0), (3, 3))))
+
+
+def _qr_back(x: Any) -> Any:
+    return fx.lax.dot(*fx.lax.linalg.qr(x, full_matrices=False))
+
+
+spec("geqrf", MATRICES, tolerance=FACTORS,
+     cases=[*_factor_cases(general_matrix, OBLONG),
+            Case("multiplied", (general_matrix((5, 3)),), f=_geqrf_back, layouts=True)])  # fmt: skip
 spec("hessenberg", MATRICES, [*_factor_cases(general_matrix, SQUARE), _damaged(general_matrix)], tolerance=FACTORS)
 
 
@@ -830,6 +853,7 @@ spec(
     cases=[
         *_factor_cases(general_matrix, OBLONG, {"full_matrices": False}),
         Case("all columns", (general_matrix((5, 3)),), f=_qr_of_all),
+        Case("multiplied", (general_matrix((5, 3)),), f=_qr_back, layouts=True, smooth=False),
         *_factor_cases(general_matrix, OBLONG, {"full_matrices": True}, smooth=False),
     ],
 )  # fmt: skip
@@ -847,7 +871,7 @@ VALUES, THIN, WHOLE = ({"full_matrices": f, "compute_uv": c} for f, c in ((False
 spec(
     "svd", MATRICES, wrt=(0,), tolerance=FACTORS,
     cases=[
-        *_factor_cases(general_matrix, OBLONG, VALUES),
+        *_factor_cases(general_matrix, OBLONG, VALUES, layouts=True),
         *(Case(f"vectors {s}", (general_matrix(s),), f=_svd_of(False), everywhere=s == M53) for s in (M53, M35, M33)),
         *_factor_cases(general_matrix, OBLONG, THIN, smooth=False),
         *_factor_cases(general_matrix, OBLONG, WHOLE, smooth=False),
@@ -865,7 +889,7 @@ LOWER, UPPER = ({"lower": side, "compute_vectors": True} for side in (True, Fals
 spec(
     "eigh", MATRICES, wrt=(0,), tolerance=FACTORS,
     cases=[
-        *_factor_cases(positive_definite, SQUARE, {"lower": True, "compute_vectors": False}),
+        *_factor_cases(positive_definite, SQUARE, {"lower": True, "compute_vectors": False}, layouts=True),
         Case("vectors", (positive_definite(M33),), f=_eigh_of, everywhere=True),
         *_factor_cases(positive_definite, SQUARE, LOWER, smooth=False),
         *_factor_cases(general_matrix, SQUARE, UPPER, smooth=False),
@@ -879,10 +903,15 @@ def _eig_of(x: Any) -> Any:
     return w, _sizes(left), _sizes(right)
 
 
+def _largest_eigenvalue(x: Any) -> Any:
+    return fx.lax.reduce_max(_sizes(fx.lax.linalg.eig(x)[0]), (0,))
+
+
 spec(
     "eig", MATRICES, wrt=(0,), tolerance=FACTORS,
     cases=[
         *_factor_cases(general_matrix, SQUARE, {"left": False, "right": False}),
+        Case("largest", (general_matrix((4, 4)),), f=_largest_eigenvalue, layouts=True),
         Case("vectors", (general_matrix(M33),), f=_eig_of, everywhere=True),
         Case("right", (general_matrix((4, 4)),), {"left": False, "right": True}, smooth=False),
         _damaged(general_matrix, {"left": False, "right": True}),
@@ -894,16 +923,21 @@ def _schur_of(x: Any) -> Any:
     """The matrix again, and 0 where T and Z^H Z have zeros."""
     t, z = fx.lax.linalg.schur(x)
     below = 1 if dtypes.is_complex(x.dtype) else 2
-    return fx.lax.batch_matmul(fx.lax.batch_matmul(z, t), adjoint(z)), matrices.tril(t, -below), fx.lax.batch_matmul(adjoint(z), z)
+    return (
+        fx.lax.batch_matmul(fx.lax.batch_matmul(z, t), adjoint(z)),
+        matrices.tril(t, -below),
+        fx.lax.batch_matmul(adjoint(z), z),
+    )
 
 
 _ROTATION = np.array([[1.0, 3, 2, 1], [-2, 1, 0.5, 3], [0, 0.2, 2, -4], [0.1, 0, 3, 2]])
 spec(
     "schur", MATRICES, tolerance=FACTORS,
     cases=[
-        Case("2 x 2 blocks", (lambda rng, dtype: _ROTATION.astype(dtype),), f=_schur_of, everywhere=True),
+        Case("2 x 2 blocks", (lambda rng, d: (_ROTATION * rng.uniform(0.9, 1.1, (4, 4))).astype(d),), f=_schur_of,
+             everywhere=True),
         *(Case(str(s), (general_matrix(s),), f=_schur_of, layouts=k == 0) for k, s in enumerate(SQUARE)),
-        Case("NaN, infinity, zero", (damaged(general_matrix((4, 3, 3))),), f=lambda x: fx.lax.linalg.schur(x)[1]),
+        Case("NaN, infinity, zero", (damaged(general_matrix((4, 3, 3))),), f=lambda x: E.is_finite(matrices.real_part(fx.lax.linalg.schur(x)[1]))),
     ],
 )  # fmt: skip
 

@@ -289,6 +289,7 @@ def window_params(window: tuple[Any, ...]) -> dict[str, Any]:
     names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
     return dict(zip(names, window, strict=True))
 
+
 # --------------------------------------------------------------------------------------- matrices
 
 
@@ -311,7 +312,7 @@ def general_matrix(shape: Shape) -> Draw:
     """Matrices whose columns, singular values and eigenvalues are well apart."""
 
     def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
-        x = numbers(shape, -1.0, 1.0)(rng, dtype)
+        x = numbers(shape, -1.0, 1.0)(rng, dtype) * dtype.type(min(1.0, 3 / max(*shape[-2:], 1)))
         return (x + np.eye(*shape[-2:]) * (2 + np.arange(shape[-1]))).astype(dtype)
 
     return draw

@@ -7,11 +7,25 @@ are calls of LAPACK from native code.
 from __future__ import annotations
 
 from ..primitives.decompositions import (
-    cholesky, cholesky_p, geqrf, geqrf_p, householder_product, lu, lu_p, lu_pivots_to_permutation,
-    lu_pivots_to_permutation_p, lu_solve, qr, qr_p,
+    cholesky,
+    cholesky_p,
+    geqrf,
+    geqrf_p,
+    householder_product,
+    lu,
+    lu_p,
+    lu_pivots_to_permutation,
+    lu_pivots_to_permutation_p,
+    lu_solve,
+    qr,
+    qr_p,
 )  # fmt: skip
 from ..primitives.solves import (
-    triangular_solve, triangular_solve_p, triangular_sylvester, triangular_sylvester_p, tridiagonal_solve,
+    triangular_solve,
+    triangular_solve_p,
+    triangular_sylvester,
+    triangular_sylvester_p,
+    tridiagonal_solve,
     tridiagonal_solve_p,
 )  # fmt: skip
 from ..primitives.spectral import eig, eig_p, eigh, eigh_p, hessenberg, hessenberg_p, schur, schur_p, svd, svd_p

@@ -10,7 +10,6 @@ The derivatives are those of Murray (2016), "Differentiation of the Cholesky dec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -24,11 +23,31 @@ from .elementwise import add, eq, mul, select, sub
 from .gather_scatter import GatherDimensionNumbers, gather
 from .helpers import Value, full_like, quiet, zeros_like
 from .matrices import (
-    MATRIX, as_complex, as_rows, check_matrix, diagonal, embed_diagonal, eye_like, eye_of, flat_batch, hermitian,
-    is_complex, leading_batch, mask, mH, mm, real_part, scaled, tril, triu,
+    MATRIX,
+    as_complex,
+    as_rows,
+    check_matrix,
+    columns,
+    diagonal,
+    embed_diagonal,
+    eye_like,
+    eye_of,
+    flat_batch,
+    hermitian,
+    is_complex,
+    leading_batch,
+    mask,
+    mH,
+    mm,
+    pad_rows,
+    real_part,
+    rows,
+    scaled,
+    tril,
+    triu,
+    with_rest,
 )  # fmt: skip
 from .shaping import concatenate, expand_dims, pad
-from .shaping import slice as slice_
 from .solves import triangular_solve
 from .sorting import argsort
 
@@ -76,7 +95,6 @@ def _cholesky_impl(a: np.ndarray) -> np.ndarray:
             return out
     except np.linalg.LinAlgError:
         pass
-    n = a.shape[-1]
     return np.reshape([_cholesky_of(x) for x in flat_batch(a)], a.shape)
 
 
@@ -131,7 +149,7 @@ def _square_lower(lu: Value) -> Value:
     """L as m x m: unit lower triangular, the identity behind column k."""
     *batch, m, n = aval_of(lu).shape
     k = min(m, n)
-    strict = tril(_columns(lu, k), -1)
+    strict = tril(columns(lu, k), -1)
     if m > k:
         strict = pad(strict, full_like(aval_of(lu), 0, shape=()), [*[(0, 0, 0)] * (len(batch) + 1), (0, m - k, 0)])
     return add(strict, eye_like(strict))
@@ -141,23 +159,11 @@ def _square_upper(lu: Value) -> Value:
     """U as n x n: upper triangular, the identity below row k."""
     *batch, m, n = aval_of(lu).shape
     k = min(m, n)
-    upper = triu(_rows(lu, k))
+    upper = triu(rows(lu, k))
     if n == k:
         return upper
     below = eye_of(batch, n, n, aval_of(lu).dtype)
-    return concatenate([upper, _rows(below, n, k)], len(batch))
-
-
-def _columns(x: Value, stop: int, start: int = 0) -> Value:
-    shape = aval_of(x).shape
-    lows = (0,) * (len(shape) - 1)
-    return slice_(x, (*lows, start), (*shape[:-1], stop), None)
-
-
-def _rows(x: Value, stop: int, start: int = 0) -> Value:
-    shape = aval_of(x).shape
-    lows = (0,) * (len(shape) - 2)
-    return slice_(x, (*lows, start, 0), (*shape[:-2], stop, shape[-1]), None)
+    return concatenate([upper, rows(below, n, k)], len(batch))
 
 
 @lu_p.def_jvp
@@ -250,8 +256,8 @@ def _qr_jvp(
     (q, r), (da,) = out, tangents
     m, n = aval_of(da).shape[-2:]
     k = min(m, n)
-    thin, top = _columns(q, k), _rows(_columns(r, k), k)
-    front = triangular_solve(top, _columns(da, k), left_side=False, lower=False)  # dA R^-1
+    thin, top = columns(q, k), rows(columns(r, k), k)
+    front = triangular_solve(top, columns(da, k), left_side=False, lower=False)  # dA R^-1
     x = mm(mH(thin), front)
     strict = tril(x, -1)
     w = sub(strict, mH(strict))
@@ -259,20 +265,11 @@ def _qr_jvp(
         w = add(w, embed_diagonal(sub(diagonal(x), as_complex(real_part(diagonal(x))))))
     beyond = sub(front, mm(thin, x))
     d_thin = add(mm(thin, w), beyond) if m > k else mm(thin, w)
-    dr = sub(mm(mH(thin), da), mm(w, _rows(r, k)))
+    dr = sub(mm(mH(thin), da), mm(w, rows(r, k)))
     dr = triu(dr)
     if not full_matrices or m == k:
         return [d_thin, dr]
-    rest = _columns(q, m, k)
-    d_rest = scaled(mm(thin, mm(mH(d_thin), rest)), -1.0)
-    return [concatenate([d_thin, d_rest], aval_of(q).ndim - 1), pad_rows(dr, m)]
-
-
-def pad_rows(x: Value, rows: int) -> Value:
-    """``x`` with rows of zeros below it, until there are so many."""
-    a = aval_of(x)
-    more = rows - a.shape[-2]
-    return pad(x, full_like(a, 0, shape=()), [*[(0, 0, 0)] * (a.ndim - 2), (0, more, 0), (0, 0, 0)])
+    return [with_rest(d_thin, thin, q), pad_rows(dr, m)]
 
 
 qr_p.no_transpose("it is not linear; its jvp is made of products and triangular solves, which have transposes")
@@ -425,7 +422,7 @@ def householder_product(a: Value, taus: Value) -> Value:
             f"householder_product takes at least as many rows as columns and at most as many factors as columns;"
             f" found {aval_of(a)} and taus {aval_of(taus)}"
         )
-    v = tril(_columns(a, k), -1)
+    v = tril(columns(a, k), -1)
     v = add(v, eye_like(v))
     block = eye_of(aval_of(a).shape[:-2], m, n, aval_of(a).dtype)
     # T = (I + D triu(V^H V, 1))^-1 D with D = diag(taus), so that factors of zero divide nothing

@@ -17,12 +17,13 @@ from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import aval_of, bind
 from .checks import DTypeClass, check_dtype
-from .elementwise import add, conj, convert_element_type, div, eq, ge, le, mul, real, select, sub
 from .elementwise import abs as abs_
+from .elementwise import add, conj, convert_element_type, div, eq, ge, le, mul, real, select, sub
 from .helpers import Value, align_batch, full_like, zeros_like
 from .linalg import batch_matmul
 from .reductions import reduce_max, reduce_sum
-from .shaping import broadcast_in_dim, broadcasted_iota, expand_dims, transpose
+from .shaping import broadcast_in_dim, broadcasted_iota, concatenate, expand_dims, pad, transpose
+from .shaping import slice as slice_
 
 __all__: list[str] = []
 
@@ -111,11 +112,30 @@ def scaled(x: Value, by: float) -> Value:
 # ------------------------------------------------------------------------------------ parts of matrices
 
 
+def columns(x: Value, stop: int, start: int = 0) -> Value:
+    """``x[..., :, start:stop]``"""
+    shape = aval_of(x).shape
+    return slice_(x, (*[0] * (len(shape) - 1), start), (*shape[:-1], stop), None)
+
+
+def rows(x: Value, stop: int, start: int = 0) -> Value:
+    """``x[..., start:stop, :]``"""
+    shape = aval_of(x).shape
+    return slice_(x, (*[0] * (len(shape) - 2), start, 0), (*shape[:-2], stop, shape[-1]), None)
+
+
+def pad_rows(x: Value, count: int) -> Value:
+    """``x`` with rows of zeros below it, until there are so many."""
+    a = aval_of(x)
+    edges = [*[(0, 0, 0)] * (a.ndim - 2), (0, count - a.shape[-2], 0), (0, 0, 0)]
+    return pad(x, full_like(a, 0, shape=()), edges)
+
+
 def mask(x: Value, compare: Callable[[Value, Value], Value], k: int = 0) -> Value:
     """Where ``compare(row + k, column)`` holds, in the shape of ``x``."""
     shape = aval_of(x).shape
-    rows = broadcasted_iota(dtypes.int32, shape, len(shape) - 2)
-    return compare(add(rows, full_like(rows, k)), broadcasted_iota(dtypes.int32, shape, len(shape) - 1))
+    row = broadcasted_iota(dtypes.int32, shape, len(shape) - 2)
+    return compare(add(row, full_like(row, k)), broadcasted_iota(dtypes.int32, shape, len(shape) - 1))
 
 
 def tril(x: Value, k: int = 0) -> Value:
@@ -157,14 +177,24 @@ def embed_diagonal(d: Value) -> Value:
 def as_columns(d: Value, n: int | None = None) -> Value:
     """``x[..., i, j] = d[..., j]``: multiplied elementwise it scales columns."""
     shape = aval_of(d).shape
-    rows = shape[-1] if n is None else n
-    return broadcast_in_dim(d, (*shape[:-1], rows, shape[-1]), (*range(len(shape) - 1), len(shape)))
+    return broadcast_in_dim(
+        d, (*shape[:-1], shape[-1] if n is None else n, shape[-1]), (*range(len(shape) - 1), len(shape))
+    )
 
 
 def as_rows(d: Value, n: int | None = None) -> Value:
     """``x[..., i, j] = d[..., i]``: multiplied elementwise it scales rows."""
     shape = aval_of(d).shape
     return broadcast_in_dim(d, (*shape, shape[-1] if n is None else n), range(len(shape)))
+
+
+def with_rest(d_thin: Value, thin: Value, full: Value) -> Value:
+    """The tangent of an orthonormal basis, the first columns being given; the others move as little as they can."""
+    k, n = aval_of(thin).shape[-1], aval_of(full).shape[-1]
+    if n == k:
+        return d_thin
+    d_rest = scaled(mm(thin, mm(mH(d_thin), columns(full, n, k))), -1.0)
+    return concatenate([d_thin, d_rest], aval_of(full).ndim - 1)
 
 
 def hermitian(x: Value, lower: bool) -> Value:

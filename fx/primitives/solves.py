@@ -93,7 +93,9 @@ def _triangular_solve_jvp(
 ) -> Value:
     (a, _), (da, db) = primals, tangents
     if da is not None:
-        da = _operator(triangle(da, params["lower"], params["unit_diagonal"]), params["transpose_a"], params["conjugate_a"])
+        da = _operator(
+            triangle(da, params["lower"], params["unit_diagonal"]), params["transpose_a"], params["conjugate_a"]
+        )
         moved = mm(da, out) if params["left_side"] else mm(out, da)
         db = neg(moved) if db is None else sub(db, moved)
     return bind(triangular_solve_p, a, db, **params)
@@ -152,7 +154,11 @@ def triangular_solve(
         triangular_solve_p, a, b, left_side=bool(left_side), lower=bool(lower), transpose_a=bool(transpose_a),
         conjugate_a=conjugate_a, unit_diagonal=bool(unit_diagonal),
     )  # fmt: skip
-    return reshape(out, aval_of(b).shape[:-1] if left_side else (*aval_of(b).shape[:-2], aval_of(b).shape[-1])) if one else out
+    return (
+        reshape(out, aval_of(b).shape[:-1] if left_side else (*aval_of(b).shape[:-2], aval_of(b).shape[-1]))
+        if one
+        else out
+    )
 
 
 # -------------------------------------------------------------------------------- tridiagonal_solve
@@ -172,7 +178,7 @@ def _tridiagonal_solve_abstract(dl: Aval, d: Aval, du: Aval, b: Aval) -> Aval:
 @tridiagonal_solve_p.def_impl
 def _tridiagonal_solve_impl(dl: np.ndarray, d: np.ndarray, du: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Elimination with exchanges of neighbouring rows, over the whole batch; a zero pivot makes the example NaN."""
-    n, k = b.shape[-2:]
+    n = b.shape[-2]
     low, mid, up = (np.array(flat_batch(x, 1)) for x in (dl, d, du))
     x, up2 = np.array(flat_batch(b)), np.zeros_like(mid)
     with np.errstate(all="ignore"):
@@ -315,9 +321,7 @@ def _triangular_sylvester_jvp(
 
 
 @triangular_sylvester_p.def_transpose
-def _triangular_sylvester_transpose(
-    ct: Value, inputs: Sequence[Any], *, adjoint: bool
-) -> tuple[None, None, Value]:
+def _triangular_sylvester_transpose(ct: Value, inputs: Sequence[Any], *, adjoint: bool) -> tuple[None, None, Value]:
     r, s, _ = inputs
     return None, None, conjugate(bind(triangular_sylvester_p, r, s, conjugate(ct), adjoint=not adjoint))
 

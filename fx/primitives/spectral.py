@@ -25,16 +25,33 @@ from .. import dtypes
 from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import aval_of, bind
-from .decompositions import lu, lu_solve, pad_rows, reflector, symmetrize
-from .elementwise import add, div, mul, sqrt, sub
-from .helpers import Value, zeros_like
+from .decompositions import lu, lu_solve, reflector, symmetrize
+from .elementwise import add, mul, sub
+from .helpers import Value
 from .matrices import (
-    as_columns, as_complex, as_rows, check_matrix, conjugate, diagonal, embed_diagonal, flat_batch, hermitian, inverse_gaps,
-    is_complex, leading_batch, mH, mm, norm_columns, real_part, safe_reciprocal, scaled,
+    as_columns,
+    as_complex,
+    as_rows,
+    check_matrix,
+    columns,
+    conjugate,
+    diagonal,
+    embed_diagonal,
+    flat_batch,
+    hermitian,
+    inverse_gaps,
+    is_complex,
+    leading_batch,
+    mH,
+    mm,
+    real_part,
+    rows,
+    safe_reciprocal,
+    scaled,
+    with_rest,
 )  # fmt: skip
 from .reductions import reduce_max, reduce_sum
-from .shaping import broadcast_in_dim, concatenate
-from .shaping import slice as slice_
+from .shaping import broadcast_in_dim
 
 __all__ = [
     "eig", "eig_p", "eigh", "eigh_p", "hessenberg", "hessenberg_p", "schur", "schur_p", "svd", "svd_p",
@@ -129,7 +146,7 @@ def _svd_jvp(
     if not k:
         return [None] * len(out)
     s, u, vh = out if compute_uv else bind(svd_p, a, full_matrices=False, compute_uv=True)
-    thin_u, thin_vh = _first(u, k, -1), _first(vh, k, -2)
+    thin_u, thin_vh = columns(u, k), rows(vh, k)
     v = mH(thin_vh)
     da_v, uh_da = mm(da, v), mm(mH(thin_u), da)
     p = mm(mH(thin_u), da_v)
@@ -140,10 +157,10 @@ def _svd_jvp(
     f = mul(inverse_gaps(s), safe_reciprocal(sums, _largest(s, sums)))
     inverse = safe_reciprocal(s, _largest(s, s))
     wide = as_complex if is_complex(p) else (lambda x: x)
-    columns, rows, f = wide(as_columns(s)), wide(as_rows(s)), wide(f)
+    by_column, by_row, f = wide(as_columns(s)), wide(as_rows(s)), wide(f)
     ph = mH(p)
-    wu = mul(f, add(mul(p, columns), mul(rows, ph)))
-    wv = mul(f, add(mul(rows, p), mul(ph, columns)))
+    wu = mul(f, add(mul(p, by_column), mul(by_row, ph)))
+    wv = mul(f, add(mul(by_row, p), mul(ph, by_column)))
     if is_complex(p):
         phases = embed_diagonal(mul(scaled(sub(diagonal(p), as_complex(ds)), 0.5), as_complex(inverse)))
         wu, wv = add(wu, phases), sub(wv, phases)
@@ -153,25 +170,8 @@ def _svd_jvp(
     if n > k:
         dv = add(dv, mul(sub(mH(uh_da), mm(v, ph)), wide(as_columns(inverse, n))))
     if full_matrices:
-        du, dv = _with_rest(du, thin_u, u), _with_rest(dv, v, mH(vh))
+        du, dv = with_rest(du, thin_u, u), with_rest(dv, v, mH(vh))
     return [ds, du, mH(dv)]
-
-
-def _first(x: Value, k: int, axis: int) -> Value:
-    """The first k rows (axis -2) or columns (-1)."""
-    shape = list(aval_of(x).shape)
-    shape[axis] = k
-    return slice_(x, (0,) * len(shape), shape, None)
-
-
-def _with_rest(d_thin: Value, thin: Value, full: Value) -> Value:
-    """The tangent of an orthonormal basis, the other columns of which move as little as they can."""
-    shape = aval_of(full).shape
-    k, n = aval_of(thin).shape[-1], shape[-1]
-    if n == k:
-        return d_thin
-    rest = slice_(full, (*(0 for _ in shape[:-1]), k), shape, None)
-    return concatenate([d_thin, scaled(mm(thin, mm(mH(d_thin), rest)), -1.0)], len(shape) - 1)
 
 
 svd_p.no_transpose("it is not linear; its jvp is made of products, which have transposes")
@@ -323,20 +323,24 @@ def _invariant_basis(a: np.ndarray) -> np.ndarray:
     return basis
 
 
+def _turn(t: np.ndarray, z: np.ndarray, start: int, basis: np.ndarray) -> None:
+    """Changes to another orthonormal basis of the rows and columns from ``start`` on."""
+    part = slice(start, start + len(basis))
+    t[part] = basis.conj().T @ t[part]
+    t[:, part], z[:, part] = t[:, part] @ basis, z[:, part] @ basis
+
+
 def _schur_of(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The Schur form by deflation: an invariant subspace, then what is orthogonal to it."""
     n, t, z, i = len(a), a.copy(), np.eye(len(a), dtype=a.dtype), 0
     while i < n:
-        two = not dtypes.is_complex(a.dtype) and n - i > 1 and bool(np.iscomplex(np.linalg.eigvals(t[i:, i:])[0]))
-        steps = [_invariant_basis(t[i:, i:])] if n - i > 1 + two else []
-        step = i + 1 + two
-        for k, basis in enumerate([*steps, *([None] if two else [])]):
-            stop = n if basis is not None and k == 0 else step
-            basis = _standard_block(t[i:stop, i:stop]) if basis is None else basis
-            t[i:stop], z[:, i:stop] = basis.conj().T @ t[i:stop], z[:, i:stop] @ basis
-            t[:, i:stop] = t[:, i:stop] @ basis
-        t[step:, i:step] = 0
-        i = step
+        pair = not np.iscomplexobj(a) and bool(np.iscomplex(np.linalg.eigvals(t[i:, i:])[0]))
+        after = i + 1 + pair
+        _turn(t, z, i, _invariant_basis(t[i:, i:]))
+        if pair:
+            _turn(t, z, i, _standard_block(t[i:after, i:after]))
+        t[after:, i:after] = 0
+        i = after
     return t, z
 
 
@@ -376,10 +380,14 @@ def _hessenberg_impl(a: np.ndarray) -> list[np.ndarray]:
             column = np.einsum("bij,bj->bi", x[:, :, j + 1 :], v)
             x[:, :, j + 1 :] -= (tau[:, None] * column)[:, :, None] * v.conj()[:, None]
             x[:, j + 1, j], x[:, j + 2 :, j], taus[:, j] = beta, v[:, 1:], tau
+    lost = ~np.isfinite(flat_batch(a)).all(axis=(1, 2))
+    x[lost], taus[lost] = np.nan, np.nan
     return [x.reshape(a.shape), taus.reshape(*batch, max(n - 1, 0))]
 
 
-hessenberg_p.no_jvp("the reflectors of a reduction are its inner form; differentiate eig, eigh or a function of the matrix")
+hessenberg_p.no_jvp(
+    "the reflectors of a reduction are its inner form; differentiate eig, eigh or a function of the matrix"
+)
 hessenberg_p.no_transpose("it is not linear")
 hessenberg_p.def_batch(leading_batch(hessenberg_p))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -17,32 +16,38 @@ from fx.ir import Eqn
 
 from ..cost import chunk_for
 from ..lapack import Routine, workspace
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ty, i32, i64, maximum, minimum, select
+from ..loop_ir import Const, Kernel, KernelBuilder, Ty, i32, i64, maximum, minimum, select
 from .copies import copy_strided
 from .lapack_kernel import Job, Writer, as_rows, find, run
 from .loops import const
 from .registry import LowerContext, Operand, lowers
 from .types import ty_of
 
-__all__ = ["Operands", "elements", "flops_of", "lowers_to", "matrix_of", "real_type", "write_identity"]
+__all__ = ["Operands", "compute_dtype", "elements", "flops_of", "lowers_to", "matrix_of", "real_type", "write_identity"]
 
 Operands = tuple[Operand, ...]
 Rule = Callable[[LowerContext, Eqn, Operands, Operands, tuple[Routine, ...]], None]
 
 
-def lowers_to(name: str, *routines: str, double: bool = False) -> Callable[[Rule], Rule]:
-    """Registers a lowering that calls these LAPACK routines; the reference, called back, stands in for missing ones.
+def compute_dtype(eqn: Eqn) -> np.dtype:
+    """The dtype in which an equation is computed: that of its operand, but double precision where it gives vectors.
 
-    ``double``: those of double precision.
+    NumPy computes in double precision always.  Vectors have a sign that hangs on rounding errors, as does the order of the
+    eigenvalues of a general matrix; in single precision they would differ from those of the uncompiled program.
     """
+    dtype = eqn.inputs[0].aval.dtype
+    if eqn.prim.name not in ("svd", "eigh", "eig") or (len(eqn.outputs) == 1 and eqn.prim.name != "eig"):
+        return dtype
+    return dtypes.complex128 if dtypes.is_complex(dtype) else dtypes.float64
+
+
+def lowers_to(name: str, *routines: str) -> Callable[[Rule], Rule]:
+    """Registers a lowering that calls these LAPACK routines; the reference, called back, stands in for missing ones."""
 
     def give(rule: Rule) -> Rule:
         @lowers(name)
         def lowering(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands) -> None:
-            dtype = ins[0].dtype
-            if double:
-                dtype = dtypes.complex128 if dtypes.is_complex(dtype) else dtypes.float64
-            found = find(dtype, *routines)
+            found = find(compute_dtype(eqn), *routines)
             if found is None:
                 ctx.call_reference(eqn, ins, outs, f"no LAPACK with {' and '.join(routines)} was found")
             else:
@@ -80,7 +85,9 @@ def _identity_kernel(real: Ty, words: int) -> Kernel:
     out, m, n = b.pointer("out", real), b.integer("m"), b.integer("n")
     with b.for_("k", b.lo, b.hi) as k, b.for_("i", const(0), m) as i, b.for_("j", const(0), n) as j:
         for part in range(words):
-            b.store(out, ((k * m + i) * n + j) * words + part, select(i.eq(j), Const(1.0 - part, real), Const(0.0, real)))
+            b.store(
+                out, ((k * m + i) * n + j) * words + part, select(i.eq(j), Const(1.0 - part, real), Const(0.0, real))
+            )
     return b.build()
 
 
@@ -100,8 +107,7 @@ def write_identity(ctx: LowerContext, out: Operand) -> None:
 @lowers_to("cholesky", "potrf")
 def _cholesky(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
     """In place: row by row, L is what Fortran sees as the upper triangle of the transposed matrix."""
-    (a,), (out,) = ins, outs
-    n = a.shape[-1]
+    a, n = ins[0], ins[0].shape[-1]
 
     def body(w: Writer) -> None:
         b, size, target = w.b, w.size("n"), w.outs[0]
@@ -195,9 +201,8 @@ def _qr_works(a: Operand, columns: int, routines: tuple[Routine, ...]) -> tuple[
 
 @lowers_to("qr", "geqrf", "orgqr")
 def _qr(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
-    (a,), (q, r) = ins, outs
+    a, columns = ins[0], outs[0].shape[-1]
     m, n = matrix_of(a)
-    columns = q.shape[-1]
     works, lwork = _qr_works(a, columns, routines)
 
     def body(w: Writer) -> None:
@@ -247,7 +252,11 @@ def _hessenberg(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, rout
             w.unpack_vector(w.outs[1], "tau", n - 1)
 
     flops = 10 / 3 * n**3 * flops_of(a.dtype)
-    run(ctx, Job("hessenberg", (), a.dtype, routines, ins, (out, as_rows(taus)), works, {"n": n, "lwork": lwork}, flops), body)
+    run(
+        ctx,
+        Job("hessenberg", (), a.dtype, routines, ins, (out, as_rows(taus)), works, {"n": n, "lwork": lwork}, flops),
+        body,
+    )
 
 
 # ------------------------------------------------------------------------------------------- solves
@@ -319,7 +328,7 @@ def _tridiagonal_solve(
 def _triangular_sylvester(
     ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]
 ) -> None:
-    r, s, f = ins
+    f = ins[2]
     m, n = matrix_of(f)
     complex_, adjoint = dtypes.is_complex(f.dtype), eqn.params["adjoint"]
     trans = ("C" if complex_ else "T") if adjoint else "N"
@@ -341,5 +350,3 @@ def _triangular_sylvester(
     flops = 1.0 * (m * m * n + m * n * n) * flops_of(f.dtype)
     sizes = {"m": m, "n": n}
     run(ctx, Job("triangular_sylvester", (adjoint,), f.dtype, routines, ins, outs, works, sizes, flops), body)
-
-

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +143,9 @@ class Writer:
 
     # ------------------------------------------------------------------------------ moving matrices
 
-    def pack(self, work: str, source: Matrices, rows: Any, columns: Any, keep: str = "all", check: bool = False) -> Expr:
+    def pack(
+        self, work: str, source: Matrices, rows: Any, columns: Any, keep: str = "all", check: bool = False
+    ) -> Expr:
         """Copies a matrix into a work array, column by column.
 
         Args:

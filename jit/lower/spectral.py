@@ -7,7 +7,7 @@ from fx.ir import Eqn
 
 from ..lapack import Routine, workspace
 from ..loop_ir import Const, Expr, i64, select
-from .decompositions import Operands, elements, flops_of, lowers_to, matrix_of, real_type, write_identity
+from .decompositions import Operands, compute_dtype, elements, flops_of, lowers_to, matrix_of, real_type, write_identity
 from .lapack_kernel import Job, Matrices, Writer, as_rows, run
 from .loops import const
 from .registry import LowerContext
@@ -21,6 +21,7 @@ __all__: list[str] = []
 def _svd(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
     (a,), (s, *uv) = ins, outs
     m, n = matrix_of(a)
+    dtype = compute_dtype(eqn)
     k, vectors, complex_ = min(m, n), eqn.params["compute_uv"], dtypes.is_complex(a.dtype)
     if not k:
         for out in uv:
@@ -32,10 +33,10 @@ def _svd(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: t
     lwork = workspace(routines[0], *head, ..., -1, *([None] * (3 if complex_ else 2)))
     sizes = {"m": m, "n": n, "left": left, "right": right, "lwork": lwork}
     space = {"a": m * n, "u": m * left if vectors else 1, "vt": right * n if vectors else 1, "work": lwork}
-    works = {name: elements(a.dtype, count) for name, count in space.items()}
-    works |= {"s": (real_type(a.dtype), k), "iwork": (i64, 8 * k)}
+    works = {name: elements(dtype, count) for name, count in space.items()}
+    works |= {"s": (real_type(dtype), k), "iwork": (i64, 8 * k)}
     if complex_:
-        works["rwork"] = (real_type(a.dtype), k * max(5 * k + 7, 2 * max(m, n) + 2 * k + 1) if vectors else 7 * k)
+        works["rwork"] = (real_type(dtype), k * max(5 * k + 7, 2 * max(m, n) + 2 * k + 1) if vectors else 7 * k)
 
     def body(w: Writer) -> None:
         m, n, left, right = (w.size(x) for x in ("m", "n", "left", "right"))
@@ -50,8 +51,8 @@ def _svd(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: t
                     w.unpack(w.outs[1], "u", m, left, m)
                     w.unpack(w.outs[2], "vt", right, n, right)
 
-    flops = (20.0 if vectors else 4.0) * max(m, n) * k * k * flops_of(a.dtype)
-    run(ctx, Job("svd", (job,), a.dtype, routines, ins, (as_rows(s), *uv), works, sizes, flops), body)
+    flops = (20.0 if vectors else 4.0) * max(m, n) * k * k * flops_of(dtype)
+    run(ctx, Job("svd", (job,), dtype, routines, ins, (as_rows(s), *uv), works, sizes, flops), body)
 
 
 # --------------------------------------------------------------------------------------------- eigh
@@ -60,14 +61,14 @@ def _svd(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: t
 @lowers_to("eigh", "syevd")
 def _eigh(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
     (a,), (values, *vectors) = ins, outs
-    n, complex_ = a.shape[-1], dtypes.is_complex(a.dtype)
+    n, complex_, dtype = a.shape[-1], dtypes.is_complex(a.dtype), compute_dtype(eqn)
     job, uplo = "V" if vectors else "N", "L" if eqn.params["lower"] else "U"
     lrwork, liwork = 1 + 5 * n + 2 * n * n, 3 + 5 * n
     real = (None, lrwork) if complex_ else ()
     lwork = workspace(routines[0], job, uplo, n, None, n, None, ..., -1, *real, None, liwork, None)
     sizes = {"n": n, "lwork": lwork, "lrwork": lrwork, "liwork": liwork}
-    works = {"a": elements(a.dtype, n * n), "work": elements(a.dtype, lwork), "w": (real_type(a.dtype), n)}
-    works |= {"iwork": (i64, liwork), **({"rwork": (real_type(a.dtype), lrwork)} if complex_ else {})}
+    works = {"a": elements(dtype, n * n), "work": elements(dtype, lwork), "w": (real_type(dtype), n)}
+    works |= {"iwork": (i64, liwork), **({"rwork": (real_type(dtype), lrwork)} if complex_ else {})}
 
     def body(w: Writer) -> None:
         n = w.size("n")
@@ -82,8 +83,8 @@ def _eigh(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: 
                 if vectors:
                     w.unpack(w.outs[1], "a", n, n, n)
 
-    flops = (9.0 if vectors else 4 / 3) * n**3 * flops_of(a.dtype)
-    run(ctx, Job("eigh", (job, uplo), a.dtype, routines, ins, (as_rows(values), *vectors), works, sizes, flops), body)
+    flops = (9.0 if vectors else 4 / 3) * n**3 * flops_of(dtype)
+    run(ctx, Job("eigh", (job, uplo), dtype, routines, ins, (as_rows(values), *vectors), works, sizes, flops), body)
 
 
 # ---------------------------------------------------------------------------------------------- eig
@@ -104,12 +105,11 @@ def _unpack_pairs(w: Writer, target: Matrices, work: str, n: Expr) -> None:
             b.store(target.pointer, to + 1, select(first | second, value, Const(0.0, w.real)).cast(target.ty))
 
 
-@lowers_to("eig", "geev", double=True)
+@lowers_to("eig", "geev")
 def _eig(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
-    """In double precision whatever the operand's, as NumPy does: the order of the eigenvalues hangs on rounding errors."""
     (a,), (values, *vectors) = ins, outs
     n, complex_ = a.shape[-1], dtypes.is_complex(a.dtype)
-    dtype = dtypes.complex128 if complex_ else dtypes.float64
+    dtype = compute_dtype(eqn)
     left, right = eqn.params["left"], eqn.params["right"]
     jobs = tuple("V" if wanted else "N" for wanted in (left, right))
     names = [name for name, wanted in (("vl", left), ("vr", right)) if wanted]
@@ -136,7 +136,9 @@ def _eig(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: t
                 else:
                     with b.for_("i", const(0), n) as i:
                         for part, name in enumerate(values):
-                            b.store(w.outs[0].pointer, w.outs[0].at(w.k, 0, i) + part, w.load(name, i).cast(w.outs[0].ty))
+                            b.store(
+                                w.outs[0].pointer, w.outs[0].at(w.k, 0, i) + part, w.load(name, i).cast(w.outs[0].ty)
+                            )
                     for target, name in zip(w.outs[1:], names):
                         _unpack_pairs(w, target, name, n)
 
