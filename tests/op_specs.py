@@ -851,10 +851,12 @@ def _qr_of_all(x: Any) -> Any:
 spec(
     "qr", MATRICES, wrt=(0,), tolerance=FACTORS,
     cases=[
-        *_factor_cases(general_matrix, OBLONG, {"full_matrices": False}),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": False, "pivoting": False}),
         Case("all columns", (general_matrix((5, 3)),), f=_qr_of_all),
         Case("multiplied", (general_matrix((5, 3)),), f=_qr_back, layouts=True, smooth=False),
-        *_factor_cases(general_matrix, OBLONG, {"full_matrices": True}, smooth=False),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": True, "pivoting": False}, smooth=False),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": False, "pivoting": True}),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": True, "pivoting": True}, smooth=False),
     ],
 )  # fmt: skip
 

@@ -28,11 +28,25 @@ from ..primitives.solves import (
     tridiagonal_solve,
     tridiagonal_solve_p,
 )  # fmt: skip
-from ..primitives.spectral import eig, eig_p, eigh, eigh_p, hessenberg, hessenberg_p, schur, schur_p, svd, svd_p
+from ..primitives.spectral import eig_p, eigh_p, hessenberg, hessenberg_p, schur_p, svd_p
+from .linalg_composed import (
+    EighImplementation,
+    EigImplementation,
+    SvdAlgorithm,
+    cholesky_update,
+    eig,
+    eigh,
+    ormqr,
+    schur,
+    svd,
+    symmetric_product,
+    tridiagonal,
+)  # fmt: skip
 
 __all__ = [
-    "cholesky", "cholesky_p", "eig", "eig_p", "eigh", "eigh_p", "geqrf", "geqrf_p", "hessenberg", "hessenberg_p",
-    "householder_product", "lu", "lu_p", "lu_pivots_to_permutation", "lu_pivots_to_permutation_p", "lu_solve", "qr",
-    "qr_p", "schur", "schur_p", "svd", "svd_p", "triangular_solve", "triangular_solve_p", "triangular_sylvester",
-    "triangular_sylvester_p", "tridiagonal_solve", "tridiagonal_solve_p",
+    "EigImplementation", "EighImplementation", "SvdAlgorithm", "cholesky", "cholesky_p", "cholesky_update", "eig", "eig_p",
+    "eigh", "eigh_p", "geqrf", "geqrf_p", "hessenberg", "hessenberg_p", "householder_product", "lu", "lu_p",
+    "lu_pivots_to_permutation", "lu_pivots_to_permutation_p", "lu_solve", "ormqr", "qr", "qr_p", "schur", "schur_p", "svd",
+    "svd_p", "symmetric_product", "triangular_solve", "triangular_solve_p", "triangular_sylvester",
+    "triangular_sylvester_p", "tridiagonal", "tridiagonal_solve", "tridiagonal_solve_p",
 ]  # fmt: skip

@@ -12,8 +12,8 @@ from ..primitives import decompositions, elementwise, spectral
 from ..primitives.matrices import as_columns, as_complex, mH, mT, triu
 from .core import Value, as_type, as_value, inexact
 from .indexing import getitem
-from .sorting import argsort
 from .selection import take_along_axis
+from .sorting import argsort
 from .unary import absolute, negative, sign
 
 __all__ = [

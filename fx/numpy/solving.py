@@ -16,9 +16,16 @@ from .. import dtypes
 from ..errors import ShapeError
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
-from ..primitives.decompositions import lu, lu_solve, qr
+from ..primitives.decompositions import lu, lu_solve
 from ..primitives.matrices import (
-    as_columns, as_complex, conjugate, diagonal, eye_of, is_complex, mH, mm, mT, norm_columns, real_part, safe_reciprocal,
+    as_columns,
+    as_complex,
+    diagonal,
+    eye_of,
+    is_complex,
+    mH,
+    mm,
+    norm_columns,
 )  # fmt: skip
 from ..primitives.reductions import reduce_max, reduce_prod, reduce_sum
 from ..primitives.spectral import eigh, svd

@@ -39,6 +39,7 @@ from .matrices import (
     mask,
     mH,
     mm,
+    mT,
     pad_rows,
     real_part,
     rows,
@@ -229,31 +230,52 @@ def _qr_shapes(a: Aval, full_matrices: bool) -> tuple[tuple[int, ...], tuple[int
 
 
 @qr_p.def_abstract
-def _qr_abstract(a: Aval, *, full_matrices: bool) -> tuple[Aval, Aval]:
+def _qr_abstract(a: Aval, *, full_matrices: bool, pivoting: bool) -> tuple[Aval, ...]:
     check_matrix("qr", a)
-    return tuple(Aval(s, a.dtype) for s in _qr_shapes(a, full_matrices))  # type: ignore[return-value]
+    order = (Aval((*a.shape[:-2], a.shape[-1]), dtypes.int32),) if pivoting else ()
+    return (*[Aval(s, a.dtype) for s in _qr_shapes(a, full_matrices)], *order)
+
+
+def _column_order(a: np.ndarray) -> np.ndarray:
+    """The columns of one matrix in the order in which they are the longest, once those before have been taken out."""
+    rest, order = a.astype(np.result_type(a.dtype, np.float64)), np.arange(a.shape[1], dtype=np.int32)
+    for j in range(min(a.shape)):
+        sizes = np.linalg.norm(rest[:, j:], axis=0)
+        k = j + int(np.argmax(np.where(np.isnan(sizes), -1, sizes)))
+        rest[:, [j, k]], order[[j, k]] = rest[:, [k, j]], order[[k, j]]
+        size = np.linalg.norm(rest[:, j])
+        if size > 0:
+            unit = rest[:, j, None] / size
+            rest[:, j + 1 :] -= unit @ (unit.conj().T @ rest[:, j + 1 :])
+    return order
 
 
 @qr_p.def_impl
-def _qr_impl(a: np.ndarray, *, full_matrices: bool) -> list[np.ndarray]:
+def _qr_impl(a: np.ndarray, *, full_matrices: bool, pivoting: bool) -> list[np.ndarray]:
     q_shape, r_shape = _qr_shapes(Aval(a.shape, a.dtype), full_matrices)
-    if not a.size:
-        eye = np.broadcast_to(np.eye(*q_shape[-2:], dtype=a.dtype), q_shape)
-        return [np.array(eye), np.zeros(r_shape, a.dtype)]
     with np.errstate(all="ignore"):
-        return list(np.linalg.qr(a, "complete" if full_matrices else "reduced"))
+        n = a.shape[-1]
+        orders = np.array([_column_order(x) for x in flat_batch(a)] if pivoting else [], np.int32)
+        order = [orders.reshape(*a.shape[:-2], n)] if pivoting else []
+        if not a.size:
+            eye = np.broadcast_to(np.eye(*q_shape[-2:], dtype=a.dtype), q_shape)
+            return [np.array(eye), np.zeros(r_shape, a.dtype), *order]
+        a = np.take_along_axis(a, order[0][..., None, :], -1) if pivoting else a
+        return [*np.linalg.qr(a, "complete" if full_matrices else "reduced"), *order]
 
 
 @qr_p.def_jvp
 def _qr_jvp(
-    primals: Sequence[Value], tangents: Sequence[Value], out: Sequence[Value], *, full_matrices: bool
-) -> list[Value]:
+    primals: Sequence[Value], tangents: Sequence[Value], out: Sequence[Value], *, full_matrices: bool, pivoting: bool
+) -> list[Value | None]:
     """With X = Q^H dA R^-1 on the leading square:  dQ = Q W + (I - Q Q^H) dA R^-1  and  dR = Q^H dA - W R.
 
     W is skew-Hermitian: its strictly lower part is that of X, its diagonal the imaginary part of X's, as the diagonal
     of R is real.  Columns of Q beyond the rank of the factor move as little as they can.
     """
-    (q, r), (da,) = out, tangents
+    (q, r, *order), (da,) = out, tangents
+    if pivoting:
+        da = mT(take_rows(mT(da), order[0]))
     m, n = aval_of(da).shape[-2:]
     k = min(m, n)
     thin, top = columns(q, k), rows(columns(r, k), k)
@@ -268,8 +290,8 @@ def _qr_jvp(
     dr = sub(mm(mH(thin), da), mm(w, rows(r, k)))
     dr = triu(dr)
     if not full_matrices or m == k:
-        return [d_thin, dr]
-    return [with_rest(d_thin, thin, q), pad_rows(dr, m)]
+        return [d_thin, dr, *[None] * pivoting]
+    return [with_rest(d_thin, thin, q), pad_rows(dr, m), *[None] * pivoting]
 
 
 qr_p.no_transpose("it is not linear; its jvp is made of products and triangular solves, which have transposes")
@@ -380,15 +402,21 @@ def lu_solve(packed: Value, permutation: Value, b: Value, trans: int = 0) -> Val
     return take_rows(y, argsort(permutation))
 
 
-def qr(x: Value, *, full_matrices: bool = True) -> tuple[Value, Value]:
+def qr(
+    x: Value, *, pivoting: bool = False, full_matrices: bool = True, use_magma: bool | None = None
+) -> tuple[Value, ...]:
     """The factorisation ``x = Q R``: Q has orthonormal columns, R is upper triangular with a real diagonal.
 
     Args:
         x: matrices ``(..., m, n)``; k is the smaller of m and n.
+        pivoting: factorise ``x[:, P]``, the columns in an order that makes the diagonal of R fall in size.
         full_matrices: Q is ``(..., m, m)`` and R ``(..., m, n)``; otherwise ``(..., m, k)`` and ``(..., k, n)``.
+        use_magma: accepted as in JAX.
+
+    Returns:
+        Q, R, and P (int32) with ``pivoting``.
     """
-    q, r = bind(qr_p, x, full_matrices=bool(full_matrices))
-    return q, r
+    return tuple(bind(qr_p, x, full_matrices=bool(full_matrices), pivoting=bool(pivoting)))
 
 
 def geqrf(a: Value) -> tuple[Value, Value]:

@@ -206,6 +206,12 @@ def hermitian(x: Value, lower: bool) -> Value:
     return add(add(strict, mH(strict)), middle)
 
 
+def largest_of(s: Value, like: Value) -> Value:
+    """The largest element of each vector, repeated to the shape of ``like``."""
+    batch = aval_of(s).ndim - 1
+    return broadcast_in_dim(reduce_max(s, (batch,)), aval_of(like).shape, range(batch))
+
+
 def safe_reciprocal(x: Value, scale: Value) -> Value:
     """1 / x, and 0 where ``|x|`` is rounding error beside ``scale``."""
     dtype = dtypes.real_dtype(aval_of(x).dtype)
@@ -217,12 +223,8 @@ def safe_reciprocal(x: Value, scale: Value) -> Value:
 def inverse_gaps(w: Value) -> Value:
     """``F[..., i, j] = 1 / (w[j] - w[i])``, and 0 where the two are equal up to rounding error."""
     n = aval_of(w).shape[-1]
-    largest = reduce_max(abs_(w), (aval_of(w).ndim - 1,)) if n else None
     gaps = sub(as_columns(w), as_rows(w))
-    if largest is None:
-        return gaps
-    shape = aval_of(gaps).shape
-    return safe_reciprocal(gaps, scaled(broadcast_in_dim(largest, shape, range(len(shape) - 2)), float(max(n, 4))))
+    return safe_reciprocal(gaps, scaled(largest_of(abs_(w), gaps), float(max(n, 4)))) if n else gaps
 
 
 def norm_columns(x: Value) -> Value:

@@ -41,6 +41,7 @@ from .matrices import (
     hermitian,
     inverse_gaps,
     is_complex,
+    largest_of,
     leading_batch,
     mH,
     mm,
@@ -125,13 +126,6 @@ def _svd_impl(a: np.ndarray, *, full_matrices: bool, compute_uv: bool) -> list[n
     return _of_all(svd_p, f, a, full_matrices=full_matrices, compute_uv=compute_uv)
 
 
-def _largest(s: Value, like: Value) -> Value:
-    """The largest singular value, repeated to the shape of ``like``."""
-    shape = aval_of(like).shape
-    batch = aval_of(s).ndim - 1
-    return broadcast_in_dim(reduce_max(s, (batch,)), shape, range(batch))
-
-
 @svd_p.def_jvp
 def _svd_jvp(
     primals: Sequence[Value], tangents: Sequence[Value], out: Sequence[Value], *, full_matrices: bool, compute_uv: bool
@@ -154,8 +148,8 @@ def _svd_jvp(
     if not compute_uv:
         return [ds]
     sums = add(as_columns(s), as_rows(s))
-    f = mul(inverse_gaps(s), safe_reciprocal(sums, _largest(s, sums)))
-    inverse = safe_reciprocal(s, _largest(s, s))
+    f = mul(inverse_gaps(s), safe_reciprocal(sums, largest_of(s, sums)))
+    inverse = safe_reciprocal(s, largest_of(s, s))
     wide = as_complex if is_complex(p) else (lambda x: x)
     by_column, by_row, f = wide(as_columns(s)), wide(as_rows(s)), wide(f)
     ph = mH(p)

@@ -199,23 +199,40 @@ def _qr_works(a: Operand, columns: int, routines: tuple[Routine, ...]) -> tuple[
     return {name: elements(a.dtype, count) for name, count in space.items()}, lwork
 
 
-@lowers_to("qr", "geqrf", "orgqr")
+@lowers_to("qr", "geqrf", "orgqr", "geqp3")
 def _qr(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
-    a, columns = ins[0], outs[0].shape[-1]
+    a, columns, pivoting = ins[0], outs[0].shape[-1], eqn.params["pivoting"]
     m, n = matrix_of(a)
-    works, lwork = _qr_works(a, columns, routines)
+    works, lwork = _qr_works(a, columns, routines[:2])
+    used, position, complex_ = routines[:2], i64 if routines[0].bits == 64 else i32, dtypes.is_complex(a.dtype)
+    if pivoting:
+        used = (routines[2], routines[1])
+        real = (None,) if complex_ else ()
+        lwork = max(lwork, workspace(routines[2], m, n, None, m, None, None, ..., -1, *real, None))
+        works |= {"work": elements(a.dtype, lwork), "jpvt": (position, n)}
+        works |= {"rwork": (real_type(a.dtype), 2 * n)} if complex_ else {}
+        outs = (*outs[:2], as_rows(outs[2]))
 
     def body(w: Writer) -> None:
-        m, n, columns, lwork = (w.size(s) for s in ("m", "n", "columns", "lwork"))
+        (m, n, columns, lwork), b = (w.size(s) for s in ("m", "n", "columns", "lwork")), w.b
         w.pack("a", w.ins[0], m, n)
-        w.call(0, m, n, "a", m, "tau", "work", lwork, None)
+        if pivoting:
+            with b.for_("j", const(0), n) as j:
+                w.store("jpvt", j, Const(0, position))
+            real = ("rwork",) if complex_ else ()
+            w.call(0, m, n, "a", m, "jpvt", "tau", "work", lwork, *real, None)
+            with b.for_("j", const(0), n) as j:
+                column = minimum(maximum(w.load("jpvt", j).cast(i64) - 1, 0), n - 1)
+                b.store(w.outs[2].pointer, w.outs[2].at(w.k, 0, j), column.cast(i32))
+        else:
+            w.call(0, m, n, "a", m, "tau", "work", lwork, None)
         w.unpack(w.outs[1], "a", columns, n, m, keep="triu")
         w.call(1, m, columns, minimum(m, n), "a", m, "tau", "work", lwork, None)
         w.unpack(w.outs[0], "a", m, columns, m)
 
     sizes = {"m": m, "n": n, "columns": columns, "lwork": lwork}
     flops = (4.0 * m * n * min(m, n) + 4.0 * m * columns * min(m, n)) / 1.5 * flops_of(a.dtype)
-    run(ctx, Job("qr", (), a.dtype, routines, ins, outs, works, sizes, flops), body)
+    run(ctx, Job("qr", (pivoting,), a.dtype, used, ins, outs, works, sizes, flops), body)
 
 
 @lowers_to("geqrf", "geqrf")
