@@ -496,8 +496,8 @@ _PLAIN = frozenset(
 )
 
 
-def _is_plain(v: Any) -> bool:
-    return all(map(_is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
+def is_plain(v: Any) -> bool:
+    return all(map(is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
 
 
 def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
@@ -506,7 +506,7 @@ def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         key: Any = (prim, avals)
     else:
         for v in params.values():
-            if not _is_plain(v):  # a graph or a function as parameter must not be kept alive
+            if not is_plain(v):  # a graph or a function as parameter must not be kept alive
                 return prim.rule("abstract")(*avals, **params)
         key = (prim, avals, *params.items())
     try:

@@ -20,15 +20,19 @@ from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
+from . import associative as _associative
 from . import branching as _branching
 from . import composed as _composed
 from . import control_flow as _control_flow
 from . import linalg
 from . import parallel as _parallel
+from . import solvers as _solvers
+from .associative import *
 from .branching import *
 from .composed import *
 from .control_flow import *
 from .parallel import *
+from .solvers import *
 
 stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
 

@@ -261,4 +261,5 @@ def quiet(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
         with np.errstate(all="ignore"):
             return np.asarray(f(*args, **params))
 
+    impl.loud = f  # type: ignore[attr-defined]  # for callers that have turned the warnings off already
     return impl

@@ -18,7 +18,6 @@ X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 # what jax.lax has and fx.lax has not, by reason
 ABSENT = {
-    "control flow is to come": "associative_scan cond cond_p custom_linear_solve custom_root fori_loop linear_solve_p map scan scan_p switch while_loop while_p",
     "special functions are to come": "bessel_i0e bessel_i0e_p bessel_i1e bessel_i1e_p betainc igamma igamma_grad_a igamma_grad_a_p igamma_p igammac igammac_p polygamma"
     " polygamma_p random_gamma_grad regularized_incomplete_beta_p zeta zeta_p reduce_precision reduce_precision_p",
     "linear algebra and fft are to come": "linalg fft fft_p FftType",
