@@ -24,6 +24,7 @@ from . import associative as _associative
 from . import branching as _branching
 from . import composed as _composed
 from . import control_flow as _control_flow
+from . import linalg
 from . import parallel as _parallel
 from . import solvers as _solvers
 from .associative import *
@@ -51,7 +52,7 @@ _SHARED = {"INTEGERS_ONLY", "NOT_LINEAR", "PIECEWISE_CONSTANT", "argsort", "extr
 """What the families share among themselves, and jax.lax does not have."""
 
 _names = {
-    "ConvGeneralDilatedDimensionNumbers", "all_gather_p", "axis_index_p", "batch_matmul", "dot", "dot_general", "dot_general_p", "pmax_p",
+    "ConvGeneralDilatedDimensionNumbers", "all_gather_p", "axis_index_p", "batch_matmul", "dot", "dot_general", "dot_general_p", "linalg", "pmax_p",
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
 _names.update(

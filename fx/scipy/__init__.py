@@ -1,5 +1,5 @@
 """``fx.scipy``: the functions of SciPy that are built on fx's primitives, under SciPy's names."""
 
-from . import special
+from . import linalg, special
 
-__all__ = ["special"]
+__all__ = ["linalg", "special"]
