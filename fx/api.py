@@ -27,7 +27,7 @@ from .errors import (
     TreeError,
     VmapAxisError,
 )
-from .ir import Aval, Graph, Var
+from .ir import Atom, Aval, Graph, Literal, Var
 from .primitives.elementwise import convert_element_type
 from .primitives.elementwise import stop_gradient as _stop_gradient
 from .primitives.helpers import broadcast_batch, full_like, instantiate, move_batch, zeros_like
@@ -45,6 +45,7 @@ from .trace import (
     trace_flat,
 )
 from .traceback import user_frames
+from .transforms.eager import pull_back
 from .transforms.flat import (
     FlatFunction,
     argument_names,
@@ -73,17 +74,42 @@ class _Traced:
 
     graph: Graph
     args: list[Any]
-    known: Mapping[Var, np.ndarray]
+    known: dict[Var, np.ndarray]
     out_tree: tree.TreeDef
     n: int
     forwards: Mapping[Any, Any]
     aux: Any = None
+
+    def gradient(self, wrt: Sequence[bool]) -> tuple[list[Any], list[Any], list[Aval]]:
+        """The outputs, and for the inputs where ``wrt`` the cotangents (None: zero) of the first output, and their types."""
+        avals = [v.aval.strong() for v, w in zip(self.graph.inputs, wrt) if w]
+        if not state.absorbing and not any(type(x) is Tracer for x in self.args):
+            outs = [_evaluated(a, self.known) for a in self.graph.outputs]
+            if all(o is not None for o in outs):
+                seed = np.ones((), self.graph.outputs[0].aval.dtype)
+                found = pull_back(self.graph, wrt, self.known, seed)
+                if found is not None:
+                    return outs, [None if c is None else Array(c) for c in found], avals
+        lin = self.linearize(wrt)
+        grads: list[Any] = [None] * len(avals)
+        if lin.nonzero[0]:
+            linear = [i < len(avals) for i in range(len(lin.linear.inputs))]
+            cts = [full_like(aval_of(lin.outs[0]).strong(), 1)] + [None] * (len(lin.linear.outputs) - 1)
+            grads = transpose_graph(lin.linear, linear, lin.residuals, cts)
+        return lin.outs, grads, avals
 
     def linearize(self, wrt: Sequence[bool]) -> Linearized:
         """Called once: afterwards the intermediate values are let go, only the residuals stay."""
         lin = linearize_graph(self.graph, self.args, wrt, self.known, self.forwards)
         self.known, self.forwards, self.args = {}, {}, []
         return lin
+
+
+def _evaluated(a: Atom, known: Mapping[Var, np.ndarray]) -> Any:
+    """An output of a graph as an array, or None if its value is not known."""
+    if isinstance(a, Literal):
+        return a
+    return Array(known[a], a.aval.weak) if a in known else None
 
 
 def _trace(
@@ -109,7 +135,7 @@ def _trace(
     flat = FlatFunction(main, in_tree)
     b = Builder(kind, function_name(f), evaluate=True)
     ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
-    b.active = {t.variable for t in ins if is_inexact(t.dtype)}
+    b.active, b.resumes = {t.variable for t in ins if is_inexact(t.dtype)}, True
     outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
@@ -198,22 +224,15 @@ def value_and_grad(
         traced = _trace("grad", _partial(fun, args, kwargs, nums), chosen, names, has_aux)
         _check_scalar(fun, traced, holomorphic, has_aux)
         wrt = [i < len(names) and is_inexact(v.aval.dtype) for i, v in enumerate(traced.graph.inputs)]
-        lin = traced.linearize(wrt)
-        out = lin.outs[0]
-        grads: list[Any] = [None] * len(lin.in_avals)
-        if lin.nonzero[0]:
-            seed = full_like(aval_of(out).strong(), 1)
-            n_lin = len(lin.in_avals)
-            linear = [i < n_lin for i in range(len(lin.linear.inputs))]
-            cts = [seed] + [None] * (len(lin.linear.outputs) - 1)
-            grads = transpose_graph(lin.linear, linear, lin.residuals, cts)
-        per_leaf = iter([instantiate(g, a) for g, a in zip(grads, lin.in_avals)])
+        outs, grads, avals = traced.gradient(wrt)
+        out = outs[0]
+        per_leaf = iter([instantiate(g, a) for g, a in zip(grads, avals)])
         leaves = tree.leaves(tuple(chosen))
         flat = [_as_array(next(per_leaf), x) if w else np.zeros(aval_of(x).shape, float0) for x, w in zip(leaves, wrt)]
         gradient = tree.unflatten(tree.structure(tuple(chosen)), flat)
         gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
         value = tree.unflatten(traced.out_tree, [_as_array(out)])
-        return ((value, traced.aux(lin.outs[traced.n :])), gradient) if has_aux else (value, gradient)
+        return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)
 
     return value_and_grad_fun
 

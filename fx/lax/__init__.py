@@ -22,14 +22,18 @@ from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
+from . import associative as _associative
 from . import branching as _branching
 from . import composed as _composed
 from . import control_flow as _control_flow
 from . import parallel as _parallel
+from . import solvers as _solvers
+from .associative import *
 from .branching import *
 from .composed import *
 from .control_flow import *
 from .parallel import *
+from .solvers import *
 
 stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
 
@@ -53,10 +57,12 @@ _names = {
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
 _names.update(
+    _associative.__all__,
     _branching.__all__,
     _composed.__all__,
     _control_flow.__all__,
     _parallel.__all__,
+    _solvers.__all__,
     *[getattr(_families, family).__all__ for family in _WHOLE],
 )
 _SPECIAL = {

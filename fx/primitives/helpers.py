@@ -114,7 +114,8 @@ def full_like(x: Value | Aval, value: Any, dtype: np.dtype | None = None, shape:
 
 
 def zeros_like(x: Value | Aval) -> Value:
-    return full_like(x, 0)
+    aval = x if isinstance(x, Aval) else aval_of(x)
+    return full(aval.shape, aval.dtype.type(0), aval.dtype)
 
 
 def ones_like(x: Value | Aval) -> Value:
@@ -260,4 +261,5 @@ def quiet(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
         with np.errstate(all="ignore"):
             return np.asarray(f(*args, **params))
 
+    impl.loud = f  # type: ignore[attr-defined]  # for callers that have turned the warnings off already
     return impl

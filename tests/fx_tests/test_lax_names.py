@@ -18,7 +18,6 @@ X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 # what jax.lax has and fx.lax has not, by reason
 ABSENT = {
-    "control flow is to come": "associative_scan cond cond_p custom_linear_solve custom_root fori_loop linear_solve_p map scan scan_p switch while_loop while_p",
     "linear algebra and fft are to come": "linalg fft fft_p FftType",
     "random bits are fx.random's": "RandomAlgorithm rng_bit_generator rng_bit_generator_p rng_uniform rng_uniform_p",
     "one device: nothing to shard or send": "pcast precv psend ragged_all_to_all ragged_all_to_all_p all_to_all_p ppermute_p sharding_constraint_p with_sharding_constraint device_put_p",

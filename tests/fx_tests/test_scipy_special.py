@@ -206,8 +206,8 @@ SLOPES: dict[str, tuple[tuple[float, ...], tuple[int, ...]]] = {
     "i0": ((1.5,), (0,)), "i0e": ((-1.5,), (0,)), "i1": ((1.5,), (0,)), "i1e": ((-9.5,), (0,)), "factorial": ((2.3,), (0,)), "boxcox": ((2.0, 0.1), (0, 1)),
     "boxcox1p": ((2.0, 1.5), (0, 1)), "beta": ((2.5, 0.4), (0, 1)), "betaln": ((12.0, 0.4), (0, 1)), "poch": ((2.5, 1.4), (0, 1)), "comb": ((7.0, 2.5), (0, 1)),
     "zeta": ((2.5, 1.7), (0, 1)), "polygamma": ((2.0, 1.7), (1,)), "owens_t": ((0.7, -1.4), (0, 1)), "expn": ((3.0, 1.4), (1,)), "kl_div": ((1.0, 2.0), (0, 1)),
-    "log_ndtr": ((-3.0,), (0,)), "gammaincc": ((2.2, 1.5), (1,)), "gammainc": ((25.0, 22.0), (1,)), "betainc": ((2.0, 3.5, 0.3), (2,)),
-    "hyp1f1": ((1.5, 2.5, -1.2), (2,)), "hyp2f1": ((1.5, 2.5, 3.3, 0.4), (3,)), "loggamma": ((2.2,), (0,)),
+    "log_ndtr": ((-3.0,), (0,)), "gammaincc": ((2.2, 1.5), (0, 1)), "gammainc": ((25.0, 22.0), (0, 1)), "betainc": ((2.0, 3.5, 0.3), (1, 2)),
+    "hyp1f1": ((1.5, 2.5, -1.2), (0, 1, 2)), "hyp2f1": ((1.5, 2.5, 3.3, 0.4), (2, 3)), "loggamma": ((2.2,), (0,)),
 }  # fmt: skip
 
 
@@ -227,6 +227,19 @@ def test_derivatives_that_do_not_exist_say_so() -> None:
         with pytest.raises(MissingRuleError, match="order n"):
             fx.grad(f)(2.0, 1.5)
         assert np.isfinite(fx.grad(f, 1)(2, 1.5))
+
+
+def test_derivative_of_a_sample_of_the_gamma_distribution() -> None:
+    a = np.array([0.3, 1.0, 2.5, 30.0, 200.0])
+    x = np.array([1e-12, 0.7, 4.0, 27.0, 210.0])
+    with mpmath.workdps(30):
+        slope = [
+            float(mpmath.diff(lambda v, y=y: mpmath.gammainc(v, 0, y, regularized=True), mpmath.mpf(c)))
+            for c, y in zip(a.tolist(), x.tolist())
+        ]
+    density = np.exp((a - 1) * np.log(x) - x - scipy_special.gammaln(a))
+    np.testing.assert_allclose(np.asarray(lax.igamma_grad_a(a, x)), slope, rtol=1e-10)
+    np.testing.assert_allclose(np.asarray(lax.random_gamma_grad(a, x)), -np.array(slope) / density, rtol=1e-10)
 
 
 # ---------------------------------------------------------------------------- functions of other forms
@@ -311,6 +324,14 @@ def test_compiled_code_gives_the_same(names: tuple[str, ...]) -> None:
     got = fx.jit(f, backend="native")(args)
     for n in names:
         check(n, got[n], np.asarray(want[n]), 3e-14, tuple(args[n]))
+
+
+def test_mapped_is_a_loop() -> None:
+    for name in ("erfcx", "beta", "gammaincc", "hyp1f1"):
+        xs = [np.linspace(v, 1.2 * v, 3) for v in SLOPES[name][0]]
+        f = getattr(special, name)
+        got = np.asarray(fx.vmap(f)(*xs))
+        np.testing.assert_allclose(got, [float(f(*row)) for row in zip(*xs)], rtol=1e-14)
 
 
 def test_numbers_take_the_dtype_of_the_arrays_beside_them() -> None:
