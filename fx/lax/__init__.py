@@ -5,6 +5,8 @@ They are strict: no broadcasting and no dtype promotion, but a Python number tak
 
 from __future__ import annotations
 
+import importlib as _importlib
+
 from .. import api as _api
 from .. import primitives as _families
 from ..primitives.collectives import *
@@ -64,4 +66,14 @@ _names.update(
     _solvers.__all__,
     *[getattr(_families, family).__all__ for family in _WHOLE],
 )
-__all__ = sorted(_names - _SHARED)
+_SPECIAL = {
+    "bessel_i0e", "bessel_i1e", "betainc", "igamma", "igamma_grad_a", "igammac", "polygamma", "random_gamma_grad", "zeta",
+}  # fmt: skip
+__all__ = sorted(_names - _SHARED | _SPECIAL)
+
+
+def __getattr__(name: str) -> object:
+    """The special functions, which ``fx.scipy.special`` computes with the loops of this package, on first use."""
+    if name not in _SPECIAL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(f"{__name__}.special"), name)
