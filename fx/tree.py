@@ -181,6 +181,22 @@ def register_pytree_node_class(cls: Any) -> Any:
     return cls
 
 
+_whole: set[type] = set()
+
+
+def register_whole(cls: type) -> None:
+    """Makes ``map`` and ``map_with_path`` hand nodes of a type over whole, as leaves (arrays of keys are such nodes)."""
+    _whole.add(cls)
+
+
+def _with_whole(is_leaf: IsLeaf | None) -> IsLeaf | None:
+    if not _whole:
+        return is_leaf
+    if is_leaf is None:
+        return lambda x: type(x) in _whole
+    return lambda x: type(x) in _whole or is_leaf(x)
+
+
 def register_dataclass(
     nodetype: Any, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] | None = None
 ) -> Any:
@@ -387,7 +403,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = N
     >>> map(lambda x, y: x + y, (1, {"a": 2}), (10, {"a": 20}))
     (11, {'a': 22})
     """
-    first, d = flatten(tree, is_leaf)
+    first, d = flatten(tree, _with_whole(is_leaf))
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map") for i, r in enumerate(rest)]
     return _unflatten(d, iter([f(*xs) for xs in zip(first, *others)]))
 
@@ -434,7 +450,7 @@ def flatten_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[tu
 
 def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = None) -> Any:
     """``map`` whose function gets the key path first."""
-    pairs, d = flatten_with_path(tree, is_leaf)
+    pairs, d = flatten_with_path(tree, _with_whole(is_leaf))
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map_with_path") for i, r in enumerate(rest)]
     return unflatten(d, [f(p, x, *more) for (p, x), *more in zip(pairs, *others)])
 

@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..dtypes import finfo, issubdtype
 from ..trace import aval_of
 from .core import as_value, default_dtype
 
 __all__ = [
     "can_cast", "finfo", "isdtype", "iscomplexobj", "isrealobj", "isscalar", "issubdtype", "iterable", "promote_types", "result_type",
 ]  # fmt: skip
-
-
-def finfo(dtype: Any) -> Any:
-    """The limits of a float dtype (``eps``, ``max``, ``tiny`` ...); of the parts, for a complex one."""
-    d = dtypes.canonical(getattr(dtype, "dtype", dtype))
-    return dtypes.ml_dtypes.finfo(d) if d.kind == "V" else np.finfo(dtypes.real_dtype(d))
 
 
 def promote_types(a: Any, b: Any) -> np.dtype:
@@ -42,13 +37,6 @@ def _typed(a: Any) -> tuple[np.dtype, bool]:
         return dtypes.canonical(a), False
     v = aval_of(as_value(a))
     return v.dtype, v.weak
-
-
-def issubdtype(arg1: Any, arg2: Any) -> builtins.bool:
-    """Whether a dtype is of a kind (``issubdtype(float32, floating)``); bfloat16 is floating."""
-    if dtypes.bfloat16 is not None and arg1 in (dtypes.bfloat16, dtypes.bfloat16.type):
-        return arg2 in (np.floating, np.inexact, np.number, np.generic, dtypes.bfloat16, dtypes.bfloat16.type)
-    return np.issubdtype(arg1, arg2)
 
 
 _KINDS = {

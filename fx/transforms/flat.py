@@ -10,14 +10,12 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
+from ..dtypes import float0
 from ..errors import TreeError
 from ..ir import Literal
 from ..trace import Tracer, is_python_scalar, user_source
 
 __all__ = ["FlatFunction", "argument_names", "check_leaf", "float0", "function_name", "is_float0", "resolve_argnums"]
-
-float0 = np.dtype([("float0", np.void, 0)])
-"""The dtype of the gradient with respect to an integer: it holds nothing."""
 
 
 def is_float0(x: Any) -> bool:
