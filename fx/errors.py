@@ -10,7 +10,9 @@ __all__ = [
     "AxisError",
     "AxisNameError",
     "BackendError",
+    "BranchTypeError",
     "CacheError",
+    "CarryTypeError",
     "ConcretizationError",
     "CustomRuleError",
     "DTypeError",
@@ -32,6 +34,7 @@ __all__ = [
     "TreeError",
     "UnsupportedFunctionError",
     "VmapAxisError",
+    "WhileTransposeError",
 ]
 
 
@@ -81,6 +84,18 @@ class GradientDTypeError(GradientError):
 
 class MissingRuleError(FxError, NotImplementedError):
     """A primitive has no rule for the transform that was applied, and says why."""
+
+
+class CarryTypeError(FxError, TypeError):
+    """The body of a loop returned its carry with another structure, shape or dtype, or no carry at all."""
+
+
+class BranchTypeError(FxError, TypeError):
+    """The branches of a conditional return values of different structures, shapes or dtypes."""
+
+
+class WhileTransposeError(MissingRuleError):
+    """Reverse-mode differentiation of a loop whose number of iterations has no bound."""
 
 
 class VmapAxisError(FxError, ValueError):

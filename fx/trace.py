@@ -523,6 +523,11 @@ def _axes_in(graph: Graph) -> frozenset[Any]:
     return frozenset().union(*[named_axes(e.params) for e in graph.eqns])
 
 
+def values_known() -> bool:
+    """True where operations are evaluated: no surrounding trace records them without values."""
+    return all(b.evaluate for b in state.absorbing)
+
+
 def _equation_builder(args: Sequence[Any], params: dict[str, Any]) -> Builder | None:
     """``recording_builder``, but never outside a vmap whose axis the equation names: there it has no meaning."""
     builder = recording_builder(args)

@@ -20,9 +20,13 @@ from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
+from . import branching as _branching
 from . import composed as _composed
+from . import control_flow as _control_flow
 from . import parallel as _parallel
+from .branching import *
 from .composed import *
+from .control_flow import *
 from .parallel import *
 
 stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
@@ -46,5 +50,11 @@ _names = {
     "ConvGeneralDilatedDimensionNumbers", "all_gather_p", "axis_index_p", "batch_matmul", "dot", "dot_general", "dot_general_p", "pmax_p",
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
-_names.update(_composed.__all__, _parallel.__all__, *[getattr(_families, family).__all__ for family in _WHOLE])
+_names.update(
+    _branching.__all__,
+    _composed.__all__,
+    _control_flow.__all__,
+    _parallel.__all__,
+    *[getattr(_families, family).__all__ for family in _WHOLE],
+)
 __all__ = sorted(_names - _SHARED)

@@ -3,6 +3,7 @@
 from . import (
     callbacks,
     collectives,
+    control_flow,
     conv,
     cumulative,
     elementwise,
@@ -19,6 +20,7 @@ from . import (
 __all__ = [
     "callbacks",
     "collectives",
+    "control_flow",
     "conv",
     "cumulative",
     "elementwise",

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import conv, cumulative, elementwise, indexing, linalg, random, sorting, windows
+from . import control_flow, conv, cumulative, elementwise, indexing, linalg, random, sorting, windows
 
-__all__ = ["conv", "cumulative", "elementwise", "indexing", "linalg", "random", "sorting", "windows"]
+__all__ = ["control_flow", "conv", "cumulative", "elementwise", "indexing", "linalg", "random", "sorting", "windows"]
