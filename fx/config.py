@@ -58,6 +58,21 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
 }
 
 
+# options of JAX: what they are called here, and those that are accepted (with the values that are, None: any)
+_OF_JAX = {
+    "jax_disable_jit": "disable_jit",
+    "jax_log_compiles": "explain_misses",
+    "jax_explain_cache_misses": "explain_misses",
+}
+_ACCEPTED: dict[str, tuple[Any, ...] | None] = {
+    "jax_platforms": ("cpu", "", None), "jax_platform_name": ("cpu", "", None), "jax_default_matmul_precision": None,
+    "jax_threefry_partitionable": (True,), "jax_default_prng_impl": ("threefry2x32",), "jax_enable_custom_prng": None,
+    "jax_check_tracer_leaks": None, "jax_debug_nans": (False,), "jax_debug_infs": (False,), "jax_numpy_rank_promotion": ("allow",),
+    "jax_traceback_filtering": None, "jax_transfer_guard": None, "jax_softmax_custom_jvp": None,
+    "jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": None,
+}  # fmt: skip
+
+
 class Config:
     """The options as attributes; see the module docstring."""
 
@@ -69,6 +84,8 @@ class Config:
         overrides = getattr(self._local, "overrides", None)
         if overrides and name in overrides:
             return overrides[name]
+        if name == "jax_enable_x64":
+            return self.default_float == np.dtype("float64")
         try:
             return self._values[name]
         except KeyError:
@@ -91,6 +108,23 @@ class Config:
             yield
         finally:
             self._local.overrides = old
+
+    def update(self, name: str, value: Any) -> None:
+        """Sets an option by name; knows the names of JAX's options too (``"jax_enable_x64"``), and what they mean here.
+
+        Raises:
+            AttributeError: there is no such option.
+        """
+        if name == "jax_enable_x64":
+            bits = 64 if value else 32
+            self.default_float, self.default_int = np.dtype(f"float{bits}"), np.dtype(f"int{bits}")
+        elif name in _OF_JAX:
+            setattr(self, _OF_JAX[name], value)
+        elif name in _ACCEPTED:
+            if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
+                raise ValueError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
+        else:
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))
