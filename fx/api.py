@@ -73,7 +73,7 @@ class _Traced:
 
     graph: Graph
     args: list[Any]
-    known: Mapping[Var, np.ndarray]
+    known: dict[Var, np.ndarray]
     out_tree: tree.TreeDef
     n: int
     forwards: Mapping[Any, Any]
@@ -109,7 +109,7 @@ def _trace(
     flat = FlatFunction(main, in_tree)
     b = Builder(kind, function_name(f), evaluate=True)
     ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
-    b.active = {t.variable for t in ins if is_inexact(t.dtype)}
+    b.active, b.resumes = {t.variable for t in ins if is_inexact(t.dtype)}, True
     outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)

@@ -12,6 +12,7 @@ Options are process-wide, but for ``using``, which is local to the thread.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -74,9 +75,19 @@ _ACCEPTED: dict[str, tuple[Any, ...] | None] = {
 
 
 class Config:
-    """The options as attributes; see the module docstring."""
+    """The options as attributes; see the module docstring.
+
+    ``epoch`` is another number after every change, and no number while a ``using`` block is open in any thread: what was
+    decided under an equal number was decided under the same options.
+    """
+
+    epoch: float
 
     def __init__(self) -> None:
+        object.__setattr__(self, "_changes", 0)
+        object.__setattr__(self, "_open", 0)
+        object.__setattr__(self, "_lock", threading.Lock())
+        object.__setattr__(self, "epoch", 0)
         object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
         object.__setattr__(self, "_local", threading.local())
 
@@ -95,6 +106,13 @@ class Config:
         if name not in OPTIONS:
             raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
         self._values[name] = OPTIONS[name][1](value)
+        self._count(changes=1)
+
+    def _count(self, changes: int = 0, opened: int = 0) -> None:
+        with self._lock:
+            object.__setattr__(self, "_changes", self._changes + changes)
+            object.__setattr__(self, "_open", self._open + opened)
+            object.__setattr__(self, "epoch", math.nan if self._open else self._changes)
 
     @contextlib.contextmanager
     def using(self, **options: Any) -> Iterator[None]:
@@ -104,10 +122,12 @@ class Config:
                 raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
         old = getattr(self._local, "overrides", None) or {}
         self._local.overrides = {**old, **{k: OPTIONS[k][1](v) for k, v in options.items()}}
+        self._count(opened=1)
         try:
             yield
         finally:
             self._local.overrides = old
+            self._count(opened=-1)
 
     def update(self, name: str, value: Any) -> None:
         """Sets an option by name; knows the names of JAX's options too (``"jax_enable_x64"``), and what they mean here.

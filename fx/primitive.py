@@ -81,6 +81,7 @@ class Primitive:
         self.name = name
         self.multiple_results = multiple_results
         self.effect = effect
+        self.is_constant = False  # its derivative is zero wherever it exists
         self._rules: dict[str, Rule | _Absent] = {}
         _registry[name] = self
 
@@ -121,6 +122,7 @@ class Primitive:
 
     def no_gradient(self, reason: str) -> None:
         """The derivative is zero wherever it exists (floor, comparisons, integer operations)."""
+        self.is_constant = True
         self._give("jvp", lambda primals, tangents, out, **params: [None] * len(out) if self.multiple_results else None)
         self._give("transpose", _Absent(f"its derivative is zero: {reason}"))
 

@@ -17,7 +17,6 @@ conditional and the body of a checkpoint keep their work to themselves).
 from __future__ import annotations
 
 import itertools
-import opcode
 import os
 import sys
 import threading
@@ -30,6 +29,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .array import Array, to_numpy
+from .callsite import array_function_for, called_math_function, stores_an_item
 from .config import config
 from .dtypes import bool_, complex64, complex128, float64, is_inexact
 from .errors import (
@@ -63,7 +63,6 @@ class _State(threading.local):
         self.mapped: list[Any] = []
 
 
-_STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
 _SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 
 state = _State()
@@ -177,6 +176,11 @@ class Tracer:
     def weak_type(self) -> bool:
         return self.variable.aval.weak
 
+    @property
+    def is_active(self) -> bool:
+        """True if it may depend on an input that a derivative is taken of."""
+        return self.builder.active is not None and self.variable in self.builder.active
+
     def alias(self) -> Tracer:
         """Another tracer of the same variable: an in-place update of one does not show in the other."""
         return Tracer(self.builder, self.variable, self.value)
@@ -197,14 +201,21 @@ class Tracer:
             return self.value
         raise_concretization(self, what, way_out)
 
-    def _check_not_stored(self, caller: FrameType) -> None:
-        """Refuses ``buffer[i] = x`` with a plain NumPy buffer, for which NumPy asks for a number: the derivative would
-        silently be lost.  (``float(x)`` is another instruction of the caller.)"""
-        if caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM:
+    def _check_keeps_derivative(self, caller: FrameType) -> None:
+        """Refuses what asks for a number and would silently lose the derivative: ``buffer[i] = x`` with a plain NumPy
+        buffer, and ``math.sin(x)`` of what is differentiated.  (``float(x)`` is meant.)"""
+        if stores_an_item(caller):
             raise SideEffectError(
                 f"a traced {self.aval} was written into a plain NumPy array, which cannot hold it: its derivative would be"
                 f" lost. Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or stack the values.\n"
                 f"  at {user_source()}"
+            )
+        name = called_math_function(caller) if self.value is not None and self.is_active else None
+        if name is not None:
+            raise ConcretizationError(
+                f"{name} was called on a traced {self.aval} that {self.builder.kind} of {self.builder.name!r} differentiates."
+                f" It computes with the plain number, so its derivative would silently be lost. Use {array_function_for(name)};"
+                f" where only the number is wanted, say so: {name}(float(x)).\n  at {user_source()}"
             )
 
     def __bool__(self) -> bool:
@@ -214,11 +225,11 @@ class Tracer:
         return int(self._number("an int", WAY_OUT_NUMBER))
 
     def __float__(self) -> float:
-        self._check_not_stored(sys._getframe(1))
+        self._check_keeps_derivative(sys._getframe(1))
         return float(self._number("a float", WAY_OUT_NUMBER))
 
     def __complex__(self) -> complex:
-        self._check_not_stored(sys._getframe(1))
+        self._check_keeps_derivative(sys._getframe(1))
         return complex(self._number("a complex number", WAY_OUT_NUMBER))
 
     def __index__(self) -> int:
@@ -287,9 +298,12 @@ class Builder:
         name: the function being traced.
         evaluate: compute values while recording, where they are known.
         absorb: record every operation while this is the innermost absorbing builder (``with builder:``).
+        snapshots: keep the contents of captured arrays, which the traced function may change in place.
     """
 
-    def __init__(self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False) -> None:
+    def __init__(
+        self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False, snapshots: bool = True
+    ) -> None:
         self.kind = kind
         self.name = name
         self.evaluate = evaluate
@@ -300,9 +314,11 @@ class Builder:
         self.inputs: list[Var] = []
         self.input_names: list[str] = []
         self.captures: dict[Any, tuple[Any, Var]] = {}
-        self.snapshots: dict[Any, np.ndarray] = {}  # contents of captured arrays, which the traced function may change
+        self.keeps_snapshots = snapshots
+        self.snapshots: dict[Any, np.ndarray] = {}
         self.values: dict[Var, np.ndarray] = {}
         self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
+        self.resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
         self.forwards: dict[Eqn, Any] = {}
 
     def __enter__(self) -> Builder:
@@ -334,7 +350,8 @@ class Builder:
             )
 
     def atom(self, x: Any) -> Atom:
-        """The variable or literal that stands for ``x`` in this graph; foreign values become captures."""
+        """The variable or literal that stands for ``x`` in this graph: a known scalar is a literal, other foreign
+        values become captures."""
         t = type(x)
         if t is Tracer:
             self.check_open(x)
@@ -343,14 +360,12 @@ class Builder:
             return self._capture(x.variable, x.alias(), x.aval)
         if t is Literal:
             return x
-        if t is Array:
-            if x.weak_type and not x.shape:  # made from a Python number: it stays one
-                return Literal(x._data, x.aval)
-            return self._capture(id(x._data), x, x.aval)
-        if isinstance(x, np.ndarray):
-            return self._capture(id(x), x, aval_of(x))
         aval = aval_of(x)
-        return Literal(x, aval) if not aval.shape else self._capture(id(x), Array(to_numpy(x)), aval)
+        if not aval.shape:
+            return Literal(x._data if t is Array else x, aval)
+        if t is Array:
+            return self._capture(id(x._data), x, aval)
+        return self._capture(id(x), x if isinstance(x, np.ndarray) else Array(to_numpy(x)), aval)
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
         if key in self.captures:
@@ -359,12 +374,14 @@ class Builder:
             self._keep_snapshot(key)
         var = Var(aval)
         self.captures[key] = (value, var)
+        if self.active is not None and type(value) is Tracer and value.is_active:
+            self.active.add(var)
         data = concrete_value(value) if type(value) is not Tracer or self.evaluate else None
         if data is not None:
             if self.evaluate:
                 self.values[var] = data
-            if type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
-                self.snapshots[key] = data.copy()
+            if self.keeps_snapshots and type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
+                self.snapshots[key] = _without_repeats(data).copy()
         return var
 
     def _written_to(self, key: Any) -> bool:
@@ -373,12 +390,12 @@ class Builder:
         if snapshot is None:
             return False
         data = concrete_value(self.captures[key][0])
-        return data is not None and data.tobytes() != snapshot.tobytes()
+        return data is not None and _without_repeats(data).tobytes() != snapshot.tobytes()
 
     def _keep_snapshot(self, key: Any) -> None:
         """What was captured keeps the contents that it had; the array may be captured anew."""
         _, var = self.captures.pop(key)
-        snapshot = self.snapshots.pop(key)
+        snapshot = np.broadcast_to(self.snapshots.pop(key), var.aval.shape)
         self.captures[var] = (Array(snapshot), var)
         if self.evaluate:
             self.values[var] = snapshot
@@ -411,7 +428,7 @@ class Builder:
         effect = prim.effect or next((x for _, g in subgraphs(params) for x in g.effects), None)
         eqn = Eqn(prim, atoms, params, outputs, source, state.scope, effect)
         self.eqns.append(eqn)
-        if self.active is not None and any(a in self.active for a in atoms):
+        if self.active is not None and not prim.is_constant and any(a in self.active for a in atoms):
             self.active.update(v for v in outputs if is_inexact(v.aval.dtype))
         if forward is not None:
             self.forwards[eqn] = forward
@@ -424,7 +441,7 @@ class Builder:
         self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any]
     ) -> tuple[Sequence[Any], Any]:
         """The values of an equation, and what its derivative may resume from."""
-        if self.active is not None and prim.has("forward"):
+        if self.resumes and self.active is not None and prim.has("forward"):
             wrt = tuple([a in self.active for a in atoms])
             if any(wrt):
                 try:
@@ -462,6 +479,11 @@ class Builder:
             listed = ", ".join(repr(n) for n in names[:5]) + (" ..." if len(names) > 5 else "")
             text += (" and depends on " if made is not None and made.source else " is or depends on ") + listed
         return text + "." if text != "It" else ""
+
+
+def _without_repeats(a: np.ndarray) -> np.ndarray:
+    """What an array holds, once: a scalar that was broadcast has one element, however large its shape is."""
+    return a[tuple([slice(0, 1) if stride == 0 else slice(None) for stride in a.strides])]
 
 
 # -------------------------------------------------------------------------------------------- bind

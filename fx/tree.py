@@ -129,9 +129,12 @@ def _namedtuple_node(cls: type) -> _Node:
 def _node_of(x: Any) -> _Node | None:
     cls = type(x)
     node = _registry.get(cls)
-    if node is None and isinstance(x, tuple) and hasattr(cls, "_fields"):
-        return _namedtuple_node(cls)  # type: ignore[arg-type]
-    return node
+    return _namedtuple_node(cls) if node is None and is_namedtuple(cls) else node  # type: ignore[arg-type]
+
+
+def is_namedtuple(cls: type) -> bool:
+    """Whether instances come apart as named tuples do."""
+    return cls not in _registry and issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
 def register_pytree_node(
@@ -242,11 +245,11 @@ def register_static(cls: Any) -> Any:
 _NUMBERS = (bool, int, float, complex)
 
 
-def _same_aux(a: Any, b: Any) -> bool:
+def same_aux(a: Any, b: Any) -> bool:
     """Equality that tells apart the numbers that Python calls equal (1, 1.0, True; 0.0, -0.0): static data is part of
     the programs that jit keeps."""
     if type(a) is tuple and type(b) is tuple:
-        return len(a) == len(b) and _all(_same_aux(x, y) for x, y in zip(a, b))
+        return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
     if type(a) in _NUMBERS and type(b) in _NUMBERS:
         return type(a) is type(b) and (a is b or repr(a) == repr(b))
     return bool(a == b)
@@ -276,7 +279,7 @@ class TreeDef:
             return NotImplemented
         if self.kind is not other.kind:
             return False
-        if self.aux is not None and self.kind is not dict and not _same_aux(self.aux, other.aux):
+        if self.aux is not None and self.kind is not dict and not same_aux(self.aux, other.aux):
             return False
         return bool(self.aux == other.aux) and self.children == other.children
 
@@ -318,8 +321,21 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return next(it)
     if d.kind is type(None):
         return None
-    node = _registry.get(d.kind) or _namedtuple_node(d.kind)
-    return node.unflatten(d.aux, [_unflatten(c, it) for c in d.children])
+    return node_of(d).unflatten(d.aux, [_unflatten(c, it) for c in d.children])
+
+
+def node_of(d: TreeDef) -> _Node:
+    """How the outermost container of a structure comes apart and together."""
+    assert d.kind is not None
+    return _registry.get(d.kind) or _namedtuple_node(d.kind)
+
+
+def flatten_one_level(x: Any) -> tuple[Iterable[Any], Hashable]:
+    """The children of a pytree node, and what else belongs to it."""
+    node = _node_of(x)
+    if node is None:
+        raise TreeError(f"a {type(x).__name__} is no pytree node")
+    return node.flatten(x)
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:

@@ -60,10 +60,19 @@ class Options:
             raise BackendError(f"num_threads={n!r}: a number of threads is an int from 1 to {MAX_THREADS}")
 
 
+def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
+    wrong = [i for i in donate if not (isinstance(i, int) and 0 <= i < len(graph.inputs))]
+    if wrong:
+        raise BackendError(
+            f"donate={donate!r} names the input {wrong[0]!r}; {graph.name} has {len(graph.inputs)} inputs"
+        )
+
+
 class Executable:
     """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
 
     Attributes:
+        fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
         graph, plan, program: what was compiled, the kernels it became, their steps.
         compile_seconds: time from graph to executable.
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
@@ -71,6 +80,7 @@ class Executable:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         start = time.perf_counter()
+        _check_donate(graph, options.donate)
         target = options.target or host()
         if options.engine == "numba":
             target = target.restricted("scalar")  # the printed text has no vectors
@@ -85,7 +95,7 @@ class Executable:
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
         self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
-        self._fits = checker(self._signature)
+        self.fits = checker(self._signature)
         self._results = [(allocator(shape, dtype), shape, dtype) for shape, dtype in output_arrays(self.program)]
         self._overwritten = self.program.overwritten
         self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
@@ -93,8 +103,10 @@ class Executable:
         self.compile_seconds = time.perf_counter() - start
 
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
-        if not self._fits(*args):
-            args = self._admit(args)
+        return self.run(*(args if self.fits(*args) else self._admit(args)))
+
+    def run(self, *args: np.ndarray) -> list[np.ndarray]:
+        """The same for arguments that ``fits`` has said yes to."""
         if self._overwritten:
             args = self._protect(args)
         outs = [make(shape, dtype) for make, shape, dtype in self._results]

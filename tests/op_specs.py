@@ -692,7 +692,7 @@ def _scatter_case(seed: int, both: bool) -> Case:
 
 
 for _k, (_name, _allowed, _tolerance) in enumerate((
-    ("scatter", ANY, EXACT), ("scatter_add", ANY, TERMS), ("scatter_mul", ANY, Tolerance(16.0)),
+    ("scatter", ANY, EXACT), ("scatter_add", NUMBER, TERMS), ("scatter_mul", NUMBER, Tolerance(16.0)),
     ("scatter_min", ANY, EQUAL), ("scatter_max", ANY, EQUAL),
 )):  # fmt: skip
     spec(

@@ -38,7 +38,7 @@ from .core import (
     zero_of,
 )
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
-from .unary import constant, truth
+from .unary import constant
 
 __all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "setitem"]
 
@@ -304,14 +304,7 @@ _SCATTERS = {
     "min": gs.scatter_min,
     "max": gs.scatter_max,
 }
-_BYTES = {
-    "set": gs.scatter,
-    "add": gs.scatter_max,
-    "max": gs.scatter_max,
-    "multiply": gs.scatter_min,
-    "min": gs.scatter_min,
-}
-"""Booleans as bytes: or is max, and is min."""
+_SCATTERS_OF_BOOL = {**_SCATTERS, "add": gs.scatter_max, "multiply": gs.scatter_min}  # or is max, and is min
 
 _COMBINE: dict[str, tuple[Callable[..., Value], Callable[..., Value]]] = {
     "add": (p.add, p.bitwise_or), "multiply": (p.mul, p.bitwise_and), "min": (p.min, p.bitwise_and), "max": (p.max, p.bitwise_or),
@@ -382,9 +375,8 @@ def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, fla
     flags["unique_indices"] = flags.get("unique_indices") or (
         kind in ("set", "multiply") and mode != "clip" and _known_to_differ(w.vectors)
     )
-    if x.dtype == dtypes.bool_:
-        return truth(_BYTES[kind](as_type(x, np.uint8), w.vectors, as_type(updates, np.uint8), numbers, **flags))
-    return _SCATTERS[kind](x, w.vectors, updates, numbers, **flags)
+    scatters = _SCATTERS_OF_BOOL if x.dtype == dtypes.bool_ else _SCATTERS
+    return scatters[kind](x, w.vectors, updates, numbers, **flags)
 
 
 def _known_to_differ(vectors: Value) -> bool:

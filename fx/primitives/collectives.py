@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import tree
-from ..dtypes import is_inexact
+from ..dtypes import bool_, int32, is_inexact
 from ..errors import AxisNameError
 from ..ir import Aval
 from ..primitive import Primitive
@@ -143,10 +143,17 @@ def _reduce(prim: Primitive, x: Any, axis_name: Any) -> Any:
 def psum(x: Any, axis_name: Any) -> Any:
     """Sum over the named axis (or axes) of every leaf of ``x``; of a Python number: the number times the axis size.
 
+    Booleans are counted, as int32.
+
     Raises:
         AxisNameError: if no surrounding vmap has the axis.
     """
-    return tree.map(lambda v: _reduce(psum_p, v, axis_name), x)
+
+    def total(v: Any) -> Any:
+        counted = convert_element_type(v, int32) if aval_of(v).dtype == bool_ else v
+        return _reduce(psum_p, counted, axis_name)
+
+    return tree.map(total, x)
 
 
 def pmax(x: Any, axis_name: Any) -> Any:

@@ -114,7 +114,8 @@ def full_like(x: Value | Aval, value: Any, dtype: np.dtype | None = None, shape:
 
 
 def zeros_like(x: Value | Aval) -> Value:
-    return full_like(x, 0)
+    aval = x if isinstance(x, Aval) else aval_of(x)
+    return full(aval.shape, aval.dtype.type(0), aval.dtype)
 
 
 def ones_like(x: Value | Aval) -> Value:

@@ -12,6 +12,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import tree
 from ..array import to_numpy
 from ..dtypes import is_inexact
@@ -25,7 +27,7 @@ from ..primitives.reductions import reduce_sum
 from ..trace import Builder, NamedAxis, aval_of, bind, eval_graph, state, trace_flat
 from .calls import batch_closed
 from .checkpoint import trace_call
-from .flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .flat import FlatFunction, argument_names, check_leaf, float0, function_name, resolve_argnums
 from .vmap import batch_graph
 
 __all__ = ["closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"]
@@ -95,6 +97,13 @@ def _closed_over_error(name: str, kind: str) -> CustomRuleError:
         f"{name} (a {kind} function) is being differentiated with respect to a value that it closes over; its rule"
         " cannot know of it. Make the value an argument, or use fx.closure_convert."
     )
+
+
+def _tangent_or_zero(t: Any, a: Aval) -> Any:
+    """The tangent as a rule gets it: zeros for None; of dtype ``float0`` for the integers and booleans, which have none."""
+    if t is None and not is_inexact(a.dtype):
+        return np.zeros(a.shape, float0)
+    return instantiate(t, a.strong())
 
 
 def _of_type(x: Any, a: Aval, what: str, of: str) -> Any:
@@ -260,7 +269,7 @@ class custom_jvp:
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             if not symbolic:
-                tangents = [instantiate(t, aval_of(p).strong()) for t, p in zip(tangents, primals)]
+                tangents = [_tangent_or_zero(t, aval_of(p)) for t, p in zip(tangents, primals)]
             p = tree.unflatten(in_tree, primals)[0]
             t = tree.unflatten(in_tree, tangents)[0]
             pair = user_rule(*static, p, t)

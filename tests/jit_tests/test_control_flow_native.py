@@ -53,6 +53,14 @@ def run(f: Callable[..., Any], *arrays: np.ndarray, **options: Any) -> jit.Execu
     return found[0]
 
 
+@pytest.fixture(params=["in steps", "written out"], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every test runs with loops as steps of the tape, and with small ones written out in a kernel."""
+    if request.param == "in steps":
+        monkeypatch.setattr(jit.lower.control_flow, "is_small", lambda graph: False)
+    return str(request.param)
+
+
 # ------------------------------------------------------------------------------------------- scan
 
 SCANS: dict[str, tuple[Callable[..., Any], tuple[np.ndarray, ...]]] = {
@@ -111,10 +119,14 @@ def nested(x: Any, t: Any) -> Any:
     return lax.scan(outer, x, t)
 
 
-def test_loops_in_loops() -> None:
+def test_loops_in_loops(form: str) -> None:
     e = run(nested, X, ROWS)
     text = e.explain()
-    assert text.count("repeat loop") == 4 and "(5 times)" in text and "moving by -8 bytes" in text
+    assert "(5 times)" in text
+    if form == "in steps":
+        assert text.count("repeat loop") == 4 and "moving by -8 bytes" in text
+    else:
+        assert text.count("repeat loop") == 2 and text.count("of_small_values") == 3
 
 
 def test_the_same_body_twice_in_a_program() -> None:
@@ -302,3 +314,32 @@ def test_what_a_loop_finds_or_keeps_lives_as_long_as_the_loop() -> None:
 
 def test_the_reference_agrees_without_fusion() -> None:
     check(lambda x: list(lax.scan(lambda c, r: (c + r, c), x[0], x)), ROWS)
+
+
+def test_what_can_be_written_out() -> None:
+    """Everything that moves, reduces or multiplies a few elements."""
+
+    def body(c: Any, x: Any) -> Any:
+        m = fnp.reshape(x, (2, 2))
+        p = lax.pad(m, 1.5, ((1, 0, 1), (-1, 2, 0)))
+        q = fnp.concatenate([m.T, m[::-1], fnp.broadcast_to(c[:2], (1, 2))])
+        r = lax.dot_general(q.reshape(1, 5, 2), p.reshape(2, 2, 3)[:1, :, :2], (((2,), (1,)), ((0,), (0,))))
+        n = fnp.argmax(x) + fnp.argmin(r.ravel()).astype(int)
+        z = lax.complex(x, c) * (1 + 2j)
+        d = lax.cond(n > 3, lambda: (c * 2, n), lambda: (fnp.where(c > x, c, x), n + 1))
+        e = lax.switch(
+            n,
+            [lambda: x, lambda: -x, lambda: x * 0],
+        )
+        return fnp.tanh(d[0] + e), (p.sum(0), r, n, z, z.prod(), fnp.any(x > c), x.max() - fnp.arange(3.0), d[1])
+
+    types = [fx.ir.Aval(X.shape, X.dtype)] * 2
+    assert jit.lower.unrolled.is_small(fx.trace.trace_flat(leaves(body), types, kind="jit")[0])
+    run(lambda x, t: lax.scan(body, x, t), X, ROWS)
+
+
+def test_what_is_too_large_or_unknown_is_not_written_out() -> None:
+    big, small = np.ones(17), np.ones(3)
+    assert not jit.lower.unrolled.is_small(graph_of(lambda x: [x + 1], big))
+    assert not jit.lower.unrolled.is_small(graph_of(lambda x: [fnp.sort(x)], small))
+    assert not jit.lower.unrolled.is_small(graph_of(lambda x: [fnp.cumsum(x)], small))
