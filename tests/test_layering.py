@@ -28,8 +28,10 @@ FLOORS: list[tuple[str, ...]] = [
     ("staging",),
     ("api",),
     ("numpy",),
-    ("lax", "random", "scipy", "debug", "tree_util"),
+    ("lax", "random", "scipy", "debug", "tree_util", "typing", "platform", "contexts", "custom_derivatives", "stages"),
+    ("ops", "image", "flatten_util", "test_util"),
     ("nn", "optim", "data"),
+    ("example_libraries", "experimental"),
     ("train", "metrics", "io", "viz"),
     ("examples", "__main__"),
 ]

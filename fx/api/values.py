@@ -27,7 +27,8 @@ __all__ = [
 
 def stop_gradient(x: Any) -> Any:
     """The identity, whose derivative is zero; on every leaf of a pytree."""
-    return tree.map(_stop_gradient, x)
+    leaves, treedef = tree.flatten(x)  # tree.map would hand over arrays of keys whole
+    return tree.unflatten(treedef, [_stop_gradient(v) for v in leaves])
 
 
 def disable_jit(disable: bool = True) -> Any:
@@ -81,12 +82,14 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 
 def device_put(x: Any, device: Any = None) -> Any:
     """Every leaf as an fx.Array (there is one device, the CPU)."""
-    return tree.map(lambda v: as_array(v, v), x)
+    leaves, treedef = tree.flatten(x)
+    return tree.unflatten(treedef, [as_array(v, v) for v in leaves])
 
 
 def device_get(x: Any) -> Any:
     """Every leaf as a NumPy array."""
-    return tree.map(np.asarray, x)
+    leaves, treedef = tree.flatten(x)
+    return tree.unflatten(treedef, [np.asarray(v) for v in leaves])
 
 
 def block_until_ready(x: Any) -> Any:
