@@ -90,7 +90,7 @@ def _all_gather_batch(
     mapped: NamedAxis, args: Sequence[Any], dims: Sequence[int | None], axis_name: Any, axis: int, axis_size: int
 ) -> Any:
     (x,), (d,) = args, dims
-    return (broadcast_batch(x, size, axis) if d is None else move_batch(x, d, axis)), None
+    return (broadcast_batch(x, axis_size, axis) if d is None else move_batch(x, d, axis)), None
 
 
 axis_index_p.def_abstract(lambda axis_name: Aval((), np.dtype(np.int32)))
