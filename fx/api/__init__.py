@@ -14,10 +14,22 @@ from .jacobians import hessian, jacfwd, jacobian, jacrev
 from .linear import jvp, linear_transpose, linearize, vjp
 from .looking import ShapeDtypeStruct, TracedGraph, eval_shape, make_graph, make_jaxpr
 from .mapping import vmap
-from .values import block_until_ready, device_get, device_put, disable_jit, named_call, stop_gradient
+from .values import (
+    block_until_ready,
+    check_tracer_leaks,
+    checking_leaks,
+    debug_infs,
+    debug_nans,
+    device_get,
+    device_put,
+    disable_jit,
+    named_call,
+    stop_gradient,
+)
 
 __all__ = [
-    "ShapeDtypeStruct", "TracedGraph", "device_get", "device_put", "block_until_ready", "disable_jit", "eval_shape",
+    "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+    "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
     "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
     "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

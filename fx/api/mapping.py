@@ -80,10 +80,13 @@ def vmap(
         axis = NamedAxis(axis_name, size, b)
         state.axes.append(axis)
         try:
-            ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
-            graph, captures = b.close(flat(*ins))
+            with b:
+                ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
+                graph, captures = b.close(flat(*ins))
+                del ins
         finally:
             state.axes.pop()
+        b.check_leaks()
         outs, out_dims = batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)
         assert flat.out_tree is not None
         want = _out_dims(out_axes, flat.out_tree, outs, name)

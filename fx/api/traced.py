@@ -116,13 +116,18 @@ def trace_with_values(
 
     flat = FlatFunction(main, in_tree)
     b = Builder(kind, function_name(f), evaluate=True)
-    ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
-    b.active, b.resumes = {t.variable for t in ins if is_inexact(t.dtype)}, True
-    outs = flat(*ins)
+    with b:
+        ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
+        b.active, b.resumes = {t.variable for t in ins if is_inexact(t.dtype)}, True
+        outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
     graph, captures = b.close([*outs, *(aux_leaves[i] for i in traced_aux)])
+    for i in traced_aux:
+        aux_leaves[i] = None
+    del ins, outs
+    b.check_leaks()
     assert flat.out_tree is not None
     traced = Traced(graph, [*leaves, *captures], b.values, flat.out_tree, n_out, len(leaves), b.forwards)
     if aux_tree is not None:
@@ -148,12 +153,20 @@ def partial_of(
 
     @functools.wraps(f)
     def g(*chosen: Any) -> Any:
-        full = list(args)
+        rest, kw = args, kwargs
+        if state.current is not None and state.current.around is not None:
+            rest, kw = tree.map(_own, (list(args), kwargs))
+        full = list(rest)
         for i, x in zip(argnums, chosen):
             full[i] = x
-        return f(*full, **kwargs)
+        return f(*full, **kw)
 
     return g
+
+
+def _own(x: Any) -> Any:
+    """A traced argument as an array of the function's own: writing to it leaves the caller's alone."""
+    return x.alias() if type(x) is Tracer else x
 
 
 def chosen_names(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[int]) -> list[str]:

@@ -17,7 +17,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array, to_numpy
 from ..config import config
-from ..errors import DTypeError, ShapeError, TreeError
+from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..primitives import shaping
@@ -28,7 +28,7 @@ from ..trace import aval_of as _aval_of
 
 __all__ = [
     "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "aval_of",
-    "broadcast_shapes", "broadcast_value", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "operand",
+    "broadcast_shapes", "broadcast_value", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "not_in_place", "operand",
     "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
 ]  # fmt: skip
 
@@ -210,8 +210,8 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 
 def is_eager(*xs: Any) -> bool:
-    """True if nothing would be recorded: no operand is traced and no absorbing builder is open."""
-    return not state.absorbing and all(type(x) is Array for x in xs)
+    """True if nothing would be recorded, or checked: no operand is traced and no absorbing builder is open."""
+    return not state.absorbing and not config.watching and all(type(x) is Array for x in xs)
 
 
 def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
@@ -224,6 +224,15 @@ def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
         weak = xs[0].weak_type and out.dtype != dtypes.bool_ and prim.is_weak([x.weak_type for x in xs])
         return Array(out, weak)
     return bind(prim, *xs, **params)
+
+
+def not_in_place(name: str, inplace: bool) -> None:
+    """Raises SideEffectError for ``inplace=True``."""
+    if inplace:
+        raise SideEffectError(
+            f"fx.numpy.{name} cannot write into its argument: arrays are immutable. Leave inplace= out and use the"
+            " returned array."
+        )
 
 
 def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Value:

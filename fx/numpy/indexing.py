@@ -81,6 +81,19 @@ def _get_static(x: Value, index: Index) -> Value:
     return shaping.expand_dims(x, new) if new else x
 
 
+def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
+    """The shape of what a static index selects."""
+    out = []
+    for axis, e in enumerate(index.entries):
+        if isinstance(e, int):
+            static_position(e, shape[axis], axis)
+        else:
+            out.append(len(range(*slice_bounds(e, shape[axis], axis))))
+    for i in index.new_axes():
+        out.insert(i, 1)
+    return tuple(out)
+
+
 # ------------------------------------------------------------------------------------- index arrays
 
 
@@ -226,9 +239,8 @@ def _from_empty(x: Value, w: _Windows, mode: str | None, fill_value: Any) -> Val
 
 def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Value] | None, value: Value) -> Value:
     """``x`` with ``x[index] = combine(x[index], value)`` for a static index: a slice written back."""
-    old = _get_static(x, index)
-    value = fit_update(value, old.shape, x)
-    value = combine(old, value) if combine is not None else value
+    value = fit_update(value, _static_shape(x.shape, index), x)
+    value = combine(_get_static(x, index), value) if combine is not None else value
     new = index.new_axes()
     value = shaping.squeeze(value, new) if new else value
     drop = tuple([i for i, e in enumerate(index.entries) if isinstance(e, int)])

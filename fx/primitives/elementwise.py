@@ -339,7 +339,9 @@ def _erf_slope(x: Value) -> Value:
 
 exp_p, exp = _unary("exp", INEXACT, np.exp, lambda t, o, x: mul(t, o), "e**x")
 exp2_p, exp2 = _unary("exp2", INEXACT, reference.exp2, lambda t, o, x: mul(t, mul(o, math.log(2.0))), "2**x")
-expm1_p, expm1 = _unary("expm1", INEXACT, np.expm1, lambda t, o, x: mul(t, add(o, 1)), "e**x - 1, accurate near 0.")
+expm1_p, expm1 = _unary(
+    "expm1", INEXACT, reference.expm1, lambda t, o, x: mul(t, add(o, 1)), "e**x - 1, accurate near 0."
+)
 log_p, log = _unary("log", INEXACT, np.log, lambda t, o, x: div(t, x), "The natural logarithm.")
 log1p_p, log1p = _unary(
     "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."

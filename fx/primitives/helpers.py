@@ -39,6 +39,7 @@ __all__ = [
     "repeat_scalar",
     "scalar_of",
     "unary_batch",
+    "unchanged",
     "zeros_like",
 ]
 
@@ -54,6 +55,11 @@ def bind_named(name: str, *args: Value, **params: Any) -> Any:
 def is_fx_value(x: Any) -> bool:
     """True for an Array or a tracer: what a function that has nothing to do may return as it is."""
     return type(x) is Array or type(x) is Tracer
+
+
+def unchanged(x: Any) -> Any:
+    """The result of a function that has nothing to do: an array that a traced function may write to by itself."""
+    return x.alias() if type(x) is Tracer else x
 
 
 # ------------------------------------------------------------------------------------ constants

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
+from ..dtypes import float0
 from ..errors import TreeError
 from ..ir import Aval, Literal
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
@@ -24,9 +25,6 @@ __all__ = [
     "is_float0",
     "resolve_argnums",
 ]
-
-float0 = np.dtype([("float0", np.void, 0)])
-"""The dtype of the gradient with respect to an integer: it holds nothing."""
 
 
 def is_float0(x: Any) -> bool:
