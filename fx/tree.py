@@ -330,14 +330,6 @@ def node_of(d: TreeDef) -> _Node:
     return _registry.get(d.kind) or _namedtuple_node(d.kind)
 
 
-def flatten_one_level(x: Any) -> tuple[Iterable[Any], Hashable]:
-    """The children of a pytree node, and what else belongs to it."""
-    node = _node_of(x)
-    if node is None:
-        raise TreeError(f"a {type(x).__name__} is no pytree node")
-    return node.flatten(x)
-
-
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
     """The inverse of ``flatten``.
 
@@ -479,7 +471,8 @@ def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
     Raises:
         TreeError: it is a leaf.
     """
-    return list(_checked_node(tree).flatten(tree)[0]), _checked_node(tree).flatten(tree)[1]
+    children, aux = _checked_node(tree).flatten(tree)
+    return list(children), aux
 
 
 def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
