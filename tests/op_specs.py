@@ -44,7 +44,7 @@ from op_values import (
 )
 
 import fx
-from fx import dtypes
+from fx import dtypes, lax
 from fx.api import vmap
 from fx.ir import Aval
 from fx.lax import all_gather, axis_index, pmax, pmin, psum
@@ -1039,6 +1039,43 @@ def _tell_python(x: Any) -> Any:
     return x
 
 
+NUMBERS = tuple(d for d in members(NUMBER) if not (dtypes.is_float(d) and d.itemsize == 2))
+
+
+def _carried(x: Any) -> Any:
+    """A carry, xs, ys, a const, a carry that stays."""
+    (last, _), ys = lax.scan(lambda c, v: ((E.mul(c[0], v), c[1]), E.add(c[0], c[1])), (x[0], x[1]), x)
+    return last, ys
+
+
+def _repeated(x: Any) -> Any:
+    i, y = lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, E.mul(c[1], x)), (0, x), max_steps=5)
+    return y, i
+
+
+def _chosen(x: Any) -> Any:
+    return tuple(lax.switch(i, [lambda v: v, E.neg, lambda v: E.mul(v, v)], x) for i in (-1, 1, 5)) + (
+        lax.cond(E.eq(x, x).all(), lambda v: E.add(v, v), E.neg, x),
+    )
+
+
+def _solved(x: Any) -> Any:
+    two = E.mul(x, x) * 0 + 2
+    return lax.custom_linear_solve(lambda v: E.mul(v, two), x, lambda _, b: E.div(b, two), symmetric=True)
+
+
+spec(
+    "scan", NUMBERS, wrt=(0,), tolerance=Tolerance(8.0, floor=1.0),
+    cases=[
+        Case("rows", (numbers((3, 4), -2, 2),), f=_carried, everywhere=True), Case("scalars", (numbers((5,), -1, 2),), f=_carried),
+        Case("empty rows", (numbers((2, 0)),), f=_carried),
+        Case("no iteration", (numbers((0, 3)),), f=lambda x: lax.scan(lambda c, v: (c, E.sin(v)), 1.0, x)[1], dtypes=dtypes.FLOATS),
+        Case("reversed", (numbers((4, 2)),), f=lambda x: lax.scan(lambda c, v: (E.sub(v, c), c), x[0], x, reverse=True)),
+    ],
+)  # fmt: skip
+_calls("while", _repeated, allowed=NUMBERS)
+_calls("cond", _chosen, allowed=NUMBERS)
+_calls("linear_solve", _solved)
 _calls("jit", fx.jit(_wave))
 _calls("checkpoint", fx.checkpoint(_wave))
 _calls("name", lambda x: _wave(fx.checkpoint_name(x, "here")))

@@ -5,6 +5,8 @@ They are strict: no broadcasting and no dtype promotion, but a Python number tak
 
 from __future__ import annotations
 
+import importlib as _importlib
+
 from .. import api as _api
 from .. import primitives as _families
 from ..primitives.collectives import *
@@ -14,6 +16,7 @@ from ..primitives.conv import ConvDimensionNumbers as ConvGeneralDilatedDimensio
 from ..primitives.conv_variants import *
 from ..primitives.cumulative import *
 from ..primitives.elementwise import *
+from ..primitives.fft import *
 from ..primitives.indexing import *
 from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
 from ..primitives.reductions import *
@@ -42,6 +45,7 @@ _WHOLE = (
     "conv_variants",
     "cumulative",
     "elementwise",
+    "fft",
     "indexing",
     "reductions",
     "shaping",
@@ -56,10 +60,22 @@ _names = {
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
 _names.update(
+    _associative.__all__,
     _branching.__all__,
     _composed.__all__,
     _control_flow.__all__,
     _parallel.__all__,
+    _solvers.__all__,
     *[getattr(_families, family).__all__ for family in _WHOLE],
 )
-__all__ = sorted(_names - _SHARED)
+_SPECIAL = {
+    "bessel_i0e", "bessel_i1e", "betainc", "igamma", "igamma_grad_a", "igammac", "polygamma", "random_gamma_grad", "zeta",
+}  # fmt: skip
+__all__ = sorted(_names - _SHARED | _SPECIAL)
+
+
+def __getattr__(name: str) -> object:
+    """The special functions, which ``fx.scipy.special`` computes with the loops of this package, on first use."""
+    if name not in _SPECIAL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(f"{__name__}.special"), name)
