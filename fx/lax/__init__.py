@@ -16,6 +16,7 @@ from ..primitives.conv import ConvDimensionNumbers as ConvGeneralDilatedDimensio
 from ..primitives.conv_variants import *
 from ..primitives.cumulative import *
 from ..primitives.elementwise import *
+from ..primitives.fft import *
 from ..primitives.gather_scatter import *
 from ..primitives.indexing import *
 from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
@@ -45,6 +46,7 @@ _WHOLE = (
     "conv_variants",
     "cumulative",
     "elementwise",
+    "fft",
     "gather_scatter",
     "indexing",
     "reductions",
