@@ -23,18 +23,20 @@ from .version import __version__
 # module -> the names of it that stand directly under fx
 _FROM = {
     "api": (
-        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "device_get", "device_put", "disable_jit", "eval_shape",
+        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+        "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
         "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
         "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
     ),
     "array": ("Array",),
     "contexts": (
-        "check_tracer_leaks", "checking_leaks", "debug_key_reuse", "default_matmul_precision", "default_prng_impl",
+        "debug_key_reuse", "default_matmul_precision", "default_prng_impl",
         "enable_checks", "enable_custom_prng", "enable_x64", "explain_cache_misses", "log_compiles", "numpy_rank_promotion",
         "softmax_custom_jvp", "threefry_partitionable", "transfer_guard", "transfer_guard_device_to_device",
         "transfer_guard_device_to_host", "transfer_guard_host_to_device",
     ),
     "ir": ("Graph",),
+    "numpy.program": ("numpy_program",),
     "platform": (
         "Device", "default_backend", "default_device", "device_count", "devices", "effects_barrier",
         "ensure_compile_time_eval", "live_arrays", "local_device_count", "local_devices", "print_environment_info",
@@ -82,6 +84,10 @@ if TYPE_CHECKING:
         ShapeDtypeStruct,
         TracedGraph,
         block_until_ready,
+        check_tracer_leaks,
+        checking_leaks,
+        debug_infs,
+        debug_nans,
         device_get,
         device_put,
         disable_jit,
@@ -106,8 +112,6 @@ if TYPE_CHECKING:
     )
     from .array import Array
     from .contexts import (
-        check_tracer_leaks,
-        checking_leaks,
         debug_key_reuse,
         default_matmul_precision,
         default_prng_impl,
@@ -125,6 +129,7 @@ if TYPE_CHECKING:
         transfer_guard_host_to_device,
     )
     from .ir import Graph
+    from .numpy.program import numpy_program
     from .platform import (
         Device,
         default_backend,

@@ -1,4 +1,4 @@
-"""What the code that asks a traced value for its number is about to do with it.
+"""What the code that asks something of a traced value is about to do with it.
 
 ``float(x)`` and ``buffer[i] = x`` and ``math.sin(x)`` all arrive at ``Tracer.__float__``.  The first is meant; the others
 would lose the derivative without a word.  The instruction that the caller stands at tells them apart.
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["called_math_function", "stores_an_item"]
+__all__ = ["array_function_for", "called_math_function", "drops_the_result", "is_an_assignment", "stores_an_item"]
 
 _STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
+_STORES = {_STORE_ITEM, opcode.opmap.get("STORE_SLICE", _STORE_ITEM)}
+_CACHE, _POP_TOP = opcode.opmap["CACHE"], opcode.opmap["POP_TOP"]
 _CALLS = ("CALL", "PRECALL")
 _NO_DERIVATIVE = frozenset(("ceil", "floor", "isclose", "isfinite", "isinf", "isnan", "trunc"))
 
@@ -24,6 +26,21 @@ _NO_DERIVATIVE = frozenset(("ceil", "floor", "isclose", "isfinite", "isinf", "is
 def stores_an_item(caller: FrameType) -> bool:
     """True at ``buffer[i] = x``."""
     return caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM
+
+
+def is_an_assignment(caller: FrameType) -> bool:
+    """True at ``x[i] = v`` and ``x.__setitem__(i, v)``; False where C code does the same by itself."""
+    code = caller.f_code
+    return code.co_code[caller.f_lasti] in _STORES or any("setitem" in name for name in code.co_names)
+
+
+def drops_the_result(caller: FrameType) -> bool:
+    """True if the call that runs is a statement, whose result nobody uses."""
+    code = caller.f_code.co_code
+    at = caller.f_lasti + 2
+    while at < len(code) and code[at] == _CACHE:
+        at += 2
+    return at < len(code) and code[at] == _POP_TOP
 
 
 def called_math_function(caller: FrameType) -> str | None:

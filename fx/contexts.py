@@ -14,7 +14,7 @@ from typing import Any
 from .config import config
 
 __all__ = [
-    "check_tracer_leaks", "checking_leaks", "debug_key_reuse", "default_matmul_precision", "default_prng_impl", "enable_checks",
+    "debug_key_reuse", "default_matmul_precision", "default_prng_impl", "enable_checks",
     "enable_custom_prng", "enable_x64", "explain_cache_misses", "log_compiles", "numpy_rank_promotion",
     "softmax_custom_jvp", "threefry_partitionable", "transfer_guard", "transfer_guard_device_to_device", "transfer_guard_device_to_host",
     "transfer_guard_host_to_device",
@@ -32,8 +32,6 @@ def _accepted(name: str, why: str) -> Callable[..., Context]:
     return context
 
 
-check_tracer_leaks = _accepted("check_tracer_leaks", "a traced value that is used after its trace always raises")
-checking_leaks = _accepted("checking_leaks", "a traced value that is used after its trace always raises")
 debug_key_reuse = _accepted("debug_key_reuse", "keys do not remember who used them")
 default_matmul_precision = _accepted("default_matmul_precision", "products are always computed at full precision")
 enable_custom_prng = _accepted("enable_custom_prng", "fx.random.key makes typed keys, PRNGKey raw ones")

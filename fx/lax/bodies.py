@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..array import Array
 from ..dtypes import promote
 from ..errors import CarryTypeError, FxError
-from ..ir import Aval, Graph
+from ..interning import interned
+from ..ir import Aval, Graph, Var
 from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
 from ..staging import jit_p
-from ..trace import aval_of, bind, is_python_scalar, locate, trace_flat, user_source, values_known
+from ..trace import Tracer, aval_of, bind, is_python_scalar, locate, trace_flat, user_source, values_known
 from ..transforms.flat import FlatFunction, check_leaf
 
-__all__ = ["Traced", "bind_control", "error", "leaves_of", "of_type", "settle_carry", "trace_body"]
+__all__ = ["Traced", "bind_control", "error", "leaves_of", "of_type", "same_operands", "settle_carry", "trace_body"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def bind_control(prim: Primitive, args: Sequence[Any], **params: Any) -> list[An
         return outs
     avals = [aval_of(a) for a in args]
     graph, _ = trace_flat(lambda *xs: bind(prim, *xs, **params), avals, kind="jit", name=prim.name)
-    outs = bind(jit_p, *args, graph=graph)
+    outs = bind(jit_p, *args, graph=interned(graph))
     return outs
 
 
@@ -136,3 +138,24 @@ def _structure_error(what: str, want: tree.TreeDef, found: tree.TreeDef) -> FxEr
         f"{what} changes the structure of its carry: it got {want} and returned {found}{text}."
         " Return the carry in the structure of the initial value.",
     )
+
+
+def same_operands(traced: Sequence[Traced]) -> tuple[list[Any], list[Graph]]:
+    """What any of the functions closes over, once; and the functions as graphs of all of it and their arguments."""
+    position: dict[Any, int] = {}
+    consts: list[Any] = []
+    for t in traced:
+        for c in t.consts:
+            if position.setdefault(_identity(c), len(consts)) == len(consts):
+                consts.append(c)
+    graphs = []
+    for t in traced:
+        own = dict(zip([position[_identity(c)] for c in t.consts], range(t.n_consts)))
+        args = t.graph.inputs[t.n_consts :]
+        unused = [t.graph.inputs[own[i]] if i in own else Var(aval_of(c)) for i, c in enumerate(consts)]
+        graphs.append(t.graph.replace(inputs=(*unused, *args), input_names=None))
+    return consts, graphs
+
+
+def _identity(x: Any) -> Any:
+    return x.variable if type(x) is Tracer else id(x._data) if type(x) is Array else id(x)

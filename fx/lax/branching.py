@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..array import Array
+from ..api import device_put
 from ..config import config
 from ..dtypes import bool_, int32, is_integer, promote
 from ..errors import BranchTypeError, DTypeError
-from ..ir import Aval, Var
-from ..primitives.control_flow import cond_p
+from ..ir import Aval
 from ..primitives.elementwise import clamp, convert_element_type, ne
-from ..trace import Tracer, aval_of, concrete_value, eval_graph, trace_flat
+from ..trace import aval_of, concrete_value, eval_graph, trace_flat
 from ..traceback import user_frames
+from ..transforms.cond import cond_p
 from ..transforms.flat import argument_names, check_leaf, function_name
-from .bodies import Traced, bind_control, error, leaves_of, of_type, trace_body
+from .bodies import Traced, bind_control, error, leaves_of, of_type, same_operands, trace_body
 
 __all__ = ["cond", "cond_p", "switch"]
 
@@ -131,7 +131,7 @@ def _choose(
             raise error(BranchTypeError, f"{what}: every branch must be a function; found {f!r}")
     n = concrete_value(index)
     if config.disable_jit and n is not None:
-        return branches[min(max(int(n), 0), len(branches) - 1)](*operands)
+        return branches[min(max(int(n), 0), len(branches) - 1)](*device_put(tuple(operands)))
     names = names or [function_name(f) for f in branches]
     leaves = leaves_of("operand ", tuple(operands))
     avals = [aval_of(x) for x in leaves]
@@ -140,7 +140,7 @@ def _choose(
         for f, name in zip(branches, names)
     ]
     traced = _same_types(what, traced, names)
-    consts, graphs = _same_operands(traced)
+    consts, graphs = same_operands(traced)
     outs = bind_control(cond_p, [index, *consts, *leaves], branches=tuple(graphs))
     return tree.unflatten(traced[0].out_tree, outs)
 
@@ -177,24 +177,3 @@ def _converted(t: Traced, joint: Sequence[Aval]) -> Traced:
 
     graph, _ = trace_flat(f, t.graph.in_avals, kind="cond", name=t.graph.name, names=t.graph.input_names)
     return Traced(graph, t.consts, t.out_tree)
-
-
-def _same_operands(traced: Sequence[Traced]) -> tuple[list[Any], list[Any]]:
-    """What any branch closes over, once; and the branches as graphs of all of it."""
-    position: dict[Any, int] = {}
-    consts: list[Any] = []
-    for t in traced:
-        for c in t.consts:
-            if position.setdefault(_identity(c), len(consts)) == len(consts):
-                consts.append(c)
-    graphs = []
-    for t in traced:
-        own = dict(zip([position[_identity(c)] for c in t.consts], range(t.n_consts)))
-        args = t.graph.inputs[t.n_consts :]
-        unused = [t.graph.inputs[own[i]] if i in own else Var(aval_of(c)) for i, c in enumerate(consts)]
-        graphs.append(t.graph.replace(inputs=(*unused, *args), input_names=None))
-    return consts, graphs
-
-
-def _identity(x: Any) -> Any:
-    return x.variable if type(x) is Tracer else id(x._data) if type(x) is Array else id(x)

@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..api import vmap
+from ..api import device_put, vmap
 from ..config import config
 from ..dtypes import bool_, is_integer, promote
-from ..errors import CarryTypeError, DTypeError, ShapeError
+from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
 from ..ir import Aval
 from ..numpy.manipulation import stack
-from ..primitives.control_flow import scan_p, while_p
 from ..primitives.elementwise import add, bitwise_and, lt
 from ..primitives.shaping import concatenate, reshape, slice_in_dim
 from ..trace import aval_of, concrete_value
 from ..traceback import user_frames
 from ..transforms.flat import argument_names, function_name
+from ..transforms.scan import scan_p
+from ..transforms.while_loop import while_p
 from .bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 
 __all__ = ["fori_loop", "map", "scan", "scan_p", "while_loop", "while_p"]
@@ -133,6 +134,8 @@ def _scan_length(xs: Sequence[Any], paths: Sequence[str], length: int | None) ->
     if length is not None:
         try:
             sizes["length"] = operator.index(length)
+        except FxError:
+            raise  # a traced value
         except TypeError:
             raise error(DTypeError, f"scan: length must be a Python integer; found {length!r}") from None
     if not sizes:
@@ -147,7 +150,7 @@ def _scan_length(xs: Sequence[Any], paths: Sequence[str], length: int | None) ->
 
 
 def _python_scan(f: Callable[..., Any], carry: Any, xs: Any, n: int, reverse: bool) -> tuple[Any, Any]:
-    ys: list[Any] = []
+    carry, xs, ys = device_put(carry), device_put(xs), []
     for i in range(n - 1, -1, -1) if reverse else range(n):
         carry, y = f(carry, tree.map(lambda x, i=i: x[i], xs))
         ys.append(y)
@@ -166,7 +169,7 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
 
     >>> import fx, numpy as np
     >>> fx.lax.map(lambda x: x * x, np.arange(4))
-    Array([0, 1, 4, 9])
+    Array([0, 1, 4, 9], dtype=int64)
     """
     if batch_size is None:
         return scan(lambda _, x: ((), f(x)), (), xs)[1]
@@ -275,7 +278,7 @@ def _python_while(
     cond_fun: Callable[..., Any], body_fun: Callable[..., Any], val: Any, max_steps: int | None
 ) -> tuple[bool, Any]:
     """(True, the result), or False where the condition has no value to decide by."""
-    steps = 0
+    val, steps = device_put(val), 0
     while max_steps is None or steps < max_steps:
         go_on = concrete_value(cond_fun(val))
         if go_on is None:
@@ -315,9 +318,10 @@ def fori_loop(
     if values[0] is not None and values[1] is not None:
         first, n = int(values[0]), max(int(values[1]) - int(values[0]), 0)
         if config.disable_jit:
+            val = device_put(init_val)
             for i in range(first, first + n):
-                init_val = body_fun(i, init_val)
-            return init_val
+                val = body_fun(i, val)
+            return val
 
         def step(carry: Any, _: Any) -> Any:
             return (add(carry[0], 1), body_fun(*carry)), None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..array import to_numpy
+from ..array import Array, to_numpy
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError, MissingRuleError
 from ..interpret import run_graph
@@ -24,7 +24,7 @@ from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
 from ..primitives.helpers import broadcast_batch, instantiate, move_batch
 from ..primitives.reductions import reduce_sum
-from ..trace import Builder, NamedAxis, aval_of, bind, eval_graph, state, trace_flat
+from ..trace import Builder, NamedAxis, Tracer, aval_of, bind, eval_graph, state, trace_flat
 from .calls import batch_closed
 from .checkpoint import trace_call
 from .flat import FlatFunction, argument_names, check_leaf, float0, function_name, resolve_argnums
@@ -77,6 +77,11 @@ def _split_static(
     return list(static.values()), dynamic, call
 
 
+def _own(xs: Sequence[Any]) -> list[Any]:
+    """Arrays that a rule may have for itself: traced ones it may write to, the caller's NumPy arrays it may not."""
+    return [x.alias() if type(x) is Tracer else Array(x) if type(x) is np.ndarray else x for x in xs]
+
+
 def _mapped_axis() -> NamedAxis:
     """The axis that vmap pushes through, without its builder: batched rules are kept with the graph and outlive it."""
     return NamedAxis(state.mapped[-1].name, state.mapped[-1].size)
@@ -87,7 +92,8 @@ def _trace_example(axis: NamedAxis, f: Callable[..., Any], avals: Sequence[Aval]
     b = Builder("vmap")
     state.axes.append(NamedAxis(axis.name, axis.size, b))
     try:
-        return b.close(f(*[b.input(a) for a in avals]))
+        with b:
+            return b.close(f(*[b.input(a) for a in avals]))
     finally:
         state.axes.pop()
 
@@ -270,8 +276,8 @@ class custom_jvp:
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             if not symbolic:
                 tangents = [_tangent_or_zero(t, aval_of(p)) for t, p in zip(tangents, primals)]
-            p = tree.unflatten(in_tree, primals)[0]
-            t = tree.unflatten(in_tree, tangents)[0]
+            p = tree.unflatten(in_tree, _own(primals))[0]
+            t = tree.unflatten(in_tree, _own(tangents))[0]
             pair = user_rule(*static, p, t)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the jvp rule of {name} must return (out, tangent_out); found {pair!r}")
@@ -464,7 +470,7 @@ class custom_vjp:
         _, _, call_fwd = _split_static(user_fwd, args, self.nondiff_argnums)
 
         def fwd(primals: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
-            pair = call_fwd(*tree.unflatten(in_tree, primals)[0])
+            pair = call_fwd(*tree.unflatten(in_tree, _own(primals))[0])
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the forward rule of {name} must return (output, residuals); found {pair!r}")
             outs = _same_structure(pair[0], out_tree, f"the output of {name}'s forward rule")
@@ -475,7 +481,7 @@ class custom_vjp:
 
         def bwd(aux: Any, residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
             res_tree, in_avals = aux
-            out = user_bwd(*static, tree.unflatten(res_tree, residuals), tree.unflatten(out_tree, cts))
+            out = user_bwd(*static, tree.unflatten(res_tree, _own(residuals)), tree.unflatten(out_tree, _own(cts)))
             return _cotangents(out, in_tree, in_avals, name)
 
         return fwd, bwd

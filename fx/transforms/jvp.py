@@ -18,9 +18,9 @@ from typing import Any
 
 from ..dtypes import is_inexact
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
-from ..trace import Builder, aval_of, bind, bind_known, read, state
+from ..trace import Builder, Tracer, aval_of, bind, bind_known, read, state
 
-__all__ = ["Linearized", "jvp_graph", "linearize_graph", "quiet_graph"]
+__all__ = ["Linearized", "are_linear", "jvp_graph", "linearize_graph", "quiet_graph"]
 
 
 def jvp_graph(
@@ -147,18 +147,27 @@ class Linearized:
     in_avals: list[Aval]
 
 
+def are_linear(tangents: Sequence[Any]) -> bool:
+    """True if the tangents belong to a linear graph that is being built; else they are values, of forward mode."""
+    return any(type(t) is Tracer and t.builder.kind == "linearize" and not t.builder.absorb for t in tangents)
+
+
 def linearize_graph(
     graph: Graph,
     args: Sequence[Any],
     wrt: Sequence[bool],
     known: dict[Var, Any] | None = None,
     forwards: Mapping[Eqn, Any] | None = None,
+    given: Mapping[Var, Any] | None = None,
 ) -> Linearized:
-    """Splits the jvp of ``graph`` at ``args`` into computed primals and a linear graph on tangents."""
+    """Splits the jvp of ``graph`` at ``args`` into computed primals and a linear graph on tangents.
+
+    ``known``, ``forwards``, ``given``: as for ``jvp_graph``.
+    """
     t_builder = Builder("linearize", graph.name, snapshots=False)  # what it captures nobody changes meanwhile
     in_avals = [aval_of(a).strong() for a, w in zip(args, wrt) if w]
     tracers = iter([t_builder.input(a) for a in in_avals])
     tangents = [next(tracers) if w else None for w in wrt]
-    outs, t_outs = jvp_graph(graph, args, tangents, known, forwards=forwards)
+    outs, t_outs = jvp_graph(graph, args, tangents, known, given, forwards)
     linear, residuals = t_builder.close([t for t in t_outs if t is not None])
     return Linearized(outs, linear, residuals, [t is not None for t in t_outs], in_avals)
