@@ -163,7 +163,9 @@ def symmetric_product(
     """
     n, _ = check_matrix("symmetric_product", aval_of(a_matrix))
     if aval_of(c_matrix).shape != (*aval_of(a_matrix).shape[:-1], n):
-        raise ShapeError(f"symmetric_product: A {aval_of(a_matrix)} needs C with {n} rows and columns, not {aval_of(c_matrix)}")
+        raise ShapeError(
+            f"symmetric_product: A {aval_of(a_matrix)} needs C with {n} rows and columns, not {aval_of(c_matrix)}"
+        )
     out = add(scaled(mm(a_matrix, mT(a_matrix)), alpha), scaled(c_matrix, beta))
     return add(tril(out), mT(tril(out, -1))) if symmetrize_output else out
 

@@ -305,7 +305,9 @@ def _least_squares_jvp(primals: Sequence[Value], tangents: Sequence[Value | None
 _least_squares.defjvp(_least_squares_jvp, symbolic_zeros=True)
 
 
-def lstsq(a: Any, b: Any, rcond: float | None = None, *, numpy_resid: bool = False) -> tuple[Value, Value, Value, Value]:
+def lstsq(
+    a: Any, b: Any, rcond: float | None = None, *, numpy_resid: bool = False
+) -> tuple[Value, Value, Value, Value]:
     """The x of least size that minimises ``|b - a x|``.
 
     Args:

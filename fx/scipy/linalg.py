@@ -55,9 +55,7 @@ def _as_given(x: Value, vector: bool) -> Value:
     return shaping.squeeze(x, (x.ndim - 1,)) if vector else x
 
 
-def cho_solve(
-    c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True
-) -> Value:
+def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, check_finite: bool = True) -> Value:
     """Solves ``a x = b`` with the result of ``cho_factor(a)``."""
     c, lower = c_and_lower
     x, y, vector = _columns_of(c, b, "cho_solve")

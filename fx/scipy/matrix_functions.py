@@ -85,7 +85,9 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
         return x
     size = reduce_max(reduce_sum(p.abs(x), (x.ndim - 2,)), (x.ndim - 2,))
     size = api.stop_gradient(size)
-    times = p.max(p.ceil(p.div(p.log(scaled(size, 1 / _THETA)), helpers.full_like(size, math.log(2)))), helpers.zeros_like(size))
+    times = p.max(
+        p.ceil(p.div(p.log(scaled(size, 1 / _THETA)), helpers.full_like(size, math.log(2)))), helpers.zeros_like(size)
+    )
     down = p.exp2(p.neg(times))
     factor = shaping.broadcast_in_dim(down, x.shape, range(x.ndim - 2))
     odd, even = _pade(p.mul(x, as_complex(factor) if is_complex(x) else factor))
@@ -174,9 +176,13 @@ def solve_sylvester(A: Any, B: Any, C: Any, *, method: str = "schur", tol: float
     Returns:
         x ``(m, n)``; NaN if an eigenvalue of A is the negative of one of B.
     """
-    a, b, c = promote_dtype(matrix_operand(A, "solve_sylvester", True), matrix_operand(B, "solve_sylvester", True), as_value(C))
+    a, b, c = promote_dtype(
+        matrix_operand(A, "solve_sylvester", True), matrix_operand(B, "solve_sylvester", True), as_value(C)
+    )
     if c.ndim != a.ndim or c.shape[-2:] != (a.shape[-1], b.shape[-1]):
-        raise ShapeError(f"solve_sylvester: A of shape {a.shape} and B of shape {b.shape} need another C than {c.shape}")
+        raise ShapeError(
+            f"solve_sylvester: A of shape {a.shape} and B of shape {b.shape} need another C than {c.shape}"
+        )
     return _sylvester(a, b, c)
 
 
@@ -210,7 +216,10 @@ def _by_blocks(t: Value, values: Value, join: Callable[..., Value]) -> Value:
     zero = helpers.zeros_like(values[..., :1]).reshape(())
     if full > n:  # beyond, a diagonal of numbers that the matrix does not have, so that no equation is singular
         largest = p.add(reduce_max(p.abs(t), (0, 1)), helpers.full_like(reduce_max(p.abs(t), (0, 1)), 1))
-        more = p.mul(shaping.broadcast_in_dim(largest, (full - n,), ()), as_type(as_value(np.arange(2, full - n + 2)), largest.dtype))
+        more = p.mul(
+            shaping.broadcast_in_dim(largest, (full - n,), ()),
+            as_type(as_value(np.arange(2, full - n + 2)), largest.dtype),
+        )
         corner = shaping.pad(embed_diagonal(as_complex(more)), zero, [(n, 0, 0)] * 2)
         t = p.add(shaping.pad(t, zero, [(0, full - n, 0)] * 2), corner)
         values = shaping.concatenate([values, p.sqrt(as_complex(more))], 0)

@@ -97,7 +97,9 @@ def convolution_matrix(a: Any, n: int, mode: str = "full") -> Value:
     """The matrix A with ``A v = convolve(a, v, mode)`` for vectors v of n elements."""
     x = _vector(a, "convolution_matrix", 1)
     if n <= 0 or mode not in ("full", "same", "valid"):
-        raise ValueError(f"convolution_matrix: n must be positive and mode 'full', 'same' or 'valid'; found {n}, {mode!r}")
+        raise ValueError(
+            f"convolution_matrix: n must be positive and mode 'full', 'same' or 'valid'; found {n}, {mode!r}"
+        )
     zero = filled((n - 1,), 0, x.dtype)
     full = toeplitz(concatenate([x, zero]), concatenate([x[:1], zero]))
     m = x.shape[0]
@@ -209,5 +211,7 @@ def leslie(f: Any, s: Any) -> Value:
     x, y = promote_dtype(_vector(f, "leslie", 1), _vector(s, "leslie"))
     if y.shape[0] != x.shape[0] - 1:
         raise ShapeError(f"leslie: {x.shape[0]} fertilities need {x.shape[0] - 1} survival rates; found {y.shape[0]}")
-    first = shaping.pad(shaping.reshape(x, (1, x.shape[0])), filled((), 0, x.dtype), [(0, x.shape[0] - 1, 0), (0, 0, 0)])
+    first = shaping.pad(
+        shaping.reshape(x, (1, x.shape[0])), filled((), 0, x.dtype), [(0, x.shape[0] - 1, 0), (0, 0, 0)]
+    )
     return p.add(first, diag(y, -1)) if y.shape[0] else first
