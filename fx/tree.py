@@ -465,32 +465,17 @@ def static(**kwargs: Any) -> Any:
     return dataclasses.field(metadata={**(kwargs.pop("metadata", None) or {}), "static": True}, **kwargs)
 
 
-def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
-    """The children of a node, and its static data.
-
-    Raises:
-        TreeError: it is a leaf.
-    """
-    children, aux = _checked_node(tree).flatten(tree)
-    return list(children), aux
-
-
 def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
     """The children of a node with the key of each, and its static data."""
     children, aux = flatten_one_level(tree)
-    return list(zip(_checked_node(tree).keys(tree), children)), aux
+    node = _node_of(tree)
+    assert node is not None
+    return list(zip(node.keys(tree), children)), aux
 
 
 def is_tree_node(typ: type) -> bool:
     """True if values of the type are nodes."""
     return typ in _registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
-
-
-def _checked_node(x: Any) -> _Node:
-    node = _node_of(x)
-    if node is None:
-        raise TreeError(f"a {type(x).__name__} is a leaf; it has no children")
-    return node
 
 
 def all(tree: Any, is_leaf: IsLeaf | None = None) -> bool:
