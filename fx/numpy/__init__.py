@@ -6,7 +6,9 @@ traced value, arrive at the functions here.
 
 from __future__ import annotations
 
+import inspect as _inspect
 import sys as _sys
+from types import FunctionType as _FunctionType
 
 import numpy as _np
 
@@ -141,6 +143,10 @@ dtype, iinfo, s_, index_exp = _np.dtype, _np.iinfo, _np.s_, _np.index_exp
 set_printoptions, get_printoptions, printoptions = _np.set_printoptions, _np.get_printoptions, _np.printoptions
 array_repr, array_str = repr, str
 __array_api_version__ = "2024.12"
+
+for _name, _f in list(globals().items()):
+    if isinstance(_f, _FunctionType) and not _name.startswith("_") and "out" in _inspect.signature(_f).parameters:
+        globals()[_name] = _protocol.honouring_out(_f)
 
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)

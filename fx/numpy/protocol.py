@@ -7,8 +7,10 @@ out: nothing is computed behind the tracer's back.  Where all arrays are known, 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -27,7 +29,7 @@ from .creation import zeros_like
 from .rearranging import resize
 from .ufunc_class import Ufunc
 
-__all__ = ["array_function", "array_ufunc", "namespace", "provide"]
+__all__ = ["array_function", "array_ufunc", "honouring_out", "namespace", "provide"]
 
 _spaces: dict[str, Any] = {}
 
@@ -151,6 +153,24 @@ def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> 
     if len(out) == 1:
         return _write_out(out[0], result, what, casting)
     return tuple([_write_out(o, r, what, casting) for o, r in zip(out, result)])
+
+
+def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with an ``out=`` argument, which writes its result there: a traced array, or a NumPy array for a known one."""
+    parameters = inspect.signature(f).parameters
+    by_position = parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    at = list(parameters).index("out") if by_position else sys.maxsize
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > at:
+            out, args = args[at], (*args[:at], None, *args[at + 1 :])
+        else:
+            out = kwargs.pop("out", None)
+        result = f(*args, **kwargs)
+        return result if out is None else _write_out(out, result, f"fx.numpy.{f.__name__}")
+
+    return call
 
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
