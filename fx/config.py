@@ -63,6 +63,22 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
 
 
 _WATCHING = ("debug_nans", "debug_infs")
+# options of JAX: what they are called here, and those that are accepted (with the values that are, None: any)
+_OF_JAX = {
+    "jax_disable_jit": "disable_jit",
+    "jax_log_compiles": "explain_misses",
+    "jax_explain_cache_misses": "explain_misses",
+    "jax_debug_nans": "debug_nans",
+    "jax_debug_infs": "debug_infs",
+    "jax_check_tracer_leaks": "check_tracer_leaks",
+}
+_ACCEPTED: dict[str, tuple[Any, ...] | None] = {
+    "jax_platforms": ("cpu", "", None), "jax_platform_name": ("cpu", "", None), "jax_default_matmul_precision": None,
+    "jax_threefry_partitionable": (True,), "jax_default_prng_impl": ("threefry2x32",), "jax_enable_custom_prng": None,
+    "jax_numpy_rank_promotion": ("allow",),
+    "jax_traceback_filtering": None, "jax_transfer_guard": None, "jax_softmax_custom_jvp": None,
+    "jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": None,
+}  # fmt: skip
 
 
 class Config:
@@ -89,6 +105,8 @@ class Config:
         overrides = getattr(self._local, "overrides", None)
         if overrides and name in overrides:
             return overrides[name]
+        if name == "jax_enable_x64":
+            return self.default_float == np.dtype("float64")
         try:
             return self._values[name]
         except KeyError:
@@ -99,10 +117,6 @@ class Config:
             raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
         self._values[name] = OPTIONS[name][1](value)
         self._count(changes=1)
-
-    def update(self, name: str, value: Any) -> None:
-        """``config.name = value``; the name may begin with JAX's prefix (``"jax_debug_nans"``)."""
-        setattr(self, name.removeprefix("jax_"), value)
 
     def _count(self, changes: int = 0, opened: int = 0, watchers: int = 0) -> None:
         with self._lock:
@@ -128,6 +142,23 @@ class Config:
         finally:
             self._local.overrides = old
             self._count(opened=-1, watchers=-watchers)
+
+    def update(self, name: str, value: Any) -> None:
+        """Sets an option by name; knows the names of JAX's options too (``"jax_enable_x64"``), and what they mean here.
+
+        Raises:
+            AttributeError: there is no such option.
+        """
+        if name == "jax_enable_x64":
+            bits = 64 if value else 32
+            self.default_float, self.default_int = np.dtype(f"float{bits}"), np.dtype(f"int{bits}")
+        elif name in _OF_JAX:
+            setattr(self, _OF_JAX[name], value)
+        elif name in _ACCEPTED:
+            if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
+                raise ValueError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
+        else:
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))

@@ -163,3 +163,15 @@ class LoweringError(BackendError, NotImplementedError):
 
 class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
+
+
+# ------------------------------------------------------------------------ the names that JAX has for these
+
+ConcretizationTypeError = ConcretizationError
+TracerArrayConversionError = ConcretizationError
+TracerBoolConversionError = ConcretizationError
+TracerIntegerConversionError = ConcretizationError
+NonConcreteBooleanIndexError = ConcretizationError
+UnexpectedTracerError = LeakedTracerError
+JAXTypeError = FxError
+JAXIndexError = OutOfBoundsIndexError

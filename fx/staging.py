@@ -39,7 +39,7 @@ from .replay import checked
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
 from .traceback import shorten
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
-from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .transforms.flat import FlatFunction, argument_names, check_leaf, example_aval, function_name, resolve_argnums
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
@@ -534,19 +534,10 @@ class JitFunction:
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
         leaves, in_tree, static, call = self._split(args, kwargs)
-        avals = []
-        for x in leaves:
-            if (
-                hasattr(x, "shape")
-                and hasattr(x, "dtype")
-                and not isinstance(x, (Tracer, Array, np.ndarray, np.generic))
-            ):
-                avals.append(Aval(tuple(x.shape), np.dtype(x.dtype)))
-            else:
-                avals.append(aval_of(self._leaf(x, args, kwargs)))
         flat = FlatFunction(call, in_tree)
         flat.name = self.name
         names = self._dynamic_names(args, kwargs)
+        avals = [example_aval(x, f"{n} of the jitted function {self.name}") for x, n in zip(leaves, names)]
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         return Lowered(self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split)

@@ -587,17 +587,25 @@ def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
     else:
         for v in params.values():
             if not is_plain(v):  # a graph or a function as parameter must not be kept alive
-                return prim.rule("abstract")(*avals, **params)
+                return _abstract(prim, avals, params)
         key = (prim, avals, *params.items())
     try:
         return _abstract_memo[key]
     except KeyError:
         if len(_abstract_memo) > _MEMO_LIMIT:
             _abstract_memo.clear()
-        out = _abstract_memo[key] = prim.rule("abstract")(*avals, **params)
+        out = _abstract_memo[key] = _abstract(prim, avals, params)
         return out
     except TypeError:  # an unhashable parameter
-        return prim.rule("abstract")(*avals, **params)
+        return _abstract(prim, avals, params)
+
+
+def _abstract(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
+    out = prim.rule("abstract")(*avals, **params)
+    if prim.typed_by is None:
+        return out
+    weak = out.dtype != bool_ and prim.is_weak([a.weak for a in avals])
+    return out if out.weak == weak else out.with_(weak=weak)
 
 
 def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from .. import tree
 from ..array import Array
 from ..dtypes import promote
 from ..errors import CarryTypeError, FxError
+from ..interning import interned
 from ..ir import Aval, Graph, Var
 from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
@@ -59,7 +60,7 @@ def bind_control(prim: Primitive, args: Sequence[Any], **params: Any) -> list[An
         return outs
     avals = [aval_of(a) for a in args]
     graph, _ = trace_flat(lambda *xs: bind(prim, *xs, **params), avals, kind="jit", name=prim.name)
-    outs = bind(jit_p, *args, graph=graph)
+    outs = bind(jit_p, *args, graph=interned(graph))
     return outs
 
 

@@ -17,7 +17,7 @@ from .. import tree
 from ..api import device_put, vmap
 from ..config import config
 from ..dtypes import bool_, is_integer, promote
-from ..errors import CarryTypeError, DTypeError, ShapeError
+from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
 from ..ir import Aval
 from ..numpy.manipulation import stack
 from ..primitives.elementwise import add, bitwise_and, lt
@@ -134,6 +134,8 @@ def _scan_length(xs: Sequence[Any], paths: Sequence[str], length: int | None) ->
     if length is not None:
         try:
             sizes["length"] = operator.index(length)
+        except FxError:
+            raise  # a traced value
         except TypeError:
             raise error(DTypeError, f"scan: length must be a Python integer; found {length!r}") from None
     if not sizes:

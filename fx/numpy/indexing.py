@@ -195,7 +195,7 @@ def getitem(x: Value, index: Any, mode: str | None = None, fill_value: Any = Non
         plain = numpy_index(index)
         if plain is not None:
             try:
-                return Array(np.asarray(x._data[plain]))
+                return Array(np.asarray(x._data[plain]), x.weak_type)
             except (IndexError, TypeError):
                 pass  # out of range: the long way clamps or fills, or says what is wrong
     parsed = parse(index, x.shape)
@@ -369,7 +369,7 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
         out[plain] = fit_update(v, shape, x)._data
     except (IndexError, TypeError):
         return None
-    return Array(out)
+    return Array(out, x.weak_type)
 
 
 def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, flags: dict[str, Any]) -> Value:

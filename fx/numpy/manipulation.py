@@ -19,7 +19,7 @@ from .core import Value, as_type, as_value, broadcast_value, operand, promote_dt
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
     "column_stack", "concat", "concatenate", "dsplit", "dstack", "expand_dims", "hsplit", "hstack", "matrix_transpose", "moveaxis", "ndim",
-    "permute_dims", "ravel", "reshape", "rollaxis", "shape", "size", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
+    "permute_dims", "ravel", "reshape", "rollaxis", "row_stack", "shape", "size", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack",
     "vsplit", "vstack",
 ]  # fmt: skip
 
@@ -127,7 +127,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Value:
     return moveaxis(x, i, start - (i < start))
 
 
-def expand_dims(a: Any, axis: Any) -> Value:
+def expand_dims(a: Any, axis: Any = 0) -> Value:
     """New axes of size 1 at the given positions of the result."""
     x = as_value(a)
     axes = axis_tuple(axis)
@@ -228,6 +228,9 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, cas
 def vstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Rows below each other."""
     return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype)], 0)
+
+
+row_stack = vstack
 
 
 def hstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:

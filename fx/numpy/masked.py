@@ -159,7 +159,7 @@ class Masked:
 
     def _refuse(self, what: str) -> NoReturn:
         raise ConcretizationError(
-            f"{what} of x[mask], where the mask of shape {self.mask.shape} is traced: how many elements it has is not known"
+            f"{what} of x[mask], where the boolean mask of shape {self.mask.shape} is traced: how many elements it has is not known"
             " while tracing. Elementwise functions of it, a[mask] = ..., and sum, mean, min, max, prod, any, all, var, std are"
             " possible; otherwise use np.where(mask, x, other), or compute the mask outside the traced function."
             f"\n  at {user_source()}"

@@ -34,6 +34,7 @@ from . import (
 from .at import At
 from .core import Value, as_type
 from .indexing import getitem
+from .inspection import DEVICE, check_device
 
 __all__ = ["install"]
 
@@ -97,7 +98,7 @@ def _pow(self: Value, other: Any, mod: Any = None) -> Value:
 def _array_getitem(self: Array, index: Any) -> Value:
     if type(index) is int or type(index) is slice:  # the common cases
         try:
-            return Array(np.asarray(self._data[index]))
+            return Array(np.asarray(self._data[index]), self.weak_type)
         except (IndexError, TypeError):
             pass
     return getitem(self, index)
@@ -159,7 +160,8 @@ def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:
-    """The array itself: there is one device."""
+    """The array itself: there is one device, "cpu" (ValueError for any other)."""
+    check_device(device)
     return self
 
 
@@ -218,7 +220,7 @@ _METHODS: dict[str, Any] = {
     "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
     "mT": property(manipulation.matrix_transpose, doc="The last two axes swapped."), "flat": property(manipulation.ravel),
     "real": property(_unary(unary.real), doc="The real part."), "imag": property(_unary(unary.imag), doc="The imaginary part."),
-    "device": property(lambda self: "cpu", doc='"cpu": there is one device.'),
+    "device": property(lambda self: DEVICE, doc='"cpu": there is one device.'),
 }  # fmt: skip
 
 

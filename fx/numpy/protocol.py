@@ -24,9 +24,8 @@ from ..storage import strided
 from ..trace import Tracer, recording_builder
 from . import selection, views
 from .buffers import CREATORS, create
-from .core import Value, as_typed
+from .core import as_typed
 from .creation import zeros_like
-from .rearranging import resize
 from .ufunc_class import Ufunc
 
 __all__ = ["array_function", "array_ufunc", "honouring_out", "namespace", "provide"]
@@ -173,20 +172,8 @@ def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
-    new = as_typed(src, dst.dtype)
-    return new if where is True else selection.where(where, new, dst)
-
-
-def _putmask(a: Any, mask: Any, values: Any) -> Value:
-    v = as_typed(values, a.dtype)
-    return selection.where(mask, resize(v, a.shape) if v.ndim else v, a)
-
-
-_IN_PLACE: dict[str, Callable[..., Any] | None] = {
-    "copyto": _copyto, "putmask": _putmask, "fill_diagonal": None, "place": None, "put": None, "put_along_axis": None,
-}  # fmt: skip
-"""Functions that change their first argument, and what computes its new value (None: the function of that name)."""
+_IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
+"""Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
 
 
 # -------------------------------------------------------------------------------------- the two doors
@@ -269,8 +256,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
             else _by_numpy(func, what, args, kwargs)
         )
     if name in _IN_PLACE:
-        f = _IN_PLACE[name] or _find("numpy", name)
-        _assign(args[0], f(*args, **kwargs), what)
+        _assign(args[0], _find("numpy", name)(*args, **kwargs), what)
         return None
     out, kwargs = kwargs.get("out"), _given(kwargs)
     view = views.numpy_view(name, args, kwargs)
@@ -299,4 +285,6 @@ def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
     f = _find(space, func.__name__)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
+    if func.__name__ == "lstsq":  # NumPy leaves the residuals out where they say nothing, JAX does not
+        kwargs["numpy_resid"] = True
     return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)

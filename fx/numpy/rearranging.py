@@ -17,7 +17,7 @@ from ..primitives.indexing import dynamic_slice_in_dim
 from ..trace import Tracer, aval_of, concrete_value
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
 from .binary import remainder
-from .core import Value, as_type, as_typed, as_value, broadcast_value, filled
+from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, not_in_place
 from .indexing import getitem, setitem
 from .manipulation import moveaxis, ravel, swapaxes, unstack
 from .unary import negative
@@ -167,6 +167,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
 
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Value:
     """A copy with ``val`` on the diagonal (an array is written in order, and repeated); ``wrap`` goes on in tall matrices."""
+    not_in_place("fill_diagonal", inplace)
     x = as_value(a)
     v = ravel(as_typed(val, x.dtype))
     if x.ndim < 2 or (x.ndim > 2 and len(set(x.shape)) > 1):

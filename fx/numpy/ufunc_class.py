@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,6 +88,16 @@ def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
     return None
 
 
+def _signature(nin: int) -> inspect.Signature:
+    """(x, /, *, out=None, where=True, dtype=None), for ``help``."""
+    names = ["x"] if nin == 1 else [f"x{i + 1}" for i in range(nin)]
+    arrays = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_ONLY) for n in names]
+    options = (("out", None), ("where", True), ("dtype", None))
+    return inspect.Signature(
+        arrays + [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in options]
+    )
+
+
 class Ufunc:
     """An elementwise function of ``nin`` arrays.
 
@@ -101,6 +112,7 @@ class Ufunc:
         self.__name__ = self.__qualname__ = name
         self.__doc__ = doc
         self.nin, self.nargs, self.identity = nin, nin + 1, identity
+        self.__signature__ = _signature(nin)
         self.__wrapped__ = self._f = f
         self._kernel = kernel
         self._reducer: Callable[..., Value] | None = None
@@ -154,13 +166,11 @@ class Ufunc:
                 return None
         elif a.dtype != b.dtype or a.dtype not in kernel.takes:
             return None
-        if a.shape == b.shape:
-            out = kernel.run(a, b)
-            return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
         try:
-            return Array(kernel.run(a, b))
+            out = kernel.run(a, b)
         except ValueError:  # the shapes do not fit: the long way says so
             return None
+        return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
 
     def _refuse(self, **unsupported: Any) -> None:
         for name, value in unsupported.items():

@@ -9,8 +9,7 @@ from ..ir import Atom, Eqn, Graph, Var, subgraphs
 from ..primitives.helpers import move_batch
 from ..trace import bind, read, source_override, trace_flat
 from .dce import needed
-from .prune import split
-from .rewrite import copied, with_subgraphs
+from .rewrite import copied, split, with_subgraphs
 
 __all__ = ["hoist"]
 
@@ -20,6 +19,11 @@ CHEAP = frozenset(
     " max min rem eq ne lt le gt ge not and or xor shift_left shift_right_logical shift_right_arithmetic population_count clz"
     " select_n clamp convert_element_type bitcast_convert_type copy stop_gradient optimization_barrier name reshape transpose"
     " broadcast_in_dim concatenate pad slice rev squeeze expand_dims iota dynamic_slice".split()
+)
+# Element by element like the cheap ones, but not to be done twice.
+COSTLY = frozenset(
+    "cbrt pow exp exp2 expm1 log log1p logistic sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 erf erfc"
+    " erf_inv lgamma digamma".split()
 )
 MAY_FAIL = frozenset(("pure_callback", "while"))  # or never end: not done unless the loop does it
 PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))
@@ -36,7 +40,7 @@ def hoist(g: Graph) -> Graph:
     could fail.
 
     Of a scan, products of a slice with a matrix (or kernel) that is the same in every iteration move as well, with the
-    cheap operations on the slice before them: ``x_t @ W`` becomes one product of all x.  The last bit of it may differ.
+    operations by element on the slice before them: ``x_t @ W`` becomes one product of all x.  The last bit of it may differ.
     """
     eqns: list[Eqn] = []
     for e in g.eqns:
@@ -155,7 +159,7 @@ def _take_products(
             fixed.update(e.outputs)
         elif not all(type(a) is not Var or a in fixed or a in sliced for a in e.inputs):
             continue
-        elif e.prim.name in CHEAP and e.prim.name != "optimization_barrier":
+        elif e.prim.name in COSTLY or (e.prim.name in CHEAP and e.prim.name != "optimization_barrier"):
             sliced.update(e.outputs)
         elif e.prim.name in PRODUCTS and _worth_moving(e, fixed, sum(v.aval.nbytes for v in v_xs), length):
             sliced.update(e.outputs)
@@ -163,6 +167,8 @@ def _take_products(
         else:
             continue
         eqns.append(e)
+    ahead_of_products = needed(eqns, products)[0] if products else []
+    products.update(v for e in ahead_of_products if e.prim.name in COSTLY for v in e.outputs if v in sliced)
     rest, read_in_loop = _without(g, products)
     if not read_in_loop:
         return [], g, list(xs)

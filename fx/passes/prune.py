@@ -8,9 +8,10 @@ from typing import Any
 from ..ir import Atom, Aval, Eqn, Graph, Literal, Var
 from ..primitive import primitive
 from .dce import needed
-from .rewrite import Substitution, with_subgraphs
+from .dependence import live_variables
+from .rewrite import Substitution, split, with_subgraphs
 
-__all__ = ["prune", "restrict", "split"]
+__all__ = ["prune", "restrict"]
 
 Pruned = tuple[list[Eqn], dict[Var, Atom]]
 
@@ -53,12 +54,6 @@ def restrict(e: Eqn, used: Sequence[bool]) -> Pruned:
     return rule(e, used) if rule is not None else ([e], {})
 
 
-def split(xs: Sequence[Any], n_first: int, n_second: int) -> tuple[list[Any], list[Any], list[Any]]:
-    """A list in three parts: so many, so many, and the rest."""
-    n = n_first + n_second
-    return list(xs[:n_first]), list(xs[n_first:n]), list(xs[n:])
-
-
 def _merged(pairs: Sequence[tuple[Var, Atom]], sub: Substitution) -> list[tuple[Var, Var]]:
     """The inputs of a graph, with their operands, that are needed once literals and operands given twice are written
     into the graph (in ``sub``)."""
@@ -77,7 +72,7 @@ def _around(
     """Which carries a loop needs, given what its body returns for each and which results are wanted."""
     while True:
         outputs = [o for (_, o), w in zip(carried, wanted) if w]
-        _, live = needed(eqns, [*outputs, *others])
+        live = live_variables(eqns, [*outputs, *others])
         grown = [w or v in live for (v, _), w in zip(carried, wanted)]
         if grown == wanted:
             return wanted

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from ..ir import Atom, Eqn, Graph, Var, subgraphs
 
-__all__ = ["Substitution", "copied", "in_subgraphs", "with_subgraphs"]
+__all__ = ["Substitution", "copied", "in_subgraphs", "split", "with_subgraphs"]
 
 Pass = Callable[[Graph], Graph]
+
+
+def split(xs: Sequence[Any], n_first: int, n_second: int) -> tuple[list[Any], list[Any], list[Any]]:
+    """A list in three parts: so many, so many, and the rest."""
+    n = n_first + n_second
+    return list(xs[:n_first]), list(xs[n_first:n]), list(xs[n:])
 
 
 class Substitution:

@@ -6,6 +6,7 @@ from . import (
     control_flow,
     conv,
     cumulative,
+    decompositions,
     elementwise,
     gather_scatter,
     indexing,
@@ -13,7 +14,9 @@ from . import (
     random_bits,
     reductions,
     shaping,
+    solves,
     sorting,
+    spectral,
     windows,
 )
 
@@ -23,6 +26,7 @@ __all__ = [
     "control_flow",
     "conv",
     "cumulative",
+    "decompositions",
     "elementwise",
     "gather_scatter",
     "indexing",
@@ -30,6 +34,8 @@ __all__ = [
     "random_bits",
     "reductions",
     "shaping",
+    "solves",
     "sorting",
+    "spectral",
     "windows",
 ]

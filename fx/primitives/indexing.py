@@ -77,8 +77,8 @@ __all__ = [
 
 Dims = tuple[int, ...]
 
-dynamic_slice_p = Primitive("dynamic_slice")
-dynamic_update_slice_p = Primitive("dynamic_update_slice")
+dynamic_slice_p = Primitive("dynamic_slice", typed_by=(0,))
+dynamic_update_slice_p = Primitive("dynamic_update_slice", typed_by=(0,))
 
 # ------------------------------------------------------------------------------- shapes and values
 
@@ -117,7 +117,7 @@ def _dynamic_update_slice_abstract(operand: Aval, update: Aval, *starts: Aval) -
         raise ShapeError(f"{what}: update {update} must have as many dimensions as operand {operand}")
     check_same_dtypes(what, (operand, update))
     _check_starts(what, operand, starts, update.shape)
-    return operand.strong()
+    return operand
 
 
 def _region(shape: Dims, starts: Sequence[np.ndarray], sizes: Dims) -> tuple[slice, ...]:

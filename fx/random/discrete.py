@@ -12,14 +12,23 @@ from .. import numpy as fnp
 from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import canonical_axis, static_shape
-from ..numpy.core import as_type, as_value, promote, promote_inexact
+from ..numpy.core import as_beside, as_type, as_value, promote, promote_inexact
 from ..primitives import elementwise as p
 from ..primitives.shaping import expand_dims, slice_in_dim
 from ..primitives.sorting import sort_key_val, top_k
-from .continuous import gumbel, sample_shape, uniform_in
+from .continuous import float_dtype, gumbel, maxwell, sample_shape, uniform_in
 from .keys import check_key, random_bits, split_key
 
-__all__ = ["bernoulli", "categorical", "choice", "geometric", "permutation", "rademacher", "randint"]
+__all__ = [
+    "bernoulli",
+    "categorical",
+    "choice",
+    "double_sided_maxwell",
+    "geometric",
+    "permutation",
+    "rademacher",
+    "randint",
+]
 
 Value = Any
 Shape = tuple[int, ...]
@@ -98,6 +107,20 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """-1 or 1 with equal probability."""
     d = config.default_int if dtype is None else dtypes.canonical(dtype)
     return as_type(2 * as_type(bernoulli(key, 0.5, shape), d) - 1, d)
+
+
+def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype: Any = None) -> Value:
+    """Samples with density proportional to z**2 exp(-z**2 / 2) for z = (x - loc) / scale: a Maxwell number with a sign.
+
+    Args:
+        loc, scale: of one broadcast shape s.
+        shape: the result has shape ``(*shape, *s)``; () stands for s itself, as in JAX.
+    """
+    key, d = check_key("double_sided_maxwell", key), float_dtype("double_sided_maxwell", dtype)
+    each = sample_shape("double_sided_maxwell", None, loc, scale)
+    shape, keys = (static_shape(shape) or each) + each, split_key(key)
+    signed = rademacher(keys[1], shape, d) * maxwell(keys[0], shape, d)
+    return signed * as_beside(scale, d) + as_beside(loc, d)
 
 
 def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:

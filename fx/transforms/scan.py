@@ -16,7 +16,9 @@ from typing import Any
 
 from ..ir import Atom, Eqn, Graph, Var
 from ..passes.dce import dce
-from ..passes.prune import split
+from ..passes.dependence import depending
+from ..passes.prune import prune
+from ..passes.rewrite import split
 from ..primitive import Linear, Primitive
 from ..primitives.control_flow import scan_p
 from ..primitives.elementwise import add_p
@@ -199,15 +201,6 @@ def _invariant(graph: Graph, fixed_inputs: Sequence[Var]) -> tuple[set[Var], lis
 # -------------------------------------------------------------------------------------- transpose
 
 
-def _depending(graph: Graph, marked: Sequence[bool]) -> set[Var]:
-    """The variables that depend on the marked inputs."""
-    found = {v for v, m in zip(graph.inputs, marked) if m}
-    for e in graph.eqns:
-        if any(type(a) is Var and a in found for a in e.inputs):
-            found.update(e.outputs)
-    return found
-
-
 @scan_p.def_transpose
 def _scan_transpose(
     cts: Values, inputs: Values, *, graph: Graph, n_consts: int, n_carry: int, **loop: Any
@@ -215,7 +208,7 @@ def _scan_transpose(
     l_consts, l_carry, l_xs = split([isinstance(x, Linear) for x in inputs], n_consts, n_carry)
 
     def step(carry: tuple[bool, ...]) -> tuple[Any, Sequence[bool]]:
-        found = _depending(graph, (*l_consts, *carry, *l_xs))
+        found = depending(graph, (*l_consts, *carry, *l_xs))
         return None, [type(a) is Var and a in found for a in graph.outputs[:n_carry]]
 
     _, linear_carry = fixpoint(l_carry, step)
@@ -286,16 +279,14 @@ def _beside_nonlinear(
     known = [
         [(v, x) for v, x in zip(vs, part) if not isinstance(x, Linear)] for vs, part in ((v_consts, consts), (v_xs, xs))
     ]
-    linear = (*(isinstance(x, Linear) for x in consts), *linear_carry, *(isinstance(x, Linear) for x in xs))
-    found = _depending(graph, linear)
     after = [a for a, is_lin in zip(graph.outputs, linear_carry) if not is_lin]
     ahead = Graph(
         tuple(v for v, _ in (*known[0], *plain, *known[1])),
-        tuple(e for e in graph.eqns if not any(type(a) is Var and a in found for a in e.inputs)),
+        graph.eqns,
         (*after, *(v for v, _ in plain)),
         graph.name,
     )
-    outs = _bind(dce(ahead), [c for _, c in known[0]], [c for _, c in plain], [x for _, x in known[1]], loop)
+    outs = _bind(prune(ahead), [c for _, c in known[0]], [c for _, c in plain], [x for _, x in known[1]], loop)
     kept = [v for v, is_lin in zip(v_carry, linear_carry) if is_lin]
     body = graph.replace(
         inputs=(*v_consts, *kept, *v_xs, *(v for v, _ in plain)),

@@ -18,7 +18,7 @@ from typing import Any
 from ..dtypes import int32
 from ..errors import WhileTransposeError
 from ..ir import Graph, Var
-from ..passes.prune import split
+from ..passes.rewrite import split
 from ..primitives.control_flow import cond_p, scan_p, while_p
 from ..primitives.elementwise import convert_element_type, select
 from ..primitives.helpers import align_batch, instantiate

@@ -156,7 +156,7 @@ def test_options_of_the_process() -> None:
     finally:
         fx.config.update("debug_nans", False)
     f(X)
-    with pytest.raises(AttributeError, match="no option 'nonsense'"):
+    with pytest.raises(AttributeError, match="no option 'jax_nonsense'"):
         fx.config.update("jax_nonsense", 1)
 
 

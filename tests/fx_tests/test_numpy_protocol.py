@@ -201,13 +201,12 @@ def test_numpy_on_known_arrays() -> None:
 
 def test_scipy_ufuncs_on_known_arrays() -> None:
     special = pytest.importorskip("scipy.special")
-    same(special.gamma(fnp.asarray(Y)), special.gamma(Y))
+    close(special.gamma(fnp.asarray(Y)), special.gamma(Y))
 
 
 # ------------------------------------------------------------------------------ what cannot be traced
 
 UNTRACEABLE: list[tuple[Any, str]] = [
-    (lambda x: np.linalg.eigh(x[:, :3]), r"np\.linalg\.eigh cannot be traced"),
     (lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, 0), "sliding_window_view cannot be traced"),
     (lambda x: np.roots(x[0]), r"np\.roots cannot be traced"),
     (lambda x: np.isnat(x), r"np\.isnat cannot be traced"),
