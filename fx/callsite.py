@@ -1,4 +1,4 @@
-"""What the code that asks a traced value for its number is about to do with it.
+"""What the code that asks something of a traced value is about to do with it.
 
 ``float(x)`` and ``buffer[i] = x`` and ``math.sin(x)`` all arrive at ``Tracer.__float__``.  The first is meant; the others
 would lose the derivative without a word.  The instruction that the caller stands at tells them apart.
@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["called_math_function", "stores_an_item"]
+__all__ = ["array_function_for", "called_math_function", "drops_the_result", "is_an_assignment", "stores_an_item"]
 
 _STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
+_STORES = {_STORE_ITEM, opcode.opmap.get("STORE_SLICE", _STORE_ITEM)}
+_CACHE, _POP_TOP = opcode.opmap["CACHE"], opcode.opmap["POP_TOP"]
 _CALLS = ("CALL", "PRECALL")
 _NO_DERIVATIVE = frozenset(("ceil", "floor", "isclose", "isfinite", "isinf", "isnan", "trunc"))
 
@@ -26,8 +28,24 @@ def stores_an_item(caller: FrameType) -> bool:
     return caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM
 
 
+def is_an_assignment(caller: FrameType) -> bool:
+    """True at ``x[i] = v`` and ``x.__setitem__(i, v)``; False where C code does the same by itself."""
+    code = caller.f_code
+    return code.co_code[caller.f_lasti] in _STORES or any("setitem" in name for name in code.co_names)
+
+
+def drops_the_result(caller: FrameType) -> bool:
+    """True if the call that runs is a statement, whose result nobody uses."""
+    code = caller.f_code.co_code
+    at = caller.f_lasti + 2
+    while at < len(code) and code[at] == _CACHE:
+        at += 2
+    return at < len(code) and code[at] == _POP_TOP
+
+
 def called_math_function(caller: FrameType) -> str | None:
-    """The name of the function of ``math`` or ``cmath`` that is being called, if its result has a derivative to lose."""
+    """The name of the function of ``math`` or ``cmath``, or the type of NumPy's numbers, that is being called, if its result
+    has a derivative to lose."""
     path = _callee(caller.f_code, caller.f_lasti)
     if path is None:
         return None
@@ -41,6 +59,8 @@ def called_math_function(caller: FrameType) -> str | None:
             return None  # looking further could run code of the user's
         found = getattr(found, name, None)
     module, name = getattr(found, "__module__", None), getattr(found, "__name__", "")
+    if isinstance(found, type) and issubclass(found, np.inexact):
+        return f"np.{name}"
     return f"{module}.{name}" if module in ("math", "cmath") and name not in _NO_DERIVATIVE else None
 
 
@@ -50,6 +70,8 @@ def array_function_for(name: str) -> str:
     >>> array_function_for("math.sin"), array_function_for("math.lgamma")
     ('np.sin', 'the function of fx.numpy or fx.scipy.special')
     """
+    if name.startswith("np."):
+        return f"x.astype({name})"
     own = {"fabs": "abs", "fsum": "sum", "phase": "angle", "dist": "linalg.norm"}
     short = name.rpartition(".")[2]
     short = own.get(short, short)

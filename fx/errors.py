@@ -24,12 +24,15 @@ __all__ = [
     "LeakedTracerError",
     "LoweringError",
     "MissingRuleError",
+    "NaNError",
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
+    "ReadOnlyArrayError",
     "RegistryError",
     "ShapeError",
     "SideEffectError",
+    "SideEffectWarning",
     "StaticArgumentError",
     "TreeError",
     "UnsupportedFunctionError",
@@ -62,12 +65,20 @@ class ItemAssignmentError(FxError, TypeError):
     """``x[i] = v`` on an immutable fx.Array; ``x = x.at[i].set(v)`` is the way out."""
 
 
+class ReadOnlyArrayError(FxError, ValueError):
+    """A write to a view that NumPy makes read-only (``np.diagonal``, ``np.broadcast_to``)."""
+
+
 class ConcretizationError(FxError, TypeError):
     """Python asked a traced value for its number (``if x``, ``float(x)``, ``range(x)`` ...)."""
 
 
 class LeakedTracerError(FxError, RuntimeError):
     """A traced value was used after the function that was being traced had returned."""
+
+
+class NaNError(FxError, FloatingPointError):
+    """A NaN (or an infinity) appeared while ``fx.debug_nans`` (``debug_infs``) was on."""
 
 
 class GradientError(FxError, TypeError):
@@ -126,6 +137,10 @@ class SideEffectError(FxError, RuntimeError):
     """A side effect (``out=``, a NumPy array written to) would be lost inside a traced function."""
 
 
+class SideEffectWarning(UserWarning):
+    """Something happened while tracing that will not happen again when the compiled program runs."""
+
+
 class UnsupportedFunctionError(FxError, TypeError):
     """A NumPy function that cannot be traced was called on a traced value."""
 
@@ -148,3 +163,15 @@ class LoweringError(BackendError, NotImplementedError):
 
 class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
+
+
+# ------------------------------------------------------------------------ the names that JAX has for these
+
+ConcretizationTypeError = ConcretizationError
+TracerArrayConversionError = ConcretizationError
+TracerBoolConversionError = ConcretizationError
+TracerIntegerConversionError = ConcretizationError
+NonConcreteBooleanIndexError = ConcretizationError
+UnexpectedTracerError = LeakedTracerError
+JAXTypeError = FxError
+JAXIndexError = OutOfBoundsIndexError

@@ -15,9 +15,11 @@ import inspect
 import os
 import sys
 import threading
+import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -29,14 +31,15 @@ from .backend import Executable, compile_graph
 from .config import config
 from .dispatch import MISS, specialise
 from .dtypes import canonical
-from .errors import NonHashableStaticError, StaticArgumentError, TreeError
+from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
+from .replay import checked
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
 from .traceback import shorten
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
-from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .transforms.flat import FlatFunction, argument_names, check_leaf, example_aval, function_name, resolve_argnums
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
@@ -58,14 +61,15 @@ def executable_of(graph: Graph, backend: str | None = None, donate: tuple[int, .
 
 @jit_p.def_impl
 def _jit_impl(*args: Any, graph: Graph) -> Sequence[np.ndarray]:
-    return executable_of(graph)(*[to_numpy(a) for a in args])
+    return checked(executable_of(graph), graph)(*[to_numpy(a) for a in args])
 
 
 @jit_p.def_forward
 def _jit_forward(arrays: Sequence[Any], wrt: tuple[bool, ...], *, graph: Graph) -> tuple[Sequence[Any], Any]:
     """Runs the primal graph with its residuals, so that the derivative need not run it again."""
     lin = linearize_closed(graph, wrt)
-    results = executable_of(lin.primal)(*[to_numpy(a) for a in (*arrays, *lin.captures)])
+    run = checked(executable_of(lin.primal), lin.primal)
+    results = run(*[to_numpy(a) for a in (*arrays, *lin.captures)])
     return results[: len(graph.outputs)], (wrt, lin, results)
 
 
@@ -185,7 +189,8 @@ class Compiled:
                     f" {x.builder.kind} of {x.builder.name!r} gives it. Call the jitted function itself."
                 )
         arrays = [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
-        outs = zip(self.executable(*arrays), low.graph.out_avals)
+        run = checked(self.executable, low.graph)
+        outs = zip(run(*arrays), low.graph.out_avals)
         return tree.unflatten(low.out_tree, [_result(o, a.weak) for o, a in outs])
 
     def cost_analysis(self) -> dict[str, Any]:
@@ -404,7 +409,7 @@ class JitFunction:
         run = entry.run
         if run is None:
             run = self._compile(entry)
-        elif not static:
+        elif not static and not config.watching:
             self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
@@ -416,7 +421,8 @@ class JitFunction:
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
-        return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(run(*arrays, *entry.captured), entry.weak)])
+        outs = checked(run, low.graph, low.donate)(*arrays, *entry.captured)
+        return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(outs, entry.weak)])
 
     def _shorten_way(self, leaves: Sequence[Any], entry: _Entry, run: Executable) -> None:
         """From the second call on: a function for exactly this signature, tried first."""
@@ -458,7 +464,8 @@ class JitFunction:
         flat = FlatFunction(call, in_tree)
         flat.name = self.name
         avals = [Aval(*s) for s in key.leaves]
-        graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+        with _watch_random(self.name):
+            graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         concrete = not any(type(c) is Tracer for c in captures)
         donated = self._donated(args, kwargs)
@@ -527,19 +534,10 @@ class JitFunction:
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
         leaves, in_tree, static, call = self._split(args, kwargs)
-        avals = []
-        for x in leaves:
-            if (
-                hasattr(x, "shape")
-                and hasattr(x, "dtype")
-                and not isinstance(x, (Tracer, Array, np.ndarray, np.generic))
-            ):
-                avals.append(Aval(tuple(x.shape), np.dtype(x.dtype)))
-            else:
-                avals.append(aval_of(self._leaf(x, args, kwargs)))
         flat = FlatFunction(call, in_tree)
         flat.name = self.name
         names = self._dynamic_names(args, kwargs)
+        avals = [example_aval(x, f"{n} of the jitted function {self.name}") for x, n in zip(leaves, names)]
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         return Lowered(self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split)
@@ -616,6 +614,27 @@ def _shown(key: tuple[type, Any]) -> str:
     if issubclass(t, (tuple, frozenset)):
         return f"({', '.join(map(_shown, v))})"
     return repr(v)
+
+
+@contextmanager
+def _watch_random(name: str) -> Iterator[None]:
+    """Warns if NumPy's own random numbers are drawn inside: the compiled program would repeat them."""
+    before = _random_state()
+    yield
+    if before != _random_state():
+        warnings.warn(
+            f"np.random was used while jit traced {name!r}: the numbers were drawn once, and every call of the compiled"
+            " function repeats them. Draw them outside and pass them in, or use fx.random with a key.",
+            SideEffectWarning,
+            stacklevel=4,
+        )
+
+
+def _random_state() -> bytes:
+    if "numpy.random" not in sys.modules:
+        return b""
+    state = np.random.get_state(legacy=False)
+    return repr((state["state"]["pos"], state["has_gauss"])).encode() + state["state"]["key"].tobytes()  # type: ignore[call-overload]
 
 
 def _result(data: np.ndarray, weak: bool) -> Array:

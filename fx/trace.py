@@ -16,6 +16,7 @@ conditional and the body of a checkpoint keep their work to themselves).
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import sys
@@ -25,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
+from weakref import ref
 
 import numpy as np
 
@@ -43,6 +45,7 @@ from .errors import (
     SideEffectError,
 )
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
+from .nans import check_results
 from .primitive import Primitive
 
 __all__ = ["Builder", "Tracer", "aval_of", "bind", "concrete_value", "eval_graph", "is_concrete", "trace_flat"]
@@ -52,17 +55,22 @@ _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
 
 
 class _State(threading.local):
-    """Per thread: the absorbing builders, innermost last; the scope; the source to use instead of the frame's;
-    the axes of the surrounding vmaps that trace (``axes``) and the one that is being pushed through a graph (``mapped``)."""
+    """Per thread: the absorbing builders, innermost last; the builder whose function is running (``current``); the scope;
+    whether integers that follow from known ones are kept known (``constants``: inside of a ``numpy_program``);
+    the source to use instead of the frame's; the axes of the surrounding vmaps that trace (``axes``) and the one that is
+    being pushed through a graph (``mapped``)."""
 
     def __init__(self) -> None:
         self.absorbing: list[Builder] = []
+        self.current: Builder | None = None
+        self.constants = False
         self.scope: str = ""
         self.source: Source | None = None
         self.axes: list[Any] = []
         self.mapped: list[Any] = []
 
 
+_CONTENTS = frozenset(("builder", "variable", "value"))
 _SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 
 state = _State()
@@ -132,10 +140,16 @@ class Tracer:
     """Stands for a variable of a graph that is being built.
 
     ``value`` is its NumPy value where the builder evaluates, else None.  Arithmetic and methods are installed
-    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array.
+    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array, and so is
+    every view of it (``fx.storage``).
+
+    home: the builder whose function was running when the tracer was made.
+    view_of: how it reads and writes the array that it is a view of, if it is one.  After a write to that array its
+        ``builder``, ``variable`` and ``value`` are empty until someone asks for them.
+    views: weak references to the views of this array.
     """
 
-    __slots__ = ("__weakref__", "builder", "value", "variable")
+    __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
     __hash__ = None  # type: ignore[assignment]
 
@@ -143,6 +157,27 @@ class Tracer:
         self.builder = builder
         self.variable = var
         self.value = value
+        self.home = state.current
+        self.view_of: Any = None
+        self.views: list[ref[Tracer]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Only reached where an attribute is missing: a view whose array was written to reads it anew."""
+        if name in _CONTENTS and self.view_of is not None:
+            self._refresh()
+            return getattr(self, name)
+        raise AttributeError(f"a traced array has no attribute {name!r}")
+
+    def _refresh(self) -> None:
+        """Reads a view anew, where its array and the view itself live: not inside a function that merely looks at it."""
+        base = self.view_of.base
+        level = max(base.builder.level, 0 if self.home is None else self.home.level)
+        absorbing = state.absorbing
+        state.absorbing = [b for b in absorbing if b.level <= level]
+        try:
+            self.rebind(self.view_of.read(base))
+        finally:
+            state.absorbing = absorbing
 
     @property
     def aval(self) -> Aval:
@@ -207,7 +242,8 @@ class Tracer:
         if stores_an_item(caller):
             raise SideEffectError(
                 f"a traced {self.aval} was written into a plain NumPy array, which cannot hold it: its derivative would be"
-                f" lost. Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or stack the values.\n"
+                f" lost. Decorate the function with @fx.numpy_program, make the buffer from a traced array (np.zeros_like(x),"
+                f" np.zeros(n, like=x)), or stack the values.\n"
                 f"  at {user_source()}"
             )
         name = called_math_function(caller) if self.value is not None and self.is_active else None
@@ -244,6 +280,7 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._check_keeps_derivative(sys._getframe(1))
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(
             f"a traced value of type {self.aval} was turned into a plain NumPy array"
@@ -276,7 +313,10 @@ WAY_OUT_INDEX = (
     "Shapes, ranges and slice bounds must be known while tracing: name the argument in jit's static_argnums, or use"
     " fx.lax.dynamic_slice / fx.lax.fori_loop."
 )
-WAY_OUT_NUMPY = "Call the NumPy function on the traced value directly, or the function of the same name in fx.numpy."
+WAY_OUT_NUMPY = (
+    "np.array, np.asarray and other functions that NumPy does not let us see work in a function decorated with"
+    " @fx.numpy_program, and the functions of the same names in fx.numpy work everywhere."
+)
 
 
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
@@ -320,13 +360,18 @@ class Builder:
         self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
         self.resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
         self.forwards: dict[Eqn, Any] = {}
+        self.around: Builder | None = None
+        self.made: list[ref[Tracer]] | None = [] if config.check_tracer_leaks else None
 
     def __enter__(self) -> Builder:
+        """While the function runs whose equations it collects."""
+        self.around, state.current = state.current, self
         if self.absorb:
             state.absorbing.append(self)
         return self
 
     def __exit__(self, *exc: Any) -> None:
+        state.current = self.around
         if self.absorb:
             state.absorbing.pop()
 
@@ -338,7 +383,30 @@ class Builder:
         value = value if self.evaluate else None
         if value is not None:
             self.values[var] = value
-        return Tracer(self, var, value)
+        return self._noted([Tracer(self, var, value)])[0]
+
+    def _noted(self, tracers: list[Tracer]) -> list[Tracer]:
+        if self.made is not None:
+            self.made += map(ref, tracers)
+        return tracers
+
+    def check_leaks(self) -> None:
+        """With ``config.check_tracer_leaks``: nobody may hold a tracer of this trace, which is over.
+
+        Raises:
+            LeakedTracerError: somebody does.
+        """
+        if not self.made:
+            return
+        gc.collect()
+        leaked = [t for r in self.made if (t := r()) is not None and t.builder is self]
+        if leaked:
+            holders = {type(h).__name__ for t in leaked for h in gc.get_referrers(t) if h is not leaked}
+            raise LeakedTracerError(
+                f"{len(leaked)} traced value{'s' * (len(leaked) > 1)} of {self.kind} {self.name!r} ({leaked[0].aval}) outlived"
+                f" the trace. {self.origin(leaked[0].variable)} Held by: {', '.join(sorted(holders)) or 'a frame'}."
+                " Return the value instead of storing it."
+            )
 
     def check_open(self, t: Tracer) -> None:
         b = t.builder
@@ -418,7 +486,7 @@ class Builder:
             raise locate(e, source) from None
         avals = out if prim.multiple_results else (out,)
         if not self.evaluate:
-            values = None
+            values = self._constants(prim, args, params, avals)
         elif values is None and not (state.axes and named_axes(params)):  # a collective has no value on one example
             known = [concrete_value(a) for a in args]
             if all(k is not None for k in known):
@@ -432,10 +500,22 @@ class Builder:
             self.active.update(v for v in outputs if is_inexact(v.aval.dtype))
         if forward is not None:
             self.forwards[eqn] = forward
-        tracers = [Tracer(self, v, value) for v, value in zip(outputs, values)]
+        tracers = self._noted([Tracer(self, v, value) for v, value in zip(outputs, values)])
         if self.evaluate:
             self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
         return tracers if prim.multiple_results else tracers[0]
+
+    def _constants(
+        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[Aval]
+    ) -> Sequence[Any] | None:
+        """Integers and truth values that follow from known ones: what loops and indices of a NumPy program are made of."""
+        if not state.constants or prim.effect or any(a.dtype.kind not in "iub" for a in avals):
+            return None
+        if any(type(a) is Tracer and a.value is None for a in args):
+            return None
+        if state.axes and named_axes(params):
+            return None
+        return None if subgraphs(params) else evaluate(prim, [concrete_value(a) for a in args], params)
 
     def _evaluate(
         self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any]
@@ -507,23 +587,34 @@ def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
     else:
         for v in params.values():
             if not is_plain(v):  # a graph or a function as parameter must not be kept alive
-                return prim.rule("abstract")(*avals, **params)
+                return _abstract(prim, avals, params)
         key = (prim, avals, *params.items())
     try:
         return _abstract_memo[key]
     except KeyError:
         if len(_abstract_memo) > _MEMO_LIMIT:
             _abstract_memo.clear()
-        out = _abstract_memo[key] = prim.rule("abstract")(*avals, **params)
+        out = _abstract_memo[key] = _abstract(prim, avals, params)
         return out
     except TypeError:  # an unhashable parameter
-        return prim.rule("abstract")(*avals, **params)
+        return _abstract(prim, avals, params)
+
+
+def _abstract(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
+    out = prim.rule("abstract")(*avals, **params)
+    if prim.typed_by is None:
+        return out
+    weak = out.dtype != bool_ and prim.is_weak([a.weak for a in avals])
+    return out if out.weak == weak else out.with_(weak=weak)
 
 
 def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:
     """Runs a primitive's NumPy reference; always a list of ndarrays."""
     out = prim.rule("impl")(*arrays, **params)
-    return [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    outs = [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    if config.watching and not subgraphs(params):  # what stands in a graph is checked there
+        check_results(prim.name, arrays, outs, state.source or user_source())
+    return outs
 
 
 def recording_builder(args: Sequence[Any]) -> Builder | None:
@@ -605,13 +696,17 @@ def locate(error: FxError, source: Source | None) -> FxError:
     return error
 
 
+def is_library(file: str) -> bool:
+    """True for the library's own files (its examples are a user's)."""
+    return file.startswith(_LIBRARY) and not file.startswith(_USER_LIKE)
+
+
 def user_source() -> Source | None:
     """The innermost frame that is not the library's own."""
     f: Any = sys._getframe(1)
     while f is not None:
-        name = f.f_code.co_filename
-        if not name.startswith(_LIBRARY) or name.startswith(_USER_LIKE):
-            return Source(name, f.f_lineno, f.f_code.co_name)
+        if not is_library(f.f_code.co_filename):
+            return Source(f.f_code.co_filename, f.f_lineno, f.f_code.co_name)
         f = f.f_back
     return None
 
@@ -678,7 +773,10 @@ def trace_flat(
     b = Builder(kind, name, absorb=absorb)
     with b:
         ins = [b.input(a, name=n) for a, n in zip(avals, names or [""] * len(avals))]
-        return b.close(f(*ins))
+        closed = b.close(f(*ins))
+        del ins
+    b.check_leaks()
+    return closed
 
 
 def eval_graph(graph: Graph, args: Sequence[Any]) -> list[Any]:

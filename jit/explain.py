@@ -27,7 +27,7 @@ def explain(program: LoopProgram) -> str:
         f" {len(program.kernels)} kernels; {cost['flops']:.3g} flops, {cost['bytes']:.3g} bytes, arena {cost['arena_bytes']} bytes"
     ]
     if cost["callbacks"]:
-        lines.append(f"returns to Python {cost['callbacks']} times: a callback is a Python function")
+        lines.append(f"returns to Python {cost['callbacks']} times; the steps say why")
     for k, listed in enumerate(program.listing):
         g, indent = listed.group, "    " * listed.depth
         lines.append(f"\n{indent}[{k}] {g.title()}")
@@ -45,7 +45,7 @@ def explain(program: LoopProgram) -> str:
 
 def _step_line(step: AnyStep) -> str:
     if isinstance(step, CallbackStep):
-        return f"    -> Python: {step.name}"
+        return f"    -> Python: {step.name} ({step.reason})"
     if not isinstance(step, Step):
         return f"    -> {step.name}"
     pieces = -(-step.total // step.chunk)

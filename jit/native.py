@@ -54,6 +54,14 @@ def compile_object(kernels: Sequence[Kernel], target: Target) -> bytes:
     return _SEAL + _digest(code) + code
 
 
+def compile_text(text: str, target: Target) -> bytes:
+    """Machine code of functions written in LLVM IR, for ``load_object``."""
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.verify()
+    code = _object_code(_machine(target), module)
+    return _SEAL + _digest(code) + code
+
+
 def assembly(kernels: Sequence[Kernel], target: Target) -> str:
     """The machine code as text, to read."""
     machine = _machine(target)

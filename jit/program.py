@@ -14,6 +14,7 @@ from fx.ir import Atom, Eqn, Graph, Literal, Var
 from .buffers import Sharing, plan_buffers, share_in_place
 from .canonical import transposed_products
 from .fuse import fuse
+from .hoist import hoist
 from .index_map import dense_strides
 from .loop_verify import verify_kernel
 from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
@@ -114,11 +115,12 @@ def lower_plan(
     outputs = _declare_ends(ctx, plan, sharing)
     _lower_groups(ctx, plan, sharing)
     reasons = {ctx.buffer_of(w): why for w, why in sharing.reasons.items()}
-    buffers = plan_buffers(ctx.buffers, ctx.steps, workers, reasons)
+    steps, groups = hoist(ctx.steps, ctx.groups, ctx.buffers)
+    buffers = plan_buffers(ctx.buffers, steps, workers, reasons)
     roots = {sharing.root(w) for w in sharing.memory}
     overwritten = tuple(i for i, v in enumerate(plan.graph.inputs) if v in roots)
     return LoopProgram(
-        plan, tuple(ctx.steps), tuple(ctx.listing), tuple(ctx.groups), buffers, bytes(ctx.consts), outputs, workers, overwritten
+        plan, tuple(steps), tuple(ctx.listing), tuple(groups), buffers, bytes(ctx.consts), outputs, workers, overwritten
     )  # fmt: skip
 
 

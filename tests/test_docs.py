@@ -55,7 +55,7 @@ def _registered() -> list[str]:
 def _summary(name: str) -> str:
     if name in SUMMARIES:
         return SUMMARIES[name]
-    for space in (fx.lax, fx.random, checkpoint, custom_rules):
+    for space in (fx.lax, fx.lax.linalg, fx.random, checkpoint, custom_rules):
         f = getattr(space, FUNCTIONS.get(name, name), None)
         if f is not None and f.__doc__:
             return inspect.cleandoc(f.__doc__).split("\n")[0]

@@ -6,7 +6,9 @@ traced value, arrive at the functions here.
 
 from __future__ import annotations
 
+import inspect as _inspect
 import sys as _sys
+from types import FunctionType as _FunctionType
 
 import numpy as _np
 
@@ -34,6 +36,9 @@ from . import (
 )
 from . import (
     histograms as _histograms,
+)
+from . import (
+    inspection as _inspection,
 )
 from . import (
     linalg,
@@ -84,6 +89,9 @@ from . import (
     summation as _summation,
 )
 from . import (
+    text as _text,
+)
+from . import (
     types as _types,
 )
 from . import (
@@ -99,6 +107,7 @@ from .creation import *
 from .functional import *
 from .histograms import *
 from .index_tricks import *
+from .inspection import NamespaceInfo as __array_namespace_info__
 from .manipulation import *
 from .matrices import *
 from .polynomials import *
@@ -113,6 +122,7 @@ from .sets import *
 from .sorting import *
 from .statistics import *
 from .summation import *
+from .text import *
 from .types import *
 from .ufunc_class import Ufunc as ufunc
 from .unary import *
@@ -139,8 +149,16 @@ object_, character, flexible, ComplexWarning = _np.object_, _np.character, _np.f
 pi, e, inf, nan, euler_gamma, newaxis = _np.pi, _np.e, _np.inf, _np.nan, _np.euler_gamma, None
 dtype, iinfo, s_, index_exp = _np.dtype, _np.iinfo, _np.s_, _np.index_exp
 set_printoptions, get_printoptions, printoptions = _np.set_printoptions, _np.get_printoptions, _np.printoptions
-array_repr, array_str = repr, str
+half, byte, ubyte, short, ushort = float16, int8, uint8, int16, uint16
+intc, uintc, intp, uintp, long, ulong, longlong, ulonglong = int32, uint32, *(int64, uint64) * 3
+True_, False_ = _np.True_, _np.False_
+errstate, base_repr, binary_repr = _np.errstate, _np.base_repr, _np.binary_repr
+ndindex, ndenumerate = _np.ndindex, _np.ndenumerate  # of known arrays
 __array_api_version__ = "2024.12"
+
+for _name, _f in list(globals().items()):
+    if isinstance(_f, _FunctionType) and not _name.startswith("_") and "out" in _inspect.signature(_f).parameters:
+        globals()[_name] = _protocol.honouring_out(_f)
 
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)

@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array, to_numpy
 from ..config import config
-from ..errors import DTypeError, ShapeError
+from ..errors import ConcretizationError, DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
@@ -29,23 +29,28 @@ from .core import (
     promote,
     promote_inexact,
 )
+from .inspection import check_device
 
 __all__ = [
-    "arange", "array", "asarray", "ascontiguousarray", "asfortranarray", "astype", "copy", "empty", "empty_like", "from_dlpack",
+    "arange", "array", "asanyarray", "asarray", "asarray_chkfinite", "ascontiguousarray", "asfortranarray", "astype", "copy", "empty", "empty_like", "from_dlpack",
     "frombuffer", "fromfile", "fromfunction", "fromiter", "fromstring", "full", "full_like", "geomspace", "linspace", "load", "logspace",
-    "ones", "ones_like", "save", "savez", "zeros", "zeros_like",
+    "ones", "ones_like", "save", "savez", "savez_compressed", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------- from what there is
 
 
-def array(object: Any, dtype: Any = None, copy: bool = True, order: Any = None, ndmin: int = 0, **_: Any) -> Value:
+def array(
+    object: Any, dtype: Any = None, copy: bool = True, order: Any = None, ndmin: int = 0, *, device: Any = None,
+    out_sharding: Any = None,
+) -> Value:  # fmt: skip
     """An array from numbers, nested lists or arrays.
 
     Python floats become ``fx.config.default_float`` (float32), ints ``default_int`` (int32), a single number weak;
     arrays keep their dtype.
     """
+    check_device(device)
     if is_python_scalar(object):
         x: Value = as_value(object) if dtype is None else as_typed(object, dtype)
     elif dtype is not None and isinstance(object, (list, tuple)) and not _has_values(object):
@@ -64,8 +69,17 @@ def _has_values(x: Any) -> bool:
     return any(_has_values(v) if isinstance(v, (list, tuple)) else type(v) in (Tracer, Array) for v in x)
 
 
-def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None = None, **_: Any) -> Value:
+def asarray(
+    a: Any,
+    dtype: Any = None,
+    order: Any = None,
+    *,
+    copy: bool | None = None,
+    device: Any = None,
+    out_sharding: Any = None,
+) -> Value:
     """``array`` without a copy where none is needed."""
+    check_device(device)
     if copy or isinstance(a, (list, tuple)) or is_python_scalar(a):
         return array(a, dtype)
     x = as_value(a, "the object given to asarray()")
@@ -76,11 +90,12 @@ def asarray(a: Any, dtype: Any = None, order: Any = None, *, copy: bool | None =
     return astype_result(x, dtype)
 
 
-ascontiguousarray = asfortranarray = asarray
+asanyarray = ascontiguousarray = asfortranarray = asarray
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Value:
     """``x`` in another dtype (complex to real drops the imaginary part)."""
+    check_device(device)
     return as_type(as_value(x), default_dtype(np.dtype(np.float64)) if dtype is None else dtype)
 
 
@@ -90,8 +105,11 @@ def copy(a: Any, order: Any = None) -> Value:
     return Array(np.array(x._data), x.weak_type) if is_eager(x) else p.copy(x)
 
 
-def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Array:
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Value:
     """An array that shares memory with any object that speaks DLPack (PyTorch, JAX, CuPy on the CPU)."""
+    check_device(device)
+    if type(x) is Array or type(x) is Tracer:
+        return array(x, copy=bool(copy))
     a = np.from_dlpack(x)
     return Array(to_numpy(a.copy() if copy else a))
 
@@ -134,6 +152,30 @@ def savez(file: Any, *args: Any, allow_pickle: bool = False, **kwds: Any) -> Non
     )
 
 
+def savez_compressed(file: Any, *args: Any, allow_pickle: bool = False, **kwds: Any) -> None:
+    """``savez`` with compression."""
+    np.savez_compressed(
+        file, *[np.asarray(a) for a in args], allow_pickle=allow_pickle, **{k: np.asarray(a) for k, a in kwds.items()}
+    )
+
+
+def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Value:
+    """``asarray`` of a known array without NaN and infinities.
+
+    Raises:
+        ValueError: there is one.
+    """
+    x = asarray(a, dtype, order)
+    known = concrete_value(x)
+    if known is None:
+        raise ConcretizationError(
+            "asarray_chkfinite of a traced array: its values are not known; use isfinite and where inside the traced function"
+        )
+    if dtypes.is_inexact(x.dtype) and not np.isfinite(known).all():
+        raise ValueError("asarray_chkfinite: the array has NaN or infinite elements")
+    return x
+
+
 def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = None, **kwargs: Any) -> Value:
     """``function`` called once, on the grids of indices."""
     sizes = static_shape(shape)
@@ -150,8 +192,11 @@ def _plain_number(value: Any, d: np.dtype) -> Any:
         return np.asarray(value).astype(d)[()]
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
+) -> Value:
     """An array filled with a value (or an array, broadcast to the shape)."""
+    check_device(device)
     sizes = static_shape(shape)
     d = dtypes.canonical(dtype) if dtype is not None else aval_of(as_value(fill_value)).dtype
     if is_python_scalar(fill_value):
@@ -159,13 +204,15 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, 
     return broadcast_value(as_typed(fill_value, d), sizes)
 
 
-def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
+def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of zeros; float32 by default."""
+    check_device(device)
     return filled(static_shape(shape), False, dtypes.canonical(dtype or config.default_float))
 
 
-def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
+def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of ones; float32 by default."""
+    check_device(device)
     return filled(static_shape(shape), True, dtypes.canonical(dtype or config.default_float))
 
 
@@ -181,8 +228,9 @@ def _like(x: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], np.dtype]:
     return (have if shape is None else static_shape(shape)), (d if dtype is None else dtypes.canonical(dtype))
 
 
-def _filled_like(a: Any, value: Any, dtype: Any, shape: Any) -> Value:
+def _filled_like(a: Any, value: Any, dtype: Any, shape: Any, device: Any) -> Value:
     """Recorded with the array it is like, so that ``np.zeros_like(x)`` is a buffer that traced code may fill."""
+    check_device(device)
     s, d = _like(a, dtype, shape)
     number = _plain_number(value, d)
     if type(a) is not Tracer:
@@ -192,27 +240,32 @@ def _filled_like(a: Any, value: Any, dtype: Any, shape: Any) -> Value:
     )
 
 
-def zeros_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None) -> Value:
+def zeros_like(
+    a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
+) -> Value:
     """Zeros of the shape and dtype of ``a``."""
-    return _filled_like(a, 0, dtype, shape)
+    return _filled_like(a, 0, dtype, shape, device)
 
 
-def ones_like(a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None) -> Value:
+def ones_like(
+    a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
+) -> Value:
     """Ones of the shape and dtype of ``a``."""
-    return _filled_like(a, 1, dtype, shape)
+    return _filled_like(a, 1, dtype, shape, device)
 
 
 def empty_like(prototype: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None) -> Value:
     """An array of the shape and dtype of another, its values not specified (they are zero)."""
-    return zeros_like(prototype, dtype, shape)
+    return zeros_like(prototype, dtype, shape, device=device)
 
 
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None
-) -> Value:
+    a: Any, fill_value: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
+) -> Value:  # fmt: skip
     """An array of the shape and dtype of ``a``, filled with a value."""
     if is_python_scalar(fill_value):
-        return _filled_like(a, fill_value, dtype, shape)
+        return _filled_like(a, fill_value, dtype, shape, device)
+    check_device(device)
     s, d = _like(a, dtype, shape)
     return broadcast_value(as_typed(fill_value, d), s)
 
@@ -232,11 +285,14 @@ def _known_number(v: Any) -> Any:
     return known[()]
 
 
-def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Any = None) -> Value:
+def arange(
+    start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Any = None, out_sharding: Any = None
+) -> Value:
     """Evenly spaced values in ``[start, stop)``; ints make ``default_int``, floats ``default_float``.
 
     The bounds must be known while tracing.
     """
+    check_device(device)
     if stop is None:
         start, stop = 0, start
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
@@ -267,6 +323,7 @@ def linspace(
     device: Any = None,
 ) -> Any:
     """``num`` evenly spaced values from ``start`` to ``stop`` (with it, if ``endpoint``), exact at both ends."""
+    check_device(device)
     num = _number_of(num, "linspace")
     a, b = promote_inexact(operand(start), operand(stop))
     d = aval_of(a).dtype

@@ -30,7 +30,9 @@ from .sorting import searchsorted
 __all__ = ["bincount", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
 
-def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Value:
+def bincount(
+    x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None, out_sharding: Any = None
+) -> Value:
     """How often each non-negative integer occurs, or the sum of its weights.
 
     Args:
@@ -42,7 +44,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     if v.ndim != 1:
         raise ShapeError(f"bincount needs a vector; found shape {v.shape}")
     if length is None:
-        known = known_value(v, "bincount (without length=)")
+        known = known_value(v, "bincount", "Pass length= to fix it, or call")
         if known.size and known.min() < 0:
             raise ValueError(f"bincount needs non-negative integers; found {known.min()}")
         length = max(int(known.max()) + 1 if known.size else 0, int(minlength))

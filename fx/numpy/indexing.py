@@ -81,6 +81,19 @@ def _get_static(x: Value, index: Index) -> Value:
     return shaping.expand_dims(x, new) if new else x
 
 
+def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
+    """The shape of what a static index selects."""
+    out = []
+    for axis, e in enumerate(index.entries):
+        if isinstance(e, int):
+            static_position(e, shape[axis], axis)
+        else:
+            out.append(len(range(*slice_bounds(e, shape[axis], axis))))
+    for i in index.new_axes():
+        out.insert(i, 1)
+    return tuple(out)
+
+
 # ------------------------------------------------------------------------------------- index arrays
 
 
@@ -182,7 +195,7 @@ def getitem(x: Value, index: Any, mode: str | None = None, fill_value: Any = Non
         plain = numpy_index(index)
         if plain is not None:
             try:
-                return Array(np.asarray(x._data[plain]))
+                return Array(np.asarray(x._data[plain]), x.weak_type)
             except (IndexError, TypeError):
                 pass  # out of range: the long way clamps or fills, or says what is wrong
     parsed = parse(index, x.shape)
@@ -226,9 +239,8 @@ def _from_empty(x: Value, w: _Windows, mode: str | None, fill_value: Any) -> Val
 
 def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Value] | None, value: Value) -> Value:
     """``x`` with ``x[index] = combine(x[index], value)`` for a static index: a slice written back."""
-    old = _get_static(x, index)
-    value = fit_update(value, old.shape, x)
-    value = combine(old, value) if combine is not None else value
+    value = fit_update(value, _static_shape(x.shape, index), x)
+    value = combine(_get_static(x, index), value) if combine is not None else value
     new = index.new_axes()
     value = shaping.squeeze(value, new) if new else value
     drop = tuple([i for i, e in enumerate(index.entries) if isinstance(e, int)])
@@ -357,7 +369,7 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
         out[plain] = fit_update(v, shape, x)._data
     except (IndexError, TypeError):
         return None
-    return Array(out)
+    return Array(out, x.weak_type)
 
 
 def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, flags: dict[str, Any]) -> Value:

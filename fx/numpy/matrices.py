@@ -16,6 +16,7 @@ from ..primitives import helpers, shaping
 from ..trace import concrete_value
 from .axes import static_shape
 from .core import Value, as_type, as_value, broadcast_value, filled, zero_of
+from .inspection import check_device
 from .rearranging import diagonal
 from .unary import as_number
 
@@ -32,6 +33,7 @@ def _grid(shape: tuple[int, int]) -> tuple[Value, Value]:
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
     """Ones on the k-th diagonal, zeros elsewhere."""
+    check_device(device)
     rows, columns = _grid(static_shape((N, N if M is None else M)))
     on = p.eq(p.add(rows, helpers.full_like(rows, int(k))), columns)
     return as_type(on, dtype or config.default_float)

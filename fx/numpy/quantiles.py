@@ -157,7 +157,7 @@ def _part_of(q: Any) -> Any:
 
 def percentile(
     a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False, *,
-    weights: Any = None,
+    weights: Any = None, out_sharding: Any = None,
 ) -> Value:  # fmt: skip
     """The q-th percentile (0 <= q <= 100) along ``axis``, as ``quantile``."""
     return _quantile(a, _part_of(q), axis, method, keepdims, False, weights)

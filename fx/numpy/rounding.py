@@ -25,12 +25,13 @@ from .core import (
     promote,
     promote_inexact,
 )
+from .positions import known_value
 from .reductions import all as all_
 from .types import finfo
 
 __all__ = [
     "allclose", "angle", "around", "array_equal", "array_equiv", "clip", "iscomplex", "isclose", "isneginf", "isposinf", "isreal",
-    "nan_to_num", "round",
+    "nan_to_num", "real_if_close", "round",
 ]  # fmt: skip
 
 
@@ -93,6 +94,19 @@ def angle(z: Any, deg: bool = False) -> Value:
     v = as_type(v, inexact(v.dtype))
     out = binary.arctan2(unary.imag(v), unary.real(v))
     return unary.rad2deg(out) if deg else out
+
+
+def real_if_close(a: Any, tol: float = 100) -> Value:
+    """The real part of a known complex array whose imaginary parts are all nearly 0; else the array.
+
+    tol: how many units in the last place of 1 the imaginary parts may be off; below 1, how much.
+    """
+    x = as_value(a)
+    if not dtypes.is_complex(x.dtype):
+        return x
+    parts = known_value(unary.imag(x), "real_if_close", "Take the real part, or call")
+    limit = tol * finfo(x.dtype).eps if tol > 1 else tol
+    return unary.real(x) if (np.abs(parts) < limit).all() else x
 
 
 # -------------------------------------------------------------------------------------- comparing

@@ -18,6 +18,7 @@ from ..trace import aval_of, concrete_value
 from . import binary
 from .axes import canonical_axis, static_shape
 from .core import (
+    Numbers,
     Value,
     as_type,
     as_typed,
@@ -27,6 +28,7 @@ from .core import (
     broadcast_value,
     filled,
     is_eager,
+    not_in_place,
     operand,
     promote_dtype,
     promote_operands,
@@ -34,11 +36,13 @@ from .core import (
 )
 from .indexing import getitem, index_positions, setitem
 from .manipulation import ravel
-from .positions import nonzero
+from .positions import places
+from .rearranging import resize
+from .types import can_cast
 from .unary import truth
 
 __all__ = [
-    "choose", "piecewise", "place", "put", "put_along_axis", "ravel_multi_index", "select", "take", "take_along_axis", "unravel_index", "where",
+    "choose", "copyto", "piecewise", "place", "put", "put_along_axis", "putmask", "ravel_multi_index", "select", "take", "take_along_axis", "unravel_index", "where",
 ]  # fmt: skip
 
 
@@ -51,18 +55,19 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     if (x is None) != (y is None):
         raise TypeError("where takes the condition alone, or the condition and both branches")
     if x is None:
-        return nonzero(condition, size=size, fill_value=fill_value)
+        return places(as_value(condition), size, fill_value, "where with the condition alone")
     c = truth(as_value(condition, "the condition of where"))
     a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):
         broadcast_shapes(c.shape, a.shape, b.shape)
-        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type and c.shape == ())
+        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type)
     shape = broadcast_shapes(c.shape, shape_of(a), shape_of(b))
     return p.select(broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape))
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:
     """The choice whose condition is the first to hold, else ``default``."""
+    condlist, choicelist = list(condlist), list(choicelist)
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(f"select needs as many conditions as choices; found {len(condlist)} and {len(choicelist)}")
     for k, c in enumerate(condlist):
@@ -141,10 +146,13 @@ def take(
     )
 
 
-def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = None, fill_value: Any = None) -> Value:
+def take_along_axis(
+    arr: Any, indices: Any, axis: Any = -1, mode: str | None = None, fill_value: Any = None, *, wrap_negative_indices: bool | None = None
+) -> Value:  # fmt: skip
     """``arr[..., indices[..., j, ...], ...]``: indices along one axis, the others running along (and broadcasting).
 
     mode: "fill" (the default: out of range reads ``fill_value``, or NaN), "clip".
+    wrap_negative_indices: False: negative indices are out of range, and do not count from the end.
     """
     x, idx = as_value(arr), as_value(indices)
     if not dtypes.is_integer(idx.dtype):
@@ -157,7 +165,8 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = N
         )
     i = canonical_axis(axis, x.ndim)
     n = x.shape[i]
-    idx = index_positions(idx, n, dtypes.int32 if n < 2**31 else dtypes.int64, None, mode != "clip")
+    from_end = mode != "clip" and wrap_negative_indices is not False
+    idx = index_positions(idx, n, dtypes.int32 if n < 2**31 else dtypes.int64, None, from_end)
     others = broadcast_shapes(*[v.shape[:i] + (1,) + v.shape[i + 1 :] for v in (x, idx)])
     x, idx = (broadcast_value(v, others[:i] + (v.shape[i],) + others[i + 1 :]) for v in (x, idx))
     if n == 0:
@@ -174,6 +183,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1, mode: str | None = N
 
 def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any, inplace: bool = False, *, mode: Any = None) -> Value:
     """A copy of ``arr`` with values written where ``take_along_axis`` would read."""
+    not_in_place("put_along_axis", inplace)
     x, idx = as_value(arr), as_value(indices)
     if axis is None:
         return shaping.reshape(setitem(ravel(x), idx, values, mode=mode), x.shape)
@@ -190,6 +200,7 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any, inplace: bool
 
 def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = False) -> Value:
     """A copy with values (repeated, if they are too few) written at flat positions."""
+    not_in_place("put", inplace)
     x, idx = as_value(a), ravel(ind)
     w = ravel(as_typed(v, x.dtype))
     if idx.size == 0 or w.size == 0:
@@ -202,6 +213,7 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Fa
 
 def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Value:
     """A copy with ``vals`` written, in order and repeated, where the mask holds."""
+    not_in_place("place", inplace)
     x, m = as_value(arr), truth(as_value(mask))
     v = ravel(as_typed(vals, x.dtype))
     if m.size != x.size:
@@ -212,6 +224,28 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Value:
     source = getitem(v, binary.remainder(rank, v.size))
     return where(shaping.reshape(m, x.shape), shaping.reshape(source, x.shape), x)
 
+
+def putmask(a: Any, mask: Any, values: Any) -> Value:
+    """A copy with values written where the mask holds: element i of ``values``, repeated, at place i."""
+    x = as_value(a)
+    v = as_typed(values, x.dtype)
+    return where(mask, resize(v, x.shape) if v.ndim else v, x)
+
+
+def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> Value:
+    """A copy of ``src``, in the shape and dtype of ``dst``; of ``dst`` where ``where`` does not hold.
+
+    Raises:
+        DTypeError: the casting rule forbids the conversion of an array.
+    """
+    x, new = as_value(dst), operand(src)
+    if type(new) is not Numbers and not can_cast(new.dtype, x.dtype, casting):
+        raise DTypeError(f"copyto: {new.dtype} cannot be cast to {x.dtype} with casting={casting!r}")
+    new = broadcast_value(as_type(new, x.dtype), x.shape)
+    return new if where is True else _where(where, new, x)
+
+
+_where = where
 
 # ---------------------------------------------------------------------------------------- positions
 

@@ -19,7 +19,7 @@ from .matrices import diag
 from .reductions import nan_as
 from .reductions import sum as sum_
 from .rounding import clip
-from .unary import absolute, conjugate, isnan, logical_not, real
+from .unary import absolute, conjugate, constant, isnan, logical_not, real
 
 __all__ = ["average", "corrcoef", "cov", "mean", "nanmean", "nanstd", "nanvar", "std", "var"]  # fmt: skip
 
@@ -76,7 +76,10 @@ def var(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *, where: Any = None,
     mean: Any = None, correction: float | None = None,
 ) -> Value:  # fmt: skip
-    """The variance along ``axis``: the mean squared distance from the mean, with ``ddof`` taken off the count."""
+    """The variance along ``axis``: the mean squared distance from the mean, with ``ddof`` taken off the count.
+
+    NaN where the count is no more than ``ddof``.
+    """
     x = as_value(a)
     ddof = ddof if correction is None else correction
     d = dtypes.canonical(dtype) if dtype is not None else dtypes.real_dtype(inexact(x.dtype))
@@ -93,7 +96,11 @@ def var(
     )
     total = sum_(square, axes, keepdims=keepdims, where=where)
     n = _count(x, axes, keepdims, where, total.dtype)
-    return as_type(binary.divide(total, binary.subtract(n, float(ddof))), d)
+    if isinstance(n, float):
+        return as_type(binary.divide(total, n - ddof if n > ddof else math.nan), d)
+    left = binary.subtract(n, float(ddof))
+    left = p.select(p.gt(left, constant(left, 0)), left, constant(left, math.nan))
+    return as_type(binary.divide(total, left), d)
 
 
 _mean = mean
@@ -120,7 +127,7 @@ def _observations(m: Any, rowvar: bool) -> Value:
 
 def cov(
     m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None, aweights: Any = None,
-    *, dtype: Any = None,
+    dtype: Any = None,
 ) -> Value:  # fmt: skip
     """The covariance matrix of variables (rows) over observations (columns).
 
@@ -166,7 +173,7 @@ def _weights(w: Any, n: int, name: str) -> Value:
     return absolute(v)
 
 
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Value:
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Value:
     """The matrix of correlation coefficients."""
     m = cov(x, y, rowvar, dtype=dtype)
     if m.ndim == 0:
@@ -206,10 +213,7 @@ def nanvar(
 ) -> Value:
     """``var`` ignoring NaN (NaN where no more than ``ddof`` numbers are left)."""
     x = as_value(a)
-    valid = _valid(x, where)
-    out = var(nan_as(x, 0), axis, dtype, None, ddof, keepdims, where=valid, mean=mean)
-    enough = binary.greater(sum_(valid, axis, keepdims=keepdims), ddof)
-    return p.select(enough, out, filled(out.shape, np.nan, out.dtype))
+    return var(nan_as(x, 0), axis, dtype, None, ddof, keepdims, where=_valid(x, where), mean=mean)
 
 
 def nanstd(

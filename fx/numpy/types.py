@@ -8,18 +8,38 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..dtypes import issubdtype
+from ..errors import DTypeError
 from ..trace import aval_of
-from .core import as_value, default_dtype
+from .core import as_value, default_dtype, inexact
+from .inspection import of_kind
 
 __all__ = [
-    "can_cast", "finfo", "isdtype", "iscomplexobj", "isrealobj", "isscalar", "issubdtype", "iterable", "promote_types", "result_type",
+    "can_cast", "common_type", "finfo", "isdtype", "iscomplexobj", "isrealobj", "isscalar", "issubdtype", "iterable", "min_scalar_type", "promote_types", "result_type",
 ]  # fmt: skip
 
 
-def finfo(dtype: Any) -> Any:
-    """The limits of a float dtype (``eps``, ``max``, ``tiny`` ...); of the parts, for a complex one."""
-    d = dtypes.canonical(getattr(dtype, "dtype", dtype))
-    return dtypes.ml_dtypes.finfo(d) if d.kind == "V" else np.finfo(dtypes.real_dtype(d))
+class finfo:
+    """The limits of a float dtype (``eps``, ``max``, ``tiny`` ...) as Python numbers; of the parts, for a complex one.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.finfo(fnp.float32).eps
+    1.1920928955078125e-07
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        d, _ = _typed(dtype)
+        self._limits = dtypes.ml_dtypes.finfo(d) if d.kind == "V" else np.finfo(dtypes.real_dtype(d))
+        self.dtype: np.dtype = np.dtype(self._limits.dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        value = getattr(self._limits, name)
+        return float(value) if dtypes.is_float(getattr(value, "dtype", dtypes.bool_)) else value
+
+    def __repr__(self) -> str:
+        return f"finfo(min={self.min}, max={self.max}, eps={self.eps}, dtype={self.dtype})"
 
 
 def promote_types(a: Any, b: Any) -> np.dtype:
@@ -37,50 +57,46 @@ def result_type(*args: Any) -> np.dtype:
 def _typed(a: Any) -> tuple[np.dtype, bool]:
     """(dtype, weak) of an array, number or dtype."""
     if isinstance(a, (type, np.dtype, str)) or a is None:
-        if a in (int, float, complex):
+        if a is int or a is float or a is complex:  # not ==, which also holds for the dtypes they become
             return default_dtype(np.dtype(a)), True
         return dtypes.canonical(a), False
     v = aval_of(as_value(a))
     return v.dtype, v.weak
 
 
-def issubdtype(arg1: Any, arg2: Any) -> builtins.bool:
-    """Whether a dtype is of a kind (``issubdtype(float32, floating)``); bfloat16 is floating."""
-    if dtypes.bfloat16 is not None and arg1 in (dtypes.bfloat16, dtypes.bfloat16.type):
-        return arg2 in (np.floating, np.inexact, np.number, np.generic, dtypes.bfloat16, dtypes.bfloat16.type)
-    return np.issubdtype(arg1, arg2)
-
-
-_KINDS = {
-    "bool": dtypes.is_bool,
-    "signed integer": lambda d: d.kind == "i",
-    "unsigned integer": lambda d: d.kind == "u",
-    "integral": dtypes.is_integer,
-    "real floating": dtypes.is_float,
-    "complex floating": dtypes.is_complex,
-    "numeric": lambda d: not dtypes.is_bool(d),
-}
-
-
 def isdtype(dtype: Any, kind: Any) -> builtins.bool:
     """Whether a dtype is one, or of a kind, as the array API names them ("bool", "integral", "real floating" ...)."""
-    d = dtypes.canonical(dtype)
-    if isinstance(kind, tuple):
-        return any(isdtype(d, k) for k in kind)
-    if isinstance(kind, str) and kind in _KINDS:
-        return _KINDS[kind](d)
-    try:
-        return d == np.dtype(kind)
-    except TypeError:
-        raise ValueError(f"isdtype: the kind {kind!r} is none of {', '.join(_KINDS)}, and no dtype") from None
+    return of_kind(dtypes.canonical(dtype), kind)
 
 
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> builtins.bool:
     """Whether a cast is allowed."""
-    source = getattr(from_, "dtype", from_)
-    if dtypes.bfloat16 is not None and dtypes.bfloat16 in (np.dtype(source), np.dtype(to)):
-        return casting == "unsafe" or dtypes.promote_types(source, to) == np.dtype(to)
-    return np.can_cast(source, to, casting)  # type: ignore[arg-type]
+    source, target = _typed(from_)[0], dtypes.canonical(to)
+    if dtypes.bfloat16 in (source, target):
+        return casting == "unsafe" or dtypes.promote_types(source, target) == target
+    return np.can_cast(source, target, casting)  # type: ignore[arg-type]
+
+
+def min_scalar_type(a: Any) -> np.dtype:
+    """The smallest dtype that holds a number; the dtype of an array.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.min_scalar_type(300)
+    dtype('uint16')
+    """
+    return dtypes.canonical(np.min_scalar_type(a)) if np.isscalar(a) else aval_of(as_value(a)).dtype
+
+
+def common_type(*arrays: Any) -> np.dtype:
+    """The inexact dtype that holds all arrays: that of their sum, as a float.
+
+    Raises:
+        DTypeError: one is boolean.
+    """
+    found = [aval_of(as_value(a)) for a in arrays]
+    if any(dtypes.is_bool(a.dtype) for a in found):
+        raise DTypeError("common_type: there is no float type of boolean arrays; convert them with astype")
+    return inexact(result_type(*[a.dtype for a in found]))
 
 
 def iterable(y: Any) -> builtins.bool:

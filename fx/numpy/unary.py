@@ -12,6 +12,7 @@ from ..errors import DTypeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import helpers
+from . import bessel
 from .core import Value, as_type, as_value, aval_of, filled, inexact, promote_inexact
 from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, Ufunc, define
 
@@ -25,8 +26,8 @@ __all__ = [
 
 
 def constant(x: Value, number: float) -> Value:
-    """A Python number in the type of ``x`` (not weak)."""
-    return helpers.full_like(aval_of(x).strong(), number)
+    """A Python number in the type of ``x``."""
+    return helpers.full_like(x, number)
 
 
 def is_exact(x: Value) -> bool:
@@ -117,27 +118,20 @@ def _spacing(x: Value) -> Value:
     return p.select(_signbit(x), p.neg(step), step)
 
 
-def _i0(x: Value) -> Value:
-    """The power series of I0 up to 20, its asymptotic series beyond (Abramowitz and Stegun 9.6.12, 9.7.1)."""
-    v = p.abs(x)
-    edge = constant(v, 20.0)
-    small, large = p.min(v, edge), p.max(v, edge)
-    q = p.square(p.mul(small, constant(v, 0.5)))
-    total = term = constant(v, 1.0)
-    for k in range(1, 50):
-        term = p.mul(term, p.mul(q, constant(v, 1.0 / (k * k))))
-        total = p.add(total, term)
-    inverse = p.div(constant(v, 0.125), large)
-    series = term = constant(v, 1.0)
-    for k in range(1, 14):
-        term = p.mul(term, p.mul(inverse, constant(v, (2 * k - 1) ** 2 / k)))
-        series = p.add(series, term)
-    far = p.mul(p.div(p.exp(large), p.sqrt(p.mul(large, constant(v, 2 * np.pi)))), series)
-    return p.select(p.lt(v, edge), total, far)
+def _logarithm(base: int) -> Callable[[Value], Value]:
+    """log(x) / log(base); both parts of a complex logarithm by the real number, as infinities need."""
+
+    def log_of_base(x: Value) -> Value:
+        y = p.log(x)
+        if is_complex(y):
+            return p.complex(*[p.div(part(y), constant(part(y), np.log(base))) for part in (p.real, p.imag)])
+        return p.div(y, constant(y, np.log(base)))
+
+    return log_of_base
 
 
-log2 = _composed("log2", lambda x: p.div(p.log(x), constant(x, np.log(2))), "The logarithm to base 2.")
-log10 = _composed("log10", lambda x: p.div(p.log(x), constant(x, np.log(10))), "The logarithm to base 10.")
+log2 = _composed("log2", _logarithm(2), "The logarithm to base 2.")
+log10 = _composed("log10", _logarithm(10), "The logarithm to base 10.")
 deg2rad = radians = _composed("deg2rad", lambda x: p.mul(x, constant(x, np.pi / 180)), "Degrees to radians.", "radians")
 rad2deg = degrees = _composed("rad2deg", lambda x: p.mul(x, constant(x, 180 / np.pi)), "Radians to degrees.", "degrees")
 sinc = _composed("sinc", _sinc, "sin(pi x) / (pi x), 1 at 0.")
@@ -145,7 +139,12 @@ rint = _composed("rint", _rint, "The nearest integer, halves to even.")
 fabs = _composed("fabs", p.abs, "|x| as a float.", real=True)
 reciprocal = _composed("reciprocal", lambda x: p.div(constant(x, 1), x), "1 / x, always a float.")
 spacing = _composed("spacing", lambda x: _spacing(x), "The distance from x to the next float away from 0.", real=True)
-i0 = _composed("i0", _i0, "The modified Bessel function of the first kind, of order 0.", real=True)
+i0 = _composed(
+    "i0",
+    lambda x: p.mul(p.exp(p.abs(x)), bessel.i0e(x)),
+    "The modified Bessel function of the first kind, of order 0.",
+    real=True,
+)
 
 # --------------------------------------------------------------------------------- the dtype of the operand
 

@@ -16,11 +16,13 @@ Graphs with loops go through ``LOOPS`` as well:
 
 7. ``hoist``    moves what is the same in every iteration in front of the loop.  After ``prune``, which finds the carries
                 that never change.
-8. ``fold``, ``simplify``, ``cse``, ``prune`` again, as literals have moved into the bodies, equations out of them.
+8. ``sink``     moves sums of products that a loop only collects behind it: the gradients of weights.  After ``hoist``,
+                whose products are not to be collected.
+9. ``fold``, ``simplify``, ``cse``, ``prune`` again, as literals have moved into the bodies, equations out of them.
 
 No pass changes a bit of any result: ``x + 0`` stays (it turns -0.0 into 0.0), floating point is not reassociated.  One
-exception: ``hoist`` makes one large matrix product of those that a loop does one by one, and the last bit of a product may
-depend on the shape of its operands.
+exception: ``hoist`` and ``sink`` make one large matrix product of those that a loop does one by one, and the last bits of a
+product depend on the shape of its operands and on the order of its additions.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ from .inline import inline
 from .prune import prune
 from .rewrite import in_subgraphs
 from .simplify import simplify
+from .sink import sink
 
-__all__ = ["LOOPS", "PIPELINE", "cse", "dce", "fold", "hoist", "inline", "optimize", "prune", "simplify"]
+__all__ = ["LOOPS", "PIPELINE", "cse", "dce", "fold", "hoist", "inline", "optimize", "prune", "simplify", "sink"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -51,6 +54,7 @@ PIPELINE: tuple[Pass, ...] = (
 )
 LOOPS: tuple[Pass, ...] = (
     hoist,
+    sink,
     *(in_subgraphs(p) for p in (fold, simplify, cse)),
     prune,
 )

@@ -18,6 +18,7 @@ __all__ = [
     "convert",
     "div",
     "exp2",
+    "expm1",
     "in_float32",
     "integer_pow",
     "log1p",
@@ -83,8 +84,13 @@ def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def sign(x: np.ndarray) -> np.ndarray:
-    """-1, 0 or 1; -0.0 and NaN stay; x / |x| for complex numbers."""
-    return np.where(x == 0, x, np.sign(x)) if dtypes.is_inexact(x.dtype) else np.sign(x)
+    """-1, 0 or 1; -0.0 and NaN stay; x / |x| for complex numbers, NaN in both parts where one is NaN."""
+    if not dtypes.is_inexact(x.dtype):
+        return np.sign(x)
+    out = np.where(x == 0, x, np.sign(x))
+    return (
+        np.where(np.isnan(x), np.asarray(complex(np.nan, np.nan), x.dtype), out) if dtypes.is_complex(x.dtype) else out
+    )
 
 
 @in_float32
@@ -102,6 +108,17 @@ def round_(x: np.ndarray, rounding_method: str) -> np.ndarray:
 
 def exp2(x: np.ndarray) -> np.ndarray:
     return np.exp(x * np.log(np.asarray(2, x.dtype))) if dtypes.is_complex(x.dtype) else np.exp2(x)
+
+
+def expm1(x: np.ndarray) -> np.ndarray:
+    """e**x - 1.  NumPy's own gives NaN for complex numbers with infinite parts, which C99 (annex G.6.3.1) defines."""
+    if not dtypes.is_complex(x.dtype):
+        return np.expm1(x)
+    whole, out = np.exp(x), np.empty_like(x)
+    near = np.expm1(x.real) * np.cos(x.imag) - 2 * np.square(np.sin(x.imag / 2))
+    out.real = np.where(np.abs(x.real) < 40, near, whole.real - 1)
+    out.imag = whole.imag
+    return out
 
 
 def log1p(x: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ Dims = tuple[int, ...]
 
 # ----------------------------------------------------------------------------------------- gather
 
-gather_p = Primitive("gather")
+gather_p = Primitive("gather", typed_by=(0,))
 
 
 @gather_p.def_abstract
@@ -165,11 +165,11 @@ def gather_batch(
 
 # --------------------------------------------------------------------------------------- scatters
 
-scatter_p = Primitive("scatter")
-scatter_add_p = Primitive("scatter_add")
-scatter_mul_p = Primitive("scatter_mul")
-scatter_min_p = Primitive("scatter_min")
-scatter_max_p = Primitive("scatter_max")
+scatter_p = Primitive("scatter", typed_by=(0,))
+scatter_add_p = Primitive("scatter_add", typed_by=(0,))
+scatter_mul_p = Primitive("scatter_mul", typed_by=(0,))
+scatter_min_p = Primitive("scatter_min", typed_by=(0,))
+scatter_max_p = Primitive("scatter_max", typed_by=(0,))
 
 
 def _bind_scatter(
@@ -191,7 +191,7 @@ def _def_type_and_value(prim: Primitive, combine: Callable[..., None], allowed: 
     def abstract(operand: Aval, indices: Aval, updates: Aval, *, dimension_numbers: Numbers, **flags: Any) -> Aval:
         check_dtype(prim.name, operand, allowed)
         check_scatter(prim.name, operand, indices, updates, dimension_numbers)
-        return operand.strong()
+        return operand
 
     @prim.def_impl
     @quiet

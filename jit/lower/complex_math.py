@@ -20,6 +20,7 @@ __all__ = [
 
 Pair = tuple[Expr, Expr]
 INF, NAN = float("inf"), float("nan")
+HALF_PI = 1.5707963267948966
 
 
 def let(b: KernelBuilder, name: str, z: Pair) -> Pair:
@@ -167,10 +168,11 @@ def exp(b: KernelBuilder, z: Pair) -> Pair:
     m, s, t = exp_parts(b, x)
     beyond = x > (90.0 if x.ty.bits == 32 else 711.0)  # where exp_parts clamps
     e, t = b.let("exp_head", select(beyond, lift(INF, x.ty), (m + 1.0) * s)), b.let("exp_tail", t)
-    real = y.eq(0.0)
+    real, endless = y.eq(0.0), b.let("exp_endless", x.eq(INF) & ~(fabs(y) < INF))
     vanishes = b.let("exp_vanishes", x.eq(-INF))
-    re = select(vanishes, lift(0.0, x.ty), select(real, e, e * vm.cos(b, y)) * t)
-    return re, select(vanishes, lift(0.0, x.ty), select(real, y, e * vm.sin(b, y) * t))
+    zero, sine, cosine = Const(0.0, x.ty), b.let("sine", vm.sin(b, y)), b.let("cosine", vm.cos(b, y))
+    re = select(vanishes, copysign(zero, cosine), select(real, e, e * cosine) * t)
+    return select(endless, x, re), select(vanishes, copysign(zero, sine), select(real, y, e * sine * t))
 
 
 def exp2(b: KernelBuilder, z: Pair) -> Pair:
@@ -180,11 +182,13 @@ def exp2(b: KernelBuilder, z: Pair) -> Pair:
 
 @in_double
 def expm1(b: KernelBuilder, z: Pair) -> Pair:
-    """expm1(x) cos(y) - 2 sin(y/2)^2 + i exp(x) sin(y)."""
+    """expm1(x) cos(y) - 2 sin(y/2)^2 + i exp(x) sin(y).  Of infinite x also where y is no number."""
     x, y = z
     half = b.let("half_sin", vm.sin(b, 0.5 * y))
+    aimless = b.let("aimless", ~(fabs(y) < INF))
+    re = select(x.eq(-INF), Const(-1.0, x.ty), vm.expm1(b, x) * vm.cos(b, y) - 2.0 * half * half)
     im = select(y.eq(0.0), y, vm.exp(b, x) * vm.sin(b, y))
-    return vm.expm1(b, x) * vm.cos(b, y) - 2.0 * half * half, im
+    return select(aimless & x.eq(INF), x, re), select(aimless & x.eq(-INF), Const(0.0, x.ty), im)
 
 
 def logistic(b: KernelBuilder, z: Pair) -> Pair:
@@ -234,13 +238,19 @@ def _times(zero: Expr, infinite: Expr) -> Expr:
     return select(zero.eq(0.0), zero, zero * infinite)
 
 
+def _aimless(z: Pair) -> Expr:
+    """An infinite real part, and an imaginary part that is infinite or NaN."""
+    return fabs(z[0]).eq(INF) & ~(fabs(z[1]) < INF)
+
+
 @in_double
 def sinh(b: KernelBuilder, z: Pair) -> Pair:
     """sinh(x) cos(y) + i cosh(x) sin(y)."""
     x, y = z
     sine = b.let("sine", vm.sin(b, y))
     s = b.let("sinh", vm.sinh(b, x))
-    return _times(s, vm.cos(b, y)), _times(sine, vm.cosh(b, x))
+    re = select(_aimless(z), x, _times(s, vm.cos(b, y)))
+    return re, _times(sine, vm.cosh(b, x))
 
 
 @in_double
@@ -250,7 +260,8 @@ def cosh(b: KernelBuilder, z: Pair) -> Pair:
     sine = b.let("sine", vm.sin(b, y))
     s = b.let("sinh", vm.sinh(b, x))
     zero = s.eq(0.0) | sine.eq(0.0)
-    return vm.cosh(b, x) * vm.cos(b, y), select(zero, Const(0.0, x.ty), s * sine)
+    signed_zero = copysign(Const(0.0, x.ty), s) * copysign(lift(1.0, x.ty), sine)
+    return select(_aimless(z), fabs(x), vm.cosh(b, x) * vm.cos(b, y)), select(zero, signed_zero, s * sine)
 
 
 def sin(b: KernelBuilder, z: Pair) -> Pair:
@@ -280,7 +291,8 @@ def tanh(b: KernelBuilder, z: Pair) -> Pair:
     turning = b.let("turning", fabs(y) < INF)
     one = select(turning | endless, lift(1.0, x.ty), NAN)
     vanishing = select(endless & ~turning, Const(0.0, x.ty), 4.0 * vm.sin(b, y) * vm.cos(b, y) * decay * decay)
-    return choose(b.let("far", fabs(x) > 22.0), (copysign(one, x), vanishing), inside)
+    re, im = choose(b.let("far", fabs(x) > 22.0), (copysign(one, x), vanishing), inside)
+    return select(x.eq(0.0) & ~turning, x, re), select(y.eq(0.0), y, im)
 
 
 def tan(b: KernelBuilder, z: Pair) -> Pair:
@@ -308,7 +320,7 @@ def asin(b: KernelBuilder, z: Pair) -> Pair:
     (a, c), (d, e) = _roots(b, x, y)
     infinite = b.let("infinite", _is_infinite(z))
     re = vm.atan2(b, x, select(infinite, fabs(y), a * d - c * e))
-    return re, copysign(select(infinite, lift(INF, x.ty), vm.asinh(b, a * e - c * d)), y)
+    return select(x.eq(0.0), x, re), copysign(select(infinite, lift(INF, x.ty), vm.asinh(b, a * e - c * d)), y)
 
 
 @in_double
@@ -317,7 +329,8 @@ def acos(b: KernelBuilder, z: Pair) -> Pair:
     (a, c), (d, e) = _roots(b, x, y)
     infinite = b.let("infinite", _is_infinite(z))
     re = select(infinite, lift(1.0, x.ty), 2.0) * vm.atan2(b, select(infinite, fabs(y), a), select(infinite, x, d))
-    return re, copysign(vm.asinh(b, d * c - e * a), -y)
+    im = select(_aimless(z), lift(INF, x.ty), vm.asinh(b, d * c - e * a))
+    return select(x.eq(0.0) & y.ne(y), lift(HALF_PI, x.ty), re), copysign(im, -y)
 
 
 @in_double
@@ -327,7 +340,8 @@ def acosh(b: KernelBuilder, z: Pair) -> Pair:
     d, e = let(b, "root_plus", sqrt(b, (x + 1.0, y)))
     infinite = b.let("infinite", _is_infinite(z))
     im = select(infinite, lift(1.0, x.ty), 2.0) * vm.atan2(b, select(infinite, y, c), select(infinite, x, d))
-    return vm.asinh(b, a * d + c * e), im
+    re = select(_aimless(z), fabs(x), vm.asinh(b, a * d + c * e))
+    return re, select(x.eq(0.0) & y.ne(y), lift(HALF_PI, x.ty), im)
 
 
 def asinh(b: KernelBuilder, z: Pair) -> Pair:
@@ -349,8 +363,9 @@ def atanh(b: KernelBuilder, z: Pair) -> Pair:
     ratio = b.let("ratio", small / large)
     part = select(flat, lift(1.0, x.ty), ratio) / fma(large * ratio, ratio, large)
     inverse = select(large.eq(INF), Const(0.0, x.ty), part)
-    far = copysign(inverse, x), copysign(lift(1.5707963267948966, x.ty), y)
-    return choose(b.let("huge", large > 2.0**400), far, (copysign(re, x), im))
+    far = copysign(inverse, x), copysign(lift(HALF_PI, x.ty), y)
+    re, im = choose(b.let("huge", large > 2.0**400), far, (copysign(re, x), im))
+    return select(y.ne(y) & (x.eq(0.0) | fabs(x).eq(INF)), copysign(Const(0.0, x.ty), x), re), im
 
 
 def atan(b: KernelBuilder, z: Pair) -> Pair:

@@ -14,7 +14,25 @@ from fx.errors import LoweringError
 from fx.ir import Aval, Eqn, Graph, Literal, Var
 
 from ..index_map import Affine, dense_strides
-from ..loop_ir import Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, While
+from ..loop_ir import (
+    Alloc,
+    Assign,
+    Call,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Place,
+    Ref,
+    Stmt,
+    Store,
+    While,
+)
 from ..nest import Leaf, Nest, NestStore, arrange
 from ..plan import FusionPlan, Group, View
 from .registry import Address, Arg, Host, KernelHandle, Operand, Step
@@ -55,6 +73,7 @@ class CallbackStep:
     eqn: Eqn
     ins: tuple[Operand, ...]
     outs: tuple[Operand, ...]
+    reason: str = "a callback is a Python function"
 
     @property
     def name(self) -> str:
@@ -192,6 +211,17 @@ class Builder:
     def callback(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
         self._append(CallbackStep(eqn, tuple(self.contiguous(x) for x in ins), outs))
 
+    def call_reference(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], reason: str) -> None:
+        """Calls the primitive's NumPy reference, for a reason that ``explain`` shows."""
+        reference, several = eqn.prim.rule("impl"), eqn.prim.multiple_results
+
+        def callback(*arrays: np.ndarray) -> Sequence[np.ndarray]:
+            found = reference(*arrays, **eqn.params)
+            return found if several else [found]
+
+        called = eqn.replace(params={"callback": callback})
+        self._append(CallbackStep(called, tuple(self.contiguous(x) for x in ins), outs, reason))
+
     def contiguous(self, operand: Operand) -> Operand:
         if operand.dense:
             return operand
@@ -278,6 +308,13 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
             _block(s.body, out, seen)
         elif isinstance(s, Alloc):
             out.append(f"alloc {s.name} {s.ty} {s.size}")
+        elif isinstance(s, Call):
+            out.append("call")
+            _expression(s.function, out, seen)
+            for a in s.args:
+                if isinstance(a, Place):
+                    out.append(f"place {a.buf}")
+                _expression(a.index if isinstance(a, Place) else a, out, seen)
         elif not isinstance(s, Comment):
             raise LoweringError(f"{type(s).__name__} is not a statement of the loop language")
 
