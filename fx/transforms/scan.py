@@ -10,11 +10,11 @@ the loops; an x or y is not stacked a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..ir import Atom, Eqn, Graph, Var
+from ..ir import Atom, Eqn, Graph, Literal, Var
 from ..passes.dce import dce
 from ..passes.dependence import depending
 from ..passes.prune import prune
@@ -121,14 +121,15 @@ def _linearized(
     ts = split(tangents, n_consts, n_carry)
     ts[1][:] = [instantiate(t, aval_of(c).strong()) if m else None for t, c, m in zip(ts[1], carry, moved)]
     given = [[t for t in part if t is not None] for part in ts]
-    ins = iter(lin.linear.inputs)
-    t_in = [[next(ins) for _ in part] for part in given]
-    r_in = list(ins)
+    n_given = sum(map(len, given))
+    t_in, r_in = lin.linear.inputs[:n_given], plan.inputs
+    t_in = split(t_in, len(given[0]), len(given[1]))
     linear = lin.linear.replace(
         inputs=(
             *t_in[0], *(r for r, s in zip(r_in, stacked) if not s), *t_in[1],
             *t_in[2], *(r for r, s in zip(r_in, stacked) if s),
         ),
+        eqns=(*plan.rebuilt, *lin.linear.eqns),
         input_names=None,
     )  # fmt: skip
     t_outs = iter(
@@ -145,15 +146,19 @@ def _linearized(
 
 @dataclass(frozen=True)
 class _Residuals:
-    """forward: the primal body with the residuals that must be stacked as further ys.
-    invariant: (consts, captures) -> the residuals that are the same in every iteration.
-    places: for each residual where its value is: ("const" | "x" | "y", position), ("value", value), or ("once", None),
+    """forward: the primal body with the values that must be stacked as further ys.
+    invariant: (consts, captures) -> values that are the same in every iteration.
+    inputs: the inputs of the linear body besides the tangents.
+    places: for each of these where its value is: ("const" | "x" | "y", position), ("value", value), or ("once", None),
         the next output of ``invariant``.
+    rebuilt: equations that make the residuals of the linear body of these inputs.
     """
 
     forward: Graph
     invariant: Graph
+    inputs: tuple[Var, ...]
     places: tuple[tuple[str, Any], ...]
+    rebuilt: tuple[Eqn, ...]
 
 
 def _place_residuals(lin: ClosedLinear, n_inputs: int, n_consts: int, n_carry: int) -> _Residuals:
@@ -162,19 +167,28 @@ def _place_residuals(lin: ClosedLinear, n_inputs: int, n_consts: int, n_carry: i
     n_xs = n_inputs - n_consts - n_carry
     xs, captured = rest[:n_xs], rest[n_xs:]
     fixed, eqns = _invariant(g, [*consts, *captured])
-    outputs: list[Atom] = list(g.outputs[: len(lin.nonzero)])  # residuals follow
+    outputs: list[Atom] = list(g.outputs[: len(lin.nonzero)])  # what is stacked besides follows
     position = {v: i - n_carry for i, v in reversed(list(enumerate(outputs))) if i >= n_carry and type(v) is Var}
+    producers = {v: e for e in g.eqns for v in e.outputs}
+    there = {*consts, *xs}
     once: list[Atom] = []
+    inputs: list[Var] = []
     places: list[tuple[str, Any]] = []
-    for kind, at in lin.residuals:
+    rebuilt: list[Eqn] = []
+    for r, (kind, at) in zip(lin.linear.inputs[len(lin.linear.inputs) - len(lin.residuals) :], lin.residuals):
         if kind == "const":
+            inputs.append(r)
             places.append(("value", at))
             continue
-        v = g.inputs[at] if kind == "in" else g.outputs[at]
-        if kind == "in" and at < n_consts:
-            places.append(("const", at))
-        elif kind == "in" and at >= n_consts + n_carry:
-            places.append(("x", at - n_consts - n_carry))
+        v, shaping = _made_of(g.inputs[at] if kind == "in" else g.outputs[at], producers, there | position.keys())
+        start: Atom = v if isinstance(v, Literal) else r if not shaping else Var(v.aval)
+        rebuilt += _replayed(shaping, start, r)
+        if isinstance(v, Literal):
+            continue
+        assert isinstance(start, Var)
+        inputs.append(start)
+        if v in there:
+            places.append(("const", consts.index(v)) if v in consts else ("x", xs.index(v)))
         elif v in fixed:
             once.append(v)
             places.append(("once", None))
@@ -185,7 +199,33 @@ def _place_residuals(lin: ClosedLinear, n_inputs: int, n_consts: int, n_carry: i
             places.append(("y", position[v]))
     forward = dce(g.replace(inputs=(*consts, *captured, *carry, *xs), outputs=tuple(outputs), input_names=None))
     invariant = dce(Graph((*consts, *captured), tuple(eqns), tuple(once), g.name))
-    return _Residuals(forward, invariant, tuple(places))
+    return _Residuals(forward, invariant, tuple(inputs), tuple(places), tuple(rebuilt))
+
+
+_SHAPING = frozenset(("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose"))
+
+
+def _made_of(a: Atom, producers: Mapping[Var, Eqn], there: Container[Var]) -> tuple[Atom, list[Eqn]]:
+    """What to keep in place of a residual that is a value in another shape: the smallest form of it, or one that is there;
+    and the equations that shape it."""
+    shaping: list[Eqn] = []
+    best, n = a, 0
+    while type(a) is Var and a in producers and producers[a].prim.name in _SHAPING:
+        shaping.append(producers[a])
+        a = producers[a].inputs[0]
+        if isinstance(a, Literal) or a in there or a.aval.nbytes < best.aval.nbytes:
+            best, n = a, len(shaping)
+    return best, shaping[:n][::-1]
+
+
+def _replayed(shaping: Sequence[Eqn], start: Atom, end: Var) -> list[Eqn]:
+    """The equations once more, from ``start`` to ``end``."""
+    out = []
+    for k, e in enumerate(shaping):
+        v = end if k == len(shaping) - 1 else Var(e.outputs[0].aval)
+        out.append(e.replace(inputs=(start,), outputs=(v,)))
+        start = v
+    return out
 
 
 def _invariant(graph: Graph, fixed_inputs: Sequence[Var]) -> tuple[set[Var], list[Eqn]]:
