@@ -38,8 +38,9 @@ from .primitives.helpers import instantiate
 from .replay import checked
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
 from .traceback import shorten
-from .transforms.calls import batch_closed, linearize_closed, transpose_closed
+from .transforms.calls import batch_closed, jvp_closed, linearize_closed, transpose_closed
 from .transforms.flat import FlatFunction, argument_names, check_leaf, example_aval, function_name, resolve_argnums
+from .transforms.jvp import are_linear
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
@@ -78,6 +79,13 @@ def _jit_jvp(
     primals: Sequence[Any], tangents: Sequence[Any], *, graph: Graph, resume: Any = None
 ) -> tuple[list[Any], list[Any]]:
     wrt = tuple(t is not None for t in tangents)
+    if resume is None and not are_linear(tangents):  # forward mode: one program, and no residuals to keep
+        joint, captures, nonzero = jvp_closed(graph, wrt)
+        given = [t for t in tangents if t is not None]
+        outs = bind(jit_p, *primals, *given, *captures, graph=joint)
+        n = len(graph.outputs)
+        t_outs = iter(outs[n:])
+        return outs[:n], [next(t_outs) if nz else None for nz in nonzero]
     if resume is not None and all(r or not w for w, r in zip(wrt, resume[0])):
         wrt, lin, results = resume  # what was guessed to have a tangent while tracing, and may have a zero one
         outs = bind_known(jit_p, [*primals, *lin.captures], {"graph": lin.primal}, results, lin.primal.out_avals)

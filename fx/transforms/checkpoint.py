@@ -23,7 +23,19 @@ from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
-from ..trace import Builder, Tracer, aval_of, bind, bind_known, concrete_value, eval_graph, read, state, trace_flat
+from ..trace import (
+    Builder,
+    Tracer,
+    aval_of,
+    bind,
+    bind_known,
+    concrete_value,
+    eval_graph,
+    read,
+    state,
+    trace_flat,
+    values_known,
+)
 from .calls import batch_closed, memoised, transpose_closed
 from .flat import FlatFunction, argument_names, check_leaf, resolve_argnums
 from .jvp import linearize_graph, quiet_graph
@@ -255,7 +267,7 @@ def trace_call(
     """
     for i, x in enumerate(leaves):
         check_leaf(x, names[i] if names else f"argument leaf {i} of {flat.name}")
-    evaluate = not any(b.kind == "jit" and not b.evaluate for b in state.absorbing)
+    evaluate = values_known()
     b = Builder(kind, flat.name, evaluate=evaluate, absorb=True)
     with b:
         ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names or [""] * len(leaves))]
