@@ -231,7 +231,7 @@ class _Power(Ufunc):
 
 
 power = pow = registered["power"] = registered["pow"] = _Power(
-    "power", 2, _power, "x to the power y.", kernel=Kernel(p.pow_p.rule("impl"), INEXACT)
+    "power", 2, _power, "x to the power y.", kernel=Kernel.of(p.pow_p.rule("impl"), INEXACT)
 )
 float_power = define("float_power", 2, _float("float_power", p.pow, real=False), "x to the power y, as floats.")
 
