@@ -693,7 +693,6 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.ix_(X), ShapeError, "ix_ takes vectors"),
     (lambda: fnp.diag_indices_from(X), ShapeError, "one size"),
     (lambda: fnp.packbits(N, bitorder="middle"), ValueError, "bitorder"),
-    (lambda: fnp.unique(N.reshape(2, 3), axis=0, size=2), UnsupportedFunctionError, "size= works on the flattened"),
     (lambda: fnp.gradient(V, 1.0, 2.0), TypeError, "gradient takes no spacing"),
     (lambda: fnp.gradient(V, np.ones(2)), ShapeError, "coordinates along axis 0"),
     (lambda: fnp.cov(X, fweights=np.ones(4)), DTypeError, "count observations"),

@@ -201,7 +201,7 @@ def test_numpy_on_known_arrays() -> None:
 
 def test_scipy_ufuncs_on_known_arrays() -> None:
     special = pytest.importorskip("scipy.special")
-    same(special.gamma(fnp.asarray(Y)), special.gamma(Y))
+    close(special.gamma(fnp.asarray(Y)), special.gamma(Y))
 
 
 # ------------------------------------------------------------------------------ what cannot be traced
