@@ -23,30 +23,71 @@ from .version import __version__
 # module -> the names of it that stand directly under fx
 _FROM = {
     "api": (
-        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "device_get", "device_put", "disable_jit", "eval_shape",
+        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+        "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
         "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
         "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
     ),
     "array": ("Array",),
+    "contexts": (
+        "debug_key_reuse", "default_matmul_precision", "default_prng_impl",
+        "enable_checks", "enable_custom_prng", "enable_x64", "explain_cache_misses", "log_compiles", "numpy_rank_promotion",
+        "softmax_custom_jvp", "threefry_partitionable", "transfer_guard", "transfer_guard_device_to_device",
+        "transfer_guard_device_to_host", "transfer_guard_host_to_device",
+    ),
     "ir": ("Graph",),
+    "numpy.program": ("numpy_program",),
+    "platform": (
+        "Device", "default_backend", "default_device", "device_count", "devices", "effects_barrier",
+        "ensure_compile_time_eval", "live_arrays", "local_device_count", "local_devices", "print_environment_info",
+        "process_count", "process_index", "process_indices", "typeof",
+    ),
     "primitives.callbacks": ("pure_callback",),
     "staging": ("jit",),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
     "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "data", "debug", "dtypes", "errors", "lax", "nn", "numpy", "optim", "printing", "random", "scipy", "tree", "tree_util",
+    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "lax", "nn",
+    "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
 
 __all__ = sorted(("__version__", "config", *_HOME, *_MODULES))
 
 if TYPE_CHECKING:
-    from . import data, debug, dtypes, errors, lax, nn, numpy, optim, printing, random, scipy, tree, tree_util
+    from . import (
+        custom_derivatives,
+        data,
+        debug,
+        dtypes,
+        errors,
+        example_libraries,
+        experimental,
+        flatten_util,
+        image,
+        lax,
+        nn,
+        numpy,
+        ops,
+        optim,
+        printing,
+        random,
+        scipy,
+        stages,
+        test_util,
+        tree,
+        tree_util,
+        typing,
+    )
     from .api import (
         ShapeDtypeStruct,
         TracedGraph,
         block_until_ready,
+        check_tracer_leaks,
+        checking_leaks,
+        debug_infs,
+        debug_nans,
         device_get,
         device_put,
         disable_jit,
@@ -70,7 +111,42 @@ if TYPE_CHECKING:
         vmap,
     )
     from .array import Array
+    from .contexts import (
+        debug_key_reuse,
+        default_matmul_precision,
+        default_prng_impl,
+        enable_checks,
+        enable_custom_prng,
+        enable_x64,
+        explain_cache_misses,
+        log_compiles,
+        numpy_rank_promotion,
+        softmax_custom_jvp,
+        threefry_partitionable,
+        transfer_guard,
+        transfer_guard_device_to_device,
+        transfer_guard_device_to_host,
+        transfer_guard_host_to_device,
+    )
     from .ir import Graph
+    from .numpy.program import numpy_program
+    from .platform import (
+        Device,
+        default_backend,
+        default_device,
+        device_count,
+        devices,
+        effects_barrier,
+        ensure_compile_time_eval,
+        live_arrays,
+        local_device_count,
+        local_devices,
+        print_environment_info,
+        process_count,
+        process_index,
+        process_indices,
+        typeof,
+    )
     from .primitives.callbacks import pure_callback
     from .staging import jit
     from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat

@@ -119,6 +119,38 @@ class Array:
         """Returns the array; fx computes synchronously."""
         return self
 
+    def copy_to_host_async(self) -> None:
+        """Nothing to do: the array is in the process's memory."""
+
+    def is_ready(self) -> bool:
+        """True: fx computes synchronously."""
+        return True
+
+    def delete(self) -> None:
+        """Lets the memory go; the array cannot be used any more."""
+        self._buffer = None
+
+    def is_deleted(self) -> bool:
+        """True after ``delete``, or where a jitted function was given the memory (donation)."""
+        return self._buffer is None
+
+    def addressable_data(self, index: int) -> Array:
+        """The array itself: there is one device."""
+        return self
+
+    is_fully_addressable = is_fully_replicated = committed = True
+
+    def platform(self) -> str:
+        return "cpu"
+
+    def on_device_size_in_bytes(self) -> int:
+        return self.nbytes
+
+    def unsafe_buffer_pointer(self) -> int:
+        """The address of the memory, which lives no longer than the array does."""
+        self._owned = False
+        return int(self._data.ctypes.data)
+
     def item(self, *args: int) -> Any:
         """The element as a Python number."""
         return self._data.item(*args)

@@ -12,6 +12,7 @@ Options are process-wide, but for ``using``, which is local to the thread.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -54,21 +55,56 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "engine": (os.environ.get("FX_ENGINE", "llvm"), _choice("llvm", "numba"), "what turns loops into machine code"),
     "disable_jit": (os.environ.get("FX_DISABLE_JIT", "0") == "1", bool, "run jitted functions op by op"),
     "explain_misses": (os.environ.get("FX_EXPLAIN_MISSES", "0") == "1", bool, "print why jit traced or compiled again"),
+    "debug_nans": (os.environ.get("FX_DEBUG_NANS", "0") == "1", bool, "raise NaNError where the first NaN comes from"),
+    "debug_infs": (os.environ.get("FX_DEBUG_INFS", "0") == "1", bool, "the same for infinities"),
+    "check_tracer_leaks": (False, bool, "raise when a traced value outlives its trace"),
     "verify": (os.environ.get("FX_VERIFY", "0") == "1", bool, "verify every graph, plan and loop program"),
 }
 
 
+_WATCHING = ("debug_nans", "debug_infs")
+
+# options of JAX: what they are called here, and those that are accepted (with the values that are, None: any)
+_OF_JAX = {
+    "jax_log_compiles": "explain_misses",
+    "jax_explain_cache_misses": "explain_misses",
+    "jax_enable_checks": "verify",
+}
+_ACCEPTED: dict[str, tuple[Any, ...] | None] = {
+    "jax_platforms": ("cpu", "", None), "jax_platform_name": ("cpu", "", None), "jax_default_matmul_precision": None,
+    "jax_threefry_partitionable": (True,), "jax_default_prng_impl": ("threefry2x32",), "jax_enable_custom_prng": None,
+    "jax_numpy_rank_promotion": ("allow",),
+    "jax_traceback_filtering": None, "jax_transfer_guard": None, "jax_softmax_custom_jvp": None,
+    "jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": None,
+}  # fmt: skip
+
+
 class Config:
-    """The options as attributes; see the module docstring."""
+    """The options as attributes; see the module docstring.
+
+    ``epoch`` is another number after every change, and no number while a ``using`` block is open in any thread: what was
+    decided under an equal number was decided under the same options.  ``watching``: some thread may want results checked.
+    """
+
+    epoch: float
+    watching: bool
 
     def __init__(self) -> None:
+        object.__setattr__(self, "_changes", 0)
+        object.__setattr__(self, "_open", 0)
+        object.__setattr__(self, "_watchers", 0)
+        object.__setattr__(self, "_lock", threading.Lock())
+        object.__setattr__(self, "epoch", 0)
         object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
         object.__setattr__(self, "_local", threading.local())
+        self._count()
 
     def __getattr__(self, name: str) -> Any:
         overrides = getattr(self._local, "overrides", None)
         if overrides and name in overrides:
             return overrides[name]
+        if name == "jax_enable_x64":
+            return self.default_float == np.dtype("float64")
         try:
             return self._values[name]
         except KeyError:
@@ -78,6 +114,16 @@ class Config:
         if name not in OPTIONS:
             raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
         self._values[name] = OPTIONS[name][1](value)
+        self._count(changes=1)
+
+    def _count(self, changes: int = 0, opened: int = 0, watchers: int = 0) -> None:
+        with self._lock:
+            object.__setattr__(self, "_watchers", self._watchers + watchers)
+            watching = self._watchers > 0 or any(self._values[n] for n in _WATCHING)
+            object.__setattr__(self, "watching", watching)
+            object.__setattr__(self, "_changes", self._changes + changes)
+            object.__setattr__(self, "_open", self._open + opened)
+            object.__setattr__(self, "epoch", math.nan if self._open else self._changes)
 
     @contextlib.contextmanager
     def using(self, **options: Any) -> Iterator[None]:
@@ -87,10 +133,30 @@ class Config:
                 raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
         old = getattr(self._local, "overrides", None) or {}
         self._local.overrides = {**old, **{k: OPTIONS[k][1](v) for k, v in options.items()}}
+        watchers = int(any(options.get(n) for n in _WATCHING))
+        self._count(opened=1, watchers=watchers)
         try:
             yield
         finally:
             self._local.overrides = old
+            self._count(opened=-1, watchers=-watchers)
+
+    def update(self, name: str, value: Any) -> None:
+        """Sets an option by name; JAX's names of options (``"jax_enable_x64"``) mean here what they mean there.
+
+        Raises:
+            AttributeError: there is no such option.
+        """
+        if name == "jax_enable_x64":
+            bits = 64 if value else 32
+            self.default_float, self.default_int = np.dtype(f"float{bits}"), np.dtype(f"int{bits}")
+        elif name in _OF_JAX:
+            setattr(self, _OF_JAX[name], value)
+        elif name in _ACCEPTED:
+            if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
+                raise ValueError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
+        else:
+            setattr(self, name.removeprefix("jax_"), value)
 
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))

@@ -40,6 +40,58 @@ ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEXES)
 _SUPPORTED = frozenset(ALL)
 
 
+float0 = np.dtype([("float0", np.void, 0)])
+"""The dtype of the gradient with respect to an integer: it holds nothing."""
+
+
+class extended(np.generic):
+    """The kind of dtypes that NumPy does not have."""
+
+
+class prng_key(extended):
+    """The kind of key dtypes: ``issubdtype(key.dtype, prng_key)``."""
+
+
+class KeyDType:
+    """The dtype of arrays of keys (``fx.random.key``): two uint32 words of threefry-2x32 each."""
+
+    name = "key<fry>"
+    type = prng_key
+    itemsize = 8
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+key_dtype = KeyDType()
+
+
+def issubdtype(a: Any, b: Any) -> bool:
+    """Whether a dtype is of a kind, or is a dtype: NumPy's rule, for bfloat16 and the dtype of keys too.
+
+    >>> issubdtype(bfloat16, np.floating), issubdtype(key_dtype, prng_key), issubdtype("int8", np.floating)
+    (True, True, False)
+    """
+    if isinstance(a, KeyDType) or isinstance(b, KeyDType) or (isinstance(a, type) and issubclass(a, extended)):
+        kind = a.type if isinstance(a, KeyDType) else a
+        wanted = b.type if isinstance(b, KeyDType) else b
+        return isinstance(kind, type) and isinstance(wanted, type) and issubclass(kind, wanted)
+    if bfloat16 is not None and a in (bfloat16, bfloat16.type):
+        return b in (np.floating, np.inexact, np.number, np.generic, bfloat16, bfloat16.type)
+    return bool(np.issubdtype(a, b))
+
+
+def itemsize_bits(dtype: Any) -> int:
+    """The number of bits that an element takes in memory."""
+    return 8 * canonical(dtype).itemsize
+
+
+def scalar_type_of(x: Any) -> type:
+    """The Python type of the numbers of an array or dtype: bool, int, float or complex."""
+    d = canonical(getattr(x, "dtype", type(x) if type(x) in (bool, int, float, complex) else x))
+    return bool if is_bool(d) else int if is_integer(d) else float if is_float(d) else complex
+
+
 def is_bool(d: np.dtype) -> bool:
     return d == bool_
 
@@ -169,3 +221,6 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     dtype('int16')
     """
     return promote((canonical(a), False), (canonical(b), False))[0]
+
+
+canonicalize_dtype = canonical

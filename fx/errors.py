@@ -10,7 +10,9 @@ __all__ = [
     "AxisError",
     "AxisNameError",
     "BackendError",
+    "BranchTypeError",
     "CacheError",
+    "CarryTypeError",
     "ConcretizationError",
     "CustomRuleError",
     "DTypeError",
@@ -22,16 +24,20 @@ __all__ = [
     "LeakedTracerError",
     "LoweringError",
     "MissingRuleError",
+    "NaNError",
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
+    "ReadOnlyArrayError",
     "RegistryError",
     "ShapeError",
     "SideEffectError",
+    "SideEffectWarning",
     "StaticArgumentError",
     "TreeError",
     "UnsupportedFunctionError",
     "VmapAxisError",
+    "WhileTransposeError",
 ]
 
 
@@ -59,12 +65,20 @@ class ItemAssignmentError(FxError, TypeError):
     """``x[i] = v`` on an immutable fx.Array; ``x = x.at[i].set(v)`` is the way out."""
 
 
+class ReadOnlyArrayError(FxError, ValueError):
+    """A write to a view that NumPy makes read-only (``np.diagonal``, ``np.broadcast_to``)."""
+
+
 class ConcretizationError(FxError, TypeError):
     """Python asked a traced value for its number (``if x``, ``float(x)``, ``range(x)`` ...)."""
 
 
 class LeakedTracerError(FxError, RuntimeError):
     """A traced value was used after the function that was being traced had returned."""
+
+
+class NaNError(FxError, FloatingPointError):
+    """A NaN (or an infinity) appeared while ``fx.debug_nans`` (``debug_infs``) was on."""
 
 
 class GradientError(FxError, TypeError):
@@ -81,6 +95,18 @@ class GradientDTypeError(GradientError):
 
 class MissingRuleError(FxError, NotImplementedError):
     """A primitive has no rule for the transform that was applied, and says why."""
+
+
+class CarryTypeError(FxError, TypeError):
+    """The body of a loop returned its carry with another structure, shape or dtype, or no carry at all."""
+
+
+class BranchTypeError(FxError, TypeError):
+    """The branches of a conditional return values of different structures, shapes or dtypes."""
+
+
+class WhileTransposeError(MissingRuleError):
+    """Reverse-mode differentiation of a loop whose number of iterations has no bound."""
 
 
 class VmapAxisError(FxError, ValueError):
@@ -111,6 +137,10 @@ class SideEffectError(FxError, RuntimeError):
     """A side effect (``out=``, a NumPy array written to) would be lost inside a traced function."""
 
 
+class SideEffectWarning(UserWarning):
+    """Something happened while tracing that will not happen again when the compiled program runs."""
+
+
 class UnsupportedFunctionError(FxError, TypeError):
     """A NumPy function that cannot be traced was called on a traced value."""
 
@@ -133,3 +163,15 @@ class LoweringError(BackendError, NotImplementedError):
 
 class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
+
+
+# ------------------------------------------------------------------------ the names that JAX has for these
+
+ConcretizationTypeError = ConcretizationError
+TracerArrayConversionError = ConcretizationError
+TracerBoolConversionError = ConcretizationError
+TracerIntegerConversionError = ConcretizationError
+NonConcreteBooleanIndexError = ConcretizationError
+UnexpectedTracerError = LeakedTracerError
+JAXTypeError = FxError
+JAXIndexError = OutOfBoundsIndexError

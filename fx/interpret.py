@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .config import config
 from .errors import GraphError
 from .ir import Aval, Graph, Var
-from .trace import evaluate, read
+from .trace import evaluate, read, source_override
 
 __all__ = ["run_graph"]
 
@@ -30,7 +31,12 @@ def run_graph(graph: Graph, args: Sequence[np.ndarray], *, check: bool = False) 
     last_use: dict[Var, int] = {a: i for i, e in enumerate(graph.eqns) for a in e.inputs if type(a) is Var}
     keep = {a for a in graph.outputs if type(a) is Var}
     for i, e in enumerate(graph.eqns):
-        outs = evaluate(e.prim, [np.asarray(read(env, a)) for a in e.inputs], e.params)  # type: ignore[arg-type]
+        given = [np.asarray(read(env, a)) for a in e.inputs]
+        if config.watching:  # an error names the line that the equation comes from
+            with source_override(e.source):
+                outs = evaluate(e.prim, given, e.params)  # type: ignore[arg-type]
+        else:
+            outs = evaluate(e.prim, given, e.params)  # type: ignore[arg-type]
         for v, o in zip(e.outputs, outs, strict=True):
             if check and not Aval(o.shape, o.dtype).same_type(v.aval):
                 raise GraphError(

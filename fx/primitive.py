@@ -40,7 +40,7 @@ completeness test wants one or the other for every primitive.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,14 +73,26 @@ class Primitive:
         name: unique name; shown in printed graphs and used to find the lowering in ``jit/lower``.
         multiple_results: the rules take and return lists of outputs.
         effect: name of the side effect of every such equation, or None.
+        typed_by: the operands whose dtype the result has: it is weak if they all are ("all" of them, "rest" without
+            the first, or their positions).  None: the abstract rule says itself what is weak (always with
+            ``multiple_results``).
     """
 
-    def __init__(self, name: str, *, multiple_results: bool = False, effect: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        multiple_results: bool = False,
+        effect: str | None = None,
+        typed_by: str | tuple[int, ...] | None = "all",
+    ) -> None:
         if name in _registry:
             raise RegistryError(f"a primitive named {name!r} exists already; choose another name")
         self.name = name
         self.multiple_results = multiple_results
         self.effect = effect
+        self.typed_by = None if multiple_results else typed_by
+        self.is_constant = False  # its derivative is zero wherever it exists
         self._rules: dict[str, Rule | _Absent] = {}
         _registry[name] = self
 
@@ -121,6 +133,7 @@ class Primitive:
 
     def no_gradient(self, reason: str) -> None:
         """The derivative is zero wherever it exists (floor, comparisons, integer operations)."""
+        self.is_constant = True
         self._give("jvp", lambda primals, tangents, out, **params: [None] * len(out) if self.multiple_results else None)
         self._give("transpose", _Absent(f"its derivative is zero: {reason}"))
 
@@ -132,6 +145,14 @@ class Primitive:
 
     def no_batch(self, reason: str) -> None:
         self._give("batch", _Absent(reason))
+
+    def is_weak(self, weak: Sequence[bool]) -> bool:
+        """True if the result is weak, for operands that are (``typed_by`` given; a bool is never weak)."""
+        if isinstance(self.typed_by, str):
+            by = weak if self.typed_by == "all" else weak[1:]
+        else:
+            by = [weak[i] for i in self.typed_by or ()]
+        return bool(by) and all(by)
 
     # ------------------------------------------------------------------ looking rules up
 

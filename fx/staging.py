@@ -12,10 +12,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import threading
+import warnings
+import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,19 +29,23 @@ from . import tree
 from .array import Array, to_numpy
 from .backend import Executable, compile_graph
 from .config import config
+from .dispatch import MISS, specialise
 from .dtypes import canonical
-from .errors import NonHashableStaticError, StaticArgumentError, TreeError
+from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
+from .replay import checked
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
-from .traceback import user_frames
+from .traceback import shorten
 from .transforms.calls import batch_closed, linearize_closed, transpose_closed
-from .transforms.flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .transforms.flat import FlatFunction, argument_names, check_leaf, example_aval, function_name, resolve_argnums
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
+SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
+_MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
 
 # ----------------------------------------------------------------------------------- the primitive
 
@@ -53,14 +61,15 @@ def executable_of(graph: Graph, backend: str | None = None, donate: tuple[int, .
 
 @jit_p.def_impl
 def _jit_impl(*args: Any, graph: Graph) -> Sequence[np.ndarray]:
-    return executable_of(graph)(*[to_numpy(a) for a in args])
+    return checked(executable_of(graph), graph)(*[to_numpy(a) for a in args])
 
 
 @jit_p.def_forward
 def _jit_forward(arrays: Sequence[Any], wrt: tuple[bool, ...], *, graph: Graph) -> tuple[Sequence[Any], Any]:
     """Runs the primal graph with its residuals, so that the derivative need not run it again."""
     lin = linearize_closed(graph, wrt)
-    results = executable_of(lin.primal)(*[to_numpy(a) for a in (*arrays, *lin.captures)])
+    run = checked(executable_of(lin.primal), lin.primal)
+    results = run(*[to_numpy(a) for a in (*arrays, *lin.captures)])
     return results[: len(graph.outputs)], (wrt, lin, results)
 
 
@@ -180,7 +189,8 @@ class Compiled:
                     f" {x.builder.kind} of {x.builder.name!r} gives it. Call the jitted function itself."
                 )
         arrays = [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
-        outs = zip(self.executable(*arrays), low.graph.out_avals)
+        run = checked(self.executable, low.graph)
+        outs = zip(run(*arrays), low.graph.out_avals)
         return tree.unflatten(low.out_tree, [_result(o, a.weak) for o, a in outs])
 
     def cost_analysis(self) -> dict[str, Any]:
@@ -194,13 +204,15 @@ class Compiled:
 
 
 class CacheInfo(NamedTuple):
-    """hits: calls that found their program; misses: calls that were traced; size: programs held."""
+    """hits: calls that found their program; misses: calls that were traced; size: programs held; max_size: the most
+    that are held, beyond which those go that have not been called for longest."""
 
     hits: int
     misses: int
     size: int
     traced: int
     compiled: int
+    max_size: int
 
 
 @dataclass
@@ -210,6 +222,7 @@ class _Entry:
     weak: tuple[bool, ...]
     axes: frozenset[Any]
     run: Executable | None = None
+    used: int = 0  # the number of the latest call
 
 
 class _Key(NamedTuple):
@@ -217,6 +230,19 @@ class _Key(NamedTuple):
     leaves: tuple[Any, ...]
     static: tuple[Any, ...]
     context: tuple[Any, ...]
+
+
+_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+
+
+def _unlock_in_child() -> None:
+    """In a forked child the threads that held a lock are gone, and would never release it."""
+    for f in list(_functions):
+        f._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
 
 
 class JitFunction:
@@ -253,9 +279,11 @@ class JitFunction:
                 f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}"
             )
         self._entries: dict[_Key, _Entry] = {}
+        self._short: tuple[Any, ...] = ()
         self._hits = self._misses = self._traced = self._compiled = 0
         self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self._lock = threading.RLock()
+        _functions.add(self)
 
     # ------------------------------------------------------------------ which arguments are static
 
@@ -329,8 +357,20 @@ class JitFunction:
 
     # ------------------------------------------------------------------ calling
 
-    @user_frames
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            for call in self._short:
+                out = call(args, kwargs)
+                if out is not MISS:
+                    self._hits += 1
+                    return out
+            return self._call(args, kwargs)
+        except Exception as e:
+            shorten(e)
+            raise
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The general way: finds the program of these arguments, or makes it."""
         if config.disable_jit:
             return self.fun(*args, **kwargs)
         leaves, in_tree, static, call = self._split(args, kwargs)
@@ -361,6 +401,7 @@ class JitFunction:
             entry = self._trace(key, call, leaves, in_tree, args, kwargs)
         else:
             self._hits += 1
+        entry.used = self._hits + self._misses
         low = entry.lowered
         if traced or entry.captured is None or entry.axes:
             outs = bind(jit_p, *leaves, *low.captures, graph=low.graph)
@@ -368,15 +409,37 @@ class JitFunction:
         run = entry.run
         if run is None:
             run = self._compile(entry)
+        elif not static and not config.watching:
+            self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
             for x, a in zip(leaves, low.graph.in_avals)
         ]
         d = None
+        if low.donate:
+            self._check_donated(low.donate, leaves, args, kwargs)
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
-        return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(run(*arrays, *entry.captured), entry.weak)])
+        outs = checked(run, low.graph, low.donate)(*arrays, *entry.captured)
+        return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(outs, entry.weak)])
+
+    def _shorten_way(self, leaves: Sequence[Any], entry: _Entry, run: Executable) -> None:
+        """From the second call on: a function for exactly this signature, tried first."""
+        key = entry, config.epoch, tuple(map(type, leaves))
+        if key[1] != key[1] or any(c.key == key for c in self._short):
+            return
+        low = entry.lowered
+        types = low.graph.in_avals[: len(leaves)]
+        captured = entry.captured or ()
+        call: Any = specialise(leaves, low.in_tree, types, low.out_tree, entry.weak, run, captured, low.donate)
+        if call is not None:
+            call.key = key
+            self._short = (call, *self._short[: SHORT_WAYS - 1])
+
+    def dispatch_source(self) -> str:
+        """The Python that takes the latest signature's arguments apart and builds its result (after two calls)."""
+        return self._short[0].source if self._short else ""
 
     def _leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         try:
@@ -401,7 +464,8 @@ class JitFunction:
         flat = FlatFunction(call, in_tree)
         flat.name = self.name
         avals = [Aval(*s) for s in key.leaves]
-        graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+        with _watch_random(self.name):
+            graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         concrete = not any(type(c) is Tracer for c in captures)
         donated = self._donated(args, kwargs)
@@ -412,8 +476,18 @@ class JitFunction:
         axes = named_axes({"graph": graph})
         entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
         if concrete:
-            self._entries[key] = entry
+            with self._lock:
+                self._make_room()
+                self._entries[key] = entry
         return entry
+
+    def _make_room(self) -> None:
+        """Lets the programs go that have not been called for longest, if the most are held."""
+        if len(self._entries) >= _MOST_PROGRAMS:
+            for call in self._short:
+                call.key[0].used = self._hits + self._misses
+            latest = sorted(self._entries.items(), key=lambda item: item[1].used)[_MOST_PROGRAMS // 4 :]
+            self._entries = dict(latest)
 
     def _compile(self, entry: _Entry) -> Executable:
         with self._lock:
@@ -444,24 +518,26 @@ class JitFunction:
             position += n
         return tuple(out)
 
+    def _check_donated(self, donate: Sequence[int], leaves: Sequence[Any], args: Any, kwargs: Any) -> None:
+        """One memory cannot be given away twice."""
+        first: dict[int, int] = {}
+        for i in donate:
+            if type(leaves[i]) is Array and first.setdefault(id(leaves[i]), i) != i:
+                names = self._dynamic_names(args, kwargs)
+                raise StaticArgumentError(
+                    f"{self.name} was called with one array as {names[first[id(leaves[i])]]} and as {names[i]}, which are both"
+                    " donated; its memory can be given away once. Donate one of them, or pass a copy: fx.numpy.copy(x)."
+                )
+
     # ------------------------------------------------------------------ looking
 
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
         leaves, in_tree, static, call = self._split(args, kwargs)
-        avals = []
-        for x in leaves:
-            if (
-                hasattr(x, "shape")
-                and hasattr(x, "dtype")
-                and not isinstance(x, (Tracer, Array, np.ndarray, np.generic))
-            ):
-                avals.append(Aval(tuple(x.shape), np.dtype(x.dtype)))
-            else:
-                avals.append(aval_of(self._leaf(x, args, kwargs)))
         flat = FlatFunction(call, in_tree)
         flat.name = self.name
         names = self._dynamic_names(args, kwargs)
+        avals = [example_aval(x, f"{n} of the jitted function {self.name}") for x, n in zip(leaves, names)]
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         return Lowered(self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split)
@@ -472,11 +548,12 @@ class JitFunction:
 
     def cache_info(self) -> CacheInfo:
         """Counts of calls that found their program, were traced, were compiled."""
-        return CacheInfo(self._hits, self._misses, len(self._entries), self._traced, self._compiled)
+        return CacheInfo(self._hits, self._misses, len(self._entries), self._traced, self._compiled, _MOST_PROGRAMS)
 
     def clear_cache(self) -> None:
         """Forgets every program of this function (kernels on disk stay)."""
         self._entries.clear()
+        self._short = ()
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""
@@ -539,6 +616,27 @@ def _shown(key: tuple[type, Any]) -> str:
     return repr(v)
 
 
+@contextmanager
+def _watch_random(name: str) -> Iterator[None]:
+    """Warns if NumPy's own random numbers are drawn inside: the compiled program would repeat them."""
+    before = _random_state()
+    yield
+    if before != _random_state():
+        warnings.warn(
+            f"np.random was used while jit traced {name!r}: the numbers were drawn once, and every call of the compiled"
+            " function repeats them. Draw them outside and pass them in, or use fx.random with a key.",
+            SideEffectWarning,
+            stacklevel=4,
+        )
+
+
+def _random_state() -> bytes:
+    if "numpy.random" not in sys.modules:
+        return b""
+    state = np.random.get_state(legacy=False)
+    return repr((state["state"]["pos"], state["has_gauss"])).encode() + state["state"]["key"].tobytes()  # type: ignore[call-overload]
+
+
 def _result(data: np.ndarray, weak: bool) -> Array:
     x = Array(data, weak)
     x._owned = True
@@ -567,12 +665,13 @@ def jit(
         static_argnums, static_argnames: arguments that are hashable Python values, part of the program: a new value
             is traced anew.  Each may be given by the other's means; both spellings work at the call.
         donate_argnums, donate_argnames: arguments whose memory may be reused for results; their arrays cannot be
-            used afterwards.
+            used afterwards, and one array cannot be donated twice in a call.
         keep_unused: accepted for compatibility; an unused argument costs nothing.
         backend: "native" (default) or "reference", which runs the same graph in NumPy.
 
     Returns:
-        The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.
+        The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.  It holds
+        its latest 4096 programs (``cache_info().max_size``).
 
     Raises:
         ConcretizationError: when the function asks a traced value for its number (``if x > 0``).

@@ -16,8 +16,8 @@ conditional and the body of a checkpoint keep their work to themselves).
 
 from __future__ import annotations
 
+import gc
 import itertools
-import opcode
 import os
 import sys
 import threading
@@ -26,10 +26,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
+from weakref import ref
 
 import numpy as np
 
 from .array import Array, to_numpy
+from .callsite import array_function_for, called_math_function, stores_an_item
 from .config import config
 from .dtypes import bool_, complex64, complex128, float64, is_inexact
 from .errors import (
@@ -43,6 +45,7 @@ from .errors import (
     SideEffectError,
 )
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
+from .nans import check_results
 from .primitive import Primitive
 
 __all__ = ["Builder", "Tracer", "aval_of", "bind", "concrete_value", "eval_graph", "is_concrete", "trace_flat"]
@@ -52,18 +55,22 @@ _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
 
 
 class _State(threading.local):
-    """Per thread: the absorbing builders, innermost last; the scope; the source to use instead of the frame's;
-    the axes of the surrounding vmaps that trace (``axes``) and the one that is being pushed through a graph (``mapped``)."""
+    """Per thread: the absorbing builders, innermost last; the builder whose function is running (``current``); the scope;
+    whether integers that follow from known ones are kept known (``constants``: inside of a ``numpy_program``);
+    the source to use instead of the frame's; the axes of the surrounding vmaps that trace (``axes``) and the one that is
+    being pushed through a graph (``mapped``)."""
 
     def __init__(self) -> None:
         self.absorbing: list[Builder] = []
+        self.current: Builder | None = None
+        self.constants = False
         self.scope: str = ""
         self.source: Source | None = None
         self.axes: list[Any] = []
         self.mapped: list[Any] = []
 
 
-_STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
+_CONTENTS = frozenset(("builder", "variable", "value"))
 _SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 
 state = _State()
@@ -133,10 +140,16 @@ class Tracer:
     """Stands for a variable of a graph that is being built.
 
     ``value`` is its NumPy value where the builder evaluates, else None.  Arithmetic and methods are installed
-    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array.
+    by ``fx.numpy``.  ``x[i] = v`` on a tracer is functionalised: the tracer is rebound to the changed array, and so is
+    every view of it (``fx.storage``).
+
+    home: the builder whose function was running when the tracer was made.
+    view_of: how it reads and writes the array that it is a view of, if it is one.  After a write to that array its
+        ``builder``, ``variable`` and ``value`` are empty until someone asks for them.
+    views: weak references to the views of this array.
     """
 
-    __slots__ = ("__weakref__", "builder", "value", "variable")
+    __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
     __hash__ = None  # type: ignore[assignment]
 
@@ -144,6 +157,27 @@ class Tracer:
         self.builder = builder
         self.variable = var
         self.value = value
+        self.home = state.current
+        self.view_of: Any = None
+        self.views: list[ref[Tracer]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Only reached where an attribute is missing: a view whose array was written to reads it anew."""
+        if name in _CONTENTS and self.view_of is not None:
+            self._refresh()
+            return getattr(self, name)
+        raise AttributeError(f"a traced array has no attribute {name!r}")
+
+    def _refresh(self) -> None:
+        """Reads a view anew, where its array and the view itself live: not inside a function that merely looks at it."""
+        base = self.view_of.base
+        level = max(base.builder.level, 0 if self.home is None else self.home.level)
+        absorbing = state.absorbing
+        state.absorbing = [b for b in absorbing if b.level <= level]
+        try:
+            self.rebind(self.view_of.read(base))
+        finally:
+            state.absorbing = absorbing
 
     @property
     def aval(self) -> Aval:
@@ -177,6 +211,11 @@ class Tracer:
     def weak_type(self) -> bool:
         return self.variable.aval.weak
 
+    @property
+    def is_active(self) -> bool:
+        """True if it may depend on an input that a derivative is taken of."""
+        return self.builder.active is not None and self.variable in self.builder.active
+
     def alias(self) -> Tracer:
         """Another tracer of the same variable: an in-place update of one does not show in the other."""
         return Tracer(self.builder, self.variable, self.value)
@@ -197,14 +236,22 @@ class Tracer:
             return self.value
         raise_concretization(self, what, way_out)
 
-    def _check_not_stored(self, caller: FrameType) -> None:
-        """Refuses ``buffer[i] = x`` with a plain NumPy buffer, for which NumPy asks for a number: the derivative would
-        silently be lost.  (``float(x)`` is another instruction of the caller.)"""
-        if caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM:
+    def _check_keeps_derivative(self, caller: FrameType) -> None:
+        """Refuses what asks for a number and would silently lose the derivative: ``buffer[i] = x`` with a plain NumPy
+        buffer, and ``math.sin(x)`` of what is differentiated.  (``float(x)`` is meant.)"""
+        if stores_an_item(caller):
             raise SideEffectError(
                 f"a traced {self.aval} was written into a plain NumPy array, which cannot hold it: its derivative would be"
-                f" lost. Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or stack the values.\n"
+                f" lost. Decorate the function with @fx.numpy_program, make the buffer from a traced array (np.zeros_like(x),"
+                f" np.zeros(n, like=x)), or stack the values.\n"
                 f"  at {user_source()}"
+            )
+        name = called_math_function(caller) if self.value is not None and self.is_active else None
+        if name is not None:
+            raise ConcretizationError(
+                f"{name} was called on a traced {self.aval} that {self.builder.kind} of {self.builder.name!r} differentiates."
+                f" It computes with the plain number, so its derivative would silently be lost. Use {array_function_for(name)};"
+                f" where only the number is wanted, say so: {name}(float(x)).\n  at {user_source()}"
             )
 
     def __bool__(self) -> bool:
@@ -214,11 +261,11 @@ class Tracer:
         return int(self._number("an int", WAY_OUT_NUMBER))
 
     def __float__(self) -> float:
-        self._check_not_stored(sys._getframe(1))
+        self._check_keeps_derivative(sys._getframe(1))
         return float(self._number("a float", WAY_OUT_NUMBER))
 
     def __complex__(self) -> complex:
-        self._check_not_stored(sys._getframe(1))
+        self._check_keeps_derivative(sys._getframe(1))
         return complex(self._number("a complex number", WAY_OUT_NUMBER))
 
     def __index__(self) -> int:
@@ -233,6 +280,7 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._check_keeps_derivative(sys._getframe(1))
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(
             f"a traced value of type {self.aval} was turned into a plain NumPy array"
@@ -265,7 +313,10 @@ WAY_OUT_INDEX = (
     "Shapes, ranges and slice bounds must be known while tracing: name the argument in jit's static_argnums, or use"
     " fx.lax.dynamic_slice / fx.lax.fori_loop."
 )
-WAY_OUT_NUMPY = "Call the NumPy function on the traced value directly, or the function of the same name in fx.numpy."
+WAY_OUT_NUMPY = (
+    "np.array, np.asarray and other functions that NumPy does not let us see work in a function decorated with"
+    " @fx.numpy_program, and the functions of the same names in fx.numpy work everywhere."
+)
 
 
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
@@ -287,9 +338,12 @@ class Builder:
         name: the function being traced.
         evaluate: compute values while recording, where they are known.
         absorb: record every operation while this is the innermost absorbing builder (``with builder:``).
+        snapshots: keep the contents of captured arrays, which the traced function may change in place.
     """
 
-    def __init__(self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False) -> None:
+    def __init__(
+        self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False, snapshots: bool = True
+    ) -> None:
         self.kind = kind
         self.name = name
         self.evaluate = evaluate
@@ -300,17 +354,24 @@ class Builder:
         self.inputs: list[Var] = []
         self.input_names: list[str] = []
         self.captures: dict[Any, tuple[Any, Var]] = {}
-        self.snapshots: dict[Any, np.ndarray] = {}  # contents of captured arrays, which the traced function may change
+        self.keeps_snapshots = snapshots
+        self.snapshots: dict[Any, np.ndarray] = {}
         self.values: dict[Var, np.ndarray] = {}
         self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
+        self.resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
         self.forwards: dict[Eqn, Any] = {}
+        self.around: Builder | None = None
+        self.made: list[ref[Tracer]] | None = [] if config.check_tracer_leaks else None
 
     def __enter__(self) -> Builder:
+        """While the function runs whose equations it collects."""
+        self.around, state.current = state.current, self
         if self.absorb:
             state.absorbing.append(self)
         return self
 
     def __exit__(self, *exc: Any) -> None:
+        state.current = self.around
         if self.absorb:
             state.absorbing.pop()
 
@@ -322,7 +383,30 @@ class Builder:
         value = value if self.evaluate else None
         if value is not None:
             self.values[var] = value
-        return Tracer(self, var, value)
+        return self._noted([Tracer(self, var, value)])[0]
+
+    def _noted(self, tracers: list[Tracer]) -> list[Tracer]:
+        if self.made is not None:
+            self.made += map(ref, tracers)
+        return tracers
+
+    def check_leaks(self) -> None:
+        """With ``config.check_tracer_leaks``: nobody may hold a tracer of this trace, which is over.
+
+        Raises:
+            LeakedTracerError: somebody does.
+        """
+        if not self.made:
+            return
+        gc.collect()
+        leaked = [t for r in self.made if (t := r()) is not None and t.builder is self]
+        if leaked:
+            holders = {type(h).__name__ for t in leaked for h in gc.get_referrers(t) if h is not leaked}
+            raise LeakedTracerError(
+                f"{len(leaked)} traced value{'s' * (len(leaked) > 1)} of {self.kind} {self.name!r} ({leaked[0].aval}) outlived"
+                f" the trace. {self.origin(leaked[0].variable)} Held by: {', '.join(sorted(holders)) or 'a frame'}."
+                " Return the value instead of storing it."
+            )
 
     def check_open(self, t: Tracer) -> None:
         b = t.builder
@@ -334,7 +418,8 @@ class Builder:
             )
 
     def atom(self, x: Any) -> Atom:
-        """The variable or literal that stands for ``x`` in this graph; foreign values become captures."""
+        """The variable or literal that stands for ``x`` in this graph: a known scalar is a literal, other foreign
+        values become captures."""
         t = type(x)
         if t is Tracer:
             self.check_open(x)
@@ -343,14 +428,12 @@ class Builder:
             return self._capture(x.variable, x.alias(), x.aval)
         if t is Literal:
             return x
-        if t is Array:
-            if x.weak_type and not x.shape:  # made from a Python number: it stays one
-                return Literal(x._data, x.aval)
-            return self._capture(id(x._data), x, x.aval)
-        if isinstance(x, np.ndarray):
-            return self._capture(id(x), x, aval_of(x))
         aval = aval_of(x)
-        return Literal(x, aval) if not aval.shape else self._capture(id(x), Array(to_numpy(x)), aval)
+        if not aval.shape:
+            return Literal(x._data if t is Array else x, aval)
+        if t is Array:
+            return self._capture(id(x._data), x, aval)
+        return self._capture(id(x), x if isinstance(x, np.ndarray) else Array(to_numpy(x)), aval)
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
         if key in self.captures:
@@ -359,12 +442,14 @@ class Builder:
             self._keep_snapshot(key)
         var = Var(aval)
         self.captures[key] = (value, var)
+        if self.active is not None and type(value) is Tracer and value.is_active:
+            self.active.add(var)
         data = concrete_value(value) if type(value) is not Tracer or self.evaluate else None
         if data is not None:
             if self.evaluate:
                 self.values[var] = data
-            if type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
-                self.snapshots[key] = data.copy()
+            if self.keeps_snapshots and type(value) is not Tracer and data.nbytes <= _SNAPSHOT_LIMIT:
+                self.snapshots[key] = _without_repeats(data).copy()
         return var
 
     def _written_to(self, key: Any) -> bool:
@@ -373,12 +458,12 @@ class Builder:
         if snapshot is None:
             return False
         data = concrete_value(self.captures[key][0])
-        return data is not None and data.tobytes() != snapshot.tobytes()
+        return data is not None and _without_repeats(data).tobytes() != snapshot.tobytes()
 
     def _keep_snapshot(self, key: Any) -> None:
         """What was captured keeps the contents that it had; the array may be captured anew."""
         _, var = self.captures.pop(key)
-        snapshot = self.snapshots.pop(key)
+        snapshot = np.broadcast_to(self.snapshots.pop(key), var.aval.shape)
         self.captures[var] = (Array(snapshot), var)
         if self.evaluate:
             self.values[var] = snapshot
@@ -401,7 +486,7 @@ class Builder:
             raise locate(e, source) from None
         avals = out if prim.multiple_results else (out,)
         if not self.evaluate:
-            values = None
+            values = self._constants(prim, args, params, avals)
         elif values is None and not (state.axes and named_axes(params)):  # a collective has no value on one example
             known = [concrete_value(a) for a in args]
             if all(k is not None for k in known):
@@ -411,20 +496,32 @@ class Builder:
         effect = prim.effect or next((x for _, g in subgraphs(params) for x in g.effects), None)
         eqn = Eqn(prim, atoms, params, outputs, source, state.scope, effect)
         self.eqns.append(eqn)
-        if self.active is not None and any(a in self.active for a in atoms):
+        if self.active is not None and not prim.is_constant and any(a in self.active for a in atoms):
             self.active.update(v for v in outputs if is_inexact(v.aval.dtype))
         if forward is not None:
             self.forwards[eqn] = forward
-        tracers = [Tracer(self, v, value) for v, value in zip(outputs, values)]
+        tracers = self._noted([Tracer(self, v, value) for v, value in zip(outputs, values)])
         if self.evaluate:
             self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
         return tracers if prim.multiple_results else tracers[0]
+
+    def _constants(
+        self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[Aval]
+    ) -> Sequence[Any] | None:
+        """Integers and truth values that follow from known ones: what loops and indices of a NumPy program are made of."""
+        if not state.constants or prim.effect or any(a.dtype.kind not in "iub" for a in avals):
+            return None
+        if any(type(a) is Tracer and a.value is None for a in args):
+            return None
+        if state.axes and named_axes(params):
+            return None
+        return None if subgraphs(params) else evaluate(prim, [concrete_value(a) for a in args], params)
 
     def _evaluate(
         self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any]
     ) -> tuple[Sequence[Any], Any]:
         """The values of an equation, and what its derivative may resume from."""
-        if self.active is not None and prim.has("forward"):
+        if self.resumes and self.active is not None and prim.has("forward"):
             wrt = tuple([a in self.active for a in atoms])
             if any(wrt):
                 try:
@@ -464,6 +561,11 @@ class Builder:
         return text + "." if text != "It" else ""
 
 
+def _without_repeats(a: np.ndarray) -> np.ndarray:
+    """What an array holds, once: a scalar that was broadcast has one element, however large its shape is."""
+    return a[tuple([slice(0, 1) if stride == 0 else slice(None) for stride in a.strides])]
+
+
 # -------------------------------------------------------------------------------------------- bind
 
 
@@ -474,8 +576,8 @@ _PLAIN = frozenset(
 )
 
 
-def _is_plain(v: Any) -> bool:
-    return all(map(_is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
+def is_plain(v: Any) -> bool:
+    return all(map(is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
 
 
 def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
@@ -484,24 +586,35 @@ def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         key: Any = (prim, avals)
     else:
         for v in params.values():
-            if not _is_plain(v):  # a graph or a function as parameter must not be kept alive
-                return prim.rule("abstract")(*avals, **params)
+            if not is_plain(v):  # a graph or a function as parameter must not be kept alive
+                return _abstract(prim, avals, params)
         key = (prim, avals, *params.items())
     try:
         return _abstract_memo[key]
     except KeyError:
         if len(_abstract_memo) > _MEMO_LIMIT:
             _abstract_memo.clear()
-        out = _abstract_memo[key] = prim.rule("abstract")(*avals, **params)
+        out = _abstract_memo[key] = _abstract(prim, avals, params)
         return out
     except TypeError:  # an unhashable parameter
-        return prim.rule("abstract")(*avals, **params)
+        return _abstract(prim, avals, params)
+
+
+def _abstract(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
+    out = prim.rule("abstract")(*avals, **params)
+    if prim.typed_by is None:
+        return out
+    weak = out.dtype != bool_ and prim.is_weak([a.weak for a in avals])
+    return out if out.weak == weak else out.with_(weak=weak)
 
 
 def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:
     """Runs a primitive's NumPy reference; always a list of ndarrays."""
     out = prim.rule("impl")(*arrays, **params)
-    return [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    outs = [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    if config.watching and not subgraphs(params):  # what stands in a graph is checked there
+        check_results(prim.name, arrays, outs, state.source or user_source())
+    return outs
 
 
 def recording_builder(args: Sequence[Any]) -> Builder | None:
@@ -521,6 +634,11 @@ def named_axes(params: dict[str, Any]) -> frozenset[Any]:
 
 def _axes_in(graph: Graph) -> frozenset[Any]:
     return frozenset().union(*[named_axes(e.params) for e in graph.eqns])
+
+
+def values_known() -> bool:
+    """True where operations are evaluated: no surrounding trace records them without values."""
+    return all(b.evaluate for b in state.absorbing)
 
 
 def _equation_builder(args: Sequence[Any], params: dict[str, Any]) -> Builder | None:
@@ -578,13 +696,17 @@ def locate(error: FxError, source: Source | None) -> FxError:
     return error
 
 
+def is_library(file: str) -> bool:
+    """True for the library's own files (its examples are a user's)."""
+    return file.startswith(_LIBRARY) and not file.startswith(_USER_LIKE)
+
+
 def user_source() -> Source | None:
     """The innermost frame that is not the library's own."""
     f: Any = sys._getframe(1)
     while f is not None:
-        name = f.f_code.co_filename
-        if not name.startswith(_LIBRARY) or name.startswith(_USER_LIKE):
-            return Source(name, f.f_lineno, f.f_code.co_name)
+        if not is_library(f.f_code.co_filename):
+            return Source(f.f_code.co_filename, f.f_lineno, f.f_code.co_name)
         f = f.f_back
     return None
 
@@ -651,7 +773,10 @@ def trace_flat(
     b = Builder(kind, name, absorb=absorb)
     with b:
         ins = [b.input(a, name=n) for a, n in zip(avals, names or [""] * len(avals))]
-        return b.close(f(*ins))
+        closed = b.close(f(*ins))
+        del ins
+    b.check_leaks()
+    return closed
 
 
 def eval_graph(graph: Graph, args: Sequence[Any]) -> list[Any]:

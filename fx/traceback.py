@@ -42,6 +42,15 @@ def _filtered(tb: TracebackType | None) -> TracebackType | None:
     return out
 
 
+def shorten(e: Exception) -> None:
+    """Takes the library's frames out of an exception that leaves it; raises the cause where NumPy has wrapped it."""
+    full = config.traceback == "full"
+    if isinstance(e.__cause__, FxError) and str(e).startswith(_NUMPY_WRAPPER):
+        raise e.__cause__.with_traceback(e.__traceback__ if full else _filtered(e.__traceback__)) from None
+    if not full:
+        e.__traceback__ = _filtered(e.__traceback__)
+
+
 def user_frames(f: F) -> F:
     """Decorator: exceptions leave ``f`` with the library's frames taken out of their traceback."""
 
@@ -50,11 +59,7 @@ def user_frames(f: F) -> F:
         try:
             return f(*args, **kwargs)
         except Exception as e:
-            full = config.traceback == "full"
-            if isinstance(e.__cause__, FxError) and str(e).startswith(_NUMPY_WRAPPER):
-                raise e.__cause__.with_traceback(e.__traceback__ if full else _filtered(e.__traceback__)) from None
-            if not full:
-                e.__traceback__ = _filtered(e.__traceback__)
+            shorten(e)
             raise
 
     return wrapper  # type: ignore[return-value]

@@ -24,7 +24,8 @@ __all__ = [
     "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "flatten",
     "flatten_with_path", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "reduce",
     "register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys",
-    "register_static", "structure", "transpose", "unflatten", "all", "broadcast_prefix", "flatten_up_to",
+    "register_static", "structure", "transpose", "unflatten", "all", "broadcast", "broadcast_prefix", "flatten_up_to",
+    "reduce_associative", "static",
 ]  # fmt: skip
 
 _all = all
@@ -128,9 +129,12 @@ def _namedtuple_node(cls: type) -> _Node:
 def _node_of(x: Any) -> _Node | None:
     cls = type(x)
     node = _registry.get(cls)
-    if node is None and isinstance(x, tuple) and hasattr(cls, "_fields"):
-        return _namedtuple_node(cls)  # type: ignore[arg-type]
-    return node
+    return _namedtuple_node(cls) if node is None and is_namedtuple(cls) else node  # type: ignore[arg-type]
+
+
+def is_namedtuple(cls: type) -> bool:
+    """Whether instances come apart as named tuples do."""
+    return cls not in _registry and issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
 def register_pytree_node(
@@ -181,6 +185,22 @@ def register_pytree_node_class(cls: Any) -> Any:
     return cls
 
 
+_whole: set[type] = set()
+
+
+def register_whole(cls: type) -> None:
+    """Makes ``map`` and ``map_with_path`` hand nodes of a type over whole, as leaves (arrays of keys are such nodes)."""
+    _whole.add(cls)
+
+
+def _with_whole(is_leaf: IsLeaf | None) -> IsLeaf | None:
+    if not _whole:
+        return is_leaf
+    if is_leaf is None:
+        return lambda x: type(x) in _whole
+    return lambda x: type(x) in _whole or is_leaf(x)
+
+
 def register_dataclass(
     nodetype: Any, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] | None = None
 ) -> Any:
@@ -225,11 +245,11 @@ def register_static(cls: Any) -> Any:
 _NUMBERS = (bool, int, float, complex)
 
 
-def _same_aux(a: Any, b: Any) -> bool:
+def same_aux(a: Any, b: Any) -> bool:
     """Equality that tells apart the numbers that Python calls equal (1, 1.0, True; 0.0, -0.0): static data is part of
     the programs that jit keeps."""
     if type(a) is tuple and type(b) is tuple:
-        return len(a) == len(b) and _all(_same_aux(x, y) for x, y in zip(a, b))
+        return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
     if type(a) in _NUMBERS and type(b) in _NUMBERS:
         return type(a) is type(b) and (a is b or repr(a) == repr(b))
     return bool(a == b)
@@ -259,7 +279,7 @@ class TreeDef:
             return NotImplemented
         if self.kind is not other.kind:
             return False
-        if self.aux is not None and self.kind is not dict and not _same_aux(self.aux, other.aux):
+        if self.aux is not None and self.kind is not dict and not same_aux(self.aux, other.aux):
             return False
         return bool(self.aux == other.aux) and self.children == other.children
 
@@ -301,8 +321,13 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return next(it)
     if d.kind is type(None):
         return None
-    node = _registry.get(d.kind) or _namedtuple_node(d.kind)
-    return node.unflatten(d.aux, [_unflatten(c, it) for c in d.children])
+    return node_of(d).unflatten(d.aux, [_unflatten(c, it) for c in d.children])
+
+
+def node_of(d: TreeDef) -> _Node:
+    """How the outermost container of a structure comes apart and together."""
+    assert d.kind is not None
+    return _registry.get(d.kind) or _namedtuple_node(d.kind)
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
@@ -378,6 +403,15 @@ def broadcast_prefix(prefix: Any, tree: Any, is_leaf: IsLeaf | None = None, what
     return out
 
 
+def broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf | None = None) -> Any:
+    """A tree of the structure of ``full_tree`` whose leaves are those of a tree prefix, repeated.
+
+    >>> broadcast((1, 2), ([0, 0], {"a": 0}))
+    ([1, 1], {'a': 2})
+    """
+    return unflatten(structure(full_tree), broadcast_prefix(prefix_tree, full_tree, is_leaf))
+
+
 _map = map
 
 
@@ -387,7 +421,7 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = N
     >>> map(lambda x, y: x + y, (1, {"a": 2}), (10, {"a": 20}))
     (11, {'a': 22})
     """
-    first, d = flatten(tree, is_leaf)
+    first, d = flatten(tree, _with_whole(is_leaf))
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map") for i, r in enumerate(rest)]
     return _unflatten(d, iter([f(*xs) for xs in zip(first, *others)]))
 
@@ -396,6 +430,52 @@ def reduce(f: Callable[[Any, Any], Any], tree: Any, initializer: Any = ..., is_l
     """``functools.reduce`` over the leaves."""
     xs = leaves(tree, is_leaf)
     return functools.reduce(f, xs) if initializer is ... else functools.reduce(f, xs, initializer)
+
+
+def reduce_associative(
+    operation: Callable[[Any, Any], Any], tree: Any, *, identity: Any = ..., is_leaf: IsLeaf | None = None
+) -> Any:
+    """The leaves combined in pairs, pairs of pairs ...: the depth is the logarithm of their number.
+
+    Raises:
+        TypeError: there is no leaf and no ``identity``.
+    """
+    level = leaves(tree, is_leaf)
+    if not level:
+        if identity is ...:
+            raise TypeError("reduce_associative of a tree without leaves has no value; pass identity=")
+        return identity
+    while len(level) > 1:
+        pairs = [operation(a, b) for a, b in zip(level[::2], level[1::2])]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
+
+
+def static(**kwargs: Any) -> Any:
+    """``dataclasses.field`` for a static field of a dataclass given to ``register_dataclass``.
+
+    >>> @register_dataclass
+    ... @dataclasses.dataclass
+    ... class Layer:
+    ...     weights: list
+    ...     name: str = static(default="layer")
+    >>> leaves(Layer([1.0, 2.0]))
+    [1.0, 2.0]
+    """
+    return dataclasses.field(metadata={**(kwargs.pop("metadata", None) or {}), "static": True}, **kwargs)
+
+
+def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
+    """The children of a node with the key of each, and its static data."""
+    children, aux = flatten_one_level(tree)
+    node = _node_of(tree)
+    assert node is not None
+    return list(zip(node.keys(tree), children)), aux
+
+
+def is_tree_node(typ: type) -> bool:
+    """True if values of the type are nodes."""
+    return typ in _registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
 
 
 def all(tree: Any, is_leaf: IsLeaf | None = None) -> bool:
@@ -434,7 +514,7 @@ def flatten_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[tu
 
 def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = None) -> Any:
     """``map`` whose function gets the key path first."""
-    pairs, d = flatten_with_path(tree, is_leaf)
+    pairs, d = flatten_with_path(tree, _with_whole(is_leaf))
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map_with_path") for i, r in enumerate(rest)]
     return unflatten(d, [f(p, x, *more) for (p, x), *more in zip(pairs, *others)])
 

@@ -6,13 +6,13 @@ alive, so the order of steps and their sizes decide everything and the plan is t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fx.ir import Var
 
-from .lower.context import CallbackStep, LogicalBuffer, touched
-from .lower.registry import Step
+from .lower.context import AnyStep, LogicalBuffer, touched
+from .lower.steering import LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 
@@ -38,10 +38,16 @@ class Sharing:
         return var
 
 
-def share_in_place(plan: FusionPlan, donated: Sequence[int], enabled: bool = True) -> Sharing:
+def share_in_place(
+    plan: FusionPlan, donated: Sequence[int], enabled: bool = True, carried: Mapping[int, int] | None = None
+) -> Sharing:
     """Finds results that may overwrite an operand that is never read again.
 
     An element must be read only where and before its new value is stored, so the index maps must be identical.
+
+    Args:
+        donated: inputs whose memory any result may take over.
+        carried: output -> the input of the same type whose memory this output alone may take over.
     """
     sharing = Sharing({}, {})
     if not enabled:
@@ -50,14 +56,22 @@ def share_in_place(plan: FusionPlan, donated: Sequence[int], enabled: bool = Tru
     outputs = {o for o in plan.outputs if isinstance(o, Var)}
     parts = _written_in_parts(plan)
     gift = {plan.graph.inputs[i] for i in donated}
-    untouchable = set(plan.graph.inputs) - gift | outputs | parts
+    heirs = {plan.graph.inputs[i]: plan.outputs[o] for o, i in (carried or {}).items()}
+    untouchable = (set(plan.graph.inputs) - gift - heirs.keys()) | outputs | parts
     for k, g in enumerate(plan.groups):
         free = [v for v in g.reads if last_read[v] == k and v not in untouchable]
         for w in g.writes:
             if w in parts:
                 continue
             match = next(
-                (v for v in free if _may_overwrite(plan, g, v, w) and _output_fits(sharing, v, w, outputs, gift)), None
+                (
+                    v
+                    for v in free
+                    if _may_overwrite(plan, g, v, w)
+                    and _output_fits(sharing, v, w, outputs, gift)
+                    and heirs.get(sharing.root(v), w) is w
+                ),
+                None,
             )
             if match is not None:
                 free.remove(match)
@@ -103,18 +117,13 @@ def _reads_only_at(nest: Nest, v: Var, store: NestStore) -> bool:
 
 def plan_buffers(
     buffers: Sequence[LogicalBuffer],
-    steps: Sequence[Step | CallbackStep],
+    steps: Sequence[AnyStep],
     workers: int,
     reasons: dict[int, str] | None = None,
 ) -> BufferPlan:
     """Gives each arena buffer an offset, in the order in which they come alive, each the tightest hole that holds it."""
     reasons = reasons or {}
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for k, step in enumerate(steps):
-        for b in touched(step):
-            first.setdefault(b, k)
-            last[b] = k
+    first, last = _lifetimes(buffers, steps)
     alive: list[Buffer] = []
     result: dict[int, Buffer] = {}
     end = 0
@@ -131,8 +140,43 @@ def plan_buffers(
     for i, b in enumerate(buffers):
         if i not in result:  # an arena buffer that no step touches takes no memory
             nbytes = b.nbytes if b.kind != "arena" else 0
-            result[i] = Buffer(b.kind, nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""))
+            result[i] = Buffer(b.kind, nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""), view=b.view)
     return BufferPlan(tuple(result[i] for i in range(len(buffers))), end)
+
+
+def _lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> tuple[dict[int, int], dict[int, int]]:
+    """The first and the last step between which each buffer holds a value.
+
+    What a loop finds from outside, or keeps from one iteration to the next, lives as long as the loop.
+    """
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    loops: list[tuple[int, int, frozenset[int]]] = []
+    begun: dict[int, tuple[int, frozenset[int]]] = {}
+    for k, step in enumerate(steps):
+        here = {b for t in touched(step) for b in _memory_of(buffers, t)}
+        for b in here:
+            first.setdefault(b, k)
+            last[b] = k
+        if isinstance(step, LoopBegin):
+            begun[step.number] = k, frozenset(here)
+        elif isinstance(step, LoopEnd):
+            begin, keeps = begun[step.number]
+            loops.append((begin, k, keeps))
+    for begin, end, keeps in loops:  # the inner loops stand first
+        for b in first:
+            outside = first[b] < begin <= last[b] or first[b] <= end < last[b]
+            if outside or b in keeps:
+                first[b], last[b] = min(first[b], begin), max(last[b], end)
+    return first, last
+
+
+def _memory_of(buffers: Sequence[LogicalBuffer], b: int) -> set[int]:
+    """The buffers, other than views, that a buffer may lie in."""
+    view = buffers[b].view
+    if view is None:
+        return {b}
+    return _memory_of(buffers, view.base) | (set() if view.other is None else _memory_of(buffers, view.other))
 
 
 def _bytes(b: LogicalBuffer, workers: int) -> int:

@@ -29,6 +29,7 @@ from .loop_ir import (
     IMPLICIT,
     Alloc,
     Assign,
+    Call,
     Comment,
     Const,
     Expr,
@@ -38,6 +39,7 @@ from .loop_ir import (
     Let,
     Load,
     Op,
+    Place,
     Ref,
     Stmt,
     Store,
@@ -98,6 +100,7 @@ class _Function(OpEmitter):
         self.declared: list[str] = []  # names of the open blocks, in order of declaration
         self.pointers: dict[str, str] = {}
         self.allocas: list[str] = []
+        self.scratch_types: dict[str, Ty] = {}
         self.pure: dict[int, str] = {}  # id(Expr) -> value, for expressions that cannot change
         self.pure_order: list[int] = []
         self.impure: dict[int, str] = {}  # the others; forgotten at every store and assignment
@@ -232,6 +235,8 @@ class _Function(OpEmitter):
                 self.if_(s)
             elif isinstance(s, Alloc):
                 self.alloc(s)
+            elif isinstance(s, Call):
+                self.call(s)
             elif isinstance(s, Comment):
                 self.lines.append(f"  ; {s.text.replace(chr(10), ' ')}")
             else:
@@ -276,10 +281,20 @@ class _Function(OpEmitter):
         )
         self.impure.clear()
 
+    def call(self, s: Call) -> None:
+        types = {**self.types, **self.scratch_types}
+        args = [
+            f"ptr {self.address(a.buf, a.index, types[a.buf])}" if isinstance(a, Place) else f"i64 {self.value(a)}"
+            for a in s.args
+        ]
+        function = self.ins(f"inttoptr i64 {self.value(s.function)} to ptr")
+        self.lines.append(f"  call void {function}({', '.join(args)})")
+        self.impure.clear()
+
     def alloc(self, s: Alloc) -> None:
         name = f"%s{len(self.allocas)}"
         self.allocas.append(f"  {name} = alloca [{s.size} x {memory_type(s.ty)}], align 64")
-        self.pointers[s.name] = name
+        self.pointers[s.name], self.scratch_types[s.name] = name, s.ty
 
     # ---------------------------------------------------------------------------------- control flow
 

@@ -160,6 +160,27 @@ def _alloc(typing: Any, ty: Any, size: Any) -> Any:
 
 
 @intrinsic
+def _address(typing: Any, pointer: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(builder.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+
+    return types.voidptr(pointer, index), generate
+
+
+@intrinsic
+def _call(typing: Any, function: Any, args: Any) -> Any:
+    """Calls the C function at an address, with integers and addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given = [builder.extract_value(values[1], k) for k in range(len(args))]
+        kind = ir.FunctionType(ir.VoidType(), [g.type for g in given])
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), given)
+        return context.get_dummy_value()
+
+    return types.none(function, args), generate
+
+
+@intrinsic
 def _int_quotient(typing: Any, a: Any, b: Any) -> Any:
     return a(a, b), _llvm_binary("sdiv" if a.signed else "udiv")
 
@@ -288,4 +309,6 @@ NAMES: dict[str, Any] = {
     "clz": _clz,
     "select": numba.njit(lambda c, a, b: a if c else b),
     "alloc": _alloc,
+    "address": _address,
+    "call": _call,
 }

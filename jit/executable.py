@@ -14,28 +14,23 @@ from typing import Any
 
 import numpy as np
 
-from fx.errors import BackendError, ShapeError
+from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
 from .border import checker
 from .canonical import transposed_products
-from .cost import nanoseconds
 from .explain import cost_analysis, explain
 from .fuse import fuse
+from .instance import Instance
 from .load import kernel_text, load_kernels
-from .lower.context import CallbackStep
-from .lower.registry import Operand, Step
 from .memory import allocator
-from .plan import BufferPlan
 from .program import LoopProgram, lower_plan, output_arrays
-from .tape import Patch, Program, TapeStep
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
 
 __all__ = ["Executable", "Options", "compile_graph"]
 
 ENGINES = ("llvm", "numba")
-RELEASE_GIL_NS = 20_000.0  # shorter programs keep the interpreter lock: handing it over costs more than it gives
 
 
 @dataclass(frozen=True)
@@ -65,10 +60,19 @@ class Options:
             raise BackendError(f"num_threads={n!r}: a number of threads is an int from 1 to {MAX_THREADS}")
 
 
+def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
+    wrong = [i for i in donate if not (isinstance(i, int) and 0 <= i < len(graph.inputs))]
+    if wrong:
+        raise BackendError(
+            f"donate={donate!r} names the input {wrong[0]!r}; {graph.name} has {len(graph.inputs)} inputs"
+        )
+
+
 class Executable:
     """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
 
     Attributes:
+        fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
         graph, plan, program: what was compiled, the kernels it became, their steps.
         compile_seconds: time from graph to executable.
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
@@ -76,6 +80,7 @@ class Executable:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         start = time.perf_counter()
+        _check_donate(graph, options.donate)
         target = options.target or host()
         if options.engine == "numba":
             target = target.restricted("scalar")  # the printed text has no vectors
@@ -90,28 +95,33 @@ class Executable:
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
         self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
-        self._fits = checker(self._signature)
+        self.fits = checker(self._signature)
         self._results = [(allocator(shape, dtype), shape, dtype) for shape, dtype in output_arrays(self.program)]
         self._overwritten = self.program.overwritten
         self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
-        self._free: list[_Instance] = [_Instance(self)]
+        self._free: list[Instance] = [self._instance()]
         self.compile_seconds = time.perf_counter() - start
 
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
-        if not self._fits(*args):
-            args = self._admit(args)
+        return self.run(*(args if self.fits(*args) else self._admit(args)))
+
+    def run(self, *args: np.ndarray) -> list[np.ndarray]:
+        """The same for arguments that ``fits`` has said yes to."""
         if self._overwritten:
             args = self._protect(args)
         outs = [make(shape, dtype) for make, shape, dtype in self._results]
         try:
             instance = self._free.pop()
         except IndexError:
-            instance = _Instance(self)
+            instance = self._instance()
         try:
             instance.run(*args, *outs)
         finally:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
+
+    def _instance(self) -> Instance:
+        return Instance(self.program, self._addresses, len(self._signature), len(self._results))
 
     def _admit(self, args: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """The arguments as kernels want them: native, dense, aligned; copied only where they are not."""
@@ -148,7 +158,7 @@ class Executable:
         """Runs once; name and nanoseconds of every native step."""
         args = self._protect(self._admit(args))
         outs = [make(shape, dtype) for make, shape, dtype in self._results]
-        return _Instance(self).profile(*args, *outs)
+        return self._instance().profile(*args, *outs)
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
@@ -177,114 +187,3 @@ def _dense(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarra
     if a.shape != shape or a.dtype.newbyteorder("=") != dtype:
         raise BackendError(f"argument {k} is {a.dtype}{list(a.shape)}; the graph was compiled for {dtype}{list(shape)}")
     return np.require(a, dtype, ("C", "A")).reshape(shape).view(np.ndarray)
-
-
-# -------------------------------------------------------------------------------------- instances
-
-
-class _Instance:
-    """Frames and arena of one call at a time, and the native programs between callbacks."""
-
-    def __init__(self, executable: Executable) -> None:
-        program = executable.program
-        self.arena = _aligned(program.buffers.arena_bytes)
-        self.consts = np.frombuffer(program.consts or bytes(16), np.uint8).copy()
-        self.n_inputs = len(executable.graph.inputs)
-        self.buffers: BufferPlan = program.buffers
-        self.segments: list[Any] = []
-        self.names: list[list[str]] = []
-        pending: list[Step] = []
-        for step in program.steps:
-            if isinstance(step, CallbackStep):
-                self._close(pending, executable)
-                pending = []
-                self.segments.append(step)
-                self.names.append([])
-            else:
-                pending.append(step)
-        self._close(pending, executable)
-        natives = [s for s in self.segments if isinstance(s, Program)]
-        self.run = natives[0].run if len(self.segments) == 1 and natives else self._run_segments
-
-    def _close(self, steps: list[Step], executable: Executable) -> None:
-        """Appends a native program of ``steps``."""
-        if not steps:
-            return
-        frame = np.zeros(sum(len(s.args) for s in steps) or 1, np.int64)
-        base, patches, tape, at = frame.ctypes.data, [], [], 0
-        for s in steps:
-            tape.append(
-                TapeStep(executable._addresses[s.kernel.key], base + 8 * at, s.total, s.chunk, s.chunk >= s.total)
-            )
-            for arg in s.args:
-                if isinstance(arg, int):
-                    frame[at] = arg
-                else:
-                    where = self._resolve(arg)
-                    if isinstance(where, int):
-                        frame[at] = where
-                    else:
-                        patches.append(Patch(base + 8 * at, *where))
-                at += 1
-        work = sum(nanoseconds(s.flops, s.nbytes) for s in steps)
-        n = self.n_inputs + len(executable._results)
-        keep = (frame, self.arena, self.consts)
-        self.segments.append(
-            Program(tape, patches, n, workers=executable.workers, release_gil=work > RELEASE_GIL_NS, keep=keep)
-        )
-        self.names.append([s.name for s in steps])
-
-    def _resolve(self, arg: Any) -> int | tuple[int, int]:
-        """The address of a buffer argument, or (number of the array given to ``run``, byte offset)."""
-        offset = arg.offset * arg.dtype.itemsize if isinstance(arg, Operand) else arg.byte_offset
-        b = self.buffers.buffers[arg.buffer]
-        if b.kind == "arena":
-            return self.arena.ctypes.data + b.offset + offset
-        if b.kind == "const":
-            return self.consts.ctypes.data + offset
-        return (b.index if b.kind == "input" else self.n_inputs + b.index), offset
-
-    def _run_segments(self, *arrays: np.ndarray) -> None:
-        for s in self.segments:
-            if isinstance(s, CallbackStep):
-                self._callback(s, arrays)
-            else:
-                s.run(*arrays)
-
-    def profile(self, *arrays: np.ndarray) -> list[tuple[str, int]]:
-        found: list[tuple[str, int]] = []
-        for s, names in zip(self.segments, self.names):
-            if isinstance(s, CallbackStep):
-                self._callback(s, arrays)
-            else:
-                found += zip(names, (int(t) for t in s.profile(*arrays)))
-        return found
-
-    def _callback(self, step: CallbackStep, arrays: Sequence[np.ndarray]) -> None:
-        """Hands copies to Python and takes its answer: it may keep what it was given."""
-        results = step.eqn.params["callback"](*(self._array(x, arrays).copy() for x in step.ins))
-        results = list(results) if step.outs else []
-        if len(results) != len(step.outs):
-            raise ShapeError(f"{step.name} returned {len(results)} arrays; {len(step.outs)} were announced")
-        for x, r in zip(step.outs, results):
-            r = np.asarray(r)
-            if r.shape != x.shape:
-                raise ShapeError(f"{step.name} returned shape {r.shape}; {x.shape} was announced")
-            self._array(x, arrays)[...] = r
-
-    def _array(self, x: Operand, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """A dense operand as an array over the memory it lies in."""
-        b = self.buffers.buffers[x.buffer]
-        start = x.offset * x.dtype.itemsize
-        if b.kind in ("arena", "const"):
-            memory = self.arena[b.offset :] if b.kind == "arena" else self.consts
-        else:
-            memory = arrays[b.index if b.kind == "input" else self.n_inputs + b.index].reshape(-1).view(np.uint8)
-        return memory[start : start + x.size * x.dtype.itemsize].view(x.dtype).reshape(x.shape)
-
-
-def _aligned(nbytes: int, align: int = 64) -> np.ndarray:
-    """Uninitialised bytes at an aligned address."""
-    block = np.empty(nbytes + align, np.uint8)
-    start = -block.ctypes.data % align
-    return block[start : start + nbytes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from .loop_print import print_kernel
 from .lower.registry import KernelHandle
 from .native import compile_object, load_object
 from .target import Target
+from .threads import num_threads
 
 __all__ = ["Loaded", "forget", "kernel_text", "load_kernels", "loaded_count"]
 
@@ -50,19 +52,29 @@ def kernel_text(handle: KernelHandle) -> str:
 def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -> Loaded:
     """The addresses of ``handles``, compiling those that neither this process nor the store has."""
     start = time.perf_counter()
-    found: dict[tuple[Any, ...], int] = {}
-    compiled = cached = 0
-    for handle in handles:
-        key = (engine, target, handle.key)
-        address = _addresses.get(key)
-        if address is None:
-            with compiling:
-                address, how = _load(handle, engine, target)
-            _addresses[key] = address
-            compiled += how == "compiled"
-            cached += how == "cached"
-        found[handle.key] = address
-    return Loaded(found, compiled, cached, time.perf_counter() - start)
+    missing = {h.key: h for h in handles if (engine, target, h.key) not in _addresses}
+    counts = {"compiled": 0, "cached": 0}
+    for handle, (address, how) in zip(missing.values(), _load_all(list(missing.values()), engine, target)):
+        _addresses[engine, target, handle.key] = address
+        counts[how] += 1
+    found = {h.key: _addresses[engine, target, h.key] for h in handles}
+    return Loaded(found, counts["compiled"], counts["cached"], time.perf_counter() - start)
+
+
+def _load_all(handles: list[KernelHandle], engine: str, target: Target) -> list[tuple[int, str]]:
+    """Loads kernels, several at a time: LLVM works outside the interpreter's lock.  The long ones begin first."""
+
+    def load(handle: KernelHandle) -> tuple[int, str]:
+        with compiling:
+            return _load(handle, engine, target)
+
+    workers = min(len(handles), num_threads() if engine == "llvm" else 1)
+    if workers < 2:
+        return [load(h) for h in handles]
+    order = sorted(range(len(handles)), key=lambda k: -len(kernel_text(handles[k])))
+    with ThreadPoolExecutor(workers) as pool:
+        futures = {k: pool.submit(load, handles[k]) for k in order}
+        return [futures[k].result() for k in range(len(handles))]
 
 
 def _load(handle: KernelHandle, engine: str, target: Target) -> tuple[int, str]:

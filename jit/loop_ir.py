@@ -272,13 +272,35 @@ class Alloc:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """The address of ``buf[index]``, as an argument of a ``Call``."""
+
+    buf: str
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    """Calls the C function whose address is ``function``; it returns nothing.
+
+    The address is an integer parameter, so that object code which is kept holds none.  The function may read and write
+    what the places point to, and nothing else that the kernel sees.
+
+    args: 64-bit integers, and places.
+    """
+
+    function: Expr
+    args: tuple[Expr | Place, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Comment:
     """A remark for the reader of the printed loops."""
 
     text: str
 
 
-Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Comment]
+Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Call, Comment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +427,13 @@ class KernelBuilder:
 
     def store(self, buf: str, index: Any, value: Any) -> None:
         self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf])))
+
+    def place(self, buf: str, index: Any = 0) -> Place:
+        return Place(buf, lift(index, i64))
+
+    def call(self, function: Expr, *args: Any) -> None:
+        """Calls a C function with integers and places."""
+        self.emit(Call(function, tuple(a if isinstance(a, Place) else lift(a, i64) for a in args)))
 
     def let(self, name: str, value: Expr) -> Ref:
         """Names a value; reading it again does not compute it again."""

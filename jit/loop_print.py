@@ -29,6 +29,7 @@ from .loop_ir import (
     IMPLICIT,
     Alloc,
     Assign,
+    Call,
     Comment,
     Const,
     Expr,
@@ -38,6 +39,7 @@ from .loop_ir import (
     Let,
     Load,
     Op,
+    Place,
     Ref,
     Stmt,
     Store,
@@ -174,6 +176,12 @@ class _Printer:
                     self.block(orelse)
             case Alloc(name, ty, size):
                 self.line(f"{self.names[name]} = alloc({'u8' if ty.kind == 'b' else ty}, {size})")
+            case Call(function, args):
+                given = [
+                    f"address({self.names[a.buf]}, {self.text(a.index)})" if isinstance(a, Place) else self.text(a)
+                    for a in args
+                ]
+                self.line(f"call({self.text(function)}, ({', '.join(given)}{',' * (len(given) == 1)}))")
             case Comment(text):
                 for part in text.splitlines():
                     self.line(f"# {part}")

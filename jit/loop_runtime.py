@@ -6,6 +6,7 @@ reference that machine code is compared with.  ``emit_numba`` defines the same n
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -37,11 +38,23 @@ class Pointer:
             raise IndexError(f"index {index} is outside an array of {self.array.size} (origin {self.origin})")
         return slot
 
+    def address(self, index: int) -> int:
+        """Of an element, or of the place behind the last one."""
+        if not 0 <= self.origin + index <= self.array.size:
+            raise IndexError(f"index {index} is outside an array of {self.array.size} (origin {self.origin})")
+        return int(self.array.ctypes.data) + (self.origin + index) * self.array.itemsize
+
     def __getitem__(self, index: Any) -> Value:
         return self.array[self._slot(index)].copy()
 
     def __setitem__(self, index: Any, value: Value) -> None:
         self.array[self._slot(index)] = value
+
+
+def _call(function: Any, args: Sequence[Any]) -> None:
+    """Calls the C function at an address."""
+    values = [a if isinstance(a, ctypes.c_void_p) else ctypes.c_int64(int(a)) for a in args]
+    ctypes.CFUNCTYPE(None, *[type(v) for v in values])(int(function))(*values)
 
 
 def _index_range(start: int, stop: int, step: int = 1) -> Iterator[np.int64]:
@@ -220,6 +233,8 @@ NAMES: dict[str, Any] = {
     "clz": _clz,
     "select": _select,
     "alloc": lambda t, size: Pointer(np.zeros(size, t.dtype)),
+    "address": lambda pointer, index: ctypes.c_void_p(pointer.address(int(index))),
+    "call": _call,
 }
 
 

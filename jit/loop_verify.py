@@ -19,6 +19,7 @@ from .loop_ir import (
     OPS,
     Alloc,
     Assign,
+    Call,
     Comment,
     Const,
     Expr,
@@ -28,6 +29,7 @@ from .loop_ir import (
     Let,
     Load,
     Op,
+    Place,
     Ref,
     Stmt,
     Store,
@@ -183,6 +185,13 @@ class _Verifier:
                         f"{size} elements are more than {MAX_ALLOC_BYTES} bytes: take a scratch pointer instead",
                     )
                     self.declare(name, ty, "buffer")
+            case Call(function, args):
+                with self.at("call"):
+                    self.typed(function, i64, "function")
+                    for k, a in enumerate(args):
+                        if isinstance(a, Place):
+                            self.expect(a.buf in self.buffers, f"no buffer {a.buf!r} is visible here")
+                        self.typed(a.index if isinstance(a, Place) else a, i64, f"argument {k}")
             case Comment(text):
                 self.expect(isinstance(text, str), "a comment is a string")
             case _:

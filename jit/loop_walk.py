@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .loop_ir import Alloc, Assign, Expr, For, If, Let, Load, Op, Stmt, Store, While
+from .loop_ir import Alloc, Assign, Call, Expr, For, If, Let, Load, Op, Place, Stmt, Store, While
 
 
 def blocks(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
@@ -37,6 +37,8 @@ def operands(node: Stmt | Expr) -> tuple[Expr, ...]:
             return (start, stop)
         case While(cond=cond) | If(cond=cond):
             return (cond,)
+        case Call(function=function, args=args):
+            return (function, *(a.index if isinstance(a, Place) else a for a in args))
     return ()
 
 
@@ -54,7 +56,12 @@ def assigned(stmts: Sequence[Stmt]) -> Iterator[str]:
 
 
 def stored(stmts: Sequence[Stmt]) -> Iterator[str]:
-    return (s.buf for s in statements(stmts) if isinstance(s, Store))
+    """The buffers that are written to; a function that is called may write to all that it is given."""
+    for s in statements(stmts):
+        if isinstance(s, Store):
+            yield s.buf
+        elif isinstance(s, Call):
+            yield from (a.buf for a in s.args if isinstance(a, Place))
 
 
 def is_innermost(loop: For) -> bool:

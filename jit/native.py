@@ -6,12 +6,15 @@ has no external symbols: a kernel calls nothing.  Loaded code stays in memory un
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
 from fx.errors import BackendError
 
@@ -26,7 +29,7 @@ _SEAL = b"fxobj\x01"
 _DIGEST_BYTES = 16
 
 _lock = threading.Lock()
-_machines: dict[Target, llvm.TargetMachine] = {}
+_local = threading.local()
 _linker: llvm.LLJIT | None = None
 _loaded = 0
 
@@ -46,24 +49,28 @@ if hasattr(os, "register_at_fork"):
 
 def compile_object(kernels: Sequence[Kernel], target: Target) -> bytes:
     """Machine code of all ``kernels``, for ``load_object`` here or in another process on such a machine."""
-    with _lock:
-        machine = _machine(target)
-        code = bytes(machine.emit_object(_optimized(kernels, target, machine)))
+    machine = _machine(target)
+    code = _object_code(machine, _optimized(kernels, target, machine))
+    return _SEAL + _digest(code) + code
+
+
+def compile_text(text: str, target: Target) -> bytes:
+    """Machine code of functions written in LLVM IR, for ``load_object``."""
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.verify()
+    code = _object_code(_machine(target), module)
     return _SEAL + _digest(code) + code
 
 
 def assembly(kernels: Sequence[Kernel], target: Target) -> str:
     """The machine code as text, to read."""
-    with _lock:
-        machine = _machine(target)
-        return str(machine.emit_assembly(_optimized(kernels, target, machine)))
+    machine = _machine(target)
+    return str(machine.emit_assembly(_optimized(kernels, target, machine)))
 
 
 def optimized_ir(kernels: Sequence[Kernel], target: Target) -> str:
     """LLVM IR after the optimisation passes, to read.  Checks the IR with LLVM's verifier as well."""
-    with _lock:
-        module = _optimized(kernels, target, _machine(target), verify=True)
-        return str(module)
+    return str(_optimized(kernels, target, _machine(target), verify=True))
 
 
 def load_object(data: bytes, names: Sequence[str]) -> dict[str, int]:
@@ -96,11 +103,13 @@ def _digest(code: bytes) -> bytes:
 
 
 def _machine(target: Target) -> llvm.TargetMachine:
-    if target not in _machines:
-        _machines[target] = llvm.Target.from_triple(target.triple).create_target_machine(
+    """A thread's own: a target machine keeps state while it works."""
+    machines: dict[Target, llvm.TargetMachine] = _local.__dict__.setdefault("machines", {})
+    if target not in machines:
+        machines[target] = llvm.Target.from_triple(target.triple).create_target_machine(
             cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small", jit=True
         )
-    return _machines[target]
+    return machines[target]
 
 
 def _the_linker() -> llvm.LLJIT:
@@ -126,5 +135,27 @@ def _optimized(
         passes = llvm.create_new_module_pass_manager()
         passes.add_sroa_pass()
         passes.add_simplify_cfg_pass()
-    passes.run(module, builder)
+    _free_of_lock("LLVMPY_RunNewModulePassManager")(passes, module, builder)
     return module
+
+
+# ------------------------------------------------------------------------------ beside llvmlite's lock
+# llvmlite takes one lock around every call, for users that share a context.  Here each module has a context of its own
+# and each thread a target machine of its own, which is what LLVM asks of threads; so the two calls that take time run
+# beside the lock, and kernels compile in parallel.
+
+
+def _free_of_lock(name: str) -> Any:
+    wrapper = getattr(ffi.lib, name)
+    return getattr(wrapper, "_cfn", wrapper)
+
+
+def _object_code(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> bytes:
+    with ffi.OutputString() as error:
+        buffer = _free_of_lock("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+        if not buffer:
+            raise BackendError(f"LLVM emits no code: {error}")
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)

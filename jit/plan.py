@@ -13,7 +13,7 @@ from fx.ir import Aval, Eqn, Graph, Literal, Var
 
 from .nest import Nest, Root
 
-__all__ = ["Buffer", "BufferPlan", "FusionPlan", "Group", "Names"]
+__all__ = ["Buffer", "BufferPlan", "FusionPlan", "Group", "Names", "View"]
 
 
 class Names:
@@ -117,8 +117,23 @@ class FusionPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A buffer that lies in another one, at ``byte_offset`` of buffer ``base``.
+
+    loop: None, or the loop in each iteration of which it moves: by ``step`` bytes, or, if ``other`` is a buffer, from
+    ``base`` to ``other`` and back.
+    """
+
+    base: int
+    byte_offset: int = 0
+    loop: int | None = None
+    step: int = 0
+    other: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Buffer:
-    """A logical buffer.  kind: 'input', 'output' (``index`` says which), 'const' or 'arena' (at ``offset``).
+    """A logical buffer.  kind: 'input', 'output' (``index`` says which), 'const', 'arena' (at ``offset``) or 'view'.
 
     first, last: the steps between which an arena buffer holds a value.  reason: why its memory is what it is.
     """
@@ -131,6 +146,17 @@ class Buffer:
     last: int = 0
     aval: Aval | None = None
     reason: str = ""
+    view: View | None = None
+
+    def place(self) -> str:
+        """Where it lies, in words."""
+        if self.kind == "arena":
+            return f"arena+{self.offset} steps {self.first}..{self.last}"
+        if self.view is None:
+            return f"{self.kind} {self.index}"
+        v = self.view
+        moves = f" alternating with {v.other}" if v.other is not None else f" moving by {v.step} bytes"
+        return f"in {v.base} at {v.byte_offset}" + ("" if v.loop is None else f"{moves} in loop {v.loop}")
 
 
 @dataclass(frozen=True)
@@ -158,6 +184,7 @@ class BufferPlan:
     def __str__(self) -> str:
         lines = [f"arena of {self.arena_bytes} bytes"]
         for k, b in enumerate(self.buffers):
-            where = f"arena+{b.offset} steps {b.first}..{b.last}" if b.kind == "arena" else f"{b.kind} {b.index}"
-            lines.append(f"{k:3d} {b.nbytes:>12} bytes  {where}  {b.aval or ''}{'  * ' + b.reason if b.reason else ''}")
+            lines.append(
+                f"{k:3d} {b.nbytes:>12} bytes  {b.place()}  {b.aval or ''}{'  * ' + b.reason if b.reason else ''}"
+            )
         return "\n".join(lines)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fx.errors import GraphError, LoweringError
-from fx.ir import Atom, Literal
+from fx.ir import Atom, Eqn, Graph, Literal, Var
 
 from .buffers import Sharing, plan_buffers, share_in_place
+from .canonical import transposed_products
+from .fuse import fuse
+from .hoist import hoist
 from .index_map import dense_strides
 from .loop_verify import verify_kernel
-from .lower.context import Builder, CallbackStep, LogicalBuffer, touched
+from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
 from .lower.registry import LOWERINGS, Host, KernelHandle, Operand, Step
+from .lower.steering import LoopBegin, LoopEnd
 from .nest_kernel import emit_nest
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
@@ -26,7 +31,8 @@ __all__ = ["LoopProgram", "lower_plan", "output_arrays"]
 class LoopProgram:
     """Steps in execution order and where their buffers lie.
 
-    group_of: for each step the group of the plan that it belongs to.
+    listing: the groups of the plan, and behind an operation that holds graphs those of their plans.
+    group_of: for each step the number in ``listing`` of the group that it belongs to.
     consts: the bytes of the constant buffer.
     outputs: for each graph output ('buffer', index of the output buffer), ('donated', index of the input whose memory
         it took over) or ('literal', the Literal).
@@ -34,7 +40,8 @@ class LoopProgram:
     """
 
     plan: FusionPlan
-    steps: tuple[Step | CallbackStep, ...]
+    steps: tuple[AnyStep, ...]
+    listing: tuple[Listed, ...]
     group_of: tuple[int, ...]
     buffers: BufferPlan
     consts: bytes
@@ -46,6 +53,18 @@ class LoopProgram:
     def kernels(self) -> tuple[KernelHandle, ...]:
         """The distinct kernels in the order in which they first run."""
         return tuple({s.kernel.key: s.kernel for s in self.steps if isinstance(s, Step)}.values())
+
+    def times(self) -> list[int]:
+        """How often each step runs, as far as that is known: what stands in a loop as often as the loop says."""
+        found, factors = [], [1]
+        trips = {s.number: s.trip for s in self.steps if isinstance(s, LoopEnd)}
+        for s in self.steps:
+            found.append(factors[-1])
+            if isinstance(s, LoopBegin):
+                factors.append(factors[-1] * (trips[s.number] or 1))
+            elif isinstance(s, LoopEnd):
+                factors.pop()
+        return found
 
     def verify(self) -> LoopProgram:
         """Kernels are well formed, frames fit them, buffers that live at one time do not overlap.
@@ -70,9 +89,11 @@ class LoopProgram:
         for k, s in enumerate(self.steps):
             if isinstance(s, CallbackStep):
                 lines.append(f"{k:3d} python callback {s.name}")
-            else:
+            elif isinstance(s, Step):
                 args = ", ".join(str(a) if isinstance(a, int) else f"b{a.buffer}+{_byte_offset(a)}" for a in s.args)
                 lines.append(f"{k:3d} {s.name}({args}) over {s.total} in pieces of {s.chunk}")
+            else:
+                lines.append(f"{k:3d} {s.name}")
         return "\n".join([*lines, str(self.buffers)])
 
 
@@ -90,25 +111,21 @@ def lower_plan(
         donate: inputs whose memory may be overwritten.
     """
     sharing = share_in_place(plan, donate, in_place)
-    ctx = Builder(host, emit_nest)
-    outputs = _declare_buffers(ctx, plan, sharing)
-    producers = {v: (e, k) for e in plan.graph.eqns for k, v in enumerate(e.outputs)}
-    for k, group in enumerate(plan.groups):
-        ctx.group = k
-        if group.nest is not None:
-            emit_nest(ctx, group.nest)
-        else:
-            _lower_whole(ctx, plan, group, producers)
+    ctx = Builder(host, emit_nest, functools.partial(_Region, in_place=in_place))
+    outputs = _declare_ends(ctx, plan, sharing)
+    _lower_groups(ctx, plan, sharing)
     reasons = {ctx.buffer_of(w): why for w, why in sharing.reasons.items()}
-    buffers = plan_buffers(ctx.buffers, ctx.steps, workers, reasons)
+    steps, groups = hoist(ctx.steps, ctx.groups, ctx.buffers)
+    buffers = plan_buffers(ctx.buffers, steps, workers, reasons)
     roots = {sharing.root(w) for w in sharing.memory}
     overwritten = tuple(i for i, v in enumerate(plan.graph.inputs) if v in roots)
-    consts = bytes(ctx.consts)
-    return LoopProgram(plan, tuple(ctx.steps), tuple(ctx.groups), buffers, consts, outputs, workers, overwritten)
+    return LoopProgram(
+        plan, tuple(steps), tuple(ctx.listing), tuple(groups), buffers, bytes(ctx.consts), outputs, workers, overwritten
+    )  # fmt: skip
 
 
-def _declare_buffers(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[tuple[str, object], ...]:
-    """Inputs, outputs and arena buffers; owners that share memory get one buffer.  Returns ``LoopProgram.outputs``."""
+def _declare_ends(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[tuple[str, object], ...]:
+    """The buffers of inputs and outputs; owners that share memory get one buffer.  Returns ``LoopProgram.outputs``."""
     for i, v in enumerate(plan.graph.inputs):
         ctx.add_buffer(LogicalBuffer("input", v.aval.nbytes, i, aval=v.aval), v)
     outputs: list[tuple[str, object]] = []
@@ -125,6 +142,11 @@ def _declare_buffers(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[
         buffer = ctx.add_buffer(LogicalBuffer("output", o.aval.nbytes, index, aval=o.aval), o)
         ctx.share_buffer(root, buffer)
         outputs.append(("buffer", index))
+    return tuple(outputs)
+
+
+def _lower_groups(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> None:
+    """Declares the other buffers of a plan and appends the steps of its groups."""
     for g in plan.groups:
         for w in g.writes:
             root = sharing.root(w)
@@ -137,7 +159,63 @@ def _declare_buffers(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[
     ):  # values without elements are never written, yet operands may name them
         if v not in ctx.buffers_by_owner and v.aval.size == 0:
             ctx.add_buffer(LogicalBuffer("arena", 0, aval=v.aval), v)
-    return tuple(outputs)
+    producers = {v: (e, k) for e in plan.graph.eqns for k, v in enumerate(e.outputs)}
+    for group in plan.groups:
+        with ctx.listed(plan, group):
+            if group.nest is not None:
+                emit_nest(ctx, group.nest)
+            else:
+                _lower_whole(ctx, plan, group, producers)
+
+
+class _Region:
+    """A graph that an operation holds, planned; see ``lower.context.Region``."""
+
+    def __init__(self, ctx: Builder, graph: Graph, carried: Mapping[int, int], in_place: bool) -> None:
+        self.ctx = ctx
+        self.plan = fuse(
+            transposed_products(_literals_as_values(graph)) if in_place else _literals_as_values(graph), in_place
+        )
+        self.sharing = share_in_place(self.plan, (), in_place, carried)
+
+    def in_place(self, output: int) -> bool:
+        owner = self.plan.outputs[output]
+        return isinstance(owner, Var) and self.sharing.root(owner) in self.plan.graph.inputs
+
+    def emit(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        ctx = self.ctx
+        with ctx.own_variables():
+            for v, buffer in zip(self.plan.graph.inputs, inputs, strict=True):
+                ctx.share_buffer(v, buffer)
+            for k, (o, buffer) in enumerate(zip(self.plan.outputs, outputs, strict=True)):
+                assert isinstance(o, Var)
+                root = self.sharing.root(o)
+                if self.in_place(k):
+                    ctx.share_buffer(o, ctx.buffer_of(root))
+                else:
+                    ctx.share_buffer(o, buffer)
+                    ctx.share_buffer(root, buffer)
+            _lower_groups(ctx, self.plan, self.sharing)
+
+
+def _literals_as_values(graph: Graph) -> Graph:
+    """Every output is computed, so that it can be written where the operation wants it."""
+    eqns, outputs = list(graph.eqns), list(graph.outputs)
+    for k, a in enumerate(outputs):
+        if isinstance(a, Literal):
+            outputs[k] = v = Var(a.aval)
+            eqns.append(Eqn(BROADCAST, (a,), {"shape": (), "broadcast_dimensions": ()}, (v,)))
+    return graph.replace(eqns=tuple(eqns), outputs=tuple(outputs))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A primitive as a graph made here names it."""
+
+    name: str
+
+
+BROADCAST = _Named("broadcast_in_dim")
 
 
 def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) -> None:
@@ -153,7 +231,7 @@ def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) 
     ins = tuple(operand(a) for a in eqn.inputs)
     if group.kind == "callback":
         ctx.callback(eqn, ins, outs)
-    elif any(v.aval.size for v in eqn.outputs):
+    elif eqn.effect or any(v.aval.size for v in eqn.outputs):
         try:
             LOWERINGS[eqn.prim.name](ctx, eqn, ins, outs)
         except LoweringError as e:

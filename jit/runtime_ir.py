@@ -68,9 +68,27 @@ class Field(IntEnum):
 
 
 class StepKind(IntEnum):
-    """What a step does, counted from 0.  A new kind is a number here and a label in ``@execute``'s ``switch``."""
+    """What a step does, counted from 0.  A new kind is a number here and a label in ``@execute``'s ``switch``.
+
+    Words 1 to 7 of the kinds that steer, where a *slot* is the address of a word that holds an address:
+
+    ENTER      1 table, 2 rows, 3 counter: for each row (slot, home) ``*slot = *home``; then ``*counter = 0``
+    REPEAT     1 table, 2 rows that add, 3 rows that swap, 4 counter, 5 limit, 6 target, 7 mask: for each row (slot,
+               delta) ``*slot += delta``; for each row (slot, a, b) ``*slot ^= *a ^ *b``; ``*counter += 1``; if that is
+               less than the limit, on to step ``target``.  If ``*counter & mask`` is 0 it looks for Ctrl-C now and then.
+    EXIT       1 slot, 2 target: if the byte ``**slot`` is 0, on to step ``target``
+    SWITCH     1 slot, 2 n, 3 table: on to step ``table[min(max(**slot, 0), n - 1)]``; ``**slot`` is an int32
+    JUMP       1 target
+    CALLBACK   1 a Python callable without arguments; an exception ends the program
+    """
 
     CALL = 0  # kernel(frame, lo, hi, worker) over range(total)
+    ENTER = 1
+    REPEAT = 2
+    EXIT = 3
+    SWITCH = 4
+    JUMP = 5
+    CALLBACK = 6
 
 
 class Pool(IntEnum):
@@ -102,6 +120,7 @@ class Slot(IntEnum):
 
 STEP_WORDS = 8
 WAKE_NS = 40_000
+SIGNALS_NS = 50_000_000  # how often a loop looks for Ctrl-C
 STACK_BYTES = 8 << 20  # of a worker: macOS and musl give 512 kB and 128 kB, too little for a packing buffer
 ENTRIES = ("fx_context", "fx_open_pool", "fx_start_worker", "fx_run")
 
@@ -112,6 +131,9 @@ IMPORTS = {
     "PyObject_CallNoArgs": ("ptr", ("ptr",)),
     "PyErr_Format": ("ptr", ("ptr", "ptr", "i64", "i64")),  # variadic: see _imports
     "PyErr_Occurred": ("ptr", ()),
+    "PyErr_CheckSignals": ("i32", ()),
+    "PyGILState_Ensure": ("i32", ()),
+    "PyGILState_Release": ("void", ("i32",)),
     "PyLong_AsVoidPtr": ("ptr", ("ptr",)),
     "PyType_IsSubtype": ("i32", ("ptr", "ptr")),
     "Py_IncRef": ("void", ("ptr",)),
@@ -136,14 +158,15 @@ def runtime_text(machine: str = platform.machine(), system: str = sys.platform) 
     """The module for an architecture (a name as ``platform.machine()`` gives it) and an operating system."""
     head = object.__basicsize__  # bytes of a Python object before its first field; its type comes last in it
     names = {f"{e.__name__.upper()}_{m.name}": m.value for e in (Word, Field, Pool, Slot) for m in e}
-    names.update(HEAD=head, TYPE=head - 8, STACK=STACK_BYTES, STEP=STEP_WORDS, CALL=StepKind.CALL.value)
+    names.update(HEAD=head, TYPE=head - 8, STACK=STACK_BYTES, STEP=STEP_WORDS, SIGNALS_NS=SIGNALS_NS)
+    names.update({kind.name: kind.value for kind in StepKind})
     names.update(
         CONTEXT=Word.IMPORTS + len(IMPORTS), WAKE_NS=WAKE_NS, CLOCK=6 if system == "darwin" else 1
     )  # CLOCK_MONOTONIC
     kind = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
     clock = _WINDOWS_CLOCK if system == "win32" else _POSIX_CLOCK
     machine_text = _MACHINES.get(kind, _OTHER_MACHINE)
-    parts = (_imports(), _messages(), machine_text, clock, _POOL, _WORKER, _REGION, _EXECUTE, _RUN)
+    parts = (_imports(), _messages(), machine_text, clock, _POOL, _WORKER, _REGION, _STEER, _EXECUTE, _RUN)
     return Template("\n".join(parts)).substitute(names)
 
 
@@ -637,6 +660,170 @@ done:
 
 # ------------------------------------------------------------------------------------------- program
 
+# The kinds of step that steer; see StepKind for their words.
+_STEER = """
+define internal void @enter_step(ptr %step) {
+entry:
+  %table.p = getelementptr i64, ptr %step, i64 1
+  %rows.p = getelementptr i64, ptr %step, i64 2
+  %counter.p = getelementptr i64, ptr %step, i64 3
+  %table = load ptr, ptr %table.p
+  %rows = load i64, ptr %rows.p
+  %counter = load ptr, ptr %counter.p
+  store i64 0, ptr %counter
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %body ]
+  %more = icmp slt i64 %k, %rows
+  br i1 %more, label %body, label %done
+body:
+  %at = shl i64 %k, 1
+  %row = getelementptr i64, ptr %table, i64 %at
+  %home.p = getelementptr i64, ptr %row, i64 1
+  %slot = load ptr, ptr %row
+  %home = load ptr, ptr %home.p
+  %value = load i64, ptr %home
+  store i64 %value, ptr %slot
+  %k.next = add i64 %k, 1
+  br label %loop
+done:
+  ret void
+}
+
+; Whether the loop goes on.
+define internal i1 @repeat_step(ptr %step) {
+entry:
+  %table.p = getelementptr i64, ptr %step, i64 1
+  %adds.p = getelementptr i64, ptr %step, i64 2
+  %swaps.p = getelementptr i64, ptr %step, i64 3
+  %table = load ptr, ptr %table.p
+  %adds = load i64, ptr %adds.p
+  %swaps = load i64, ptr %swaps.p
+  %past = shl i64 %adds, 1
+  %second = getelementptr i64, ptr %table, i64 %past
+  br label %adding
+adding:
+  %j = phi i64 [ 0, %entry ], [ %j.next, %add ]
+  %more.adds = icmp slt i64 %j, %adds
+  br i1 %more.adds, label %add, label %swapping
+add:
+  %at.add = shl i64 %j, 1
+  %row.add = getelementptr i64, ptr %table, i64 %at.add
+  %delta.p = getelementptr i64, ptr %row.add, i64 1
+  %slot.add = load ptr, ptr %row.add
+  %delta = load i64, ptr %delta.p
+  %old.add = load i64, ptr %slot.add
+  %new.add = add i64 %old.add, %delta
+  store i64 %new.add, ptr %slot.add
+  %j.next = add i64 %j, 1
+  br label %adding
+swapping:
+  %k = phi i64 [ 0, %adding ], [ %k.next, %swap ]
+  %more.swaps = icmp slt i64 %k, %swaps
+  br i1 %more.swaps, label %swap, label %count
+swap:
+  %at.swap = mul i64 %k, 3
+  %row.swap = getelementptr i64, ptr %second, i64 %at.swap
+  %a.p = getelementptr i64, ptr %row.swap, i64 1
+  %b.p = getelementptr i64, ptr %row.swap, i64 2
+  %slot.swap = load ptr, ptr %row.swap
+  %a.home = load ptr, ptr %a.p
+  %b.home = load ptr, ptr %b.p
+  %a = load i64, ptr %a.home
+  %b = load i64, ptr %b.home
+  %difference = xor i64 %a, %b
+  %old.swap = load i64, ptr %slot.swap
+  %new.swap = xor i64 %old.swap, %difference
+  store i64 %new.swap, ptr %slot.swap
+  %k.next = add i64 %k, 1
+  br label %swapping
+count:
+  %counter.p = getelementptr i64, ptr %step, i64 4
+  %limit.p = getelementptr i64, ptr %step, i64 5
+  %counter = load ptr, ptr %counter.p
+  %limit = load i64, ptr %limit.p
+  %n = load i64, ptr %counter
+  %n.next = add i64 %n, 1
+  store i64 %n.next, ptr %counter
+  %again = icmp slt i64 %n.next, %limit
+  ret i1 %again
+}
+
+; Ctrl-C: looks whether Python has signals to handle if the loop's counter says so and SIGNALS_NS have passed since it
+; last did.  False if a handler raised an exception.
+define internal i1 @look_for_signals(ptr %step, ptr %looked) alwaysinline {
+entry:
+  %counter.p = getelementptr i64, ptr %step, i64 4
+  %mask.p = getelementptr i64, ptr %step, i64 7
+  %counter = load ptr, ptr %counter.p
+  %mask = load i64, ptr %mask.p
+  %n = load i64, ptr %counter
+  %masked = and i64 %n, %mask
+  %due = icmp eq i64 %masked, 0
+  br i1 %due, label %time, label %done
+time:
+  %now = call i64 @now()
+  %before = load i64, ptr %looked
+  %first = icmp eq i64 %before, 0
+  br i1 %first, label %begin, label %compare
+begin:
+  store i64 %now, ptr %looked
+  br label %done
+compare:
+  %passed = sub i64 %now, %before
+  %long = icmp sgt i64 %passed, $SIGNALS_NS
+  br i1 %long, label %look, label %done
+look:
+  store i64 %now, ptr %looked
+  %state = call i32 @PyGILState_Ensure()
+  %found = call i32 @PyErr_CheckSignals()
+  call void @PyGILState_Release(i32 %state)
+  %none = icmp eq i32 %found, 0
+  ret i1 %none
+done:
+  ret i1 true
+}
+
+; The step to go on with.
+define internal i64 @switch_step(ptr %step) {
+  %slot.p = getelementptr i64, ptr %step, i64 1
+  %n.p = getelementptr i64, ptr %step, i64 2
+  %table.p = getelementptr i64, ptr %step, i64 3
+  %slot = load ptr, ptr %slot.p
+  %n = load i64, ptr %n.p
+  %table = load ptr, ptr %table.p
+  %index.p = load ptr, ptr %slot
+  %index = load i32, ptr %index.p
+  %wide = sext i32 %index to i64
+  %last = sub i64 %n, 1
+  %high = icmp sgt i64 %wide, %last
+  %capped = select i1 %high, i64 %last, i64 %wide
+  %low = icmp slt i64 %capped, 0
+  %clamped = select i1 %low, i64 0, i64 %capped
+  %target.p = getelementptr i64, ptr %table, i64 %clamped
+  %target = load i64, ptr %target.p
+  ret i64 %target
+}
+
+; False if the callable raised.
+define internal i1 @callback_step(ptr %step) {
+entry:
+  %callable.p = getelementptr i64, ptr %step, i64 1
+  %callable = load ptr, ptr %callable.p
+  %state = call i32 @PyGILState_Ensure()
+  %result = call ptr @PyObject_CallNoArgs(ptr %callable)
+  %failed = icmp eq ptr %result, null
+  br i1 %failed, label %leave, label %drop
+drop:
+  call void @Py_DecRef(ptr %result)
+  br label %leave
+leave:
+  call void @PyGILState_Release(i32 %state)
+  %well = xor i1 %failed, true
+  ret i1 %well
+}
+"""
+
 _EXECUTE = """
 declare void @llvm.trap() noreturn
 
@@ -699,8 +886,11 @@ done:
   ret void
 }
 
-define internal void @execute(ptr %program, i64 %workers) {
+; False if an exception is set.
+define internal i1 @execute(ptr %program, i64 %workers) {
 entry:
+  %looked = alloca i64
+  store i64 0, ptr %looked
   %pool = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_POOL)
   %steps.p = getelementptr i64, ptr %program, i64 $FIELD_STEPS
   %count.p = getelementptr i64, ptr %program, i64 $FIELD_N_STEPS
@@ -733,11 +923,52 @@ start:
 dispatch:
   %since = phi i64 [ 0, %body ], [ %begun, %start ]
   %kind = load i64, ptr %step
-  switch i64 %kind, label %unknown [ i64 $CALL, label %call ]
+  %following = add i64 %pc, 1
+  switch i64 %kind, label %unknown [
+    i64 $CALL, label %call
+    i64 $ENTER, label %enter
+    i64 $REPEAT, label %repeat
+    i64 $EXIT, label %exit
+    i64 $SWITCH, label %choose
+    i64 $JUMP, label %jump
+    i64 $CALLBACK, label %callback
+  ]
 call:
   call void @call_step(ptr %pool, ptr %step, i64 %workers)
   br label %ran
+enter:
+  call void @enter_step(ptr %step)
+  br label %ran
+repeat:
+  %again = call i1 @repeat_step(ptr %step)
+  %target.repeat.p = getelementptr i64, ptr %step, i64 6
+  %target.repeat = load i64, ptr %target.repeat.p
+  %after.repeat = select i1 %again, i64 %target.repeat, i64 %following
+  %good = call i1 @look_for_signals(ptr %step, ptr %looked)
+  br i1 %good, label %ran, label %end
+exit:
+  %slot.p = getelementptr i64, ptr %step, i64 1
+  %slot = load ptr, ptr %slot.p
+  %flag.p = load ptr, ptr %slot
+  %flag = load i8, ptr %flag.p
+  %goes.on = icmp ne i8 %flag, 0
+  %target.exit.p = getelementptr i64, ptr %step, i64 2
+  %target.exit = load i64, ptr %target.exit.p
+  %after.exit = select i1 %goes.on, i64 %following, i64 %target.exit
+  br label %ran
+choose:
+  %after.choose = call i64 @switch_step(ptr %step)
+  br label %ran
+jump:
+  %target.jump.p = getelementptr i64, ptr %step, i64 1
+  %target.jump = load i64, ptr %target.jump.p
+  br label %ran
+callback:
+  %well = call i1 @callback_step(ptr %step)
+  br i1 %well, label %ran, label %end
 ran:
+  %pc.next = phi i64 [ %following, %call ], [ %following, %enter ], [ %after.repeat, %repeat ], [ %after.exit, %exit ],
+                     [ %after.choose, %choose ], [ %target.jump, %jump ], [ %following, %callback ]
   br i1 %timed, label %stop, label %next
 stop:
   %time = call i64 @now()
@@ -748,18 +979,18 @@ stop:
   store i64 %total.next, ptr %total.p
   br label %next
 next:
-  %pc.next = add i64 %pc, 1
   br label %loop
 unknown:
   call void @llvm.trap()
   unreachable
 end:
+  %success = phi i1 [ true, %loop ], [ false, %repeat ], [ false, %callback ]
   br i1 %plain, label %done, label %restore
 restore:
   call void @fp_store(i64 %control)
   br label %done
 done:
-  ret void
+  ret i1 %success
 }
 """
 
@@ -823,13 +1054,13 @@ go:
   %keep = icmp eq i64 %release, 0
   br i1 %keep, label %held, label %released
 held:
-  call void @execute(ptr %program, i64 %workers)
-  ret i1 true
+  %ended.held = call i1 @execute(ptr %program, i64 %workers)
+  ret i1 %ended.held
 released:
   %thread = call ptr @PyEval_SaveThread()
-  call void @execute(ptr %program, i64 %workers)
+  %ended = call i1 @execute(ptr %program, i64 %workers)
   call void @PyEval_RestoreThread(ptr %thread)
-  ret i1 true
+  ret i1 %ended
 }
 
 ; Python's entry, METH_FASTCALL: %self is the ndarray that holds the program record.

@@ -1,7 +1,7 @@
 """The tape: a whole compiled graph as one native call.
 
 A ``Program`` is a list of steps in native memory.  A step calls a kernel, ``kernel(frame, lo, hi, worker)``,
-over a range that the pool may cut into pieces.  Calling the program from Python writes the addresses of the
+over a range that the pool may cut into pieces; steps of other kinds steer: loops, branches, callbacks.  Calling the program from Python writes the addresses of the
 arrays it is given into the frames (the *patches*) and runs the steps one after another::
 
     program = Program([TapeStep(axpy, frame.ctypes.data, total=n, chunk=4096)], [Patch(slot, 0), ...], n_pointers=2)
@@ -26,7 +26,7 @@ from fx.errors import BackendError, GraphError
 from .runtime_ir import STEP_WORDS, Field, StepKind, Word
 from .threads import immortal, num_threads, runtime
 
-__all__ = ["Patch", "Program", "ProgramBusyError", "TapeStep"]
+__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep"]
 
 _METH_FASTCALL = 0x80
 _new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
@@ -47,7 +47,6 @@ class TapeStep(NamedTuple):
         total: length of the range; a step of length 0 does nothing.
         chunk: length of the pieces (the last may be shorter).
         serial: run on the calling thread, because the work is too small to be worth a hand-over.
-        kind: a ``StepKind``.
         nanoseconds: about how long the whole range takes one thread, or 0 if unknown.  A short step makes use
             of workers that are awake and lets sleeping ones sleep.
     """
@@ -57,8 +56,16 @@ class TapeStep(NamedTuple):
     total: int
     chunk: int
     serial: bool = False
-    kind: int = StepKind.CALL
     nanoseconds: int = 0
+
+
+class SteerStep(NamedTuple):
+    """A step of another kind than CALL: up to seven words, as ``StepKind`` says.  ``targets``: which of them are step
+    numbers (they are checked); those of a SWITCH's table are the caller's affair."""
+
+    kind: StepKind
+    words: tuple[int, ...]
+    targets: tuple[int, ...] = ()
 
 
 class Patch(NamedTuple):
@@ -95,7 +102,7 @@ class Program:
 
     def __init__(
         self,
-        steps: Sequence[TapeStep],
+        steps: Sequence[TapeStep | SteerStep],
         patches: Sequence[Patch],
         n_pointers: int,
         *,
@@ -127,25 +134,35 @@ def _table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
     return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(len(rows), width)
 
 
-def _step_words(steps: Sequence[TapeStep], workers: int) -> np.ndarray:
+def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarray:
     """int64 (n, STEP_WORDS): the steps as the runtime reads them."""
     if workers < 1:
         raise GraphError(f"a program needs at least one worker, not {workers}")
     words = np.zeros((len(steps), STEP_WORDS), np.int64)
-    if len(steps) == 0:
+    calls = [k for k, s in enumerate(steps) if type(s) is TapeStep]
+    if len(calls) == len(steps):
+        words[:] = _call_words(steps, calls, workers)  # type: ignore[arg-type]
         return words
-    kernel, frame, total, chunk, serial, kind, nanoseconds = _table(steps, len(TapeStep._fields)).T
-    unknown = (kind < 0) | (kind >= len(StepKind))
-    for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0)) | unknown):
-        kinds = ", ".join(f"{kind.value} {kind.name}" for kind in StepKind)
+    words[calls] = _call_words([steps[k] for k in calls], calls, workers)  # type: ignore[misc]
+    for k, s in enumerate(steps):
+        if isinstance(s, SteerStep):
+            if not all(0 <= s.words[t] <= len(steps) for t in s.targets):
+                raise GraphError(f"step {k} is {s}; it jumps out of the program of {len(steps)} steps")
+            words[k, 0] = s.kind
+            words[k, 1 : 1 + len(s.words)] = s.words
+    return words
+
+
+def _call_words(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
+    kernel, frame, total, chunk, serial, nanoseconds = _table(steps, len(TapeStep._fields)).T
+    for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0))):
         raise GraphError(
-            f"step {k} is {steps[int(k)]}; it needs total >= 0, chunk >= 1, the address of a kernel, and a kind the "
-            f"runtime knows ({kinds})"
+            f"step {numbers[int(k)]} is {steps[int(k)]}; it needs total >= 0, chunk >= 1 and the address of a kernel"
         )
     pieces = -(-total // chunk)
     limit = np.where(serial != 0, 1, np.minimum(pieces, workers))
-    words[:] = np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit, nanoseconds], axis=1)
-    return words
+    kind = np.full_like(kernel, StepKind.CALL)
+    return np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit, nanoseconds], axis=1)
 
 
 def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:
@@ -173,7 +190,7 @@ def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil
     record[Field.STEPS], record[Field.N_STEPS] = base + 8 * at_steps, len(steps)
     record[Field.PATCHES], record[Field.N_PATCHES] = base + 8 * at_patches, len(patches)
     record[Field.POINTERS], record[Field.N_POINTERS] = base + 8 * at_pointers, n_pointers
-    record[Field.WORKERS] = steps[:, 6].max(initial=1)
+    record[Field.WORKERS] = steps[steps[:, 0] == StepKind.CALL, 6].max(initial=1)
     record[Field.RELEASE_GIL] = release_gil
     return record
 

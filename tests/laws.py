@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from closeness import assert_close, wide
 from op_specs import Case, Spec, Tolerance
 
@@ -24,6 +25,7 @@ from fx.passes import inline
 from fx.primitive import primitive
 from fx.primitives import shaping as S
 from fx.trace import trace_flat
+from fx.transforms.eager import pull_back
 from fx.verify import verify_graph
 
 
@@ -172,6 +174,34 @@ def check_transpose(spec: Spec, case: Case, dtype: np.dtype) -> None:
     left, right = _pairing(outputs(tangents), ws), _pairing(vs, cts)
     what = f"transpose of {title(spec, case, dtype)}"
     assert math.isclose(left, right, rel_tol=1e-9, abs_tol=1e-9), f"{what}: <Jv, w> = {left}, <v, J^T w> = {right}"
+
+
+def check_eager(spec: Spec, case: Case, dtype: np.dtype) -> bool:
+    """Plain grad, straight back through the evaluated equations, gives what transposing the tangent graph gives.
+
+    Returns whether it went straight back (an operation that holds a function does not).
+    """
+    g, xs, rng = _prepare(spec, case, dtype)
+    ws = directions(rng, outputs(g(*xs)))
+    went: list[bool] = []
+
+    def loss(*args: Any) -> Any:
+        return sum(fx.numpy.sum(fx.numpy.real(o * w)) for o, w in zip(fx.tree.leaves(g(*args)), ws))
+
+    def straight(*args: Any) -> Any:
+        found = pull_back(*args)
+        went.append(found is not None)
+        return found
+
+    gradient = fx.grad(loss, tuple(range(len(xs))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fx.api.traced, "pull_back", straight)
+        found = outputs(gradient(*xs))
+        patch.setattr(fx.api.traced, "pull_back", lambda *args: None)
+        wanted = outputs(gradient(*xs))
+    for f, w in zip(found, wanted, strict=True):
+        _near(f, w, 1e-12, f"plain grad of {title(spec, case, dtype)}")
+    return went == [True]
 
 
 def check_linear(spec: Spec, case: Case, dtype: np.dtype) -> None:

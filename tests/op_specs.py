@@ -23,29 +23,35 @@ from op_values import (
     bits,
     conv_config,
     conv_params,
+    damaged,
     distinct,
     dot_config,
     few,
     flags,
+    general_matrix,
     index_config,
     integers,
     numbers,
     permutation,
+    positive_definite,
     special_values,
     specials,
     sprinkled,
+    triangular,
     update_shape,
     window_config,
     window_params,
 )
 
 import fx
-from fx import dtypes
+from fx import dtypes, lax
 from fx.api import vmap
 from fx.ir import Aval
 from fx.lax import all_gather, axis_index, pmax, pmin, psum
 from fx.primitive import primitive
 from fx.primitives import elementwise as E
+from fx.primitives import matrices
+from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.primitives.checks import (
     ANY,
@@ -692,7 +698,7 @@ def _scatter_case(seed: int, both: bool) -> Case:
 
 
 for _k, (_name, _allowed, _tolerance) in enumerate((
-    ("scatter", ANY, EXACT), ("scatter_add", ANY, TERMS), ("scatter_mul", ANY, Tolerance(16.0)),
+    ("scatter", ANY, EXACT), ("scatter_add", NUMBER, TERMS), ("scatter_mul", NUMBER, Tolerance(16.0)),
     ("scatter_min", ANY, EQUAL), ("scatter_max", ANY, EQUAL),
 )):  # fmt: skip
     spec(
@@ -770,6 +776,214 @@ spec(
     ],
 )  # fmt: skip
 
+# -------------------------------------------------------------------------------- factorisations
+
+MATRICES = (F32, F64, C64, C128)
+FACTORS = Tolerance(600.0, floor=1.0)  # NumPy computes them in double precision; eight digits of float64 remain
+M33, M53, M35 = (2, 3, 3), (5, 3), (3, 5)
+
+
+def adjoint(x: Any) -> Any:
+    x = S.transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    return E.conj(x) if dtypes.is_complex(x.dtype) else x
+
+
+def _sizes(x: Any) -> Any:
+    """|x|^2, which does not depend on the phases of eigenvectors."""
+    return E.real(E.mul(x, E.conj(x))) if dtypes.is_complex(x.dtype) else E.mul(x, x)
+
+
+def _factor_cases(
+    draw: Callable[[Shape], Draw], shapes: tuple[Shape, ...], params: Any = None, layouts: bool = False, **options: Any
+) -> list[Case]:
+    """``layouts`` only where the factors of a matrix of equal rows, a broadcast operand, are unique."""
+    return [
+        Case(f"{s}{' ' if params else ''}{params or ''}", (draw(s),), params or {}, everywhere=k == 0,
+             layouts=layouts and k == 0, **options)
+        for k, s in enumerate(shapes)
+    ]  # fmt: skip
+
+
+SQUARE: tuple[Shape, ...] = (M33, (1, 1), (0, 0), (2, 0, 3, 3), (9, 9))
+OBLONG: tuple[Shape, ...] = (M53, M35, (2, 3, 3), (0, 3), (3, 0), (2, 4, 1))
+
+
+def _damaged(draw: Callable[[Shape], Draw], params: Any = None, **options: Any) -> Case:
+    return Case("NaN, infinity, zero", (damaged(draw((4, 3, 3))),), params or {}, smooth=False, **options)
+
+
+spec("cholesky", MATRICES, [*_factor_cases(positive_definite, SQUARE, layouts=True), _damaged(positive_definite)], wrt=(0,),
+     tolerance=FACTORS)  # fmt: skip
+spec(
+    "lu",
+    MATRICES,
+    [*_factor_cases(general_matrix, OBLONG, layouts=True), _damaged(general_matrix)],
+    wrt=(0,),
+    tolerance=FACTORS,
+)
+spec("lu_pivots_to_permutation", (np.dtype("int32"),),
+     [Case(f"{s} {n}", (integers(s, 0, max(n, 1)),), {"permutation_size": n}, everywhere=k == 0, layouts=k == 0)
+      for k, (s, n) in enumerate((((2, 3), 5), ((4,), 4), ((0,), 2), ((2, 0, 3), 3)))])  # fmt: skip
+
+
+def _geqrf_back(x: Any) -> Any:
+    packed, taus = fx.lax.linalg.geqrf(x)
+    return fx.lax.dot(fx.lax.linalg.householder_product(packed, taus), matrices.triu(S.slice(packed, (0, 0), (3, 3))))
+
+
+def _qr_back(x: Any) -> Any:
+    return fx.lax.dot(*fx.lax.linalg.qr(x, full_matrices=False))
+
+
+spec("geqrf", MATRICES, tolerance=FACTORS,
+     cases=[*_factor_cases(general_matrix, OBLONG),
+            Case("multiplied", (general_matrix((5, 3)),), f=_geqrf_back, layouts=True)])  # fmt: skip
+spec("hessenberg", MATRICES, [*_factor_cases(general_matrix, SQUARE), _damaged(general_matrix)], tolerance=FACTORS)
+
+
+def _qr_of_all(x: Any) -> Any:
+    """Q's columns that are not determined, as the projection on the space that they span."""
+    q, r = fx.lax.linalg.qr(x, full_matrices=True)
+    rest = S.slice(q, (0, x.shape[1]), q.shape)
+    return S.slice(q, (0, 0), (q.shape[0], x.shape[1])), r, fx.lax.dot(rest, adjoint(rest))
+
+
+spec(
+    "qr", MATRICES, wrt=(0,), tolerance=FACTORS,
+    cases=[
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": False, "pivoting": False}),
+        Case("all columns", (general_matrix((5, 3)),), f=_qr_of_all),
+        Case("multiplied", (general_matrix((5, 3)),), f=_qr_back, layouts=True, smooth=False),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": True, "pivoting": False}, smooth=False),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": False, "pivoting": True}),
+        *_factor_cases(general_matrix, OBLONG, {"full_matrices": True, "pivoting": True}, smooth=False),
+    ],
+)  # fmt: skip
+
+
+def _svd_of(full: bool) -> Callable[[Any], Any]:
+    def f(x: Any) -> Any:
+        u, s, vh = fx.lax.linalg.svd(x, full_matrices=full)
+        return s, _sizes(u), _sizes(vh)
+
+    return f
+
+
+VALUES, THIN, WHOLE = ({"full_matrices": f, "compute_uv": c} for f, c in ((False, False), (False, True), (True, True)))
+spec(
+    "svd", MATRICES, wrt=(0,), tolerance=FACTORS,
+    cases=[
+        *_factor_cases(general_matrix, OBLONG, VALUES, layouts=True),
+        *(Case(f"vectors {s}", (general_matrix(s),), f=_svd_of(False), everywhere=s == M53) for s in (M53, M35, M33)),
+        *_factor_cases(general_matrix, OBLONG, THIN, smooth=False),
+        *_factor_cases(general_matrix, OBLONG, WHOLE, smooth=False),
+        _damaged(general_matrix, THIN),
+    ],
+)  # fmt: skip
+
+
+def _eigh_of(x: Any) -> Any:
+    v, w = fx.lax.linalg.eigh(x, symmetrize_input=False)
+    return w, _sizes(v)
+
+
+LOWER, UPPER = ({"lower": side, "compute_vectors": True} for side in (True, False))
+spec(
+    "eigh", MATRICES, wrt=(0,), tolerance=FACTORS,
+    cases=[
+        *_factor_cases(positive_definite, SQUARE, {"lower": True, "compute_vectors": False}, layouts=True),
+        Case("vectors", (positive_definite(M33),), f=_eigh_of, everywhere=True),
+        *_factor_cases(positive_definite, SQUARE, LOWER, smooth=False),
+        *_factor_cases(general_matrix, SQUARE, UPPER, smooth=False),
+        _damaged(positive_definite, LOWER),
+    ],
+)  # fmt: skip
+
+
+def _eig_of(x: Any) -> Any:
+    w, left, right = fx.lax.linalg.eig(x)
+    return w, _sizes(left), _sizes(right)
+
+
+def _largest_eigenvalue(x: Any) -> Any:
+    return fx.lax.reduce_max(_sizes(fx.lax.linalg.eig(x)[0]), (0,))
+
+
+spec(
+    "eig", MATRICES, wrt=(0,), tolerance=FACTORS,
+    cases=[
+        *_factor_cases(general_matrix, SQUARE, {"left": False, "right": False}),
+        Case("largest", (general_matrix((4, 4)),), f=_largest_eigenvalue, layouts=True),
+        Case("vectors", (general_matrix(M33),), f=_eig_of, everywhere=True),
+        Case("right", (general_matrix((4, 4)),), {"left": False, "right": True}, smooth=False),
+        _damaged(general_matrix, {"left": False, "right": True}),
+    ],
+)  # fmt: skip
+
+
+def _schur_of(x: Any) -> Any:
+    """The matrix again, and 0 where T and Z^H Z have zeros."""
+    t, z = fx.lax.linalg.schur(x)
+    below = 1 if dtypes.is_complex(x.dtype) else 2
+    return (
+        fx.lax.batch_matmul(fx.lax.batch_matmul(z, t), adjoint(z)),
+        matrices.tril(t, -below),
+        fx.lax.batch_matmul(adjoint(z), z),
+    )
+
+
+_ROTATION = np.array([[1.0, 3, 2, 1], [-2, 1, 0.5, 3], [0, 0.2, 2, -4], [0.1, 0, 3, 2]])
+spec(
+    "schur", MATRICES, tolerance=FACTORS,
+    cases=[
+        Case("2 x 2 blocks", (lambda rng, d: (_ROTATION * rng.uniform(0.9, 1.1, (4, 4))).astype(d),), f=_schur_of,
+             everywhere=True),
+        *(Case(str(s), (general_matrix(s),), f=_schur_of, layouts=k == 0) for k, s in enumerate(SQUARE)),
+        Case("NaN, infinity, zero", (damaged(general_matrix((4, 3, 3))),), f=lambda x: E.is_finite(matrices.real_part(fx.lax.linalg.schur(x)[1]))),
+    ],
+)  # fmt: skip
+
+SOLVES = [
+    {"left_side": left, "lower": lower, "transpose_a": t, "conjugate_a": c, "unit_diagonal": unit}
+    for left, lower, t, c, unit in (
+        (True, True, False, False, False), (True, False, True, True, False), (False, True, True, False, True),
+        (False, False, False, False, False), (False, True, True, True, False), (True, False, False, False, True),
+    )
+]  # fmt: skip
+spec(
+    "triangular_solve", MATRICES, wrt=(0, 1), linear=(1,), tolerance=FACTORS,
+    cases=[
+        *(Case(f"{k}", (triangular(M33), numbers((2, 3, 4) if p["left_side"] else (2, 4, 3))), p, everywhere=k < 2,
+               layouts=k < 2) for k, p in enumerate(SOLVES)),
+        Case("none", (triangular((0, 0)), numbers((0, 2))), SOLVES[0]),
+        Case("no columns", (triangular((3, 3)), numbers((3, 0))), SOLVES[0]),
+        Case("40 rows", (triangular((40, 40)), numbers((40, 3))), SOLVES[1], smooth=False),
+        Case("NaN, infinity", (lambda rng, d: triangular((3, 3))(rng, d) * np.array([1, np.nan, 1], d),
+                               numbers((3, 2))), SOLVES[0], smooth=False),
+    ],
+)  # fmt: skip
+
+
+def _tridiagonal(shape: Shape, columns: int) -> tuple[Draw, ...]:
+    return numbers(shape), numbers(shape), numbers(shape), numbers((*shape, columns))
+
+
+spec(
+    "tridiagonal_solve", MATRICES, wrt=(0, 1, 2, 3), linear=(3,), tolerance=Tolerance(5000.0, floor=1.0),
+    cases=[
+        Case(f"{s} {n}", _tridiagonal(s, n), everywhere=k == 0, layouts=k == 0)
+        for k, (s, n) in enumerate((((2, 5), 2), ((1,), 3), ((2,), 1), ((0,), 2), ((4,), 0)))
+    ],
+)  # fmt: skip
+spec(
+    "triangular_sylvester", MATRICES, wrt=(0, 1, 2), linear=(2,), tolerance=FACTORS,
+    cases=[
+        Case(f"{m} {n} adjoint={adj}", (triangular((2, m, m)), triangular((2, n, n)), numbers((2, m, n))),
+             {"adjoint": adj}, everywhere=k == 0, layouts=k == 0)
+        for k, (m, n, adj) in enumerate(((3, 2, False), (2, 3, True), (1, 1, False), (0, 2, False)))
+    ],
+)  # fmt: skip
+
 # ------------------------------------------------------------------- calls, callbacks, collectives
 
 
@@ -825,6 +1039,43 @@ def _tell_python(x: Any) -> Any:
     return x
 
 
+NUMBERS = tuple(d for d in members(NUMBER) if not (dtypes.is_float(d) and d.itemsize == 2))
+
+
+def _carried(x: Any) -> Any:
+    """A carry, xs, ys, a const, a carry that stays."""
+    (last, _), ys = lax.scan(lambda c, v: ((E.mul(c[0], v), c[1]), E.add(c[0], c[1])), (x[0], x[1]), x)
+    return last, ys
+
+
+def _repeated(x: Any) -> Any:
+    i, y = lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, E.mul(c[1], x)), (0, x), max_steps=5)
+    return y, i
+
+
+def _chosen(x: Any) -> Any:
+    return tuple(lax.switch(i, [lambda v: v, E.neg, lambda v: E.mul(v, v)], x) for i in (-1, 1, 5)) + (
+        lax.cond(E.eq(x, x).all(), lambda v: E.add(v, v), E.neg, x),
+    )
+
+
+def _solved(x: Any) -> Any:
+    two = E.mul(x, x) * 0 + 2
+    return lax.custom_linear_solve(lambda v: E.mul(v, two), x, lambda _, b: E.div(b, two), symmetric=True)
+
+
+spec(
+    "scan", NUMBERS, wrt=(0,), tolerance=Tolerance(8.0, floor=1.0),
+    cases=[
+        Case("rows", (numbers((3, 4), -2, 2),), f=_carried, everywhere=True), Case("scalars", (numbers((5,), -1, 2),), f=_carried),
+        Case("empty rows", (numbers((2, 0)),), f=_carried),
+        Case("no iteration", (numbers((0, 3)),), f=lambda x: lax.scan(lambda c, v: (c, E.sin(v)), 1.0, x)[1], dtypes=dtypes.FLOATS),
+        Case("reversed", (numbers((4, 2)),), f=lambda x: lax.scan(lambda c, v: (E.sub(v, c), c), x[0], x, reverse=True)),
+    ],
+)  # fmt: skip
+_calls("while", _repeated, allowed=NUMBERS)
+_calls("cond", _chosen, allowed=NUMBERS)
+_calls("linear_solve", _solved)
 _calls("jit", fx.jit(_wave))
 _calls("checkpoint", fx.checkpoint(_wave))
 _calls("name", lambda x: _wave(fx.checkpoint_name(x, "here")))

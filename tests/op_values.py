@@ -288,3 +288,52 @@ def window_params(window: tuple[Any, ...]) -> dict[str, Any]:
     """The parameters of the window primitives."""
     names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
     return dict(zip(names, window, strict=True))
+
+
+# --------------------------------------------------------------------------------------- matrices
+
+
+def _adjoint(x: np.ndarray) -> np.ndarray:
+    return np.swapaxes(x.conj(), -1, -2)
+
+
+def positive_definite(shape: Shape) -> Draw:
+    """Hermitian matrices with eigenvalues above 1, apart from each other."""
+
+    def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+        x = numbers(shape)(rng, np.result_type(dtype, np.float64))
+        spectrum = np.eye(shape[-1]) * np.arange(1, shape[-1] + 1)
+        return (x @ _adjoint(x) / max(shape[-1], 1) + 2 * spectrum).astype(dtype)
+
+    return draw
+
+
+def general_matrix(shape: Shape) -> Draw:
+    """Matrices whose columns, singular values and eigenvalues are well apart."""
+
+    def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+        x = numbers(shape, -1.0, 1.0)(rng, dtype) * dtype.type(min(1.0, 3 / max(*shape[-2:], 1)))
+        return (x + np.eye(*shape[-2:]) * (2 + np.arange(shape[-1]))).astype(dtype)
+
+    return draw
+
+
+def triangular(shape: Shape) -> Draw:
+    """Square matrices of which either triangle is well conditioned."""
+
+    def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+        x = numbers(shape, -0.5, 0.5)(rng, dtype)
+        return (x + np.eye(shape[-1]) * rng.uniform(1.5, 2.5, shape)).astype(dtype)
+
+    return draw
+
+
+def damaged(draw: Draw) -> Draw:
+    """One matrix of the batch with a NaN, one with an infinity, one of zeros."""
+
+    def changed(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+        x = draw(rng, dtype)
+        x[0, -1, -1], x[1, 0, 0], x[2] = np.nan, np.inf, 0
+        return x
+
+    return changed

@@ -24,6 +24,7 @@ PAGE = ROOT / "fx" / "primitives" / "README.md"
 # primitives whose public function has another name, and where it is
 FUNCTIONS = {
     "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "not": "bitwise_not", "iota": "broadcasted_iota",
+    "while": "while_loop",
     "reduce_window_sum": "reduce_window", "reduce_window_max": "reduce_window", "reduce_window_min": "reduce_window",
 }  # fmt: skip
 SUMMARIES = {
@@ -39,6 +40,7 @@ SUMMARIES = {
     "reduce_window_argmin": "Position in its window of the first smallest element.",
     "window_select": "The element of each window at a given position.",
     "window_scatter_add": "The transpose of window_select.",
+    "linear_solve": "The solution x of A x = b, by a solver's graph.",
     "threefry2x32": "The threefry hash of counters under a key.",
 }
 
@@ -53,7 +55,7 @@ def _registered() -> list[str]:
 def _summary(name: str) -> str:
     if name in SUMMARIES:
         return SUMMARIES[name]
-    for space in (fx.lax, fx.random, checkpoint, custom_rules):
+    for space in (fx.lax, fx.lax.linalg, fx.random, checkpoint, custom_rules):
         f = getattr(space, FUNCTIONS.get(name, name), None)
         if f is not None and f.__doc__:
             return inspect.cleandoc(f.__doc__).split("\n")[0]

@@ -5,6 +5,8 @@ They are strict: no broadcasting and no dtype promotion, but a Python number tak
 
 from __future__ import annotations
 
+import importlib as _importlib
+
 from .. import api as _api
 from .. import primitives as _families
 from ..primitives.collectives import *
@@ -14,16 +16,27 @@ from ..primitives.conv import ConvDimensionNumbers as ConvGeneralDilatedDimensio
 from ..primitives.conv_variants import *
 from ..primitives.cumulative import *
 from ..primitives.elementwise import *
+from ..primitives.fft import *
+from ..primitives.gather_scatter import *
 from ..primitives.indexing import *
 from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
 from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
+from . import associative as _associative
+from . import branching as _branching
 from . import composed as _composed
+from . import control_flow as _control_flow
+from . import linalg
 from . import parallel as _parallel
+from . import solvers as _solvers
+from .associative import *
+from .branching import *
 from .composed import *
+from .control_flow import *
 from .parallel import *
+from .solvers import *
 
 stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
 
@@ -33,18 +46,47 @@ _WHOLE = (
     "conv_variants",
     "cumulative",
     "elementwise",
+    "fft",
+    "gather_scatter",
     "indexing",
     "reductions",
     "shaping",
     "sorting",
     "windows",
 )
-_SHARED = {"INTEGERS_ONLY", "NOT_LINEAR", "PIECEWISE_CONSTANT", "argsort", "extreme_identity", "take_along", "trigamma"}
+_SHARED = {
+    "INTEGERS_ONLY",
+    "NOT_LINEAR",
+    "PIECEWISE_CONSTANT",
+    "argsort",
+    "extreme_identity",
+    "take_along",
+    "trigamma",
+    "weakened",
+}
 """What the families share among themselves, and jax.lax does not have."""
 
 _names = {
-    "ConvGeneralDilatedDimensionNumbers", "all_gather_p", "axis_index_p", "batch_matmul", "dot", "dot_general", "dot_general_p", "pmax_p",
+    "ConvGeneralDilatedDimensionNumbers", "all_gather_p", "axis_index_p", "batch_matmul", "dot", "dot_general", "dot_general_p", "linalg", "pmax_p",
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
-_names.update(_composed.__all__, _parallel.__all__, *[getattr(_families, family).__all__ for family in _WHOLE])
-__all__ = sorted(_names - _SHARED)
+_names.update(
+    _associative.__all__,
+    _branching.__all__,
+    _composed.__all__,
+    _control_flow.__all__,
+    _parallel.__all__,
+    _solvers.__all__,
+    *[getattr(_families, family).__all__ for family in _WHOLE],
+)
+_SPECIAL = {
+    "bessel_i0e", "bessel_i1e", "betainc", "igamma", "igamma_grad_a", "igammac", "polygamma", "random_gamma_grad", "zeta",
+}  # fmt: skip
+__all__ = sorted(_names - _SHARED | _SPECIAL)
+
+
+def __getattr__(name: str) -> object:
+    """The special functions, which ``fx.scipy.special`` computes with the loops of this package, on first use."""
+    if name not in _SPECIAL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_importlib.import_module(f"{__name__}.special"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -12,9 +13,10 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
-from ..dtypes import is_integer
+from ..dtypes import is_float, is_integer
 from ..errors import DTypeError, ShapeError
 from ..numpy.core import fold_halves
+from ..numpy.types import finfo
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
@@ -25,12 +27,13 @@ from ..primitives.linalg import dot_general
 from ..primitives.sorting import top_k
 from ..primitives.window_geometry import plain_sizes, resolve_padding, window_counts
 from ..trace import aval_of
+from ..transforms.custom_rules import custom_jvp
 
 __all__ = [
     "Precision", "approx_max_k", "approx_min_k", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",
     "conv_general_dilated_local", "conv_general_permutations", "conv_general_shape_tuple", "conv_shape_tuple",
     "conv_transpose_shape_tuple", "dtype", "empty", "index_in_dim", "mulhi", "optimization_barrier", "padtype_to_pads",
-    "platform_dependent", "reciprocal", "reduce", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "split", "stack", "tile",
+    "platform_dependent", "reciprocal", "reduce", "reduce_precision", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "split", "stack", "tile",
     "unstack",
 ]  # fmt: skip
 
@@ -87,6 +90,51 @@ def mulhi(x: Value, y: Value, /) -> Value:
     return p.convert_element_type(
         p.shift_right_arithmetic(product, bits) if d.kind == "i" else p.shift_right_logical(product, bits), d
     )
+
+
+@functools.partial(custom_jvp, nondiff_argnums=(1, 2))
+def reduce_precision(operand: Value, exponent_bits: int, mantissa_bits: int) -> Value:
+    """A float rounded to a format with fewer bits (ties to even), in its own dtype.
+
+    What is too large for the format becomes infinite, what is smaller than its normal numbers 0.  The derivative is
+    that of the identity.
+
+    Args:
+        operand: float array.
+        exponent_bits: at least 1.
+        mantissa_bits: at least 0.
+
+    Raises:
+        DTypeError: the operand is no float, or a number of bits is out of range.
+    """
+    d = aval_of(operand).dtype
+    if not is_float(d) or exponent_bits < 1 or mantissa_bits < 0:
+        raise DTypeError(
+            f"reduce_precision takes floats, exponent_bits >= 1 and mantissa_bits >= 0; found {d},"
+            f" exponent_bits={exponent_bits}, mantissa_bits={mantissa_bits}"
+        )
+    limits = finfo(d)
+    unsigned = np.dtype(f"uint{8 * d.itemsize}")
+    bits = p.bitcast_convert_type(operand, unsigned)
+    dropped = limits.nmant - mantissa_bits
+    if dropped > 0:
+        last = p.bitwise_and(p.shift_right_logical(bits, dropped), 1)
+        bits = p.add(bits, p.add(last, (1 << (dropped - 1)) - 1))
+        bits = p.shift_left(p.shift_right_logical(bits, dropped), dropped)
+    out = p.bitcast_convert_type(bits, d)
+    own = 8 * d.itemsize - 1 - limits.nmant
+    if exponent_bits < own:
+        size, top = p.abs(out), 2 ** (exponent_bits - 1)
+        zero = p.mul(p.sign(operand), 0.0)
+        infinite = p.mul(p.sign(operand), np.inf)
+        out = p.select(p.ge(size, 2.0**top), infinite, p.select(p.lt(size, 2.0 ** (2 - top)), zero, out))
+    return p.select(p.is_finite(operand), out, operand)
+
+
+@reduce_precision.defjvp
+def _reduce_precision_jvp(exponent_bits: int, mantissa_bits: int, primals: Any, tangents: Any) -> tuple[Value, Value]:
+    f = functools.partial(reduce_precision, exponent_bits=exponent_bits, mantissa_bits=mantissa_bits)
+    return f(*primals), tangents[0]
 
 
 # --------------------------------------------------------------------------------------------- shapes

@@ -15,7 +15,7 @@ from ..transforms.custom_rules import custom_jvp
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu",
-    "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus",
+    "log1mexp", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus",
     "sparse_sigmoid", "squareplus", "swish", "tanh",
 ]  # fmt: skip
 
@@ -125,6 +125,24 @@ def _softplus_jvp(primals: tuple[Value], tangents: tuple[Value]) -> tuple[Value,
 def log_sigmoid(x: Any) -> Value:
     """log(sigmoid(x)) = -softplus(-x)."""
     return -softplus(-_float(x))
+
+
+@custom_jvp
+def log1mexp(x: Any) -> Value:
+    """log(1 - exp(-x)) for x > 0, accurate for small and for large x.
+
+    Source: Maechler, "Accurately computing log(1 - exp(-|a|))", 2012.
+
+    >>> log1mexp(fnp.array([1e-5, 50.0]))
+    Array([-1.1512931e+01, -1.9287499e-22], dtype=float32)
+    """
+    x = _float(x)
+    return fnp.where(x < math.log(2), fnp.log(-fnp.expm1(-x)), fnp.log1p(-fnp.exp(-x)))
+
+
+@log1mexp.defjvp
+def _log1mexp_jvp(primals: tuple[Value], tangents: tuple[Value]) -> tuple[Value, Value]:
+    return log1mexp(*primals), tangents[0] / fnp.expm1(_float(*primals))
 
 
 def silu(x: Any) -> Value:

@@ -10,9 +10,11 @@ from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import canonical_axis
 from ..numpy.core import as_type, as_value
+from ..primitives.collectives import axis_index
 from ..primitives.elementwise import rsqrt
 from ..primitives.shaping import broadcasted_iota, expand_dims
 from ..scipy import special
+from ..trace import find_axis
 
 __all__ = ["log_softmax", "logmeanexp", "one_hot", "softmax", "standardize"]
 
@@ -66,14 +68,15 @@ def standardize(
     return (x - mean) * rsqrt(as_value(variance) + epsilon)
 
 
-def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Value:
+def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> Value:
     """Integers as vectors of 0 with a 1 at their position; an integer out of range gives zeros.
 
     Args:
         x: integer array.
         num_classes: length of the vectors.
         dtype: of the result; None means ``fx.config.default_float``.
-        axis: position of the new axis in the result.
+        axis: position of the new axis in the result; or the name of an axis of a surrounding vmap, of size
+            ``num_classes``, which then is the new axis.
 
     >>> one_hot(fnp.array([0, 2]), 3)
     Array([[1., 0., 0.],
@@ -82,7 +85,12 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> V
     x = as_value(x, "x of one_hot")
     if not dtypes.is_integer(x.dtype):
         raise DTypeError(f"one_hot takes integers; found {x.dtype}. Convert them: x.astype('int32').")
+    d = config.default_float if dtype is None else dtype
+    if not hasattr(axis, "__index__"):
+        if find_axis(axis).size != num_classes:
+            raise ShapeError(f"one_hot: axis {axis!r} has size {find_axis(axis).size}; num_classes is {num_classes}")
+        return as_type(x == axis_index(axis), d)
     position = canonical_axis(axis, x.ndim + 1)
     shape = (*x.shape[:position], num_classes, *x.shape[position:])
     hot = expand_dims(x, (position,)) == broadcasted_iota(x.dtype, shape, position)
-    return as_type(hot, config.default_float if dtype is None else dtype)
+    return as_type(hot, d)

@@ -265,7 +265,8 @@ fmin = define("fmin", 2, _nan_ignoring(p.min, p.bitwise_and), "The smaller, igno
 def _hypot(x: Value, y: Value) -> Value:
     """Scaled so that squares neither overflow nor underflow; infinite if either is, even beside NaN."""
     a, b = p.abs(x), p.abs(y)
-    big, small = p.max(a, b), p.min(a, b)
+    first = p.ge(a, b)  # max, min and |small| have the same values, and kinks that lose second derivatives
+    big, small = p.select(first, a, b), p.select(first, y, x)
     infinite = p.bitwise_or(isinf(a), isinf(b))
     r = p.div(small, p.select(infinite, constant(big, 1), _nonzero(big)))
     out = p.mul(big, p.sqrt(p.add(constant(r, 1), p.mul(r, r))))
@@ -274,14 +275,18 @@ def _hypot(x: Value, y: Value) -> Value:
 
 @rounded_once
 def _logaddexp(x: Value, y: Value) -> Value:
-    """max + log1p(exp(-|x - y|)), with infinities of equal sign kept."""
+    """The greater + log1p(exp(-|x - y|)); the maximum where x - y is NaN (infinities of equal sign).
+
+    Written with selects for max and abs, whose kinks at x = y would lose the second derivative there.
+    """
     if is_complex(x):
         return p.log(p.add(p.exp(x), p.exp(y)))
-    big, delta = p.max(x, y), p.sub(x, y)
-    safe = p.select(p.bitwise_or(isnan(delta), p.eq(x, y)), constant(delta, 0), delta)
-    out = p.add(big, p.log1p(p.exp(p.neg(p.abs(safe)))))
-    same_infinity = p.bitwise_and(isnan(delta), p.bitwise_not(p.bitwise_or(isnan(x), isnan(y))))
-    return p.select(same_infinity, big, out)
+    delta = p.sub(x, y)
+    unknown = isnan(delta)
+    safe = p.select(unknown, constant(delta, 0), delta)
+    first = p.ge(safe, constant(delta, 0))
+    out = p.add(p.select(first, x, y), p.log1p(p.exp(p.select(first, p.neg(safe), safe))))
+    return p.select(unknown, p.max(x, y), out)
 
 
 @rounded_once

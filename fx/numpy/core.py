@@ -21,8 +21,8 @@ from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..primitives import shaping
-from ..primitives.elementwise import convert_element_type, convert_element_type_p
-from ..primitives.helpers import repeat_scalar, scalar_of
+from ..primitives.elementwise import convert_element_type, convert_element_type_p, weakened
+from ..primitives.helpers import repeat_scalar, scalar_of, zeros_like
 from ..trace import Tracer, bind, is_python_scalar, state
 from ..trace import aval_of as _aval_of
 
@@ -210,17 +210,19 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 
 def is_eager(*xs: Any) -> bool:
-    """True if nothing would be recorded: no operand is traced and no absorbing builder is open."""
-    return not state.absorbing and all(type(x) is Array for x in xs)
+    """True if nothing would be recorded, or checked: no operand is traced and no absorbing builder is open."""
+    return not state.absorbing and not config.watching and all(type(x) is Array for x in xs)
 
 
 def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
-    """``bind`` for operands and parameters that the caller has checked, and a result that is not weak.
+    """``bind`` for operands and parameters that the caller has checked.
 
     Where nothing is traced the shape rule, which would only check again, is left out.
     """
     if is_eager(*xs):
-        return Array(prim.rule("impl")(*[x._data for x in xs], **params))
+        out = prim.rule("impl")(*[x._data for x in xs], **params)
+        weak = xs[0].weak_type and out.dtype != dtypes.bool_ and prim.is_weak([x.weak_type for x in xs])
+        return Array(out, weak)
     return bind(prim, *xs, **params)
 
 
@@ -240,9 +242,9 @@ def filled(shape: tuple[int, ...], value: Any, dtype: np.dtype) -> Value:
     return Array(repeat_scalar(np.asarray(scalar_of(value, dtype)), shape))
 
 
-def zero_of(x: Value) -> np.generic:
-    """The scalar 0 of the dtype of ``x``."""
-    return aval_of(x).dtype.type(0)
+def zero_of(x: Value) -> Value:
+    """The scalar 0 in the dtype of ``x``, weak as ``x``."""
+    return zeros_like(aval_of(x).with_(shape=()))
 
 
 # -------------------------------------------------------------------------------------- promotion
@@ -282,10 +284,16 @@ def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype]:
 
 
 def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
-    """An operand in the joint dtype; ``weak``: all operands are."""
+    """An operand in the joint dtype; ``weak``: all operands are, and it stays so."""
     if type(x) is Numbers:
         return Array(x.fitting(d), weak and not a.shape)
-    return x if a.dtype == d else as_type(x, d)
+    if a.dtype == d:
+        return x
+    if not weak:
+        return as_type(x, d)
+    if type(x) is Array and not state.absorbing:
+        return Array(_convert_reference(x._data, new_dtype=d), True)
+    return weakened(x, d)
 
 
 def promote_dtype(*xs: Any, to_float: bool = False) -> list[Value]:
@@ -375,7 +383,7 @@ def broadcast_value(x: Value, shape: tuple[int, ...]) -> Value:
     if lead < 0 or any(n not in (1, shape[lead + i]) for i, n in enumerate(have)):
         raise ShapeError(f"an array of shape {have} cannot be broadcast to shape {shape}")
     if is_eager(x):
-        return Array(np.broadcast_to(x._data, shape) if have else repeat_scalar(x._data, shape))
+        return Array(np.broadcast_to(x._data, shape) if have else repeat_scalar(x._data, shape), x.weak_type)
     dropped = tuple([i for i, n in enumerate(have) if n != shape[lead + i]])
     x = shaping.squeeze(x, dropped) if dropped else x
     return shaping.broadcast_in_dim(x, shape, tuple([lead + i for i in range(len(have)) if i not in dropped]))

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ConcretizationError, DTypeError, OutOfBoundsIndexError
-from ..trace import Tracer, aval_of, concrete_value
+from ..trace import Tracer, aval_of, concrete_value, state
 from .core import Value, as_value
 
 __all__ = ["Index", "numpy_index", "parse", "slice_bounds", "static_position"]
@@ -113,6 +113,8 @@ def _as_item(it: Any) -> Any:
         return Array(np.asarray(it))
     if isinstance(it, (int, np.integer)) or (isinstance(it, np.ndarray) and it.ndim == 0 and it.dtype.kind in "iu"):
         return int(it)
+    if type(it) is Tracer and state.constants and it.value is not None and it.dtype.kind in "iu":
+        return Array(it.value) if it.shape else int(it.value)
     if isinstance(it, (list, tuple)):
         it = np.zeros(np.shape(it), np.int32) if np.size(it) == 0 else it
     elif not isinstance(it, (Tracer, Array, np.ndarray, np.generic)) and hasattr(it, "__index__"):

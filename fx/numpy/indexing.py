@@ -38,7 +38,7 @@ from .core import (
     zero_of,
 )
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
-from .unary import constant, truth
+from .unary import constant
 
 __all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "setitem"]
 
@@ -79,6 +79,19 @@ def _get_static(x: Value, index: Index) -> Value:
     x = shaping.squeeze(x, tuple(drop)) if drop else x
     new = index.new_axes()
     return shaping.expand_dims(x, new) if new else x
+
+
+def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
+    """The shape of what a static index selects."""
+    out = []
+    for axis, e in enumerate(index.entries):
+        if isinstance(e, int):
+            static_position(e, shape[axis], axis)
+        else:
+            out.append(len(range(*slice_bounds(e, shape[axis], axis))))
+    for i in index.new_axes():
+        out.insert(i, 1)
+    return tuple(out)
 
 
 # ------------------------------------------------------------------------------------- index arrays
@@ -182,7 +195,7 @@ def getitem(x: Value, index: Any, mode: str | None = None, fill_value: Any = Non
         plain = numpy_index(index)
         if plain is not None:
             try:
-                return Array(np.asarray(x._data[plain]))
+                return Array(np.asarray(x._data[plain]), x.weak_type)
             except (IndexError, TypeError):
                 pass  # out of range: the long way clamps or fills, or says what is wrong
     parsed = parse(index, x.shape)
@@ -226,9 +239,8 @@ def _from_empty(x: Value, w: _Windows, mode: str | None, fill_value: Any) -> Val
 
 def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Value] | None, value: Value) -> Value:
     """``x`` with ``x[index] = combine(x[index], value)`` for a static index: a slice written back."""
-    old = _get_static(x, index)
-    value = fit_update(value, old.shape, x)
-    value = combine(old, value) if combine is not None else value
+    value = fit_update(value, _static_shape(x.shape, index), x)
+    value = combine(_get_static(x, index), value) if combine is not None else value
     new = index.new_axes()
     value = shaping.squeeze(value, new) if new else value
     drop = tuple([i for i, e in enumerate(index.entries) if isinstance(e, int)])
@@ -304,14 +316,7 @@ _SCATTERS = {
     "min": gs.scatter_min,
     "max": gs.scatter_max,
 }
-_BYTES = {
-    "set": gs.scatter,
-    "add": gs.scatter_max,
-    "max": gs.scatter_max,
-    "multiply": gs.scatter_min,
-    "min": gs.scatter_min,
-}
-"""Booleans as bytes: or is max, and is min."""
+_SCATTERS_OF_BOOL = {**_SCATTERS, "add": gs.scatter_max, "multiply": gs.scatter_min}  # or is max, and is min
 
 _COMBINE: dict[str, tuple[Callable[..., Value], Callable[..., Value]]] = {
     "add": (p.add, p.bitwise_or), "multiply": (p.mul, p.bitwise_and), "min": (p.min, p.bitwise_and), "max": (p.max, p.bitwise_or),
@@ -364,7 +369,7 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
         out[plain] = fit_update(v, shape, x)._data
     except (IndexError, TypeError):
         return None
-    return Array(out)
+    return Array(out, x.weak_type)
 
 
 def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, flags: dict[str, Any]) -> Value:
@@ -382,9 +387,8 @@ def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, fla
     flags["unique_indices"] = flags.get("unique_indices") or (
         kind in ("set", "multiply") and mode != "clip" and _known_to_differ(w.vectors)
     )
-    if x.dtype == dtypes.bool_:
-        return truth(_BYTES[kind](as_type(x, np.uint8), w.vectors, as_type(updates, np.uint8), numbers, **flags))
-    return _SCATTERS[kind](x, w.vectors, updates, numbers, **flags)
+    scatters = _SCATTERS_OF_BOOL if x.dtype == dtypes.bool_ else _SCATTERS
+    return scatters[kind](x, w.vectors, updates, numbers, **flags)
 
 
 def _known_to_differ(vectors: Value) -> bool:

@@ -1,4 +1,4 @@
-"""``fx.numpy.linalg``: what needs no matrix factorisation."""
+"""``fx.numpy.linalg``: linear algebra under NumPy's names; norms and products stand here."""
 
 from __future__ import annotations
 
@@ -7,25 +7,54 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import AxisError, DTypeError, ShapeError, UnsupportedFunctionError
+from ..errors import AxisError, DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..trace import is_python_scalar
 from . import contraction, rearranging
 from .axes import axis_tuple, canonical_axes, canonical_axis
-from .binary import divide, not_equal, power
+from .binary import divide, multiply, not_equal, power
 from .contraction import matmul, tensordot, vecdot
 from .core import Value, as_type, as_value, inexact
-from .manipulation import broadcast_to, matrix_transpose, squeeze
+from .factorizations import (
+    EighResult,
+    EigResult,
+    QRResult,
+    SVDResult,
+    cholesky,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    matrix_operand,
+    qr,
+    svd,
+    svdvals,
+)  # fmt: skip
+from .manipulation import broadcast_to, expand_dims, matrix_transpose, moveaxis, squeeze
 from .matrices import eye
 from .reductions import max as max_
 from .reductions import min as min_
 from .reductions import sum as sum_
+from .solving import (
+    SlogdetResult,
+    det,
+    inv,
+    lstsq,
+    matrix_rank,
+    pinv,
+    slogdet,
+    solve,
+    tensorinv,
+    tensorsolve,
+)  # fmt: skip
 from .summation import einsum
 from .unary import absolute
 
 __all__ = [
-    "cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose", "multi_dot", "norm", "outer", "tensordot", "trace",
-    "vecdot", "vector_norm",
+    "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal", "eig",
+    "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose",
+    "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve",
+    "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
@@ -65,14 +94,14 @@ def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> V
         out = f(sum_(absolute(v), over, keepdims=True), then, keepdims=True)
         return out if keepdims else squeeze(out, axes)
     if ord in (2, -2, "nuc"):
-        raise UnsupportedFunctionError(
-            f"norm with ord={ord!r} needs singular values, which are not there yet; use 'fro', 1, -1, inf or -inf"
-        )
+        s = svdvals(moveaxis(v, axes, (-2, -1)))
+        out = sum_(s, -1) if ord == "nuc" else (max_ if ord == 2 else min_)(s, -1)
+        return expand_dims(out, sorted(axes)) if keepdims else out
     raise ValueError(f"norm: matrices have no norm ord={ord!r}")
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
-    """The norm of vectors, or (Frobenius, 1, inf) of matrices; without ``ord`` and ``axis`` that of all elements."""
+    """The norm of vectors, or of matrices ('fro', 'nuc', 1, 2, inf and the least of these); without ``ord`` and ``axis`` that of all elements."""
     v = _inexact(x)
     if axis is None and ord is None:
         return _vector_norm(v, 2, None, keepdims)
@@ -98,17 +127,30 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Value
     return _matrix_norm(v, ord, (v.ndim - 2, v.ndim - 1), keepdims)
 
 
+def cond(x: Any, p: Any = None) -> Value:
+    """The condition numbers of matrices: ``norm(x) * norm(inv(x))`` in the norm ``p``.
+
+    For ``p`` None or 2 it is the ratio of the greatest and the least singular value (for -2 the other way round), and
+    the matrices need not be square.
+    """
+    v = matrix_operand(x, "cond", p not in (None, 2, -2))
+    if p in (None, 2, -2):
+        s = svdvals(v)
+        first, last = (-1, 0) if p == -2 else (0, -1)
+        return divide(s[..., first], s[..., last])
+    axes = (v.ndim - 2, v.ndim - 1)
+    return multiply(_matrix_norm(v, p, axes, False), _matrix_norm(inv(v), p, axes, False))
+
+
 def matrix_power(a: Any, n: int) -> Value:
-    """A square matrix to a non-negative integer power, by repeated squaring."""
+    """A square matrix to an integer power, by repeated squaring; of its inverse if that is negative."""
     x = as_value(a)
     if x.ndim < 2 or x.shape[-1] != x.shape[-2]:
         raise ShapeError(f"matrix_power needs square matrices; found shape {x.shape}")
     if not hasattr(n, "__index__"):
         raise DTypeError(f"matrix_power needs an integer exponent; found {n!r}")
     if n < 0:
-        raise UnsupportedFunctionError(
-            "matrix_power with a negative exponent needs the inverse, which is not there yet"
-        )
+        x, n = inv(x), -n
     if n == 0:
         return broadcast_to(eye(x.shape[-1], dtype=x.dtype), x.shape)
     out = None

@@ -287,19 +287,21 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Value:
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     """Cut into equal sections, or at the given positions."""
     x = as_value(ary)
-    i = canonical_axis(axis, x.ndim)
+    check_equal_sections(x.shape, indices_or_sections, axis)
+    return array_split(x, indices_or_sections, axis)
+
+
+def check_equal_sections(shape: tuple[int, ...], indices_or_sections: Any, axis: int) -> None:
+    """Refuses a number of sections that does not divide the size of the axis."""
+    i = canonical_axis(axis, len(shape))
     if np.ndim(indices_or_sections) == 0:
         (k,) = plain_ints(indices_or_sections, "the number of sections")
-        if k > 0 and x.shape[i] % k:
-            raise ShapeError(f"axis {i} of size {x.shape[i]} cannot be split into {k} equal sections; use array_split")
-    return array_split(x, indices_or_sections, i)
+        if k > 0 and shape[i] % k:
+            raise ShapeError(f"axis {i} of size {shape[i]} cannot be split into {k} equal sections; use array_split")
 
 
-def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
-    """``split`` whose sections may differ by one."""
-    x = as_value(ary)
-    i = canonical_axis(axis, x.ndim)
-    n = x.shape[i]
+def split_bounds(n: int, indices_or_sections: Any) -> list[tuple[int, int]]:
+    """Where the sections of an axis of size ``n`` begin and end."""
     if np.ndim(indices_or_sections) == 0:
         (k,) = plain_ints(indices_or_sections, "the number of sections")
         if k <= 0:
@@ -308,7 +310,14 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value
     else:
         inner = plain_ints(indices_or_sections, "the positions to split at")
         cuts = [0, *[min(max(c if c >= 0 else c + n, 0), n) for c in inner], n]
-    return [shaping.slice_in_dim(x, a, max(a, b), axis=i) for a, b in itertools.pairwise(cuts)]
+    return [(a, max(a, b)) for a, b in itertools.pairwise(cuts)]
+
+
+def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
+    """``split`` whose sections may differ by one."""
+    x = as_value(ary)
+    i = canonical_axis(axis, x.ndim)
+    return [shaping.slice_in_dim(x, a, b, axis=i) for a, b in split_bounds(x.shape[i], indices_or_sections)]
 
 
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Value]:

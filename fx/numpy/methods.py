@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import functools
+import inspect
+import sys
+from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import dtypes
 from ..array import Array
-from ..primitives.elementwise import copy_p
-from ..trace import Tracer, is_python_scalar, recording_builder
+from ..callsite import drops_the_result
+from ..errors import UnsupportedFunctionError
+from ..storage import strided, write
+from ..trace import Tracer, is_library
 from . import (
     binary,
     contraction,
@@ -26,10 +29,11 @@ from . import (
     sorting,
     statistics,
     unary,
+    views,
 )
 from .at import At
-from .core import Value, as_type, as_typed
-from .indexing import getitem, setitem
+from .core import Value, as_type
+from .indexing import getitem
 from .inspection import DEVICE, check_device
 
 __all__ = ["install"]
@@ -53,6 +57,29 @@ def _unary(f: Any) -> Any:
     return lambda self: f(self)
 
 
+def _in_place(name: str, f: Any) -> Any:
+    """``x += y`` on a traced array: in place as in NumPy, so that views and other names of ``x`` see it.
+
+    A scalar gets a new value, and so does a result that the array cannot hold (another shape, floats among integers),
+    which NumPy refuses and JAX allows.
+    """
+
+    def update(self: Tracer, other: Any) -> Value:
+        if not _is_operand(other):
+            return NotImplemented
+        result = f(self, other)
+        scalar = not self.shape and self.view_of is None
+        if scalar or result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            return result
+        if is_library(sys._getframe(1).f_code.co_filename):  # the library's own functions treat arrays as values
+            return result
+        write(self, as_type(result, self.dtype))
+        return self
+
+    update.__name__ = name
+    return update
+
+
 _BINARY = {
     "add": binary.add, "sub": binary.subtract, "mul": binary.multiply, "truediv": binary.divide, "floordiv": binary.floor_divide,
     "mod": binary.remainder, "divmod": binary.divmod, "pow": binary.power, "matmul": contraction.matmul, "and": binary.bitwise_and,
@@ -71,50 +98,27 @@ def _pow(self: Value, other: Any, mod: Any = None) -> Value:
 def _array_getitem(self: Array, index: Any) -> Value:
     if type(index) is int or type(index) is slice:  # the common cases
         try:
-            return Array(np.asarray(self._data[index]))
+            return Array(np.asarray(self._data[index]), self.weak_type)
         except (IndexError, TypeError):
             pass
     return getitem(self, index)
-
-
-def _iterate(self: Tracer) -> Iterator[Value]:
-    if not self.shape:
-        raise TypeError("a 0-d array cannot be iterated")
-    return iter(manipulation.unstack(self))
 
 
 def _contains(self: Value, value: Any) -> bool:
     return bool(reductions.any(binary.equal(self, value)))
 
 
-def _tracer_setitem(self: Tracer, index: Any, value: Any) -> None:
-    """``x[i] = v`` inside a traced function: the name x stands for the changed array from here on."""
-    new = setitem(self, index, _cast(value, self.dtype))
-    if type(new) is not Tracer:  # all of it was overwritten with known values
-        new = recording_builder((self,)).record(copy_p, (new,), {})
-    self.rebind(new)
-
-
-def _cast(value: Any, d: np.dtype) -> Any:
-    """As NumPy's item assignment, which casts to the array's dtype."""
-    if is_python_scalar(value):
-        return (
-            value
-            if dtypes.is_inexact(d) or not isinstance(value, (float, complex))
-            else np.asarray(value).astype(d)[()]
-        )
-    return as_typed(value, d, "the value to be written")
-
-
-def _reshape(self: Value, *shape: Any, order: str = "C") -> Value:
+def _reshape(self: Value, *shape: Any, **options: Any) -> Value:
     """The same elements in another shape, given as a tuple or as several ints; one size may be -1."""
-    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
+    f = functools.partial(views.view_method, "reshape") if type(self) is Tracer else manipulation.reshape
+    return f(self, shape[0] if len(shape) == 1 else shape, **options)
 
 
 def _transpose(self: Value, *axes: Any) -> Value:
     """The axes permuted; reversed by default."""
     given = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))) else axes
-    return manipulation.transpose(self, given or None if self.ndim else None)
+    f = functools.partial(views.view_method, "transpose") if type(self) is Tracer else manipulation.transpose
+    return f(self, given or None if self.ndim else None)
 
 
 def _fill(self: Value, value: Any) -> None:
@@ -122,17 +126,29 @@ def _fill(self: Value, value: Any) -> None:
     self[...] = value
 
 
-def _view(self: Value, dtype: Any = None) -> Value:
-    """The same memory read as another dtype."""
-    return self if dtype is None else rearranging.view(self, dtype)
+def _sort(self: Tracer, axis: int = -1, **options: Any) -> Value:
+    """``sorting.sort``; in place where the caller drops the result: NumPy's method sorts the array and returns None,
+    JAX's returns a sorted copy, and a program that drops the result means the one, a program that uses it the other."""
+    out = sorting.sort(self, axis, **options)
+    if drops_the_result(sys._getframe(1)):
+        write(self, out)
+    return out
 
 
-def _clip(self: Value, min: Any = None, max: Any = None) -> Value:
+def _partition(self: Tracer, kth: Any, axis: int = -1, **options: Any) -> Value:
+    """``sorting.partition``, and in place where the caller drops the result, as NumPy's method does."""
+    out = sorting.partition(self, kth, axis, **options)
+    if drops_the_result(sys._getframe(1)):
+        write(self, out)
+    return out
+
+
+def _clip(self: Value, min: Any = None, max: Any = None, out: Any = None) -> Value:
     """Limited to the interval [min, max]."""
     return rounding.clip(self, min, max)
 
 
-def _compress(self: Value, condition: Any, axis: Any = None) -> Value:
+def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) -> Value:
     """The slices along ``axis`` where the condition holds."""
     return positions.compress(condition, self, axis)
 
@@ -140,7 +156,7 @@ def _compress(self: Value, condition: Any, axis: Any = None) -> Value:
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     """The array in another dtype (complex to real drops the imaginary part)."""
     out = as_type(self, dtype)
-    return out.alias() if out is self and type(out) is Tracer else out
+    return out.alias() if copy and out is self and type(out) is Tracer else out
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:
@@ -159,8 +175,46 @@ _FUNCTIONS = {
     "sum": reductions.sum, "swapaxes": manipulation.swapaxes, "take": selection.take, "trace": contraction.trace, "var": statistics.var,
 }  # fmt: skip
 
+
+def _put(self: Tracer, indices: Any, values: Any, mode: str = "raise") -> None:
+    """``x.flat[indices] = values``."""
+    write(self, selection.put(self, indices, values))
+
+
+def _refusal(name: str, way_out: str) -> Any:
+    """A method of NumPy's arrays that a traced one cannot have."""
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> NoReturn:
+        raise UnsupportedFunctionError(f"{name} of a traced {self.aval} cannot be traced: {way_out}")
+
+    method.__doc__ = f"Not possible while tracing: {way_out}"
+    return method
+
+
+_OUTSIDE = "its bytes are not known while tracing; call it on the function's result."
+_REFUSED: dict[str, Any] = {
+    "resize": "its memory cannot grow; use np.resize, np.pad or np.concatenate.",
+    "setflags": "a traced array has no memory of its own; np.broadcast_to gives a read-only view.",
+    "byteswap": "use fx.lax.bitcast_convert_type.", "getfield": "use x.view(dtype).", "setfield": "use x.view(dtype)[...] = value.",
+    **dict.fromkeys(("tobytes", "tofile", "dump", "dumps", "__dlpack__", "__dlpack_device__"), _OUTSIDE),
+}  # fmt: skip
+
+_VIEWS: dict[str, Any] = {
+    "ravel": views.method("ravel"), "squeeze": views.method("squeeze"), "swapaxes": views.method("swapaxes"), "diagonal": views.method("diagonal"),
+    "view": views.method("view"), "T": property(views.method("transpose"), doc="The axes reversed."),
+    "mT": property(views.method("matrix_transpose"), doc="The last two axes swapped."), "flat": views.flat_property,
+    "real": property(views.method("real"), views.setter("real"), doc="The real part."),
+    "imag": property(views.method("imag"), views.setter("imag"), doc="The imaginary part."),
+    "sort": _sort, "partition": _partition, "put": _put,
+    "flags": property(lambda self: strided(self).flags, doc="What NumPy's flags would be."),
+    "strides": property(lambda self: strided(self).strides, doc="What NumPy's strides would be."),
+    "base": property(lambda self: None if self.view_of is None else self.view_of.root, doc="The array that this is a view of."),
+    **{name: _refusal(name, way_out) for name, way_out in _REFUSED.items()},
+}  # fmt: skip
+"""Methods of traced arrays that give views, or work in place."""
+
 _METHODS: dict[str, Any] = {
-    "astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": _view, "fill": _fill, "clip": _clip, "compress": _compress,
+    "astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": views.view, "fill": _fill, "clip": protocol.honouring_out(_clip), "compress": protocol.honouring_out(_compress),
     "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": lambda self, n=0: rounding.round(self, n),
     "__array_ufunc__": protocol.array_ufunc, "__array_function__": protocol.array_function, "__array_namespace__": protocol.namespace,
     "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
@@ -181,16 +235,21 @@ def install(cls: type) -> None:
     table |= _METHODS
     table["__getitem__"] = _array_getitem if cls is Array else getitem
     if cls is Tracer:
-        table |= {"__iter__": _iterate, "__setitem__": _tracer_setitem}
+        table |= _VIEWS
+        table |= {"__iter__": views.iterate, "__getitem__": views.tracer_getitem, "__setitem__": views.tracer_setitem}
+        table |= {f"__i{name}__": _in_place(name, f) for name, f in _BINARY.items() if name != "divmod"}
     for name, f in table.items():
         setattr(cls, name, f)
 
 
 def _method(f: Any) -> Any:
     """A function as a method (Ufunc objects do not bind by themselves)."""
+    if "out" in inspect.signature(f).parameters:
+        f = protocol.honouring_out(f)
 
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:
-        return f(self, *args, **kwargs)
+        result = f(self, *args, **kwargs)
+        return result.alias() if result is self and type(result) is Tracer else result
 
     method.__doc__ = f.__doc__
     return method

@@ -7,6 +7,10 @@ out: nothing is computed behind the tracer's back.  Where all arrays are known, 
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -15,13 +19,16 @@ import numpy as np
 
 from .. import tree
 from ..array import Array, to_numpy
-from ..errors import SideEffectError, UnsupportedFunctionError
-from ..trace import Tracer
-from . import selection
-from .core import as_typed, broadcast_value
+from ..errors import FxError, SideEffectError, UnsupportedFunctionError
+from ..storage import strided
+from ..trace import Tracer, recording_builder
+from . import selection, views
+from .buffers import CREATORS, create
+from .core import as_typed
+from .creation import zeros_like
 from .ufunc_class import Ufunc
 
-__all__ = ["array_function", "array_ufunc", "namespace", "provide"]
+__all__ = ["array_function", "array_ufunc", "honouring_out", "namespace", "provide"]
 
 _spaces: dict[str, Any] = {}
 
@@ -38,22 +45,65 @@ def namespace(self: Any, *, api_version: str | None = None) -> Any:
     return _spaces["numpy"]
 
 
-# functions whose name differs in fx.numpy
-_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid"}
+# functions whose name differs here
+_ALIASES = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid", "psi": "digamma"}
 
 
 def _find(space: str, name: str) -> Any:
     """The function that stands in for ``space.name``, or None."""
-    for known in (space, *(s for s in _spaces if s.startswith("scipy"))):
-        f = getattr(_spaces.get(known), _ALIASES.get(name, name), None)
-        if f is not None and callable(f) and not isinstance(f, type):
-            return f
-    return None
+    f = getattr(_spaces.get(space), _ALIASES.get(name, name), None)
+    return f if callable(f) and not isinstance(f, type) else None
+
+
+def _find_ufunc(ufunc: np.ufunc) -> Any:
+    """The function that stands in for a ufunc of NumPy, or of ``scipy.special``."""
+    f = _find("numpy", ufunc.__name__)
+    if f is None and getattr(np, ufunc.__name__, None) is None:
+        if "scipy.special" not in _spaces:  # it stands above this package, and is loaded when it is first asked for
+            provide("scipy.special", importlib.import_module("fx.scipy.special"))
+        f = _find("scipy.special", ufunc.__name__)
+    return f
+
+
+def _space_of(func: Any) -> str:
+    """The namespace whose function ``func`` is: ``np.emath.sqrt`` is not ``np.sqrt``, nor ``np.linalg.diagonal`` ``np.diagonal``."""
+    if getattr(np, func.__name__, None) is func or func.__name__ in _ALIASES:
+        return "numpy"
+    return func.__module__ or ""
+
+
+# functions of types, shapes and memory alone
+_STATIC = frozenset(
+    (
+        "can_cast",
+        "common_type",
+        "min_scalar_type",
+        "isfortran",
+        "iscomplexobj",
+        "isrealobj",
+        "result_type",
+        "byte_bounds",
+    )
+)
+
+
+def _of_types(func: Any, args: Any, kwargs: Any) -> Any:
+    """A function of types alone, on arrays without contents."""
+    leaves, treedef = tree.flatten((args, kwargs))
+    leaves = [strided(x) if type(x) is Tracer else np.asarray(x) if type(x) is Array else x for x in leaves]
+    args, kwargs = tree.unflatten(treedef, leaves)
+    return func(*args, **kwargs)
+
+
+def _shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    """``np.may_share_memory``: True for two arrays that are views of one."""
+    roots = [x.view_of.root if type(x) is Tracer and x.view_of is not None else x for x in (a, b)]
+    return roots[0] is roots[1]
 
 
 def _unsupported(what: str) -> UnsupportedFunctionError:
     return UnsupportedFunctionError(
-        f"{what} cannot be traced: fx.numpy has no such function. Compose it from functions that fx.numpy has"
+        f"{what} cannot be traced: fx has no such function. Compose it from functions that fx.numpy has"
         " (dir(fx.numpy)), call it on known arrays outside the traced function, or wrap it with fx.pure_callback."
     )
 
@@ -70,16 +120,16 @@ def _by_numpy(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any
 # ------------------------------------------------------------------------------------ writing in place
 
 
-def _assign(target: Any, value: Any, what: str) -> None:
+def _assign(target: Any, value: Any, what: str, casting: str = "same_kind") -> None:
     """Writes a result into an array that a NumPy function changes in place: a tracer stands for the new value from here on.
 
     Raises:
         SideEffectError: the target cannot hold it.
     """
     if type(target) is Tracer:
-        target[...] = broadcast_value(as_typed(value, target.dtype), target.shape)
+        views.assign(target, value, what, casting)
     elif isinstance(target, np.ndarray) and type(value) is Array:
-        np.copyto(target, value._data, casting="same_kind")
+        np.copyto(target, value._data, casting=casting)  # type: ignore[arg-type]
     elif type(target) is Array:
         raise SideEffectError(
             f"{what} writes into an fx array, which is immutable. Use the returned array, or x = x.at[...].set(...)."
@@ -87,20 +137,39 @@ def _assign(target: Any, value: Any, what: str) -> None:
     else:
         raise SideEffectError(
             f"{what} writes a traced value into a plain {type(target).__name__}, which cannot hold it: the write would be lost."
-            " Make the buffer from a traced array (np.zeros_like(x), np.empty_like(x)), or use the returned array."
+            " Decorate the function with @fx.numpy_program, make the buffer from a traced array (np.zeros_like(x),"
+            " np.zeros(n, like=x)), or use the returned array."
         )
 
 
-def _write_out(out: Any, result: Any, what: str) -> Any:
+def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> Any:
     """``out=``: the result is written there, and ``out`` returned."""
     if out is None:
         return result
     if not isinstance(out, tuple):
-        _assign(out, result, f"{what} with out=")
+        _assign(out, result, f"{what} with out=", casting)
         return out
     if len(out) == 1:
-        return _write_out(out[0], result, what)
-    return tuple([_write_out(o, r, what) for o, r in zip(out, result)])
+        return _write_out(out[0], result, what, casting)
+    return tuple([_write_out(o, r, what, casting) for o, r in zip(out, result)])
+
+
+def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with an ``out=`` argument, which writes its result there: a traced array, or a NumPy array for a known one."""
+    parameters = inspect.signature(f).parameters
+    by_position = parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    at = list(parameters).index("out") if by_position else sys.maxsize
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > at:
+            out, args = args[at], (*args[:at], None, *args[at + 1 :])
+        else:
+            out = kwargs.pop("out", None)
+        result = f(*args, **kwargs)
+        return result if out is None else _write_out(out, result, f"fx.numpy.{f.__name__}")
+
+    return call
 
 
 _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
@@ -113,29 +182,55 @@ _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "pu
 def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``__array_ufunc__`` of arrays and tracers."""
     what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-    out = kwargs.pop("out", None)
-    for ignored in ("order", "subok", "casting"):
+    out, casting = kwargs.pop("out", None), kwargs.pop("casting", "same_kind")
+    for ignored in ("order", "subok"):
         kwargs.pop(ignored, None)
     kwargs = {k: v for k, v in kwargs.items() if k == "axis" or (v is not None and v is not np._NoValue)}
-    f = _find("numpy", ufunc.__name__)
+    f = _find_ufunc(ufunc)
     if f is None or (method != "__call__" and not isinstance(f, Ufunc)):
         done = _by_numpy(getattr(ufunc, method), what, inputs, kwargs)
         done = tuple([_as_array(d) for d in done]) if isinstance(done, tuple) else _as_array(done)
-        return _write_out(out, done, what)
+        return _write_out(out, done, what, casting)
     if method == "at":
         target, *rest = inputs
-        _assign(target, f.at(target, *rest), what)
+        _assign(target, _call(f.at, what, (target, *rest), kwargs), what, "unsafe")
         return None
     if method != "__call__":
-        return _write_out(out, getattr(f, method)(*inputs, **kwargs), what)
-    where = kwargs.pop("where", True)
-    result = f(*inputs, **kwargs)
+        return _write_out(out, _call(getattr(f, method), what, inputs, kwargs), what, casting)
+    where, dtype = kwargs.pop("where", True), kwargs.pop("dtype", None)
+    if dtype is not None:
+        inputs = tuple([as_typed(x, dtype) for x in inputs])
+    result = _call(f, what, inputs, kwargs)
     if where is not True:
-        if isinstance(result, tuple):
-            raise _unsupported(f"{what} with where=")
-        base = out[0] if out is not None else result * 0
-        result = selection.where(where, result, base)
-    return _write_out(out, result, what)
+        several = isinstance(result, tuple)
+        olds = (None,) * 2 if out is None else out
+        chosen = [
+            selection.where(where, r, zeros_like(r) if old is None else old)
+            for r, old in zip(result if several else (result,), olds)
+        ]
+        result = tuple(chosen) if several else chosen[0]
+    return _write_out(out, result, what, casting)
+
+
+def _call(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    """``f(*args, **kwargs)``.
+
+    Raises:
+        UnsupportedFunctionError: NumPy's function has an argument that ours has not.
+    """
+    try:
+        return f(*args, **kwargs)
+    except TypeError as e:
+        if isinstance(e, FxError):
+            raise
+        try:
+            inspect.signature(f).bind(*args, **kwargs)
+        except TypeError as unbound:
+            raise UnsupportedFunctionError(
+                f"{what} cannot be traced with these arguments: {unbound}. fx.numpy has"
+                f" {getattr(f, '__name__', what)}{inspect.signature(f)}."
+            ) from None
+        raise
 
 
 def _as_array(x: Any) -> Any:
@@ -144,15 +239,52 @@ def _as_array(x: Any) -> Any:
 
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``__array_function__`` of arrays and tracers."""
-    space = func.__module__ or "numpy"
-    name = func.__name__
+    space, name = _space_of(func), func.__name__
     what = f"{space.replace('numpy', 'np', 1)}.{name}"
+    if space != "numpy":
+        return _in_space(space, func, what, args, kwargs)
+    if name in _STATIC:
+        return _of_types(func, args, kwargs)
+    if name in ("array2string", "array_repr", "array_str") and type(args[0]) is Tracer:
+        return repr(args[0])
+    if name in ("may_share_memory", "shares_memory"):
+        return _shares_memory(*args, **kwargs)
+    if name in CREATORS and not any(type(x) in (Tracer, Array) for x in tree.leaves((args, kwargs))):
+        return (
+            create(name, recording_builder((self,)), args, kwargs)
+            if type(self) is Tracer
+            else _by_numpy(func, what, args, kwargs)
+        )
     if name in _IN_PLACE:
         _assign(args[0], _find("numpy", name)(*args, **kwargs), what)
         return None
-    f = _find(space if space in ("numpy.linalg", "numpy.fft") else "numpy", name)
+    out, kwargs = kwargs.get("out"), _given(kwargs)
+    view = views.numpy_view(name, args, kwargs)
+    if view is not NotImplemented:
+        return view
+    f = _find(space, name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    out = kwargs.get("out")
-    kwargs = {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
-    return _write_out(out, f(*args, **kwargs), what)
+    return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)
+
+
+def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in kwargs.items() if v is not np._NoValue and k not in ("subok", "like", "out")}
+
+
+def _as_new(result: Any, args: Any) -> Any:
+    """A function that changed nothing gives a new array all the same."""
+    return result.alias() if type(result) is Tracer and any(result is a for a in args) else result
+
+
+def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
+    """A function of ``np.linalg``, ``np.fft`` and the like."""
+    out, kwargs = kwargs.get("out"), _given(kwargs)
+    if space == "numpy.linalg" and func.__name__ == "matrix_transpose" and type(args[0]) is Tracer:
+        return views.view_method("matrix_transpose", *args)
+    f = _find(space, func.__name__)
+    if f is None:
+        return _by_numpy(func, what, args, kwargs)
+    if func.__name__ == "lstsq":  # NumPy leaves the residuals out where they say nothing, JAX does not
+        kwargs["numpy_resid"] = True
+    return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)

@@ -269,6 +269,9 @@ def view(x: Value, dtype: Any) -> Value:
     if dtypes.is_complex(x.dtype) and d == dtypes.real_dtype(x.dtype) and x.ndim:
         parts = shaping.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
         return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))
+    if dtypes.is_complex(d) and x.dtype == dtypes.real_dtype(d) and x.ndim and x.shape[-1] % 2 == 0:
+        pairs = shaping.reshape(x, (*x.shape[:-1], x.shape[-1] // 2, 2))
+        return p.complex(getitem(pairs, (Ellipsis, 0)), getitem(pairs, (Ellipsis, 1)))
     if d.itemsize != x.dtype.itemsize or dtypes.is_complex(d) or d == dtypes.bool_:
         raise UnsupportedFunctionError(
             f"view of a traced {aval_of(x)} as {d}: only numbers of one size can be viewed while tracing; use astype"

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..config import config
-from ..errors import ShapeError
+from ..errors import DTypeError, ShapeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -184,6 +184,8 @@ def nanmin(
 def _bits(prim: Primitive, op: Callable[..., Value], identity: int) -> Callable[..., Value]:
     def reduce(a: Any, axis: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None) -> Value:
         x = as_value(a)
+        if dtypes.is_inexact(x.dtype):
+            raise DTypeError(f"{op.__name__}.reduce needs integers or booleans; found {x.dtype}")
         every = -1 if x.dtype.kind == "i" else bool(identity) if x.dtype == dtypes.bool_ else ~x.dtype.type(0)
         y = reduced(prim, masked(x, where, every if identity else False), canonical_axes(axis, x.ndim), keepdims)
         return y if initial is None else op(y, as_typed(initial, y.dtype))

@@ -60,13 +60,14 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):
         broadcast_shapes(c.shape, a.shape, b.shape)
-        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type and c.shape == ())
+        return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type)
     shape = broadcast_shapes(c.shape, shape_of(a), shape_of(b))
     return p.select(broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape))
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:
     """The choice whose condition is the first to hold, else ``default``."""
+    condlist, choicelist = list(condlist), list(choicelist)
     if len(condlist) != len(choicelist) or not condlist:
         raise ValueError(f"select needs as many conditions as choices; found {len(condlist)} and {len(choicelist)}")
     for k, c in enumerate(condlist):

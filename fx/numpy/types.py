@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..dtypes import issubdtype
 from ..errors import DTypeError
 from ..trace import aval_of
 from .core import as_value, default_dtype, inexact
@@ -61,13 +62,6 @@ def _typed(a: Any) -> tuple[np.dtype, bool]:
         return dtypes.canonical(a), False
     v = aval_of(as_value(a))
     return v.dtype, v.weak
-
-
-def issubdtype(arg1: Any, arg2: Any) -> builtins.bool:
-    """Whether a dtype is of a kind (``issubdtype(float32, floating)``); bfloat16 is floating."""
-    if dtypes.bfloat16 is not None and arg1 in (dtypes.bfloat16, dtypes.bfloat16.type):
-        return arg2 in (np.floating, np.inexact, np.number, np.generic, dtypes.bfloat16, dtypes.bfloat16.type)
-    return np.issubdtype(arg1, arg2)
 
 
 def isdtype(dtype: Any, kind: Any) -> builtins.bool:

@@ -11,7 +11,15 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..errors import RegistryError, ShapeError, UnsupportedFunctionError
+from ..config import config
+from ..errors import (
+    ConcretizationError,
+    DTypeError,
+    OutOfBoundsIndexError,
+    RegistryError,
+    ShapeError,
+    UnsupportedFunctionError,
+)
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import shaping
@@ -27,7 +35,6 @@ from .core import (
     filled,
     fold_halves,
     operand,
-    promote,
 )
 
 __all__ = [
@@ -118,7 +125,7 @@ class Ufunc:
         if len(args) != self.nin:
             raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
         if self._kernel is not None and not state.absorbing and where is True and dtype is None and out is None:
-            result = self._evaluate(*args)
+            result = None if config.watching else self._evaluate(*args)
             if result is not None:
                 return result
         self._refuse(out=out)
@@ -159,13 +166,11 @@ class Ufunc:
                 return None
         elif a.dtype != b.dtype or a.dtype not in kernel.takes:
             return None
-        if a.shape == b.shape:
-            out = kernel.run(a, b)
-            return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
         try:
-            return Array(kernel.run(a, b))
+            out = kernel.run(a, b)
         except ValueError:  # the shapes do not fit: the long way says so
             return None
+        return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
 
     def _refuse(self, **unsupported: Any) -> None:
         for name, value in unsupported.items():
@@ -221,35 +226,63 @@ class Ufunc:
         self._binary_only("reduce")
         x = as_value(a) if dtype is None else as_type(as_value(a), dtype)
         if self._reducer is not None:
+            logical = self.__name__.startswith("logical")
             given = {k: v for k, v in (("initial", initial), ("where", where)) if v is not None}
-            return self._reducer(x, axis=axis, keepdims=keepdims, **given)
-        start = self.identity if initial is None else initial
-        if where is not None:
-            if start is None:
-                raise ValueError(f"{self.__name__}.reduce with where= needs initial=, as the function has no identity")
-            w, base = as_type(as_value(where), np.bool_), as_typed(start, x.dtype)
-            x = p.select(broadcast_value(w, x.shape), x, broadcast_value(base, x.shape))
-        for i in reversed(canonical_axes(axis, x.ndim)):
-            y = self._fold(x, i, start if x.shape[i] == 0 else initial)
+            given.pop("initial" if logical else "", None)
+            y = self._reducer(x, axis=axis, keepdims=keepdims, **given)
+            return self(y, initial) if logical and initial is not None else y
+        if where is not None and self.identity is None and initial is None:
+            raise ValueError(f"{self.__name__}.reduce with where= needs initial=, as the function has no identity")
+        x = self._operands(x)
+        axes = canonical_axes(axis, x.ndim)
+        if len(axes) > 1 and self.identity is None:
+            raise ShapeError(
+                f"{self.__name__}.reduce over axes {axes}: the result would depend on their order; give one"
+            )
+        w = None if where is None or where is True else broadcast_value(as_type(as_value(where), np.bool_), x.shape)
+        for i in reversed(axes):
+            start = self.identity if w is not None or x.shape[i] == 0 else None
+            y = self._fold(x, i, start if initial is None else initial, w)
             x = shaping.expand_dims(y, (i,)) if keepdims else y
+            w, initial = None, None
         return x
 
-    def _fold(self, x: Value, i: int, initial: Any) -> Value:
+    def _operands(self, x: Value) -> Value:
+        """``x`` in the dtype that combining its elements gives.
+
+        Raises:
+            DTypeError: that is another kind of thing (``less.reduce`` of numbers).
+        """
+        one = Array(np.ones(1, x.dtype))
+        d = self(one, one).dtype
+        if d == dtypes.bool_ and x.dtype != d and not self.__name__.startswith("logical"):
+            raise DTypeError(
+                f"{self.__name__} of {x.dtype} numbers is no number: there is no reduction of an array with it"
+            )
+        return as_type(x, d)
+
+    def _fold(self, x: Value, i: int, initial: Any, where: Value | None = None) -> Value:
         kept = x.shape[:i] + x.shape[i + 1 :]
         start = [] if initial is None else [broadcast_value(as_typed(initial, x.dtype), kept)]
         if not start and x.shape[i] == 0:
             raise ShapeError(
                 f"{self.__name__}.reduce of an empty axis has no value (shape {x.shape}, axis {i}); pass initial="
             )
-        if self.identity is not None and x.shape[i] > 1:
+
+        def rows_of(v: Value) -> list[Value]:
+            return [shaping.squeeze(shaping.slice_in_dim(v, j, j + 1, axis=i), (i,)) for j in range(v.shape[i])]
+
+        if self.identity is not None and x.shape[i] > 1 and where is None:
             first = shaping.transpose(x, (i, *[j for j in range(x.ndim) if j != i]))
             (folded,) = fold_halves([first], lambda u, v: [self(u[0], v[0])])
             rows = [shaping.squeeze(folded, (0,))]
         else:
-            rows = [shaping.squeeze(shaping.slice_in_dim(x, j, j + 1, axis=i), (i,)) for j in range(x.shape[i])]
+            rows = rows_of(x)
         acc, *rest = start + rows
-        for row in rest:
-            acc = self(acc, row)
+        masks = [None] * len(rest) if where is None else rows_of(where)
+        for row, mask in zip(rest, masks):
+            new = self(acc, row)
+            acc = new if mask is None else p.select(mask, new, acc)
         return acc
 
     def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Value:
@@ -258,12 +291,13 @@ class Ufunc:
         self._binary_only("accumulate")
         x = as_value(a) if dtype is None else as_type(as_value(a), dtype)
         i = canonical_axis(axis, x.ndim)
-        if self._scanner is not None and x.dtype != dtypes.bool_:
+        if self._scanner is not None and (x.dtype != dtypes.bool_ or self.__name__ in ("add", "multiply")):
             return self._scanner(x, i)
+        x = self._operands(x)
         rows = [shaping.slice_in_dim(x, j, j + 1, axis=i) for j in range(x.shape[i])]
         for j in range(1, len(rows)):
             rows[j] = self(rows[j - 1], rows[j])
-        return shaping.concatenate(promote(*rows), i) if rows else x
+        return shaping.concatenate(rows, i) if rows else x
 
     def reduceat(self, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Value:
         """The reductions of ``a[indices[j]:indices[j + 1]]`` (of one element where the bounds do not rise).
@@ -279,28 +313,67 @@ class Ufunc:
             raise UnsupportedFunctionError(
                 f"{self.__name__}.reduceat needs indices that are known while tracing; use x.at[i].add instead"
             )
+        for c in cuts.tolist():
+            if not 0 <= c < x.shape[i]:
+                raise OutOfBoundsIndexError(
+                    f"{self.__name__}.reduceat: index {c} is out of bounds for axis {i} with size {x.shape[i]}"
+                )
         stops = [*cuts.tolist()[1:], x.shape[i]]
         parts = [shaping.slice_in_dim(x, b, e if e > b else b + 1, axis=i) for b, e in zip(cuts.tolist(), stops)]
-        return shaping.concatenate([self.reduce(part, axis=i, keepdims=True) for part in parts], i)
+        done = [self.reduce(part, axis=i, keepdims=True) for part in parts]
+        return shaping.concatenate(done, i) if done else shaping.slice_in_dim(x, 0, 0, axis=i)
 
     def at(self, a: Any, indices: Any, b: Any = None, /, *, inplace: bool = True) -> Value:
         """``a`` with the function applied at ``indices``, repeatedly where they repeat; returns the new array."""
-        target = as_value(a).at[indices]
+        x = as_value(a)
         if self.nin == 1:
-            return target.apply(self)
-        methods = {
-            "add": "add",
-            "subtract": "subtract",
-            "multiply": "multiply",
-            "minimum": "min",
-            "maximum": "max",
-            "divide": "divide",
-        }
-        if self.__name__ not in methods:
+            return x.at[indices].apply(lambda v: as_type(self(v), x.dtype))
+        scatters = {"minimum": "min", "maximum": "max", "add": "add", "subtract": "subtract"}
+        if self.__name__ in scatters:
+            return getattr(x.at[indices], scatters[self.__name__])(b)
+        try:
+            index = _known_index(indices)
+        except ConcretizationError:
+            if self.__name__ in ("multiply", "divide") and dtypes.is_inexact(x.dtype):
+                return getattr(x.at[indices], self.__name__)(b)
             raise UnsupportedFunctionError(
-                f"{self.__name__}.at is not there; x.at[i] has set, add, subtract, multiply, divide, power, min, max and apply"
-            )
-        return getattr(target, methods[self.__name__])(b)
+                f"{self.__name__}.at needs indices that are known while tracing; x.at[i] has set, add, subtract, multiply,"
+                " divide, power, min, max and apply, which take traced ones"
+            ) from None
+        return self._at_in_turn(x, index, b)
+
+    def _at_in_turn(self, x: Value, index: Any, b: Any) -> Value:
+        """``at`` where the updates of one element must follow each other: those that do not collide are done together."""
+        where = np.arange(x.size).reshape(x.shape)[index]
+        values = shaping.reshape(broadcast_value(as_value(b), where.shape), (where.size,))
+        flat, where = shaping.reshape(x, (x.size,)), where.ravel()
+        order = np.argsort(where, kind="stable")
+        ordered = where[order]
+        new = np.r_[True, ordered[1:] != ordered[:-1]][: where.size]
+        turn = np.empty(where.size, np.int64)  # how many updates of the same element come before
+        turn[order] = np.arange(where.size) - np.maximum.accumulate(np.where(new, np.arange(where.size), 0))
+        for k in range(int(turn.max(initial=-1)) + 1):
+            (mine,) = np.nonzero(turn == k)
+            places = where[mine]
+            done = self(flat.at[places].get(), values.at[mine].get())
+            flat = flat.at[places].set(as_type(done, x.dtype), unique_indices=True)
+        return shaping.reshape(flat, x.shape)
+
+
+def _known_index(index: Any) -> Any:
+    """An index with NumPy arrays in place of known values.
+
+    Raises:
+        ConcretizationError: one of them is traced and not known.
+    """
+    if isinstance(index, tuple):
+        return tuple([_known_index(i) for i in index])
+    if type(index) not in (Tracer, Array):
+        return index
+    known = concrete_value(index)
+    if known is None:
+        raise ConcretizationError("a traced index")
+    return known
 
 
 def define(

@@ -12,6 +12,7 @@ from ..errors import DTypeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import helpers
+from . import bessel
 from .core import Value, as_type, as_value, aval_of, filled, inexact, promote_inexact
 from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, Ufunc, define
 
@@ -25,8 +26,8 @@ __all__ = [
 
 
 def constant(x: Value, number: float) -> Value:
-    """A Python number in the type of ``x`` (not weak)."""
-    return helpers.full_like(aval_of(x).strong(), number)
+    """A Python number in the type of ``x``."""
+    return helpers.full_like(x, number)
 
 
 def is_exact(x: Value) -> bool:
@@ -129,25 +130,6 @@ def _spacing(x: Value) -> Value:
     return p.select(_signbit(x), p.neg(step), step)
 
 
-def _i0(x: Value) -> Value:
-    """The power series of I0 up to 20, its asymptotic series beyond (Abramowitz and Stegun 9.6.12, 9.7.1)."""
-    v = p.abs(x)
-    edge = constant(v, 20.0)
-    small, large = p.min(v, edge), p.max(v, edge)
-    q = p.square(p.mul(small, constant(v, 0.5)))
-    total = term = constant(v, 1.0)
-    for k in range(1, 50):
-        term = p.mul(term, p.mul(q, constant(v, 1.0 / (k * k))))
-        total = p.add(total, term)
-    inverse = p.div(constant(v, 0.125), large)
-    series = term = constant(v, 1.0)
-    for k in range(1, 14):
-        term = p.mul(term, p.mul(inverse, constant(v, (2 * k - 1) ** 2 / k)))
-        series = p.add(series, term)
-    far = p.mul(p.div(p.exp(large), p.sqrt(p.mul(large, constant(v, 2 * np.pi)))), series)
-    return p.select(p.lt(v, edge), total, far)
-
-
 def _logarithm(base: int) -> Callable[[Value], Value]:
     """log(x) / log(base), a whole number where x is the base to a whole power, as in NumPy: floor and ceil of it count.
 
@@ -180,7 +162,12 @@ reciprocal = _composed("reciprocal", lambda x: p.div(constant(x, 1), x), "1 / x,
 spacing = _float(
     "spacing", None, lambda x: _spacing(x), "The distance from x to the next float away from 0.", takes=FLOATS
 )
-i0 = _composed("i0", _i0, "The modified Bessel function of the first kind, of order 0.", real=True)
+i0 = _composed(
+    "i0",
+    lambda x: p.mul(p.exp(p.abs(x)), bessel.i0e(x)),
+    "The modified Bessel function of the first kind, of order 0.",
+    real=True,
+)
 
 # --------------------------------------------------------------------------------- the dtype of the operand
 

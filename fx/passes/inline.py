@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..ir import Atom, Eqn, Graph, Var
+from ..ir import Atom, Eqn, Graph, Var, subgraphs
 from ..primitive import primitive
+from .rewrite import with_subgraphs
 
 __all__ = ["inline"]
 
-CALLS = ("jit", "checkpoint", "custom_jvp_call", "custom_vjp_call")
+CALLS = ("jit", "checkpoint", "custom_jvp_call", "custom_vjp_call", "linear_solve")
 
 
 def inline(g: Graph) -> Graph:
@@ -19,7 +20,7 @@ def inline(g: Graph) -> Graph:
     The inputs of a checkpoint that recomputes for a backward pass go through ``optimization_barrier``, so that
     ``cse`` does not merge the recomputation with the forward pass.
     """
-    if not any(e.prim.name in CALLS for e in g.eqns):
+    if not any(e.prim.name in CALLS or subgraphs(e.params) for e in g.eqns):
         return g
     env: dict[Var, Atom] = {}
     eqns = tuple(_inlined(g, env, "", rename=False))
@@ -48,7 +49,13 @@ def _inlined(g: Graph, env: dict[Var, Atom], scope: str, rename: bool) -> Iterat
         if rename:
             outputs = tuple(Var(v.aval) for v in e.outputs)
             env.update(zip(e.outputs, outputs))
-        yield e.replace(inputs=inputs, outputs=outputs, scope=where)
+        yield with_subgraphs(e.replace(inputs=inputs, outputs=outputs, scope=where), _once)
+
+
+def _once(g: Graph) -> Graph:
+    """A graph that several equations hold stays one graph."""
+    done: Graph = g.memo("inline", lambda: inline(g))
+    return done
 
 
 def _barrier(e: Eqn, inputs: tuple[Atom, ...]) -> tuple[tuple[Atom, ...], list[Eqn]]:

@@ -1,11 +1,19 @@
-"""Identities: equations that do nothing, and pairs of shaping operations that are one."""
+"""Identities: equations that do nothing, and pairs of shaping operations that are one.
+
+Arithmetic with a neutral element goes only where no bit can change: ``x * 1`` and ``x / 1``, ``x + (-0.0)`` and
+``x - 0.0``.  ``x + 0.0`` stays, which turns -0.0 into 0.0, and so does all complex arithmetic: the products of a
+complex multiplication by 1 turn an infinity into NaN.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from ..ir import Atom, Eqn, Graph, Var
+import numpy as np
+
+from ..dtypes import is_complex, is_float
+from ..ir import Atom, Eqn, Graph, Literal, Var
 from ..primitive import all_primitives
 from .rewrite import Substitution
 
@@ -35,7 +43,12 @@ _IDENTITIES: dict[str, Callable[[Eqn], bool]] = {
     "reduce_min": lambda e: not e.params["axes"],
     "reduce_prod": lambda e: not e.params["axes"],
     "pad": lambda e: all(c == (0, 0, 0) for c in e.params["padding_config"]),
+    "integer_pow": lambda e: e.params["y"] == 1,
 }
+
+# primitive -> the scalar that changes nothing as its second operand (of floats; of integers it is the same number)
+_NEUTRAL = {"mul": 1.0, "div": 1.0, "add": -0.0, "sub": 0.0}
+_COMMUTE = ("mul", "add")
 
 _RESHAPES = ("reshape", "squeeze", "expand_dims")
 
@@ -54,7 +67,7 @@ def _merge(e: Eqn, first: Eqn, prims: dict[str, Any]) -> Eqn | None:
 
 
 def simplify(g: Graph) -> Graph:
-    """Removes identities (copies, reshapes to the same shape ...) and merges transposes, reshapes and negations."""
+    """Removes identities (copies, reshapes to the same shape, x * 1 ...) and merges transposes, reshapes and negations."""
     from_primitive = _primitives()
     sub, out = Substitution(), []
     made: dict[Var, Eqn] = {}
@@ -65,11 +78,10 @@ def simplify(g: Graph) -> Graph:
             if merged is None:
                 break
             e = merged
-        if _is_identity(e):
-            replacement: Atom = e.inputs[0]
-            if replacement.aval.same_type(e.outputs[0].aval):
-                sub.map[e.outputs[0]] = replacement
-                continue
+        replacement = e.inputs[0] if _is_identity(e) else _beside_neutral(e, made)
+        if replacement is not None and replacement.aval.same_type(e.outputs[0].aval):
+            sub.map[e.outputs[0]] = replacement
+            continue
         out.append(e)
         if len(e.outputs) == 1:
             made[e.outputs[0]] = e
@@ -79,6 +91,26 @@ def simplify(g: Graph) -> Graph:
 def _is_identity(e: Eqn) -> bool:
     rule = _IDENTITIES.get(e.prim.name)
     return rule is not None and not e.effect and rule(e)
+
+
+def _beside_neutral(e: Eqn, made: dict[Var, Eqn]) -> Atom | None:
+    """The operand that the equation returns unchanged because the other one is neutral, or None."""
+    neutral = _NEUTRAL.get(e.prim.name)
+    if neutral is None or is_complex(e.outputs[0].aval.dtype):
+        return None
+    x, y = e.inputs
+    if _is_scalar(y, neutral, made):
+        return x
+    return y if e.prim.name in _COMMUTE and _is_scalar(x, neutral, made) else None
+
+
+def _is_scalar(a: Atom, value: float, made: dict[Var, Eqn]) -> bool:
+    """True if the operand is the literal ``value``, or an array of it; 0.0 and -0.0 are told apart."""
+    if type(a) is Var and a in made and made[a].prim.name == "broadcast_in_dim":
+        a = made[a].inputs[0]
+    if type(a) is not Literal or a.value != value:
+        return False
+    return not is_float(a.aval.dtype) or bool(np.signbit(a.value) == np.signbit(value))
 
 
 def _primitives() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import tree
-from ..dtypes import is_inexact
+from ..dtypes import bool_, int32, is_inexact
 from ..errors import AxisNameError
 from ..ir import Aval
 from ..primitive import Primitive
@@ -63,8 +63,8 @@ pmin_p.def_batch_named(
 
 
 @all_gather_p.def_abstract
-def _all_gather_abstract(x: Aval, axis_name: Any, axis: int, size: int) -> Aval:
-    return Aval((*x.shape[:axis], size, *x.shape[axis:]), x.dtype)
+def _all_gather_abstract(x: Aval, axis_name: Any, axis: int, axis_size: int) -> Aval:
+    return Aval((*x.shape[:axis], axis_size, *x.shape[axis:]), x.dtype)
 
 
 all_gather_p.def_impl(_unbound)
@@ -72,7 +72,7 @@ all_gather_p.def_jvp(lambda primals, tangents, out, **params: bind(all_gather_p,
 
 
 @all_gather_p.def_transpose
-def _all_gather_transpose(ct: Any, inputs: Sequence[Any], axis_name: Any, axis: int, size: int) -> tuple[Any]:
+def _all_gather_transpose(ct: Any, inputs: Sequence[Any], axis_name: Any, axis: int, axis_size: int) -> tuple[Any]:
     total = bind(psum_p, ct, axis_name=axis_name)
     return (dynamic_index_in_dim(total, axis_index(axis_name), axis, keepdims=False),)
 
@@ -87,10 +87,10 @@ def _all_gather_other(size: int, args: Sequence[Any], dims: Sequence[int | None]
 
 @all_gather_p.def_batch_named
 def _all_gather_batch(
-    mapped: NamedAxis, args: Sequence[Any], dims: Sequence[int | None], axis_name: Any, axis: int, size: int
+    mapped: NamedAxis, args: Sequence[Any], dims: Sequence[int | None], axis_name: Any, axis: int, axis_size: int
 ) -> Any:
     (x,), (d,) = args, dims
-    return (broadcast_batch(x, size, axis) if d is None else move_batch(x, d, axis)), None
+    return (broadcast_batch(x, axis_size, axis) if d is None else move_batch(x, d, axis)), None
 
 
 axis_index_p.def_abstract(lambda axis_name: Aval((), np.dtype(np.int32)))
@@ -143,10 +143,17 @@ def _reduce(prim: Primitive, x: Any, axis_name: Any) -> Any:
 def psum(x: Any, axis_name: Any) -> Any:
     """Sum over the named axis (or axes) of every leaf of ``x``; of a Python number: the number times the axis size.
 
+    Booleans are counted, as int32.
+
     Raises:
         AxisNameError: if no surrounding vmap has the axis.
     """
-    return tree.map(lambda v: _reduce(psum_p, v, axis_name), x)
+
+    def total(v: Any) -> Any:
+        counted = convert_element_type(v, int32) if aval_of(v).dtype == bool_ else v
+        return _reduce(psum_p, counted, axis_name)
+
+    return tree.map(total, x)
 
 
 def pmax(x: Any, axis_name: Any) -> Any:
@@ -177,7 +184,7 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
 
     def gather(v: Any) -> Any:
         if _depends(v, named):
-            out = bind(all_gather_p, v, axis_name=axis_name, axis=axis, size=named.size)
+            out = bind(all_gather_p, v, axis_name=axis_name, axis=axis, axis_size=named.size)
         else:
             out = broadcast_batch(v, named.size, axis)
         if not tiled:

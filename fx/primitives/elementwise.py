@@ -68,7 +68,7 @@ __all__ = [
     "rem_p", "round", "round_p", "rsqrt", "rsqrt_p", "select", "select_n", "select_n_p", "shift_left", "shift_left_p",
     "shift_right_arithmetic", "shift_right_arithmetic_p", "shift_right_logical", "shift_right_logical_p", "sign",
     "sign_p", "sin", "sin_p", "sinh", "sinh_p", "sqrt", "sqrt_p", "square", "square_p", "stop_gradient",
-    "stop_gradient_p", "sub", "sub_p", "tan", "tan_p", "tanh", "tanh_p", "trigamma", "xor_p",
+    "stop_gradient_p", "sub", "sub_p", "tan", "tan_p", "tanh", "tanh_p", "trigamma", "weakened", "xor_p",
 ]  # fmt: skip
 
 Rule = Callable[..., Any]
@@ -84,15 +84,13 @@ NOT_LINEAR = "it is not linear; linearising it leaves only products with its der
 
 
 def _elementwise_abstract(name: str, allowed: DTypeClass, result: Callable[[np.dtype], np.dtype] | None) -> Rule:
-    """Equal shapes and dtypes in, the same out (``result`` maps the dtype); weak if every operand is."""
+    """Equal shapes and dtypes in, the same out (``result`` maps the dtype)."""
 
     def abstract(x: Aval, *rest: Aval, **params: Any) -> Aval:
         if rest:
             check_same_types(name, (x, *rest))
         check_dtype(name, x, allowed)
-        dtype = x.dtype if result is None else result(x.dtype)
-        weak = x.weak and all(y.weak for y in rest) and not dtypes.is_bool(dtype)
-        return Aval(x.shape, dtype, weak)
+        return Aval(x.shape, x.dtype if result is None else result(x.dtype))
 
     return abstract
 
@@ -341,7 +339,9 @@ def _erf_slope(x: Value) -> Value:
 
 exp_p, exp = _unary("exp", INEXACT, np.exp, lambda t, o, x: mul(t, o), "e**x")
 exp2_p, exp2 = _unary("exp2", INEXACT, reference.exp2, lambda t, o, x: mul(t, mul(o, math.log(2.0))), "2**x")
-expm1_p, expm1 = _unary("expm1", INEXACT, reference.expm1, lambda t, o, x: mul(t, add(o, 1)), "e**x - 1, accurate near 0.")
+expm1_p, expm1 = _unary(
+    "expm1", INEXACT, reference.expm1, lambda t, o, x: mul(t, add(o, 1)), "e**x - 1, accurate near 0."
+)
 log_p, log = _unary("log", INEXACT, np.log, lambda t, o, x: div(t, x), "The natural logarithm.")
 log1p_p, log1p = _unary(
     "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."
@@ -491,7 +491,7 @@ clz_p, clz = _unary("clz", INTEGER, reference.clz, INTEGERS_ONLY, "The number of
 
 # --------------------------------------------------------------------------------------- selection
 
-select_n_p = Primitive("select_n")
+select_n_p = Primitive("select_n", typed_by="rest")
 select_n_p.def_impl(quiet(reference.select_n))
 select_n_p.def_batch(elementwise_batch(select_n_p))
 
@@ -510,7 +510,7 @@ def _select_n_abstract(which: Aval, *cases: Aval) -> Aval:
         raise DTypeError(f"select_n: the selector has dtype {which.dtype}. It must be bool (two cases) or int32.")
     if which.dtype == dtypes.bool_ and len(cases) != 2:
         raise ShapeError(f"select_n: a bool selector chooses between 2 cases; there are {len(cases)}. Use int32.")
-    return cases[0].with_(weak=all(c.weak for c in cases))
+    return cases[0]
 
 
 @select_n_p.def_jvp
@@ -584,14 +584,16 @@ def clamp(min: Value, x: Value, max: Value) -> Value:
 
 # -------------------------------------------------------------------------------------- conversion
 
-convert_element_type_p = Primitive("convert_element_type")
-convert_element_type_p.def_abstract(lambda x, *, new_dtype: Aval(x.shape, new_dtype))
-convert_element_type_p.def_impl(quiet(reference.convert))
+convert_element_type_p = Primitive("convert_element_type", typed_by=None)
+convert_element_type_p.def_abstract(lambda x, *, new_dtype, weak_type=False: Aval(x.shape, new_dtype, weak_type))
+convert_element_type_p.def_impl(quiet(lambda x, *, new_dtype, weak_type=False: reference.convert(x, new_dtype)))
 convert_element_type_p.def_batch(unary_batch(convert_element_type_p))
-convert_element_type_p.def_transpose(lambda ct, inputs, *, new_dtype: (convert_element_type(ct, inputs[0].aval.dtype),))
+convert_element_type_p.def_transpose(
+    lambda ct, inputs, *, new_dtype, weak_type=False: (convert_element_type(ct, inputs[0].aval.dtype),)
+)
 
 
-def _convert_jvp(t: Value, out: Value, x: Value, *, new_dtype: np.dtype) -> Value | None:
+def _convert_jvp(t: Value, out: Value, x: Value, *, new_dtype: np.dtype, weak_type: bool = False) -> Value | None:
     return convert_element_type(t, new_dtype) if dtypes.is_inexact(new_dtype) else None
 
 
@@ -611,7 +613,16 @@ def convert_element_type(x: Value, new_dtype: Any) -> Value:
     return bind(convert_element_type_p, x, new_dtype=new)
 
 
-bitcast_convert_type_p = Primitive("bitcast_convert_type")
+def weakened(x: Value, dtype: np.dtype | None = None) -> Value:
+    """``x`` in its own or another dtype, weak: as if it were made from Python numbers alone."""
+    a = aval_of(x)
+    d = a.dtype if dtype is None else dtype
+    if dtypes.is_bool(d) or (a.weak and a.dtype == d and is_fx_value(x)):
+        return x
+    return bind(convert_element_type_p, x, new_dtype=d, weak_type=True)
+
+
+bitcast_convert_type_p = Primitive("bitcast_convert_type", typed_by=())
 bitcast_convert_type_p.def_impl(quiet(reference.bitcast))
 bitcast_convert_type_p.no_gradient("the bits of a float are not a differentiable function of it")
 bitcast_convert_type_p.def_batch(unary_batch(bitcast_convert_type_p))

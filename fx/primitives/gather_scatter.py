@@ -25,7 +25,7 @@ from ..errors import DTypeError, MissingRuleError
 from ..ir import Aval
 from ..primitive import Linear, Primitive
 from ..trace import Tracer, aval_of, bind, concrete_value
-from .checks import canonical_axis
+from .checks import ANY, NUMBER, DTypeClass, canonical_axis, check_dtype
 from .elementwise import add, convert_element_type, div, eq, mul, neg, select_n
 from .helpers import Value, align_batch, full, instantiate, move_batch, quiet, scalar_of, zeros_like
 from .index_numbers import (
@@ -68,7 +68,7 @@ Dims = tuple[int, ...]
 
 # ----------------------------------------------------------------------------------------- gather
 
-gather_p = Primitive("gather")
+gather_p = Primitive("gather", typed_by=(0,))
 
 
 @gather_p.def_abstract
@@ -165,11 +165,11 @@ def gather_batch(
 
 # --------------------------------------------------------------------------------------- scatters
 
-scatter_p = Primitive("scatter")
-scatter_add_p = Primitive("scatter_add")
-scatter_mul_p = Primitive("scatter_mul")
-scatter_min_p = Primitive("scatter_min")
-scatter_max_p = Primitive("scatter_max")
+scatter_p = Primitive("scatter", typed_by=(0,))
+scatter_add_p = Primitive("scatter_add", typed_by=(0,))
+scatter_mul_p = Primitive("scatter_mul", typed_by=(0,))
+scatter_min_p = Primitive("scatter_min", typed_by=(0,))
+scatter_max_p = Primitive("scatter_max", typed_by=(0,))
 
 
 def _bind_scatter(
@@ -184,13 +184,14 @@ def _assign(out: np.ndarray, flat: np.ndarray, updates: np.ndarray) -> None:
     out[flat] = updates
 
 
-def _def_type_and_value(prim: Primitive, combine: Callable[..., None]) -> None:
+def _def_type_and_value(prim: Primitive, combine: Callable[..., None], allowed: DTypeClass) -> None:
     """The abstract rule and the reference: ``combine(flat_out, flat_indices, updates)`` in order, in place."""
 
     @prim.def_abstract
     def abstract(operand: Aval, indices: Aval, updates: Aval, *, dimension_numbers: Numbers, **flags: Any) -> Aval:
+        check_dtype(prim.name, operand, allowed)
         check_scatter(prim.name, operand, indices, updates, dimension_numbers)
-        return operand.strong()
+        return operand
 
     @prim.def_impl
     @quiet
@@ -211,11 +212,11 @@ def _def_type_and_value(prim: Primitive, combine: Callable[..., None]) -> None:
         return out.reshape(operand.shape).astype(operand.dtype, copy=False)
 
 
-_def_type_and_value(scatter_p, _assign)
-_def_type_and_value(scatter_add_p, np.add.at)
-_def_type_and_value(scatter_mul_p, np.multiply.at)
-_def_type_and_value(scatter_min_p, np.minimum.at)
-_def_type_and_value(scatter_max_p, np.maximum.at)
+_def_type_and_value(scatter_p, _assign, ANY)
+_def_type_and_value(scatter_add_p, np.add.at, NUMBER)
+_def_type_and_value(scatter_mul_p, np.multiply.at, NUMBER)
+_def_type_and_value(scatter_min_p, np.minimum.at, ANY)
+_def_type_and_value(scatter_max_p, np.maximum.at, ANY)
 
 
 def _read_back(x: Value, indices: Value, operand: Dims, updates: Dims, numbers: Numbers, mode: str) -> Value:

@@ -39,6 +39,7 @@ __all__ = [
     "repeat_scalar",
     "scalar_of",
     "unary_batch",
+    "unchanged",
     "zeros_like",
 ]
 
@@ -54,6 +55,11 @@ def bind_named(name: str, *args: Value, **params: Any) -> Any:
 def is_fx_value(x: Any) -> bool:
     """True for an Array or a tracer: what a function that has nothing to do may return as it is."""
     return type(x) is Array or type(x) is Tracer
+
+
+def unchanged(x: Any) -> Any:
+    """The result of a function that has nothing to do: an array that a traced function may write to by itself."""
+    return x.alias() if type(x) is Tracer else x
 
 
 # ------------------------------------------------------------------------------------ constants
@@ -93,28 +99,32 @@ def repeat_scalar(x: np.ndarray, shape: Shape) -> np.ndarray:
     return view
 
 
-def full(shape: Sequence[int], value: Any, dtype: np.dtype) -> Value:
+def full(shape: Sequence[int], value: Any, dtype: np.dtype, weak: bool = False) -> Value:
     """An array of that shape filled with a scalar: an explicit ``broadcast_in_dim`` of a literal.
 
-    With shape () it is the NumPy scalar itself, which becomes a literal of the equation that reads it.
+    With shape () it is the NumPy scalar itself (an Array if it is weak), which becomes a literal of the equation that
+    reads it.
     """
-    scalar = scalar_of(value, dtype)
+    scalar: Any = scalar_of(value, dtype)
     shape = tuple(shape)
     if not shape:
-        return scalar
+        return Array(np.asarray(scalar), True) if weak else scalar
     if not state.absorbing:  # nothing records it, so bind would only evaluate it, at ten times the cost
-        return Array(repeat_scalar(np.asarray(scalar), shape))
+        return Array(repeat_scalar(np.asarray(scalar), shape), weak)
+    scalar = Array(np.asarray(scalar), True) if weak else scalar
     return bind_named("broadcast_in_dim", scalar, shape=shape, broadcast_dimensions=())
 
 
 def full_like(x: Value | Aval, value: Any, dtype: np.dtype | None = None, shape: Sequence[int] | None = None) -> Value:
-    """``full`` with the shape and dtype of ``x`` (an array, a tracer or an Aval) where they are not given."""
+    """``full`` with the shape and dtype of ``x`` (an array, a tracer or an Aval) where they are not given; weak as ``x``."""
     aval = x if isinstance(x, Aval) else aval_of(x)
-    return full(aval.shape if shape is None else shape, value, aval.dtype if dtype is None else dtype)
+    weak = aval.weak and dtype is None
+    return full(aval.shape if shape is None else shape, value, aval.dtype if dtype is None else dtype, weak)
 
 
 def zeros_like(x: Value | Aval) -> Value:
-    return full_like(x, 0)
+    aval = x if isinstance(x, Aval) else aval_of(x)
+    return full_like(aval, aval.dtype.type(0))
 
 
 def ones_like(x: Value | Aval) -> Value:
@@ -124,15 +134,6 @@ def ones_like(x: Value | Aval) -> Value:
 def instantiate(ct: Value | None, aval: Value | Aval) -> Value:
     """The tangent or cotangent itself, or zeros of that type if it is a symbolic zero (None)."""
     return zeros_like(aval) if ct is None else ct
-
-
-def _scalar_beside(aval: Aval, value: Any) -> Value:
-    """The Python scalar ``value`` as an operand of ``aval``'s type; beside a weak scalar it stays weak."""
-    scalar = full_like(aval, value)
-    if aval.weak and not aval.shape:
-        python = scalar.item()
-        return python if aval_of(python).same_type(aval) else scalar
-    return scalar
 
 
 def match_scalars(*xs: Any) -> tuple[Any, ...]:
@@ -145,7 +146,7 @@ def match_scalars(*xs: Any) -> tuple[Any, ...]:
         return xs
     if not all(scalars):
         beside = aval_of(xs[scalars.index(False)])
-        return tuple([_scalar_beside(beside, x) if s else x for x, s in zip(xs, scalars)])
+        return tuple([full_like(beside, x) if s else x for x, s in zip(xs, scalars)])
     for kind in (complex, float, int):
         if any(type(x) is kind for x in xs):
             return tuple([kind(x) for x in xs])
@@ -260,4 +261,5 @@ def quiet(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
         with np.errstate(all="ignore"):
             return np.asarray(f(*args, **params))
 
+    impl.loud = f  # type: ignore[attr-defined]  # for callers that have turned the warnings off already
     return impl

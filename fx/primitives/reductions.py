@@ -68,7 +68,7 @@ def _rest(ndim: int, axes: Axes) -> Axes:
 
 def _reduction(name: str, allowed: DTypeClass, impl: Callable[..., np.ndarray]) -> Primitive:
     """A primitive that removes ``axes`` and keeps the dtype."""
-    prim = Primitive(name)
+    prim = Primitive(name, typed_by=())
 
     def abstract(x: Aval, *, axes: Axes) -> Aval:
         check_axes(name, "axes", axes, x.ndim)
@@ -202,7 +202,7 @@ reduce_or = _reducer(reduce_or_p, "Bitwise or over the axes: for bool, whether a
 
 
 def _position_primitive(name: str, reference: Callable[..., np.ndarray]) -> Primitive:
-    prim = Primitive(name)
+    prim = Primitive(name, typed_by=())
 
     def abstract(x: Aval, *, axis: int, index_dtype: np.dtype) -> Aval:
         check_axes(name, "axis", (axis,), x.ndim)

@@ -32,6 +32,7 @@ from .helpers import (
     move_batch,
     repeat_scalar,
     scalar_of,
+    unchanged,
     zeros_like,
 )
 
@@ -112,7 +113,7 @@ def reshape(operand: Value, new_sizes: Sequence[int], dimensions: Sequence[int] 
         operand = transpose(operand, dimensions)
     sizes = _sizes("reshape", new_sizes)
     if is_fx_value(operand) and operand.shape == sizes:
-        return operand
+        return unchanged(operand)
     return bind(reshape_p, operand, new_sizes=sizes)
 
 
@@ -143,7 +144,7 @@ def transpose(operand: Value, permutation: Sequence[int]) -> Value:
     """Axis i of the result is axis permutation[i] of the operand."""
     permutation = tuple(permutation)
     if is_fx_value(operand) and permutation == tuple(range(operand.ndim)):
-        return operand
+        return unchanged(operand)
     return bind(transpose_p, operand, permutation=permutation)
 
 
@@ -205,7 +206,7 @@ def broadcast_in_dim(operand: Value, shape: Sequence[int], broadcast_dimensions:
     """Repeats the operand: its axis i becomes axis broadcast_dimensions[i] of ``shape`` (a size 1 is stretched)."""
     shape, dims = _sizes("broadcast_in_dim", shape), tuple(broadcast_dimensions)
     if is_fx_value(operand) and operand.shape == shape and dims == tuple(range(len(shape))):
-        return operand
+        return unchanged(operand)
     return bind(broadcast_in_dim_p, operand, shape=shape, broadcast_dimensions=dims)
 
 
@@ -268,7 +269,7 @@ def concatenate(operands: Sequence[Value], dimension: int) -> Value:
     operands = tuple(operands)
     if len(operands) == 1 and is_fx_value(operands[0]):
         canonical_axis("concatenate", dimension, operands[0].ndim)
-        return operands[0]
+        return unchanged(operands[0])
     ndim = len(aval_of(operands[0]).shape) if operands else 0
     axis = canonical_axis("concatenate", dimension, ndim) if operands else dimension
     return bind(concatenate_p, *operands, dimension=axis)
@@ -376,7 +377,7 @@ def pad(operand: Value, padding_value: Value, padding_config: Sequence[tuple[int
     if is_python_scalar(padding_value):
         padding_value = scalar_of(padding_value, aval_of(operand).dtype)
     if config and is_fx_value(operand) and not any(map(any, config)) and len(config) == operand.ndim:
-        return operand
+        return unchanged(operand)
     return bind(pad_p, operand, padding_value, padding_config=config)
 
 
@@ -438,7 +439,7 @@ def slice(
     starts, limits = tuple(start_indices), tuple(limit_indices)
     steps = (1,) * len(starts) if strides is None else tuple(strides)
     if is_fx_value(operand) and not any(starts) and limits == operand.shape and all(s == 1 for s in steps):
-        return operand
+        return unchanged(operand)
     return bind(slice_p, operand, start_indices=starts, limit_indices=limits, strides=steps)
 
 
@@ -466,7 +467,7 @@ def_linear(rev_p, lambda ct, aval, *, dimensions: rev(ct, dimensions))
 @rev_p.def_abstract
 def _rev_abstract(x: Aval, *, dimensions: Shape) -> Aval:
     check_axes("rev", "dimensions", dimensions, x.ndim)
-    return x.strong()
+    return x
 
 
 @rev_p.def_batch
@@ -477,7 +478,7 @@ def _rev_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, dimensi
 def rev(operand: Value, dimensions: Sequence[int]) -> Value:
     """Reverses the order of the elements along the dimensions."""
     dims = canonical_axes("rev", dimensions, len(aval_of(operand).shape))
-    return operand if is_fx_value(operand) and not dims else bind(rev_p, operand, dimensions=dims)
+    return unchanged(operand) if is_fx_value(operand) and not dims else bind(rev_p, operand, dimensions=dims)
 
 
 squeeze_p = Primitive("squeeze")
@@ -503,7 +504,7 @@ def _squeeze_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, dim
 def squeeze(array: Value, dimensions: Sequence[int]) -> Value:
     """Removes dimensions of size 1."""
     dims = canonical_axes("squeeze", dimensions, len(aval_of(array).shape))
-    return array if is_fx_value(array) and not dims else bind(squeeze_p, array, dimensions=dims)
+    return unchanged(array) if is_fx_value(array) and not dims else bind(squeeze_p, array, dimensions=dims)
 
 
 expand_dims_p = Primitive("expand_dims")
@@ -529,7 +530,7 @@ def _expand_dims_batch(
 def expand_dims(array: Value, dimensions: Sequence[int]) -> Value:
     """Adds dimensions of size 1 at those positions of the result."""
     dims = canonical_axes("expand_dims", dimensions, len(aval_of(array).shape) + len(dimensions))
-    return array if is_fx_value(array) and not dims else bind(expand_dims_p, array, dimensions=dims)
+    return unchanged(array) if is_fx_value(array) and not dims else bind(expand_dims_p, array, dimensions=dims)
 
 
 # ---------------------------------------------------------------------------------- iota, constants

@@ -139,6 +139,7 @@ _STIRLING = (
     8.33333333333331927722e-2,
 )  # fmt: skip
 _LARGE = 13.0
+_TINY = 1e-20  # below it log |Gamma(x)| is -log |x|
 
 
 def _lgamma_right(x: np.ndarray) -> np.ndarray:
@@ -176,7 +177,10 @@ def lgamma(x: np.ndarray) -> np.ndarray:
     left = x < 0.5
     right = _lgamma_right(np.where(left, 1.0 - x, x))
     sine = np.abs(np.sin(np.pi * _from_integer(np.where(left, x, 0.25))))
-    value = np.where(left, np.log(np.pi / sine) - right, right)
+    a = np.abs(x)
+    tiny = a < _TINY  # there pi / sine may overflow
+    value = np.where(left, np.log(np.pi / np.where(tiny, 1.0, sine)) - right, right)
+    value = np.where(tiny, -np.log(np.where(tiny, a, 1.0)), value)
     return np.where(np.isinf(x) | _is_pole(x), np.inf, value)
 
 

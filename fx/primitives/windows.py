@@ -67,8 +67,8 @@ Dims = tuple[int, ...]
 reduce_window_sum_p = Primitive("reduce_window_sum")
 reduce_window_max_p = Primitive("reduce_window_max")
 reduce_window_min_p = Primitive("reduce_window_min")
-reduce_window_argmax_p = Primitive("reduce_window_argmax")
-reduce_window_argmin_p = Primitive("reduce_window_argmin")
+reduce_window_argmax_p = Primitive("reduce_window_argmax", typed_by=())
+reduce_window_argmin_p = Primitive("reduce_window_argmin", typed_by=())
 window_select_p = Primitive("window_select")
 window_scatter_add_p = Primitive("window_scatter_add")
 

@@ -1,7 +1,7 @@
 """``fx.random``: random numbers from explicit keys.
 
-There is no hidden state.  A key is a ``uint32`` array of shape (2,); the same key always gives the same numbers.  So
-a key is used once: ``split`` makes fresh ones from it.
+There is no hidden state.  The same key always gives the same numbers, so a key is used once: ``split`` makes fresh
+ones from it.
 
 >>> from fx import random
 >>> key = random.key(0)
@@ -9,12 +9,14 @@ a key is used once: ``split`` makes fresh ones from it.
 >>> random.normal(subkey, (2,)).shape
 (2,)
 
-Every function works under ``jit``, ``vmap`` and ``grad``; a batch of keys has shape (..., 2) and is mapped over with
-``vmap``.  Samples are differentiable with respect to the parameters of their distribution (reparameterisation).
+Every function works under ``jit``, ``vmap`` and ``grad``; many keys stand in one array of keys, which is indexed,
+unpacked and mapped over with ``vmap``.  Samples are differentiable with respect to the parameters of their distribution (reparameterisation).
 
 The bits are those of JAX (threefry-2x32, ``jax_threefry_partitionable`` as it is by default since JAX 0.5), and so are
 keys, integers, truth values, permutations and uniform numbers in [0, 1).  What is computed from those in floating
-point (``log``, ``erf_inv``, another range) agrees to a few units in the last place.  Keys are always raw arrays: ``key`` and ``PRNGKey`` are one function.
+point (``log``, ``erf_inv``, another range) agrees to a few units in the last place.  ``key`` makes typed keys;
+``PRNGKey`` makes raw ones, ``uint32`` arrays of shape (2,).  Every function takes either, and ``split`` and ``fold_in``
+return what they were given.
 
 ``dtype=None`` means ``fx.config.default_float``, or ``default_int`` for integers.
 """
@@ -38,12 +40,14 @@ from .continuous import (
     wald,
     weibull_min,
 )
-from .discrete import bernoulli, categorical, choice, geometric, permutation, rademacher, randint
-from .keys import PRNGKey, bits, clone, fold_in, key, key_data, split, wrap_key_data
+from .counts import binomial, multinomial, poisson
+from .discrete import bernoulli, categorical, choice, double_sided_maxwell, geometric, permutation, rademacher, randint
+from .key_arrays import KeyArray
+from .keys import PRNGKey, bits, clone, fold_in, key, key_data, key_dtype, key_impl, split, wrap_key_data
 
 __all__ = [
-    "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "clone", "exponential", "fold_in",
-    "geometric", "gumbel", "key", "key_data", "laplace", "logistic", "lognormal", "maxwell", "normal", "pareto",
-    "permutation", "rademacher", "randint", "rayleigh", "split", "triangular", "truncated_normal", "uniform", "wald",
+    "KeyArray", "PRNGKey", "bernoulli", "binomial", "bits", "categorical", "cauchy", "choice", "clone", "double_sided_maxwell", "exponential", "fold_in",
+    "geometric", "gumbel", "key", "key_data", "key_dtype", "key_impl", "laplace", "logistic", "lognormal", "maxwell", "multinomial", "normal", "pareto",
+    "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "triangular", "truncated_normal", "uniform", "wald",
     "weibull_min", "wrap_key_data",
 ]  # fmt: skip

@@ -12,20 +12,29 @@ from .. import numpy as fnp
 from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import canonical_axis, static_shape
-from ..numpy.core import as_type, as_value, promote, promote_inexact
+from ..numpy.core import as_beside, as_type, as_value, promote, promote_inexact
 from ..primitives import elementwise as p
 from ..primitives.shaping import expand_dims, slice_in_dim
 from ..primitives.sorting import sort_key_val, top_k
-from .continuous import gumbel, sample_shape, uniform_in
+from .continuous import float_dtype, gumbel, maxwell, sample_shape, uniform_in
 from .keys import check_key, random_bits, split_key
 
-__all__ = ["bernoulli", "categorical", "choice", "geometric", "permutation", "rademacher", "randint"]
+__all__ = [
+    "bernoulli",
+    "categorical",
+    "choice",
+    "double_sided_maxwell",
+    "geometric",
+    "permutation",
+    "rademacher",
+    "randint",
+]
 
 Value = Any
 Shape = tuple[int, ...]
 
 
-def _integer_dtype(name: str, dtype: Any) -> np.dtype:
+def integer_dtype(name: str, dtype: Any) -> np.dtype:
     d = config.default_int if dtype is None else dtypes.canonical(dtype)
     if not dtypes.is_integer(d):
         raise DTypeError(f"{name} makes integers; found dtype {d}. Take e.g. dtype='int32'.")
@@ -68,7 +77,7 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
     >>> bool((random.randint(random.key(0), (100,), 0, 6) < 6).all())
     True
     """
-    key, wanted = check_key("randint", key), _integer_dtype("randint", dtype)
+    key, wanted = check_key("randint", key), integer_dtype("randint", dtype)
     minval, maxval = _bound("minval", minval), _bound("maxval", maxval)
     shape = sample_shape("randint", shape, minval, maxval)
     d = wanted
@@ -100,9 +109,23 @@ def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     return as_type(2 * as_type(bernoulli(key, 0.5, shape), d) - 1, d)
 
 
+def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype: Any = None) -> Value:
+    """Samples with density proportional to z**2 exp(-z**2 / 2) for z = (x - loc) / scale: a Maxwell number with a sign.
+
+    Args:
+        loc, scale: of one broadcast shape s.
+        shape: the result has shape ``(*shape, *s)``; () stands for s itself, as in JAX.
+    """
+    key, d = check_key("double_sided_maxwell", key), float_dtype("double_sided_maxwell", dtype)
+    each = sample_shape("double_sided_maxwell", None, loc, scale)
+    shape, keys = (static_shape(shape) or each) + each, split_key(key)
+    signed = rademacher(keys[1], shape, d) * maxwell(keys[0], shape, d)
+    return signed * as_beside(scale, d) + as_beside(loc, d)
+
+
 def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
     """The number of trials up to the first success, each with probability ``p``: at least 1."""
-    key, d = check_key("geometric", key), _integer_dtype("geometric", dtype)
+    key, d = check_key("geometric", key), integer_dtype("geometric", dtype)
     (p,) = promote_inexact(as_value(p, "p of geometric"))
     u = uniform_in(key, sample_shape("geometric", shape, p), p.dtype, 0, 1)
     u = fnp.where(u == 0, 1, u)

@@ -23,10 +23,10 @@ from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
-from ..trace import Builder, aval_of, bind, bind_known, concrete_value, read, state, trace_flat
+from ..trace import Builder, Tracer, aval_of, bind, bind_known, concrete_value, eval_graph, read, state, trace_flat
 from .calls import batch_closed, memoised, transpose_closed
 from .flat import FlatFunction, argument_names, check_leaf, resolve_argnums
-from .jvp import jvp_graph, quiet_graph
+from .jvp import linearize_graph, quiet_graph
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "remat", "trace_call"]
 
@@ -114,9 +114,9 @@ def _tangent_graph(
         def f(*args: Any) -> list[Any]:
             ts = iter(args[n + len(saved_vars) :])
             given = dict(zip(saved_vars, args[n:]))
-            _, out = jvp_graph(quiet_graph(graph), args[:n], [next(ts) if w else None for w in wrt], given=given)
-            nonzero.extend(t is not None for t in out)
-            return [t for t in out if t is not None]
+            lin = linearize_graph(quiet_graph(graph), args[:n], wrt, given=given)
+            nonzero.extend(lin.nonzero)
+            return eval_graph(lin.linear, [*ts, *lin.residuals])  # apart from the primal, so that it can be transposed
 
         g, captures = trace_flat(f, avals, kind="checkpoint", name=graph.name)
         return (dce(g), tuple(captures), tuple(nonzero)), captures
@@ -259,6 +259,8 @@ def trace_call(
     b = Builder(kind, flat.name, evaluate=evaluate, absorb=True)
     with b:
         ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names or [""] * len(leaves))]
+        if keep is not None:  # a custom rule's function may compute as it likes: its derivative is the rule
+            b.active = {t.variable for t, x in zip(ins, leaves) if type(x) is Tracer and x.is_active}
         graph, captures = b.close(flat(*ins))
     args, all_params = [*leaves, *captures], {"graph": graph, **params(graph)}
     if not evaluate or any(type(a) is Var and a not in b.values for a in graph.outputs):

@@ -12,8 +12,10 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import tree
-from ..array import to_numpy
+from ..array import Array, to_numpy
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError, MissingRuleError
 from ..interpret import run_graph
@@ -22,10 +24,10 @@ from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
 from ..primitives.helpers import broadcast_batch, instantiate, move_batch
 from ..primitives.reductions import reduce_sum
-from ..trace import Builder, NamedAxis, aval_of, bind, eval_graph, state, trace_flat
+from ..trace import Builder, NamedAxis, Tracer, aval_of, bind, eval_graph, state, trace_flat
 from .calls import batch_closed
 from .checkpoint import trace_call
-from .flat import FlatFunction, argument_names, check_leaf, function_name, resolve_argnums
+from .flat import FlatFunction, argument_names, check_leaf, float0, function_name, resolve_argnums
 from .vmap import batch_graph
 
 __all__ = ["closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"]
@@ -75,6 +77,11 @@ def _split_static(
     return list(static.values()), dynamic, call
 
 
+def _own(xs: Sequence[Any]) -> list[Any]:
+    """Arrays that a rule may have for itself: traced ones it may write to, the caller's NumPy arrays it may not."""
+    return [x.alias() if type(x) is Tracer else Array(x) if type(x) is np.ndarray else x for x in xs]
+
+
 def _mapped_axis() -> NamedAxis:
     """The axis that vmap pushes through, without its builder: batched rules are kept with the graph and outlive it."""
     return NamedAxis(state.mapped[-1].name, state.mapped[-1].size)
@@ -85,7 +92,8 @@ def _trace_example(axis: NamedAxis, f: Callable[..., Any], avals: Sequence[Aval]
     b = Builder("vmap")
     state.axes.append(NamedAxis(axis.name, axis.size, b))
     try:
-        return b.close(f(*[b.input(a) for a in avals]))
+        with b:
+            return b.close(f(*[b.input(a) for a in avals]))
     finally:
         state.axes.pop()
 
@@ -95,6 +103,13 @@ def _closed_over_error(name: str, kind: str) -> CustomRuleError:
         f"{name} (a {kind} function) is being differentiated with respect to a value that it closes over; its rule"
         " cannot know of it. Make the value an argument, or use fx.closure_convert."
     )
+
+
+def _tangent_or_zero(t: Any, a: Aval) -> Any:
+    """The tangent as a rule gets it: zeros for None; of dtype ``float0`` for the integers and booleans, which have none."""
+    if t is None and not is_inexact(a.dtype):
+        return np.zeros(a.shape, float0)
+    return instantiate(t, a.strong())
 
 
 def _of_type(x: Any, a: Aval, what: str, of: str) -> Any:
@@ -116,6 +131,35 @@ def _same_structure(found: Any, want: tree.TreeDef, what: str) -> list[Any]:
     if d != want:
         raise CustomRuleError(f"{what} must have the structure {want}; found {d}")
     return leaves
+
+
+def _call_with_rules(
+    prim: Primitive,
+    kind: str,
+    fun: Callable[..., Any],
+    nondiff: Sequence[int],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    flat_rules: Callable[..., dict[str, FlatRule]],
+) -> Any:
+    """Calls a function with derivative rules: an equation that holds its graph and the rules on flat lists.
+
+    ``flat_rules(args, static, in_tree, out_tree, name, out_avals)`` makes them, once the output is known.
+    """
+    args = _bind_arguments(fun, args, kwargs)
+    static, dynamic, call = _split_static(fun, args, nondiff)
+    leaves, in_tree = tree.flatten((tuple(dynamic), {}))
+    flat = FlatFunction(call, in_tree)
+    flat.name = function_name(fun)
+    names = argument_names(fun, args, {}) if not static else None
+
+    def params(graph: Graph) -> dict[str, Any]:
+        rules = flat_rules(args, static, in_tree, flat.out_tree, flat.name, graph.out_avals)
+        return {**rules, "n_args": len(leaves)}
+
+    outs = trace_call(prim, flat, leaves, kind, names, params)
+    assert flat.out_tree is not None
+    return tree.unflatten(flat.out_tree, outs)
 
 
 # ------------------------------------------------------------------------------------ custom_jvp
@@ -231,38 +275,32 @@ class custom_jvp:
         self.defjvp(rule, symbolic_zeros=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = function_name(self.fun)
         if self.rule is None:
+            name = function_name(self.fun)
             raise CustomRuleError(
                 f"no jvp rule was given for the custom_jvp function {name}; write {name}.defjvp(rule)"
             )
-        args = _bind_arguments(self.fun, args, kwargs)
-        static, dynamic, call = _split_static(self.fun, args, self.nondiff_argnums)
-        leaves, in_tree = tree.flatten((tuple(dynamic), {}))
-        flat = FlatFunction(call, in_tree)
-        flat.name = name
-        names = argument_names(self.fun, args, {}) if not static else None
-
-        def params(graph: Graph) -> dict[str, Any]:
-            assert flat.out_tree is not None
-            rule = self._flat_rule(static, in_tree, flat.out_tree, graph.name, graph.out_avals)
-            return {"rule": rule, "n_args": len(leaves)}
-
-        outs = trace_call(custom_jvp_p, flat, leaves, "custom_jvp", names, params)
-        assert flat.out_tree is not None
-        return tree.unflatten(flat.out_tree, outs)
+        return _call_with_rules(
+            custom_jvp_p, "custom_jvp", self.fun, self.nondiff_argnums, args, kwargs, self._flat_rule
+        )
 
     def _flat_rule(
-        self, static: list[Any], in_tree: tree.TreeDef, out_tree: tree.TreeDef, name: str, out_avals: Sequence[Aval]
-    ) -> FlatRule:
+        self,
+        args: Sequence[Any],
+        static: list[Any],
+        in_tree: tree.TreeDef,
+        out_tree: tree.TreeDef,
+        name: str,
+        out_avals: Sequence[Aval],
+    ) -> dict[str, FlatRule]:
         user_rule, symbolic = self.rule, self.symbolic_zeros
         assert user_rule is not None
 
         def rule(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
             if not symbolic:
-                tangents = [instantiate(t, aval_of(p).strong()) for t, p in zip(tangents, primals)]
-            p = tree.unflatten(in_tree, primals)[0]
-            t = tree.unflatten(in_tree, tangents)[0]
+                tangents = [_tangent_or_zero(t, aval_of(p)) for t, p in zip(tangents, primals)]
+            p = tree.unflatten(in_tree, _own(primals))[0]
+            t = tree.unflatten(in_tree, _own(tangents))[0]
             pair = user_rule(*static, p, t)
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the jvp rule of {name} must return (out, tangent_out); found {pair!r}")
@@ -280,7 +318,7 @@ class custom_jvp:
             ]
             return outs, t_outs
 
-        return rule
+        return {"rule": rule}
 
 
 # ------------------------------------------------------------------------------------ custom_vjp
@@ -420,26 +458,14 @@ class custom_vjp:
         self.rules = (fwd, bwd)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = function_name(self.fun)
         if self.rules is None:
+            name = function_name(self.fun)
             raise CustomRuleError(
                 f"no vjp rule was given for the custom_vjp function {name}; write {name}.defvjp(fwd, bwd)"
             )
-        args = _bind_arguments(self.fun, args, kwargs)
-        static, dynamic, call = _split_static(self.fun, args, self.nondiff_argnums)
-        leaves, in_tree = tree.flatten((tuple(dynamic), {}))
-        flat = FlatFunction(call, in_tree)
-        flat.name = name
-        names = argument_names(self.fun, args, {}) if not static else None
-
-        def params(graph: Graph) -> dict[str, Any]:
-            assert flat.out_tree is not None
-            fwd, bwd = self._flat_rules(args, static, in_tree, flat.out_tree, name, graph.out_avals)
-            return {"fwd": fwd, "bwd": bwd, "n_args": len(leaves)}
-
-        outs = trace_call(custom_vjp_p, flat, leaves, "custom_vjp", names, params)
-        assert flat.out_tree is not None
-        return tree.unflatten(flat.out_tree, outs)
+        return _call_with_rules(
+            custom_vjp_p, "custom_vjp", self.fun, self.nondiff_argnums, args, kwargs, self._flat_rules
+        )
 
     def _flat_rules(
         self,
@@ -449,13 +475,13 @@ class custom_vjp:
         out_tree: tree.TreeDef,
         name: str,
         out_avals: Sequence[Aval],
-    ) -> tuple[FlatRule, FlatRule]:
+    ) -> dict[str, FlatRule]:
         assert self.rules is not None
         user_fwd, user_bwd = self.rules
         _, _, call_fwd = _split_static(user_fwd, args, self.nondiff_argnums)
 
         def fwd(primals: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
-            pair = call_fwd(*tree.unflatten(in_tree, primals)[0])
+            pair = call_fwd(*tree.unflatten(in_tree, _own(primals))[0])
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the forward rule of {name} must return (output, residuals); found {pair!r}")
             outs = _same_structure(pair[0], out_tree, f"the output of {name}'s forward rule")
@@ -466,10 +492,10 @@ class custom_vjp:
 
         def bwd(aux: Any, residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
             res_tree, in_avals = aux
-            out = user_bwd(*static, tree.unflatten(res_tree, residuals), tree.unflatten(out_tree, cts))
+            out = user_bwd(*static, tree.unflatten(res_tree, _own(residuals)), tree.unflatten(out_tree, _own(cts)))
             return _cotangents(out, in_tree, in_avals, name)
 
-        return fwd, bwd
+        return {"fwd": fwd, "bwd": bwd}
 
 
 def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name: str) -> list[Any]:

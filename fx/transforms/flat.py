@@ -10,14 +10,21 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
+from ..dtypes import float0
 from ..errors import TreeError
-from ..ir import Literal
-from ..trace import Tracer, is_python_scalar, user_source
+from ..ir import Aval, Literal
+from ..trace import Tracer, aval_of, is_python_scalar, user_source
 
-__all__ = ["FlatFunction", "argument_names", "check_leaf", "float0", "function_name", "is_float0", "resolve_argnums"]
-
-float0 = np.dtype([("float0", np.void, 0)])
-"""The dtype of the gradient with respect to an integer: it holds nothing."""
+__all__ = [
+    "FlatFunction",
+    "argument_names",
+    "check_leaf",
+    "example_aval",
+    "float0",
+    "function_name",
+    "is_float0",
+    "resolve_argnums",
+]
 
 
 def is_float0(x: Any) -> bool:
@@ -55,6 +62,13 @@ def check_leaf(x: Any, what: str) -> Any:
         f"{what} is a {type(x).__name__} ({x!r}), not an array or a number. Mark it static (jit's static_argnums, or"
         " functools.partial), register its type as a pytree (fx.tree_util), or leave it out."
     )
+
+
+def example_aval(x: Any, what: str) -> Aval:
+    """The type of an example argument: an array, a number, or anything else with ``shape`` and ``dtype``."""
+    if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (Tracer, Array, np.ndarray, np.generic)):
+        return Aval(tuple(x.shape), np.dtype(x.dtype))
+    return aval_of(check_leaf(x, what))
 
 
 def argument_names(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:

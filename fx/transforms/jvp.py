@@ -18,16 +18,16 @@ from typing import Any
 
 from ..dtypes import is_inexact
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
-from ..trace import Builder, aval_of, bind, bind_known, read, state
+from ..trace import Builder, Tracer, aval_of, bind, bind_known, read, state
 
-__all__ = ["Linearized", "jvp_graph", "linearize_graph", "quiet_graph"]
+__all__ = ["Linearized", "are_linear", "jvp_graph", "linearize_graph", "quiet_graph"]
 
 
 def jvp_graph(
     graph: Graph,
     primals: Sequence[Any],
     tangents: Sequence[Any],
-    known: Mapping[Var, Any] | None = None,
+    known: dict[Var, Any] | None = None,
     given: Mapping[Var, Any] | None = None,
     forwards: Mapping[Eqn, Any] | None = None,
 ) -> tuple[list[Any], list[Any]]:
@@ -37,11 +37,13 @@ def jvp_graph(
         primals: a value for each input of the graph.
         tangents: a value for each input, or None.
         known: NumPy values of variables that were computed while tracing; they are recorded, not computed again.
+            Each is let go once the last equation that reads it is past: most are no residuals.
         forwards: what the ``forward`` rules of calls left behind while tracing.
         given: values (arrays or tracers) of variables that stand for their equation (a checkpoint's saved ones).
     """
     env: dict[Var, Any] = dict(zip(graph.inputs, primals, strict=True))
     tan: dict[Var, Any] = {v: t for v, t in zip(graph.inputs, tangents, strict=True) if t is not None}
+    unread = _last_reads(graph) if known is not None else {}
     old = state.source, state.scope
     try:
         for e in graph.eqns:
@@ -72,14 +74,27 @@ def jvp_graph(
                     t_out = t_out if multiple else (t_out,)
             for v, o in zip(e.outputs, outs, strict=True):
                 env[v] = o
-            if t_out is None:
-                continue
-            for v, x in zip(e.outputs, t_out, strict=True):
-                if x is not None and is_inexact(v.aval.dtype):
-                    tan[v] = x
+            if t_out is not None:
+                for v, x in zip(e.outputs, t_out, strict=True):
+                    if x is not None and is_inexact(v.aval.dtype):
+                        tan[v] = x
+            for a in unread.get(e, ()):
+                for table in (env, tan, known):
+                    table.pop(a, None)  # type: ignore[union-attr]
     finally:
         state.source, state.scope = old
     return [read(env, a) for a in graph.outputs], [tan.get(a) if type(a) is Var else None for a in graph.outputs]
+
+
+def _last_reads(graph: Graph) -> dict[Eqn, list[Var]]:
+    """For each equation, the variables that neither a later one nor an output reads."""
+    last = {a: e for e in graph.eqns for a in e.inputs if type(a) is Var}
+    kept = {a for a in graph.outputs if type(a) is Var}
+    out: dict[Eqn, list[Var]] = {}
+    for a, e in last.items():
+        if a not in kept:
+            out.setdefault(e, []).append(a)
+    return out
 
 
 def quiet(params: dict[str, Any]) -> dict[str, Any]:
@@ -132,18 +147,27 @@ class Linearized:
     in_avals: list[Aval]
 
 
+def are_linear(tangents: Sequence[Any]) -> bool:
+    """True if the tangents belong to a linear graph that is being built; else they are values, of forward mode."""
+    return any(type(t) is Tracer and t.builder.kind == "linearize" and not t.builder.absorb for t in tangents)
+
+
 def linearize_graph(
     graph: Graph,
     args: Sequence[Any],
     wrt: Sequence[bool],
-    known: Mapping[Var, Any] | None = None,
+    known: dict[Var, Any] | None = None,
     forwards: Mapping[Eqn, Any] | None = None,
+    given: Mapping[Var, Any] | None = None,
 ) -> Linearized:
-    """Splits the jvp of ``graph`` at ``args`` into computed primals and a linear graph on tangents."""
-    t_builder = Builder("linearize", graph.name)
+    """Splits the jvp of ``graph`` at ``args`` into computed primals and a linear graph on tangents.
+
+    ``known``, ``forwards``, ``given``: as for ``jvp_graph``.
+    """
+    t_builder = Builder("linearize", graph.name, snapshots=False)  # what it captures nobody changes meanwhile
     in_avals = [aval_of(a).strong() for a, w in zip(args, wrt) if w]
     tracers = iter([t_builder.input(a) for a in in_avals])
     tangents = [next(tracers) if w else None for w in wrt]
-    outs, t_outs = jvp_graph(graph, args, tangents, known, forwards=forwards)
+    outs, t_outs = jvp_graph(graph, args, tangents, known, given, forwards)
     linear, residuals = t_builder.close([t for t in t_outs if t is not None])
     return Linearized(outs, linear, residuals, [t is not None for t in t_outs], in_avals)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..ir import Graph, Var
+from ..ir import Eqn, Graph, Var
+from ..passes.dependence import dependent_outputs
+from ..passes.prune import restrict
 from ..primitive import Linear
 from ..primitives.elementwise import add
 from ..trace import bind, read, state
@@ -33,18 +35,23 @@ def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any],
     old = state.source, state.scope
     try:
         for e in graph.eqns:  # what does not depend on a linear input is computed first
-            if any(type(a) is Var and a in lin for a in e.inputs):
-                lin.update(e.outputs)
-                continue
             state.source = e.source or old[0]
-            out = bind(e.prim, *[read(env, a) for a in e.inputs], **e.params)  # type: ignore[arg-type]
-            for v, o in zip(e.outputs, out if e.prim.multiple_results else (out,)):  # type: ignore[attr-defined]
-                env[v] = o
+            reads = [type(a) is Var and a in lin for a in e.inputs]
+            if not any(reads):
+                _evaluate(e, env)
+                continue
+            depend = dependent_outputs(e, reads)
+            lin.update(v for v, d in zip(e.outputs, depend) if d)
+            if not all(depend):  # a loop that carries a counter beside its linear values
+                eqns, elsewhere = restrict(e, [not d for d in depend])
+                for part in eqns:
+                    _evaluate(part, env)
+                env.update((v, read(env, elsewhere[v])) for v, d in zip(e.outputs, depend) if not d and v in elsewhere)
         ct: dict[Var, Any] = {}
         for a, c in zip(graph.outputs, cts, strict=True):
             _accumulate(ct, lin, a, c)
         for e in reversed(graph.eqns):
-            if e.outputs[0] not in lin if e.outputs else True:
+            if not any(v in lin for v in e.outputs):
                 continue
             c_out = [ct.pop(v, None) for v in e.outputs]
             if all(c is None for c in c_out):
@@ -58,6 +65,12 @@ def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any],
     finally:
         state.source, state.scope = old
     return [ct.get(v) for v, is_lin in zip(graph.inputs, linear) if is_lin]
+
+
+def _evaluate(e: Eqn, env: dict[Var, Any]) -> None:
+    out = bind(e.prim, *[read(env, a) for a in e.inputs], **e.params)  # type: ignore[arg-type]
+    for v, o in zip(e.outputs, out if e.prim.multiple_results else (out,)):  # type: ignore[attr-defined]
+        env[v] = o
 
 
 def _accumulate(ct: dict[Var, Any], lin: set[Var], a: Any, c: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..loop_ir import Assign, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, Ty, While
+from ..loop_ir import Assign, Call, Const, Expr, For, If, Kernel, Let, Load, Op, Place, Ref, Stmt, Store, Ty, While
 
 
 def fold(kernel: Kernel) -> Kernel:
@@ -87,6 +87,9 @@ class _Folder:
                 return replace(s, start=self.expr(start), stop=self.expr(stop), body=self.block(body))
             case While(cond, body):
                 return While(self.expr(cond), self.block(body))
+            case Call(function, args):
+                new_args = (Place(a.buf, self.expr(a.index)) if isinstance(a, Place) else self.expr(a) for a in args)
+                return Call(self.expr(function), tuple(new_args))
             case If(cond, then, orelse):
                 return If(self.expr(cond), self.block(then), self.block(orelse))
         return s

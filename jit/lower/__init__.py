@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from . import conv, cumulative, elementwise, indexing, linalg, random, sorting, windows
+from . import (
+    control_flow,
+    conv,
+    cumulative,
+    decompositions,
+    elementwise,
+    fft,
+    indexing,
+    linalg,
+    random,
+    sorting,
+    spectral,
+    windows,
+)
 
-__all__ = ["conv", "cumulative", "elementwise", "indexing", "linalg", "random", "sorting", "windows"]
+__all__ = [
+    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "fft", "indexing", "linalg", "random", "sorting",
+    "spectral", "windows",
+]  # fmt: skip

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, Union
 
 import numpy as np
 
 from fx.errors import LoweringError
-from fx.ir import Aval, Eqn, Literal, Var
+from fx.ir import Aval, Eqn, Graph, Literal, Var
 
 from ..index_map import Affine, dense_strides
-from ..loop_ir import Alloc, Assign, Comment, Const, Expr, For, If, Kernel, Let, Load, Op, Ref, Stmt, Store, While
+from ..loop_ir import (
+    Alloc,
+    Assign,
+    Call,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Place,
+    Ref,
+    Stmt,
+    Store,
+    While,
+)
 from ..nest import Leaf, Nest, NestStore, arrange
+from ..plan import FusionPlan, Group, View
 from .registry import Address, Arg, Host, KernelHandle, Operand, Step
+from .steering import LoopBegin, LoopExit, Steering, Switch
 
-__all__ = ["Builder", "CallbackStep", "LogicalBuffer", "touched"]
+__all__ = ["AnyStep", "Builder", "CallbackStep", "Listed", "LogicalBuffer", "Region", "touched"]
 
 CONST_SLOT = 16  # bytes between literals in the constant buffer
 _handles: dict[tuple[Hashable, ...], KernelHandle] = {}  # kernels this process has built, by key
@@ -23,13 +46,24 @@ _handles: dict[tuple[Hashable, ...], KernelHandle] = {}  # kernels this process 
 
 @dataclass(frozen=True, slots=True)
 class LogicalBuffer:
-    """kind: 'input' or 'output' (``index`` says which), 'const', or 'arena'; per_worker: ``nbytes`` for each worker."""
+    """kind: 'input' or 'output' (``index`` says which), 'const', 'arena', or 'view' (``view`` says of what);
+    per_worker: ``nbytes`` for each worker."""
 
     kind: str
     nbytes: int
     index: int = 0
     per_worker: bool = False
     aval: Aval | None = None
+    view: View | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A group of the plan, or of the plan of a graph inside it, as ``explain`` lists it."""
+
+    plan: FusionPlan
+    group: Group
+    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +73,47 @@ class CallbackStep:
     eqn: Eqn
     ins: tuple[Operand, ...]
     outs: tuple[Operand, ...]
+    reason: str = "a callback is a Python function"
 
     @property
     def name(self) -> str:
         return self.eqn.prim.name
 
 
+AnyStep = Union[Step, CallbackStep, Steering]
+
+
 class Builder:
     """Collects the steps and logical buffers of one program."""
 
-    def __init__(self, host: Host, emit_copy: Callable[[Builder, Nest], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        emit_copy: Callable[[Builder, Nest], None],
+        plan_region: Callable[[Builder, Graph, Mapping[int, int]], Region],
+    ) -> None:
         self.host = host
-        self.steps: list[Step | CallbackStep] = []
-        self.groups: list[int] = []  # the group that each step belongs to
-        self.group = 0
+        self.steps: list[AnyStep] = []
+        self.groups: list[int] = []  # for each step, the number in ``listing`` of the group it belongs to
+        self.listing: list[Listed] = []
+        self.depth = 0
+        self._group: list[int] = []
+        self._numbers = itertools.count()
         self.buffers: list[LogicalBuffer] = []
         self.consts = bytearray()
         self._const_buffer: int | None = None
         self._const_slots: dict[bytes, int] = {}
         self._buffer_of: dict[Var, int] = {}
         self._emit_copy = emit_copy
+        self._plan_region = plan_region
+
+    @contextmanager
+    def listed(self, plan: FusionPlan, group: Group) -> Iterator[None]:
+        """The steps appended inside belong to this group."""
+        self._group.append(len(self.listing))
+        self.listing.append(Listed(plan, group, self.depth))
+        yield
+        self._group.pop()
 
     # ------------------------------------------------------------------ buffers
 
@@ -97,6 +152,36 @@ class Builder:
             self.consts += data.ljust(CONST_SLOT, b"\0")
         return Operand(self._const_buffer, (), (), slot // dtype.itemsize, dtype)
 
+    def view(self, base: Operand | int, aval: Aval, **how: int | None) -> int:
+        """A buffer for a dense ``aval`` that lies in another buffer; see ``View`` for ``how``."""
+        buffer, offset = (base, 0) if isinstance(base, int) else (base.buffer, base.offset * base.dtype.itemsize)
+        if not how and offset == 0:
+            return buffer
+        offset += how.pop("byte_offset", 0) or 0
+        return self.add_buffer(LogicalBuffer("view", aval.nbytes, aval=aval, view=View(buffer, offset, **how)))  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ graphs inside the graph
+
+    def number(self) -> int:
+        """A number for a loop or a switch."""
+        return next(self._numbers)
+
+    def plan_region(self, graph: Graph, carried: Mapping[int, int]) -> Region:
+        """Plans a graph that an operation holds.  ``carried``: output -> the input whose memory it may overwrite."""
+        return self._plan_region(self, graph, carried)
+
+    @contextmanager
+    def own_variables(self) -> Iterator[None]:
+        """Inside, variables are those of another graph (the same graph may stand in a program twice)."""
+        old, self._buffer_of = self._buffer_of, {}
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self._buffer_of = old
+
+    def steer(self, marker: Steering) -> None:
+        self._append(marker)
+
     # ------------------------------------------------------------------ kernels and steps
 
     def kernel(self, key: tuple[Hashable, ...], make: Callable[[], Kernel]) -> KernelHandle:
@@ -119,32 +204,70 @@ class Builder:
         ids = [tuple(x.buffer for x in group) for group in (reads, writes)]
         self._append(Step(kernel, tuple(args), total, max(1, chunk), name, int(flops), int(nbytes), *ids))
 
-    def _append(self, step: Step | CallbackStep) -> None:
+    def _append(self, step: AnyStep) -> None:
         self.steps.append(step)
-        self.groups.append(self.group)
+        self.groups.append(self._group[-1])
 
     def callback(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
         self._append(CallbackStep(eqn, tuple(self.contiguous(x) for x in ins), outs))
 
+    def call_reference(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], reason: str) -> None:
+        """Calls the primitive's NumPy reference, for a reason that ``explain`` shows."""
+        reference, several = eqn.prim.rule("impl"), eqn.prim.multiple_results
+
+        def callback(*arrays: np.ndarray) -> Sequence[np.ndarray]:
+            found = reference(*arrays, **eqn.params)
+            return found if several else [found]
+
+        called = eqn.replace(params={"callback": callback})
+        self._append(CallbackStep(called, tuple(self.contiguous(x) for x in ins), outs, reason))
+
     def contiguous(self, operand: Operand) -> Operand:
         if operand.dense:
             return operand
-        source, target = (Var(Aval(operand.shape, operand.dtype)) for _ in range(2))
+        target = self.add_buffer(LogicalBuffer("arena", operand.size * operand.dtype.itemsize))
+        self.copy(operand, target)
+        return Operand(target, operand.shape, dense_strides(operand.shape), 0, operand.dtype)
+
+    def copy(self, operand: Operand, target: int) -> None:
+        """Copies an operand, in C order, into a buffer."""
+        if operand.size == 0:
+            return
+        source, copied = (Var(Aval(operand.shape, operand.dtype)) for _ in range(2))
         self.share_buffer(source, operand.buffer)
-        self.add_scratch(target, operand.size * operand.dtype.itemsize)
+        self.share_buffer(copied, target)
         dims = [(n, st, d) for n, st, d in zip(operand.shape, operand.strides, dense_strides(operand.shape)) if n != 1]
         atoms = [(k, n) for k, (n, _, _) in enumerate(dims)]
         at = Affine(operand.offset, tuple((k, st) for k, (_, st, _) in enumerate(dims) if st))
         leaf = Leaf(source, at, (), operand.dtype, frozenset(a for a, _ in at.terms))
         out = Affine(0, tuple((k, d) for k, (_, _, d) in enumerate(dims)))
-        self._emit_copy(self, arrange(atoms, frozenset(), (NestStore(target, out, leaf, True),), ()))
-        return Operand(self.buffer_of(target), operand.shape, dense_strides(operand.shape), 0, operand.dtype)
+        self._emit_copy(self, arrange(atoms, frozenset(), (NestStore(copied, out, leaf, True),), ()))
 
 
-def touched(step: Step | CallbackStep) -> set[int]:
+class Region(Protocol):
+    """A planned graph that an operation holds."""
+
+    def in_place(self, output: int) -> bool:
+        """Whether the output overwrites the input that it is carried to."""
+        ...
+
+    def emit(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Appends its steps; ``inputs`` and ``outputs`` are the buffers that hold them, dense from byte 0."""
+        ...
+
+
+def touched(step: AnyStep) -> set[int]:
     """The buffers that a step reads or writes."""
     if isinstance(step, CallbackStep):
         return {x.buffer for x in (*step.ins, *step.outs)}
+    if isinstance(step, LoopExit):
+        return {step.flag.buffer}
+    if isinstance(step, Switch):
+        return {step.index.buffer}
+    if isinstance(step, LoopBegin):
+        return set(step.keeps)
+    if not isinstance(step, Step):
+        return set()
     return {a.buffer for a in step.args if not isinstance(a, int)} | set(step.reads) | set(step.writes)
 
 
@@ -185,6 +308,13 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
             _block(s.body, out, seen)
         elif isinstance(s, Alloc):
             out.append(f"alloc {s.name} {s.ty} {s.size}")
+        elif isinstance(s, Call):
+            out.append("call")
+            _expression(s.function, out, seen)
+            for a in s.args:
+                if isinstance(a, Place):
+                    out.append(f"place {a.buf}")
+                _expression(a.index if isinstance(a, Place) else a, out, seen)
         elif not isinstance(s, Comment):
             raise LoweringError(f"{type(s).__name__} is not a statement of the loop language")
 

@@ -297,7 +297,9 @@ def _packed_rows(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: T
     (m, row, _), (k, stride, _) = p.rows[0], p.ks[0]
     step = abs(stride) * tile.ty.itemsize
     large = k * m * tile.ty.itemsize >= ctx.host.l2_bytes // 2 and (k >= 256 or step % 2048 == 0)
-    if abs(row) > abs(stride) or step < 1024 or not large:
+    # Steps of less than a quarter of a page are dear as well where many columns walk through them again and again.
+    far = step >= 1024 or (step >= 256 and size(p.cols) >= 16 * tile.cols)
+    if abs(row) > abs(stride) or not far or not large:
         return p, a, 0
     q = p.transposed()
     packed, array, _ = _packed(ctx, name, replace(q, rows=(), cols=tuple(p.rows)), a, tile, rows=True)

@@ -129,6 +129,10 @@ class LowerContext(Protocol):
         """Appends a step.  Steps run one after another; the pieces of one step run in any order, on any worker."""
         ...
 
+    def call_reference(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], reason: str) -> None:
+        """Appends a call of the primitive's NumPy reference, where there is no native way; ``explain`` shows the reason."""
+        ...
+
     def contiguous(self, operand: Operand) -> Operand:
         """The operand itself if dense, else a dense copy (appends a copying step)."""
         ...

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from laws import (
     batchings,
+    check_eager,
     check_jvp,
     check_linear,
     check_reference,
@@ -57,6 +58,12 @@ def test_transpose_is_the_adjoint(spec: Spec) -> None:
         check_transpose(spec, case, dtype)
         if primitive(spec.primitive).has("transpose") and case.f is None:
             check_linear(spec, case, dtype)
+
+
+@each_smooth
+def test_plain_grad_goes_straight_back(spec: Spec) -> None:
+    went = [check_eager(spec, case, dtype) for case, dtype in spec.smooth()]
+    assert all(went) or primitive(spec.primitive).has("jvp_call") or any(case.f is not None for case in spec.cases)
 
 
 def check_vmaps(spec: Spec) -> None:

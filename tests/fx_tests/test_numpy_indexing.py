@@ -416,3 +416,18 @@ def test_constants_of_an_index_are_not_recorded_step_by_step() -> None:
     assert [e.prim.name for e in g.eqns] == ["gather"]
     g = fx.make_graph(lambda v: v[1:, None, ::-1])(np.ones((3, 4)))
     assert [e.prim.name for e in g.eqns] == ["slice", "rev", "expand_dims"]
+
+
+@pytest.mark.parametrize("method", ["set", "add", "multiply", "min", "max"])
+def test_booleans_are_scattered_as_they_are(method: str) -> None:
+    """No round trip through bytes, which would write out a broadcast update and copy the array twice."""
+    x, row = np.array([[True, False, True]] * 4), np.array([False, True, True])
+    i = np.array([2, 0, 2])
+    f = lambda x, i, row: getattr(x.at[i], method)(row)  # noqa: E731
+    names = [e.prim.name for e in fx.make_graph(f)(x, i, row).eqns]
+    assert "convert_element_type" not in names
+    join = {"add": np.logical_or, "max": np.logical_or, "set": lambda a, b: b}.get(method, np.logical_and)
+    want = x.copy()
+    want[[0, 2]] = join(x[[0, 2]], row)
+    same(f(fnp.asarray(x), i, row), want)
+    same(fx.jit(f)(x, i, row), want)

@@ -27,7 +27,7 @@ def numpy_runs_the_graphs():
 
 
 def values(x):
-    return np.asarray(x)
+    return np.asarray(random.key_data(x) if isinstance(x, random.KeyArray) else x)
 
 
 def same_bits(got, want):
@@ -65,6 +65,28 @@ CASES: dict[str, tuple[Any, int]] = {
     "bernoulli high": (lambda r: r.bernoulli(KEY, np.float32(0.3), N, "high"), 0),
     "bernoulli default": (lambda r: r.bernoulli(KEY, shape=N), 0),
     "rademacher": (lambda r: r.rademacher(KEY, N), 0),
+    "double_sided_maxwell": (
+        lambda r: r.double_sided_maxwell(KEY, np.arange(3, dtype=np.float32), np.float32(2), (4,), "float32"),
+        16,
+    ),
+    "poisson": (lambda r: r.poisson(KEY, np.float32([0, 0.5, 3, 9.99, 10, 50, -1, np.nan]), (40, 8)), 0),
+    "poisson int16": (lambda r: r.poisson(KEY, 4.0, N, "int16"), 0),
+    "binomial": (
+        lambda r: r.binomial(KEY, np.float32([[5], [100], [7.8]]), np.float32([0.02, 0.5, 0.9]), (20, 3, 3)),
+        0,
+    ),
+    "binomial limits": (
+        lambda r: r.binomial(
+            KEY, np.float32([5, 5, 5, 5, 5, np.nan, -1, np.inf]), np.float32([0, 1, np.nan, -1, 1.5, 0.5, 0.5, 0.5])
+        ),
+        0,
+    ),
+    "binomial float64": (lambda r: r.binomial(KEY, 100.0, np.array([0.03, 0.6]), (33, 2), "float64"), 0),
+    "multinomial": (lambda r: r.multinomial(KEY, np.float32(20), np.float32([0.2, 0.3, 0.5])), 0),
+    "multinomial shape": (
+        lambda r: r.multinomial(KEY, np.float32([20, 3]), np.float32([0.2, 0, 0.8]), shape=(2, 3), dtype="float32"),
+        0,
+    ),
     "geometric": (lambda r: r.geometric(KEY, np.float32(0.3), N), 0),
     "randint arrays": (lambda r: r.randint(KEY, (4, 3), np.arange(3), np.arange(3) * 5 + 1), 0),
     "randint whole int64": (lambda r: r.randint(KEY, N, -(2**63), 2**63 - 1, "int64"), 0),
@@ -176,6 +198,14 @@ def test_a_wrong_distribution_is_noticed():
     assert stats.kstest(samples, stats.norm().cdf).pvalue < 1e-3
 
 
+def assert_cells(counts, law):
+    """The counts fall between some quantiles of a law as often as they should."""
+    edges = np.unique(law.ppf([0.1, 0.3, 0.5, 0.7, 0.9]))
+    found = np.diff([0, *[(counts <= e).sum() for e in edges], counts.size])
+    wanted = np.diff([0, *law.cdf(edges), 1]) * counts.size
+    assert stats.chisquare(found, wanted).pvalue > 1e-3
+
+
 def test_integers_and_events_are_as_frequent_as_they_should_be():
     n = 6000
     dice = np.bincount(values(random.randint(KEY, (n,), 0, 6)), minlength=6)
@@ -183,6 +213,13 @@ def test_integers_and_events_are_as_frequent_as_they_should_be():
     drawn = np.bincount(values(random.categorical(KEY, np.log(WEIGHTS), shape=(n,))), minlength=6)
     assert stats.chisquare(drawn, n * WEIGHTS.astype(float) / WEIGHTS.astype(float).sum()).pvalue > 1e-3
     assert stats.binomtest(int(values(random.bernoulli(KEY, 0.3, (n,))).sum()), n, 0.3).pvalue > 1e-3
+    for mean in (3.0, 30.0):
+        assert_cells(values(random.poisson(KEY, mean, (n,))), stats.poisson(mean))
+    for trials, probability in ((8, 0.3), (200, 0.7)):
+        assert_cells(values(random.binomial(KEY, trials, probability, (n,))), stats.binom(trials, probability))
+    many = values(random.multinomial(KEY, np.full(n, 10.0), WEIGHTS / WEIGHTS.sum(), shape=(n, 6)))
+    assert (many.sum(1) == 10).all()
+    np.testing.assert_allclose(many.mean(0), 10 * WEIGHTS / WEIGHTS.sum(), atol=0.1)
     assert set(values(random.rademacher(KEY, (50,))).tolist()) == {-1, 1}
     orders = {tuple(values(random.permutation(k, 3)).tolist()) for k in random.split(KEY, 60)}
     assert len(orders) == 6
@@ -247,6 +284,60 @@ def test_default_dtypes_follow_the_configuration():
         assert random.bits(KEY).dtype == np.uint64
 
 
+def typed_and_raw():
+    return random.wrap_key_data(KEY), KEY
+
+
+def test_typed_and_raw_keys_give_the_same_numbers():
+    typed, raw = typed_and_raw()
+    assert typed.shape == () and typed.dtype == random.key_dtype() and random.key_impl(raw) == "threefry2x32"
+    assert fx.dtypes.issubdtype(typed.dtype, fx.dtypes.prng_key) and not fx.dtypes.issubdtype(
+        raw.dtype, fx.dtypes.prng_key
+    )
+    for f in (random.split, random.clone, lambda k: random.fold_in(k, 3), lambda k: random.split(k, (2, 3))):
+        assert isinstance(f(typed), random.KeyArray) and not isinstance(f(raw), random.KeyArray)
+        same_bits(f(typed), f(raw))
+    same_bits(random.normal(typed, N), random.normal(raw, N))
+    same_bits(fx.jit(lambda k: random.normal(random.split(k)[1], N))(typed), random.normal(random.split(raw)[1], N))
+
+
+def test_arrays_of_keys_rearrange_as_arrays_do():
+    keys = random.split(typed_and_raw()[0], (2, 3))
+    words = values(keys)
+    assert (keys.shape, keys.ndim, keys.size, len(keys), keys.nbytes) == ((2, 3), 2, 6, 2, 48)
+    for f, want in {
+        lambda k: k[1]: words[1],
+        lambda k: k[..., 0]: words[:, 0],
+        lambda k: k[:, None, 1:]: words[:, None, 1:],
+        lambda k: k[np.array([True, False])]: words[:1],
+        lambda k: k.reshape(3, -1): words.reshape(3, 2, 2),
+        lambda k: k.reshape((6, 1)).squeeze(): words.reshape(6, 2),
+        lambda k: k.ravel(): words.reshape(6, 2),
+        lambda k: k.T: words.swapaxes(0, 1),
+        lambda k: k.transpose(0, 1): words,
+        lambda k: k.swapaxes(0, -1): words.swapaxes(0, 1),
+        lambda k: k.take(np.array([2, 0]), 1): words[:, [2, 0]],
+        lambda k: k.repeat(2, -1): words.repeat(2, 1),
+        lambda k: k.copy(): words,
+        lambda k: random.wrap_key_data(values(list(k)[1])): words[1],
+    }.items():
+        same_bits(f(keys), want)
+    assert (
+        values(keys == keys[::-1]).tolist() == [[False] * 3] * 2 and values(keys != keys[:1]).tolist()[1] == [True] * 3
+    )
+
+
+def test_keys_are_leaves_of_a_map_and_pass_through_the_transforms():
+    a, b = random.split(typed_and_raw()[0])
+    sizes = fx.tree.map(lambda k, x: random.normal(k, x.shape).shape, {"a": a, "b": b}, {"a": np.ones(3), "b": KEY})
+    assert sizes == {"a": (3,), "b": (2,)}
+    batch = fx.vmap(lambda k, x: (k, x * random.normal(k)))(random.split(a, 3), np.ones(3))
+    assert batch[0].shape == (3,) and batch[1].shape == (3,)
+    same_bits(fx.grad(lambda x, k: x * random.normal(k))(np.float32(2), a), random.normal(a))
+    same_bits(fx.stop_gradient(a), a)
+    assert fx.eval_shape(lambda k: random.split(k, 3), a).shape == (3,)
+
+
 def test_keys_are_arrays():
     assert random.key_data(KEY) is not None
     same_bits(random.wrap_key_data(KEY), KEY)
@@ -267,6 +358,9 @@ def test_very_large_shapes_count_in_64_bits():
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
+        (lambda: random.key(random.key(0)), DTypeError, "found a key"),
+        (lambda: fnp.sin(random.key(0)), DTypeError, "fx.random.key_data(keys)"),
+        (lambda: random.key(0)[0], IndexError, "shape ()"),
         (lambda: random.normal(0), DTypeError, "fx.random.key(seed)"),
         (lambda: random.normal(np.array([0.0, 1.0])), DTypeError, "float64"),
         (lambda: random.uniform(1.5), DTypeError, "float: 1.5"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 
 import fx
 import fx.numpy as fnp
-from fx import errors
+import jit
+from fx import errors, staging
 
 X = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 
@@ -157,6 +160,32 @@ def test_constants_closed_over_are_inputs() -> None:
     assert len(low.captures) == 1 and len(low.graph.inputs) == 2
 
 
+@pytest.mark.parametrize(
+    "scalar", [np.float32(2), np.asarray(np.float32(np.inf)), np.float32(np.nan), fnp.asarray(np.float32(-0.0))]
+)
+def test_scalars_closed_over_are_literals(scalar: Any) -> None:
+    def f(x: Any) -> Any:
+        return fnp.maximum(fnp.max(x, initial=scalar), scalar) * scalar
+
+    traced = fx.make_graph(f)(X)
+    assert len(traced.graph.inputs) == 1 and not traced.consts
+    assert "f32[]" not in str(fx.make_graph(lambda x: x + scalar)(X)).splitlines()[0]
+    np.testing.assert_array_equal(fx.jit(f)(X), f(X))
+
+
+def test_a_scalar_that_changes_after_it_was_read_keeps_its_value() -> None:
+    w = np.array(2.0)
+
+    def f(x: Any) -> Any:
+        y = x * w
+        w[()] = 5.0
+        return y * w
+
+    assert fx.grad(f)(3.0) == 10
+    w[()] = 2.0
+    assert fx.jit(f)(3.0) == 30
+
+
 def test_creation_functions_are_recorded_not_folded() -> None:
     low = fx.jit(lambda x: x + fnp.arange(1000) + fnp.ones(1000)).lower(np.float32(1))
     assert not low.captures and "iota" in [e.prim.name for e in low.graph.eqns]
@@ -239,3 +268,81 @@ def test_options_are_checked() -> None:
     with fx.config.using(default_float="float64"):
         assert fnp.ones(2).dtype == np.float64
     assert fnp.ones(2).dtype == np.float32
+
+
+def test_one_array_cannot_be_donated_twice() -> None:
+    x = fx.jit(lambda: fnp.ones(3) * 2)()
+    f = fx.jit(lambda a, b: a + b["w"], donate_argnums=(0, 1))
+    with pytest.raises(errors.StaticArgumentError, match=r"as a and as b\['w'\], which are both\s+donated"):
+        f(x, {"w": x})
+    np.testing.assert_array_equal(x, [2, 2, 2])  # the array is as it was
+    for _ in range(3):
+        np.testing.assert_array_equal(f(fnp.copy(x), {"w": fnp.copy(x)}), [4, 4, 4])
+    with pytest.raises(errors.StaticArgumentError, match="both"):  # also in the way written for the signature
+        f(x, {"w": x})
+
+
+@pytest.mark.parametrize("donate", [(5,), (-1,), ("x",)])
+def test_donation_of_an_input_that_is_not_there(donate: Any) -> None:
+    graph = fx.make_graph(lambda x: x * 2)(X).graph
+    with pytest.raises(errors.BackendError, match="<lambda> has 1 inputs"):
+        jit.compile(graph, jit.Options(donate=donate))
+
+
+def test_programs_that_are_not_called_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_MOST_PROGRAMS", 8)
+    traced = []
+
+    @functools.partial(fx.jit, static_argnums=1)
+    def f(x: Any, n: int) -> Any:
+        traced.append(n)
+        return x + n
+
+    for n in range(20):
+        assert f(1, n) == n + 1
+        assert f(1, 0) == 1
+        assert f.cache_info().size <= f.cache_info().max_size == 8
+    assert traced == list(range(20))  # the program that is called all the time is never dropped
+    f(1, 19)
+    f(1, 1)
+    assert traced[20:] == [1]
+
+
+def test_a_program_that_is_called_the_short_way_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging, "_MOST_PROGRAMS", 8)
+    traced = []
+
+    @fx.jit
+    def f(x: Any) -> Any:
+        traced.append(x.shape)
+        return x + 1
+
+    f(X), f(X)
+    for n in range(20):
+        f(X), f(np.ones(n))
+    f._short = ()
+    f(X)
+    assert traced.count(X.shape) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_fork_while_another_thread_compiles() -> None:
+    f = fx.jit(lambda x: x + 1)
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with f._lock:
+            taken.set()
+            done.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(20)
+    pid = os.fork()
+    if pid == 0:
+        threading.Timer(5, os._exit, [1]).start()
+        os._exit(0 if f._lock.acquire(timeout=3) and f(np.float64(1)) == 2 else 2)
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import gc
 import itertools
+import tracemalloc
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -509,3 +511,97 @@ def test_disable_jit_runs_python() -> None:
         f(1.0)
         f(1.0)
     assert seen == [float, float]
+
+
+def test_custom_rules_get_no_tangent_for_integers_and_booleans() -> None:
+    seen = []
+
+    @fx.custom_jvp
+    def f(x: Any, flag: Any, n: Any) -> Any:
+        return fnp.where(flag, x * n, x)
+
+    @f.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        x, flag, n = primals
+        seen.append([t.dtype for t in tangents])
+        return f(x, flag, n), fnp.where(flag, n * tangents[0], tangents[0])
+
+    assert fx.grad(f)(2.0, np.bool_(True), 3) == 3
+    assert fx.grad(fx.jit(f))(2.0, np.bool_(False), 3) == 1
+    assert seen[0][1:] == [fx.float0, fx.float0]
+    batched = fx.vmap(fx.grad(f), in_axes=(0, 0, None))(fnp.ones(2), np.array([True, False]), 3)
+    np.testing.assert_array_equal(batched, [3, 1])
+
+    g = fx.custom_vjp(lambda x, flag: fnp.where(flag, x, 0.0))
+    g.defvjp(lambda x, flag: (g(x, flag), flag), lambda flag, ct: (fnp.where(flag, 5 * ct, ct), None))
+    assert fx.grad(g)(2.0, True) == 5
+
+
+@pytest.mark.parametrize(
+    "f, second",
+    [
+        (lambda x, y: fnp.logaddexp(x, y), 0.25),
+        (lambda x, y: fnp.logaddexp2(x, y), np.log(2) / 4),
+        (lambda x, y: fnp.hypot(x, y), 2**-1.5),
+        (lambda x, y: fnp.hypot(x - 1, y), 1.0),
+        (lambda x, y: fnp.hypot(y, x - 1), 1.0),
+        (lambda x, y: fx.nn.softplus(x - y), 0.25),
+        (lambda x, y: fx.scipy.special.logsumexp(fnp.stack([x, y])), 0.25),
+    ],
+)
+def test_second_derivatives_where_the_formula_has_a_kink(f: Any, second: float) -> None:
+    one = np.float64(1)
+    for d2 in (fx.grad(fx.grad(f)), fx.jacfwd(fx.grad(f)), fx.grad(fx.jit(fx.grad(f)))):
+        np.testing.assert_allclose(d2(one, one), second, rtol=1e-12)
+
+
+def _memory(f: Any, x: np.ndarray) -> tuple[float, float]:
+    """(peak of a vjp of ``f`` at ``x`` with its backward pass, what its forward pass keeps), in arrays like ``x``."""
+    gc.collect()
+    tracemalloc.start()
+    try:
+        _, pull = fx.vjp(f, x)
+        kept = tracemalloc.get_traced_memory()[0]
+        pull(np.float64(1))
+        return tracemalloc.get_traced_memory()[1] / x.nbytes, kept / x.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_of_plain_and_checkpointed_reverse_mode() -> None:
+    """Plain: the values of the forward pass, of which the residuals stay.  Checkpointed: one layer's values at a time,
+    of which its input stays."""
+    layers, steps = 8, 6
+
+    def layer(x: Any) -> Any:
+        for _ in range(steps):
+            x = fnp.sin(x) * 1.5
+        return x
+
+    def net(layer: Any) -> Any:
+        def f(x: Any) -> Any:
+            for _ in range(layers):
+                x = layer(x)
+            return fnp.sum(x)
+
+        return f
+
+    x = np.ones(10_000)
+    peak, kept = _memory(net(layer), x)
+    assert kept == pytest.approx(layers * steps, rel=0.1)  # cos(x) of every step
+    assert peak < 2.2 * layers * steps  # the values of the forward pass; residuals take their place
+    peak, kept = _memory(net(fx.checkpoint(layer)), x)
+    assert kept < 1.5 * layers
+    assert peak < 1.5 * layers + 2.5 * steps
+
+
+def test_a_constant_beside_an_array_is_not_written_out() -> None:
+    x = np.ones(10_000)
+
+    def f(x: Any) -> Any:
+        for _ in range(20):
+            x = x * 1.5
+        return fnp.sum(x)
+
+    peak, kept = _memory(f, x)
+    assert kept < 2 and peak < 24

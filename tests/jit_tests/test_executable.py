@@ -19,6 +19,7 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
+from jit import memory
 from jit.memory import allocator, clear_pool, pooled_bytes
 
 
@@ -273,6 +274,30 @@ def test_memory_of_large_results_is_used_again():
     assert pooled_bytes() > 0
     assert empty(shape, dtype).ctypes.data == address and address % 64 == 0
     assert allocator((3,), dtype) is np.empty
+
+
+def test_waiting_memory_is_bounded(monkeypatch):
+    clear_pool()
+    monkeypatch.setattr(memory, "POOL_BYTES", 10 << 20)
+    dtype = np.dtype("f4")
+    held = [allocator((n, 1024), dtype)((n, 1024), dtype) for n in (1000, 1100, 1200, 1200)]
+    while held:
+        held.pop(0)
+        assert pooled_bytes() <= 10 << 20
+    assert pooled_bytes() >= 1200 * 4096  # the latest stay
+    clear_pool()
+
+
+def test_clearing_the_caches_of_the_process(monkeypatch):
+    store, cleared = jit.cache.default_store(), []
+    assert jit.cache_info() == store.stats()
+    monkeypatch.setattr(store, "clear", lambda: cleared.append("disk"))
+    monkeypatch.setattr(jit, "forget", lambda: cleared.append("process"))
+    empty = allocator((1000, 1000), np.dtype("f4"))
+    empty((1000, 1000), np.dtype("f4"))  # dropped at once: it waits for reuse
+    assert pooled_bytes() > 0
+    jit.clear_cache()
+    assert cleared == ["disk", "process"] and pooled_bytes() == 0
 
 
 def test_arena_memory_is_shared_by_values_that_do_not_meet():

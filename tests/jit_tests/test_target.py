@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,3 +102,41 @@ def test_cache_sizes_from_sysfs(tmp_path, monkeypatch) -> None:  # type: ignore[
     assert target._cache_sizes() == (48 << 10, 2 << 20, 2 << 20)
     monkeypatch.setattr(target, "_SYSFS_CACHES", tmp_path / "nothing")
     assert target._cache_sizes() == target.DEFAULT_CACHES
+
+
+def test_cache_sizes_from_sysctl(monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS: the performance cores' level where there is one, else the plain name (Intel)."""
+
+    class Libc:
+        def __init__(self, known: dict[str, int]) -> None:
+            self.known = known
+
+        def sysctlbyname(self, name: bytes, value: Any, length: Any, *_: Any) -> int:
+            if name.decode() not in self.known:
+                return -1
+            value._obj.value = self.known[name.decode()]
+            return 0
+
+    names = target._SYSCTL_CACHES
+    monkeypatch.setattr(target.sys, "platform", "darwin")
+    monkeypatch.setattr(target.ctypes, "CDLL", lambda _: Libc({names[0]: 128 << 10, names[1]: 16 << 20}))
+    assert target._cache_sizes() == (128 << 10, 16 << 20, 16 << 20)
+    plain = [n.replace("perflevel0.", "") for n in names]
+    monkeypatch.setattr(target.ctypes, "CDLL", lambda _: Libc({plain[0]: 32 << 10, plain[1]: 256 << 10}))
+    assert target._cache_sizes()[:2] == (32 << 10, 256 << 10)
+    monkeypatch.setattr(target.ctypes, "CDLL", lambda _: Libc({}))
+    assert target._cache_sizes() == target.DEFAULT_CACHES
+
+
+@pytest.mark.parametrize(
+    "triple, arch",
+    [("arm64-apple-darwin", "aarch64"), ("aarch64-unknown-linux-gnu", "aarch64"), ("riscv64-unknown-linux", None)],
+)
+def test_other_machines(monkeypatch: pytest.MonkeyPatch, triple: str, arch: str | None) -> None:
+    monkeypatch.setattr(target.llvm, "get_process_triple", lambda: triple)
+    if arch is None:
+        with pytest.raises(BackendError, match="not for riscv64"):
+            host.__wrapped__()
+        return
+    found = host.__wrapped__()
+    assert (found.arch, found.vector_bits, found.vector_registers, found.fma) == (arch, 128, 32, True)

@@ -1,0 +1,115 @@
+"""``eval_shape`` and ``make_graph``: what a function is, without computing it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import tree
+from ..ir import Graph
+from ..trace import (
+    trace_flat,
+)
+from ..traceback import user_frames
+from ..transforms.flat import (
+    FlatFunction,
+    argument_names,
+    example_aval,
+    function_name,
+    resolve_argnums,
+)
+from .traced import ArgnumsError, partial_of
+
+__all__ = ["ShapeDtypeStruct", "TracedGraph", "eval_shape", "make_graph", "make_jaxpr"]
+
+
+@dataclass(frozen=True)
+class ShapeDtypeStruct:
+    """Shape and dtype of an array that need not exist."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+
+@user_frames
+def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """The shapes and dtypes of ``fun(*args, **kwargs)`` without computing it.
+
+    Args may be arrays or anything with ``shape`` and ``dtype``.
+    """
+    traced = make_graph(fun)(*args, **kwargs)
+    return tree.unflatten(traced.out_tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in traced.graph.out_avals])
+
+
+@dataclass(frozen=True)
+class TracedGraph:
+    """A graph with the values that its function closes over (its last inputs) and its structure."""
+
+    graph: Graph
+    consts: list[Any]
+    in_tree: tree.TreeDef
+    out_tree: tree.TreeDef
+
+    @property
+    def eqns(self) -> Any:
+        return self.graph.eqns
+
+    @property
+    def in_avals(self) -> Any:
+        return self.graph.in_avals
+
+    @property
+    def out_avals(self) -> Any:
+        return self.graph.out_avals
+
+    def __str__(self) -> str:
+        return str(self.graph)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.graph._repr_html_()  # type: ignore[attr-defined]
+
+
+def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()) -> Callable[..., TracedGraph]:
+    """A function that returns the graph of ``fun`` for its arguments, to be printed and explored.
+
+    >>> import fx, numpy as np
+    >>> print(fx.make_graph(lambda x: np.sin(x) * 2)(np.float32(1)))
+    { <lambda>(x: f32[])
+      a: f32[] = sin x
+      b: f32[] = mul a 2.0:f32
+      return b }
+    """
+
+    @user_frames
+    @functools.wraps(fun)
+    def traced(*args: Any, **kwargs: Any) -> TracedGraph:
+        static = set(resolve_argnums(static_argnums, len(args), "static_argnums", ArgnumsError))
+        chosen = tuple(i for i in range(len(args)) if i not in static)
+        call = partial_of(fun, args, {}, chosen) if static else fun
+        dynamic = tuple(args[i] for i in chosen)
+        leaves, in_tree = tree.flatten((dynamic, kwargs))
+        names = argument_names(fun, tuple(None if i in static else a for i, a in enumerate(args)), kwargs)
+        avals = [example_aval(x, n) for x, n in zip(leaves, names)]
+        flat = FlatFunction(call, in_tree)
+        graph, captures = trace_flat(flat, avals, kind="make_graph", name=function_name(fun), names=names)
+        assert flat.out_tree is not None
+        return TracedGraph(graph, captures, in_tree, flat.out_tree)
+
+    return traced
+
+
+make_jaxpr = make_graph

@@ -1,0 +1,113 @@
+"""What the code that asks something of a traced value is about to do with it.
+
+``float(x)`` and ``buffer[i] = x`` and ``math.sin(x)`` all arrive at ``Tracer.__float__``.  The first is meant; the others
+would lose the derivative without a word.  The instruction that the caller stands at tells them apart.
+"""
+
+from __future__ import annotations
+
+import dis
+import functools
+import opcode
+from types import CodeType, FrameType, ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["array_function_for", "called_math_function", "drops_the_result", "is_an_assignment", "stores_an_item"]
+
+_STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
+_STORES = {_STORE_ITEM, opcode.opmap.get("STORE_SLICE", _STORE_ITEM)}
+_CACHE, _POP_TOP = opcode.opmap["CACHE"], opcode.opmap["POP_TOP"]
+_CALLS = ("CALL", "PRECALL")
+_NO_DERIVATIVE = frozenset(("ceil", "floor", "isclose", "isfinite", "isinf", "isnan", "trunc"))
+
+
+def stores_an_item(caller: FrameType) -> bool:
+    """True at ``buffer[i] = x``."""
+    return caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM
+
+
+def is_an_assignment(caller: FrameType) -> bool:
+    """True at ``x[i] = v`` and ``x.__setitem__(i, v)``; False where C code does the same by itself."""
+    code = caller.f_code
+    return code.co_code[caller.f_lasti] in _STORES or any("setitem" in name for name in code.co_names)
+
+
+def drops_the_result(caller: FrameType) -> bool:
+    """True if the call that runs is a statement, whose result nobody uses."""
+    code = caller.f_code.co_code
+    at = caller.f_lasti + 2
+    while at < len(code) and code[at] == _CACHE:
+        at += 2
+    return at < len(code) and code[at] == _POP_TOP
+
+
+def called_math_function(caller: FrameType) -> str | None:
+    """The name of the function of ``math`` or ``cmath``, or the type of NumPy's numbers, that is being called, if its result
+    has a derivative to lose."""
+    path = _callee(caller.f_code, caller.f_lasti)
+    if path is None:
+        return None
+    found: Any = caller
+    for scope in (caller.f_locals, caller.f_globals, caller.f_builtins):
+        if path[0] in scope:
+            found = scope[path[0]]
+            break
+    for name in path[1:]:
+        if not isinstance(found, ModuleType):
+            return None  # looking further could run code of the user's
+        found = getattr(found, name, None)
+    module, name = getattr(found, "__module__", None), getattr(found, "__name__", "")
+    if isinstance(found, type) and issubclass(found, np.inexact):
+        return f"np.{name}"
+    return f"{module}.{name}" if module in ("math", "cmath") and name not in _NO_DERIVATIVE else None
+
+
+def array_function_for(name: str) -> str:
+    """What to call in place of a function of ``math``.
+
+    >>> array_function_for("math.sin"), array_function_for("math.lgamma")
+    ('np.sin', 'the function of fx.numpy or fx.scipy.special')
+    """
+    if name.startswith("np."):
+        return f"x.astype({name})"
+    own = {"fabs": "abs", "fsum": "sum", "phase": "angle", "dist": "linalg.norm"}
+    short = name.rpartition(".")[2]
+    short = own.get(short, short)
+    known = hasattr(np, short.partition(".")[0])
+    return f"np.{short}" if known else "the function of fx.numpy or fx.scipy.special"
+
+
+@functools.lru_cache(maxsize=1024)
+def _callee(code: CodeType, at: int) -> tuple[str, ...] | None:
+    """The name (``sin``, or ``math`` and ``sin``) that is called at an instruction; None for anything else.
+
+    Read backwards: the last instruction after which nothing lies above the callable has finished loading it.
+    """
+    before = [i for i in dis.get_instructions(code) if i.offset <= at]
+    call = before.pop()
+    if call.opname not in _CALLS:
+        return None
+    above = call.arg or 0  # arguments
+    if call.opname == "CALL" and before[-1].opname == "PRECALL":  # a pair in Python 3.11
+        before.pop()
+    while before and above:
+        i = before.pop()
+        above -= dis.stack_effect(i.opcode, i.arg, jump=False)
+    return _path(before)
+
+
+def _path(loads: list[dis.Instruction]) -> tuple[str, ...] | None:
+    """The dotted name that the last of these instructions finishes loading."""
+    names: list[str] = []
+    for i in reversed(loads):
+        if i.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+            names.append(i.argval)
+        elif i.opname == "PUSH_NULL" and not names:
+            continue
+        elif i.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF")):
+            return tuple(reversed([*names, i.argval]))
+        else:
+            return None
+    return None

@@ -1,0 +1,59 @@
+"""Equal graphs as one object, so that what is derived from a graph (programs, derivatives) is made once.
+
+A loop that is called eagerly is traced on every call, from functions that are often written anew each time (a lambda in a
+training loop).  Two traces that come from the same lines and hold the same equations are the same program.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from .ir import Atom, Graph, Literal, Var
+
+__all__ = ["interned"]
+
+_MOST = 256
+_known: OrderedDict[Any, Graph] = OrderedDict()
+_lock = threading.Lock()
+
+
+def interned(graph: Graph) -> Graph:
+    """The graph, or one that was given before and computes the same by the same equations; the latest 256 are kept."""
+    key = _graph_key(graph)
+    try:
+        hash(key)
+    except TypeError:  # a parameter that cannot be compared
+        return graph
+    with _lock:
+        found = _known.setdefault(key, graph)
+        _known.move_to_end(key)
+        if len(_known) > _MOST:
+            _known.popitem(last=False)
+    return found
+
+
+def _graph_key(graph: Graph) -> Any:
+    number: dict[Var, int] = {v: i for i, v in enumerate(graph.inputs)}
+
+    def of(a: Atom) -> Any:
+        return (a.aval, a.value.tobytes()) if isinstance(a, Literal) else number[a]
+
+    eqns = []
+    for e in graph.eqns:
+        operands = tuple([of(a) for a in e.inputs])
+        for v in e.outputs:
+            number[v] = len(number)
+        params = tuple([(k, _param_key(v)) for k, v in e.params.items()])
+        eqns.append((e.prim, operands, params, tuple([v.aval for v in e.outputs]), e.source, e.scope, e.effect))
+    return graph.name, graph.in_avals, tuple(eqns), tuple([of(a) for a in graph.outputs])
+
+
+def _param_key(v: Any) -> Any:
+    """A parameter by its value, and by its kind: Python calls 0.0 and -0.0, and 1, 1.0 and True, equal."""
+    if isinstance(v, Graph):
+        return _graph_key(v)
+    if isinstance(v, tuple):
+        return type(v), tuple([_param_key(x) for x in v])
+    return type(v), repr(v) if isinstance(v, (float, complex)) else v

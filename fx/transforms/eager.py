@@ -1,0 +1,186 @@
+"""Reverse mode of what has been evaluated: from an output straight back to the inputs, equation by equation.
+
+Where every value is known (plain ``grad``, nothing traced around it) no tangent graph of the whole program is needed.  For
+each kind of equation - primitive, types, parameters, which operands have a derivative - its jvp rule is linearized and
+transposed once into a small graph
+
+    (operands, results, cotangents of the results) -> cotangents of the operands
+
+which is written out as a Python function of NumPy calls and kept.  The backward pass calls these functions.  The rules
+are the same jvp and transpose rules as everywhere; cotangents are added in the same order, last use first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import config
+from ..dtypes import is_inexact
+from ..ir import Eqn, Graph, Literal, Var
+from ..passes import optimize
+from ..primitive import Primitive
+from ..trace import Builder, Tracer, concrete_value, is_plain, state, trace_flat
+from .transpose import transpose_graph
+
+__all__ = ["pull_back"]
+
+PullBack = Callable[..., Sequence[Any]]
+_LIMIT = 4096
+_kept: dict[Any, PullBack] = {}
+# elementwise operations whose NumPy reference takes a scalar in place of an array full of it
+_BROADCASTING = frozenset(("add", "sub", "mul", "div", "pow", "max", "min"))
+
+
+def pull_back(
+    graph: Graph, wrt: Sequence[bool], known: MutableMapping[Var, np.ndarray], seed: np.ndarray
+) -> list[np.ndarray | None] | None:
+    """Cotangents of the inputs where ``wrt`` says so (None: zero), for the cotangent ``seed`` of the first output.
+
+    Values are let go when the walk is past them: ``known`` is empty of results afterwards.  Returns None, and has done
+    nothing, where the general way is needed: a value is not known, an operation holds
+    a function, or results are looked at for NaNs.
+    """
+    active = None if config.watching else _active(graph, wrt, known)
+    if active is None:
+        return None
+    cts: dict[Any, Any] = {}
+    first = graph.outputs[0]
+    if first in active:
+        cts[first] = seed
+    old = state.source, state.scope
+    try:
+        with np.errstate(all="ignore"):
+            for e in reversed(graph.eqns):
+                if not any(v in cts for v in e.outputs):
+                    _let_go(known, e)
+                    continue
+                state.source, state.scope = e.source or old[0], e.scope or old[1]
+                given = tuple([v in cts for v in e.outputs])
+                mask = tuple([a in active for a in e.inputs])
+                values = [known[a] if type(a) is Var else a.value for a in e.inputs]
+                back = _of_equation(e, mask, given)
+                out = back(*values, *[known[v] for v in e.outputs], *[cts.pop(v) for v in e.outputs if v in cts])
+                for a, c in zip([a for a, m in zip(e.inputs, mask) if m], out):
+                    if c is not None:
+                        cts[a] = np.add(cts[a], c) if a in cts else c
+                _let_go(known, e)
+    finally:
+        state.source, state.scope = old
+    return [np.asarray(cts[v], v.aval.dtype) if v in cts else None for v, w in zip(graph.inputs, wrt, strict=True) if w]
+
+
+def _let_go(known: MutableMapping[Var, np.ndarray], e: Eqn) -> None:
+    for v in e.outputs:
+        known.pop(v, None)
+
+
+def _active(graph: Graph, wrt: Sequence[bool], known: Mapping[Var, np.ndarray]) -> set[Any] | None:
+    """The variables that depend on an input with a derivative; None where the general way is needed."""
+    active: set[Any] = {v for v, w in zip(graph.inputs, wrt, strict=True) if w}
+    for e in graph.eqns:
+        if not active.isdisjoint(e.inputs):
+            prim: Primitive = e.prim  # type: ignore[assignment]
+            if (
+                prim.has("jvp_call")
+                or not all(v in known for v in e.outputs)
+                or not all(map(is_plain, e.params.values()))
+            ):
+                return None
+            active.update(v for v in e.outputs if is_inexact(v.aval.dtype))
+    return active
+
+
+def _of_equation(e: Eqn, mask: tuple[bool, ...], given: tuple[bool, ...]) -> PullBack:
+    key = (e.prim, tuple([a.aval for a in e.inputs]), mask, given, *e.params.items())
+    try:
+        return _kept[key]
+    except KeyError:
+        pass
+    if len(_kept) > _LIMIT:
+        _kept.clear()
+    back = _kept[key] = _written(*_transposed(e, mask, given))
+    return back
+
+
+def _transposed(e: Eqn, mask: tuple[bool, ...], given: tuple[bool, ...]) -> tuple[Graph, list[bool], list[Any]]:
+    """The graph of the module docstring, which operands it has a cotangent for, and the values of its captures."""
+    prim: Primitive = e.prim  # type: ignore[assignment]
+    n, m = len(e.inputs), len(e.outputs)
+    avals = [a.aval for a in (*e.inputs, *e.outputs)]
+    avals += [v.aval.strong() for v, g in zip(e.outputs, given) if g]
+    nonzero: list[bool] = []
+
+    def f(*args: Any) -> list[Any]:
+        primals, outs, cts = args[:n], args[n : n + m], iter(args[n + m :])
+        t = Builder("linearize", prim.name)
+        tangents = [t.input(a.aval.strong()) if w else None for a, w in zip(e.inputs, mask)]
+        t_out = prim.rule("jvp")(primals, tuple(tangents), outs if prim.multiple_results else outs[0], **e.params)
+        t_out = t_out if prim.multiple_results else (t_out,)
+        used = [next(cts) if g else None for g in given]
+        pairs = [(x, c) for x, c in zip(t_out, used) if x is not None and c is not None]
+        linear, residuals = t.close([x for x, _ in pairs])
+        k = sum(mask)
+        found = transpose_graph(linear, [i < k for i in range(len(linear.inputs))], residuals, [c for _, c in pairs])
+        nonzero.extend(c is not None for c in found)
+        return [c for c in found if c is not None]
+
+    graph, captures = trace_flat(f, avals, kind="transpose", name=prim.name)
+    assert not any(type(c) is Tracer for c in captures)
+    return optimize(graph), nonzero, captures
+
+
+def _written(graph: Graph, nonzero: Sequence[bool], captures: Sequence[Any]) -> PullBack:
+    """The graph as a Python function of NumPy calls; its result has None for operands without a cotangent."""
+    scope: dict[str, Any] = {"asarray": np.asarray}
+    names: dict[Var, str] = {v: f"x{k}" for k, v in enumerate(graph.inputs)}
+    scalars: dict[Var, str] = {}
+    n = len(graph.inputs) - len(captures)
+    for v, c in zip(graph.inputs[n:], captures):
+        scope[names[v]] = concrete_value(c)
+
+    def name(a: Any) -> str:
+        if isinstance(a, Literal):
+            scope.setdefault(f"c{id(a)}", np.asarray(a.value, a.aval.dtype))
+            return f"c{id(a)}"
+        return names[a]
+
+    lines = [f"def back({', '.join(names[v] for v in graph.inputs[:n])}):"]
+    for k, e in enumerate(graph.eqns):
+        if e.prim.name == "broadcast_in_dim" and isinstance(e.inputs[0], Literal):
+            scalars[e.outputs[0]] = name(e.inputs[0])
+        operands = [name(a) for a in e.inputs]
+        if e.prim.name in _BROADCASTING and not all(a in scalars for a in e.inputs):
+            operands = [scalars.get(a, o) for a, o in zip(e.inputs, operands)]  # type: ignore[arg-type]
+        impl = e.prim.rule("impl")  # type: ignore[attr-defined]
+        scope[f"f{k}"], scope[f"p{k}"] = getattr(impl, "loud", impl), e.params
+        for j, v in enumerate(e.outputs):
+            names[v] = f"v{k}_{j}"
+        results = ", ".join(names[v] for v in e.outputs)
+        arguments = ", ".join([*operands, f"**p{k}"] if e.params else operands)
+        call = f"f{k}({arguments})"
+        if not e.prim.multiple_results and not e.outputs[0].aval.shape:  # type: ignore[attr-defined]
+            call = f"asarray({call})"  # NumPy gives scalars, which references do not take
+        lines.append(f"    {results}{',' * e.prim.multiple_results} = {call}")  # type: ignore[attr-defined]
+    outs = iter(graph.outputs)
+    lines.append(f"    return ({' '.join((name(next(outs)) if z else 'None') + ',' for z in nonzero)})")
+    exec(compile(_without_unused("\n".join(lines)), f"{__file__} (written for {graph.name})", "exec"), scope)
+    back: PullBack = scope["back"]
+    return back
+
+
+def _without_unused(source: str) -> str:
+    """Drops assignments of single values that no later line names (broadcast scalars that were passed as they are)."""
+    kept: list[str] = []
+    for line in reversed(source.split("\n")):
+        target = line.split(" = ")[0].strip()
+        if " = " in line and "," not in target and not any(_names_in(k, target) for k in kept):
+            continue
+        kept.append(line)
+    return "\n".join(reversed(kept))
+
+
+def _names_in(line: str, name: str) -> bool:
+    return name in line.replace("(", " ").replace(")", " ").replace(",", " ").split()

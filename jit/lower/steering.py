@@ -1,0 +1,85 @@
+"""What steers a program: loops and branches, as markers in the flat list of its steps.
+
+A loop is ``LoopBegin .. LoopEnd``, with a ``LoopExit`` in it where it runs while a flag is set; a branch is ``Switch Case .. Case ..
+SwitchEnd``.  Inside a loop, operands may lie in *views* (``LogicalBuffer``), which lie elsewhere in each iteration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from .registry import Operand
+
+__all__ = ["Case", "LoopBegin", "LoopEnd", "LoopExit", "Steering", "Switch", "SwitchEnd"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBegin:
+    """keeps: buffers that hold a value from one iteration to the next."""
+
+    number: int
+    keeps: frozenset[int]
+
+    @property
+    def name(self) -> str:
+        return f"loop {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopExit:
+    """Leaves the loop if ``flag`` (one bool) is False."""
+
+    number: int
+    flag: Operand
+
+    @property
+    def name(self) -> str:
+        return f"leave loop {self.number} unless b{self.flag.buffer}"
+
+
+@dataclass(frozen=True, slots=True)
+class LoopEnd:
+    """Back to the beginning; ``trip``: how many times the loop runs, or None: until a LoopExit."""
+
+    number: int
+    trip: int | None
+
+    @property
+    def name(self) -> str:
+        return f"repeat loop {self.number}" + ("" if self.trip is None else f" ({self.trip} times)")
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """On to the case whose number ``index`` (one int32, clamped) holds."""
+
+    number: int
+    index: Operand
+    n_cases: int
+
+    @property
+    def name(self) -> str:
+        return f"switch {self.number} on b{self.index.buffer}"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    number: int
+    case: int
+
+    @property
+    def name(self) -> str:
+        return f"case {self.case} of switch {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchEnd:
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"end of switch {self.number}"
+
+
+Steering = Union[LoopBegin, LoopExit, LoopEnd, Switch, Case, SwitchEnd]

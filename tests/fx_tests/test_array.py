@@ -1,0 +1,112 @@
+"""fx.Array: to and from Python and NumPy."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx.errors import DTypeError, ItemAssignmentError
+
+DATA = np.arange(6, dtype=np.float32).reshape(2, 3)
+X = fnp.asarray(DATA)
+
+
+def test_conversions() -> None:
+    assert np.asarray(X).dtype == np.float32 and not np.asarray(X).flags.writeable
+    assert np.asarray(X, np.float64).dtype == np.float64
+    owned = np.array(X, copy=True)
+    owned[0, 0] = 7
+    assert X[0, 0] == 0
+    with pytest.raises(ValueError, match="without a copy"):
+        X.__array__(np.float64, copy=False)
+    assert X.__array__(np.float64).tolist() == X.__array__(copy=True).tolist() == DATA.tolist()
+    assert X.tolist() == DATA.tolist() and X.tobytes() == DATA.tobytes()
+    assert X.itemsize == 4 and X.nbytes == 24 and X.size == 6 and len(X) == 2
+    assert X.block_until_ready() is X
+    assert [r.tolist() for r in X] == DATA.tolist()
+    half = fnp.asarray(2.5)
+    assert (float(half), int(half), complex(half), bool(half), half.item()) == (2.5, 2, 2.5 + 0j, True, 2.5)
+    assert list(range(5))[fnp.asarray(3)] == 3
+    assert f"{half:.2f}" == "2.50" and f"{fnp.ones(2)}" == "[1. 1.]"
+    assert str(X) == str(DATA)
+
+
+def test_copies() -> None:
+    assert copy.copy(X) is X
+    deep = copy.deepcopy(X)
+    assert deep is not X and not np.shares_memory(np.asarray(deep), np.asarray(X))
+    again = pickle.loads(pickle.dumps(fnp.asarray(2.0)))
+    assert again == 2 and again.weak_type
+    assert isinstance(pickle.loads(pickle.dumps(X)), fx.Array)
+
+
+def test_the_array_interface_and_dlpack() -> None:
+    class Foreign:
+        __array_interface__ = X.__array_interface__
+        keep = X
+
+    assert np.asarray(Foreign()).tolist() == DATA.tolist()
+    assert X.__dlpack_device__() == np.asarray(X).__dlpack_device__()
+    assert np.from_dlpack(X).tolist() == DATA.tolist()
+    readonly = fnp.broadcast_to(X[0], (2, 3))
+    assert np.from_dlpack(readonly).tolist() == [DATA[0].tolist()] * 2
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    b = fnp.asarray(DATA.astype(ml_dtypes.bfloat16))
+    assert not hasattr(b, "__array_interface__") and np.asarray(b).dtype == ml_dtypes.bfloat16
+
+
+@pytest.mark.parametrize(
+    "action, error",
+    [
+        (lambda: len(fnp.asarray(1.0)), TypeError),
+        (lambda: list(fnp.asarray(1.0)), TypeError),
+        (lambda: list(range(3))[fnp.asarray(1.0)], DTypeError),
+        (lambda: list(range(3))[fnp.ones(1, int)], DTypeError),
+        (lambda: X.__setitem__(0, 1), ItemAssignmentError),
+        (lambda: hash(X), TypeError),
+        (lambda: bool(X), ValueError),
+    ],
+)
+def test_what_an_array_cannot_do(action: Any, error: type) -> None:
+    with pytest.raises(error):
+        action()
+
+
+def test_a_tracer_shows_what_is_known_of_it() -> None:
+    seen: list[Any] = []
+
+    def f(x: Any) -> Any:
+        seen.append(
+            (
+                x.nbytes,
+                x.itemsize,
+                x.ndim,
+                x.size,
+                len(x),
+                repr(x),
+                f"{x[0]:.1f}",
+                x.tolist(),
+                x[1].item(),
+                x.block_until_ready() is x,
+            )
+        )
+        return fnp.sum(x)
+
+    fx.grad(f)(np.array([1.0, 2.0]))
+    assert seen[0] == (16, 8, 1, 2, 2, "Tracer<f64[2] of grad f, value=[1. 2.]>", "1.0", [1.0, 2.0], 2.0, True)
+    seen.clear()
+    traced = fx.make_graph(lambda x: seen.append((repr(x), f"{x}")) or x)(np.float32(1))
+    assert seen == [("Tracer<f32[] of make_graph <lambda>>",) * 2] and str(traced) == repr(traced)
+    for bad, error in (
+        (lambda x: len(x), TypeError),
+        (lambda x: [1, 2][x], DTypeError),
+        (lambda x: x.item(), TypeError),
+    ):
+        with pytest.raises(error):
+            fx.jit(bad)(1.5)

@@ -1,0 +1,56 @@
+"""The programs of ``fx.examples`` reach the ends they are written for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import fx
+from fx import random
+from fx.examples import model_predictive_control, private_sgd, variational_autoencoder, variational_inference
+
+
+def test_variational_inference_finds_the_posterior() -> None:
+    x, y, _ = variational_inference.data()
+    posterior = variational_inference.fit(random.key(2), x, y)
+    mean, deviation = variational_inference.importance_sampled(posterior, x, y)
+    np.testing.assert_allclose(posterior.mean, mean, atol=0.1)
+    ratio = np.asarray(posterior.scale) / np.asarray(deviation)
+    assert ((ratio > 0.7) & (ratio < 1.05)).all(), "a factorised Gaussian is at most as wide as the posterior"
+    assert float(posterior.elbo[-100:].mean()) > float(posterior.elbo[0]) + 20
+
+
+def test_private_gradients_are_those_of_single_examples_clipped() -> None:
+    params = private_sgd.init(random.key(0), hidden=8)
+    digits = fx.data.mnist().train
+    images, labels = digits.images[:5], digits.labels[:5]
+    found, norm = private_sgd.private_gradient(params, random.key(1), images, labels, 0.5, 0.0)
+    total = [np.zeros(p.shape) for p in fx.tree.leaves(params)]
+    for image, label in zip(images, labels):
+        leaves = [np.asarray(g, np.float64) for g in fx.tree.leaves(fx.grad(private_sgd.loss)(params, image, label))]
+        size = np.sqrt(sum((g**2).sum() for g in leaves))
+        for t, g in zip(total, leaves):
+            t += g * min(1.0, 0.5 / size) / len(images)
+    for f, t in zip(fx.tree.leaves(found), total):
+        np.testing.assert_allclose(f, t, rtol=1e-4, atol=1e-6)
+    assert float(norm) <= 0.5 + 1e-5
+
+
+def test_private_sgd_learns_and_keeps_its_bound() -> None:
+    result = private_sgd.run(epochs=1)
+    assert result.accuracy > 0.7 and result.largest_norm <= 1 + 1e-4
+    assert private_sgd.epsilon(100, 1.0) > private_sgd.epsilon(100, 2.0) > 0
+    assert private_sgd.epsilon(200, 1.0) > private_sgd.epsilon(100, 1.0)
+
+
+def test_predictive_control_swings_the_pendulum_up() -> None:
+    result = model_predictive_control.run(steps=110)
+    angles = np.angle(np.exp(1j * result.states[:, 0]))
+    assert abs(angles[0]) > 3.1 and np.abs(angles[-5:]).max() < 0.01
+    assert np.abs(result.torques).max() <= model_predictive_control.STRONGEST
+    assert (np.diff(result.first_plan) <= 1e-9).all(), "an iteration never makes the plan worse"
+
+
+def test_the_autoencoder_models_digits() -> None:
+    result = variational_autoencoder.run(epochs=2)
+    assert result.elbos[1] > result.elbos[0] > -220 and result.elbos[1] > -175
+    assert result.samples.shape == (16, 28, 28) and 0.02 < result.samples.mean() < 0.4

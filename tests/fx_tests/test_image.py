@@ -1,0 +1,89 @@
+"""``fx.image``: the values and derivatives of ``jax.image``, laws of resampling, and what wrong arguments say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx import image
+from fx.errors import ShapeError
+
+RNG = np.random.default_rng(0)
+PICTURE = RNG.normal(size=(7, 5, 2)).astype(np.float32)
+METHODS = ["nearest", "linear", "cubic", "cubic-pytorch", "lanczos3", "lanczos5", "area"]
+SHAPES = [(3, 9, 2), (14, 2, 2), (7, 5, 2), (0, 4, 2)]
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+def test_resize_is_jax_s(method: str, antialias: bool) -> None:
+    jax = pytest.importorskip("jax")
+    for shape in SHAPES:
+        got = np.asarray(image.resize(PICTURE, shape, method, antialias))
+        want = np.asarray(jax.image.resize(PICTURE, shape, method, antialias))
+        assert got.dtype == want.dtype
+        np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_scale_and_translate_is_jax_s(method: str, antialias: bool) -> None:
+    jax = pytest.importorskip("jax")
+    scale, move = np.float32([0.7, 1.8]), np.float32([0.3, -1.2])
+    for shape in ((3, 9, 2), (14, 2, 2)):
+        arguments = (PICTURE, shape, (0, 1), scale, move, method, antialias)
+        want = np.asarray(jax.image.scale_and_translate(*arguments))
+        np.testing.assert_allclose(image.scale_and_translate(*arguments), want, rtol=3e-5, atol=3e-6)
+
+
+def test_scale_and_translate_is_differentiable_in_all_it_depends_on() -> None:
+    jax = pytest.importorskip("jax")
+
+    def loss(of: Any) -> Any:
+        return lambda x, s, t: (of.scale_and_translate(x, (4, 4, 2), (0, 1), s, t, "cubic") ** 2).sum()
+
+    point = PICTURE, np.float32([0.7, 1.8]), np.float32([0.3, -1.2])
+    for got, want in zip(fx.grad(loss(image), (0, 1, 2))(*point), jax.grad(loss(jax.image), (0, 1, 2))(*point)):
+        np.testing.assert_allclose(got, np.asarray(want), rtol=2e-4, atol=1e-4)
+
+
+def test_a_constant_stays_a_constant_and_an_integer_becomes_a_float() -> None:
+    for method in METHODS:
+        np.testing.assert_allclose(image.resize(np.full((6, 4), 3.0), (9, 3), method), np.full((9, 3), 3.0), rtol=1e-6)
+    assert image.resize(np.arange(4), (2,), "linear").dtype == np.float64
+    assert image.resize(np.arange(4), (2,), "nearest").dtype == np.int64
+    assert image.resize(PICTURE.astype(np.float16), (3, 3, 2), "cubic").dtype == np.float16
+    assert image.resize(PICTURE.astype(np.complex64), (3, 3, 2), "cubic").dtype == np.complex64
+    assert image.resize(np.ones((1, 4)), (3, 2), "cubic-pytorch", antialias=False).shape == (3, 2)
+    np.testing.assert_array_equal(image.resize(np.arange(3), (7,), image.ResizeMethod.NEAREST), [0, 0, 1, 1, 1, 2, 2])
+
+
+def test_compiled_and_batched() -> None:
+    batch = RNG.normal(size=(3, 6, 5)).astype(np.float32)
+
+    def shrink(x: Any) -> Any:
+        return image.resize(x, (4, 3), "lanczos3")
+
+    want = np.stack([np.asarray(shrink(x)) for x in batch])
+    np.testing.assert_allclose(fx.vmap(shrink)(batch), want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(fx.jit(shrink)(batch[0]), want[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: image.resize(PICTURE, (3, 3), "linear"), "each axis"),
+        (lambda: image.resize(PICTURE, (3, 3, 2), "sinc"), "bicubic"),
+        (lambda: image.scale_and_translate(PICTURE, (7, 5, 2), (0,), fnp.ones(1), fnp.ones(1), "nearest"), "linear"),
+        (lambda: image.scale_and_translate(PICTURE, (7, 5, 2), (0,), fnp.ones(2), fnp.ones(1), "cubic"), "one number"),
+        (lambda: image.scale_and_translate(PICTURE, (7, 6, 2), (0,), fnp.ones(1), fnp.ones(1), "cubic"), "axis 1"),
+    ],
+)
+def test_errors_say_what_to_do(call: Any, says: str) -> None:
+    with pytest.raises(ShapeError) as caught:
+        call()
+    assert says in str(caught.value)

@@ -1,0 +1,267 @@
+"""``@fx.numpy_program``: NumPy programs that make their own buffers."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy import zeros as make_zeros
+from numpy_harness import close
+
+import fx
+from fx.errors import ConcretizationError, SideEffectError, SideEffectWarning
+
+X = np.array([0.5, -1.0, 2.0, 1.5])
+COUNT = 0
+
+
+def scale(u: Any, w: float = 2.0) -> Any:
+    out = np.empty(len(u))
+    for i in np.arange(len(u)):
+        out[i] = w * u[i]
+    return out
+
+
+def factorial(n: int, u: Any) -> Any:
+    return np.ones(1) if n == 0 else factorial(n - 1, u) * u[n - 1]
+
+
+@fx.numpy_program
+def filled(x: Any) -> Any:
+    n = len(x)
+    out = np.zeros((n, 2))
+    counts = make_zeros(n, dtype=int)
+    for i in range(n):
+        out[i, 0] = np.sin(x[i])
+        counts[i] += i
+        out[i, 1] = scale(x)[i]
+    return out, counts
+
+
+@fx.numpy_program
+def made(x: Any) -> Any:
+    a = np.array([x[0], 1.0, 2.0])
+    a[1] += x[1]
+    b = np.full((2, 2), 3.0)
+    b[0] = x[:2]
+    c = np.eye(3)
+    c[0, 1:] = x[1]
+    d = np.asarray(x) + np.ones_like([1.0, 2, 3, 4])
+    e = np.full(2, x[2])
+    e[0] = 0
+    f = np.zeros_like(np.ones((2, 3)))
+    f[:, 1] = x[3]
+    g = np.identity(2) * x[0]
+    h = np.array([[x[0], x[1]], [x[2], x[3]]]).T
+    h[0] *= 2
+    k = np.linspace(0.0, 1.0, 4) * x
+    m = np.array([1.0, 2.0])
+    m[1] = x[0]
+    return a, b, c, d, e, f, g, h, k, m, np.ascontiguousarray(x)[::2], np.array(5.0) + x[0]
+
+
+@fx.numpy_program
+def loops(x: Any) -> Any:
+    total, order = 0.0, np.arange(len(x))[::-1]
+    for j in order:
+        total += x[j] * int(j) if j % 2 == 0 else 0.0
+    mask = np.zeros(len(x), dtype=bool)
+    mask[::2] = True
+    count = np.array([0, 2, 1])
+    while count[0] < 3:
+        count[0] += 1
+    return total, x[mask], x[order], x[count[:2]]
+
+
+@fx.numpy_program
+def nested(x: Any) -> Any:
+    import numpy
+    from numpy import ones
+
+    weights = ones(2)
+
+    def inner(y: Any) -> Any:
+        out = numpy.zeros(2)
+        out[0] = y.sum()
+        out[1] = out[0] * weights[1]
+        return out
+
+    first = inner(x) + factorial(3, x)
+    return first, [inner(v * x) for v in np.array([1.0, 2.0])], isinstance(x, np.ndarray)
+
+
+@pytest.mark.parametrize("f", [filled, made, loops, nested], ids=lambda f: f.__name__)
+def test_programs_are_traced_as_they_stand(f: Any) -> None:
+    want = f(X.copy())
+    assert not any(isinstance(v, fx.Array) for v in fx.tree.leaves(want))
+    with fx.config.using(backend="reference"):
+        got = fx.jit(f)(X)
+    close(got, want)
+    for g, w in zip(fx.tree.leaves(got), fx.tree.leaves(want)):
+        assert np.asarray(g).dtype == np.asarray(w).dtype
+    close(fx.vmap(f)(np.stack([X, 2 * X])), fx.tree.map(lambda *v: np.stack(v), f(X), f(2 * X)))
+
+    def loss(x: Any) -> Any:
+        return sum(np.sum(v**2) for v in fx.tree.leaves(f(x)) if getattr(v, "dtype", bool) == np.float64)
+
+    slopes = [(loss(X + 1e-6 * e) - loss(X - 1e-6 * e)) / 2e-6 for e in np.eye(4)]
+    np.testing.assert_allclose(np.asarray(fx.grad(loss)(X)), slopes, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(np.asarray(fx.jit(fx.grad(loss), backend="reference")(X)), slopes, rtol=1e-6, atol=1e-7)
+
+
+def test_float32_stays_where_numpy_keeps_it() -> None:
+    @fx.numpy_program
+    def f(x: Any) -> Any:
+        out = np.empty(x.shape, x.dtype)
+        out[:] = x * 2
+        return out, np.zeros(2) + x[0], np.zeros_like(x)
+
+    want = f(X.astype(np.float32))
+    for g, w in zip(fx.jit(f, backend="reference")(X.astype(np.float32)), want):
+        assert g.dtype == w.dtype
+
+
+def test_helpers_of_the_user_s_modules_and_closures(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("front_helpers")
+    module.__file__ = str(tmp_path / "front_helpers.py")
+    source = "import numpy as np\ndef twice(u):\n    out = np.zeros(len(u))\n    out[:] = u\n    return out + out\n"
+    exec(compile(source, module.__file__, "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "front_helpers", module)
+    step = lambda u: module.twice(u) + scale(u)  # noqa: E731
+
+    @fx.numpy_program
+    def f(x: Any, g: Any = scale) -> Any:
+        import front_helpers
+
+        return step(x) + front_helpers.twice(x) * g(x, w=3.0)
+
+    close(fx.jit(f, backend="reference")(X), f(X))
+    assert type(module.twice(X)) is np.ndarray and type(np.zeros(3)) is np.ndarray  # nothing was patched
+
+
+def test_programs_inside_of_programs_and_transforms() -> None:
+    def outer(x: Any) -> Any:
+        return fx.vmap(lambda v: filled(v * np.ones(4))[0][:, 1])(x) + fx.jit(lambda v: filled(v)[0][0, 0])(x)
+
+    close(fx.jit(outer, backend="reference")(X), 2 * X[:, None] * np.ones(4) + np.sin(X[0]))
+    hessian = fx.hessian(lambda x: np.sum(filled(x)[0] ** 2))(X)
+    close(hessian, np.diag(2 * np.cos(2 * X) + 8.0))
+
+
+def test_like_makes_a_traced_buffer() -> None:
+    def f(x: Any) -> Any:
+        a, b = np.zeros(3, like=x), np.array([1.0, 2.0], like=x)
+        a[0], b[1] = x[1], x[0]
+        c, d = np.full((2, 2), 7, like=x), np.eye(2, like=x)
+        c[0, 0], d[1] = 5, x[2]
+        return (
+            a,
+            b,
+            c,
+            d,
+            np.arange(3, like=x),
+            np.asarray([1, 2], like=x),
+            np.identity(2, like=x),
+            np.ones(1, np.float32, like=x),
+        )
+
+    def plain(x: Any) -> Any:
+        return f(x)
+
+    close(fx.jit(f, backend="reference")(X), plain(X))
+    slopes = [(np.sum(f(X + 1e-6 * e)[1]) - np.sum(f(X - 1e-6 * e)[1])) / 2e-6 for e in np.eye(4)]
+    np.testing.assert_allclose(np.asarray(fx.grad(lambda x: np.sum(f(x)[1]))(X)), slopes, atol=1e-8)
+
+
+# --------------------------------------------------------------------------------- what goes wrong by name
+
+
+def test_without_the_decorator_the_error_names_it() -> None:
+    def item(x: Any) -> Any:
+        out = np.zeros(2)
+        out[0] = x[0]
+        return out
+
+    def part(x: Any) -> Any:
+        out = np.zeros(4)
+        out[:] = x
+        return out
+
+    for f in (item, part):
+        for g in (fx.jit(f), lambda x, f=f: fx.grad(lambda v: np.sum(f(v)))(x)):
+            with pytest.raises(SideEffectError, match="numpy_program"):
+                g(X)
+        close(fx.jit(fx.numpy_program(f), backend="reference")(X), f(X))
+    with pytest.raises(ConcretizationError, match="numpy_program"):
+        fx.jit(lambda x: np.array([x[0], x[1]]))(X)
+
+
+def test_random_numbers() -> None:
+    @fx.numpy_program
+    def f(x: Any) -> Any:
+        return x + np.random.normal(size=4)
+
+    @fx.numpy_program
+    def g(x: Any) -> Any:
+        np.random.shuffle(x)
+        return x
+
+    assert f(X).shape == (4,)
+    for h in (f, g):
+        with pytest.raises(SideEffectError, match=r"np\.random\.(normal|shuffle) inside a traced program"):
+            fx.jit(h)(X)
+    with pytest.warns(SideEffectWarning, match="np.random was used while jit traced"):
+        fx.jit(lambda x: x + np.random.rand(4), backend="reference")(X)
+    with pytest.raises(SideEffectError, match="shuffle"), pytest.warns(UserWarning, match="shuffl"):
+        fx.jit(lambda x: (np.random.shuffle(x), x)[1])(X)
+
+
+def test_global_variables() -> None:
+    @fx.numpy_program
+    def f(x: Any) -> Any:
+        global COUNT
+        COUNT += 1
+        return x
+
+    f(X)
+    assert COUNT == 1
+    with pytest.raises(SideEffectError, match="'COUNT'"):
+        fx.jit(f)(X)
+
+
+def test_arguments_that_are_not_differentiated_are_buffers_too() -> None:
+    @fx.numpy_program
+    def f(x: Any, buffer: Any, rows: Any) -> Any:
+        buffer[0] = x[0] * 2
+        rows[0] += 1
+        return np.sum(buffer * x) + x[rows[0]]
+
+    buffer, rows = np.ones(4), np.array([1, 2])
+    np.testing.assert_allclose(np.asarray(fx.grad(f)(X, buffer, rows)), [4 * X[0], 1, 2, 1])
+    assert buffer.tolist() == [1, 1, 1, 1] and rows.tolist() == [1, 2]
+
+
+def test_functions_of_math_and_vectorize() -> None:
+    import math
+    from math import sqrt
+
+    @fx.numpy_program
+    def f(x: Any) -> Any:
+        out = np.empty(len(x))
+        for i in range(len(x)):
+            out[i] = math.sin(x[i]) + sqrt(abs(x[i])) * math.pi + math.sqrt(2.0) + math.floor(1.5)
+        return out, np.vectorize(lambda v: v * v + math.exp(v))(x)
+
+    close(fx.jit(f, backend="reference")(X), f(X))
+    np.testing.assert_allclose(
+        np.asarray(fx.grad(lambda x: np.sum(f(x)[0]))(X)), np.cos(X) + np.sign(X) * np.pi / (2 * np.sqrt(np.abs(X)))
+    )
+
+
+def test_a_number_made_of_a_traced_value_keeps_its_derivative_or_says_so() -> None:
+    with pytest.raises(ConcretizationError, match=r"x\.astype\(np\.float64\)"):
+        fx.grad(lambda x: np.float64(x) * 2)(3.0)
+    assert float(fx.grad(lambda x: np.float64(float(x)) * 2 * x)(3.0)) == 6.0

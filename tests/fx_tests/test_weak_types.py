@@ -1,0 +1,136 @@
+"""Weak types, those of values made from Python numbers alone: kept where JAX keeps them, eagerly, compiled and batched."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fx
+
+jax = pytest.importorskip("jax")
+
+B = lambda n: n.broadcast_to(2.0, (3,))  # noqa: E731  # a weak array
+S = np.float32(1.0)
+
+# functions of (library, its numpy, a weak scalar)
+CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
+    **{u: lambda m, n, x, u=u: getattr(n, u)(x) for u in (
+        "sin", "exp", "log", "sqrt", "abs", "negative", "square", "tanh", "sign", "floor", "rint", "sum", "mean", "prod", "ravel",
+        "squeeze", "atleast_1d", "atleast_2d", "reciprocal", "positive", "conj", "real", "std", "var", "median", "asarray", "copy",
+        "expm1", "deg2rad", "sinc", "cbrt", "i0", "average", "nansum", "argmax", "count_nonzero", "exp2",
+    )},
+    **{b: lambda m, n, x, b=b: getattr(n, b)(x, 3.0) for b in (
+        "add", "multiply", "divide", "floor_divide", "power", "maximum", "minimum", "arctan2", "mod", "remainder", "hypot", "logaddexp",
+        "heaviside", "copysign", "fmax", "float_power", "outer", "dot",
+    )},
+    **{b + " int": lambda m, n, x, b=b: getattr(n, b)(x, 2) for b in ("add", "divide", "power", "maximum", "mod", "hypot")},
+    **{b + " strong": lambda m, n, x, b=b: getattr(n, b)(x, S) for b in ("add", "maximum", "hypot", "mod", "logaddexp", "arctan2")},
+    "sin of an int": lambda m, n, x: n.sin(2),
+    "mean of an int": lambda m, n, x: n.mean(2),
+    "broadcast_to": lambda m, n, x: n.broadcast_to(x, (3,)),
+    "broadcast_arrays": lambda m, n, x: n.broadcast_arrays(x, np.zeros(3, np.float32))[0],
+    "stack": lambda m, n, x: n.stack([x, x]),
+    "concatenate": lambda m, n, x: n.concatenate([B(n), B(n)]),
+    "concatenate strong": lambda m, n, x: n.concatenate([B(n), np.ones(1, np.float32)]),
+    "reshape": lambda m, n, x: n.reshape(x, (1,)),
+    "expand_dims": lambda m, n, x: n.expand_dims(x, 0),
+    "tile": lambda m, n, x: n.tile(x, 2),
+    "repeat": lambda m, n, x: n.repeat(x, 2),
+    **{f"{r} of an array": lambda m, n, x, r=r: getattr(n, r)(B(n) * x) for r in ("sum", "max", "mean", "prod", "std", "cumsum", "ptp")},
+    "sort": lambda m, n, x: n.sort(B(n) * x),
+    "flip": lambda m, n, x: n.flip(B(n) * x),
+    "roll": lambda m, n, x: n.roll(B(n) * x, 1),
+    "diff": lambda m, n, x: n.diff(B(n) * x),
+    "matmul": lambda m, n, x: n.matmul(B(n) * x, B(n)),
+    "matmul strong": lambda m, n, x: n.matmul(B(n) * x, np.ones(3, np.float32)),
+    "einsum": lambda m, n, x: n.einsum("i,i->i", B(n) * x, B(n)),
+    "clip": lambda m, n, x: n.clip(x, 0.0, 1.0),
+    "where": lambda m, n, x: n.where(True, x, 2.0),
+    "where array": lambda m, n, x: n.where(np.array([True, False]), x, 2.0),
+    "where strong": lambda m, n, x: n.where(True, x, S),
+    "select": lambda m, n, x: n.select([n.asarray(True)], [x], 0.0),
+    "index": lambda m, n, x: (B(n) * x)[0],
+    "index slice": lambda m, n, x: (B(n) * x)[1:],
+    "index array": lambda m, n, x: (B(n) * x)[np.array([0, 1])],
+    "take": lambda m, n, x: n.take(B(n) * x, 0),
+    "at set": lambda m, n, x: (B(n) * x).at[0].set(1.0),
+    "at set strong": lambda m, n, x: (B(n) * x).at[0].set(S),
+    "astype": lambda m, n, x: n.asarray(x).astype(n.float32),
+    "operators": lambda m, n, x: (n.asarray(x) + 1) ** 2 / 3.0,
+    "arange": lambda m, n, x: n.arange(3),
+    "lax add": lambda m, n, x: m.lax.add(x, 2.0),
+    "lax select": lambda m, n, x: m.lax.select(n.asarray(True), x, 2.0),
+    "lax convert": lambda m, n, x: m.lax.convert_element_type(x, n.float32),
+    "lax broadcast": lambda m, n, x: m.lax.broadcast(x, (2,)),
+    "relu": lambda m, n, x: m.nn.relu(x),
+    "sigmoid": lambda m, n, x: m.nn.sigmoid(x),
+    "softmax": lambda m, n, x: m.nn.softmax(B(n) * x),
+    "jit": lambda m, n, x: m.jit(lambda v: v * v)(x),
+    "jit of a constant": lambda m, n, x: m.jit(lambda v: 2.0)(x),
+    "jit strong": lambda m, n, x: m.jit(lambda v: v + S)(x),
+    "grad": lambda m, n, x: m.grad(lambda v: v * v)(x),
+    "grad of jit": lambda m, n, x: m.grad(m.jit(lambda v: v * v))(x),
+    "grad of grad": lambda m, n, x: m.grad(m.grad(lambda v: v**3))(x),
+    "grad of a broadcast": lambda m, n, x: m.grad(lambda v: n.broadcast_to(v, (3,)).sum())(x),
+    "grad of checkpoint": lambda m, n, x: m.grad(m.checkpoint(lambda v: v * v))(x),
+    "vjp": lambda m, n, x: m.vjp(m.jit(lambda v: v * v), x)[1](1.0)[0],
+    "jvp": lambda m, n, x: m.jvp(m.jit(lambda v: v * v), (x,), (1.0,))[1],
+    "linearize": lambda m, n, x: m.linearize(lambda v: v * v, x)[1](1.0),
+    "value of value_and_grad": lambda m, n, x: m.value_and_grad(m.jit(lambda v: v * v))(x)[0],
+    "hessian": lambda m, n, x: m.hessian(lambda v: v * v * v)(x),
+    "jacfwd": lambda m, n, x: m.jacfwd(lambda v: v * v)(x),
+    "jacrev": lambda m, n, x: m.jacrev(lambda v: v * v)(x),
+    "vmap": lambda m, n, x: m.vmap(lambda v: v * x)(B(n)),
+    "vmap unchanged": lambda m, n, x: m.vmap(lambda v: v)(B(n) * x),
+    "vmap of a constant": lambda m, n, x: m.vmap(lambda v: 2.0)(B(n)),
+    "vmap of grad": lambda m, n, x: m.vmap(m.grad(lambda v: v * v), axis_size=3, in_axes=None)(x),
+    "vmap strong": lambda m, n, x: m.vmap(lambda v: v * x)(np.ones(3, np.float32)),
+}  # fmt: skip
+
+
+def kind(out: Any) -> tuple[str, bool]:
+    return str(out.dtype), bool(out.weak_type)
+
+
+@pytest.fixture(autouse=True)
+def _32_bits() -> Any:
+    """Where 64-bit types are on, JAX's Python numbers are 64 bits wide; ours are ``config.default_float``."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_weak_where_jax_is(name: str) -> None:
+    f = CASES[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (want,) = jax.make_jaxpr(lambda: f(jax, jax.numpy, 1.5))().out_avals
+        (want_traced,) = jax.make_jaxpr(lambda x: f(jax, jax.numpy, x))(1.5).out_avals
+    assert kind(f(fx, fx.numpy, 1.5)) == kind(want)
+    aval = fx.jit(lambda x: f(fx, fx.numpy, x)).lower(1.5).out_info
+    assert (str(aval.dtype), aval.weak) == kind(want_traced)
+
+
+def test_a_compiled_function_returns_weak_values() -> None:
+    assert fx.jit(lambda x: fx.numpy.broadcast_to(x, (3,)) * 2)(1.5).weak_type
+    assert not fx.jit(lambda x: x * S)(1.5).weak_type
+
+
+def test_what_is_weak_takes_the_dtype_of_what_is_not() -> None:
+    half, weak = np.ones(3, np.float16), fx.numpy.broadcast_to(2.0, (3,))
+    for f in (lambda x, w: x * w, lambda x, w: fx.numpy.hypot(x, w), lambda x, w: x + fx.numpy.sort(w)):
+        assert f(fx.numpy.asarray(half), weak).dtype == np.float16
+        assert fx.jit(f)(half, weak).dtype == np.float16
+        assert fx.vmap(f, in_axes=(0, None))(half[None], weak).dtype == np.float16
+    assert not (fx.numpy.asarray(half) * weak).weak_type
+
+
+def test_booleans_are_never_weak() -> None:
+    for out in (fx.numpy.equal(1.0, 2.0), fx.numpy.asarray(True), fx.jit(lambda x: x > 1)(2.0), fx.numpy.isnan(1.0)):
+        assert out.dtype == np.bool_ and not out.weak_type

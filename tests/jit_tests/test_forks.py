@@ -1,0 +1,97 @@
+"""A fork waits until no other thread is inside LLVM, and the child's gate is open."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+
+import pytest
+
+from jit.forks import _Gate, compiling
+from jit.loop_ir import KernelBuilder, f32
+from jit.native import compile_object
+from jit.target import host
+
+
+def test_a_fork_waits_for_other_threads_and_not_for_its_own() -> None:
+    gate = _Gate()
+    inside, leave, order = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        with gate:
+            inside.set()
+            leave.wait(10)
+            order.append("left")
+
+    t = threading.Thread(target=work)
+    t.start()
+    inside.wait(10)
+    threading.Timer(0.05, leave.set).start()
+    with gate:  # a signal handler forks while its own thread is inside
+        gate.before_fork()
+        order.append("forked")
+        gate.in_parent()
+    t.join()
+    assert order == ["left", "forked"]
+
+
+def test_nobody_enters_while_a_fork_is_under_way() -> None:
+    gate = _Gate()
+    entered = threading.Event()
+
+    def work() -> None:
+        with gate:
+            entered.set()
+
+    gate.before_fork()
+    t = threading.Thread(target=work)
+    t.start()
+    time.sleep(0.02)
+    assert not entered.is_set()
+    gate.in_parent()
+    t.join()
+    assert entered.is_set()
+
+
+def test_the_child_begins_anew() -> None:
+    gate = _Gate()
+    with gate:
+        gate.before_fork()
+        gate.in_child()
+    gate.before_fork()
+    gate.in_parent()
+    with gate:
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_children_compile() -> None:
+    """Fork again and again while another thread compiles; each child compiles too."""
+
+    b = KernelBuilder("twice")
+    x = b.pointer("x", f32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        b.store(x, i, b.load(x, i) * 2.0)
+    kernel, stop = b.build(), threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            with compiling:
+                compile_object([kernel], host())
+
+    t = threading.Thread(target=work)
+    t.start()
+    codes = []
+    for _ in range(5):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside other threads
+            pid = os.fork()
+        if pid == 0:
+            with compiling:
+                os._exit(0 if compile_object([kernel], host()) else 1)
+        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    stop.set()
+    t.join()
+    assert codes == [0] * 5
