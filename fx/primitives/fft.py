@@ -12,7 +12,6 @@ from __future__ import annotations
 import enum
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,12 @@ class FftType(enum.IntEnum):
     IRFFT = 3
 
 
-_FUNCTIONS = {FftType.FFT: np.fft.fft, FftType.IFFT: np.fft.ifft, FftType.RFFT: np.fft.rfft, FftType.IRFFT: np.fft.irfft}
+_FUNCTIONS = {
+    FftType.FFT: np.fft.fft,
+    FftType.IFFT: np.fft.ifft,
+    FftType.RFFT: np.fft.rfft,
+    FftType.IRFFT: np.fft.irfft,
+}
 _WIDE = (dtypes.float32, dtypes.float64)
 
 
@@ -56,7 +60,9 @@ def _fft_abstract(x: Aval, *, kind: FftType, length: int, axis: int) -> Aval:
     half = length // 2 + 1
     expected, size = {FftType.RFFT: (length, half), FftType.IRFFT: (half, length)}.get(kind, (length, length))
     if x.shape[axis] != expected:
-        raise ShapeError(f"fft of type {kind.name} and length {length} needs {expected} numbers along axis {axis} of {x}")
+        raise ShapeError(
+            f"fft of type {kind.name} and length {length} needs {expected} numbers along axis {axis} of {x}"
+        )
     shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
     if kind == FftType.RFFT:
         return Aval(shape, dtypes.complex_dtype(x.dtype))
