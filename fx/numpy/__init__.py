@@ -6,7 +6,9 @@ traced value, arrive at the functions here.
 
 from __future__ import annotations
 
+import inspect as _inspect
 import sys as _sys
+from types import FunctionType as _FunctionType
 
 import numpy as _np
 
@@ -153,6 +155,10 @@ True_, False_ = _np.True_, _np.False_
 errstate, base_repr, binary_repr = _np.errstate, _np.base_repr, _np.binary_repr
 ndindex, ndenumerate = _np.ndindex, _np.ndenumerate  # of known arrays
 __array_api_version__ = "2024.12"
+
+for _name, _f in list(globals().items()):
+    if isinstance(_f, _FunctionType) and not _name.startswith("_") and "out" in _inspect.signature(_f).parameters:
+        globals()[_name] = _protocol.honouring_out(_f)
 
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
+import math
 import sysconfig
 from collections.abc import Callable, Iterator
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..config import config
 from ..errors import SideEffectError
 from ..trace import Tracer, is_library, recording_builder, state, user_source
 from .buffers import CREATORS, constant, create
+from .functional import vectorize
 
 __all__ = ["numpy_program"]
 
@@ -34,7 +36,7 @@ def numpy_program(fun: F) -> F:
     (float64, int64).  Nothing in NumPy is changed: the function runs with a stand-in for the module where its globals
     or closure hold ``numpy``.  Called outside of any transform, it is the function itself.
 
-    Methods of classes are not reached: decorate them.  ``np.random`` raises: it would draw once, while tracing.
+    The functions of ``math`` take traced values there too.  Methods of classes are not reached: decorate them.  ``np.random`` raises: it would draw once, while tracing.
 
     Args:
         fun: a function written with ``import numpy as np``.
@@ -107,7 +109,11 @@ class _TracedArray(metaclass=_ArrayType):
         return _REPLACED["empty"](shape, dtype)
 
 
-_REPLACED: dict[str, Any] = {**{name: _creator(name) for name in CREATORS}, "ndarray": _TracedArray}
+_REPLACED: dict[str, Any] = {
+    **{name: _creator(name) for name in CREATORS},
+    "ndarray": _TracedArray,
+    "vectorize": vectorize,
+}
 _BY_IDENTITY = {id(getattr(np, name)): new for name, new in _REPLACED.items()}
 
 
@@ -144,6 +150,20 @@ def _numpy_attribute(name: str) -> Any:
     return _REPLACED[name] if name in _REPLACED else _stand_in_random if name == "random" else getattr(np, name)
 
 
+def _math_attribute(name: str) -> Any:
+    """Functions of ``math`` and ``cmath`` take traced values too, where NumPy has them."""
+    own, array = getattr(math, name), getattr(np, {"fabs": "abs"}.get(name, name), None)
+    if not callable(own) or array is None:
+        return own
+
+    @functools.wraps(own)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (array if any(type(x) is Tracer for x in args) else own)(*args, **kwargs)
+
+    return call
+
+
+_stand_in_math = _Module(math, _math_attribute)
 _stand_in_random = _Random()
 _stand_in = _Module(np, _numpy_attribute)
 
@@ -188,6 +208,10 @@ class _Rewriter:
             return _stand_in
         if v is np.random:
             return _stand_in_random
+        if v is math:
+            return _stand_in_math
+        if isinstance(v, BuiltinFunctionType) and v.__module__ == "math":
+            return _math_attribute(v.__name__)
         if isinstance(v, FunctionType):
             return _BY_IDENTITY.get(id(v), None) or (
                 self.function(v) if self.is_user_s(v.__module__, v.__code__.co_filename) else v

@@ -28,6 +28,7 @@ from . import creation, manipulation, matrices, rearranging, unary
 from .axes import canonical_axis
 from .core import Value, as_typed, broadcast_value
 from .indexing import getitem, setitem
+from .masked import Masked, masked_assignment, selection
 
 __all__ = [
     "assign",
@@ -87,6 +88,9 @@ def _is_view_index(index: Any, ndim: int) -> bool:
 
 def tracer_getitem(x: Tracer, index: Any) -> Value:
     """``x[index]``: a view for a basic index, a new array for index arrays and masks."""
+    chosen = selection(x, index)
+    if chosen is not None:
+        return chosen
     out = getitem(x, index)
     if not _is_view_index(index, len(x.shape)) or (x.view_of is not None and x.view_of.copies):
         return out.alias() if out is x else out
@@ -107,6 +111,9 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
         if type(view) is Part and view.base is x and view.index is index:
             return  # the second half of ``x[index] += y``, which has written through the view
     _check_statement(sys._getframe(1))
+    if type(value) is Masked:
+        write(x, masked_assignment(x, index, value))
+        return
     write(x, setitem(x, index, _cast(value, x.dtype)))
 
 

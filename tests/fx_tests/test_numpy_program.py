@@ -242,3 +242,26 @@ def test_arguments_that_are_not_differentiated_are_buffers_too() -> None:
     buffer, rows = np.ones(4), np.array([1, 2])
     np.testing.assert_allclose(np.asarray(fx.grad(f)(X, buffer, rows)), [4 * X[0], 1, 2, 1])
     assert buffer.tolist() == [1, 1, 1, 1] and rows.tolist() == [1, 2]
+
+
+def test_functions_of_math_and_vectorize() -> None:
+    import math
+    from math import sqrt
+
+    @fx.numpy_program
+    def f(x: Any) -> Any:
+        out = np.empty(len(x))
+        for i in range(len(x)):
+            out[i] = math.sin(x[i]) + sqrt(abs(x[i])) * math.pi + math.sqrt(2.0) + math.floor(1.5)
+        return out, np.vectorize(lambda v: v * v + math.exp(v))(x)
+
+    close(fx.jit(f, backend="reference")(X), f(X))
+    np.testing.assert_allclose(
+        np.asarray(fx.grad(lambda x: np.sum(f(x)[0]))(X)), np.cos(X) + np.sign(X) * np.pi / (2 * np.sqrt(np.abs(X)))
+    )
+
+
+def test_a_number_made_of_a_traced_value_keeps_its_derivative_or_says_so() -> None:
+    with pytest.raises(ConcretizationError, match=r"x\.astype\(np\.float64\)"):
+        fx.grad(lambda x: np.float64(x) * 2)(3.0)
+    assert float(fx.grad(lambda x: np.float64(float(x)) * 2 * x)(3.0)) == 6.0

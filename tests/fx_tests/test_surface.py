@@ -215,8 +215,7 @@ def test_functions(index: int, dtype: str, update_golden: bool) -> None:
     for name in case.names.split():
         want = theirs[name]
         arrays = _arrays(case, dtype)
-        if want == REFUSED:
-            continue
+        assert want != REFUSED, f"JAX refuses this call of {name}: it says nothing"
         laws = _laws(fnp, fx, case, name, full)
         got = laws(*map(fnp.asarray, arrays))
         what = f"{name} of {dtype}"
@@ -256,4 +255,5 @@ def test_raw_files(tmp_path: Any) -> None:
     np.testing.assert_array_equal(fnp.fromfile(tmp_path / "raw", dtype="float32"), x)
     fnp.savetxt(tmp_path / "text", fnp.asarray(x))
     np.testing.assert_array_equal(fnp.loadtxt(tmp_path / "text"), x)
+    np.testing.assert_array_equal(fnp.fromiter(iter([1, 2, 3]), dtype="int32"), [1, 2, 3])
     assert fnp.loadtxt(tmp_path / "text").dtype == "float32" and fnp.genfromtxt(tmp_path / "text").shape == (5,)
