@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import tree
 from ..config import config
-from ..errors import SideEffectError
+from ..errors import SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer, is_library, recording_builder, state, user_source
 from .buffers import CREATORS, constant, create
 from .functional import vectorize
@@ -45,6 +45,7 @@ def numpy_program(fun: F) -> F:
         The function, to be given to ``fx.jit``, ``fx.grad``, ``fx.vmap``.
 
     Raises:
+        UnsupportedFunctionError: it is no such function (a jitted one, a partial, a method of a C type).
         SideEffectError: while tracing, for ``np.random`` and for assignments to global variables.
 
     >>> import fx, numpy as np
@@ -61,6 +62,12 @@ def numpy_program(fun: F) -> F:
     >>> fx.grad(lambda x: cumulative(x)[-1])(np.array([1.0, 2.0, 3.0]))
     Array([1., 1., 1.], dtype=float64)
     """
+
+    if not isinstance(fun, FunctionType) or is_library(fun.__code__.co_filename):
+        raise UnsupportedFunctionError(
+            f"numpy_program takes a function written in Python; found {type(fun).__name__} {fun!r}. Decorate the function"
+            " itself, and transform the program: fx.jit(fx.numpy_program(f)), or @fx.jit above @fx.numpy_program."
+        )
 
     @functools.wraps(fun)
     def program(*args: Any, **kwargs: Any) -> Any:
@@ -225,8 +232,6 @@ class _Rewriter:
 
     def function(self, f: Any) -> Any:
         """A function with its globals, closure and defaults replaced."""
-        if not isinstance(f, FunctionType):  # a partial, a jitted function, a callable object
-            return f
         if id(f) in self.done:
             return self.done[id(f)]
         self._check_globals(f)

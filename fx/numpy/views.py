@@ -269,7 +269,9 @@ def _numpy_reshape(a: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
 
 
 def _numpy_ravel(a: np.ndarray, order: str = "C") -> np.ndarray:
-    return np.reshape(a, -1, order, copy=False)  # type: ignore[call-overload]
+    if not (a.flags.f_contiguous if order == "F" else a.flags.c_contiguous):
+        raise ValueError("ravel copies what is not contiguous, where reshape looks for strides")
+    return np.ravel(a, order)  # type: ignore[arg-type]
 
 
 _KINDS: dict[str, _Kind] = {

@@ -12,7 +12,7 @@ from numpy import zeros as make_zeros
 from numpy_harness import close
 
 import fx
-from fx.errors import ConcretizationError, SideEffectError, SideEffectWarning
+from fx.errors import ConcretizationError, SideEffectError, SideEffectWarning, UnsupportedFunctionError
 
 X = np.array([0.5, -1.0, 2.0, 1.5])
 COUNT = 0
@@ -265,3 +265,26 @@ def test_a_number_made_of_a_traced_value_keeps_its_derivative_or_says_so() -> No
     with pytest.raises(ConcretizationError, match=r"x\.astype\(np\.float64\)"):
         fx.grad(lambda x: np.float64(x) * 2)(3.0)
     assert float(fx.grad(lambda x: np.float64(float(x)) * 2 * x)(3.0)) == 6.0
+
+
+def test_what_is_no_python_function_is_refused() -> None:
+    for f in (fx.jit(scale), np.sin, fx.grad(scale), len):
+        with pytest.raises(UnsupportedFunctionError, match="fx.jit"):
+            fx.numpy_program(f)
+
+
+def test_methods_and_generators() -> None:
+    class Model:
+        def __init__(self, w: float) -> None:
+            self.w = w
+
+        @fx.numpy_program
+        def apply(self, x: Any) -> Any:
+            out = np.zeros(len(x))
+            for k, v in enumerate(w * self.w for w in x):
+                out[k] = v
+            return out
+
+    model = Model(3.0)
+    close(fx.jit(model.apply, backend="reference")(X), 3 * X)
+    close(fx.grad(lambda x: np.sum(model.apply(x) ** 2))(X), 18 * X)

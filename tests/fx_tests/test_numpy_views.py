@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import view_programs
 from numpy_harness import close, same
 
 import fx
@@ -266,3 +267,14 @@ def test_rules_may_write_to_their_arguments() -> None:
     x = X[0]
     close(fx.grad(lambda v: np.sum(f(v) * v))(x), 3 * x**2)
     close(fx.jit(fx.grad(lambda v: np.sum(f(v) * v)))(x), 3 * x**2)
+
+
+@pytest.mark.parametrize("first", range(0, 120, 20))
+def test_random_programs_of_views(first: int) -> None:
+    a = np.sin(np.arange(24.0)).reshape(2, 3, 4)
+    for seed in range(first, first + 20):
+        want = view_programs.run(seed, a.copy())
+        close(fx.jit(lambda x, s=seed: view_programs.run(s, x), backend="reference")(a), want, 1e-9)
+        if seed % 4 == 0:
+            mapped = fx.vmap(lambda x, s=seed: view_programs.run(s, x))(a[None])
+            close(mapped, [w[None] for w in want], 1e-9)
