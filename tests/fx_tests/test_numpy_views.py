@@ -40,7 +40,8 @@ WRITES: list[tuple[str, ...]] = [
     ("np.add(a[0], 1, out=a[1])",), ("np.multiply(a, 2, a)",), ("np.copyto(a[:, 1], 0)",), ("np.add.at(a[0], [1, 1, 2], 1.0)",), ("np.fill_diagonal(a[:, :3], 0)",), ("np.put(a.ravel(), [1, 2], 7)",), ("a[1].fill(3)",), ("a[2, ::-1].sort()",), ("a[::-1, ::-1][0].sort()",),
     ("a *= -1", "a.sort(axis=0)",), ("a *= -1", "a.sort(0)", "out = a + 1"), ("a **= 2",), ("a -= a",), ("a //= 2",), ("a %= 0.69",), ("b = a", "b += 1"), ("b = a.real", "b[0] = 5"), ("b = np.unstack(a)[1]", "b[:] = 4"), ("b = a.astype(np.float64, copy=False)", "b[0] = 4"),
     ("i = np.argmax(a[:, 0])", "row = a[i]", "row[1:] = 0"), ("b = a[1:, 1:]", "b[b > 1.6] = 0"), ("b = a[1:, 1:]", "b[[0, 1], [1, 0]] = 0"), ("b = a[:, ::2]", "b[...] = b[:, ::-1]"), ("b = np.broadcast_to(a[0], (2, 4))", "a[0, 0] = 9", "out = b"),
-    ("b = np.diagonal(a)", "a[1, 1] = 9", "out = b"), ("b = a.diagonal()", "a += 1", "out = b"), ("b = np.diag(a)", "a += 1", "out = b"),
+    ("b = np.lib.stride_tricks.sliding_window_view(a, 2, 1)", "a[1, 1] = 9", "out = b"), ("b = np.einsum('ii->i', a[:, 1:])", "b += 9", "out = b"),
+    ("np.einsum('jj->j', a[:, :3])[:] = 0", "b = np.einsum('ij->ji', a)", "out = b"), ("b = np.diagonal(a)", "a[1, 1] = 9", "out = b"), ("b = a.diagonal()", "a += 1", "out = b"), ("b = np.diag(a)", "a += 1", "out = b"),
 ]  # fmt: skip
 
 # what copies in NumPy, and so does not change ``a``
@@ -101,6 +102,7 @@ def test_read_only_views() -> None:
     for f in (
         lambda a: np.diagonal(a).__setitem__(0, 1.0),
         lambda a: np.diag(a).__setitem__(0, 1.0),
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, 0).__setitem__(0, 1.0),
         lambda a: np.broadcast_to(a, (2, 3, 4)).__setitem__(0, 1.0),
         lambda a: a.diagonal().__iadd__(1.0),
         lambda a: np.broadcast_to(a, (2, 3, 4))[0].__setitem__(0, 1.0),
