@@ -6,6 +6,7 @@ import builtins
 import dis
 import functools
 import math
+import operator
 import sysconfig
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
@@ -36,7 +37,7 @@ def numpy_program(fun: F) -> F:
     (float64, int64).  Nothing in NumPy is changed: the function runs with a stand-in for the module where its globals
     or closure hold ``numpy``.  Called outside of any transform, it is the function itself.
 
-    The functions of ``math`` take traced values there too.  Methods of classes are not reached: decorate them.  ``np.random`` raises: it would draw once, while tracing.
+    The functions of ``math``, and ``max`` and ``min``, take traced values there too.  Methods of classes are not reached: decorate them.  ``np.random`` raises: it would draw once, while tracing.
 
     Args:
         fun: a function written with ``import numpy as np``.
@@ -170,6 +171,20 @@ def _math_attribute(name: str) -> Any:
     return call
 
 
+def _extreme(own: Callable[..., Any], better: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """``max`` or ``min`` of Python, which keeps the first of the best; of traced numbers without asking for a truth value."""
+
+    @functools.wraps(own)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        values = args if len(args) > 1 else list(args[0])
+        if kwargs or not any(type(x) is Tracer for x in values):
+            return own(values, **kwargs) if values else own(*args, **kwargs)
+        return functools.reduce(lambda best, x: np.where(better(x, best), x, best), values)
+
+    return call
+
+
+_PYTHON = {"max": _extreme(max, operator.gt), "min": _extreme(min, operator.lt)}
 _stand_in_math = _Module(math, _math_attribute)
 _stand_in_random = _Random()
 _stand_in = _Module(np, _numpy_attribute)
@@ -197,7 +212,7 @@ class _Rewriter:
         self.package = (getattr(fun, "__module__", None) or "").split(".")[0]
         self.done: dict[int, Any] = {}
         self.spaces: dict[int, dict[str, Any]] = {}
-        self.builtins = {**vars(builtins), "__import__": self.imported}
+        self.builtins = {**vars(builtins), **_PYTHON, "__import__": self.imported}
 
     def imported(self, *args: Any, **kwargs: Any) -> Any:
         """An import statement inside of a program."""
