@@ -11,6 +11,7 @@ import view_programs
 from numpy_harness import close, same
 
 import fx
+from fx import lax
 from fx.errors import LeakedTracerError, ReadOnlyArrayError, SideEffectError
 
 X = np.arange(12.0).reshape(3, 4) / 5 + 0.3
@@ -280,3 +281,63 @@ def test_random_programs_of_views(first: int) -> None:
         if seed % 4 == 0:
             mapped = fx.vmap(lambda x, s=seed: view_programs.run(s, x))(a[None])
             close(mapped, [w[None] for w in want], 1e-9)
+
+
+def test_bodies_of_loops_and_branches_write_to_their_arguments() -> None:
+    def step(i: Any, u: Any) -> Any:
+        row = u[i]
+        row += u[i - 1] * 0.5
+        u[:, 0][i] = -1.0
+        np.multiply(u[0], 1.1, out=u[0])
+        return u
+
+    def plain(u: Any) -> Any:
+        for i in range(1, 3):
+            u = step(i, u)
+        return u
+
+    want = plain(X.copy())
+    loop = lambda u: lax.fori_loop(1, 3, step, u)  # noqa: E731
+    close(fx.jit(loop)(X), want)
+    close(fx.jit(lambda u: lax.scan(lambda c, i: (step(i, c), c[0] * 2), u, np.arange(1, 3))[0])(X), want)
+    slopes = [(np.sum(np.sin(plain(X + e))) - np.sum(np.sin(plain(X - e)))) / 2e-6 for e in 1e-6 * np.array(_basis(X))]
+    for f in (fx.grad, lambda g: fx.jit(fx.grad(g), backend="reference"), lambda g: fx.grad(fx.checkpoint(g))):
+        np.testing.assert_allclose(np.asarray(f(lambda u: np.sum(np.sin(loop(u))))(X)).ravel(), slopes, rtol=1e-6)
+
+    def branch(u: Any, flag: Any) -> Any:
+        seen = u[0]
+
+        def change(v: Any) -> Any:
+            v[0] = 5.0
+            return v
+
+        out = lax.cond(flag, change, lambda v: v * 2, u)
+        return out, seen, u
+
+    x = X.copy()
+    changed = X.copy()
+    changed[0] = 5.0
+    close(fx.jit(branch)(x, True), (changed, X[0], X))  # the branch's array is its own
+    close(fx.jit(branch)(x, False), (X * 2, X[0], X))
+
+    def captured(u: Any) -> Any:
+        def change(v: Any) -> Any:
+            u[0] = v[0]
+            return v
+
+        return lax.cond(True, change, change, u * 2)
+
+    with pytest.raises(SideEffectError, match="of the function around it"):
+        fx.jit(captured)(X)
+    with pytest.raises(SideEffectError, match="carry"):
+        fx.jit(lambda u: lax.fori_loop(0, 3, lambda i, c: (u.__setitem__(0, c), c * 2)[1], u[0]))(X)
+
+
+def test_named_tuples_of_views_come_out_of_programs() -> None:
+    def f(x: Any) -> Any:
+        parts = {"rows": list(x), "columns": [x[:, j] for j in range(4)]}
+        parts["rows"][1][:] = 0
+        parts["columns"][0] += 1
+        return parts, x
+
+    close(fx.jit(f, backend="reference")(X), f(X.copy()))
