@@ -6,6 +6,7 @@ conforms.  Elementwise functions are checked eagerly and compiled.
 
 from __future__ import annotations
 
+import array
 import functools
 import inspect
 import itertools
@@ -106,6 +107,28 @@ def test_array_object() -> None:
     assert np.shares_memory(np.from_dlpack(x), np.asarray(x)) and x.__dlpack_device__() == (1, 0)
     np.testing.assert_array_equal(fnp.from_dlpack(np.arange(3.0), device="cpu", copy=True), np.arange(3.0))
     assert x.mT is not None if x.ndim > 1 else x.size == 6
+
+
+def test_what_asarray_takes() -> None:
+    class Exporter:
+        def __init__(self, x: np.ndarray) -> None:
+            self.x = x
+
+        def __dlpack__(self, **options: Any) -> Any:
+            return self.x.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return self.x.__dlpack_device__()
+
+    x = np.arange(4, dtype=np.float64)
+    for source in (x, x.tolist(), memoryview(x), array.array("d", x), Exporter(x), fnp.asarray(x)):
+        np.testing.assert_array_equal(fnp.asarray(source), x)
+        np.testing.assert_array_equal(fnp.asarray(source, dtype=fnp.int16, copy=True), x)
+    assert np.shares_memory(np.asarray(fnp.asarray(x, copy=False)), x)
+    assert not np.shares_memory(np.asarray(fnp.asarray(x, copy=True)), x)
+    for args in (([1.0],), (2,), (x, fnp.int8)):
+        with pytest.raises(ValueError, match="without a copy"):
+            fnp.asarray(*args, copy=False)
 
 
 def test_devices() -> None:
