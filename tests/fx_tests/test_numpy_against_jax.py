@@ -17,7 +17,6 @@ jnp = jax.numpy
 
 # name -> why it is not here
 ABSENT = {
-    "fft": "the fft module is to come",
     **dict.fromkeys(
         "float4_e2m1fn float6_e2m3fn float6_e3m2fn float8_e3m4 float8_e4m3 float8_e4m3b11fnuz float8_e4m3fn float8_e4m3fnuz float8_e5m2"
         " float8_e5m2fnuz float8_e8m0fnu int1 int2 int4 uint1 uint2 uint4".split(),
@@ -31,6 +30,7 @@ def test_names() -> None:
     assert theirs - set(fnp.__all__) == set(ABSENT)
     theirs = {n for n in dir(jnp.linalg) if not n.startswith("_")}
     assert theirs <= set(fnp.linalg.__all__)
+    assert {n for n in dir(jnp.fft) if not n.startswith("_")} == set(fnp.fft.__all__)
 
 
 # parameters of jax.numpy that mean nothing here
