@@ -102,14 +102,18 @@ def loop(name: str, dtype: np.dtype) -> Loop | None:
 
 def _find(ufunc: np.ufunc, name: str, dtype: np.dtype) -> Loop | None:
     complex_, real = _CODES[dtype.name], _CODES["float32" if dtype.name == "complex64" else "float64"]
-    wanted = {"irfft": (complex_, real, real), "rfft_n_even": (real, real, complex_), "rfft_n_odd": (real, real, complex_)}
+    wanted = {
+        "irfft": (complex_, real, real),
+        "rfft_n_even": (real, real, complex_),
+        "rfft_n_odd": (real, real, complex_),
+    }
     head = _UFunc.from_address(id(ufunc))
     if (head.nin, head.nout, head.nargs, head.ntypes) != (ufunc.nin, ufunc.nout, ufunc.nargs, ufunc.ntypes):
         return None
     for k in range(head.ntypes):
         types = tuple(head.types[k * head.nargs + i][0] for i in range(head.nargs))
         if types == wanted.get(name, (complex_, real, complex_)) and head.functions[k]:
-            return Loop(name, head.functions[k], head.data[k] or 0)
+            return Loop(name, head.functions[k], (head.data[k] or 0) if head.data else 0)
     return None
 
 

@@ -39,39 +39,32 @@ class FftType(enum.IntEnum):
     IRFFT = 3
 
 
-_FUNCTIONS = {
-    FftType.FFT: np.fft.fft,
-    FftType.IFFT: np.fft.ifft,
-    FftType.RFFT: np.fft.rfft,
-    FftType.IRFFT: np.fft.irfft,
-}
+_FUNCTIONS = {"fft": np.fft.fft, "ifft": np.fft.ifft, "rfft": np.fft.rfft, "irfft": np.fft.irfft}
 _WIDE = (dtypes.float32, dtypes.float64)
 
 
 @fft_p.def_abstract
-def _fft_abstract(x: Aval, *, kind: FftType, length: int, axis: int) -> Aval:
+def _fft_abstract(x: Aval, *, kind: str, length: int, axis: int) -> Aval:
     check_axes("fft", "axis", (axis,), x.ndim)
-    real_input = kind == FftType.RFFT
+    real_input = kind == "rfft"
     if x.dtype not in (_WIDE if real_input else dtypes.COMPLEXES):
         wanted = "float32 or float64" if real_input else "complex64 or complex128"
-        raise DTypeError(f"fft of type {kind.name} takes {wanted}; its operand has dtype {x.dtype}. Convert it first.")
+        raise DTypeError(f"{kind} takes {wanted}; its operand has dtype {x.dtype}. Convert it first.")
     if length < 1:
         raise ShapeError(f"fft: a transform has at least one point; found length {length}")
     half = length // 2 + 1
-    expected, size = {FftType.RFFT: (length, half), FftType.IRFFT: (half, length)}.get(kind, (length, length))
+    expected, size = {"rfft": (length, half), "irfft": (half, length)}.get(kind, (length, length))
     if x.shape[axis] != expected:
-        raise ShapeError(
-            f"fft of type {kind.name} and length {length} needs {expected} numbers along axis {axis} of {x}"
-        )
+        raise ShapeError(f"{kind} and length {length} needs {expected} numbers along axis {axis} of {x}")
     shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
-    if kind == FftType.RFFT:
+    if kind == "rfft":
         return Aval(shape, dtypes.complex_dtype(x.dtype))
-    return Aval(shape, dtypes.real_dtype(x.dtype) if kind == FftType.IRFFT else x.dtype)
+    return Aval(shape, dtypes.real_dtype(x.dtype) if kind == "irfft" else x.dtype)
 
 
 @fft_p.def_impl
 @quiet
-def _fft_impl(x: np.ndarray, *, kind: FftType, length: int, axis: int) -> np.ndarray:
+def _fft_impl(x: np.ndarray, *, kind: str, length: int, axis: int) -> np.ndarray:
     return _FUNCTIONS[kind](x, length, axis)
 
 
@@ -84,12 +77,12 @@ def _weighted(x: Value, axis: int, length: int, ends: float, between: float) -> 
     return mul(x, select(own, full_like(x, ends), full_like(x, between)))
 
 
-def _fft_transpose(ct: Value, aval: Aval, *, kind: FftType, length: int, axis: int) -> Value:
-    if kind == FftType.RFFT:
+def _fft_transpose(ct: Value, aval: Aval, *, kind: str, length: int, axis: int) -> Value:
+    if kind == "rfft":
         halved = _weighted(conj(ct), axis, length, float(length), length / 2)
-        return bind(fft_p, halved, kind=FftType.IRFFT, length=length, axis=axis)
-    if kind == FftType.IRFFT:
-        out = conj(bind(fft_p, ct, kind=FftType.RFFT, length=length, axis=axis))
+        return bind(fft_p, halved, kind="irfft", length=length, axis=axis)
+    if kind == "irfft":
+        out = conj(bind(fft_p, ct, kind="rfft", length=length, axis=axis))
         return _weighted(out, axis, length, 1 / length, 2 / length)
     return bind(fft_p, ct, kind=kind, length=length, axis=axis)
 
@@ -99,7 +92,7 @@ def_linear(fft_p, _fft_transpose)
 
 @fft_p.def_batch
 def _fft_batch(
-    size: int, args: Sequence[Value], dims: Sequence[int], *, kind: FftType, length: int, axis: int
+    size: int, args: Sequence[Value], dims: Sequence[int], *, kind: str, length: int, axis: int
 ) -> tuple[Value, int]:
     return bind(fft_p, args[0], kind=kind, length=length, axis=axis + (dims[0] <= axis)), dims[0]
 
@@ -121,25 +114,25 @@ def fft(x: Value, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Value:
         >>> fx.lax.fft(np.array([1.0, 0.0, 0.0, 0.0]), "RFFT", (4,))
         Array([1.+0.j, 1.+0.j, 1.+0.j], dtype=complex128)
     """
-    kind = FftType[fft_type.upper()] if isinstance(fft_type, str) else FftType(fft_type)
+    kind = (FftType[fft_type.upper()] if isinstance(fft_type, str) else FftType(fft_type)).name.lower()
     lengths = tuple(operator.index(n) for n in fft_lengths)
     ndim = aval_of(x).ndim
     if len(lengths) > ndim:
         raise AxisError(f"fft: {len(lengths)} lengths {lengths} are more than the operand {aval_of(x)} has dimensions")
-    if kind != FftType.RFFT and dtypes.is_float(aval_of(x).dtype):
+    if kind != "rfft" and dtypes.is_float(aval_of(x).dtype):
         x = convert_element_type(x, dtypes.complex_dtype(aval_of(x).dtype))
     axes = range(ndim - len(lengths), ndim)
     pairs = list(zip(axes, lengths))
     if not pairs:
         return x
-    if kind in (FftType.FFT, FftType.IFFT):
+    if kind in ("fft", "ifft"):
         return _along(x, kind, pairs)
-    if kind == FftType.RFFT:
-        return _along(_along(x, kind, pairs[-1:]), FftType.FFT, pairs[:-1])
-    return _along(_along(x, FftType.IFFT, pairs[:-1]), kind, pairs[-1:])
+    if kind == "rfft":
+        return _along(_along(x, kind, pairs[-1:]), "fft", pairs[:-1])
+    return _along(_along(x, "ifft", pairs[:-1]), kind, pairs[-1:])
 
 
-def _along(x: Value, kind: FftType, pairs: Sequence[tuple[int, int]]) -> Value:
+def _along(x: Value, kind: str, pairs: Sequence[tuple[int, int]]) -> Value:
     for axis, length in pairs:
         x = bind(fft_p, x, kind=kind, length=length, axis=axis)
     return x

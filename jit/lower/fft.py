@@ -12,13 +12,11 @@ from fx.ir import Eqn
 from ..cost import chunk_for
 from ..loop_ir import Kernel, KernelBuilder, Ty, minimum
 from ..pocketfft import loop, shim
-from .loops import coalesce, const
+from .loops import coalesce
 from .registry import LowerContext, Operand, lowers
 from .types import ty_of
 
 __all__: list[str] = []
-
-FFT, IFFT, RFFT, IRFFT = range(4)
 
 
 def _kernel(real: Ty, source_words: int, target_words: int, inverse: bool) -> Kernel:
@@ -54,15 +52,16 @@ def _rows(x: Operand, out: Operand, axis: int) -> list[tuple[int, ...]] | None:
     return [*[(1, 0, 0)] * (2 - len(merged)), *merged] if len(merged) <= 2 else None
 
 
-def _name(kind: int, length: int) -> str:
-    return {FFT: "fft", IFFT: "ifft", IRFFT: "irfft"}.get(kind, "rfft_n_odd" if length % 2 else "rfft_n_even")
+def _name(kind: str, length: int) -> str:
+    """The ufunc's name."""
+    return kind if kind != "rfft" else "rfft_n_odd" if length % 2 else "rfft_n_even"
 
 
 @lowers("fft")
 def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
     (x,), (out,) = ins, outs
-    kind, length, axis = int(eqn.params["kind"]), eqn.params["length"], eqn.params["axis"]
-    complex_: np.dtype = out.dtype if kind == RFFT else x.dtype
+    kind, length, axis = eqn.params["kind"], eqn.params["length"], eqn.params["axis"]
+    complex_: np.dtype = out.dtype if kind == "rfft" else x.dtype
     found = loop(_name(kind, length), complex_)
     if found is None:
         ctx.call_reference(eqn, ins, outs, "the loops of numpy.fft were not found")
@@ -73,8 +72,8 @@ def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Oper
         rows = _rows(x, out, axis)
         assert rows is not None
     (outer, *outer_strides), (inner, *inner_strides) = rows
-    real, words = ty_of(dtypes.real_dtype(complex_)), (1 if kind == RFFT else 2, 1 if kind == IRFFT else 2)
-    inverse = kind in (IFFT, IRFFT)
+    real, words = ty_of(dtypes.real_dtype(complex_)), (1 if kind == "rfft" else 2, 1 if kind == "irfft" else 2)
+    inverse = kind in ("ifft", "irfft")
     kernel = ctx.kernel(("fft", real, *words, inverse), lambda: _kernel(real, *words, inverse))
     args = (
         x, out, shim(), found.address, found.data, x.shape[axis], out.shape[axis], length, inner, outer_strides[0],

@@ -233,6 +233,18 @@ def test_operands_of_any_strides_are_read_in_place() -> None:
     close(compiled(program, base)(base), [np.asarray(o) for o in program(base)])
 
 
+def test_matrices_of_one_number() -> None:
+    """Their row stride may be 0: no leading dimension that BLAS would take."""
+    a, b = np.array([[[2.0]], [[4.0]], [[8.0]]]), np.arange(6.0).reshape(3, 1, 2)
+
+    def program(a: Any, b: Any) -> Any:
+        wide = fnp.broadcast_to(fnp.reshape(a, (3, 1, 1, 1)), (3, 2, 1, 1))
+        x = flax.triangular_solve(a, b, left_side=True, lower=True)
+        return x, flax.triangular_solve(wide, fnp.ones((3, 2, 1, 2)).astype(a.dtype), left_side=True)
+
+    close(compiled(program, a, b)(a, b), [b / a, np.broadcast_to(1 / a[:, None], (3, 2, 1, 2))])
+
+
 def test_factors_inside_a_loop() -> None:
     """A factorisation is a step of the loop's body."""
 
