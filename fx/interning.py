@@ -21,10 +21,10 @@ _lock = threading.Lock()
 
 def interned(graph: Graph) -> Graph:
     """The graph, or one that was given before and computes the same by the same equations; the latest 256 are kept."""
-    key = _graph_key(graph)
     try:
+        key = _graph_key(graph)
         hash(key)
-    except TypeError:  # a parameter that cannot be compared
+    except TypeError:  # a parameter that cannot be compared, or must not be kept alive
         return graph
     with _lock:
         found = _known.setdefault(key, graph)
@@ -54,6 +54,8 @@ def _param_key(v: Any) -> Any:
     """A parameter by its value, and by its kind: Python calls 0.0 and -0.0, and 1, 1.0 and True, equal."""
     if isinstance(v, Graph):
         return _graph_key(v)
+    if callable(v):
+        raise TypeError("a function that was written for this trace, and holds what it closes over")
     if isinstance(v, tuple):
         return type(v), tuple([_param_key(x) for x in v])
     return type(v), repr(v) if isinstance(v, (float, complex)) else v
