@@ -409,9 +409,33 @@ def test_schur_forms() -> None:
         near(z @ t @ adjoint(z), a)
         near(adjoint(z) @ z, np.eye(6))
         assert (np.tril(t, -1 if complex_ else -2) == 0).all()
+        for i in np.flatnonzero(np.diagonal(t, -1)):  # a block of LAPACK's form: one number on the diagonal, other signs beside
+            assert abs(t[i, i] - t[i + 1, i + 1]) < 1e-12 and t[i, i + 1] * t[i + 1, i] < 0
         for triangle, basis in (fsl.schur(a, "complex"), fsl.rsf2csf(t, z)):
             near(np.asarray(basis) @ np.asarray(triangle) @ adjoint(basis), a)
             assert (np.tril(np.asarray(triangle), -1) == 0).all()
+
+
+def test_schur_forms_without_a_basis_of_eigenvectors() -> None:
+    turns = np.kron(np.array([[0.0, 1.0], [-1.0, 0.0]]), np.eye(3)) + np.diag(np.ones(4), 2)
+    for a in (np.triu(np.ones((5, 5))), turns, np.zeros((3, 3)), np.diag(np.ones(3), -1), np.array([[1.0, 2.0], [-3.0, 4.0]])):
+        for f in (fsl.schur, fx.jit(fsl.schur)):
+            t, z = map(np.asarray, f(a))
+            near(z @ t @ z.T, a, 1e-12)
+            near(z.T @ z, np.eye(len(a)))
+            assert (np.tril(t, -2) == 0).all()
+            for i in np.flatnonzero(np.diagonal(t, -1)):
+                assert abs(t[i, i] - t[i + 1, i + 1]) < 1e-9 and t[i, i + 1] * t[i + 1, i] < 0
+
+
+def test_large_matrices_in_the_reference() -> None:
+    """What is computed by blocks: LU in panels, triangular solves by halves."""
+    a, b = random(70, 90), random(70, 3)
+    lu, _, order = map(np.asarray, flax.lu(a))
+    near((np.tril(lu[:, :70], -1) + np.eye(70)) @ np.triu(lu), a[order], 1e-12)
+    near(L.solve(a[:, :70], b), np.linalg.solve(a[:, :70], b), 1e-9)
+    t, z = map(np.asarray, fsl.schur(a[:40, :40].astype(np.float32)))
+    near(z @ t @ z.T, a[:40, :40].astype(np.float32), 1e-5)
 
 
 def test_generalised_eigenvectors() -> None:
