@@ -473,7 +473,7 @@ def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
     """
     node = _node_of(tree)
     if node is None:
-        raise TreeError(f"a {type(tree).__name__} is a leaf, not a node of a pytree")
+        raise TreeError(f"a {type(tree).__name__} is a leaf; it has no children")
     children, aux = node.flatten(tree)
     return list(children), aux
 

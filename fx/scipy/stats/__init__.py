@@ -1,8 +1,9 @@
 """``fx.scipy.stats``: distributions and statistics, under the names of ``jax.scipy.stats``.
 
+>>> import numpy as np
 >>> from fx.scipy import stats
->>> stats.norm.logcdf(-40.0)
-Array(-804.60846, dtype=float32)
+>>> stats.norm.logcdf(np.array([-40.0, 0.0])).round(3)
+Array([-8.04608e+02, -6.93000e-01], dtype=float64)
 """
 
 from __future__ import annotations
