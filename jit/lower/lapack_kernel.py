@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,8 +40,8 @@ def letter(dtype: np.dtype) -> str:
 def find(dtype: np.dtype, *names: str) -> tuple[Routine, ...] | None:
     """The routines of these names for a dtype; ``orgqr`` is ``ungqr`` and ``syevd`` is ``heevd`` for complex numbers."""
     unitary = {"orgqr": "ungqr", "syevd": "heevd"} if dtypes.is_complex(dtype) else {}
-    found = tuple(routine(letter(dtype) + unitary.get(n, n)) for n in names) if sys.byteorder == "little" else ()
-    return found if found and None not in found else None  # type: ignore[return-value]
+    found = tuple(routine(letter(dtype) + unitary.get(n, n)) for n in names)
+    return None if None in found else found  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
