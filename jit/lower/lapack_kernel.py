@@ -66,7 +66,7 @@ class Work:
     pointer: str
     each_worker: Expr
     each_matrix: Expr
-    start: Expr = const(0)
+    start: Expr
 
 
 class Writer:
@@ -87,7 +87,9 @@ class Writer:
         self.ins = [self._matrices(f"in{i}", x.dtype) for i, x in enumerate(job.ins)]
         self.outs = [self._matrices(f"out{i}", x.dtype) for i, x in enumerate(job.outs)]
         self.works = {
-            name: Work(b.pointer(name, ty), b.integer(f"{name}_each_worker"), b.integer(f"{name}_each_matrix"))
+            name: Work(
+                b.pointer(name, ty), b.integer(f"{name}_each_worker"), b.integer(f"{name}_each_matrix"), const(0)
+            )
             for name, (ty, _) in job.works.items()
         }
         self.sizes = {name: b.integer(name) for name in job.sizes}
