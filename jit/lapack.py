@@ -15,6 +15,7 @@ import functools
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,7 @@ from .native_text import load_text
 
 __all__ = ["Guard", "Routine", "guard", "routine", "workspace"]
 
-_SPELLINGS = (
-    ("scipy_{}_64_", 64), ("{}_64_", 64), ("{}$NEWLAPACK$ILP64", 64), ("scipy_{}_", 32), ("{}_", 32), ("{}$NEWLAPACK", 32),
-)  # fmt: skip
+_SPELLINGS = ("scipy_{}_64_", "{}_64_", "{}$NEWLAPACK$ILP64", "scipy_{}_", "{}_", "{}$NEWLAPACK")
 _THREADS = tuple(f"{head}openblas_{{}}_num_threads{tail}" for tail in ("64_", "") for head in ("scipy_", ""))
 _BLAS = ("trsm",)
 
@@ -91,9 +90,10 @@ def _of_numpy() -> _Library | None:
     bundled = [p for place in (folder.parent / "numpy.libs", folder / ".dylibs") for p in sorted(place.glob("*blas*"))]
     libraries = _open([*_module_file("numpy.linalg._umath_linalg"), *bundled])
     for library in libraries:
-        for spelling, bits in _SPELLINGS:
-            if _address(library, spelling.format("dpotrf")):
-                find = functools.partial(_by_name, library, spelling)
+        for spelling in _SPELLINGS:
+            find = functools.partial(_by_name, library, spelling)
+            bits = _integer_bits(find("dgetrf"))
+            if bits:
                 threads = _thread_control(libraries)
                 return _Library(f"NumPy's {'OpenBLAS' if threads[0] else 'LAPACK'}", find, bits, threads)
     return None
@@ -113,7 +113,22 @@ def _of_scipy() -> _Library | None:
         capsule = (blas if name[1:] in _BLAS else lapack).__pyx_capi__.get(name)
         return _pointer(capsule, _capsule_name(capsule)) if capsule is not None else 0
 
-    return _Library("SciPy's LAPACK", find, 32, _thread_control(_open([lapack.__file__, blas.__file__])))
+    bits = _integer_bits(find("dgetrf"))
+    threads = _thread_control(_open([lapack.__file__, blas.__file__]))
+    return _Library("SciPy's LAPACK", find, bits, threads) if bits else None
+
+
+def _integer_bits(getrf: int) -> int:
+    """The width of the library's integers, by the pivots of a matrix whose rows are exchanged; 0 if it does not work."""
+    if not getrf or sys.byteorder != "little":
+        return 0
+    matrix, pivots = np.array([0.0, 1.0, 1.0, 0.0]), np.zeros(2, np.int64)
+    two, info = np.array(2, np.int64), np.zeros((), np.int64)
+    arguments = (two, two, matrix, two, pivots, info)
+    ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 6)(getrf)(*[x.ctypes.data for x in arguments])
+    if matrix.tolist() != [1.0, 0.0, 0.0, 1.0] or info:
+        return 0
+    return {(2, 2): 64, (2 | 2 << 32, 0): 32}.get((int(pivots[0]), int(pivots[1])), 0)
 
 
 _capsule_name = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(("PyCapsule_GetName", ctypes.pythonapi))

@@ -1,7 +1,8 @@
 """LLVM IR -> object code -> addresses.
 
 Object code is sealed with a digest, so that damaged bytes are refused instead of crashing the linker.  It
-has no external symbols: a kernel calls nothing.  Loaded code stays in memory until the process ends.
+has no external symbols: what a kernel calls, it calls by an address in its frame.  Loaded code stays in memory
+until the process ends.
 """
 
 from __future__ import annotations

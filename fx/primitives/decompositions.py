@@ -49,7 +49,7 @@ from .matrices import (
     with_rest,
 )  # fmt: skip
 from .shaping import concatenate, expand_dims, pad
-from .solves import triangular_solve
+from .solves import solve_triangle, triangular_solve
 from .sorting import argsort
 
 __all__ = [
@@ -62,6 +62,8 @@ lu_p = Primitive("lu", multiple_results=True)
 lu_pivots_to_permutation_p = Primitive("lu_pivots_to_permutation")
 qr_p = Primitive("qr", multiple_results=True)
 geqrf_p = Primitive("geqrf", multiple_results=True)
+
+_PANEL = 32  # columns that the reference of lu factorises one by one
 
 
 def symmetrize(x: Value) -> Value:
@@ -126,21 +128,32 @@ def _size_of_pivot(x: np.ndarray) -> np.ndarray:
     return np.abs(x.real) + np.abs(x.imag) if dtypes.is_complex(x.dtype) else np.abs(x)
 
 
+def _factor_panel(x: np.ndarray, pivots: np.ndarray, start: int, stop: int) -> None:
+    """Columns ``start:stop`` of a batch, one by one; whole rows are exchanged."""
+    each = np.arange(len(x))
+    for j in range(start, stop):
+        size = _size_of_pivot(x[:, j:, j])
+        p = j + np.argmax(np.where(np.isnan(size), -1, size), axis=1)
+        pivots[:, j] = p
+        x[each, j], x[each, p] = x[each, p], x[each, j].copy()
+        pivot = x[:, j, j, None]
+        x[:, j + 1 :, j] /= np.where(pivot == 0, 1, pivot)  # below a zero pivot there are only zeros
+        x[:, j + 1 :, j + 1 : stop] -= x[:, j + 1 :, j, None] * x[:, None, j, j + 1 : stop]
+
+
 @lu_p.def_impl
 def _lu_impl(a: np.ndarray) -> list[np.ndarray]:
-    """Column by column, over the whole batch."""
+    """By panels of columns, over the whole batch: most of the work is in the products."""
     *batch, m, n = a.shape
     x, k = flat_batch(a).copy(), min(m, n)
-    pivots, each = np.zeros((len(x), k), np.int32), np.arange(len(x))
+    pivots = np.zeros((len(x), k), np.int32)
     with np.errstate(all="ignore"):
-        for j in range(k):
-            size = _size_of_pivot(x[:, j:, j])
-            p = j + np.argmax(np.where(np.isnan(size), -1, size), axis=1)
-            pivots[:, j] = p
-            x[each, j], x[each, p] = x[each, p], x[each, j].copy()
-            pivot = x[:, j, j, None]
-            x[:, j + 1 :, j] = np.where(pivot == 0, x[:, j + 1 :, j], x[:, j + 1 :, j] / np.where(pivot == 0, 1, pivot))
-            x[:, j + 1 :, j + 1 :] -= x[:, j + 1 :, j, None] * x[:, None, j, j + 1 :]
+        for start in range(0, k, _PANEL):
+            stop = min(start + _PANEL, k)
+            _factor_panel(x, pivots, start, stop)
+            if stop < n:
+                x[:, start:stop, stop:] = solve_triangle(x[:, start:stop, start:stop], x[:, start:stop, stop:], True, True)
+                x[:, stop:, stop:] -= x[:, stop:, start:stop] @ x[:, start:stop, stop:]
     lost = np.isnan(x).any(axis=(1, 2))  # which rows LAPACK exchanges from the first NaN on, nothing says
     x[lost], pivots[lost] = np.nan, np.arange(k)
     return [x.reshape(a.shape), pivots.reshape(*batch, k)]

@@ -304,7 +304,7 @@ def _standard_block(t: np.ndarray) -> np.ndarray:
     p, q = (t[0, 0] - t[1, 1]) / 2, (t[0, 1] + t[1, 0]) / 2
     angle = np.arctan2(-p, q) / 2 if p or q else 0.0
     c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, s], [-s, c]], t.dtype)
+    return np.array([[c, -s], [s, c]], t.dtype)
 
 
 def _invariant_basis(a: np.ndarray) -> np.ndarray:
@@ -324,18 +324,36 @@ def _turn(t: np.ndarray, z: np.ndarray, start: int, basis: np.ndarray) -> None:
     t[:, part], z[:, part] = t[:, part] @ basis, z[:, part] @ basis
 
 
-def _schur_of(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The Schur form by deflation: an invariant subspace, then what is orthogonal to it."""
+def _by_deflation(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An invariant subspace, then what is orthogonal to it: for matrices without a basis of eigenvectors."""
     n, t, z, i = len(a), a.copy(), np.eye(len(a), dtype=a.dtype), 0
     while i < n:
         pair = not np.iscomplexobj(a) and bool(np.iscomplex(np.linalg.eigvals(t[i:, i:])[0]))
-        after = i + 1 + pair
         _turn(t, z, i, _invariant_basis(t[i:, i:]))
-        if pair:
-            _turn(t, z, i, _standard_block(t[i:after, i:after]))
-        t[after:, i:after] = 0
-        i = after
+        i += 1 + pair
+        t[i:, i - 1 - pair : i] = 0
     return t, z
+
+
+def _schur_of(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The Schur form in the basis that makes the eigenvectors orthonormal one after another, if that is accurate."""
+    real, dtype, a = not np.iscomplexobj(a), a.dtype, a.astype(np.result_type(a.dtype, np.float64))
+    w, v = np.linalg.eig(a)
+    if real and np.iscomplexobj(v):  # of a conjugate pair the real and the imaginary part span the same space
+        v = np.where(w.imag < 0, np.roll(v.imag, 1, axis=1), v.real)
+    z, _ = np.linalg.qr(v)
+    t = z.conj().T @ a @ z
+    first = np.flatnonzero(w.imag > 0) if real else np.zeros(0, np.intp)  # of each 2 x 2 block
+    below = np.tril(np.ones(t.shape, bool), -1)
+    below[first + 1, first] = False
+    if np.abs(t[below]).max(initial=0.0) <= 100 * np.finfo(a.dtype).eps * len(a) * np.abs(a).max(initial=0.0):
+        t[below] = 0
+    else:
+        t, z = _by_deflation(a)
+        first = np.flatnonzero(np.diagonal(t, -1)) if real else first
+    for i in first:
+        _turn(t, z, i, _standard_block(t[i : i + 2, i : i + 2]))
+    return t.astype(dtype), z.astype(dtype)
 
 
 @schur_p.def_impl

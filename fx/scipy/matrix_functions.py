@@ -12,6 +12,7 @@ from .. import api, dtypes
 from ..errors import ShapeError
 from ..lax.branching import cond
 from ..lax.control_flow import scan
+from ..lax.solvers import custom_linear_solve
 from ..numpy.core import Value, as_type, as_value, promote_dtype
 from ..numpy.factorizations import matrix_operand
 from ..numpy.linalg import solve
@@ -23,6 +24,7 @@ from ..primitives.matrices import (
     as_complex,
     as_rows,
     columns,
+    conjugate,
     diagonal,
     embed_diagonal,
     eye_like,
@@ -131,37 +133,29 @@ def expm_frechet(A: Any, E: Any, *, method: str | None = None, compute_expm: boo
 # ------------------------------------------------------------------------------ Sylvester's equation
 
 
-def _triangular(a: Value) -> tuple[Value, Value]:
-    t, z = spectral.schur(as_complex(a))
+Schur = tuple[Value, Value]
+
+
+def _triangular(a: Value) -> Schur:
+    """The complex Schur form T and Z of what counts as a constant."""
+    t, z = spectral.schur(as_complex(api.stop_gradient(a)))
     return t, z
 
 
-def _by_schur(a: Value, b: Value) -> Callable[[Value], Value]:
-    """``c -> x`` with ``a x + x b = c``, in complex numbers."""
-    (r, u), (s, v) = _triangular(a), _triangular(b)
-    return lambda c: mm(u, triangular_sylvester(r, s, mm(mH(u), as_complex(c), v)), mH(v))
+def _sylvester(a: Value, b: Value, c: Value, left: Schur, right: Schur) -> Value:
+    """``a x + x b = c``, given the Schur forms of a and b.  These have no derivative: the equation has."""
+    (r, u), (s, v) = left, right
 
+    def solved(c: Value, adjoint: bool) -> Value:
+        x = mm(u, triangular_sylvester(r, s, mm(mH(u), as_complex(c), v), adjoint=adjoint), mH(v))
+        return x if is_complex(c) else p.real(x)
 
-def _in_dtype(x: Value, like: Value) -> Value:
-    return x if is_complex(like) else p.real(x)
+    def transposed(c: Value) -> Value:  # a^T x + x b^T = c is the adjoint equation of conjugates
+        return conjugate(solved(conjugate(c), True))
 
-
-@custom_jvp
-def _sylvester(a: Value, b: Value, c: Value) -> Value:
-    return _in_dtype(_by_schur(a, b)(c), c)
-
-
-def _sylvester_jvp(primals: Sequence[Value], tangents: Sequence[Value | None]) -> tuple[Value, Value]:
-    """a dx + dx b = dc - da x - x db"""
-    (a, b, c), (da, db, dc) = primals, tangents
-    inverse = _by_schur(a, b)
-    x = _in_dtype(inverse(c), c)
-    for term in ([mm(da, x)] if da is not None else []) + ([mm(x, db)] if db is not None else []):
-        dc = p.neg(term) if dc is None else p.sub(dc, term)
-    return x, _in_dtype(inverse(dc), c)
-
-
-_sylvester.defjvp(_sylvester_jvp, symbolic_zeros=True)
+    return custom_linear_solve(
+        lambda x: p.add(mm(a, x), mm(x, b)), c, lambda _, c: solved(c, False), lambda _, c: transposed(c)
+    )
 
 
 def solve_sylvester(A: Any, B: Any, C: Any, *, method: str = "schur", tol: float = 1e-8) -> Value:
@@ -183,7 +177,7 @@ def solve_sylvester(A: Any, B: Any, C: Any, *, method: str = "schur", tol: float
         raise ShapeError(
             f"solve_sylvester: A of shape {a.shape} and B of shape {b.shape} need another C than {c.shape}"
         )
-    return _sylvester(a, b, c)
+    return _sylvester(a, b, c, _triangular(a), _triangular(b))
 
 
 # ------------------------------------------------------------------------- functions of triangular matrices
@@ -254,9 +248,8 @@ def _sqrtm(a: Value) -> Value:
 def _sqrtm_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value, Value]:
     """X dX + dX X = dA: Sylvester's equation, in the same Schur basis."""
     t, z = _triangular(primals[0])
-    root = _root_of_triangular(t)
-    tangent = triangular_sylvester(root, root, mm(mH(z), as_complex(tangents[0]), z))
-    return mm(z, root, mH(z)), mm(z, tangent, mH(z))
+    x, basis = _sqrtm(primals[0]), (_root_of_triangular(t), z)
+    return x, _sylvester(x, x, as_complex(tangents[0]), basis, basis)
 
 
 def sqrtm(A: Any, blocksize: int = 1) -> Value:

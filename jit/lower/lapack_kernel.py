@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from .types import ty_of
 __all__ = ["Job", "Writer", "as_rows", "find", "letter", "run", "uniform"]
 
 _INTS, _INFO = 24, 23  # words for integer arguments; the last is INFO
+_FEW = 4  # so many matrices have work arrays of their own
 _FLOPS_PER_NS = 4.0  # of LAPACK on small matrices, for the choice of pieces
 
 
@@ -40,8 +40,8 @@ def letter(dtype: np.dtype) -> str:
 def find(dtype: np.dtype, *names: str) -> tuple[Routine, ...] | None:
     """The routines of these names for a dtype; ``orgqr`` is ``ungqr`` and ``syevd`` is ``heevd`` for complex numbers."""
     unitary = {"orgqr": "ungqr", "syevd": "heevd"} if dtypes.is_complex(dtype) else {}
-    found = tuple(routine(letter(dtype) + unitary.get(n, n)) for n in names) if sys.byteorder == "little" else ()
-    return found if found and None not in found else None  # type: ignore[return-value]
+    found = tuple(routine(letter(dtype) + unitary.get(n, n)) for n in names)
+    return None if None in found else found  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,11 @@ class Matrices:
 
 @dataclass(frozen=True)
 class Work:
-    """Memory of one worker, from ``start`` on."""
+    """Memory for one matrix: the part that belongs to the worker or, if there are few matrices, to the matrix."""
 
     pointer: str
+    each_worker: Expr
+    each_matrix: Expr
     start: Expr
 
 
@@ -84,11 +86,22 @@ class Writer:
         self.routines = [b.integer(r.name) for r in job.routines]
         self.ins = [self._matrices(f"in{i}", x.dtype) for i, x in enumerate(job.ins)]
         self.outs = [self._matrices(f"out{i}", x.dtype) for i, x in enumerate(job.outs)]
-        pointers = {name: (b.pointer(name, ty), b.integer(f"{name}_each")) for name, (ty, _) in job.works.items()}
+        self.works = {
+            name: Work(
+                b.pointer(name, ty), b.integer(f"{name}_each_worker"), b.integer(f"{name}_each_matrix"), const(0)
+            )
+            for name, (ty, _) in job.works.items()
+        }
         self.sizes = {name: b.integer(name) for name in job.sizes}
         self.ints, self.chars = b.alloc("ints", i64, _INTS), b.alloc("chars", u8, 8)
-        self.works = {name: Work(p, b.let(f"{name}_start", b.worker * each)) for name, (p, each) in pointers.items()}
         self.k: Expr = const(0)
+
+    def begin(self, k: Expr) -> None:
+        """What follows is about matrix k."""
+        self.k = k
+        for name, x in self.works.items():
+            start = self.b.let(f"{name}_start", self.b.worker * x.each_worker + k * x.each_matrix)
+            self.works[name] = dataclasses.replace(x, start=start)
 
     def _matrices(self, name: str, dtype: np.dtype) -> Matrices:
         words, ty = (2, ty_of(dtypes.real_dtype(dtype))) if dtypes.is_complex(dtype) else (1, ty_of(dtype))
@@ -259,8 +272,9 @@ def run(ctx: LowerContext, job: Job, body: Callable[[Writer], None]) -> None:
     scratch: list[Address] = []
     for ty, length in job.works.values():
         each = -(-max(length, 1) * ty.itemsize // 64) * 64
-        scratch.append(ctx.scratch(each, per_worker=True))
-        args += [scratch[-1], each // ty.itemsize]
+        few = total <= _FEW  # memory for all workers would be much more than that for all matrices
+        scratch.append(ctx.scratch(each * total if few else each, per_worker=not few))
+        args += [scratch[-1], *((0, each // ty.itemsize) if few else (each // ty.itemsize, 0))]
     args += job.sizes.values()
     key = ("lapack", job.name, job.ins[0].dtype.name, job.dtype.name, *job.variant, *(r.bits for r in job.routines))
     kernel = ctx.kernel(key, lambda: _build(job, body))
@@ -278,7 +292,7 @@ def _build(job: Job, body: Callable[[Writer], None]) -> Kernel:
     w = Writer(b, job)
     b.call(w.enter)
     with b.for_("k", b.lo, b.hi) as k:
-        w.k = k
+        w.begin(k)
         body(w)
     b.call(w.leave)
     return b.build()

@@ -162,15 +162,27 @@ def test_numpys_own_functions_are_traced() -> None:
     assert type(fnp.linalg.eigh(a)).__name__ == "EighResult" and fnp.linalg.svd(a).S.shape == (4,)
 
 
-def test_second_derivatives_of_solve() -> None:
-    a, b = operands(False)["a"][0], random(4)
+W = np.outer(np.arange(1.0, 5), np.cos(np.arange(4.0)))
+TWICE: dict[str, Callable[[Any], Any]] = {
+    "solve": lambda a: fnp.sum(L.solve(a, np.ones(4)) ** 2),
+    "slogdet": lambda a: L.slogdet(a)[1],
+    "cholesky": lambda a: fnp.sum(L.cholesky(a @ a.T) ** 3),
+    "qr": lambda a: fnp.sum(L.qr(a)[0] * W),
+    "eigenvectors": lambda a: fnp.sum(L.eigh(a + a.T)[1] ** 2 * W),
+    "singular vectors": lambda a: fnp.sum(L.svd(a)[0] ** 2 * W),
+    "general eigenvectors": lambda a: fnp.sum(abs(L.eig(a)[1]) ** 2 * W),
+    "pinv": lambda a: fnp.sum(L.pinv(a[:, :3]) ** 2),
+    "sqrtm": lambda a: fnp.sum(fnp.real(fsl.sqrtm(a @ a.T)) * W),
+    "solve_sylvester": lambda a: fnp.sum(fsl.solve_sylvester(a, a.T, W) * W),
+}  # fmt: skip
 
-    def f(a: Any) -> Any:
-        return fnp.sum(L.solve(a, b) ** 2)
 
-    h, v = 1e-5, random(4, 4, seed=7)
-    g = fx.grad(f)
-    near(fx.jvp(g, (a,), (v,))[1], (np.asarray(g(a + h * v)) - np.asarray(g(a - h * v))) / (2 * h), 1e-7)
+@pytest.mark.parametrize("name", TWICE)
+def test_second_derivatives(name: str) -> None:
+    a, v, h = operands(False)["a"][0], random(4, 4, seed=7), 1e-4
+    g = fx.grad(TWICE[name])
+    one, two = ((np.asarray(g(a + k * h * v)) - np.asarray(g(a - k * h * v))) / (2 * k * h) for k in (1, 2))
+    near(fx.jvp(g, (a,), (v,))[1], (4 * one - two) / 3, 1e-7)
 
 
 # --------------------------------------------------------------------------------- degenerate matrices
@@ -409,9 +421,41 @@ def test_schur_forms() -> None:
         near(z @ t @ adjoint(z), a)
         near(adjoint(z) @ z, np.eye(6))
         assert (np.tril(t, -1 if complex_ else -2) == 0).all()
+        for i in np.flatnonzero(
+            np.diagonal(t, -1)
+        ):  # a block of LAPACK's form: one number on the diagonal, other signs beside
+            assert abs(t[i, i] - t[i + 1, i + 1]) < 1e-12 and t[i, i + 1] * t[i + 1, i] < 0
         for triangle, basis in (fsl.schur(a, "complex"), fsl.rsf2csf(t, z)):
             near(np.asarray(basis) @ np.asarray(triangle) @ adjoint(basis), a)
             assert (np.tril(np.asarray(triangle), -1) == 0).all()
+
+
+def test_schur_forms_without_a_basis_of_eigenvectors() -> None:
+    turns = np.kron(np.array([[0.0, 1.0], [-1.0, 0.0]]), np.eye(3)) + np.diag(np.ones(4), 2)
+    for a in (
+        np.triu(np.ones((5, 5))),
+        turns,
+        np.zeros((3, 3)),
+        np.diag(np.ones(3), -1),
+        np.array([[1.0, 2.0], [-3.0, 4.0]]),
+    ):
+        for f in (fsl.schur, fx.jit(fsl.schur)):
+            t, z = map(np.asarray, f(a))
+            near(z @ t @ z.T, a, 1e-12)
+            near(z.T @ z, np.eye(len(a)))
+            assert (np.tril(t, -2) == 0).all()
+            for i in np.flatnonzero(np.diagonal(t, -1)):
+                assert abs(t[i, i] - t[i + 1, i + 1]) < 1e-9 and t[i, i + 1] * t[i + 1, i] < 0
+
+
+def test_large_matrices_in_the_reference() -> None:
+    """What is computed by blocks: LU in panels, triangular solves by halves."""
+    a, b = random(70, 90), random(70, 3)
+    lu, _, order = map(np.asarray, flax.lu(a))
+    near((np.tril(lu[:, :70], -1) + np.eye(70)) @ np.triu(lu), a[order], 1e-12)
+    near(L.solve(a[:, :70], b), np.linalg.solve(a[:, :70], b), 1e-9)
+    t, z = map(np.asarray, fsl.schur(a[:40, :40].astype(np.float32)))
+    near(z @ t @ z.T, a[:40, :40].astype(np.float32), 1e-5)
 
 
 def test_generalised_eigenvectors() -> None:
