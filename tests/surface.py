@@ -64,16 +64,14 @@ _FOREIGN_DTYPES = (
 ).split()
 
 NAMESPACES = {
-    "numpy": Namespace(
-        "jax.numpy", "fx.numpy", outside=dict.fromkeys(_FOREIGN_DTYPES, _NO_DTYPE), absent={"fft": "to come"}
-    ),
-    "numpy.linalg": Namespace("jax.numpy.linalg", "fx.numpy.linalg"),
-    "scipy.linalg": Namespace("jax.scipy.linalg", "fx.scipy.linalg"),
-    "scipy.special": Namespace("jax.scipy.special", "fx.scipy.special"),
-    "scipy.stats": Namespace("jax.scipy.stats", "fx.scipy.stats"),
-    "tree": Namespace("jax.tree", "fx.tree"),
-    "image": Namespace("jax.image", "fx.image"),
-    "ops": Namespace("jax.ops", "fx.ops"),
+    "numpy": Namespace("jax.numpy", "fx.numpy", outside=dict.fromkeys(_FOREIGN_DTYPES, _NO_DTYPE)),
+    **{
+        name: Namespace(f"jax.{name}", f"fx.{name}")
+        for name in (
+            "numpy.linalg numpy.fft scipy.cluster.vq scipy.fft scipy.integrate scipy.interpolate scipy.linalg scipy.ndimage scipy.optimize"
+            " scipy.signal scipy.sparse.linalg scipy.spatial.transform scipy.special scipy.stats tree image ops"
+        ).split()
+    },
 }
 """Held by the tests."""
 

@@ -1,7 +1,8 @@
 """``fx.numpy``: NumPy's functions on arrays and traced values.
 
-Names, signatures and dtype rules are those of ``jax.numpy``.  NumPy's own functions, called on an fx array or a
-traced value, arrive at the functions here.
+Names, signatures and dtype rules are those of ``jax.numpy``; the call forms of the Python array API standard 2024.12,
+of which this is a namespace, are accepted beside them.  NumPy's own functions, called on an fx array or a traced
+value, arrive at the functions here.
 """
 
 from __future__ import annotations
