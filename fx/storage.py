@@ -80,6 +80,8 @@ def write(t: Tracer, new: Any) -> None:
     """
     if type(new) is not Tracer:  # all of it was overwritten with known values
         new = recording_builder((t,)).record(copy_p, (new,), {})  # type: ignore[union-attr]
+    elif new.view_of is not None:  # ``x[...] = x[::-1]``: what is written must not change with the writing
+        new = new.alias()
     view = t.view_of
     if view is None:
         _check_reach(t, new)

@@ -212,6 +212,8 @@ CASES = [
     Case("einsum", (X, X, V), lambda f, x, y, v: (f("ij,kj->ik", x, y), f("ij,kj,j", x, y, v), f("...j->j...", x), f(x, [0, 1], v, [1], [0])), tol=1e-4),
     # ------------------------------------------------------------------------ polynomials and signals
     Case("poly", (V,), tol=1e-4),
+    Case("roots", (A((4,), 0.5, 2),), lambda f, p: np.sort_complex(np.asarray(f(p))), traced=False, tol=1e-4),
+    Case("polyfit", (A((6,)), A((6,))), lambda f, x, y: f(x, y, 2), tol=1e-3),
     Case("polyadd polysub polymul", (A((4,)), V), tol=1e-4),
     Case("polyder polyint", (A((4,)),), lambda f, p: (f(p), f(p, 2))),
     Case("polyval", (V, X), tol=1e-4),

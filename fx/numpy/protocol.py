@@ -280,8 +280,8 @@ def _as_new(result: Any, args: Any) -> Any:
 def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
     """A function of ``np.linalg``, ``np.fft`` and the like."""
     out, kwargs = kwargs.get("out"), _given(kwargs)
-    if space == "numpy.linalg" and func.__name__ == "matrix_transpose" and type(args[0]) is Tracer:
-        return views.view_method("matrix_transpose", *args)
+    if func.__name__ in ("matrix_transpose", "sliding_window_view") and type(args[0]) is Tracer:
+        return views.view_method(func.__name__, *args, **kwargs)
     f = _find(space, func.__name__)
     if f is None:
         return _by_numpy(func, what, args, kwargs)

@@ -100,12 +100,13 @@ def rounded_once(f: Callable[..., Value]) -> Callable[..., Value]:
 
 def _composed(name: str, f: Callable[[Value], Value], doc: str, alias: str = "", real: bool = False) -> Ufunc:
     """``_float`` of several primitives."""
+    compute = rounded_once(f)
 
     def g(x: Value) -> Value:
         (v,) = promote_inexact(x)
         if real:
             no_complex(name, v)
-        return rounded_once(f)(v)
+        return compute(v)
 
     return define(name, 1, g, doc, aliases=(alias,) if alias else ())
 

@@ -20,7 +20,6 @@ from fx.errors import (
     OutOfBoundsIndexError,
     ShapeError,
     TreeError,
-    UnsupportedFunctionError,
 )
 
 X = make("float64", (3, 4))
