@@ -64,13 +64,25 @@ _FOREIGN_DTYPES = (
 ).split()
 
 NAMESPACES = {
-    "numpy": Namespace(
-        "jax.numpy", "fx.numpy", outside=dict.fromkeys(_FOREIGN_DTYPES, _NO_DTYPE), absent={"fft": "to come"}
-    ),
+    "numpy": Namespace("jax.numpy", "fx.numpy", outside=dict.fromkeys(_FOREIGN_DTYPES, _NO_DTYPE)),
     "numpy.linalg": Namespace("jax.numpy.linalg", "fx.numpy.linalg"),
     "scipy.linalg": Namespace("jax.scipy.linalg", "fx.scipy.linalg"),
     "scipy.special": Namespace("jax.scipy.special", "fx.scipy.special"),
     "scipy.stats": Namespace("jax.scipy.stats", "fx.scipy.stats"),
+    **{
+        f"scipy.{n}": Namespace(f"jax.scipy.{n}", f"fx.scipy.{n}")
+        for n in (
+            "cluster.vq",
+            "fft",
+            "integrate",
+            "interpolate",
+            "ndimage",
+            "optimize",
+            "signal",
+            "sparse.linalg",
+            "spatial.transform",
+        )  # fmt: skip
+    },
     "tree": Namespace("jax.tree", "fx.tree"),
     "image": Namespace("jax.image", "fx.image"),
     "ops": Namespace("jax.ops", "fx.ops"),
