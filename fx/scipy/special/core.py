@@ -15,10 +15,11 @@ import numpy as np
 
 from ... import dtypes, tree
 from ... import numpy as fnp
+from ...config import config
 from ...errors import DTypeError
 from ...lax.branching import cond
 from ...lax.control_flow import fori_loop, while_loop
-from ...numpy.core import as_type, operand, promote_inexact
+from ...numpy.core import as_type, is_eager, operand, promote_inexact
 from ...numpy.series import horner
 from ...primitives import elementwise as p
 from ...transforms.custom_rules import custom_jvp
@@ -62,14 +63,21 @@ def special(*partials: Kernel | None, complex_too: bool = False) -> Callable[[Ke
             run.defjvps(*[None if d is None else _term(d) for d in partials])
         signature = inspect.signature(kernel)
 
+        def compute(*values: Value) -> Any:
+            """Where nothing is traced, the kernel at once, its loops as Python's: there is no derivative to attach."""
+            if not is_eager(*values):
+                return run(*values)
+            with config.using(disable_jit=True):
+                return kernel(*values)
+
         @functools.wraps(kernel)
         def function(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
             values = floats(name, *bound.arguments.values(), complex_too=complex_too)
             d = values[0].dtype
             if d.itemsize > 2:
-                return run(*values)
-            out = run(*[as_type(v, dtypes.float32) for v in values])
+                return compute(*values)
+            out = compute(*[as_type(v, dtypes.float32) for v in values])
             return tree.map(lambda v: as_type(v, d), out)
 
         return function

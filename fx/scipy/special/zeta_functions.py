@@ -12,7 +12,7 @@ from ...api import jvp
 from ...config import config
 from ...errors import MissingRuleError
 from ...primitives import elementwise as p
-from .core import Value, special
+from .core import Value, if_any, repeat, special
 from .gamma_functions import gamma, gamma_right
 
 __all__ = ["bernoulli", "polygamma", "zeta"]
@@ -71,9 +71,8 @@ def hurwitz(s: Value, q: Value, unit: Value | None = None) -> Value:
     def power(v: Value) -> Value:
         return fnp.power(v, -s) if unit is None else fnp.power(unit / v, s)
 
-    total = power(q)
-    for k in range(1, _SHIFT):
-        total = total + power(q + k)
+    s, q = fnp.broadcast_arrays(s, q)
+    (total,) = repeat(_SHIFT - 1, lambda k, total: (total + power(q + k),), power(q))
     a = q + _SHIFT
     last, inverse = power(a), 1 / a
     total = total + last * (a / (s - 1) + 0.5)
@@ -93,10 +92,17 @@ def _zeta_values(s: Value, q: Value) -> Value:
     s = fnp.minimum(s, 1e17)
     below = fnp.maximum(fnp.ceil(-q), 0)
     inside = q + below
-    even = 1 - 2 * fnp.remainder(s, 2)
-    rest = fnp.where(q > 0, 1, 1 - inside)
-    right, first, last = hurwitz(s, fnp.stack([fnp.where(q > 0, q, inside), rest, rest + below]))
-    return right + fnp.where(q > 0, 0, even * (first - last))
+    right = hurwitz(s, fnp.where(q > 0, q, inside))
+    negative = q <= 0
+    before = if_any(negative, _before_zero, s, fnp.where(negative, inside, 0.5), fnp.where(negative, below, 0))
+    return right + fnp.where(negative, before, 0)
+
+
+def _before_zero(s: Value, inside: Value, below: Value) -> Value:
+    """The sum of the terms (inside - 1)**-s ... (inside - below)**-s, for whole s."""
+    rest = 1 - inside
+    first, last = hurwitz(s, fnp.stack([rest, rest + below]))
+    return (1 - 2 * fnp.remainder(s, 2)) * (first - last)
 
 
 @special(_zeta_slope_s, lambda out, s, q: -s * _hurwitz_zeta(s + 1, q))
@@ -149,5 +155,6 @@ def polygamma(n: Any, x: Any) -> Value:
     product = factor * value
     safe = (x <= 0) | ((value > float(np.finfo(x.dtype).tiny)) & (factor < np.inf))
     unit = fnp.where(safe, 1, x)
-    apart = fnp.exp(p.lgamma(order + 1) - (order + 1) * fnp.log(unit)) * hurwitz(order + 1, unit, unit)
+    scaled = if_any(~safe, lambda s, x: hurwitz(s, x, x), order + 1, unit)
+    apart = fnp.exp(p.lgamma(order + 1) - (order + 1) * fnp.log(unit)) * scaled
     return fnp.where(positive, sign * fnp.where(safe, product, apart), p.digamma(x))
