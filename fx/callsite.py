@@ -44,7 +44,8 @@ def drops_the_result(caller: FrameType) -> bool:
 
 
 def called_math_function(caller: FrameType) -> str | None:
-    """The name of the function of ``math`` or ``cmath`` that is being called, if its result has a derivative to lose."""
+    """The name of the function of ``math`` or ``cmath``, or the type of NumPy's numbers, that is being called, if its result
+    has a derivative to lose."""
     path = _callee(caller.f_code, caller.f_lasti)
     if path is None:
         return None
@@ -58,6 +59,8 @@ def called_math_function(caller: FrameType) -> str | None:
             return None  # looking further could run code of the user's
         found = getattr(found, name, None)
     module, name = getattr(found, "__module__", None), getattr(found, "__name__", "")
+    if isinstance(found, type) and issubclass(found, np.inexact):
+        return f"np.{name}"
     return f"{module}.{name}" if module in ("math", "cmath") and name not in _NO_DERIVATIVE else None
 
 
@@ -67,6 +70,8 @@ def array_function_for(name: str) -> str:
     >>> array_function_for("math.sin"), array_function_for("math.lgamma")
     ('np.sin', 'the function of fx.numpy or fx.scipy.special')
     """
+    if name.startswith("np."):
+        return f"x.astype({name})"
     own = {"fabs": "abs", "fsum": "sum", "phase": "angle", "dist": "linalg.norm"}
     short = name.rpartition(".")[2]
     short = own.get(short, short)

@@ -14,11 +14,13 @@ from weakref import ref
 
 import numpy as np
 
+from .array import Array
 from .errors import ReadOnlyArrayError, SideEffectError
+from .ir import Literal
 from .primitives.elementwise import copy_p
-from .trace import Tracer, recording_builder, state, user_source
+from .trace import Tracer, is_plain, recording_builder, state, user_source
 
-__all__ = ["View", "attach", "strided", "write"]
+__all__ = ["View", "attach", "same_value", "strided", "write"]
 
 _PRUNE_FROM = 32  # views of one array, from which on those that are gone are looked for
 
@@ -78,6 +80,8 @@ def write(t: Tracer, new: Any) -> None:
     """
     if type(new) is not Tracer:  # all of it was overwritten with known values
         new = recording_builder((t,)).record(copy_p, (new,), {})  # type: ignore[union-attr]
+    elif new.view_of is not None:  # ``x[...] = x[::-1]``: what is written must not change with the writing
+        new = new.alias()
     view = t.view_of
     if view is None:
         _check_reach(t, new)
@@ -114,6 +118,44 @@ def _check_reach(root: Tracer, new: Tracer) -> None:
             " buffer inside (np.zeros_like), or hand it in and out (the carry of a scan or fori_loop)."
             f"\n  at {user_source()}"
         )
+
+
+def same_value(a: Tracer, b: Tracer) -> bool:
+    """True if two traced values are computed alike (``x < 0`` written twice), so that they are equal."""
+    if a.builder is not b.builder:
+        return False
+    if a.variable is b.variable:
+        return True
+    made = {v: e for e in a.builder.eqns for v in e.outputs}
+    captured = {v: x for x, v in a.builder.captures.values()}
+
+    def alike(u: Any, v: Any) -> bool:
+        if u is v:
+            return True
+        if isinstance(u, Literal) or isinstance(v, Literal):
+            return isinstance(u, Literal) and isinstance(v, Literal) and u.aval == v.aval and bool(u.value == v.value)
+        if u in captured and v in captured:
+            x, y = captured[u], captured[v]
+            if type(x) is Tracer and type(y) is Tracer:
+                return same_value(x, y)
+            return (
+                type(x) is Array
+                and type(y) is Array
+                and x.aval == y.aval
+                and x.size < 99
+                and np.array_equal(x._data, y._data)
+            )
+        e, g = made.get(u), made.get(v)
+        if e is None or g is None or e.prim is not g.prim or e.effect or e.outputs.index(u) != g.outputs.index(v):
+            return False
+        same = len(e.inputs) == len(g.inputs) and e.params.keys() == g.params.keys()
+        return (
+            same
+            and all(is_plain(x) and x == g.params[k] for k, x in e.params.items())
+            and all(map(alike, e.inputs, g.inputs))
+        )
+
+    return alike(a.variable, b.variable)
 
 
 def strided(t: Tracer) -> np.ndarray:

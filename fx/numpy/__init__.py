@@ -6,7 +6,9 @@ traced value, arrive at the functions here.
 
 from __future__ import annotations
 
+import inspect as _inspect
 import sys as _sys
+from types import FunctionType as _FunctionType
 
 import numpy as _np
 
@@ -30,6 +32,10 @@ from . import (
     creation as _creation,
 )
 from . import (
+    fft,
+    linalg,
+)
+from . import (
     functional as _functional,
 )
 from . import (
@@ -37,9 +43,6 @@ from . import (
 )
 from . import (
     inspection as _inspection,
-)
-from . import (
-    linalg,
 )
 from . import (
     manipulation as _manipulation,
@@ -154,13 +157,18 @@ errstate, base_repr, binary_repr = _np.errstate, _np.base_repr, _np.binary_repr
 ndindex, ndenumerate = _np.ndindex, _np.ndenumerate  # of known arrays
 __array_api_version__ = "2024.12"
 
+for _name, _f in list(globals().items()):
+    if isinstance(_f, _FunctionType) and not _name.startswith("_") and "out" in _inspect.signature(_f).parameters:
+        globals()[_name] = _protocol.honouring_out(_f)
+
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)
+_protocol.provide("numpy.fft", fft)
 _methods.install(Array)
 _methods.install(_Tracer)
 
 __all__ = sorted(
     n
     for n, v in globals().items()
-    if not n.startswith("_") and (n == "linalg" or type(v) is not type(_sys)) and n != "annotations"
+    if not n.startswith("_") and (n in ("fft", "linalg") or type(v) is not type(_sys)) and n != "annotations"
 )

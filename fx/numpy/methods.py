@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from typing import Any, NoReturn
 
@@ -142,12 +143,12 @@ def _partition(self: Tracer, kth: Any, axis: int = -1, **options: Any) -> Value:
     return out
 
 
-def _clip(self: Value, min: Any = None, max: Any = None) -> Value:
+def _clip(self: Value, min: Any = None, max: Any = None, out: Any = None) -> Value:
     """Limited to the interval [min, max]."""
     return rounding.clip(self, min, max)
 
 
-def _compress(self: Value, condition: Any, axis: Any = None) -> Value:
+def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) -> Value:
     """The slices along ``axis`` where the condition holds."""
     return positions.compress(condition, self, axis)
 
@@ -213,7 +214,7 @@ _VIEWS: dict[str, Any] = {
 """Methods of traced arrays that give views, or work in place."""
 
 _METHODS: dict[str, Any] = {
-    "astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": views.view, "fill": _fill, "clip": _clip, "compress": _compress,
+    "astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": views.view, "fill": _fill, "clip": protocol.honouring_out(_clip), "compress": protocol.honouring_out(_compress),
     "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": lambda self, n=0: rounding.round(self, n),
     "__array_ufunc__": protocol.array_ufunc, "__array_function__": protocol.array_function, "__array_namespace__": protocol.namespace,
     "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
@@ -243,10 +244,12 @@ def install(cls: type) -> None:
 
 def _method(f: Any) -> Any:
     """A function as a method (Ufunc objects do not bind by themselves)."""
+    if "out" in inspect.signature(f).parameters:
+        f = protocol.honouring_out(f)
 
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:
-        out = f(self, *args, **kwargs)
-        return out.alias() if out is self and type(out) is Tracer else out
+        result = f(self, *args, **kwargs)
+        return result.alias() if result is self and type(result) is Tracer else result
 
     method.__doc__ = f.__doc__
     return method

@@ -5,18 +5,21 @@ from __future__ import annotations
 import builtins
 import dis
 import functools
+import math
+import operator
 import sysconfig
 from collections.abc import Callable, Iterator
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import tree
 from ..config import config
-from ..errors import SideEffectError
+from ..errors import SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer, is_library, recording_builder, state, user_source
 from .buffers import CREATORS, constant, create
+from .functional import vectorize
 
 __all__ = ["numpy_program"]
 
@@ -34,7 +37,7 @@ def numpy_program(fun: F) -> F:
     (float64, int64).  Nothing in NumPy is changed: the function runs with a stand-in for the module where its globals
     or closure hold ``numpy``.  Called outside of any transform, it is the function itself.
 
-    Methods of classes are not reached: decorate them.  ``np.random`` raises: it would draw once, while tracing.
+    The functions of ``math``, and ``max`` and ``min``, take traced values there too.  Methods of classes are not reached: decorate them.  ``np.random`` raises: it would draw once, while tracing.
 
     Args:
         fun: a function written with ``import numpy as np``.
@@ -43,6 +46,7 @@ def numpy_program(fun: F) -> F:
         The function, to be given to ``fx.jit``, ``fx.grad``, ``fx.vmap``.
 
     Raises:
+        UnsupportedFunctionError: it is no such function (a jitted one, a partial, a method of a C type).
         SideEffectError: while tracing, for ``np.random`` and for assignments to global variables.
 
     >>> import fx, numpy as np
@@ -59,6 +63,12 @@ def numpy_program(fun: F) -> F:
     >>> fx.grad(lambda x: cumulative(x)[-1])(np.array([1.0, 2.0, 3.0]))
     Array([1., 1., 1.], dtype=float64)
     """
+
+    if not isinstance(fun, FunctionType) or is_library(fun.__code__.co_filename):
+        raise UnsupportedFunctionError(
+            f"numpy_program takes a function written in Python; found {type(fun).__name__} {fun!r}. Decorate the function"
+            " itself, and transform the program: fx.jit(fx.numpy_program(f)), or @fx.jit above @fx.numpy_program."
+        )
 
     @functools.wraps(fun)
     def program(*args: Any, **kwargs: Any) -> Any:
@@ -107,7 +117,11 @@ class _TracedArray(metaclass=_ArrayType):
         return _REPLACED["empty"](shape, dtype)
 
 
-_REPLACED: dict[str, Any] = {**{name: _creator(name) for name in CREATORS}, "ndarray": _TracedArray}
+_REPLACED: dict[str, Any] = {
+    **{name: _creator(name) for name in CREATORS},
+    "ndarray": _TracedArray,
+    "vectorize": vectorize,
+}
 _BY_IDENTITY = {id(getattr(np, name)): new for name, new in _REPLACED.items()}
 
 
@@ -144,6 +158,34 @@ def _numpy_attribute(name: str) -> Any:
     return _REPLACED[name] if name in _REPLACED else _stand_in_random if name == "random" else getattr(np, name)
 
 
+def _math_attribute(name: str) -> Any:
+    """Functions of ``math`` and ``cmath`` take traced values too, where NumPy has them."""
+    own, array = getattr(math, name), getattr(np, {"fabs": "abs"}.get(name, name), None)
+    if not callable(own) or array is None:
+        return own
+
+    @functools.wraps(own)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return (array if any(type(x) is Tracer for x in args) else own)(*args, **kwargs)
+
+    return call
+
+
+def _extreme(own: Callable[..., Any], better: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """``max`` or ``min`` of Python, which keeps the first of the best; of traced numbers without asking for a truth value."""
+
+    @functools.wraps(own)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        values = args if len(args) > 1 else list(args[0])
+        if kwargs or not any(type(x) is Tracer for x in values):
+            return own(values, **kwargs) if values else own(*args, **kwargs)
+        return functools.reduce(lambda best, x: np.where(better(x, best), x, best), values)
+
+    return call
+
+
+_PYTHON = {"max": _extreme(max, operator.gt), "min": _extreme(min, operator.lt)}
+_stand_in_math = _Module(math, _math_attribute)
 _stand_in_random = _Random()
 _stand_in = _Module(np, _numpy_attribute)
 
@@ -170,7 +212,7 @@ class _Rewriter:
         self.package = (getattr(fun, "__module__", None) or "").split(".")[0]
         self.done: dict[int, Any] = {}
         self.spaces: dict[int, dict[str, Any]] = {}
-        self.builtins = {**vars(builtins), "__import__": self.imported}
+        self.builtins = {**vars(builtins), **_PYTHON, "__import__": self.imported}
 
     def imported(self, *args: Any, **kwargs: Any) -> Any:
         """An import statement inside of a program."""
@@ -188,6 +230,10 @@ class _Rewriter:
             return _stand_in
         if v is np.random:
             return _stand_in_random
+        if v is math:
+            return _stand_in_math
+        if isinstance(v, BuiltinFunctionType) and v.__module__ == "math":
+            return _math_attribute(v.__name__)
         if isinstance(v, FunctionType):
             return _BY_IDENTITY.get(id(v), None) or (
                 self.function(v) if self.is_user_s(v.__module__, v.__code__.co_filename) else v
@@ -201,8 +247,6 @@ class _Rewriter:
 
     def function(self, f: Any) -> Any:
         """A function with its globals, closure and defaults replaced."""
-        if not isinstance(f, FunctionType):  # a partial, a jitted function, a callable object
-            return f
         if id(f) in self.done:
             return self.done[id(f)]
         self._check_globals(f)

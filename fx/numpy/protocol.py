@@ -7,8 +7,10 @@ out: nothing is computed behind the tracer's back.  Where all arrays are known, 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -26,7 +28,7 @@ from .core import as_typed
 from .creation import zeros_like
 from .ufunc_class import Ufunc
 
-__all__ = ["array_function", "array_ufunc", "namespace", "provide"]
+__all__ = ["array_function", "array_ufunc", "honouring_out", "namespace", "provide"]
 
 _spaces: dict[str, Any] = {}
 
@@ -152,6 +154,24 @@ def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> 
     return tuple([_write_out(o, r, what, casting) for o, r in zip(out, result)])
 
 
+def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with an ``out=`` argument, which writes its result there: a traced array, or a NumPy array for a known one."""
+    parameters = inspect.signature(f).parameters
+    by_position = parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    at = list(parameters).index("out") if by_position else sys.maxsize
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > at:
+            out, args = args[at], (*args[:at], None, *args[at + 1 :])
+        else:
+            out = kwargs.pop("out", None)
+        result = f(*args, **kwargs)
+        return result if out is None else _write_out(out, result, f"fx.numpy.{f.__name__}")
+
+    return call
+
+
 _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
 """Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
 
@@ -260,9 +280,11 @@ def _as_new(result: Any, args: Any) -> Any:
 def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
     """A function of ``np.linalg``, ``np.fft`` and the like."""
     out, kwargs = kwargs.get("out"), _given(kwargs)
-    if space == "numpy.linalg" and func.__name__ == "matrix_transpose" and type(args[0]) is Tracer:
-        return views.view_method("matrix_transpose", *args)
+    if func.__name__ in ("matrix_transpose", "sliding_window_view") and type(args[0]) is Tracer:
+        return views.view_method(func.__name__, *args, **kwargs)
     f = _find(space, func.__name__)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
+    if func.__name__ == "lstsq":  # NumPy leaves the residuals out where they say nothing, JAX does not
+        kwargs["numpy_resid"] = True
     return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)

@@ -24,10 +24,11 @@ from ..errors import DTypeError, SideEffectError
 from ..primitives import elementwise as p
 from ..storage import View, attach, strided, write
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
-from . import creation, manipulation, matrices, rearranging, unary
+from . import creation, manipulation, matrices, rearranging, stride_tricks, unary
 from .axes import canonical_axis
 from .core import Value, as_typed, broadcast_value
 from .indexing import getitem, setitem
+from .masked import Masked, masked_assignment, selection
 
 __all__ = [
     "assign",
@@ -87,6 +88,9 @@ def _is_view_index(index: Any, ndim: int) -> bool:
 
 def tracer_getitem(x: Tracer, index: Any) -> Value:
     """``x[index]``: a view for a basic index, a new array for index arrays and masks."""
+    chosen = selection(x, index)
+    if chosen is not None:
+        return chosen
     out = getitem(x, index)
     if not _is_view_index(index, len(x.shape)) or (x.view_of is not None and x.view_of.copies):
         return out.alias() if out is x else out
@@ -107,6 +111,9 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
         if type(view) is Part and view.base is x and view.index is index:
             return  # the second half of ``x[index] += y``, which has written through the view
     _check_statement(sys._getframe(1))
+    if type(value) is Masked:
+        write(x, masked_assignment(x, index, value))
+        return
     write(x, setitem(x, index, _cast(value, x.dtype)))
 
 
@@ -197,6 +204,31 @@ class Flat(View):
         return np.empty(base.size, base.dtype)
 
 
+class Diagonal(View):
+    """``np.einsum("ii->i", base)``, the diagonal that can be written to."""
+
+    __slots__ = ()
+    name = "einsum"
+
+    def read(self, base: Tracer) -> Any:
+        return rearranging.diagonal(base)
+
+    def write(self, base: Tracer, new: Any) -> Any:
+        i = np.arange(min(base.shape), dtype=np.int32)
+        return setitem(base, (i, i), new)
+
+    def strided(self, base: np.ndarray) -> np.ndarray:
+        return np.einsum("ii->i", base)
+
+
+def _is_diagonal(args: tuple[Any, ...]) -> bool:
+    """True for the arguments of ``np.einsum("ii->i", x)``."""
+    if len(args) != 2 or type(args[0]) is not str or type(args[1]) is not Tracer:
+        return False
+    left, _, right = args[0].replace(" ", "").partition("->")
+    return len(left) == 2 and left == right * 2 and args[1].ndim == 2 and args[1].shape[0] == args[1].shape[1]
+
+
 def flat(x: Tracer) -> Value:
     """``x.flat``: the elements as a vector that can be written to."""
     return attach(manipulation.ravel(x), Flat(x))
@@ -262,7 +294,9 @@ def _numpy_reshape(a: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
 
 
 def _numpy_ravel(a: np.ndarray, order: str = "C") -> np.ndarray:
-    return np.reshape(a, -1, order, copy=False)  # type: ignore[call-overload]
+    if not (a.flags.f_contiguous if order == "F" else a.flags.c_contiguous):
+        raise ValueError("ravel copies what is not contiguous, where reshape looks for strides")
+    return np.ravel(a, order)  # type: ignore[arg-type]
 
 
 _KINDS: dict[str, _Kind] = {
@@ -290,6 +324,7 @@ _KINDS: dict[str, _Kind] = {
     "broadcast_to": _read_only(manipulation.broadcast_to, np.broadcast_to),
     "diagonal": _read_only(rearranging.diagonal, np.diagonal),
     "diag": _read_only(matrices.diag, np.diag),
+    "sliding_window_view": _read_only(stride_tricks.sliding_window_view, np.lib.stride_tricks.sliding_window_view),
 }  # fmt: skip
 _MAY_COPY = frozenset(("reshape", "ravel"))
 
@@ -367,6 +402,8 @@ _SPLITS: dict[str, Callable[..., Any]] = {
 
 def numpy_view(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What ``np.name(*args, **kwargs)`` is on a traced array, for a function that gives views; else NotImplemented."""
+    if name == "einsum" and not kwargs and _is_diagonal(args):
+        return attach(rearranging.diagonal(args[1]), Diagonal(args[1]))
     if not args or type(args[0]) is not Tracer:
         return NotImplemented
     if name in _SPLITS:

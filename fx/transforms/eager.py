@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..config import config
 from ..dtypes import is_inexact
 from ..ir import Eqn, Graph, Literal, Var
 from ..passes import optimize
@@ -39,10 +40,10 @@ def pull_back(
     """Cotangents of the inputs where ``wrt`` says so (None: zero), for the cotangent ``seed`` of the first output.
 
     Values are let go when the walk is past them: ``known`` is empty of results afterwards.  Returns None, and has done
-    nothing, where the general way is needed: a value is not known, or an operation holds
-    a function.
+    nothing, where the general way is needed: a value is not known, an operation holds
+    a function, or results are looked at for NaNs.
     """
-    active = _active(graph, wrt, known)
+    active = None if config.watching else _active(graph, wrt, known)
     if active is None:
         return None
     cts: dict[Any, Any] = {}

@@ -12,7 +12,7 @@ from numpy import zeros as make_zeros
 from numpy_harness import close
 
 import fx
-from fx.errors import ConcretizationError, SideEffectError, SideEffectWarning
+from fx.errors import ConcretizationError, SideEffectError, SideEffectWarning, UnsupportedFunctionError
 
 X = np.array([0.5, -1.0, 2.0, 1.5])
 COUNT = 0
@@ -242,3 +242,67 @@ def test_arguments_that_are_not_differentiated_are_buffers_too() -> None:
     buffer, rows = np.ones(4), np.array([1, 2])
     np.testing.assert_allclose(np.asarray(fx.grad(f)(X, buffer, rows)), [4 * X[0], 1, 2, 1])
     assert buffer.tolist() == [1, 1, 1, 1] and rows.tolist() == [1, 2]
+
+
+def test_functions_of_math_and_vectorize() -> None:
+    import math
+    from math import sqrt
+
+    @fx.numpy_program
+    def f(x: Any) -> Any:
+        out = np.empty(len(x))
+        for i in range(len(x)):
+            out[i] = math.sin(x[i]) + sqrt(abs(x[i])) * math.pi + math.sqrt(2.0) + math.floor(1.5)
+        return out, np.vectorize(lambda v: v * v + math.exp(v))(x)
+
+    close(fx.jit(f, backend="reference")(X), f(X))
+    np.testing.assert_allclose(
+        np.asarray(fx.grad(lambda x: np.sum(f(x)[0]))(X)), np.cos(X) + np.sign(X) * np.pi / (2 * np.sqrt(np.abs(X)))
+    )
+
+
+def test_a_number_made_of_a_traced_value_keeps_its_derivative_or_says_so() -> None:
+    with pytest.raises(ConcretizationError, match=r"x\.astype\(np\.float64\)"):
+        fx.grad(lambda x: np.float64(x) * 2)(3.0)
+    assert float(fx.grad(lambda x: np.float64(float(x)) * 2 * x)(3.0)) == 6.0
+
+
+def test_max_and_min_of_python() -> None:
+    @fx.numpy_program
+    def longest(seq: Any) -> Any:
+        table = np.zeros((len(seq), len(seq)), dtype=int)
+        for i in range(len(seq) - 1, -1, -1):
+            for j in range(i + 1, len(seq)):
+                table[i, j] = max(table[i, j - 1], table[i + 1, j] if i + 1 < len(seq) else 0)
+                pair = np.where(seq[i] + seq[j] == 3, 1, 0)
+                table[i, j] = max(table[i, j], (table[i + 1, j - 1] if i < j - 1 else 0) + pair)
+        return table, max(3, 4), min([2, 1]), max([], default=7)
+
+    seq = np.array([0, 1, 2, 3, 1, 2])
+    close(fx.jit(longest, backend="reference")(seq), longest(seq))
+    extremes = fx.numpy_program(lambda x: (max(x[0], x[1]) * min(x[2], x[3], 1.0), max(v for v in x), min(x)))
+    close(fx.jit(extremes, backend="reference")(X), extremes(X))
+    np.testing.assert_allclose(np.asarray(fx.grad(lambda x: extremes(x)[0])(X)), [1.0, 0, 0, 0])
+
+
+def test_what_is_no_python_function_is_refused() -> None:
+    for f in (fx.jit(scale), np.sin, fx.grad(scale), len):
+        with pytest.raises(UnsupportedFunctionError, match="fx.jit"):
+            fx.numpy_program(f)
+
+
+def test_methods_and_generators() -> None:
+    class Model:
+        def __init__(self, w: float) -> None:
+            self.w = w
+
+        @fx.numpy_program
+        def apply(self, x: Any) -> Any:
+            out = np.zeros(len(x))
+            for k, v in enumerate(w * self.w for w in x):
+                out[k] = v
+            return out
+
+    model = Model(3.0)
+    close(fx.jit(model.apply, backend="reference")(X), 3 * X)
+    close(fx.grad(lambda x: np.sum(model.apply(x) ** 2))(X), 18 * X)

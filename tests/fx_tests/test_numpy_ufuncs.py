@@ -9,7 +9,7 @@ import pytest
 from numpy_harness import close, same
 
 import fx
-from fx.errors import DTypeError, FxError, ShapeError, UnsupportedFunctionError
+from fx.errors import DTypeError, FxError, ShapeError, SideEffectError, UnsupportedFunctionError
 
 X = np.arange(1.3, 13.0).reshape(3, 4) / 7
 Y = np.array([0.5, 1.0, 2.0, 1.5])
@@ -120,3 +120,54 @@ def test_casting_is_numpy_s() -> None:
     want = f(x.copy())
     same(fx.jit(f, backend="reference")(x), want)
     same(fx.vmap(f)(x[None]), want[None])
+
+
+def test_out_of_functions_and_methods() -> None:
+    def f(x: Any, y: Any) -> Any:
+        a, b, c, d = np.zeros_like(y), np.zeros_like(x), np.zeros_like(y), np.zeros_like(x[:, 0])
+        x.sum(axis=0, out=a)
+        x.cumsum(1, None, b)
+        np.mean(x, 0, None, c)
+        x.dot(y, out=d)
+        np.concatenate([x[:1], x[1:]], out=x)
+        x.clip(0.2, 1.0, out=b[:]) if not isinstance(x, fx.Array) else None
+        np.einsum("ij,j->i", x, y, out=d)
+        x[0].max(out=a[1, ...])
+        np.take(y, [3, 2, 1, 0], out=y)
+        return a, b, c, d, x, y
+
+    with fx.config.using(backend="reference"):
+        close(fx.jit(f)(X, Y), f(X.copy(), Y.copy()))
+    buffer = np.zeros(4)
+    assert fx.numpy.sum(X, axis=0, out=buffer) is buffer and (buffer == X.sum(0)).all()
+    with pytest.raises(SideEffectError, match="immutable"):
+        fx.numpy.sum(X, axis=0, out=fx.numpy.zeros(4))
+
+
+# --------------------------------------------------------------------------------- scipy.special
+
+SPECIAL: dict[str, tuple[np.ndarray, ...]] = {
+    "erf": (X,), "erfc": (X,), "erfinv": (X / 3,), "expit": (X,), "logit": (X / 3,), "gammaln": (X,), "psi": (X,), "xlogy": (X, X), "xlog1py": (X, X),
+    "entr": (X,), "rel_entr": (X, X + 1), "kl_div": (X, X + 1), "ndtr": (X,), "ndtri": (X / 3,), "log_ndtr": (X,), "gamma": (X,), "betaln": (X, X + 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_ufuncs_of_scipy_special(name: str) -> None:
+    f, args = getattr(pytest.importorskip("scipy.special"), name), SPECIAL[name]
+    want = f(*args)
+    close(fx.jit(f, backend="reference")(*args), want, 1e-9)
+    close(f(*map(fx.numpy.asarray, args)), want, 1e-9)
+    buffer = fx.jit(lambda *xs: f(*xs, out=np.zeros_like(xs[0]), where=xs[0] > 0.8), backend="reference")(*args)
+    close(buffer, f(*args, out=np.zeros_like(args[0]), where=args[0] > 0.8), 1e-9)
+    slope = fx.grad(lambda x: np.sum(f(x, *args[1:])))(args[0])
+    h = 1e-6
+    np.testing.assert_allclose(
+        np.asarray(slope), (f(args[0] + h, *args[1:]) - f(args[0] - h, *args[1:])) / (2 * h), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_special_functions_that_are_not_there_say_so() -> None:
+    special = pytest.importorskip("scipy.special")
+    with pytest.raises(UnsupportedFunctionError, match="kelvin cannot be traced"):
+        fx.jit(special.kelvin)(X)

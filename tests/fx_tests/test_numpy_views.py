@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import view_programs
 from numpy_harness import close, same
 
 import fx
+from fx import lax
 from fx.errors import LeakedTracerError, ReadOnlyArrayError, SideEffectError
 
 X = np.arange(12.0).reshape(3, 4) / 5 + 0.3
@@ -39,7 +41,8 @@ WRITES: list[tuple[str, ...]] = [
     ("np.add(a[0], 1, out=a[1])",), ("np.multiply(a, 2, a)",), ("np.copyto(a[:, 1], 0)",), ("np.add.at(a[0], [1, 1, 2], 1.0)",), ("np.fill_diagonal(a[:, :3], 0)",), ("np.put(a.ravel(), [1, 2], 7)",), ("a[1].fill(3)",), ("a[2, ::-1].sort()",), ("a[::-1, ::-1][0].sort()",),
     ("a *= -1", "a.sort(axis=0)",), ("a *= -1", "a.sort(0)", "out = a + 1"), ("a **= 2",), ("a -= a",), ("a //= 2",), ("a %= 0.69",), ("b = a", "b += 1"), ("b = a.real", "b[0] = 5"), ("b = np.unstack(a)[1]", "b[:] = 4"), ("b = a.astype(np.float64, copy=False)", "b[0] = 4"),
     ("i = np.argmax(a[:, 0])", "row = a[i]", "row[1:] = 0"), ("b = a[1:, 1:]", "b[b > 1.6] = 0"), ("b = a[1:, 1:]", "b[[0, 1], [1, 0]] = 0"), ("b = a[:, ::2]", "b[...] = b[:, ::-1]"), ("b = np.broadcast_to(a[0], (2, 4))", "a[0, 0] = 9", "out = b"),
-    ("b = np.diagonal(a)", "a[1, 1] = 9", "out = b"), ("b = a.diagonal()", "a += 1", "out = b"), ("b = np.diag(a)", "a += 1", "out = b"),
+    ("b = np.lib.stride_tricks.sliding_window_view(a, 2, 1)", "a[1, 1] = 9", "out = b"), ("b = np.einsum('ii->i', a[:, 1:])", "b += 9", "out = b"),
+    ("np.einsum('jj->j', a[:, :3])[:] = 0", "b = np.einsum('ij->ji', a)", "out = b"), ("b = np.diagonal(a)", "a[1, 1] = 9", "out = b"), ("b = a.diagonal()", "a += 1", "out = b"), ("b = np.diag(a)", "a += 1", "out = b"),
 ]  # fmt: skip
 
 # what copies in NumPy, and so does not change ``a``
@@ -100,6 +103,7 @@ def test_read_only_views() -> None:
     for f in (
         lambda a: np.diagonal(a).__setitem__(0, 1.0),
         lambda a: np.diag(a).__setitem__(0, 1.0),
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, 0).__setitem__(0, 1.0),
         lambda a: np.broadcast_to(a, (2, 3, 4)).__setitem__(0, 1.0),
         lambda a: a.diagonal().__iadd__(1.0),
         lambda a: np.broadcast_to(a, (2, 3, 4))[0].__setitem__(0, 1.0),
@@ -266,3 +270,74 @@ def test_rules_may_write_to_their_arguments() -> None:
     x = X[0]
     close(fx.grad(lambda v: np.sum(f(v) * v))(x), 3 * x**2)
     close(fx.jit(fx.grad(lambda v: np.sum(f(v) * v)))(x), 3 * x**2)
+
+
+@pytest.mark.parametrize("first", range(0, 120, 20))
+def test_random_programs_of_views(first: int) -> None:
+    a = np.sin(np.arange(24.0)).reshape(2, 3, 4)
+    for seed in range(first, first + 20):
+        want = view_programs.run(seed, a.copy())
+        close(fx.jit(lambda x, s=seed: view_programs.run(s, x), backend="reference")(a), want, 1e-9)
+        if seed % 4 == 0:
+            mapped = fx.vmap(lambda x, s=seed: view_programs.run(s, x))(a[None])
+            close(mapped, [w[None] for w in want], 1e-9)
+
+
+def test_bodies_of_loops_and_branches_write_to_their_arguments() -> None:
+    def step(i: Any, u: Any) -> Any:
+        row = u[i]
+        row += u[i - 1] * 0.5
+        u[:, 0][i] = -1.0
+        np.multiply(u[0], 1.1, out=u[0])
+        return u
+
+    def plain(u: Any) -> Any:
+        for i in range(1, 3):
+            u = step(i, u)
+        return u
+
+    want = plain(X.copy())
+    loop = lambda u: lax.fori_loop(1, 3, step, u)  # noqa: E731
+    close(fx.jit(loop)(X), want)
+    close(fx.jit(lambda u: lax.scan(lambda c, i: (step(i, c), c[0] * 2), u, np.arange(1, 3))[0])(X), want)
+    slopes = [(np.sum(np.sin(plain(X + e))) - np.sum(np.sin(plain(X - e)))) / 2e-6 for e in 1e-6 * np.array(_basis(X))]
+    for f in (fx.grad, lambda g: fx.jit(fx.grad(g), backend="reference"), lambda g: fx.grad(fx.checkpoint(g))):
+        np.testing.assert_allclose(np.asarray(f(lambda u: np.sum(np.sin(loop(u))))(X)).ravel(), slopes, rtol=1e-6)
+
+    def branch(u: Any, flag: Any) -> Any:
+        seen = u[0]
+
+        def change(v: Any) -> Any:
+            v[0] = 5.0
+            return v
+
+        out = lax.cond(flag, change, lambda v: v * 2, u)
+        return out, seen, u
+
+    x = X.copy()
+    changed = X.copy()
+    changed[0] = 5.0
+    close(fx.jit(branch)(x, True), (changed, X[0], X))  # the branch's array is its own
+    close(fx.jit(branch)(x, False), (X * 2, X[0], X))
+
+    def captured(u: Any) -> Any:
+        def change(v: Any) -> Any:
+            u[0] = v[0]
+            return v
+
+        return lax.cond(True, change, change, u * 2)
+
+    with pytest.raises(SideEffectError, match="of the function around it"):
+        fx.jit(captured)(X)
+    with pytest.raises(SideEffectError, match="carry"):
+        fx.jit(lambda u: lax.fori_loop(0, 3, lambda i, c: (u.__setitem__(0, c), c * 2)[1], u[0]))(X)
+
+
+def test_named_tuples_of_views_come_out_of_programs() -> None:
+    def f(x: Any) -> Any:
+        parts = {"rows": list(x), "columns": [x[:, j] for j in range(4)]}
+        parts["rows"][1][:] = 0
+        parts["columns"][0] += 1
+        return parts, x
+
+    close(fx.jit(f, backend="reference")(X), f(X.copy()))
