@@ -12,6 +12,7 @@ __all__ = [
     "BackendError",
     "BranchTypeError",
     "CacheError",
+    "CheckError",
     "CarryTypeError",
     "ConcretizationError",
     "CustomRuleError",
@@ -117,6 +118,10 @@ class AxisNameError(FxError, NameError):
     """A collective names an axis that no surrounding vmap binds."""
 
 
+class CheckError(FxError, ValueError):
+    """A check of ``fx.experimental.checkify`` failed while the program ran."""
+
+
 class StaticArgumentError(FxError, ValueError):
     """``static_argnums``, ``donate_argnums`` or ``argnums`` do not fit the function's arguments."""
 
@@ -175,3 +180,4 @@ NonConcreteBooleanIndexError = ConcretizationError
 UnexpectedTracerError = LeakedTracerError
 JAXTypeError = FxError
 JAXIndexError = OutOfBoundsIndexError
+JaxRuntimeError = CheckError

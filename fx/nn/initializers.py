@@ -20,8 +20,8 @@ from ..errors import ShapeError
 from ..numpy.axes import static_shape
 
 __all__ = [
-    "constant", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
-    "lecun_normal", "lecun_uniform", "normal", "ones", "truncated_normal", "uniform", "variance_scaling", "xavier_normal",
+    "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
+    "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform", "variance_scaling", "xavier_normal",
     "xavier_uniform", "zeros",
 ]  # fmt: skip
 
@@ -149,6 +149,51 @@ def variance_scaling(
         if distribution == "normal":
             return random.normal(key, shape, d) * fnp.sqrt(variance)
         return random.uniform(key, shape, d, -1) * fnp.sqrt(3 * variance)
+
+    return init
+
+
+def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """``scale`` times a matrix with orthonormal rows or columns, whichever are the fewer, drawn uniformly.
+
+    Args:
+        column_axis: of the shape, the one that counts columns; the others count rows together.
+
+    Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning", 2014.
+    """
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        shape, d = static_shape(shape), _dtype(dtype)
+        if len(shape) < 2:
+            raise ShapeError(f"the initializer orthogonal makes matrices, of at least 2 axes; found shape {shape}")
+        if not math.prod(shape):
+            return fnp.zeros(shape, d)
+        columns = shape[column_axis]
+        others = [n for i, n in enumerate(shape) if i != column_axis % len(shape)]
+        q = random.orthogonal(key, math.prod(others), (), d, columns)
+        return fnp.moveaxis(fnp.reshape(q, (*others, columns)), -1, column_axis) * fnp.asarray(scale, d)
+
+    return init
+
+
+def delta_orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """Convolution kernels that are an orthogonal matrix at the middle of the window and 0 elsewhere.
+
+    Takes shapes (*window, in, out) of 3 to 5 axes with in <= out.
+
+    Source: Xiao et al., "Dynamical isometry and a mean field theory of CNNs", 2018.
+    """
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        shape, d = static_shape(shape), _dtype(dtype)
+        if not 3 <= len(shape) <= 5 or shape[-1] < shape[-2]:
+            raise ShapeError(
+                f"the initializer delta_orthogonal takes shapes (*window, in, out) of 3 to 5 axes with in <= out; found {shape}"
+            )
+        middle = tuple([(n - 1) // 2 for n in shape[:-2]])
+        return fnp.zeros(shape, d).at[middle].set(orthogonal(scale, column_axis)(key, shape[-2:], d))
 
     return init
 

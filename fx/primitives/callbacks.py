@@ -94,6 +94,8 @@ def _debug_batch(size: int, args: Sequence[Any], dims: Sequence[int | None], *, 
             callback(*[x if d is None else x[i] for x, d in zip(xs, dims)])
 
     moved = [x if d is None else align_batch(size, [x], [d])[0] for x, d in zip(args, dims)]
+    if hasattr(callback, "batched"):  # a callback that takes whole batches, and is told which arguments have one
+        return bind(debug_callback_p, *moved, callback=callback.batched([d is not None for d in dims]), name=name), []
     return bind(debug_callback_p, *moved, callback=each, name=name), []
 
 

@@ -53,7 +53,11 @@ def sample_shape(name: str, shape: Any, *params: Any) -> Shape:
     Raises:
         ShapeError: the parameters do not broadcast to ``shape``.
     """
-    shapes = [shape_of(x) for x in params]
+    return fitting_shape(name, shape, *[shape_of(x) for x in params])
+
+
+def fitting_shape(name: str, shape: Any, *shapes: Shape) -> Shape:
+    """``sample_shape`` for the shapes of the parameters."""
     if shape is None:
         return broadcast_shapes(*shapes)
     shape = static_shape(shape)

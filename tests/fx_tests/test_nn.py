@@ -74,6 +74,12 @@ for _mode in ("fan_in", "fan_out", "fan_avg", "fan_geo_avg"):
     OTHERS[f"variance_scaling {_mode}"] = lambda nn, m=_mode: nn.initializers.variance_scaling(
         2.0, m, "normal", 1, 0, (2,)
     )(KEY, (3, 4, 2), "float32")
+OTHERS["orthogonal"] = lambda nn: nn.initializers.orthogonal(2.0)(KEY, (3, 2, 4), "float64")
+OTHERS["orthogonal column"] = lambda nn: nn.initializers.orthogonal(column_axis=0)(KEY, (4, 3), "float64")
+for _shape in ((3, 2, 4), (2, 3, 2, 2), (1, 2, 3, 3, 3)):
+    OTHERS[f"delta_orthogonal {_shape}"] = lambda nn, s=_shape: nn.initializers.delta_orthogonal(dtype="float64")(
+        KEY, s
+    )
 OTHERS["uniform scale"] = lambda nn: nn.initializers.uniform(0.5, "float32")(KEY, (3,))
 OTHERS["constant"] = lambda nn: nn.initializers.constant(0.5)(KEY, (2, 2), "float32")
 OTHERS["zeros"] = lambda nn: nn.initializers.zeros(KEY, (2, 2), "float32")

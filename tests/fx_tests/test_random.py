@@ -53,6 +53,9 @@ def close(got, want, ulps):
 LOGITS = np.random.RandomState(0).normal(size=(5, 6)).astype(np.float32)
 WEIGHTS = np.array([0.1, 0.2, 0.05, 0.3, 0.15, 0.2], np.float32)
 
+MEAN = np.array([[1.0, 2.0], [0.0, -1.0]])
+COV = np.array([[2.0, 0.3], [0.3, 1.0]])
+
 CASES: dict[str, tuple[Any, int]] = {
     "split": (lambda r: r.split(KEY), 0),
     "split 5": (lambda r: r.split(KEY, 5), 0),
@@ -69,6 +72,19 @@ CASES: dict[str, tuple[Any, int]] = {
         lambda r: r.double_sided_maxwell(KEY, np.arange(3, dtype=np.float32), np.float32(2), (4,), "float32"),
         16,
     ),
+    "gamma float16": (lambda r: r.gamma(KEY, np.float16(1.5), N, "float16"), 16),
+    "gamma limits": (lambda r: r.gamma(KEY, np.float32([0, 1, np.nan]), dtype="float32"), 16),
+    "beta": (lambda r: r.beta(KEY, np.float32(2), np.float32(0.5), N, "float32"), 64),
+    "dirichlet": (lambda r: r.dirichlet(KEY, np.float32([0.5, 1, 3]), (5,), "float32"), 64),
+    "chisquare": (lambda r: r.chisquare(KEY, np.float32(3), N, "float32"), 512),
+    "t": (lambda r: r.t(KEY, np.float32(3), N, "float32"), 64),
+    "f": (lambda r: r.f(KEY, np.float32(3), np.float32(5), N, "float32"), 512),
+    "generalized_normal": (lambda r: r.generalized_normal(KEY, np.float32(1.5), N, "float32"), 64),
+    "ball": (lambda r: r.ball(KEY, 3, np.float32(1.5), (9,), "float32"), 64),
+    "ball 2": (lambda r: r.ball(KEY, 2, shape=(9,), dtype="float64"), 256),
+    "orthogonal": (lambda r: r.orthogonal(KEY, 3, (2,), "float64"), 256),
+    "orthogonal wide": (lambda r: r.orthogonal(KEY, 2, (2,), "float64", 4), 256),
+    "orthogonal complex": (lambda r: r.orthogonal(KEY, 4, (), "complex128", 2), 256),
     "poisson": (lambda r: r.poisson(KEY, np.float32([0, 0.5, 3, 9.99, 10, 50, -1, np.nan]), (40, 8)), 0),
     "poisson int16": (lambda r: r.poisson(KEY, 4.0, N, "int16"), 0),
     "binomial": (
@@ -141,6 +157,15 @@ for dtype in INTEGERS:
     greatest = int(np.iinfo(dtype).max)
     for low, high in ((0, 100), (5, 3), (0, min(greatest, 2**63 - 1)), (0, min(greatest + 1, 2**63 - 1))):
         CASES[f"randint {dtype} {low} {high}"] = (lambda r, a=(low, high, dtype): r.randint(KEY, N, *a), 0)
+for a in (0.05, 0.7, 3.5, 40.0):
+    for name in ("gamma", "loggamma"):
+        CASES[f"{name} {a}"] = (lambda r, name=name, a=a: getattr(r, name)(KEY, np.float32(a), N, "float32"), 64)
+CASES["gamma float64"] = (lambda r: r.gamma(KEY, np.array([[0.05], [0.7], [40]]), (3, 33), "float64"), 256)
+for method in ("cholesky", "eigh", "svd"):
+    CASES[f"multivariate_normal {method}"] = (
+        lambda r, method=method: r.multivariate_normal(KEY, MEAN, COV, (4, 2), method=method),
+        256,
+    )
 for size in (0, 1, 6, 2000):
     CASES[f"permutation {size}"] = (lambda r, size=size: r.permutation(KEY, size), 0)
 
@@ -182,6 +207,8 @@ DISTRIBUTIONS = {
     "laplace": ((), stats.laplace()), "logistic": ((), stats.logistic()), "gumbel": ((), stats.gumbel_r()), "maxwell": ((), stats.maxwell()),
     "truncated_normal": ((-1.0, 2.0), stats.truncnorm(-1, 2)), "pareto": ((2.0,), stats.pareto(2)), "rayleigh": ((2.0,), stats.rayleigh(scale=2)),
     "wald": ((2.0,), stats.invgauss(2.0)), "triangular": ((-1.0, 0.5, 2.0), stats.triang(0.5, -1, 3)),
+    "gamma": ((0.6,), stats.gamma(0.6)), "beta": ((0.5, 2.0), stats.beta(0.5, 2)), "chisquare": ((3.0,), stats.chi2(3)), "t": ((4.0,), stats.t(4)),
+    "f": ((3.0, 7.0), stats.f(3, 7)), "generalized_normal": ((1.5,), stats.gennorm(1.5)), "loggamma": ((2.5,), stats.loggamma(2.5)),
     "weibull_min": ((2.0, 1.5), stats.weibull_min(1.5, scale=2)), "lognormal": ((0.7,), stats.lognorm(0.7)),
 }  # fmt: skip
 
@@ -231,6 +258,19 @@ def test_keys_give_independent_numbers():
     assert np.abs(np.corrcoef(samples) - np.eye(4)).max() < 0.1
 
 
+def test_vectors_and_matrices_have_their_laws():
+    draws = values(random.multivariate_normal(KEY, MEAN[0], COV, (4000,)))
+    np.testing.assert_allclose(np.cov(draws.T), COV, atol=0.15)
+    points = values(random.ball(KEY, 3, 2, (4000,), "float64"))
+    assert stats.kstest((points**2).sum(1) ** 1.5, stats.uniform().cdf).pvalue > 1e-3  # the radius cubed is uniform
+    shares = values(random.dirichlet(KEY, np.array([1.0, 2.0, 3.0]), (4000,), "float64"))
+    np.testing.assert_allclose(shares.sum(1), 1)
+    assert stats.kstest(shares[:, 2], stats.beta(3, 3).cdf).pvalue > 1e-3
+    q = values(random.orthogonal(KEY, 3, (500,), "float64"))
+    np.testing.assert_allclose(q @ q.swapaxes(1, 2), np.broadcast_to(np.eye(3), q.shape), atol=1e-12)
+    assert stats.kstest((q[:, 0, 0] + 1) / 2, stats.uniform().cdf).pvalue > 1e-3
+
+
 # ----------------------------------------------------------------------------------------- transforms
 
 
@@ -243,6 +283,51 @@ def test_jit_and_vmap_change_nothing(backend):
     keys = random.split(KEY, 3)
     for got, *want in zip(fx.jit(fx.vmap(draw), backend=backend)(keys), *[draw(k) for k in keys]):
         same_bits(got, np.stack([values(w) for w in want]))
+
+
+@pytest.mark.parametrize("backend", ["reference", "native"])
+def test_rejection_is_the_same_compiled_and_batched(backend):
+    def draw(key):
+        return (
+            random.gamma(key, np.float32([0.5, 3]), dtype="float32"),
+            random.poisson(key, 20.0),
+            random.binomial(key, 9.0, 0.3),
+        )
+
+    keys = random.split(KEY, 3)
+    for got, *want in zip(fx.jit(fx.vmap(draw), backend=backend)(keys), *[draw(k) for k in keys]):
+        np.testing.assert_allclose(values(got), np.stack([values(w) for w in want]), rtol=1e-5)
+
+
+DERIVATIVES = {
+    "gamma": lambda r, a: r.gamma(KEY, a, dtype="float64"),
+    "loggamma": lambda r, a: r.loggamma(KEY, a, dtype="float64"),
+    "beta": lambda r, a: r.beta(KEY, a, 2.0, dtype="float64"),
+    "dirichlet": lambda r, a: r.dirichlet(KEY, a, dtype="float64")[0],
+    "t": lambda r, a: r.t(KEY, a, a.shape, dtype="float64"),
+    "multivariate_normal": lambda r, a: r.multivariate_normal(KEY, a, COV[0, 0] * np.eye(4) + 0.1 * a.sum()),
+}
+
+
+POINT = np.array([0.05, 0.8, 4.0, 60.0])
+
+
+@pytest.fixture(scope="module")
+def jax_derivatives(request):
+    """What JAX 0.10.2 gives for the derivatives of sums of samples, with 64 bit types."""
+
+    def compute():
+        jax = pytest.importorskip("jax")
+        with jax.enable_x64(True):
+            return {name: jax.grad(lambda a, f=f: f(jax.random, a).sum())(POINT) for name, f in DERIVATIVES.items()}
+
+    return answers("jax_random_derivatives", request.config.getoption("--update-golden"), compute)
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives_are_jax_s(jax_derivatives, name):
+    got = fx.grad(lambda a: DERIVATIVES[name](random, a).sum())(POINT)
+    np.testing.assert_allclose(got, jax_derivatives[name], rtol=1e-8)
 
 
 def test_normal_numbers_are_the_same_when_compiled():
@@ -361,6 +446,12 @@ def test_very_large_shapes_count_in_64_bits():
         (lambda: random.key(random.key(0)), DTypeError, "found a key"),
         (lambda: fnp.sin(random.key(0)), DTypeError, "fx.random.key_data(keys)"),
         (lambda: random.key(0)[0], IndexError, "shape ()"),
+        (lambda: random.multivariate_normal(KEY, MEAN, COV, method="lu"), ShapeError, "'eigh'"),
+        (lambda: random.multivariate_normal(KEY, MEAN, np.eye(3)), ShapeError, "(..., n, n)"),
+        (lambda: random.dirichlet(KEY, 1.0), ShapeError, "(..., n)"),
+        (lambda: random.gamma(KEY, np.ones(3), (2,)), ShapeError, "(3,)"),
+        (lambda: random.poisson(KEY, 3.0, dtype="float32"), DTypeError, "integers"),
+        (lambda: random.binomial(KEY, 3, 0.5, dtype="int32"), DTypeError, "floats"),
         (lambda: random.normal(0), DTypeError, "fx.random.key(seed)"),
         (lambda: random.normal(np.array([0.0, 1.0])), DTypeError, "float64"),
         (lambda: random.uniform(1.5), DTypeError, "float: 1.5"),

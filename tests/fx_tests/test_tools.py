@@ -35,6 +35,8 @@ INNARDS = (  # JAX's own machinery
 ELSEWHERE = "monitoring profiler"  # explain() and timings of the program
 ABSENT = {
     "": f"{SHARDING} {MUTABLE} {INNARDS} {ELSEWHERE}",
+    "random": "random_gamma_p",  # a primitive of JAX's
+    "nn.initializers": "",
     "nn": "get_scaled_dot_general_config scaled_dot_general",  # they quantise to floats of 4 and 8 bits
     "debug": "DebugEffect OrderedDebugEffect inspect_array_sharding visualize_array_sharding visualize_sharding",  # one device
     "tree": "",
