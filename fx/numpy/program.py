@@ -141,6 +141,19 @@ def _refuse_random(name: str, *_: Any, **__: Any) -> None:
     )
 
 
+class _Generator:
+    """A random generator of NumPy in a program."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.generator, name)
+        return (
+            functools.partial(_refuse_random, f"{type(self.generator).__name__}.{name}") if callable(value) else value
+        )
+
+
 class _Module:
     """A module of which some attributes are others."""
 
@@ -230,6 +243,8 @@ class _Rewriter:
             return _stand_in
         if v is np.random:
             return _stand_in_random
+        if isinstance(v, (np.random.Generator, np.random.RandomState)):
+            return _Generator(v)
         if v is math:
             return _stand_in_math
         if isinstance(v, BuiltinFunctionType) and v.__module__ == "math":

@@ -319,6 +319,7 @@ _KINDS: dict[str, _Kind] = {
     "rot90": _Kind(rearranging.rot90, _rot90, np.rot90),
     "real": _Kind(unary.real, _write_real, np.real),
     "imag": _Kind(unary.imag, _write_imag, np.imag),
+    "imag of a real array": _read_only(unary.imag, np.imag),
     "view": _Kind(view, lambda base, new, dtype=None: view(new, base.dtype), lambda a, dtype=None: a.view(dtype or a.dtype)),
     "asarray": _Kind(creation.asarray, lambda base, new, *_, **__: new, lambda a, *_, **__: a),
     "broadcast_to": _read_only(manipulation.broadcast_to, np.broadcast_to),
@@ -335,8 +336,6 @@ def _is_copy(name: str, x: Tracer, out: Any, args: tuple[Any, ...], kwargs: dict
         return True
     if name == "diag":
         return len(x.shape) != 2
-    if name == "imag":
-        return not dtypes.is_complex(x.dtype)
     if name == "asarray":
         return out.dtype != x.dtype
     if name not in _MAY_COPY or (x.view_of is None and not args[1:] and not kwargs):
@@ -366,6 +365,8 @@ def setter(name: str) -> Callable[[Tracer, Any], None]:
 def view_method(name: str, x: Tracer, *args: Any, **kwargs: Any) -> Value:
     """An operation of ``_KINDS`` on a traced array."""
     copy = kwargs.pop("copy", None)
+    if name == "imag" and not dtypes.is_complex(x.dtype):
+        name = "imag of a real array"
     out = _KINDS[name].forward(x, *args, **kwargs)
     if copy or _is_copy(name, x, out, args, kwargs):
         if copy is False:

@@ -182,6 +182,12 @@ def test_methods_that_cannot_be_traced(call: str) -> None:
         fx.jit(space["f"])(S)
 
 
+def test_shape_and_dtype_cannot_be_set() -> None:
+    for name, value in (("shape", (9,)), ("dtype", np.float32)):
+        with pytest.raises(FxError, match=f"x.{name} = ... of a traced"):
+            fx.jit(lambda x, n=name, v=value: setattr(x, n, v))(S)
+
+
 def test_every_method_of_numpy_s_arrays_is_there() -> None:
     missing: list[str] = []
 
