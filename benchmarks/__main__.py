@@ -19,7 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from .work import ROWS, Row
+from .loops import LOOPS
+from .work import ROWS as ARRAYS
+from .work import Row
+
+ROWS = [*ARRAYS, *LOOPS]
 
 LIBRARIES = ("fx", "numpy", "jax", "torch")
 

@@ -26,7 +26,7 @@ class Array:
     Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_owned", "weak_type")
+    __slots__ = ("__weakref__", "_aval", "_buffer", "_owned", "weak_type")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
@@ -85,7 +85,11 @@ class Array:
     @property
     def aval(self) -> Aval:
         d = self._data
-        return Aval(d.shape, d.dtype, self.weak_type)
+        try:
+            return self._aval
+        except AttributeError:  # made when it is first asked for
+            self._aval = Aval(d.shape, d.dtype, self.weak_type)
+            return self._aval
 
     # ------------------------------------------------------------------ to and from Python and NumPy
 

@@ -63,14 +63,12 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
 
 
 _WATCHING = ("debug_nans", "debug_infs")
+
 # options of JAX: what they are called here, and those that are accepted (with the values that are, None: any)
 _OF_JAX = {
-    "jax_disable_jit": "disable_jit",
     "jax_log_compiles": "explain_misses",
     "jax_explain_cache_misses": "explain_misses",
-    "jax_debug_nans": "debug_nans",
-    "jax_debug_infs": "debug_infs",
-    "jax_check_tracer_leaks": "check_tracer_leaks",
+    "jax_enable_checks": "verify",
 }
 _ACCEPTED: dict[str, tuple[Any, ...] | None] = {
     "jax_platforms": ("cpu", "", None), "jax_platform_name": ("cpu", "", None), "jax_default_matmul_precision": None,
@@ -144,7 +142,7 @@ class Config:
             self._count(opened=-1, watchers=-watchers)
 
     def update(self, name: str, value: Any) -> None:
-        """Sets an option by name; knows the names of JAX's options too (``"jax_enable_x64"``), and what they mean here.
+        """Sets an option by name; JAX's names of options (``"jax_enable_x64"``) mean here what they mean there.
 
         Raises:
             AttributeError: there is no such option.
@@ -158,7 +156,7 @@ class Config:
             if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
                 raise ValueError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
         else:
-            setattr(self, name, value)
+            setattr(self, name.removeprefix("jax_"), value)
 
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))

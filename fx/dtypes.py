@@ -81,15 +81,6 @@ def issubdtype(a: Any, b: Any) -> bool:
     return bool(np.issubdtype(a, b))
 
 
-def finfo(dtype: Any) -> Any:
-    """The limits of a float dtype (``eps``, ``max``, ``tiny`` ...); of the parts, for a complex one."""
-    d = canonical(getattr(dtype, "dtype", dtype))
-    return ml_dtypes.finfo(d) if d.kind == "V" else np.finfo(real_dtype(d))  # type: ignore[no-untyped-call]
-
-
-iinfo = np.iinfo
-
-
 def itemsize_bits(dtype: Any) -> int:
     """The number of bits that an element takes in memory."""
     return 8 * canonical(dtype).itemsize

@@ -330,14 +330,6 @@ def node_of(d: TreeDef) -> _Node:
     return _registry.get(d.kind) or _namedtuple_node(d.kind)
 
 
-def flatten_one_level(x: Any) -> tuple[Iterable[Any], Hashable]:
-    """The children of a pytree node, and what else belongs to it."""
-    node = _node_of(x)
-    if node is None:
-        raise TreeError(f"a {type(x).__name__} is no pytree node")
-    return node.flatten(x)
-
-
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
     """The inverse of ``flatten``.
 
@@ -479,25 +471,24 @@ def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
     Raises:
         TreeError: it is a leaf.
     """
-    return list(_checked_node(tree).flatten(tree)[0]), _checked_node(tree).flatten(tree)[1]
+    node = _node_of(tree)
+    if node is None:
+        raise TreeError(f"a {type(tree).__name__} is a leaf; it has no children")
+    children, aux = node.flatten(tree)
+    return list(children), aux
 
 
 def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
     """The children of a node with the key of each, and its static data."""
     children, aux = flatten_one_level(tree)
-    return list(zip(_checked_node(tree).keys(tree), children)), aux
+    node = _node_of(tree)
+    assert node is not None, "flatten_one_level has raised for a leaf"
+    return list(zip(node.keys(tree), children)), aux
 
 
 def is_tree_node(typ: type) -> bool:
     """True if values of the type are nodes."""
     return typ in _registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
-
-
-def _checked_node(x: Any) -> _Node:
-    node = _node_of(x)
-    if node is None:
-        raise TreeError(f"a {type(x).__name__} is a leaf; it has no children")
-    return node
 
 
 def all(tree: Any, is_leaf: IsLeaf | None = None) -> bool:

@@ -100,6 +100,18 @@ def no_iteration(lax: Any, np: Any) -> Any:
 
 
 @program(X, ROWS)
+def no_iteration_inside(lax: Any, np: Any) -> Any:
+    def f(c: Any, xs: Any) -> Any:
+        def body(c: Any, x: Any) -> Any:
+            inner = lax.scan(lambda d, v: (d * v, d + v), np.tanh(x), xs[:0])
+            return c * inner[0], (c, np.sin(x) * inner[0] + inner[1].sum(0))
+
+        return lax.scan(body, c, xs)
+
+    return f
+
+
+@program(X, ROWS)
 def ys_that_are_there_already(lax: Any, np: Any) -> Any:
     def f(c: Any, xs: Any) -> Any:
         fixed = np.exp(c)

@@ -776,6 +776,45 @@ spec(
     ],
 )  # fmt: skip
 
+# --------------------------------------------------------------------------------------------- fft
+
+TRANSFORMED = (
+    ((2, 5), 1),
+    ((6, 3), 0),
+    ((2, 7, 4), 1),
+    ((1,), 0),
+    ((2,), 0),
+    ((3, 8), 1),
+    ((0, 4), 1),
+    ((37, 2), 0),
+    ((3, 64), 1),
+)
+
+
+def _fft_case(kind: str, shape: Shape, axis: int, length: int, k: int) -> Case:
+    def draw(rng: np.random.Generator, dtype: np.dtype) -> np.ndarray:
+        x = numbers(shape)(rng, dtype)
+        if kind == "rfft":
+            return np.ascontiguousarray(x.real)
+        return x
+
+    params = {"kind": kind, "length": length, "axis": axis}
+    return Case(f"{kind} {length} along {axis} of {shape}", (draw,), params, everywhere=k == 0, layouts=k == 0)
+
+
+def _fft_cases() -> list[Case]:
+    cases = []
+    for kind in ("fft", "ifft", "rfft", "irfft"):
+        for k, (shape, axis) in enumerate(TRANSFORMED):
+            n = shape[axis]
+            lengths = (2 * n - 2, 2 * n - 1) if kind == "irfft" else (n,)
+            cases += [_fft_case(kind, shape, axis, length, k) for length in lengths if length]
+    return cases
+
+
+# computed in single precision where NumPy may take double precision; errors are of the size of the whole row
+spec("fft", (C64, C128), _fft_cases(), wrt=(0,), tolerance=Tolerance(24.0, floor=8.0, complex_ulps=24.0))
+
 # -------------------------------------------------------------------------------- factorisations
 
 MATRICES = (F32, F64, C64, C128)

@@ -16,6 +16,8 @@ from ..primitives.conv import ConvDimensionNumbers as ConvGeneralDilatedDimensio
 from ..primitives.conv_variants import *
 from ..primitives.cumulative import *
 from ..primitives.elementwise import *
+from ..primitives.fft import *
+from ..primitives.gather_scatter import *
 from ..primitives.indexing import *
 from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
 from ..primitives.reductions import *
@@ -44,13 +46,24 @@ _WHOLE = (
     "conv_variants",
     "cumulative",
     "elementwise",
+    "fft",
+    "gather_scatter",
     "indexing",
     "reductions",
     "shaping",
     "sorting",
     "windows",
 )
-_SHARED = {"INTEGERS_ONLY", "NOT_LINEAR", "PIECEWISE_CONSTANT", "argsort", "extreme_identity", "take_along", "trigamma"}
+_SHARED = {
+    "INTEGERS_ONLY",
+    "NOT_LINEAR",
+    "PIECEWISE_CONSTANT",
+    "argsort",
+    "extreme_identity",
+    "take_along",
+    "trigamma",
+    "weakened",
+}
 """What the families share among themselves, and jax.lax does not have."""
 
 _names = {

@@ -127,7 +127,7 @@ def dot_product_attention(
         raise DTypeError(f"mask of dot_product_attention must be boolean; found {mask.dtype}. Add numbers as bias.")
     allowed = _allowed(shape, mask, is_causal, local_window_size, *lengths)
     if allowed is not None:
-        logits = fnp.where(allowed, logits, -0.7 * float(dtypes.finfo(dtypes.float32).max))
+        logits = fnp.where(allowed, logits, -0.7 * fnp.finfo(dtypes.float32).max)
     weights = as_type(softmax(logits, axis=-1), k.dtype)
     weights = fnp.reshape(weights, (batch, heads // groups, groups, *shape[2:]))
     mixed = dot_general(weights, v, (((4,), (1,)), ((0, 1), (0, 2))))  # (batch, key heads, groups, targets, size)

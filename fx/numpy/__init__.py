@@ -32,6 +32,10 @@ from . import (
     creation as _creation,
 )
 from . import (
+    fft,
+    linalg,
+)
+from . import (
     functional as _functional,
 )
 from . import (
@@ -39,9 +43,6 @@ from . import (
 )
 from . import (
     inspection as _inspection,
-)
-from . import (
-    linalg,
 )
 from . import (
     manipulation as _manipulation,
@@ -162,11 +163,12 @@ for _name, _f in list(globals().items()):
 
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)
+_protocol.provide("numpy.fft", fft)
 _methods.install(Array)
 _methods.install(_Tracer)
 
 __all__ = sorted(
     n
     for n, v in globals().items()
-    if not n.startswith("_") and (n == "linalg" or type(v) is not type(_sys)) and n != "annotations"
+    if not n.startswith("_") and (n in ("fft", "linalg") or type(v) is not type(_sys)) and n != "annotations"
 )

@@ -36,6 +36,7 @@ from .unary import (
     isinf,
     isnan,
     no_complex,
+    rounded_once,
     signbit,
     truth,
     with_sign_of,
@@ -133,6 +134,7 @@ def _floor_divide(x: Value, y: Value) -> Value:
     return _exact_floor_divide(x, y) if is_exact(x) else _float_floor_divide(x, y)
 
 
+@rounded_once
 def _float_floor_divide(x: Value, y: Value) -> Value:
     """As NumPy and Python: (x - remainder) / y, rounded to the integer it is up to an error of rounding."""
     zero, one = constant(x, 0), constant(x, 1)
@@ -231,7 +233,7 @@ class _Power(Ufunc):
 
 
 power = pow = registered["power"] = registered["pow"] = _Power(
-    "power", 2, _power, "x to the power y.", kernel=Kernel(p.pow_p.rule("impl"), INEXACT)
+    "power", 2, _power, "x to the power y.", kernel=Kernel.of(p.pow_p.rule("impl"), INEXACT)
 )
 float_power = define("float_power", 2, _float("float_power", p.pow, real=False), "x to the power y, as floats.")
 
@@ -259,6 +261,7 @@ fmin = define("fmin", 2, _nan_ignoring(p.min, p.bitwise_and), "The smaller, igno
 # ------------------------------------------------------------------------------------------ floats
 
 
+@rounded_once
 def _hypot(x: Value, y: Value) -> Value:
     """Scaled so that squares neither overflow nor underflow; infinite if either is, even beside NaN."""
     a, b = p.abs(x), p.abs(y)
@@ -270,6 +273,7 @@ def _hypot(x: Value, y: Value) -> Value:
     return p.select(infinite, constant(out, np.inf), out)
 
 
+@rounded_once
 def _logaddexp(x: Value, y: Value) -> Value:
     """The greater + log1p(exp(-|x - y|)); the maximum where x - y is NaN (infinities of equal sign).
 
@@ -285,6 +289,7 @@ def _logaddexp(x: Value, y: Value) -> Value:
     return p.select(unknown, p.max(x, y), out)
 
 
+@rounded_once
 def _logaddexp2(x: Value, y: Value) -> Value:
     scale = constant(x, float(np.log(2)))
     return p.div(_logaddexp(p.mul(x, scale), p.mul(y, scale)), scale)

@@ -9,6 +9,7 @@ is 0.1 and not the float32 next to it, it stays ``Numbers`` until that dtype is 
 
 from __future__ import annotations
 
+import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -118,6 +119,10 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return x.__fx_array__()
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return Array(to_numpy(np.asarray(x)))
+    if isinstance(x, (memoryview, bytearray, array.array)):
+        return Array(to_numpy(np.asarray(x)))
+    if hasattr(x, "__dlpack__"):
+        return Array(to_numpy(np.from_dlpack(x)))
     raise TreeError(
         f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them."
     )

@@ -81,6 +81,8 @@ def asarray(
     """``array`` without a copy where none is needed."""
     check_device(device)
     if copy or isinstance(a, (list, tuple)) or is_python_scalar(a):
+        if copy is False:
+            raise ValueError("numbers and lists of them cannot become an array without a copy; drop copy=False")
         return array(a, dtype)
     x = as_value(a, "the object given to asarray()")
     if copy is False and dtype is not None and dtypes.canonical(dtype) != x.dtype:

@@ -11,26 +11,50 @@ from ..errors import AxisError, DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..trace import is_python_scalar
 from . import contraction, rearranging
-from . import factorizations as _factorizations
-from . import solving as _solving
 from .axes import axis_tuple, canonical_axes, canonical_axis
 from .binary import divide, multiply, not_equal, power
 from .contraction import matmul, tensordot, vecdot
 from .core import Value, as_type, as_value, inexact
-from .factorizations import *
-from .factorizations import matrix_operand
+from .factorizations import (
+    EighResult,
+    EigResult,
+    QRResult,
+    SVDResult,
+    cholesky,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    matrix_operand,
+    qr,
+    svd,
+    svdvals,
+)  # fmt: skip
 from .manipulation import broadcast_to, expand_dims, matrix_transpose, moveaxis, squeeze
 from .matrices import eye
 from .reductions import max as max_
 from .reductions import min as min_
 from .reductions import sum as sum_
-from .solving import *
+from .solving import (
+    SlogdetResult,
+    det,
+    inv,
+    lstsq,
+    matrix_rank,
+    pinv,
+    slogdet,
+    solve,
+    tensorinv,
+    tensorsolve,
+)  # fmt: skip
 from .summation import einsum
 from .unary import absolute
 
 __all__ = [
-    "cond", "cross", "diagonal", "matmul", "matrix_norm", "matrix_power", "matrix_transpose", "multi_dot", "norm", "outer", "tensordot",
-    "trace", "vecdot", "vector_norm", *_factorizations.__all__, *_solving.__all__,
+    "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal", "eig",
+    "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose",
+    "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve",
+    "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 

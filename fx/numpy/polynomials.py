@@ -14,12 +14,19 @@ from ..primitives import shaping
 from ..primitives.conv import conv_general_dilated
 from ..trace import concrete_value
 from . import binary
+from .contraction import matmul, outer
 from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, inexact, operand, promote_dtype, zero_of
 from .indexing import getitem
-from .manipulation import concatenate
-from .unary import conjugate, negative
+from .linalg import eigvals, inv, lstsq
+from .manipulation import concatenate, matrix_transpose
+from .matrices import eye, vander
+from .reductions import sum as sum_
+from .unary import absolute, conjugate, negative, sqrt, square
 
-__all__ = ["convolve", "correlate", "poly", "polyadd", "polyder", "polydiv", "polyint", "polymul", "polysub", "polyval"]
+__all__ = [
+    "convolve", "correlate", "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval",
+    "roots",
+]  # fmt: skip
 
 
 def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
@@ -154,12 +161,93 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Value:
 
 
 def poly(seq_of_zeros: Any) -> Value:
-    """The polynomial with the given roots, the leading coefficient 1."""
+    """The polynomial with the given roots, the leading coefficient 1; that of a square matrix has its eigenvalues."""
     z = as_value(seq_of_zeros)
+    z = eigvals(z) if z.ndim == 2 else z
     if z.ndim != 1:
-        raise ShapeError(f"poly takes a vector of roots; found shape {z.shape}")
+        raise ShapeError(f"poly takes a vector of roots, or a square matrix; found shape {z.shape}")
     z = as_type(z, inexact(z.dtype))
     out = filled((1,), 1, z.dtype)
     for i in range(z.shape[0]):
         out = polysub(concatenate([out, filled((1,), 0, z.dtype)]), binary.multiply(getitem(z, i), out))
     return out
+
+
+def roots(p: Any, *, strip_zeros: bool = True) -> Value:
+    """The roots of a polynomial, the highest power first: eigenvalues of its companion matrix.
+
+    Args:
+        strip_zeros: drop leading zeros, and make trailing ones roots at 0; the coefficients must be known for that.
+            Without, leading zeros give NaN.
+    """
+    c = _coefficients(p)[0]
+    c = as_type(c, inexact(c.dtype))
+    zeros = 0
+    if strip_zeros:
+        known = concrete_value(c)
+        if known is None:
+            c.tolist()  # raises, naming the traced value
+        places = np.flatnonzero(known)
+        if not len(places):
+            return filled((0,), 0, dtypes.complex_dtype(c.dtype))
+        zeros = c.shape[0] - 1 - int(places[-1])
+        c = c[int(places[0]) : int(places[-1]) + 1]
+    n = max(c.shape[0] - 1, 0)
+    nothing = filled((zeros,), 0, dtypes.complex_dtype(c.dtype))
+    if not n:
+        return nothing
+    first = negative(binary.divide(c[1:], c[0]))
+    matrix = concatenate([shaping.reshape(first, (1, n)), eye(n, dtype=c.dtype)[: n - 1]], 0)
+    return concatenate([eigvals(matrix), nothing])
+
+
+def polyfit(
+    x: Any, y: Any, deg: int, rcond: float | None = None, full: bool = False, w: Any = None, cov: Any = False
+) -> Any:
+    """The polynomial of degree ``deg`` that fits points best: least squares of ``w * (p(x) - y)``.
+
+    Args:
+        x: ``(m,)``.
+        y: ``(m,)``, or ``(m, k)`` for several polynomials.
+        rcond: singular values below ``rcond`` times the largest count as zero (default: m machine epsilons).
+        full: return residuals, rank, singular values and ``rcond``, too.
+        w: weights ``(m,)``.
+        cov: return the covariance of the coefficients, too; 'unscaled' takes the weights for the inverse deviations.
+
+    Returns:
+        Coefficients ``(deg + 1,)`` or ``(deg + 1, k)``, the highest power first.
+    """
+    if deg < 0:
+        raise ValueError(f"polyfit: deg must not be negative; found {deg}")
+    t, v = promote_dtype(operand(x), operand(y), to_float=True)
+    if t.ndim != 1 or v.ndim not in (1, 2) or t.shape[0] != v.shape[0] or not t.shape[0]:
+        raise ShapeError(
+            f"polyfit takes points x (m,) and y (m,) or (m, k), m > 0; found shapes {t.shape} and {v.shape}"
+        )
+    m = t.shape[0]
+    rcond = m * float(np.finfo(t.dtype).eps) if rcond is None else rcond
+    matrix = vander(t, deg + 1)
+    if w is not None:
+        weights = as_type(as_value(w), t.dtype)
+        if weights.shape != t.shape:
+            raise ShapeError(f"polyfit: weights of shape {weights.shape} do not fit {m} points")
+        matrix = binary.multiply(matrix, weights[:, None])
+        v = binary.multiply(v, weights[:, None] if v.ndim == 2 else weights)
+    scale = binary.add(summed := sqrt(sum_(square(absolute(matrix)), 0)), binary.equal(summed, 0))
+    c, residuals, rank, s = lstsq(binary.divide(matrix, scale), v, rcond)
+    c = binary.divide(c, scale[:, None] if c.ndim == 2 else scale)
+    if full:
+        return c, residuals, rank, s, as_value(np.asarray(rcond, s.dtype))
+    if not cov:
+        return c
+    base = binary.divide(
+        inv(matmul(matrix_transpose(binary.divide(matrix, scale)), binary.divide(matrix, scale))), outer(scale, scale)
+    )
+    if cov == "unscaled":
+        factor: Any = 1.0
+    elif m <= deg + 1:
+        raise ValueError(f"polyfit: a covariance needs more than {deg + 1} points; found {m}")
+    else:
+        factor = binary.divide(residuals, m - deg - 1)
+        factor = factor if v.ndim == 2 else factor[0]
+    return c, binary.multiply(base[:, :, None], factor) if v.ndim == 2 else binary.multiply(base, factor)

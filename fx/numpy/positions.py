@@ -21,11 +21,15 @@ from .manipulation import ravel
 from .reductions import sum as sum_
 from .unary import constant, truth
 
-__all__ = ["argwhere", "compress", "extract", "flatnonzero", "known_value", "nonzero"]
+__all__ = ["argwhere", "chosen", "compress", "extract", "flatnonzero", "known_value", "nonzero", "places"]
 
 
-def known_value(x: Value, what: str) -> np.ndarray:
+def known_value(x: Value, what: str, way: str = "Pass size= (and fill_value=) to fix it, or call") -> np.ndarray:
     """The value of an array.
+
+    Args:
+        what: the function that the user called.
+        way: what to do, up to "it outside the traced function".
 
     Raises:
         ConcretizationError: it is not known while tracing.
@@ -33,8 +37,8 @@ def known_value(x: Value, what: str) -> np.ndarray:
     v = concrete_value(x)
     if v is None:
         raise ConcretizationError(
-            f"{what} of a traced array: the result's shape would depend on its values. Pass size= (and fill_value=) to fix"
-            " it, or call it outside the traced function."
+            f"{what} of a traced array: the result's shape would depend on its values. {way} it outside the traced"
+            " function."
         )
     return v
 
@@ -46,11 +50,15 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
         size: the length of the result, needed under jit and vmap: what is too much is cut off, what is missing is
             ``fill_value`` (a number, or one for each axis; 0 by default).
     """
-    x = as_value(a)
+    return places(as_value(a), size, fill_value, "nonzero")
+
+
+def places(x: Value, size: int | None, fill_value: Any, what: str) -> tuple[Value, ...]:
+    """``nonzero``, called as ``what``."""
     x = shaping.reshape(x, (1,)) if x.ndim == 0 else x
     d = config.default_int
     if size is None:
-        return tuple([Array(i.astype(d)) for i in np.nonzero(known_value(x, "nonzero"))])
+        return tuple([Array(i.astype(d)) for i in np.nonzero(known_value(x, what))])
     mask = truth(ravel(x))
     n = mask.shape[0]
     ones = as_type(mask, d)
@@ -62,7 +70,7 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     fills = fill_value if isinstance(fill_value, (tuple, list)) else (0 if fill_value is None else fill_value,) * x.ndim
     if len(fills) != x.ndim:
         raise ShapeError(
-            f"nonzero: {len(fills)} fill values for an array with {x.ndim} dimensions; give one, or one for each"
+            f"{what}: {len(fills)} fill values for an array with {x.ndim} dimensions; give one, or one for each"
         )
     out = []
     for sizes_after, m, fill in zip(range(1, x.ndim + 1), x.shape, fills):
@@ -74,7 +82,7 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
 def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
     """``nonzero`` of the flattened array."""
-    return nonzero(ravel(a), size=size, fill_value=fill_value)[0]
+    return places(ravel(a), size, fill_value, "flatnonzero")[0]
 
 
 def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
@@ -82,7 +90,7 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Valu
     x = as_value(a)
     if x.ndim == 0:
         return filled((int(bool(known_value(x, "argwhere"))) if size is None else size, 0), 0, config.default_int)
-    parts = nonzero(x, size=size, fill_value=fill_value)
+    parts = places(x, size, fill_value, "argwhere")
     return shaping.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
 
 
@@ -90,21 +98,26 @@ def compress(
     condition: Any, a: Any, axis: Any = None, *, size: int | None = None, fill_value: Any = 0, out: Any = None
 ) -> Value:
     """The slices along ``axis`` where the condition holds (``size`` cuts off, or pads with ``fill_value``)."""
-    x, c = as_value(a), truth(as_value(condition))
+    x = as_value(a)
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
+    return chosen(x, truth(as_value(condition)), i, size, fill_value, "compress")
+
+
+def chosen(x: Value, c: Value, i: int, size: int | None, fill_value: Any, what: str) -> Value:
+    """``compress`` along axis i, called as ``what``."""
     if c.ndim != 1:
-        raise ShapeError(f"compress: the condition must be a vector; found shape {c.shape}")
+        raise ShapeError(f"{what}: the condition must be a vector; found shape {c.shape}")
     n = x.shape[i]
     if c.shape[0] > n:
         extra = getitem(c, slice(n, None))
         known = concrete_value(extra)
         if known is not None and known.any():
-            raise ShapeError(f"compress: the condition of size {c.shape[0]} holds beyond axis {i} of size {n}")
+            raise ShapeError(f"{what}: the condition of size {c.shape[0]} holds beyond axis {i} of size {n}")
         c = getitem(c, slice(0, n))
-    places = flatnonzero(c, size=size, fill_value=n)
-    return getitem(x, (*(slice(None),) * i, places), "fill", fill_value)
+    (where,) = places(c, size, n, what)
+    return getitem(x, (*(slice(None),) * i, where), "fill", fill_value)
 
 
 def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Value:
     """The elements where the condition holds."""
-    return compress(ravel(condition), ravel(arr), size=size, fill_value=fill_value)
+    return chosen(ravel(arr), truth(ravel(condition)), 0, size, fill_value, "extract")

@@ -11,7 +11,7 @@ from .. import dtypes
 from ..array import Array
 from ..errors import AxisError, ConcretizationError, ShapeError, UnsupportedFunctionError
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import shaping, sorting
 from ..primitives.cumulative import cumsum
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..trace import Tracer, aval_of, concrete_value
@@ -193,36 +193,70 @@ def _known_index(obj: Any, n: int, what: str) -> Any:
 
 
 def delete(arr: Any, obj: Any, axis: Any = None, *, assume_unique_indices: bool = False) -> Value:
-    """The array without the elements at ``obj`` (known while tracing)."""
+    """The array without the elements at ``obj``.
+
+    Args:
+        assume_unique_indices: no position stands in ``obj`` twice.  Traced positions need it: it fixes the result's size.
+    """
     x = as_value(arr)
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
-    keep = np.delete(np.arange(x.shape[i], dtype=np.int32), _known_index(obj, x.shape[i], "delete"))
+    n = x.shape[i]
+    if assume_unique_indices and type(obj) is Tracer and dtypes.is_integer(obj.dtype):
+        gone = ravel(obj)
+        mark = setitem(filled((n,), 0, dtypes.int32), gone, 1)
+        keep: Any = shaping.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
+    else:
+        keep = np.delete(np.arange(n, dtype=np.int32), _known_index(obj, n, "delete"))
     return getitem(x, _along(i, keep))
 
 
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
-    """The array with values put in before the positions ``obj`` (known while tracing)."""
+    """The array with values put in before the positions ``obj``; traced positions out of range are moved inside."""
     x = as_value(arr)
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
     n = x.shape[i]
-    where = _known_index(obj, n, "insert")
-    where = np.flatnonzero(where) if where.dtype == np.bool_ else where
-    if (bad := where[(where < -n) | (where > n)]).size:
-        raise IndexError(f"insert: position {bad.flat[0]} is out of bounds for axis {i} with size {n}")
+    traced = type(obj) is Tracer and dtypes.is_integer(obj.dtype) and concrete_value(obj) is None
+    where = obj if traced else _insert_positions(obj, n, i)
     v = as_typed(values, x.dtype)
     if where.size == 1:
         v = shaping.expand_dims(v, tuple(range(x.ndim - v.ndim)))
         v = moveaxis(v, 0, i) if where.ndim == 0 else v
-        where = np.full(v.shape[i], where.reshape(()))
-    where = np.where(where < 0, where + n, where)
-    v = broadcast_value(v, tuple([where.size if j == i else s for j, s in enumerate(x.shape)]))
+    count = v.shape[i] if where.size == 1 else where.size
+    v = broadcast_value(v, tuple([count if j == i else s for j, s in enumerate(x.shape)]))
+    source = _merge_traced(where, n, count) if traced else _merge_known(where, n, count)
+    return getitem(shaping.concatenate([x, v], i), _along(i, source))
+
+
+def _insert_positions(obj: Any, n: int, i: int) -> np.ndarray:
+    """The known positions of ``insert``, from 0 to n."""
+    where = _known_index(obj, n, "insert")
+    where = np.flatnonzero(where) if where.dtype == np.bool_ else where
+    if (bad := where[(where < -n) | (where > n)]).size:
+        raise IndexError(f"insert: position {bad.flat[0]} is out of bounds for axis {i} with size {n}")
+    return np.where(where < 0, where + n, where)
+
+
+def _merge_known(where: np.ndarray, n: int, count: int) -> np.ndarray:
+    """For each place of the result of ``insert`` where it stands in the old elements followed by the new ones."""
+    where = np.broadcast_to(where.ravel(), (count,))
     order = np.argsort(where, kind="stable")
-    places = where[order] + np.arange(where.size)
-    source = np.empty(n + where.size, np.int32)
-    rest = np.ones(n + where.size, bool)
+    places = where[order] + np.arange(count)
+    source = np.empty(n + count, np.int32)
+    rest = np.ones(n + count, bool)
     rest[places] = False
     source[rest], source[places] = np.arange(n), n + order
-    return getitem(shaping.concatenate([x, v], i), _along(i, source))
+    return source
+
+
+def _merge_traced(where: Value, n: int, count: int) -> Value:
+    """``_merge_known`` of positions that are not known."""
+    where = broadcast_value(ravel(as_type(where, dtypes.int32)), (count,))
+    where = p.select(p.lt(where, 0), p.add(where, n), where)
+    where = p.clamp(np.int32(0), where, np.int32(n))
+    order = sorting.argsort(where, 0)
+    places = p.add(getitem(where, order), shaping.iota(dtypes.int32, count))
+    rest = setitem(filled((n + count,), 1, dtypes.int32), places, 0)
+    return setitem(p.sub(cumsum(rest, 0), 1), places, p.add(order, n))
 
 
 def view(x: Value, dtype: Any) -> Value:

@@ -104,7 +104,7 @@ def real_if_close(a: Any, tol: float = 100) -> Value:
     x = as_value(a)
     if not dtypes.is_complex(x.dtype):
         return x
-    parts = known_value(unary.imag(x), "real_if_close")
+    parts = known_value(unary.imag(x), "real_if_close", "Take the real part, or call")
     limit = tol * finfo(x.dtype).eps if tol > 1 else tol
     return unary.real(x) if (np.abs(parts) < limit).all() else x
 

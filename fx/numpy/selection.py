@@ -36,7 +36,7 @@ from .core import (
 )
 from .indexing import getitem, index_positions, setitem
 from .manipulation import ravel
-from .positions import nonzero
+from .positions import places
 from .rearranging import resize
 from .types import can_cast
 from .unary import truth
@@ -55,7 +55,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     if (x is None) != (y is None):
         raise TypeError("where takes the condition alone, or the condition and both branches")
     if x is None:
-        return nonzero(condition, size=size, fill_value=fill_value)
+        return places(as_value(condition), size, fill_value, "where with the condition alone")
     c = truth(as_value(condition, "the condition of where"))
     a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):

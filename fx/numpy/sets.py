@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,16 +11,16 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..config import config
-from ..errors import ShapeError, UnsupportedFunctionError
+from ..errors import ShapeError
 from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
 from ..primitives.cumulative import cumsum
 from . import binary
-from .axes import canonical_axes
+from .axes import canonical_axes, canonical_axis
 from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, operand, promote_dtype
 from .indexing import getitem, setitem
-from .manipulation import concatenate, ravel
-from .positions import compress, known_value
+from .manipulation import concatenate, moveaxis, ravel
+from .positions import chosen, known_value
 from .reductions import sum as sum_
 from .sorting import argsort, searchsorted
 from .unary import constant, isnan, logical_not
@@ -66,68 +68,97 @@ def unique(
         The elements; in a tuple with the position of the first of each, for every element which of them it is, and
         how often each occurs, as asked for.
     """
-    x = as_value(ar)
-    wanted = (return_index, return_inverse, return_counts)
-    if size is None:
-        out = np.unique(known_value(x, "unique"), *wanted, axis, equal_nan=equal_nan)
+    return _unique(
+        as_value(ar), (return_index, return_inverse, return_counts), axis, equal_nan, size, fill_value, "unique"
+    )
+
+
+def _unique(
+    x: Value, wanted: tuple[bool, ...], axis: Any, equal_nan: bool, size: int | None, fill_value: Any, what: str
+) -> Any:
+    """``unique``, called as ``what``; slices along an axis are compared as rows."""
+    if axis is None and size is None:
+        out = np.unique(known_value(x, what), *wanted, equal_nan=equal_nan)
         if not isinstance(out, tuple):
             return Array(out)
         return (Array(out[0]), *[Array(o.astype(config.default_int)) for o in out[1:]])
-    if axis is not None and x.ndim != 1:
-        raise UnsupportedFunctionError("unique with size= works on the flattened array; axis= is not there")
-    return _unique_sized(ravel(x), x.shape, size, fill_value, wanted, equal_nan)
+    if axis is None:
+        out = _unique_rows(shaping.reshape(x, (x.size, 1)), size, fill_value, wanted, equal_nan, what)
+        out[0] = ravel(out[0])
+        if wanted[1]:
+            out[1 + wanted[0]] = shaping.reshape(out[1 + wanted[0]], x.shape)
+    else:
+        i = canonical_axis(axis, x.ndim)
+        first = moveaxis(x, i, 0)
+        n, rest = first.shape[0], first.shape[1:]
+        out = _unique_rows(shaping.reshape(first, (n, math.prod(rest))), size, fill_value, wanted, equal_nan, what)
+        out[0] = moveaxis(shaping.reshape(out[0], (out[0].shape[0], *rest)), 0, i)
+    return out[0] if len(out) == 1 else tuple(out)
 
 
-def _first_of_equals(values: Value, equal_nan: bool = True) -> Value:
-    """Where a sorted vector has an element for the first time."""
-    n = values.shape[0]
-    this, before = getitem(values, slice(1, None)), getitem(values, slice(0, max(n - 1, 0)))
-    same = binary.equal(this, before)
-    if equal_nan:
-        same = binary.logical_or(same, p.bitwise_and(isnan(this), isnan(before)))
-    return shaping.concatenate([filled((min(n, 1),), True, dtypes.bool_), logical_not(same)], 0)
+def _first_of_equals(columns: Sequence[Value], equal_nan: bool = True) -> Value:
+    """Where the rows of a sorted matrix, given by its columns, have a row for the first time."""
+    n = columns[0].shape[0]
+    differs = filled((max(n - 1, 0),), False, dtypes.bool_)
+    for column in columns:
+        this, before = getitem(column, slice(1, None)), getitem(column, slice(0, max(n - 1, 0)))
+        same = binary.equal(this, before)
+        if equal_nan:
+            same = binary.logical_or(same, p.bitwise_and(isnan(this), isnan(before)))
+        differs = p.bitwise_or(differs, logical_not(same))
+    return shaping.concatenate([filled((min(n, 1),), True, dtypes.bool_), differs], 0)
 
 
-def _unique_sized(
-    x: Value, shape: tuple[int, ...], size: int, fill_value: Any, wanted: tuple[bool, ...], equal_nan: bool
-) -> Any:
-    d, n = config.default_int, x.shape[0]
+def _unique_rows(
+    rows: Value, size: int | None, fill_value: Any, wanted: tuple[bool, ...], equal_nan: bool, what: str
+) -> list[Value]:
+    """The distinct rows of a matrix in lexicographic order, and what else is wanted of them."""
+    d, (n, m) = config.default_int, rows.shape
     if n == 0 and size and fill_value is None:
-        raise ShapeError("unique of an empty array has no element to pad with; pass fill_value=")
-    values, order = sorting.sort((x, shaping.iota(d, n)), 0, num_keys=1)
-    first = _first_of_equals(values, equal_nan)
+        raise ShapeError(f"{what} of an empty array has no element to pad with; pass fill_value=")
+    columns = [getitem(rows, (slice(None), j)) for j in range(m)]
+    *columns, order = sorting.sort((*columns, shaping.iota(d, n)), 0, num_keys=max(m, 1))
+    first = _first_of_equals(columns or [filled((n,), False, dtypes.bool_)], equal_nan)
     group = binary.subtract(cumsum(as_type(first, d), 0), 1)
+    size = int(np.count_nonzero(known_value(first, what))) if size is None else size
     slot = p.select(first, group, constant(group, size))
-    pad = getitem(values, 0) if fill_value is None and n else as_typed(0 if fill_value is None else fill_value, x.dtype)
-    out: list[Value] = [setitem(broadcast_value(pad, (size,)), slot, values, mode="fill")]
+    values = getitem(rows, order)
+    pad = (
+        getitem(values, 0)
+        if fill_value is None and n
+        else as_typed(0 if fill_value is None else fill_value, rows.dtype)
+    )
+    out: list[Value] = [setitem(broadcast_value(pad, (size, m)), slot, values, mode="fill")]
     if wanted[0]:
         base = broadcast_value(getitem(order, 0), (size,)) if n else filled((size,), 0, d)
         out.append(setitem(base, slot, order, mode="fill"))
     if wanted[1]:
-        out.append(shaping.reshape(setitem(filled((n,), 0, d), order, group), shape))
+        out.append(setitem(filled((n,), 0, d), order, group))
     if wanted[2]:
         out.append(setitem(filled((size,), 0, d), group, 1, "add", mode="fill"))
-    return out[0] if len(out) == 1 else tuple(out)
+    return out
 
 
 def unique_values(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> Value:
     """Distinct elements (every NaN is distinct)."""
-    return unique(x, size=size, fill_value=fill_value, equal_nan=False)
+    return _unique(as_value(x), (False,) * 3, None, False, size, fill_value, "unique_values")
 
 
 def unique_counts(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueCounts:
     """Distinct elements and how often each occurs."""
-    return UniqueCounts(*unique(x, return_counts=True, size=size, fill_value=fill_value, equal_nan=False))
+    wanted = (False, False, True)
+    return UniqueCounts(*_unique(as_value(x), wanted, None, False, size, fill_value, "unique_counts"))
 
 
 def unique_inverse(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueInverse:
     """Distinct elements and, for each element, which of them it is."""
-    return UniqueInverse(*unique(x, return_inverse=True, size=size, fill_value=fill_value, equal_nan=False))
+    wanted = (False, True, False)
+    return UniqueInverse(*_unique(as_value(x), wanted, None, False, size, fill_value, "unique_inverse"))
 
 
 def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueAll:
     """Distinct elements, first positions, inverse and counts."""
-    return UniqueAll(*unique(x, True, True, True, size=size, fill_value=fill_value, equal_nan=False))
+    return UniqueAll(*_unique(as_value(x), (True,) * 3, None, False, size, fill_value, "unique_all"))
 
 
 def isin(
@@ -147,12 +178,10 @@ def isin(
 # --------------------------------------------------------------------------------------------- sets
 
 
-def _chosen(values: Value, keep: Value, size: int | None, fill_value: Any) -> Value:
+def _kept(values: Value, keep: Value, size: int | None, fill_value: Any, what: str) -> Value:
     """The elements of a sorted vector where ``keep`` holds; padded with the least of them, or ``fill_value``."""
-    if size is None:
-        return compress(keep, values)
-    out = compress(keep, values, size=size, fill_value=0 if fill_value is None else fill_value)
-    if fill_value is not None or not size:
+    out = chosen(values, keep, 0, size, 0 if fill_value is None else fill_value, what)
+    if size is None or fill_value is not None or not size:
         return out
     inside = binary.less(shaping.iota(config.default_int, size), sum_(keep))
     return p.select(inside, out, broadcast_value(getitem(out, 0), (size,)))
@@ -165,7 +194,7 @@ def _two(ar1: Any, ar2: Any) -> list[Value]:
 def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Value:
     """The distinct elements of both arrays."""
     s = sorting.sort(concatenate(_two(ar1, ar2)), 0)
-    return _chosen(s, _first_of_equals(s), size, fill_value)
+    return _kept(s, _first_of_equals([s]), size, fill_value, "union1d")
 
 
 def setdiff1d(
@@ -175,8 +204,8 @@ def setdiff1d(
     a, b = _two(ar1, ar2)
     s = a if assume_unique else sorting.sort(a, 0)
     keep = isin(s, b, invert=True)
-    keep = keep if assume_unique else p.bitwise_and(_first_of_equals(s), keep)
-    return _chosen(s, keep, size, 0 if fill_value is None else fill_value)
+    keep = keep if assume_unique else p.bitwise_and(_first_of_equals([s]), keep)
+    return _kept(s, keep, size, 0 if fill_value is None else fill_value, "setdiff1d")
 
 
 def setxor1d(
@@ -185,7 +214,8 @@ def setxor1d(
     """The distinct elements of which one array has them and the other does not."""
     a, b = _two(ar1, ar2)
     s = sorting.sort(concatenate([a, b]), 0)
-    return _chosen(s, p.bitwise_and(_first_of_equals(s), binary.not_equal(isin(s, a), isin(s, b))), size, fill_value)
+    keep = p.bitwise_and(_first_of_equals([s]), binary.not_equal(isin(s, a), isin(s, b)))
+    return _kept(s, keep, size, fill_value, "setxor1d")
 
 
 def intersect1d(
@@ -201,21 +231,21 @@ def intersect1d(
     a, b = _two(ar1, ar2)
     order_a = argsort(a)
     s = getitem(a, order_a)
-    keep = p.bitwise_and(_first_of_equals(s), isin(s, b))
-    values = _chosen(s, keep, size, fill_value)
+    keep = p.bitwise_and(_first_of_equals([s]), isin(s, b))
+    values = _kept(s, keep, size, fill_value, "intersect1d")
     if not return_indices:
         return values
     order_b = argsort(b)
     places_b = getitem(order_b, searchsorted(getitem(b, order_b), values))
     inside = binary.less(shaping.iota(config.default_int, values.shape[0]), sum_(keep))
     places_b = p.select(inside, places_b, constant(places_b, b.shape[0]))
-    return values, compress(keep, order_a, size=size, fill_value=a.shape[0]), places_b
+    return values, chosen(order_a, keep, 0, size, a.shape[0], "intersect1d"), places_b
 
 
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Value:
     """An array without leading ("f") and trailing ("b") slices of zeros along each axis; of a known array."""
     x = as_value(filt)
-    filled_in = known_value(x, "trim_zeros") != 0
+    filled_in = known_value(x, "trim_zeros", "Call") != 0
     cut = [slice(None)] * x.ndim
     for i in canonical_axes(axis, x.ndim):
         places = np.flatnonzero(filled_in.any(axis=tuple([j for j in range(x.ndim) if j != i])))

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..dtypes import issubdtype
 from ..errors import DTypeError
 from ..trace import aval_of
 from .core import as_value, default_dtype, inexact
@@ -67,6 +66,11 @@ def _typed(a: Any) -> tuple[np.dtype, bool]:
 def isdtype(dtype: Any, kind: Any) -> builtins.bool:
     """Whether a dtype is one, or of a kind, as the array API names them ("bool", "integral", "real floating" ...)."""
     return of_kind(dtypes.canonical(dtype), kind)
+
+
+def issubdtype(arg1: Any, arg2: Any) -> builtins.bool:
+    """Whether a dtype is of a kind (``issubdtype(float32, floating)``); bfloat16 is floating."""
+    return dtypes.issubdtype(arg1, arg2)
 
 
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> builtins.bool:

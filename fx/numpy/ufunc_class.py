@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,15 +61,21 @@ ORDERED = REALS | {dtypes.bool_}
 registered: dict[str, Ufunc] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Kernel:
+class Kernel(NamedTuple):
     """What a ufunc computes where nothing is traced: the NumPy reference of the one primitive that it becomes.
 
     takes: the dtypes for which operands of one dtype reach that primitive as they are.
+    known: the identities of those dtypes' objects (NumPy has one of each; others are equal to it and take the long way):
+        the hash of a dtype costs as much as a small operation.
     """
 
     run: Callable[..., np.ndarray]
     takes: frozenset[np.dtype]
+    known: frozenset[int]
+
+    @staticmethod
+    def of(run: Callable[..., np.ndarray], takes: frozenset[np.dtype]) -> Kernel:
+        return Kernel(run, takes, frozenset(map(id, takes)))
 
 
 def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
@@ -145,18 +150,17 @@ class Ufunc:
 
     def _evaluate(self, x: Any, y: Any = None) -> Array | None:
         """The reference at once, for concrete operands that need no promotion; None if this is not the case."""
-        kernel = self._kernel
-        assert kernel is not None
+        run, takes, known = self._kernel  # type: ignore[misc]
         a, weak = (x._data, x.weak_type) if type(x) is Array else (x if type(x) is np.ndarray else None, False)
         if self.nin == 1:
-            if a is None or a.dtype not in kernel.takes:
+            if a is None or id(a.dtype) not in known:
                 return None
-            out = kernel.run(a)
+            out = run(a)
             return Array(out, weak and out.dtype != dtypes.bool_)
         b, weak_b = (y._data, y.weak_type) if type(y) is Array else (y if type(y) is np.ndarray else None, False)
         if a is None or b is None:
             d = a.dtype if a is not None else b.dtype if b is not None else None
-            if d not in kernel.takes or weak or weak_b:
+            if d not in takes or weak or weak_b:
                 return None
             if a is None:
                 a = _scalar_operand(x, d)
@@ -164,10 +168,10 @@ class Ufunc:
                 b = _scalar_operand(y, d)
             if a is None or b is None:
                 return None
-        elif a.dtype != b.dtype or a.dtype not in kernel.takes:
+        elif a.dtype is not b.dtype or id(a.dtype) not in known:
             return None
         try:
-            out = kernel.run(a, b)
+            out = run(a, b)
         except ValueError:  # the shapes do not fit: the long way says so
             return None
         return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
@@ -386,7 +390,7 @@ def define(
         f: takes Arrays and Tracers, promotes and broadcasts them, and computes.
         eager: the primitive that ``f`` becomes for operands of one dtype out of a set.
     """
-    kernel = None if eager is None else Kernel(eager[0].rule("impl"), eager[1])
+    kernel = None if eager is None else Kernel.of(eager[0].rule("impl"), eager[1])
     u = Ufunc(name, nin, f, doc, identity, kernel)
     for n in (name, *aliases):
         if n in registered:

@@ -52,8 +52,8 @@ def no_complex(name: str, x: Value) -> None:
 
 
 def _float(
-    name: str, prim: Primitive, f: Callable[..., Value], doc: str, alias: str = "", takes: frozenset[np.dtype] = INEXACT
-) -> Ufunc:
+    name: str, prim: Primitive | None, f: Callable[..., Value], doc: str, alias: str = "", takes: frozenset[np.dtype] = INEXACT
+) -> Ufunc:  # fmt: skip
     """A function that turns integers into floats first."""
 
     def g(x: Value) -> Value:
@@ -62,7 +62,7 @@ def _float(
             no_complex(name, v)
         return f(v)
 
-    return define(name, 1, g, doc, eager=(prim, takes), aliases=(alias,) if alias else ())
+    return define(name, 1, g, doc, eager=None if prim is None else (prim, takes), aliases=(alias,) if alias else ())
 
 
 exp = _float("exp", p.exp_p, p.exp, "e to the power x.")
@@ -86,14 +86,27 @@ arccosh = acosh = _float("arccosh", p.acosh_p, p.acosh, "The inverse hyperbolic 
 arctanh = atanh = _float("arctanh", p.atanh_p, p.atanh, "The inverse hyperbolic tangent.", "atanh")
 
 
+def rounded_once(f: Callable[..., Value]) -> Callable[..., Value]:
+    """``f`` of several steps with 16-bit floats computed in float32 and rounded at the end, as NumPy does."""
+
+    def g(*xs: Value) -> Value:
+        d = aval_of(xs[0]).dtype
+        if not (dtypes.is_float(d) and d.itemsize == 2):
+            return f(*xs)
+        return as_type(f(*[as_type(x, dtypes.float32) for x in xs]), d)
+
+    return g
+
+
 def _composed(name: str, f: Callable[[Value], Value], doc: str, alias: str = "", real: bool = False) -> Ufunc:
     """``_float`` of several primitives."""
+    compute = rounded_once(f)
 
     def g(x: Value) -> Value:
         (v,) = promote_inexact(x)
         if real:
             no_complex(name, v)
-        return f(v)
+        return compute(v)
 
     return define(name, 1, g, doc, aliases=(alias,) if alias else ())
 
@@ -119,13 +132,22 @@ def _spacing(x: Value) -> Value:
 
 
 def _logarithm(base: int) -> Callable[[Value], Value]:
-    """log(x) / log(base); both parts of a complex logarithm by the real number, as infinities need."""
+    """log(x) / log(base), a whole number where x is the base to a whole power, as in NumPy: floor and ceil of it count.
+
+    The parts of a complex logarithm are divided by the real number one by one, as infinities need.
+    """
 
     def log_of_base(x: Value) -> Value:
         y = p.log(x)
         if is_complex(y):
             return p.complex(*[p.div(part(y), constant(part(y), np.log(base))) for part in (p.real, p.imag)])
-        return p.div(y, constant(y, np.log(base)))
+        y = p.div(y, constant(y, np.log(base)))
+        whole = p.round(y, "to_even")
+        power = p.exp2(whole) if base == 2 else p.pow(constant(y, base), whole)
+        off = p.sub(whole, y)
+        exact = p.bitwise_and(p.eq(power, x), p.is_finite(off))
+        # added to y, so that the derivative stays that of y
+        return p.add(y, p.stop_gradient(p.select(exact, off, constant(off, 0))))
 
     return log_of_base
 
@@ -138,7 +160,9 @@ sinc = _composed("sinc", _sinc, "sin(pi x) / (pi x), 1 at 0.")
 rint = _composed("rint", _rint, "The nearest integer, halves to even.")
 fabs = _composed("fabs", p.abs, "|x| as a float.", real=True)
 reciprocal = _composed("reciprocal", lambda x: p.div(constant(x, 1), x), "1 / x, always a float.")
-spacing = _composed("spacing", lambda x: _spacing(x), "The distance from x to the next float away from 0.", real=True)
+spacing = _float(
+    "spacing", None, lambda x: _spacing(x), "The distance from x to the next float away from 0.", takes=FLOATS
+)
 i0 = _composed(
     "i0",
     lambda x: p.mul(p.exp(p.abs(x)), bessel.i0e(x)),

@@ -51,7 +51,10 @@ def restrict(e: Eqn, used: Sequence[bool]) -> Pruned:
     Only equations that hold graphs are changed; the others are returned as they are.
     """
     rule = _RULES.get(e.prim.name)
-    return rule(e, used) if rule is not None else ([e], {})
+    if rule is None:
+        return [e], {}
+    eqns, elsewhere = rule(e, used)
+    return eqns, {v: elsewhere[v] for v, u in zip(e.outputs, used) if u and v in elsewhere}
 
 
 def _merged(pairs: Sequence[tuple[Var, Atom]], sub: Substitution) -> list[tuple[Var, Var]]:

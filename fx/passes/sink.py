@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..ir import Atom, Eqn, Graph, Var
-from .prune import split
-from .rewrite import with_subgraphs
+from .rewrite import split, with_subgraphs
 
 __all__ = ["sink"]
 

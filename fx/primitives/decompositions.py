@@ -345,15 +345,15 @@ geqrf_p.def_batch(leading_batch(geqrf_p))
 # -------------------------------------------------------------------------------- public functions
 
 
-def cholesky(a: Value, *, symmetrize_input: bool = True) -> Value:
-    """The lower triangular L with ``a = L L^H``.
+def cholesky(x: Value, *, symmetrize_input: bool = True) -> Value:
+    """The lower triangular L with ``x = L L^H``.
 
     Args:
-        a: Hermitian positive definite matrices ``(..., n, n)``.
-        symmetrize_input: take the Hermitian part of ``a`` first; without, only the lower triangle is read.
+        x: Hermitian positive definite matrices ``(..., n, n)``.
+        symmetrize_input: take the Hermitian part of ``x`` first; without, only the lower triangle is read.
 
     Returns:
-        L, zero above the diagonal; NaN at and below it where ``a`` is not positive definite.
+        L, zero above the diagonal; NaN at and below it where ``x`` is not positive definite.
 
     Example:
         >>> import numpy as np, fx
@@ -361,7 +361,7 @@ def cholesky(a: Value, *, symmetrize_input: bool = True) -> Value:
         Array([[2., 0.],
                [1., 2.]], dtype=float64)
     """
-    return bind(cholesky_p, symmetrize(a) if symmetrize_input else a)
+    return bind(cholesky_p, symmetrize(x) if symmetrize_input else x)
 
 
 def lu(x: Value) -> tuple[Value, Value, Value]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, silence
 from ..array import Array
 from ..errors import DTypeError
 from ..ir import Aval
@@ -81,15 +81,17 @@ def scalar_of(value: Any, dtype: np.dtype) -> np.generic:
             f"the Python scalar {value!r} stands beside an array of dtype {dtype}, which cannot hold it."
             " Convert the array first: convert_element_type(x, new_dtype)."
         )
+    token = silence.off()
     try:
-        with np.errstate(all="ignore"):
-            scalar: np.generic = np.asarray(value, dtype)[()]
-            return scalar
+        scalar: np.generic = np.asarray(value, dtype)[()]
+        return scalar
     except OverflowError:
         raise DTypeError(
             f"the Python scalar {value!r} is out of range for dtype {dtype} of the array beside it."
             " Convert the array to a wider dtype first."
         ) from None
+    finally:
+        silence.back(token)
 
 
 def repeat_scalar(x: np.ndarray, shape: Shape) -> np.ndarray:
@@ -258,8 +260,11 @@ def quiet(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
     """The NumPy reference ``f`` with its floating point warnings off, and an ndarray (never a scalar) as its result."""
 
     def impl(*args: np.ndarray, **params: Any) -> np.ndarray:
-        with np.errstate(all="ignore"):
+        token = silence.off()
+        try:
             return np.asarray(f(*args, **params))
+        finally:
+            silence.back(token)
 
     impl.loud = f  # type: ignore[attr-defined]  # for callers that have turned the warnings off already
     return impl

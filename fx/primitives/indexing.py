@@ -2,7 +2,7 @@
 
 The start of a slice is one scalar integer for each dimension, moved so that the slice lies in the array.  Both are
 linear in their arrays and each other's transposes.  With a start for each example, ``vmap`` turns them into a
-``gather`` and a ``scatter``, which this module exports too: it is the family of everything that is indexed.
+``gather`` and a ``scatter``.
 """
 
 from __future__ import annotations
@@ -21,35 +21,12 @@ from ..primitive import Linear, Primitive
 from ..trace import aval_of, bind, is_python_scalar
 from .checks import INTEGER, canonical_axis, check_dtype, check_length, check_same_dtypes
 from .elementwise import add, convert_element_type, lt, rem, select
-from .gather_scatter import (
-    GatherDimensionNumbers,
-    GatherScatterMode,
-    ScatterDimensionNumbers,
-    gather,
-    gather_batch,
-    gather_p,
-    scatter,
-    scatter_add,
-    scatter_add_p,
-    scatter_batch,
-    scatter_max,
-    scatter_max_p,
-    scatter_min,
-    scatter_min_p,
-    scatter_mul,
-    scatter_mul_p,
-    scatter_p,
-    scatter_sub,
-    take_along,
-)
+from .gather_scatter import GatherDimensionNumbers, gather, gather_batch, scatter_batch
 from .helpers import Value, align_batch, full_like, instantiate, zeros_like
 from .shaping import concatenate, expand_dims, reshape, squeeze
 from .shaping import slice as static_slice
 
 __all__ = [
-    "GatherDimensionNumbers",
-    "GatherScatterMode",
-    "ScatterDimensionNumbers",
     "dynamic_index_in_dim",
     "dynamic_slice",
     "dynamic_slice_in_dim",
@@ -58,21 +35,7 @@ __all__ = [
     "dynamic_update_slice",
     "dynamic_update_slice_in_dim",
     "dynamic_update_slice_p",
-    "gather",
-    "gather_p",
     "index_take",
-    "scatter",
-    "scatter_add",
-    "scatter_add_p",
-    "scatter_max",
-    "scatter_max_p",
-    "scatter_min",
-    "scatter_min_p",
-    "scatter_mul",
-    "scatter_mul_p",
-    "scatter_p",
-    "scatter_sub",
-    "take_along",
 ]
 
 Dims = tuple[int, ...]

@@ -40,13 +40,14 @@ from .continuous import (
     wald,
     weibull_min,
 )
+from .counts import binomial, multinomial, poisson
 from .discrete import bernoulli, categorical, choice, double_sided_maxwell, geometric, permutation, rademacher, randint
 from .key_arrays import KeyArray
 from .keys import PRNGKey, bits, clone, fold_in, key, key_data, key_dtype, key_impl, split, wrap_key_data
 
 __all__ = [
-    "KeyArray", "PRNGKey", "bernoulli", "bits", "categorical", "cauchy", "choice", "clone", "double_sided_maxwell", "exponential", "fold_in",
-    "geometric", "gumbel", "key", "key_data", "key_dtype", "key_impl", "laplace", "logistic", "lognormal", "maxwell", "normal", "pareto",
-    "permutation", "rademacher", "randint", "rayleigh", "split", "triangular", "truncated_normal", "uniform", "wald",
+    "KeyArray", "PRNGKey", "bernoulli", "binomial", "bits", "categorical", "cauchy", "choice", "clone", "double_sided_maxwell", "exponential", "fold_in",
+    "geometric", "gumbel", "key", "key_data", "key_dtype", "key_impl", "laplace", "logistic", "lognormal", "maxwell", "multinomial", "normal", "pareto",
+    "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "triangular", "truncated_normal", "uniform", "wald",
     "weibull_min", "wrap_key_data",
 ]  # fmt: skip

@@ -72,21 +72,32 @@ def _as(x: Any, d: np.dtype) -> Value:
 # ---------------------------------------------------------------------------------- uniform numbers
 
 
-def _unit(key: Value, shape: Shape, d: np.dtype) -> Value:
-    """Uniform numbers in [0, 1): random mantissa bits under the exponent of 1, less 1."""
-    mantissa = fnp.finfo(d).nmant
-    width = 8 * d.itemsize
-    unsigned = np.dtype(f"uint{width}")
-    drawn = 8 if mantissa < 8 else width
-    raw = as_type(random_bits(key, drawn, shape), unsigned)
+def drawn_bits(d: np.dtype) -> int:
+    """How many random bits a uniform number of a dtype is made of."""
+    return 8 if fnp.finfo(d).nmant < 8 else 8 * d.itemsize
+
+
+def unit_of(bits: Value, d: np.dtype) -> Value:
+    """Uniform numbers in [0, 1) from ``drawn_bits``: random mantissa bits under the exponent of 1, less 1."""
+    shape, unsigned = shape_of(bits), np.dtype(f"uint{8 * d.itemsize}")
     one = int(np.ones((), d).view(unsigned))
-    ones = p.bitwise_or(p.shift_right_logical(raw, drawn - mantissa), filled(shape, one, unsigned))
+    mantissa = p.shift_right_logical(as_type(bits, unsigned), drawn_bits(d) - fnp.finfo(d).nmant)
+    ones = p.bitwise_or(mantissa, filled(shape, one, unsigned))
     return p.sub(p.bitcast_convert_type(ones, d), filled(shape, 1, d))
+
+
+def _unit(key: Value, shape: Shape, d: np.dtype) -> Value:
+    return unit_of(random_bits(key, drawn_bits(d), shape), d)
 
 
 def uniform_in(key: Value, shape: Shape, d: np.dtype, minval: Any, maxval: Any) -> Value:
     """``uniform`` for a checked key, shape and dtype."""
-    u = _unit(key, shape, d)
+    return between(_unit(key, shape, d), minval, maxval)
+
+
+def between(u: Value, minval: Any, maxval: Any) -> Value:
+    """Uniform numbers in [minval, maxval) from such in [0, 1)."""
+    d = u.dtype
     if type(minval) in (int, float) and type(maxval) in (int, float) and (minval, maxval) == (0, 1):
         return u
     low, high = _as(minval, d), _as(maxval, d)
@@ -188,9 +199,13 @@ def weibull_min(key: Any, scale: Any, concentration: Any, shape: Any = (), dtype
 
 
 def _normal(key: Value, shape: Shape, d: np.dtype) -> Value:
-    low = float(np.nextafter(np.array(-1, d), np.array(0, d), dtype=d))
-    u = uniform_in(key, shape, d, low, 1.0)
-    return p.mul(filled(shape, np.sqrt(2.0), d), p.erf_inv(u))
+    return normal_of(_unit(key, shape, d))
+
+
+def normal_of(u: Value) -> Value:
+    """Normal numbers from uniform ones in [0, 1), by the inverse of their distribution function."""
+    low = float(np.nextafter(np.array(-1, u.dtype), np.array(0, u.dtype), dtype=u.dtype))
+    return p.mul(filled(shape_of(u), np.sqrt(2.0), u.dtype), p.erf_inv(between(u, low, 1.0)))
 
 
 def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:

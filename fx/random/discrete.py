@@ -34,7 +34,7 @@ Value = Any
 Shape = tuple[int, ...]
 
 
-def _integer_dtype(name: str, dtype: Any) -> np.dtype:
+def integer_dtype(name: str, dtype: Any) -> np.dtype:
     d = config.default_int if dtype is None else dtypes.canonical(dtype)
     if not dtypes.is_integer(d):
         raise DTypeError(f"{name} makes integers; found dtype {d}. Take e.g. dtype='int32'.")
@@ -77,7 +77,7 @@ def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -
     >>> bool((random.randint(random.key(0), (100,), 0, 6) < 6).all())
     True
     """
-    key, wanted = check_key("randint", key), _integer_dtype("randint", dtype)
+    key, wanted = check_key("randint", key), integer_dtype("randint", dtype)
     minval, maxval = _bound("minval", minval), _bound("maxval", maxval)
     shape = sample_shape("randint", shape, minval, maxval)
     d = wanted
@@ -125,7 +125,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype:
 
 def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
     """The number of trials up to the first success, each with probability ``p``: at least 1."""
-    key, d = check_key("geometric", key), _integer_dtype("geometric", dtype)
+    key, d = check_key("geometric", key), integer_dtype("geometric", dtype)
     (p,) = promote_inexact(as_value(p, "p of geometric"))
     u = uniform_in(key, sample_shape("geometric", shape, p), p.dtype, 0, 1)
     u = fnp.where(u == 0, 1, u)

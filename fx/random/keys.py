@@ -201,7 +201,12 @@ def _random_words(key: Value, shape: tuple[int, ...]) -> tuple[Value, Value]:
 
 def random_bits(key: Value, width: int, shape: tuple[int, ...]) -> Value:
     """Random unsigned integers of ``width`` bits, for a checked key."""
-    first, second = _random_words(key, shape)
+    return bits_of(_random_words(key, shape), width)
+
+
+def bits_of(words: tuple[Value, Value], width: int) -> Value:
+    """Unsigned integers of ``width`` bits, each made of two words of random bits."""
+    first, second = words
     if width == 64:
         high, low = as_type(first, dtypes.uint64), as_type(second, dtypes.uint64)
         return p.bitwise_or(p.shift_left(high, 32), low)

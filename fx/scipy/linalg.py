@@ -19,14 +19,31 @@ from ..numpy.solving import over_batch, solution, solve_with
 from ..primitives import decompositions, shaping, solves, spectral
 from ..primitives import elementwise as p
 from ..primitives.matrices import as_complex, columns, eye_like, eye_of, hermitian, mH, mm, mT, rows, tril, triu
-from .matrix_functions import *
-from .matrix_functions import __all__ as _functions
-from .special_matrices import *
-from .special_matrices import __all__ as _special
+from .matrix_functions import expm, expm_frechet, funm, polar, solve_sylvester, sqrtm
+from .special_matrices import (
+    block_diag,
+    circulant,
+    companion,
+    convolution_matrix,
+    dft,
+    fiedler,
+    fiedler_companion,
+    hadamard,
+    hankel,
+    helmert,
+    hilbert,
+    invhilbert,
+    invpascal,
+    leslie,
+    pascal,
+    toeplitz,
+)  # fmt: skip
 
 __all__ = [
-    "cho_factor", "cho_solve", "cholesky", "det", "eigh", "eigh_tridiagonal", "hessenberg", "inv", "lu", "lu_factor",
-    "lu_solve", "qr", "qr_multiply", "rsf2csf", "schur", "solve", "solve_triangular", "svd", *_functions, *_special,
+    "block_diag", "cho_factor", "cho_solve", "cholesky", "circulant", "companion", "convolution_matrix", "det", "dft", "eigh",
+    "eigh_tridiagonal", "expm", "expm_frechet", "fiedler", "fiedler_companion", "funm", "hadamard", "hankel", "helmert",
+    "hessenberg", "hilbert", "inv", "invhilbert", "invpascal", "leslie", "lu", "lu_factor", "lu_solve", "pascal", "polar",
+    "qr", "qr_multiply", "rsf2csf", "schur", "solve", "solve_sylvester", "solve_triangular", "sqrtm", "svd", "toeplitz",
 ]  # fmt: skip
 
 
@@ -63,9 +80,9 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any, overwrite_b: bool = False, 
 
 
 def _cholesky_solve(c: Value, b: Value, lower: bool) -> Value:
-    flags = {"left_side": True, "lower": lower, "conjugate_a": True}
-    y = solves.triangular_solve(c, b, transpose_a=not lower, **flags)
-    return solves.triangular_solve(c, y, transpose_a=lower, **flags)
+    for adjoint in (not lower, lower):
+        b = solves.triangular_solve(c, b, left_side=True, lower=lower, transpose_a=adjoint, conjugate_a=adjoint)
+    return b
 
 
 def _by_cholesky(a: Value) -> Any:

@@ -133,6 +133,35 @@ def _same_structure(found: Any, want: tree.TreeDef, what: str) -> list[Any]:
     return leaves
 
 
+def _call_with_rules(
+    prim: Primitive,
+    kind: str,
+    fun: Callable[..., Any],
+    nondiff: Sequence[int],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    flat_rules: Callable[..., dict[str, FlatRule]],
+) -> Any:
+    """Calls a function with derivative rules: an equation that holds its graph and the rules on flat lists.
+
+    ``flat_rules(args, static, in_tree, out_tree, name, out_avals)`` makes them, once the output is known.
+    """
+    args = _bind_arguments(fun, args, kwargs)
+    static, dynamic, call = _split_static(fun, args, nondiff)
+    leaves, in_tree = tree.flatten((tuple(dynamic), {}))
+    flat = FlatFunction(call, in_tree)
+    flat.name = function_name(fun)
+    names = argument_names(fun, args, {}) if not static else None
+
+    def params(graph: Graph) -> dict[str, Any]:
+        rules = flat_rules(args, static, in_tree, flat.out_tree, flat.name, graph.out_avals)
+        return {**rules, "n_args": len(leaves)}
+
+    outs = trace_call(prim, flat, leaves, kind, names, params)
+    assert flat.out_tree is not None
+    return tree.unflatten(flat.out_tree, outs)
+
+
 # ------------------------------------------------------------------------------------ custom_jvp
 
 custom_jvp_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
@@ -246,30 +275,24 @@ class custom_jvp:
         self.defjvp(rule, symbolic_zeros=True)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = function_name(self.fun)
         if self.rule is None:
+            name = function_name(self.fun)
             raise CustomRuleError(
                 f"no jvp rule was given for the custom_jvp function {name}; write {name}.defjvp(rule)"
             )
-        args = _bind_arguments(self.fun, args, kwargs)
-        static, dynamic, call = _split_static(self.fun, args, self.nondiff_argnums)
-        leaves, in_tree = tree.flatten((tuple(dynamic), {}))
-        flat = FlatFunction(call, in_tree)
-        flat.name = name
-        names = argument_names(self.fun, args, {}) if not static else None
-
-        def params(graph: Graph) -> dict[str, Any]:
-            assert flat.out_tree is not None
-            rule = self._flat_rule(static, in_tree, flat.out_tree, graph.name, graph.out_avals)
-            return {"rule": rule, "n_args": len(leaves)}
-
-        outs = trace_call(custom_jvp_p, flat, leaves, "custom_jvp", names, params)
-        assert flat.out_tree is not None
-        return tree.unflatten(flat.out_tree, outs)
+        return _call_with_rules(
+            custom_jvp_p, "custom_jvp", self.fun, self.nondiff_argnums, args, kwargs, self._flat_rule
+        )
 
     def _flat_rule(
-        self, static: list[Any], in_tree: tree.TreeDef, out_tree: tree.TreeDef, name: str, out_avals: Sequence[Aval]
-    ) -> FlatRule:
+        self,
+        args: Sequence[Any],
+        static: list[Any],
+        in_tree: tree.TreeDef,
+        out_tree: tree.TreeDef,
+        name: str,
+        out_avals: Sequence[Aval],
+    ) -> dict[str, FlatRule]:
         user_rule, symbolic = self.rule, self.symbolic_zeros
         assert user_rule is not None
 
@@ -295,7 +318,7 @@ class custom_jvp:
             ]
             return outs, t_outs
 
-        return rule
+        return {"rule": rule}
 
 
 # ------------------------------------------------------------------------------------ custom_vjp
@@ -435,26 +458,14 @@ class custom_vjp:
         self.rules = (fwd, bwd)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = function_name(self.fun)
         if self.rules is None:
+            name = function_name(self.fun)
             raise CustomRuleError(
                 f"no vjp rule was given for the custom_vjp function {name}; write {name}.defvjp(fwd, bwd)"
             )
-        args = _bind_arguments(self.fun, args, kwargs)
-        static, dynamic, call = _split_static(self.fun, args, self.nondiff_argnums)
-        leaves, in_tree = tree.flatten((tuple(dynamic), {}))
-        flat = FlatFunction(call, in_tree)
-        flat.name = name
-        names = argument_names(self.fun, args, {}) if not static else None
-
-        def params(graph: Graph) -> dict[str, Any]:
-            assert flat.out_tree is not None
-            fwd, bwd = self._flat_rules(args, static, in_tree, flat.out_tree, name, graph.out_avals)
-            return {"fwd": fwd, "bwd": bwd, "n_args": len(leaves)}
-
-        outs = trace_call(custom_vjp_p, flat, leaves, "custom_vjp", names, params)
-        assert flat.out_tree is not None
-        return tree.unflatten(flat.out_tree, outs)
+        return _call_with_rules(
+            custom_vjp_p, "custom_vjp", self.fun, self.nondiff_argnums, args, kwargs, self._flat_rules
+        )
 
     def _flat_rules(
         self,
@@ -464,7 +475,7 @@ class custom_vjp:
         out_tree: tree.TreeDef,
         name: str,
         out_avals: Sequence[Aval],
-    ) -> tuple[FlatRule, FlatRule]:
+    ) -> dict[str, FlatRule]:
         assert self.rules is not None
         user_fwd, user_bwd = self.rules
         _, _, call_fwd = _split_static(user_fwd, args, self.nondiff_argnums)
@@ -484,7 +495,7 @@ class custom_vjp:
             out = user_bwd(*static, tree.unflatten(res_tree, _own(residuals)), tree.unflatten(out_tree, _own(cts)))
             return _cotangents(out, in_tree, in_avals, name)
 
-        return fwd, bwd
+        return {"fwd": fwd, "bwd": bwd}
 
 
 def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name: str) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,22 +75,38 @@ def example_aval(x: Any, what: str) -> Aval:
 
 def argument_names(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
     """A name for every leaf of ``(args, kwargs)``: ``x``, ``params['w']``."""
+    positional, rest = _parameters(f)
+    names = list(positional)
+    if rest is not None:
+        names += [f"{rest}[{i}]" for i in range(len(args) - len(names))]
+    names += [f"argument {i}" for i in range(len(names), len(args))]
+    out: list[str] = []
+    for name, a in [*zip(names, args), *((k, kwargs[k]) for k in sorted(kwargs))]:
+        if type(a) is Array or type(a) is np.ndarray:
+            out.append(name)
+        else:
+            out += [name + tree.keystr(path) for path, _ in tree.leaves_with_path(a)]
+    return out
+
+
+_signatures: weakref.WeakKeyDictionary[Any, tuple[tuple[str, ...], str | None]] = weakref.WeakKeyDictionary()
+
+
+def _parameters(f: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
+    """The names of the positional parameters, and that of ``*args``; kept, as reading a signature takes long."""
+    try:
+        return _signatures[f]
+    except (KeyError, TypeError):  # TypeError: nothing can refer to it weakly, or it has no hash
+        pass
     try:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
-    names: list[str] = []
-    for p in parameters:
-        if p.kind == p.VAR_POSITIONAL:
-            names += [f"{p.name}[{i}]" for i in range(len(args) - len(names))]
-            break
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-            names.append(p.name)
-    names += [f"argument {i}" for i in range(len(names), len(args))]
-    out: list[str] = []
-    for name, a in [*zip(names, args), *((k, kwargs[k]) for k in sorted(kwargs))]:
-        out += [name + tree.keystr(path) for path, _ in tree.leaves_with_path(a)]
-    return out
+    names = tuple([p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)])
+    found = names, next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), None)
+    with contextlib.suppress(TypeError):
+        _signatures[f] = found
+    return found
 
 
 class FlatFunction:

@@ -46,7 +46,7 @@ def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any],
                 eqns, elsewhere = restrict(e, [not d for d in depend])
                 for part in eqns:
                     _evaluate(part, env)
-                env.update((v, read(env, elsewhere[v])) for v, d in zip(e.outputs, depend) if not d and v in elsewhere)
+                env.update((v, read(env, a)) for v, a in elsewhere.items())
         ct: dict[Var, Any] = {}
         for a, c in zip(graph.outputs, cts, strict=True):
             _accumulate(ct, lin, a, c)

@@ -56,16 +56,22 @@ def _while_jvp(
         "n_body_consts": n_body_consts,
     }
     if not are_linear(tangents):
-        return _joint(primals, tangents, **params)
+        return _joint(primals, tangents, **params, max_steps=max_steps)
     if max_steps is not None:
         return _bounded(primals, tangents, **params, max_steps=max_steps)
     outs = bind(while_p, *primals, **params, max_steps=None)
     params.update(cond=quiet_graph(cond), body=quiet_graph(body))
-    return outs, _joint(primals, tangents, **params)[1]
+    return outs, _joint(primals, tangents, **params, max_steps=None)[1]
 
 
 def _joint(
-    primals: Values, tangents: Values, cond: Graph, body: Graph, n_cond_consts: int, n_body_consts: int
+    primals: Values,
+    tangents: Values,
+    cond: Graph,
+    body: Graph,
+    n_cond_consts: int,
+    n_body_consts: int,
+    max_steps: int | None,
 ) -> tuple[list[Any], list[Any]]:
     """One loop over primals and tangents."""
     cond_consts, consts, carry = split(primals, n_cond_consts, n_body_consts)
@@ -87,7 +93,7 @@ def _joint(
     outs = bind(
         while_p, *cond_consts, *consts, *given, *captures, *carry, *first,
         cond=wide, body=joint, n_cond_consts=n_cond_consts, n_body_consts=n_body_consts + len(given) + len(captures),
-        max_steps=None,
+        max_steps=max_steps,
     )  # fmt: skip
     t_outs = iter(outs[len(carry) :])
     return outs[: len(carry)], [next(t_outs) if m else None for m in moved]

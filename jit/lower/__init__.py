@@ -8,6 +8,7 @@ from . import (
     cumulative,
     decompositions,
     elementwise,
+    fft,
     indexing,
     linalg,
     random,
@@ -17,6 +18,6 @@ from . import (
 )
 
 __all__ = [
-    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "indexing", "linalg", "random", "sorting",
+    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "fft", "indexing", "linalg", "random", "sorting",
     "spectral", "windows",
 ]  # fmt: skip

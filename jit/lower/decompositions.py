@@ -18,7 +18,7 @@ from ..cost import chunk_for
 from ..lapack import Routine, workspace
 from ..loop_ir import Const, Kernel, KernelBuilder, Ty, i32, i64, maximum, minimum, select
 from .copies import copy_strided
-from .lapack_kernel import Job, Writer, as_rows, find, run
+from .lapack_kernel import Job, Writer, as_rows, find, run, uniform
 from .loops import const
 from .registry import LowerContext, Operand, lowers
 from .types import ty_of
@@ -208,26 +208,28 @@ def _qr(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tu
     if pivoting:
         used = (routines[2], routines[1])
         real = (None,) if complex_ else ()
-        lwork = max(lwork, workspace(routines[2], m, n, None, m, None, None, ..., -1, *real, None))
+        lwork = max(lwork, workspace(routines[2], m, n, None, max(m, 1), None, None, ..., -1, *real, None))
         works |= {"work": elements(a.dtype, lwork), "jpvt": (position, n)}
         works |= {"rwork": (real_type(a.dtype), 2 * n)} if complex_ else {}
         outs = (*outs[:2], as_rows(outs[2]))
 
     def body(w: Writer) -> None:
         (m, n, columns, lwork), b = (w.size(s) for s in ("m", "n", "columns", "lwork")), w.b
+        ld = maximum(m, 1)
         w.pack("a", w.ins[0], m, n)
         if pivoting:
             with b.for_("j", const(0), n) as j:
                 w.store("jpvt", j, Const(0, position))
             real = ("rwork",) if complex_ else ()
-            w.call(0, m, n, "a", m, "jpvt", "tau", "work", lwork, *real, None)
+            w.call(0, m, n, "a", ld, "jpvt", "tau", "work", lwork, *real, None)
             with b.for_("j", const(0), n) as j:
-                column = minimum(maximum(w.load("jpvt", j).cast(i64) - 1, 0), n - 1)
+                column = w.load("jpvt", j).cast(i64) - 1
+                column = select(column < 0, j, minimum(column, n - 1))  # without rows LAPACK writes nothing
                 b.store(w.outs[2].pointer, w.outs[2].at(w.k, 0, j), column.cast(i32))
         else:
-            w.call(0, m, n, "a", m, "tau", "work", lwork, None)
+            w.call(0, m, n, "a", ld, "tau", "work", lwork, None)
         w.unpack(w.outs[1], "a", columns, n, m, keep="triu")
-        w.call(1, m, columns, minimum(m, n), "a", m, "tau", "work", lwork, None)
+        w.call(1, m, columns, minimum(m, n), "a", ld, "tau", "work", lwork, None)
         w.unpack(w.outs[0], "a", m, columns, m)
 
     sizes = {"m": m, "n": n, "columns": columns, "lwork": lwork}
@@ -286,8 +288,7 @@ def _triangular_solve(
     """In place in the result: row by row, ``op(A) X = B`` is ``X^T op(A)^T = B^T`` to Fortran, and A its transpose."""
     (a, rhs), (out,) = ins, outs
     n, p = a.shape[-1], eqn.params
-    if not _row_by_row(a):
-        a = ctx.contiguous(a)
+    a = uniform(ctx, a)[0] if _row_by_row(a) else ctx.contiguous(a)
     side, other = ("R", rhs.shape[-1]) if p["left_side"] else ("L", rhs.shape[-2])
     uplo = "U" if p["lower"] else "L"
     trans = ("C" if p["conjugate_a"] else "T") if p["transpose_a"] else "N"
@@ -301,12 +302,12 @@ def _triangular_solve(
         b.store(one, 1, 0.0)
         a, x = w.ins[0], w.outs[0]
         w.call(
-            0, *flags, columns, rows, b.place(one), b.place(a.pointer, a.at(w.k)), a.row, b.place(x.pointer, x.at(w.k)),
+            0, *flags, columns, rows, b.place(one), b.place(a.pointer, a.at(w.k)), w.size("ld"), b.place(x.pointer, x.at(w.k)),
             columns,
         )  # fmt: skip
 
     rows, columns = matrix_of(out)
-    sizes = {"rows": rows, "columns": columns}
+    sizes = {"rows": rows, "columns": columns, "ld": max(a.strides[-2], n)}  # of one row, the stride may be anything
     flops = 1.0 * n * n * other * flops_of(a.dtype)
     run(ctx, Job("triangular_solve", flags, a.dtype, routines, (a,), outs, {}, sizes, flops), body)
 

@@ -26,7 +26,7 @@ from .loops import coalesce, const
 from .registry import Address, LowerContext, Operand
 from .types import ty_of
 
-__all__ = ["Job", "Writer", "as_rows", "find", "letter", "run"]
+__all__ = ["Job", "Writer", "as_rows", "find", "letter", "run", "uniform"]
 
 _INTS, _INFO = 24, 23  # words for integer arguments; the last is INFO
 _FLOPS_PER_NS = 4.0  # of LAPACK on small matrices, for the choice of pieces
@@ -240,7 +240,7 @@ def as_rows(x: Operand) -> Operand:
     return dataclasses.replace(x, shape=(*x.shape[:-1], 1, x.shape[-1]), strides=(*x.strides[:-1], 0, x.strides[-1]))
 
 
-def _uniform(ctx: LowerContext, x: Operand) -> tuple[Operand, int]:
+def uniform(ctx: LowerContext, x: Operand) -> tuple[Operand, int]:
     """The operand, copied if need be so that its batch dimensions are one, and that dimension's stride."""
     outer = coalesce(list(zip(x.shape[:-2], x.strides[:-2])))
     if len(outer) > 1:
@@ -254,7 +254,7 @@ def run(ctx: LowerContext, job: Job, body: Callable[[Writer], None]) -> None:
     guards, total = guard(), math.prod(job.outs[0].shape[:-2])
     args: list[Any] = [guards.enter, guards.leave, *(r.address for r in job.routines)]
     for x in (*job.ins, *job.outs):
-        x, batch = _uniform(ctx, x)
+        x, batch = uniform(ctx, x)
         args += [x, batch, x.strides[-2], x.strides[-1]]
     scratch: list[Address] = []
     for ty, length in job.works.values():

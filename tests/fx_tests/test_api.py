@@ -111,6 +111,8 @@ def test_all_gather_is_differentiated_and_batched() -> None:
     np.testing.assert_array_equal(inner(fx), inner(jax))
     same = lambda m: m.vmap(lambda a: a + m.lax.all_gather(2.0, "i").sum(), axis_name="i")(x[0])  # noqa: E731
     np.testing.assert_array_equal(same(fx), same(jax))
+    total = lambda m: m.vmap(lambda a: a * m.lax.all_gather(m.lax.psum(a, "i"), "i"), axis_name="i")(x[0])  # noqa: E731
+    np.testing.assert_array_equal(total(fx), total(jax))
 
 
 def test_rules_for_each_argument() -> None:

@@ -132,6 +132,14 @@ def _python(f: Callable[..., Any], p: ControlProgram) -> Any:
         return f(*p.args)
 
 
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_compiled_values_and_gradients(name: str) -> None:
+    f, p = program(name)
+    both = (lambda *args: (f(*args), gradient(f, len(p.args))(*args))) if p.reverse else push(f)
+    with fx.config.using(backend="native"):
+        close(fx.jit(both)(*p.args), _python(both, p))
+
+
 def patterns(n: int) -> list[tuple[int, ...]]:
     """Which arguments are batched: each alone or, of three, all but one; and all."""
     return [c for k in (max(n - 1, 1), n) for c in itertools.combinations(range(n), k)][: -1 if n == 1 else None]
@@ -258,6 +266,8 @@ def test_max_steps_bounds_the_loop_and_gives_it_a_gradient(most: int) -> None:
     close(fx.vmap(fx.grad(f))(rows), np.stack([fx.grad(f)(r) for r in rows]))
     close(fx.grad(lambda r: fx.vmap(f)(r).sum())(rows), np.stack([fx.grad(f)(r) for r in rows]))
     close(fx.jit(fx.hessian(f))(X), _of_python(fx.hessian(f), X))
+    slope = fx.grad(lambda x: fx.jvp(f, (x,), (X,))[1])  # reverse over forward
+    close(fx.jit(slope)(X), _of_python(slope, X))
 
 
 def _of_python(f: Callable[..., Any], *args: Any) -> Any:

@@ -18,7 +18,7 @@ from fx import lax
 from fx.interning import interned
 from fx.interpret import run_graph
 from fx.ir import Eqn, Graph, subgraphs
-from fx.passes import optimize
+from fx.passes import optimize, sink
 from fx.trace import trace_flat
 from fx.verify import verify_graph
 
@@ -61,17 +61,22 @@ def total(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_passes_change_no_bit(name: str) -> None:
+def test_passes_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the products that hoist and sink make larger, whose additions have another order."""
     p = PROGRAMS[name]
     f = p.make(lax, fnp)
+    exact = tuple(step for step in fx.passes.LOOPS if step is not sink)
     for g in [f, fx.grad(total(f), tuple(range(len(p.args))))] if p.reverse else [f]:
         graph, args = graph_of(g, *p.args)
-        verify_graph(graph)
-        for got, want in zip(run_graph(optimize(graph), args, check=True), run_graph(graph, args), strict=True):
-            if name == "products_of_slices":  # the one exception, see fx.passes
-                np.testing.assert_allclose(got, want, rtol=1e-14)
-            else:
-                assert got.tobytes() == want.tobytes()
+        want = run_graph(verify_graph(graph), args)
+        for got, w in zip(run_graph(optimize(graph), args, check=True), want, strict=True):
+            np.testing.assert_allclose(got, w, rtol=1e-13, atol=1e-14)
+        if name == "products_of_slices":
+            continue
+        with monkeypatch.context() as m:
+            m.setattr(fx.passes, "LOOPS", exact)
+            for got, w in zip(run_graph(optimize(graph), args), want):
+                assert got.tobytes() == w.tobytes()
 
 
 # ------------------------------------------------------------------------------------------- prune
@@ -163,7 +168,7 @@ def test_products_of_slices_become_one_product() -> None:
 
 
 def test_small_and_growing_products_stay() -> None:
-    outer = lambda w, xs: lax.scan(lambda c, x: (c + x[:, None] @ w[None], None), np.ones((16, 16)), xs)  # noqa: E731
+    outer = lambda w, xs: lax.scan(lambda c, x: (np.sin(c) + x[:, None] @ w[None], None), np.ones((16, 16)), xs)  # noqa: E731
     assert names(optimised(outer, np.ones(16), np.ones((5, 16)))).count("dot_general") == 0
 
 

@@ -6,7 +6,13 @@ import numpy as np
 
 import fx
 from fx import random
-from fx.examples import model_predictive_control, private_sgd, variational_autoencoder, variational_inference
+from fx.examples import (
+    gaussian_process,
+    model_predictive_control,
+    private_sgd,
+    variational_autoencoder,
+    variational_inference,
+)
 
 
 def test_variational_inference_finds_the_posterior() -> None:
@@ -54,3 +60,20 @@ def test_the_autoencoder_models_digits() -> None:
     result = variational_autoencoder.run(epochs=2)
     assert result.elbos[1] > result.elbos[0] > -220 and result.elbos[1] > -175
     assert result.samples.shape == (16, 28, 28) and 0.02 < result.samples.mean() < 0.4
+
+
+def test_the_gaussian_process_finds_function_and_noise() -> None:
+    fit = gaussian_process.run(steps=120)
+    assert fit.history[-1] > fit.history[0] + 20
+    truth = np.sin(2 * np.linspace(-3, 3, 61))
+    assert np.sqrt(np.mean((fit.mean - truth) ** 2)) < 0.15 and 0.12 < fit.scales["noise"] < 0.3
+    assert np.mean(np.abs(fit.mean - truth) < 2 * fit.deviation) > 0.85
+
+
+def test_the_marginal_likelihood_is_that_of_a_normal_distribution() -> None:
+    x, y = gaussian_process.data(12)
+    scales = {"amplitude": 1.3, "length": 0.7, "noise": 0.4}
+    k = np.asarray(gaussian_process.kernel(scales, x, x)) + (0.4**2 + gaussian_process.JITTER) * np.eye(12)
+    wanted = -0.5 * np.asarray(y) @ np.linalg.solve(k, y) - 0.5 * np.linalg.slogdet(2 * np.pi * k)[1]
+    found = gaussian_process.log_likelihood({n: np.log(v) for n, v in scales.items()}, x, y)
+    np.testing.assert_allclose(float(found), wanted, rtol=1e-6)

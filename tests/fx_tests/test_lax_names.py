@@ -18,7 +18,6 @@ X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 # what jax.lax has and fx.lax has not, by reason
 ABSENT = {
-    "fft is to come": "fft fft_p FftType",
     "random bits are fx.random's": "RandomAlgorithm rng_bit_generator rng_bit_generator_p rng_uniform rng_uniform_p",
     "one device: nothing to shard or send": "pcast precv psend ragged_all_to_all ragged_all_to_all_p all_to_all_p ppermute_p sharding_constraint_p with_sharding_constraint device_put_p",
     "XLA's own": "AccuracyMode DotAlgorithm DotAlgorithmPreset PrecisionLike RaggedDotDimensionNumbers DotDimensionNumbers Tolerance after_all after_all_p approx_top_k_p composite create_token"

@@ -20,7 +20,6 @@ from fx.errors import (
     OutOfBoundsIndexError,
     ShapeError,
     TreeError,
-    UnsupportedFunctionError,
 )
 
 X = make("float64", (3, 4))
@@ -657,7 +656,6 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.unpackbits(N), DTypeError, "uint8"),
     (lambda: fnp.packbits(V), DTypeError, "integers or booleans"),
     (lambda: fnp.ravel_multi_index((np.array([9]),), (3,)), OutOfBoundsIndexError, "leave the size 3"),
-    (lambda: fnp.linalg.norm(X, "nuc"), UnsupportedFunctionError, "singular values"),
     (lambda: fnp.linalg.norm(X, "best"), ValueError, "no norm"),
     (lambda: fnp.linalg.matrix_power(X, 2), ShapeError, "square"),
     (lambda: fnp.array({"a": 1}), TreeError, "dict"),
@@ -681,7 +679,6 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.linalg.norm(Z, 2, axis=(0, 0)), AxisError, "two different ones"),
     (lambda: fnp.linalg.norm(V, "fro"), ValueError, "vectors have no norm"),
     (lambda: fnp.linalg.matrix_power(X[:, :3], 1.5), DTypeError, "integer exponent"),
-    (lambda: fnp.linalg.matrix_power(X[:, :3], -1), UnsupportedFunctionError, "inverse"),
     (lambda: fnp.linalg.multi_dot([X]), ValueError, "at least two"),
     (lambda: fnp.linalg.multi_dot([X, Z, X]), ShapeError, "vectors at the ends"),
     (lambda: fnp.linalg.cross(Y, Y), ShapeError, "size 3"),
@@ -691,11 +688,10 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.histogramdd(X, [1, 2]), ShapeError, "4 coordinates"),
     (lambda: fnp.polyder(Y, -1), ValueError, "order m >= 0"),
     (lambda: fnp.polyint(Y, -1), ValueError, "order m >= 0"),
-    (lambda: fnp.poly(X), ShapeError, "vector of roots"),
+    (lambda: fnp.poly(X), ShapeError, "square matrices"),
     (lambda: fnp.ix_(X), ShapeError, "ix_ takes vectors"),
     (lambda: fnp.diag_indices_from(X), ShapeError, "one size"),
     (lambda: fnp.packbits(N, bitorder="middle"), ValueError, "bitorder"),
-    (lambda: fnp.unique(N.reshape(2, 3), axis=0, size=2), UnsupportedFunctionError, "size= works on the flattened"),
     (lambda: fnp.gradient(V, 1.0, 2.0), TypeError, "gradient takes no spacing"),
     (lambda: fnp.gradient(V, np.ones(2)), ShapeError, "coordinates along axis 0"),
     (lambda: fnp.cov(X, fweights=np.ones(4)), DTypeError, "count observations"),

@@ -69,6 +69,24 @@ CASES: dict[str, tuple[Any, int]] = {
         lambda r: r.double_sided_maxwell(KEY, np.arange(3, dtype=np.float32), np.float32(2), (4,), "float32"),
         16,
     ),
+    "poisson": (lambda r: r.poisson(KEY, np.float32([0, 0.5, 3, 9.99, 10, 50, -1, np.nan]), (40, 8)), 0),
+    "poisson int16": (lambda r: r.poisson(KEY, 4.0, N, "int16"), 0),
+    "binomial": (
+        lambda r: r.binomial(KEY, np.float32([[5], [100], [7.8]]), np.float32([0.02, 0.5, 0.9]), (20, 3, 3)),
+        0,
+    ),
+    "binomial limits": (
+        lambda r: r.binomial(
+            KEY, np.float32([5, 5, 5, 5, 5, np.nan, -1, np.inf]), np.float32([0, 1, np.nan, -1, 1.5, 0.5, 0.5, 0.5])
+        ),
+        0,
+    ),
+    "binomial float64": (lambda r: r.binomial(KEY, 100.0, np.array([0.03, 0.6]), (33, 2), "float64"), 0),
+    "multinomial": (lambda r: r.multinomial(KEY, np.float32(20), np.float32([0.2, 0.3, 0.5])), 0),
+    "multinomial shape": (
+        lambda r: r.multinomial(KEY, np.float32([20, 3]), np.float32([0.2, 0, 0.8]), shape=(2, 3), dtype="float32"),
+        0,
+    ),
     "geometric": (lambda r: r.geometric(KEY, np.float32(0.3), N), 0),
     "randint arrays": (lambda r: r.randint(KEY, (4, 3), np.arange(3), np.arange(3) * 5 + 1), 0),
     "randint whole int64": (lambda r: r.randint(KEY, N, -(2**63), 2**63 - 1, "int64"), 0),
@@ -180,6 +198,14 @@ def test_a_wrong_distribution_is_noticed():
     assert stats.kstest(samples, stats.norm().cdf).pvalue < 1e-3
 
 
+def assert_cells(counts, law):
+    """The counts fall between some quantiles of a law as often as they should."""
+    edges = np.unique(law.ppf([0.1, 0.3, 0.5, 0.7, 0.9]))
+    found = np.diff([0, *[(counts <= e).sum() for e in edges], counts.size])
+    wanted = np.diff([0, *law.cdf(edges), 1]) * counts.size
+    assert stats.chisquare(found, wanted).pvalue > 1e-3
+
+
 def test_integers_and_events_are_as_frequent_as_they_should_be():
     n = 6000
     dice = np.bincount(values(random.randint(KEY, (n,), 0, 6)), minlength=6)
@@ -187,6 +213,13 @@ def test_integers_and_events_are_as_frequent_as_they_should_be():
     drawn = np.bincount(values(random.categorical(KEY, np.log(WEIGHTS), shape=(n,))), minlength=6)
     assert stats.chisquare(drawn, n * WEIGHTS.astype(float) / WEIGHTS.astype(float).sum()).pvalue > 1e-3
     assert stats.binomtest(int(values(random.bernoulli(KEY, 0.3, (n,))).sum()), n, 0.3).pvalue > 1e-3
+    for mean in (3.0, 30.0):
+        assert_cells(values(random.poisson(KEY, mean, (n,))), stats.poisson(mean))
+    for trials, probability in ((8, 0.3), (200, 0.7)):
+        assert_cells(values(random.binomial(KEY, trials, probability, (n,))), stats.binom(trials, probability))
+    many = values(random.multinomial(KEY, np.full(n, 10.0), WEIGHTS / WEIGHTS.sum(), shape=(n, 6)))
+    assert (many.sum(1) == 10).all()
+    np.testing.assert_allclose(many.mean(0), 10 * WEIGHTS / WEIGHTS.sum(), atol=0.1)
     assert set(values(random.rademacher(KEY, (50,))).tolist()) == {-1, 1}
     orders = {tuple(values(random.permutation(k, 3)).tolist()) for k in random.split(KEY, 60)}
     assert len(orders) == 6

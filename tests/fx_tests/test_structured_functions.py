@@ -11,7 +11,7 @@ import structured_truths as truths
 from fx import api, dtypes
 from fx.array import to_numpy
 from fx.errors import AxisError, DTypeError, MissingRuleError, OutOfBoundsIndexError, ShapeError
-from fx.primitives import conv, elementwise, indexing, linalg, sorting, windows
+from fx.primitives import conv, elementwise, gather_scatter, indexing, linalg, sorting, windows
 from fx.primitives import conv_variants as variants
 
 NUMBERS = [d for d in dtypes.ALL if d != dtypes.bool_]
@@ -83,8 +83,8 @@ def test_window_extremes_in_every_dtype(dtype):
         equal(arg(x, *window), truths.reduce_window_arg(x, better, *window))
 
 
-ROWS = indexing.GatherDimensionNumbers((1,), (0,), (0,))
-WRITE_ROWS = indexing.ScatterDimensionNumbers((1,), (0,), (0,))
+ROWS = gather_scatter.GatherDimensionNumbers((1,), (0,), (0,))
+WRITE_ROWS = gather_scatter.ScatterDimensionNumbers((1,), (0,), (0,))
 
 
 @each_dtype
@@ -96,21 +96,23 @@ def test_gather_and_scatter_in_every_dtype(dtype, index_dtype):
     fill = np.iinfo(dtype).max if dtype.kind == "u" else fill
     want = x[[2, 0, 2]]
     want[1] = fill
-    equal(indexing.gather(x, i, ROWS, (1, 3)), want)
-    equal(indexing.gather(x, i, ROWS, (1, 3), mode="clip"), x[[2, 3, 2]])
+    equal(gather_scatter.gather(x, i, ROWS, (1, 3)), want)
+    equal(gather_scatter.gather(x, i, ROWS, (1, 3), mode="clip"), x[[2, 3, 2]])
     want = x.copy()
     want[2] = u[2]
-    equal(indexing.scatter(x, i, u, WRITE_ROWS), want)
+    equal(gather_scatter.scatter(x, i, u, WRITE_ROWS), want)
     want[2] = x[2] + u[0] + u[2]
-    add = indexing.scatter_max if dtype.kind == "b" else indexing.scatter_add  # NumPy's sum of booleans is their or
+    add = (
+        gather_scatter.scatter_max if dtype.kind == "b" else gather_scatter.scatter_add
+    )  # NumPy's sum of booleans is their or
     equal(add(x, i, u, WRITE_ROWS), want)
 
 
 def test_an_index_beyond_int64_is_outside():
     x, i = np.arange(4.0), np.array([[2**64 - 1], [1]], np.uint64)
-    numbers = indexing.GatherDimensionNumbers((), (0,), (0,))
-    equal(indexing.gather(x, i, numbers, (1,)), np.array([np.nan, 1.0]))
-    equal(indexing.gather(x, i, numbers, (1,), mode="clip"), np.array([3.0, 1.0]))
+    numbers = gather_scatter.GatherDimensionNumbers((), (0,), (0,))
+    equal(gather_scatter.gather(x, i, numbers, (1,)), np.array([np.nan, 1.0]))
+    equal(gather_scatter.gather(x, i, numbers, (1,), mode="clip"), np.array([3.0, 1.0]))
 
 
 @each_dtype
@@ -131,8 +133,8 @@ def test_half_floats_add_up_in_float32(dtype):
     equal(linalg.dot(ones, ones), np.array(4096, dtype))
     equal(windows.reduce_window_sum(ones, (4096,)), np.array([4096], dtype))
     zero = np.zeros(1, dtype)
-    numbers = indexing.ScatterDimensionNumbers((), (0,), (0,))
-    equal(indexing.scatter_add(zero, np.zeros((4096, 1), int), ones, numbers), np.array([4096], dtype))
+    numbers = gather_scatter.ScatterDimensionNumbers((), (0,), (0,))
+    equal(gather_scatter.scatter_add(zero, np.zeros((4096, 1), int), ones, numbers), np.array([4096], dtype))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ LINEAR = {
     "dot": (lambda x: linalg.dot(x, some(dtypes.complex128, 4, 2, seed=1)), (3, 4)),
     "conv": (lambda x: variants.conv(x, some(dtypes.complex128, 2, 3, 2, seed=1), (1,), "SAME"), (1, 3, 5)),
     "window sum": (lambda x: windows.reduce_window_sum(x, (2, 2)), (3, 4)),
-    "gather": (lambda x: indexing.gather(x, np.array([[1], [1], [9]]), ROWS, (1, 3)), (2, 3)),
+    "gather": (lambda x: gather_scatter.gather(x, np.array([[1], [1], [9]]), ROWS, (1, 3)), (2, 3)),
     "dynamic_slice": (lambda x: indexing.dynamic_slice(x, (1, 0), (1, 2)), (3, 3)),
 }
 
@@ -230,15 +232,15 @@ def test_an_empty_batch():
     x, w = np.ones((0, 1, 2, 5)), np.ones((0, 3, 2, 2))
     assert api.vmap(lambda x, w: variants.conv(x, w, (1,), "VALID"))(x, w).shape == (0, 1, 3, 4)
     i = np.zeros((0, 2, 1), int)
-    assert api.vmap(lambda x, i: indexing.gather(x, i, ROWS, (1, 3)))(np.ones((0, 4, 3)), i).shape == (0, 2, 3)
+    assert api.vmap(lambda x, i: gather_scatter.gather(x, i, ROWS, (1, 3)))(np.ones((0, 4, 3)), i).shape == (0, 2, 3)
     assert api.vmap(sorting.sort)(np.ones((0, 4))).shape == (0, 4)
 
 
 def test_gather_of_and_scatter_into_nothing():
     x, i = np.zeros((0, 3)), np.zeros((2, 1), int)
-    numbers = indexing.GatherDimensionNumbers((1,), (0,), (0,))
-    equal(indexing.gather(x, i, numbers, (0, 3)), np.full((2, 3), np.nan))
-    equal(indexing.scatter_add(x, i, np.ones((2, 3)), WRITE_ROWS), x)
+    numbers = gather_scatter.GatherDimensionNumbers((1,), (0,), (0,))
+    equal(gather_scatter.gather(x, i, numbers, (0, 3)), np.full((2, 3), np.nan))
+    equal(gather_scatter.scatter_add(x, i, np.ones((2, 3)), WRITE_ROWS), x)
 
 
 # --------------------------------------------------------------------------------------- spellings
@@ -352,7 +354,7 @@ def test_index_take_and_take_along():
     i, j = np.array([0, -1, 6]), np.array([1, 4, -5])
     equal(indexing.index_take(x, (i, j), (0, 2)), x[i % 4, :, j % 5])
     k = np.argsort(x, axis=1)
-    equal(indexing.take_along(x, k, 1), np.take_along_axis(x, k, 1))
+    equal(gather_scatter.take_along(x, k, 1), np.take_along_axis(x, k, 1))
     equal(sorting.argsort(x, 1, index_dtype=np.int64), k)
 
 
@@ -365,17 +367,17 @@ def test_top_k_along_another_axis():
 
 def test_scatter_sub_and_gather_modes():
     x = np.arange(4.0)
-    numbers = indexing.ScatterDimensionNumbers((), (0,), (0,))
-    equal(indexing.scatter_sub(x, np.array([[1], [1]]), np.ones(2), numbers), np.array([0.0, -1, 2, 3]))
-    mode = indexing.GatherScatterMode
+    numbers = gather_scatter.ScatterDimensionNumbers((), (0,), (0,))
+    equal(gather_scatter.scatter_sub(x, np.array([[1], [1]]), np.ones(2), numbers), np.array([0.0, -1, 2, 3]))
+    mode = gather_scatter.GatherScatterMode
     assert mode.from_any(None) is mode.from_any("drop") is mode.FILL_OR_DROP
     assert mode.from_any(mode.CLIP) is mode.CLIP
 
 
 def test_the_derivative_of_scatter_follows_the_last_writer():
-    numbers = indexing.ScatterDimensionNumbers((), (0,), (0,))
+    numbers = gather_scatter.ScatterDimensionNumbers((), (0,), (0,))
     i = np.array([[1], [1], [0], [9]])
-    f = lambda x, u: indexing.scatter(x, i, u, numbers)  # noqa: E731
+    f = lambda x, u: gather_scatter.scatter(x, i, u, numbers)  # noqa: E731
     dx, du = api.vjp(f, np.zeros(3), np.ones(4))[1](np.array([10.0, 20.0, 30.0]))
     equal(dx, np.array([0.0, 0.0, 30.0]))
     equal(du, np.array([0.0, 20.0, 10.0, 0.0]))
@@ -384,9 +386,9 @@ def test_the_derivative_of_scatter_follows_the_last_writer():
 def test_equal_winners_share_the_derivative_of_scatter_max(jax):
     lax = jax.lax
     x, u, i = np.array([2.0, 1.0, 5.0]), np.array([2.0, 3.0, 3.0, 2.0]), np.array([[0], [1], [1], [0]])
-    numbers = indexing.ScatterDimensionNumbers((), (0,), (0,))
+    numbers = gather_scatter.ScatterDimensionNumbers((), (0,), (0,))
     t = (np.array([1.0, 2.0, 4.0]), np.array([8.0, 16.0, 32.0, 64.0]))
-    _, got = api.jvp(lambda x, u: indexing.scatter_max(x, i, u, numbers), (x, u), t)
+    _, got = api.jvp(lambda x, u: gather_scatter.scatter_max(x, i, u, numbers), (x, u), t)
     equal(got, np.array([(1 + 8 + 64) / 3, (16 + 32) / 2, 4.0]))
     on_jax = lambda x, u: lax.scatter_max(x, i, u, lax.ScatterDimensionNumbers(*numbers))  # noqa: E731
     np.testing.assert_allclose(got, jax.jvp(on_jax, (x, u), t)[1], rtol=1e-12)
@@ -432,23 +434,23 @@ ERRORS = {
     "window complex": (lambda: windows.reduce_window_max(A + 0j, (2, 2)), DTypeError, "no order"),
     "window taps": (lambda: windows.window_select(A, np.zeros((1, 2)), (2, 2)), DTypeError, "int32"),
     "window taps shape": (lambda: windows.window_select(A, TAPS, (2, 2)), ShapeError, r"\(1, 2\)"),
-    "gather vectors": (lambda: indexing.gather(A, np.zeros((2, 2), int), ROWS, (1, 3)), ShapeError, "have 2 entries"),
-    "gather float": (lambda: indexing.gather(A, np.zeros((2, 1)), ROWS, (1, 3)), DTypeError, "integer"),
-    "gather sizes": (lambda: indexing.gather(A, I1, ROWS, (1, 4)), ShapeError, "asks for 4 of the 3"),
-    "gather collapsed": (lambda: indexing.gather(A, I1, ROWS, (2, 3)), ShapeError, "must be 0 or 1 along dimension 0"),
-    "gather mode": (lambda: indexing.gather(A, I1, ROWS, (1, 3), mode="wrap"), ShapeError, "'wrap'"),
-    "gather fill": (lambda: indexing.gather(I1, I1, ROWS, (1, 1), fill_value=0.5), DTypeError, "0.5"),
+    "gather vectors": (lambda: gather_scatter.gather(A, np.zeros((2, 2), int), ROWS, (1, 3)), ShapeError, "have 2 entries"),
+    "gather float": (lambda: gather_scatter.gather(A, np.zeros((2, 1)), ROWS, (1, 3)), DTypeError, "integer"),
+    "gather sizes": (lambda: gather_scatter.gather(A, I1, ROWS, (1, 4)), ShapeError, "asks for 4 of the 3"),
+    "gather collapsed": (lambda: gather_scatter.gather(A, I1, ROWS, (2, 3)), ShapeError, "must be 0 or 1 along dimension 0"),
+    "gather mode": (lambda: gather_scatter.gather(A, I1, ROWS, (1, 3), mode="wrap"), ShapeError, "'wrap'"),
+    "gather fill": (lambda: gather_scatter.gather(I1, I1, ROWS, (1, 1), fill_value=0.5), DTypeError, "0.5"),
     "gather offsets": (
-        lambda: indexing.gather(A, I1, indexing.GatherDimensionNumbers((), (0,), (0,)), (1, 3)), ShapeError, "offset"
+        lambda: gather_scatter.gather(A, I1, gather_scatter.GatherDimensionNumbers((), (0,), (0,)), (1, 3)), ShapeError, "offset"
     ),
     "gather order": (
-        lambda: indexing.gather(A, I1, indexing.GatherDimensionNumbers((2, 1), (), (0,)), (1, 3)), AxisError, "rising"
+        lambda: gather_scatter.gather(A, I1, gather_scatter.GatherDimensionNumbers((2, 1), (), (0,)), (1, 3)), AxisError, "rising"
     ),
     "scatter dtype": (
-        lambda: indexing.scatter_add(A, I1, np.ones((2, 3), np.float32), WRITE_ROWS), DTypeError, "differ in dtype"
+        lambda: gather_scatter.scatter_add(A, I1, np.ones((2, 3), np.float32), WRITE_ROWS), DTypeError, "differ in dtype"
     ),
-    "scatter outer": (lambda: indexing.scatter_add(A, I1, np.ones((4, 3)), WRITE_ROWS), ShapeError, r"\(4,\).*\(2,\)"),
-    "scatter window": (lambda: indexing.scatter_add(A, I1, np.ones((2, 4)), WRITE_ROWS), ShapeError, "have 4 elements"),
+    "scatter outer": (lambda: gather_scatter.scatter_add(A, I1, np.ones((4, 3)), WRITE_ROWS), ShapeError, r"\(4,\).*\(2,\)"),
+    "scatter window": (lambda: gather_scatter.scatter_add(A, I1, np.ones((2, 4)), WRITE_ROWS), ShapeError, "have 4 elements"),
     "slice starts": (lambda: indexing.dynamic_slice(A, (0,), (1, 1)), ShapeError, "1 start indices"),
     "slice float": (lambda: indexing.dynamic_slice(A, (np.float32(0), 0), (1, 1)), DTypeError, "must be an integer"),
     "slice size": (lambda: indexing.dynamic_slice(A, (0, 0), (1, 4)), ShapeError, "4 elements along dimension 1"),
@@ -474,6 +476,6 @@ def test_errors_say_what_was_found(name):
 
 
 def test_scatter_mul_of_repeated_indices_says_why_it_has_no_derivative():
-    numbers = indexing.ScatterDimensionNumbers((), (0,), (0,))
+    numbers = gather_scatter.ScatterDimensionNumbers((), (0,), (0,))
     with pytest.raises(MissingRuleError, match="unique_indices=True"):
-        api.vjp(lambda u: indexing.scatter_mul(np.ones(1), np.zeros((2, 1), int), u, numbers), np.ones(2))
+        api.vjp(lambda u: gather_scatter.scatter_mul(np.ones(1), np.zeros((2, 1), int), u, numbers), np.ones(2))

@@ -18,7 +18,17 @@ import structured_truths as truths
 from op_values import conv_config, dot_config, index_config, update_shape, window_config
 
 from fx import api
-from fx.primitives import conv, conv_variants, elementwise, indexing, linalg, reductions, sorting, windows
+from fx.primitives import (
+    conv,
+    conv_variants,
+    elementwise,
+    gather_scatter,
+    indexing,
+    linalg,
+    reductions,
+    sorting,
+    windows,
+)
 from fx.primitives.index_numbers import window_sizes
 
 
@@ -136,8 +146,8 @@ def gather_case(seed):
     return Case(
         f"gather{seed}-{shape}-{sizes}-{numbers}-{mode}",
         lambda rng: (rng.standard_normal(shape), rng.integers(-1, 4, indices)),
-        lambda x, i: indexing.gather(
-            x, i, indexing.GatherDimensionNumbers(*numbers), sizes, mode=mode, fill_value=fill
+        lambda x, i: gather_scatter.gather(
+            x, i, gather_scatter.GatherDimensionNumbers(*numbers), sizes, mode=mode, fill_value=fill
         ),
         lambda x, i: truths.gather(x, i, numbers, sizes, mode, np.nan if fill is None else fill),
         jax=on_jax,
@@ -170,7 +180,9 @@ def scatter_case(seed, name):
     return Case(
         f"{name}{seed}-{shape}-{sizes}-{numbers}-{mode}",
         draw,
-        lambda x, i, u: getattr(indexing, name)(x, i, u, indexing.ScatterDimensionNumbers(*numbers), mode=mode),
+        lambda x, i, u: getattr(gather_scatter, name)(
+            x, i, u, gather_scatter.ScatterDimensionNumbers(*numbers), mode=mode
+        ),
         lambda x, i, u: truths.scatter(x, i, u, numbers, mode, SCATTERS[name]),
         wrt=(0,) if name == "scatter_mul" else (0, 2),
         # XLA leaves the order of repeated writes open, and its CPU backend mistakes empty index vectors
@@ -180,7 +192,7 @@ def scatter_case(seed, name):
 
 def unique_scatter_case(name):
     """Rows written at most once each, some of them outside: derivative of the updates of scatter_mul, too."""
-    numbers = indexing.ScatterDimensionNumbers((1,), (0,), (0,))
+    numbers = gather_scatter.ScatterDimensionNumbers((1,), (0,), (0,))
 
     def draw(rng):
         return rng.standard_normal((6, 2)), rng.permutation(8)[:4, None], rng.standard_normal((4, 2))
@@ -188,7 +200,7 @@ def unique_scatter_case(name):
     return Case(
         f"{name}-unique",
         draw,
-        lambda x, i, u: getattr(indexing, name)(x, i, u, numbers, unique_indices=True),
+        lambda x, i, u: getattr(gather_scatter, name)(x, i, u, numbers, unique_indices=True),
         lambda x, i, u: truths.scatter(x, i, u, (*numbers,), "fill", SCATTERS[name]),
         wrt=(0, 2),
         jax=lambda lax, *a: getattr(lax, name)(*a, lax.ScatterDimensionNumbers((1,), (0,), (0,)), unique_indices=True),

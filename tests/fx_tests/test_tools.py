@@ -32,14 +32,14 @@ INNARDS = (  # JAX's own machinery
     "ad api_util core custom_batching ds dlpack export ffi fwd_and_bwd interpreters jax2tf_associative_scan_reductions lib"
     " make_user_context allow_f16_reductions legacy_prng_key no_execution no_tracing numpy_dtype_promotion version clear_caches"
 )
-ELSEWHERE = "debug_nans debug_infs monitoring profiler"  # checkify.float_checks; explain() and timings of the program
+ELSEWHERE = "monitoring profiler"  # explain() and timings of the program
 ABSENT = {
     "": f"{SHARDING} {MUTABLE} {INNARDS} {ELSEWHERE}",
     "nn": "get_scaled_dot_general_config scaled_dot_general",  # they quantise to floats of 4 and 8 bits
     "debug": "DebugEffect OrderedDebugEffect inspect_array_sharding visualize_array_sharding visualize_sharding",  # one device
     "tree": "",
     "tree_util": "default_registry",  # an object of jaxlib's
-    "dtypes": "TypePromotionError result_type",  # promotion never fails; fx.numpy.result_type
+    "dtypes": "TypePromotionError finfo iinfo result_type",  # promotion never fails; the others are in fx.numpy
     "errors": "InconclusiveDimensionOperation JaxRuntimeError JaxprTypeError KeyReuseError",  # nothing raises them
     "typing": "", "image": "", "ops": "", "flatten_util": "", "test_util": "", "custom_derivatives": (
         "CustomVJPPrimal SymbolicZero custom_jvp_call_p custom_vjp_call_p custom_vjp_primal_tree_values linear_call remat_opt_p zero_from_primal"
@@ -156,10 +156,11 @@ def test_a_wrong_derivative_is_caught(modes: str) -> None:
 
 
 def test_trees_by_one_level_and_static_fields() -> None:
-    assert tree_util.flatten_one_level({"b": [1, 2], "a": 3}) == ([3, [1, 2]], ("a", "b"))
+    children, aux = tree_util.flatten_one_level({"b": [1, 2], "a": 3})
+    assert (list(children), aux) == ([3, [1, 2]], ("a", "b"))
     assert [str(k) for k, _ in tree_util.flatten_one_level_with_keys((5, 6))[0]] == ["[0]", "[1]"]
     assert tree_util.is_tree_node(dict) and not tree_util.is_tree_node(int)
-    with pytest.raises(TreeError, match="leaf"):
+    with pytest.raises(TreeError, match="no pytree node"):
         tree_util.flatten_one_level(3)
     assert tree.reduce_associative(lambda a, b: a + b, (1, [2, 3])) == 6
     assert tree.reduce_associative(lambda a, b: a + b, (), identity=0) == 0
@@ -182,7 +183,7 @@ def test_options_by_the_names_of_jax() -> None:
     fx.config.update("verify", False)
     with pytest.raises(ValueError, match="always"):
         fx.config.update("jax_threefry_partitionable", False)
-    with pytest.raises(AttributeError, match="jax_no_such_option"):
+    with pytest.raises(AttributeError, match="no_such_option"):
         fx.config.update("jax_no_such_option", 1)
     with fx.default_matmul_precision("highest"), fx.checking_leaks(), fx.transfer_guard("disallow"), fx.enable_checks():
         assert fx.config.verify

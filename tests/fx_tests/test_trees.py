@@ -106,7 +106,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "lengths": (lambda: tree.map(lambda a, b: a, [1, 2], [1, 2, 3]), "2.*3"),
     "names": (lambda: tree.map(lambda a, b: a, {"a": 1}, {"b": 1}), "'a'"),
     "too few leaves": (lambda: tree.unflatten(tree.structure((1, 2)), [1]), "1.*2|2.*1"),
-    "a leaf is no node": (lambda: tree.flatten_one_level(3), "a int is no pytree node"),
+    "a leaf is no node": (lambda: tree.flatten_one_level(3), "a int is a leaf; it has no children"),
 }
 
 

@@ -16,13 +16,14 @@ import numpy as np
 from ... import dtypes, tree
 from ... import numpy as fnp
 from ...errors import DTypeError
+from ...lax.branching import cond
 from ...lax.control_flow import fori_loop, while_loop
 from ...numpy.core import as_type, operand, promote_inexact
 from ...numpy.series import horner
 from ...primitives import elementwise as p
 from ...transforms.custom_rules import custom_jvp
 
-__all__ = ["Value", "floats", "log1p_excess", "log1p_less", "repeat", "special", "steps", "sum_terms"]
+__all__ = ["Value", "floats", "if_any", "log1p_excess", "log1p_less", "repeat", "special", "steps", "sum_terms"]
 
 Value = Any
 Kernel = Callable[..., Any]
@@ -85,6 +86,11 @@ def repeat(steps: int, body: Callable[..., tuple[Value, ...]], *state: Value, do
         return tuple(body(k, *carry))
 
     return fori_loop(0, steps, step, state)
+
+
+def if_any(condition: Value, f: Kernel, *xs: Value) -> Value:
+    """``f(*xs)`` where the condition holds for any element, else zeros: an expansion that nobody needs is left out."""
+    return cond(fnp.any(condition), f, lambda *ys: fnp.zeros_like(ys[0]), *xs)
 
 
 def steps(x: Value, single: int, double: int) -> int:

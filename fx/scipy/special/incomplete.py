@@ -18,7 +18,7 @@ from ...errors import MissingRuleError
 from ...lax.control_flow import scan
 from ...numpy.series import chebyshev, horner
 from ...primitives import elementwise as p
-from .core import Value, log1p_excess, log1p_less, repeat, special, steps
+from .core import Value, if_any, log1p_excess, log1p_less, repeat, special, steps
 from .gamma_functions import LARGE, gamma_small, gamma_star, log_beta
 from .tables import LGAMMA_1, TEMME
 
@@ -98,7 +98,7 @@ def _inside(condition: Value, a: Value, x: Value, at: tuple[float, float]) -> tu
 def _incomplete_gamma(a: Value, x: Value, upper: bool) -> Value:
     """P(a, x), or Q(a, x), for finite a, x > 0."""
     near = (a >= _TEMME_FROM) & (fnp.abs(x - a) < _TEMME_WIDTH * a)
-    uniform = _temme(*_inside(near, a, x, (_TEMME_FROM, _TEMME_FROM)))[upper]
+    uniform = if_any(near, lambda a, x: _temme(a, x)[upper], *_inside(near, a, x, (_TEMME_FROM, _TEMME_FROM)))
     if upper:
         log = fnp.log(fnp.minimum(x, 0.5))
         small = fnp.where(x <= 0.5, a <= -0.4 / log, a <= 1.1 * x) & (x <= 1.1)
@@ -106,9 +106,10 @@ def _incomplete_gamma(a: Value, x: Value, upper: bool) -> Value:
     else:
         rising = (x <= 1) | (x <= a)
     power = _power(a, x)
-    lower = power * _lower_series(*_inside(rising & ~near, a, x, (1.0, 1.0)))
-    falling = _inside(~rising & ~near & (x > 1), a, x, (1.0, 2.0))
-    beyond = power * falling[0] * _upper_fraction(*falling)
+    rises, falls = rising & ~near, ~rising & ~near & (x > 1)
+    lower = power * if_any(rises, _lower_series, *_inside(rises, a, x, (1.0, 1.0)))
+    falling = _inside(falls, a, x, (1.0, 2.0))
+    beyond = power * falling[0] * if_any(falls, _upper_fraction, *falling)
     if not upper:
         return fnp.where(near, uniform, fnp.where(rising, lower, 1 - beyond))
     first = _upper_series(*_inside(small, a, x, (0.5, 0.5)))
@@ -278,10 +279,11 @@ def _beta_lower(a: Value, b: Value, x: Value, y: Value) -> Value:
     power = _beta_power(a, b, x, y)
     both = (a >= _BOTH_LARGE) & (b >= _BOTH_LARGE)
     c, d = fnp.where(both, 1, a), fnp.where(both, 1, b)
-    fraction = _beta_fraction(c, d, x) / c
+    fraction = if_any(~both, _beta_fraction, c, d, x) / c
     e, g = fnp.where(both, a, _BOTH_LARGE), fnp.where(both, b, _BOTH_LARGE)
     at = fnp.where(both, x, 0.5)
-    tail = _beta_tail(e, g, at, fnp.where(both, y, 0.5)) / (at * fnp.where(both, y, 0.5))
+    beyond = fnp.where(both, y, 0.5)
+    tail = if_any(both, _beta_tail, e, g, at, beyond) / (at * beyond)
     return power * fnp.where(both, tail, fraction)
 
 

@@ -1,0 +1,7 @@
+"""``fx.scipy.cluster``."""
+
+from __future__ import annotations
+
+from . import vq
+
+__all__ = ["vq"]

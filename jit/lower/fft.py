@@ -1,0 +1,88 @@
+"""The Fourier transform: NumPy's own loops, over rows that lie anywhere in memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fx import dtypes
+from fx.ir import Eqn
+
+from ..cost import chunk_for
+from ..loop_ir import Kernel, KernelBuilder, Ty, minimum
+from ..pocketfft import loop, shim
+from .loops import coalesce
+from .registry import LowerContext, Operand, lowers
+from .types import ty_of
+
+__all__: list[str] = []
+
+
+def _kernel(real: Ty, source_words: int, target_words: int, inverse: bool) -> Kernel:
+    """Runs of rows in two dimensions, outer and inner; strides count bytes, offsets numbers of the real type."""
+    b = KernelBuilder("fft")
+    x, out = b.pointer("x", real), b.pointer("out", real)
+    call, function, data = b.integer("call"), b.integer("loop"), b.integer("data")
+    n, m, length, inner = (b.integer(name) for name in ("n", "m", "length", "inner"))
+    strides = {side: [b.integer(f"{side}_{k}") for k in ("outer", "inner", "step")] for side in ("x", "out")}
+    factor = b.alloc("factor", real, 1)
+    one = length.cast(real) * 0.0 + 1.0
+    b.store(factor, 0, one / length.cast(real) if inverse else one)
+    row = b.var("row", b.lo)
+    with b.while_(row < b.hi):
+        o, i = b.let("o", row // inner), b.let("i", row % inner)
+        count = b.let("count", minimum(inner - i, b.hi - row))
+        starts = {side: o * s[0] + i * s[1] for side, s in strides.items()}
+        sizes = {"x": real.itemsize * source_words, "out": real.itemsize * target_words}
+        bytes_ = {side: [s * sizes[side] for s in strides[side][1:]] for side in strides}
+        b.call(
+            call, function, data, b.place(x, starts["x"] * source_words), b.place(factor),
+            b.place(out, starts["out"] * target_words), count, n, m, bytes_["x"][0], bytes_["out"][0], bytes_["x"][1],
+            bytes_["out"][1],
+        )  # fmt: skip
+        b.assign(row, row + count)
+    return b.build()
+
+
+def _rows(x: Operand, out: Operand, axis: int) -> list[tuple[int, ...]] | None:
+    """The dimensions beside ``axis`` as (size, stride, stride of the result), at most two; None if there are more."""
+    dims = [(s, a, c) for d, (s, a, c) in enumerate(zip(x.shape, x.strides, out.strides)) if d != axis]
+    merged = coalesce(dims)
+    return [*[(1, 0, 0)] * (2 - len(merged)), *merged] if len(merged) <= 2 else None
+
+
+def _name(kind: str, length: int) -> str:
+    """The ufunc's name."""
+    return kind if kind != "rfft" else "rfft_n_odd" if length % 2 else "rfft_n_even"
+
+
+@lowers("fft")
+def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+    (x,), (out,) = ins, outs
+    kind, length, axis = eqn.params["kind"], eqn.params["length"], eqn.params["axis"]
+    complex_: np.dtype = out.dtype if kind == "rfft" else x.dtype
+    found = loop(_name(kind, length), complex_)
+    if found is None:
+        ctx.call_reference(eqn, ins, outs, "the loops of numpy.fft were not found")
+        return
+    rows = _rows(x, out, axis)
+    if rows is None:
+        x = ctx.contiguous(x)
+        rows = _rows(x, out, axis)
+        assert rows is not None
+    (outer, *outer_strides), (inner, *inner_strides) = rows
+    real, words = ty_of(dtypes.real_dtype(complex_)), (1 if kind == "rfft" else 2, 1 if kind == "irfft" else 2)
+    inverse = kind in ("ifft", "irfft")
+    kernel = ctx.kernel(("fft", real, *words, inverse), lambda: _kernel(real, *words, inverse))
+    args = (
+        x, out, shim(), found.address, found.data, x.shape[axis], out.shape[axis], length, inner, outer_strides[0],
+        inner_strides[0], x.strides[axis], outer_strides[1], inner_strides[1], out.strides[axis],
+    )  # fmt: skip
+    flops = 5.0 * length * max(math.log2(length), 1.0) / (1 if min(words) == 2 else 2)
+    total = outer * inner
+    ctx.step(
+        kernel, args, total, chunk_for(total, flops / 2.0), f"fft ({found.name} of NumPy's pocketfft)",
+        flops=int(flops * total), nbytes=x.size * x.dtype.itemsize + out.size * out.dtype.itemsize, reads=(x,),
+        writes=outs,
+    )  # fmt: skip
