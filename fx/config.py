@@ -155,8 +155,10 @@ class Config:
         elif name in _ACCEPTED:
             if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
                 raise ValueError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
-        else:
+        elif name.removeprefix("jax_") in OPTIONS:
             setattr(self, name.removeprefix("jax_"), value)
+        else:
+            setattr(self, name, value)  # names what there is
 
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))

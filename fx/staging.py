@@ -379,7 +379,8 @@ class JitFunction:
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The general way: finds the program of these arguments, or makes it."""
-        if config.disable_jit:
+        if config.disable_jit:  # the function may write to its arguments, which are the caller's
+            args, kwargs = tree.map(lambda x: x.copy() if type(x) is np.ndarray else x, (args, kwargs))
             return self.fun(*args, **kwargs)
         leaves, in_tree, static, call = self._split(args, kwargs)
         traced = bool(state.absorbing)

@@ -406,8 +406,10 @@ def _masked_update(x: Value, index: Any, value: Any, kind: str) -> Value | None:
     if not isinstance(index, (Tracer, Array, np.ndarray)) or index.dtype != dtypes.bool_:
         return None
     mask, v = as_value(index), operand(value, "the value to be written")
-    if shape_of(v) or mask.ndim == 0 or mask.shape != x.shape[: mask.ndim]:
+    if mask.ndim == 0 or mask.shape != x.shape[: mask.ndim]:
         return None
+    if shape_of(v) and (concrete_value(mask) is not None or len(shape_of(v)) > x.ndim - mask.ndim):
+        return None  # as many values as the mask has elements; where that is not known, a row for each of them fits too
     v = fit_update(v, x.shape, x)
     combine = _combine(kind, x)
     new = combine(x, v) if combine is not None else v

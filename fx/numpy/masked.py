@@ -22,13 +22,18 @@ from . import reductions, statistics
 from .core import Value, as_type, as_value, broadcast_value, filled
 from .ufunc_class import registered
 
-__all__ = ["Masked", "masked_assignment", "selection"]
+__all__ = ["Masked", "is_unknown_mask", "masked_assignment", "selection"]
+
+
+def is_unknown_mask(mask: Any) -> bool:
+    """True for a traced boolean array whose values are not known."""
+    return type(mask) is Tracer and mask.dtype == bool_ and mask.value is None and bool(mask.shape)
 
 
 def selection(x: Tracer, index: Any) -> Masked | None:
     """``x[index]`` if the index is a mask that is not known, over the first axes of ``x``; else None."""
     mask = index[0] if type(index) is tuple and len(index) == 1 else index
-    if type(mask) is not Tracer or mask.dtype != bool_ or mask.value is not None or not mask.shape:
+    if not is_unknown_mask(mask):
         return None
     if mask.shape != x.shape[: mask.ndim]:
         return None
@@ -159,7 +164,7 @@ class Masked:
 
     def _refuse(self, what: str) -> NoReturn:
         raise ConcretizationError(
-            f"{what} of x[mask], where the boolean mask of shape {self.mask.shape} is traced: how many elements it has is not known"
+            f"{what} of x[mask] with a traced boolean mask of shape {self.mask.shape}: how many elements it has is not known"
             " while tracing. Elementwise functions of it, a[mask] = ..., and sum, mean, min, max, prod, any, all, var, std are"
             " possible; otherwise use np.where(mask, x, other), or compute the mask outside the traced function."
             f"\n  at {user_source()}"

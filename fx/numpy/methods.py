@@ -199,6 +199,17 @@ _REFUSED: dict[str, Any] = {
     **dict.fromkeys(("tobytes", "tofile", "dump", "dumps", "__dlpack__", "__dlpack_device__"), _OUTSIDE),
 }  # fmt: skip
 
+
+def _fixed(name: str, way_out: str) -> property:
+    """An attribute that NumPy's arrays let one set, and a traced one does not."""
+
+    def refuse(self: Tracer, value: Any) -> NoReturn:
+        raise UnsupportedFunctionError(f"x.{name} = ... of a traced {self.aval} cannot be traced: write {way_out}")
+
+    known = getattr(Tracer, name)
+    return property(known.fget, refuse, doc=known.__doc__)
+
+
 _VIEWS: dict[str, Any] = {
     "ravel": views.method("ravel"), "squeeze": views.method("squeeze"), "swapaxes": views.method("swapaxes"), "diagonal": views.method("diagonal"),
     "view": views.method("view"), "T": property(views.method("transpose"), doc="The axes reversed."),
@@ -208,6 +219,7 @@ _VIEWS: dict[str, Any] = {
     "sort": _sort, "partition": _partition, "put": _put,
     "flags": property(lambda self: strided(self).flags, doc="What NumPy's flags would be."),
     "strides": property(lambda self: strided(self).strides, doc="What NumPy's strides would be."),
+    "shape": _fixed("shape", "y = x.reshape(shape)"), "dtype": _fixed("dtype", "y = x.astype(dtype) or x.view(dtype)"),
     "base": property(lambda self: None if self.view_of is None else self.view_of.root, doc="The array that this is a view of."),
     **{name: _refusal(name, way_out) for name, way_out in _REFUSED.items()},
 }  # fmt: skip

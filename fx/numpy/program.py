@@ -141,6 +141,19 @@ def _refuse_random(name: str, *_: Any, **__: Any) -> None:
     )
 
 
+class _Generator:
+    """A random generator of NumPy in a program."""
+
+    def __init__(self, generator: Any) -> None:
+        self.generator = generator
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.generator, name)
+        return (
+            functools.partial(_refuse_random, f"{type(self.generator).__name__}.{name}") if callable(value) else value
+        )
+
+
 class _Module:
     """A module of which some attributes are others."""
 
@@ -201,6 +214,14 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(c)
 
 
+@functools.lru_cache(maxsize=1024)
+def _globals_of(code: CodeType) -> tuple[frozenset[str], list[str]]:
+    """The names that code may read from its globals, and those that it assigns to."""
+    codes = list(_codes(code))
+    stored = [i.argval for c in codes for i in dis.get_instructions(c) if i.opname == "STORE_GLOBAL"]
+    return frozenset(name for c in codes for name in c.co_names), stored
+
+
 class _Rewriter:
     """Functions of the user, with the stand-in where they reach for numpy.
 
@@ -230,6 +251,8 @@ class _Rewriter:
             return _stand_in
         if v is np.random:
             return _stand_in_random
+        if isinstance(v, (np.random.Generator, np.random.RandomState)):
+            return _Generator(v)
         if v is math:
             return _stand_in_math
         if isinstance(v, BuiltinFunctionType) and v.__module__ == "math":
@@ -272,15 +295,14 @@ class _Rewriter:
 
     def _fill_globals(self, f: FunctionType) -> None:
         space = self._globals(f)
-        for name in {n for code in _codes(f.__code__) for n in code.co_names}:
+        for name in _globals_of(f.__code__)[0]:
             if name in f.__globals__:
                 space[name] = self.value(f.__globals__[name])
 
     def _check_globals(self, f: FunctionType) -> None:
-        for code in _codes(f.__code__):
-            for i in dis.get_instructions(code):
-                if i.opname == "STORE_GLOBAL":
-                    raise SideEffectError(
-                        f"{f.__qualname__} assigns to the global variable {i.argval!r}, which would happen once, while tracing."
-                        " Return the value instead."
-                    )
+        stored = _globals_of(f.__code__)[1]
+        if stored:
+            raise SideEffectError(
+                f"{f.__qualname__} assigns to the global variable {stored[0]!r}, which would happen once, while tracing."
+                " Return the value instead."
+            )

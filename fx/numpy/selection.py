@@ -85,6 +85,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
     mode: "raise" (an index that is known and out of range raises, a traced one is clipped), "wrap", "clip".
     """
     i = as_value(a)
+    i = as_type(i, np.int32) if i.dtype == dtypes.bool_ else i
     if not dtypes.is_integer(i.dtype):
         raise DTypeError(f"choose: the index array must be integer; found {aval_of(i)}")
     xs = promote_dtype(

@@ -28,7 +28,7 @@ from . import creation, manipulation, matrices, rearranging, stride_tricks, unar
 from .axes import canonical_axis
 from .core import Value, as_typed, broadcast_value
 from .indexing import getitem, setitem
-from .masked import Masked, masked_assignment, selection
+from .masked import Masked, is_unknown_mask, masked_assignment, selection
 
 __all__ = [
     "assign",
@@ -91,10 +91,27 @@ def tracer_getitem(x: Tracer, index: Any) -> Value:
     chosen = selection(x, index)
     if chosen is not None:
         return chosen
+    apart = _mask_apart(x, index)
+    if apart is not None and apart[2] == 0:
+        return tracer_getitem(apart[0], apart[1])
     out = getitem(x, index)
     if not _is_view_index(index, len(x.shape)) or (x.view_of is not None and x.view_of.copies):
         return out.alias() if out is x else out
     return attach(out, Part(x, index))
+
+
+def _mask_apart(x: Tracer, index: Any) -> tuple[Tracer, Tracer, int] | None:
+    """``x[index]`` with one mask that is not known among ints and slices: the view that these give, the mask, and over
+    which axis of the view it begins; None for any other index."""
+    if type(index) is not tuple or len(index) < 2:
+        return None
+    masks = [i for i, it in enumerate(index) if is_unknown_mask(it)]
+    if len(masks) != 1 or not all(type(it) in (int, _slice) for i, it in enumerate(index) if i != masks[0]):
+        return None
+    (i,) = masks
+    mask = index[i]
+    view = tracer_getitem(x, (*index[:i], *(_slice(None),) * mask.ndim, *index[i + 1 :]))
+    return view, mask, sum(type(it) is _slice for it in index[:i])
 
 
 def iterate(x: Tracer) -> Iterator[Value]:
@@ -111,6 +128,14 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
         if type(view) is Part and view.base is x and view.index is index:
             return  # the second half of ``x[index] += y``, which has written through the view
     _check_statement(sys._getframe(1))
+    apart = _mask_apart(x, index)
+    if apart is not None:
+        view, mask, at = apart
+        if at and not np.ndim(value):
+            view, at = view_method("moveaxis", view, tuple(range(at, at + mask.ndim)), tuple(range(mask.ndim))), 0
+        if not at:
+            view[mask] = value
+            return
     if type(value) is Masked:
         write(x, masked_assignment(x, index, value))
         return
@@ -319,6 +344,7 @@ _KINDS: dict[str, _Kind] = {
     "rot90": _Kind(rearranging.rot90, _rot90, np.rot90),
     "real": _Kind(unary.real, _write_real, np.real),
     "imag": _Kind(unary.imag, _write_imag, np.imag),
+    "imag of a real array": _read_only(unary.imag, np.imag),
     "view": _Kind(view, lambda base, new, dtype=None: view(new, base.dtype), lambda a, dtype=None: a.view(dtype or a.dtype)),
     "asarray": _Kind(creation.asarray, lambda base, new, *_, **__: new, lambda a, *_, **__: a),
     "broadcast_to": _read_only(manipulation.broadcast_to, np.broadcast_to),
@@ -335,8 +361,6 @@ def _is_copy(name: str, x: Tracer, out: Any, args: tuple[Any, ...], kwargs: dict
         return True
     if name == "diag":
         return len(x.shape) != 2
-    if name == "imag":
-        return not dtypes.is_complex(x.dtype)
     if name == "asarray":
         return out.dtype != x.dtype
     if name not in _MAY_COPY or (x.view_of is None and not args[1:] and not kwargs):
@@ -366,6 +390,8 @@ def setter(name: str) -> Callable[[Tracer, Any], None]:
 def view_method(name: str, x: Tracer, *args: Any, **kwargs: Any) -> Value:
     """An operation of ``_KINDS`` on a traced array."""
     copy = kwargs.pop("copy", None)
+    if name == "imag" and not dtypes.is_complex(x.dtype):
+        name = "imag of a real array"
     out = _KINDS[name].forward(x, *args, **kwargs)
     if copy or _is_copy(name, x, out, args, kwargs):
         if copy is False:

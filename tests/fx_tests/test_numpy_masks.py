@@ -58,7 +58,18 @@ def boundaries(x: Any) -> Any:
     return x
 
 
-PROGRAMS = [in_place, numbers, rows, comparisons, boundaries]
+def among_other_indices(x: Any) -> Any:
+    m, n = x[0] > 1, x[:, 1] > 0
+    x[:, m] = -1.25
+    x[n, 0] += 1
+    x[0, m] = -x[0, m] * x[1, m]
+    y = x + 0
+    y[:, m] = 0.5
+    y[n, 1:] = [7.0, 8.0]
+    return x, y, x[n, 2].sum(), x[1, m].max()
+
+
+PROGRAMS = [among_other_indices, in_place, numbers, rows, comparisons, boundaries]
 
 
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)

@@ -209,9 +209,17 @@ def test_random_numbers() -> None:
         np.random.shuffle(x)
         return x
 
-    assert f(X).shape == (4,)
-    for h in (f, g):
-        with pytest.raises(SideEffectError, match=r"np\.random\.(normal|shuffle) inside a traced program"):
+    rng = np.random.default_rng(0)
+
+    @fx.numpy_program
+    def generator(x: Any) -> Any:
+        return x + rng.normal(size=4)
+
+    assert f(X).shape == generator(X).shape == (4,)
+    for h in (f, g, generator):
+        with pytest.raises(
+            SideEffectError, match=r"np\.random\.(normal|shuffle|Generator.normal) inside a traced program"
+        ):
             fx.jit(h)(X)
     with pytest.warns(SideEffectWarning, match="np.random was used while jit traced"):
         fx.jit(lambda x: x + np.random.rand(4), backend="reference")(X)

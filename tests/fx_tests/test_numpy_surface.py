@@ -182,6 +182,12 @@ def test_methods_that_cannot_be_traced(call: str) -> None:
         fx.jit(space["f"])(S)
 
 
+def test_shape_and_dtype_cannot_be_set() -> None:
+    for name, value in (("shape", (9,)), ("dtype", np.float32)):
+        with pytest.raises(FxError, match=f"x.{name} = ... of a traced"):
+            fx.jit(lambda x, n=name, v=value: setattr(x, n, v))(S)
+
+
 def test_every_method_of_numpy_s_arrays_is_there() -> None:
     missing: list[str] = []
 
@@ -201,3 +207,23 @@ def test_put_in_place() -> None:
         return x
 
     np.testing.assert_array_equal(np.asarray(fx.jit(f, backend="reference")(S)), f(S.copy()))
+
+
+METHOD_CALLS = """x.sum(0); x.std(ddof=1); x.var(0, ddof=1, keepdims=True); x.astype(int, casting="unsafe"); x.astype("f4", order="C", copy=False); x.argsort(kind="stable")
+x.argsort(axis=0); x.round(decimals=2); x.cumsum(axis=0, dtype=np.float32); x.repeat(2, axis=0); x.take([0, 5], mode="clip"); x.take([0, 1], axis=1); x.flatten("F"); x.flatten()
+x.reshape(4, 3, order="F"); x.reshape((2, -1)); x.copy(order="K"); x[0].searchsorted(0.3, side="right"); x.trace(offset=1); x.diagonal(1); x.swapaxes(0, 1); x[None].squeeze(axis=0)
+x.transpose(1, 0); x.transpose((1, 0)); x.transpose(); x.argpartition(2); x.clip(max=0.5); x.clip(-0.2, 0.2); x.conj(); x.max(axis=0, keepdims=True); x.max(initial=3.0); x.min(axis=(0, 1))
+x.mean(dtype=np.float32); x.prod(axis=1); x.any(axis=0); x.all(); x.argmax(axis=1, keepdims=True); x.argmin(); x.cumprod(1); x.dot(x.T); x.view(np.int64); x.ravel("F"); x.ravel(order="C")
+x.T; x.mT; x.nbytes; x.itemsize; x.size; x.ndim; x.sum(where=x > 0); x.sum(axis=-1, dtype=np.float64, initial=1.0); len(x); x.compress([True, False, True], axis=0); (x > 0).choose([x, x * 2])
+x @ x.T; x // 0.3; x % 0.3; divmod(x, 0.3); x**2; 2**x; -x; +x; abs(x); (x > 0) & (x < 0.5); ~(x > 0); (x * 4).astype(int) << 1; x.real; x.imag; x.flat[3]; x.flat[1:3]; [v for v in x.flat][2]
+x.mean(axis=0, where=x > -2); x.std(axis=(0, 1), keepdims=True); x.ravel().searchsorted(x.ravel()[:2], sorter=x.ravel().argsort()); x.strides; x.dtype.kind == "f"; x.flags.c_contiguous"""
+
+
+@pytest.mark.parametrize("call", [c.strip() for c in METHOD_CALLS.replace("\n", ";").split(";")])
+def test_methods_take_numpy_s_arguments(call: str) -> None:
+    f = eval(f"lambda x: {call}", {"np": np})
+    x = np.sin(np.arange(12.0)).reshape(3, 4)
+    got, want = fx.jit(f, backend="reference")(x), f(x.copy())
+    assert not difference(got, want), difference(got, want)
+    for g, w in zip(fx.tree.leaves(got), fx.tree.leaves(want)):
+        assert not isinstance(w, np.ndarray) or w.dtype.kind != "f" or np.asarray(g).dtype == w.dtype

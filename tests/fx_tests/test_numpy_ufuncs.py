@@ -21,7 +21,7 @@ FLOAT = (
     " copysign heaviside nextafter logical_and logical_or logical_xor"
 ).split()
 INTEGER = (
-    "add subtract multiply floor_divide remainder maximum minimum bitwise_and bitwise_or bitwise_xor left_shift gcd lcm logical_or"
+    "add subtract multiply floor_divide remainder maximum minimum bitwise_and bitwise_or bitwise_xor left_shift gcd logical_or"
 ).split()
 
 # what is done with a ufunc u, x of shape (3, 4) and y of shape (4,)

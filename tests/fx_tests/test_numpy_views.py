@@ -103,6 +103,7 @@ def test_read_only_views() -> None:
     for f in (
         lambda a: np.diagonal(a).__setitem__(0, 1.0),
         lambda a: np.diag(a).__setitem__(0, 1.0),
+        lambda a: a.imag.__setitem__(0, 1.0),
         lambda a: np.lib.stride_tricks.sliding_window_view(a, 2, 0).__setitem__(0, 1.0),
         lambda a: np.broadcast_to(a, (2, 3, 4)).__setitem__(0, 1.0),
         lambda a: a.diagonal().__iadd__(1.0),
@@ -341,3 +342,15 @@ def test_named_tuples_of_views_come_out_of_programs() -> None:
         return parts, x
 
     close(fx.jit(f, backend="reference")(X), f(X.copy()))
+
+
+def test_the_caller_s_arrays_stay_without_jit_too() -> None:
+    def f(x: Any) -> Any:
+        x[0] = 0.0
+        x *= 2
+        return x
+
+    x = X.copy()
+    with fx.disable_jit():
+        close(fx.jit(f)(x), f(X.copy()))
+    same(x, X)
