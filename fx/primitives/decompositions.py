@@ -152,7 +152,9 @@ def _lu_impl(a: np.ndarray) -> list[np.ndarray]:
             stop = min(start + _PANEL, k)
             _factor_panel(x, pivots, start, stop)
             if stop < n:
-                x[:, start:stop, stop:] = solve_triangle(x[:, start:stop, start:stop], x[:, start:stop, stop:], True, True)
+                x[:, start:stop, stop:] = solve_triangle(
+                    x[:, start:stop, start:stop], x[:, start:stop, stop:], True, True
+                )
                 x[:, stop:, stop:] -= x[:, stop:, start:stop] @ x[:, start:stop, stop:]
     lost = np.isnan(x).any(axis=(1, 2))  # which rows LAPACK exchanges from the first NaN on, nothing says
     x[lost], pivots[lost] = np.nan, np.arange(k)
