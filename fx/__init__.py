@@ -23,15 +23,16 @@ from .version import __version__
 # module -> the names of it that stand directly under fx
 _FROM = {
     "api": (
-        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+        "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "copy_to_host_async", "debug_infs",
         "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
-        "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
-        "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
+        "float0", "fwd_and_bwd", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
+        "make_jaxpr", "named_call", "named_scope", "pmap", "stop_gradient", "value_and_grad", "vjp", "vmap",
     ),
     "array": ("Array",),
     "contexts": (
-        "debug_key_reuse", "default_matmul_precision", "default_prng_impl",
-        "enable_checks", "enable_custom_prng", "enable_x64", "explain_cache_misses", "log_compiles", "numpy_rank_promotion",
+        "allow_f16_reductions", "debug_key_reuse", "default_matmul_precision", "default_prng_impl",
+        "enable_checks", "enable_custom_prng", "enable_x64", "explain_cache_misses", "legacy_prng_key", "log_compiles",
+        "numpy_dtype_promotion", "numpy_rank_promotion",
         "softmax_custom_jvp", "threefry_partitionable", "transfer_guard", "transfer_guard_device_to_device",
         "transfer_guard_device_to_host", "transfer_guard_host_to_device",
     ),
@@ -43,12 +44,12 @@ _FROM = {
         "process_count", "process_index", "process_indices", "typeof",
     ),
     "primitives.callbacks": ("pure_callback",),
-    "staging": ("jit",),
+    "staging": ("clear_caches", "jit"),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
     "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "lax", "nn",
+    "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "lax", "nn",
     "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         custom_derivatives,
         data,
         debug,
+        dlpack,
         dtypes,
         errors,
         example_libraries,
@@ -86,6 +88,7 @@ if TYPE_CHECKING:
         block_until_ready,
         check_tracer_leaks,
         checking_leaks,
+        copy_to_host_async,
         debug_infs,
         debug_nans,
         device_get,
@@ -93,6 +96,7 @@ if TYPE_CHECKING:
         disable_jit,
         eval_shape,
         float0,
+        fwd_and_bwd,
         grad,
         hessian,
         jacfwd,
@@ -105,6 +109,7 @@ if TYPE_CHECKING:
         make_jaxpr,
         named_call,
         named_scope,
+        pmap,
         stop_gradient,
         value_and_grad,
         vjp,
@@ -112,6 +117,7 @@ if TYPE_CHECKING:
     )
     from .array import Array
     from .contexts import (
+        allow_f16_reductions,
         debug_key_reuse,
         default_matmul_precision,
         default_prng_impl,
@@ -119,7 +125,9 @@ if TYPE_CHECKING:
         enable_custom_prng,
         enable_x64,
         explain_cache_misses,
+        legacy_prng_key,
         log_compiles,
+        numpy_dtype_promotion,
         numpy_rank_promotion,
         softmax_custom_jvp,
         threefry_partitionable,
@@ -148,7 +156,7 @@ if TYPE_CHECKING:
         typeof,
     )
     from .primitives.callbacks import pure_callback
-    from .staging import jit
+    from .staging import clear_caches, jit
     from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat
     from .transforms.custom_rules import closure_convert, custom_gradient, custom_jvp, custom_vjp
 

@@ -14,8 +14,9 @@ from typing import Any
 from .config import config
 
 __all__ = [
-    "debug_key_reuse", "default_matmul_precision", "default_prng_impl", "enable_checks",
-    "enable_custom_prng", "enable_x64", "explain_cache_misses", "log_compiles", "numpy_rank_promotion",
+    "allow_f16_reductions", "debug_key_reuse", "default_matmul_precision", "default_prng_impl", "enable_checks",
+    "enable_custom_prng", "enable_x64", "explain_cache_misses", "legacy_prng_key", "log_compiles", "numpy_dtype_promotion",
+    "numpy_rank_promotion",
     "softmax_custom_jvp", "threefry_partitionable", "transfer_guard", "transfer_guard_device_to_device", "transfer_guard_device_to_host",
     "transfer_guard_host_to_device",
 ]  # fmt: skip
@@ -32,9 +33,11 @@ def _accepted(name: str, why: str) -> Callable[..., Context]:
     return context
 
 
+allow_f16_reductions = _accepted("allow_f16_reductions", "sums of 16 bit floats are added in float32")
 debug_key_reuse = _accepted("debug_key_reuse", "keys do not remember who used them")
 default_matmul_precision = _accepted("default_matmul_precision", "products are always computed at full precision")
 enable_custom_prng = _accepted("enable_custom_prng", "fx.random.key makes typed keys, PRNGKey raw ones")
+legacy_prng_key = _accepted("legacy_prng_key", "raw keys are as good as typed ones")
 numpy_rank_promotion = _accepted("numpy_rank_promotion", "arrays of fewer dimensions broadcast, as NumPy's do")
 softmax_custom_jvp = _accepted("softmax_custom_jvp", "the derivative of softmax is always made of softmax itself")
 _ONE_DEVICE = "there is one device, and arrays are in its memory"
@@ -71,6 +74,15 @@ def log_compiles(new_val: bool = True) -> Context:
 def enable_checks(new_val: bool = True) -> Context:
     """Context manager: verifies every graph, plan and loop program (``fx.config.verify``)."""
     return config.using(verify=new_val)
+
+
+def numpy_dtype_promotion(new_val: str = "standard") -> Context:
+    """Context manager: accepts "standard", the rules that dtypes are always promoted by."""
+    if new_val != "standard":
+        raise ValueError(
+            f"fx.numpy promotes dtypes by its 'standard' rules; found {new_val!r}. The operations of fx.lax are strict."
+        )
+    return contextlib.nullcontext()
 
 
 def default_prng_impl(new_val: str = "threefry2x32") -> Context:

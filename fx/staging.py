@@ -32,6 +32,7 @@ from .config import config
 from .dispatch import MISS, specialise
 from .dtypes import canonical
 from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
+from .interning import forget
 from .ir import Aval, Graph
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
@@ -241,6 +242,13 @@ class _Key(NamedTuple):
 
 
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+
+
+def clear_caches() -> None:
+    """Forgets every program that jitted functions and loops have traced and compiled; kernels on disk stay."""
+    for f in list(_functions):
+        f.clear_cache()
+    forget()
 
 
 def _unlock_in_child() -> None:

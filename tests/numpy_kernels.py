@@ -85,6 +85,16 @@ def shallow_water(h: Array, u: Array, v: Array) -> Array:
     return np.stack([h, u, v])
 
 
+def finite_differences(ex: Array, ey: Array, hz: Array, source: Array) -> tuple[Array, Array, Array]:
+    """Maxwell's equations in the plane, by finite differences on a staggered grid (Yee)."""
+    for t in range(len(source)):
+        ey[0, :] = source[t]
+        ey[1:, :] -= 0.5 * (hz[1:, :] - hz[:-1, :])
+        ex[:, 1:] -= 0.5 * (hz[:, 1:] - hz[:, :-1])
+        hz[:-1, :-1] -= 0.7 * (ex[:-1, 1:] - ex[:-1, :-1] + ey[1:, :-1] - ey[:-1, :-1])
+    return ex, ey, hz
+
+
 def smoothing(image: Array) -> tuple[Array, Array]:
     """A box filter by shifted views, and a median filter of their stack."""
     n, m = image.shape
@@ -318,6 +328,12 @@ KERNELS: dict[str, Kernel] = {
     "upwind_advection": Kernel(upwind_advection, (1.5 + 0.3 * _wave(8),)),
     "shallow_water": Kernel(
         shallow_water, (1 + 0.1 * _wave(6, 7), 0.1 * _wave(6, 7), 0.1 * _wave(6, 7)), (0, 1, 2), False
+    ),
+    "finite_differences": Kernel(
+        finite_differences,
+        (_wave(4, 5), _wave(4, 5, shift=1.0), _wave(4, 5, shift=2.0), _wave(3)),
+        (0, 1, 2, 3),
+        program=False,
     ),
     "smoothing": Kernel(smoothing, (_wave(5, 6),)),
     "conv2d": Kernel(conv2d, (_wave(2, 5, 5, 2), _wave(3, 3, 2, 3), _wave(3)), (0, 1, 2)),

@@ -11,13 +11,15 @@ from ..trace import named_scope
 from ..transforms.flat import float0
 from .gradient import grad, value_and_grad
 from .jacobians import hessian, jacfwd, jacobian, jacrev
-from .linear import jvp, linear_transpose, linearize, vjp
+from .linear import fwd_and_bwd, jvp, linear_transpose, linearize, vjp
 from .looking import ShapeDtypeStruct, TracedGraph, eval_shape, make_graph, make_jaxpr
 from .mapping import vmap
+from .parallel import pmap
 from .values import (
     block_until_ready,
     check_tracer_leaks,
     checking_leaks,
+    copy_to_host_async,
     debug_infs,
     debug_nans,
     device_get,
@@ -28,8 +30,8 @@ from .values import (
 )
 
 __all__ = [
-    "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs",
+    "ShapeDtypeStruct", "TracedGraph", "block_until_ready", "check_tracer_leaks", "checking_leaks", "copy_to_host_async", "debug_infs",
     "debug_nans", "device_get", "device_put", "disable_jit", "eval_shape",
-    "float0", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
-    "make_jaxpr", "named_call", "named_scope", "stop_gradient", "value_and_grad", "vjp", "vmap",
+    "float0", "fwd_and_bwd", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linear_transpose", "linearize", "make_graph",
+    "make_jaxpr", "named_call", "named_scope", "pmap", "stop_gradient", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

@@ -76,7 +76,10 @@ def value_and_grad(
         out = outs[0]
         per_leaf = iter([instantiate(g, a) for g, a in zip(grads, avals)])
         leaves = tree.leaves(tuple(chosen))
-        flat = [as_array(next(per_leaf), x) if w else np.zeros(aval_of(x).shape, float0) for x, w in zip(leaves, wrt)]
+        flat = [
+            as_array(next(per_leaf), aval_of(x).weak) if w else np.zeros(aval_of(x).shape, float0)
+            for x, w in zip(leaves, wrt)
+        ]
         gradient = tree.unflatten(tree.structure(tuple(chosen)), flat)
         gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
         value = tree.unflatten(traced.out_tree, [as_array(out)])

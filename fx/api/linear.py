@@ -13,11 +13,15 @@ from ..dtypes import is_inexact
 from ..errors import (
     DTypeError,
     GradientDTypeError,
+    GradientError,
     ShapeError,
     TreeError,
 )
+from ..interning import interned
+from ..ir import Aval, Graph
 from ..primitives.elementwise import convert_element_type
-from ..primitives.helpers import instantiate, zeros_like
+from ..primitives.helpers import instantiate
+from ..staging import jit
 from ..trace import (
     aval_of,
     eval_graph,
@@ -31,24 +35,24 @@ from ..transforms.flat import (
     example_aval,
     float0,
     function_name,
+    resolve_argnums,
 )
-from ..transforms.jvp import Linearized, jvp_graph
+from ..transforms.jvp import jvp_graph
 from ..transforms.transpose import transpose_graph
-from .traced import Traced, as_array, names_of, trace_with_values
+from .traced import as_array, chosen_names, names_of, partial_of, trace_with_values
 
-__all__ = ["jvp", "linear_transpose", "linearize", "vjp"]
+__all__ = ["fwd_and_bwd", "jvp", "linear_transpose", "linearize", "vjp"]
 
 
 def _check_tangents(
-    what: str, primals: Sequence[Any], tangents: Any, p_tree: tree.TreeDef, names: Sequence[str]
+    what: str, avals: Sequence[Aval], tangents: Any, p_tree: tree.TreeDef, names: Sequence[str]
 ) -> list[Any]:
     """Tangent (or None for integers) of every primal leaf, after checking structure, shape and dtype."""
     leaves, t_tree = tree.flatten(tangents)
     if t_tree != p_tree:
         raise TreeError(f"{what}: the tangents have the structure {t_tree}, the primals {p_tree}; they must be equal")
     out: list[Any] = []
-    for p, t, name in zip(primals, leaves, names):
-        a = aval_of(p)
+    for a, t, name in zip(avals, leaves, names):
         if getattr(t, "dtype", None) == float0:
             out.append(None)
             continue
@@ -93,105 +97,158 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
                 f"{what} of jvp must be a tuple or list of arguments; found {type(x).__name__}. Write jvp(f, (x,), (t,))."
             )
     names = names_of(fun, primals)
-    ts = _check_tangents("jvp", tree.leaves(tuple(primals)), tuple(tangents), tree.structure(tuple(primals)), names)
+    avals = [aval_of(x) for x in tree.leaves(tuple(primals))]
+    ts = _check_tangents("jvp", avals, tuple(tangents), tree.structure(tuple(primals)), names)
     traced = trace_with_values("jvp", fun, primals, names, has_aux)
     all_ts = [*ts, *[None] * (len(traced.args) - len(ts))]
     outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known, forwards=traced.forwards)
     main = [as_array(o) for o in outs[: traced.n]]
-    t_main = [_tangent(t, o) for t, o in zip(t_outs[: traced.n], main)]
+    t_main = [_tangent(t, aval_of(o)) for t, o in zip(t_outs[: traced.n], main)]
     result = tree.unflatten(traced.out_tree, main), tree.unflatten(traced.out_tree, t_main)
     return (*result, traced.aux(outs[traced.n :])) if has_aux else result
 
 
-def _tangent(t: Any, out: Any) -> Any:
-    a = aval_of(out)
+def _tangent(t: Any, a: Aval) -> Any:
+    """The tangent of a value of type ``a``."""
     if not is_inexact(a.dtype):
         return np.zeros(a.shape, float0)
-    return as_array(instantiate(t, a.strong()), out)
+    return as_array(instantiate(t, a.strong()), weak=a.weak)
 
 
-@dataclass(frozen=True)
-class _LinearizedAt:
-    """A function linearized at a point: what ``linearize`` and ``vjp`` share."""
+@dataclass(frozen=True, eq=False)
+class _LinearMap:
+    """The linear map of a function at a point, without its numbers, which are the residuals.
 
-    traced: Traced
-    names: list[str]
-    leaves: list[Any]
+    Equal maps compute by the same equations: a map that goes into a jitted function is traced once.
+    """
+
+    name: str
+    names: tuple[str, ...]
     structure: tree.TreeDef
-    lin: Linearized
-    outs: list[Any]
+    avals: tuple[Aval, ...]
+    wrt: tuple[bool, ...]
+    linear: Graph
+    nonzero: tuple[bool, ...]
+    out_tree: tree.TreeDef
+    out_avals: tuple[Aval, ...]
 
-    def with_value(self, linear: Callable[..., Any]) -> tuple[Any, ...]:
-        """``(value, linear)``, and aux where the function returns it."""
-        value = tree.unflatten(self.traced.out_tree, self.outs)
-        aux = self.traced.aux
-        return (value, linear) if aux is None else (value, linear, aux(self.lin.outs[self.traced.n :]))
+    def _key(self) -> tuple[Any, ...]:
+        known = self.names, self.structure, self.avals, self.wrt, self.nonzero, self.out_tree, self.out_avals
+        return type(self), self.name, interned(self.linear), *known
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _LinearMap) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _full(self, values: Sequence[Any], n: int) -> list[Any]:
+        """One entry for each of n, of which ``values`` are those that are not zero."""
+        given = iter(values)
+        return [next(given) if nz else None for nz in self.nonzero[:n]]
 
 
-def _linearized(kind: str, fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool) -> _LinearizedAt:
-    names = names_of(fun, primals)
-    traced = trace_with_values(kind, fun, primals, names, has_aux)
+class _Pushforward(_LinearMap):
+    """``tangents -> J @ tangents``"""
+
+    @user_frames
+    def __call__(self, residuals: Sequence[Any], *tangents: Any) -> Any:
+        ts = _check_tangents("linearize", self.avals, tuple(tangents), self.structure, self.names)
+        given = [instantiate(t, a.strong()) for t, a, w in zip(ts, self.avals, self.wrt) if w]
+        outs = self._full(eval_graph(self.linear, [*given, *residuals]), len(self.out_avals))
+        return tree.unflatten(self.out_tree, [_tangent(t, a) for t, a in zip(outs, self.out_avals)])
+
+
+class _Pullback(_LinearMap):
+    """``ct -> ct @ J``, a tuple with one entry for each argument."""
+
+    @user_frames
+    def __call__(self, residuals: Sequence[Any], ct: Any) -> tuple[Any, ...]:
+        cts = _check_cotangents(ct, self.out_tree, self.out_avals, self.name)
+        nonzero = [c for c, nz in zip([*cts, *[None] * (len(self.nonzero) - len(cts))], self.nonzero) if nz]
+        linear = [True] * sum(self.wrt) + [False] * len(residuals)
+        grads = iter(transpose_graph(self.linear, linear, residuals, nonzero))
+        flat = [_tangent(next(grads) if w else None, a) for a, w in zip(self.avals, self.wrt)]
+        return tree.unflatten(self.structure, flat)
+
+
+def _linearized(
+    kind: type[_LinearMap], fun: Callable[..., Any], primals: Sequence[Any], names: Sequence[str], has_aux: bool
+) -> tuple[Any, ...]:
+    """``(value, linear map)``, and aux where the function returns it; the map is a pytree of its residuals."""
+    traced = trace_with_values("linearize" if kind is _Pushforward else "vjp", fun, primals, names, has_aux)
     leaves, structure = tree.flatten(tuple(primals))
     lin = traced.linearize()
-    return _LinearizedAt(traced, names, leaves, structure, lin, [as_array(o) for o in lin.outs[: traced.n]])
+    outs = [as_array(o) for o in lin.outs[: traced.n]]
+    linear = kind(
+        function_name(fun), tuple(names), structure, tuple([aval_of(x) for x in leaves]), tuple(traced.wrt[: len(leaves)]),
+        lin.linear, tuple(lin.nonzero), traced.out_tree, tuple([aval_of(o) for o in outs]),
+    )  # fmt: skip
+    value, at_point = tree.unflatten(traced.out_tree, outs), tree.Partial(linear, list(lin.residuals))
+    return (value, at_point) if traced.aux is None else (value, at_point, traced.aux(lin.outs[traced.n :]))
 
 
 @user_frames
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """``(fun(*primals), jvp_fun)``: the linear map ``tangents -> J @ tangents`` at a fixed point.
 
-    The function is evaluated once; every call of ``jvp_fun`` runs only the linear part.
+    The function is evaluated once; every call of ``jvp_fun`` runs only the linear part.  ``jvp_fun`` is a pytree of what
+    that part needs: a jitted function may take and return it.
     """
-    at = _linearized("linearize", fun, primals, has_aux)
-    lin, wrt = at.lin, at.traced.wrt
-
-    @user_frames
-    def jvp_fun(*tangents: Any) -> Any:
-        ts = _check_tangents("linearize", at.leaves, tuple(tangents), at.structure, at.names)
-        given = [instantiate(t, a) for t, a in zip([t for t, w in zip(ts, wrt) if w], lin.in_avals)]
-        t_outs = iter(eval_graph(lin.linear, [*given, *lin.residuals]))
-        full = [next(t_outs) if nz else None for nz in lin.nonzero]
-        return tree.unflatten(at.traced.out_tree, [_tangent(t, o) for t, o in zip(full, at.outs)])
-
-    return at.with_value(jvp_fun)
+    return _linearized(_Pushforward, fun, primals, names_of(fun, primals), has_aux)
 
 
 @user_frames
 def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """Reverse mode: ``(fun(*primals), vjp_fun)`` with ``vjp_fun(ct) = ct @ J``, a tuple with one entry a primal.
 
+    ``vjp_fun`` is a pytree of the values that it kept: a jitted function may take and return it.
+
     >>> import fx, numpy as np
     >>> y, pull = fx.vjp(lambda x, y: x * y, np.float64(3.0), np.float64(4.0))
     >>> pull(np.float64(1.0))
     (Array(4., dtype=float64), Array(3., dtype=float64))
     """
-    at = _linearized("vjp", fun, primals, has_aux)
-    lin, wrt, n_out = at.lin, at.traced.wrt, at.traced.n
-    linear = [i < len(lin.in_avals) for i in range(len(lin.linear.inputs))]
-
-    @user_frames
-    def vjp_fun(ct: Any) -> tuple[Any, ...]:
-        cts = _check_cotangents(ct, at.traced.out_tree, at.outs, function_name(fun))
-        nonzero = [c for c, nz in zip([*cts, *[None] * (len(lin.outs) - n_out)], lin.nonzero) if nz]
-        grads = iter(transpose_graph(lin.linear, linear, lin.residuals, nonzero))
-        flat = [
-            as_array(instantiate(next(grads), aval_of(x).strong()), x) if w else np.zeros(aval_of(x).shape, float0)
-            for x, w in zip(at.leaves, wrt)
-        ]
-        return tree.unflatten(at.structure, flat)
-
-    return at.with_value(vjp_fun)
+    return _linearized(_Pullback, fun, primals, names_of(fun, primals), has_aux)
 
 
-def _check_cotangents(ct: Any, out_tree: tree.TreeDef, outs: Sequence[Any], name: str) -> list[Any]:
+def fwd_and_bwd(
+    fun: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool = False, jitted: bool = True
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The two passes of reverse mode as two functions, each compiled once.
+
+    Returns:
+        ``fwd(*args)``, which gives what ``vjp`` gives: the value and a map (and aux with ``has_aux``); and
+        ``bwd(map, ct)``, the cotangents of the arguments at ``argnums``: one, or a tuple where ``argnums`` is a sequence.
+
+    >>> import fx, numpy as np
+    >>> fwd, bwd = fwd_and_bwd(lambda x, w: x @ w, argnums=(0, 1))
+    >>> y, saved = fwd(np.ones((2, 3)), np.ones((3, 2)))
+    >>> [g.shape for g in bwd(saved, y)]
+    [(2, 3), (3, 2)]
+    """
+    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    def fwd(*args: Any) -> Any:
+        where = resolve_argnums(chosen, len(args), "argnums", GradientError)
+        part, names = partial_of(fun, args, {}, where), chosen_names(fun, args, where)
+        return _linearized(_Pullback, part, [args[i] for i in where], names, has_aux)
+
+    def bwd(vjp_fun: Callable[..., Any], ct: Any) -> Any:
+        found = vjp_fun(ct)
+        return found[0] if isinstance(argnums, int) else found
+
+    return (jit(fwd), jit(bwd)) if jitted else (fwd, bwd)
+
+
+def _check_cotangents(ct: Any, out_tree: tree.TreeDef, avals: Sequence[Aval], name: str) -> list[Any]:
     leaves, ct_tree = tree.flatten(ct)
     if ct_tree != out_tree:
         raise TreeError(
             f"the cotangent given to the vjp of {name} has the structure {ct_tree}; the output has {out_tree}"
         )
     cts: list[Any] = []
-    for c, o in zip(leaves, outs):
-        a = aval_of(o)
+    for c, a in zip(leaves, avals):
         if not is_inexact(a.dtype):
             cts.append(None)
             continue
@@ -225,8 +282,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     @user_frames
     def transposed(ct: Any) -> Any:
         assert flat.out_tree is not None
-        outs = [zeros_like(a) for a in graph.out_avals]
-        cts = _check_cotangents(ct, flat.out_tree, outs, flat.name)
+        cts = _check_cotangents(ct, flat.out_tree, graph.out_avals, flat.name)
         grads = transpose_graph(graph, linear, captures, cts)
         return tree.unflatten(in_tree.children[0], [as_array(instantiate(g, a)) for g, a in zip(grads, avals)])
 

@@ -177,9 +177,8 @@ def chosen_names(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
     return [n for i in argnums for n in per_arg[i]]
 
 
-def as_array(x: Any, like: Any = None) -> Any:
+def as_array(x: Any, weak: bool = False) -> Any:
     """A NumPy scalar (a literal of the graph) as an Array; weak where the argument it belongs to is weak."""
-    weak = like is not None and aval_of(like).weak
     if type(x) is Tracer:  # an in-place update of the result must not change what it was made from
         return weakened(x) if weak and not x.weak_type else x.alias()
     if type(x) is Array:

@@ -11,16 +11,14 @@ import numpy as np
 from .. import tree
 from ..config import config
 from ..primitives.elementwise import stop_gradient as _stop_gradient
-from ..trace import (
-    named_scope,
-)
+from ..trace import aval_of, named_scope
 from ..transforms.flat import (
     function_name,
 )
 from .traced import as_array
 
 __all__ = [
-    "block_until_ready", "check_tracer_leaks", "checking_leaks", "debug_infs", "debug_nans", "device_get", "device_put",
+    "block_until_ready", "check_tracer_leaks", "checking_leaks", "copy_to_host_async", "debug_infs", "debug_nans", "device_get", "device_put",
     "disable_jit", "named_call", "stop_gradient",
 ]  # fmt: skip
 
@@ -83,13 +81,18 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 def device_put(x: Any, device: Any = None) -> Any:
     """Every leaf as an fx.Array (there is one device, the CPU)."""
     leaves, treedef = tree.flatten(x)
-    return tree.unflatten(treedef, [as_array(v, v) for v in leaves])
+    return tree.unflatten(treedef, [as_array(v, aval_of(v).weak) for v in leaves])
 
 
 def device_get(x: Any) -> Any:
     """Every leaf as a NumPy array."""
     leaves, treedef = tree.flatten(x)
     return tree.unflatten(treedef, [np.asarray(v) for v in leaves])
+
+
+def copy_to_host_async(x: Any) -> Any:
+    """``x``: its arrays are in the host's memory."""
+    return x
 
 
 def block_until_ready(x: Any) -> Any:

@@ -9,6 +9,7 @@ import importlib as _importlib
 
 from .. import api as _api
 from .. import primitives as _families
+from ..primitives.bit_casts import bitcast_convert_type as _of_any_size
 from ..primitives.collectives import *
 from ..primitives.collectives import all_gather_p, axis_index_p, pmax_p, pmin_p, psum_p
 from ..primitives.conv import *
@@ -24,21 +25,26 @@ from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
+from . import applied as _applied
 from . import associative as _associative
 from . import branching as _branching
 from . import composed as _composed
 from . import control_flow as _control_flow
 from . import linalg
 from . import parallel as _parallel
+from . import products as _products
 from . import solvers as _solvers
+from .applied import *
 from .associative import *
 from .branching import *
 from .composed import *
 from .control_flow import *
 from .parallel import *
+from .products import *
 from .solvers import *
 
 stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
+bitcast_convert_type = _of_any_size  # the family's keeps the size
 
 _WHOLE = (
     "collectives",
@@ -71,11 +77,13 @@ _names = {
     "pmin_p", "psum_p", "stop_gradient",
 }  # fmt: skip
 _names.update(
+    _applied.__all__,
     _associative.__all__,
     _branching.__all__,
     _composed.__all__,
     _control_flow.__all__,
     _parallel.__all__,
+    _products.__all__,
     _solvers.__all__,
     *[getattr(_families, family).__all__ for family in _WHOLE],
 )

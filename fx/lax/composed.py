@@ -97,7 +97,7 @@ def reduce_precision(operand: Value, exponent_bits: int, mantissa_bits: int) -> 
     """A float rounded to a format with fewer bits (ties to even), in its own dtype.
 
     What is too large for the format becomes infinite, what is smaller than its normal numbers 0.  The derivative is
-    that of the identity.
+    that of the identity (JAX rounds the derivative as well).
 
     Args:
         operand: float array.

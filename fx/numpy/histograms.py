@@ -36,7 +36,8 @@ def bincount(
     """How often each non-negative integer occurs, or the sum of its weights.
 
     Args:
-        length: the size of the result, needed under jit and vmap; greater integers are left out.
+        length: the size of the result, needed under jit and vmap; greater integers are left out, negative ones count
+            as 0 (without it they are an error, as in NumPy).
     """
     v = as_value(x)
     if not dtypes.is_integer(v.dtype) and v.dtype != dtypes.bool_:
@@ -51,7 +52,7 @@ def bincount(
     w = filled(v.shape, 1, config.default_int) if weights is None else as_value(weights)
     if w.shape != v.shape:
         raise ShapeError(f"bincount: the weights have shape {w.shape}, the integers {v.shape}; they must be equal")
-    v = as_type(v, np.uint8) if v.dtype == dtypes.bool_ else v
+    v = as_type(v, np.uint8) if v.dtype == dtypes.bool_ else binary.maximum(v, 0)
     return setitem(filled((length,), False, w.dtype), v, w, "add", mode="fill", from_end=False)
 
 

@@ -12,6 +12,7 @@ from ..array import Array
 from ..errors import AxisError, ConcretizationError, ShapeError, UnsupportedFunctionError
 from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
+from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..trace import Tracer, aval_of, concrete_value
@@ -272,8 +273,23 @@ def view(x: Value, dtype: Any) -> Value:
     if dtypes.is_complex(d) and x.dtype == dtypes.real_dtype(d) and x.ndim and x.shape[-1] % 2 == 0:
         pairs = shaping.reshape(x, (*x.shape[:-1], x.shape[-1] // 2, 2))
         return p.complex(getitem(pairs, (Ellipsis, 0)), getitem(pairs, (Ellipsis, 1)))
-    if d.itemsize != x.dtype.itemsize or dtypes.is_complex(d) or d == dtypes.bool_:
+    if dtypes.is_complex(d) or dtypes.is_complex(x.dtype) or d == dtypes.bool_:
         raise UnsupportedFunctionError(
-            f"view of a traced {aval_of(x)} as {d}: only numbers of one size can be viewed while tracing; use astype"
+            f"view of a traced {aval_of(x)} as {d}: while tracing, integers and floats are viewed as one another; use astype"
         )
-    return as_type(x, d) if x.dtype == dtypes.bool_ else p.bitcast_convert_type(x, d)
+    x = as_type(x, np.uint8) if x.dtype == dtypes.bool_ else x
+    if d == x.dtype:
+        return x
+    if d.itemsize == x.dtype.itemsize:
+        return p.bitcast_convert_type(x, d)
+    count = d.itemsize // x.dtype.itemsize
+    if not x.ndim or (count and x.shape[-1] % count):
+        raise ShapeError(f"view of a traced {aval_of(x)} as {d}: its last axis is not a whole number of elements")
+    if not count:
+        return _last_two_joined(bitcast_convert_type(x, d))
+    return bitcast_convert_type(shaping.reshape(x, (*x.shape[:-1], x.shape[-1] // count, count)), d)
+
+
+def _last_two_joined(x: Value) -> Value:
+    *lead, n, k = x.shape
+    return shaping.reshape(x, (*lead, n * k))

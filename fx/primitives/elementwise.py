@@ -181,7 +181,12 @@ div_p.def_transpose(lambda ct, inputs: (div(ct, inputs[1]), None))
 
 real_p, real = _unary("real", COMPLEX, np.real, None, "The real part.", result=dtypes.real_dtype)
 imag_p, imag = _unary("imag", COMPLEX, np.imag, None, "The imaginary part.", result=dtypes.real_dtype)
-conj_p, conj = _unary("conj", COMPLEX, np.conjugate, None, "The complex conjugate.")
+conj_p, _conj = _unary("conj", COMPLEX, np.conjugate, None, "The complex conjugate.")
+
+
+def conj(x: Value) -> Value:
+    """The complex conjugate; of a float, the complex number."""
+    return complex(x, zeros_like(x)) if dtypes.is_float(aval_of(x).dtype) else _conj(x)
 
 
 def _complex_impl(re: np.ndarray, im: np.ndarray) -> np.ndarray:
@@ -320,7 +325,11 @@ def pow(x: Value, y: Value) -> Value:
     """x to the power y, both of one inexact dtype; a Python int as y makes it ``integer_pow``."""
     if type(y) is int and not is_python_scalar(x):
         return integer_pow(x, y)
-    return bind(pow_p, *match_scalars(x, y))
+    x, y = match_scalars(x, y)
+    d = aval_of(x).dtype
+    if dtypes.is_integer(aval_of(y).dtype) and dtypes.is_inexact(d):
+        y = convert_element_type(y, d)
+    return bind(pow_p, x, y)
 
 
 # --------------------------------------------------------------------- exponentials and logarithms

@@ -9,6 +9,7 @@ from fx import random
 from fx.examples import (
     gaussian_process,
     model_predictive_control,
+    neural_ode,
     private_sgd,
     variational_autoencoder,
     variational_inference,
@@ -77,3 +78,12 @@ def test_the_marginal_likelihood_is_that_of_a_normal_distribution() -> None:
     wanted = -0.5 * np.asarray(y) @ np.linalg.solve(k, y) - 0.5 * np.linalg.slogdet(2 * np.pi * k)[1]
     found = gaussian_process.log_likelihood({n: np.log(v) for n, v in scales.items()}, x, y)
     np.testing.assert_allclose(float(found), wanted, rtol=1e-6)
+
+
+def test_the_neural_equation_forecasts_what_it_has_not_seen() -> None:
+    result = neural_ode.run(steps=120)
+    assert result.losses[-1] < 0.01 * result.losses[0]
+    assert result.error < 0.25 and result.error < 0.2 * result.error_before
+    assert result.truth.shape == result.found.shape == (21, 8, 2)
+    radius = np.sqrt((result.truth**2).sum(-1))
+    assert (radius[-1] < radius[0]).all(), "the spiral goes inwards"

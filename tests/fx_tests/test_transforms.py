@@ -605,3 +605,55 @@ def test_a_constant_beside_an_array_is_not_written_out() -> None:
 
     peak, kept = _memory(f, x)
     assert kept < 2 and peak < 24
+
+
+# --------------------------------------------------------------------------- linear maps as values
+
+
+def layer_of(x: Any, w: Any) -> Any:
+    return fnp.tanh(x @ w["a"] + w["b"])
+
+
+LAYER = np.linspace(-1, 1, 6).reshape(2, 3), {"a": np.linspace(0, 1, 6).reshape(3, 2), "b": np.float64(0.5)}
+
+
+@pytest.mark.parametrize("way", ["out of jit", "into jit", "both", "through scan"])
+def test_the_maps_of_vjp_and_linearize_are_pytrees(way: str) -> None:
+    y, pull = fx.vjp(layer_of, *LAYER)
+    _, push = fx.linearize(layer_of, *LAYER)
+    want, moved = pull(y), push(*LAYER)
+    if way != "into jit":
+        (_, pull), (_, push) = fx.jit(lambda *a: (fx.vjp(layer_of, *a), fx.linearize(layer_of, *a)))(*LAYER)
+    if way == "through scan":
+        add = lambda total, ct: (tree.map(np.add, total, pull(ct)), None)
+        got, along = fx.lax.scan(add, tree.map(np.zeros_like, want), np.stack([y * 0.25, y * 0.75]))[0], push(*LAYER)
+    elif way == "out of jit":
+        got, along = pull(y), push(*LAYER)
+    else:
+        apply = fx.jit(lambda f, *a: f(*a))
+        got, along = apply(pull, y), apply(push, *LAYER)
+        again = fx.vjp(layer_of, *LAYER)[1]  # another trace of the same equations is the same program
+        apply(fx.vjp(layer_of, *LAYER)[1], y)
+        known = apply.cache_info().traced
+        apply(again, y)
+        assert apply.cache_info().traced == known
+    for g, w in zip(tree.leaves((got, along)), tree.leaves((want, moved))):
+        np.testing.assert_allclose(g, w, rtol=1e-12)
+
+
+def test_the_two_passes_as_two_functions() -> None:
+    for argnums in (1, (0, 1), -1):
+        fwd, bwd = fx.fwd_and_bwd(layer_of, argnums)
+        for scale in (1.0, 2.0):
+            args = LAYER[0] * scale, LAYER[1]
+            y, pull = fwd(*args)
+            want = fx.vjp(layer_of, *args)[1](y)
+            want = want[argnums] if isinstance(argnums, int) else want
+            for g, w in zip(tree.leaves(bwd(pull, y)), tree.leaves(want), strict=True):
+                np.testing.assert_allclose(g, w, rtol=1e-12)
+        assert fwd.cache_info().traced == bwd.cache_info().traced == 1
+    fwd, bwd = fx.fwd_and_bwd(lambda x: (x * x, {"seen": x}), 0, has_aux=True, jitted=False)
+    y, pull, aux = fwd(3.0)
+    assert (float(y), float(bwd(pull, 1.0)), float(aux["seen"])) == (9, 6, 3)
+    with pytest.raises(errors.GradientError, match="argnums"):
+        fx.fwd_and_bwd(layer_of, 2)[0](*LAYER)
