@@ -5,7 +5,8 @@
 For every row each library runs in a process of its own that stays alive; the rounds go round the libraries, so a drift of
 the clock hits all of them.  Whole results are compared before anything is timed, results are waited for, inputs lie
 ready, short calls are timed many at a time.  The table gives the median of a call, the spread of fx (interquartile
-range), the ratio fx / best peer (below 1: fx is faster), the gain from all threads over one, and the row's goal.
+range), the ratio fx / best peer (below 1: fx is faster) of the medians and of the fastest readings, the gain from all
+threads over one, and the row's goal.
 """
 
 from __future__ import annotations

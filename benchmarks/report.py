@@ -27,9 +27,9 @@ def _columns(result: Result) -> dict[str, float]:
     return best
 
 
-def ratio(result: Result) -> float:
+def ratio(result: Result, of_minima: bool = False) -> float:
     """fx over the best peer; NaN where there is none."""
-    return Goal(1.0).value(result.median)
+    return Goal(1.0).value(result.minimum if of_minima else result.median)
 
 
 def scaling(result: Result) -> float:
@@ -51,17 +51,19 @@ def _goal(goal: Goal, unit: str, value: float) -> str:
 
 def header() -> str:
     titles = "".join(f"{c.replace('torch:compile', 'compile'):>10}" for c in COLUMNS)
-    return f"{'':58}{titles}{'+-':>6}{'ratio':>8}{'1->n':>6}  goal"
+    return f"{'':58}{titles}{'+-':>6}{'ratio':>8}{'min':>6}{'1->n':>6}  goal"
 
 
 def line(result: Result) -> str:
-    """One line: medians in the row's unit, fx's spread, fx / best peer, gain of the threads, goals and whether they are met."""
+    """One line: medians in the row's unit, fx's spread, fx / best peer (of medians, of minima), gain of the threads, goals and whether they are met."""
     unit, columns, median = _UNITS[result.unit], _columns(result), result.median
     cells = "".join(f"{columns[c] / unit:10.4g}" if c in columns else f"{'-':>10}" for c in COLUMNS)
     if "fx" not in median:
         return f"{result.name:<58.58}{cells}  NOT MEASURED: {result.notes}"
     gain = f"{scaling(result):6.2f}" if "fx1" in median else f"{'':6}"
-    quotient = f"{ratio(result):8.2f}" if not math.isnan(ratio(result)) else f"{'':8}"
+    quotient = (
+        f"{ratio(result):8.2f}{ratio(result, of_minima=True):6.2f}" if not math.isnan(ratio(result)) else f"{'':14}"
+    )
     goals = " and ".join(_goal(g, result.unit, g.value(median)) for g in result.goals)
     mark = {True: "met", False: "MISSED", None: "?"}[verdict(result)]
     faults = "".join(f"  {k}: {v}" for k, v in result.notes.items())
@@ -87,7 +89,7 @@ def summary(results: list[Result]) -> str:
 def as_json(results: list[Result], threads: int, machine: dict[str, float]) -> str:
     rows: list[dict[str, Any]] = [
         dataclasses.asdict(r) | {
-            "median": r.median, "minimum": r.minimum, "spread": r.spread, "ratio": _number(ratio(r)),
+            "median": r.median, "minimum": r.minimum, "spread": r.spread, "ratio": _number(ratio(r)), "ratio_of_minima": _number(ratio(r, of_minima=True)),
             "scaling": _number(scaling(r)), "met": verdict(r), "samples": {k: len(v) for k, v in r.samples.items()},
         }
         for r in results
