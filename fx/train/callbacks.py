@@ -115,7 +115,7 @@ class LearningRate(Callback):
 
 
 def _injected(state: Any) -> bool:
-    return isinstance(state, optim.InjectHyperparamsState)
+    return hasattr(state, "hyperparams")
 
 
 class Call(Callback):

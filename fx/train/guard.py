@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes, nn, tree
+from .. import numpy as fnp
 from ..api import grad
 from ..config import config
-from ..errors import NaNError
+from ..errors import FxError
 
 __all__ = ["explain_not_finite"]
 
@@ -43,6 +44,7 @@ def explain_not_finite(loss: Callable[[Tree, Tree], Any], model: Tree, batch: Tr
         found = list(_not_finite(values))
         if found:
             return f"{what} holds it already: " + "; ".join(found[:SHOWN]) + f". {remedy}"
+    model, batch = tree.map(fnp.asarray, (model, batch))  # eager operations on arrays of our own are checked
     forward = _born(lambda: loss(model, batch), model)
     if forward is not None:
         return forward + _labels(batch)
@@ -74,7 +76,7 @@ def _born(run: Callable[[], Any], model: Tree) -> str | None:
     try:
         with config.using(debug_nans=True, debug_infs=True, disable_jit=True), np.errstate(all="ignore"):
             run()
-    except NaNError as error:
+    except FxError as error:  # a NaN, or what only values known can show: a label out of range
         path = _module_path(error.__traceback__, model)
         return f"{path or 'the loss'}: {error}"
     return None

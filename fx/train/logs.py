@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -127,7 +127,7 @@ def told(values: Mapping[str, float], names: Iterable[str] = ()) -> str:
     >>> told({"loss": 0.12345, "validation_accuracy": 0.981, "seconds": 2.0})
     'loss 0.1235  validation accuracy 98.10%'
     """
-    chosen = list(names) or [n for n in values if n not in ("seconds", "gradient_norm")]
+    chosen = list(names) or [n for n in values if n not in ("seconds", "rate", "gradient_norm")]
     shown = lambda n: f"{values[n]:.2%}" if n.endswith("accuracy") else f"{values[n]:.4f}"
     return "  ".join(f"{n.replace('_', ' ')} {shown(n)}" for n in chosen)
 
@@ -151,17 +151,19 @@ class Progress(Callback):
     Args:
         title: printed first.
         stream: where to; None is standard output.
-        rich: None uses it where it is installed and the stream is a terminal.
+        tell: from the run to the line of an epoch, without its number; None shows the history's numbers.
         unit: what an example is called.
+        rich: None uses it where it is installed and the stream is a terminal.
     """
 
     REDRAW = 0.1  # seconds between two states of the bar
     WIDTH = 24
 
     def __init__(
-        self, title: str = "", stream: TextIO | None = None, *, rich: bool | None = None, unit: str = "examples"
-    ) -> None:
-        self.title, self.unit = title, unit
+        self, title: str = "", stream: TextIO | None = None, *, tell: Callable[[Run], str] | None = None,
+        unit: str = "examples", rich: bool | None = None,
+    ) -> None:  # fmt: skip
+        self.title, self.unit, self.tell = title, unit, tell
         self._stream = sys.stdout if stream is None else stream
         self._live = self._stream.isatty()
         self._rich: Any = None
@@ -205,8 +207,8 @@ class Progress(Callback):
 
     def epoch(self, run: Run) -> None:
         latest = run.history[-1]
-        width = len(str(run.epochs))
-        self._print(f"epoch {run.epoch:>{width}}/{run.epochs}  {told(latest)}  {latest['seconds']:.1f} s")
+        text = f"{told(latest)}  {latest['seconds']:.1f} s" if self.tell is None else self.tell(run)
+        self._print(f"epoch {run.epoch:>{len(str(run.epochs))}}/{run.epochs}  {text}")
 
     def finish(self, run: Run) -> None:
         if run.stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -96,7 +97,7 @@ class Trainer:
         )  # fmt: skip
 
     @functools.cached_property
-    def _scores(self) -> Callable[[Tree, Tree, Tree], dict[str, Any]]:
+    def scores(self) -> Callable[[Tree, Tree, Tree], dict[str, Any]]:
         """The loss, what it reports, and the metrics, of one batch."""
         evaluate = with_state(self.loss, self.stateful)
 
@@ -190,14 +191,14 @@ class Trainer:
         run.examples += n
 
     def _end_pass(self, run: Run, validation: Data | None) -> None:
-        seconds = time.perf_counter() - run.started
-        done = {**run.means.result(), "seconds": seconds}
+        seconds = max(time.perf_counter() - run.started, 1e-9)
+        means, share = run.means.result(), (run.batch - run.entered) / run.batch
+        done = {"loss": means.get("loss", math.nan), **means}
         if validation is not None:
             source = validation(run.epoch) if callable(validation) else validation
             scores = self.evaluate(run.state.model, source, model_state=run.state.model_state)
             done.update({f"validation_{name}": value for name, value in scores.items()})
-        if run.skipped:
-            done["skipped"] = run.skipped
+        done.update({"seconds": seconds, "rate": share * run.examples / seconds, **({"skipped": run.skipped} if run.skipped else {})})
         run.history.append(done)
         run.epoch, run.batch, run.examples, run.skipped, run.means = run.epoch + 1, 0, 0, 0, Means()
         run.call("epoch")
@@ -251,7 +252,7 @@ class Trainer:
         means, used = Means(), nn.inference(model)
         empty = True
         for batch in data:
-            means.add(self._scores(used, model_state, batch), _examples(batch))
+            means.add(self.scores(used, model_state, batch), _examples(batch))
             empty = False
         if empty:
             raise TrainingError("evaluate was given no batch: the data is empty. Check len(data) and the filter.")

@@ -1,4 +1,7 @@
-"""Figures of matplotlib's, each from plain arrays.  Nothing here touches pyplot: no window, no global state."""
+"""Figures of matplotlib's, each from plain arrays.  Nothing here touches pyplot: no window, no global state.
+
+Every function returns the figure; ``on`` draws into one that is there, or a part of it (``figure.subfigures``).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 
 from ..errors import PlotError, ShapeError
 
-__all__ = ["attention", "bars", "confusion", "curves", "feature_maps", "filters", "heat", "images", "save", "scatter"]
+__all__ = ["attention", "bars", "confusion", "curves", "feature_maps", "figure", "filters", "heat", "images", "save", "scatter"]
 
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
 
@@ -45,7 +48,7 @@ def save(drawn: Any, path: str | Path) -> None:
     drawn.savefig(path, dpi=110)
 
 
-def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None = None) -> Any:
+def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None = None, on: Any = None) -> Any:
     """The numbers of every epoch, training and validation in one panel.
 
     Args:
@@ -53,11 +56,11 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
         names: which; None for all but seconds.
     """
     found = list(dict.fromkeys(n for row in history for n in row))
-    wanted = [n for n in found if n not in ("seconds", "skipped")] if names is None else list(names)
+    wanted = [n for n in found if n not in ("seconds", "rate", "skipped")] if names is None else list(names)
     groups: dict[str, list[str]] = {}
     for n in wanted:
         groups.setdefault(n.removeprefix("validation_"), []).append(n)
-    drawn = figure(6, 2.6 * max(len(groups), 1))
+    drawn = on or figure(6, 2.6 * max(len(groups), 1))
     for axes, (title, members) in zip(np.atleast_1d(drawn.subplots(max(len(groups), 1), 1)), groups.items()):
         for name in members:
             points = [(i, row[name]) for i, row in enumerate(history, 1) if name in row]
@@ -70,7 +73,7 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
     return drawn
 
 
-def confusion(matrix: Any, names: Sequence[Any] | None = None) -> Any:
+def confusion(matrix: Any, names: Sequence[Any] | None = None, on: Any = None) -> Any:
     """How often each label (row) was predicted as each label (column).
 
     Args:
@@ -81,7 +84,7 @@ def confusion(matrix: Any, names: Sequence[Any] | None = None) -> Any:
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ShapeError(f"a confusion matrix is square, (labels, labels); found {counts.shape}")
     n = len(counts)
-    drawn = figure(2 + 0.45 * n, 1.6 + 0.45 * n)
+    drawn = on or figure(2 + 0.45 * n, 1.6 + 0.45 * n)
     axes = drawn.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -93,7 +96,7 @@ def confusion(matrix: Any, names: Sequence[Any] | None = None) -> Any:
     return drawn
 
 
-def images(grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cmap: str = "gray_r") -> Any:
+def images(grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cmap: str = "gray_r", on: Any = None) -> Any:
     """Images beside each other.
 
     Args:
@@ -107,7 +110,7 @@ def images(grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cma
     if shown.ndim != 3 and not (shown.ndim == 4 and shown.shape[3] in (3, 4)):
         raise ShapeError(f"images takes (n, height, width) or (n, height, width, channels: 1, 3 or 4); found {shown.shape}")
     rows = max(math.ceil(len(shown) / columns), 1)
-    drawn = figure(1.1 * columns, (1.3 if titles else 1.1) * rows)
+    drawn = on or figure(1.1 * columns, (1.3 if titles else 1.1) * rows)
     for i, axes in enumerate(drawn.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if i < len(shown):
@@ -117,7 +120,7 @@ def images(grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cma
     return drawn
 
 
-def filters(weights: Any, columns: int = 8) -> Any:
+def filters(weights: Any, columns: int = 8, on: Any = None) -> Any:
     """The kernels of a convolution, one image for each output channel, averaged over input channels unless these are 3.
 
     Args:
@@ -128,19 +131,19 @@ def filters(weights: Any, columns: int = 8) -> Any:
         raise ShapeError(f"filters takes the kernel of a convolution, (height, width, in, out); found {w.shape}")
     low, high = w.min(), w.max()
     scaled = np.moveaxis((w - low) / max(high - low, 1e-12), 3, 0)
-    return images(scaled if w.shape[2] == 3 else scaled.mean(axis=3), columns=columns, cmap="gray")
+    return images(scaled if w.shape[2] == 3 else scaled.mean(axis=3), columns=columns, cmap="gray", on=on)
 
 
-def feature_maps(maps: Any, columns: int = 8) -> Any:
+def feature_maps(maps: Any, columns: int = 8, on: Any = None) -> Any:
     """The channels of one example's features, (height, width, channels), or of a batch's first."""
     x = np.asarray(maps)
     x = x[0] if x.ndim == 4 else x
     if x.ndim != 3:
         raise ShapeError(f"feature_maps takes (height, width, channels); found {x.shape}")
-    return images(np.moveaxis(x, 2, 0), columns=columns, cmap="viridis")
+    return images(np.moveaxis(x, 2, 0), columns=columns, cmap="viridis", on=on)
 
 
-def attention(weights: Any, queries: Sequence[Any] | None = None, keys: Sequence[Any] | None = None) -> Any:
+def attention(weights: Any, queries: Sequence[Any] | None = None, keys: Sequence[Any] | None = None, on: Any = None) -> Any:
     """Who looks at whom: rows are queries, columns keys; several heads side by side.
 
     Args:
@@ -151,7 +154,7 @@ def attention(weights: Any, queries: Sequence[Any] | None = None, keys: Sequence
     w = w[None] if w.ndim == 2 else w
     if w.ndim != 3:
         raise ShapeError(f"attention takes (queries, keys) or (heads, queries, keys); found {w.shape}")
-    drawn = figure(1 + (1 + 0.22 * w.shape[2]) * len(w), 1.2 + 0.22 * w.shape[1])
+    drawn = on or figure(1 + (1 + 0.22 * w.shape[2]) * len(w), 1.2 + 0.22 * w.shape[1])
     for head, axes in zip(w, drawn.subplots(1, len(w), squeeze=False)[0]):
         axes.imshow(head, cmap="viridis", aspect="auto")
         for names, place in ((keys, "x"), (queries, "y")):
@@ -161,12 +164,12 @@ def attention(weights: Any, queries: Sequence[Any] | None = None, keys: Sequence
     return drawn
 
 
-def scatter(points: Any, labels: Any = None) -> Any:
+def scatter(points: Any, labels: Any = None, on: Any = None) -> Any:
     """Points in two dimensions (``pca``, ``tsne``), coloured by label."""
     p = np.asarray(points)
     if p.ndim != 2 or p.shape[1] != 2:
         raise ShapeError(f"scatter takes (points, 2); found {p.shape}")
-    drawn = figure(6, 5)
+    drawn = on or figure(6, 5)
     axes = drawn.subplots()
     kinds = np.zeros(len(p)) if labels is None else np.asarray(labels)
     for kind in np.unique(kinds):
@@ -176,7 +179,7 @@ def scatter(points: Any, labels: Any = None) -> Any:
     return drawn
 
 
-def heat(pictures: Any, maps: Any, titles: Sequence[str] | None = None, columns: int = 6) -> Any:
+def heat(pictures: Any, maps: Any, titles: Sequence[str] | None = None, columns: int = 6, on: Any = None) -> Any:
     """Attributions over the images that they explain; positive red, negative blue.
 
     Args:
@@ -189,7 +192,7 @@ def heat(pictures: Any, maps: Any, titles: Sequence[str] | None = None, columns:
     if under.ndim != 3 or over.ndim != 3 or len(under) != len(over):
         raise ShapeError(f"heat takes as many maps as images; found {np.shape(pictures)} and {np.shape(maps)}")
     rows = max(math.ceil(len(under) / columns), 1)
-    drawn = figure(1.4 * columns, 1.6 * rows)
+    drawn = on or figure(1.4 * columns, 1.6 * rows)
     for i, axes in enumerate(drawn.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if i < len(under):
@@ -201,14 +204,14 @@ def heat(pictures: Any, maps: Any, titles: Sequence[str] | None = None, columns:
     return drawn
 
 
-def bars(values: Any, names: Sequence[Any]) -> Any:
+def bars(values: Any, names: Sequence[Any], on: Any = None) -> Any:
     """Importances: the mean of every row of ``values`` (columns, repeats) with its standard deviation, greatest on top."""
     v = np.asarray(values)
     v = v[:, None] if v.ndim == 1 else v
     if len(v) != len(names):
         raise ShapeError(f"bars takes a name for each row; found {len(v)} rows and {len(names)} names")
     order = np.argsort(v.mean(axis=1))
-    drawn = figure(6, 1 + 0.28 * len(v))
+    drawn = on or figure(6, 1 + 0.28 * len(v))
     axes = drawn.subplots()
     axes.barh([str(names[i]) for i in order], v.mean(axis=1)[order], xerr=v.std(axis=1)[order])
     axes.grid(alpha=0.3, axis="x")
