@@ -38,13 +38,19 @@ def loss(model: Any, batch: Any, key: Any = None) -> Any:
     return fnp.mean((x @ model["coefficients"] + model["intercept"] - y) ** 2) / 2
 
 
-def optimizer(x: np.ndarray) -> Any:
-    """Momentum with the rates that are best for a quadratic whose curvature lies between m and M (Polyak)::
+def rates(x: np.ndarray) -> tuple[float, float]:
+    """Learning rate and momentum that are best for a quadratic whose curvature lies between m and M (Polyak)::
 
-        rate = 4 / (sqrt(M) + sqrt(m))**2,    momentum = ((sqrt(M) - sqrt(m)) / (sqrt(M) + sqrt(m)))**2
+    rate = 4 / (sqrt(M) + sqrt(m))**2,    momentum = ((sqrt(M) - sqrt(m)) / (sqrt(M) + sqrt(m)))**2
     """
-    root = np.sqrt(np.linalg.eigvalsh(x.T @ x / len(x))[[0, -1]])
-    return optim.sgd(float(4 / root.sum() ** 2), momentum=float((np.diff(root) / root.sum()).item() ** 2))
+    least, most = np.sqrt(np.linalg.eigvalsh(x.T @ x / len(x))[[0, -1]])
+    return float(4 / (most + least) ** 2), float(((most - least) / (most + least)) ** 2)
+
+
+def optimizer(x: np.ndarray) -> Any:
+    """Gradient descent with momentum."""
+    rate, momentum = rates(x)
+    return optim.sgd(rate, momentum=momentum)
 
 
 def closed_form(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -65,7 +71,10 @@ def train(*, epochs: int = 10) -> programs.Result:
     difference, r2 = float(np.abs(found - exact).max()), float(1 - 2 * loss(fit.model, (x, y)) / y.var())
     print(f"largest difference {difference:.1e}; R2 {r2:.4f}")
     return programs.Result(
-        fit.model, fit.history, {"difference": difference, "R2": r2}, {"coefficients": found, "names": (*names, "intercept")}
+        fit.model,
+        fit.history,
+        {"difference": difference, "R2": r2},
+        {"coefficients": found, "names": (*names, "intercept")},
     )
 
 

@@ -46,11 +46,18 @@ def loss(model: Any, batch: Any, key: Any = None) -> Any:
     return penalty - fnp.mean(nn.log_sigmoid(sign * logits(model, x)))
 
 
-def optimizer(x: np.ndarray) -> Any:
-    """Nesterov's momentum; the curvature is at most M = (greatest eigenvalue of the covariance) / 4 + 1 / n, at least 1 / n."""
+def rates(x: np.ndarray) -> tuple[float, float]:
+    """Learning rate and momentum for a curvature of at most M = (greatest eigenvalue of the covariance) / 4 + 1 / n and at
+    least m = 1 / n (Nesterov): 1 / M and (1 - sqrt(m / M)) / (1 + sqrt(m / M))."""
     most, least = np.linalg.eigvalsh(x.T @ x / len(x))[-1] / 4 + 1 / len(x), 1 / len(x)
     root = np.sqrt(least / most)
-    return optim.sgd(float(1 / most), momentum=float((1 - root) / (1 + root)), nesterov=True)
+    return float(1 / most), float((1 - root) / (1 + root))
+
+
+def optimizer(x: np.ndarray) -> Any:
+    """Gradient descent with Nesterov's momentum."""
+    rate, momentum = rates(x)
+    return optim.sgd(rate, momentum=momentum, nesterov=True)
 
 
 def newton(model: Any, batch: Any, steps: int = 12) -> Any:
@@ -71,9 +78,7 @@ def train(*, epochs: int = 20) -> programs.Result:
         init(x.shape[1]), [batch] * STEPS, epochs=epochs, callbacks=[Progress("logistic regression on breast cancer")]
     )
     exact = newton(init(x.shape[1]), batch)
-    difference = max(
-        float(fnp.abs(a - b).max()) for a, b in zip(fx.tree.leaves(fit.model), fx.tree.leaves(exact))
-    )
+    difference = max(float(fnp.abs(a - b).max()) for a, b in zip(fx.tree.leaves(fit.model), fx.tree.leaves(exact)))
     accuracy = float(np.mean((np.asarray(logits(fit.model, x)) > 0) == benign))
     print(f"largest difference to Newton's method {difference:.1e}; accuracy on the table itself {accuracy:.2%}")
     return programs.Result(

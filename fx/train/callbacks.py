@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import numpy as fnp
-from .. import optim, tree
+from .. import tree
 from ..errors import TrainingError
 from .run import Callback, Run
 from .state import copied

@@ -94,7 +94,7 @@ def _module_path(frame: TracebackType | None, model: Tree) -> str | None:
 
 def _parts(x: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Every container in a tree with its path."""
-    children, structure = tree.flatten(x, is_leaf=lambda v: v is not x)
+    structure = tree.structure(x, is_leaf=lambda v: v is not x)
     if structure.kind is None or x is None:
         return
     yield path, x

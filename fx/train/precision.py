@@ -54,7 +54,9 @@ class Precision:
         if self.compute not in HALF:
             raise DTypeError(f"Precision computes in {' or '.join(HALF)}; found {self.compute!r}. For float32: None.")
         small_range = self.compute == "float16"
-        object.__setattr__(self, "scale", (2.0**15 if small_range else 1.0) if self.scale is None else float(self.scale))
+        object.__setattr__(
+            self, "scale", (2.0**15 if small_range else 1.0) if self.scale is None else float(self.scale)
+        )
         object.__setattr__(self, "dynamic", small_range if self.dynamic is None else self.dynamic)
 
     def init(self) -> ScaleState | None:

@@ -59,7 +59,9 @@ def trained_part(model: Tree, trainable: Trainable = None) -> Tree:
     """
     floats = tree.map(nn.is_inexact_array, model)
     chosen = nn.trainable if trainable is None else trainable
-    wanted = tree.broadcast_prefix(chosen(model) if callable(chosen) else chosen, model, what="the mask of what to train")
+    wanted = tree.broadcast_prefix(
+        chosen(model) if callable(chosen) else chosen, model, what="the mask of what to train"
+    )
     mask = tree.unflatten(tree.structure(model), [bool(w) and f for w, f in zip(wanted, tree.leaves(floats))])
     if not any(tree.leaves(mask)):
         raise TreeError(

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn, random, tree
-from .. import numpy as fnp
 from ..errors import NaNError, TrainingError
 from ..ir import Aval
 from ..staging import jit
@@ -198,7 +197,13 @@ class Trainer:
             source = validation(run.epoch) if callable(validation) else validation
             scores = self.evaluate(run.state.model, source, model_state=run.state.model_state)
             done.update({f"validation_{name}": value for name, value in scores.items()})
-        done.update({"seconds": seconds, "rate": share * run.examples / seconds, **({"skipped": run.skipped} if run.skipped else {})})
+        done.update(
+            {
+                "seconds": seconds,
+                "rate": share * run.examples / seconds,
+                **({"skipped": run.skipped} if run.skipped else {}),
+            }
+        )
         run.history.append(done)
         run.epoch, run.batch, run.examples, run.skipped, run.means = run.epoch + 1, 0, 0, 0, Means()
         run.call("epoch")
@@ -226,7 +231,10 @@ class Trainer:
         cast = (lambda x: x) if mode is None else mode.cast
         model = cast(before.model)
         why = explain_not_finite(
-            lambda m, b: evaluate(m, before.model_state, b, key)[0], model, cast(batch), trained_part(model, self.trainable)
+            lambda m, b: evaluate(m, before.model_state, b, key)[0],
+            model,
+            cast(batch),
+            trained_part(model, self.trainable),
         )
         found = NaNError(
             f"the loss or its gradient is not finite at step {int(before.step)} (batch {run.batch + 1} of epoch"

@@ -10,7 +10,20 @@ from __future__ import annotations
 
 from .attribution import grad_cam, integrated_gradients, occlusion, permutation_importance, saliency
 from .embedding import pca, tsne
-from .figures import attention, bars, check_plot, confusion, curves, feature_maps, figure, filters, heat, images, save, scatter
+from .figures import (
+    attention,
+    bars,
+    check_plot,
+    confusion,
+    curves,
+    feature_maps,
+    figure,
+    filters,
+    heat,
+    images,
+    save,
+    scatter,
+)
 
 __all__ = [
     "attention", "bars", "check_plot", "confusion", "curves", "feature_maps", "figure", "filters", "grad_cam", "heat", "images",

@@ -96,7 +96,9 @@ def integrated_gradients(forward: Forward, x: Any, target: Any = None, *, baseli
     return jit(run)(x, start, ((nodes + 1) / 2).astype(x.dtype), (weights / 2).astype(x.dtype))
 
 
-def grad_cam(features: Forward, head: Forward, x: Any, target: Any = None, *, size: tuple[int, int] | None = None) -> Any:
+def grad_cam(
+    features: Forward, head: Forward, x: Any, target: Any = None, *, size: tuple[int, int] | None = None
+) -> Any:
     """Where the features stand that speak for the output: relu(sum_c w_c A_c), w_c the mean derivative of channel c.
 
     Args:
@@ -163,7 +165,9 @@ def occlusion(
         down, across = fnp.arange(x.shape[1])[:, None, None], fnp.arange(x.shape[2])[:, None]
 
         def drop(place: Any) -> Any:
-            inside = (down >= place[0]) & (down < place[0] + window) & (across >= place[1]) & (across < place[1] + window)
+            inside = (
+                (down >= place[0]) & (down < place[0] + window) & (across >= place[1]) & (across < place[1] + window)
+            )
             return whole - score(fnp.where(inside, fnp.asarray(value, x.dtype), x))
 
         whole = score(x)

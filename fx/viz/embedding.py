@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import lax, random
 from .. import numpy as fnp
 from ..api import grad
@@ -100,7 +98,9 @@ def tsne(x: Any, key: Any, *, perplexity: float = 30.0, steps: int = 500, learni
     """
     x = fnp.asarray(x)
     if x.ndim != 2 or not 1 <= perplexity < x.shape[0]:
-        raise ShapeError(f"tsne takes (points, features) and a perplexity below the number of points; found {x.shape}, {perplexity}")
+        raise ShapeError(
+            f"tsne takes (points, features) and a perplexity below the number of points; found {x.shape}, {perplexity}"
+        )
     rate = max(x.shape[0] / 12, 50.0) if learning_rate is None else learning_rate
 
     def run(x: Any, key: Any) -> Any:

@@ -15,7 +15,19 @@ import numpy as np
 
 from ..errors import PlotError, ShapeError
 
-__all__ = ["attention", "bars", "confusion", "curves", "feature_maps", "figure", "filters", "heat", "images", "save", "scatter"]
+__all__ = [
+    "attention",
+    "bars",
+    "confusion",
+    "curves",
+    "feature_maps",
+    "figure",
+    "filters",
+    "heat",
+    "images",
+    "save",
+    "scatter",
+]
 
 FORMATS = (".png", ".pdf", ".svg", ".jpg")
 
@@ -66,7 +78,9 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
             points = [(i, row[name]) for i, row in enumerate(history, 1) if name in row]
             axes.plot(*zip(*points), marker="o", markersize=3, label=name.replace("_", " "))
         positive = all(row.get(m, 1) > 0 for row in history for m in members)
-        axes.set(ylabel=title.replace("_", " "), yscale="log" if "loss" in title and positive else "linear", xlabel="epoch")
+        axes.set(
+            ylabel=title.replace("_", " "), yscale="log" if "loss" in title and positive else "linear", xlabel="epoch"
+        )
         axes.grid(alpha=0.3)
         if len(members) > 1:
             axes.legend()
@@ -90,13 +104,23 @@ def confusion(matrix: Any, names: Sequence[Any] | None = None, on: Any = None) -
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.ndindex(n, n):
         if counts[i, j]:
-            axes.text(j, i, f"{counts[i, j]:g}", ha="center", va="center", color="w" if shares[i, j] > 0.5 else "k", fontsize=8)
+            axes.text(
+                j,
+                i,
+                f"{counts[i, j]:g}",
+                ha="center",
+                va="center",
+                color="w" if shares[i, j] > 0.5 else "k",
+                fontsize=8,
+            )
     shown = [str(x) for x in (range(n) if names is None else names)]
     axes.set(xticks=range(n), yticks=range(n), xticklabels=shown, yticklabels=shown, xlabel="predicted", ylabel="true")
     return drawn
 
 
-def images(grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cmap: str = "gray_r", on: Any = None) -> Any:
+def images(
+    grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cmap: str = "gray_r", on: Any = None
+) -> Any:
     """Images beside each other.
 
     Args:
@@ -108,7 +132,9 @@ def images(grid: Any, titles: Sequence[str] | None = None, columns: int = 8, cma
     if shown.ndim == 4 and shown.shape[3] == 1:
         shown = shown[..., 0]
     if shown.ndim != 3 and not (shown.ndim == 4 and shown.shape[3] in (3, 4)):
-        raise ShapeError(f"images takes (n, height, width) or (n, height, width, channels: 1, 3 or 4); found {shown.shape}")
+        raise ShapeError(
+            f"images takes (n, height, width) or (n, height, width, channels: 1, 3 or 4); found {shown.shape}"
+        )
     rows = max(math.ceil(len(shown) / columns), 1)
     drawn = on or figure(1.1 * columns, (1.3 if titles else 1.1) * rows)
     for i, axes in enumerate(drawn.subplots(rows, columns, squeeze=False).flat):
@@ -143,7 +169,9 @@ def feature_maps(maps: Any, columns: int = 8, on: Any = None) -> Any:
     return images(np.moveaxis(x, 2, 0), columns=columns, cmap="viridis", on=on)
 
 
-def attention(weights: Any, queries: Sequence[Any] | None = None, keys: Sequence[Any] | None = None, on: Any = None) -> Any:
+def attention(
+    weights: Any, queries: Sequence[Any] | None = None, keys: Sequence[Any] | None = None, on: Any = None
+) -> Any:
     """Who looks at whom: rows are queries, columns keys; several heads side by side.
 
     Args:
