@@ -17,6 +17,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from .. import train, viz
@@ -111,8 +112,8 @@ def run(module: Any, options: dict[str, Any], parser: argparse.ArgumentParser) -
 
 def main(train_function: Any, argv: Sequence[str] | None = None) -> None:
     """Runs the program whose ``train`` this is: ``python -m fx.examples.mnist``."""
-    module = sys.modules[train_function.__module__]
-    parser = argparse.ArgumentParser(description=module.__doc__)
+    module = SimpleNamespace(**train_function.__globals__)  # when run as a script it is no entry of sys.modules
+    parser = argparse.ArgumentParser(description=train_function.__globals__["__doc__"])
     add_options(parser, module)
     run(module, vars(parser.parse_args(argv)), parser)
 
