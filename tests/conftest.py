@@ -16,6 +16,7 @@ os.environ.setdefault("FX_CACHE_DIR", tempfile.mkdtemp(prefix="fx-test-cache-"))
 os.environ.setdefault("FX_ENGINE", "quick")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+gc.disable()  # until everything is imported and collected: all of that stays
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,9 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What importing and collecting made stays: the collector need not look at it again and again."""
-    gc.collect()
+    """From here on the garbage collector looks at what the tests make, and at nothing else."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
