@@ -309,6 +309,16 @@ class _Verifier:
         self._lane(types[0], args[1])
         self.expect(types[0] == ty and types[2] == ty.scalar, f"no insert of {types[2]} into {types[0]} giving {ty}")
 
+    def _reverse(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(types[0] == ty and ty.lanes > 1, f"no reverse of {types[0]} giving {ty}")
+
+    def _every_other(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(types == [ty, ty] and ty.lanes > 1, f"no every_other of {types[0]}, {types[1]} giving {ty}")
+
+    def _interleave(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        good = types[0] == types[1] and ty == types[0].vector(2 * types[0].lanes)
+        self.expect(good and types[0].lanes > 1, f"no interleave of {types[0]}, {types[1]} giving {ty}")
+
     def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(
             types[0].kind == "b" and ty == b1, f"any of {types[0]} giving {ty}: it takes booleans and gives one"

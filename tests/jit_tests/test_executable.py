@@ -141,7 +141,12 @@ def softmax(x):
     return [E.div(e, S.broadcast_in_dim(R.reduce_sum(e, (1,)), x.shape, (0,)))]
 
 
-@pytest.mark.parametrize("f", [lambda x: affine(x, x), softmax, lambda x: [R.reduce_sum(x, (0,))]])
+def mean_and_scaled(x):
+    total, n = R.reduce_sum(x, (0,)), float(x.shape[0])
+    return [E.div(total, S.full(total.shape, n, "f4")), E.mul(x, S.full(x.shape, 1 / n, "f4"))]
+
+
+@pytest.mark.parametrize("f", [lambda x: affine(x, x), softmax, mean_and_scaled], ids=["affine", "softmax", "mean"])
 def test_a_new_batch_size_compiles_nothing(f):
     jit.compile(graph_of(f, numbers((32, 50), "f4")))
     for shape in [(48, 50), (17, 70)]:
