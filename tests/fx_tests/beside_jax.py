@@ -84,7 +84,7 @@ class Table:
 
     def record(self, update: bool) -> dict[str, Any]:
         """The recorded answers: key -> name -> (value, gradient, batched value), each a list of leaves."""
-        name = f"jax_{self.space.replace('.', '_')}"
+        name = f"jax_{self.space.replace('.', '_')}_calls"
         return _read(name) if not update else _decoded(answers(name, True, self._compute))
 
     def check(self, index: int, dtype: str, record: Mapping[str, Any]) -> None:

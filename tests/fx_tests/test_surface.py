@@ -14,7 +14,6 @@ import nn_cases
 import numpy as np
 import numpy_cases
 import pytest
-import scipy_cases
 from beside_jax import Table, compare
 from surface import NAMESPACES, listing
 
@@ -35,7 +34,6 @@ TABLES = {
         Table("numpy", numpy_cases.CASES, numpy_cases.NOT_CALLED, numpy_cases.DTYPE_RULES),
         Table("lax", lax_cases.CASES, lax_cases.NOT_CALLED, lax_cases.DTYPE_RULES),
         Table("nn", nn_cases.CASES, nn_cases.NOT_CALLED, nn_cases.DTYPE_RULES),
-        *[Table(f"scipy.{n}", c, *rest) for n, (c, *rest) in scipy_cases.TABLES.items()],
     )
 }
 

@@ -126,7 +126,7 @@ def sph_harm_y(n: Any, m: Any, theta: Any, phi: Any, diff_n: int | None = None, 
     theta, phi = floats("sph_harm_y", theta, phi)
     n, m, theta, phi = fnp.broadcast_arrays(n, m, theta, phi)
     degree, signed = fnp.minimum(n, top).astype(theta.dtype), m.astype(theta.dtype)
-    order, x, sine = fnp.abs(signed), fnp.cos(theta), fnp.sin(theta)
+    order, x, sine = fnp.abs(signed), fnp.cos(theta), fnp.abs(fnp.sin(theta))
 
     def body(k: Value, before: Value, here: Value, found: Value) -> tuple[Value, ...]:
         diagonal = -here * sine * fnp.sqrt((2 * k + 1) / (2 * k))
