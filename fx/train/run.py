@@ -84,7 +84,7 @@ class Callback:
         """When Ctrl-C or an error ends the run; ``run.state`` is the state after the last step that was sound."""
 
     def save(self) -> dict[str, Any]:
-        """What the callback needs to go on, as JSON; part of every checkpoint."""
+        """What the callback needs to go on: numbers, strings and arrays in lists and dicts; part of every checkpoint."""
         return {}
 
     def load(self, saved: dict[str, Any]) -> None:
