@@ -37,12 +37,14 @@ __all__ = [
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
+    "PlotError",
     "ReadOnlyArrayError",
     "RegistryError",
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
     "StaticArgumentError",
+    "TrainingError",
     "TreeError",
     "UnsupportedFunctionError",
     "VmapAxisError",
@@ -140,6 +142,14 @@ class NonHashableStaticError(StaticArgumentError, TypeError):
 
 class TreeError(FxError, ValueError):
     """Two pytrees that should have the same structure differ, or a leaf is not an array."""
+
+
+class TrainingError(FxError, ValueError):
+    """What a training run was given (data, batch, loss, checkpoint) cannot be trained on."""
+
+
+class PlotError(FxError, RuntimeError):
+    """A figure that was asked for cannot be drawn or saved."""
 
 
 class CustomRuleError(FxError, TypeError):

@@ -164,7 +164,9 @@ class _VectorLoop:
                 before.append(Let(names[name], start, mutable=True))
                 parts.append(Ref(names[name], start.ty))
             joined = _tree(join, parts)
-            if join in _HORIZONTAL:
+            if join == "or" and ty.kind == "b":
+                total = op_("any", joined)
+            elif join in _HORIZONTAL:
                 total = op_(_HORIZONTAL[join], joined)
             else:
                 vector = Ref(self.names(name), joined.ty)
