@@ -56,7 +56,11 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "default_int": (np.dtype("int32"), _int, "dtype of new arrays made from Python ints"),
     "traceback": (os.environ.get("FX_TRACEBACK", "user"), _choice("user", "full"), "'user' hides fx's own frames"),
     "backend": (os.environ.get("FX_BACKEND", "native"), _choice("native", "reference"), "what runs a jitted graph"),
-    "engine": (os.environ.get("FX_ENGINE", "llvm"), _choice("llvm", "numba"), "what turns loops into machine code"),
+    "engine": (
+        os.environ.get("FX_ENGINE", "llvm"),
+        _choice("llvm", "quick", "numba"),
+        "what turns loops into machine code",
+    ),
     "disable_jit": (os.environ.get("FX_DISABLE_JIT", "0") == "1", bool, "run jitted functions op by op"),
     "explain_misses": (os.environ.get("FX_EXPLAIN_MISSES", "0") == "1", bool, "print why jit traced or compiled again"),
     "debug_nans": (os.environ.get("FX_DEBUG_NANS", "0") == "1", bool, "raise NaNError where the first NaN comes from"),
@@ -164,6 +168,8 @@ class Config:
         if name == "jax_enable_x64":
             bits = 64 if value else 32
             self.default_float, self.default_int = np.dtype(f"float{bits}"), np.dtype(f"int{bits}")
+        elif name == "jax_disable_most_optimizations":
+            self.engine = "quick" if value else "llvm"
         elif name in _OF_JAX:
             setattr(self, _OF_JAX[name], value)
         elif name in _ACCEPTED:

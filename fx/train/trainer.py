@@ -62,6 +62,7 @@ class Trainer:
         not_finite: "raise" stops at a loss or gradient that is not finite, and names the layer; "skip" leaves out that
             step; "ignore" does not look.
 
+    >>> import numpy as np, fx.numpy as fnp
     >>> from fx import optim
     >>> x = np.linspace(-1, 1, 8, dtype=np.float32)
     >>> loss = lambda model, batch, key: fnp.mean((model["a"] * batch[0] + model["b"] - batch[1]) ** 2)
