@@ -65,7 +65,7 @@ class Trainer:
         not_finite: "raise" stops at a loss or gradient that is not finite, and names the layer; "skip" leaves out that
             step; "ignore" does not look.
 
-    >>> import fx.numpy as fnp
+    >>> import numpy as np, fx.numpy as fnp
     >>> from fx import optim
     >>> x = np.linspace(-1, 1, 8, dtype=np.float32)
     >>> loss = lambda model, batch, key: fnp.mean((model["a"] * batch[0] + model["b"] - batch[1]) ** 2)
@@ -257,8 +257,7 @@ class Trainer:
         )
         found = NaNError(
             f"the loss or its gradient is not finite at step {int(before.step)} (batch {run.batch + 1} of epoch"
-            f" {run.epoch + 1}): {why}\nThe state before this step is error.state. A smaller learning rate, clip=1.0 or"
-            " not_finite='skip' may be the way out."
+            f" {run.epoch + 1}): {why}\nThe state before this step is error.state."
         )
         found.state = before  # type: ignore[attr-defined]
         raise found

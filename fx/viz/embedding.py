@@ -98,6 +98,7 @@ def tsne(x: Any, key: Any, *, perplexity: float = 30.0, steps: int = 500, learni
 
     Source: van der Maaten, Hinton, "Visualizing data using t-SNE", 2008.
 
+    >>> import numpy as np
     >>> tsne(np.eye(6, dtype=np.float32), random.key(0), perplexity=2, steps=20).shape
     (6, 2)
     """

@@ -216,7 +216,10 @@ def test_steps_that_are_not_finite_can_be_left_out_or_ignored():
     assert np.isnan(fits["ignore"].model["w"]).all()
 
 
-def test_labels_out_of_range_are_suspected():
+def test_labels_out_of_range_are_named():
+    classify = lambda model, batch, key: nn.cross_entropy(batch[0] @ model["w"], batch[1])
+    with pytest.raises(NaNError, match=r"labels are 0 to 3, as the logits have 4 classes; found 12 at \[2\]"):
+        train.Trainer(classify, optim.sgd(0.1)).fit(MODEL, [(X[:4], np.array([0, 3, 12, 1]))], epochs=1)
     said = explain_not_finite(
         lambda m, b: fnp.sum(m / 0.0), np.ones(2, np.float32), (np.ones(3, np.float32), np.array([0, 12, 3]))
     )
