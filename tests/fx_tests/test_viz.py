@@ -133,6 +133,7 @@ def test_groups_stay_together_in_a_t_sne():
 def test_figures_show_what_they_are_given():
     pytest.importorskip("matplotlib")
     history = [{"loss": 2.0, "validation_loss": 1.5, "seconds": 1}, {"loss": 1.0, "validation_loss": 1.2, "seconds": 1}]
+    assert viz.curves(history)._repr_png_().startswith(b"\x89PNG")
     (axes,) = viz.curves(history).axes
     assert [list(line.get_ydata()) for line in axes.lines] == [[2, 1], [1.5, 1.2]] and axes.get_yscale() == "log"
     counts = np.array([[5, 1], [0, 4]])
