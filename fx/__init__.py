@@ -48,7 +48,7 @@ _FROM = {
     "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "lax", "nn",
+    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "lax", "metrics", "nn",
     "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         flatten_util,
         image,
         lax,
+        metrics,
         nn,
         numpy,
         ops,
