@@ -6,6 +6,8 @@ keeps working.  A message has three parts: what was written, what was found, wha
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 __all__ = [
     "AxisError",
     "AxisNameError",
@@ -17,14 +19,20 @@ __all__ = [
     "ConcretizationError",
     "CustomRuleError",
     "DTypeError",
+    "FrozenModuleError",
     "FxError",
     "GradientDTypeError",
     "GradientError",
     "GraphError",
     "ItemAssignmentError",
+    "KeyReuseWarning",
+    "LabelError",
     "LeakedTracerError",
     "LoweringError",
+    "MissingKeyError",
     "MissingRuleError",
+    "MissingStateError",
+    "ModuleFieldError",
     "NaNError",
     "NonHashableStaticError",
     "NonScalarOutputError",
@@ -168,6 +176,30 @@ class LoweringError(BackendError, NotImplementedError):
 
 class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
+
+
+class FrozenModuleError(FxError, FrozenInstanceError):
+    """An assignment to a field of an ``nn.Module``, which is immutable once made; ``nn.tree_at`` is the way out."""
+
+
+class ModuleFieldError(FxError, TypeError):
+    """A field of an ``nn.Module`` is undeclared, missing, or holds what its kind of field cannot hold."""
+
+
+class MissingKeyError(FxError, TypeError):
+    """A layer that draws noise was called without a key."""
+
+
+class MissingStateError(FxError, TypeError):
+    """A layer that keeps running statistics was called without its state, or with the state of another model."""
+
+
+class LabelError(FxError, ValueError):
+    """A label (or a target) lies outside the classes that there are."""
+
+
+class KeyReuseWarning(UserWarning):
+    """Two layers drew from the same key: their parameters, or their noise, are the same numbers."""
 
 
 # ------------------------------------------------------------------------ the names that JAX has for these

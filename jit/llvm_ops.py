@@ -243,6 +243,15 @@ def _horizontal(name: str) -> Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]
     return lambda e, ty, types, args: e.horizontal(name, args[0], types[0])
 
 
+def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    lanes = types[0].lanes
+    return (
+        args[0]
+        if lanes == 1
+        else e.ins(f"call i1 @llvm.vector.reduce.or.v{lanes}i1({register_type(types[0])} {args[0]})")
+    )
+
+
 _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] = {
     "select": _select,
     "cast": lambda e, ty, types, args: e.cast(args[0], types[0], ty),
@@ -254,6 +263,7 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "hadd": _horizontal("add"),
     "hmax": _horizontal("max"),
     "hmin": _horizontal("min"),
+    "any": _any,
 }
 
 # ------------------------------------------------------------------------------ the float remainder

@@ -201,6 +201,7 @@ VECTOR_NAMES: dict[str, Any] = {
     "hadd_f16": _halves(lambda a, b: round_f16(a + b)),
     "hmax": _halves(np.maximum),
     "hmin": _halves(np.minimum),
+    "any_lane": np.any,
 }
 
 NAMES: dict[str, Any] = {

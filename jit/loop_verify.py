@@ -288,5 +288,10 @@ class _Verifier:
         self._lane(types[0], args[1])
         self.expect(types[0] == ty and types[2] == ty.scalar, f"no insert of {types[2]} into {types[0]} giving {ty}")
 
+    def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(
+            types[0].kind == "b" and ty == b1, f"any of {types[0]} giving {ty}: it takes booleans and gives one"
+        )
+
     def _iota(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(ty.lanes > 1 and ty.kind in _NUMBER, f"no iota of {ty}")

@@ -21,7 +21,7 @@ from ..numpy.axes import static_shape
 
 __all__ = [
     "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
-    "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform", "variance_scaling", "xavier_normal",
+    "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform", "uniform_within", "variance_scaling", "xavier_normal",
     "xavier_uniform", "zeros",
 ]  # fmt: skip
 
@@ -61,6 +61,17 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     def init(key: Any, shape: Any, dtype: Any = default) -> Value:
         d = _dtype(dtype)
         return random.uniform(key, shape, d) * fnp.asarray(scale, d)
+
+    return init
+
+
+def uniform_within(bound: Any, dtype: Any = None) -> Initializer:
+    """Uniform in [-bound, bound): with 1 / sqrt(fan in), PyTorch's choice for its layers."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        d = _dtype(dtype)
+        return random.uniform(key, shape, d, -1) * fnp.asarray(bound, d)
 
     return init
 

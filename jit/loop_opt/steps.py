@@ -11,9 +11,10 @@ The *step* of a value says how it changes from one iteration to the next:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Union
 
-from ..loop_ir import Assign, Comment, Const, Expr, For, Let, Load, Op, Ref, Store, Ty, i64
+from ..loop_ir import Assign, Comment, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, Ty, i64
 
 Step = Union[int, Expr, None]
 
@@ -50,10 +51,12 @@ class Body:
         self.size = 0
         self.reductions: dict[str, tuple[str, Ty]] = {}
         self.definitions: dict[str, Let] = {}
-        self._assigned = {s.name for s in loop.body if isinstance(s, Assign)}
+        self._rare = False  # inside a branch that some lane rarely takes: what it costs does not count
+        flat = list(_statements(loop.body))
+        self._assigned = {s.name for s in flat if isinstance(s, Assign)}
         self._steps: dict[int, Step] = {}
         self._needed: set[int] = set()
-        for s in loop.body:
+        for s in flat:
             if isinstance(s, Let):
                 self.definitions[s.name] = s
                 self.steps[s.name] = None if s.mutable else self.step(s.value)
@@ -67,9 +70,15 @@ class Body:
             case Assign(name, value) if name in self.steps:
                 self._need_local(name)
                 self._need(value)
-            case Assign(name, value):
+            case Assign(name, value) if not self._rare:
                 self._reduction(name, value)
-            case Store(_, index, value):
+            case If(cond, then, ()) if is_any(cond):
+                self._need(cond.args[0])  # type: ignore[union-attr]
+                rare, self._rare = self._rare, True
+                for inner in then:
+                    self._statement(inner)
+                self._rare = rare
+            case Store(_, index, value) if not self._rare:
                 self._access(index, value.ty)
                 if self.step(index) == 0:
                     raise Declined
@@ -89,7 +98,7 @@ class Body:
                 self._need(a)
         self.reductions[name] = (e.name, e.ty)
         self._count(e.ty)
-        self.size += 1
+        self._grow(1)
 
     def lanes(self, vector_bits: int) -> int:
         """Lanes that fill a register with the most frequent width, and at most two with the widest."""
@@ -136,7 +145,7 @@ class Body:
             self._access(e.index, e.ty)
         else:
             self._supported(e)
-            self.size += 1
+            self._grow(1)
             for a in e.args:
                 self._need(a)
 
@@ -150,7 +159,7 @@ class Body:
         """A vector of ``ty`` in memory: in one piece (step 1), or element by element."""
         self._count(ty)
         step = self.step(index)
-        self.size += 1 if step == 1 else _GATHER_SIZE
+        self._grow(1 if step == 1 else _GATHER_SIZE)
         if isinstance(step, int) and (step < 0 or 1 < step <= _INTERLEAVED):
             raise Declined  # LLVM has shuffles for these
         if step is None:
@@ -171,7 +180,12 @@ class Body:
     def _count(self, ty: Ty) -> None:
         if ty.lanes > 1:
             raise Declined
-        self.widths[8 * ty.itemsize] += 1
+        if not self._rare:
+            self.widths[8 * ty.itemsize] += 1
+
+    def _grow(self, operations: int) -> None:
+        if not self._rare:
+            self.size += operations
 
     def _supported(self, e: Op) -> None:
         """Declines operations that have no vector instructions and would be taken apart lane by lane."""
@@ -188,10 +202,23 @@ class Body:
             raise Declined
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):
-            self.widths[32] += 1  # computed in float32
+            self._count(Ty("f", 32))  # computed in float32
         # A condition is as wide as what was compared; affine integers would rather span several registers.
         elif e.ty.kind != "b" and (e.ty != i64 or None in [self.step(a) for a in e.args]):
             self._count(e.ty)
+
+
+def is_any(cond: Expr) -> bool:
+    """Whether a branch is taken for all lanes if some lane wants it."""
+    return isinstance(cond, Op) and cond.name == "any"
+
+
+def _statements(stmts: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Those of the branches that have a vector form included."""
+    for s in stmts:
+        yield s
+        if isinstance(s, If) and is_any(s.cond):
+            yield from _statements(s.then)
 
 
 def accumulator(name: str, e: Op) -> int | None:

@@ -1,7 +1,8 @@
 """Turns ``For(vectorize=True)`` into a loop over vectors and a scalar loop over what is left.
 
 LLVM could do this, too, but its module pipeline with three versions of each loop doubles the compile time.
-It is left the loops that this pass declines: branches, and interleaved or reversed arrays.
+It is left the loops that this pass declines: branches (but for those on ``any``, which all lanes take if one wants
+to), and interleaved or reversed arrays.
 
 ``steps`` says which values of the loop's body stay scalar: *uniform* ones are splat where they meet a vector,
 *affine* indices stand for lane 0.  ``buf[affine]`` is a vector in memory if the index grows by one; otherwise its
@@ -38,7 +39,7 @@ from ..loop_ir import (
 )
 from ..loop_walk import declared
 from ..target import Target
-from .steps import Body, Declined, Step, accumulator
+from .steps import Body, Declined, Step, accumulator, is_any
 
 # The body of a reduction is copied four times, so that four accumulators hide the latency of an addition, unless
 # it has so many operations that they do.  Without a reduction, copies gain nothing (measured on Zen 3).
@@ -112,6 +113,7 @@ class _VectorLoop:
         self.vectors: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
         self.singles: dict[tuple[int, int, int], Expr] = {}
         self.splats: dict[int, Expr] = {}
+        self.branched = False  # inside a branch: what is named there is not known outside
 
     # --------------------------------------------------------------------------------- vector form
 
@@ -189,13 +191,19 @@ class _VectorLoop:
                 if self.body.step(index) == 1:
                     return [Store(buf, self.scalar(index, c), self.vector(value, c))]
                 return self.scatter(buf, index, self.vector(value, c), c)
+            case If(cond, then, ()) if is_any(cond):
+                some = op_("any", self.vector(cond.args[0], c))  # type: ignore[union-attr]
+                outer, self.branched = self.branched, True
+                block = tuple(new for inner in then for new in self.statement(inner, c))
+                self.branched = outer
+                return [If(some, block)]
         return [s] if c == 0 else []
 
     def let(self, name: str, value: Expr, mutable: bool, c: int) -> list[Stmt]:
         names, step = self.renamed[c], self.body.steps[name]
         if step is None and name not in self.body.vectors:
             return []  # serves as an index only: its elements are computed one by one
-        if step == 0 and c:
+        if step == 0 and c and not self.branched:
             names[name] = self.renamed[0][name]  # uniform: once is enough
             return []
         names[name] = self.names(name)
@@ -243,7 +251,7 @@ class _VectorLoop:
     def vector(self, e: Expr, c: int) -> Expr:
         """Any expression in copy ``c``, one lane for each iteration."""
         step = self.body.step(e)
-        memo = self.splats if step == 0 else self.vectors[c]
+        memo = self.splats if step == 0 and not self.branched else self.vectors[c]
         if id(e) not in memo:
             memo[id(e)] = self.varying(e, c) if step is None else self.spread(e, step, e.ty, c)
         return memo[id(e)]

@@ -217,6 +217,8 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
     v = b.let("v", b.load(x, 0, lanes))
     for k, name in enumerate(("hadd", "hmax", "hmin")):
         b.store(s, k, op_(name, v))
+    for k, bound in enumerate((6, 7)):
+        b.store(s, 4 + k, select(op_("any", v >= bound), Const(1, ty), 0))
     b.store(s, 3, op_("extract", v, Const(lanes - 1, i64)))
     b.store(o, 0, Op("insert", (v, Const(1, i64), b.load(x, 0)), v.ty))
     b.store(o, lanes, Op("iota", (), v.ty))
@@ -225,9 +227,12 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
     b.store(o, 4 * lanes, Const(3, v.ty))
     values = np.random.default_rng(1).integers(1, 7, lanes).astype(dtype_of(ty))
     _, out, scalars = run_everywhere(
-        b.build(), [values, np.zeros(5 * lanes, dtype_of(ty)), np.zeros(4, dtype_of(ty))], 0, 1, numba=False
+        b.build(), [values, np.zeros(5 * lanes, dtype_of(ty)), np.zeros(6, dtype_of(ty))], 0, 1, numba=False
     )
-    np.testing.assert_array_equal(scalars, [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1]])
+    some = [(values >= bound).any() for bound in (6, 7)]
+    np.testing.assert_array_equal(
+        scalars, [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1], *some]
+    )
     first, second, third, fourth, fifth = out.reshape(5, lanes)
     np.testing.assert_array_equal(first, [values[0], values[0], *values[2:]])
     np.testing.assert_array_equal(second, np.arange(lanes))
