@@ -43,9 +43,13 @@ def moment(values: Tree, mean: Tree, decay: Any, of: Any = lambda g: g) -> Tree:
 
 
 def unbiased(mean: Tree, decay: Any, count: Any) -> Tree:
-    """The running mean without the pull of its start at 0; the correction in float32 even for half precision."""
-    correction = 1 - decay ** count.astype("float32")
-    return tree.map(lambda m: m / correction.astype(m.dtype), mean)
+    """The running mean without the pull of its start at 0; the correction at least in float32, even for half precision."""
+
+    def corrected(m: Any) -> Any:
+        wide = fnp.promote_types("float32", m.real.dtype)
+        return m / (1 - decay ** count.astype(wide)).astype(m.dtype)
+
+    return tree.map(corrected, mean)
 
 
 def looked_ahead(mean: Tree, updates: Tree, decay: Any, count: Any, nesterov: bool) -> Tree:

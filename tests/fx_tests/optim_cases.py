@@ -98,11 +98,13 @@ OPTIMIZERS = {
     "freeze": lambda o: o.chain(o.adam(0.01), o.freeze(MASK)),
     "selective": lambda o: o.selective_transform(o.adam(0.01), freeze_mask=MASK),
     "accumulated": lambda o: o.MultiSteps(o.adam(0.02), 4).gradient_transformation(),
-    "accumulated sum": lambda o: o.MultiSteps(o.sgd(0.005, 0.9), every(o), use_grad_mean=False).gradient_transformation(),
+    "accumulated sum": lambda o: o.MultiSteps(
+        o.sgd(0.005, 0.9), every(o), use_grad_mean=False
+    ).gradient_transformation(),
     "lookahead": lambda o: o.lookahead(o.adam(0.02), 5, 0.5),
     "lookahead reset": lambda o: o.lookahead(o.sgd(0.01, 0.9), 4, 0.8, reset_state=True),
     "injected": changing_rate,
-    "conditional": lambda o: o.conditionally_transform(o.sgd(0.01, 0.9), lambda step: step > 10),
+    "conditional": lambda o: o.chain(o.sgd(0.01), o.conditionally_transform(o.scale(0.2), lambda step: step > 10)),
     "conditional mask": lambda o: o.conditionally_mask(o.adam(0.01), lambda step: step % 3 != 0),
     "plateau": plateau,
     "muon": lambda o: muon(o),
@@ -203,9 +205,7 @@ def optax_answers():
         dtype = np.float64 if name in DOUBLE else np.float32
         with jax.enable_x64(name in DOUBLE):
             params = jax.tree.map(jax.numpy.asarray, start(optax, name, dtype))
-            run = trajectory(
-                jax.numpy, optax, make(optax), jax.lax.scan, jax.value_and_grad, factors.astype(dtype)
-            )
+            run = trajectory(jax.numpy, optax, make(optax), jax.lax.scan, jax.value_and_grad, factors.astype(dtype))
             found[name] = jax.jit(run)(params)
     for name, make in SCHEDULES.items():
         found[f"schedule {name}"] = np.array([make(optax)(jax.numpy.asarray(t)) for t in range(60)])
