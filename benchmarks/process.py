@@ -32,11 +32,12 @@ def installed() -> list[str]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment of a process whose library has that many threads."""
+    """The environment of a process whose library has that many threads, and whose modules are compiled to files."""
     n = str(threads)
+    ours = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'} intra_op_parallelism_threads={n}"
     return {
-        **os.environ, "FX_NUM_THREADS": n, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "MKL_NUM_THREADS": n,
+        **ours, "FX_NUM_THREADS": n, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "MKL_NUM_THREADS": n,
         "XLA_FLAGS": xla, "JAX_PLATFORMS": "cpu", "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }  # fmt: skip
 

@@ -48,7 +48,7 @@ _FROM = {
     "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax", "nn",
+    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax", "metrics", "nn",
     "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         image,
         io,
         lax,
+        metrics,
         nn,
         numpy,
         ops,

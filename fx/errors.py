@@ -42,6 +42,7 @@ __all__ = [
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
+    "PlotError",
     "ReadOnlyArrayError",
     "RegistryError",
     "SaveError",
@@ -49,6 +50,7 @@ __all__ = [
     "SideEffectError",
     "SideEffectWarning",
     "StaticArgumentError",
+    "TrainingError",
     "TreeError",
     "UnsupportedFunctionError",
     "VmapAxisError",
@@ -146,6 +148,14 @@ class NonHashableStaticError(StaticArgumentError, TypeError):
 
 class TreeError(FxError, ValueError):
     """Two pytrees that should have the same structure differ, or a leaf is not an array."""
+
+
+class TrainingError(FxError, ValueError):
+    """What a training run was given (data, batch, loss, checkpoint) cannot be trained on."""
+
+
+class PlotError(FxError, RuntimeError):
+    """A figure that was asked for cannot be drawn or saved."""
 
 
 class CustomRuleError(FxError, TypeError):

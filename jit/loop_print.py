@@ -66,7 +66,7 @@ _RING = ("add", "sub", "mul", "neg", "and", "or", "xor", "not", "shl")
 _FUNCTIONS = {"min": "minimum", "max": "maximum", "any": "any_lane"}  # where the name is not the operation's own
 # Exact on float16: no rounding behind them.
 _EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
-                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd")  # fmt: skip
+                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave")  # fmt: skip
 _RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
 _SHORT_NODES = 7  # index arithmetic up to this size reads better repeated than named
 _LINE_NODES = 18  # larger expressions are split into lines

@@ -35,8 +35,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def both(f: Any, g: Any, *args: Any, tolerance: float = 2e-6) -> None:
-    for a, b in zip(fx.tree.leaves(f(*args)), jax.tree.leaves(g(*args))):
+def both(f: Any, g: Any, *args: Any, tolerance: float = 2e-6, compiled: bool = True) -> None:
+    for a, b in zip(fx.tree.leaves(f(*args)), jax.tree.leaves((jax.jit(g) if compiled else g)(*args))):
         assert a.dtype == b.dtype and a.shape == b.shape
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=tolerance, atol=tolerance)
 
@@ -72,7 +72,8 @@ def test_attention_without_batch_in_other_dtypes_compiled_and_batched() -> None:
     compiled = fx.jit(lambda *x: nn.dot_product_attention(*x, is_causal=True))(Q, KEYS, VALUES)
     np.testing.assert_allclose(compiled, whole, rtol=1e-5, atol=1e-6)
     half = [x.astype(np.float16) for x in (Q, KEYS, VALUES)]
-    both(nn.dot_product_attention, jax.nn.dot_product_attention, *half, tolerance=2e-3)
+    # compiled, JAX refuses this one: "The precision 'F16_F16_F32' is not supported by dot_general on CPU"
+    both(nn.dot_product_attention, jax.nn.dot_product_attention, *half, tolerance=2e-3, compiled=False)
     assert nn.dot_product_attention(*[x.astype(np.float64) for x in (Q, KEYS, VALUES)]).dtype == np.float64
 
 
@@ -86,7 +87,7 @@ def test_scaled_matmul_multiplies_blocks_by_their_scales() -> None:
 def test_log1mexp() -> None:
     x = np.array([1e-30, 1e-5, 0.1, 0.6, 0.7, 3, 50, 800.0])
     with jax.enable_x64(True):
-        want = [np.asarray(f(x)) for f in (jax.nn.log1mexp, jax.vmap(jax.grad(jax.nn.log1mexp)))]
+        want = [np.asarray(jax.jit(f)(x)) for f in (jax.nn.log1mexp, jax.vmap(jax.grad(jax.nn.log1mexp)))]
     np.testing.assert_allclose(nn.log1mexp(x), want[0], rtol=1e-14)
     np.testing.assert_allclose(fx.vmap(fx.grad(nn.log1mexp))(x), want[1], rtol=1e-14)
 

@@ -192,7 +192,11 @@ def memory_loop(kind: str) -> Kernel:
                 v = b.load(index, i)
                 b.store(index, i, v / 7 + v % -3 + select(v > 20, v / 8, v))
             case "reversed":
-                b.store(out, i, b.load(x, b.hi - i) + 1.0)
+                b.store(out, b.hi - i, b.load(x, b.hi - i) + b.load(x, i))
+            case "every other":
+                b.store(out, i * 2, b.load(x, i * 2 + 1) + b.load(x, i * 2))
+            case "three interleaved":
+                b.store(out, i, b.load(x, i * 3) + b.load(x, i * 3 + 1) * b.load(x, i * 3 + 2))
             case "interleaved":
                 b.store(out, i * 2, b.load(x, i * 2) + 1.0)
                 b.store(out, i * 2 + 1, b.load(x, i * 2 + 1) - 1.0)
@@ -204,8 +208,9 @@ def memory_loop(kind: str) -> Kernel:
 
 BY_THIS_PASS = (
     "strided", "far", "gather", "gather by a local", "division", "scatter", "update", "accumulate", "division by a constant",
+    "reversed", "interleaved", "every other",
 )  # fmt: skip
-BY_LLVM = ("reversed", "interleaved", "branch")
+BY_LLVM = ("three interleaved", "branch")
 
 
 @pytest.mark.parametrize("kind", BY_THIS_PASS + BY_LLVM)
