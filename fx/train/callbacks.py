@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import numpy as fnp
-from .. import tree
+from .. import optim, tree
 from ..errors import TrainingError
 from .run import Callback, Run
 from .state import copied
@@ -113,7 +113,7 @@ class LearningRate(Callback):
 
 
 def _injected(state: Any) -> bool:
-    return hasattr(state, "hyperparams")
+    return isinstance(state, optim.InjectHyperparamsState)
 
 
 class Call(Callback):

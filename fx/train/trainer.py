@@ -159,7 +159,7 @@ class Trainer:
             NaNError: the loss or a gradient was not finite; ``error.state`` is the state before that step.
         """
         state = model if isinstance(model, TrainState) else self.init(model, key)
-        run = Run(state, epochs, callbacks=sorted(callbacks, key=lambda c: c.last))
+        run = Run(state, epochs, callbacks=callbacks)
         try:
             with interruption_deferred() as interrupted:
                 run.call("start")

@@ -115,6 +115,18 @@ def test_the_loss_scale_falls_on_overflow_and_grows_when_it_holds():
     assert moves == [(True, 1), (False, 0), (False, 0), (True, 1), (True, 1), (True, 1)]
 
 
+def test_optimizers_that_ask_for_the_loss_are_given_it():
+    x, y = X[:8].astype(np.float64), Y[:8].astype(np.float64)
+    squares = lambda model, batch, key: fnp.mean((batch[0] @ model - batch[1]) ** 2)
+    exact = np.linalg.lstsq(x, y)[0]
+    fit = train.Trainer(squares, optim.lbfgs()).fit(np.zeros(5), [(x, y)] * 12, epochs=1)
+    np.testing.assert_allclose(fit.model, exact, rtol=1e-3, atol=1e-5)
+    flat = lambda model, batch, key: fnp.sum(model["v"]) * 0
+    plateau = optim.chain(optim.sgd(1.0), optim.reduce_on_plateau(factor=0.5, patience=2))
+    state = train.Trainer(flat, plateau).fit(MODEL, [BATCH] * 7, epochs=1).state
+    assert float(state.optimizer[1].scale) < 0.5
+
+
 def test_what_is_not_trained_keeps_its_bits():
     kept = {"w": False, "v": True}
     for mask in (kept, lambda model: kept):

@@ -71,6 +71,16 @@ def test_callbacks_see_every_hook_in_order_and_the_last_is_last():
     assert seen == ["start", "step", "step", "epoch", "saved", "step", "step", "epoch", "saved", "finish"]
 
 
+def test_learning_rates_are_set_for_every_epoch():
+    trainer = train.Trainer(
+        lambda model, batch, key: model["w"], optim.inject_hyperparams(optim.sgd)(learning_rate=9.0)
+    )
+    fit = trainer.fit(MODEL, [np.zeros(1)] * 2, epochs=3, callbacks=[train.LearningRate(lambda epoch: 10.0**-epoch)])
+    np.testing.assert_allclose(fit.model["w"], 1 - 2 * (1 + 0.1 + 0.01), rtol=1e-6)
+    with pytest.raises(TrainingError, match="inject_hyperparams"):
+        run(train.LearningRate(lambda epoch: 0.1))
+
+
 def test_a_reason_to_stop_ends_the_run_after_the_step():
     def third(run):
         run.stop = "enough" if int(run.state.step) == 3 else ""
@@ -96,6 +106,12 @@ def test_csv_and_json_lines_hold_the_history(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["step"]) for line in lines] == [(1, 2), (1, 4), (1, 4), (2, 6), (2, 8), (2, 8)]
     assert lines[0]["half"] == 0.25 and lines[5]["validation_score"] == "nan"
+
+
+def test_curves_are_drawn_after_every_epoch(tmp_path):
+    pytest.importorskip("matplotlib")
+    run(train.Plot(tmp_path / "curves.png"))
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_tensorboard_events_are_read_back(tmp_path):

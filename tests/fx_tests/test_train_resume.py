@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random as python_random
 import signal
@@ -13,8 +14,9 @@ import numpy as np
 import pytest
 import resumed_run
 
-from fx import io, optim, train, tree
+from fx import optim, train, tree
 from fx.errors import CheckpointMismatchError
+from fx.io import load
 
 
 def bits(values):
@@ -44,7 +46,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(whole, tmp_path):
         killed += process.returncode == -signal.SIGKILL
     last = subprocess.run(child, capture_output=True, text=True, check=True).stdout.split()
     assert killed >= 1 and int(last[0]) > 1 and int(last[-1]) == steps, "it went on from a checkpoint to the end"
-    found = io.load(tmp_path / "end.safetensors", {"state": whole.state, "losses": [0.0] * resumed_run.EPOCHS})
+    found = load(tmp_path / "end.safetensors", {"state": whole.state, "losses": [0.0] * resumed_run.EPOCHS})
     assert bits(found["state"]) == bits(whole.state)
     assert found["losses"] == [row["loss"] for row in whole.history]
 
@@ -75,18 +77,21 @@ def test_ctrl_c_ends_after_the_step_and_saves(whole, tmp_path):
         resumed_run.fit(train.EarlyStopping(patience=99), train.Call(step=press), train.Checkpoint(tmp_path))
     assert signal.getsignal(signal.SIGINT) is before
     assert train.Checkpoint(tmp_path).manager.latest_step() == 17
-    assert same(resumed_run.fit(train.EarlyStopping(patience=99), train.Call(), train.Checkpoint(tmp_path)), whole)
+    told = io.StringIO()
+    callbacks = [train.EarlyStopping(patience=99), train.Progress(stream=told), train.Checkpoint(tmp_path)]
+    assert same(resumed_run.fit(*callbacks), whole)
+    assert told.getvalue().startswith("going on from batch 6 of epoch 2\n")
 
 
 def test_a_checkpoint_of_another_run_is_named_and_kept(tmp_path):
     loss, data = (lambda model, batch, key: ((model["w"] - batch) ** 2).mean()), [np.ones(3, np.float32)]
     model = {"w": np.zeros(3, np.float32)}
     train.Trainer(loss, optim.adam(0.1)).fit(model, data, epochs=2, callbacks=[train.Checkpoint(tmp_path)])
-    saved = bits(io.load(train.Checkpoint(tmp_path).manager.path(2)))
+    saved = bits(load(train.Checkpoint(tmp_path).manager.path(2)))
     with pytest.raises(CheckpointMismatchError) as caught:
         train.Trainer(loss, optim.sgd(0.1)).fit(model, data, epochs=3, callbacks=[train.Checkpoint(tmp_path)])
     assert "state.optimizer" in str(caught.value) and "resume=False" in "".join(caught.value.__notes__)
-    assert bits(io.load(train.Checkpoint(tmp_path).manager.path(2))) == saved
+    assert bits(load(train.Checkpoint(tmp_path).manager.path(2))) == saved
 
 
 def test_the_best_checkpoint_stays(tmp_path):
