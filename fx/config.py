@@ -20,7 +20,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["config", "Config"]
+__all__ = ["ALERT", "config", "Config"]
+
+ALERT: list[Any] = []
+"""What keeps operations of any thread from being evaluated at once: traces that record everything, wishes to have results
+checked.  While it is empty, nobody need look further."""
 
 
 def _float(v: Any) -> np.dtype:
@@ -88,6 +92,8 @@ class Config:
 
     ``epoch`` is another number after every change, and no number while a ``using`` block is open in any thread: what was
     decided under an equal number was decided under the same options.  ``watching``: some thread may want results checked.
+
+    While no ``using`` block is open the values are plain attributes, as they are read all the time.
     """
 
     epoch: float
@@ -99,6 +105,7 @@ class Config:
         object.__setattr__(self, "_watchers", 0)
         object.__setattr__(self, "_lock", threading.Lock())
         object.__setattr__(self, "epoch", 0)
+        object.__setattr__(self, "watching", False)
         object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
         object.__setattr__(self, "_local", threading.local())
         self._count()
@@ -124,10 +131,17 @@ class Config:
         with self._lock:
             object.__setattr__(self, "_watchers", self._watchers + watchers)
             watching = self._watchers > 0 or any(self._values[n] for n in _WATCHING)
+            if watching != self.watching:
+                ALERT.append(self) if watching else ALERT.remove(self)
             object.__setattr__(self, "watching", watching)
             object.__setattr__(self, "_changes", self._changes + changes)
             object.__setattr__(self, "_open", self._open + opened)
             object.__setattr__(self, "epoch", math.nan if self._open else self._changes)
+            if self._open:  # threads see different values: ``__getattr__`` looks for them
+                for name in OPTIONS:
+                    self.__dict__.pop(name, None)
+            else:
+                self.__dict__.update(self._values)
 
     @contextlib.contextmanager
     def using(self, **options: Any) -> Iterator[None]:

@@ -15,10 +15,14 @@ __all__ = [
     "BranchTypeError",
     "CacheError",
     "CheckError",
+    "CheckpointError",
+    "CheckpointMismatchError",
     "CarryTypeError",
     "ConcretizationError",
+    "CorruptFileError",
     "CustomRuleError",
     "DTypeError",
+    "DataError",
     "FrozenModuleError",
     "FxError",
     "GradientDTypeError",
@@ -30,6 +34,7 @@ __all__ = [
     "LeakedTracerError",
     "LoweringError",
     "MissingKeyError",
+    "MissingDataError",
     "MissingRuleError",
     "MissingStateError",
     "ModuleFieldError",
@@ -40,6 +45,7 @@ __all__ = [
     "PlotError",
     "ReadOnlyArrayError",
     "RegistryError",
+    "SaveError",
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
@@ -210,6 +216,30 @@ class LabelError(FxError, ValueError):
 
 class KeyReuseWarning(UserWarning):
     """Two layers drew from the same key: their parameters, or their noise, are the same numbers."""
+
+
+class DataError(FxError, ValueError):
+    """Examples that cannot be used: none at all, a NaN among them, a line of a file that does not parse."""
+
+
+class MissingDataError(FxError, FileNotFoundError):
+    """The files of a data set are not there and cannot be fetched; the message says where they belong."""
+
+
+class CheckpointError(FxError, ValueError):
+    """A checkpoint cannot be written or read as asked."""
+
+
+class CorruptFileError(CheckpointError, DataError):
+    """A file is cut off, or its bytes are not those that were written."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint holds other entries, shapes or dtypes than what it is to be loaded into."""
+
+
+class SaveError(FxError, OSError):
+    """A file could not be written (a full disk ...); what was there before is unharmed."""
 
 
 # ------------------------------------------------------------------------ the names that JAX has for these

@@ -97,9 +97,9 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
                 f"{what} of jvp must be a tuple or list of arguments; found {type(x).__name__}. Write jvp(f, (x,), (t,))."
             )
     names = names_of(fun, primals)
-    avals = [aval_of(x) for x in tree.leaves(tuple(primals))]
-    ts = _check_tangents("jvp", avals, tuple(tangents), tree.structure(tuple(primals)), names)
-    traced = trace_with_values("jvp", fun, primals, names, has_aux)
+    leaves, in_tree = tree.flatten_arguments(tuple(primals))
+    ts = _check_tangents("jvp", [aval_of(x) for x in leaves], tuple(tangents), in_tree.children[0], names)
+    traced = trace_with_values("jvp", fun, (leaves, in_tree), lambda: names, has_aux)
     all_ts = [*ts, *[None] * (len(traced.args) - len(ts))]
     outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known, forwards=traced.forwards)
     main = [as_array(o) for o in outs[: traced.n]]
@@ -176,8 +176,10 @@ def _linearized(
     kind: type[_LinearMap], fun: Callable[..., Any], primals: Sequence[Any], names: Sequence[str], has_aux: bool
 ) -> tuple[Any, ...]:
     """``(value, linear map)``, and aux where the function returns it; the map is a pytree of its residuals."""
-    traced = trace_with_values("linearize" if kind is _Pushforward else "vjp", fun, primals, names, has_aux)
-    leaves, structure = tree.flatten(tuple(primals))
+    leaves, in_tree = tree.flatten_arguments(tuple(primals))
+    what = "linearize" if kind is _Pushforward else "vjp"
+    traced = trace_with_values(what, fun, (leaves, in_tree), lambda: names, has_aux)
+    structure = in_tree.children[0]
     lin = traced.linearize()
     outs = [as_array(o) for o in lin.outs[: traced.n]]
     linear = kind(

@@ -11,8 +11,10 @@ from __future__ import annotations
 from ..scipy.special import logsumexp
 from . import activations as _activations
 from . import attention as _attention
+from . import attention_layers as _attention_layers
 from . import containers as _containers
-from . import initializers
+from . import convolution as _convolution
+from . import initializers, losses
 from . import key_use as _key_use
 from . import layers as _layers
 from . import linear as _linear
@@ -21,23 +23,36 @@ from . import noise as _noise
 from . import normalization as _normalization
 from . import norms as _norms
 from . import observing as _observing
+from . import pooling as _pooling
+from . import recurrent as _recurrent
 from . import state as _state
+from . import summaries as _summaries
 from . import surgery as _surgery
+from . import thresholds as _thresholds
+from . import transformer as _transformer
 from .activations import *
 from .attention import *
+from .attention_layers import *
 from .containers import *
+from .convolution import *
 from .key_use import *
 from .layers import *
 from .linear import *
+from .losses import *
 from .module import *
 from .noise import *
 from .normalization import *
 from .norms import *
 from .observing import *
+from .pooling import *
+from .recurrent import *
 from .state import *
+from .summaries import *
 from .surgery import *
+from .thresholds import *
+from .transformer import *
 
 _ROOMS = (
-    _activations, _attention, _containers, _key_use, _layers, _linear, _module, _noise, _normalization, _norms, _observing, _state, _surgery,
+    _activations, _attention, _attention_layers, _containers, _convolution, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _state, _summaries, _surgery, _thresholds, _transformer,
 )  # fmt: skip
-__all__ = sorted({"initializers", "logsumexp", *[name for room in _ROOMS for name in room.__all__]})
+__all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})

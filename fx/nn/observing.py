@@ -35,7 +35,11 @@ class LayerCall:
     @property
     def scope(self) -> str:
         """The name that the equations of this call carry in their scope."""
-        return f"{self.path or type(self.module).__name__}#{self.index}"
+        return _scope(self.module, self.path, self.index)
+
+
+def _scope(module: Any, path: str, index: int) -> str:
+    return f"{path or type(module).__name__}#{index}"
 
 
 @dataclass
@@ -108,7 +112,7 @@ def observe_call(call: Callable[..., Any], module: Any, args: tuple[Any, ...], k
     watcher.count += 1
     watcher.running.append((module, path))
     try:
-        with named_scope(f"{path or type(module).__name__}#{index}"):
+        with named_scope(_scope(module, path, index)):
             output = call(module, *args, **kwargs)
     finally:
         watcher.running.pop()
