@@ -10,9 +10,7 @@ image.
 
 Edges need no code of their own.  Rows past the last are *clamped*: they repeat the last row in A and in C, compute
 the same values and store them to the same place.  Columns past the last are avoided by shifting the last block to
-the left, over columns that a neighbour computes as well.  That needs a C that is overwritten, so k is cut only where
-a cache demands it: measured on Zen 3, panels of B that stream from the second-level cache run at 95 % of the FMA
-limit, more than with blocks of k that fit the first level.
+the left, over columns that a neighbour computes as well.
 """
 
 from __future__ import annotations
@@ -224,6 +222,8 @@ def accumulate(
     rows: Sequence[Expr],
     levels: Sequence[tuple[Expr | int, Expr, Expr]],
     lanewise: bool,
+    held: tuple[str, Expr] | None = None,
+    later: Expr | None = None,
 ) -> list[list[Ref]]:
     """Emits the loops over k; returns the accumulators, one list of ``nv`` vectors for each row.
 
@@ -231,8 +231,14 @@ def accumulate(
         starts: offsets of A (to which each of ``rows`` is added) and of B (its first column).
         levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first; a number as size unrolls it.
         lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
+        held, later: where ``later`` is true, the sums go on from those that lie, row by row, at this place.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
+    if held is not None and later is not None:
+        with b.if_(later):
+            for i, sums in enumerate(acc):
+                for j, total in enumerate(sums):
+                    b.assign(total, b.load(held[0], held[1] + (i * tile.cols + j * tile.lanes), tile.lanes))
 
     def nest(depth: int, at_a: Expr, at_b: Expr) -> None:
         if depth < len(levels):
@@ -264,21 +270,14 @@ def store_block(
     start: Expr,
     col: Expr,
     epilogue: tuple[Apply, Expr] | None,
-    adds: Expr | None,
 ) -> None:
     """Writes a block of C, whose columns have stride 1.
 
     Args:
         start: offset in C of column ``col``, the block's first, in row 0.
         epilogue: the function, and the number of rows of the matrices before this one in the batch.
-        adds: where true, what C holds is added first.
     """
     ty = b.types[c].vector(tile.lanes)
-    if adds is not None:
-        with b.if_(adds):
-            for offset, sums in zip(rows.c, acc):
-                for j, total in enumerate(sums):
-                    b.assign(total, total + b.load(c, start + offset + j * tile.lanes, tile.lanes))
     for i, (offset, sums) in enumerate(zip(rows.c, acc)):
         for j, total in enumerate(sums):
             value: Expr = total

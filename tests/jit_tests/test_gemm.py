@@ -12,7 +12,7 @@ from lower_harness import Harness, lower, prepare
 from ml_dtypes import bfloat16
 
 import jit.lower.linalg  # noqa: F401 - registers the lowering
-from jit.kernels.gemm import Contract, contract_kernel
+from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.microkernel import Epilogue, Tile, tile_for
 from jit.loop_ir import Const, Expr, KernelBuilder, f32, f64, maximum
 from jit.lower.contract import contract
@@ -221,11 +221,11 @@ def test_rows_packed_where_k_is_outermost() -> None:
 
 
 def test_sizes_are_no_part_of_a_kernel() -> None:
-    def keys(m: int, k: int, n: int) -> list[Any]:
+    def keys(m: int, k: int, n: int) -> set[Any]:
         params = {"dimension_numbers": MATMUL, "preferred_element_type": None}
         a, b = random_array((m, k), "float32"), random_array((k, n), "float32", 1)
         h, _ = prepare("dot_general", [a, b], params, [((m, n), "float32")])
-        return [step.kernel.key for step in h.steps]
+        return {step.kernel.key for step in h.steps}
 
     assert keys(100, 64, 128) == keys(333, 75, 401)
 
@@ -274,8 +274,9 @@ def test_epilogue(m: int, k: int, n: int) -> None:
 
 KERNELS = [
     Contract(Tile(f32, 8, 6, 2), f32), Contract(Tile(f32, 8, 4, 2), f32), Contract(Tile(f32, 8, 8, 1), f32), Contract(Tile(f64, 4, 6, 2), f64),
-    Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, 1, 1, chained=True),
-    Contract(Tile(f32, 8, 6, 2), f32, 3, 3, chained=True, slab=True), Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
+    Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, copies=True),
+    Contract(Tile(f32, 8, 8, 1), f32, copies=True, scatter=True), Contract(Tile(f32, 8, 6, 2), f32, 3, 3, copies=True),
+    Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
 ]  # fmt: skip
 
 
