@@ -18,6 +18,7 @@ from fx.errors import GraphError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
+from .fuse_epilogue import join_epilogues
 from .index_map import Opaque, dense_strides
 from .lower.reductions import reduced_axes
 from .lower.shaping import ALIASES, SHAPING
@@ -407,6 +408,9 @@ def fuse(graph: Graph, enabled: bool = True) -> FusionPlan:
         grouper = _Grouper(storage, copies, enabled)
         groups = grouper.groups(frozenset(o for o in outputs if isinstance(o, Var)))
         if not grouper.forced:
+            if enabled:
+                known = frozenset(o for o in outputs if isinstance(o, Var))
+                groups = join_epilogues(groups, known, storage.decisions)
             return FusionPlan(graph, groups, storage.owners, outputs, storage.decisions).verify()
         if not grouper.forced.keys().isdisjoint(forced):
             raise GraphError(f"these must be stored to be read, and are: {list(grouper.forced.values())}")

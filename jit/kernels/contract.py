@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered
-from .microkernel import Apply, Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
 
 __all__ = ["Contract", "contract_kernel"]
 
@@ -35,6 +35,7 @@ class Contract:
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and copy A; whether it does, the frame says.
         scatter: C takes no whole vectors of columns: it has fewer than a panel, or they are apart.
+        narrow: C has fewer columns than a panel; only for an epilogue.
     """
 
     tile: Tile
@@ -45,10 +46,11 @@ class Contract:
     lanewise: bool = False
     copies: bool = False
     scatter: bool = False
+    narrow: bool = False
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter", "narrow") if getattr(self, f))
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -65,19 +67,8 @@ class Contract:
             names += ["slices", "part_slices", "sums_size"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
-            names += [
-                "copying",
-                "copy_size",
-                "lines",
-                "lines_m",
-                "lines_k",
-                "length",
-                "length_m",
-                "length_k",
-                "as_line",
-                "a_line",
-            ]
-            names += ["as_block", *(f"as_{n}" for n in walk)]
+            names += ["copying", "copy_size", "copy_step", "slab_length", "slab_step", "as_k0", "as_block"]
+            names += [f"as_{n}" for n in walk]
         return names + (["c_col"] if self.scatter else [])
 
 
@@ -91,22 +82,23 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
 
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
-    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: ``lines +
-    lines_m * rows + lines_k * depth`` lines of a length given likewise, from ``as_line`` apart to ``a_line`` apart.
+    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: 1, the slab
+    of ``slab_length + depth * slab_step`` elements that all rows read; 2, strips of ``mr`` rows, [strip][k][row].
     ``..._size``: elements of each worker's memory; 0 for panels that all workers share.  Without ``blocks`` of rows the
     kernel only packs.
     """
     b = KernelBuilder(v.name)
-    a, panels, c = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty), b.pointer("c", v.c_ty)
+    a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
     piece = _Piece(
-        b, v, a, panels, c,
+        b, v, epilogue, a, panels, b.pointer("c", v.c_ty) if epilogue is None else "",
         *((b.pointer("a_source", v.tile.ty), b.pointer("b_source", v.tile.ty)) if v.copies else (a, panels)),
         panels if v.window else b.pointer("sums", v.tile.ty),
         integers(b, *v.parameters()),
     )  # fmt: skip
-    apply = None if epilogue is None else epilogue.declare(b)
+    if epilogue is not None:
+        epilogue.begin(b)
     with b.for_("piece", b.lo, b.hi) as number:
-        piece.run(number, apply)
+        piece.run(number)
     return b.build()
 
 
@@ -116,6 +108,7 @@ class _Piece:
 
     b: KernelBuilder
     v: Contract
+    epilogue: Epilogue | None
     a: str
     panels: str
     c: str
@@ -124,7 +117,7 @@ class _Piece:
     sums: str
     p: dict[str, Ref]
 
-    def run(self, number: Expr, apply: Apply | None) -> None:
+    def run(self, number: Expr) -> None:
         b, p, v = self.b, self.p, self.v
         g0, g1, part, group, row_block = digits(b, number, [p[n] for n in ("g1_size", "parts", "groups", "row_blocks")])
         arrays = ("a", "b", "c", "as", "bs") if v.copies else ("a", "b", "c")
@@ -134,7 +127,7 @@ class _Piece:
         self.stop = b.let("stop", minimum(self.first + p["piece_rows"], p["m"]))
         self.panel = b.let("panel", group * p["group"])
         self.count = b.let("count", minimum(p["group"], p["panels"] - self.panel))
-        self.finish = None if apply is None else (apply, b.let("before", (g0 * p["g1_size"] + g1) * p["m"]))
+        self.before = b.let("before", (g0 * p["g1_size"] + g1) * p["m"])  # rows of the matrices before in the batch
         if v.window:
             return self._slice(part, None, None)
         begin = b.let("begin", part * p["part_slices"])
@@ -163,7 +156,7 @@ class _Piece:
             at_a = start["a"]
             if v.copies:
                 own = b.let("own", at_a + b.worker * p["copy_size"])
-                at_a = b.let("at_a", own - p["copying"] * block * p["a_step"])
+                at_a = b.let("at_a", own - block * p["copy_step"])
                 with b.if_(p["copying"] > 0):
                     self._copy(start["as"] + block * p["as_block"], own, stop - block, depth)
             with b.for_("panel", 0, self.count) as panel:
@@ -185,6 +178,11 @@ class _Piece:
             held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
             acc = accumulate(b, v.tile, (self.a, self.panels), (at_a, at_b), here.a, levels, v.lanewise, held, later)
             self._put(acc, here, col, held, last)
+        if self.epilogue is not None and last is not None:
+            width: Expr | int = minimum(p["n"], v.tile.cols) if v.narrow else v.tile.cols
+            sums = (self.sums, self._sums_offset(panel, block[0]), v.tile.cols)
+            with b.if_(last):
+                self.epilogue.block(sums, self.before + block[0], block[1] - block[0], col, width)
 
     def _panel_offset(self, panel: Expr) -> Expr:
         """Where panel ``panel`` of the group begins, but for its columns."""
@@ -207,17 +205,18 @@ class _Piece:
     def _put(
         self, acc: Sequence[Sequence[Ref]], rows: Rows, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
     ) -> None:
-        """To C, or to where the sums wait for the next slice."""
+        """To C, or to where the sums wait for the next slice, or for the epilogue."""
         b, v, at_c = self.b, self.v, self.place["c"]
         if held is None or last is None:
-            return store_block(b, v.tile, acc, rows, self.c, at_c + col, col, self.finish)
-        if v.scatter:
+            return store_block(b, v.tile, acc, rows, self.c, at_c + col)
+        if self.epilogue is not None or v.scatter:
             self._hold(acc, held)
-            with b.if_(last):
-                self._scatter(rows, col, held)
+            if v.scatter:
+                with b.if_(last):
+                    self._scatter(rows, col, held)
             return None
         with b.if_(last):
-            store_block(b, v.tile, acc, rows, self.c, at_c + col, col, self.finish)
+            store_block(b, v.tile, acc, rows, self.c, at_c + col)
         with b.else_():
             self._hold(acc, held)
         return None
@@ -234,25 +233,32 @@ class _Piece:
         lines = [b.let("line", at_c + offset + col * p["c_col"]) for offset in rows.c]
         with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as j:
             for i, line in enumerate(lines):
-                value: Expr = b.load(held[0], held[1] + i * tile.cols + j)
-                if self.finish is not None:
-                    row = self.finish[1] + rows.first + minimum(Const(i, i64), rows.valid - 1)
-                    value = self.finish[0](b, value, row, col + j)
+                value = b.load(held[0], held[1] + i * tile.cols + j)
                 b.store(self.c, line + j * p["c_col"], value.cast(self.v.c_ty))
 
     # ----------------------------------------------------------------------- the worker's own operands
 
     def _copy(self, source: Expr, to: Expr, rows: Expr, depth: Expr) -> None:
-        """What a block of rows reads of a slice of A, line by line."""
-        b, p = self.b, self.p
-        lines, length = (b.let(n, p[n] + p[f"{n}_m"] * rows + p[f"{n}_k"] * depth) for n in ("lines", "length"))
-        with b.for_("line", 0, lines) as line:
-            here, there = b.let("here", source + line * p["as_line"]), b.let("there", to + line * p["a_line"])
+        """What a block of rows reads of a slice of A."""
+        b, p, tile = self.b, self.p, self.v.tile
 
-            def along(i: Expr, w: int, _: int) -> None:
-                b.store(self.a, there + i, b.load(self.a_source, here + i, w))
+        def along(i: Expr, w: int, _: int) -> None:
+            b.store(self.a, to + i, b.load(self.a_source, source + i, w))
 
-            vector_for(b, Const(0, i64), length, self.v.tile.lanes, along)
+        with b.if_(p["copying"].eq(1)):
+            vector_for(b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along)
+        with b.else_(), b.for_("k", 0, depth) as k:
+            line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
+            whole = b.let("whole", rows // tile.mr * tile.mr)
+            with b.for_("row", 0, whole, tile.mr) as row:
+                here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
+                done = 0
+                while done < tile.mr:
+                    width = min(tile.lanes, 1 << ((tile.mr - done).bit_length() - 1))
+                    b.store(self.a, there + done, b.load(self.a_source, here + done, width))
+                    done += width
+            with b.for_("row", whole, rows) as row:
+                b.store(self.a, strip + whole * p["a_step"] + (row - whole), b.load(self.a_source, line + row))
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
-from .microkernel import Epilogue, LinearRows, Tile, divide, dot, multiply_add
+from .microkernel import LinearRows, Tile, divide, dot, multiply_add
 
 __all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel"]
 
@@ -117,9 +117,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     return b.build()
 
 
-def combine_kernel(
-    ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: bool, epilogue: Epilogue | None = None
-) -> Kernel:
+def combine_kernel(ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: bool) -> Kernel:
     """``c[i, j] = sum_s parts[s, i, j]``, added in the order of s, then converted; i has ``outer`` dimensions.
 
     Range: elements (i, j), row-major.  ``unit``: j has stride 1 in both.  Without ``sums`` there is one s only.
@@ -130,11 +128,9 @@ def combine_kernel(
     p = integers(
         b, "n", *dims[1:], *(f"{x}_{n}" for x in "sc" for n in (*dims, "col")), *(("slices", "s_slice") if sums else ())
     )
-    apply = None if epilogue is None else epilogue.declare(b)
     offsets = {x: (Const(0, i64), [p[f"{x}_{n}"] for n in dims]) for x in "sc"}
     with spans(b, p["n"], [Const(1, i64), *(p[n] for n in dims[1:])], offsets) as span:
         offset = span.rows.offset
-        row = b.let("row", span.base // p["n"])
 
         def body(j: Expr, width: int, vectors: int) -> None:
             s_col, c_col = (Const(1, i64), Const(1, i64)) if unit else (p["s_col"], p["c_col"])
@@ -143,8 +139,6 @@ def combine_kernel(
             if sums:
                 with b.for_("s", 1, p["slices"]) as s:
                     b.assign(total, total + b.load(parts, at + s * p["s_slice"], width))
-            if apply is not None:
-                total = apply(b, total, row, j)
             b.store(c, offset["c"] + j * c_col, total.cast(c_ty.vector(width)))
 
         vector_for(b, span.begin, span.end, lanes if unit else 1, body)

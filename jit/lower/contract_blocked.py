@@ -9,6 +9,7 @@ from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel
 from ..kernels.microkernel import Epilogue, Tile, tile_for
 from ..loop_ir import Ty
+from .context import structure
 from .contraction import (
     BYTES_PER_NS,
     FLOPS_PER_NS,
@@ -31,7 +32,7 @@ __all__ = ["blocked", "lanewise"]
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
 OWN_ROWS = 192  # rows up to which one piece takes them all, and packs the B that it needs
-GROUP = 8  # panels of a piece, at most
+GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
 PIECES = 16  # fewer pieces than this are not enough to share among threads
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
@@ -42,8 +43,8 @@ WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to 
 
 def blocked(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
-) -> None:
-    """Decides where the operands are read from and runs the product."""
+) -> bool:
+    """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it."""
     unit = 2 if p.pairs else 1
     tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
     if a.ty != p.compute:
@@ -56,7 +57,7 @@ def blocked(
         packs = "" if not plain else "own" if own else "shared" if len(p.rows) <= 1 else ""
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
-    _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
+    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -152,7 +153,8 @@ def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
 def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
 
-    A slice of k is as long as a panel of B may be that stays in the first-level cache beside the rows of A.
+    A slice of k is as long as a panel of B may be that the second-level cache holds beside the rows of A: from there it
+    streams at nearly the speed of the first level, and short slices would read and write the sums too often.
     """
     tile, itemsize = layout.tile, p.compute.itemsize
     m, k = size(p.rows), size(p.ks)
@@ -162,19 +164,27 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    piece_rows = even(m, m if layout.slab or layout.packs == "own" else ROWS)
     wanted = min(PIECES, max(int(p.flops / FLOPS_PER_NS / PIECE_NS), 1))
+    count = layout.slab or max(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    most = ROWS
+    if _along_rows(p):  # what a block reads of A is copied
+        most = max(tile.mr, min(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // max(k, 1)))
+    piece_rows = even(m, m if layout.slab or layout.packs == "own" else most)
     row_blocks = -(-m // piece_rows)
     group = max(1, min(GROUP, panels, batches * row_blocks * panels // wanted))
     groups = -(-panels // group)
-    count = layout.slab or max(1, -(-8 * k * tile.cols * itemsize // (5 * ctx.host.l1_bytes)))
     for_threads = max(1, min(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
     outer, ks, level, k_slice = _slices(p.ks, max(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
-        piece_rows, piece_rows if layout.slab else even(piece_rows, ROWS), row_blocks, panels, -(-panels // groups),
+        piece_rows, piece_rows if layout.slab else even(piece_rows, most), row_blocks, panels, -(-panels // groups),
         outer, ks, level, k_slice, -(-slices // min(for_threads, slices)),
     )  # fmt: skip
+
+
+def _along_rows(p: Contraction) -> bool:
+    """Whether A lies along its rows: the steps of k are the larger ones."""
+    return len(p.rows) == 1 and len(p.ks) == 1 and abs(p.rows[0][1]) < abs(p.ks[0][1])
 
 
 def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
@@ -193,8 +203,8 @@ def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
 
 def _product(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: _Layout, epilogue: Epilogue | None
-) -> None:  # fmt: skip
-    """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up."""
+) -> bool:  # fmt: skip
+    """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
     blocks = _blocks(ctx, p, layout)
     batch, rows, ks = _loops(p, blocks)
@@ -202,31 +212,44 @@ def _product(
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
     line = max(width, tile.cols)
     direct = blocks.parts == 1 and (not p.pairs or c_col == layout.unit)
-    out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
+    fused = epilogue if direct else None
+    out, c_batch, c_rows = c, [d[3] for d in batch], [d[2] for d in rows]
     if not direct:
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
-        c_batch, c_rows, fused = [batch[1][0] * m * line, m * line], list(row_major(rows, line)), None
-    scatter = direct and (width < tile.cols or c_col != layout.unit)
-    unrolled = len(rows) > 1 and len(p.ks) > 1 and 0 < size(ks) <= UNROLL and blocks.slices == 1 and not scatter
+        c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
+    scatter = direct and fused is None and (width < tile.cols or c_col != layout.unit)
+    unrolled = (
+        len(rows) > 1
+        and len(p.ks) > 1
+        and 0 < size(ks) <= UNROLL
+        and blocks.slices == 1
+        and not scatter
+        and fused is None
+    )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
     copies = not layout.lanewise and (
         len(rows) == 1 or layout.packs != "" or copy is not None
     )  # products share one kernel
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter)
-    kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
+    narrow = fused is not None and width < tile.cols
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter, narrow)
+    if fused is None:
+        kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
+    else:
+        made = contract_kernel(variant, fused)
+        kernel = ctx.kernel(("contract", structure(made)), lambda: made)
     values = _frame(blocks, layout, p, batch, rows, ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
-        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": out.at, "sums_size": 0,
+        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": a.at, "sums_size": 0,
     }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    if blocks.part_slices > 1 or (scatter and not window):
+    if blocks.part_slices > 1 or scatter or fused is not None:
         own = blocks.group * (blocks.piece_rows + tile.mr - 1) * tile.cols
         values["sums"], values["sums_size"] = _own(ctx, ty, own)
-    values |= (copy or {}) | (fused.args if fused else {})
+    values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs == "own":
         values |= _own_panels(ctx, blocks, tile, ks)
     elif layout.packs == "shared":
@@ -234,12 +257,12 @@ def _product(
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
-    reads = (a.at, b.at, *(fused.reads if fused else ()))
-    run(ctx, kernel, values, total, ns, name, reads, (out.at,), p.flops, nbytes)
+    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes)
     if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
         dims += [(columns, layout.unit, c_col), (layout.unit, 1, 1)]
-        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.parts, groups * m * line, epilogue)
+        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.parts, groups * m * line)
+    return fused is not None
 
 
 def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
@@ -288,31 +311,25 @@ def _copy_of_a(
 ) -> dict[str, Arg] | None:
     """The frame for copies of A, or None where A is read in place.
 
-    A slab is the run of memory that all rows read in a slice.  Otherwise the copy has lines of A, along k or along the
-    rows, at a distance that spreads them over the sets of the caches.
+    A slab is the run of memory that all rows read in a slice.  Where A lies along its rows and k is far apart, each step of
+    k would touch another cache line, another page, and where the stride is a power of two the same few sets of the caches.
     """
-    ty, depth = layout.tile.ty, blocks.k_slice
-    pad = LINE // ty.itemsize
-    (_, row, _), (_, step, _) = rows[-1], ks[-1]
-    lines: dict[str, int]
+    tile, depth = layout.tile, blocks.k_slice
+    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
     if layout.slab:
         spread = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *blocks.ks[1:])) - ks[0][1]
         elements = spread + depth * ks[0][1]
-        lines = {"lines": 1, "length": spread, "length_k": ks[0][1]}
-    elif layout.lanewise or len(rows) > 1 or len(ks) > 1 or blocks.group < 4:
-        return None
-    elif step == 1 and row * ty.itemsize % 2048 == 0 and depth * blocks.mc * ty.itemsize > ctx.host.l1_bytes:
-        line = depth + pad
-        elements = blocks.mc * line
-        lines = {"lines_m": 1, "length_k": 1, "as_line": row, "a_line": line, "a_k0": 1, "a_r0": line, "a_step": line}
-    elif row == 1 and abs(step) * ty.itemsize >= 1024:
-        line = blocks.mc + pad
-        elements = depth * line
-        lines = {"lines_k": 1, "length_m": 1, "as_line": step, "a_line": line, "a_k0": line, "a_r0": 1, "a_step": 1}
+        values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
+    elif _along_rows(p) and rows[0][1] == 1 and not layout.lanewise and blocks.group >= 4:
+        if depth < 256 and abs(ks[0][1]) * tile.ty.itemsize % 2048:
+            return None  # what a block touches stays in the caches
+        step = depth + 3  # strips a power of two apart would share cache sets
+        elements = (blocks.mc + tile.mr) * step
+        values |= {"copying": 2, "a_k0": tile.mr, "a_r0": 1, "a_step": step, "copy_step": step}
     else:
         return None
-    memory, elements = _own(ctx, ty, elements)
-    return {**lines, **{f"a_{n}": 0 for n in WALK}, "copying": 1, "a": memory, "copy_size": elements}
+    values["a"], values["copy_size"] = _own(ctx, tile.ty, elements)
+    return values
 
 
 def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
@@ -336,9 +353,8 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
         "part_slices": blocks.part_slices, "a_step": rows[0][1], "as_block": rows[0][1] if len(rows) == 1 else 0,
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
-        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0,
+        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "copy_step": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
-    values |= dict.fromkeys(("lines", "lines_m", "lines_k", "length", "length_m", "length_k", "as_line", "a_line"), 0)
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}
         strides |= {"outer": blocks.outer[which], "slice": blocks.k_slice * ks[0][which]}
