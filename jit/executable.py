@@ -21,6 +21,7 @@ from .border import checker
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
 from .fuse import fuse
+from .fuse_epilogue import epilogue_bytes
 from .instance import Instance
 from .load import kernel_text, load_kernels
 from .memory import allocator
@@ -87,7 +88,7 @@ class Executable:
         self.graph = graph
         self.options = options
         self.workers = options.num_threads or num_threads()
-        self.plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse)
+        self.plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
         self.program: LoopProgram = lower_plan(self.plan, target, self.workers, options.donate, options.fuse)
         if options.verify:
             self.program.verify()

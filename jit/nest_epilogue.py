@@ -56,7 +56,7 @@ class ProductEpilogue(Emitter):
         """The values of the parameters that the loops have added to the kernel."""
         return {p.name: value for p, value in zip(self.b.params[self.declared :], self.args, strict=True)}
 
-    def block(self, sums: tuple[str, Expr, int], row: Expr, rows: Expr, col: Expr, width: Expr | int) -> None:
+    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
         """Rows [row, row + rows), columns [col, col + width); ``sums``: buffer, where the block begins, length of a row."""
         b, nest = self.b, self.nest
         buffer, at, length = sums

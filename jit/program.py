@@ -14,7 +14,7 @@ from fx.ir import Atom, Eqn, Graph, Literal, Var
 from .buffers import Sharing, plan_buffers, share_in_place
 from .canonical import transposed_products
 from .fuse import fuse
-from .fuse_epilogue import product_columns
+from .fuse_epilogue import epilogue_bytes, product_columns
 from .hoist import hoist
 from .index_map import dense_strides
 from .loop_verify import verify_kernel
@@ -178,9 +178,8 @@ class _Region:
 
     def __init__(self, ctx: Builder, graph: Graph, carried: Mapping[int, int], in_place: bool) -> None:
         self.ctx = ctx
-        self.plan = fuse(
-            transposed_products(_literals_as_values(graph)) if in_place else _literals_as_values(graph), in_place
-        )
+        graph = _literals_as_values(graph)
+        self.plan = fuse(transposed_products(graph) if in_place else graph, in_place, epilogue_bytes(ctx.host))
         self.sharing = share_in_place(self.plan, (), in_place, carried)
 
     def in_place(self, output: int) -> bool:

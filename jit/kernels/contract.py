@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, select
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered
 from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
@@ -35,7 +35,6 @@ class Contract:
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and copy A; whether it does, the frame says.
         scatter: C takes no whole vectors of columns: it has fewer than a panel, or they are apart.
-        narrow: C has fewer columns than a panel; only for an epilogue.
     """
 
     tile: Tile
@@ -46,11 +45,10 @@ class Contract:
     lanewise: bool = False
     copies: bool = False
     scatter: bool = False
-    narrow: bool = False
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter", "narrow") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter") if getattr(self, f))
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -64,7 +62,7 @@ class Contract:
             *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
         ]  # fmt: skip
         if not self.window:
-            names += ["slices", "part_slices", "sums_size"]
+            names += ["slices", "part_slices", "sums_size", "sums_line"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
             names += ["copying", "copy_size", "copy_step", "slab_length", "slab_step", "as_k0", "as_block"]
@@ -161,6 +159,8 @@ class _Piece:
                     self._copy(start["as"] + block * p["as_block"], own, stop - block, depth)
             with b.for_("panel", 0, self.count) as panel:
                 self._panel(panel, (block, stop), (at_a, start["b"]), levels, (later, last))
+            if self.epilogue is not None and last is not None:
+                self._finish(block, stop, last)
 
     def _panel(
         self, panel: Expr, block: tuple[Expr, Expr], start: tuple[Expr, Expr],
@@ -176,13 +176,34 @@ class _Piece:
         with b.for_("row", *block, v.tile.mr) as row:
             here = rows.take(row, v.tile.mr)
             held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
-            acc = accumulate(b, v.tile, (self.a, self.panels), (at_a, at_b), here.a, levels, v.lanewise, held, later)
+            acc = accumulate(
+                b,
+                v.tile,
+                (self.a, self.panels),
+                (at_a, at_b),
+                here.a,
+                levels,
+                v.lanewise,
+                held and (*held, p["sums_line"]),
+                later,
+            )
             self._put(acc, here, col, held, last)
-        if self.epilogue is not None and last is not None:
-            width: Expr | int = minimum(p["n"], v.tile.cols) if v.narrow else v.tile.cols
-            sums = (self.sums, self._sums_offset(panel, block[0]), v.tile.cols)
-            with b.if_(last):
-                self.epilogue.block(sums, self.before + block[0], block[1] - block[0], col, width)
+
+    def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
+        """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,
+        because it begins to the left of where it would."""
+        b, p, cols = self.b, self.p, self.v.tile.cols
+        assert self.epilogue is not None
+        with b.if_(last):
+            at = b.let("at_sums", self._sums_offset(Const(0, i64), block))
+            col = b.let("col", self.panel * cols)
+            shifted = b.let("shifted", ((self.panel + self.count - 1) * cols > p["last_col"]).cast(i64))
+            wide = b.let("wide", minimum((self.count - shifted) * cols, p["n"]))
+            with b.for_("range", 0, shifted + 1) as k:
+                first = b.let("first", select(k > 0, p["last_col"], col))
+                width = b.let("width", select(k > 0, Const(cols, i64), wide))
+                sums = (self.sums, at + k * wide, p["sums_line"])
+                self.epilogue.block(sums, self.before + block, stop - block, first, width)
 
     def _panel_offset(self, panel: Expr) -> Expr:
         """Where panel ``panel`` of the group begins, but for its columns."""
@@ -197,10 +218,9 @@ class _Piece:
         return WalkedRows(b, first, stop, [p[n] for n in names[1:]], *strides)
 
     def _sums_offset(self, panel: Expr, row: Expr) -> Expr:
-        """Sums lie [panel of the group][row of the piece][column of the panel]; register blocks are whole there."""
-        b, p, tile = self.b, self.p, self.v.tile
-        height = p["piece_rows"] + (tile.mr - 1)
-        return b.worker * p["sums_size"] + (panel * height + (row - self.first)) * tile.cols
+        """Sums lie [row of the piece][column of the group]; register blocks are whole there."""
+        b, p = self.b, self.p
+        return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * self.v.tile.cols
 
     def _put(
         self, acc: Sequence[Sequence[Ref]], rows: Rows, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
@@ -225,7 +245,7 @@ class _Piece:
         tile = self.v.tile
         for i, sums in enumerate(acc):
             for j, total in enumerate(sums):
-                self.b.store(held[0], held[1] + (i * tile.cols + j * tile.lanes), total)
+                self.b.store(held[0], held[1] + (self.p["sums_line"] * i + j * tile.lanes), total)
 
     def _scatter(self, rows: Rows, col: Expr, held: tuple[str, Expr]) -> None:
         """Copies a register block of sums to C, element by element."""
@@ -233,7 +253,7 @@ class _Piece:
         lines = [b.let("line", at_c + offset + col * p["c_col"]) for offset in rows.c]
         with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as j:
             for i, line in enumerate(lines):
-                value = b.load(held[0], held[1] + i * tile.cols + j)
+                value = b.load(held[0], held[1] + self.p["sums_line"] * i + j)
                 b.store(self.c, line + j * p["c_col"], value.cast(self.v.c_ty))
 
     # ----------------------------------------------------------------------- the worker's own operands

@@ -46,7 +46,7 @@ class Epilogue(Protocol):
         """Before the loops of the kernel."""
         ...
 
-    def block(self, sums: tuple[str, Expr, int], row: Expr, rows: Expr, col: Expr, width: Expr | int) -> None:
+    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
         """Emits what is done to a block.  ``sums``: buffer, where the block begins in it, length of a row there."""
         ...
 
@@ -218,7 +218,7 @@ def accumulate(
     rows: Sequence[Expr],
     levels: Sequence[tuple[Expr | int, Expr, Expr]],
     lanewise: bool,
-    held: tuple[str, Expr] | None = None,
+    held: tuple[str, Expr, Expr] | None = None,
     later: Expr | None = None,
 ) -> list[list[Ref]]:
     """Emits the loops over k; returns the accumulators, one list of ``nv`` vectors for each row.
@@ -227,14 +227,14 @@ def accumulate(
         starts: offsets of A (to which each of ``rows`` is added) and of B (its first column).
         levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first; a number as size unrolls it.
         lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
-        held, later: where ``later`` is true, the sums go on from those that lie, row by row, at this place.
+        held, later: where ``later`` is true, the sums go on from those in this buffer, at this place, rows at this distance.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
     if held is not None and later is not None:
         with b.if_(later):
             for i, sums in enumerate(acc):
                 for j, total in enumerate(sums):
-                    b.assign(total, b.load(held[0], held[1] + (i * tile.cols + j * tile.lanes), tile.lanes))
+                    b.assign(total, b.load(held[0], held[1] + (held[2] * i + j * tile.lanes), tile.lanes))
 
     def nest(depth: int, at_a: Expr, at_b: Expr) -> None:
         if depth < len(levels):

@@ -231,8 +231,7 @@ def _product(
     copies = not layout.lanewise and (
         len(rows) == 1 or layout.packs != "" or copy is not None
     )  # products share one kernel
-    narrow = fused is not None and width < tile.cols
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter, narrow)
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter)
     if fused is None:
         kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     else:
@@ -241,14 +240,13 @@ def _product(
     values = _frame(blocks, layout, p, batch, rows, ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
-        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": a.at, "sums_size": 0,
+        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
     }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
     if blocks.part_slices > 1 or scatter or fused is not None:
-        own = blocks.group * (blocks.piece_rows + tile.mr - 1) * tile.cols
-        values["sums"], values["sums_size"] = _own(ctx, ty, own)
+        values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
     values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs == "own":
         values |= _own_panels(ctx, blocks, tile, ks)
