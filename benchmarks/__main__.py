@@ -1,10 +1,12 @@
-"""fx beside NumPy, JAX and PyTorch: one process per library, interleaved, same data, same thread counts.
+"""fx beside NumPy, JAX, PyTorch and autograd: one process per library, interleaved, same data, same thread counts.
 
-    python -m benchmarks [--only PATTERN] [--quick] [--threads N] [--rounds N] [--json FILE]
+    python -m benchmarks [--only PATTERN] [--quick] [--threads N] [--rounds N] [--list] [--check] [--json FILE] [--markdown FILE] [--png FILE]
 
-For every row each library runs in a process of its own that stays alive; the rounds go round the libraries, so a
-drift of the clock hits all of them.  Results are compared before anything is timed, results are waited for, inputs
-lie ready.  The table gives the median of a call in microseconds and the ratio fx / best peer (below 1: fx is faster).
+For every row each library runs in a process of its own that stays alive; the rounds go round the libraries, so a drift of
+the clock hits all of them.  Whole results are compared before anything is timed, results are waited for, inputs lie
+ready, short calls are timed many at a time.  The table gives the median of a call, the spread of fx (interquartile
+range), the ratio fx / best peer (below 1: fx is faster) of the medians and of the fastest readings, the gain from all
+threads over one, and the row's goal.
 """
 
 from __future__ import annotations
@@ -12,157 +14,89 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
+import re
 import sys
-import time
 from typing import Any
 
-import numpy as np
-
-from .loops import LOOPS
-from .work import ROWS as ARRAYS
-from .work import Row
-
-ROWS = [*ARRAYS, *LOOPS]
-
-LIBRARIES = ("fx", "numpy", "jax", "torch")
+from .fresh import CHILDREN
+from .process import Pool, environment, installed, serve
+from .report import as_json, as_markdown, header, line, summary
+from .roofline import draw, machine
+from .row import Result, Row
+from .rows import FAMILIES
 
 
-def _environment(threads: int) -> dict[str, str]:
-    n = str(threads)
-    xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'} intra_op_parallelism_threads={n}"
-    return {
-        **os.environ, "FX_NUM_THREADS": n, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "MKL_NUM_THREADS": n,
-        "XLA_FLAGS": xla, "JAX_PLATFORMS": "cpu",
-    }  # fmt: skip
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument(
+        "--only", default="", metavar="PATTERN", help="rows whose 'family: name' matches this expression"
+    )
+    parser.add_argument("--quick", action="store_true", help="three short rounds")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, help="times that each library has its turn (7; 3 if quick)")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows")
+    parser.add_argument("--check", action="store_true", help="compare results, time nothing")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--peers", default="", help="only these libraries beside fx, with commas between")
+    parser.add_argument("--json", metavar="FILE", help="write the results to this file")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table to this file, to be read")
+    parser.add_argument("--png", metavar="FILE", help="draw ratios and roofline into this file")
+    for name in ("--child", "--row", "--setting"):
+        parser.add_argument(name, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args()
 
 
-# ------------------------------------------------------------------------------- inside a worker process
+def _chosen(pattern: str) -> list[tuple[str, Any]]:
+    found = [(family, row) for family, rows in FAMILIES.items() for row in rows]
+    return [(f, row) for f, row in found if re.search(pattern, f"{f}: {row.name}", re.IGNORECASE)]
 
 
-def _leaves(x: Any) -> list[np.ndarray]:
-    if isinstance(x, dict):
-        return [a for k in sorted(x) for a in _leaves(x[k])]
-    if isinstance(x, (list, tuple)):
-        return [a for v in x for a in _leaves(v)]
-    return [np.asarray(x.detach() if hasattr(x, "detach") else x)]
-
-
-def _summary(x: Any) -> list[float]:
-    """Numbers by which two results can be compared: the first leaf's mean, mean square and some elements."""
-    a = _leaves(x)[0].astype(np.float64).ravel()
-    return [float(a.mean()), float((a * a).mean()), *(float(v) for v in a[:: max(1, a.size // 7)][:7])]
-
-
-def _worker(library: str) -> None:
-    """Answers lines of JSON: {"row": i, "do": "prepare" | "time", ...}."""
-    run: Any = None
-    for line in sys.stdin:
-        ask = json.loads(line)
-        row = ROWS[ask["row"]]
-        if ask["do"] == "prepare":
-            data = row.data(np.random.default_rng(0))
-            start = time.perf_counter()
-            run = row.builders[library](data)
-            first = run()
-            answer: Any = {"first": time.perf_counter() - start, "summary": _summary(first)}
-            for _ in range(3):
-                run()
-        else:
-            times = []
-            for _ in range(ask["repeats"]):
-                start = time.perf_counter()
-                run()
-                times.append(time.perf_counter() - start)
-            answer = times
-        print(json.dumps(answer), flush=True)
-
-
-class _Process:
-    def __init__(self, library: str, threads: int) -> None:
-        self.child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks", "--worker", library],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment(threads),
-        )  # fmt: skip
-
-    def ask(self, **question: Any) -> Any:
-        assert self.child.stdin is not None and self.child.stdout is not None
-        print(json.dumps(question), file=self.child.stdin, flush=True)
-        line = self.child.stdout.readline()
-        if not line:
-            raise RuntimeError("a benchmark process died; its message stands above")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.child.kill()
-        self.child.wait()
-
-
-# ----------------------------------------------------------------------------------------- the table
-
-
-def _installed() -> list[str]:
-    import importlib.util
-
-    return [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
-
-
-def measure(index: int, row: Row, processes: dict[str, _Process], rounds: int, quick: bool) -> dict[str, Any]:
-    """Medians in seconds, spread, and seconds to the first result, for every library that has the row."""
-    libraries = [name for name in processes if name in row.builders]
-    prepared = {name: processes[name].ask(row=index, do="prepare") for name in libraries}
-    want = prepared["fx"]["summary"]
-    for name in libraries:
-        got = prepared[name]["summary"]
-        if not np.allclose(got, want, rtol=row.tolerance, atol=row.tolerance):
-            raise RuntimeError(f"{row.name}: {name} computes {got}, fx {want}; nothing is timed before they agree")
-    times: dict[str, list[float]] = {name: [] for name in libraries}
-    for _ in range(2 if quick else rounds):
-        for name in libraries:
-            times[name] += processes[name].ask(row=index, do="time", repeats=max(3, row.repeats // (4 if quick else 1)))
-    median = {name: float(np.median(t)) for name, t in times.items()}
-    spread = {name: float((np.quantile(t, 0.75) - np.quantile(t, 0.25)) / np.median(t)) for name, t in times.items()}
-    best = min(v for name, v in median.items() if name != "fx")
-    return {
-        "name": row.name, "median": median, "spread": spread, "ratio": median["fx"] / best,
-        "first": {name: prepared[name]["first"] for name in libraries},
-        "gflops": row.flops / median["fx"] / 1e9, "gbytes": row.nbytes / median["fx"] / 1e9,
-    }  # fmt: skip
-
-
-def _print_row(result: dict[str, Any], libraries: list[str]) -> None:
-    cells = "".join(f"{result['median'][n] * 1e6:12.1f}" if n in result["median"] else f"{'':12}" for n in libraries)
-    print(f"{result['name']:<44}{cells}{result['ratio']:9.2f}", flush=True)
+def _measure_all(args: argparse.Namespace, rows: list[tuple[str, Any]]) -> list[Result]:
+    libraries = [name for name in installed() if name == "fx" or not args.peers or name in args.peers.split(",")]
+    rounds = 0 if args.check else args.rounds or (3 if args.quick else 7)
+    budget = 0.03 if args.quick else 0.15
+    pool, results = Pool(libraries, args.threads, not args.no_compile), []
+    try:
+        for _, row in rows:
+            if isinstance(row, Row):
+                results.append(pool.measure(row, rounds, budget))
+            elif rounds:
+                results.append(row.measure(environment(args.threads), rounds))
+            else:
+                continue
+            print(line(results[-1]) if rounds else f"{results[-1].name}: {results[-1].notes or 'agree'}", flush=True)
+    finally:
+        pool.close()
+    return results
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
-    parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", help="write the results to this file")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = _arguments()
+    by_name = {row.name: row for rows in FAMILIES.values() for row in rows}
     if args.worker:
-        _worker(args.worker)
-        return
-    libraries = _installed()
-    print(f"{args.threads} threads, median in microseconds, ratio = fx / best peer\n")
-    print(f"{'':44}" + "".join(f"{n:>12}" for n in libraries) + f"{'ratio':>9}")
-    processes = {name: _Process(name, args.threads) for name in libraries}
-    results = []
-    try:
-        for i, row in enumerate(ROWS):
-            if args.only in row.name:
-                results.append(measure(i, row, processes, args.rounds, args.quick))
-                _print_row(results[-1], libraries)
-    finally:
-        for p in processes.values():
-            p.close()
+        return serve(by_name)
+    if args.child:
+        return print(json.dumps(CHILDREN[args.child](by_name[args.row], args.setting)))
+    rows = _chosen(args.only)
+    if args.list:
+        return print("\n".join(f"{family}: {row.name}" for family, row in rows))
+    if not rows:
+        sys.exit(f"no row matches {args.only!r}; --list prints their names")
+    print(f"{args.threads} threads; medians in microseconds unless said; ratio = fx / best peer\n\n{header()}")
+    results = _measure_all(args, rows)
+    print(f"\n{summary(results)}")
+    measured = machine() if args.json or args.markdown or args.png else {}
     if args.json:
         with open(args.json, "w") as f:
-            json.dump(results, f, indent=1)
+            f.write(as_json(results, args.threads, measured))
+    if args.markdown:
+        with open(args.markdown, "w") as f:
+            f.write(as_markdown(results, args.threads, measured))
+    if args.png:
+        draw(results, measured, args.png)
+    if any(r.wrong for r in results):
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Array([0.        , 0.63970001], dtype=float64)
 
 Transforms: ``grad``, ``value_and_grad``, ``jvp``, ``vjp``, ``linearize``, ``jacfwd``, ``jacrev``, ``hessian``, ``vmap``,
 ``jit``, ``checkpoint``, ``custom_jvp``, ``custom_vjp``.  Namespaces: ``fx.numpy``, ``fx.lax``, ``fx.random``, ``fx.nn``,
-``fx.optim``, ``fx.tree``, ``fx.debug``.  Options: ``fx.config``.
+``fx.optim``, ``fx.data``, ``fx.io``, ``fx.tree``, ``fx.debug``.  Options: ``fx.config``.
 
 ``import fx`` itself loads next to nothing: a name is loaded when it is first used.
 """
@@ -48,7 +48,7 @@ _FROM = {
     "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "lax", "nn",
+    "custom_derivatives", "data", "debug", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax", "metrics", "nn",
     "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
@@ -66,7 +66,9 @@ if TYPE_CHECKING:
         experimental,
         flatten_util,
         image,
+        io,
         lax,
+        metrics,
         nn,
         numpy,
         ops,

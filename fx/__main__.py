@@ -1,4 +1,4 @@
-"""The command line: ``python -m fx train mnist``, ``python -m fx info``."""
+"""The command line: ``python -m fx train mnist``, ``python -m fx viz curves run.csv``, ``python -m fx info``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from .backend import native
 from .config import config
-from .examples import _support, mnist
+from .examples import looking, programs
 from .version import __version__
 
 
@@ -34,6 +34,7 @@ def info() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the command line and does what it says."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(
         prog="fx", description="fx: composable function transformations, compiled to native loops"
     )
@@ -41,14 +42,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="versions, backend, threads, kernel cache")
     train = commands.add_parser("train", help="train a network on embedded data")
-    programs = train.add_subparsers(dest="program", required=True)
-    _support.add_options(programs.add_parser("mnist", help="handwritten digits"), mnist.MODELS)
+    names = train.add_subparsers(dest="program", required=True)
+    for name, what in programs.PROGRAMS.items():
+        program = names.add_parser(name, help=what, description=what)
+        if argv[:2] == ["train", name]:  # no other is imported
+            programs.add_options(program, programs.load(name))
+    looking.add_commands(commands.add_parser("viz", help="draw figures of logs, models and arrays"))
     options = vars(parser.parse_args(argv))
-    command, _ = options.pop("command"), options.pop("program", None)
+    command = options.pop("command")
     if command == "info":
         print(info())
-        return
-    _support.run(mnist.train, options, parser)
+    elif command == "viz":
+        looking.run(options, parser)
+    else:
+        programs.run(programs.load(options.pop("program")), options, parser)
 
 
 if __name__ == "__main__":

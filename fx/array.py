@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .dtypes import canonical
+from .dtypes import SUPPORTED, canonical
 from .errors import DTypeError, ItemAssignmentError, LeakedTracerError
 from .ir import Aval
 
@@ -223,6 +223,8 @@ def to_numpy(x: Any) -> np.ndarray:
     """The NumPy array behind an array, a number or anything that NumPy can read, in a supported dtype."""
     if type(x) is Array:
         return x._data
+    if type(x) is np.ndarray and x.dtype in SUPPORTED:
+        return x
     a = np.asarray(x)
     d = canonical(a.dtype)
     return a if a.dtype == d and a.dtype.isnative else a.astype(d)

@@ -6,18 +6,22 @@ This is the only module that imports ``jit``, and it does so when the first grap
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from .config import config
+from .array import Array
+from .config import ALERT, config
+from .errors import BackendError
 from .interpret import run_graph
 from .ir import Graph
 from .passes import optimize
+from .silence import silent_context
 
-__all__ = ["Executable", "ReferenceExecutable", "compile_graph", "native"]
+__all__ = ["Executable", "ReferenceExecutable", "compile_graph", "eager", "native"]
 
 
 class Executable(Protocol):
@@ -63,6 +67,18 @@ def native() -> Any:
     import jit  # the one local import of the library: compiling loads it, `import fx` must not
 
     return jit
+
+
+@functools.cache
+def eager() -> Any:
+    """Native functions for operations that are evaluated at once (``jit.eager``); None where there can be none."""
+    context = silent_context()
+    if context is None:
+        return None
+    try:
+        return native().Eager(Array, ("_buffer", "weak_type", "_owned"), ALERT, context)
+    except (BackendError, ImportError):
+        return None
 
 
 def compile_graph(graph: Graph, *, backend: str | None = None, donate: Sequence[int] = ()) -> Executable:

@@ -20,7 +20,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["config", "Config"]
+__all__ = ["ALERT", "config", "Config"]
+
+ALERT: list[Any] = []
+"""What keeps operations of any thread from being evaluated at once: traces that record everything, wishes to have results
+checked.  While it is empty, nobody need look further."""
 
 
 def _float(v: Any) -> np.dtype:
@@ -52,7 +56,11 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "default_int": (np.dtype("int32"), _int, "dtype of new arrays made from Python ints"),
     "traceback": (os.environ.get("FX_TRACEBACK", "user"), _choice("user", "full"), "'user' hides fx's own frames"),
     "backend": (os.environ.get("FX_BACKEND", "native"), _choice("native", "reference"), "what runs a jitted graph"),
-    "engine": (os.environ.get("FX_ENGINE", "llvm"), _choice("llvm", "numba"), "what turns loops into machine code"),
+    "engine": (
+        os.environ.get("FX_ENGINE", "llvm"),
+        _choice("llvm", "quick", "numba"),
+        "what turns loops into machine code",
+    ),
     "disable_jit": (os.environ.get("FX_DISABLE_JIT", "0") == "1", bool, "run jitted functions op by op"),
     "explain_misses": (os.environ.get("FX_EXPLAIN_MISSES", "0") == "1", bool, "print why jit traced or compiled again"),
     "debug_nans": (os.environ.get("FX_DEBUG_NANS", "0") == "1", bool, "raise NaNError where the first NaN comes from"),
@@ -84,6 +92,8 @@ class Config:
 
     ``epoch`` is another number after every change, and no number while a ``using`` block is open in any thread: what was
     decided under an equal number was decided under the same options.  ``watching``: some thread may want results checked.
+
+    While no ``using`` block is open the values are plain attributes, as they are read all the time.
     """
 
     epoch: float
@@ -95,6 +105,7 @@ class Config:
         object.__setattr__(self, "_watchers", 0)
         object.__setattr__(self, "_lock", threading.Lock())
         object.__setattr__(self, "epoch", 0)
+        object.__setattr__(self, "watching", False)
         object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
         object.__setattr__(self, "_local", threading.local())
         self._count()
@@ -120,10 +131,17 @@ class Config:
         with self._lock:
             object.__setattr__(self, "_watchers", self._watchers + watchers)
             watching = self._watchers > 0 or any(self._values[n] for n in _WATCHING)
+            if watching != self.watching:
+                ALERT.append(self) if watching else ALERT.remove(self)
             object.__setattr__(self, "watching", watching)
             object.__setattr__(self, "_changes", self._changes + changes)
             object.__setattr__(self, "_open", self._open + opened)
             object.__setattr__(self, "epoch", math.nan if self._open else self._changes)
+            if self._open:  # threads see different values: ``__getattr__`` looks for them
+                for name in OPTIONS:
+                    self.__dict__.pop(name, None)
+            else:
+                self.__dict__.update(self._values)
 
     @contextlib.contextmanager
     def using(self, **options: Any) -> Iterator[None]:
@@ -150,6 +168,8 @@ class Config:
         if name == "jax_enable_x64":
             bits = 64 if value else 32
             self.default_float, self.default_int = np.dtype(f"float{bits}"), np.dtype(f"int{bits}")
+        elif name == "jax_disable_most_optimizations":
+            self.engine = "quick" if value else "llvm"
         elif name in _OF_JAX:
             setattr(self, _OF_JAX[name], value)
         elif name in _ACCEPTED:

@@ -27,13 +27,12 @@ def call(args, kwargs):
     if not fits(b0):
         return MISS
     r0, = run(b0)
-    a0 = Array(r0, False)
-    a0._owned = True
-    return a0
+    return own(r0)
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +40,7 @@ import numpy as np
 
 from . import tree
 from .array import Array
+from .backend import eager
 from .config import config
 from .ir import Aval
 from .trace import state
@@ -80,12 +80,28 @@ def specialise(
     source = "\n".join(writer.lines)
     scope = {
         **writer.scope, "MISS": MISS, "MISSES": MISSES, "Array": Array, "config": config, "state": state, "asarray": np.asarray,
-        "epoch": config.epoch, "fits": executable.fits, "run": executable.run,
+        "epoch": config.epoch, "fits": executable.fits, "run": executable.run, "own": wrapper(False), "own_weak": wrapper(True),
     }  # fmt: skip
     exec(compile(source, f"{__file__} (written for {executable.graph.name})", "exec"), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
     call.source = source  # type: ignore[attr-defined]
     return call
+
+
+@functools.cache
+def wrapper(weak: bool) -> Callable[[np.ndarray], Array]:
+    """The function that makes an array of a result, whose memory nobody else has."""
+    native = eager()
+    if native is not None:
+        made: Callable[[np.ndarray], Array] = native.wrapper(weak)
+        return made
+
+    def own(data: np.ndarray) -> Array:
+        x = Array(data, weak)
+        x._owned = True
+        return x
+
+    return own
 
 
 class _Writer:
@@ -203,16 +219,16 @@ class _Writer:
             self.lines += [f"    b{k} = None", f"    b{k} = {gift}"]
         results = ", ".join(f"r{k}" for k in range(len(weak))) + ("," if len(weak) == 1 else "")
         self.lines.append(f"    {results + ' = ' if weak else ''}run({buffers})")
-        for k, w in enumerate(weak):
-            self.lines += [f"    a{k} = Array(r{k}, {bool(w)})", f"    a{k}._owned = True"]
+        self.weak = weak
         self.results = 0
         self.lines.append(f"    return {self._build(out_tree)}")
 
     def _build(self, d: tree.TreeDef) -> str:
         """The expression that builds a result."""
         if d.kind is None:
+            k = self.results
             self.results += 1
-            return f"a{self.results - 1}"
+            return f"{'own_weak' if self.weak[k] else 'own'}(r{k})"
         if d.kind is type(None):
             return "None"
         parts = [self._build(c) for c in d.children]

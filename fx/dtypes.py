@@ -37,7 +37,7 @@ INTEGERS = SIGNED + UNSIGNED
 FLOATS = (float16, *((bfloat16,) if bfloat16 is not None else ()), float32, float64)
 COMPLEXES = (complex64, complex128)
 ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEXES)
-_SUPPORTED = frozenset(ALL)
+SUPPORTED = frozenset(ALL)
 
 
 float0 = np.dtype([("float0", np.void, 0)])
@@ -123,7 +123,7 @@ def canonical(dtype: Any) -> np.dtype:
         d = np.dtype(dtype)
     except TypeError as e:
         raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.") from e
-    if d not in _SUPPORTED:
+    if d not in SUPPORTED:
         raise DTypeError(
             f"dtype {d} is not supported. fx computes with bool, int8..int64, uint8..uint64, float16, bfloat16"
             " (with ml_dtypes installed), float32, float64, complex64 and complex128."

@@ -6,6 +6,8 @@ keeps working.  A message has three parts: what was written, what was found, wha
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError
+
 __all__ = [
     "AxisError",
     "AxisNameError",
@@ -13,28 +15,42 @@ __all__ = [
     "BranchTypeError",
     "CacheError",
     "CheckError",
+    "CheckpointError",
+    "CheckpointMismatchError",
     "CarryTypeError",
     "ConcretizationError",
+    "CorruptFileError",
     "CustomRuleError",
     "DTypeError",
+    "DataError",
+    "FrozenModuleError",
     "FxError",
     "GradientDTypeError",
     "GradientError",
     "GraphError",
     "ItemAssignmentError",
+    "KeyReuseWarning",
+    "LabelError",
     "LeakedTracerError",
     "LoweringError",
+    "MissingKeyError",
+    "MissingDataError",
     "MissingRuleError",
+    "MissingStateError",
+    "ModuleFieldError",
     "NaNError",
     "NonHashableStaticError",
     "NonScalarOutputError",
     "OutOfBoundsIndexError",
+    "PlotError",
     "ReadOnlyArrayError",
     "RegistryError",
+    "SaveError",
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
     "StaticArgumentError",
+    "TrainingError",
     "TreeError",
     "UnsupportedFunctionError",
     "VmapAxisError",
@@ -134,6 +150,14 @@ class TreeError(FxError, ValueError):
     """Two pytrees that should have the same structure differ, or a leaf is not an array."""
 
 
+class TrainingError(FxError, ValueError):
+    """What a training run was given (data, batch, loss, checkpoint) cannot be trained on."""
+
+
+class PlotError(FxError, RuntimeError):
+    """A figure that was asked for cannot be drawn or saved."""
+
+
 class CustomRuleError(FxError, TypeError):
     """A custom derivative rule returned something that does not fit its function."""
 
@@ -168,6 +192,54 @@ class LoweringError(BackendError, NotImplementedError):
 
 class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
+
+
+class FrozenModuleError(FxError, FrozenInstanceError):
+    """An assignment to a field of an ``nn.Module``, which is immutable once made; ``nn.tree_at`` is the way out."""
+
+
+class ModuleFieldError(FxError, TypeError):
+    """A field of an ``nn.Module`` is undeclared, missing, or holds what its kind of field cannot hold."""
+
+
+class MissingKeyError(FxError, TypeError):
+    """A layer that draws noise was called without a key."""
+
+
+class MissingStateError(FxError, TypeError):
+    """A layer that keeps running statistics was called without its state, or with the state of another model."""
+
+
+class LabelError(FxError, ValueError):
+    """A label (or a target) lies outside the classes that there are."""
+
+
+class KeyReuseWarning(UserWarning):
+    """Two layers drew from the same key: their parameters, or their noise, are the same numbers."""
+
+
+class DataError(FxError, ValueError):
+    """Examples that cannot be used: none at all, a NaN among them, a line of a file that does not parse."""
+
+
+class MissingDataError(FxError, FileNotFoundError):
+    """The files of a data set are not there and cannot be fetched; the message says where they belong."""
+
+
+class CheckpointError(FxError, ValueError):
+    """A checkpoint cannot be written or read as asked."""
+
+
+class CorruptFileError(CheckpointError, DataError):
+    """A file is cut off, or its bytes are not those that were written."""
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint holds other entries, shapes or dtypes than what it is to be loaded into."""
+
+
+class SaveError(FxError, OSError):
+    """A file could not be written (a full disk ...); what was there before is unharmed."""
 
 
 # ------------------------------------------------------------------------ the names that JAX has for these

@@ -12,7 +12,7 @@ from typing import Any
 
 from .ir import Atom, Graph, Literal, Var
 
-__all__ = ["interned"]
+__all__ = ["forget", "interned"]
 
 _MOST = 256
 _known: OrderedDict[Any, Graph] = OrderedDict()
@@ -32,6 +32,12 @@ def interned(graph: Graph) -> Graph:
         if len(_known) > _MOST:
             _known.popitem(last=False)
     return found
+
+
+def forget() -> None:
+    """Lets all graphs go, with what was derived from them: a rule that has changed since is asked again."""
+    with _lock:
+        _known.clear()
 
 
 def _graph_key(graph: Graph) -> Any:

@@ -16,7 +16,7 @@ Everything here is immutable once built, and this module imports nothing of fx b
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Union
+from typing import Any, NamedTuple, Protocol, Union
 
 import numpy as np
 
@@ -25,13 +25,45 @@ from .errors import GraphError
 __all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "subgraphs"]
 
 
-@dataclass(frozen=True, slots=True)
 class Aval:
-    """Shape and dtype of a value that may not exist yet.  ``weak``: made from Python scalars alone."""
+    """Shape and dtype of a value that may not exist yet.  ``weak``: made from Python scalars alone.
 
+    Immutable, and hashed once: tracing looks types up all the time.
+    """
+
+    __slots__ = ("_hash", "dtype", "shape", "weak")
     shape: tuple[int, ...]
     dtype: np.dtype
-    weak: bool = False
+    weak: bool
+    _hash: int
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, weak: bool = False) -> None:
+        _set_shape(self, shape)
+        _set_dtype(self, dtype)
+        _set_weak(self, weak)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"an Aval is immutable; make another: aval.with_({name}=...)")
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            _set_hash(self, hash((self.shape, self.dtype, self.weak)))
+            return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not Aval:
+            return NotImplemented
+        return bool(self.shape == other.shape and self.dtype == other.dtype and self.weak == other.weak)
+
+    def __reduce__(self) -> Any:
+        return Aval, (self.shape, self.dtype, self.weak)
+
+    def __repr__(self) -> str:
+        return f"Aval(shape={self.shape!r}, dtype={self.dtype!r}, weak={self.weak!r})"
 
     @property
     def ndim(self) -> int:
@@ -63,6 +95,9 @@ class Aval:
         return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
 
 
+_set_shape, _set_dtype, _set_weak, _set_hash = (
+    Aval.__dict__[name].__set__ for name in ("shape", "dtype", "weak", "_hash")
+)
 _SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bfloat": "bf"}
 
 
@@ -122,14 +157,7 @@ class Source:
         return f"{self.file}:{self.line} in {self.function}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Eqn:
-    """``outputs = prim[params] inputs``.
-
-    effect: None for a pure equation; otherwise its name.  Equations with an effect are never dropped,
-    duplicated or reordered among themselves.
-    """
-
+class _EqnFields(NamedTuple):
     prim: PrimitiveLike
     inputs: tuple[Atom, ...]
     params: dict[str, Any]
@@ -138,9 +166,21 @@ class Eqn:
     scope: str = ""
     effect: str | None = None
 
+
+class Eqn(_EqnFields):
+    """``outputs = prim[params] inputs``.  Two equations are the same only if they are the same object.
+
+    effect: None for a pure equation; otherwise its name.  Equations with an effect are never dropped,
+    duplicated or reordered among themselves.
+    """
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __hash__ = object.__hash__
+
     def replace(self, **changes: Any) -> Eqn:
-        names = ("prim", "inputs", "params", "outputs", "source", "scope", "effect")
-        return Eqn(**{**{n: getattr(self, n) for n in names}, **changes})
+        return self._replace(**changes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ Rules and their signatures (``vals`` are arrays or tracers; a tangent or cotange
     -> ``(outs, resume)``: the primal output computed together with what ``jvp_call`` needs, which then gets it as
     ``resume``: so a call that is evaluated while it is traced for a derivative is not evaluated twice.
 ``transpose(ct, inputs, **params)``
-    -> a tuple with one cotangent (or None) for each input.  ``inputs[i]`` is a ``Linear(aval)`` where the
+    -> a tuple with one cotangent (or None, or a ``Block``) for each input.  ``inputs[i]`` is a ``Linear(aval)`` where the
     primitive is being transposed with respect to that input, and a value elsewhere.
 ``batch(size, args, dims, **params)``
     -> ``(out, dim)`` or, with ``multiple_results``, ``(outs, dims)``.  ``dims[i]`` is the batch axis of
@@ -47,7 +47,7 @@ from typing import Any
 from .errors import MissingRuleError, RegistryError
 from .ir import Aval
 
-__all__ = ["Linear", "Primitive", "all_primitives", "primitive"]
+__all__ = ["Block", "Linear", "Primitive", "all_primitives", "primitive"]
 
 Rule = Callable[..., Any]
 RULES = ("abstract", "impl", "jvp", "jvp_call", "forward", "transpose", "batch", "batch_named")
@@ -59,6 +59,16 @@ class Linear:
     """Stands in a transpose rule for an input with respect to which the equation is transposed."""
 
     aval: Aval
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A cotangent that is ``value`` at ``starts`` in an array of ``shape``, and zero elsewhere.  A transpose rule may return
+    it: what it is added to says whether the zeros are ever needed (``primitives.blocks``)."""
+
+    value: Any
+    starts: tuple[int, ...]
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

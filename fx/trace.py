@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NoReturn
 from weakref import ref
 
@@ -32,8 +32,8 @@ import numpy as np
 
 from .array import Array, to_numpy
 from .callsite import array_function_for, called_math_function, stores_an_item
-from .config import config
-from .dtypes import bool_, complex64, complex128, float64, is_inexact
+from .config import ALERT, config
+from .dtypes import SUPPORTED, bool_, complex64, complex128, float64, is_inexact
 from .errors import (
     AxisNameError,
     ConcretizationError,
@@ -47,8 +47,19 @@ from .errors import (
 from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
 from .nans import check_results
 from .primitive import Primitive
+from .silence import quiet
 
-__all__ = ["Builder", "Tracer", "aval_of", "bind", "concrete_value", "eval_graph", "is_concrete", "trace_flat"]
+__all__ = [
+    "Builder",
+    "Tracer",
+    "aval_of",
+    "bind",
+    "concrete_value",
+    "eval_graph",
+    "is_concrete",
+    "is_weak",
+    "trace_flat",
+]
 
 _LIBRARY = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
@@ -104,14 +115,22 @@ def is_python_scalar(x: Any) -> bool:
 def aval_of(x: Any) -> Aval:
     """Shape, dtype and weakness of an array, tracer, literal or number."""
     t = type(x)
-    if t is Tracer or t is Literal or t is Var:
-        return x.aval
-    if t is Array:
+    if t is np.ndarray and x.dtype in SUPPORTED:  # the common case
+        return Aval(x.shape, x.dtype)
+    if t is Tracer or t is Literal or t is Var or t is Array:
         return x.aval
     if is_python_scalar(x):
         return Aval((), scalar_dtype(x), t is not bool)
     a = to_numpy(x)
     return Aval(a.shape, a.dtype)
+
+
+def is_weak(x: Any) -> bool:
+    """``aval_of(x).weak``."""
+    t = type(x)
+    if t is np.ndarray:
+        return False
+    return bool(x.weak_type) if t is Array or t is Tracer else aval_of(x).weak
 
 
 def is_concrete(x: Any) -> bool:
@@ -126,6 +145,8 @@ def concrete_value(x: Any) -> np.ndarray | None:
         return x.value
     if t is Array:
         return x._data
+    if t is np.ndarray and x.dtype in SUPPORTED:
+        return x
     if t is Literal:
         return np.asarray(x.value)
     if is_python_scalar(x):
@@ -157,7 +178,7 @@ class Tracer:
         self.builder = builder
         self.variable = var
         self.value = value
-        self.home = state.current
+        self.home: Builder | None = state.current
         self.view_of: Any = None
         self.views: list[ref[Tracer]] | None = None
 
@@ -339,11 +360,18 @@ class Builder:
         evaluate: compute values while recording, where they are known.
         absorb: record every operation while this is the innermost absorbing builder (``with builder:``).
         snapshots: keep the contents of captured arrays, which the traced function may change in place.
+        names: gives the names of the inputs, where ``input`` is not told them; they are for messages and printing.
     """
 
+    active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
+    resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
+    tape: list[TapeEntry] | None = None  # what a walk straight back needs, where one may come (transforms.eager)
+    around: Builder | None = None
+
     def __init__(
-        self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False, snapshots: bool = True
-    ) -> None:
+        self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False, snapshots: bool = True,
+        names: Callable[[], Sequence[str]] | None = None,
+    ) -> None:  # fmt: skip
         self.kind = kind
         self.name = name
         self.evaluate = evaluate
@@ -352,15 +380,13 @@ class Builder:
         self.open = True
         self.eqns: list[Eqn] = []
         self.inputs: list[Var] = []
-        self.input_names: list[str] = []
+        self._names: list[str] = []
+        self._name_inputs = names
         self.captures: dict[Any, tuple[Any, Var]] = {}
         self.keeps_snapshots = snapshots
         self.snapshots: dict[Any, np.ndarray] = {}
         self.values: dict[Var, np.ndarray] = {}
-        self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
-        self.resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
         self.forwards: dict[Eqn, Any] = {}
-        self.around: Builder | None = None
         self.made: list[ref[Tracer]] | None = [] if config.check_tracer_leaks else None
 
     def __enter__(self) -> Builder:
@@ -368,27 +394,37 @@ class Builder:
         self.around, state.current = state.current, self
         if self.absorb:
             state.absorbing.append(self)
+            ALERT.append(self)
         return self
 
     def __exit__(self, *exc: Any) -> None:
         state.current = self.around
         if self.absorb:
             state.absorbing.pop()
+            ALERT.remove(self)
 
     def input(self, aval: Aval, value: np.ndarray | None = None, name: str = "") -> Tracer:
         """A new input variable, as a tracer."""
         var = Var(aval)
         self.inputs.append(var)
-        self.input_names.append(name)
+        self._names.append(name)
         value = value if self.evaluate else None
         if value is not None:
             self.values[var] = value
-        return self._noted([Tracer(self, var, value)])[0]
-
-    def _noted(self, tracers: list[Tracer]) -> list[Tracer]:
+        tracer = Tracer(self, var, value)
         if self.made is not None:
-            self.made += map(ref, tracers)
-        return tracers
+            self._noted([tracer])
+        return tracer
+
+    @property
+    def input_names(self) -> list[str]:
+        if self._name_inputs is not None:
+            self._names[:], self._name_inputs = self._name_inputs(), None
+        return self._names
+
+    def _noted(self, tracers: list[Tracer]) -> None:
+        assert self.made is not None
+        self.made += map(ref, tracers)
 
     def check_leaks(self) -> None:
         """With ``config.check_tracer_leaks``: nobody may hold a tracer of this trace, which is over.
@@ -463,6 +499,7 @@ class Builder:
     def _keep_snapshot(self, key: Any) -> None:
         """What was captured keeps the contents that it had; the array may be captured anew."""
         _, var = self.captures.pop(key)
+        self.tape = None  # it holds the array, not what the array held
         snapshot = np.broadcast_to(self.snapshots.pop(key), var.aval.shape)
         self.captures[var] = (Array(snapshot), var)
         if self.evaluate:
@@ -478,32 +515,75 @@ class Builder:
     ) -> Any:
         """Appends an equation; returns the tracer(s) of its result.  ``values``: the result, where it is known;
         ``forward``: what its derivative may resume from."""
-        atoms = tuple([self.atom(a) for a in args])
-        source = state.source or user_source()
+        here = state.__dict__  # of this thread; looked up once
+        atoms: list[Atom] = []
+        avals: list[Aval] = []
+        known: list[Any] = []
+        complete = self.evaluate
+        for a in args:
+            if type(a) is Tracer and a.builder is self and self.open:
+                atom, value = a.variable, a.value
+            else:
+                atom = self.atom(a)
+                read_once = atom if type(atom) is Literal else a  # a scalar may change after it was read
+                value = concrete_value(read_once) if complete else None
+            atoms.append(atom)
+            avals.append(atom.aval)
+            known.append(value)
+            if value is None:
+                complete = False
+        source = here["source"] or user_source()
         try:
-            out = abstract_of(prim, tuple([a.aval for a in atoms]), params)
+            applied = apply_types(prim, tuple(avals), params)
         except FxError as e:
             raise locate(e, source) from None
-        avals = out if prim.multiple_results else (out,)
         if not self.evaluate:
-            values = self._constants(prim, args, params, avals)
-        elif values is None and not (state.axes and named_axes(params)):  # a collective has no value on one example
-            known = [concrete_value(a) for a in args]
-            if all(k is not None for k in known):
-                values, forward = self._evaluate(prim, atoms, known, params)
-        values = values if values is not None else (None,) * len(avals)
-        outputs = tuple([Var(a) for a in avals])
-        effect = prim.effect or next((x for _, g in subgraphs(params) for x in g.effects), None)
-        eqn = Eqn(prim, atoms, params, outputs, source, state.scope, effect)
+            values = self._constants(prim, args, params, applied.outs)
+        elif values is None and complete and not (here["axes"] and named_axes(params)):
+            values, forward = self._evaluate(prim, atoms, known, params, applied)
+        effect = prim.effect
+        if applied.pulls is None and effect is None:
+            effect = next((x for _, g in subgraphs(params) for x in g.effects), None)
+        several = prim.multiple_results
+        outputs = tuple([Var(a) for a in applied.outs]) if several else (Var(applied.out),)
+        eqn = _new_tuple(Eqn, (prim, tuple(atoms), params, outputs, source, here["scope"], effect))
         self.eqns.append(eqn)
-        if self.active is not None and not prim.is_constant and any(a in self.active for a in atoms):
-            self.active.update(v for v in outputs if is_inexact(v.aval.dtype))
+        if self.active is not None and not prim.is_constant and not self.active.isdisjoint(atoms):
+            self._activate(eqn, applied, known if complete else None, values)
         if forward is not None:
             self.forwards[eqn] = forward
-        tracers = self._noted([Tracer(self, v, value) for v, value in zip(outputs, values)])
-        if self.evaluate:
-            self.values.update((v, value) for v, value in zip(outputs, values) if value is not None)
-        return tracers if prim.multiple_results else tracers[0]
+        if not several and self.made is None:
+            (variable,) = outputs
+            value = None if values is None else values[0]
+            if value is not None and self.evaluate:
+                self.values[variable] = value
+            return Tracer(self, variable, value)
+        if self.evaluate and values is not None:
+            self.values.update(zip(outputs, values))
+        tracers = [Tracer(self, v, value) for v, value in zip(outputs, values or (None,) * len(outputs))]
+        if self.made is not None:
+            self._noted(tracers)
+        return tracers if several else tracers[0]
+
+    def _activate(self, eqn: Eqn, applied: Applied, known: Sequence[Any] | None, values: Sequence[Any] | None) -> None:
+        """Notes that the results depend on what a derivative is taken of.
+
+        Goes on with the tape, or gives it up: for an operation that holds a function, or whose values are not known.
+        """
+        active = self.active
+        assert active is not None
+        if self.tape is not None:
+            if applied.pulls is None or known is None or values is None:
+                self.tape = None
+            else:
+                inputs = eqn.inputs
+                mask = (True,) if len(inputs) == 1 else tuple([a in active for a in inputs])
+                self.tape.append((eqn, applied, mask, known, values))
+        if applied.inexact:
+            if len(eqn.outputs) == 1:
+                active.add(eqn.outputs[0])
+            else:
+                active.update([v for v in eqn.outputs if is_inexact(v.aval.dtype)])
 
     def _constants(
         self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[Aval]
@@ -518,10 +598,16 @@ class Builder:
         return None if subgraphs(params) else evaluate(prim, [concrete_value(a) for a in args], params)
 
     def _evaluate(
-        self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any]
+        self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any], applied: Applied
     ) -> tuple[Sequence[Any], Any]:
         """The values of an equation, and what its derivative may resume from."""
-        if self.resumes and self.active is not None and prim.has("forward"):
+        if applied.pulls is not None and not config.watching and not prim.multiple_results:  # the common case
+            try:
+                out = quiet.run(applied.run, *known, **params)
+                return [out if type(out) is np.ndarray else np.asarray(out)], None
+            except RuntimeError:  # called in the middle of another call
+                pass
+        if applied.pulls is None and self.resumes and self.active is not None and prim.has("forward"):
             wrt = tuple([a in self.active for a in atoms])
             if any(wrt):
                 try:
@@ -532,15 +618,24 @@ class Builder:
 
     def close(self, outputs: Sequence[Any]) -> tuple[Graph, list[Any]]:
         """The finished graph and the values of its captures, which are its last inputs."""
-        atoms = tuple(self.atom(o) for o in outputs)
+        atoms = self.finish(outputs)
+        return self.graph(atoms), [value for value, _ in self.captures.values()]
+
+    def finish(self, outputs: Sequence[Any]) -> tuple[Atom, ...]:
+        """Ends the trace; what stands for its outputs."""
+        atoms = tuple([self.atom(o) for o in outputs])
         self.open = False
-        for key in [k for k in self.snapshots if self._written_to(k)]:
-            self._keep_snapshot(key)
-        self.snapshots.clear()
-        captured = list(self.captures.values())
-        inputs = (*self.inputs, *(v for _, v in captured))
+        if self.snapshots:
+            for key in [k for k in self.snapshots if self._written_to(k)]:
+                self._keep_snapshot(key)
+            self.snapshots.clear()
+        return atoms
+
+    def graph(self, outputs: tuple[Atom, ...]) -> Graph:
+        """The graph of the finished trace."""
+        captured = [v for _, v in self.captures.values()]
         names = (*self.input_names, *("" for _ in captured))
-        return Graph(inputs, tuple(self.eqns), atoms, self.name, names), [value for value, _ in captured]
+        return Graph((*self.inputs, *captured), tuple(self.eqns), outputs, self.name, names)
 
     def origin(self, var: Var) -> str:
         """A sentence that says where a variable comes from: its arguments and the line that computed it."""
@@ -569,35 +664,75 @@ def _without_repeats(a: np.ndarray) -> np.ndarray:
 # -------------------------------------------------------------------------------------------- bind
 
 
-_abstract_memo: dict[Any, Any] = {}
+class Applied:
+    """A primitive applied to operands of certain types.
+
+    out: what the abstract rule says.       outs: the same as a tuple.      inexact: some of them may carry a derivative.
+    run: the NumPy reference, for callers that have turned the warnings off.
+    pulls: the functions that pull cotangents back through it, kept by ``transforms.eager``; None where it holds functions or
+        graphs, or has a derivative of another kind.
+    """
+
+    __slots__ = ("inexact", "out", "outs", "pulls", "run")
+
+    def __init__(self, prim: Primitive, out: Any, plain: bool) -> None:
+        self.out = out
+        self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
+        self.inexact = any(is_inexact(a.dtype) for a in self.outs)
+        self.pulls: dict[Any, Any] | None = (
+            {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
+        )
+        reference = prim.rule("impl") if prim.has("impl") else None
+        self.run: Any = getattr(reference, "loud", reference)
+
+
+TapeEntry = tuple[Eqn, Applied, tuple[bool, ...], Sequence[Any], Sequence[Any]]  # with mask, operands and results
+_new_tuple: Any = tuple.__new__
+_applied: dict[Any, Applied] = {}
 _MEMO_LIMIT = 8192
 _PLAIN = frozenset(
     (int, bool, str, float, Aval, type(None), np.dtype, *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
 )
 
 
+def _after_fork() -> None:
+    """In a forked child the other threads and their traces are gone."""
+    ALERT[:] = [*state.absorbing, *([config] if config.watching else [])]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def is_plain(v: Any) -> bool:
-    return all(map(is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
+    if type(v) is tuple:
+        return _PLAIN.issuperset(map(type, v)) or all(map(is_plain, v))
+    return type(v) in _PLAIN
 
 
-def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
-    """The primitive's abstract rule, remembered: a program applies the same operation to the same types many times."""
+def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Applied:
+    """What is known of an operation by its types alone, remembered: a program applies the same one many times."""
     if not params:
         key: Any = (prim, avals)
     else:
         for v in params.values():
-            if not is_plain(v):  # a graph or a function as parameter must not be kept alive
-                return _abstract(prim, avals, params)
+            if type(v) not in _PLAIN and not is_plain(v):  # a graph or a function must not be kept alive
+                return Applied(prim, _abstract(prim, avals, params), False)
         key = (prim, avals, *params.items())
     try:
-        return _abstract_memo[key]
+        return _applied[key]
     except KeyError:
-        if len(_abstract_memo) > _MEMO_LIMIT:
-            _abstract_memo.clear()
-        out = _abstract_memo[key] = _abstract(prim, avals, params)
+        if len(_applied) > _MEMO_LIMIT:
+            _applied.clear()
+        out = _applied[key] = Applied(prim, _abstract(prim, avals, params), True)
         return out
     except TypeError:  # an unhashable parameter
-        return _abstract(prim, avals, params)
+        return Applied(prim, _abstract(prim, avals, params), False)
+
+
+def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
+    """What the primitive's abstract rule says, and whether it is weak."""
+    return apply_types(prim, avals, params).out
 
 
 def _abstract(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:
@@ -610,8 +745,8 @@ def _abstract(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) 
 
 def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> list[np.ndarray]:
     """Runs a primitive's NumPy reference; always a list of ndarrays."""
-    out = prim.rule("impl")(*arrays, **params)
-    outs = [np.asarray(o) for o in out] if prim.multiple_results else [np.asarray(out)]
+    found = prim.rule("impl")(*arrays, **params)
+    outs = [o if type(o) is np.ndarray else np.asarray(o) for o in (found if prim.multiple_results else (found,))]
     if config.watching and not subgraphs(params):  # what stands in a graph is checked there
         check_results(prim.name, arrays, outs, state.source or user_source())
     return outs
@@ -619,7 +754,8 @@ def evaluate(prim: Primitive, arrays: Sequence[Any], params: dict[str, Any]) -> 
 
 def recording_builder(args: Sequence[Any]) -> Builder | None:
     """The builder that records an operation on ``args``: the deepest among theirs and the absorbing one."""
-    builder = state.absorbing[-1] if state.absorbing else None
+    absorbing = state.absorbing
+    builder = absorbing[-1] if absorbing else None
     for a in args:
         if type(a) is Tracer and (builder is None or a.builder.level > builder.level):
             builder = a.builder
@@ -654,7 +790,7 @@ def _equation_builder(args: Sequence[Any], params: dict[str, Any]) -> Builder | 
 
 def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     """Applies a primitive to values: evaluates it, or records it in the deepest builder among the arguments."""
-    builder = _equation_builder(args, params)
+    builder = recording_builder(args) if not params else _equation_builder(args, params)
     if builder is not None:
         return builder.record(prim, args, params)
     avals = tuple([aval_of(a) for a in args])
@@ -698,17 +834,39 @@ def locate(error: FxError, source: Source | None) -> FxError:
 
 def is_library(file: str) -> bool:
     """True for the library's own files (its examples are a user's)."""
-    return file.startswith(_LIBRARY) and not file.startswith(_USER_LIKE)
+    known = _ours.get(file)
+    if known is None:
+        known = _ours[file] = file.startswith(_LIBRARY) and not file.startswith(_USER_LIKE)
+    return known
 
 
 def user_source() -> Source | None:
     """The innermost frame that is not the library's own."""
     f: Any = sys._getframe(1)
     while f is not None:
-        if not is_library(f.f_code.co_filename):
-            return Source(f.f_code.co_filename, f.f_lineno, f.f_code.co_name)
+        code = f.f_code
+        own = _ours.get(code.co_filename)
+        if own is None:
+            own = is_library(code.co_filename)
+        if not own:
+            return _source_at(f, code)
         f = f.f_back
     return None
+
+
+_ours: dict[str, bool] = {}  # by file
+_sources: dict[tuple[int, int], tuple[CodeType, Source]] = {}  # by the code's identity and the instruction
+
+
+def _source_at(f: FrameType, code: CodeType) -> Source:
+    """The line that a frame is at; finding it in the code's table takes long, and the same places come again and again."""
+    at = id(code), f.f_lasti
+    found = _sources.get(at)
+    if found is None or found[0] is not code:
+        if len(_sources) > _MEMO_LIMIT:
+            _sources.clear()
+        found = _sources[at] = code, Source(code.co_filename, f.f_lineno, code.co_name)
+    return found[1]
 
 
 @contextmanager

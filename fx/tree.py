@@ -126,10 +126,20 @@ def _namedtuple_node(cls: type) -> _Node:
     return _Node(lambda x: (x, None), lambda _, c: cls(*c), lambda x: [GetAttrKey(f) for f in fields])
 
 
+_nodes: dict[type, _Node | None] = {}  # what was found for a type, until another type is registered
+
+
 def _node_of(x: Any) -> _Node | None:
     cls = type(x)
-    node = _registry.get(cls)
-    return _namedtuple_node(cls) if node is None and is_namedtuple(cls) else node  # type: ignore[arg-type]
+    try:
+        return _nodes[cls]
+    except KeyError:
+        node = _registry.get(cls)
+        node = _namedtuple_node(cls) if node is None and is_namedtuple(cls) else node  # type: ignore[arg-type]
+        if len(_nodes) > 1000:
+            _nodes.clear()
+        _nodes[cls] = node
+        return node
 
 
 def is_namedtuple(cls: type) -> bool:
@@ -162,6 +172,7 @@ def register_pytree_node(
         return [FlattenedIndexKey(i) for i, _ in enumerate(flatten_func(x)[0])]
 
     _registry[nodetype] = _Node(flatten_func, unflatten_func, keys)
+    _nodes.clear()
 
 
 def register_pytree_with_keys(
@@ -264,7 +275,9 @@ class TreeDef:
         self.kind = kind
         self.aux = aux
         self.children = children
-        self.num_leaves: int = 1 if kind is None else sum(c.num_leaves for c in children)
+        self.num_leaves = 1 if kind is None else 0
+        for c in children:
+            self.num_leaves += c.num_leaves
         self._hash: int | None = None
 
     def __hash__(self) -> int:
@@ -294,20 +307,34 @@ class TreeDef:
         return unflatten(self, leaves)
 
 
-_LEAF = TreeDef(None, None, ())
+LEAF = TreeDef(None, None, ())
 _NONE = TreeDef(type(None), None, ())
+_ONE = TreeDef(tuple, None, (LEAF,))
+_NO_KEYWORDS = TreeDef(dict, (), ())
 IsLeaf = Callable[[Any], bool]
 
 
 def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
     if x is None and is_leaf is None:
         return _NONE
-    node = _node_of(x)
+    kind = type(x)
+    try:
+        node = _nodes[kind]
+    except KeyError:
+        node = _node_of(x)
     if node is None or (is_leaf is not None and is_leaf(x)):
         out.append(x)
-        return _LEAF
-    children, aux = node.flatten(x)
-    return TreeDef(type(x), aux, tuple([_flatten(c, out, is_leaf) for c in children]))
+        return LEAF
+    children, aux = (x, None) if kind is tuple or kind is list else node.flatten(x)
+    below = [_flatten(c, out, is_leaf) for c in children]
+    return _ONE if kind is tuple and len(below) == 1 and below[0] is LEAF else TreeDef(kind, aux, tuple(below))
+
+
+def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
+    """``flatten((args, {}))``, for a tuple of arguments."""
+    leaves: list[Any] = []
+    positional = _flatten(args, leaves, None)
+    return leaves, TreeDef(tuple, None, (positional, _NO_KEYWORDS))
 
 
 def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDef]:
@@ -321,7 +348,10 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return next(it)
     if d.kind is type(None):
         return None
-    return node_of(d).unflatten(d.aux, [_unflatten(c, it) for c in d.children])
+    if d is _ONE:
+        return (next(it),)
+    children = [_unflatten(c, it) for c in d.children]
+    return tuple(children) if d.kind is tuple else node_of(d).unflatten(d.aux, children)
 
 
 def node_of(d: TreeDef) -> _Node:
@@ -337,6 +367,8 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
         TreeError: if the number of leaves is not that of the structure.
     """
     leaves = list(leaves)
+    if len(leaves) == 1 and treedef is LEAF:
+        return leaves[0]
     if len(leaves) != treedef.num_leaves:
         raise TreeError(f"the structure {treedef} has {treedef.num_leaves} leaves; {len(leaves)} were given")
     return _unflatten(treedef, iter(leaves))

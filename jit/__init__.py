@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from .cache import CacheStats, default_store
+from .eager import Eager
 from .executable import Executable, Options
 from .executable import compile_graph as compile
 from .load import forget
@@ -13,7 +14,7 @@ from .memory import clear_pool
 from .threads import num_threads, set_num_threads, using_threads
 
 __all__ = [
-    "CacheStats", "Executable", "Options", "cache_info", "clear_cache", "compile", "num_threads", "set_num_threads",
+    "CacheStats", "Eager", "Executable", "Options", "cache_info", "clear_cache", "compile", "num_threads", "set_num_threads",
     "using_threads",
 ]  # fmt: skip
 

@@ -4,34 +4,24 @@
 wanted dtype and shape, C-contiguous and aligned, so that its memory can be handed to kernels as it is.  In Python this
 costs a third of a microsecond an argument, natively a few nanoseconds.
 
-It reads the array objects where CPython and NumPy keep their fields; ``_layout_is_known`` probes that once, and without
-it (another interpreter, a build without the global lock) a Python function does the same.
+Where the layout of array objects is not known (``builtins.layout_is_known``) a Python function does the same.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from string import Template
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
-from .cache import default_store, environment_digest, kernel_key
-from .forks import compiling
-from .threads import immortal
+from .builtins import INCREF, LAYOUT, bind, compile_text, define, layout_is_known
 
 __all__ = ["checker"]
 
 CARRAY = 0x1 | 0x100  # NumPy's flags C_CONTIGUOUS and ALIGNED
 Signature = Sequence[tuple[tuple[int, ...], np.dtype]]
-
-# Offsets in a NumPy array object behind its head (reference count and type).
-_DATA, _NDIM, _DIMS, _DESCR, _FLAGS = 0, 8, 16, 40, 48
-_HEAD = object.__basicsize__
 
 # spec: number of arguments, the type ndarray, True, False; then for each argument: descr, ndim, its dimensions
 _TEXT = Template("""
@@ -107,43 +97,17 @@ done:
   ret ptr %answer
 }
 """)
-# From Python 3.12 on, True and False are immortal: their counts must not change.
-_INCREF = (
-    ""
-    if sys.version_info >= (3, 12)
-    else """
-  %count = load i64, ptr %answer
-  %count_next = add i64 %count, 1
-  store i64 %count_next, ptr %answer"""
-)
-
-
-class _MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_void_p),
-    )
-
-
-_METH_FASTCALL = 0x80
 
 
 def checker(signature: Signature) -> Callable[..., bool]:
     """``check(*args)``: True if every argument can be handed to kernels as it is."""
-    if not _layout_is_known():
+    if not layout_is_known():
         return functools.partial(_check_in_python, tuple(signature))
     words: list[int] = [len(signature), id(np.ndarray), id(True), id(False)]
     for shape, dtype in signature:
         words += [id(_the(dtype)), len(shape), *shape]
-    spec = np.array(words, np.int64)
-    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    function: Callable[..., bool] = new(("PyCFunction_NewEx", ctypes.pythonapi))(_method(), spec, None)
     _keep_dtypes.update(_the(dtype) for _, dtype in signature)
-    return function
+    return bind(_method(), np.array(words, np.int64))
 
 
 _keep_dtypes: set[np.dtype] = set()  # a signature knows dtypes by address
@@ -162,58 +126,8 @@ def _check_in_python(signature: Signature, *args: Any) -> bool:
 
 
 @functools.cache
-def _layout_is_known() -> bool:
-    """Probes an array for the fields that the native check reads."""
-    if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return False
-    probe = np.zeros((3, 5), np.float32)
-    head = id(probe) + _HEAD
-
-    def word(offset: int) -> int:
-        return ctypes.c_int64.from_address(head + offset).value
-
-    dims = (ctypes.c_int64 * 2).from_address(word(_DIMS))
-    return (
-        word(-8) == id(np.ndarray) and word(_DATA) == probe.ctypes.data and word(_NDIM) & 0xFFFFFFFF == 2
-        and tuple(dims) == (3, 5) and word(_DESCR) == id(probe.dtype) and word(_FLAGS) & 0xFFFFFFFF == probe.flags.num
-    )  # fmt: skip
-
-
-@functools.cache
 def _method() -> int:
-    """The address of the method definition that all checkers share.  They may outlive this module at exit."""
-    address = immortal(ctypes.sizeof(_MethodDef))
-    definition = _MethodDef.from_address(address)
-    definition.name = _immortal_text(b"check")
-    with compiling:
-        definition.function = _address()
-    definition.flags = _METH_FASTCALL
-    definition.doc = _immortal_text(b"check(*args)\n--\n\nWhether kernels can take them as they are.")
-    return address
-
-
-def _immortal_text(text: bytes) -> int:
-    address = immortal(len(text) + 1)
-    ctypes.memmove(address, text, len(text))
-    return address
-
-
-def _address() -> int:
-    text = _TEXT.substitute(
-        data=_HEAD + _DATA, type=_HEAD - 8, descr=_HEAD + _DESCR, flags=_HEAD + _FLAGS, ndim=_HEAD + _NDIM,
-        dims=_HEAD + _DIMS, carray=CARRAY, incref=_INCREF,
-    )  # fmt: skip
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
-    store, key = default_store(), kernel_key(text, {"kernel": "border"}, environment_digest(llvm.get_default_triple()))
-    data = store.get(key)
-    if data is None:
-        data = machine.emit_object(llvm.parse_assembly(text))
-        store.put(key, data)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-    engine.finalize_object()
-    address = int(engine.get_function_address("fx_check"))
-    engine.detach()  # the code stays: functions may be called until the process ends
-    return address
+    """The method definition that all checkers share."""
+    text = _TEXT.substitute(LAYOUT, carray=CARRAY, incref=INCREF.substitute(object="answer"))
+    (address,) = compile_text(text, "border", "fx_check")
+    return define("check", address, "check(*args)\n--\n\nWhether kernels can take them as they are.")

@@ -48,7 +48,7 @@ def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
     """Items per piece: at least 25 us of work a piece and at most 64 pieces.  A function of shapes only."""
     if total <= 0:
         return 1
-    least = math.ceil(25_000 / max(ns_per_item, 1e-3))
+    least = math.ceil(10_000 / max(ns_per_item, 1e-3))
     if total < 2 * least:
         return total
     chunk = max(least, math.ceil(total / 64))

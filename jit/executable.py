@@ -31,14 +31,15 @@ from .threads import MAX_THREADS, num_threads
 
 __all__ = ["Executable", "Options", "compile_graph"]
 
-ENGINES = ("llvm", "numba")
+ENGINES = ("llvm", "quick", "numba")
 
 
 @dataclass(frozen=True)
 class Options:
     """How to compile.
 
-    engine: 'llvm' or 'numba' (the printed loops through Numba: slower to compile, an independent check).
+    engine: 'llvm'; 'quick' (the same, without LLVM's optimisations: compiles sooner, runs slower); or 'numba' (the
+        printed loops through Numba: slower to compile, an independent check).
     num_threads: None for ``jit.num_threads()``.
     donate: inputs whose memory may be overwritten and returned as an output.
     target: None for the machine we run on.

@@ -7,7 +7,7 @@ machine instruction on the target is spelled out, so that an object file has no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fx.errors import GraphError
 
@@ -243,6 +243,34 @@ def _horizontal(name: str) -> Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]
     return lambda e, ty, types, args: e.horizontal(name, args[0], types[0])
 
 
+def _shuffled(e: OpEmitter, ty: Ty, args: list[str], lanes: Sequence[int]) -> str:
+    t, mask = register_type(ty), ", ".join(f"i32 {k}" for k in lanes)
+    return e.ins(f"shufflevector {t} {args[0]}, {t} {args[-1]}, <{len(lanes)} x i32> <{mask}>")
+
+
+def _reverse(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    return _shuffled(e, ty, args, range(ty.lanes)[::-1])
+
+
+def _every_other(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    return _shuffled(e, ty, args, [*range(0, ty.lanes, 2), *range(ty.lanes + 1, 2 * ty.lanes, 2)])
+
+
+def _interleave(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    return _shuffled(
+        e, types[0], args, [k for pair in zip(range(ty.lanes // 2), range(ty.lanes // 2, ty.lanes)) for k in pair]
+    )
+
+
+def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    lanes = types[0].lanes
+    return (
+        args[0]
+        if lanes == 1
+        else e.ins(f"call i1 @llvm.vector.reduce.or.v{lanes}i1({register_type(types[0])} {args[0]})")
+    )
+
+
 _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] = {
     "select": _select,
     "cast": lambda e, ty, types, args: e.cast(args[0], types[0], ty),
@@ -254,6 +282,10 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "hadd": _horizontal("add"),
     "hmax": _horizontal("max"),
     "hmin": _horizontal("min"),
+    "any": _any,
+    "reverse": _reverse,
+    "every_other": _every_other,
+    "interleave": _interleave,
 }
 
 # ------------------------------------------------------------------------------ the float remainder

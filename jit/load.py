@@ -68,7 +68,7 @@ def _load_all(handles: list[KernelHandle], engine: str, target: Target) -> list[
         with compiling:
             return _load(handle, engine, target)
 
-    workers = min(len(handles), num_threads() if engine == "llvm" else 1)
+    workers = min(len(handles), 1 if engine == "numba" else num_threads())
     if workers < 2:
         return [load(h) for h in handles]
     order = sorted(range(len(handles)), key=lambda k: -len(kernel_text(handles[k])))
@@ -93,7 +93,7 @@ def _load(handle: KernelHandle, engine: str, target: Target) -> tuple[int, str]:
             return load_object(data, [name])[name], "cached"
         except BackendError:
             pass  # written by a machine that only looked like this one: compile it anew
-    data = compile_object([handle.kernel], target)
+    data = compile_object([handle.kernel], target, quick=engine == "quick")
     store.put(key, data)
     return load_object(data, [name])[name], "compiled"
 

@@ -74,6 +74,11 @@ OPS = {
     # vectors: splat scalar -> vector; hadd/hmax/hmin vector -> scalar (fixed binary tree); lane i of vector is extract(v, Const i)
     # insert(v, Const i, x) is v with lane i replaced by x; iota is (0, 1, 2, ...) of its type
     "splat": 1, "hadd": 1, "hmax": 1, "hmin": 1, "extract": 2, "insert": 3, "iota": 0,
+    # any(boolean) is a scalar: whether it is true in some lane.  Of a scalar, it is the scalar.
+    "any": 1,
+    # reverse(v); every_other(a, b): lanes 0, 2, 4 ... of a, and as many lanes 1, 3, 5 ... of b; interleave(a, b): a vector of
+    # twice the lanes, a0 b0 a1 b1 ...
+    "reverse": 1, "every_other": 2, "interleave": 2,
 }  # fmt: skip
 
 
@@ -354,7 +359,9 @@ def op_(name: str, *args: Expr) -> Expr:
         ty = Ty("b", 1, ty.lanes)
     elif name == "select":
         ty = args[1].ty
-    elif name in ("hadd", "hmax", "hmin", "extract"):
+    elif name == "interleave":
+        ty = ty.vector(2 * ty.lanes)
+    elif name in ("hadd", "hmax", "hmin", "extract", "any"):
         ty = ty.scalar
     return Op(name, tuple(args), ty)
 

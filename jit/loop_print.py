@@ -63,10 +63,10 @@ _ASSOCIATIVE_ON_INTEGERS = ("add", "mul", "and", "or", "xor")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 # Modulo 2^n these need their operands only modulo 2^n: one narrowing at the end of a chain is enough.
 _RING = ("add", "sub", "mul", "neg", "and", "or", "xor", "not", "shl")
-_FUNCTIONS = {"min": "minimum", "max": "maximum"}  # where the name is not the operation's own
+_FUNCTIONS = {"min": "minimum", "max": "maximum", "any": "any_lane"}  # where the name is not the operation's own
 # Exact on float16: no rounding behind them.
 _EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
-                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd")  # fmt: skip
+                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave")  # fmt: skip
 _RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
 _SHORT_NODES = 7  # index arithmetic up to this size reads better repeated than named
 _LINE_NODES = 18  # larger expressions are split into lines
@@ -296,6 +296,8 @@ class _Printer:
                 return f"splat({self.text(args[0])}, {ty.lanes})", _ATOM
             case "iota":
                 return f"iota({f32 if _is_half(ty) else ty.scalar}, {ty.lanes})", _ATOM
+            case "any" if args[0].ty.lanes == 1:
+                return self.text(args[0], _ATOM), _ATOM
             case "hadd" if _is_half(ty):
                 return f"hadd_{ty}({self.text(args[0])})", _ATOM
         return f"{_FUNCTIONS.get(name, name)}({', '.join(self.text(a) for a in args)})", _ATOM

@@ -201,6 +201,10 @@ VECTOR_NAMES: dict[str, Any] = {
     "hadd_f16": _halves(lambda a, b: round_f16(a + b)),
     "hmax": _halves(np.maximum),
     "hmin": _halves(np.minimum),
+    "any_lane": np.any,
+    "reverse": lambda v: v[::-1].copy(),
+    "every_other": lambda a, b: np.concatenate([a[::2], b[1::2]]),
+    "interleave": lambda a, b: np.stack([a, b], axis=1).ravel(),
 }
 
 NAMES: dict[str, Any] = {

@@ -64,7 +64,7 @@ def verify_kernel(kernel: Kernel) -> None:
 class _Verifier:
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.path: list[str] = [str(kernel.name)]
+        self.path: list[str | tuple[str, int]] = [str(kernel.name)]  # a failure leaves it as it stands
         self.locals: dict[str, Ty] = dict.fromkeys(IMPLICIT, i64)
         self.buffers: dict[str, Ty] = {}
         self.mutable: set[str] = set()
@@ -72,9 +72,11 @@ class _Verifier:
         self.ever: dict[str, tuple[str, Ty]] = {}  # every name of the kernel, its kind and type
         self.checked: list[Expr] = []  # expressions found right in the open blocks
         self.checked_ids: set[int] = set()
+        self.types: set[Any] = set()  # types found right
 
     def fail(self, message: str) -> NoReturn:
-        raise GraphError(f"{'.'.join(self.path)}: {message}")
+        steps = [p if isinstance(p, str) else f"{p[0]}[{p[1]}]" for p in self.path]
+        raise GraphError(f"{'.'.join(steps)}: {message}")
 
     def expect(self, condition: bool, message: str) -> None:
         if not condition:
@@ -102,12 +104,13 @@ class _Verifier:
     # ---------------------------------------------------------------------------------------- names
 
     def declare(self, name: str, ty: Ty, kind: str) -> None:
-        self.expect(isinstance(name, str) and name.isidentifier(), f"{name!r} is not an identifier")
-        taken = name in self.locals or name in self.buffers
-        self.expect(not taken, f"{name!r} is declared already; names are unique within their scope")
+        if not (isinstance(name, str) and name.isidentifier()):
+            self.fail(f"{name!r} is not an identifier")
+        if name in self.locals or name in self.buffers:
+            self.fail(f"{name!r} is declared already; names are unique within their scope")
         before = self.ever.setdefault(name, (kind, ty))
-        # The printed Python has one scope, so a name cannot change its type.
-        self.expect(before == (kind, ty), f"{name!r} was a {before[0]} of {before[1]} in another block")
+        if before != (kind, ty):  # the printed Python has one scope, so a name cannot change its type
+            self.fail(f"{name!r} was a {before[0]} of {before[1]} in another block")
         (self.buffers if kind == "buffer" else self.locals)[name] = ty
         self.scope.append(name)
 
@@ -123,15 +126,20 @@ class _Verifier:
         del self.scope[names:], self.checked[known:]
 
     def buffer(self, name: str, ty: Ty) -> None:
-        self.expect(name in self.buffers, f"no buffer {name!r} is visible here")
+        if name not in self.buffers:
+            self.fail(f"no buffer {name!r} is visible here")
         found = self.buffers[name]
-        self.expect(ty.scalar == found, f"{name!r} holds {found}, not {ty.scalar}")
+        if ty.scalar != found:
+            self.fail(f"{name!r} holds {found}, not {ty.scalar}")
 
     def type(self, ty: Any) -> None:
+        if ty in self.types:
+            return
         self.expect(isinstance(ty, Ty), f"{ty!r} is not a Ty")
         self.expect(ty.bits in _BITS.get(ty.kind, ()), f"there is no type {ty.kind}{ty.bits}")
         power_of_two = ty.lanes >= 1 and ty.lanes & (ty.lanes - 1) == 0
         self.expect(power_of_two and ty.lanes <= MAX_LANES, f"{ty.lanes} lanes: not a power of two up to {MAX_LANES}")
+        self.types.add(ty)
 
     # ----------------------------------------------------------------------------------- statements
 
@@ -200,40 +208,52 @@ class _Verifier:
     # ---------------------------------------------------------------------------------- expressions
 
     def typed(self, e: Expr, ty: Ty, role: str) -> None:
-        with self.at(role):
-            found = self.expr(e)
-            self.expect(found == ty, f"expected {ty}, found {found}")
+        self.path.append(role)
+        found = self.expr(e)
+        if found != ty:
+            self.fail(f"expected {ty}, found {found}")
+        self.path.pop()
 
     def expr(self, e: Expr) -> Ty:
-        """Checks ``e`` and returns its type."""
+        """Checks ``e`` and returns its type.  (Kernels are thousands of these: no message is made before it is needed.)"""
         if id(e) in self.checked_ids:
             return e.ty
         match e:
-            case Const(value, ty):
-                self.type(ty)
-                self.constant(value, ty)
-            case Ref(name, ty):
-                self.expect(name in self.locals, f"no local {name!r} is visible here")
-                self.expect(ty == self.locals[name], f"{name!r} is {self.locals[name]}, read as {ty}")
-            case Load(buf, index, ty):
-                with self.at(f"load {buf}"):
-                    self.type(ty)
-                    self.buffer(buf, ty)
-                    self.typed(index, i64, "index")
-            case Op(name, args, ty):
-                self.expect(name in OPS, f"the loop language has no operation {name!r}")
-                self.expect(len(args) == OPS[name], f"{name} takes {OPS[name]} operands, not {len(args)}")
-                self.type(ty)
-                for k, a in enumerate(args):
-                    with self.at(f"{name}[{k}]"):
-                        self.expr(a)
-                with self.at(name):
-                    self.operation(name, args, ty)
+            case Const():
+                self.type(e.ty)
+                self.constant(e.value, e.ty)
+            case Ref():
+                if e.name not in self.locals:
+                    self.fail(f"no local {e.name!r} is visible here")
+                if e.ty != self.locals[e.name]:
+                    self.fail(f"{e.name!r} is {self.locals[e.name]}, read as {e.ty}")
+            case Load():
+                self.path.append(f"load {e.buf}")
+                self.type(e.ty)
+                self.buffer(e.buf, e.ty)
+                self.typed(e.index, i64, "index")
+                self.path.pop()
+            case Op():
+                self.op(e.name, e.args, e.ty)
             case _:
                 self.fail(f"{type(e).__name__} is not an expression of the loop language")
         self.checked.append(e)
         self.checked_ids.add(id(e))
         return e.ty
+
+    def op(self, name: str, args: tuple[Expr, ...], ty: Ty) -> None:
+        if name not in OPS:
+            self.fail(f"the loop language has no operation {name!r}")
+        if len(args) != OPS[name]:
+            self.fail(f"{name} takes {OPS[name]} operands, not {len(args)}")
+        self.type(ty)
+        for k, a in enumerate(args):
+            self.path.append((name, k))
+            self.expr(a)
+            self.path.pop()
+        self.path.append(name)
+        self.operation(name, args, ty)
+        self.path.pop()
 
     def constant(self, value: Any, ty: Ty) -> None:
         if ty.kind in "iu":
@@ -247,12 +267,13 @@ class _Verifier:
     def operation(self, name: str, args: tuple[Expr, ...], ty: Ty) -> None:
         """The types of one operation, its operands being checked already."""
         types = [a.ty for a in args]
-        shown = ", ".join(map(str, types))
         if name in _SAME_TYPE:
-            self.expect(set(types) == {ty}, f"operands ({shown}) and result {ty} have one type")
-            self.expect(ty.kind in _SAME_TYPE[name], f"not an operation on {ty.scalar}")
+            if any(t != ty for t in types):
+                self.fail(f"operands ({', '.join(map(str, types))}) and result {ty} have one type")
+            if ty.kind not in _SAME_TYPE[name]:
+                self.fail(f"not an operation on {ty.scalar}")
         elif name in _COMPARISONS:
-            self.expect(types[0] == types[1], f"operands ({shown}) have one type")
+            self.expect(types[0] == types[1], f"operands ({types[0]}, {types[1]}) have one type")
             self.expect(types[0].kind in _ORDERED, f"not an operation on {types[0].scalar}")
             self.expect(ty == b1.vector(types[0].lanes), f"the result is {b1.vector(types[0].lanes)}, not {ty}")
         elif name in _HORIZONTAL:
@@ -287,6 +308,21 @@ class _Verifier:
     def _insert(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self._lane(types[0], args[1])
         self.expect(types[0] == ty and types[2] == ty.scalar, f"no insert of {types[2]} into {types[0]} giving {ty}")
+
+    def _reverse(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(types[0] == ty and ty.lanes > 1, f"no reverse of {types[0]} giving {ty}")
+
+    def _every_other(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(types == [ty, ty] and ty.lanes > 1, f"no every_other of {types[0]}, {types[1]} giving {ty}")
+
+    def _interleave(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        good = types[0] == types[1] and ty == types[0].vector(2 * types[0].lanes)
+        self.expect(good and types[0].lanes > 1, f"no interleave of {types[0]}, {types[1]} giving {ty}")
+
+    def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(
+            types[0].kind == "b" and ty == b1, f"any of {types[0]} giving {ty}: it takes booleans and gives one"
+        )
 
     def _iota(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(ty.lanes > 1 and ty.kind in _NUMBER, f"no iota of {ty}")

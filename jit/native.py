@@ -48,10 +48,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def compile_object(kernels: Sequence[Kernel], target: Target) -> bytes:
-    """Machine code of all ``kernels``, for ``load_object`` here or in another process on such a machine."""
-    machine = _machine(target)
-    code = _object_code(machine, _optimized(kernels, target, machine))
+def compile_object(kernels: Sequence[Kernel], target: Target, quick: bool = False) -> bytes:
+    """Machine code of all ``kernels``, for ``load_object`` here or in another process on such a machine.
+
+    quick: code that is made in a fraction of the time and runs several times slower.
+    """
+    machine = _machine(target, quick)
+    code = _object_code(machine, _optimized(kernels, target, machine, quick))
     return _SEAL + _digest(code) + code
 
 
@@ -103,14 +106,14 @@ def _digest(code: bytes) -> bytes:
     return hashlib.blake2b(code, digest_size=_DIGEST_BYTES).digest()
 
 
-def _machine(target: Target) -> llvm.TargetMachine:
+def _machine(target: Target, quick: bool = False) -> llvm.TargetMachine:
     """A thread's own: a target machine keeps state while it works."""
-    machines: dict[Target, llvm.TargetMachine] = _local.__dict__.setdefault("machines", {})
-    if target not in machines:
-        machines[target] = llvm.Target.from_triple(target.triple).create_target_machine(
-            cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small", jit=True
+    machines: dict[tuple[Target, bool], llvm.TargetMachine] = _local.__dict__.setdefault("machines", {})
+    if (target, quick) not in machines:
+        machines[target, quick] = llvm.Target.from_triple(target.triple).create_target_machine(
+            cpu=target.cpu, features=target.features, opt=0 if quick else 2, reloc="pic", codemodel="small", jit=True
         )
-    return machines[target]
+    return machines[target, quick]
 
 
 def _the_linker() -> llvm.LLJIT:
@@ -121,7 +124,7 @@ def _the_linker() -> llvm.LLJIT:
 
 
 def _optimized(
-    kernels: Sequence[Kernel], target: Target, machine: llvm.TargetMachine, verify: bool = False
+    kernels: Sequence[Kernel], target: Target, machine: llvm.TargetMachine, quick: bool = False, verify: bool = False
 ) -> llvm.ModuleRef:
     kernels = [vectorize(fold(k), target) for k in kernels]
     module = llvm.parse_assembly(emit_module(kernels, target), llvm.create_context())
@@ -129,7 +132,7 @@ def _optimized(
         module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     builder = llvm.create_pass_builder(machine, options)
-    if any(has_vectorizable_loops(k.body) for k in kernels) and target.vector_bits > 64:
+    if not quick and any(has_vectorizable_loops(k.body) for k in kernels) and target.vector_bits > 64:
         options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = True
         passes = builder.getModulePassManager()
     else:

@@ -33,7 +33,7 @@ from fx.ir import Atom, Eqn, Literal, Var
 
 from .cost import flops_per_element
 from .index_map import ZERO, Affine, Cond, Opaque, SplitAtom, dense_strides, linearize
-from .lower.reductions import REDUCTIONS, reduced_axes
+from .lower.reductions import REDUCTIONS, is_arg, reduced_axes
 from .lower.registry import POINTWISE
 from .lower.shaping import SHAPING
 
@@ -457,7 +457,8 @@ def arrange(
     draft = Nest("", (), 0, stores, reductions)
     nodes = list(walk(draft.targets()))
     kind = "map" if not reductions else "rows" if gone[-1] > max(kept, default=-1) else "columns"
-    if reductions and draft.stages == 1 and not any(r.op.startswith("arg") for r in reductions):
+    in_order = len(gone) > 1 and any(is_arg(r.op) for r in reductions)  # the first of equals is wanted
+    if reductions and draft.stages == 1 and not in_order:
         kind = _order_by_memory(nodes, sizes, kept, gone) or kind
     if kind == "columns" and (draft.stages > 1 or any(s.full and s.node.stage for s in stores)):
         raise Opaque("several stages over columns")

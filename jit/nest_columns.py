@@ -9,12 +9,12 @@ from fx import dtypes
 from .cost import chunk_for
 from .index_map import Affine, dense_strides
 from .loop_ir import Const, Expr, i64, minimum
-from .lower.reductions import COMBINE, carry_position, identity_of, widen
+from .lower.reductions import COMBINE, carry_position, is_arg, widen
 from .lower.registry import Value
 from .lower.types import ty_of
 from .nest import ROW, Nest, NestReduction, walk
-from .nest_emitter import Scope, literal
-from .nest_rows import Reducing
+from .nest_emitter import Scope
+from .nest_rows import Reducing, starting_values
 
 __all__ = ["ColumnsKernel", "block_width"]
 
@@ -54,7 +54,7 @@ class ColumnsKernel(Reducing):
     def column_room(self, r: NestReduction, width: int) -> list[str]:
         """Stack arrays for the accumulators of a block of columns."""
         names = [self.b.alloc(r.op, ty_of(r.acc), width) for _ in range(2 if dtypes.is_complex(r.acc) else 1)]
-        return names + ([self.b.alloc("position", ty_of(r.dtype), width)] if r.op.startswith("arg") else [])
+        return names + ([self.b.alloc("position", ty_of(r.dtype), width)] if is_arg(r.op) else [])
 
     def column_block(
         self, room: dict[NestReduction, list[str]], first: Expr, end: Expr, bounds: tuple[Expr, Expr] | None,
@@ -64,9 +64,7 @@ class ColumnsKernel(Reducing):
         nest, k = self.nest, self.nest.n_kept - 1
         with self.loop(k, first, end, vectorize=True) as i:
             for r, names in room.items():
-                op = r.op[3:] if r.op.startswith("arg") else r.op
-                start = literal(identity_of(op, r.acc), r.acc)
-                starts = [*(start if isinstance(start, tuple) else (start,)), *([0] if r.op.startswith("arg") else [])]
+                starts = [*starting_values(r)[:-1], 0] if is_arg(r.op) else starting_values(r)
                 for name, v in zip(names, starts):
                     self.b.store(name, i - first, v)
         self.column_rows(room, list(range(nest.n_kept, len(nest.sizes))), first, end, bounds)
@@ -122,7 +120,7 @@ class ColumnsKernel(Reducing):
     def column_step(self, r: NestReduction, old: tuple[Expr, ...]) -> tuple[Expr, ...]:
         """The accumulators of one column after one more row."""
         values = [self.value(v) for v in r.values]
-        if r.op.startswith("arg"):
+        if is_arg(r.op):
             new: Value = carry_position(self.b, r.op, old[0], old[1], values[0], values[1])
         else:
             new = COMBINE[r.op](self.b, old if len(old) > 1 else old[0], widen(values[0], r.acc))
@@ -131,7 +129,7 @@ class ColumnsKernel(Reducing):
     def column_result(self, r: NestReduction, names: list[str], at: Expr, part: Expr | None) -> None:
         """Stores a partial result, or makes the result known to the row stores."""
         nest = self.nest
-        if r.op.startswith("arg"):
+        if is_arg(r.op):
             names = names[1:]
         loaded = [self.b.load(name, at) for name in names]
         value: Value = tuple(loaded) if len(loaded) > 1 else loaded[0]
@@ -142,4 +140,4 @@ class ColumnsKernel(Reducing):
         kept = nest.sizes[: nest.n_kept]
         dense = Affine(0, tuple(zip(range(nest.n_kept), dense_strides(kept))))
         base = part * self.integer("part_size", math.prod(kept))
-        self.store(self.pointer(self.split.partials[r], 0, "part"), base + self.affine(dense, False), value)
+        self.store(self.pointer(self.split.partials[r][0], 0, "part"), base + self.affine(dense, False), value)

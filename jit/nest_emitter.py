@@ -17,7 +17,7 @@ import numpy as np
 
 from fx import dtypes
 from fx.errors import LoweringError
-from fx.ir import Var
+from fx.ir import Aval, Literal, Var
 
 from .cost import nanoseconds
 from .index_map import Affine, Cond
@@ -101,11 +101,13 @@ class Emitter:
 
     def pointer(self, var: Var, const: int, hint: str) -> str:
         """The address of element ``const`` of a variable's memory."""
-        buffer, dtype = self.ctx.buffer_of(var), var.aval.dtype
-        key = (buffer, const * dtype.itemsize, dtype)
+        return self.address(self.ctx.buffer_of(var), const, var.aval.dtype, hint)
+
+    def address(self, buffer: int, element: int, dtype: np.dtype, hint: str) -> str:
+        key = (buffer, element * dtype.itemsize, dtype)
         if key not in self.pointers:
             self.pointers[key] = self.b.pointer(hint, ty_of(dtype))
-            self.args.append(Address(buffer, const * dtype.itemsize))
+            self.args.append(Address(buffer, element * dtype.itemsize))
         return self.pointers[key]
 
     # ------------------------------------------------------------------ scopes
@@ -238,7 +240,7 @@ class Emitter:
         if isinstance(node, Pick):
             return args[0][node.k]
         if isinstance(node, Lit):
-            return literal(node.value, node.dtype)
+            return self.number(node)
         if isinstance(node, Leaf):
             return self.leaf(node)
         if isinstance(node, Index):
@@ -257,6 +259,14 @@ class Emitter:
         if isinstance(value, tuple):
             return tuple(self.named(name, v) for v in value)
         return value if isinstance(value, (Ref, Const)) else self.b.let(name, value)
+
+    def number(self, node: Lit) -> Value:
+        """Small numbers stand in the code.  Others are read before the loops: a mean over another length and another
+        learning rate run the same kernel."""
+        if node.dtype not in _IN_MEMORY or not math.isfinite(node.value) or abs(node.value) in _IN_CODE:
+            return literal(node.value, node.dtype)
+        at = self.ctx.literal(Literal(node.value, Aval((), node.dtype)))
+        return self.b.let("c", self.b.load(self.address(at.buffer, at.offset, node.dtype, "c"), Const(0, i64)))
 
     def leaf(self, node: Leaf) -> Value:
         at = self.nest.at(node.at)
@@ -306,6 +316,10 @@ class Emitter:
         for s, v in done:
             at = self.nest.at(s.at)
             self.store(self.pointer(s.var, at.const, "out"), self.affine(at, False), v)
+
+
+_IN_MEMORY = (np.dtype(np.float32), np.dtype(np.float64))
+_IN_CODE = (0.0, 0.5, 1.0, 2.0)
 
 
 def literal(value: Any, dtype: np.dtype) -> Value:

@@ -14,6 +14,7 @@ from fx.ir import Aval, Var
 from .cost import FEW_ROWS, SPLIT_NS
 from .index_map import Affine, dense_strides
 from .lower.context import Builder
+from .lower.reductions import is_arg
 from .nest import ROW, Leaf, Nest, NestReduction, Point, walk
 from .nest_columns import ColumnsKernel, block_width
 from .nest_emitter import Work
@@ -32,8 +33,9 @@ def emit_nest(ctx: Builder, nest: Nest) -> None:
     if split is None:
         _emit(ctx, nest, nest.kind)
         return
-    for r, var in split.partials.items():
-        ctx.add_scratch(var, math.prod(var.aval.shape) * r.acc.itemsize)
+    for parts in split.partials.values():
+        for var in parts:
+            ctx.add_scratch(var, math.prod(var.aval.shape) * var.aval.dtype.itemsize)
     _emit(ctx, nest, "partial", split)
     combine, stands_for = _combining(nest, split)
     _emit(ctx, combine, "combine", None, stands_for)
@@ -65,7 +67,7 @@ def _split(nest: Nest) -> Split | None:
     work = Work(nest)
     if nest.stages > 1 or work.nanoseconds < SPLIT_NS:
         return None
-    if any(r.op.startswith("arg") for r in nest.reductions):
+    if nest.kind == "columns" and any(is_arg(r.op) for r in nest.reductions):
         return None
     kept = nest.sizes[: nest.n_kept]
     units = nest.rows if nest.kind == "rows" else math.prod(kept[:-1]) * math.ceil(kept[-1] / block_width(nest))
@@ -78,7 +80,10 @@ def _split(nest: Nest) -> Split | None:
         size = math.ceil(size / BLOCK) * BLOCK
     count = math.ceil(length / size)
     shape = (*kept, count) if nest.kind == "rows" else (count, *kept)
-    return Split(count, size, {r: Var(Aval(shape, r.acc)) for r in nest.reductions}) if count > 1 else None
+    if count < 2:
+        return None
+    dtypes = {r: (r.acc, r.dtype) if is_arg(r.op) else (r.acc,) for r in nest.reductions}
+    return Split(count, size, {r: tuple(Var(Aval(shape, d)) for d in parts) for r, parts in dtypes.items()})
 
 
 def _combining(nest: Nest, split: Split) -> tuple[Nest, dict[NestReduction, NestReduction]]:
@@ -91,7 +96,13 @@ def _combining(nest: Nest, split: Split) -> tuple[Nest, dict[NestReduction, Nest
     at = Affine(0, tuple(sorted([(a, outer[nest.last[a]]) for a in kept] + [(new_atom, block)])))
     row_atoms = frozenset(a for a, k in nest.number.items() if k < nest.n_kept) | {ROW}
     stands_for = {
-        NestReduction(r.op, (Leaf(split.partials[r], at, (), r.acc, row_atoms | {new_atom}),), r.acc, r.dtype, 0): r
+        NestReduction(
+            r.op,
+            tuple(Leaf(v, at, (), v.aval.dtype, row_atoms | {new_atom}) for v in split.partials[r]),
+            r.acc,
+            r.dtype,
+            0,
+        ): r
         for r in nest.reductions
     }
     number = {a: k for a, k in nest.number.items() if k < nest.n_kept} | {new_atom: nest.n_kept}

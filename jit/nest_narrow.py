@@ -11,7 +11,7 @@ from typing import Any
 from .cost import chunk_for
 from .loop_ir import Const, Expr, i64
 from .lower.context import Builder
-from .lower.reductions import COMBINE, widen
+from .lower.reductions import COMBINE, carry_position, is_arg, widen
 from .lower.registry import Value
 from .lower.types import ty_of
 from .nest import ROW, Nest, NestReduction, Point, walk
@@ -29,7 +29,7 @@ def narrow_size(nest: Nest) -> int:
 
     This one size stands in the kernel's text: it is a fact of the model (classes, channels), not of the batch.
     """
-    if len(nest.sizes) < 2 or any(r.op.startswith("arg") for r in nest.reductions):
+    if len(nest.sizes) < 2 or (nest.kind == "columns" and any(is_arg(r.op) for r in nest.reductions)):
         return 0
     kept = nest.n_kept == 1 and (nest.kind == "columns" or len(nest.sizes) == 2)
     if not (kept or (nest.kind == "map" and len(nest.sizes) == 2)):
@@ -73,10 +73,8 @@ class NarrowRows(_Narrow):
             base, cells = self.scopes, self.cells(1)
             for stage in range(nest.stages):
                 for r in [r for r in nest.reductions if r.stage == stage]:
-                    acc: Value = None
-                    for cell in cells:
-                        v = self.in_cell(base, cell, lambda: widen(self.value(r.values[0]), r.acc))
-                        acc = v if acc is None else self.named(r.op, COMBINE[r.op](b, acc, v))
+                    rows = [self.in_cell(base, cell, lambda: [self.value(v) for v in r.values]) for cell in cells]
+                    acc = self.extreme_position(r.op, rows) if is_arg(r.op) else self.accumulated(r, rows)
                     self.results(r, acc if isinstance(acc, tuple) else b.let(r.op, acc.cast(ty_of(r.dtype))))
                 for cell in cells:
                     stores = [s for s in nest.stores if s.full and s.node.stage == stage]
@@ -84,6 +82,18 @@ class NarrowRows(_Narrow):
             self.store_all([s for s in nest.stores if not s.full])
         total = nest.sizes[0]
         return total, chunk_for(total, self.work.per(total), 64)
+
+    def accumulated(self, r: NestReduction, rows: list[list[Value]]) -> Value:
+        acc = widen(rows[0][0], r.acc)
+        for (v,) in rows[1:]:
+            acc = self.named(r.op, COMBINE[r.op](self.b, acc, widen(v, r.acc)))
+        return acc
+
+    def extreme_position(self, op: str, rows: list[list[Value]]) -> Value:
+        best, at = rows[0]
+        for x, position in rows[1:]:
+            best, at = (self.named(op, v) for v in carry_position(self.b, op, best, at, x, position))
+        return at
 
 
 class NarrowColumns(_Narrow):
@@ -115,7 +125,7 @@ class NarrowColumns(_Narrow):
         for r, columns in accs.items():
             value: Value = tuple(columns[j]) if len(columns[j]) > 1 else columns[j][0]
             if self.split:
-                self.store(self.pointer(self.split.partials[r], 0, "part"), piece * self.nest.sizes[0] + j, value)
+                self.store(self.pointer(self.split.partials[r][0], 0, "part"), piece * self.nest.sizes[0] + j, value)
             else:
                 self.results(r, value if isinstance(value, tuple) else self.b.let(r.op, value.cast(ty_of(r.dtype))))
         if not self.split:

@@ -11,16 +11,17 @@ from fx.ir import Var
 
 from .cost import chunk_for
 from .index_map import Affine, dense_strides
-from .loop_ir import Expr, Ref, minimum
+from .loop_ir import Const, Expr, Ref, b1, i64, lift, minimum, select
 from .lower.context import Builder
-from .lower.reductions import COMBINE, identity_of, widen
+from .lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, widen
 from .lower.registry import Value
 from .lower.types import ty_of
 from .nest import ROW, Choose, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
 from .nest_emitter import Emitter, literal
 
-__all__ = ["BLOCK", "Reducing", "RowsKernel", "Split"]
+__all__ = ["BLOCK", "Reducing", "RowsKernel", "Split", "starting_values"]
 
+SEARCH = 128  # elements that are searched at a time for an extreme value which is among them
 BLOCK = 4096  # elements whose float sum is taken before it is added to the sum of the row: bounds the rounding error
 DEAR = 8  # flops from which a value of an earlier stage is kept for the row instead of computed again
 
@@ -31,7 +32,14 @@ class Split:
 
     count: int
     size: int
-    partials: dict[NestReduction, Var]
+    partials: dict[NestReduction, tuple[Var, ...]]
+
+
+def starting_values(r: NestReduction) -> list[Expr]:
+    """The accumulators of a reduction over nothing: one, the parts of a complex number, or a value and its position."""
+    start = literal(identity_of(r.op[3:] if is_arg(r.op) else r.op, r.acc), r.acc)
+    parts = list(start) if isinstance(start, tuple) else [start]
+    return [*parts, lift(nowhere(ty_of(r.dtype)), ty_of(r.dtype))] if is_arg(r.op) else parts
 
 
 class Reducing(Emitter):
@@ -67,8 +75,7 @@ class Reducing(Emitter):
             self.scope_of(self.nest.loops(node)).values[node] = result
 
     def accumulators(self, r: NestReduction) -> list[Expr]:
-        start = literal(identity_of(r.op, r.acc), r.acc)
-        return [self.b.var(r.op, v) for v in (start if isinstance(start, tuple) else (start,))]
+        return [self.b.var(r.op, v) for v in starting_values(r)]
 
     def nested(
         self, loops: list[int], bounds: tuple[Expr, Expr] | None, body: Callable[[], None],
@@ -129,8 +136,10 @@ class RowsKernel(Reducing):
                 for stage in range(nest.stages):
                     self.stage(stage, bounds)
                 if self.split:
-                    for r, var in self.split.partials.items():
-                        self.store(self.pointer(var, 0, "part"), piece, self.scopes[-1].values[("acc", r)])
+                    for r, parts in self.split.partials.items():
+                        acc = self.scopes[-1].values[("acc", r)]
+                        for var, v in zip(parts, acc if is_arg(r.op) else (acc,)):
+                            self.store(self.pointer(var, 0, "part"), piece, v)
                 else:
                     self.store_all([s for s in nest.stores if not s.full])
         total = nest.rows * pieces
@@ -150,13 +159,54 @@ class RowsKernel(Reducing):
         blocked = nest.sizes[-1] > BLOCK and any(
             r.op in ("sum", "prod") and dtypes.is_inexact(r.acc) for r in reductions
         )
-        self.nested(loops, bounds, lambda: self.visit(reductions, accs, stores, keep), accs if blocked else None)
+        sought = [r for r in reductions if is_arg(r.op)]
+        plain = {r: acc for r, acc in accs.items() if r not in sought}
+        if plain or stores or keep:
+            self.nested(loops, bounds, lambda: self.visit(list(plain), plain, stores, keep), plain if blocked else None)
+        for r in sought:
+            self.seek(r, accs[r], loops, bounds)
         row = self.scopes[-1]
         for r, acc in accs.items():
             value = tuple(acc) if len(acc) > 1 else acc[0]
             row.values[("acc", r)] = value
-            result = value if isinstance(value, tuple) else b.let(r.op, value.cast(ty_of(r.dtype)))
-            self.results(r, result)
+            result = acc[1] if is_arg(r.op) else value
+            self.results(r, result if isinstance(result, tuple) else b.let(r.op, result.cast(ty_of(r.dtype))))
+
+    def seek(self, r: NestReduction, acc: list[Expr], loops: list[int], bounds: tuple[Expr, Expr] | None) -> None:
+        """argmax and argmin: the extreme value of each block; only where that is the greatest so far, its first position."""
+        b, k = self.b, loops[0]
+        start, stop = bounds or (lift(0, i64), self.size(k))
+        if len(loops) > 1:
+            with self.loop(k, start, stop):
+                self.seek(r, acc, loops[1:], None)
+            return
+        best, at = acc
+        (identity, behind), extreme = starting_values(r), COMBINE[r.op[3:]]
+        with b.for_("block", start, stop, BLOCK) as first:
+            end = b.let("block_end", minimum(first + BLOCK, stop))
+            running = b.var("extreme", identity)
+            with self.loop(k, first, end, vectorize=True):
+                b.assign(running, extreme(b, running, self.value(r.values[0])))
+            found = b.let("found", running)
+            with b.if_(ahead(r.op, found, best) | at.eq(behind)):
+                b.assign(best, found)
+                self.find(r, found, at, behind, first, end)
+
+    def find(self, r: NestReduction, found: Expr, at: Expr, behind: Expr, first: Expr, end: Expr) -> None:
+        """Sets ``at`` to the first position in a block that has the value ``found``."""
+        b, k = self.b, len(self.nest.sizes) - 1
+        here, seen = b.var("here", first), b.var("seen", Const(False, b1))
+        with b.while_(~seen):
+            stop = b.let("stop", minimum(here + SEARCH, end))
+            with self.loop(k, here, stop, vectorize=True):
+                b.assign(seen, seen | is_hit(self.value(r.values[0]), found))
+            with b.if_(seen):
+                place = b.var("place", behind)
+                with self.loop(k, here, stop, vectorize=True):
+                    x, position = (self.value(v) for v in r.values)
+                    b.assign(place, minimum(place, select(is_hit(x, found), position, behind)))
+                b.assign(at, place)
+            b.assign(here, stop)
 
     def visit(
         self, reductions: Sequence[NestReduction], accs: dict[NestReduction, list[Expr]], stores: Sequence[NestStore],

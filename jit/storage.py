@@ -7,6 +7,7 @@ The result of a reshape lies in the memory of its operand.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 from fx.errors import GraphError, LoweringError
@@ -189,16 +190,17 @@ class Storage:
         readers: dict[Var, set[object]] = {}
         for eqn in reversed(self.eqns):
             for var in eqn.outputs:
-                found: set[object] = set()
-                for user in users.get(var, ()):
-                    found |= self._readers_through(user, readers)
-                readers[var] = found
+                through = [self._readers_through(user, readers) for user in users.get(var, ())]
+                if apart := _in_slices_apart(users.get(var, ())):  # no element is computed for two of them
+                    through = [max(through, key=len)]
+                readers[var] = found = set().union(*through)
                 if var in self.stored or self.kinds[id(eqn)] not in ("pointwise", "shaping"):
                     continue
                 if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], len(leaves[var])):
                     self.store(var, why)
                 else:
-                    self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}"
+                    where = " by each of the slices side by side" if apart else ""
+                    self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}{where}"
 
     def _readers_through(self, user: Eqn, readers: dict[Var, set[object]]) -> set[object]:
         """Where a value is read through one of its users: stored values, told apart by the index maps on the way."""
@@ -251,6 +253,16 @@ class Storage:
                 if self.kinds[id(eqn)] in ("pointwise", "shaping") and (n > MAX_INLINED or len(below) > MAX_LEAVES):
                     self.store(v, f"an expression of {n} equations on {len(below)} arrays is cut here")
         return cost, leaves
+
+
+def _in_slices_apart(users: Sequence[Eqn]) -> bool:
+    """Whether a value is read in two or more slices that have no element in common."""
+    if len(users) < 2 or any(u.prim.name != "slice" for u in users):
+        return False
+    boxes = [tuple(zip(u.params["start_indices"], u.params["limit_indices"])) for u in users]
+    return all(
+        any(b <= c or d <= a for (a, b), (c, d) in zip(one, other)) for one, other in itertools.combinations(boxes, 2)
+    )
 
 
 def _along_rows(broadcast: Eqn) -> bool:

@@ -13,7 +13,6 @@ arrays' addresses itself.  So a call costs about as much as ``len(x)``, and a se
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -23,15 +22,11 @@ import numpy as np
 
 from fx.errors import BackendError, GraphError
 
+from .builtins import bind, define
 from .runtime_ir import STEP_WORDS, Field, StepKind, Word
-from .threads import immortal, num_threads, runtime
+from .threads import num_threads, runtime
 
 __all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep"]
-
-_METH_FASTCALL = 0x80
-_new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
-    ("PyCFunction_NewEx", ctypes.pythonapi)
-)
 
 
 class ProgramBusyError(BackendError):
@@ -197,35 +192,13 @@ def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil
 
 def _native_function(record: np.ndarray, keep: tuple[Any, ...]) -> Callable[..., None]:
     """A built-in function around the runtime's ``fx_run``; it keeps ``record`` and ``keep`` alive."""
-    function: Callable[..., None] = _new_function(_method(), record, keep)
-    return function
-
-
-class _MethodDef(ctypes.Structure):
-    """CPython's PyMethodDef."""
-
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_void_p),
-    )
+    return bind(_method(), record, keep)
 
 
 @functools.cache
 def _method() -> int:
-    """The address of the method definition that all programs share.  Functions may outlive this module at exit."""
+    """The method definition that all programs share."""
     runtime().words[Word.BUSY_ERROR] = id(ProgramBusyError)
-    address = immortal(ctypes.sizeof(_MethodDef))
-    definition = _MethodDef.from_address(address)
-    definition.name = _immortal_text(b"run")
-    definition.function = runtime().run_address
-    definition.flags = _METH_FASTCALL
-    definition.doc = _immortal_text(b"run($self, /, *arrays)\n--\n\nRuns the program on arrays, or on addresses.")
-    return address
-
-
-def _immortal_text(text: bytes) -> int:
-    address = immortal(len(text) + 1)
-    ctypes.memmove(address, text, len(text))
-    return address
+    return define(
+        "run", runtime().run_address, "run($self, /, *arrays)\n--\n\nRuns the program on arrays, or on addresses."
+    )

@@ -1,21 +1,34 @@
-"""Shared by all tests: a private kernel cache, seeds, and the ``--update-golden`` flag."""
+"""Shared by all tests: a private kernel cache, seeds, the ``--update-golden`` flag, and which engine compiles.
+
+The laws hold for what the engine ``llvm`` makes of the kernels: that is what ``jit_tests`` compile, and what they show to
+be equal to ``quick``, which the rest of the tests use because it compiles in a fraction of the time.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 
 import pytest
 
 os.environ.setdefault("FX_CACHE_DIR", tempfile.mkdtemp(prefix="fx-test-cache-"))
+os.environ.setdefault("FX_ENGINE", "quick")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+gc.disable()  # until everything is imported and collected: all of that stays
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden texts under tests/golden")
 
 
-@pytest.fixture
+def pytest_collection_finish() -> None:
+    """From here on the garbage collector looks at what the tests make, and at nothing else."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(scope="session")
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))

@@ -271,9 +271,9 @@ def terms_of(spec: Spec, case: Case, dtype: np.dtype, xs: Sequence[np.ndarray]) 
     return [np.where(np.isfinite(wide(t)), wide(t), 0) for t in outputs(spec.function(case, dtype)(*magnitudes))]
 
 
-def compiled(graph: Graph, **options: Any) -> jit.Executable:
+def compiled(graph: Graph, engine: str = "quick") -> jit.Executable:
     """The graph as it stands, calls inlined, as native code; plan and loops are verified."""
-    return jit.compile(inline(graph), jit.Options(verify=True, **options))
+    return jit.compile(inline(graph), jit.Options(verify=True, engine=engine))
 
 
 def relaid(x: np.ndarray, how: str) -> np.ndarray:
@@ -297,7 +297,8 @@ def check_jit(spec: Spec, case: Case, dtype: np.dtype) -> None:
     graph = graph_of(f, *xs)
     want = run_graph(graph, xs)
     terms = terms_of(spec, case, dtype, xs) or [None] * len(want)
-    run, before = compiled(graph), [x.tobytes() for x in xs]
+    # LLVM's optimisations meet every kernel once, at its main dtype
+    run, before = compiled(graph, "llvm" if dtype == spec.main else "quick"), [x.tobytes() for x in xs]
     got = run(*xs)
     assert [x.tobytes() for x in xs] == before, f"{title(spec, case, dtype)} changed an operand"
     for k, (g, w, t) in enumerate(zip(got, want, terms, strict=True)):

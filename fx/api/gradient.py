@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..array import Array
 from ..dtypes import is_complex, is_float, is_inexact
 from ..errors import (
     GradientDTypeError,
@@ -19,14 +20,14 @@ from ..primitives.helpers import instantiate
 from ..trace import (
     aval_of,
 )
-from ..traceback import user_frames
+from ..traceback import shorten
 from ..transforms.flat import (
     check_leaf,
     float0,
     function_name,
     resolve_argnums,
 )
-from .traced import ArgnumsError, Traced, as_array, chosen_names, partial_of, trace_with_values
+from .traced import ArgnumsError, Traced, as_array, call_with, chosen_names, trace_with_values
 
 __all__ = ["grad", "value_and_grad"]
 
@@ -57,30 +58,15 @@ def value_and_grad(
     >>> fx.value_and_grad(lambda x: np.sum(x ** 3))(np.array([1.0, 2.0]))
     (Array(9., dtype=float64), Array([ 3., 12.], dtype=float64))
     """
-    if not callable(fun):
-        raise GradientError(
-            f"grad takes a function; found {type(fun).__name__}: {fun!r}. Write grad(f)(x), not grad(f(x))."
-        )
+    _check_function(fun)
 
-    @user_frames
     @functools.wraps(fun)
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
-        nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
-        names = chosen_names(fun, args, nums)
-        chosen = [args[i] for i in nums]
-        _check_inputs(fun, chosen, names, holomorphic, allow_int)
-        traced = trace_with_values("grad", partial_of(fun, args, kwargs, nums), chosen, names, has_aux)
-        _check_scalar(fun, traced, holomorphic, has_aux)
-        wrt = traced.wrt
-        outs, grads, avals = traced.gradient()
-        out = outs[0]
-        per_leaf = iter([instantiate(g, a) for g, a in zip(grads, avals)])
-        leaves = tree.leaves(tuple(chosen))
-        flat = [as_array(next(per_leaf), x) if w else np.zeros(aval_of(x).shape, float0) for x, w in zip(leaves, wrt)]
-        gradient = tree.unflatten(tree.structure(tuple(chosen)), flat)
-        gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
-        value = tree.unflatten(traced.out_tree, [as_array(out)])
-        return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)
+        try:
+            return _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
+        except Exception as e:
+            shorten(e)
+            raise
 
     return value_and_grad_fun
 
@@ -100,19 +86,60 @@ def grad(
     >>> fx.grad(np.tanh)(0.0)
     Array(1., dtype=float32, weak_type=True)
     """
-    both = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
+    _check_function(fun)
 
-    @user_frames
     @functools.wraps(fun)
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
-        value, gradient = both(*args, **kwargs)
+        try:
+            value, gradient = _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
+        except Exception as e:
+            shorten(e)
+            raise
         return (gradient, value[1]) if has_aux else gradient
 
     return grad_fun
 
 
-def _check_inputs(fun: Any, chosen: Sequence[Any], names: Sequence[str], holomorphic: bool, allow_int: bool) -> None:
-    for x, name in zip(tree.leaves(tuple(chosen)), names):
+def _check_function(fun: Any) -> None:
+    if not callable(fun):
+        raise GradientError(
+            f"grad takes a function; found {type(fun).__name__}: {fun!r}. Write grad(f)(x), not grad(f(x))."
+        )
+
+
+def _value_and_grad(
+    fun: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, holomorphic: bool, allow_int: bool,
+    args: tuple[Any, ...], kwargs: dict[str, Any],
+) -> tuple[Any, Any]:  # fmt: skip
+    nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
+    leaves, in_tree = tree.flatten_arguments(tuple([args[i] for i in nums]))
+
+    def names() -> list[str]:
+        return chosen_names(fun, args, nums)
+
+    _check_inputs(fun, leaves, names, holomorphic, allow_int)
+    call = functools.partial(call_with, fun, args, kwargs, nums)
+    traced = trace_with_values("grad", call, (leaves, in_tree), names, has_aux, function_name(fun))
+    _check_scalar(fun, traced, holomorphic, has_aux)
+    outs, grads, avals = traced.gradient()
+    found = iter([instantiate(g, a) for g, a in zip(grads, avals)])
+    flat = [
+        as_array(next(found), x) if d else np.zeros(aval_of(x).shape, float0)
+        for x, d in zip(leaves, traced.differentiable)
+    ]
+    gradient = tree.unflatten(in_tree.children[0], flat)
+    gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
+    value = tree.unflatten(traced.out_tree, [as_array(outs[0])])
+    return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)
+
+
+def _check_inputs(
+    fun: Any, leaves: Sequence[Any], names: Callable[[], Sequence[str]], holomorphic: bool, allow_int: bool
+) -> None:
+    for i, x in enumerate(leaves):
+        if (type(x) is Array or type(x) is np.ndarray) and x.dtype.kind == "f" and not holomorphic:
+            continue  # the common case
+        name = names()[i]
         d = aval_of(check_leaf(x, f"{name} of {function_name(fun)}")).dtype
         if holomorphic:
             if not is_complex(d):
@@ -127,25 +154,25 @@ def _check_inputs(fun: Any, chosen: Sequence[Any], names: Sequence[str], holomor
 
 
 def _check_scalar(fun: Any, traced: Traced, holomorphic: bool, has_aux: bool) -> None:
-    name = function_name(fun)
-    avals = traced.graph.out_avals[: traced.n]
-    if traced.n != 1 or traced.out_tree != tree.structure(0):
+    if traced.n != 1 or (traced.out_tree is not tree.LEAF and traced.out_tree != tree.LEAF):
         hint = " Pass has_aux=True if it returns (loss, aux)." if traced.out_tree.kind is tuple and not has_aux else ""
         raise NonScalarOutputError(
-            f"grad needs a function with one scalar output; {name} returned {traced.out_tree} with {traced.n} leaves.{hint}"
+            f"grad needs a function with one scalar output; {function_name(fun)} returned {traced.out_tree} with {traced.n} leaves.{hint}"
         )
-    a = avals[0]
+    a = traced.outputs[0].aval
     if a.shape != ():
         raise NonScalarOutputError(
-            f"grad needs a scalar output; {name} returned an array of shape {a.shape}. Reduce it (np.sum, np.mean),"
+            f"grad needs a scalar output; {function_name(fun)} returned an array of shape {a.shape}. Reduce it (np.sum, np.mean),"
             " or use fx.jacrev / fx.vjp for the whole Jacobian."
         )
     if holomorphic:
         if not is_complex(a.dtype):
-            raise GradientDTypeError(f"grad with holomorphic=True needs a complex output; {name} returned {a.dtype}")
+            raise GradientDTypeError(
+                f"grad with holomorphic=True needs a complex output; {function_name(fun)} returned {a.dtype}"
+            )
     elif not is_float(a.dtype):
         raise GradientDTypeError(
-            f"grad needs a real floating-point output; {name} returned {a.dtype}."
+            f"grad needs a real floating-point output; {function_name(fun)} returned {a.dtype}."
             + (
                 " For a holomorphic function pass holomorphic=True; else return its real part or abs."
                 if is_complex(a.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from ..trace import (
     Tracer,
     aval_of,
     concrete_value,
+    is_weak,
     state,
 )
 from ..transforms.eager import pull_back
@@ -37,41 +37,52 @@ from ..transforms.flat import (
 from ..transforms.jvp import Linearized, linearize_graph
 from ..transforms.transpose import transpose_graph
 
-__all__ = ["ArgnumsError", "Traced", "as_array", "chosen_names", "names_of", "partial_of", "trace_with_values"]
+__all__ = [
+    "ArgnumsError", "Traced", "as_array", "call_with", "chosen_names", "names_of", "partial_of", "trace_with_values",
+]  # fmt: skip
+
+_VALUES = (Tracer, Array, np.ndarray, float, int)  # leaves that need no second look
 
 
 class ArgnumsError(GradientError, ValueError):
     """argnums do not fit the call."""
 
 
-@dataclass
 class Traced:
-    """A function traced with values: the graph's inputs are ``args`` (the leaves, then the captures)."""
+    """A function traced with values: the inputs of its graph are ``args`` (the leaves, then the captures).
 
-    graph: Graph
-    args: list[Any]
-    known: dict[Var, np.ndarray]
-    out_tree: tree.TreeDef
-    n: int
-    n_leaves: int
-    forwards: Mapping[Any, Any]
-    aux: Any = None
+    n: the number of its outputs, behind which those of aux follow.
+    differentiable: for each leaf, whether it can have a derivative.
+    """
+
+    def __init__(self, builder: Builder, leaves: Sequence[Any], outputs: Sequence[Any], out_tree: tree.TreeDef, n: int):
+        self.builder = builder
+        self.outputs = builder.finish(outputs)
+        self.args: list[Any] = [*leaves, *[value for value, _ in builder.captures.values()]]
+        self.known, self.forwards, self.tape = builder.values, builder.forwards, builder.tape
+        self.out_tree = out_tree
+        self.n = n
+        self.differentiable = [is_inexact(v.aval.dtype) for v in builder.inputs]
+        self.aux: Any = None
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        return self.builder.graph(self.outputs)
 
     @property
     def wrt(self) -> list[bool]:
         """For each input of the graph, whether it is an argument that has a derivative."""
-        return [i < self.n_leaves and is_inexact(v.aval.dtype) for i, v in enumerate(self.graph.inputs)]
+        return [*self.differentiable, *[False] * (len(self.args) - len(self.differentiable))]
 
     def gradient(self) -> tuple[list[Any], list[Any], list[Aval]]:
-        """The outputs, and for the inputs where ``wrt`` the cotangents (None: zero) of the first output, and their types."""
-        wrt = self.wrt
-        avals = [v.aval.strong() for v, w in zip(self.graph.inputs, wrt) if w]
-        straight = not state.absorbing and not any(type(x) is Tracer for x in self.args)
+        """The outputs, and for the differentiable leaves the cotangents (None: zero) of the first output, and their types."""
+        wrt = [v for v, d in zip(self.builder.inputs, self.differentiable) if d]
+        avals = [v.aval.strong() for v in wrt]
+        straight = not state.absorbing and Tracer not in map(type, self.args)
         if straight and not config.watching:  # NaNs are looked for operation by operation
-            outs = [_evaluated(a, self.known) for a in self.graph.outputs]
+            outs = [_evaluated(a, self.known) for a in self.outputs]
             if all(o is not None for o in outs):
-                seed = np.ones((), self.graph.outputs[0].aval.dtype)
-                found = pull_back(self.graph, wrt, self.known, seed)
+                found = pull_back(self.tape, self.known, wrt, self.outputs[0], _one(self.outputs[0].aval.dtype))
                 if found is not None:
                     return outs, [None if c is None else Array(c) for c in found], avals
         lin = self.linearize()
@@ -84,9 +95,19 @@ class Traced:
 
     def linearize(self) -> Linearized:
         """Called once: afterwards the intermediate values are let go, only the residuals stay."""
-        lin = linearize_graph(self.graph, self.args, self.wrt, self.known, self.forwards)
-        self.known, self.forwards, self.args = {}, {}, []
+        graph, known, forwards = self.graph, self.known, self.forwards
+        self.tape, self.known, self.forwards = None, {}, {}
+        del self.builder
+        lin = linearize_graph(graph, self.args, self.wrt, known, forwards)
+        self.args = []
         return lin
+
+
+@functools.cache
+def _one(dtype: np.dtype) -> np.ndarray:
+    one = np.ones((), dtype)
+    one.flags.writeable = False
+    return one
 
 
 def _evaluated(a: Atom, known: Mapping[Var, np.ndarray]) -> Any:
@@ -97,41 +118,47 @@ def _evaluated(a: Atom, known: Mapping[Var, np.ndarray]) -> Any:
 
 
 def trace_with_values(
-    kind: str, f: Callable[..., Any], args: Sequence[Any], names: Sequence[str], has_aux: bool = False
-) -> Traced:
-    """Traces ``f(*args)`` (pytrees), evaluating where values are known."""
-    leaves, in_tree = tree.flatten((tuple(args), {}))
-    leaves = [check_leaf(x, f"{n} of {function_name(f)}") for x, n in zip(leaves, names)]
+    kind: str, f: Callable[..., Any], arguments: tuple[list[Any], tree.TreeDef], names: Callable[[], Sequence[str]],
+    has_aux: bool = False, name: str = "",
+) -> Traced:  # fmt: skip
+    """Traces a function, evaluating where values are known.
+
+    Args:
+        arguments: the leaves of ``(args, {})`` and their structure.
+        names: gives the names of the leaves.
+        name: that of the function.
+    """
+    name = name or function_name(f)
+    leaves, in_tree = arguments
+    leaves = [x if type(x) in _VALUES else check_leaf(x, f"{names()[i]} of {name}") for i, x in enumerate(leaves)]
     aux_box: list[Any] = []
 
     def main(*xs: Any) -> Any:
         out = f(*xs)
-        if not has_aux:
-            return out
         if not isinstance(out, (tuple, list)) or len(out) != 2:
             raise TreeError(
-                f"with has_aux=True {function_name(f)} must return a pair (output, aux); it returned a {type(out).__name__}"
+                f"with has_aux=True {name} must return a pair (output, aux); it returned a {type(out).__name__}"
             )
         aux_leaves, aux_tree = tree.flatten(out[1])
         aux_box.append((aux_leaves, aux_tree))
         return out[0]
 
-    flat = FlatFunction(main, in_tree)
-    b = Builder(kind, function_name(f), evaluate=True)
+    flat = FlatFunction(main if has_aux else f, in_tree, name)
+    b = Builder(kind, name, evaluate=True, names=names)
     with b:
-        ins = [b.input(aval_of(x), concrete_value(x), n) for x, n in zip(leaves, names)]
-        b.active, b.resumes = {t.variable for t in ins if is_inexact(t.dtype)}, True
+        ins = [b.input(aval_of(x), concrete_value(x)) for x in leaves]
+        b.active, b.resumes = {v for v in b.inputs if is_inexact(v.aval.dtype)}, True
+        b.tape = [] if kind == "grad" else None
         outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
-    graph, captures = b.close([*outs, *(aux_leaves[i] for i in traced_aux)])
+    assert flat.out_tree is not None
+    traced = Traced(b, leaves, [*outs, *[aux_leaves[i] for i in traced_aux]], flat.out_tree, n_out)
     for i in traced_aux:
         aux_leaves[i] = None
     del ins, outs
     b.check_leaks()
-    assert flat.out_tree is not None
-    traced = Traced(graph, [*leaves, *captures], b.values, flat.out_tree, n_out, len(leaves), b.forwards)
     if aux_tree is not None:
 
         def aux(values: Sequence[Any]) -> Any:
@@ -148,6 +175,19 @@ def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
     return argument_names(f, args, {})
 
 
+def call_with(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], argnums: tuple[int, ...], *chosen: Any
+) -> Any:
+    """``f(*args, **kwargs)`` with ``chosen`` at the positions ``argnums``."""
+    rest, kw = args, kwargs
+    if state.current is not None and state.current.around is not None:
+        rest, kw = tree.map(_own, (list(args), kwargs))
+    full = list(rest)
+    for i, x in zip(argnums, chosen):
+        full[i] = x
+    return f(*full, **kw)
+
+
 def partial_of(
     f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], argnums: tuple[int, ...]
 ) -> Callable[..., Any]:
@@ -155,13 +195,7 @@ def partial_of(
 
     @functools.wraps(f)
     def g(*chosen: Any) -> Any:
-        rest, kw = args, kwargs
-        if state.current is not None and state.current.around is not None:
-            rest, kw = tree.map(_own, (list(args), kwargs))
-        full = list(rest)
-        for i, x in zip(argnums, chosen):
-            full[i] = x
-        return f(*full, **kw)
+        return call_with(f, args, kwargs, argnums, *chosen)
 
     return g
 
@@ -179,7 +213,7 @@ def chosen_names(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
 
 def as_array(x: Any, like: Any = None) -> Any:
     """A NumPy scalar (a literal of the graph) as an Array; weak where the argument it belongs to is weak."""
-    weak = like is not None and aval_of(like).weak
+    weak = like is not None and is_weak(like)
     if type(x) is Tracer:  # an in-place update of the result must not change what it was made from
         return weakened(x) if weak and not x.weak_type else x.alias()
     if type(x) is Array:

@@ -10,5 +10,6 @@ from __future__ import annotations
 
 from .batches import batches, random_shift
 from .mnist import MNIST, Split, mnist
+from .tables import Table, breast_cancer, diabetes
 
-__all__ = ["MNIST", "Split", "batches", "mnist", "random_shift"]
+__all__ = ["MNIST", "Split", "Table", "batches", "breast_cancer", "diabetes", "mnist", "random_shift"]

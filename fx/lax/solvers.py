@@ -49,7 +49,7 @@ def custom_root(
     ...     return fx.lax.fori_loop(0, 20, lambda _, x: step(x), x)
     >>> root = lambda a: fx.lax.custom_root(lambda x: x * x - a, 1.0, newton, lambda g, y: y / g(1.0))
     >>> fx.value_and_grad(root)(4.0)
-    (Array(2., dtype=float32), Array(0.25, dtype=float32, weak_type=True))
+    (Array(2., dtype=float32, weak_type=True), Array(0.25, dtype=float32, weak_type=True))
     """
     of_x, parameters = closure_convert(f, initial_guess)
     solved, of_solve = closure_convert(lambda p, guess: solve(lambda x: of_x(x, *p), guess), parameters, initial_guess)

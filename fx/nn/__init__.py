@@ -1,6 +1,7 @@
-"""``fx.nn``: functions of neural networks, under the names of ``jax.nn``, and the layers that need no parameters.
+"""``fx.nn``: neural networks.
 
-Everything is a pure function of arrays: parameters are a pytree of your own, made with ``fx.nn.initializers``.
+Modules (``Module`` and the layers made of it, see README.md beside this file), losses, and functions under the names of
+``jax.nn``.  A module is a pytree of its parameters, and its call a pure function: every transform takes it as it is.
 
 Not here: ``scaled_dot_general`` and its configurations, which quantise to floats of 4 and 8 bits; fx has none so small.
 """
@@ -8,41 +9,50 @@ Not here: ``scaled_dot_general`` and its configurations, which quantise to float
 from __future__ import annotations
 
 from ..scipy.special import logsumexp
-from . import initializers
-from .activations import (
-    celu,
-    elu,
-    gelu,
-    glu,
-    hard_sigmoid,
-    hard_silu,
-    hard_swish,
-    hard_tanh,
-    identity,
-    leaky_relu,
-    log1mexp,
-    log_sigmoid,
-    mish,
-    relu,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    soft_sign,
-    softplus,
-    sparse_plus,
-    sparse_sigmoid,
-    squareplus,
-    swish,
-    tanh,
-)
-from .attention import dot_product_attention, scaled_matmul
-from .layers import avg_pool, conv, dropout, max_pool
-from .normalization import log_softmax, logmeanexp, one_hot, softmax, standardize
+from . import activations as _activations
+from . import attention as _attention
+from . import attention_layers as _attention_layers
+from . import containers as _containers
+from . import convolution as _convolution
+from . import initializers, losses
+from . import key_use as _key_use
+from . import layers as _layers
+from . import linear as _linear
+from . import module as _module
+from . import noise as _noise
+from . import normalization as _normalization
+from . import norms as _norms
+from . import observing as _observing
+from . import pooling as _pooling
+from . import recurrent as _recurrent
+from . import state as _state
+from . import summaries as _summaries
+from . import surgery as _surgery
+from . import thresholds as _thresholds
+from . import transformer as _transformer
+from .activations import *
+from .attention import *
+from .attention_layers import *
+from .containers import *
+from .convolution import *
+from .key_use import *
+from .layers import *
+from .linear import *
+from .losses import *
+from .module import *
+from .noise import *
+from .normalization import *
+from .norms import *
+from .observing import *
+from .pooling import *
+from .recurrent import *
+from .state import *
+from .summaries import *
+from .surgery import *
+from .thresholds import *
+from .transformer import *
 
-__all__ = [
-    "avg_pool", "celu", "conv", "dot_product_attention", "dropout", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
-    "identity", "initializers", "leaky_relu", "log1mexp", "log_sigmoid", "log_softmax", "logmeanexp", "logsumexp", "max_pool", "mish",
-    "one_hot", "relu", "relu6", "scaled_matmul", "selu", "sigmoid", "silu", "soft_sign", "softmax", "softplus", "sparse_plus",
-    "sparse_sigmoid", "squareplus", "standardize", "swish", "tanh",
-]  # fmt: skip
+_ROOMS = (
+    _activations, _attention, _attention_layers, _containers, _convolution, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _state, _summaries, _surgery, _thresholds, _transformer,
+)  # fmt: skip
+__all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})

@@ -20,8 +20,8 @@ from ..errors import ShapeError
 from ..numpy.axes import static_shape
 
 __all__ = [
-    "constant", "delta_orthogonal", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
-    "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "truncated_normal", "uniform", "variance_scaling", "xavier_normal",
+    "calculate_gain", "constant", "delta_orthogonal", "dirac", "eye", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
+    "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "sparse", "trunc_normal", "truncated_normal", "uniform", "uniform_within", "variance_scaling", "xavier_normal",
     "xavier_uniform", "zeros",
 ]  # fmt: skip
 
@@ -65,6 +65,17 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     return init
 
 
+def uniform_within(bound: Any, dtype: Any = None) -> Initializer:
+    """Uniform in [-bound, bound): with 1 / sqrt(fan in), PyTorch's choice for its layers."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        d = _dtype(dtype)
+        return random.uniform(key, shape, d, -1) * fnp.asarray(bound, d)
+
+    return init
+
+
 def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
     """Normal with mean 0."""
     default = dtype
@@ -85,6 +96,81 @@ def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, u
         return random.truncated_normal(key, lower, upper, shape, d) * fnp.asarray(stddev, d)
 
     return init
+
+
+def trunc_normal(mean: Any = 0.0, std: Any = 1.0, a: Any = -2.0, b: Any = 2.0, dtype: Any = None) -> Initializer:
+    """Normal numbers conditioned on lying between ``a`` and ``b``, PyTorch's way of saying it: bounds of the result."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        d = _dtype(dtype)
+        return random.truncated_normal(key, (a - mean) / std, (b - mean) / std, shape, d) * fnp.asarray(
+            std, d
+        ) + fnp.asarray(mean, d)
+
+    return init
+
+
+def eye(key: Any, shape: Any, dtype: Any = None) -> Value:
+    """The identity matrix, of shape (in, out); the key is not used."""
+    shape = static_shape(shape)
+    if len(shape) != 2:
+        raise ShapeError(f"the initializer eye makes matrices; found shape {shape}")
+    return fnp.eye(*shape, dtype=_dtype(dtype))
+
+
+def dirac(groups: int = 1, dtype: Any = None) -> Initializer:
+    """Convolution kernels (*window, in / groups, out) that let the first channels of each group through as they are."""
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        shape, d = static_shape(shape), _dtype(dtype)
+        if len(shape) < 3 or shape[-1] % groups:
+            raise ShapeError(
+                f"the initializer dirac takes shapes (*window, in, out) with groups={groups} in out; found {shape}"
+            )
+        own = fnp.eye(shape[-2], shape[-1] // groups, dtype=d)
+        return fnp.zeros(shape, d).at[tuple([n // 2 for n in shape[:-2]])].set(fnp.tile(own, (1, groups)))
+
+    return init
+
+
+def sparse(sparsity: float, stddev: Any = 0.01, dtype: Any = None) -> Initializer:
+    """Normal matrices (in, out) of which, for each input, a share of the outputs is 0.
+
+    Source: Martens, "Deep learning via Hessian-free optimization", 2010.
+    """
+    default = dtype
+
+    def init(key: Any, shape: Any, dtype: Any = default) -> Value:
+        shape, d = static_shape(shape), _dtype(dtype)
+        if len(shape) != 2:
+            raise ShapeError(f"the initializer sparse makes matrices; found shape {shape}")
+        for_values, for_places = random.split(key)
+        places = fnp.argsort(fnp.argsort(random.uniform(for_places, shape), axis=1), axis=1)
+        values = random.normal(for_values, shape, d) * fnp.asarray(stddev, d)
+        return fnp.where(places < math.ceil(sparsity * shape[1]), fnp.zeros((), d), values)
+
+    return init
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which an activation function shrinks its input, as PyTorch gives it, for the scale of initializers.
+
+    >>> calculate_gain("relu") ** 2
+    2.0000000000000004
+    """
+    slope = 0.01 if param is None else param
+    gains = {
+        **dict.fromkeys(("linear", "identity", "sigmoid", "conv1d", "conv2d", "conv3d"), 1.0),
+        "tanh": 5 / 3,
+        "relu": math.sqrt(2),
+        "leaky_relu": math.sqrt(2 / (1 + slope**2)),
+        "selu": 3 / 4,
+    }
+    if nonlinearity not in gains:
+        raise ShapeError(f"calculate_gain knows {', '.join(gains)}; found {nonlinearity!r}")
+    return gains[nonlinearity]
 
 
 def _size(shape: tuple[int, ...], axes: Axes) -> int:

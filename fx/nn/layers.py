@@ -22,7 +22,7 @@ Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 
-def _sizes(name: str, what: str, value: Sizes, spatial: int) -> tuple[int, ...]:
+def per_axis(name: str, what: str, value: Sizes, spatial: int) -> tuple[int, ...]:
     """One number for each spatial axis."""
     sizes = (int(value),) * spatial if isinstance(value, (int, np.integer)) else tuple(int(v) for v in value)
     if len(sizes) != spatial:
@@ -32,7 +32,7 @@ def _sizes(name: str, what: str, value: Sizes, spatial: int) -> tuple[int, ...]:
     return sizes
 
 
-def _padding(name: str, padding: Padding, spatial: int) -> str | list[tuple[int, int]]:
+def padding_pairs(name: str, padding: Padding, spatial: int) -> str | list[tuple[int, int]]:
     """A name, or a pair (before, after) for each spatial axis."""
     if isinstance(padding, str):
         return padding.upper()
@@ -75,8 +75,8 @@ def conv(
     n, spatial = x.ndim, x.ndim - 2
     channels_last = (0, n - 1, *range(1, n - 1))
     return conv_general_dilated(
-        x, kernel, _sizes("conv", "strides", strides, spatial), _padding("conv", padding, spatial),
-        _sizes("conv", "input_dilation", input_dilation, spatial), _sizes("conv", "kernel_dilation", kernel_dilation, spatial),
+        x, kernel, per_axis("conv", "strides", strides, spatial), padding_pairs("conv", padding, spatial),
+        per_axis("conv", "input_dilation", input_dilation, spatial), per_axis("conv", "kernel_dilation", kernel_dilation, spatial),
         ConvDimensionNumbers(channels_last, (n - 1, n - 2, *range(n - 2)), channels_last), feature_group_count,
     )  # fmt: skip
 
@@ -86,9 +86,9 @@ def _window(name: str, x: Value, window: Sizes, strides: Sizes | None, padding: 
     spatial = x.ndim - 2
     if spatial < 1:
         raise ShapeError(f"{name} takes x of shape (batch, *spatial, channels); found {x.shape}")
-    sizes = _sizes(name, "window_shape", window, spatial)
-    steps = sizes if strides is None else _sizes(name, "strides", strides, spatial)
-    pads = _padding(name, padding, spatial)
+    sizes = per_axis(name, "window_shape", window, spatial)
+    steps = sizes if strides is None else per_axis(name, "strides", strides, spatial)
+    pads = padding_pairs(name, padding, spatial)
     return (1, *sizes, 1), (1, *steps, 1), pads if isinstance(pads, str) else [(0, 0), *pads, (0, 0)]
 
 

@@ -24,7 +24,7 @@ from .core import (
     promote_operands,
     result_dtype,
 )
-from .ufunc_class import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, Kernel, Ufunc, define, registered
+from .ufunc_class import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, Ufunc, define, registered
 from .unary import (
     as_number,
     constant,
@@ -233,7 +233,7 @@ class _Power(Ufunc):
 
 
 power = pow = registered["power"] = registered["pow"] = _Power(
-    "power", 2, _power, "x to the power y.", kernel=Kernel.of(p.pow_p.rule("impl"), INEXACT)
+    "power", 2, _power, "x to the power y.", eager=(p.pow_p, INEXACT)
 )
 float_power = define("float_power", 2, _float("float_power", p.pow, real=False), "x to the power y, as floats.")
 

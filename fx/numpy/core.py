@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array, to_numpy
-from ..config import config
+from ..config import ALERT, config
 from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
@@ -34,6 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 Value = Any  # Array | Tracer
+_ARRAYS = frozenset((Array,))
 _convert_reference = convert_element_type_p.rule("impl")
 
 
@@ -216,7 +217,7 @@ def shape_of(x: Any) -> tuple[int, ...]:
 
 def is_eager(*xs: Any) -> bool:
     """True if nothing would be recorded, or checked: no operand is traced and no absorbing builder is open."""
-    return not state.absorbing and not config.watching and all(type(x) is Array for x in xs)
+    return not ALERT and _ARRAYS.issuperset(map(type, xs))
 
 
 def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
@@ -224,7 +225,7 @@ def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
 
     Where nothing is traced the shape rule, which would only check again, is left out.
     """
-    if is_eager(*xs):
+    if type(xs[0]) is not Tracer and is_eager(*xs):
         out = prim.rule("impl")(*[x._data for x in xs], **params)
         weak = xs[0].weak_type and out.dtype != dtypes.bool_ and prim.is_weak([x.weak_type for x in xs])
         return Array(out, weak)
@@ -257,6 +258,8 @@ def zero_of(x: Value) -> Value:
 
 def as_type(x: Value | Numbers, dtype: Any) -> Value:
     """``x`` converted to ``dtype``, unless it is that already and strong."""
+    if type(x) is Tracer and x.dtype is dtype and not x.weak_type:  # the common case
+        return x
     d = dtypes.canonical(dtype)
     if type(x) is Array and not state.absorbing:
         if x._data.dtype == d:

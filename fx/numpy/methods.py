@@ -35,6 +35,7 @@ from .at import At
 from .core import Value, as_type
 from .indexing import getitem
 from .inspection import DEVICE, check_device
+from .ufunc_class import Ufunc
 
 __all__ = ["install"]
 
@@ -46,11 +47,25 @@ def _is_operand(x: Any) -> bool:
 
 
 def _binary(f: Any) -> Any:
-    return lambda self, other: f(self, other) if _is_operand(other) else NotImplemented
+    def operator(self: Value, other: Any) -> Value:
+        if quick and (result := f.quick(self, other)) is not None:
+            return result
+        return f(self, other) if _is_operand(other) else NotImplemented
+
+    quick = isinstance(f, Ufunc)
+
+    return operator
 
 
 def _reflected(f: Any) -> Any:
-    return lambda self, other: f(other, self) if _is_operand(other) else NotImplemented
+    def operator(self: Value, other: Any) -> Value:
+        if quick and (result := f.quick(other, self)) is not None:
+            return result
+        return f(other, self) if _is_operand(other) else NotImplemented
+
+    quick = isinstance(f, Ufunc)
+
+    return operator
 
 
 def _unary(f: Any) -> Any:

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..array import Array
 from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
+from ..trace import Tracer
 from . import binary
 from .axes import canonical_axes
 from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, filled
+from .ufunc_class import INEXACT
 from .unary import isnan, truth
 
 __all__ = [
@@ -53,13 +56,14 @@ def _accumulating(prim: Primitive, identity: int, op: Callable[..., Value], doc:
         a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None,
         promote_integers: bool = True,
     ) -> Value:  # fmt: skip
-        x = as_value(a)
-        if dtype is not None:
-            x = as_type(x, dtype)
-        elif promote_integers or x.dtype == dtypes.bool_:
-            x = as_type(x, sum_dtype(x.dtype))
-        if x.dtype == dtypes.bool_:  # asked for by dtype: or, and
-            return (any if identity == 0 else all)(x, axis, None, keepdims, where=where)
+        x = a if type(a) is Array or type(a) is Tracer else as_value(a)
+        if dtype is not None or x.dtype not in INEXACT or x.weak_type:
+            if dtype is not None:
+                x = as_type(x, dtype)
+            elif promote_integers or x.dtype == dtypes.bool_:
+                x = as_type(x, sum_dtype(x.dtype))
+            if x.dtype == dtypes.bool_:  # asked for by dtype: or, and
+                return (any if identity == 0 else all)(x, axis, None, keepdims, where=where)
         y = reduced(prim, masked(x, where, identity), canonical_axes(axis, x.ndim), keepdims)
         return y if initial is None else op(y, as_typed(initial, y.dtype))
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..config import config
+from ..backend import eager
+from ..config import ALERT, config
 from ..errors import (
     ConcretizationError,
     DTypeError,
@@ -22,7 +25,8 @@ from ..errors import (
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import shaping
-from ..trace import Tracer, concrete_value, state
+from ..silence import quiet
+from ..trace import Tracer, bind, concrete_value
 from .axes import canonical_axes, canonical_axis
 from .core import (
     Value,
@@ -44,9 +48,9 @@ __all__ = [
     "NUMBERS",
     "ORDERED",
     "REALS",
-    "Kernel",
     "Ufunc",
     "define",
+    "go_native",
     "registered",
 ]
 
@@ -58,24 +62,131 @@ NUMBERS = INTEGERS | INEXACT
 LOGIC = INTEGERS | {dtypes.bool_}
 ORDERED = REALS | {dtypes.bool_}
 
+Becomes = tuple[Primitive, frozenset[np.dtype]]
+"""The primitive that a ufunc becomes for operands of one dtype out of a set."""
 registered: dict[str, Ufunc] = {}
 
 
-class Kernel(NamedTuple):
-    """What a ufunc computes where nothing is traced: the NumPy reference of the one primitive that it becomes.
+Quick = Callable[..., Any]
+_calls = itertools.count(1)  # of the functions below: they are what operations go through before native ones take over
+_WORTH_LOADING = 65536  # calls that cost as much more than native ones as loading the compiler does
 
-    takes: the dtypes for which operands of one dtype reach that primitive as they are.
-    known: the identities of those dtypes' objects (NumPy has one of each; others are equal to it and take the long way):
-        the hash of a dtype costs as much as a small operation.
+
+def _consider(n: int) -> None:
+    """Every now and then: the ``n``-th call."""
+    if (n == _WORTH_LOADING or "jit" in sys.modules) and config.backend == "native":
+        go_native()
+
+
+def go_native() -> None:
+    """Lets the ufuncs take native code for known operands, where there is some (``jit.eager``)."""
+    native = eager()
+    if native is not None:
+        for u in registered.values():
+            u.go_native(native)
+
+
+def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
+    """What a ufunc does for an operand that needs no promotion; None for others.
+
+    A known one goes through the NumPy reference at once, a traced one becomes an equation of the primitive.
+
+    Args:
+        prim: what the ufunc becomes.
+        takes: the dtypes for which operands of one dtype reach that primitive as they are.
     """
+    f = _reference(prim)
+    known = _identities(takes)
 
-    run: Callable[..., np.ndarray]
-    takes: frozenset[np.dtype]
-    known: frozenset[int]
+    def quick(x: Any) -> Any:
+        kind = type(x)
+        if kind is Tracer:
+            if x.variable.aval.dtype not in takes:
+                return None
+            return bind(prim, x) if ALERT else x.builder.record(prim, (x,), {})
+        if kind is Array:
+            a, weak = x._buffer, x.weak_type
+        elif kind is np.ndarray:
+            a, weak = x, False
+        else:
+            return None
+        if ALERT or a is None or id(a.dtype) not in known:
+            return None
+        if not (n := next(_calls)) & 1023:
+            _consider(n)
+        try:
+            out = quiet.run(f, a)
+        except RuntimeError:  # called in the middle of another call
+            return None
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+        return Array(out, weak and out.dtype != dtypes.bool_)
 
-    @staticmethod
-    def of(run: Callable[..., np.ndarray], takes: frozenset[np.dtype]) -> Kernel:
-        return Kernel(run, takes, frozenset(map(id, takes)))
+    return quick
+
+
+def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
+    """As ``quick_unary``, for two operands of one dtype (traced ones also of one shape)."""
+    f = _reference(prim)
+    known = _identities(takes)
+
+    def quick(x: Any, y: Any) -> Any:
+        kind, other = type(x), type(y)
+        if kind is Tracer and other is Tracer:
+            one, two = x.variable.aval, y.variable.aval
+            if one.dtype not in takes or (one is not two and (one.dtype != two.dtype or one.shape != two.shape)):
+                return None
+            together = not ALERT and x.builder is y.builder
+            return x.builder.record(prim, (x, y), {}) if together else bind(prim, x, y)
+        if kind is Tracer or other is Tracer:
+            if kind in _ARRAYS and other in _ARRAYS and x.dtype == y.dtype and x.dtype in takes and x.shape == y.shape:
+                return bind(prim, x, y)
+            return None
+        a, weak = (x._buffer, x.weak_type) if kind is Array else (x if kind is np.ndarray else None, False)
+        b, weak_b = (y._buffer, y.weak_type) if other is Array else (y if other is np.ndarray else None, False)
+        if ALERT:
+            return None
+        if a is None or b is None:
+            d = a.dtype if a is not None else b.dtype if b is not None else None
+            if d not in takes or weak or weak_b:
+                return None
+            if a is None:
+                a = _scalar_operand(x, d)
+            else:
+                b = _scalar_operand(y, d)
+            if a is None or b is None:
+                return None
+        elif a.dtype is not b.dtype or id(a.dtype) not in known:
+            return None
+        if not (n := next(_calls)) & 1023:
+            _consider(n)
+        try:
+            out = quiet.run(f, a, b)
+        except (
+            ValueError,
+            RuntimeError,
+        ):  # the shapes do not fit: the long way says so; or in the middle of another call
+            return None
+        if type(out) is not np.ndarray:
+            out = np.asarray(out)
+        return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
+
+    return quick
+
+
+def _reference(prim: Primitive) -> Callable[..., Any]:
+    """The NumPy reference, for callers that have turned the warnings off."""
+    reference = prim.rule("impl")
+    return getattr(reference, "loud", reference)
+
+
+_ARRAYS = frozenset((Array, Tracer, np.ndarray))
+
+
+def _identities(takes: frozenset[np.dtype]) -> frozenset[int]:
+    """Of the dtypes' objects: NumPy has one of each; others are equal to it and take the long way.  (The hash of a dtype
+    costs as much as a small operation.)"""
+    return frozenset(map(id, takes))
 
 
 def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
@@ -112,27 +223,41 @@ class Ufunc:
     nout = 1
 
     def __init__(
-        self, name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, kernel: Kernel | None = None
-    ) -> None:
+        self, name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, eager: Becomes | None = None
+    ) -> None:  # fmt: skip
         self.__name__ = self.__qualname__ = name
         self.__doc__ = doc
         self.nin, self.nargs, self.identity = nin, nin + 1, identity
         self.__signature__ = _signature(nin)
         self.__wrapped__ = self._f = f
-        self._kernel = kernel
+        self._becomes, self._is_native = eager, False
+        self.quick: Quick = lambda *args: None
+        if eager is not None:
+            self.quick = (quick_unary if nin == 1 else quick_binary)(*eager)
         self._reducer: Callable[..., Value] | None = None
         self._scanner: Callable[..., Value] | None = None
 
     def __repr__(self) -> str:
         return f"<fx.numpy ufunc {self.__name__!r}>"
 
-    def __call__(self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
+    def __call__(self, *args: Any, **options: Any) -> Value:
         if len(args) != self.nin:
             raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
-        if self._kernel is not None and not state.absorbing and where is True and dtype is None and out is None:
-            result = None if config.watching else self._evaluate(*args)
+        if not options:
+            result = self.quick(*args)
             if result is not None:
                 return result
+        return self._apply(args, **options)
+
+    def go_native(self, native: Any) -> None:
+        """``quick`` in native code; what that does not take, it hands to the present one."""
+        if self._becomes is not None and not self._is_native:
+            prim, takes = self._becomes
+            self._is_native = True
+            self.quick = native.quick(_reference(prim), self.quick, self.nin, takes)
+
+    def _apply(self, args: tuple[Any, ...], *, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
+        """The general way."""
         self._refuse(out=out)
         accept = operand if self.nin > 1 else as_value
         xs = [a if type(a) is Tracer else accept(a, f"argument {i + 1} of {self.__name__}") for i, a in enumerate(args)]
@@ -147,34 +272,6 @@ class Ufunc:
             result = broadcast_value(result, shape)
             result = p.select(broadcast_value(w, shape), result, filled(shape, False, result.dtype))
         return result
-
-    def _evaluate(self, x: Any, y: Any = None) -> Array | None:
-        """The reference at once, for concrete operands that need no promotion; None if this is not the case."""
-        run, takes, known = self._kernel  # type: ignore[misc]
-        a, weak = (x._data, x.weak_type) if type(x) is Array else (x if type(x) is np.ndarray else None, False)
-        if self.nin == 1:
-            if a is None or id(a.dtype) not in known:
-                return None
-            out = run(a)
-            return Array(out, weak and out.dtype != dtypes.bool_)
-        b, weak_b = (y._data, y.weak_type) if type(y) is Array else (y if type(y) is np.ndarray else None, False)
-        if a is None or b is None:
-            d = a.dtype if a is not None else b.dtype if b is not None else None
-            if d not in takes or weak or weak_b:
-                return None
-            if a is None:
-                a = _scalar_operand(x, d)
-            else:
-                b = _scalar_operand(y, d)
-            if a is None or b is None:
-                return None
-        elif a.dtype is not b.dtype or id(a.dtype) not in known:
-            return None
-        try:
-            out = run(a, b)
-        except ValueError:  # the shapes do not fit: the long way says so
-            return None
-        return Array(out, weak and weak_b and out.dtype != dtypes.bool_)
 
     def _refuse(self, **unsupported: Any) -> None:
         for name, value in unsupported.items():
@@ -382,7 +479,7 @@ def _known_index(index: Any) -> Any:
 
 def define(
     name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, *,
-    eager: tuple[Primitive, frozenset[np.dtype]] | None = None, aliases: Sequence[str] = (),
+    eager: Becomes | None = None, aliases: Sequence[str] = (),
 ) -> Ufunc:  # fmt: skip
     """Makes and registers a ufunc.
 
@@ -390,8 +487,7 @@ def define(
         f: takes Arrays and Tracers, promotes and broadcasts them, and computes.
         eager: the primitive that ``f`` becomes for operands of one dtype out of a set.
     """
-    kernel = None if eager is None else Kernel.of(eager[0].rule("impl"), eager[1])
-    u = Ufunc(name, nin, f, doc, identity, kernel)
+    u = Ufunc(name, nin, f, doc, identity, eager)
     for n in (name, *aliases):
         if n in registered:
             raise RegistryError(f"the ufunc {n!r} is defined already")

@@ -13,30 +13,50 @@ An optimizer is a ``GradientTransformation``: a pair of pure functions, so its s
 ...     params = optim.apply_updates(params, updates)
 >>> bool(fnp.abs(params).max() < 0.1)
 True
+
+Optimizers are chains of parts, and so is what you make of them: ``optim.chain(optim.clip_by_global_norm(1.0),
+optim.adamw(optim.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 10_000)), optim.weight_ema(0.999))``.
 """
 
 from __future__ import annotations
 
-from .optimizers import adam, adamw, sgd
-from .transformations import (
-    EmptyState,
-    GradientTransformation,
-    ScaleByAdamState,
-    ScaleByScheduleState,
-    TraceState,
-    add_decayed_weights,
-    apply_updates,
-    chain,
-    identity,
-    scale,
-    scale_by_adam,
-    scale_by_learning_rate,
-    scale_by_schedule,
-    trace,
+from . import (
+    accumulation,
+    base,
+    clipping,
+    conditions,
+    factored,
+    hyperparams,
+    linesearch,
+    moments,
+    optimizers,
+    preconditioners,
+    quasi_newton,
+    scaling,
+    schedules,
+    selecting,
 )
+from . import (
+    muon as _muon,
+)
+from .accumulation import *
+from .base import *
+from .clipping import *
+from .conditions import *
+from .factored import *
+from .hyperparams import *
+from .linesearch import *
+from .moments import *
+from .muon import *
+from .optimizers import *
+from .preconditioners import *
+from .quasi_newton import *
+from .scaling import *
+from .schedules import *
+from .selecting import *
 
-__all__ = [
-    "EmptyState", "GradientTransformation", "ScaleByAdamState", "ScaleByScheduleState", "TraceState", "adam", "adamw",
-    "add_decayed_weights", "apply_updates", "chain", "identity", "scale", "scale_by_adam", "scale_by_learning_rate",
-    "scale_by_schedule", "sgd", "trace",
-]  # fmt: skip
+_PARTS = (
+    accumulation, base, clipping, conditions, factored, hyperparams, linesearch, moments, _muon, optimizers, preconditioners,
+    quasi_newton, scaling, schedules, selecting,
+)  # fmt: skip
+__all__ = sorted(name for part in _PARTS for name in part.__all__)

@@ -23,7 +23,7 @@ def fold(g: Graph) -> Graph:
     todo: list[Eqn | tuple[tuple[Var, ...], list[Atom]]] = list(reversed(g.eqns))
     while todo:
         e = todo.pop()
-        if isinstance(e, tuple):  # the end of a branch: its results stand for those of the cond
+        if not isinstance(e, Eqn):  # the end of a branch: its results stand for those of the cond
             sub.map.update(zip(e[0], sub.atoms(e[1])))
             continue
         e = sub.apply(e)

@@ -260,11 +260,15 @@ def quiet(f: Callable[..., Any]) -> Callable[..., np.ndarray]:
     """The NumPy reference ``f`` with its floating point warnings off, and an ndarray (never a scalar) as its result."""
 
     def impl(*args: np.ndarray, **params: Any) -> np.ndarray:
-        token = silence.off()
         try:
-            return np.asarray(f(*args, **params))
-        finally:
-            silence.back(token)
+            out = silence.quiet.run(f, *args, **params)
+        except RuntimeError:  # called in the middle of another call
+            token = silence.off()
+            try:
+                out = f(*args, **params)
+            finally:
+                silence.back(token)
+        return out if type(out) is np.ndarray else np.asarray(out)
 
     impl.loud = f  # type: ignore[attr-defined]  # for callers that have turned the warnings off already
     return impl

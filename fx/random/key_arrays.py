@@ -31,7 +31,7 @@ class KeyArray:
     ((6,), (3,), key<fry>)
     """
 
-    __slots__ = ("_words",)
+    __slots__ = ("__weakref__", "_words")
     __array_priority__ = 300
     __hash__ = None  # type: ignore[assignment]
 

@@ -12,96 +12,68 @@ are the same jvp and transpose rules as everywhere; cotangents are added in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..config import config
-from ..dtypes import is_inexact
-from ..ir import Eqn, Graph, Literal, Var
+from .. import silence
+from ..ir import Atom, Eqn, Graph, Literal, Var
 from ..passes import optimize
 from ..primitive import Primitive
-from ..trace import Builder, Tracer, concrete_value, is_plain, state, trace_flat
+from ..trace import Applied, Builder, TapeEntry, Tracer, concrete_value, source_override, state, trace_flat
 from .transpose import transpose_graph
 
 __all__ = ["pull_back"]
 
-PullBack = Callable[..., Sequence[Any]]
-_LIMIT = 4096
-_kept: dict[Any, PullBack] = {}
+PullBack = tuple[Callable[..., Sequence[Any]], tuple[int, ...]]  # and the operands that it gives cotangents of
 # elementwise operations whose NumPy reference takes a scalar in place of an array full of it
 _BROADCASTING = frozenset(("add", "sub", "mul", "div", "pow", "max", "min"))
 
 
 def pull_back(
-    graph: Graph, wrt: Sequence[bool], known: MutableMapping[Var, np.ndarray], seed: np.ndarray
-) -> list[np.ndarray | None] | None:
-    """Cotangents of the inputs where ``wrt`` says so (None: zero), for the cotangent ``seed`` of the first output.
+    tape: list[TapeEntry] | None, known: MutableMapping[Var, np.ndarray], wrt: Sequence[Var], output: Atom, seed: np.ndarray
+) -> list[np.ndarray | None] | None:  # fmt: skip
+    """Cotangents of the variables ``wrt`` (None: zero), for the cotangent ``seed`` of ``output``.
 
-    Values are let go when the walk is past them: ``known`` is empty of results afterwards.  Returns None, and has done
-    nothing, where the general way is needed: a value is not known, an operation holds
-    a function, or results are looked at for NaNs.
+    Values are let go when the walk is past them: ``tape`` and ``known`` are empty afterwards.  Returns None, and has done
+    nothing, where the general way is needed: there is no tape, as a value is not known or an operation holds a function.
     """
-    active = None if config.watching else _active(graph, wrt, known)
-    if active is None:
+    if tape is None:
         return None
-    cts: dict[Any, Any] = {}
-    first = graph.outputs[0]
-    if first in active:
-        cts[first] = seed
-    old = state.source, state.scope
+    known.clear()
+    cts: dict[Any, Any] = {output: seed}
+    token = silence.off()
     try:
-        with np.errstate(all="ignore"):
-            for e in reversed(graph.eqns):
-                if not any(v in cts for v in e.outputs):
-                    _let_go(known, e)
-                    continue
-                state.source, state.scope = e.source or old[0], e.scope or old[1]
-                given = tuple([v in cts for v in e.outputs])
-                mask = tuple([a in active for a in e.inputs])
-                values = [known[a] if type(a) is Var else a.value for a in e.inputs]
-                back = _of_equation(e, mask, given)
-                out = back(*values, *[known[v] for v in e.outputs], *[cts.pop(v) for v in e.outputs if v in cts])
-                for a, c in zip([a for a, m in zip(e.inputs, mask) if m], out):
-                    if c is not None:
-                        cts[a] = np.add(cts[a], c) if a in cts else c
-                _let_go(known, e)
+        while tape:
+            e, applied, mask, values, results = tape.pop()
+            given = tuple([v in cts for v in e.outputs])
+            if True not in given:
+                continue
+            found = applied.pulls.get((mask, given))  # type: ignore[union-attr]
+            back, operands = found or _of_equation(e, applied, mask, given)
+            arrived = [cts.pop(v) for v in e.outputs if v in cts]
+            for k, c in zip(operands, back(*values, *results, *arrived)):
+                a = e.inputs[k]
+                cts[a] = np.add(cts[a], c) if a in cts else c
     finally:
-        state.source, state.scope = old
-    return [np.asarray(cts[v], v.aval.dtype) if v in cts else None for v, w in zip(graph.inputs, wrt, strict=True) if w]
+        silence.back(token)
+    return [np.asarray(cts[v], v.aval.dtype) if v in cts else None for v in wrt]
 
 
-def _let_go(known: MutableMapping[Var, np.ndarray], e: Eqn) -> None:
-    for v in e.outputs:
-        known.pop(v, None)
-
-
-def _active(graph: Graph, wrt: Sequence[bool], known: Mapping[Var, np.ndarray]) -> set[Any] | None:
-    """The variables that depend on an input with a derivative; None where the general way is needed."""
-    active: set[Any] = {v for v, w in zip(graph.inputs, wrt, strict=True) if w}
-    for e in graph.eqns:
-        if not active.isdisjoint(e.inputs):
-            prim: Primitive = e.prim  # type: ignore[assignment]
-            if (
-                prim.has("jvp_call")
-                or not all(v in known for v in e.outputs)
-                or not all(map(is_plain, e.params.values()))
-            ):
-                return None
-            active.update(v for v in e.outputs if is_inexact(v.aval.dtype))
-    return active
-
-
-def _of_equation(e: Eqn, mask: tuple[bool, ...], given: tuple[bool, ...]) -> PullBack:
-    key = (e.prim, tuple([a.aval for a in e.inputs]), mask, given, *e.params.items())
+def _of_equation(e: Eqn, applied: Applied, mask: tuple[bool, ...], given: tuple[bool, ...]) -> PullBack:
+    """Made once for each kind of equation, and kept with what else is known of it by its types."""
+    old = state.scope
+    state.scope = e.scope or old
     try:
-        return _kept[key]
-    except KeyError:
-        pass
-    if len(_kept) > _LIMIT:
-        _kept.clear()
-    back = _kept[key] = _written(*_transposed(e, mask, given))
+        with source_override(e.source):
+            graph, nonzero, captures = _transposed(e, mask, given)
+    finally:
+        state.scope = old
+    operands = [k for k, m in enumerate(mask) if m]
+    back = _written(graph, captures), tuple([k for k, nz in zip(operands, nonzero) if nz])
+    assert applied.pulls is not None
+    applied.pulls[mask, given] = back
     return back
 
 
@@ -132,8 +104,8 @@ def _transposed(e: Eqn, mask: tuple[bool, ...], given: tuple[bool, ...]) -> tupl
     return optimize(graph), nonzero, captures
 
 
-def _written(graph: Graph, nonzero: Sequence[bool], captures: Sequence[Any]) -> PullBack:
-    """The graph as a Python function of NumPy calls; its result has None for operands without a cotangent."""
+def _written(graph: Graph, captures: Sequence[Any]) -> Callable[..., Sequence[Any]]:
+    """The graph as a Python function of NumPy calls."""
     scope: dict[str, Any] = {"asarray": np.asarray}
     names: dict[Var, str] = {v: f"x{k}" for k, v in enumerate(graph.inputs)}
     scalars: dict[Var, str] = {}
@@ -164,10 +136,9 @@ def _written(graph: Graph, nonzero: Sequence[bool], captures: Sequence[Any]) -> 
         if not e.prim.multiple_results and not e.outputs[0].aval.shape:  # type: ignore[attr-defined]
             call = f"asarray({call})"  # NumPy gives scalars, which references do not take
         lines.append(f"    {results}{',' * e.prim.multiple_results} = {call}")  # type: ignore[attr-defined]
-    outs = iter(graph.outputs)
-    lines.append(f"    return ({' '.join((name(next(outs)) if z else 'None') + ',' for z in nonzero)})")
+    lines.append(f"    return ({' '.join(name(a) + ',' for a in graph.outputs)})")
     exec(compile(_without_unused("\n".join(lines)), f"{__file__} (written for {graph.name})", "exec"), scope)
-    back: PullBack = scope["back"]
+    back: Callable[..., Sequence[Any]] = scope["back"]
     return back
 
 

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ __all__ = [
     "is_float0",
     "resolve_argnums",
 ]
+
+
+_KIND = attrgetter("kind")
 
 
 def is_float0(x: Any) -> bool:
@@ -115,15 +119,22 @@ class FlatFunction:
     After a call ``out_tree`` holds the structure of the result.
     """
 
-    def __init__(self, f: Callable[..., Any], in_tree: tree.TreeDef) -> None:
+    def __init__(self, f: Callable[..., Any], in_tree: tree.TreeDef, name: str = "") -> None:
         self.f = f
         self.in_tree = in_tree
         self.out_tree: tree.TreeDef | None = None
-        self.name = function_name(f)
+        self.name = name or function_name(f)
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        args, kwargs = tree.unflatten(self.in_tree, leaves)
-        out = self.f(*args, **kwargs)
+        positional, named = self.in_tree.children
+        if not named.children and not any(map(_KIND, positional.children)):  # nothing but arrays: the common case
+            out = self.f(*leaves)
+        else:
+            args, kwargs = tree.unflatten(self.in_tree, leaves)
+            out = self.f(*args, **kwargs)
+        if type(out) is Tracer:
+            self.out_tree = tree.LEAF
+            return [out]
         out = tree.map(lambda x: _Nothing(x.shape) if is_float0(x) else x, out)
         pairs, self.out_tree = tree.flatten_with_path(out)
         return [check_leaf(x, f"output{tree.keystr(path)} of {self.name}") for path, x in pairs]
@@ -131,6 +142,8 @@ class FlatFunction:
 
 def resolve_argnums(argnums: int | Sequence[int], n: int, what: str, error: type[Exception]) -> tuple[int, ...]:
     """Non-negative positions, checked against the number of positional arguments."""
+    if type(argnums) is int and 0 <= argnums < n:  # the common case
+        return (argnums,)
     given = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
     out = []
     for i in given:

@@ -5,7 +5,8 @@ every iteration (its *residuals*), and a linear scan.  Transposed, that one runs
 carry are carried back, those of xs are stacked, those of consts add up in the carry.
 
 What need not be kept for every iteration is not: residuals that depend on consts alone are computed once, in front of
-the loops; an x or y is not stacked a second time.
+the loops; an x or y is not stacked a second time; what a few additions and products make of other residuals is computed
+again.
 """
 
 from __future__ import annotations
@@ -162,47 +163,117 @@ class _Residuals:
 
 
 def _place_residuals(lin: ClosedLinear, n_inputs: int, n_consts: int, n_carry: int) -> _Residuals:
-    g = lin.primal
-    consts, carry, rest = split(g.inputs, n_consts, n_carry)
-    n_xs = n_inputs - n_consts - n_carry
-    xs, captured = rest[:n_xs], rest[n_xs:]
-    fixed, eqns = _invariant(g, [*consts, *captured])
-    outputs: list[Atom] = list(g.outputs[: len(lin.nonzero)])  # what is stacked besides follows
-    position = {v: i - n_carry for i, v in reversed(list(enumerate(outputs))) if i >= n_carry and type(v) is Var}
-    producers = {v: e for e in g.eqns for v in e.outputs}
-    there = {*consts, *xs}
-    once: list[Atom] = []
-    inputs: list[Var] = []
-    places: list[tuple[str, Any]] = []
-    rebuilt: list[Eqn] = []
-    for r, (kind, at) in zip(lin.linear.inputs[len(lin.linear.inputs) - len(lin.residuals) :], lin.residuals):
-        if kind == "const":
-            inputs.append(r)
-            places.append(("value", at))
-            continue
-        v, shaping = _made_of(g.inputs[at] if kind == "in" else g.outputs[at], producers, there | position.keys())
-        start: Atom = v if isinstance(v, Literal) else r if not shaping else Var(v.aval)
-        rebuilt += _replayed(shaping, start, r)
-        if isinstance(v, Literal):
-            continue
-        assert isinstance(start, Var)
-        inputs.append(start)
-        if v in there:
-            places.append(("const", consts.index(v)) if v in consts else ("x", xs.index(v)))
-        elif v in fixed:
-            once.append(v)
-            places.append(("once", None))
-        else:
-            if v not in position:
-                position[v] = len(outputs) - n_carry
-                outputs.append(v)
-            places.append(("y", position[v]))
-    forward = dce(g.replace(inputs=(*consts, *captured, *carry, *xs), outputs=tuple(outputs), input_names=None))
-    invariant = dce(Graph((*consts, *captured), tuple(eqns), tuple(once), g.name))
-    return _Residuals(forward, invariant, tuple(inputs), tuple(places), tuple(rebuilt))
+    return _Placing(lin, n_inputs, n_consts, n_carry).result()
 
 
 _SHAPING = frozenset(("broadcast_in_dim", "reshape", "squeeze", "expand_dims", "transpose"))
+_CHEAP = frozenset(
+    "add sub mul neg square integer_pow max min abs sign select_n eq ne lt le gt ge and or not convert_element_type".split()
+)
+_MOST_CHEAP = 4  # operations by which a residual is computed again from others, rather than stacked
+
+
+class _Placing:
+    """Where the residuals of a linearized body come from, with as little as possible stacked."""
+
+    def __init__(self, lin: ClosedLinear, n_inputs: int, n_consts: int, n_carry: int) -> None:
+        self.lin, self.graph = lin, lin.primal
+        self.consts, self.carry, rest = split(self.graph.inputs, n_consts, n_carry)
+        n_xs = n_inputs - n_consts - n_carry
+        self.xs, self.captured = rest[:n_xs], rest[n_xs:]
+        self.fixed, self.fixed_eqns = _invariant(self.graph, [*self.consts, *self.captured])
+        self.outputs: list[Atom] = list(self.graph.outputs[: len(lin.nonzero)])  # what is stacked besides follows
+        self.position = {
+            v: i - n_carry for i, v in reversed(list(enumerate(self.outputs))) if i >= n_carry and type(v) is Var
+        }
+        self.producers = {v: e for e in self.graph.eqns for v in e.outputs}
+        self.there = {*self.consts, *self.xs}
+        self.once: list[Atom] = []
+        self.inputs: list[Var] = []
+        self.places: list[tuple[str, Any]] = []
+        self.rebuilt: list[Eqn] = []
+        self.again: dict[Var, Var] = {}  # what is computed again, or read for that, in the linear body
+
+    def result(self) -> _Residuals:
+        g, lin = self.graph, self.lin
+        found: list[tuple[Var, Atom, list[Eqn]]] = []
+        for r, (kind, at) in zip(lin.linear.inputs[len(lin.linear.inputs) - len(lin.residuals) :], lin.residuals):
+            if kind == "const":
+                self.inputs.append(r)
+                self.places.append(("value", at))
+            else:
+                a = g.inputs[at] if kind == "in" else g.outputs[at]
+                found.append((r, *_made_of(a, self.producers, self.there | self.position.keys())))
+        self.kept = {v for _, v, _ in found if type(v) is Var}
+        for e in reversed(g.eqns):  # those that come last are made of others
+            for v in e.outputs:
+                if v in self.kept and v not in self.position and self._cost(v, itself=True) <= _MOST_CHEAP:
+                    self.kept.remove(v)
+        for r, v, shaping in found:
+            self._place(r, v, shaping)
+        inputs = (*self.consts, *self.captured, *self.carry, *self.xs)
+        forward = dce(g.replace(inputs=inputs, outputs=tuple(self.outputs), input_names=None))
+        invariant = dce(Graph((*self.consts, *self.captured), tuple(self.fixed_eqns), tuple(self.once), g.name))
+        return _Residuals(forward, invariant, tuple(self.inputs), tuple(self.places), tuple(self.rebuilt))
+
+    def _has(self, v: Var) -> bool:
+        """Whether the linear body can read the value without anything more being stacked."""
+        return v in self.there or v in self.fixed or v in self.position or v in self.kept
+
+    def _cost(self, a: Atom, itself: bool = False) -> int:
+        """Cheap operations that compute a value from what the linear body can read; many if it cannot be done.
+
+        itself: the value itself cannot be read.
+        """
+        if isinstance(a, Literal) or (not itself and self._has(a)):
+            return 0
+        e = self.producers.get(a)
+        if e is None or e.effect or e.prim.name not in _CHEAP | _SHAPING:
+            return _MOST_CHEAP + 1
+        total = int(e.prim.name in _CHEAP)
+        for x in e.inputs:
+            total += self._cost(x)
+            if total > _MOST_CHEAP:
+                break
+        return total
+
+    def _place(self, r: Var, v: Atom, shaping: Sequence[Eqn]) -> None:
+        """Makes the residual ``r`` of the linear body: the value ``v``, shaped."""
+        start: Atom = v if isinstance(v, Literal) else r if not shaping else Var(v.aval)
+        if isinstance(v, Var):
+            assert isinstance(start, Var)
+            if self._has(v):
+                self._read(v, start)
+            else:
+                e = self.producers[v]
+                self.rebuilt.append(e.replace(inputs=tuple([self._again(a) for a in e.inputs]), outputs=(start,)))
+        self.rebuilt += _replayed(shaping, start, r)
+
+    def _again(self, a: Atom) -> Atom:
+        """A value of the primal body as one of the linear body, computed again if it cannot be read."""
+        if isinstance(a, Literal) or a in self.again:
+            return a if isinstance(a, Literal) else self.again[a]
+        new = self.again[a] = Var(a.aval)
+        if self._has(a):
+            self._read(a, new)
+        else:
+            e = self.producers[a]
+            self.rebuilt.append(e.replace(inputs=tuple([self._again(x) for x in e.inputs]), outputs=(new,)))
+        return new
+
+    def _read(self, v: Var, new: Var) -> None:
+        """Makes ``new`` an input of the linear body that has the value of ``v``."""
+        self.inputs.append(new)
+        if v in self.there:
+            self.places.append(("const", self.consts.index(v)) if v in self.consts else ("x", self.xs.index(v)))
+        elif v in self.fixed:
+            self.once.append(v)
+            self.places.append(("once", None))
+        else:
+            if v not in self.position:
+                self.position[v] = len(self.outputs) - len(self.carry)
+                self.outputs.append(v)
+            self.places.append(("y", self.position[v]))
 
 
 def _made_of(a: Atom, producers: Mapping[Var, Eqn], there: Container[Var]) -> tuple[Atom, list[Eqn]]:

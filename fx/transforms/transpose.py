@@ -2,8 +2,9 @@
 
 The equations are walked backwards; each linear equation's transpose rule maps the cotangent of its output to
 cotangents of its linear inputs.  A cotangent of None is a symbolic zero and is never materialised.  Where a
-variable is used several times its cotangents are added in the order of the walk (last use first), which is the
-stated order of accumulation: the same program gives the same bits.
+variable is used several times its cotangents are added in the order of the walk (last use first), those that are
+zero outside a block (``primitives.blocks``) behind the others, which is the stated order of accumulation: the same program
+gives the same bits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any
 from ..ir import Eqn, Graph, Var
 from ..passes.dependence import dependent_outputs
 from ..passes.prune import restrict
-from ..primitive import Linear
+from ..primitive import Block, Linear
+from ..primitives.blocks import add_blocks
 from ..primitives.elementwise import add
 from ..trace import bind, read, state
 
@@ -47,24 +49,24 @@ def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any],
                 for part in eqns:
                     _evaluate(part, env)
                 env.update((v, read(env, a)) for v, a in elsewhere.items())
-        ct: dict[Var, Any] = {}
+        ct: dict[Var, list[Any]] = {}
         for a, c in zip(graph.outputs, cts, strict=True):
             _accumulate(ct, lin, a, c)
         for e in reversed(graph.eqns):
             if not any(v in lin for v in e.outputs):
                 continue
-            c_out = [ct.pop(v, None) for v in e.outputs]
+            state.source, state.scope = e.source or old[0], e.scope or old[1]
+            c_out = [_total(ct.pop(v, ())) for v in e.outputs]
             if all(c is None for c in c_out):
                 continue
-            state.source, state.scope = e.source or old[0], e.scope or old[1]
             ins = tuple([Linear(a.aval) if type(a) is Var and a in lin else read(env, a) for a in e.inputs])
             multiple = e.prim.multiple_results  # type: ignore[attr-defined]
             c_in = e.prim.rule("transpose")(c_out if multiple else c_out[0], ins, **e.params)  # type: ignore[attr-defined]
             for a, c in zip(e.inputs, c_in, strict=True):
                 _accumulate(ct, lin, a, c)
+        return [_total(ct.get(v, ())) for v, is_lin in zip(graph.inputs, linear) if is_lin]
     finally:
         state.source, state.scope = old
-    return [ct.get(v) for v, is_lin in zip(graph.inputs, linear) if is_lin]
 
 
 def _evaluate(e: Eqn, env: dict[Var, Any]) -> None:
@@ -73,6 +75,21 @@ def _evaluate(e: Eqn, env: dict[Var, Any]) -> None:
         env[v] = o
 
 
-def _accumulate(ct: dict[Var, Any], lin: set[Var], a: Any, c: Any) -> None:
+def _accumulate(ct: dict[Var, list[Any]], lin: set[Var], a: Any, c: Any) -> None:
     if c is not None and type(a) is Var and a in lin:
-        ct[a] = c if a not in ct else add(ct[a], c)
+        found = ct.setdefault(a, [])
+        if found and type(c) is not Block and type(found[0]) is not Block:
+            found[0] = add(found[0], c)
+        elif type(c) is Block:
+            found.append(c)
+        else:
+            found.insert(0, c)
+
+
+def _total(cts: Sequence[Any]) -> Any:
+    """The sum of what ``_accumulate`` has kept: at most one array, and then blocks."""
+    blocks = [c for c in cts if type(c) is Block]
+    rest = [c for c in cts if type(c) is not Block]
+    if blocks:
+        rest.append(add_blocks(blocks))
+    return None if not rest else rest[0] if len(rest) == 1 else add(*rest)

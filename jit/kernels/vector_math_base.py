@@ -1,7 +1,7 @@
 """What all vector functions stand on: number formats, bit views, polynomials and exact products.
 
-Every function of the vector library is *branch-free* (decisions are selects) and *table-free*, so that the
-loop around it vectorises; it takes the ``KernelBuilder`` to name shared values (an expression tree used
+Every function of the vector library is *branch-free* (decisions are selects; see ``unless`` for the one kind of
+branch) and *table-free*, so that the loop around it vectorises; it takes the ``KernelBuilder`` to name shared values (an expression tree used
 twice would be computed twice) and works for any number of lanes.
 
 None of them needs ``fma`` to be exact: an emitter may turn it into a product and a sum.  Exact products use
@@ -10,10 +10,10 @@ factors with masked mantissas (``head``), exact sums are Dekker's and Knuth's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_, select
 
 __all__ = [
     "Format",
@@ -32,6 +32,7 @@ __all__ = [
     "rint",
     "sqrt",
     "trunc",
+    "unless",
     "upper",
 ]
 
@@ -91,6 +92,18 @@ def one_of(x: Expr, single: object, double: object) -> object:
 def named(b: KernelBuilder, name: str, x: Expr) -> Expr:
     """``x`` under a name, so that reading it again costs nothing."""
     return x if isinstance(x, (Const, Ref)) else b.let(name, x)
+
+
+def unless(b: KernelBuilder, rare: Expr, usual: Expr, otherwise: Callable[[], Expr]) -> Expr:
+    """``usual``, but ``otherwise()`` in the lanes that are ``rare``; computed only if there are any.
+
+    The result in a lane does not depend on the other lanes.
+    """
+    rare = named(b, "rare", rare)
+    result = b.var("result", usual)
+    with b.if_(op_("any", rare)):
+        b.assign(result, select(rare, otherwise(), result))
+    return b.let("result", result)
 
 
 def bits(x: Expr, kind: str = "u") -> Expr:

@@ -1,7 +1,9 @@
-"""Trigonometric functions and their inverses, branch-free, for float32 and float64.
+"""Trigonometric functions and their inverses, for float32 and float64.
 
-sin, cos and tan reduce their argument correctly in the whole range: the fraction of ``x/(2 pi)`` is the sum of
-the fractions of ``x`` times pieces of ``1/(2 pi)``, and whole turns vanish piece by piece.
+sin, cos and tan reduce their argument correctly in the whole range.  Usually, ``|x| < 2^16``, by Cody and Waite: a
+multiple of pi/2 is subtracted in pieces, exactly.  Beyond, and for a float64 that lies closer to the multiple than the
+pieces reach, the fraction of ``x/(2 pi)`` is the sum of the fractions of ``x`` times pieces of ``1/(2 pi)``, and whole
+turns vanish piece by piece:
 
 * float32: six exact products in float64, the integer part taken off after each.
 * float64: Payne and Hanek's window of 192 bits of ``1/(2 pi)`` that begins where ``x`` times the bits before it is
@@ -10,8 +12,23 @@ the fractions of ``x`` times pieces of ``1/(2 pi)``, and whole turns vanish piec
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, f64, fma, lift, select
-from .vector_math_base import bits, copysign, fabs, fast_two_sum, from_bits, head, horner, named, odd_horner, rint, sqrt
+from collections.abc import Callable
+
+from ..loop_ir import Const, Expr, KernelBuilder, Ty, f32, f64, fma, lift, select
+from .vector_math_base import (
+    bits,
+    copysign,
+    fabs,
+    fast_two_sum,
+    from_bits,
+    head,
+    horner,
+    named,
+    odd_horner,
+    rint,
+    sqrt,
+    unless,
+)
 from .vector_math_exp import INF, NAN
 
 QUARTER_PI = 0.7853981633974483
@@ -35,6 +52,39 @@ _TURN_WORDS = (
     0x5D49EEB1FAF97C5E, 0xCF41CE7DE294A4BA, 0x9AFED7EC47E35742, 0x1580CC11BF1EDAEA,
 )  # fmt: skip
 _LOW_WORD = 0xFFFFFFFF
+
+
+# pi/2 as a sum: the first two have 33 bits, so their products with a quarter count below 2^20 are exact.
+_QUARTER_PIECES = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
+_FAR = 2.0**16
+_NEAR_MULTIPLE = 2.0**-15  # more than the second piece of any multiple below _FAR
+
+
+def _quarters(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
+    """``(q, n)`` for a float64 x: the integer n next to x/(pi/2), whose lowest bits stand in q."""
+    shifted = b.let("turn_shifted", fma(x, 1.0 / HALF_PI[64][0], _MAGIC))
+    return bits(shifted), b.let("turn_n", shifted - _MAGIC)
+
+
+def _subtract_single(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
+    """``_reduce_single`` for |x| < _FAR: what is left is exact to 2^-71."""
+    wide = b.let("turn_x", x.cast(f64.vector(x.ty.lanes)))
+    q, n = _quarters(b, wide)
+    first, second, third = _QUARTER_PIECES
+    return q, fma(n, -(second + third), fma(n, -first, wide))
+
+
+def _subtract_double(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+    """``(rare, q, r, r_lo)``: ``_reduce_double``, where not rare; exact to 2^-100."""
+    q, n = _quarters(b, x)
+    first, second, third = _QUARTER_PIECES
+    near = b.let("turn_near", fma(n, -first, x))
+    part = b.let("turn_part", n * second)
+    main = b.let("turn_main", near - part)
+    tail = b.let("turn_tail", fma(n, -third, (near - main) - part))
+    r, low = fast_two_sum(b, "sin_r", main, tail)
+    usual = (x < QUARTER_PI) | ((x < _FAR) & (fabs(near) > _NEAR_MULTIPLE))
+    return ~usual, q, r, low
 
 
 def _reduce_single(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
@@ -135,18 +185,35 @@ _TAN_P = (0.33333333214216765, -0.014896172133264919)
 _TAN_Q = (1.0, -0.44468856856849287, 0.015970896495563876)
 
 
-def _sin_cos_single(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """``(q, sin r, cos r)``."""
-    q, r = _reduce_single(b, x)
-    r = b.let("sin_r", r.cast(x.ty))
+Parts = tuple[Expr, Expr, Expr]
+
+
+def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr], odd: bool = True) -> Expr:
+    """``value(q, r)`` of the reduced argument; an odd function keeps 0.0 and -0.0."""
+    usual = value(*_subtract_single(b, x))
+    result = unless(b, ~(fabs(x) < _FAR), usual, lambda: value(*_reduce_single(b, x)))
+    return select(x.eq(0.0), x, result) if odd else result
+
+
+def _double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr, Expr], Expr]) -> Expr:
+    """``value(q, sin r, cos r)`` of the reduced argument, x >= 0."""
+    rare, *usual = _subtract_double(b, x)
+    return unless(
+        b, rare, value(*_sin_cos_double(b, *usual)), lambda: value(*_sin_cos_double(b, *_reduce_double(b, x)))
+    )
+
+
+def _sin_cos_single(b: KernelBuilder, q: Expr, r: Expr) -> Parts:
+    """``(q, sin r, cos r)``, in float32."""
+    ty = f32.vector(r.ty.lanes)
+    r = b.let("sin_r", r.cast(ty))
     z = b.let("sin_z", r * r)
     cosine = fma(z, fma(horner(z, _COS[32]), z, -0.5), 1.0)
-    return b.let("sin_q", q.cast(Ty("u", 32, x.ty.lanes))), odd_horner(r, z, _SIN[32]), cosine
+    return b.let("sin_q", q.cast(Ty("u", 32, ty.lanes))), odd_horner(r, z, _SIN[32]), cosine
 
 
-def _sin_cos_double(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
-    """``(q, sin r, cos r)`` for x >= 0."""
-    q, r, low = _reduce_double(b, x)
+def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> Parts:
+    """``(q, sin, cos)`` of ``r + low``."""
     z = b.let("sin_z", r * r)
     sine = r + fma(r * z, horner(z, _SIN[64]), fma(-0.5 * z, low, low))
     half = b.let("cos_half", 0.5 * z)
@@ -164,23 +231,20 @@ def _in_quadrant(q: Expr, sine: Expr, cosine: Expr) -> Expr:
 def sin(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "sin_x", x)
     if x.ty.bits == 32:
-        return _keep_zero(x, _in_quadrant(*_sin_cos_single(b, x)))
-    value = _in_quadrant(*_sin_cos_double(b, b.let("sin_abs", fabs(x))))
-    return _odd(x, value)
+        return _single(b, x, lambda q, r: _in_quadrant(*_sin_cos_single(b, q, r)))
+    return _odd(x, _double(b, b.let("sin_abs", fabs(x)), _in_quadrant))
 
 
 def cos(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "cos_x", x)
-    if x.ty.bits == 32:
-        q, s, c = _sin_cos_single(b, x)
+
+    def next_quadrant(q: Expr, s: Expr, c: Expr) -> Expr:
         return _in_quadrant(b.let("cos_q", q + 1), s, c)
-    q, s, c = _sin_cos_double(b, b.let("cos_abs", fabs(x)))
-    return select(x.eq(x) & (fabs(x) < INF), _in_quadrant(b.let("cos_q", q + 1), s, c), lift(NAN, x.ty))
 
-
-def _keep_zero(x: Expr, value: Expr) -> Expr:
-    """``value``, but ``x`` where that is 0.0 or -0.0."""
-    return select(x.eq(0.0), x, value)
+    if x.ty.bits == 32:
+        return _single(b, x, lambda q, r: next_quadrant(*_sin_cos_single(b, q, r)), odd=False)
+    value = _double(b, b.let("cos_abs", fabs(x)), next_quadrant)
+    return select(fabs(x) < INF, value, lift(NAN, x.ty))
 
 
 def _odd(x: Expr, of_abs: Expr) -> Expr:
@@ -192,23 +256,25 @@ def _odd(x: Expr, of_abs: Expr) -> Expr:
 def tan(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tan_x", x)
     if x.ty.bits == 32:
-        return _tan_single(b, x)
-    q, s, c = _sin_cos_double(b, b.let("tan_abs", fabs(x)))
-    s, c = b.let("tan_sin", s), b.let("tan_cos", c)
-    even = b.let("tan_even", (q & 1).eq(0))
-    return _odd(x, select(even, s, -c) / select(even, c, s))
+        return _single(b, x, lambda q, r: _tan_single(b, q, r))
+
+    def quotient(q: Expr, s: Expr, c: Expr) -> Expr:
+        s, c = b.let("tan_sin", s), b.let("tan_cos", c)
+        even = b.let("tan_even", (q & 1).eq(0))
+        return select(even, s, -c) / select(even, c, s)
+
+    return _odd(x, _double(b, b.let("tan_abs", fabs(x)), quotient))
 
 
-def _tan_single(b: KernelBuilder, x: Expr) -> Expr:
+def _tan_single(b: KernelBuilder, q: Expr, r: Expr) -> Expr:
     """In float64: ``(r Q + r^3 P)/Q`` or minus its inverse."""
-    q, r = _reduce_single(b, x)
     r = b.let("tan_r", r)
     z = b.let("tan_z", r * r)
     denominator = b.let("tan_q", horner(z, _TAN_Q))
     numerator = b.let("tan_p", r * fma(z, horner(z, _TAN_P), denominator))
     even = b.let("tan_even", (q & 1).eq(0))
     value = select(even, numerator, -denominator) / select(even, denominator, numerator)
-    return _keep_zero(x, value.cast(x.ty))
+    return value.cast(f32.vector(r.ty.lanes))
 
 
 # --------------------------------------------------------------------------------------- inverses

@@ -10,10 +10,13 @@ The *step* of a value says how it changes from one iteration to the next:
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Union
 
-from ..loop_ir import Assign, Comment, Const, Expr, For, Let, Load, Op, Ref, Store, Ty, i64
+from ..loop_ir import Assign, Comment, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, Ty, i64
+from ..loop_walk import operands
 
 Step = Union[int, Expr, None]
 
@@ -27,7 +30,7 @@ _VECTOR_OPS = frozenset(
     " popcount clz eq ne lt le gt ge select cast bitcast".split()
 )
 _REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
-_INTERLEAVED = 4  # LLVM reads up to so many interleaved arrays with vector loads and shuffles
+_INTERLEAVED = 4  # LLVM reads three or four interleaved arrays with vector loads and shuffles
 _GATHER_SIZE = 8  # a vector read element by element counts as so many operations
 
 
@@ -40,6 +43,7 @@ class Body:
         widths: how many varying values have elements of so many bits.
         size: varying operations, loads and stores.
         reductions: locals declared outside that the loop accumulates into, with the operation and the type.
+        pairs: by the id of a store to every other element, the store that follows it and fills the gaps.
     """
 
     def __init__(self, loop: For) -> None:
@@ -50,15 +54,31 @@ class Body:
         self.size = 0
         self.reductions: dict[str, tuple[str, Ty]] = {}
         self.definitions: dict[str, Let] = {}
-        self._assigned = {s.name for s in loop.body if isinstance(s, Assign)}
+        self._rare = False  # inside a branch that some lane rarely takes: what it costs does not count
+        flat = list(_statements(loop.body))
+        self._assigned = {s.name for s in flat if isinstance(s, Assign)}
         self._steps: dict[int, Step] = {}
         self._needed: set[int] = set()
-        for s in loop.body:
+        self._branches = any(isinstance(s, If) for s in loop.body)
+        for s in flat:
             if isinstance(s, Let):
                 self.definitions[s.name] = s
                 self.steps[s.name] = None if s.mutable else self.step(s.value)
+        self.pairs = self._pairs(loop.body)
+        self._second = {id(s) for s in self.pairs.values()}
         for s in loop.body:
             self._statement(s)
+
+    def _pairs(self, stmts: Sequence[Stmt]) -> dict[int, Store]:
+        found: dict[int, Store] = {}
+        for first, second in itertools.pairwise(stmts):
+            if (
+                isinstance(first, Store) and isinstance(second, Store) and first.buf == second.buf
+                and self.step(first.index) == 2 and _is_next(second.index, first.index)
+                and not _reads(second.value, first.buf)
+            ):  # fmt: skip
+                found[id(first)] = second
+        return found
 
     def _statement(self, s: object) -> None:
         match s:
@@ -67,10 +87,16 @@ class Body:
             case Assign(name, value) if name in self.steps:
                 self._need_local(name)
                 self._need(value)
-            case Assign(name, value):
+            case Assign(name, value) if not self._rare:
                 self._reduction(name, value)
-            case Store(_, index, value):
-                self._access(index, value.ty)
+            case If(cond, then, ()) if is_any(cond):
+                self._need(cond.args[0])  # type: ignore[union-attr]
+                rare, self._rare = self._rare, True
+                for inner in then:
+                    self._statement(inner)
+                self._rare = rare
+            case Store(_, index, value) if not self._rare:
+                self._access(index, value.ty, alone=id(s) not in self.pairs and id(s) not in self._second)
                 if self.step(index) == 0:
                     raise Declined
                 self._need(value)
@@ -89,7 +115,7 @@ class Body:
                 self._need(a)
         self.reductions[name] = (e.name, e.ty)
         self._count(e.ty)
-        self.size += 1
+        self._grow(1)
 
     def lanes(self, vector_bits: int) -> int:
         """Lanes that fill a register with the most frequent width, and at most two with the widest."""
@@ -136,7 +162,7 @@ class Body:
             self._access(e.index, e.ty)
         else:
             self._supported(e)
-            self.size += 1
+            self._grow(1)
             for a in e.args:
                 self._need(a)
 
@@ -146,12 +172,15 @@ class Body:
             self._count(self.definitions[name].value.ty)
             self._need(self.definitions[name].value)
 
-    def _access(self, index: Expr, ty: Ty) -> None:
-        """A vector of ``ty`` in memory: in one piece (step 1), or element by element."""
+    def _access(self, index: Expr, ty: Ty, alone: bool = False) -> None:
+        """A vector of ``ty`` in memory: in one piece (step 1), reversed, every other element, or element by element.
+
+        alone: a store that leaves gaps if it has a step of 2.
+        """
         self._count(ty)
         step = self.step(index)
-        self.size += 1 if step == 1 else _GATHER_SIZE
-        if isinstance(step, int) and (step < 0 or 1 < step <= _INTERLEAVED):
+        self._grow(1 if step == 1 else 2 if step == -1 or (step == 2 and not alone) else _GATHER_SIZE)
+        if isinstance(step, int) and 2 < step <= _INTERLEAVED and not self._branches:
             raise Declined  # LLVM has shuffles for these
         if step is None:
             self._per_lane(index)
@@ -171,7 +200,12 @@ class Body:
     def _count(self, ty: Ty) -> None:
         if ty.lanes > 1:
             raise Declined
-        self.widths[8 * ty.itemsize] += 1
+        if not self._rare:
+            self.widths[8 * ty.itemsize] += 1
+
+    def _grow(self, operations: int) -> None:
+        if not self._rare:
+            self.size += operations
 
     def _supported(self, e: Op) -> None:
         """Declines operations that have no vector instructions and would be taken apart lane by lane."""
@@ -188,10 +222,46 @@ class Body:
             raise Declined
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):
-            self.widths[32] += 1  # computed in float32
+            self._count(Ty("f", 32))  # computed in float32
         # A condition is as wide as what was compared; affine integers would rather span several registers.
         elif e.ty.kind != "b" and (e.ty != i64 or None in [self.step(a) for a in e.args]):
             self._count(e.ty)
+
+
+def _is_next(index: Expr, before: Expr) -> bool:
+    """``before + 1``, written so."""
+    return (
+        isinstance(index, Op) and index.name == "add" and isinstance(index.args[1], Const) and index.args[1].value == 1
+        and _same(index.args[0], before)
+    )  # fmt: skip
+
+
+def _reads(e: Expr, buf: str) -> bool:
+    return (isinstance(e, Load) and e.buf == buf) or any(_reads(x, buf) for x in operands(e))
+
+
+def _same(a: Expr, b: Expr) -> bool:
+    """Whether two expressions are written alike, and read neither memory nor what changes between them."""
+    if isinstance(a, Const) and isinstance(b, Const):
+        return bool(a.value == b.value and a.ty == b.ty)
+    if isinstance(a, Ref) and isinstance(b, Ref):
+        return a.name == b.name
+    if not (isinstance(a, Op) and isinstance(b, Op)):
+        return False
+    return a is b or (a.name == b.name and a.ty == b.ty and all(_same(x, y) for x, y in zip(a.args, b.args)))
+
+
+def is_any(cond: Expr) -> bool:
+    """Whether a branch is taken for all lanes if some lane wants it."""
+    return isinstance(cond, Op) and cond.name == "any"
+
+
+def _statements(stmts: Sequence[Stmt]) -> Iterator[Stmt]:
+    """Those of the branches that have a vector form included."""
+    for s in stmts:
+        yield s
+        if isinstance(s, If) and is_any(s.cond):
+            yield from _statements(s.then)
 
 
 def accumulator(name: str, e: Op) -> int | None:

@@ -1,7 +1,8 @@
 """Turns ``For(vectorize=True)`` into a loop over vectors and a scalar loop over what is left.
 
 LLVM could do this, too, but its module pipeline with three versions of each loop doubles the compile time.
-It is left the loops that this pass declines: branches, and interleaved or reversed arrays.
+It is left the loops that this pass declines: branches (but for those on ``any``, which all lanes take if one wants
+to), and three or four interleaved arrays.
 
 ``steps`` says which values of the loop's body stay scalar: *uniform* ones are splat where they meet a vector,
 *affine* indices stand for lane 0.  ``buf[affine]`` is a vector in memory if the index grows by one; otherwise its
@@ -38,7 +39,7 @@ from ..loop_ir import (
 )
 from ..loop_walk import declared
 from ..target import Target
-from .steps import Body, Declined, Step, accumulator
+from .steps import Body, Declined, Step, accumulator, is_any
 
 # The body of a reduction is copied four times, so that four accumulators hide the latency of an addition, unless
 # it has so many operations that they do.  Without a reduction, copies gain nothing (measured on Zen 3).
@@ -112,6 +113,8 @@ class _VectorLoop:
         self.vectors: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
         self.singles: dict[tuple[int, int, int], Expr] = {}
         self.splats: dict[int, Expr] = {}
+        self.seconds = {id(s) for s in body.pairs.values()}
+        self.branched = False  # inside a branch: what is named there is not known outside
 
     # --------------------------------------------------------------------------------- vector form
 
@@ -162,7 +165,9 @@ class _VectorLoop:
                 before.append(Let(names[name], start, mutable=True))
                 parts.append(Ref(names[name], start.ty))
             joined = _tree(join, parts)
-            if join in _HORIZONTAL:
+            if join == "or" and ty.kind == "b":
+                total = op_("any", joined)
+            elif join in _HORIZONTAL:
                 total = op_(_HORIZONTAL[join], joined)
             else:
                 vector = Ref(self.names(name), joined.ty)
@@ -185,17 +190,31 @@ class _VectorLoop:
                 running = Ref(self.renamed[c][name], ty)
                 args = [running if k == at else self.vector(a, c) for k, a in enumerate(value.args)]
                 return [Assign(running.name, Op(value.name, tuple(args), ty))]
+            case Store() if id(s) in self.seconds:
+                return []
+            case Store(buf, index, value) if id(s) in self.body.pairs:
+                other = self.vector(self.body.pairs[id(s)].value, c)
+                return [Store(buf, self.scalar(index, c), op_("interleave", self.vector(value, c), other))]
             case Store(buf, index, value):
-                if self.body.step(index) == 1:
-                    return [Store(buf, self.scalar(index, c), self.vector(value, c))]
+                step, v = self.body.step(index), self.vector(value, c)
+                if step == 1:
+                    return [Store(buf, self.scalar(index, c), v)]
+                if step == -1:
+                    return [Store(buf, self.scalar(index, c) - (self.lanes - 1), op_("reverse", v))]
                 return self.scatter(buf, index, self.vector(value, c), c)
+            case If(cond, then, ()) if is_any(cond):
+                some = op_("any", self.vector(cond.args[0], c))  # type: ignore[union-attr]
+                outer, self.branched = self.branched, True
+                block = tuple(new for inner in then for new in self.statement(inner, c))
+                self.branched = outer
+                return [If(some, block)]
         return [s] if c == 0 else []
 
     def let(self, name: str, value: Expr, mutable: bool, c: int) -> list[Stmt]:
         names, step = self.renamed[c], self.body.steps[name]
         if step is None and name not in self.body.vectors:
             return []  # serves as an index only: its elements are computed one by one
-        if step == 0 and c:
+        if step == 0 and c and not self.branched:
             names[name] = self.renamed[0][name]  # uniform: once is enough
             return []
         names[name] = self.names(name)
@@ -243,7 +262,7 @@ class _VectorLoop:
     def vector(self, e: Expr, c: int) -> Expr:
         """Any expression in copy ``c``, one lane for each iteration."""
         step = self.body.step(e)
-        memo = self.splats if step == 0 else self.vectors[c]
+        memo = self.splats if step == 0 and not self.branched else self.vectors[c]
         if id(e) not in memo:
             memo[id(e)] = self.varying(e, c) if step is None else self.spread(e, step, e.ty, c)
         return memo[id(e)]
@@ -266,8 +285,8 @@ class _VectorLoop:
         if isinstance(e, Ref):
             return Ref(self.renamed[c][e.name], ty)
         if isinstance(e, Load):
-            if self.body.step(e.index) == 1:
-                return Load(e.buf, self.scalar(e.index, c), ty)
+            if (found := self.in_order(e, ty, c)) is not None:
+                return found
             gathered = Load(e.buf, self.single(e.index, c, 0), e.ty).splat(self.lanes)
             for k in range(1, self.lanes):
                 gathered = Op("insert", (gathered, Const(k, i64), Load(e.buf, self.single(e.index, c, k), e.ty)), ty)
@@ -281,6 +300,19 @@ class _VectorLoop:
         if e.name == "select" and steps[0] == 0:
             return Op("select", (self.scalar(e.args[0], c), *(self.vector(a, c) for a in e.args[1:])), ty)
         return Op(e.name, tuple(self.vector(a, c) for a in e.args), ty)
+
+    def in_order(self, e: Load, ty: Ty, c: int) -> Expr | None:
+        """A load of elements that lie side by side, forwards or backwards, or of every other one."""
+        step = self.body.step(e.index)
+        if step not in (1, -1, 2):
+            return None
+        first, span = self.scalar(e.index, c), self.lanes - 1
+        if step == 1:
+            return Load(e.buf, first, ty)
+        if step == -1:
+            return op_("reverse", Load(e.buf, first - span, ty))
+        # two loads, as the last element that is wanted may be the last that there is
+        return op_("every_other", Load(e.buf, first, ty), Load(e.buf, first + span, ty))
 
     def compare_index(self, e: Op, steps: list[Step], c: int) -> Expr:
         """``index + lane < bound``, as ``lane < clip(bound - index)`` in 32 bits."""

@@ -29,7 +29,9 @@ from .reductions import COMBINE
 from .registry import Address, LowerContext, Operand, lowers
 from .types import compute_type, ty_of
 
-_BLOCK = 2048  # elements of a chain that one block accumulates
+# Elements of a chain that one block accumulates.  Blocks advance side by side: a power of two would put them all in
+# the same sets of the cache.
+_BLOCK = 2048 + 16
 _BLOCKS_FROM = 4 * _BLOCK  # shorter chains are not cut
 _MANY_CHAINS = 64  # nor are so many
 _TOGETHER = 8  # chains that advance together

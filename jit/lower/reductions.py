@@ -17,7 +17,7 @@ from fx.errors import LoweringError
 from fx.ir import Eqn, Literal
 
 from ..index_map import Affine, Cond
-from ..loop_ir import Expr, KernelBuilder, maximum, minimum, select
+from ..loop_ir import Expr, KernelBuilder, Ty, maximum, minimum, select
 from .registry import Value
 from .types import compute_type, ty_of
 
@@ -131,7 +131,7 @@ class Reduction:
     of_one: Callable[[Reader, Eqn, tuple[Affine, ...], tuple[Cond, ...]], Node]
 
     def identity(self, dtype: np.dtype) -> Any:
-        return 0 if self.op.startswith("arg") else identity_of(self.op, dtype)
+        return 0 if is_arg(self.op) else identity_of(self.op, dtype)
 
 
 def _plain(op: str) -> Reduction:
@@ -146,34 +146,17 @@ def _plain(op: str) -> Reduction:
 
 
 def _arg(op: str) -> Reduction:
-    """Innermost, the extreme value is found first and then its first position, both in loops that vectorise; over
-    an outer axis a pair (value, position) is carried for each column."""
-    extreme = op[3:]
-
     def read(t: Reader, eqn: Eqn, full: tuple[Affine, ...]) -> Node:
         (x,) = eqn.inputs
         dtype, out = x.aval.dtype, eqn.outputs[0].aval
         if dtypes.is_complex(dtype):
             raise LoweringError(f"{eqn.prim.name} of {dtype} has no native loop ({eqn.source})")
-        value, position = t.read(x, full), t.index(full[eqn.params["axis"]], out.dtype)
-        if max(t.reduced, default=-1) != len(t.domain) - 1:
-            return t.reduce(op, (value, position), dtype, out.dtype)
-        best = t.reduce(extreme, (value,), dtype, dtype)
-        hit = t.point(_first_hit, None, (value, best, position), "position", 2, out.dtype)
-        return t.reduce("min", (hit,), out.dtype, out.dtype)
+        return t.reduce(op, (t.read(x, full), t.index(full[eqn.params["axis"]], out.dtype)), dtype, out.dtype)
 
     def of_one(t: Reader, eqn: Eqn, index: tuple[Affine, ...], conds: tuple[Cond, ...]) -> Node:
         return t.read(Literal(0, eqn.outputs[0].aval.with_(shape=())), ())
 
     return Reduction(op, read, of_one)
-
-
-def _first_hit(b: KernelBuilder, eqn: None, x: Expr, best: Expr, position: Expr) -> Expr:
-    """The position where x is the extreme value or NaN, elsewhere a number larger than any position."""
-    wide = compute_type(x.ty)
-    x, best = x.cast(wide), best.cast(wide)
-    hit = x.eq(best) | x.ne(x) if x.ty.is_float else x.eq(best)
-    return select(hit, position, (1 << (position.ty.bits - 1)) - 1)
 
 
 REDUCTIONS: dict[str, Reduction] = {
@@ -183,15 +166,37 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def carry_position(b: KernelBuilder, op: str, best: Expr, at: Expr, x: Expr, position: Expr) -> tuple[Expr, Expr]:
-    """One step of argmax/argmin on a (value, position) pair; the first extreme value stays, the first NaN wins."""
+# argmax and argmin carry a pair (value, position): the first extreme value stays, the first NaN wins.
+
+
+def is_arg(op: str) -> bool:
+    return op.startswith("arg")
+
+
+def ahead(op: str, x: Expr, best: Expr) -> Expr:
+    """Whether x takes the place of the extreme value so far."""
     wide = compute_type(x.ty)
-    xw, bw = x.cast(wide), best.cast(wide)
-    ahead = (xw > bw) if op == "argmax" else (xw < bw)
-    if wide.is_float:
-        ahead = (ahead | xw.ne(xw)) & ~bw.ne(bw)
-    take = b.let("take", ahead)
+    x, best = x.cast(wide), best.cast(wide)
+    beats = (x > best) if op == "argmax" else (x < best)
+    return (beats | x.ne(x)) & ~best.ne(best) if wide.is_float else beats
+
+
+def carry_position(b: KernelBuilder, op: str, best: Expr, at: Expr, x: Expr, position: Expr) -> tuple[Expr, Expr]:
+    """The pair after one more value, positions growing."""
+    take = b.let("take", ahead(op, x, best))
     return select(take, x, best), select(take, position, at)
+
+
+def nowhere(position: Ty) -> int:
+    """The largest position of a type: behind any other."""
+    return (1 << (position.bits - (position.kind == "i"))) - 1
+
+
+def is_hit(x: Expr, best: Expr) -> Expr:
+    """Whether x is the extreme value of a block, ``best``: a NaN if there is one."""
+    wide = compute_type(x.ty)
+    x, best = x.cast(wide), best.cast(wide)
+    return x.eq(best) | x.ne(x) if x.ty.is_float else x.eq(best)
 
 
 def widen(value: Value, dtype: np.dtype) -> Value:

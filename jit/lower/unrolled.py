@@ -19,7 +19,7 @@ from ..cost import flops_per_element
 from ..index_map import dense_strides
 from ..loop_ir import KernelBuilder, Op
 from ..nest_emitter import literal
-from .reductions import COMBINE, REDUCTIONS, accumulator, carry_position, reduced_axes, widen
+from .reductions import COMBINE, REDUCTIONS, accumulator, carry_position, is_arg, reduced_axes, widen
 from .registry import POINTWISE, Operand, Value
 from .shaping import SHAPING
 from .types import compute_type, ty_of
@@ -115,7 +115,7 @@ class Unrolled:
         return [self.named(self._reduced(rule.op, [x[i] for i in row], dtype, out.dtype), rule.op) for row in index]
 
     def _reduced(self, op: str, row: Elements, dtype: np.dtype, result: np.dtype) -> Value:
-        if op.startswith("arg"):
+        if is_arg(op):
             best, at = row[0], literal(0, result)
             for k, x in enumerate(row[1:], 1):
                 best, at = carry_position(self.b, op, best, at, x, literal(k, result))

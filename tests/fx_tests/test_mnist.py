@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import runpy
 import sys
 
@@ -15,7 +14,7 @@ import fx
 from fx import __main__ as command_line
 from fx import data, optim, random, tree
 from fx.errors import ShapeError
-from fx.examples import _support, mnist
+from fx.examples import mnist, programs
 
 KEY = np.array([0, 5], np.uint32)
 
@@ -161,25 +160,26 @@ def test_steps_are_pytorch_s(torch_losses, digits, backend):
     np.testing.assert_allclose(adam_losses(backend, digits), torch_losses, rtol=2e-4)
 
 
-@pytest.mark.parametrize(("model", "accuracy"), [("small", 0.8), ("deep", 0.6)])
+@pytest.mark.parametrize(("model", "accuracy"), [("small", 0.8), ("deep", 0.6), ("five", 0.6)])
 def test_training_learns(few_digits, capsys, model, accuracy):
-    params, report = mnist.train(model=model, epochs=2, batch_size=64)
+    result = mnist.train(model=model, epochs=2, batch_size=64)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"mnist, {model} model"
     assert lines[1].startswith("epoch 1/2  training loss ")
     assert lines[2].startswith("epoch 2/2  training loss ")
     assert "s compiling," in lines[3] and "s training" in lines[3] and len(lines) == 4
-    first, second = report.history
-    assert second.loss < first.loss
-    assert second.accuracy > accuracy
-    assert second.rate > 0
-    assert report.clock.compiling > 0 and report.clock.running > 0
-    assert report.clock.total == pytest.approx(report.clock.compiling + report.clock.running)
-    assert len(params["conv"]) == (2 if model == "deep" else 1)
+    first, second = result.history
+    assert second["loss"] < first["loss"]
+    assert result.measures["accuracy"] == second["validation_accuracy"] > accuracy
+    assert second["rate"] > 0
+    assert result.measures["compiling"] > 0 and result.measures["training"] > 0
+    assert len(result.model["conv"]) == len(mnist.MODELS[model].conv)
+    right = result.shown["predictions"] == few_digits.test.labels
+    assert np.mean(right) == pytest.approx(result.measures["accuracy"])
 
 
 def test_the_same_seed_gives_the_same_run(few_digits, capsys):
-    runs = [mnist.train(epochs=1, batch_size=500, seed=seed)[0] for seed in (1, 1, 2)]
+    runs = [mnist.train(epochs=1, batch_size=500, seed=seed).model for seed in (1, 1, 2)]
     leaves = [[np.asarray(x).tobytes() for x in tree.leaves(params)] for params in runs]
     assert leaves[0] == leaves[1]
     assert leaves[0] != leaves[2]
@@ -249,33 +249,9 @@ def test_an_interruption_ends_quietly(monkeypatch):
         command_line.main(["train", "mnist"])
 
 
-class Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "━" * 12 + "─" * 12), ("ascii", "#" * 12 + "-" * 12)])
-def test_a_terminal_shows_a_bar_that_the_line_replaces(digits, monkeypatch, encoding, bar):
-    monkeypatch.setattr(_support, "REDRAW_SECONDS", 0)
-    monkeypatch.setattr(Terminal, "encoding", encoding)
-    stream = Terminal()
-    report = _support.Report("title", 1, [], stream=stream)
-    for images, _ in report.epoch([(np.zeros(4), 0), (np.zeros(4), 0)]):
-        report.step(0.5, len(images))
-    held_out = data.Split(digits.test.images[:4], digits.test.labels[:4])
-    report.end_epoch(held_out.labels, held_out)
-    report.finish()
-    out = stream.getvalue()
-    assert f"epoch 1/1 {bar} loss 0.5000" in out
-    assert out.count("\r\x1b[K") == 5
-    assert "held-out accuracy 100.00% after 1 epochs" in out.split("\r\x1b[K")[-1]
-
-
 def test_the_clock_separates_compiling():
     f = fx.jit(lambda x: x + 1, backend="reference")
-    clock = _support.Clock([f])
+    clock = programs.Clock([f])
     f(np.ones(2))
     clock.lap("step")
     for _ in range(3):

@@ -1,127 +1,234 @@
-"""``fx.optim``: fifty steps of every optimizer are optax's fifty steps."""
+"""``fx.optim``: fifty steps of every optimizer are optax's fifty steps, under jit and in a scan."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from optim_cases import (
+    BROKEN_OPTIMIZERS,
+    DOUBLE,
+    OPTIMIZERS,
+    SCHEDULES,
+    SLOPES,
+    START,
+    STEPS,
+    all_cases,
+    optax_answers,
+    start,
+    trajectory,
+)
 from recorded import answers
 
 import fx
 import fx.numpy as fnp
-from fx import optim, tree
-from fx.errors import TreeError
-
-START = {
-    "w": np.random.RandomState(0).normal(size=(4, 3)).astype(np.float32),
-    "b": [np.random.RandomState(1).normal(size=5).astype(np.float32)],
-}
-SLOPES = np.random.RandomState(2).normal(size=(4, 3)).astype(np.float32)
-MASK = {"w": True, "b": [False]}
-
-
-def decaying(count):
-    return 0.1 / (1 + count)
-
-
-OPTIMIZERS = {
-    "sgd": lambda o: o.sgd(0.01),
-    "momentum": lambda o: o.sgd(0.01, 0.9),
-    "nesterov": lambda o: o.sgd(0.01, 0.9, True),
-    "adam": lambda o: o.adam(0.01),
-    "adam nesterov": lambda o: o.adam(0.01, nesterov=True),
-    "adam eps_root": lambda o: o.adam(0.01, 0.8, 0.99, 1e-6, 1e-5),
-    "adamw": lambda o: o.adamw(0.01, weight_decay=0.1),
-    "adamw masked": lambda o: o.adamw(0.01, weight_decay=0.1, mask=MASK),
-    "schedule": lambda o: o.sgd(decaying, 0.5),
-    "adam schedule": lambda o: o.adam(decaying),
-    "chain": lambda o: o.chain(o.scale(2.0), o.trace(0.5), o.identity(), o.scale_by_learning_rate(0.01)),
-}
-
-
-def objective(np_, p):
-    return np_.sum(np_.sin(p["w"] * SLOPES) ** 2) + np_.sum((p["b"][0] - 1) ** 4)
+from fx import lax, optim, random, tree
+from fx.errors import ShapeError, TreeError
 
 
 @pytest.fixture(scope="module")
-def optax_answers(request):
-    """The parameters after fifty steps of optax 0.2.8 in float32."""
-
-    def compute():
-        optax, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
-        found = {}
-        with jax.enable_x64(False):
-            gradient = jax.jit(jax.grad(lambda p: objective(jax.numpy, p)))
-            for name, make in OPTIMIZERS.items():
-                optimizer, params = make(optax), START
-                state = optimizer.init(params)
-                for _ in range(50):
-                    updates, state = optimizer.update(gradient(params), state, params)
-                    params = optax.apply_updates(params, updates)
-                found[f"{name} w"], found[f"{name} b"] = params["w"], params["b"][0]
-        return found
-
-    return answers("optax", request.config.getoption("--update-golden"), compute)
+def optax(request):
+    """The parameters after each step of optax 0.2.8, and its schedules."""
+    return answers("optax", request.config.getoption("--update-golden"), optax_answers)
 
 
-def steps(optimizer, params, backend="reference", count=50):
-    @fx.jit(backend=backend)
-    def step(params, state):
-        gradient = fx.grad(lambda p: objective(fnp, p))(params)
-        updates, state = optimizer.update(gradient, state, params)
-        return optim.apply_updates(params, updates), state
-
-    state = optimizer.init(params)
-    for _ in range(count):
-        params, state = step(params, state)
-    assert step.cache_info().traced == 1
-    return params
+def path_of(name, backend="reference", make=None):
+    """The parameters after each step of a case, in one compiled scan."""
+    given, factors = all_cases()[name]
+    dtype = np.float64 if name in DOUBLE else np.float32
+    run = trajectory(fnp, optim, (make or given)(optim), lax.scan, fx.value_and_grad, factors.astype(dtype))
+    return np.asarray(fx.jit(run, backend=backend)(start(optim, name, dtype)))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_fifty_steps_are_optax_s(optax_answers, name):
-    params = steps(OPTIMIZERS[name](optim), START)
-    for got, key in ((params["w"], "w"), (params["b"][0], "b")):
-        np.testing.assert_allclose(np.asarray(got), optax_answers[f"{name} {key}"], rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *BROKEN_OPTIMIZERS])
+def test_every_step_is_optax_s(optax, name):
+    got, tolerance = path_of(name), 1e-6 if name in DOUBLE else 1e-5
+    assert got.shape == (STEPS, 9) and got.dtype == optax[name].dtype
+    np.testing.assert_allclose(got, optax[name], rtol=tolerance, atol=tolerance / 5)
 
 
-def test_compiled_steps_are_the_same():
-    params, want = steps(optim.adamw(0.01), START, "native"), steps(optim.adamw(0.01), START)
-    for g, w in zip(tree.leaves(params), tree.leaves(want)):
-        np.testing.assert_allclose(np.asarray(g), np.asarray(w), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("name", ["adamw masked", "adafactor factored", "zoom"])
+def test_native_steps_are_the_same(optax, name):
+    np.testing.assert_allclose(path_of(name, "native"), optax[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_wrong_decay_is_noticed(optax_answers):
-    params = steps(optim.adam(0.01, b2=0.998), START)
-    assert np.abs(np.asarray(params["w"]) - optax_answers["adam w"]).max() > 1e-5
+WRONG = {
+    "adam": lambda o: o.adam(0.01, b2=0.998),
+    "nadam": lambda o: o.adam(0.01),
+    "rmsprop": lambda o: o.rmsprop(0.01, eps_in_sqrt=False, eps=1e-4),
+    "clip by norm": lambda o: o.chain(o.clip_by_global_norm(1.001), o.sgd(0.05)),
+    "zoom": lambda o: o.chain(o.sgd(0.5), o.scale_by_zoom_linesearch(15, curv_rtol=0.5, max_learning_rate=1.5)),
+}
 
 
-def test_parameters_keep_their_dtypes():
-    params = {"half": np.ones(3, np.float16), "double": np.ones(2), "complex": np.ones(2, np.complex64)}
-    gradient = tree.map(fnp.ones_like, params)
-    for optimizer in (optim.sgd(0.1, 0.9), optim.adam(0.1), optim.adamw(0.1)):
+@pytest.mark.parametrize("name", WRONG)
+def test_a_small_mistake_is_noticed(optax, name):
+    assert np.abs(path_of(name, make=WRONG[name]) - optax[name]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_are_optax_s(optax, name):
+    schedule, counts = SCHEDULES[name](optim), np.arange(60, dtype=np.int32)
+    want = optax[f"schedule {name}"].astype(np.float32)
+    compiled = fx.jit(fx.vmap(lambda t: fnp.asarray(schedule(t)) + 0 * t.astype("float32")), backend="reference")(
+        counts
+    )
+    np.testing.assert_allclose(np.asarray(compiled), want, rtol=2e-5, atol=2e-6)
+    np.testing.assert_allclose([float(schedule(t)) for t in (0, 7, 59)], want[[0, 7, 59]], rtol=2e-5, atol=2e-6)
+
+
+def test_the_recorded_answers_are_those_of_the_optax_that_is_installed(optax):
+    theirs, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
+    optimizer, params = theirs.adamw(0.01, weight_decay=0.1), start(theirs, "adamw")
+    with jax.enable_x64(False):
         state = optimizer.init(params)
-        for _ in range(2):
+        for step in range(2):
+            w, b = np.asarray(params["w"]), np.asarray(params["b"][0])
+            gradient = {"w": SLOPES * np.sin(2 * w * SLOPES), "b": [4 * (b - 1) ** 3]}
             updates, state = optimizer.update(gradient, state, params)
-            params = optim.apply_updates(params, updates)
-        assert {k: str(v.dtype) for k, v in params.items()} == {
-            "half": "float16",
-            "double": "float64",
-            "complex": "complex64",
-        }
-        assert all(np.isfinite(np.asarray(v)).all() for v in params.values())
+            params = theirs.apply_updates(params, updates)
+            got = np.concatenate([np.ravel(params["w"]), params["b"][0]])
+            np.testing.assert_allclose(got, optax["adamw"][step], rtol=1e-5)
 
 
-def test_a_mask_may_be_a_function():
-    decay = optim.add_decayed_weights(0.5, lambda params: tree.map(lambda p: p.ndim > 1, params))
-    params = {"w": fnp.ones((2, 2)), "b": fnp.ones(2)}
-    updates, _ = decay.update(tree.map(fnp.zeros_like, params), decay.init(params), params)
-    assert (float(updates["w"].sum()), float(updates["b"].sum())) == (2.0, 0.0)
+# ----------------------------------------------------------------------------- what optax has not
 
 
-def test_errors_say_what_to_do():
-    decay = optim.adamw(0.1)
-    state = decay.init(START)
-    with pytest.raises(TreeError, match="optimizer.update\\(gradient, state, params\\)"):
-        decay.update(START, state)
-    with pytest.raises(TreeError, match="state that its init"):
-        optim.adam(0.1).update(START, state, START)
+def first_update(transformation, gradient, params):
+    return transformation.update(gradient, transformation.init(params), params)[0]
+
+
+def test_penalties_are_gradients():
+    p = {"w": fnp.asarray(START["w"]), "b": [fnp.asarray(START["b"][0])]}
+    zero = tree.map(fnp.zeros_like, p)
+    for penalty, loss in (
+        (optim.add_l1_penalty(0.3), lambda p: 0.3 * sum(fnp.sum(fnp.abs(x)) for x in tree.leaves(p))),
+        (optim.add_l2_penalty(0.3), lambda p: 0.15 * sum(fnp.sum(x**2) for x in tree.leaves(p))),
+    ):
+        for got, want in zip(tree.leaves(first_update(penalty, zero, p)), tree.leaves(fx.grad(loss)(p))):
+            np.testing.assert_allclose(np.asarray(got), np.asarray(want), rtol=1e-6)
+    only_w = first_update(optim.add_l1_penalty(1.0, {"w": True, "b": False}), zero, p)
+    assert fnp.abs(only_w["w"]).sum() == 6 and fnp.abs(only_w["b"][0]).sum() == 0
+
+
+@pytest.mark.parametrize("debias", [True, False])
+def test_averaged_weights_are_the_mean_of_the_weights(debias):
+    optimizer = optim.chain(optim.sgd(0.1), optim.weight_ema(0.8, debias))
+    params = fnp.asarray([1.0, -2.0])
+    state, path = optimizer.init(params), [params]
+    for step in range(6):
+        updates, state = optimizer.update(fnp.ones(2) * step, state, params)
+        params = optim.apply_updates(params, updates)
+        path.append(params)
+    weights = 0.2 * 0.8 ** np.arange(6)[::-1]
+    weights = np.r_[0, weights / weights.sum()] if debias else np.r_[0.8**6, weights]
+    want = weights @ np.array([np.asarray(p) for p in path])
+    np.testing.assert_allclose(np.asarray(optim.averaged_weights(state)), want, rtol=1e-6)
+
+
+def test_clipped_gradients_of_examples_are_summed():
+    grads = {"w": np.array([[3.0, 0.0], [0.3, 0.0], [0.0, 0.0]]), "b": np.array([4.0, 0.4, 0.0])}
+    total, clipped = optim.per_example_global_norm_clip(grads, 1.0)
+    np.testing.assert_allclose(np.asarray(total["w"]), [0.9, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(total["b"]), 1.2, rtol=1e-6)
+    assert int(clipped) == 1
+
+
+def test_hyperparameters_can_be_read_and_replaced():
+    optimizer = optim.inject_hyperparams(optim.sgd)(learning_rate=0.5)
+    state = optimizer.init(fnp.zeros(1))
+    state = state._replace(hyperparams={**state.hyperparams, "learning_rate": fnp.asarray(0.25, "float32")})
+    updates, state = fx.jit(optimizer.update, backend="reference")(fnp.ones(1), state)
+    assert float(updates[0]) == -0.25 and float(optim.tree_get(state, "learning_rate")) == 0.25
+    assert optim.tree_get(state, "nothing", 3) == 3
+    with pytest.raises(TreeError, match="several places"):
+        optim.tree_get(optim.chain(optim.adam(0.1), optim.adam(0.1)).init(fnp.zeros(1)), "mu")
+
+
+def test_parts_carry_names():
+    optimizer = optim.named_chain(("clip", optim.clip(1.0)), ("step", optim.adam(0.1)))
+    state = optimizer.init(fnp.zeros(2))
+    assert sorted(state) == ["clip", "step"]
+    _, state = optimizer.update(fnp.ones(2), state)
+    assert int(optim.tree_get(state, "count")) == 1
+
+
+# ------------------------------------------------------------------------------------- dtypes, masks
+
+
+KEEPING = {
+    **{
+        name: OPTIMIZERS[name]
+        for name in ("momentum", "adamw", "rmsprop", "adagrad", "adadelta", "lamb", "clip by norm")
+    },
+    "accumulated": lambda o: o.MultiSteps(o.adam(0.1), 2).gradient_transformation(),
+    "finite": lambda o: o.apply_if_finite(o.sgd(0.1), 2),
+    "average": lambda o: o.chain(o.sgd(0.1), o.weight_ema(0.9)),
+}
+
+
+@pytest.mark.parametrize("name", KEEPING)
+def test_parameters_and_states_keep_their_dtypes(name):
+    params = {"half": np.ones(3, np.float16), "double": np.ones(2), "complex": np.ones(2, np.complex64)}
+    optimizer, gradient = KEEPING[name](optim), tree.map(fnp.ones_like, params)
+    state = first = optimizer.init(params)
+    for _ in range(2):
+        updates, state = optimizer.update(gradient, state, params)
+        params = optim.apply_updates(params, updates)
+    kinds = lambda t: [str(fnp.asarray(x).dtype) for x in tree.leaves(t)]
+    assert kinds(params) == ["complex64", "float64", "float16"] and kinds(state) == kinds(first)
+    assert all(np.isfinite(np.asarray(v)).all() for v in params.values())
+
+
+def test_masks_may_be_functions_and_prefixes():
+    params = {"w": fnp.ones((2, 2)), "b": [fnp.ones(2), fnp.ones(1)]}
+    zero = tree.map(fnp.zeros_like, params)
+    matrices = optim.add_decayed_weights(0.5, lambda params: tree.map(lambda p: p.ndim > 1, params))
+    vectors = optim.add_decayed_weights(0.5, {"w": False, "b": True})
+    sums = lambda t: [float(x.sum()) for x in tree.leaves(t)]
+    assert sums(first_update(matrices, zero, params)) == [0.0, 0.0, 2.0]
+    assert sums(first_update(vectors, zero, params)) == [1.0, 0.5, 0.0]
+
+
+def test_muon_takes_kernels_with_their_axes():
+    kernel = {"conv": fnp.asarray(np.random.RandomState(0).normal(size=(3, 3, 4, 8)).astype("f4")), "b": fnp.zeros(8)}
+    numbers = {"conv": optim.MuonDimensionNumbers((0, 1, 2), 3), "b": None}
+    optimizer = optim.muon(1.0, ns_steps=8, beta=0.0, muon_weight_dimension_numbers=numbers)
+    step = np.asarray(first_update(optimizer, kernel, kernel)["conv"]).reshape(36, 8)
+    assert 0.6 < np.linalg.svd(step)[1].min() and np.linalg.svd(step)[1].max() < 1.3
+
+
+# ------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    "wrong, error, message",
+    [
+        (lambda: optim.adamw(0.1).update(START, optim.adamw(0.1).init(START)), TreeError, "update.gradient, state, params"),
+        (lambda: optim.adam(0.1).update(START, START, START), TreeError, "state that its init"),
+        (lambda: optim.lbfgs().update(START, optim.lbfgs().init(START), START), TreeError, "value_fn=objective"),
+        (lambda: optim.partition({"a": optim.sgd(1.0)}, {"w": "a", "b": ["c"]}).init(START), TreeError, "labels \\['c'\\]"),
+        (lambda: optim.reduce_on_plateau(factor=2.0), TreeError, "between 0 and 1"),
+        (lambda: optim.reduce_on_plateau().update(START, optim.reduce_on_plateau().init(START)), TreeError, "value=loss"),
+        (lambda: optim.cosine_decay_schedule(1.0, 0), TreeError, "positive number of steps"),
+        (lambda: optim.piecewise_constant_schedule(1.0, {3: -1.0}), TreeError, "not negative"),
+        (lambda: optim.MultiSteps(optim.sgd(1.0), 0), TreeError, "at least one"),
+        (lambda: optim.lookahead(optim.sgd(1.0), 0, 0.5), TreeError, "at least 1"),
+        (lambda: optim.inject_hyperparams(optim.sgd, "rate"), TreeError, "'rate'"),
+        (lambda: optim.scale_by_lion(mode="soft"), TreeError, "'soft'"),
+        (lambda: optim.muon(0.1, "none"), TreeError, "'none'"),
+        (lambda: optim.averaged_weights(()), TreeError, "found 0"),
+        (lambda: optim.unitwise_norm(fnp.ones((2,) * 6)), ShapeError, "pass axis="),
+        (lambda: optim.per_example_global_norm_clip([fnp.ones(())], 1.0), ShapeError, "first axis of examples"),
+    ],
+)  # fmt: skip
+def test_errors_say_what_to_do(wrong, error, message):
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+def test_noise_needs_no_state_of_its_own_outside():
+    noisy = optim.add_noise(1.0, 0.0, random.key(0))
+    g = fnp.zeros(1000)
+    a, state = noisy.update(g, noisy.init(g))
+    b, _ = noisy.update(g, state)
+    assert 0.9 < float(a.std()) < 1.1 and abs(float((a * b).mean())) < 0.1

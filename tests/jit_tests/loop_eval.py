@@ -97,7 +97,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "copysign": np.copysign, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": np.left_shift, "shr": np.right_shift, "popcount": lambda x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")).astype(x.dtype),
     "clz": _clz, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-    "ge": np.greater_equal, "select": np.where,
+    "ge": np.greater_equal, "select": np.where, "any": np.any,
 }  # fmt: skip
 
 

@@ -217,23 +217,35 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
     v = b.let("v", b.load(x, 0, lanes))
     for k, name in enumerate(("hadd", "hmax", "hmin")):
         b.store(s, k, op_(name, v))
+    for k, bound in enumerate((6, 7)):
+        b.store(s, 4 + k, select(op_("any", v >= bound), Const(1, ty), 0))
     b.store(s, 3, op_("extract", v, Const(lanes - 1, i64)))
     b.store(o, 0, Op("insert", (v, Const(1, i64), b.load(x, 0)), v.ty))
     b.store(o, lanes, Op("iota", (), v.ty))
     b.store(o, 2 * lanes, b.load(x, 1).splat(lanes))
     b.store(o, 3 * lanes, select(b.lo.eq(0), v, v + v))
     b.store(o, 4 * lanes, Const(3, v.ty))
+    b.store(o, 5 * lanes, op_("reverse", v))
+    b.store(o, 6 * lanes, op_("every_other", v, v + v))
+    b.store(o, 7 * lanes, op_("interleave", v, v + v))
     values = np.random.default_rng(1).integers(1, 7, lanes).astype(dtype_of(ty))
     _, out, scalars = run_everywhere(
-        b.build(), [values, np.zeros(5 * lanes, dtype_of(ty)), np.zeros(4, dtype_of(ty))], 0, 1, numba=False
+        b.build(), [values, np.zeros(9 * lanes, dtype_of(ty)), np.zeros(6, dtype_of(ty))], 0, 1, numba=False
     )
-    np.testing.assert_array_equal(scalars, [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1]])
-    first, second, third, fourth, fifth = out.reshape(5, lanes)
+    some = [(values >= bound).any() for bound in (6, 7)]
+    np.testing.assert_array_equal(
+        scalars, [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1], *some]
+    )
+    first, second, third, fourth, fifth, *rest = out.reshape(9, lanes)
     np.testing.assert_array_equal(first, [values[0], values[0], *values[2:]])
     np.testing.assert_array_equal(second, np.arange(lanes))
     np.testing.assert_array_equal(third, np.full(lanes, values[1]))
     np.testing.assert_array_equal(fourth, values)
     np.testing.assert_array_equal(fifth, np.full(lanes, 3))
+    double = (values + values).astype(values.dtype)
+    np.testing.assert_array_equal(rest[0], values[::-1])
+    np.testing.assert_array_equal(rest[1], np.concatenate([values[::2], double[1::2]]))
+    np.testing.assert_array_equal(np.concatenate(rest[2:]), np.stack([values, double], 1).ravel())
 
 
 def test_horizontal_sum_is_a_fixed_tree() -> None:
@@ -517,7 +529,8 @@ def test_shared_expressions_are_computed_and_printed_once() -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_random_kernels_agree(seed: int) -> None:
-    kernel = Generator(seed).kernel()
+    numba = seed < 4  # whose type inference takes seconds where branches nest
+    kernel = Generator(seed).kernel(depth=1 if numba else 2)
     ins = [samples(t, seed)[:12] for t in RANDOM_TYPES]
     outs = [np.zeros(12, dtype_of(t)) for t in RANDOM_TYPES]
-    run_everywhere(kernel, [*ins, *outs], 0, 12, numba=seed < 4)
+    run_everywhere(kernel, [*ins, *outs], 0, 12, numba=numba)

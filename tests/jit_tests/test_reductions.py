@@ -61,6 +61,28 @@ def test_argmax_takes_the_first(shape, axis, dtype):
     check(lambda x: [R.argmax(x, axis, np.dtype("int32")), R.argmin(x, axis, np.dtype("int64"))], x)
 
 
+@pytest.mark.parametrize("shape", [(3, 9000), (9000, 3), (70, 300), (60, 10), (2, 40_000)])
+def test_positions_of_extremes_in_every_kind_of_row(shape):
+    """Long rows go block by block, few long rows in pieces, short ones are written out; equal values, NaN, -inf."""
+    x = numbers(shape, "f4")
+    rows, columns = shape
+    x[0, columns // 2 :] = 1e9  # the first of many equals
+    x[1, :] = -np.inf
+    x[-1, columns - 1] = np.nan
+
+    def f(x):
+        return [op(x, axis, np.dtype("int32")) for op in (R.argmax, R.argmin) for axis in (0, 1)]
+
+    check(f, x)
+    check(lambda x: [R.argmax(E.neg(x), 0, np.dtype("int64")), R.argmin(x, 0, np.dtype("uint32"))], x.ravel())
+    check(f, np.full(shape, np.iinfo("i4").min, "i4"))
+
+
+def test_a_position_fits_its_dtype():
+    x = np.arange(200, dtype="f4")
+    check(lambda x: [R.argmax(x, 0, np.dtype("uint8"))], x)
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_nan_wins(axis):
     x = numbers((6, 33), "f4")

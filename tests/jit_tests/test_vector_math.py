@@ -224,6 +224,33 @@ def test_huge_arguments_of_sin_cos_tan(dtype: str) -> None:
             check(name, x, native(dtype).run(name, x), wanted, documented()[name][dtype])
 
 
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=[wide_enough] if d == "float64" else []) for d in TYPES])
+@pytest.mark.parametrize("fused", [True, False])
+def test_sin_cos_tan_next_to_multiples_of_a_quarter_turn(dtype: str, fused: bool) -> None:
+    """... where most digits of the argument cancel: on both sides of where pi/2 is subtracted in pieces."""
+    rng = np.random.default_rng(0)
+    n = np.concatenate([np.arange(1, 300), rng.integers(1, 45000, 600), rng.integers(40000, 10**6, 100)])
+    x = (n * (np.longdouble(np.pi) + np.longdouble(1.2246467991473532e-16)) / 2).astype(dtype)
+    x = np.concatenate([x, np.nextafter(x, x.dtype.type(0)), np.nextafter(x, x.dtype.type(INF)), -x])
+    with mpmath.workprec(300):
+        wide = np.longdouble if dtype == "float64" else np.float64
+        for name in ("sin", "cos", "tan"):
+            wanted = np.array([wide(mpmath.nstr(getattr(mpmath, name)(mpmath.mpf(float(v))), 25)) for v in x])
+            found = native(dtype).run(name, x) if fused else run_pointwise(getattr(vm, name), x, fused=False)
+            check(name, x, found, wanted, documented()[name][dtype])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_a_lane_does_not_depend_on_its_neighbours(dtype: str) -> None:
+    """Numbers that take the rare way leave the others as they are."""
+    x = np.random.default_rng(0).uniform(-9, 9, 256).astype(dtype)
+    mixed = np.where(np.arange(256) % 5 == 0, np.asarray(1e9, dtype), x)
+    for name in ("sin", "cos", "tan"):
+        alone, among = native(dtype).run(name, x), native(dtype).run(name, mixed)
+        np.testing.assert_array_equal(among[mixed == x], alone[mixed == x])
+        np.testing.assert_allclose(among[::5], NUMPY[name](np.float64(1e9)), rtol=1e-5)
+
+
 def _pairs(dtype: str) -> tuple[Array, Array]:
     """Bases and exponents: all sizes, results of all sizes, whole numbers, and all pairs of edge values."""
     rng = np.random.default_rng(1)

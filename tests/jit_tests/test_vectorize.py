@@ -65,6 +65,30 @@ def elementwise(b: KernelBuilder, i: Any, x: str, y: str, out: str) -> None:
     b.store(out, i, w + (7 - i * 3).cast(i32).cast(f32) + select(scale > 0.0, v, w) + select(near, 10.0, v))
 
 
+def test_a_branch_on_any_lane_is_vectorised() -> None:
+    """Names and uniform values inside the branch, and several copies of the body around it."""
+    b = KernelBuilder("rare")
+    x, y, out = (b.pointer(n, f32) for n in ("x", "y", "out"))
+    total = b.var("total", Const(0.0, f32))
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", b.load(x, i))
+        w = b.var("w", v)
+        with b.if_(op_("any", v > 2.0)):
+            shift = b.let("shift", b.load(y, 0) + 1.0)
+            b.assign(w, select(v > 2.0, b.let("u", v * shift), w))
+        b.assign(total, total + w)
+    b.store(out, 0, total)
+    kernel = b.build()
+    vector = vectorize(kernel, host())
+    verify_kernel(vector)
+    assert not has_vectorizable_loops(vector.body) or host().vector_bits <= 64
+    for n in SIZES:
+        values = np.random.default_rng(n).integers(-4, 5, n).astype(np.float32)
+        values[: n // 2] = np.minimum(values[: n // 2], 2)
+        *_, result = run_everywhere(kernel, [values, np.float32([0.5]), np.zeros(1, np.float32)], 0, n)
+        assert result[0] == np.where(values > 2, values * 1.5, values).sum()
+
+
 def test_vectorized_equals_scalar_for_every_size() -> None:
     kernels = []
     for marked in (False, True):
@@ -168,7 +192,11 @@ def memory_loop(kind: str) -> Kernel:
                 v = b.load(index, i)
                 b.store(index, i, v / 7 + v % -3 + select(v > 20, v / 8, v))
             case "reversed":
-                b.store(out, i, b.load(x, b.hi - i) + 1.0)
+                b.store(out, b.hi - i, b.load(x, b.hi - i) + b.load(x, i))
+            case "every other":
+                b.store(out, i * 2, b.load(x, i * 2 + 1) + b.load(x, i * 2))
+            case "three interleaved":
+                b.store(out, i, b.load(x, i * 3) + b.load(x, i * 3 + 1) * b.load(x, i * 3 + 2))
             case "interleaved":
                 b.store(out, i * 2, b.load(x, i * 2) + 1.0)
                 b.store(out, i * 2 + 1, b.load(x, i * 2 + 1) - 1.0)
@@ -180,8 +208,9 @@ def memory_loop(kind: str) -> Kernel:
 
 BY_THIS_PASS = (
     "strided", "far", "gather", "gather by a local", "division", "scatter", "update", "accumulate", "division by a constant",
+    "reversed", "interleaved", "every other",
 )  # fmt: skip
-BY_LLVM = ("reversed", "interleaved", "branch")
+BY_LLVM = ("three interleaved", "branch")
 
 
 @pytest.mark.parametrize("kind", BY_THIS_PASS + BY_LLVM)

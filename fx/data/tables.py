@@ -1,0 +1,50 @@
+"""Two small tables that are part of the package; see ATTRIBUTION.md for their sources."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Table", "breast_cancer", "diabetes"]
+
+_FILE = Path(__file__).with_name("tables.npz")
+
+
+class Table(NamedTuple):
+    """Features, float64 of shape (examples, columns), a target for each example, and the columns' names."""
+
+    features: np.ndarray
+    targets: np.ndarray
+    names: tuple[str, ...]
+
+
+def _table(name: str) -> Table:
+    with np.load(_FILE) as archive:
+        values, names = archive[name], archive[f"{name}_names"]
+    return Table(values[:, :-1], values[:, -1], tuple(map(str, names)))
+
+
+def diabetes() -> Table:
+    """442 patients: ten measurements, and how far the disease had gone a year later (float64).
+
+    Source: Efron, Hastie, Johnstone, Tibshirani, "Least angle regression", 2004.
+
+    >>> diabetes().features.shape
+    (442, 10)
+    """
+    return _table("diabetes")
+
+
+def breast_cancer() -> Table:
+    """569 tumours: thirty measurements of cell nuclei, and whether the tumour is benign (int32, 1) or malignant (0).
+
+    Source: Street, Wolberg, Mangasarian, "Nuclear feature extraction for breast tumor diagnosis", 1993.
+
+    >>> features, benign, names = breast_cancer()
+    >>> features.shape, int(benign.sum()), names[0]
+    ((569, 30), 357, 'mean radius')
+    """
+    features, targets, names = _table("breast_cancer")
+    return Table(features, targets.astype(np.int32), names)

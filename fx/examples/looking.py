@@ -1,0 +1,119 @@
+"""``python -m fx viz``: figures of logs, of arrays in files, and of the network of the program ``mnist``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import data, random, viz
+from ..errors import PlotError
+
+__all__ = ["add_commands", "run"]
+
+SHOWN = 24  # digits in a figure of attributions
+
+
+def history(path: str) -> list[dict[str, float]]:
+    """The numbers of every epoch from a file that ``CSVLog`` or ``JSONLog`` wrote."""
+    text = Path(path).read_text()
+    rows = csv.DictReader(text.splitlines()) if path.endswith(".csv") else map(json.loads, text.splitlines())
+    numbers = [{k: float(v) for k, v in row.items() if k not in ("epoch", "step") and v != ""} for row in rows]
+    if not numbers:
+        raise PlotError(f"{path} holds no epoch: it is a file of train.CSVLog (.csv) or train.JSONLog")
+    return numbers
+
+
+def arrays(path: str, *names: str) -> list[np.ndarray]:
+    """Arrays of an npz file, by name.
+
+    Raises:
+        PlotError: one is not there; names those that are.
+    """
+    with np.load(path) as archive:
+        missing = [n for n in names if n not in archive]
+        if missing:
+            raise PlotError(f"{path} holds {', '.join(archive) or 'nothing'}; needed: {', '.join(missing)}")
+        return [archive[n] for n in names]
+
+
+def _curves(file: str) -> Any:
+    return viz.curves(history(file))
+
+
+def _confusion(file: str) -> Any:
+    labels, predictions = arrays(file, "labels", "predictions")
+    kinds = np.unique(np.concatenate([labels, predictions]))
+    counts = np.zeros((len(kinds),) * 2, int)
+    np.add.at(counts, (np.searchsorted(kinds, labels), np.searchsorted(kinds, predictions)), 1)
+    return viz.confusion(counts, list(kinds))
+
+
+def _embedding(file: str, method: str) -> Any:
+    points, labels = arrays(file, "points", "labels")
+    flat = points.reshape(len(points), -1).astype(np.float32)
+    return viz.scatter(viz.pca(flat) if method == "pca" else viz.tsne(flat, random.key(0)), labels)
+
+
+def _of_mnist(what: str, model: str) -> Any:
+    """Trains the digits' network for a moment, and looks at it."""
+    from . import mnist  # here, so that the other commands need not load it
+
+    params = mnist.train(model=model, epochs=1).model
+    images, labels = (x[:: len(x) // SHOWN][:SHOWN] for x in data.mnist().test)
+    features, head = (lambda x: mnist.features(params, x)), (lambda a: mnist.head(params, a))
+    forward = lambda x: head(features(x))
+    maps: dict[str, Callable[[], Any]] = {
+        "saliency": lambda: viz.saliency(forward, images, labels),
+        "integrated-gradients": lambda: viz.integrated_gradients(forward, images, labels),
+        "grad-cam": lambda: viz.grad_cam(features, head, images, labels),
+        "occlusion": lambda: viz.occlusion(forward, images, labels),
+    }
+    if what == "filters":
+        return viz.filters(params["conv"][0]["w"])
+    if what == "feature-maps":
+        return viz.feature_maps(features(images[:1]))
+    return viz.heat(images, maps[what](), [str(n) for n in labels])
+
+
+KINDS: dict[str, tuple[Callable[..., Any], str, dict[str, dict[str, Any]]]] = {
+    "curves": (_curves, "the numbers of every epoch, from a log", {"file": {"help": "of CSVLog or JSONLog"}}),
+    "confusion": (_confusion, "which label was taken for which", {"file": {"help": "npz with labels, predictions"}}),
+    "embedding": (
+        _embedding, "points in two dimensions",
+        {"file": {"help": "npz with points, labels"}, "--method": {"choices": ["pca", "tsne"], "default": "pca"}},
+    ),
+}  # fmt: skip
+for _what in ("filters", "feature-maps", "saliency", "integrated-gradients", "grad-cam", "occlusion"):
+    KINDS[_what] = (
+        (lambda what: lambda model: _of_mnist(what, model))(_what),
+        f"{_what.replace('-', ' ')} of the digits' network after one epoch",
+        {"--model": {"choices": ["small", "deep", "five"], "default": "small"}},
+    )
+
+
+def add_commands(parser: argparse.ArgumentParser) -> None:
+    """A command for every kind of figure."""
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for name, (_, what, arguments) in KINDS.items():
+        command = kinds.add_parser(name, help=what, description=what)
+        for argument, settings in arguments.items():
+            command.add_argument(argument, **settings)
+        command.add_argument("--plot", metavar="FILE.png", required=True, help="the file to draw into")
+
+
+def run(options: dict[str, Any], parser: argparse.ArgumentParser) -> None:
+    """Draws; a missing file or package ends it without a traceback."""
+    options = dict(options)
+    kind, path = options.pop("kind"), options.pop("plot")
+    try:
+        viz.check_plot(path)
+        viz.save(KINDS[kind][0](**options), path)
+    except (PlotError, OSError) as error:
+        parser.error(str(error))
+    print(f"plotted to {path}")

@@ -1,0 +1,112 @@
+"""The protocol of metrics, the mean of anything, and several metrics as one."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any
+
+from .. import numpy as fnp
+from ..errors import ShapeError
+
+__all__ = ["Collection", "Mean", "Metric"]
+
+Value = Any
+State = Any
+
+
+class Metric(abc.ABC):
+    """Three pure functions; subclasses are frozen dataclasses of their options."""
+
+    @abc.abstractmethod
+    def init(self) -> State:
+        """The state before the first batch: a pytree of arrays."""
+
+    @abc.abstractmethod
+    def update(self, state: State, *args: Any, weights: Any = None) -> State:
+        """The state after another batch."""
+
+    @abc.abstractmethod
+    def compute(self, state: State) -> Any:
+        """The value over all batches; NaN over none."""
+
+    def __call__(self, *args: Any, weights: Any = None) -> Any:
+        """The value over one batch."""
+        return self.compute(self.update(self.init(), *args, weights=weights))
+
+
+def wide(x: Any) -> Value:
+    """``x`` in float64."""
+    return fnp.asarray(x).astype("float64")
+
+
+def spread(weights: Any, shape: tuple[int, ...], name: str) -> Value:
+    """Weights in float64 for every element: 1 if there are none; weights of examples stand for all of their elements.
+
+    Raises:
+        ShapeError: they fit neither.
+    """
+    if weights is None:
+        return fnp.ones(shape, "float64")
+    w = wide(weights)
+    if w.ndim <= len(shape) and tuple(w.shape) == tuple(shape[: w.ndim]):
+        return fnp.broadcast_to(w.reshape(*w.shape, *[1] * (len(shape) - w.ndim)), shape)
+    raise ShapeError(f"{name}: weights of shape {tuple(w.shape)} do not fit examples of shape {tuple(shape)}")
+
+
+def same_shape(name: str, predictions: Value, targets: Value) -> None:
+    """Raises ShapeError unless the shapes are equal."""
+    if tuple(predictions.shape) != tuple(targets.shape):
+        raise ShapeError(
+            f"{name} takes predictions and targets of equal shape; found {tuple(predictions.shape)} and {tuple(targets.shape)}"
+        )
+
+
+@dataclass(frozen=True)
+class Mean(Metric):
+    """The mean of given values: losses, times.
+
+    >>> import numpy as np
+    >>> Mean()(np.array([1.0, 3.0]), weights=np.array([3, 1]))
+    Array(1.5, dtype=float64)
+    """
+
+    def init(self) -> State:
+        return {"sum": fnp.zeros((), "float64"), "weight": fnp.zeros((), "float64")}
+
+    def update(self, state: State, values: Any, *, weights: Any = None) -> State:
+        """The state with more values, of any shape."""
+        values = wide(values)
+        w = spread(weights, values.shape, type(self).__name__)
+        # a weight of 0 takes an example out, whatever its value
+        return {
+            "sum": state["sum"] + fnp.sum(fnp.where(w == 0, 0, values * w)),
+            "weight": state["weight"] + fnp.sum(w),
+        }
+
+    def compute(self, state: State) -> Value:
+        empty = state["weight"] == 0
+        return fnp.where(empty, fnp.nan, state["sum"] / fnp.where(empty, 1, state["weight"]))
+
+
+class Collection(Metric):
+    """Several metrics of the same predictions, by name; the value is a dict.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> both = metrics.Collection(mae=metrics.MAE(), mse=metrics.MSE())
+    >>> {name: float(v) for name, v in both(np.array([1.0, 2.0]), np.array([1.0, 4.0])).items()}
+    {'mae': 1.0, 'mse': 2.0}
+    """
+
+    def __init__(self, **metrics: Metric) -> None:
+        self.metrics = metrics
+
+    def init(self) -> State:
+        return {n: m.init() for n, m in self.metrics.items()}
+
+    def update(self, state: State, *args: Any, weights: Any = None) -> State:
+        return {n: m.update(state[n], *args, weights=weights) for n, m in self.metrics.items()}
+
+    def compute(self, state: State) -> dict[str, Any]:
+        return {n: m.compute(state[n]) for n, m in self.metrics.items()}

@@ -1,0 +1,67 @@
+"""Losses of vectors that should be near each other, or far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import numpy as fnp
+from ..activations import relu
+from .reducing import floats, range_checked, reduced, same_shape
+
+__all__ = ["cosine", "triplet"]
+
+Value = Any
+
+
+def cosine(
+    x1: Any, x2: Any, targets: Any = None, *, margin: float = 0.0, axis: int = -1, epsilon: float = 1e-8, weights: Any = None,
+    reduction: str = "mean",
+) -> Value:  # fmt: skip
+    """The mean of 1 - cos(x1, x2); of pairs that are unlike, of max(0, cos(x1, x2) - margin).
+
+    Args:
+        x1, x2: vectors along ``axis``, of equal shape.
+        targets: 1 for pairs that are alike, -1 for those that are not; None means all alike.
+        epsilon: least length that is divided by.
+        weights, reduction: see ``fx.nn.losses``.
+
+    >>> cosine(fnp.array([[1.0, 0.0]]), fnp.array([[1.0, 1.0]])).round(4)
+    Array(0.2929, dtype=float32)
+    """
+    a, b = floats(x1, "x1 of cosine"), floats(x2, "x2 of cosine")
+    same_shape("cosine", x1=a, x2=b)
+    length = lambda v: fnp.sqrt(fnp.maximum(fnp.sum(fnp.square(v), axis), epsilon**2))
+    similarity = fnp.sum(a * b, axis) / (length(a) * length(b))
+    if targets is None:
+        return reduced(1 - similarity, weights, reduction)
+    t = floats(targets, "targets of cosine")
+    same_shape("cosine", similarities=similarity, targets=t)
+    range_checked("cosine", "targets", t, "1 or -1", lambda v: abs(v) != 1)
+    return reduced(fnp.where(t > 0, 1 - similarity, relu(similarity - margin)), weights, reduction)
+
+
+def triplet(
+    anchor: Any, positive: Any, negative: Any, *, margin: float = 1.0, p: float = 2.0, swap: bool = False, epsilon: float = 1e-6,
+    weights: Any = None, reduction: str = "mean",
+) -> Value:  # fmt: skip
+    """The mean of max(0, d(anchor, positive) - d(anchor, negative) + margin).
+
+    Args:
+        anchor, positive, negative: vectors along the last axis, of equal shape.
+        p: d(x, y) is the p-norm of x - y + epsilon, as in PyTorch.
+        swap: take d(positive, negative) where it is less than d(anchor, negative).
+        weights, reduction: see ``fx.nn.losses``.
+
+    Source: Balntas et al., "Learning local feature descriptors with triplets", 2016.
+    """
+    a, b, c = (
+        floats(x, f"{n} of triplet") for x, n in ((anchor, "anchor"), (positive, "positive"), (negative, "negative"))
+    )
+    same_shape("triplet", anchor=a, positive=b, negative=c)
+
+    def distance(x: Value, y: Value) -> Value:
+        return fnp.sum(fnp.abs(x - y + epsilon) ** p, -1) ** (1 / p)
+
+    far = distance(a, c)
+    far = fnp.minimum(far, distance(b, c)) if swap else far
+    return reduced(relu(distance(a, b) - far + margin), weights, reduction)

@@ -1,0 +1,97 @@
+"""What the losses share: operands, labels that are checked, and the reduction."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ... import dtypes
+from ... import numpy as fnp
+from ...errors import DTypeError, LabelError, ShapeError
+from ...numpy.core import as_type, as_value
+from ...trace import concrete_value
+
+__all__ = ["check_labels", "floats", "indicator", "range_checked", "reduced", "same_shape"]
+
+Value = Any
+
+
+def floats(x: Any, name: str) -> Value:
+    """``x`` as an array of floats of at least 32 bits."""
+    x = as_value(x, name)
+    if not dtypes.is_float(x.dtype):
+        if dtypes.is_inexact(x.dtype):
+            raise DTypeError(f"{name} must be real; found {x.dtype}")
+        return as_type(x, dtypes.promote_types(x.dtype, dtypes.float32))
+    return as_type(x, dtypes.promote_types(x.dtype, dtypes.float32))
+
+
+def same_shape(loss: str, **operands: Value) -> None:
+    """Raises ShapeError unless all operands have the same shape."""
+    shapes = {n: tuple(x.shape) for n, x in operands.items()}
+    if len(set(shapes.values())) > 1:
+        text = ", ".join(f"{n} {s}" for n, s in shapes.items())
+        raise ShapeError(
+            f"{loss} takes operands of equal shape; found {text}. Reshape one of them, x.reshape(...) or x[:, 0]."
+        )
+
+
+def check_labels(loss: str, labels: Value, classes: int, ignored: int | None = None) -> None:
+    """Raises LabelError if a label is known to be none of 0 ... classes - 1, and not the one that is ignored."""
+    known = concrete_value(labels)
+    if known is None:
+        return
+    wrong = (known < 0) | (known >= classes)
+    if ignored is not None:
+        wrong &= known != ignored
+    if wrong.any():
+        where = tuple(int(i) for i in np.argwhere(wrong)[0])
+        place = f" at {list(where)}" if where else ""
+        raise LabelError(
+            f"{loss}: labels are 0 to {classes - 1}, as the logits have {classes} classes; found {known[where]}{place}"
+            f" ({int(wrong.sum())} of {known.size} are out of range)."
+            + (" Labels that count from 1: subtract 1." if known.min() >= 1 and known.max() <= classes else "")
+        )
+
+
+def indicator(labels: Value, classes: int) -> Value:
+    """True where the class (a new last axis) is the label."""
+    return labels[..., None] == fnp.arange(classes, dtype=labels.dtype)
+
+
+def reduced(losses: Value, weights: Any, reduction: str, total: Value | None = None) -> Value:
+    """``losses`` weighted and reduced.
+
+    Args:
+        total: what the mean divides by; None means the number of losses, or the sum of their weights.
+    """
+    if reduction not in ("mean", "sum", "none"):
+        raise ShapeError(f"reduction is 'mean', 'sum' or 'none'; found {reduction!r}")
+    if weights is not None:
+        weights = as_type(as_value(weights, "weights"), losses.dtype)
+        try:
+            weights = fnp.broadcast_to(weights, losses.shape)
+        except ValueError:
+            raise ShapeError(
+                f"weights of shape {tuple(weights.shape)} do not fit losses of shape {tuple(losses.shape)}"
+            ) from None
+        losses = losses * weights
+        total = fnp.sum(weights) if total is None else total
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return fnp.sum(losses)
+    if not losses.size:
+        return fnp.sum(losses) + fnp.asarray(math.nan, losses.dtype)  # the mean of nothing
+    return fnp.sum(losses) / (losses.size if total is None else total)
+
+
+def range_checked(loss: str, what: str, x: Value, allowed: str, wrong: Any) -> None:
+    """Raises LabelError if a target is known to be outside of what the loss takes."""
+    known = concrete_value(x)
+    if known is not None and known.size:
+        bad = wrong(np.asarray(known, np.float64))
+        if bad.any():
+            raise LabelError(f"{loss}: {what} must be {allowed}; found {np.asarray(known)[bad].ravel()[0]}")

@@ -1,0 +1,26 @@
+"""``fx.train``: a compiled step, a loop over it, and what stands beside the loop.  See README.md of this folder.
+
+>>> import numpy as np
+>>> from fx import optim, train
+>>> x = np.linspace(-1, 1, 8, dtype=np.float32)
+>>> loss = lambda model, batch, key: ((model * batch[0] - batch[1]) ** 2).mean()
+>>> fit = train.Trainer(loss, optim.sgd(0.5)).fit(np.float32(0), [(x, 3 * x)], epochs=30)
+>>> round(float(fit.model), 3)
+3.0
+"""
+
+from __future__ import annotations
+
+from .callbacks import Call, EarlyStopping, LearningRate
+from .checkpoint import Checkpoint
+from .logs import CSVLog, JSONLog, Plot, Progress, TensorBoardLog
+from .precision import Precision, ScaleState
+from .run import Callback, Means, Run
+from .state import TrainState, batch_size, init_state
+from .step import make_step
+from .trainer import Fit, Trainer
+
+__all__ = [
+    "CSVLog", "Call", "Callback", "Checkpoint", "EarlyStopping", "Fit", "JSONLog", "LearningRate", "Means", "Plot", "Precision",
+    "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "init_state", "make_step",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""Callbacks that steer: early stopping, learning rates, functions of your own."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .. import numpy as fnp
+from .. import optim, tree
+from ..errors import TrainingError
+from .run import Callback, Run
+from .state import copied
+
+__all__ = ["Call", "EarlyStopping", "LearningRate", "monitored"]
+
+
+def monitored(run: Run, name: str) -> float:
+    """A number of the latest epoch.
+
+    Raises:
+        TrainingError: there is none of that name; names those there are.
+    """
+    latest = run.history[-1]
+    if name not in latest:
+        raise TrainingError(
+            f"the epochs report no {name!r}, only {', '.join(sorted(latest))}."
+            + (" validation_... needs fit(validation=...)." if name.startswith("validation_") else "")
+        )
+    return latest[name]
+
+
+class EarlyStopping(Callback):
+    """Ends the run when a number has not improved for some epochs.
+
+    Args:
+        monitor: which number of the history.
+        patience: epochs without improvement that are borne.
+        mode: "min" or "max": what is better.
+        least: how much better counts.
+        restore: end with the state that was best, not the last.
+
+    >>> EarlyStopping("validation_accuracy", mode="max").patience
+    5
+    """
+
+    def __init__(
+        self, monitor: str = "validation_loss", *, patience: int = 5, mode: str = "min", least: float = 0.0,
+        restore: bool = True,
+    ) -> None:  # fmt: skip
+        if mode not in ("min", "max"):
+            raise TrainingError(f"EarlyStopping: mode is 'min' or 'max'; found {mode!r}")
+        self.monitor, self.patience, self.mode, self.least, self.restore = monitor, patience, mode, least, restore
+        self.best, self.waited = math.inf, 0
+        self._kept: list[Any] = []  # the arrays of the best state
+
+    def epoch(self, run: Run) -> None:
+        value = monitored(run, self.monitor) * (1 if self.mode == "min" else -1)
+        if value < self.best - self.least:
+            self.best, self.waited = value, 0
+            self._kept = tree.leaves(copied(run.state)) if self.restore else []
+        else:
+            self.waited += 1
+        if self.waited >= self.patience:
+            run.stop = f"no better {self.monitor} for {self.waited} epochs"
+
+    def finish(self, run: Run) -> None:
+        if self._kept:
+            run.state = tree.unflatten(tree.structure(run.state), self._kept)
+
+    def save(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "kept": self._kept}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        self.best, self.waited, self._kept = saved["best"], saved["waited"], list(saved["kept"])
+
+
+class LearningRate(Callback):
+    """Sets a number of the optimizer at the beginning of every epoch.
+
+    A schedule over steps belongs into the optimizer (``optim.adam(optim.cosine_decay_schedule(...))``); this is for rules that
+    are looked up or changed by hand between epochs.
+
+    Args:
+        schedule: from the number of epochs done to the value.
+        name: of the number, which the optimizer keeps in its state: ``optim.inject_hyperparams(optim.adam)(1e-3)``.
+    """
+
+    def __init__(self, schedule: Callable[[int], float], name: str = "learning_rate") -> None:
+        self.schedule, self.name = schedule, name
+
+    def start(self, run: Run) -> None:
+        self.epoch(run)
+
+    def epoch(self, run: Run) -> None:
+        value, found = self.schedule(run.epoch), []
+
+        def put(state: Any) -> Any:
+            if not _injected(state) or self.name not in state.hyperparams:
+                return state
+            found.append(state)
+            old = state.hyperparams[self.name]
+            return state._replace(hyperparams={**state.hyperparams, self.name: fnp.asarray(value, old.dtype)})
+
+        optimizer = tree.map(put, run.state.optimizer, is_leaf=_injected)
+        if not found:
+            raise TrainingError(
+                f"LearningRate: the optimizer keeps no {self.name!r} in its state. Make it with"
+                " optim.inject_hyperparams(optim.adam)(learning_rate=...)."
+            )
+        run.state = dataclasses.replace(run.state, optimizer=optimizer)
+
+
+def _injected(state: Any) -> bool:
+    return isinstance(state, optim.InjectHyperparamsState)
+
+
+class Call(Callback):
+    """Functions as a callback: ``Call(epoch=lambda run: print(run.history[-1]))``.
+
+    Args:
+        hooks: functions of the run, by the name of the hook: start, step, epoch, finish.
+
+    >>> Call(step=print).step("a run")
+    a run
+    """
+
+    def __init__(self, **hooks: Callable[[Run], Any]) -> None:
+        known = ("start", "step", "epoch", "finish")
+        if unknown := set(hooks) - set(known):
+            raise TrainingError(f"Call takes the hooks {', '.join(known)}; found {', '.join(sorted(unknown))}")
+        for name, hook in hooks.items():
+            setattr(self, name, hook)

@@ -1,0 +1,336 @@
+"""The trainer: a loop over the step, with callbacks beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import nn, random, tree
+from ..errors import NaNError, TrainingError
+from ..ir import Aval
+from ..staging import jit
+from .guard import explain_not_finite
+from .precision import Precision, precision_of
+from .run import Callback, Data, Means, Run, batches_from, interruption_deferred
+from .state import Trainable, TrainState, init_state, trained_part
+from .step import Loss, make_step, with_state
+
+__all__ = ["Fit", "Trainer"]
+
+Tree = Any
+
+
+class Fit(NamedTuple):
+    """What ``Trainer.fit`` returns: the state to go on from, and the means of every epoch."""
+
+    state: TrainState
+    history: list[dict[str, float]]
+
+    @property
+    def model(self) -> Tree:
+        """The trained model, as it computes in training; ``fx.nn.inference(fit.model)`` for use."""
+        return self.state.model
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """A loss, an optimizer, and a loop.  In ten lines by hand, ``fit`` is::
+
+        step, state = make_step(loss, optimizer), init_state(model, optimizer, key)
+        for epoch in range(epochs):
+            means = Means()
+            for batch in data:
+                state, info = step(state, batch)
+                means.add(info, batch_size(batch))
+            print(epoch + 1, means.result(), trainer.evaluate(state.model, validation))
+
+    and everything that it is made of is public: take the lines above and change them when the loop is not the one you want.
+
+    Args:
+        loss: ``loss(model, batch, key) -> scalar`` or ``(scalar, {name: scalar})``, a mean over the examples of the batch. In
+            evaluation the key is None and the model ``fx.nn.inference(model)``.
+        optimizer: optax's protocol (``fx.optim``); clipping by other rules and schedules are part of it.
+        metrics: for ``evaluate`` and validation, by name: metrics of ``fx.metrics``, which are given the outputs and the second
+            part of the batch; or functions ``f(model, batch) -> scalar``, means over the examples of a batch.
+        forward: ``forward(model, batch) -> outputs``, for metrics and ``predict``; None calls the model with the batch, or
+            the first part of it if it is a tuple.
+        trainable, accumulate, clip, precision, stateful: see ``make_step``.
+        not_finite: "raise" stops at a loss or gradient that is not finite, and names the layer; "skip" leaves out that
+            step; "ignore" does not look.
+
+    >>> import numpy as np, fx.numpy as fnp
+    >>> from fx import optim
+    >>> x = np.linspace(-1, 1, 8, dtype=np.float32)
+    >>> loss = lambda model, batch, key: fnp.mean((model["a"] * batch[0] + model["b"] - batch[1]) ** 2)
+    >>> trainer = Trainer(loss, optim.sgd(0.3))
+    >>> fit = trainer.fit({"a": np.float32(0), "b": np.float32(0)}, [(x, 2 * x + 1)], epochs=60)
+    >>> {name: round(float(value), 3) for name, value in fit.model.items()}
+    {'a': 2.0, 'b': 1.0}
+    """
+
+    loss: Loss
+    optimizer: Any
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    forward: Callable[[Tree, Tree], Any] | None = None
+    trainable: Trainable = None
+    accumulate: int = 1
+    clip: float | None = None
+    precision: str | Precision | None = None
+    stateful: bool = False
+    not_finite: str = "raise"
+
+    def __post_init__(self) -> None:
+        if self.not_finite not in ("raise", "skip", "ignore"):
+            raise TrainingError(f"not_finite is 'raise', 'skip' or 'ignore'; found {self.not_finite!r}")
+
+    # ------------------------------------------------------------------------------ what is compiled
+
+    @functools.cached_property
+    def step(self) -> Callable[[TrainState, Tree], tuple[TrainState, dict[str, Any]]]:
+        """The compiled step; see ``make_step``."""
+        return make_step(
+            self.loss, self.optimizer, trainable=self.trainable, accumulate=self.accumulate, clip=self.clip,
+            precision=self.precision, guard=self.not_finite != "ignore", stateful=self.stateful,
+        )  # fmt: skip
+
+    @functools.cached_property
+    def scores(self) -> Callable[[Tree, Tree, dict[str, Any], Tree], tuple[dict[str, Any], dict[str, Any]]]:
+        """Of one batch: the loss, what it reports and the metrics that are functions; and the totals of the others."""
+        evaluate = with_state(self.loss, self.stateful)
+        functions = {name: f for name, f in self.metrics.items() if not _accumulates(f)}
+
+        def scores(model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree) -> tuple[dict[str, Any], Any]:
+            value, _, aux = evaluate(model, model_state, batch, None)
+            if totals:
+                targets, outputs = _targets(batch), self._outputs(model, model_state, batch)
+                totals = {name: self.metrics[name].update(t, outputs, targets) for name, t in totals.items()}
+            return {"loss": value, **aux, **{name: f(model, batch) for name, f in functions.items()}}, totals
+
+        return jit(scores)
+
+    def _outputs(self, model: Tree, model_state: Tree, batch: Tree) -> Any:
+        if self.forward is not None:
+            return self.forward(model, batch)
+        return nn.apply(model, batch[0] if isinstance(batch, (tuple, list)) else batch, state=model_state)[0]
+
+    @functools.cached_property
+    def outputs(self) -> Callable[[Tree, Tree, Tree], Any]:
+        """What ``forward``, or the model, makes of a batch: ``outputs(model, model_state, batch)``."""
+        return jit(self._outputs)
+
+    # --------------------------------------------------------------------------------------- the loop
+
+    def init(self, model: Tree, key: Any = 0, model_state: Tree = None) -> TrainState:
+        """The state before the first step; see ``init_state``."""
+        if self.stateful and model_state is None:
+            model_state = nn.init_state(model)
+        return init_state(
+            model, self.optimizer, key, trainable=self.trainable, model_state=model_state,
+            precision=precision_of(self.precision),
+        )  # fmt: skip
+
+    def fit(
+        self, model: Tree | TrainState, data: Data, *, epochs: int, validation: Data | None = None, key: Any = 0,
+        callbacks: Sequence[Callback] = (),
+    ) -> Fit:  # fmt: skip
+        """Trains.
+
+        Args:
+            model: a pytree with float leaves, which stays as it is; or the state of an earlier fit, to go on from.
+            data: an iterable of batches that can be gone through again (a list, a ``Dataset``), or a function from the
+                number of the epoch to the batches: ``lambda n: data.batches(train, 32, key=random.fold_in(key, n))``.
+            epochs: passes over the data.
+            validation: batches to evaluate on after every epoch.
+            key: a key or a seed: of dropout and the like.
+            callbacks: called in order; see ``Callback``.
+
+        Returns:
+            A ``Fit``: state and history.
+
+        Raises:
+            TrainingError: no batches, a batch that does not fit, an iterator that is used up.
+            NaNError: the loss or a gradient was not finite; ``error.state`` is the state before that step.
+        """
+        state = model if isinstance(model, TrainState) else self.init(model, key)
+        run = Run(state, epochs, callbacks=callbacks)
+        try:
+            with interruption_deferred() as interrupted:
+                run.call("start")
+                while run.epoch < epochs and not run.stop:
+                    if self._pass(run, data, interrupted):
+                        self._end_pass(run, validation)
+                    if interrupted():
+                        raise KeyboardInterrupt
+                run.call("finish")
+        except BaseException as error:
+            run.call("abort", error)
+            raise
+        return Fit(run.state, run.history)
+
+    def _pass(self, run: Run, data: Data, interrupted: Callable[[], bool]) -> bool:
+        """The batches of an epoch that are still to be done; whether it got to the end."""
+        batches, run.length = batches_from(data, run.epoch, run.batch)
+        first: Tree = None
+        run.started, run.entered = time.perf_counter(), run.batch
+        for batch in batches:
+            first = batch if first is None else first
+            self._one(run, batch, first)
+            run.call("step")
+            if run.stop or interrupted():
+                return False
+        if run.batch == 0:
+            raise TrainingError(
+                "the data gave no batch: it is empty, or has fewer examples than one batch and drop_last leaves those out."
+                " Check len(data), the path it is read from, and the filter."
+            )
+        return True
+
+    def _one(self, run: Run, batch: Tree, first: Tree) -> None:
+        """One step, and what came of it."""
+        try:
+            state, run.info = self.step(run.state, batch)
+        except Exception as error:
+            self._misfit(error, run, batch, first)
+            raise
+        run.state, n = state, _examples(batch)
+        if self.not_finite == "ignore" or bool(run.info["finite"]):
+            run.means.add({k: v for k, v in run.info.items() if k not in ("finite", "loss_scale")}, n)
+        else:
+            self._not_finite(run, batch)
+            run.skipped += 1
+        run.batch += 1
+        run.examples += n
+
+    def _end_pass(self, run: Run, validation: Data | None) -> None:
+        seconds = max(time.perf_counter() - run.started, 1e-9)
+        means, share = run.means.result(), (run.batch - run.entered) / run.batch
+        done = {"loss": means.get("loss", math.nan), **means}
+        if validation is not None:
+            source = validation(run.epoch) if callable(validation) else validation
+            scores = self.evaluate(run.state.model, source, model_state=run.state.model_state)
+            done.update({f"validation_{name}": x for name, x in scores.items() if isinstance(x, float)})
+        done.update(
+            {
+                "seconds": seconds,
+                "rate": share * run.examples / seconds,
+                **({"skipped": run.skipped} if run.skipped else {}),
+            }
+        )
+        run.history.append(done)
+        run.epoch, run.batch, run.examples, run.skipped, run.means = run.epoch + 1, 0, 0, 0, Means()
+        run.call("epoch")
+
+    def _misfit(self, error: Exception, run: Run, batch: Tree, first: Tree) -> None:
+        """Says which batch an error came from, and how it differs from the first."""
+        place = f"batch {run.batch + 1} of epoch {run.epoch + 1}"
+        now, before = _signature(batch), _signature(first)
+        if now != before:
+            raise TrainingError(
+                f"{place} does not fit the model ({type(error).__name__}: {error}). It holds {_told(now)}; the first of this"
+                f" run held {_told(before)}. Make the examples alike (crop, pad, stack) before they are batched."
+            ) from error
+        error.add_note(f"in {place}, which holds {_told(now)}")
+
+    def _not_finite(self, run: Run, batch: Tree) -> None:
+        """Raises NaNError that names the layer, unless such a step is to be left out."""
+        scale, mode = run.state.scale, precision_of(self.precision)
+        adapts = scale is not None and mode is not None and mode.dynamic and float(scale.scale) > 1
+        if self.not_finite == "skip" or adapts:
+            return
+        before = dataclasses.replace(run.state, step=run.state.step - 1)
+        run.state = before
+        key, evaluate = random.fold_in(before.key, before.step), with_state(self.loss, self.stateful)
+        cast = (lambda x: x) if mode is None else mode.cast
+        model = cast(before.model)
+        why = explain_not_finite(
+            lambda m, b: evaluate(m, before.model_state, b, key)[0],
+            model,
+            cast(batch),
+            trained_part(model, self.trainable),
+        )
+        found = NaNError(
+            f"the loss or its gradient is not finite at step {int(before.step)} (batch {run.batch + 1} of epoch"
+            f" {run.epoch + 1}): {why}\nThe state before this step is error.state."
+        )
+        found.state = before  # type: ignore[attr-defined]
+        raise found
+
+    # ------------------------------------------------------------------------- what the model is worth
+
+    def evaluate(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> dict[str, Any]:
+        """The loss, what it reports and the metrics: means over the examples of all batches.
+
+        Args:
+            model: is used as ``fx.nn.inference(model)``.
+            data: batches.
+            model_state: running statistics.
+
+        Raises:
+            TrainingError: there are no batches.
+        """
+        means, used, empty = Means(), nn.inference(model), True
+        totals = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
+        for batch in data:
+            values, totals = self.scores(used, model_state, totals, batch)
+            means.add(values, _examples(batch))
+            empty = False
+        if empty:
+            raise TrainingError("evaluate was given no batch: the data is empty. Check len(data) and the filter.")
+        computed = {name: np.asarray(self.metrics[name].compute(t)) for name, t in totals.items()}
+        return means.result() | {name: x if x.ndim else float(x) for name, x in computed.items()}
+
+    def predict(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> Any:
+        """The outputs for all batches, one after the other along the first axis, as NumPy arrays.
+
+        Args:
+            model: is used as ``fx.nn.inference(model)``.
+            data: batches, which ``forward`` takes; without it the model takes them, of a tuple its first part.
+            model_state: running statistics.
+
+        Raises:
+            TrainingError: there are no batches.
+
+        >>> double = Trainer(None, None, forward=lambda model, x: 2 * x)
+        >>> double.predict({}, [np.ones(2), np.ones(1)])
+        array([2., 2., 2.])
+        """
+        used = nn.inference(model)
+        parts = [self.outputs(used, model_state, batch) for batch in data]
+        if not parts:
+            raise TrainingError("predict was given no batch: the data is empty. Check len(data) and the filter.")
+        return tree.map(lambda *xs: np.concatenate([np.asarray(x) for x in xs]), *parts)
+
+
+def _accumulates(metric: Any) -> bool:
+    """Whether a metric keeps totals (those of ``fx.metrics``), rather than being a function of a batch."""
+    return all(hasattr(metric, name) for name in ("init", "update", "compute"))
+
+
+def _targets(batch: Tree) -> Any:
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        return batch[1]
+    raise TrainingError(
+        f"the metrics of fx.metrics compare outputs with targets, so a batch is (inputs, targets); found a {type(batch).__name__}."
+        " Write the metric as a function of (model, batch)."
+    )
+
+
+def _examples(batch: Tree) -> int:
+    """Examples in a batch: the length of its first array."""
+    return next((x.shape[0] for x in map(np.asarray, tree.leaves(batch)) if x.ndim), 1)
+
+
+def _signature(batch: Tree) -> dict[str, Aval]:
+    """Path, shape and dtype of each array of a batch."""
+    return {tree.keystr(p) or "batch": Aval(np.shape(x), np.asarray(x).dtype) for p, x in tree.leaves_with_path(batch)}
+
+
+def _told(signature: dict[str, Aval]) -> str:
+    return ", ".join(f"{path}: {aval}" for path, aval in signature.items())

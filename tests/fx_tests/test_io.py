@@ -1,0 +1,362 @@
+"""``fx.io``: what is saved comes back; what is damaged, full or something else is told; kills lose nothing."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+import random as python_random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx import io, nn, optim, random, tree
+from fx.dtypes import bfloat16
+from fx.errors import CheckpointError, CheckpointMismatchError, CorruptFileError, DTypeError, SaveError
+
+R = np.random.RandomState(0)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Moments(NamedTuple):
+    mu: object
+    nu: object
+
+
+def same(got, want):
+    """Equal leaves of equal kinds in equal containers."""
+    assert tree.structure(got) == tree.structure(want)
+    for g, w in zip(tree.leaves(got), tree.leaves(want)):
+        if hasattr(w, "shape"):
+            assert (g.shape, g.dtype) == (w.shape, w.dtype)
+            np.testing.assert_array_equal(np.asarray(g), np.asarray(w))
+        else:
+            assert type(g) is type(w) and repr(g) == repr(w)
+
+
+TREES = {
+    "dtypes": {str(np.dtype(d)): R.normal(size=(2, 3)).astype(d) for d in (
+        "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
+        "complex64", "complex128", bfloat16)},
+    "shapes": {"0-d": np.array(2.5), "empty": np.zeros((0, 3), np.float32), "strided": np.arange(12).reshape(3, 4)[::2, ::-1],
+               "fortran": np.asfortranarray(R.normal(size=(3, 4))), "broadcast": np.broadcast_to(np.float32(3), (2, 2)),
+               "odd": np.zeros(3, np.int8), "complex strided": np.arange(6.0).astype(complex)[::-2]},
+    "special": {"nan": np.array([np.nan, np.inf, -np.inf, -0.0]), "big-endian": np.arange(3, dtype=">i4").astype("i4")},
+    "scalars": {"i": 10**40, "f": 0.1, "nan": float("nan"), "inf": -float("inf"), "c": 1 - 2j, "b": True, "s": "é\n", "e": ""},
+    "containers": [(), [], {}, None, (np.ones(1), [np.zeros(1), None]), {"a b": np.ones(1), "ä": {}}, {3: np.ones(1), 1: 2},
+                   collections.OrderedDict([("z", np.ones(1)), ("a", 2)])],
+    "keys": {"one": random.key(3), "many": random.split(random.key(1), 4)},
+    "leaf": np.arange(4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_what_is_saved_comes_back(tmp_path, name):
+    path = tmp_path / "a.safetensors"
+    io.save(path, TREES[name])
+    same(io.load(path), TREES[name])
+    same(io.load(path, like=TREES[name]), TREES[name])
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_a_template_gives_back_modules_and_states(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 4, key=random.key(0)), nn.Linear(4, 2, key=random.key(1)))
+    optimizer = optim.chain(optim.clip(1.0), optim.adamw(1e-3), optim.weight_ema(0.9))
+    state = {"model": model, "optimizer": optimizer.init(model), "moments": Moments(fnp.ones(2), [3, None]), "step": 7}
+    io.save(tmp_path / "s", state, metadata={"epoch": 2})
+    fresh = tree.map(lambda x: x * 0, state)
+    loaded = io.load(tmp_path / "s", like=fresh)
+    same(loaded, state)
+    x = fnp.ones((1, 3))
+    np.testing.assert_array_equal(np.asarray(loaded["model"](x)), np.asarray(model(x)))
+    plain = io.load(tmp_path / "s")
+    assert plain["step"] == 7 and plain["moments"]["nu"] == [3, None]
+    np.testing.assert_array_equal(plain["model"]["layers"][0]["weight"], np.asarray(model.layers[0].weight))
+    assert io.read_metadata(tmp_path / "s") == {"epoch": 2}
+
+
+# ------------------------------------------------------------------------- against the safetensors package
+
+
+def test_files_are_what_the_safetensors_package_reads_and_writes(tmp_path):
+    theirs = pytest.importorskip("safetensors.numpy")
+    arrays = {k: v for k, v in TREES["dtypes"].items() if k not in ("complex128", "complex64", "bfloat16")}
+    arrays |= {"0-d": np.array(2.5), "empty": np.zeros((0, 3), np.float32)}
+    io.write_safetensors(tmp_path / "ours", arrays, {"note": "é"})
+    same(theirs.load_file(tmp_path / "ours"), arrays)
+    theirs.save_file(arrays, tmp_path / "theirs", {"note": "é"})
+    same(io.read_safetensors(tmp_path / "theirs"), arrays)
+    same(io.load(tmp_path / "theirs"), arrays)
+    assert io.read_safetensors_header(tmp_path / "theirs").metadata == {"note": "é"}
+    io.save(tmp_path / "tree", {"layers": [arrays["float32"]]})
+    same(theirs.load_file(tmp_path / "tree"), {"layers.0": arrays["float32"]})
+    same(io.read_safetensors(tmp_path / "ours", ["bool"]), {"bool": arrays["bool"]})
+
+
+def raw(header, body=b"", length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return (len(text) if length is None else length).to_bytes(8, "little") + text + body
+
+
+def entry(dtype="F32", shape=(2,), offsets=(0, 8)):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
+
+
+MALFORMED = {
+    "empty": b"",
+    "short": b"\1\0",
+    "longer than the file": raw({}, length=1 << 40),
+    "no object": raw(b"[1, 2]"),
+    "no json": raw(b"{'a': 1}"),
+    "no text": raw(b"{\xff\xfe}"),
+    "a NaN": raw(b'{"a": NaN}'),
+    "deep": raw(b'{"a":' + b"[" * 100_000),
+    "twice": raw(b'{"a": %s, "a": %s}' % ((json.dumps(entry()).encode(),) * 2), b"\0" * 8),
+    "fields": raw({"a": {"dtype": "F32"}}, b"\0" * 8),
+    "dtype": raw({"a": entry("F31")}, b"\0" * 8),
+    "dtype kind": raw({"a": entry(3)}, b"\0" * 8),
+    "negative shape": raw({"a": entry(shape=[-2])}, b"\0" * 8),
+    "fraction": raw({"a": entry(shape=[2.0])}, b"\0" * 8),
+    "bool in a shape": raw({"a": entry(shape=[True, 2])}, b"\0" * 8),
+    "overflowing shape": raw({"a": entry(shape=[1 << 62, 1 << 62])}, b"\0" * 8),
+    "wrong size": raw({"a": entry(shape=[3])}, b"\0" * 8),
+    "beyond the end": raw({"a": entry(offsets=[0, 16], shape=[4])}, b"\0" * 8),
+    "turned round": raw({"a": entry(offsets=[8, 0])}, b"\0" * 8),
+    "gap": raw({"a": entry(offsets=[4, 12])}, b"\0" * 12),
+    "overlap": raw({"a": entry(), "b": entry(offsets=[4, 12])}, b"\0" * 12),
+    "rest": raw({"a": entry()}, b"\0" * 9),
+    "metadata": raw({"__metadata__": {"a": 1}}),
+    "bool bytes": raw({"a": entry("BOOL", (1,), (0, 1))}, b"\2"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_files_are_refused(tmp_path, name):
+    (tmp_path / "bad").write_bytes(MALFORMED[name])
+    with pytest.raises(CorruptFileError):
+        io.read_safetensors(tmp_path / "bad")
+
+
+def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path):
+    path = tmp_path / "a"
+    values = {"w": np.arange(5, dtype=np.float32), "step": 3}
+    io.save(path, values, metadata="note")
+    whole = path.read_bytes()
+    for i in range(0, len(whole), 3):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 4]) + whole[i + 1 :])
+        with contextlib.suppress(CheckpointError):
+            same(io.load(path), values)  # a space that became another blank
+            assert whole[i : i + 1] == b" "
+    for i in range(0, len(whole), 7):
+        path.write_bytes(whole[:i])
+        with pytest.raises(CorruptFileError, match="cut off"):
+            io.load(path)
+    assert issubclass(CorruptFileError, ValueError)
+
+
+# ------------------------------------------------------------------------------------------- bad input
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a"
+    io.save(path, {"w": np.ones(10)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(SaveError, match="not written.*unharmed.*another disk"):
+            io.save(path, {"w": np.ones(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    same(io.load(path), {"w": np.ones(10)})
+    assert os.listdir(tmp_path) == ["a"]
+    with pytest.raises(SaveError, match="folder .* does not exist"):
+        io.save(tmp_path / "none" / "a", {})
+
+
+BAD_LEAVES = {"object": object(), "function": len, "bytes": b"ab", "set": {1}, "text array": np.array(["a"])}
+
+
+@pytest.mark.parametrize("name", BAD_LEAVES)
+def test_what_is_no_data_is_refused_by_its_path(tmp_path, name):
+    with pytest.raises((CheckpointError, DTypeError)):
+        io.save(tmp_path / "a", {"x": [BAD_LEAVES[name]]})
+    assert not os.listdir(tmp_path)
+
+
+def test_paths_that_are_not_unique_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match=r"'a\.b'"):
+        io.save(tmp_path / "a", {"a": {"b": 1}, "a.b": 2})
+
+
+def test_a_checkpoint_of_another_model_is_told_by_its_entries(tmp_path):
+    io.save(tmp_path / "a", {"w": np.ones((2, 3)), "old": 1, "n": 2})
+    template = {"w": np.ones((3, 2)), "new": np.ones(1), "n": 0}
+    with pytest.raises(CheckpointMismatchError) as e:
+        io.load(tmp_path / "a", like=template)
+    for part in ("new", "old", r"w: float64[2, 3] in the file, float64[3, 2] in the template", "load_partial"):
+        assert part in str(e.value)
+    loaded, report = io.load_partial(tmp_path / "a", template)
+    assert loaded["n"] == 2 and loaded["w"] is template["w"]
+    assert (report.loaded, report.missing, report.unexpected) == (["n"], ["new"], ["old"])
+    assert list(report.misshapen) == ["w"] and not report.complete
+
+
+def test_dtypes_change_only_when_asked(tmp_path):
+    io.save(tmp_path / "a", {"w": np.arange(3.0)})
+    template = {"w": np.zeros(3, np.float32)}
+    with pytest.raises(CheckpointMismatchError, match="float64"):
+        io.load(tmp_path / "a", like=template)
+    assert io.load(tmp_path / "a", like=template, cast=True)["w"].dtype == np.float32
+    with pytest.raises(CheckpointMismatchError):
+        io.load(tmp_path / "a", like={"w": np.zeros(3, np.int32)}, cast=True)
+
+
+def test_parts_are_transferred_by_path(tmp_path):
+    io.save(tmp_path / "a", {"encoder": {"w": np.ones(2), "b": np.ones(1)}, "head": np.ones(3)})
+    template = {"net": {"body": {"w": np.zeros(2), "b": np.zeros(1)}}, "head": np.zeros(3)}
+    loaded, report = io.load_partial(tmp_path / "a", template, rename={"encoder": "net.body"}, only=["net.*"])
+    assert report.complete and report.loaded == ["net.body.b", "net.body.w"]
+    assert loaded["net"]["body"]["w"].sum() == 2 and loaded["head"].sum() == 0
+    drop = lambda name: None if name == "head" else name.replace("encoder", "net.body")
+    assert io.load_partial(tmp_path / "a", template, rename=drop)[1].missing == ["head"]
+    with pytest.raises(CheckpointError, match="same path"):
+        io.load_partial(tmp_path / "a", template, rename=lambda name: "head")
+
+
+def test_a_file_of_a_later_format_names_its_version(tmp_path):
+    io.write_safetensors(tmp_path / "a", {}, {"format": "fx pytree 9", "fx.version": "9.0", "fx.structure": "null"})
+    with pytest.raises(CheckpointError, match=r"fx 9\.0"):
+        io.load(tmp_path / "a")
+
+
+# ---------------------------------------------------------------------------------------- the manager
+
+
+def test_the_manager_keeps_the_last_and_the_best(tmp_path):
+    manager = io.CheckpointManager(tmp_path / "runs", keep_last=2, best="accuracy", mode="max", keep_best=2)
+    assert manager.latest_step() is None and manager.best_step() is None
+    for step, accuracy in enumerate([0.5, 0.9, 0.7, float("nan"), 0.6, 0.1]):
+        manager.save(step, {"w": np.full(2, step)}, metrics={"accuracy": accuracy})
+    assert (manager.steps(), manager.best_step(), manager.latest_step()) == ([1, 2, 4, 5], 1, 5)
+    assert manager.restore({"w": np.zeros(2, int)})["w"][0] == 5
+    assert manager.restore(best=True)["w"][0] == 1 and manager.metrics(2) == {"accuracy": 0.7}
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 3; its steps are \[1, 2, 4, 5\]"):
+        manager.restore(step=3)
+    with pytest.raises(CheckpointError, match="accuracy"):
+        manager.save(6, {}, metrics={"loss": 1.0})
+    manager.path(5).write_bytes(b"")
+    with pytest.raises(CorruptFileError) as e:
+        manager.restore()
+    assert "[1, 2, 4]" in e.value.__notes__[0]
+
+
+def test_leftovers_of_dead_processes_go(tmp_path):
+    manager = io.CheckpointManager(tmp_path)
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    ).stdout
+    host = os.uname().nodename
+    for pid in (dead.strip(), str(os.getpid())):
+        (tmp_path / f".step-0000000001.safetensors.{host}-{pid}-00ff.tmp").write_bytes(b"x")
+    manager.save(2, {})
+    assert [f for f in os.listdir(tmp_path) if f.endswith(".tmp")] == [
+        f".step-0000000001.safetensors.{host}-{os.getpid()}-00ff.tmp"
+    ]
+
+
+# ------------------------------------------------------------------------------------------ kill -9
+
+
+def kills(folder, how, times):
+    """Kills writers at random moments; for each whether a checkpoint loads, and whether a write was cut."""
+    script = ROOT / "tests" / "fx_tests" / "checkpoint_writer.py"
+    outcomes, rng = [], python_random.Random(0)
+    path = folder / "model.safetensors"
+    with subprocess.Popen(
+        [sys.executable, script, folder, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as writers:  # fmt: skip
+        for _ in range(times):
+            writers.stdin.write("\n")
+            writers.stdin.flush()
+            pid = int(writers.stdout.readline())
+            while not path.exists():
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.01))
+            os.kill(pid, signal.SIGKILL)
+            while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+                time.sleep(0.0005)
+            cut = any(name.endswith(".tmp") for name in os.listdir(folder))
+            try:
+                loaded = io.load(path)
+                outcomes.append(
+                    (
+                        how == "careless"
+                        or len({*loaded["w"], *loaded["layers"][0].flat, loaded["layers"][1][0]}) == 1,
+                        cut,
+                    )
+                )
+            except CorruptFileError:
+                outcomes.append((False, cut))
+        writers.stdin.close()
+    return outcomes
+
+
+def test_two_hundred_kills_leave_a_whole_checkpoint_each(tmp_path):
+    outcomes = kills(tmp_path, "atomic", 200)
+    assert all(whole for whole, _ in outcomes)
+    assert sum(cut for _, cut in outcomes) > 20  # they did come while a file was being written
+
+
+def test_kills_of_a_careless_writer_are_noticed(tmp_path):
+    assert not all(whole for whole, _ in kills(tmp_path, "careless", 15))
+
+
+# ------------------------------------------------------------------------------------------- PyTorch
+
+
+def test_weights_of_a_torch_model_give_its_outputs(tmp_path):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, (3, 2)), torch.nn.ReLU(), torch.nn.ConvTranspose2d(4, 2, 3, stride=2), torch.nn.Flatten(),
+        torch.nn.Linear(2 * 9 * 11, 5),
+    )  # fmt: skip
+    x = R.normal(size=(2, 3, 6, 6)).astype(np.float32)
+    with torch.no_grad():
+        want = theirs(torch.from_numpy(x)).numpy()
+        hidden = theirs[:3](torch.from_numpy(x)).shape
+    pytest.importorskip("safetensors.torch").save_file(theirs.state_dict(), tmp_path / "torch.safetensors")
+    like = {
+        "conv": {"weight": np.zeros((3, 2, 3, 4), np.float32), "bias": fnp.zeros(4)},
+        "up": {"weight": fnp.zeros((3, 3, 4, 2)), "bias": fnp.zeros(2)},
+        "out": {"weight": fnp.zeros((198, 5)), "bias": fnp.zeros(5)},
+    }
+    names = {"conv": "0", "up": "2", "out": "4"}
+    layouts = {"up.weight": "conv_transpose"}
+    for source in (tmp_path / "torch.safetensors", theirs.state_dict()):
+        params, report = io.load_torch(source, like, names=names, layouts=layouts)
+        assert report.complete
+
+    def model(p, x):
+        x = nn.relu(nn.conv(x, p["conv"]["weight"]) + p["conv"]["bias"])
+        x = nn.conv(x, p["up"]["weight"], padding=2, input_dilation=2) + p["up"]["bias"]
+        return x.transpose(0, 3, 1, 2).reshape(len(x), -1) @ p["out"]["weight"] + p["out"]["bias"]
+
+    assert hidden == (2, 2, 9, 11)
+    got = fx.jit(model, backend="reference")(params, np.moveaxis(x, 1, -1))
+    np.testing.assert_allclose(np.asarray(got), want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(CheckpointMismatchError, match=r"up\.weight: float32\[3, 3, 2, 4\]"):
+        io.load_torch(theirs.state_dict(), like, names=names)
+    module = nn.Linear(198, 5, key=random.key(0))
+    loaded, _ = io.load_torch({k[2:]: v for k, v in theirs.state_dict().items() if k[0] == "4"}, module)
+    np.testing.assert_array_equal(np.asarray(loaded.weight), theirs[4].weight.detach().numpy().T)

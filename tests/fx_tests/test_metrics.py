@@ -1,0 +1,149 @@
+"""Metrics against scikit-learn: over batches as over everything at once, with weights, inside compiled loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+import fx
+from fx import lax, metrics
+from fx.errors import DTypeError, LabelError, ShapeError
+
+RNG = np.random.default_rng(0)
+N, C = 60, 4
+LABELS = RNG.integers(0, C - 1, N)  # class 3 has no label, and is predicted
+SCORES = RNG.normal(size=(N, C)) + 1.5 * np.eye(C)[LABELS]
+PREDICTED = SCORES.argmax(1)
+BITS = RNG.integers(0, 2, N)
+ONE = np.round(RNG.normal(size=N) + BITS, 1)  # with ties
+WEIGHTS = RNG.uniform(0.1, 2, N)
+X, Y = RNG.normal(size=N), RNG.normal(size=N) + 1e4
+MANY = RNG.normal(size=(N, 3))
+SOFT = np.exp(SCORES) / np.exp(SCORES).sum(1, keepdims=True)
+ALL = list(range(C))
+
+# name -> (metric, predictions, targets, scikit-learn's value given sample_weight)
+CASES: dict[str, tuple[metrics.Metric, np.ndarray, np.ndarray, Any]] = {
+    "accuracy": (metrics.Accuracy(), SCORES, LABELS, lambda w: sk.accuracy_score(LABELS, PREDICTED, sample_weight=w)),
+    "accuracy of classes": (metrics.Accuracy(), PREDICTED, LABELS, lambda w: sk.accuracy_score(LABELS, PREDICTED, sample_weight=w)),
+    "accuracy of bits": (metrics.Accuracy(0.2), ONE, BITS, lambda w: sk.accuracy_score(BITS, ONE > 0.2, sample_weight=w)),
+    "top 2": (metrics.TopKAccuracy(2), SCORES, LABELS, lambda w: sk.top_k_accuracy_score(LABELS, SCORES, k=2, labels=ALL, sample_weight=w)),
+    "confusion": (metrics.ConfusionMatrix(C), SCORES, LABELS, lambda w: sk.confusion_matrix(LABELS, PREDICTED, labels=ALL, sample_weight=w)),
+    "confusion of rows": (
+        metrics.ConfusionMatrix(C, normalize="true"), SCORES, LABELS,
+        lambda w: sk.confusion_matrix(LABELS, PREDICTED, labels=ALL, sample_weight=w, normalize="true"),
+    ),
+    **{
+        f"{f.__name__} {average}": (
+            f(C, average=average), SCORES, LABELS,
+            lambda w, theirs=theirs, average=average: theirs(
+                LABELS, PREDICTED, average=None if average == "none" else average, sample_weight=w, zero_division=0,
+                labels=ALL if average == "none" else None,
+            ),
+        )
+        for f, theirs in ((metrics.Precision, sk.precision_score), (metrics.Recall, sk.recall_score), (metrics.F1, sk.f1_score))
+        for average in ("macro", "micro", "weighted", "none")
+    },
+    "f1 binary": (metrics.F1(2, threshold=0.2, average="binary"), ONE, BITS, lambda w: sk.f1_score(BITS, ONE > 0.2, sample_weight=w)),
+    "auc": (metrics.AUCROC(), ONE, BITS, lambda w: sk.roc_auc_score(BITS, ONE, sample_weight=w)),
+    "auc in a buffer": (metrics.AUCROC(capacity=100), ONE, BITS, lambda w: sk.roc_auc_score(BITS, ONE, sample_weight=w)),
+    "auc of classes": (
+        metrics.AUCROC(capacity=N, classes=3), SOFT[:, :3] / SOFT[:, :3].sum(1, keepdims=True), LABELS,
+        lambda w: sk.roc_auc_score(LABELS, SOFT[:, :3] / SOFT[:, :3].sum(1, keepdims=True), multi_class="ovr", sample_weight=w),
+    ),
+    "average precision": (metrics.PRAUC(), ONE, BITS, lambda w: sk.average_precision_score(BITS, ONE, sample_weight=w)),
+    "average precision in a buffer": (metrics.PRAUC(capacity=100), ONE, BITS, lambda w: sk.average_precision_score(BITS, ONE, sample_weight=w)),
+    "mae": (metrics.MAE(), X, Y, lambda w: sk.mean_absolute_error(Y, X, sample_weight=w)),
+    "mse": (metrics.MSE(), X, Y, lambda w: sk.mean_squared_error(Y, X, sample_weight=w)),
+    "rmse": (metrics.RMSE(), X, Y, lambda w: sk.root_mean_squared_error(Y, X, sample_weight=w)),
+    "r2": (metrics.R2(), X + 1e4, Y, lambda w: sk.r2_score(Y, X + 1e4, sample_weight=w)),
+    "r2 of outputs": (metrics.R2(3), MANY, MANY**2, lambda w: sk.r2_score(MANY**2, MANY, sample_weight=w)),
+    "perplexity": (
+        metrics.Perplexity(), np.log(SOFT), LABELS, lambda w: np.exp(sk.log_loss(LABELS, SOFT, labels=ALL, sample_weight=w)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_metrics_are_scikit_learn_s(name: str) -> None:
+    metric, predictions, targets, want = CASES[name]
+    np.testing.assert_allclose(metric(predictions, targets), want(None), rtol=1e-9)
+    state = metric.init()
+    for start, end in ((0, 7), (7, 7), (7, 40), (40, N)):  # one of them is empty
+        part = slice(start, end)
+        state = metric.update(state, predictions[part], targets[part], weights=WEIGHTS[part])
+    np.testing.assert_allclose(metric.compute(state), want(WEIGHTS), rtol=1e-9)
+
+
+GROWING = {"auc", "average precision"}
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - GROWING))
+def test_metrics_work_in_compiled_loops(name: str) -> None:
+    """In a scan over batches; a weight of 0 takes an example out, be it NaN."""
+    metric, predictions, targets, want = CASES[name]
+    weights = np.where(np.arange(N) < 50, 1.0, 0.0)
+    batches = [x.reshape(6, 10, *x.shape[1:]) for x in (predictions, targets, weights)]
+
+    def run(p: Any, t: Any, w: Any) -> Any:
+        state, _ = lax.scan(lambda s, b: (metric.update(s, b[0], b[1], weights=b[2]), None), metric.init(), (p, t, w))
+        return metric.compute(state)
+
+    np.testing.assert_allclose(fx.jit(run)(*batches), want(weights), rtol=1e-9)
+
+
+def test_collections_and_means() -> None:
+    both = metrics.Collection(accuracy=metrics.Accuracy(), f1=metrics.F1(C))
+    values = both(SCORES, LABELS)
+    assert values["accuracy"] == sk.accuracy_score(LABELS, PREDICTED) and set(values) == {"accuracy", "f1"}
+    assert np.isnan(metrics.Mean().compute(metrics.Mean().init()))
+    assert metrics.Mean()(np.array([np.nan, 2.0]), weights=np.array([0, 1])) == 2
+    assert np.isnan(metrics.AUCROC()(ONE[:3], np.zeros(3, int)))
+    assert metrics.R2()(np.ones(3), np.ones(3)) == 1
+    ignoring = metrics.Perplexity(ignore_index=-1)(np.log(SOFT), np.where(np.arange(N) < 5, -1, LABELS))
+    np.testing.assert_allclose(ignoring, metrics.Perplexity()(np.log(SOFT[5:]), LABELS[5:]), rtol=1e-12)
+
+
+def test_float16_is_summed_in_float64() -> None:
+    values = np.full(70_000, 0.1, np.float16)
+    np.testing.assert_allclose(metrics.Mean()(values), np.float64(np.float16(0.1)), rtol=1e-12)
+
+
+def test_what_cannot_be_known_is_nan_in_compiled_code() -> None:
+    labels = LABELS.copy()
+    labels[3] = C
+    for metric in (metrics.ConfusionMatrix(C), metrics.F1(C, average="none"), metrics.AUCROC(N, classes=C)):
+        assert np.isnan(np.asarray(fx.jit(metric)(SCORES, labels))).all()
+        with pytest.raises(LabelError, match="found 4"):
+            metric(SCORES, labels)
+    small = metrics.AUCROC(capacity=10)
+    assert np.isnan(fx.jit(small)(ONE, BITS))
+    with pytest.raises(ShapeError, match="capacity=10"):
+        small(ONE, BITS)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: metrics.Accuracy()(SCORES, LABELS[:5]), ShapeError, "classes"),
+        (lambda: metrics.Accuracy()(SCORES, LABELS.astype(float)), DTypeError, "argmax"),
+        (lambda: metrics.Accuracy()(SCORES, LABELS, weights=np.ones(3)), ShapeError, "weights"),
+        (lambda: metrics.TopKAccuracy()(LABELS, LABELS), ShapeError, "scores"),
+        (lambda: metrics.F1(C, average="mean"), ShapeError, "macro"),
+        (lambda: metrics.F1(C, average="binary"), ShapeError, "2 classes"),
+        (lambda: metrics.AUCROC()(SCORES, LABELS), ShapeError, "batch"),
+        (lambda: metrics.MAE()(X, X[:, None]), ShapeError, "equal shape"),
+        (lambda: metrics.R2(2)(MANY, MANY), ShapeError, r"\(batch, 2\)"),
+    ],
+)
+def test_errors_say_what_to_do(call: Any, error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        call()
+
+
+def test_states_are_trees_of_arrays() -> None:
+    for metric, *_ in CASES.values():
+        assert all(isinstance(x, fx.Array) for x in fx.tree.leaves(metric.init()))

@@ -1,0 +1,100 @@
+"""The rows of ``benchmarks/`` at small sizes: what fx, NumPy, JAX and PyTorch compute there is the same.  Nothing is timed."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks.process import differs
+from benchmarks.report import line, verdict
+from benchmarks.row import Goal, Result, Row, leaves
+from benchmarks.rows import (
+    FAMILIES,
+    convolutions,
+    elementwise,
+    indexing,
+    loops,
+    overheads,
+    products,
+    reductions,
+    steps,
+    windows,
+)
+
+CONVOLUTIONS = [
+    dataclasses.replace(
+        c, batch=2, channels=4, out=4 if c.groups > 1 else 3, size=(7,) * c.ndim, groups=min(c.groups, 4)
+    )
+    for c in convolutions.CASES
+    if c.name.startswith(("7x7", "depthwise", "transposed"))
+]
+SMALL = [
+    *(elementwise.chain(name, 9, np.float64) for name in elementwise.CHAINS),
+    *(reductions.norm(name, (3, 5)) for name in reductions.NORMS),
+    *(reductions.reduction("argmax", axis, (3, 5), compiled=False) for axis in (None, 0)),
+    *(products.shaped(3, 4, 5, form=form) for form in ("ab", "tb", "at")),
+    products.batched(2, 3),
+    products.dense(3, 4, 5, "relu"),
+    *(convolutions.conv(c, wanted) for c in CONVOLUTIONS[::2] for wanted in ("forward", "image", "weights")),
+    convolutions.conv(CONVOLUTIONS[1], "forward"),
+    *(windows.pooling(kind, 2, 6, 3, 2, 2, both=True) for kind in ("max", "average")),
+    indexing.top_k((3, 8), 2),
+    indexing.one_hot(5, 3),
+    indexing.cumsum((8,), 0),
+    indexing.scatter_add(6, 3),
+    indexing.lookup_gradient(5, 2, 4),
+    loops.recurrence(3, gradient=True),
+    overheads.eager_gradient(),
+    steps.network(
+        "CNN", 4, steps.Network((8, 8, 1), ((3, 3, 1, 2), (18, 5), (5, 3)), "adam")
+    ).row(4),
+    steps.lstm(3, 2, 4, 3).row(2),
+    steps.transformer(2, 3, 4, 2).row(2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", SMALL, ids=lambda row: row.name)
+def test_all_settings_of_a_row_compute_the_same(row: Row) -> None:
+    shown = {}
+    for setting, write in row.writes.items():
+        library = setting.partition(":")[0]
+        if setting.startswith("torch:compile") or (library != "copy" and importlib.util.find_spec(library) is None):
+            continue  # PyTorch's compiler takes seconds for a function
+        prepared = write(row.data(np.random.default_rng(0)))
+        shown[setting] = [np.array(a) for a in leaves(prepared.show(prepared.run()))]
+    assert {"fx", "numpy"} <= shown.keys() or len(shown) > 1
+    assert {s: differs(row, got, shown["fx"]) for s, got in shown.items()} == dict.fromkeys(shown, {})
+
+
+def test_a_wrong_result_is_told() -> None:
+    row, want = elementwise.ROWS[0], [np.linspace(0.0, 1.0, 8)]
+    assert differs(row, [want[0] * (1 + 1e-5)], want) == {}
+    assert "of the largest magnitude" in differs(row, [want[0] * 1.01], want)["error"]
+    assert "of the largest magnitude" in differs(row, [want[0] * np.nan], want)["error"]
+    assert "shapes" in differs(row, [want[0][:4]], want)["error"]
+
+
+def test_goals_and_their_verdicts() -> None:
+    result = Result("a row", "us", (Goal(0.5), Goal(1.3, "copy")))
+    result.samples = {"fx": [1e-6, 1e-6, 9e-6], "jax": [4e-6], "torch:NCHW": [3e-6], "copy": [1e-6]}
+    assert verdict(result) is True  # 1/3 of the best peer, and the copy is no peer
+    assert "0.33" in line(result) and "met" in line(result)
+    result.samples["numpy"] = [1.5e-6]
+    assert verdict(result) is False and "MISSED" in line(result)
+    assert verdict(Result("no peer", "us", (Goal(1.0),), {"fx": [1e-6]})) is None
+    assert verdict(Result("absolute", "us", (Goal(2e-6, "absolute"),), {"fx": [1e-6]})) is True
+    assert math.isnan(Goal(1.0).value({"fx": 1.0}))
+
+
+def test_names_are_unique_and_goals_name_settings_that_exist() -> None:
+    rows = [row for family in FAMILIES.values() for row in family]
+    assert len({row.name for row in rows}) == len(rows)
+    known = {"absolute", "peers", "jax", "torch", "numpy", "autograd", "copy"}
+    for row in rows:
+        assert row.goals and {goal.against for goal in row.goals} <= known
+        if isinstance(row, Row):
+            assert {g.against for g in row.goals} - {"absolute", "peers"} <= row.writes.keys()
