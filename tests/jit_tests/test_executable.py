@@ -20,6 +20,7 @@ from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
 from jit import memory
+from jit.cost import chunk_for
 from jit.memory import allocator, clear_pool, pooled_bytes
 
 
@@ -398,3 +399,17 @@ def test_chains_of_shaping_operations(shape, random):
         return [x, E.add(x, x)]
 
     check(f, x)
+
+
+@pytest.mark.parametrize("align", [1, 64])
+def test_pieces_can_be_shared_out_evenly(align: int) -> None:
+    for total in (1, 1999, 2000, 2001, 3100, 5000, 7333, 12345, 10**6, 10**9):
+        chunk = chunk_for(total, 10.0, align)
+        pieces = -(-total // chunk)
+        assert chunk * pieces >= total and 1 <= pieces <= 64
+        assert pieces == 1 or chunk * 10.0 >= 10_000
+        if align == 1:
+            assert pieces == 1 or pieces % (2 if pieces < 8 else 4) == 0
+    assert chunk_for(0, 10.0, align) == 1
+    assert chunk_for(1999, 10.0) == 1999
+    assert chunk_for(2000, 10.0) == 1000
