@@ -114,9 +114,11 @@ def _pow(self: Value, other: Any, mod: Any = None) -> Value:
 def _array_getitem(self: Array, index: Any) -> Value:
     if type(index) is int or type(index) is slice:  # the common cases
         try:
-            return Array(np.asarray(self._data[index]), self.weak_type)
+            part = self._buffer[index]  # type: ignore[index]  # of a deleted array: a TypeError
         except (IndexError, TypeError):
             pass
+        else:
+            return Array(part if type(part) is np.ndarray else np.asarray(part), self.weak_type)
     return getitem(self, index)
 
 
