@@ -324,7 +324,7 @@ def _targets(batch: Tree) -> Any:
 
 def _examples(batch: Tree) -> int:
     """Examples in a batch: the length of its first array."""
-    return next((x.shape[0] for x in map(np.asarray, tree.leaves(batch)) if x.ndim), 1)
+    return next((x.shape[0] for x in tree.leaves(batch) if getattr(x, "shape", ())), 1)
 
 
 def _signature(batch: Tree) -> dict[str, Aval]:
