@@ -1,6 +1,6 @@
 """fx beside NumPy, JAX, PyTorch and autograd: one process per library, interleaved, same data, same thread counts.
 
-    python -m benchmarks [--only PATTERN] [--quick] [--threads N] [--rounds N] [--list] [--check] [--json FILE] [--png FILE]
+    python -m benchmarks [--only PATTERN] [--quick] [--threads N] [--rounds N] [--list] [--check] [--json FILE] [--markdown FILE] [--png FILE]
 
 For every row each library runs in a process of its own that stays alive; the rounds go round the libraries, so a drift of
 the clock hits all of them.  Whole results are compared before anything is timed, results are waited for, inputs lie
@@ -20,7 +20,7 @@ from typing import Any
 
 from .fresh import CHILDREN
 from .process import Pool, environment, installed, serve
-from .report import as_json, header, line, summary
+from .report import as_json, as_markdown, header, line, summary
 from .roofline import draw, machine
 from .row import Result, Row
 from .rows import FAMILIES
@@ -39,6 +39,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--peers", default="", help="only these libraries beside fx, with commas between")
     parser.add_argument("--json", metavar="FILE", help="write the results to this file")
+    parser.add_argument("--markdown", metavar="FILE", help="write the table to this file, to be read")
     parser.add_argument("--png", metavar="FILE", help="draw ratios and roofline into this file")
     for name in ("--child", "--row", "--setting"):
         parser.add_argument(name, help=argparse.SUPPRESS)
@@ -85,10 +86,13 @@ def main() -> None:
     print(f"{args.threads} threads; medians in microseconds unless said; ratio = fx / best peer\n\n{header()}")
     results = _measure_all(args, rows)
     print(f"\n{summary(results)}")
-    measured = machine() if args.json or args.png else {}
+    measured = machine() if args.json or args.markdown or args.png else {}
     if args.json:
         with open(args.json, "w") as f:
             f.write(as_json(results, args.threads, measured))
+    if args.markdown:
+        with open(args.markdown, "w") as f:
+            f.write(as_markdown(results, args.threads, measured))
     if args.png:
         draw(results, measured, args.png)
     if any(r.wrong for r in results):

@@ -10,7 +10,7 @@ from typing import Any
 
 from .row import Goal, Result
 
-__all__ = ["COLUMNS", "SCALING", "as_json", "header", "line", "summary"]
+__all__ = ["COLUMNS", "SCALING", "as_json", "as_markdown", "header", "line", "summary"]
 
 COLUMNS = ("fx", "numpy", "jax", "torch", "torch:compile", "autograd")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "MB": 1e6}
@@ -84,6 +84,26 @@ def summary(results: list[Result]) -> str:
     if wrong:
         lines.append("results differ: " + ", ".join(wrong))
     return "\n".join(lines)
+
+
+def as_markdown(results: list[Result], threads: int, machine: dict[str, float]) -> str:
+    """The table for people to read: medians, ratios of the medians and of the fastest readings, goals."""
+    head = ["work", *COLUMNS, "ratio", "of minima", "1→n", "goal", ""]
+    lines = [
+        f"{threads} threads; measured peak {machine['gflops']:.0f} GFLOP/s (float32), {machine['gbytes']:.1f} GB/s; medians in"
+        " microseconds unless said; ratio = fx / best peer, below 1 is faster.",
+        "", f"| {' | '.join(head)} |", "|" + "---|" * len(head),
+    ]  # fmt: skip
+    for r in results:
+        unit, columns = _UNITS[r.unit], _columns(r)
+        cells = [f"{columns[c] / unit:.4g}" if c in columns else "" for c in COLUMNS]
+        numbers = [ratio(r), ratio(r, of_minima=True), scaling(r)]
+        goals = " and ".join(_goal(g, r.unit, g.value(r.median)) for g in r.goals)
+        mark = {True: "met", False: "missed", None: ""}[verdict(r)]
+        name = f"{r.name} [{r.unit}]" if r.unit != "us" else r.name
+        cells = [name, *cells, *("" if math.isnan(x) else f"{x:.2f}" for x in numbers), goals, mark]
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join([*lines, "", *summary(results).split("\n"), ""])
 
 
 def as_json(results: list[Result], threads: int, machine: dict[str, float]) -> str:

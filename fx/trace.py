@@ -33,7 +33,7 @@ import numpy as np
 from .array import Array, to_numpy
 from .callsite import array_function_for, called_math_function, stores_an_item
 from .config import ALERT, config
-from .dtypes import bool_, complex64, complex128, float64, is_inexact
+from .dtypes import SUPPORTED, bool_, complex64, complex128, float64, is_inexact
 from .errors import (
     AxisNameError,
     ConcretizationError,
@@ -115,9 +115,9 @@ def is_python_scalar(x: Any) -> bool:
 def aval_of(x: Any) -> Aval:
     """Shape, dtype and weakness of an array, tracer, literal or number."""
     t = type(x)
-    if t is Tracer or t is Literal or t is Var:
-        return x.aval
-    if t is Array:
+    if t is np.ndarray and x.dtype in SUPPORTED:  # the common case
+        return Aval(x.shape, x.dtype)
+    if t is Tracer or t is Literal or t is Var or t is Array:
         return x.aval
     if is_python_scalar(x):
         return Aval((), scalar_dtype(x), t is not bool)
@@ -145,6 +145,8 @@ def concrete_value(x: Any) -> np.ndarray | None:
         return x.value
     if t is Array:
         return x._data
+    if t is np.ndarray and x.dtype in SUPPORTED:
+        return x
     if t is Literal:
         return np.asarray(x.value)
     if is_python_scalar(x):
@@ -546,14 +548,18 @@ class Builder:
         outputs = tuple([Var(a) for a in applied.outs]) if several else (Var(applied.out),)
         eqn = _new_tuple(Eqn, (prim, tuple(atoms), params, outputs, source, here["scope"], effect))
         self.eqns.append(eqn)
-        if self.evaluate and values is not None:
-            self.values.update(zip(outputs, values))
         if self.active is not None and not prim.is_constant and not self.active.isdisjoint(atoms):
             self._activate(eqn, applied, known if complete else None, values)
         if forward is not None:
             self.forwards[eqn] = forward
         if not several and self.made is None:
-            return Tracer(self, outputs[0], None if values is None else values[0])
+            (variable,) = outputs
+            value = None if values is None else values[0]
+            if value is not None and self.evaluate:
+                self.values[variable] = value
+            return Tracer(self, variable, value)
+        if self.evaluate and values is not None:
+            self.values.update(zip(outputs, values))
         tracers = [Tracer(self, v, value) for v, value in zip(outputs, values or (None,) * len(outputs))]
         if self.made is not None:
             self._noted(tracers)
@@ -574,7 +580,10 @@ class Builder:
                 mask = (True,) if len(inputs) == 1 else tuple([a in active for a in inputs])
                 self.tape.append((eqn, applied, mask, known, values))
         if applied.inexact:
-            active.update([v for v in eqn.outputs if is_inexact(v.aval.dtype)] if len(eqn.outputs) > 1 else eqn.outputs)
+            if len(eqn.outputs) == 1:
+                active.add(eqn.outputs[0])
+            else:
+                active.update([v for v in eqn.outputs if is_inexact(v.aval.dtype)])
 
     def _constants(
         self, prim: Primitive, args: Sequence[Any], params: dict[str, Any], avals: Sequence[Aval]
@@ -696,7 +705,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_plain(v: Any) -> bool:
-    return all(map(is_plain, v)) if type(v) is tuple else type(v) in _PLAIN
+    if type(v) is tuple:
+        return _PLAIN.issuperset(map(type, v)) or all(map(is_plain, v))
+    return type(v) in _PLAIN
 
 
 def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Applied:
@@ -705,7 +716,7 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         key: Any = (prim, avals)
     else:
         for v in params.values():
-            if not is_plain(v):  # a graph or a function as parameter must not be kept alive
+            if type(v) not in _PLAIN and not is_plain(v):  # a graph or a function must not be kept alive
                 return Applied(prim, _abstract(prim, avals, params), False)
         key = (prim, avals, *params.items())
     try:

@@ -309,6 +309,8 @@ class TreeDef:
 
 LEAF = TreeDef(None, None, ())
 _NONE = TreeDef(type(None), None, ())
+_ONE = TreeDef(tuple, None, (LEAF,))
+_NO_KEYWORDS = TreeDef(dict, (), ())
 IsLeaf = Callable[[Any], bool]
 
 
@@ -324,7 +326,15 @@ def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
         out.append(x)
         return LEAF
     children, aux = (x, None) if kind is tuple or kind is list else node.flatten(x)
-    return TreeDef(kind, aux, tuple([_flatten(c, out, is_leaf) for c in children]))
+    below = [_flatten(c, out, is_leaf) for c in children]
+    return _ONE if kind is tuple and len(below) == 1 and below[0] is LEAF else TreeDef(kind, aux, tuple(below))
+
+
+def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
+    """``flatten((args, {}))``, for a tuple of arguments."""
+    leaves: list[Any] = []
+    positional = _flatten(args, leaves, None)
+    return leaves, TreeDef(tuple, None, (positional, _NO_KEYWORDS))
 
 
 def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDef]:
@@ -338,6 +348,8 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return next(it)
     if d.kind is type(None):
         return None
+    if d is _ONE:
+        return (next(it),)
     children = [_unflatten(c, it) for c in d.children]
     return tuple(children) if d.kind is tuple else node_of(d).unflatten(d.aux, children)
 

@@ -47,13 +47,22 @@ def an_epoch(chosen: Side, epoch: int) -> float:
     return time.perf_counter() - start
 
 
+def end(chosen: Side, epochs: int) -> float | None:
+    """The score after so many epochs."""
+    for epoch in range(epochs if chosen.score else 0):
+        for batch in chosen.batches(epoch):
+            chosen.step(batch)
+    return chosen.score() if chosen.score else None
+
+
 def serve(name: str, library: str) -> None:
-    """Answers lines of JSON: {"steps": n} with losses, {"epoch": i} with seconds."""
+    """Answers lines of JSON: {"steps": n} with losses, {"epoch": i} with seconds, {"end": n} with the score of a new run."""
     answers, sys.stdout = sys.stdout, sys.stderr
     chosen = side(name, library)
     for line in sys.stdin:
-        ask = json.loads(line)
-        answer = losses(chosen, ask["steps"]) if "steps" in ask else an_epoch(chosen, ask["epoch"])
+        ((what, number),) = json.loads(line).items()
+        do = {"steps": losses, "epoch": an_epoch, "end": lambda _, n: end(side(name, library), n)}[what]
+        answer = do(chosen, number)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -77,7 +86,7 @@ class _Process:
         self.child.wait()
 
 
-def compare(name: str, threads: int, epochs: int, steps: int = STEPS) -> str:
+def compare(name: str, threads: int, epochs: int, steps: int = STEPS, ends: int = 0) -> str:
     """A row of the table."""
     libraries = ["fx", *TWINS[name].libraries]
     processes = {library: _Process(name, library, threads) for library in libraries}
@@ -91,6 +100,7 @@ def compare(name: str, threads: int, epochs: int, steps: int = STEPS) -> str:
         for epoch in range(epochs):
             for library, process in processes.items():
                 seconds[library].append(process.ask(epoch=epoch))
+        scores = {library: p.ask(end=ends) for library, p in processes.items()} if ends else {}
     finally:
         for process in processes.values():
             process.close()
@@ -100,7 +110,8 @@ def compare(name: str, threads: int, epochs: int, steps: int = STEPS) -> str:
         best = min(medians[library] for library in libraries[1:])
         text += "".join(f"  {library} {s:8.3f} s" for library, s in medians.items())
         text += f"  ratio {medians['fx'] / best:.2f}"
-    return text
+    told = "  ".join(f"{library} {score:.2%}" for library, score in scores.items() if score is not None)
+    return text + (f"  after {ends} epochs: {told}" if told else "")
 
 
 def main() -> None:
@@ -109,6 +120,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TWINS)}; none: all")
     parser.add_argument("--epochs", type=int, default=5, help="timed with each library, in turn (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=STEPS, help="compared (default: %(default)s)")
+    parser.add_argument("--ends", type=int, default=0, metavar="EPOCHS", help="also the scores after so many epochs")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--serve", metavar="LIBRARY", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -122,7 +134,7 @@ def main() -> None:
         f"{'twin':<16} {'steps':>5}  {'largest relative difference':<28}  median seconds of an epoch; ratio to the best"
     )
     for name in args.names or TWINS:
-        print(compare(name, args.threads, args.epochs, args.steps), flush=True)
+        print(compare(name, args.threads, args.epochs, args.steps, args.ends), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def _setup(model: str, batch_size: int, seed: int = 0) -> tuple[Any, Callable[[i
 
 def fx_side(model: str, batch_size: int) -> Side:
     start, batches = _setup(model, batch_size)
-    return twin.fx_side(mlp.trainer() if model == "mlp" else mnist.trainer(model), start, batches)
+    trainer = mlp.trainer() if model == "mlp" else mnist.trainer(model)
+    return twin.fx_side(trainer, start, batches, held_out=data.batches(data.mnist().test, 500))
 
 
 # ------------------------------------------------------------------------------------------- PyTorch
@@ -56,7 +57,13 @@ def torch_side(model: str, batch_size: int) -> Side:
         images, labels = batch
         return F.cross_entropy(network(torch.from_numpy(images.transpose(0, 3, 1, 2))), torch.from_numpy(labels).long())
 
-    return Side(twin.torch_step(value, optimizer), batches)
+    def score() -> float:
+        images, labels = data.mnist().test
+        with torch.no_grad():
+            found = network(torch.from_numpy(images.transpose(0, 3, 1, 2))).argmax(1).numpy()
+        return float(np.mean(found == labels))
+
+    return Side(twin.torch_step(value, optimizer), batches, score)
 
 
 def _torch_network(params: Any) -> tuple[Any, list[tuple[Any, Any]]]:

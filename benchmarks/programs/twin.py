@@ -24,10 +24,12 @@ class Side(NamedTuple):
     Args:
         step: takes a batch, trains, and returns the loss before the step; it need not wait for it.
         batches: from the number of an epoch to its batches, NumPy arrays.
+        score: what the model is worth as it is now, such as its held-out accuracy; None if there is nothing held out.
     """
 
     step: Callable[[Any], Any]
     batches: Callable[[int], Iterable[Any]]
+    score: Callable[[], float] | None = None
 
 
 class Twin(NamedTuple):
@@ -55,8 +57,11 @@ def side(name: str, library: str) -> Side:
     return getattr(module, f"{library}_side")(**twin.options)
 
 
-def fx_side(trainer: Trainer, model: Any, batches: Callable[[int], Iterable[Any]], key: Any = 0) -> Side:
-    """The program itself: the trainer's compiled step."""
+def fx_side(
+    trainer: Trainer, model: Any, batches: Callable[[int], Iterable[Any]], key: Any = 0, *, held_out: Any = None,
+    measure: str = "accuracy",
+) -> Side:  # fmt: skip
+    """The program itself: the trainer's compiled step, and one of its metrics on held-out batches."""
     state = trainer.init(model, key)
 
     def step(batch: Any) -> Any:
@@ -64,7 +69,8 @@ def fx_side(trainer: Trainer, model: Any, batches: Callable[[int], Iterable[Any]
         state, info = trainer.step(state, batch)
         return info["loss"]
 
-    return Side(step, batches)
+    score = lambda: trainer.evaluate(state.model, held_out, model_state=state.model_state)[measure]
+    return Side(step, batches, None if held_out is None else score)
 
 
 def tensors(model: Any) -> Any:

@@ -112,7 +112,7 @@ def _value_and_grad(
     args: tuple[Any, ...], kwargs: dict[str, Any],
 ) -> tuple[Any, Any]:  # fmt: skip
     nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
-    leaves, in_tree = tree.flatten((tuple([args[i] for i in nums]), {}))
+    leaves, in_tree = tree.flatten_arguments(tuple([args[i] for i in nums]))
 
     def names() -> list[str]:
         return chosen_names(fun, args, nums)
@@ -154,25 +154,25 @@ def _check_inputs(
 
 
 def _check_scalar(fun: Any, traced: Traced, holomorphic: bool, has_aux: bool) -> None:
-    name = function_name(fun)
-    avals = [o.aval for o in traced.outputs[: traced.n]]
-    if traced.n != 1 or traced.out_tree != tree.LEAF:
+    if traced.n != 1 or (traced.out_tree is not tree.LEAF and traced.out_tree != tree.LEAF):
         hint = " Pass has_aux=True if it returns (loss, aux)." if traced.out_tree.kind is tuple and not has_aux else ""
         raise NonScalarOutputError(
-            f"grad needs a function with one scalar output; {name} returned {traced.out_tree} with {traced.n} leaves.{hint}"
+            f"grad needs a function with one scalar output; {function_name(fun)} returned {traced.out_tree} with {traced.n} leaves.{hint}"
         )
-    a = avals[0]
+    a = traced.outputs[0].aval
     if a.shape != ():
         raise NonScalarOutputError(
-            f"grad needs a scalar output; {name} returned an array of shape {a.shape}. Reduce it (np.sum, np.mean),"
+            f"grad needs a scalar output; {function_name(fun)} returned an array of shape {a.shape}. Reduce it (np.sum, np.mean),"
             " or use fx.jacrev / fx.vjp for the whole Jacobian."
         )
     if holomorphic:
         if not is_complex(a.dtype):
-            raise GradientDTypeError(f"grad with holomorphic=True needs a complex output; {name} returned {a.dtype}")
+            raise GradientDTypeError(
+                f"grad with holomorphic=True needs a complex output; {function_name(fun)} returned {a.dtype}"
+            )
     elif not is_float(a.dtype):
         raise GradientDTypeError(
-            f"grad needs a real floating-point output; {name} returned {a.dtype}."
+            f"grad needs a real floating-point output; {function_name(fun)} returned {a.dtype}."
             + (
                 " For a holomorphic function pass holomorphic=True; else return its real part or abs."
                 if is_complex(a.dtype)

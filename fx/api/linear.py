@@ -94,7 +94,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
             )
     names = names_of(fun, primals)
     ts = _check_tangents("jvp", tree.leaves(tuple(primals)), tuple(tangents), tree.structure(tuple(primals)), names)
-    traced = trace_with_values("jvp", fun, tree.flatten((tuple(primals), {})), lambda: names, has_aux)
+    traced = trace_with_values("jvp", fun, tree.flatten_arguments(tuple(primals)), lambda: names, has_aux)
     all_ts = [*ts, *[None] * (len(traced.args) - len(ts))]
     outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known, forwards=traced.forwards)
     main = [as_array(o) for o in outs[: traced.n]]
@@ -130,7 +130,7 @@ class _LinearizedAt:
 
 def _linearized(kind: str, fun: Callable[..., Any], primals: Sequence[Any], has_aux: bool) -> _LinearizedAt:
     names = names_of(fun, primals)
-    leaves, in_tree = tree.flatten((tuple(primals), {}))
+    leaves, in_tree = tree.flatten_arguments(tuple(primals))
     traced = trace_with_values(kind, fun, (leaves, in_tree), lambda: names, has_aux)
     structure = in_tree.children[0]
     lin = traced.linearize()

@@ -154,7 +154,7 @@ def trace_with_values(
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
     assert flat.out_tree is not None
-    traced = Traced(b, leaves, [*outs, *(aux_leaves[i] for i in traced_aux)], flat.out_tree, n_out)
+    traced = Traced(b, leaves, [*outs, *[aux_leaves[i] for i in traced_aux]], flat.out_tree, n_out)
     for i in traced_aux:
         aux_leaves[i] = None
     del ins, outs

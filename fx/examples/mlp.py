@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import fx.numpy as fnp
-from fx import data, nn, optim, random, viz
+from fx import data, metrics, nn, optim, random, viz
 from fx.examples import programs
 from fx.train import Trainer
 
@@ -36,18 +35,12 @@ class MLP(nn.Module):
 def loss(model: MLP, batch: Any, key: Any = None) -> Any:
     """Cross-entropy: the mean of -log p(label)."""
     images, labels = batch
-    return -fnp.mean(fnp.sum(nn.one_hot(labels, 10) * nn.log_softmax(model(images)), axis=1))
-
-
-def accuracy(model: MLP, batch: Any) -> Any:
-    """The share of digits that are recognised."""
-    images, labels = batch
-    return fnp.mean(fnp.argmax(model(images), axis=1) == labels)
+    return nn.cross_entropy(model(images), labels)
 
 
 def trainer() -> Trainer:
     """Loss and optimizer."""
-    return Trainer(loss, optim.sgd(0.1), {"accuracy": accuracy})
+    return Trainer(loss, optim.sgd(0.1), {"accuracy": metrics.Accuracy()})
 
 
 def train(*, epochs: int = 10, batch_size: int = 32, seed: int = 0, examples: int = 8000) -> programs.Result:

@@ -92,7 +92,8 @@ def accuracy(params: Any, batch: Any) -> Any:
 def trainer(model: str) -> Trainer:
     """Loss and optimizer of a model."""
     chosen = MODELS[model]
-    return Trainer(noisy_loss if chosen.noisy else plain_loss, chosen.optimizer, {"accuracy": accuracy})
+    forward = lambda params, batch: predict(params, batch[0])
+    return Trainer(noisy_loss if chosen.noisy else plain_loss, chosen.optimizer, {"accuracy": accuracy}, forward)
 
 
 def train(
@@ -111,7 +112,7 @@ def train(
         epochs=epochs, validation=held_out, key=noise,
         callbacks=[programs.progress(f"mnist, {model} model"), clock],
     )  # fmt: skip
-    found = loop.predict(fit.model, held_out, lambda params, batch: predict(params, batch[0]))
+    found = loop.predict(fit.model, held_out)
     return programs.Result(
         fit.model, fit.history, programs.summary(fit, clock), {"digits": digits.test, "predictions": found}
     )

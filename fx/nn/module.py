@@ -80,21 +80,54 @@ def _observed(call: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def _register(cls: type, data: tuple[str, ...], static: tuple[str, ...]) -> None:
+class _Statics:
+    """The static fields of a module and its frozen paths: what a node of its class keeps beside its children.
+
+    Modules hand one object on from copy to copy, so that two structures of one origin compare by identity: ``jit`` compares
+    the structure of its arguments at every call.
+    """
+
+    __slots__ = ("_hash", "fields", "values")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self.values = tuple(fields.values())
+        self.fields = {**fields, "_statics": self}
+        self._hash: int | None = None
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(self.values)
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(other) is _Statics and tree.same_aux(self.values, other.values))
+
+    def __repr__(self) -> str:
+        return ", ".join(f"{n}={v!r}" for n, v in self.fields.items() if n not in ("_frozen", "_statics"))
+
+
+def close(module: Module, frozen: frozenset[str]) -> None:
+    """Notes the static fields of a module, all of whose fields are set."""
+    values = module.__dict__
+    values.update(_Statics({**{n: values[n] for n in type(module)._static_names}, "_frozen": frozen}).fields)
+
+
+def _register(cls: type, data: tuple[str, ...]) -> None:
+    keys = [tree.GetAttrKey(n) for n in data]
+
     def children(x: Any) -> tuple[list[Any], Any]:
         values = x.__dict__
-        return [values[n] for n in data], (*[values[n] for n in static], x._frozen)
+        return [values[n] for n in data], values["_statics"]
 
     def with_keys(x: Any) -> tuple[list[tuple[Any, Any]], Any]:
-        values, aux = children(x)
-        return [(tree.GetAttrKey(n), v) for n, v in zip(data, values)], aux
+        values, statics = children(x)
+        return list(zip(keys, values)), statics
 
-    def unflatten(aux: Any, values: Iterable[Any]) -> Any:
+    def unflatten(statics: Any, values: Iterable[Any]) -> Any:
         x = object.__new__(cls)
-        x.__dict__.update(zip(data, values))
-        x.__dict__.update(zip(static, aux))
-        if aux[-1]:
-            x.__dict__["_frozen"] = aux[-1]
+        own = x.__dict__
+        own.update(statics.fields)
+        own.update(zip(data, values))
         return x
 
     tree.register_pytree_with_keys(cls, with_keys, unflatten, children)
@@ -106,6 +139,7 @@ class _ModuleType(abc.ABCMeta):
 
     _data_names: tuple[str, ...]
     _static_names: tuple[str, ...]
+    _frozen: frozenset[str]  # of an object: the paths, from it, of its own arrays that nn.freeze has marked
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
         if "__call__" in namespace:
@@ -116,7 +150,7 @@ class _ModuleType(abc.ABCMeta):
         fields = dataclasses.fields(cls)
         cls._static_names = tuple(f.name for f in fields if f.metadata.get("static"))
         cls._data_names = tuple(f.name for f in fields if not f.metadata.get("static"))
-        _register(cls, cls._data_names, cls._static_names)
+        _register(cls, cls._data_names)
         return cls
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -128,6 +162,7 @@ class _ModuleType(abc.ABCMeta):
             if f.name not in self.__dict__ and f.default is not dataclasses.MISSING:
                 self.__dict__[f.name] = f.default
         _check_fields(self)
+        close(self, frozenset())
         return self
 
 
@@ -157,8 +192,6 @@ class Module(metaclass=_ModuleType):
     >>> [fx.tree_util.keystr(path) for path, _ in fx.tree_util.tree_leaves_with_path(model)]
     ['.hidden.weight', '.hidden.bias', '.out.weight', '.out.bias']
     """
-
-    _frozen = frozenset[str]()  # paths, from this module, of its own arrays that nn.freeze has marked
 
     def __setattr__(self, name: str, value: Any) -> None:
         cls = type(self)
@@ -202,6 +235,7 @@ def replace(module: Any, **fields: Any) -> Any:
     copy.__dict__.update(module.__dict__)
     copy.__dict__.update(fields)
     _check_fields(copy)
+    close(copy, module._frozen)
     return copy
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes, tree
 from ..errors import TreeError
-from .module import Module, replace
+from .module import Module, close, replace
 
 __all__ = [
     "combine", "freeze", "inference", "is_array", "is_inexact_array", "partition", "path_mask", "trainable", "tree_at", "unfreeze",
@@ -116,7 +116,7 @@ def _marked(model: Any, patterns: tuple[str, ...], freezing: bool) -> Any:
         if frozen == module._frozen:
             return module
         copy = _with_children(module, [v for _, v in _children(module)])
-        copy.__dict__["_frozen"] = frozenset(frozen)
+        close(copy, frozenset(frozen))
         return copy
 
     return _map_modules(mark, model)

@@ -225,7 +225,7 @@ def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
 
     Where nothing is traced the shape rule, which would only check again, is left out.
     """
-    if is_eager(*xs):
+    if type(xs[0]) is not Tracer and is_eager(*xs):
         out = prim.rule("impl")(*[x._data for x in xs], **params)
         weak = xs[0].weak_type and out.dtype != dtypes.bool_ and prim.is_weak([x.weak_type for x in xs])
         return Array(out, weak)

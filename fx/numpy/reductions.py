@@ -57,13 +57,13 @@ def _accumulating(prim: Primitive, identity: int, op: Callable[..., Value], doc:
         promote_integers: bool = True,
     ) -> Value:  # fmt: skip
         x = a if type(a) is Array or type(a) is Tracer else as_value(a)
-        if dtype is not None:
-            x = as_type(x, dtype)
-        elif x.dtype not in INEXACT or x.weak_type:
-            if promote_integers or x.dtype == dtypes.bool_:
+        if dtype is not None or x.dtype not in INEXACT or x.weak_type:
+            if dtype is not None:
+                x = as_type(x, dtype)
+            elif promote_integers or x.dtype == dtypes.bool_:
                 x = as_type(x, sum_dtype(x.dtype))
-        if x.dtype == dtypes.bool_:  # asked for by dtype: or, and
-            return (any if identity == 0 else all)(x, axis, None, keepdims, where=where)
+            if x.dtype == dtypes.bool_:  # asked for by dtype: or, and
+                return (any if identity == 0 else all)(x, axis, None, keepdims, where=where)
         y = reduced(prim, masked(x, where, identity), canonical_axes(axis, x.ndim), keepdims)
         return y if initial is None else op(y, as_typed(initial, y.dtype))
 

@@ -72,9 +72,9 @@ _calls = itertools.count(1)  # of the functions below: they are what operations 
 _WORTH_LOADING = 65536  # calls that cost as much more than native ones as loading the compiler does
 
 
-def _count_call() -> None:
-    n = next(_calls)
-    if n % 1024 == 0 and (n == _WORTH_LOADING or "jit" in sys.modules) and config.backend == "native":
+def _consider(n: int) -> None:
+    """Every now and then: the ``n``-th call."""
+    if (n == _WORTH_LOADING or "jit" in sys.modules) and config.backend == "native":
         go_native()
 
 
@@ -100,15 +100,20 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
 
     def quick(x: Any) -> Any:
         kind = type(x)
+        if kind is Tracer:
+            if x.variable.aval.dtype not in takes:
+                return None
+            return bind(prim, x) if ALERT else x.builder.record(prim, (x,), {})
         if kind is Array:
             a, weak = x._buffer, x.weak_type
         elif kind is np.ndarray:
             a, weak = x, False
         else:
-            return bind(prim, x) if kind is Tracer and x.dtype in takes else None
+            return None
         if ALERT or a is None or id(a.dtype) not in known:
             return None
-        _count_call()
+        if not (n := next(_calls)) & 1023:
+            _consider(n)
         try:
             out = quiet.run(f, a)
         except RuntimeError:  # called in the middle of another call
@@ -127,6 +132,12 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
 
     def quick(x: Any, y: Any) -> Any:
         kind, other = type(x), type(y)
+        if kind is Tracer and other is Tracer:
+            one, two = x.variable.aval, y.variable.aval
+            if one.dtype not in takes or (one is not two and (one.dtype != two.dtype or one.shape != two.shape)):
+                return None
+            together = not ALERT and x.builder is y.builder
+            return x.builder.record(prim, (x, y), {}) if together else bind(prim, x, y)
         if kind is Tracer or other is Tracer:
             if kind in _ARRAYS and other in _ARRAYS and x.dtype == y.dtype and x.dtype in takes and x.shape == y.shape:
                 return bind(prim, x, y)
@@ -147,7 +158,8 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
                 return None
         elif a.dtype is not b.dtype or id(a.dtype) not in known:
             return None
-        _count_call()
+        if not (n := next(_calls)) & 1023:
+            _consider(n)
         try:
             out = quiet.run(f, a, b)
         except (

@@ -108,9 +108,10 @@ def _accumulating(ufunc: np.ufunc) -> Callable[..., np.ndarray]:
     """Reduces in the operand's dtype, but 16-bit floats in float32, rounded once at the end."""
 
     def impl(x: np.ndarray, *, axes: Axes) -> np.ndarray:
-        half = dtypes.is_float(x.dtype) and x.dtype.itemsize == 2
-        out = np.asarray(ufunc.reduce(x, axis=axes, dtype=dtypes.float32 if half else x.dtype))
-        return out.astype(x.dtype, copy=False)
+        d = x.dtype
+        if d.itemsize == 2 and dtypes.is_float(d):
+            return np.asarray(ufunc.reduce(x, axis=axes, dtype=dtypes.float32)).astype(d)
+        return np.asarray(ufunc.reduce(x, axis=axes, dtype=d))
 
     return impl
 

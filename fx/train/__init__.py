@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from .callbacks import Call, EarlyStopping, LearningRate
+from .checkpoint import Checkpoint
 from .logs import CSVLog, JSONLog, Plot, Progress, TensorBoardLog
 from .precision import Precision, ScaleState
 from .run import Callback, Means, Run
@@ -20,6 +21,6 @@ from .step import make_step
 from .trainer import Fit, Trainer
 
 __all__ = [
-    "CSVLog", "Call", "Callback", "EarlyStopping", "Fit", "JSONLog", "LearningRate", "Means", "Plot", "Precision",
+    "CSVLog", "Call", "Callback", "Checkpoint", "EarlyStopping", "Fit", "JSONLog", "LearningRate", "Means", "Plot", "Precision",
     "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "init_state", "make_step",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import numpy as fnp
-from .. import tree
+from .. import optim, tree
 from ..errors import TrainingError
 from .run import Callback, Run
 from .state import copied
@@ -52,30 +52,28 @@ class EarlyStopping(Callback):
         if mode not in ("min", "max"):
             raise TrainingError(f"EarlyStopping: mode is 'min' or 'max'; found {mode!r}")
         self.monitor, self.patience, self.mode, self.least, self.restore = monitor, patience, mode, least, restore
-        self.best, self.waited, self._state = math.inf, 0, None
-
-    def start(self, run: Run) -> None:
-        self._state = None
+        self.best, self.waited = math.inf, 0
+        self._kept: list[Any] = []  # the arrays of the best state
 
     def epoch(self, run: Run) -> None:
         value = monitored(run, self.monitor) * (1 if self.mode == "min" else -1)
         if value < self.best - self.least:
             self.best, self.waited = value, 0
-            self._state = copied(run.state) if self.restore else None
+            self._kept = tree.leaves(copied(run.state)) if self.restore else []
         else:
             self.waited += 1
         if self.waited >= self.patience:
             run.stop = f"no better {self.monitor} for {self.waited} epochs"
 
     def finish(self, run: Run) -> None:
-        if self._state is not None:
-            run.state = self._state
+        if self._kept:
+            run.state = tree.unflatten(tree.structure(run.state), self._kept)
 
     def save(self) -> dict[str, Any]:
-        return {"best": self.best if math.isfinite(self.best) else None, "waited": self.waited}
+        return {"best": self.best, "waited": self.waited, "kept": self._kept}
 
     def load(self, saved: dict[str, Any]) -> None:
-        self.best, self.waited = math.inf if saved["best"] is None else saved["best"], saved["waited"]
+        self.best, self.waited, self._kept = saved["best"], saved["waited"], list(saved["kept"])
 
 
 class LearningRate(Callback):
@@ -115,7 +113,7 @@ class LearningRate(Callback):
 
 
 def _injected(state: Any) -> bool:
-    return hasattr(state, "hyperparams")
+    return isinstance(state, optim.InjectHyperparamsState)
 
 
 class Call(Callback):

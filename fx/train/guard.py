@@ -12,11 +12,12 @@ from .. import dtypes, nn, tree
 from .. import numpy as fnp
 from ..api import grad
 from ..config import config
-from ..errors import FxError
+from ..errors import FxError, NaNError
 
 __all__ = ["explain_not_finite"]
 
 SHOWN = 4  # places named in a message, of many
+REMEDY = "\nA smaller learning rate, clip=1.0 or not_finite='skip' may be the way out."
 
 Tree = Any
 
@@ -45,9 +46,9 @@ def explain_not_finite(loss: Callable[[Tree, Tree], Any], model: Tree, batch: Tr
         if found:
             return f"{what} holds it already: " + "; ".join(found[:SHOWN]) + f". {remedy}"
     model, batch = tree.map(fnp.asarray, (model, batch))  # eager operations on arrays of our own are checked
-    forward = _born(lambda: loss(model, batch), model)
+    forward = _born(lambda: loss(model, batch), model, batch)
     if forward is not None:
-        return forward + _labels(batch)
+        return forward
     trained, rest = nn.partition(model, nn.trainable(model) if trainable is None else trainable)
     of_trained = lambda t: loss(nn.combine(t, rest), batch)
     with np.errstate(all="ignore"):
@@ -55,8 +56,8 @@ def explain_not_finite(loss: Callable[[Tree, Tree], Any], model: Tree, batch: Tr
     places = list(_not_finite(gradient))
     where = f"the gradient of {'; '.join(places[:SHOWN])}" if places else "the norm of the gradient, which overflows"
     more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-    backward = _born(lambda: grad(of_trained)(trained), model)
-    return f"{where}{more}" + (f"\ngoing backward, {backward}" if backward else "")
+    backward = _born(lambda: grad(of_trained)(trained), model, batch)
+    return f"{where}{more}" + (f"\ngoing backward, {backward}" if backward else REMEDY)
 
 
 def _not_finite(values: Tree) -> Iterator[str]:
@@ -71,14 +72,14 @@ def _not_finite(values: Tree) -> Iterator[str]:
                 yield f"{tree.keystr(path) or 'array'} is {x[place]}{at} ({int(bad.sum())} of {bad.size} elements)"
 
 
-def _born(run: Callable[[], Any], model: Tree) -> str | None:
+def _born(run: Callable[[], Any], model: Tree, batch: Tree) -> str | None:
     """The message of the operation that makes a NaN or an infinity, and the path of the module it stands in."""
     try:
         with config.using(debug_nans=True, debug_infs=True, disable_jit=True), np.errstate(all="ignore"):
             run()
     except FxError as error:  # a NaN, or what only values known can show: a label out of range
-        path = _module_path(error.__traceback__, model)
-        return f"{path or 'the loss'}: {error}"
+        path = _module_path(error.__traceback__, model) or "the loss"
+        return f"{path}: {error}" + (_labels(batch) + REMEDY if isinstance(error, NaNError) else "")
     return None
 
 

@@ -63,7 +63,7 @@ class Means:
 class Callback:
     """What happens beside the steps.  Every method may be left as it is.
 
-    ``last``: called after all others, to see what they did.
+    ``last``: called after all others (at the start before them), to save what they did.
     """
 
     last = False
@@ -84,7 +84,7 @@ class Callback:
         """When Ctrl-C or an error ends the run; ``run.state`` is the state after the last step that was sound."""
 
     def save(self) -> dict[str, Any]:
-        """What the callback needs to go on, as JSON; part of every checkpoint."""
+        """What the callback needs to go on: numbers, strings and arrays in lists and dicts; part of every checkpoint."""
         return {}
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -131,8 +131,8 @@ class Run:
         return self.state.model
 
     def call(self, hook: str, *args: Any) -> None:
-        """Calls a method of every callback."""
-        for c in self.callbacks:
+        """Calls a method of every callback; at the start what is last otherwise comes first, and brings back what was saved."""
+        for c in sorted(self.callbacks, key=lambda c: c.last != (hook == "start")):
             getattr(c, hook)(self, *args)
 
     def position(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ def make_step(
 
     Args:
         loss: ``loss(model, batch, key) -> scalar`` or ``(scalar, aux)`` with ``aux`` a dict of what to report.
-        optimizer: optax's protocol (``fx.optim``).
+        optimizer: optax's protocol (``fx.optim``); those that ask for them (``lbfgs``, ``reduce_on_plateau``) are given ``value``,
+            ``grad`` and ``value_fn``, of this batch.
         trainable: which leaves of the model are trained: a prefix tree of bools, or a function from the model to one.
         accumulate: the batch is cut into so many equal parts, one after the other in memory; gradients are averaged.
         clip: greatest norm of the whole gradient; a longer one is shortened to it.
@@ -68,11 +69,11 @@ def make_step(
     (0.6561, [0.2709999978542328, 0.2709999978542328])
     """
     mode = precision_of(precision)
-    evaluate = with_state(loss, stateful)
+    evaluate, optimizer = with_state(loss, stateful), optim.with_extra_args_support(optimizer)
 
     def step(state: TrainState, batch: Tree) -> tuple[TrainState, dict[str, Any]]:
         trained, rest = nn.partition(state.model, trained_part(state.model, trainable))
-        scale = 1.0 if state.scale is None else state.scale.scale
+        key, scale = random.fold_in(state.key, state.step), state.scale
 
         def scaled(trained: Tree, model_state: Tree, batch: Tree, key: Any) -> tuple[Any, Any]:
             model = nn.combine(trained, rest)
@@ -80,34 +81,32 @@ def make_step(
                 model, batch = mode.cast(model), mode.cast(batch)
             value, model_state, aux = evaluate(model, model_state, batch, key)
             value = value if mode is None else value.astype("float32")
-            return (value if state.scale is None else value * scale), (value, model_state, aux)
+            return (value if scale is None else value * scale.scale), (value, model_state, aux)
 
         gradient_of = _accumulated(value_and_grad(scaled, has_aux=True), accumulate)
-        gradient, (value, model_state, aux) = gradient_of(
-            trained, state.model_state, batch, random.fold_in(state.key, state.step)
-        )
-        if state.scale is not None:
-            gradient = tree.map(lambda g: g / scale, gradient)
+        gradient, (value, model_state, aux) = gradient_of(trained, state.model_state, batch, key)
         info = {"loss": value, **aux}
-        finite = None
+        if scale is not None:
+            gradient, info["loss_scale"] = tree.map(lambda g: g / scale.scale, gradient), scale.scale
+        norm = global_norm(gradient)  # not computed where nothing asks for it
+        finite = fnp.isfinite(value) & fnp.isfinite(norm)
         if guard or clip is not None:
-            info["gradient_norm"] = norm = global_norm(gradient)
-        if guard:
-            info["finite"] = finite = fnp.isfinite(value) & fnp.isfinite(norm)
+            info["gradient_norm"] = norm
         if clip is not None:
             short = fnp.minimum(1.0, clip / fnp.maximum(norm, 1e-30))
             gradient = tree.map(lambda g: g * short.astype(g.dtype), gradient)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, trained)
+        value_fn = lambda trained: scaled(trained, state.model_state, batch, key)[1][0]
+        updates, optimizer_state = optimizer.update(
+            gradient, state.optimizer, trained, value=value, grad=gradient, value_fn=value_fn
+        )
         new = (optim.apply_updates(trained, updates), optimizer_state, model_state)
-        if finite is not None:
+        if guard:
+            info["finite"] = finite
             new = _chosen(finite, new, (trained, state.optimizer, state.model_state))
-        trained, optimizer_state, model_state = new
-        model = nn.combine(trained, rest)
-        scaling = state.scale
-        if scaling is not None and mode is not None:
-            sound = fnp.isfinite(global_norm(gradient)) if finite is None else finite
-            scaling, info["loss_scale"] = mode.next(scaling, sound), scaling.scale
-        return TrainState(model, optimizer_state, state.key, state.step + 1, model_state, scaling), info
+        moved, optimizer_state, model_state = new
+        if scale is not None and mode is not None:
+            scale = mode.next(scale, finite)
+        return TrainState(nn.combine(moved, rest), optimizer_state, state.key, state.step + 1, model_state, scale), info
 
     return jit(step, donate_argnums=0)
 

@@ -57,7 +57,10 @@ class Trainer:
         loss: ``loss(model, batch, key) -> scalar`` or ``(scalar, {name: scalar})``, a mean over the examples of the batch. In
             evaluation the key is None and the model ``fx.nn.inference(model)``.
         optimizer: optax's protocol (``fx.optim``); clipping by other rules and schedules are part of it.
-        metrics: ``{name: f(model, batch) -> scalar}``, means over the examples of a batch, for ``evaluate`` and validation.
+        metrics: for ``evaluate`` and validation, by name: metrics of ``fx.metrics``, which are given the outputs and the second
+            part of the batch; or functions ``f(model, batch) -> scalar``, means over the examples of a batch.
+        forward: ``forward(model, batch) -> outputs``, for metrics and ``predict``; None calls the model with the batch, or
+            the first part of it if it is a tuple.
         trainable, accumulate, clip, precision, stateful: see ``make_step``.
         not_finite: "raise" stops at a loss or gradient that is not finite, and names the layer; "skip" leaves out that
             step; "ignore" does not look.
@@ -74,7 +77,8 @@ class Trainer:
 
     loss: Loss
     optimizer: Any
-    metrics: Mapping[str, Callable[[Tree, Tree], Any]] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    forward: Callable[[Tree, Tree], Any] | None = None
     trainable: Trainable = None
     accumulate: int = 1
     clip: float | None = None
@@ -97,15 +101,29 @@ class Trainer:
         )  # fmt: skip
 
     @functools.cached_property
-    def scores(self) -> Callable[[Tree, Tree, Tree], dict[str, Any]]:
-        """The loss, what it reports, and the metrics, of one batch."""
+    def scores(self) -> Callable[[Tree, Tree, dict[str, Any], Tree], tuple[dict[str, Any], dict[str, Any]]]:
+        """Of one batch: the loss, what it reports and the metrics that are functions; and the totals of the others."""
         evaluate = with_state(self.loss, self.stateful)
+        functions = {name: f for name, f in self.metrics.items() if not _accumulates(f)}
 
-        def scores(model: Tree, model_state: Tree, batch: Tree) -> dict[str, Any]:
+        def scores(model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree) -> tuple[dict[str, Any], Any]:
             value, _, aux = evaluate(model, model_state, batch, None)
-            return {"loss": value, **aux, **{name: f(model, batch) for name, f in self.metrics.items()}}
+            if totals:
+                targets, outputs = _targets(batch), self._outputs(model, model_state, batch)
+                totals = {name: self.metrics[name].update(t, outputs, targets) for name, t in totals.items()}
+            return {"loss": value, **aux, **{name: f(model, batch) for name, f in functions.items()}}, totals
 
         return jit(scores)
+
+    def _outputs(self, model: Tree, model_state: Tree, batch: Tree) -> Any:
+        if self.forward is not None:
+            return self.forward(model, batch)
+        return nn.apply(model, batch[0] if isinstance(batch, (tuple, list)) else batch, state=model_state)[0]
+
+    @functools.cached_property
+    def outputs(self) -> Callable[[Tree, Tree, Tree], Any]:
+        """What ``forward``, or the model, makes of a batch: ``outputs(model, model_state, batch)``."""
+        return jit(self._outputs)
 
     # --------------------------------------------------------------------------------------- the loop
 
@@ -141,7 +159,7 @@ class Trainer:
             NaNError: the loss or a gradient was not finite; ``error.state`` is the state before that step.
         """
         state = model if isinstance(model, TrainState) else self.init(model, key)
-        run = Run(state, epochs, callbacks=sorted(callbacks, key=lambda c: c.last))
+        run = Run(state, epochs, callbacks=callbacks)
         try:
             with interruption_deferred() as interrupted:
                 run.call("start")
@@ -197,7 +215,7 @@ class Trainer:
         if validation is not None:
             source = validation(run.epoch) if callable(validation) else validation
             scores = self.evaluate(run.state.model, source, model_state=run.state.model_state)
-            done.update({f"validation_{name}": value for name, value in scores.items()})
+            done.update({f"validation_{name}": x for name, x in scores.items() if isinstance(x, float)})
         done.update(
             {
                 "seconds": seconds,
@@ -239,15 +257,14 @@ class Trainer:
         )
         found = NaNError(
             f"the loss or its gradient is not finite at step {int(before.step)} (batch {run.batch + 1} of epoch"
-            f" {run.epoch + 1}): {why}\nThe state before this step is error.state. A smaller learning rate, clip=1.0 or"
-            " not_finite='skip' may be the way out."
+            f" {run.epoch + 1}): {why}\nThe state before this step is error.state."
         )
         found.state = before  # type: ignore[attr-defined]
         raise found
 
     # ------------------------------------------------------------------------- what the model is worth
 
-    def evaluate(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> dict[str, float]:
+    def evaluate(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> dict[str, Any]:
         """The loss, what it reports and the metrics: means over the examples of all batches.
 
         Args:
@@ -258,45 +275,51 @@ class Trainer:
         Raises:
             TrainingError: there are no batches.
         """
-        means, used = Means(), nn.inference(model)
-        empty = True
+        means, used, empty = Means(), nn.inference(model), True
+        totals = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
         for batch in data:
-            means.add(self.scores(used, model_state, batch), _examples(batch))
+            values, totals = self.scores(used, model_state, totals, batch)
+            means.add(values, _examples(batch))
             empty = False
         if empty:
             raise TrainingError("evaluate was given no batch: the data is empty. Check len(data) and the filter.")
-        return means.result()
+        computed = {name: np.asarray(self.metrics[name].compute(t)) for name, t in totals.items()}
+        return means.result() | {name: x if x.ndim else float(x) for name, x in computed.items()}
 
-    def predict(
-        self, model: Tree, data: Iterable[Any], forward: Callable[[Tree, Any], Any] | None = None, *,
-        model_state: Tree = None,
-    ) -> Any:  # fmt: skip
+    def predict(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> Any:
         """The outputs for all batches, one after the other along the first axis, as NumPy arrays.
 
         Args:
             model: is used as ``fx.nn.inference(model)``.
-            data: batches of inputs; of a batch that is a tuple, the first part is the input.
-            forward: ``forward(model, batch)``; None calls the model.
+            data: batches, which ``forward`` takes; without it the model takes them, of a tuple its first part.
+            model_state: running statistics.
 
-        >>> from fx import optim
-        >>> double = Trainer(None, optim.sgd(0.1)).predict({}, [np.ones(2), np.ones(1)], lambda model, x: 2 * x)
-        >>> double
+        Raises:
+            TrainingError: there are no batches.
+
+        >>> double = Trainer(None, None, forward=lambda model, x: 2 * x)
+        >>> double.predict({}, [np.ones(2), np.ones(1)])
         array([2., 2., 2.])
         """
         used = nn.inference(model)
-        if forward is None:
-            run = self._forward
-            parts = [run(used, model_state, b[0] if isinstance(b, (tuple, list)) else b) for b in data]
-        else:
-            run = jit(forward)
-            parts = [run(used, b) for b in data]
+        parts = [self.outputs(used, model_state, batch) for batch in data]
         if not parts:
             raise TrainingError("predict was given no batch: the data is empty. Check len(data) and the filter.")
         return tree.map(lambda *xs: np.concatenate([np.asarray(x) for x in xs]), *parts)
 
-    @functools.cached_property
-    def _forward(self) -> Callable[..., Any]:
-        return jit(lambda model, model_state, x: nn.apply(model, x, state=model_state)[0])
+
+def _accumulates(metric: Any) -> bool:
+    """Whether a metric keeps totals (those of ``fx.metrics``), rather than being a function of a batch."""
+    return all(hasattr(metric, name) for name in ("init", "update", "compute"))
+
+
+def _targets(batch: Tree) -> Any:
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        return batch[1]
+    raise TrainingError(
+        f"the metrics of fx.metrics compare outputs with targets, so a batch is (inputs, targets); found a {type(batch).__name__}."
+        " Write the metric as a function of (model, batch)."
+    )
 
 
 def _examples(batch: Tree) -> int:

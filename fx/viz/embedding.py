@@ -67,13 +67,18 @@ def neighbour_probabilities(x: Any, perplexity: float) -> Any:
     return (p + p.T) / (2 * n)
 
 
-def divergence(y: Any, p: Any) -> Any:
-    """KL(P || Q) of an embedding, q_ij proportional to 1 / (1 + |y_i - y_j|^2)."""
+def divergence(y: Any, p: Any, attraction: Any = 1.0) -> Any:
+    """KL(P || Q) of an embedding, q_ij = w_ij / sum(w), w_ij = 1 / (1 + |y_i - y_j|^2)::
+
+        sum p log p - attraction * sum p log w + log(sum(w)),          sum p = 1
+
+    Args:
+        attraction: 1 for the divergence; more pulls neighbours together.
+    """
     squares = fnp.sum(y * y, axis=1)
-    near = 1 / (1 + fnp.maximum(squares[:, None] + squares - 2 * (y @ y.T), 0))
-    near = near * (1 - fnp.eye(len(y), dtype=y.dtype))
-    q = fnp.maximum(near / fnp.sum(near), 1e-30)
-    return fnp.sum(p * (fnp.log(fnp.maximum(p, 1e-30)) - fnp.log(q)))
+    apart = fnp.maximum(squares[:, None] + squares - 2 * (y @ y.T), 0) * (1 - fnp.eye(len(y), dtype=y.dtype))
+    entropy = fnp.sum(p * fnp.log(fnp.maximum(p, 1e-30)))
+    return entropy + attraction * fnp.sum(p * fnp.log1p(apart)) + fnp.log(fnp.sum(1 / (1 + apart)) - len(y))
 
 
 def tsne(x: Any, key: Any, *, perplexity: float = 30.0, steps: int = 500, learning_rate: float | None = None) -> Any:
@@ -110,7 +115,7 @@ def tsne(x: Any, key: Any, *, perplexity: float = 30.0, steps: int = 500, learni
         def step(i: Any, carry: Any) -> Any:
             y, velocity, gains = carry
             early = i < steps // 4
-            gradient = grad(divergence)(y, p * fnp.where(early, 12.0, 1.0).astype(x.dtype))
+            gradient = grad(divergence)(y, p, fnp.where(early, 12.0, 1.0).astype(x.dtype))
             same = fnp.sign(gradient) == fnp.sign(velocity)
             gains = fnp.maximum(fnp.where(same, gains * 0.8, gains + 0.2), 0.01)
             velocity = fnp.where(early, 0.5, 0.8).astype(x.dtype) * velocity - rate * gains * gradient

@@ -6,6 +6,7 @@ Every function returns the figure; ``on`` draws into one that is there, or a par
 from __future__ import annotations
 
 import importlib.util
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -48,10 +49,18 @@ def check_plot(path: str | Path) -> None:
 
 
 def figure(width: float, height: float) -> Any:
-    """An empty figure."""
+    """An empty figure of matplotlib's, in inches; as the result of a notebook's cell it is shown."""
     from matplotlib.figure import Figure  # an optional extra, and slow to import
 
-    return Figure(figsize=(width, height), layout="constrained")
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    drawn._repr_png_ = lambda: _png(drawn)  # type: ignore[attr-defined]
+    return drawn
+
+
+def _png(drawn: Any) -> bytes:
+    file = io.BytesIO()
+    drawn.savefig(file, format="png", dpi=72)
+    return file.getvalue()
 
 
 def save(drawn: Any, path: str | Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recorded import answers
 
 import fx
 import fx.numpy as fnp
@@ -35,25 +36,33 @@ def network(s: Any) -> Any:
     )  # fmt: skip
 
 
-def test_a_network_is_jax_s() -> None:
-    jax = pytest.importorskip("jax")
-    import jax.example_libraries.stax as theirs
+@pytest.fixture(scope="module")
+def jax_network(update_golden: bool) -> dict[str, np.ndarray]:
+    """The parameters of JAX 0.10.2's network, and what it makes of the images."""
 
-    (init, apply), (their_init, their_apply) = network(stax), network(theirs)
+    def compute() -> dict[str, Any]:
+        jax = pytest.importorskip("jax")
+        import jax.example_libraries.stax as theirs
+
+        init, apply = network(theirs)
+        with jax.enable_x64(False):
+            key = jax.numpy.asarray(KEY)
+            shape, params = init(key, IMAGES.shape)
+            out = jax.jit(apply)(params, IMAGES, rng=key)
+        leaves = {f"parameter {i}": x for i, x in enumerate(jax.tree.leaves(params))}
+        return {"shape": np.array(shape), "out": out, **leaves}
+
+    return answers("jax_stax", update_golden, compute)
+
+
+def test_a_network_is_jax_s(jax_network: dict[str, np.ndarray]) -> None:
+    init, apply = network(stax)
     shape, params = init(KEY, IMAGES.shape)
-    with jax.enable_x64(False):
-        their_shape: list[Any] = []  # is no array: it leaves the trace by itself
-
-        def initial(key: Any) -> Any:
-            made, params = their_init(key, IMAGES.shape)
-            their_shape.append(made)
-            return params
-
-        their_params = jax.jit(initial)(jax.numpy.asarray(KEY))
-        want = jax.jit(their_apply)(their_params, IMAGES, rng=jax.numpy.asarray(KEY))
-    assert [shape] == their_shape == [(2, 3)]
-    close(fx.tree.leaves(params), jax.tree.leaves(their_params))
-    close([apply(params, IMAGES, rng=KEY)], [want], rtol=2e-4)
+    assert shape == tuple(jax_network["shape"]) == (2, 3)
+    leaves = fx.tree.leaves(params)
+    close(leaves, [jax_network[f"parameter {i}"] for i in range(len(leaves))])
+    assert f"parameter {len(leaves)}" not in jax_network
+    close([apply(params, IMAGES, rng=KEY)], [jax_network["out"]], rtol=2e-4)
 
 
 def test_layers_by_themselves() -> None:

@@ -346,10 +346,11 @@ class Generator:
         yield
         del self.locals[n:], self.variables[m:]
 
-    def kernel(self) -> Kernel:
+    def kernel(self, depth: int = 2) -> Kernel:
+        """``depth``: how deep branches and loops nest."""
         with self.b.for_("i", self.b.lo, self.b.hi) as i:
             self.indices = [i]
-            self.statements(2)
+            self.statements(depth)
             for t, o in self.outs.items():
                 self.b.store(o, i, self.expr(t, 2))
         return self.b.build()

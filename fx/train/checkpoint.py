@@ -1,0 +1,91 @@
+"""The callback that saves a run, and goes on from what was saved."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .. import io
+from ..errors import CheckpointMismatchError
+from .run import Callback, Run
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(Callback):
+    """Saves the run, and goes on from the latest save when the same program is started again.
+
+    A checkpoint holds the ``TrainState`` (model, optimizer, key, step), the place in the data (epoch and batch), the means so far, the history, and
+    what the other callbacks need: so a run that was killed at any moment and started again ends with the bits of one that
+    was not, if the data are (``fx.data``, or a function from the number of the epoch).  Files are written beside and
+    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.
+
+    Args:
+        folder: where; see ``fx.io.CheckpointManager``.
+        every: steps between two saves; None for the ends of epochs only.
+        epochs: epochs between two saves.
+        keep: how many of the newest stay.
+        best: a number of the history whose best checkpoint stays besides.
+        mode: "min" or "max": what is best.
+        resume: False begins anew, and overwrites.
+        sync: False not to wait for the disk.
+    """
+
+    last = True
+
+    def __init__(
+        self, folder: str | os.PathLike[str], *, every: int | None = None, epochs: int = 1, keep: int = 3,
+        best: str | None = None, mode: str = "min", resume: bool = True, sync: bool = True,
+    ) -> None:  # fmt: skip
+        self.manager = io.CheckpointManager(folder, keep_last=keep, best=best, mode=mode)
+        self.every, self.epochs, self.resume, self.sync = every, epochs, resume, sync
+        self._ready = False
+
+    def start(self, run: Run) -> None:
+        """Goes on from the latest checkpoint, if there is one.
+
+        Raises:
+            CheckpointMismatchError: it is one of another model or optimizer.
+        """
+        latest = self.manager.latest_step()
+        if self.resume and latest is not None:
+            self._restore(run, latest)
+        self._ready = True
+
+    def _restore(self, run: Run, step: int) -> None:
+        others = self.manager.restore(step=step)["callbacks"]
+        try:
+            found = self.manager.restore({"state": run.state, "run": "", "callbacks": others}, step=step)
+        except CheckpointMismatchError as error:
+            error.add_note(
+                f"{self.manager.folder} holds a run of another model, optimizer or precision. Choose another folder, or begin"
+                " anew with Checkpoint(..., resume=False)."
+            )
+            raise
+        run.state = found["state"]
+        run.goto(json.loads(found["run"]))
+        for callback, saved in zip(self._others(run), others):
+            callback.load(saved)
+
+    def _others(self, run: Run) -> list[Callback]:
+        return [c for c in run.callbacks if c is not self]
+
+    def _save(self, run: Run, metrics: dict[str, float] | None = None) -> None:
+        values = {
+            "state": run.state,
+            "run": json.dumps(run.position()),
+            "callbacks": [c.save() for c in self._others(run)],
+        }
+        self.manager.save(int(run.state.step), values, metrics=metrics, sync=self.sync)
+
+    def step(self, run: Run) -> None:
+        if self.every is not None and int(run.state.step) % self.every == 0:
+            self._save(run)
+
+    def epoch(self, run: Run) -> None:
+        if run.epoch % self.epochs == 0:
+            self._save(run, run.history[-1])
+
+    def abort(self, run: Run, error: BaseException) -> None:
+        if self._ready:  # not when the checkpoint that was found is another model's
+            self._save(run)
