@@ -34,7 +34,7 @@ class Dataset:
     >>> from fx import data
     >>> batches = data.from_arrays(np.arange(6)).map(lambda x: x * x).shuffle(seed=0).batch(4)
     >>> [b.tolist() for b in batches]
-    [[25, 4, 1, 9], [0, 16]]
+    [[9, 4, 1, 0], [16, 25]]
     """
 
     def tasks(self, state: State, epoch: int) -> Tasks:

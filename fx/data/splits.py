@@ -58,7 +58,7 @@ def k_fold(n: int, k: int, *, seed: int = 0, labels: Any = None) -> list[tuple[n
         DataError: k is not between 2 and n, or there are not n labels.
 
     >>> [validation.tolist() for _, validation in k_fold(5, 2)]
-    [[0, 2, 3], [1, 4]]
+    [[1, 2, 4], [0, 3]]
     """
     if not 2 <= k <= n:
         raise DataError(f"k_fold takes k from 2 to the number of examples, {n}; found {k}")
