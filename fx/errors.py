@@ -6,7 +6,7 @@ keeps working.  A message has three parts: what was written, what was found, wha
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+import dataclasses
 
 __all__ = [
     "AxisError",
@@ -194,7 +194,7 @@ class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
 
 
-class FrozenModuleError(FxError, FrozenInstanceError):
+class FrozenModuleError(FxError, dataclasses.FrozenInstanceError):
     """An assignment to a field of an ``nn.Module``, which is immutable once made; ``nn.tree_at`` is the way out."""
 
 

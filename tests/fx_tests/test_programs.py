@@ -11,8 +11,8 @@ import pytest
 from benchmarks.programs.__main__ import losses
 from benchmarks.programs.twin import TWINS, side
 from fx import __main__ as command_line
-from fx import data, viz
-from fx.examples import linear, logistic, mlp, programs
+from fx import data, io, random, viz
+from fx.examples import linear, logistic, looking, mlp, mnist, programs
 
 
 @pytest.fixture
@@ -124,8 +124,31 @@ def test_the_command_line_imports_only_the_program_it_runs():
 
 
 def test_quick_settings_give_way_to_options(few_digits, capsys, tmp_path):
-    command_line.main(["train", "mlp", "--quick", "--batch-size", "100"])
+    command_line.main(["train", "mlp", "--quick", "--batch-size", "100", "--save", str(tmp_path / "model.safetensors")])
     out = capsys.readouterr().out
-    assert "epoch 1/1" in out and "after 1 epochs" in out
+    assert "epoch 1/1" in out and "after 1 epochs" in out and "saved to" in out
+    start = mlp.MLP(random.key(9))
+    assert not np.array_equal(io.load(tmp_path / "model.safetensors", start).hidden.weight, start.hidden.weight)
     command_line.main(["train", "linear", "--quick", "--epochs", "1", "--plot", str(tmp_path / "coefficients.png")])
     assert (tmp_path / "coefficients.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "kind", ["filters", "feature-maps", "saliency", "integrated-gradients", "grad-cam", "occlusion"]
+)
+def test_saved_networks_are_looked_at(kind, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(looking, "SHOWN", 3)
+    io.save(tmp_path / "five.safetensors", mnist.init(random.key(0), "five"))
+    plot = ["--plot", str(tmp_path / "out.png")]
+    command_line.main(["viz", kind, "--model", "five", "--load", str(tmp_path / "five.safetensors"), *plot])
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        command_line.main(["viz", kind, "--model", "small", "--load", str(tmp_path / "five.safetensors"), *plot])
+    assert "is a checkpoint of something else" in capsys.readouterr().err
+
+
+def test_a_place_to_save_is_looked_for_before_training(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["train", "linear", "--save", "/no/where/model.safetensors"])
+    assert "there is no folder" in capsys.readouterr().err
