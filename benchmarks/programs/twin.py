@@ -46,6 +46,8 @@ TWINS = {
     "mlp": Twin("digits", {"model": "mlp", "batch_size": 32}, ("torch", "jax")),
     "mnist": Twin("digits", {"model": "small", "batch_size": 128}, ("torch", "jax")),
     "mnist-five": Twin("digits", {"model": "five", "batch_size": 64}, ("torch", "jax")),
+    "lstm": Twin("sequences", {"name": "lstm"}),
+    "transformer": Twin("sequences", {"name": "transformer"}),
     "vae": Twin("generative", {"batch_size": 128}),
 }
 """By the name of the program; a second model of a program has a name after a dash."""
@@ -86,13 +88,16 @@ def leaves(weights: Any) -> list[Any]:
     return fx.tree.leaves(weights)
 
 
-def torch_step(loss: Callable[[Any], Any], optimizer: Any) -> Callable[[Any], Any]:
-    """A step of PyTorch's, eager, from a loss of a batch."""
+def torch_step(loss: Callable[[Any], Any], optimizer: Any, clip: float | None = None) -> Callable[[Any], Any]:
+    """A step of PyTorch's, eager, from a loss of a batch; ``clip`` is the greatest norm of the gradient."""
+    import torch
 
     def step(batch: Any) -> Any:
         optimizer.zero_grad()
         value = loss(batch)
         value.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
         optimizer.step()
         return value.detach()
 
