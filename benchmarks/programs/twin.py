@@ -15,7 +15,7 @@ import numpy as np
 import fx
 from fx.train import Trainer
 
-__all__ = ["TWINS", "Side", "Twin", "fx_side", "side", "tensors", "torch_step"]
+__all__ = ["TWINS", "Side", "Twin", "fx_side", "leaves", "side", "tensors", "torch_step"]
 
 
 class Side(NamedTuple):
@@ -46,6 +46,7 @@ TWINS = {
     "mlp": Twin("digits", {"model": "mlp", "batch_size": 32}, ("torch", "jax")),
     "mnist": Twin("digits", {"model": "small", "batch_size": 128}, ("torch", "jax")),
     "mnist-five": Twin("digits", {"model": "five", "batch_size": 64}, ("torch", "jax")),
+    "vae": Twin("generative", {"batch_size": 128}),
 }
 """By the name of the program; a second model of a program has a name after a dash."""
 
@@ -78,6 +79,11 @@ def tensors(model: Any) -> Any:
     import torch
 
     return fx.tree.map(lambda x: torch.tensor(np.array(x)).requires_grad_(), model)
+
+
+def leaves(weights: Any) -> list[Any]:
+    """The tensors of a tree, for PyTorch's optimizers."""
+    return fx.tree.leaves(weights)
 
 
 def torch_step(loss: Callable[[Any], Any], optimizer: Any) -> Callable[[Any], Any]:

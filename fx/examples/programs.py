@@ -31,6 +31,8 @@ PROGRAMS = {
     "logistic": "logistic regression on the breast cancer table, against Newton's method",
     "mlp": "a network of one hidden layer on handwritten digits",
     "mnist": "convolutional networks on handwritten digits",
+    "vae": "a variational autoencoder on handwritten digits",
+    "tune": "hyperparameter search with sixteen networks in one compiled step",
 }
 """Name on the command line, which is that of the module, and what it is."""
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.programs.__main__ import losses
 from benchmarks.programs.twin import TWINS, side
 from fx import __main__ as command_line
-from fx import data, io, random
+from fx import data, io, random, viz
 from fx.examples import linear, logistic, looking, mlp, mnist, programs
 
 
@@ -72,10 +72,28 @@ def test_a_perceptron_learns(few_digits, capsys):
     assert capsys.readouterr().out.startswith("mlp 784-128-10\nepoch 1/4  training loss ")
 
 
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("vae", {"elbo": (-175, -80)}),
+        ("tune", {"random": (0.6, 1), "halving": (0.8, 1), "median": (0.05, 0.6)}),
+    ],
+)
+def test_quick_runs_reach_their_ends(name, bounds, tmp_path):
+    program = programs.load(name)
+    result = program.train(**program.QUICK)
+    for measure, (least, most) in bounds.items():
+        assert least < result.measures[measure] < most, measure
+    viz.save(program.figure(result), tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
 # ------------------------------------------------------------------------------------------- the twins
 
 
-@pytest.mark.parametrize(("name", "steps"), [("linear", 20), ("logistic", 20), ("mlp", 12), ("mnist-five", 3)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("linear", 20), ("logistic", 20), ("mlp", 12), ("mnist-five", 3), ("vae", 4)]
+)
 def test_twins_have_the_same_losses(name, steps):
     pytest.importorskip("torch")
     ours, theirs = losses(side(name, "fx"), steps), losses(side(name, "torch"), steps)
