@@ -46,6 +46,7 @@ __all__ = [
     "ReadOnlyArrayError",
     "RegistryError",
     "SaveError",
+    "SaveWarning",
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
@@ -236,6 +237,10 @@ class CorruptFileError(CheckpointError, DataError):
 
 class CheckpointMismatchError(CheckpointError):
     """A checkpoint holds other entries, shapes or dtypes than what it is to be loaded into."""
+
+
+class SaveWarning(UserWarning):
+    """A checkpoint could not be written (a full disk ...); the run goes on, and the older checkpoints are unharmed."""
 
 
 class SaveError(FxError, OSError):

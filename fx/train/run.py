@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data import Dataset
 from ..errors import TrainingError
 from .state import TrainState
 
@@ -159,7 +160,7 @@ def batches_from(data: Data, run: Run) -> Iterator[tuple[Any, dict[str, Any]]]:
     """
     source = data(run.epoch) if callable(data) else data
     run.length = _length(source)
-    if hasattr(source, "iterator"):  # a Dataset: it goes on where its state says, and differs from epoch to epoch
+    if isinstance(source, Dataset):  # goes on where its state says, and differs from epoch to epoch
         iterator = source.iterator(run.place, epoch=run.epoch)
         try:
             for batch in iterator:

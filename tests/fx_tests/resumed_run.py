@@ -7,16 +7,14 @@ import sys
 import numpy as np
 
 import fx.numpy as fnp
-from fx import io, nn, optim, random, train
+from fx import data, io, nn, optim, train
 
 X = np.random.RandomState(0).normal(size=(120, 6)).astype(np.float32)
 Y = (X @ np.arange(1, 7) / 6).astype(np.float32)
 EPOCHS = 3
 
 
-def batches(epoch: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    order = np.asarray(random.permutation(random.fold_in(random.key(5), epoch), len(X)))
-    return [(X[rows], Y[rows]) for rows in np.array_split(order, 12)]
+BATCHES = data.from_arrays((X, Y)).shuffle(seed=5).batch(10).prefetch(2)
 
 
 def loss(model, batch, key):
@@ -29,7 +27,7 @@ def fit(*callbacks: train.Callback) -> train.Fit:
     rng = np.random.RandomState(1)
     model = {"w": rng.normal(size=(6, 8)).astype(np.float32), "v": rng.normal(size=8).astype(np.float32)}
     return train.Trainer(loss, optim.adam(0.02)).fit(
-        model, batches, epochs=EPOCHS, validation=[(X, Y)], key=7, callbacks=callbacks
+        model, BATCHES, epochs=EPOCHS, validation=[(X, Y)], key=7, callbacks=callbacks
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 import resumed_run
 
 from fx import optim, train, tree
-from fx.errors import CheckpointMismatchError
+from fx.errors import CheckpointMismatchError, SaveError, SaveWarning
 from fx.io import load
 
 
@@ -92,6 +92,21 @@ def test_a_checkpoint_of_another_run_is_named_and_kept(tmp_path):
         train.Trainer(loss, optim.sgd(0.1)).fit(model, data, epochs=3, callbacks=[train.Checkpoint(tmp_path)])
     assert "state.optimizer" in str(caught.value) and "resume=False" in "".join(caught.value.__notes__)
     assert bits(load(train.Checkpoint(tmp_path).manager.path(2))) == saved
+
+
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(whole, tmp_path, monkeypatch):
+    checkpoint = train.Checkpoint(tmp_path)
+    write = checkpoint.manager.save
+
+    def save(step, *args, **options):
+        if step == 24:
+            raise SaveError("no space left on device: make room.")
+        write(step, *args, **options)
+
+    monkeypatch.setattr(checkpoint.manager, "save", save)
+    with pytest.warns(SaveWarning, match="no checkpoint at step 24: no space left on device.* is that of step 12"):
+        found = resumed_run.fit(train.EarlyStopping(patience=99), checkpoint)
+    assert same(found, whole) and checkpoint.manager.steps() == [12, 36]
 
 
 def test_the_best_checkpoint_stays(tmp_path):
