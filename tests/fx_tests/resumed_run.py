@@ -1,4 +1,5 @@
-"""A run that is killed and started again by test_train_resume: ``python resumed_run.py FOLDER`` prints a line after every step."""
+"""A run that is killed and started again by test_train_resume: ``python resumed_run.py FOLDER`` prints a line after every
+step, and waits for one."""
 
 from __future__ import annotations
 
@@ -33,6 +34,11 @@ def fit(*callbacks: train.Callback) -> train.Fit:
 
 if __name__ == "__main__":
     folder = sys.argv[1]
-    told = train.Call(step=lambda run: print(int(run.state.step), flush=True))
+
+    def tell_and_wait(run: train.Run) -> None:
+        print(int(run.state.step), flush=True)
+        sys.stdin.readline()  # at the end of the input it does not wait
+
+    told = train.Call(step=tell_and_wait)
     result = fit(told, train.EarlyStopping(patience=99), train.Checkpoint(f"{folder}/run", every=2, sync=False))
     io.save(f"{folder}/end.safetensors", {"state": result.state, "losses": [row["loss"] for row in result.history]})
