@@ -60,15 +60,18 @@ class Array:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape
+        d = self._buffer  # these three are asked for all the time: one call less
+        return self._data.shape if d is None else d.shape
 
     @property
     def dtype(self) -> np.dtype:
-        return self._data.dtype
+        d = self._buffer
+        return self._data.dtype if d is None else d.dtype
 
     @property
     def ndim(self) -> int:
-        return self._data.ndim
+        d = self._buffer
+        return self._data.ndim if d is None else d.ndim
 
     @property
     def size(self) -> int:

@@ -6,7 +6,7 @@ keeps working.  A message has three parts: what was written, what was found, wha
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+import dataclasses
 
 __all__ = [
     "AxisError",
@@ -46,6 +46,7 @@ __all__ = [
     "ReadOnlyArrayError",
     "RegistryError",
     "SaveError",
+    "SaveWarning",
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
@@ -194,7 +195,7 @@ class CacheError(FxError, OSError):
     """The kernel cache directory cannot be used."""
 
 
-class FrozenModuleError(FxError, FrozenInstanceError):
+class FrozenModuleError(FxError, dataclasses.FrozenInstanceError):
     """An assignment to a field of an ``nn.Module``, which is immutable once made; ``nn.tree_at`` is the way out."""
 
 
@@ -236,6 +237,10 @@ class CorruptFileError(CheckpointError, DataError):
 
 class CheckpointMismatchError(CheckpointError):
     """A checkpoint holds other entries, shapes or dtypes than what it is to be loaded into."""
+
+
+class SaveWarning(UserWarning):
+    """A checkpoint could not be written (a full disk ...); the run goes on, and the older checkpoints are unharmed."""
 
 
 class SaveError(FxError, OSError):

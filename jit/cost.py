@@ -45,11 +45,14 @@ def nanoseconds(flops: float, nbytes: float) -> float:
 
 
 def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
-    """Items per piece: at least 25 us of work a piece and at most 64 pieces.  A function of shapes only."""
+    """Items per piece: at least 10 us of work a piece and at most 64 pieces.  A function of shapes only.
+
+    Few pieces are an even number, more a multiple of four: they are shared out among threads of which there are as many.
+    """
     if total <= 0:
         return 1
-    least = math.ceil(10_000 / max(ns_per_item, 1e-3))
-    if total < 2 * least:
+    pieces = min(64, total // math.ceil(10_000 / max(ns_per_item, 1e-3)))
+    if pieces < 2:
         return total
-    chunk = max(least, math.ceil(total / 64))
-    return min(total, math.ceil(chunk / align) * align)
+    pieces -= pieces % (2 if pieces < 8 else 4)
+    return min(total, math.ceil(total / pieces / align) * align)

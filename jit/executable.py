@@ -21,10 +21,11 @@ from .border import checker
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
 from .fuse import fuse
+from .fuse_epilogue import epilogue_bytes
 from .instance import Instance
 from .load import kernel_text, load_kernels
-from .memory import allocator
 from .program import LoopProgram, lower_plan, output_arrays
+from .results import maker
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
 
@@ -88,7 +89,7 @@ class Executable:
         self.graph = graph
         self.options = options
         self.workers = options.num_threads or num_threads()
-        self.plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse)
+        self.plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
         self.program: LoopProgram = lower_plan(self.plan, target, self.workers, options.donate, options.fuse)
         if options.verify:
             self.program.verify()
@@ -97,7 +98,9 @@ class Executable:
         self._addresses = loaded.addresses
         self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
         self.fits = checker(self._signature)
-        self._results = [(allocator(shape, dtype), shape, dtype) for shape, dtype in output_arrays(self.program)]
+        results = output_arrays(self.program)
+        self._n_results = len(results)
+        self._make_results = maker(results)
         self._overwritten = self.program.overwritten
         self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
         self._free: list[Instance] = [self._instance()]
@@ -110,7 +113,7 @@ class Executable:
         """The same for arguments that ``fits`` has said yes to."""
         if self._overwritten:
             args = self._protect(args)
-        outs = [make(shape, dtype) for make, shape, dtype in self._results]
+        outs = self._make_results()
         try:
             instance = self._free.pop()
         except IndexError:
@@ -122,7 +125,7 @@ class Executable:
         return outs if self._plain else self._assemble(args, outs)
 
     def _instance(self) -> Instance:
-        return Instance(self.program, self._addresses, len(self._signature), len(self._results))
+        return Instance(self.program, self._addresses, len(self._signature), self._n_results)
 
     def _admit(self, args: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """The arguments as kernels want them: native, dense, aligned; copied only where they are not."""
@@ -158,7 +161,7 @@ class Executable:
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
         """Runs once; name and nanoseconds of every native step."""
         args = self._protect(self._admit(args))
-        outs = [make(shape, dtype) for make, shape, dtype in self._results]
+        outs = self._make_results()
         return self._instance().profile(*args, *outs)
 
     def explain(self) -> str:

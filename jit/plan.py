@@ -36,7 +36,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Group:
-    """Equations that run as one: a fused nest, one library operation, or one Python callback.
+    """Equations that run as one: a fused nest, one library operation (with a nest as its epilogue), or one Python callback.
 
     kind: 'nest', 'library' or 'callback'.
     eqns: what it computes, in graph order; an equation that was cheap to repeat may stand in several groups.
@@ -57,7 +57,7 @@ class Group:
     def title(self) -> str:
         names = [e.prim.name for e in self.eqns]
         text = " ".join(names) if len(names) <= 12 else " ".join(names[:10]) + f" ... ({len(names)} equations)"
-        if self.nest is None:
+        if self.nest is None or self.kind != "nest":
             return f"{self.kind} {text}"
         space = "x".join(map(str, self.domain)) or "scalar"
         over = f", reduced over {sorted(self.reduced)}" if self.reduced else ""

@@ -14,12 +14,15 @@ from fx.ir import Atom, Eqn, Graph, Literal, Var
 from .buffers import Sharing, plan_buffers, share_in_place
 from .canonical import transposed_products
 from .fuse import fuse
+from .fuse_epilogue import epilogue_bytes, product_columns
 from .hoist import hoist
 from .index_map import dense_strides
 from .loop_verify import verify_kernel
 from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
-from .lower.registry import LOWERINGS, Host, KernelHandle, Operand, Step
+from .lower.registry import LOWERINGS, PRODUCTS, Host, KernelHandle, Operand, Step
 from .lower.steering import LoopBegin, LoopEnd
+from .nest import Nest
+from .nest_epilogue import ProductEpilogue
 from .nest_kernel import emit_nest
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
@@ -162,7 +165,9 @@ def _lower_groups(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> None:
     producers = {v: (e, k) for e in plan.graph.eqns for k, v in enumerate(e.outputs)}
     for group in plan.groups:
         with ctx.listed(plan, group):
-            if group.nest is not None:
+            if group.kind == "library" and group.nest is not None:
+                _lower_product(ctx, plan, group, group.nest, producers)
+            elif group.nest is not None:
                 emit_nest(ctx, group.nest)
             else:
                 _lower_whole(ctx, plan, group, producers)
@@ -173,9 +178,8 @@ class _Region:
 
     def __init__(self, ctx: Builder, graph: Graph, carried: Mapping[int, int], in_place: bool) -> None:
         self.ctx = ctx
-        self.plan = fuse(
-            transposed_products(_literals_as_values(graph)) if in_place else _literals_as_values(graph), in_place
-        )
+        graph = _literals_as_values(graph)
+        self.plan = fuse(transposed_products(graph) if in_place else graph, in_place, epilogue_bytes(ctx.host))
         self.sharing = share_in_place(self.plan, (), in_place, carried)
 
     def in_place(self, output: int) -> bool:
@@ -216,6 +220,21 @@ class _Named:
 
 
 BROADCAST = _Named("broadcast_in_dim")
+
+
+def _lower_product(ctx: Builder, plan: FusionPlan, group: Group, nest: Nest, producers: dict) -> None:
+    """A product with an epilogue.  Where the way in which it is computed takes none, the nest follows it."""
+    eqn = group.eqns[0]
+    product = eqn.outputs[0]
+    kept = product in group.writes
+    if not kept:
+        ctx.add_scratch(product, product.aval.nbytes)
+    columns = product_columns(eqn)
+    ins = tuple(view_of(plan.owners, producers, a, ctx.buffers_by_owner) for a in eqn.inputs)
+    out = Operand(ctx.buffer_of(product), product.aval.shape, dense_strides(product.aval.shape), 0, product.aval.dtype)
+    epilogue = ProductEpilogue(ctx, nest, product, columns, kept)
+    if not PRODUCTS[eqn.prim.name](ctx, eqn, ins, (out,), epilogue):
+        emit_nest(ctx, nest)
 
 
 def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) -> None:

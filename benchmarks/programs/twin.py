@@ -15,7 +15,7 @@ import numpy as np
 import fx
 from fx.train import Trainer
 
-__all__ = ["TWINS", "Side", "Twin", "fx_side", "side", "tensors", "torch_step"]
+__all__ = ["TWINS", "Side", "Twin", "fx_side", "leaves", "side", "tensors", "torch_step"]
 
 
 class Side(NamedTuple):
@@ -46,6 +46,9 @@ TWINS = {
     "mlp": Twin("digits", {"model": "mlp", "batch_size": 32}, ("torch", "jax")),
     "mnist": Twin("digits", {"model": "small", "batch_size": 128}, ("torch", "jax")),
     "mnist-five": Twin("digits", {"model": "five", "batch_size": 64}, ("torch", "jax")),
+    "lstm": Twin("sequences", {"name": "lstm"}),
+    "transformer": Twin("sequences", {"name": "transformer"}),
+    "vae": Twin("generative", {"batch_size": 128}),
 }
 """By the name of the program; a second model of a program has a name after a dash."""
 
@@ -80,13 +83,21 @@ def tensors(model: Any) -> Any:
     return fx.tree.map(lambda x: torch.tensor(np.array(x)).requires_grad_(), model)
 
 
-def torch_step(loss: Callable[[Any], Any], optimizer: Any) -> Callable[[Any], Any]:
-    """A step of PyTorch's, eager, from a loss of a batch."""
+def leaves(weights: Any) -> list[Any]:
+    """The tensors of a tree, for PyTorch's optimizers."""
+    return fx.tree.leaves(weights)
+
+
+def torch_step(loss: Callable[[Any], Any], optimizer: Any, clip: float | None = None) -> Callable[[Any], Any]:
+    """A step of PyTorch's, eager, from a loss of a batch; ``clip`` is the greatest norm of the gradient."""
+    import torch
 
     def step(batch: Any) -> Any:
         optimizer.zero_grad()
         value = loss(batch)
         value.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
         optimizer.step()
         return value.detach()
 

@@ -123,9 +123,9 @@ def _value_and_grad(
     traced = trace_with_values("grad", call, (leaves, in_tree), names, has_aux, function_name(fun))
     _check_scalar(fun, traced, holomorphic, has_aux)
     outs, grads, avals = traced.gradient()
-    found = iter([instantiate(g, a) for g, a in zip(grads, avals)])
+    found = iter(zip(grads, avals))
     flat = [
-        as_array(next(found), is_weak(x)) if d else np.zeros(aval_of(x).shape, float0)
+        as_array(instantiate(*next(found)), is_weak(x)) if d else np.zeros(aval_of(x).shape, float0)
         for x, d in zip(leaves, traced.differentiable)
     ]
     gradient = tree.unflatten(in_tree.children[0], flat)

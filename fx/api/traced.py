@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -54,14 +55,18 @@ class Traced:
     differentiable: for each leaf, whether it can have a derivative.
     """
 
-    def __init__(self, builder: Builder, leaves: Sequence[Any], outputs: Sequence[Any], out_tree: tree.TreeDef, n: int):
+    def __init__(
+        self, builder: Builder, leaves: Sequence[Any], differentiable: list[bool], outputs: Sequence[Any],
+        out_tree: tree.TreeDef, n: int,
+    ) -> None:  # fmt: skip
         self.builder = builder
         self.outputs = builder.finish(outputs)
-        self.args: list[Any] = [*leaves, *[value for value, _ in builder.captures.values()]]
+        captured = [value for value, _ in builder.captures.values()] if builder.captures else []
+        self.args: list[Any] = [*leaves, *captured]
         self.known, self.forwards, self.tape = builder.values, builder.forwards, builder.tape
         self.out_tree = out_tree
         self.n = n
-        self.differentiable = [is_inexact(v.aval.dtype) for v in builder.inputs]
+        self.differentiable = differentiable
         self.aux: Any = None
 
     @functools.cached_property
@@ -75,7 +80,7 @@ class Traced:
 
     def gradient(self) -> tuple[list[Any], list[Any], list[Aval]]:
         """The outputs, and for the differentiable leaves the cotangents (None: zero) of the first output, and their types."""
-        wrt = [v for v, d in zip(self.builder.inputs, self.differentiable) if d]
+        wrt = list(itertools.compress(self.builder.inputs, self.differentiable))
         avals = [v.aval.strong() for v in wrt]
         straight = not state.absorbing and Tracer not in map(type, self.args)
         if straight and not config.watching:  # NaNs are looked for operation by operation
@@ -146,17 +151,19 @@ def trace_with_values(
     b = Builder(kind, name, evaluate=True, names=names)
     with b:
         ins = [b.input(aval_of(x), concrete_value(x)) for x in leaves]
-        b.active, b.resumes = {v for v in b.inputs if is_inexact(v.aval.dtype)}, True
+        differentiable = [is_inexact(v.aval.dtype) for v in b.inputs]
+        b.active, b.resumes = set(itertools.compress(b.inputs, differentiable)), True
         b.tape = [] if kind == "grad" else None
         outs = flat(*ins)
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
     traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
     assert flat.out_tree is not None
-    traced = Traced(b, leaves, [*outs, *[aux_leaves[i] for i in traced_aux]], flat.out_tree, n_out)
+    results = [*outs, *[aux_leaves[i] for i in traced_aux]] if traced_aux else outs
+    traced = Traced(b, leaves, differentiable, results, flat.out_tree, n_out)
     for i in traced_aux:
         aux_leaves[i] = None
-    del ins, outs
+    del ins, outs, results
     b.check_leaks()
     if aux_tree is not None:
 

@@ -1,15 +1,36 @@
-"""``fx.data``: the embedded digits, batches, and random shifts.
+"""``fx.data``: data sets, what is done to their examples, and a few that are part of the package.
 
 >>> from fx import data
 >>> train, test = data.mnist()
 >>> train.images.shape, test.images.shape
 ((8000, 28, 28, 1), (2000, 28, 28, 1))
+
+A ``Dataset`` is a chain of lazy steps, the same at every run; its iterator has a ``state`` that goes into a checkpoint:
+
+>>> batches = data.from_arrays(train).shuffle(seed=0).batch(32).prefetch(threads=2).repeat()
+>>> iterator = batches.iterator()
+>>> images, labels = next(iterator)
+>>> images.shape, iterator.state
+((32, 28, 28, 1), {'epoch': 0, 'of': {'index': 32}})
+>>> iterator.close()
 """
 
 from __future__ import annotations
 
 from .batches import batches, random_shift
+from .dataset import DataIterator, Dataset
+from .fetch import data_folder
+from .idx import read_idx
 from .mnist import MNIST, Split, mnist
-from .tables import Table, breast_cancer, diabetes
+from .reading import from_arrays, from_csv, from_folder, from_idx, from_iterator, from_memmap, from_npz
+from .sources import check_finite
+from .splits import k_fold, split
+from .tables import Table, breast_cancer, diabetes, digits, sunspots
+from .transforms import add_noise, cutout, mixup, normalise, random_crop, random_flip, random_rotation
 
-__all__ = ["MNIST", "Split", "Table", "batches", "breast_cancer", "diabetes", "mnist", "random_shift"]
+__all__ = [
+    "MNIST", "DataIterator", "Dataset", "Split", "Table", "add_noise", "batches", "breast_cancer", "check_finite", "cutout",
+    "data_folder", "diabetes", "digits", "from_arrays", "from_csv", "from_folder", "from_idx", "from_iterator",
+    "from_memmap", "from_npz", "k_fold", "mixup", "mnist", "normalise", "random_crop", "random_flip", "random_rotation",
+    "random_shift", "read_idx", "split", "sunspots",
+]  # fmt: skip

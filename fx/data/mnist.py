@@ -1,20 +1,35 @@
-"""The 10,000 handwritten digits that are part of the package; see ATTRIBUTION.md for their source and licence."""
+"""Handwritten digits: 10,000 that are part of the package, and all 70,000 from their files; see ATTRIBUTION.md."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from .fetch import RemoteFile, fetched
+from .idx import read_idx
+from .splits import stratified_sample
+
 __all__ = ["MNIST", "Split", "mnist"]
 
 _FILE = Path(__file__).with_name("mnist10k.npz")
 _SPLIT_SEED = 0
+_MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+_REMOTE = tuple(
+    RemoteFile(name, digest, _MIRRORS)
+    for name, digest in (
+        ("train-images-idx3-ubyte.gz", "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        ("train-labels-idx1-ubyte.gz", "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        ("t10k-images-idx3-ubyte.gz", "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        ("t10k-labels-idx1-ubyte.gz", "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+    )
+)
 
 
 class Split(NamedTuple):
-    """Images, float32 from 0 to 1 of shape (n, 28, 28, 1), and their labels, int32 of shape (n,)."""
+    """Images, float32 from 0 to 1 of shape (n, height, width, 1), and their labels, int32 of shape (n,)."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -27,25 +42,30 @@ class MNIST(NamedTuple):
     test: Split
 
 
-def mnist() -> MNIST:
-    """The embedded digits: 8,000 for training and 2,000 held out.
+def mnist(*, full: bool = False, folder: str | os.PathLike[str] | None = None) -> MNIST:
+    """Handwritten digits of 28 x 28 pixels.
 
-    The split is always the same, and stratified: every digit has its share in both parts.
+    By default the 10,000 of the package, 8,000 for training and 2,000 held out: always the same split, and stratified.
+
+    Args:
+        full: all 60,000 and 10,000, from the four files of the data set: from ``folder``, or downloaded into it.
+        folder: by default a folder of the user's cache (``FX_DATA_DIR``, if that is set).
+
+    Raises:
+        MissingDataError: the files are not there and could not be downloaded; the message says where to get them and
+            where to put them.
+        CorruptFileError: a file is damaged.
     """
+    if full:
+        parts = [read_idx(path) for path in fetched("mnist", _REMOTE, folder)]
+        return MNIST(_as_split(*parts[:2]), _as_split(*parts[2:]))
     with np.load(_FILE) as archive:
         images, labels = archive["x"], archive["y"]
-    test = _stratified(labels, 2000)
-    parts = [np.setdiff1d(np.arange(len(labels)), test), test]
+    test = stratified_sample(labels, 2000, _SPLIT_SEED)
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    return MNIST(*[_as_split(images[i], labels[i]) for i in (train, test)])
+
+
+def _as_split(images: np.ndarray, labels: np.ndarray) -> Split:
     pixels = (images.reshape(-1, 28, 28, 1) / np.float32(255)).astype(np.float32)
-    return MNIST(*[Split(pixels[i], labels[i].astype(np.int32)) for i in parts])
-
-
-def _stratified(labels: np.ndarray, size: int) -> np.ndarray:
-    """Sorted positions of ``size`` labels, of each kind its share (by largest remainders)."""
-    counts = np.bincount(labels)
-    shares = counts * size / len(labels)
-    taken = np.floor(shares).astype(int)
-    taken[np.argsort(taken - shares, kind="stable")[: size - taken.sum()]] += 1
-    rng = np.random.RandomState(_SPLIT_SEED)  # its stream is frozen, that of the newer generators is not
-    chosen = [rng.permutation(np.flatnonzero(labels == kind))[:n] for kind, n in enumerate(taken)]
-    return np.sort(np.concatenate(chosen))
+    return Split(pixels, labels.astype(np.int32))

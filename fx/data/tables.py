@@ -1,4 +1,4 @@
-"""Two small tables that are part of the package; see ATTRIBUTION.md for their sources."""
+"""Small data sets that are part of the package; see ATTRIBUTION.md for their sources."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Table", "breast_cancer", "diabetes"]
+from .mnist import Split
+
+__all__ = ["Table", "breast_cancer", "diabetes", "digits", "sunspots"]
 
 _FILE = Path(__file__).with_name("tables.npz")
+_DIGITS = Path(__file__).with_name("digits.npz")
 
 
 class Table(NamedTuple):
@@ -48,3 +51,24 @@ def breast_cancer() -> Table:
     """
     features, targets, names = _table("breast_cancer")
     return Table(features, targets.astype(np.int32), names)
+
+
+def sunspots() -> Table:
+    """Monthly mean numbers of sunspots from January 1749 to June 2009, with the time of each month in years.
+
+    >>> times, numbers, names = sunspots()
+    >>> times.shape, numbers[:3], float(times[-1, 0])
+    ((3126, 1), array([58. , 62.6, 70. ]), 2009.4166666666667)
+    """
+    return _table("sunspots")
+
+
+def digits() -> Split:
+    """1,797 handwritten digits of 8 x 8 pixels: float32 from 0 to 1 of shape (1797, 8, 8, 1), and labels, int32.
+
+    >>> digits().images.shape
+    (1797, 8, 8, 1)
+    """
+    with np.load(_DIGITS) as archive:
+        images, labels = archive["x"], archive["y"]
+    return Split(images.reshape(-1, 8, 8, 1) / np.float32(16), labels.astype(np.int32))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import data, random, viz
-from ..errors import PlotError
+from .. import data, io, random, viz
+from ..errors import CheckpointError, PlotError
 
 __all__ = ["add_commands", "run"]
 
@@ -60,11 +60,12 @@ def _embedding(file: str, method: str) -> Any:
     return viz.scatter(viz.pca(flat) if method == "pca" else viz.tsne(flat, random.key(0)), labels)
 
 
-def _of_mnist(what: str, model: str) -> Any:
-    """Trains the digits' network for a moment, and looks at it."""
+def _of_mnist(what: str, model: str, load: str | None) -> Any:
+    """Looks at a network of the program ``mnist``: a saved one, or one trained for a moment."""
     from . import mnist  # here, so that the other commands need not load it
 
-    params = mnist.train(model=model, epochs=1).model
+    start = mnist.init(random.key(0), model)
+    params = mnist.train(model=model, epochs=1).model if load is None else io.load(load, start)
     images, labels = (x[:: len(x) // SHOWN][:SHOWN] for x in data.mnist().test)
     features, head = (lambda x: mnist.features(params, x)), (lambda a: mnist.head(params, a))
     forward = lambda x: head(features(x))
@@ -91,9 +92,12 @@ KINDS: dict[str, tuple[Callable[..., Any], str, dict[str, dict[str, Any]]]] = {
 }  # fmt: skip
 for _what in ("filters", "feature-maps", "saliency", "integrated-gradients", "grad-cam", "occlusion"):
     KINDS[_what] = (
-        (lambda what: lambda model: _of_mnist(what, model))(_what),
-        f"{_what.replace('-', ' ')} of the digits' network after one epoch",
-        {"--model": {"choices": ["small", "deep", "five"], "default": "small"}},
+        (lambda what: lambda model, load: _of_mnist(what, model, load))(_what),
+        f"{_what.replace('-', ' ')} of the digits' network",
+        {
+            "--model": {"choices": ["small", "deep", "five"], "default": "small"},
+            "--load": {"metavar": "FILE", "help": "what `train mnist --save FILE` wrote; without it, trains one epoch"},
+        },
     )
 
 
@@ -114,6 +118,6 @@ def run(options: dict[str, Any], parser: argparse.ArgumentParser) -> None:
     try:
         viz.check_plot(path)
         viz.save(KINDS[kind][0](**options), path)
-    except (PlotError, OSError) as error:
+    except (PlotError, CheckpointError, OSError) as error:
         parser.error(str(error))
     print(f"plotted to {path}")

@@ -17,11 +17,12 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from .. import train, viz
-from ..errors import PlotError, TrainingError
+from .. import io, train, viz
+from ..errors import PlotError, SaveError, TrainingError
 
 __all__ = ["PROGRAMS", "Clock", "Result", "add_options", "load", "main", "progress", "run", "summary"]
 
@@ -30,6 +31,12 @@ PROGRAMS = {
     "logistic": "logistic regression on the breast cancer table, against Newton's method",
     "mlp": "a network of one hidden layer on handwritten digits",
     "mnist": "convolutional networks on handwritten digits",
+    "lstm": "a recurrent network on two and a half centuries of sunspots, against autoregression",
+    "transformer": "a character model of Python's documentation, against n-grams and xz",
+    "attention": "dates as people write them, translated by a recurrent network with attention",
+    "vae": "a variational autoencoder on handwritten digits",
+    "transfer": "features learned on MNIST, reused on 8 x 8 digits of other hands",
+    "tune": "hyperparameter search with sixteen networks in one compiled step",
 }
 """Name on the command line, which is that of the module, and what it is."""
 
@@ -81,7 +88,7 @@ _HELP: dict[str, tuple[Any, str]] = {
 
 
 def add_options(parser: argparse.ArgumentParser, module: Any) -> None:
-    """The keyword arguments of ``train`` as options, with ``--quick`` and ``--plot``."""
+    """The keyword arguments of ``train`` as options, with ``--quick``, ``--plot`` and ``--save``."""
     for name, parameter in inspect.signature(module.train).parameters.items():
         kind, text = _HELP.get(name, (type(parameter.default), name.replace("_", " ")))
         flag, choices = "--" + name.replace("_", "-"), getattr(module, "MODELS", None) if name == "model" else None
@@ -90,20 +97,26 @@ def add_options(parser: argparse.ArgumentParser, module: Any) -> None:
         parser.add_argument(flag, type=kind, choices=choices and list(choices), default=argparse.SUPPRESS, help=note)
     parser.add_argument("--quick", action="store_true", help="a run of seconds, to see that it works")
     parser.add_argument("--plot", metavar="FILE.png", help="draw what came of it")
+    parser.add_argument("--save", metavar="FILE.safetensors", help="write the trained model")
 
 
 def run(module: Any, options: dict[str, Any], parser: argparse.ArgumentParser) -> Result:
     """Runs a program; what the options got wrong, and Ctrl-C, end it without a traceback."""
     options = dict(options)
-    quick, plot = options.pop("quick", False), options.pop("plot", None)
+    quick, plot, save = options.pop("quick", False), options.pop("plot", None), options.pop("save", None)
     try:
         if plot is not None:
             viz.check_plot(plot)
+        if save is not None and not Path(save).resolve().parent.is_dir():
+            raise SaveError(f"--save {save}: there is no folder {Path(save).resolve().parent}")
         result = module.train(**({**module.QUICK, **options} if quick else options))
         if plot is not None:
             viz.save(module.figure(result) if hasattr(module, "figure") else viz.curves(result.history), plot)
             print(f"plotted to {plot}")
-    except (PlotError, TrainingError) as error:
+        if save is not None:
+            io.save(save, result.model)
+            print(f"saved to {save}")
+    except (PlotError, SaveError, TrainingError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         sys.exit("\ninterrupted")

@@ -10,9 +10,10 @@ import numpy as np
 from ..errors import ShapeError
 from ..primitives import shaping
 from ..primitives.linalg import dot_general, dot_general_p
+from ..trace import Tracer
 from . import binary
 from .axes import axis_tuple, canonical_axis
-from .core import Value, apply, broadcast_shapes, is_eager, operand, promote_dtype, zero_of
+from .core import Value, apply, broadcast_shapes, operand, promote_dtype, zero_of
 from .indexing import getitem
 from .manipulation import moveaxis, ravel
 from .rearranging import diagonal
@@ -37,7 +38,10 @@ __all__ = [
 
 def _operands(name: str, a: Any, b: Any, least: int = 0) -> list[Value]:
     """Two operands of one dtype (shapes untouched), each with at least so many dimensions."""
-    x, y = promote_dtype(operand(a, f"argument 1 of {name}"), operand(b, f"argument 2 of {name}"))
+    if type(a) is type(b) is Tracer and a.dtype == b.dtype:  # the common case while tracing
+        x, y = a, b
+    else:
+        x, y = promote_dtype(operand(a, f"argument 1 of {name}"), operand(b, f"argument 2 of {name}"))
     if x.ndim < least or y.ndim < least:
         hint = " Use * for scalars." if name == "matmul" else ""
         raise ShapeError(
@@ -56,7 +60,7 @@ def _check_sizes(name: str, x: Value, y: Value, i: int, j: int) -> None:
 
 def _product(x: Value, y: Value, contract: Any, batch: Any, precision: Any, preferred: Any) -> Value:
     numbers = (contract, batch)
-    if precision is None and preferred is None and is_eager(x, y):
+    if precision is None and preferred is None:  # the dimensions are plain ints and have been checked
         return apply(dot_general_p, x, y, dimension_numbers=numbers, preferred_element_type=None)
     return dot_general(x, y, numbers, precision, preferred)
 

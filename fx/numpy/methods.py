@@ -11,6 +11,7 @@ import numpy as np
 
 from ..array import Array
 from ..callsite import drops_the_result
+from ..config import ALERT
 from ..errors import UnsupportedFunctionError
 from ..storage import strided, write
 from ..trace import Tracer, is_library
@@ -113,9 +114,11 @@ def _pow(self: Value, other: Any, mod: Any = None) -> Value:
 def _array_getitem(self: Array, index: Any) -> Value:
     if type(index) is int or type(index) is slice:  # the common cases
         try:
-            return Array(np.asarray(self._data[index]), self.weak_type)
+            part = self._buffer[index]  # type: ignore[index]  # of a deleted array: a TypeError
         except (IndexError, TypeError):
             pass
+        else:
+            return Array(part if type(part) is np.ndarray else np.asarray(part), self.weak_type)
     return getitem(self, index)
 
 
@@ -125,6 +128,11 @@ def _contains(self: Value, value: Any) -> bool:
 
 def _reshape(self: Value, *shape: Any, **options: Any) -> Value:
     """The same elements in another shape, given as a tuple or as several ints; one size may be -1."""
+    if type(self) is Array and shape and type(shape[0]) in (int, tuple) and not options and not ALERT:
+        try:
+            return Array(self._data.reshape(*shape), self.weak_type)
+        except (TypeError, ValueError):
+            pass  # the long way says what is wrong
     f = functools.partial(views.view_method, "reshape") if type(self) is Tracer else manipulation.reshape
     return f(self, shape[0] if len(shape) == 1 else shape, **options)
 

@@ -16,7 +16,7 @@ from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
-from ..trace import Tracer
+from ..trace import Tracer, bind
 from . import binary
 from .axes import canonical_axes
 from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, filled
@@ -30,7 +30,7 @@ __all__ = [
 
 def reduced(prim: Primitive, x: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     """One reduction equation over sorted axes; ``keepdims`` leaves them with size 1."""
-    y = apply(prim, x, axes=axes)
+    y = bind(prim, x, axes=axes) if type(x) is Tracer else apply(prim, x, axes=axes)
     return shaping.expand_dims(y, axes) if keepdims else y
 
 

@@ -243,10 +243,8 @@ class Ufunc:
     def __call__(self, *args: Any, **options: Any) -> Value:
         if len(args) != self.nin:
             raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
-        if not options:
-            result = self.quick(*args)
-            if result is not None:
-                return result
+        if not options and (result := self.quick(*args)) is not None:
+            return result
         return self._apply(args, **options)
 
     def go_native(self, native: Any) -> None:

@@ -68,13 +68,15 @@ def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
     """x**y by repeated squaring."""
     if dtypes.is_float(x.dtype) and x.dtype.itemsize == 2:
         return integer_pow(x.astype(np.float32), y).astype(x.dtype)
-    result, square, n = np.ones_like(x), x, y if y >= 0 else -y
+    result, square, n = None, x, y if y >= 0 else -y
     while n:
         if n & 1:
-            result = np.multiply(result, square)
+            result = square if result is None else np.multiply(result, square)
         n >>= 1
         square = np.multiply(square, square) if n else square
-    return np.divide(np.ones_like(x), result) if y < 0 else result
+    if y <= 0:
+        return np.ones_like(x) if result is None else np.divide(np.ones_like(x), result)
+    return x.copy() if result is x else result  # type: ignore[return-value]
 
 
 def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:

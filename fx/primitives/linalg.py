@@ -6,6 +6,7 @@ anywhere in their operand.  It is bilinear: its jvp and both transposes are ``do
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -130,15 +131,23 @@ def _free(ndim: int, contracting: Dims, batch: Dims) -> Dims:
 def _dot_general_impl(
     lhs: np.ndarray, rhs: np.ndarray, *, dimension_numbers: DotNumbers, preferred_element_type: np.dtype | None
 ) -> np.ndarray:
-    (lc, rc), (lb, rb) = dimension_numbers
-    lf, rf = _free(lhs.ndim, lc, lb), _free(rhs.ndim, rc, rb)
     dtype = lhs.dtype if preferred_element_type is None else preferred_element_type
     compute = accumulation_dtype(dtype)
-    batch, rows, cols = ([a.shape[d] for d in dims] for a, dims in ((lhs, lb), (lhs, lf), (rhs, rf)))
-    depth = math.prod(lhs.shape[d] for d in lc)
-    a = lhs.astype(compute, copy=False).transpose(*lb, *lf, *lc).reshape(*batch, math.prod(rows), depth)
-    b = rhs.astype(compute, copy=False).transpose(*rb, *rc, *rf).reshape(*batch, depth, math.prod(cols))
-    return np.matmul(a, b).reshape((*batch, *rows, *cols)).astype(dtype, copy=False)
+    lhs_order, lhs_shape, rhs_order, rhs_shape, shape = _as_matrices(dimension_numbers, lhs.shape, rhs.shape)
+    a = lhs.astype(compute, copy=False).transpose(lhs_order).reshape(lhs_shape)
+    b = rhs.astype(compute, copy=False).transpose(rhs_order).reshape(rhs_shape)
+    return np.matmul(a, b).reshape(shape).astype(dtype, copy=False)
+
+
+@functools.lru_cache(1024)
+def _as_matrices(numbers: DotNumbers, lhs: Dims, rhs: Dims) -> tuple[Dims, Dims, Dims, Dims, Dims]:
+    """The orders of the dimensions and the shapes that make operands of these shapes matrices, and the result's shape."""
+    (lc, rc), (lb, rb) = numbers
+    lf, rf = _free(len(lhs), lc, lb), _free(len(rhs), rc, rb)
+    batch, rows, cols = ([a[d] for d in dims] for a, dims in ((lhs, lb), (lhs, lf), (rhs, rf)))
+    depth = math.prod(lhs[d] for d in lc)
+    as_lhs, as_rhs = (*batch, math.prod(rows), depth), (*batch, depth, math.prod(cols))
+    return (*lb, *lf, *lc), as_lhs, (*rb, *rc, *rf), as_rhs, (*batch, *rows, *cols)
 
 
 def_jvp_each(

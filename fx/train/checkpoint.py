@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 
 from .. import io
-from ..errors import CheckpointMismatchError
+from ..errors import CheckpointMismatchError, SaveError, SaveWarning
 from .run import Callback, Run
 
 __all__ = ["Checkpoint"]
@@ -18,7 +19,7 @@ class Checkpoint(Callback):
     A checkpoint holds the ``TrainState`` (model, optimizer, key, step), the place in the data (epoch and batch), the means so far, the history, and
     what the other callbacks need: so a run that was killed at any moment and started again ends with the bits of one that
     was not, if the data are (``fx.data``, or a function from the number of the epoch).  Files are written beside and
-    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.
+    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.  A full disk is a ``SaveWarning``.
 
     Args:
         folder: where; see ``fx.io.CheckpointManager``.
@@ -76,7 +77,15 @@ class Checkpoint(Callback):
             "run": json.dumps(run.position()),
             "callbacks": [c.save() for c in self._others(run)],
         }
-        self.manager.save(int(run.state.step), values, metrics=metrics, sync=self.sync)
+        try:
+            self.manager.save(int(run.state.step), values, metrics=metrics, sync=self.sync)
+        except SaveError as error:
+            warnings.warn(
+                f"no checkpoint at step {int(run.state.step)}: {error} The run goes on and tries again at the next one; the"
+                f" latest in {self.manager.folder} is that of step {self.manager.latest_step()}.",
+                SaveWarning,
+                stacklevel=2,
+            )
 
     def step(self, run: Run) -> None:
         if self.every is not None and int(run.state.step) % self.every == 0:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data import Dataset
 from ..errors import TrainingError
 from .state import TrainState
 
@@ -100,6 +101,7 @@ class Run:
         epochs: how many there will be.
         epoch: how many are done.
         batch: how many batches of the current epoch are done.
+        place: the state of a ``Dataset`` after them.
         history: for every epoch that is done, its means, validation and seconds.
         info: what the latest step returned.
         examples: examples seen in this epoch.
@@ -114,6 +116,7 @@ class Run:
     epochs: int
     epoch: int = 0
     batch: int = 0
+    place: dict[str, Any] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     examples: int = 0
@@ -137,7 +140,7 @@ class Run:
 
     def position(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON: what a checkpoint holds beside the state."""
-        names = ("epoch", "batch", "history", "examples", "skipped")
+        names = ("epoch", "batch", "place", "history", "examples", "skipped")
         return {**{n: getattr(self, n) for n in names}, "means": self.means.save()}
 
     def goto(self, position: dict[str, Any]) -> None:
@@ -148,22 +151,42 @@ class Run:
         self.means.load(position["means"])
 
 
-def batches_from(data: Data, epoch: int, first: int) -> tuple[Iterator[Any], int | None]:
-    """The batches of an epoch from number ``first`` on, and how many the epoch has, if that is known.
+def batches_from(data: Data, run: Run) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The batches of an epoch that are still to come, each with the state of a ``Dataset`` after it; sets ``run.length``.
 
     Args:
-        data: an iterable of batches that can be gone through again, or a function from the number of the epoch to one.
+        data: a ``Dataset``, an iterable of batches that can be gone through again, or a function from the number of the
+            epoch to one of these.
     """
-    source = data(epoch) if callable(data) else data
-    length = len(source) if hasattr(source, "__len__") else None
-    if isinstance(source, Sequence):
-        return (source[i] for i in range(first, len(source))), length
-    if isinstance(source, Iterator) and epoch > 0 and not callable(data):
+    source = data(run.epoch) if callable(data) else data
+    run.length = _length(source)
+    if isinstance(source, Dataset):  # goes on where its state says, and differs from epoch to epoch
+        iterator = source.iterator(run.place, epoch=run.epoch)
+        try:
+            for batch in iterator:
+                yield batch, iterator.state
+        finally:
+            iterator.close()
+        return
+    if isinstance(source, Iterator) and run.epoch > 0 and not callable(data):
         raise TrainingError(
-            f"the data is an iterator ({type(source).__name__}), which can be gone through once; epoch {epoch + 1} needs it"
+            f"the data is an iterator ({type(source).__name__}), which can be gone through once; epoch {run.epoch + 1} needs it"
             " again. Pass a list, a Dataset, or a function from the number of the epoch to its batches."
         )
-    return itertools.islice(source, first, None), length
+    if isinstance(source, Sequence):
+        rest: Iterable[Any] = (source[i] for i in range(run.batch, len(source)))
+    else:
+        rest = itertools.islice(source, run.batch, None)
+    for batch in rest:
+        yield batch, {}
+
+
+def _length(source: Any) -> int | None:
+    """How many batches there are, if the source knows."""
+    try:
+        return len(source)
+    except TypeError:
+        return None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -144,8 +145,9 @@ class Trainer:
 
         Args:
             model: a pytree with float leaves, which stays as it is; or the state of an earlier fit, to go on from.
-            data: an iterable of batches that can be gone through again (a list, a ``Dataset``), or a function from the
-                number of the epoch to the batches: ``lambda n: data.batches(train, 32, key=random.fold_in(key, n))``.
+            data: a ``Dataset`` of batches (which is resumed without reading what was done), an iterable of batches that can be
+                gone through again (a list), or a function from the number of the epoch to the batches:
+                ``lambda n: data.batches(train, 32, key=random.fold_in(key, n))``.
             epochs: passes over the data.
             validation: batches to evaluate on after every epoch.
             key: a key or a seed: of dropout and the like.
@@ -176,15 +178,16 @@ class Trainer:
 
     def _pass(self, run: Run, data: Data, interrupted: Callable[[], bool]) -> bool:
         """The batches of an epoch that are still to be done; whether it got to the end."""
-        batches, run.length = batches_from(data, run.epoch, run.batch)
         first: Tree = None
         run.started, run.entered = time.perf_counter(), run.batch
-        for batch in batches:
-            first = batch if first is None else first
-            self._one(run, batch, first)
-            run.call("step")
-            if run.stop or interrupted():
-                return False
+        with contextlib.closing(batches_from(data, run)) as batches:
+            for batch, place in batches:
+                first = batch if first is None else first
+                self._one(run, batch, first)
+                run.place = place
+                run.call("step")
+                if run.stop or interrupted():
+                    return False
         if run.batch == 0:
             raise TrainingError(
                 "the data gave no batch: it is empty, or has fewer examples than one batch and drop_last leaves those out."
@@ -224,7 +227,7 @@ class Trainer:
             }
         )
         run.history.append(done)
-        run.epoch, run.batch, run.examples, run.skipped, run.means = run.epoch + 1, 0, 0, 0, Means()
+        run.epoch, run.batch, run.place, run.examples, run.skipped, run.means = run.epoch + 1, 0, {}, 0, 0, Means()
         run.call("epoch")
 
     def _misfit(self, error: Exception, run: Run, batch: Tree, first: Tree) -> None:
@@ -324,7 +327,7 @@ def _targets(batch: Tree) -> Any:
 
 def _examples(batch: Tree) -> int:
     """Examples in a batch: the length of its first array."""
-    return next((x.shape[0] for x in map(np.asarray, tree.leaves(batch)) if x.ndim), 1)
+    return next((x.shape[0] for x in tree.leaves(batch) if getattr(x, "shape", ())), 1)
 
 
 def _signature(batch: Tree) -> dict[str, Aval]:

@@ -90,6 +90,7 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
         axes.set(
             ylabel=title.replace("_", " "), yscale="log" if "loss" in title and positive else "linear", xlabel="epoch"
         )
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         if len(members) > 1:
             axes.legend()

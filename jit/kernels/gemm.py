@@ -1,11 +1,10 @@
-"""Kernels of the strided contraction: matrix products, and convolutions seen as matrix products on the image.
+"""Kernels around the strided contraction: packing, adding up, and the shapes that memory bounds.
 
     C[g, r, j] = sum_k  A[g, r, k] * B[g, k, j]
 
 Every index may be a nest of several dimensions with a stride of its own in each array.  ``lower/contraction.py``
-plans; the kernels here take every size and stride from the frame:
+plans; ``kernels/contract.py`` is the blocked product; the kernels here take every size and stride from the frame:
 
-    contract_kernel   the register-blocked product
     dot_kernel        few columns, k contiguous in both operands (matrix times vector): bound by memory
     axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
     pack_kernel       B into panels [g][column panel][k][columns of the register block]
@@ -15,13 +14,12 @@ plans; the kernels here take every size and stride from the frame:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
-from .microkernel import Epilogue, LinearRows, Tile, WalkedRows, accumulate, divide, dot, multiply_add, store_block
+from .microkernel import LinearRows, Tile, divide, dot, multiply_add
 
-__all__ = ["Contract", "axpy_kernel", "combine_kernel", "contract_kernel", "dot_kernel", "pack_kernel"]
+__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel"]
 
 
 def integers(b: KernelBuilder, *names: str) -> dict[str, Ref]:
@@ -40,119 +38,6 @@ def digits(b: KernelBuilder, position: Expr, sizes: Sequence[Expr]) -> list[Expr
         position, digit = divide(b, position, n)
         found.append(digit)
     return [position, *reversed(found)]
-
-
-# ---------------------------------------------------------------------------------- the blocked product
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """Which ``contract_kernel``; together with the epilogue's key this is the kernel's key.
-
-    Attributes:
-        c_ty: element type of C in memory.  A, B and the sums have the tile's type.
-        row_dims, k_dims: dimensions of the rows and of k.
-        window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
-        lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
-        chained: a piece runs several slices of k one after another and adds to C; otherwise one.
-        slab: each slice first copies the run of A that it reads to the worker's memory.  A walk through scattered
-            rows would wait for memory at every step, where the copy runs at the speed of the prefetcher.
-    """
-
-    tile: Tile
-    c_ty: Ty
-    row_dims: int = 1
-    k_dims: int = 1
-    window: tuple[int, ...] = ()
-    lanewise: bool = False
-    chained: bool = False
-    slab: bool = False
-
-    @property
-    def name(self) -> str:
-        flags = "_lanewise" * self.lanewise + "_chained" * self.chained + "_slab" * self.slab
-        k = "x".join(map(str, self.window)) or self.k_dims
-        return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
-
-
-def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
-    """Range: pieces (g0, g1, part of k, group of panels, block of ``mc`` rows, panel of columns), row-major.
-
-    Frame: the sizes ``m``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts groups
-    row_blocks`` and ``group`` panels in a group.  A part is ``part_slices`` of the ``slices`` (one unless chained).  A slice is one index of a
-    loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and ``k_slice`` of the indices of k0, of which there
-    are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel p of B is at ``p * b_panel + (its first
-    column) * b_col``; ``a_step`` is that of ``LinearRows``.  A slice of depth d reads a slab of ``slab_length + d * a_k0`` elements.  All else are strides.
-    """
-    tile = v.tile
-    b = KernelBuilder(v.name)
-    a, bp, c = b.pointer("a", tile.ty), b.pointer("b", tile.ty), b.pointer("c", v.c_ty)
-    work = b.pointer("work", tile.ty) if v.slab else a
-    rows_, ks_ = numbered("r", v.row_dims), numbered("k", v.k_dims)
-    p = integers(
-        b, "m", "mc", "g1_size", "parts", "groups", "row_blocks", "group", "level", "k_slice",  "last_col", *ks_, *rows_[1:],
-        *(f"{x}_{n}" for x in "abc" for n in ("g0", "g1")), "c_part", "a_outer", "b_outer", "a_slice", "b_slice",
-         "a_step", "b_panel", "b_col", *(f"{x}_{n}" for x in "ac" for n in rows_),
-        *(f"{x}_{n}" for x in "ab" for n in ks_), *(("slices", "part_slices") if v.chained else ()),
-        *(("work_size", "slab_length") if v.slab else ()),
-    )  # fmt: skip
-    apply = None if epilogue is None else epilogue.declare(b)
-    with b.for_("piece", b.lo, b.hi) as piece:
-        sizes = [p[n] for n in ("g1_size", "parts", "groups", "row_blocks", "group")]
-        g0, g1, part, group, row_block, panel = digits(b, piece, sizes)
-        panel = b.let("panel", group * p["group"] + panel)
-        at_a, at_b, at_c = (b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "abc")
-        at_c = b.let("at_c", at_c + part * p["c_part"])
-        first = b.let("first", row_block * p["mc"])
-        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
-        col = b.let("col", minimum(panel * tile.cols, p["last_col"]))
-        if v.lanewise:
-            at_a = b.let("at_a", at_a + col)
-        at_b = b.let("at_b", at_b + panel * p["b_panel"] + col * p["b_col"])
-        finish = None if apply is None else (apply, b.let("before", (g0 * p["g1_size"] + g1) * p["m"]))
-
-        def run_slice(slice_: Expr, adds: Expr | None) -> None:
-            outer, stretch = divide(b, slice_, p["level"])
-            start_a, start_b = (
-                b.let(f"start_{x}", at + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
-                for x, at in (("a", at_a), ("b", at_b))
-            )
-            depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
-            if v.slab:
-                start_a = _copy_slab(b, (a, work), start_a, p["slab_length"] + depth * p["a_k0"], p["work_size"], tile)
-            row_strides = [[p[f"{x}_{n}"] for n in rows_] for x in "ac"]
-            rows: LinearRows | WalkedRows
-            if v.row_dims == 1:
-                rows = LinearRows(b, stop, p["a_step"], row_strides[0][0], row_strides[1][0])
-            else:
-                rows = WalkedRows(b, first, stop, [p[n] for n in rows_[1:]], *row_strides)
-            counts: list[Expr | int] = list(v.window) or [depth, *(p[k] for k in ks_[1:])]
-            levels = [(n, p[f"a_{k}"], p[f"b_{k}"]) for n, k in zip(counts, ks_)]
-            with b.for_("row", first, stop, tile.mr) as row:
-                here = rows.take(row, tile.mr)
-                acc = accumulate(b, tile, (work, bp), (start_a, start_b), here.a, levels, v.lanewise)
-                store_block(b, tile, acc, here, c, at_c + col, col, finish, adds)
-
-        if v.chained:
-            begin = b.let("begin", part * p["part_slices"])
-            with b.for_("slice", begin, minimum(begin + p["part_slices"], p["slices"])) as s:
-                run_slice(s, s > begin)
-        else:
-            run_slice(part, None)
-    return b.build()
-
-
-def _copy_slab(b: KernelBuilder, buffers: tuple[str, str], at: Expr, length: Expr, work_size: Expr, tile: Tile) -> Expr:
-    """Copies ``length`` elements of A to the worker's memory; returns where they begin there."""
-    to = b.let("slab", b.worker * work_size)
-    vector_for(
-        b,
-        Const(0, i64),
-        b.let("length", length),
-        tile.lanes,
-        lambda i, w, _: b.store(buffers[1], to + i, b.load(buffers[0], at + i, w)),
-    )
-    return to
 
 
 # -------------------------------------------------------------------------------------------- packing
@@ -175,12 +60,11 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
 
     * "unit": columns of stride 1, at least ``cols`` of them; "any": any stride;
     * "narrow": fewer than ``cols`` columns; the rest of the panel is zero;
-    * "rows": panels of ``mr`` columns, which are the rows of A; past the last one it is repeated;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
     """
-    cols, lanes, ty = tile.mr if layout == "rows" else tile.cols, tile.lanes, tile.ty
+    cols, lanes, ty = tile.cols, tile.lanes, tile.ty
     b = KernelBuilder(f"pack_{tile}_{src_ty}_{k_dims}_{layout}")
     src, dst = b.pointer("src", src_ty), b.pointer("dst", ty)
     ks = numbered("k", k_dims)
@@ -210,11 +94,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             for place, value in ((0, re), (1, im), (cols, -im), (cols + 1, re)):
                 b.store(dst, to + j * 2 + place, value)
 
-    def clamped(from_: Expr, to: Expr, col: Expr) -> None:
-        for i, step in enumerate(steps):
-            b.store(dst, to + i, b.load(src, from_ + step).cast(ty))
-
-    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs, "rows": clamped}
+    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs}
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
         g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])
@@ -231,18 +111,13 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
                 {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])},
             )
             to_panel = b.let("to_panel", to + panel * p["d_panel"])
-            steps = [
-                b.let("step", minimum(p["n"] - col - 1, i) * p["s_col"]) for i in range(cols if layout == "rows" else 0)
-            ]
             with b.for_("k_at", first, stop) as k:
                 bodies[layout](walk.offset["from_"], b.let("to_row", to_panel + k * row), col)
                 walk.advance()
     return b.build()
 
 
-def combine_kernel(
-    ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: bool, epilogue: Epilogue | None = None
-) -> Kernel:
+def combine_kernel(ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: bool) -> Kernel:
     """``c[i, j] = sum_s parts[s, i, j]``, added in the order of s, then converted; i has ``outer`` dimensions.
 
     Range: elements (i, j), row-major.  ``unit``: j has stride 1 in both.  Without ``sums`` there is one s only.
@@ -253,11 +128,9 @@ def combine_kernel(
     p = integers(
         b, "n", *dims[1:], *(f"{x}_{n}" for x in "sc" for n in (*dims, "col")), *(("slices", "s_slice") if sums else ())
     )
-    apply = None if epilogue is None else epilogue.declare(b)
     offsets = {x: (Const(0, i64), [p[f"{x}_{n}"] for n in dims]) for x in "sc"}
     with spans(b, p["n"], [Const(1, i64), *(p[n] for n in dims[1:])], offsets) as span:
         offset = span.rows.offset
-        row = b.let("row", span.base // p["n"])
 
         def body(j: Expr, width: int, vectors: int) -> None:
             s_col, c_col = (Const(1, i64), Const(1, i64)) if unit else (p["s_col"], p["c_col"])
@@ -266,8 +139,6 @@ def combine_kernel(
             if sums:
                 with b.for_("s", 1, p["slices"]) as s:
                     b.assign(total, total + b.load(parts, at + s * p["s_slice"], width))
-            if apply is not None:
-                total = apply(b, total, row, j)
             b.store(c, offset["c"] + j * c_col, total.cast(c_ty.vector(width)))
 
         vector_for(b, span.begin, span.end, lanes if unit else 1, body)

@@ -10,21 +10,19 @@ image.
 
 Edges need no code of their own.  Rows past the last are *clamped*: they repeat the last row in A and in C, compute
 the same values and store them to the same place.  Columns past the last are avoided by shifting the last block to
-the left, over columns that a neighbour computes as well.  That needs a C that is overwritten, so k is cut only where
-a cache demands it: measured on Zen 3, panels of B that stream from the second-level cache run at 95 % of the FMA
-limit, more than with blocks of k that fit the first level.
+the left, over columns that a neighbour computes as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, lift, minimum, select
-from ..lower.registry import Address, Arg, Host, Operand
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, select
+from ..lower.registry import Arg, Host
 
 __all__ = [
-    "Apply",
     "Epilogue",
     "LinearRows",
     "Rows",
@@ -36,27 +34,25 @@ __all__ = [
     "tile_for",
 ]
 
-# apply(b, value, row, col) -> value.  ``value`` is a vector of consecutive columns, or a scalar.
-Apply = Callable[[KernelBuilder, Expr, Expr, Expr], Expr]
 
+class Epilogue(Protocol):
+    """What happens to the elements of C while they are in the first-level cache: bias, activation, residual.
 
-@dataclass(frozen=True, slots=True)
-class Epilogue:
-    """What happens to every element of C, in registers, before it is stored: bias, activation, residual.
-
-    ``row`` counts through the batch, so ``row * N + col`` is the index in a dense C.  An element may be computed twice
-    (by clamped rows and shifted columns), so an epilogue must not read the memory that C is stored to.
-
-    Attributes:
-        key: stands for ``declare`` in the kernel's key.
-        declare: adds the kernel parameters that are needed and returns the function to apply.
-        args, reads: values of those parameters by name, and the arrays among them.
+    C is a dense matrix here: rows count through the batch.  An element may be computed twice (by shifted columns), so an
+    epilogue must not read memory that it stores to.
     """
 
-    key: Hashable
-    declare: Callable[[KernelBuilder], Apply]
-    args: dict[str, Arg]
-    reads: tuple[Operand | Address, ...] = ()
+    def begin(self, b: KernelBuilder) -> None:
+        """Before the loops of the kernel."""
+        ...
+
+    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
+        """Emits what is done to a block.  ``sums``: buffer, where the block begins in it, length of a row there."""
+        ...
+
+    def arguments(self) -> dict[str, Arg]:
+        """The values of the parameters that it has added to the kernel."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +101,10 @@ def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of one register block: offsets in A and in C, and how many of them are not repetitions."""
+    """The rows of one register block: offsets in A and in C."""
 
     a: tuple[Expr, ...]
     c: tuple[Expr, ...]
-    first: Expr
-    valid: Expr
 
 
 class LinearRows:
@@ -129,7 +123,7 @@ class LinearRows:
             more = valid > i
             a.append(b.let("row_a", a[-1] + select(more, self.a_stride, 0)))
             c.append(b.let("row_c", c[-1] + select(more, self.c_stride, 0)))
-        return Rows(tuple(a), tuple(c), row, valid)
+        return Rows(tuple(a), tuple(c))
 
 
 class WalkedRows:
@@ -171,7 +165,7 @@ class WalkedRows:
             b.assign(inner, inner + count)
         with b.else_():
             self._walk(valid, rows)
-        return Rows(tuple(rows[0]), tuple(rows[1]), row, valid)
+        return Rows(tuple(rows[0]), tuple(rows[1]))
 
     def _walk(self, valid: Expr, rows: Sequence[Sequence[Ref]]) -> None:
         """Assigns the offsets of the rows one by one, without branches, and moves on to the row behind them."""
@@ -224,6 +218,8 @@ def accumulate(
     rows: Sequence[Expr],
     levels: Sequence[tuple[Expr | int, Expr, Expr]],
     lanewise: bool,
+    held: tuple[str, Expr, Expr] | None = None,
+    later: Expr | None = None,
 ) -> list[list[Ref]]:
     """Emits the loops over k; returns the accumulators, one list of ``nv`` vectors for each row.
 
@@ -231,8 +227,14 @@ def accumulate(
         starts: offsets of A (to which each of ``rows`` is added) and of B (its first column).
         levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first; a number as size unrolls it.
         lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
+        held, later: where ``later`` is true, the sums go on from those in this buffer, at this place, rows at this distance.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
+    if held is not None and later is not None:
+        with b.if_(later):
+            for i, sums in enumerate(acc):
+                for j, total in enumerate(sums):
+                    b.assign(total, b.load(held[0], held[1] + (held[2] * i + j * tile.lanes), tile.lanes))
 
     def nest(depth: int, at_a: Expr, at_b: Expr) -> None:
         if depth < len(levels):
@@ -262,27 +264,9 @@ def store_block(
     rows: Rows,
     c: str,
     start: Expr,
-    col: Expr,
-    epilogue: tuple[Apply, Expr] | None,
-    adds: Expr | None,
 ) -> None:
-    """Writes a block of C, whose columns have stride 1.
-
-    Args:
-        start: offset in C of column ``col``, the block's first, in row 0.
-        epilogue: the function, and the number of rows of the matrices before this one in the batch.
-        adds: where true, what C holds is added first.
-    """
+    """Writes a block of C, whose columns have stride 1; its first one is at ``start`` in row 0."""
     ty = b.types[c].vector(tile.lanes)
-    if adds is not None:
-        with b.if_(adds):
-            for offset, sums in zip(rows.c, acc):
-                for j, total in enumerate(sums):
-                    b.assign(total, total + b.load(c, start + offset + j * tile.lanes, tile.lanes))
-    for i, (offset, sums) in enumerate(zip(rows.c, acc)):
+    for offset, sums in zip(rows.c, acc):
         for j, total in enumerate(sums):
-            value: Expr = total
-            if epilogue is not None:
-                row = epilogue[1] + rows.first + minimum(lift(i, i64), rows.valid - 1)
-                value = epilogue[0](b, value, row, col + j * tile.lanes)
-            b.store(c, start + offset + j * tile.lanes, value.cast(ty))
+            b.store(c, start + offset + j * tile.lanes, total.cast(ty))

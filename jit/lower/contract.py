@@ -14,33 +14,44 @@ __all__ = ["contract", "fits"]
 
 def contract(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
-) -> None:
+) -> bool:
     """Appends the steps that compute C.  A and B must not overlap C.
 
     Args:
         name: what the steps are called in profiles.
-        epilogue: applied to each element before it is stored; C must be dense in the order (batch, rows, cols), with
-            one dimension of columns, and the epilogue must not read the memory of C.
+        epilogue: what to do with C instead of storing it, where the product is computed in blocks.
+
+    Returns:
+        Whether the epilogue was taken; otherwise C is in memory.
     """
     if size(p.batch) * size(p.rows) * size(p.cols) == 0:
-        return
+        return False
     a, b, c = (Array(x.at, _arithmetic(x.ty, p.compute)) for x in (a, b, c))
-    p = normal(p, keep_rows=epilogue is not None)
-    if epilogue is not None:
-        return blocked(ctx, name, p, a, b, c, epilogue)
+    ordered = normal(p, keep_rows=True)
+    p = normal(p)
     if p.pairs:
         p, a = _pairs_innermost(ctx, name, p, a)
         return blocked(ctx, name, p, a, b, c)
     lane = _lane(ctx, p, a, b)
     if lane is not None:
-        return lanewise(ctx, name, p, a, b, c, lane)
-    if prefers_dots(ctx, p, a, b):
-        return dots(ctx, name, p, a, b, c)
-    if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
-        p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
-    if prefers_axpy(ctx, p, a, b):
-        return axpy(ctx, name, p, a, b, c)
-    return blocked(ctx, name, p, a, b, c)
+        lanewise(ctx, name, p, a, b, c, lane)
+    elif prefers_dots(ctx, p, a, b):
+        dots(ctx, name, p, a, b, c)
+    else:
+        if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
+            p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
+        if not prefers_axpy(ctx, p, a, b):
+            if epilogue is not None and c.ty == p.compute and _is_dense(ordered):
+                return blocked(ctx, name, ordered, a, b, c, epilogue)
+            return blocked(ctx, name, p, a, b, c)
+        axpy(ctx, name, p, a, b, c)
+    return False
+
+
+def _is_dense(p: Contraction) -> bool:
+    """Whether C is a dense matrix of (batch, rows) by columns, in that order."""
+    dims = [(d[0], d[-1]) for d in (*p.batch, *p.rows, *p.cols)]
+    return len(p.cols) == 1 and [s for _, s in dims] == list(row_major(tuple((n,) for n, _ in dims), 1))
 
 
 def fits(p: Contraction) -> bool:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ..kernels.gemm import Contract, contract_kernel, pack_kernel
+from ..kernels.contract import Contract, contract_kernel
+from ..kernels.gemm import pack_kernel
 from ..kernels.microkernel import Epilogue, Tile, tile_for
+from ..loop_ir import Ty
+from .context import structure
 from .contraction import (
     BYTES_PER_NS,
     FLOPS_PER_NS,
@@ -22,33 +25,39 @@ from .contraction import (
     size,
     with_a_strides,
 )  # fmt: skip
-from .registry import Arg, LowerContext
+from .registry import Address, Arg, KernelHandle, LowerContext
 
 __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
-ROWS = 48  # of a block: enough to use a panel of B several times, few enough for the first-level translation buffer
+ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+OWN_ROWS = 192  # rows up to which one piece takes them all, and packs the B that it needs
+GROUP = 16  # panels of a piece, at most
+PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
 PIECES = 16  # fewer pieces than this are not enough to share among threads
-UNROLL = (
-    16  # values of k up to which the loops over a window are unrolled: three rounds of one cost as much as its body
-)
+UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
+LINE = 64  # bytes
+WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
 
 def blocked(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
-) -> None:
-    """Packs what is worth packing and runs the product."""
+) -> bool:
+    """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it."""
     unit = 2 if p.pairs else 1
     tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
-    p, a, a_step = _packed_rows(ctx, name, p, a, tile)
-    in_place = b.ty == p.compute and not p.pairs and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)
-    panel = 0
-    if not in_place:
-        p, b, panel = _packed(ctx, name, p, b, tile)
-    _product(ctx, name, p, a, b, c, _Layout(tile, a_step, panel, unit), epilogue)
+    plain = b.ty == p.compute and not p.pairs
+    slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
+    panel, packs = 0, ""
+    if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
+        own = slab is not None or (len(p.rows) <= 1 and size(p.rows) <= OWN_ROWS)
+        packs = "" if not plain else "own" if own else "shared" if len(p.rows) <= 1 else ""
+        if not packs:
+            p, b, panel = _packed(ctx, name, p, b, tile)
+    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -59,7 +68,7 @@ def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
         p, b = _columns_together(ctx, name, p, b)
     lanes, m = ctx.host.lanes(p.compute), size(p.rows)
     tile = Tile(p.compute, lanes, min((4, 5), key=lambda r: -(-m // r) * r), 2 if n >= 2 * lanes else 1)
-    _product(ctx, name, p, a, b, c, _Layout(tile, 0, 0, 1, lanewise=True), None)
+    _product(ctx, name, p, a, b, c, _Layout(tile, 0, 1, None, lanewise=True), None)
 
 
 def _columns_together(ctx: LowerContext, name: str, p: Contraction, b: Array) -> tuple[Contraction, Array]:
@@ -82,36 +91,45 @@ def _columns_together(ctx: LowerContext, name: str, p: Contraction, b: Array) ->
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the operands lie: ``a_step`` of packed A (0: in place), distance of B's panels (0: in place), and reals in
-    an element of C (2 for complex pairs)."""
+    """How the operands lie.
+
+    Attributes:
+        b_panel: distance of B's panels; 0: in place.
+        unit: reals in an element of C (2 for complex pairs).
+        slab: into how many slices to cut k so that the run of A that one reads is worth copying.
+        packs: the product's own kernel packs B: "own", in each piece, where one has all rows; "shared", in a step before.
+    """
 
     tile: Tile
-    a_step: int
     b_panel: int
     unit: int
+    slab: int | None
     lanewise: bool = False
+    packs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """Pieces: ``mc`` rows by one panel by ``part_slices`` slices of k, which are added up in C (chained).  All rows
-    pass over a ``group`` of panels, which the caches hold, before the next group.
+    """Pieces: ``piece_rows`` rows, in blocks of ``mc``, by a ``group`` of panels by ``part_slices`` slices of k, which are
+    added up in order.
 
     Slices: each index of the ``outer`` loop over k times ``level`` stretches of ``k_slice`` indices of the next loop.
-    ``slab``: elements of A that a slice copies to the worker's memory, beyond ``k_slice`` steps of k; 0 for none.
     """
 
+    piece_rows: int
     mc: int
     row_blocks: int
-    groups: int
+    panels: int
     group: int
     outer: tuple[int, ...]
     ks: Dims
     level: int
     k_slice: int
     part_slices: int
-    direct: bool
-    slab: int
+
+    @property
+    def groups(self) -> int:
+        return -(-self.panels // self.group)
 
     @property
     def slices(self) -> int:
@@ -132,47 +150,41 @@ def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
     return outer, ks, max(1, -(-k0 // k_slice)), k_slice
 
 
-def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, c: Array, fused: bool) -> _Blocks:
+def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
 
-    Slices of k are worth while where the operands of a whole k would not stay in the second-level cache.  They are
-    added up in C if it takes whole vectors, and else are partial products.
+    A slice of k is as long as a panel of B may be that the second-level cache holds beside the rows of A: from there it
+    streams at nearly the speed of the first level, and short slices would read and write the sums too often.
     """
-    tile, half_l2 = layout.tile, ctx.host.l2_bytes // 2 // p.compute.itemsize
-    m, width, k = size(p.rows), single(p.cols)[0] * layout.unit, size(p.ks)
-    panels, groups = -(-width // tile.cols), size(p.batch)
-    slab = _slab_slices(half_l2 // 2, p, tile) if not layout.lanewise and not layout.a_step else None
-    mc = ROWS if slab is None else -(-m // tile.mr) * tile.mr
-    # Where the rows are closer together in memory than k, the lines that they touch are several times as many.
-    scattered = not layout.a_step and p.rows and p.ks and abs(p.rows[-1][1]) < abs(p.ks[-1][1])
-    count = slab or -(-k // (half_l2 // tile.cols // (8 if scattered else 3)))
-    pieces = -(-m // mc) * panels * groups
-    for_threads = max(1, min(PIECES // max(pieces, 1), k // MIN_SLICE))
-    whole = width >= tile.cols and single(p.cols)[2] == layout.unit  # C takes vectors
-    exact = width % tile.cols == 0 or width < tile.cols
-    chains = exact and not fused  # no element may be computed twice if it is added to
-    if not chains:  # partial products beyond the last-level cache cost more than they save
-        affordable = ctx.host.l3_bytes // max(groups * m * max(width, tile.cols) * p.compute.itemsize, 1)
-        count, slab = max(1, min(max(count, for_threads), affordable)), None
-    else:
-        count = max(count, for_threads)
-    outer, ks, level, k_slice = _slices(p.ks, count)
+    tile, itemsize = layout.tile, p.compute.itemsize
+    m, k = size(p.rows), size(p.ks)
+    panels, batches = -(-single(p.cols)[0] * layout.unit // tile.cols), size(p.batch)
+
+    def even(rows: int, most: int) -> int:
+        """Cut into equal parts of at most that many rows, whole register blocks."""
+        return -(-rows // -(-rows // most) // tile.mr) * tile.mr
+
+    wanted = min(PIECES, max(int(p.flops / FLOPS_PER_NS / PIECE_NS), 1))
+    count = layout.slab or max(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    most = ROWS
+    if _along_rows(p):  # what a block reads of A is copied
+        most = max(tile.mr, min(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // max(k, 1)))
+    piece_rows = even(m, m if layout.slab or layout.packs == "own" else most)
+    row_blocks = -(-m // piece_rows)
+    group = max(1, min(GROUP, panels, batches * row_blocks * panels // wanted))
+    groups = -(-panels // group)
+    for_threads = max(1, min(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
+    outer, ks, level, k_slice = _slices(p.ks, max(count, for_threads))
     slices = outer[0] * level
-    part_slices = -(-slices // min(for_threads, slices)) if chains else 1
-    if slab is None and len(p.rows) <= 1:
-        mc = max(1, min(ROWS, half_l2 // max(k_slice * size(ks[1:]), 1)) // tile.mr) * tile.mr
-    direct = whole and part_slices >= slices and (part_slices == 1 or c.ty == p.compute)
-    spread = 0 if slab is None else 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *ks[1:])) - ks[0][1]
-    group = _group(panels, 4 * ctx.host.l2_bytes // max(k * tile.cols * p.compute.itemsize, 1))
-    return _Blocks(mc, -(-m // mc), panels // group, group, outer, ks, level, k_slice, part_slices, direct, spread)
+    return _Blocks(
+        piece_rows, piece_rows if layout.slab else even(piece_rows, most), row_blocks, panels, -(-panels // groups),
+        outer, ks, level, k_slice, -(-slices // min(for_threads, slices)),
+    )  # fmt: skip
 
 
-def _group(panels: int, most: int) -> int:
-    """The panels of a group: a divisor of all of them."""
-    if panels <= most:
-        return panels
-    divisor = max(d for d in range(1, max(most, 1) + 1) if panels % d == 0)
-    return divisor if divisor >= 4 else panels
+def _along_rows(p: Contraction) -> bool:
+    """Whether A lies along its rows: the steps of k are the larger ones."""
+    return len(p.rows) == 1 and len(p.ks) == 1 and abs(p.rows[0][1]) < abs(p.ks[0][1])
 
 
 def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
@@ -191,47 +203,131 @@ def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
 
 def _product(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: _Layout, epilogue: Epilogue | None
-) -> None:  # fmt: skip
-    """Runs ``contract_kernel``; C goes through scratch memory where it cannot take whole vectors or there are parts."""
+) -> bool:  # fmt: skip
+    """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    blocks = _blocks(ctx, p, layout, c, epilogue is not None)
+    blocks = _blocks(ctx, p, layout)
     batch, rows, ks = _loops(p, blocks)
-    m, width, groups = size(p.rows), single(p.cols)[0] * layout.unit, size(p.batch)
+    columns, _, c_col = single(p.cols)
+    m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
     line = max(width, tile.cols)
-    out, c_batch, c_rows, fused = c, [d[3] for d in batch], [d[2] for d in rows], epilogue
-    if not blocks.direct:
+    direct = blocks.parts == 1 and (not p.pairs or c_col == layout.unit)
+    fused = epilogue if direct else None
+    out, c_batch, c_rows = c, [d[3] for d in batch], [d[2] for d in rows]
+    if not direct:
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
-        c_batch, c_rows, fused = [batch[1][0] * m * line, m * line], list(row_major(rows, line)), None
-    unrolled = len(rows) > 1 and len(p.ks) > 1 and 0 < size(ks) <= UNROLL and blocks.slices == 1
+        c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
+    scatter = direct and fused is None and (width < tile.cols or c_col != layout.unit)
+    unrolled = (
+        len(rows) > 1
+        and len(p.ks) > 1
+        and 0 < size(ks) <= UNROLL
+        and blocks.slices == 1
+        and not scatter
+        and fused is None
+    )
     window = tuple(d[0] for d in ks) if unrolled else ()
-    # Convolutions share one kernel, whether or not they have slices: compiling it costs more than a branch per block.
-    chained = blocks.part_slices > 1 or (len(rows) > 1 and not unrolled and out.ty == ty and fused is None)
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, chained, blocks.slab > 0)
-    kernel = ctx.kernel(("contract", variant, fused and fused.key), lambda: contract_kernel(variant, fused))
-    values = _frame(blocks, layout, batch, rows, ks)
+    copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
+    copies = not layout.lanewise and (
+        len(rows) == 1 or layout.packs != "" or copy is not None
+    )  # products share one kernel
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter)
+    if fused is None:
+        kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
+    else:
+        made = contract_kernel(variant, fused)
+        kernel = ctx.kernel(("contract", structure(made)), lambda: made)
+    values = _frame(blocks, layout, p, batch, rows, ks)
     values |= {
-        "a": a.at,
-        "b": b.at,
-        "c": out.at,
-        "m": m,
-        "c_part": groups * m * line,
-        "last_col": max(width - tile.cols, 0),
-    }
+        "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
+        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
+    }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    if blocks.slab:
-        elements = -(-(blocks.slab + blocks.k_slice * ks[0][1]) * ty.itemsize // 64) * 64 // ty.itemsize
-        values |= {"work_size": elements, "work": ctx.scratch(elements * ty.itemsize, per_worker=True)}
-    total = groups * blocks.row_blocks * blocks.groups * blocks.group * blocks.parts
+    if blocks.part_slices > 1 or scatter or fused is not None:
+        values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
+    values |= (copy or {}) | (fused.arguments() if fused else {})
+    if layout.packs == "own":
+        values |= _own_panels(ctx, blocks, tile, ks)
+    elif layout.packs == "shared":
+        values |= _shared_panels(ctx, name, p, b, blocks, tile, kernel, values)
+    total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
-    reads = (a.at, b.at, *(fused.reads if fused else ()))
-    run(ctx, kernel, values | (fused.args if fused else {}), total, ns, name, reads, (out.at,), p.flops, nbytes)
-    if not blocks.direct:
+    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes)
+    if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
-        dims += [(single(p.cols)[0], layout.unit, single(p.cols)[2]), (layout.unit, 1, 1)]
-        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.parts, groups * m * line, epilogue)
+        dims += [(columns, layout.unit, c_col), (layout.unit, 1, 1)]
+        move(ctx, f"{name} (store)", tuple(dims), out, c, blocks.parts, groups * m * line)
+    return fused is not None
+
+
+def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
+    """Memory of each worker, and how many elements it has: whole cache lines."""
+    line = LINE // ty.itemsize
+    elements = -(-max(elements, 1) // line) * line
+    return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
+
+
+def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims) -> dict[str, Arg]:
+    """Panels of a slice of B that a piece packs, [panel][k][column]."""
+    steps = row_major(ks, tile.cols)
+    panel = blocks.k_slice * steps[0] + LINE // tile.ty.itemsize  # panels a power of two apart would share cache sets
+    memory, elements = _own(ctx, tile.ty, blocks.group * panel)
+    values: dict[str, Arg] = {f"b_k{i}": s for i, s in enumerate(steps)} | {f"b_{n}": 0 for n in WALK}
+    return values | {"packing": 1, "b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
+
+
+def _shared_panels(
+    ctx: LowerContext, name: str, p: Contraction, b: Array, blocks: _Blocks, tile: Tile, kernel: KernelHandle,
+    values: dict[str, Arg],
+) -> dict[str, Arg]:  # fmt: skip
+    """Panels of all of B, [batch][panel][k][column], and a step that packs them: the product without rows."""
+    batch = filled(p.batch, 2, 3)
+    once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
+    panel = size(p.ks) * tile.cols + LINE // tile.ty.itemsize
+    elements = math.prod(once) * blocks.panels * panel
+    packed = scratch(ctx, tile.ty, elements)
+    place: dict[str, Arg] = {
+        "b": packed, "b_panel": panel, "b_group": panel, "b_col": 0, "b_k0": tile.cols, "b_outer": 0,
+        "b_slice": blocks.k_slice * tile.cols, "b_g0": once[1] * blocks.panels * panel if once[0] > 1 else 0,
+        "b_g1": blocks.panels * panel if once[1] > 1 else 0,
+    }  # fmt: skip
+    step: dict[str, Arg] = {"packing": 1, "copying": 0, "m": 0, "blocks": 0, "row_blocks": 1, "g1_size": once[1]}
+    step |= {"parts": blocks.slices, "part_slices": 1}
+    untouched = {x.name: packed for x in kernel.kernel.params if x.pointer and x.name not in ("b", "b_source")}
+    total = math.prod(once) * blocks.slices * blocks.groups
+    nbytes = (math.prod(once) * size(p.ks) * size(p.cols) + elements) * tile.ty.itemsize
+    ns = max(nbytes / BYTES_PER_NS, 0.0 if single(p.cols)[1] == 1 else elements * 0.4) / total
+    run(ctx, kernel, values | place | step | untouched, total, ns, f"{name} (pack)", (b.at,), (packed,), nbytes=nbytes)
+    return place
+
+
+def _copy_of_a(
+    ctx: LowerContext, p: Contraction, layout: _Layout, blocks: _Blocks, rows: Dims, ks: Dims
+) -> dict[str, Arg] | None:
+    """The frame for copies of A, or None where A is read in place.
+
+    A slab is the run of memory that all rows read in a slice.  Where A lies along its rows and k is far apart, each step of
+    k would touch another cache line, another page, and where the stride is a power of two the same few sets of the caches.
+    """
+    tile, depth = layout.tile, blocks.k_slice
+    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
+    if layout.slab:
+        spread = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *blocks.ks[1:])) - ks[0][1]
+        elements = spread + depth * ks[0][1]
+        values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
+    elif _along_rows(p) and rows[0][1] == 1 and not layout.lanewise and blocks.group >= 4:
+        if depth < 256 and abs(ks[0][1]) * tile.ty.itemsize % 2048:
+            return None  # what a block touches stays in the caches
+        step = depth + 3  # strips a power of two apart would share cache sets
+        elements = (blocks.mc + tile.mr) * step
+        values |= {"copying": 2, "a_k0": tile.mr, "a_r0": 1, "a_step": step, "copy_step": step}
+    else:
+        return None
+    values["a"], values["copy_size"] = _own(ctx, tile.ty, elements)
+    return values
 
 
 def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
@@ -246,21 +342,25 @@ def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
     return filled(p.batch, 2, 3), filled(p.rows, n_rows, 2), ks
 
 
-def _frame(blocks: _Blocks, layout: _Layout, batch: Dims, rows: Dims, ks: Dims) -> dict[str, Arg]:
-    """The counts and the strides in A and B, by the names of ``contract_kernel``."""
+def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: Dims, ks: Dims) -> dict[str, Arg]:
+    """The counts and the strides in A and B, by the names of ``contract_kernel``, where both are read in place."""
+    panel = layout.b_panel
     values: dict[str, Arg] = {
-        "mc": blocks.mc, "g1_size": batch[1][0], "parts": blocks.parts, "groups": blocks.groups, "group": blocks.group,
+        "piece_rows": blocks.piece_rows, "blocks": -(-blocks.piece_rows // blocks.mc), "mc": blocks.mc, "g1_size": batch[1][0],
+        "parts": blocks.parts, "groups": blocks.groups, "group": blocks.group, "panels": blocks.panels,
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
-        "part_slices": blocks.part_slices, "slab_length": blocks.slab, "a_step": layout.a_step or rows[0][1],
-        "b_panel": layout.b_panel, "b_col": 0 if layout.b_panel else 1, "a_outer": blocks.outer[1], "b_outer": blocks.outer[2],
-        "a_slice": blocks.k_slice * ks[0][1], "b_slice": blocks.k_slice * ks[0][2],
+        "part_slices": blocks.part_slices, "a_step": rows[0][1], "as_block": rows[0][1] if len(rows) == 1 else 0,
+        "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
+        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "copy_step": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
-    for g, (_, a_g, b_g, _) in enumerate(batch):
-        values |= {f"a_g{g}": a_g, f"b_g{g}": b_g}
+    for x, which in (("a", 1), ("b", 2)):
+        strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}
+        strides |= {"outer": blocks.outer[which], "slice": blocks.k_slice * ks[0][which]}
+        values |= {f"{x}_{n}": s for n, s in strides.items()} | {f"{x}s_{n}": s for n, s in strides.items()}
     for r, (n_r, a_r, _) in enumerate(rows):
         values |= {f"r{r}": n_r, f"a_r{r}": a_r}
-    for i, (n_k, a_k, b_k) in enumerate(ks):
-        values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
+    for i, (n_k, _, _) in enumerate(ks):
+        values[f"k{i}"] = n_k
     return values
 
 
@@ -268,10 +368,10 @@ def _frame(blocks: _Blocks, layout: _Layout, batch: Dims, rows: Dims, ks: Dims) 
 
 
 def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
-    """Packing B costs a pass over it: too much for few rows, needless where B fits half the first-level cache."""
+    """Packing B costs a pass over it: needless where B fits half the first-level cache, or one block has all rows."""
     n = size(p.cols)
     small = n * size(p.ks) * tile.ty.itemsize <= ctx.host.l1_bytes // 2
-    return n >= tile.cols and (size(p.rows) <= 2 * tile.mr or small)
+    return n >= tile.cols and (size(p.rows) <= tile.mr or small)
 
 
 def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:
@@ -286,53 +386,25 @@ def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[
     return with_a_strides(p, strides), copy
 
 
-def _packed_rows(ctx: LowerContext, name: str, p: Contraction, a: Array, tile: Tile) -> tuple[Contraction, Array, int]:
-    """Packs A in register blocks of rows, [block][k][row]; returns the distance of two rows of blocks, 0 if in place.
-
-    Worth it where the rows are close together and k is far apart: in place, every step of k would touch another
-    cache line, another page, and where the stride is a power of two the same few sets of the caches.
-    """
-    if len(p.rows) != 1 or len(p.ks) != 1 or p.pairs or size(p.cols) < 4 * tile.cols:
-        return p, a, 0
-    (m, row, _), (k, stride, _) = p.rows[0], p.ks[0]
-    step = abs(stride) * tile.ty.itemsize
-    large = k * m * tile.ty.itemsize >= ctx.host.l2_bytes // 2 and (k >= 256 or step % 2048 == 0)
-    # Steps of less than a quarter of a page are dear as well where many columns walk through them again and again.
-    far = step >= 1024 or (step >= 256 and size(p.cols) >= 16 * tile.cols)
-    if abs(row) > abs(stride) or not far or not large:
-        return p, a, 0
-    q = p.transposed()
-    packed, array, _ = _packed(ctx, name, replace(q, rows=(), cols=tuple(p.rows)), a, tile, rows=True)
-    batch = tuple((n, x, b, c) for (n, _, b, c), (_, _, x, _) in zip(filled(p.batch, 2, 3), packed.batch))
-    return replace(p, batch=batch, rows=((m, 1, p.rows[0][2]),), ks=((k, tile.mr, p.ks[0][2]),)), array, k
-
-
-def _packed(
-    ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile, rows: bool = False
-) -> tuple[Contraction, Array, int]:
-    """B in panels, the contraction on them, and the distance of two panels.  Ends complex pairs: what is left is real.
-
-    rows: B is the transposed A, and the panels are register blocks of its rows.
-    """
+def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) -> tuple[Contraction, Array, int]:
+    """B in panels, the contraction on them, and the distance of two panels.  Ends complex pairs: what is left is real."""
     n, s_col, _ = single(p.cols)
     k, unit = size(p.ks), 2 if p.pairs else 1
-    width = tile.mr if rows else tile.cols
-    cols = width // unit  # of a panel, before pairs become 2 x 2 blocks
-    panels, d_panel = -(-n // cols), max(k * unit * width, 1)
-    layout = "rows" if rows else "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
+    cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
+    panels, d_panel = -(-n // cols), max(k * unit * tile.cols, 1)
+    layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
     once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
     strides = (once[1] * panels * d_panel if once[0] > 1 else 0, panels * d_panel if once[1] > 1 else 0)
     elements = math.prod(once) * panels * d_panel
     packed = Array(scratch(ctx, tile.ty, elements), tile.ty)
-    if not rows:  # the panels do not depend on the height of the register block
-        tile = replace(tile, mr=0)
+    tile = replace(tile, mr=0)  # the panels do not depend on the height of the register block
     kernel = ctx.kernel(("pack", tile, b.ty, k_dims, layout), lambda: pack_kernel(tile, b.ty, k_dims, layout))
     chunks = -(-k // PACK_CHUNK)
     values: dict[str, Arg] = {
         "src": b.at, "dst": packed.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
-        "g1_size": once[1], "last_col": n if rows else max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
+        "g1_size": once[1], "last_col": max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
         "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
     }  # fmt: skip
     for i, (n_k, _, s_k) in enumerate(ks):
@@ -341,7 +413,7 @@ def _packed(
     total = math.prod(once) * chunks
     ns = max(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / max(total, 1)
     run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
-    new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, width * unit))]
+    new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
     if p.pairs:
         last = new_ks.pop() if new_ks else (1, 2, 0)
         new_ks.append((2 * last[0], 1, tile.cols))

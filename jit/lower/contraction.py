@@ -21,7 +21,6 @@ from fx.errors import GraphError
 
 from ..cost import chunk_for
 from ..kernels.gemm import combine_kernel
-from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .loops import coalesce
 from .registry import Address, Arg, KernelHandle, LowerContext, Operand
@@ -153,20 +152,17 @@ def scratch(ctx: LowerContext, ty: Ty, elements: int) -> Address:
 
 def move(
     ctx: LowerContext, name: str, dims: Dims, src: Array, dst: Array, slices: int = 1, slice_stride: int = 0,
-    epilogue: Epilogue | None = None,
 ) -> None:  # fmt: skip
     """``dst[i] = sum_s src[s, i]`` over any strides; ``dims``: (size, stride in src, stride in dst), outermost first."""
     merged = tuple(coalesce(dims)) or ((1, 1, 1),)
-    if epilogue is not None:  # its rows and columns are those of ``dims``
-        merged = (*coalesce(dims[:-2]), dims[-2])
     inner = merged[-1]
     unit = inner[1:] == (1, 1)
     count = 2 if len(merged) <= 3 else 9
     outer = filled(merged[:-1], count, 2)
     lanes = ctx.host.lanes(src.ty)
     kernel = ctx.kernel(
-        ("combine", src.ty, lanes, dst.ty, count, unit, slices > 1, epilogue and epilogue.key),
-        lambda: combine_kernel(src.ty, lanes, dst.ty, count, unit, slices > 1, epilogue),
+        ("combine", src.ty, lanes, dst.ty, count, unit, slices > 1),
+        lambda: combine_kernel(src.ty, lanes, dst.ty, count, unit, slices > 1),
     )
     values: dict[str, Arg] = {
         "parts": src.at, "c": dst.at, "n": inner[0], "slices": slices, "s_slice": slice_stride, "s_col": inner[1], "c_col": inner[2],
@@ -176,6 +172,4 @@ def move(
     total = size(merged)
     width = src.ty.itemsize * slices + dst.ty.itemsize
     ns = width / BYTES_PER_NS if unit else 1.0 + 0.3 * slices
-    reads = (src.at, *(epilogue.reads if epilogue else ()))
-    values |= epilogue.args if epilogue else {}
-    run(ctx, kernel, values, total, ns, name, reads, (dst.at,), flops=total * (slices - 1), nbytes=total * width)
+    run(ctx, kernel, values, total, ns, name, (src.at,), (dst.at,), flops=total * (slices - 1), nbytes=total * width)

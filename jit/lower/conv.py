@@ -26,11 +26,12 @@ from fx.errors import LoweringError
 from fx.ir import Eqn
 
 from ..kernels.conv import PAD_DIMS, pad_kernel
+from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .contract import contract
 from .contraction import BYTES_PER_NS, Array, Contraction, row_major, run, scratch
 from .linalg import array_of, sum_type
-from .registry import Arg, LowerContext, Operand, lowers
+from .registry import Arg, LowerContext, Operand, lowers_product
 
 CHANNELS = 64  # of the image that lie together where they are rows of a product over pixels: a pixel of 4 cache lines
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
@@ -110,11 +111,14 @@ class _Image:
     block: tuple[int, int] | None = None
 
 
-@lowers("conv_general_dilated")
-def conv_general_dilated(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+@lowers_product("conv_general_dilated")
+def conv_general_dilated(
+    ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], epilogue: Epilogue | None
+) -> bool:
+    """Returns whether it took the epilogue: where it is one contraction."""
     (lhs, rhs), (out,) = ins, outs
     if out.size == 0:
-        return
+        return False
     pairs = dtypes.is_complex(out.dtype)
     lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
     axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
@@ -137,9 +141,9 @@ def conv_general_dilated(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], 
     if depth == 1 and max(groups, batch_groups) >= ctx.host.lanes(compute) and columns <= MULTIPLIER:
         batch, cols = [*batch, (columns, 0, b_o, c_o)], []
     weights, result = array_of(rhs), array_of(out)
-    for phases in itertools.product(*(_phases(x) for x in axes)):
-        if not all(phase.count for phase in phases):
-            continue
+    taken = False
+    found = [phases for phases in itertools.product(*(_phases(x) for x in axes)) if all(f.count for f in phases)]
+    for phases in found:
         meet = list(zip(axes, phases, image.spatial, image.shift))
         problem = Contraction(
             batch=tuple(batch),
@@ -155,7 +159,8 @@ def conv_general_dilated(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], 
         a = _shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
         b = _shifted(weights, sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
         c = _shifted(result, sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
-        contract(ctx, "conv", problem, a, b, c)
+        taken = contract(ctx, "conv", problem, a, b, c, epilogue if len(found) == 1 else None)
+    return taken
 
 
 def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:

@@ -9,11 +9,12 @@ import numpy as np
 from fx import dtypes
 from fx.ir import Eqn
 
+from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty, f32, f64, i32, i64
 from .contract import contract, fits
 from .contraction import Array, Contraction, Dims
 from .loops import dense_strides
-from .registry import LowerContext, Operand, lowers
+from .registry import LowerContext, Operand, lowers_product
 from .types import ty_of
 
 __all__ = ["array_of", "sum_type"]
@@ -74,9 +75,11 @@ def _contraction(a: _Matrix, b: _Matrix, out: Operand) -> Contraction:
     )
 
 
-@lowers("dot_general")
-def dot_general(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
-    """Result dimensions: batch, free dimensions of lhs, free dimensions of rhs."""
+@lowers_product("dot_general")
+def dot_general(
+    ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], epilogue: Epilogue | None
+) -> bool:
+    """Result dimensions: batch, free dimensions of lhs, free dimensions of rhs.  Returns whether it took the epilogue."""
     (lhs, rhs), (out,) = ins, outs
     contracting, batch = eqn.params["dimension_numbers"]
     a, b = _Matrix.of(lhs, contracting[0], batch[0]), _Matrix.of(rhs, contracting[1], batch[1])
@@ -84,4 +87,4 @@ def dot_general(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tup
     if not fits(problem):
         a, b = a.dense(ctx), b.dense(ctx)
         problem = _contraction(a, b, out)
-    contract(ctx, "dot_general", problem, array_of(a.operand), array_of(b.operand), array_of(out))
+    return contract(ctx, "dot_general", problem, array_of(a.operand), array_of(b.operand), array_of(out), epilogue)

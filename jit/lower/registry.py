@@ -4,8 +4,8 @@ Two kinds of lowering exist, and every primitive that reaches ``jit`` has exactl
 
 * ``@pointwise("sin", ...)``: a function from operand values to the result value at *one* index.  The fuser
   inlines it into whatever loop nest it builds.
-* ``@lowers("dot_general", ...)``: a function that appends native steps to the program (``ctx.step``), for
-  operations with a loop structure of their own.
+* ``@lowers("sort", ...)``: a function that appends native steps to the program (``ctx.step``), for operations with a
+  loop structure of their own.  ``@lowers_product("dot_general")`` is one that can take an epilogue into its kernel.
 
 (Shaping operations such as transpose or broadcast are neither: ``lower/shaping.py`` rewrites indices.)
 
@@ -169,7 +169,28 @@ def lowers(*names: str) -> Callable[[Lowering], Lowering]:
     return _register(LOWERINGS, names)
 
 
+ProductLowering = Callable[[LowerContext, Eqn, tuple[Operand, ...], tuple[Operand, ...], Any], bool]
+PRODUCTS: dict[str, ProductLowering] = {}
+
+
+def lowers_product(name: str) -> Callable[[ProductLowering], ProductLowering]:
+    """Decorator: ``rule(ctx, eqn, ins, outs, epilogue)``, which may be None, says whether it took the epilogue.
+
+    Without one it is an ordinary lowering.
+    """
+
+    def give(rule: ProductLowering) -> ProductLowering:
+        def whole(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+            rule(ctx, eqn, ins, outs, None)
+
+        lowers(name)(whole)
+        PRODUCTS[name] = rule
+        return rule
+
+    return give
+
+
 __all__ = [
     "Address", "Arg", "Expr", "Host", "KernelBuilder", "KernelHandle", "LowerContext", "Lowering", "Operand",
-    "LOWERINGS", "POINTWISE", "Step", "Value", "lowers", "pointwise",
+    "LOWERINGS", "POINTWISE", "PRODUCTS", "ProductLowering", "Step", "Value", "lowers", "lowers_product", "pointwise",
 ]  # fmt: skip

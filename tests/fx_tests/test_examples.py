@@ -11,7 +11,6 @@ from fx.examples import (
     model_predictive_control,
     neural_ode,
     private_sgd,
-    variational_autoencoder,
     variational_inference,
 )
 
@@ -55,12 +54,6 @@ def test_predictive_control_swings_the_pendulum_up() -> None:
     assert abs(angles[0]) > 3.1 and np.abs(angles[-5:]).max() < 0.01
     assert np.abs(result.torques).max() <= model_predictive_control.STRONGEST
     assert (np.diff(result.first_plan) <= 1e-9).all(), "an iteration never makes the plan worse"
-
-
-def test_the_autoencoder_models_digits() -> None:
-    result = variational_autoencoder.run(epochs=2)
-    assert result.elbos[1] > result.elbos[0] > -220 and result.elbos[1] > -175
-    assert result.samples.shape == (16, 28, 28) and 0.02 < result.samples.mean() < 0.4
 
 
 def test_the_gaussian_process_finds_function_and_noise() -> None:

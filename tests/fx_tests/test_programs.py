@@ -11,8 +11,8 @@ import pytest
 from benchmarks.programs.__main__ import losses
 from benchmarks.programs.twin import TWINS, side
 from fx import __main__ as command_line
-from fx import data
-from fx.examples import linear, logistic, mlp, programs
+from fx import data, io, random, viz
+from fx.examples import attention, linear, logistic, looking, mlp, mnist, programs, transformer
 
 
 @pytest.fixture
@@ -72,10 +72,60 @@ def test_a_perceptron_learns(few_digits, capsys):
     assert capsys.readouterr().out.startswith("mlp 784-128-10\nepoch 1/4  training loss ")
 
 
+ENDS = {
+    "lstm": {"lstm": (15, 19.3), "AR(9)": (17.94, 17.96), "a year before": (37, 38)},
+    "transformer": {"transformer": (3, 4.3), "5-gram": (2.2, 2.5), "xz": (2.6, 3)},
+    "attention": {"loss": (0, 0.8), "exact": (0.01, 1)},
+    "transfer": {"transfer": (0.7, 1), "frozen": (0.5, 2)},
+    "tune": {"random": (0.6, 1), "halving": (0.8, 1), "median": (0.05, 0.6)},
+    "vae": {"elbo": (-175, -80)},
+}
+"""What a quick run measures, between bounds that one which learns nothing does not keep."""
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_quick_runs_reach_their_ends(name, tmp_path):
+    program = programs.load(name)
+    result = program.train(**program.QUICK)
+    for measure, (least, most) in ENDS[name].items():
+        assert least < result.measures[measure] < most, measure
+    if hasattr(program, "figure"):
+        viz.save(program.figure(result), tmp_path / "figure.png")
+        assert (tmp_path / "figure.png").stat().st_size > 5000
+
+
+def test_ngrams_give_the_probabilities_of_their_recursion():
+    codes, held_out = np.array([0, 1, 0, 2, 0, 1, 1, 0, 1, 0, 2, 2, 0, 1, 3, 0, 1, 0], np.int32), 6
+    before = codes[:-held_out].tolist()
+
+    def probability(context: tuple[int, ...], code: int) -> float:
+        n = len(context)
+        shorter = probability(context[1:], code) if n else 1 / 4
+        followers = [before[i] for i in range(n, len(before)) if tuple(before[i - n : i]) == context]
+        kinds = len(set(followers))
+        return (followers.count(code) + kinds * shorter) / (len(followers) + kinds) if followers else shorter
+
+    places = range(len(codes) - held_out, len(codes))
+    bits = [-np.log2(probability(tuple(codes[i - 2 : i].tolist()), int(codes[i]))) for i in places]
+    assert transformer.ngram_bits(codes, held_out, order=3) == pytest.approx(np.mean(bits))
+
+
+def test_attention_is_given_dates_in_every_form():
+    days = np.full(len(attention.FORMS), 731000)
+    texts, dates = attention.examples_of(days, np.arange(len(attention.FORMS)))
+    spelled = ["".join(attention.ALPHABET[c] for c in row if c) for row in texts]
+    assert "Friday, 31 May 2002" not in spelled and len(set(spelled)) == len(spelled)
+    assert {"".join(attention.OUT[c] for c in row) for row in dates} == {"2002-05-30"}
+    assert "Thursday, 30 May 2002" in spelled
+
+
 # ------------------------------------------------------------------------------------------- the twins
 
 
-@pytest.mark.parametrize(("name", "steps"), [("linear", 20), ("logistic", 20), ("mlp", 12), ("mnist-five", 3)])
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("linear", 20), ("logistic", 20), ("mlp", 12), ("mnist-five", 3), ("vae", 4), ("lstm", 3), ("transformer", 3)],
+)
 def test_twins_have_the_same_losses(name, steps):
     pytest.importorskip("torch")
     ours, theirs = losses(side(name, "fx"), steps), losses(side(name, "torch"), steps)
@@ -106,8 +156,31 @@ def test_the_command_line_imports_only_the_program_it_runs():
 
 
 def test_quick_settings_give_way_to_options(few_digits, capsys, tmp_path):
-    command_line.main(["train", "mlp", "--quick", "--batch-size", "100"])
+    command_line.main(["train", "mlp", "--quick", "--batch-size", "100", "--save", str(tmp_path / "model.safetensors")])
     out = capsys.readouterr().out
-    assert "epoch 1/1" in out and "after 1 epochs" in out
+    assert "epoch 1/1" in out and "after 1 epochs" in out and "saved to" in out
+    start = mlp.MLP(random.key(9))
+    assert not np.array_equal(io.load(tmp_path / "model.safetensors", start).hidden.weight, start.hidden.weight)
     command_line.main(["train", "linear", "--quick", "--epochs", "1", "--plot", str(tmp_path / "coefficients.png")])
     assert (tmp_path / "coefficients.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "kind", ["filters", "feature-maps", "saliency", "integrated-gradients", "grad-cam", "occlusion"]
+)
+def test_saved_networks_are_looked_at(kind, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(looking, "SHOWN", 3)
+    io.save(tmp_path / "five.safetensors", mnist.init(random.key(0), "five"))
+    plot = ["--plot", str(tmp_path / "out.png")]
+    command_line.main(["viz", kind, "--model", "five", "--load", str(tmp_path / "five.safetensors"), *plot])
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SystemExit):
+        command_line.main(["viz", kind, "--model", "small", "--load", str(tmp_path / "five.safetensors"), *plot])
+    assert "is a checkpoint of something else" in capsys.readouterr().err
+
+
+def test_a_place_to_save_is_looked_for_before_training(capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["train", "linear", "--save", "/no/where/model.safetensors"])
+    assert "there is no folder" in capsys.readouterr().err

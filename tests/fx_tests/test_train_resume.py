@@ -8,6 +8,7 @@ import random as python_random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 import resumed_run
 
 from fx import optim, train, tree
-from fx.errors import CheckpointMismatchError
+from fx.errors import CheckpointMismatchError, SaveError, SaveWarning
 from fx.io import load
 
 
@@ -35,17 +36,20 @@ def same(found: train.Fit, whole: train.Fit) -> bool:
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_bits(whole, tmp_path):
-    chance, steps, killed = python_random.Random(), 12 * resumed_run.EPOCHS, 0
+    chance, steps = python_random.Random(), 12 * resumed_run.EPOCHS
     child = [sys.executable, str(Path(__file__).with_name("resumed_run.py")), str(tmp_path)]
     for _ in range(3):
-        process = subprocess.Popen(child, stdout=subprocess.PIPE, text=True)
-        for _ in range(chance.randrange(3, steps // 3)):
-            process.stdout.readline()
+        process = subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        process.stdin.write("\n" * chance.randrange(3, steps // 4))  # so many steps it may go on, and never to the end
+        process.stdin.flush()
+        time.sleep(chance.uniform(0, 0.03))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-    last = subprocess.run(child, capture_output=True, text=True, check=True).stdout.split()
-    assert killed >= 1 and int(last[0]) > 1 and int(last[-1]) == steps, "it went on from a checkpoint to the end"
+        assert process.returncode == -signal.SIGKILL
+    run = subprocess.run(child, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    last = run.stdout.split()
+    assert int(last[-1]) == steps and len(last) <= steps
     found = load(tmp_path / "end.safetensors", {"state": whole.state, "losses": [0.0] * resumed_run.EPOCHS})
     assert bits(found["state"]) == bits(whole.state)
     assert found["losses"] == [row["loss"] for row in whole.history]
@@ -92,6 +96,21 @@ def test_a_checkpoint_of_another_run_is_named_and_kept(tmp_path):
         train.Trainer(loss, optim.sgd(0.1)).fit(model, data, epochs=3, callbacks=[train.Checkpoint(tmp_path)])
     assert "state.optimizer" in str(caught.value) and "resume=False" in "".join(caught.value.__notes__)
     assert bits(load(train.Checkpoint(tmp_path).manager.path(2))) == saved
+
+
+def test_a_full_disk_is_a_warning_and_the_run_goes_on(whole, tmp_path, monkeypatch):
+    checkpoint = train.Checkpoint(tmp_path)
+    write = checkpoint.manager.save
+
+    def save(step, *args, **options):
+        if step == 24:
+            raise SaveError("no space left on device: make room.")
+        write(step, *args, **options)
+
+    monkeypatch.setattr(checkpoint.manager, "save", save)
+    with pytest.warns(SaveWarning, match="no checkpoint at step 24: no space left on device.* is that of step 12"):
+        found = resumed_run.fit(train.EarlyStopping(patience=99), checkpoint)
+    assert same(found, whole) and checkpoint.manager.steps() == [12, 36]
 
 
 def test_the_best_checkpoint_stays(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import numpy as np
@@ -19,7 +20,8 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
-from jit import memory
+from jit import memory, results
+from jit.cost import chunk_for
 from jit.memory import allocator, clear_pool, pooled_bytes
 
 
@@ -398,3 +400,55 @@ def test_chains_of_shaping_operations(shape, random):
         return [x, E.add(x, x)]
 
     check(f, x)
+
+
+@pytest.mark.parametrize("align", [1, 64])
+def test_pieces_can_be_shared_out_evenly(align: int) -> None:
+    for total in (1, 1999, 2000, 2001, 3100, 5000, 7333, 12345, 10**6, 10**9):
+        chunk = chunk_for(total, 10.0, align)
+        pieces = -(-total // chunk)
+        assert chunk * pieces >= total and 1 <= pieces <= 64
+        assert pieces == 1 or chunk * 10.0 >= 10_000
+        if align == 1:
+            assert pieces == 1 or pieces % (2 if pieces < 8 else 4) == 0
+    assert chunk_for(0, 10.0, align) == 1
+    assert chunk_for(1999, 10.0) == 1999
+    assert chunk_for(2000, 10.0) == 1000
+
+
+RESULTS = [
+    ((3, 2), np.dtype("f4")),
+    ((), np.dtype("f8")),
+    ((0, 3), np.dtype("i4")),
+    ((5,), np.dtype(bool)),
+    ((2, 1, 4), np.dtype("c16")),
+]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_fresh_arrays_for_results(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not known:
+        monkeypatch.setattr(results, "_table", lambda: 0)
+    make = results.maker(RESULTS)
+    assert (type(make).__name__ == "builtin_function_or_method") is known
+    first, second = make(), make()
+    for a, b, (shape, dtype) in zip(first, second, RESULTS, strict=True):
+        assert (type(a), a.shape, a.dtype, a.base) == (np.ndarray, shape, dtype, None)
+        assert a.dtype is dtype and a.flags.carray and a.flags.owndata
+        assert a is not b and not np.shares_memory(a, b)
+    assert results.maker([])() == []
+
+
+def test_large_results_come_from_the_pool() -> None:
+    (large,) = results.maker([((1 << 20,), np.dtype("f4"))])()
+    assert large.base is not None
+
+
+def test_references_of_fresh_arrays_are_counted() -> None:
+    make = results.maker(RESULTS)
+    make()
+    before = [sys.getrefcount(d) for _, d in RESULTS]
+    for _ in range(100):
+        make()
+    after = [sys.getrefcount(d) for _, d in RESULTS]
+    assert all(abs(a - b) < 20 for a, b in zip(after, before)), (before, after)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from typing import Any
 
 import numpy as np
 import pytest
-from lower_harness import Harness, lower, prepare
+from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
 
-import jit.lower.linalg  # noqa: F401 - registers the lowering
-from jit.kernels.gemm import Contract, contract_kernel
-from jit.kernels.microkernel import Epilogue, Tile, tile_for
-from jit.loop_ir import Const, Expr, KernelBuilder, f32, f64, maximum
-from jit.lower.contract import contract
-from jit.lower.contraction import Array, Contraction
+import fx
+import fx.numpy as fnp
+import jit
+import jit.lower.linalg  # registers the lowering
+from fx.interpret import run_graph
+from jit.kernels.contract import Contract, contract_kernel
+from jit.kernels.microkernel import Tile, tile_for
+from jit.loop_ir import f32, f64
 from jit.native import assembly
 from jit.target import host
 
@@ -221,11 +224,11 @@ def test_rows_packed_where_k_is_outermost() -> None:
 
 
 def test_sizes_are_no_part_of_a_kernel() -> None:
-    def keys(m: int, k: int, n: int) -> list[Any]:
+    def keys(m: int, k: int, n: int) -> set[Any]:
         params = {"dimension_numbers": MATMUL, "preferred_element_type": None}
         a, b = random_array((m, k), "float32"), random_array((k, n), "float32", 1)
         h, _ = prepare("dot_general", [a, b], params, [((m, n), "float32")])
-        return [step.kernel.key for step in h.steps]
+        return {step.kernel.key for step in h.steps}
 
     assert keys(100, 64, 128) == keys(333, 75, 401)
 
@@ -240,42 +243,49 @@ def test_register_blocks_fit_the_registers() -> None:
                 assert tile.lanes == host().lanes(ty)
 
 
-@pytest.mark.parametrize(("m", "k", "n"), [(13, 20, 40), (9, 30, 5), (3, 20_000, 24), (2, 50, 1)])
-def test_epilogue(m: int, k: int, n: int) -> None:
-    """max(A B + bias[col] + residual[row, col], 0), in registers or where partial products are added up."""
-    arrays = [random_array(s, "float32", i) for i, s in enumerate(((m, k), (k, n), (n,), (m, n)))]
-    h = Harness()
-    a, b, bias, residual = (h.operand(x) for x in arrays)
-    out, memory = h.result((m, n), np.dtype("float32"))
+EPILOGUES: dict[str, Any] = {
+    "bias, activation": lambda x, w, row, column, whole: fnp.maximum(x @ w + row, 0),
+    "residual": lambda x, w, row, column, whole: fnp.tanh(x @ w) * 0.5 + whole,
+    "scaled rows": lambda x, w, row, column, whole: (x @ w) * column - row,
+    "the product is kept": lambda x, w, row, column, whole: (lambda y: (y, fnp.exp(-y * y)))(x @ w),
+    "cast": lambda x, w, row, column, whole: (x @ w + row).astype("float64"),
+    "read twice": lambda x, w, row, column, whole: (lambda y: (y + row, y @ whole.T))(x @ w),
+}
+SMALL_CACHE = dataclasses.replace(host(), l3_bytes=4)  # every result is too large for it
 
-    def declare(builder: KernelBuilder) -> Any:
-        bias_, residual_ = builder.pointer("bias", f32), builder.pointer("residual", f32)
-        columns = builder.integer("columns")
 
-        def apply(builder: KernelBuilder, value: Expr, row: Expr, col: Expr) -> Expr:
-            lanes = value.ty.lanes
-            value = value + builder.load(bias_, col, lanes) + builder.load(residual_, row * columns + col, lanes)
-            return maximum(value, Const(0, value.ty))
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+def test_epilogue(epilogue: str) -> None:
+    for m, k, n in [(13, 20, 40), (9, 30, 5), (200, 40, 33), (7, 5000, 24)]:  # the last is cut along k
+        shapes = ((m, k), (k, n), (n,), (m, 1), (m, n))
+        arrays = [random_array(s, "float32", i) for i, s in enumerate(shapes)]
+        graph = fx.make_graph(EPILOGUES[epilogue])(*arrays).graph
+        e = jit.compile(graph, jit.Options(target=SMALL_CACHE, num_threads=2, verify=True))
+        assert "as its epilogue" in e.explain()
+        for found, expected in zip(e(*arrays), run_graph(graph, arrays)):
+            assert found.dtype == expected.dtype
+            np.testing.assert_allclose(found, expected, atol=1e-5 * math.sqrt(k * n), rtol=1e-5)
 
-        return apply
 
-    epilogue = Epilogue(
-        "bias, residual, relu", declare, {"bias": bias, "residual": residual, "columns": n}, (bias, residual)
-    )
-    p = Contraction(batch=(), rows=((m, k, n),), cols=((n, 1, 1),), ks=((k, 1, n),), compute=f32)
-    contract(h, "fused", p, Array(a, f32), Array(b, f32), Array(out, f32), epilogue)
-    h.run()
-    x, y, v, r = (q.astype(np.float64) for q in arrays)
-    np.testing.assert_allclose(
-        memory.data.view("f4").reshape(m, n), np.maximum(x @ y + v + r, 0), atol=1e-5 * math.sqrt(k), rtol=1e-5
-    )
-    assert h.blocks[0].intact()
+def test_an_epilogue_reads_each_element_where_it_is_computed() -> None:
+    x, w = random_array((8, 20), "float32"), random_array((20, 8), "float32", 1)
+    for f in (lambda x, w: fnp.exp((x @ w).T), lambda x, w: (x @ w)[::-1] + 1, lambda x, w: fnp.exp(x @ w + (x @ w).T)):
+        graph = fx.make_graph(f)(x, w).graph
+        e = jit.compile(graph, jit.Options(target=SMALL_CACHE, verify=True))
+        np.testing.assert_allclose(e(x, w)[0], run_graph(graph, [x, w])[0], rtol=1e-5, atol=1e-5)
+
+
+def test_results_that_the_caches_hold_take_no_epilogue() -> None:
+    x, w = random_array((8, 20), "float32"), random_array((20, 8), "float32", 1)
+    graph = fx.make_graph(lambda x, w: fnp.exp(x @ w))(x, w).graph
+    assert "epilogue" not in jit.compile(graph).explain()
 
 
 KERNELS = [
     Contract(Tile(f32, 8, 6, 2), f32), Contract(Tile(f32, 8, 4, 2), f32), Contract(Tile(f32, 8, 8, 1), f32), Contract(Tile(f64, 4, 6, 2), f64),
-    Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, 1, 1, chained=True),
-    Contract(Tile(f32, 8, 6, 2), f32, 3, 3, chained=True, slab=True), Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
+    Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, copies=True),
+    Contract(Tile(f32, 8, 8, 1), f32, copies=True, scatter=True), Contract(Tile(f32, 8, 6, 2), f32, 3, 3, copies=True),
+    Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
 ]  # fmt: skip
 
 

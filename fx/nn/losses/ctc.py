@@ -89,16 +89,14 @@ def _log_likelihood(log_p: Value, labels: Value, times: Value, lengths: Value, b
     skips = (symbols != blank) & (symbols != earlier)  # a blank between equal labels cannot be left out
     emitted = fnp.take_along_axis(log_p, fnp.broadcast_to(symbols[:, None], (batch, log_p.shape[1], states)), 2)
     never = fnp.full((batch, states + 2), _NEVER, log_p.dtype)
-    start = (
-        never[:, 2:].at[:, 0].set(0.0)
-    )  # before the first step: in front of both the first blank and the first label
+    start = never[:, 2:].at[:, 0].set(0.0)  # no step: no label
+    enter = fnp.where(fnp.arange(states) < 2, 0.0, _NEVER)  # the first step is the first blank or the first label
 
     def step(alpha: Value, inputs: tuple[Value, Value]) -> tuple[Value, None]:
         here, t = inputs
         padded = never.at[:, 2:].set(alpha)
         stay, one, two = alpha, padded[:, 1:-1], fnp.where(skips, padded[:, :-2], _NEVER)
-        first = t == 0
-        moved = fnp.where(first, _first(alpha, states), _log_add(stay, one, two))
+        moved = fnp.where(t == 0, enter, _log_add(stay, one, two))
         return fnp.where((t < times)[:, None], fnp.maximum(moved + here, _NEVER), alpha), None
 
     alpha, _ = scan(step, start, (fnp.moveaxis(emitted, 1, 0), fnp.arange(log_p.shape[1])))
@@ -108,8 +106,3 @@ def _log_likelihood(log_p: Value, labels: Value, times: Value, lengths: Value, b
         fnp.sum(fnp.where(last, alpha, 0), 1), fnp.where(lengths > 0, fnp.sum(fnp.where(before, alpha, 0), 1), _NEVER)
     )
     return fnp.where(total > _NEVER / 2, -total, fnp.inf)
-
-
-def _first(alpha: Value, states: int) -> Value:
-    """At the first step a path is in the first blank or the first label."""
-    return fnp.where(fnp.arange(states) < 2, 0.0, _NEVER) + 0 * alpha

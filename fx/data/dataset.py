@@ -1,0 +1,425 @@
+"""``Dataset``: a chain of lazy steps over examples, the same at every run, that can stop and go on anywhere.
+
+A data set knows how to make *tasks*, each a function that yields one element, with the state after it: a dict of ints
+from which the rest can be made again. So an element costs nothing until it is asked for, ``prefetch`` can compute several
+in threads, and a state that is saved in a checkpoint brings back the very batches that were to come.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import random, tree
+from ..errors import DataError, ShapeError
+from .prefetching import prefetched
+from .sources import Source
+
+__all__ = ["DataIterator", "Dataset"]
+
+Element = Any
+State = dict[str, Any]
+Task = Callable[[], Element]
+Tasks = Iterator[tuple[Task, State]]
+
+
+class Dataset:
+    """Examples, and what is done to them, step by step. Iterating gives the elements of one pass.
+
+    Make one with ``data.from_arrays``, ``from_csv``, ``from_folder``, ``from_npz``, ``from_memmap``, ``from_iterator``.
+
+    >>> from fx import data
+    >>> batches = data.from_arrays(np.arange(6)).map(lambda x: x * x).shuffle(seed=0).batch(4)
+    >>> [b.tolist() for b in batches]
+    [[9, 4, 1, 0], [16, 25]]
+    """
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        """The tasks that are left of a pass, each with the state after it; ``{}`` is the state at the beginning."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} does not know how many elements it gives")
+
+    def __iter__(self) -> Iterator[Element]:
+        return (task() for task, _ in self.tasks({}, 0))
+
+    def iterator(self, state: State | None = None, *, epoch: int = 0) -> DataIterator:
+        """An iterator with a ``state`` that can be saved and given back here.
+
+        Args:
+            state: where to go on.
+            epoch: the pass (shuffling and random maps differ from pass to pass); ``repeat`` counts by itself.
+
+        >>> from fx import data
+        >>> batches = data.from_arrays(np.arange(100)).shuffle(seed=1).batch(10).repeat()
+        >>> it = batches.iterator()
+        >>> _ = [next(it) for _ in range(13)]
+        >>> again = batches.iterator(it.state)
+        >>> all((next(it) == next(again)).all() for _ in range(20))
+        True
+        """
+        return DataIterator(self, dict(state or {}), epoch)
+
+    # ------------------------------------------------------------------------------------- the steps
+
+    def map(self, f: Callable[..., Element], *, seed: int | None = None, key: Any = None) -> Dataset:
+        """``f(element)`` in place of each element.
+
+        Args:
+            f: a function; with randomness, it takes what draws the numbers first.
+            seed: ``f`` gets a NumPy ``Generator`` of its own for every element: ``f(rng, element)``.
+            key: ``f`` gets a key of ``fx.random`` of its own for every element: ``f(key, element)``.
+        """
+        return _Map(self, f, seed, key)
+
+    def filter(self, keep: Callable[[Element], Any]) -> Dataset:
+        """The elements for which ``keep(element)`` is true."""
+        return _Filter(self, keep)
+
+    def shuffle(self, seed: int, *, buffer: int | None = None) -> Dataset:
+        """Another order in every pass.
+
+        Args:
+            seed: the same seed gives the same orders.
+            buffer: of a data set whose elements cannot be taken in any order (after ``filter``, ``from_iterator``): each
+                element is drawn from the next ``buffer`` ones. Going on in the middle of a pass reads that pass again.
+
+        Raises:
+            DataError: such a data set, and no ``buffer``.
+        """
+        return _Shuffle(self, seed) if buffer is None else _BufferShuffle(self, seed, buffer)
+
+    def batch(self, size: int, *, drop_last: bool = False) -> Dataset:
+        """``size`` elements as one, their arrays stacked.
+
+        Args:
+            drop_last: leave out the last batch if it is smaller.
+
+        Raises:
+            ShapeError: when elements differ in structure or shape; the message says which.
+        """
+        if size < 1:
+            raise ShapeError(f"batch takes a positive size; found {size}")
+        return _Batch(self, size, drop_last)
+
+    def repeat(self, times: int | None = None) -> Dataset:
+        """Pass after pass; None for ever."""
+        return _Repeat(self, times)
+
+    def prefetch(self, buffer: int = 2, *, threads: int = 1) -> Dataset:
+        """Computes up to ``buffer`` elements ahead, in ``threads`` threads, while the last one is being used. The order
+        stays."""
+        if buffer < 1 or threads < 1:
+            raise DataError(f"prefetch takes at least one element and one thread; found {buffer=}, {threads=}")
+        return _Prefetch(self, buffer, threads)
+
+    def take(self, n: int) -> Dataset:
+        """The first ``n`` elements."""
+        return _Take(self, n)
+
+    def check_finite(self) -> Dataset:
+        """The same elements; a NaN or an infinity in one raises ``DataError`` with its number and place."""
+        return _Map(self, _finite, None, None, counted=True)
+
+    # -------------------------------------------------------------------- elements that can be taken in any order
+
+    @property
+    def positions(self) -> int | None:
+        """How many elements there are, if they can be taken in any order; else None."""
+        return None
+
+    def gather(self, positions: np.ndarray) -> Element:
+        """The elements at some positions, stacked."""
+        raise NotImplementedError
+
+
+class DataIterator:
+    """An iterator over a data set; ``state``, a dict of ints, is where it stands."""
+
+    def __init__(self, dataset: Dataset, state: State, epoch: int) -> None:
+        self.state = state
+        self._tasks = dataset.tasks(state, epoch)
+
+    def __iter__(self) -> DataIterator:
+        return self
+
+    def __next__(self) -> Element:
+        task, state = next(self._tasks)
+        element = task()
+        self.state = state
+        return element
+
+    def close(self) -> None:
+        """Ends the threads of ``prefetch``; garbage collection does it too."""
+        self._tasks.close()  # type: ignore[attr-defined]
+
+
+def seeded(*numbers: int) -> np.random.Generator:
+    """A generator for some numbers together, the same on every machine."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(numbers)))
+
+
+def permutation(n: int, *numbers: int) -> np.ndarray:
+    """An order of n things. (Sorting random words: the streams of NumPy's own permutations may change.)"""
+    return np.argsort(seeded(*numbers).bit_generator.random_raw(n), kind="stable")
+
+
+def _finite(number: int, element: Element) -> Element:
+    for path, leaf in tree.leaves_with_path(element):
+        values = np.asarray(leaf)
+        if values.dtype.kind in "fc" and not np.isfinite(values).all():
+            at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            raise DataError(
+                f"element {number}{tree.keystr(path)} has {values[at]} at {at}: clean the data, or leave it out with filter"
+            )
+    return element
+
+
+def stacked(elements: list[Element]) -> Element:
+    """Elements of one structure as one, their leaves stacked.
+
+    Raises:
+        ShapeError: they differ.
+    """
+    first, structure = tree.flatten(elements[0])
+    rows = [first]
+    for i, element in enumerate(elements[1:], 1):
+        leaves, found = tree.flatten(element)
+        if found != structure:
+            raise ShapeError(f"batch: element {i} of the batch has the structure {found}, element 0 has {structure}")
+        rows.append(leaves)
+    columns = []
+    for path, *column in zip([p for p, _ in tree.leaves_with_path(elements[0])], *rows):
+        shapes = [np.shape(x) for x in column]
+        if other := [i for i, s in enumerate(shapes) if s != shapes[0]]:
+            raise ShapeError(
+                f"batch: element {other[0]} of the batch{tree.keystr(path)} has shape {shapes[other[0]]}, element 0 has"
+                f" {shapes[0]}; map them to one shape first (crop, pad), or use batch(1)"
+            )
+        columns.append(np.stack([np.asarray(x) for x in column]))
+    return structure.unflatten(columns)
+
+
+class FromSource(Dataset):
+    """The examples of a source, in its order."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @property
+    def positions(self) -> int:
+        return len(self._source)
+
+    def gather(self, positions: np.ndarray) -> Element:
+        return self._source.gather(positions)
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        return _in_order(self, np.arange(len(self)), state)
+
+
+def _in_order(dataset: Dataset, order: np.ndarray, state: State) -> Tasks:
+    """One element after the other, by an order of the positions."""
+    for i in range(state.get("index", 0), len(order)):
+        at = order[i : i + 1]
+        yield lambda at=at: tree.map(lambda a: a[0], dataset.gather(at)), {"index": i + 1}
+
+
+class FromIterator(Dataset):
+    """The elements of an iterable that a function makes anew for every pass."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        done = state.get("index", 0)
+        for i, element in enumerate(itertools.islice(self._make(), done, None), done):
+            yield lambda element=element: element, {"index": i + 1}
+
+
+class _Step(Dataset):
+    """A data set made of another."""
+
+    def __init__(self, of: Dataset) -> None:
+        self._of = of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+
+class _Map(_Step):
+    def __init__(self, of: Dataset, f: Any, seed: int | None, key: Any, counted: bool = False) -> None:
+        super().__init__(of)
+        if seed is not None and key is not None:
+            raise DataError("map takes seed= (for NumPy's generators) or key= (for keys of fx.random), not both")
+        self._f, self._seed, self._key, self._counted = f, seed, key, counted
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        start = state.get("index", 0)
+        for i, (task, inner) in enumerate(self._of.tasks(state.get("of", {}), epoch), start):
+            yield lambda task=task, i=i: self._applied(task(), epoch, i), {"index": i + 1, "of": inner}
+
+    def _applied(self, element: Element, epoch: int, i: int) -> Element:
+        if self._counted:
+            return self._f(i, element)
+        if self._seed is not None:
+            return self._f(seeded(self._seed, epoch, i), element)
+        if self._key is not None:
+            return self._f(random.fold_in(random.fold_in(self._key, epoch), i), element)
+        return self._f(element)
+
+
+class _Filter(_Step):
+    def __init__(self, of: Dataset, keep: Callable[[Element], Any]) -> None:
+        super().__init__(of)
+        self._keep = keep
+
+    def __len__(self) -> int:
+        return Dataset.__len__(self)
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        for task, inner in self._of.tasks(state, epoch):
+            element = task()
+            if self._keep(element):
+                yield lambda element=element: element, inner
+
+
+class _Shuffle(_Step):
+    def __init__(self, of: Dataset, seed: int) -> None:
+        super().__init__(of)
+        # a map of elements commutes with their order: the order is taken below it
+        below = of
+        self._maps: list[_Map] = []
+        while isinstance(below, _Map) and below._seed is None and below._key is None and not below._counted:
+            self._maps.insert(0, below)
+            below = below._of
+        if below.positions is None:
+            raise DataError("shuffle: elements that come one by one need a buffer: shuffle(seed, buffer=1000)")
+        self._below, self._seed = below, seed
+
+    @property
+    def positions(self) -> int | None:
+        return None
+
+    def order(self, epoch: int) -> np.ndarray:
+        return permutation(len(self._of), self._seed, epoch)
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        for task, after in _in_order(self._below, self.order(epoch), state):
+            yield lambda task=task: self._mapped(task()), after
+
+    def _mapped(self, element: Element) -> Element:
+        for step in self._maps:
+            element = step._f(element)
+        return element
+
+
+class _BufferShuffle(_Step):
+    def __init__(self, of: Dataset, seed: int, buffer: int) -> None:
+        super().__init__(of)
+        if buffer < 1:
+            raise DataError(f"shuffle takes a buffer of at least one element; found {buffer}")
+        self._seed, self._buffer = seed, buffer
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        rng, waiting = seeded(self._seed, epoch), []
+        source = self._of.tasks({}, epoch)
+        done, count = state.get("index", 0), 0
+        for task, _ in itertools.chain(source, itertools.repeat((None, None))):
+            if task is not None:
+                waiting.append(task)
+                if len(waiting) < self._buffer:
+                    continue
+            if not waiting:
+                return
+            at = int(rng.bit_generator.random_raw() % len(waiting))
+            waiting[at], waiting[-1] = waiting[-1], waiting[at]
+            drawn, count = waiting.pop(), count + 1
+            if count > done:
+                yield drawn, {"index": count}
+
+
+class _Batch(_Step):
+    def __init__(self, of: Dataset, size: int, drop_last: bool) -> None:
+        super().__init__(of)
+        self._size, self._drop_last = size, drop_last
+
+    def __len__(self) -> int:
+        n = len(self._of)
+        return n // self._size if self._drop_last else -(-n // self._size)
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        of = self._of
+        if isinstance(of, FromSource):
+            return self._gathered(of, np.arange(len(of)), state)
+        if isinstance(of, _Shuffle) and not of._maps:
+            return self._gathered(of._below, of.order(epoch), state)
+        return self._collected(state, epoch)
+
+    def _gathered(self, source: Dataset, order: np.ndarray, state: State) -> Tasks:
+        """Whole batches at once, from where elements can be taken in any order."""
+        for i in range(state.get("index", 0), len(order), self._size):
+            at = order[i : i + self._size]
+            if len(at) == self._size or not self._drop_last:
+                yield lambda at=at: source.gather(at), {"index": i + len(at)}
+
+    def _collected(self, state: State, epoch: int) -> Tasks:
+        tasks = self._of.tasks(state, epoch)
+        while group := list(itertools.islice(tasks, self._size)):
+            if len(group) == self._size or not self._drop_last:
+                yield lambda group=group: stacked([task() for task, _ in group]), group[-1][1]
+
+
+class _Repeat(_Step):
+    def __init__(self, of: Dataset, times: int | None) -> None:
+        super().__init__(of)
+        self._times = times
+
+    def __len__(self) -> int:
+        if self._times is None:
+            raise TypeError("repeat() without end has no length")
+        return self._times * len(self._of)
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        inner = state.get("of", {})
+        for n in itertools.count(state.get("epoch", 0)):
+            if n == self._times:
+                return
+            empty = not inner
+            for task, after in self._of.tasks(inner, epoch + n):
+                empty = False
+                yield task, {"epoch": n, "of": after}
+            if empty:
+                raise DataError("repeat: the data set is empty")
+            inner = {}
+
+
+class _Prefetch(_Step):
+    def __init__(self, of: Dataset, buffer: int, threads: int) -> None:
+        super().__init__(of)
+        self._buffer, self._threads = buffer, threads
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        return prefetched(self._of.tasks(state, epoch), self._buffer, self._threads)
+
+
+class _Take(_Step):
+    def __init__(self, of: Dataset, n: int) -> None:
+        super().__init__(of)
+        self._n = n
+
+    def __len__(self) -> int:
+        return min(self._n, len(self._of))
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        done = state.get("index", 0)
+        for i, (task, inner) in enumerate(self._of.tasks(state.get("of", {}), epoch), done):
+            if i >= self._n:
+                return
+            yield task, {"index": i + 1, "of": inner}

@@ -1,0 +1,64 @@
+"""Elements computed ahead, in threads, in their order."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+__all__: list[str] = []
+
+_END = object()
+
+
+def prefetched(
+    tasks: Iterator[tuple[Callable[[], Any], Any]], buffer: int, threads: int
+) -> Iterator[tuple[Callable[[], Any], Any]]:
+    """The same tasks, begun before they are asked for.
+
+    One thread goes through ``tasks`` and hands each to a pool; at most ``buffer`` of them are begun and not taken. What
+    is raised, by a task or between tasks, is raised where the element would have been taken.
+    """
+    ready: queue.Queue[Any] = queue.Queue()
+    room, stop = threading.Semaphore(buffer), threading.Event()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="fx-prefetch")
+    feeder = threading.Thread(
+        target=_feed, args=(tasks, pool, ready, room, stop), name="fx-prefetch-feeder", daemon=True
+    )
+    feeder.start()
+    try:
+        while True:
+            future, state = ready.get()
+            if future is _END:
+                if state is not None:
+                    raise state
+                return
+            element = future.result()
+            room.release()
+            yield lambda element=element: element, state
+    finally:
+        stop.set()
+        room.release()
+        feeder.join()
+        pool.shutdown(cancel_futures=True)
+
+
+def _feed(tasks: Any, pool: ThreadPoolExecutor, ready: Any, room: threading.Semaphore, stop: threading.Event) -> None:
+    error: BaseException | None = None
+    try:
+        while True:
+            room.acquire()
+            if stop.is_set():
+                break
+            task, state = next(tasks)
+            future: Future[Any] = pool.submit(task)
+            ready.put((future, state))
+    except StopIteration:
+        pass
+    except BaseException as e:
+        error = e
+    finally:
+        tasks.close()
+        ready.put((_END, error))

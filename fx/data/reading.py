@@ -1,0 +1,121 @@
+"""Data sets from where their examples lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from . import sources
+from .dataset import Dataset, FromIterator, FromSource
+from .idx import read_idx
+
+__all__ = ["from_arrays", "from_csv", "from_folder", "from_idx", "from_iterator", "from_memmap", "from_npz"]
+
+Path = str | os.PathLike[str]
+
+
+def from_arrays(arrays: Any, *, check: bool = False) -> Dataset:
+    """Examples along the first axis of the arrays of a pytree.
+
+    Args:
+        arrays: such as ``(images, labels)`` or ``{"x": x, "y": y}``; elements have the same structure.
+        check: look for NaNs and infinities first.
+
+    Raises:
+        ShapeError: the lengths differ.
+        DataError: there is no example, or (with ``check``) a number that is not finite: by its row.
+
+    >>> next(iter(from_arrays({"x": np.eye(3), "y": np.arange(3)}).batch(2)))["y"]
+    array([0, 1])
+    """
+    if check:
+        sources.check_finite(arrays)
+    return FromSource(sources.Arrays(arrays))
+
+
+def from_idx(*paths: Path) -> Dataset:
+    """Tuples of what stands in IDX files at the same place, such as images and labels."""
+    return from_arrays(tuple(read_idx(path) for path in paths))
+
+
+def from_npz(path: Path, names: Iterable[str] | None = None) -> Dataset:
+    """Dicts of what stands in the arrays of an ``.npz`` file at the same place.
+
+    Args:
+        names: of the arrays to take; by default all.
+    """
+    return from_arrays(sources.archive(path, names))
+
+
+def from_csv(
+    path: Path, *, target: str | None = None, columns: Sequence[str] | None = None, delimiter: str = ",",
+    missing: float | None = None, check: bool = True, dtype: Any = np.float32,
+) -> Dataset:  # fmt: skip
+    """The lines of a table of numbers whose first line names its columns: features, or (features, target).
+
+    Args:
+        target: the column to predict.
+        columns: the features; by default all columns but the target.
+        missing: what an empty field counts as; by default an empty field is an error.
+        check: look for NaNs and infinities.
+        dtype: of the features and the target.
+
+    Raises:
+        DataError: a field is no number, a line has too few: by line and column.
+    """
+    found = sources.csv_columns(
+        path, None if columns is None else [*columns, *([target] if target else [])], delimiter, missing
+    )
+    if target is not None and target not in found:
+        raise DataError(f"{path} has no column {target!r}; it has {list(found)}")
+    if check:
+        sources.check_finite(found)
+    answers = found.pop(target) if target is not None else None
+    if not found:
+        raise DataError(f"{path} has no column besides the target {target!r}")
+    features = np.stack(list(found.values()), axis=1).astype(dtype)
+    return from_arrays(features if answers is None else (features, answers.astype(dtype)))
+
+
+def from_folder(folder: Path, *, size: tuple[int, int] | None = None, channels: int = 3) -> Dataset:
+    """``{"image", "label"}`` of the images below a folder, whose sub-folders, by name, are the classes.
+
+    Args:
+        size: (height, width) that images are scaled to; None if they are of one size.
+        channels: 1 (grey) or 3 (red, green, blue).
+
+    Images are float32 from 0 to 1 of shape (height, width, channels), read when they are asked for (``prefetch`` reads
+    ahead). Needs Pillow, but for ``.npy`` files.
+    """
+    if channels not in (1, 3):
+        raise DataError(f"from_folder gives images of 1 or 3 channels; found {channels}")
+    return FromSource(sources.Images(folder, size, channels))
+
+
+def from_memmap(path: Path, dtype: Any = None, shape: Sequence[int] | None = None) -> Dataset:
+    """The rows of a file that may be larger than the memory, read when they are asked for.
+
+    Args:
+        path: an ``.npy`` file, or one of bare numbers.
+        dtype: of bare numbers; None for ``.npy``.
+        shape: of bare numbers, its first entry -1 (or the number of rows).
+    """
+    return from_arrays(sources.memory_map(path, dtype, shape))
+
+
+def from_iterator(make: Callable[[], Iterable[Any]]) -> Dataset:
+    """The elements of an iterable.
+
+    Args:
+        make: makes the iterable anew for every pass (a generator function).
+
+    >>> [b.tolist() for b in from_iterator(lambda: (i * i for i in range(5))).batch(2)]
+    [[0, 1], [4, 9], [16]]
+    """
+    if not callable(make):
+        raise DataError("from_iterator takes a function that makes the iterable anew for every pass: lambda: iter(...)")
+    return FromIterator(make)

@@ -1,0 +1,222 @@
+"""Where examples come from: arrays, files, folders of images, iterators, memory maps."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import tree
+from ..errors import CorruptFileError, DataError, ShapeError
+
+__all__ = ["Source", "check_finite"]
+
+
+class Source(Protocol):
+    """Examples that can be taken in any order."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, positions: np.ndarray) -> Any:
+        """The examples at some positions, their arrays stacked."""
+        ...
+
+
+class Arrays:
+    """Examples along the first axis of the arrays of a pytree; memory maps are read where they are asked for."""
+
+    def __init__(self, arrays: Any) -> None:
+        self._arrays = tree.map(lambda a: a if isinstance(a, np.ndarray) else np.asarray(a), arrays)
+        shapes = {tree.keystr(path) or "it": a.shape for path, a in tree.leaves_with_path(self._arrays)}
+        lengths = {s[0] if s else None for s in shapes.values()}
+        if len(lengths) != 1 or None in lengths:
+            raise ShapeError(f"a data set takes arrays of one length, at least one; found shapes {shapes}")
+        (self._length,) = lengths
+        if not self._length:
+            raise DataError(f"the data set is empty: found shapes {shapes}")
+
+    def __len__(self) -> int:
+        return int(self._length or 0)
+
+    def gather(self, positions: np.ndarray) -> Any:
+        return tree.map(lambda a: np.asarray(a[positions]), self._arrays)
+
+
+def check_finite(arrays: Any) -> None:
+    """Checks that no number of the arrays of a pytree is NaN or infinite.
+
+    Raises:
+        DataError: naming the array, the row and the place in it.
+
+    >>> check_finite({"x": np.array([[1.0, 2.0], [3.0, np.nan]])})
+    Traceback (most recent call last):
+      ...
+    fx.errors.DataError: row 1 of ['x'] has nan at (1,); 1 of 2 rows are not finite. Leave them out or fill them in.
+    """
+    for path, a in tree.leaves_with_path(arrays):
+        values = np.asarray(a)
+        if values.dtype.kind not in "fc":
+            continue
+        bad = ~np.isfinite(values)
+        if bad.any():
+            row, *rest = (int(i) for i in np.argwhere(bad)[0]) if values.ndim else (0,)
+            rows = int(bad.reshape(len(values), -1).any(axis=1).sum()) if values.ndim else 1
+            raise DataError(
+                f"row {row} of {tree.keystr(path) or 'the array'} has {values[(row, *rest)] if values.ndim else values} at"
+                f" {tuple(rest)}; {rows} of {len(values) if values.ndim else 1} rows are not finite. Leave them out or fill them in."
+            )
+
+
+# -------------------------------------------------------------------------------------------- tables
+
+
+def csv_columns(
+    path: str | os.PathLike[str], columns: Sequence[str] | None, delimiter: str, missing: float | None
+) -> dict[str, np.ndarray]:
+    """The columns of a file of numbers with a first line of names.
+
+    Raises:
+        DataError: a line with another number of fields, a field that is no number, an empty file: by line and column.
+    """
+    with open(path, newline="") as file:
+        lines = csv.reader(file, delimiter=delimiter)
+        names = [name.strip() for name in next(lines, [])]
+        if not names:
+            raise DataError(f"{path} is empty; a first line with the names of the columns was expected")
+        chosen = list(names if columns is None else columns)
+        if unknown := [c for c in chosen if c not in names]:
+            raise DataError(f"{path} has no columns {unknown}; it has {names}")
+        at = [names.index(c) for c in chosen]
+        rows = [_numbers(line, at, names, f"{path}, line {lines.line_num}", missing) for line in lines if line]
+    if not rows:
+        raise DataError(f"{path} has no line besides its first")
+    return dict(zip(chosen, np.array(rows, np.float64).T))
+
+
+def _numbers(line: list[str], at: list[int], names: list[str], where: str, missing: float | None) -> list[float]:
+    if len(line) != len(names):
+        raise DataError(f"{where}: {len(line)} fields, {len(names)} columns ({', '.join(names)})")
+    found = []
+    for i in at:
+        text = line[i].strip()
+        try:
+            found.append(missing if not text and missing is not None else float(text))
+        except ValueError:
+            way_out = "; missing=... gives empty fields a value" if not text else ""
+            raise DataError(f"{where}, column {names[i]!r}: {text!r} is no number{way_out}") from None
+    return found
+
+
+# -------------------------------------------------------------------------------------------- images
+
+
+_IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy"}
+
+
+class Images:
+    """The images below a folder, whose sub-folders are their classes; read where they are asked for."""
+
+    def __init__(self, folder: str | os.PathLike[str], size: tuple[int, int] | None, channels: int) -> None:
+        root = Path(folder)
+        if not root.is_dir():
+            raise DataError(f"{root} is no folder; from_folder takes one with a sub-folder of images for each class")
+        self.classes = sorted(p.name for p in root.iterdir() if p.is_dir())
+        self._files = [
+            (file, label)
+            for label, name in enumerate(self.classes)
+            for file in sorted((root / name).rglob("*"))
+            if file.suffix.lower() in _IMAGES
+        ]
+        if not self._files:
+            raise DataError(f"{root} has no images ({', '.join(sorted(_IMAGES))}) in sub-folders, one for each class")
+        self._size, self._channels = size, channels
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def gather(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        chosen = [self._files[i] for i in positions]
+        images = [read_image(file, self._size, self._channels) for file, _ in chosen]
+        shapes = {a.shape for a in images}
+        if len(shapes) > 1:
+            raise ShapeError(f"from_folder: images of shapes {sorted(shapes)} in one batch; pass size=(height, width)")
+        return {"image": np.stack(images), "label": np.array([label for _, label in chosen], np.int32)}
+
+
+def read_image(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
+    """An image as float32 from 0 to 1, of shape (height, width, channels).
+
+    Raises:
+        CorruptFileError: it cannot be read.
+    """
+    if path.suffix.lower() == ".npy":
+        try:
+            pixels = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as e:
+            raise CorruptFileError(f"{path} is no whole .npy file: {e}") from e
+        return pixels.astype(np.float32) / np.float32(255 if pixels.dtype == np.uint8 else 1)
+    try:
+        from PIL import Image
+    except ImportError as e:
+        raise DataError(
+            f"{path}: reading images needs Pillow: pip install 'fxjit[images]' (.npy files need nothing)"
+        ) from e
+    try:
+        with Image.open(path) as image:
+            pixels = image.convert("L" if channels == 1 else "RGB")
+            pixels = pixels if size is None else pixels.resize(size[::-1], Image.Resampling.BILINEAR)
+            array = np.asarray(pixels, np.float32) / np.float32(255)
+    except (OSError, SyntaxError, ValueError) as e:
+        raise CorruptFileError(f"{path} cannot be read as an image: {e}") from e
+    return array.reshape(*array.shape[:2], channels)
+
+
+# ---------------------------------------------------------------------------------------- memory maps
+
+
+def memory_map(path: str | os.PathLike[str], dtype: Any, shape: Sequence[int] | None) -> np.ndarray:
+    """A file as an array that is read where it is asked for: ``.npy``, or bare numbers of a dtype and shape.
+
+    Raises:
+        CorruptFileError: the file is cut off, or no such array.
+    """
+    try:
+        if dtype is None:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        size = os.path.getsize(path)
+        item = np.dtype(dtype).itemsize * int(np.prod(shape[1:])) if shape else np.dtype(dtype).itemsize
+        if size % item or (shape and shape[0] != -1 and size != shape[0] * item):
+            raise CorruptFileError(
+                f"{path} has {size} bytes; an example of {np.dtype(dtype)}{list(shape or [])[1:]} has {item}"
+            )
+        rest = tuple(shape[1:]) if shape else ()
+        return np.memmap(path, dtype, mode="r", shape=(size // item, *rest))
+    except (ValueError, EOFError) as e:
+        if isinstance(e, CorruptFileError):
+            raise
+        raise CorruptFileError(f"{path} is no whole .npy file: {e}") from e
+
+
+def archive(path: str | os.PathLike[str], names: Iterable[str] | None) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file.
+
+    Raises:
+        CorruptFileError: it is cut off or damaged.
+        DataError: it has no array of such a name.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+            chosen = list(found.files if names is None else names)
+            if unknown := sorted(set(chosen) - set(found.files)):
+                raise DataError(f"{path} has no arrays {unknown}; it has {sorted(found.files)}")
+            return {name: found[name] for name in chosen}
+    except FileNotFoundError:
+        raise
+    except DataError:
+        raise
+    except Exception as e:  # zipfile, zlib and NumPy raise errors of a dozen classes for damaged archives
+        raise CorruptFileError(f"{path} is no whole .npz file: {e}") from e

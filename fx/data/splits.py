@@ -1,0 +1,79 @@
+"""Parts of a data set: for training and validation, in the shares of their labels, or in folds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+__all__ = ["k_fold", "split"]
+
+
+def stratified_sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Sorted positions of ``size`` labels, of each kind its share (by largest remainders)."""
+    kinds, counts = np.unique(labels, return_counts=True)
+    shares = counts * size / len(labels)
+    taken = np.floor(shares).astype(int)
+    taken[np.argsort(taken - shares, kind="stable")[: size - taken.sum()]] += 1
+    rng = np.random.RandomState(seed)  # its stream is frozen, that of the newer generators is not
+    chosen = [rng.permutation(np.flatnonzero(labels == kind))[:n] for kind, n in zip(kinds, taken)]
+    return np.sort(np.concatenate(chosen))
+
+
+def split(n: int, held_out: float | int, *, seed: int = 0, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """Positions for training and for validation, chosen by chance, each sorted.
+
+    Args:
+        n: number of examples.
+        held_out: how many of them for validation: a part (a float) or a number (an int).
+        seed: the same seed gives the same split.
+        labels: array of n labels: every kind gets its share in both parts (stratified).
+
+    Raises:
+        DataError: one of the parts would be empty, or there are not n labels.
+
+    >>> split(10, 0.2, labels=[0] * 5 + [1] * 5)[1]
+    array([2, 5])
+    """
+    size = round(n * held_out) if isinstance(held_out, float) else held_out
+    if not 0 < size < n:
+        raise DataError(f"split: {size} of {n} examples held out leaves one part empty; found held_out={held_out!r}")
+    kinds = _labels(labels, n, "split")
+    validation = stratified_sample(np.zeros(n, int) if kinds is None else kinds, size, seed)
+    return np.setdiff1d(np.arange(n), validation), validation
+
+
+def k_fold(n: int, k: int, *, seed: int = 0, labels: Any = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """k pairs of positions (training, validation): every example is held out once.
+
+    Args:
+        n: number of examples.
+        k: number of folds; their sizes differ by at most 1 (with labels: of each kind).
+        seed: the same seed gives the same folds.
+        labels: array of n labels: every kind is spread evenly over the folds.
+
+    Raises:
+        DataError: k is not between 2 and n, or there are not n labels.
+
+    >>> [validation.tolist() for _, validation in k_fold(5, 2)]
+    [[1, 2, 4], [0, 3]]
+    """
+    if not 2 <= k <= n:
+        raise DataError(f"k_fold takes k from 2 to the number of examples, {n}; found {k}")
+    kinds = _labels(labels, n, "k_fold")
+    order = np.random.RandomState(seed).permutation(n)
+    if kinds is not None:
+        order = order[np.argsort(kinds[order], kind="stable")]
+    folds = [np.sort(order[i::k]) for i in range(k)]
+    return [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds]
+
+
+def _labels(labels: Any, n: int, who: str) -> np.ndarray | None:
+    if labels is None:
+        return None
+    found = np.asarray(labels)
+    if found.shape != (n,):
+        raise DataError(f"{who}: one label for each of {n} examples; found shape {found.shape}")
+    return found

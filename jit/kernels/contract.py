@@ -1,0 +1,320 @@
+"""The blocked contraction: pieces that a worker computes from operands in its own caches.
+
+    C[g, r, j] = sum_k  A[g, r, k] * B[g, k, j]
+
+A piece is a range of rows times a group of panels of columns.  It walks k in slices, so short that a panel of B stays in
+the first-level cache while block after block of rows passes over it; between two slices the sums wait in the worker's
+memory.  So C is written once, with the epilogue in registers, and a column may be computed by two panels.
+
+A piece packs the slice of B that its panels need, and copies the block of A that its rows need where A's memory is
+awkward: rows a power of two apart share a few sets of the caches, and distant ones need a page each.  What a worker
+packed it finds in its caches a moment later, and no step of its own has to pass over an operand first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, select
+from ..lower.loops import vector_for
+from .gemm import digits, integers, numbered
+from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+
+__all__ = ["Contract", "contract_kernel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """Which ``contract_kernel``; together with the epilogue's key this is the kernel's key.
+
+    Attributes:
+        c_ty: element type of C in memory.  A, B and the sums have the tile's type.
+        row_dims, k_dims: dimensions of the rows and of k.
+        window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
+        lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
+        copies: the kernel can pack B and copy A; whether it does, the frame says.
+        scatter: C takes no whole vectors of columns: it has fewer than a panel, or they are apart.
+    """
+
+    tile: Tile
+    c_ty: Ty
+    row_dims: int = 1
+    k_dims: int = 1
+    window: tuple[int, ...] = ()
+    lanewise: bool = False
+    copies: bool = False
+    scatter: bool = False
+
+    @property
+    def name(self) -> str:
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter") if getattr(self, f))
+        k = "x".join(map(str, self.window)) or self.k_dims
+        return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
+
+    def parameters(self) -> list[str]:
+        """The integers of the frame."""
+        rows, ks = numbered("r", self.row_dims), numbered("k", self.k_dims)
+        walk = ("g0", "g1", "outer", "slice")
+        names = [
+            "m", "n", "piece_rows", "blocks", "mc", "g1_size", "parts", "groups", "row_blocks", "group", "panels", "last_col", "level",
+            "k_slice", *ks, *rows[1:], *(f"{x}_{n}" for x in "ab" for n in (*walk, *ks)), "a_step", "b_group", "b_panel", "b_col",
+            *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
+        ]  # fmt: skip
+        if not self.window:
+            names += ["slices", "part_slices", "sums_size", "sums_line"]
+        if self.copies:
+            names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
+            names += ["copying", "copy_size", "copy_step", "slab_length", "slab_step", "as_k0", "as_block"]
+            names += [f"as_{n}" for n in walk]
+        return names + (["c_col"] if self.scatter else [])
+
+
+def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
+    """Range: pieces (g0, g1, part of k, group of panels, ``piece_rows`` rows), row-major.
+
+    Frame: the sizes ``m``, ``n``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts
+    groups row_blocks``, ``panels`` and, of them in a group, ``group``; a piece's ``blocks`` of ``mc`` rows.  A part is ``part_slices`` of the ``slices``.  A
+    slice is one index of a loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and ``k_slice`` of the indices of
+    k0, of which there are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel i of a group whose
+    first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
+
+    Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
+    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: 1, the slab
+    of ``slab_length + depth * slab_step`` elements that all rows read; 2, strips of ``mr`` rows, [strip][k][row].
+    ``..._size``: elements of each worker's memory; 0 for panels that all workers share.  Without ``blocks`` of rows the
+    kernel only packs.
+    """
+    b = KernelBuilder(v.name)
+    a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
+    piece = _Piece(
+        b, v, epilogue, a, panels, b.pointer("c", v.c_ty) if epilogue is None else "",
+        *((b.pointer("a_source", v.tile.ty), b.pointer("b_source", v.tile.ty)) if v.copies else (a, panels)),
+        panels if v.window else b.pointer("sums", v.tile.ty),
+        integers(b, *v.parameters()),
+    )  # fmt: skip
+    if epilogue is not None:
+        epilogue.begin(b)
+    with b.for_("piece", b.lo, b.hi) as number:
+        piece.run(number)
+    return b.build()
+
+
+@dataclass
+class _Piece:
+    """Writes the code of one piece: the product of ``a`` and ``panels``, which may be copies of what lies elsewhere."""
+
+    b: KernelBuilder
+    v: Contract
+    epilogue: Epilogue | None
+    a: str
+    panels: str
+    c: str
+    a_source: str
+    b_source: str
+    sums: str
+    p: dict[str, Ref]
+
+    def run(self, number: Expr) -> None:
+        b, p, v = self.b, self.p, self.v
+        g0, g1, part, group, row_block = digits(b, number, [p[n] for n in ("g1_size", "parts", "groups", "row_blocks")])
+        arrays = ("a", "b", "c", "as", "bs") if v.copies else ("a", "b", "c")
+        self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
+        self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
+        self.first = b.let("first", row_block * p["piece_rows"])
+        self.stop = b.let("stop", minimum(self.first + p["piece_rows"], p["m"]))
+        self.panel = b.let("panel", group * p["group"])
+        self.count = b.let("count", minimum(p["group"], p["panels"] - self.panel))
+        self.before = b.let("before", (g0 * p["g1_size"] + g1) * p["m"])  # rows of the matrices before in the batch
+        if v.window:
+            return self._slice(part, None, None)
+        begin = b.let("begin", part * p["part_slices"])
+        end = b.let("end", minimum(begin + p["part_slices"], p["slices"]))
+        with b.for_("slice", begin, end) as s:
+            self._slice(s, b.let("later", s > begin), b.let("last", (s + 1).eq(end)))
+
+    def _slice(self, slice_: Expr, later: Expr | None, last: Expr | None) -> None:
+        b, p, v = self.b, self.p, self.v
+        outer, stretch = divide(b, slice_, p["level"])
+        start = {
+            x: b.let(f"start_{x}", self.place[x] + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
+            for x in self.place.keys() - {"c"}
+        }
+        depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
+        if v.copies:
+            start["b"] = b.let("own", start["b"] + b.worker * p["panels_size"])
+            with b.if_(p["packing"] > 0):
+                self._pack(start["bs"], start["b"], depth)
+        ks = numbered("k", v.k_dims)
+        counts: list[Expr | int] = list(v.window) or [depth, *(p[k] for k in ks[1:])]
+        levels = [(n, p[f"a_{k}"], p[f"b_{k}"]) for n, k in zip(counts, ks)]
+        with b.for_("n", 0, p["blocks"]) as n:
+            block = b.let("block", self.first + n * p["mc"])
+            stop = b.let("block_end", minimum(block + p["mc"], self.stop))
+            at_a = start["a"]
+            if v.copies:
+                own = b.let("own", at_a + b.worker * p["copy_size"])
+                at_a = b.let("at_a", own - block * p["copy_step"])
+                with b.if_(p["copying"] > 0):
+                    self._copy(start["as"] + block * p["as_block"], own, stop - block, depth)
+            with b.for_("panel", 0, self.count) as panel:
+                self._panel(panel, (block, stop), (at_a, start["b"]), levels, (later, last))
+            if self.epilogue is not None and last is not None:
+                self._finish(block, stop, last)
+
+    def _panel(
+        self, panel: Expr, block: tuple[Expr, Expr], start: tuple[Expr, Expr],
+        levels: Sequence[tuple[Expr | int, Expr, Expr]], when: tuple[Expr | None, Expr | None],
+    ) -> None:  # fmt: skip
+        """A block of rows passes over a panel."""
+        b, p, v = self.b, self.p, self.v
+        later, last = when
+        col = b.let("col", minimum((self.panel + panel) * v.tile.cols, p["last_col"]))
+        at_a = b.let("at_a", start[0] + col) if v.lanewise else start[0]
+        at_b = b.let("at_b", start[1] + self._panel_offset(panel) + col * p["b_col"])
+        rows = self._rows(*block)
+        with b.for_("row", *block, v.tile.mr) as row:
+            here = rows.take(row, v.tile.mr)
+            held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
+            acc = accumulate(
+                b,
+                v.tile,
+                (self.a, self.panels),
+                (at_a, at_b),
+                here.a,
+                levels,
+                v.lanewise,
+                held and (*held, p["sums_line"]),
+                later,
+            )
+            self._put(acc, here, col, held, last)
+
+    def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
+        """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,
+        because it begins to the left of where it would."""
+        b, p, cols = self.b, self.p, self.v.tile.cols
+        assert self.epilogue is not None
+        with b.if_(last):
+            at = b.let("at_sums", self._sums_offset(Const(0, i64), block))
+            col = b.let("col", self.panel * cols)
+            shifted = b.let("shifted", ((self.panel + self.count - 1) * cols > p["last_col"]).cast(i64))
+            wide = b.let("wide", minimum((self.count - shifted) * cols, p["n"]))
+            with b.for_("range", 0, shifted + 1) as k:
+                first = b.let("first", select(k > 0, p["last_col"], col))
+                width = b.let("width", select(k > 0, Const(cols, i64), wide))
+                sums = (self.sums, at + k * wide, p["sums_line"])
+                self.epilogue.block(sums, self.before + block, stop - block, first, width)
+
+    def _panel_offset(self, panel: Expr) -> Expr:
+        """Where panel ``panel`` of the group begins, but for its columns."""
+        return self.panel * self.p["b_group"] + panel * self.p["b_panel"]
+
+    def _rows(self, first: Expr, stop: Expr) -> LinearRows | WalkedRows:
+        b, p, v = self.b, self.p, self.v
+        names = numbered("r", v.row_dims)
+        strides = [[p[f"{x}_{n}"] for n in names] for x in "ac"]
+        if v.row_dims == 1:
+            return LinearRows(b, stop, p["a_step"], strides[0][0], strides[1][0])
+        return WalkedRows(b, first, stop, [p[n] for n in names[1:]], *strides)
+
+    def _sums_offset(self, panel: Expr, row: Expr) -> Expr:
+        """Sums lie [row of the piece][column of the group]; register blocks are whole there."""
+        b, p = self.b, self.p
+        return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * self.v.tile.cols
+
+    def _put(
+        self, acc: Sequence[Sequence[Ref]], rows: Rows, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
+    ) -> None:
+        """To C, or to where the sums wait for the next slice, or for the epilogue."""
+        b, v, at_c = self.b, self.v, self.place["c"]
+        if held is None or last is None:
+            return store_block(b, v.tile, acc, rows, self.c, at_c + col)
+        if self.epilogue is not None or v.scatter:
+            self._hold(acc, held)
+            if v.scatter:
+                with b.if_(last):
+                    self._scatter(rows, col, held)
+            return None
+        with b.if_(last):
+            store_block(b, v.tile, acc, rows, self.c, at_c + col)
+        with b.else_():
+            self._hold(acc, held)
+        return None
+
+    def _hold(self, acc: Sequence[Sequence[Ref]], held: tuple[str, Expr]) -> None:
+        tile = self.v.tile
+        for i, sums in enumerate(acc):
+            for j, total in enumerate(sums):
+                self.b.store(held[0], held[1] + (self.p["sums_line"] * i + j * tile.lanes), total)
+
+    def _scatter(self, rows: Rows, col: Expr, held: tuple[str, Expr]) -> None:
+        """Copies a register block of sums to C, element by element."""
+        b, p, tile, at_c = self.b, self.p, self.v.tile, self.place["c"]
+        lines = [b.let("line", at_c + offset + col * p["c_col"]) for offset in rows.c]
+        with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as j:
+            for i, line in enumerate(lines):
+                value = b.load(held[0], held[1] + self.p["sums_line"] * i + j)
+                b.store(self.c, line + j * p["c_col"], value.cast(self.v.c_ty))
+
+    # ----------------------------------------------------------------------- the worker's own operands
+
+    def _copy(self, source: Expr, to: Expr, rows: Expr, depth: Expr) -> None:
+        """What a block of rows reads of a slice of A."""
+        b, p, tile = self.b, self.p, self.v.tile
+
+        def along(i: Expr, w: int, _: int) -> None:
+            b.store(self.a, to + i, b.load(self.a_source, source + i, w))
+
+        with b.if_(p["copying"].eq(1)):
+            vector_for(b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along)
+        with b.else_(), b.for_("k", 0, depth) as k:
+            line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
+            whole = b.let("whole", rows // tile.mr * tile.mr)
+            with b.for_("row", 0, whole, tile.mr) as row:
+                here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
+                done = 0
+                while done < tile.mr:
+                    width = min(tile.lanes, 1 << ((tile.mr - done).bit_length() - 1))
+                    b.store(self.a, there + done, b.load(self.a_source, here + done, width))
+                    done += width
+            with b.for_("row", whole, rows) as row:
+                b.store(self.a, strip + whole * p["a_step"] + (row - whole), b.load(self.a_source, line + row))
+
+    def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
+        """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""
+        b, p, tile = self.b, self.p, self.v.tile
+        ks = numbered("k", self.v.k_dims)
+        levels = [(n, p[f"bs_{k}"], p[f"b_{k}"]) for n, k in zip([depth, *(p[k] for k in ks[1:])], ks)]
+
+        def walk(depth: int, at: Expr, to: Expr, body: Callable[[Expr, Expr], None]) -> None:
+            if depth == len(levels):
+                return body(at, to)
+            size, s_k, d_k = levels[depth]
+            with b.for_("k", 0, size) as k:
+                walk(depth + 1, b.let("from_", at + k * s_k), b.let("to", to + k * d_k), body)
+            return None
+
+        def lines(at: Expr, to: Expr) -> None:
+            with b.for_("panel", 0, self.count) as panel:
+                col = minimum((self.panel + panel) * tile.cols, p["last_col"])
+                here, there = b.let("here", at + col), b.let("there", to + self._panel_offset(panel))
+                for j in range(tile.nv):
+                    b.store(
+                        self.panels, there + j * tile.lanes, b.load(self.b_source, here + j * tile.lanes, tile.lanes)
+                    )
+
+        with b.if_(p["bs_col"].eq(1) & (p["n"] >= tile.cols)):
+            walk(0, source, to, lines)
+        with b.else_(), b.for_("panel", 0, self.count) as panel, b.for_("j", 0, tile.cols, tile.lanes) as j:
+            col = b.let("col", minimum((self.panel + panel) * tile.cols, p["last_col"]) + j)
+            steps = [b.let("step", minimum(col + i, p["n"] - 1) * p["bs_col"]) for i in range(tile.lanes)]
+
+            def column(at: Expr, to: Expr) -> None:
+                x = b.load(self.b_source, at + steps[0])
+                if tile.lanes > 1:
+                    x = x.splat(tile.lanes)
+                for i, step in enumerate(steps[1:], 1):
+                    x = Op("insert", (x, Const(i, i64), b.load(self.b_source, at + step)), x.ty)
+                b.store(self.panels, to, x)
+
+            walk(0, source, b.let("to", to + self._panel_offset(panel) + j), column)

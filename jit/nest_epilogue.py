@@ -1,0 +1,85 @@
+"""A nest that reads a product where it is computed, as the product's epilogue.
+
+The product's kernel holds the sums of a register block's columns in the worker's memory.  When they are complete, the
+loops here run over the rows and columns of the block, read the sums from the first-level cache, and store what the nest
+stores: the product itself goes to memory only if someone else reads it.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fx.ir import Var
+
+from .loop_ir import Expr, KernelBuilder, i64, lift
+from .lower.context import Builder
+from .lower.registry import Arg, Value
+from .nest import ROW, Leaf, Nest, NestStore, walk
+from .nest_emitter import Emitter, Scope
+
+__all__ = ["ProductEpilogue", "reads_in_place"]
+
+
+def reads_in_place(nest: Nest, product: Var, columns: int) -> bool:
+    """Whether the nest is a map over the elements of ``product``, which it reads only at the element that it stores, and
+    whose innermost loop is made of whole rows of that many columns."""
+    if nest.kind != "map" or math.prod(nest.sizes) != product.aval.size or not nest.sizes or nest.sizes[-1] % columns:
+        return False
+    places = [n.at for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is product and not n.conds]
+    reads = [n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is product]
+    return bool(reads) and len(places) == len(reads) and {*places, *(s.at for s in nest.stores)} == {places[0]}
+
+
+class ProductEpilogue(Emitter):
+    """Writes the loops of a nest into the kernel of a product (``kernels/microkernel.py``: ``Epilogue``).
+
+    Args:
+        product: the variable that the sums are; keeps: it is stored as well.
+        columns: of the product, seen as a dense matrix.
+    """
+
+    def __init__(self, ctx: Builder, nest: Nest, product: Var, columns: int, keeps: bool) -> None:
+        super().__init__(ctx, nest, "epilogue")
+        self.product, self.columns = product, columns
+        place = next(n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is product)
+        self.stores = (*nest.stores, *([NestStore(product, place.at, place, True)] if keeps else []))
+        self.names: list[str] = []
+        self.sums: tuple[str, Expr] = ("", lift(0, i64))
+
+    def begin(self, b: KernelBuilder) -> None:
+        """Starts again, in that kernel."""
+        self.b, self.scopes = b, [Scope(b.stack[-1], frozenset())]
+        self.args, self.pointers, self.integers = [], {}, {}
+        self.declared = len(b.params)
+
+    def arguments(self) -> dict[str, Arg]:
+        """The values of the parameters that the loops have added to the kernel."""
+        return {p.name: value for p, value in zip(self.b.params[self.declared :], self.args, strict=True)}
+
+    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
+        """Rows [row, row + rows), columns [col, col + width); ``sums``: buffer, where the block begins, length of a row."""
+        b, nest = self.b, self.nest
+        buffer, at, length = sums
+        last = len(nest.sizes) - 1
+        whole = nest.sizes[-1] // self.columns  # rows of the product in one round of the innermost loop
+        with b.for_("i", 0, rows) as i:
+            here = b.let("row", row + i)
+            line = b.let("line", at + i * length)
+            first = col
+            if last == 0:
+                first, here = here * self.integer("columns", self.columns) + col, lift(0, i64)
+            elif whole > 1:
+                n = self.integer("whole", whole)
+                first = here % n * self.integer("columns", self.columns) + col
+                here = b.let("row", here // n)
+            first = b.let("first", first)
+            with self.scope(frozenset([ROW])), self.rows_of(here, list(range(last))):
+                with self.loop(last, 0, width, vectorize=True) as j:
+                    self.counters[last] = first + j
+                    self.sums = buffer, line + j
+                    self.store_all(self.stores)
+
+    def leaf(self, node: Leaf) -> Value:
+        if node.var is self.product:
+            return self.named("v", self.b.load(*self.sums))
+        return super().leaf(node)

@@ -1,0 +1,347 @@
+"""``fx.data``: the same elements at every run and after every stop; clear errors for data that cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx import data, io, random
+from fx.data import fetch
+from fx.errors import CorruptFileError, DataError, MissingDataError, ShapeError
+
+
+def listed(dataset, n=40, **options):
+    return [np.asarray(x).tolist() for _, x in zip(range(n), dataset.iterator(**options))]
+
+
+SQUARES = data.from_arrays(np.arange(20)).map(lambda x: x * x)
+STREAM = data.from_iterator(lambda: iter(range(17)))
+PIPELINES = {
+    "arrays": data.from_arrays(np.arange(5)),
+    "batches": data.from_arrays({"x": np.arange(7), "y": np.arange(7.0)}).batch(3).map(lambda b: b["x"] + b["y"]),
+    "shuffled": data.from_arrays(np.arange(13)).shuffle(3).batch(4).repeat(3),
+    "map, shuffle": SQUARES.shuffle(1).batch(3, drop_last=True).repeat(2),
+    "random map": SQUARES.map(lambda rng, x: x + rng.random(), seed=5).batch(4).repeat(2),
+    "keyed map": data.from_arrays(np.arange(4)).map(lambda k, x: random.uniform(k) + x, key=random.key(0)).repeat(2),
+    "filter": SQUARES.filter(lambda x: x % 3).shuffle(2, buffer=4).batch(3).repeat(2),
+    "stream": STREAM.shuffle(0, buffer=6).batch(4).repeat(2),
+    "prefetch": SQUARES.shuffle(7).map(lambda x: x + 1).batch(3).prefetch(3, threads=2).repeat(2).prefetch(2),
+    "take": SQUARES.shuffle(4).take(9).repeat(2).batch(4),
+    "checked": data.from_arrays(np.arange(12.0)).check_finite().batch(4),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_stop_anywhere_changes_nothing(name, tmp_path):
+    pipeline = PIPELINES[name]
+    whole = listed(pipeline)
+    assert whole == listed(pipeline) and len(whole) > 2
+    for stop in range(0, len(whole), 3):
+        it = pipeline.iterator()
+        assert [np.asarray(next(it)).tolist() for _ in range(stop)] == whole[:stop]
+        io.save(tmp_path / "state", it.state, sync=False)
+        it.close()
+        assert listed(pipeline, state=io.load(tmp_path / "state")) == whole[stop:]
+
+
+def test_steps_do_what_lists_do():
+    assert listed(SQUARES) == [i * i for i in range(20)]
+    assert listed(SQUARES.filter(lambda x: x % 2).batch(4)) == [[1, 9, 25, 49], [81, 121, 169, 225], [289, 361]]
+    assert (
+        len(SQUARES.batch(3)) == 7
+        and len(SQUARES.batch(3, drop_last=True)) == 6
+        and len(SQUARES.repeat(2).take(30)) == 30
+    )
+    for shuffled in (SQUARES.shuffle(0), SQUARES.shuffle(0, buffer=5), SQUARES.shuffle(0).batch(7).map(lambda b: b)):
+        got = np.concatenate([np.ravel(x) for x in listed(shuffled)])
+        assert sorted(got) == [i * i for i in range(20)] and list(got) != sorted(got)
+    first, second = np.array(listed(SQUARES.shuffle(0).repeat(2))).reshape(2, 20)
+    assert sorted(first) == sorted(second) and list(first) != list(second)
+    assert listed(SQUARES.shuffle(0), epoch=1) == second.tolist()
+    assert listed(SQUARES.shuffle(1)) != first.tolist()
+    with pytest.raises(TypeError, match="how many"):
+        len(STREAM.batch(2))
+
+
+def test_orders_are_the_same_on_every_machine():
+    digest = hashlib.sha256(np.array(listed(data.from_arrays(np.arange(1000)).shuffle(7), 1000), "<i4")).hexdigest()
+    assert digest[:16] == "4b4d1e7721ba8688"
+
+
+def test_elements_ahead_are_computed_in_threads_and_in_order():
+    seen, running, most = set(), 0, 0
+    gate = threading.Lock()
+
+    def slow(x):
+        nonlocal running, most
+        with gate:
+            running += 1
+            most = max(most, running)
+            seen.add(threading.current_thread().name)
+        time.sleep(0.01)
+        with gate:
+            running -= 1
+        return x
+
+    assert listed(data.from_arrays(np.arange(12)).map(slow).prefetch(6, threads=3)) == list(range(12))
+    assert 1 < most <= 3 and all(name.startswith("fx-prefetch") for name in seen)
+    begun = threading.active_count()
+    it = data.from_arrays(np.arange(12)).map(slow).prefetch(2).iterator()
+    next(it)
+    it.close()
+    assert threading.active_count() == begun
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_errors_come_where_their_elements_would(threads):
+    def fails(x):
+        if x == 3:
+            raise KeyError("three")
+        return x
+
+    it = data.from_arrays(np.arange(6)).map(fails).prefetch(4, threads=threads).iterator()
+    assert [int(next(it)) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="three"):
+        next(it)
+    it = data.from_iterator(lambda: (fails(i) for i in range(6))).prefetch(4).iterator()
+    assert [int(next(it)) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(KeyError, match="three"):
+        next(it)
+
+
+# ----------------------------------------------------------------------------------------- sources
+
+
+def idx(array, code):
+    head = bytes([0, 0, code, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+PIXELS = np.random.RandomState(0).randint(0, 256, (6, 2, 3)).astype(np.uint8)
+
+
+def test_files_give_their_examples(tmp_path):
+    (tmp_path / "x").write_bytes(idx(PIXELS, 8))
+    (tmp_path / "y.gz").write_bytes(gzip.compress(idx(np.arange(6, dtype=np.int32), 12)))
+    images, labels = next(iter(data.from_idx(tmp_path / "x", tmp_path / "y.gz").batch(6)))
+    np.testing.assert_array_equal(images, PIXELS)
+    assert labels.tolist() == list(range(6))
+    np.savez(tmp_path / "a.npz", x=PIXELS, y=labels)
+    np.testing.assert_array_equal(next(iter(data.from_npz(tmp_path / "a.npz", ["x"]).batch(6)))["x"], PIXELS)
+    np.save(tmp_path / "a.npy", PIXELS)
+    (tmp_path / "raw").write_bytes(PIXELS.tobytes())
+    for mapped in (data.from_memmap(tmp_path / "a.npy"), data.from_memmap(tmp_path / "raw", np.uint8, (-1, 2, 3))):
+        np.testing.assert_array_equal(np.concatenate(list(mapped.batch(4))), PIXELS)
+        assert type(mapped.gather(np.array([1]))) is np.ndarray
+    (tmp_path / "t.csv").write_text("a, b,c\n1,2,3\n\n4,,6\n")
+    x, y = next(iter(data.from_csv(tmp_path / "t.csv", target="c", missing=-1).batch(9)))
+    assert x.tolist() == [[1, 2], [4, -1]] and y.tolist() == [3, 6] and x.dtype == np.float32
+
+
+def test_folders_of_images_are_classes(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for name, value in (("cat", 0), ("dog", 255)):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            image.fromarray(np.full((4 + i, 6), value, np.uint8)).save(tmp_path / name / f"{i}.png")
+    batch = next(iter(data.from_folder(tmp_path, size=(2, 3), channels=1).batch(4)))
+    assert batch["image"].shape == (4, 2, 3, 1) and batch["label"].tolist() == [0, 0, 1, 1]
+    assert batch["image"].mean(axis=(1, 2, 3)).tolist() == [0, 0, 1, 1]
+    with pytest.raises(ShapeError, match="size="):
+        next(iter(data.from_folder(tmp_path).batch(4)))
+    (tmp_path / "cat" / "0.png").write_bytes(b"no image")
+    with pytest.raises(CorruptFileError, match="0.png"):
+        next(iter(data.from_folder(tmp_path)))
+
+
+BAD_FILES = {
+    "idx": (b"\1\2\3\4", lambda p: data.read_idx(p), CorruptFileError, "no IDX file"),
+    "idx header": (idx(PIXELS, 8)[:7], lambda p: data.read_idx(p), CorruptFileError, "cut off"),
+    "idx body": (idx(PIXELS, 8)[:-1], lambda p: data.read_idx(p), CorruptFileError, "36 bytes of numbers; found 35"),
+    "idx gz": (gzip.compress(idx(PIXELS, 8))[:-9], lambda p: data.read_idx(p), CorruptFileError, "cut off"),
+    "npz": (b"PK\3\4no", lambda p: data.from_npz(p), CorruptFileError, "no whole .npz"),
+    "npy": (b"\x93NUMPY", lambda p: data.from_memmap(p), CorruptFileError, "no whole .npy"),
+    "raw": (b"1234567", lambda p: data.from_memmap(p, "f4", (-1,)), CorruptFileError, "7 bytes"),
+    "csv empty": (b"", lambda p: data.from_csv(p), DataError, "is empty"),
+    "csv head": (b"a,b\n", lambda p: data.from_csv(p), DataError, "no line besides"),
+    "csv fields": (b"a,b\n1,2\n1\n", lambda p: data.from_csv(p), DataError, "line 3: 1 fields, 2 columns"),
+    "csv text": (b"a,b\n1,x\n", lambda p: data.from_csv(p), DataError, "line 2, column 'b': 'x' is no number"),
+    "csv gap": (b"a,b\n1,\n", lambda p: data.from_csv(p), DataError, "missing="),
+    "csv nan": (b"a,b\n1,2\n1,nan\n", lambda p: data.from_csv(p), DataError, r"row 1 of \['b'\]"),
+    "csv target": (b"a,b\n1,2\n", lambda p: data.from_csv(p, target="c"), DataError, "no column 'c'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_damaged_files_are_told(tmp_path, name):
+    content, read, error, message = BAD_FILES[name]
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(error, match=message):
+        read(tmp_path / "file")
+
+
+BROKEN = np.array([[1.0, 2.0], [3.0, np.nan]])
+BAD_DATA = {
+    "empty": (lambda: data.from_arrays(np.zeros((0, 3))), DataError, "empty"),
+    "lengths": (lambda: data.from_arrays((np.ones(2), np.ones(3))), ShapeError, "one length"),
+    "no axis": (lambda: data.from_arrays(np.float32(1)), ShapeError, "one length"),
+    "nan": (lambda: data.from_arrays((np.ones(2), BROKEN), check=True), DataError, r"row 1 of \[1\] has nan at \(1,\)"),
+    "nan later": (lambda: list(data.from_arrays({"x": BROKEN}).check_finite()), DataError, r"element 1\['x'\]"),
+    "shapes": (lambda: list(data.from_iterator(lambda: map(np.ones, (2, 3))).batch(2)), ShapeError, "element 1 .* shape"),
+    "structures": (lambda: list(data.from_iterator(lambda: iter([1, (1,)])).batch(2)), ShapeError, "structure"),
+    "no buffer": (lambda: STREAM.shuffle(0), DataError, "buffer=1000"),
+    "iterator": (lambda: data.from_iterator(iter([1])), DataError, "anew for every pass"),
+    "endless": (lambda: next(data.from_iterator(list).repeat().iterator()), DataError, "empty"),
+    "size": (lambda: SQUARES.batch(0), ShapeError, "positive"),
+    "threads": (lambda: SQUARES.prefetch(threads=0), DataError, "one thread"),
+    "seed and key": (lambda: SQUARES.map(abs, seed=1, key=random.key(0)), DataError, "not both"),
+    "split": (lambda: data.split(3, 0.1), DataError, "empty"),
+    "labels": (lambda: data.split(3, 1, labels=[0, 1]), DataError, "one label"),
+    "folds": (lambda: data.k_fold(3, 4), DataError, "from 2"),
+    "crop": (lambda: data.random_crop(random.key(0), np.ones((1, 4, 4, 1)), (5, 5)), ShapeError, "padding"),
+    "no batch": (lambda: data.cutout(random.key(0), np.ones((4, 4)), 2), ShapeError, "batch, height"),
+    "labels mixed": (lambda: data.mixup(random.key(0), np.ones((2, 4, 4, 1)), np.arange(2)), DataError, "one-hot"),
+    "folder": (lambda: data.from_folder("/nowhere"), DataError, "no folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_DATA)
+def test_data_that_cannot_be_used_is_told(name):
+    wrong, error, message = BAD_DATA[name]
+    with pytest.raises(error, match=message):
+        wrong()
+
+
+# ------------------------------------------------------------------------------------------ splits
+
+
+def test_splits_keep_the_shares_of_labels():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    train, held = data.split(100, 0.2, labels=labels, seed=3)
+    assert np.bincount(labels[held]).tolist() == [10, 6, 4] and sorted([*train, *held]) == list(range(100))
+    assert data.split(100, 0.2, seed=4)[1].tolist() != data.split(100, 0.2, seed=5)[1].tolist()
+    folds = data.k_fold(100, 4, labels=labels)
+    assert sorted(np.concatenate([f for _, f in folds])) == list(range(100))
+    for training, fold in folds:
+        counts = np.bincount(labels[fold], minlength=3)
+        assert (np.abs(counts - np.array([12.5, 7.5, 5])) < 1).all() and not set(training) & set(fold)
+
+
+# -------------------------------------------------------------------------------------- transforms
+
+
+def sources():
+    return {"key": random.key(1), "generator": np.random.default_rng(1)}
+
+
+IMAGES = np.random.RandomState(0).uniform(0.1, 1, (64, 8, 6, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("source", ["key", "generator"])
+def test_transforms_keep_what_they_promise(source):
+    draw = lambda: sources()[source]
+    kind = fx.Array if source == "key" else np.ndarray
+    crop = data.random_crop(draw(), IMAGES, (5, 4))
+    pieces = {IMAGES[3, r : r + 5, c : c + 4].tobytes() for r in range(4) for c in range(3)}
+    assert np.asarray(crop)[3].tobytes() in pieces and crop.shape == (64, 5, 4, 2) and isinstance(crop, kind)
+    assert data.random_crop(draw(), IMAGES, (8, 6), padding=2).shape == IMAGES.shape
+    flip = np.asarray(data.random_flip(draw(), IMAGES))
+    turned = (flip == IMAGES[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (turned | (flip == IMAGES).all(axis=(1, 2, 3))).all() and 15 < turned.sum() < 49
+    holes = (np.asarray(data.cutout(draw(), IMAGES, 3)) == 0)[..., 0].sum(axis=(1, 2))
+    assert holes.max() == 9 and holes.min() >= 4
+    noise = np.asarray(data.add_noise(draw(), IMAGES, 0.5)) - IMAGES
+    assert 0.48 < noise.std() < 0.52 and noise.dtype == np.float32
+    np.testing.assert_allclose(np.asarray(data.random_rotation(draw(), IMAGES, 0.0)), IMAGES, rtol=1e-6)
+    slope = np.broadcast_to(np.arange(9, dtype=np.float32)[None, None, :, None], (20, 9, 9, 1))
+    tilted = np.asarray(data.random_rotation(draw(), slope, 20.0))[:, 4]
+    angles = np.arccos(np.clip((tilted[:, 5, 0] - tilted[:, 3, 0]) / 2, -1, 1))
+    assert np.allclose(tilted[:, 4, 0], 4, atol=1e-4) and 5 < np.degrees(angles).max() <= 20.1
+    mixed, targets = data.mixup(draw(), IMAGES, np.eye(64, dtype=np.float32), 1.0)
+    np.testing.assert_allclose(np.tensordot(np.asarray(targets), IMAGES, 1), np.asarray(mixed), rtol=1e-4)
+    np.testing.assert_allclose(np.asarray(targets).sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(data.normalise(IMAGES, [0.5, 0.2], 2.0), (IMAGES - [0.5, 0.2]) / 2, rtol=1e-5)
+
+
+def test_transforms_are_compiled():
+    def augment(key, images):
+        for i, change in enumerate(
+            (lambda k, x: data.random_crop(k, x, (7, 6), 1), data.random_flip, data.random_rotation)
+        ):
+            images = change(random.fold_in(key, i), images)
+        return images
+
+    want = np.asarray(augment(random.key(0), fnp.asarray(IMAGES)))
+    got = fx.jit(augment, backend="reference")(random.key(0), IMAGES)
+    np.testing.assert_allclose(np.asarray(got), want, rtol=1e-4, atol=1e-5)
+
+
+# ------------------------------------------------------------------------------------- the data sets
+
+
+def test_small_data_sets_are_scikit_learn_s():
+    sets = pytest.importorskip("sklearn.datasets")
+    for ours, theirs in (
+        (data.diabetes(), sets.load_diabetes(scaled=False)),
+        (data.breast_cancer(), sets.load_breast_cancer()),
+    ):
+        np.testing.assert_array_equal(ours.features, theirs.data)
+        np.testing.assert_array_equal(ours.targets, theirs.target)
+        assert list(ours.names) == list(theirs.feature_names)
+    theirs = sets.load_digits()
+    np.testing.assert_array_equal(data.digits().images[..., 0] * 16, theirs.images)
+    np.testing.assert_array_equal(data.digits().labels, theirs.target)
+
+
+def test_sunspots_are_monthly():
+    times, numbers, _ = data.sunspots()
+    assert np.allclose(np.diff(times[:, 0]), 1 / 12) and numbers.min() == 0 and numbers.max() == 253.8
+    assert times[numbers.argmax(), 0] == pytest.approx(1957 + 9 / 12)
+
+
+def test_the_whole_of_mnist_is_fetched_checked_and_asked_for(tmp_path, monkeypatch):
+    module = importlib.import_module("fx.data.mnist")
+    mirror, files = tmp_path / "mirror", []
+    mirror.mkdir()
+    for name, n in (("train", 6), ("t10k", 3)):
+        for kind, array in (
+            ("images-idx3", np.full((n, 28, 28), 51, np.uint8)),
+            ("labels-idx1", np.arange(n, dtype=np.uint8)),
+        ):
+            content = gzip.compress(idx(array, 8), mtime=0)
+            (mirror / f"{name}-{kind}-ubyte.gz").write_bytes(content)
+            digest = hashlib.sha256(content).hexdigest()
+            files.append(fetch.RemoteFile(f"{name}-{kind}-ubyte.gz", digest, ("file:///nowhere/", f"file://{mirror}/")))
+    monkeypatch.setattr(module, "_REMOTE", tuple(files))
+    monkeypatch.setenv("FX_DATA_DIR", str(tmp_path / "cache"))
+    for _ in range(2):
+        train, test = data.mnist(full=True)
+        assert (
+            train.images.shape == (6, 28, 28, 1)
+            and test.labels.tolist() == [0, 1, 2]
+            and np.allclose(train.images, 0.2)
+        )
+    kept = sorted(p.name for p in (tmp_path / "cache" / "mnist").iterdir())
+    assert kept == sorted(f.name for f in files)
+    (tmp_path / "cache" / "mnist" / files[0].name).write_bytes(b"other")
+    with pytest.raises(CorruptFileError, match="SHA-256"):
+        data.mnist(full=True)
+    for file in mirror.iterdir():
+        file.rename(tmp_path / file.name)
+    place = tmp_path / "elsewhere"
+    with pytest.raises(MissingDataError) as e:
+        data.mnist(full=True, folder=place)
+    for part in (str(place), *[f.name for f in files], "put them into", files[0].sha256):
+        assert part in str(e.value)
+    place.mkdir()
+    for file in files:
+        (place / file.name.removesuffix(".gz")).write_bytes(gzip.decompress((tmp_path / file.name).read_bytes()))
+    assert data.mnist(full=True, folder=place).train.images.shape == (6, 28, 28, 1)
