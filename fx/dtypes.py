@@ -100,8 +100,13 @@ def is_integer(d: np.dtype) -> bool:
     return d.kind in "iu"
 
 
+def is_bfloat16(d: np.dtype) -> bool:
+    """Never without ml_dtypes: NumPy takes None for float64 where it is compared with a dtype."""
+    return bfloat16 is not None and d == bfloat16
+
+
 def is_float(d: np.dtype) -> bool:
-    return d.kind == "f" or (bfloat16 is not None and d == bfloat16)
+    return d.kind == "f" or is_bfloat16(d)
 
 
 def is_complex(d: np.dtype) -> bool:

@@ -59,7 +59,7 @@ def code_of(dtype: np.dtype) -> str:
     Raises:
         DTypeError: it has none.
     """
-    if dtypes.bfloat16 is not None and dtype == dtypes.bfloat16:
+    if dtypes.is_bfloat16(dtype):
         return "BF16"
     if dtype.newbyteorder("=") not in _CODES:
         raise DTypeError(

@@ -76,7 +76,7 @@ def issubdtype(arg1: Any, arg2: Any) -> builtins.bool:
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> builtins.bool:
     """Whether a cast is allowed."""
     source, target = _typed(from_)[0], dtypes.canonical(to)
-    if dtypes.bfloat16 in (source, target):
+    if dtypes.is_bfloat16(source) or dtypes.is_bfloat16(target):
         return casting == "unsafe" or dtypes.promote_types(source, target) == target
     return np.can_cast(source, target, casting)  # type: ignore[arg-type]
 

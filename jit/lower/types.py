@@ -36,7 +36,7 @@ def ty_of(dtype: np.dtype, lanes: int = 1) -> Ty:
     elif dtypes.is_complex(dtype):
         ty = Ty("f", 4 * dtype.itemsize)
     else:
-        ty = bf16 if dtype == dtypes.bfloat16 else Ty("f", 8 * dtype.itemsize)
+        ty = bf16 if dtypes.is_bfloat16(dtype) else Ty("f", 8 * dtype.itemsize)
     return ty.vector(lanes)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import gc
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -303,3 +305,23 @@ def test_a_sequential_callback_over_an_empty_batch() -> None:
         return fx.pure_callback(np.sin, fx.ShapeDtypeStruct(v.shape, v.dtype), v, vmap_method="sequential")
 
     assert fx.vmap(f)(np.zeros((0, 2))).shape == (0, 2)
+
+
+def test_every_dtype_without_ml_dtypes() -> None:
+    """The core alone: float64 is not taken for the bfloat16 that is not there."""
+    code = """
+import sys
+sys.modules["ml_dtypes"] = None
+import numpy as np, fx, fx.numpy as fnp
+assert fx.dtypes.bfloat16 is None
+for dtype in fx.dtypes.ALL:
+    x = np.arange(5).astype(dtype)
+    f = lambda x: (x + x, fnp.sum(x), x[::-1], fnp.sort(x))
+    for found, wanted in zip(fx.jit(f)(x), f(x)):
+        assert found.dtype == wanted.dtype, dtype
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(wanted), err_msg=str(dtype))
+assert fnp.can_cast("float32", "float64") and not fnp.can_cast("float64", "float32")
+print(fx.jit(fx.grad(lambda x: fnp.sum(x @ x)))(np.eye(2)).sum())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and float(done.stdout) == 8.0, done.stderr
