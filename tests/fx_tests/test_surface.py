@@ -14,6 +14,7 @@ import nn_cases
 import numpy as np
 import numpy_cases
 import pytest
+import scipy_cases
 from beside_jax import Table, compare
 from surface import NAMESPACES, listing
 
@@ -34,6 +35,7 @@ TABLES = {
         Table("numpy", numpy_cases.CASES, numpy_cases.NOT_CALLED, numpy_cases.DTYPE_RULES),
         Table("lax", lax_cases.CASES, lax_cases.NOT_CALLED, lax_cases.DTYPE_RULES),
         Table("nn", nn_cases.CASES, nn_cases.NOT_CALLED, nn_cases.DTYPE_RULES),
+        *[Table(f"scipy.{name}", cases, {}, scipy_cases.DTYPE_RULES) for name, cases in scipy_cases.TABLES.items()],
     )
 }
 
@@ -85,7 +87,10 @@ CALLS = [
 @pytest.mark.parametrize("space", TABLES)
 def test_the_record_is_of_this_jax(space: str) -> None:
     table = TABLES[space]
-    for index, dtype in table.ids()[:: max(len(table.ids()) // 3, 1)]:
+    values_alone = [
+        (i, d) for i, d in table.ids() if d != table.cases[i].dtypes[0]
+    ]  # without derivatives: soon compiled
+    for index, dtype in values_alone[:: max(len(values_alone) // 3, 1)]:
         for name, (value, *_) in table.ask(index, dtype).items():
             compare(value, table.record(False)[table.key(index, dtype)][name][0], 1e-6, name)
 
