@@ -51,8 +51,11 @@ class Namespace:
         return here / max(here + gone, 1)
 
 
+_ON_DEMAND = {"jax.extend"}  # there only once somebody has imported it
+
+
 def _is_public(name: str, value: Any, module: str) -> bool:
-    if name.startswith("_") or name == "annotations":
+    if name.startswith("_") or name == "annotations" or f"{module}.{name}" in _ON_DEMAND:
         return False
     return not isinstance(value, types.ModuleType) or value.__name__ == f"{module}.{name}"
 

@@ -299,6 +299,7 @@ def _check_methods() -> None:
         a.fill(3.0)
     same(fx.jit(lambda x: (x.fill(3.0), x)[1])(X), np.full((3, 4), 3.0))
     with pytest.raises(UnsupportedFunctionError, match="view of a traced"):
-        fx.jit(lambda x: x.view("int8"))(X)
+        fx.jit(lambda x: x.view("bool"))(X)
+    same(fx.jit(lambda x: x.view("int8"))(X), X.view("int8"))
     same(a.view("int32"), X.view("int32"))
     assert "sum" in dir(a) and a.sum.__doc__
