@@ -73,7 +73,7 @@ class Table:
                 found[n] = _attempt(_laws(jax, jnp, case, self.function(jax, n), full), *xs)
             return [v for v in tree.leaves(found) if hasattr(v, "dtype")]
 
-        with jax.enable_x64(False):
+        with jax.enable_x64(False), np.errstate(all="ignore"):  # JAX casts constants to float16 with NumPy
             values = iter(jax.jit(program)(*arrays) if case.traced else program(*map(jnp.asarray, arrays)))
         return tree.map(lambda v: np.asarray(next(values)) if hasattr(v, "dtype") else v, found)
 
