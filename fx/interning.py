@@ -44,7 +44,7 @@ def _graph_key(graph: Graph) -> Any:
     number: dict[Var, int] = {v: i for i, v in enumerate(graph.inputs)}
 
     def of(a: Atom) -> Any:
-        return (a.aval, a.value.tobytes()) if isinstance(a, Literal) else number[a]
+        return (a.aval, a.bits) if isinstance(a, Literal) else number[a]
 
     eqns = []
     for e in graph.eqns:

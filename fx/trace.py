@@ -48,6 +48,7 @@ from .ir import Atom, Aval, Eqn, Graph, Literal, Source, Var, subgraphs
 from .nans import check_results
 from .primitive import Primitive
 from .silence import quiet
+from .sizes import Real, is_sized
 
 __all__ = [
     "Builder",
@@ -121,6 +122,8 @@ def aval_of(x: Any) -> Aval:
         return x.aval
     if is_python_scalar(x):
         return Aval((), scalar_dtype(x), t is not bool)
+    if is_sized(x):
+        return Aval((), config.default_float if type(x) is Real else config.default_int, True)
     a = to_numpy(x)
     return Aval(a.shape, a.dtype)
 
@@ -148,10 +151,10 @@ def concrete_value(x: Any) -> np.ndarray | None:
     if t is np.ndarray and x.dtype in SUPPORTED:
         return x
     if t is Literal:
-        return np.asarray(x.value)
+        return None if is_sized(x.value) else np.asarray(x.value)
     if is_python_scalar(x):
         return np.asarray(x, scalar_dtype(x))
-    return to_numpy(x)
+    return None if is_sized(x) else to_numpy(x)
 
 
 # ------------------------------------------------------------------------------------------ tracer
@@ -957,4 +960,6 @@ def read(env: Mapping[Var, Any], a: Atom) -> Any:
     """The value of an atom: a literal stands for its NumPy scalar, or for a weakly typed Array if it is weak."""
     if type(a) is Var:
         return env[a]
+    if is_sized(a.value):  # type: ignore[union-attr]
+        return a
     return Array(np.asarray(a.value), True) if a.aval.weak else a.value  # type: ignore[union-attr]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from fx.ir import Eqn
+from fx.sizes import late, most
 
 __all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "nanoseconds"]
 
@@ -41,7 +42,7 @@ def flops_per_element(eqn: Eqn) -> int:
 
 def nanoseconds(flops: float, nbytes: float) -> float:
     """A guess at the time of vectorised work on one core, good to a factor of three."""
-    return max(flops / 12.0, nbytes / 10.0)
+    return most(flops / 12.0, nbytes / 10.0)
 
 
 def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
@@ -49,6 +50,10 @@ def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
 
     Few pieces are an even number, more a multiple of four: they are shared out among threads of which there are as many.
     """
+    return late(_chunk, total, ns_per_item, align)
+
+
+def _chunk(total: int, ns_per_item: float, align: int) -> int:
     if total <= 0:
         return 1
     pieces = min(64, total // math.ceil(10_000 / max(ns_per_item, 1e-3)))

@@ -23,6 +23,7 @@ from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.indexing import dynamic_update_slice
+from ..sizes import slice_length
 from ..trace import Tracer, concrete_value
 from .core import (
     Value,
@@ -54,7 +55,7 @@ def _slice_static(x: Value, slices: dict[int, _slice]) -> Value:
     start, stop, step, reverse = [0] * len(shape), list(shape), [1] * len(shape), []
     for axis, s in slices.items():
         a, b, c = slice_bounds(s, shape[axis], axis)
-        count = len(range(a, b, c))
+        count = slice_length(a, b, c)
         if c < 0:
             reverse.append(axis)
             a, c = a + (count - 1) * c, -c

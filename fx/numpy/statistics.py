@@ -11,6 +11,7 @@ from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import shaping
+from ..sizes import as_float
 from . import binary
 from .axes import canonical_axes
 from .contraction import matmul
@@ -35,7 +36,7 @@ def _wide(d: np.dtype) -> np.dtype:
 def _count(x: Value, axes: tuple[int, ...], keepdims: bool, where: Any, d: np.dtype) -> Value:
     """How many elements are averaged, as a number or (with ``where``) an array of dtype ``d``."""
     if where is None or where is True:
-        return float(math.prod(x.shape[i] for i in axes))
+        return as_float(math.prod(x.shape[i] for i in axes))
     w = broadcast_value(as_type(as_value(where), np.bool_), x.shape)
     return sum_(as_type(w, d), axes, keepdims=keepdims)
 

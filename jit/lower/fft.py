@@ -83,6 +83,6 @@ def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Oper
     total = outer * inner
     ctx.step(
         kernel, args, total, chunk_for(total, flops / 2.0), f"fft ({found.name} of NumPy's pocketfft)",
-        flops=int(flops * total), nbytes=x.size * x.dtype.itemsize + out.size * out.dtype.itemsize, reads=(x,),
+        flops=flops * total, nbytes=x.size * x.dtype.itemsize + out.size * out.dtype.itemsize, reads=(x,),
         writes=outs,
     )  # fmt: skip
