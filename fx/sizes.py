@@ -25,7 +25,7 @@ import numpy as np
 
 from .errors import FxError
 
-__all__ = ["Fixed", "Real", "Size", "Sizes", "as_float", "as_size", "broadcast_shapes", "decided", "is_sized", "late", "least", "most", "plain", "slice_indices", "slice_length"]
+__all__ = ["Fixed", "Real", "Size", "Sizes", "as_float", "as_size", "broadcast_shapes", "decided", "is_sized", "largest", "late", "plain", "slice_indices", "slice_length", "smallest"]
 
 Terms = tuple[tuple[tuple[int, ...], int], ...]  # (numbers of atoms, coefficient), sorted
 _ONE: tuple[int, ...] = ()
@@ -579,12 +579,12 @@ def decided(f: Callable[[], bool], numbers: Iterable[Any]) -> bool:
     return f() if sized is None else sized.sizes.check(f)
 
 
-def most(*numbers: Any) -> Any:
+def largest(*numbers: Any) -> Any:
     """``max``, which for sizes stays a formula."""
     return _extreme("max", numbers)
 
 
-def least(*numbers: Any) -> Any:
+def smallest(*numbers: Any) -> Any:
     """``min``, which for sizes stays a formula."""
     return _extreme("min", numbers)
 
@@ -621,11 +621,14 @@ def _opaque_whole(a: Any, b: Any, op: str) -> Any:
     sizes = a.sizes if type(a) is Size else b.sizes
     if not b > 0:
         sizes.fix("a divisor that is not positive")
+    if op == "//" and type(a) is Size and sizes.range_of(a.terms)[1] is not None:
+        return -((-a + (b - 1)) // b)  # rounded up, of a number whose range is known
     value = plain(a) // plain(b) if op == "//" else plain(a) % plain(b)
     formula = f"({_text(a)} {op} {_text(b)})" if type(b) is not Size else (
         f"floor({_text(a)}, {_text(b)})" if op == "//" else f"({_text(a)} - {_text(b)} * floor({_text(a)}, {_text(b)}))"
     )  # fmt: skip
-    return sizes.opaque(formula, value, 0 if op == "%" or _least_of(a) >= 0 else -(2**62))
+    least = 0 if op == "%" else _least_of(a) // b if type(b) is not Size else 0 if _least_of(a) >= 0 else -(2**62)
+    return sizes.opaque(formula, value, least)
 
 
 def _real(op: str, a: Any, b: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from fx.ir import Eqn
-from fx.sizes import late, most
+from fx.sizes import largest, late
 
 __all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "nanoseconds"]
 
@@ -42,7 +42,7 @@ def flops_per_element(eqn: Eqn) -> int:
 
 def nanoseconds(flops: float, nbytes: float) -> float:
     """A guess at the time of vectorised work on one core, good to a factor of three."""
-    return most(flops / 12.0, nbytes / 10.0)
+    return largest(flops / 12.0, nbytes / 10.0)
 
 
 def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:

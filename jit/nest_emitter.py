@@ -18,7 +18,7 @@ import numpy as np
 from fx import dtypes
 from fx.errors import LoweringError
 from fx.ir import Aval, Literal, Var
-from fx.sizes import is_sized, most
+from fx.sizes import is_sized, largest
 
 from .cost import nanoseconds
 from .index_map import Affine, Cond
@@ -58,7 +58,7 @@ class Work:
         self.nanoseconds = nanoseconds(self.flops, self.nbytes)
 
     def per(self, items: int) -> float:
-        return self.nanoseconds / most(1, items)
+        return self.nanoseconds / largest(1, items)
 
 
 class Emitter:

@@ -19,8 +19,8 @@ counter runs out, closes the region and waits for whoever is still inside.  A wo
 once.  So a worker that wakes late, or that the operating system has taken off its core before it entered,
 never delays the caller.
 
-An idle worker polls for ``SPIN`` nanoseconds and then sleeps on its own condition variable.  Going to sleep
-is a Dekker handshake on sequentially consistent accesses: the worker stores ``SLEEPING`` and then reads
+An idle worker polls for ``SPIN`` nanoseconds and then sleeps on its own condition variable; after the first
+``POLITE_NS`` it offers its core to others between two looks.  Going to sleep is a Dekker handshake on sequentially consistent accesses: the worker stores ``SLEEPING`` and then reads
 ``STATE``, the caller changes ``STATE`` and then reads ``SLEEPING``; at least one of them sees the other.
 Sleepers are woken along a tree of fan-out 4, because a wake-up costs the waking thread 1 to 20 microseconds.
 For the same reason a short step does not wake anybody by itself: the caller wakes sleepers once the work it
@@ -119,6 +119,7 @@ class Slot(IntEnum):
 
 
 STEP_WORDS = 8
+POLITE_NS = 50_000  # about what it costs to wake a sleeping thread
 WAKE_NS = 40_000
 SIGNALS_NS = 50_000_000  # how often a loop looks for Ctrl-C
 STACK_BYTES = 8 << 20  # of a worker: macOS and musl give 512 kB and 128 kB, too little for a packing buffer
@@ -149,6 +150,7 @@ IMPORTS = {
     "pthread_attr_destroy": ("i32", ("ptr",)),
     "pthread_create": ("i32", ("ptr", "ptr", "ptr", "ptr")),
     "pthread_detach": ("i32", ("ptr",)),
+    "sched_yield": ("i32", ()),
     "clock_gettime": ("i32", ("i32", "ptr")),
     "GetSystemTimePreciseAsFileTime": ("void", ("ptr",)),
 }
@@ -161,7 +163,7 @@ def runtime_text(machine: str = platform.machine(), system: str = sys.platform) 
     names.update(HEAD=head, TYPE=head - 8, STACK=STACK_BYTES, STEP=STEP_WORDS, SIGNALS_NS=SIGNALS_NS)
     names.update({kind.name: kind.value for kind in StepKind})
     names.update(
-        CONTEXT=Word.IMPORTS + len(IMPORTS), WAKE_NS=WAKE_NS, CLOCK=6 if system == "darwin" else 1
+        CONTEXT=Word.IMPORTS + len(IMPORTS), WAKE_NS=WAKE_NS, POLITE_NS=POLITE_NS, CLOCK=6 if system == "darwin" else 1
     )  # CLOCK_MONOTONIC
     kind = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
     clock = _WINDOWS_CLOCK if system == "win32" else _POSIX_CLOCK
@@ -440,6 +442,20 @@ define internal i1 @is_news(i64 %state, i64 %seen) alwaysinline {
   ret i1 %news
 }
 
+; Has a thread polled for long enough?  If not, whoever else wants its core may have it for a while.
+define internal i1 @is_tired(i64 %waited, i64 %spin) {
+entry:
+  %tired = icmp sge i64 %waited, %spin
+  %fresh = icmp slt i64 %waited, $POLITE_NS
+  %stays = or i1 %tired, %fresh
+  br i1 %stays, label %done, label %offer
+offer:
+  %rc = call i32 @sched_yield()
+  br label %done
+done:
+  ret i1 %tired
+}
+
 define internal void @sleep(ptr %pool, ptr %slot, i64 %seen) {
 entry:
   %mutex = getelementptr i8, ptr %slot, i64 $SLOT_MUTEX
@@ -494,7 +510,7 @@ clock:
   %time = call i64 @now()
   %idled = sub i64 %time, %since
   %spin = load atomic i64, ptr %spin.p monotonic, align 8
-  %tired = icmp sge i64 %idled, %spin
+  %tired = call i1 @is_tired(i64 %idled, i64 %spin)
   br i1 %tired, label %doze, label %poll
 doze:
   call void @sleep(ptr %pool, ptr %slot, i64 %last)
@@ -647,7 +663,7 @@ clock:
   %waited = sub i64 %time, %since
   %spin.p = getelementptr i8, ptr %pool, i64 $POOL_SPIN
   %spin = load atomic i64, ptr %spin.p monotonic, align 8
-  %tired = icmp sge i64 %waited, %spin
+  %tired = call i1 @is_tired(i64 %waited, i64 %spin)
   br i1 %tired, label %sleep, label %poll
 sleep:
   call void @wait_outside(ptr %pool)

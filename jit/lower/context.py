@@ -12,7 +12,7 @@ import numpy as np
 
 from fx.errors import LoweringError
 from fx.ir import Aval, Eqn, Graph, Literal, Var
-from fx.sizes import is_sized, most
+from fx.sizes import is_sized, largest
 
 from ..index_map import Affine, dense_strides
 from ..loop_ir import (
@@ -207,7 +207,7 @@ class Builder:
         if len(args) != len(kernel.kernel.params):
             raise LoweringError(f"kernel {name} takes {len(kernel.kernel.params)} arguments, {len(args)} given")
         ids = [tuple(x.buffer for x in group) for group in (reads, writes)]
-        self._append(Step(kernel, tuple(args), total, most(1, chunk), name, flops, nbytes, *ids))
+        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, *ids))
 
     def _append(self, step: AnyStep) -> None:
         self.steps.append(step)
