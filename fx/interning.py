@@ -12,7 +12,7 @@ from typing import Any
 
 from .ir import Atom, Graph, Literal, Var
 
-__all__ = ["forget", "interned"]
+__all__ = ["equal_graphs", "forget", "interned"]
 
 _MOST = 256
 _known: OrderedDict[Any, Graph] = OrderedDict()
@@ -32,6 +32,14 @@ def interned(graph: Graph) -> Graph:
         if len(_known) > _MOST:
             _known.popitem(last=False)
     return found
+
+
+def equal_graphs(a: Graph, b: Graph) -> bool:
+    """Whether two graphs compute the same by the same equations; False where that cannot be told."""
+    try:
+        return bool(_graph_key(a) == _graph_key(b))
+    except TypeError:
+        return False
 
 
 def forget() -> None:

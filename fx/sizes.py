@@ -16,6 +16,7 @@ holds for this value alone, and ``Fixed`` ends the trace.  (Source: concolic exe
 
 from __future__ import annotations
 
+import math
 import operator
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,23 @@ import numpy as np
 
 from .errors import FxError
 
-__all__ = ["Fixed", "Real", "Size", "Sizes", "as_float", "as_size", "broadcast_shapes", "decided", "is_sized", "largest", "late", "plain", "slice_indices", "slice_length", "smallest"]
+__all__ = [
+    "Fixed",
+    "Real",
+    "Size",
+    "Sizes",
+    "as_float",
+    "as_size",
+    "broadcast_shapes",
+    "decided",
+    "is_sized",
+    "largest",
+    "late",
+    "plain",
+    "slice_indices",
+    "slice_length",
+    "smallest",
+]
 
 Terms = tuple[tuple[tuple[int, ...], int], ...]  # (numbers of atoms, coefficient), sorted
 _ONE: tuple[int, ...] = ()
@@ -48,7 +65,7 @@ class Sizes:
         self._atoms: list[tuple[int, int, str]] = []  # value, least value, formula
         self._atom_of: dict[Any, int] = {}
         self._guards: dict[str, bool] = {}
-        self._functions: dict[str, Any] = {"floor": _floor}
+        self._functions: dict[str, Any] = {"floor": _floor, "ceil": math.ceil, "lower": math.floor}
         self._checks: list[tuple[Callable[[], bool], bool]] = []
         self._current: list[int] | None = None  # values of the atoms, while ``check`` works with plain numbers
         self._lock = threading.Lock()
@@ -99,6 +116,11 @@ class Sizes:
             else:
                 most, below = most + c * smallest, False
         return (least if below else None), (most if above else None)
+
+    def names_a_value(self, terms: Terms) -> bool:
+        """Whether a polynomial's being zero leaves one value for a variable."""
+        varying = [atoms for atoms, _ in terms if atoms != _ONE]
+        return len(varying) == 1 and not any(self._atoms[a][2] for a in varying[0])
 
     def text_of(self, terms: Terms) -> str:
         return "+".join("*".join([str(c), *(f"a{a}" for a in atoms)]) for atoms, c in terms) or "0"
@@ -413,7 +435,7 @@ class Size(_Number):
         if (op == "<" and least == 0) or (op == ">" and most == 0):
             return False
         outcome = _COMPARE[op](difference.value, 0)
-        if op == "==" and outcome and _names_a_value(difference.terms):
+        if op == "==" and outcome and self.sizes.names_a_value(difference.terms):
             self.sizes.fix(f"equal to {plain(other)}")
         return self.sizes.decide(f"({difference.text} {op} 0)", outcome)
 
@@ -475,6 +497,15 @@ class Real(_Number):
 
     def __rtruediv__(self, other: Any) -> Any:
         return _real("/", other, self)
+
+    def __ceil__(self) -> Any:
+        return self._whole("ceil", math.ceil(self.value))
+
+    def __floor__(self) -> Any:
+        return self._whole("lower", math.floor(self.value))
+
+    def _whole(self, rounding: str, value: int) -> Any:
+        return self.sizes.opaque(f"{rounding}({self.formula})", value, 0 if self.value >= 0 else -(2**62))
 
     def __neg__(self) -> Real:
         return Real(self.sizes, f"(-{self.formula})", -self.value)
@@ -617,11 +648,19 @@ def _least_of(x: Any) -> int:
     return -(2**62) if found is None else found
 
 
+def _most_of(x: Any) -> int:
+    """What is known of the largest value; 1 where that is nothing."""
+    if type(x) is not Size:
+        return int(x)
+    found = x.sizes.range_of(x.terms)[1]
+    return 1 if found is None else found
+
+
 def _opaque_whole(a: Any, b: Any, op: str) -> Any:
     sizes = a.sizes if type(a) is Size else b.sizes
     if not b > 0:
         sizes.fix("a divisor that is not positive")
-    if op == "//" and type(a) is Size and sizes.range_of(a.terms)[1] is not None:
+    if op == "//" and _most_of(a) <= 0:
         return -((-a + (b - 1)) // b)  # rounded up, of a number whose range is known
     value = plain(a) // plain(b) if op == "//" else plain(a) % plain(b)
     formula = f"({_text(a)} {op} {_text(b)})" if type(b) is not Size else (
@@ -650,11 +689,6 @@ def _text(x: Any) -> str:
     if isinstance(x, _Number):
         return x.text
     return repr(float(x)) if isinstance(x, float) else repr(int(x))
-
-
-def _names_a_value(terms: Terms) -> bool:
-    """Whether a polynomial's being zero leaves one value for a size."""
-    return len([1 for atoms, _ in terms if atoms != _ONE]) == 1
 
 
 Number = Union[int, Size]

@@ -20,7 +20,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,8 +32,10 @@ from .config import config
 from .dispatch import MISS, specialise
 from .dtypes import canonical
 from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
+from .families import Family, grow, varying
 from .interning import forget
 from .ir import Aval, Graph
+from .nans import wanted
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
 from .replay import checked
@@ -45,6 +47,9 @@ from .transforms.jvp import are_linear
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
+_MOST_FRUITLESS = 3  # attempts at a family, after which a function that needs its sizes as numbers is left alone
+_MOST_FAMILIES = 8  # of one structure of arguments: guards divide the sizes into ranges
+_MOST_COMPARED = 16  # known signatures that a new one is compared with
 SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
 _MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
@@ -122,7 +127,7 @@ class Lowered:
     """A traced function: the stage between Python and native code."""
 
     name: str
-    graph: Graph
+    make_graph: Callable[[], Graph] = field(repr=False)
     captures: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
@@ -130,6 +135,10 @@ class Lowered:
     backend: str | None
     donate: tuple[int, ...]
     split: Callable[..., Any]
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        return self.make_graph()
 
     @property
     def executable(self) -> Executable:
@@ -227,11 +236,13 @@ class CacheInfo(NamedTuple):
 @dataclass
 class _Entry:
     lowered: Lowered
+    avals: Sequence[Aval]
     captured: list[np.ndarray] | None
     weak: tuple[bool, ...]
     axes: frozenset[Any]
     run: Executable | None = None
     used: int = 0  # the number of the latest call
+    filled_in: bool = False
 
 
 class _Key(NamedTuple):
@@ -295,6 +306,8 @@ class JitFunction:
                 f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}"
             )
         self._entries: dict[_Key, _Entry] = {}
+        self._families: dict[Any, list[Family]] = {}
+        self._fruitless = 0  # times that no family came of two signatures that differ in sizes
         self._short: tuple[Any, ...] = ()
         self._hits = self._misses = self._traced = self._compiled = 0
         self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
@@ -415,7 +428,7 @@ class JitFunction:
                 " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
             ) from None
         if entry is None:
-            entry = self._trace(key, call, leaves, in_tree, args, kwargs)
+            entry = self._make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
             self._hits += 1
         entry.used = self._hits + self._misses
@@ -430,26 +443,29 @@ class JitFunction:
             self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
-            for x, a in zip(leaves, low.graph.in_avals)
+            for x, a in zip(leaves, entry.avals)
         ]
-        d = None
+        d = None  # a donated array must have no reference but its own
         if low.donate:
             self._check_donated(low.donate, leaves, args, kwargs)
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
-        outs = checked(run, low.graph, low.donate)(*arrays, *entry.captured)
+        if wanted():
+            run = checked(run, low.graph, low.donate)
+        outs = run(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(outs, entry.weak)])
 
     def _shorten_way(self, leaves: Sequence[Any], entry: _Entry, run: Executable) -> None:
         """From the second call on: a function for exactly this signature, tried first."""
         key = entry, config.epoch, tuple(map(type, leaves))
-        if key[1] != key[1] or any(c.key == key for c in self._short):
+        if key[1] != key[1] or any(c.key == key for c in self._short):  # an epoch of NaN: settings of a moment
             return
         low = entry.lowered
-        types = low.graph.in_avals[: len(leaves)]
         captured = entry.captured or ()
-        call: Any = specialise(leaves, low.in_tree, types, low.out_tree, entry.weak, run, captured, low.donate)
+        call: Any = specialise(
+            leaves, low.in_tree, entry.avals, low.out_tree, entry.weak, run, captured, low.donate, self.name
+        )
         if call is not None:
             call.key = key
             self._short = (call, *self._short[: SHORT_WAYS - 1])
@@ -467,35 +483,101 @@ class JitFunction:
             name = next((n for n, v in zip(names, values) if v is x), "an argument")
             return check_leaf(x, f"{name} of the jitted function {self.name}")
 
-    def _trace(
-        self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any
-    ) -> _Entry:
+    def _make(
+        self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any,
+        traced: bool,
+    ) -> _Entry:  # fmt: skip
+        """The program of a new signature: filled in, where it differs in sizes alone, or traced."""
         for x in leaves:
             if type(x) is np.ndarray:
                 canonical(x.dtype)
         with self._lock:
             self._misses += 1
-            self._traced += 1
-            self._explain_miss(key, args, kwargs)
+            difference = self._difference(key, args, kwargs)
         names = argument_names(self.fun, args, kwargs) if not key.static else self._dynamic_names(args, kwargs)
-        flat = FlatFunction(call, in_tree)
-        flat.name = self.name
-        avals = [Aval(*s) for s in key.leaves]
-        with _watch_random(self.name):
-            graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
-        assert flat.out_tree is not None
-        concrete = not any(type(c) is Tracer for c in captures)
         donated = self._donated(args, kwargs)
+
+        def trace(avals: Sequence[Aval]) -> tuple[Graph, list[Any], Any]:
+            with self._lock:
+                self._traced += 1
+            flat = FlatFunction(call, in_tree)
+            flat.name = self.name
+            with _watch_random(self.name):
+                graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+            return graph, captures, flat.out_tree
+
+        may_vary = not (traced or key.context[2] or config.watching or config.check_tracer_leaks)
+        found = self._family_for(key, donated, trace) if may_vary and self._is_native() else None
+        if found is not None:
+            self._explain_miss("filled in", difference)
+            return self._filled_in(key, *found, donated)
+        self._explain_miss("traced", difference)
+        avals = [Aval(*s) for s in key.leaves]
+        graph, captures, out_tree = trace(avals)
+        concrete = not any(type(c) is Tracer for c in captures)
         low = Lowered(
-            self.name, graph, captures, in_tree, flat.out_tree, key.static, self.backend, donated, self._split
+            self.name, lambda: graph, captures, in_tree, out_tree, key.static, self.backend, donated, self._split
         )
         weak = tuple(a.weak for a in graph.out_avals)
         axes = named_axes({"graph": graph})
-        entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
+        entry = _Entry(low, avals, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
         if concrete:
-            with self._lock:
-                self._make_room()
-                self._entries[key] = entry
+            self._remember(key, entry)
+        return entry
+
+    def _remember(self, key: _Key, entry: _Entry) -> None:
+        with self._lock:
+            self._make_room()
+            self._entries[key] = entry
+
+    # ------------------------------------------------------------------ programs that differ in sizes
+
+    def _is_native(self) -> bool:
+        return (self.backend or config.backend) == "native"
+
+    def _family_for(
+        self, key: _Key, donated: tuple[int, ...], trace: Callable[..., Any]
+    ) -> tuple[Family, list[int]] | None:
+        """A family that holds for a signature, with the values of its sizes; made now if there can be one."""
+        group = key.in_tree, key.static, key.context
+        families = self._families.get(group, [])
+        for family in reversed(families):
+            values = family.values(key.leaves)
+            if values is not None:
+                return family, values
+        if self._fruitless >= _MOST_FRUITLESS or len(families) >= _MOST_FAMILIES:
+            return None
+        near: list[tuple[int, _Key]] = []
+        for k, e in list(self._entries.items())[-_MOST_COMPARED:]:
+            if (k.in_tree, k.static, k.context) == group and e.captured is not None and not e.axes and not e.filled_in:
+                places = varying(k.leaves, key.leaves)
+                if places is not None:
+                    near.append((len(places), k))
+        if not near:
+            return None
+        known = min(near, key=lambda n: n[0])[1]
+        low = self._entries[known].lowered
+        grown = grow(known.leaves, low.graph, low.captures, key.leaves, donated, trace)
+        if grown is None:
+            self._fruitless += 1
+            return None
+        with self._lock:
+            self._families[group] = [*families, grown]
+        values = grown.values(key.leaves)
+        return None if values is None else (grown, values)
+
+    def _filled_in(self, key: _Key, family: Family, values: list[int], donated: tuple[int, ...]) -> _Entry:
+        low = Lowered(
+            self.name, lambda: family.graph(values), family.captures, key.in_tree, family.out_tree, key.static, self.backend,
+            donated, self._split,
+        )  # fmt: skip
+        captured = [to_numpy(c) for c in family.captures]
+        entry = _Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), filled_in=True)
+        entry.run = family.executable(values)
+        self._remember(key, entry)
+        with self._lock:
+            for gone in family.keep(key, entry.run):
+                self._entries.pop(gone, None)
         return entry
 
     def _make_room(self) -> None:
@@ -557,7 +639,9 @@ class JitFunction:
         avals = [example_aval(x, f"{n} of the jitted function {self.name}") for x, n in zip(leaves, names)]
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
-        return Lowered(self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split)
+        return Lowered(
+            self.name, lambda: graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split
+        )
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result's shapes and dtypes, without computing it."""
@@ -570,14 +654,16 @@ class JitFunction:
     def clear_cache(self) -> None:
         """Forgets every program of this function (kernels on disk stay)."""
         self._entries.clear()
+        self._families.clear()
+        self._fruitless = 0
         self._short = ()
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""
         return "\n".join(self._log) or f"{self.name}: not called yet"
 
-    def _explain_miss(self, key: _Key, args: Any, kwargs: Any) -> None:
-        text = f"{self.name}: traced at {user_source()}: " + self._difference(key, args, kwargs)
+    def _explain_miss(self, what: str, difference: str) -> None:
+        text = f"{self.name}: {what} at {user_source()}: {difference}"
         self._log.append(text)
         if config.explain_misses:
             print(text, file=sys.stderr)

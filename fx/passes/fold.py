@@ -44,4 +44,6 @@ def fold(g: Graph) -> Graph:
 def _foldable(e: Eqn) -> bool:
     if e.effect or not e.inputs or e.prim.name in _STAY or subgraphs(e.params):
         return False
-    return all(type(a) is Literal and not is_sized(a.value) for a in e.inputs) and all(v.aval.shape == () for v in e.outputs)
+    return all(type(a) is Literal and not is_sized(a.value) for a in e.inputs) and all(
+        v.aval.shape == () for v in e.outputs
+    )

@@ -273,7 +273,7 @@ def touched(step: AnyStep) -> set[int]:
         return set(step.keeps)
     if not isinstance(step, Step):
         return set()
-    return {a.buffer for a in step.args if not isinstance(a, int)} | set(step.reads) | set(step.writes)
+    return {a.buffer for a in step.args if isinstance(a, (Address, Operand))} | set(step.reads) | set(step.writes)
 
 
 # -------------------------------------------------------------------------------- kernel identity

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Protocol, Union
+from typing import Any, ClassVar, Protocol, Union
 
 import numpy as np
 
@@ -82,6 +82,7 @@ class KernelHandle:
 class Step:
     """Runs ``kernel`` over ``range(total)``, cut into pieces of ``chunk`` (a function of shapes only)."""
 
+    may_vary: ClassVar[tuple[str, ...]] = ("args", "total", "chunk", "flops", "nbytes")
     kernel: KernelHandle
     args: tuple[Arg, ...]
     total: int
