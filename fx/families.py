@@ -10,9 +10,8 @@ needs a size as a number, a guard that fails) leads back to a trace of its own; 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,9 @@ from .interning import equal_graphs
 from .ir import Aval, Graph
 from .sizes import SMALLEST, Sizes
 
-__all__ = ["Family", "Place", "varying"]
+__all__ = ["Family", "Known", "Place", "grow", "varying"]
 
 MOST_VARIABLES = 4
-MEMORY = 256 << 20  # bytes of working memory that the filled-in programs of a family hold; the latest one stays
 
 Leaf = tuple[tuple[int, ...], np.dtype, bool]  # shape, dtype and weakness of an argument
 Place = tuple[int, int]  # number of the argument, axis
@@ -52,7 +50,7 @@ def varying(old: Sequence[Leaf], new: Sequence[Leaf]) -> dict[Place, int] | None
 class Family:
     """A program with sizes, and the places of the arguments that they are read from.
 
-    leaves: the signature that it was traced for, with sizes.      made: the keys of what was filled in, the latest last.
+    leaves: the signature that it was traced for, with sizes.
     """
 
     sizes: Sizes
@@ -64,7 +62,6 @@ class Family:
     weak: tuple[bool, ...]
     program: Any
     test: Callable[[Sequence[int]], bool]
-    made: OrderedDict[Any, int] = field(default_factory=OrderedDict)
 
     def values(self, leaves: Sequence[Leaf]) -> list[int] | None:
         """The values of the variables for a signature; None if the family does not hold for it."""
@@ -89,14 +86,6 @@ class Family:
         made: Executable = self.program.at(values, lambda: self.graph(values))
         return made
 
-    def keep(self, key: Any, executable: Any) -> list[Any]:
-        """Counts a program that was filled in; returns the keys of those that should be let go."""
-        self.made[key] = executable.arena_bytes
-        gone = []
-        while len(self.made) > 1 and sum(self.made.values()) > MEMORY:
-            gone.append(self.made.popitem(last=False)[0])
-        return gone
-
 
 def sized(leaves: Sequence[Leaf], places: dict[Place, int]) -> tuple[Sizes, tuple[Leaf, ...]]:
     """A signature with sizes at ``places``."""
@@ -112,34 +101,47 @@ def sized(leaves: Sequence[Leaf], places: dict[Place, int]) -> tuple[Sizes, tupl
     return sizes, tuple([(shape, *leaf[1:]) for shape, leaf in zip(shapes, leaves)])
 
 
+@dataclass(frozen=True)
+class Known:
+    """A signature that was traced for its own sizes; its graph, and what that captured."""
+
+    leaves: Sequence[Leaf]
+    graph: Graph
+    captures: Sequence[Any]
+
+
 def grow(
-    old: Sequence[Leaf], known: Graph, known_captures: Sequence[Any], new: Sequence[Leaf], donate: tuple[int, ...],
+    known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...],
     trace: Callable[[Sequence[Aval]], tuple[Graph, list[Any], Any]],
-) -> Family | None:  # fmt: skip
-    """A family that holds for two signatures; None where there is none.
+) -> tuple[Family | None, bool]:  # fmt: skip
+    """A family that holds for a new signature and for a known one.
 
     Args:
-        old, known, known_captures: a signature that was traced, its graph and what that captured.
-        new: another one, which must hold no arrays of another dtype or rank.
-        trace: gives graph, captures and output structure for types of the arguments.
+        known: what it may be held against, the nearest first.
+        trace: gives graph, captures and structure of the result for types of the arguments.
+
+    Returns:
+        The family or None, and whether there is hope for other sizes (a guard divides this one from what is known).
     """
-    places = varying(old, new)
+    places = varying(known[0].leaves, leaves)
     if places is None:
-        return None
-    sizes, leaves = sized(new, places)
+        return None, False
+    sizes, with_sizes = sized(leaves, places)
     try:
-        graph, captures, out_tree = trace([Aval(*leaf) for leaf in leaves])
-        at = graph_filler(graph, sizes)
-        before = _values(old, places)
-        if sizes.fixed or not equal_graphs(at(before), known) or not _same_arrays(captures, known_captures):
-            return None
+        graph, captures, out_tree = trace([Aval(*leaf) for leaf in with_sizes])
+        test, at = sizes.test(), graph_filler(graph, sizes)
+        beside = [k for k in known if varying(k.leaves, leaves) == places and test(_values(k.leaves, places))]
+        if sizes.fixed or not beside:
+            return None, not sizes.fixed
+        for k in beside[:1]:
+            if not equal_graphs(at(_values(k.leaves, places)), k.graph) or not _same_arrays(captures, k.captures):
+                return None, False
         program = resizable(graph, sizes, donate)
-        family = Family(
-            sizes, leaves, places, at, captures, out_tree, tuple([a.weak for a in graph.out_avals]), program, sizes.test()
-        )  # fmt: skip
-        return None if sizes.fixed or family.values(new) is None else family
+        weak = tuple([a.weak for a in graph.out_avals])
+        family = Family(sizes, with_sizes, places, at, captures, out_tree, weak, program, sizes.test())
+        return (None, False) if sizes.fixed or family.values(leaves) is None else (family, True)
     except Exception:  # whatever it is: the trace for these sizes alone meets it again, or does not
-        return None
+        return None, False
 
 
 def _values(leaves: Sequence[Leaf], places: dict[Place, int]) -> list[int]:

@@ -32,7 +32,7 @@ from .config import config
 from .dispatch import MISS, specialise
 from .dtypes import canonical
 from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
-from .families import Family, grow, varying
+from .families import Family, Known, grow, varying
 from .interning import forget
 from .ir import Aval, Graph
 from .nans import wanted
@@ -429,6 +429,10 @@ class JitFunction:
             ) from None
         if entry is None:
             entry = self._make(key, call, leaves, in_tree, args, kwargs, traced)
+        elif (
+            traced and entry.filled_in
+        ):  # rules of derivatives may hold sizes, which only a trace of its own has as numbers
+            entry = self._make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
             self._hits += 1
         entry.used = self._hits + self._misses
@@ -547,19 +551,18 @@ class JitFunction:
                 return family, values
         if self._fruitless >= _MOST_FRUITLESS or len(families) >= _MOST_FAMILIES:
             return None
-        near: list[tuple[int, _Key]] = []
-        for k, e in list(self._entries.items())[-_MOST_COMPARED:]:
+        near: list[tuple[int, Known]] = []
+        for k, e in reversed(list(self._entries.items())[-_MOST_COMPARED:]):
             if (k.in_tree, k.static, k.context) == group and e.captured is not None and not e.axes and not e.filled_in:
                 places = varying(k.leaves, key.leaves)
                 if places is not None:
-                    near.append((len(places), k))
+                    near.append((len(places), Known(k.leaves, e.lowered.graph, e.lowered.captures)))
         if not near:
             return None
-        known = min(near, key=lambda n: n[0])[1]
-        low = self._entries[known].lowered
-        grown = grow(known.leaves, low.graph, low.captures, key.leaves, donated, trace)
+        near.sort(key=lambda n: n[0])
+        grown, hope = grow([k for _, k in near], key.leaves, donated, trace)
         if grown is None:
-            self._fruitless += 1
+            self._fruitless += not hope
             return None
         with self._lock:
             self._families[group] = [*families, grown]
@@ -575,9 +578,6 @@ class JitFunction:
         entry = _Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), filled_in=True)
         entry.run = family.executable(values)
         self._remember(key, entry)
-        with self._lock:
-            for gone in family.keep(key, entry.run):
-                self._entries.pop(gone, None)
         return entry
 
     def _make_room(self) -> None:

@@ -10,7 +10,7 @@ import math
 from fx.ir import Eqn
 from fx.sizes import largest, late
 
-__all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "nanoseconds"]
+__all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "halvings", "nanoseconds"]
 
 CHEAP = 4  # an expression of at most this many flops is recomputed rather than stored
 SPLIT_NS = 100_000.0  # a reduction of fewer than FEW_ROWS rows with more work than this is cut into partial results
@@ -38,6 +38,15 @@ def flops_per_element(eqn: Eqn) -> int:
     if name in ("div", "rem") and eqn.outputs[0].aval.dtype.kind in "iu":
         n = 20
     return 4 * n if eqn.outputs[0].aval.dtype.kind == "c" else n
+
+
+def halvings(n: int) -> int:
+    """The logarithm to base 2, rounded up, at least 1."""
+    return late(_halvings, n)
+
+
+def _halvings(n: int) -> int:
+    return max(n - 1, 1).bit_length()
 
 
 def nanoseconds(flops: float, nbytes: float) -> float:

@@ -89,7 +89,7 @@ def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
         if isinstance(e, int):
             static_position(e, shape[axis], axis)
         else:
-            out.append(len(range(*slice_bounds(e, shape[axis], axis))))
+            out.append(slice_length(*slice_bounds(e, shape[axis], axis)))
     for i in index.new_axes():
         out.insert(i, 1)
     return tuple(out)
@@ -250,7 +250,7 @@ def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Val
     for axis, e in enumerate(index.entries):
         n = x.shape[axis]
         a, b, c = (e % n, e % n + 1, 1) if isinstance(e, int) else slice_bounds(e, n, axis)
-        count = len(range(a, b, c))
+        count = slice_length(a, b, c)
         if count == 0:
             return x
         if c < 0:
