@@ -20,9 +20,9 @@ from .backend import Executable, resizable
 from .filling import graph_filler
 from .interning import equal_graphs
 from .ir import Aval, Graph
-from .sizes import SMALLEST, Sizes
+from .sizes import SMALLEST, Size, Sizes
 
-__all__ = ["Family", "Known", "Place", "grow", "varying"]
+__all__ = ["Family", "Known", "Place", "grow", "holds_sizes", "varying"]
 
 MOST_VARIABLES = 4
 
@@ -87,6 +87,11 @@ class Family:
         return made
 
 
+def holds_sizes(leaves: Sequence[Leaf]) -> bool:
+    """Whether the shapes of a signature hold sizes."""
+    return any(type(n) is Size for shape, _, _ in leaves for n in shape)
+
+
 def sized(leaves: Sequence[Leaf], places: dict[Place, int]) -> tuple[Sizes, tuple[Leaf, ...]]:
     """A signature with sizes at ``places``."""
     sizes = Sizes()
@@ -113,35 +118,38 @@ class Known:
 def grow(
     known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...],
     trace: Callable[[Sequence[Aval]], tuple[Graph, list[Any], Any]],
-) -> tuple[Family | None, bool]:  # fmt: skip
-    """A family that holds for a new signature and for a known one.
+) -> Family | None:  # fmt: skip
+    """A family that holds for a new signature; None where there is none.
+
+    It is held against a known signature that passes its guards, or else against a trace for the new sizes alone.
 
     Args:
-        known: what it may be held against, the nearest first.
+        known: the nearest first.
         trace: gives graph, captures and structure of the result for types of the arguments.
-
-    Returns:
-        The family or None, and whether there is hope for other sizes (a guard divides this one from what is known).
     """
     places = varying(known[0].leaves, leaves)
     if places is None:
-        return None, False
+        return None
     sizes, with_sizes = sized(leaves, places)
     try:
         graph, captures, out_tree = trace([Aval(*leaf) for leaf in with_sizes])
         test, at = sizes.test(), graph_filler(graph, sizes)
+        if sizes.fixed:
+            return None
         beside = [k for k in known if varying(k.leaves, leaves) == places and test(_values(k.leaves, places))]
-        if sizes.fixed or not beside:
-            return None, not sizes.fixed
-        for k in beside[:1]:
-            if not equal_graphs(at(_values(k.leaves, places)), k.graph) or not _same_arrays(captures, k.captures):
-                return None, False
+        truth = beside[0] if beside else Known(leaves, *trace([Aval(*leaf) for leaf in leaves])[:2])
+        if not equal_graphs(at(_values(truth.leaves, places)), truth.graph):
+            return None
+        if not _same_arrays(captures, truth.captures):
+            return None
         program = resizable(graph, sizes, donate)
         weak = tuple([a.weak for a in graph.out_avals])
         family = Family(sizes, with_sizes, places, at, captures, out_tree, weak, program, sizes.test())
-        return (None, False) if sizes.fixed or family.values(leaves) is None else (family, True)
+        return None if sizes.fixed or family.values(leaves) is None else family
     except Exception:  # whatever it is: the trace for these sizes alone meets it again, or does not
-        return None, False
+        return None
+    finally:
+        sizes.closed = True
 
 
 def _values(leaves: Sequence[Leaf], places: dict[Place, int]) -> list[int]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from .errors import GraphError
-from .sizes import is_sized
+from .sizes import is_sized, shown
 
 __all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "subgraphs"]
 
@@ -93,7 +93,7 @@ class Aval:
         return self.shape == other.shape and self.dtype == other.dtype
 
     def __str__(self) -> str:
-        return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
+        return f"{short_dtype(self.dtype)}[{','.join(map(shown, self.shape))}]{'*' if self.weak else ''}"
 
 
 _set_shape, _set_dtype, _set_weak, _set_hash = (

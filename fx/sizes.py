@@ -27,6 +27,7 @@ import numpy as np
 from .errors import FxError
 
 __all__ = [
+    "shown",
     "Fixed",
     "Real",
     "Size",
@@ -56,13 +57,17 @@ class Fixed(FxError):
 class Sizes:
     """The variables of one trace, and what was decided about them.
 
-    fixed: whether something asked for the plain number, and where the program holds for it alone.
+    fixed: what asked for the plain number, if something did: the program holds for it alone.
+    closed: the trace is over; sizes that were left in a memo are equal to no others.
     """
 
     def __init__(self) -> None:
         self.values: list[int] = []  # of the variables, in this trace
         self.fixed = ""
-        self._atoms: list[tuple[int, int, str]] = []  # value, least value, formula
+        self.closed = False
+        self._values: list[int] = []  # of atoms: the value in this trace, the least one that it can have, its formula
+        self._bounds: list[int] = []
+        self._formulas: list[str] = []
         self._atom_of: dict[Any, int] = {}
         self._guards: dict[str, bool] = {}
         self._functions: dict[str, Any] = {"floor": _floor, "ceil": math.ceil, "lower": math.floor}
@@ -81,8 +86,10 @@ class Sizes:
 
     def _atom(self, key: Any, value: int, at_least: int, formula: str) -> tuple[int, ...]:
         if key not in self._atom_of:
-            self._atom_of[key] = len(self._atoms)
-            self._atoms.append((value, at_least, formula))
+            self._atom_of[key] = len(self._values)
+            self._values.append(value)
+            self._bounds.append(at_least)
+            self._formulas.append(formula)
         return (self._atom_of[key],)
 
     def opaque(self, formula: str, value: int, at_least: int) -> Size:
@@ -96,21 +103,22 @@ class Sizes:
         return name
 
     def value_of(self, terms: Terms) -> int:
-        return _evaluated(terms, [value for value, _, _ in self._atoms])
+        return _evaluated(terms, self._values)
 
     def range_of(self, terms: Terms) -> tuple[int | None, int | None]:
         """What is known of the least and the largest value, whatever the sizes are."""
         least = most = 0
         below = above = True
+        bounds = self._bounds
         for atoms, c in terms:
             if atoms == _ONE:
                 least, most = least + c, most + c
                 continue
             smallest = 1
             for a in atoms:
-                smallest *= self._atoms[a][1]
-            if any(self._atoms[a][1] < 0 for a in atoms):
-                return None, None
+                if bounds[a] < 0:
+                    return None, None
+                smallest *= bounds[a]
             if c > 0:
                 least, above = least + c * smallest, False
             else:
@@ -120,7 +128,7 @@ class Sizes:
     def names_a_value(self, terms: Terms) -> bool:
         """Whether a polynomial's being zero leaves one value for a variable."""
         varying = [atoms for atoms, _ in terms if atoms != _ONE]
-        return len(varying) == 1 and not any(self._atoms[a][2] for a in varying[0])
+        return len(varying) == 1 and not any(self._formulas[a] for a in varying[0])
 
     def text_of(self, terms: Terms) -> str:
         return "+".join("*".join([str(c), *(f"a{a}" for a in atoms)]) for atoms, c in terms) or "0"
@@ -139,7 +147,7 @@ class Sizes:
 
     def check(self, f: Callable[[], bool]) -> bool:
         """What ``f`` says where sizes are plain numbers; it is asked again for other sizes."""
-        outcome = self._say(f, [value for value, _, _ in self._atoms])
+        outcome = self._say(f, self._values)
         self._checks.append((f, outcome))
         return outcome
 
@@ -162,7 +170,7 @@ class Sizes:
 
     def _prologue(self) -> list[str]:
         lines, variable = [], 0
-        for k, (_, _, formula) in enumerate(self._atoms):
+        for k, formula in enumerate(self._formulas):
             if not formula:
                 lines.append(f"    a{k} = values[{variable}]")
                 variable += 1
@@ -174,7 +182,7 @@ class Sizes:
         """A function of the variables' values: whether the program holds for them."""
         lines = ["def test(values):", f"    if min(values) < {SMALLEST}: return False", *self._prologue()]
         lines.append(f"    if not ({' and '.join(self.guards) or 'True'}): return False")
-        lines.append(f"    return agree([{', '.join(f'a{k}' for k in range(len(self._atoms)))}])")
+        lines.append(f"    return agree([{', '.join(f'a{k}' for k in range(len(self._values)))}])")
         return self._compiled("test", lines, lambda atoms: all(self._say(f, atoms) == out for f, out in self._checks))
 
     def formulas(self, of: Sequence[Any]) -> Callable[[Sequence[int]], list[Any]]:
@@ -421,6 +429,8 @@ class Size(_Number):
         """``self op other``: without a guard where it is so whatever the sizes are."""
         if not isinstance(other, (int, np.integer, Size)):
             return self._compared(other, op)
+        if self.sizes.closed and op == "==":
+            return type(other) is Size and other.sizes is self.sizes and other.terms == self.terms
         difference = self - other
         if type(difference) is not Size:
             return _COMPARE[op](difference, 0)
@@ -553,6 +563,11 @@ def is_sized(x: Any) -> bool:
 def plain(x: Any) -> Any:
     """The value that a number has in its trace, which nothing may depend on."""
     return x.value if isinstance(x, _Number) else x
+
+
+def shown(x: Any) -> str:
+    """A number for people: its digits, or the formula by which it follows from sizes."""
+    return x.text if isinstance(x, _Number) else str(x)
 
 
 def broadcast_shapes(*shapes: Sequence[Any]) -> tuple[Any, ...]:

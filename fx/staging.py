@@ -1,8 +1,8 @@
 """``jit``: the signature cache, the jit primitive, and the stages that can be looked at.
 
 A call finds its compiled program by *signature*: the structure of the arguments, each leaf's shape, dtype and
-weakness, and the static arguments.  A new signature is traced into a Graph and compiled; kernels do not depend
-on sizes, so a new batch size costs the trace and no native compile.
+weakness, and the static arguments.  A new signature is traced into a Graph and compiled; one that differs from a known
+one in sizes alone becomes a *family* (``families``), whose other members are filled in instead.
 
 The jit primitive holds the traced graph.  Its derivative is a jit of the primal graph (residuals as extra
 outputs) and a jit of the tangent graph; its transpose and its batched form are jits too.
@@ -32,13 +32,14 @@ from .config import config
 from .dispatch import MISS, specialise
 from .dtypes import canonical
 from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
-from .families import Family, Known, grow, varying
+from .families import Family, Known, grow, holds_sizes, varying
 from .interning import forget
 from .ir import Aval, Graph
 from .nans import wanted
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
 from .replay import checked
+from .sizes import is_sized
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
 from .traceback import shorten
 from .transforms.calls import batch_closed, jvp_closed, linearize_closed, transpose_closed
@@ -250,6 +251,11 @@ class _Key(NamedTuple):
     leaves: tuple[Any, ...]
     static: tuple[Any, ...]
     context: tuple[Any, ...]
+
+    @property
+    def holds_sizes(self) -> bool:
+        """Whether it is that of an inner function, called while a family is traced."""
+        return holds_sizes(self.leaves) or any(is_sized(size) for _, size in self.context[2])
 
 
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
@@ -497,7 +503,7 @@ class JitFunction:
                 canonical(x.dtype)
         with self._lock:
             self._misses += 1
-            difference = self._difference(key, args, kwargs)
+            difference = "sizes that vary" if key.holds_sizes else self._difference(key, args, kwargs)
         names = argument_names(self.fun, args, kwargs) if not key.static else self._dynamic_names(args, kwargs)
         donated = self._donated(args, kwargs)
 
@@ -525,7 +531,7 @@ class JitFunction:
         weak = tuple(a.weak for a in graph.out_avals)
         axes = named_axes({"graph": graph})
         entry = _Entry(low, avals, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
-        if concrete:
+        if concrete and not key.holds_sizes:
             self._remember(key, entry)
         return entry
 
@@ -560,9 +566,9 @@ class JitFunction:
         if not near:
             return None
         near.sort(key=lambda n: n[0])
-        grown, hope = grow([k for _, k in near], key.leaves, donated, trace)
+        grown = grow([k for _, k in near], key.leaves, donated, trace)
         if grown is None:
-            self._fruitless += not hope
+            self._fruitless += 1
             return None
         with self._lock:
             self._families[group] = [*families, grown]

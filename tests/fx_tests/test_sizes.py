@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from op_specs import SPECS
 
 import fx
 import fx.numpy as fnp
@@ -340,3 +341,31 @@ def test_gradients_and_inner_jits_of_filled_in_programs() -> None:
         f(x)
         np.testing.assert_allclose(fx.grad(f)(x), np.sin(x) + x * np.cos(x), rtol=1e-12)
         np.testing.assert_allclose(fx.vmap(f)(np.stack([x, x])), 2 * [np.sum(np.sin(x) * x)], rtol=1e-12)
+
+
+# --------------------------------------------------------------------------------- every primitive, batched
+
+_NUMBERS_NEEDED = {
+    "scan",
+    "while",
+    "pure_callback",
+    "debug_callback",
+}  # small loops are written out, callbacks are Python's
+
+
+@pytest.mark.parametrize("primitive", SPECS)
+def test_a_batch_of_another_size_gives_the_same_bits(primitive: str) -> None:
+    """jit(vmap(f)) for several batch sizes, mostly filled in, is jit(vmap(f)) traced for the one size."""
+    spec = SPECS[primitive]
+    for case in spec.cases[:2]:
+        dtype = spec.main if not case.dtypes or spec.main in case.dtypes else case.dtypes[0]
+        over = fx.vmap(spec.function(case, dtype))
+        draws = [case.draw(dtype, seed) for seed in range(9)]
+        if not draws[0]:
+            continue
+        several = fx.jit(over)
+        for n in (3, 7, 5, 9, 4):
+            args = [np.stack(operands) for operands in zip(*draws[:n])]
+            for a, b in zip(fx.tree.leaves(several(*args)), fx.tree.leaves(fx.jit(lambda *x, f=over: f(*x))(*args))):
+                assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), (primitive, case.name, n)
+        assert primitive in _NUMBERS_NEEDED or several.cache_info().traced <= 4, several.explain_misses()
