@@ -65,7 +65,8 @@ class Contract:
             names += ["slices", "part_slices", "sums_size", "sums_line"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
-            names += ["copying", "copy_size", "copy_step", "slab_length", "slab_step", "as_k0", "as_block"]
+            names += ["copying", "copy_size", "copy_step", "as_block"]
+            names += ["as_k0"] if self.row_dims == 1 else ["slab_length", "slab_step"]
             names += [f"as_{n}" for n in walk]
         return names + (["c_col"] if self.scatter else [])
 
@@ -80,10 +81,10 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
 
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
-    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: 1, the slab
-    of ``slab_length + depth * slab_step`` elements that all rows read; 2, strips of ``mr`` rows, [strip][k][row].
-    ``..._size``: elements of each worker's memory; 0 for panels that all workers share.  Without ``blocks`` of rows the
-    kernel only packs.
+    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: strips of
+    ``mr`` rows, [strip][k][row], where the rows are one dimension; otherwise the slab of ``slab_length + depth * slab_step``
+    elements that all rows read.
+    ``..._size``: elements of each worker's memory.
     """
     b = KernelBuilder(v.name)
     a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
@@ -265,11 +266,13 @@ class _Piece:
         def along(i: Expr, w: int, _: int) -> None:
             b.store(self.a, to + i, b.load(self.a_source, source + i, w))
 
-        with b.if_(p["copying"].eq(1)):
-            vector_for(b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along)
-        with b.else_(), b.for_("k", 0, depth) as k:
+        if self.v.row_dims > 1:
+            return vector_for(
+                b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along
+            )
+        whole = b.let("whole", rows // tile.mr * tile.mr)
+        with b.for_("k", 0, depth) as k:
             line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
-            whole = b.let("whole", rows // tile.mr * tile.mr)
             with b.for_("row", 0, whole, tile.mr) as row:
                 here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
                 done = 0
@@ -279,6 +282,7 @@ class _Piece:
                     done += width
             with b.for_("row", whole, rows) as row:
                 b.store(self.a, strip + whole * p["a_step"] + (row - whole), b.load(self.a_source, line + row))
+        return None
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""
