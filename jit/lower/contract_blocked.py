@@ -25,7 +25,7 @@ from .contraction import (
     size,
     with_a_strides,
 )  # fmt: skip
-from .registry import Address, Arg, KernelHandle, LowerContext
+from .registry import Address, Arg, LowerContext
 
 __all__ = ["blocked", "lanewise"]
 
@@ -252,9 +252,7 @@ def _product(
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
-    copies = not layout.lanewise and (
-        len(rows) == 1 or layout.packs or copy is not None
-    )  # products share one kernel
+    copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
     variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter)
     if fused is None:
         kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
