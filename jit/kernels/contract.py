@@ -34,7 +34,6 @@ class Contract:
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and copy A; whether it does, the frame says.
-        scatter: C takes no whole vectors of columns: it has fewer than a panel, or they are apart.
     """
 
     tile: Tile
@@ -44,11 +43,10 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
-    scatter: bool = False
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies") if getattr(self, f))
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -62,13 +60,13 @@ class Contract:
             *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
         ]  # fmt: skip
         if not self.window:
-            names += ["slices", "part_slices", "sums_size", "sums_line"]
+            names += ["slices", "part_slices", "sums_size", "sums_line", "reach", "c_col"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
             names += ["copying", "copy_size", "copy_step", "as_block"]
             names += ["as_k0"] if self.row_dims == 1 else ["slab_length", "slab_step"]
             names += [f"as_{n}" for n in walk]
-        return names + (["c_col"] if self.scatter else [])
+        return names
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
@@ -79,6 +77,9 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     slice is one index of a loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and ``k_slice`` of the indices of
     k0, of which there are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel i of a group whose
     first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
+
+    A register block goes to C in whole vectors, columns of stride 1, where it is ``reach`` rows before the end of the piece;
+    what these write past the last column, later rows write again.  The others go element by element, columns ``c_col`` apart.
 
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
     B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: strips of
@@ -188,7 +189,7 @@ class _Piece:
                 held and (*held, p["sums_line"]),
                 later,
             )
-            self._put(acc, here, col, held, last)
+            self._put(acc, here, row, col, held, last)
 
     def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
         """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,
@@ -224,22 +225,20 @@ class _Piece:
         return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * self.v.tile.cols
 
     def _put(
-        self, acc: Sequence[Sequence[Ref]], rows: Rows, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
-    ) -> None:
+        self, acc: Sequence[Sequence[Ref]], rows: Rows, row: Expr, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
+    ) -> None:  # fmt: skip
         """To C, or to where the sums wait for the next slice, or for the epilogue."""
         b, v, at_c = self.b, self.v, self.place["c"]
         if held is None or last is None:
             return store_block(b, v.tile, acc, rows, self.c, at_c + col)
-        if self.epilogue is not None or v.scatter:
-            self._hold(acc, held)
-            if v.scatter:
-                with b.if_(last):
-                    self._scatter(rows, col, held)
-            return None
-        with b.if_(last):
+        if self.epilogue is not None:
+            return self._hold(acc, held)
+        with b.if_(last & (row + self.p["reach"] <= self.stop)):
             store_block(b, v.tile, acc, rows, self.c, at_c + col)
         with b.else_():
             self._hold(acc, held)
+            with b.if_(last):
+                self._scatter(rows, col, held)
         return None
 
     def _hold(self, acc: Sequence[Sequence[Ref]], held: tuple[str, Expr]) -> None:

@@ -40,6 +40,7 @@ PACK_ALONG, PACK_ACROSS, READ_A, COPY_A = 0.4, 3.0, 0.05, 0.5
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 LINE = 64  # bytes
+NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
 
@@ -241,19 +242,24 @@ def _product(
     if not direct:
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
-    scatter = direct and fused is None and (width < tile.cols or c_col != layout.unit)
+    reach = 0  # rows before the end of a piece from where on C takes whole vectors of columns
+    if direct and c_col != layout.unit:
+        reach = NEVER
+    elif direct and width < tile.cols:
+        dense = all(n == 1 or c_row == step for (n, *_), c_row, step in zip(rows, c_rows, row_major(rows, width)))
+        reach = tile.mr + -(-(tile.cols - width) // width) if dense else NEVER
     unrolled = (
         len(rows) > 1
         and len(p.ks) > 1
         and 0 < size(ks) <= UNROLL
         and blocks.slices == 1
-        and not scatter
+        and reach == 0
         and fused is None
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
     copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter)
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies)
     if fused is None:
         kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     else:
@@ -262,12 +268,12 @@ def _product(
     values = _frame(blocks, layout, p, batch, rows, ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
-        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
+        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
     }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    if blocks.part_slices > 1 or scatter or fused is not None:
+    if blocks.part_slices > 1 or reach or fused is not None:
         values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
     values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs:
