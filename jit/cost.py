@@ -68,5 +68,7 @@ def _chunk(total: int, ns_per_item: float, align: int) -> int:
     pieces = min(64, total // math.ceil(10_000 / max(ns_per_item, 1e-3)))
     if pieces < 2:
         return total
+    if pieces == total:
+        return min(total, align)
     pieces -= pieces % (2 if pieces < 8 else 4)
     return min(total, math.ceil(total / pieces / align) * align)

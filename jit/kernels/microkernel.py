@@ -84,7 +84,7 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     is a kernel to compile, so there are few of them.
     """
     lanes = host.lanes(ty)
-    if columns < 2 * lanes:
+    if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
     nv = 4 if host.vector_registers >= 32 and columns >= 4 * lanes else 2
     few = rows < 32  # more fill blocks of six well, however many they are: a new batch size compiles no kernel

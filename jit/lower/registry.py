@@ -11,6 +11,10 @@ Two kinds of lowering exist, and every primitive that reaches ``jit`` has exactl
 
 Kernels take every size and stride at run time through their frame, so a new batch size compiles nothing; a
 lowering may specialise the *kernel key* on dtype, rank, layout class and small structural facts (window 3x3).
+
+A size may be a ``fx.sizes.Size``, so that a program is filled in for others.  What is decided by it (``if n > 32``) bounds the
+sizes that the program holds for; what only goes into a frame, a range or a chunk should be a formula: ``largest``,
+``smallest`` and ``late`` in place of ``max``, ``min`` and a function of numbers, and no ``int()``.
 """
 
 from __future__ import annotations
