@@ -295,7 +295,7 @@ class JitFunction:
             raise StaticArgumentError(
                 f"jit takes a function; found {type(fun).__name__}. For a decorator with options: @fx.jit(...)"
             )
-        functools.update_wrapper(self, fun)
+        functools.update_wrapper(self, fun, updated=())
         self.fun = fun
         self.name = function_name(fun)
         self.keep_unused = keep_unused
@@ -319,6 +319,12 @@ class JitFunction:
         self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self._lock = threading.RLock()
         _functions.add(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the user hung on the function; our own attributes come first."""
+        if name.startswith("__") or "fun" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.fun, name)
 
     # ------------------------------------------------------------------ which arguments are static
 
