@@ -113,13 +113,14 @@ class Known:
     leaves: Sequence[Leaf]
     graph: Graph
     captures: Sequence[Any]
+    out_tree: Any
 
 
 def grow(
     known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...],
     trace: Callable[[Sequence[Aval]], tuple[Graph, list[Any], Any]],
-) -> Family | None:  # fmt: skip
-    """A family that holds for a new signature; None where there is none.
+) -> Family | str:  # fmt: skip
+    """A family that holds for a new signature, or the reason why there is none.
 
     It is held against a known signature that passes its guards, or else against a trace for the new sizes alone.
 
@@ -128,26 +129,29 @@ def grow(
         trace: gives graph, captures and structure of the result for types of the arguments.
     """
     places = varying(known[0].leaves, leaves)
-    if places is None:
-        return None
+    assert places is not None
     sizes, with_sizes = sized(leaves, places)
     try:
         graph, captures, out_tree = trace([Aval(*leaf) for leaf in with_sizes])
         test, at = sizes.test(), graph_filler(graph, sizes)
         if sizes.fixed:
-            return None
+            return f"a size was needed as a number: {sizes.fixed}"
         beside = [k for k in known if varying(k.leaves, leaves) == places and test(_values(k.leaves, places))]
-        truth = beside[0] if beside else Known(leaves, *trace([Aval(*leaf) for leaf in leaves])[:2])
+        truth = beside[0] if beside else Known(leaves, *trace([Aval(*leaf) for leaf in leaves]))
         if not equal_graphs(at(_values(truth.leaves, places)), truth.graph):
-            return None
+            return "with sizes that vary the function does something else"
         if not _same_arrays(captures, truth.captures):
-            return None
+            return "each trace captures other arrays"
+        if out_tree != truth.out_tree:
+            return "the structure of the result holds sizes"
         program = resizable(graph, sizes, donate)
         weak = tuple([a.weak for a in graph.out_avals])
         family = Family(sizes, with_sizes, places, at, captures, out_tree, weak, program, sizes.test())
-        return None if sizes.fixed or family.values(leaves) is None else family
-    except Exception:  # whatever it is: the trace for these sizes alone meets it again, or does not
-        return None
+        if sizes.fixed:
+            return f"a size was needed as a number: {sizes.fixed}"
+        return "its guards fail" if family.values(leaves) is None else family
+    except Exception as e:  # whatever it is: the trace for these sizes alone meets it again, or does not
+        return f"a size was needed as a number: {sizes.fixed}" if sizes.fixed else f"{type(e).__name__}: {e}"
     finally:
         sizes.closed = True
 

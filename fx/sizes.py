@@ -7,7 +7,9 @@ holds for all arguments that pass its guards, and what it says of numbers is fou
 
 What needs the plain number (an index, a range, a NumPy array of that shape, its text) *fixes* the size: then the program
 holds for this value alone, and ``Fixed`` ends the trace.  (Source: concolic execution, Godefroid, Klarlund and Sen,
-"DART", PLDI 2005.)
+"DART", PLDI 2005.)  To ``isinstance`` a size is an ``int``; ``type(n) is int`` alone can tell it from one.
+
+When the trace is over, a size that somebody kept is the number that it was.
 
     Sizes          the variables of one trace, the guards, and formulas as Python functions
     Size           a polynomial with integer coefficients in variables and in rests, quotients and extremes of such
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, Union
@@ -48,6 +51,9 @@ __all__ = [
 Terms = tuple[tuple[tuple[int, ...], int], ...]  # (numbers of atoms, coefficient), sorted
 _ONE: tuple[int, ...] = ()
 SMALLEST = 2  # sizes 0 and 1 mean something else (nothing, or a dimension that broadcasts)
+UNKNOWN = -(2**62)  # the least value of what may be anything
+MOST_TERMS = 64
+OURS = ("fx", "jit")  # the packages whose tables tell sizes apart as symbols
 
 
 class Fixed(FxError):
@@ -58,7 +64,7 @@ class Sizes:
     """The variables of one trace, and what was decided about them.
 
     fixed: what asked for the plain number, if something did: the program holds for it alone.
-    closed: the trace is over; sizes that were left in a memo are equal to no others.
+    closed: the trace is over; sizes that somebody kept are plain numbers from now on.
     """
 
     def __init__(self) -> None:
@@ -70,7 +76,9 @@ class Sizes:
         self._formulas: list[str] = []
         self._atom_of: dict[Any, int] = {}
         self._guards: dict[str, bool] = {}
-        self._functions: dict[str, Any] = {"floor": _floor, "ceil": math.ceil, "lower": math.floor}
+        self._functions: dict[str, Any] = {
+            "floor": _floor, "ceil": math.ceil, "lower": math.floor, "inf": math.inf, "nan": math.nan,
+        }  # fmt: skip
         self._checks: list[tuple[Callable[[], bool], bool]] = []
         self._current: list[int] | None = None  # values of the atoms, while ``check`` works with plain numbers
         self._lock = threading.Lock()
@@ -95,6 +103,11 @@ class Sizes:
     def opaque(self, formula: str, value: int, at_least: int) -> Size:
         """A size that is no polynomial, by its formula."""
         return Size(self, ((self._atom(formula, value, at_least, formula), 1),))
+
+    def real(self, formula: str, value: Any) -> Real:
+        """What floating-point arithmetic makes: a line of its own, so that formulas stay short."""
+        (atom,) = self._atom(formula, value, UNKNOWN, formula)
+        return Real(self, f"a{atom}", value)
 
     def name_of(self, f: Callable[..., int]) -> str:
         """What a function is called in formulas."""
@@ -137,7 +150,8 @@ class Sizes:
 
     def decide(self, condition: str, outcome: bool) -> bool:
         """Writes down that a condition on the sizes came out this way."""
-        self._guards[condition] = outcome
+        if not self.closed:
+            self._guards[condition] = outcome
         return outcome
 
     def fix(self, what: str) -> NoReturn:
@@ -179,9 +193,12 @@ class Sizes:
         return lines
 
     def test(self) -> Callable[[Sequence[int]], bool]:
-        """A function of the variables' values: whether the program holds for them."""
-        lines = ["def test(values):", f"    if min(values) < {SMALLEST}: return False", *self._prologue()]
-        lines.append(f"    if not ({' and '.join(self.guards) or 'True'}): return False")
+        """A function of the variables' values: whether the program holds for them.  It does not where a formula has no
+        value, as it stands behind a guard then."""
+        lines = ["def test(values):", f"    if min(values) < {SMALLEST}: return False", "    try:"]
+        lines += [f"    {line}" for line in self._prologue()]
+        lines.append(f"        if not ({' and '.join(self.guards) or 'True'}): return False")
+        lines.append("    except (ArithmeticError, ValueError): return False")
         lines.append(f"    return agree([{', '.join(f'a{k}' for k in range(len(self._values)))}])")
         return self._compiled("test", lines, lambda atoms: all(self._say(f, atoms) == out for f, out in self._checks))
 
@@ -222,32 +239,48 @@ class _Number:
     def text(self) -> str:
         raise NotImplementedError
 
+    @property
+    def key(self) -> Any:
+        """What tells a number from others of its trace."""
+        raise NotImplementedError
+
+    def _number(self, what: str) -> Any:
+        """The plain number: outside of its trace."""
+        return self.value if self.sizes.closed else self.sizes.fix(what)
+
     def __int__(self) -> int:
-        self.sizes.fix("an int")
+        return int(self._number("an int"))
 
     def __float__(self) -> float:
-        self.sizes.fix("a float")
+        return float(self._number("a float"))
 
     def __complex__(self) -> complex:
-        self.sizes.fix("a complex number")
+        return complex(self._number("a complex number"))
 
     def __str__(self) -> str:
-        self.sizes.fix("its text")
+        return str(self._number("its text"))
 
     def __repr__(self) -> str:
-        self.sizes.fix("its text")
+        return repr(self._number("its text"))
 
     def __format__(self, spec: str) -> str:
-        self.sizes.fix("its text")
+        return format(self._number("its text"), spec)
 
     def __reduce__(self) -> Any:
-        self.sizes.fix("a copy")
+        return type(self.value), (self._number("a copy"),)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        self.sizes.fix("a NumPy array")
+        return np.asarray(self._number("a NumPy array"), dtype)
 
-    def __round__(self, digits: Any = None) -> Any:
-        self.sizes.fix("a rounded number")
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(int, name) and not hasattr(float, name):
+            raise AttributeError(name)
+        return getattr(self._number(name), name)
+
+    def __hash__(self) -> int:
+        """Tables of ours tell programs apart by it; a table of the user's asks for the number."""
+        caller = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
+        return hash((id(self.sizes), self.key) if caller in OURS else self._number("its hash"))
 
     def __bool__(self) -> bool:
         return bool(self != 0)
@@ -255,10 +288,27 @@ class _Number:
     def _compared(self, other: Any, op: str) -> Any:
         if not _is_number(other):
             return NotImplemented
+        if self.sizes.closed:
+            return _COMPARE[op](self.value, other)
+        other = _within(self.sizes, other)
         return self.sizes.decide(f"({self.text} {op} {_text(other)})", _COMPARE[op](self.value, plain(other)))
 
     def __pos__(self) -> Any:
         return self
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _real("/", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _real("/", self, other)
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        if modulo is not None:
+            self._number("a power modulo something")
+        return _power(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _power(other, self)
 
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -274,6 +324,8 @@ class Size(_Number):
     """An integer that follows from the sizes of a trace; see the module."""
 
     __slots__ = ("terms",)
+    __class__ = int  # type: ignore[assignment]  # to isinstance()
+    __hash__ = _Number.__hash__  # a class that defines equality has none of its own
 
     def __init__(self, sizes: Sizes, terms: Terms) -> None:
         self.sizes = sizes
@@ -284,20 +336,21 @@ class Size(_Number):
     def text(self) -> str:
         return f"({self.sizes.text_of(self.terms)})"
 
+    @property
+    def key(self) -> Any:
+        return self.terms
+
     def __index__(self) -> int:
         now = self.sizes.now(self.terms)
-        if now is None:
-            self.sizes.fix("an index")
-        return now
+        return int(self._number("an index")) if now is None else now
 
     __int__ = __index__
 
-    def __hash__(self) -> int:
-        return hash((id(self.sizes), self.terms))
-
     def _of(self, terms: Mapping[tuple[int, ...], int]) -> Any:
         """The polynomial: a plain int if it is constant."""
-        kept = sorted((atoms, c) for atoms, c in terms.items() if c)
+        kept = sorted([(atoms, c) for atoms, c in terms.items() if c])
+        if len(kept) > MOST_TERMS:
+            self.sizes.fix("a polynomial of many terms")
         if not kept:
             return 0
         if len(kept) == 1 and kept[0][0] == _ONE:
@@ -307,14 +360,15 @@ class Size(_Number):
     # ------------------------------------------------------------------ arithmetic
 
     def __add__(self, other: Any) -> Any:
-        if isinstance(other, (int, np.integer)):
-            if not other:
-                return self
-            extra: Terms = ((_ONE, int(other)),)
-        elif type(other) is Size:
-            extra = other.terms
-        else:
+        whole = _whole(self.sizes, other)
+        if whole is None:
             return _real("+", self, other)
+        if type(whole) is int:
+            if not whole:
+                return self
+            extra: Terms = ((_ONE, whole),)
+        else:
+            extra = whole.terms
         total = dict(self.terms)
         for atoms, c in extra:
             total[atoms] = total.get(atoms, 0) + c
@@ -326,44 +380,62 @@ class Size(_Number):
         return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]))
 
     def __sub__(self, other: Any) -> Any:
-        if isinstance(other, (int, np.integer, Size)):
-            return self + (-other)
-        return _real("-", self, other)
+        whole = _whole(self.sizes, other)
+        return _real("-", self, other) if whole is None else self + (-whole)
 
     def __rsub__(self, other: Any) -> Any:
-        if isinstance(other, (int, np.integer)):
-            return -self + int(other)
-        return _real("-", other, self)
+        whole = _whole(self.sizes, other)
+        return _real("-", other, self) if whole is None else -self + whole
 
     def __mul__(self, other: Any) -> Any:
-        if isinstance(other, (int, np.integer)):
-            k = int(other)
+        k = _whole(self.sizes, other)
+        if k is None:
+            return _real("*", self, other)
+        if type(k) is int:
             return self if k == 1 else 0 if k == 0 else Size(self.sizes, tuple([(a, c * k) for a, c in self.terms]))
-        if type(other) is Size:
-            total: dict[tuple[int, ...], int] = {}
-            for a, c in self.terms:
-                for b, d in other.terms:
-                    atoms = tuple(sorted(a + b))
-                    total[atoms] = total.get(atoms, 0) + c * d
-            return self._of(total)
-        return _real("*", self, other)
+        total: dict[tuple[int, ...], int] = {}
+        for a, c in self.terms:
+            for b, d in k.terms:
+                atoms = tuple(sorted(a + b))
+                total[atoms] = total.get(atoms, 0) + c * d
+        return self._of(total)
 
     def __rmul__(self, other: Any) -> Any:
-        return self * other if isinstance(other, (int, np.integer)) else _real("*", other, self)
+        return _real("*", other, self) if _whole(self.sizes, other) is None else self * other
 
-    def __pow__(self, n: Any) -> Any:
-        if not (type(n) is int and 0 <= n <= 4):
-            self.sizes.fix("a power")
-        result: Any = 1
-        for _ in range(n):
-            result = result * self
-        return result
+    def __invert__(self) -> Any:
+        return -self - 1
 
-    def __truediv__(self, other: Any) -> Any:
-        return _real("/", self, other)
+    def __lshift__(self, other: Any) -> Any:
+        return self * (1 << other) if type(other) is int and 0 <= other < 64 else _bits(self, other, "<<")
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return _real("/", other, self)
+    def __rshift__(self, other: Any) -> Any:
+        return self // (1 << other) if type(other) is int and 0 <= other < 64 else _bits(self, other, ">>")
+
+    def __rlshift__(self, other: Any) -> Any:
+        return _bits(other, self, "<<")
+
+    def __rrshift__(self, other: Any) -> Any:
+        return _bits(other, self, ">>")
+
+    def __and__(self, other: Any) -> Any:
+        return _bits(self, other, "&")
+
+    def __or__(self, other: Any) -> Any:
+        return _bits(self, other, "|")
+
+    def __xor__(self, other: Any) -> Any:
+        return _bits(self, other, "^")
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __ceil__(self) -> Any:
+        return self
+
+    __floor__ = __trunc__ = __ceil__
+
+    def __round__(self, digits: Any = None) -> Any:
+        return self if digits is None else self._number("a rounded number").__round__(digits)
 
     def _divided(self, by: Any) -> tuple[Any, Any] | None:
         """Quotient and rest, where both are polynomials whatever the sizes are."""
@@ -391,31 +463,33 @@ class Size(_Number):
                 return None
         return self._of(parts), rest
 
-    def _whole(self, other: Any, op: str) -> Any:
-        if not isinstance(other, (int, np.integer, Size)):
-            return NotImplemented
-        other = other if type(other) is Size else int(other)
-        if not other:
+    def _quotient(self, other: Any, op: str) -> Any:
+        by = _whole(self.sizes, other)
+        if by is None:
+            return _real(op, self, other)
+        if not by:
             raise ZeroDivisionError("integer division or modulo by zero")
-        exact = self._divided(other)
+        exact = self._divided(by)
         if exact is not None:
             return exact[op == "%"]
-        return _opaque_whole(self, other, op)
+        return _opaque_whole(self, by, op)
 
     def __floordiv__(self, other: Any) -> Any:
-        return self._whole(other, "//")
+        return self._quotient(other, "//")
 
     def __mod__(self, other: Any) -> Any:
-        return self._whole(other, "%")
+        return self._quotient(other, "%")
 
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
     def __rfloordiv__(self, other: Any) -> Any:
-        return _opaque_whole(int(other), self, "//") if isinstance(other, (int, np.integer)) else NotImplemented
+        whole = _whole(self.sizes, other)
+        return _real("//", other, self) if whole is None else _opaque_whole(whole, self, "//")
 
     def __rmod__(self, other: Any) -> Any:
-        return _opaque_whole(int(other), self, "%") if isinstance(other, (int, np.integer)) else NotImplemented
+        whole = _whole(self.sizes, other)
+        return _real("%", other, self) if whole is None else _opaque_whole(whole, self, "%")
 
     def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self
@@ -427,11 +501,12 @@ class Size(_Number):
 
     def _sign(self, other: Any, op: str) -> Any:
         """``self op other``: without a guard where it is so whatever the sizes are."""
-        if not isinstance(other, (int, np.integer, Size)):
+        if self.sizes.closed:
             return self._compared(other, op)
-        if self.sizes.closed and op == "==":
-            return type(other) is Size and other.sizes is self.sizes and other.terms == self.terms
-        difference = self - other
+        whole = _whole(self.sizes, other)
+        if whole is None:
+            return self._compared(other, op)
+        difference = self - whole
         if type(difference) is not Size:
             return _COMPARE[op](difference, 0)
         now = self.sizes.now(difference.terms)
@@ -473,6 +548,8 @@ class Real(_Number):
     """A floating-point number that follows from sizes: the formula that Python's arithmetic followed."""
 
     __slots__ = ("formula",)
+    __class__ = float  # type: ignore[assignment]  # to isinstance()
+    __hash__ = _Number.__hash__
 
     def __init__(self, sizes: Sizes, formula: str, value: float) -> None:
         self.sizes, self.formula, self.value = sizes, formula, value
@@ -481,8 +558,9 @@ class Real(_Number):
     def text(self) -> str:
         return self.formula
 
-    def __hash__(self) -> int:
-        return hash((id(self.sizes), self.formula))
+    @property
+    def key(self) -> Any:
+        return self.formula
 
     def __add__(self, other: Any) -> Any:
         return _real("+", self, other)
@@ -502,29 +580,49 @@ class Real(_Number):
     def __rmul__(self, other: Any) -> Any:
         return _real("*", other, self)
 
-    def __truediv__(self, other: Any) -> Any:
-        return _real("/", self, other)
+    def __floordiv__(self, other: Any) -> Any:
+        return _real("//", self, other)
 
-    def __rtruediv__(self, other: Any) -> Any:
-        return _real("/", other, self)
+    def __rfloordiv__(self, other: Any) -> Any:
+        return _real("//", other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return _real("%", self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return _real("%", other, self)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return other // self, other % self
 
     def __ceil__(self) -> Any:
-        return self._whole("ceil", math.ceil(self.value))
+        return self._rounded("ceil", math.ceil(self.value))
 
     def __floor__(self) -> Any:
-        return self._whole("lower", math.floor(self.value))
+        return self._rounded("lower", math.floor(self.value))
 
-    def _whole(self, rounding: str, value: int) -> Any:
-        return self.sizes.opaque(f"{rounding}({self.formula})", value, 0 if self.value >= 0 else -(2**62))
+    def __trunc__(self) -> Any:
+        return self.__floor__() if self >= 0 else self.__ceil__()
+
+    def __round__(self, digits: Any = None) -> Any:
+        if digits is not None:
+            return self._number("a rounded number").__round__(digits)
+        return self._rounded("round", round(self.value))
+
+    def _rounded(self, rounding: str, value: int) -> Any:
+        return self.sizes.opaque(f"{rounding}({self.formula})", value, 0 if self >= 0 else UNKNOWN)
 
     def __neg__(self) -> Real:
-        return Real(self.sizes, f"(-{self.formula})", -self.value)
+        return self.sizes.real(f"(-{self.formula})", -self.value)
 
     def __abs__(self) -> Real:
-        return Real(self.sizes, f"abs({self.formula})", abs(self.value))
+        return self.sizes.real(f"abs({self.formula})", abs(self.value))
 
     def __eq__(self, other: Any) -> Any:
-        if type(other) is Real and other.formula == self.formula:
+        if type(other) is Real and other.formula == self.formula and other.sizes is self.sizes:
             return True
         return self._compared(other, "==")
 
@@ -547,17 +645,17 @@ class Real(_Number):
 
 def as_size(x: Any) -> Any:
     """``operator.index``, which leaves sizes as they are."""
-    return x if type(x) is Size else operator.index(x)
+    return x if type(x) is Size and not x.sizes.closed else operator.index(x)
 
 
 def as_float(x: Any) -> Any:
     """``float``, which keeps what follows from sizes."""
-    return Real(x.sizes, f"float({x.text})", float(x.value)) if isinstance(x, _Number) else float(x)
+    return x.sizes.real(f"float({x.text})", float(x.value)) if is_sized(x) else float(x)
 
 
 def is_sized(x: Any) -> bool:
     """True for a number that follows from sizes."""
-    return isinstance(x, _Number)
+    return isinstance(x, _Number) and not x.sizes.closed
 
 
 def plain(x: Any) -> Any:
@@ -637,21 +735,23 @@ def smallest(*numbers: Any) -> Any:
 
 def _extreme(name: str, numbers: Iterable[Any]) -> Any:
     numbers = list(dict.fromkeys(numbers))
-    sized = next((x for x in numbers if isinstance(x, _Number)), None)
+    sized = next(filter(is_sized, numbers), None)
     choose = max if name == "max" else min
     if sized is None or len(numbers) == 1:
         return choose(numbers)
+    numbers = [_within(sized.sizes, x) for x in numbers]
     formula, value = f"{name}({', '.join(map(_text, numbers))})", choose(map(plain, numbers))
     if any(isinstance(x, (float, Real)) for x in numbers):
-        return Real(sized.sizes, formula, value)
+        return sized.sizes.real(formula, value)
     return sized.sizes.opaque(formula, value, choose([_least_of(x) for x in numbers]))
 
 
 def late(f: Callable[..., int], *args: Any, at_least: int = 1) -> Any:
     """``f(*args)``, an int, which for sizes is left to be asked again."""
-    sized = next((x for x in args if isinstance(x, _Number)), None)
+    sized = next(filter(is_sized, args), None)
     if sized is None:
         return f(*args)
+    args = tuple([_within(sized.sizes, x) for x in args])
     formula = f"{sized.sizes.name_of(f)}({', '.join(map(_text, args))})"
     return sized.sizes.opaque(formula, f(*map(plain, args)), at_least)
 
@@ -660,7 +760,7 @@ def _least_of(x: Any) -> int:
     if type(x) is not Size:
         return int(x)
     found = x.sizes.range_of(x.terms)[0]
-    return -(2**62) if found is None else found
+    return UNKNOWN if found is None else found
 
 
 def _most_of(x: Any) -> int:
@@ -681,19 +781,76 @@ def _opaque_whole(a: Any, b: Any, op: str) -> Any:
     formula = f"({_text(a)} {op} {_text(b)})" if type(b) is not Size else (
         f"floor({_text(a)}, {_text(b)})" if op == "//" else f"({_text(a)} - {_text(b)} * floor({_text(a)}, {_text(b)}))"
     )  # fmt: skip
-    least = 0 if op == "%" else _least_of(a) // b if type(b) is not Size else 0 if _least_of(a) >= 0 else -(2**62)
+    least = 0 if op == "%" else _least_of(a) // b if type(b) is not Size else 0 if _least_of(a) >= 0 else UNKNOWN
     return sizes.opaque(formula, value, least)
+
+
+def _bits(a: Any, b: Any, op: str) -> Any:
+    if not all(isinstance(x, (Size, int, np.integer)) for x in (a, b)):
+        return NotImplemented
+    sizes = a.sizes if type(a) is Size else b.sizes
+    a, b = _within(sizes, a), _within(sizes, b)
+    if op in "<>" and not 0 <= b < 4096:
+        sizes.fix("a shift by many places")
+    return sizes.opaque(f"({_text(a)} {op} {_text(b)})", _BITS[op](plain(a), plain(b)), 0 if a >= 0 and b >= 0 else UNKNOWN)
+
+
+_BITS: dict[str, Callable[[Any, Any], Any]] = {
+    "<<": operator.lshift,
+    ">>": operator.rshift,
+    "&": operator.and_,
+    "|": operator.or_,
+    "^": operator.xor,
+}
 
 
 def _real(op: str, a: Any, b: Any) -> Any:
     if not (_is_number(a) and _is_number(b)):
         return NotImplemented
     sizes = a.sizes if isinstance(a, _Number) else b.sizes
-    x, y = plain(a), plain(b)
-    if op == "/" and not (b != 0):
+    a, b = _within(sizes, a), _within(sizes, b)
+    if op in ("/", "//", "%") and not (b != 0):
         raise ZeroDivisionError("division by zero")
-    value = x + y if op == "+" else x - y if op == "-" else x * y if op == "*" else x / y
-    return Real(sizes, f"({_text(a)} {op} {_text(b)})", value)
+    return sizes.real(f"({_text(a)} {op} {_text(b)})", _ARITHMETIC[op](plain(a), plain(b)))
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+}
+
+
+def _power(a: Any, b: Any) -> Any:
+    """``a ** b``, one of which is sized."""
+    if not (_is_number(a) and _is_number(b)):
+        return NotImplemented
+    if type(a) is Size and isinstance(b, int) and not isinstance(b, _Number) and 0 <= b <= 4:
+        return math.prod([a] * b)
+    sizes = a.sizes if isinstance(a, _Number) else b.sizes
+    a, b = _within(sizes, a), _within(sizes, b)
+    if not a > 0 or not -1024 <= b <= 1024:
+        sizes.fix("a power")
+    formula, value = f"({_text(a)} ** {_text(b)})", plain(a) ** plain(b)
+    whole = all(type(x) is Size or not isinstance(x, (float, Real)) for x in (a, b)) and b >= 0
+    return sizes.opaque(formula, value, 0) if whole else sizes.real(formula, value)
+
+
+def _whole(sizes: Sizes, x: Any) -> Any:
+    """A whole number as an int or a size of this trace; None for others."""
+    if type(x) is int:
+        return x
+    if type(x) is Size:
+        return x if x.sizes is sizes else _within(sizes, x)
+    return int(x) if isinstance(x, (int, np.integer)) else None
+
+
+def _within(sizes: Sizes, x: Any) -> Any:
+    """A number as it is in this trace: one of another trace, which is over, is a plain one."""
+    return x if not isinstance(x, _Number) or x.sizes is sizes else x._number("a number of another trace")
 
 
 def _is_number(x: Any) -> bool:
