@@ -159,37 +159,45 @@ class _Piece:
                 at_a = b.let("at_a", own - block * p["copy_step"])
                 with b.if_(p["copying"] > 0):
                     self._copy(start["as"] + block * p["as_block"], own, stop - block, depth)
-            with b.for_("panel", 0, self.count) as panel:
-                self._panel(panel, (block, stop), (at_a, start["b"]), levels, (later, last))
+            self._block((block, stop), (at_a, start["b"]), levels, (later, last))
             if self.epilogue is not None and last is not None:
                 self._finish(block, stop, last)
 
-    def _panel(
-        self, panel: Expr, block: tuple[Expr, Expr], start: tuple[Expr, Expr],
+    def _block(
+        self, block: tuple[Expr, Expr], start: tuple[Expr, Expr], levels: Sequence[tuple[Expr | int, Expr, Expr]],
+        when: tuple[Expr | None, Expr | None],
+    ) -> None:  # fmt: skip
+        """Panel after panel, a block of rows passes over it.  Where the columns are a batch, nothing of a panel serves twice:
+        there, the panels pass over the rows, whose columns lie together."""
+        b, v = self.b, self.v
+        if v.lanewise:
+            rows = self._rows(*block)
+            with b.for_("row", *block, v.tile.mr) as row:
+                here = rows.take(row, v.tile.mr)
+                with b.for_("panel", 0, self.count) as panel:
+                    self._tile(panel, row, here, start, levels, when)
+        else:
+            with b.for_("panel", 0, self.count) as panel:
+                rows = self._rows(*block)
+                with b.for_("row", *block, v.tile.mr) as row:
+                    self._tile(panel, row, rows.take(row, v.tile.mr), start, levels, when)
+
+    def _tile(
+        self, panel: Expr, row: Expr, rows: Rows, start: tuple[Expr, Expr],
         levels: Sequence[tuple[Expr | int, Expr, Expr]], when: tuple[Expr | None, Expr | None],
     ) -> None:  # fmt: skip
-        """A block of rows passes over a panel."""
+        """A register block."""
         b, p, v = self.b, self.p, self.v
         later, last = when
         col = b.let("col", minimum((self.panel + panel) * v.tile.cols, p["last_col"]))
         at_a = b.let("at_a", start[0] + col) if v.lanewise else start[0]
         at_b = b.let("at_b", start[1] + self._panel_offset(panel) + col * p["b_col"])
-        rows = self._rows(*block)
-        with b.for_("row", *block, v.tile.mr) as row:
-            here = rows.take(row, v.tile.mr)
-            held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
-            acc = accumulate(
-                b,
-                v.tile,
-                (self.a, self.panels),
-                (at_a, at_b),
-                here.a,
-                levels,
-                v.lanewise,
-                held and (*held, p["sums_line"]),
-                later,
-            )
-            self._put(acc, here, row, col, held, last)
+        held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
+        going_on = held and (*held, p["sums_line"])
+        acc = accumulate(
+            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later
+        )  # fmt: skip
+        self._put(acc, rows, row, col, held, last)
 
     def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
         """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,

@@ -168,6 +168,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
 
     wanted = min(PIECES, max(int(p.flops / FLOPS_PER_NS / PIECE_NS), 1))
     count = layout.slab or max(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
+        count = max(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     most = ROWS
     if _along_rows(p):  # what a block reads of A is copied
         most = max(tile.mr, min(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // max(k, 1)))
@@ -176,7 +178,10 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         piece_rows = even(m, piece_rows)
     else:
         piece_rows = even(m, m if layout.slab else most)
-        group = min(GROUP, panels, batches * -(-m // piece_rows) * panels // wanted)
+        parts = (
+            max(1, k // MIN_SLICE) if layout.lanewise else 1
+        )  # there, columns lie together in A: it is cut along k first
+        group = min(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), max(1, group)
     groups = -(-panels // group)
     for_threads = max(1, min(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
