@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, maximum, minimum, select
 from ..lower.loops import vector_for
-from .gemm import digits, integers, numbered
+from .gemm import digits, integers, numbered, opaque
 from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
 
 __all__ = ["Contract", "contract_kernel"]
@@ -158,7 +158,7 @@ class _Piece:
                 own = b.let("own", at_a + b.worker * p["copy_size"])
                 at_a = b.let("at_a", own - block * p["copy_step"])
                 with b.if_(p["copying"] > 0):
-                    self._copy(start["as"] + block * p["as_block"], own, stop - block, depth)
+                    self._copy(start["as"] + block * p["as_block"], own, stop - block, p["m"] - block, depth)
             self._block((block, stop), (at_a, start["b"]), levels, (later, last))
             if self.epilogue is not None and last is not None:
                 self._finish(block, stop, last)
@@ -259,15 +259,16 @@ class _Piece:
         """Copies a register block of sums to C, element by element."""
         b, p, tile, at_c = self.b, self.p, self.v.tile, self.place["c"]
         lines = [b.let("line", at_c + offset + col * p["c_col"]) for offset in rows.c]
-        with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as j:
+        with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as column:
+            j = opaque(b, column, p["n"])
             for i, line in enumerate(lines):
                 value = b.load(held[0], held[1] + self.p["sums_line"] * i + j)
                 b.store(self.c, line + j * p["c_col"], value.cast(self.v.c_ty))
 
     # ----------------------------------------------------------------------- the worker's own operands
 
-    def _copy(self, source: Expr, to: Expr, rows: Expr, depth: Expr) -> None:
-        """What a block of rows reads of a slice of A."""
+    def _copy(self, source: Expr, to: Expr, rows: Expr, there_are: Expr, depth: Expr) -> None:
+        """What a block of rows reads of a slice of A; from its first row on ``there_are`` rows."""
         b, p, tile = self.b, self.p, self.v.tile
 
         def along(i: Expr, w: int, _: int) -> None:
@@ -277,18 +278,19 @@ class _Piece:
             return vector_for(
                 b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along
             )
-        whole = b.let("whole", rows // tile.mr * tile.mr)
+        # Whole vectors, past the rows of a strip: what they write there is the next k's, which comes later.
+        width = -(-tile.mr // tile.lanes) * tile.lanes
+        strips = minimum(rows // tile.mr, maximum(there_are + (tile.mr - width), 0) // tile.mr)
+        whole = b.let("whole", strips * tile.mr)
         with b.for_("k", 0, depth) as k:
             line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
             with b.for_("row", 0, whole, tile.mr) as row:
                 here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
-                done = 0
-                while done < tile.mr:
-                    width = min(tile.lanes, 1 << ((tile.mr - done).bit_length() - 1))
-                    b.store(self.a, there + done, b.load(self.a_source, here + done, width))
-                    done += width
-            with b.for_("row", whole, rows) as row:
-                b.store(self.a, strip + whole * p["a_step"] + (row - whole), b.load(self.a_source, line + row))
+                for j in range(0, width, tile.lanes):
+                    b.store(self.a, there + j, b.load(self.a_source, here + j, tile.lanes))
+            with b.for_("row", whole, rows, tile.mr) as row:
+                with b.for_("i", row, minimum(row + tile.mr, rows)) as i:
+                    b.store(self.a, strip + row * p["a_step"] + (i - row), b.load(self.a_source, line + i))
         return None
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
@@ -301,12 +303,14 @@ class _Piece:
             if depth == len(levels):
                 return body(at, to)
             size, s_k, d_k = levels[depth]
-            with b.for_("k", 0, size) as k:
+            with b.for_("k", 0, size) as step:
+                k = opaque(b, step, size)
                 walk(depth + 1, b.let("from_", at + k * s_k), b.let("to", to + k * d_k), body)
             return None
 
         def lines(at: Expr, to: Expr) -> None:
-            with b.for_("panel", 0, self.count) as panel:
+            with b.for_("panel", 0, self.count) as number:
+                panel = opaque(b, number, self.count)
                 col = minimum((self.panel + panel) * tile.cols, p["last_col"])
                 here, there = b.let("here", at + col), b.let("there", to + self._panel_offset(panel))
                 for j in range(tile.nv):
