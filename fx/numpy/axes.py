@@ -8,6 +8,7 @@ import numpy as np
 
 from ..array import Array
 from ..errors import AxisError, DTypeError, ShapeError
+from ..sizes import Size
 from ..trace import Tracer
 
 __all__ = ["axis_tuple", "canonical_axes", "canonical_axis", "plain_ints", "static_shape"]
@@ -23,7 +24,7 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
     several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
     parts = list(values) if several else [values]
     try:
-        return tuple([int(s.__index__()) for s in parts])
+        return tuple([s if type(s) is Size else int(s.__index__()) for s in parts])
     except (AttributeError, TypeError) as e:
         if any(type(s) is Tracer for s in parts):
             raise

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
+
+from fx.sizes import largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel
@@ -149,8 +152,8 @@ def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
     if len(ks) > 1 and 0 < ks[0][0] < count:
         outer, ks = ks[0], ks[1:]
     k0 = ks[0][0] if ks else 1
-    k_slice = max(1, -(-k0 * outer[0] // count))
-    return outer, ks, max(1, -(-k0 // k_slice)), k_slice
+    k_slice = largest(1, -(-k0 * outer[0] // count))
+    return outer, ks, largest(1, -(-k0 // k_slice)), k_slice
 
 
 def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
@@ -167,30 +170,28 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = min(PIECES, max(int(p.flops / FLOPS_PER_NS / PIECE_NS), 1))
-    count = layout.slab or max(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    wanted = smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1))
+    count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
-        count = max(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
+        count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     most = ROWS
     if _along_rows(p):  # what a block reads of A is copied
-        most = max(tile.mr, min(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // max(k, 1)))
+        most = largest(tile.mr, smallest(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // largest(k, 1)))
     if layout.packs:
-        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else max(1, m // ROWS))
+        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // ROWS))
         piece_rows = even(m, piece_rows)
     else:
         piece_rows = even(m, m if layout.slab else most)
-        parts = (
-            max(1, k // MIN_SLICE) if layout.lanewise else 1
-        )  # there, columns lie together in A: it is cut along k first
-        group = min(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
-    row_blocks, group = -(-m // piece_rows), max(1, group)
+        parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
+        group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
+    row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    for_threads = max(1, min(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
-    outer, ks, level, k_slice = _slices(p.ks, max(count, for_threads))
+    for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
+    outer, ks, level, k_slice = _slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
         piece_rows, piece_rows if layout.slab else even(piece_rows, most), row_blocks, panels, -(-panels // groups),
-        outer, ks, level, k_slice, -(-slices // min(for_threads, slices)),
+        outer, ks, level, k_slice, -(-slices // smallest(for_threads, slices)),
     )  # fmt: skip
 
 
@@ -202,10 +203,22 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     m, n = size(p.rows), single(p.cols)
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
     per_group = m * (COPY_A if _along_rows(p) else READ_A)
+    numbers = (panels, wanted, most, per_range, per_group)
+    return -(-m // late(_ranges, *numbers)), -(-panels // late(_groups, *numbers))
+
+
+def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
     cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
     enough = max(min(r * g, wanted) for r, g in cuts)
-    ranges, groups = min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)
-    return -(-m // ranges), -(-panels // groups)
+    return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)
+
+
+def _ranges(*numbers: Any) -> int:
+    return _cut(*numbers)[0]
+
+
+def _groups(*numbers: Any) -> int:
+    return _cut(*numbers)[1]
 
 
 def _shares_b(p: Contraction) -> bool:
@@ -241,7 +254,7 @@ def _product(
     batch, rows, ks = _loops(p, blocks)
     columns, _, c_col = single(p.cols)
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
-    line = max(width, tile.cols)
+    line = largest(width, tile.cols)
     direct = blocks.parts == 1 and (not p.pairs or c_col == layout.unit)
     fused = epilogue if direct else None
     out, c_batch, c_rows = c, [d[3] for d in batch], [d[2] for d in rows]
@@ -274,7 +287,7 @@ def _product(
     values = _frame(blocks, layout, p, batch, rows, ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
-        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
+        "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
     }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
@@ -286,7 +299,7 @@ def _product(
         values |= _own_panels(ctx, blocks, tile, ks)
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
-    ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
+    ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
     run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes)
     if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
@@ -298,7 +311,7 @@ def _product(
 def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
     """Memory of each worker, and how many elements it has: whole cache lines."""
     line = LINE // ty.itemsize
-    elements = -(-max(elements, 1) // line) * line
+    elements = -(-largest(elements, 1) // line) * line
     return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
 
 
@@ -400,7 +413,7 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     n, s_col, _ = single(p.cols)
     k, unit = size(p.ks), 2 if p.pairs else 1
     cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
-    panels, d_panel = -(-n // cols), max(k * unit * tile.cols, 1)
+    panels, d_panel = -(-n // cols), largest(k * unit * tile.cols, 1)
     layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
@@ -413,14 +426,14 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     chunks = -(-k // PACK_CHUNK)
     values: dict[str, Arg] = {
         "src": b.at, "dst": packed.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
-        "g1_size": once[1], "last_col": max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
+        "g1_size": once[1], "last_col": largest(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
         "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
     }  # fmt: skip
     for i, (n_k, _, s_k) in enumerate(ks):
         values |= {f"k{i}": n_k, f"s_k{i}": s_k}
     nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize
     total = math.prod(once) * chunks
-    ns = max(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / max(total, 1)
+    ns = largest(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / largest(total, 1)
     run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
     new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
     if p.pairs:
