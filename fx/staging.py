@@ -10,8 +10,10 @@ outputs) and a jit of the tangent graph; its transpose and its batched form are 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import operator
 import os
 import sys
 import threading
@@ -19,7 +21,6 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -38,9 +39,17 @@ from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
 from .replay import checked
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
-from .traceback import shorten
+from .traceback import shorten, user_frames
 from .transforms.calls import batch_closed, jvp_closed, linearize_closed, transpose_closed
-from .transforms.flat import FlatFunction, argument_names, check_leaf, example_aval, function_name, resolve_argnums
+from .transforms.flat import (
+    FlatFunction,
+    argument_names,
+    check_function,
+    check_leaf,
+    example_aval,
+    function_name,
+    resolve_argnums,
+)
 from .transforms.jvp import are_linear
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
@@ -154,6 +163,10 @@ class Lowered:
     def as_text(self) -> str:
         return str(self.graph)
 
+    def leaf_name(self, i: int) -> str:
+        names = self.graph.input_names
+        return names[i] if names and names[i] else f"argument leaf {i}"
+
     @property
     def out_info(self) -> Any:
         return tree.unflatten(self.out_tree, list(self.graph.out_avals))
@@ -175,6 +188,7 @@ class Compiled:
     lowered: Lowered
     executable: Executable
 
+    @user_frames
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         low = self.lowered
         leaves, in_tree = tree.flatten((args, kwargs))
@@ -188,9 +202,10 @@ class Compiled:
         if in_tree != low.in_tree:
             raise StaticArgumentError(f"{low.name} was compiled for arguments {low.in_tree}; called with {in_tree}")
         for i, (x, a) in enumerate(zip(leaves, low.graph.in_avals)):
+            check_leaf(x, low.leaf_name(i))
             if not aval_of(x).same_type(a):
                 raise StaticArgumentError(
-                    f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}"
+                    f"{low.name} was compiled for {a} as {low.leaf_name(i)}; called with {aval_of(x)}"
                 )
             if type(x) is Tracer:
                 raise StaticArgumentError(
@@ -274,10 +289,7 @@ class JitFunction:
         keep_unused: bool,
         backend: str | None,
     ) -> None:
-        if not callable(fun):
-            raise StaticArgumentError(
-                f"jit takes a function; found {type(fun).__name__}. For a decorator with options: @fx.jit(...)"
-            )
+        check_function(fun, "jit", "Write jit(f)(x), not jit(f(x)); for a decorator with options: @fx.jit(...).")
         functools.update_wrapper(self, fun)
         self.fun = fun
         self.name = function_name(fun)
@@ -294,6 +306,7 @@ class JitFunction:
             raise StaticArgumentError(
                 f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}"
             )
+        self._options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
         self._entries: dict[_Key, _Entry] = {}
         self._short: tuple[Any, ...] = ()
         self._hits = self._misses = self._traced = self._compiled = 0
@@ -305,8 +318,16 @@ class JitFunction:
 
     def _positions(self, nums: Any, names: Any, what: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """argnums and argnames, each completed from the other by the function's signature."""
-        nums = () if nums is None else (nums,) if isinstance(nums, (int, np.integer)) else tuple(nums)
-        names = () if names is None else (names,) if isinstance(names, str) else tuple(names)
+        nums = (
+            () if nums is None else tuple(nums) if isinstance(nums, (tuple, list, set, frozenset, range)) else (nums,)
+        )
+        if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in nums):
+            raise StaticArgumentError(
+                f"{what}_argnums must be an int or a sequence of ints; found {nums}. Names go to {what}_argnames."
+            )
+        names = () if names is None else tuple(names) if isinstance(names, (tuple, list, set, frozenset)) else (names,)
+        if not all(isinstance(n, str) for n in names):
+            raise StaticArgumentError(f"{what}_argnames must be a string or a sequence of strings; found {names}")
         if self.signature is None:
             return nums, names
         params = list(self.signature.parameters.values())
@@ -381,7 +402,7 @@ class JitFunction:
                     self._hits += 1
                     return out
             return self._call(args, kwargs)
-        except Exception as e:
+        except BaseException as e:
             shorten(e)
             raise
 
@@ -459,13 +480,12 @@ class JitFunction:
         return self._short[0].source if self._short else ""
 
     def _leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
+        with contextlib.suppress(TreeError):
             return check_leaf(x, "")
-        except TreeError:
-            names = argument_names(self.fun, args, kwargs)
-            values = tree.leaves((args, kwargs))
-            name = next((n for n, v in zip(names, values) if v is x), "an argument")
-            return check_leaf(x, f"{name} of the jitted function {self.name}")
+        names = argument_names(self.fun, args, kwargs)
+        values = tree.leaves((args, kwargs))
+        name = next((n for n, v in zip(names, values) if v is x), "an argument")
+        return check_leaf(x, f"{name} of the jitted function {self.name}")
 
     def _trace(
         self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any
@@ -548,6 +568,7 @@ class JitFunction:
 
     # ------------------------------------------------------------------ looking
 
+    @user_frames
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
         leaves, in_tree, static, call = self._split(args, kwargs)
@@ -603,6 +624,20 @@ class JitFunction:
 
         return "; ".join(min((reasons(k) for k in self._entries), key=len)) + " (nearest known signature -> this one)"
 
+    def __reduce__(self) -> Any:
+        """By name where it is found under its own, as what a decorator made is; else the function and the options."""
+        named = operator.attrgetter(self.__qualname__) if "<" not in getattr(self, "__qualname__", "<") else None
+        with contextlib.suppress(AttributeError):
+            if named is not None and named(sys.modules.get(self.__module__)) is self:
+                return self.__qualname__
+        return JitFunction, (self.fun, *self._options)
+
+    def __copy__(self) -> JitFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> JitFunction:
+        return self
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Methods: ``self`` is bound as for a function."""
         return self if instance is None else functools.partial(self, instance)
@@ -633,7 +668,7 @@ def _shown(key: tuple[type, Any]) -> str:
     return repr(v)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _watch_random(name: str) -> Iterator[None]:
     """Warns if NumPy's own random numbers are drawn inside: the compiled program would repeat them."""
     before = _random_state()
@@ -665,6 +700,7 @@ def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
     return np.asarray(x, aval.dtype)
 
 
+@user_frames
 def jit(
     fun: Callable[..., Any] | None = None,
     *,

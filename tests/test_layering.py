@@ -14,10 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # rooms of fx from the ground up; a module may import from its own floor and from below
 FLOORS: list[tuple[str, ...]] = [
     ("errors", "version"),
-    ("dtypes", "tree", "silence"),
+    ("dtypes", "silence"),
     ("config",),
+    ("traceback",),
+    ("tree",),
     ("ir",),
-    ("printing", "primitive", "array", "traceback", "callsite", "nans"),
+    ("printing", "primitive", "array", "callsite", "nans"),
     ("trace",),
     ("verify", "interpret", "interning", "replay"),
     ("primitives",),

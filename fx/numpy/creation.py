@@ -10,7 +10,12 @@ import numpy as np
 from .. import dtypes
 from ..array import Array, to_numpy
 from ..config import config
-from ..errors import ConcretizationError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    ConcretizationError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
@@ -82,11 +87,11 @@ def asarray(
     check_device(device)
     if copy or isinstance(a, (list, tuple)) or is_python_scalar(a):
         if copy is False:
-            raise ValueError("numbers and lists of them cannot become an array without a copy; drop copy=False")
+            raise ArgumentError("numbers and lists of them cannot become an array without a copy; drop copy=False")
         return array(a, dtype)
     x = as_value(a, "the object given to asarray()")
     if copy is False and dtype is not None and dtypes.canonical(dtype) != x.dtype:
-        raise ValueError(
+        raise ArgumentError(
             f"an array of {x.dtype} cannot become {dtypes.canonical(dtype)} without a copy; drop copy=False"
         )
     return astype_result(x, dtype)
@@ -174,7 +179,7 @@ def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Value:
             "asarray_chkfinite of a traced array: its values are not known; use isfinite and where inside the traced function"
         )
     if dtypes.is_inexact(x.dtype) and not np.isfinite(known).all():
-        raise ValueError("asarray_chkfinite: the array has NaN or infinite elements")
+        raise ArgumentError("asarray_chkfinite: the array has NaN or infinite elements")
     return x
 
 
@@ -299,7 +304,7 @@ def arange(
         start, stop = 0, start
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
-        raise ValueError("arange needs a step that is not 0")
+        raise ArgumentError("arange needs a step that is not 0")
     if dtype is not None:
         d = dtypes.canonical(dtype)
     else:
