@@ -1,8 +1,8 @@
 """``jit``: the signature cache, the jit primitive, and the stages that can be looked at.
 
 A call finds its compiled program by *signature*: the structure of the arguments, each leaf's shape, dtype and
-weakness, and the static arguments.  A new signature is traced into a Graph and compiled; kernels do not depend
-on sizes, so a new batch size costs the trace and no native compile.
+weakness, and the static arguments.  A new signature is traced into a Graph and compiled; one that differs from a known
+one in sizes alone becomes a *family* (``families``), whose other members are filled in instead.
 
 The jit primitive holds the traced graph.  Its derivative is a jit of the primal graph (residuals as extra
 outputs) and a jit of the tangent graph; its transpose and its batched form are jits too.
@@ -21,7 +21,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +33,14 @@ from .config import config
 from .dispatch import MISS, specialise
 from .dtypes import canonical
 from .errors import NonHashableStaticError, SideEffectWarning, StaticArgumentError, TreeError
+from .families import Family, Known, grow, holds_sizes, varying
 from .interning import forget
 from .ir import Aval, Graph
+from .nans import wanted
 from .primitive import Linear, Primitive
 from .primitives.helpers import instantiate
 from .replay import checked
+from .sizes import is_sized
 from .trace import Tracer, aval_of, bind, bind_known, named_axes, state, trace_flat, user_source
 from .traceback import shorten, user_frames
 from .transforms.calls import batch_closed, jvp_closed, linearize_closed, transpose_closed
@@ -54,6 +57,9 @@ from .transforms.jvp import are_linear
 
 __all__ = ["Compiled", "JitFunction", "Lowered", "jit", "jit_p"]
 
+_MOST_FRUITLESS = 3  # attempts at a family, after which a function that needs its sizes as numbers is left alone
+_MOST_FAMILIES = 8  # of one structure of arguments: guards divide the sizes into ranges
+_MOST_COMPARED = 16  # known signatures that a new one is compared with
 SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
 _MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
@@ -131,7 +137,7 @@ class Lowered:
     """A traced function: the stage between Python and native code."""
 
     name: str
-    graph: Graph
+    make_graph: Callable[[], Graph] = field(repr=False)
     captures: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
@@ -139,6 +145,10 @@ class Lowered:
     backend: str | None
     donate: tuple[int, ...]
     split: Callable[..., Any]
+
+    @functools.cached_property
+    def graph(self) -> Graph:
+        return self.make_graph()
 
     @property
     def executable(self) -> Executable:
@@ -242,11 +252,13 @@ class CacheInfo(NamedTuple):
 @dataclass
 class _Entry:
     lowered: Lowered
+    avals: Sequence[Aval]
     captured: list[np.ndarray] | None
     weak: tuple[bool, ...]
     axes: frozenset[Any]
     run: Executable | None = None
     used: int = 0  # the number of the latest call
+    filled_in: bool = False
 
 
 class _Key(NamedTuple):
@@ -254,6 +266,11 @@ class _Key(NamedTuple):
     leaves: tuple[Any, ...]
     static: tuple[Any, ...]
     context: tuple[Any, ...]
+
+    @property
+    def holds_sizes(self) -> bool:
+        """Whether it is that of an inner function, called while a family is traced."""
+        return holds_sizes(self.leaves) or any(is_sized(size) for _, size in self.context[2])
 
 
 _functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
@@ -290,7 +307,7 @@ class JitFunction:
         backend: str | None,
     ) -> None:
         check_function(fun, "jit", "Write jit(f)(x), not jit(f(x)); for a decorator with options: @fx.jit(...).")
-        functools.update_wrapper(self, fun)
+        functools.update_wrapper(self, fun, updated=())
         self.fun = fun
         self.name = function_name(fun)
         self.keep_unused = keep_unused
@@ -308,11 +325,19 @@ class JitFunction:
             )
         self._options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
         self._entries: dict[_Key, _Entry] = {}
+        self._families: dict[Any, list[Family]] = {}
+        self._fruitless = 0  # times that no family came of two signatures that differ in sizes
         self._short: tuple[Any, ...] = ()
         self._hits = self._misses = self._traced = self._compiled = 0
         self._log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self._lock = threading.RLock()
         _functions.add(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the user hung on the function; our own attributes come first."""
+        if name.startswith("__") or "fun" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.fun, name)
 
     # ------------------------------------------------------------------ which arguments are static
 
@@ -436,7 +461,11 @@ class JitFunction:
                 " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
             ) from None
         if entry is None:
-            entry = self._trace(key, call, leaves, in_tree, args, kwargs)
+            entry = self._make(key, call, leaves, in_tree, args, kwargs, traced)
+        elif (
+            traced and entry.filled_in
+        ):  # rules of derivatives may hold sizes, which only a trace of its own has as numbers
+            entry = self._make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
             self._hits += 1
         entry.used = self._hits + self._misses
@@ -451,26 +480,29 @@ class JitFunction:
             self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
-            for x, a in zip(leaves, low.graph.in_avals)
+            for x, a in zip(leaves, entry.avals)
         ]
-        d = None
+        d = None  # a donated array must have no reference but its own
         if low.donate:
             self._check_donated(low.donate, leaves, args, kwargs)
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
-        outs = checked(run, low.graph, low.donate)(*arrays, *entry.captured)
+        if wanted():
+            run = checked(run, low.graph, low.donate)
+        outs = run(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [_result(o, w) for o, w in zip(outs, entry.weak)])
 
     def _shorten_way(self, leaves: Sequence[Any], entry: _Entry, run: Executable) -> None:
         """From the second call on: a function for exactly this signature, tried first."""
         key = entry, config.epoch, tuple(map(type, leaves))
-        if key[1] != key[1] or any(c.key == key for c in self._short):
+        if key[1] != key[1] or any(c.key == key for c in self._short):  # an epoch of NaN: settings of a moment
             return
         low = entry.lowered
-        types = low.graph.in_avals[: len(leaves)]
         captured = entry.captured or ()
-        call: Any = specialise(leaves, low.in_tree, types, low.out_tree, entry.weak, run, captured, low.donate)
+        call: Any = specialise(
+            leaves, low.in_tree, entry.avals, low.out_tree, entry.weak, run, captured, low.donate, self.name
+        )
         if call is not None:
             call.key = key
             self._short = (call, *self._short[: SHORT_WAYS - 1])
@@ -487,35 +519,97 @@ class JitFunction:
         name = next((n for n, v in zip(names, values) if v is x), "an argument")
         return check_leaf(x, f"{name} of the jitted function {self.name}")
 
-    def _trace(
-        self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any
-    ) -> _Entry:
+    def _make(
+        self, key: _Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any,
+        traced: bool,
+    ) -> _Entry:  # fmt: skip
+        """The program of a new signature: filled in, where it differs in sizes alone, or traced."""
         for x in leaves:
             if type(x) is np.ndarray:
                 canonical(x.dtype)
         with self._lock:
             self._misses += 1
-            self._traced += 1
-            self._explain_miss(key, args, kwargs)
+            difference = "sizes that vary" if key.holds_sizes else self._difference(key, args, kwargs)
         names = argument_names(self.fun, args, kwargs) if not key.static else self._dynamic_names(args, kwargs)
-        flat = FlatFunction(call, in_tree)
-        flat.name = self.name
-        avals = [Aval(*s) for s in key.leaves]
-        with _watch_random(self.name):
-            graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
-        assert flat.out_tree is not None
-        concrete = not any(type(c) is Tracer for c in captures)
         donated = self._donated(args, kwargs)
+
+        def trace(avals: Sequence[Aval]) -> tuple[Graph, list[Any], Any]:
+            with self._lock:
+                self._traced += 1
+            flat = FlatFunction(call, in_tree)
+            flat.name = self.name
+            with _watch_random(self.name):
+                graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+            return graph, captures, flat.out_tree
+
+        may_vary = not (traced or key.context[2] or config.watching or config.check_tracer_leaks)
+        found = self._family_for(key, donated, trace) if may_vary and self._is_native() else None
+        if found is not None:
+            self._explain_miss("filled in", difference)
+            return self._filled_in(key, *found, donated)
+        self._explain_miss("traced", difference)
+        avals = [Aval(*s) for s in key.leaves]
+        graph, captures, out_tree = trace(avals)
+        concrete = not any(type(c) is Tracer for c in captures)
         low = Lowered(
-            self.name, graph, captures, in_tree, flat.out_tree, key.static, self.backend, donated, self._split
+            self.name, lambda: graph, captures, in_tree, out_tree, key.static, self.backend, donated, self._split
         )
         weak = tuple(a.weak for a in graph.out_avals)
         axes = named_axes({"graph": graph})
-        entry = _Entry(low, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
-        if concrete:
-            with self._lock:
-                self._make_room()
-                self._entries[key] = entry
+        entry = _Entry(low, avals, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
+        if concrete and not key.holds_sizes:
+            self._remember(key, entry)
+        return entry
+
+    def _remember(self, key: _Key, entry: _Entry) -> None:
+        with self._lock:
+            self._make_room()
+            self._entries[key] = entry
+
+    # ------------------------------------------------------------------ programs that differ in sizes
+
+    def _is_native(self) -> bool:
+        return (self.backend or config.backend) == "native"
+
+    def _family_for(
+        self, key: _Key, donated: tuple[int, ...], trace: Callable[..., Any]
+    ) -> tuple[Family, list[int]] | None:
+        """A family that holds for a signature, with the values of its sizes; made now if there can be one."""
+        group = key.in_tree, key.static, key.context
+        families = self._families.get(group, [])
+        for family in reversed(families):
+            values = family.values(key.leaves)
+            if values is not None:
+                return family, values
+        if self._fruitless >= _MOST_FRUITLESS or len(families) >= _MOST_FAMILIES:
+            return None
+        near: list[tuple[int, Known]] = []
+        for k, e in reversed(list(self._entries.items())[-_MOST_COMPARED:]):
+            if (k.in_tree, k.static, k.context) == group and e.captured is not None and not e.axes and not e.filled_in:
+                places = varying(k.leaves, key.leaves)
+                if places is not None:
+                    near.append((len(places), Known(k.leaves, e.lowered.graph, e.lowered.captures)))
+        if not near:
+            return None
+        near.sort(key=lambda n: n[0])
+        grown = grow([k for _, k in near], key.leaves, donated, trace)
+        if grown is None:
+            self._fruitless += 1
+            return None
+        with self._lock:
+            self._families[group] = [*families, grown]
+        values = grown.values(key.leaves)
+        return None if values is None else (grown, values)
+
+    def _filled_in(self, key: _Key, family: Family, values: list[int], donated: tuple[int, ...]) -> _Entry:
+        low = Lowered(
+            self.name, lambda: family.graph(values), family.captures, key.in_tree, family.out_tree, key.static, self.backend,
+            donated, self._split,
+        )  # fmt: skip
+        captured = [to_numpy(c) for c in family.captures]
+        entry = _Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), filled_in=True)
+        entry.run = family.executable(values)
+        self._remember(key, entry)
         return entry
 
     def _make_room(self) -> None:
@@ -578,7 +672,9 @@ class JitFunction:
         avals = [example_aval(x, f"{n} of the jitted function {self.name}") for x, n in zip(leaves, names)]
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
-        return Lowered(self.name, graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split)
+        return Lowered(
+            self.name, lambda: graph, captures, in_tree, flat.out_tree, static, self.backend, (), self._split
+        )
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result's shapes and dtypes, without computing it."""
@@ -591,14 +687,16 @@ class JitFunction:
     def clear_cache(self) -> None:
         """Forgets every program of this function (kernels on disk stay)."""
         self._entries.clear()
+        self._families.clear()
+        self._fruitless = 0
         self._short = ()
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""
         return "\n".join(self._log) or f"{self.name}: not called yet"
 
-    def _explain_miss(self, key: _Key, args: Any, kwargs: Any) -> None:
-        text = f"{self.name}: traced at {user_source()}: " + self._difference(key, args, kwargs)
+    def _explain_miss(self, what: str, difference: str) -> None:
+        text = f"{self.name}: {what} at {user_source()}: {difference}"
         self._log.append(text)
         if config.explain_misses:
             print(text, file=sys.stderr)

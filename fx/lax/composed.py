@@ -31,6 +31,7 @@ from ..primitives.conv_variants import conv_general_dilated_patches
 from ..primitives.linalg import dot_general
 from ..primitives.sorting import top_k
 from ..primitives.window_geometry import plain_sizes, resolve_padding, window_counts
+from ..sizes import broadcast_shapes as joint_shape
 from ..trace import aval_of
 from ..traceback import behind
 from ..transforms.custom_rules import custom_jvp
@@ -168,7 +169,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Dims:
         ShapeError: there is none.
     """
     try:
-        return np.broadcast_shapes(*[tuple(s) for s in shapes])
+        return joint_shape(*shapes)
     except ValueError:
         raise ShapeError(f"shapes {', '.join(str(tuple(s)) for s in shapes)} cannot be broadcast together") from None
 

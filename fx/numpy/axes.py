@@ -9,6 +9,7 @@ import numpy as np
 
 from ..array import Array
 from ..errors import AxisError, DTypeError, ShapeError
+from ..sizes import Size
 from ..trace import Tracer
 
 __all__ = ["axis_tuple", "canonical_axes", "canonical_axis", "plain_ints", "static_shape"]
@@ -24,7 +25,7 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
     several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
     parts = list(values) if several else [values]
     try:
-        return tuple([int(s.__index__()) for s in parts])
+        return tuple([s if type(s) is Size else int(s.__index__()) for s in parts])
     except (AttributeError, TypeError):
         if any(type(s) is Tracer for s in parts):
             raise
@@ -40,7 +41,7 @@ def static_shape(shape: Any) -> tuple[int, ...]:
     sizes = plain_ints(shape)
     if any(s < 0 for s in sizes):
         raise ShapeError(f"a shape cannot have negative sizes; found {sizes}")
-    if math.prod(sizes) >= 2**63:
+    if Size not in map(type, sizes) and math.prod(sizes) >= 2**63:
         raise ShapeError(f"no array can have the shape {sizes}: that many elements have no addresses")
     return sizes
 

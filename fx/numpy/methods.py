@@ -13,6 +13,7 @@ from ..array import Array
 from ..callsite import drops_the_result
 from ..config import ALERT
 from ..errors import UnsupportedFunctionError
+from ..sizes import Real, Size
 from ..storage import strided, write
 from ..trace import Tracer, is_library
 from ..traceback import shorten, user_frames
@@ -41,7 +42,7 @@ from .ufunc_class import Ufunc
 
 __all__ = ["install"]
 
-_OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
+_OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple, Size, Real)
 
 
 def _is_operand(x: Any) -> bool:

@@ -26,7 +26,8 @@ from ..errors import (
     SideEffectError,
 )
 from ..primitives import elementwise as p
-from ..storage import View, attach, strided, write
+from ..sizes import decided
+from ..storage import View, attach, lineage, strided_like, write
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 from . import creation, manipulation, matrices, rearranging, stride_tricks, unary
 from .axes import canonical_axis
@@ -369,11 +370,16 @@ def _is_copy(name: str, x: Tracer, out: Any, args: tuple[Any, ...], kwargs: dict
         return out.dtype != x.dtype
     if name not in _MAY_COPY or (x.view_of is None and not args[1:] and not kwargs):
         return False
-    try:
-        _KINDS[name].numpy(strided(x), *args, **kwargs)
-    except ValueError:
-        return True
-    return False
+    shape, d, views = lineage(x)
+
+    def copies() -> bool:
+        try:
+            _KINDS[name].numpy(strided_like(shape, d, views), *args, **kwargs)
+        except ValueError:
+            return True
+        return False
+
+    return decided(copies, (*shape, *out.shape))
 
 
 def method(name: str) -> Callable[..., Value]:

@@ -34,7 +34,6 @@ class Contract:
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and copy A; whether it does, the frame says.
-        scatter: C takes no whole vectors of columns: it has fewer than a panel, or they are apart.
     """
 
     tile: Tile
@@ -44,11 +43,10 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
-    scatter: bool = False
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies") if getattr(self, f))
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -62,12 +60,13 @@ class Contract:
             *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
         ]  # fmt: skip
         if not self.window:
-            names += ["slices", "part_slices", "sums_size", "sums_line"]
+            names += ["slices", "part_slices", "sums_size", "sums_line", "reach", "c_col"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
-            names += ["copying", "copy_size", "copy_step", "slab_length", "slab_step", "as_k0", "as_block"]
+            names += ["copying", "copy_size", "copy_step", "as_block"]
+            names += ["as_k0"] if self.row_dims == 1 else ["slab_length", "slab_step"]
             names += [f"as_{n}" for n in walk]
-        return names + (["c_col"] if self.scatter else [])
+        return names
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
@@ -79,11 +78,14 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     k0, of which there are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel i of a group whose
     first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
 
+    A register block goes to C in whole vectors, columns of stride 1, where it is ``reach`` rows before the end of the piece;
+    what these write past the last column, later rows write again.  The others go element by element, columns ``c_col`` apart.
+
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
-    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: 1, the slab
-    of ``slab_length + depth * slab_step`` elements that all rows read; 2, strips of ``mr`` rows, [strip][k][row].
-    ``..._size``: elements of each worker's memory; 0 for panels that all workers share.  Without ``blocks`` of rows the
-    kernel only packs.
+    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: strips of
+    ``mr`` rows, [strip][k][row], where the rows are one dimension; otherwise the slab of ``slab_length + depth * slab_step``
+    elements that all rows read.
+    ``..._size``: elements of each worker's memory.
     """
     b = KernelBuilder(v.name)
     a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
@@ -187,7 +189,7 @@ class _Piece:
                 held and (*held, p["sums_line"]),
                 later,
             )
-            self._put(acc, here, col, held, last)
+            self._put(acc, here, row, col, held, last)
 
     def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
         """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,
@@ -223,22 +225,20 @@ class _Piece:
         return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * self.v.tile.cols
 
     def _put(
-        self, acc: Sequence[Sequence[Ref]], rows: Rows, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
-    ) -> None:
+        self, acc: Sequence[Sequence[Ref]], rows: Rows, row: Expr, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
+    ) -> None:  # fmt: skip
         """To C, or to where the sums wait for the next slice, or for the epilogue."""
         b, v, at_c = self.b, self.v, self.place["c"]
         if held is None or last is None:
             return store_block(b, v.tile, acc, rows, self.c, at_c + col)
-        if self.epilogue is not None or v.scatter:
-            self._hold(acc, held)
-            if v.scatter:
-                with b.if_(last):
-                    self._scatter(rows, col, held)
-            return None
-        with b.if_(last):
+        if self.epilogue is not None:
+            return self._hold(acc, held)
+        with b.if_(last & (row + self.p["reach"] <= self.stop)):
             store_block(b, v.tile, acc, rows, self.c, at_c + col)
         with b.else_():
             self._hold(acc, held)
+            with b.if_(last):
+                self._scatter(rows, col, held)
         return None
 
     def _hold(self, acc: Sequence[Sequence[Ref]], held: tuple[str, Expr]) -> None:
@@ -265,11 +265,13 @@ class _Piece:
         def along(i: Expr, w: int, _: int) -> None:
             b.store(self.a, to + i, b.load(self.a_source, source + i, w))
 
-        with b.if_(p["copying"].eq(1)):
-            vector_for(b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along)
-        with b.else_(), b.for_("k", 0, depth) as k:
+        if self.v.row_dims > 1:
+            return vector_for(
+                b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along
+            )
+        whole = b.let("whole", rows // tile.mr * tile.mr)
+        with b.for_("k", 0, depth) as k:
             line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
-            whole = b.let("whole", rows // tile.mr * tile.mr)
             with b.for_("row", 0, whole, tile.mr) as row:
                 here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
                 done = 0
@@ -279,6 +281,7 @@ class _Piece:
                     done += width
             with b.for_("row", whole, rows) as row:
                 b.store(self.a, strip + whole * p["a_step"] + (row - whole), b.load(self.a_source, line + row))
+        return None
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""

@@ -346,3 +346,14 @@ def test_a_fork_while_another_thread_compiles() -> None:
     done.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_attributes_of_the_function_stay_its_own() -> None:
+    def f(x: Any) -> Any:
+        return x + 1
+
+    f.units, f._split = "m", "not a method"  # type: ignore[attr-defined]
+    jitted = fx.jit(f)
+    assert jitted.units == "m" and float(jitted(1.0)) == 2.0
+    with pytest.raises(AttributeError, match="volume"):
+        jitted.volume  # noqa: B018
