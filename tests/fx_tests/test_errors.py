@@ -224,7 +224,7 @@ def jitted(x: Any) -> Any:
 def test_jitted_functions_are_pickled_and_copied() -> None:
     assert pickle.loads(pickle.dumps(jitted)) is jitted
     again = pickle.loads(pickle.dumps(fx.jit(user_function, static_argnames="x")))
-    assert again.fun is user_function and again.static_argnames == ("x",)
+    assert again.fun is user_function and again.arguments.static_argnames == ("x",)
     assert copy.deepcopy({"f": again})["f"] is again
 
 

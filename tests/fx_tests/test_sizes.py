@@ -312,7 +312,7 @@ def test_filled_in_programs_explain_themselves() -> None:
     f = fx.jit(lambda x: fnp.tanh(x) @ W)
     for n in (5, 9, 13):
         f(array(n, 6))
-    entry = list(f._entries.values())[-1]
+    entry = list(f._programs.entries.values())[-1]
     assert "13" in str(entry.lowered.graph) and "13" in entry.run.explain() and "def " in entry.run.loops()
     assert entry.run.cost_analysis()["flops"] > 0
 
