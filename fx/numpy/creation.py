@@ -18,6 +18,7 @@ from ..errors import (
 )
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
+from ..sizes import Size, as_size, is_sized, slice_length
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
 from .axes import canonical_axis, static_shape
 from .core import (
@@ -282,7 +283,7 @@ def full_like(
 
 def _known_number(v: Any) -> Any:
     """A bound of ``arange``: a Python number as it is, any other as a NumPy scalar."""
-    if is_python_scalar(v):
+    if is_python_scalar(v) or is_sized(v):
         return v
     if type(v) is Tracer:
         return np.asarray(v.item(), v.dtype)[()]  # raises unless the value is known while tracing
@@ -311,10 +312,11 @@ def arange(
         avals = [aval_of(v) for v in (a, b, c)]
         d = dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0]
         d = config.default_int if d == dtypes.bool_ else d
-    if state.absorbing and all(isinstance(v, (int, np.integer)) for v in (a, b, c)) and dtypes.is_integer(d):
-        count = shaping.iota(d, len(range(int(a), int(b), int(c))))
-        scaled = count if c == 1 else p.mul(count, helpers.full_like(count, int(c)))
-        return scaled if a == 0 else p.add(scaled, helpers.full_like(count, int(a)))
+    if state.absorbing and all(isinstance(v, (int, np.integer, Size)) for v in (a, b, c)) and dtypes.is_integer(d):
+        a, b, c = (as_size(v) for v in (a, b, c))
+        count = shaping.iota(d, slice_length(a, b, c))
+        scaled = count if c == 1 else p.mul(count, helpers.full_like(count, c))
+        return scaled if a == 0 else p.add(scaled, helpers.full_like(count, a))
     return Array(np.arange(a, b, c).astype(d))
 
 
@@ -354,8 +356,8 @@ def linspace(
 
 def _number_of(num: Any, what: str) -> int:
     try:
-        n = int(num.__index__())
-    except AttributeError:
+        n = as_size(num)
+    except TypeError:
         raise DTypeError(f"{what} needs an integer number of samples; found {num!r}") from None
     if n < 0:
         raise ShapeError(f"{what} needs a non-negative number of samples; found {n}")
