@@ -19,6 +19,7 @@ from op_specs import SPECS
 import fx
 import fx.numpy as fnp
 from fx import lax, sizes
+from fx.examples.transformer import Transformer
 from fx.families import varying
 from fx.sizes import Fixed, Real, Size, Sizes, as_float, largest, late, slice_indices, slice_length, smallest
 
@@ -369,3 +370,23 @@ def test_a_batch_of_another_size_gives_the_same_bits(primitive: str) -> None:
             for a, b in zip(fx.tree.leaves(several(*args)), fx.tree.leaves(fx.jit(lambda *x, f=over: f(*x))(*args))):
                 assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), (primitive, case.name, n)
         assert primitive in _NUMBERS_NEEDED or several.cache_info().traced <= 4, several.explain_misses()
+
+
+def test_the_character_model_takes_texts_of_any_length() -> None:
+    """The transformer of the examples: rotary positions, causal masks, attention and norms are filled in."""
+    model = Transformer(11, 32, 1, fx.random.key(0))
+    f = fx.jit(lambda m, codes: m(codes)[:, -1])
+    for n in (33, 47, 40, 64, 55):
+        codes = (np.arange(2 * n).reshape(2, n) % 11).astype(np.int32)
+        assert (
+            np.asarray(f(model, codes)).tobytes()
+            == np.asarray(fx.jit(lambda m, c: m(c)[:, -1])(model, codes)).tobytes()
+        )
+    assert f.cache_info().traced == 2, f.explain_misses()
+
+
+def test_what_keeps_sizes_from_varying_is_told() -> None:
+    f = fx.jit(lambda x: x * np.zeros(x.shape[0]))
+    f(np.ones(3)), f(np.ones(4))
+    assert "cannot vary: a size that varies was needed as a plain number: an index" in f.explain_misses()
+    assert f"{__file__}:" in f.explain_misses().partition("cannot vary")[2]
