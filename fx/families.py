@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from .filling import graph_filler
 from .interning import equal_graphs
 from .ir import Aval, Graph
 from .sizes import SMALLEST, Size, Sizes
+from .sizes import __file__ as sizes_file
+from .trace.source import is_library
 
 __all__ = ["Family", "Known", "Place", "grow", "holds_sizes", "varying"]
 
@@ -129,31 +132,39 @@ def grow(
         trace: gives graph, captures and structure of the result for types of the arguments.
     """
     places = varying(known[0].leaves, leaves)
-    assert places is not None
+    if places is None:
+        return "the signatures differ in more than sizes"
     sizes, with_sizes = sized(leaves, places)
     try:
         graph, captures, out_tree = trace([Aval(*leaf) for leaf in with_sizes])
         test, at = sizes.test(), graph_filler(graph, sizes)
         if sizes.fixed:
-            return f"a size was needed as a number: {sizes.fixed}"
+            return f"{sizes.fixed} was needed of a size, and the function went on"
         beside = [k for k in known if varying(k.leaves, leaves) == places and test(_values(k.leaves, places))]
         truth = beside[0] if beside else Known(leaves, *trace([Aval(*leaf) for leaf in leaves]))
         if not equal_graphs(at(_values(truth.leaves, places)), truth.graph):
-            return "with sizes that vary the function does something else"
+            return "the trace with sizes says something else than the one with numbers (type(n) is int?)"
         if not _same_arrays(captures, truth.captures):
-            return "each trace captures other arrays"
+            return "the trace with sizes holds other arrays than the one with numbers"
         if out_tree != truth.out_tree:
-            return "the structure of the result holds sizes"
+            return "the structure of the result holds sizes, or differs between traces"
         program = resizable(graph, sizes, donate)
         weak = tuple([a.weak for a in graph.out_avals])
         family = Family(sizes, with_sizes, places, at, captures, out_tree, weak, program, sizes.test())
-        if sizes.fixed:
-            return f"a size was needed as a number: {sizes.fixed}"
-        return "its guards fail" if family.values(leaves) is None else family
+        holds = not sizes.fixed and family.values(leaves) is not None
+        return family if holds else "what was decided by the sizes does not hold for themselves"
     except Exception as e:  # whatever it is: the trace for these sizes alone meets it again, or does not
-        return f"a size was needed as a number: {sizes.fixed}" if sizes.fixed else f"{type(e).__name__}: {e}"
+        return f"{str(e).partition(chr(10))[0]} ({_where(e)})"
     finally:
         sizes.closed = True
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line of the user's that an error went through, and the innermost that asked."""
+    frames = [(f.f_code, n) for f, n in walk_tb(error.__traceback__) if f.f_code.co_filename != sizes_file]
+    lines = [f"{code.co_filename}:{n} in {code.co_name}" for code, n in frames]
+    theirs = [line for line in lines if not is_library(line.partition(":")[0])]
+    return ", ".join(dict.fromkeys((*theirs[-1:], *lines[-1:])))
 
 
 def _values(leaves: Sequence[Leaf], places: dict[Place, int]) -> list[int]:

@@ -41,7 +41,7 @@ def filler(x: Any, numbers: dict[Any, int]) -> Fill | None:
         return None if shape is None else lambda values: Aval(shape(values), x.dtype, x.weak)
     if type(x) is Literal:
         value = filler(x.value, numbers)
-        return None if value is None else lambda values: Literal(value(values), x.aval)
+        return None if value is None else lambda values: _literal(value(values), x.aval)
     if type(x) is Graph:
         return _graph(x, numbers)
     if isinstance(x, tuple):  # a named one
@@ -52,6 +52,11 @@ def filler(x: Any, numbers: dict[Any, int]) -> Fill | None:
         changed = lambda parts: dataclasses.replace(x, **dict(zip(names, parts)))
         return _of_parts([getattr(x, n) for n in names], changed, numbers)
     return None
+
+
+def _literal(value: Any, aval: Aval) -> Literal:
+    with np.errstate(all="ignore"):  # as constants of the user's are
+        return Literal(value, aval)
 
 
 def _of_parts(parts: Sequence[Any], make: Callable[[list[Any]], Any], numbers: dict[Any, int]) -> Fill | None:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from .errors import GraphError
-from .sizes import is_sized, shown
+from .sizes import fitting, is_sized, shown
 
 __all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "subgraphs"]
 
@@ -130,7 +130,7 @@ class Literal:
     def __init__(self, value: Any, aval: Aval) -> None:
         if aval.shape != ():
             raise GraphError(f"a Literal holds a scalar, not shape {aval.shape}; larger constants are graph inputs")
-        self.value = value if is_sized(value) else np.asarray(value, aval.dtype)[()]
+        self.value = fitting(value, aval.dtype) if is_sized(value) else np.asarray(value, aval.dtype)[()]
         self.aval = aval
 
     @property

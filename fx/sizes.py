@@ -39,6 +39,7 @@ __all__ = [
     "as_size",
     "broadcast_shapes",
     "decided",
+    "fitting",
     "is_sized",
     "largest",
     "late",
@@ -53,7 +54,7 @@ _ONE: tuple[int, ...] = ()
 SMALLEST = 2  # sizes 0 and 1 mean something else (nothing, or a dimension that broadcasts)
 UNKNOWN = -(2**62)  # the least value of what may be anything
 MOST_TERMS = 64
-OURS = ("fx", "jit")  # the packages whose tables tell sizes apart as symbols
+OURS = ("fx.", "jit.")  # the packages whose tables tell sizes apart as symbols
 
 
 class Fixed(FxError):
@@ -76,6 +77,7 @@ class Sizes:
         self._formulas: list[str] = []
         self._atom_of: dict[Any, int] = {}
         self._guards: dict[str, bool] = {}
+        self.compared: dict[Any, bool] = {}  # comparisons, which come again and again
         self._functions: dict[str, Any] = {
             "floor": _floor, "ceil": math.ceil, "lower": math.floor, "inf": math.inf, "nan": math.nan,
         }  # fmt: skip
@@ -88,7 +90,7 @@ class Sizes:
         if value < SMALLEST:
             raise ValueError(f"a size that varies is at least {SMALLEST}; this is {value}")
         self.values.append(value)
-        return Size(self, (((self._atom(("variable", len(self.values)), value, SMALLEST, "")), 1),))
+        return Size(self, ((self._atom(("variable", len(self.values)), value, SMALLEST, ""), 1),), value)
 
     # ------------------------------------------------------------------ formulas
 
@@ -102,7 +104,7 @@ class Sizes:
 
     def opaque(self, formula: str, value: int, at_least: int) -> Size:
         """A size that is no polynomial, by its formula."""
-        return Size(self, ((self._atom(formula, value, at_least, formula), 1),))
+        return Size(self, ((self._atom(formula, value, at_least, formula), 1),), value)
 
     def real(self, formula: str, value: Any) -> Real:
         """What floating-point arithmetic makes: a line of its own, so that formulas stay short."""
@@ -114,9 +116,6 @@ class Sizes:
         name = f"f{id(f)}"
         self._functions[name] = f
         return name
-
-    def value_of(self, terms: Terms) -> int:
-        return _evaluated(terms, self._values)
 
     def range_of(self, terms: Terms) -> tuple[int | None, int | None]:
         """What is known of the least and the largest value, whatever the sizes are."""
@@ -172,6 +171,11 @@ class Sizes:
                 return f()
             finally:
                 self._current = None
+
+    @property
+    def asking(self) -> bool:
+        """Whether ``check`` asks its function."""
+        return self._current is not None
 
     def now(self, terms: Terms) -> int | None:
         """The number that a size is for ``f`` of ``check``; None outside of it."""
@@ -240,8 +244,8 @@ class _Number:
         raise NotImplementedError
 
     @property
-    def key(self) -> Any:
-        """What tells a number from others of its trace."""
+    def symbol(self) -> int:
+        """The hash of the formula."""
         raise NotImplementedError
 
     def _number(self, what: str) -> Any:
@@ -279,8 +283,8 @@ class _Number:
 
     def __hash__(self) -> int:
         """Tables of ours tell programs apart by it; a table of the user's asks for the number."""
-        caller = sys._getframe(1).f_globals.get("__name__", "").partition(".")[0]
-        return hash((id(self.sizes), self.key) if caller in OURS else self._number("its hash"))
+        name = sys._getframe(1).f_globals.get("__name__", "")
+        return self.symbol if name.startswith(OURS) else hash(self._number("its hash"))
 
     def __bool__(self) -> bool:
         return bool(self != 0)
@@ -323,22 +327,19 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 class Size(_Number):
     """An integer that follows from the sizes of a trace; see the module."""
 
-    __slots__ = ("terms",)
+    __slots__ = ("_hash", "terms")
     __class__ = int  # type: ignore[assignment]  # to isinstance()
     __hash__ = _Number.__hash__  # a class that defines equality has none of its own
 
-    def __init__(self, sizes: Sizes, terms: Terms) -> None:
+    def __init__(self, sizes: Sizes, terms: Terms, value: int) -> None:
         self.sizes = sizes
         self.terms = terms
-        self.value = sizes.value_of(terms)
+        self.value = value
+        self._hash = 0
 
     @property
     def text(self) -> str:
         return f"({self.sizes.text_of(self.terms)})"
-
-    @property
-    def key(self) -> Any:
-        return self.terms
 
     def __index__(self) -> int:
         now = self.sizes.now(self.terms)
@@ -346,16 +347,23 @@ class Size(_Number):
 
     __int__ = __index__
 
-    def _of(self, terms: Mapping[tuple[int, ...], int]) -> Any:
+    @property
+    def symbol(self) -> int:
+        if not self._hash:
+            self._hash = hash((id(self.sizes), self.terms))
+        return self._hash
+
+    def _of(self, terms: Mapping[tuple[int, ...], int], value: int) -> Any:
         """The polynomial: a plain int if it is constant."""
-        kept = sorted([(atoms, c) for atoms, c in terms.items() if c])
+        kept = [item for item in terms.items() if item[1]]
         if len(kept) > MOST_TERMS:
             self.sizes.fix("a polynomial of many terms")
         if not kept:
             return 0
-        if len(kept) == 1 and kept[0][0] == _ONE:
-            return kept[0][1]
-        return Size(self.sizes, tuple(kept))
+        if len(kept) == 1:
+            return kept[0][1] if kept[0][0] == _ONE else Size(self.sizes, (kept[0],), value)
+        kept.sort()
+        return Size(self.sizes, tuple(kept), value)
 
     # ------------------------------------------------------------------ arithmetic
 
@@ -366,18 +374,18 @@ class Size(_Number):
         if type(whole) is int:
             if not whole:
                 return self
-            extra: Terms = ((_ONE, whole),)
+            value, extra = whole, ((_ONE, whole),)
         else:
-            extra = whole.terms
+            value, extra = whole.value, whole.terms
         total = dict(self.terms)
         for atoms, c in extra:
             total[atoms] = total.get(atoms, 0) + c
-        return self._of(total)
+        return self._of(total, self.value + value)
 
     __radd__ = __add__
 
     def __neg__(self) -> Any:
-        return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]))
+        return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]), -self.value)
 
     def __sub__(self, other: Any) -> Any:
         whole = _whole(self.sizes, other)
@@ -392,13 +400,15 @@ class Size(_Number):
         if k is None:
             return _real("*", self, other)
         if type(k) is int:
-            return self if k == 1 else 0 if k == 0 else Size(self.sizes, tuple([(a, c * k) for a, c in self.terms]))
+            if k == 1 or not k:
+                return self if k else 0
+            return Size(self.sizes, tuple([(a, c * k) for a, c in self.terms]), self.value * k)
         total: dict[tuple[int, ...], int] = {}
         for a, c in self.terms:
             for b, d in k.terms:
                 atoms = tuple(sorted(a + b))
                 total[atoms] = total.get(atoms, 0) + c * d
-        return self._of(total)
+        return self._of(total, self.value * k.value)
 
     def __rmul__(self, other: Any) -> Any:
         return _real("*", other, self) if _whole(self.sizes, other) is None else self * other
@@ -452,7 +462,7 @@ class Size(_Number):
                 if c % k:
                     return None
                 parts[tuple(left)] = c // k
-            return self._of(parts), 0
+            return self._of(parts, self.value // by.value), 0
         parts, rest = {}, 0
         for a, c in self.terms:
             if c % by == 0:
@@ -461,7 +471,7 @@ class Size(_Number):
                 parts[a], rest = divmod(c, by)
             else:
                 return None
-        return self._of(parts), rest
+        return self._of(parts, self.value // by), rest
 
     def _quotient(self, other: Any, op: str) -> Any:
         by = _whole(self.sizes, other)
@@ -501,17 +511,23 @@ class Size(_Number):
 
     def _sign(self, other: Any, op: str) -> Any:
         """``self op other``: without a guard where it is so whatever the sizes are."""
-        if self.sizes.closed:
-            return self._compared(other, op)
-        whole = _whole(self.sizes, other)
+        sizes = self.sizes
+        if sizes.closed or sizes.asking:
+            now = sizes.now(self.terms)
+            return _COMPARE[op](self.value if now is None else now, other)
+        whole = _whole(sizes, other)
         if whole is None:
             return self._compared(other, op)
-        difference = self - whole
+        key = self.terms, whole if type(whole) is int else whole.terms, op
+        found = sizes.compared.get(key)
+        if found is None:
+            found = sizes.compared[key] = self._decided(whole, op)
+        return found
+
+    def _decided(self, other: Any, op: str) -> bool:
+        difference = self - other
         if type(difference) is not Size:
             return _COMPARE[op](difference, 0)
-        now = self.sizes.now(difference.terms)
-        if now is not None:
-            return _COMPARE[op](now, 0)
         least, most = self.sizes.range_of(difference.terms)
         if (least is not None and least > 0) or (most is not None and most < 0):
             return _COMPARE[op](1 if least is not None else -1, 0)
@@ -559,8 +575,8 @@ class Real(_Number):
         return self.formula
 
     @property
-    def key(self) -> Any:
-        return self.formula
+    def symbol(self) -> int:
+        return hash((id(self.sizes), self.formula))
 
     def __add__(self, other: Any) -> Any:
         return _real("+", self, other)
@@ -656,6 +672,16 @@ def as_float(x: Any) -> Any:
 def is_sized(x: Any) -> bool:
     """True for a number that follows from sizes."""
     return isinstance(x, _Number) and not x.sizes.closed
+
+
+def fitting(x: Any, dtype: np.dtype) -> Any:
+    """A size or a real that is to be a number of a dtype, which holds it.  (Plain numbers that do not fit are errors, or
+    wrap, or have a wider dtype.)"""
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        if type(x) is not Size or not info.min <= x <= info.max:
+            x.sizes.fix(f"a number that {dtype} may not hold")
+    return x
 
 
 def plain(x: Any) -> Any:
@@ -792,7 +818,9 @@ def _bits(a: Any, b: Any, op: str) -> Any:
     a, b = _within(sizes, a), _within(sizes, b)
     if op in "<>" and not 0 <= b < 4096:
         sizes.fix("a shift by many places")
-    return sizes.opaque(f"({_text(a)} {op} {_text(b)})", _BITS[op](plain(a), plain(b)), 0 if a >= 0 and b >= 0 else UNKNOWN)
+    return sizes.opaque(
+        f"({_text(a)} {op} {_text(b)})", _BITS[op](plain(a), plain(b)), 0 if a >= 0 and b >= 0 else UNKNOWN
+    )
 
 
 _BITS: dict[str, Callable[[Any, Any], Any]] = {

@@ -264,11 +264,14 @@ class Emitter:
     def number(self, node: Lit) -> Value:
         """Small numbers stand in the code.  Others are read before the loops: a mean over another length and another
         learning rate run the same kernel."""
-        plain = not is_sized(node.value)
-        if node.dtype not in _IN_MEMORY or (plain and (not math.isfinite(node.value) or abs(node.value) in _IN_CODE)):
+        if not is_sized(node.value) and (
+            node.dtype not in _IN_MEMORY or not math.isfinite(node.value) or abs(node.value) in _IN_CODE
+        ):
             return literal(node.value, node.dtype)
         at = self.ctx.literal(Literal(node.value, Aval((), node.dtype)))
-        return self.b.let("c", self.b.load(self.address(at.buffer, at.offset, node.dtype, "c"), Const(0, i64)))
+        return self.named(
+            "c", self.load(self.address(at.buffer, at.offset, node.dtype, "c"), Const(0, i64), node.dtype)
+        )
 
     def leaf(self, node: Leaf) -> Value:
         at = self.nest.at(node.at)

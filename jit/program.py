@@ -63,9 +63,10 @@ class Draft:
     def finished(self) -> LoopProgram:
         """The program, with a place for every buffer; all numbers must be known."""
         consts = bytearray(self.consts)
-        for at, dtype, value in self.sized_consts:
-            data = np.asarray(value, dtype).tobytes()
-            consts[at : at + len(data)] = data
+        with np.errstate(all="ignore"):
+            for at, dtype, value in self.sized_consts:
+                data = np.asarray(value, dtype).tobytes()
+                consts[at : at + len(data)] = data
         buffers = plan_buffers(self.logical, self.steps, self.workers, self.reasons)
         return LoopProgram(
             self.plan, self.steps, self.listing, self.group_of, buffers, bytes(consts), self.outputs, self.workers,

@@ -14,10 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # rooms of fx from the ground up; a module may import from its own floor and from below
 FLOORS: list[tuple[str, ...]] = [
     ("errors", "version"),
-    ("dtypes", "tree", "silence", "sizes"),
+    ("dtypes", "silence", "sizes"),
     ("config",),
+    ("traceback",),
+    ("tree",),
     ("ir",),
-    ("printing", "primitive", "array", "traceback", "callsite", "nans", "filling"),
+    ("printing", "primitive", "array", "callsite", "nans", "filling"),
     ("trace",),
     ("verify", "interpret", "interning", "replay"),
     ("primitives",),

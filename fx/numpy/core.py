@@ -123,7 +123,7 @@ def as_value(x: Any, name: str = "argument") -> Value:
     if hasattr(x, "__fx_array__"):
         return x.__fx_array__()
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
-        return Array(to_numpy(np.asarray(x)))
+        return Array(to_numpy(x))
     if isinstance(x, (memoryview, bytearray, array.array)):
         return Array(to_numpy(np.asarray(x)))
     if hasattr(x, "__dlpack__"):

@@ -178,8 +178,8 @@ def slice_bounds(s: builtins.slice, n: int, axis: int) -> tuple[int, int, int]:
         return slice_indices(s, n)
     except (ConcretizationError, ValueError):
         raise
-    except TypeError as e:
-        raise DTypeError(f"slice bounds of axis {axis} must be ints or None; found {s}") from e
+    except TypeError:
+        raise DTypeError(f"slice bounds of axis {axis} must be ints or None; found {s}") from None
 
 
 def numpy_index(index: Any) -> Any:

@@ -20,7 +20,11 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..callsite import is_an_assignment
-from ..errors import DTypeError, SideEffectError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    SideEffectError,
+)
 from ..primitives import elementwise as p
 from ..sizes import decided
 from ..storage import View, attach, lineage, strided_like, write
@@ -321,7 +325,7 @@ def _numpy_reshape(a: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
 
 def _numpy_ravel(a: np.ndarray, order: str = "C") -> np.ndarray:
     if not (a.flags.f_contiguous if order == "F" else a.flags.c_contiguous):
-        raise ValueError("ravel copies what is not contiguous, where reshape looks for strides")
+        raise ArgumentError("ravel copies what is not contiguous, where reshape looks for strides")
     return np.ravel(a, order)  # type: ignore[arg-type]
 
 
@@ -401,7 +405,7 @@ def view_method(name: str, x: Tracer, *args: Any, **kwargs: Any) -> Value:
     out = _KINDS[name].forward(x, *args, **kwargs)
     if copy or _is_copy(name, x, out, args, kwargs):
         if copy is False:
-            raise ValueError(f"{name} of this array, a view of shape {x.shape}, is not possible without a copy")
+            raise ArgumentError(f"{name} of this array, a view of shape {x.shape}, is not possible without a copy")
         return out.alias() if out is x else out
     return attach(out, Rearranged(x, name, args, kwargs))
 

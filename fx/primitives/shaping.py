@@ -73,8 +73,8 @@ def _sizes(name: str, shape: Sequence[Any]) -> Shape:
     """A shape as plain ints."""
     try:
         sizes = tuple([as_size(s) for s in shape])
-    except (AttributeError, TypeError) as e:
-        raise ShapeError(f"{name}: the shape {tuple(shape)} must consist of Python integers.") from e
+    except (AttributeError, TypeError):
+        raise ShapeError(f"{name}: the shape {tuple(shape)} must consist of Python integers.") from None
     if any(s < 0 for s in sizes):
         raise ShapeError(f"{name}: the shape {sizes} has a negative size.")
     return sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from ..trace import Tracer, aval_of
 from ..transforms.flat import argument_names, check_leaf, function_name, resolve_argnums
 
 __all__ = ["Arguments", "shown"]
+
+_SEVERAL = (tuple, list, set, frozenset, range)
 
 
 class Arguments:
@@ -48,8 +51,14 @@ class Arguments:
 
     def positions(self, nums: Any, names: Any, what: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """argnums and argnames, each completed from the other by the function's signature."""
-        nums = () if nums is None else (nums,) if isinstance(nums, (int, np.integer)) else tuple(nums)
-        names = () if names is None else (names,) if isinstance(names, str) else tuple(names)
+        nums = () if nums is None else tuple(nums) if isinstance(nums, _SEVERAL) else (nums,)
+        if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in nums):
+            raise StaticArgumentError(
+                f"{what}_argnums must be an int or a sequence of ints; found {nums}. Names go to {what}_argnames."
+            )
+        names = () if names is None else tuple(names) if isinstance(names, _SEVERAL) else (names,)
+        if not all(isinstance(n, str) for n in names):
+            raise StaticArgumentError(f"{what}_argnames must be a string or a sequence of strings; found {names}")
         if self.signature is None:
             return nums, names
         params = list(self.signature.parameters.values())
@@ -115,13 +124,12 @@ class Arguments:
             ) from None
 
     def leaf(self, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
+        with contextlib.suppress(TreeError):
             return check_leaf(x, "")
-        except TreeError:
-            names = argument_names(self.fun, args, kwargs)
-            values = tree.leaves((args, kwargs))
-            name = next((n for n, v in zip(names, values) if v is x), "an argument")
-            return check_leaf(x, f"{name} of the jitted function {self.name}")
+        names = argument_names(self.fun, args, kwargs)
+        values = tree.leaves((args, kwargs))
+        name = next((n for n, v in zip(names, values) if v is x), "an argument")
+        return check_leaf(x, f"{name} of the jitted function {self.name}")
 
     def dynamic_names(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[str]:
         masked = tuple(None if i in self.static_argnums else a for i, a in enumerate(args))

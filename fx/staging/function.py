@@ -5,8 +5,11 @@ The structure of the arguments, each leaf's shape, dtype and weakness, and the s
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import operator
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -25,8 +28,8 @@ from ..ir import Aval
 from ..nans import wanted
 from ..replay import checked
 from ..trace import Tracer, aval_of, bind, state, trace_flat
-from ..traceback import shorten
-from ..transforms.flat import FlatFunction, example_aval
+from ..traceback import shorten, user_frames
+from ..transforms.flat import FlatFunction, check_function, example_aval
 from .arguments import Arguments
 from .lowered import Lowered, owned
 from .primitive import jit_p
@@ -68,16 +71,14 @@ class JitFunction:
         keep_unused: bool,
         backend: str | None,
     ) -> None:
-        if not callable(fun):
-            raise StaticArgumentError(
-                f"jit takes a function; found {type(fun).__name__}. For a decorator with options: @fx.jit(...)"
-            )
+        check_function(fun, "jit", "Write jit(f)(x), not jit(f(x)); for a decorator with options: @fx.jit(...).")
         functools.update_wrapper(self, fun, updated=())
         self.fun = fun
         self.arguments = Arguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
         self.name = self.arguments.name
         self.keep_unused = keep_unused
         self.backend = backend
+        self._options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
         self._programs = Programs(self.arguments, backend)
         _functions.add(self)
 
@@ -98,7 +99,7 @@ class JitFunction:
                     programs.hits += 1
                     return out
             return self._call(args, kwargs)
-        except Exception as e:
+        except BaseException as e:
             shorten(e)
             raise
 
@@ -183,6 +184,7 @@ class JitFunction:
 
     # ------------------------------------------------------------------ looking
 
+    @user_frames
     def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
         leaves, in_tree, static, call = self.arguments.split(args, kwargs)
@@ -212,6 +214,19 @@ class JitFunction:
         """Why each trace happened: what differed from the signatures known before."""
         return "\n".join(self._programs.log) or f"{self.name}: not called yet"
 
+    def __reduce__(self) -> Any:
+        """By name where it is found under its own, as what a decorator made is; else the function and the options."""
+        with contextlib.suppress(AttributeError):
+            if operator.attrgetter(self.__qualname__)(sys.modules.get(self.__module__)) is self:
+                return self.__qualname__
+        return JitFunction, (self.fun, *self._options)
+
+    def __copy__(self) -> JitFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> JitFunction:
+        return self
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Methods: ``self`` is bound as for a function."""
         return self if instance is None else functools.partial(self, instance)
@@ -225,6 +240,7 @@ def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
     return np.asarray(x, aval.dtype)
 
 
+@user_frames
 def jit(
     fun: Callable[..., Any] | None = None,
     *,

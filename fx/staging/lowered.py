@@ -16,6 +16,8 @@ from ..errors import StaticArgumentError
 from ..ir import Graph
 from ..replay import checked
 from ..trace import Tracer, aval_of
+from ..traceback import user_frames
+from ..transforms.flat import check_leaf
 from .arguments import shown
 from .primitive import executable_of
 
@@ -63,6 +65,11 @@ class Lowered:
     def as_text(self) -> str:
         return str(self.graph)
 
+    def leaf_name(self, i: int) -> str:
+        """What the user calls an input: ``x``, ``params['w']``."""
+        names = self.graph.input_names
+        return names[i] if names and names[i] else f"argument leaf {i}"
+
     @property
     def out_info(self) -> Any:
         return tree.unflatten(self.out_tree, list(self.graph.out_avals))
@@ -84,6 +91,7 @@ class Compiled:
     lowered: Lowered
     executable: Executable
 
+    @user_frames
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         low = self.lowered
         leaves, in_tree = tree.flatten((args, kwargs))
@@ -97,9 +105,10 @@ class Compiled:
         if in_tree != low.in_tree:
             raise StaticArgumentError(f"{low.name} was compiled for arguments {low.in_tree}; called with {in_tree}")
         for i, (x, a) in enumerate(zip(leaves, low.graph.in_avals)):
+            check_leaf(x, low.leaf_name(i))
             if not aval_of(x).same_type(a):
                 raise StaticArgumentError(
-                    f"{low.name} was compiled for {a} as argument leaf {i}; called with {aval_of(x)}"
+                    f"{low.name} was compiled for {a} as {low.leaf_name(i)}; called with {aval_of(x)}"
                 )
             if type(x) is Tracer:
                 raise StaticArgumentError(

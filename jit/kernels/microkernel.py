@@ -87,9 +87,10 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
     nv = 4 if host.vector_registers >= 32 and columns >= 4 * lanes else 2
-    few = rows < 32  # more fill blocks of six well, however many they are: a new batch size compiles no kernel
-    padded = {mr: -(-rows // mr) * mr for mr in (4, 6)}
-    return Tile(ty, lanes, 4 if few and padded[6] * 5 > padded[4] * 6 else 6, nv)
+    half_empty = (
+        rows <= 4 or 7 <= rows <= 8
+    )  # of blocks of six; any other number fills them to five sixths of blocks of four
+    return Tile(ty, lanes, 4 if half_empty else 6, nv)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:

@@ -34,6 +34,7 @@ __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
 PIECES = 16  # fewer pieces than this are not enough to share among threads
@@ -171,6 +172,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
 
     wanted = smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1))
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
+        count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     most = ROWS
     if _along_rows(p):  # what a block reads of A is copied
         most = largest(tile.mr, smallest(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // largest(k, 1)))
@@ -179,7 +182,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         piece_rows = even(m, piece_rows)
     else:
         piece_rows = even(m, m if layout.slab else most)
-        group = smallest(GROUP, panels, batches * -(-m // piece_rows) * panels // wanted)
+        parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
+        group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
     for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
@@ -384,10 +388,12 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
 
 
 def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
-    """Packing B costs a pass over it: needless where B fits half the first-level cache, or one block has all rows."""
-    n = size(p.cols)
-    small = n * size(p.ks) * tile.ty.itemsize <= ctx.host.l1_bytes // 2
-    return n >= tile.cols and (size(p.rows) <= tile.mr or small)
+    """Packing B costs a pass over it: needless where B fits half the first-level cache, where one block has all rows, or
+    where some have and the rows of B are so short that the hardware's prefetching follows them."""
+    n, m, itemsize = size(p.cols), size(p.rows), tile.ty.itemsize
+    small = n * size(p.ks) * itemsize <= ctx.host.l1_bytes // 2
+    short = not p.ks or 0 < p.ks[-1][2] * itemsize <= SHORT_ROW
+    return n >= tile.cols and (small or m <= tile.mr or (m <= SOME_ROWS and short))
 
 
 def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:

@@ -5,6 +5,7 @@ The truth for arithmetic is Python's ints; for programs, a function jitted anew 
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from op_specs import SPECS
 import fx
 import fx.numpy as fnp
 from fx import lax, sizes
+from fx.examples.transformer import Transformer
 from fx.families import varying
 from fx.sizes import Fixed, Real, Size, Sizes, as_float, largest, late, slice_indices, slice_length, smallest
 
@@ -288,11 +290,118 @@ def test_a_decision_that_is_not_written_down_is_noticed(monkeypatch: pytest.Monk
 
 
 def test_a_family_that_disagrees_with_the_first_trace_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``isinstance(n, int)`` tells a size from a number; what follows from it must not show."""
-    f = fx.jit(lambda x: x * 2 if isinstance(x.shape[0], int) else x * 3)
+    """``type(n) is int`` tells a size from a number; what follows from it must not show."""
+    f = fx.jit(lambda x: x * 2 if type(x.shape[0]) is int else x * 3)
     for n in (4, 5, 6):
         assert np.array_equal(f(np.ones(n)), np.full(n, 2.0))
     assert f.cache_info().traced == 5  # two of them in vain
+
+
+@fx.tree_util.register_pytree_node_class
+class Named:
+    """An array, and a number that is part of the structure."""
+
+    def __init__(self, value: Any, number: Any) -> None:
+        self.value, self.number = value, number
+
+    def tree_flatten(self) -> Any:
+        return (self.value,), self.number
+
+    @classmethod
+    def tree_unflatten(cls, number: Any, children: Any) -> Named:
+        return cls(*children, number)
+
+
+def _tripled(n: int) -> int:
+    return 3 * n
+
+
+_memo = functools.lru_cache(_tripled)
+
+
+def _matched(x: Any) -> Any:
+    match x.shape[0]:
+        case 8:
+            return x * 2
+        case int(n) if n > 10:
+            return x * n
+    return x
+
+
+def _forgiving(x: Any) -> Any:
+    try:
+        return x * x.shape[0].bit_length()
+    except (AttributeError, fx.errors.FxError):
+        return x
+
+
+# what Python can do with a number: name -> function of a vector
+USES: dict[str, Callable[[Any], Any]] = {
+    "a set": lambda x: x * 2 if x.shape[0] in {8, 64} else x,
+    "a table": lambda x: x * {12: 5.0}.get(x.shape[0], 7.0),
+    "a set of sizes": lambda x: x * len({x.shape[0], 8}),
+    "a memo": lambda x: x * _memo(x.shape[0]),
+    "isinstance and larger": lambda x: x * 2 if isinstance(x.shape[0], int) and x.shape[0] > 10 else x,
+    "isinstance of a quotient": lambda x: x * 2 if isinstance(x.shape[0] / 2, float) and x.shape[0] > 10 else x,
+    "a pattern": _matched,
+    "a caught error": _forgiving,
+    "rounded down below nothing": lambda x: x * 2 if math.floor((x.shape[0] - 5) / 2) >= 0 else x,
+    "rounded": lambda x: x[: round(x.shape[0] / 3)],
+    "less than infinity": lambda x: x[: min(x.shape[0], math.inf)],
+    "divided by what may be nothing": lambda x: x * math.ceil(1 / (x.shape[0] - 7)) if x.shape[0] != 7 else x,
+    "always divided": lambda x: x / (x.shape[0] - 7),
+    "odd": lambda x: x * 2 if x.shape[0] & 1 else x,
+    "a power of two": lambda x: x * 2 if x.shape[0] & (x.shape[0] - 1) == 0 else x,
+    "shifted": lambda x: x[: x.shape[0] >> 1] * (x.shape[0] << 2) + ~x.shape[0],
+    "its root": lambda x: x / x.shape[0] ** 0.5,
+    "two to it": lambda x: x / 2 ** x.shape[0],
+    "a real that is doubled": lambda x: x * functools.reduce(lambda r, _: (r + r) / 2, range(40), x.shape[0] / 3),
+    "a byte": lambda x: x[:2].astype(np.uint8) + x.shape[0],
+    "a short": lambda x: x[:2].astype(np.int16) * x.shape[0] ** 3,
+    "an int": lambda x: x[:2].astype(np.int32) * x.shape[0] ** 4,
+    "a half": lambda x: x[:2].astype(np.float16) * x.shape[0] ** 2,
+    "a complex number": lambda x: x[:2].astype(np.complex64) * x.shape[0],
+    "a truth": lambda x: (x[:2] > 1) * x.shape[0],
+    "a structure": lambda x: Named(x * 2, x.shape[0]),
+    "a result": lambda x: (x.shape, x.size / 2, x),
+    "a hash": lambda x: x * (hash(x.shape[0]) % 3),
+}
+
+
+def _outcome(f: Callable[..., Any], *args: Any) -> Any:
+    try:
+        leaves, structure = fx.tree.flatten(f(*args))
+        return structure, [(a.shape, a.dtype, a.weak_type, np.asarray(a).tobytes()) for a in leaves]
+    except (ArithmeticError, fx.errors.FxError) as e:
+        return type(e), str(e)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_sizes_are_numbers_to_python(use: str) -> None:
+    f = USES[use]
+    several = fx.jit(f)
+    for n in (5, 9, 12, 7, 3, 2, 16, 64, 8, 300, 4):
+        x = np.arange(n, dtype=np.float32) + 1
+        assert _outcome(several, x) == _outcome(fx.jit(lambda v: f(v)), x), (use, n)
+
+
+def test_what_is_kept_of_a_size_is_a_number_when_the_trace_is_over() -> None:
+    kept: list[Any] = []
+
+    def f(x: Any) -> Any:
+        kept.append(x.shape[0])
+        kept.append(x.shape[0] / 2)
+        return x * 2
+
+    jitted = fx.jit(f)
+    jitted(np.ones(3)), jitted(np.ones(6))
+    n, half = kept[-2:]
+    assert (n, half, n + 1, n // 4, str(n), f"{half:.1f}") == (6, 3.0, 7, 1, "6", "3.0")
+    assert n in {6} and hash(n) == hash(6) and [7] * n == [7] * 6 and int(half) == 3 and n != 3 and 5 < n
+    assert fnp.zeros((n, 2)).shape == (6, 2) and float(fnp.sum(fnp.ones(n) * n)) == 36.0
+    g = fx.jit(lambda x: x[: n - 3] * half)
+    for m in (5, 9, 12):
+        assert np.array_equal(g(np.ones(m)), np.full(3, 3.0))
 
 
 def test_functions_that_need_numbers_are_left_alone() -> None:
@@ -369,3 +478,23 @@ def test_a_batch_of_another_size_gives_the_same_bits(primitive: str) -> None:
             for a, b in zip(fx.tree.leaves(several(*args)), fx.tree.leaves(fx.jit(lambda *x, f=over: f(*x))(*args))):
                 assert np.asarray(a).tobytes() == np.asarray(b).tobytes(), (primitive, case.name, n)
         assert primitive in _NUMBERS_NEEDED or several.cache_info().traced <= 4, several.explain_misses()
+
+
+def test_the_character_model_takes_texts_of_any_length() -> None:
+    """The transformer of the examples: rotary positions, causal masks, attention and norms are filled in."""
+    model = Transformer(11, 32, 1, fx.random.key(0))
+    f = fx.jit(lambda m, codes: m(codes)[:, -1])
+    for n in (33, 47, 40, 64, 55):
+        codes = (np.arange(2 * n).reshape(2, n) % 11).astype(np.int32)
+        assert (
+            np.asarray(f(model, codes)).tobytes()
+            == np.asarray(fx.jit(lambda m, c: m(c)[:, -1])(model, codes)).tobytes()
+        )
+    assert f.cache_info().traced == 2, f.explain_misses()
+
+
+def test_what_keeps_sizes_from_varying_is_told() -> None:
+    f = fx.jit(lambda x: x * np.zeros(x.shape[0]))
+    f(np.ones(3)), f(np.ones(4))
+    assert "cannot vary: a size that varies was needed as a plain number: an index" in f.explain_misses()
+    assert f"{__file__}:" in f.explain_misses().partition("cannot vary")[2]
