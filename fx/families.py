@@ -21,7 +21,7 @@ from .backend import Executable, resizable
 from .filling import graph_filler
 from .interning import equal_graphs
 from .ir import Aval, Graph
-from .sizes import SMALLEST, Size, Sizes
+from .sizes import SMALLEST, Fixed, Size, Sizes
 from .sizes import __file__ as sizes_file
 from .trace.source import is_library
 
@@ -153,7 +153,7 @@ def grow(
         family = Family(sizes, with_sizes, places, at, captures, out_tree, weak, program, sizes.test())
         holds = not sizes.fixed and family.values(leaves) is not None
         return family if holds else "what was decided by the sizes does not hold for themselves"
-    except Exception as e:  # whatever it is: the trace for these sizes alone meets it again, or does not
+    except (Exception, Fixed) as e:  # whatever it is: the trace for these sizes alone meets it again, or does not
         return f"{str(e).partition(chr(10))[0]} ({_where(e)})"
     finally:
         sizes.closed = True

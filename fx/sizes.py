@@ -27,7 +27,6 @@ from typing import Any, NoReturn, Union
 
 import numpy as np
 
-from .errors import FxError
 
 __all__ = [
     "shown",
@@ -57,8 +56,9 @@ MOST_TERMS = 64
 OURS = ("fx.", "jit.")  # the packages whose tables tell sizes apart as symbols
 
 
-class Fixed(FxError):
-    """Something needed a size as a plain number."""
+class Fixed(BaseException):
+    """Something needed a size as a plain number: the end of a trace.  It is no error that a function may catch, nor one
+    that ``logging`` would print."""
 
 
 class Sizes:
@@ -811,16 +811,24 @@ def _opaque_whole(a: Any, b: Any, op: str) -> Any:
     return sizes.opaque(formula, value, least)
 
 
+def _operated(table: Mapping[str, Callable[[Any, Any], Any]], op: str, a: Any, b: Any) -> tuple[Any, Any, Any]:
+    """The sizes of two numbers and the numbers as those have them; or None and the result, where a trace is over."""
+    if any(isinstance(x, _Number) and x.sizes.closed for x in (a, b)):
+        return None, table[op](*[x.value if isinstance(x, _Number) and x.sizes.closed else x for x in (a, b)]), None
+    sizes = a.sizes if isinstance(a, _Number) else b.sizes
+    return sizes, _within(sizes, a), _within(sizes, b)
+
+
 def _bits(a: Any, b: Any, op: str) -> Any:
-    if not all(isinstance(x, (Size, int, np.integer)) for x in (a, b)):
+    if not all(isinstance(x, (int, np.integer)) for x in (a, b)):
         return NotImplemented
-    sizes = a.sizes if type(a) is Size else b.sizes
-    a, b = _within(sizes, a), _within(sizes, b)
-    if op in "<>" and not 0 <= b < 4096:
+    sizes, a, b = _operated(_BITS, op, a, b)
+    if sizes is None:
+        return a
+    if op in ("<<", ">>") and not 0 <= b < 4096:
         sizes.fix("a shift by many places")
-    return sizes.opaque(
-        f"({_text(a)} {op} {_text(b)})", _BITS[op](plain(a), plain(b)), 0 if a >= 0 and b >= 0 else UNKNOWN
-    )
+    least = 0 if a >= 0 and b >= 0 else UNKNOWN
+    return sizes.opaque(f"({_text(a)} {op} {_text(b)})", _BITS[op](plain(a), plain(b)), least)
 
 
 _BITS: dict[str, Callable[[Any, Any], Any]] = {
@@ -835,8 +843,9 @@ _BITS: dict[str, Callable[[Any, Any], Any]] = {
 def _real(op: str, a: Any, b: Any) -> Any:
     if not (_is_number(a) and _is_number(b)):
         return NotImplemented
-    sizes = a.sizes if isinstance(a, _Number) else b.sizes
-    a, b = _within(sizes, a), _within(sizes, b)
+    sizes, a, b = _operated(_ARITHMETIC, op, a, b)
+    if sizes is None:
+        return a
     if op in ("/", "//", "%") and not (b != 0):
         raise ZeroDivisionError("division by zero")
     return sizes.real(f"({_text(a)} {op} {_text(b)})", _ARITHMETIC[op](plain(a), plain(b)))
@@ -849,6 +858,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
     "//": operator.floordiv,
     "%": operator.mod,
+    "**": operator.pow,
 }
 
 
@@ -856,19 +866,22 @@ def _power(a: Any, b: Any) -> Any:
     """``a ** b``, one of which is sized."""
     if not (_is_number(a) and _is_number(b)):
         return NotImplemented
-    if type(a) is Size and isinstance(b, int) and not isinstance(b, _Number) and 0 <= b <= 4:
+    sizes, a, b = _operated(_ARITHMETIC, "**", a, b)
+    if sizes is None:
+        return a
+    if type(a) is Size and type(b) is int and 0 <= b <= 4:
         return math.prod([a] * b)
-    sizes = a.sizes if isinstance(a, _Number) else b.sizes
-    a, b = _within(sizes, a), _within(sizes, b)
     if not a > 0 or not -1024 <= b <= 1024:
         sizes.fix("a power")
     formula, value = f"({_text(a)} ** {_text(b)})", plain(a) ** plain(b)
-    whole = all(type(x) is Size or not isinstance(x, (float, Real)) for x in (a, b)) and b >= 0
+    whole = not any(isinstance(x, float) for x in (a, b)) and b >= 0
     return sizes.opaque(formula, value, 0) if whole else sizes.real(formula, value)
 
 
 def _whole(sizes: Sizes, x: Any) -> Any:
-    """A whole number as an int or a size of this trace; None for others."""
+    """A whole number as an int or a size of a trace that is under way; None for others."""
+    if sizes.closed:
+        return None
     if type(x) is int:
         return x
     if type(x) is Size:

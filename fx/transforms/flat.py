@@ -17,6 +17,7 @@ from ..array import Array, to_numpy
 from ..dtypes import float0
 from ..errors import NotAFunctionError, TreeError
 from ..ir import Aval, Literal
+from ..sizes import is_sized
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 
 __all__ = [
@@ -72,6 +73,8 @@ def check_leaf(x: Any, what: str) -> Any:
         TreeError: naming ``what`` it was.
     """
     if type(x) in (Tracer, Array, np.ndarray, Literal) or is_python_scalar(x) or isinstance(x, np.generic):
+        return x
+    if is_sized(x):
         return x
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return to_numpy(x)

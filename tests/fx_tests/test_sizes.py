@@ -6,6 +6,7 @@ The truth for arithmetic is Python's ints; for programs, a function jitted anew 
 from __future__ import annotations
 
 import functools
+import logging
 import math
 import operator
 from collections.abc import Callable
@@ -328,6 +329,11 @@ def _matched(x: Any) -> Any:
     return x
 
 
+def _logged(x: Any) -> Any:
+    logging.getLogger("fx.test").warning("shape %s", x.shape)
+    return x * 2
+
+
 def _forgiving(x: Any) -> Any:
     try:
         return x * x.shape[0].bit_length()
@@ -364,6 +370,7 @@ USES: dict[str, Callable[[Any], Any]] = {
     "a truth": lambda x: (x[:2] > 1) * x.shape[0],
     "a structure": lambda x: Named(x * 2, x.shape[0]),
     "a result": lambda x: (x.shape, x.size / 2, x),
+    "a log": _logged,
     "a hash": lambda x: x * (hash(x.shape[0]) % 3),
 }
 
@@ -377,12 +384,13 @@ def _outcome(f: Callable[..., Any], *args: Any) -> Any:
 
 
 @pytest.mark.parametrize("use", USES)
-def test_sizes_are_numbers_to_python(use: str) -> None:
+def test_sizes_are_numbers_to_python(use: str, capsys: pytest.CaptureFixture[str]) -> None:
     f = USES[use]
     several = fx.jit(f)
     for n in (5, 9, 12, 7, 3, 2, 16, 64, 8, 300, 4):
         x = np.arange(n, dtype=np.float32) + 1
         assert _outcome(several, x) == _outcome(fx.jit(lambda v: f(v)), x), (use, n)
+    assert "Error" not in capsys.readouterr().err
 
 
 def test_what_is_kept_of_a_size_is_a_number_when_the_trace_is_over() -> None:
@@ -397,6 +405,7 @@ def test_what_is_kept_of_a_size_is_a_number_when_the_trace_is_over() -> None:
     jitted(np.ones(3)), jitted(np.ones(6))
     n, half = kept[-2:]
     assert (n, half, n + 1, n // 4, str(n), f"{half:.1f}") == (6, 3.0, 7, 1, "6", "3.0")
+    assert (n % -4, 7 // -n, n**9, n << 70, n & 3, half // 2, n + half) == (-2, -2, 6**9, 6 << 70, 2, 1.0, 9.0)
     assert n in {6} and hash(n) == hash(6) and [7] * n == [7] * 6 and int(half) == 3 and n != 3 and 5 < n
     assert fnp.zeros((n, 2)).shape == (6, 2) and float(fnp.sum(fnp.ones(n) * n)) == 36.0
     g = fx.jit(lambda x: x[: n - 3] * half)
