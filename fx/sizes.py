@@ -27,7 +27,6 @@ from typing import Any, NoReturn, Union
 
 import numpy as np
 
-
 __all__ = [
     "shown",
     "Fixed",
