@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree
+from ..api.bodies import error, leaves_of
 from ..errors import CarryTypeError, ShapeError
 from ..primitives.checks import canonical_axis
 from ..primitives.shaping import concatenate, reshape, rev, slice_in_dim
 from ..trace import aval_of
 from ..traceback import user_frames
 from ..transforms.flat import function_name
-from .bodies import error, leaves_of
 
 __all__ = ["associative_scan"]
 
