@@ -14,7 +14,7 @@ from collections.abc import Hashable, Sequence
 from .loop_ir import Expr, Load, Stmt
 from .loop_walk import operands, statements, stored
 from .lower.context import AnyStep, CallbackStep, LogicalBuffer
-from .lower.registry import KernelHandle, Step
+from .lower.registry import Address, KernelHandle, Operand, Step
 from .lower.steering import LoopBegin, LoopEnd, Switch, SwitchEnd
 
 __all__ = ["hoist"]
@@ -114,7 +114,7 @@ def _touched(step: AnyStep, which: int) -> set[int]:
         return set()
     names = _parameters(step.kernel)[which]
     params = step.kernel.kernel.params
-    return {a.buffer for p, a in zip(params, step.args) if not isinstance(a, int) and p.name in names}
+    return {a.buffer for p, a in zip(params, step.args) if isinstance(a, (Address, Operand)) and p.name in names}
 
 
 _known: dict[tuple[Hashable, ...], tuple[frozenset[str], frozenset[str]]] = {}

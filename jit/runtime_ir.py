@@ -13,8 +13,8 @@ which Python fills.  So the object code can be stored on disk, and loads whereve
 The pool
 --------
 A parallel step is a *region*.  ``STATE`` holds ``generation << 32 | threads inside``; an odd generation is
-open.  The caller publishes the step, opens the region, takes pieces like everyone else until the piece
-counter runs out, closes the region and waits for whoever is still inside.  A worker enters by adding one to
+open.  The caller publishes the step, opens the region, takes pieces like everyone else until none is
+left, closes the region and waits for whoever is still inside.  A worker enters by adding one to
 ``STATE`` and leaves by subtracting one; if the value it got back was of a closed generation it leaves at
 once.  So a worker that wakes late, or that the operating system has taken off its core before it entered,
 never delays the caller.
@@ -103,7 +103,7 @@ class Pool(IntEnum):
     ACTIVE = 16  # threads that may take part in it
     WAKE = 24  # 1 if it is worth waking sleepers for
     CPU = 32  # where the caller was when it opened the region; -1 if nobody knows
-    NEXT = 128  # its next piece
+    NEXT = 128  # pieces taken: from the front, and from the back << 32
     OWNER = 256  # 1 while some caller uses the pool
     WAITING = 264  # 1 while that caller sleeps until the last worker has left
     DEBT = 272  # nanoseconds of work done while workers slept
@@ -449,7 +449,8 @@ done:
   ret void
 }
 
-; Takes pieces of the open region until none is left.
+; Takes pieces of the open region until none is left.  Threads of even number take them from the front, those of odd
+; number from the back, so that of two threads each meets in the next step what it has in its own caches.
 define internal void @work(ptr %pool, i64 %worker) {
 entry:
   %next.p = getelementptr i8, ptr %pool, i64 $POOL_NEXT
@@ -465,12 +466,21 @@ entry:
   %total = load i64, ptr %total.p
   %chunk = load i64, ptr %chunk.p
   %pieces = load i64, ptr %pieces.p
+  %end = sub i64 %pieces, 1
+  %parity = and i64 %worker, 1
+  %odd = icmp ne i64 %parity, 0
+  %one = select i1 %odd, i64 4294967296, i64 1
   br label %fetch
 fetch:
-  %piece = atomicrmw add ptr %next.p, i64 1 monotonic
-  %some = icmp slt i64 %piece, %pieces
+  %taken = atomicrmw add ptr %next.p, i64 %one monotonic
+  %front = and i64 %taken, 4294967295
+  %back = lshr i64 %taken, 32
+  %all = add i64 %front, %back
+  %some = icmp slt i64 %all, %pieces
   br i1 %some, label %run, label %done
 run:
+  %last = sub i64 %end, %back
+  %piece = select i1 %odd, i64 %last, i64 %front
   %lo = mul i64 %piece, %chunk
   %rest = sub i64 %total, %lo
   %short = icmp slt i64 %rest, %chunk

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .. import dtypes
 from ..api.bodies import Traced, bind_control, trace_body
+from ..errors import (
+    ArgumentError,
+    ItemAssignmentError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.reductions import reduce_max
 from ..trace import aval_of, concrete_value
+from ..traceback import shorten
 from ..transforms.flat import function_name
 from ..transforms.while_loop import while_p
 from .binary import divide, power
@@ -48,6 +53,12 @@ class At:
     def __getitem__(self, index: Any) -> At:
         return At(self._x, index)
 
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise ItemAssignmentError(
+            "x.at[index] = value is not possible: arrays are immutable. Write x = x.at[index].set(value), which gives a"
+            " changed copy."
+        )
+
     def __repr__(self) -> str:
         return f"At({', '.join(map(repr, (self._x, *self._index)))})"
 
@@ -62,17 +73,25 @@ class At:
             raise TypeError(
                 f"x.at[index] has no option {', '.join(sorted(set(flags) - known))}; it has {', '.join(sorted(known))}"
             )
-        options = dict(flags)
-        mode, from_end = _mode(options.pop("mode", None)), options.pop("wrap_negative_indices", True)
-        return setitem(x, self._given(), value, kind, mode, from_end, **options)
+        try:
+            options = dict(flags)
+            mode, from_end = _mode(options.pop("mode", None)), options.pop("wrap_negative_indices", True)
+            return setitem(x, self._given(), value, kind, mode, from_end, **options)
+        except BaseException as e:
+            shorten(e)
+            raise
 
     def get(
         self, *, mode: Any = None, fill_value: Any = None, indices_are_sorted: bool = False, unique_indices: bool = False,
         wrap_negative_indices: bool = True,
     ) -> Value:  # fmt: skip
         """``x[index]``; mode "fill" (implied by ``fill_value``) reads ``fill_value`` (default NaN) outside."""
-        mode = _mode(mode) or ("fill" if fill_value is not None else None)
-        return getitem(self._x, self._given(), mode, fill_value, wrap_negative_indices)
+        try:
+            mode = _mode(mode) or ("fill" if fill_value is not None else None)
+            return getitem(self._x, self._given(), mode, fill_value, wrap_negative_indices)
+        except BaseException as e:
+            shorten(e)
+            raise
 
     def set(self, value: Any, **flags: Any) -> Value:
         """``x[index] = value``."""
@@ -159,5 +178,5 @@ def _mode(mode: Any) -> str | None:
     name = getattr(mode, "name", mode)
     name = None if name is None else str(name).lower()
     if name not in (None, "drop", "fill", "fill_or_drop", "clip", "wrap", "promise_in_bounds"):
-        raise ValueError(f"mode must be None, 'fill', 'drop', 'clip', 'wrap' or 'promise_in_bounds'; found {mode!r}")
+        raise ArgumentError(f"mode must be None, 'fill', 'drop', 'clip', 'wrap' or 'promise_in_bounds'; found {mode!r}")
     return "fill" if name in ("drop", "fill_or_drop") else name

@@ -11,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ConcretizationError, DTypeError, OutOfBoundsIndexError
+from ..sizes import slice_indices
 from ..trace import Tracer, aval_of, concrete_value, state
 from .core import Value, as_value
 
@@ -164,7 +165,7 @@ def static_position(i: int, n: int, axis: int) -> int:
     """
     if not -n <= i < n:
         raise OutOfBoundsIndexError(f"index {i} is out of bounds for axis {axis} with size {n}")
-    return i % n
+    return i + n if i < 0 else i
 
 
 def slice_bounds(s: builtins.slice, n: int, axis: int) -> tuple[int, int, int]:
@@ -174,11 +175,11 @@ def slice_bounds(s: builtins.slice, n: int, axis: int) -> tuple[int, int, int]:
         DTypeError: bounds that are not ints; ConcretizationError: traced ones.
     """
     try:
-        return s.indices(n)
+        return slice_indices(s, n)
     except (ConcretizationError, ValueError):
         raise
-    except TypeError as e:
-        raise DTypeError(f"slice bounds of axis {axis} must be ints or None; found {s}") from e
+    except TypeError:
+        raise DTypeError(f"slice bounds of axis {axis} must be ints or None; found {s}") from None
 
 
 def numpy_index(index: Any) -> Any:

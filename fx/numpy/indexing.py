@@ -24,6 +24,7 @@ from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.indexing import dynamic_update_slice
+from ..sizes import slice_length
 from ..trace import Tracer, concrete_value
 from .core import (
     Value,
@@ -55,7 +56,7 @@ def _slice_static(x: Value, slices: dict[int, _slice]) -> Value:
     start, stop, step, reverse = [0] * len(shape), list(shape), [1] * len(shape), []
     for axis, s in slices.items():
         a, b, c = slice_bounds(s, shape[axis], axis)
-        count = len(range(a, b, c))
+        count = slice_length(a, b, c)
         if c < 0:
             reverse.append(axis)
             a, c = a + (count - 1) * c, -c
@@ -89,7 +90,7 @@ def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
         if isinstance(e, int):
             static_position(e, shape[axis], axis)
         else:
-            out.append(len(range(*slice_bounds(e, shape[axis], axis))))
+            out.append(slice_length(*slice_bounds(e, shape[axis], axis)))
     for i in index.new_axes():
         out.insert(i, 1)
     return tuple(out)
@@ -250,7 +251,7 @@ def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Val
     for axis, e in enumerate(index.entries):
         n = x.shape[axis]
         a, b, c = (e % n, e % n + 1, 1) if isinstance(e, int) else slice_bounds(e, n, axis)
-        count = len(range(a, b, c))
+        count = slice_length(a, b, c)
         if count == 0:
             return x
         if c < 0:

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.decompositions import lu, lu_solve
@@ -208,7 +211,7 @@ def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
         sign (of size 1; 0 where ``a`` is singular) and log|det| (-inf there).
     """
     if method not in (None, "lu", "qr"):
-        raise ValueError(f"slogdet: method is None, 'lu' or 'qr'; found {method!r}")
+        raise ArgumentError(f"slogdet: method is None, 'lu' or 'qr'; found {method!r}")
     return SlogdetResult(*_slogdet(matrix_operand(a, "slogdet", True)))
 
 
@@ -386,7 +389,7 @@ def tensorinv(a: Any, ind: int = 2) -> Value:
     """The inverse of ``a`` as the operator ``tensordot(a, ., ind)``."""
     x = as_value(a)
     if ind <= 0:
-        raise ValueError(f"tensorinv: ind must be positive; found {ind}")
+        raise ArgumentError(f"tensorinv: ind must be positive; found {ind}")
     first, second = x.shape[:ind], x.shape[ind:]
     n = math.prod(first)
     if n != math.prod(second):

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import api, dtypes
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..lax.branching import cond
 from ..lax.control_flow import scan
 from ..lax.solvers import custom_linear_solve
@@ -340,7 +343,7 @@ def polar(
         u ``(m, n)`` and p, ``(n, n)`` or ``(m, m)``.
     """
     if side not in ("right", "left"):
-        raise ValueError(f"polar: side is 'right' or 'left'; found {side!r}")
+        raise ArgumentError(f"polar: side is 'right' or 'left'; found {side!r}")
     x = matrix_operand(a, "polar")
     u = _polar_unitary(x)
     inner = mm(mH(u), x) if side == "right" else mm(x, mH(u))

@@ -14,7 +14,7 @@ import pytest
 import fx
 import fx.numpy as fnp
 from fx import ops, tree, tree_util
-from fx.errors import BackendError, DTypeError, LeakedTracerError, ShapeError, TreeError
+from fx.errors import BackendError, DeletedArrayError, DTypeError, ShapeError, TreeError
 from fx.flatten_util import ravel_pytree
 from fx.test_util import check_grads, check_jvp, check_vjp
 
@@ -189,7 +189,7 @@ def test_there_is_one_device() -> None:
     assert any(y is x for y in fx.live_arrays()) and x.unsafe_buffer_pointer()
     x.delete()
     assert x.is_deleted()
-    with pytest.raises(LeakedTracerError):
+    with pytest.raises(DeletedArrayError):
         x + 1
     assert str(fx.typeof(np.ones((2, 3), np.int8))) == "i8[2,3]"
     assert "numpy" in (fx.print_environment_info(return_string=True) or "")
