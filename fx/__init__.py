@@ -49,7 +49,7 @@ _FROM = {
     "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax",
+    "autograd", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax",
     "metrics", "nn",
     "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
@@ -59,6 +59,7 @@ __all__ = sorted(("__version__", "config", *_HOME, *_MODULES))
 
 if TYPE_CHECKING:
     from . import (
+        autograd,
         custom_derivatives,
         data,
         debug,
