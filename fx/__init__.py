@@ -50,7 +50,7 @@ _FROM = {
     "transforms.custom_vjp": ("closure_convert", "custom_gradient", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax",
+    "autograd", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax",
     "metrics", "nn",
     "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "tree", "tree_util", "typing",
 )  # fmt: skip
@@ -60,6 +60,7 @@ __all__ = sorted(("__version__", "config", *_HOME, *_MODULES))
 
 if TYPE_CHECKING:
     from . import (
+        autograd,
         custom_derivatives,
         data,
         debug,

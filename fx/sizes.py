@@ -70,6 +70,7 @@ class Sizes:
         self._formulas: list[str] = []
         self._atom_of: dict[Any, int] = {}
         self._guards: dict[str, bool] = {}
+        self.compared: dict[Any, bool] = {}  # comparisons, which come again and again
         self._functions: dict[str, Any] = {"floor": _floor, "ceil": math.ceil, "lower": math.floor}
         self._checks: list[tuple[Callable[[], bool], bool]] = []
         self._current: list[int] | None = None  # values of the atoms, while ``check`` works with plain numbers
@@ -80,7 +81,7 @@ class Sizes:
         if value < SMALLEST:
             raise ValueError(f"a size that varies is at least {SMALLEST}; this is {value}")
         self.values.append(value)
-        return Size(self, (((self._atom(("variable", len(self.values)), value, SMALLEST, "")), 1),))
+        return Size(self, ((self._atom(("variable", len(self.values)), value, SMALLEST, ""), 1),), value)
 
     # ------------------------------------------------------------------ formulas
 
@@ -94,16 +95,13 @@ class Sizes:
 
     def opaque(self, formula: str, value: int, at_least: int) -> Size:
         """A size that is no polynomial, by its formula."""
-        return Size(self, ((self._atom(formula, value, at_least, formula), 1),))
+        return Size(self, ((self._atom(formula, value, at_least, formula), 1),), value)
 
     def name_of(self, f: Callable[..., int]) -> str:
         """What a function is called in formulas."""
         name = f"f{id(f)}"
         self._functions[name] = f
         return name
-
-    def value_of(self, terms: Terms) -> int:
-        return _evaluated(terms, self._values)
 
     def range_of(self, terms: Terms) -> tuple[int | None, int | None]:
         """What is known of the least and the largest value, whatever the sizes are."""
@@ -158,6 +156,11 @@ class Sizes:
                 return f()
             finally:
                 self._current = None
+
+    @property
+    def asking(self) -> bool:
+        """Whether ``check`` asks its function."""
+        return self._current is not None
 
     def now(self, terms: Terms) -> int | None:
         """The number that a size is for ``f`` of ``check``; None outside of it."""
@@ -273,12 +276,13 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 class Size(_Number):
     """An integer that follows from the sizes of a trace; see the module."""
 
-    __slots__ = ("terms",)
+    __slots__ = ("_hash", "terms")
 
-    def __init__(self, sizes: Sizes, terms: Terms) -> None:
+    def __init__(self, sizes: Sizes, terms: Terms, value: int) -> None:
         self.sizes = sizes
         self.terms = terms
-        self.value = sizes.value_of(terms)
+        self.value = value
+        self._hash = 0
 
     @property
     def text(self) -> str:
@@ -293,16 +297,19 @@ class Size(_Number):
     __int__ = __index__
 
     def __hash__(self) -> int:
-        return hash((id(self.sizes), self.terms))
+        if not self._hash:
+            self._hash = hash((id(self.sizes), self.terms))
+        return self._hash
 
-    def _of(self, terms: Mapping[tuple[int, ...], int]) -> Any:
+    def _of(self, terms: Mapping[tuple[int, ...], int], value: int) -> Any:
         """The polynomial: a plain int if it is constant."""
-        kept = sorted((atoms, c) for atoms, c in terms.items() if c)
+        kept = [item for item in terms.items() if item[1]]
         if not kept:
             return 0
-        if len(kept) == 1 and kept[0][0] == _ONE:
-            return kept[0][1]
-        return Size(self.sizes, tuple(kept))
+        if len(kept) == 1:
+            return kept[0][1] if kept[0][0] == _ONE else Size(self.sizes, (kept[0],), value)
+        kept.sort()
+        return Size(self.sizes, tuple(kept), value)
 
     # ------------------------------------------------------------------ arithmetic
 
@@ -310,20 +317,21 @@ class Size(_Number):
         if isinstance(other, (int, np.integer)):
             if not other:
                 return self
-            extra: Terms = ((_ONE, int(other)),)
+            value = other = int(other)
+            extra: Terms = ((_ONE, other),)
         elif type(other) is Size:
-            extra = other.terms
+            extra, value = other.terms, other.value
         else:
             return _real("+", self, other)
         total = dict(self.terms)
         for atoms, c in extra:
             total[atoms] = total.get(atoms, 0) + c
-        return self._of(total)
+        return self._of(total, self.value + value)
 
     __radd__ = __add__
 
     def __neg__(self) -> Any:
-        return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]))
+        return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]), -self.value)
 
     def __sub__(self, other: Any) -> Any:
         if isinstance(other, (int, np.integer, Size)):
@@ -338,14 +346,16 @@ class Size(_Number):
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, (int, np.integer)):
             k = int(other)
-            return self if k == 1 else 0 if k == 0 else Size(self.sizes, tuple([(a, c * k) for a, c in self.terms]))
+            if k == 1 or not k:
+                return self if k else 0
+            return Size(self.sizes, tuple([(a, c * k) for a, c in self.terms]), self.value * k)
         if type(other) is Size:
             total: dict[tuple[int, ...], int] = {}
             for a, c in self.terms:
                 for b, d in other.terms:
                     atoms = tuple(sorted(a + b))
                     total[atoms] = total.get(atoms, 0) + c * d
-            return self._of(total)
+            return self._of(total, self.value * other.value)
         return _real("*", self, other)
 
     def __rmul__(self, other: Any) -> Any:
@@ -380,7 +390,7 @@ class Size(_Number):
                 if c % k:
                     return None
                 parts[tuple(left)] = c // k
-            return self._of(parts), 0
+            return self._of(parts, self.value // by.value), 0
         parts, rest = {}, 0
         for a, c in self.terms:
             if c % by == 0:
@@ -389,7 +399,7 @@ class Size(_Number):
                 parts[a], rest = divmod(c, by)
             else:
                 return None
-        return self._of(parts), rest
+        return self._of(parts, self.value // by), rest
 
     def _whole(self, other: Any, op: str) -> Any:
         if not isinstance(other, (int, np.integer, Size)):
@@ -429,14 +439,21 @@ class Size(_Number):
         """``self op other``: without a guard where it is so whatever the sizes are."""
         if not isinstance(other, (int, np.integer, Size)):
             return self._compared(other, op)
-        if self.sizes.closed and op == "==":
-            return type(other) is Size and other.sizes is self.sizes and other.terms == self.terms
+        sizes = self.sizes
+        if sizes.closed and op == "==":
+            return type(other) is Size and other.sizes is sizes and other.terms == self.terms
+        if sizes.asking:
+            return _COMPARE[op](operator.index(self), operator.index(other))
+        key = self.terms, other.terms if type(other) is Size else int(other), op
+        found = sizes.compared.get(key)
+        if found is None:
+            found = sizes.compared[key] = self._decided(other, op)
+        return found
+
+    def _decided(self, other: Any, op: str) -> bool:
         difference = self - other
         if type(difference) is not Size:
             return _COMPARE[op](difference, 0)
-        now = self.sizes.now(difference.terms)
-        if now is not None:
-            return _COMPARE[op](now, 0)
         least, most = self.sizes.range_of(difference.terms)
         if (least is not None and least > 0) or (most is not None and most < 0):
             return _COMPARE[op](1 if least is not None else -1, 0)

@@ -32,7 +32,8 @@ __all__ = ["CacheInfo", "Entry", "Key", "Programs"]
 MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
 _MOST_FRUITLESS = 3  # attempts at a family, after which a function that needs its sizes as numbers is left alone
-_MOST_FAMILIES = 32  # of one structure of arguments: guards divide the sizes into ranges
+_FREE_FAMILIES = 8  # guards divide the sizes into ranges with a family each; further ones must have paid
+_MOST_FAMILIES = 64  # of one structure of arguments
 _MOST_COMPARED = 16  # known signatures that a new one is compared with
 
 
@@ -87,6 +88,7 @@ class Programs:
         self.entries: dict[Key, Entry] = {}
         self.families: dict[Any, list[Family]] = {}
         self.fruitless = 0  # times that no family came of two signatures that differ in sizes
+        self.repaid = 0  # times that a family was there already
         self.hits = self.misses = self.traced = self.compiled = 0
         self.log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self.short: tuple[Any, ...] = ()  # functions for the latest signatures, which are tried before the general way
@@ -98,7 +100,7 @@ class Programs:
     def clear(self) -> None:
         self.entries.clear()
         self.families.clear()
-        self.fruitless = 0
+        self.fruitless = self.repaid = 0
         self.short = ()
 
     def make(
@@ -175,8 +177,9 @@ class Programs:
         for family in reversed(families):
             values = family.values(key.leaves)
             if values is not None:
+                self.repaid += 1
                 return family, values
-        if self.fruitless >= _MOST_FRUITLESS or len(families) >= _MOST_FAMILIES:
+        if self.fruitless >= _MOST_FRUITLESS or len(families) >= min(_FREE_FAMILIES + self.repaid, _MOST_FAMILIES):
             return ""
         near: list[tuple[int, Known]] = []
         for k, e in reversed(list(self.entries.items())[-_MOST_COMPARED:]):

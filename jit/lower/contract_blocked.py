@@ -34,6 +34,9 @@ __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+FEW_ROWS = (
+    192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
+)
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
@@ -60,7 +63,8 @@ def blocked(
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
     if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
-        packs = plain and (slab is not None or len(p.rows) <= 1) and not _shares_b(p)
+        reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
+        packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
