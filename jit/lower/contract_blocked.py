@@ -40,7 +40,8 @@ FEW_ROWS = (
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
-PIECES = 16  # fewer pieces than this are not enough to share among threads
+PIECES = 16  # fewer pieces than this are not enough to share among a few threads
+LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place or
 # copied.
 PACK_ALONG, PACK_ACROSS, READ_A, COPY_A = 0.4, 3.0, 0.05, 0.5
@@ -174,7 +175,10 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1))
+    wanted = largest(
+        smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1)),
+        smallest(MORE_PIECES, p.flops // int(FLOPS_PER_NS * LONG_PIECE_NS)),
+    )
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
