@@ -21,7 +21,27 @@ from .errors import (
 )
 from .ir import Aval
 
-__all__ = ["Array", "to_numpy"]
+__all__ = ["CPU", "Array", "Device", "to_numpy"]
+
+
+class Device:
+    """The CPU."""
+
+    id = 0
+    local_hardware_id = 0
+    process_index = 0
+    platform = "cpu"
+    device_kind = "cpu"
+    host_id = 0
+
+    def __repr__(self) -> str:
+        return "CpuDevice(id=0)"
+
+    def memory_stats(self) -> None:
+        """None: the memory is the process's."""
+
+
+CPU = Device()
 
 
 class Array:
@@ -149,6 +169,10 @@ class Array:
     def addressable_data(self, index: int) -> Array:
         """The array itself: there is one device."""
         return self
+
+    def devices(self) -> set[Device]:
+        """The devices that hold the array: the CPU."""
+        return {CPU}
 
     is_fully_addressable = is_fully_replicated = committed = True
 

@@ -43,7 +43,7 @@ FLOORS: list[tuple[str, ...]] = [
         "custom_derivatives",
         "stages",
     ),
-    ("ops", "image", "flatten_util", "test_util"),
+    ("ops", "image", "flatten_util", "test_util", "autograd"),
     ("nn", "optim", "data"),
     ("example_libraries", "experimental"),
     ("train", "metrics", "io", "viz"),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree
+from ..api.bodies import error, leaves_of
 from ..errors import CarryTypeError, ShapeError
 from ..primitives.checks import canonical_axis
 from ..primitives.shaping import concatenate, reshape, rev, slice_in_dim
@@ -15,7 +16,6 @@ from ..transforms.flat import (
     check_function,
     function_name,
 )
-from .bodies import error, leaves_of
 
 __all__ = ["associative_scan"]
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import tree
 from ..api import device_put, vmap
+from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 from ..config import config
 from ..dtypes import bool_, is_integer, promote
 from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
@@ -31,7 +32,6 @@ from ..transforms.flat import (
 )
 from ..transforms.scan import scan_p
 from ..transforms.while_loop import while_p
-from .bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 
 __all__ = ["fori_loop", "map", "scan", "scan_p", "while_loop", "while_p"]
 

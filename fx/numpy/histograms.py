@@ -49,7 +49,7 @@ def bincount(
     if v.ndim != 1:
         raise ShapeError(f"bincount needs a vector; found shape {v.shape}")
     if length is None:
-        known = known_value(v, "bincount", "Pass length= to fix it, or call")
+        known = known_value(v, "bincount", "Pass length= to fx.numpy.bincount to fix it, or call")
         if known.size and known.min() < 0:
             raise ArgumentError(f"bincount needs non-negative integers; found {known.min()}")
         length = max(int(known.max()) + 1 if known.size else 0, int(minlength))

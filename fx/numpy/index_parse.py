@@ -116,14 +116,14 @@ def _as_item(it: Any) -> Any:
         return int(it)
     if type(it) is Tracer and state.constants and it.value is not None and it.dtype.kind in "iu":
         return Array(it.value) if it.shape else int(it.value)
-    if isinstance(it, (list, tuple)):
-        it = np.zeros(np.shape(it), np.int32) if np.size(it) == 0 else it
-    elif not isinstance(it, (Tracer, Array, np.ndarray, np.generic)) and hasattr(it, "__index__"):
+    if not isinstance(it, (list, tuple, Tracer, Array, np.ndarray, np.generic)) and hasattr(it, "__index__"):
         return int(it.__index__())
     try:
         v = as_value(it, "index")
     except ValueError:
         v = None
+    if isinstance(it, (list, tuple)) and v is not None and v.size == 0:
+        v = Array(np.zeros(v.shape, np.int32))  # an empty list is one of indices
     if v is None or not (dtypes.is_integer(v.dtype) or v.dtype == dtypes.bool_):
         what = f"{type(it).__name__} ({it!r})" if v is None or not v.ndim else aval_of(v)
         raise DTypeError(

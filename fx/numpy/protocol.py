@@ -183,6 +183,9 @@ def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+_CONVERSIONS = frozenset({"atleast_1d", "atleast_2d", "atleast_3d"})
+"""Functions by which others make sure of a NumPy array, as by ``np.asarray``: they give one where all is known."""
+
 _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
 """Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
 
@@ -268,6 +271,8 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
             if type(self) is Tracer
             else _by_numpy(func, what, args, kwargs)
         )
+    if name in _CONVERSIONS and not any(type(x) is Tracer for x in args):
+        return _by_numpy(func, what, args, kwargs)
     if name in _IN_PLACE:
         _assign(args[0], _find("numpy", name)(*args, **kwargs), what)
         return None

@@ -184,6 +184,7 @@ def test_there_is_one_device() -> None:
     fx.effects_barrier()
     with fx.default_device(fx.devices()[0]):
         x = fx.device_put(np.ones(2), fx.devices()[0])
+    assert x.devices() == set(fx.devices())
     assert x.is_ready() and x.addressable_data(0) is x and x.platform() == "cpu" and x.on_device_size_in_bytes() == 16
     assert any(y is x for y in fx.live_arrays()) and x.unsafe_buffer_pointer()
     x.delete()
