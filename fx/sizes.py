@@ -230,6 +230,17 @@ def _floor(a: int, b: int) -> int:
     return a // b if b else 0  # only asked where a guard has made sure of b, or to find that out
 
 
+_our_scopes: set[int] = set()  # of modules of ours, which stay
+
+
+def _is_ours(scope: dict[str, Any]) -> bool:
+    name = scope.get("__name__", "")
+    ours: bool = name.startswith(OURS)
+    if ours and name in sys.modules and vars(sys.modules[name]) is scope:
+        _our_scopes.add(id(scope))
+    return ours
+
+
 class _Number:
     """What sizes and reals share: whoever needs the plain number ends the trace."""
 
@@ -282,8 +293,10 @@ class _Number:
 
     def __hash__(self) -> int:
         """Tables of ours tell programs apart by it; a table of the user's asks for the number."""
-        name = sys._getframe(1).f_globals.get("__name__", "")
-        return self.symbol if name.startswith(OURS) else hash(self._number("its hash"))
+        scope = sys._getframe(1).f_globals
+        if id(scope) in _our_scopes or _is_ours(scope):
+            return self.symbol
+        return hash(self._number("its hash"))
 
     def __bool__(self) -> bool:
         return bool(self != 0)
@@ -367,7 +380,7 @@ class Size(_Number):
     # ------------------------------------------------------------------ arithmetic
 
     def __add__(self, other: Any) -> Any:
-        whole = _whole(self.sizes, other)
+        whole = other if type(other) is int else _whole(self.sizes, other)
         if whole is None:
             return _real("+", self, other)
         if type(whole) is int:
@@ -387,7 +400,7 @@ class Size(_Number):
         return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]), -self.value)
 
     def __sub__(self, other: Any) -> Any:
-        whole = _whole(self.sizes, other)
+        whole = other if type(other) is int else _whole(self.sizes, other)
         return _real("-", self, other) if whole is None else self + (-whole)
 
     def __rsub__(self, other: Any) -> Any:
@@ -395,7 +408,7 @@ class Size(_Number):
         return _real("-", other, self) if whole is None else -self + whole
 
     def __mul__(self, other: Any) -> Any:
-        k = _whole(self.sizes, other)
+        k = other if type(other) is int else _whole(self.sizes, other)
         if k is None:
             return _real("*", self, other)
         if type(k) is int:
@@ -514,7 +527,7 @@ class Size(_Number):
         if sizes.closed or sizes.asking:
             now = sizes.now(self.terms)
             return _COMPARE[op](self.value if now is None else now, other)
-        whole = _whole(sizes, other)
+        whole = other if type(other) is int else _whole(sizes, other)
         if whole is None:
             return self._compared(other, op)
         key = self.terms, whole if type(whole) is int else whole.terms, op
