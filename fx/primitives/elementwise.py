@@ -213,8 +213,10 @@ def integer_pow(x: Value, y: int) -> Value:
     """x to the power of a Python integer.
 
     Raises:
-        DTypeError: an integer array to a negative power.
+        DTypeError: an integer array to a negative power; an exponent that is no integer.
     """
+    if not hasattr(y, "__index__") or aval_of(y).shape:
+        raise DTypeError(f"integer_pow: the exponent must be a Python integer; found {y!r}. For other exponents: pow.")
     if y < 0 and dtypes.is_integer(aval_of(x).dtype):
         raise DTypeError(f"integer_pow: integers have no power {y}. Convert to a float dtype first.")
     return bind(integer_pow_p, x, y=int(y))

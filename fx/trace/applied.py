@@ -12,6 +12,7 @@ from ..dtypes import bool_, is_inexact
 from ..ir import Aval, Eqn, subgraphs
 from ..nans import check_results
 from ..primitive import Primitive
+from ..sizes import Size
 from .source import user_source
 from .thread_state import state
 
@@ -33,11 +34,12 @@ class Applied:
         graphs, or has a derivative of another kind.
     """
 
-    __slots__ = ("inexact", "out", "outs", "pulls", "run")
+    __slots__ = ("holds_sizes", "inexact", "out", "outs", "pulls", "run")
 
     def __init__(self, prim: Primitive, out: Any, plain: bool) -> None:
         self.out = out
         self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
+        self.holds_sizes = any(type(n) is Size for a in self.outs for n in a.shape)
         self.inexact = any(is_inexact(a.dtype) for a in self.outs)
         self.pulls: dict[Any, Any] | None = (
             {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
@@ -69,8 +71,10 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
     except KeyError:
         if len(_applied) > _MEMO_LIMIT:
             _applied.clear()
-        out = _applied[key] = Applied(prim, _abstract(prim, avals, params), True)
-        return out
+        found = Applied(prim, _abstract(prim, avals, params), True)
+        if not found.holds_sizes:  # sizes are those of one trace
+            _applied[key] = found
+        return found
     except TypeError:  # an unhashable parameter
         return Applied(prim, _abstract(prim, avals, params), False)
 

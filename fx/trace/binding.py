@@ -13,6 +13,7 @@ from ..config import ALERT, config
 from ..errors import FxError
 from ..ir import Atom, Aval, Graph, Var
 from ..primitive import Primitive
+from ..sizes import is_sized
 from .applied import abstract_of, evaluate
 from .axes import named_axes
 from .builder import Builder
@@ -126,6 +127,8 @@ def read(env: Mapping[Var, Any], a: Atom) -> Any:
     """The value of an atom: a literal stands for its NumPy scalar, or for a weakly typed Array if it is weak."""
     if type(a) is Var:
         return env[a]
+    if is_sized(a.value):  # type: ignore[union-attr]
+        return a
     return Array(np.asarray(a.value), True) if a.aval.weak else a.value  # type: ignore[union-attr]
 
 

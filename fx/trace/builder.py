@@ -219,7 +219,7 @@ class Builder:
             raise locate(e, source) from None
         if not self.evaluate:
             values = self._constants(prim, args, params, applied.outs)
-        elif values is None and complete and not (here["axes"] and named_axes(params)):
+        elif values is None and complete and not applied.holds_sizes and not (here["axes"] and named_axes(params)):
             values, forward = self._evaluate(prim, atoms, known, params, applied)
         effect = prim.effect
         if applied.pulls is None and effect is None:

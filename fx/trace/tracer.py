@@ -10,8 +10,9 @@ from weakref import ref
 import numpy as np
 
 from ..callsite import array_function_for, called_math_function, stores_an_item
-from ..errors import ConcretizationError, DTypeError, SideEffectError
+from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
+from ..traceback import shorten
 from .source import user_source
 from .thread_state import state
 
@@ -21,18 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["Tracer", "raise_concretization"]
 
 _CONTENTS = frozenset(("builder", "variable", "value"))
-WAY_OUT_BRANCH = (
-    "Use fx.numpy.where(condition, a, b) or fx.lax.cond for a branch that depends on the value, or name the argument"
-    " in jit's static_argnums if it is a Python number that rarely changes."
-)
-WAY_OUT_NUMBER = "Keep it an array (x.astype(...) converts), or name the argument in jit's static_argnums."
+WAY_OUT_BRANCH = "Use fx.numpy.where(condition, a, b) or fx.lax.cond for a branch that depends on the value"
+WAY_OUT_NUMBER = "Keep it an array (x.astype(...) converts)"
 WAY_OUT_INDEX = (
-    "Shapes, ranges and slice bounds must be known while tracing: name the argument in jit's static_argnums, or use"
-    " fx.lax.dynamic_slice / fx.lax.fori_loop."
+    "Shapes, ranges and slice bounds must be known while tracing: use fx.lax.dynamic_slice or fx.lax.fori_loop"
 )
+WAY_OUT_KEY = "A program cannot look anything up by a value that it has not computed yet"
 WAY_OUT_NUMPY = (
     "np.array, np.asarray and other functions that NumPy does not let us see work in a function decorated with"
-    " @fx.numpy_program, and the functions of the same names in fx.numpy work everywhere."
+    " @fx.numpy_program, and the functions of the same names in fx.numpy and fx.scipy work everywhere"
 )
 
 
@@ -51,7 +49,6 @@ class Tracer:
 
     __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, builder: Builder, var: Var, value: np.ndarray | None) -> None:
         self.builder = builder
@@ -60,6 +57,11 @@ class Tracer:
         self.home: Builder | None = state.current
         self.view_of: Any = None
         self.views: list[ref[Tracer]] | None = None
+
+    def __delitem__(self, index: Any) -> NoReturn:
+        raise ItemAssignmentError(
+            f"del x[index] of a traced {self.aval} is not possible; fx.numpy.delete makes a copy without."
+        )
 
     def __getattr__(self, name: str) -> Any:
         """Only reached where an attribute is missing: a view whose array was written to reads it anew."""
@@ -131,10 +133,14 @@ class Tracer:
         self.builder, self.variable, self.value = new.builder, new.variable, new.value
 
     def _number(self, what: str, way_out: str) -> np.ndarray:
-        self.builder.check_open(self)
-        if self.value is not None:
-            return self.value
-        raise_concretization(self, what, way_out)
+        try:
+            self.builder.check_open(self)
+            if self.value is not None:
+                return self.value
+            raise_concretization(self, what, way_out)
+        except FxError as e:
+            shorten(e)
+            raise
 
     def _check_keeps_derivative(self, caller: FrameType) -> None:
         """Refuses what asks for a number and would silently lose the derivative: ``buffer[i] = x`` with a plain NumPy
@@ -155,7 +161,7 @@ class Tracer:
             )
 
     def __bool__(self) -> bool:
-        return bool(self._number("its truth value", WAY_OUT_BRANCH))
+        return bool(self._number("the truth value", WAY_OUT_BRANCH))
 
     def __int__(self) -> int:
         return int(self._number("an int", WAY_OUT_NUMBER))
@@ -173,8 +179,19 @@ class Tracer:
             raise DTypeError(f"only an integer scalar can be an index; this is {self.aval}")
         return int(self._number("an index (or the end of a range)", WAY_OUT_INDEX))
 
+    def __hash__(self) -> int:
+        if self.value is None:
+            raise_concretization(self, "the hash (the key of a dict, an element of a set)", WAY_OUT_KEY)
+        raise TypeError("unhashable type: a traced array. For the number itself: float(x), int(x).")
+
+    def __reduce__(self) -> NoReturn:
+        raise SideEffectError(
+            f"a traced {self.aval} cannot be pickled: it stands for a value of the program that {self.builder.kind} traces."
+            " Return it from the function, and pickle the result."
+        )
+
     def item(self, *args: int) -> Any:
-        return self._number("a Python number", WAY_OUT_NUMBER).item(*args)
+        return self._number("a Python number", WAY_OUT_INDEX if self.dtype.kind in "iu" else WAY_OUT_NUMBER).item(*args)
 
     def tolist(self) -> Any:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
@@ -185,7 +202,7 @@ class Tracer:
         raise ConcretizationError(
             f"a traced value of type {self.aval} was turned into a plain NumPy array"
             f"{'' if value is None else ' (through np.asarray or a function that NumPy does not let us see)'}:"
-            " its derivative would silently be lost. " + WAY_OUT_NUMPY
+            f" its derivative would silently be lost. {WAY_OUT_NUMPY}."
         )
 
     def __len__(self) -> int:
@@ -205,8 +222,11 @@ class Tracer:
 
 
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
-    origin = t.builder.origin(t.variable)
+    """Raises ConcretizationError: Python asked for ``what`` of a traced value that is not known."""
+    b = t.builder
+    static = ", or name the argument in jit's static_argnums if it is a Python value that rarely changes"
+    is_loop = b.kind in ("vmap", "scan", "while_loop", "fori_loop", "cond", "switch")  # its values are never Python's
     raise ConcretizationError(
-        f"Python asked for {what} of a traced {t.aval}, whose value is not known while {t.builder.kind} traces"
-        f" {t.builder.name!r}. {origin} {way_out}"
+        f"Python asked for {what} of a traced {t.aval}, whose value is not known while {b.kind} traces"
+        f" {b.name!r}. {b.origin(t.variable)} {way_out}{'' if is_loop else static}."
     )

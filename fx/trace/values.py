@@ -9,8 +9,10 @@ import numpy as np
 from ..array import Array, to_numpy
 from ..config import config
 from ..dtypes import SUPPORTED, bool_, complex64, complex128, float64
-from ..errors import DTypeError
+from ..errors import DTypeError, NonLinearError
 from ..ir import Aval, Literal, Var
+from ..primitive import Linear
+from ..sizes import Real, is_sized
 from .tracer import Tracer
 
 __all__ = ["aval_of", "concrete_value", "is_concrete", "is_python_scalar", "is_weak", "scalar_dtype"]
@@ -46,6 +48,10 @@ def aval_of(x: Any) -> Aval:
         return x.aval
     if is_python_scalar(x):
         return Aval((), scalar_dtype(x), t is not bool)
+    if t is Linear:
+        raise NonLinearError("it combines two values that both depend on what is transposed")
+    if is_sized(x):
+        return Aval((), config.default_float if type(x) is Real else config.default_int, True)
     a = to_numpy(x)
     return Aval(a.shape, a.dtype)
 
@@ -73,7 +79,7 @@ def concrete_value(x: Any) -> np.ndarray | None:
     if t is np.ndarray and x.dtype in SUPPORTED:
         return x
     if t is Literal:
-        return np.asarray(x.value)
+        return None if is_sized(x.value) else np.asarray(x.value)
     if is_python_scalar(x):
         return np.asarray(x, scalar_dtype(x))
-    return to_numpy(x)
+    return None if is_sized(x) else to_numpy(x)
