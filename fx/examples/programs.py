@@ -35,6 +35,7 @@ PROGRAMS = {
     "transformer": "a character model of Python's documentation, against n-grams and xz",
     "attention": "dates as people write them, translated by a recurrent network with attention",
     "vae": "a variational autoencoder on handwritten digits",
+    "gan": "digits made by a generator that learns to fool a discriminator",
     "transfer": "features learned on MNIST, reused on 8 x 8 digits of other hands",
     "tune": "hyperparameter search with sixteen networks in one compiled step",
 }
