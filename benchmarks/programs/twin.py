@@ -59,8 +59,8 @@ class Twin(NamedTuple):
 
 BOTH = ("torch", "jax")
 TWINS = {
-    "linear": Twin("regression", {"name": "linear"}),
-    "logistic": Twin("regression", {"name": "logistic"}),
+    "linear": Twin("regression", {"name": "linear"}, BOTH),
+    "logistic": Twin("regression", {"name": "logistic"}, BOTH),
     "mlp": Twin("digits", {"model": "mlp", "batch_size": 32}, BOTH),
     "mnist": Twin("digits", {"model": "small", "batch_size": 128}, BOTH),
     "mnist-five": Twin("digits", {"model": "five", "batch_size": 64}, BOTH),
@@ -76,15 +76,17 @@ TWINS = {
 
 
 def side(name: str, library: str, double: bool = False) -> Side:
-    """A twin in a library; with ``double`` weights and batches are float64."""
+    """A twin in a library; with ``double`` weights and batches are float64 (in JAX, for the whole process)."""
     twin = TWINS[name]
     module = importlib.import_module(f"benchmarks.programs.{twin.module}")
     start = module.start(**twin.options)
     if double:
-        batches = start.batches
-        start = start._replace(
-            model=_wide(start.model), batches=lambda epoch: (_wide(tuple(batch)) for batch in batches(epoch))
-        )
+        if library == "jax":
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        model, batches, key, options = start
+        start = Start(_wide(model), lambda epoch: (_wide(tuple(b)) for b in batches(epoch)), key, _wide(options))
     return getattr(module, f"{library}_side")(start)
 
 
@@ -121,17 +123,30 @@ def leaves(weights: Any) -> list[Any]:
     return fx.tree.leaves(weights)
 
 
-def torch_step(loss: Callable[[Any], Any], optimizer: Any, clip: float | None = None) -> Callable[[Any], Any]:
-    """A step of PyTorch's, eager, from a loss of a batch; ``clip`` is the greatest norm of the gradient."""
+def torch_step(
+    loss: Callable[[Any], Any], optimizer: Any, clip: float | None = None, rate: Callable[[int], float] | None = None
+) -> Callable[[Any], Any]:
+    """A step of PyTorch's, eager, from a loss of a batch.
+
+    Args:
+        clip: the greatest norm of the gradient.
+        rate: the learning rate at every step; the optimizer's own is then 1.
+    """
     import torch
+
+    follows = None if rate is None else torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
 
     def step(batch: Any) -> Any:
         optimizer.zero_grad()
         value = loss(batch)
         value.backward()
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], clip)
+        if clip is not None:  # as fx and optax do; clip_grad_norm_ adds 1e-6 to the norm
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
+            short = (clip / torch.nn.utils.get_total_norm(gradients)).clamp(max=1.0)
+            torch._foreach_mul_(gradients, short)
         optimizer.step()
+        if follows is not None:
+            follows.step()
         return value.detach()
 
     return step
@@ -140,23 +155,27 @@ def torch_step(loss: Callable[[Any], Any], optimizer: Any, clip: float | None = 
 # ----------------------------------------------------------------------------------------------- JAX
 
 
-class JaxStep:
-    """A step of JAX's, compiled, from ``loss(weights, *batch)``; ``weights`` is the tree of the model with JAX's arrays.
+def jax_step(loss: Callable[..., Any], optimizer: Any, model: Any) -> Callable[[Any], Any]:
+    """A compiled step of JAX's from ``loss(weights, *batch)`` and an optimizer of optax.
 
-    Args:
-        model: the initial weights.
-        loss: to be lowered.
-        optimizer: of optax.
-        trained: for each leaf of the model, whether it is; None for all.
+    ``weights`` is the tree of the model with JAX's arrays in place of its own.
     """
+    import jax
+    import optax
 
-    def __init__(self, model: Any, loss: Callable[..., Any], optimizer: Any, trained: list[bool] | None = None) -> None:
-        import jax
-        import optax
+    flat, structure = fx.tree.flatten(model)
 
-        flat, structure = fx.tree.flatten(model)
-        weights = [jax.numpy.asarray(np.asarray(x)) for x in flat]
-        moves = [True] * len(flat) if trained is None else trained
-        self._whole = lambda moved, rest: fx.tree.unflatten(
-            structure, [next(m) if t else r for m, r, t in _zipped(moved, rest, moves)]
-        )
+    @jax.jit
+    def update(weights: Any, state: Any, batch: Any) -> Any:
+        value, gradient = jax.value_and_grad(lambda w: loss(fx.tree.unflatten(structure, w), *batch))(weights)
+        updates, state = optimizer.update(gradient, state, weights)
+        return optax.apply_updates(weights, updates), state, value
+
+    weights = [jax.numpy.asarray(np.asarray(x)) for x in flat]
+    held = [weights, optimizer.init(weights)]
+
+    def step(batch: Any) -> Any:
+        *held[:], value = update(*held, tuple(batch))
+        return value
+
+    return step

@@ -28,7 +28,7 @@ from fx import data, nn, optim, random, viz
 from fx import train as training
 from fx.examples import mnist, programs
 
-QUICK = {"epochs": 1, "batch_size": 16, "examples": 1000, "judge_epochs": 1}
+QUICK = {"epochs": 2, "batch_size": 16, "examples": 400, "judge_epochs": 1}
 LATENT, WIDTH = 64, 32
 MADE = 200  # images of each digit that are judged
 SURE = 0.9
@@ -99,13 +99,13 @@ telling = optim.adam(RATE, b1=MOMENTUM)
 def start(key: Any) -> State:
     """Networks that know nothing."""
     for_generator, for_discriminator, noise = random.split(key, 3)
-    generator, discriminator = Generator(for_generator), Discriminator(for_discriminator)
-    return training.copied(
-        State(
-            generator, discriminator, nn.init_state(generator), making.init(generator), telling.init(discriminator), noise,
-            np.int32(0),
-        )
-    )  # fmt: skip
+    return started(Generator(for_generator), Discriminator(for_discriminator), noise)
+
+
+def started(generator: Generator, discriminator: Discriminator, key: Any) -> State:
+    """The state before the first step."""
+    optimizers = making.init(generator), telling.init(discriminator)
+    return training.copied(State(generator, discriminator, nn.init_state(generator), *optimizers, key, np.int32(0)))
 
 
 def generator_loss(generator: Generator, state: State, z: Any, labels: Any) -> Any:
@@ -144,11 +144,11 @@ make = fx.jit(lambda generator, z, labels, moments: generator(z, labels, moments
 probabilities = fx.jit(lambda params, images: nn.softmax(mnist.head(params, mnist.features(params, images))))
 
 
-def averaged(state: State, key: Any) -> tuple[Generator, Any]:
-    """The generator with the mean of its weights, ready for use, and its own running moments: of forty batches of 500."""
-    generator, moments = optim.averaged_weights(state.making), state.moments
-    for k in random.split(key, 40):
-        _, moments = make(generator, random.normal(k, (500, LATENT)), fnp.arange(500) % 10, moments)
+def ready(generator: Generator, key: Any) -> tuple[Generator, Any]:
+    """A generator for use, and the running moments of its norms: of a hundred batches of 200 images."""
+    moments = nn.init_state(generator)
+    for k in random.split(key, 100):
+        _, moments = make(generator, random.normal(k, (200, LATENT)), fnp.arange(200) % 10, moments)
     return nn.inference(generator), moments
 
 
@@ -184,7 +184,7 @@ def train(
         history.append(means.result())
         told = "  ".join(f"{name}'s loss {value:.3f}" for name, value in history[-1].items())
         print(f"epoch {epoch + 1:>{len(str(epochs))}}/{epochs}  {told}", flush=True)
-    generator, moments = averaged(state, for_moments)
+    generator, moments = ready(optim.averaged_weights(state.making), for_moments)
     labels = np.repeat(np.arange(10, dtype=np.int32), MADE)
     images, _ = make(generator, random.normal(for_samples, (len(labels), LATENT)), labels, moments)
     measures, of_mnist = recognised(judge, images, labels), recognised(judge, *digits.test)
