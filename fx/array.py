@@ -13,10 +13,35 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .dtypes import SUPPORTED, canonical
-from .errors import DTypeError, ItemAssignmentError, LeakedTracerError
+from .errors import (
+    ArgumentError,
+    DeletedArrayError,
+    DTypeError,
+    ItemAssignmentError,
+)
 from .ir import Aval
 
-__all__ = ["Array", "to_numpy"]
+__all__ = ["CPU", "Array", "Device", "to_numpy"]
+
+
+class Device:
+    """The CPU."""
+
+    id = 0
+    local_hardware_id = 0
+    process_index = 0
+    platform = "cpu"
+    device_kind = "cpu"
+    host_id = 0
+
+    def __repr__(self) -> str:
+        return "CpuDevice(id=0)"
+
+    def memory_stats(self) -> None:
+        """None: the memory is the process's."""
+
+
+CPU = Device()
 
 
 class Array:
@@ -39,9 +64,9 @@ class Array:
     def _data(self) -> np.ndarray:
         d = self._buffer
         if d is None:
-            raise LeakedTracerError(
-                "this array was donated to a jitted function (donate_argnums), which has reused its memory."
-                " Use the function's result, or do not donate the argument."
+            raise DeletedArrayError(
+                "this array's memory is gone: it was donated to a jitted function (donate_argnums), which has reused it, or"
+                " deleted. Use the function's result, or do not donate the argument."
             )
         return d
 
@@ -99,7 +124,7 @@ class Array:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy or (dtype is not None and np.dtype(dtype) != self._data.dtype):
             if copy is False:
-                raise ValueError(f"an array of {self.dtype} cannot become {np.dtype(dtype)} without a copy")
+                raise ArgumentError(f"an array of {self.dtype} cannot become {np.dtype(dtype)} without a copy")
             return np.array(self._data, dtype=dtype)
         view = self._data.view()
         view.flags.writeable = False
@@ -144,6 +169,10 @@ class Array:
     def addressable_data(self, index: int) -> Array:
         """The array itself: there is one device."""
         return self
+
+    def devices(self) -> set[Device]:
+        """The devices that hold the array: the CPU."""
+        return {CPU}
 
     is_fully_addressable = is_fully_replicated = committed = True
 
@@ -199,12 +228,14 @@ class Array:
         return format(self._data[()], spec) if self.ndim == 0 else format(str(self), spec)
 
     def __repr__(self) -> str:
+        if self._buffer is None:
+            return "Array(<deleted>)"
         body = np.array2string(self._data, separator=", ", prefix="Array(")
         weak = ", weak_type=True" if self.weak_type else ""
         return f"Array({body}, dtype={self.dtype}{weak})"
 
     def __str__(self) -> str:
-        return str(self._data)
+        return repr(self) if self._buffer is None else str(self._data)
 
     def __copy__(self) -> Array:
         return self
@@ -221,6 +252,11 @@ class Array:
             " Write x = x.at[index].set(value) (or .add, .multiply, .min, .max)."
         )
 
+    def __delitem__(self, index: Any) -> NoReturn:
+        raise ItemAssignmentError(
+            "fx arrays are immutable: del x[index] is not possible. fx.numpy.delete makes a copy without."
+        )
+
 
 def to_numpy(x: Any) -> np.ndarray:
     """The NumPy array behind an array, a number or anything that NumPy can read, in a supported dtype."""
@@ -228,6 +264,11 @@ def to_numpy(x: Any) -> np.ndarray:
         return x._data
     if type(x) is np.ndarray and x.dtype in SUPPORTED:
         return x
+    if isinstance(x, np.ndarray) and hasattr(x, "mask"):
+        raise DTypeError(
+            "a masked array stands where an array is expected, and its mask would be lost. Fill it (x.filled(0)), or pass"
+            " x.data and x.mask as two arrays."
+        )
     a = np.asarray(x)
-    d = canonical(a.dtype)
-    return a if a.dtype == d and a.dtype.isnative else a.astype(d)
+    canonical(a.dtype)
+    return a

@@ -20,8 +20,9 @@ from .interpret import run_graph
 from .ir import Graph
 from .passes import optimize
 from .silence import silent_context
+from .sizes import Sizes
 
-__all__ = ["Executable", "ReferenceExecutable", "compile_graph", "eager", "native"]
+__all__ = ["Executable", "ReferenceExecutable", "compile_graph", "eager", "native", "resizable"]
 
 
 class Executable(Protocol):
@@ -79,6 +80,12 @@ def eager() -> Any:
         return native().Eager(Array, ("_buffer", "weak_type", "_owned"), ALERT, context)
     except (BackendError, ImportError):
         return None
+
+
+def resizable(graph: Graph, sizes: Sizes, donate: Sequence[int] = ()) -> Any:
+    """A graph with sizes as a program that can be filled in (``jit.Resizable``), for the native backend."""
+    jit = native()
+    return jit.Resizable(optimize(graph), sizes, jit.Options(engine=config.engine, donate=tuple(donate)))
 
 
 def compile_graph(graph: Graph, *, backend: str | None = None, donate: Sequence[int] = ()) -> Executable:

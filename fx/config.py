@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from .errors import ArgumentError
+
 __all__ = ["ALERT", "config", "Config"]
 
 ALERT: list[Any] = []
@@ -30,21 +32,21 @@ checked.  While it is empty, nobody need look further."""
 def _float(v: Any) -> np.dtype:
     d = np.dtype(v)
     if d not in (np.dtype("float32"), np.dtype("float64"), np.dtype("float16")):
-        raise ValueError(f"default_float must be float16, float32 or float64, not {v!r}")
+        raise ArgumentError(f"default_float must be float16, float32 or float64, not {v!r}")
     return d
 
 
 def _int(v: Any) -> np.dtype:
     d = np.dtype(v)
     if d not in (np.dtype("int32"), np.dtype("int64")):
-        raise ValueError(f"default_int must be int32 or int64, not {v!r}")
+        raise ArgumentError(f"default_int must be int32 or int64, not {v!r}")
     return d
 
 
-def _choice(*allowed: Any) -> Any:
+def _choice(name: str, *allowed: Any) -> Any:
     def check(v: Any) -> Any:
         if v not in allowed:
-            raise ValueError(f"{v!r} is not one of {', '.join(map(repr, allowed))}")
+            raise ArgumentError(f"fx.config.{name} = {v!r}: it is one of {', '.join(map(repr, allowed))}")
         return v
 
     return check
@@ -54,11 +56,19 @@ def _choice(*allowed: Any) -> Any:
 OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "default_float": (np.dtype("float32"), _float, "dtype of new arrays made from Python floats"),
     "default_int": (np.dtype("int32"), _int, "dtype of new arrays made from Python ints"),
-    "traceback": (os.environ.get("FX_TRACEBACK", "user"), _choice("user", "full"), "'user' hides fx's own frames"),
-    "backend": (os.environ.get("FX_BACKEND", "native"), _choice("native", "reference"), "what runs a jitted graph"),
+    "traceback": (
+        os.environ.get("FX_TRACEBACK", "user"),
+        _choice("traceback", "user", "full"),
+        "'user' hides fx's own frames",
+    ),
+    "backend": (
+        os.environ.get("FX_BACKEND", "native"),
+        _choice("backend", "native", "reference"),
+        "what runs a jitted graph",
+    ),
     "engine": (
         os.environ.get("FX_ENGINE", "llvm"),
-        _choice("llvm", "quick", "numba"),
+        _choice("engine", "llvm", "quick", "numba"),
         "what turns loops into machine code",
     ),
     "disable_jit": (os.environ.get("FX_DISABLE_JIT", "0") == "1", bool, "run jitted functions op by op"),
@@ -174,7 +184,7 @@ class Config:
             setattr(self, _OF_JAX[name], value)
         elif name in _ACCEPTED:
             if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
-                raise ValueError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
+                raise ArgumentError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
         elif name.removeprefix("jax_") in OPTIONS:
             setattr(self, name.removeprefix("jax_"), value)
         else:

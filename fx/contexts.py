@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from .config import config
+from .errors import ArgumentError
 
 __all__ = [
     "allow_f16_reductions", "debug_key_reuse", "default_matmul_precision", "default_prng_impl", "enable_checks",
@@ -79,7 +80,7 @@ def enable_checks(new_val: bool = True) -> Context:
 def numpy_dtype_promotion(new_val: str = "standard") -> Context:
     """Context manager: accepts "standard", the rules that dtypes are always promoted by."""
     if new_val != "standard":
-        raise ValueError(
+        raise ArgumentError(
             f"fx.numpy promotes dtypes by its 'standard' rules; found {new_val!r}. The operations of fx.lax are strict."
         )
     return contextlib.nullcontext()
@@ -88,14 +89,14 @@ def numpy_dtype_promotion(new_val: str = "standard") -> Context:
 def default_prng_impl(new_val: str = "threefry2x32") -> Context:
     """Context manager: accepts "threefry2x32", the one algorithm of ``fx.random``."""
     if new_val != "threefry2x32":
-        raise ValueError(f"the random bits of fx are 'threefry2x32'; found {new_val!r}")
+        raise ArgumentError(f"the random bits of fx are 'threefry2x32'; found {new_val!r}")
     return contextlib.nullcontext()
 
 
 def threefry_partitionable(new_val: bool = True) -> Context:
     """Context manager: accepts True; the bits of an element depend on its position alone, as by default since JAX 0.5."""
     if not new_val:
-        raise ValueError(
+        raise ArgumentError(
             "fx.random makes the bits of jax_threefry_partitionable=True, which is JAX's default since 0.5"
         )
     return contextlib.nullcontext()

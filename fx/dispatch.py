@@ -61,6 +61,7 @@ def specialise(
     executable: Any,
     captured: Sequence[np.ndarray],
     donate: Sequence[int],
+    name: str = "a program",
 ) -> Callable[[tuple[Any, ...], dict[str, Any]], Any] | None:
     """The function ``call(args, kwargs)`` for arguments like ``example``; None where the general way is needed.
 
@@ -82,7 +83,7 @@ def specialise(
         **writer.scope, "MISS": MISS, "MISSES": MISSES, "Array": Array, "config": config, "state": state, "asarray": np.asarray,
         "epoch": config.epoch, "fits": executable.fits, "run": executable.run, "own": wrapper(False), "own_weak": wrapper(True),
     }  # fmt: skip
-    exec(compile(source, f"{__file__} (written for {executable.graph.name})", "exec"), scope)
+    exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
     call.source = source  # type: ignore[attr-defined]
     return call

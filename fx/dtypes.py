@@ -125,16 +125,20 @@ def canonical(dtype: Any) -> np.dtype:
         DTypeError: for strings, objects, datetimes, long doubles and structured dtypes.
     """
     try:
-        d = np.dtype(dtype)
-    except TypeError as e:
-        raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.") from e
+        d: np.dtype = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.") from None
+    if not d.isnative:
+        raise DTypeError(
+            f"dtype {d.str!r} has the bytes of each number in the order of other machines. Convert it:"
+            f" x.astype({d.newbyteorder('=').name!r})."
+        )
     if d not in SUPPORTED:
         raise DTypeError(
             f"dtype {d} is not supported. fx computes with bool, int8..int64, uint8..uint64, float16, bfloat16"
             " (with ml_dtypes installed), float32, float64, complex64 and complex128."
         )
-    native: np.dtype = d if d.isnative else d.newbyteorder("=")
-    return native
+    return d
 
 
 def real_dtype(d: np.dtype) -> np.dtype:

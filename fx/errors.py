@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 
 __all__ = [
+    "ArgnumsError",
+    "ArgumentError",
     "AxisError",
     "AxisNameError",
     "BackendError",
@@ -23,6 +25,7 @@ __all__ = [
     "CustomRuleError",
     "DTypeError",
     "DataError",
+    "DeletedArrayError",
     "FrozenModuleError",
     "FxError",
     "GradientDTypeError",
@@ -40,7 +43,9 @@ __all__ = [
     "ModuleFieldError",
     "NaNError",
     "NonHashableStaticError",
+    "NonLinearError",
     "NonScalarOutputError",
+    "NotAFunctionError",
     "OutOfBoundsIndexError",
     "PlotError",
     "ReadOnlyArrayError",
@@ -53,6 +58,7 @@ __all__ = [
     "StaticArgumentError",
     "TrainingError",
     "TreeError",
+    "UnsupportedArgumentError",
     "UnsupportedFunctionError",
     "VmapAxisError",
     "WhileTransposeError",
@@ -75,6 +81,14 @@ class AxisError(FxError, ValueError, IndexError):
     """An axis is out of range or given twice (NumPy's AxisError is both of these built-ins too)."""
 
 
+class ArgumentError(FxError, ValueError):
+    """An argument, such as a mode or a count, has a value that the function has no meaning for."""
+
+
+class UnsupportedArgumentError(FxError, NotImplementedError):
+    """An argument asks for what the function of another library of this name can do, and ours cannot."""
+
+
 class OutOfBoundsIndexError(FxError, IndexError):
     """A static index lies outside the array."""
 
@@ -95,12 +109,28 @@ class LeakedTracerError(FxError, RuntimeError):
     """A traced value was used after the function that was being traced had returned."""
 
 
+class DeletedArrayError(FxError, RuntimeError):
+    """An array was used after its memory had been given up: donated to a jitted function, or deleted."""
+
+
+class NotAFunctionError(FxError, TypeError):
+    """A transformation or a loop was given something that cannot be called."""
+
+
 class NaNError(FxError, FloatingPointError):
     """A NaN (or an infinity) appeared while ``fx.debug_nans`` (``debug_infs``) was on."""
 
 
 class GradientError(FxError, TypeError):
     """A derivative was asked for in a way that has no meaning."""
+
+
+class ArgnumsError(GradientError, ValueError):
+    """``argnums`` do not fit the call."""
+
+
+class NonLinearError(GradientError):
+    """A function that was to be transposed is not linear."""
 
 
 class NonScalarOutputError(GradientError, ValueError):

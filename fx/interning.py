@@ -12,7 +12,7 @@ from typing import Any
 
 from .ir import Atom, Graph, Literal, Var
 
-__all__ = ["forget", "interned"]
+__all__ = ["equal_graphs", "forget", "interned"]
 
 _MOST = 256
 _known: OrderedDict[Any, Graph] = OrderedDict()
@@ -34,34 +34,43 @@ def interned(graph: Graph) -> Graph:
     return found
 
 
+def equal_graphs(a: Graph, b: Graph) -> bool:
+    """Whether two graphs compute the same by the same equations, wherever they were written.  Functions that equations hold
+    are not compared: they are rules of derivatives."""
+    return bool(_graph_key(a, alike=True) == _graph_key(b, alike=True))
+
+
 def forget() -> None:
     """Lets all graphs go, with what was derived from them: a rule that has changed since is asked again."""
     with _lock:
         _known.clear()
 
 
-def _graph_key(graph: Graph) -> Any:
+def _graph_key(graph: Graph, alike: bool = False) -> Any:
     number: dict[Var, int] = {v: i for i, v in enumerate(graph.inputs)}
 
     def of(a: Atom) -> Any:
-        return (a.aval, a.value.tobytes()) if isinstance(a, Literal) else number[a]
+        return (a.aval, a.bits) if isinstance(a, Literal) else number[a]
 
     eqns = []
     for e in graph.eqns:
         operands = tuple([of(a) for a in e.inputs])
         for v in e.outputs:
             number[v] = len(number)
-        params = tuple([(k, _param_key(v)) for k, v in e.params.items()])
-        eqns.append((e.prim, operands, params, tuple([v.aval for v in e.outputs]), e.source, e.scope, e.effect))
+        params = tuple([(k, _param_key(v, alike)) for k, v in e.params.items()])
+        where = () if alike else (e.source, e.scope)
+        eqns.append((e.prim, operands, params, tuple([v.aval for v in e.outputs]), *where, e.effect))
     return graph.name, graph.in_avals, tuple(eqns), tuple([of(a) for a in graph.outputs])
 
 
-def _param_key(v: Any) -> Any:
+def _param_key(v: Any, alike: bool) -> Any:
     """A parameter by its value, and by its kind: Python calls 0.0 and -0.0, and 1, 1.0 and True, equal."""
     if isinstance(v, Graph):
-        return _graph_key(v)
+        return _graph_key(v, alike)
+    if callable(v) and alike:
+        return None
     if callable(v):
         raise TypeError("a function that was written for this trace, and holds what it closes over")
     if isinstance(v, tuple):
-        return type(v), tuple([_param_key(x) for x in v])
+        return type(v), tuple([_param_key(x, alike) for x in v])
     return type(v), repr(v) if isinstance(v, (float, complex)) else v

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from .errors import GraphError
+from .sizes import is_sized, shown
 
 __all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "subgraphs"]
 
@@ -92,7 +93,7 @@ class Aval:
         return self.shape == other.shape and self.dtype == other.dtype
 
     def __str__(self) -> str:
-        return f"{short_dtype(self.dtype)}[{','.join(map(str, self.shape))}]{'*' if self.weak else ''}"
+        return f"{short_dtype(self.dtype)}[{','.join(map(shown, self.shape))}]{'*' if self.weak else ''}"
 
 
 _set_shape, _set_dtype, _set_weak, _set_hash = (
@@ -129,8 +130,13 @@ class Literal:
     def __init__(self, value: Any, aval: Aval) -> None:
         if aval.shape != ():
             raise GraphError(f"a Literal holds a scalar, not shape {aval.shape}; larger constants are graph inputs")
-        self.value = np.asarray(value, aval.dtype)[()]
+        self.value = value if is_sized(value) else np.asarray(value, aval.dtype)[()]
         self.aval = aval
+
+    @property
+    def bits(self) -> Any:
+        """What tells it from other literals of its dtype: 0.0 and -0.0 are not the same."""
+        return self.value if is_sized(self.value) else self.value.tobytes()
 
     def __repr__(self) -> str:
         return f"Literal({self.value!r}, {self.aval})"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array
+from .array import CPU, Array, Device
 from .errors import BackendError
 from .ir import Aval
 from .trace import aval_of, state
@@ -25,28 +25,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Device:
-    """The CPU."""
-
-    id = 0
-    local_hardware_id = 0
-    process_index = 0
-    platform = "cpu"
-    device_kind = "cpu"
-    host_id = 0
-
-    def __repr__(self) -> str:
-        return "CpuDevice(id=0)"
-
-    def memory_stats(self) -> None:
-        """None: the memory is the process's."""
-
-
-_CPU = Device()
-
-
 def _check_backend(backend: Any) -> None:
-    if backend not in (None, "cpu", _CPU):
+    if backend not in (None, "cpu", CPU):
         raise BackendError(f"there is no backend {backend!r}: fx computes on the CPU")
 
 
@@ -57,7 +37,7 @@ def devices(backend: Any = None) -> list[Device]:
     [CpuDevice(id=0)]
     """
     _check_backend(backend)
-    return [_CPU]
+    return [CPU]
 
 
 def local_devices(process_index: int | None = None, backend: Any = None, host_id: int | None = None) -> list[Device]:
@@ -77,7 +57,7 @@ def local_device_count(backend: Any = None) -> int:
 
 def default_backend() -> str:
     """ "cpu" """
-    return _CPU.platform
+    return CPU.platform
 
 
 def process_index(backend: Any = None) -> int:

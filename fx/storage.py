@@ -8,7 +8,10 @@ So views cost one small object each while nobody writes, and no equation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
+from operator import index
 from typing import Any
 from weakref import ref
 
@@ -20,7 +23,7 @@ from .ir import Literal
 from .primitives.elementwise import copy_p
 from .trace import Tracer, is_plain, recording_builder, state, user_source
 
-__all__ = ["View", "attach", "same_value", "strided", "write"]
+__all__ = ["View", "attach", "lineage", "same_value", "strided", "strided_like", "write"]
 
 _PRUNE_FROM = 32  # views of one array, from which on those that are gone are looked for
 
@@ -160,10 +163,28 @@ def same_value(a: Tracer, b: Tracer) -> bool:
 
 def strided(t: Tracer) -> np.ndarray:
     """An array with the shape and strides that NumPy's array would have here, and no memory behind it to read."""
-    if t.view_of is not None:
-        return t.view_of.strided(strided(t.view_of.base))
-    shape, d = t.shape, t.dtype
+    return strided_like(*lineage(t))
+
+
+def lineage(t: Tracer) -> tuple[tuple[int, ...], np.dtype, list[View]]:
+    """How a traced array is read from the array that it is a view of in the end: that one's type, and the views, which
+    no longer hold their arrays."""
+    views: list[View] = []
+    while t.view_of is not None:
+        view = copy(t.view_of)
+        t = view.base
+        del view.base, view.root
+        views.append(view)
+    return t.shape, t.dtype, views[::-1]
+
+
+def strided_like(shape: tuple[int, ...], d: np.dtype, views: Sequence[View]) -> np.ndarray:
+    """``strided`` of an array with this lineage."""
+    shape = tuple([index(n) for n in shape])
     strides = [d.itemsize] * len(shape)
     for i in range(len(shape) - 2, -1, -1):
         strides[i] = strides[i + 1] * max(shape[i + 1], 1)
-    return np.lib.stride_tricks.as_strided(np.empty(1, d), shape, strides)
+    found = np.lib.stride_tricks.as_strided(np.empty(1, d), shape, strides)
+    for view in views:
+        found = view.strided(found)
+    return found

@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from .config import config
 from .errors import FxError
 
-__all__ = ["user_frames"]
+__all__ = ["behind", "hide_frames", "shorten", "user_frames"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,7 +43,7 @@ def _filtered(tb: TracebackType | None) -> TracebackType | None:
     return out
 
 
-def shorten(e: Exception) -> None:
+def shorten(e: BaseException) -> None:
     """Takes the library's frames out of an exception that leaves it; raises the cause where NumPy has wrapped it."""
     full = config.traceback == "full"
     if isinstance(e.__cause__, FxError) and str(e).startswith(_NUMPY_WRAPPER):
@@ -58,8 +59,37 @@ def user_frames(f: F) -> F:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return f(*args, **kwargs)
-        except Exception as e:
+        except BaseException as e:
             shorten(e)
             raise
 
     return wrapper  # type: ignore[return-value]
+
+
+_WRAPPER = user_frames(len).__code__
+_wrapped: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
+
+
+def behind(f: Any) -> Any:
+    """The function that ``user_frames`` has wrapped, where ``f`` is what it made; any other as it is."""
+    return f.__wrapped__ if type(f) is FunctionType and f.__code__ is _WRAPPER else f
+
+
+def hide_frames(namespace: dict[str, Any]) -> None:
+    """Wraps the functions in a package's ``__all__`` in ``user_frames``, each once.
+
+    What is wrapped belongs to the package: that is where ``pickle`` looks for it.
+    """
+    for name in namespace["__all__"]:
+        f = namespace.get(name)
+        if type(f) is not FunctionType or f.__code__ is _WRAPPER:
+            continue
+        if f not in _wrapped:
+            inner = getattr(f, "__wrapped__", f)
+            if "<locals>" in f.__qualname__:  # made by a function: messages call it by the name that users know
+                inner.__name__ = inner.__qualname__ = name
+            out = _wrapped[f] = f if hasattr(f, "hides_frames") else user_frames(f)
+            out.__module__ = namespace["__name__"]
+            if namespace.get(f.__qualname__) is not f:
+                out.__name__ = out.__qualname__ = name
+        namespace[name] = _wrapped[f]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from .errors import RegistryError, TreeError
+from .traceback import shorten
 
 __all__ = [
     "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "flatten",
@@ -91,8 +92,8 @@ class _Node(NamedTuple):
 def _sorted_keys(d: dict[Any, Any]) -> tuple[Any, ...]:
     try:
         return tuple(sorted(d))
-    except TypeError as e:
-        raise TreeError(f"the keys of a dict in a pytree must be sortable; found {list(d)!r}") from e
+    except TypeError:
+        raise TreeError(f"the keys of a dict in a pytree must be sortable; found {list(d)!r}") from None
 
 
 def _flatten_dict(d: dict[Any, Any]) -> tuple[list[Any], Hashable]:
@@ -453,9 +454,13 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = N
     >>> map(lambda x, y: x + y, (1, {"a": 2}), (10, {"a": 20}))
     (11, {'a': 22})
     """
-    first, d = flatten(tree, _with_whole(is_leaf))
-    others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map") for i, r in enumerate(rest)]
-    return _unflatten(d, iter([f(*xs) for xs in zip(first, *others)]))
+    try:
+        first, d = flatten(tree, _with_whole(is_leaf))
+        others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map") for i, r in enumerate(rest)]
+        return _unflatten(d, iter([f(*xs) for xs in zip(first, *others)]))
+    except BaseException as e:
+        shorten(e)
+        raise
 
 
 def reduce(f: Callable[[Any, Any], Any], tree: Any, initializer: Any = ..., is_leaf: IsLeaf | None = None) -> Any:

@@ -11,10 +11,11 @@ from .executable import Executable, Options
 from .executable import compile_graph as compile
 from .load import forget
 from .memory import clear_pool
+from .resize import Resizable
 from .threads import num_threads, set_num_threads, using_threads
 
 __all__ = [
-    "CacheStats", "Eager", "Executable", "Options", "cache_info", "clear_cache", "compile", "num_threads", "set_num_threads",
+    "CacheStats", "Eager", "Executable", "Options", "Resizable", "cache_info", "clear_cache", "compile", "num_threads", "set_num_threads",
     "using_threads",
 ]  # fmt: skip
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 from fx.ir import Eqn
+from fx.sizes import largest, late
 
-__all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "nanoseconds"]
+__all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "halvings", "nanoseconds"]
 
 CHEAP = 4  # an expression of at most this many flops is recomputed rather than stored
 SPLIT_NS = 100_000.0  # a reduction of fewer than FEW_ROWS rows with more work than this is cut into partial results
@@ -39,9 +40,18 @@ def flops_per_element(eqn: Eqn) -> int:
     return 4 * n if eqn.outputs[0].aval.dtype.kind == "c" else n
 
 
+def halvings(n: int) -> int:
+    """The logarithm to base 2, rounded up, at least 1."""
+    return late(_halvings, n)
+
+
+def _halvings(n: int) -> int:
+    return max(n - 1, 1).bit_length()
+
+
 def nanoseconds(flops: float, nbytes: float) -> float:
     """A guess at the time of vectorised work on one core, good to a factor of three."""
-    return max(flops / 12.0, nbytes / 10.0)
+    return largest(flops / 12.0, nbytes / 10.0)
 
 
 def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
@@ -49,10 +59,16 @@ def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
 
     Few pieces are an even number, more a multiple of four: they are shared out among threads of which there are as many.
     """
+    return late(_chunk, total, ns_per_item, align)
+
+
+def _chunk(total: int, ns_per_item: float, align: int) -> int:
     if total <= 0:
         return 1
     pieces = min(64, total // math.ceil(10_000 / max(ns_per_item, 1e-3)))
     if pieces < 2:
         return total
+    if pieces == total:
+        return min(total, align)
     pieces -= pieces % (2 if pieces < 8 else 4)
     return min(total, math.ceil(total / pieces / align) * align)

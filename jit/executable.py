@@ -23,13 +23,15 @@ from .explain import cost_analysis, explain
 from .fuse import fuse
 from .fuse_epilogue import epilogue_bytes
 from .instance import Instance
-from .load import kernel_text, load_kernels
-from .program import LoopProgram, lower_plan, output_arrays
+from .load import Loaded, kernel_text, load_kernels
+from .memory import aligned, give_arena, take_arena
+from .plan import FusionPlan
+from .program import Draft, LoopProgram, draft_plan
 from .results import maker
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
 
-__all__ = ["Executable", "Options", "compile_graph"]
+__all__ = ["Executable", "Options", "compile_graph", "drafted"]
 
 ENGINES = ("llvm", "quick", "numba")
 
@@ -80,31 +82,29 @@ class Executable:
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
     """
 
-    def __init__(self, graph: Graph, options: Options) -> None:
-        start = time.perf_counter()
-        _check_donate(graph, options.donate)
-        target = options.target or host()
-        if options.engine == "numba":
-            target = target.restricted("scalar")  # the printed text has no vectors
+    def __init__(self, graph: Graph, options: Options, program: LoopProgram, loaded: Loaded) -> None:
         self.graph = graph
         self.options = options
-        self.workers = options.num_threads or num_threads()
-        self.plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
-        self.program: LoopProgram = lower_plan(self.plan, target, self.workers, options.donate, options.fuse)
-        if options.verify:
-            self.program.verify()
-        loaded = load_kernels(self.program.kernels, options.engine, target)
+        self.program = program
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
-        self._signature = [(v.aval.shape, v.aval.dtype) for v in graph.inputs]
-        self.fits = checker(self._signature)
-        results = output_arrays(self.program)
-        self._n_results = len(results)
-        self._make_results = maker(results)
-        self._overwritten = self.program.overwritten
-        self._plain = all(kind == "buffer" for kind, _ in self.program.outputs)
+        self._signature = program.takes
+        self.fits = checker(program.takes)
+        self._n_results = len(program.makes)
+        self._make_results = maker(program.makes)
+        self._overwritten = program.overwritten
+        self._plain = all(kind == "buffer" for kind, _ in program.outputs)
         self._free: list[Instance] = [self._instance()]
-        self.compile_seconds = time.perf_counter() - start
+        self.compile_seconds = 0.0
+
+    @property
+    def plan(self) -> FusionPlan:
+        return self.program.plan
+
+    @property
+    def arena_bytes(self) -> int:
+        """Working memory of one call."""
+        return self.program.buffers.arena_bytes
 
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
         return self.run(*(args if self.fits(*args) else self._admit(args)))
@@ -119,10 +119,20 @@ class Executable:
         except IndexError:
             instance = self._instance()
         try:
-            instance.run(*args, *outs)
+            if instance.shared_arena:
+                self._run_in_arena(instance, args, outs)
+            else:
+                instance.run(*args, *outs)
         finally:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
+
+    def _run_in_arena(self, instance: Instance, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
+        arena = take_arena(self.arena_bytes)
+        try:
+            instance.run(*args, *outs, arena)
+        finally:
+            give_arena(arena)
 
     def _instance(self) -> Instance:
         return Instance(self.program, self._addresses, len(self._signature), self._n_results)
@@ -162,7 +172,8 @@ class Executable:
         """Runs once; name and nanoseconds of every native step."""
         args = self._protect(self._admit(args))
         outs = self._make_results()
-        return self._instance().profile(*args, *outs)
+        instance = self._instance()
+        return instance.profile(*args, *outs, *([aligned(self.arena_bytes)] if instance.shared_arena else []))
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
@@ -183,7 +194,25 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     Raises:
         LoweringError: for a primitive without native loops; the message names it and where it was written.
     """
-    return Executable(graph, options or Options())
+    start = time.perf_counter()
+    options = options or Options()
+    draft, target = drafted(graph, options)
+    program = draft.finished()
+    if options.verify:
+        program.verify()
+    executable = Executable(graph, options, program, load_kernels(program.kernels, options.engine, target))
+    executable.compile_seconds = time.perf_counter() - start
+    return executable
+
+
+def drafted(graph: Graph, options: Options) -> tuple[Draft, Target]:
+    """The program of a graph, but for the places of its buffers, and the machine that it is for."""
+    _check_donate(graph, options.donate)
+    target = options.target or host()
+    if options.engine == "numba":
+        target = target.restricted("scalar")  # the printed text has no vectors
+    plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
+    return draft_plan(plan, target, options.num_threads or num_threads(), options.donate, options.fuse), target
 
 
 def _dense(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from fx.errors import GraphError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
+from fx.sizes import plain
 
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .fuse_epilogue import join_epilogues
@@ -369,7 +370,7 @@ def _joint_space(a: _Draft, b: _Draft) -> tuple[tuple[int, ...], frozenset[int]]
 
 
 def _space(domain: tuple[int, ...]) -> str:
-    return "x".join(map(str, domain)) or "scalar"
+    return "x".join(str(plain(n)) for n in domain) or "scalar"
 
 
 def splits(nest: Nest) -> bool:

@@ -1,8 +1,8 @@
 """Instances: the mutable state of an executable's calls, and its steps as a native program.
 
-An instance is one block of words (frames, homes, counters, tables of the runtime), an arena, and the ``tape.Program``
+An instance is one block of words (frames, homes, counters, tables of the runtime), an arena if that is small, and the ``tape.Program``
 over them.  A word that holds the address of a buffer is filled where the buffer lies: once for the arena and the
-constants, by a *patch* at every call for inputs and outputs, and by the loop for a view that moves in it: from a
+constants, by a *patch* at every call for inputs, outputs and a large arena (which calls share), and by the loop for a view that moves in it: from a
 *home*, which holds the address of the first iteration, when the loop begins, and on by a step when it repeats.
 """
 
@@ -20,6 +20,7 @@ from .cost import nanoseconds
 from .lower.context import CallbackStep
 from .lower.registry import Operand, Step
 from .lower.steering import Case, LoopBegin, LoopEnd, LoopExit, Switch
+from .memory import POOLED_FROM, aligned
 from .program import LoopProgram
 from .runtime_ir import StepKind
 from .tape import Patch, Program, SteerStep, TapeStep
@@ -33,12 +34,17 @@ SHORT_NS = 2000.0
 
 
 class Instance:
-    """What one call at a time needs.  ``run(*arrays)`` takes the inputs and then the arrays for the results."""
+    """What one call at a time needs.
+
+    ``run(*arrays)`` takes the inputs, then the arrays for the results, and, if ``shared_arena``, the arena.
+    """
 
     def __init__(self, program: LoopProgram, addresses: dict[Any, int], n_inputs: int, n_results: int) -> None:
-        arena = _aligned(program.buffers.arena_bytes)
+        self.shared_arena = program.buffers.arena_bytes >= POOLED_FROM
+        arena = None if self.shared_arena else aligned(program.buffers.arena_bytes)
         consts = np.frombuffer(program.consts or bytes(16), np.uint8).copy()
-        words = _Words(program, arena.ctypes.data, consts.ctypes.data, n_inputs)
+        place = None if arena is None else arena.ctypes.data
+        words = _Words(program, place, consts.ctypes.data, n_inputs, n_inputs + n_results)
         assembler = _Assembler(program, words, addresses)
         memory = words.memory()
         base = memory.ctypes.data
@@ -47,7 +53,7 @@ class Instance:
         self._program = Program(
             assembler.steps(base, callables),
             [Patch(base + 8 * word, pointer, offset) for word, pointer, offset in words.patches],
-            n_inputs + n_results,
+            n_inputs + n_results + self.shared_arena,
             workers=program.workers,
             release_gil=_long(program),
             keep=(memory, arena, consts, callables),
@@ -70,9 +76,9 @@ def _long(program: LoopProgram) -> bool:
 class _Words:
     """The words of an instance, by number; their addresses are known when the block is allocated."""
 
-    def __init__(self, program: LoopProgram, arena: int, consts: int, n_inputs: int) -> None:
+    def __init__(self, program: LoopProgram, arena: int | None, consts: int, n_inputs: int, n_pointers: int) -> None:
         self.buffers = program.buffers.buffers
-        self.arena, self.consts, self.n_inputs = arena, consts, n_inputs
+        self.arena, self.consts, self.n_inputs, self.n_pointers = arena, consts, n_inputs, n_pointers
         self.values: list[int] = []
         self.relative: list[int] = []  # words that hold the number of a word, in the end its address
         self.patches: list[tuple[int, int, int]] = []
@@ -109,6 +115,8 @@ class _Words:
                 self.swap.setdefault(loop, []).append((word, home, self._home(v.other, v.byte_offset + offset)))
             elif v.step:
                 self.add.setdefault(loop, []).append((word, v.step))
+        elif b.kind == "arena" and self.arena is None:
+            self.patches.append((word, self.n_pointers, b.offset + offset))
         elif b.kind == "arena":
             self.values[word] = self.arena + b.offset + offset
         elif b.kind == "const":
@@ -239,10 +247,3 @@ def _array_at(address: int, x: Operand) -> np.ndarray:
         return np.empty(x.shape, x.dtype)
     memory = (ctypes.c_char * (x.size * x.dtype.itemsize)).from_address(address)
     return np.frombuffer(memory, x.dtype).reshape(x.shape)
-
-
-def _aligned(nbytes: int, align: int = 64) -> np.ndarray:
-    """Uninitialised bytes at an aligned address."""
-    block = np.empty(nbytes + align, np.uint8)
-    start = -block.ctypes.data % align
-    return block[start : start + nbytes]

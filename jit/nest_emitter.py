@@ -18,6 +18,7 @@ import numpy as np
 from fx import dtypes
 from fx.errors import LoweringError
 from fx.ir import Aval, Literal, Var
+from fx.sizes import is_sized, largest
 
 from .cost import nanoseconds
 from .index_map import Affine, Cond
@@ -57,7 +58,7 @@ class Work:
         self.nanoseconds = nanoseconds(self.flops, self.nbytes)
 
     def per(self, items: int) -> float:
-        return self.nanoseconds / max(1, items)
+        return self.nanoseconds / largest(1, items)
 
 
 class Emitter:
@@ -93,7 +94,7 @@ class Emitter:
         key = (name, value) if key is None else key
         if key not in self.integers:
             self.integers[key] = self.b.integer(name)
-            self.args.append(int(value))
+            self.args.append(value)
         return self.integers[key]
 
     def size(self, loop: int) -> Ref:
@@ -263,7 +264,8 @@ class Emitter:
     def number(self, node: Lit) -> Value:
         """Small numbers stand in the code.  Others are read before the loops: a mean over another length and another
         learning rate run the same kernel."""
-        if node.dtype not in _IN_MEMORY or not math.isfinite(node.value) or abs(node.value) in _IN_CODE:
+        plain = not is_sized(node.value)
+        if node.dtype not in _IN_MEMORY or (plain and (not math.isfinite(node.value) or abs(node.value) in _IN_CODE)):
             return literal(node.value, node.dtype)
         at = self.ctx.literal(Literal(node.value, Aval((), node.dtype)))
         return self.b.let("c", self.b.load(self.address(at.buffer, at.offset, node.dtype, "c"), Const(0, i64)))

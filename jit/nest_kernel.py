@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 from fx.ir import Aval, Var
+from fx.sizes import largest, smallest
 
 from .cost import FEW_ROWS, SPLIT_NS
 from .index_map import Affine, dense_strides
@@ -72,7 +73,7 @@ def _split(nest: Nest) -> Split | None:
     kept = nest.sizes[: nest.n_kept]
     units = nest.rows if nest.kind == "rows" else math.prod(kept[:-1]) * math.ceil(kept[-1] / block_width(nest))
     length = nest.sizes[nest.n_kept]
-    count = min(length, PIECES // max(1, units), int(work.nanoseconds / 25_000))
+    count = smallest(length, PIECES // largest(1, units), math.floor(work.nanoseconds / 25_000))
     if units >= FEW_ROWS or count < 2:
         return None
     size = math.ceil(length / count)

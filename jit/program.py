@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,49 @@ from .nest_kernel import emit_nest
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
 
-__all__ = ["LoopProgram", "lower_plan", "output_arrays"]
+__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan"]
+
+ArrayType = tuple[tuple[int, ...], np.dtype]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A program whose buffers have no places yet; where its graph has sizes that vary, its numbers are formulas.
+
+    reasons: why a buffer's memory is what it is.  sized_consts: (byte, dtype, value) of constants that follow from sizes.
+    The other attributes are those of ``LoopProgram``.
+    """
+
+    plan: FusionPlan
+    steps: tuple[AnyStep, ...]
+    listing: tuple[Listed, ...]
+    group_of: tuple[int, ...]
+    logical: tuple[LogicalBuffer, ...]
+    reasons: dict[int, str]
+    consts: bytes
+    sized_consts: tuple[tuple[int, np.dtype, Any], ...]
+    outputs: tuple[tuple[str, object], ...]
+    workers: int
+    overwritten: tuple[int, ...]
+    takes: tuple[ArrayType, ...]
+    makes: tuple[ArrayType, ...]
+
+    @property
+    def kernels(self) -> tuple[KernelHandle, ...]:
+        """The distinct kernels in the order in which they first run."""
+        return _kernels(self.steps)
+
+    def finished(self) -> LoopProgram:
+        """The program, with a place for every buffer; all numbers must be known."""
+        consts = bytearray(self.consts)
+        for at, dtype, value in self.sized_consts:
+            data = np.asarray(value, dtype).tobytes()
+            consts[at : at + len(data)] = data
+        buffers = plan_buffers(self.logical, self.steps, self.workers, self.reasons)
+        return LoopProgram(
+            self.plan, self.steps, self.listing, self.group_of, buffers, bytes(consts), self.outputs, self.workers,
+            self.overwritten, self.takes, self.makes,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,6 +83,7 @@ class LoopProgram:
     outputs: for each graph output ('buffer', index of the output buffer), ('donated', index of the input whose memory
         it took over) or ('literal', the Literal).
     overwritten: the donated inputs that are written to.
+    takes, makes: shape and dtype of each input, and of each array that a call allocates for its results.
     """
 
     plan: FusionPlan
@@ -51,11 +95,13 @@ class LoopProgram:
     outputs: tuple[tuple[str, object], ...]
     workers: int
     overwritten: tuple[int, ...] = ()
+    takes: tuple[ArrayType, ...] = ()
+    makes: tuple[ArrayType, ...] = ()
 
     @property
     def kernels(self) -> tuple[KernelHandle, ...]:
         """The distinct kernels in the order in which they first run."""
-        return tuple({s.kernel.key: s.kernel for s in self.steps if isinstance(s, Step)}.values())
+        return _kernels(self.steps)
 
     def times(self) -> list[int]:
         """How often each step runs, as far as that is known: what stands in a loop as often as the loop says."""
@@ -104,6 +150,10 @@ def _byte_offset(arg: object) -> int:
     return arg.offset * arg.dtype.itemsize if isinstance(arg, Operand) else arg.byte_offset  # type: ignore[attr-defined]
 
 
+def _kernels(steps: Sequence[AnyStep]) -> tuple[KernelHandle, ...]:
+    return tuple({s.kernel.key: s.kernel for s in steps if isinstance(s, Step)}.values())
+
+
 def lower_plan(
     plan: FusionPlan, host: Host, workers: int, donate: Sequence[int] = (), in_place: bool = True
 ) -> LoopProgram:
@@ -113,17 +163,23 @@ def lower_plan(
         workers: how many threads may run a step; scratch memory exists once for each.
         donate: inputs whose memory may be overwritten.
     """
+    return draft_plan(plan, host, workers, donate, in_place).finished()
+
+
+def draft_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int] = (), in_place: bool = True) -> Draft:
+    """``lower_plan`` as far as it goes without knowing every number."""
     sharing = share_in_place(plan, donate, in_place)
     ctx = Builder(host, emit_nest, functools.partial(_Region, in_place=in_place))
     outputs = _declare_ends(ctx, plan, sharing)
     _lower_groups(ctx, plan, sharing)
     reasons = {ctx.buffer_of(w): why for w, why in sharing.reasons.items()}
     steps, groups = hoist(ctx.steps, ctx.groups, ctx.buffers)
-    buffers = plan_buffers(ctx.buffers, steps, workers, reasons)
     roots = {sharing.root(w) for w in sharing.memory}
     overwritten = tuple(i for i, v in enumerate(plan.graph.inputs) if v in roots)
-    return LoopProgram(
-        plan, tuple(steps), tuple(ctx.listing), tuple(groups), buffers, bytes(ctx.consts), outputs, workers, overwritten
+    return Draft(
+        plan, tuple(steps), tuple(ctx.listing), tuple(groups), tuple(ctx.buffers), reasons, bytes(ctx.consts),
+        tuple(ctx.sized_consts), outputs, workers, overwritten, tuple([(v.aval.shape, v.aval.dtype) for v in plan.graph.inputs]),
+        _made(plan.graph, outputs),
     )  # fmt: skip
 
 
@@ -257,7 +313,5 @@ def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) 
             raise LoweringError(f"{e} ({eqn.prim.name} at {eqn.source})" if eqn.source else str(e)) from e
 
 
-def output_arrays(program: LoopProgram) -> list[tuple[tuple[int, ...], np.dtype]]:
-    """Shape and dtype of each array that a call allocates for its results."""
-    graph = program.plan.graph
-    return [(a.aval.shape, a.aval.dtype) for a, (kind, _) in zip(graph.outputs, program.outputs) if kind == "buffer"]
+def _made(graph: Graph, outputs: tuple[tuple[str, object], ...]) -> tuple[ArrayType, ...]:
+    return tuple([(a.aval.shape, a.aval.dtype) for a, (kind, _) in zip(graph.outputs, outputs) if kind == "buffer"])

@@ -13,18 +13,22 @@ which Python fills.  So the object code can be stored on disk, and loads whereve
 The pool
 --------
 A parallel step is a *region*.  ``STATE`` holds ``generation << 32 | threads inside``; an odd generation is
-open.  The caller publishes the step, opens the region, takes pieces like everyone else until the piece
-counter runs out, closes the region and waits for whoever is still inside.  A worker enters by adding one to
+open.  The caller publishes the step, opens the region, takes pieces like everyone else until none is
+left, closes the region and waits for whoever is still inside.  A worker enters by adding one to
 ``STATE`` and leaves by subtracting one; if the value it got back was of a closed generation it leaves at
 once.  So a worker that wakes late, or that the operating system has taken off its core before it entered,
 never delays the caller.
 
-An idle worker polls for ``SPIN`` nanoseconds and then sleeps on its own condition variable.  Going to sleep
-is a Dekker handshake on sequentially consistent accesses: the worker stores ``SLEEPING`` and then reads
-``STATE``, the caller changes ``STATE`` and then reads ``SLEEPING``; at least one of them sees the other.
+An idle worker polls for ``SPIN`` nanoseconds and then sleeps on its own condition variable; after the first
+``POLITE_NS`` it offers its core to others between two looks.  Going to sleep is a Dekker handshake on
+sequentially consistent accesses: the worker stores ``SLEEPING`` and then reads ``STATE``, the caller changes
+``STATE`` and then reads ``SLEEPING``; at least one of them sees the other.
 Sleepers are woken along a tree of fan-out 4, because a wake-up costs the waking thread 1 to 20 microseconds.
 For the same reason a short step does not wake anybody by itself: the caller wakes sleepers once the work it
 has done without them, with no pause of ``WAKE_NS`` in between, comes to ``WAKE_NS``.
+
+A worker that finds itself on its caller's core moves to another.  The operating system puts it there when the
+other cores are busy, be it with work of the lowest priority, and may take tens of milliseconds to reconsider.
 """
 
 from __future__ import annotations
@@ -98,7 +102,8 @@ class Pool(IntEnum):
     STEP = 8  # address of the open region's step
     ACTIVE = 16  # threads that may take part in it
     WAKE = 24  # 1 if it is worth waking sleepers for
-    NEXT = 128  # its next piece
+    CPU = 32  # where the caller was when it opened the region; -1 if nobody knows
+    NEXT = 128  # pieces taken: from the front, and from the back << 32
     OWNER = 256  # 1 while some caller uses the pool
     WAITING = 264  # 1 while that caller sleeps until the last worker has left
     DEBT = 272  # nanoseconds of work done while workers slept
@@ -119,8 +124,12 @@ class Slot(IntEnum):
 
 
 STEP_WORDS = 8
+POLITE_NS = (
+    1_000_000  # longer than the serial steps of most programs: a core that was offered comes back a time slice later
+)
 WAKE_NS = 40_000
 SIGNALS_NS = 50_000_000  # how often a loop looks for Ctrl-C
+CPUS = 8192  # of the largest machine that Linux supports
 STACK_BYTES = 8 << 20  # of a worker: macOS and musl give 512 kB and 128 kB, too little for a packing buffer
 ENTRIES = ("fx_context", "fx_open_pool", "fx_start_worker", "fx_run")
 
@@ -149,6 +158,10 @@ IMPORTS = {
     "pthread_attr_destroy": ("i32", ("ptr",)),
     "pthread_create": ("i32", ("ptr", "ptr", "ptr", "ptr")),
     "pthread_detach": ("i32", ("ptr",)),
+    "sched_yield": ("i32", ()),
+    "sched_getcpu": ("i32", ()),
+    "sched_getaffinity": ("i32", ("i32", "i64", "ptr")),
+    "sched_setaffinity": ("i32", ("i32", "i64", "ptr")),
     "clock_gettime": ("i32", ("i32", "ptr")),
     "GetSystemTimePreciseAsFileTime": ("void", ("ptr",)),
 }
@@ -161,12 +174,14 @@ def runtime_text(machine: str = platform.machine(), system: str = sys.platform) 
     names.update(HEAD=head, TYPE=head - 8, STACK=STACK_BYTES, STEP=STEP_WORDS, SIGNALS_NS=SIGNALS_NS)
     names.update({kind.name: kind.value for kind in StepKind})
     names.update(
-        CONTEXT=Word.IMPORTS + len(IMPORTS), WAKE_NS=WAKE_NS, CLOCK=6 if system == "darwin" else 1
+        CONTEXT=Word.IMPORTS + len(IMPORTS), WAKE_NS=WAKE_NS, POLITE_NS=POLITE_NS, CLOCK=6 if system == "darwin" else 1
     )  # CLOCK_MONOTONIC
+    names.update(CPUS=CPUS, CPU_WORDS=CPUS // 64, CPU_BYTES=CPUS // 8)
     kind = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
     clock = _WINDOWS_CLOCK if system == "win32" else _POSIX_CLOCK
     machine_text = _MACHINES.get(kind, _OTHER_MACHINE)
-    parts = (_imports(), _messages(), machine_text, clock, _POOL, _WORKER, _REGION, _STEER, _EXECUTE, _RUN)
+    cpus = _LINUX_CPUS if system == "linux" else _UNKNOWN_CPUS
+    parts = (_imports(), _messages(), machine_text, clock, cpus, _POOL, _WORKER, _REGION, _STEER, _EXECUTE, _RUN)
     return Template("\n".join(parts)).substitute(names)
 
 
@@ -281,6 +296,70 @@ define internal i64 @now() {
 }
 """
 
+_LINUX_CPUS = """
+; The CPU that this thread is on.
+define internal i64 @cpu() {
+  %n = call i32 @sched_getcpu()
+  %wide = sext i32 %n to i64
+  ret i64 %wide
+}
+
+; Moves a thread that is on the caller's CPU to another one, if it may use another: forbids itself that CPU for a moment.
+define internal void @leave_callers_cpu(ptr %pool) {
+entry:
+  %mask = alloca [$CPU_WORDS x i64], align 8
+  %cpu.p = getelementptr i8, ptr %pool, i64 $POOL_CPU
+  %theirs = load atomic i64, ptr %cpu.p monotonic, align 8
+  %mine = call i64 @cpu()
+  %shared = icmp eq i64 %mine, %theirs
+  %known = icmp ult i64 %mine, $CPUS
+  %both = and i1 %shared, %known
+  br i1 %both, label %look, label %done
+look:
+  %rc1 = call i32 @sched_getaffinity(i32 0, i64 $CPU_BYTES, ptr %mask)
+  %failed = icmp slt i32 %rc1, 0
+  br i1 %failed, label %done, label %count
+count:
+  %k = phi i64 [ 0, %look ], [ %k.next, %count ]
+  %sum = phi i64 [ 0, %look ], [ %sum.next, %count ]
+  %word.p = getelementptr i64, ptr %mask, i64 %k
+  %word = load i64, ptr %word.p
+  %bits = call i64 @llvm.ctpop.i64(i64 %word)
+  %sum.next = add i64 %sum, %bits
+  %k.next = add i64 %k, 1
+  %more = icmp slt i64 %k.next, $CPU_WORDS
+  br i1 %more, label %count, label %choose
+choose:
+  %others = icmp sgt i64 %sum.next, 1
+  br i1 %others, label %move, label %done
+move:
+  %number = lshr i64 %mine, 6
+  %here.p = getelementptr i64, ptr %mask, i64 %number
+  %here = load i64, ptr %here.p
+  %place = and i64 %mine, 63
+  %bit = shl i64 1, %place
+  %not = xor i64 %bit, -1
+  %without = and i64 %here, %not
+  store i64 %without, ptr %here.p
+  %rc2 = call i32 @sched_setaffinity(i32 0, i64 $CPU_BYTES, ptr %mask)
+  store i64 %here, ptr %here.p
+  %rc3 = call i32 @sched_setaffinity(i32 0, i64 $CPU_BYTES, ptr %mask)
+  br label %done
+done:
+  ret void
+}
+declare i64 @llvm.ctpop.i64(i64)
+"""
+
+_UNKNOWN_CPUS = """
+define internal i64 @cpu() {
+  ret i64 -1
+}
+define internal void @leave_callers_cpu(ptr %pool) {
+  ret void
+}
+"""
+
 # ---------------------------------------------------------------------------------------------- pool
 
 _POOL = """
@@ -372,7 +451,8 @@ done:
   ret void
 }
 
-; Takes pieces of the open region until none is left.
+; Takes pieces of the open region until none is left.  Threads of even number take them from the front, those of odd
+; number from the back, so that of two threads each meets in the next step what it has in its own caches.
 define internal void @work(ptr %pool, i64 %worker) {
 entry:
   %next.p = getelementptr i8, ptr %pool, i64 $POOL_NEXT
@@ -388,12 +468,21 @@ entry:
   %total = load i64, ptr %total.p
   %chunk = load i64, ptr %chunk.p
   %pieces = load i64, ptr %pieces.p
+  %end = sub i64 %pieces, 1
+  %parity = and i64 %worker, 1
+  %odd = icmp ne i64 %parity, 0
+  %one = select i1 %odd, i64 4294967296, i64 1
   br label %fetch
 fetch:
-  %piece = atomicrmw add ptr %next.p, i64 1 monotonic
-  %some = icmp slt i64 %piece, %pieces
+  %taken = atomicrmw add ptr %next.p, i64 %one monotonic
+  %front = and i64 %taken, 4294967295
+  %back = lshr i64 %taken, 32
+  %all = add i64 %front, %back
+  %some = icmp slt i64 %all, %pieces
   br i1 %some, label %run, label %done
 run:
+  %last = sub i64 %end, %back
+  %piece = select i1 %odd, i64 %last, i64 %front
   %lo = mul i64 %piece, %chunk
   %rest = sub i64 %total, %lo
   %short = icmp slt i64 %rest, %chunk
@@ -438,6 +527,20 @@ define internal i1 @is_news(i64 %state, i64 %seen) alwaysinline {
   %new = icmp ne i64 %generation, %seen
   %news = and i1 %open, %new
   ret i1 %news
+}
+
+; Has a thread polled for long enough?  If not, whoever else wants its core may have it for a while.
+define internal i1 @is_tired(i64 %waited, i64 %spin) {
+entry:
+  %tired = icmp sge i64 %waited, %spin
+  %fresh = icmp slt i64 %waited, $POLITE_NS
+  %stays = or i1 %tired, %fresh
+  br i1 %stays, label %done, label %offer
+offer:
+  %rc = call i32 @sched_yield()
+  br label %done
+done:
+  ret i1 %tired
 }
 
 define internal void @sleep(ptr %pool, ptr %slot, i64 %seen) {
@@ -494,7 +597,7 @@ clock:
   %time = call i64 @now()
   %idled = sub i64 %time, %since
   %spin = load atomic i64, ptr %spin.p monotonic, align 8
-  %tired = icmp sge i64 %idled, %spin
+  %tired = call i1 @is_tired(i64 %idled, i64 %spin)
   br i1 %tired, label %doze, label %poll
 doze:
   call void @sleep(ptr %pool, ptr %slot, i64 %last)
@@ -507,6 +610,7 @@ enter:
   br i1 %open, label %inside, label %late
 late:
   call void @leave(ptr %pool)
+  call void @leave_callers_cpu(ptr %pool)
   br label %poll
 inside:
   %active = load atomic i64, ptr %active.p monotonic, align 8
@@ -516,6 +620,7 @@ pass:
   call void @leave(ptr %pool)
   br label %poll
 run:
+  call void @leave_callers_cpu(ptr %pool)
   call void @wake(ptr %pool, i64 %worker, i64 %active)
   call void @work(ptr %pool, i64 %worker)
   call void @leave(ptr %pool)
@@ -620,6 +725,9 @@ publish:
   store atomic i64 %wake, ptr %wake.p monotonic, align 8
   %next.p = getelementptr i8, ptr %pool, i64 $POOL_NEXT
   store atomic i64 0, ptr %next.p monotonic, align 8
+  %cpu = call i64 @cpu()
+  %cpu.p = getelementptr i8, ptr %pool, i64 $POOL_CPU
+  store atomic i64 %cpu, ptr %cpu.p monotonic, align 8
   %opened = atomicrmw add ptr %pool, i64 4294967296 seq_cst
   call void @wake(ptr %pool, i64 0, i64 %active)
   call void @work(ptr %pool, i64 0)
@@ -647,7 +755,7 @@ clock:
   %waited = sub i64 %time, %since
   %spin.p = getelementptr i8, ptr %pool, i64 $POOL_SPIN
   %spin = load atomic i64, ptr %spin.p monotonic, align 8
-  %tired = icmp sge i64 %waited, %spin
+  %tired = call i1 @is_tired(i64 %waited, i64 %spin)
   br i1 %tired, label %sleep, label %poll
 sleep:
   call void @wait_outside(ptr %pool)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from fx.errors import GraphError, LoweringError
 from fx.ir import Eqn, Graph, Literal, Var
+from fx.sizes import plain
 
 from .cost import CHEAP, flops_per_element
 from .index_map import dense_strides
@@ -226,7 +227,7 @@ class Storage:
         for user in users:
             if user.prim.name == "broadcast_in_dim" and (times := user.outputs[0].aval.size // var.aval.size) > 1:
                 if not _along_rows(user):
-                    return f"broadcasting would compute it {times} times ({cost} flops)"
+                    return f"broadcasting would compute it {plain(times)} times ({cost} flops)"
                 if times < SHORT_ROW:
                     return f"dear ({cost} flops) and broadcast over short rows"
         return None

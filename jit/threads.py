@@ -36,7 +36,9 @@ __all__ = ["Runtime", "host_threads", "num_threads", "runtime", "set_num_threads
 
 MAX_THREADS = 1024
 HAS_THREADS = sys.platform != "win32"  # POSIX threads; without them every step runs on its caller
-SPIN_NS = 50_000  # about what it costs to wake a sleeping thread, so polling at most doubles the cost of a pause
+# How long an idle thread polls: longer than a tick of the operating system's scheduler (4 ms where it is slow).  A worker
+# that sleeps at every pause looks idle to it, and may be left waiting on the core where its caller is busy.
+SPIN_NS = 5_000_000
 _calloc = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)(("PyMem_RawCalloc", ctypes.pythonapi))
 _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS")
 

@@ -305,7 +305,7 @@ def scan_with_masks(x: Array) -> tuple[Array, Array]:
 class Kernel:
     """A kernel and small arguments for it.
 
-    wrt: the arguments that it is differentiated by (none: it is not differentiable).
+    wrt: the arguments that it is differentiated by.
     program: it makes buffers of its own.
     """
 
@@ -345,7 +345,7 @@ KERNELS: dict[str, Kernel] = {
     "covariance": Kernel(covariance, (_wave(7, 4),)),
     "n_body": Kernel(n_body, (_wave(5, 3), 0.1 * _wave(5, 3), 1 + 0.5 * np.abs(_wave(5))), (0, 1, 2)),
     "k_means": Kernel(k_means, (_wave(12, 2), _wave(3, 2, shift=0.5)), (0,)),
-    "mandelbrot": Kernel(mandelbrot, (np.linspace(-2.0, 0.6, 9), np.linspace(-1.1, 1.1, 7)), ()),
+    "mandelbrot": Kernel(mandelbrot, (np.linspace(-1.4, 0.4, 9), np.linspace(-1.2, 1.2, 7)), (0, 1)),
     "black_scholes": Kernel(
         black_scholes, (20 + 3 * _wave(6), 21 + 2 * _wave(6, shift=1.0), 1 + 0.5 * np.abs(_wave(6))), (0, 1, 2)
     ),

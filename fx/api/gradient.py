@@ -11,28 +11,26 @@ import numpy as np
 from .. import tree
 from ..array import Array
 from ..dtypes import is_complex, is_float, is_inexact
-from ..errors import (
-    GradientDTypeError,
-    GradientError,
-    NonScalarOutputError,
-)
+from ..errors import ArgnumsError, GradientDTypeError, NonScalarOutputError
 from ..primitives.helpers import instantiate
 from ..trace import (
     aval_of,
     is_weak,
 )
-from ..traceback import shorten
+from ..traceback import shorten, user_frames
 from ..transforms.flat import (
+    check_function,
     check_leaf,
     float0,
     function_name,
     resolve_argnums,
 )
-from .traced import ArgnumsError, Traced, as_array, call_with, chosen_names, trace_with_values
+from .traced import Traced, as_array, call_with, chosen_names, trace_with_values
 
 __all__ = ["grad", "value_and_grad"]
 
 
+@user_frames
 def value_and_grad(
     fun: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
@@ -59,19 +57,20 @@ def value_and_grad(
     >>> fx.value_and_grad(lambda x: np.sum(x ** 3))(np.array([1.0, 2.0]))
     (Array(9., dtype=float64), Array([ 3., 12.], dtype=float64))
     """
-    _check_function(fun)
+    check_function(fun, "value_and_grad", "Write value_and_grad(f)(x), not value_and_grad(f(x)).")
 
     @functools.wraps(fun)
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
             return _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
-        except Exception as e:
+        except BaseException as e:
             shorten(e)
             raise
 
     return value_and_grad_fun
 
 
+@user_frames
 def grad(
     fun: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
@@ -87,25 +86,18 @@ def grad(
     >>> fx.grad(np.tanh)(0.0)
     Array(1., dtype=float32, weak_type=True)
     """
-    _check_function(fun)
+    check_function(fun, "grad", "Write grad(f)(x), not grad(f(x)).")
 
     @functools.wraps(fun)
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
             value, gradient = _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
-        except Exception as e:
+        except BaseException as e:
             shorten(e)
             raise
         return (gradient, value[1]) if has_aux else gradient
 
     return grad_fun
-
-
-def _check_function(fun: Any) -> None:
-    if not callable(fun):
-        raise GradientError(
-            f"grad takes a function; found {type(fun).__name__}: {fun!r}. Write grad(f)(x), not grad(f(x))."
-        )
 
 
 def _value_and_grad(

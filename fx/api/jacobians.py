@@ -11,6 +11,7 @@ import numpy as np
 from .. import tree
 from ..dtypes import is_complex, is_inexact
 from ..errors import (
+    ArgnumsError,
     GradientDTypeError,
 )
 from ..primitives.helpers import move_batch, zeros_like
@@ -20,13 +21,14 @@ from ..trace import (
 )
 from ..traceback import user_frames
 from ..transforms.flat import (
+    check_function,
     check_leaf,
     function_name,
     resolve_argnums,
 )
 from .linear import linearize, vjp
 from .mapping import vmap
-from .traced import ArgnumsError, chosen_names, partial_of
+from .traced import chosen_names, partial_of
 
 __all__ = ["hessian", "jacfwd", "jacobian", "jacrev"]
 
@@ -67,6 +69,7 @@ def _check_jacobian_inputs(
             raise GradientDTypeError(f"{what} with respect to {name!r}, which is {d}: a derivative needs a float input")
 
 
+@user_frames
 def jacfwd(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
@@ -74,6 +77,8 @@ def jacfwd(
 
     Each output leaf of shape s becomes a tree of arrays of shape s + (shape of the input leaf).
     """
+
+    check_function(fun, "jacfwd", "Write jacfwd(f)(x).")
 
     @user_frames
     @functools.wraps(fun)
@@ -105,6 +110,7 @@ def jacfwd(
     return jacobian_fun
 
 
+@user_frames
 def jacrev(
     fun: Callable[..., Any],
     argnums: int | Sequence[int] = 0,
@@ -119,6 +125,8 @@ def jacrev(
     Array([[2., 0.],
            [0., 4.]], dtype=float64)
     """
+
+    check_function(fun, "jacrev", "Write jacrev(f)(x).")
 
     @user_frames
     @functools.wraps(fun)
@@ -161,8 +169,10 @@ def jacrev(
 jacobian = jacrev
 
 
+@user_frames
 def hessian(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
     """The matrix of second derivatives, forward over reverse."""
+    check_function(fun, "hessian", "Write hessian(f)(x).")
     return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)

@@ -31,6 +31,7 @@ from ..trace import (
 from ..traceback import user_frames
 from ..transforms.flat import (
     FlatFunction,
+    check_function,
     check_leaf,
     example_aval,
     float0,
@@ -91,6 +92,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     >>> fx.jvp(np.sin, (0.0,), (2.0,))
     (Array(0., dtype=float32, weak_type=True), Array(2., dtype=float32, weak_type=True))
     """
+    check_function(fun, "jvp", "Write jvp(f, (x,), (t,)).")
     for what, x in (("primals", primals), ("tangents", tangents)):
         if not isinstance(x, (tuple, list)):
             raise TreeError(
@@ -163,7 +165,13 @@ class _Pullback(_LinearMap):
     """``ct -> ct @ J``, a tuple with one entry for each argument."""
 
     @user_frames
-    def __call__(self, residuals: Sequence[Any], ct: Any) -> tuple[Any, ...]:
+    def __call__(self, residuals: Sequence[Any], *cotangents: Any) -> tuple[Any, ...]:
+        if len(cotangents) != 1:
+            raise TreeError(
+                f"the vjp of {self.name} takes one cotangent, in the structure of the output ({self.out_tree}); it was called"
+                f" with {len(cotangents)} arguments"
+            )
+        (ct,) = cotangents
         cts = _check_cotangents(ct, self.out_tree, self.out_avals, self.name)
         nonzero = [c for c, nz in zip([*cts, *[None] * (len(self.nonzero) - len(cts))], self.nonzero) if nz]
         linear = [True] * sum(self.wrt) + [False] * len(residuals)
@@ -176,8 +184,9 @@ def _linearized(
     kind: type[_LinearMap], fun: Callable[..., Any], primals: Sequence[Any], names: Sequence[str], has_aux: bool
 ) -> tuple[Any, ...]:
     """``(value, linear map)``, and aux where the function returns it; the map is a pytree of its residuals."""
-    leaves, in_tree = tree.flatten_arguments(tuple(primals))
     what = "linearize" if kind is _Pushforward else "vjp"
+    check_function(fun, what, f"Write {what}(f, x).")
+    leaves, in_tree = tree.flatten_arguments(tuple(primals))
     traced = trace_with_values(what, fun, (leaves, in_tree), lambda: names, has_aux)
     structure = in_tree.children[0]
     lin = traced.linearize()
@@ -271,6 +280,7 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     Args:
         primals: example arguments (arrays, or ``ShapeDtypeStruct``); their values do not matter.
     """
+    check_function(fun, "linear_transpose", "Write linear_transpose(f, x).")
     leaves, in_tree = tree.flatten((primals, {}))
     flat = FlatFunction(fun, in_tree)
     names = names_of(fun, primals)

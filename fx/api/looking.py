@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..errors import ArgnumsError
 from ..ir import Graph
 from ..trace import (
     trace_flat,
@@ -18,11 +19,12 @@ from ..traceback import user_frames
 from ..transforms.flat import (
     FlatFunction,
     argument_names,
+    check_function,
     example_aval,
     function_name,
     resolve_argnums,
 )
-from .traced import ArgnumsError, partial_of
+from .traced import partial_of
 
 __all__ = ["ShapeDtypeStruct", "TracedGraph", "eval_shape", "make_graph", "make_jaxpr"]
 
@@ -83,6 +85,7 @@ class TracedGraph:
         return self.graph._repr_html_()  # type: ignore[attr-defined]
 
 
+@user_frames
 def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()) -> Callable[..., TracedGraph]:
     """A function that returns the graph of ``fun`` for its arguments, to be printed and explored.
 
@@ -93,6 +96,8 @@ def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
       b: f32[] = mul a 2.0:f32
       return b }
     """
+
+    check_function(fun, "make_graph", "Write make_graph(f)(x).")
 
     @user_frames
     @functools.wraps(fun)

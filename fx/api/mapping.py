@@ -25,6 +25,7 @@ from ..traceback import user_frames
 from ..transforms.flat import (
     FlatFunction,
     argument_names,
+    check_function,
     check_leaf,
     function_name,
     is_float0,
@@ -35,6 +36,7 @@ from .traced import as_array
 __all__ = ["vmap"]
 
 
+@user_frames
 def vmap(
     fun: Callable[..., Any],
     in_axes: Any = 0,
@@ -59,12 +61,15 @@ def vmap(
     >>> fx.vmap(lambda x, y: np.dot(x, y), in_axes=(0, None))(np.eye(2), np.array([3.0, 4.0]))
     Array([3., 4.], dtype=float64)
     """
-    if not callable(fun):
-        raise VmapAxisError(f"vmap takes a function; found {type(fun).__name__}: {fun!r}")
+    check_function(fun, "vmap", "Write vmap(f)(x), not vmap(f(x)).")
     if isinstance(in_axes, list):
         in_axes = tuple(in_axes)
     if not _is_axis(in_axes) and not isinstance(in_axes, (tuple, dict)):
         raise VmapAxisError(f"in_axes must be an int, None, or a tuple with one entry per argument; found {in_axes!r}")
+    if axis_size is not None and (not _is_axis(axis_size) or axis_size < 0):
+        raise VmapAxisError(f"axis_size must be a non-negative int, or None; found {axis_size!r}")
+    if not isinstance(axis_name, Hashable):
+        raise VmapAxisError(f"axis_name must be hashable (a string); found {axis_name!r}")
 
     @user_frames
     @functools.wraps(fun)

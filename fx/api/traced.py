@@ -13,10 +13,7 @@ from .. import tree
 from ..array import Array
 from ..config import config
 from ..dtypes import is_inexact
-from ..errors import (
-    GradientError,
-    TreeError,
-)
+from ..errors import TreeError
 from ..ir import Atom, Aval, Graph, Literal, Var
 from ..primitives.elementwise import weakened
 from ..primitives.helpers import full_like
@@ -38,14 +35,10 @@ from ..transforms.jvp import Linearized, linearize_graph
 from ..transforms.transpose import transpose_graph
 
 __all__ = [
-    "ArgnumsError", "Traced", "as_array", "call_with", "chosen_names", "names_of", "partial_of", "trace_with_values",
+    "Traced", "as_array", "call_with", "chosen_names", "names_of", "partial_of", "trace_with_values",
 ]  # fmt: skip
 
 _VALUES = (Tracer, Array, np.ndarray, float, int)  # leaves that need no second look
-
-
-class ArgnumsError(GradientError, ValueError):
-    """argnums do not fit the call."""
 
 
 class Traced:

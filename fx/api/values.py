@@ -12,9 +12,8 @@ from .. import tree
 from ..config import config
 from ..primitives.elementwise import stop_gradient as _stop_gradient
 from ..trace import is_weak, named_scope
-from ..transforms.flat import (
-    function_name,
-)
+from ..traceback import user_frames
+from ..transforms.flat import check_leaf, function_name
 from .traced import as_array
 
 __all__ = [
@@ -23,10 +22,13 @@ __all__ = [
 ]  # fmt: skip
 
 
+@user_frames
 def stop_gradient(x: Any) -> Any:
     """The identity, whose derivative is zero; on every leaf of a pytree."""
     leaves, treedef = tree.flatten(x)  # tree.map would hand over arrays of keys whole
-    return tree.unflatten(treedef, [_stop_gradient(v) for v in leaves])
+    return tree.unflatten(
+        treedef, [_stop_gradient(check_leaf(v, "a leaf of stop_gradient's argument")) for v in leaves]
+    )
 
 
 def disable_jit(disable: bool = True) -> Any:

@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import lax, random
 from .. import numpy as fnp
+from ..errors import ArgumentError
 from ..nn import elu, gelu, leaky_relu, log_softmax, relu, selu, sigmoid, softmax, softplus, standardize
 from ..nn.initializers import glorot_normal, normal, ones, zeros
 
@@ -208,7 +209,7 @@ def Dropout(rate: float, mode: str = "train") -> Layer:
 
     def apply(params: Any, inputs: Value, *, rng: Any = None, **kwargs: Any) -> Value:
         if rng is None:
-            raise ValueError("Dropout needs a key: apply(params, inputs, rng=key), with a key from fx.random.key")
+            raise ArgumentError("Dropout needs a key: apply(params, inputs, rng=key), with a key from fx.random.key")
         if mode != "train":
             return inputs
         return fnp.where(random.bernoulli(rng, rate, inputs.shape), inputs / rate, 0)

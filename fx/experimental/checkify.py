@@ -24,7 +24,12 @@ import numpy as np
 from .. import dtypes, lax, tree
 from .. import numpy as fnp
 from ..api import make_graph, stop_gradient
-from ..errors import CheckError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    CheckError,
+    DTypeError,
+    ShapeError,
+)
 from ..ir import Eqn, Graph
 from ..numpy.core import as_value
 from ..primitives.callbacks import debug_callback_p
@@ -454,7 +459,7 @@ def checkify(f: Callable[..., Any], errors: frozenset[str] = user_checks) -> Cal
     """
     enabled = frozenset(errors)
     if not enabled <= all_checks:
-        raise ValueError(
+        raise ArgumentError(
             f"checkify: errors={set(errors)!r} must be made of user_checks, nan_checks, div_checks, index_checks"
         )
 

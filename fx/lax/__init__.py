@@ -25,6 +25,7 @@ from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
+from ..traceback import hide_frames as _hide_frames
 from . import applied as _applied
 from . import associative as _associative
 from . import branching as _branching
@@ -98,3 +99,6 @@ def __getattr__(name: str) -> object:
     if name not in _SPECIAL:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_importlib.import_module(f"{__name__}.special"), name)
+
+
+_hide_frames(globals())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -49,7 +50,7 @@ def scatter_apply(
         func: elementwise.
         update_shape: the shape that the updates of ``scatter`` would have.
 
-    Forward mode alone differentiates it, unless ``unique_indices``.
+    Without ``unique_indices`` it is a loop of as many rounds as the most frequent element asks for.
     """
     shape = aval_of(operand).shape
     ones = full(tuple(update_shape), np.int32(1))
@@ -60,7 +61,11 @@ def scatter_apply(
 
     if unique_indices:
         return applied(np.int32(0), operand)
-    most = reduce_max(times, tuple(range(len(shape)))) if 0 not in shape else np.int32(0)
-    return while_loop(lambda s: p.lt(s[0], most), lambda s: (s[0] + np.int32(1), applied(*s)), (np.int32(0), operand))[
-        1
-    ]
+    if 0 in shape:
+        return operand
+    most = reduce_max(times, tuple(range(len(shape))))
+    again = while_loop(
+        lambda s: p.lt(s[0], most), lambda s: (s[0] + np.int32(1), applied(*s)), (np.int32(0), operand),
+        max_steps=math.prod(update_shape),
+    )  # fmt: skip
+    return again[1]

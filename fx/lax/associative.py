@@ -6,13 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree
+from ..api.bodies import error, leaves_of
 from ..errors import CarryTypeError, ShapeError
 from ..primitives.checks import canonical_axis
 from ..primitives.shaping import concatenate, reshape, rev, slice_in_dim
 from ..trace import aval_of
 from ..traceback import user_frames
-from ..transforms.flat import function_name
-from .bodies import error, leaves_of
+from ..transforms.flat import (
+    check_function,
+    function_name,
+)
 
 __all__ = ["associative_scan"]
 
@@ -41,6 +44,7 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
 
     Source: Blelloch, "Prefix sums and their applications" (1990).
     """
+    check_function(fn, "associative_scan")
     leaves, structure = leaves_of("elems", elems), tree.structure(elems)
     axes = [canonical_axis("associative_scan", axis, len(aval_of(x).shape)) for x in leaves]
     sizes = {aval_of(x).shape[d] for x, d in zip(leaves, axes)}

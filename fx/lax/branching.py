@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import tree
 from ..api import device_put
+from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, same_operands, trace_body
 from ..config import config
 from ..dtypes import bool_, int32, is_integer, promote
 from ..errors import BranchTypeError, DTypeError
@@ -21,7 +22,6 @@ from ..trace import aval_of, concrete_value, eval_graph, trace_flat
 from ..traceback import user_frames
 from ..transforms.cond import cond_p
 from ..transforms.flat import argument_names, check_leaf, function_name
-from .bodies import Traced, bind_control, error, leaves_of, of_type, same_operands, trace_body
 
 __all__ = ["cond", "cond_p", "switch"]
 

@@ -14,7 +14,12 @@ import numpy as np
 from .. import tree
 from ..array import Array
 from ..dtypes import is_float, is_integer
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    DTypeError,
+    OutOfBoundsIndexError,
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ..numpy.core import fold_halves
 from ..numpy.types import finfo
 from ..primitives import elementwise as p
@@ -26,8 +31,10 @@ from ..primitives.conv_variants import conv_general_dilated_patches
 from ..primitives.linalg import dot_general
 from ..primitives.sorting import top_k
 from ..primitives.window_geometry import plain_sizes, resolve_padding, window_counts
+from ..sizes import broadcast_shapes as joint_shape
 from ..trace import aval_of
-from ..transforms.custom_rules import custom_jvp
+from ..traceback import behind
+from ..transforms.custom_jvp import custom_jvp
 
 __all__ = [
     "Precision", "approx_max_k", "approx_min_k", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",
@@ -61,7 +68,7 @@ def platform_dependent(
     """``per_platform["cpu"](*args)``, or ``default(*args)``: fx runs on the CPU."""
     f = per_platform.get("cpu", default)
     if f is None:
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             f"platform_dependent has a case for {', '.join(per_platform) or 'no platform'}; give cpu= or default="
         )
     return f(*args)
@@ -162,7 +169,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Dims:
         ShapeError: there is none.
     """
     try:
-        return np.broadcast_shapes(*[tuple(s) for s in shapes])
+        return joint_shape(*shapes)
     except ValueError:
         raise ShapeError(f"shapes {', '.join(str(tuple(s)) for s in shapes)} cannot be broadcast together") from None
 
@@ -200,7 +207,7 @@ def index_in_dim(operand: Value, index: int, axis: int = 0, keepdims: bool = Tru
     axis = canonical_axis("index_in_dim", axis, len(shape))
     i = operator.index(index)
     if not -shape[axis] <= i < shape[axis]:
-        raise IndexError(f"index_in_dim: index {i} is out of bounds for axis {axis} of size {shape[axis]}")
+        raise OutOfBoundsIndexError(f"index_in_dim: index {i} is out of bounds for axis {axis} of size {shape[axis]}")
     out = shaping.slice_in_dim(operand, i % shape[axis], i % shape[axis] + 1, axis=axis)
     return out if keepdims else shaping.squeeze(out, (axis,))
 
@@ -276,7 +283,7 @@ def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], An
     if any(aval_of(x).shape != shape for x in xs):
         raise ShapeError(f"reduce: the operands {', '.join(str(aval_of(x)) for x in xs)} must have one shape")
     axes = canonical_axes("reduce", dimensions, len(shape))
-    known = _MONOIDS.get(computation) if len(xs) == 1 else None
+    known = _MONOIDS.get(behind(computation)) if len(xs) == 1 else None
     if known is not None:
         combine, reduction = known
         x = reduction(xs[0], axes)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import tree
 from ..api import device_put, vmap
+from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 from ..config import config
 from ..dtypes import bool_, is_integer, promote
 from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
@@ -24,10 +25,13 @@ from ..primitives.elementwise import add, bitwise_and, lt
 from ..primitives.shaping import concatenate, reshape, slice_in_dim
 from ..trace import aval_of, concrete_value
 from ..traceback import user_frames
-from ..transforms.flat import argument_names, function_name
+from ..transforms.flat import (
+    argument_names,
+    check_function,
+    function_name,
+)
 from ..transforms.scan import scan_p
 from ..transforms.while_loop import while_p
-from .bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 
 __all__ = ["fori_loop", "map", "scan", "scan_p", "while_loop", "while_p"]
 
@@ -69,6 +73,7 @@ def scan(
     >>> fx.lax.scan(lambda c, x: (c + x, c * x), 0.0, np.float32([1, 2, 3]))
     (Array(6., dtype=float32), Array([0., 2., 9.], dtype=float32))
     """
+    check_function(f, "scan")
     names = argument_names(f, (init, xs), {})
     return _scan(f, init, xs, length, reverse, unroll, (function_name(f), names))
 
@@ -171,6 +176,7 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     >>> fx.lax.map(lambda x: x * x, np.arange(4))
     Array([0, 1, 4, 9], dtype=int64)
     """
+    check_function(f, "map")
     if batch_size is None:
         return scan(lambda _, x: ((), f(x)), (), xs)[1]
     if operator.index(batch_size) < 1:
@@ -214,6 +220,8 @@ def while_loop(
     >>> fx.lax.while_loop(lambda x: x < 100, lambda x: 2 * x, 3)
     Array(192, dtype=int32, weak_type=True)
     """
+    check_function(cond_fun, "the condition of while_loop")
+    check_function(body_fun, "the body of while_loop")
     if max_steps is not None:
         limit = operator.index(max_steps)
         if limit < 0:
@@ -308,6 +316,7 @@ def fori_loop(
     >>> fx.lax.fori_loop(0, 5, lambda i, x: x + i, 10)
     Array(20, dtype=int32, weak_type=True)
     """
+    check_function(body_fun, "fori_loop")
     bounds = leaves_of("lower", lower) + leaves_of("upper", upper)
     avals = [aval_of(b) for b in bounds]
     if len(avals) != 2 or any(a.shape or not is_integer(a.dtype) for a in avals):

@@ -29,6 +29,7 @@ from ..primitives.solves import (
     tridiagonal_solve_p,
 )  # fmt: skip
 from ..primitives.spectral import eig_p, eigh_p, hessenberg, hessenberg_p, schur_p, svd_p
+from ..traceback import hide_frames
 from .linalg_composed import (
     EighImplementation,
     EigImplementation,
@@ -50,3 +51,6 @@ __all__ = [
     "svd_p", "symmetric_product", "triangular_solve", "triangular_solve_p", "triangular_sylvester",
     "triangular_sylvester_p", "tridiagonal", "tridiagonal_solve", "tridiagonal_solve_p",
 ]  # fmt: skip
+
+
+hide_frames(globals())

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    DTypeError,
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.cumulative import cumsum
@@ -87,7 +91,7 @@ def ragged_dot_general(
         ragged_dot_dimension_numbers: see ``RaggedDotDimensionNumbers``.
     """
     if group_offset is not None:
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             "ragged_dot with group_offset=: pass the groups from the offset on in rhs and group_sizes"
         )
     numbers = ragged_dot_dimension_numbers

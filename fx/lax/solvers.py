@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import tree
 from ..api import eval_shape, jvp, linear_transpose, linearize
+from ..api.bodies import Traced, leaves_of, same_operands, trace_body
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError
 from ..ir import Aval
@@ -14,10 +15,10 @@ from ..primitives.elementwise import neg
 from ..primitives.helpers import zeros_like
 from ..trace import aval_of, bind
 from ..traceback import user_frames
-from ..transforms.custom_rules import closure_convert, custom_jvp
+from ..transforms.custom_jvp import custom_jvp
+from ..transforms.custom_vjp import closure_convert
 from ..transforms.flat import function_name
 from ..transforms.linear_solve import linear_solve_p
-from .bodies import Traced, leaves_of, same_operands, trace_body
 
 __all__ = ["custom_linear_solve", "custom_root", "linear_solve_p"]
 

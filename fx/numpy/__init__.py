@@ -17,6 +17,7 @@ from .. import dtypes as _dtypes
 from ..array import Array
 from ..array import Array as ndarray
 from ..trace import Tracer as _Tracer
+from ..traceback import hide_frames as _hide_frames
 from . import (
     at as _at,
 )
@@ -173,3 +174,4 @@ __all__ = sorted(
     for n, v in globals().items()
     if not n.startswith("_") and (n in ("fft", "linalg") or type(v) is not type(_sys)) and n != "annotations"
 )
+_hide_frames(globals())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..array import Array
 from ..errors import AxisError, DTypeError, ShapeError
+from ..sizes import Size
 from ..trace import Tracer
 
 __all__ = ["axis_tuple", "canonical_axes", "canonical_axis", "plain_ints", "static_shape"]
@@ -23,11 +25,11 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
     several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
     parts = list(values) if several else [values]
     try:
-        return tuple([int(s.__index__()) for s in parts])
-    except (AttributeError, TypeError) as e:
+        return tuple([s if type(s) is Size else int(s.__index__()) for s in parts])
+    except (AttributeError, TypeError):
         if any(type(s) is Tracer for s in parts):
             raise
-        raise ShapeError(f"{what} must be an int or a sequence of ints; found {values!r}") from e
+        raise ShapeError(f"{what} must be an int or a sequence of ints; found {values!r}") from None
 
 
 def static_shape(shape: Any) -> tuple[int, ...]:
@@ -39,6 +41,8 @@ def static_shape(shape: Any) -> tuple[int, ...]:
     sizes = plain_ints(shape)
     if any(s < 0 for s in sizes):
         raise ShapeError(f"a shape cannot have negative sizes; found {sizes}")
+    if Size not in map(type, sizes) and math.prod(sizes) >= 2**63:
+        raise ShapeError(f"no array can have the shape {sizes}: that many elements have no addresses")
     return sizes
 
 
@@ -50,10 +54,10 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
     """
     try:
         i = int(axis.__index__())
-    except (AttributeError, TypeError) as e:
+    except (AttributeError, TypeError):
         if type(axis) is Tracer:
             raise
-        raise DTypeError(f"{name} must be an int; found {axis!r}") from e
+        raise DTypeError(f"{name} must be an int; found {axis!r}") from None
     if not -ndim <= i < ndim:
         raise AxisError(f"{name} {i} is out of range for an array with {ndim} dimension{'s' * (ndim != 1)}")
     return i % ndim

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.reductions import reduce_sum
@@ -27,7 +30,7 @@ def _axis(a: Any, axis: Any) -> tuple[Value, int]:
 def _shifts(bitorder: str, shape: tuple[int, ...], i: int) -> Value:
     """The number of each of the 8 bits along axis i."""
     if bitorder not in ("big", "little"):
-        raise ValueError(f"bitorder must be 'big' or 'little'; found {bitorder!r}")
+        raise ArgumentError(f"bitorder must be 'big' or 'little'; found {bitorder!r}")
     order = np.arange(8, dtype=np.uint8)
     column = (order if bitorder == "little" else order[::-1]).reshape([8 if j == i else 1 for j in range(len(shape))])
     return broadcast_value(as_value(column), shape)

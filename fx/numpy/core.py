@@ -19,11 +19,13 @@ from .. import dtypes
 from ..array import Array, to_numpy
 from ..config import ALERT, config
 from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
-from ..ir import Aval
+from ..ir import Aval, Literal
 from ..primitive import Primitive
 from ..primitives import shaping
 from ..primitives.elementwise import convert_element_type, convert_element_type_p, weakened
 from ..primitives.helpers import repeat_scalar, scalar_of, zeros_like
+from ..sizes import broadcast_shapes as joint_shape
+from ..sizes import is_sized
 from ..trace import Tracer, bind, is_python_scalar, state
 from ..trace import aval_of as _aval_of
 
@@ -89,6 +91,8 @@ def operand(x: Any, name: str = "argument") -> Value | Numbers:
             return Numbers(np.asarray(x), _aval_of(x))
         except OverflowError:
             raise DTypeError(f"{name} is an integer that no dtype holds: {x}") from None
+    if is_sized(x):
+        return Literal(x, _aval_of(x))  # type: ignore[return-value]
     if isinstance(x, (list, tuple)):
         leaves: list[Any] = []
         _collect(x, leaves)
@@ -119,7 +123,7 @@ def as_value(x: Any, name: str = "argument") -> Value:
     if hasattr(x, "__fx_array__"):
         return x.__fx_array__()
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
-        return Array(to_numpy(np.asarray(x)))
+        return Array(to_numpy(x))
     if isinstance(x, (memoryview, bytearray, array.array)):
         return Array(to_numpy(np.asarray(x)))
     if hasattr(x, "__dlpack__"):
@@ -267,6 +271,8 @@ def as_type(x: Value | Numbers, dtype: Any) -> Value:
         return Array(_convert_reference(x._data, new_dtype=d))
     if type(x) is Numbers:
         return Array(x.typed(d))
+    if type(x) is Literal:
+        return Literal(x.value, Aval((), d))  # type: ignore[return-value]
     a = _aval_of(x)
     if a.dtype == d and not a.weak:
         return x
@@ -295,6 +301,8 @@ def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
     """An operand in the joint dtype; ``weak``: all operands are, and it stays so."""
     if type(x) is Numbers:
         return Array(x.fitting(d), weak and not a.shape)
+    if type(x) is Literal:
+        return Literal(x.value, Aval((), d, weak))  # type: ignore[return-value]
     if a.dtype == d:
         return x
     if not weak:
@@ -358,10 +366,10 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         ShapeError: there is none.
     """
-    if all(s == shapes[0] for s in shapes):
+    if all(len(s) == len(shapes[0]) and s == shapes[0] for s in shapes):
         return shapes[0] if shapes else ()
     try:
-        return np.broadcast_shapes(*shapes)
+        return joint_shape(*shapes)
     except ValueError:
         raise ShapeError(
             f"arrays of shapes {', '.join(map(str, shapes))} cannot be broadcast together: counted from the right,"
@@ -372,7 +380,7 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
 def _broadcast_all(xs: list[Any]) -> list[Any]:
     shapes = [shape_of(x) for x in xs]
     first = shapes[0]
-    if all(s == first for s in shapes):
+    if all(len(s) == len(first) and s == first for s in shapes):
         return xs
     shape = broadcast_shapes(*shapes)
     return [broadcast_value(x, shape) for x in xs]
@@ -385,9 +393,9 @@ def broadcast_value(x: Value, shape: tuple[int, ...]) -> Value:
         ShapeError: it does not fit.
     """
     have = shape_of(x)
-    if have == shape:
-        return x
     lead = len(shape) - len(have)
+    if not lead and have == shape:
+        return x
     if lead < 0 or any(n not in (1, shape[lead + i]) for i, n in enumerate(have)):
         raise ShapeError(f"an array of shape {have} cannot be broadcast to shape {shape}")
     if is_eager(x):

@@ -10,9 +10,15 @@ import numpy as np
 from .. import dtypes
 from ..array import Array, to_numpy
 from ..config import config
-from ..errors import ConcretizationError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    ConcretizationError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
+from ..sizes import Size, as_size, is_sized, slice_length
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
 from .axes import canonical_axis, static_shape
 from .core import (
@@ -82,11 +88,11 @@ def asarray(
     check_device(device)
     if copy or isinstance(a, (list, tuple)) or is_python_scalar(a):
         if copy is False:
-            raise ValueError("numbers and lists of them cannot become an array without a copy; drop copy=False")
+            raise ArgumentError("numbers and lists of them cannot become an array without a copy; drop copy=False")
         return array(a, dtype)
     x = as_value(a, "the object given to asarray()")
     if copy is False and dtype is not None and dtypes.canonical(dtype) != x.dtype:
-        raise ValueError(
+        raise ArgumentError(
             f"an array of {x.dtype} cannot become {dtypes.canonical(dtype)} without a copy; drop copy=False"
         )
     return astype_result(x, dtype)
@@ -174,7 +180,7 @@ def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Value:
             "asarray_chkfinite of a traced array: its values are not known; use isfinite and where inside the traced function"
         )
     if dtypes.is_inexact(x.dtype) and not np.isfinite(known).all():
-        raise ValueError("asarray_chkfinite: the array has NaN or infinite elements")
+        raise ArgumentError("asarray_chkfinite: the array has NaN or infinite elements")
     return x
 
 
@@ -277,7 +283,7 @@ def full_like(
 
 def _known_number(v: Any) -> Any:
     """A bound of ``arange``: a Python number as it is, any other as a NumPy scalar."""
-    if is_python_scalar(v):
+    if is_python_scalar(v) or is_sized(v):
         return v
     if type(v) is Tracer:
         return np.asarray(v.item(), v.dtype)[()]  # raises unless the value is known while tracing
@@ -299,17 +305,18 @@ def arange(
         start, stop = 0, start
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
-        raise ValueError("arange needs a step that is not 0")
+        raise ArgumentError("arange needs a step that is not 0")
     if dtype is not None:
         d = dtypes.canonical(dtype)
     else:
         avals = [aval_of(v) for v in (a, b, c)]
         d = dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0]
         d = config.default_int if d == dtypes.bool_ else d
-    if state.absorbing and all(isinstance(v, (int, np.integer)) for v in (a, b, c)) and dtypes.is_integer(d):
-        count = shaping.iota(d, len(range(int(a), int(b), int(c))))
-        scaled = count if c == 1 else p.mul(count, helpers.full_like(count, int(c)))
-        return scaled if a == 0 else p.add(scaled, helpers.full_like(count, int(a)))
+    if state.absorbing and all(isinstance(v, (int, np.integer, Size)) for v in (a, b, c)) and dtypes.is_integer(d):
+        a, b, c = (as_size(v) for v in (a, b, c))
+        count = shaping.iota(d, slice_length(a, b, c))
+        scaled = count if c == 1 else p.mul(count, helpers.full_like(count, c))
+        return scaled if a == 0 else p.add(scaled, helpers.full_like(count, a))
     return Array(np.arange(a, b, c).astype(d))
 
 
@@ -349,8 +356,8 @@ def linspace(
 
 def _number_of(num: Any, what: str) -> int:
     try:
-        n = int(num.__index__())
-    except AttributeError:
+        n = as_size(num)
+    except TypeError:
         raise DTypeError(f"{what} needs an integer number of samples; found {num!r}") from None
     if n < 0:
         raise ShapeError(f"{what} needs a non-negative number of samples; found {n}")

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..primitives import decompositions, elementwise, spectral
 from ..primitives.matrices import as_columns, as_complex, mH, mT, triu
 from .core import Value, as_type, as_value, inexact
@@ -58,7 +61,7 @@ def matrix_operand(a: Any, name: str, square: bool = False) -> Value:
 
 def _is_lower(UPLO: str | None, name: str) -> bool:
     if UPLO not in (None, "L", "U"):
-        raise ValueError(f"{name}: UPLO is 'L' or 'U'; found {UPLO!r}")
+        raise ArgumentError(f"{name}: UPLO is 'L' or 'U'; found {UPLO!r}")
     return UPLO != "U"
 
 
@@ -88,7 +91,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
         packed, taus = decompositions.geqrf(x)
         return mT(packed), taus
     if mode not in ("reduced", "complete", "r"):
-        raise ValueError(f"qr: mode is 'reduced', 'complete', 'r' or 'raw'; found {mode!r}")
+        raise ArgumentError(f"qr: mode is 'reduced', 'complete', 'r' or 'raw'; found {mode!r}")
     if mode == "r":
         k = min(x.shape[-2:])
         return decompositions.qr(x, full_matrices=False)[1] if k else triu(x)

@@ -15,11 +15,16 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..config import config
-from ..errors import AxisError, ShapeError
+from ..errors import (
+    ArgumentError,
+    AxisError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.fft import fft_p
 from ..trace import bind
+from ..traceback import hide_frames
 from .axes import canonical_axes, canonical_axis, plain_ints
 from .core import Value, as_type, as_value, inexact, zero_of
 from .rearranging import roll
@@ -35,7 +40,7 @@ _INVERSE = ("ifft", "irfft")
 def _scale(kind: str, norm: str | None, points: int, name: str) -> float:
     """What the transform is multiplied by, beyond the division that the inverse ones do anyway."""
     if norm not in (None, "backward", "ortho", "forward"):
-        raise ValueError(f"{name}: norm is None, 'backward', 'ortho' or 'forward'; found {norm!r}")
+        raise ArgumentError(f"{name}: norm is None, 'backward', 'ortho' or 'forward'; found {norm!r}")
     if norm in (None, "backward"):
         return 1.0
     exponent = 0.5 if norm == "ortho" else 1.0
@@ -58,7 +63,7 @@ def _operand(a: Any, kind: str, name: str) -> Value:
     if kind != "rfft" and d.itemsize > 2:  # the primitive refuses the 16-bit floats
         d = dtypes.complex_dtype(d)
     elif dtypes.is_complex(d):
-        raise ValueError(f"{name} takes real numbers; found {x.dtype}.  Use fft, or the real part.")
+        raise ArgumentError(f"{name} takes real numbers; found {x.dtype}.  Use fft, or the real part.")
     return as_type(x, d)
 
 
@@ -187,7 +192,7 @@ def irfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> 
 
 def _two(axes: Sequence[int], name: str) -> Sequence[int]:
     if axes is None or len(tuple(axes)) != 2:
-        raise ValueError(f"{name} is over two axes; found axes={axes!r}")
+        raise ArgumentError(f"{name} is over two axes; found axes={axes!r}")
     return axes
 
 
@@ -225,14 +230,14 @@ def _frequencies(k: np.ndarray, n: int, d: Any, dtype: Any) -> Value:
 def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Value:
     """The frequencies of ``fft`` of n samples at a distance of ``d``: ``0, 1, .., -2, -1`` divided by ``n d``."""
     if operator.index(n) < 1:
-        raise ValueError(f"fftfreq: n must be positive; found {n}")
+        raise ArgumentError(f"fftfreq: n must be positive; found {n}")
     return _frequencies(np.fft.ifftshift(np.arange(n) - n // 2), n, d, dtype)
 
 
 def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Any = None) -> Value:
     """The frequencies of ``rfft``: ``0, 1, .., n // 2`` divided by ``n d``."""
     if operator.index(n) < 1:
-        raise ValueError(f"rfftfreq: n must be positive; found {n}")
+        raise ArgumentError(f"rfftfreq: n must be positive; found {n}")
     return _frequencies(np.arange(n // 2 + 1), n, d, dtype)
 
 
@@ -252,3 +257,6 @@ def fftshift(x: Any, axes: Any = None) -> Value:
 def ifftshift(x: Any, axes: Any = None) -> Value:
     """The inverse of ``fftshift``."""
     return _shifted(x, axes, False)
+
+
+hide_frames(globals())

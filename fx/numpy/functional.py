@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..api import vmap
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..trace import is_python_scalar
+from ..traceback import user_frames
+from ..transforms.flat import check_function
 from . import binary
 from .axes import axis_tuple, canonical_axis
 from .core import Value, as_type, as_typed, as_value, broadcast_shapes, broadcast_value, inexact, promote
@@ -65,7 +70,7 @@ def _core_dimensions(signature: str) -> tuple[list[list[str]], list[list[str]]]:
     sides = [[[d for d in part.split(",") if d] for part in side[1:-1].split("),(")] for side in (left, right)]
     ok = arrow and all(side.startswith("(") and side.endswith(")") for side in (left, right))
     if not ok or any(not d.isidentifier() for side in sides for part in side for d in part):
-        raise ValueError(f"the signature must look like '(n),(m,n)->(m)'; found {signature!r}")
+        raise ArgumentError(f"the signature must look like '(n),(m,n)->(m)'; found {signature!r}")
     return sides[0], sides[1]
 
 
@@ -81,15 +86,17 @@ def vectorize(
     >>> fnp.vectorize(fnp.dot, signature="(n),(n)->()")(fnp.ones((2, 3)), fnp.ones(3))
     Array([3., 3.], dtype=float32)
     """
+    check_function(pyfunc, "vectorize")
     inputs = None if signature is None else _core_dimensions(signature)[0]
 
+    @user_frames
     @functools.wraps(pyfunc)
     def vectorized(*args: Any, **kwargs: Any) -> Any:
         chosen = [i for i in range(len(args)) if i not in excluded]
         xs = [as_value(args[i], f"argument {i + 1}") for i in chosen]
         cores = inputs or [[]] * len(xs)
         if len(cores) != len(xs):
-            raise ValueError(f"the signature {signature!r} has {len(cores)} inputs; {len(xs)} were given")
+            raise ArgumentError(f"the signature {signature!r} has {len(cores)} inputs; {len(xs)} were given")
         _check_cores(xs, cores, signature)
         leads = [x.shape[: x.ndim - len(c)] for x, c in zip(xs, cores)]
         lead = broadcast_shapes(*leads) if leads else ()
@@ -136,7 +143,7 @@ def frompyfunc(func: Callable[..., Any], /, nin: int, nout: int = 1, *, identity
     ``identity``, if given, also says that the function is associative.
     """
     if nout != 1:
-        raise ValueError(f"frompyfunc makes functions with one result; nout={nout}")
+        raise ArgumentError(f"frompyfunc makes functions with one result; nout={nout}")
     return Ufunc(getattr(func, "__name__", "function"), nin, vectorize(func), func.__doc__ or "", identity)
 
 
@@ -186,9 +193,9 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Va
     if callable(mode):
         return _pad_by_function(x, widths, mode, kwargs)
     if mode not in _OPTIONS:
-        raise ValueError(f"pad has no mode {mode!r}; it has {', '.join(_OPTIONS)}")
+        raise ArgumentError(f"pad has no mode {mode!r}; it has {', '.join(_OPTIONS)}")
     if unknown := set(kwargs) - _OPTIONS[mode]:
-        raise ValueError(f"pad with mode {mode!r} has no option {', '.join(sorted(unknown))}")
+        raise ArgumentError(f"pad with mode {mode!r} has no option {', '.join(sorted(unknown))}")
     if mode in ("constant", "empty"):
         return _pad_constant(x, widths, kwargs.get("constant_values", 0))
     for i, (a, b) in enumerate(widths):
@@ -242,7 +249,7 @@ def _pad_axis(x: Value, a: int, b: int, i: int, mode: str, kwargs: dict[str, Any
     source = np.where(back, period - q - (mode == "symmetric"), q)
     kind = kwargs.get("reflect_type") or "even"
     if kind not in ("even", "odd"):
-        raise ValueError(f"reflect_type must be 'even' or 'odd'; found {kind!r}")
+        raise ArgumentError(f"reflect_type must be 'even' or 'odd'; found {kind!r}")
     out = _read(x, i, source)
     if kind == "even":
         return out
@@ -266,7 +273,7 @@ def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> 
     for width, count, at_start in ((a, lengths[0], True), (b, lengths[1], False)):
         count = min(int(count), n)
         if count < 1:
-            raise ValueError(f"stat_length of mode {mode!r} must be at least 1")
+            raise ArgumentError(f"stat_length of mode {mode!r} must be at least 1")
         y = f(
             shaping.slice_in_dim(x, 0, count, axis=i) if at_start else shaping.slice_in_dim(x, n - count, n, axis=i),
             axis=i,

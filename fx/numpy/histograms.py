@@ -10,7 +10,11 @@ import numpy as np
 
 from .. import dtypes
 from ..config import config
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..trace import aval_of
@@ -45,9 +49,9 @@ def bincount(
     if v.ndim != 1:
         raise ShapeError(f"bincount needs a vector; found shape {v.shape}")
     if length is None:
-        known = known_value(v, "bincount", "Pass length= to fix it, or call")
+        known = known_value(v, "bincount", "Pass length= to fx.numpy.bincount to fix it, or call")
         if known.size and known.min() < 0:
-            raise ValueError(f"bincount needs non-negative integers; found {known.min()}")
+            raise ArgumentError(f"bincount needs non-negative integers; found {known.min()}")
         length = max(int(known.max()) + 1 if known.size else 0, int(minlength))
     w = filled(v.shape, 1, config.default_int) if weights is None else as_value(weights)
     if w.shape != v.shape:
@@ -60,13 +64,15 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     """The edges of the bins: ``bins`` itself, or that many bins of equal width between the extremes (or in ``range``)."""
     x = ravel(as_value(a))
     if isinstance(bins, str):
-        raise ValueError(f"bins={bins!r}: the number of bins must be given; rules by name depend on the data")
+        raise ArgumentError(f"bins={bins!r}: the number of bins must be given; rules by name depend on the data")
     if getattr(bins, "ndim", np.ndim(bins)) == 1:
         return as_beside(bins, inexact(x.dtype))
     if range is None:
         range = (min_(x), max_(x)) if x.size else (0, 1)
     lo, hi = (as_typed(v, inexact(x.dtype)) for v in range)
     flat = p.eq(lo, hi)
+    if int(bins) < 1:
+        raise ArgumentError(f"the number of bins must be positive; found {bins}")
     lo, hi = (where(flat, binary.add(v, shift), v) for v, shift in ((lo, -0.5), (hi, 0.5)))
     return linspace(lo, hi, int(bins) + 1)
 

@@ -11,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ConcretizationError, DTypeError, OutOfBoundsIndexError
+from ..sizes import slice_indices
 from ..trace import Tracer, aval_of, concrete_value, state
 from .core import Value, as_value
 
@@ -115,14 +116,14 @@ def _as_item(it: Any) -> Any:
         return int(it)
     if type(it) is Tracer and state.constants and it.value is not None and it.dtype.kind in "iu":
         return Array(it.value) if it.shape else int(it.value)
-    if isinstance(it, (list, tuple)):
-        it = np.zeros(np.shape(it), np.int32) if np.size(it) == 0 else it
-    elif not isinstance(it, (Tracer, Array, np.ndarray, np.generic)) and hasattr(it, "__index__"):
+    if not isinstance(it, (list, tuple, Tracer, Array, np.ndarray, np.generic)) and hasattr(it, "__index__"):
         return int(it.__index__())
     try:
         v = as_value(it, "index")
     except ValueError:
         v = None
+    if isinstance(it, (list, tuple)) and v is not None and v.size == 0:
+        v = Array(np.zeros(v.shape, np.int32))  # an empty list is one of indices
     if v is None or not (dtypes.is_integer(v.dtype) or v.dtype == dtypes.bool_):
         what = f"{type(it).__name__} ({it!r})" if v is None or not v.ndim else aval_of(v)
         raise DTypeError(
@@ -164,7 +165,7 @@ def static_position(i: int, n: int, axis: int) -> int:
     """
     if not -n <= i < n:
         raise OutOfBoundsIndexError(f"index {i} is out of bounds for axis {axis} with size {n}")
-    return i % n
+    return i + n if i < 0 else i
 
 
 def slice_bounds(s: builtins.slice, n: int, axis: int) -> tuple[int, int, int]:
@@ -174,11 +175,11 @@ def slice_bounds(s: builtins.slice, n: int, axis: int) -> tuple[int, int, int]:
         DTypeError: bounds that are not ints; ConcretizationError: traced ones.
     """
     try:
-        return s.indices(n)
+        return slice_indices(s, n)
     except (ConcretizationError, ValueError):
         raise
-    except TypeError as e:
-        raise DTypeError(f"slice bounds of axis {axis} must be ints or None; found {s}") from e
+    except TypeError:
+        raise DTypeError(f"slice bounds of axis {axis} must be ints or None; found {s}") from None
 
 
 def numpy_index(index: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 from typing import Any
 
+from ..errors import ArgumentError
 from .core import Value, operand, promote_dtype, shape_of
 from .creation import arange, array, linspace
 from .manipulation import concatenate, stack, swapaxes, transpose
@@ -17,7 +18,7 @@ def _range_of(s: builtins.slice) -> Value:
     """``start:stop:step`` as ``arange``; with an imaginary step as ``linspace`` with that many points."""
     start, step = s.start or 0, 1 if s.step is None else s.step
     if s.stop is None:
-        raise ValueError(f"a range written as an index needs an end; found {s}")
+        raise ArgumentError(f"a range written as an index needs an end; found {s}")
     return linspace(start, s.stop, int(abs(step))) if isinstance(step, complex) else arange(start, s.stop, step)
 
 
@@ -52,7 +53,7 @@ class _Joiner:
             try:
                 numbers = [int(n) for n in directive.split(",")]
             except ValueError:
-                raise ValueError(
+                raise ArgumentError(
                     f"the directive {directive!r} must be one to three integers, 'axis,ndim,place'"
                 ) from None
             axis, ndmin, place = (*numbers, *(axis, ndmin, place)[len(numbers) :])

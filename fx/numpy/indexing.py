@@ -10,6 +10,7 @@ under jit alike (``.at[...]`` has ``mode=`` for other wishes).  Negative indices
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.indexing import dynamic_update_slice
+from ..sizes import slice_length
 from ..trace import Tracer, concrete_value
 from .core import (
     Value,
@@ -40,7 +42,7 @@ from .core import (
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
 from .unary import constant
 
-__all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "setitem"]
+__all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "index_repeats", "setitem", "whole_mask"]
 
 _slice = builtins.slice
 
@@ -54,7 +56,7 @@ def _slice_static(x: Value, slices: dict[int, _slice]) -> Value:
     start, stop, step, reverse = [0] * len(shape), list(shape), [1] * len(shape), []
     for axis, s in slices.items():
         a, b, c = slice_bounds(s, shape[axis], axis)
-        count = len(range(a, b, c))
+        count = slice_length(a, b, c)
         if c < 0:
             reverse.append(axis)
             a, c = a + (count - 1) * c, -c
@@ -88,7 +90,7 @@ def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
         if isinstance(e, int):
             static_position(e, shape[axis], axis)
         else:
-            out.append(len(range(*slice_bounds(e, shape[axis], axis))))
+            out.append(slice_length(*slice_bounds(e, shape[axis], axis)))
     for i in index.new_axes():
         out.insert(i, 1)
     return tuple(out)
@@ -249,7 +251,7 @@ def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Val
     for axis, e in enumerate(index.entries):
         n = x.shape[axis]
         a, b, c = (e % n, e % n + 1, 1) if isinstance(e, int) else slice_bounds(e, n, axis)
-        count = len(range(a, b, c))
+        count = slice_length(a, b, c)
         if count == 0:
             return x
         if c < 0:
@@ -391,6 +393,23 @@ def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, fla
     return scatters[kind](x, w.vectors, updates, numbers, **flags)
 
 
+def index_repeats(index: Any, shape: tuple[int, ...]) -> int:
+    """How often, at most, an index names the same element: 1 for slices and masks, the number of index vectors for arrays."""
+    if whole_mask(index, shape) is not None:
+        return 1
+    entries = [e for e in parse(index, shape).entries if not isinstance(e, (int, _slice))]
+    return max(math.prod(broadcast_shapes(*[e.shape for e in entries])), 1) if entries else 1
+
+
+def whole_mask(index: Any, shape: tuple[int, ...]) -> Value | None:
+    """The index if it is one boolean mask of the leading axes, traced or not."""
+    if isinstance(index, tuple) and len(index) == 1:
+        index = index[0]
+    if not isinstance(index, (Tracer, Array, np.ndarray)) or index.dtype != dtypes.bool_:
+        return None
+    return as_value(index) if index.ndim and index.shape == shape[: index.ndim] else None
+
+
 def _known_to_differ(vectors: Value) -> bool:
     """True if the index vectors are known (and not so many that comparing them takes long), and no two are equal."""
     if type(vectors) is not Array or vectors.size > 1_000_000:
@@ -401,13 +420,10 @@ def _known_to_differ(vectors: Value) -> bool:
 
 def _masked_update(x: Value, index: Any, value: Any, kind: str) -> Value | None:
     """``x.at[mask].set(scalar)`` with a boolean mask is a select, also where the mask is traced; None for other indices."""
-    if isinstance(index, tuple) and len(index) == 1:
-        index = index[0]
-    if not isinstance(index, (Tracer, Array, np.ndarray)) or index.dtype != dtypes.bool_:
+    mask = whole_mask(index, x.shape)
+    if mask is None:
         return None
-    mask, v = as_value(index), operand(value, "the value to be written")
-    if mask.ndim == 0 or mask.shape != x.shape[: mask.ndim]:
-        return None
+    v = operand(value, "the value to be written")
     if shape_of(v) and (concrete_value(mask) is not None or len(shape_of(v)) > x.ndim - mask.ndim):
         return None  # as many values as the mask has elements; where that is not known, a row for each of them fits too
     v = fit_update(v, x.shape, x)

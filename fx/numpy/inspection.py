@@ -8,7 +8,10 @@ import numpy as np
 
 from .. import dtypes
 from ..config import config
-from ..errors import DTypeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+)
 
 __all__ = ["DEVICE", "NamespaceInfo", "check_device", "of_kind"]
 
@@ -33,7 +36,7 @@ def check_device(device: Any) -> None:
     """Raises ValueError unless ``device`` is None, "cpu", or an object that names the CPU as its ``platform``."""
     if device is None or device == DEVICE or getattr(device, "platform", None) == DEVICE:
         return
-    raise ValueError(f"device={device!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
+    raise ArgumentError(f"device={device!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
 
 
 def of_kind(d: np.dtype, kind: Any) -> bool:
@@ -49,7 +52,7 @@ def of_kind(d: np.dtype, kind: Any) -> bool:
     try:
         return d == dtypes.canonical(kind)
     except DTypeError:
-        raise ValueError(f"the kind {kind!r} is none of {', '.join(KINDS)}, and no dtype") from None
+        raise ArgumentError(f"the kind {kind!r} is none of {', '.join(KINDS)}, and no dtype") from None
 
 
 class NamespaceInfo:

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import AxisError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    AxisError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..trace import is_python_scalar
+from ..traceback import hide_frames
 from . import contraction, rearranging
 from .axes import axis_tuple, canonical_axes, canonical_axis
 from .binary import divide, multiply, not_equal, power
@@ -80,7 +86,7 @@ def _vector_norm(v: Value, ord: Any, axes: tuple[int, ...] | None, keepdims: boo
     if ord == 1:
         return sum_(a, axes, keepdims=keepdims)
     if isinstance(ord, str):
-        raise ValueError(f"norm: vectors have no norm ord={ord!r}; give a number")
+        raise ArgumentError(f"norm: vectors have no norm ord={ord!r}; give a number")
     return power(sum_(power(a, ord), axes, keepdims=keepdims), 1.0 / ord if is_python_scalar(ord) else divide(1.0, ord))
 
 
@@ -97,7 +103,7 @@ def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> V
         s = svdvals(moveaxis(v, axes, (-2, -1)))
         out = sum_(s, -1) if ord == "nuc" else (max_ if ord == 2 else min_)(s, -1)
         return expand_dims(out, sorted(axes)) if keepdims else out
-    raise ValueError(f"norm: matrices have no norm ord={ord!r}")
+    raise ArgumentError(f"norm: matrices have no norm ord={ord!r}")
 
 
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
@@ -166,7 +172,7 @@ def multi_dot(arrays: Any, *, precision: Any = None) -> Value:
     """The product of several matrices (the first and last may be vectors) in the order that costs least."""
     xs = [as_value(a) for a in arrays]
     if len(xs) < 2:
-        raise ValueError(f"multi_dot takes at least two arrays; found {len(xs)}")
+        raise ArgumentError(f"multi_dot takes at least two arrays; found {len(xs)}")
     if any(x.ndim != 2 for x in xs[1:-1]) or any(x.ndim not in (1, 2) for x in (xs[0], xs[-1])):
         raise ShapeError(
             f"multi_dot takes matrices, and vectors at the ends; found shapes {', '.join(str(x.shape) for x in xs)}"
@@ -204,3 +210,6 @@ def outer(x1: Any, x2: Any, /) -> Value:
     if a.ndim != 1 or b.ndim != 1:
         raise ShapeError(f"linalg.outer takes vectors; found shapes {a.shape} and {b.shape}")
     return contraction.outer(a, b)
+
+
+hide_frames(globals())

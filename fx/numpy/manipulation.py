@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import AxisError, ShapeError
+from ..errors import (
+    ArgumentError,
+    AxisError,
+    ShapeError,
+)
 from ..primitives import shaping
 from ..trace import aval_of
 from . import core
@@ -44,7 +48,7 @@ def reshape(a: Any, shape: Any = None, order: str = "C", *, copy: Any = None, ou
     """The same elements in another shape; one size may be -1."""
     x = as_value(a)
     if order not in ("C", "F", "A", "K"):
-        raise ValueError(f"order must be 'C' or 'F'; found {order!r}")
+        raise ArgumentError(f"order must be 'C' or 'F'; found {order!r}")
     sizes = _infer(plain_ints(shape), x)
     if order == "F":
         out = shaping.reshape(shaping.transpose(x, range(x.ndim)[::-1]), sizes[::-1])
@@ -305,7 +309,7 @@ def split_bounds(n: int, indices_or_sections: Any) -> list[tuple[int, int]]:
     if np.ndim(indices_or_sections) == 0:
         (k,) = plain_ints(indices_or_sections, "the number of sections")
         if k <= 0:
-            raise ValueError(f"the number of sections must be positive; found {k}")
+            raise ArgumentError(f"the number of sections must be positive; found {k}")
         cuts = np.cumsum([0, *[n // k + (j < n % k) for j in range(k)]]).tolist()
     else:
         inner = plain_ints(indices_or_sections, "the positions to split at")

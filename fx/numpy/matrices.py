@@ -10,7 +10,10 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..config import config
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..trace import concrete_value
@@ -125,7 +128,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Value]:
     """Coordinate matrices from coordinate vectors."""
     if indexing not in ("xy", "ij"):
-        raise ValueError(f"indexing must be 'xy' or 'ij'; found {indexing!r}")
+        raise ArgumentError(f"indexing must be 'xy' or 'ij'; found {indexing!r}")
     xs = [as_value(x) for x in xi]
     if any(x.ndim > 1 for x in xs):
         raise ShapeError(f"meshgrid takes vectors; found shapes {', '.join(str(x.shape) for x in xs)}")

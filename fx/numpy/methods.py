@@ -13,8 +13,10 @@ from ..array import Array
 from ..callsite import drops_the_result
 from ..config import ALERT
 from ..errors import UnsupportedFunctionError
+from ..sizes import Real, Size
 from ..storage import strided, write
 from ..trace import Tracer, is_library
+from ..traceback import shorten, user_frames
 from . import (
     binary,
     contraction,
@@ -40,7 +42,7 @@ from .ufunc_class import Ufunc
 
 __all__ = ["install"]
 
-_OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple)
+_OPERANDS = (Array, Tracer, np.ndarray, np.generic, bool, int, float, complex, list, tuple, Size, Real)
 
 
 def _is_operand(x: Any) -> bool:
@@ -49,9 +51,13 @@ def _is_operand(x: Any) -> bool:
 
 def _binary(f: Any) -> Any:
     def operator(self: Value, other: Any) -> Value:
-        if quick and (result := f.quick(self, other)) is not None:
-            return result
-        return f(self, other) if _is_operand(other) else NotImplemented
+        try:
+            if quick and (result := f.quick(self, other)) is not None:
+                return result
+            return f(self, other) if _is_operand(other) else NotImplemented
+        except BaseException as e:
+            shorten(e)
+            raise
 
     quick = isinstance(f, Ufunc)
 
@@ -60,9 +66,13 @@ def _binary(f: Any) -> Any:
 
 def _reflected(f: Any) -> Any:
     def operator(self: Value, other: Any) -> Value:
-        if quick and (result := f.quick(other, self)) is not None:
-            return result
-        return f(other, self) if _is_operand(other) else NotImplemented
+        try:
+            if quick and (result := f.quick(other, self)) is not None:
+                return result
+            return f(other, self) if _is_operand(other) else NotImplemented
+        except BaseException as e:
+            shorten(e)
+            raise
 
     quick = isinstance(f, Ufunc)
 
@@ -108,7 +118,11 @@ _UNARY = {"neg": unary.negative, "pos": unary.positive, "abs": unary.absolute, "
 
 
 def _pow(self: Value, other: Any, mod: Any = None) -> Value:
-    return binary.power(self, other) if mod is None and _is_operand(other) else NotImplemented
+    try:
+        return binary.power(self, other) if mod is None and _is_operand(other) else NotImplemented
+    except BaseException as e:
+        shorten(e)
+        raise
 
 
 def _array_getitem(self: Array, index: Any) -> Value:
@@ -119,7 +133,11 @@ def _array_getitem(self: Array, index: Any) -> Value:
             pass
         else:
             return Array(part if type(part) is np.ndarray else np.asarray(part), self.weak_type)
-    return getitem(self, index)
+    try:
+        return getitem(self, index)
+    except BaseException as e:
+        shorten(e)
+        raise
 
 
 def _contains(self: Value, value: Any) -> bool:
@@ -134,7 +152,11 @@ def _reshape(self: Value, *shape: Any, **options: Any) -> Value:
         except (TypeError, ValueError):
             pass  # the long way says what is wrong
     f = functools.partial(views.view_method, "reshape") if type(self) is Tracer else manipulation.reshape
-    return f(self, shape[0] if len(shape) == 1 else shape, **options)
+    try:
+        return f(self, shape[0] if len(shape) == 1 else shape, **options)
+    except BaseException as e:
+        shorten(e)
+        raise
 
 
 def _transpose(self: Value, *axes: Any) -> Value:
@@ -178,7 +200,11 @@ def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) ->
 
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     """The array in another dtype (complex to real drops the imaginary part)."""
-    out = as_type(self, dtype)
+    try:
+        out = as_type(self, dtype)
+    except BaseException as e:
+        shorten(e)
+        raise
     return out.alias() if copy and out is self and type(out) is Tracer else out
 
 
@@ -249,7 +275,7 @@ _VIEWS: dict[str, Any] = {
 """Methods of traced arrays that give views, or work in place."""
 
 _METHODS: dict[str, Any] = {
-    "astype": _astype, "reshape": _reshape, "transpose": _transpose, "view": views.view, "fill": _fill, "clip": protocol.honouring_out(_clip), "compress": protocol.honouring_out(_compress),
+    "astype": _astype, "reshape": _reshape, "transpose": user_frames(_transpose), "view": user_frames(views.view), "fill": _fill, "clip": protocol.honouring_out(_clip), "compress": protocol.honouring_out(_compress),
     "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": lambda self, n=0: rounding.round(self, n),
     "__array_ufunc__": protocol.array_ufunc, "__array_function__": protocol.array_function, "__array_namespace__": protocol.namespace,
     "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
@@ -283,8 +309,12 @@ def _method(f: Any) -> Any:
         f = protocol.honouring_out(f)
 
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:
-        result = f(self, *args, **kwargs)
-        return result.alias() if result is self and type(result) is Tracer else result
+        try:
+            result = f(self, *args, **kwargs)
+            return result.alias() if result is self and type(result) is Tracer else result
+        except BaseException as e:
+            shorten(e)
+            raise
 
     method.__doc__ = f.__doc__
     return method

@@ -8,7 +8,10 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.conv import conv_general_dilated
@@ -33,7 +36,7 @@ def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
     if a.ndim != 1 or v.ndim != 1 or 0 in (a.shape[0], v.shape[0]):
         raise ShapeError(f"{name} takes non-empty vectors; found shapes {a.shape} and {v.shape}")
     if mode not in ("full", "same", "valid"):
-        raise ValueError(f"mode must be full, same or valid; found {mode!r}")
+        raise ArgumentError(f"mode must be full, same or valid; found {mode!r}")
     a, v = (v, a) if a.shape[0] < v.shape[0] else (a, v)
     logic = a.dtype == dtypes.bool_
     if logic:  # a product of booleans is and, a sum or
@@ -138,7 +141,7 @@ def polyder(p: Any, m: int = 1) -> Value:
     """The m-th derivative of a polynomial."""
     (c,) = _coefficients(p)
     if m < 0:
-        raise ValueError(f"polyder needs an order m >= 0; found {m}")
+        raise ArgumentError(f"polyder needs an order m >= 0; found {m}")
     c = as_type(c, inexact(c.dtype))
     for _ in range(m):
         n = c.shape[0]
@@ -150,7 +153,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Value:
     """The m-th antiderivative of a polynomial; ``k`` holds the constants of integration, 0 by default."""
     (c,) = _coefficients(p)
     if m < 0:
-        raise ValueError(f"polyint needs an order m >= 0; found {m}")
+        raise ArgumentError(f"polyint needs an order m >= 0; found {m}")
     c = as_type(c, inexact(c.dtype))
     constants = broadcast_value(as_typed(0 if k is None else k, c.dtype), (m,))
     for j in range(m):
@@ -218,7 +221,7 @@ def polyfit(
         Coefficients ``(deg + 1,)`` or ``(deg + 1, k)``, the highest power first.
     """
     if deg < 0:
-        raise ValueError(f"polyfit: deg must not be negative; found {deg}")
+        raise ArgumentError(f"polyfit: deg must not be negative; found {deg}")
     t, v = promote_dtype(operand(x), operand(y), to_float=True)
     if t.ndim != 1 or v.ndim not in (1, 2) or t.shape[0] != v.shape[0] or not t.shape[0]:
         raise ShapeError(
@@ -246,7 +249,7 @@ def polyfit(
     if cov == "unscaled":
         factor: Any = 1.0
     elif m <= deg + 1:
-        raise ValueError(f"polyfit: a covariance needs more than {deg + 1} points; found {m}")
+        raise ArgumentError(f"polyfit: a covariance needs more than {deg + 1} points; found {m}")
     else:
         factor = binary.divide(residuals, m - deg - 1)
         factor = factor if v.ndim == 2 else factor[0]

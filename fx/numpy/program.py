@@ -18,6 +18,7 @@ from .. import tree
 from ..config import config
 from ..errors import SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer, is_library, recording_builder, state, user_source
+from . import index_tricks
 from .buffers import CREATORS, constant, create
 from .functional import vectorize
 
@@ -33,7 +34,7 @@ def numpy_program(fun: F) -> F:
 
     ``np.zeros(n)`` is a plain NumPy array, which cannot hold a traced value: ``out[i] = f(x[i])`` would lose the derivative
     and is refused.  In a NumPy program (and the functions of your own modules that it calls) ``np.zeros``, ``empty``,
-    ``ones``, ``full``, ``eye``, ``arange``, ``array``, ``asarray`` and their kin make traced buffers, with NumPy's dtypes
+    ``ones``, ``full``, ``eye``, ``arange``, ``array``, ``asarray``, ``c_`` and their kin make traced buffers, with NumPy's dtypes
     (float64, int64).  Nothing in NumPy is changed: the function runs with a stand-in for the module where its globals
     or closure hold ``numpy``.  Called outside of any transform, it is the function itself.
 
@@ -117,8 +118,24 @@ class _TracedArray(metaclass=_ArrayType):
         return _REPLACED["empty"](shape, dtype)
 
 
+class _Bracketed:
+    """An object that makes arrays of what stands in its brackets, as ``np.c_[x, y]`` does."""
+
+    def __init__(self, name: str) -> None:
+        self.numpy, self.ours = getattr(np, name), getattr(index_tricks, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        items = key if isinstance(key, tuple) else (key,)
+        if any(type(x) is Tracer for x in items):
+            return self.ours[key]
+        builder = state.current
+        made = self.numpy[key]
+        return made if builder is None else tree.map(lambda x: constant(builder, x), made)
+
+
 _REPLACED: dict[str, Any] = {
     **{name: _creator(name) for name in CREATORS},
+    **{name: _Bracketed(name) for name in ("c_", "r_", "mgrid", "ogrid")},
     "ndarray": _TracedArray,
     "vectorize": vectorize,
 }

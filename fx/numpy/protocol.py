@@ -19,9 +19,15 @@ import numpy as np
 
 from .. import tree
 from ..array import Array, to_numpy
-from ..errors import FxError, SideEffectError, UnsupportedFunctionError
+from ..errors import (
+    ArgumentError,
+    FxError,
+    SideEffectError,
+    UnsupportedFunctionError,
+)
 from ..storage import strided
 from ..trace import Tracer, recording_builder
+from ..traceback import shorten, user_frames
 from . import selection, views
 from .buffers import CREATORS, create
 from .core import as_typed
@@ -41,7 +47,7 @@ def provide(name: str, module: ModuleType) -> None:
 def namespace(self: Any, *, api_version: str | None = None) -> Any:
     """``__array_namespace__``: the module of functions on these arrays."""
     if api_version not in (None, "2021.12", "2022.12", "2023.12", "2024.12"):
-        raise ValueError(f"the array API version {api_version!r} is not known here; 2024.12 is")
+        raise ArgumentError(f"the array API version {api_version!r} is not known here; 2024.12 is")
     return _spaces["numpy"]
 
 
@@ -162,15 +168,23 @@ def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if len(args) > at:
-            out, args = args[at], (*args[:at], None, *args[at + 1 :])
-        else:
-            out = kwargs.pop("out", None)
-        result = f(*args, **kwargs)
-        return result if out is None else _write_out(out, result, f"fx.numpy.{f.__name__}")
+        try:
+            if len(args) > at:
+                out, args = args[at], (*args[:at], None, *args[at + 1 :])
+            else:
+                out = kwargs.pop("out", None)
+            result = f(*args, **kwargs)
+            return result if out is None else _write_out(out, result, f"fx.numpy.{f.__name__}")
+        except BaseException as e:
+            shorten(e)
+            raise
 
+    call.hides_frames = True  # type: ignore[attr-defined]
     return call
 
+
+_CONVERSIONS = frozenset({"atleast_1d", "atleast_2d", "atleast_3d"})
+"""Functions by which others make sure of a NumPy array, as by ``np.asarray``: they give one where all is known."""
 
 _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
 """Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
@@ -179,6 +193,7 @@ _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "pu
 # -------------------------------------------------------------------------------------- the two doors
 
 
+@user_frames
 def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``__array_ufunc__`` of arrays and tracers."""
     what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
@@ -237,6 +252,7 @@ def _as_array(x: Any) -> Any:
     return Array(to_numpy(x)) if isinstance(x, (np.ndarray, np.generic)) else x
 
 
+@user_frames
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``__array_function__`` of arrays and tracers."""
     space, name = _space_of(func), func.__name__
@@ -255,6 +271,8 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
             if type(self) is Tracer
             else _by_numpy(func, what, args, kwargs)
         )
+    if name in _CONVERSIONS and not any(type(x) is Tracer for x in args):
+        return _by_numpy(func, what, args, kwargs)
     if name in _IN_PLACE:
         _assign(args[0], _find("numpy", name)(*args, **kwargs), what)
         return None

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping, sorting
@@ -56,9 +60,9 @@ _METHODS = (*_BETWEEN, *_POSITIONS, "inverted_cdf")
 
 def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: bool, ignore_nan: bool, weights: Any = None) -> Value:
     if method not in _METHODS:
-        raise ValueError(f"method must be {', '.join(_METHODS)}; found {method!r}")
+        raise ArgumentError(f"method must be {', '.join(_METHODS)}; found {method!r}")
     if weights is not None and method != "inverted_cdf":
-        raise ValueError(f"weights go with method='inverted_cdf', not {method!r}")
+        raise ArgumentError(f"weights go with method='inverted_cdf', not {method!r}")
     x = as_value(a)
     if dtypes.is_complex(x.dtype):
         raise DTypeError("quantiles of complex arrays are not defined")

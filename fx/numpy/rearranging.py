@@ -9,7 +9,13 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..errors import AxisError, ConcretizationError, ShapeError, UnsupportedFunctionError
+from ..errors import (
+    AxisError,
+    ConcretizationError,
+    OutOfBoundsIndexError,
+    ShapeError,
+    UnsupportedFunctionError,
+)
 from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
@@ -233,7 +239,7 @@ def _insert_positions(obj: Any, n: int, i: int) -> np.ndarray:
     where = _known_index(obj, n, "insert")
     where = np.flatnonzero(where) if where.dtype == np.bool_ else where
     if (bad := where[(where < -n) | (where > n)]).size:
-        raise IndexError(f"insert: position {bad.flat[0]} is out of bounds for axis {i} with size {n}")
+        raise OutOfBoundsIndexError(f"insert: position {bad.flat[0]} is out of bounds for axis {i} with size {n}")
     return np.where(where < 0, where + n, where)
 
 

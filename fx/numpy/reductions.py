@@ -11,7 +11,11 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..config import config
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -87,7 +91,7 @@ def _extreme(
             if builtins.any(x.shape[i] == 0 for i in axes):
                 raise ShapeError(f"{name} of an empty axis has no value (shape {x.shape}, axis {axis}); pass initial=")
             if where is not None and where is not True:
-                raise ValueError(f"{name} with where= needs initial=, the value where nothing is left")
+                raise ArgumentError(f"{name} with where= needs initial=, the value where nothing is left")
         x = masked(x, where, r.extreme_identity(x.dtype, largest=not largest))
         y = reduced(logical if x.dtype == dtypes.bool_ else prim, x, axes, keepdims)
         return y if initial is None else op(y, as_typed(initial, y.dtype))

@@ -9,7 +9,12 @@ import numpy as np
 
 from .. import dtypes
 from ..config import config
-from ..errors import AxisError, DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    AxisError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitive import Primitive
 from ..primitives import cumulative, shaping
 from ..primitives import elementwise as p
@@ -126,7 +131,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     if x.ndim == 0:
         raise ShapeError("diff needs an array with at least one dimension")
     if n < 0:
-        raise ValueError(f"diff needs n >= 0; found {n}")
+        raise ArgumentError(f"diff needs n >= 0; found {n}")
     i = canonical_axis(axis, x.ndim)
     if n == 0:
         return x
@@ -161,7 +166,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
             f"gradient takes no spacing, one, or one for each of the {len(axes)} axes; {len(varargs)} given"
         )
     if edge_order not in (None, 1, 2):
-        raise ValueError(f"gradient: edge_order must be 1 or 2; found {edge_order}")
+        raise ArgumentError(f"gradient: edge_order must be 1 or 2; found {edge_order}")
     steps = varargs * len(axes) if len(varargs) == 1 else varargs or (1.0,) * len(axes)
     out = [_gradient_along(x, as_beside(h, x.dtype), i, edge_order or 1) for h, i in zip(steps, axes)]
     return out[0] if len(out) == 1 else out

@@ -9,7 +9,12 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..errors import DTypeError, OutOfBoundsIndexError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    OutOfBoundsIndexError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
@@ -69,7 +74,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     """The choice whose condition is the first to hold, else ``default``."""
     condlist, choicelist = list(condlist), list(choicelist)
     if len(condlist) != len(choicelist) or not condlist:
-        raise ValueError(f"select needs as many conditions as choices; found {len(condlist)} and {len(choicelist)}")
+        raise ArgumentError(f"select needs as many conditions as choices; found {len(condlist)} and {len(choicelist)}")
     for k, c in enumerate(condlist):
         if as_value(c).dtype != dtypes.bool_:
             raise DTypeError(f"select: condition {k} is {aval_of(as_value(c))}; conditions must be boolean arrays")
@@ -113,7 +118,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     conds = list(condlist) if several or getattr(condlist, "ndim", 0) > v.ndim else [condlist]
     n, m = len(conds), len(funclist)
     if m not in (n, n + 1):
-        raise ValueError(f"piecewise with {n} conditions needs {n} or {n + 1} functions; found {m}")
+        raise ArgumentError(f"piecewise with {n} conditions needs {n} or {n + 1} functions; found {m}")
     values = [f(v, *args, **kw) if callable(f) else f for f in funclist]
     pieces = [broadcast_value(as_typed(y, v.dtype), v.shape) for y in values]
     out = pieces[n] if m > n else filled(v.shape, False, v.dtype)
@@ -137,7 +142,7 @@ def take(
     x = as_value(a)
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
     if mode not in (None, "fill", "clip", "wrap", "raise"):
-        raise ValueError(f"take: mode must be 'fill', 'clip' or 'wrap'; found {mode!r}")
+        raise ArgumentError(f"take: mode must be 'fill', 'clip' or 'wrap'; found {mode!r}")
     return getitem(
         x,
         (*(slice(None),) * i, as_value(indices)),
@@ -220,7 +225,7 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = False) -> Value:
     if m.size != x.size:
         raise ShapeError(f"place: the mask has shape {m.shape}, the array {x.shape}; they need as many elements")
     if v.size == 0:
-        raise ValueError("place: there is no value to write")
+        raise ArgumentError("place: there is no value to write")
     rank = binary.subtract(cumsum(as_type(ravel(m), np.int32), 0), 1)
     source = getitem(v, binary.remainder(rank, v.size))
     return where(shaping.reshape(m, x.shape), shaping.reshape(source, x.shape), x)

@@ -13,7 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.decompositions import lu, lu_solve
@@ -29,7 +32,8 @@ from ..primitives.matrices import (
 )  # fmt: skip
 from ..primitives.reductions import reduce_max, reduce_prod, reduce_sum
 from ..primitives.spectral import eigh, svd
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_call import present
+from ..transforms.custom_jvp import custom_jvp
 from .contraction import matmul
 from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, filled, promote_dtype
 from .factorizations import machine_epsilon, matrix_operand
@@ -58,8 +62,8 @@ def solution(factor: Callable[[Value], Callable[[Value], Value]]) -> custom_jvp:
     def solved(a: Value, b: Value) -> Value:
         return factor(a)(b)
 
-    def rule(primals: Sequence[Value], tangents: Sequence[Value | None]) -> tuple[Value, Value]:
-        (a, b), (da, db) = primals, tangents
+    def rule(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value, Value]:
+        (a, b), (da, db) = primals, map(present, tangents)
         inverse = factor(a)
         x = inverse(b)
         if da is not None:
@@ -208,7 +212,7 @@ def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
         sign (of size 1; 0 where ``a`` is singular) and log|det| (-inf there).
     """
     if method not in (None, "lu", "qr"):
-        raise ValueError(f"slogdet: method is None, 'lu' or 'qr'; found {method!r}")
+        raise ArgumentError(f"slogdet: method is None, 'lu' or 'qr'; found {method!r}")
     return SlogdetResult(*_slogdet(matrix_operand(a, "slogdet", True)))
 
 
@@ -284,9 +288,9 @@ def _least_squares(a: Value, b: Value, rtol: Value) -> Value:
     return mm(_scaled_columns(mH(vh), _cut(s, rtol, a.shape)), mm(mH(u), b))
 
 
-def _least_squares_jvp(primals: Sequence[Value], tangents: Sequence[Value | None]) -> tuple[Value, Value]:
+def _least_squares_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value, Value]:
     """dx = P (db - dA x) + P P^H dA^H r + (I - P A) dA^H P^H x  with  r = b - A x."""
-    (a, b, rtol), (da, db, _) = primals, tangents
+    (a, b, rtol), (da, db, _) = primals, map(present, tangents)
     u, s, vh = svd(a, full_matrices=False)
     inverse = mm(_scaled_columns(mH(vh), _cut(s, rtol, a.shape)), mH(u))
     x = mm(inverse, b)
@@ -386,7 +390,7 @@ def tensorinv(a: Any, ind: int = 2) -> Value:
     """The inverse of ``a`` as the operator ``tensordot(a, ., ind)``."""
     x = as_value(a)
     if ind <= 0:
-        raise ValueError(f"tensorinv: ind must be positive; found {ind}")
+        raise ArgumentError(f"tensorinv: ind must be positive; found {ind}")
     first, second = x.shape[:ind], x.shape[ind:]
     n = math.prod(first)
     if n != math.prod(second):

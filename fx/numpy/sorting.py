@@ -9,7 +9,11 @@ import numpy as np
 
 from .. import dtypes
 from ..config import config
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+)
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -85,7 +89,7 @@ def lexsort(keys: Any, axis: int = -1) -> Value:
 def _check_kth(kth: Any, n: int, axis: int) -> None:
     for k in plain_ints(kth, "kth"):
         if not -n <= k < n:
-            raise ValueError(f"kth={k} is out of bounds for axis {axis} with size {n}")
+            raise ArgumentError(f"kth={k} is out of bounds for axis {axis} with size {n}")
 
 
 def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Value:
@@ -162,7 +166,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     side: "left": before equal elements; "right": behind them.
     """
     if side not in ("left", "right"):
-        raise ValueError(f"side must be 'left' or 'right'; found {side!r}")
+        raise ArgumentError(f"side must be 'left' or 'right'; found {side!r}")
     x, q = promote_dtype(operand(a), operand(v))
     if x.ndim != 1:
         raise ShapeError(f"searchsorted needs a sorted vector; found shape {x.shape}")

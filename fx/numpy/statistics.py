@@ -11,6 +11,7 @@ from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import shaping
+from ..sizes import Real, as_float
 from . import binary
 from .axes import canonical_axes
 from .contraction import matmul
@@ -35,7 +36,7 @@ def _wide(d: np.dtype) -> np.dtype:
 def _count(x: Value, axes: tuple[int, ...], keepdims: bool, where: Any, d: np.dtype) -> Value:
     """How many elements are averaged, as a number or (with ``where``) an array of dtype ``d``."""
     if where is None or where is True:
-        return float(math.prod(x.shape[i] for i in axes))
+        return as_float(math.prod(x.shape[i] for i in axes))
     w = broadcast_value(as_type(as_value(where), np.bool_), x.shape)
     return sum_(as_type(w, d), axes, keepdims=keepdims)
 
@@ -96,7 +97,7 @@ def var(
     )
     total = sum_(square, axes, keepdims=keepdims, where=where)
     n = _count(x, axes, keepdims, where, total.dtype)
-    if isinstance(n, float):
+    if isinstance(n, (float, Real)):
         return as_type(binary.divide(total, n - ddof if n > ddof else math.nan), d)
     left = binary.subtract(n, float(ddof))
     left = p.select(p.gt(left, constant(left, 0)), left, constant(left, math.nan))
@@ -147,7 +148,7 @@ def cov(
     if not given:
         w, count = None, n - ddof
         centre = mean(x, 1, keepdims=True)
-        scale: Any = float(max(count, 0))
+        scale: Any = as_float(max(count, 0))
     else:
         w = given[0] if len(given) == 1 else p.mul(*given)
         centre, sums = average(x, 1, w, returned=True, keepdims=True)

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+)
 from ..trace import aval_of
 from .core import as_value, default_dtype, inexact
 from .inspection import of_kind
@@ -49,7 +52,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
 def result_type(*args: Any) -> np.dtype:
     """The dtype of an operation on the arguments (arrays, numbers, dtypes)."""
     if not args:
-        raise ValueError("result_type takes at least one array, number or dtype")
+        raise ArgumentError("result_type takes at least one array, number or dtype")
     return dtypes.promote(*[_typed(a) for a in args])[0]
 
 

@@ -15,6 +15,7 @@ from ..array import Array
 from ..backend import eager
 from ..config import ALERT, config
 from ..errors import (
+    ArgumentError,
     ConcretizationError,
     DTypeError,
     OutOfBoundsIndexError,
@@ -27,6 +28,7 @@ from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..silence import quiet
 from ..trace import Tracer, bind, concrete_value
+from ..traceback import shorten
 from .axes import canonical_axes, canonical_axis
 from .core import (
     Value,
@@ -61,6 +63,8 @@ REALS = INTEGERS | FLOATS
 NUMBERS = INTEGERS | INEXACT
 LOGIC = INTEGERS | {dtypes.bool_}
 ORDERED = REALS | {dtypes.bool_}
+
+_OPTIONS = frozenset(("out", "where", "dtype"))
 
 Becomes = tuple[Primitive, frozenset[np.dtype]]
 """The primitive that a ufunc becomes for operands of one dtype out of a set."""
@@ -226,6 +230,7 @@ class Ufunc:
         self, name: str, nin: int, f: Callable[..., Value], doc: str, identity: Any = None, eager: Becomes | None = None
     ) -> None:  # fmt: skip
         self.__name__ = self.__qualname__ = name
+        self.__module__ = "fx.numpy"
         self.__doc__ = doc
         self.nin, self.nargs, self.identity = nin, nin + 1, identity
         self.__signature__ = _signature(nin)
@@ -240,12 +245,23 @@ class Ufunc:
     def __repr__(self) -> str:
         return f"<fx.numpy ufunc {self.__name__!r}>"
 
+    def __reduce__(self) -> Any:
+        """By name, as NumPy's; what ``frompyfunc`` made holds a function."""
+        return self.__name__ if registered.get(self.__name__) is self else object.__reduce_ex__(self, 2)
+
     def __call__(self, *args: Any, **options: Any) -> Value:
-        if len(args) != self.nin:
-            raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
-        if not options and (result := self.quick(*args)) is not None:
-            return result
-        return self._apply(args, **options)
+        try:
+            if len(args) != self.nin:
+                raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
+            if not options and (result := self.quick(*args)) is not None:
+                return result
+            if not _OPTIONS.issuperset(options):
+                unknown = ", ".join(sorted(options.keys() - _OPTIONS))
+                raise TypeError(f"{self.__name__} has no option {unknown}; it has {', '.join(sorted(_OPTIONS))}")
+            return self._apply(args, **options)
+        except BaseException as e:
+            shorten(e)
+            raise
 
     def go_native(self, native: Any) -> None:
         """``quick`` in native code; what that does not take, it hands to the present one."""
@@ -295,7 +311,7 @@ class Ufunc:
 
     def _binary_only(self, method: str) -> None:
         if self.nin != 2:
-            raise ValueError(f"{self.__name__}.{method}: only functions of two operands have this method")
+            raise ArgumentError(f"{self.__name__}.{method}: only functions of two operands have this method")
 
     def outer(self, a: Any, b: Any, /) -> Value:
         """``self(a[i], b[j])`` for all pairs of indices i, j."""
@@ -331,7 +347,7 @@ class Ufunc:
             y = self._reducer(x, axis=axis, keepdims=keepdims, **given)
             return self(y, initial) if logical and initial is not None else y
         if where is not None and self.identity is None and initial is None:
-            raise ValueError(f"{self.__name__}.reduce with where= needs initial=, as the function has no identity")
+            raise ArgumentError(f"{self.__name__}.reduce with where= needs initial=, as the function has no identity")
         x = self._operands(x)
         axes = canonical_axes(axis, x.ndim)
         if len(axes) > 1 and self.identity is None:

@@ -20,9 +20,14 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..callsite import is_an_assignment
-from ..errors import DTypeError, SideEffectError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    SideEffectError,
+)
 from ..primitives import elementwise as p
-from ..storage import View, attach, strided, write
+from ..sizes import decided
+from ..storage import View, attach, lineage, strided_like, write
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 from . import creation, manipulation, matrices, rearranging, stride_tricks, unary
 from .axes import canonical_axis
@@ -320,7 +325,7 @@ def _numpy_reshape(a: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
 
 def _numpy_ravel(a: np.ndarray, order: str = "C") -> np.ndarray:
     if not (a.flags.f_contiguous if order == "F" else a.flags.c_contiguous):
-        raise ValueError("ravel copies what is not contiguous, where reshape looks for strides")
+        raise ArgumentError("ravel copies what is not contiguous, where reshape looks for strides")
     return np.ravel(a, order)  # type: ignore[arg-type]
 
 
@@ -365,11 +370,16 @@ def _is_copy(name: str, x: Tracer, out: Any, args: tuple[Any, ...], kwargs: dict
         return out.dtype != x.dtype
     if name not in _MAY_COPY or (x.view_of is None and not args[1:] and not kwargs):
         return False
-    try:
-        _KINDS[name].numpy(strided(x), *args, **kwargs)
-    except ValueError:
-        return True
-    return False
+    shape, d, views = lineage(x)
+
+    def copies() -> bool:
+        try:
+            _KINDS[name].numpy(strided_like(shape, d, views), *args, **kwargs)
+        except ValueError:
+            return True
+        return False
+
+    return decided(copies, (*shape, *out.shape))
 
 
 def method(name: str) -> Callable[..., Value]:
@@ -395,7 +405,7 @@ def view_method(name: str, x: Tracer, *args: Any, **kwargs: Any) -> Value:
     out = _KINDS[name].forward(x, *args, **kwargs)
     if copy or _is_copy(name, x, out, args, kwargs):
         if copy is False:
-            raise ValueError(f"{name} of this array, a view of shape {x.shape}, is not possible without a copy")
+            raise ArgumentError(f"{name} of this array, a view of shape {x.shape}, is not possible without a copy")
         return out.alias() if out is x else out
     return attach(out, Rearranged(x, name, args, kwargs))
 

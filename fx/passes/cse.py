@@ -12,7 +12,7 @@ __all__ = ["cse"]
 
 def _operand_key(a: Any) -> Any:
     # by bits, so that 0.0 and -0.0, or two NaNs, are told apart or together as they should be
-    return (a.aval.dtype.str, a.value.tobytes()) if type(a) is Literal else a
+    return (a.aval.dtype.str, a.bits) if type(a) is Literal else a
 
 
 def _params_key(params: dict[str, Any]) -> Any:

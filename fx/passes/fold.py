@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ir import Atom, Eqn, Graph, Literal, Var, subgraphs
+from ..sizes import is_sized
 from ..trace import evaluate
 from .rewrite import Substitution, copied
 
@@ -27,7 +28,7 @@ def fold(g: Graph) -> Graph:
             sub.map.update(zip(e[0], sub.atoms(e[1])))
             continue
         e = sub.apply(e)
-        if e.prim.name == "cond" and type(e.inputs[0]) is Literal:
+        if e.prim.name == "cond" and type(e.inputs[0]) is Literal and not is_sized(e.inputs[0].value):
             branches = e.params["branches"]
             eqns, results = copied(branches[min(max(int(e.inputs[0].value), 0), len(branches) - 1)], e.inputs[1:])
             todo += [(e.outputs, results), *reversed(eqns)]
@@ -43,4 +44,6 @@ def fold(g: Graph) -> Graph:
 def _foldable(e: Eqn) -> bool:
     if e.effect or not e.inputs or e.prim.name in _STAY or subgraphs(e.params):
         return False
-    return all(type(a) is Literal for a in e.inputs) and all(v.aval.shape == () for v in e.outputs)
+    return all(type(a) is Literal and not is_sized(a.value) for a in e.inputs) and all(
+        v.aval.shape == () for v in e.outputs
+    )

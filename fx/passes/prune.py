@@ -214,7 +214,7 @@ def _from_outside(b: Graph, operands: Sequence[Atom], a: Atom) -> Atom | None:
 
 def _same(a: Atom | None, b: Atom | None) -> bool:
     if type(a) is Literal and type(b) is Literal:
-        return a.aval.same_type(b.aval) and a.value.tobytes() == b.value.tobytes()
+        return a.aval.same_type(b.aval) and a.bits == b.bits
     return a is b
 
 

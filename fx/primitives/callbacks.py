@@ -16,10 +16,11 @@ import numpy as np
 from .. import tree
 from ..array import Array, to_numpy
 from ..dtypes import canonical
-from ..errors import MissingRuleError, ShapeError
+from ..errors import ArgumentError, MissingRuleError, ShapeError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import bind
+from ..traceback import user_frames
 from .helpers import align_batch
 
 __all__ = ["debug_callback", "debug_print", "pure_callback"]
@@ -106,6 +107,7 @@ def _wrap(flat: Sequence[np.ndarray], in_tree: tree.TreeDef) -> Any:
     return tree.unflatten(in_tree, [Array(np.asarray(x)) for x in flat])
 
 
+@user_frames
 def pure_callback(
     callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str | None = None, **kwargs: Any
 ) -> Any:
@@ -120,9 +122,15 @@ def pure_callback(
         ShapeError: when the callback runs and returns other shapes than announced.
     """
     if vmap_method not in VMAP_METHODS:
-        raise ValueError(f"vmap_method must be one of {VMAP_METHODS}; found {vmap_method!r}")
+        raise ArgumentError(f"vmap_method must be one of {VMAP_METHODS}; found {vmap_method!r}")
     leaves, in_tree = tree.flatten((args, kwargs))
     results, out_tree = tree.flatten(result_shape_dtypes)
+    for r in results:
+        if not hasattr(r, "shape") or not hasattr(r, "dtype"):
+            raise TreeError(
+                f"pure_callback: result_shape_dtypes holds a {type(r).__name__} ({r!r}), which has no shape and dtype. Announce"
+                " each result as fx.ShapeDtypeStruct(shape, dtype)."
+            )
     out_avals = tuple(Aval(tuple(r.shape), canonical(r.dtype)) for r in results)
 
     def flat(*xs: np.ndarray) -> list[Any]:
@@ -137,6 +145,7 @@ def pure_callback(
     return tree.unflatten(out_tree, outs)
 
 
+@user_frames
 def debug_callback(callback: Callable[..., Any], *args: Any, ordered: bool = True, **kwargs: Any) -> None:
     """Calls ``callback(*args, **kwargs)`` with the values, each time the program reaches this point (in order)."""
     leaves, in_tree = tree.flatten((args, kwargs))
@@ -148,6 +157,7 @@ def debug_callback(callback: Callable[..., Any], *args: Any, ordered: bool = Tru
     bind(debug_callback_p, *leaves, callback=flat, name=getattr(callback, "__name__", "callback"))
 
 
+@user_frames
 def debug_print(fmt: str, *args: Any, ordered: bool = True, **kwargs: Any) -> None:
     """``print(fmt.format(*args, **kwargs))`` with the values, also under jit, grad and vmap.
 
@@ -155,6 +165,9 @@ def debug_print(fmt: str, *args: Any, ordered: bool = True, **kwargs: Any) -> No
     >>> _ = fx.jit(lambda x: fx.debug.print("x = {x}", x=x))(3)
     x = 3
     """
+
+    if not isinstance(fmt, str):
+        raise TreeError(f"debug.print takes a format string first; found {fmt!r}. Write debug.print('x = {{x}}', x=x).")
 
     def show(*a: Any, **k: Any) -> None:
         print(fmt.format(*a, **k))

@@ -14,7 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import dtypes
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+)
 from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import aval_of, bind
@@ -407,7 +411,7 @@ def lu_solve(packed: Value, permutation: Value, b: Value, trans: int = 0) -> Val
         b: ``(..., n, k)``.
     """
     if trans not in (0, 1, 2):
-        raise ValueError(f"lu_solve: trans={trans!r} is none of 0 (A), 1 (A^T) and 2 (A^H)")
+        raise ArgumentError(f"lu_solve: trans={trans!r} is none of 0 (A), 1 (A^T) and 2 (A^H)")
     if trans == 0:
         y = triangular_solve(packed, take_rows(b, permutation), left_side=True, lower=True, unit_diagonal=True)
         return triangular_solve(packed, y, left_side=True, lower=False)

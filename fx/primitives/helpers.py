@@ -15,8 +15,9 @@ import numpy as np
 from .. import dtypes, silence
 from ..array import Array
 from ..errors import DTypeError
-from ..ir import Aval
+from ..ir import Aval, Literal
 from ..primitive import Primitive, primitive
+from ..sizes import is_sized
 from ..trace import Tracer, aval_of, bind, is_python_scalar, state
 
 __all__ = [
@@ -65,12 +66,14 @@ def unchanged(x: Any) -> Any:
 # ------------------------------------------------------------------------------------ constants
 
 
-def scalar_of(value: Any, dtype: np.dtype) -> np.generic:
+def scalar_of(value: Any, dtype: np.dtype) -> np.generic | Literal:
     """``value`` as a NumPy scalar of ``dtype``.
 
     Raises:
         DTypeError: the Python number's kind is above the dtype's (2.5 as int32, 1j as float32), or it is out of range.
     """
+    if is_sized(value):
+        return Literal(value, Aval((), dtype))
     kind = type(value)
     if (
         (kind is complex and not dtypes.is_complex(dtype))
@@ -109,11 +112,14 @@ def full(shape: Sequence[int], value: Any, dtype: np.dtype, weak: bool = False) 
     """
     scalar: Any = scalar_of(value, dtype)
     shape = tuple(shape)
+    if not shape and is_sized(value):
+        return Literal(value, Aval((), dtype, weak))
     if not shape:
         return Array(np.asarray(scalar), True) if weak else scalar
     if not state.absorbing:  # nothing records it, so bind would only evaluate it, at ten times the cost
         return Array(repeat_scalar(np.asarray(scalar), shape), weak)
-    scalar = Array(np.asarray(scalar), True) if weak else scalar
+    if weak:
+        scalar = Literal(value, Aval((), dtype, True)) if is_sized(value) else Array(np.asarray(scalar), True)
     return bind_named("broadcast_in_dim", scalar, shape=shape, broadcast_dimensions=())
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
-from ..errors import AxisError, DTypeError, ShapeError
+from ..errors import AxisError, DTypeError, ShapeError, TreeError
 from ..ir import Aval
 from .checks import INTEGER, check_axes, check_dtype, check_length
 
@@ -107,6 +107,10 @@ def plain_mode(mode: str | GatherScatterMode | None) -> str:
 
 def plain_numbers(numbers: Sequence[Sequence[int]]) -> Numbers:
     """Dimension numbers as they stand in the parameters: five tuples of ints."""
+    if not isinstance(numbers, tuple):
+        raise TreeError(
+            f"dimension_numbers must be GatherDimensionNumbers or ScatterDimensionNumbers; found {numbers!r}"
+        )
     found = tuple(tuple(int(d) for d in dims) for dims in numbers)
     return (*found, *((),) * (5 - len(found)))  # type: ignore[return-value]
 

@@ -18,6 +18,7 @@ from ..config import config
 from ..errors import DTypeError, OutOfBoundsIndexError, ShapeError
 from ..ir import Aval
 from ..primitive import Linear, Primitive
+from ..sizes import as_size
 from ..trace import aval_of, bind, is_python_scalar
 from .checks import INTEGER, canonical_axis, check_dtype, check_length, check_same_dtypes
 from .elementwise import add, convert_element_type, lt, rem, select
@@ -242,7 +243,7 @@ def dynamic_slice(
         ShapeError: a slice is longer than its dimension, or the numbers of starts, sizes and dimensions differ.
     """
     aval = aval_of(operand)
-    sizes = tuple(operator.index(s) for s in slice_sizes)
+    sizes = tuple(as_size(s) for s in slice_sizes)
     starts = _start_scalars("dynamic_slice", aval, start_indices, allow_negative_indices)
     return bind(dynamic_slice_p, operand, *starts, slice_sizes=sizes)
 

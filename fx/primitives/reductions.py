@@ -27,7 +27,8 @@ from .checks import (
     check_axes,
     check_dtype,
 )
-from .elementwise import NOT_LINEAR, PIECEWISE_CONSTANT, add, convert_element_type, div, eq, mul
+from .elementwise import add, convert_element_type, div, eq, mul
+from .elementwise_tables import NOT_LINEAR, PIECEWISE_CONSTANT
 from .helpers import (
     Value,
     axes_after_batch,

@@ -16,6 +16,7 @@ from .. import dtypes
 from ..errors import AxisError, DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Block, Linear, Primitive
+from ..sizes import as_size
 from ..trace import aval_of, bind
 from . import helpers
 from .checks import canonical_axes, canonical_axis, check_axes, check_length, check_same_dtypes
@@ -71,9 +72,9 @@ PaddingConfig = tuple[tuple[int, int, int], ...]
 def _sizes(name: str, shape: Sequence[Any]) -> Shape:
     """A shape as plain ints."""
     try:
-        sizes = tuple([s.__index__() for s in shape])
-    except (AttributeError, TypeError) as e:
-        raise ShapeError(f"{name}: the shape {tuple(shape)} must consist of Python integers.") from e
+        sizes = tuple([as_size(s) for s in shape])
+    except (AttributeError, TypeError):
+        raise ShapeError(f"{name}: the shape {tuple(shape)} must consist of Python integers.") from None
     if any(s < 0 for s in sizes):
         raise ShapeError(f"{name}: the shape {sizes} has a negative size.")
     return sizes

@@ -7,13 +7,13 @@ apart, starts at every ``stride``-th position of that.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..sizes import as_size
 
 __all__ = [
     "Pads",
@@ -81,7 +81,7 @@ def plain_sizes(what: str, name: str, values: Sequence[int] | None, ndim: int, l
     Raises:
         ShapeError: there are more or fewer than ``ndim`` of them, or one is too small.
     """
-    found = (1,) * ndim if values is None else tuple(operator.index(v) for v in values)
+    found = (1,) * ndim if values is None else tuple(as_size(v) for v in values)
     if len(found) != ndim:
         raise ShapeError(
             f"{what}: {name}={found} has {len(found)} entries; there must be {ndim}, one for each dimension"
@@ -93,7 +93,7 @@ def plain_sizes(what: str, name: str, values: Sequence[int] | None, ndim: int, l
 
 def plain_pads(what: str, padding: Sequence[Sequence[int]], ndim: int) -> Pads:
     """A tuple of ``ndim`` pairs of ints."""
-    found = tuple(tuple(operator.index(p) for p in pair) for pair in padding)
+    found = tuple(tuple(as_size(p) for p in pair) for pair in padding)
     if len(found) != ndim or any(len(pair) != 2 for pair in found):
         raise ShapeError(
             f"{what}: padding={found} must be 'SAME', 'SAME_LOWER', 'VALID' or {ndim} pairs (before, after),"

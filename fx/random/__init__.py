@@ -23,6 +23,7 @@ return what they were given.
 
 from __future__ import annotations
 
+from ..traceback import hide_frames as _hide_frames
 from .continuous import (
     cauchy,
     exponential,
@@ -55,3 +56,5 @@ __all__ = [
     "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "t", "triangular", "truncated_normal",
     "uniform", "wald", "weibull_min", "wrap_key_data",
 ]  # fmt: skip
+
+_hide_frames(globals())

@@ -13,9 +13,15 @@ import numpy as np
 
 from .. import dtypes
 from .. import numpy as fnp
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ..numpy.axes import canonical_axes, canonical_axis
 from ..numpy.core import as_value, promote_inexact
+from ..traceback import hide_frames
 from .special.core import Value
 
 __all__ = ["dct", "dctn", "idct", "idctn"]
@@ -25,9 +31,9 @@ _NORMS = (None, "backward", "ortho", "forward")
 
 def _checked(name: str, x: Any, type: int, norm: str | None) -> Value:
     if type != 2:
-        raise NotImplementedError(f"{name} has type 2; found type={type}")
+        raise UnsupportedArgumentError(f"{name} has type 2; found type={type}")
     if norm not in _NORMS:
-        raise ValueError(f"{name}: norm {norm!r} is not one of {', '.join(map(repr, _NORMS))}")
+        raise ArgumentError(f"{name}: norm {norm!r} is not one of {', '.join(map(repr, _NORMS))}")
     (v,) = promote_inexact(as_value(x, f"x of {name}"))
     if dtypes.is_complex(v.dtype):
         raise DTypeError(f"{name} takes real arrays; found {v.dtype}. Transform real and imaginary part.")
@@ -132,3 +138,6 @@ def idctn(
 ) -> Value:
     """The inverse of ``dctn``, with the same arguments."""
     return _along_all("idctn", _backward, _checked("idctn", x, type, norm), s, axes, norm)
+
+
+hide_frames(globals())

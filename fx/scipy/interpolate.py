@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 
 from .. import numpy as fnp
-from ..errors import DTypeError, ShapeError
+from ..errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ..numpy.core import as_value, promote_inexact
 from ..trace import concrete_value
 from .special.core import Value
@@ -28,7 +33,7 @@ def _rising(points: Value, values: Value, axis: int) -> tuple[Value, Value]:
         return points, values
     steps = np.diff(known)
     if not ((steps > 0).all() or (steps < 0).all()):
-        raise ValueError(
+        raise ArgumentError(
             f"RegularGridInterpolator: the points of axis {axis} must strictly rise or fall; found {known}"
         )
     return (points, values) if (steps > 0).all() else (fnp.flip(points, 0), fnp.flip(values, axis))
@@ -59,7 +64,7 @@ class RegularGridInterpolator:
         self, points: Sequence[Any], values: Any, method: str = "linear", bounds_error: bool = False, fill_value: Any = np.nan
     ) -> None:  # fmt: skip
         if bounds_error:
-            raise NotImplementedError(
+            raise UnsupportedArgumentError(
                 "RegularGridInterpolator: bounds_error must be False; mark what is outside by fill_value"
             )
         grid = [as_value(line, "points of RegularGridInterpolator") for line in points]
@@ -77,7 +82,7 @@ class RegularGridInterpolator:
     @staticmethod
     def _known(method: str) -> str:
         if method not in _METHODS:
-            raise ValueError(f"RegularGridInterpolator: method {method!r} is not one of {', '.join(_METHODS)}")
+            raise ArgumentError(f"RegularGridInterpolator: method {method!r} is not one of {', '.join(_METHODS)}")
         return method
 
     def __call__(self, xi: Any, method: str | None = None) -> Value:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from .. import dtypes
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..lax import linalg as lax_linalg
 from ..numpy import linalg as np_linalg
 from ..numpy.core import Value, as_type, as_value, broadcast_shapes, promote_dtype
@@ -19,6 +22,7 @@ from ..numpy.solving import over_batch, solution, solve_with
 from ..primitives import decompositions, shaping, solves, spectral
 from ..primitives import elementwise as p
 from ..primitives.matrices import as_complex, columns, eye_like, eye_of, hermitian, mH, mm, mT, rows, tril, triu
+from ..traceback import hide_frames
 from .matrix_functions import expm, expm_frechet, funm, polar, solve_sylvester, sqrtm
 from .special_matrices import (
     block_diag,
@@ -112,7 +116,7 @@ def solve(
             solved as 'gen'.
     """
     if assume_a not in ("gen", "sym", "her", "pos"):
-        raise ValueError(f"solve: assume_a is 'gen', 'sym', 'her' or 'pos'; found {assume_a!r}")
+        raise ArgumentError(f"solve: assume_a is 'gen', 'sym', 'her' or 'pos'; found {assume_a!r}")
     return solve_with(_positive_solution, a, b, "solve") if assume_a == "pos" else np_linalg.solve(a, b)
 
 
@@ -129,7 +133,7 @@ def solve_triangular(
     """
     kinds = {0: 0, "N": 0, 1: 1, "T": 1, 2: 2, "C": 2}
     if trans not in kinds:
-        raise ValueError(f"solve_triangular: trans is 0, 1, 2, 'N', 'T' or 'C'; found {trans!r}")
+        raise ArgumentError(f"solve_triangular: trans is 0, 1, 2, 'N', 'T' or 'C'; found {trans!r}")
     x, y, vector = _columns_of(a, b, "solve_triangular")
     out = solves.triangular_solve(
         x, y, left_side=True, lower=lower, transpose_a=kinds[trans] > 0, conjugate_a=kinds[trans] == 2,
@@ -211,7 +215,7 @@ def qr(
         ``(Q, R)`` (or ``(R,)``), and P with ``pivoting``.
     """
     if mode not in ("full", "economic", "r"):
-        raise ValueError(f"qr: mode is 'full', 'economic' or 'r'; found {mode!r}")
+        raise ArgumentError(f"qr: mode is 'full', 'economic' or 'r'; found {mode!r}")
     q, r, *order = lax_linalg.qr(matrix_operand(a, "qr"), pivoting=pivoting, full_matrices=mode != "economic")
     return (r, *order) if mode == "r" else (q, r, *order)
 
@@ -227,7 +231,7 @@ def qr_multiply(
         conjugate: of Q's conjugate.
     """
     if mode not in ("left", "right"):
-        raise ValueError(f"qr_multiply: mode is 'left' or 'right'; found {mode!r}")
+        raise ArgumentError(f"qr_multiply: mode is 'left' or 'right'; found {mode!r}")
     x, y = promote_dtype(matrix_operand(a, "qr_multiply"), as_value(c))
     vector = y.ndim == 1
     m, k = x.shape[-2], min(x.shape[-2:])
@@ -257,7 +261,7 @@ def eigh(
         eigvals_only: return the eigenvalues alone.
     """
     if eigvals is not None:
-        raise ValueError("eigh: a range of eigenvalues cannot be chosen; slice the result")
+        raise ArgumentError("eigh: a range of eigenvalues cannot be chosen; slice the result")
     x = matrix_operand(a, "eigh", True)
     if b is None:
         if eigvals_only:
@@ -265,7 +269,7 @@ def eigh(
         v, w = spectral.eigh(x, lower=lower, symmetrize_input=False)
         return w, v
     if type not in (1, 2, 3):
-        raise ValueError(f"eigh: type is 1, 2 or 3; found {type!r}")
+        raise ArgumentError(f"eigh: type is 1, 2 or 3; found {type!r}")
     x, y = promote_dtype(x, matrix_operand(b, "eigh", True))
     c = decompositions.cholesky(y)
     inner = _between(c, hermitian(x, lower), type)
@@ -302,7 +306,7 @@ def eigh_tridiagonal(
     if x.ndim != 1 or y.shape != (max(n - 1, 0),):
         raise ShapeError(f"eigh_tridiagonal takes diagonals of n and n - 1 elements; found shapes {x.shape}, {y.shape}")
     if select not in ("a", "i"):
-        raise ValueError(f"eigh_tridiagonal: select is 'a' or 'i'; found {select!r}")
+        raise ArgumentError(f"eigh_tridiagonal: select is 'a' or 'i'; found {select!r}")
     low, high = (0, n) if select == "a" else (int(select_range[0]), int(select_range[1]) + 1)  # type: ignore[index]
     from_diagonals = p.add(diag(x), diag(y, -1))
     if eigvals_only:
@@ -338,7 +342,7 @@ def schur(a: Any, output: str = "real") -> tuple[Value, Value]:
         ``(T, Z)``.
     """
     if output not in ("real", "complex"):
-        raise ValueError(f"schur: output is 'real' or 'complex'; found {output!r}")
+        raise ArgumentError(f"schur: output is 'real' or 'complex'; found {output!r}")
     x = matrix_operand(a, "schur", True)
     t, z = spectral.schur(as_complex(x) if output == "complex" else x)
     return t, z
@@ -349,3 +353,6 @@ def rsf2csf(T: Any, Z: Any, check_finite: bool = True) -> tuple[Value, Value]:
     t, z = promote_dtype(matrix_operand(T, "rsf2csf", True), matrix_operand(Z, "rsf2csf", True))
     triangular, turn = spectral.schur(as_complex(t))
     return triangular, mm(as_complex(z), turn)
+
+
+hide_frames(globals())

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from .. import api, dtypes
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..lax.branching import cond
 from ..lax.control_flow import scan
 from ..lax.solvers import custom_linear_solve
@@ -40,7 +43,7 @@ from ..primitives.matrices import (
 )  # fmt: skip
 from ..primitives.reductions import reduce_max, reduce_min, reduce_sum
 from ..primitives.solves import triangular_solve, triangular_sylvester
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_jvp import custom_jvp
 
 __all__ = ["expm", "expm_frechet", "funm", "polar", "solve_sylvester", "sqrtm"]
 
@@ -340,7 +343,7 @@ def polar(
         u ``(m, n)`` and p, ``(n, n)`` or ``(m, m)``.
     """
     if side not in ("right", "left"):
-        raise ValueError(f"polar: side is 'right' or 'left'; found {side!r}")
+        raise ArgumentError(f"polar: side is 'right' or 'left'; found {side!r}")
     x = matrix_operand(a, "polar")
     u = _polar_unitary(x)
     inner = mm(mH(u), x) if side == "right" else mm(x, mH(u))

@@ -10,9 +10,13 @@ from typing import Any
 
 from .. import dtypes
 from .. import numpy as fnp
-from ..errors import ShapeError
+from ..errors import (
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ..numpy.core import as_value, promote_inexact
 from ..primitives import elementwise as p
+from ..traceback import hide_frames
 from .special.core import Value
 
 __all__ = ["map_coordinates"]
@@ -79,7 +83,7 @@ def map_coordinates(
             f"map_coordinates: an array of {x.ndim} dimensions takes as many coordinates; found {len(places)}"
         )
     if order not in (0, 1) or mode not in _INSIDE:
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             f"map_coordinates has order 0 and 1 and the modes {', '.join(_INSIDE)}; found order={order!r}, mode={mode!r}"
         )
     exact = not dtypes.is_inexact(x.dtype)
@@ -94,3 +98,6 @@ def map_coordinates(
         term = functools.reduce(operator.mul, [w for _, w in corner if not isinstance(w, float)], value)
         total = term if total is None else total + term
     return (p.round(total) if exact and order else total).astype(x.dtype)
+
+
+hide_frames(globals())

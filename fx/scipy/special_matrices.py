@@ -10,7 +10,10 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..config import config
-from ..errors import ShapeError
+from ..errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ..numpy.core import Value, as_type, as_value, filled, inexact, promote_dtype
 from ..numpy.indexing import getitem
 from ..numpy.manipulation import atleast_2d, concatenate
@@ -97,7 +100,7 @@ def convolution_matrix(a: Any, n: int, mode: str = "full") -> Value:
     """The matrix A with ``A v = convolve(a, v, mode)`` for vectors v of n elements."""
     x = _vector(a, "convolution_matrix", 1)
     if n <= 0 or mode not in ("full", "same", "valid"):
-        raise ValueError(
+        raise ArgumentError(
             f"convolution_matrix: n must be positive and mode 'full', 'same' or 'valid'; found {n}, {mode!r}"
         )
     zero = filled((n - 1,), 0, x.dtype)
@@ -118,7 +121,7 @@ def dft(n: int, scale: str | None = None, *, dtype: Any = None) -> Array:
         scale: None, 'sqrtn' (divided by sqrt(n)) or 'n'.
     """
     if scale not in (None, "sqrtn", "n"):
-        raise ValueError(f"dft: scale is None, 'sqrtn' or 'n'; found {scale!r}")
+        raise ArgumentError(f"dft: scale is None, 'sqrtn' or 'n'; found {scale!r}")
     angles = -2 * np.pi * (np.outer(np.arange(n), np.arange(n)) % max(n, 1)) / max(n, 1)
     by = {None: 1.0, "sqrtn": math.sqrt(n), "n": float(n)}[scale]
     return _known(np.exp(1j * angles) / by, dtype or dtypes.complex_dtype(config.default_float))
@@ -152,7 +155,7 @@ def fiedler_companion(a: Any) -> Value:
 def hadamard(n: int, dtype: Any = int) -> Array:
     """The Hadamard matrix of order n, a power of 2: entries 1 and -1, orthogonal rows (Sylvester's construction)."""
     if n < 1 or n & (n - 1):
-        raise ValueError(f"hadamard: n must be a power of 2; found {n}")
+        raise ArgumentError(f"hadamard: n must be a power of 2; found {n}")
     places = np.arange(n)
     odd = np.bitwise_count(places[:, None] & places) % 2
     return _known(1 - 2 * odd.astype(np.int8), dtype)
@@ -188,7 +191,7 @@ def pascal(n: int, kind: str | None = None) -> Array:
     """Pascal's triangle as a matrix: 'lower' (``binomial(i, j)``), 'upper', or 'symmetric' (``binomial(i + j, i)``)."""
     kind = kind or "symmetric"
     if kind not in ("symmetric", "lower", "upper"):
-        raise ValueError(f"pascal: kind is 'symmetric', 'lower' or 'upper'; found {kind!r}")
+        raise ArgumentError(f"pascal: kind is 'symmetric', 'lower' or 'upper'; found {kind!r}")
     low = np.array([[math.comb(i, j) for j in range(n)] for i in range(n)], np.float64).reshape(n, n)
     both = np.array([[math.comb(i + j, i) for j in range(n)] for i in range(n)], np.float64).reshape(n, n)
     return _known({"lower": low, "upper": low.T, "symmetric": both}[kind])
@@ -202,7 +205,7 @@ def invpascal(n: int, kind: str | None = None) -> Array:
     if kind == "symmetric":
         return _known(low.T @ low)
     if kind not in ("lower", "upper"):
-        raise ValueError(f"invpascal: kind is 'symmetric', 'lower' or 'upper'; found {kind!r}")
+        raise ArgumentError(f"invpascal: kind is 'symmetric', 'lower' or 'upper'; found {kind!r}")
     return _known(low if kind == "lower" else low.T)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import tree
 from ..array import to_numpy
-from ..errors import CustomRuleError
+from ..errors import StaticArgumentError
 from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var
 from ..passes.dce import dce
@@ -36,8 +36,15 @@ from ..trace import (
     trace_flat,
     values_known,
 )
+from ..traceback import user_frames
 from .calls import batch_closed, memoised, transpose_closed
-from .flat import FlatFunction, argument_names, check_leaf, resolve_argnums
+from .flat import (
+    FlatFunction,
+    argument_names,
+    check_function,
+    check_leaf,
+    resolve_argnums,
+)
 from .jvp import linearize_graph, quiet_graph
 
 __all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "remat", "trace_call"]
@@ -196,6 +203,7 @@ def _batch(size: int, args: Sequence[Any], dims: Sequence[int | None], *, graph:
 # --------------------------------------------------------------------------------------- front end
 
 
+@user_frames
 def checkpoint(
     fun: Callable[..., Any] | None = None,
     *,
@@ -218,10 +226,15 @@ def checkpoint(
     if fun is None:
         return functools.partial(checkpoint, policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
 
+    check_function(fun, "checkpoint", "For a decorator with options: @fx.checkpoint(policy=...).")
+    if policy is not None:
+        check_function(policy, "policy= of checkpoint", "See fx.checkpoint_policies.")
+
+    @user_frames
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         static = (
-            set(resolve_argnums(static_argnums, len(args), "static_argnums", CustomRuleError))
+            set(resolve_argnums(static_argnums, len(args), "static_argnums", StaticArgumentError))
             if static_argnums != ()
             else ()
         )

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import reprlib
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from .. import tree
-from ..array import Array
+from ..array import Array, to_numpy
 from ..dtypes import float0
-from ..errors import TreeError
+from ..errors import NotAFunctionError, TreeError
 from ..ir import Aval, Literal
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 
 __all__ = [
     "FlatFunction",
     "argument_names",
+    "check_function",
     "check_leaf",
     "example_aval",
     "float0",
@@ -54,6 +56,15 @@ def function_name(f: Any) -> str:
     return getattr(f, "__name__", None) or type(f).__name__
 
 
+def check_function(f: Any, who: str, way_out: str = "") -> None:
+    """Raises NotAFunctionError where ``who`` was given something that cannot be called."""
+    if not callable(f):
+        shown = f"of shape {f.shape}" if hasattr(f, "shape") else reprlib.repr(f)
+        raise NotAFunctionError(
+            f"{who} takes a function; found {type(f).__name__}: {shown}.{' ' * bool(way_out)}{way_out}"
+        )
+
+
 def check_leaf(x: Any, what: str) -> Any:
     """``x`` if it is an array, a tracer or a number.
 
@@ -63,7 +74,7 @@ def check_leaf(x: Any, what: str) -> Any:
     if type(x) in (Tracer, Array, np.ndarray, Literal) or is_python_scalar(x) or isinstance(x, np.generic):
         return x
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
-        return np.asarray(x)
+        return to_numpy(x)
     raise TreeError(
         f"{what} is a {type(x).__name__} ({x!r}), not an array or a number. Mark it static (jit's static_argnums, or"
         " functools.partial), register its type as a pytree (fx.tree_util), or leave it out."
@@ -144,10 +155,10 @@ def resolve_argnums(argnums: int | Sequence[int], n: int, what: str, error: type
     """Non-negative positions, checked against the number of positional arguments."""
     if type(argnums) is int and 0 <= argnums < n:  # the common case
         return (argnums,)
-    given = (argnums,) if isinstance(argnums, (int, np.integer)) else tuple(argnums)
+    given = (argnums,) if not isinstance(argnums, Iterable) else tuple(argnums)
     out = []
     for i in given:
-        if not isinstance(i, (int, np.integer)):
+        if not isinstance(i, (int, np.integer)) or isinstance(i, bool):
             raise error(f"{what} must be an int or a sequence of ints; found {argnums!r}")
         if not -n <= i < n:
             raise error(

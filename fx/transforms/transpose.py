@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import NonLinearError
 from ..ir import Eqn, Graph, Var
 from ..passes.dependence import dependent_outputs
 from ..passes.prune import restrict
 from ..primitive import Block, Linear
 from ..primitives.blocks import add_blocks
 from ..primitives.elementwise import add
-from ..trace import bind, read, state
+from ..trace import bind, locate, read, state
 
 __all__ = ["transpose_graph"]
 
@@ -61,12 +62,24 @@ def transpose_graph(graph: Graph, linear: Sequence[bool], values: Sequence[Any],
                 continue
             ins = tuple([Linear(a.aval) if type(a) is Var and a in lin else read(env, a) for a in e.inputs])
             multiple = e.prim.multiple_results  # type: ignore[attr-defined]
-            c_in = e.prim.rule("transpose")(c_out if multiple else c_out[0], ins, **e.params)  # type: ignore[attr-defined]
+            try:
+                c_in = e.prim.rule("transpose")(c_out if multiple else c_out[0], ins, **e.params)  # type: ignore[attr-defined]
+            except NonLinearError as error:
+                raise locate(_not_linear(graph, e, str(error)), e.source) from None
             for a, c in zip(e.inputs, c_in, strict=True):
                 _accumulate(ct, lin, a, c)
         return [_total(ct.get(v, ())) for v, is_lin in zip(graph.inputs, linear) if is_lin]
     finally:
         state.source, state.scope = old
+
+
+def _not_linear(graph: Graph, e: Eqn, reason: str) -> NonLinearError:
+    if "\n" in reason:  # it comes from a graph inside
+        return NonLinearError(reason)
+    return NonLinearError(
+        f"the transpose of {graph.name!r}: its {e.prim} is not linear: {reason}. linear_transpose takes a function that is"
+        " linear in its arguments, and a custom jvp rule must return a tangent that is linear in the tangents."
+    )
 
 
 def _evaluate(e: Eqn, env: dict[Var, Any]) -> None:

@@ -19,7 +19,7 @@ from ..dtypes import int32
 from ..errors import WhileTransposeError
 from ..ir import Graph, Var
 from ..passes.rewrite import split
-from ..primitives.control_flow import cond_p, scan_p, while_p
+from ..primitives.control_flow import while_p
 from ..primitives.elementwise import convert_element_type, select
 from ..primitives.helpers import align_batch, instantiate
 from ..primitives.reductions import reduce_or
@@ -27,8 +27,9 @@ from ..primitives.shaping import broadcast_in_dim
 from ..trace import aval_of, bind, eval_graph, locate, named_axes, state, trace_flat
 from .calls import batch_closed, jvp_closed
 from .checkpoint import checkpoint_p
+from .cond import cond_p
 from .jvp import are_linear, quiet_graph
-from .scan import captures_behind, fixpoint, loop_over_examples
+from .scan import captures_behind, fixpoint, loop_over_examples, scan_p
 
 __all__ = ["while_p"]
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, maximum, minimum, select
 from ..lower.loops import vector_for
-from .gemm import digits, integers, numbered
+from .gemm import digits, integers, numbered, opaque
 from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
 
 __all__ = ["Contract", "contract_kernel"]
@@ -34,7 +34,6 @@ class Contract:
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and copy A; whether it does, the frame says.
-        scatter: C takes no whole vectors of columns: it has fewer than a panel, or they are apart.
     """
 
     tile: Tile
@@ -44,11 +43,10 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
-    scatter: bool = False
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "scatter") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies") if getattr(self, f))
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -62,12 +60,13 @@ class Contract:
             *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
         ]  # fmt: skip
         if not self.window:
-            names += ["slices", "part_slices", "sums_size", "sums_line"]
+            names += ["slices", "part_slices", "sums_size", "sums_line", "reach", "c_col"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
-            names += ["copying", "copy_size", "copy_step", "slab_length", "slab_step", "as_k0", "as_block"]
+            names += ["copying", "copy_size", "copy_step", "as_block"]
+            names += ["as_k0"] if self.row_dims == 1 else ["slab_length", "slab_step"]
             names += [f"as_{n}" for n in walk]
-        return names + (["c_col"] if self.scatter else [])
+        return names
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
@@ -79,11 +78,14 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     k0, of which there are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel i of a group whose
     first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
 
+    A register block goes to C in whole vectors, columns of stride 1, where it is ``reach`` rows before the end of the piece;
+    what these write past the last column, later rows write again.  The others go element by element, columns ``c_col`` apart.
+
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
-    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: 1, the slab
-    of ``slab_length + depth * slab_step`` elements that all rows read; 2, strips of ``mr`` rows, [strip][k][row].
-    ``..._size``: elements of each worker's memory; 0 for panels that all workers share.  Without ``blocks`` of rows the
-    kernel only packs.
+    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: strips of
+    ``mr`` rows, [strip][k][row], where the rows are one dimension; otherwise the slab of ``slab_length + depth * slab_step``
+    elements that all rows read.
+    ``..._size``: elements of each worker's memory.
     """
     b = KernelBuilder(v.name)
     a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
@@ -156,38 +158,46 @@ class _Piece:
                 own = b.let("own", at_a + b.worker * p["copy_size"])
                 at_a = b.let("at_a", own - block * p["copy_step"])
                 with b.if_(p["copying"] > 0):
-                    self._copy(start["as"] + block * p["as_block"], own, stop - block, depth)
-            with b.for_("panel", 0, self.count) as panel:
-                self._panel(panel, (block, stop), (at_a, start["b"]), levels, (later, last))
+                    self._copy(start["as"] + block * p["as_block"], own, stop - block, p["m"] - block, depth)
+            self._block((block, stop), (at_a, start["b"]), levels, (later, last))
             if self.epilogue is not None and last is not None:
                 self._finish(block, stop, last)
 
-    def _panel(
-        self, panel: Expr, block: tuple[Expr, Expr], start: tuple[Expr, Expr],
+    def _block(
+        self, block: tuple[Expr, Expr], start: tuple[Expr, Expr], levels: Sequence[tuple[Expr | int, Expr, Expr]],
+        when: tuple[Expr | None, Expr | None],
+    ) -> None:  # fmt: skip
+        """Panel after panel, a block of rows passes over it.  Where the columns are a batch, nothing of a panel serves twice:
+        there, the panels pass over the rows, whose columns lie together."""
+        b, v = self.b, self.v
+        if v.lanewise:
+            rows = self._rows(*block)
+            with b.for_("row", *block, v.tile.mr) as row:
+                here = rows.take(row, v.tile.mr)
+                with b.for_("panel", 0, self.count) as panel:
+                    self._tile(panel, row, here, start, levels, when)
+        else:
+            with b.for_("panel", 0, self.count) as panel:
+                rows = self._rows(*block)
+                with b.for_("row", *block, v.tile.mr) as row:
+                    self._tile(panel, row, rows.take(row, v.tile.mr), start, levels, when)
+
+    def _tile(
+        self, panel: Expr, row: Expr, rows: Rows, start: tuple[Expr, Expr],
         levels: Sequence[tuple[Expr | int, Expr, Expr]], when: tuple[Expr | None, Expr | None],
     ) -> None:  # fmt: skip
-        """A block of rows passes over a panel."""
+        """A register block."""
         b, p, v = self.b, self.p, self.v
         later, last = when
         col = b.let("col", minimum((self.panel + panel) * v.tile.cols, p["last_col"]))
         at_a = b.let("at_a", start[0] + col) if v.lanewise else start[0]
         at_b = b.let("at_b", start[1] + self._panel_offset(panel) + col * p["b_col"])
-        rows = self._rows(*block)
-        with b.for_("row", *block, v.tile.mr) as row:
-            here = rows.take(row, v.tile.mr)
-            held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
-            acc = accumulate(
-                b,
-                v.tile,
-                (self.a, self.panels),
-                (at_a, at_b),
-                here.a,
-                levels,
-                v.lanewise,
-                held and (*held, p["sums_line"]),
-                later,
-            )
-            self._put(acc, here, col, held, last)
+        held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
+        going_on = held and (*held, p["sums_line"])
+        acc = accumulate(
+            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later
+        )  # fmt: skip
+        self._put(acc, rows, row, col, held, last)
 
     def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
         """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,
@@ -223,22 +233,20 @@ class _Piece:
         return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * self.v.tile.cols
 
     def _put(
-        self, acc: Sequence[Sequence[Ref]], rows: Rows, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
-    ) -> None:
+        self, acc: Sequence[Sequence[Ref]], rows: Rows, row: Expr, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
+    ) -> None:  # fmt: skip
         """To C, or to where the sums wait for the next slice, or for the epilogue."""
         b, v, at_c = self.b, self.v, self.place["c"]
         if held is None or last is None:
             return store_block(b, v.tile, acc, rows, self.c, at_c + col)
-        if self.epilogue is not None or v.scatter:
-            self._hold(acc, held)
-            if v.scatter:
-                with b.if_(last):
-                    self._scatter(rows, col, held)
-            return None
-        with b.if_(last):
+        if self.epilogue is not None:
+            return self._hold(acc, held)
+        with b.if_(last & (row + self.p["reach"] <= self.stop)):
             store_block(b, v.tile, acc, rows, self.c, at_c + col)
         with b.else_():
             self._hold(acc, held)
+            with b.if_(last):
+                self._scatter(rows, col, held)
         return None
 
     def _hold(self, acc: Sequence[Sequence[Ref]], held: tuple[str, Expr]) -> None:
@@ -251,34 +259,40 @@ class _Piece:
         """Copies a register block of sums to C, element by element."""
         b, p, tile, at_c = self.b, self.p, self.v.tile, self.place["c"]
         lines = [b.let("line", at_c + offset + col * p["c_col"]) for offset in rows.c]
-        with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as j:
+        with b.for_("j", 0, minimum(p["n"] - col, tile.cols)) as column:
+            j = opaque(b, column, p["n"])
             for i, line in enumerate(lines):
                 value = b.load(held[0], held[1] + self.p["sums_line"] * i + j)
                 b.store(self.c, line + j * p["c_col"], value.cast(self.v.c_ty))
 
     # ----------------------------------------------------------------------- the worker's own operands
 
-    def _copy(self, source: Expr, to: Expr, rows: Expr, depth: Expr) -> None:
-        """What a block of rows reads of a slice of A."""
+    def _copy(self, source: Expr, to: Expr, rows: Expr, there_are: Expr, depth: Expr) -> None:
+        """What a block of rows reads of a slice of A; from its first row on ``there_are`` rows."""
         b, p, tile = self.b, self.p, self.v.tile
 
         def along(i: Expr, w: int, _: int) -> None:
             b.store(self.a, to + i, b.load(self.a_source, source + i, w))
 
-        with b.if_(p["copying"].eq(1)):
-            vector_for(b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along)
-        with b.else_(), b.for_("k", 0, depth) as k:
+        if self.v.row_dims > 1:
+            return vector_for(
+                b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along
+            )
+        # Whole vectors, past the rows of a strip: what they write there is the next k's, which comes later.
+        width = -(-tile.mr // tile.lanes) * tile.lanes
+        strips = minimum(rows // tile.mr, maximum(there_are + (tile.mr - width), 0) // tile.mr)
+        whole = b.let("whole", strips * tile.mr)
+        with b.for_("k", 0, depth) as step:
+            k = opaque(b, step, depth)
             line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
-            whole = b.let("whole", rows // tile.mr * tile.mr)
             with b.for_("row", 0, whole, tile.mr) as row:
                 here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
-                done = 0
-                while done < tile.mr:
-                    width = min(tile.lanes, 1 << ((tile.mr - done).bit_length() - 1))
-                    b.store(self.a, there + done, b.load(self.a_source, here + done, width))
-                    done += width
+                for j in range(0, width, tile.lanes):
+                    b.store(self.a, there + j, b.load(self.a_source, here + j, tile.lanes))
             with b.for_("row", whole, rows) as row:
-                b.store(self.a, strip + whole * p["a_step"] + (row - whole), b.load(self.a_source, line + row))
+                within = b.let("within", row % tile.mr)
+                b.store(self.a, strip + (row - within) * p["a_step"] + within, b.load(self.a_source, line + row))
+        return None
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""
@@ -290,12 +304,14 @@ class _Piece:
             if depth == len(levels):
                 return body(at, to)
             size, s_k, d_k = levels[depth]
-            with b.for_("k", 0, size) as k:
+            with b.for_("k", 0, size) as step:
+                k = opaque(b, step, size)
                 walk(depth + 1, b.let("from_", at + k * s_k), b.let("to", to + k * d_k), body)
             return None
 
         def lines(at: Expr, to: Expr) -> None:
-            with b.for_("panel", 0, self.count) as panel:
+            with b.for_("panel", 0, self.count) as number:
+                panel = opaque(b, number, self.count)
                 col = minimum((self.panel + panel) * tile.cols, p["last_col"])
                 here, there = b.let("here", at + col), b.let("there", to + self._panel_offset(panel))
                 for j in range(tile.nv):

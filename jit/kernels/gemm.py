@@ -40,6 +40,14 @@ def digits(b: KernelBuilder, position: Expr, sizes: Sequence[Expr]) -> list[Expr
     return [position, *reversed(found)]
 
 
+def opaque(b: KernelBuilder, i: Expr, stop: Expr) -> Ref:
+    """``i``, below ``stop``, as a value that LLVM's strength reduction does not see through.
+
+    For loops that are not hot but hold many addresses: there, it takes longer than the rest of the code generator.
+    """
+    return b.let("i", minimum(i, stop))
+
+
 # -------------------------------------------------------------------------------------------- packing
 
 

@@ -84,11 +84,13 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     is a kernel to compile, so there are few of them.
     """
     lanes = host.lanes(ty)
-    if columns < 2 * lanes:
+    if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
     nv = 4 if host.vector_registers >= 32 and columns >= 4 * lanes else 2
-    waste = {mr: -(-rows // mr) * mr / max(rows, 1) for mr in (4, 6)}
-    return Tile(ty, lanes, 4 if waste[6] > 1.2 * waste[4] else 6, nv)
+    half_empty = (
+        rows <= 4 or 7 <= rows <= 8
+    )  # of blocks of six; any other number fills them to five sixths of blocks of four
+    return Tile(ty, lanes, 4 if half_empty else 6, nv)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:

@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, Union
+from typing import Any, Protocol, Union
 
 import numpy as np
 
 from fx.errors import LoweringError
 from fx.ir import Aval, Eqn, Graph, Literal, Var
+from fx.sizes import is_sized, largest
 
 from ..index_map import Affine, dense_strides
 from ..loop_ir import (
@@ -102,7 +103,8 @@ class Builder:
         self.buffers: list[LogicalBuffer] = []
         self.consts = bytearray()
         self._const_buffer: int | None = None
-        self._const_slots: dict[bytes, int] = {}
+        self._const_slots: dict[Any, int] = {}
+        self.sized_consts: list[tuple[int, np.dtype, Any]] = []  # (byte, dtype, value) of those that follow from sizes
         self._buffer_of: dict[Var, int] = {}
         self._emit_copy = emit_copy
         self._plan_region = plan_region
@@ -146,10 +148,13 @@ class Builder:
         if self._const_buffer is None:
             self._const_buffer = self.add_buffer(LogicalBuffer("const", 0))
         dtype = lit.aval.dtype
-        data = np.asarray(lit.value, dtype).tobytes()
+        sized = is_sized(lit.value)
+        data = (lit.value, dtype) if sized else np.asarray(lit.value, dtype).tobytes()
         slot = self._const_slots.setdefault(data, len(self.consts))
         if slot == len(self.consts):
-            self.consts += data.ljust(CONST_SLOT, b"\0")
+            self.consts += (b"" if sized else data).ljust(CONST_SLOT, b"\0")
+            if sized:
+                self.sized_consts.append((slot, dtype, lit.value))
         return Operand(self._const_buffer, (), (), slot // dtype.itemsize, dtype)
 
     def view(self, base: Operand | int, aval: Aval, **how: int | None) -> int:
@@ -202,7 +207,7 @@ class Builder:
         if len(args) != len(kernel.kernel.params):
             raise LoweringError(f"kernel {name} takes {len(kernel.kernel.params)} arguments, {len(args)} given")
         ids = [tuple(x.buffer for x in group) for group in (reads, writes)]
-        self._append(Step(kernel, tuple(args), total, max(1, chunk), name, int(flops), int(nbytes), *ids))
+        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, *ids))
 
     def _append(self, step: AnyStep) -> None:
         self.steps.append(step)
@@ -268,7 +273,7 @@ def touched(step: AnyStep) -> set[int]:
         return set(step.keeps)
     if not isinstance(step, Step):
         return set()
-    return {a.buffer for a in step.args if not isinstance(a, int)} | set(step.reads) | set(step.writes)
+    return {a.buffer for a in step.args if isinstance(a, (Address, Operand))} | set(step.reads) | set(step.writes)
 
 
 # -------------------------------------------------------------------------------- kernel identity

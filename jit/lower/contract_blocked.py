@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
+
+from fx.sizes import largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel
@@ -25,19 +28,28 @@ from .contraction import (
     size,
     with_a_strides,
 )  # fmt: skip
-from .registry import Address, Arg, KernelHandle, LowerContext
+from .registry import Address, Arg, LowerContext
 
 __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
-OWN_ROWS = 192  # rows up to which one piece takes them all, and packs the B that it needs
+FEW_ROWS = (
+    192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
+)
+MANY_ROWS = 768  # from which, if A is copied in strips, B is packed beforehand: pieces of it would copy A again
+SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
-PIECES = 16  # fewer pieces than this are not enough to share among threads
+PIECES = 16  # fewer pieces than this are not enough to share among a few threads
+LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
+# Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place or
+# copied.
+PACK_ALONG, PACK_ACROSS, READ_A, COPY_A = 0.4, 3.0, 0.05, 0.5
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 LINE = 64  # bytes
+NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
 
@@ -51,10 +63,11 @@ def blocked(
         p, a = _converted(ctx, name, p, a)
     plain = b.ty == p.compute and not p.pairs
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
-    panel, packs = 0, ""
+    panel, packs = 0, False
     if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
-        own = slab is not None or (len(p.rows) <= 1 and size(p.rows) <= OWN_ROWS)
-        packs = "" if not plain else "own" if own else "shared" if len(p.rows) <= 1 else ""
+        reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
+        reused = reused or (_along_rows(p) and size(p.rows) >= MANY_ROWS)
+        packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
@@ -97,7 +110,7 @@ class _Layout:
         b_panel: distance of B's panels; 0: in place.
         unit: reals in an element of C (2 for complex pairs).
         slab: into how many slices to cut k so that the run of A that one reads is worth copying.
-        packs: the product's own kernel packs B: "own", in each piece, where one has all rows; "shared", in a step before.
+        packs: each piece packs the B that it needs.
     """
 
     tile: Tile
@@ -105,7 +118,7 @@ class _Layout:
     unit: int
     slab: int | None
     lanewise: bool = False
-    packs: str = ""
+    packs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +159,8 @@ def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
     if len(ks) > 1 and 0 < ks[0][0] < count:
         outer, ks = ks[0], ks[1:]
     k0 = ks[0][0] if ks else 1
-    k_slice = max(1, -(-k0 * outer[0] // count))
-    return outer, ks, max(1, -(-k0 // k_slice)), k_slice
+    k_slice = largest(1, -(-k0 * outer[0] // count))
+    return outer, ks, largest(1, -(-k0 // k_slice)), k_slice
 
 
 def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
@@ -164,22 +177,63 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = min(PIECES, max(int(p.flops / FLOPS_PER_NS / PIECE_NS), 1))
-    count = layout.slab or max(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    wanted = largest(
+        smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1)),
+        smallest(MORE_PIECES, p.flops // int(FLOPS_PER_NS * LONG_PIECE_NS)),
+    )
+    count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
+        count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     most = ROWS
     if _along_rows(p):  # what a block reads of A is copied
-        most = max(tile.mr, min(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // max(k, 1)))
-    piece_rows = even(m, m if layout.slab or layout.packs == "own" else most)
-    row_blocks = -(-m // piece_rows)
-    group = max(1, min(GROUP, panels, batches * row_blocks * panels // wanted))
+        most = largest(tile.mr, smallest(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // largest(k, 1)))
+    if layout.packs:
+        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // ROWS))
+        piece_rows = even(m, piece_rows)
+    else:
+        piece_rows = even(m, m if layout.slab else most)
+        parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
+        group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
+    row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    for_threads = max(1, min(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
-    outer, ks, level, k_slice = _slices(p.ks, max(count, for_threads))
+    for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
+    outer, ks, level, k_slice = _slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
         piece_rows, piece_rows if layout.slab else even(piece_rows, most), row_blocks, panels, -(-panels // groups),
-        outer, ks, level, k_slice, -(-slices // min(for_threads, slices)),
+        outer, ks, level, k_slice, -(-slices // smallest(for_threads, slices)),
     )  # fmt: skip
+
+
+def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int]:
+    """The rows and the panels of a piece that packs its B: about ``wanted`` pieces, with as little read anew as can be.
+
+    ``most``: into how many ranges the rows may be cut.
+    """
+    m, n = size(p.rows), single(p.cols)
+    per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
+    per_group = m * (COPY_A if _along_rows(p) else READ_A)
+    numbers = (panels, wanted, most, per_range, per_group)
+    return -(-m // late(_ranges, *numbers)), -(-panels // late(_groups, *numbers))
+
+
+def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
+    cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
+    enough = max(min(r * g, wanted) for r, g in cuts)
+    return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)
+
+
+def _ranges(*numbers: Any) -> int:
+    return _cut(*numbers)[0]
+
+
+def _groups(*numbers: Any) -> int:
+    return _cut(*numbers)[1]
+
+
+def _shares_b(p: Contraction) -> bool:
+    """Whether a batch of products has one B: it is packed once."""
+    return any(d[0] > 1 and d[2] == 0 for d in p.batch)
 
 
 def _along_rows(p: Contraction) -> bool:
@@ -210,28 +264,31 @@ def _product(
     batch, rows, ks = _loops(p, blocks)
     columns, _, c_col = single(p.cols)
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
-    line = max(width, tile.cols)
+    line = largest(width, tile.cols)
     direct = blocks.parts == 1 and (not p.pairs or c_col == layout.unit)
     fused = epilogue if direct else None
     out, c_batch, c_rows = c, [d[3] for d in batch], [d[2] for d in rows]
     if not direct:
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
-    scatter = direct and fused is None and (width < tile.cols or c_col != layout.unit)
+    reach = 0  # rows before the end of a piece from where on C takes whole vectors of columns
+    if direct and c_col != layout.unit:
+        reach = NEVER
+    elif direct and width < tile.cols:
+        dense = all(n == 1 or c_row == step for (n, *_), c_row, step in zip(rows, c_rows, row_major(rows, width)))
+        reach = tile.mr + -(-(tile.cols - width) // width) if dense else NEVER
     unrolled = (
         len(rows) > 1
         and len(p.ks) > 1
         and 0 < size(ks) <= UNROLL
         and blocks.slices == 1
-        and not scatter
+        and reach == 0
         and fused is None
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
-    copies = not layout.lanewise and (
-        len(rows) == 1 or layout.packs != "" or copy is not None
-    )  # products share one kernel
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, scatter)
+    copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies)
     if fused is None:
         kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     else:
@@ -240,21 +297,19 @@ def _product(
     values = _frame(blocks, layout, p, batch, rows, ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
-        "last_col": max(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
+        "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
     }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    if blocks.part_slices > 1 or scatter or fused is not None:
+    if blocks.part_slices > 1 or reach or fused is not None:
         values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
     values |= (copy or {}) | (fused.arguments() if fused else {})
-    if layout.packs == "own":
+    if layout.packs:
         values |= _own_panels(ctx, blocks, tile, ks)
-    elif layout.packs == "shared":
-        values |= _shared_panels(ctx, name, p, b, blocks, tile, kernel, values)
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
-    ns = max(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
+    ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
     run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes)
     if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
@@ -266,7 +321,7 @@ def _product(
 def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
     """Memory of each worker, and how many elements it has: whole cache lines."""
     line = LINE // ty.itemsize
-    elements = -(-max(elements, 1) // line) * line
+    elements = -(-largest(elements, 1) // line) * line
     return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
 
 
@@ -277,31 +332,6 @@ def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims) -> dic
     memory, elements = _own(ctx, tile.ty, blocks.group * panel)
     values: dict[str, Arg] = {f"b_k{i}": s for i, s in enumerate(steps)} | {f"b_{n}": 0 for n in WALK}
     return values | {"packing": 1, "b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
-
-
-def _shared_panels(
-    ctx: LowerContext, name: str, p: Contraction, b: Array, blocks: _Blocks, tile: Tile, kernel: KernelHandle,
-    values: dict[str, Arg],
-) -> dict[str, Arg]:  # fmt: skip
-    """Panels of all of B, [batch][panel][k][column], and a step that packs them: the product without rows."""
-    batch = filled(p.batch, 2, 3)
-    once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
-    panel = size(p.ks) * tile.cols + LINE // tile.ty.itemsize
-    elements = math.prod(once) * blocks.panels * panel
-    packed = scratch(ctx, tile.ty, elements)
-    place: dict[str, Arg] = {
-        "b": packed, "b_panel": panel, "b_group": panel, "b_col": 0, "b_k0": tile.cols, "b_outer": 0,
-        "b_slice": blocks.k_slice * tile.cols, "b_g0": once[1] * blocks.panels * panel if once[0] > 1 else 0,
-        "b_g1": blocks.panels * panel if once[1] > 1 else 0,
-    }  # fmt: skip
-    step: dict[str, Arg] = {"packing": 1, "copying": 0, "m": 0, "blocks": 0, "row_blocks": 1, "g1_size": once[1]}
-    step |= {"parts": blocks.slices, "part_slices": 1}
-    untouched = {x.name: packed for x in kernel.kernel.params if x.pointer and x.name not in ("b", "b_source")}
-    total = math.prod(once) * blocks.slices * blocks.groups
-    nbytes = (math.prod(once) * size(p.ks) * size(p.cols) + elements) * tile.ty.itemsize
-    ns = max(nbytes / BYTES_PER_NS, 0.0 if single(p.cols)[1] == 1 else elements * 0.4) / total
-    run(ctx, kernel, values | place | step | untouched, total, ns, f"{name} (pack)", (b.at,), (packed,), nbytes=nbytes)
-    return place
 
 
 def _copy_of_a(
@@ -323,7 +353,7 @@ def _copy_of_a(
             return None  # what a block touches stays in the caches
         step = depth + 3  # strips a power of two apart would share cache sets
         elements = (blocks.mc + tile.mr) * step
-        values |= {"copying": 2, "a_k0": tile.mr, "a_r0": 1, "a_step": step, "copy_step": step}
+        values |= {"copying": 1, "a_k0": tile.mr, "a_r0": 1, "a_step": step, "copy_step": step}
     else:
         return None
     values["a"], values["copy_size"] = _own(ctx, tile.ty, elements)
@@ -368,10 +398,12 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
 
 
 def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
-    """Packing B costs a pass over it: needless where B fits half the first-level cache, or one block has all rows."""
-    n = size(p.cols)
-    small = n * size(p.ks) * tile.ty.itemsize <= ctx.host.l1_bytes // 2
-    return n >= tile.cols and (size(p.rows) <= tile.mr or small)
+    """Packing B costs a pass over it: needless where B fits half the first-level cache, where one block has all rows, or
+    where some have and the rows of B are so short that the hardware's prefetching follows them."""
+    n, m, itemsize = size(p.cols), size(p.rows), tile.ty.itemsize
+    small = n * size(p.ks) * itemsize <= ctx.host.l1_bytes // 2
+    short = not p.ks or 0 < p.ks[-1][2] * itemsize <= SHORT_ROW
+    return n >= tile.cols and (small or m <= tile.mr or (m <= SOME_ROWS and short))
 
 
 def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:
@@ -391,7 +423,7 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     n, s_col, _ = single(p.cols)
     k, unit = size(p.ks), 2 if p.pairs else 1
     cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
-    panels, d_panel = -(-n // cols), max(k * unit * tile.cols, 1)
+    panels, d_panel = -(-n // cols), largest(k * unit * tile.cols, 1)
     layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
@@ -404,14 +436,14 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     chunks = -(-k // PACK_CHUNK)
     values: dict[str, Arg] = {
         "src": b.at, "dst": packed.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
-        "g1_size": once[1], "last_col": max(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
+        "g1_size": once[1], "last_col": largest(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
         "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
     }  # fmt: skip
     for i, (n_k, _, s_k) in enumerate(ks):
         values |= {f"k{i}": n_k, f"s_k{i}": s_k}
     nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize
     total = math.prod(once) * chunks
-    ns = max(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / max(total, 1)
+    ns = largest(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / largest(total, 1)
     run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
     new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
     if p.pairs:

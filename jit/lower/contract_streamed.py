@@ -24,6 +24,7 @@ __all__ = ["axpy", "dots", "prefers_axpy", "prefers_dots"]
 
 FEW = 4  # rows (or columns) up to which an operand is read at the speed of memory
 SLICE = 1 << 10  # values of k that are worth a partial product of their own
+SLICE_BYTES = 1 << 19  # the same, as bytes of a large B that a slice reads
 LONGEST = 1 << 15  # values of k that one piece adds up
 
 
@@ -64,7 +65,7 @@ def axpy(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Ar
     lanes = ctx.host.lanes(p.compute)
     nc = min(n, ctx.host.l1_bytes // 2 // p.compute.itemsize)
     col_blocks = -(-n // nc)
-    k_slice, slices = _slices(p.ks[0][0], size(p.batch) * col_blocks)
+    k_slice, slices = _slices(p.ks[0][0], size(p.batch) * col_blocks, max(1, SLICE_BYTES // (n * b.ty.itemsize)))
     key = ("axpy", p.compute, lanes, b.ty)
     blocks: dict[str, Arg] = {"nc": nc, "col_blocks": col_blocks, "last_col": n - nc}
     direct = slices == 1 and c.ty == p.compute and c_col == 1
@@ -102,8 +103,8 @@ def _streamed(
         move(ctx, f"{name} (sum)", dims, out, c, slices, groups * m * n)
 
 
-def _slices(k: int, pieces: int) -> tuple[int, int]:
-    """Cuts k: ``(length of a slice, slices)``; up to 16 where ``pieces`` alone are too few to share among threads."""
-    want = max(-(-k // LONGEST), min(16 // pieces, k // SLICE), 1)
+def _slices(k: int, pieces: int, least: int = SLICE) -> tuple[int, int]:
+    """Cuts k: ``(length of a slice, slices)``; up to 16 of ``least`` where ``pieces`` alone are too few to share among threads."""
+    want = max(-(-k // LONGEST), min(16 // pieces, k // least), 1)
     length = -(-k // want)
     return length, -(-k // length)

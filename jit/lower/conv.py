@@ -8,6 +8,8 @@ so rows (y) and k (j) both step through the image, and every layout, flip or tra
 of strides.  In the gradient with respect to the weights the roles are only renamed: the window is large, the output
 is the small kernel, and the "channels" are the images of the batch.
 
+Where the channels lie apart and pixels together (NCHW), the columns of a product are pixels, and its rows are channels.
+
 A dilated image (the gradient with respect to the input of a strided convolution) is not expanded: outputs whose
 positions agree modulo the dilation see the same window positions, and each such *phase* is a contraction of its own on
 the image as it is.
@@ -124,7 +126,8 @@ def conv_general_dilated(
     axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
     compute = sum_type(lhs.dtype, out.dtype)
     groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
-    image, axes = _image(ctx, lhs, lhs_spec, axes, compute, pairs, groups * batch_groups > 1)
+    planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
+    image, axes = _image(ctx, lhs, lhs_spec, axes, compute, pairs, groups * batch_groups > 1, planes)
     a_n, a_c = (lhs.shape[d] for d in lhs_spec[:2])
     rows_n, depth, columns = a_n // batch_groups, a_c // groups, rhs.shape[rhs_spec[0]] // (groups * batch_groups)
     unit = 2 if pairs else 1
@@ -156,11 +159,41 @@ def conv_general_dilated(
             compute=compute,
             pairs=pairs,
         )
+        if planes and not cols:  # depthwise: the last axis is a batch of which the kernel makes vectors
+            (n_x, a_x, c_x), rows = problem.rows[-1], problem.rows[:-1]
+            problem = replace(problem, batch=(*batch, (n_x, a_x, 0, c_x)), rows=rows)
         a = _shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
         b = _shifted(weights, sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
         c = _shifted(result, sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
+        if planes and cols:
+            problem, a, b = problem.transposed(), b, a
         taken = contract(ctx, "conv", problem, a, b, c, epilogue if len(found) == 1 else None)
     return taken
+
+
+def _along_planes(
+    ctx: LowerContext, axes: Sequence[_Axis], lhs: Operand, rhs: Operand, compute: Ty, params: dict[str, Any]
+) -> bool:  # fmt: skip
+    """Whether the image can stay with its pixels together: a step along the last axis is one of the output, and vectors
+    of its pixels are nearly full."""
+    (n, c), lanes = params["lhs_spec"][:2], ctx.host.lanes(compute)
+    if not 1 <= len(axes) <= 2 or lhs.shape[c] == 1 or lhs.strides[c] == 1 or lhs.strides[n] == 1:
+        return False
+    x = axes[-1]
+    steps = (x.image_stride, x.out_stride, x.stride, *(y.dilation for y in axes))
+    if any(step != 1 for step in steps) or math.prod(y.window for y in axes) > math.prod(y.out for y in axes):
+        return False
+    groups, batch_groups = params["feature_group_count"], params["batch_group_count"]
+    outputs = rhs.shape[params["rhs_spec"][0]]
+    if groups == lhs.shape[c] and batch_groups == 1:
+        return array_of(rhs).ty == compute and groups >= lanes and outputs <= groups * MULTIPLIER and x.out >= 2 * lanes
+    run = x.out  # of pixels that are together in the image and in the output
+    for y in reversed(axes[:-1]):
+        if not (y.stride == y.window == x.window == 1 and x.size == x.out and y.image_stride == y.out_stride == run):
+            break
+        run = run * y.out
+    full = -(-run // (2 * lanes)) * (2 * lanes)
+    return groups * batch_groups == 1 and full * 10 <= run * 11
 
 
 def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:
@@ -191,20 +224,22 @@ def _shifted(x: Array, reals: int, unit: int) -> Array:
 
 
 def _image(
-    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool, grouped: bool
-) -> tuple[_Image, list[_Axis]]:
-    """The left operand as the contraction reads it: itself, or a padded copy with the fitting dimension innermost."""
+    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool, grouped: bool,
+    planes: bool,
+) -> tuple[_Image, list[_Axis]]:  # fmt: skip
+    """The left operand as the contraction reads it: itself, or a padded copy with the fitting dimension innermost, which
+    are pixels if it has ``planes``."""
     unit = 2 if pairs else 1
     n, c = (lhs.strides[d] * unit for d in spec[:2])
     count_n, count_c = (lhs.shape[d] for d in spec[:2])
     array = array_of(lhs)
     # Where the window is larger than the output, the channels are rows and the batch is part of k, or the reverse.
     swapped = math.prod(x.window for x in axes) > math.prod(x.out for x in axes)
-    by_n = not pairs and count_c > 1 and c != unit and (n == unit or swapped)
+    by_n = not pairs and count_c > 1 and c != unit and (n == unit or swapped) and not planes
     expanded = [_expanded(x) if x.dilation > 1 and x.stride > 1 else x for x in axes]
     below, above = zip(*(_margins(x) for x in expanded)) if axes else ((), ())
     same = array.ty == compute or (array.ty.kind in "iu" and compute.kind in "iu" and array.ty.bits == compute.bits)
-    scattered = count_c > 1 and c != unit and n != unit and not swapped
+    scattered = count_c > 1 and c != unit and n != unit and not swapped and not planes
     together = count_n
     if by_n and not grouped and count_n > CHANNELS and math.prod(x.out for x in axes) > 1:
         together = max(d for d in range(1, CHANNELS + 1) if count_n % d == 0)
@@ -217,14 +252,17 @@ def _image(
         outer, inner = ((count_n // together, together * n), (count_c, c)), (together, n)
     else:
         outer, inner = ((1, 0), (count_c, c)), (count_n, n)
-    if not by_n:
+    if planes:
+        outer, inner = ((count_n, n), (count_c, c)), (1, 1)
+    elif not by_n:
         outer, inner = ((1, 0), (count_n, n)), (count_c, c)
     source = [(x.size, x.image_stride, lo, d, extent) for x, lo, d, extent in zip(axes, below, dilations, extents)]
     copy = _padded(ctx, array, outer, inner, source, compute, unit)
     strides = row_major(tuple((extent,) for extent in extents), inner[0] * unit)
     far = math.prod(extents) * inner[0] * unit
     block = (together, count_c * far) if blocked else None
-    return _Image(copy, *((unit, far) if by_n else (far, unit)), strides, below, block), expanded
+    place = (count_c * far, far) if planes else (unit, far) if by_n else (far, unit)
+    return _Image(copy, *place, strides, below, block), expanded
 
 
 def _expanded(x: _Axis) -> _Axis:

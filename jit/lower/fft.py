@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fx import dtypes
 from fx.ir import Eqn
 
-from ..cost import chunk_for
+from ..cost import chunk_for, halvings
 from ..loop_ir import Kernel, KernelBuilder, Ty, minimum
 from ..pocketfft import loop, shim
 from .loops import coalesce
@@ -79,10 +77,10 @@ def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Oper
         x, out, shim(), found.address, found.data, x.shape[axis], out.shape[axis], length, inner, outer_strides[0],
         inner_strides[0], x.strides[axis], outer_strides[1], inner_strides[1], out.strides[axis],
     )  # fmt: skip
-    flops = 5.0 * length * max(math.log2(length), 1.0) / (1 if min(words) == 2 else 2)
+    flops = 5 * length * halvings(length) // (1 if min(words) == 2 else 2)
     total = outer * inner
     ctx.step(
         kernel, args, total, chunk_for(total, flops / 2.0), f"fft ({found.name} of NumPy's pocketfft)",
-        flops=int(flops * total), nbytes=x.size * x.dtype.itemsize + out.size * out.dtype.itemsize, reads=(x,),
+        flops=flops * total, nbytes=x.size * x.dtype.itemsize + out.size * out.dtype.itemsize, reads=(x,),
         writes=outs,
     )  # fmt: skip

@@ -282,7 +282,7 @@ def run(ctx: LowerContext, job: Job, body: Callable[[Writer], None]) -> None:
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in (*job.ins, *job.outs))
     chunk = chunk_for(total, max(job.flops / _FLOPS_PER_NS, 200.0))
     ctx.step(
-        kernel, tuple(args), total, chunk, title, flops=int(job.flops * total), nbytes=size, reads=job.ins,
+        kernel, tuple(args), total, chunk, title, flops=job.flops * total, nbytes=size, reads=job.ins,
         writes=(*job.outs, *scratch),
     )  # fmt: skip
 

@@ -11,13 +11,17 @@ Two kinds of lowering exist, and every primitive that reaches ``jit`` has exactl
 
 Kernels take every size and stride at run time through their frame, so a new batch size compiles nothing; a
 lowering may specialise the *kernel key* on dtype, rank, layout class and small structural facts (window 3x3).
+
+A size may be a ``fx.sizes.Size``, so that a program is filled in for others.  What is decided by it (``if n > 32``) bounds the
+sizes that the program holds for; what only goes into a frame, a range or a chunk should be a formula: ``largest``,
+``smallest`` and ``late`` in place of ``max``, ``min`` and a function of numbers, and no ``int()``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Protocol, Union
+from typing import Any, ClassVar, Protocol, Union
 
 import numpy as np
 
@@ -82,6 +86,7 @@ class KernelHandle:
 class Step:
     """Runs ``kernel`` over ``range(total)``, cut into pieces of ``chunk`` (a function of shapes only)."""
 
+    may_vary: ClassVar[tuple[str, ...]] = ("args", "total", "chunk", "flops", "nbytes")
     kernel: KernelHandle
     args: tuple[Arg, ...]
     total: int
@@ -112,6 +117,7 @@ class LowerContext(Protocol):
     """Given to every ``@lowers`` function."""
 
     host: Host
+    depth: int  # how many operations (loops, branches) hold the graph that is lowered
 
     def kernel(self, key: tuple[Hashable, ...], make: Callable[[], Kernel]) -> KernelHandle:
         """The kernel of that key, built with ``make`` if this process has not built it yet."""

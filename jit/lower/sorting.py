@@ -11,15 +11,13 @@ Every kernel is stable, so ``is_stable`` changes nothing, and none of them shows
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fx import dtypes
 from fx.errors import LoweringError
 from fx.ir import Eqn
 
-from ..cost import chunk_for
+from ..cost import chunk_for, halvings
 from ..kernels import sort_blocks
 from ..kernels.sort import SELECT_MOST, lanes_kernel, rows_kernel, select_kernel
 from ..kernels.sort_records import SortSpec, Source
@@ -168,7 +166,7 @@ def _sort_lanes(
     kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: lanes_kernel(spec, lanes, longest))
     rows = xs[0].size // n
     total = -(-rows // lanes)
-    cost = lanes * n * (2.0 + math.log2(n))
+    cost = lanes * n * (2 + halvings(n))
     ctx.step(kernel, (*xs, *outs, n, take, rows), total, chunk_for(total, cost), name, reads=xs, writes=outs)
 
 

@@ -34,7 +34,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type, str]] = {
     "vjp shape": (lambda: fx.vjp(fnp.sin, X)[1](X[:2]), e.ShapeError, r"has shape \(2,\); the output has \(3,\)"),
     "vjp dtype": (lambda: fx.vjp(fnp.sin, X)[1](X.astype("f")), e.DTypeError, "is float32; the output is float64"),
     "transpose of int": (lambda: fx.linear_transpose(lambda n: n * 2, 3), e.GradientDTypeError, "n is int32"),
-    "vmap of no function": (lambda: fx.vmap(3), e.VmapAxisError, "vmap takes a function; found int"),
+    "vmap of no function": (lambda: fx.vmap(3), e.NotAFunctionError, "vmap takes a function; found int"),
     "in_axes prefix": (lambda: fx.vmap(lambda p: p, in_axes=({"a": 0},))({"b": X}), e.VmapAxisError, "not a prefix of the arguments"),
     "in_axes entry": (lambda: fx.vmap(lambda x: x, in_axes=("0",))(X), e.VmapAxisError, "ints or None; found '0'"),
     "out_axes prefix": (lambda: fx.vmap(lambda x: x, out_axes=(0, 0))(X), e.VmapAxisError, "not a prefix of the output"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy_harness import same
+from numpy_harness import close, same
 
 import fx
 import fx.numpy as fnp
@@ -187,6 +187,30 @@ def test_repeated_indices() -> None:
     same(pull(np.array([1.0, 2.0, 3.0, 4.0]))[0], np.array([0.0, 0.0, 4.0, 2.0]))
     same(fnp.asarray(x + 1).at[i].apply(lambda a: a * 3), np.array([1.0, 27.0, 1.0, 3.0]))
     same(fnp.asarray(x + 1).at[1:3].apply(fnp.negative), np.array([1.0, -1.0, -1.0, 1.0]))
+
+
+def test_apply_of_repeated_indices() -> None:
+    """As often as an element is indexed, known or traced; an index outside is dropped."""
+    x = np.array([1.0, 2.0, 3.0, 0.5])
+    i = I([1, 0, 3, 0, -4, 9, 0])
+
+    def applied(a: Any, j: Any, **flags: Any) -> Any:
+        return fnp.asarray(a).at[j].apply(fnp.sin, **flags)
+
+    want, slope = x.copy(), np.ones(4)
+    for k in (1, 0, 3, 0, 0, 0):
+        want[k], slope[k] = np.sin(want[k]), slope[k] * np.cos(want[k])
+    close(applied(x, i), want)
+    close(jitted(applied, x, i), want)
+    close(fx.vmap(applied)(np.stack([x, x]), np.stack([i, 0 * i + 2])), np.stack([want, applied(x, I([2] * 7))]))
+    for transform in (lambda f: f, fx.jit):
+        close(transform(fx.grad(lambda a, j: fnp.sum(applied(a, j))))(x, i), slope)
+    once = np.where(np.isin(np.arange(4), i), np.sin(x), x)
+    close(jitted(lambda a, j: applied(a, j, unique_indices=True), x, i), once)
+    close(jitted(lambda a, j: applied(a, j), x, x < 3), np.where(x < 3, np.sin(x), x))
+    rows = np.stack([x, x + 1])
+    close(jitted(applied, rows, np.array([False, True])), np.stack([x, np.sin(x + 1)]))
+    close(jitted(lambda a, j: a.at[:, j].apply(fnp.square), rows, I([2, 2])), rows ** [1, 1, 4, 1])
 
 
 @pytest.mark.parametrize("d", ["bool", "int8", "uint8", "int64", "float16", "float32", "complex64"])

@@ -93,7 +93,26 @@ def nested(x: Any) -> Any:
     return first, [inner(v * x) for v in np.array([1.0, 2.0])], isinstance(x, np.ndarray)
 
 
-@pytest.mark.parametrize("f", [filled, made, loops, nested], ids=lambda f: f.__name__)
+@fx.numpy_program
+def bracketed(x: Any) -> Any:
+    rows, cols = np.mgrid[0:2, 0:2]
+    rows[0] += 5
+    thin = np.ogrid[0:2, 0:1:3j]
+    design = np.c_[np.ones(len(x)), x, np.arange(4)]
+    return design, np.r_[x[:2], 0.0, x[2]], np.r_[1:3], rows * x[0], cols, thin[0] * x[1] + thin[1]
+
+
+@fx.numpy_program
+def pivoted(x: Any) -> Any:
+    a = np.vander(np.sin(x) + np.array([0.0, 0.4, 0.9, 1.5]))
+    for k in range(3):
+        p = k + np.argmax(np.abs(a[k:, k]))
+        a[[k, p]] = a[[p, k]]
+        a[k + 1 :] -= np.outer(a[k + 1 :, k] / a[k, k], a[k])
+    return a, a[[[0, 1], [p, 0]], [[0, p], [1, 1]]]
+
+
+@pytest.mark.parametrize("f", [filled, made, loops, nested, bracketed, pivoted], ids=lambda f: f.__name__)
 def test_programs_are_traced_as_they_stand(f: Any) -> None:
     want = f(X.copy())
     assert not any(isinstance(v, fx.Array) for v in fx.tree.leaves(want))

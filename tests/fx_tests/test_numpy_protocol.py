@@ -199,6 +199,30 @@ def test_numpy_on_known_arrays() -> None:
         np.fill_diagonal(a, 1.0)
 
 
+def test_optimizers_of_scipy_take_our_functions() -> None:
+    """... for which what makes sure of a NumPy array gives one, and what is traced stays so."""
+    optimize = pytest.importorskip("scipy.optimize")
+
+    def f(x: Any) -> Any:
+        return np.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+    def residuals(x: Any) -> Any:
+        return np.concatenate([10 * (x[1:] - x[:-1] ** 2), 1 - x])
+
+    both = fx.jit(fx.value_and_grad(f), backend="reference")
+    start = np.zeros(3)
+    for method in ("L-BFGS-B", "BFGS", "SLSQP", "TNC"):
+        found = optimize.minimize(both, start, jac=True, method=method)
+        np.testing.assert_allclose(found.x, 1.0, atol=0.02)
+    exact = optimize.minimize(f, start, jac=fx.grad(f), hess=fx.hessian(f), method="trust-exact")
+    squares = optimize.least_squares(residuals, start, jac=fx.jacobian(residuals))
+    np.testing.assert_allclose([exact.x, squares.x], 1.0, atol=1e-4)
+    for name in ("atleast_1d", "atleast_2d", "atleast_3d"):
+        own = getattr(np, name)
+        assert type(own(fnp.asarray(Y))) is np.ndarray
+        same(fx.jit(own, backend="reference")(Y), own(Y))
+
+
 def test_scipy_ufuncs_on_known_arrays() -> None:
     special = pytest.importorskip("scipy.special")
     close(special.gamma(fnp.asarray(Y)), special.gamma(Y))

@@ -13,7 +13,8 @@ import pytest
 import fx
 import fx.numpy as fnp
 import jit
-from fx import errors, staging
+from fx import errors
+from fx.staging import programs
 
 X = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 
@@ -93,7 +94,7 @@ def test_donated_arrays_cannot_be_used_again() -> None:
     f = fx.jit(lambda x, y: x + y, donate_argnums=0)
     a, b = fnp.asarray(X.copy()), fnp.asarray(X.copy())
     np.testing.assert_array_equal(f(a, b), X * 2)
-    with pytest.raises(errors.LeakedTracerError, match="donate"):
+    with pytest.raises(errors.DeletedArrayError, match="donate"):
         a + 1
     np.testing.assert_array_equal(b, X)
     np.testing.assert_array_equal(f(X, b), X * 2)  # a NumPy array is the caller's: it is copied, not taken
@@ -290,7 +291,7 @@ def test_donation_of_an_input_that_is_not_there(donate: Any) -> None:
 
 
 def test_programs_that_are_not_called_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "_MOST_PROGRAMS", 8)
+    monkeypatch.setattr(programs, "MOST_PROGRAMS", 8)
     traced = []
 
     @functools.partial(fx.jit, static_argnums=1)
@@ -309,7 +310,7 @@ def test_programs_that_are_not_called_go(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_program_that_is_called_the_short_way_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "_MOST_PROGRAMS", 8)
+    monkeypatch.setattr(programs, "MOST_PROGRAMS", 8)
     traced = []
 
     @fx.jit
@@ -320,7 +321,7 @@ def test_a_program_that_is_called_the_short_way_stays(monkeypatch: pytest.Monkey
     f(X), f(X)
     for n in range(20):
         f(X), f(np.ones(n))
-    f._short = ()
+    f._programs.short = ()
     f(X)
     assert traced.count(X.shape) == 1
 
@@ -332,7 +333,7 @@ def test_a_fork_while_another_thread_compiles() -> None:
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with f._lock:
+        with f._programs.lock:
             taken.set()
             done.wait(20)
 
@@ -342,7 +343,22 @@ def test_a_fork_while_another_thread_compiles() -> None:
     pid = os.fork()
     if pid == 0:
         threading.Timer(5, os._exit, [1]).start()
-        os._exit(0 if f._lock.acquire(timeout=3) and f(np.float64(1)) == 2 else 2)
+        code = 2
+        try:
+            code = 0 if f._programs.lock.acquire(timeout=3) and f(np.float64(1)) == 2 else 3
+        finally:
+            os._exit(code)
     done.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_attributes_of_the_function_stay_its_own() -> None:
+    def f(x: Any) -> Any:
+        return x + 1
+
+    f.units, f._split = "m", "not a method"  # type: ignore[attr-defined]
+    jitted = fx.jit(f)
+    assert jitted.units == "m" and float(jitted(1.0)) == 2.0
+    with pytest.raises(AttributeError, match="volume"):
+        jitted.volume  # noqa: B018

@@ -14,7 +14,7 @@ import pytest
 import fx
 import fx.numpy as fnp
 from fx import ops, tree, tree_util
-from fx.errors import BackendError, DTypeError, LeakedTracerError, ShapeError, TreeError
+from fx.errors import BackendError, DeletedArrayError, DTypeError, ShapeError, TreeError
 from fx.flatten_util import ravel_pytree
 from fx.test_util import check_grads, check_jvp, check_vjp
 
@@ -184,11 +184,12 @@ def test_there_is_one_device() -> None:
     fx.effects_barrier()
     with fx.default_device(fx.devices()[0]):
         x = fx.device_put(np.ones(2), fx.devices()[0])
+    assert x.devices() == set(fx.devices())
     assert x.is_ready() and x.addressable_data(0) is x and x.platform() == "cpu" and x.on_device_size_in_bytes() == 16
     assert any(y is x for y in fx.live_arrays()) and x.unsafe_buffer_pointer()
     x.delete()
     assert x.is_deleted()
-    with pytest.raises(LeakedTracerError):
+    with pytest.raises(DeletedArrayError):
         x + 1
     assert str(fx.typeof(np.ones((2, 3), np.int8))) == "i8[2,3]"
     assert "numpy" in (fx.print_environment_info(return_string=True) or "")

@@ -129,6 +129,15 @@ def test_loops_in_loops(form: str) -> None:
         assert text.count("repeat loop") == 2 and text.count("of_small_values") == 3
 
 
+def test_what_a_loop_multiplies_by_is_packed_before_the_loop() -> None:
+    rng = np.random.default_rng(0)
+    c, w = rng.standard_normal((9, 130)), rng.standard_normal((130, 130)) / 11
+    e = run(lambda c, w: lax.fori_loop(0, 4, lambda i, c: fnp.tanh(c @ w.T), c), c, w)
+    packs = [k for k, s in enumerate(e.program.steps) if s.name.endswith("(pack)")]
+    (begin,) = [k for k, s in enumerate(e.program.steps) if isinstance(s, LoopBegin)]
+    assert packs and max(packs) < begin
+
+
 def test_the_same_body_twice_in_a_program() -> None:
     graph = graph_of(lambda c, x: list(tanh_cell_with(c, x)), X, X)
     scan = fx.primitive.primitive("scan")
@@ -231,6 +240,56 @@ def test_branches_run_alone() -> None:
         j(i, X)
         assert seen == [name]
         seen.clear()
+
+
+def test_a_batch_with_one_predicate_runs_one_branch() -> None:
+    """``vmap`` of cond, switch and while_loop: what is the same for all examples is decided once; else each example has its own."""
+    seen: list[str] = []
+
+    def say(name: str, y: Any) -> Any:
+        fx.debug.callback(lambda _: seen.append(name), y)
+        return y
+
+    def f(i: Any, x: Any) -> Any:
+        return lax.switch(i, [lambda: say("a", x), lambda: say("b", x + 1), lambda: say("c", x * 2)])
+
+    one, each = [fx.jit(fx.vmap(f, in_axes=(axis, 0))) for axis in (None, 0)]
+    for i, name in enumerate("abc"):
+        agree(one(i, X), np.stack([X, X + 1, X * 2])[i], name)
+        assert seen == [name] * len(X)
+        seen.clear()
+    agree(each(np.array([2, 0, 1, 2]), X), np.array([X[0] * 2, X[1], X[2] + 1, X[3] * 2]), "each")
+    assert sorted(seen) == list("abcc")
+
+
+# ------------------------------------------------------------------------------------ what is planned
+
+
+def test_the_projection_of_the_inputs_is_one_product_before_the_loop() -> None:
+    def f(w: Any, u: Any, c: Any, xs: Any) -> Any:
+        return lax.scan(lambda c, x: (fnp.tanh(x @ w + c @ u), c), c, xs)
+
+    args = np.ones((16, 8)), np.ones((8, 8)), np.ones((2, 8)), np.ones((5, 2, 16))
+    text = fx.jit(f).lower(*args).explain()
+    before, inside = text.split("library scan")
+    assert before.count("library dot_general") == inside.count("library dot_general") == 1
+    assert "f64[5,2,8] = dot_general" in before and "f64[2,8] = dot_general" in inside
+
+
+def test_checkpoint_in_a_scan_bounds_the_arena() -> None:
+    """Four times the iterations take twice the memory; without it, four times."""
+    x = np.full(512, 0.1)
+
+    def step(c: Any, _: Any) -> Any:
+        return np.sin(c) * c + c, None
+
+    def arena(inner: int, outer: int) -> float:
+        block = fx.checkpoint(lambda c: lax.scan(step, c, None, length=inner)[0])
+        f = lambda x: lax.scan(lambda c, _: (block(c), None), x, None, length=outer)[0].sum()  # noqa: E731
+        return float(fx.jit(fx.grad(f)).lower(x).cost_analysis()["arena_bytes"]) / x.nbytes
+
+    assert arena(12, 12) < 2.2 * arena(6, 6) < 70
+    assert arena(1, 144) > 140
 
 
 # ----------------------------------------------------------------------------- callbacks and signals

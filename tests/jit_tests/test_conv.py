@@ -223,6 +223,7 @@ def three_passes(
 PASSES = [
     ((2, 1, 9, 9), 32, 3), ((4, 10, 12, 12), 20, 5), ((2, 64, 20, 20), 64, 3), ((3, 32, 26, 26), 48, 3), ((2, 96, 10, 10), 32, 3, 1, 1),
     ((2, 16, 15, 15), 24, 3, 2, 1), ((1, 3, 21, 21), 16, 7, 2, 3), ((2, 40, 8, 8), 72, 1), ((2, 8, 9, 9), 16, 3, 1, 1, NCHW),
+    ((2, 9, 32, 32), 20, 3, 1, 1, NCHW), ((3, 24, 13, 13), 7, 1, 1, 0, NCHW), ((2, 3, 47, 47), 5, 5, 1, 2, NCHW), ((2, 6, 40, 40), 9, 3, 2, 1, NCHW),
 ]  # fmt: skip
 
 
@@ -260,6 +261,20 @@ def test_depthwise_and_its_weight_gradient() -> None:
                 2, lhs_spec=spec, rhs_spec=spec, out_spec=(2, 3, 0, 1), batch_group_count=c, padding=((1, 1), (1, 1))
             ),
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bfloat16", "complex64"])
+def test_channels_first_keeps_its_pixels_together(dtype: str) -> None:
+    """Rows and columns change places: products over planes, depthwise ones with and without a multiplier, dilated windows."""
+    for c, features, groups, (h, w), k, dilation in (
+        (5, 7, 1, (6, 33), 3, 1), (4, 3, 1, (5, 64), 2, 3), (16, 16, 16, (7, 35), 3, 1), (19, 38, 19, (4, 41), 3, 2), (18, 9, 1, (11, 13), 1, 1),
+    ):  # fmt: skip
+        x, y = random_array((2, c, h, w), dtype), random_array((features, c // groups, k, k), dtype, 1)
+        check(
+            x, y, params(2, **NCHW, feature_group_count=groups, rhs_dilation=(dilation,) * 2, padding=((1, k), (k, 1)))
+        )
+    x, y = random_array((3, 6, 50), dtype), random_array((4, 6, 5), dtype, 1)
+    check(x, y, params(1, padding=((2, 2),)))
 
 
 def test_empty_operands() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from ... import numpy as fnp
 from ...errors import ShapeError
 from ...numpy.core import operand, promote_dtype
+from ...traceback import hide_frames
 from ..special.core import Value
 
 __all__ = ["vq"]
@@ -39,3 +40,6 @@ def vq(obs: Any, code_book: Any, check_finite: bool = True) -> tuple[Value, Valu
     squares = fnp.sum((x[:, None, :] - codes[None, :, :]) ** 2, axis=-1)
     code = fnp.argmin(squares, axis=-1).astype("int32")
     return code, fnp.sqrt(fnp.take_along_axis(squares, code[:, None], axis=-1)[:, 0])
+
+
+hide_frames(globals())

@@ -8,6 +8,9 @@ Array([1., 2.], dtype=float32)
 
 from __future__ import annotations
 
+from ...traceback import hide_frames as _hide_frames
 from .minimize import OptimizeResults, minimize
 
 __all__ = ["OptimizeResults", "minimize"]
+
+_hide_frames(globals())

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from ... import numpy as fnp
 from ...api import value_and_grad
-from ...errors import ShapeError
+from ...errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ...lax.control_flow import fori_loop, while_loop
 from ...numpy.core import as_value, promote_inexact
 from ..special.core import Value
@@ -198,7 +201,7 @@ def minimize(
     if not isinstance(args, tuple):
         raise TypeError(f"minimize: args must be a tuple of further arguments of fun; found {args!r}")
     if method.lower() not in _METHODS:
-        raise ValueError(f"minimize: method {method!r} is not one of {', '.join(_METHODS)}")
+        raise ArgumentError(f"minimize: method {method!r} is not one of {', '.join(_METHODS)}")
     (x,) = promote_inexact(as_value(x0, "x0 of minimize"))
     if x.ndim != 1:
         raise ShapeError(f"minimize: x0 must be a vector; found shape {x.shape}. Ravel it, and reshape in fun.")

@@ -7,7 +7,12 @@ from typing import Any
 
 from ... import dtypes
 from ... import numpy as fnp
-from ...errors import AxisError, ShapeError
+from ...errors import (
+    ArgumentError,
+    AxisError,
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ...numpy.axes import canonical_axes
 from ...numpy.core import operand, promote_dtype
 from ...primitives.conv import conv_general_dilated
@@ -20,7 +25,7 @@ _MODES = ("full", "same", "valid")
 
 def _operands(name: str, in1: Any, in2: Any, mode: str, ndim: int | None = None) -> tuple[Value, Value]:
     if mode not in _MODES:
-        raise ValueError(f"{name}: mode {mode!r} is not one of {', '.join(_MODES)}")
+        raise ArgumentError(f"{name}: mode {mode!r} is not one of {', '.join(_MODES)}")
     x, y = promote_dtype(operand(in1, f"in1 of {name}"), operand(in2, f"in2 of {name}"), to_float=True)
     if x.ndim != y.ndim or (ndim is not None and x.ndim != ndim):
         wanted = f"{ndim} dimensions" if ndim is not None else "equally many dimensions"
@@ -61,7 +66,7 @@ def _direct(x: Value, y: Value, mode: str, precision: Any) -> Value:
 
 def _convolved(name: str, x: Value, y: Value, mode: str, method: str, precision: Any) -> Value:
     if method not in ("auto", "direct", "fft"):
-        raise ValueError(f"{name}: method {method!r} is not one of auto, direct, fft")
+        raise ArgumentError(f"{name}: method {method!r} is not one of auto, direct, fft")
     if method == "fft":
         return fftconvolve(x, y, mode)
     if mode == "valid":
@@ -98,7 +103,7 @@ def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto", prec
 
 def _no_boundary(name: str, boundary: str, fillvalue: Any) -> None:
     if boundary != "fill" or fillvalue != 0:
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             f"{name} has boundary='fill' with fillvalue=0; found boundary={boundary!r}, fillvalue={fillvalue!r}."
             " Pad in1 first (fx.numpy.pad)."
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import numpy as fnp
+from ...errors import ArgumentError, UnsupportedArgumentError
 from ...numpy.axes import canonical_axis
 from ...numpy.core import as_value, promote_inexact
 from ..special.core import Value
@@ -48,17 +49,17 @@ def detrend(
     Array([-5., -2.,  2.,  2.,  3.], dtype=float32)
     """
     if overwrite_data is not None:
-        raise NotImplementedError("detrend: overwrite_data must be None; arrays do not change")
+        raise UnsupportedArgumentError("detrend: overwrite_data must be None; arrays do not change")
     (x,) = promote_inexact(as_value(data, "data of detrend"))
     axis = canonical_axis(axis, x.ndim)
     if type not in ("constant", "c", "linear", "l"):
-        raise ValueError(f"detrend: type {type!r} is not 'linear' or 'constant'")
+        raise ArgumentError(f"detrend: type {type!r} is not 'linear' or 'constant'")
     if type in ("constant", "c"):
         return x - fnp.mean(x, axis=axis, keepdims=True)
     n = x.shape[axis]
     breaks = np.unique([0, *np.atleast_1d(np.asarray(bp, int)).tolist(), n]).tolist()
     if breaks[0] < 0 or breaks[-1] > n:
-        raise ValueError(f"detrend: the breakpoints {bp} must lie within the {n} elements along axis {axis}")
+        raise ArgumentError(f"detrend: the breakpoints {bp} must lie within the {n} elements along axis {axis}")
     rows = fnp.moveaxis(x, axis, -1)
     parts = [_without_line(rows[..., start:stop]) for start, stop in itertools.pairwise(breaks)]
     return fnp.moveaxis(fnp.concatenate(parts, axis=-1), -1, axis)

@@ -9,7 +9,10 @@ import numpy as np
 
 from ... import dtypes
 from ... import numpy as fnp
-from ...errors import ShapeError
+from ...errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ...numpy.axes import canonical_axis
 from ...numpy.core import as_value, operand, promote_dtype, promote_inexact
 from ..special.core import Value
@@ -31,7 +34,9 @@ def _named_window(window: Any, n: int) -> np.ndarray:
     """The periodic window of n points: the symmetric one of n + 1 without its last."""
     name, *parameters = window if isinstance(window, tuple) else (window,)
     if name not in _WINDOWS:
-        raise ValueError(f"window {window!r} is not known here; give it as an array, or one of {', '.join(_WINDOWS)}")
+        raise ArgumentError(
+            f"window {window!r} is not known here; give it as an array, or one of {', '.join(_WINDOWS)}"
+        )
     return np.ones(1) if n == 1 else _WINDOWS[name](n + 1, *parameters)[:-1]
 
 
@@ -57,7 +62,7 @@ def _plan(window: Any, nperseg: int | None, noverlap: int | None, nfft: int | No
     if isinstance(window, (str, tuple)):
         size = min(256 if nperseg is None else int(nperseg), n)
         if size < 1:
-            raise ValueError(f"nperseg={nperseg} must be positive, and the signal not empty (it has {n} elements)")
+            raise ArgumentError(f"nperseg={nperseg} must be positive, and the signal not empty (it has {n} elements)")
         values: Any = fnp.asarray(_named_window(window, size).astype(d))
     else:
         values = as_value(window, "window").astype(d)
@@ -69,7 +74,7 @@ def _plan(window: Any, nperseg: int | None, noverlap: int | None, nfft: int | No
     overlap = size // 2 if noverlap is None else int(noverlap)
     length = size if nfft is None else int(nfft)
     if overlap >= size or length < size:
-        raise ValueError(f"noverlap={overlap} must be less than nperseg={size}, and nfft={length} not")
+        raise ArgumentError(f"noverlap={overlap} must be less than nperseg={size}, and nfft={length} not")
     return _Plan(values, size, overlap, length)
 
 
@@ -133,7 +138,9 @@ def csd(
     Source: Welch, "The use of the fast Fourier transform for the estimation of power spectra" (1967).
     """
     if scaling not in ("density", "spectrum") or average not in ("mean", "median"):
-        raise ValueError(f"csd: scaling={scaling!r} is 'density' or 'spectrum', average={average!r} 'mean' or 'median'")
+        raise ArgumentError(
+            f"csd: scaling={scaling!r} is 'density' or 'spectrum', average={average!r} 'mean' or 'median'"
+        )
     own = y is None or y is x
     a, b = promote_dtype(operand(x, "x of csd"), operand(x if own else y, "y of csd"), to_float=True)
     a, b = _check_axis(a, axis), _check_axis(b, axis)
@@ -186,7 +193,7 @@ def _extended(x: Value, boundary: str | None, count: int) -> Value:
     if boundary is None:
         return x
     if boundary not in _BOUNDARIES:
-        raise ValueError(f"stft: boundary {boundary!r} is not None or one of {', '.join(_BOUNDARIES)}")
+        raise ArgumentError(f"stft: boundary {boundary!r} is not None or one of {', '.join(_BOUNDARIES)}")
     widths = [(0, 0)] * (x.ndim - 1) + [(count, count)]
     if boundary == "odd":
         return fnp.pad(x, widths, mode="reflect", reflect_type="odd")

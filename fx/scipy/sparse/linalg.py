@@ -16,11 +16,15 @@ import numpy as np
 from ... import numpy as fnp
 from ... import tree
 from ...api import linear_transpose
-from ...errors import ShapeError
+from ...errors import (
+    ArgumentError,
+    ShapeError,
+)
 from ...lax.control_flow import fori_loop, while_loop
 from ...lax.solvers import custom_linear_solve
 from ...numpy.core import as_value, promote_inexact
 from ...trace import aval_of
+from ...traceback import hide_frames
 from ..special.core import Value
 
 __all__ = ["bicgstab", "cg", "gmres"]
@@ -334,5 +338,8 @@ def gmres(
     Source: Saad and Schultz, "GMRES", SIAM J. Sci. Stat. Comput. 7 (1986).
     """
     if solve_method not in ("batched", "incremental"):
-        raise ValueError(f"gmres: solve_method {solve_method!r} is not 'batched' or 'incremental'")
+        raise ArgumentError(f"gmres: solve_method {solve_method!r} is not 'batched' or 'incremental'")
     return _solved("gmres", _gmres, A, b, x0, maxiter, M, False, tol=tol, atol=atol, restart=restart)
+
+
+hide_frames(globals())

@@ -15,7 +15,11 @@ import numpy as np
 from ... import numpy as fnp
 from ... import random
 from ...config import config
-from ...errors import DTypeError, ShapeError
+from ...errors import (
+    ArgumentError,
+    DTypeError,
+    ShapeError,
+)
 from ...numpy.core import as_value, promote_inexact
 from ...trace import concrete_value
 from ...tree import register_pytree_node_class
@@ -95,9 +99,11 @@ def _sequence(seq: str) -> tuple[list[int], bool]:
     """Axes by number, and whether they are fixed in space (small letters) or turn along (capitals)."""
     low = seq.lower()
     if not 1 <= len(seq) <= 3 or set(low) - set(_AXES) or seq not in (low, seq.upper()):
-        raise ValueError(f"seq {seq!r} must be 1 to 3 of the letters xyz (axes fixed in space) or XYZ (turning along)")
+        raise ArgumentError(
+            f"seq {seq!r} must be 1 to 3 of the letters xyz (axes fixed in space) or XYZ (turning along)"
+        )
     if any(a == b for a, b in itertools.pairwise(low)):
-        raise ValueError(f"seq {seq!r} has one axis twice in a row; make one angle of them")
+        raise ArgumentError(f"seq {seq!r} has one axis twice in a row; make one angle of them")
     return [_AXES[c] for c in low], seq == low
 
 
@@ -258,7 +264,7 @@ class Rotation:
         """
         axes, fixed = _sequence(seq)
         if len(axes) != 3:
-            raise ValueError(f"Rotation.as_euler: seq {seq!r} must have three letters")
+            raise ArgumentError(f"Rotation.as_euler: seq {seq!r} must have three letters")
         i, j, k = axes if fixed else axes[::-1]
         proper = i == k
         k = 3 - i - j if proper else k
@@ -390,7 +396,7 @@ class Slerp:
         delta = t[1:] - t[:-1]
         known = concrete_value(delta)
         if known is not None and not (np.asarray(known) > 0).all():
-            raise ValueError("Slerp.init: times must be strictly rising")
+            raise ArgumentError("Slerp.init: times must be strictly rising")
         return cls(t, delta, rotations[:-1], (rotations[:-1].inv() * rotations[1:]).as_rotvec())
 
     def __call__(self, times: Any) -> Rotation:

@@ -6,6 +6,7 @@ become floats.
 
 from __future__ import annotations
 
+from ...traceback import hide_frames as _hide_frames
 from . import bessel as _bessel
 from . import entropies as _entropies
 from . import error_functions as _error_functions
@@ -40,3 +41,5 @@ __all__ = sorted(
     )
     for name in module.__all__
 )
+
+_hide_frames(globals())

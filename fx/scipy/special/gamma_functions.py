@@ -13,6 +13,7 @@ import numpy as np
 
 from ... import dtypes
 from ... import numpy as fnp
+from ...errors import UnsupportedArgumentError
 from ...numpy.series import chebyshev, horner
 from ...primitives import elementwise as p
 from .core import Value, floats, special
@@ -162,7 +163,7 @@ def factorial(n: Any, exact: bool = False) -> Value:
         NotImplementedError: exact is True.
     """
     if exact:
-        raise NotImplementedError("factorial computes floats; use math.factorial for exact integers (exact=True)")
+        raise UnsupportedArgumentError("factorial computes floats; use math.factorial for exact integers (exact=True)")
     return _factorial(n)
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from ... import numpy as fnp
 from ...api import jvp
 from ...config import config
-from ...errors import MissingRuleError
+from ...errors import (
+    ArgumentError,
+    MissingRuleError,
+)
 from ...primitives import elementwise as p
 from .core import Value, if_any, repeat, special
 from .gamma_functions import gamma, gamma_right
@@ -52,7 +55,7 @@ def bernoulli(n: int) -> Value:
     Array([ 1.        , -0.5       ,  0.16666667,  0.        , -0.03333334], dtype=float32)
     """
     if n < 0:
-        raise ValueError(f"bernoulli: n={n} must not be negative")
+        raise ArgumentError(f"bernoulli: n={n} must not be negative")
     with np.errstate(over="ignore"):
         return fnp.asarray(np.array(bernoulli_numbers(n)).astype(config.default_float))
 

@@ -8,6 +8,7 @@ Array([-8.04608e+02, -6.93000e-01], dtype=float64)
 
 from __future__ import annotations
 
+from ...traceback import hide_frames as _hide_frames
 from . import kde as _kde
 from . import multivariate as _multivariate
 from . import summaries as _summaries
@@ -18,3 +19,5 @@ from .summaries import mode, rankdata, sem
 from .univariate import *
 
 __all__ = sorted([*_kde.__all__, *_multivariate.__all__, *_univariate.__all__, "mode", "rankdata", "sem"])
+
+_hide_frames(globals())

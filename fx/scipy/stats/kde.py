@@ -10,7 +10,11 @@ import numpy as np
 
 from ... import numpy as fnp
 from ... import random
-from ...errors import ShapeError
+from ...errors import (
+    ArgumentError,
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ...lax import linalg
 from ...numpy.core import as_value, promote_dtype, promote_inexact
 from ...tree import register_pytree_node_class
@@ -87,7 +91,7 @@ class gaussian_kde:
             return fnp.power(self.neff, -1 / (self.d + 4))
         if isinstance(bw_method, str):
             if bw_method != "silverman":
-                raise ValueError(
+                raise ArgumentError(
                     f"gaussian_kde: bw_method {bw_method!r} is not 'scott', 'silverman', a number or a function"
                 )
             return fnp.power(self.neff * (self.d + 2) / 4, -1 / (self.d + 4))
@@ -177,12 +181,12 @@ class gaussian_kde:
 
     def integrate_box(self, low_bounds: Any, high_bounds: Any, maxpts: Any = None) -> Value:
         """There is none, as in JAX: it takes an adaptive quadrature."""
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             "gaussian_kde.integrate_box needs adaptive quadrature; in one dimension take integrate_box_1d"
         )
 
     def set_bandwidth(self, bw_method: Any = None) -> None:
         """There is none, as in JAX: an estimate does not change; make another with that ``bw_method``."""
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             "gaussian_kde.set_bandwidth: an estimate does not change; give bw_method to gaussian_kde"
         )

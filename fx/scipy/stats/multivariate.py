@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from ... import numpy as fnp
-from ...errors import ShapeError
+from ...errors import (
+    ShapeError,
+    UnsupportedArgumentError,
+)
 from ...lax import linalg
 from ...numpy.core import operand, promote_dtype
 from ...primitives import elementwise as p
@@ -107,7 +110,9 @@ def _multivariate_normal_logpdf(x: Any, mean: Any, cov: Any, allow_singular: Non
         ShapeError: the shapes do not fit.
     """
     if allow_singular is not None:
-        raise NotImplementedError("multivariate_normal: allow_singular must be None; cov must be positive definite")
+        raise UnsupportedArgumentError(
+            "multivariate_normal: allow_singular must be None; cov must be positive definite"
+        )
     x, mean, cov = _vectors("multivariate_normal.logpdf", x, mean, cov)
     off = x - mean
     if not mean.shape:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import numpy as fnp
+from ...errors import ArgumentError, UnsupportedArgumentError
 from ...numpy.core import as_value, promote_inexact
 from ..special.core import Value
 
@@ -22,7 +23,7 @@ class ModeResult(NamedTuple):
 
 def _policy(name: str, nan_policy: str, known: tuple[str, ...]) -> None:
     if nan_policy not in known:
-        raise NotImplementedError(
+        raise UnsupportedArgumentError(
             f"{name}: nan_policy={nan_policy!r} is not one of {', '.join(map(repr, known))}; a traced NaN cannot raise"
         )
 
@@ -93,7 +94,7 @@ def rankdata(a: Any, method: str = "average", *, axis: int | None = None, nan_po
     """
     _policy("rankdata", nan_policy, ("propagate",))
     if method not in _RANKS:
-        raise ValueError(f"rankdata: method {method!r} is not one of {', '.join(_RANKS)}")
+        raise ArgumentError(f"rankdata: method {method!r} is not one of {', '.join(_RANKS)}")
     x = as_value(a, "a of rankdata")
     x = x.reshape(-1) if axis is None else fnp.moveaxis(x, axis, -1)
     n = x.shape[-1]

@@ -1,0 +1,17 @@
+"""``jit``: the signature cache, the jit primitive, and the stages that can be looked at.
+
+A call finds its compiled program by *signature*: the structure of the arguments, each leaf's shape, dtype and
+weakness, and the static arguments.  A new signature is traced into a Graph and compiled; one that differs from a known
+one in sizes alone becomes a *family* (``families``), whose other members are filled in instead.
+
+The jit primitive holds the traced graph.  Its derivative is a jit of the primal graph (residuals as extra
+outputs) and a jit of the tangent graph; its transpose and its batched form are jits too.
+"""
+
+from __future__ import annotations
+
+from .function import JitFunction, clear_caches, jit
+from .lowered import Compiled, Lowered
+from .primitive import executable_of, jit_p
+
+__all__ = ["Compiled", "JitFunction", "Lowered", "clear_caches", "executable_of", "jit", "jit_p"]

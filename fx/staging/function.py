@@ -1,0 +1,282 @@
+"""The jitted function: a call finds its program by signature, or has it made.
+
+The structure of the arguments, each leaf's shape, dtype and weakness, and the static arguments are the signature.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import operator
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import tree
+from ..array import Array
+from ..backend import Executable
+from ..config import config
+from ..dispatch import MISS, specialise
+from ..errors import NonHashableStaticError, StaticArgumentError
+from ..interning import forget
+from ..ir import Aval
+from ..nans import wanted
+from ..replay import checked
+from ..trace import Tracer, aval_of, bind, state, trace_flat
+from ..traceback import shorten, user_frames
+from ..transforms.flat import FlatFunction, check_function, example_aval
+from .arguments import Arguments
+from .lowered import Lowered, owned
+from .primitive import jit_p
+from .programs import CacheInfo, Entry, Key, Programs
+
+__all__ = ["JitFunction", "clear_caches", "jit"]
+
+SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
+_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
+
+
+def clear_caches() -> None:
+    """Forgets every program that jitted functions and loops have traced and compiled; kernels on disk stay."""
+    for f in list(_functions):
+        f.clear_cache()
+    forget()
+
+
+def _unlock_in_child() -> None:
+    """In a forked child the threads that held a lock are gone, and would never release it."""
+    for f in list(_functions):
+        f._programs.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock_in_child)
+
+
+class JitFunction:
+    """A jitted function; see ``jit``."""
+
+    def __init__(
+        self,
+        fun: Callable[..., Any],
+        static_argnums: int | Sequence[int] | None,
+        static_argnames: str | Sequence[str] | None,
+        donate_argnums: int | Sequence[int] | None,
+        donate_argnames: str | Sequence[str] | None,
+        keep_unused: bool,
+        backend: str | None,
+    ) -> None:
+        check_function(fun, "jit", "Write jit(f)(x), not jit(f(x)); for a decorator with options: @fx.jit(...).")
+        functools.update_wrapper(self, fun, updated=())
+        self.fun = fun
+        self.arguments = Arguments(fun, static_argnums, static_argnames, donate_argnums, donate_argnames)
+        self.name = self.arguments.name
+        self.keep_unused = keep_unused
+        self.backend = backend
+        self._options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
+        self._programs = Programs(self.arguments, backend)
+        _functions.add(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """What the user hung on the function; our own attributes come first."""
+        if name.startswith("__") or "fun" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self.fun, name)
+
+    # ------------------------------------------------------------------ calling
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            programs = self._programs
+            for call in programs.short:
+                out = call(args, kwargs)
+                if out is not MISS:
+                    programs.hits += 1
+                    return out
+            return self._call(args, kwargs)
+        except BaseException as e:
+            shorten(e)
+            raise
+
+    def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The general way: finds the program of these arguments, or makes it."""
+        if config.disable_jit:  # the function may write to its arguments, which are the caller's
+            args, kwargs = tree.map(lambda x: x.copy() if type(x) is np.ndarray else x, (args, kwargs))
+            return self.fun(*args, **kwargs)
+        programs = self._programs
+        leaves, in_tree, static, call = self.arguments.split(args, kwargs)
+        traced = bool(state.absorbing)
+        signature = []
+        for x in leaves:
+            t = type(x)
+            if t is Array:
+                d = x._data
+                signature.append((d.shape, d.dtype, x.weak_type))
+            elif t is np.ndarray:
+                signature.append((x.shape, x.dtype, False))
+            else:
+                traced = traced or t is Tracer
+                a = aval_of(self.arguments.leaf(x, args, kwargs))
+                signature.append((a.shape, a.dtype, a.weak))
+        axes = tuple([(a.name, a.size) for a in state.axes]) if state.axes else ()
+        context = (config.default_float, config.default_int, axes, config.backend, config.engine)
+        key = Key(in_tree, tuple(signature), static, context)
+        try:
+            entry = programs.entries.get(key)
+        except TypeError as e:
+            raise NonHashableStaticError(
+                f"the structure of the arguments of {self.name} holds static data that is not hashable ({e}): {in_tree}."
+                " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
+            ) from None
+        if entry is None:
+            entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
+        elif traced and entry.filled_in:  # rules of derivatives may hold sizes; a trace of its own has numbers
+            entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
+        else:
+            self._programs.hits += 1
+        entry.used = programs.hits + programs.misses
+        low = entry.lowered
+        if traced or entry.captured is None or entry.axes:
+            outs = bind(jit_p, *leaves, *low.captures, graph=low.graph)
+            return tree.unflatten(low.out_tree, outs)
+        run = entry.run
+        if run is None:
+            run = programs.compile(entry)
+        elif not static and not config.watching:
+            self._shorten_way(leaves, entry, run)
+        arrays = [
+            x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
+            for x, a in zip(leaves, entry.avals)
+        ]
+        d = None  # a donated array must have no reference but its own
+        if low.donate:
+            self.arguments.check_donated(low.donate, leaves, args, kwargs)
+        for i in low.donate:
+            arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
+            arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
+        if wanted():
+            run = checked(run, low.graph, low.donate)
+        outs = run(*arrays, *entry.captured)
+        return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
+
+    def _shorten_way(self, leaves: Sequence[Any], entry: Entry, run: Executable) -> None:
+        """From the second call on: a function for exactly this signature, tried first."""
+        key = entry, config.epoch, tuple(map(type, leaves))
+        if key[1] != key[1] or any(c.key == key for c in self._programs.short):  # an epoch of NaN: settings of a moment
+            return
+        low = entry.lowered
+        captured = entry.captured or ()
+        call: Any = specialise(
+            leaves, low.in_tree, entry.avals, low.out_tree, entry.weak, run, captured, low.donate, self.name
+        )
+        if call is not None:
+            call.key = key
+            self._programs.short = (call, *self._programs.short[: SHORT_WAYS - 1])
+
+    def dispatch_source(self) -> str:
+        """The Python that takes the latest signature's arguments apart and builds its result (after two calls)."""
+        return self._programs.short[0].source if self._programs.short else ""
+
+    # ------------------------------------------------------------------ looking
+
+    @user_frames
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
+        """Traces for these arguments (arrays, or anything with ``shape`` and ``dtype``) and stops before compiling."""
+        leaves, in_tree, static, call = self.arguments.split(args, kwargs)
+        flat = FlatFunction(call, in_tree)
+        flat.name = self.name
+        names = self.arguments.dynamic_names(args, kwargs)
+        avals = [example_aval(x, f"{n} of the jitted function {self.name}") for x, n in zip(leaves, names)]
+        graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+        assert flat.out_tree is not None
+        return Lowered(
+            self.name, lambda: graph, captures, in_tree, flat.out_tree, static, self.backend, (), self.arguments.split
+        )
+
+    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
+        """The result's shapes and dtypes, without computing it."""
+        return self.lower(*args, **kwargs).out_info
+
+    def cache_info(self) -> CacheInfo:
+        """Counts of calls that found their program, were traced, were compiled."""
+        return self._programs.info()
+
+    def clear_cache(self) -> None:
+        """Forgets every program of this function (kernels on disk stay)."""
+        self._programs.clear()
+
+    def explain_misses(self) -> str:
+        """Why each trace happened: what differed from the signatures known before."""
+        return "\n".join(self._programs.log) or f"{self.name}: not called yet"
+
+    def __reduce__(self) -> Any:
+        """By name where it is found under its own, as what a decorator made is; else the function and the options."""
+        with contextlib.suppress(AttributeError):
+            if operator.attrgetter(self.__qualname__)(sys.modules.get(self.__module__)) is self:
+                return self.__qualname__
+        return JitFunction, (self.fun, *self._options)
+
+    def __copy__(self) -> JitFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> JitFunction:
+        return self
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Methods: ``self`` is bound as for a function."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<jit of {self.name}>"
+
+
+def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
+    """A Python or NumPy scalar as the array that the graph was traced for."""
+    return np.asarray(x, aval.dtype)
+
+
+@user_frames
+def jit(
+    fun: Callable[..., Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = None,
+    static_argnames: str | Sequence[str] | None = None,
+    donate_argnums: int | Sequence[int] | None = None,
+    donate_argnames: str | Sequence[str] | None = None,
+    keep_unused: bool = False,
+    backend: str | None = None,
+) -> Any:
+    """Compiles a function to native loops; nothing but its time changes.
+
+    Args:
+        fun: a pure function of arrays and pytrees of arrays (without it, a decorator is returned).
+        static_argnums, static_argnames: arguments that are hashable Python values, part of the program: a new value
+            is traced anew.  Each may be given by the other's means; both spellings work at the call.
+        donate_argnums, donate_argnames: arguments whose memory may be reused for results; their arrays cannot be
+            used afterwards, and one array cannot be donated twice in a call.
+        keep_unused: accepted for compatibility; an unused argument costs nothing.
+        backend: "native" (default) or "reference", which runs the same graph in NumPy.
+
+    Returns:
+        The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.  It holds
+        its latest 4096 programs (``cache_info().max_size``).
+
+    Raises:
+        ConcretizationError: when the function asks a traced value for its number (``if x > 0``).
+        NonHashableStaticError: a static argument is not hashable.
+
+    >>> import fx, numpy as np
+    >>> fx.jit(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2)(np.float32([0.0, 1.0]))
+    Array([1., 1.], dtype=float32)
+    """
+    if backend not in (None, "native", "reference"):
+        raise StaticArgumentError(f"backend must be 'native' or 'reference'; found {backend!r}")
+    options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
+    if fun is None:
+        return lambda f: JitFunction(f, *options)
+    return JitFunction(fun, *options)

@@ -1,0 +1,83 @@
+"""Where in the user's program an operation stands: its line, its scope."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any
+
+from ..errors import FxError
+from ..ir import Source
+from .thread_state import state
+
+__all__ = ["is_library", "locate", "named_scope", "source_override", "user_source"]
+
+_LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
+_MEMO_LIMIT = 8192
+_ours: dict[str, bool] = {}  # by file
+_sources: dict[tuple[int, int], tuple[CodeType, Source]] = {}  # by the code's identity and the instruction
+
+
+def locate(error: FxError, source: Source | None) -> FxError:
+    """Adds the user's line to an error's message, once."""
+    if source is not None and error.args and "\n  at " not in str(error.args[0]):
+        error.args = (f"{error.args[0]}\n  at {source}", *error.args[1:])
+    return error
+
+
+def is_library(file: str) -> bool:
+    """True for the library's own files (its examples are a user's)."""
+    known = _ours.get(file)
+    if known is None:
+        known = _ours[file] = file.startswith(_LIBRARY) and not file.startswith(_USER_LIKE)
+    return known
+
+
+def user_source() -> Source | None:
+    """The innermost frame that is not the library's own."""
+    f: Any = sys._getframe(1)
+    while f is not None:
+        code = f.f_code
+        own = _ours.get(code.co_filename)
+        if own is None:
+            own = is_library(code.co_filename)
+        if not own:
+            return _source_at(f, code)
+        f = f.f_back
+    return None
+
+
+def _source_at(f: FrameType, code: CodeType) -> Source:
+    """The line that a frame is at; finding it in the code's table takes long, and the same places come again and again."""
+    at = id(code), f.f_lasti
+    found = _sources.get(at)
+    if found is None or found[0] is not code:
+        if len(_sources) > _MEMO_LIMIT:
+            _sources.clear()
+        found = _sources[at] = code, Source(code.co_filename, f.f_lineno, code.co_name)
+    return found[1]
+
+
+@contextmanager
+def source_override(source: Source | None) -> Iterator[None]:
+    """Equations recorded inside carry ``source`` instead of the current user frame."""
+    old, state.source = state.source, source or state.source
+    try:
+        yield
+    finally:
+        state.source = old
+
+
+@contextmanager
+def named_scope(name: str) -> Iterator[None]:
+    """Equations recorded inside carry ``name`` in their scope, shown by printed graphs and ``explain()``."""
+    old = state.scope
+    state.scope = f"{old}/{name}" if old else name
+    try:
+        yield
+    finally:
+        state.scope = old

@@ -1,0 +1,32 @@
+"""What each thread is in the middle of tracing."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..ir import Source
+
+if TYPE_CHECKING:
+    from .builder import Builder
+
+__all__ = ["state"]
+
+
+class _State(threading.local):
+    """Per thread: the absorbing builders, innermost last; the builder whose function is running (``current``); the scope;
+    whether integers that follow from known ones are kept known (``constants``: inside of a ``numpy_program``);
+    the source to use instead of the frame's; the axes of the surrounding vmaps that trace (``axes``) and the one that is
+    being pushed through a graph (``mapped``)."""
+
+    def __init__(self) -> None:
+        self.absorbing: list[Builder] = []
+        self.current: Builder | None = None
+        self.constants = False
+        self.scope: str = ""
+        self.source: Source | None = None
+        self.axes: list[Any] = []
+        self.mapped: list[Any] = []
+
+
+state = _State()
