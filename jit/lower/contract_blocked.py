@@ -37,6 +37,7 @@ ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves the
 FEW_ROWS = (
     192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
 )
+MANY_ROWS = 768  # from which, if A is copied in strips, B is packed beforehand: pieces of it would copy A again
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
@@ -65,6 +66,7 @@ def blocked(
     panel, packs = 0, False
     if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
+        reused = reused or (_along_rows(p) and size(p.rows) >= MANY_ROWS)
         packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
