@@ -90,7 +90,7 @@ def test_the_record_is_of_this_jax(space: str) -> None:
     values_alone = [
         (i, d) for i, d in table.ids() if d != table.cases[i].dtypes[0]
     ]  # without derivatives: soon compiled
-    for index, dtype in values_alone[:: max(len(values_alone) // 3, 1)]:
+    for index, dtype in values_alone[:: max(len(values_alone) // 2, 1)][:2]:
         for name, (value, *_) in table.ask(index, dtype).items():
             compare(value, table.record(False)[table.key(index, dtype)][name][0], 1e-6, name)
 
