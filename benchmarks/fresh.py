@@ -104,7 +104,8 @@ class NewBatch:
 
 @dataclass(frozen=True)
 class Memory:
-    """The most memory that steps of training hold at a time beyond what library, parameters and data took before.
+    """The most memory that steps of training hold at a time beyond what library (awake: it has run a tiny program),
+    parameters and data took before.
 
     Anonymous memory: pages of the libraries' files, which the system shares and drops at will, are not counted.  fx has
     its kernels on disk; what a process holds that compiles them is told beside the row.
@@ -201,6 +202,7 @@ def _status(key: str) -> int:
 
 def _memory(row: Any, setting: str) -> dict[str, Any]:
     prepared = _ready(row, setting)
+    _awake(setting)
     gc.collect()
     before = _status("RssAnon")
     for _ in range(3):
@@ -211,6 +213,18 @@ def _memory(row: Any, setting: str) -> dict[str, Any]:
     for _ in range(5):
         prepared.run()
     return {"bytes": [_status("VmHWM") - _status("RssFile") - _status("RssShmem") - before]}
+
+
+def _awake(setting: str) -> None:
+    """Runs a tiny gradient once, so that what a library's compiler or engine takes for itself is there before a step."""
+    module: Any = importlib.import_module(setting)
+    x = np.ones((3, 4), np.float32)
+    if setting == "torch":
+        w = module.ones(4, 4, requires_grad=True)
+        module.relu(module.from_numpy(x) @ w).exp().sum().backward()
+    else:
+        loss = lambda w: module.numpy.exp(module.nn.relu(x @ w)).sum()
+        module.jit(module.grad(loss))(np.ones((4, 4), np.float32))
 
 
 CHILDREN: dict[str, Callable[[Any, str], dict[str, Any]]] = {"start": _start, "batch": _batch, "memory": _memory}

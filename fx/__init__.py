@@ -46,7 +46,8 @@ _FROM = {
     "primitives.callbacks": ("pure_callback",),
     "staging": ("clear_caches", "jit"),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
-    "transforms.custom_rules": ("closure_convert", "custom_gradient", "custom_jvp", "custom_vjp"),
+    "transforms.custom_jvp": ("custom_jvp",),
+    "transforms.custom_vjp": ("closure_convert", "custom_gradient", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
     "autograd", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax",
@@ -162,7 +163,8 @@ if TYPE_CHECKING:
     from .primitives.callbacks import pure_callback
     from .staging import clear_caches, jit
     from .transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat
-    from .transforms.custom_rules import closure_convert, custom_gradient, custom_jvp, custom_vjp
+    from .transforms.custom_jvp import custom_jvp
+    from .transforms.custom_vjp import closure_convert, custom_gradient, custom_vjp
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,9 @@ The passes over graphs have taken out what is an equation of its own; what is le
 packing of a matrix that does not change: a recurrent network multiplies by the same weights in every iteration.
 
 A step moves if nothing in the loop writes what it reads, nothing it touches moves with the loop, and what it writes is
-written by no other step of the loop and not read by itself.  What a step reads and writes is read off its kernel.
+written by no other step of the loop and not read by itself.  What a step reads and writes is read off its kernel; but a
+step that says of a buffer that it reads it, and not that it writes it, does not, though its kernel could (the product's
+packs operands that other steps have packed already).
 """
 
 from __future__ import annotations
@@ -114,7 +116,8 @@ def _touched(step: AnyStep, which: int) -> set[int]:
         return set()
     names = _parameters(step.kernel)[which]
     params = step.kernel.kernel.params
-    return {a.buffer for p, a in zip(params, step.args) if isinstance(a, (Address, Operand)) and p.name in names}
+    found = {a.buffer for p, a in zip(params, step.args) if isinstance(a, (Address, Operand)) and p.name in names}
+    return found.difference(step.reads).union(step.writes) if which else found.union(step.reads)
 
 
 _known: dict[tuple[Hashable, ...], tuple[frozenset[str], frozenset[str]]] = {}

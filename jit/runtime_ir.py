@@ -124,7 +124,9 @@ class Slot(IntEnum):
 
 
 STEP_WORDS = 8
-POLITE_NS = 50_000  # about what it costs to wake a sleeping thread
+POLITE_NS = (
+    1_000_000  # longer than the serial steps of most programs: a core that was offered comes back a time slice later
+)
 WAKE_NS = 40_000
 SIGNALS_NS = 50_000_000  # how often a loop looks for Ctrl-C
 CPUS = 8192  # of the largest machine that Linux supports

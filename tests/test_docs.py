@@ -16,7 +16,7 @@ from pathlib import Path
 import fx.lax
 import fx.random
 from fx.primitive import all_primitives
-from fx.transforms import checkpoint, custom_rules
+from fx.transforms import checkpoint, custom_jvp, custom_vjp
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "fx" / "primitives" / "README.md"
@@ -55,7 +55,7 @@ def _registered() -> list[str]:
 def _summary(name: str) -> str:
     if name in SUMMARIES:
         return SUMMARIES[name]
-    for space in (fx.lax, fx.lax.linalg, fx.random, checkpoint, custom_rules):
+    for space in (fx.lax, fx.lax.linalg, fx.random, checkpoint, custom_jvp, custom_vjp):
         f = getattr(space, FUNCTIONS.get(name, name), None)
         if f is not None and f.__doc__:
             return inspect.cleandoc(f.__doc__).split("\n")[0]

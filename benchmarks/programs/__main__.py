@@ -55,10 +55,10 @@ def end(chosen: Side, epochs: int) -> float | None:
     return chosen.score() if chosen.score else None
 
 
-def serve(name: str, library: str) -> None:
+def serve(name: str, library: str, double: bool) -> None:
     """Answers lines of JSON: {"steps": n} with losses, {"epoch": i} with seconds, {"end": n} with the score of a new run."""
     answers, sys.stdout = sys.stdout, sys.stderr
-    chosen = side(name, library)
+    chosen = side(name, library, double)
     for line in sys.stdin:
         ((what, number),) = json.loads(line).items()
         do = {"steps": losses, "epoch": an_epoch, "end": lambda _, n: end(side(name, library), n)}[what]
@@ -67,9 +67,9 @@ def serve(name: str, library: str) -> None:
 
 
 class _Process:
-    def __init__(self, name: str, library: str, threads: int) -> None:
+    def __init__(self, name: str, library: str, threads: int, double: bool) -> None:
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.programs", "--serve", library, name],
+            [sys.executable, "-m", "benchmarks.programs", "--serve", library, name, *["--double"] * double],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(threads),
         )  # fmt: skip
 
@@ -86,10 +86,10 @@ class _Process:
         self.child.wait()
 
 
-def compare(name: str, threads: int, epochs: int, steps: int = STEPS, ends: int = 0) -> str:
+def compare(name: str, threads: int, epochs: int, steps: int = STEPS, ends: int = 0, double: bool = False) -> str:
     """A row of the table."""
     libraries = ["fx", *TWINS[name].libraries]
-    processes = {library: _Process(name, library, threads) for library in libraries}
+    processes = {library: _Process(name, library, threads, double) for library in libraries}
     try:
         found = {library: p.ask(steps=steps) for library, p in processes.items()}
         worst = {
@@ -110,7 +110,7 @@ def compare(name: str, threads: int, epochs: int, steps: int = STEPS, ends: int 
         best = min(medians[library] for library in libraries[1:])
         text += "".join(f"  {library} {s:8.3f} s" for library, s in medians.items())
         text += f"  ratio {medians['fx'] / best:.2f}"
-    told = "  ".join(f"{library} {score:.2%}" for library, score in scores.items() if score is not None)
+    told = "  ".join(f"{library} {score:.4f}" for library, score in scores.items() if score is not None)
     return text + (f"  after {ends} epochs: {told}" if told else "")
 
 
@@ -122,19 +122,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="compared (default: %(default)s)")
     parser.add_argument("--ends", type=int, default=0, metavar="EPOCHS", help="also the scores after so many epochs")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--double", action="store_true", help="float64: differences that vanish are rounding")
     parser.add_argument("--serve", metavar="LIBRARY", help=argparse.SUPPRESS)
     args = parser.parse_args()
     unknown = [n for n in args.names if n not in TWINS]
     if unknown:
         parser.error(f"no twin {', '.join(unknown)}; there are {', '.join(TWINS)}")
     if args.serve:
-        serve(args.names[0], args.serve)
+        serve(args.names[0], args.serve, args.double)
         return
     print(
         f"{'twin':<16} {'steps':>5}  {'largest relative difference':<28}  median seconds of an epoch; ratio to the best"
     )
     for name in args.names or TWINS:
-        print(compare(name, args.threads, args.epochs, args.steps, args.ends), flush=True)
+        print(compare(name, args.threads, args.epochs, args.steps, args.ends, args.double), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,57 +1,76 @@
-"""Twins of ``mlp`` and ``mnist``."""
+"""Twins of ``mlp``, ``mnist`` and ``transfer``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-import fx
 from fx import data, random
-from fx.examples import mlp, mnist
+from fx.examples import mlp, mnist, transfer
+from fx.train import Trainer
 
 from . import twin
-from .twin import Side
+from .twin import Side, Start
 
 
-def _setup(model: str, batch_size: int, seed: int = 0) -> tuple[Any, Callable[[int], Iterable[Any]]]:
-    """The initial model, and the batches of an epoch."""
+def start(model: str, batch_size: int, seed: int = 0) -> Start:
     for_params, for_order = random.split(random.key(seed))
-    digits = data.mnist().train
-    start = mlp.MLP(for_params) if model == "mlp" else mnist.init(for_params, model)
-    return start, lambda epoch: data.batches(digits, batch_size, key=random.fold_in(for_order, epoch))
+    digits, options = data.mnist().train, {"model": model}
+    if model == "mlp":
+        params = mlp.MLP(for_params)
+    elif model == "transfer":  # layers that were never trained do here: what is compared is the training of the last
+        few, _ = transfer.split(data.digits()[1], 3, for_order)
+        images, labels = data.digits()
+        digits = data.Split(transfer.enlarged(images[few]), labels[few])
+        params = mnist.init(for_params, transfer.MODEL)
+    else:
+        params = mnist.init(for_params, model)
+    return Start(
+        params,
+        lambda epoch: data.batches(digits, batch_size, key=random.fold_in(for_order, epoch)),
+        options=options,
+    )
 
 
-def fx_side(model: str, batch_size: int) -> Side:
-    start, batches = _setup(model, batch_size)
-    trainer = mlp.trainer() if model == "mlp" else mnist.trainer(model)
-    return twin.fx_side(trainer, start, batches, held_out=data.batches(data.mnist().test, 500))
+def _held_out(model: str) -> Any:
+    return None if model == "transfer" else data.batches(data.mnist().test, 500)
+
+
+def fx_side(start: Start) -> Side:
+    model = start.options["model"]
+    trainer: Trainer = {"mlp": mlp.trainer, "transfer": lambda: transfer.frozen}.get(
+        model, lambda: mnist.trainer(model)
+    )()
+    return twin.fx_side(start, trainer, held_out=_held_out(model))
 
 
 # ------------------------------------------------------------------------------------------- PyTorch
 
 
-def torch_side(model: str, batch_size: int) -> Side:
+def torch_side(start: Start) -> Side:
     import torch
 
-    start, batches = _setup(model, batch_size)
+    model, params = start.options["model"], start.model
     F = torch.nn.functional
     if model == "mlp":
         network = torch.nn.Sequential(
             torch.nn.Flatten(), torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
         )
-        layers = [(start.hidden.weight, start.hidden.bias), (start.out.weight, start.out.bias)]
-        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        layers = [(params.hidden.weight, params.hidden.bias), (params.out.weight, params.out.bias)]
     else:
-        network, layers = _torch_network(start)
-        adam = model == "small"
-        optimizer = (
-            torch.optim.Adam(network.parameters(), 1e-3)
-            if adam
-            else torch.optim.SGD(network.parameters(), 0.02, momentum=0.9)
-        )
+        network, layers = _torch_network(params)
     _give(network, layers)
+    if model == "transfer":
+        network.requires_grad_(False)
+        network[-1].requires_grad_(True)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimizer = {
+        "mlp": lambda: torch.optim.SGD(trained, 0.1),
+        "small": lambda: torch.optim.Adam(trained, 1e-3),
+        "five": lambda: torch.optim.SGD(trained, 0.02, momentum=0.9),
+        "transfer": lambda: torch.optim.Adam(trained, 3e-3),
+    }[model]()
 
     def value(batch: Any) -> Any:
         images, labels = batch
@@ -63,7 +82,7 @@ def torch_side(model: str, batch_size: int) -> Side:
             found = network(torch.from_numpy(images.transpose(0, 3, 1, 2))).argmax(1).numpy()
         return float(np.mean(found == labels))
 
-    return Side(twin.torch_step(value, optimizer), batches, score)
+    return Side(twin.torch_step(value, optimizer), start.batches, None if model == "transfer" else score)
 
 
 def _torch_network(params: Any) -> tuple[Any, list[tuple[Any, Any]]]:
@@ -99,6 +118,7 @@ def _give(network: Any, layers: list[tuple[Any, Any]]) -> None:
     import torch
 
     with torch.no_grad():
+        network.to(torch.float64 if np.asarray(layers[0][0]).dtype == np.float64 else torch.float32)
         for module, (weight, bias) in zip([m for m in network if hasattr(m, "weight")], layers):
             w = np.asarray(weight)
             module.weight.copy_(torch.from_numpy((w.T if w.ndim == 2 else w.transpose(3, 2, 0, 1)).copy()))
@@ -108,37 +128,32 @@ def _give(network: Any, layers: list[tuple[Any, Any]]) -> None:
 # ----------------------------------------------------------------------------------------------- JAX
 
 
-def jax_side(model: str, batch_size: int) -> Side:
+def jax_side(start: Start) -> Side:
     import jax
-    import jax.numpy as jnp
     import optax
 
-    start, batches = _setup(model, batch_size)
+    model, params = start.options["model"], start.model
     if model == "mlp":
-        start = {"conv": [], "dense": [{"w": p.weight, "b": p.bias} for p in (start.hidden, start.out)]}
-    params = jax.tree.map(jnp.asarray, fx.tree.map(np.asarray, start))
-    optimizer = {"mlp": optax.sgd(0.1), "small": optax.adam(1e-3), "five": optax.sgd(0.02, momentum=0.9)}[model]
+        params = {"conv": [], "dense": [{"w": p.weight, "b": p.bias} for p in (params.hidden, params.out)]}
+    optimizer = {
+        "mlp": optax.sgd(0.1),
+        "small": optax.adam(1e-3),
+        "five": optax.sgd(0.02, momentum=0.9),
+        "transfer": optax.adam(3e-3),
+    }[model]
 
     def loss(params: Any, images: Any, labels: Any) -> Any:
         x = images
         for layer in params["conv"]:
             x = jax.lax.conv_general_dilated(x, layer["w"], (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
             x = jax.nn.relu(x + layer["b"])
-            x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+            x = jax.lax.reduce_window(x, -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
         hidden, last = params["dense"]
-        out = jax.nn.relu(x.reshape(len(x), -1) @ hidden["w"] + hidden["b"]) @ last["w"] + last["b"]
-        return optax.softmax_cross_entropy_with_integer_labels(out, labels).mean()
+        x = jax.nn.relu(x.reshape(len(x), -1) @ hidden["w"] + hidden["b"])
+        if model == "transfer":
+            x = jax.lax.stop_gradient(
+                x
+            )  # so all but the last layer stay: Adam moves nothing whose gradient is always 0
+        return optax.softmax_cross_entropy_with_integer_labels(x @ last["w"] + last["b"], labels).mean()
 
-    @jax.jit
-    def update(params: Any, state: Any, images: Any, labels: Any) -> Any:
-        value, gradient = jax.value_and_grad(loss)(params, images, labels)
-        updates, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, value
-
-    held = [params, optimizer.init(params)]
-
-    def step(batch: Any) -> Any:
-        held[0], held[1], value = update(*held, *batch)
-        return value
-
-    return Side(step, batches)
+    return Side(twin.jax_step(loss, optimizer, params), start.batches)

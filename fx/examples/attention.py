@@ -93,11 +93,15 @@ def exact(model: Translator, batch: Any) -> Any:
     return fnp.mean(fnp.all(translate(model, batch[0])[0] == batch[1], axis=1))
 
 
+def schedule(steps: int) -> Any:
+    """The learning rate at every step."""
+    return optim.cosine_decay_schedule(4e-3, steps)
+
+
 def trainer(steps: int) -> training.Trainer:
     """Loss and optimizer, what is measured and what is predicted."""
     forward = lambda model, batch: translate(model, batch[0])
-    rate = optim.cosine_decay_schedule(4e-3, steps)
-    return training.Trainer(loss, optim.adam(rate), {"exact": exact}, forward, clip=1.0)
+    return training.Trainer(loss, optim.adam(schedule(steps)), {"exact": exact}, forward, clip=1.0)
 
 
 def examples_of(days: np.ndarray, forms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -110,15 +114,20 @@ def examples_of(days: np.ndarray, forms: np.ndarray) -> tuple[np.ndarray, np.nda
     return texts, np.array([[OUT.index(c) for c in date.isoformat()] for date in dates], np.int32)
 
 
+def drawn(key: Any, examples: int) -> tuple[Any, Any]:
+    """So many examples to train on, and 1,000 of other dates."""
+    for_days, for_forms = random.split(key)
+    days = FIRST + np.asarray(random.permutation(for_days, LAST + 1 - FIRST))
+    forms = np.asarray(random.randint(for_forms, (examples + 1000,), 0, len(FORMS)))
+    return examples_of(np.resize(days[1000:], examples), forms[1000:]), examples_of(days[:1000], forms[:1000])
+
+
 def train(
     *, epochs: int = 10, batch_size: int = 64, seed: int = 0, examples: int = 20_000, hidden: int = 64
 ) -> programs.Result:
     """Trains on 20,000 texts (or the given number of them); tells how many of 1,000 others are translated exactly."""
-    for_params, for_data, for_forms, for_order = random.split(random.key(seed), 4)
-    days = FIRST + np.asarray(random.permutation(for_data, LAST + 1 - FIRST))
-    forms = np.asarray(random.randint(for_forms, (examples + 1000,), 0, len(FORMS)))
-    tested = examples_of(days[:1000], forms[:1000])
-    given = examples_of(np.resize(days[1000:], examples), forms[1000:])
+    for_params, for_data, for_order = random.split(random.key(seed), 3)
+    given, tested = drawn(for_data, examples)
     loop = trainer(epochs * -(-examples // batch_size))
     fit = loop.fit(
         Translator(hidden, for_params),

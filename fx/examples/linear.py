@@ -24,7 +24,12 @@ STEPS = 100  # in what is called an epoch here: every step sees all patients
 def table() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Standardised measurements, the targets, and the names of the measurements."""
     x, y, names = data.diabetes()
-    return (x - x.mean(0)) / x.std(0), y, names
+    return standardised(x), y, names
+
+
+def standardised(x: np.ndarray) -> np.ndarray:
+    """Columns with mean 0 and deviation 1."""
+    return (x - x.mean(0)) / x.std(0)
 
 
 def init(columns: int) -> dict[str, Any]:
@@ -32,10 +37,15 @@ def init(columns: int) -> dict[str, Any]:
     return {"coefficients": fnp.zeros(columns, "float64"), "intercept": fnp.zeros((), "float64")}
 
 
+def predict(model: Any, x: Any) -> Any:
+    """x w + b."""
+    return x @ model["coefficients"] + model["intercept"]
+
+
 def loss(model: Any, batch: Any, key: Any = None) -> Any:
     """Half the mean squared error."""
     x, y = batch
-    return fnp.mean((x @ model["coefficients"] + model["intercept"] - y) ** 2) / 2
+    return fnp.mean((predict(model, x) - y) ** 2) / 2
 
 
 def rates(x: np.ndarray) -> tuple[float, float]:
@@ -70,17 +80,12 @@ def train(*, epochs: int = 10) -> programs.Result:
         print(f"{name:>10} {ours:12.6f}  closed form {truth:12.6f}")
     difference, r2 = float(np.abs(found - exact).max()), float(1 - 2 * loss(fit.model, (x, y)) / y.var())
     print(f"largest difference {difference:.1e}; R2 {r2:.4f}")
-    return programs.Result(
-        fit.model,
-        fit.history,
-        {"difference": difference, "R2": r2},
-        {"coefficients": found, "names": (*names, "intercept")},
-    )
+    return programs.Result(fit.model, fit.history, {"difference": difference, "R2": r2}, {"names": names})
 
 
 def figure(result: programs.Result) -> Any:
     """The coefficients."""
-    return viz.bars(result.shown["coefficients"][:-1], result.shown["names"][:-1])
+    return viz.bars(np.asarray(result.model["coefficients"]), result.shown["names"])
 
 
 if __name__ == "__main__":

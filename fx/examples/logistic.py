@@ -15,27 +15,18 @@ import numpy as np
 
 import fx
 import fx.numpy as fnp
-from fx import data, nn, optim, viz
-from fx.examples import programs
+from fx import data, nn, optim
+from fx.examples import linear, programs
 from fx.train import Progress, Trainer
 
 QUICK = {"epochs": 20}
-STEPS = 100  # in what is called an epoch here: every step sees all tumours
+STEPS = linear.STEPS
 
 
 def table() -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Standardised measurements, which tumours are benign, and the names of the measurements."""
     x, benign, names = data.breast_cancer()
-    return (x - x.mean(0)) / x.std(0), benign, names
-
-
-def init(columns: int) -> dict[str, Any]:
-    """Coefficients and intercept, zero, in float64."""
-    return {"coefficients": fnp.zeros(columns, "float64"), "intercept": fnp.zeros((), "float64")}
-
-
-def logits(model: Any, x: Any) -> Any:
-    return x @ model["coefficients"] + model["intercept"]
+    return linear.standardised(x), benign, names
 
 
 def loss(model: Any, batch: Any, key: Any = None) -> Any:
@@ -43,7 +34,7 @@ def loss(model: Any, batch: Any, key: Any = None) -> Any:
     x, benign = batch
     sign = 2 * fnp.asarray(benign) - 1
     penalty = fnp.sum(model["coefficients"] ** 2) / (2 * len(x))
-    return penalty - fnp.mean(nn.log_sigmoid(sign * logits(model, x)))
+    return penalty - fnp.mean(nn.log_sigmoid(sign * linear.predict(model, x)))
 
 
 def rates(x: np.ndarray) -> tuple[float, float]:
@@ -75,21 +66,19 @@ def train(*, epochs: int = 20) -> programs.Result:
     x, benign, names = table()
     batch = (x, benign)
     fit = Trainer(loss, optimizer(x)).fit(
-        init(x.shape[1]), [batch] * STEPS, epochs=epochs, callbacks=[Progress("logistic regression on breast cancer")]
+        linear.init(x.shape[1]),
+        [batch] * STEPS,
+        epochs=epochs,
+        callbacks=[Progress("logistic regression on breast cancer")],
     )
-    exact = newton(init(x.shape[1]), batch)
+    exact = newton(linear.init(x.shape[1]), batch)
     difference = max(float(fnp.abs(a - b).max()) for a, b in zip(fx.tree.leaves(fit.model), fx.tree.leaves(exact)))
-    accuracy = float(np.mean((np.asarray(logits(fit.model, x)) > 0) == benign))
+    accuracy = float(np.mean((np.asarray(linear.predict(fit.model, x)) > 0) == benign))
     print(f"largest difference to Newton's method {difference:.1e}; accuracy on the table itself {accuracy:.2%}")
-    return programs.Result(
-        fit.model, fit.history, {"difference": difference, "accuracy": accuracy},
-        {"coefficients": np.asarray(fit.model["coefficients"]), "names": names},
-    )  # fmt: skip
+    return programs.Result(fit.model, fit.history, {"difference": difference, "accuracy": accuracy}, {"names": names})
 
 
-def figure(result: programs.Result) -> Any:
-    """The coefficients."""
-    return viz.bars(result.shown["coefficients"], result.shown["names"])
+figure = linear.figure
 
 
 if __name__ == "__main__":

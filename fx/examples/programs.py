@@ -4,7 +4,7 @@ A program is a module of this folder with
 
 * ``train(*, epochs, batch_size, seed, model, ...) -> Result``: its keyword arguments are the options of the command line;
 * ``QUICK``: values of these for a run of seconds (``--quick``);
-* ``MODELS``, if there is a choice: the names that ``model`` takes;
+* ``MODELS``, if there is a choice: the names that ``model`` takes; likewise ``SAMPLERS`` for ``sampler``;
 * ``figure(result)``, if there is something to see: what ``--plot`` draws; by default the curves of the history.
 """
 
@@ -35,6 +35,7 @@ PROGRAMS = {
     "transformer": "a character model of Python's documentation, against n-grams and xz",
     "attention": "dates as people write them, translated by a recurrent network with attention",
     "vae": "a variational autoencoder on handwritten digits",
+    "gan": "digits made by a generator that learns to fool a discriminator",
     "transfer": "features learned on MNIST, reused on 8 x 8 digits of other hands",
     "tune": "hyperparameter search with sixteen networks in one compiled step",
 }
@@ -84,6 +85,7 @@ _HELP: dict[str, tuple[Any, str]] = {
     "batch_size": (_positive, "examples in a step"),
     "seed": (_seed, "of parameters, order and noise"),
     "model": (str, "network"),
+    "sampler": (str, "what proposes settings"),
 }
 
 
@@ -91,7 +93,7 @@ def add_options(parser: argparse.ArgumentParser, module: Any) -> None:
     """The keyword arguments of ``train`` as options, with ``--quick``, ``--plot`` and ``--save``."""
     for name, parameter in inspect.signature(module.train).parameters.items():
         kind, text = _HELP.get(name, (type(parameter.default), name.replace("_", " ")))
-        flag, choices = "--" + name.replace("_", "-"), getattr(module, "MODELS", None) if name == "model" else None
+        flag, choices = "--" + name.replace("_", "-"), getattr(module, f"{name.upper()}S", None)
         shown = module.QUICK.get(name, parameter.default)
         note = f"{text} (default: {parameter.default}" + (f"; --quick: {shown})" if name in module.QUICK else ")")
         parser.add_argument(flag, type=kind, choices=choices and list(choices), default=argparse.SUPPRESS, help=note)

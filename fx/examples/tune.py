@@ -4,10 +4,12 @@ A population is one model whose arrays have a leading axis, and ``vmap`` of the 
 weight decay and the scale of the initial weights are arrays of the same length. At the same cost, counted in steps of one network,
 
 * random search trains all sixteen equally long and keeps the best;
-* successive halving drops the worse half five times, and trains those that are left twice as long.
+* successive halving drops the worse half five times, and trains those that are left twice as long;
+* with ``--sampler optuna``, Optuna proposes the settings, four networks at a time, from how those before them did.
 
 Source: Bergstra, Bengio, "Random search for hyper-parameter optimization", 2012; Jamieson, Talwalkar, "Non-stochastic best arm
-identification and hyperparameter optimization", 2016.
+identification and hyperparameter optimization", 2016; Bergstra, Bardenet, Bengio, Kegl, "Algorithms for hyper-parameter
+optimization", 2011 (Optuna's sampler).
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import numpy as np
 import fx
 import fx.numpy as fnp
 from fx import data, nn, optim, random, viz
+from fx.errors import TrainingError
 from fx.examples import programs
 
 QUICK = {"epochs": 1, "examples": 1600}
 SIZE = 16  # of the population
 HIDDEN = 64
+SAMPLERS = ("random", "optuna")
 
 
 class Settings(NamedTuple):
@@ -74,11 +78,11 @@ def optimizer(setting: Settings) -> Any:
     )
 
 
-def step(model: Any, state: Any, setting: Settings, images: Any, labels: Any) -> tuple[Any, Any]:
-    """One step of one network."""
-    gradient = fx.grad(lambda m: nn.cross_entropy(m(images), labels))(model)
+def step(model: Any, state: Any, setting: Settings, images: Any, labels: Any) -> tuple[Any, Any, Any]:
+    """One step of one network; with the loss before it."""
+    value, gradient = fx.value_and_grad(lambda m: nn.cross_entropy(m(images), labels))(model)
     updates, state = optimizer(setting).update(gradient, state, model)
-    return optim.apply_updates(model, updates), state
+    return optim.apply_updates(model, updates), state, value
 
 
 def accuracy(model: Any, images: Any, labels: Any) -> Any:
@@ -95,7 +99,7 @@ def advance(population: Population, stream: Iterator[Any], steps: int) -> Popula
     """Trains all networks, on the same batches."""
     models, states, settings = population
     for _ in range(steps):
-        models, states = step_all(models, states, settings, *next(stream))
+        models, states, _ = step_all(models, states, settings, *next(stream))
     return Population(models, states, settings)
 
 
@@ -103,6 +107,36 @@ def random_search(population: Population, stream: Iterator[Any], steps: int, hel
     """All networks for so many steps, and their accuracies on held-out digits."""
     population = advance(population, stream, steps)
     return population, np.asarray(accuracy_all(population.models, *held))
+
+
+def optuna_search(key: Any, stream: Iterator[Any], steps: int, held: Any, at_once: int = 4) -> tuple[Population, Any]:
+    """As many networks as in ``random_search`` for so many steps, a few at once, with the settings that Optuna proposes.
+
+    Raises:
+        TrainingError: Optuna is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise TrainingError(
+            "--sampler optuna searches with Optuna, which is not installed: pip install 'fxjit[tune]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=int(random.randint(key, (), 0, 1 << 30)), n_startup_trials=at_once)
+    study, parts, found = optuna.create_study(direction="maximize", sampler=sampler), [], []
+    for keys in random.split(key, SIZE).reshape(-1, at_once):
+        trials = [study.ask() for _ in keys]
+        proposed = {
+            name: np.array([trial.suggest_float(name, *limits, log=True) for trial in trials], np.float32)
+            for name, limits in LIMITS._asdict().items()
+        }
+        settings = Settings(**proposed)
+        population, scores = random_search(Population(*start_all(keys, settings), settings), stream, steps, held)
+        for trial, score in zip(trials, scores):
+            study.tell(trial, float(score))
+        parts.append(population)
+        found.append(scores)
+    return fx.tree.map(lambda *xs: fnp.concatenate(xs), *parts), np.concatenate(found)
 
 
 def successive_halving(
@@ -120,7 +154,9 @@ def successive_halving(
         population = fx.tree.map(lambda x: x[best], population)
 
 
-def train(*, epochs: int = 5, batch_size: int = 64, seed: int = 0, examples: int = 8000) -> programs.Result:
+def train(
+    *, epochs: int = 5, batch_size: int = 64, seed: int = 0, examples: int = 8000, sampler: str = "random"
+) -> programs.Result:
     """Searches with 3/4 of 8,000 digits (or the given number), chooses with the rest, and tells the accuracy on 2,000 others."""
     digits = data.mnist()
     every = slice(None, None, max(len(digits.train.labels) // examples, 1))
@@ -138,29 +174,38 @@ def train(*, epochs: int = 5, batch_size: int = 64, seed: int = 0, examples: int
 
     begin = lambda: Population(*start_all(random.split(for_params, SIZE), settings), settings)
     steps = epochs * (len(training[1]) // batch_size)
-    everyone, scores = random_search(begin(), stream(), steps, held)
+    if sampler == "optuna":
+        everyone, scores = optuna_search(for_params, stream(), steps, held)
+    else:
+        everyone, scores = random_search(begin(), stream(), steps, held)
     winner, rounds = successive_halving(begin(), stream(), steps, held)
     best = fx.tree.map(lambda x: x[[int(scores.argmax())]], everyone)
     measures = {}
-    for name, (models, _, chosen), score in (("random", best, scores.max()), ("halving", winner, rounds[-1][0])):
+    for name, (models, _, chosen), score in ((sampler, best, scores.max()), ("halving", winner, rounds[-1][0])):
         measures[name] = float(accuracy_all(models, *digits.test)[0])
         told = ", ".join(f"{what} {float(value[0]):.2g}" for what, value in zip(Settings._fields, chosen))
         print(f"{name:>8}: {told}; chosen at {score:.2%}, test accuracy {measures[name]:.2%}")
     print(
-        f"{SIZE} networks, {SIZE * steps} steps of one network for either; median of the random ones {np.median(scores):.2%}"
+        f"{SIZE} networks, {SIZE * steps} steps of one network for either; median of the {sampler} ones {np.median(scores):.2%}"
     )
     history = [{"best": float(r.max()), "median": float(np.median(r))} for r in rounds]
-    shown = {"settings": settings, "scores": scores, "rounds": rounds}
+    shown = {"settings": everyone.settings, "scores": scores, "rounds": rounds, "sampler": sampler}
     return programs.Result(winner.models, history, {**measures, "median": float(np.median(scores))}, shown)
 
 
 def figure(result: programs.Result) -> Any:
-    """What random search found at each learning rate and momentum, and how many networks halving left at what accuracy."""
+    """What the search found at each learning rate and momentum, and how many networks halving left at what accuracy."""
     drawn = viz.figure(12, 5)
     left, right = drawn.subplots(1, 2)
     settings, scores, rounds = result.shown["settings"], result.shown["scores"], result.shown["rounds"]
     dots = left.scatter(settings.rate, settings.friction, c=scores, s=120, vmin=0, vmax=1)
-    left.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="1 - momentum", title="random search")
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="learning rate",
+        ylabel="1 - momentum",
+        title=f"{result.shown['sampler']} search",
+    )
     drawn.colorbar(dots, ax=left, label="accuracy")
     for i, found in enumerate(rounds, 1):
         right.plot([i] * len(found), found, "o", alpha=0.6)

@@ -34,7 +34,7 @@ from ..primitives.linalg import dot_general_p
 from ..staging import jit_p
 from ..trace import aval_of, bind, eval_graph, read, trace_flat
 from ..transforms.checkpoint import checkpoint_p
-from ..transforms.custom_rules import custom_vjp_p
+from ..transforms.custom_vjp import custom_vjp_p
 
 __all__ = ["jet", "jet2"]
 

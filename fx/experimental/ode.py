@@ -16,7 +16,7 @@ from ..api import vjp, vmap
 from ..errors import DTypeError, ShapeError, TreeError
 from ..flatten_util import ravel_pytree
 from ..numpy.core import as_type, as_value
-from ..transforms.custom_rules import closure_convert, custom_vjp
+from ..transforms.custom_vjp import closure_convert, custom_vjp
 
 __all__ = ["odeint"]
 

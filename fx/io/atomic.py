@@ -27,9 +27,12 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[bytes | memor
         sync: False to leave flushing to the system: quicker, and safe against kills but not against power cuts.
 
     Raises:
-        SaveError: the disk is full, or the folder is missing or cannot be written. The old file is as it was.
+        SaveError: the disk is full, the folder is missing or cannot be written, or ``path`` is no file but a folder or a
+            device, whose place a rename would take. What was there is as it was.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise SaveError(f"{path} was not written: it is {'a folder' if path.is_dir() else 'a device'}. Name a file.")
     temporary = path.with_name(f".{path.name}.{_owner()}-{secrets.token_hex(4)}.tmp")
     try:
         remove_leftovers(path.parent, glob.escape(path.name))

@@ -34,7 +34,7 @@ from ..primitives.window_geometry import plain_sizes, resolve_padding, window_co
 from ..sizes import broadcast_shapes as joint_shape
 from ..trace import aval_of
 from ..traceback import behind
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_jvp import custom_jvp
 
 __all__ = [
     "Precision", "approx_max_k", "approx_min_k", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",

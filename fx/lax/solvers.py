@@ -15,7 +15,8 @@ from ..primitives.elementwise import neg
 from ..primitives.helpers import zeros_like
 from ..trace import aval_of, bind
 from ..traceback import user_frames
-from ..transforms.custom_rules import closure_convert, custom_jvp
+from ..transforms.custom_jvp import custom_jvp
+from ..transforms.custom_vjp import closure_convert
 from ..transforms.flat import function_name
 from ..transforms.linear_solve import linear_solve_p
 

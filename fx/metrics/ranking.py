@@ -21,14 +21,7 @@ State = Any
 
 @dataclass(frozen=True)
 class _Area(Metric):
-    """Keeps all scores, labels and weights; an exact area needs them.
-
-    Args:
-        capacity: how many examples there is room for; None means that the state grows with every batch, which is for use outside
-            of compiled loops. Beyond it ``compute`` raises, or gives NaN in compiled code.
-        classes: None: one score for each example, labels 0 and 1; a number: scores (batch, classes), and the result is the
-            mean over classes of each against the rest.
-    """
+    """Keeps all scores, labels and weights; an exact area needs them. Arguments as for ``AUCROC``."""
 
     capacity: int | None = None
     classes: int | None = None

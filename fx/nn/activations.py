@@ -11,7 +11,7 @@ from ..numpy.axes import canonical_axis
 from ..numpy.core import as_value, promote_inexact
 from ..primitives import elementwise as p
 from ..primitives.shaping import slice_in_dim
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_jvp import custom_jvp
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu",

@@ -6,7 +6,7 @@ Kernels have shape (*window, in / groups, out).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import numpy as fnp
@@ -31,8 +31,8 @@ _MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circu
 _AXES = ("time", "height, width", "depth, height, width")
 
 
-def flat_batch(x: Any, spatial: int, channels: int | None, name: str) -> tuple[Value, tuple[int, ...]]:
-    """x with its leading axes made one, and what they were.
+def over_batch(layer: Callable[[Value], Value], x: Any, spatial: int, channels: int | None, name: str) -> Value:
+    """``layer`` of x with its leading axes made one, which the result is given back.
 
     Raises:
         ShapeError: there are too few axes, or another number of channels.
@@ -47,7 +47,10 @@ def flat_batch(x: Any, spatial: int, channels: int | None, name: str) -> tuple[V
             hint = " For one channel: x[..., None]."
         raise ShapeError(f"{name} takes x of shape {want}; found {tuple(x.shape)}.{hint}")
     lead = tuple(x.shape[: x.ndim - spatial - 1])
-    return (x if len(lead) == 1 else fnp.reshape(x, (math.prod(lead), *x.shape[len(lead) :]))), lead
+    if len(lead) == 1:
+        return layer(x)
+    y = layer(fnp.reshape(x, (math.prod(lead), *x.shape[len(lead) :])))
+    return fnp.reshape(y, (*lead, *y.shape[1:]))
 
 
 class _Convolution(Module):
@@ -79,9 +82,8 @@ class _Convolution(Module):
         self.kernel_size = per_axis(name, "kernel_size", kernel_size, n)
         self.strides = per_axis(name, "strides", strides, n)
         self.dilation = per_axis(name, "dilation", dilation, n)
-        pads = padding_pairs(name, padding, n)
-        self.padding = pads if isinstance(pads, str) else tuple(pads)
-        if isinstance(pads, str) and pads not in ("SAME", "VALID"):
+        self.padding = padding_pairs(name, padding, n)
+        if isinstance(self.padding, str) and self.padding not in ("SAME", "VALID"):
             raise ShapeError(f"{name}: padding is 'SAME', 'VALID', an int or pairs of ints; found {padding!r}")
         for_weight, for_bias = split_key(key, 2, describe(self, in_channels, out_channels, kernel_size))
         bound = initializers.uniform_within(1 / math.sqrt(max(in_channels // groups * math.prod(self.kernel_size), 1)))
@@ -90,10 +92,12 @@ class _Convolution(Module):
         self.bias = parameter(bias_init, bound, for_bias, (out_channels,), dtype) if use_bias else None
 
     def __call__(self, x: Value) -> Value:
-        x, lead = flat_batch(x, self._spatial, self.in_channels, describe(self, self.in_channels, self.out_channels))
+        name = describe(self, self.in_channels, self.out_channels)
+        return over_batch(self._biased, x, self._spatial, self.in_channels, name)
+
+    def _biased(self, x: Value) -> Value:
         y = self._convolve(x)
-        y = y if self.bias is None else y + self.bias
-        return y if len(lead) == 1 else fnp.reshape(y, (*lead, *y.shape[1:]))
+        return y if self.bias is None else y + self.bias
 
     def _convolve(self, x: Value) -> Value:
         raise NotImplementedError
@@ -117,7 +121,7 @@ class _Conv(_Convolution):
             x = fnp.pad(x, [(0, 0), *pads, (0, 0)], mode=_MODES[self.padding_mode])
             padding = "VALID"
         return conv(
-            x, self.weight, self.strides, padding if isinstance(padding, str) else list(padding),
+            x, self.weight, self.strides, padding,
             kernel_dilation=self.dilation, feature_group_count=self.groups,
         )  # fmt: skip
 

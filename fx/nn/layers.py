@@ -32,17 +32,17 @@ def per_axis(name: str, what: str, value: Sizes, spatial: int) -> tuple[int, ...
     return sizes
 
 
-def padding_pairs(name: str, padding: Padding, spatial: int) -> str | list[tuple[int, int]]:
+def padding_pairs(name: str, padding: Padding, spatial: int) -> str | tuple[tuple[int, int], ...]:
     """A name, or a pair (before, after) for each spatial axis."""
     if isinstance(padding, str):
         return padding.upper()
     if isinstance(padding, (int, np.integer)):
-        return [(int(padding),) * 2] * spatial
+        return ((int(padding),) * 2,) * spatial
     if len(padding) != spatial:
         raise ShapeError(
             f"{name}: padding={padding!r} must be 'SAME', 'VALID', an int, or have an entry for each of the {spatial} spatial axes"
         )
-    return [(int(q),) * 2 if isinstance(q, (int, np.integer)) else (int(q[0]), int(q[1])) for q in padding]
+    return tuple([(int(q),) * 2 if isinstance(q, (int, np.integer)) else (int(q[0]), int(q[1])) for q in padding])
 
 
 def conv(

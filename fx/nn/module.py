@@ -13,9 +13,10 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, dataclass_transform
 
-from .. import tree
+from .. import dtypes, tree
 from ..errors import FrozenModuleError, ModuleFieldError
-from ..trace import aval_of, named_scope
+from ..ir import Aval
+from ..trace import named_scope
 from .observing import observe_call, observer
 
 __all__ = ["Module", "field", "replace", "static_field"]
@@ -270,7 +271,6 @@ def _repr(x: Any, indent: str) -> str:
 
 
 def _type_text(x: Any) -> str:
-    try:
-        return str(aval_of(x)).rstrip("*")
-    except Exception:
-        return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+    if x.dtype in dtypes.SUPPORTED:
+        return str(Aval(tuple(x.shape), x.dtype))
+    return f"{x.dtype}[{','.join(map(str, x.shape))}]"  # of another library, or of a dtype that is none of ours

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from .. import numpy as fnp
 from ..errors import ShapeError
 from ..numpy.core import as_value
-from .convolution import Padding, Sizes, flat_batch
+from .convolution import Padding, Sizes, over_batch
 from .layers import avg_pool, max_pool, padding_pairs, per_axis
 from .module import Module, static_field
 
@@ -33,16 +33,13 @@ class _Windows(Module):
         name, n = type(self).__name__, self._spatial
         self.window = per_axis(name, "window", window, n)
         self.strides = self.window if strides is None else per_axis(name, "strides", strides, n)
-        pads = padding_pairs(name, padding, n)
-        self.padding = pads if isinstance(pads, str) else tuple(pads)
+        self.padding = padding_pairs(name, padding, n)
 
     def __call__(self, x: Value) -> Value:
-        x, lead = flat_batch(x, self._spatial, None, type(self).__name__)
-        y = self._pooled(x, self.padding if isinstance(self.padding, str) else list(self.padding))
-        return y if len(lead) == 1 else fnp.reshape(y, (*lead, *y.shape[1:]))
+        return over_batch(self._pooled, x, self._spatial, None, type(self).__name__)
 
-    def _pooled(self, x: Value, padding: Any) -> Value:
-        return max_pool(x, self.window, self.strides, padding)
+    def _pooled(self, x: Value) -> Value:
+        return max_pool(x, self.window, self.strides, self.padding)
 
 
 class MaxPool1d(_Windows):
@@ -82,8 +79,8 @@ class _Means(_Windows):
         super().__init__(window, strides, padding)
         self.count_include_pad = count_include_pad
 
-    def _pooled(self, x: Value, padding: Any) -> Value:
-        return avg_pool(x, self.window, self.strides, padding, self.count_include_pad)
+    def _pooled(self, x: Value) -> Value:
+        return avg_pool(x, self.window, self.strides, self.padding, self.count_include_pad)
 
 
 class AvgPool1d(_Means):
@@ -142,12 +139,14 @@ class _Adaptive(Module):
             )
 
     def __call__(self, x: Value) -> Value:
-        x, lead = flat_batch(x, self._spatial, None, type(self).__name__)
+        return over_batch(self._pooled, x, self._spatial, None, type(self).__name__)
+
+    def _pooled(self, x: Value) -> Value:
         for axis, n in enumerate(self.out, 1):
             if n is not None and x.shape[axis] < 1:
                 raise ShapeError(f"{type(self).__name__} cannot cut an empty axis: x has shape {tuple(x.shape)}")
             x = x if n is None else _adaptive(x, axis, n, type(self)._reduce)
-        return x if len(lead) == 1 else fnp.reshape(x, (*lead, *x.shape[1:]))
+        return x
 
 
 class AdaptiveAvgPool1d(_Adaptive):

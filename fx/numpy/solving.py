@@ -32,7 +32,8 @@ from ..primitives.matrices import (
 )  # fmt: skip
 from ..primitives.reductions import reduce_max, reduce_prod, reduce_sum
 from ..primitives.spectral import eigh, svd
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_call import present
+from ..transforms.custom_jvp import custom_jvp
 from .contraction import matmul
 from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, filled, promote_dtype
 from .factorizations import machine_epsilon, matrix_operand
@@ -61,8 +62,8 @@ def solution(factor: Callable[[Value], Callable[[Value], Value]]) -> custom_jvp:
     def solved(a: Value, b: Value) -> Value:
         return factor(a)(b)
 
-    def rule(primals: Sequence[Value], tangents: Sequence[Value | None]) -> tuple[Value, Value]:
-        (a, b), (da, db) = primals, tangents
+    def rule(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value, Value]:
+        (a, b), (da, db) = primals, map(present, tangents)
         inverse = factor(a)
         x = inverse(b)
         if da is not None:
@@ -287,9 +288,9 @@ def _least_squares(a: Value, b: Value, rtol: Value) -> Value:
     return mm(_scaled_columns(mH(vh), _cut(s, rtol, a.shape)), mm(mH(u), b))
 
 
-def _least_squares_jvp(primals: Sequence[Value], tangents: Sequence[Value | None]) -> tuple[Value, Value]:
+def _least_squares_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value, Value]:
     """dx = P (db - dA x) + P P^H dA^H r + (I - P A) dA^H P^H x  with  r = b - A x."""
-    (a, b, rtol), (da, db, _) = primals, tangents
+    (a, b, rtol), (da, db, _) = primals, map(present, tangents)
     u, s, vh = svd(a, full_matrices=False)
     inverse = mm(_scaled_columns(mH(vh), _cut(s, rtol, a.shape)), mH(u))
     x = mm(inverse, b)

@@ -23,7 +23,7 @@ from ..primitives import shaping
 from ..primitives.random_bits import threefry2x32
 from ..scipy.special import softmax
 from ..scipy.special.incomplete import random_gamma_grad
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_jvp import custom_jvp
 from .continuous import (
     drawn_bits,
     exponential,

@@ -43,7 +43,7 @@ from ..primitives.matrices import (
 )  # fmt: skip
 from ..primitives.reductions import reduce_max, reduce_min, reduce_sum
 from ..primitives.solves import triangular_solve, triangular_sylvester
-from ..transforms.custom_rules import custom_jvp
+from ..transforms.custom_jvp import custom_jvp
 
 __all__ = ["expm", "expm_frechet", "funm", "polar", "solve_sylvester", "sqrtm"]
 

@@ -16,11 +16,11 @@ from .checkpoint import Checkpoint
 from .logs import CSVLog, JSONLog, Plot, Progress, TensorBoardLog
 from .precision import Precision, ScaleState
 from .run import Callback, Means, Run
-from .state import TrainState, batch_size, init_state
+from .state import TrainState, batch_size, copied, init_state
 from .step import make_step
 from .trainer import Fit, Trainer
 
 __all__ = [
     "CSVLog", "Call", "Callback", "Checkpoint", "EarlyStopping", "Fit", "JSONLog", "LearningRate", "Means", "Plot", "Precision",
-    "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "init_state", "make_step",
+    "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "copied", "init_state", "make_step",
 ]  # fmt: skip

@@ -113,7 +113,8 @@ def make_step(
 
 def global_norm(values: Tree) -> Any:
     """The Euclidean norm of all elements of a tree, in float32 at least."""
-    squares = [fnp.sum(fnp.square(fnp.abs(fnp.asarray(x)).astype("float32"))) for x in tree.leaves(values)]
+    sizes = [fnp.abs(fnp.asarray(x)) for x in tree.leaves(values)]
+    squares = [fnp.sum(fnp.square(x.astype(fnp.promote_types(x.dtype, "float32")))) for x in sizes]
     return fnp.sqrt(sum(squares[1:], squares[0]))
 
 

@@ -282,15 +282,16 @@ class _Piece:
         width = -(-tile.mr // tile.lanes) * tile.lanes
         strips = minimum(rows // tile.mr, maximum(there_are + (tile.mr - width), 0) // tile.mr)
         whole = b.let("whole", strips * tile.mr)
-        with b.for_("k", 0, depth) as k:
+        with b.for_("k", 0, depth) as step:
+            k = opaque(b, step, depth)
             line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
             with b.for_("row", 0, whole, tile.mr) as row:
                 here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
                 for j in range(0, width, tile.lanes):
                     b.store(self.a, there + j, b.load(self.a_source, here + j, tile.lanes))
-            with b.for_("row", whole, rows, tile.mr) as row:
-                with b.for_("i", row, minimum(row + tile.mr, rows)) as i:
-                    b.store(self.a, strip + row * p["a_step"] + (i - row), b.load(self.a_source, line + i))
+            with b.for_("row", whole, rows) as row:
+                within = b.let("within", row % tile.mr)
+                b.store(self.a, strip + (row - within) * p["a_step"] + within, b.load(self.a_source, line + row))
         return None
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:

@@ -34,10 +34,15 @@ __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+FEW_ROWS = (
+    192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
+)
+MANY_ROWS = 768  # from which, if A is copied in strips, B is packed beforehand: pieces of it would copy A again
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
-PIECES = 16  # fewer pieces than this are not enough to share among threads
+PIECES = 16  # fewer pieces than this are not enough to share among a few threads
+LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place or
 # copied.
 PACK_ALONG, PACK_ACROSS, READ_A, COPY_A = 0.4, 3.0, 0.05, 0.5
@@ -60,7 +65,9 @@ def blocked(
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
     if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
-        packs = plain and (slab is not None or len(p.rows) <= 1) and not _shares_b(p)
+        reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
+        reused = reused or (_along_rows(p) and size(p.rows) >= MANY_ROWS)
+        packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
@@ -170,7 +177,10 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1))
+    wanted = largest(
+        smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1)),
+        smallest(MORE_PIECES, p.flops // int(FLOPS_PER_NS * LONG_PIECE_NS)),
+    )
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))

@@ -117,6 +117,7 @@ class LowerContext(Protocol):
     """Given to every ``@lowers`` function."""
 
     host: Host
+    depth: int  # how many operations (loops, branches) hold the graph that is lowered
 
     def kernel(self, key: tuple[Hashable, ...], make: Callable[[], Kernel]) -> KernelHandle:
         """The kernel of that key, built with ``make`` if this process has not built it yet."""

@@ -183,6 +183,15 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         io.save(tmp_path / "none" / "a", {})
 
 
+def test_folders_and_devices_are_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, what in ((pipe, "a device"), (tmp_path, "a folder")):
+        with pytest.raises(SaveError, match=f"it is {what}"):
+            io.save(path, {})
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
 BAD_LEAVES = {"object": object(), "function": len, "bytes": b"ab", "set": {1}, "text array": np.array(["a"])}
 
 

@@ -80,6 +80,7 @@ def test_a_module_is_a_frozen_dataclass() -> None:
     pair = Pair(fnp.ones(2), b=fnp.zeros(2))
     assert pair.power == 2 and repr(pair) == "Pair(a=f32[2], b=f32[2])"
     assert repr(Pair(fnp.ones(2), None, power=3)) == "Pair(a=f32[2], b=None, power=3)"
+    assert repr(fx.tree.map(lambda x: np.zeros(x.shape, "U3"), pair)) == "Pair(a=<U3[2], b=<U3[2])"
     with pytest.raises(FrozenModuleError, match=r"nn.tree_at\(lambda m: m.a"):
         pair.a = 1
     with pytest.raises(AttributeError):

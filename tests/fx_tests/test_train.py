@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 import fx
 import fx.numpy as fnp
-from fx import nn, optim, random, train, tree
+from fx import data, nn, optim, random, train, tree
 from fx.errors import DTypeError, NaNError, ShapeError, TrainingError, TreeError
 from fx.train.guard import explain_not_finite
 
@@ -125,6 +127,34 @@ def test_optimizers_that_ask_for_the_loss_are_given_it():
     plateau = optim.chain(optim.sgd(1.0), optim.reduce_on_plateau(factor=0.5, patience=2))
     state = train.Trainer(flat, plateau).fit(MODEL, [BATCH] * 7, epochs=1).state
     assert float(state.optimizer[1].scale) < 0.5
+
+
+def test_the_norm_of_float64_is_float64():
+    gradient = np.random.default_rng(0).normal(size=9)
+    step = train.make_step(lambda m, b, key: fnp.sum(m * b), optim.sgd(1.0), clip=0.1)
+    state, info = step(train.init_state(np.zeros(9), optim.sgd(1.0)), gradient)
+    np.testing.assert_allclose(info["gradient_norm"], np.linalg.norm(gradient), rtol=1e-14)
+    np.testing.assert_allclose(state.model, -0.1 * gradient / np.linalg.norm(gradient), rtol=1e-14)
+
+
+def test_the_next_batch_is_read_while_a_step_runs():
+    begun = [threading.Event() for _ in range(7)]
+
+    def read(batch):
+        begun[int(batch[0])].set()
+        return batch.astype(np.float32)
+
+    class Waits(train.Callback):
+        """A step that ends only when the batch after it is being read: for ever, if that waits for the step."""
+
+        def step(self, run):
+            waits.append(begun[run.batch].wait(20) if run.batch < len(begun) else True)
+
+    waits = []
+    batches = data.from_arrays(np.arange(7)).batch(1).map(read).prefetch(1)
+    loss = lambda model, batch, key: fnp.sum(model * batch)
+    train.Trainer(loss, optim.sgd(0.1)).fit(np.ones(1, np.float32), batches, epochs=1, callbacks=[Waits()])
+    assert waits == [True] * 7
 
 
 def test_what_is_not_trained_keeps_its_bits():

@@ -66,6 +66,7 @@ class Harness:
     """A LowerContext whose buffers are NumPy memory."""
 
     host: Target = dataclasses.field(default_factory=host)
+    depth: int = 0
 
     def __post_init__(self) -> None:
         self.addresses: list[int] = []

@@ -129,6 +129,15 @@ def test_loops_in_loops(form: str) -> None:
         assert text.count("repeat loop") == 2 and text.count("of_small_values") == 3
 
 
+def test_what_a_loop_multiplies_by_is_packed_before_the_loop() -> None:
+    rng = np.random.default_rng(0)
+    c, w = rng.standard_normal((9, 130)), rng.standard_normal((130, 130)) / 11
+    e = run(lambda c, w: lax.fori_loop(0, 4, lambda i, c: fnp.tanh(c @ w.T), c), c, w)
+    packs = [k for k, s in enumerate(e.program.steps) if s.name.endswith("(pack)")]
+    (begin,) = [k for k, s in enumerate(e.program.steps) if isinstance(s, LoopBegin)]
+    assert packs and max(packs) < begin
+
+
 def test_the_same_body_twice_in_a_program() -> None:
     graph = graph_of(lambda c, x: list(tanh_cell_with(c, x)), X, X)
     scan = fx.primitive.primitive("scan")

@@ -207,6 +207,28 @@ def test_workers_that_are_awake_but_not_asked_stay_out() -> None:
     np.testing.assert_array_equal(flag[2:6], [1, 1, 0, 0])
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux tells where a thread may run")
+def test_workers_that_leave_their_callers_core_may_come_back() -> None:
+    def work() -> None:
+        allowed = os.sched_getaffinity(0)
+        core = min(allowed)
+        threads.set_num_threads(3)
+        marks(500, 1)
+        workers = {int(t) for t in os.listdir("/proc/self/task")} - {os.getpid()}
+        assert len(workers) >= 2
+        os.sched_setaffinity(0, {core})
+        for others in ({core}, allowed):  # on the caller's core for want of another, then there by chance
+            for t in workers:
+                os.sched_setaffinity(t, others)
+            for _ in range(20):
+                count, _, _ = marks(100, 1)
+                np.testing.assert_array_equal(count, 1)
+            time.sleep(0.02)
+            assert all(os.sched_getaffinity(t) == others for t in workers)
+
+    assert in_child(work) == 0
+
+
 def test_serial_steps_run_whole_on_the_caller() -> None:
     threads.set_num_threads(3)
     count, who, first = marks(1000, 10, serial=True)

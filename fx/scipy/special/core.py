@@ -22,7 +22,7 @@ from ...lax.control_flow import fori_loop, while_loop
 from ...numpy.core import as_type, is_eager, operand, promote_inexact
 from ...numpy.series import horner
 from ...primitives import elementwise as p
-from ...transforms.custom_rules import custom_jvp
+from ...transforms.custom_jvp import custom_jvp
 
 __all__ = ["Value", "floats", "if_any", "log1p_excess", "log1p_less", "repeat", "special", "steps", "sum_terms"]
 

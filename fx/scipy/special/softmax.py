@@ -14,7 +14,7 @@ from ...numpy.axes import canonical_axes
 from ...numpy.core import as_value, promote_inexact
 from ...primitives.reductions import reduce_max
 from ...primitives.shaping import expand_dims, squeeze
-from ...transforms.custom_rules import custom_jvp
+from ...transforms.custom_jvp import custom_jvp
 from .core import Value, floats
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
