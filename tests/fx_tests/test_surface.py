@@ -82,7 +82,7 @@ ELSEWHERE = {
     "random": "test_random.py test_module_layers.py",
     "nn.initializers": "test_nn.py",
     "tree": "test_trees.py test_tools.py",
-    "tree_util": "test_trees.py test_lax_names.py test_dispatch.py test_module_layers.py",
+    "tree_util": "test_trees.py test_tools.py test_lax_names.py test_dispatch.py test_module_layers.py",
     "debug": "test_lax_names.py test_tools.py test_checkify.py",
     "image": "test_image.py",
     "ops": "test_tools.py",

@@ -119,6 +119,10 @@ def test_the_other_functions_are_jax_s() -> None:
     for values in ([True, 1], [True, [0]], []):
         assert tree_util.tree_all(values) == theirs.tree_all(values)
     assert tree_util.tree_reduce(max, t) == theirs.tree_reduce(max, t) == 4
+    for x in (t, 3, None, [], "a"):
+        assert tree_util.is_tree_node(type(x)) == theirs.is_tree_node(type(x))
+    children = [u.flatten_one_level_with_keys(t)[0] for u in (tree_util, theirs)]
+    assert [[(str(k), v) for k, v in c] for c in children][0] == [(str(k), v) for k, v in children[1]]
     outer, inner = {"a": 0, "b": 0}, (0, 0)
     swapped = [
         u.tree_transpose(u.tree_structure(outer), u.tree_structure(inner), {"a": (1, 2), "b": (3, 4)})
