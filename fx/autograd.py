@@ -27,7 +27,7 @@ from .errors import CustomRuleError
 from .numpy import ones_like, tensordot, zeros_like
 from .trace import aval_of
 from .transforms.checkpoint import checkpoint
-from .transforms.custom_rules import custom_vjp
+from .transforms.custom_vjp import custom_vjp
 
 __all__ = [
     "checkpoint", "defvjp", "deriv", "elementwise_grad", "grad", "grad_and_aux", "grad_named", "hessian", "hessian_tensor_product",

@@ -22,6 +22,7 @@ from ..trace import (
     Tracer,
     aval_of,
     concrete_value,
+    is_weak,
     state,
 )
 from ..transforms.eager import pull_back
@@ -211,9 +212,9 @@ def chosen_names(f: Callable[..., Any], args: Sequence[Any], argnums: Sequence[i
 
 
 def as_array(x: Any, weak: bool = False) -> Any:
-    """A NumPy scalar (a literal of the graph) as an Array; weak where the argument it belongs to is weak."""
+    """A scalar, such as a literal of the graph, as an Array; weak as it is, or where the argument it belongs to is weak."""
     if type(x) is Tracer:  # an in-place update of the result must not change what it was made from
         return weakened(x) if weak and not x.weak_type else x.alias()
     if type(x) is Array:
         return Array(x._data, True) if weak and not x.weak_type else x
-    return Array(np.asarray(concrete_value(x)), weak)
+    return Array(np.asarray(concrete_value(x)), weak or is_weak(x))

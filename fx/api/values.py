@@ -11,7 +11,7 @@ import numpy as np
 from .. import tree
 from ..config import config
 from ..primitives.elementwise import stop_gradient as _stop_gradient
-from ..trace import is_weak, named_scope
+from ..trace import named_scope
 from ..traceback import user_frames
 from ..transforms.flat import check_leaf, function_name
 from .traced import as_array
@@ -83,7 +83,7 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 def device_put(x: Any, device: Any = None) -> Any:
     """Every leaf as an fx.Array (there is one device, the CPU)."""
     leaves, treedef = tree.flatten(x)
-    return tree.unflatten(treedef, [as_array(v, is_weak(v)) for v in leaves])
+    return tree.unflatten(treedef, [as_array(v) for v in leaves])
 
 
 def device_get(x: Any) -> Any:

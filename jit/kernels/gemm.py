@@ -6,6 +6,7 @@ Every index may be a nest of several dimensions with a stride of its own in each
 plans; ``kernels/contract.py`` is the blocked product; the kernels here take every size and stride from the frame:
 
     dot_kernel        few columns, k contiguous in both operands (matrix times vector): bound by memory
+    window_dot_kernel the same where rows and k are nests of dimensions (convolutions)
     axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
     pack_kernel       B into panels [g][column panel][k][columns of the register block]
     combine_kernel    adds partial products in order, converts the type, moves to any strides
@@ -17,9 +18,9 @@ from collections.abc import Sequence
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
-from .microkernel import LinearRows, Tile, divide, dot, multiply_add
+from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
 
-__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel"]
+__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel", "window_dot_kernel"]
 
 
 def integers(b: KernelBuilder, *names: str) -> dict[str, Ref]:
@@ -220,6 +221,70 @@ def _dots(
             parts = [x + y for x, y in zip(parts[::2], parts[1::2])]
         found.append(b.let("total", op_("hadd", parts[0]) if lanes > 1 else parts[0]))
     return found
+
+
+def window_dot_kernel(ty: Ty, lanes: int, c_ty: Ty, rows: int, row_dims: int, k_dims: int) -> Kernel:
+    """``C[r, j] = sum_k A[r, k] * B[k, j]``, rows and k nests of dimensions, the last one of k contiguous in both.
+
+    Range: blocks of ``mc`` rows.  Meant for few j, as in the gradient of a convolution with respect to an image of few
+    channels: vectors of columns would be nearly empty.  The last dimension of k has at least ``lanes`` elements.
+    """
+    b = KernelBuilder(f"window_dot_{ty}x{lanes}_{c_ty}_{rows}_r{row_dims}k{k_dims}")
+    a, x, c = b.pointer("a", ty), b.pointer("b", ty), b.pointer("c", c_ty)
+    r, ks = numbered("r", row_dims), numbered("k", k_dims)
+    p = integers(
+        b, "m", "mc", "n", *r[1:], *ks, *(f"{w}_{i}" for w in "ac" for i in r), *(f"{w}_{i}" for w in "ab" for i in ks[:-1]),
+        "b_col", "c_col",
+    )  # fmt: skip
+    levels = [(p[k], p[f"a_{k}"], p[f"b_{k}"]) for k in ks[:-1]]
+    with b.for_("block", b.lo, b.hi) as block:
+        first = b.let("first", block * p["mc"])
+        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
+        walk = WalkedRows(b, first, stop, [p[i] for i in r[1:]], *([p[f"{w}_{i}"] for i in r] for w in "ac"))
+        with b.for_("row", first, stop, rows) as row:
+            here = walk.take(row, rows)
+            with b.for_("j", 0, p["n"]) as j:
+                acc = [b.var("sum", Const(0, ty.vector(lanes))) for _ in here.a]
+
+                def nest(depth: int, at_a: Expr, at_b: Expr) -> None:
+                    if depth == len(levels):
+                        return _add_products(b, (a, x), (at_a, at_b), here.a, acc, p[ks[-1]])
+                    size, stride_a, stride_b = levels[depth]
+                    with b.for_("k", 0, size) as k:
+                        nest(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * stride_b))
+                    return None
+
+                nest(0, Const(0, i64), b.let("column", j * p["b_col"]))
+                for offset, total in zip(here.c, acc):
+                    found = op_("hadd", total) if lanes > 1 else total
+                    b.store(c, offset + j * p["c_col"], found.cast(c_ty))
+    return b.build()
+
+
+def _add_products(
+    b: KernelBuilder,
+    buffers: tuple[str, str],
+    starts: tuple[Expr, Expr],
+    rows: Sequence[Expr],
+    acc: Sequence[Ref],
+    n: Expr,
+) -> None:
+    """Adds the products of ``n`` contiguous elements, lane by lane; the last vector overlaps the one before and is masked."""
+    lanes = acc[0].ty.lanes
+
+    def add(k: Expr, mask: Expr | None) -> None:
+        y = b.let("y", b.load(buffers[1], starts[1] + k, lanes))
+        for row, total in zip(rows, acc):
+            new = multiply_add(b.load(buffers[0], starts[0] + k + row, lanes), y, total)
+            b.assign(total, new if mask is None else select(mask, new, total))
+
+    whole = b.let("whole", n // lanes * lanes)
+    with b.for_("k", 0, whole, lanes) as k:
+        add(k, None)
+    if lanes > 1:
+        with b.if_(whole < n):
+            k = b.let("k", n - lanes)
+            add(k, op_("ge", Op("iota", (), Ty("i", 64, lanes)), (whole - k).splat(lanes)))
 
 
 def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from ..kernels.gemm import axpy_kernel, dot_kernel
+from ..kernels.gemm import axpy_kernel, dot_kernel, window_dot_kernel
 from ..loop_ir import Ty
 from .contraction import (
     BYTES_PER_NS,
@@ -13,15 +14,19 @@ from .contraction import (
     Contraction,
     filled,
     move,
+    normal,
+    row_major,
     run,
     scratch,
     single,
     size,
 )  # fmt: skip
+from .loops import coalesce
 from .registry import Arg, KernelHandle, LowerContext
 
-__all__ = ["axpy", "dots", "prefers_axpy", "prefers_dots"]
+__all__ = ["axpy", "dots", "prefers_axpy", "prefers_dots", "prefers_window_dots", "window_dots"]
 
+DOT_ROWS, BLOCK = 8, 96  # rows whose sums along k are in registers, and of a piece
 FEW = 4  # rows (or columns) up to which an operand is read at the speed of memory
 SLICE = 1 << 10  # values of k that are worth a partial product of their own
 SLICE_BYTES = 1 << 19  # the same, as bytes of a large B that a slice reads
@@ -49,6 +54,49 @@ def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Ar
 
     blocks: dict[str, Arg] = {"mc": mc, "row_blocks": -(-m // mc)}
     _streamed(ctx, name, p, a, b, c, kernel, blocks, -(-m // mc), (k_slice, slices), slices == 1)
+
+
+def prefers_window_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Whether vectors along k, in nests of rows and of k whose innermost dimension is contiguous in A, are fuller than vectors
+    of the columns.
+
+    Counts multiply-adds of a row.  Eight of them need nine loads where each has another row, so loads are what counts; the
+    lanes of a sum are added up by about as many instructions.
+    """
+    if p.pairs or not a.ty == b.ty == p.compute or size(p.batch) != 1 or len(p.rows) > 4 or not 1 <= len(p.ks) <= 4:
+        return False
+    lanes, n = ctx.host.lanes(p.compute), size(p.cols)
+    *outer, (depth, step) = coalesce(tuple(d[:2] for d in p.ks))  # as it will be with a B that fits
+    if (len(p.rows) <= 1 and len(p.ks) == 1) or step != 1 or depth < lanes:
+        return False
+    vectors = depth // lanes + (4 if depth % lanes else 0)  # the last, masked one takes as long as four
+    along_k = n * (size(tuple(outer)) * vectors * 9 + 64)
+    across = size(p.ks) * (9 if n <= lanes else 16 * -(-n // (2 * lanes)))
+    return 10 * along_k < 9 * across
+
+
+def window_dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    n, b_col, c_col = single(p.cols)
+    strides = row_major(p.ks, 1)
+    elements = size(p.ks)
+    copy = Array(scratch(ctx, b.ty, n * elements), b.ty)  # of B, with k innermost
+    move(ctx, f"{name} (copy)", ((n, b_col, elements), *((d[0], d[2], s) for d, s in zip(p.ks, strides))), b, copy)
+    p = normal(replace(p, cols=((n, elements, c_col),), ks=tuple((*d[:2], s) for d, s in zip(p.ks, strides))))
+    dims = 3 if len(p.rows) <= 3 and len(p.ks) <= 3 else 4
+    rows, ks = filled(p.rows, dims, 2), filled(p.ks, dims, 2)
+    lanes, m = ctx.host.lanes(p.compute), size(rows)
+    key = ("window dot", p.compute, lanes, c.ty, dims)
+    kernel = ctx.kernel(key, lambda: window_dot_kernel(p.compute, lanes, c.ty, DOT_ROWS, dims, dims))
+    values: dict[str, Arg] = {
+        "a": a.at, "b": copy.at, "c": c.at, "m": m, "mc": BLOCK, "n": n, "b_col": elements, "c_col": c_col,
+    }  # fmt: skip
+    for i, (n_r, a_r, c_r) in enumerate(rows):
+        values |= {f"r{i}": n_r, f"a_r{i}": a_r, f"c_r{i}": c_r}
+    for i, (n_k, a_k, b_k) in enumerate(ks):
+        values |= {f"k{i}": n_k, f"a_k{i}": a_k, f"b_k{i}": b_k}
+    total = -(-m // BLOCK)
+    nbytes = (m * n * c.ty.itemsize) + m * p.compute.itemsize
+    run(ctx, kernel, values, total, p.flops / FLOPS_PER_NS / total, name, (a.at, copy.at), (c.at,), p.flops, nbytes)
 
 
 def prefers_axpy(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:

@@ -658,3 +658,8 @@ def test_the_two_passes_as_two_functions() -> None:
     assert (float(y), float(bwd(pull, 1.0)), float(aux["seen"])) == (9, 6, 3)
     with pytest.raises(errors.GradientError, match="argnums"):
         fx.fwd_and_bwd(layer_of, 2)[0](*LAYER)
+
+
+def test_a_constant_result_stays_weak() -> None:
+    f = lambda x: fnp.asarray(2.0) * 1.0
+    assert fx.value_and_grad(f)(X)[0].weak_type and fx.vjp(f, X)[0].weak_type and f(X).weak_type

@@ -277,6 +277,16 @@ def test_channels_first_keeps_its_pixels_together(dtype: str) -> None:
     check(x, y, params(1, padding=((2, 2),)))
 
 
+@pytest.mark.parametrize("level", [None, "sse2", "avx2", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_few_outputs_are_added_up_along_the_channels(dtype: str, level: str | None) -> None:
+    target = None if level is None else host().restricted(level)
+    for c, features, k in ((64, 1, 3), (61, 3, 3), (40, 2, 1), (33, 5, 2), (20, 10, 5)):
+        x, w = random_array((2, 7, 9, c), dtype), random_array((k, k, c, features), dtype, 1)
+        check(x, w, params(2, **NHWC, padding=((1, 1), (0, 2))), target)
+        check(x, w, params(2, **NHWC, window_strides=(2, 1), rhs_dilation=(1, 2)), target)
+
+
 def test_empty_operands() -> None:
     for x_shape, w_shape in (
         ((0, 5, 5, 3), (3, 3, 3, 4)),
