@@ -16,6 +16,9 @@ os.environ.setdefault("FX_CACHE_DIR", tempfile.mkdtemp(prefix="fx-test-cache-"))
 os.environ.setdefault("FX_ENGINE", "quick")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # its values count, and most of its time is compilation
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of NumPy's products and of PyTorch, which spin while they wait: a
+# worker of the test run has one core
 gc.disable()  # until everything is imported and collected: all of that stays
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,23 +55,28 @@ FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}
 
 def imports(path: Path, package: str) -> list[tuple[str, bool, int]]:
     """(absolute module, is at the top level, line) for every import statement."""
-    tree = ast.parse(path.read_text())
     parts = path.relative_to(ROOT).with_suffix("").parts
     here = parts[:-1]
-    found = []
-    top = {id(n) for n in ast.walk(tree)} - {
-        id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) for n in ast.walk(f)
-    }
-    for node in ast.walk(tree):
+    found: list[tuple[str, bool, int]] = []
+    for node, top in _statements(ast.parse(path.read_text()), True):
         if isinstance(node, ast.Import):
-            found += [(a.name, id(node) in top, node.lineno) for a in node.names]
+            found += [(a.name, top, node.lineno) for a in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = here[: len(here) - node.level + 1] if node.level else ()
             module = ".".join((*base, *(node.module.split(".") if node.module else ())))
             bare = module in ("fx", "jit")
             names = [a.name for a in node.names] if bare else [None]
-            found += [(f"{module}.{n}" if n else module, id(node) in top, node.lineno) for n in names]
+            found += [(f"{module}.{n}" if n else module, top, node.lineno) for n in names]
     return found
+
+
+def _statements(node: ast.AST, top: bool) -> Iterator[tuple[ast.stmt, bool]]:
+    """Every statement below ``node``, and whether it stands outside all functions."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.stmt, ast.ExceptHandler, ast.match_case)):  # an expression holds no statement
+            if isinstance(child, ast.stmt):
+                yield child, top
+            yield from _statements(child, top and not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
 def room(module: str) -> str:

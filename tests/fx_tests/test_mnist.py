@@ -24,12 +24,23 @@ def digits():
     return data.mnist()
 
 
-@pytest.fixture
-def few_digits(digits, monkeypatch):
-    """A tenth of the digits, in place of all."""
-    few = data.MNIST(*[data.Split(part.images[::8], part.labels[::8]) for part in digits])
+def every(n, digits, monkeypatch):
+    """Every ``n``-th of the digits, in place of all."""
+    few = data.MNIST(*[data.Split(part.images[::n], part.labels[::n]) for part in digits])
     monkeypatch.setattr(data, "mnist", lambda: few)
     return few
+
+
+@pytest.fixture
+def few_digits(digits, monkeypatch):
+    """1000 digits to learn from."""
+    return every(8, digits, monkeypatch)
+
+
+@pytest.fixture
+def fewest_digits(digits, monkeypatch):
+    """200 digits, for programs whose running counts and not what they learn."""
+    return every(40, digits, monkeypatch)
 
 
 # ---------------------------------------------------------------------------------------------- data
@@ -178,8 +189,8 @@ def test_training_learns(few_digits, capsys, model, accuracy):
     assert np.mean(right) == pytest.approx(result.measures["accuracy"])
 
 
-def test_the_same_seed_gives_the_same_run(few_digits, capsys):
-    runs = [mnist.train(epochs=1, batch_size=500, seed=seed).model for seed in (1, 1, 2)]
+def test_the_same_seed_gives_the_same_run(fewest_digits, capsys):
+    runs = [mnist.train(epochs=1, batch_size=80, seed=seed).model for seed in (1, 1, 2)]
     leaves = [[np.asarray(x).tobytes() for x in tree.leaves(params)] for params in runs]
     assert leaves[0] == leaves[1]
     assert leaves[0] != leaves[2]
@@ -188,17 +199,17 @@ def test_the_same_seed_gives_the_same_run(few_digits, capsys):
 # ---------------------------------------------------------------------------------------- command line
 
 
-def test_the_command_trains_and_plots(few_digits, capsys, tmp_path):
+def test_the_command_trains_and_plots(fewest_digits, capsys, tmp_path):
     pytest.importorskip("matplotlib")
     file = tmp_path / "run.png"
-    command_line.main(["train", "mnist", "--epochs", "1", "--batch-size", "500", "--seed", "3", "--plot", str(file)])
+    command_line.main(["train", "mnist", "--epochs", "1", "--batch-size", "80", "--seed", "3", "--plot", str(file)])
     out = capsys.readouterr().out
     assert f"plotted to {file}" in out
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_program_runs_by_itself(few_digits, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["mnist.py", "--epochs", "1", "--batch-size", "500"])
+def test_the_program_runs_by_itself(fewest_digits, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mnist.py", "--epochs", "1", "--batch-size", "80"])
     monkeypatch.delitem(sys.modules, "fx.examples.mnist")
     runpy.run_module("fx.examples.mnist", run_name="__main__")
     assert "after 1 epochs" in capsys.readouterr().out

@@ -452,7 +452,7 @@ def test_parentheses(ty: Ty) -> None:
             b.store(out, count, op_(outer, op_(inner, u, v), -v if outer not in ("shl", "shr") else w))
             count += 1
     args = [np.array([200, 3, 5], dtype_of(ty)), np.zeros(count, dtype_of(ty))]
-    run_everywhere(b.build(), args, 0, 1, numba=ty == u8)
+    run_everywhere(b.build(), args, 0, 1, numba=False)  # which reads the same text as Python does
 
 
 def test_a_shift_count_wraps_before_it_is_used() -> None:
