@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import math
 import os
 import platform
 import signal
@@ -48,13 +47,14 @@ _FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSY
 
 @functools.cache
 def host_threads() -> int:
-    """The CPUs this process may use: machine, affinity mask and container quota (rounded up), at least 1."""
+    """The CPUs this process may use: machine, affinity mask and container quota (rounded down: threads that wait for
+    the next region poll, and would use up what is left of a CPU), at least 1."""
     cpus = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cpus = len(os.sched_getaffinity(0))
     quota = cgroup_quota()
     if quota is not None:
-        cpus = min(cpus, math.ceil(quota))
+        cpus = min(cpus, int(quota))
     return max(1, min(cpus, MAX_THREADS)) if HAS_THREADS else 1
 
 

@@ -16,8 +16,8 @@ STEPS = 3130  # of the program's run of ten epochs
 
 
 def start() -> Start:
-    for_params, for_data, for_order = random.split(random.key(0), 3)
-    given, tested = attention.drawn(for_data, 20_000)
+    for_params, for_days, for_forms, for_order = random.split(random.key(0), 4)
+    given, tested = attention.drawn(for_days, for_forms, 20_000)
     batches = lambda epoch: data.batches(given, 64, key=random.fold_in(for_order, epoch))
     return Start(attention.Translator(64, for_params), batches, options={"tested": tested})
 

@@ -114,9 +114,8 @@ def examples_of(days: np.ndarray, forms: np.ndarray) -> tuple[np.ndarray, np.nda
     return texts, np.array([[OUT.index(c) for c in date.isoformat()] for date in dates], np.int32)
 
 
-def drawn(key: Any, examples: int) -> tuple[Any, Any]:
-    """So many examples to train on, and 1,000 of other dates."""
-    for_days, for_forms = random.split(key)
+def drawn(for_days: Any, for_forms: Any, examples: int) -> tuple[Any, Any]:
+    """So many examples to train on, and 1,000 of other dates; two keys."""
     days = FIRST + np.asarray(random.permutation(for_days, LAST + 1 - FIRST))
     forms = np.asarray(random.randint(for_forms, (examples + 1000,), 0, len(FORMS)))
     return examples_of(np.resize(days[1000:], examples), forms[1000:]), examples_of(days[:1000], forms[:1000])
@@ -126,8 +125,8 @@ def train(
     *, epochs: int = 10, batch_size: int = 64, seed: int = 0, examples: int = 20_000, hidden: int = 64
 ) -> programs.Result:
     """Trains on 20,000 texts (or the given number of them); tells how many of 1,000 others are translated exactly."""
-    for_params, for_data, for_order = random.split(random.key(seed), 3)
-    given, tested = drawn(for_data, examples)
+    for_params, for_days, for_forms, for_order = random.split(random.key(seed), 4)
+    given, tested = drawn(for_days, for_forms, examples)
     loop = trainer(epochs * -(-examples // batch_size))
     fit = loop.fit(
         Translator(hidden, for_params),

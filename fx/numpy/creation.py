@@ -203,9 +203,14 @@ def _plain_number(value: Any, d: np.dtype) -> Any:
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
 ) -> Value:
-    """An array filled with a value (or an array, broadcast to the shape)."""
+    """An array filled with a value (or an array, broadcast to the shape).
+
+    Without a dtype it is weak where the value is: beside float16 arrays ``full(3, 0.5)`` is float16.
+    """
     check_device(device)
     sizes = static_shape(shape)
+    if dtype is None and not is_sized(fill_value):
+        return broadcast_value(as_value(fill_value), sizes)
     d = dtypes.canonical(dtype) if dtype is not None else aval_of(as_value(fill_value)).dtype
     if is_python_scalar(fill_value):
         return filled(sizes, _plain_number(fill_value, d), d)

@@ -73,7 +73,11 @@ def test_formulas_are_what_python_computes(
     run: Callable[..., list[Any]], a: int, b: int, others: list[tuple[int, int]]
 ) -> None:
     scope = Sizes()
-    found = run(scope.variable(a), scope.variable(b))
+    try:
+        found = run(scope.variable(a), scope.variable(b))
+    except Fixed:  # two numbers that are equal by chance: the trace ends there
+        assert scope.fixed.startswith("equal to")
+        return
     assert [sizes.plain(x) for x in found] == run(a, b)
     formulas, test = scope.formulas(found), scope.test()
     assert test([a, b])

@@ -7,6 +7,8 @@ the laws of the calls stand in ``beside_jax.py``.
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 from typing import Any
 
 import lax_cases
@@ -72,6 +74,40 @@ def test_every_function_is_called(space: str) -> None:
 
 
 _WIDTH = {"int_", "uint", "float_", "complex_"}  # of 32 bits in JAX unless 64 are switched on
+
+
+# namespace -> the files where its functions are compared directly: bits for keys, structures of trees, invariants of factors,
+# with JAX's results, or with those of NumPy and SciPy where these have more digits
+ELSEWHERE = {
+    "random": "test_random.py test_module_layers.py",
+    "nn.initializers": "test_nn.py",
+    "tree": "test_trees.py test_tools.py",
+    "tree_util": "test_trees.py test_tools.py test_lax_names.py test_dispatch.py test_module_layers.py",
+    "debug": "test_lax_names.py test_tools.py test_checkify.py",
+    "image": "test_image.py",
+    "ops": "test_tools.py",
+    "numpy.linalg": "test_linalg.py test_array_api.py test_numpy_protocol.py",
+    "numpy.fft": "test_fft.py",
+    "scipy.linalg": "test_linalg.py",
+    "scipy.fft": "test_fft.py test_scipy_spectra.py",
+    "scipy.signal": "test_scipy_spectra.py test_scipy_rest.py",
+    **dict.fromkeys(("scipy.optimize", "scipy.sparse.linalg"), "test_solvers.py test_scipy_rest.py"),
+    **{
+        f"scipy.{name}": "test_scipy_rest.py"
+        for name in ("cluster.vq", "integrate", "interpolate", "ndimage", "spatial.transform")
+    },
+}
+_TYPES = {"Initializer", "KeyEntry", "KeyPath", "OptimizeResults"}  # of annotations and results
+
+
+@needs_jax
+def test_nothing_is_left_uncompared() -> None:
+    """Each namespace has a table, or a file of tests that mentions each of its names (JAX's own are the transforms)."""
+    assert set(NAMESPACES) == set(TABLES) | set(ELSEWHERE) | {""}
+    for space, files in ELSEWHERE.items():
+        texts = [Path(__file__).with_name(f).read_text() for f in files.split()]
+        unmentioned = [n for n in NAMESPACES[space].present() if not any(re.search(rf"\b{n}\b", t) for t in texts)]
+        assert set(unmentioned) <= _TYPES, (space, unmentioned)
 
 
 # ---------------------------------------------------------------------------------------------- laws

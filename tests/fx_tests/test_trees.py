@@ -110,6 +110,34 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+def test_the_other_functions_are_jax_s() -> None:
+    jax = pytest.importorskip("jax")
+    t, theirs = {"a": [1, (2, 3)], "b": 4}, jax.tree_util
+    paths = [[tuple(map(str, p)) for p, _ in lib.leaves_with_path(t)] for lib in (tree, jax.tree)]
+    assert paths[0] == paths[1]
+    assert tree.broadcast({"a": 5, "b": 6}, t) == jax.tree.broadcast({"a": 5, "b": 6}, t)
+    for values in ([True, 1], [True, [0]], []):
+        assert tree_util.tree_all(values) == theirs.tree_all(values)
+    assert tree_util.tree_reduce(max, t) == theirs.tree_reduce(max, t) == 4
+    for x in (t, 3, None, [], "a"):
+        assert tree_util.is_tree_node(type(x)) == theirs.is_tree_node(type(x))
+    children = [u.flatten_one_level_with_keys(t)[0] for u in (tree_util, theirs)]
+    assert [[(str(k), v) for k, v in c] for c in children][0] == [(str(k), v) for k, v in children[1]]
+    outer, inner = {"a": 0, "b": 0}, (0, 0)
+    swapped = [
+        u.tree_transpose(u.tree_structure(outer), u.tree_structure(inner), {"a": (1, 2), "b": (3, 4)})
+        for u in (tree_util, theirs)
+    ]
+    assert swapped[0] == swapped[1] == ({"a": 1, "b": 3}, {"a": 2, "b": 4})
+    for u in (tree_util, theirs):
+        f = u.Partial(lambda x, y, z: (x, y, z), 1, z=3)
+        assert u.tree_leaves(f) == [1, 3] and f(2) == (1, 2, 3)
+        assert isinstance(u.tree_structure(t), u.PyTreeDef)
+    for name, key in (("DictKey", "a"), ("SequenceKey", 1), ("FlattenedIndexKey", 2), ("GetAttrKey", "x")):
+        ours, other = getattr(tree_util, name)(key), getattr(theirs, name)(key)
+        assert str(ours) == str(other) and ours == getattr(tree_util, name)(key)
+
+
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_named(name: str) -> None:
     action, message = MISTAKES[name]

@@ -159,7 +159,15 @@ def test_a_host_without_control_groups(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("machine", "affinity", "quota", "expected"),
-    [(8, 8, None, 8), (8, 3, None, 3), (8, 8, 1.5, 2), (8, 8, 0.2, 1), (8, 2, 6.0, 2), (None, 4, None, 4)],
+    [
+        (8, 8, None, 8),
+        (8, 3, None, 3),
+        (8, 8, 1.5, 1),
+        (8, 8, 2.5, 2),
+        (8, 8, 0.2, 1),
+        (8, 2, 6.0, 2),
+        (None, 4, None, 4),
+    ],
 )
 def test_host_threads(
     monkeypatch: pytest.MonkeyPatch, machine: int | None, affinity: int, quota: float | None, expected: int
