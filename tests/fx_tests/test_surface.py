@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lax_cases
+import matrix_cases
 import nn_cases
 import numpy as np
 import numpy_cases
@@ -37,6 +38,10 @@ TABLES = {
         Table("numpy", numpy_cases.CASES, numpy_cases.NOT_CALLED, numpy_cases.DTYPE_RULES),
         Table("lax", lax_cases.CASES, lax_cases.NOT_CALLED, lax_cases.DTYPE_RULES),
         Table("nn", nn_cases.CASES, nn_cases.NOT_CALLED, nn_cases.DTYPE_RULES),
+        *[
+            Table(name, cases, matrix_cases.NOT_CALLED.get(name, {}), matrix_cases.DTYPE_RULES)
+            for name, cases in matrix_cases.TABLES.items()
+        ],
         *[Table(f"scipy.{name}", cases, {}, scipy_cases.DTYPE_RULES) for name, cases in scipy_cases.TABLES.items()],
     )
 }
@@ -76,8 +81,7 @@ def test_every_function_is_called(space: str) -> None:
 _WIDTH = {"int_", "uint", "float_", "complex_"}  # of 32 bits in JAX unless 64 are switched on
 
 
-# namespace -> the files where its functions are compared directly: bits for keys, structures of trees, invariants of factors,
-# with JAX's results, or with those of NumPy and SciPy where these have more digits
+# namespace -> the files where its functions are compared with JAX directly: bits for keys, structures of trees, whole calls
 ELSEWHERE = {
     "random": "test_random.py test_module_layers.py",
     "nn.initializers": "test_nn.py",
@@ -85,19 +89,8 @@ ELSEWHERE = {
     "tree_util": "test_trees.py test_tools.py test_lax_names.py test_dispatch.py test_module_layers.py",
     "debug": "test_lax_names.py test_tools.py test_checkify.py",
     "image": "test_image.py",
-    "ops": "test_tools.py",
-    "numpy.linalg": "test_linalg.py test_array_api.py test_numpy_protocol.py",
-    "numpy.fft": "test_fft.py",
-    "scipy.linalg": "test_linalg.py",
-    "scipy.fft": "test_fft.py test_scipy_spectra.py",
-    "scipy.signal": "test_scipy_spectra.py test_scipy_rest.py",
-    **dict.fromkeys(("scipy.optimize", "scipy.sparse.linalg"), "test_solvers.py test_scipy_rest.py"),
-    **{
-        f"scipy.{name}": "test_scipy_rest.py"
-        for name in ("cluster.vq", "integrate", "interpolate", "ndimage", "spatial.transform")
-    },
 }
-_TYPES = {"Initializer", "KeyEntry", "KeyPath", "OptimizeResults"}  # of annotations and results
+_TYPES = {"Initializer", "KeyEntry", "KeyPath"}  # of annotations
 
 
 @needs_jax
