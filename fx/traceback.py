@@ -82,7 +82,7 @@ def hide_frames(namespace: dict[str, Any]) -> None:
     """
     for name in namespace["__all__"]:
         f = namespace.get(name)
-        if type(f) is not FunctionType or f.__code__ is _WRAPPER:
+        if type(f) is not FunctionType or f.__code__ is _WRAPPER or not f.__module__.startswith("fx."):
             continue
         if f not in _wrapped:
             inner = getattr(f, "__wrapped__", f)

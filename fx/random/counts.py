@@ -204,6 +204,7 @@ def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = Non
         unroll: of the loop over outcomes, as in ``fx.lax.scan``.
 
     >>> from fx import random
+    >>> import fx.numpy as fnp
     >>> float(random.multinomial(random.key(0), 10, fnp.array([0.2, 0.3, 0.5])).sum())
     10.0
     """

@@ -46,6 +46,7 @@ def multivariate_normal(
         Array of shape ``(*shape, n)``.
 
     >>> from fx import random
+    >>> import fx.numpy as fnp
     >>> random.multivariate_normal(random.key(0), fnp.zeros(2), fnp.eye(2), (5,)).shape
     (5, 2)
     """

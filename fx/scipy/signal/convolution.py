@@ -88,6 +88,7 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto", preci
         ShapeError: the shapes do not fit.
         ValueError: an unknown mode or method.
 
+    >>> import fx.numpy as fnp
     >>> convolve(fnp.array([1.0, 2.0, 3.0]), fnp.array([0.0, 1.0, 0.5]))
     Array([0. , 1. , 2.5, 4. , 1.5], dtype=float32)
     """

@@ -45,6 +45,7 @@ def detrend(
     Raises:
         ValueError: another type, or a ``bp`` outside of the data.
 
+    >>> import fx.numpy as fnp
     >>> detrend(fnp.array([1.0, 4.0, 8.0, 8.0, 9.0]), type="constant")
     Array([-5., -2.,  2.,  2.,  3.], dtype=float32)
     """

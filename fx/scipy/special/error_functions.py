@@ -52,6 +52,7 @@ def _erfcx_right(x: Value) -> Value:
 def erfcx(x: Any) -> Value:
     """exp(x**2) erfc(x), which falls like 1 / x where erfc underflows.
 
+    >>> import fx.numpy as fnp
     >>> erfcx(fnp.array(100.0)).round(6)
     Array(0.005642, dtype=float32)
     """
@@ -133,6 +134,7 @@ def wofz(z: Any) -> Value:
 def ndtr(x: Any) -> Value:
     """Distribution function of the standard normal distribution: the probability of a value below x.
 
+    >>> import fx.numpy as fnp
     >>> ndtr(fnp.array([-1000.0, 0.0]))
     Array([0. , 0.5], dtype=float32)
     """

@@ -39,6 +39,7 @@ def logsumexp(
         return_sign: return ``(log of the absolute value, sign)``.
         where: which elements count; broadcast against ``a``.
 
+    >>> import fx.numpy as fnp
     >>> logsumexp(fnp.array([1000.0, 1000.0]))
     Array(1000.6932, dtype=float32)
     """

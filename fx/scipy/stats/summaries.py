@@ -46,6 +46,7 @@ def mode(a: Any, axis: int | None = 0, nan_policy: str = "propagate", keepdims: 
         nan_policy: 'propagate': the mode of numbers with a NaN among them is NaN.
         keepdims: keep the axis with size 1.
 
+    >>> import fx.numpy as fnp
     >>> mode(fnp.array([2, 4, 1, 1, 3, 4, 4]))
     ModeResult(mode=Array(4, dtype=int32), count=Array(3, dtype=int32))
     """
@@ -89,6 +90,7 @@ def rankdata(a: Any, method: str = "average", *, axis: int | None = None, nan_po
     Raises:
         ValueError: there is no such method.
 
+    >>> import fx.numpy as fnp
     >>> rankdata(fnp.array([1, 3, 2, 3]))
     Array([1. , 3.5, 2. , 3.5], dtype=float32)
     """
