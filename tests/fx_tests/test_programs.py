@@ -82,14 +82,11 @@ ENDS = {
 }
 """What a quick run measures, between bounds that one which learns nothing does not keep."""
 
-SHORTER = {"transfer": {"epochs": 15}}
-"""Kernels that are compiled quickly run several times slower: convolutions make the most of it."""
-
 
 @pytest.mark.parametrize("name", ENDS)
 def test_quick_runs_reach_their_ends(name, tmp_path):
     program = programs.load(name)
-    result = program.train(**program.QUICK | SHORTER.get(name, {}))
+    result = program.train(**program.QUICK)
     for measure, (least, most) in ENDS[name].items():
         assert least < result.measures[measure] < most, measure
     if hasattr(program, "figure"):
