@@ -23,12 +23,11 @@ import operator
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn, Union
+from typing import Any, NoReturn
 
 import numpy as np
 
 __all__ = [
-    "shown",
     "Fixed",
     "Real",
     "Size",
@@ -42,6 +41,7 @@ __all__ = [
     "largest",
     "late",
     "plain",
+    "shown",
     "slice_indices",
     "slice_length",
     "smallest",
@@ -914,6 +914,3 @@ def _text(x: Any) -> str:
     if isinstance(x, _Number):
         return x.text
     return repr(float(x)) if isinstance(x, float) else repr(int(x))
-
-
-Number = Union[int, Size]

@@ -8,6 +8,7 @@ over the same kernels.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ class Resized(Executable):
 
     make_graph: Callable[[], Graph]
 
-    @property
+    @functools.cached_property
     def full(self) -> Executable:
         """The same program, traced and planned for these sizes alone."""
         return compile_graph(self.make_graph(), self.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import warnings
@@ -35,6 +36,9 @@ _MOST_FRUITLESS = 3  # attempts at a family, after which a function that needs i
 _FREE_FAMILIES = 8  # guards divide the sizes into ranges with a family each; further ones must have paid
 _MOST_FAMILIES = 64  # of one structure of arguments
 _MOST_COMPARED = 16  # known signatures that a new one is compared with
+_MOST_TOLD = (
+    64  # the latest of them, among which explain_misses() looks for the nearest: what is filled in is to take no time
+)
 
 
 class CacheInfo(NamedTuple):
@@ -182,7 +186,7 @@ class Programs:
         if self.fruitless >= _MOST_FRUITLESS or len(families) >= min(_FREE_FAMILIES + self.repaid, _MOST_FAMILIES):
             return ""
         near: list[tuple[int, Known]] = []
-        for k, e in reversed(list(self.entries.items())[-_MOST_COMPARED:]):
+        for k, e in list(itertools.islice(reversed(self.entries.items()), _MOST_COMPARED)):
             if (k.in_tree, k.static, k.context) == group and e.captured is not None and not e.axes and not e.filled_in:
                 places = varying(k.leaves, key.leaves)
                 if places is not None:
@@ -250,7 +254,8 @@ class Programs:
                 out.append("other settings (default dtypes, backend, engine or named axes)")
             return out
 
-        return "; ".join(min((reasons(k) for k in self.entries), key=len)) + " (nearest known signature -> this one)"
+        latest = itertools.islice(reversed(self.entries), _MOST_TOLD)
+        return "; ".join(min(map(reasons, latest), key=len)) + " (nearest known signature -> this one)"
 
 
 @contextmanager
