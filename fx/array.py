@@ -21,7 +21,7 @@ from .errors import (
 )
 from .ir import Aval
 
-__all__ = ["CPU", "Array", "Device", "to_numpy"]
+__all__ = ["CPU", "Array", "Device", "SingleDeviceSharding", "to_numpy"]
 
 
 class Device:
@@ -42,6 +42,46 @@ class Device:
 
 
 CPU = Device()
+
+
+class SingleDeviceSharding:
+    """Where every array is: whole, on the one device.  ``x.sharding``, for programs that ask."""
+
+    __slots__ = ()
+    platform = "cpu"
+    memory_kind = "device"
+    num_devices = 1
+    is_fully_addressable = is_fully_replicated = True
+
+    @property
+    def device_set(self) -> set[Device]:
+        """The devices: the CPU."""
+        return {CPU}
+
+    addressable_devices = device_set
+
+    def shard_shape(self, global_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the part that a device holds: that of the array."""
+        return tuple(global_shape)
+
+    def devices_indices_map(self, global_shape: tuple[int, ...]) -> dict[Device, tuple[slice, ...]]:
+        """Which part of an array each device holds: the CPU all of it."""
+        return {CPU: (slice(None),) * len(global_shape)}
+
+    addressable_devices_indices_map = devices_indices_map
+
+    def is_equivalent_to(self, other: Any, ndim: int) -> bool:
+        """Whether arrays of ``ndim`` axes lie in the same way."""
+        return self == other
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SingleDeviceSharding)
+
+    def __hash__(self) -> int:
+        return hash(SingleDeviceSharding)
+
+    def __repr__(self) -> str:
+        return f"SingleDeviceSharding(device={CPU!r}, memory_kind={self.memory_kind})"
 
 
 class Array:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import dis
 import functools
 import opcode
+import sys
 from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["array_function_for", "called_math_function", "drops_the_result", "is_an_assignment", "stores_an_item"]
+__all__ = [
+    "array_function_for", "called_library_function", "called_math_function", "drops_the_result", "is_an_assignment",
+    "own_function_for", "stores_an_item",
+]  # fmt: skip
 
 _STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
 _STORES = {_STORE_ITEM, opcode.opmap.get("STORE_SLICE", _STORE_ITEM)}
@@ -46,22 +50,67 @@ def drops_the_result(caller: FrameType) -> bool:
 def called_math_function(caller: FrameType) -> str | None:
     """The name of the function of ``math`` or ``cmath``, or the type of NumPy's numbers, that is being called, if its result
     has a derivative to lose."""
-    path = _callee(caller.f_code, caller.f_lasti)
-    if path is None:
-        return None
-    found: Any = caller
-    for scope in (caller.f_locals, caller.f_globals, caller.f_builtins):
-        if path[0] in scope:
-            found = scope[path[0]]
-            break
-    for name in path[1:]:
-        if not isinstance(found, ModuleType):
-            return None  # looking further could run code of the user's
-        found = getattr(found, name, None)
+    found = _called(caller, ())[1]
     module, name = getattr(found, "__module__", None), getattr(found, "__name__", "")
     if isinstance(found, type) and issubclass(found, np.inexact):
         return f"np.{name}"
     return f"{module}.{name}" if module in ("math", "cmath") and name not in _NO_DERIVATIVE else None
+
+
+_LIBRARIES = ("numpy", "scipy")
+_MAKERS = ("asarray", "array", "asanyarray", "ascontiguousarray", "asfortranarray")
+
+
+def called_library_function(caller: FrameType) -> tuple[str, FrameType] | None:
+    """The public name of the function of SciPy or NumPy through which somebody's code has come to ``caller``, and that code.
+
+    None where it cannot be told, and for ``np.asarray`` and its kin, which make arrays and do nothing else.
+    """
+    frame: FrameType | None = caller
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES:
+        frame = frame.f_back
+    if frame is None:
+        return None
+    name, found = _called(frame, _LIBRARIES)
+    library, _, rest = name.partition(".")
+    return (name, frame) if callable(found) and library in _LIBRARIES and rest not in _MAKERS else None
+
+
+def own_function_for(name: str) -> str:
+    """What to call in place of a function of SciPy or NumPy.
+
+    >>> import fx.scipy.special
+    >>> own_function_for("scipy.special.logsumexp"), own_function_for("scipy.fft.fft")
+    ('Use fx.scipy.special.logsumexp', 'Use fx.numpy.fft.fft')
+    """
+    library, _, rest = name.partition(".")
+    for path in (f"{library}.{rest}", f"numpy.{rest}"):
+        own: Any = sys.modules.get("fx")
+        for part in path.split("."):
+            own = getattr(own, part, None)
+        if own is not None:
+            return f"Use fx.{path}"
+    return (
+        "fx has none of that name: write it with fx.numpy, or call it through fx.pure_callback (without a derivative)"
+    )
+
+
+def _called(caller: FrameType, libraries: tuple[str, ...]) -> tuple[str, Any]:
+    """What is being called, and its dotted name: that of its module, without what is private in it, and its own.
+
+    Looks into modules, and into objects of the libraries; looking further could run code of the user's.
+    """
+    path = _callee(caller.f_code, caller.f_lasti)
+    if path is None:
+        return "", None
+    scopes = [caller.f_locals, caller.f_globals, caller.f_builtins]
+    found: Any = next((scope[path[0]] for scope in scopes if path[0] in scope), None)
+    module = found.__name__ if isinstance(found, ModuleType) else f"{getattr(found, '__module__', '')}.{path[0]}"
+    for name in path[1:]:
+        if not isinstance(found, ModuleType) and type(found).__module__.partition(".")[0] not in libraries:
+            return "", None
+        found = getattr(found, name, None)
+    return ".".join(p for p in (*module.split("."), *path[1:]) if not p.startswith("_")), found
 
 
 def array_function_for(name: str) -> str:

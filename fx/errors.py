@@ -58,6 +58,8 @@ __all__ = [
     "StaticArgumentError",
     "TrainingError",
     "TreeError",
+    "TreeRegistryError",
+    "TreeTypeError",
     "UnsupportedArgumentError",
     "UnsupportedFunctionError",
     "VmapAxisError",
@@ -181,6 +183,10 @@ class TreeError(FxError, ValueError):
     """Two pytrees that should have the same structure differ, or a leaf is not an array."""
 
 
+class TreeTypeError(TreeError, TypeError):
+    """What was given is not of the structure that the function takes apart."""
+
+
 class TrainingError(FxError, ValueError):
     """What a training run was given (data, batch, loss, checkpoint) cannot be trained on."""
 
@@ -211,6 +217,10 @@ class GraphError(FxError, AssertionError):
 
 class RegistryError(FxError, RuntimeError):
     """A rule or primitive was registered twice, or looked up and not found."""
+
+
+class TreeRegistryError(RegistryError, ValueError):
+    """A type was registered as a pytree node twice."""
 
 
 class BackendError(FxError, RuntimeError):

@@ -12,243 +12,39 @@ Tuples, lists, dicts, OrderedDicts, defaultdicts, namedtuples, ``None``, datacla
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any
 
-from .errors import RegistryError, TreeError
+from .errors import TreeError, TreeTypeError
+from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, KeyPath, SequenceKey, keystr
 from .traceback import shorten
+from .tree_nodes import (
+    Node,
+    is_namedtuple,
+    namedtuple_node,
+    node_of_value,
+    nodes,
+    register_dataclass,
+    register_pytree_node,
+    register_pytree_node_class,
+    register_pytree_with_keys,
+    register_static,
+    register_whole,
+    registry,
+    whole_types,
+)
 
 __all__ = [
     "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "flatten",
-    "flatten_with_path", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "reduce",
+    "flatten_with_path", "is_namedtuple", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "reduce",
     "register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys",
-    "register_static", "structure", "transpose", "unflatten", "all", "broadcast", "broadcast_prefix", "flatten_up_to",
+    "register_static", "register_whole", "structure", "transpose", "unflatten", "all", "broadcast", "broadcast_prefix", "flatten_up_to",
     "reduce_associative", "static",
 ]  # fmt: skip
 
 _all = all
-
-
-# ------------------------------------------------------------------------------------- key paths
-
-
-@dataclasses.dataclass(frozen=True)
-class SequenceKey:
-    idx: int
-
-    def __str__(self) -> str:
-        return f"[{self.idx!r}]"
-
-
-@dataclasses.dataclass(frozen=True)
-class DictKey:
-    key: Hashable
-
-    def __str__(self) -> str:
-        return f"[{self.key!r}]"
-
-
-@dataclasses.dataclass(frozen=True)
-class GetAttrKey:
-    name: str
-
-    def __str__(self) -> str:
-        return f".{self.name}"
-
-
-@dataclasses.dataclass(frozen=True)
-class FlattenedIndexKey:
-    key: int
-
-    def __str__(self) -> str:
-        return f"[<flat index {self.key}>]"
-
-
-KeyPath = tuple[Any, ...]
-
-
-def keystr(path: KeyPath, *, simple: bool = False, separator: str = "") -> str:
-    """A key path as Python would write it: ``['layers'][0].w``; ``simple``: the bare keys joined by ``separator``."""
-    if simple:
-        return separator.join(str(next(iter(dataclasses.asdict(k).values()), k)) for k in path)
-    return separator.join(str(k) for k in path)
-
-
-# -------------------------------------------------------------------------------------- registry
-
-
-class _Node(NamedTuple):
-    """How a container type comes apart: ``flatten(x) -> (children, aux)``, ``unflatten(aux, children) -> x``,
-    ``keys(x) -> key of each child``."""
-
-    flatten: Callable[[Any], tuple[Iterable[Any], Hashable]]
-    unflatten: Callable[[Any, Any], Any]
-    keys: Callable[[Any], Iterable[Any]]
-
-
-def _sorted_keys(d: dict[Any, Any]) -> tuple[Any, ...]:
-    try:
-        return tuple(sorted(d))
-    except TypeError:
-        raise TreeError(f"the keys of a dict in a pytree must be sortable; found {list(d)!r}") from None
-
-
-def _flatten_dict(d: dict[Any, Any]) -> tuple[list[Any], Hashable]:
-    keys = _sorted_keys(d)
-    return [d[k] for k in keys], keys
-
-
-_registry: dict[type, _Node] = {
-    tuple: _Node(lambda x: (x, None), lambda _, c: tuple(c), lambda x: [SequenceKey(i) for i in range(len(x))]),
-    list: _Node(lambda x: (x, None), lambda _, c: list(c), lambda x: [SequenceKey(i) for i in range(len(x))]),
-    dict: _Node(
-        _flatten_dict, lambda keys, c: dict(zip(keys, c, strict=True)), lambda x: [DictKey(k) for k in _sorted_keys(x)]
-    ),
-    collections.OrderedDict: _Node(
-        lambda x: (list(x.values()), tuple(x)),
-        lambda keys, c: collections.OrderedDict(zip(keys, c, strict=True)),
-        lambda x: [DictKey(k) for k in x],
-    ),
-    collections.defaultdict: _Node(
-        lambda x: ([x[k] for k in _sorted_keys(x)], (x.default_factory, _sorted_keys(x))),
-        lambda aux, c: collections.defaultdict(aux[0], zip(aux[1], c, strict=True)),
-        lambda x: [DictKey(k) for k in _sorted_keys(x)],
-    ),
-    type(None): _Node(lambda x: ((), None), lambda _, c: None, lambda x: ()),
-}
-
-
-@functools.cache
-def _namedtuple_node(cls: type) -> _Node:
-    fields = cls._fields  # type: ignore[attr-defined]
-    return _Node(lambda x: (x, None), lambda _, c: cls(*c), lambda x: [GetAttrKey(f) for f in fields])
-
-
-_nodes: dict[type, _Node | None] = {}  # what was found for a type, until another type is registered
-
-
-def _node_of(x: Any) -> _Node | None:
-    cls = type(x)
-    try:
-        return _nodes[cls]
-    except KeyError:
-        node = _registry.get(cls)
-        node = _namedtuple_node(cls) if node is None and is_namedtuple(cls) else node  # type: ignore[arg-type]
-        if len(_nodes) > 1000:
-            _nodes.clear()
-        _nodes[cls] = node
-        return node
-
-
-def is_namedtuple(cls: type) -> bool:
-    """Whether instances come apart as named tuples do."""
-    return cls not in _registry and issubclass(cls, tuple) and hasattr(cls, "_fields")
-
-
-def register_pytree_node(
-    nodetype: type,
-    flatten_func: Callable[[Any], tuple[Iterable[Any], Hashable]],
-    unflatten_func: Callable[[Any, Any], Any],
-    flatten_with_keys_func: Callable[[Any], tuple[Iterable[tuple[Any, Any]], Hashable]] | None = None,
-) -> None:
-    """Makes ``nodetype`` a pytree node.
-
-    Args:
-        flatten_func: ``x -> (children, aux)``; ``aux`` is hashable and comparable.
-        unflatten_func: ``(aux, children) -> x``.
-        flatten_with_keys_func: ``x -> ([(key, child)...], aux)``, for key paths.
-
-    Raises:
-        RegistryError: if the type is registered already.
-    """
-    if nodetype in _registry:
-        raise RegistryError(f"{nodetype.__name__} is registered as a pytree node already")
-
-    def keys(x: Any) -> Iterable[Any]:
-        if flatten_with_keys_func is not None:
-            return [k for k, _ in flatten_with_keys_func(x)[0]]
-        return [FlattenedIndexKey(i) for i, _ in enumerate(flatten_func(x)[0])]
-
-    _registry[nodetype] = _Node(flatten_func, unflatten_func, keys)
-    _nodes.clear()
-
-
-def register_pytree_with_keys(
-    nodetype: type,
-    flatten_with_keys: Callable[[Any], tuple[Iterable[tuple[Any, Any]], Hashable]],
-    unflatten_func: Callable[[Any, Any], Any],
-    flatten_func: Callable[[Any], tuple[Iterable[Any], Hashable]] | None = None,
-) -> None:
-    """``register_pytree_node`` for a type that names its children."""
-
-    def flat(x: Any) -> tuple[Iterable[Any], Hashable]:
-        pairs, aux = flatten_with_keys(x)
-        return [v for _, v in pairs], aux
-
-    register_pytree_node(nodetype, flatten_func or flat, unflatten_func, flatten_with_keys)
-
-
-def register_pytree_node_class(cls: Any) -> Any:
-    """Class decorator: the class has ``tree_flatten(self)`` and the classmethod ``tree_unflatten(aux, children)``."""
-    register_pytree_node(cls, lambda x: x.tree_flatten(), lambda aux, c: cls.tree_unflatten(aux, c))
-    return cls
-
-
-_whole: set[type] = set()
-
-
-def register_whole(cls: type) -> None:
-    """Makes ``map`` and ``map_with_path`` hand nodes of a type over whole, as leaves (arrays of keys are such nodes)."""
-    _whole.add(cls)
-
-
-def _with_whole(is_leaf: IsLeaf | None) -> IsLeaf | None:
-    if not _whole:
-        return is_leaf
-    if is_leaf is None:
-        return lambda x: type(x) in _whole
-    return lambda x: type(x) in _whole or is_leaf(x)
-
-
-def register_dataclass(
-    nodetype: Any, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] | None = None
-) -> Any:
-    """Makes a dataclass a pytree node (also as a decorator).
-
-    Args:
-        data_fields: names of the fields that hold arrays or pytrees; default: all but those whose
-            ``dataclasses.field(metadata={"static": True})``.
-        meta_fields: names of the static, hashable fields.
-    """
-    cls: Any = nodetype
-    if not hasattr(cls, "__dataclass_fields__"):
-        raise TreeError(f"register_dataclass needs a dataclass; {cls!r} is none. Write @dataclass below it.")
-    init = [f for f in dataclasses.fields(cls) if f.init]
-    meta = tuple(meta_fields) if meta_fields is not None else tuple(f.name for f in init if f.metadata.get("static"))
-    data = tuple(data_fields) if data_fields is not None else tuple(f.name for f in init if f.name not in meta)
-    if {*data, *meta} != {f.name for f in init}:
-        raise TreeError(
-            f"data_fields {data} and meta_fields {meta} must together be the fields of {nodetype.__name__}:"
-            f" {tuple(f.name for f in init)}"
-        )
-
-    def flat(x: Any) -> tuple[list[Any], Hashable]:
-        return [getattr(x, n) for n in data], tuple(getattr(x, n) for n in meta)
-
-    def unflat(aux: Any, children: Iterable[Any]) -> Any:
-        return cls(**dict(zip(data, children, strict=True)), **dict(zip(meta, aux, strict=True)))
-
-    register_pytree_with_keys(cls, lambda x: ([(GetAttrKey(n), getattr(x, n)) for n in data], flat(x)[1]), unflat, flat)
-    return cls
-
-
-def register_static(cls: Any) -> Any:
-    """Class decorator: instances are nodes without children; they must be hashable."""
-    register_pytree_node(cls, lambda x: ((), x), lambda aux, _: aux)
-    return cls
 
 
 # --------------------------------------------------------------------------------------- treedef
@@ -270,20 +66,20 @@ def same_aux(a: Any, b: Any) -> bool:
 class TreeDef:
     """The structure of a pytree without its leaves.  Hashable; equal structures compare equal."""
 
-    __slots__ = ("_hash", "aux", "children", "kind", "num_leaves")
+    __slots__ = ("_hash", "aux", "kind", "num_leaves", "subtrees")
 
-    def __init__(self, kind: type | None, aux: Any, children: tuple[TreeDef, ...]) -> None:
+    def __init__(self, kind: type | None, aux: Any, subtrees: tuple[TreeDef, ...]) -> None:
         self.kind = kind
         self.aux = aux
-        self.children = children
+        self.subtrees = subtrees
         self.num_leaves = 1 if kind is None else 0
-        for c in children:
+        for c in subtrees:
             self.num_leaves += c.num_leaves
         self._hash: int | None = None
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash((self.kind, self.aux, self.children))
+            self._hash = hash((self.kind, self.aux, self.subtrees))
         return self._hash
 
     def __eq__(self, other: object) -> bool:
@@ -295,7 +91,7 @@ class TreeDef:
             return False
         if self.aux is not None and self.kind is not dict and not same_aux(self.aux, other.aux):
             return False
-        return bool(self.aux == other.aux) and self.children == other.children
+        return bool(self.aux == other.aux) and self.subtrees == other.subtrees
 
     def __str__(self) -> str:
         text = str(unflatten(self, ["*"] * self.num_leaves)) if self.kind is not None else "*"
@@ -304,8 +100,34 @@ class TreeDef:
     def __repr__(self) -> str:
         return f"TreeDef({self})"
 
+    @property
+    def num_nodes(self) -> int:
+        """Nodes and leaves together."""
+        return 1 + sum([d.num_nodes for d in self.subtrees])
+
+    def children(self) -> list[TreeDef]:
+        """The structures of the outermost node's children."""
+        return list(self.subtrees)
+
+    def node_data(self) -> tuple[type, Any] | None:
+        """(type, static data) of the outermost node; None for a leaf."""
+        if self.kind is None:
+            return None
+        return self.kind, list(self.aux) if self.kind is dict else self.aux
+
     def unflatten(self, leaves: Iterable[Any]) -> Any:
+        """The tree of this structure with the given leaves."""
         return unflatten(self, leaves)
+
+    def flatten_up_to(self, xs: Any) -> list[Any]:
+        """The subtrees of ``xs`` that stand where this structure has leaves."""
+        return flatten_up_to(self, xs)
+
+    def compose(self, inner: TreeDef) -> TreeDef:
+        """This structure with ``inner`` in the place of every leaf."""
+        if self.kind is None:
+            return inner
+        return TreeDef(self.kind, self.aux, tuple([d.compose(inner) for d in self.subtrees]))
 
 
 LEAF = TreeDef(None, None, ())
@@ -320,9 +142,9 @@ def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
         return _NONE
     kind = type(x)
     try:
-        node = _nodes[kind]
+        node = nodes[kind]
     except KeyError:
-        node = _node_of(x)
+        node = node_of_value(x)
     if node is None or (is_leaf is not None and is_leaf(x)):
         out.append(x)
         return LEAF
@@ -333,15 +155,46 @@ def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
 
 def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
     """``flatten((args, {}))``, for a tuple of arguments."""
-    leaves: list[Any] = []
-    positional = _flatten(args, leaves, None)
+    leaves, positional = flatten(args)
     return leaves, TreeDef(tuple, None, (positional, _NO_KEYWORDS))
 
 
 def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDef]:
     """The leaves of ``tree``, left to right, and its structure."""
     out: list[Any] = []
-    return out, _flatten(tree, out, is_leaf)
+    try:
+        return out, _flatten(tree, out, is_leaf)
+    except RecursionError:
+        _check_finite(tree, is_leaf)
+        raise
+
+
+def _check_finite(tree: Any, is_leaf: IsLeaf | None) -> None:
+    """Looks for the cause of a RecursionError.
+
+    Raises:
+        TreeError: ``tree`` contains itself, naming where.
+    """
+    above: dict[int, Any] = {}  # the nodes on the way from the root to this one
+    todo: list[tuple[Any, Any, bool]] = [(tree, None, False)]  # (node, (way to the parent, key), is finished)
+    while todo:
+        x, way, done = todo.pop()
+        node = node_of_value(x)
+        if done:
+            del above[id(x)]
+        elif node is not None and not (is_leaf is not None and is_leaf(x)):
+            if id(x) in above:
+                path = []
+                while way is not None:
+                    way, key = way
+                    path.insert(0, key)
+                raise TreeError(
+                    f"a pytree contains itself: at {keystr(tuple(path))} stands a {type(x).__name__} in which it stands itself."
+                    " Take the reference out, or keep it as static data (register_static, a static field of a dataclass)."
+                )
+            above[id(x)] = x
+            todo.append((x, None, True))
+            todo += [(c, (way, k), False) for k, c in zip(node.keys(x), node.flatten(x)[0])]
 
 
 def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
@@ -351,14 +204,14 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return None
     if d is _ONE:
         return (next(it),)
-    children = [_unflatten(c, it) for c in d.children]
+    children = [_unflatten(c, it) for c in d.subtrees]
     return tuple(children) if d.kind is tuple else node_of(d).unflatten(d.aux, children)
 
 
-def node_of(d: TreeDef) -> _Node:
+def node_of(d: TreeDef) -> Node:
     """How the outermost container of a structure comes apart and together."""
     assert d.kind is not None
-    return _registry.get(d.kind) or _namedtuple_node(d.kind)
+    return registry.get(d.kind) or namedtuple_node(d.kind)
 
 
 def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
@@ -387,7 +240,7 @@ def structure(tree: Any, is_leaf: IsLeaf | None = None) -> TreeDef:
 
 def all_leaves(iterable: Iterable[Any], is_leaf: IsLeaf | None = None) -> bool:
     """True if no element is a container."""
-    return _all(_node_of(x) is None or (is_leaf is not None and is_leaf(x)) for x in iterable)
+    return _all(node_of_value(x) is None or (is_leaf is not None and is_leaf(x)) for x in iterable)
 
 
 def flatten_up_to(treedef: TreeDef, tree: Any, what: str = "tree") -> list[Any]:
@@ -411,15 +264,15 @@ def _flatten_up_to(d: TreeDef, x: Any, what: str, path: KeyPath) -> Iterator[Any
         raise TreeError(f"{what}{where} should be a {d.kind.__name__}, found {type(x).__name__}: {x!r}")
     if d.kind is type(None):
         return
-    node = _node_of(x)
+    node = node_of_value(x)
     assert node is not None
     children, aux = node.flatten(x)
     children = list(children)
-    if aux != d.aux or len(children) != len(d.children):
+    if aux != d.aux or len(children) != len(d.subtrees):
         found = aux if aux is not None else f"{len(children)} children"
-        want = d.aux if d.aux is not None else f"{len(d.children)} children"
+        want = d.aux if d.aux is not None else f"{len(d.subtrees)} children"
         raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
-    for c, child, key in zip(d.children, children, node.keys(x)):
+    for c, child, key in zip(d.subtrees, children, node.keys(x)):
         yield from _flatten_up_to(c, child, what, (*path, key))
 
 
@@ -445,7 +298,12 @@ def broadcast(prefix_tree: Any, full_tree: Any, is_leaf: IsLeaf | None = None) -
     return unflatten(structure(full_tree), broadcast_prefix(prefix_tree, full_tree, is_leaf))
 
 
-_map = map
+def _with_whole(is_leaf: IsLeaf | None) -> IsLeaf | None:
+    if not whole_types:
+        return is_leaf
+    if is_leaf is None:
+        return lambda x: type(x) in whole_types
+    return lambda x: type(x) in whole_types or is_leaf(x)
 
 
 def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = None) -> Any:
@@ -463,29 +321,35 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = N
         raise
 
 
-def reduce(f: Callable[[Any, Any], Any], tree: Any, initializer: Any = ..., is_leaf: IsLeaf | None = None) -> Any:
+def reduce(
+    function: Callable[[Any, Any], Any], tree: Any, initializer: Any = ..., is_leaf: IsLeaf | None = None
+) -> Any:
     """``functools.reduce`` over the leaves."""
     xs = leaves(tree, is_leaf)
-    return functools.reduce(f, xs) if initializer is ... else functools.reduce(f, xs, initializer)
+    return functools.reduce(function, xs) if initializer is ... else functools.reduce(function, xs, initializer)
 
 
 def reduce_associative(
     operation: Callable[[Any, Any], Any], tree: Any, *, identity: Any = ..., is_leaf: IsLeaf | None = None
 ) -> Any:
-    """The leaves combined in pairs, pairs of pairs ...: the depth is the logarithm of their number.
+    """One half of the leaves combined with the other, each made in the same way: the depth is the logarithm of their number.
 
     Raises:
         TypeError: there is no leaf and no ``identity``.
     """
-    level = leaves(tree, is_leaf)
-    if not level:
+    xs = leaves(tree, is_leaf)
+    if not xs:
         if identity is ...:
             raise TypeError("reduce_associative of a tree without leaves has no value; pass identity=")
         return identity
-    while len(level) > 1:
-        pairs = [operation(a, b) for a, b in zip(level[::2], level[1::2])]
-        level = pairs + level[len(pairs) * 2 :]
-    return level[0]
+    return _reduce_halves(operation, xs)
+
+
+def _reduce_halves(operation: Callable[[Any, Any], Any], xs: list[Any]) -> Any:
+    if len(xs) == 1:
+        return xs[0]
+    half = len(xs) // 2
+    return operation(_reduce_halves(operation, xs[:half]), _reduce_halves(operation, xs[half:]))
 
 
 def static(**kwargs: Any) -> Any:
@@ -508,7 +372,7 @@ def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
     Raises:
         TreeError: it is a leaf.
     """
-    node = _node_of(tree)
+    node = node_of_value(tree)
     if node is None:
         raise TreeError(f"a {type(tree).__name__} is a leaf; it has no children")
     children, aux = node.flatten(tree)
@@ -518,53 +382,81 @@ def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
 def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
     """The children of a node with the key of each, and its static data."""
     children, aux = flatten_one_level(tree)
-    node = _node_of(tree)
+    node = node_of_value(tree)
     assert node is not None, "flatten_one_level has raised for a leaf"
     return list(zip(node.keys(tree), children)), aux
 
 
 def is_tree_node(typ: type) -> bool:
     """True if values of the type are nodes."""
-    return typ in _registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
+    return typ in registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
 
 
-def all(tree: Any, is_leaf: IsLeaf | None = None) -> bool:
+def all(tree: Any, *, is_leaf: IsLeaf | None = None) -> bool:
     """True if every leaf is true."""
     return _all(leaves(tree, is_leaf))
 
 
-def transpose(outer: TreeDef, inner: TreeDef, tree: Any) -> Any:
-    """Turns a tree of structure outer(inner) inside out.
+def transpose(outer_treedef: TreeDef, inner_treedef: TreeDef | None, pytree_to_transpose: Any) -> Any:
+    """Turns a tree of structure outer(inner) inside out; ``inner_treedef=None`` takes that of the first subtree.
+
+    Raises:
+        TreeTypeError: the tree has another structure.
 
     >>> transpose(structure([0, 0]), structure({"a": 0, "b": 0}), [{"a": 1, "b": 2}, {"a": 3, "b": 4}])
     {'a': [1, 3], 'b': [2, 4]}
     """
-    rows = [flatten_up_to(inner, sub, "tree.transpose") for sub in flatten_up_to(outer, tree, "tree.transpose")]
-    return unflatten(inner, [unflatten(outer, column) for column in zip(*rows)])
+    xs, found = flatten(pytree_to_transpose)
+    if inner_treedef is None:
+        inner_treedef = structure(flatten_up_to(outer_treedef, pytree_to_transpose, "tree.transpose")[0])
+    wanted = outer_treedef.compose(inner_treedef)
+    if found != wanted:
+        raise TreeTypeError(f"tree.transpose takes a tree of the structure outer(inner), {wanted}; found {found}")
+    n = inner_treedef.num_leaves
+    return unflatten(inner_treedef, [unflatten(outer_treedef, xs[i::n]) for i in range(n)])
 
 
-def leaves_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> list[tuple[KeyPath, Any]]:
-    """``(key path, leaf)`` for every leaf."""
-    return list(_leaves_with_path(tree, is_leaf, ()))
+def leaves_with_path(
+    tree: Any, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
+) -> list[tuple[KeyPath, Any]]:
+    """``(key path, leaf)`` for every leaf; ``is_leaf(x)``, or with ``is_leaf_takes_path``, ``is_leaf(path, x)``."""
+    return flatten_with_path(tree, is_leaf, is_leaf_takes_path)[0]
 
 
-def _leaves_with_path(x: Any, is_leaf: IsLeaf | None, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
-    node = _node_of(x)
-    if node is None or (is_leaf is not None and is_leaf(x)):
-        yield path, x
-        return
-    for key, child in zip(node.keys(x), node.flatten(x)[0]):
-        yield from _leaves_with_path(child, is_leaf, (*path, key))
+def flatten_with_path(
+    tree: Any, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
+) -> tuple[list[tuple[KeyPath, Any]], TreeDef]:
+    """``flatten`` with the key path of every leaf; ``is_leaf`` as for ``leaves_with_path``."""
+    by_path = None if is_leaf is None else is_leaf if is_leaf_takes_path else lambda _, x: is_leaf(x)
+    out: list[tuple[KeyPath, Any]] = []
+    try:
+        return out, _flatten_with_path(tree, out, by_path, ())
+    except RecursionError:
+        _check_finite(tree, None)
+        raise
 
 
-def flatten_with_path(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[tuple[KeyPath, Any]], TreeDef]:
-    """``flatten`` with the key path of every leaf."""
-    return leaves_with_path(tree, is_leaf), structure(tree, is_leaf)
+def _flatten_with_path(
+    x: Any, out: list[tuple[KeyPath, Any]], is_leaf: Callable[[KeyPath, Any], bool] | None, path: KeyPath
+) -> TreeDef:
+    node = node_of_value(x)
+    if node is None or (is_leaf is not None and is_leaf(path, x)):
+        out.append((path, x))
+        return LEAF
+    children, aux = node.flatten(x)
+    below = [_flatten_with_path(c, out, is_leaf, (*path, k)) for k, c in zip(node.keys(x), children)]
+    return TreeDef(type(x), aux, tuple(below))
 
 
-def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = None) -> Any:
-    """``map`` whose function gets the key path first."""
-    pairs, d = flatten_with_path(tree, _with_whole(is_leaf))
+def map_with_path(
+    f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[..., bool] | None = None,
+    is_leaf_takes_path: bool = False,
+) -> Any:  # fmt: skip
+    """``map`` whose function gets the key path first; ``is_leaf`` as for ``leaves_with_path``."""
+    by_path = is_leaf if is_leaf_takes_path or is_leaf is None else lambda _, x: is_leaf(x)
+    pairs, d = flatten_with_path(
+        tree, lambda p, x: type(x) in whole_types or (by_path is not None and by_path(p, x)), True
+    )
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map_with_path") for i, r in enumerate(rest)]
     return unflatten(d, [f(p, x, *more) for (p, x), *more in zip(pairs, *others)])
 
@@ -573,7 +465,35 @@ def map_with_path(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf 
 
 
 class Partial(functools.partial):
-    """``functools.partial`` as a pytree: the bound arguments are children, the function is static."""
+    """``functools.partial`` as a pytree: the bound arguments are children, the function is static.
+
+    Of a ``functools.partial`` the arguments that it has bound stay with it: they are static.
+    """
+
+    def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> Partial:
+        # functools.partial would take a partial apart, and with it what is static
+        return super().__new__(cls, _Bound(func) if isinstance(func, functools.partial) else func, *args, **keywords)
+
+
+class _Bound:
+    """A ``functools.partial`` that is called like any function."""
+
+    __slots__ = ("partial",)
+
+    def __init__(self, partial: functools.partial[Any]) -> None:
+        self.partial = partial
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.partial(*args, **keywords)
+
+    def __eq__(self, other: object) -> bool:
+        return self.partial == (other.partial if isinstance(other, _Bound) else other)
+
+    def __hash__(self) -> int:
+        return hash(self.partial)
+
+    def __repr__(self) -> str:
+        return repr(self.partial)
 
 
 register_pytree_node(

@@ -58,14 +58,14 @@ def register_pytree_with_keys_class(cls: Any) -> Any:
 
 def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
     """The structures of a node's children."""
-    return list(treedef.children)
+    return treedef.children()
 
 
 def treedef_is_leaf(treedef: PyTreeDef) -> bool:
-    """True for the structure of a single leaf."""
-    return treedef == tree_structure(0)
+    """True for the structure of a single leaf, or of a node without children, as in JAX."""
+    return treedef.num_nodes == 1
 
 
 def treedef_tuple(treedefs: Iterable[PyTreeDef]) -> PyTreeDef:
     """The structure of a tuple of trees of the given structures."""
-    return tree_structure(tuple([tree_unflatten(d, [0] * d.num_leaves) for d in treedefs]))
+    return PyTreeDef(tuple, None, tuple(treedefs))

@@ -1,4 +1,7 @@
-"""Calls of every function of ``jax.nn``, as data: see ``jax_calls``.  Derivatives at special points: ``test_nn.py``."""
+"""Calls of every function of ``jax.nn`` and ``jax.image``, as data: see ``jax_calls``.
+
+Derivatives at special points: ``test_nn.py``; laws of resampling: ``test_image.py``.
+"""
 
 from __future__ import annotations
 
@@ -37,5 +40,17 @@ NOT_CALLED = {
     "initializers": "a module: its functions stand beside JAX's in test_nn.py",
     "scaled_matmul": "JAX does not run it on a CPU: test_nn.py has it beside a product",
 }
+
+_PICTURE = A((5, 4, 2))
+_MOVES = A((2,), 0.6, 1.9), A((2,), -1.2, 0.8)
+_METHODS = ("linear", "cubic", "cubic-pytorch", "lanczos3", "lanczos5", "area")
+
+IMAGE = [
+    Case("resize", (_PICTURE,), lambda f, x: [f(x, shape, m, a) for m in ("nearest", *_METHODS) for a in (True, False) for shape in ((3, 7, 2), (8, 2, 2))], dtypes=(*FLOATS, "int32", "uint8", "complex64"), tol=5e-5),
+    Case("resize", (_PICTURE,), lambda f, x: (f(x, (5, 4, 3), method="bilinear"), f(x, (1, 4, 2), "bicubic"), f(x, (5, 0, 2), "triangle"), f(x, x.shape, "lanczos3")), tol=5e-5),
+    Case("scale_and_translate", (_PICTURE, *_MOVES), lambda f, x, s, t: [f(x, (4, 6, 2), (0, 1), s, t, m, a) for m in _METHODS for a in (True, False)], tol=1e-4),
+    Case("scale_and_translate", (_PICTURE, A((2,), 0.6, 1.9, "float32")), lambda f, x, s: (f(x, (4, 6, 2), (0, 1), s, s - 1, "cubic"), f(x, (5, 4, 3), (2,), s[:1], s[1:], "linear")), dtypes=(*FLOATS, "int32"), tol=1e-4),
+    Case("ResizeMethod", (), lambda f: [m.name for m in f] + [f.from_string(n).name for n in ("linear", "trilinear", "tricubic", "cubic-pytorch")] + [int(f.CUBIC.value)], traced=False),
+]  # fmt: skip
 
 DTYPE_RULES: dict[tuple[str, str], str] = {}

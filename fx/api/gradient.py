@@ -120,7 +120,7 @@ def _value_and_grad(
         as_array(instantiate(*next(found)), is_weak(x)) if d else np.zeros(aval_of(x).shape, float0)
         for x, d in zip(leaves, traced.differentiable)
     ]
-    gradient = tree.unflatten(in_tree.children[0], flat)
+    gradient = tree.unflatten(in_tree.subtrees[0], flat)
     gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
     value = tree.unflatten(traced.out_tree, [as_array(outs[0])])
     return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import tree
+from ..array import CPU
 from ..config import config
+from ..errors import ArgumentError
 from ..primitives.elementwise import stop_gradient as _stop_gradient
 from ..trace import named_scope
 from ..traceback import user_frames
@@ -80,8 +82,19 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
     return call
 
 
-def device_put(x: Any, device: Any = None) -> Any:
-    """Every leaf as an fx.Array (there is one device, the CPU)."""
+def device_put(x: Any, device: Any = None, *, src: Any = None, donate: Any = False, may_alias: Any = None) -> Any:
+    """Every leaf as an fx.Array.
+
+    Args:
+        device: None, "cpu", ``fx.devices()[0]`` or a sharding (``x.sharding``), or a pytree of them.
+        src, donate, may_alias: accepted; the memory is shared where it can be.
+
+    Raises:
+        ArgumentError: for any other device.
+    """
+    for d in tree.leaves(device):
+        if d != CPU.platform and getattr(d, "platform", None) != CPU.platform:
+            raise ArgumentError(f"device_put: device={d!r}: there is one device, 'cpu'. Leave the argument out.")
     leaves, treedef = tree.flatten(x)
     return tree.unflatten(treedef, [as_array(v) for v in leaves])
 

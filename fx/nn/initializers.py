@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes, random
+from .. import dtypes, lax, random
 from .. import numpy as fnp
 from ..config import config
 from ..errors import ShapeError
@@ -189,6 +189,16 @@ def _fans(shape: tuple[int, ...], in_axis: Axes, out_axis: Axes, batch_axis: Axe
     return size_in * field, size_out * field
 
 
+def _in_disk(key: Any, shape: tuple[int, ...], d: np.dtype, normal: bool) -> Value:
+    """Complex numbers by modulus and angle: normal ones of variance 1 before their modulus is cut off at 2, or uniform
+    ones of variance 1 in a disk."""
+    for_modulus, for_angle = random.split(key)
+    u, turn = (random.uniform(k, shape, dtypes.real_dtype(d)) for k in (for_modulus, for_angle))
+    modulus = fnp.sqrt(-fnp.log1p(u * math.expm1(-4))) if normal else fnp.sqrt(2 * u)
+    angle = 2 * np.pi * turn
+    return lax.complex(modulus * fnp.cos(angle), modulus * fnp.sin(angle))
+
+
 _DENOMINATORS: dict[str, Callable[[float, float], float]] = {
     "fan_in": lambda fan_in, fan_out: fan_in,
     "fan_out": lambda fan_in, fan_out: fan_out,
@@ -211,7 +221,8 @@ def variance_scaling(
 
     Args:
         mode: what n is: "fan_in", "fan_out", "fan_avg" (their mean) or "fan_geo_avg" (their geometric mean).
-        distribution: "truncated_normal" (within two standard deviations), "normal" or "uniform".
+        distribution: "truncated_normal" (within two standard deviations), "normal" or "uniform"; of a complex dtype it
+            is the modulus that is truncated, and the disk that is filled uniformly.
         in_axis, out_axis: axes of the shape that hold the layer's inputs and outputs.
         batch_axis: axes along which there are independent layers.
 
@@ -229,11 +240,17 @@ def variance_scaling(
         fans = _fans(shape, in_axis, out_axis, batch_axis)
         variance = fnp.asarray(scale / (_DENOMINATORS[mode](*fans) or 1), d)  # a shape without elements has no fans
         if distribution == "truncated_normal":
+            if dtypes.is_complex(d):
+                # JAX's divisor; the standard deviation of a complex normal number below 2 is 0.962
+                spread = fnp.sqrt(variance) / fnp.asarray(math.sqrt(1 - 5 * math.exp(-4)), d)
+                return _in_disk(key, shape, d, True) * spread
             # the divisor is the standard deviation of a standard normal number conditioned on (-2, 2)
             spread = fnp.sqrt(variance) / fnp.asarray(0.87962566103423978, d)
             return random.truncated_normal(key, -2, 2, shape, d) * spread
         if distribution == "normal":
             return random.normal(key, shape, d) * fnp.sqrt(variance)
+        if dtypes.is_complex(d):
+            return _in_disk(key, shape, d, False) * fnp.sqrt(variance)
         return random.uniform(key, shape, d, -1) * fnp.sqrt(3 * variance)
 
     return init

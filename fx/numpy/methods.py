@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..array import Array
+from ..array import Array, SingleDeviceSharding
 from ..callsite import drops_the_result
 from ..config import ALERT
 from ..errors import UnsupportedFunctionError
@@ -282,6 +282,7 @@ _METHODS: dict[str, Any] = {
     "mT": property(manipulation.matrix_transpose, doc="The last two axes swapped."), "flat": property(manipulation.ravel),
     "real": property(_unary(unary.real), doc="The real part."), "imag": property(_unary(unary.imag), doc="The imaginary part."),
     "device": property(lambda self: DEVICE, doc='"cpu": there is one device.'),
+    "sharding": property(lambda self: SingleDeviceSharding(), doc="Whole, on the one device."),
 }  # fmt: skip
 
 

@@ -111,7 +111,8 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
 def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: Any) -> Value:
     """A function given by cases: ``funclist[i]`` (a function or a constant) where ``condlist[i]`` holds.
 
-    An extra last entry is the default, else 0.  Every function is evaluated everywhere.
+    An extra last entry is the default, else 0.  Where several hold, the last one counts.  Every function is evaluated
+    everywhere, but differentiated only where it counts: one that is infinitely steep elsewhere leaves no NaN.
     """
     v = as_value(x)
     several = isinstance(condlist, (list, tuple)) and not (condlist and isinstance(condlist[0], (bool, np.bool_)))
@@ -119,8 +120,19 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     n, m = len(conds), len(funclist)
     if m not in (n, n + 1):
         raise ArgumentError(f"piecewise with {n} conditions needs {n} or {n + 1} functions; found {m}")
-    values = [f(v, *args, **kw) if callable(f) else f for f in funclist]
-    pieces = [broadcast_value(as_typed(y, v.dtype), v.shape) for y in values]
+    conds = [as_typed(c, dtypes.bool_) for c in conds]
+    after: Value = False  # whether a later condition holds
+    counts: list[Value] = []  # from the last function to the first
+    for c in reversed(conds):
+        counts.append(c & ~after if counts else c)
+        after = after | c
+    default = [~after] if m > n else []
+
+    def piece(f: Any, here: Value) -> Value:
+        y = f(where(here, v, p.stop_gradient(v)), *args, **kw) if callable(f) else f
+        return broadcast_value(as_typed(y, v.dtype), v.shape)
+
+    pieces = [piece(f, here) for f, here in zip(funclist, [*reversed(counts), *default])]
     out = pieces[n] if m > n else filled(v.shape, False, v.dtype)
     for c, y in zip(conds, pieces):
         out = where(c, y, out)

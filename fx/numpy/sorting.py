@@ -42,10 +42,22 @@ def _along(a: Any, axis: Any) -> tuple[Value, int]:
 # ----------------------------------------------------------------------------------------- sorting
 
 
+def _check_kind(name: str, kind: Any, order: Any, kinds: tuple[str, ...]) -> None:
+    """Refuses what NumPy refuses: here one algorithm does for all, stable and on arrays without fields."""
+    if kind is not None and kind not in kinds:
+        raise ArgumentError(f"{name}: kind must be {', '.join(map(repr, kinds))} or None; found {kind!r}")
+    if order is not None:
+        raise ArgumentError(f"{name}: order={order!r} names fields, which the arrays of fx do not have. Leave it out.")
+
+
+_SORTS, _PARTITIONS = ("quicksort", "mergesort", "heapsort", "stable"), ("introselect",)
+
+
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool = True, descending: bool = False
 ) -> Value:
-    """Sorted along ``axis`` (flattened, if None); NaN last."""
+    """Sorted along ``axis`` (flattened, if None); NaN last.  Always stable: ``kind`` may be any of NumPy's."""
+    _check_kind("sort", kind, order, _SORTS)
     x, i = _along(a, axis)
     y = sorting.sort(x, i)
     return shaping.rev(y, (i,)) if descending else y
@@ -62,6 +74,7 @@ def argsort(
     dtype: Any = None,
 ) -> Value:
     """The indices that sort; equal elements keep their order."""
+    _check_kind("argsort", kind, order, _SORTS)
     x, i = _along(a, axis)
     d = config.default_int if dtype is None else dtypes.canonical(dtype)
     if not descending:
@@ -94,6 +107,7 @@ def _check_kth(kth: Any, n: int, axis: int) -> None:
 
 def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Value:
     """An array in which the kth element is where sorting would put it (here: sorted altogether)."""
+    _check_kind("partition", kind, order, _PARTITIONS)
     x, i = _along(a, axis)
     _check_kth(kth, x.shape[i], i)
     return sort(x, i)
@@ -101,6 +115,7 @@ def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = N
 
 def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Value:
     """The indices of ``partition``."""
+    _check_kind("argpartition", kind, order, _PARTITIONS)
     x, i = _along(a, axis)
     _check_kth(kth, x.shape[i], i)
     return argsort(x, i)

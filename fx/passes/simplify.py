@@ -1,4 +1,4 @@
-"""Identities: equations that do nothing, and pairs of shaping operations that are one.
+"""Identities: equations that do nothing, choices between one thing, and pairs of shaping operations that are one.
 
 Arithmetic with a neutral element goes only where no bit can change: ``x * 1`` and ``x / 1``, ``x + (-0.0)`` and
 ``x - 0.0``.  ``x + 0.0`` stays, which turns -0.0 into 0.0, and so does all complex arithmetic: the products of a
@@ -78,7 +78,7 @@ def simplify(g: Graph) -> Graph:
             if merged is None:
                 break
             e = merged
-        replacement = e.inputs[0] if _is_identity(e) else _beside_neutral(e, made)
+        replacement = e.inputs[0] if _is_identity(e) else _only_case(e) or _beside_neutral(e, made)
         if replacement is not None and replacement.aval.same_type(e.outputs[0].aval):
             sub.map[e.outputs[0]] = replacement
             continue
@@ -91,6 +91,14 @@ def simplify(g: Graph) -> Graph:
 def _is_identity(e: Eqn) -> bool:
     rule = _IDENTITIES.get(e.prim.name)
     return rule is not None and not e.effect and rule(e)
+
+
+def _only_case(e: Eqn) -> Atom | None:
+    """The operand that a choice between several times the same one returns, or None."""
+    if e.prim.name != "select_n":
+        return None
+    first, *others = e.inputs[1:]
+    return first if all(x is first for x in others) else None
 
 
 def _beside_neutral(e: Eqn, made: dict[Var, Eqn]) -> Atom | None:

@@ -16,7 +16,7 @@ import numpy as np
 from .. import tree
 from ..array import Array, to_numpy
 from ..dtypes import canonical
-from ..errors import ArgumentError, MissingRuleError, ShapeError, TreeError
+from ..errors import ArgumentError, DTypeError, MissingRuleError, ShapeError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import bind
@@ -41,6 +41,11 @@ def run_callback(
     for o, a in zip(outs, out_avals):
         if o.shape != a.shape:
             raise ShapeError(f"the callback returned shape {o.shape}; result_shape_dtypes announces {a.shape}")
+        if o.dtype != a.dtype and not (o.dtype.kind == a.dtype.kind and o.dtype.itemsize == 2 * a.dtype.itemsize >= 8):
+            raise DTypeError(
+                f"the callback returned {o.dtype}; result_shape_dtypes announces {a.dtype}. Convert what it returns"
+                f" (.astype('{a.dtype}')), or announce {o.dtype}."
+            )
     return [o.astype(a.dtype, copy=False) for o, a in zip(outs, out_avals)]
 
 
@@ -114,12 +119,14 @@ def pure_callback(
     """Calls a pure Python function from inside a traced or compiled function.
 
     Args:
-        callback: gets arrays, returns a pytree of arrays; it may be called any number of times.
+        callback: gets arrays, returns a pytree of arrays; it may be called any number of times. What it returns has the
+            announced dtypes, or twice as many bits where 32 (64 of a complex number) are announced: it is rounded, as
+            Python's numbers and most of NumPy's results are of 64 bits.
         result_shape_dtypes: pytree of anything with ``shape`` and ``dtype`` (``fx.ShapeDtypeStruct``, an array).
         vmap_method: what vmap does: "sequential", "expand_dims", "broadcast_all", or None (it raises).
 
     Raises:
-        ShapeError: when the callback runs and returns other shapes than announced.
+        ShapeError, DTypeError: when the callback runs and returns other shapes or dtypes than announced.
     """
     if vmap_method not in VMAP_METHODS:
         raise ArgumentError(f"vmap_method must be one of {VMAP_METHODS}; found {vmap_method!r}")
@@ -145,16 +152,40 @@ def pure_callback(
     return tree.unflatten(out_tree, outs)
 
 
+def _is_value(x: Any) -> bool:
+    """Whether a leaf is an array or a number that a graph can hold."""
+    if isinstance(x, (bool, int, float, complex)):
+        return True
+    try:
+        canonical(x.dtype)
+    except (AttributeError, DTypeError):
+        return False
+    return True
+
+
 @user_frames
 def debug_callback(callback: Callable[..., Any], *args: Any, ordered: bool = True, **kwargs: Any) -> None:
-    """Calls ``callback(*args, **kwargs)`` with the values, each time the program reaches this point (in order)."""
+    """Calls ``callback(*args, **kwargs)`` with the values, each time the program reaches this point (in order).
+
+    Leaves that are no arrays and no numbers (strings, types ...) arrive as they are.
+    """
     leaves, in_tree = tree.flatten((args, kwargs))
+    are_values = [_is_value(x) for x in leaves]
+    others = [None if v else x for x, v in zip(leaves, are_values)]
 
     def flat(*xs: np.ndarray) -> None:
-        a, k = _wrap(xs, in_tree)
+        values = iter(xs)
+        a, k = tree.unflatten(
+            in_tree, [Array(np.asarray(next(values))) if v else x for x, v in zip(others, are_values)]
+        )
         callback(*a, **k)
 
-    bind(debug_callback_p, *leaves, callback=flat, name=getattr(callback, "__name__", "callback"))
+    bind(
+        debug_callback_p,
+        *[x for x, v in zip(leaves, are_values) if v],
+        callback=flat,
+        name=getattr(callback, "__name__", "callback"),
+    )
 
 
 @user_frames

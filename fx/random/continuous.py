@@ -156,17 +156,34 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
     """Gumbel samples: distribution function exp(-exp(-x)).
 
     Args:
-        mode: "low" (default), or "high", which draws twice the bits and so reaches rarer, larger values.
+        mode: "low" (default); "high", which draws twice the bits and so reaches rarer, larger values; "highest", which
+            in float32 rounds none of these bits away (in other dtypes it is "high").
     """
     key, d, shape = check_key("gumbel", key), float_dtype("gumbel", dtype), static_shape(shape)
     info = fnp.finfo(d)
     if mode in (None, "low"):
         return -fnp.log(-fnp.log(uniform_in(key, shape, d, float(info.tiny), 1.0)))
-    if mode != "high":
-        raise ShapeError(f"gumbel has the modes 'low' and 'high'; found mode={mode!r}")
+    if mode not in ("high", "highest"):
+        raise ShapeError(f"gumbel has the modes 'low', 'high' and 'highest'; found mode={mode!r}")
+    if mode == "highest" and d == dtypes.float32:
+        return _gumbel_of_words(random_bits(key, 32, (2, *shape)))
     high, low = _unit(key, (2, *shape), d)
     u = fnp.where(high >= 0.5, high, high + 2.0 ** -int(info.nmant) * low + float(info.tiny))
     return -fnp.log(-fnp.log1p(-u))
+
+
+def _gumbel_of_words(words: Value) -> Value:
+    """Gumbel samples in float32 from (2, ...) words of 32 bits: u of 64 bits, or 1 - u if that is the smaller one, keeps
+    its 24 leading bits."""
+    high, low = (as_type(words[i], dtypes.uint64) for i in (0, 1))
+    u = p.bitwise_or(p.shift_left(high, 32), low)
+    small = u < 1 << 63
+    rest = fnp.where(small, u, 0 - u)
+    zeros = p.clz(rest)
+    mantissa = p.shift_right_logical(p.shift_left(rest, fnp.minimum(zeros, 63)), 40) & (1 << 23) - 1
+    float_bits = as_type(p.bitwise_or(p.shift_left(126 - zeros, 23), mantissa), dtypes.uint32)
+    x = p.bitcast_convert_type(float_bits, dtypes.float32)
+    return -fnp.log(fnp.where(small, -fnp.log1p(-x), -fnp.log(x)))
 
 
 def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Value:

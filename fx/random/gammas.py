@@ -198,7 +198,7 @@ def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Value:
     return fnp.exp(loggamma(key, as_typed(df, d) / 2, shape, d)) * 2
 
 
-def t(key: Any, df: Any, shape: Any = (), dtype: Any = None) -> Value:
+def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Value:
     """Samples of Student's t: density proportional to (1 + x**2 / df) ** (-(df + 1) / 2)."""
     d = float_dtype("t", dtype)
     shape, keys = sample_shape("t", shape, df), split_key(check_key("t", key))

@@ -9,7 +9,13 @@ from weakref import ref
 
 import numpy as np
 
-from ..callsite import array_function_for, called_math_function, stores_an_item
+from ..callsite import (
+    array_function_for,
+    called_library_function,
+    called_math_function,
+    own_function_for,
+    stores_an_item,
+)
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
@@ -197,7 +203,17 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        self._check_keeps_derivative(sys._getframe(1))
+        caller = sys._getframe(1)
+        self._check_keeps_derivative(caller)
+        found = called_library_function(caller)
+        if found is not None:
+            self.builder.check_open(self)
+            name, user = found
+            raise ConcretizationError(
+                f"{name} cannot be traced: it makes a plain NumPy array of a traced {self.aval} ({self.builder.kind} of"
+                f" {self.builder.name!r}). {own_function_for(name)}.\n"
+                f"  at {user.f_code.co_filename}:{user.f_lineno} in {user.f_code.co_name}"
+            )
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(
             f"a traced value of type {self.aval} was turned into a plain NumPy array"

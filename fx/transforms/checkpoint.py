@@ -43,6 +43,7 @@ from .flat import (
     argument_names,
     check_function,
     check_leaf,
+    positional_names,
     resolve_argnums,
 )
 from .jvp import linearize_graph, quiet_graph
@@ -210,6 +211,7 @@ def checkpoint(
     policy: Policy | None = None,
     prevent_cse: bool = True,
     static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
 ) -> Callable[..., Any]:
     """``fun`` whose intermediate values are recomputed, not kept, when it is differentiated.
 
@@ -218,17 +220,29 @@ def checkpoint(
         policy: which values to keep all the same, see ``fx.checkpoint_policies``.
         prevent_cse: keep the compiler from merging the recomputation with the forward pass.
         static_argnums: positional arguments that are not arrays.
+        static_argnames: keyword arguments that are not arrays; those of ``static_argnums`` may be given by name too.
 
     >>> import fx, numpy as np
     >>> fx.grad(fx.checkpoint(lambda x: np.sin(np.sin(x))))(0.5)
     Array(0.7786..., dtype=float32, weak_type=True)
     """
     if fun is None:
-        return functools.partial(checkpoint, policy=policy, prevent_cse=prevent_cse, static_argnums=static_argnums)
+        return functools.partial(
+            checkpoint,
+            policy=policy,
+            prevent_cse=prevent_cse,
+            static_argnums=static_argnums,
+            static_argnames=static_argnames,
+        )
 
     check_function(fun, "checkpoint", "For a decorator with options: @fx.checkpoint(policy=...).")
     if policy is not None:
         check_function(policy, "policy= of checkpoint", "See fx.checkpoint_policies.")
+
+    static_names = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
+    if static_argnums != ():
+        numbers = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
+        static_names |= {n for i, n in enumerate(positional_names(fun)) if i in numbers}
 
     @user_frames
     @functools.wraps(fun)
@@ -241,8 +255,9 @@ def checkpoint(
 
         def call(*dynamic: Any, **kw: Any) -> Any:
             it = iter(dynamic)
-            return fun(*[a if i in static else next(it) for i, a in enumerate(args)], **kw)
+            return fun(*[a if i in static else next(it) for i, a in enumerate(args)], **fixed, **kw)
 
+        fixed = {n: kwargs.pop(n) for n in static_names if n in kwargs}
         dynamic = [a for i, a in enumerate(args) if i not in static]
         leaves, in_tree = tree.flatten((tuple(dynamic), kwargs))
         flat = FlatFunction(call, in_tree)

@@ -2,7 +2,8 @@
 
 Every transform of a conditional is a conditional on the same index, whose branches are transformed.  Linearized, the
 forward one returns the residuals of every branch (zeros stand for those of the branches that did not run), and the linear
-one chooses again.  A batched index makes it a choice by example between the results of all branches.
+one chooses again.  A batched index makes it a choice by example between the results of all branches; what is differentiated
+of a branch is what the examples that take it give it, so that one which is infinitely steep for the others leaves no NaN.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..dtypes import is_complex, is_float
 from ..ir import Atom, Aval, Eqn, Graph, Literal, Var
 from ..primitive import Linear
 from ..primitives.control_flow import cond_p
-from ..primitives.elementwise import clamp, gt, select_n
+from ..primitives.elementwise import bitwise_not, clamp, eq, gt, select, select_n, stop_gradient
 from ..primitives.shaping import broadcast_in_dim, broadcast_in_dim_p
 from ..trace import aval_of, bind, eval_graph, named_axes, state
 from .calls import ClosedLinear, batch_closed, jvp_closed, linearize_closed, transpose_closed
 from .jvp import are_linear
 from .scan import loop_over_examples
 
-__all__ = ["cond_p", "side_by_side"]
+__all__ = ["cond_p", "each_scalar", "for_those", "side_by_side"]
 
 Values = Sequence[Any]
 Branches = tuple[Graph, ...]
@@ -162,13 +164,45 @@ def _cond_batch(
         return loop_over_examples(cond_p, size, args, dims, {"branches": branches})
     if dims[0] is None:
         batched = _any([[d is not None for d in batch_closed(b, dims[1:], axis)[2]] for b in branches])
-    else:
-        batched = (True,) * len(branches[0].outputs)
-    forms = [batch_closed(b, dims[1:], axis, batched) for b in branches]
-    graphs, captures = side_by_side([f[0] for f in forms], [f[1] for f in forms])
-    out_dims = [0 if b else None for b in batched]
-    if dims[0] is None:
+        forms = [batch_closed(b, dims[1:], axis, batched) for b in branches]
+        graphs, captures = side_by_side([f[0] for f in forms], [f[1] for f in forms])
+        out_dims: list[int | None] = [0 if b else None for b in batched]
         return bind(cond_p, *args, *captures, branches=graphs), out_dims
-    results = [eval_graph(g, [*args[1:], *captures]) for g in graphs]
-    which = gt(args[0], 0) if len(graphs) == 2 else clamp(0, args[0], len(graphs) - 1)
+    n = len(branches)
+    which = gt(args[0], 0) if n == 2 else clamp(0, args[0], n - 1)
+    batched, out_dims = (True,) * len(branches[0].outputs), [0] * len(branches[0].outputs)
+    operands, operand_dims = each_scalar(size, args[1:], dims[1:])
+    results = []
+    for i, b in enumerate(branches):
+        taken = eq(which, i) if n != 2 else which if i else bitwise_not(which)
+        graph, captures, _ = batch_closed(b, operand_dims, axis, batched)
+        results.append(eval_graph(graph, [*for_those(taken, operands, operand_dims), *captures]))
     return [select_n(broadcast_in_dim(which, aval_of(outs[0]).shape, (0,)), *outs) for outs in zip(*results)], out_dims
+
+
+def each_scalar(size: int, args: Values, dims: Sequence[int | None]) -> tuple[list[Any], list[int | None]]:
+    """Arguments whose scalars, if they have derivatives, are one for each example: see ``for_those``."""
+    alone = [d is None and not aval_of(x).shape and _has_derivative(x) for x, d in zip(args, dims)]
+    return (
+        [broadcast_in_dim(x, (size,), ()) if a else x for x, a in zip(args, alone)],
+        [0 if a else d for d, a in zip(dims, alone)],
+    )
+
+
+def for_those(taken: Any, args: Values, dims: Sequence[int | None]) -> list[Any]:
+    """Arguments whose derivatives are those of the examples in ``taken`` alone: for the others the arguments are constants.
+
+    They are the same numbers, so what is not differentiated costs nothing more.  Arrays that the examples share count as
+    before: a derivative for each example would be that much larger.
+    """
+    return [
+        select(broadcast_in_dim(taken, aval_of(x).shape, (d,)), x, stop_gradient(x))
+        if d is not None and _has_derivative(x)
+        else x
+        for x, d in zip(args, dims)
+    ]
+
+
+def _has_derivative(x: Any) -> bool:
+    dtype = aval_of(x).dtype
+    return is_float(dtype) or is_complex(dtype)

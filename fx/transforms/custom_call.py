@@ -28,8 +28,8 @@ from .flat import FlatFunction, argument_names, check_leaf, float0, function_nam
 from .vmap import batch_graph
 
 __all__ = [
-    "FlatRule", "SymbolicZero", "bind_arguments", "call_with_rules", "closed_over_error", "mapped_axis", "of_type", "on_examples", "own",
-    "present", "same_structure", "split_static", "tangent_or_zero", "zero_from_primal",
+    "FlatRule", "SymbolicZero", "bind_arguments", "call_with_rules", "closed_over_error", "mapped_axis", "nondiff_positions", "of_type", "on_examples",
+    "own", "present", "same_structure", "split_static", "tangent_or_zero", "zero_from_primal",
 ]  # fmt: skip
 
 FlatRule = Callable[..., Any]
@@ -107,6 +107,23 @@ def bind_arguments(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
             " pass them by position, so that the rule can name them by number."
         )
     return bound.args
+
+
+def nondiff_positions(f: Callable[..., Any], argnums: Sequence[int], argnames: Sequence[str]) -> tuple[int, ...]:
+    """The positions of the arguments that are named by number or by name.
+
+    Raises:
+        CustomRuleError: a name is not that of an argument of ``f``.
+    """
+    if not argnames:
+        return tuple(argnums)
+    parameters = list(inspect.signature(f).parameters)
+    wrong = [n for n in argnames if n not in parameters]
+    if wrong:
+        raise CustomRuleError(
+            f"nondiff_argnames={argnames!r} names {wrong[0]!r}; the arguments of {function_name(f)} are {', '.join(parameters)}"
+        )
+    return tuple(sorted({*argnums, *[parameters.index(n) for n in argnames]}))
 
 
 def split_static(

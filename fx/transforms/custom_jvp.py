@@ -23,6 +23,7 @@ from .custom_call import (
     call_with_rules,
     closed_over_error,
     mapped_axis,
+    nondiff_positions,
     of_type,
     on_examples,
     own,
@@ -118,14 +119,17 @@ class custom_jvp:
         fun: the function.
         nondiff_argnums: positional arguments that are not differentiated (and may be any Python object); the
             rule gets them first: ``rule(*nondiff, primals, tangents)``.
+        nondiff_argnames: the same, by name.
     """
 
     @user_frames
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(
+        self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = (), nondiff_argnames: Sequence[str] = ()
+    ) -> None:
         check_function(fun, "custom_jvp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = tuple(nondiff_argnums)
+        self.nondiff_argnums = nondiff_positions(fun, nondiff_argnums, nondiff_argnames)
         self.rule: Callable[..., Any] | None = None
         self.symbolic_zeros = False
 

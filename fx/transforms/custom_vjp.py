@@ -24,6 +24,7 @@ from .custom_call import (
     call_with_rules,
     closed_over_error,
     mapped_axis,
+    nondiff_positions,
     of_type,
     on_examples,
     own,
@@ -168,15 +169,17 @@ class custom_vjp:
 
     ``fwd`` takes the function's arguments and returns (output, residuals); ``bwd`` takes the residuals and the
     output's cotangent and returns one cotangent for each argument (None is zero, and is never made an array).
-    With ``nondiff_argnums`` those arguments come first in ``bwd``.
+    With ``nondiff_argnums`` (or ``nondiff_argnames``) those arguments come first in ``bwd``.
     """
 
     @user_frames
-    def __init__(self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = ()) -> None:
+    def __init__(
+        self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = (), nondiff_argnames: Sequence[str] = ()
+    ) -> None:
         check_function(fun, "custom_vjp")
         functools.update_wrapper(self, fun)
         self.fun = fun
-        self.nondiff_argnums = tuple(nondiff_argnums)
+        self.nondiff_argnums = nondiff_positions(fun, nondiff_argnums, nondiff_argnames)
         self.rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
         self.symbolic_zeros = False
 
@@ -248,15 +251,15 @@ class custom_vjp:
 
 def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name: str) -> list[Any]:
     """The backward rule's result as one cotangent (or None) for each input leaf."""
-    args_tree = in_tree.children[0]
-    if not isinstance(out, (tuple, list)) or len(out) != len(args_tree.children):
+    args_tree = in_tree.subtrees[0]
+    if not isinstance(out, (tuple, list)) or len(out) != len(args_tree.subtrees):
         found = f"{len(out)}" if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
         raise CustomRuleError(
             f"the backward rule of {name} must return a tuple with one cotangent for each of the"
-            f" {len(args_tree.children)} arguments (None for zero); found {found}"
+            f" {len(args_tree.subtrees)} arguments (None for zero); found {found}"
         )
     flat: list[Any] = []
-    for i, (c, d) in enumerate(zip(out, args_tree.children)):
+    for i, (c, d) in enumerate(zip(out, args_tree.subtrees)):
         if c is None:
             flat += [None] * d.num_leaves
             continue

@@ -29,6 +29,7 @@ __all__ = [
     "float0",
     "function_name",
     "is_float0",
+    "positional_names",
     "resolve_argnums",
 ]
 
@@ -107,6 +108,11 @@ def argument_names(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
     return out
 
 
+def positional_names(f: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of the positional parameters; none where there is no signature to read."""
+    return _parameters(f)[0]
+
+
 _signatures: weakref.WeakKeyDictionary[Any, tuple[tuple[str, ...], str | None]] = weakref.WeakKeyDictionary()
 
 
@@ -140,8 +146,8 @@ class FlatFunction:
         self.name = name or function_name(f)
 
     def __call__(self, *leaves: Any) -> list[Any]:
-        positional, named = self.in_tree.children
-        if not named.children and not any(map(_KIND, positional.children)):  # nothing but arrays: the common case
+        positional, named = self.in_tree.subtrees
+        if not named.subtrees and not any(map(_KIND, positional.subtrees)):  # nothing but arrays: the common case
             out = self.f(*leaves)
         else:
             args, kwargs = tree.unflatten(self.in_tree, leaves)

@@ -27,7 +27,7 @@ from ..primitives.shaping import broadcast_in_dim
 from ..trace import aval_of, bind, eval_graph, locate, named_axes, state, trace_flat
 from .calls import batch_closed, jvp_closed
 from .checkpoint import checkpoint_p
-from .cond import cond_p
+from .cond import cond_p, each_scalar, for_those
 from .jvp import are_linear, quiet_graph
 from .scan import captures_behind, fixpoint, loop_over_examples, scan_p
 
@@ -200,6 +200,8 @@ def _while_batch(
         return loop_over_examples(while_p, size, args, dims, {**params, "max_steps": max_steps})
     everything = (True,) * len(carry)
     new_cond, cond_captures, _ = batch_closed(cond, (*d_cond, *of_carry(everything)), axis, True)
+    if max_steps is not None:
+        consts, d_body = each_scalar(size, consts, d_body)
     new_body, body_captures, _ = batch_closed(body, (*d_body, *of_carry(everything)), axis, True)
     return _each_to_its_end(
         [*cond_consts, *cond_captures],
@@ -207,16 +209,19 @@ def _while_batch(
         align_batch(size, carry, d_carry),
         captures_behind(new_cond, n_cond_consts, len(carry)),
         captures_behind(new_body, n_body_consts, len(carry)),
+        [*d_body, *[None] * len(body_captures)],
         max_steps,
     ), of_carry(everything)
 
 
 def _each_to_its_end(
-    cond_consts: Values, body_consts: Values, carry: Values, cond: Graph, body: Graph, max_steps: int | None
-) -> list[Any]:
+    cond_consts: Values, body_consts: Values, carry: Values, cond: Graph, body: Graph, d_body: Sequence[int | None],
+    max_steps: int | None,
+) -> list[Any]:  # fmt: skip
     """The loop of a batch: it goes on while any example does; one that has finished keeps its carry bit for bit.
 
-    Which examples go on is carried along (first), so that the condition is computed once an iteration.
+    Which examples go on is carried along (first), so that the condition is computed once an iteration.  Where there is a
+    reverse mode, a body that is infinitely steep for those that have finished leaves no NaN.
     """
     n, m = len(cond_consts), len(body_consts)
     going_on = eval_graph(cond, [*cond_consts, *carry])[0]
@@ -224,10 +229,10 @@ def _each_to_its_end(
 
     def step(*args: Any) -> list[Any]:
         of_cond, of_body, (go, *old) = split(args, n, m)
-        new = [
-            select(broadcast_in_dim(go, aval_of(a).shape, (0,)), b, a)
-            for a, b in zip(old, eval_graph(body, [*of_body, *old]))
-        ]
+        given = [*of_body, *old]
+        if max_steps is not None:
+            given = for_those(go, given, [*d_body, *[0] * len(old)])
+        new = [select(broadcast_in_dim(go, aval_of(a).shape, (0,)), b, a) for a, b in zip(old, eval_graph(body, given))]
         return [eval_graph(cond, [*of_cond, *new])[0], *new]
 
     steps, more = trace_flat(step, avals, kind="vmap", name=body.name)

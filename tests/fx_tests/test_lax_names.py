@@ -243,7 +243,7 @@ def test_tree_util() -> None:
     assert leaves == [3, 1, 2] and tree_util.tree_unflatten(d, leaves) == t and tree_util.tree_structure(t) == d
     assert tree_util.tree_broadcast((1, {"x": 2}), ([0, 0], {"x": (0, 0)})) == ([1, 1], {"x": (2, 2)})
     assert tree_util.tree_reduce_associative(operator.add, [1, (2, 3), {"a": 4, "b": 5}]) == 15
-    assert tree_util.tree_reduce_associative(lambda a, b: f"({a}{b})", list("abcde")) == "(((ab)(cd))e)"
+    assert tree_util.tree_reduce_associative(lambda a, b: f"({a}{b})", list("abcde")) == "((ab)(c(de)))"
     assert tree_util.tree_reduce_associative(operator.add, [], identity=7) == 7
     with pytest.raises(TypeError, match="identity="):
         tree_util.tree_reduce_associative(operator.add, [])

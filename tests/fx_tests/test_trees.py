@@ -1,13 +1,16 @@
-"""fx.tree against jax.tree, and the mistakes that it names."""
+"""``fx.tree`` and ``fx.tree_util`` beside JAX's: every function on the same trees, and the mistakes that they name."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
+from surface import NAMESPACES
 
 import fx
 from fx import tree, tree_util
@@ -110,34 +113,6 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-def test_the_other_functions_are_jax_s() -> None:
-    jax = pytest.importorskip("jax")
-    t, theirs = {"a": [1, (2, 3)], "b": 4}, jax.tree_util
-    paths = [[tuple(map(str, p)) for p, _ in lib.leaves_with_path(t)] for lib in (tree, jax.tree)]
-    assert paths[0] == paths[1]
-    assert tree.broadcast({"a": 5, "b": 6}, t) == jax.tree.broadcast({"a": 5, "b": 6}, t)
-    for values in ([True, 1], [True, [0]], []):
-        assert tree_util.tree_all(values) == theirs.tree_all(values)
-    assert tree_util.tree_reduce(max, t) == theirs.tree_reduce(max, t) == 4
-    for x in (t, 3, None, [], "a"):
-        assert tree_util.is_tree_node(type(x)) == theirs.is_tree_node(type(x))
-    children = [u.flatten_one_level_with_keys(t)[0] for u in (tree_util, theirs)]
-    assert [[(str(k), v) for k, v in c] for c in children][0] == [(str(k), v) for k, v in children[1]]
-    outer, inner = {"a": 0, "b": 0}, (0, 0)
-    swapped = [
-        u.tree_transpose(u.tree_structure(outer), u.tree_structure(inner), {"a": (1, 2), "b": (3, 4)})
-        for u in (tree_util, theirs)
-    ]
-    assert swapped[0] == swapped[1] == ({"a": 1, "b": 3}, {"a": 2, "b": 4})
-    for u in (tree_util, theirs):
-        f = u.Partial(lambda x, y, z: (x, y, z), 1, z=3)
-        assert u.tree_leaves(f) == [1, 3] and f(2) == (1, 2, 3)
-        assert isinstance(u.tree_structure(t), u.PyTreeDef)
-    for name, key in (("DictKey", "a"), ("SequenceKey", 1), ("FlattenedIndexKey", 2), ("GetAttrKey", "x")):
-        ours, other = getattr(tree_util, name)(key), getattr(theirs, name)(key)
-        assert str(ours) == str(other) and ours == getattr(tree_util, name)(key)
-
-
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_are_named(name: str) -> None:
     action, message = MISTAKES[name]
@@ -148,3 +123,242 @@ def test_mistakes_are_named(name: str) -> None:
 def test_a_type_is_registered_once() -> None:
     with pytest.raises(RegistryError, match="Keyed is registered as a pytree node already"):
         tree_util.register_pytree_node(Keyed, lambda x: ((), None), lambda a, c: None)
+
+
+def test_a_tree_that_contains_itself() -> None:
+    """Tried where it is flattened, with key paths and without, alone and as an argument."""
+    inside: list[Any] = [1, 2]
+    inside.append({"up": inside})
+    for f in (tree.leaves, tree.leaves_with_path, fx.jit(lambda t: 1), fx.grad(lambda t: 1.0), tree.structure):
+        with pytest.raises(TreeError, match=r"contains itself: at .*\[2\]\['up'\] stands a list"):
+            f(inside)
+    twice = [3]
+    assert tree.leaves([twice, (twice, twice)]) == [3, 3, 3]
+    deep: Any = 1
+    for _ in range(20_000):
+        deep = [deep]
+    with pytest.raises(RecursionError):
+        tree.leaves(deep)
+
+
+# -------------------------------------------------------------------------- every function beside JAX's
+
+T: dict[str, Any] = {"b": [1, (2, None)], "a": (3, {"d": 4, "c": 5})}
+ZEROS: dict[str, Any] = {"b": [0, (0, None)], "a": (0, {"d": 0, "c": 0})}
+ORDERED = collections.OrderedDict([("z", 1), ("y", [2])])
+DEFAULT = collections.defaultdict(list, {"q": 1, "p": [2, 3]})
+LISTS: Callable[[Any], bool] = lambda x: isinstance(x, list)  # noqa: E731
+NONES: Callable[[Any], bool] = lambda x: x is None  # noqa: E731
+SHORT: Callable[..., bool] = lambda path, x: len(path) == 1  # noqa: E731
+ADD = operator.add
+
+# name -> calls f(function, jax.tree_util or ours); the functions of ``tree`` stand in ``tree_util`` as ``tree_...`` too
+TREE: dict[str, list[Callable[..., Any]]] = {
+    "all": [lambda f, u, t=t: f(t) for t in ([True, 1], [True, [0]], [], None, {"a": ""})] + [lambda f, u: f([[], [0]], is_leaf=LISTS), lambda f, u: f([1], LISTS)],
+    "broadcast": [lambda f, u: f({"a": 5, "b": 6}, T), lambda f, u: f(7, T), lambda f, u: f((1, None), ([0, 0], None)), lambda f, u: f((1, 2, 3), (1, 2)), lambda f, u: f([1, 2], (1, 2)), lambda f, u: f({"a": 1}, {"b": 1}), lambda f, u: f((None, 2), (3, [4, 5]), is_leaf=NONES)],
+    "flatten": [lambda f, u, t=t: f(t) for t in (T, ORDERED, DEFAULT, 3, None, (), [[]], {1: 0, "a": 0}, {2: 0, 1: 9})] + [lambda f, u: f(T, LISTS), lambda f, u: f([1, None], is_leaf=NONES)],
+    "flatten_with_path": [lambda f, u, t=t: f(t) for t in (T, ORDERED, DEFAULT, 3, None, (1,))] + [lambda f, u: f(T, LISTS), lambda f, u: f(T, is_leaf=SHORT, is_leaf_takes_path=True)],
+    "leaves": [lambda f, u, t=t: f(t) for t in (T, ORDERED, DEFAULT, 3, None, "text")] + [lambda f, u: f(T, is_leaf=LISTS)],
+    "leaves_with_path": [lambda f, u, t=t: f(t) for t in (T, ORDERED, DEFAULT, 3, None)] + [lambda f, u: f(T, LISTS), lambda f, u: f(T, is_leaf=SHORT, is_leaf_takes_path=True)],
+    "map": [
+        lambda f, u: f(lambda x: x + 1, T), lambda f, u: f(ADD, T, T), lambda f, u: f(lambda x, y: (x, y), (1, 2), ([3], {"a": 4})), lambda f, u: f(str, ORDERED),
+        lambda f, u: f(str, DEFAULT), lambda f, u: f(len, [[1], (2,)], is_leaf=LISTS), lambda f, u: f(lambda x: x is None, [None, 1], is_leaf=NONES),
+        lambda f, u: f(ADD, [1, 2], [1, 2, 3]), lambda f, u: f(ADD, (1, 2), [1, 2]), lambda f, u: f(ADD, {"a": 1}, {"b": 1}), lambda f, u: f(ADD, [1], 2),
+        lambda f, u: f(ADD, 1, [1]), lambda f, u: f(ADD, None, 1), lambda f, u: f(ADD, ORDERED, dict(ORDERED)), lambda f, u: f(3, [1]), lambda f, u: f(ADD, [1]),
+    ],
+    "map_with_path": [
+        lambda f, u: f(lambda p, x: (u.keystr(p), x), T), lambda f, u: f(lambda p, x, y: x + y, T, T), lambda f, u: f(lambda p, x: len(p), T, is_leaf=LISTS),
+        lambda f, u: f(lambda p, x: x, T, is_leaf=SHORT, is_leaf_takes_path=True), lambda f, u: f(lambda p, x, y: x, [1], (1,)),
+    ],
+    "reduce": [lambda f, u: f(max, T), lambda f, u: f(function=ADD, tree=T, initializer=10), lambda f, u: f(ADD, []), lambda f, u: f(ADD, [], 1), lambda f, u: f(ADD, [[1], [2]], is_leaf=LISTS)],
+    "reduce_associative": [lambda f, u: f(lambda a, b: f"({a}{b})", list("abcde")), lambda f, u: f(ADD, [], identity=7), lambda f, u: f(ADD, []), lambda f, u: f(ADD, [3]), lambda f, u: f(ADD, [[1], [2]], is_leaf=LISTS)],
+    "structure": [lambda f, u, t=t: f(t) for t in (T, 3, None, (), [1, None])] + [lambda f, u: f(T, LISTS), lambda f, u: f(T) == f(ZEROS), lambda f, u: f(T) == f([1]), lambda f, u: hash(f(T)) == hash(f(ZEROS))],
+    "transpose": [
+        lambda f, u: f(u.tree_structure([0, 0]), u.tree_structure({"a": 0, "b": (0, 0)}), [{"a": 1, "b": (2, 3)}, {"a": 4, "b": (5, 6)}]),
+        lambda f, u: f(outer_treedef=u.tree_structure([0, 0]), inner_treedef=None, pytree_to_transpose=[(1, 2), (3, 4)]),
+        lambda f, u: f(u.tree_structure([0, 0]), u.tree_structure((0, 0)), [1, 2]), lambda f, u: f(u.tree_structure([0, 0]), None, [(1, 2), (3, 4, 5)]),
+    ],
+    "unflatten": [lambda f, u: f(u.tree_structure(T), iter(range(5))), lambda f, u: f(u.tree_structure(T), range(4)), lambda f, u: f(u.tree_structure(T), range(6)), lambda f, u: f(u.tree_structure(ORDERED), [[7], 8]), lambda f, u: f(u.tree_structure(DEFAULT), "abc")],
+}  # fmt: skip
+STRUCTURES = [3, None, (), T, [1, (2, None)], ORDERED, DEFAULT]
+
+
+def _nodes(u: Any) -> Any:
+    """Types registered in each of the ways, and values of them."""
+
+    @dataclasses.dataclass
+    class Data:
+        a: Any
+        b: Any
+        c: Any = 9
+
+    class Node:
+        def __init__(self, *parts: Any) -> None:
+            self.parts = parts
+
+        def tree_flatten(self) -> Any:
+            return self.parts, len(self.parts)
+
+        def tree_flatten_with_keys(self) -> Any:
+            return [(u.GetAttrKey(f"p{i}"), p) for i, p in enumerate(self.parts)], len(self.parts)
+
+        @classmethod
+        def tree_unflatten(cls, aux: Any, children: Any) -> Any:
+            return cls(*children)
+
+    class Named(Node):
+        pass
+
+    class Plain(Node):
+        pass
+
+    class Keyed(Node):
+        pass
+
+    class Fixed(str):
+        __slots__ = ()
+
+    @dataclasses.dataclass
+    class Other:
+        a: Any
+        b: Any = dataclasses.field(metadata={"static": True}, default=1)
+
+    return Data, Node, Named, Plain, Keyed, Fixed, Other
+
+
+def _looked_at(u: Any, x: Any) -> Any:
+    doubled = u.tree_map(lambda v: 2 * v, x)
+    return (
+        u.tree_leaves(x),
+        u.tree_leaves_with_path(x),
+        getattr(doubled, "parts", None) or vars(doubled),
+        u.is_tree_node(type(x)),
+    )
+
+
+def _registered(name: str) -> Callable[..., Any]:
+    def program(f: Any, u: Any) -> Any:
+        Data, Node, Named, Plain, Keyed, Fixed, Other = _nodes(u)  # noqa: N806
+        if name == "register_dataclass":
+            f(Data, data_fields=["b"], meta_fields=["a"], drop_fields=["c"])
+            f(Other)
+            return _looked_at(u, Data(1, [2, 3], 4)), _looked_at(u, Other(5))
+        if name == "register_pytree_node_class":
+            return f(Node) is Node, _looked_at(u, Node(1, (2,)))
+        if name == "register_pytree_with_keys_class":
+            return f(Named) is Named, _looked_at(u, Named(1, (2,)))
+        if name == "register_pytree_node":
+            f(Plain, lambda x: x.tree_flatten(), lambda aux, c: Plain(*c))
+            return _looked_at(u, Plain([1], 2))
+        if name == "register_pytree_with_keys":
+            f(Keyed, lambda x: x.tree_flatten_with_keys(), lambda aux, c: Keyed(*c))
+            return _looked_at(u, Keyed([1], 2))
+        return (
+            f(Fixed) is Fixed,
+            u.tree_leaves([Fixed("a"), 1]),
+            u.tree_structure(Fixed("a")) == u.tree_structure(Fixed("b")),
+        )
+
+    return program
+
+
+PARTIAL: Callable[..., Any] = lambda *a, **k: (a, sorted(k.items()))  # noqa: E731
+TREE_UTIL: dict[str, list[Callable[..., Any]]] = {
+    **{n: [lambda f, u: (str(f("a")), f("a"), f("a") == f("a"), f("a") == f("b"), hash(f("a")) == hash(f("a")))] for n in ("DictKey", "GetAttrKey")},
+    **{n: [lambda f, u: (str(f(1)), f(1), f(1) == f(1), f(1) == f(2))] for n in ("SequenceKey", "FlattenedIndexKey")},
+    "Partial": [
+        lambda f, u: (u.tree_leaves(f(PARTIAL, 1, z=3)), u.tree_leaves_with_path(f(PARTIAL, 1, z=3)), f(PARTIAL, 1, z=3)(2), u.tree_map(lambda x: -x, f(PARTIAL, 1))(2)),
+        lambda f, u: (u.tree_leaves(f(functools.partial(PARTIAL, 1), 2)), f(functools.partial(PARTIAL, 1), 2)(3), f(functools.partial(PARTIAL, k=1), k=2)()),
+        lambda f, u: (u.tree_leaves(f(f(PARTIAL, 1), 2)), f(f(PARTIAL, 1), 2)(3)), lambda f, u: u.tree_structure(f(PARTIAL, 1)) == u.tree_structure(f(PARTIAL, 2)),
+    ],
+    "all_leaves": [lambda f, u, t=t: f(t) for t in ([1, 2], [1, [2]], [None], [], [(), 1])] + [lambda f, u: f([1, None], is_leaf=NONES), lambda f, u: f([(1,), 2], lambda x: isinstance(x, tuple)), lambda f, u: f([(1,), {}], lambda x: isinstance(x, tuple))],
+    "flatten_one_level": [lambda f, u, t=t: (lambda children, data: (list(children), data))(*f(t)) for t in (T, [1, [2]], (), None, ORDERED, 3)],
+    "flatten_one_level_with_keys": [lambda f, u, t=t: (lambda children, data: (list(children), data))(*f(t)) for t in (T, [1, [2]], (), ORDERED, 3)],
+    "is_tree_node": [lambda f, u, t=t: f(t) for t in (dict, list, tuple, type(None), Point, int, str, collections.OrderedDict, collections.defaultdict)],
+    "keystr": [lambda f, u: [f(p) for p, _ in u.tree_leaves_with_path(T)], lambda f, u: [f(keys=p, simple=True, separator="/") for p, _ in u.tree_leaves_with_path([T, Point(1, 2)])], lambda f, u: f(()), lambda f, u: f((u.FlattenedIndexKey(3),), simple=True)],
+    **{n: [_registered(n)] for n in ("register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys", "register_pytree_with_keys_class", "register_static")},
+    "treedef_children": [lambda f, u, t=t: f(u.tree_structure(t)) for t in STRUCTURES],
+    "treedef_is_leaf": [lambda f, u, t=t: f(u.tree_structure(t)) for t in STRUCTURES],
+    "treedef_tuple": [lambda f, u: f([u.tree_structure(t) for t in (3, None, [1, 2])]), lambda f, u: f([]), lambda f, u: f([u.tree_structure(3)]) == u.tree_structure((3,))],
+}  # fmt: skip
+TREE_UTIL["PyTreeDef"] = [
+    lambda f, u, t=t: (lambda d: (isinstance(d, f), d.num_leaves, d.num_nodes, d.node_data(), d.children(), d.unflatten(range(d.num_leaves)), d.compose(u.tree_structure((0, 0))), d.flatten_up_to(t)))(u.tree_structure(t))
+    for t in STRUCTURES
+] + [lambda f, u: u.tree_structure([0, 0]).flatten_up_to([(1, 2), None]), lambda f, u: u.tree_structure([0, 0]).flatten_up_to((1, 2))]  # fmt: skip
+REGISTRATIONS: dict[str, Callable[..., Any]] = {
+    "a list": lambda u: u.register_pytree_node(list, lambda x: (x, None), lambda a, c: list(c)),
+    "no dataclass": lambda u: u.register_dataclass(int),
+    "another field": lambda u: u.register_dataclass(dataclasses.make_dataclass("D", ["a", "b"]), data_fields=["a"], meta_fields=["c"]),
+    "a field too few": lambda u: u.register_dataclass(dataclasses.make_dataclass("D", ["a", "b"]), data_fields=["a"], meta_fields=[]),
+}  # fmt: skip
+DECORATORS = {"static": "a field of a dataclass: test_the_dataclass_decorators"}
+TYPES = {"KeyEntry": "for annotations", "KeyPath": "for annotations"}
+PROGRAMS = [
+    *[("tree", n, n) for n in TREE],
+    *[("tree_util", f"tree_{n}", n) for n in TREE],
+    *[("tree_util", n, n) for n in TREE_UTIL],
+]
+
+
+def normal_form(x: Any) -> Any:
+    """What two libraries can be compared by: structures by a tree of them, keys by their kind and text, dicts in their order."""
+    kind = type(x).__name__
+    if "TreeDef" in kind:
+        return "structure", x.num_nodes, normal_form(x.unflatten(["*"] * x.num_leaves))
+    if kind.endswith("Key"):
+        return kind, str(x)
+    if isinstance(x, dict):
+        return kind, [(k, normal_form(v)) for k, v in x.items()]
+    if isinstance(x, (list, tuple)):
+        return kind, [normal_form(v) for v in x]
+    return x
+
+
+def outcome(f: Callable[[], Any]) -> Any:
+    try:
+        return normal_form(f())
+    except Exception as e:
+        return e
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, Exception):
+        assert isinstance(ours, type(theirs)), f"JAX raises {theirs!r}, ours is {ours!r}"
+    else:
+        assert ours == theirs
+
+
+@pytest.mark.parametrize(("space", "name", "key"), PROGRAMS, ids=[f"{s}.{n}" for s, n, _ in PROGRAMS])
+def test_every_function_is_jax_s(space: str, name: str, key: str) -> None:
+    jax = pytest.importorskip("jax")
+    for program in TREE_UTIL.get(key) or TREE[key]:
+        ours, theirs = (outcome(lambda lib=lib: program(getattr(getattr(lib, space), name), lib.tree_util)) for lib in (fx, jax))  # fmt: skip
+        assert_same(ours, theirs)
+
+
+@pytest.mark.parametrize("name", REGISTRATIONS)
+def test_registrations_that_are_refused(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    found = [outcome(lambda u=lib.tree_util: REGISTRATIONS[name](u)) for lib in (fx, jax)]
+    assert isinstance(found[1], Exception)
+    assert_same(*found)
+
+
+def test_no_function_is_left_out() -> None:
+    pytest.importorskip("jax")
+    for space, more in (("tree", DECORATORS), ("tree_util", TYPES)):
+        assert {n for s, n, _ in PROGRAMS if s == space} | set(more) == set(NAMESPACES[space].present())
+
+
+def test_the_dataclass_decorators() -> None:
+    jax = pytest.importorskip("jax")
+    for lib in (fx, jax):
+
+        @lib.tree_util.register_dataclass
+        @dataclasses.dataclass
+        class Layer:
+            weights: Any
+            name: str = lib.tree.static(default="layer")  # noqa: RUF009
+
+        assert lib.tree.leaves(Layer([1, 2])) == [1, 2] and Layer(0).name == "layer"
+        assert lib.tree.map(str, Layer(3, "x")) == Layer("3", "x")
