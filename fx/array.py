@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from . import tree
 from .dtypes import SUPPORTED, canonical
 from .errors import (
     ArgumentError,
@@ -21,7 +22,7 @@ from .errors import (
 )
 from .ir import Aval
 
-__all__ = ["CPU", "Array", "Device", "SingleDeviceSharding", "to_numpy"]
+__all__ = ["CPU", "Array", "Device", "SingleDeviceSharding", "check_device", "to_numpy"]
 
 
 class Device:
@@ -51,7 +52,7 @@ class SingleDeviceSharding:
     platform = "cpu"
     memory_kind = "device"
     num_devices = 1
-    is_fully_addressable = is_fully_replicated = True
+    is_fully_addressable = is_fully_replicated = has_addressable_devices = True
 
     @property
     def device_set(self) -> set[Device]:
@@ -82,6 +83,17 @@ class SingleDeviceSharding:
 
     def __repr__(self) -> str:
         return f"SingleDeviceSharding(device={CPU!r}, memory_kind={self.memory_kind})"
+
+
+def check_device(device: Any, what: str = "device") -> None:
+    """Accepts None, "cpu", the CPU and ``x.sharding``, or a pytree of them.
+
+    Raises:
+        ArgumentError: for anything else.
+    """
+    for d in tree.leaves(device):
+        if d != CPU.platform and getattr(d, "platform", None) != CPU.platform:
+            raise ArgumentError(f"{what}={d!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
 
 
 class Array:

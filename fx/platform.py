@@ -78,9 +78,9 @@ def process_indices(backend: Any = None) -> list[int]:
 
 
 @contextmanager
-def default_device(device: Any = None) -> Iterator[None]:
+def default_device(new_val: Any = None) -> Iterator[None]:
     """Context manager: accepts the CPU, which is the default anyway."""
-    _check_backend(device)
+    _check_backend(new_val)
     yield
 
 

@@ -108,6 +108,7 @@ SCIPY_LINALG = [
     Case("lu_solve", (M, V), lambda f, m, v: (f((_far(m), np.int32([0, 2, 2])), v), f((_far(m), np.int32([1, 1, 2])), v, trans=1)), tol=1e-4),
     Case("polar", (M,), lambda f, m: list(f(_far(m))), grad=False, vmap=False, tol=1e-3),
     Case("qr", (TALL,), lambda f, x: _sizes(*f(x, mode="economic")), tol=5e-4),
+    Case("qr_multiply", (M, X, TALL), lambda f, m, x, t: [*_sizes(*f(m, x)), *_sizes(*f(m, x.T, "left")), *_sizes(*f(t, x.T, "left"))], grad=False, tol=5e-4),
     Case("schur", (M,), lambda f, m: _sizes(*f(_spd(m))), grad=False, vmap=False, tol=2e-3),
     Case("rsf2csf", (M,), lambda f, m: _sizes(*f(m * _UPPER, EYE)), grad=False, vmap=False, tol=1e-3),
     Case("solve", (M, V), lambda f, m, v: (f(_far(m), v), f(_spd(m), v, assume_a="pos")), dtypes=WITH_COMPLEX, tol=1e-4),
@@ -172,7 +173,6 @@ TABLES = {
     "ops": OPS,
 }
 NOT_CALLED = {
-    "scipy.linalg": {"qr_multiply": "JAX refuses matrices that are not square in a trace: test_linalg.py has it"},
     "scipy.optimize": {"OptimizeResults": "what minimize returns"},
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ __all__ = ["ShapeDtypeStruct", "TracedGraph", "eval_shape", "make_graph", "make_
 
 @dataclass(frozen=True)
 class ShapeDtypeStruct:
-    """Shape and dtype of an array that need not exist."""
+    """Shape and dtype of an array that need not exist; ``weak_type`` as that of a Python number."""
 
     shape: tuple[int, ...]
     dtype: Any
+    sharding: Any = field(default=None, kw_only=True, compare=False, repr=False)
+    weak_type: bool = field(default=False, kw_only=True)
 
     @property
     def ndim(self) -> int:
@@ -52,7 +54,13 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Args may be arrays or anything with ``shape`` and ``dtype``.
     """
     traced = make_graph(fun)(*args, **kwargs)
-    return tree.unflatten(traced.out_tree, [ShapeDtypeStruct(a.shape, a.dtype) for a in traced.graph.out_avals])
+    return _shapes(traced)
+
+
+def _shapes(traced: TracedGraph) -> Any:
+    return tree.unflatten(
+        traced.out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak) for a in traced.graph.out_avals]
+    )
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,12 @@ class TracedGraph:
 
 
 @user_frames
-def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()) -> Callable[..., TracedGraph]:
+def make_graph(
+    fun: Callable[..., Any], static_argnums: int | Sequence[int] = (), *, return_shape: bool = False
+) -> Callable[..., Any]:
     """A function that returns the graph of ``fun`` for its arguments, to be printed and explored.
+
+    With ``return_shape`` it returns a pair: the graph, and what ``eval_shape`` would give.
 
     >>> import fx, numpy as np
     >>> print(fx.make_graph(lambda x: np.sin(x) * 2)(np.float32(1)))
@@ -101,7 +113,7 @@ def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
 
     @user_frames
     @functools.wraps(fun)
-    def traced(*args: Any, **kwargs: Any) -> TracedGraph:
+    def traced(*args: Any, **kwargs: Any) -> Any:
         static = set(resolve_argnums(static_argnums, len(args), "static_argnums", ArgnumsError))
         chosen = tuple(i for i in range(len(args)) if i not in static)
         call = partial_of(fun, args, {}, chosen) if static else fun
@@ -112,7 +124,8 @@ def make_graph(fun: Callable[..., Any], static_argnums: int | Sequence[int] = ()
         flat = FlatFunction(call, in_tree)
         graph, captures = trace_flat(flat, avals, kind="make_graph", name=function_name(fun), names=names)
         assert flat.out_tree is not None
-        return TracedGraph(graph, captures, in_tree, flat.out_tree)
+        found = TracedGraph(graph, captures, in_tree, flat.out_tree)
+        return (found, _shapes(found)) if return_shape else found
 
     return traced
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..array import CPU
+from ..array import check_device
 from ..config import config
-from ..errors import ArgumentError
 from ..primitives.elementwise import stop_gradient as _stop_gradient
 from ..trace import named_scope
 from ..traceback import user_frames
@@ -38,7 +37,7 @@ def disable_jit(disable: bool = True) -> Any:
     return config.using(disable_jit=disable)
 
 
-def debug_nans(enable: bool = True) -> Any:
+def debug_nans(new_val: bool = True) -> Any:
     """Context manager: a NaN raises ``NaNError`` where it is born (an operation that makes one of operands without any).
 
     The error names the operation, the line, the first bad element and the operands there.  Operations that run at once are
@@ -54,18 +53,18 @@ def debug_nans(enable: bool = True) -> Any:
     fx.errors.NaNError: NaN appeared in the compiled program of '<lambda>': 'log' gave nan at index (1,) of f64[2]
     ...
     """
-    return config.using(debug_nans=enable)
+    return config.using(debug_nans=new_val)
 
 
-def debug_infs(enable: bool = True) -> Any:
+def debug_infs(new_val: bool = True) -> Any:
     """As ``debug_nans``, for infinities."""
-    return config.using(debug_infs=enable)
+    return config.using(debug_infs=new_val)
 
 
-def check_tracer_leaks(enable: bool = True) -> Any:
+def check_tracer_leaks(new_val: bool = True) -> Any:
     """Context manager: a traced value that outlives its trace (stored in a global, an attribute, a list) raises
     ``LeakedTracerError`` when the trace ends, and not only when it is used."""
-    return config.using(check_tracer_leaks=enable)
+    return config.using(check_tracer_leaks=new_val)
 
 
 checking_leaks = check_tracer_leaks
@@ -92,9 +91,7 @@ def device_put(x: Any, device: Any = None, *, src: Any = None, donate: Any = Fal
     Raises:
         ArgumentError: for any other device.
     """
-    for d in tree.leaves(device):
-        if d != CPU.platform and getattr(d, "platform", None) != CPU.platform:
-            raise ArgumentError(f"device_put: device={d!r}: there is one device, 'cpu'. Leave the argument out.")
+    check_device(device)
     leaves, treedef = tree.flatten(x)
     return tree.unflatten(treedef, [as_array(v) for v in leaves])
 

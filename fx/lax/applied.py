@@ -57,7 +57,8 @@ def scatter_apply(
     times = scatter_add(full(shape, np.int32(0)), scatter_indices, ones, dimension_numbers, mode=mode)
 
     def applied(k: Value, x: Value) -> Value:
-        return p.select(p.gt(times, full(shape, k)), func(x), x)
+        here = p.gt(times, full(shape, k))
+        return p.select(here, func(p.select(here, x, p.stop_gradient(x))), x)  # steep elsewhere, it leaves no NaN
 
     if unique_indices:
         return applied(np.int32(0), operand)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..array import Array, to_numpy
+from ..array import Array, check_device, to_numpy
 from ..config import config
 from ..errors import (
     ArgumentError,
@@ -35,7 +35,6 @@ from .core import (
     promote,
     promote_inexact,
 )
-from .inspection import check_device
 
 __all__ = [
     "arange", "array", "asanyarray", "asarray", "asarray_chkfinite", "ascontiguousarray", "asfortranarray", "astype", "copy", "empty", "empty_like", "from_dlpack",

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..array import check_device
 from ..config import config
 from ..errors import (
     ArgumentError,
     DTypeError,
 )
 
-__all__ = ["DEVICE", "NamespaceInfo", "check_device", "of_kind"]
+__all__ = ["DEVICE", "NamespaceInfo", "of_kind"]
 
 DEVICE = "cpu"
 """The one device there is."""
@@ -30,13 +31,6 @@ KINDS = {
 
 _STANDARD = tuple([d for d in dtypes.ALL if d == dtypes.bool_ or d.itemsize > 2 or dtypes.is_integer(d)])
 """The dtypes of the standard: those that fx has, but for the floats of 16 bits."""
-
-
-def check_device(device: Any) -> None:
-    """Raises ValueError unless ``device`` is None, "cpu", or an object that names the CPU as its ``platform``."""
-    if device is None or device == DEVICE or getattr(device, "platform", None) == DEVICE:
-        return
-    raise ArgumentError(f"device={device!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
 
 
 def of_kind(d: np.dtype, kind: Any) -> bool:

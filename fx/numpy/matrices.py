@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..array import Array
+from ..array import Array, check_device
 from ..config import config
 from ..errors import (
     ArgumentError,
@@ -19,7 +19,6 @@ from ..primitives import helpers, shaping
 from ..trace import concrete_value
 from .axes import static_shape
 from .core import Value, as_type, as_value, broadcast_value, filled, zero_of
-from .inspection import check_device
 from .rearranging import diagonal
 from .unary import as_number
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..array import Array, SingleDeviceSharding
+from ..array import Array, SingleDeviceSharding, check_device
 from ..callsite import drops_the_result
 from ..config import ALERT
 from ..errors import UnsupportedFunctionError
@@ -37,7 +37,7 @@ from . import (
 from .at import At
 from .core import Value, as_type
 from .indexing import getitem
-from .inspection import DEVICE, check_device
+from .inspection import DEVICE
 from .ufunc_class import Ufunc
 
 __all__ = ["install"]

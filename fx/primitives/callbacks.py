@@ -28,7 +28,7 @@ __all__ = ["debug_callback", "debug_print", "pure_callback"]
 pure_callback_p = Primitive("pure_callback", multiple_results=True)
 debug_callback_p = Primitive("debug_callback", multiple_results=True, effect="debug")
 
-VMAP_METHODS = ("sequential", "expand_dims", "broadcast_all", None)
+VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all", None)
 
 
 def run_callback(
@@ -41,12 +41,7 @@ def run_callback(
     for o, a in zip(outs, out_avals):
         if o.shape != a.shape:
             raise ShapeError(f"the callback returned shape {o.shape}; result_shape_dtypes announces {a.shape}")
-        if o.dtype != a.dtype and not (o.dtype.kind == a.dtype.kind and o.dtype.itemsize == 2 * a.dtype.itemsize >= 8):
-            raise DTypeError(
-                f"the callback returned {o.dtype}; result_shape_dtypes announces {a.dtype}. Convert what it returns"
-                f" (.astype('{a.dtype}')), or announce {o.dtype}."
-            )
-    return [o.astype(a.dtype, copy=False) for o, a in zip(outs, out_avals)]
+    return outs
 
 
 pure_callback_p.def_abstract(lambda *avals, out_avals, **_: out_avals)
@@ -69,7 +64,8 @@ def _pure_callback_batch(
         xs = [x.reshape((1, *x.shape)) if d is None else align_batch(size, [x], [d])[0] for x, d in zip(args, dims)]
     else:
         xs = align_batch(size, args, dims)
-    call = functools.partial(_sequential, callback, batched) if vmap_method == "sequential" else callback
+    by_example = vmap_method in ("sequential", "sequential_unrolled")
+    call = functools.partial(_sequential, callback, batched) if by_example else callback
     outs = bind(pure_callback_p, *xs, callback=call, out_avals=batched, vmap_method=vmap_method)
     return outs, [0] * len(outs)
 
@@ -112,6 +108,18 @@ def _wrap(flat: Sequence[np.ndarray], in_tree: tree.TreeDef) -> Any:
     return tree.unflatten(in_tree, [Array(np.asarray(x)) for x in flat])
 
 
+def _of_dtype(x: Any, announced: np.dtype) -> np.ndarray:
+    """What a callback returned, in the dtype that was announced: see ``pure_callback``."""
+    found = to_numpy(x)
+    d = found.dtype
+    if d != announced and not (d.kind == announced.kind and d.itemsize == 2 * announced.itemsize >= 8):
+        raise DTypeError(
+            f"the callback returned {d}; result_shape_dtypes announces {announced}. Convert what it returns"
+            f" (.astype('{announced}')), or announce {d}."
+        )
+    return found.astype(announced, copy=False)
+
+
 @user_frames
 def pure_callback(
     callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str | None = None, **kwargs: Any
@@ -123,7 +131,8 @@ def pure_callback(
             announced dtypes, or twice as many bits where 32 (64 of a complex number) are announced: it is rounded, as
             Python's numbers and most of NumPy's results are of 64 bits.
         result_shape_dtypes: pytree of anything with ``shape`` and ``dtype`` (``fx.ShapeDtypeStruct``, an array).
-        vmap_method: what vmap does: "sequential", "expand_dims", "broadcast_all", or None (it raises).
+        vmap_method: what vmap does: "sequential" (or "sequential_unrolled"), "expand_dims", "broadcast_all", or None (it
+            raises).
 
     Raises:
         ShapeError, DTypeError: when the callback runs and returns other shapes or dtypes than announced.
@@ -146,7 +155,7 @@ def pure_callback(
         found, d = tree.flatten(out)
         if d != out_tree:
             raise ShapeError(f"the callback returned the structure {d}; result_shape_dtypes has {out_tree}")
-        return [to_numpy(x) for x in found]
+        return [_of_dtype(x, a.dtype) for x, a in zip(found, out_avals)]
 
     outs = bind(pure_callback_p, *leaves, callback=flat, out_avals=out_avals, vmap_method=vmap_method)
     return tree.unflatten(out_tree, outs)

@@ -139,9 +139,9 @@ def _seeded(name: str, seed: Any) -> Value:
     return shaping.concatenate([shaping.expand_dims(w, (0,)) for w in _words(name, "seed", seed)], 0)
 
 
-def key_dtype(impl: Any = None) -> KeyDType:
+def key_dtype(impl_spec: Any = None) -> KeyDType:
     """The dtype of keys."""
-    _check_implementation("key_dtype", impl)
+    _check_implementation("key_dtype", impl_spec)
     return key_type
 
 

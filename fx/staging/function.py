@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..array import Array
+from ..array import Array, check_device
 from ..backend import Executable
 from ..config import config
 from ..dispatch import MISS, specialise
-from ..errors import NonHashableStaticError, StaticArgumentError
+from ..errors import NonHashableStaticError, StaticArgumentError, UnsupportedArgumentError
 from ..interning import forget
 from ..ir import Aval
 from ..nans import wanted
@@ -249,7 +249,12 @@ def jit(
     donate_argnums: int | Sequence[int] | None = None,
     donate_argnames: str | Sequence[str] | None = None,
     keep_unused: bool = False,
+    device: Any = None,
     backend: str | None = None,
+    inline: bool = False,
+    in_shardings: Any = None,
+    out_shardings: Any = None,
+    compiler_options: Any = None,
 ) -> Any:
     """Compiles a function to native loops; nothing but its time changes.
 
@@ -260,7 +265,10 @@ def jit(
         donate_argnums, donate_argnames: arguments whose memory may be reused for results; their arrays cannot be
             used afterwards, and one array cannot be donated twice in a call.
         keep_unused: accepted for compatibility; an unused argument costs nothing.
-        backend: "native" (default) or "reference", which runs the same graph in NumPy.
+        device, in_shardings, out_shardings: accepted where they name the one device, the CPU.
+        backend: "native" (default; also "cpu") or "reference", which runs the same graph in NumPy.
+        inline: accepted; a jitted function that is called by another is always compiled with it.
+        compiler_options: None: those of XLA mean nothing here; ``fx.config`` has ours.
 
     Returns:
         The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.  It holds
@@ -274,8 +282,13 @@ def jit(
     >>> fx.jit(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2)(np.float32([0.0, 1.0]))
     Array([1., 1.], dtype=float32)
     """
-    if backend not in (None, "native", "reference"):
-        raise StaticArgumentError(f"backend must be 'native' or 'reference'; found {backend!r}")
+    if backend not in (None, "native", "cpu", "reference"):
+        raise StaticArgumentError(f"backend must be 'native' (or 'cpu') or 'reference'; found {backend!r}")
+    if compiler_options:
+        raise UnsupportedArgumentError(f"compiler_options={compiler_options!r} are XLA's; set those of fx.config")
+    for what, where in (("device", device), ("in_shardings", in_shardings), ("out_shardings", out_shardings)):
+        check_device(where, what)
+    backend = "native" if backend == "cpu" else backend
     options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
     if fun is None:
         return lambda f: JitFunction(f, *options)

@@ -239,25 +239,22 @@ def checkpoint(
     if policy is not None:
         check_function(policy, "policy= of checkpoint", "See fx.checkpoint_policies.")
 
+    numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    names_of = dict(enumerate(positional_names(fun))) if numbers else {}
     static_names = {static_argnames} if isinstance(static_argnames, str) else set(static_argnames)
-    if static_argnums != ():
-        numbers = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
-        static_names |= {n for i, n in enumerate(positional_names(fun)) if i in numbers}
+    static_names |= {names_of[i] for i in numbers if i in names_of}
 
     @user_frames
     @functools.wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
-        static = (
-            set(resolve_argnums(static_argnums, len(args), "static_argnums", StaticArgumentError))
-            if static_argnums != ()
-            else ()
-        )
+        fixed = {n: kwargs.pop(n) for n in static_names if n in kwargs}
+        by_position = [i for i in numbers if names_of.get(i) not in fixed]
+        static = resolve_argnums(by_position, len(args), "static_argnums", StaticArgumentError) if by_position else ()
 
         def call(*dynamic: Any, **kw: Any) -> Any:
             it = iter(dynamic)
             return fun(*[a if i in static else next(it) for i, a in enumerate(args)], **fixed, **kw)
 
-        fixed = {n: kwargs.pop(n) for n in static_names if n in kwargs}
         dynamic = [a for i, a in enumerate(args) if i not in static]
         leaves, in_tree = tree.flatten((tuple(dynamic), kwargs))
         flat = FlatFunction(call, in_tree)

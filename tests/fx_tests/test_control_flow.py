@@ -23,6 +23,7 @@ from fx.errors import (
     TreeError,
     WhileTransposeError,
 )
+from fx.passes.simplify import simplify
 
 IN_REVERSE = [name for name, p in PROGRAMS.items() if p.reverse]
 
@@ -281,6 +282,46 @@ def test_a_finished_example_keeps_its_bits() -> None:
         np.float64([-0.0, -5.0, 9.0])
     )
     assert np.signbit(np.asarray(out[0])) and out[0] == 0 and out[1] == -5 and 0 < out[2] <= 1e-3
+
+
+# ----------------------------------------------------------------------- what a batch does not differentiate
+
+STEEP: dict[str, Callable[[Any], Any]] = {
+    "cond": lambda v: lax.cond(v > 0, fnp.sqrt, lambda v: 3 * v, v),
+    "the other branch": lambda v: lax.cond(v <= 0, lambda v: 3 * v, fnp.sqrt, v),
+    "switch": lambda v: lax.switch((v > 0) * 1 + (v > 2), [lambda v: 3 * v, fnp.sqrt, lambda v: fnp.log(v - 2)], v),
+    "closed over": lambda v: lax.cond(v > 0, lambda: fnp.sqrt(v) * v, lambda: 3 * v),
+    "while": lambda v: lax.while_loop(lambda c: c > 1, lambda c: fnp.sqrt(c - 1), v, max_steps=4),
+    "while, closed over": lambda v: lax.while_loop(
+        lambda c: c > 1, lambda c: c / 2 + fnp.sqrt(v - 1), v + 0, max_steps=4
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STEEP)
+def test_a_branch_not_taken_leaves_no_nan_in_a_gradient(name: str) -> None:
+    """It is computed for the whole batch, where its derivative may be infinite; alone, an example does not run it."""
+    xs = np.array([0.0, 1.0, 2.0, 2.5, 4.0])
+    want = np.array([fx.grad(STEEP[name])(x) for x in xs])
+    assert np.isfinite(want).all()
+    for g in (fx.vmap(fx.grad(STEEP[name])), fx.grad(lambda x: fx.vmap(STEEP[name])(x).sum())):
+        close(g(xs), want)
+        close(fx.jit(g)(xs), want)
+    with_scale = lambda s: fx.vmap(lambda v: lax.cond(v > 0, lambda v, s: fnp.sqrt(s * v), lambda v, s: s * v, v, s))(xs).sum()  # noqa: E731  # fmt: skip
+    close(fx.grad(with_scale)(np.float64(1)), np.sqrt(xs[1:]).sum() / 2)
+
+
+def test_piecewise_is_differentiated_where_a_piece_counts() -> None:
+    x = np.array([0.0, 1.0, 4.0])
+    f = lambda x: np.piecewise(x, [x <= 0, x > 0, x > 3], [lambda x: 2 * x, np.sqrt, lambda x: np.log(x - 3)]).sum()  # noqa: E731  # fmt: skip
+    for g in (fx.grad(f), fx.jit(fx.grad(f))):
+        close(g(x), np.array([2.0, 0.5, 1.0]))
+
+
+def test_what_is_not_differentiated_costs_nothing_more() -> None:
+    """The constants that the derivative would see are the arguments themselves once the program is compiled."""
+    g = simplify(fx.make_graph(fx.vmap(STEEP["cond"]))(np.ones(3)).graph)
+    assert "stop_gradient" not in str(g) and str(g).count("select_n") == 1
 
 
 # ------------------------------------------------------------------------------------------- effects

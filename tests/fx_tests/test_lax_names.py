@@ -234,6 +234,29 @@ def test_collectives_beside_jax() -> None:
         close(fx.vmap(lambda v, f=f: f(lax, v), axis_name="i")(x), np.asarray(theirs))
 
 
+@pytest.mark.parametrize("unique", [False, True])
+def test_scatter_apply_has_derivatives(unique: bool) -> None:
+    """JAX's has none; the function is as often differentiated as it is applied, and nowhere else."""
+    numbers = lax.ScatterDimensionNumbers(update_window_dims=(), inserted_window_dims=(0,), scatter_dims_to_operand_dims=(0,))  # fmt: skip
+    places = np.array([[0], [2]] if unique else [[0], [2], [0]])
+
+    def f(x: Any) -> Any:
+        return lax.scatter_apply(
+            x, places, lax.sqrt, numbers, update_shape=(len(places),), unique_indices=unique
+        )  # fmt: skip
+
+    x = np.array([0.3, 0.7, 1.1, 0.0])
+    root = np.sqrt(x)
+    want = np.array([root[0] if unique else np.sqrt(root[0]), x[1], root[2], 0])
+    slope = np.array([0.5 / root[0] if unique else 0.25 / (root[0] * want[0]), 1, 0.5 / root[2], 1])
+    for transformed in (lambda g: g, fx.jit):
+        np.testing.assert_allclose(transformed(f)(x), want)
+        np.testing.assert_allclose(transformed(fx.grad(lambda x: f(x).sum()))(x), slope)
+        rows = transformed(fx.vmap(fx.grad(lambda x: f(x).sum())))(np.stack([x, x]))
+        np.testing.assert_allclose(rows, np.stack([slope, slope]))
+        np.testing.assert_allclose(transformed(lambda x: fx.jvp(f, (x,), (np.ones(4),))[1])(x), slope)
+
+
 # ---------------------------------------------------------------------------------------- tree_util, debug
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,30 @@ def test_what_cannot_be_traced_raises_by_name(f: Any, words: str) -> None:
     for transformed, arg in ((fx.jit(f), X), (fx.vmap(f), X[None]), (fx.grad(lambda x: np.sum(f(x))), X)):
         with pytest.raises((UnsupportedFunctionError, ConcretizationError), match=words):
             transformed(arg)
+
+
+# functions of SciPy and NumPy that make plain arrays of their arguments; what to call instead
+LIBRARY_CALLS: dict[str, tuple[Any, str]] = {
+    "scipy.special.logsumexp": (lambda s, x: s.special.logsumexp(x), "Use fx.scipy.special.logsumexp"),
+    "scipy.special.softmax": (lambda s, x: s.special.softmax(x), "Use fx.scipy.special.softmax"),
+    "scipy.linalg.cho_factor": (lambda s, x: s.linalg.cho_factor(x @ x.T), "Use fx.scipy.linalg.cho_factor"),
+    "scipy.stats.norm.logpdf": (lambda s, x: s.stats.norm.logpdf(x), "Use fx.scipy.stats.norm.logpdf"),
+    "scipy.fft.fft": (lambda s, x: s.fft.fft(x), "Use fx.numpy.fft.fft"),
+    "scipy.signal.convolve": (lambda s, x: s.signal.convolve(x, x), "Use fx.scipy.signal.convolve"),
+    "scipy.ndimage.gaussian_filter": (lambda s, x: s.ndimage.gaussian_filter(x, 1.0), "fx has none of that name.*pure_callback"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIBRARY_CALLS)
+def test_functions_of_scipy_are_named_with_ours(name: str) -> None:
+    scipy = pytest.importorskip("scipy")
+    importlib.import_module(name.rpartition(".")[0].replace(".norm", ""))
+    importlib.import_module("fx.scipy.stats"), importlib.import_module("fx.scipy.signal")
+    call, way = LIBRARY_CALLS[name]
+    for transformed in (fx.jit(lambda x: call(scipy, x)), fx.grad(lambda x: np.sum(call(scipy, x)))):
+        with pytest.raises(ConcretizationError, match=rf"^{name} cannot be traced.*{way}(.|\n)*test_numpy_protocol.py"):
+            transformed(X)
+    assert call(scipy, fnp.asarray(X)) is not None
 
 
 def test_reduceat_needs_known_indices() -> None:

@@ -6,6 +6,8 @@ the laws of the calls stand in ``beside_jax.py``.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 from typing import Any
 
@@ -87,6 +89,34 @@ def test_nothing_is_left_uncompared() -> None:
     """Each namespace has a table here, or one of programs beside JAX's: ``test_trees.py``, ``test_debug.py`` (JAX's own
     names are the transforms)."""
     assert set(NAMESPACES) == set(TABLES) | {"tree", "tree_util", "debug", ""}
+
+
+# parameters that JAX's functions have and ours have not, with the reason; of fx.numpy, fx.lax, fx.scipy: test_numpy_against_jax.py ...
+PARAMETERS: dict[str, str] = {
+    "out_sharding": "one device", "manual_axis_type": "one device", "sum_match": "one device", "axis_env": "one device",
+    "is_ref": "there are no references", "concrete": "JAX raises where it is given", "reduce_axes": "JAX raises where it is given",
+}  # fmt: skip
+
+
+@needs_jax
+@pytest.mark.parametrize("space", [s for s in NAMESPACES if s.split(".")[0] not in ("numpy", "lax", "scipy")])
+def test_parameters_and_defaults_are_jax_s(space: str) -> None:
+    """Programs may name every argument that JAX's functions take, and leave out those that it has a default for."""
+    ours, theirs = (importlib.import_module(f"{lib}.{space}".rstrip(".")) for lib in ("fx", "jax"))
+    for name in NAMESPACES[space].present():
+        try:
+            wanted, have = (inspect.signature(getattr(m, name)).parameters for m in (theirs, ours))
+        except (TypeError, ValueError):
+            continue  # no function, or one without a signature
+        if any(p.kind == p.VAR_KEYWORD for p in have.values()):
+            continue
+        for n, p in wanted.items():
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and n not in PARAMETERS:
+                assert n in have, f"{space}.{name}: {n} is missing"
+                assert (p.default is p.empty) or have[n].default is not p.empty, f"{space}.{name}: {n} has no default"
+                simple = (type(None), bool, int, float, str, tuple)
+                if type(p.default) in simple and type(have[n].default) in simple:
+                    assert have[n].default == p.default or (space, n) == ("debug", "ordered"), f"{space}.{name}: {n}"
 
 
 # ---------------------------------------------------------------------------------------------- laws

@@ -195,6 +195,25 @@ def test_there_is_one_device() -> None:
     assert "numpy" in (fx.print_environment_info(return_string=True) or "")
 
 
+def test_every_array_is_whole_on_the_one_device() -> None:
+    """What programs ask of ``x.sharding``, as JAX answers it."""
+    x, seen = fnp.ones((2, 3)), []
+    seen.append(fx.jit(lambda v: (seen.append(v.sharding), v)[1])(x).sharding)
+    for s in (x.sharding, *seen):
+        assert s == x.sharding and hash(s) == hash(x.sharding) and s != "cpu"
+        assert s.device_set == s.addressable_devices == set(fx.devices()) and s.num_devices == 1
+        assert s.is_fully_replicated and s.is_fully_addressable and s.memory_kind == "device"
+        assert s.shard_shape((2, 3)) == (2, 3) and s.is_equivalent_to(x.sharding, 2)
+        assert s.devices_indices_map((2, 3)) == {fx.devices()[0]: (slice(None), slice(None))}
+    assert fx.device_put({"a": x}, x.sharding)["a"] is x and fx.device_put(x, donate=True, may_alias=False) is x
+    with pytest.raises(ValueError, match="one device"):
+        fx.device_put(x, "gpu")
+    theirs = pytest.importorskip("jax").numpy.ones(2).sharding
+    assert repr(theirs) == repr(x.sharding)
+    unasked = {"check_compatible_aval", "with_memory_kind"}
+    assert {n for n in dir(theirs) if not n.startswith("_")} - set(dir(x.sharding)) == unasked
+
+
 def test_known_values_are_computed_while_jit_traces() -> None:
     @fx.jit
     def f(x: Any) -> Any:

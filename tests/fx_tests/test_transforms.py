@@ -351,6 +351,20 @@ def test_custom_vjp_rule_nondiff_and_symbolic_zeros() -> None:
         fx.jvp(f, (2.0,), (1.0,))
 
 
+def test_arguments_that_are_not_differentiated_by_name() -> None:
+    f = fx.custom_jvp(lambda x, n, m=2: x**n * m, nondiff_argnums=(1,), nondiff_argnames=("m",))
+    f.defjvp(lambda n, m, primals, tangents: (f(*primals, n, m), tangents[0] * n * m))
+    assert float(fx.grad(lambda x: f(x, m=3, n=5))(2.0)) == 15
+    g = fx.custom_vjp(lambda x, how: x if how == "same" else -x, nondiff_argnames=["how"])
+    g.defvjp(lambda x, how: (g(x, how), None), lambda how, _, ct: (ct * len(how),))
+    assert float(fx.jit(fx.grad(lambda x: g(x, "same")))(2.0)) == 4
+    with pytest.raises(errors.CustomRuleError, match="names 'z'; the arguments of .* are x, y"):
+        fx.custom_jvp(lambda x, y: x, nondiff_argnames=("z",))
+    h = fx.checkpoint(lambda x, n, *, how: x**n if how == "power" else x, static_argnums=1, static_argnames="how")
+    for args, names in (((2.0, 3), {"how": "power"}), ((2.0,), {"n": 3, "how": "power"})):
+        assert float(fx.jit(fx.grad(lambda x, args=args, names=names: h(x, *args[1:], **names)))(2.0)) == 12
+
+
 def test_custom_rules_that_do_not_fit_are_named() -> None:
     g = fx.custom_vjp(lambda x, y: x * y)
     with pytest.raises(errors.CustomRuleError, match="defvjp"):
@@ -477,6 +491,24 @@ def test_pure_callback_under_transforms() -> None:
     np.testing.assert_allclose(fx.jit(fx.vmap(lambda x: f(x) + x))(V), V**3 + V)
     with pytest.raises(errors.MissingRuleError, match="custom_jvp"):
         fx.grad(f)(X)
+
+
+@pytest.mark.parametrize("how", ["eager", "jit", "vmap"])
+def test_what_a_callback_returns_has_the_announced_dtype(how: str) -> None:
+    """... or twice its bits, as JAX has it where 64 bits are off; nothing else is converted."""
+
+    def call(result: Any, announced: Any) -> Any:
+        f = lambda x: fx.pure_callback(
+            lambda x: result, fx.ShapeDtypeStruct((), announced), x, vmap_method="sequential"
+        )
+        return {"eager": f, "jit": fx.jit(f), "vmap": fx.vmap(f)}[how](np.ones(2) if how == "vmap" else 1.0)
+
+    for result, announced in ((2.5, "float32"), (np.int64(3), "int32"), (2j, "complex64"), (True, "bool")):
+        out = call(result, announced)
+        assert out.dtype == announced and (np.asarray(out) == result).all()
+    for result, announced in ((3, "float32"), (2.5, "float16"), (2.5, "int32"), (np.float32(1), "float64"), (1j, "float32"), (300, "int16")):  # fmt: skip
+        with pytest.raises(errors.DTypeError, match=f"the callback returned .*announces {announced}"):
+            call(result, announced)
 
 
 # ------------------------------------------------------------------------------------ looking at graphs

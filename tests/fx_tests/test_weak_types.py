@@ -138,6 +138,14 @@ def test_what_is_weak_takes_the_dtype_of_what_is_not() -> None:
     assert not (fx.numpy.asarray(half) * weak).weak_type
 
 
+def test_the_derivative_of_a_power_is_weak_like_the_others() -> None:
+    """Of ``x**2.5`` alone JAX's is not: its rule converts x to the dtype that it has."""
+    assert not jax.grad(lambda v: v**2.5)(2.0).weak_type and jax.grad(lambda v: v**2)(2.0).weak_type
+    for f in (lambda v: v**2.5, lambda v: v**2):
+        assert fx.grad(f)(2.0).weak_type and fx.jit(fx.grad(f))(2.0).weak_type
+        assert (fx.grad(f)(2.0) * fx.numpy.ones(2, "float16")).dtype == np.float16
+
+
 def test_booleans_are_never_weak() -> None:
     for out in (fx.numpy.equal(1.0, 2.0), fx.numpy.asarray(True), fx.jit(lambda x: x > 1)(2.0), fx.numpy.isnan(1.0)):
         assert out.dtype == np.bool_ and not out.weak_type
