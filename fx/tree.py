@@ -175,16 +175,17 @@ def _check_finite(tree: Any, is_leaf: IsLeaf | None) -> None:
     Raises:
         TreeError: ``tree`` contains itself, naming where.
     """
-    above: dict[int, Any] = {}  # the nodes on the way from the root to this one
+    above: dict[int, bool] = {}  # the nodes met so far: whether they are on the way from the root to this one
+    met: list[Any] = []  # ... kept, so that no other node gets the identity of one
     todo: list[tuple[Any, Any, bool]] = [(tree, None, False)]  # (node, (way to the parent, key), is finished)
     while todo:
         x, way, done = todo.pop()
         node = node_of_value(x)
         if done:
-            del above[id(x)]
+            above[id(x)] = False
         elif node is not None and not (is_leaf is not None and is_leaf(x)):
-            if id(x) in above:
-                path = []
+            if above.get(id(x)):
+                path: list[Any] = []
                 while way is not None:
                     way, key = way
                     path.insert(0, key)
@@ -192,9 +193,11 @@ def _check_finite(tree: Any, is_leaf: IsLeaf | None) -> None:
                     f"a pytree contains itself: at {keystr(tuple(path))} stands a {type(x).__name__} in which it stands itself."
                     " Take the reference out, or keep it as static data (register_static, a static field of a dataclass)."
                 )
-            above[id(x)] = x
-            todo.append((x, None, True))
-            todo += [(c, (way, k), False) for k, c in zip(node.keys(x), node.flatten(x)[0])]
+            if id(x) not in above:
+                above[id(x)] = True
+                met.append(x)
+                todo.append((x, None, True))
+                todo += [(c, (way, k), False) for k, c in zip(node.keys(x), node.flatten(x)[0])]
 
 
 def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:

@@ -122,6 +122,8 @@ def svd(
         compute_uv: False returns S alone.
         hermitian: ``a`` is Hermitian, so its eigenvectors serve.
         subset_by_index: ``(start, end)``: only those singular values, and their vectors.
+
+    Where singular values coincide or are 0, derivatives are as those of ``eigh`` are at equal eigenvalues.
     """
     x = matrix_operand(a, "svd", hermitian)
     if hermitian:
@@ -150,6 +152,15 @@ def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> Eigh
     Args:
         UPLO: the triangle that is read without ``symmetrize_input``: 'L' (default) or 'U'.
         symmetrize_input: take the Hermitian part of ``a`` first.
+
+    Vectors of equal eigenvalues are some basis of their subspace, and their derivatives have no part inside it.  So a
+    function of the subspace (a projection), or a symmetric one of the eigenvalues, has its derivative there too; one that
+    tells the vectors of a subspace apart has none.
+
+    >>> import fx, fx.numpy as fnp
+    >>> fx.grad(lambda a: fnp.sum(fnp.linalg.eigh(a).eigenvalues ** 3))(fnp.eye(2))
+    Array([[3., 0.],
+           [0., 3.]], dtype=float32)
     """
     lower = _is_lower(UPLO, "eigh")
     v, w = spectral.eigh(matrix_operand(a, "eigh", True), lower=lower, symmetrize_input=symmetrize_input)

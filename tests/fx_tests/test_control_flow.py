@@ -246,6 +246,27 @@ def test_a_linear_loop_with_a_counter_is_transposed() -> None:
     close(back, np.ones(4) @ np.asarray(jac))
 
 
+@pytest.mark.parametrize("unroll", [2, 3, 5, 9, True])
+def test_unrolling_changes_no_bit(unroll: int | bool) -> None:
+    """... of values, slices and derivatives, whether or not the number divides the length, or is greater."""
+
+    def f(how: Any, c: Any, xs: Any, reverse: bool) -> Any:
+        body = lambda c, x: (np.sin(c["a"]) * x[0] + x[1], {"y": c["a"] + x[1]})  # noqa: E731
+        step = lambda c, x: ({"a": body(c, x)[0]}, body(c, x)[1])  # noqa: E731
+        return lax.scan(step, {"a": c}, (xs, xs[::-1]), reverse=reverse, unroll=how)
+
+    xs = np.linspace(-1, 1.5, 10).reshape(5, 2)
+    for reverse in (False, True):
+        for c, rows in ((X[:2], xs), (X[:2], xs[:0]), (X[:2], xs[:1])):
+            close(f(unroll, c, rows, reverse), f(1, c, rows, reverse), 0)
+        both = []
+        for how in (unroll, 1):
+            loss = scalar(lambda c, rows, how=how, reverse=reverse: f(how, c, rows, reverse))
+            slope = fx.grad(loss, (0, 1))
+            both.append([slope(X[:2], xs), fx.jit(fx.vmap(slope, (0, None)))(np.stack([X[:2], X[1:]]), xs)])
+        close(*both, 1e-14)
+
+
 # -------------------------------------------------------------------------------- bounded while loops
 
 

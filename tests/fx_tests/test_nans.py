@@ -107,6 +107,8 @@ def test_backward(transform: Any) -> None:
     assert float(norm(np.zeros(2))) == 0.0
     text = caught(transform(norm), np.zeros(2))
     assert f"test_nans.py:{inspect.getsourcelines(norm)[1] + 1}" in text
+    assert "'mul' gave nan at index () of f64[]" in text
+    assert "operand 0: f64[]: 0." in text and "operand 1: f64[]: inf" in text
 
 
 def test_in_vmap() -> None:

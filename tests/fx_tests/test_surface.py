@@ -91,10 +91,11 @@ def test_nothing_is_left_uncompared() -> None:
     assert set(NAMESPACES) == set(TABLES) | {"tree", "tree_util", "debug", ""}
 
 
-# parameters that JAX's functions have and ours have not, with the reason; of fx.numpy, fx.lax, fx.scipy: test_numpy_against_jax.py ...
+# parameters that JAX's functions have and ours have not, with the reason; those of fx.numpy, fx.lax and fx.scipy stand in
+# test_numpy_against_jax.py, test_lax_names.py, test_linalg.py and test_scipy_....py
 PARAMETERS: dict[str, str] = {
-    "out_sharding": "one device", "manual_axis_type": "one device", "sum_match": "one device", "axis_env": "one device",
-    "is_ref": "there are no references", "concrete": "JAX raises where it is given", "reduce_axes": "JAX raises where it is given",
+    "out_sharding": "one device", "manual_axis_type": "one device", "sum_match": "one device", "is_ref": "there are no references",
+    "axis_env": "vmap binds names", "concrete": "JAX raises where it is given", "reduce_axes": "JAX raises where it is given",
 }  # fmt: skip
 
 

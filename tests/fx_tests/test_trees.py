@@ -136,7 +136,7 @@ def test_a_tree_that_contains_itself() -> None:
     assert tree.leaves([twice, (twice, twice)]) == [3, 3, 3]
     deep: Any = 1
     for _ in range(20_000):
-        deep = [deep]
+        deep = [deep, deep]
     with pytest.raises(RecursionError):
         tree.leaves(deep)
 
