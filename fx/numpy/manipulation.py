@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..array import Array
 from ..errors import (
     ArgumentError,
     AxisError,
@@ -18,7 +19,7 @@ from ..primitives import shaping
 from ..trace import aval_of
 from . import core
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
-from .core import Value, as_type, as_value, broadcast_value, operand, promote_dtype
+from .core import Value, as_type, as_value, broadcast_value, is_eager, operand, promote_dtype
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
@@ -45,15 +46,37 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 def reshape(a: Any, shape: Any = None, order: str = "C", *, copy: Any = None, out_sharding: Any = None) -> Value:
-    """The same elements in another shape; one size may be -1."""
+    """The same elements in another shape; one size may be -1.
+
+    Args:
+        copy: of a known array.  True: memory of its own; False: the memory of ``a``.
+
+    Raises:
+        ArgumentError: ``copy=False``, and the elements do not lie in the order of the result.
+    """
     x = as_value(a)
     if order not in ("C", "F", "A", "K"):
         raise ArgumentError(f"order must be 'C' or 'F'; found {order!r}")
     sizes = _infer(plain_ints(shape), x)
     if order == "F":
         out = shaping.reshape(shaping.transpose(x, range(x.ndim)[::-1]), sizes[::-1])
-        return shaping.transpose(out, range(len(sizes))[::-1])
-    return shaping.reshape(x, sizes)
+        out = shaping.transpose(out, range(len(sizes))[::-1])
+    else:
+        out = shaping.reshape(x, sizes)
+    return out if copy is None or not is_eager(x) else _copied(out, x, copy)
+
+
+def _copied(out: Array, x: Array, copy: bool) -> Array:
+    """``out``, a reshape of ``x``, in memory of its own or of ``x``, as ``copy`` asks."""
+    shared = np.may_share_memory(out._data, x._data)
+    if copy and shared:
+        return Array(out._data.copy(), out.weak_type)
+    if not copy and not shared and x.size:
+        raise ArgumentError(
+            f"an array of shape {x.shape} and strides {x._data.strides} cannot become shape {out.shape} without a copy;"
+            " drop copy=False"
+        )
+    return out
 
 
 def _infer(sizes: tuple[int, ...], x: Value) -> tuple[int, ...]:
