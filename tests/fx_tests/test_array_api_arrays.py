@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from array_api_standard import COMPLEX, DTYPES, FLOATING, KINDS, SIGNED, UNSIGNED
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.array_api import make_strategies_namespace
 
 import fx
 import fx.numpy as fnp
 
 inf, nan = math.inf, math.nan
+draws = make_strategies_namespace(fnp)  # Hypothesis makes arrays of any namespace that conforms
 
 # ------------------------------------------------------------------------------------------- numbers
 
@@ -176,6 +180,20 @@ def test_keys_of_many_axes(d: str) -> None:
     zero = x[1, 2, 3]
     assert type(zero) is fx.Array and zero.shape == zero[()].shape == zero[...].shape == ()
     assert [type(v) for v in x[0, 0]] == [fx.Array] * 4 and [v.shape for v in x[0, 0]] == [()] * 4
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_drawn_keys(data: st.DataObject) -> None:
+    x = data.draw(
+        draws.arrays(draws.scalar_dtypes(), draws.array_shapes(min_dims=0, min_side=0, max_dims=3, max_side=4))
+    )
+    key = data.draw(draws.indices(x.shape, allow_newaxis=True))
+    assert type(x) is fx.Array and type(x[key]) is fx.Array and x[key].dtype == x.dtype
+    np.testing.assert_array_equal(x[key], np.asarray(x)[key])
+    pattern = data.draw(draws.mutually_broadcastable_shapes(2, max_dims=3, max_side=3))
+    a, b = (data.draw(draws.arrays(x.dtype, s)) for s in pattern.input_shapes)
+    assert fnp.equal(a, b).shape == pattern.result_shape == fnp.broadcast_arrays(a, b)[0].shape
 
 
 def test_masks() -> None:

@@ -156,6 +156,20 @@ def test_factorizations(d: str, shape: tuple[int, ...]) -> None:
         orthonormal(vectors)
 
 
+def test_norms_of_nothing() -> None:
+    """0, but for the least of nothing."""
+    x = fnp.zeros((2, 0, 3))
+    for ord in ("fro", "nuc", 1, 2, inf):
+        for m in (x, x.mT):
+            got = fnp.linalg.matrix_norm(m, ord=ord)
+            assert got.shape == (2,) and got.tolist() == [0, 0]
+    for ord in (0, 1, 2, 3, inf):
+        assert (
+            fnp.linalg.vector_norm(x, ord=ord) == 0
+            and fnp.linalg.vector_norm(x, ord=ord, axis=1).tolist() == [[0, 0, 0]] * 2
+        )
+
+
 def test_names_of_results() -> None:
     x = fnp.eye(2)
     for result, fields in (

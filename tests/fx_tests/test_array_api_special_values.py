@@ -22,6 +22,8 @@ import fx
 import fx.numpy as fnp
 
 inf, nan, pi = math.inf, math.nan, math.pi
+CONJUGATE = "acos acosh asin asinh atan atanh cos cosh exp expm1 log log1p log2 log10 sin sinh sqrt tan tanh".split()
+OF_COMPLEX = tuple(dict.fromkeys([*standard.SPECIAL_COMPLEX, *CONJUGATE]))
 WAYS = ["eager", "jit"]
 
 # ---------------------------------------------------------------------------------------- the tables
@@ -120,7 +122,7 @@ def _parts(z: Any) -> tuple[float, float]:
 @pytest.mark.parametrize("name", standard.SPECIAL_COMPLEX)
 def test_special_cases_of_complex_numbers(name: str, dtype: str, way: str) -> None:
     """At z, and at the conjugate of z the conjugate result."""
-    got = _values(tuple(standard.SPECIAL_COMPLEX), dtype, 1, way)[name]
+    got = _values(OF_COMPLEX, dtype, 1, way)[name]
     for case in standard.SPECIAL_COMPLEX[name].split(";"):
         (first, second), (re, im) = (half.split() for half in case.split(":"))
         for i, j in itertools.product(_members(first), _members(second)):
@@ -144,11 +146,9 @@ ROTATED = {"sin": "sinh", "tan": "tanh", "asin": "asinh", "atan": "atanh", "cos"
 def test_rotated_functions_of_complex_numbers(dtype: str, way: str) -> None:
     """sin z = -j sinh(jz) and its kin; log2 and log10 are log over a real constant: special values included."""
     (z,) = _grid(dtype, 1)
-    names = (*ROTATED, *ROTATED.values(), "log", "log2", "log10")
-    got = _values(names, dtype, 1, way)
-    turn = [next(k for k, v in enumerate(VALUES) if _alike(v, -w)) for w in VALUES]
+    got = _values(OF_COMPLEX, dtype, 1, way)
     for name, base in ROTATED.items():
-        turned = got[base][np.array(turn)[None, :], np.arange(len(VALUES))[:, None]]  # (a, b) reads base at (-b, a)
+        turned = got[base][np.array(TURN)[None, :], np.arange(len(VALUES))[:, None]]  # (a, b) reads base at (-b, a)
         want = np.empty_like(turned)
         want.real, want.imag = (turned.real, turned.imag) if name == "cos" else (turned.imag, -turned.real)
         _close_parts(got[name], want)
@@ -169,17 +169,16 @@ def _close_parts(got: np.ndarray, want: np.ndarray) -> None:
 # ---------------------------------------------------------------------------------------- symmetries
 
 TURN = [next(k for k, v in enumerate(VALUES) if _alike(v, -w)) for w in VALUES]  # the place of -v
-CONJUGATE = "acos acosh asin asinh atan atanh cos cosh exp expm1 log log1p log2 log10 sin sinh sqrt tan tanh".split()
 ODD, EVEN = ("asinh", "atanh", "sinh", "tanh"), ("cosh",)
 
 
 def _assert_equal_parts(got: np.ndarray, want: np.ndarray, z: np.ndarray, name: str) -> None:
-    """Equal parts.  Where the argument is no number, or its imaginary part infinite, signs of zeros and infinities are open."""
-    signed = np.isfinite(z.imag) & ~np.isnan(z.real)
+    """Equal parts.  Signs of zeros and infinities are open beside a NaN, and for an imaginary part that is not finite."""
+    signed = np.isfinite(z.imag) & ~np.isnan(want.real) & ~np.isnan(want.imag)
     for part in ("real", "imag"):
         g, w = getattr(got, part), getattr(want, part)
         same = (g == w) & (np.signbit(g) == np.signbit(w)) | np.isnan(g) & np.isnan(w) | ~signed & (abs(g) == abs(w))
-        same |= np.isfinite(w) & (w != 0) & (abs(g - w) <= 1e-6 * abs(w))
+        same |= np.isfinite(w) & (w != 0) & np.isclose(g, w, rtol=1e-6, atol=0)
         assert same.all(), f"{name}: {part} part {g[~same]}, not {w[~same]} at {z[~same]}"
 
 
@@ -188,7 +187,7 @@ def _assert_equal_parts(got: np.ndarray, want: np.ndarray, z: np.ndarray, name: 
 def test_symmetries(dtype: str, way: str) -> None:
     """f(conj z) = conj f(z); f(-z) = -f(z), or f(z): at all special values."""
     (z,) = _grid(dtype, 1)
-    got = _values(tuple(CONJUGATE), dtype, 1, way)
+    got = _values(OF_COMPLEX, dtype, 1, way)
     for name in CONJUGATE:
         _assert_equal_parts(got[name][:, TURN], np.conj(got[name]), z, f"{name} of the conjugate")
     for name in (*ODD, *EVEN):
@@ -260,33 +259,32 @@ def test_complex_arithmetic_by_parts(dtype: str, way: str) -> None:
 
 # ---------------------------------------------------------------------------------- numbers as operands
 
-NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0, inf, -inf, nan, 2, -3, 0, 1]
+NUMBERS = [0.0, -0.0, 1.0, -2.0, 0.5, inf, -inf, nan, 2, -3, 0]
 SYMBOLS = {g: getattr(operator, f"__{s}__") for s, g in (standard.OPERATORS | standard.COMPARISONS).items()}
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", standard.SPECIAL_BINARY)
 def test_a_number_is_an_array_of_it(name: str, way: str) -> None:
-    """A Python number on either side, in the function and in the operator, against the same numbers as an array."""
+    """A Python number on either side against an array of that number: in the operator, or the function where there is none."""
     f = getattr(fnp, name)
-    forms = [f, SYMBOLS[name]] if name in SYMBOLS else [f]
+    g = SYMBOLS.get(name, f)
 
     def calls(x: Any) -> list[Any]:
-        return [value for n in NUMBERS for g in forms for value in (g(x, n), g(n, x))]
+        return [value for n in NUMBERS for value in (g(x, n), g(n, x))]
 
-    for dtype in FLOATING:
+    for dtype in FLOATING if way == "eager" else ("float32",):
         x = fnp.asarray(np.array(VALUES, dtype))
         got = iter((fx.jit(calls) if way == "jit" else calls)(x))
         for n in NUMBERS:
             full = fnp.asarray(np.full(x.shape, n, dtype))
-            for _ in forms:
-                for value, want in ((next(got), np.asarray(f(x, full))), (next(got), np.asarray(f(full, x)))):
-                    assert value.dtype == want.dtype
-                    same = [
-                        _alike(a, b) or (math.isfinite(b) and b != 0 and abs(a - b) <= 1e-6 * abs(b))
-                        for a, b in zip(np.asarray(value, np.float64), np.asarray(want, np.float64))
-                    ]
-                    assert all(same), f"{name} with the number {n}: {value}, not {want}"
+            for value, want in ((next(got), np.asarray(f(x, full))), (next(got), np.asarray(f(full, x)))):
+                assert value.dtype == want.dtype
+                same = [
+                    _alike(a, b) or (math.isfinite(b) and b != 0 and abs(a - b) <= 1e-6 * abs(b))
+                    for a, b in zip(np.asarray(value, np.float64), np.asarray(want, np.float64))
+                ]
+                assert all(same), f"{name} with the number {n}: {value}, not {want}"
 
 
 # ------------------------------------------------------------------------------------------- the rest
