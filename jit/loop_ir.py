@@ -202,11 +202,15 @@ class Op(Arith):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load(Arith):
-    """``buf[index]``; with ``ty.lanes > 1`` that many consecutive elements (no alignment needed)."""
+    """``buf[index]``; with ``ty.lanes > 1`` that many consecutive elements (no alignment needed).
+
+    mask: a vector of booleans; lanes where it is false are not read, and are zero.
+    """
 
     buf: str
     index: Expr
     ty: Ty
+    mask: Expr | None = None
 
 
 Expr = Union[Const, Ref, Op, Load]
@@ -231,11 +235,15 @@ class Assign:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store:
-    """``buf[index] = value``; a vector value goes to consecutive elements."""
+    """``buf[index] = value``; a vector value goes to consecutive elements.
+
+    mask: a vector of booleans; lanes where it is false are not written.
+    """
 
     buf: str
     index: Expr
     value: Expr
+    mask: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

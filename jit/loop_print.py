@@ -157,8 +157,12 @@ class _Printer:
                     self.mutable.add(name)
             case Assign(name, value):
                 self.line(f"{self.names[name]} = {self.text(value)}")
-            case Store(buf, index, value):
-                self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
+            case Store(buf, index, value, mask):
+                if mask is None:
+                    self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
+                else:
+                    place = f"{self.names[buf]}, {self.text(index)}, {self.text(mask)}"
+                    self.line(f"store_masked({place}, {self.stored(value)})")
             case For(var, start, stop, body, step, vectorize):
                 steps = "" if step == 1 else f", {step}"
                 remark = "  # vectorize" if vectorize else ""
@@ -242,7 +246,10 @@ class _Printer:
             return self.names[e.name], _ATOM
         if kind is Load:
             self.reads += 1
-            text = self.element(e.buf, e.index, e.ty)
+            if e.mask is None:
+                text = self.element(e.buf, e.index, e.ty)
+            else:
+                text = f"masked({self.names[e.buf]}, {self.text(e.index)}, {self.text(e.mask)})"
             if e.ty.kind == "b":
                 return f"b1({text})", _ATOM
             return f"f32_from_{e.ty.scalar}({text})" if _is_half(e.ty) else text, _ATOM

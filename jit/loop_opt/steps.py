@@ -43,6 +43,8 @@ class Body:
         widths: how many varying values have elements of so many bits.
         size: varying operations, loads and stores.
         reductions: locals declared outside that the loop accumulates into, with the operation and the type.
+        maskable: it is right, and machines have instructions, to run it with some lanes left out: memory is accessed in
+            vectors side by side of 32 or 64 bits, and nothing traps on the zeros that stand in other lanes.
         pairs: by the id of a store to every other element, the store that follows it and fills the gaps.
     """
 
@@ -54,6 +56,7 @@ class Body:
         self.size = 0
         self.reductions: dict[str, tuple[str, Ty]] = {}
         self.definitions: dict[str, Let] = {}
+        self.maskable = True
         self._rare = False  # inside a branch that some lane rarely takes: what it costs does not count
         flat = list(_statements(loop.body))
         self._assigned = {s.name for s in flat if isinstance(s, Assign)}
@@ -179,6 +182,7 @@ class Body:
         """
         self._count(ty)
         step = self.step(index)
+        self.maskable &= step == 1 and ty.bits in (32, 64)
         self._grow(1 if step == 1 else 2 if step == -1 or (step == 2 and not alone) else _GATHER_SIZE)
         if isinstance(step, int) and 2 < step <= _INTERLEAVED and not self._branches:
             raise Declined  # LLVM has shuffles for these
@@ -220,6 +224,7 @@ class Body:
         )
         if unsupported:
             raise Declined
+        self.maskable &= not division
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):
             self._count(Ty("f", 32))  # computed in float32
