@@ -127,14 +127,15 @@ def horner(x: Expr, coefficients: Sequence[float]) -> Expr:
     return p
 
 
-def polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
-    """The same, a long one as ``even(x**2) + x odd(x**2)``: half as many steps in a row at the price of one product.
+def polynomial(x: Expr, coefficients: Sequence[float], square: Expr | None = None) -> Expr:
+    """The same, a long one as ``even(x**2) + x odd(x**2)``: half as many steps in a row at the price of one product
+    (none if the ``square`` of x is there already).
 
     It loses a fraction of an ulp of its own value, which shows where little is added to it afterwards.
     """
     if len(coefficients) < _SPLIT:
         return horner(x, coefficients)
-    square = x * x
+    square = x * x if square is None else square
     return fma(horner(square, coefficients[1::2]), x, horner(square, coefficients[::2]))
 
 

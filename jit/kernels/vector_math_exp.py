@@ -90,7 +90,8 @@ def exp_parts(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, 
     """``(m, s, t)`` with ``exp(x + dx) = (1 + m) * s * t``: s and t are powers of two, -0.3 < m < 0.42."""
     x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), one_of(x, -105.0, -746.0)))
     shifted, n, r = _reduce(b, x, dx)
-    return fma(polynomial(r, _EXP[x.ty.bits]), r * r, r), *_two_powers(b, shifted, n)
+    square = r * r
+    return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), *_two_powers(b, shifted, n)
 
 
 def exp(b: KernelBuilder, x: Expr) -> Expr:
@@ -114,7 +115,8 @@ def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr) -> Expr:
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
     shifted, _, r = _reduce(b, named(b, "exp_x", x))
-    return (fma(polynomial(r, _EXP[x.ty.bits]), r * r, r) + 1.0) * power_of_two(shifted)
+    square = r * r
+    return (fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0) * power_of_two(shifted)
 
 
 def exp2(b: KernelBuilder, x: Expr) -> Expr:
@@ -131,7 +133,8 @@ def exp2(b: KernelBuilder, x: Expr) -> Expr:
 def _expm1_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
     """``(p, shifted)`` with ``exp(x) - 1 = 2**n * p + (2**n - 1)`` and ``shifted = n + magic``."""
     shifted, _, r = _reduce(b, x)
-    return b.let("expm1_p", fma(polynomial(r, _EXPM1[x.ty.bits]), r * r, r)), shifted
+    square = r * r
+    return b.let("expm1_p", fma(polynomial(r, _EXPM1[x.ty.bits], square), square, r)), shifted
 
 
 def expm1(b: KernelBuilder, x: Expr) -> Expr:
@@ -190,7 +193,7 @@ def _log_rest(b: KernelBuilder, f: Expr, correction: Expr) -> Expr:
     """``log(1 + f) - f + correction``."""
     square = b.let("log_f2", f * f)
     if f.ty.bits == 32:
-        return fma(square, fma(polynomial(f, _LOG_32), f, -0.5), correction)
+        return fma(square, fma(polynomial(f, _LOG_32, square), f, -0.5), correction)
     s = b.let("log_s", f / (f + 2.0))
     z = b.let("log_z", s * s)
     half_square = b.let("log_hfsq", 0.5 * square)
