@@ -25,7 +25,10 @@ def call(args, kwargs):
     except MISSES:
         return MISS
     if not fits(b0):
-        return MISS
+        dense = as_dense(b0)
+        if dense is None:
+            return MISS
+        b0, *_ = dense
     r0, = run(b0)
     return own(r0)
 """
@@ -68,7 +71,7 @@ def specialise(
     Args:
         example: the leaves of a call with this signature.
         avals: their types.
-        executable: has ``fits(*arrays)`` and ``run(*arrays)``.
+        executable: has ``fits(*arrays)``, ``dense(*arrays)`` and ``run(*arrays)``.
         captured: arrays that follow the leaves.
         donate: leaves whose memory the program takes over.
     """
@@ -81,7 +84,7 @@ def specialise(
     source = "\n".join(writer.lines)
     scope = {
         **writer.scope, "MISS": MISS, "MISSES": MISSES, "Array": Array, "config": config, "state": state, "asarray": np.asarray,
-        "epoch": config.epoch, "fits": executable.fits, "run": executable.run, "own": wrapper(False), "own_weak": wrapper(True),
+        "epoch": config.epoch, "fits": executable.fits, "as_dense": executable.dense, "run": executable.run, "own": wrapper(False), "own_weak": wrapper(True),
     }  # fmt: skip
     exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
@@ -211,7 +214,18 @@ class _Writer:
 
     def rest(self, out_tree: tree.TreeDef, weak: Sequence[bool], captured: Sequence[np.ndarray]) -> None:
         buffers = ", ".join([*(f"b{k}" for k in range(self.leaves)), *(self.name("c", c) for c in captured)])
-        self.lines += [f"    if not fits({buffers}):", "        return MISS"]
+        self.lines.append(f"    if not fits({buffers}):")
+        if self.leaves:  # of another layout: copied, unless their memory is wanted
+            gone = "".join(f" or dense[{k}] is not b{k}" for k in self.donate)
+            own = ", ".join(f"b{k}" for k in range(self.leaves))
+            self.lines += [
+                f"        dense = as_dense({buffers})",
+                f"        if dense is None{gone}:",
+                "            return MISS",
+                f"        {own}, *_ = dense",
+            ]
+        else:
+            self.lines.append("        return MISS")
         if len(self.donate) > 1:  # an array that is donated twice is named in the general way
             ids = ", ".join(f"id(b{k})" for k in self.donate)
             self.lines += [f"    if len({{{ids}}}) != {len(self.donate)}:", "        return MISS"]
