@@ -25,7 +25,9 @@ def call(args, kwargs):
         return MISS
     r0 = launch(x0)
     if r0 is None:
-        return MISS
+        r0 = launch_dense(x0)
+        if r0 is None:
+            return MISS
     return r0
 """
 
@@ -33,6 +35,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -70,7 +73,7 @@ def specialise(
     Args:
         example: the leaves of a call with this signature.
         avals: their types.
-        executable: has ``fits(*arrays)`` and ``run(*arrays)``.
+        executable: has ``fits(*arrays)``, ``dense(*arrays)`` and ``run(*arrays)``.
         captured: arrays that follow the leaves.
         donate: leaves whose memory the program takes over.
     """
@@ -87,8 +90,8 @@ def specialise(
     source = "\n".join(writer.lines)
     scope = {
         **writer.scope, "MISS": MISS, "MISSES": MISSES, "ALERT": ALERT, "config": config, "state": state, "asarray": np.asarray,
-        "epoch": config.epoch, "fits": executable.fits, "run": executable.run, "own": wrapper(False), "own_weak": wrapper(True),
-        "launch": launch,
+        "epoch": config.epoch, "fits": executable.fits, "as_dense": executable.dense, "run": executable.run, "own": wrapper(False),
+        "own_weak": wrapper(True), "launch": launch, "launch_dense": partial(_launch_dense, launch, executable.dense, captured),
     }  # fmt: skip
     exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
@@ -110,6 +113,18 @@ def wrapper(weak: bool) -> Callable[[np.ndarray], Array]:
         return x
 
     return own
+
+
+def _launch_dense(launch: Any, dense: Any, captured: Sequence[np.ndarray], *leaves: Any) -> Any:
+    """``launch`` with copies of the arrays that are laid out otherwise than kernels take them; None if that is not the reason
+    why it did nothing."""
+    buffers = [x._buffer if type(x) is Array else x for x in leaves]
+    copies = dense(*buffers, *captured)
+    if copies is None or all(c is b for c, b in zip(copies, buffers)):
+        return None
+    return launch(*[
+        x if c is b else Array(c, x.weak_type) if type(x) is Array else c for x, c, b in zip(leaves, copies, buffers)
+    ])  # fmt: skip
 
 
 class _Writer:
@@ -245,11 +260,12 @@ class _Writer:
         self.results = 0
         if self.launch is not None:
             out = "r0" if len(weak) == 1 else "out"
-            self.lines += [
-                f"    {out} = launch({', '.join(self.inputs)})",
-                f"    if {out} is None:",
-                "        return MISS",
-            ]
+            inputs = ", ".join(self.inputs)
+            self.lines += [f"    {out} = launch({inputs})", f"    if {out} is None:"]
+            self.lines += (
+                [f"        {out} = launch_dense({inputs})", f"        if {out} is None:"] if self.inputs else []
+            )
+            self.lines.append(f"        {'    ' * bool(self.inputs)}return MISS")
             self.lines += [f"    {', '.join(results)} = out"] if len(weak) > 1 else []
         else:
             self._run(", ".join([*self.inputs, *(self.name("c", c) for c in captured)]), results)
@@ -258,7 +274,18 @@ class _Writer:
 
     def _run(self, buffers: str, results: Sequence[str]) -> None:
         """Checks the buffers and runs the program on them."""
-        self.lines += [f"    if not fits({buffers}):", "        return MISS"]
+        self.lines.append(f"    if not fits({buffers}):")
+        if self.leaves:  # of another layout: copied, unless their memory is wanted
+            gone = "".join(f" or dense[{k}] is not b{k}" for k in self.donate)
+            own = ", ".join(f"b{k}" for k in range(self.leaves))
+            self.lines += [
+                f"        dense = as_dense({buffers})",
+                f"        if dense is None{gone}:",
+                "            return MISS",
+                f"        {own}, *_ = dense",
+            ]
+        else:
+            self.lines.append("        return MISS")
         if len(self.donate) > 1:  # an array that is donated twice is named in the general way
             ids = ", ".join(f"id(b{k})" for k in self.donate)
             self.lines += [f"    if len({{{ids}}}) != {len(self.donate)}:", "        return MISS"]

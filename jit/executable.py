@@ -7,6 +7,7 @@ from callbacks of the same executable, each have their own.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
-from .border import checker
+from .border import CARRAY, checker, separation
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
 from .fuse import fuse
@@ -94,6 +95,8 @@ class Executable:
         self._n_results = len(program.makes)
         self._make_results = maker(program.makes)
         self._overwritten = program.overwritten
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in program.takes]
+        self._apart = separation(sizes, program.overwritten)
         self._plain = all(kind == "buffer" for kind, _ in program.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
@@ -112,7 +115,7 @@ class Executable:
 
     def run(self, *args: np.ndarray) -> list[np.ndarray]:
         """The same for arguments that ``fits`` has said yes to."""
-        if self._overwritten:
+        if self._overwritten and not self._apart(*args):
             args = self._protect(args)
         outs = self._make_results()
         try:
@@ -138,6 +141,13 @@ class Executable:
             self._free.append(instance)
             return None
         return instance.program
+
+    def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
+        """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
+        for a, (shape, dtype) in zip(args, self._signature):
+            if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape:
+                return None
+        return tuple(a if a.flags.num & CARRAY == CARRAY else a.copy("C") for a in args)
 
     def _run_in_arena(self, instance: Instance, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         arena = take_arena(self.arena_bytes)

@@ -20,7 +20,7 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
-from jit import memory, results
+from jit import border, memory, results
 from jit.cost import chunk_for
 from jit.memory import allocator, clear_pool, pooled_bytes
 
@@ -307,6 +307,35 @@ def test_clearing_the_caches_of_the_process(monkeypatch):
     assert pooled_bytes() > 0
     jit.clear_cache()
     assert cleared == ["disk", "process"] and pooled_bytes() == 0
+
+
+def test_native_and_python_checks_of_the_border_agree():
+    """``apart``: what is overwritten is writeable and overlaps no other."""
+    rng = np.random.default_rng(0)
+    memory = np.zeros(64, np.uint8)
+    answers = set()
+    for _ in range(300):
+        n = int(rng.integers(1, 6))
+        starts, sizes = rng.integers(0, 40, n), rng.choice([0, 1, 4, 9], n)
+        arrays = [memory[a : a + s] for a, s in zip(starts, sizes)]
+        for a in arrays:
+            a.flags.writeable = bool(rng.integers(0, 6))
+        overwritten = tuple(int(k) for k in np.flatnonzero(rng.integers(0, 2, n)))
+        wanted = all(
+            arrays[k].flags.writeable
+            and not any(j != k and np.shares_memory(a, arrays[k]) for j, a in enumerate(arrays))
+            for k in overwritten
+        )
+        found = [
+            border.separation([a.nbytes for a in arrays], overwritten)(*arrays),
+            border._apart_in_python(overwritten, *arrays),
+        ]
+        if 0 in sizes:  # nothing that lies inside something may count as shared
+            assert found == [False, False] or wanted
+        else:
+            assert found == [wanted, wanted]
+        answers.add(wanted)
+    assert answers == {False, True}
 
 
 def test_arena_memory_is_shared_by_values_that_do_not_meet():
