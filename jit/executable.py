@@ -29,6 +29,7 @@ from .memory import aligned, give_arena, take_arena
 from .plan import FusionPlan
 from .program import Draft, LoopProgram, draft_plan
 from .results import maker
+from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
 
@@ -129,6 +130,17 @@ class Executable:
         finally:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
+
+    def launchable(self) -> Program | None:
+        """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
+        a call is more than that."""
+        if self._overwritten or not self._plain:
+            return None
+        instance = self._free.pop() if self._free else self._instance()
+        if instance.shared_arena:
+            self._free.append(instance)
+            return None
+        return instance.program
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""

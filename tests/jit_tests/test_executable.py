@@ -459,7 +459,7 @@ RESULTS = [
 @pytest.mark.parametrize("known", [True, False])
 def test_fresh_arrays_for_results(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not known:
-        monkeypatch.setattr(results, "_table", lambda: 0)
+        monkeypatch.setattr(results, "new_from_descr", lambda: 0)
     make = results.maker(RESULTS)
     assert (type(make).__name__ == "builtin_function_or_method") is known
     first, second = make(), make()
