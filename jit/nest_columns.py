@@ -18,7 +18,7 @@ from .nest_rows import Reducing, starting_values
 
 __all__ = ["ColumnsKernel", "block_width"]
 
-COLUMN_BYTES = 2048  # bytes of accumulators in a block of columns
+COLUMN_BYTES = 4096  # bytes of accumulators in a block of columns
 ROWS_AT_ONCE = 4  # rows added to a block of columns in one pass ...
 SMALL_BODY = 12  # ... if a nest has no more values than this
 
