@@ -25,7 +25,7 @@ SMALL_BODY = 12  # ... if a nest has no more values than this
 
 def block_width(nest: Nest) -> int:
     """Columns in a block of the ``columns`` kernel; a power of two, fixed by the dtypes alone."""
-    return COLUMN_BYTES // max(r.acc.itemsize for r in nest.reductions)
+    return COLUMN_BYTES // max(r.acc.itemsize * (2 if is_arg(r.op) else 1) for r in nest.reductions)
 
 
 class ColumnsKernel(Reducing):
