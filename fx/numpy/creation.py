@@ -85,6 +85,8 @@ def asarray(
     out_sharding: Any = None,
 ) -> Value:
     """``array`` without a copy where none is needed."""
+    if type(a) is Array and dtype is None and copy is None and device is None:  # the common case
+        return a
     check_device(device)
     if copy or isinstance(a, (list, tuple)) or is_python_scalar(a):
         if copy is False:
@@ -220,7 +222,8 @@ def full(
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of zeros; float32 by default."""
     check_device(device)
-    return filled(static_shape(shape), False, dtypes.canonical(dtype or config.default_float))
+    sizes, d = static_shape(shape), dtypes.canonical(dtype or config.default_float)
+    return filled(sizes, False, d) if state.absorbing else Array(np.zeros(sizes, d))
 
 
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
@@ -308,6 +311,10 @@ def arange(
     check_device(device)
     if stop is None:
         start, stop = 0, start
+    if dtype is step is None and type(start) is type(stop) is int and not state.absorbing:  # the common case
+        d = config.default_int
+        if max(abs(start), abs(stop)) < 2**31:
+            return Array(np.arange(start, stop, 1, d))
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
         raise ArgumentError("arange needs a step that is not 0")
