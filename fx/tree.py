@@ -66,20 +66,20 @@ def same_aux(a: Any, b: Any) -> bool:
 class TreeDef:
     """The structure of a pytree without its leaves.  Hashable; equal structures compare equal."""
 
-    __slots__ = ("_hash", "aux", "kind", "num_leaves", "subtrees")
+    __slots__ = ("_hash", "aux", "children", "kind", "num_leaves")
 
-    def __init__(self, kind: type | None, aux: Any, subtrees: tuple[TreeDef, ...]) -> None:
+    def __init__(self, kind: type | None, aux: Any, children: tuple[TreeDef, ...]) -> None:
         self.kind = kind
         self.aux = aux
-        self.subtrees = subtrees
+        self.children = children
         self.num_leaves = 1 if kind is None else 0
-        for c in subtrees:
+        for c in children:
             self.num_leaves += c.num_leaves
         self._hash: int | None = None
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash((self.kind, self.aux, self.subtrees))
+            self._hash = hash((self.kind, self.aux, self.children))
         return self._hash
 
     def __eq__(self, other: object) -> bool:
@@ -91,7 +91,7 @@ class TreeDef:
             return False
         if self.aux is not None and self.kind is not dict and not same_aux(self.aux, other.aux):
             return False
-        return bool(self.aux == other.aux) and self.subtrees == other.subtrees
+        return bool(self.aux == other.aux) and self.children == other.children
 
     def __str__(self) -> str:
         text = str(unflatten(self, ["*"] * self.num_leaves)) if self.kind is not None else "*"
@@ -103,11 +103,7 @@ class TreeDef:
     @property
     def num_nodes(self) -> int:
         """Nodes and leaves together."""
-        return 1 + sum([d.num_nodes for d in self.subtrees])
-
-    def children(self) -> list[TreeDef]:
-        """The structures of the outermost node's children."""
-        return list(self.subtrees)
+        return 1 + sum([d.num_nodes for d in self.children])
 
     def node_data(self) -> tuple[type, Any] | None:
         """(type, static data) of the outermost node; None for a leaf."""
@@ -127,13 +123,14 @@ class TreeDef:
         """This structure with ``inner`` in the place of every leaf."""
         if self.kind is None:
             return inner
-        return TreeDef(self.kind, self.aux, tuple([d.compose(inner) for d in self.subtrees]))
+        return TreeDef(self.kind, self.aux, tuple([d.compose(inner) for d in self.children]))
 
 
 LEAF = TreeDef(None, None, ())
 _NONE = TreeDef(type(None), None, ())
 _ONE = TreeDef(tuple, None, (LEAF,))
 _NO_KEYWORDS = TreeDef(dict, (), ())
+ONE_ARGUMENT = TreeDef(tuple, None, (_ONE, _NO_KEYWORDS))  # of ``((leaf,), {})``
 IsLeaf = Callable[[Any], bool]
 
 
@@ -155,6 +152,8 @@ def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
 
 def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
     """``flatten((args, {}))``, for a tuple of arguments."""
+    if len(args) == 1 and args[0] is not None and nodes.get(type(args[0]), LEAF) is None:  # the common case: one array
+        return list(args), ONE_ARGUMENT
     leaves, positional = flatten(args)
     return leaves, TreeDef(tuple, None, (positional, _NO_KEYWORDS))
 
@@ -207,7 +206,7 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return None
     if d is _ONE:
         return (next(it),)
-    children = [_unflatten(c, it) for c in d.subtrees]
+    children = [_unflatten(c, it) for c in d.children]
     return tuple(children) if d.kind is tuple else node_of(d).unflatten(d.aux, children)
 
 
@@ -271,11 +270,11 @@ def _flatten_up_to(d: TreeDef, x: Any, what: str, path: KeyPath) -> Iterator[Any
     assert node is not None
     children, aux = node.flatten(x)
     children = list(children)
-    if aux != d.aux or len(children) != len(d.subtrees):
+    if aux != d.aux or len(children) != len(d.children):
         found = aux if aux is not None else f"{len(children)} children"
-        want = d.aux if d.aux is not None else f"{len(d.subtrees)} children"
+        want = d.aux if d.aux is not None else f"{len(d.children)} children"
         raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
-    for c, child, key in zip(d.subtrees, children, node.keys(x)):
+    for c, child, key in zip(d.children, children, node.keys(x)):
         yield from _flatten_up_to(c, child, what, (*path, key))
 
 
