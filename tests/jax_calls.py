@@ -52,6 +52,7 @@ class Case:
         grad: the derivative is compared as well.
         vmap: ... and the batched call.
         tol: the tolerance of values, relative to their size.
+        jit_tol: that of compiled values to those computed at once; greater where the function is ill-conditioned.
     """
 
     names: str
@@ -63,6 +64,7 @@ class Case:
     grad: bool = True
     vmap: bool = True
     tol: float = 2e-5
+    jit_tol: float = 1e-6
 
     def run(self, lib: Any, f: Any, *xs: Any) -> Any:
         return self.call(lib, f, *xs) if self.lib else self.call(f, *xs)

@@ -105,7 +105,7 @@ class Table:
             backend = "native" if full and index % 4 == 0 else "reference"
             with fx.config.using(backend=backend):
                 compiled = fx.jit(lambda *xs, f=f: _numbers(case.run(fx, f, *xs)))(*arrays)
-            compare(compiled, _numbers(got[0]), 1e-6, f"jit ({backend}) of {what}")
+            compare(compiled, _numbers(got[0]), case.jit_tol, f"jit ({backend}) of {what}")
 
 
 def draw(case: Case, dtype: str) -> list[np.ndarray]:
