@@ -16,13 +16,16 @@ from .lower.steering import LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 
-__all__ = ["ALIGN", "Sharing", "plan_buffers", "share_in_place"]
+__all__ = ["ALIGN", "Lifetimes", "Sharing", "lifetimes", "plan_buffers", "share_in_place"]
 
 ALIGN = 64
 # library operations that can write their result over their first operand
 OVERWRITES_FIRST = frozenset({
     "dynamic_update_slice", "scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max",
 })  # fmt: skip
+
+
+Lifetimes = tuple[dict[int, int], dict[int, int]]  # buffer -> its first step, its last
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,15 @@ def plan_buffers(
     steps: Sequence[AnyStep],
     workers: int,
     reasons: dict[int, str] | None = None,
+    alive_in: Lifetimes | None = None,
 ) -> BufferPlan:
-    """Gives each arena buffer an offset, in the order in which they come alive, each the tightest hole that holds it."""
+    """Gives each arena buffer an offset, in the order in which they come alive, each the tightest hole that holds it.
+
+    Args:
+        alive_in: what ``lifetimes`` says of the steps, if that is known.
+    """
     reasons = reasons or {}
-    first, last = _lifetimes(buffers, steps)
+    first, last = alive_in or lifetimes(buffers, steps)
     alive: list[Buffer] = []
     result: dict[int, Buffer] = {}
     end = 0
@@ -144,8 +152,8 @@ def plan_buffers(
     return BufferPlan(tuple(result[i] for i in range(len(buffers))), end)
 
 
-def _lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> tuple[dict[int, int], dict[int, int]]:
-    """The first and the last step between which each buffer holds a value.
+def lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> Lifetimes:
+    """The first and the last step between which each buffer holds a value, whatever the sizes are.
 
     What a loop finds from outside, or keeps from one iteration to the next, lives as long as the loop.
     """

@@ -10,7 +10,6 @@ import functools
 import operator
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,9 +48,9 @@ def clear_caches() -> None:
 
 
 def _unlock_in_child() -> None:
-    """In a forked child the threads that held a lock are gone, and would never release it."""
+    """In a forked child the threads that held a lock are gone."""
     for f in list(_functions):
-        f._programs.lock = threading.RLock()
+        f._programs.unlock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -135,7 +134,7 @@ class JitFunction:
             ) from None
         if entry is None:
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
-        elif traced and entry.filled_in:  # rules of derivatives may hold sizes; a trace of its own has numbers
+        elif traced and entry.family is not None:  # rules of derivatives may hold sizes; a trace of its own has numbers
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
             self._programs.hits += 1
@@ -212,7 +211,7 @@ class JitFunction:
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""
-        return "\n".join(self._programs.log) or f"{self.name}: not called yet"
+        return "\n".join(map(str, tuple(self._programs.log))) or f"{self.name}: not called yet"
 
     def __reduce__(self) -> Any:
         """By name where it is found under its own, as what a decorator made is; else the function and the options."""
