@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = ["LIBRARIES", "Pool", "environment", "installed", "serve"]
 
 LIBRARIES = ("fx", "numpy", "jax", "torch", "autograd")
 _LONG_ENOUGH = 200e-6  # seconds of work from which more threads must show
+_SETTLED = 0.3  # seconds at most that a library's idle threads are waited for: OpenBLAS's spin for 0.1 s
 _PATIENCE = 240.0  # seconds for an answer; torch.compile on a busy machine takes a minute
 
 
@@ -142,11 +144,28 @@ class _Worker:
         self.close()
         return {"error": f"the process of {self.name} died or gave no answer within {_PATIENCE:.0f} s"}
 
+    def settle(self) -> None:
+        """Waits until no thread of the process uses a processor any more: it would be missing to the next library."""
+        if self.child is None:
+            return
+        end, before = time.monotonic() + _SETTLED, None
+        while (now := _processor_time(self.child.pid)) != before and time.monotonic() < end:
+            before = now
+            time.sleep(0.01)
+
     def close(self) -> None:
         if self.child is not None:
             self.child.kill()
             self.child.wait()
             self.child = None
+
+
+def _processor_time(pid: int) -> list[int] | None:
+    """Nanoseconds that each thread of a process has run, where the system tells."""
+    try:
+        return [int(path.read_text().split()[0]) for path in sorted(Path(f"/proc/{pid}/task").glob("*/schedstat"))]
+    except OSError:  # not Linux, or a thread has just ended
+        return None
 
 
 class Pool:
@@ -182,6 +201,7 @@ class Pool:
             for setting in result.first:
                 answer = self._worker(setting).ask(do="time", setting=setting, budget=budget)
                 result.samples.setdefault(setting, []).extend(answer.get("samples", []))
+                self._worker(setting).settle()
         result.samples = {k: v for k, v in result.samples.items() if v}
         for worker in {id(w): w for w in self.workers.values()}.values():
             if worker.child is not None:
@@ -205,6 +225,7 @@ class Pool:
             seconds = 0.0
             if rounds and "error" not in answer:
                 again = worker.ask(do="calibrate", setting=setting, budget=budget)
+                worker.settle()
                 seconds = again.get("seconds", 0.0)
                 answer |= again
             if "error" in answer:

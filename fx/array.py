@@ -19,7 +19,7 @@ from .errors import (
     DTypeError,
     ItemAssignmentError,
 )
-from .ir import Aval
+from .ir import Aval, aval_of_array
 
 __all__ = ["CPU", "Array", "Device", "to_numpy"]
 
@@ -112,11 +112,13 @@ class Array:
 
     @property
     def aval(self) -> Aval:
-        d = self._data
+        d = self._buffer
+        if d is None:
+            d = self._data
         try:
             return self._aval
         except AttributeError:  # made when it is first asked for
-            self._aval = Aval(d.shape, d.dtype, self.weak_type)
+            self._aval = aval_of_array(d.shape, d.dtype, self.weak_type)
             return self._aval
 
     # ------------------------------------------------------------------ to and from Python and NumPy

@@ -24,7 +24,7 @@ from typing import Any
 from fx.errors import GraphError
 
 from .llvm_ops import OpEmitter, fmod_function
-from .llvm_text import constant, memory_type, register_type
+from .llvm_text import constant, mangled, memory_type, register_type
 from .loop_ir import (
     IMPLICIT,
     Alloc,
@@ -212,10 +212,20 @@ class _Function(OpEmitter):
         address = self.address(e.buf, e.index, e.ty)
         t = memory_type(e.ty)
         group = self.access_group if e.buf in self.types else ""
+        if e.mask is not None:
+            return self.masked_load(e, address)
         fixed = self.level > 0 and e.buf not in self.loop_stores[-1]
         with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else _HERE:
             v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
             return self.ins(f"icmp ne {t} {v}, {constant(0, Ty('i', 8, e.ty.lanes))}") if e.ty.kind == "b" else v
+
+    def masked_load(self, e: Load, address: str) -> str:
+        assert e.mask is not None
+        mask, lanes, t = self.value(e.mask), e.ty.lanes, memory_type(e.ty)
+        return self.ins(
+            f"call {t} @llvm.masked.load.{mangled(e.ty)}.p0(ptr align {e.ty.itemsize} {address},"
+            f" <{lanes} x i1> {mask}, {t} zeroinitializer){self.scope.get(e.buf, '')}"
+        )
 
     # ------------------------------------------------------------------------------------ statements
 
@@ -275,6 +285,14 @@ class _Function(OpEmitter):
         address = self.address(s.buf, s.index, ty)
         if ty.kind == "b":
             v = self.ins(f"zext {register_type(ty)} {v} to {t}")
+        if s.mask is not None:
+            mask = self.value(s.mask)
+            self.lines.append(
+                f"  call void @llvm.masked.store.{mangled(ty)}.p0({t} {v}, ptr align {ty.itemsize} {address},"
+                f" <{ty.lanes} x i1> {mask}){self.store_scope.get(s.buf, '')}"
+            )
+            self.impure.clear()
+            return
         group = self.access_group if s.buf in self.types else ""
         self.lines.append(
             f"  store {t} {v}, ptr {address}, align {ty.itemsize}{self.store_scope.get(s.buf, '')}{group}"

@@ -66,7 +66,7 @@ _RING = ("add", "sub", "mul", "neg", "and", "or", "xor", "not", "shl")
 _FUNCTIONS = {"min": "minimum", "max": "maximum", "any": "any_lane"}  # where the name is not the operation's own
 # Exact on float16: no rounding behind them.
 _EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
-                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave")  # fmt: skip
+                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave", "half")  # fmt: skip
 _RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
 _SHORT_NODES = 7  # index arithmetic up to this size reads better repeated than named
 _LINE_NODES = 18  # larger expressions are split into lines
@@ -157,8 +157,12 @@ class _Printer:
                     self.mutable.add(name)
             case Assign(name, value):
                 self.line(f"{self.names[name]} = {self.text(value)}")
-            case Store(buf, index, value):
-                self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
+            case Store(buf, index, value, mask):
+                if mask is None:
+                    self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
+                else:
+                    place = f"{self.names[buf]}, {self.text(index)}, {self.text(mask)}"
+                    self.line(f"store_masked({place}, {self.stored(value)})")
             case For(var, start, stop, body, step, vectorize):
                 steps = "" if step == 1 else f", {step}"
                 remark = "  # vectorize" if vectorize else ""
@@ -242,7 +246,10 @@ class _Printer:
             return self.names[e.name], _ATOM
         if kind is Load:
             self.reads += 1
-            text = self.element(e.buf, e.index, e.ty)
+            if e.mask is None:
+                text = self.element(e.buf, e.index, e.ty)
+            else:
+                text = f"masked({self.names[e.buf]}, {self.text(e.index)}, {self.text(e.mask)})"
             if e.ty.kind == "b":
                 return f"b1({text})", _ATOM
             return f"f32_from_{e.ty.scalar}({text})" if _is_half(e.ty) else text, _ATOM
@@ -290,6 +297,8 @@ class _Printer:
                 return self.text(args[0], _ATOM), _ATOM
             case "extract":
                 return f"{self.text(args[0], _ATOM)}[{args[1].value}]", _ATOM  # type: ignore[union-attr]
+            case "half":
+                return f"half({self.text(args[0])}, {args[1].value})", _ATOM  # type: ignore[union-attr]
             case "insert":
                 return f"insert({self.text(args[0])}, {args[1].value}, {self.text(args[2])})", _ATOM  # type: ignore[union-attr]
             case "splat":

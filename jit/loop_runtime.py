@@ -165,6 +165,18 @@ def _insert(v: Value, lane: int, x: Value) -> Value:
     return v
 
 
+def _masked(buffer: Any, index: int, mask: np.ndarray) -> Value:
+    """The elements of a buffer behind ``index`` where the mask is true; zero elsewhere, where nothing is read."""
+    found = [buffer[index + k] if here else None for k, here in enumerate(mask)]
+    one = next((x for x in found if x is not None), 0)
+    return np.array([0 if x is None else x for x in found], np.asarray(one).dtype)
+
+
+def _store_masked(buffer: Any, index: int, mask: np.ndarray, v: Value) -> None:
+    for k in np.flatnonzero(mask):
+        buffer[index + k] = v[k]
+
+
 def round_f16(x: Value) -> Value:
     return np.asarray(x).astype(np.float16).astype(np.float32)[()]
 
@@ -205,6 +217,9 @@ VECTOR_NAMES: dict[str, Any] = {
     "reverse": lambda v: v[::-1].copy(),
     "every_other": lambda a, b: np.concatenate([a[::2], b[1::2]]),
     "interleave": lambda a, b: np.stack([a, b], axis=1).ravel(),
+    "half": lambda v, k: v[k * (len(v) // 2) :][: len(v) // 2].copy(),
+    "masked": _masked,
+    "store_masked": _store_masked,
 }
 
 NAMES: dict[str, Any] = {

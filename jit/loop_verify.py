@@ -160,11 +160,13 @@ class _Verifier:
                     self.expect(name in self.locals, f"no local {name!r} is visible here")
                     self.expect(name in self.mutable, f"{name!r} is immutable: declare it with Let(..., mutable=True)")
                     self.typed(value, self.locals[name], "value")
-            case Store(buf, index, value):
+            case Store(buf, index, value, mask):
                 with self.at(f"store {buf}"):
                     self.typed(index, i64, "index")
                     with self.at("value"):
                         self.buffer(buf, self.expr(value))
+                    if mask is not None:
+                        self.typed(mask, b1.vector(value.ty.lanes), "mask")
             case For(var, start, stop, body, step, _):
                 with self.at(f"for {var}"):
                     self.typed(start, i64, "start")
@@ -232,6 +234,8 @@ class _Verifier:
                 self.type(e.ty)
                 self.buffer(e.buf, e.ty)
                 self.typed(e.index, i64, "index")
+                if e.mask is not None:
+                    self.typed(e.mask, b1.vector(e.ty.lanes), "mask")
                 self.path.pop()
             case Op():
                 self.op(e.name, e.args, e.ty)
@@ -318,6 +322,11 @@ class _Verifier:
     def _interleave(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         good = types[0] == types[1] and ty == types[0].vector(2 * types[0].lanes)
         self.expect(good and types[0].lanes > 1, f"no interleave of {types[0]}, {types[1]} giving {ty}")
+
+    def _half(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self._lane(types[0], args[1])
+        self.expect(args[1].value < 2, "the half is 0 or 1")  # type: ignore[union-attr]
+        self.expect(ty.lanes > 1 and types[0] == ty.vector(2 * ty.lanes), f"no half of {types[0]} giving {ty}")
 
     def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(

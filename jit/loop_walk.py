@@ -27,12 +27,12 @@ def operands(node: Stmt | Expr) -> tuple[Expr, ...]:
     match node:
         case Op(args=args):
             return args
-        case Load(index=index):
-            return (index,)
+        case Load(index=index, mask=mask):
+            return (index,) if mask is None else (index, mask)
         case Let(value=value) | Assign(value=value):
             return (value,)
-        case Store(index=index, value=value):
-            return (index, value)
+        case Store(index=index, value=value, mask=mask):
+            return (index, value) if mask is None else (index, value, mask)
         case For(start=start, stop=stop):
             return (start, stop)
         case While(cond=cond) | If(cond=cond):

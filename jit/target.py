@@ -66,6 +66,11 @@ class Target:
         """``"x86_64"`` or ``"aarch64"``."""
         return _arch(self.triple)
 
+    @property
+    def masked_accesses(self) -> bool:
+        """Instructions read and write some lanes of a vector of 32 or 64 bits an element, and leave the others alone."""
+        return self.arch == "x86_64" and self.vector_bits >= 256
+
     def lanes(self, ty: Ty) -> int:
         """Elements of ``ty`` in a vector register; 1 on a scalar target."""
         return 1 if self.vector_bits <= 64 else self.vector_bits // (8 * ty.itemsize)

@@ -12,6 +12,7 @@ import numpy as np
 from ..array import Array
 from ..callsite import drops_the_result
 from ..config import ALERT
+from ..dtypes import SUPPORTED
 from ..errors import UnsupportedFunctionError
 from ..sizes import Real, Size
 from ..storage import strided, write
@@ -38,7 +39,7 @@ from .at import At
 from .core import Value, as_type
 from .indexing import getitem
 from .inspection import DEVICE, check_device
-from .ufunc_class import Ufunc
+from .ufunc_class import Ufunc, count_call, when_native
 
 __all__ = ["install"]
 
@@ -50,16 +51,18 @@ def _is_operand(x: Any) -> bool:
 
 
 def _binary(f: Any) -> Any:
-    def operator(self: Value, other: Any) -> Value:
+    """``x + y`` for a known or traced ``x``; native code also calls it with ``y`` known and ``x`` anything."""
+
+    def operator(self: Any, other: Any) -> Value:
         try:
-            if quick and (result := f.quick(self, other)) is not None:
+            if quick is not None and (result := quick(self, other)) is not None:
                 return result
-            return f(self, other) if _is_operand(other) else NotImplemented
+            return f(self, other) if _is_operand(other) and _is_operand(self) else NotImplemented
         except BaseException as e:
             shorten(e)
             raise
 
-    quick = isinstance(f, Ufunc)
+    quick = f.quick if isinstance(f, Ufunc) else None
 
     return operator
 
@@ -67,14 +70,14 @@ def _binary(f: Any) -> Any:
 def _reflected(f: Any) -> Any:
     def operator(self: Value, other: Any) -> Value:
         try:
-            if quick and (result := f.quick(other, self)) is not None:
+            if quick is not None and (result := quick(other, self)) is not None:
                 return result
             return f(other, self) if _is_operand(other) else NotImplemented
         except BaseException as e:
             shorten(e)
             raise
 
-    quick = isinstance(f, Ufunc)
+    quick = f.quick if isinstance(f, Ufunc) else None
 
     return operator
 
@@ -132,6 +135,7 @@ def _array_getitem(self: Array, index: Any) -> Value:
         except (IndexError, TypeError):
             pass
         else:
+            count_call()
             return Array(part if type(part) is np.ndarray else np.asarray(part), self.weak_type)
     try:
         return getitem(self, index)
@@ -301,6 +305,20 @@ def install(cls: type) -> None:
         table |= {f"__i{name}__": _in_place(name, f) for name, f in _BINARY.items() if name != "divmod"}
     for name, f in table.items():
         setattr(cls, name, f)
+
+
+@when_native
+def _operate_natively(native: Any) -> None:
+    """Arrays, which are known, have operators of native code."""
+    makers = [(_BINARY, _binary), (_COMPARE, _binary), (_UNARY, _unary)]
+    operators = {name: (f, make(f)) for table, make in makers for name, f in table.items()}
+    operations = {
+        name: f.operation(native, fallback)
+        for name, (f, fallback) in operators.items()
+        if isinstance(f, Ufunc) and f.becomes and name != "pow"
+    }
+    native.install(Array, operations)
+    native.indexable(Array, _array_getitem, SUPPORTED)
 
 
 def _method(f: Any) -> Any:

@@ -105,6 +105,8 @@ def round_(x: np.ndarray, rounding_method: str) -> np.ndarray:
     return np.rint(x) if rounding_method == "to_even" else round_half_away(x)
 
 
+div.of_inexact = np.divide  # type: ignore[attr-defined]  # the same for floats and complex numbers, in one call
+
 # ---------------------------------------------------------------------------------- transcendental
 
 

@@ -37,9 +37,9 @@ def is_library(file: str) -> bool:
     return known
 
 
-def user_source() -> Source | None:
-    """The innermost frame that is not the library's own."""
-    f: Any = sys._getframe(1)
+def user_source(depth: int = 1) -> Source | None:
+    """The innermost frame that is not the library's own; the first ``depth`` frames are known to be."""
+    f: Any = sys._getframe(depth)
     while f is not None:
         code = f.f_code
         own = _ours.get(code.co_filename)

@@ -25,6 +25,7 @@ from .vector_math_base import (
     horner,
     named,
     odd_horner,
+    polynomial,
     rint,
     sqrt,
     unless,
@@ -208,17 +209,17 @@ def _sin_cos_single(b: KernelBuilder, q: Expr, r: Expr) -> Parts:
     ty = f32.vector(r.ty.lanes)
     r = b.let("sin_r", r.cast(ty))
     z = b.let("sin_z", r * r)
-    cosine = fma(z, fma(horner(z, _COS[32]), z, -0.5), 1.0)
+    cosine = fma(z, fma(polynomial(z, _COS[32]), z, -0.5), 1.0)
     return b.let("sin_q", q.cast(Ty("u", 32, ty.lanes))), odd_horner(r, z, _SIN[32]), cosine
 
 
 def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> Parts:
     """``(q, sin, cos)`` of ``r + low``."""
     z = b.let("sin_z", r * r)
-    sine = r + fma(r * z, horner(z, _SIN[64]), fma(-0.5 * z, low, low))
+    sine = r + fma(r * z, polynomial(z, _SIN[64]), fma(-0.5 * z, low, low))
     half = b.let("cos_half", 0.5 * z)
     near = b.let("cos_near", 1.0 - half)
-    cosine = near + (((1.0 - near) - half) + fma(z * z, horner(z, _COS[64]), -(r * low)))
+    cosine = near + (((1.0 - near) - half) + fma(z * z, polynomial(z, _COS[64]), -(r * low)))
     return b.let("sin_q", q), sine, cosine
 
 
@@ -270,8 +271,8 @@ def _tan_single(b: KernelBuilder, q: Expr, r: Expr) -> Expr:
     """In float64: ``(r Q + r^3 P)/Q`` or minus its inverse."""
     r = b.let("tan_r", r)
     z = b.let("tan_z", r * r)
-    denominator = b.let("tan_q", horner(z, _TAN_Q))
-    numerator = b.let("tan_p", r * fma(z, horner(z, _TAN_P), denominator))
+    denominator = b.let("tan_q", polynomial(z, _TAN_Q))
+    numerator = b.let("tan_p", r * fma(z, polynomial(z, _TAN_P), denominator))
     even = b.let("tan_even", (q & 1).eq(0))
     value = select(even, numerator, -denominator) / select(even, denominator, numerator)
     return value.cast(f32.vector(r.ty.lanes))
@@ -310,7 +311,7 @@ def _asin_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr
     s = b.let("asin_s", select(large, root, a))
     s_hi = b.let("asin_s_hi", head(s))
     s_lo = b.let("asin_s_lo", (z - s_hi * s_hi) / ((s + 1e-30) + s_hi))  # 1e-30: no 0/0 at the ends
-    return large, s, s_hi, s_lo, b.let("asin_w", s * z * horner(z, _ASIN[x.ty.bits]))
+    return large, s, s_hi, s_lo, b.let("asin_w", s * z * polynomial(z, _ASIN[x.ty.bits]))
 
 
 def asin(b: KernelBuilder, x: Expr) -> Expr:

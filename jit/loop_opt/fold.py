@@ -81,8 +81,8 @@ class _Folder:
                 return s if new is value else Let(name, new, mutable)
             case Assign(name, value):
                 return Assign(name, self.expr(value))
-            case Store(buf, index, value):
-                return Store(buf, self.expr(index), self.expr(value))
+            case Store(index=index, value=value):
+                return replace(s, index=self.expr(index), value=self.expr(value))
             case For(start=start, stop=stop, body=body):
                 return replace(s, start=self.expr(start), stop=self.expr(stop), body=self.block(body))
             case While(cond, body):
@@ -107,7 +107,7 @@ class _Folder:
 
     def load(self, e: Load) -> Expr:
         index = self.expr(e.index)
-        return e if index is e.index else Load(e.buf, index, e.ty)
+        return e if index is e.index else replace(e, index=index)
 
     def op(self, e: Op) -> Expr:
         args = tuple(self.expr(a) for a in e.args)

@@ -41,10 +41,13 @@ from ..loop_walk import declared
 from ..target import Target
 from .steps import Body, Declined, Step, accumulator, is_any
 
-# The body of a reduction is copied four times, so that four accumulators hide the latency of an addition, unless
-# it has so many operations that they do.  Without a reduction, copies gain nothing (measured on Zen 3).
+# The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
+# chain of operations that wait for each other: some of them side by side take a quarter less time (measured on Zen 3).
+# Without a reduction that is done with vectors of so many times the lanes; LLVM splits them.
 _ACCUMULATORS = 4
-_SMALL_BODY = 16
+_LONG_ACCUMULATORS = 2
+_SMALL_BODY = 16  # operations
+_LONG_BODY = 40  # ... from where four side by side want too many registers
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -98,57 +101,50 @@ class _Names:
 
 
 class _VectorLoop:
-    """Writes the vector form of one loop; raises ``Declined`` if there is none."""
+    """Writes the vector form of one loop; raises ``Declined`` if there is none.
+
+    A main loop takes several vectors at a time.  What is left goes, vector by vector, through a loop whose accesses are
+    masked; where the body or the machine does not allow that, through one of whole vectors and a scalar one.
+    """
 
     def __init__(self, loop: For, target: Target, names: _Names) -> None:
         self.loop = loop
         self.names = names
         self.body = body = Body(loop)
-        self.lanes = body.lanes(target.vector_bits)
-        if self.lanes < 2:
+        lanes = body.lanes(target.vector_bits)
+        if lanes < 2:
             raise Declined
-        self.copies = _ACCUMULATORS if body.reductions and body.size <= _SMALL_BODY else 1
-        self.renamed: list[dict[str, str]] = [{} for _ in range(self.copies)]
-        self.scalars: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
-        self.vectors: list[dict[int, Expr]] = [{} for _ in range(self.copies)]
-        self.singles: dict[tuple[int, int, int], Expr] = {}
-        self.splats: dict[int, Expr] = {}
-        self.seconds = {id(s) for s in body.pairs.values()}
-        self.branched = False  # inside a branch: what is named there is not known outside
-
-    # --------------------------------------------------------------------------------- vector form
+        long = body.size > _SMALL_BODY
+        copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
+        side_by_side = 1 if body.reductions or not long else 4 if body.size <= _LONG_BODY and not body.branches else 2
+        self.main = _Writer(body, names, lanes * side_by_side, copies)
+        self.masked = target.masked_accesses and body.maskable and (long or bool(body.reductions))
+        self.rest = _Writer(body, names, lanes, 1, self.main)
 
     def statements(self) -> list[Stmt]:
-        loop, lanes, block = self.loop, self.lanes, self.copies * self.lanes
-        done = Ref(self.names(f"{loop.var}_done"), i64)  # the first index that is not done yet
-        extent = Ref(self.names(f"{loop.var}_extent"), i64)
+        loop, names = self.loop, self.names
+        block = self.main.copies * self.main.lanes
+        extent = Ref(names(f"{loop.var}_extent"), i64)
+        middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
-        index = Ref(self.names(loop.var), i64)
-        copies: list[list[Stmt]] = [[]]
-        for c, names in enumerate(self.renamed):
-            names[loop.var] = index.name
-            if c:
-                names[loop.var] = self.names(loop.var)
-                copies.append([Let(names[loop.var], index + c * lanes)])
-        joint = [s for copy in copies for s in copy]
-        for s in loop.body:
-            for c, copy in enumerate(copies):
-                new = self.statement(s, c)
-                copy += new
-                joint += new
-        vectors: list[Stmt] = []
-        start = loop.start
-        for size, body in ((block, joint), (lanes, copies[0]))[: min(self.copies, 2)]:
-            end = Ref(self.names(f"{loop.var}_end"), i64)
-            vectors += [
-                Let(end.name, loop.start + (extent & -size)),
-                For(index.name, start, end, tuple(body), step=size),
-            ]
-            start = end
+        main = [
+            Let(middle.name, loop.start + (extent & -block)),
+            self.main.loop(loop.start, middle, block),
+        ]
+        length = loop.stop - loop.start
+        if self.masked:
+            rest = self.rest.masked_loop(middle, loop.stop)
+            return [Let(extent.name, op_("max", length, lift(0, i64))), *before, *main, rest, *after]
+        done = Ref(names(f"{loop.var}_done"), i64)  # the first index that is not done yet
+        last = middle
+        lanes = self.rest.lanes
+        if block > lanes:
+            last = Ref(names(f"{loop.var}_last"), i64)
+            main += [Let(last.name, loop.start + (extent & -lanes)), self.rest.loop(middle, last, lanes)]
         return [
             Let(done.name, loop.start, mutable=True),
-            Let(extent.name, loop.stop - loop.start),
-            If(extent >= lanes, (*before, *vectors, *after, Assign(done.name, start))),
+            Let(extent.name, length),
+            If(extent >= lanes, (*before, *main, *after, Assign(done.name, last))),
             replace(loop, start=done, vectorize=False),
         ]
 
@@ -156,11 +152,12 @@ class _VectorLoop:
         """The vector accumulators' declarations, and the statements that join them into the scalars."""
         before: list[Stmt] = []
         after: list[Stmt] = []
+        lanes = self.main.lanes
         for name, (op, ty) in self.body.reductions.items():
             first, join = _REDUCTIONS[op]
-            start = Ref(name, ty).splat(self.lanes) if first is None else Const(first, ty.vector(self.lanes))
+            start = Ref(name, ty).splat(lanes) if first is None else Const(first, ty.vector(lanes))
             parts: list[Expr] = []
-            for names in self.renamed:
+            for names in self.main.renamed:
                 names[name] = self.names(name)
                 before.append(Let(names[name], start, mutable=True))
                 parts.append(Ref(names[name], start.ty))
@@ -172,9 +169,62 @@ class _VectorLoop:
             else:
                 vector = Ref(self.names(name), joined.ty)
                 after.append(Let(vector.name, joined))
-                total = _tree(join, [_lane(vector, k) for k in range(self.lanes)])
+                total = _tree(join, [_lane(vector, k) for k in range(lanes)])
             after.append(Assign(name, op_(join, Ref(name, ty), total)))
         return before, after
+
+
+class _Writer:
+    """Writes a loop over vectors of so many lanes, whose body does the work of ``copies`` vectors.
+
+    It accumulates into what ``shared`` does, if that is given.
+    """
+
+    def __init__(self, body: Body, names: _Names, lanes: int, copies: int, shared: _Writer | None = None) -> None:
+        self.body = body
+        self.names = names
+        self.lanes = lanes
+        self.copies = copies
+        self.shared = shared
+        self.mask: Expr | None = None  # the lanes that take part
+        self.renamed: list[dict[str, str]] = [{} for _ in range(copies)]
+        self.scalars: list[dict[int, Expr]] = [{} for _ in range(copies)]
+        self.vectors: list[dict[int, Expr]] = [{} for _ in range(copies)]
+        self.singles: dict[tuple[int, int, int], Expr] = {}
+        self.splats: dict[int, Expr] = {}
+        self.seconds = {id(s) for s in body.pairs.values()}
+        self.branched = False  # inside a branch: what is named there is not known outside
+
+    def loop(self, start: Expr, stop: Expr, step: int) -> For:
+        index = self.start_index()
+        return For(index.name, start, stop, tuple(self.statements()), step=step)
+
+    def masked_loop(self, start: Expr, stop: Expr) -> For:
+        """A loop whose last vector may be cut short."""
+        index = self.start_index()
+        left = (stop - index).cast(i32).splat(self.lanes)
+        mask = Ref(self.names("mask"), Ty("b", 1, self.lanes))
+        self.mask = mask
+        first = Let(mask.name, op_("lt", Op("iota", (), i32.vector(self.lanes)), left))
+        return For(index.name, start, stop, (first, *self.statements()), step=self.lanes)
+
+    def start_index(self) -> Ref:
+        index = Ref(self.names(self.body.loop.var), i64)
+        self.renamed[0][self.body.loop.var] = index.name
+        if self.shared is not None:
+            self.renamed[0] |= {name: self.shared.renamed[0][name] for name in self.body.reductions}
+        return index
+
+    def statements(self) -> list[Stmt]:
+        loop = self.body.loop
+        out: list[Stmt] = []
+        for c in range(1, self.copies):
+            self.renamed[c][loop.var] = self.names(loop.var)
+            out.append(Let(self.renamed[c][loop.var], Ref(self.renamed[0][loop.var], i64) + c * self.lanes))
+        for s in loop.body:
+            for c in range(self.copies):
+                out += self.statement(s, c)
+        return out
 
     def statement(self, s: Stmt, c: int) -> list[Stmt]:
         """Copy ``c`` of a statement of the body."""
@@ -189,7 +239,8 @@ class _VectorLoop:
                 ty = value.ty.vector(self.lanes)
                 running = Ref(self.renamed[c][name], ty)
                 args = [running if k == at else self.vector(a, c) for k, a in enumerate(value.args)]
-                return [Assign(running.name, Op(value.name, tuple(args), ty))]
+                new = Op(value.name, tuple(args), ty)
+                return [Assign(running.name, new if self.mask is None else op_("select", self.mask, new, running))]
             case Store() if id(s) in self.seconds:
                 return []
             case Store(buf, index, value) if id(s) in self.body.pairs:
@@ -198,7 +249,7 @@ class _VectorLoop:
             case Store(buf, index, value):
                 step, v = self.body.step(index), self.vector(value, c)
                 if step == 1:
-                    return [Store(buf, self.scalar(index, c), v)]
+                    return [Store(buf, self.scalar(index, c), v, self.mask)]
                 if step == -1:
                     return [Store(buf, self.scalar(index, c) - (self.lanes - 1), op_("reverse", v))]
                 return self.scatter(buf, index, self.vector(value, c), c)
@@ -308,7 +359,7 @@ class _VectorLoop:
             return None
         first, span = self.scalar(e.index, c), self.lanes - 1
         if step == 1:
-            return Load(e.buf, first, ty)
+            return Load(e.buf, first, ty, self.mask)
         if step == -1:
             return op_("reverse", Load(e.buf, first - span, ty))
         # two loads, as the last element that is wanted may be the last that there is

@@ -123,6 +123,9 @@ class Evaluator:
         if isinstance(e, Load):
             start = int(self.value(e.index))
             buf = self.buffers[e.buf]
+            if e.mask is not None:  # a buffer may end where the mask does
+                mask = self.value(e.mask)
+                return np.array([buf[start + k] if here else buf.dtype.type(0) for k, here in enumerate(mask)])
             return buf[start] if e.ty.lanes == 1 else buf[start : start + e.ty.lanes]
         if not isinstance(e, Op):
             raise GraphError(f"not a loop expression: {e!r}")
@@ -155,6 +158,10 @@ class Evaluator:
             self.env[s.name] = self.value(s.value)
         elif isinstance(s, Store):
             start, value = int(self.value(s.index)), self.value(s.value)
+            if s.mask is not None:
+                for k in np.flatnonzero(self.value(s.mask)):
+                    self.buffers[s.buf][start + k] = value[k]
+                return
             self.buffers[s.buf][start : start + max(1, s.value.ty.lanes)] = value
         elif isinstance(s, For):
             for i in range(int(self.value(s.start)), int(self.value(s.stop)), s.step):

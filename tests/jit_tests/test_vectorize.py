@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import mmap
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -49,7 +54,7 @@ from jit.loop_opt.fold import fold
 from jit.loop_opt.vectorize import vectorize
 from jit.loop_print import print_kernel
 from jit.loop_verify import verify_kernel
-from jit.loop_walk import has_vectorizable_loops
+from jit.loop_walk import has_vectorizable_loops, operands, statements
 from jit.target import host
 
 SIZES = (0, 1, 3, 7, 8, 9, 31, 32, 33, 64, 100)
@@ -233,6 +238,81 @@ def test_the_vector_form_is_a_kernel_that_prints_and_runs() -> None:
     x, out = np.arange(42, dtype=np.float32), np.zeros(2, np.float32)
     loop_runtime.run(form, [x, out, 21], 0, 2)
     np.testing.assert_array_equal(out, x.reshape(2, 21).sum(1))
+
+
+def long_body(reduces: bool) -> Kernel:
+    """A polynomial of more operations than a short body has; what is left of a range goes through masked vectors."""
+    b = KernelBuilder("polynomial")
+    x, out = b.pointer("x", f32), b.pointer("out", f32)
+    total = b.var("total", b.load(out, 0))
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", b.load(x, i))
+        p = b.let("p", select(v > 0.0, v, v * v))
+        for k in range(9):
+            p = b.let("p", p * v + float(k))
+        if reduces:
+            b.assign(total, total + p)
+        else:
+            b.store(out, i, p)
+    if reduces:
+        b.store(out, 0, total)
+    return b.build()
+
+
+@pytest.mark.parametrize("reduces", [False, True])
+def test_masked_vectors_touch_nothing_beyond(reduces: bool) -> None:
+    """The arrays end where a page that cannot be read begins, and begin behind one."""
+    kernel = long_body(reduces)
+    form = vectorize(fold(kernel), host())
+    verify_kernel(form)
+    masks = [e for s in statements(form.body) for e in operands(s) if e.ty == Ty("b", 1, host().lanes(f32))]
+    assert bool(masks) == host().masked_accesses
+    run, scalar = compiled(kernel), loop_runtime.run
+    text = print_kernel(kernel)
+    with guarded_pages() as (page, size):
+        for n in (0, 1, 7, 8, 9, 15, 16, 23, 24, 31):
+            for lo in (0, 3) if n > 3 else (0,):
+                x = np.frombuffer(page, np.float32, n, size - 4 * n)
+                x[:] = np.linspace(-1, 1, n, dtype=np.float32)
+                room = np.zeros(max(n, 1), np.float32)
+                expected = room.copy()
+                scalar(text, [x.copy(), expected], lo, n)
+                run([x, room], lo, n)
+                np.testing.assert_allclose(room, expected, rtol=1e-6)
+                if not reduces:
+                    values = x.copy()
+                    run([values, x], lo, n)
+                    np.testing.assert_array_equal(x[lo:], room[lo:n])
+                    np.testing.assert_array_equal(x[:lo], values[:lo])
+
+
+def test_masked_vectors_print_and_run() -> None:
+    if not host().masked_accesses:
+        pytest.skip("this machine has no masked accesses")
+    for reduces in (False, True):
+        kernel = long_body(reduces)
+        x = np.linspace(-1, 1, 27, dtype=np.float32)
+        outs = np.zeros((2, 27), np.float32)
+        for k, out in zip((kernel, vectorize(kernel, host())), outs):
+            loop_runtime.run(print_kernel(k), [x, out], 2, 27)
+        np.testing.assert_allclose(outs[1], outs[0], rtol=1e-6)
+
+
+@contextmanager
+def guarded_pages() -> Iterator[tuple[Any, int]]:
+    """Memory and its size, behind which nothing can be read."""
+    if sys.platform == "win32":
+        pytest.skip("pages are protected by mprotect")
+    size = mmap.PAGESIZE
+    pages = mmap.mmap(-1, 2 * size)
+    page = (ctypes.c_char * size).from_buffer(pages)
+    protect = ctypes.CDLL(None).mprotect
+    beyond = ctypes.c_void_p(ctypes.addressof(page) + size)
+    assert protect(beyond, ctypes.c_size_t(size), 0) == 0
+    try:
+        yield page, size
+    finally:
+        assert protect(beyond, ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_WRITE) == 0
 
 
 def test_fold() -> None:
