@@ -132,9 +132,8 @@ class JitFunction:
                 f"the structure of the arguments of {self.name} holds static data that is not hashable ({e}): {in_tree}."
                 " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
             ) from None
-        if entry is None:
-            entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
-        elif traced and entry.family is not None:  # rules of derivatives may hold sizes; a trace of its own has numbers
+        new = entry is None or (traced and entry.family is not None)  # rules of derivatives may hold sizes
+        if new:
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
             self._programs.hits += 1
@@ -146,7 +145,7 @@ class JitFunction:
         run = entry.run
         if run is None:
             run = programs.compile(entry)
-        elif not static and not config.watching:
+        elif not (new or static or config.watching):
             self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)

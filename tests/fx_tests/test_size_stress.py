@@ -210,8 +210,8 @@ def test_an_interrupt_leaves_the_programs_sound(warm: int, truth: Callable[[int]
         except KeyboardInterrupt:
             interrupted += 1
         else:
-            assert count[0] < event
-            break
+            if count[0] < event:
+                break  # it came too late; else NumPy has swallowed it, as it does when it asks for an attribute
         for n in (sizes[warm], 28, *sizes):
             assert np.asarray(f(array(n))).tobytes() == expect[n], (event, n)
         assert f.cache_info().traced <= 9, f.explain_misses()
