@@ -119,7 +119,7 @@ def compile_text(text: str, what: str, *entries: str) -> list[int]:
         store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest(llvm.get_default_triple()))
         data = store.get(key)
         if data is None:
-            data = machine.emit_object(llvm.parse_assembly(text))
+            data = machine.emit_object(_inlined(llvm.parse_assembly(text), machine))
             store.put(key, data)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
@@ -127,3 +127,14 @@ def compile_text(text: str, what: str, *entries: str) -> list[int]:
         addresses = [int(engine.get_function_address(name)) for name in entries]
         engine.detach()  # functions may be called until the process ends
     return addresses
+
+
+def _inlined(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """The small functions that texts are written with, put in their places: less code, which is also made sooner."""
+    passes = llvm.create_new_module_pass_manager()
+    if hasattr(passes, "add_always_inliner_pass"):
+        passes.add_always_inliner_pass()
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1)))
+    return module

@@ -36,7 +36,7 @@ from . import (
     views,
 )
 from .at import At
-from .core import Value, as_type
+from .core import COMMON, Value, as_type
 from .indexing import getitem
 from .inspection import DEVICE, check_device
 from .ufunc_class import Ufunc, count_call, when_native
@@ -121,6 +121,15 @@ _UNARY = {"neg": unary.negative, "pos": unary.positive, "abs": unary.absolute, "
 
 
 def _pow(self: Value, other: Any, mod: Any = None) -> Value:
+    if (
+        type(other) is int
+        and other == 2
+        and type(self) is Array
+        and mod is None
+        and not ALERT
+        and id(self.dtype) in COMMON
+    ):
+        return self * self
     try:
         return binary.power(self, other) if mod is None and _is_operand(other) else NotImplemented
     except BaseException as e:
@@ -170,6 +179,11 @@ def _transpose(self: Value, *axes: Any) -> Value:
     return f(self, given or None if self.ndim else None)
 
 
+def _transposed(self: Array) -> Value:
+    d = self._buffer
+    return manipulation.transpose(self) if ALERT or d is None else Array(d.T, self.weak_type)
+
+
 def _fill(self: Value, value: Any) -> None:
     """Every element replaced by a value (of a traced array: the name stands for the new array; an Array raises)."""
     self[...] = value
@@ -205,11 +219,10 @@ def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) ->
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     """The array in another dtype (complex to real drops the imaginary part)."""
     try:
-        out = as_type(self, dtype)
+        return creation.converted(self, dtype, copy)
     except BaseException as e:
         shorten(e)
         raise
-    return out.alias() if copy and out is self and type(out) is Tracer else out
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:
@@ -298,7 +311,8 @@ def install(cls: type) -> None:
     table |= {f"__{name}__": _unary(f) for name, f in _UNARY.items()}
     table |= {name: _method(f) for name, f in _FUNCTIONS.items()}
     table |= _METHODS
-    table["__getitem__"] = _array_getitem if cls is Array else getitem
+    if cls is Array:
+        table |= {"__getitem__": _array_getitem, "T": property(_transposed, doc="The axes reversed.")}
     if cls is Tracer:
         table |= _VIEWS
         table |= {"__iter__": views.iterate, "__getitem__": views.tracer_getitem, "__setitem__": views.tracer_setitem}
@@ -310,6 +324,7 @@ def install(cls: type) -> None:
 @when_native
 def _operate_natively(native: Any) -> None:
     """Arrays, which are known, have operators of native code."""
+    product = native.operation(np.matmul, _binary(contraction.matmul), 2, contraction.COMMON_DTYPES)
     makers = [(_BINARY, _binary), (_COMPARE, _binary), (_UNARY, _unary)]
     operators = {name: (f, make(f)) for table, make in makers for name, f in table.items()}
     operations = {
@@ -317,7 +332,7 @@ def _operate_natively(native: Any) -> None:
         for name, (f, fallback) in operators.items()
         if isinstance(f, Ufunc) and f.becomes and name != "pow"
     }
-    native.install(Array, operations)
+    native.install(Array, {**operations, "matmul": product})
     native.indexable(Array, _array_getitem, SUPPORTED)
 
 

@@ -24,7 +24,7 @@ from ..silence import quiet
 from ..trace import Tracer, bind
 from . import binary
 from .axes import canonical_axes
-from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, filled
+from .core import COMMON, Value, apply, as_type, as_typed, as_value, broadcast_value, filled
 from .unary import isnan, truth
 
 __all__ = [
@@ -32,14 +32,17 @@ __all__ = [
 ]  # fmt: skip
 
 
-_AT_ONCE = frozenset(id(d) for d in (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128))
-
-
 def _at_once(ufunc: np.ufunc, x: Array, axis: Any, keepdims: bool) -> Value | None:
     """The reduction of a known array by NumPy, for the common dtypes and one axis or all; None where the long way has to
     say what is meant, or what is wrong."""
     a = x._buffer
-    if ALERT or a is None or x.weak_type or id(a.dtype) not in _AT_ONCE or not (axis is None or type(axis) is int):
+    if (
+        ALERT
+        or a is None
+        or x.weak_type
+        or id(a.dtype) not in COMMON
+        or not (axis is None or (type(axis) is int and a.ndim))
+    ):
         return None
     try:
         out = quiet.run(ufunc.reduce, a, axis, None, None, keepdims)

@@ -56,6 +56,7 @@ __all__ = [
     "define",
     "go_native",
     "registered",
+    "scalar_operand",
     "when_native",
 ]
 
@@ -169,9 +170,9 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
             if d not in takes or weak or weak_b:
                 return None
             if a is None:
-                a = _scalar_operand(x, d)
+                a = scalar_operand(x, d)
             else:
-                b = _scalar_operand(y, d)
+                b = scalar_operand(y, d)
             if a is None or b is None:
                 return None
         elif a.dtype is not b.dtype or id(a.dtype) not in known:
@@ -200,7 +201,7 @@ def _identities(takes: frozenset[np.dtype]) -> frozenset[int]:
     return frozenset(map(id, takes))
 
 
-def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
+def scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
     """A Python number beside an array of dtype ``d``, where ``d`` holds it without a thought; else None."""
     kind = type(number)
     if kind is float:
@@ -213,6 +214,29 @@ def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
         if -128 <= number < 128 or (d.itemsize >= 4 and -(2**31) <= number < 2**31):
             return np.asarray(number, d)
     return None
+
+
+def _in_python(u: Ufunc) -> Callable[..., Value]:
+    """The call in Python for the right number of operands and no options; traced ones are what comes most often."""
+    quick, general = u.quick, partial(Ufunc.call_in_python, u)
+
+    def of_one(x: Any) -> Value:
+        try:
+            found = quick(x)
+            return general(x) if found is None else found
+        except BaseException as e:
+            shorten(e)
+            raise
+
+    def of_two(x: Any, y: Any) -> Value:
+        try:
+            found = quick(x, y)
+            return general(x, y) if found is None else found
+        except BaseException as e:
+            shorten(e)
+            raise
+
+    return of_one if u.nin == 1 else of_two
 
 
 def _with_options(u: Ufunc, args: tuple[Any, ...], options: dict[str, Any] | None) -> Value:
@@ -294,7 +318,7 @@ class Ufunc:
         """How native code does it; what that does not take goes to ``fallback``, the call in Python."""
         prim, takes = self.becomes or (None, frozenset())
         function = None if prim is None else reference_of(prim, takes)
-        return native.operation(function, fallback or partial(Ufunc.call_in_python, self), self.nin, takes)
+        return native.operation(function, fallback or _in_python(self), self.nin, takes)
 
     def _apply(self, args: tuple[Any, ...], *, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
         """The general way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,17 @@ class Applied:
     """A primitive applied to operands of certain types.
 
     out: what the abstract rule says.       outs: the same as a tuple.      inexact: some of them may carry a derivative.
-    run: the NumPy reference, for callers that have turned the warnings off.
+    run: the NumPy reference with the parameters, for callers that have turned the warnings off.
+    is_simple: it has one result, no effect, holds no function and no sizes.
     pulls: the functions that pull cotangents back through it, kept by ``transforms.eager``; None where it holds functions or
         graphs, or has a derivative of another kind.
     """
 
-    __slots__ = ("holds_sizes", "inexact", "out", "outs", "pulls", "run")
+    __slots__ = ("holds_sizes", "inexact", "is_simple", "out", "outs", "pulls", "run")
 
-    def __init__(self, prim: Primitive, avals: Sequence[Aval], out: Any, plain: bool) -> None:
+    def __init__(
+        self, prim: Primitive, avals: Sequence[Aval], params: dict[str, Any], out: Any, plain: bool
+    ) -> None:  # fmt: skip
         self.out = out
         self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
         self.holds_sizes = any(type(n) is Size for a in self.outs for n in a.shape)
@@ -45,7 +49,9 @@ class Applied:
         self.pulls: dict[Any, Any] | None = (
             {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
         )
-        self.run: Any = reference_of(prim, avals) if prim.has("impl") else None
+        self.is_simple = not (self.pulls is None or self.holds_sizes or prim.multiple_results or prim.effect)
+        run = reference_of(prim, avals) if prim.has("impl") else None
+        self.run: Any = partial(run, **params) if run is not None and params else run
 
 
 def reference_of(prim: Primitive, operands: Sequence[Any]) -> Any:
@@ -83,7 +89,7 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
     except TypeError:  # an unhashable parameter
         found, plain = None, False
     if found is None:
-        found = Applied(prim, avals, _abstract(prim, avals, params), plain)
+        found = Applied(prim, avals, params, _abstract(prim, avals, params), plain)
     if (
         plain and not found.holds_sizes
     ):  # a graph or a function must not be kept alive, and sizes are those of one trace

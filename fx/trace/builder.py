@@ -28,6 +28,9 @@ __all__ = ["Builder"]
 _SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 _levels = itertools.count(1)
 _new_tuple: Any = tuple.__new__
+_new: Any = object.__new__
+_ndarray = np.ndarray
+_ALONE = (True,)
 
 
 class Builder:
@@ -294,21 +297,22 @@ class Builder:
         """``record`` of the common kind of operation, which has one result and holds no function, on known operands; None for
         others."""
         here = state.__dict__
-        if prim.multiple_results or prim.effect is not None or config.watching or (here["axes"] and named_axes(params)):
+        if config.watching or (here["axes"] and named_axes(params)):
             return None
         try:
             applied = apply_types(prim, avals, params)
         except FxError as e:
             raise locate(e, here["source"] or user_source()) from None
-        if applied.pulls is None or applied.holds_sizes:
+        if not applied.is_simple:
             return None
         try:
-            value = here["run"](applied.run, *known, **params)
+            value = here["run"](applied.run, *known)
         except RuntimeError:  # called in the middle of another call
             return None
-        if type(value) is not np.ndarray:
+        if type(value) is not _ndarray:
             value = np.asarray(value)
-        variable = Var(applied.out)
+        variable = _new(Var)  # what Var(...) and Tracer(...) do, at half the cost
+        variable.aval = applied.out
         outputs = (variable,)
         eqn = _new_tuple(Eqn, (prim, atoms, params, outputs, here["source"] or user_source(3), here["scope"], None))
         self.eqns.append(eqn)
@@ -316,11 +320,14 @@ class Builder:
         active = self.active
         if active is not None and not prim.is_constant and not active.isdisjoint(atoms):
             if self.tape is not None:
-                mask = (True,) if len(atoms) == 1 else tuple([a in active for a in atoms])
+                mask = _ALONE if len(atoms) == 1 else tuple([a in active for a in atoms])
                 self.tape.append((eqn, applied, mask, known, (value,)))
             if applied.inexact:
                 active.add(variable)
-        return Tracer(self, variable, value)
+        tracer = _new(Tracer)
+        tracer.builder, tracer.variable, tracer.value, tracer.home = self, variable, value, here["current"]
+        tracer.view_of = tracer.views = None
+        return tracer
 
     def _activate(self, eqn: Eqn, applied: Applied, known: Sequence[Any] | None, values: Sequence[Any] | None) -> None:
         """Notes that the results depend on what a derivative is taken of.

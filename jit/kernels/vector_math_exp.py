@@ -105,11 +105,11 @@ def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     return (m + 1.0) * s * (t * 0.5)
 
 
-def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr) -> Expr:
-    """``exp(x + dx) * factor`` for a small ``dx`` and a factor of moderate size."""
+def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
+    """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
     m, s, t = exp_parts(b, x, dx)
-    return fma(factor, m, factor) * s * t
+    return (factor + fma(factor, m, low)) * s * t
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
@@ -146,9 +146,13 @@ def expm1(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def logistic(b: KernelBuilder, x: Expr) -> Expr:
+    """``1/(1 + e)`` or ``e/(1 + e)`` with ``e = exp(-|x|)``; what ``1 + e`` loses is made good in the quotient."""
     x = named(b, "logistic_x", x)
     e = b.let("logistic_e", exp(b, -fabs(x)))
-    return select(x < 0.0, e, 1.0) / (e + 1.0)
+    d, lost = fast_two_sum(b, "logistic_d", lift(1.0, x.ty), e)
+    q = b.let("logistic_q", select(x < 0.0, e, 1.0) / d)
+    inverse = select(x < 0.0, 1.0 - q, q)  # of d
+    return fma(-(q * lost), inverse, q)
 
 
 # ------------------------------------------------------------------------------------------- log
@@ -268,11 +272,14 @@ def tanh(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
-    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``."""
+    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``; what ``E + 2`` loses is made good in the quotient."""
     p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), 18.1)))
     s = b.let("tanh_scale", power_of_two(shifted))
     e = b.let("tanh_e", fma(p, s, s - 1.0))
-    return copysign(e / (e + 2.0), x)
+    d = b.let("tanh_d", e + 2.0)
+    lost = select(e < 2.0**20, e - (d - 2.0), 0.0)  # exact as long as that matters
+    q = b.let("tanh_q", e / d)
+    return copysign(fma(q * lost, fma(q, 0.5, -0.5), q), x)  # (1 - q)/2 is the inverse of d
 
 
 def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
@@ -314,12 +321,14 @@ def asinh(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def acosh(b: KernelBuilder, x: Expr) -> Expr:
-    """log1p(t + sqrt(t^2 + 2 t)) with t = x - 1."""
+    """log1p(t + sqrt(t^2 + 2 t)) with t = x - 1; what the sum loses is added to the first order."""
     x = named(b, "acosh_x", x)
     big = b.let("acosh_big", x > _huge(x))
     t = b.let("acosh_t", x - 1.0)
-    u = select(big, x, t + sqrt(fma(t, t, t + t)))
-    return select(x < 1.0, lift(NAN, x.ty), log1p(b, u) + select(big, lift(LN2, x.ty), 0.0))
+    root = b.let("acosh_root", sqrt(fma(t, t, t + t)))
+    u, lost = fast_two_sum(b, "acosh_u", root, t)
+    value = log1p(b, select(big, x, u)) + select(big, lift(LN2, x.ty), lost / (u + 1.0))
+    return select(x < 1.0, lift(NAN, x.ty), value)
 
 
 def atanh(b: KernelBuilder, x: Expr) -> Expr:

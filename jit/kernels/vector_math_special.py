@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..loop_ir import Const, Expr, KernelBuilder, f64, fma, lift, select
-from .vector_math_base import copysign, fabs, head, named, polynomial, rint, sqrt, upper
+from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, polynomial, rint, sqrt, upper
 from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal
 
 Function = Callable[[KernelBuilder, Expr], Expr]
@@ -89,12 +89,16 @@ def _erfc_single(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def _erfc_double(b: KernelBuilder, a: Expr) -> Expr:
-    """erfc(a) for 0 <= a <= 28; the rounding error of a^2 is made good."""
+    """erfc(a) for 1/2 <= a <= 28; what rounding a^2 and 2 a + 1 loses is made good."""
     square = b.let("erfc_square", a * a)
     a_hi = b.let("erfc_hi", head(a))
     lost = (a_hi * a_hi - square) + (a - a_hi) * (a + a_hi)
     q = b.let("erfc_q", (a - 4.0) / (a + 4.0))
-    return exp_sum(b, -square, -lost, polynomial(q, _ERFCX_DOUBLE) / fma(a, 2.0, 1.0))
+    d, d_lo = fast_two_sum(b, "erfc_d", b.let("erfc_2a", a + a), lift(1.0, a.ty))
+    p = b.let("erfc_p", horner(q, _ERFCX_DOUBLE))
+    f = b.let("erfc_f", p / d)
+    f_lo = fma(-f, d_lo, fma(-f, d, p)) / d
+    return exp_sum(b, -square, -lost, f, f_lo)
 
 
 # ------------------------------------------------------------------------------- its inverse function
@@ -141,7 +145,7 @@ def erf_inv(b: KernelBuilder, x: Expr) -> Expr:
 def _erf_inv_single(b: KernelBuilder, a: Expr) -> Expr:
     w = b.let("erf_inv_w", -log_normal(b, b.let("erf_inv_u", (1.0 - a) * (1.0 + a))))
     t = b.let("erf_inv_t", sqrt(w))
-    near = fma(a, polynomial(w, _INVERSE_NEAR_32), a)
+    near = fma(a, horner(w, _INVERSE_NEAR_32), a)
     far = t + polynomial(b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)
     return select(w < 4.0, near, far)
 
@@ -151,8 +155,8 @@ def _erf_inv_double(b: KernelBuilder, a: Expr) -> Expr:
     z = b.let("erf_inv_z", 0.7265625 - a * a)
     r = b.let("erf_inv_r", sqrt(-log_normal(b, b.let("erf_inv_u", 0.5 - 0.5 * a))))
     v = b.let("erf_inv_v", r - 1.5)
-    numerator = select(near, a * polynomial(z, _INVERSE_NEAR_P), polynomial(v, _INVERSE_FAR_P))
-    denominator = select(near, polynomial(z, _INVERSE_NEAR_Q), polynomial(v, _INVERSE_FAR_Q))
+    numerator = select(near, a * horner(z, _INVERSE_NEAR_P), horner(v, _INVERSE_FAR_P))
+    denominator = select(near, horner(z, _INVERSE_NEAR_Q), horner(v, _INVERSE_FAR_Q))
     return select(near, a, r) + numerator / denominator
 
 

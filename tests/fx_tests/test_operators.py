@@ -19,6 +19,7 @@ import pytest
 import fx
 import fx.numpy as fnp
 from fx.array import Array
+from fx.config import ALERT
 from fx.numpy import methods, ufunc_class
 
 ufunc_class.go_native()
@@ -106,7 +107,7 @@ def test_operators_are_numpy_s() -> None:
         for d in (np.float32, np.float64, np.int32, np.int64):
             x, y = np.array([3, 5, 8], d), np.array([2, 5, 3], d)
             if np.issubdtype(d, np.integer) or name not in ("and", "or", "xor", "lshift", "rshift"):
-                for a, b in ((x, y), (x, 2), (2, y)):
+                for a, b in ((x, y), (x, 2), (2, y))[: 1 if name == "matmul" else 3]:
                     wanted = f(a, b)
                     found = f(*[fnp.asarray(v) if isinstance(v, np.ndarray) else v for v in (a, b)])
                     if wanted.dtype.kind != "f" or np.issubdtype(
@@ -297,3 +298,41 @@ def test_ufuncs_are_called_as_before() -> None:
     with pytest.raises(fx.errors.FxError) as found:
         fnp.add(x, fnp.ones(2))
     assert found.traceback[-1].path == found.traceback[0].path
+
+
+SHORT: dict[str, Callable[[Any], Any]] = {
+    "sum": fnp.sum, "sum of axis": lambda x: fnp.sum(x, axis=-1, keepdims=True), "prod": lambda x: fnp.prod(x, axis=0), "max": fnp.max,
+    "min of axis": lambda x: fnp.min(x, axis=1), "wrong axis": lambda x: fnp.sum(x, axis=7), "mean": fnp.mean, "square": lambda x: x**2,
+    "reshape": lambda x: x.reshape(-1), "as pairs": lambda x: fnp.reshape(x, (2, -1)), "wrong shape": lambda x: fnp.reshape(x, (5, 7)),
+    "ravel": fnp.ravel, "T": lambda x: x.T, "transpose": fnp.transpose, "permuted": lambda x: fnp.transpose(x, (1, 0)),
+    "twice": lambda x: fnp.transpose(x, (0, 0)), "swapaxes": lambda x: fnp.swapaxes(x, 0, -1), "expand": lambda x: fnp.expand_dims(x, 1),
+    "squeeze": lambda x: fnp.squeeze(x[None]), "concatenate": lambda x: fnp.concatenate([x, x], 0), "beside": lambda x: fnp.concatenate((x, x), -1),
+    "with ints": lambda x: fnp.concatenate([x, fnp.arange(2)]), "stack": lambda x: fnp.stack([x, x], 1), "ragged": lambda x: fnp.stack([x, x[:1]]),
+    "matmul": lambda x: fnp.matmul(x, x), "@": lambda x: x @ x, "@ of others": lambda x: x @ x[:2], "dot": lambda x: fnp.dot(x, x.T),
+    "where": lambda x: fnp.where(x > 0, x, x + x), "where number": lambda x: fnp.where(x > 0, x, 0), "where numbers": lambda x: fnp.where(x > 0, 1.0, x),
+    "where of vector": lambda x: fnp.where(fnp.asarray([True, False, True]), x, 2.5), "asarray": fnp.asarray, "astype": lambda x: x.astype("f8"),
+    "clip": lambda x: fnp.clip(x, 0, 1.5), "argmax": fnp.argmax, "cumsum": fnp.cumsum,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_ways_are_the_long_way(name: str) -> None:
+    for x in ARRAYS.values():
+        short = outcome(SHORT[name], x)
+        ALERT.append("somebody may be looking")
+        try:
+            long = outcome(SHORT[name], x)
+        finally:
+            ALERT.remove("somebody may be looking")
+        assert short == long, x
+
+
+def test_new_arrays() -> None:
+    for shape in (3, (2, 0), (), [2, 3]):
+        for dtype in (None, "int8", np.complex64):
+            found = fnp.zeros(shape, dtype)
+            assert found.tolist() == np.zeros(shape).tolist() and found.dtype == np.dtype(dtype or np.float32)
+    for args in ((3,), (2, 7), (5, 2), (-3,), (0,)):
+        assert fnp.arange(*args).tolist() == np.arange(*args).tolist() and fnp.arange(*args).dtype == np.int32
+    with fx.config.using(default_int="int64"):
+        assert fnp.arange(3).dtype == np.int64
