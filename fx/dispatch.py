@@ -1,9 +1,11 @@
 """The short way into a compiled program: a function written for one signature.
 
 Between a Python call and the native one lie the structure of the arguments, their types, and the structure of the
-result.  ``specialise`` writes Python that takes exactly these arguments apart, hands their buffers to a native check of
-dtypes, shapes and layout, runs the program, and builds exactly that result.  Whatever it does not expect, it answers with
-``MISS``, and the caller takes the general way, which finds or makes another program.
+result.  ``specialise`` writes Python that takes exactly these arguments apart, hands them to a native function (``launch``) that
+checks dtypes, shapes and layout, runs the program and wraps its results, and builds exactly that result.  Where a call is more
+than that (memory that is donated, results from the pool), the check (``fits``), the program and the wrapping are functions
+one by one.  Whatever it does not expect, it answers with ``MISS``, and the caller takes the general way, which finds or
+makes another program.
 
 >>> import fx, numpy as np
 >>> f = fx.jit(lambda p: p["w"] * 2)
@@ -12,28 +14,29 @@ dtypes, shapes and layout, runs the program, and builds exactly that result.  Wh
 (Array([2., 2.], dtype=float32), Array([2., 2.], dtype=float32))
 >>> print(f.dispatch_source())  # doctest: +ELLIPSIS
 def call(args, kwargs):
-    if config.epoch != epoch or state.absorbing or kwargs:
+    if config.epoch != epoch or (ALERT and state.absorbing) or kwargs:
         return MISS
     try:
         t1, = args
         if type(t1) is not dict or len(t1) != 1:
             return MISS
         x0 = t1[k0]
-        b0 = x0._buffer
-        if x0.weak_type:
-            return MISS
     except MISSES:
         return MISS
-    if not fits(b0):
-        return MISS
-    r0, = run(b0)
-    return own(r0)
+    r0 = launch(x0)
+    if r0 is None:
+        r0 = launch_dense(x0)
+        if r0 is None:
+            return MISS
+    return r0
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -41,7 +44,7 @@ import numpy as np
 from . import tree
 from .array import Array
 from .backend import eager
-from .config import config
+from .config import ALERT, config
 from .ir import Aval
 from .trace import state
 
@@ -49,6 +52,8 @@ __all__ = ["MISS", "specialise"]
 
 MISS = object()
 MISSES = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+_ARRAYS = frozenset((Array, np.ndarray))
+_FEW = 8
 MAX_LEAVES = 4000  # beyond, writing the function costs more than it gives
 
 
@@ -68,20 +73,25 @@ def specialise(
     Args:
         example: the leaves of a call with this signature.
         avals: their types.
-        executable: has ``fits(*arrays)`` and ``run(*arrays)``.
+        executable: has ``fits(*arrays)``, ``dense(*arrays)`` and ``run(*arrays)``.
         captured: arrays that follow the leaves.
         donate: leaves whose memory the program takes over.
     """
     if not hasattr(executable, "fits") or len(example) + len(weak) > MAX_LEAVES:
         return None
-    writer = _Writer(donate)
+    native, launch = eager(), None
+    if native is not None and not donate:
+        kinds = [a.weak if type(x) is Array else None for x, a in zip(example, avals)]
+        launch = native.launcher(executable, kinds, captured, weak)
+    writer = _Writer(donate, launch)
     if not writer.arguments(in_tree, example, avals):
         return None
     writer.rest(out_tree, weak, captured)
     source = "\n".join(writer.lines)
     scope = {
-        **writer.scope, "MISS": MISS, "MISSES": MISSES, "Array": Array, "config": config, "state": state, "asarray": np.asarray,
-        "epoch": config.epoch, "fits": executable.fits, "run": executable.run, "own": wrapper(False), "own_weak": wrapper(True),
+        **writer.scope, "MISS": MISS, "MISSES": MISSES, "ALERT": ALERT, "config": config, "state": state, "asarray": np.asarray,
+        "epoch": config.epoch, "fits": executable.fits, "as_dense": executable.dense, "run": executable.run, "own": wrapper(False),
+        "own_weak": wrapper(True), "launch": launch, "launch_dense": partial(_launch_dense, launch, executable.dense, captured),
     }  # fmt: skip
     exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
@@ -105,16 +115,30 @@ def wrapper(weak: bool) -> Callable[[np.ndarray], Array]:
     return own
 
 
+def _launch_dense(launch: Any, dense: Any, captured: Sequence[np.ndarray], *leaves: Any) -> Any:
+    """``launch`` with copies of the arrays that are laid out otherwise than kernels take them; None if that is not the reason
+    why it did nothing."""
+    buffers = [x._buffer if type(x) is Array else x for x in leaves]
+    copies = dense(*buffers, *captured)
+    if copies is None or all(c is b for c, b in zip(copies, buffers)):
+        return None
+    return launch(*[
+        x if c is b else Array(c, x.weak_type) if type(x) is Array else c for x, c, b in zip(leaves, copies, buffers)
+    ])  # fmt: skip
+
+
 class _Writer:
     """Writes the function; ``scope`` holds the objects that its text names."""
 
-    def __init__(self, donate: Sequence[int]) -> None:
+    def __init__(self, donate: Sequence[int], launch: Callable[..., Any] | None) -> None:
         self.donate = donate
+        self.launch = launch
         self.lines = ["def call(args, kwargs):"]
         self.scope: dict[str, Any] = {}
         self.leaves = 0
         self.trees = 0
         self.checks: list[str] = []
+        self.inputs: list[str] = []
 
     def name(self, prefix: str, value: Any) -> str:
         """A name for an object of the text's surroundings."""
@@ -130,7 +154,7 @@ class _Writer:
         self.example, self.avals = example, avals
         keywords = "" if named.children else " or kwargs"
         self.lines += [
-            f"    if config.epoch != epoch or state.absorbing{keywords}:",
+            f"    if config.epoch != epoch or (ALERT and state.absorbing){keywords}:",
             "        return MISS",
             "    try:",
         ]
@@ -153,6 +177,8 @@ class _Writer:
             return True
         if d.kind is dict:
             self._miss_if(f"type({x}) is not dict or len({x}) != {len(d.aux)}")
+            if len(d.aux) > 1 and self._launched(d):
+                return self._pass(d, f"{self.name('values', itemgetter(*d.aux))}({x})")
             return all(self._child(c, f"{x}[{self.name('k', k)}]") for k, c in zip(d.aux, d.children))
         self._miss_if(f"type({x}) is not {self.name('K', d.kind)}")
         if d.kind in (tuple, list) or tree.is_namedtuple(d.kind):
@@ -167,10 +193,25 @@ class _Writer:
         self.trees += 1
         return self.trees
 
+    def _launched(self, d: tree.TreeDef) -> bool:
+        """Whether all children are arrays that are launched as they are."""
+        kinds = map(type, self.example[self.leaves : self.leaves + len(d.children)])
+        return self.launch is not None and all(c.kind is None for c in d.children) and _ARRAYS.issuperset(kinds)
+
+    def _pass(self, d: tree.TreeDef, children: str) -> bool:
+        """Passes the children on without a name for each."""
+        self.lines.append(f"        t{self._fresh()} = {children}")
+        self.inputs.append(f"*t{self.trees}")
+        self.leaves += len(d.children)
+        return True
+
     def _children(self, d: tree.TreeDef, x: str) -> bool:
         if not d.children:
             self._miss_if(f"len({x}) != 0")
             return True
+        if len(d.children) > 1 and self._launched(d):
+            self._miss_if(f"len({x}) != {len(d.children)}")
+            return self._pass(d, x)
         names, first = [], self.leaves
         for c in d.children:
             names.append(f"x{first}" if c.kind is None else f"t{self._fresh()}")
@@ -184,12 +225,16 @@ class _Writer:
         return self._take(d, name)
 
     def _leaf(self, x: str) -> bool:
-        """The buffer of a leaf of the kind that the example is of."""
+        """The buffer of a leaf of the kind that the example is of; arrays are launched as they are."""
         k = self.leaves
         self.leaves += 1
         value, aval = self.example[k], self.avals[k]
         t = type(value)
-        if t is Array:
+        whole = self.launch is not None and t in _ARRAYS
+        self.inputs.append(x if whole else f"b{k}")
+        if whole:
+            pass
+        elif t is Array:
             self.lines.append(f"        b{k} = {x}._buffer")
             self.checks.append(f"{'not ' if aval.weak else ''}{x}.weak_type")
         elif t is np.ndarray:
@@ -210,26 +255,51 @@ class _Writer:
     # ------------------------------------------------------------------ program and result
 
     def rest(self, out_tree: tree.TreeDef, weak: Sequence[bool], captured: Sequence[np.ndarray]) -> None:
-        buffers = ", ".join([*(f"b{k}" for k in range(self.leaves)), *(self.name("c", c) for c in captured)])
-        self.lines += [f"    if not fits({buffers}):", "        return MISS"]
+        results = [f"r{k}" for k in range(len(weak))]
+        self.weak = weak
+        self.results = 0
+        if self.launch is not None:
+            out = "r0" if len(weak) == 1 else "out"
+            inputs = ", ".join(self.inputs)
+            self.lines += [f"    {out} = launch({inputs})", f"    if {out} is None:"]
+            self.lines += (
+                [f"        {out} = launch_dense({inputs})", f"        if {out} is None:"] if self.inputs else []
+            )
+            self.lines.append(f"        {'    ' * bool(self.inputs)}return MISS")
+            self.lines += [f"    {', '.join(results)} = out"] if len(weak) > 1 else []
+        else:
+            self._run(", ".join([*self.inputs, *(self.name("c", c) for c in captured)]), results)
+        result = self._build(out_tree)
+        self.lines.append(f"    return {result}")
+
+    def _run(self, buffers: str, results: Sequence[str]) -> None:
+        """Checks the buffers and runs the program on them."""
+        self.lines.append(f"    if not fits({buffers}):")
+        if self.leaves:  # of another layout: copied, unless their memory is wanted
+            gone = "".join(f" or dense[{k}] is not b{k}" for k in self.donate)
+            own = ", ".join(f"b{k}" for k in range(self.leaves))
+            self.lines += [
+                f"        dense = as_dense({buffers})",
+                f"        if dense is None{gone}:",
+                "            return MISS",
+                f"        {own}, *_ = dense",
+            ]
+        else:
+            self.lines.append("        return MISS")
         if len(self.donate) > 1:  # an array that is donated twice is named in the general way
             ids = ", ".join(f"id(b{k})" for k in self.donate)
             self.lines += [f"    if len({{{ids}}}) != {len(self.donate)}:", "        return MISS"]
         for k in self.donate:
             gift = f"x{k}._give_up()" if type(self.example[k]) is Array else f"x{k}.copy()"
             self.lines += [f"    b{k} = None", f"    b{k} = {gift}"]
-        results = ", ".join(f"r{k}" for k in range(len(weak))) + ("," if len(weak) == 1 else "")
-        self.lines.append(f"    {results + ' = ' if weak else ''}run({buffers})")
-        self.weak = weak
-        self.results = 0
-        self.lines.append(f"    return {self._build(out_tree)}")
+        self.lines.append(f"    {''.join(f'{r}, ' for r in results)}{'= ' if results else ''}run({buffers})")
 
     def _build(self, d: tree.TreeDef) -> str:
         """The expression that builds a result."""
         if d.kind is None:
             k = self.results
             self.results += 1
-            return f"{'own_weak' if self.weak[k] else 'own'}(r{k})"
+            return f"r{k}" if self.launch is not None else f"{'own_weak' if self.weak[k] else 'own'}(r{k})"
         if d.kind is type(None):
             return "None"
         parts = [self._build(c) for c in d.children]
@@ -237,6 +307,11 @@ class _Writer:
             return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
         if d.kind is list:
             return f"[{', '.join(parts)}]"
+        if d.kind is dict and len(d.aux) > _FEW:  # Python builds a large one out of many small ones
+            made = f"t{self._fresh()}"
+            self.lines.append(f"    {made} = {self.name('empty', dict.fromkeys(d.aux))}.copy()")
+            self.lines += [f"    {made}[{self.name('k', k)}] = {p}" for k, p in zip(d.aux, parts)]
+            return made
         if d.kind is dict:
             return "{" + ", ".join(f"{self.name('k', k)}: {p}" for k, p in zip(d.aux, parts)) + "}"
         build, aux = self.name("build", tree.node_of(d).unflatten), self.name("aux", d.aux)

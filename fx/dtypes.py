@@ -125,6 +125,10 @@ def canonical(dtype: Any) -> np.dtype:
         DTypeError: for strings, objects, datetimes, long doubles and structured dtypes.
     """
     try:
+        return _spelled[dtype]
+    except (KeyError, TypeError):
+        pass
+    try:
         d: np.dtype = np.dtype(dtype)
     except TypeError:
         raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.") from None
@@ -138,7 +142,12 @@ def canonical(dtype: Any) -> np.dtype:
             f"dtype {d} is not supported. fx computes with bool, int8..int64, uint8..uint64, float16, bfloat16"
             " (with ml_dtypes installed), float32, float64, complex64 and complex128."
         )
+    if isinstance(dtype, (type, str, np.dtype)) and len(_spelled) < 256:
+        _spelled[dtype] = d
     return d
+
+
+_spelled: dict[Any, np.dtype] = {}  # spellings that were met before
 
 
 def real_dtype(d: np.dtype) -> np.dtype:

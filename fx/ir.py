@@ -23,7 +23,7 @@ import numpy as np
 from .errors import GraphError
 from .sizes import fitting, is_sized, shown
 
-__all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "subgraphs"]
+__all__ = ["Aval", "Atom", "Eqn", "Graph", "Literal", "PrimitiveLike", "Source", "Var", "aval_of_array", "subgraphs"]
 
 
 class Aval:
@@ -32,11 +32,12 @@ class Aval:
     Immutable, and hashed once: tracing looks types up all the time.
     """
 
-    __slots__ = ("_hash", "dtype", "shape", "weak")
+    __slots__ = ("_hash", "_memo", "dtype", "shape", "weak")
     shape: tuple[int, ...]
     dtype: np.dtype
     weak: bool
     _hash: int
+    _memo: dict[Any, Any]
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, weak: bool = False) -> None:
         _set_shape(self, shape)
@@ -52,6 +53,14 @@ class Aval:
         except AttributeError:
             _set_hash(self, hash((self.shape, self.dtype, self.weak)))
             return self._hash
+
+    def memo(self) -> dict[Any, Any]:
+        """What is remembered of values of this type; equal types need not share it."""
+        try:
+            return self._memo
+        except AttributeError:
+            _set_memo(self, {})
+            return self._memo
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -96,9 +105,24 @@ class Aval:
         return f"{short_dtype(self.dtype)}[{','.join(map(shown, self.shape))}]{'*' if self.weak else ''}"
 
 
-_set_shape, _set_dtype, _set_weak, _set_hash = (
-    Aval.__dict__[name].__set__ for name in ("shape", "dtype", "weak", "_hash")
+_set_shape, _set_dtype, _set_weak, _set_hash, _set_memo = (
+    Aval.__dict__[name].__set__ for name in ("shape", "dtype", "weak", "_hash", "_memo")
 )
+_known_types: dict[Any, Aval] = {}
+_MOST_KNOWN = 4096
+
+
+def aval_of_array(shape: tuple[int, ...], dtype: np.dtype, weak: bool = False) -> Aval:
+    """The type of an array in memory: equal ones are one object, so that what is remembered of a type is found again."""
+    key = shape, dtype, weak
+    found = _known_types.get(key)
+    if found is None:
+        if len(_known_types) >= _MOST_KNOWN:
+            _known_types.clear()
+        found = _known_types[key] = Aval(shape, dtype, weak)
+    return found
+
+
 _SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bfloat": "bf"}
 
 

@@ -312,6 +312,7 @@ LEAF = TreeDef(None, None, ())
 _NONE = TreeDef(type(None), None, ())
 _ONE = TreeDef(tuple, None, (LEAF,))
 _NO_KEYWORDS = TreeDef(dict, (), ())
+ONE_ARGUMENT = TreeDef(tuple, None, (_ONE, _NO_KEYWORDS))  # of ``((leaf,), {})``
 IsLeaf = Callable[[Any], bool]
 
 
@@ -333,6 +334,8 @@ def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
 
 def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
     """``flatten((args, {}))``, for a tuple of arguments."""
+    if len(args) == 1 and args[0] is not None and _nodes.get(type(args[0]), LEAF) is None:  # the common case: one array
+        return list(args), ONE_ARGUMENT
     leaves: list[Any] = []
     positional = _flatten(args, leaves, None)
     return leaves, TreeDef(tuple, None, (positional, _NO_KEYWORDS))

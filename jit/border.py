@@ -1,10 +1,13 @@
-"""The check at the border of an executable, in native code.
+"""The checks at the border of an executable, in native code.
 
 ``checker(signature)`` gives a built-in function ``check(*args)``: whether every argument is an ndarray of exactly the
 wanted dtype and shape, C-contiguous and aligned, so that its memory can be handed to kernels as it is.  In Python this
 costs a third of a microsecond an argument, natively a few nanoseconds.
 
-Where the layout of array objects is not known (``builtins.layout_is_known``) a Python function does the same.
+``separation(sizes, overwritten)`` gives ``apart(*args)``: whether the arguments that will be overwritten may be, and share
+no memory with another one.
+
+Where the layout of array objects is not known (``builtins.layout_is_known``) Python functions do the same.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import numpy as np
 
 from .builtins import INCREF, LAYOUT, bind, compile_text, define, layout_is_known
 
-__all__ = ["checker"]
+__all__ = ["checker", "separation"]
 
 CARRAY = 0x1 | 0x100  # NumPy's flags C_CONTIGUOUS and ALIGNED
+WRITEABLE = 0x400
 Signature = Sequence[tuple[tuple[int, ...], np.dtype]]
 
 # spec: number of arguments, the type ndarray, True, False; then for each argument: descr, ndim, its dimensions
@@ -98,6 +102,89 @@ done:
 }
 """)
 
+# spec: True, False, the number of arguments, how many are overwritten, bytes of each argument, numbers of the overwritten
+_APART = Template("""
+define ptr @fx_apart(ptr %self, ptr %args, i64 %given) {
+entry:
+  %spec_at = getelementptr i8, ptr %self, i64 $data
+  %spec = load ptr, ptr %spec_at
+  %no_at = getelementptr i64, ptr %spec, i64 1
+  %n_at = getelementptr i64, ptr %spec, i64 2
+  %n = load i64, ptr %n_at
+  %m_at = getelementptr i64, ptr %spec, i64 3
+  %m = load i64, ptr %m_at
+  %sizes = getelementptr i64, ptr %spec, i64 4
+  %numbers = getelementptr i64, ptr %sizes, i64 %n
+  %counted = icmp eq i64 %given, %n
+  br i1 %counted, label %outer, label %done
+outer:
+  %k = phi i64 [ 0, %entry ], [ %k_next, %next ]
+  %more = icmp slt i64 %k, %m
+  br i1 %more, label %one, label %done
+one:
+  %number_at = getelementptr i64, ptr %numbers, i64 %k
+  %number = load i64, ptr %number_at
+  %arg_at = getelementptr ptr, ptr %args, i64 %number
+  %arg = load ptr, ptr %arg_at
+  %flags_at = getelementptr i8, ptr %arg, i64 $flags
+  %flags = load i32, ptr %flags_at
+  %writeable = and i32 %flags, $writeable
+  %fixed = icmp eq i32 %writeable, 0
+  %start_at = getelementptr i8, ptr %arg, i64 $data
+  %start = load i64, ptr %start_at
+  %size_at = getelementptr i64, ptr %sizes, i64 %number
+  %size = load i64, ptr %size_at
+  %end = add i64 %start, %size
+  br i1 %fixed, label %done, label %inner
+inner:
+  %j = phi i64 [ 0, %one ], [ %j_next, %passed ]
+  %others = icmp slt i64 %j, %n
+  br i1 %others, label %other, label %next
+other:
+  %itself = icmp eq i64 %j, %number
+  %other_at = getelementptr ptr, ptr %args, i64 %j
+  %other_arg = load ptr, ptr %other_at
+  %other_start_at = getelementptr i8, ptr %other_arg, i64 $data
+  %other_start = load i64, ptr %other_start_at
+  %other_size_at = getelementptr i64, ptr %sizes, i64 %j
+  %other_size = load i64, ptr %other_size_at
+  %other_end = add i64 %other_start, %other_size
+  %before = icmp sle i64 %end, %other_start
+  %behind = icmp sle i64 %other_end, %start
+  %beside = or i1 %before, %behind
+  %fine = or i1 %beside, %itself
+  br i1 %fine, label %passed, label %done
+passed:
+  %j_next = add i64 %j, 1
+  br label %inner
+next:
+  %k_next = add i64 %k, 1
+  br label %outer
+done:
+  %answer_at = phi ptr [ %no_at, %entry ], [ %spec, %outer ], [ %no_at, %one ], [ %no_at, %other ]
+  %answer = load ptr, ptr %answer_at
+  $incref
+  ret ptr %answer
+}
+""")
+
+
+def separation(sizes: Sequence[int], overwritten: Sequence[int]) -> Callable[..., bool]:
+    """``apart(*args)`` for ndarrays of so many bytes: True if those ``overwritten`` are writeable and overlap no other."""
+    if not layout_is_known():
+        return functools.partial(_apart_in_python, tuple(overwritten))
+    words = [id(True), id(False), len(sizes), len(overwritten), *sizes, *overwritten]
+    return bind(_apart_method(), np.array(words, np.int64))
+
+
+def _apart_in_python(overwritten: Sequence[int], *args: np.ndarray) -> bool:
+    spans = [(start := a.__array_interface__["data"][0], start + a.nbytes) for a in args]
+    return all(
+        args[k].flags.writeable
+        and all(j == k or spans[k][1] <= start or end <= spans[k][0] for j, (start, end) in enumerate(spans))
+        for k in overwritten
+    )
+
 
 def checker(signature: Signature) -> Callable[..., bool]:
     """``check(*args)``: True if every argument can be handed to kernels as it is."""
@@ -123,6 +210,13 @@ def _check_in_python(signature: Signature, *args: Any) -> bool:
         type(a) is np.ndarray and a.dtype is dtype and a.shape == shape and a.flags.num & CARRAY == CARRAY
         for a, (shape, dtype) in zip(args, signature)
     )
+
+
+@functools.cache
+def _apart_method() -> int:
+    text = _APART.substitute(LAYOUT, writeable=WRITEABLE, incref=INCREF.substitute(object="answer"))
+    (address,) = compile_text(text, "border", "fx_apart")
+    return define("apart", address, "apart(*args)\n--\n\nWhether what is overwritten shares no memory.")
 
 
 @functools.cache

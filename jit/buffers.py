@@ -114,6 +114,8 @@ def _reads_only_at(nest: Nest, v: Var, store: NestStore) -> bool:
 
 # ------------------------------------------------------------------------------------------ arena
 
+LARGEST = 250  # buffers that are placed by size
+
 
 def plan_buffers(
     buffers: Sequence[LogicalBuffer],
@@ -121,22 +123,27 @@ def plan_buffers(
     workers: int,
     reasons: dict[int, str] | None = None,
 ) -> BufferPlan:
-    """Gives each arena buffer an offset, in the order in which they come alive, each the tightest hole that holds it."""
+    """Gives each arena buffer an offset: the tightest hole, between those whose lives meet its own, that holds it.
+
+    The largest come first, which leaves few holes; those beyond the ``LARGEST`` follow as they come alive, so that the time
+    does not grow with the square of a long program.
+    """
     reasons = reasons or {}
     first, last = _lifetimes(buffers, steps)
+    sizes = {i: _bytes(buffers[i], workers) for i in first if buffers[i].kind == "arena"}
+    order = sorted(sizes, key=lambda i: (-sizes[i], first[i], i))
+    large: list[Buffer] = []
     alive: list[Buffer] = []
     result: dict[int, Buffer] = {}
     end = 0
-    for i in sorted(first, key=lambda i: (first[i], -_bytes(buffers[i], workers), i)):
-        b = buffers[i]
-        if b.kind != "arena":
-            continue
-        nbytes = _bytes(b, workers)
-        alive = [p for p in alive if p.last >= first[i]]
-        offset = _best_fit(sorted((p.offset, p.offset + p.nbytes) for p in alive if p.nbytes), nbytes, end)
+    for k, i in enumerate(order[:LARGEST] + sorted(order[LARGEST:], key=lambda i: (first[i], -sizes[i], i))):
+        nbytes, begins, ends = sizes[i], first[i], last[i]
+        alive = [p for p in alive if p.last >= begins]
+        met = [p for p in large if p.first <= ends and begins <= p.last] + alive
+        offset = _best_fit(sorted((p.offset, p.offset + p.nbytes) for p in met if p.nbytes), nbytes, end)
         end = max(end, offset + nbytes)
-        result[i] = Buffer("arena", nbytes, 0, offset, first[i], last[i], b.aval, reasons.get(i, ""))
-        alive.append(result[i])
+        result[i] = Buffer("arena", nbytes, 0, offset, begins, ends, buffers[i].aval, reasons.get(i, ""))
+        (large if k < LARGEST else alive).append(result[i])
     for i, b in enumerate(buffers):
         if i not in result:  # an arena buffer that no step touches takes no memory
             nbytes = b.nbytes if b.kind != "arena" else 0

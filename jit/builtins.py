@@ -25,12 +25,13 @@ from .threads import immortal
 __all__ = ["HEAD", "INCREF", "LAYOUT", "address_in_python", "bind", "compile_text", "define", "layout_is_known"]
 
 HEAD = object.__basicsize__  # bytes of an object before its first field; its type comes last in it
-DATA, NDIM, DIMS, DESCR, FLAGS = 0, 8, 16, 40, 48  # of a NumPy array, behind its head
+DATA, NDIM, DIMS, STRIDES, DESCR, FLAGS = 0, 8, 16, 24, 40, 48  # of a NumPy array, behind its head
+ITEMS = tuple.__basicsize__  # bytes of a tuple before its items; how many they are stands behind its head
 LAYOUT = {
-    "head": HEAD, "type": HEAD - 8, "data": HEAD + DATA, "ndim": HEAD + NDIM, "dims": HEAD + DIMS, "descr": HEAD + DESCR,
-    "flags": HEAD + FLAGS,
+    "head": HEAD, "type": HEAD - 8, "data": HEAD + DATA, "ndim": HEAD + NDIM, "dims": HEAD + DIMS, "strides": HEAD + STRIDES,
+    "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS,
 }  # fmt: skip
-"""Byte offsets, by the names that the texts use."""
+"""Byte offsets, by the names that the texts use.  A list's length and a float's number stand behind its head too."""
 
 # One more reference to True, False or None.  From Python 3.12 on they are immortal, and their counts must not change.
 INCREF = Template(
@@ -84,19 +85,23 @@ def _immortal_text(text: str) -> int:
 
 @functools.cache
 def layout_is_known() -> bool:
-    """Probes an array for the fields that native code reads."""
+    """Probes objects for the fields that native code reads."""
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
-    probe = np.zeros((3, 5), np.float32)
+    probe, pair, number = np.zeros((3, 5), np.float32), (object(), object()), 2.5
     head = id(probe) + HEAD
 
     def word(offset: int) -> int:
         return ctypes.c_int64.from_address(head + offset).value
 
-    dims = (ctypes.c_int64 * 2).from_address(word(DIMS))
+    dims, strides = ((ctypes.c_int64 * 2).from_address(word(field)) for field in (DIMS, STRIDES))
+    items = (ctypes.c_int64 * 2).from_address(id(pair) + ITEMS)
+    lengths = [ctypes.c_int64.from_address(id(x) + HEAD).value for x in (pair, [0] * 3)]
     return (
         word(-8) == id(np.ndarray) and word(DATA) == probe.ctypes.data and word(NDIM) & 0xFFFFFFFF == 2
-        and tuple(dims) == (3, 5) and word(DESCR) == id(probe.dtype) and word(FLAGS) & 0xFFFFFFFF == probe.flags.num
+        and tuple(dims) == (3, 5) and tuple(strides) == (20, 4) and word(DESCR) == id(probe.dtype)
+        and word(FLAGS) & 0xFFFFFFFF == probe.flags.num and tuple(items) == tuple(map(id, pair)) and lengths == [2, 3]
+        and ctypes.c_double.from_address(id(number) + HEAD).value == number
     )  # fmt: skip
 
 
@@ -114,7 +119,7 @@ def compile_text(text: str, what: str, *entries: str) -> list[int]:
         store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest(llvm.get_default_triple()))
         data = store.get(key)
         if data is None:
-            data = machine.emit_object(llvm.parse_assembly(text))
+            data = machine.emit_object(_inlined(llvm.parse_assembly(text), machine))
             store.put(key, data)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
@@ -122,3 +127,14 @@ def compile_text(text: str, what: str, *entries: str) -> list[int]:
         addresses = [int(engine.get_function_address(name)) for name in entries]
         engine.detach()  # functions may be called until the process ends
     return addresses
+
+
+def _inlined(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """The small functions that texts are written with, put in their places: less code, which is also made sooner."""
+    passes = llvm.create_new_module_pass_manager()
+    if hasattr(passes, "add_always_inliner_pass"):
+        passes.add_always_inliner_pass()
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
+        passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1)))
+    return module

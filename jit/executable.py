@@ -7,6 +7,7 @@ from callbacks of the same executable, each have their own.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
-from .border import checker
+from .border import CARRAY, checker, separation
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
 from .fuse import fuse
@@ -28,6 +29,7 @@ from .memory import aligned, give_arena, take_arena
 from .plan import FusionPlan
 from .program import Draft, LoopProgram, draft_plan
 from .results import maker
+from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
 
@@ -93,6 +95,8 @@ class Executable:
         self._n_results = len(program.makes)
         self._make_results = maker(program.makes)
         self._overwritten = program.overwritten
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in program.takes]
+        self._apart = separation(sizes, program.overwritten)
         self._plain = all(kind == "buffer" for kind, _ in program.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
@@ -111,7 +115,7 @@ class Executable:
 
     def run(self, *args: np.ndarray) -> list[np.ndarray]:
         """The same for arguments that ``fits`` has said yes to."""
-        if self._overwritten:
+        if self._overwritten and not self._apart(*args):
             args = self._protect(args)
         outs = self._make_results()
         try:
@@ -126,6 +130,24 @@ class Executable:
         finally:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
+
+    def launchable(self) -> Program | None:
+        """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
+        a call is more than that."""
+        if self._overwritten or not self._plain:
+            return None
+        instance = self._free.pop() if self._free else self._instance()
+        if instance.shared_arena:
+            self._free.append(instance)
+            return None
+        return instance.program
+
+    def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
+        """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
+        for a, (shape, dtype) in zip(args, self._signature):
+            if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape:
+                return None
+        return tuple(a if a.flags.num & CARRAY == CARRAY else a.copy("C") for a in args)
 
     def _run_in_arena(self, instance: Instance, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         arena = take_arena(self.arena_bytes)

@@ -50,7 +50,7 @@ class Instance:
         base = memory.ctypes.data
         callables = [_callable(step, memory[first : first + count]) for step, first, count in assembler.callbacks]
         self.names = [name for name, _, _ in assembler.lines]
-        self._program = Program(
+        self.program = Program(
             assembler.steps(base, callables),
             [Patch(base + 8 * word, pointer, offset) for word, pointer, offset in words.patches],
             n_inputs + n_results + self.shared_arena,
@@ -58,11 +58,11 @@ class Instance:
             release_gil=_long(program),
             keep=(memory, arena, consts, callables),
         )
-        self.run = self._program.run
+        self.run = self.program.run
 
     def profile(self, *arrays: np.ndarray) -> list[tuple[str, int]]:
         """Runs once; name and nanoseconds of every step, those of all its iterations together."""
-        return list(zip(self.names, map(int, self._program.profile(*arrays))))
+        return list(zip(self.names, map(int, self.program.profile(*arrays))))
 
 
 def _long(program: LoopProgram) -> bool:

@@ -262,6 +262,10 @@ def _interleave(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) ->
     )
 
 
+def _half(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    return _shuffled(e, types[0], args[:1], range(int(args[1]) * ty.lanes, (int(args[1]) + 1) * ty.lanes))
+
+
 def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
     lanes = types[0].lanes
     return (
@@ -286,6 +290,7 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "reverse": _reverse,
     "every_other": _every_other,
     "interleave": _interleave,
+    "half": _half,
 }
 
 # ------------------------------------------------------------------------------ the float remainder

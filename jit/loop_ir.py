@@ -77,8 +77,8 @@ OPS = {
     # any(boolean) is a scalar: whether it is true in some lane.  Of a scalar, it is the scalar.
     "any": 1,
     # reverse(v); every_other(a, b): lanes 0, 2, 4 ... of a, and as many lanes 1, 3, 5 ... of b; interleave(a, b): a vector of
-    # twice the lanes, a0 b0 a1 b1 ...
-    "reverse": 1, "every_other": 2, "interleave": 2,
+    # twice the lanes, a0 b0 a1 b1 ...; half(v, Const 0 or 1): the first or second half of the lanes, of four at least
+    "reverse": 1, "every_other": 2, "interleave": 2, "half": 2,
 }  # fmt: skip
 
 
@@ -369,6 +369,8 @@ def op_(name: str, *args: Expr) -> Expr:
         ty = args[1].ty
     elif name == "interleave":
         ty = ty.vector(2 * ty.lanes)
+    elif name == "half":
+        ty = ty.vector(ty.lanes // 2)
     elif name in ("hadd", "hmax", "hmin", "extract", "any"):
         ty = ty.scalar
     return Op(name, tuple(args), ty)

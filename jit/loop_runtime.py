@@ -217,6 +217,7 @@ VECTOR_NAMES: dict[str, Any] = {
     "reverse": lambda v: v[::-1].copy(),
     "every_other": lambda a, b: np.concatenate([a[::2], b[1::2]]),
     "interleave": lambda a, b: np.stack([a, b], axis=1).ravel(),
+    "half": lambda v, k: v[k * (len(v) // 2) :][: len(v) // 2].copy(),
     "masked": _masked,
     "store_masked": _store_masked,
 }

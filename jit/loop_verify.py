@@ -323,6 +323,11 @@ class _Verifier:
         good = types[0] == types[1] and ty == types[0].vector(2 * types[0].lanes)
         self.expect(good and types[0].lanes > 1, f"no interleave of {types[0]}, {types[1]} giving {ty}")
 
+    def _half(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self._lane(types[0], args[1])
+        self.expect(args[1].value < 2, "the half is 0 or 1")  # type: ignore[union-attr]
+        self.expect(ty.lanes > 1 and types[0] == ty.vector(2 * ty.lanes), f"no half of {types[0]} giving {ty}")
+
     def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(
             types[0].kind == "b" and ty == b1, f"any of {types[0]} giving {ty}: it takes booleans and gives one"

@@ -18,14 +18,14 @@ from .nest_rows import Reducing, starting_values
 
 __all__ = ["ColumnsKernel", "block_width"]
 
-COLUMN_BYTES = 2048  # bytes of accumulators in a block of columns
+COLUMN_BYTES = 4096  # bytes of accumulators in a block of columns
 ROWS_AT_ONCE = 4  # rows added to a block of columns in one pass ...
 SMALL_BODY = 12  # ... if a nest has no more values than this
 
 
 def block_width(nest: Nest) -> int:
     """Columns in a block of the ``columns`` kernel; a power of two, fixed by the dtypes alone."""
-    return COLUMN_BYTES // max(r.acc.itemsize for r in nest.reductions)
+    return COLUMN_BYTES // max(r.acc.itemsize * (2 if is_arg(r.op) else 1) for r in nest.reductions)
 
 
 class ColumnsKernel(Reducing):

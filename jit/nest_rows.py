@@ -198,8 +198,9 @@ class RowsKernel(Reducing):
         here, seen = b.var("here", first), b.var("seen", Const(False, b1))
         with b.while_(~seen):
             stop = b.let("stop", minimum(here + SEARCH, end))
-            with self.loop(k, here, stop, vectorize=True):
+            with b.if_(stop < end), self.loop(k, here, stop, vectorize=True):
                 b.assign(seen, seen | is_hit(self.value(r.values[0]), found))
+            b.assign(seen, seen | (stop >= end))  # it is in what is left
             with b.if_(seen):
                 place = b.var("place", behind)
                 with self.loop(k, here, stop, vectorize=True):

@@ -17,7 +17,7 @@ import numpy as np
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
 from .memory import allocator
 
-__all__ = ["maker"]
+__all__ = ["maker", "new_from_descr"]
 
 _NEW_FROM_DESCR = 94  # its place in the table of NumPy's C interface, which never changes
 _C_FUNCTIONS = ("PyList_New", "PyList_SetItem", "Py_IncRef", "Py_DecRef")
@@ -79,10 +79,9 @@ done:
 def maker(results: Sequence[tuple[tuple[int, ...], np.dtype]]) -> Callable[[], list[np.ndarray]]:
     """``make()``: a list of uninitialised arrays of these shapes and dtypes."""
     makers = [(allocator(shape, dtype), shape, dtype) for shape, dtype in results]
-    table = _table() if all(make is np.empty for make, _, _ in makers) else 0
-    if not table:
+    new = new_from_descr() if all(make is np.empty for make, _, _ in makers) else 0
+    if not new:
         return lambda: [make(shape, dtype) for make, shape, dtype in makers]
-    new = ctypes.c_int64.from_address(table + 8 * _NEW_FROM_DESCR).value
     words = [len(makers), id(np.ndarray), new, *map(address_in_python, _C_FUNCTIONS)]
     for _, shape, dtype in makers:
         words += [id(dtype), len(shape), *shape]
@@ -90,15 +89,16 @@ def maker(results: Sequence[tuple[tuple[int, ...], np.dtype]]) -> Callable[[], l
 
 
 @functools.cache
-def _table() -> int:
-    """The address of the table of NumPy's C interface; 0 where it cannot be used."""
+def new_from_descr() -> int:
+    """The address of PyArray_NewFromDescr, out of the table of NumPy's C interface; 0 where it cannot be used."""
     capsule = getattr(getattr(getattr(np, "_core", None), "_multiarray_umath", None), "_ARRAY_API", None)
     if capsule is None or not layout_is_known():
         return 0
     pointer: Any = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
-    return int(pointer(capsule, None) or 0)
+    table = pointer(capsule, None)
+    return ctypes.c_int64.from_address(table + 8 * _NEW_FROM_DESCR).value if table else 0
 
 
 @functools.cache

@@ -91,9 +91,10 @@ class Program:
         GraphError: a step or patch is malformed.
     """
 
-    __slots__ = ("__weakref__", "_record", "n_steps", "run")
+    __slots__ = ("__weakref__", "n_steps", "record", "run")
 
     run: Callable[..., None]
+    record: np.ndarray  # what ``run`` is bound to
 
     def __init__(
         self,
@@ -109,18 +110,18 @@ class Program:
         words = _step_words(steps, workers)
         triples = _patch_words(patches, n_pointers)
         self.n_steps = len(steps)
-        self._record = _record(words, triples, n_pointers, release_gil)
-        self.run = _native_function(self._record, tuple(keep))
+        self.record = _record(words, triples, n_pointers, release_gil)
+        self.run = _native_function(self.record, tuple(keep))
 
     def profile(self, *arrays: Any) -> np.ndarray:
         """Runs the program as ``run`` does; returns the nanoseconds of each step, as uint64."""
-        times = self._record[len(self._record) - self.n_steps :]
+        times = self.record[len(self.record) - self.n_steps :]
         times[:] = 0
-        self._record[Field.TIMES] = times.ctypes.data
+        self.record[Field.TIMES] = times.ctypes.data
         try:
             self.run(*arrays)
         finally:
-            self._record[Field.TIMES] = 0
+            self.record[Field.TIMES] = 0
         return times.astype(np.uint64)
 
 

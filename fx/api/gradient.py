@@ -12,6 +12,7 @@ from .. import tree
 from ..array import Array
 from ..dtypes import is_complex, is_float, is_inexact
 from ..errors import ArgnumsError, GradientDTypeError, NonScalarOutputError
+from ..ir import Var
 from ..primitives.helpers import instantiate
 from ..trace import (
     aval_of,
@@ -58,11 +59,12 @@ def value_and_grad(
     (Array(9., dtype=float64), Array([ 3., 12.], dtype=float64))
     """
     check_function(fun, "value_and_grad", "Write value_and_grad(f)(x), not value_and_grad(f(x)).")
+    name = function_name(fun)
 
     @functools.wraps(fun)
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
-            return _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
+            return _value_and_grad(fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
         except BaseException as e:
             shorten(e)
             raise
@@ -87,11 +89,12 @@ def grad(
     Array(1., dtype=float32, weak_type=True)
     """
     check_function(fun, "grad", "Write grad(f)(x), not grad(f(x)).")
+    name = function_name(fun)
 
     @functools.wraps(fun)
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
-            value, gradient = _value_and_grad(fun, argnums, has_aux, holomorphic, allow_int, args, kwargs)
+            value, gradient = _value_and_grad(fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
         except BaseException as e:
             shorten(e)
             raise
@@ -101,39 +104,53 @@ def grad(
 
 
 def _value_and_grad(
-    fun: Callable[..., Any], argnums: int | Sequence[int], has_aux: bool, holomorphic: bool, allow_int: bool,
+    fun: Callable[..., Any], name: str, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool, allow_int: bool,
     args: tuple[Any, ...], kwargs: dict[str, Any],
 ) -> tuple[Any, Any]:  # fmt: skip
-    nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
-    leaves, in_tree = tree.flatten_arguments(tuple([args[i] for i in nums]))
+    if type(argnums) is int and 0 <= argnums < len(args):  # the common case
+        nums: tuple[int, ...] = (argnums,)
+    else:
+        nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
+    alone = len(args) == len(nums) == 1 and not kwargs  # no argument but the one that is chosen
+    leaves, in_tree = tree.flatten_arguments(args if alone else tuple([args[i] for i in nums]))
 
     def names() -> list[str]:
         return chosen_names(fun, args, nums)
 
-    _check_inputs(fun, leaves, names, holomorphic, allow_int)
-    call = functools.partial(call_with, fun, args, kwargs, nums)
-    traced = trace_with_values("grad", call, (leaves, in_tree), names, has_aux, function_name(fun))
-    _check_scalar(fun, traced, holomorphic, has_aux)
-    outs, grads, avals = traced.gradient()
-    found = iter(zip(grads, avals))
-    flat = [
-        as_array(instantiate(*next(found)), is_weak(x)) if d else np.zeros(aval_of(x).shape, float0)
-        for x, d in zip(leaves, traced.differentiable)
-    ]
-    gradient = tree.unflatten(in_tree.children[0], flat)
-    gradient = gradient[0] if isinstance(argnums, (int, np.integer)) else gradient
-    value = tree.unflatten(traced.out_tree, [as_array(outs[0])])
+    _check_inputs(name, leaves, names, holomorphic, allow_int)
+    call = fun if alone else functools.partial(call_with, fun, args, kwargs, nums)
+    traced = trace_with_values("grad", call, (leaves, in_tree), names, has_aux, name)
+    _check_scalar(name, traced, holomorphic, has_aux)
+    outs, grads, wrt = traced.gradient()
+    found = iter(zip(grads, wrt))
+    flat: list[Any] = []
+    for x, d in zip(leaves, traced.differentiable):
+        cotangent, variable = next(found) if d else (np.zeros(aval_of(x).shape, float0), None)
+        if type(cotangent) is not Array or (type(x) is not np.ndarray and is_weak(x)):
+            cotangent = _of_type(x, cotangent, variable)
+        flat.append(cotangent)
+    gradient = flat if in_tree is tree.ONE_ARGUMENT else tree.unflatten(in_tree.children[0], flat)
+    gradient = gradient[0] if type(argnums) is int or isinstance(argnums, np.integer) else tuple(gradient)
+    value = as_array(outs[0])
     return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)
 
 
+def _of_type(x: Any, cotangent: Any, variable: Var | None) -> Any:
+    """A cotangent (None: zero) as the gradient with respect to ``x``: weak as that is."""
+    if variable is None:
+        return cotangent
+    return as_array(instantiate(cotangent, variable.aval.strong()), is_weak(x))
+
+
 def _check_inputs(
-    fun: Any, leaves: Sequence[Any], names: Callable[[], Sequence[str]], holomorphic: bool, allow_int: bool
+    of: str, leaves: Sequence[Any], names: Callable[[], Sequence[str]], holomorphic: bool, allow_int: bool
 ) -> None:
     for i, x in enumerate(leaves):
-        if (type(x) is Array or type(x) is np.ndarray) and x.dtype.kind == "f" and not holomorphic:
+        data = x._buffer if type(x) is Array else x
+        if type(data) is np.ndarray and data.dtype.kind == "f" and not holomorphic:
             continue  # the common case
         name = names()[i]
-        d = aval_of(check_leaf(x, f"{name} of {function_name(fun)}")).dtype
+        d = aval_of(check_leaf(x, f"{name} of {of}")).dtype
         if holomorphic:
             if not is_complex(d):
                 raise GradientDTypeError(f"grad with holomorphic=True needs complex inputs; {name} is {d}")
@@ -141,31 +158,33 @@ def _check_inputs(
             continue  # a real function of complex inputs: the gradient is the conjugate of the usual one, as in JAX
         elif not is_inexact(d) and not allow_int:
             raise GradientDTypeError(
-                f"grad with respect to {name!r} of {function_name(fun)}, which is {aval_of(x)}: a derivative needs a float input."
+                f"grad with respect to {name!r} of {of}, which is {aval_of(x)}: a derivative needs a float input."
                 f" Convert it ({name}.astype(float)), choose other argnums, or pass allow_int=True for a gradient of dtype float0."
             )
 
 
-def _check_scalar(fun: Any, traced: Traced, holomorphic: bool, has_aux: bool) -> None:
+def _check_scalar(name: str, traced: Traced, holomorphic: bool, has_aux: bool) -> None:
+    if traced.out_tree is tree.LEAF and not holomorphic:  # the common case
+        a = traced.outputs[0].aval
+        if a.shape == () and a.dtype.kind == "f":
+            return
     if traced.n != 1 or (traced.out_tree is not tree.LEAF and traced.out_tree != tree.LEAF):
         hint = " Pass has_aux=True if it returns (loss, aux)." if traced.out_tree.kind is tuple and not has_aux else ""
         raise NonScalarOutputError(
-            f"grad needs a function with one scalar output; {function_name(fun)} returned {traced.out_tree} with {traced.n} leaves.{hint}"
+            f"grad needs a function with one scalar output; {name} returned {traced.out_tree} with {traced.n} leaves.{hint}"
         )
     a = traced.outputs[0].aval
     if a.shape != ():
         raise NonScalarOutputError(
-            f"grad needs a scalar output; {function_name(fun)} returned an array of shape {a.shape}. Reduce it (np.sum, np.mean),"
+            f"grad needs a scalar output; {name} returned an array of shape {a.shape}. Reduce it (np.sum, np.mean),"
             " or use fx.jacrev / fx.vjp for the whole Jacobian."
         )
     if holomorphic:
         if not is_complex(a.dtype):
-            raise GradientDTypeError(
-                f"grad with holomorphic=True needs a complex output; {function_name(fun)} returned {a.dtype}"
-            )
+            raise GradientDTypeError(f"grad with holomorphic=True needs a complex output; {name} returned {a.dtype}")
     elif not is_float(a.dtype):
         raise GradientDTypeError(
-            f"grad needs a real floating-point output; {function_name(fun)} returned {a.dtype}."
+            f"grad needs a real floating-point output; {name} returned {a.dtype}."
             + (
                 " For a holomorphic function pass holomorphic=True; else return its real part or abs."
                 if is_complex(a.dtype)

@@ -14,7 +14,7 @@ from ..array import Array
 from ..config import config
 from ..dtypes import is_inexact
 from ..errors import TreeError
-from ..ir import Atom, Aval, Graph, Literal, Var
+from ..ir import Atom, Graph, Literal, Var
 from ..primitives.elementwise import weakened
 from ..primitives.helpers import full_like
 from ..trace import (
@@ -30,6 +30,7 @@ from ..transforms.flat import (
     FlatFunction,
     argument_names,
     check_leaf,
+    flat_result,
     function_name,
 )
 from ..transforms.jvp import Linearized, linearize_graph
@@ -39,7 +40,7 @@ __all__ = [
     "Traced", "as_array", "call_with", "chosen_names", "names_of", "partial_of", "trace_with_values",
 ]  # fmt: skip
 
-_VALUES = (Tracer, Array, np.ndarray, float, int)  # leaves that need no second look
+_VALUES = frozenset((Tracer, Array, np.ndarray, float, int))  # leaves that need no second look
 
 
 class Traced:
@@ -72,24 +73,23 @@ class Traced:
         """For each input of the graph, whether it is an argument that has a derivative."""
         return [*self.differentiable, *[False] * (len(self.args) - len(self.differentiable))]
 
-    def gradient(self) -> tuple[list[Any], list[Any], list[Aval]]:
-        """The outputs, and for the differentiable leaves the cotangents (None: zero) of the first output, and their types."""
+    def gradient(self) -> tuple[list[Any], list[Any], list[Var]]:
+        """The outputs, and for the differentiable leaves the cotangents (None: zero) of the first output, and their variables."""
         wrt = list(itertools.compress(self.builder.inputs, self.differentiable))
-        avals = [v.aval.strong() for v in wrt]
-        straight = not state.absorbing and Tracer not in map(type, self.args)
+        straight = self.tape is not None and not state.absorbing and Tracer not in map(type, self.args)
         if straight and not config.watching:  # NaNs are looked for operation by operation
-            outs = [_evaluated(a, self.known) for a in self.outputs]
-            if all(o is not None for o in outs):
+            outs = _evaluated(self.outputs, self.known)
+            if outs is not None:
                 found = pull_back(self.tape, self.known, wrt, self.outputs[0], _one(self.outputs[0].aval.dtype))
                 if found is not None:
-                    return outs, [None if c is None else Array(c) for c in found], avals
+                    return outs, [None if c is None else Array(c) for c in found], wrt
         lin = self.linearize()
-        grads: list[Any] = [None] * len(avals)
+        grads: list[Any] = [None] * len(wrt)
         if lin.nonzero[0]:
-            linear = [i < len(avals) for i in range(len(lin.linear.inputs))]
+            linear = [i < len(wrt) for i in range(len(lin.linear.inputs))]
             cts = [full_like(aval_of(lin.outs[0]).strong(), 1)] + [None] * (len(lin.linear.outputs) - 1)
             grads = transpose_graph(lin.linear, linear, lin.residuals, cts)
-        return lin.outs, grads, avals
+        return lin.outs, grads, wrt
 
     def linearize(self) -> Linearized:
         """Called once: afterwards the intermediate values are let go, only the residuals stay."""
@@ -108,11 +108,17 @@ def _one(dtype: np.dtype) -> np.ndarray:
     return one
 
 
-def _evaluated(a: Atom, known: Mapping[Var, np.ndarray]) -> Any:
-    """An output of a graph as an array, or None if its value is not known."""
-    if isinstance(a, Literal):
-        return a
-    return Array(known[a], a.aval.weak) if a in known else None
+def _evaluated(outputs: Sequence[Atom], known: Mapping[Var, np.ndarray]) -> list[Any] | None:
+    """The outputs of a graph as arrays, or None if the value of one is not known."""
+    found: list[Any] = []
+    for a in outputs:
+        if type(a) is Literal:
+            found.append(a)
+        elif a in known:
+            found.append(Array(known[a], a.aval.weak))  # type: ignore[index]
+        else:
+            return None
+    return found
 
 
 def trace_with_values(
@@ -128,37 +134,33 @@ def trace_with_values(
     """
     name = name or function_name(f)
     leaves, in_tree = arguments
-    leaves = [x if type(x) in _VALUES else check_leaf(x, f"{names()[i]} of {name}") for i, x in enumerate(leaves)]
+    if not _VALUES.issuperset(map(type, leaves)):
+        leaves = [x if type(x) in _VALUES else check_leaf(x, f"{names()[i]} of {name}") for i, x in enumerate(leaves)]
     aux_box: list[Any] = []
-
-    def main(*xs: Any) -> Any:
-        out = f(*xs)
-        if not isinstance(out, (tuple, list)) or len(out) != 2:
-            raise TreeError(
-                f"with has_aux=True {name} must return a pair (output, aux); it returned a {type(out).__name__}"
-            )
-        aux_leaves, aux_tree = tree.flatten(out[1])
-        aux_box.append((aux_leaves, aux_tree))
-        return out[0]
-
-    flat = FlatFunction(main if has_aux else f, in_tree, name)
+    main = _without_aux(f, name, aux_box) if has_aux else f
     b = Builder(kind, name, evaluate=True, names=names)
     with b:
-        ins = [b.input(aval_of(x), concrete_value(x)) for x in leaves]
-        differentiable = [is_inexact(v.aval.dtype) for v in b.inputs]
+        ins = b.inputs_of(leaves)
+        differentiable = [v.aval.dtype.kind in "fc" or is_inexact(v.aval.dtype) for v in b.inputs]
         b.active, b.resumes = set(itertools.compress(b.inputs, differentiable)), True
         b.tape = [] if kind == "grad" else None
-        outs = flat(*ins)
+        if in_tree is tree.ONE_ARGUMENT:
+            outs, out_tree = flat_result(main(ins[0]), name)
+        else:
+            flat = FlatFunction(main, in_tree, name)
+            outs = flat(*ins)
+            assert flat.out_tree is not None
+            out_tree = flat.out_tree
     n_out = len(outs)
     aux_leaves, aux_tree = aux_box[0] if aux_box else ([], None)
-    traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer]
-    assert flat.out_tree is not None
+    traced_aux = [i for i, x in enumerate(aux_leaves) if type(x) is Tracer] if aux_leaves else []
     results = [*outs, *[aux_leaves[i] for i in traced_aux]] if traced_aux else outs
-    traced = Traced(b, leaves, differentiable, results, flat.out_tree, n_out)
+    traced = Traced(b, leaves, differentiable, results, out_tree, n_out)
     for i in traced_aux:
         aux_leaves[i] = None
     del ins, outs, results
-    b.check_leaks()
+    if b.made:
+        b.check_leaks()
     if aux_tree is not None:
 
         def aux(values: Sequence[Any]) -> Any:
@@ -169,6 +171,21 @@ def trace_with_values(
 
         traced.aux = aux
     return traced
+
+
+def _without_aux(f: Callable[..., Any], name: str, box: list[Any]) -> Callable[..., Any]:
+    """A function that returns a pair as one that returns the first; the leaves and the structure of the other go into a box."""
+
+    def main(*xs: Any) -> Any:
+        out = f(*xs)
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise TreeError(
+                f"with has_aux=True {name} must return a pair (output, aux); it returned a {type(out).__name__}"
+            )
+        box.append(tree.flatten(out[1]))
+        return out[0]
+
+    return main
 
 
 def names_of(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:

@@ -28,6 +28,9 @@ from .unary import negative
 __all__ = ["At"]
 
 
+_FLAGS = frozenset(("mode", "indices_are_sorted", "unique_indices", "wrap_negative_indices"))
+
+
 class At:
     """``x.at[index]``: changed copies of ``x``.
 
@@ -68,12 +71,12 @@ class At:
         return self._index[0]
 
     def _update(self, x: Value, kind: str, value: Any, flags: dict[str, Any]) -> Value:
-        known = {"mode", "indices_are_sorted", "unique_indices", "wrap_negative_indices"}
-        if not known.issuperset(flags):
-            raise TypeError(
-                f"x.at[index] has no option {', '.join(sorted(set(flags) - known))}; it has {', '.join(sorted(known))}"
-            )
+        if not _FLAGS.issuperset(flags):
+            unknown = ", ".join(sorted(set(flags) - _FLAGS))
+            raise TypeError(f"x.at[index] has no option {unknown}; it has {', '.join(sorted(_FLAGS))}")
         try:
+            if not flags:
+                return setitem(x, self._given(), value, kind)
             options = dict(flags)
             mode, from_end = _mode(options.pop("mode", None)), options.pop("wrap_negative_indices", True)
             return setitem(x, self._given(), value, kind, mode, from_end, **options)

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
+from ..array import Array
 from ..errors import ShapeError
 from ..primitives import shaping
 from ..primitives.linalg import dot_general, dot_general_p
+from ..silence import quiet
 from ..trace import Tracer
 from . import binary
 from .axes import axis_tuple, canonical_axis
-from .core import Value, apply, broadcast_shapes, operand, promote_dtype, zero_of
+from .core import Value, apply, broadcast_shapes, buffers_of, operand, promote_dtype, zero_of
 from .indexing import getitem
 from .manipulation import moveaxis, ravel
 from .rearranging import diagonal
@@ -65,6 +68,21 @@ def _product(x: Value, y: Value, contract: Any, batch: Any, precision: Any, pref
     return dot_general(x, y, numbers, precision, preferred)
 
 
+COMMON_DTYPES = (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128)
+
+
+def _product_at_once(f: Any, a: Any, b: Any, precision: Any, preferred: Any) -> Value | None:
+    """The product of known vectors or matrices by NumPy; None where the long way is needed."""
+    buffers = buffers_of(a, b) if precision is None and preferred is None else None
+    if buffers is None or not (1 <= buffers[0].ndim <= 2 and 1 <= buffers[1].ndim <= 2):
+        return None
+    try:
+        out = quiet.run(f, *buffers)
+    except (ValueError, RuntimeError):
+        return None
+    return Array(out if type(out) is np.ndarray else np.asarray(out))
+
+
 def dot(
     a: Any,
     b: Any,
@@ -75,6 +93,9 @@ def dot(
     out_sharding: Any = None,
 ) -> Value:
     """The product over the last axis of ``a`` and the second-last (or only) axis of ``b``."""
+    found = _product_at_once(np.dot, a, b, precision, preferred_element_type)
+    if found is not None:
+        return found
     x, y = _operands("dot", a, b)
     if x.ndim == 0 or y.ndim == 0:
         return binary.multiply(x, y)
@@ -97,6 +118,9 @@ def matmul(
     Only the batch axes that both have are batch dimensions of the product; an axis that one of them lacks, or has
     with size 1, is free: nothing is copied to fit.
     """
+    found = _product_at_once(np.matmul, a, b, precision, preferred_element_type)
+    if found is not None:
+        return found
     x, y = _operands("matmul", a, b, 1)
     i, j = x.ndim - 1, max(y.ndim - 2, 0)
     _check_sizes("matmul", x, y, i, j)

@@ -10,6 +10,7 @@ is 0.1 and not the float32 next to it, it stays ``Numbers`` until that dtype is 
 from __future__ import annotations
 
 import array
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,19 +25,22 @@ from ..primitive import Primitive
 from ..primitives import shaping
 from ..primitives.elementwise import convert_element_type, convert_element_type_p, weakened
 from ..primitives.helpers import repeat_scalar, scalar_of, zeros_like
+from ..silence import quiet
 from ..sizes import broadcast_shapes as joint_shape
 from ..sizes import is_sized
 from ..trace import Tracer, bind, is_python_scalar, state
 from ..trace import aval_of as _aval_of
 
 __all__ = [
-    "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "aval_of",
-    "broadcast_shapes", "broadcast_value", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "not_in_place", "operand",
+    "COMMON", "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "at_once", "aval_of",
+    "broadcast_shapes", "broadcast_value", "buffers_of", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "not_in_place", "operand",
     "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
 ]  # fmt: skip
 
 Value = Any  # Array | Tracer
 _ARRAYS = frozenset((Array,))
+COMMON = frozenset(id(d) for d in (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128))
+"""The floats and complex numbers that NumPy computes with as they are, by the identities of their dtypes."""
 _convert_reference = convert_element_type_p.rule("impl")
 
 
@@ -224,6 +228,31 @@ def is_eager(*xs: Any) -> bool:
     return not ALERT and _ARRAYS.issuperset(map(type, xs))
 
 
+def at_once(x: Any, f: Callable[..., np.ndarray], *args: Any) -> Value | None:
+    """What a function of the shape alone gives for a known array; None where something would be recorded, or where NumPy
+    refuses: the long way says what is wrong."""
+    if type(x) is not Array or ALERT or x._buffer is None:
+        return None
+    try:
+        return Array(f(x._buffer, *args), x.weak_type)
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
+def buffers_of(*xs: Any) -> list[np.ndarray] | None:
+    """The buffers of known arrays of one of the common dtypes, none of them weak, where nothing is recorded; else None."""
+    if ALERT or not _ARRAYS.issuperset(map(type, xs)):
+        return None
+    found = [x._buffer for x in xs]
+    dtype = getattr(found[0], "dtype", None)
+    if id(dtype) not in COMMON:
+        return None
+    for x, b in zip(xs, found):
+        if b is None or b.dtype is not dtype or x.weak_type:
+            return None
+    return found
+
+
 def apply(prim: Primitive, *xs: Value, **params: Any) -> Value:
     """``bind`` for operands and parameters that the caller has checked.
 
@@ -266,9 +295,13 @@ def as_type(x: Value | Numbers, dtype: Any) -> Value:
         return x
     d = dtypes.canonical(dtype)
     if type(x) is Array and not state.absorbing:
-        if x._data.dtype == d:
-            return Array(x._data) if x.weak_type else x
-        return Array(_convert_reference(x._data, new_dtype=d))
+        data = x._data
+        if data.dtype == d:
+            return Array(data) if x.weak_type else x
+        if d.kind == "f" and data.dtype.kind in "fiu":  # the common case
+            with contextlib.suppress(RuntimeError):  # called in the middle of another call
+                return Array(quiet.run(data.astype, d))
+        return Array(_convert_reference(data, new_dtype=d))
     if type(x) is Numbers:
         return Array(x.typed(d))
     if type(x) is Literal:

@@ -40,6 +40,7 @@ from .core import (
     zero_of,
 )
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
+from .ufunc_class import scalar_operand
 from .unary import constant
 
 __all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "index_repeats", "setitem", "whole_mask"]
@@ -362,13 +363,13 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
     plain = numpy_index(index)
     if plain is None:
         return None
-    v = operand(value, "the value to be written")
+    number = scalar_operand(value, x.dtype)
+    v = operand(value, "the value to be written") if number is None else None
     if type(v) is Tracer:
         return None
     out = np.array(x._data)
     try:
-        shape = out[plain].shape
-        out[plain] = fit_update(v, shape, x)._data
+        out[plain] = fit_update(v, out[plain].shape, x)._data if number is None else number
     except (IndexError, TypeError):
         return None
     return Array(out, x.weak_type)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..array import Array
 from ..errors import (
     ArgumentError,
     AxisError,
@@ -18,7 +19,7 @@ from ..primitives import shaping
 from ..trace import aval_of
 from . import core
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
-from .core import Value, as_type, as_value, broadcast_value, operand, promote_dtype
+from .core import Value, as_type, as_value, at_once, broadcast_value, buffers_of, is_eager, operand, promote_dtype
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
@@ -45,15 +46,41 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 def reshape(a: Any, shape: Any = None, order: str = "C", *, copy: Any = None, out_sharding: Any = None) -> Value:
-    """The same elements in another shape; one size may be -1."""
+    """The same elements in another shape; one size may be -1.
+
+    Args:
+        copy: of a known array.  True: memory of its own; False: the memory of ``a``.
+
+    Raises:
+        ArgumentError: ``copy=False``, and the elements do not lie in the order of the result.
+    """
+    if order == "C" and copy is None and (type(shape) is tuple or type(shape) is int):
+        y = at_once(a, np.ndarray.reshape, shape)
+        if y is not None:
+            return y
     x = as_value(a)
     if order not in ("C", "F", "A", "K"):
         raise ArgumentError(f"order must be 'C' or 'F'; found {order!r}")
     sizes = _infer(plain_ints(shape), x)
     if order == "F":
         out = shaping.reshape(shaping.transpose(x, range(x.ndim)[::-1]), sizes[::-1])
-        return shaping.transpose(out, range(len(sizes))[::-1])
-    return shaping.reshape(x, sizes)
+        out = shaping.transpose(out, range(len(sizes))[::-1])
+    else:
+        out = shaping.reshape(x, sizes)
+    return out if copy is None or not is_eager(x) else _copied(out, x, copy)
+
+
+def _copied(out: Array, x: Array, copy: bool) -> Array:
+    """``out``, a reshape of ``x``, in memory of its own or of ``x``, as ``copy`` asks."""
+    shared = np.may_share_memory(out._data, x._data)
+    if copy and shared:
+        return Array(out._data.copy(), out.weak_type)
+    if not copy and not shared and x.size:
+        raise ArgumentError(
+            f"an array of shape {x.shape} and strides {x._data.strides} cannot become shape {out.shape} without a copy;"
+            " drop copy=False"
+        )
+    return out
 
 
 def _infer(sizes: tuple[int, ...], x: Value) -> tuple[int, ...]:
@@ -73,12 +100,19 @@ def _infer(sizes: tuple[int, ...], x: Value) -> tuple[int, ...]:
 
 def ravel(a: Any, order: str = "C", *, out_sharding: Any = None) -> Value:
     """The elements as a vector."""
+    y = at_once(a, np.ndarray.reshape, -1) if order == "C" else None
+    if y is not None:
+        return y
     x = as_value(a)
     return reshape(x, (x.size,), order)
 
 
 def transpose(a: Any, axes: Any = None) -> Value:
     """The axes permuted; reversed by default."""
+    if axes is None or type(axes) is tuple:
+        y = at_once(a, np.ndarray.transpose, axes)
+        if y is not None:
+            return y
     x = as_value(a)
     if axes is None:
         return shaping.transpose(x, range(x.ndim)[::-1])
@@ -103,6 +137,9 @@ def matrix_transpose(x: Any, /) -> Value:
 
 def swapaxes(a: Any, axis1: int, axis2: int) -> Value:
     """Two axes swapped."""
+    y = at_once(a, np.ndarray.swapaxes, axis1, axis2)
+    if y is not None:
+        return y
     x = as_value(a)
     i, j = canonical_axis(axis1, x.ndim, "axis1"), canonical_axis(axis2, x.ndim, "axis2")
     perm = list(range(x.ndim))
@@ -133,6 +170,10 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Value:
 
 def expand_dims(a: Any, axis: Any = 0) -> Value:
     """New axes of size 1 at the given positions of the result."""
+    if type(a) is Array and type(axis) is int and 0 <= axis <= a.ndim:
+        y = at_once(a, np.ndarray.reshape, (*a.shape[:axis], 1, *a.shape[axis:]))
+        if y is not None:
+            return y
     x = as_value(a)
     axes = axis_tuple(axis)
     return shaping.expand_dims(x, canonical_axes(axes, x.ndim + len(axes)))
@@ -140,6 +181,9 @@ def expand_dims(a: Any, axis: Any = 0) -> Value:
 
 def squeeze(a: Any, axis: Any = None) -> Value:
     """Axes of size 1 removed."""
+    y = at_once(a, np.ndarray.squeeze) if axis is None else None
+    if y is not None:
+        return y
     x = as_value(a)
     axes = tuple([i for i, n in enumerate(x.shape) if n == 1]) if axis is None else canonical_axes(axis, x.ndim)
     for i in axes:
@@ -195,6 +239,17 @@ def _common(arrays: Sequence[Any], dtype: Any = None) -> list[Value]:
     return promote_dtype(*xs) if dtype is None else [as_type(x, dtype) for x in xs]
 
 
+def _joined(f: Any, arrays: Any, axis: Any) -> Value | None:
+    """Known arrays of one common dtype joined by NumPy; None where the long way is needed."""
+    if not isinstance(arrays, (list, tuple)) or not arrays or type(axis) is not int:
+        return None
+    buffers = buffers_of(*arrays)
+    try:
+        return None if buffers is None else Array(f(buffers, axis))
+    except (ValueError, TypeError):
+        return None
+
+
 def _rows(arrays: Any) -> list[Any]:
     """The arrays of a sequence, or the rows of an array."""
     return list(arrays) if isinstance(arrays, (list, tuple)) else list(unstack(arrays))
@@ -202,6 +257,9 @@ def _rows(arrays: Any) -> list[Any]:
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: Any = None, casting: Any = None) -> Value:
     """Arrays joined along an existing axis (flattened first, if ``axis`` is None)."""
+    y = _joined(np.concatenate, arrays, axis) if dtype is None else None
+    if y is not None:
+        return y
     xs = _common(_rows(arrays), dtype)
     if axis is None:
         return shaping.concatenate([ravel(x) for x in xs], 0)
@@ -222,6 +280,9 @@ concat = concatenate
 
 def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, casting: Any = None) -> Value:
     """Arrays of one shape joined along a new axis."""
+    y = _joined(np.stack, arrays, axis) if dtype is None else None
+    if y is not None:
+        return y
     xs = _common(_rows(arrays), dtype)
     if len({x.shape for x in xs}) > 1:
         raise ShapeError(f"stack needs arrays of one shape; found {', '.join(str(x.shape) for x in xs)}")

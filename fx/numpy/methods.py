@@ -12,6 +12,7 @@ import numpy as np
 from ..array import Array
 from ..callsite import drops_the_result
 from ..config import ALERT
+from ..dtypes import SUPPORTED
 from ..errors import UnsupportedFunctionError
 from ..sizes import Real, Size
 from ..storage import strided, write
@@ -35,10 +36,10 @@ from . import (
     views,
 )
 from .at import At
-from .core import Value, as_type
+from .core import COMMON, Value, as_type
 from .indexing import getitem
 from .inspection import DEVICE, check_device
-from .ufunc_class import Ufunc
+from .ufunc_class import Ufunc, count_call, when_native
 
 __all__ = ["install"]
 
@@ -50,16 +51,18 @@ def _is_operand(x: Any) -> bool:
 
 
 def _binary(f: Any) -> Any:
-    def operator(self: Value, other: Any) -> Value:
+    """``x + y`` for a known or traced ``x``; native code also calls it with ``y`` known and ``x`` anything."""
+
+    def operator(self: Any, other: Any) -> Value:
         try:
-            if quick and (result := f.quick(self, other)) is not None:
+            if quick is not None and (result := quick(self, other)) is not None:
                 return result
-            return f(self, other) if _is_operand(other) else NotImplemented
+            return f(self, other) if _is_operand(other) and _is_operand(self) else NotImplemented
         except BaseException as e:
             shorten(e)
             raise
 
-    quick = isinstance(f, Ufunc)
+    quick = f.quick if isinstance(f, Ufunc) else None
 
     return operator
 
@@ -67,14 +70,14 @@ def _binary(f: Any) -> Any:
 def _reflected(f: Any) -> Any:
     def operator(self: Value, other: Any) -> Value:
         try:
-            if quick and (result := f.quick(other, self)) is not None:
+            if quick is not None and (result := quick(other, self)) is not None:
                 return result
             return f(other, self) if _is_operand(other) else NotImplemented
         except BaseException as e:
             shorten(e)
             raise
 
-    quick = isinstance(f, Ufunc)
+    quick = f.quick if isinstance(f, Ufunc) else None
 
     return operator
 
@@ -118,6 +121,15 @@ _UNARY = {"neg": unary.negative, "pos": unary.positive, "abs": unary.absolute, "
 
 
 def _pow(self: Value, other: Any, mod: Any = None) -> Value:
+    if (
+        type(other) is int
+        and other == 2
+        and type(self) is Array
+        and mod is None
+        and not ALERT
+        and id(self.dtype) in COMMON
+    ):
+        return self * self
     try:
         return binary.power(self, other) if mod is None and _is_operand(other) else NotImplemented
     except BaseException as e:
@@ -132,6 +144,7 @@ def _array_getitem(self: Array, index: Any) -> Value:
         except (IndexError, TypeError):
             pass
         else:
+            count_call()
             return Array(part if type(part) is np.ndarray else np.asarray(part), self.weak_type)
     try:
         return getitem(self, index)
@@ -164,6 +177,11 @@ def _transpose(self: Value, *axes: Any) -> Value:
     given = axes[0] if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))) else axes
     f = functools.partial(views.view_method, "transpose") if type(self) is Tracer else manipulation.transpose
     return f(self, given or None if self.ndim else None)
+
+
+def _transposed(self: Array) -> Value:
+    d = self._buffer
+    return manipulation.transpose(self) if ALERT or d is None else Array(d.T, self.weak_type)
 
 
 def _fill(self: Value, value: Any) -> None:
@@ -201,11 +219,10 @@ def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) ->
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     """The array in another dtype (complex to real drops the imaginary part)."""
     try:
-        out = as_type(self, dtype)
+        return creation.converted(self, dtype, copy)
     except BaseException as e:
         shorten(e)
         raise
-    return out.alias() if copy and out is self and type(out) is Tracer else out
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:
@@ -294,13 +311,29 @@ def install(cls: type) -> None:
     table |= {f"__{name}__": _unary(f) for name, f in _UNARY.items()}
     table |= {name: _method(f) for name, f in _FUNCTIONS.items()}
     table |= _METHODS
-    table["__getitem__"] = _array_getitem if cls is Array else getitem
+    if cls is Array:
+        table |= {"__getitem__": _array_getitem, "T": property(_transposed, doc="The axes reversed.")}
     if cls is Tracer:
         table |= _VIEWS
         table |= {"__iter__": views.iterate, "__getitem__": views.tracer_getitem, "__setitem__": views.tracer_setitem}
         table |= {f"__i{name}__": _in_place(name, f) for name, f in _BINARY.items() if name != "divmod"}
     for name, f in table.items():
         setattr(cls, name, f)
+
+
+@when_native
+def _operate_natively(native: Any) -> None:
+    """Arrays, which are known, have operators of native code."""
+    product = native.operation(np.matmul, _binary(contraction.matmul), 2, contraction.COMMON_DTYPES)
+    makers = [(_BINARY, _binary), (_COMPARE, _binary), (_UNARY, _unary)]
+    operators = {name: (f, make(f)) for table, make in makers for name, f in table.items()}
+    operations = {
+        name: f.operation(native, fallback)
+        for name, (f, fallback) in operators.items()
+        if isinstance(f, Ufunc) and f.becomes and name != "pow"
+    }
+    native.install(Array, {**operations, "matmul": product})
+    native.indexable(Array, _array_getitem, SUPPORTED)
 
 
 def _method(f: Any) -> Any:

@@ -169,6 +169,8 @@ def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
+            if not kwargs and len(args) <= at:  # the common case
+                return f(*args)
             if len(args) > at:
                 out, args = args[at], (*args[:at], None, *args[at + 1 :])
             else:

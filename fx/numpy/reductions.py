@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..config import config
+from ..config import ALERT, config
 from ..errors import (
     ArgumentError,
     DTypeError,
@@ -20,11 +20,11 @@ from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
+from ..silence import quiet
 from ..trace import Tracer, bind
 from . import binary
 from .axes import canonical_axes
-from .core import Value, apply, as_type, as_typed, as_value, broadcast_value, filled
-from .ufunc_class import INEXACT
+from .core import COMMON, Value, apply, as_type, as_typed, as_value, broadcast_value, filled
 from .unary import isnan, truth
 
 __all__ = [
@@ -32,9 +32,31 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _at_once(ufunc: np.ufunc, x: Array, axis: Any, keepdims: bool) -> Value | None:
+    """The reduction of a known array by NumPy, for the common dtypes and one axis or all; None where the long way has to
+    say what is meant, or what is wrong."""
+    a = x._buffer
+    if (
+        ALERT
+        or a is None
+        or x.weak_type
+        or id(a.dtype) not in COMMON
+        or not (axis is None or (type(axis) is int and a.ndim))
+    ):
+        return None
+    try:
+        out = quiet.run(ufunc.reduce, a, axis, None, None, keepdims)
+    except (ValueError, RuntimeError, TypeError):
+        return None
+    return Array(out if type(out) is np.ndarray else np.asarray(out))
+
+
 def reduced(prim: Primitive, x: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     """One reduction equation over sorted axes; ``keepdims`` leaves them with size 1."""
-    y = bind(prim, x, axes=axes) if type(x) is Tracer else apply(prim, x, axes=axes)
+    if type(x) is not Tracer:
+        y = apply(prim, x, axes=axes)
+    else:
+        y = bind(prim, x, axes=axes) if ALERT else x.builder.record_one(prim, x, axes=axes)
     return shaping.expand_dims(y, axes) if keepdims else y
 
 
@@ -55,36 +77,52 @@ def sum_dtype(d: np.dtype) -> np.dtype:
     return d
 
 
-def _accumulating(prim: Primitive, identity: int, op: Callable[..., Value], doc: str) -> Callable[..., Value]:
+def _accumulating(
+    prim: Primitive, ufunc: np.ufunc, identity: int, op: Callable[..., Value], doc: str
+) -> Callable[..., Value]:
     def reduce(
         a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None,
         promote_integers: bool = True,
     ) -> Value:  # fmt: skip
+        if type(a) is Array and dtype is None and initial is None and where is None:
+            y = _at_once(ufunc, a, axis, keepdims)
+            if y is not None:
+                return y
         x = a if type(a) is Array or type(a) is Tracer else as_value(a)
-        if dtype is not None or x.dtype not in INEXACT or x.weak_type:
+        t = x.aval
+        if dtype is not None or t.weak or t.dtype.kind not in "fcV":
             if dtype is not None:
                 x = as_type(x, dtype)
             elif promote_integers or x.dtype == dtypes.bool_:
                 x = as_type(x, sum_dtype(x.dtype))
             if x.dtype == dtypes.bool_:  # asked for by dtype: or, and
                 return (any if identity == 0 else all)(x, axis, None, keepdims, where=where)
-        y = reduced(prim, masked(x, where, identity), canonical_axes(axis, x.ndim), keepdims)
+        if where is not None and where is not True:
+            x = masked(x, where, identity)
+        axes = tuple(range(len(t.shape))) if axis is None else canonical_axes(axis, len(t.shape))
+        y = reduced(prim, x, axes, keepdims)
         return y if initial is None else op(y, as_typed(initial, y.dtype))
 
     reduce.__doc__ = doc
     return reduce
 
 
-sum = _accumulating(r.reduce_sum_p, 0, binary.add, "The sum along ``axis`` (over all axes by default).")
-prod = _accumulating(r.reduce_prod_p, 1, binary.multiply, "The product along ``axis`` (over all axes by default).")
+sum = _accumulating(r.reduce_sum_p, np.add, 0, binary.add, "The sum along ``axis`` (over all axes by default).")
+prod = _accumulating(
+    r.reduce_prod_p, np.multiply, 1, binary.multiply, "The product along ``axis`` (over all axes by default)."
+)
 
 
 def _extreme(
-    name: str, prim: Primitive, logical: Primitive, op: Callable[..., Value], largest: bool
+    name: str, prim: Primitive, ufunc: np.ufunc, logical: Primitive, op: Callable[..., Value], largest: bool
 ) -> Callable[..., Value]:
     def reduce(
         a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
     ) -> Value:
+        if type(a) is Array and initial is None and where is None and a.dtype.kind == "f":
+            y = _at_once(ufunc, a, axis, keepdims)
+            if y is not None:
+                return y
         x = as_value(a)
         axes = canonical_axes(axis, x.ndim)
         if initial is None:
@@ -100,8 +138,8 @@ def _extreme(
     return reduce
 
 
-max = amax = _extreme("max", r.reduce_max_p, r.reduce_or_p, binary.maximum, True)
-min = amin = _extreme("min", r.reduce_min_p, r.reduce_and_p, binary.minimum, False)
+max = amax = _extreme("max", r.reduce_max_p, np.maximum, r.reduce_or_p, binary.maximum, True)
+min = amin = _extreme("min", r.reduce_min_p, np.minimum, r.reduce_and_p, binary.minimum, False)
 
 
 def all(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Value:

@@ -42,7 +42,7 @@ def clip(
     x = as_value(arr if a is None else a)
     lo, hi = min if a_min is None else a_min, max if a_max is None else a_max
     for v in (x, lo, hi):
-        if v is not None and dtypes.is_complex(as_value(v).dtype):
+        if v is not None and type(v) not in (int, float) and dtypes.is_complex(as_value(v).dtype):
             raise DTypeError("clip of complex arrays is not defined; clip the real and imaginary parts")
     x = x if lo is None else binary.maximum(lo, x)
     return x if hi is None else binary.minimum(hi, x)

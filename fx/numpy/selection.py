@@ -31,6 +31,7 @@ from .core import (
     astype_result,
     broadcast_shapes,
     broadcast_value,
+    buffers_of,
     filled,
     is_eager,
     not_in_place,
@@ -44,6 +45,7 @@ from .manipulation import ravel
 from .positions import places
 from .rearranging import resize
 from .types import can_cast
+from .ufunc_class import scalar_operand
 from .unary import truth
 
 __all__ = [
@@ -61,6 +63,9 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
         raise TypeError("where takes the condition alone, or the condition and both branches")
     if x is None:
         return places(as_value(condition), size, fill_value, "where with the condition alone")
+    found = _where_at_once(condition, x, y)
+    if found is not None:
+        return found
     c = truth(as_value(condition, "the condition of where"))
     a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):
@@ -68,6 +73,27 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
         return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type)
     shape = broadcast_shapes(c.shape, shape_of(a), shape_of(b))
     return p.select(broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape))
+
+
+def _where_at_once(c: Any, x: Any, y: Any) -> Value | None:
+    """Known arrays of one dtype, or one and a Python number, by NumPy; None where the long way is needed."""
+    if type(c) is not Array or c._buffer is None or c._buffer.dtype is not dtypes.bool_:
+        return None
+    if type(x) is Array:
+        buffers = buffers_of(x, y) if type(y) is Array else buffers_of(x)
+    else:
+        buffers = buffers_of(y) if type(y) is Array else None
+    if buffers is None:
+        return None
+    if len(buffers) == 1:
+        number = scalar_operand(y if type(x) is Array else x, buffers[0].dtype)
+        if number is None:
+            return None
+        buffers.insert(1 if type(x) is Array else 0, number)
+    try:
+        return Array(np.where(c._buffer, *buffers))
+    except ValueError:
+        return None
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:

@@ -6,6 +6,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..silence import quiet
-from ..trace import Tracer, bind, concrete_value
+from ..trace import Tracer, bind, concrete_value, reference_of
 from ..traceback import shorten
 from .axes import canonical_axes, canonical_axis
 from .core import (
@@ -51,9 +52,12 @@ __all__ = [
     "ORDERED",
     "REALS",
     "Ufunc",
+    "count_call",
     "define",
     "go_native",
     "registered",
+    "scalar_operand",
+    "when_native",
 ]
 
 FLOATS = frozenset(dtypes.FLOATS)
@@ -76,18 +80,30 @@ _calls = itertools.count(1)  # of the functions below: they are what operations 
 _WORTH_LOADING = 65536  # calls that cost as much more than native ones as loading the compiler does
 
 
-def _consider(n: int) -> None:
-    """Every now and then: the ``n``-th call."""
-    if (n == _WORTH_LOADING or "jit" in sys.modules) and config.backend == "native":
+def count_call() -> None:
+    """One more operation that went through Python; every now and then, whether native code should take over."""
+    n = next(_calls)
+    if not n & 1023 and (n == _WORTH_LOADING or "jit" in sys.modules) and config.backend == "native":
         go_native()
 
 
+_takers: list[Callable[[Any], None]] = []
+_served: list[Any] = []
+
+
+def when_native(take: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Decorator: ``take(eager)`` is called when there is native code for operations on known operands (``jit.eager``)."""
+    _takers.append(take)
+    return take
+
+
 def go_native() -> None:
-    """Lets the ufuncs take native code for known operands, where there is some (``jit.eager``)."""
+    """Lets operations take native code for known operands, where there is some."""
     native = eager()
-    if native is not None:
-        for u in registered.values():
-            u.go_native(native)
+    if native is not None and native not in _served:
+        _served.append(native)
+        for take in _takers:
+            take(native)
 
 
 def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
@@ -99,7 +115,7 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
         prim: what the ufunc becomes.
         takes: the dtypes for which operands of one dtype reach that primitive as they are.
     """
-    f = _reference(prim)
+    f = reference_of(prim, takes)
     known = _identities(takes)
 
     def quick(x: Any) -> Any:
@@ -107,7 +123,7 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
         if kind is Tracer:
             if x.variable.aval.dtype not in takes:
                 return None
-            return bind(prim, x) if ALERT else x.builder.record(prim, (x,), {})
+            return bind(prim, x) if ALERT else x.builder.record_one(prim, x)
         if kind is Array:
             a, weak = x._buffer, x.weak_type
         elif kind is np.ndarray:
@@ -116,8 +132,7 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
             return None
         if ALERT or a is None or id(a.dtype) not in known:
             return None
-        if not (n := next(_calls)) & 1023:
-            _consider(n)
+        count_call()
         try:
             out = quiet.run(f, a)
         except RuntimeError:  # called in the middle of another call
@@ -131,7 +146,7 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
 
 def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
     """As ``quick_unary``, for two operands of one dtype (traced ones also of one shape)."""
-    f = _reference(prim)
+    f = reference_of(prim, takes)
     known = _identities(takes)
 
     def quick(x: Any, y: Any) -> Any:
@@ -141,7 +156,7 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
             if one.dtype not in takes or (one is not two and (one.dtype != two.dtype or one.shape != two.shape)):
                 return None
             together = not ALERT and x.builder is y.builder
-            return x.builder.record(prim, (x, y), {}) if together else bind(prim, x, y)
+            return x.builder.record_two(prim, x, y) if together else bind(prim, x, y)
         if kind is Tracer or other is Tracer:
             if kind in _ARRAYS and other in _ARRAYS and x.dtype == y.dtype and x.dtype in takes and x.shape == y.shape:
                 return bind(prim, x, y)
@@ -155,15 +170,14 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
             if d not in takes or weak or weak_b:
                 return None
             if a is None:
-                a = _scalar_operand(x, d)
+                a = scalar_operand(x, d)
             else:
-                b = _scalar_operand(y, d)
+                b = scalar_operand(y, d)
             if a is None or b is None:
                 return None
         elif a.dtype is not b.dtype or id(a.dtype) not in known:
             return None
-        if not (n := next(_calls)) & 1023:
-            _consider(n)
+        count_call()
         try:
             out = quiet.run(f, a, b)
         except (
@@ -178,12 +192,6 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
     return quick
 
 
-def _reference(prim: Primitive) -> Callable[..., Any]:
-    """The NumPy reference, for callers that have turned the warnings off."""
-    reference = prim.rule("impl")
-    return getattr(reference, "loud", reference)
-
-
 _ARRAYS = frozenset((Array, Tracer, np.ndarray))
 
 
@@ -193,7 +201,7 @@ def _identities(takes: frozenset[np.dtype]) -> frozenset[int]:
     return frozenset(map(id, takes))
 
 
-def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
+def scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
     """A Python number beside an array of dtype ``d``, where ``d`` holds it without a thought; else None."""
     kind = type(number)
     if kind is float:
@@ -206,6 +214,45 @@ def _scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
         if -128 <= number < 128 or (d.itemsize >= 4 and -(2**31) <= number < 2**31):
             return np.asarray(number, d)
     return None
+
+
+def _in_python(u: Ufunc) -> Callable[..., Value]:
+    """The call in Python for the right number of operands and no options; traced ones are what comes most often."""
+    quick, general = u.quick, partial(Ufunc.call_in_python, u)
+
+    def of_one(x: Any) -> Value:
+        try:
+            found = quick(x)
+            return general(x) if found is None else found
+        except BaseException as e:
+            shorten(e)
+            raise
+
+    def of_two(x: Any, y: Any) -> Value:
+        try:
+            found = quick(x, y)
+            return general(x, y) if found is None else found
+        except BaseException as e:
+            shorten(e)
+            raise
+
+    return of_one if u.nin == 1 else of_two
+
+
+def _with_options(u: Ufunc, args: tuple[Any, ...], options: dict[str, Any] | None) -> Value:
+    try:
+        return u.call_in_python(*args, **(options or {}))
+    except BaseException as e:
+        shorten(e)
+        raise
+
+
+@when_native
+def _call_natively(native: Any) -> None:
+    for u in registered.values():
+        if u.nin <= 2:
+            u._operation = u.operation(native)
+    native.callable(Ufunc, "_operation", _with_options)
 
 
 def _signature(nin: int) -> inspect.Signature:
@@ -224,6 +271,7 @@ class Ufunc:
     Called, it promotes and broadcasts its operands.  ``where``: a boolean array; elements where it is False are 0.
     """
 
+    __slots__ = ("__dict__", "__weakref__", "_operation")  # the last: how native code does it
     nout = 1
 
     def __init__(
@@ -235,7 +283,7 @@ class Ufunc:
         self.nin, self.nargs, self.identity = nin, nin + 1, identity
         self.__signature__ = _signature(nin)
         self.__wrapped__ = self._f = f
-        self._becomes, self._is_native = eager, False
+        self.becomes = eager
         self.quick: Quick = lambda *args: None
         if eager is not None:
             self.quick = (quick_unary if nin == 1 else quick_binary)(*eager)
@@ -249,7 +297,8 @@ class Ufunc:
         """By name, as NumPy's; what ``frompyfunc`` made holds a function."""
         return self.__name__ if registered.get(self.__name__) is self else object.__reduce_ex__(self, 2)
 
-    def __call__(self, *args: Any, **options: Any) -> Value:
+    def call_in_python(self, *args: Any, **options: Any) -> Value:
+        """What a call does that native code does not take."""
         try:
             if len(args) != self.nin:
                 raise TypeError(f"{self.__name__} takes {self.nin} array{'s' * (self.nin > 1)}; {len(args)} given")
@@ -263,12 +312,13 @@ class Ufunc:
             shorten(e)
             raise
 
-    def go_native(self, native: Any) -> None:
-        """``quick`` in native code; what that does not take, it hands to the present one."""
-        if self._becomes is not None and not self._is_native:
-            prim, takes = self._becomes
-            self._is_native = True
-            self.quick = native.quick(_reference(prim), self.quick, self.nin, takes)
+    __call__ = call_in_python
+
+    def operation(self, native: Any, fallback: Callable[..., Any] | None = None) -> Any:
+        """How native code does it; what that does not take goes to ``fallback``, the call in Python."""
+        prim, takes = self.becomes or (None, frozenset())
+        function = None if prim is None else reference_of(prim, takes)
+        return native.operation(function, fallback or _in_python(self), self.nin, takes)
 
     def _apply(self, args: tuple[Any, ...], *, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
         """The general way."""

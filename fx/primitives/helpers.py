@@ -100,7 +100,7 @@ def scalar_of(value: Any, dtype: np.dtype) -> np.generic | Literal:
 def repeat_scalar(x: np.ndarray, shape: Shape) -> np.ndarray:
     """A 0-d array as a read-only view of that shape with stride 0 (np.broadcast_to costs five times as much)."""
     view: np.ndarray = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 

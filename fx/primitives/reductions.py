@@ -111,8 +111,8 @@ def _accumulating(ufunc: np.ufunc) -> Callable[..., np.ndarray]:
     def impl(x: np.ndarray, *, axes: Axes) -> np.ndarray:
         d = x.dtype
         if d.itemsize == 2 and dtypes.is_float(d):
-            return np.asarray(ufunc.reduce(x, axis=axes, dtype=dtypes.float32)).astype(d)
-        return np.asarray(ufunc.reduce(x, axis=axes, dtype=d))
+            return np.asarray(ufunc.reduce(x, axes, dtypes.float32)).astype(d)
+        return ufunc.reduce(x, axes, d)
 
     return impl
 

@@ -16,7 +16,7 @@ conditional and the body of a checkpoint keep their work to themselves).
 
 from __future__ import annotations
 
-from .applied import Applied, TapeEntry, abstract_of, apply_types, evaluate, is_plain
+from .applied import Applied, TapeEntry, abstract_of, apply_types, evaluate, is_plain, reference_of
 from .axes import NamedAxis, find_axis, named_axes
 from .binding import bind, bind_known, eval_graph, read, recording_builder, trace_flat, values_known
 from .builder import Builder
@@ -28,6 +28,6 @@ from .values import aval_of, concrete_value, is_concrete, is_python_scalar, is_w
 __all__ = [
     "Applied", "Builder", "NamedAxis", "TapeEntry", "Tracer", "abstract_of", "apply_types", "aval_of", "bind", "bind_known",
     "concrete_value", "eval_graph", "evaluate", "find_axis", "is_concrete", "is_library", "is_plain", "is_python_scalar",
-    "is_weak", "locate", "named_axes", "named_scope", "read", "recording_builder", "source_override", "state", "trace_flat",
+    "is_weak", "locate", "named_axes", "named_scope", "read", "recording_builder", "reference_of", "source_override", "state", "trace_flat",
     "user_source", "values_known",
 ]  # fmt: skip

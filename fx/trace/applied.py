@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ..sizes import Size
 from .source import user_source
 from .thread_state import state
 
-__all__ = ["Applied", "TapeEntry", "abstract_of", "apply_types", "evaluate", "is_plain"]
+__all__ = ["Applied", "TapeEntry", "abstract_of", "apply_types", "evaluate", "is_plain", "reference_of"]
 
 _applied: dict[Any, Applied] = {}
 _MEMO_LIMIT = 8192
+_MEMO_LIMIT_OF_A_TYPE = 512
 _PLAIN = frozenset(
     (int, bool, str, float, Aval, type(None), np.dtype, *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
 )
@@ -29,14 +31,17 @@ class Applied:
     """A primitive applied to operands of certain types.
 
     out: what the abstract rule says.       outs: the same as a tuple.      inexact: some of them may carry a derivative.
-    run: the NumPy reference, for callers that have turned the warnings off.
+    run: the NumPy reference with the parameters, for callers that have turned the warnings off.
+    is_simple: it has one result, no effect, holds no function and no sizes.
     pulls: the functions that pull cotangents back through it, kept by ``transforms.eager``; None where it holds functions or
         graphs, or has a derivative of another kind.
     """
 
-    __slots__ = ("holds_sizes", "inexact", "out", "outs", "pulls", "run")
+    __slots__ = ("holds_sizes", "inexact", "is_simple", "out", "outs", "pulls", "run")
 
-    def __init__(self, prim: Primitive, out: Any, plain: bool) -> None:
+    def __init__(
+        self, prim: Primitive, avals: Sequence[Aval], params: dict[str, Any], out: Any, plain: bool
+    ) -> None:  # fmt: skip
         self.out = out
         self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
         self.holds_sizes = any(type(n) is Size for a in self.outs for n in a.shape)
@@ -44,8 +49,20 @@ class Applied:
         self.pulls: dict[Any, Any] | None = (
             {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
         )
-        reference = prim.rule("impl") if prim.has("impl") else None
-        self.run: Any = getattr(reference, "loud", reference)
+        self.is_simple = not (self.pulls is None or self.holds_sizes or prim.multiple_results or prim.effect)
+        run = reference_of(prim, avals) if prim.has("impl") else None
+        self.run: Any = partial(run, **params) if run is not None and params else run
+
+
+def reference_of(prim: Primitive, operands: Sequence[Any]) -> Any:
+    """The NumPy reference for operands of these dtypes (types, or dtypes themselves), for callers that have turned the
+    warnings off: where they are floats or complex, it may be one function of NumPy's."""
+    reference = prim.rule("impl")
+    reference = getattr(reference, "loud", reference)
+    for_inexact = getattr(reference, "of_inexact", None)
+    if for_inexact is None or not all(is_inexact(getattr(a, "dtype", a)) for a in operands):
+        return reference
+    return for_inexact
 
 
 TapeEntry = tuple[Eqn, Applied, tuple[bool, ...], Sequence[Any], Sequence[Any]]  # with mask, operands and results
@@ -59,24 +76,33 @@ def is_plain(v: Any) -> bool:
 
 def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Applied:
     """What is known of an operation by its types alone, remembered: a program applies the same one many times."""
-    if not params:
-        key: Any = (prim, avals)
-    else:
-        for v in params.values():
-            if type(v) not in _PLAIN and not is_plain(v):  # a graph or a function must not be kept alive
-                return Applied(prim, _abstract(prim, avals, params), False)
-        key = (prim, avals, *params.items())
+    one = avals[0] if avals and (len(avals) == 1 or (len(avals) == 2 and avals[1] is avals[0])) else None
     try:
-        return _applied[key]
-    except KeyError:
-        if len(_applied) > _MEMO_LIMIT:
-            _applied.clear()
-        found = Applied(prim, _abstract(prim, avals, params), True)
-        if not found.holds_sizes:  # sizes are those of one trace
-            _applied[key] = found
-        return found
+        if one is not None:  # the common case: kept with the type itself, which need not be hashed then
+            return one.memo()[(prim, len(avals), *params.items()) if params else (prim, len(avals))]
+    except (KeyError, TypeError):
+        pass
+    key: Any = (prim, avals, *params.items()) if params else (prim, avals)
+    try:
+        found = _applied.get(key)
+        plain = found is not None or all(type(v) in _PLAIN or is_plain(v) for v in params.values())
     except TypeError:  # an unhashable parameter
-        return Applied(prim, _abstract(prim, avals, params), False)
+        found, plain = None, False
+    if found is None:
+        found = Applied(prim, avals, params, _abstract(prim, avals, params), plain)
+    if (
+        plain and not found.holds_sizes
+    ):  # a graph or a function must not be kept alive, and sizes are those of one trace
+        _keep(_applied, _MEMO_LIMIT, key, found)
+        if one is not None:
+            _keep(one.memo(), _MEMO_LIMIT_OF_A_TYPE, (prim, len(avals), *params.items()), found)
+    return found
+
+
+def _keep(memo: dict[Any, Applied], limit: int, key: Any, found: Applied) -> None:
+    if len(memo) > limit:
+        memo.clear()
+    memo[key] = found
 
 
 def abstract_of(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Any:

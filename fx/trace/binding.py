@@ -14,7 +14,7 @@ from ..errors import FxError
 from ..ir import Atom, Aval, Graph, Var
 from ..primitive import Primitive
 from ..sizes import is_sized
-from .applied import abstract_of, evaluate
+from .applied import abstract_of, apply_types, evaluate
 from .axes import named_axes
 from .builder import Builder
 from .source import locate, user_source
@@ -23,6 +23,9 @@ from .tracer import Tracer
 from .values import aval_of, concrete_value
 
 __all__ = ["bind", "bind_known", "eval_graph", "read", "recording_builder", "trace_flat", "values_known"]
+
+
+_KNOWN = frozenset((Array,))
 
 
 def recording_builder(args: Sequence[Any]) -> Builder | None:
@@ -53,6 +56,10 @@ def _equation_builder(args: Sequence[Any], params: dict[str, Any]) -> Builder | 
 
 def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     """Applies a primitive to values: evaluates it, or records it in the deepest builder among the arguments."""
+    if not ALERT and _KNOWN.issuperset(map(type, args)) and not (params and state.axes):
+        out = _evaluated(prim, args, params)
+        if out is not None:
+            return out
     builder = recording_builder(args) if not params else _equation_builder(args, params)
     if builder is not None:
         return builder.record(prim, args, params)
@@ -65,6 +72,22 @@ def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     if prim.multiple_results:
         return [Array(o, a.weak) for o, a in zip(outs, out_aval)]
     return Array(outs[0], out_aval.weak)
+
+
+def _evaluated(prim: Primitive, args: Sequence[Array], params: dict[str, Any]) -> Array | None:
+    """``bind`` of the common kind of operation, which has one result and holds no function, on arrays; None for others."""
+    avals = tuple([a.aval for a in args])
+    try:
+        applied = apply_types(prim, avals, params)
+    except FxError as e:
+        raise locate(e, state.source or user_source()) from None
+    if not applied.is_simple:
+        return None
+    try:
+        out = state.run(applied.run, *[a._buffer for a in args])
+    except RuntimeError:  # called in the middle of another call
+        return None
+    return Array(out if type(out) is np.ndarray else np.asarray(out), applied.out.weak)
 
 
 def bind_known(

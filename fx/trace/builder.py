@@ -16,7 +16,6 @@ from ..dtypes import is_inexact
 from ..errors import CustomRuleError, FxError, LeakedTracerError, MissingRuleError
 from ..ir import Atom, Aval, Eqn, Graph, Literal, Var, subgraphs
 from ..primitive import Primitive
-from ..silence import quiet
 from .applied import Applied, TapeEntry, apply_types, evaluate
 from .axes import named_axes
 from .source import locate, user_source
@@ -29,6 +28,9 @@ __all__ = ["Builder"]
 _SNAPSHOT_LIMIT = 1 << 20  # bytes; a larger array that is closed over must not be changed while it is traced
 _levels = itertools.count(1)
 _new_tuple: Any = tuple.__new__
+_new: Any = object.__new__
+_ndarray = np.ndarray
+_ALONE = (True,)
 
 
 class Builder:
@@ -43,10 +45,10 @@ class Builder:
         names: gives the names of the inputs, where ``input`` is not told them; they are for messages and printing.
     """
 
-    active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
-    resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
-    tape: list[TapeEntry] | None = None  # what a walk straight back needs, where one may come (transforms.eager)
-    around: Builder | None = None
+    __slots__ = (
+        "_name_inputs", "_names", "absorb", "active", "around", "captures", "eqns", "evaluate", "forwards", "inputs", "is_plain",
+        "keeps_snapshots", "kind", "level", "made", "name", "open", "resumes", "snapshots", "tape", "values",
+    )  # fmt: skip
 
     def __init__(
         self, kind: str, name: str = "graph", *, evaluate: bool = False, absorb: bool = False, snapshots: bool = True,
@@ -68,6 +70,13 @@ class Builder:
         self.values: dict[Var, np.ndarray] = {}
         self.forwards: dict[Eqn, Any] = {}
         self.made: list[ref[Tracer]] | None = [] if config.check_tracer_leaks else None
+        self.active: set[Var] | None = None  # what depends on an input that a derivative is taken of, if one is
+        self.resumes = False  # the derivative goes on from what the ``forward`` rules leave behind
+        self.tape: list[TapeEntry] | None = (
+            None  # what a walk straight back needs, where one may come (transforms.eager)
+        )
+        self.around: Builder | None = None
+        self.is_plain = evaluate and self.made is None  # what is known is evaluated, and nobody counts tracers
 
     def __enter__(self) -> Builder:
         """While the function runs whose equations it collects."""
@@ -95,6 +104,21 @@ class Builder:
         if self.made is not None:
             self._noted([tracer])
         return tracer
+
+    def inputs_of(self, leaves: Sequence[Any]) -> list[Tracer]:
+        """``input`` for the type and the value of each leaf."""
+        if not self.is_plain:
+            return [self.input(aval_of(x), concrete_value(x)) for x in leaves]
+        tracers = []
+        for x in leaves:
+            var = Var(x.aval if type(x) is Array else aval_of(x))
+            value = x._buffer if type(x) is Array else concrete_value(x)
+            if value is not None:
+                self.values[var] = value
+            self.inputs.append(var)
+            self._names.append("")
+            tracers.append(Tracer(self, var, value))
+        return tracers
 
     @property
     def input_names(self) -> list[str]:
@@ -195,9 +219,7 @@ class Builder:
     ) -> Any:
         """Appends an equation; returns the tracer(s) of its result.  ``values``: the result, where it is known;
         ``forward``: what its derivative may resume from."""
-        here = state.__dict__  # of this thread; looked up once
         atoms: list[Atom] = []
-        avals: list[Aval] = []
         known: list[Any] = []
         complete = self.evaluate
         for a in args:
@@ -208,13 +230,18 @@ class Builder:
                 read_once = atom if type(atom) is Literal else a  # a scalar may change after it was read
                 value = concrete_value(read_once) if complete else None
             atoms.append(atom)
-            avals.append(atom.aval)
             known.append(value)
             if value is None:
                 complete = False
+        avals = tuple([a.aval for a in atoms])
+        if complete and self.is_plain and values is None:
+            tracer = self._record_known(prim, tuple(atoms), avals, known, params)
+            if tracer is not None:
+                return tracer
+        here = state.__dict__  # of this thread; looked up once
         source = here["source"] or user_source()
         try:
-            applied = apply_types(prim, tuple(avals), params)
+            applied = apply_types(prim, avals, params)
         except FxError as e:
             raise locate(e, source) from None
         if not self.evaluate:
@@ -244,6 +271,63 @@ class Builder:
         if self.made is not None:
             self._noted(tracers)
         return tracers if several else tracers[0]
+
+    def record_one(self, prim: Primitive, x: Tracer, **params: Any) -> Any:
+        """``record(prim, (x,), params)``, for a tracer of this builder."""
+        value, variable = x.value, x.variable
+        if value is not None and self.is_plain:
+            tracer = self._record_known(prim, (variable,), (variable.aval,), (value,), params)
+            if tracer is not None:
+                return tracer
+        return self.record(prim, (x,), params)
+
+    def record_two(self, prim: Primitive, x: Tracer, y: Tracer) -> Any:
+        """``record(prim, (x, y), {})``, for tracers of this builder."""
+        known = x.value, y.value
+        if known[0] is not None and known[1] is not None and self.is_plain:
+            one, two = x.variable, y.variable
+            tracer = self._record_known(prim, (one, two), (one.aval, two.aval), known, {})
+            if tracer is not None:
+                return tracer
+        return self.record(prim, (x, y), {})
+
+    def _record_known(
+        self, prim: Primitive, atoms: tuple[Atom, ...], avals: tuple[Aval, ...], known: Sequence[Any], params: dict[str, Any]
+    ) -> Tracer | None:  # fmt: skip
+        """``record`` of the common kind of operation, which has one result and holds no function, on known operands; None for
+        others."""
+        here = state.__dict__
+        if config.watching or (here["axes"] and named_axes(params)):
+            return None
+        try:
+            applied = apply_types(prim, avals, params)
+        except FxError as e:
+            raise locate(e, here["source"] or user_source()) from None
+        if not applied.is_simple:
+            return None
+        try:
+            value = here["run"](applied.run, *known)
+        except RuntimeError:  # called in the middle of another call
+            return None
+        if type(value) is not _ndarray:
+            value = np.asarray(value)
+        variable = _new(Var)  # what Var(...) and Tracer(...) do, at half the cost
+        variable.aval = applied.out
+        outputs = (variable,)
+        eqn = _new_tuple(Eqn, (prim, atoms, params, outputs, here["source"] or user_source(3), here["scope"], None))
+        self.eqns.append(eqn)
+        self.values[variable] = value
+        active = self.active
+        if active is not None and not prim.is_constant and not active.isdisjoint(atoms):
+            if self.tape is not None:
+                mask = _ALONE if len(atoms) == 1 else tuple([a in active for a in atoms])
+                self.tape.append((eqn, applied, mask, known, (value,)))
+            if applied.inexact:
+                active.add(variable)
+        tracer = _new(Tracer)
+        tracer.builder, tracer.variable, tracer.value, tracer.home = self, variable, value, here["current"]
+        tracer.view_of = tracer.views = None
+        return tracer
 
     def _activate(self, eqn: Eqn, applied: Applied, known: Sequence[Any] | None, values: Sequence[Any] | None) -> None:
         """Notes that the results depend on what a derivative is taken of.
@@ -281,12 +365,6 @@ class Builder:
         self, prim: Primitive, atoms: Sequence[Atom], known: Sequence[Any], params: dict[str, Any], applied: Applied
     ) -> tuple[Sequence[Any], Any]:
         """The values of an equation, and what its derivative may resume from."""
-        if applied.pulls is not None and not config.watching and not prim.multiple_results:  # the common case
-            try:
-                out = quiet.run(applied.run, *known, **params)
-                return [out if type(out) is np.ndarray else np.asarray(out)], None
-            except RuntimeError:  # called in the middle of another call
-                pass
         if applied.pulls is None and self.resumes and self.active is not None and prim.has("forward"):
             wrt = tuple([a in self.active for a in atoms])
             if any(wrt):
@@ -303,8 +381,11 @@ class Builder:
 
     def finish(self, outputs: Sequence[Any]) -> tuple[Atom, ...]:
         """Ends the trace; what stands for its outputs."""
-        atoms = tuple([self.atom(o) for o in outputs])
-        self.open = False
+        if len(outputs) == 1 and type(outputs[0]) is Tracer and outputs[0].builder is self:  # the common case
+            atoms: tuple[Atom, ...] = (outputs[0].variable,)
+        else:
+            atoms = tuple([self.atom(o) for o in outputs])
+        self.open = self.is_plain = False
         if self.snapshots:
             for key in [k for k in self.snapshots if self._written_to(k)]:
                 self._keep_snapshot(key)

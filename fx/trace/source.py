@@ -37,29 +37,27 @@ def is_library(file: str) -> bool:
     return known
 
 
-def user_source() -> Source | None:
-    """The innermost frame that is not the library's own."""
-    f: Any = sys._getframe(1)
+def user_source(depth: int = 1) -> Source | None:
+    """The innermost frame that is not the library's own; the first ``depth`` frames are known to be."""
+    f: Any = sys._getframe(depth)
     while f is not None:
         code = f.f_code
         own = _ours.get(code.co_filename)
         if own is None:
             own = is_library(code.co_filename)
         if not own:
-            return _source_at(f, code)
+            found = _sources.get((id(code), f.f_lasti))
+            return found[1] if found is not None and found[0] is code else _source_at(f, code)
         f = f.f_back
     return None
 
 
 def _source_at(f: FrameType, code: CodeType) -> Source:
     """The line that a frame is at; finding it in the code's table takes long, and the same places come again and again."""
-    at = id(code), f.f_lasti
-    found = _sources.get(at)
-    if found is None or found[0] is not code:
-        if len(_sources) > _MEMO_LIMIT:
-            _sources.clear()
-        found = _sources[at] = code, Source(code.co_filename, f.f_lineno, code.co_name)
-    return found[1]
+    if len(_sources) > _MEMO_LIMIT:
+        _sources.clear()
+    _, source = _sources[id(code), f.f_lasti] = code, Source(code.co_filename, f.f_lineno, code.co_name)
+    return source
 
 
 @contextmanager

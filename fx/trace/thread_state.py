@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..ir import Source
+from ..silence import quiet
 
 if TYPE_CHECKING:
     from .builder import Builder
@@ -27,6 +29,7 @@ class _State(threading.local):
         self.source: Source | None = None
         self.axes: list[Any] = []
         self.mapped: list[Any] = []
+        self.run: Callable[..., Any] = quiet.run
 
 
 state = _State()

@@ -10,7 +10,7 @@ from ..array import Array, to_numpy
 from ..config import config
 from ..dtypes import SUPPORTED, bool_, complex64, complex128, float64
 from ..errors import DTypeError, NonLinearError
-from ..ir import Aval, Literal, Var
+from ..ir import Aval, Literal, Var, aval_of_array
 from ..primitive import Linear
 from ..sizes import Real, fitting, is_sized
 from .tracer import Tracer
@@ -42,10 +42,10 @@ def is_python_scalar(x: Any) -> bool:
 def aval_of(x: Any) -> Aval:
     """Shape, dtype and weakness of an array, tracer, literal or number."""
     t = type(x)
-    if t is np.ndarray and x.dtype in SUPPORTED:  # the common case
-        return Aval(x.shape, x.dtype)
-    if t is Tracer or t is Literal or t is Var or t is Array:
+    if t is Array or t is Tracer or t is Literal or t is Var:
         return x.aval
+    if t is np.ndarray and x.dtype in SUPPORTED:
+        return aval_of_array(x.shape, x.dtype)
     if is_python_scalar(x):
         return Aval((), scalar_dtype(x), t is not bool)
     if t is Linear:

@@ -13,6 +13,7 @@ are the same jvp and transpose rules as everywhere; cotangents are added in the 
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,17 @@ from .. import silence
 from ..ir import Atom, Eqn, Graph, Literal, Var
 from ..passes import optimize
 from ..primitive import Primitive
-from ..trace import Applied, Builder, TapeEntry, Tracer, concrete_value, source_override, state, trace_flat
+from ..trace import (
+    Applied,
+    Builder,
+    TapeEntry,
+    Tracer,
+    concrete_value,
+    reference_of,
+    source_override,
+    state,
+    trace_flat,
+)
 from .transpose import transpose_graph
 
 __all__ = ["pull_back"]
@@ -43,22 +54,35 @@ def pull_back(
         return None
     known.clear()
     cts: dict[Any, Any] = {output: seed}
+    take, add = cts.pop, np.add
     token = silence.off()
     try:
         while tape:
             e, applied, mask, values, results = tape.pop()
-            given = tuple([v in cts for v in e.outputs])
-            if True not in given:
-                continue
-            found = applied.pulls.get((mask, given))  # type: ignore[union-attr]
-            back, operands = found or _of_equation(e, applied, mask, given)
-            arrived = [cts.pop(v) for v in e.outputs if v in cts]
-            for k, c in zip(operands, back(*values, *results, *arrived)):
-                a = e.inputs[k]
-                cts[a] = np.add(cts[a], c) if a in cts else c
+            outputs = e[3]
+            if len(outputs) == 1:  # the common case
+                arrived = (take(outputs[0], None),)
+                if arrived[0] is None:
+                    continue
+                found = applied.pulls.get(mask) or _of_equation(e, applied, mask, (True,))  # type: ignore[union-attr]
+            else:
+                given = tuple([v in cts for v in outputs])
+                if True not in given:
+                    continue
+                arrived = tuple([take(v) for v in outputs if v in cts])
+                found = applied.pulls.get((mask, given)) or _of_equation(e, applied, mask, given)  # type: ignore[union-attr]
+            back, operands = found
+            inputs = e[1]
+            for k, c in zip(operands, back(values, results, arrived)):
+                a = inputs[k]
+                cts[a] = add(cts[a], c) if a in cts else c
     finally:
         silence.back(token)
-    return [np.asarray(cts[v], v.aval.dtype) if v in cts else None for v in wrt]
+    return [_settled(cts[v], v.aval.dtype) if v in cts else None for v in wrt]
+
+
+def _settled(ct: Any, dtype: np.dtype) -> np.ndarray:
+    return ct if type(ct) is np.ndarray and ct.dtype is dtype else np.asarray(ct, dtype)
 
 
 def _of_equation(e: Eqn, applied: Applied, mask: tuple[bool, ...], given: tuple[bool, ...]) -> PullBack:
@@ -71,9 +95,12 @@ def _of_equation(e: Eqn, applied: Applied, mask: tuple[bool, ...], given: tuple[
     finally:
         state.scope = old
     operands = [k for k, m in enumerate(mask) if m]
-    back = _written(graph, captures), tuple([k for k, nz in zip(operands, nonzero) if nz])
+    back = (
+        _written(graph, captures, len(e.inputs), len(e.outputs)),
+        tuple([k for k, nz in zip(operands, nonzero) if nz]),
+    )
     assert applied.pulls is not None
-    applied.pulls[mask, given] = back
+    applied.pulls[mask if len(given) == 1 else (mask, given)] = back
     return back
 
 
@@ -104,8 +131,8 @@ def _transposed(e: Eqn, mask: tuple[bool, ...], given: tuple[bool, ...]) -> tupl
     return optimize(graph), nonzero, captures
 
 
-def _written(graph: Graph, captures: Sequence[Any]) -> Callable[..., Sequence[Any]]:
-    """The graph as a Python function of NumPy calls."""
+def _written(graph: Graph, captures: Sequence[Any], operands: int, results: int) -> Callable[..., Sequence[Any]]:
+    """The graph as a Python function of NumPy calls, ``back(operands, results, cotangents)``."""
     scope: dict[str, Any] = {"asarray": np.asarray}
     names: dict[Var, str] = {v: f"x{k}" for k, v in enumerate(graph.inputs)}
     scalars: dict[Var, str] = {}
@@ -119,20 +146,22 @@ def _written(graph: Graph, captures: Sequence[Any]) -> Callable[..., Sequence[An
             return f"c{id(a)}"
         return names[a]
 
-    lines = [f"def back({', '.join(names[v] for v in graph.inputs[:n])}):"]
+    lines = ["def back(operands, results, cts):"]
+    given = [f"operands[{k}]" for k in range(operands)] + [f"results[{k}]" for k in range(results)]
+    given += [f"cts[{k}]" for k in range(n - len(given))]
+    lines += [f"    {names[v]} = {where}" for v, where in zip(graph.inputs, given)]
     for k, e in enumerate(graph.eqns):
         if e.prim.name == "broadcast_in_dim" and isinstance(e.inputs[0], Literal):
             scalars[e.outputs[0]] = name(e.inputs[0])
         operands = [name(a) for a in e.inputs]
         if e.prim.name in _BROADCASTING and not all(a in scalars for a in e.inputs):
             operands = [scalars.get(a, o) for a, o in zip(e.inputs, operands)]  # type: ignore[arg-type]
-        impl = e.prim.rule("impl")  # type: ignore[attr-defined]
-        scope[f"f{k}"], scope[f"p{k}"] = getattr(impl, "loud", impl), e.params
+        f = reference_of(e.prim, [a.aval for a in e.inputs])  # type: ignore[arg-type]
+        scope[f"f{k}"] = partial(f, **e.params) if e.params else f
         for j, v in enumerate(e.outputs):
             names[v] = f"v{k}_{j}"
         results = ", ".join(names[v] for v in e.outputs)
-        arguments = ", ".join([*operands, f"**p{k}"] if e.params else operands)
-        call = f"f{k}({arguments})"
+        call = f"f{k}({', '.join(operands)})"
         if not e.prim.multiple_results and not e.outputs[0].aval.shape:  # type: ignore[attr-defined]
             call = f"asarray({call})"  # NumPy gives scalars, which references do not take
         lines.append(f"    {results}{',' * e.prim.multiple_results} = {call}")  # type: ignore[attr-defined]
@@ -143,7 +172,7 @@ def _written(graph: Graph, captures: Sequence[Any]) -> Callable[..., Sequence[An
 
 
 def _without_unused(source: str) -> str:
-    """Drops assignments of single values that no later line names (broadcast scalars that were passed as they are)."""
+    """Drops assignments of single values that no later line names (arguments, broadcast scalars that were passed as they are)."""
     kept: list[str] = []
     for line in reversed(source.split("\n")):
         target = line.split(" = ")[0].strip()

@@ -139,19 +139,25 @@ class FlatFunction:
         self.out_tree: tree.TreeDef | None = None
         self.name = name or function_name(f)
 
-    def __call__(self, *leaves: Any) -> list[Any]:
-        positional, named = self.in_tree.children
-        if not named.children and not any(map(_KIND, positional.children)):  # nothing but arrays: the common case
-            out = self.f(*leaves)
+    def __call__(self, *given: Any) -> list[Any]:
+        in_tree = self.in_tree
+        positional, named = in_tree.children
+        if in_tree is tree.ONE_ARGUMENT or (not named.children and not any(map(_KIND, positional.children))):
+            out = self.f(*given)
         else:
-            args, kwargs = tree.unflatten(self.in_tree, leaves)
+            args, kwargs = tree.unflatten(self.in_tree, given)
             out = self.f(*args, **kwargs)
-        if type(out) is Tracer:
-            self.out_tree = tree.LEAF
-            return [out]
-        out = tree.map(lambda x: _Nothing(x.shape) if is_float0(x) else x, out)
-        pairs, self.out_tree = tree.flatten_with_path(out)
-        return [check_leaf(x, f"output{tree.keystr(path)} of {self.name}") for path, x in pairs]
+        leaves, self.out_tree = flat_result(out, self.name)
+        return leaves
+
+
+def flat_result(out: Any, name: str) -> tuple[list[Any], tree.TreeDef]:
+    """The leaves and the structure of what a traced function returned."""
+    if type(out) is Tracer:
+        return [out], tree.LEAF
+    out = tree.map(lambda x: _Nothing(x.shape) if is_float0(x) else x, out)
+    pairs, out_tree = tree.flatten_with_path(out)
+    return [check_leaf(x, f"output{tree.keystr(path)} of {name}") for path, x in pairs], out_tree
 
 
 def resolve_argnums(argnums: int | Sequence[int], n: int, what: str, error: type[Exception]) -> tuple[int, ...]:

@@ -11,11 +11,13 @@ Long rows are sorted by blocks: ``sort_blocks.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, select, u32, u64
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, op_, select, u32
+from .sort_network import sort_vectors
 from .sort_records import (
-    ONE,
     ZERO,
     Operands,
     Records,
@@ -24,8 +26,11 @@ from .sort_records import (
     build_record,
     count_special,
     element_bits,
+    is_special,
     order_key,
     restore_row,
+    several,
+    with_position,
     write_results,
 )  # fmt: skip
 
@@ -87,12 +92,15 @@ class _RowSorter:
         with b.else_():
             with b.for_("c", 0, passes * size, vectorize=True) as c:
                 b.store(self.counts, c, Const(0, u32))
-            with b.for_("i", 0, self.n) as i:
+
+            def make(i: Expr) -> None:
                 record = self._record(s, i, first)
                 self.records.store(self.src + i, record)
                 for q in range(passes):
                     d = b.let("d", self.records.digit(record, self._shift(q)) + q * size)
                     b.store(self.counts, d, b.load(self.counts, d) + 1)
+
+            several(b, ZERO, self.n, make)
             for q in range(passes):
                 self._pass(q)
 
@@ -116,12 +124,15 @@ class _RowSorter:
                 count = b.let("count", b.load(self.counts, c))
                 b.store(self.counts, c, total)
                 b.assign(total, total + count)
-            with b.for_("i", 0, self.n) as i:
+
+            def move(i: Expr) -> None:
                 record = self.records.load(self.src + i)
                 d = b.let("d", self.records.digit(record, self._shift(q)) + base)
                 place = b.let("place", b.load(self.counts, d))
                 b.store(self.counts, d, place + 1)
                 self.records.store(self.dst + place.cast(i64), record)
+
+            several(b, ZERO, self.n, move)
             old = b.let("old", self.src + 0)
             b.assign(self.src, self.dst)
             b.assign(self.dst, old)
@@ -144,76 +155,117 @@ class _RowSorter:
 # ------------------------------------------------------------------------------------ short rows, side by side
 
 
-def lanes_kernel(spec: SortSpec, lanes: int, longest: int) -> Kernel:
-    """Sorts ``lanes`` rows of up to ``longest`` elements at once, one in each lane, by merge exchange.
+def lanes_kernel(spec: SortSpec, lanes: int) -> Kernel:
+    """Sorts ``lanes`` rows at once, one in each lane, by the network of ``sort_network.py``.
 
-    The comparisons do not depend on the data (Knuth, TAOCP vol. 3, 5.2.2, Algorithm M), so every one of them is a
-    minimum and a maximum of whole vectors.  Index p of the range is a group of rows; the last group repeats the last
-    row.  Positions break ties, which makes the sort stable.
+    Index p of the range is a group of rows; the last group repeats the last row.  Positions break ties, which makes the
+    sort stable.  Scratch: ``size = padded(n)`` vectors for each worker.
     """
     b = KernelBuilder("sort_lanes")
-    operands = Operands(b, spec)
-    n, take, rows = b.integer("n"), b.integer("take"), b.integer("rows")
-    s = spec.sources[0]
-    raw = b.alloc("raw", Ty("u", s.bits), longest * lanes)
-    records = raw if spec.carry == "none" else b.alloc("records", spec.record, longest * lanes)
+    group = _LaneGroup(b, spec, lanes)
     with b.for_("p", b.lo, b.hi) as p:
-        with b.for_("lane", 0, lanes) as lane:
-            row = b.let("row", minimum(p * lanes + lane, rows - 1) * n)
-            with b.for_("i", 0, n) as i:
-                b.store(raw, i * lanes + lane, b.load(operands.x[0], row + i))
-        found = b.var("found", ZERO)
-        with b.for_("j", 0, n * lanes, vectorize=True) as j:
-            v = b.let("v", b.load(raw, j))
-            key = order_key(s, v)
-            if spec.restore:
-                b.assign(found, found + count_special(s, v))
-            if spec.carry == "none":
-                b.store(raw, j, key)
-            else:
-                b.store(records, j, (key.cast(u64) << 32) | (j // lanes).cast(u64))
-        _merge_exchange(b, records, n, lanes)
-        with b.for_("lane", 0, lanes) as lane:
-            r = b.let("r", minimum(p * lanes + lane, rows - 1))
-            with b.for_("i", 0, take) as i:
-                record = b.let("record", b.load(records, i * lanes + lane))
-                if spec.carry == "none":
-                    b.store(operands.out[0], r * take + i, element_bits(s, record))
-                else:
-                    position = b.let("position", record.cast(u32))
-                    operands.gather(r * take + i, r * n + position.cast(i64))
-                    if spec.top:
-                        b.store(operands.out[1], r * take + i, position)
-            if spec.restore:
-                with b.if_(found > 0):
-                    restore_row(operands, b.let("row", r * n), n)
+        special = group.read(p)
+        sort_vectors(b, group.records, group.at, group.n, group.size, lanes)
+        group.write(p)
+        if spec.restore:
+            with b.if_(special), group.each(p) as (_, row):
+                restore_row(group.operands, b.let("start", row * group.n), group.n)
     return b.build()
 
 
-def _merge_exchange(b: KernelBuilder, buf: str, n: Expr, lanes: int) -> None:
-    """Sorts the ``n`` vectors in ``buf`` lane by lane."""
-    first = b.var("first_p", ONE)
-    with b.while_(first * 2 < n):
-        b.assign(first, first * 2)
-    p = b.var("p", first + 0)
-    with b.while_(p > 0):
-        q, r, d = b.var("q", first + 0), b.var("r", ZERO), b.var("d", p + 0)
-        running = b.var("running", ONE)
-        with b.while_(running > 0):
-            stop = b.let("stop", n - d)
-            base = b.var("base", r + 0)
-            with b.while_(base < stop):
-                with b.for_("i", base, minimum(base + p, stop)) as i:
-                    low = b.let("low", b.load(buf, i * lanes, lanes))
-                    high = b.let("high", b.load(buf, (i + d) * lanes, lanes))
-                    b.store(buf, i * lanes, minimum(low, high))
-                    b.store(buf, (i + d) * lanes, maximum(low, high))
-                b.assign(base, base + p * 2)
-            b.assign(running, select(q > p, ONE, ZERO))
-            b.assign(d, q - p)
-            b.assign(q, q >> 1)
-            b.assign(r, p)
-        b.assign(p, p >> 1)
+class _LaneGroup:
+    """Rows that are sorted side by side.  In scratch memory, record i of each of them makes a vector.
+
+    Records are signed: more machines have the minimum and maximum of signed numbers.
+    """
+
+    def __init__(self, b: KernelBuilder, spec: SortSpec, lanes: int) -> None:
+        self.b, self.spec, self.lanes = b, spec, lanes
+        self.source = spec.sources[0]
+        self.operands = Operands(b, spec)
+        self.record = Ty("i", spec.record.bits)
+        self.records = b.pointer("records", self.record)
+        self.n, self.take, self.rows, self.size = (b.integer(name) for name in ("n", "take", "rows", "size"))
+        self.at = b.let("at", b.worker * self.size)
+        self.base = b.let("base", self.at * lanes)
+
+    def row(self, p: Expr, lane: Expr | int) -> Expr:
+        return self.b.let("row", minimum(p * self.lanes + lane, self.rows - 1))
+
+    @contextmanager
+    def each(self, p: Expr) -> Iterator[tuple[Expr, Expr]]:
+        """Loops over (lane, row) of group ``p``."""
+        with self.b.for_("lane", 0, self.lanes) as lane:
+            yield lane, self.row(p, lane)
+
+    def read(self, p: Expr) -> Expr:
+        """Makes the records of group ``p``; whether there is anything to restore."""
+        b, n, lanes = self.b, self.n, self.lanes
+        whole = b.let("whole", n & -lanes)
+        starts = [b.let("start", self.row(p, lane) * n) for lane in range(lanes)]
+        special = b.var("special", Const(0, Ty("u", self.source.bits, lanes)))
+        with b.for_("i", 0, whole, lanes) as i:
+            rows = [self._record(start, i, lanes, special) for start in starts]
+            for k, v in enumerate(_transposed(rows)):
+                b.store(self.records, self.base + (i + k) * lanes, v)
+        with self.each(p) as (lane, row):
+            start = b.let("start", row * n)
+            with b.for_("i", whole, n) as i:
+                b.store(self.records, self.base + i * lanes + lane, self._record(start, i, 1, special))
+        largest = Const((1 << self.record.bits - 1) - 1, self.record)
+        with b.for_("i", self.base + n * lanes, self.base + self.size * lanes, vectorize=True) as i:
+            b.store(self.records, i, largest)
+        return op_("any", special.ne(0))
+
+    def _record(self, start: Expr, i: Expr, width: int, special: Ref) -> Expr:
+        """The records of ``width`` elements of the row at ``start``."""
+        v = self.b.let("v", self.b.load(self.operands.x[0], start + i, width))
+        if self.spec.restore:
+            one = select(is_special(self.source, v), Const(1, v.ty), 0)
+            self.b.assign(special, special | (one if width == self.lanes else one.splat(self.lanes)))
+        key = order_key(self.source, v)
+        return self._flipped(key if self.spec.carry == "none" else with_position(key, i))
+
+    def _flipped(self, record: Expr) -> Expr:
+        """Unsigned bits to signed ones in the same order, and back."""
+        ty = record.ty
+        top = -1 << ty.bits - 1 if ty.kind == "i" else 1 << ty.bits - 1
+        return (record ^ top).bitcast(Ty("u" if ty.kind == "i" else "i", ty.bits, ty.lanes))
+
+    def write(self, p: Expr) -> None:
+        """Writes the first ``take`` results of group ``p``."""
+        b, take, lanes = self.b, self.take, self.lanes
+        whole: Expr = ZERO
+        if self.spec.carry == "none":
+            whole = b.let("whole", take & -lanes)
+            starts = [b.let("result", self.row(p, lane) * take) for lane in range(lanes)]
+            with b.for_("i", 0, whole, lanes) as i:
+                vectors = [
+                    self._flipped(b.load(self.records, self.base + (i + k) * lanes, lanes)) for k in range(lanes)
+                ]
+                rows = _transposed([element_bits(self.source, v) for v in vectors])
+                for start, v in zip(starts, rows):
+                    b.store(self.operands.out[0], start + i, v)
+        with self.each(p) as (lane, row):
+            start = b.let("result", row * take)
+            with b.for_("i", whole, take) as i:
+                record = b.let("record", self._flipped(b.load(self.records, self.base + i * lanes + lane)))
+                if self.spec.carry == "none":
+                    b.store(self.operands.out[0], start + i, element_bits(self.source, record))
+                else:
+                    position = b.let("position", record.cast(u32))
+                    self.operands.gather(start + i, row * self.n + position.cast(i64))
+                    if self.spec.top:
+                        b.store(self.operands.out[1], start + i, position)
+
+
+def _transposed(rows: Sequence[Expr]) -> list[Expr]:
+    """Vectors of the elements of the same lane, of as many vectors as there are lanes: perfect shuffles."""
+    vectors, half = list(rows), len(rows) // 2
+    for _ in range(half.bit_length()):
+        pairs = [op_("interleave", vectors[k], vectors[half + k]) for k in range(half)]
+        vectors = [op_("half", pair, Const(side, i64)) for pair in pairs for side in (0, 1)]
+    return vectors
 
 
 # ------------------------------------------------------------------------------------ a few largest

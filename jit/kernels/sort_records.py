@@ -8,17 +8,18 @@ passengers in an array of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, i64, select, u32, u64
+from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, select, u32, u64
 
 __all__ = [
-    "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "order_key",
-    "restore_row", "write_results",
+    "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "is_special",
+    "order_key", "restore_row", "several", "with_position", "write_results",
 ]  # fmt: skip
 
 ZERO, ONE = Const(0, i64), Const(1, i64)
+_AT_ONCE = 4  # records in an iteration of ``several``
 
 # ------------------------------------------------------------------------------------ keys
 
@@ -65,6 +66,15 @@ def element_bits(s: Source, key: Expr) -> Expr:
     if s.kind == "u":
         return key
     return key ^ top if s.kind == "i" else select(key >= top, key ^ top, ~key)
+
+
+def with_position(key: Expr, i: Expr) -> Expr:
+    """The record that carries the element's position: that of the first of several keys is ``i``."""
+    lanes = key.ty.lanes
+    position = i.cast(u64).splat(lanes)
+    if lanes > 1:
+        position = position + Op("iota", (), position.ty)
+    return (key.cast(u64.vector(lanes)) << 32) | position
 
 
 def is_unordered(s: Source, v: Expr) -> tuple[Expr, Expr]:
@@ -194,6 +204,20 @@ class Records:
         return ((v >> shift) & mask).cast(i64)
 
 
+def several(b: KernelBuilder, begin: Expr, end: Expr, body: Callable[[Expr], None]) -> None:
+    """``body(i)`` for i from ``begin`` to ``end``, in order.
+
+    Some to an iteration: each then is an instruction of its own to the processor, which learns for instructions, and not
+    for addresses, whether a load has to wait for an earlier store.
+    """
+    whole = b.let("whole", begin + ((end - begin) & -_AT_ONCE))
+    with b.for_("i", begin, whole, _AT_ONCE) as i:
+        for u in range(_AT_ONCE):
+            body(i + u)
+    with b.for_("i", whole, end) as i:
+        body(i)
+
+
 def build_record(operands: Operands, records: Records, s: Source, row: Expr, i: Expr) -> tuple[Expr, ...]:
     """The record of element ``i`` of the row."""
     b, spec = operands.b, operands.spec
@@ -226,10 +250,15 @@ def write_results(
                 b.store(operands.out[1], out_row + i, position)
 
 
-def count_special(s: Source, v: Expr) -> Expr:
-    """1 for bits that the key does not give back: -0.0 and NaN."""
+def is_special(s: Source, v: Expr) -> Expr:
+    """Whether these are bits that the key does not give back: -0.0 and NaN."""
     _, nan = is_unordered(s, v)
-    return select(nan | v.eq(1 << s.bits - 1), ONE, ZERO)
+    return nan | v.eq(1 << s.bits - 1)
+
+
+def count_special(s: Source, v: Expr) -> Expr:
+    """1 where ``is_special``."""
+    return select(is_special(s, v), ONE, ZERO)
 
 
 def restore_row(operands: Operands, row: Expr, n: Expr) -> None:

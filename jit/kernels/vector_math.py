@@ -9,7 +9,7 @@ and without fma:
 
     function   float32  float64
     acos          1.0      1.0
-    acosh         2.2      2.2
+    acosh         1.8      1.8
     asin          1.0      0.9
     asinh         1.9      1.8
     atan          1.6      1.8
@@ -20,8 +20,8 @@ and without fma:
     cosh          1.6      1.6
     digamma       0.6      3.0   (a)
     erf           1.4      1.2
-    erf_inv       2.1      2.5
-    erfc          0.6      2.8
+    erf_inv       2.1      2.7
+    erfc          0.6      2.0
     exp           1.1      1.1
     exp2          1.2      1.2   exact for whole numbers
     expm1         1.5      2.0
@@ -30,12 +30,12 @@ and without fma:
     log           1.0      0.9
     log1p         1.1      0.9
     log2          1.4      1.1   exact for powers of two
-    logistic      2.5      2.5
+    logistic      2.0      2.0
     pow           0.6      1.4   exact for exact powers of two
     sin           1.6      0.9
     sinh          1.7      1.7
-    tan           0.9      2.2
-    tanh          2.5      1.5   never beyond 1
+    tan           0.9      1.5
+    tanh          2.0      1.5   never beyond 1
 
 (a) or that many units of the last place of 4: these functions are sums of larger terms and have zeros.
 

@@ -20,6 +20,7 @@ from .vector_math_base import (
     named,
     odd_horner,
     one_of,
+    polynomial,
     sqrt,
     upper,
 )
@@ -89,7 +90,8 @@ def exp_parts(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, 
     """``(m, s, t)`` with ``exp(x + dx) = (1 + m) * s * t``: s and t are powers of two, -0.3 < m < 0.42."""
     x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), one_of(x, -105.0, -746.0)))
     shifted, n, r = _reduce(b, x, dx)
-    return fma(horner(r, _EXP[x.ty.bits]), r * r, r), *_two_powers(b, shifted, n)
+    square = r * r
+    return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), *_two_powers(b, shifted, n)
 
 
 def exp(b: KernelBuilder, x: Expr) -> Expr:
@@ -103,17 +105,18 @@ def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     return (m + 1.0) * s * (t * 0.5)
 
 
-def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr) -> Expr:
-    """``exp(x + dx) * factor`` for a small ``dx`` and a factor of moderate size."""
+def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
+    """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
     m, s, t = exp_parts(b, x, dx)
-    return fma(factor, m, factor) * s * t
+    return (factor + fma(factor, m, low)) * s * t
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
     shifted, _, r = _reduce(b, named(b, "exp_x", x))
-    return (fma(horner(r, _EXP[x.ty.bits]), r * r, r) + 1.0) * power_of_two(shifted)
+    square = r * r
+    return (fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0) * power_of_two(shifted)
 
 
 def exp2(b: KernelBuilder, x: Expr) -> Expr:
@@ -130,7 +133,8 @@ def exp2(b: KernelBuilder, x: Expr) -> Expr:
 def _expm1_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
     """``(p, shifted)`` with ``exp(x) - 1 = 2**n * p + (2**n - 1)`` and ``shifted = n + magic``."""
     shifted, _, r = _reduce(b, x)
-    return b.let("expm1_p", fma(horner(r, _EXPM1[x.ty.bits]), r * r, r)), shifted
+    square = r * r
+    return b.let("expm1_p", fma(polynomial(r, _EXPM1[x.ty.bits], square), square, r)), shifted
 
 
 def expm1(b: KernelBuilder, x: Expr) -> Expr:
@@ -142,9 +146,13 @@ def expm1(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def logistic(b: KernelBuilder, x: Expr) -> Expr:
+    """``1/(1 + e)`` or ``e/(1 + e)`` with ``e = exp(-|x|)``; what ``1 + e`` loses is made good in the quotient."""
     x = named(b, "logistic_x", x)
     e = b.let("logistic_e", exp(b, -fabs(x)))
-    return select(x < 0.0, e, 1.0) / (e + 1.0)
+    d, lost = fast_two_sum(b, "logistic_d", lift(1.0, x.ty), e)
+    q = b.let("logistic_q", select(x < 0.0, e, 1.0) / d)
+    inverse = select(x < 0.0, 1.0 - q, q)  # of d
+    return fma(-(q * lost), inverse, q)
 
 
 # ------------------------------------------------------------------------------------------- log
@@ -189,11 +197,11 @@ def _log_rest(b: KernelBuilder, f: Expr, correction: Expr) -> Expr:
     """``log(1 + f) - f + correction``."""
     square = b.let("log_f2", f * f)
     if f.ty.bits == 32:
-        return fma(square, fma(horner(f, _LOG_32), f, -0.5), correction)
+        return fma(square, fma(polynomial(f, _LOG_32, square), f, -0.5), correction)
     s = b.let("log_s", f / (f + 2.0))
     z = b.let("log_z", s * s)
     half_square = b.let("log_hfsq", 0.5 * square)
-    return fma(s, fma(horner(z, _LOG_64), z, half_square), correction) - half_square
+    return fma(s, fma(polynomial(z, _LOG_64), z, half_square), correction) - half_square
 
 
 def _log_domain(x: Expr, zero: float, value: Expr) -> Expr:
@@ -235,7 +243,7 @@ def log2(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log2_x", x)
     k, f = split(b, x, "log2")
     if x.ty.bits == 32:
-        return _log_domain(x, 0.0, k + fma(horner(f, _LOG2_32), f, f))
+        return _log_domain(x, 0.0, k + fma(polynomial(f, _LOG2_32), f, f))
     high = b.let("log2_hi", head(f))  # f = high + low; high * inverse_hi is exact
     rest = b.let("log2_rest", _log_rest(b, f, f - high))
     inverse_hi, inverse_lo = 1.4426950216293335, 1.9259629911266175e-08
@@ -264,11 +272,14 @@ def tanh(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
-    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``."""
+    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``; what ``E + 2`` loses is made good in the quotient."""
     p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), 18.1)))
     s = b.let("tanh_scale", power_of_two(shifted))
     e = b.let("tanh_e", fma(p, s, s - 1.0))
-    return copysign(e / (e + 2.0), x)
+    d = b.let("tanh_d", e + 2.0)
+    lost = select(e < 2.0**20, e - (d - 2.0), 0.0)  # exact as long as that matters
+    q = b.let("tanh_q", e / d)
+    return copysign(fma(q * lost, fma(q, 0.5, -0.5), q), x)  # (1 - q)/2 is the inverse of d
 
 
 def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
@@ -276,8 +287,8 @@ def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("tanh_abs", fabs(x))
     z = b.let("tanh_z", x * x)
     small = b.let("tanh_small", a < 0.55)
-    numerator = select(small, a * z * horner(z, _TANH_64_P), -2.0)
-    denominator = select(small, horner(z, _TANH_64_Q), exp(b, 2.0 * a) + 1.0)
+    numerator = select(small, a * z * polynomial(z, _TANH_64_P), -2.0)
+    denominator = select(small, polynomial(z, _TANH_64_Q), exp(b, 2.0 * a) + 1.0)
     return copysign(select(small, a, 1.0) + numerator / denominator, x)
 
 
@@ -310,12 +321,14 @@ def asinh(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def acosh(b: KernelBuilder, x: Expr) -> Expr:
-    """log1p(t + sqrt(t^2 + 2 t)) with t = x - 1."""
+    """log1p(t + sqrt(t^2 + 2 t)) with t = x - 1; what the sum loses is added to the first order."""
     x = named(b, "acosh_x", x)
     big = b.let("acosh_big", x > _huge(x))
     t = b.let("acosh_t", x - 1.0)
-    u = select(big, x, t + sqrt(fma(t, t, t + t)))
-    return select(x < 1.0, lift(NAN, x.ty), log1p(b, u) + select(big, lift(LN2, x.ty), 0.0))
+    root = b.let("acosh_root", sqrt(fma(t, t, t + t)))
+    u, lost = fast_two_sum(b, "acosh_u", root, t)
+    value = log1p(b, select(big, x, u)) + select(big, lift(LN2, x.ty), lost / (u + 1.0))
+    return select(x < 1.0, lift(NAN, x.ty), value)
 
 
 def atanh(b: KernelBuilder, x: Expr) -> Expr:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..loop_ir import Const, Expr, KernelBuilder, f64, fma, lift, select
-from .vector_math_base import copysign, fabs, head, horner, named, rint, sqrt, upper
+from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, polynomial, rint, sqrt, upper
 from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal
 
 Function = Callable[[KernelBuilder, Expr], Expr]
@@ -60,9 +60,9 @@ def erf(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "erf_x", x)
     a = b.let("erf_abs", fabs(x))
     z = b.let("erf_z", x * x)
-    near = fma(x, horner(z, _ERF[x.ty.bits]), x)
+    near = fma(x, polynomial(z, _ERF[x.ty.bits]), x)
     if x.ty.bits == 32:
-        far = 1.0 - exp_normal(b, horner(b.let("erf_far", upper(a, 3.95)), _LOG_ERFC))
+        far = 1.0 - exp_normal(b, polynomial(b.let("erf_far", upper(a, 3.95)), _LOG_ERFC))
         return select(a < 0.9, near, copysign(far, x))
     return select(a < 1.0, near, copysign(1.0 - _erfc_double(b, b.let("erf_far", upper(a, 6.0))), x))
 
@@ -74,7 +74,7 @@ def erfc(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("erfc_abs", fabs(x))
     far = b.let("erfc_far", _erfc_double(b, b.let("erfc_limited", upper(a, 28.0))))
     z = b.let("erfc_z", x * x)
-    near = 1.0 - fma(x, horner(z, _ERF[64]), x)
+    near = 1.0 - fma(x, polynomial(z, _ERF[64]), x)
     return select(a < 0.5, near, select(x < 0.0, 2.0 - far, far))
 
 
@@ -83,18 +83,22 @@ def _erfc_single(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("erfc_abs", upper(fabs(x), 10.1))
     inverse = b.let("erfc_inverse", 1.0 / (a + 3.0))
     q = b.let("erfc_q", (a - 3.0) * inverse)
-    far = b.let("erfc_far", horner(q, _ERFCX_SINGLE) * inverse * exp_normal(b, -(a * a)))
+    far = b.let("erfc_far", polynomial(q, _ERFCX_SINGLE) * inverse * exp_normal(b, -(a * a)))
     far = select(fabs(x) > 10.1, Const(0.0, x.ty), far)
     return select(x < 0.0, 2.0 - far, far)
 
 
 def _erfc_double(b: KernelBuilder, a: Expr) -> Expr:
-    """erfc(a) for 0 <= a <= 28; the rounding error of a^2 is made good."""
+    """erfc(a) for 1/2 <= a <= 28; what rounding a^2 and 2 a + 1 loses is made good."""
     square = b.let("erfc_square", a * a)
     a_hi = b.let("erfc_hi", head(a))
     lost = (a_hi * a_hi - square) + (a - a_hi) * (a + a_hi)
     q = b.let("erfc_q", (a - 4.0) / (a + 4.0))
-    return exp_sum(b, -square, -lost, horner(q, _ERFCX_DOUBLE) / fma(a, 2.0, 1.0))
+    d, d_lo = fast_two_sum(b, "erfc_d", b.let("erfc_2a", a + a), lift(1.0, a.ty))
+    p = b.let("erfc_p", horner(q, _ERFCX_DOUBLE))
+    f = b.let("erfc_f", p / d)
+    f_lo = fma(-f, d_lo, fma(-f, d, p)) / d
+    return exp_sum(b, -square, -lost, f, f_lo)
 
 
 # ------------------------------------------------------------------------------- its inverse function
@@ -142,7 +146,7 @@ def _erf_inv_single(b: KernelBuilder, a: Expr) -> Expr:
     w = b.let("erf_inv_w", -log_normal(b, b.let("erf_inv_u", (1.0 - a) * (1.0 + a))))
     t = b.let("erf_inv_t", sqrt(w))
     near = fma(a, horner(w, _INVERSE_NEAR_32), a)
-    far = t + horner(b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)
+    far = t + polynomial(b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)
     return select(w < 4.0, near, far)
 
 
@@ -196,7 +200,7 @@ def lgamma(b: KernelBuilder, x: Expr) -> Expr:
     right = b.let("lgamma_right", _lgamma_right(b, y))
     r = b.let("gamma_r", y - rint(y))
     s = b.let("gamma_s", r * r)
-    sine = fabs(r * horner(s, _SIN_PI))
+    sine = fabs(r * polynomial(s, _SIN_PI))
     left = log(b, 3.141592653589793 / (y * sine)) - right
     value = select((x < 0.0) & (y > 2.0**-60), left, right)  # below, Gamma(-y) is -Gamma(y) to all digits
     pole = (x < 0.0) & r.eq(0.0)  # log Gamma(y) may be infinite as well, and the difference NaN
@@ -216,10 +220,10 @@ def _lgamma_right(b: KernelBuilder, y: Expr) -> Expr:
     v = b.let("gamma_v", select(lowest, y, select(low, y - 1.0, u - 2.0)))
     argument = select(large, y, select(lowest, y * (y + 1.0), select(low, y, product)))
     logarithm = b.let("gamma_log", log(b, argument))
-    inner = fma(v, horner(v, _LGAMMA_P) / horner(v, _LGAMMA_Q), select(low, -logarithm, logarithm))
+    inner = fma(v, polynomial(v, _LGAMMA_P) / polynomial(v, _LGAMMA_Q), select(low, -logarithm, logarithm))
     inverse = b.let("gamma_inverse", 1.0 / y)
     w = b.let("gamma_w", inverse * inverse)
-    tail = fma(inverse, horner(w, _STIRLING), _STIRLING_CONSTANT)
+    tail = fma(inverse, polynomial(w, _STIRLING), _STIRLING_CONSTANT)
     return select(large, fma(y - 0.5, logarithm - 1.0, tail), inner)
 
 
@@ -233,7 +237,7 @@ def digamma(b: KernelBuilder, x: Expr) -> Expr:
     r = b.let("gamma_r", y - rint(y))
     s = b.let("gamma_s", r * r)
     left = b.let("gamma_left", x < 0.0)
-    cotangent = fma(s, -4.0, 1.0) * horner(s, _COT_PI_P) / (horner(s, _COT_PI_Q) * r)
+    cotangent = fma(s, -4.0, 1.0) * polynomial(s, _COT_PI_P) / (polynomial(s, _COT_PI_Q) * r)
     value = _digamma_of_next(b, y) + select(left, cotangent, -1.0 / y)
     return select((x <= 0.0) & (r.eq(0.0) | y.eq(INF)), Const(NAN, y.ty), value)
 
@@ -249,6 +253,6 @@ def _digamma_of_next(b: KernelBuilder, y: Expr) -> Expr:
     z = b.let("gamma_z", y + select(low, lift(_LARGE + 1.0, y.ty), 1.0))
     inverse = b.let("gamma_inverse", 1.0 / z)
     w = b.let("gamma_w", inverse * inverse)
-    series = log_normal(b, z) - fma(w, horner(w, _DIGAMMA), 0.5 * inverse)
+    series = log_normal(b, z) - fma(w, polynomial(w, _DIGAMMA), 0.5 * inverse)
     shifted = series - select(low, numerator / denominator, Const(0.0, y.ty))
     return select(y.eq(INF), y, shifted)

@@ -25,6 +25,7 @@ from .vector_math_base import (
     horner,
     named,
     odd_horner,
+    polynomial,
     rint,
     sqrt,
     unless,
@@ -186,6 +187,7 @@ _TAN_Q = (1.0, -0.44468856856849287, 0.015970896495563876)
 
 
 Parts = tuple[Expr, Expr, Expr]
+Sum = tuple[Expr, Expr]
 
 
 def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr], odd: bool = True) -> Expr:
@@ -195,8 +197,8 @@ def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr], odd:
     return select(x.eq(0.0), x, result) if odd else result
 
 
-def _double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr, Expr], Expr]) -> Expr:
-    """``value(q, sin r, cos r)`` of the reduced argument, x >= 0."""
+def _double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Sum, Sum], Expr]) -> Expr:
+    """``value(q, sin r, cos r)`` of the reduced argument, x >= 0; sine and cosine are sums that are still to be taken."""
     rare, *usual = _subtract_double(b, x)
     return unless(
         b, rare, value(*_sin_cos_double(b, *usual)), lambda: value(*_sin_cos_double(b, *_reduce_double(b, x)))
@@ -208,17 +210,17 @@ def _sin_cos_single(b: KernelBuilder, q: Expr, r: Expr) -> Parts:
     ty = f32.vector(r.ty.lanes)
     r = b.let("sin_r", r.cast(ty))
     z = b.let("sin_z", r * r)
-    cosine = fma(z, fma(horner(z, _COS[32]), z, -0.5), 1.0)
+    cosine = fma(z, fma(polynomial(z, _COS[32]), z, -0.5), 1.0)
     return b.let("sin_q", q.cast(Ty("u", 32, ty.lanes))), odd_horner(r, z, _SIN[32]), cosine
 
 
-def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> Parts:
-    """``(q, sin, cos)`` of ``r + low``."""
+def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> tuple[Expr, Sum, Sum]:
+    """``(q, sin, cos)`` of ``r + low``; of the two terms of a sum the first is the larger."""
     z = b.let("sin_z", r * r)
-    sine = r + fma(r * z, horner(z, _SIN[64]), fma(-0.5 * z, low, low))
+    sine = r, b.let("sin_rest", fma(r * z, polynomial(z, _SIN[64]), fma(-0.5 * z, low, low)))
     half = b.let("cos_half", 0.5 * z)
     near = b.let("cos_near", 1.0 - half)
-    cosine = near + (((1.0 - near) - half) + fma(z * z, horner(z, _COS[64]), -(r * low)))
+    cosine = near, b.let("cos_rest", ((1.0 - near) - half) + fma(z * z, polynomial(z, _COS[64]), -(r * low)))
     return b.let("sin_q", q), sine, cosine
 
 
@@ -232,7 +234,8 @@ def sin(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "sin_x", x)
     if x.ty.bits == 32:
         return _single(b, x, lambda q, r: _in_quadrant(*_sin_cos_single(b, q, r)))
-    return _odd(x, _double(b, b.let("sin_abs", fabs(x)), _in_quadrant))
+    value = _double(b, b.let("sin_abs", fabs(x)), lambda q, s, c: _in_quadrant(q, s[0] + s[1], c[0] + c[1]))
+    return _odd(x, value)
 
 
 def cos(b: KernelBuilder, x: Expr) -> Expr:
@@ -243,7 +246,7 @@ def cos(b: KernelBuilder, x: Expr) -> Expr:
 
     if x.ty.bits == 32:
         return _single(b, x, lambda q, r: next_quadrant(*_sin_cos_single(b, q, r)), odd=False)
-    value = _double(b, b.let("cos_abs", fabs(x)), next_quadrant)
+    value = _double(b, b.let("cos_abs", fabs(x)), lambda q, s, c: next_quadrant(q, s[0] + s[1], c[0] + c[1]))
     return select(fabs(x) < INF, value, lift(NAN, x.ty))
 
 
@@ -258,20 +261,25 @@ def tan(b: KernelBuilder, x: Expr) -> Expr:
     if x.ty.bits == 32:
         return _single(b, x, lambda q, r: _tan_single(b, q, r))
 
-    def quotient(q: Expr, s: Expr, c: Expr) -> Expr:
-        s, c = b.let("tan_sin", s), b.let("tan_cos", c)
-        even = b.let("tan_even", (q & 1).eq(0))
-        return select(even, s, -c) / select(even, c, s)
+    return _odd(x, _double(b, b.let("tan_abs", fabs(x)), lambda q, s, c: _tan_double(b, q, s, c)))
 
-    return _odd(x, _double(b, b.let("tan_abs", fabs(x)), quotient))
+
+def _tan_double(b: KernelBuilder, q: Expr, sine: Sum, cosine: Sum) -> Expr:
+    """``s/c`` or ``-c/s``; what the sums lose that these are is made good in the quotient."""
+    (s, s_lo), (c, c_lo) = fast_two_sum(b, "tan_sin", *sine), fast_two_sum(b, "tan_cos", *cosine)
+    even = b.let("tan_even", (q & 1).eq(0))
+    above, above_lo = b.let("tan_above", select(even, s, -c)), select(even, s_lo, -c_lo)
+    below, below_lo = b.let("tan_below", select(even, c, s)), select(even, c_lo, s_lo)
+    value = b.let("tan_value", above / below)
+    return value + fma(-value, below_lo, above_lo) / below
 
 
 def _tan_single(b: KernelBuilder, q: Expr, r: Expr) -> Expr:
     """In float64: ``(r Q + r^3 P)/Q`` or minus its inverse."""
     r = b.let("tan_r", r)
     z = b.let("tan_z", r * r)
-    denominator = b.let("tan_q", horner(z, _TAN_Q))
-    numerator = b.let("tan_p", r * fma(z, horner(z, _TAN_P), denominator))
+    denominator = b.let("tan_q", polynomial(z, _TAN_Q))
+    numerator = b.let("tan_p", r * fma(z, polynomial(z, _TAN_P), denominator))
     even = b.let("tan_even", (q & 1).eq(0))
     value = select(even, numerator, -denominator) / select(even, denominator, numerator)
     return value.cast(f32.vector(r.ty.lanes))
@@ -310,7 +318,7 @@ def _asin_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr
     s = b.let("asin_s", select(large, root, a))
     s_hi = b.let("asin_s_hi", head(s))
     s_lo = b.let("asin_s_lo", (z - s_hi * s_hi) / ((s + 1e-30) + s_hi))  # 1e-30: no 0/0 at the ends
-    return large, s, s_hi, s_lo, b.let("asin_w", s * z * horner(z, _ASIN[x.ty.bits]))
+    return large, s, s_hi, s_lo, b.let("asin_w", s * z * polynomial(z, _ASIN[x.ty.bits]))
 
 
 def asin(b: KernelBuilder, x: Expr) -> Expr:

@@ -233,10 +233,12 @@ class RowBlock:
 def disjoint_kernel(combine: Combine, shape: WindowShape, channels_last: bool, lanes: int) -> Kernel:
     """``scatter`` where windows neither overlap nor leave the operand: each window writes its own elements, once.
 
-    One index of the range is one window position (channels last) or one row of them.
+    Without positions, every element of a window gets the window's number: the transpose of a ``sum``.  One index of the range is one window position (channels last) or one row of them.
     """
     b = KernelBuilder("window_scatter_disjoint")
-    ct, positions, out = b.pointer("ct", combine.memory), b.pointer("positions", i32), b.pointer("out", combine.memory)
+    ct = b.pointer("ct", combine.memory)
+    positions = b.pointer("positions", i32) if combine.positions else None
+    out = b.pointer("out", combine.memory)
     channels = b.integer("channels")
     last = len(shape.dims) - 1
     dims = [FrameDim(b, d, like, d == last and shape.static_stride is not None) for d, like in enumerate(shape.dims)]
@@ -244,12 +246,12 @@ def disjoint_kernel(combine: Combine, shape: WindowShape, channels_last: bool, l
     at = Odometer(b, b.lo, [const(1), *(d.count for d in outer)], {})
 
     def write(i: Expr, firsts: list[Expr], lanes: int) -> None:
-        given = b.let("given", b.load(positions, i, lanes))
+        given = b.let("given", b.load(positions, i, lanes)) if positions else None
         parts = [b.let("ct", b.load(ct, i * combine.parts + k, lanes)) for k in range(combine.parts)]
         for tap, first in enumerate(firsts):
-            here = given.eq(Const(tap, given.ty))
+            here = given.eq(Const(tap, given.ty)) if given else None
             for k, v in enumerate(parts):
-                b.store(out, first * combine.parts + k, select(here, v, Const(0, v.ty)))
+                b.store(out, first * combine.parts + k, select(here, v, Const(0, v.ty)) if here else v)
 
     with b.for_("p", b.lo, b.hi) as p:
         starts = []

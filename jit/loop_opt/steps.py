@@ -43,6 +43,7 @@ class Body:
         widths: how many varying values have elements of so many bits.
         size: varying operations, loads and stores.
         reductions: locals declared outside that the loop accumulates into, with the operation and the type.
+        branches: there are some that all lanes take if one wants to.
         maskable: it is right, and machines have instructions, to run it with some lanes left out: memory is accessed in
             vectors side by side of 32 or 64 bits, and nothing traps on the zeros that stand in other lanes.
         pairs: by the id of a store to every other element, the store that follows it and fills the gaps.
@@ -62,7 +63,7 @@ class Body:
         self._assigned = {s.name for s in flat if isinstance(s, Assign)}
         self._steps: dict[int, Step] = {}
         self._needed: set[int] = set()
-        self._branches = any(isinstance(s, If) for s in loop.body)
+        self.branches = any(isinstance(s, If) for s in loop.body)
         for s in flat:
             if isinstance(s, Let):
                 self.definitions[s.name] = s
@@ -94,6 +95,9 @@ class Body:
                 self._reduction(name, value)
             case If(cond, then, ()) if is_any(cond):
                 self._need(cond.args[0])  # type: ignore[union-attr]
+                for inner in then:  # what the branch replaces is computed in any case
+                    if isinstance(inner, Assign) and inner.name in self.steps:
+                        self._need_local(inner.name)
                 rare, self._rare = self._rare, True
                 for inner in then:
                     self._statement(inner)
@@ -184,7 +188,7 @@ class Body:
         step = self.step(index)
         self.maskable &= step == 1 and ty.bits in (32, 64)
         self._grow(1 if step == 1 else 2 if step == -1 or (step == 2 and not alone) else _GATHER_SIZE)
-        if isinstance(step, int) and 2 < step <= _INTERLEAVED and not self._branches:
+        if isinstance(step, int) and 2 < step <= _INTERLEAVED and not self.branches:
             raise Declined  # LLVM has shuffles for these
         if step is None:
             self._per_lane(index)

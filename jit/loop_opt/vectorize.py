@@ -41,13 +41,13 @@ from ..loop_walk import declared
 from ..target import Target
 from .steps import Body, Declined, Step, accumulator, is_any
 
-# The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A long body is a
-# chain of operations that wait for each other: two of them side by side take a quarter less time (measured on Zen 3,
-# where four gain little more).  Without a reduction one does so with vectors of twice the lanes; LLVM splits them.
+# The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
+# chain of operations that wait for each other: some of them side by side take a quarter less time (measured on Zen 3).
+# Without a reduction that is done with vectors of so many times the lanes; LLVM splits them.
 _ACCUMULATORS = 4
 _LONG_ACCUMULATORS = 2
-_WIDE = 2
 _SMALL_BODY = 16  # operations
+_LONG_BODY = 40  # ... from where four side by side want too many registers
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -116,8 +116,8 @@ class _VectorLoop:
             raise Declined
         long = body.size > _SMALL_BODY
         copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
-        wide = lanes * _WIDE if long and not body.reductions else lanes
-        self.main = _Writer(body, names, wide, copies)
+        side_by_side = 1 if body.reductions or not long else 4 if body.size <= _LONG_BODY and not body.branches else 2
+        self.main = _Writer(body, names, lanes * side_by_side, copies)
         self.masked = target.masked_accesses and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
 

@@ -15,14 +15,14 @@ import numpy as np
 from fx import dtypes
 
 from ..cost import chunk_for
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, b1, i64, maximum, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, b1, i32, i64, maximum, minimum, select
 from .loops import Span, coalesce, const, spans, vector_for, word_type
 from .registry import Address, LowerContext, Operand
 from .types import ty_of
 
 __all__ = [
     "NS_PER_BYTE", "Axes", "Dims", "clipped_start", "convert", "copy_row", "copy_slice", "copy_strided", "fill_dense",
-    "fill_words", "frame_axes",
+    "fill_words", "frame_axes", "offset_type",
 ]  # fmt: skip
 
 Dims = list[tuple[int, ...]]  # (size, stride, stride, ...), outermost first
@@ -49,21 +49,30 @@ def frame_axes(b: KernelBuilder, k: int) -> tuple[list[Ref], list[Ref]]:
     return [b.integer(f"limit{j}") for j in range(k)], [b.integer(f"step{j}") for j in range(k)]
 
 
-def _as_i64(v: Expr) -> Expr:
-    """An index as i64; unsigned ones too large for that become the largest."""
+def offset_type(index: Ty, span: int) -> Ty:
+    """The type to compute offsets in, into an array of ``span`` elements: vectors hold more of the narrow ones."""
+    small = index.bits < 32 or index == i32
+    return i32 if small and span < 1 << 31 else i64
+
+
+def _as_signed(v: Expr, ty: Ty) -> Expr:
+    """An index as ``ty``; unsigned ones too large for that become the largest."""
     if v.ty.kind == "u" and v.ty.bits == 64:
         v = minimum(v, (1 << 63) - 1)
-    return v.cast(i64)
+    return v.cast(ty)
 
 
 def clipped_start(
-    b: KernelBuilder, components: Sequence[Expr], limits: Sequence[Expr], strides: Sequence[Expr]
+    b: KernelBuilder, components: Sequence[Expr], limits: Sequence[Expr], strides: Sequence[Expr], ty: Ty = i64
 ) -> tuple[Expr, Expr]:
-    """Offset of the slice that starts at the clipped index, and whether the index needed no clipping."""
-    offset: Expr = const(0)
+    """Offset of the slice that starts at the clipped index, and whether the index needed no clipping.
+
+    limits, strides: of the type ``ty`` (see ``offset_type``), like the offset.
+    """
+    offset: Expr = Const(0, ty)
     inside: Expr = Const(True, b1)
     for v, limit, stride in zip(components, limits, strides):
-        v = b.let("start", _as_i64(v))
+        v = b.let("start", _as_signed(v, ty))
         clipped = b.let("clipped", minimum(maximum(v, 0), limit))
         inside = inside & v.eq(clipped)
         offset = offset + clipped * stride

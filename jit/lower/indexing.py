@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fx.ir import Eqn
 
 from ..cost import chunk_for
-from ..loop_ir import Expr, Kernel, KernelBuilder, Ty, select
+from ..loop_ir import Expr, Kernel, KernelBuilder, Ty, i64, maximum, minimum, select
 from .copies import (
     NS_PER_BYTE,
     Axes,
@@ -26,6 +26,7 @@ from .copies import (
     fill_dense,
     fill_words,
     frame_axes,
+    offset_type,
 )  # fmt: skip
 from .loops import coalesce, const, same_memory, spans, word_type
 from .registry import LowerContext, Operand, lowers
@@ -33,6 +34,8 @@ from .scatter import SCATTERS, scatter
 from .types import ty_of
 
 _NS_PER_INDEX = 3.0
+_POINTS = 512  # elements whose offsets are computed ahead of reading them
+_AT_ONCE = 4  # elements that are read in an iteration
 
 # ------------------------------------------------------------------------------------ dynamic slices
 
@@ -79,11 +82,15 @@ class _GatherShape:
         bool  # neighbours in a result row are neighbours in the operand (rows) or have neighbouring indices (points)
     )
     fill: bool
+    along: bool  # (points) a position in a result row is one in the operand, too
+    offset: Ty  # what offsets are computed in
     lanes: int
 
     @property
     def key(self) -> tuple:
-        return (str(self.word), self.words, str(self.index), self.k, self.rank, self.unit_step, self.fill, self.lanes)
+        return (
+            str(self.word), self.words, str(self.index), self.k, self.rank, self.unit_step, self.fill, self.along, str(self.offset), self.lanes
+        )  # fmt: skip
 
 
 class _GatherFrame:
@@ -94,7 +101,7 @@ class _GatherFrame:
         self.out, self.x = b.pointer("out", s.word), b.pointer("x", s.word)
         self.indices = b.pointer("indices", s.index)
         self.fill = [b.integer(f"fill{w}").cast(s.word) for w in range(s.words)]
-        self.limits, self.steps = frame_axes(b, s.k)
+        self.limits, self.steps = ([v.cast(s.offset) for v in column] for column in frame_axes(b, s.k))
         self.component = b.integer("component_step")
         self.n, self.x_step, self.index_step = b.integer("n"), b.integer("x_step"), b.integer("index_step")
         sizes = [b.integer(f"size{d}") for d in range(s.rank)]
@@ -106,7 +113,8 @@ class _GatherFrame:
 
     def start(self, at: Expr) -> tuple[Expr, Expr]:
         components = [self.b.load(self.indices, at + self.component * j if j else at) for j in range(self.s.k)]
-        return clipped_start(self.b, components, self.limits, self.steps)
+        offset, inside = clipped_start(self.b, components, self.limits, self.steps, self.s.offset)
+        return offset, inside
 
     def filling(self, c: Expr) -> Expr:
         """The fill value's word at position ``c`` of a row."""
@@ -132,14 +140,31 @@ def _gather_rows(s: _GatherShape) -> Kernel:
 
 
 def _gather_points(s: _GatherShape) -> Kernel:
-    """Neighbours in the result have indices of their own."""
+    """Neighbours in the result have indices of their own: vectors of offsets first, a block of them, then the elements."""
     b = KernelBuilder("gather_points")
     f = _GatherFrame(b, s)
-    with spans(b, f.n, f.sizes, f.offsets) as span, b.for_("c", span.begin, span.end, vectorize=True) as c:
-        at = span.rows.offset["index_row"] + (c if s.unit_step else c * f.index_step)
-        offset, inside = f.start(b.let("at", at))
-        v = b.load(f.x, span.rows.offset["x_row"] + c * f.x_step + offset)
-        b.store(f.out, span.base + c, select(inside, v, f.filling(c)) if s.fill else v)
+    offsets = b.alloc("offsets", s.offset, _POINTS)
+    with spans(b, f.n, f.sizes, f.offsets) as span, b.for_("first", span.begin, span.end, _POINTS) as first:
+        count = b.let("count", minimum(span.end - first, _POINTS))
+        index_row, x_row = span.rows.offset["index_row"], span.rows.offset["x_row"]
+        with b.for_("j", 0, count, vectorize=True) as j:
+            c = first + j
+            offset, inside = f.start(index_row + (c if s.unit_step else c * f.index_step))
+            b.store(offsets, j, select(inside, offset, -1) if s.fill else offset)
+
+        def element(j: Expr) -> Expr:
+            offset = b.let("offset", b.load(offsets, j))
+            here = x_row + (first + j) * f.x_step if s.along else x_row
+            v = b.load(f.x, here + (maximum(offset, 0) if s.fill else offset).cast(i64))
+            return b.let("v", select(offset >= 0, v, f.filling(first + j)) if s.fill else v)
+
+        to = b.let("to", span.base + first)
+        whole = b.let("whole", count & -_AT_ONCE)
+        with b.for_("j", 0, whole, _AT_ONCE) as j:
+            for u, v in enumerate([element(j + u) for u in range(_AT_ONCE)]):
+                b.store(f.out, to + j + u, v)
+        with b.for_("j", whole, count) as j:
+            b.store(f.out, to + j, element(j))
     return b.build()
 
 
@@ -175,14 +200,26 @@ def _gather(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
     fill = eqn.params["mode"] == "fill" and len(index_map) > 0
     points = index_step != 0
     unit_step = index_step == 1 if points else x_step == 1
+    limits = tuple(x.shape[d] - slice_sizes[d] for d in index_map)
+    axes = Axes(limits, tuple(x.strides[d] * words for d in index_map))
+    index = ty_of(indices.dtype)
+    reach = sum(limit * abs(stride) for limit, stride in zip(axes.limits, axes.strides)) + 1
+    offset = offset_type(index, reach) if points else i64
     shape = _GatherShape(
-        word, words, ty_of(indices.dtype), len(index_map), len(outer), unit_step, fill, ctx.host.lanes(word)
+        word,
+        words,
+        index,
+        len(index_map),
+        len(outer),
+        unit_step,
+        fill,
+        points and x_step != 0,
+        offset,
+        ctx.host.lanes(word),
     )
     kernel = ctx.kernel(
         ("gather", points, *shape.key), lambda: _gather_points(shape) if points else _gather_rows(shape)
     )
-    limits = tuple(x.shape[d] - slice_sizes[d] for d in index_map)
-    axes = Axes(limits, tuple(x.strides[d] * words for d in index_map))
     fills = fill_words(eqn.params["fill_value"] if fill else 0, x.dtype)
     transposed = tuple(zip(*outer)) if outer else ((), (), ())
     args = (

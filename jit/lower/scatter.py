@@ -18,8 +18,8 @@ from fx import dtypes
 from fx.ir import Eqn
 
 from ..cost import chunk_for
-from ..loop_ir import Expr, Kernel, KernelBuilder, Ref, Ty, f32
-from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes
+from ..loop_ir import Expr, Kernel, KernelBuilder, Ref, Ty, f32, i64, minimum, select
+from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes, offset_type
 from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
 from .reductions import COMBINE
 from .registry import Address, LowerContext, Operand
@@ -28,6 +28,9 @@ from .types import compute_type, ty_of
 __all__ = ["SCATTERS", "scatter"]
 
 _NS_PER_INDEX = 3.0
+_POINTS_FROM = 16  # updates of single elements in a row, so many at least, have their offsets computed ahead, ...
+_POINTS = 512  # ... at most so many at a time
+_AT_ONCE = 4  # updates in an iteration
 
 # name of the primitive -> operation of ``reductions.COMBINE`` (None: the update replaces the element)
 SCATTERS = {"scatter": None, "scatter_add": "sum", "scatter_mul": "prod", "scatter_min": "min", "scatter_max": "max"}
@@ -48,13 +51,15 @@ class _ScatterShape:
     within: int  # dimensions of the slice that are walked in order
     vector: bool  # the innermost safe dimension is contiguous in result and updates, and has one index
     drop: bool  # updates out of bounds are dropped
+    points: Ty | None  # slices are single elements, many in a row: their offsets, in this type, are computed ahead
+    unit_step: bool  # in the innermost serial dimension, indices and updates of neighbours are neighbours
     lanes: int
 
     @property
     def key(self) -> tuple:
         return (
             self.op, str(self.memory), str(self.update), self.parts, str(self.index), self.k, self.safe, self.serial, self.within, self.vector,
-            self.drop, self.lanes,
+            self.drop, str(self.points), self.unit_step, self.lanes,
         )  # fmt: skip
 
 
@@ -100,16 +105,64 @@ class _Scatter:
         names = ("out_row", "index_row", "update_row")
         with spans(b, self.n, sizes, {name: (const(0), st) for name, st in zip(names, strides)}) as span:
             rows = [b.let(name, span.rows.offset[name]) for name in names]
-            with _nested(b, "g", self.serial[0], list(zip(rows, self.serial[1:]))) as (to, at, of):
-                components = [b.load(self.indices, at + self.component * j if j else at) for j in range(s.k)]
-                offset, inside = clipped_start(b, components, self.limits, self.steps)
-                to = b.let("to", to + offset)
-                if s.drop:
-                    with b.if_(inside):
-                        self._slice(to, of, span)
+            walked = [column[:-1] if s.points else column for column in self.serial]
+            with _nested(b, "g", walked[0], list(zip(rows, walked[1:]))) as (to, at, of):
+                if s.points:
+                    self._points(to, at, of)
                 else:
-                    self._slice(to, of, span)
+                    self._update(to, at, of, span)
         return b.build()
+
+    def _components(self, at: Expr) -> list[Expr]:
+        """The index that lies at ``at``."""
+        return [self.b.load(self.indices, at + self.component * j if j else at) for j in range(self.s.k)]
+
+    def _update(self, to: Expr, at: Expr, of: Expr, span: Span) -> None:
+        """Applies the update at ``of`` to the slice whose index is at ``at``."""
+        b, s = self.b, self.s
+        offset, inside = clipped_start(b, self._components(at), self.limits, self.steps)
+        to = b.let("to", to + offset)
+        if s.drop:
+            with b.if_(inside):
+                self._slice(to, of, span)
+        else:
+            self._slice(to, of, span)
+
+    def _points(self, to: Expr, at: Expr, of: Expr) -> None:
+        """Updates of single elements along the innermost serial dimension.
+
+        The offsets of a block are computed first, by vectors (-1: the update is dropped); then the updates are applied in
+        order, some to an iteration.
+        """
+        b, s = self.b, self.s
+        assert s.points is not None
+        size, _, index_step, update_step = (column[-1] for column in self.serial)
+        offsets = b.alloc("offsets", s.points, _POINTS)
+        limits = [b.let("limit", v.cast(s.points)) for v in self.limits]
+        steps = [b.let("step", v.cast(s.points)) for v in self.steps]
+
+        def apply(first: Expr, j: Expr) -> None:
+            offset = b.let("offset", b.load(offsets, j))
+            source = first + j if s.unit_step else of + (first + j) * update_step
+            if s.drop:
+                with b.if_(offset >= 0):
+                    self._combine(b.let("element", to + offset.cast(i64)), source, 1)
+            else:
+                self._combine(b.let("element", to + offset.cast(i64)), source, 1)
+
+        with b.for_("first", 0, size, _POINTS) as first:
+            count = b.let("count", minimum(size - first, _POINTS))
+            with b.for_("j", 0, count, vectorize=True) as j:
+                index = at + (first + j if s.unit_step else (first + j) * index_step)
+                offset, inside = clipped_start(b, self._components(index), limits, steps, s.points)
+                b.store(offsets, j, select(inside, offset, -1) if s.drop else offset)
+            whole = b.let("whole", count & -_AT_ONCE)
+            source = b.let("source", of + first) if s.unit_step else first
+            with b.for_("j", 0, whole, _AT_ONCE) as j:
+                for u in range(_AT_ONCE):
+                    apply(source, j + u)
+            with b.for_("j", whole, count) as j:
+                apply(source, j)
 
     def _slice(self, to: Expr, of: Expr, span: Span) -> None:
         sizes, out, _, update = self.within
@@ -211,9 +264,13 @@ def _apply_updates(
     n = safe[-1][0] if vector else 1
     outer = safe[:-1] if vector else safe
     lanes = ctx.host.lanes(compute_type(memory)) if parts == 1 else 1
+    points = bool(
+        not vector and not within and moved and serial and serial[-1][1] == 0 and serial[-1][0] >= _POINTS_FROM
+    )
+    index = ty_of(indices.dtype)
     shape = _ScatterShape(
-        op, memory, update, parts, ty_of(indices.dtype), len(moved), len(outer), len(serial), len(within), vector,
-        eqn.params["mode"] != "clip", lanes,
+        op, memory, update, parts, index, len(moved), len(outer), len(serial), len(within), vector,
+        eqn.params["mode"] != "clip", offset_type(index, out.size) if points else None, points and serial[-1][2:] == (1, 1), lanes,
     )  # fmt: skip
     kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
     axes = Axes(tuple(limits[d] for d in moved), tuple(out.strides[d] for d in moved))

@@ -2,7 +2,7 @@
 
 The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
 
-* short rows run side by side in vector lanes,
+* rows that are not too long run side by side in vector lanes,
 * a few long rows run by blocks, a fixed number of steps for each digit of the key,
 * all others run whole, each by one thread.
 
@@ -16,16 +16,22 @@ import numpy as np
 from fx import dtypes
 from fx.errors import LoweringError
 from fx.ir import Eqn
+from fx.sizes import late
 
 from ..cost import chunk_for, halvings
 from ..kernels import sort_blocks
 from ..kernels.sort import SELECT_MOST, lanes_kernel, rows_kernel, select_kernel
+from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
 from .copies import copy_strided
 from .loops import dense_strides, word_type
 from .registry import Address, LowerContext, Operand, lowers
 
-_LANES_LONGEST = {8: 256, 16: 256, 32: 256, 64: 96}  # bits of a record -> rows that lanes_kernel takes
+# Bits of a record -> elements of the longest rows that are sorted side by side; those with positions by bits of a key
+_LANES_LONGEST = {8: 1 << 14, 16: 1 << 14, 32: 1 << 14, 64: 1 << 13}
+_LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048}
+_ALONE_LONGEST = {8: 256, 16: 256, 32: 256, 64: 96}  # the same where there are not rows for half of the lanes
+_MOST_LANES = 16  # rows side by side
 _LARGE_DIGIT_FROM = 1 << 14  # rows from this length on are sorted by 11 bits at a time, shorter ones by 8
 _BLOCKS_FROM = 1 << 16  # rows from this length on are sorted by blocks, if there are few of them
 _BLOCK = 1 << 14  # elements of a block, at least
@@ -148,7 +154,7 @@ def _sort_rows(
         )
     rows = xs[0].size // n
     one_key = len(spec.sources) == 1
-    if one_key and not spec.split and n <= _LANES_LONGEST[spec.record.bits]:
+    if one_key and not spec.split and n <= _longest_in_lanes(ctx, spec, rows):
         _sort_lanes(ctx, name, spec, xs, outs, n, take)
     elif one_key and n >= _BLOCKS_FROM and rows <= _FEW_ROWS:
         _sort_blocks(ctx, name, spec, xs, outs, n, take)
@@ -156,18 +162,34 @@ def _sort_rows(
         _sort_whole(ctx, name, spec, xs, outs, n, take)
 
 
+def _lanes(ctx: LowerContext, spec: SortSpec) -> int:
+    return min(ctx.host.lanes(spec.record), _MOST_LANES)
+
+
+def _longest_in_lanes(ctx: LowerContext, spec: SortSpec, rows: int) -> int:
+    """How long rows may be to be sorted side by side, so many of them."""
+    bits = spec.sources[0].bits
+    longest = _LANES_LONGEST[bits] if spec.carry == "none" else _LANES_LONGEST_INDEXED[bits]
+    lanes = _lanes(ctx, spec)
+    return longest if lanes >= 4 and 2 * rows >= lanes else min(longest, _ALONE_LONGEST[spec.record.bits])
+
+
 def _sort_lanes(
     ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
 ) -> None:
     if spec.carry == "payload":
         spec = SortSpec(spec.words, spec.sources, "index", spec.digit, spec.top)
-    longest = _LANES_LONGEST[spec.record.bits]
-    lanes = ctx.host.lanes(spec.record)
-    kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: lanes_kernel(spec, lanes, longest))
+    lanes = _lanes(ctx, spec)
+    kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: lanes_kernel(spec, lanes))
     rows = xs[0].size // n
     total = -(-rows // lanes)
-    cost = lanes * n * (2 + halvings(n))
-    ctx.step(kernel, (*xs, *outs, n, take, rows), total, chunk_for(total, cost), name, reads=xs, writes=outs)
+    size = late(padded, n)
+    records = _scratch(ctx, size * lanes * spec.record.itemsize, per_worker=True)
+    cost = size * halvings(size) ** 2 / 8
+    ctx.step(
+        kernel, (*xs, *outs, records, n, take, rows, size), total, chunk_for(total, cost), name, reads=xs,
+        writes=(*outs, records),
+    )  # fmt: skip
 
 
 def _records(ctx: LowerContext, spec: SortSpec, count: int, per_worker: bool = False) -> tuple[Address, ...]:

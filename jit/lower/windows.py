@@ -24,6 +24,8 @@ from .copies import fill_dense
 from .registry import LowerContext, Operand, lowers
 
 _UNROLLED_TAPS = 16  # windows of at most so many taps are written out
+_VECTORS = 8  # of channels that go round loops over taps together, if they have no more than ...
+_MOST_LANES = 64
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,14 @@ def _dims(eqn: Eqn, operand: Sequence[int], windows: Sequence[int]) -> list[Dim]
 # ------------------------------------------------------------------------------------ lowerings
 
 
-def _lanes(ctx: LowerContext, combine: Combine, geometry: Geometry) -> int:
-    """Channels, or results of a row, in a vector: as many as registers hold, but there must be so many."""
+def _lanes(ctx: LowerContext, combine: Combine, geometry: Geometry, vectors: int = 1) -> int:
+    """Channels, or results of a row, in so many vectors: as many as registers hold, but there must be so many."""
     last = geometry.dims[-1]
     if combine.parts > 1 or (geometry.channels == 1 and last.stride > STATIC_STRIDE):
         return 1
     widest = max(combine.work.bits, 32 if combine.positions or combine.out == i32 else 0)
     there = geometry.channels if geometry.channels > 1 else last.count
-    return min(ctx.host.lanes(Ty("u", widest)), 1 << there.bit_length() - 1)
+    return min(ctx.host.lanes(Ty("u", widest)) * vectors, _MOST_LANES, 1 << there.bit_length() - 1)
 
 
 def _slide(
@@ -83,7 +85,8 @@ def _slide(
     written_out = tuple(d.taps for d in dims) if small else None
     stride = dims[-1].stride if geometry.channels == 1 and dims[-1].stride <= STATIC_STRIDE else None
     shape = WindowShape(dims, written_out, stride)
-    lanes = _lanes(ctx, combine, geometry)
+    by_loops = geometry.channels > 1 and written_out is None
+    lanes = _lanes(ctx, combine, geometry, _VECTORS if by_loops else 1)
     key = ("window", mode, x.dtype.name, geometry.channels > 1, shape.key, lanes)
     positions = () if given is None else (ctx.contiguous(given),)
     integers = tuple(v for d in dims for v in d.integers())
@@ -109,7 +112,12 @@ def _slide(
 def _reduce_window(mode: str) -> Callable[[LowerContext, Eqn, tuple[Operand, ...], tuple[Operand, ...]], None]:
     def lower(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
         if outs[0].size:
-            geometry = _folded(_dims(eqn, ins[0].shape, outs[0].shape))
+            dims = _dims(eqn, ins[0].shape, outs[0].shape)
+            transposed = _folded([d.transposed() for d in dims])
+            if mode == "sum" and any(d.base > 1 for d in dims) and ins[0].size and _are_disjoint(transposed):
+                _scatter_disjoint(ctx, eqn.prim.name, transposed, ins[0], None, outs[0])
+                return
+            geometry = _folded(dims)
             given = ins[1] if mode == "select" else None
             _slide(ctx, eqn.prim.name, mode, geometry, ins[0], given, outs[0])
 
@@ -129,29 +137,37 @@ def _window_scatter_add(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], o
         return
     forward = _dims(eqn, outs[0].shape, ins[0].shape)
     geometry = _folded(forward)
-    if geometry.taps <= _UNROLLED_TAPS and ins[0].size and all(d.disjoint for d in geometry.dims):
-        _scatter_disjoint(ctx, geometry, *ins, outs[0])
+    if ins[0].size and _are_disjoint(geometry):
+        _scatter_disjoint(ctx, eqn.prim.name, geometry, *ins, outs[0])
     else:
         _slide(ctx, eqn.prim.name, "scatter", _folded([d.transposed() for d in forward]), ins[0], ins[1], outs[0])
 
 
-def _scatter_disjoint(ctx: LowerContext, g: Geometry, ct: Operand, positions: Operand, out: Operand) -> None:
-    combine = Combine("scatter", ct.dtype)
+def _are_disjoint(g: Geometry) -> bool:
+    return g.taps <= _UNROLLED_TAPS and all(d.disjoint for d in g.dims)
+
+
+def _scatter_disjoint(
+    ctx: LowerContext, name: str, g: Geometry, ct: Operand, positions: Operand | None, out: Operand
+) -> None:
+    """Appends the step that writes the elements of each window: ``ct``, at the position only if there are positions."""
+    combine = Combine("scatter" if positions else "sum", ct.dtype)
     if ct.size * g.taps != out.size:  # some elements lie in no window
-        fill_dense(ctx, out, 0, "window_scatter_add (zeros)")
+        fill_dense(ctx, out, 0, f"{name} (zeros)")
     channels_last = g.channels > 1
     stride = g.dims[-1].stride if not channels_last and g.dims[-1].stride <= STATIC_STRIDE else None
     shape = WindowShape(g.dims, tuple(d.taps for d in g.dims), stride)
     lanes = _lanes(ctx, combine, g)
     kernel = ctx.kernel(
-        ("window_scatter_disjoint", ct.dtype.name, channels_last, shape.key, lanes),
+        ("window_disjoint", combine.positions, ct.dtype.name, channels_last, shape.key, lanes),
         lambda: disjoint_kernel(combine, shape, channels_last, lanes),
     )
-    ct, positions = ctx.contiguous(ct), ctx.contiguous(positions)
+    given = (ctx.contiguous(positions),) if positions else ()
+    ct = ctx.contiguous(ct)
     outer = g.dims if channels_last else g.dims[:-1]
     total = g.batch * math.prod(d.count for d in outer)
     cost = 5 + ct.size // total * g.taps * 0.25
     ctx.step(
-        kernel, (ct, positions, out, g.channels, *(v for d in g.dims for v in d.integers())), total, chunk_for(total, cost),
-        "window_scatter_add", nbytes=2 * out.size * out.dtype.itemsize, reads=(ct, positions), writes=(out,),
+        kernel, (ct, *given, out, g.channels, *(v for d in g.dims for v in d.integers())), total, chunk_for(total, cost),
+        name, nbytes=2 * out.size * out.dtype.itemsize, reads=(ct, *given), writes=(out,),
     )  # fmt: skip

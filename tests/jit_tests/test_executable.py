@@ -20,7 +20,7 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
-from jit import memory, results
+from jit import border, memory, results
 from jit.cost import chunk_for
 from jit.memory import allocator, clear_pool, pooled_bytes
 
@@ -309,6 +309,35 @@ def test_clearing_the_caches_of_the_process(monkeypatch):
     assert cleared == ["disk", "process"] and pooled_bytes() == 0
 
 
+def test_native_and_python_checks_of_the_border_agree():
+    """``apart``: what is overwritten is writeable and overlaps no other."""
+    rng = np.random.default_rng(0)
+    memory = np.zeros(64, np.uint8)
+    answers = set()
+    for _ in range(300):
+        n = int(rng.integers(1, 6))
+        starts, sizes = rng.integers(0, 40, n), rng.choice([0, 1, 4, 9], n)
+        arrays = [memory[a : a + s] for a, s in zip(starts, sizes)]
+        for a in arrays:
+            a.flags.writeable = bool(rng.integers(0, 6))
+        overwritten = tuple(int(k) for k in np.flatnonzero(rng.integers(0, 2, n)))
+        wanted = all(
+            arrays[k].flags.writeable
+            and not any(j != k and np.shares_memory(a, arrays[k]) for j, a in enumerate(arrays))
+            for k in overwritten
+        )
+        found = [
+            border.separation([a.nbytes for a in arrays], overwritten)(*arrays),
+            border._apart_in_python(overwritten, *arrays),
+        ]
+        if 0 in sizes:  # nothing that lies inside something may count as shared
+            assert found == [False, False] or wanted
+        else:
+            assert found == [wanted, wanted]
+        answers.add(wanted)
+    assert answers == {False, True}
+
+
 def test_arena_memory_is_shared_by_values_that_do_not_meet():
     x = numbers((200, 300), "f4")
 
@@ -430,7 +459,7 @@ RESULTS = [
 @pytest.mark.parametrize("known", [True, False])
 def test_fresh_arrays_for_results(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not known:
-        monkeypatch.setattr(results, "_table", lambda: 0)
+        monkeypatch.setattr(results, "new_from_descr", lambda: 0)
     make = results.maker(RESULTS)
     assert (type(make).__name__ == "builtin_function_or_method") is known
     first, second = make(), make()

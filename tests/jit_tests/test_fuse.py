@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -20,10 +22,12 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives import sorting as O
 from fx.primitives.random_bits import threefry2x32
+from jit import buffers as buffers_module
 from jit.buffers import plan_buffers
 from jit.fuse import fuse
 from jit.index_map import Affine, Opaque, SplitAtom, delinearize, dense_strides, linearize
 from jit.lower.context import LogicalBuffer
+from jit.lower.registry import Step
 from jit.plan import Buffer, BufferPlan, FusionPlan
 
 
@@ -182,18 +186,26 @@ def test_a_buffer_plan_knows_its_faults():
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4), st.integers(0, 1000)), max_size=12))
 def test_arena_offsets_never_overlap(lives):
+    for largest in (0, 3, buffers_module.LARGEST):
+        with mock.patch.object(buffers_module, "LARGEST", largest):
+            plan = _placed(lives)
+        plan.verify()
+        live = [sum(b.nbytes for b in plan.buffers if b.first <= t <= b.last) for t in range(12)]
+        assert plan.arena_bytes >= max(live) if lives else plan.arena_bytes == 0
+
+
+def test_small_values_that_live_long_leave_no_holes():
+    """In the order in which they come alive, the third would lie behind the others."""
+    plan = _placed([(0, 1, 6400), (2, 8, 64), (3, 1, 6400), (0, 9, 640), (5, 3, 6400)])
+    assert plan.arena_bytes == 6400 + 64 + 640
+
+
+def _placed(lives):
+    """Buffers that are touched from a step on, for so many more, and their bytes."""
     buffers = [LogicalBuffer("arena", n) for _, _, n in lives]
-    steps = [_Touch(tuple(k for k, (a, d, _) in enumerate(lives) if a <= t <= a + d)) for t in range(12)]
-    plan_buffers(buffers, steps, workers=2).verify()
-
-
-class _Touch:
-    """Stands for a step that touches buffers."""
-
-    def __init__(self, buffers: tuple[int, ...]) -> None:
-        self.args: tuple = ()
-        self.reads = buffers
-        self.writes: tuple = ()
+    kernel: Any = None
+    touched = [tuple(k for k, (a, d, _) in enumerate(lives) if a <= t <= a + d) for t in range(12)]
+    return plan_buffers(buffers, [Step(kernel, (), 1, 1, "touches", reads=t) for t in touched], workers=2)
 
 
 # ----------------------------------------------------------------------------------- in place

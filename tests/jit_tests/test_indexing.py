@@ -255,6 +255,36 @@ def test_updates_of_one_element_apply_in_order() -> None:
     np.testing.assert_array_equal(found, true)
 
 
+@pytest.mark.parametrize("index", INDEX_DTYPES)
+@pytest.mark.parametrize("mode", ["fill", "clip"])
+def test_many_single_elements(index: str, mode: str) -> None:
+    """As many as make less than a block of offsets, one, and more; with duplicates, in order, and indices far outside."""
+    rng = np.random.default_rng(6)
+    for k, n in enumerate([*range(1, 68, 3), 511, 512, 513, 1030]):
+        m = (1, 5, 40)[k % 3]
+        i = index_array(rng, (n, 1), m, index)
+        at = np.clip(i[:, 0].astype(object), 0, m - 1).astype(np.intp)
+        ok = (i[:, 0] == at) | (mode == "clip")
+        x, updates = (
+            sample(rng, (m,), "float32"),
+            (rng.normal(size=n) * 10.0 ** rng.integers(-6, 6, n)).astype(np.float32),
+        )
+        spread = np.stack([updates, updates], 1)[:, 0] if k % 2 else updates
+        numbers = ((), (0,), (0,), (), ())
+        params = {"dimension_numbers": numbers, "slice_sizes": (1,), "mode": mode, "fill_value": None}
+        (found,) = lower("gather", [x, i], params, [((n,), x.dtype)])
+        np.testing.assert_array_equal(found, np.where(ok, x[at], np.nan))
+        params = {"dimension_numbers": numbers, "mode": mode, "indices_are_sorted": False, "unique_indices": False}
+        true = x.copy()
+        np.add.at(true, at[ok], updates[ok])
+        (found,) = lower("scatter_add", [x, i, spread], params, [(x.shape, x.dtype)])
+        same_bits(found, true)
+        true = x.copy()
+        true[at[ok]] = updates[ok]
+        (found,) = lower("scatter", [x, i, spread], params, [(x.shape, x.dtype)])
+        same_bits(found, true)
+
+
 def test_slices_that_overlap_apply_in_row_major_order_of_the_updates() -> None:
     """Here the slice's dimension stands before that of the indices in the updates."""
     x = np.zeros(8, np.float32)

@@ -10,6 +10,7 @@ from lower_harness import lower
 from ml_dtypes import bfloat16
 
 import jit.lower.sorting  # noqa: F401 - registers the lowerings
+from jit.loop_ir import f32
 from jit.target import host
 
 REAL = [
@@ -80,6 +81,29 @@ def test_key_and_payload(dtype: Any) -> None:
         check_sort([key, payload], 1, 1)
 
 
+@pytest.mark.parametrize("order", ["equal", "rising", "falling", "zeros and ones", "special"])
+def test_rows_side_by_side(order: str) -> None:
+    """Every length up to 67, then around powers of two, with as many rows as fill a vector and one more."""
+    rng = np.random.default_rng(7)
+    rows = host().lanes(f32) + 1
+    for n in [*range(1, 68), 128, 129, 255, 511, 512, 513, 1000, 1025, 2049]:
+        rising = np.broadcast_to(np.arange(n, dtype=np.float32), (rows, n))
+        x = {
+            "equal": np.full((rows, n), -2.5, np.float32), "rising": rising, "falling": rising[:, ::-1],
+            "zeros and ones": rng.integers(0, 2, (rows, n)).astype(np.float32), "special": sample(rng, (rows, n), "float32", True),
+        }[order]  # fmt: skip
+        check_sort([x.copy()], 1, 1)
+        if n % 7 == 0:
+            check_sort([x.copy(), rising.copy()], 1, 1)
+
+
+def test_few_and_many_rows_give_the_same() -> None:
+    x = sample(np.random.default_rng(8), (17, 400), "float32", ties=True)
+    for rows in (1, 2, 3, 4, 7, 8, 17):
+        check_sort([x[:rows].copy()], 1, 1)
+        check_sort([x[:rows].copy(), np.broadcast_to(np.arange(400, dtype=np.int32), (rows, 400))], 1, 1)
+
+
 @pytest.mark.parametrize("case", range(24))
 def test_several_operands_and_keys(case: int) -> None:
     rng = np.random.default_rng(case)
@@ -139,10 +163,10 @@ def test_top_k_of_strided_rising_and_falling_rows() -> None:
         np.testing.assert_array_equal(values, np.take_along_axis(x, order, -1))
 
 
-@pytest.mark.parametrize("level", ["scalar", "sse2"])
+@pytest.mark.parametrize("level", ["scalar", "sse2", "sse4"])
 def test_other_machines(level: str) -> None:
-    if level == "sse2" and host().arch != "x86_64":
-        pytest.skip("sse2 is a level of x86-64")
+    if level != "scalar" and host().arch != "x86_64":
+        pytest.skip(f"{level} is a level of x86-64")
     rng = np.random.default_rng(5)
     target = host().restricted(level)
     for n in (33, 500):

@@ -1,0 +1,99 @@
+"""A sorting network over vectors: every lane is sorted by itself, with comparisons that do not depend on the data.
+
+Bitonic merge sort (Knuth, TAOCP vol. 3, 5.2.2 and 5.3.4) in its form whose comparisons all put the smaller key first:
+the first stage of a merge compares element i with the i-th from the end, the others compare elements at a distance that
+halves.  Blocks of eight are sorted in registers, and a pass over memory runs up to three stages on eight vectors at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..loop_ir import Const, Expr, KernelBuilder, i64, maximum, minimum
+
+__all__ = ["BLOCK", "padded", "sort_vectors"]
+
+_STAGES = 3  # of a pass
+BLOCK = 1 << _STAGES  # vectors that are held in registers
+
+_Pairs = Iterable[tuple[int, int]]
+
+# Sorts eight: 19 comparisons in 6 stages.
+_EIGHT = (
+    (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (2, 3), (4, 5), (6, 7), (2, 4), (3, 5), (1, 4), (3, 6),
+    (1, 2), (3, 4), (5, 6),
+)  # fmt: skip
+
+
+def padded(n: int) -> int:
+    """How many vectors the network works on: a power of two, at least ``BLOCK``."""
+    return max(BLOCK, 1 << (n - 1).bit_length())
+
+
+def sort_vectors(b: KernelBuilder, buf: str, at: Expr, n: Expr, size: Expr, lanes: int) -> None:
+    """Sorts vectors [at, at + n) of ``buf``; behind them up to ``size`` stand vectors of the largest key."""
+    network = _Network(b, buf, at, n, lanes)
+    with b.for_("block", 0, n, BLOCK) as block:
+        network.exchange([block + k for k in range(BLOCK)], _EIGHT)
+    p, log_p = b.var("sorted", Const(BLOCK, i64)), b.var("log_sorted", Const(_STAGES, i64))
+    with b.while_(p < size):
+        first = b.let("first_stages", log_p % _STAGES + 1)  # the other passes take _STAGES each
+        for stages in range(1, _STAGES + 1):
+            with b.if_(first.eq(stages)):
+                network.flip(p, stages)
+        distance = b.var("distance", p >> first)
+        with b.while_(distance > 0):
+            network.halve(distance)
+            b.assign(distance, distance >> _STAGES)
+        b.assign(p, p * 2)
+        b.assign(log_p, log_p + 1)
+
+
+class _Network:
+    """Passes over the vectors of ``buf`` from ``at`` on, of which the first ``n`` matter."""
+
+    def __init__(self, b: KernelBuilder, buf: str, at: Expr, n: Expr, lanes: int) -> None:
+        self.b, self.buf, self.at, self.n, self.lanes = b, buf, at, n, lanes
+
+    def exchange(self, places: Sequence[Expr], pairs: _Pairs) -> None:
+        """Holds the vectors at ``places`` in registers and puts the smaller of each pair first, lane by lane."""
+        b = self.b
+        index = [b.let("index", (self.at + place) * self.lanes) for place in places]
+        held: list[Expr] = [b.let("held", b.load(self.buf, i, self.lanes)) for i in index]
+        for low, high in pairs:
+            x, y = held[low], held[high]
+            held[low], held[high] = b.let("low", minimum(x, y)), b.let("high", maximum(x, y))
+        for i, v in zip(index, held):
+            b.store(self.buf, i, v)
+
+    def flip(self, p: Expr, stages: int) -> None:
+        """The first stages of the merges of sorted neighbours of length ``p``."""
+        half = 1 << stages - 1
+        step = self.b.let("step", p >> stages - 1)
+        pairs = [(k, half + k) for k in range(half)]
+        distance = half // 2
+        while distance:
+            pairs += _butterflies(half, distance)
+            pairs += [
+                (half + high, half + low) for low, high in _butterflies(half, distance)
+            ]  # they lie in falling order
+            distance //= 2
+        with self.b.for_("pair", 0, (self.n + p - 1) // (p * 2)) as pair:  # whose second half has elements
+            start = self.b.let("start", pair * p * 2)
+            last = self.b.let("last", start + p * 2 - 1)
+            with self.b.for_("i", 0, step) as i:
+                lows = [start + i + step * k for k in range(half)]
+                self.exchange([*lows, *(last - i - step * k for k in range(half))], pairs)
+
+    def halve(self, distance: Expr) -> None:
+        """The stages at ``distance``, half of it, and a quarter."""
+        step = self.b.let("step", distance >> _STAGES - 1)
+        pairs = [pair for s in reversed(range(_STAGES)) for pair in _butterflies(BLOCK, 1 << s)]
+        with self.b.for_("group", 0, (self.n + distance * 2 - 1) // (distance * 2)) as group:
+            start = self.b.let("start", group * distance * 2)
+            with self.b.for_("i", start, start + minimum(step, self.n - start)) as i:
+                self.exchange([i + step * k for k in range(BLOCK)], pairs)
+
+
+def _butterflies(count: int, distance: int) -> list[tuple[int, int]]:
+    return [(k, k + distance) for k in range(count) if not k & distance]

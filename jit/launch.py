@@ -1,0 +1,346 @@
+"""A compiled program called with arrays of the library, in one native function from its arguments to its results.
+
+``launch(*leaves)`` looks at every leaf - an array object of the wanted weakness, or an ndarray, of exactly the wanted dtype and
+shape, whose memory kernels can take as it is - makes the arrays for the results, runs the program and wraps what it made:
+an array object, or a tuple of them where they are several.  Where a leaf is not what is wanted, or the program runs in another
+thread, it does nothing and returns None.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from .border import CARRAY
+from .builtins import address_in_python, bind, define
+from .eager_text import NAMES, WORDS
+from .executable import Executable
+from .memory import allocator
+from .threads import runtime
+
+__all__ = ["LAUNCH_TEXT", "Leaf", "launcher"]
+
+
+class Leaf(IntEnum):
+    """What an input of a program is given as."""
+
+    STRONG = 0  # array objects
+    WEAK = 1
+    NDARRAY = 2
+    FIXED = 3  # no argument: always the same array
+
+
+_FUNCTIONS = ("PyTuple_New", "PyTuple_SetItem")
+_OWN = ("run", "program", *_FUNCTIONS, "n_arguments", "n_inputs", "n_results")
+# behind them for each input: Leaf, the fixed array, dtype, ndim, its dimensions; for each result: weak, dtype, ndim, its dimensions
+
+_TEXT = """
+; Whether an ndarray can be handed to kernels as it is: a row of a specification tells dtype, ndim and dimensions.
+define internal i1 @suits(ptr %array, ptr %row) alwaysinline {
+entry:
+  %descr = call ptr @field(ptr %array, i64 $descr)
+  %descr.wanted = load ptr, ptr %row
+  %same = icmp eq ptr %descr, %descr.wanted
+  %flags.p = getelementptr i8, ptr %array, i64 $flags
+  %flags = load i32, ptr %flags.p
+  %masked = and i32 %flags, $carray
+  %dense = icmp eq i32 %masked, $carray
+  %ndim.p = getelementptr i8, ptr %array, i64 $ndim
+  %ndim = load i32, ptr %ndim.p
+  %rank = zext i32 %ndim to i64
+  %rank.wanted = call i64 @number(ptr %row, i64 1)
+  %ranked = icmp eq i64 %rank, %rank.wanted
+  %a = and i1 %same, %dense
+  %b = and i1 %a, %ranked
+  %dims = call ptr @field(ptr %array, i64 $dims)
+  %dims.wanted = getelementptr i64, ptr %row, i64 2
+  br i1 %b, label %loop, label %no
+loop:
+  %d = phi i64 [ 0, %entry ], [ %d.next, %size ]
+  %more = icmp slt i64 %d, %rank
+  br i1 %more, label %size, label %yes
+size:
+  %found = call i64 @number(ptr %dims, i64 %d)
+  %wanted = call i64 @number(ptr %dims.wanted, i64 %d)
+  %equal = icmp eq i64 %found, %wanted
+  %d.next = add i64 %d, 1
+  br i1 %equal, label %loop, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+define internal void @drop_all(ptr %spec, ptr %arrays, i64 %n) {
+entry:
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %one ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %done
+one:
+  %array = call ptr @word(ptr %arrays, i64 %k)
+  call void @drop(ptr %spec, ptr %array)
+  %k.next = add i64 %k, 1
+  br label %loop
+done:
+  ret void
+}
+
+; Takes the arguments apart into %arrays, and holds them; the row behind the inputs, or null where one is not what is wanted.
+define internal ptr @take(ptr %spec, ptr %args, ptr %arrays) {
+entry:
+  %n = call i64 @number(ptr %spec, i64 $n_inputs)
+  %first = getelementptr ptr, ptr %spec, i64 $rows
+  %array_type = call ptr @word(ptr %spec, i64 $array_type)
+  %ndarray = call ptr @word(ptr %spec, i64 $ndarray)
+  %buffer_at = call i64 @number(ptr %spec, i64 $buffer)
+  %weak_at = call i64 @number(ptr %spec, i64 $weak)
+  %true = call ptr @word(ptr %spec, i64 $true)
+  %false = call ptr @word(ptr %spec, i64 $false)
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %put ]
+  %row = phi ptr [ %first, %entry ], [ %row.next, %put ]
+  %arg.p = phi ptr [ %args, %entry ], [ %arg.next, %put ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %done
+one:
+  %kind = load i64, ptr %row
+  %type.row = getelementptr ptr, ptr %row, i64 2
+  switch i64 %kind, label %object [
+    i64 $ndarray_leaf, label %plain
+    i64 $fixed_leaf, label %fixed
+  ]
+fixed:
+  %given = call ptr @word(ptr %row, i64 1)
+  br label %put
+plain:
+  %itself = load ptr, ptr %arg.p
+  br label %check
+object:
+  %x = load ptr, ptr %arg.p
+  %its_type = call ptr @field(ptr %x, i64 $type)
+  %ours = icmp eq ptr %its_type, %array_type
+  br i1 %ours, label %open, label %no
+open:
+  %its_weak = call ptr @field(ptr %x, i64 %weak_at)
+  %is_weak = icmp eq i64 %kind, $weak_leaf
+  %weak.wanted = select i1 %is_weak, ptr %true, ptr %false
+  %as_weak = icmp eq ptr %its_weak, %weak.wanted
+  %inner = call ptr @field(ptr %x, i64 %buffer_at)
+  %there = icmp ne ptr %inner, null
+  %good = and i1 %as_weak, %there
+  br i1 %good, label %check, label %no
+check:
+  %array = phi ptr [ %itself, %plain ], [ %inner, %open ]
+  %array.type = call ptr @field(ptr %array, i64 $type)
+  %is_array = icmp eq ptr %array.type, %ndarray
+  br i1 %is_array, label %look, label %no
+look:
+  %fits = call i1 @suits(ptr %array, ptr %type.row)
+  br i1 %fits, label %taken, label %no
+taken:
+  br label %put
+put:
+  %found = phi ptr [ %given, %fixed ], [ %array, %taken ]
+  %used = phi i64 [ 0, %fixed ], [ 1, %taken ]
+  %place = getelementptr ptr, ptr %arrays, i64 %k
+  store ptr %found, ptr %place
+  call void @keep(ptr %spec, ptr %found)
+  %arg.next = getelementptr ptr, ptr %arg.p, i64 %used
+  %ndim = call i64 @number(ptr %type.row, i64 1)
+  %length = add i64 %ndim, 4
+  %row.next = getelementptr ptr, ptr %row, i64 %length
+  %k.next = add i64 %k, 1
+  br label %loop
+no:
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %k)
+  ret ptr null
+done:
+  ret ptr %row
+}
+
+; Fresh arrays for the results; false with an exception.
+define internal i1 @make(ptr %spec, ptr %first, ptr %arrays, i64 %n) {
+entry:
+  %new = call ptr @word(ptr %spec, i64 $new_array)
+  %ndarray = call ptr @word(ptr %spec, i64 $ndarray)
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %put ]
+  %row = phi ptr [ %first, %entry ], [ %row.next, %put ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %done
+one:
+  %descr = call ptr @word(ptr %row, i64 1)
+  %ndim = call i64 @number(ptr %row, i64 2)
+  %ndim.int = trunc i64 %ndim to i32
+  %dims = getelementptr i64, ptr %row, i64 3
+  call void @keep(ptr %spec, ptr %descr)
+  %array = call ptr %new(ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  %failed = icmp eq ptr %array, null
+  br i1 %failed, label %lost, label %put
+put:
+  %place = getelementptr ptr, ptr %arrays, i64 %k
+  store ptr %array, ptr %place
+  %row.next = getelementptr i64, ptr %dims, i64 %ndim
+  %k.next = add i64 %k, 1
+  br label %loop
+lost:
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %k)
+  ret i1 false
+done:
+  ret i1 true
+}
+
+; The results as array objects, of whose arrays it takes the references over: one, or a tuple.  Null with an exception.
+define internal ptr @wrap_all(ptr %spec, ptr %first, ptr %arrays, i64 %n) {
+entry:
+  %single = icmp eq i64 %n, 1
+  br i1 %single, label %only, label %several
+only:
+  %array0 = load ptr, ptr %arrays
+  %word0 = load i64, ptr %first
+  %weak0 = icmp ne i64 %word0, 0
+  %object0 = call ptr @wrap(ptr %spec, ptr %array0, i1 %weak0, i1 true)
+  ret ptr %object0
+several:
+  %new = call ptr @word(ptr %spec, i64 $PyTuple_New)
+  %set = call ptr @word(ptr %spec, i64 $PyTuple_SetItem)
+  %tuple = call ptr %new(i64 %n)
+  %none = icmp eq ptr %tuple, null
+  br i1 %none, label %lost, label %loop
+loop:
+  %k = phi i64 [ 0, %several ], [ %k.next, %put ]
+  %row = phi ptr [ %first, %several ], [ %row.next, %put ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %done
+one:
+  %place = getelementptr ptr, ptr %arrays, i64 %k
+  %array = load ptr, ptr %place
+  %word = load i64, ptr %row
+  %weak = icmp ne i64 %word, 0
+  %ndim = call i64 @number(ptr %row, i64 2)
+  %length = add i64 %ndim, 3
+  %row.next = getelementptr i64, ptr %row, i64 %length
+  %k.next = add i64 %k, 1
+  %object = call ptr @wrap(ptr %spec, ptr %array, i1 %weak, i1 true)
+  %failed = icmp eq ptr %object, null
+  br i1 %failed, label %broken, label %put
+put:
+  %rc = call i32 %set(ptr %tuple, i64 %k, ptr %object)
+  br label %loop
+broken:
+  call void @drop(ptr %spec, ptr %tuple)
+  %rest = getelementptr ptr, ptr %arrays, i64 %k.next
+  %left = sub i64 %n, %k.next
+  call void @drop_all(ptr %spec, ptr %rest, i64 %left)
+  ret ptr null
+lost:
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %n)
+  ret ptr null
+done:
+  ret ptr %tuple
+}
+
+define ptr @fx_launch(ptr %self, ptr %args, i64 %given) {
+entry:
+  %spec = call ptr @spec_of(ptr %self)
+  %wanted = call i64 @number(ptr %spec, i64 $n_arguments)
+  %counted = icmp eq i64 %given, %wanted
+  %program = call ptr @word(ptr %spec, i64 $program)
+  %record = call ptr @field(ptr %program, i64 $data)
+  %busy = load atomic i64, ptr %record monotonic, align 8
+  %free = icmp eq i64 %busy, 0
+  %ready = and i1 %counted, %free
+  %n_inputs = call i64 @number(ptr %spec, i64 $n_inputs)
+  %n_results = call i64 @number(ptr %spec, i64 $n_results)
+  %total = add i64 %n_inputs, %n_results
+  %arrays = alloca ptr, i64 %total
+  %results = getelementptr ptr, ptr %arrays, i64 %n_inputs
+  br i1 %ready, label %inputs, label %miss
+inputs:
+  %rows = call ptr @take(ptr %spec, ptr %args, ptr %arrays)
+  %unfit = icmp eq ptr %rows, null
+  br i1 %unfit, label %miss, label %outputs
+outputs:
+  %made = call i1 @make(ptr %spec, ptr %rows, ptr %results, i64 %n_results)
+  br i1 %made, label %go, label %fail
+go:
+  %run = call ptr @word(ptr %spec, i64 $run)
+  %ran = call ptr %run(ptr %program, ptr %arrays, i64 %total)
+  %raised = icmp eq ptr %ran, null
+  br i1 %raised, label %undo, label %well
+undo:
+  call void @drop_all(ptr %spec, ptr %results, i64 %n_results)
+  br label %fail
+fail:
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %n_inputs)
+  ret ptr null
+well:
+  call void @drop(ptr %spec, ptr %ran)
+  %out = call ptr @wrap_all(ptr %spec, ptr %rows, ptr %results, i64 %n_results)
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %n_inputs)
+  ret ptr %out
+miss:
+  %none = call ptr @word(ptr %spec, i64 $none)
+  call void @keep(ptr %spec, ptr %none)
+  ret ptr %none
+}
+"""
+
+LAUNCH_TEXT = Template(_TEXT).substitute(
+    NAMES, **{name: len(WORDS) + k for k, name in enumerate(_OWN)}, rows=len(WORDS) + len(_OWN), carray=CARRAY,
+    weak_leaf=Leaf.WEAK.value, ndarray_leaf=Leaf.NDARRAY.value, fixed_leaf=Leaf.FIXED.value,
+)  # fmt: skip
+
+
+def launcher(
+    words: Sequence[int], entry: int, executable: Executable, leaves: Sequence[Leaf], fixed: Sequence[np.ndarray],
+    weak: Sequence[bool], keep: Any,
+) -> Callable[..., Any] | None:  # fmt: skip
+    """``launch(*arguments)``; None where the program has to be called in another way.
+
+    Args:
+        words: the first of a specification (``eager_text.WORDS``).
+        entry: the address of ``fx_launch``.
+        leaves: of every input that is an argument, in order.
+        fixed: the inputs behind them.
+        weak: for each result, whether it is weak.
+        keep: objects that ``words`` names.
+    """
+    takes, makes = executable.program.takes, executable.program.makes
+    program = executable.launchable()
+    if program is None or not all(allocator(*made) is np.empty for made in makes) or len(makes) != len(weak):
+        return None
+    kinds = [*leaves, *[Leaf.FIXED] * len(fixed)]
+    arrays: list[Any] = [None] * len(leaves) + list(fixed)
+    own = [
+        runtime().run_address,
+        id(program.record),
+        *map(address_in_python, _FUNCTIONS),
+        len(leaves),
+        len(takes),
+        len(makes),
+    ]
+    dtypes = [np.dtype(d.type) for _, d in (*takes, *makes)]  # the objects that NumPy's arrays refer to
+    for kind, array, (shape, _), dtype in zip(kinds, arrays, takes, dtypes[: len(takes)], strict=True):
+        if kind is Leaf.FIXED and not (
+            array.dtype is dtype and array.shape == shape and array.flags.num & CARRAY == CARRAY
+        ):
+            return None
+        own += [kind, id(array), id(dtype), len(shape), *shape]
+    for is_weak, (shape, _), dtype in zip(weak, makes, dtypes[len(takes) :], strict=True):
+        own += [is_weak, id(dtype), len(shape), *shape]
+    return bind(_method(entry), np.array([*words, *own], np.int64), (keep, program, arrays, dtypes))
+
+
+@functools.cache
+def _method(entry: int) -> int:
+    return define("launch", entry, "launch(*leaves)\n--\n\nThe program's results for these arguments, or None.")
