@@ -37,8 +37,9 @@ from .linalg import array_of, sum_type
 from .registry import Arg, LowerContext, Operand, lowers_product
 
 CHANNELS = 64  # of the image that lie together where they are rows of a product over pixels: a pixel of 4 cache lines
-# Where padding is left out: products that are worth it, what is seen of all windows, the largest window (each part is a step).
-CUT_PRODUCTS, SEEN, CUT_WINDOW = 1 << 23, 0.75, 8
+# Where padding is left out: what is seen of all windows, at most; the largest window, each part of which is a step; products
+# that are worth a step.
+SEEN, CUT_WINDOW, STEP_PRODUCTS = 0.93, 8, 1 << 20
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
 
 
@@ -141,7 +142,7 @@ def conv_general_dilated(
     pairs = dtypes.is_complex(out.dtype)
     lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
     axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
-    if axes and _sees_much_padding(axes[0], out.size * rhs.size // rhs.shape[rhs_spec[0]]):
+    if axes and epilogue is None and _sees_much_padding(axes[0], out.size * rhs.size // rhs.shape[rhs_spec[0]]):
         axes[0] = replace(axes[0], cut=True)
     compute = sum_type(lhs.dtype, out.dtype)
     groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
@@ -216,12 +217,13 @@ def _along_planes(
 
 
 def _sees_much_padding(x: _Axis, products: int) -> bool:
-    """Whether leaving out padding along ``x`` saves enough of the ``products`` to be worth a step for each part of the window."""
+    """Whether leaving out the padding along ``x`` saves enough of the ``products`` for a step for each part of the window."""
     span = (x.window - 1) * x.window_dilation + 1
     if x.dilation != 1 or x.window > CUT_WINDOW or x.out >= span / (1 - SEEN):  # of so many, few see padding
         return False
-    parts = [end - begin for begin, end in map(x.seen, range(x.out))]
-    return sum(parts) <= SEEN * x.out * x.window and products >= CUT_PRODUCTS
+    parts = [x.seen(y) for y in range(x.out)]
+    seen = sum(end - begin for begin, end in parts) / (x.out * x.window)
+    return seen <= SEEN and (1 - seen) * products >= len(set(parts)) * STEP_PRODUCTS
 
 
 def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:
