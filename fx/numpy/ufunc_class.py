@@ -121,7 +121,7 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
     def quick(x: Any) -> Any:
         kind = type(x)
         if kind is Tracer:
-            if x.variable.aval.dtype not in takes:
+            if id(x.variable.aval.dtype) not in known:
                 return None
             return bind(prim, x) if ALERT else x.builder.record_one(prim, x)
         if kind is Array:
@@ -153,10 +153,12 @@ def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
         kind, other = type(x), type(y)
         if kind is Tracer and other is Tracer:
             one, two = x.variable.aval, y.variable.aval
-            if one.dtype not in takes or (one is not two and (one.dtype != two.dtype or one.shape != two.shape)):
+            if id(one.dtype) not in known or (
+                one is not two and (one.dtype is not two.dtype or one.shape != two.shape)
+            ):
                 return None
-            together = not ALERT and x.builder is y.builder
-            return x.builder.record_two(prim, x, y) if together else bind(prim, x, y)
+            builder = x.builder
+            return bind(prim, x, y) if ALERT or builder is not y.builder else builder.record_two(prim, x, y)
         if kind is Tracer or other is Tracer:
             if kind in _ARRAYS and other in _ARRAYS and x.dtype == y.dtype and x.dtype in takes and x.shape == y.shape:
                 return bind(prim, x, y)
