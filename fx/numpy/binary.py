@@ -254,7 +254,7 @@ class _Power(Ufunc):
 
 
 power = pow = registered["power"] = registered["pow"] = _Power(
-    "power", 2, _power, "x to the power y.", eager=(p.pow_p, INEXACT)
+    "power", 2, _power, "x to the power y.", eager=(p.pow_p, FLOATS)
 )
 float_power = define("float_power", 2, _float("float_power", p.pow, real=False), "x to the power y, as floats.")
 
