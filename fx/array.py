@@ -141,10 +141,29 @@ class Array:
         self._owned = False  # a view made through the protocol holds this object, not its memory
         return {**self._data.__array_interface__, "data": (self._data.ctypes.data, True)}
 
-    def __dlpack__(self, **kwargs: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """A capsule of the memory; what is read-only can only be told to consumers of DLPack 1.0, others get a copy.
+
+        Raises:
+            BufferError: ``copy=False`` and a copy would be needed, or another device than the CPU is asked for.
+        """
         d = self._data
         self._owned = False
-        return (d if d.flags.writeable else d.copy()).__dlpack__(**kwargs)
+        if not d.flags.writeable and not copy and (max_version is None or max_version < (1, 0)):
+            if copy is False:
+                raise BufferError(
+                    "this array's memory is read-only, which DLPack says from version 1.0 on: pass max_version=(1, 0), or"
+                    " drop copy=False"
+                )
+            d = d.copy()
+        return d.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._data.__dlpack_device__()
@@ -209,7 +228,10 @@ class Array:
         return float(self._data)
 
     def __complex__(self) -> complex:
-        return complex(self._data)
+        z = complex(self._data)
+        if z != z and self.dtype.kind != "c":  # a real NaN: both parts, as the array API has it
+            return complex(z.real, z.real)
+        return z
 
     def __index__(self) -> int:
         if self.ndim or self.dtype.kind not in "iu":

@@ -101,8 +101,11 @@ class ReadOnlyArrayError(FxError, ValueError):
     """A write to a view that NumPy makes read-only (``np.diagonal``, ``np.broadcast_to``)."""
 
 
-class ConcretizationError(FxError, TypeError):
-    """Python asked a traced value for its number (``if x``, ``float(x)``, ``range(x)`` ...)."""
+class ConcretizationError(FxError, TypeError, ValueError):
+    """Python asked a traced value for its number (``if x``, ``float(x)``, ``range(x)`` ...).
+
+    A TypeError as in JAX, and the ValueError that the array API standard asks of lazy arrays.
+    """
 
 
 class LeakedTracerError(FxError, RuntimeError):

@@ -185,6 +185,20 @@ OPERANDS = {
     **dict.fromkeys(("real", "imag"), (COMPLEX, "real")),
 }
 
+# the functions of two arrays of which one may be a Python number, by its type; and the dtypes of the array beside it
+_LOGICAL, _BITS = "logical_and logical_or logical_xor".split(), "bitwise_and bitwise_or bitwise_xor".split()
+_REAL_BINARY = (
+    "add atan2 copysign divide equal floor_divide greater greater_equal hypot less less_equal logaddexp maximum minimum multiply nextafter"
+    " not_equal pow remainder subtract"
+).split()
+NUMBERS = {
+    "bool": [*_BITS, *_LOGICAL, "equal", "not_equal"],
+    "int": [*_BITS, "bitwise_left_shift", "bitwise_right_shift", *_REAL_BINARY],
+    "float": _REAL_BINARY,
+    "complex": "add divide equal multiply not_equal pow subtract".split(),
+}
+TAKES_NUMBER = {"bool": BOOLEAN, "int": _NUMERIC, "float": _FLOAT, "complex": _FLOAT}
+
 
 def promoted(a: str, b: str) -> str | None:
     """The dtype of an operation on two dtypes by the standard's tables; None where they say nothing."""
@@ -209,7 +223,7 @@ def promoted(a: str, b: str) -> str | None:
 # ------------------------------------------------------------------------------------- special cases
 # "operands result" separated by semicolons.  Letters stand for classes: A any value, R any but NaN, F finite, Q finite and not
 # zero, P positive and finite, N negative and finite, Z +0 and -0, I both infinities, G positive or +inf, L negative or -inf,
-# K an integer-valued number, O an odd integer, B a number beyond 1, U below 1, V below -1.  x and y are the operands themselves.
+# K an integer-valued number, M any but 1, B a number beyond 1, U below 1, V below -1.  x and y are the operands themselves.
 
 SPECIAL_UNARY = {
     "abs": "nan nan; -0 0; -inf inf; G x; N -x",
@@ -241,7 +255,7 @@ SPECIAL_UNARY = {
     "sin": "nan nan; Z x; I nan",
     "sinh": "nan nan; Z x; I x",
     "sqrt": "nan nan; L nan; Z x; inf inf",
-    "square": "nan nan; I inf; Z 0",
+    "square": "nan nan; I inf; Z 0; Q x*x",
     "tan": "nan nan; Z x; I nan",
     "tanh": "nan nan; Z x; inf 1; -inf -1",
     "trunc": "nan nan; I x; Z x; K x; 0.5 0; -0.5 -0; 2.5 2; -2.5 -2",
@@ -270,11 +284,11 @@ SPECIAL_BINARY = {
     "multiply": "nan A nan; A nan nan; I Z nan; Z I nan; inf G inf; inf L -inf; -inf G -inf; -inf L inf; G inf inf; L inf -inf; P 0 0;"
     " P -0 -0; N 0 -0; N -0 0; 0 0 0; 0 -0 -0; -0 0 -0; -0 -0 0; Q Q x*y",
     "nextafter": "nan A nan; A nan nan; -0 0 y; 0 -0 y; 1 1 1; -2.5 -2.5 -2.5; inf inf inf; -inf -inf -inf",
-    "pow": "1 R 1; A Z 1; nan Q nan; B inf inf; B -inf 0; 1 inf 1; 1 -inf 1; 0.5 inf 0; 0.5 -inf inf; inf G inf; inf L 0; -inf 3 -inf;"
+    "pow": "1 R 1; A Z 1; M nan nan; nan Q nan; nan I nan; Z inf 0; Z -inf inf; B inf inf; B -inf 0; 1 inf 1; 1 -inf 1; 0.5 inf 0; 0.5 -inf inf; inf G inf; inf L 0; -inf 3 -inf;"
     " -inf 2 inf; -inf 2.5 inf; -inf -3 -0; -inf -2 0; -inf -2.5 0; 0 P 0; 0 N inf; -0 3 -0; -0 2 0; -0 2.5 0; -0 -3 -inf; -0 -2 inf;"
     " -0 -2.5 inf; N 2.5 nan; N 0.5 nan; N -2.5 nan; -1 I 1; V inf inf; V -inf 0; -0.5 inf 0; -0.5 -inf inf",
     "remainder": "nan A nan; A nan nan; I A nan; Z Z nan; 0 G 0; -0 G 0; 0 L -0; -0 L -0; Q Z nan; P inf x; P -inf y; N inf y; N -inf x;"
-    " 2.5 1.5 1; -2.5 1.5 0.5; 2.5 -1.5 -0.5; 3 1.5 0; -3 1.5 0; 3 -1.5 -0; -3 -1.5 -0",
+    " Q Q x%y; 2.5 1.5 1; -2.5 1.5 0.5; 2.5 -1.5 -0.5; 3 1.5 0; -3 1.5 0; 3 -1.5 -0; -3 -1.5 -0",
     "subtract": "nan A nan; A nan nan; inf inf nan; -inf -inf nan; inf -inf inf; -inf inf -inf; inf F inf; F inf -inf; F -inf inf;"
     " 0 0 0; -0 -0 0; 0 -0 0; -0 0 -0; Q Q x-y",
 }
@@ -293,9 +307,9 @@ SPECIAL_COMPLEX = {
     "cosh": "0 0: 1 0; 0 inf: nan ?0; 0 nan: nan ?0; Q inf: nan nan; Q nan: nan nan; inf 0: inf 0; inf Q: inf*cos(b) inf*sin(b);"
     " inf inf: ?inf nan; inf nan: inf nan; nan Z: nan ?0; nan Q: nan nan; nan nan: nan nan",
     "exp": "Z 0: 1 0; F inf: nan nan; F nan: nan nan; inf 0: inf 0; -inf F: 0*cos(b) 0*sin(b); inf Q: inf*cos(b) inf*sin(b);"
-    " -inf inf: ?0 ?0; inf inf: ?inf nan; -inf nan: ?0 ?0; inf nan: ?inf nan; nan 0: nan 0; nan Q: nan nan; nan nan: nan nan",
+    " -inf inf: ?0 ?0; inf inf: ?inf nan; -inf nan: ?0 ?0; inf nan: ?inf nan; nan 0: nan 0; nan Q: nan nan; nan I: nan nan; nan nan: nan nan",
     "expm1": "Z 0: ?0 0; F inf: nan nan; F nan: nan nan; inf 0: inf 0; -inf F: -1 0*sin(b); inf Q: inf*cos(b) inf*sin(b); -inf inf: -1 ?0;"
-    " inf inf: ?inf nan; -inf nan: -1 ?0; inf nan: ?inf nan; nan 0: nan 0; nan Q: nan nan; nan nan: nan nan",
+    " inf inf: ?inf nan; -inf nan: -1 ?0; inf nan: ?inf nan; nan 0: nan 0; nan Q: nan nan; nan I: nan nan; nan nan: nan nan",
     "log": "-0 0: -inf pi; 0 0: -inf 0; F inf: inf pi/2; F nan: nan nan; -inf P: inf pi; inf P: inf 0; -inf inf: inf 3*pi/4;"
     " inf inf: inf pi/4; I nan: inf nan; nan F: nan nan; nan inf: inf nan; nan nan: nan nan",
     "log1p": "-1 0: -inf 0; F inf: inf pi/2; F nan: nan nan; -inf P: inf pi; inf P: inf 0; -inf inf: inf 3*pi/4; inf inf: inf pi/4;"
@@ -304,8 +318,8 @@ SPECIAL_COMPLEX = {
     " inf inf: ?inf nan; inf nan: ?inf nan; nan 0: nan 0; nan Q: nan nan; nan nan: nan nan",
     "sqrt": "Z 0: 0 0; A inf: inf inf; F nan: nan nan; -inf P: 0 inf; inf P: inf 0; -inf nan: nan ?inf; inf nan: inf nan; nan F: nan nan;"
     " nan nan: nan nan",
-    "tanh": "0 0: 0 0; Q inf: nan nan; 0 inf: 0 nan; Q nan: nan nan; 0 nan: 0 nan; inf P: 1 0*sin(2*b); inf inf: 1 ?0; inf nan: 1 ?0;"
-    " nan 0: nan 0; nan Q: nan nan; nan nan: nan nan",
+    "tanh": "0 0: 0 0; Q inf: nan nan; 0 inf: 0 nan; Q nan: nan nan; 0 nan: 0 nan; inf P: 1 0; inf inf: 1 ?0; inf nan: 1 ?0;"
+    " nan 0: nan 0; nan Q: nan nan; nan I: nan nan; nan nan: nan nan",
     "abs": "I A: inf 0; A I: inf 0; Z R: abs(b) 0; R Z: abs(a) 0; nan F: nan 0; F nan: nan 0; nan nan: nan 0",
     "isfinite": "nan A: 0 0; A nan: 0 0; I A: 0 0; A I: 0 0; F F: 1 0",
     "isinf": "I A: 1 0; A I: 1 0; F F: 0 0; nan F: 0 0",

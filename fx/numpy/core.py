@@ -120,6 +120,8 @@ def as_value(x: Any, name: str = "argument") -> Value:
     if is_python_scalar(x):
         n = operand(x, name)
         return Array(n.typed(n.aval.dtype), n.aval.weak)
+    if is_sized(x):
+        return Literal(x, _aval_of(x))  # type: ignore[return-value]
     if isinstance(x, (list, tuple)):
         return _from_sequence(x, name)
     if t is Numbers:

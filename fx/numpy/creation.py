@@ -104,9 +104,29 @@ asanyarray = ascontiguousarray = asfortranarray = asarray
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Value:
-    """``x`` in another dtype (complex to real drops the imaginary part)."""
+    """``x`` in another dtype; with ``copy`` (the default) in memory of its own, else ``x`` itself where it has that dtype.
+
+    Raises:
+        DTypeError: complex numbers to real ones, which leaves open what becomes of the imaginary part.
+    """
     check_device(device)
-    return as_type(as_value(x), default_dtype(np.dtype(np.float64)) if dtype is None else dtype)
+    v = as_value(x)
+    d = default_dtype(np.dtype(np.float64)) if dtype is None else dtypes.canonical(dtype)
+    if dtypes.is_complex(v.dtype) and not (dtypes.is_complex(d) or dtypes.is_bool(d)):
+        raise DTypeError(
+            f"astype of a complex array ({aval_of(v)}) to {d}: take real(x) or imag(x), whichever is meant, and convert that"
+        )
+    return converted(v, d, copy)
+
+
+def converted(x: Value, dtype: Any, copy: bool) -> Value:
+    """``x`` in a dtype, another array than ``x`` if ``copy``; complex to real drops the imaginary part."""
+    out = as_type(x, dtype)
+    if copy and type(out) is Tracer:
+        return out.alias() if out is x else out
+    if copy and type(x) is Array and type(out) is Array and out._data is x._data:
+        return Array(np.array(out._data))
+    return out
 
 
 def copy(a: Any, order: Any = None) -> Value:
@@ -116,11 +136,15 @@ def copy(a: Any, order: Any = None) -> Value:
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Value:
-    """An array that shares memory with any object that speaks DLPack (PyTorch, JAX, CuPy on the CPU)."""
+    """An array that shares memory with any object that speaks DLPack (PyTorch, JAX, CuPy on the CPU).
+
+    Args:
+        copy: True: memory of its own; False: that of ``x``, or the error of ``x`` where it could only export a copy.
+    """
     check_device(device)
     if type(x) is Array or type(x) is Tracer:
         return array(x, copy=bool(copy))
-    a = np.from_dlpack(x)
+    a = np.from_dlpack(x, copy=False) if copy is False else np.from_dlpack(x)
     return Array(to_numpy(a.copy() if copy else a))
 
 

@@ -73,12 +73,17 @@ def _square(v: Value) -> Value:
     return p.add(p.square(p.real(v)), p.square(p.imag(v))) if dtypes.is_complex(v.dtype) else p.square(v)
 
 
+def _greatest(x: Value, axes: Any, keepdims: bool = False) -> Value:
+    """The maximum of numbers that are not negative: 0 where there are none."""
+    return max_(x, axes, keepdims=keepdims, initial=None if x.size else 0)
+
+
 def _vector_norm(v: Value, ord: Any, axes: tuple[int, ...] | None, keepdims: bool) -> Value:
     if ord == 2:
         return p.sqrt(sum_(_square(v), axes, keepdims=keepdims))
     a = absolute(v)
     if ord == np.inf:
-        return max_(a, axes, keepdims=keepdims)
+        return _greatest(a, axes, keepdims)
     if ord == -np.inf:
         return min_(a, axes, keepdims=keepdims)
     if ord == 0:
@@ -96,12 +101,12 @@ def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> V
         return p.sqrt(sum_(_square(v), axes, keepdims=keepdims))
     if ord in (1, -1, np.inf, -np.inf):
         over, then = (row, column) if abs(ord) == 1 else (column, row)
-        f = max_ if ord > 0 else min_
+        f = _greatest if ord > 0 else min_
         out = f(sum_(absolute(v), over, keepdims=True), then, keepdims=True)
         return out if keepdims else squeeze(out, axes)
     if ord in (2, -2, "nuc"):
         s = svdvals(moveaxis(v, axes, (-2, -1)))
-        out = sum_(s, -1) if ord == "nuc" else (max_ if ord == 2 else min_)(s, -1)
+        out = sum_(s, -1) if ord == "nuc" else (_greatest if ord == 2 else min_)(s, -1)
         return expand_dims(out, sorted(axes)) if keepdims else out
     raise ArgumentError(f"norm: matrices have no norm ord={ord!r}")
 

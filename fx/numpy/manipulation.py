@@ -19,7 +19,7 @@ from ..primitives import shaping
 from ..trace import aval_of
 from . import core
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
-from .core import Value, as_type, as_value, at_once, broadcast_value, buffers_of, operand, promote_dtype
+from .core import Value, as_type, as_value, at_once, broadcast_value, buffers_of, is_eager, operand, promote_dtype
 
 __all__ = [
     "append", "array_split", "atleast_1d", "atleast_2d", "atleast_3d", "block", "broadcast_arrays", "broadcast_shapes", "broadcast_to",
@@ -46,8 +46,15 @@ def size(a: Any, axis: Any = None) -> int:
 
 
 def reshape(a: Any, shape: Any = None, order: str = "C", *, copy: Any = None, out_sharding: Any = None) -> Value:
-    """The same elements in another shape; one size may be -1."""
-    if order == "C" and (type(shape) is tuple or type(shape) is int):
+    """The same elements in another shape; one size may be -1.
+
+    Args:
+        copy: of a known array.  True: memory of its own; False: the memory of ``a``.
+
+    Raises:
+        ArgumentError: ``copy=False``, and the elements do not lie in the order of the result.
+    """
+    if order == "C" and copy is None and (type(shape) is tuple or type(shape) is int):
         y = at_once(a, np.ndarray.reshape, shape)
         if y is not None:
             return y
@@ -57,8 +64,23 @@ def reshape(a: Any, shape: Any = None, order: str = "C", *, copy: Any = None, ou
     sizes = _infer(plain_ints(shape), x)
     if order == "F":
         out = shaping.reshape(shaping.transpose(x, range(x.ndim)[::-1]), sizes[::-1])
-        return shaping.transpose(out, range(len(sizes))[::-1])
-    return shaping.reshape(x, sizes)
+        out = shaping.transpose(out, range(len(sizes))[::-1])
+    else:
+        out = shaping.reshape(x, sizes)
+    return out if copy is None or not is_eager(x) else _copied(out, x, copy)
+
+
+def _copied(out: Array, x: Array, copy: bool) -> Array:
+    """``out``, a reshape of ``x``, in memory of its own or of ``x``, as ``copy`` asks."""
+    shared = np.may_share_memory(out._data, x._data)
+    if copy and shared:
+        return Array(out._data.copy(), out.weak_type)
+    if not copy and not shared and x.size:
+        raise ArgumentError(
+            f"an array of shape {x.shape} and strides {x._data.strides} cannot become shape {out.shape} without a copy;"
+            " drop copy=False"
+        )
+    return out
 
 
 def _infer(sizes: tuple[int, ...], x: Value) -> tuple[int, ...]:
@@ -334,10 +356,16 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     return array_split(x, indices_or_sections, axis)
 
 
+def _is_one(indices_or_sections: Any) -> bool:
+    """Whether it is a number of sections."""
+    one = not isinstance(indices_or_sections, (list, tuple))
+    return one and (isinstance(indices_or_sections, int) or np.ndim(indices_or_sections) == 0)
+
+
 def check_equal_sections(shape: tuple[int, ...], indices_or_sections: Any, axis: int) -> None:
     """Refuses a number of sections that does not divide the size of the axis."""
     i = canonical_axis(axis, len(shape))
-    if np.ndim(indices_or_sections) == 0:
+    if _is_one(indices_or_sections):
         (k,) = plain_ints(indices_or_sections, "the number of sections")
         if k > 0 and shape[i] % k:
             raise ShapeError(f"axis {i} of size {shape[i]} cannot be split into {k} equal sections; use array_split")
@@ -345,11 +373,11 @@ def check_equal_sections(shape: tuple[int, ...], indices_or_sections: Any, axis:
 
 def split_bounds(n: int, indices_or_sections: Any) -> list[tuple[int, int]]:
     """Where the sections of an axis of size ``n`` begin and end."""
-    if np.ndim(indices_or_sections) == 0:
+    if _is_one(indices_or_sections):
         (k,) = plain_ints(indices_or_sections, "the number of sections")
         if k <= 0:
             raise ArgumentError(f"the number of sections must be positive; found {k}")
-        cuts = np.cumsum([0, *[n // k + (j < n % k) for j in range(k)]]).tolist()
+        cuts = list(itertools.accumulate([n // k + (j < n % k) for j in range(k)], initial=0))
     else:
         inner = plain_ints(indices_or_sections, "the positions to split at")
         cuts = [0, *[min(max(c if c >= 0 else c + n, 0), n) for c in inner], n]

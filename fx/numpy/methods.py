@@ -221,11 +221,10 @@ def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) ->
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
     """The array in another dtype (complex to real drops the imaginary part)."""
     try:
-        out = as_type(self, dtype)
+        return creation.converted(self, dtype, copy)
     except BaseException as e:
         shorten(e)
         raise
-    return out.alias() if copy and out is self and type(out) is Tracer else out
 
 
 def _to_device(self: Value, device: Any, /, *, stream: Any = None) -> Value:

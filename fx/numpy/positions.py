@@ -49,13 +49,19 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     Args:
         size: the length of the result, needed under jit and vmap: what is too much is cut off, what is missing is
             ``fill_value`` (a number, or one for each axis; 0 by default).
+
+    Raises:
+        ShapeError: the array has no dimension.
     """
     return places(as_value(a), size, fill_value, "nonzero")
 
 
 def places(x: Value, size: int | None, fill_value: Any, what: str) -> tuple[Value, ...]:
     """``nonzero``, called as ``what``."""
-    x = shaping.reshape(x, (1,)) if x.ndim == 0 else x
+    if x.ndim == 0:
+        raise ShapeError(
+            f"{what} of a 0-d array: an element without a dimension has no index. Make it a vector, with atleast_1d."
+        )
     d = config.default_int
     if size is None:
         return tuple([Array(i.astype(d)) for i in np.nonzero(known_value(x, what))])

@@ -21,6 +21,7 @@ from ..primitives import shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
 from ..primitives.indexing import dynamic_slice_in_dim
+from ..sizes import as_size
 from ..trace import Tracer, aval_of, concrete_value
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
 from .binary import remainder
@@ -87,7 +88,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
         if type(s) is Tracer:
             start = remainder(negative(s), n)
             x = dynamic_slice_in_dim(shaping.concatenate([x, x], i), start, n, i)
-        elif k := int(s) % n:
+        elif k := as_size(s) % n:
             x = shaping.concatenate(
                 [shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i
             )

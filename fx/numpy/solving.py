@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
+from ..config import config
 from ..errors import (
     ArgumentError,
     ShapeError,
@@ -367,17 +368,17 @@ def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any =
     """The number of singular values above ``rtol`` times the largest, or above ``tol``."""
     x = as_value(M)
     if x.ndim < 2:
-        return as_type(sum_(as_type(p.ne(x, helpers.zeros_like(x)), np.int32)) > 0, np.int32)
+        return as_type(sum_(as_type(p.ne(x, helpers.zeros_like(x)), config.default_int)) > 0, config.default_int)
     x = matrix_operand(x, "matrix_rank")
     if not x.size:
-        return filled(x.shape[:-2], 0, dtypes.int32)
+        return filled(x.shape[:-2], 0, config.default_int)
     s = p.abs(eigh(x, compute_vectors=False)) if hermitian else svd(x, compute_uv=False)
     if tol is not None:
         t = as_type(as_value(tol), s.dtype)
         limit = broadcast_value(shaping.expand_dims(t, (t.ndim,)) if t.ndim else t, s.shape)
     else:
         limit = _threshold(s, rtol, x.shape)
-    return sum_(as_type(p.gt(s, limit), np.int32), axis=-1)
+    return sum_(as_type(p.gt(s, limit), config.default_int), axis=-1)
 
 
 # ------------------------------------------------------------------------------------------ tensors

@@ -288,7 +288,7 @@ atan_p, atan = unary("atan", INEXACT, np.arctan, lambda t, o, x: div(t, add(squa
 sinh_p, sinh = unary("sinh", INEXACT, np.sinh, lambda t, o, x: mul(t, cosh(x)), "The hyperbolic sine.")
 cosh_p, cosh = unary("cosh", INEXACT, np.cosh, lambda t, o, x: mul(t, sinh(x)), "The hyperbolic cosine.")
 tanh_p, tanh = unary(
-    "tanh", INEXACT, np.tanh, lambda t, o, x: mul(t, mul(add(o, 1), sub(1, o))), "The hyperbolic tangent."
+    "tanh", INEXACT, reference.tanh, lambda t, o, x: mul(t, mul(add(o, 1), sub(1, o))), "The hyperbolic tangent."
 )
 asinh_p, asinh = unary(
     "asinh", INEXACT, np.arcsinh, lambda t, o, x: mul(t, rsqrt(add(square(x), 1))), "The inverse hyperbolic sine."

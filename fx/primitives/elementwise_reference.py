@@ -33,6 +33,7 @@ __all__ = [
     "shift_right_arithmetic",
     "shift_right_logical",
     "sign",
+    "tanh",
 ]
 
 
@@ -92,9 +93,17 @@ def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
 
 @as_ufunc(np.power, "fV")
 def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x**y; a complex x to the power 0 is 1."""
+    """x**y; a complex x to the power 0 is 1.
+
+    Where one number 0.5 stands for a whole row of exponents NumPy takes the square root, which differs at -0.0 and -inf.
+    """
     out = np.power(x, y)
-    return np.where(y == 0, np.ones_like(x), out) if dtypes.is_complex(x.dtype) else out
+    if dtypes.is_complex(x.dtype):
+        return np.where(y == 0, np.ones_like(x), out)
+    half = y == 0.5
+    if np.any(half):
+        out = np.where(half & (x == 0), np.abs(x), np.where(half & (x == -np.inf), -x, out))
+    return out
 
 
 def sign(x: np.ndarray) -> np.ndarray:
@@ -134,6 +143,16 @@ def expm1(x: np.ndarray) -> np.ndarray:
     near = np.expm1(x.real) * np.cos(x.imag) - 2 * np.square(np.sin(x.imag / 2))
     out.real = np.where(np.abs(x.real) < 40, near, whole.real - 1)
     out.imag = whole.imag
+    return out
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """The hyperbolic tangent.  At inf + bj it is 1 + 0j with the sign of b, as the array API has it; C's has that of sin(2b)."""
+    whole = np.tanh(x)
+    if not dtypes.is_complex(x.dtype):
+        return whole
+    out = np.empty_like(x)
+    out.real, out.imag = whole.real, np.where(np.isinf(x.real), np.copysign(0.0, x.imag), whole.imag)
     return out
 
 

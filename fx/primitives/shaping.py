@@ -16,7 +16,7 @@ from .. import dtypes
 from ..errors import AxisError, DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Block, Linear, Primitive
-from ..sizes import as_size
+from ..sizes import as_int, as_size
 from ..trace import aval_of, bind
 from . import helpers
 from .checks import canonical_axes, canonical_axis, check_axes, check_length, check_same_dtypes
@@ -375,7 +375,7 @@ def pad(operand: Value, padding_value: Value, padding_config: Sequence[tuple[int
 
     Negative low or high crop.  ``padding_value`` is a scalar of the operand's dtype, or a Python number.
     """
-    config = tuple([tuple([int(p) for p in triple]) for triple in padding_config])
+    config = tuple([tuple([as_int(p) for p in triple]) for triple in padding_config])
     if is_python_scalar(padding_value):
         padding_value = scalar_of(padding_value, aval_of(operand).dtype)
     if config and is_fx_value(operand) and not any(map(any, config)) and len(config) == operand.ndim:
@@ -457,7 +457,7 @@ def slice_in_dim(
     start = 0 if start_index is None else start_index + n if start_index < 0 else start_index
     limit = n if limit_index is None else limit_index + n if limit_index < 0 else limit_index
     starts, limits, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    starts[axis], limits[axis], steps[axis] = int(start), int(limit), int(stride)
+    starts[axis], limits[axis], steps[axis] = as_size(start), as_size(limit), int(stride)
     return slice(operand, starts, limits, steps)
 
 

@@ -29,6 +29,7 @@ from .sort_records import (
     is_special,
     order_key,
     restore_row,
+    several,
     with_position,
     write_results,
 )  # fmt: skip
@@ -91,12 +92,15 @@ class _RowSorter:
         with b.else_():
             with b.for_("c", 0, passes * size, vectorize=True) as c:
                 b.store(self.counts, c, Const(0, u32))
-            with b.for_("i", 0, self.n) as i:
+
+            def make(i: Expr) -> None:
                 record = self._record(s, i, first)
                 self.records.store(self.src + i, record)
                 for q in range(passes):
                     d = b.let("d", self.records.digit(record, self._shift(q)) + q * size)
                     b.store(self.counts, d, b.load(self.counts, d) + 1)
+
+            several(b, ZERO, self.n, make)
             for q in range(passes):
                 self._pass(q)
 
@@ -120,12 +124,15 @@ class _RowSorter:
                 count = b.let("count", b.load(self.counts, c))
                 b.store(self.counts, c, total)
                 b.assign(total, total + count)
-            with b.for_("i", 0, self.n) as i:
+
+            def move(i: Expr) -> None:
                 record = self.records.load(self.src + i)
                 d = b.let("d", self.records.digit(record, self._shift(q)) + base)
                 place = b.let("place", b.load(self.counts, d))
                 b.store(self.counts, d, place + 1)
                 self.records.store(self.dst + place.cast(i64), record)
+
+            several(b, ZERO, self.n, move)
             old = b.let("old", self.src + 0)
             b.assign(self.src, self.dst)
             b.assign(self.dst, old)

@@ -17,6 +17,7 @@ from .sort_records import (
     build_record,
     count_special,
     restore_row,
+    several,
     write_results,
 )  # fmt: skip
 
@@ -97,9 +98,12 @@ def count_kernel(spec: SortSpec) -> Kernel:
             with b.for_("c", base, base + radix, vectorize=True) as c:
                 b.store(counts, c, Const(0, u32))
             shift = b.let("shift", q * spec.digit + spec.field)
-            with b.for_("i", begin, end) as i:
+
+            def count(i: Expr) -> None:
                 d = b.let("d", base + records.digit((b.load(records.main, src + i),), shift))
                 b.store(counts, d, b.load(counts, d) + 1)
+
+            several(b, begin, end, count)
     return b.build()
 
 
@@ -141,12 +145,15 @@ def scatter_kernel(spec: SortSpec) -> Kernel:
         with b.if_(runs):
             base = b.let("base", p << spec.digit)
             shift = b.let("shift", q * spec.digit + spec.field)
-            with b.for_("i", begin, end) as i:
+
+            def move(i: Expr) -> None:
                 record = records.load(src + i)
                 d = b.let("d", base + records.digit(record, shift))
                 place = b.let("place", b.load(counts, d))
                 b.store(counts, d, place + 1)
                 records.store(dst + place.cast(i64), record)
+
+            several(b, begin, end, move)
     return b.build()
 
 

@@ -8,17 +8,18 @@ passengers in an array of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, select, u32, u64
 
 __all__ = [
     "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "is_special",
-    "order_key", "restore_row", "with_position", "write_results",
+    "order_key", "restore_row", "several", "with_position", "write_results",
 ]  # fmt: skip
 
 ZERO, ONE = Const(0, i64), Const(1, i64)
+_AT_ONCE = 4  # records in an iteration of ``several``
 
 # ------------------------------------------------------------------------------------ keys
 
@@ -201,6 +202,20 @@ class Records:
         shift = Const(shift, v.ty) if isinstance(shift, int) else shift.cast(v.ty)
         mask = min((1 << self.spec.digit) - 1, (1 << v.ty.bits) - 1)
         return ((v >> shift) & mask).cast(i64)
+
+
+def several(b: KernelBuilder, begin: Expr, end: Expr, body: Callable[[Expr], None]) -> None:
+    """``body(i)`` for i from ``begin`` to ``end``, in order.
+
+    Some to an iteration: each then is an instruction of its own to the processor, which learns for instructions, and not
+    for addresses, whether a load has to wait for an earlier store.
+    """
+    whole = b.let("whole", begin + ((end - begin) & -_AT_ONCE))
+    with b.for_("i", begin, whole, _AT_ONCE) as i:
+        for u in range(_AT_ONCE):
+            body(i + u)
+    with b.for_("i", whole, end) as i:
+        body(i)
 
 
 def build_record(operands: Operands, records: Records, s: Source, row: Expr, i: Expr) -> tuple[Expr, ...]:

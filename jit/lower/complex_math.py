@@ -277,7 +277,10 @@ def cos(b: KernelBuilder, z: Pair) -> Pair:
 
 @in_double
 def tanh(b: KernelBuilder, z: Pair) -> Pair:
-    """W. Kahan, "Branch cuts for complex elementary functions" (1987); beyond |x| = 22 the real part is 1."""
+    """W. Kahan, "Branch cuts for complex elementary functions" (1987); beyond |x| = 22 the real part is 1.
+
+    The imaginary part at infinity is a zero of y's sign, as in the array API standard.
+    """
     x, y = z
     t = b.let("tan", vm.tan(b, y))
     beta = b.let("beta", fma(t, t, 1.0))
@@ -290,7 +293,8 @@ def tanh(b: KernelBuilder, z: Pair) -> Pair:
     endless = b.let("endless", fabs(x).eq(INF))
     turning = b.let("turning", fabs(y) < INF)
     one = select(turning | endless, lift(1.0, x.ty), NAN)
-    vanishing = select(endless & ~turning, Const(0.0, x.ty), 4.0 * vm.sin(b, y) * vm.cos(b, y) * decay * decay)
+    tiny = 4.0 * vm.sin(b, y) * vm.cos(b, y) * decay * decay
+    vanishing = select(endless, copysign(Const(0.0, x.ty), y), tiny)
     re, im = choose(b.let("far", fabs(x) > 22.0), (copysign(one, x), vanishing), inside)
     return select(x.eq(0.0) & ~turning, x, re), select(y.eq(0.0), y, im)
 

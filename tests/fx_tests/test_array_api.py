@@ -195,13 +195,87 @@ def test_promotion_table() -> None:
         )
         assert fnp.result_type(np.dtype(a), np.dtype(b)) == want == fnp.result_type(a, b)
         assert fnp.can_cast(np.dtype(a), getattr(fnp, b)) == (want == b) == fnp.can_cast(fnp.ones(2, dtype=a), b)
-    for a in DTYPES[1:]:
-        numbers = (True, 2, 2.5, 2j)[: 2 + (a in FLOATING) + 2 * (a in COMPLEX)]
-        x = fnp.ones((2,), dtype=a)
-        for number in numbers:
-            assert fnp.result_type(x, number) == a
-            for op in (operator.add, operator.sub, operator.mul):
-                assert op(x, number).dtype == a and op(number, x).dtype == a
+
+
+def _with_number(a: str, kind: str) -> str:
+    """The dtype of an operation on an array of dtype ``a`` and a Python number."""
+    return {"float32": "complex64", "float64": "complex128"}.get(a, a) if kind == "complex" else a
+
+
+@pytest.mark.parametrize("kind", standard.NUMBERS)
+def test_python_numbers_beside_arrays(kind: str) -> None:
+    """Every function and operator that takes numbers: the dtype, eagerly and traced, and the value of a 0-d array of it."""
+    number, names = {"bool": True, "int": 2, "float": 2.5, "complex": 2j}[kind], standard.NUMBERS[kind]
+    symbols = {g: op for op, g in (standard.OPERATORS | standard.COMPARISONS).items()}
+    for name, a in itertools.product(names, standard.TAKES_NUMBER[kind]):
+        if a not in OPERANDS[name][0]:
+            continue
+        d = _with_number(a, kind)
+        want, f = _kind_of(OPERANDS[name][1], d), getattr(fnp, name)
+        x, scalar = fnp.asarray([1, 0, 1]).astype(a), fnp.asarray(number, dtype=d)
+        assert fnp.result_type(x, number) == fnp.result_type(number, x.dtype) == d
+        got = [(f(x, number), f(x, scalar)), (f(number, x), f(scalar, x))]
+        if name in symbols:
+            op = getattr(operator, f"__{symbols[name]}__")
+            got += [(op(x, number), f(x, scalar)), (op(number, x), f(scalar, x))]
+        for value, expected in got:
+            assert value.dtype == want, (name, a, value.dtype)
+            np.testing.assert_array_equal(value, expected)
+        traced = fx.eval_shape(lambda v: (f(v, number), f(number, v)), x)
+        assert [t.dtype for t in traced] == [want, want], (name, a)
+        if name in symbols and symbols[name] in standard.OPERATORS:
+            assert getattr(operator, f"__i{symbols[name]}__")(x, number).dtype == want
+
+
+def test_python_numbers_in_where_and_clip() -> None:
+    c = fnp.asarray([True, False])
+    for kind, number in {"bool": True, "int": 2, "float": 2.5, "complex": 2j}.items():
+        for a in standard.TAKES_NUMBER[kind]:
+            x, d = fnp.ones((2,), dtype=a), _with_number(a, kind)
+            for call, want in (
+                (lambda v: fnp.where(c, number, v), [number, 1]),
+                (lambda v: fnp.where(c, v, number), [1, number]),
+            ):
+                assert call(x).dtype == fx.eval_shape(call, x).dtype == d, (kind, a)
+                np.testing.assert_array_equal(call(x), np.array(want, d))
+            if kind in ("int", "float") and a not in COMPLEX:
+                call = lambda v: fnp.clip(v, number, max=number)
+                assert call(x).dtype == fx.eval_shape(call, x).dtype == a
+                np.testing.assert_array_equal(call(x), np.full(2, number, a))
+
+
+@pytest.mark.parametrize(("real", "integral"), [("float32", "int32"), ("float64", "int64")])
+def test_default_dtypes_are_what_functions_give(real: str, integral: str) -> None:
+    """Of new arrays, indices and counts; and small integers are added up in the default integer, or its unsigned twin."""
+    with fx.config.using(default_float=real, default_int=integral):
+        defaults = fnp.__array_namespace_info__().default_dtypes()
+        x, m = fnp.asarray([3.0, 1.0, 2.0]), fnp.eye(2)
+        made = {
+            "real floating": [fnp.zeros(2), fnp.ones(2), fnp.empty(2), m, fnp.full(2, 1.0), fnp.linspace(0, 1, 3), fnp.arange(2.0), x,
+                              fnp.arange(0, 2, 0.5), fnp.fft.fftfreq(3), fnp.fft.rfftfreq(3), fnp.asarray([1, 1.0, True])],
+            "complex floating": [fnp.asarray(1j), fnp.full(2, 1j), fnp.linspace(0, 1j, 3), fnp.asarray([1, 1.0, 1j, True])],
+            "integral": [fnp.arange(3), fnp.asarray(1), fnp.asarray([True, 2]), fnp.full(2, 1), fnp.linalg.matrix_rank(m), fnp.linalg.matrix_rank(m[:0, None])],
+            "indexing": [fnp.argmax(x), fnp.argmin(x, axis=0), fnp.argsort(x), fnp.count_nonzero(x), fnp.searchsorted(x, x), *fnp.nonzero(x),
+                         *fnp.unique_all(x)[1:], fnp.unique_counts(x).counts, fnp.unique_inverse(x).inverse_indices],
+        }  # fmt: skip
+        for kind, arrays in made.items():
+            assert {a.dtype for a in arrays} == {defaults[kind]}, kind
+        assert fnp.full(2, True).dtype == fnp.asarray([True]).dtype == "bool"
+        sums: dict[str, Callable[[Any], Any]] = {
+            "sum": fnp.sum, "prod": fnp.prod, "cumulative_sum": lambda v: fnp.cumulative_sum(v, axis=0),
+            "cumulative_prod": lambda v: fnp.cumulative_prod(v, axis=-1, include_initial=True), "trace": fnp.linalg.trace,
+        }  # fmt: skip
+        for name, d in itertools.product(sums, KINDS["numeric"]):
+            wide = integral if d in SIGNED else f"u{integral}" if d in UNSIGNED else d
+            want = wide if np.dtype(wide).itemsize > np.dtype(d).itemsize else d
+            v = fnp.ones((2, 2), dtype=d)
+            assert sums[name](v).dtype == fx.eval_shape(sums[name], v).dtype == want, (name, d)
+        for d in KINDS["numeric"]:
+            options = [dict(dtype=getattr(fnp, d)), dict(dtype=getattr(fnp, d), axis=0)]
+            for name, option in itertools.product(("sum", "prod", "cumulative_sum", "cumulative_prod"), options):
+                if option.get("axis") is None and name.startswith("cumulative"):
+                    continue
+                assert getattr(fnp, name)(fnp.ones((2, 2), dtype=fnp.int8), **option).dtype == d
 
 
 @pytest.mark.parametrize("name", OPERANDS)
@@ -231,147 +305,6 @@ def test_dtypes_of_elementwise_functions(name: str) -> None:
             before = x
             x = getattr(operator, f"__i{symbol}__")(x, y)
             assert x.dtype == want and x is not before
-
-
-# ------------------------------------------------------------------------------------- special cases
-
-VALUES = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5, 3.0, -3.0, inf, -inf, nan]
-CLASSES: dict[str, Callable[[float], bool]] = {
-    "A": lambda v: True, "R": lambda v: v == v, "F": math.isfinite, "Q": lambda v: math.isfinite(v) and v != 0, "P": lambda v: 0 < v < inf,
-    "N": lambda v: -inf < v < 0, "Z": lambda v: v == 0, "I": math.isinf, "G": lambda v: v > 0, "L": lambda v: v < 0,
-    "K": lambda v: math.isfinite(v) and v == int(v), "B": lambda v: v > 1, "U": lambda v: v < 1, "V": lambda v: v < -1,
-}  # fmt: skip
-FUNCTIONS = {"inf": inf, "nan": nan, "pi": pi, "cos": math.cos, "sin": math.sin, "floor": math.floor}
-
-
-def _alike(a: float, b: float) -> bool:
-    """Equal, zeros with their sign; NaN is NaN."""
-    return (a != a and b != b) or (a == b and math.copysign(1, a) == math.copysign(1, b))
-
-
-def _members(pattern: str) -> list[int]:
-    """The places in VALUES of the values of a class, or of one number."""
-    member = CLASSES.get(pattern) or (lambda v: _alike(v, float(pattern)))
-    places = [i for i, v in enumerate(VALUES) if member(v)]
-    assert places, pattern
-    return places
-
-
-def _result(text: str, **operands: float) -> list[float]:
-    """The results that a text allows: both signs after a question mark."""
-    bare = text.removeprefix("?")
-    try:
-        value = float(bare)
-    except ValueError:
-        value = float(eval(bare, {**FUNCTIONS, **operands}))
-    return [value, -value] if text.startswith("?") else [value]
-
-
-def _is(got: Any, text: str, **operands: float) -> bool:
-    got = float(got)
-    return any(
-        _alike(got, w) or (math.isfinite(w) and w != 0 and abs(got - w) <= 1e-6 * abs(w))
-        for w in _result(text, **operands)
-    )
-
-
-@functools.cache
-def _grid(dtype: str, dimensions: int) -> tuple[np.ndarray, ...]:
-    values = np.array(VALUES, dtype=np.finfo(dtype).dtype)
-    if dtype in COMPLEX:
-        z = np.empty((len(VALUES), len(VALUES)), dtype)
-        z.real, z.imag = values[:, None], values
-        return (z,)
-    return tuple(np.meshgrid(*[values] * dimensions, indexing="ij"))
-
-
-@functools.cache
-def _values(names: tuple[str, ...], dtype: str, dimensions: int, way: str) -> dict[str, np.ndarray]:
-    """All functions at all special values, in one program."""
-
-    def f(*xs: Any) -> dict[str, Any]:
-        return {n: getattr(fnp, n)(*xs) for n in names}
-
-    run = fx.jit(f) if way == "jit" else f
-    return {n: np.asarray(v) for n, v in run(*map(fnp.asarray, _grid(dtype, dimensions))).items()}
-
-
-@pytest.mark.parametrize("way", ["eager", "jit"])
-@pytest.mark.parametrize("dtype", FLOATING)
-@pytest.mark.parametrize("name", standard.SPECIAL_UNARY)
-def test_special_cases_of_one_number(name: str, dtype: str, way: str) -> None:
-    got = _values(tuple(standard.SPECIAL_UNARY), dtype, 1, way)[name]
-    for case in standard.SPECIAL_UNARY[name].split(";"):
-        pattern, result = case.split()
-        for i in _members(pattern):
-            assert _is(got[i], result, x=VALUES[i]), f"{name}({VALUES[i]}) is {got[i]}, not {result} ({case})"
-
-
-@pytest.mark.parametrize("way", ["eager", "jit"])
-@pytest.mark.parametrize("dtype", FLOATING)
-@pytest.mark.parametrize("name", standard.SPECIAL_BINARY)
-def test_special_cases_of_two_numbers(name: str, dtype: str, way: str) -> None:
-    got = _values(tuple(standard.SPECIAL_BINARY), dtype, 2, way)[name]
-    for case in standard.SPECIAL_BINARY[name].split(";"):
-        first, second, result = case.split(maxsplit=2)
-        for i, j in itertools.product(_members(first), _members(second)):
-            x, y = VALUES[i], VALUES[j]
-            assert _is(got[i, j], result, x=x, y=y), f"{name}({x}, {y}) is {got[i, j]}, not {result} ({case})"
-
-
-def _parts(z: Any) -> tuple[float, float]:
-    return (float(z.real), float(z.imag)) if np.iscomplexobj(z) else (float(z), 0.0)
-
-
-@pytest.mark.parametrize("way", ["eager", "jit"])
-@pytest.mark.parametrize("dtype", COMPLEX)
-@pytest.mark.parametrize("name", standard.SPECIAL_COMPLEX)
-def test_special_cases_of_complex_numbers(name: str, dtype: str, way: str) -> None:
-    """At z, and at the conjugate of z the conjugate result."""
-    got = _values(tuple(standard.SPECIAL_COMPLEX), dtype, 1, way)[name]
-    for case in standard.SPECIAL_COMPLEX[name].split(";"):
-        (first, second), (re, im) = (half.split() for half in case.split(":"))
-        for i, j in itertools.product(_members(first), _members(second)):
-            a, b = VALUES[i], VALUES[j]
-            mirrored = next(k for k, v in enumerate(VALUES) if _alike(v, -b))
-            for k in {j, mirrored}:
-                x, y = _parts(got[i, k])
-                y = -y if k != j and np.iscomplexobj(got) and name != "conj" else y
-                if name == "conj" and k != j:
-                    continue
-                assert _is(x, re, a=a, b=b) and _is(y, im, a=a, b=b), (
-                    f"{name}({a}, {VALUES[k]}) is {got[i, k]} ({case})"
-                )
-
-
-ROTATED = {"sin": "sinh", "tan": "tanh", "asin": "asinh", "atan": "atanh", "cos": "cosh"}
-
-
-@pytest.mark.parametrize("way", ["eager", "jit"])
-@pytest.mark.parametrize("dtype", COMPLEX)
-def test_rotated_functions_of_complex_numbers(dtype: str, way: str) -> None:
-    """sin z = -j sinh(jz) and its kin; log2 and log10 are log over a real constant: special values included."""
-    (z,) = _grid(dtype, 1)
-    names = (*ROTATED, *ROTATED.values(), "log", "log2", "log10")
-    got = _values(names, dtype, 1, way)
-    turn = [next(k for k, v in enumerate(VALUES) if _alike(v, -w)) for w in VALUES]
-    for name, base in ROTATED.items():
-        turned = got[base][np.array(turn)[None, :], np.arange(len(VALUES))[:, None]]  # (a, b) reads base at (-b, a)
-        want = np.empty_like(turned)
-        want.real, want.imag = (turned.real, turned.imag) if name == "cos" else (turned.imag, -turned.real)
-        _close_parts(got[name], want)
-    for name, base in (("log2", 2), ("log10", 10)):
-        want = np.empty_like(z)
-        want.real, want.imag = got["log"].real / math.log(base), got["log"].imag / math.log(base)
-        _close_parts(got[name], want)
-
-
-def _close_parts(got: np.ndarray, want: np.ndarray) -> None:
-    """Equal parts; beside a NaN the sign of an infinity is not specified."""
-    unsigned = np.isnan(got)
-    for part in ("real", "imag"):
-        g, w = (np.where(unsigned, np.abs(getattr(v, part)), getattr(v, part)) for v in (got, want))
-        np.testing.assert_allclose(g, w, rtol=1e-6, atol=1e-6)
 
 
 # -------------------------------------------------------------------------------------------- values
@@ -567,20 +500,6 @@ def test_unique_of_special_values() -> None:
     assert fnp.unique_all(x).inverse_indices.shape == (5,)
     z = fnp.asarray([complex(nan, 1), complex(nan, 1), 1j])
     assert fnp.unique_values(z).shape == (3,)
-
-
-def test_nan_and_empty_reductions() -> None:
-    x = fnp.asarray([[1.0, nan], [2.0, 3.0]])
-    for name in ("max", "min", "sum", "prod", "mean", "var", "std"):
-        np.testing.assert_array_equal(np.isnan(getattr(fnp, name)(x, axis=1)), [True, False])
-    assert fnp.argmax(x) == 1 and fnp.argmin(x, axis=1).tolist() == [1, 0]
-    assert fnp.all(x) and fnp.any(fnp.asarray([nan])) and fnp.count_nonzero(fnp.asarray([nan, 0.0])) == 1
-    for c in (2, 3):
-        assert fnp.isnan(fnp.var(x[1], correction=c)) and fnp.isnan(fnp.std(x[1], correction=c))
-    assert fnp.isnan(fnp.mean(fnp.zeros((0,))))
-    np.testing.assert_array_equal(
-        np.isnan(fnp.clip(fnp.asarray([nan, 1.0]), 0.0, fnp.asarray([1.0, nan]))), [True, True]
-    )
 
 
 def test_scipy_and_scikit_learn_take_our_arrays() -> None:
