@@ -12,7 +12,8 @@ Where the channels lie apart and pixels together (NCHW), the columns of a produc
 
 A dilated image (the gradient with respect to the input of a strided convolution) is not expanded: outputs whose
 positions agree modulo the dilation see the same window positions, and each such *phase* is a contraction of its own on
-the image as it is.
+the image as it is.  Likewise where much of what the windows see along the first axis is padding (the same gradient, of a
+window that is large beside the image): outputs that see the same part of the window are a phase that leaves out the rest.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ from .linalg import array_of, sum_type
 from .registry import Arg, LowerContext, Operand, lowers_product
 
 CHANNELS = 64  # of the image that lie together where they are rows of a product over pixels: a pixel of 4 cache lines
+# Where padding is left out: products that are worth it, what is seen of all windows, the largest window (each part is a step).
+CUT_PRODUCTS, SEEN, CUT_WINDOW = 1 << 23, 0.75, 8
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
 
 
@@ -53,6 +56,13 @@ class _Axis:
     image_stride: int
     window_stride: int
     out_stride: int
+    cut: bool = False  # outputs that see different parts of the window are phases of their own
+
+    def seen(self, y: int) -> tuple[int, int]:
+        """The window positions, from and to, at which output ``y`` of an image that is not dilated sees the image."""
+        at = y * self.stride - self.lo
+        begin = -(min(at, 0) // self.window_dilation)
+        return begin, max(begin, min(self.window, -((at - self.size) // self.window_dilation)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,13 @@ class _Phase:
 
 
 def _phases(x: _Axis) -> list[_Phase]:
+    if x.cut:
+        found = []
+        for (begin, end), ys in itertools.groupby(range(x.out), x.seen):
+            first, *others = ys
+            origin = first * x.stride - x.lo + begin * x.window_dilation if end > begin else 0
+            found.append(_Phase(first, 1, 1 + len(others), begin, 1, end - begin, origin, x.stride, x.window_dilation))
+        return found
     if x.dilation == 1:
         return [_Phase(0, 1, x.out, 0, 1, x.window, -x.lo, x.stride, x.window_dilation)]
     step = x.dilation // math.gcd(x.dilation, x.window_dilation)
@@ -124,6 +141,8 @@ def conv_general_dilated(
     pairs = dtypes.is_complex(out.dtype)
     lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
     axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
+    if axes and _sees_much_padding(axes[0], out.size * rhs.size // rhs.shape[rhs_spec[0]]):
+        axes[0] = replace(axes[0], cut=True)
     compute = sum_type(lhs.dtype, out.dtype)
     groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
     planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
@@ -194,6 +213,15 @@ def _along_planes(
         run = run * y.out
     full = -(-run // (2 * lanes)) * (2 * lanes)
     return groups * batch_groups == 1 and full * 10 <= run * 11
+
+
+def _sees_much_padding(x: _Axis, products: int) -> bool:
+    """Whether leaving out padding along ``x`` saves enough of the ``products`` to be worth a step for each part of the window."""
+    span = (x.window - 1) * x.window_dilation + 1
+    if x.dilation != 1 or x.window > CUT_WINDOW or x.out >= span / (1 - SEEN):  # of so many, few see padding
+        return False
+    parts = [end - begin for begin, end in map(x.seen, range(x.out))]
+    return sum(parts) <= SEEN * x.out * x.window and products >= CUT_PRODUCTS
 
 
 def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:
