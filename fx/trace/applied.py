@@ -56,13 +56,13 @@ class Applied:
 
 def reference_of(prim: Primitive, operands: Sequence[Any]) -> Any:
     """The NumPy reference for operands of these dtypes (types, or dtypes themselves), for callers that have turned the
-    warnings off: where they are floats or complex, it may be one function of NumPy's."""
+    warnings off: for some it is one function of NumPy's."""
     reference = prim.rule("impl")
     reference = getattr(reference, "loud", reference)
-    for_inexact = getattr(reference, "of_inexact", None)
-    if for_inexact is None or not all(is_inexact(getattr(a, "dtype", a)) for a in operands):
-        return reference
-    return for_inexact
+    kinds = getattr(reference, "kinds", "")
+    if kinds and all(getattr(a, "dtype", a).kind in kinds for a in operands):
+        return reference.ufunc  # type: ignore[attr-defined]
+    return reference
 
 
 TapeEntry = tuple[Eqn, Applied, tuple[bool, ...], Sequence[Any], Sequence[Any]]  # with mask, operands and results
