@@ -150,7 +150,7 @@ def test_random_configurations(dtype: str, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_padding_left_out(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "CUT_PRODUCTS", 0)
+    monkeypatch.setattr(conv, "STEP_PRODUCTS", 0)
     monkeypatch.setattr(conv, "SEEN", 0.999)
     rng = np.random.default_rng([7, seed])
     for _ in range(4):
