@@ -13,7 +13,7 @@ from ..dtypes import bool_, is_inexact
 from ..ir import Aval, Eqn, subgraphs
 from ..nans import check_results
 from ..primitive import Primitive
-from ..sizes import Size
+from ..sizes import Size, is_sized
 from .source import user_source
 from .thread_state import state
 
@@ -74,6 +74,13 @@ def is_plain(v: Any) -> bool:
     return type(v) in _PLAIN
 
 
+def _holds_sizes(v: Any) -> bool:
+    """Whether types or parameters hold sizes."""
+    if type(v) is tuple:
+        return any(map(_holds_sizes, v))
+    return _holds_sizes(v.shape) if type(v) is Aval else is_sized(v)
+
+
 def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Applied:
     """What is known of an operation by its types alone, remembered: a program applies the same one many times."""
     one = avals[0] if avals and (len(avals) == 1 or (len(avals) == 2 and avals[1] is avals[0])) else None
@@ -90,9 +97,8 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         found, plain = None, False
     if found is None:
         found = Applied(prim, avals, params, _abstract(prim, avals, params), plain)
-    if (
-        plain and not found.holds_sizes
-    ):  # a graph or a function must not be kept alive, and sizes are those of one trace
+    if plain and not _holds_sizes((avals, *params.values())):
+        # a graph or a function must not be kept alive, and sizes are those of one trace
         _keep(_applied, _MEMO_LIMIT, key, found)
         if one is not None:
             _keep(one.memo(), _MEMO_LIMIT_OF_A_TYPE, (prim, len(avals), *params.items()), found)

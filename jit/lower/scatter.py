@@ -24,7 +24,7 @@ from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes
 from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
 from .reductions import COMBINE
 from .registry import Address, LowerContext, Operand
-from .scatter_tables import TABLES, join_tables, new_tables, worth_tables
+from .scatter_tables import PIECES, join_tables, new_tables, worth_tables
 from .types import compute_type, ty_of
 
 __all__ = ["SCATTERS", "scatter"]
@@ -269,8 +269,11 @@ def _apply_updates(
     drop, index = eqn.params["mode"] != "clip", ty_of(indices.dtype)
     axes = Axes(tuple(limits[d] for d in moved), tuple(out.strides[d] for d in moved))
 
-    def apply(into: Operand | Address, indices: Operand, updates: Operand, outer: Dims, serial: Dims) -> None:
-        points = _are_points(serial) and bool(moved) and not (vector or within)
+    single = bool(moved) and not (vector or within)  # slices are single elements
+
+    def apply(
+        into: Operand | Address, indices: Operand, updates: Operand, outer: Dims, serial: Dims, points: bool
+    ) -> None:
         shape = _ScatterShape(
             op, memory, update, parts, index, len(moved), len(outer), len(serial), len(within), vector, drop,
             offset_type(index, out.size) if points else None, points and serial[-1][2:] == (1, 1), lanes,
@@ -287,24 +290,34 @@ def _apply_updates(
             nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),
         )  # fmt: skip
 
-    alone = len(serial) == 1 and _are_points(serial) and parts == 1 and not (outer or vector or within)
-    if op is None or not alone or not worth_tables(serial[0][0], out.size):
-        apply(into, indices, updates, outer, serial)
-        return
-    count, _, index_step, update_step = serial[0]
-    each = count // TABLES
-    tables = new_tables(ctx, name, op, out, memory)
-    pieces = [(TABLES, out.size, each * index_step, each * update_step)]
-    apply(tables, indices, updates, pieces, [(each, 0, index_step, update_step)])
-    done = each * TABLES
-    rest = [(count - done, 0, index_step, update_step)]
-    join_tables(ctx, name, op, into, out.size, tables, memory)
-    apply(into, _from(indices, done * index_step), _from(updates, done * update_step), [], rest)
+    def apply_pieces(into: Operand | Address, room: int, outer: Dims, walked: tuple[int, ...]) -> None:
+        """Equal pieces of the updates along ``walked``, each into elements that lie ``room`` further on."""
+        count, _, index_step, update_step = walked
+        each = count // PIECES
+        pieces = (PIECES, room, each * index_step, each * update_step)
+        apply(into, indices, updates, [*outer, pieces], [(each, 0, index_step, update_step)], True)
 
+    def apply_rest(outer: Dims, walked: tuple[int, ...]) -> None:
+        """The few updates along ``walked`` that make no whole piece."""
+        count, _, index_step, update_step = walked
+        done = count // PIECES * PIECES
+        left = _from(indices, done * index_step), _from(updates, done * update_step)
+        apply(into, *left, [*outer, (1, 0, 0, 0)], [(count - done, 0, index_step, update_step)], True)
 
-def _are_points(serial: Dims) -> bool:
-    """Whether many updates of one place each follow each other, as far as the dimension that is walked last tells."""
-    return bool(serial) and serial[-1][1] == 0 and serial[-1][0] >= _POINTS_FROM
+    if single and not serial and outer and outer[-1][1] == 0 and outer[-1][0] >= PIECES * _POINTS_FROM:
+        apply_pieces(into, 0, outer[:-1], outer[-1])
+        apply_rest(outer[:-1], outer[-1])
+    elif (
+        single and op is not None and parts == 1 and not outer and len(serial) == 1 and serial[0][1] == 0
+        and worth_tables(serial[0][0], out.size)
+    ):  # fmt: skip
+        tables = new_tables(ctx, name, op, out, memory)
+        apply_pieces(tables, out.size, [], serial[0])
+        join_tables(ctx, name, op, into, out.size, tables, memory)
+        apply_rest([], serial[0])
+    else:
+        points = single and bool(serial) and serial[-1][1] == 0 and serial[-1][0] >= _POINTS_FROM
+        apply(into, indices, updates, outer, serial, points)
 
 
 def _from(x: Operand, elements: int) -> Operand:

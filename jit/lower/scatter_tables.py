@@ -15,16 +15,16 @@ from .reductions import COMBINE, identity_of
 from .registry import Address, LowerContext, Operand
 from .types import compute_type
 
-__all__ = ["TABLES", "join_tables", "new_tables", "worth_tables"]
+__all__ = ["PIECES", "join_tables", "new_tables", "worth_tables"]
 
-TABLES = 8
+PIECES = 8  # of the updates, and tables
 _UPDATES_FROM = 1 << 16
 _UPDATES_PER_PLACE = 4  # of all tables together
 
 
 def worth_tables(updates: int, elements: int) -> bool:
     """Whether there are so many updates that starting and joining tables is little beside them."""
-    return updates >= _UPDATES_FROM and updates >= _UPDATES_PER_PLACE * TABLES * elements
+    return updates >= _UPDATES_FROM and updates >= _UPDATES_PER_PLACE * PIECES * elements
 
 
 def _start_kernel(memory: Ty, neutral: float) -> Kernel:
@@ -37,7 +37,7 @@ def _start_kernel(memory: Ty, neutral: float) -> Kernel:
 
 def new_tables(ctx: LowerContext, name: str, op: str, like: Operand, memory: Ty) -> Address:
     """Dense arrays of the elements of ``like``, filled with what changes no element."""
-    total = TABLES * like.size
+    total = PIECES * like.size
     tables = ctx.scratch(-(-total * memory.itemsize // 64) * 64)
     neutral = -0.0 if op == "sum" and dtypes.is_float(like.dtype) else identity_of(op, like.dtype)  # 0.0 + -0.0 is 0.0
     kernel = ctx.kernel(("scatter_tables", op, str(memory), neutral), lambda: _start_kernel(memory, neutral))
@@ -52,7 +52,7 @@ def _join_kernel(op: str, memory: Ty) -> Kernel:
     wide = compute_type(memory)
     with b.for_("i", b.lo, b.hi, vectorize=True) as i:
         joined = b.load(out, i).cast(wide)
-        for k in range(TABLES):
+        for k in range(PIECES):
             joined = COMBINE[op](b, joined, b.load(tables, i + size * k).cast(wide))
         b.store(out, i, joined.cast(memory))
     return b.build()
@@ -63,7 +63,7 @@ def join_tables(
 ) -> None:
     """Combines the ``size`` elements of ``into`` with those of all tables."""
     kernel = ctx.kernel(("scatter_join", op, str(memory)), lambda: _join_kernel(op, memory))
-    cost = NS_PER_BYTE * memory.itemsize * (TABLES + 2)
+    cost = NS_PER_BYTE * memory.itemsize * (PIECES + 2)
     ctx.step(
         kernel, (into, tables, size), size, chunk_for(size, cost, 64), f"{name} (join)", reads=(tables,), writes=(into,)
     )

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -318,3 +319,17 @@ def test_many_sizes_take_little_memory_and_the_oldest_go(monkeypatch: pytest.Mon
     assert len(gc.get_objects()) - before < 64 * 40
     for n in (100, 150, 341):
         np.testing.assert_allclose(f(np.ones(n)), np.cumsum(np.tanh(np.ones(n))) * n, rtol=1e-12)
+
+
+def test_nothing_of_a_trace_with_sizes_stays_behind() -> None:
+    """No table holds the types and formulas of a family that is gone."""
+    f = fx.jit(lambda x: step(x) + fnp.cumsum(x, 0)[:, :5].mean())
+    for n in (30, 40, 50):
+        f(array(n))
+    (grown,) = f._programs.families.values()
+    traces = [weakref.ref(family.sizes) for family in grown._all]
+    assert traces
+    del grown
+    f.clear_cache()
+    gc.collect()
+    assert not any(trace() for trace in traces)

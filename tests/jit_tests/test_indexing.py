@@ -207,11 +207,12 @@ def test_scatter(case: int, op: str) -> None:
 
 @pytest.mark.parametrize("op", ["scatter", "scatter_add"])
 @pytest.mark.parametrize("width", [0, 1, 37, 64])
-def test_unique_rows(op: str, width: int) -> None:
+@pytest.mark.parametrize("count", [100, 275])
+def test_unique_rows(op: str, width: int, count: int) -> None:
     rng = np.random.default_rng(3)
     x = sample(rng, (300, width) if width else (300,), "float32")
-    rows = rng.permutation(300)[:100].astype(np.int32)[:, None]
-    updates = sample(rng, (100, width) if width else (100,), "float32")
+    rows = rng.permutation(300)[:count].astype(np.int32)[:, None]
+    updates = sample(rng, (count, width) if width else (count,), "float32")
     numbers = ((1,) if width else (), (0,), (0,), (), ())
     params = {"dimension_numbers": numbers, "mode": "fill", "indices_are_sorted": False, "unique_indices": True}
     true = x.copy()
