@@ -111,6 +111,9 @@ class Arena:
     """
 
     __slots__ = ("_memory", "address", "nbytes")
+    _memory: mmap.mmap
+    address: int
+    nbytes: int
 
     def __init__(self, nbytes: int) -> None:
         self._take(_mapped(nbytes))

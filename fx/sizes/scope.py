@@ -113,10 +113,13 @@ class Sizes(Formulas):
         lines.append("    except (ArithmeticError, ValueError): return False")
         lines.append(f"    return agree({atoms})")
         checks = tuple(self._checks)
-        return self.compiled("test", lines, agree=lambda atoms: all(self._say(f, atoms) == out for f, out in checks))
+        agree = lambda atoms: all(self._say(f, atoms) == out for f, out in checks)
+        test: Callable[[Sequence[int]], bool] = self.compiled("test", lines, agree=agree)
+        return test
 
     def formulas(self, of: Sequence[Any]) -> Callable[[Sequence[int]], list[Any]]:
         """A function of the variables' values: the numbers that ``of`` (sizes and plain numbers) are for them."""
         results = f"[{', '.join([x.text if is_sized(x) else repr(x) for x in of])}]"
         lines = ["def evaluate(values):", *[f"    {line}" for line in self.definitions(results)]]
-        return self.compiled("evaluate", [*lines, f"    return {results}"])
+        evaluate: Callable[[Sequence[int]], list[Any]] = self.compiled("evaluate", [*lines, f"    return {results}"])
+        return evaluate

@@ -60,7 +60,7 @@ class Size(Number):
     # ------------------------------------------------------------------ arithmetic
 
     def __add__(self, other: Any) -> Any:
-        whole = other if type(other) is int else _whole(self.sizes, other)
+        whole: Any = other if type(other) is int else _whole(self.sizes, other)
         if whole is None:
             return arithmetic("+", self, other)
         if type(whole) is int:
@@ -80,7 +80,7 @@ class Size(Number):
         return Size(self.sizes, tuple([(atoms, -c) for atoms, c in self.terms]), -self.value)
 
     def __sub__(self, other: Any) -> Any:
-        whole = other if type(other) is int else _whole(self.sizes, other)
+        whole: Any = other if type(other) is int else _whole(self.sizes, other)
         return arithmetic("-", self, other) if whole is None else self + (-whole)
 
     def __rsub__(self, other: Any) -> Any:
@@ -88,7 +88,7 @@ class Size(Number):
         return arithmetic("-", other, self) if whole is None else -self + whole
 
     def __mul__(self, other: Any) -> Any:
-        k = other if type(other) is int else _whole(self.sizes, other)
+        k: Any = other if type(other) is int else _whole(self.sizes, other)
         if k is None:
             return arithmetic("*", self, other)
         if type(k) is int:
@@ -231,7 +231,7 @@ class Size(Number):
         now = sizes.now(self.terms)
         if now is not None or sizes.closed:
             return COMPARE[op](self.value if now is None else now, other)
-        whole = other if type(other) is int else _whole(sizes, other)
+        whole: Any = other if type(other) is int else _whole(sizes, other)
         if whole is None:
             return self.compared(other, op)
         key = self.terms, whole if type(whole) is int else whole.terms, op

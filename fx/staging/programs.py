@@ -147,7 +147,8 @@ class Programs:
                 graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
             return graph, captures, flat.out_tree
 
-        families, found, proof = None, "", None
+        families, proof = None, None
+        found: Any = ""
         if not (traced or key.context[2] or config.watching or config.check_tracer_leaks) and self._is_native():
             families = self._families_of(key)
             found = families.find(key.leaves) or families.grow(key.leaves, donated, trace)

@@ -21,6 +21,7 @@ import fx
 import fx.numpy as fnp
 from fx import interning, lax
 from fx.staging import programs as programs_module
+from jit.memory import POOLED_FROM, clear_pool
 
 W = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
 
@@ -70,6 +71,32 @@ def test_many_threads_call_at_new_sizes_at_once(truth: Callable[[int], bytes]) -
         t.join()
     assert not wrong
     assert f.cache_info().size == len(sizes)
+
+
+def test_threads_take_turns_with_working_memory_that_grows() -> None:
+    """Programs whose values lie in blocks that calls share, at sizes that each need more than the one before."""
+
+    def wide(x: Any) -> Any:
+        h = fnp.cumsum(fnp.tanh(x @ W), axis=0)
+        return (h - h.mean(0)) @ h.T[:, :3]
+
+    sizes = [20_000, 21_000, 26_000, 34_000, 45_000]
+    expect = {n: np.asarray(fx.jit(lambda x: wide(x))(array(n))).tobytes() for n in sizes}
+    f = fx.jit(wide)
+    clear_pool()
+    wrong = []
+
+    def work(k: int) -> None:
+        for n in sizes[k:] + sizes[:k]:
+            wrong.extend([n] * (np.asarray(f(array(n))).tobytes() != expect[n]))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+    assert all(e.run.arena_bytes > POOLED_FROM for e in f._programs.entries.values())
 
 
 def test_a_child_of_a_fork_fills_in_too(truth: Callable[[int], bytes]) -> None:
