@@ -50,7 +50,7 @@ PACK_ALONG, PACK_ACROSS, READ_A = (
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
-TURN_ROWS, TURN_K = 64, 64  # of a piece of the turning
+TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 LINE = 64  # bytes
