@@ -32,9 +32,7 @@ __all__ = ["CacheInfo", "Entry", "Key", "Programs"]
 
 MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
-_MOST_TOLD = (
-    64  # the latest programs, among which explain_misses() looks for the nearest: filling in is to take no time
-)
+_MOST_TOLD = 16  # the latest programs, among which explain_misses() looks for the nearest
 
 
 class CacheInfo(NamedTuple):
@@ -77,6 +75,13 @@ class Key(NamedTuple):
         """What signatures that differ in the arrays alone have in common."""
         return self.in_tree, self.static, self.context
 
+    def distance(self, other: Key) -> int:
+        """In how many things a signature of the same structure differs; of another structure, in more than all."""
+        if other.in_tree != self.in_tree:
+            return len(self.leaves) + len(self.static) + 2
+        pairs = (*zip(self.leaves, other.leaves), *zip(self.static, other.static), (self.context, other.context))
+        return sum([a != b for a, b in pairs])
+
 
 def _sized(static: Any) -> bool:
     """Whether static arguments hold sizes."""
@@ -98,7 +103,7 @@ class Programs:
         self.entries: dict[Key, Entry] = {}
         self.families: dict[Any, Families] = {}  # by structure
         self.hits = self.misses = self.traced = self.compiled = 0
-        self.log: deque[Miss] = deque(maxlen=_LOG_LENGTH)
+        self.log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self.short: tuple[Any, ...] = ()  # functions for the latest signatures, which are tried before the general way
         self.lock = threading.RLock()
 
@@ -130,8 +135,7 @@ class Programs:
         )
         with self.lock:
             self.misses += 1
-            latest = tuple(itertools.islice(reversed(self.entries), _MOST_TOLD))
-        miss = Miss(self.name, key, names, latest, user_source())
+            difference = self._difference(key, names)
         donated = self.arguments.donated(args, kwargs)
 
         def trace(avals: Sequence[Aval]) -> tuple[Graph, list[Any], Any]:
@@ -150,10 +154,12 @@ class Programs:
         if isinstance(found, tuple):
             wrong, proof = self._proved(families, *found, key, trace)
             if not wrong:
-                self._explain(miss._replace(what="filled in"))
+                self._explain("filled in", difference)
                 return self._filled_in(key, *found, donated)
             found = wrong
-        self._explain(miss._replace(reason=f"; its sizes cannot vary: {found}" if found else ""))
+        if found:
+            difference += f"; its sizes cannot vary: {found}"
+        self._explain("traced", difference)
         avals = [Aval(*s) for s in key.leaves]
         graph, captures, out_tree = proof or trace(avals)
         concrete = not any(type(c) is Tracer for c in captures)
@@ -229,45 +235,28 @@ class Programs:
                 self.compiled += 1
             return entry.run
 
-    def _explain(self, miss: Miss) -> None:
-        self.log.append(miss)
+    def _explain(self, what: str, difference: str) -> None:
+        text = f"{self.name}: {what} at {user_source()}: {difference}"
+        self.log.append(text)
         if config.explain_misses:
-            print(miss, file=sys.stderr)
+            print(text, file=sys.stderr)
 
-
-class Miss(NamedTuple):
-    """A call whose program was not there: what was done, and against which signatures; its text is made when it is read.
-
-    latest: the latest signatures known then, among which the nearest is looked for.
-    """
-
-    name: str
-    key: Key
-    names: Sequence[str]
-    latest: tuple[Key, ...]
-    where: Any
-    what: str = "traced"
-    reason: str = ""
-
-    def __str__(self) -> str:
-        if self.key.holds_sizes:
-            difference = "sizes that vary"
-        elif not self.latest:
-            difference = "first call"
+    def _difference(self, key: Key, names: Sequence[str]) -> str:
+        """What tells a signature from the nearest of those that are known."""
+        if key.holds_sizes:
+            return "sizes that vary"
+        nearest = min(itertools.islice(reversed(self.entries), _MOST_TOLD), key=key.distance, default=None)
+        if nearest is None:
+            return "first call"
+        if nearest.in_tree != key.in_tree:
+            out = [f"the arguments have another structure: {nearest.in_tree} -> {key.in_tree}"]
         else:
-            difference = "; ".join(min(map(self._differences, self.latest), key=len))
-            difference += " (nearest known signature -> this one)"
-        return f"{self.name}: {self.what} at {self.where}: {difference}{self.reason}"
-
-    def _differences(self, old: Key) -> list[str]:
-        key = self.key
-        if old.in_tree != key.in_tree:
-            return [f"the arguments have another structure: {old.in_tree} -> {key.in_tree}"]
-        out = [f"{n}: {Aval(*a)} -> {Aval(*b)}" for n, a, b in zip(self.names, old.leaves, key.leaves) if a != b]
-        out += [f"static {a[0]!r}: {shown(a[1])} -> {shown(b[1])}" for a, b in zip(old.static, key.static) if a != b]
-        if old.context != key.context:
-            out.append("other settings (default dtypes, backend, engine or named axes)")
-        return out
+            leaves, static = zip(names, nearest.leaves, key.leaves), zip(nearest.static, key.static)
+            out = [f"{name}: {Aval(*a)} -> {Aval(*b)}" for name, a, b in leaves if a != b]
+            out += [f"static {a[0]!r}: {shown(a[1])} -> {shown(b[1])}" for a, b in static if a != b]
+            if nearest.context != key.context:
+                out.append("other settings (default dtypes, backend, engine or named axes)")
+        return "; ".join(out) + " (nearest known signature -> this one)"
 
 
 @contextmanager

@@ -416,8 +416,9 @@ def _gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     if p.pairs or not _along_rows(p) or p.rows[0][1] != 1:
         return False
     m, k, l1 = size(p.rows), size(p.ks), ctx.host.l1_bytes
-    panels = TURN_PANELS if k * LINE > l1 // 2 else TURN_PANELS_SHORT
-    return size(p.cols) >= panels * tile.cols and m >= tile.lanes and k >= tile.lanes and m * k * tile.ty.itemsize > l1
+    if m * k * tile.ty.itemsize <= l1 or m < tile.lanes or k < tile.lanes:
+        return False
+    return size(p.cols) >= (TURN_PANELS if k * LINE > l1 // 2 else TURN_PANELS_SHORT) * tile.cols
 
 
 def _turned(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:

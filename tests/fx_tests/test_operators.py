@@ -311,6 +311,8 @@ SHORT: dict[str, Callable[[Any], Any]] = {
     "matmul": lambda x: fnp.matmul(x, x), "@": lambda x: x @ x, "@ of others": lambda x: x @ x[:2], "dot": lambda x: fnp.dot(x, x.T),
     "where": lambda x: fnp.where(x > 0, x, x + x), "where number": lambda x: fnp.where(x > 0, x, 0), "where numbers": lambda x: fnp.where(x > 0, 1.0, x),
     "where of vector": lambda x: fnp.where(fnp.asarray([True, False, True]), x, 2.5), "asarray": fnp.asarray, "astype": lambda x: x.astype("f8"),
+    "flip": fnp.flip, "flip of axis": lambda x: fnp.flip(x, -1), "roll": lambda x: fnp.roll(x, 1),
+    "roll of axis": lambda x: fnp.roll(x, -2, 0), "repeat": lambda x: fnp.repeat(x, 2), "repeat of axis": lambda x: fnp.repeat(x, 3, 1),
     "clip": lambda x: fnp.clip(x, 0, 1.5), "argmax": fnp.argmax, "cumsum": fnp.cumsum,
 }  # fmt: skip
 

@@ -61,16 +61,19 @@ _LENGTHS = [
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_one_operation(name: str) -> None:
+    """Every other one on vectors, the rest on matrices; all on both, thoroughly."""
     for k, axes in enumerate([((0,), (1,)), ((0, "3"), (1, "3"))]):
-        program = Program(((name, 0, 1, k + 1),), axes, "float32", False)
-        compare(program, _LENGTHS if THOROUGH else _LENGTHS[k::2])
+        if THOROUGH or list(OPERATIONS).index(name) % 2 == k:
+            program = Program(((name, 0, 1, k + 1),), axes, "float32", False)
+            compare(program, _LENGTHS if THOROUGH else _LENGTHS[:6])
 
 
-@pytest.mark.parametrize("seed", range(400 if THOROUGH else 8))
+@pytest.mark.parametrize("seed", range(400 if THOROUGH else 6))
 def test_random_programs(seed: int) -> None:
     rng = np.random.default_rng(seed)
     program = draw_program(rng)
-    compare(program, draw_lengths(rng, 10 if THOROUGH else 5))
+    lengths = draw_lengths(rng, 10 if THOROUGH else 4)
+    compare(program, [*lengths, lengths[0]])
 
 
 def test_guards_that_are_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
