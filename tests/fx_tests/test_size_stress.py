@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import signal
 import sys
 import threading
 import types
@@ -18,6 +19,7 @@ import pytest
 
 import fx
 import fx.numpy as fnp
+from fx import interning, lax
 from fx.staging import programs as programs_module
 
 W = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
@@ -96,6 +98,31 @@ def test_a_child_of_a_fork_fills_in_too(truth: Callable[[int], bytes]) -> None:
             assert os.waitpid(child, 0)[1] == 0
     finally:
         stop.set()
+        thread.join()
+
+
+def test_a_child_of_a_fork_waits_for_no_thread_of_its_parent() -> None:
+    held, done = threading.Event(), threading.Event()
+    f = fx.jit(lambda x: lax.scan(lambda c, r: (c + r, c), 0.0, x)[0])
+
+    def hold() -> None:
+        with interning._lock, fx.config._lock, f._programs.lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    try:
+        child = os.fork()
+        if not child:
+            signal.alarm(30)  # what waits for a lock never ends
+            with fx.config.using(default_float=np.float64):
+                found = float(f(np.ones(5))) + float(lax.scan(lambda c, r: (c * r, None), 1.0, np.full(3, 2.0))[0])
+            os._exit(0 if found == 13.0 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+    finally:
+        done.set()
         thread.join()
 
 
@@ -323,7 +350,7 @@ def test_many_sizes_take_little_memory_and_the_oldest_go(monkeypatch: pytest.Mon
 
 def test_nothing_of_a_trace_with_sizes_stays_behind() -> None:
     """No table holds the types and formulas of a family that is gone."""
-    f = fx.jit(lambda x: step(x) + fnp.cumsum(x, 0)[:, :5].mean())
+    f = fx.jit(lambda x: lax.scan(lambda c, r: (c + r, None), step(x).sum(0), fnp.cumsum(x, 0)[:, :5])[0])
     for n in (30, 40, 50):
         f(array(n))
     (grown,) = f._programs.families.values()
