@@ -42,15 +42,12 @@ GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
 LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
-PACK_ALONG, PACK_ACROSS, READ_A = (
-    0.4,
-    3.0,
-    0.05,
-)  # cycles of a core for an element of an operand that a piece reads anew
+# Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
+PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
-TURN_ROWS, TURN_K = 64, 64  # of a piece of the turning
+TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 LINE = 64  # bytes
