@@ -113,7 +113,7 @@ class Config:
         object.__setattr__(self, "_changes", 0)
         object.__setattr__(self, "_open", 0)
         object.__setattr__(self, "_watchers", 0)
-        object.__setattr__(self, "_lock", threading.Lock())
+        object.__setattr__(self, "_lock", threading.RLock())
         object.__setattr__(self, "epoch", 0)
         object.__setattr__(self, "watching", False)
         object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
@@ -196,3 +196,12 @@ class Config:
 
 
 config = Config()
+
+
+def _after_fork() -> None:
+    """The thread of the parent that held the lock is gone."""
+    object.__setattr__(config, "_lock", threading.RLock())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

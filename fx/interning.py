@@ -6,6 +6,7 @@ training loop).  Two traces that come from the same lines and hold the same equa
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -16,7 +17,7 @@ __all__ = ["equal_graphs", "forget", "interned"]
 
 _MOST = 256
 _known: OrderedDict[Any, Graph] = OrderedDict()
-_lock = threading.Lock()
+_lock = threading.RLock()  # a handler of a signal may call what was interrupted here
 
 
 def interned(graph: Graph) -> Graph:
@@ -44,6 +45,17 @@ def forget() -> None:
     """Lets all graphs go, with what was derived from them: a rule that has changed since is asked again."""
     with _lock:
         _known.clear()
+
+
+def _after_fork() -> None:
+    """The thread of the parent that held the lock is gone, and so may be what it was about to write."""
+    global _lock
+    _lock = threading.RLock()
+    _known.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _graph_key(graph: Graph, alike: bool = False) -> Any:

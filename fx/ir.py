@@ -158,6 +158,21 @@ class Literal:
         self.aval = aval
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        return ()
+
+    ndim = 0
+    size = 1
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.aval.dtype
+
+    @property
+    def weak_type(self) -> bool:
+        return self.aval.weak
+
+    @property
     def bits(self) -> Any:
         """What tells it from other literals of its dtype: 0.0 and -0.0 are not the same."""
         return self.value if is_sized(self.value) else self.value.tobytes()

@@ -16,13 +16,16 @@ from .lower.steering import LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 
-__all__ = ["ALIGN", "Sharing", "plan_buffers", "share_in_place"]
+__all__ = ["ALIGN", "Lifetimes", "Sharing", "lifetimes", "plan_buffers", "share_in_place"]
 
 ALIGN = 64
 # library operations that can write their result over their first operand
 OVERWRITES_FIRST = frozenset({
     "dynamic_update_slice", "scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max",
 })  # fmt: skip
+
+
+Lifetimes = tuple[dict[int, int], dict[int, int]]  # buffer -> its first step, its last
 
 
 @dataclass(frozen=True)
@@ -122,14 +125,18 @@ def plan_buffers(
     steps: Sequence[AnyStep],
     workers: int,
     reasons: dict[int, str] | None = None,
+    alive_in: Lifetimes | None = None,
 ) -> BufferPlan:
     """Gives each arena buffer an offset: the tightest hole, between those whose lives meet its own, that holds it.
 
     The largest come first, which leaves few holes; those beyond the ``LARGEST`` follow as they come alive, so that the time
     does not grow with the square of a long program.
+
+    Args:
+        alive_in: what ``lifetimes`` says of the steps, if that is known.
     """
     reasons = reasons or {}
-    first, last = _lifetimes(buffers, steps)
+    first, last = alive_in or lifetimes(buffers, steps)
     sizes = {i: _bytes(buffers[i], workers) for i in first if buffers[i].kind == "arena"}
     order = sorted(sizes, key=lambda i: (-sizes[i], first[i], i))
     large: list[Buffer] = []
@@ -151,8 +158,8 @@ def plan_buffers(
     return BufferPlan(tuple(result[i] for i in range(len(buffers))), end)
 
 
-def _lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> tuple[dict[int, int], dict[int, int]]:
-    """The first and the last step between which each buffer holds a value.
+def lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> Lifetimes:
+    """The first and the last step between which each buffer holds a value, whatever the sizes are.
 
     What a loop finds from outside, or keeps from one iteration to the next, lives as long as the loop.
     """

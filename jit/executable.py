@@ -152,7 +152,7 @@ class Executable:
     def _run_in_arena(self, instance: Instance, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> None:
         arena = take_arena(self.arena_bytes)
         try:
-            instance.run(*args, *outs, arena)
+            instance.run(*args, *outs, arena.address)
         finally:
             give_arena(arena)
 

@@ -266,6 +266,10 @@ def _half(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
     return _shuffled(e, types[0], args[:1], range(int(args[1]) * ty.lanes, (int(args[1]) + 1) * ty.lanes))
 
 
+def _exchange(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    return _shuffled(e, ty, args[:1], [lane ^ int(args[1]) for lane in range(ty.lanes)])
+
+
 def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
     lanes = types[0].lanes
     return (
@@ -291,6 +295,7 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "every_other": _every_other,
     "interleave": _interleave,
     "half": _half,
+    "exchange": _exchange,
 }
 
 # ------------------------------------------------------------------------------ the float remainder

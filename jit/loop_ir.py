@@ -78,7 +78,8 @@ OPS = {
     "any": 1,
     # reverse(v); every_other(a, b): lanes 0, 2, 4 ... of a, and as many lanes 1, 3, 5 ... of b; interleave(a, b): a vector of
     # twice the lanes, a0 b0 a1 b1 ...; half(v, Const 0 or 1): the first or second half of the lanes, of four at least
-    "reverse": 1, "every_other": 2, "interleave": 2, "half": 2,
+    # exchange(v, Const k), k below the number of lanes: lane i of the result is lane i ^ k of v
+    "reverse": 1, "every_other": 2, "interleave": 2, "half": 2, "exchange": 2,
 }  # fmt: skip
 
 

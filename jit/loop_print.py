@@ -66,7 +66,8 @@ _RING = ("add", "sub", "mul", "neg", "and", "or", "xor", "not", "shl")
 _FUNCTIONS = {"min": "minimum", "max": "maximum", "any": "any_lane"}  # where the name is not the operation's own
 # Exact on float16: no rounding behind them.
 _EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
-                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave", "half")  # fmt: skip
+                    "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave", "half",
+                    "exchange")  # fmt: skip
 _RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
 _SHORT_NODES = 7  # index arithmetic up to this size reads better repeated than named
 _LINE_NODES = 18  # larger expressions are split into lines
@@ -297,8 +298,8 @@ class _Printer:
                 return self.text(args[0], _ATOM), _ATOM
             case "extract":
                 return f"{self.text(args[0], _ATOM)}[{args[1].value}]", _ATOM  # type: ignore[union-attr]
-            case "half":
-                return f"half({self.text(args[0])}, {args[1].value})", _ATOM  # type: ignore[union-attr]
+            case "half" | "exchange":
+                return f"{name}({self.text(args[0])}, {args[1].value})", _ATOM  # type: ignore[union-attr]
             case "insert":
                 return f"insert({self.text(args[0])}, {args[1].value}, {self.text(args[2])})", _ATOM  # type: ignore[union-attr]
             case "splat":

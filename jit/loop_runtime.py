@@ -218,6 +218,7 @@ VECTOR_NAMES: dict[str, Any] = {
     "every_other": lambda a, b: np.concatenate([a[::2], b[1::2]]),
     "interleave": lambda a, b: np.stack([a, b], axis=1).ravel(),
     "half": lambda v, k: v[k * (len(v) // 2) :][: len(v) // 2].copy(),
+    "exchange": lambda v, k: v[np.arange(len(v)) ^ k],
     "masked": _masked,
     "store_masked": _store_masked,
 }

@@ -328,6 +328,10 @@ class _Verifier:
         self.expect(args[1].value < 2, "the half is 0 or 1")  # type: ignore[union-attr]
         self.expect(ty.lanes > 1 and types[0] == ty.vector(2 * ty.lanes), f"no half of {types[0]} giving {ty}")
 
+    def _exchange(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self._lane(types[0], args[1])
+        self.expect(types[0] == ty, f"no exchange of {types[0]} giving {ty}")
+
     def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(
             types[0].kind == "b" and ty == b1, f"any of {types[0]} giving {ty}: it takes booleans and gives one"

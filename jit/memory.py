@@ -8,7 +8,10 @@ take turns with one block, and a program for another batch size finds its pages 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
+import mmap
 import os
 import threading
 from collections import OrderedDict
@@ -19,6 +22,7 @@ import numpy as np
 __all__ = [
     "POOLED_FROM",
     "POOL_BYTES",
+    "Arena",
     "aligned",
     "allocator",
     "clear_pool",
@@ -31,7 +35,7 @@ POOLED_FROM = 1 << 18  # bytes; smaller arrays come from NumPy
 POOL_BYTES = 1 << 29  # what the pool holds at most
 ALIGN = 64
 
-_arenas: list[np.ndarray] = []  # that no call has, the largest last
+_arenas: list[Arena] = []  # that no call has, the largest last
 _free: OrderedDict[int, list[np.ndarray]] = OrderedDict()  # by size, least recently used first
 _held = 0
 _lock = threading.RLock()  # a lease may end inside any allocation, also one made here
@@ -99,20 +103,65 @@ def aligned(nbytes: int, align: int = ALIGN) -> np.ndarray:
     return block[start : start + nbytes]
 
 
-def take_arena(nbytes: int) -> np.ndarray:
-    """A block of at least so many bytes, which is the caller's until ``give_arena``.  A block that is too small makes way
-    for a larger one, so that there are never more blocks than calls at one time."""
+class Arena:
+    """A block of working memory of its own.  It can grow, and keeps its pages then: those that a larger batch needs beyond
+    them are all that the system has to clear and hand out.
+
+    address: of its first byte, on a page; another one after it has grown.
+    """
+
+    __slots__ = ("_memory", "address", "nbytes")
+    _memory: mmap.mmap
+    address: int
+    nbytes: int
+
+    def __init__(self, nbytes: int) -> None:
+        self._take(_mapped(nbytes))
+
+    def grow(self, nbytes: int) -> None:
+        """Makes room for so many bytes; what the block holds means nothing afterwards."""
+        try:
+            self._memory.resize(-(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE)
+        except (OSError, SystemError, ValueError):  # a system that cannot move pages
+            self._memory = _mapped(nbytes)
+        self._take(self._memory)
+
+    def _take(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self.address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        self.nbytes = len(memory)
+
+
+def _mapped(nbytes: int) -> mmap.mmap:
+    """Fresh memory of this process alone."""
+    nbytes = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return mmap.mmap(-1, nbytes)
+    memory = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system without huge pages
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def take_arena(nbytes: int) -> Arena:
+    """A block of at least so many bytes, which is the caller's until ``give_arena``.  A block that is too small grows, so that
+    there are never more blocks than calls at one time."""
     with _lock:
-        memory = _arenas.pop() if _arenas else None
-    return memory if memory is not None and memory.nbytes >= nbytes else aligned(nbytes)
+        arena = _arenas.pop() if _arenas else None
+    if arena is None:
+        return Arena(nbytes)
+    if arena.nbytes < nbytes:
+        arena.grow(nbytes)
+    return arena
 
 
-def give_arena(memory: np.ndarray) -> None:
+def give_arena(arena: Arena) -> None:
     """The end of a call."""
     with _lock:
-        _arenas.append(memory)
+        _arenas.append(arena)
         if len(_arenas) > 1:
-            _arenas.sort(key=len)
+            _arenas.sort(key=lambda a: a.nbytes)
 
 
 def _after_fork() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
-from .buffers import Sharing, plan_buffers, share_in_place
+from .buffers import Lifetimes, Sharing, plan_buffers, share_in_place
 from .canonical import transposed_products
 from .fuse import fuse
 from .fuse_epilogue import epilogue_bytes, product_columns
@@ -60,14 +60,18 @@ class Draft:
         """The distinct kernels in the order in which they first run."""
         return _kernels(self.steps)
 
-    def finished(self) -> LoopProgram:
-        """The program, with a place for every buffer; all numbers must be known."""
+    def finished(self, alive_in: Lifetimes | None = None) -> LoopProgram:
+        """The program, with a place for every buffer; all numbers must be known.
+
+        Args:
+            alive_in: ``buffers.lifetimes`` of a draft that differs in numbers alone.
+        """
         consts = bytearray(self.consts)
         with np.errstate(all="ignore"):
             for at, dtype, value in self.sized_consts:
                 data = np.asarray(value, dtype).tobytes()
                 consts[at : at + len(data)] = data
-        buffers = plan_buffers(self.logical, self.steps, self.workers, self.reasons)
+        buffers = plan_buffers(self.logical, self.steps, self.workers, self.reasons, alive_in)
         return LoopProgram(
             self.plan, self.steps, self.listing, self.group_of, buffers, bytes(consts), self.outputs, self.workers,
             self.overwritten, self.takes, self.makes,

@@ -16,6 +16,7 @@ from fx.filling import filler
 from fx.ir import Graph
 from fx.sizes import Sizes
 
+from .buffers import lifetimes
 from .executable import Executable, Options, compile_graph, drafted
 from .load import load_kernels
 from .lower.context import CallbackStep
@@ -64,6 +65,7 @@ class Resizable:
         self.loaded = load_kernels(draft.kernels, self.options.engine, target)
         numbers: dict[Any, int] = {}
         self._fill = {name: filler(getattr(draft, name), numbers) for name in _FIELDS}
+        self._alive_in = lifetimes(draft.logical, draft.steps)
         self._formulas = sizes.formulas(list(numbers))
 
     def at(self, values: Sequence[int], graph: Callable[[], Graph]) -> Resized:
@@ -74,7 +76,7 @@ class Resizable:
         """
         numbers = self._formulas(values)
         parts = {name: fill(numbers) for name, fill in self._fill.items() if fill is not None}
-        program = dataclasses.replace(self.draft, **parts).finished()
+        program = dataclasses.replace(self.draft, **parts).finished(self._alive_in)
         made = Resized(self.draft.plan.graph, self.options, program, self.loaded)
         made.make_graph = graph
         return made

@@ -245,6 +245,8 @@ class Storage:
             n = 1
             for a in dict.fromkeys(eqn.inputs):
                 if isinstance(a, Var):
+                    if a in cost and (why := self._worth_storing(a, 1, [eqn], cost[a], len(leaves[a]))):
+                        self.store(a, why)  # whoever reads it, so that what is computed from it costs no more than that
                     inlined = a in cost and a not in self.stored
                     n += depth[a] if inlined else 0
                     total += cost[a] if inlined else 0

@@ -157,7 +157,7 @@ def _call_words(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int)
         )
     pieces = -(-total // chunk)
     limit = np.where(serial != 0, 1, np.minimum(pieces, workers))
-    kind = np.full_like(kernel, StepKind.CALL)
+    kind = np.full_like(kernel, int(StepKind.CALL))
     return np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit, nanoseconds], axis=1)
 
 
@@ -186,7 +186,7 @@ def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil
     record[Field.STEPS], record[Field.N_STEPS] = base + 8 * at_steps, len(steps)
     record[Field.PATCHES], record[Field.N_PATCHES] = base + 8 * at_patches, len(patches)
     record[Field.POINTERS], record[Field.N_POINTERS] = base + 8 * at_pointers, n_pointers
-    record[Field.WORKERS] = steps[steps[:, 0] == StepKind.CALL, 6].max(initial=1)
+    record[Field.WORKERS] = steps[steps[:, 0] == int(StepKind.CALL), 6].max(initial=1)
     record[Field.RELEASE_GIL] = release_gil
     return record
 

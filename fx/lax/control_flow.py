@@ -23,6 +23,7 @@ from ..ir import Aval
 from ..numpy.manipulation import stack
 from ..primitives.elementwise import add, bitwise_and, lt
 from ..primitives.shaping import concatenate, reshape, slice_in_dim
+from ..sizes import as_size, is_sized
 from ..trace import aval_of, concrete_value
 from ..traceback import user_frames
 from ..transforms.flat import (
@@ -138,17 +139,17 @@ def _scan_length(xs: Sequence[Any], paths: Sequence[str], length: int | None) ->
         sizes[f"xs{path}"] = shape[0]
     if length is not None:
         try:
-            sizes["length"] = operator.index(length)
+            sizes["length"] = as_size(length)
         except FxError:
             raise  # a traced value
         except TypeError:
             raise error(DTypeError, f"scan: length must be a Python integer; found {length!r}") from None
     if not sizes:
         raise error(ShapeError, "scan: xs has no arrays; give the number of iterations: scan(f, init, None, length=n)")
-    if len(set(sizes.values())) > 1:
+    n = next(iter(sizes.values()))
+    if any(m != n for m in sizes.values()):
         listed = ", ".join(f"{k}: {v}" for k, v in sizes.items())
         raise error(ShapeError, f"scan: the leading axes and length must be equal; found {listed}")
-    n = next(iter(sizes.values()))
     if n < 0:
         raise error(ShapeError, f"scan: length must not be negative; found {n}")
     return n
@@ -323,9 +324,10 @@ def fori_loop(
         raise error(DTypeError, f"fori_loop: lower and upper must be integer scalars; found {lower!r} and {upper!r}")
     index = Aval((), *promote(*[(a.dtype, a.weak) for a in avals]))
     name, names = function_name(body_fun), argument_names(body_fun, (0, init_val), {})
-    values = [concrete_value(b) for b in bounds]
+    values = [b if is_sized(b) else concrete_value(b) for b in bounds]
     if values[0] is not None and values[1] is not None:
-        first, n = int(values[0]), max(int(values[1]) - int(values[0]), 0)
+        first, last = [b if is_sized(b) else int(b) for b in values]
+        n = max(last - first, 0)
         if config.disable_jit:
             val = device_put(init_val)
             for i in range(first, first + n):

@@ -24,7 +24,18 @@ from .core import (
     promote_operands,
     result_dtype,
 )
-from .ufunc_class import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, Ufunc, define, registered
+from .ufunc_class import (
+    FLOATS,
+    INEXACT,
+    INTEGERS,
+    LOGIC,
+    NUMBERS,
+    ORDERED,
+    SINGLE_AND_DOUBLE,
+    Ufunc,
+    define,
+    registered,
+)
 from .unary import (
     as_number,
     constant,
@@ -169,16 +180,26 @@ def _fmod(x: Value, y: Value) -> Value:
     return p.rem(x, y)
 
 
+_WHOLE = INTEGERS | SINGLE_AND_DOUBLE
+
 floor_divide = define(
     "floor_divide",
     2,
     _promoted(_floor_divide, numbers=True),
     "The greatest integer that is at most x / y; integers by 0 give 0.",
+    eager=(np.floor_divide, _WHOLE),
 )
 remainder = mod = define(
-    "remainder", 2, _promoted(_remainder, numbers=True), "x - y floor(x / y), with the sign of y.", aliases=("mod",)
+    "remainder",
+    2,
+    _promoted(_remainder, numbers=True),
+    "x - y floor(x / y), with the sign of y.",
+    eager=(np.remainder, _WHOLE),
+    aliases=("mod",),
 )
-fmod = define("fmod", 2, _promoted(_fmod, numbers=True), "x - y trunc(x / y), with the sign of x.")
+fmod = define(
+    "fmod", 2, _promoted(_fmod, numbers=True), "x - y trunc(x / y), with the sign of x.", eager=(np.fmod, _WHOLE)
+)
 
 
 def divmod(x: Any, y: Any, /) -> tuple[Value, Value]:
@@ -233,7 +254,7 @@ class _Power(Ufunc):
 
 
 power = pow = registered["power"] = registered["pow"] = _Power(
-    "power", 2, _power, "x to the power y.", eager=(p.pow_p, INEXACT)
+    "power", 2, _power, "x to the power y.", eager=(p.pow_p, FLOATS)
 )
 float_power = define("float_power", 2, _float("float_power", p.pow, real=False), "x to the power y, as floats.")
 
@@ -380,9 +401,10 @@ def _logical(f: Binary) -> Binary:
     return lambda x, y: f(*promote_operands(truth(x), truth(y)))
 
 
-logical_and = define("logical_and", 2, _logical(p.bitwise_and), "x and y.", True)
-logical_or = define("logical_or", 2, _logical(p.bitwise_or), "x or y.", False)
-logical_xor = define("logical_xor", 2, _logical(p.bitwise_xor), "x xor y.", False)
+_BOOLEAN = frozenset({dtypes.bool_})
+logical_and = define("logical_and", 2, _logical(p.bitwise_and), "x and y.", True, eager=(p.and_p, _BOOLEAN))
+logical_or = define("logical_or", 2, _logical(p.bitwise_or), "x or y.", False, eager=(p.or_p, _BOOLEAN))
+logical_xor = define("logical_xor", 2, _logical(p.bitwise_xor), "x xor y.", False, eager=(p.xor_p, _BOOLEAN))
 
 # ------------------------------------------------------------------------------------ comparisons
 

@@ -120,6 +120,8 @@ def as_value(x: Any, name: str = "argument") -> Value:
     if is_python_scalar(x):
         n = operand(x, name)
         return Array(n.typed(n.aval.dtype), n.aval.weak)
+    if is_sized(x):
+        return Literal(x, _aval_of(x))  # type: ignore[return-value]
     if isinstance(x, (list, tuple)):
         return _from_sequence(x, name)
     if t is Numbers:
@@ -234,9 +236,10 @@ def at_once(x: Any, f: Callable[..., np.ndarray], *args: Any) -> Value | None:
     if type(x) is not Array or ALERT or x._buffer is None:
         return None
     try:
-        return Array(f(x._buffer, *args), x.weak_type)
+        out = f(x._buffer, *args)
     except (ValueError, TypeError, IndexError):
         return None
+    return Array(out if type(out) is np.ndarray else np.asarray(out), x.weak_type)
 
 
 def buffers_of(*xs: Any) -> list[np.ndarray] | None:

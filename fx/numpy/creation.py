@@ -56,6 +56,8 @@ def array(
     arrays keep their dtype.
     """
     check_device(device)
+    if type(object) is list and dtype is None and not ndmin and set(map(type, object)) == {float}:  # the common case
+        return Array(np.array(object).astype(config.default_float))
     if is_python_scalar(object):
         x: Value = as_value(object) if dtype is None else as_typed(object, dtype)
     elif dtype is not None and isinstance(object, (list, tuple)) and not _has_values(object):

@@ -23,6 +23,7 @@ from ..errors import (
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.fft import fft_p
+from ..sizes import as_size
 from ..trace import bind
 from ..traceback import hide_frames
 from .axes import canonical_axes, canonical_axis, plain_ints
@@ -70,7 +71,7 @@ def _operand(a: Any, kind: str, name: str) -> Value:
 def _along(x: Value, kind: str, n: int | None, axis: int, name: str) -> Value:
     """One transform of n points (by default as many as there are)."""
     real = kind == "irfft"
-    points = (2 * (x.shape[axis] - 1) if real else x.shape[axis]) if n is None else operator.index(n)
+    points = (2 * (x.shape[axis] - 1) if real else x.shape[axis]) if n is None else as_size(n)
     if points < 1:
         raise ShapeError(f"{name}: a transform has at least one point; found {points} along axis {axis} of {x.shape}")
     x = _sized(x, axis, points // 2 + 1 if real else points)
@@ -85,7 +86,7 @@ def _transform(a: Any, kind: str, n: int | None, axis: int, norm: str | None, na
     x = _operand(a, kind, name)
     axis = canonical_axis(axis, x.ndim)
     out = _along(x, kind, n, axis, name)
-    points = out.shape[axis] if kind != "rfft" else (x.shape[axis] if n is None else operator.index(n))
+    points = out.shape[axis] if kind != "rfft" else (x.shape[axis] if n is None else as_size(n))
     return _times(out, _scale(kind, norm, points, name))
 
 
@@ -140,7 +141,7 @@ def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
 
 def _sizes_and_axes(x: Value, s: Any, axes: Any, name: str) -> list[tuple[int, int | None]]:
     """Pairs of an axis and its number of points (None: as many as there are)."""
-    sizes = None if s is None else [None if n is None or n == -1 else operator.index(n) for n in s]
+    sizes = None if s is None else [None if n is None or n == -1 else as_size(n) for n in s]
     if axes is None:
         chosen = tuple(range(x.ndim)) if sizes is None else tuple(range(x.ndim - len(sizes), x.ndim))
     else:

@@ -15,6 +15,7 @@ from ..errors import (
 )
 from ..primitives import elementwise as p
 from ..primitives import shaping
+from ..sizes import as_int
 from ..trace import is_python_scalar
 from ..traceback import user_frames
 from ..transforms.flat import check_function
@@ -187,7 +188,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Va
             or a function ``(vector, (before, after), axis, kwargs) -> vector`` of the lines padded with zeros.
     """
     x = as_value(array)
-    widths = [(int(a), int(b)) for a, b in _pairs(pad_width, x.ndim, "pad_width")]
+    widths = [(as_int(a), as_int(b)) for a, b in _pairs(pad_width, x.ndim, "pad_width")]
     if any(a < 0 or b < 0 for a, b in widths):
         raise ShapeError(f"pad widths cannot be negative; found {widths}")
     if callable(mode):

@@ -11,7 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ConcretizationError, DTypeError, OutOfBoundsIndexError
-from ..sizes import slice_indices
+from ..sizes import as_size, slice_indices
 from ..trace import Tracer, aval_of, concrete_value, state
 from .core import Value, as_value
 
@@ -113,7 +113,7 @@ def _as_item(it: Any) -> Any:
     if isinstance(it, (bool, np.bool_)):
         return Array(np.asarray(it))
     if isinstance(it, (int, np.integer)) or (isinstance(it, np.ndarray) and it.ndim == 0 and it.dtype.kind in "iu"):
-        return int(it)
+        return as_size(it)
     if type(it) is Tracer and state.constants and it.value is not None and it.dtype.kind in "iu":
         return Array(it.value) if it.shape else int(it.value)
     if not isinstance(it, (list, tuple, Tracer, Array, np.ndarray, np.generic)) and hasattr(it, "__index__"):

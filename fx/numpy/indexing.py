@@ -24,8 +24,8 @@ from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.indexing import dynamic_update_slice
-from ..sizes import slice_length
-from ..trace import Tracer, concrete_value
+from ..sizes import Size, slice_length
+from ..trace import Tracer, bind, concrete_value
 from .core import (
     Value,
     as_type,
@@ -82,6 +82,16 @@ def _get_static(x: Value, index: Index) -> Value:
     x = shaping.squeeze(x, tuple(drop)) if drop else x
     new = index.new_axes()
     return shaping.expand_dims(x, new) if new else x
+
+
+def _get_row(x: Tracer, i: int) -> Value:
+    """``_get_static`` for one int, the most common index of all."""
+    n, *rest = x.shape
+    i = static_position(i, n, 0)
+    if n > 1:
+        starts, stops = (i, *[0] * len(rest)), (i + 1, *rest)
+        x = bind(shaping.slice_p, x, start_indices=starts, limit_indices=stops, strides=(1,) * len(starts))
+    return bind(shaping.squeeze_p, x, dimensions=(0,))
 
 
 def _static_shape(shape: tuple[int, ...], index: Index) -> tuple[int, ...]:
@@ -201,6 +211,8 @@ def getitem(x: Value, index: Any, mode: str | None = None, fill_value: Any = Non
                 return Array(np.asarray(x._data[plain]), x.weak_type)
             except (IndexError, TypeError):
                 pass  # out of range: the long way clamps or fills, or says what is wrong
+    if type(index) is int and type(x) is Tracer and mode is None and x.shape and Size not in map(type, x.shape):
+        return _get_row(x, index)
     parsed = parse(index, x.shape)
     if parsed.is_static and (mode is None or not any(isinstance(e, int) for e in parsed.entries)):
         return _get_static(x, parsed)

@@ -356,10 +356,16 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     return array_split(x, indices_or_sections, axis)
 
 
+def _is_one(indices_or_sections: Any) -> bool:
+    """Whether it is a number of sections."""
+    one = not isinstance(indices_or_sections, (list, tuple))
+    return one and (isinstance(indices_or_sections, int) or np.ndim(indices_or_sections) == 0)
+
+
 def check_equal_sections(shape: tuple[int, ...], indices_or_sections: Any, axis: int) -> None:
     """Refuses a number of sections that does not divide the size of the axis."""
     i = canonical_axis(axis, len(shape))
-    if np.ndim(indices_or_sections) == 0:
+    if _is_one(indices_or_sections):
         (k,) = plain_ints(indices_or_sections, "the number of sections")
         if k > 0 and shape[i] % k:
             raise ShapeError(f"axis {i} of size {shape[i]} cannot be split into {k} equal sections; use array_split")
@@ -367,11 +373,11 @@ def check_equal_sections(shape: tuple[int, ...], indices_or_sections: Any, axis:
 
 def split_bounds(n: int, indices_or_sections: Any) -> list[tuple[int, int]]:
     """Where the sections of an axis of size ``n`` begin and end."""
-    if np.ndim(indices_or_sections) == 0:
+    if _is_one(indices_or_sections):
         (k,) = plain_ints(indices_or_sections, "the number of sections")
         if k <= 0:
             raise ArgumentError(f"the number of sections must be positive; found {k}")
-        cuts = np.cumsum([0, *[n // k + (j < n % k) for j in range(k)]]).tolist()
+        cuts = list(itertools.accumulate([n // k + (j < n % k) for j in range(k)], initial=0))
     else:
         inner = plain_ints(indices_or_sections, "the positions to split at")
         cuts = [0, *[min(max(c if c >= 0 else c + n, 0), n) for c in inner], n]

@@ -131,6 +131,8 @@ def _pow(self: Value, other: Any, mod: Any = None) -> Value:
     ):
         return self * self
     try:
+        if type(other) is float and mod is None:
+            return Ufunc.__call__(binary.power, self, other)  # which takes ints apart first
         return binary.power(self, other) if mod is None and _is_operand(other) else NotImplemented
     except BaseException as e:
         shorten(e)

@@ -21,10 +21,11 @@ from ..primitives import shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
 from ..primitives.indexing import dynamic_slice_in_dim
+from ..sizes import as_size
 from ..trace import Tracer, aval_of, concrete_value
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
 from .binary import remainder
-from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, not_in_place
+from .core import Value, as_type, as_typed, as_value, at_once, broadcast_value, filled, not_in_place
 from .indexing import getitem, setitem
 from .manipulation import moveaxis, ravel, swapaxes, unstack
 from .unary import negative
@@ -36,6 +37,9 @@ __all__ = [
 
 def flip(m: Any, axis: Any = None) -> Value:
     """The order of elements along axes reversed."""
+    y = at_once(m, np.flip, axis) if axis is None or type(axis) is int else None
+    if y is not None:
+        return y
     x = as_value(m)
     return shaping.rev(x, canonical_axes(axis, x.ndim))
 
@@ -66,6 +70,9 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
 
 def roll(a: Any, shift: Any, axis: Any = None) -> Value:
     """Elements moved along axes, those that leave coming in at the other end; the shifts may be traced."""
+    y = at_once(a, np.roll, shift, axis) if type(shift) is int and (axis is None or type(axis) is int) else None
+    if y is not None:
+        return y
     x = as_value(a)
     shift = unstack(as_value(shift)) if getattr(shift, "ndim", 0) else shift
     if axis is None:
@@ -87,7 +94,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
         if type(s) is Tracer:
             start = remainder(negative(s), n)
             x = dynamic_slice_in_dim(shaping.concatenate([x, x], i), start, n, i)
-        elif k := int(s) % n:
+        elif k := as_size(s) % n:
             x = shaping.concatenate(
                 [shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i
             )
@@ -108,6 +115,10 @@ def repeat(
         repeats: a number, or one for each element; traced numbers need ``total_repeat_length``.
         total_repeat_length: the size of the result: what is too much is cut off, what is missing is the last element.
     """
+    plain = type(repeats) is int and total_repeat_length is None and (axis is None or type(axis) is int)
+    y = at_once(a, np.ndarray.repeat, repeats, axis) if plain else None
+    if y is not None:
+        return y
     x = as_value(a)
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
     n = x.shape[i]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import dtypes
+from ..array import Array
 from ..config import config
 from ..errors import (
     ArgumentError,
@@ -36,7 +37,7 @@ from ..primitives.spectral import eigh, svd
 from ..transforms.custom_call import present
 from ..transforms.custom_jvp import custom_jvp
 from .contraction import matmul
-from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, filled, promote_dtype
+from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, buffers_of, filled, promote_dtype
 from .factorizations import machine_epsilon, matrix_operand
 from .manipulation import moveaxis
 from .reductions import sum as sum_
@@ -110,7 +111,17 @@ def solve(a: Any, b: Any) -> Value:
         >>> fnp.linalg.solve(np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([3.0, 5.0]))
         Array([0.8, 1.4], dtype=float64)
     """
-    return solve_with(_solution, a, b, "solve")
+    found = _by_numpy(np.linalg.solve, a, b)
+    return solve_with(_solution, a, b, "solve") if found is None else found
+
+
+def _by_numpy(f: Callable[..., np.ndarray], *xs: Any) -> Value | None:
+    """What NumPy's LAPACK gives for known matrices; None where they are singular, or the long way says what is wrong."""
+    buffers = buffers_of(*xs)
+    try:
+        return None if buffers is None else Array(f(*buffers))
+    except (np.linalg.LinAlgError, ValueError):
+        return None
 
 
 def solve_with(solved: Callable[[Value, Value], Value], a: Any, b: Any, name: str) -> Value:
@@ -126,6 +137,9 @@ def solve_with(solved: Callable[[Value, Value], Value], a: Any, b: Any, name: st
 
 def inv(a: Any) -> Value:
     """The inverses of square matrices; infinities or NaN where there is none."""
+    found = _by_numpy(np.linalg.inv, a)
+    if found is not None:
+        return found
     x = matrix_operand(a, "inv", True)
     return _solution(x, eye_of((), *x.shape[-2:], x.dtype))
 

@@ -51,6 +51,7 @@ __all__ = [
     "NUMBERS",
     "ORDERED",
     "REALS",
+    "SINGLE_AND_DOUBLE",
     "Ufunc",
     "count_call",
     "define",
@@ -70,8 +71,11 @@ ORDERED = REALS | {dtypes.bool_}
 
 _OPTIONS = frozenset(("out", "where", "dtype"))
 
-Becomes = tuple[Primitive, frozenset[np.dtype]]
-"""The primitive that a ufunc becomes for operands of one dtype out of a set."""
+SINGLE_AND_DOUBLE = frozenset((dtypes.float32, dtypes.float64))
+
+Becomes = tuple[Primitive | np.ufunc, frozenset[np.dtype]]
+"""The primitive that a ufunc becomes for operands of one dtype out of a set; or, for known operands, the ufunc of NumPy that
+gives what its primitives do together."""
 registered: dict[str, Ufunc] = {}
 
 
@@ -106,7 +110,12 @@ def go_native() -> None:
             take(native)
 
 
-def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
+def _function_of(becomes: Becomes) -> Callable[..., Any]:
+    what, takes = becomes
+    return reference_of(what, tuple(takes)) if isinstance(what, Primitive) else what
+
+
+def quick_unary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick:
     """What a ufunc does for an operand that needs no promotion; None for others.
 
     A known one goes through the NumPy reference at once, a traced one becomes an equation of the primitive.
@@ -115,13 +124,13 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
         prim: what the ufunc becomes.
         takes: the dtypes for which operands of one dtype reach that primitive as they are.
     """
-    f = reference_of(prim, takes)
+    f, is_one = _function_of((prim, takes)), isinstance(prim, Primitive)
     known = _identities(takes)
 
     def quick(x: Any) -> Any:
         kind = type(x)
         if kind is Tracer:
-            if x.variable.aval.dtype not in takes:
+            if not is_one or id(x.variable.aval.dtype) not in known:
                 return None
             return bind(prim, x) if ALERT else x.builder.record_one(prim, x)
         if kind is Array:
@@ -144,19 +153,23 @@ def quick_unary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
     return quick
 
 
-def quick_binary(prim: Primitive, takes: frozenset[np.dtype]) -> Quick:
+def quick_binary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick:
     """As ``quick_unary``, for two operands of one dtype (traced ones also of one shape)."""
-    f = reference_of(prim, takes)
+    f, is_one = _function_of((prim, takes)), isinstance(prim, Primitive)
     known = _identities(takes)
 
     def quick(x: Any, y: Any) -> Any:
         kind, other = type(x), type(y)
+        if not is_one and (kind is Tracer or other is Tracer):
+            return None
         if kind is Tracer and other is Tracer:
             one, two = x.variable.aval, y.variable.aval
-            if one.dtype not in takes or (one is not two and (one.dtype != two.dtype or one.shape != two.shape)):
+            if id(one.dtype) not in known or (
+                one is not two and (one.dtype is not two.dtype or one.shape != two.shape)
+            ):
                 return None
-            together = not ALERT and x.builder is y.builder
-            return x.builder.record_two(prim, x, y) if together else bind(prim, x, y)
+            builder = x.builder
+            return bind(prim, x, y) if ALERT or builder is not y.builder else builder.record_two(prim, x, y)
         if kind is Tracer or other is Tracer:
             if kind in _ARRAYS and other in _ARRAYS and x.dtype == y.dtype and x.dtype in takes and x.shape == y.shape:
                 return bind(prim, x, y)
@@ -202,8 +215,10 @@ def _identities(takes: frozenset[np.dtype]) -> frozenset[int]:
 
 
 def scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:
-    """A Python number beside an array of dtype ``d``, where ``d`` holds it without a thought; else None."""
+    """A number beside an array of dtype ``d``, where ``d`` holds it without a thought; else None."""
     kind = type(number)
+    if isinstance(number, np.generic):
+        return np.asarray(number) if number.dtype is d else None
     if kind is float:
         limit = 6e4 if d == dtypes.float16 else 3e38  # beyond it, the conversion to a narrow dtype would warn
         if d in INEXACT and (-limit < number < limit or d in (dtypes.float64, dtypes.complex128)):
@@ -316,8 +331,7 @@ class Ufunc:
 
     def operation(self, native: Any, fallback: Callable[..., Any] | None = None) -> Any:
         """How native code does it; what that does not take goes to ``fallback``, the call in Python."""
-        prim, takes = self.becomes or (None, frozenset())
-        function = None if prim is None else reference_of(prim, takes)
+        function, takes = (None, ()) if self.becomes is None else (_function_of(self.becomes), self.becomes[1])
         return native.operation(function, fallback or _in_python(self), self.nin, takes)
 
     def _apply(self, args: tuple[Any, ...], *, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
@@ -549,7 +563,7 @@ def define(
 
     Args:
         f: takes Arrays and Tracers, promotes and broadcasts them, and computes.
-        eager: the primitive that ``f`` becomes for operands of one dtype out of a set.
+        eager: what ``f`` becomes for operands of one dtype out of a set.
     """
     u = Ufunc(name, nin, f, doc, identity, eager)
     for n in (name, *aliases):

@@ -14,7 +14,7 @@ from ..primitives import elementwise as p
 from ..primitives import helpers
 from . import bessel
 from .core import Value, as_type, as_value, aval_of, filled, inexact, promote_inexact
-from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, Ufunc, define
+from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, SINGLE_AND_DOUBLE, Ufunc, define
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh", "atan", "atanh",
@@ -98,8 +98,10 @@ def rounded_once(f: Callable[..., Value]) -> Callable[..., Value]:
     return g
 
 
-def _composed(name: str, f: Callable[[Value], Value], doc: str, alias: str = "", real: bool = False) -> Ufunc:
-    """``_float`` of several primitives."""
+def _composed(
+    name: str, f: Callable[[Value], Value], doc: str, alias: str = "", real: bool = False, known: np.ufunc | None = None
+) -> Ufunc:
+    """``_float`` of several primitives; ``known``: the ufunc of NumPy that gives the same."""
     compute = rounded_once(f)
 
     def g(x: Value) -> Value:
@@ -108,7 +110,8 @@ def _composed(name: str, f: Callable[[Value], Value], doc: str, alias: str = "",
             no_complex(name, v)
         return compute(v)
 
-    return define(name, 1, g, doc, aliases=(alias,) if alias else ())
+    eager = None if known is None else (known, SINGLE_AND_DOUBLE)
+    return define(name, 1, g, doc, eager=eager, aliases=(alias,) if alias else ())
 
 
 def _sinc(x: Value) -> Value:
@@ -152,14 +155,14 @@ def _logarithm(base: int) -> Callable[[Value], Value]:
     return log_of_base
 
 
-log2 = _composed("log2", _logarithm(2), "The logarithm to base 2.")
-log10 = _composed("log10", _logarithm(10), "The logarithm to base 10.")
+log2 = _composed("log2", _logarithm(2), "The logarithm to base 2.", known=np.log2)
+log10 = _composed("log10", _logarithm(10), "The logarithm to base 10.", known=np.log10)
 deg2rad = radians = _composed("deg2rad", lambda x: p.mul(x, constant(x, np.pi / 180)), "Degrees to radians.", "radians")
 rad2deg = degrees = _composed("rad2deg", lambda x: p.mul(x, constant(x, 180 / np.pi)), "Radians to degrees.", "degrees")
 sinc = _composed("sinc", _sinc, "sin(pi x) / (pi x), 1 at 0.")
-rint = _composed("rint", _rint, "The nearest integer, halves to even.")
-fabs = _composed("fabs", p.abs, "|x| as a float.", real=True)
-reciprocal = _composed("reciprocal", lambda x: p.div(constant(x, 1), x), "1 / x, always a float.")
+rint = _composed("rint", _rint, "The nearest integer, halves to even.", known=np.rint)
+fabs = _composed("fabs", p.abs, "|x| as a float.", real=True, known=np.fabs)
+reciprocal = _composed("reciprocal", lambda x: p.div(constant(x, 1), x), "1 / x, always a float.", known=np.reciprocal)
 spacing = _float(
     "spacing", None, lambda x: _spacing(x), "The distance from x to the next float away from 0.", takes=FLOATS
 )
@@ -255,9 +258,9 @@ def _signbit(x: Value) -> Value:
 
 
 isfinite = define("isfinite", 1, _isfinite, "Neither NaN nor infinite.", eager=(p.is_finite_p, FLOATS))
-isnan = define("isnan", 1, _isnan, "Is NaN.")
-isinf = define("isinf", 1, _isinf, "Is inf or -inf.")
-signbit = define("signbit", 1, _signbit, "The sign bit is set (true for -0.0).")
+isnan = define("isnan", 1, _isnan, "Is NaN.", eager=(np.isnan, SINGLE_AND_DOUBLE))
+isinf = define("isinf", 1, _isinf, "Is inf or -inf.", eager=(np.isinf, SINGLE_AND_DOUBLE))
+signbit = define("signbit", 1, _signbit, "The sign bit is set (true for -0.0).", eager=(np.signbit, SINGLE_AND_DOUBLE))
 
 # ------------------------------------------------------------------------------------------- bits
 

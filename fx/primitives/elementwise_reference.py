@@ -37,6 +37,16 @@ __all__ = [
 ]
 
 
+def as_ufunc(f: np.ufunc, kinds: str) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
+    """Decorator: for dtypes of these kinds the reference is this one function of NumPy (``trace.reference_of`` looks)."""
+
+    def mark(reference: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        reference.ufunc, reference.kinds = f, kinds  # type: ignore[attr-defined]
+        return reference
+
+    return mark
+
+
 def in_float32(f: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """``f`` with 16-bit floats computed in float32 and rounded once at the end."""
 
@@ -51,6 +61,7 @@ def in_float32(f: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
 # ------------------------------------------------------------------------------------- arithmetic
 
 
+@as_ufunc(np.divide, "fcV")  # V: bfloat16
 def div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x / y; integers round towards zero, x / 0 has all bits set and min / -1 wraps, as in XLA."""
     if not dtypes.is_integer(x.dtype):
@@ -80,6 +91,7 @@ def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
     return x.copy() if result is x else result  # type: ignore[return-value]
 
 
+@as_ufunc(np.power, "fV")
 def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x**y; a complex x to the power 0 is 1.
 
@@ -114,15 +126,15 @@ def round_(x: np.ndarray, rounding_method: str) -> np.ndarray:
     return np.rint(x) if rounding_method == "to_even" else round_half_away(x)
 
 
-div.of_inexact = np.divide  # type: ignore[attr-defined]  # the same for floats and complex numbers, in one call
-
 # ---------------------------------------------------------------------------------- transcendental
 
 
+@as_ufunc(np.exp2, "fV")
 def exp2(x: np.ndarray) -> np.ndarray:
     return np.exp(x * np.log(np.asarray(2, x.dtype))) if dtypes.is_complex(x.dtype) else np.exp2(x)
 
 
+@as_ufunc(np.expm1, "fV")
 def expm1(x: np.ndarray) -> np.ndarray:
     """e**x - 1.  NumPy's own gives NaN for complex numbers with infinite parts, which C99 (annex G.6.3.1) defines."""
     if not dtypes.is_complex(x.dtype):

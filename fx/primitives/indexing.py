@@ -7,7 +7,6 @@ linear in their arrays and each other's transposes.  With a start for each examp
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 from .. import dtypes
 from ..config import config
 from ..errors import DTypeError, OutOfBoundsIndexError, ShapeError
-from ..ir import Aval
+from ..ir import Aval, Literal
 from ..primitive import Linear, Primitive
-from ..sizes import as_size
+from ..sizes import as_size, is_sized
 from ..trace import aval_of, bind, is_python_scalar
 from .checks import INTEGER, canonical_axis, check_dtype, check_length, check_same_dtypes
 from .elementwise import add, convert_element_type, lt, rem, select
@@ -204,7 +203,7 @@ def _start_scalars(what: str, operand: Aval, start_indices: Any, allow_negative:
             f" {operand.ndim} dimensions"
         )
     allowed = [allow_negative] * operand.ndim if isinstance(allow_negative, bool) else allow_negative
-    known = [aval_of(s).dtype for s in start_indices if not is_python_scalar(s)]
+    known = [aval_of(s).dtype for s in start_indices if not (is_python_scalar(s) or is_sized(s))]
     for d in known:
         if not dtypes.is_integer(d):
             raise DTypeError(f"{what}: a start index has dtype {d}; it must be an integer. Convert it, e.g. to int32.")
@@ -213,12 +212,13 @@ def _start_scalars(what: str, operand: Aval, start_indices: Any, allow_negative:
 
 
 def _start(what: str, s: Value, n: int, dtype: np.dtype, allow_negative: bool) -> Value:
-    if is_python_scalar(s) or isinstance(s, np.integer):
-        i = operator.index(s)
+    if is_python_scalar(s) or isinstance(s, (int, np.integer)):
+        i = as_size(s)
         if i < 0 and not allow_negative:
             raise OutOfBoundsIndexError(f"{what}: start index {i} is negative, and allow_negative_indices is False")
         limits = np.iinfo(dtype)
-        return dtype.type(min(max(i + n if i < 0 else i, limits.min), limits.max))
+        i = min(max(i + n if i < 0 else i, limits.min), limits.max)
+        return Literal(i, Aval((), dtype)) if is_sized(i) else dtype.type(i)
     if aval_of(s).dtype != dtype:
         s = convert_element_type(s, dtype)
     if dtype.kind == "u" or not allow_negative:

@@ -16,7 +16,7 @@ from .. import dtypes
 from ..errors import AxisError, DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Block, Linear, Primitive
-from ..sizes import as_size
+from ..sizes import as_int, as_size
 from ..trace import aval_of, bind
 from . import helpers
 from .checks import canonical_axes, canonical_axis, check_axes, check_length, check_same_dtypes
@@ -83,7 +83,7 @@ def _sizes(name: str, shape: Sequence[Any]) -> Shape:
 # ----------------------------------------------------------------------------------------- reshape
 
 reshape_p = Primitive("reshape")
-reshape_p.def_impl(lambda x, *, new_sizes: np.reshape(x, new_sizes))
+reshape_p.def_impl(lambda x, *, new_sizes: x.reshape(new_sizes))
 def_linear(reshape_p, lambda ct, aval, *, new_sizes: reshape(ct, aval.shape))
 
 
@@ -121,7 +121,7 @@ def reshape(operand: Value, new_sizes: Sequence[int], dimensions: Sequence[int] 
 # --------------------------------------------------------------------------------------- transpose
 
 transpose_p = Primitive("transpose")
-transpose_p.def_impl(lambda x, *, permutation: np.transpose(x, permutation))
+transpose_p.def_impl(lambda x, *, permutation: x.transpose(permutation))
 def_linear(transpose_p, lambda ct, aval, *, permutation: transpose(ct, _inverse(permutation)))
 
 
@@ -312,8 +312,9 @@ def _landing(n: int, size: int, low: int, interior: int) -> tuple[builtins.slice
 
 @pad_p.def_impl
 def _pad_impl(x: np.ndarray, value: np.ndarray, *, padding_config: PaddingConfig) -> np.ndarray:
-    shape = _pad_abstract(aval_of(x), aval_of(value), padding_config=padding_config).shape
-    out = np.full(shape, value, x.dtype)
+    shape = [low + n + max(n - 1, 0) * interior + high for n, (low, high, interior) in zip(x.shape, padding_config)]
+    out = np.empty(shape, x.dtype)
+    out[...] = value
     landings = [_landing(n, s, low, interior) for n, s, (low, _, interior) in zip(x.shape, shape, padding_config)]
     out[tuple([to for _, to in landings])] = x[tuple([source for source, _ in landings])]
     return out
@@ -374,7 +375,7 @@ def pad(operand: Value, padding_value: Value, padding_config: Sequence[tuple[int
 
     Negative low or high crop.  ``padding_value`` is a scalar of the operand's dtype, or a Python number.
     """
-    config = tuple([tuple([int(p) for p in triple]) for triple in padding_config])
+    config = tuple([tuple([as_int(p) for p in triple]) for triple in padding_config])
     if is_python_scalar(padding_value):
         padding_value = scalar_of(padding_value, aval_of(operand).dtype)
     if config and is_fx_value(operand) and not any(map(any, config)) and len(config) == operand.ndim:
@@ -456,7 +457,7 @@ def slice_in_dim(
     start = 0 if start_index is None else start_index + n if start_index < 0 else start_index
     limit = n if limit_index is None else limit_index + n if limit_index < 0 else limit_index
     starts, limits, steps = [0] * len(shape), list(shape), [1] * len(shape)
-    starts[axis], limits[axis], steps[axis] = int(start), int(limit), int(stride)
+    starts[axis], limits[axis], steps[axis] = as_size(start), as_size(limit), int(stride)
     return slice(operand, starts, limits, steps)
 
 
@@ -485,7 +486,7 @@ def rev(operand: Value, dimensions: Sequence[int]) -> Value:
 
 
 squeeze_p = Primitive("squeeze")
-squeeze_p.def_impl(lambda x, *, dimensions: np.squeeze(x, dimensions))
+squeeze_p.def_impl(lambda x, *, dimensions: x.squeeze(dimensions))
 def_linear(squeeze_p, lambda ct, aval, *, dimensions: expand_dims(ct, dimensions))
 
 
@@ -511,8 +512,13 @@ def squeeze(array: Value, dimensions: Sequence[int]) -> Value:
 
 
 expand_dims_p = Primitive("expand_dims")
-expand_dims_p.def_impl(lambda x, *, dimensions: np.expand_dims(x, dimensions))
 def_linear(expand_dims_p, lambda ct, aval, *, dimensions: squeeze(ct, dimensions))
+
+
+@expand_dims_p.def_impl
+def _expand_dims_impl(x: np.ndarray, *, dimensions: Shape) -> np.ndarray:
+    sizes = iter(x.shape)
+    return x.reshape([1 if i in dimensions else next(sizes) for i in range(x.ndim + len(dimensions))])
 
 
 @expand_dims_p.def_abstract

@@ -16,6 +16,7 @@ from .. import dtypes
 from ..errors import AxisError, ShapeError
 from ..ir import Aval
 from ..primitive import Primitive
+from ..sizes import as_int
 from ..trace import aval_of, bind
 from .checks import ORDERED, canonical_axis, check_axes, check_dtype
 from .gather_scatter import take_along
@@ -181,5 +182,5 @@ def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
     axis = canonical_axis("top_k", axis, ndim)
     last = [d for d in range(ndim) if d != axis] + [axis]
     back = tuple(last.index(d) for d in range(ndim))
-    values, indices = bind(top_k_p, transpose(operand, last), k=int(k))
+    values, indices = bind(top_k_p, transpose(operand, last), k=as_int(k))
     return transpose(values, back), transpose(indices, back)

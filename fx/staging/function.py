@@ -10,7 +10,6 @@ import functools
 import operator
 import os
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -49,9 +48,9 @@ def clear_caches() -> None:
 
 
 def _unlock_in_child() -> None:
-    """In a forked child the threads that held a lock are gone, and would never release it."""
+    """In a forked child the threads that held a lock are gone."""
     for f in list(_functions):
-        f._programs.lock = threading.RLock()
+        f._programs.unlock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -133,9 +132,8 @@ class JitFunction:
                 f"the structure of the arguments of {self.name} holds static data that is not hashable ({e}): {in_tree}."
                 " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
             ) from None
-        if entry is None:
-            entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
-        elif traced and entry.filled_in:  # rules of derivatives may hold sizes; a trace of its own has numbers
+        new = entry is None or (traced and entry.family is not None)  # rules of derivatives may hold sizes
+        if new:
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
             self._programs.hits += 1
@@ -147,7 +145,7 @@ class JitFunction:
         run = entry.run
         if run is None:
             run = programs.compile(entry)
-        elif not static and not config.watching:
+        elif not (new or static or config.watching):
             self._shorten_way(leaves, entry, run)
         arrays = [
             x._data if type(x) is Array else x if type(x) is np.ndarray else to_numpy_as(x, a)
@@ -212,7 +210,7 @@ class JitFunction:
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""
-        return "\n".join(self._programs.log) or f"{self.name}: not called yet"
+        return "\n".join(tuple(self._programs.log)) or f"{self.name}: not called yet"
 
     def __reduce__(self) -> Any:
         """By name where it is found under its own, as what a decorator made is; else the function and the options."""

@@ -20,7 +20,7 @@ from ..backend import Executable
 from ..config import config
 from ..dtypes import canonical
 from ..errors import SideEffectWarning
-from ..families import Family, Known, grow, holds_sizes, varying
+from ..families import Families, Family, Known, holds_sizes
 from ..ir import Aval, Graph
 from ..sizes import is_sized
 from ..trace import Tracer, named_axes, trace_flat, user_source
@@ -32,13 +32,7 @@ __all__ = ["CacheInfo", "Entry", "Key", "Programs"]
 
 MOST_PROGRAMS = 4096  # of one jitted function; a quarter of them goes at once, so that a call need not sort them
 _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
-_MOST_FRUITLESS = 3  # attempts at a family, after which a function that needs its sizes as numbers is left alone
-_FREE_FAMILIES = 8  # guards divide the sizes into ranges with a family each; further ones must have paid
-_MOST_FAMILIES = 64  # of one structure of arguments
-_MOST_COMPARED = 16  # known signatures that a new one is compared with
-_MOST_TOLD = (
-    64  # the latest of them, among which explain_misses() looks for the nearest: what is filled in is to take no time
-)
+_MOST_TOLD = 16  # the latest programs, among which explain_misses() looks for the nearest
 
 
 class CacheInfo(NamedTuple):
@@ -62,7 +56,7 @@ class Entry:
     axes: frozenset[Any]
     run: Executable | None = None
     used: int = 0  # the number of the latest call
-    filled_in: bool = False
+    family: Family | None = None  # that it was filled in from
 
 
 class Key(NamedTuple):
@@ -74,7 +68,24 @@ class Key(NamedTuple):
     @property
     def holds_sizes(self) -> bool:
         """Whether it is that of an inner function, called while a family is traced."""
-        return holds_sizes(self.leaves) or any(is_sized(size) for _, size in self.context[2])
+        return holds_sizes(self.leaves) or any(is_sized(size) for _, size in self.context[2]) or _sized(self.static)
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """What signatures that differ in the arrays alone have in common."""
+        return self.in_tree, self.static, self.context
+
+    def distance(self, other: Key) -> int:
+        """In how many things a signature of the same structure differs; of another structure, in more than all."""
+        if other.in_tree != self.in_tree:
+            return len(self.leaves) + len(self.static) + 2
+        pairs = (*zip(self.leaves, other.leaves), *zip(self.static, other.static), (self.context, other.context))
+        return sum([a != b for a, b in pairs])
+
+
+def _sized(static: Any) -> bool:
+    """Whether static arguments hold sizes."""
+    return any(map(_sized, static)) if isinstance(static, (tuple, frozenset)) else is_sized(static)
 
 
 class Programs:
@@ -90,9 +101,7 @@ class Programs:
         self.name = arguments.name
         self.backend = backend
         self.entries: dict[Key, Entry] = {}
-        self.families: dict[Any, list[Family]] = {}
-        self.fruitless = 0  # times that no family came of two signatures that differ in sizes
-        self.repaid = 0  # times that a family was there already
+        self.families: dict[Any, Families] = {}  # by structure
         self.hits = self.misses = self.traced = self.compiled = 0
         self.log: deque[str] = deque(maxlen=_LOG_LENGTH)
         self.short: tuple[Any, ...] = ()  # functions for the latest signatures, which are tried before the general way
@@ -102,10 +111,14 @@ class Programs:
         return CacheInfo(self.hits, self.misses, len(self.entries), self.traced, self.compiled, MOST_PROGRAMS)
 
     def clear(self) -> None:
-        self.entries.clear()
-        self.families.clear()
-        self.fruitless = self.repaid = 0
-        self.short = ()
+        with self.lock:
+            self.entries, self.families, self.short = {}, {}, ()
+
+    def unlock(self) -> None:
+        """In a forked child the threads that held a lock are gone, and would never release it."""
+        self.lock = threading.RLock()
+        for families in self.families.values():
+            families.unlock()
 
     def make(
         self, key: Key, call: Callable[..., Any], leaves: Sequence[Any], in_tree: tree.TreeDef, args: Any, kwargs: Any,
@@ -115,14 +128,14 @@ class Programs:
         for x in leaves:
             if type(x) is np.ndarray:
                 canonical(x.dtype)
-        with self.lock:
-            self.misses += 1
-            difference = "sizes that vary" if key.holds_sizes else self._difference(key, args, kwargs)
         names = (
             argument_names(self.arguments.fun, args, kwargs)
             if not key.static
             else self.arguments.dynamic_names(args, kwargs)
         )
+        with self.lock:
+            self.misses += 1
+            difference = self._difference(key, names)
         donated = self.arguments.donated(args, kwargs)
 
         def trace(avals: Sequence[Aval]) -> tuple[Graph, list[Any], Any]:
@@ -134,16 +147,22 @@ class Programs:
                 graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
             return graph, captures, flat.out_tree
 
-        may_vary = not (traced or key.context[2] or config.watching or config.check_tracer_leaks)
-        found = self._family_for(key, donated, trace) if may_vary and self._is_native() else ""
+        families, proof = None, None
+        found: Any = ""
+        if not (traced or key.context[2] or config.watching or config.check_tracer_leaks) and self._is_native():
+            families = self._families_of(key)
+            found = families.find(key.leaves) or families.grow(key.leaves, donated, trace)
         if isinstance(found, tuple):
-            self._explain_miss("filled in", difference)
-            return self._filled_in(key, *found, donated)
+            wrong, proof = self._proved(families, *found, key, trace)
+            if not wrong:
+                self._explain("filled in", difference)
+                return self._filled_in(key, *found, donated)
+            found = wrong
         if found:
             difference += f"; its sizes cannot vary: {found}"
-        self._explain_miss("traced", difference)
+        self._explain("traced", difference)
         avals = [Aval(*s) for s in key.leaves]
-        graph, captures, out_tree = trace(avals)
+        graph, captures, out_tree = proof or trace(avals)
         concrete = not any(type(c) is Tracer for c in captures)
         low = Lowered(
             self.name,
@@ -161,6 +180,8 @@ class Programs:
         entry = Entry(low, avals, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
         if concrete and not key.holds_sizes:
             self._remember(key, entry)
+            if families is not None and not axes:
+                families.learn(Known(key.leaves, graph, captures, out_tree))
         return entry
 
     def _remember(self, key: Key, entry: Entry) -> None:
@@ -171,37 +192,23 @@ class Programs:
     def _is_native(self) -> bool:
         return (self.backend or config.backend) == "native"
 
-    def _family_for(
-        self, key: Key, donated: tuple[int, ...], trace: Callable[..., Any]
-    ) -> tuple[Family, list[int]] | str:
-        """A family that holds for a signature, with the values of its sizes; made now if there can be one.  Otherwise the
-        reason, if that was found out now."""
-        group = key.in_tree, key.static, key.context
-        families = self.families.get(group, [])
-        for family in reversed(families):
-            values = family.values(key.leaves)
-            if values is not None:
-                self.repaid += 1
-                return family, values
-        if self.fruitless >= _MOST_FRUITLESS or len(families) >= min(_FREE_FAMILIES + self.repaid, _MOST_FAMILIES):
-            return ""
-        near: list[tuple[int, Known]] = []
-        for k, e in list(itertools.islice(reversed(self.entries.items()), _MOST_COMPARED)):
-            if (k.in_tree, k.static, k.context) == group and e.captured is not None and not e.axes and not e.filled_in:
-                places = varying(k.leaves, key.leaves)
-                if places is not None:
-                    near.append((len(places), Known(k.leaves, e.lowered.graph, e.lowered.captures, e.lowered.out_tree)))
-        if not near:
-            return ""
-        near.sort(key=lambda n: n[0])
-        grown = grow([k for _, k in near], key.leaves, donated, trace)
-        if isinstance(grown, str):
-            self.fruitless += 1
-            return grown
+    def _families_of(self, key: Key) -> Families:
         with self.lock:
-            self.families[group] = [*families, grown]
-        values = grown.values(key.leaves)
-        return "" if values is None else (grown, values)
+            return self.families.setdefault(key.structure, Families())
+
+    def _proved(
+        self, families: Families, family: Family, values: list[int], key: Key, trace: Callable[..., Any]
+    ) -> tuple[str, Any]:
+        """Whether a family can be believed for a signature: what it says wrong, or "", and the trace that told."""
+        if families.is_proved(family, values):
+            return "", None
+        proof = trace([Aval(*s) for s in key.leaves])
+        wrong = families.prove(family, values, Known(key.leaves, *proof))
+        if wrong:
+            with self.lock:  # what was filled in before may be wrong too
+                kept = [(k, e) for k, e in self.entries.items() if e.family is None or k.structure != key.structure]
+                self.entries, self.short = dict(kept), ()
+        return wrong, proof
 
     def _filled_in(self, key: Key, family: Family, values: list[int], donated: tuple[int, ...]) -> Entry:
         low = Lowered(
@@ -209,7 +216,7 @@ class Programs:
             donated, self.arguments.split,
         )  # fmt: skip
         captured = [to_numpy(c) for c in family.captures]
-        entry = Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), filled_in=True)
+        entry = Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), family=family)
         entry.run = family.executable(values)
         self._remember(key, entry)
         return entry
@@ -229,33 +236,28 @@ class Programs:
                 self.compiled += 1
             return entry.run
 
-    def _explain_miss(self, what: str, difference: str) -> None:
+    def _explain(self, what: str, difference: str) -> None:
         text = f"{self.name}: {what} at {user_source()}: {difference}"
         self.log.append(text)
         if config.explain_misses:
             print(text, file=sys.stderr)
 
-    def _difference(self, key: Key, args: Any, kwargs: Any) -> str:
-        if not self.entries:
+    def _difference(self, key: Key, names: Sequence[str]) -> str:
+        """What tells a signature from the nearest of those that are known."""
+        if key.holds_sizes:
+            return "sizes that vary"
+        nearest = min(itertools.islice(reversed(self.entries), _MOST_TOLD), key=key.distance, default=None)
+        if nearest is None:
             return "first call"
-        names = self.arguments.dynamic_names(args, kwargs)
-
-        def reasons(old: Key) -> list[str]:
-            if old.in_tree != key.in_tree:
-                return [f"the arguments have another structure: {old.in_tree} -> {key.in_tree}"]
-            out = []
-            for name, a, b in zip(names, old.leaves, key.leaves):
-                if a != b:
-                    out.append(f"{name}: {Aval(*a)} -> {Aval(*b)}")
-            for a, b in zip(old.static, key.static):
-                if a != b:
-                    out.append(f"static {a[0]!r}: {shown(a[1])} -> {shown(b[1])}")
-            if old.context != key.context:
+        if nearest.in_tree != key.in_tree:
+            out = [f"the arguments have another structure: {nearest.in_tree} -> {key.in_tree}"]
+        else:
+            leaves, static = zip(names, nearest.leaves, key.leaves), zip(nearest.static, key.static)
+            out = [f"{name}: {Aval(*a)} -> {Aval(*b)}" for name, a, b in leaves if a != b]
+            out += [f"static {a[0]!r}: {shown(a[1])} -> {shown(b[1])}" for a, b in static if a != b]
+            if nearest.context != key.context:
                 out.append("other settings (default dtypes, backend, engine or named axes)")
-            return out
-
-        latest = itertools.islice(reversed(self.entries), _MOST_TOLD)
-        return "; ".join(min(map(reasons, latest), key=len)) + " (nearest known signature -> this one)"
+        return "; ".join(out) + " (nearest known signature -> this one)"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ..dtypes import bool_, is_inexact
 from ..ir import Aval, Eqn, subgraphs
 from ..nans import check_results
 from ..primitive import Primitive
-from ..sizes import Size
+from ..sizes import Size, is_sized
 from .source import user_source
 from .thread_state import state
 
@@ -56,13 +56,13 @@ class Applied:
 
 def reference_of(prim: Primitive, operands: Sequence[Any]) -> Any:
     """The NumPy reference for operands of these dtypes (types, or dtypes themselves), for callers that have turned the
-    warnings off: where they are floats or complex, it may be one function of NumPy's."""
+    warnings off: for some it is one function of NumPy's."""
     reference = prim.rule("impl")
     reference = getattr(reference, "loud", reference)
-    for_inexact = getattr(reference, "of_inexact", None)
-    if for_inexact is None or not all(is_inexact(getattr(a, "dtype", a)) for a in operands):
-        return reference
-    return for_inexact
+    kinds = getattr(reference, "kinds", "")
+    if kinds and all(getattr(a, "dtype", a).kind in kinds for a in operands):
+        return reference.ufunc  # type: ignore[attr-defined]
+    return reference
 
 
 TapeEntry = tuple[Eqn, Applied, tuple[bool, ...], Sequence[Any], Sequence[Any]]  # with mask, operands and results
@@ -72,6 +72,13 @@ def is_plain(v: Any) -> bool:
     if type(v) is tuple:
         return _PLAIN.issuperset(map(type, v)) or all(map(is_plain, v))
     return type(v) in _PLAIN
+
+
+def _holds_sizes(v: Any) -> bool:
+    """Whether types or parameters hold sizes."""
+    if type(v) is tuple:
+        return any(map(_holds_sizes, v))
+    return _holds_sizes(v.shape) if type(v) is Aval else is_sized(v)
 
 
 def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]) -> Applied:
@@ -90,9 +97,8 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         found, plain = None, False
     if found is None:
         found = Applied(prim, avals, params, _abstract(prim, avals, params), plain)
-    if (
-        plain and not found.holds_sizes
-    ):  # a graph or a function must not be kept alive, and sizes are those of one trace
+    if plain and not _holds_sizes((avals, *params.values())):
+        # a graph or a function must not be kept alive, and sizes are those of one trace
         _keep(_applied, _MEMO_LIMIT, key, found)
         if one is not None:
             _keep(one.memo(), _MEMO_LIMIT_OF_A_TYPE, (prim, len(avals), *params.items()), found)

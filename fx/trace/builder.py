@@ -46,7 +46,7 @@ class Builder:
     """
 
     __slots__ = (
-        "_name_inputs", "_names", "absorb", "active", "around", "captures", "eqns", "evaluate", "forwards", "inputs", "is_plain",
+        "__weakref__", "_name_inputs", "_names", "absorb", "active", "around", "captures", "eqns", "evaluate", "forwards", "inputs", "is_plain",
         "keeps_snapshots", "kind", "level", "made", "name", "open", "resumes", "snapshots", "tape", "values",
     )  # fmt: skip
 

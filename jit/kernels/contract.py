@@ -6,8 +6,8 @@ A piece is a range of rows times a group of panels of columns.  It walks k in sl
 the first-level cache while block after block of rows passes over it; between two slices the sums wait in the worker's
 memory.  So C is written once, with the epilogue in registers, and a column may be computed by two panels.
 
-A piece packs the slice of B that its panels need, and copies the block of A that its rows need where A's memory is
-awkward: rows a power of two apart share a few sets of the caches, and distant ones need a page each.  What a worker
+A piece packs the slice of B that its panels need, and copies the run of an image that its rows need where its lines
+are awkward: a power of two apart they share a few sets of the caches, and distant ones need a page each.  What a worker
 packed it finds in its caches a moment later, and no step of its own has to pass over an operand first.
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, maximum, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, select
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque
 from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
@@ -33,7 +33,7 @@ class Contract:
         row_dims, k_dims: dimensions of the rows and of k.
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
-        copies: the kernel can pack B and copy A; whether it does, the frame says.
+        copies: the kernel can pack B and, where the rows are several dimensions, copy A; whether it does, the frame says.
     """
 
     tile: Tile
@@ -43,6 +43,11 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
+
+    @property
+    def slabs(self) -> bool:
+        """Whether it can copy A."""
+        return self.copies and self.row_dims > 1
 
     @property
     def name(self) -> str:
@@ -63,9 +68,8 @@ class Contract:
             names += ["slices", "part_slices", "sums_size", "sums_line", "reach", "c_col"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
-            names += ["copying", "copy_size", "copy_step", "as_block"]
-            names += ["as_k0"] if self.row_dims == 1 else ["slab_length", "slab_step"]
-            names += [f"as_{n}" for n in walk]
+        if self.slabs:
+            names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
         return names
 
 
@@ -82,16 +86,15 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
     what these write past the last column, later rows write again.  The others go element by element, columns ``c_col`` apart.
 
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
-    B are ``bs_...``.  Where it says ``copying``, each block of ``mc`` rows of a slice copies what it reads of A: strips of
-    ``mr`` rows, [strip][k][row], where the rows are one dimension; otherwise the slab of ``slab_length + depth * slab_step``
-    elements that all rows read.
+    B are ``bs_...``.  Where it says ``copying``, each slice copies the slab of A that all rows read:
+    ``slab_length + depth * slab_step`` elements.
     ``..._size``: elements of each worker's memory.
     """
     b = KernelBuilder(v.name)
     a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
     piece = _Piece(
         b, v, epilogue, a, panels, b.pointer("c", v.c_ty) if epilogue is None else "",
-        *((b.pointer("a_source", v.tile.ty), b.pointer("b_source", v.tile.ty)) if v.copies else (a, panels)),
+        b.pointer("a_source", v.tile.ty) if v.slabs else a, b.pointer("b_source", v.tile.ty) if v.copies else panels,
         panels if v.window else b.pointer("sums", v.tile.ty),
         integers(b, *v.parameters()),
     )  # fmt: skip
@@ -120,7 +123,7 @@ class _Piece:
     def run(self, number: Expr) -> None:
         b, p, v = self.b, self.p, self.v
         g0, g1, part, group, row_block = digits(b, number, [p[n] for n in ("g1_size", "parts", "groups", "row_blocks")])
-        arrays = ("a", "b", "c", "as", "bs") if v.copies else ("a", "b", "c")
+        arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
         self.first = b.let("first", row_block * p["piece_rows"])
@@ -147,19 +150,17 @@ class _Piece:
             start["b"] = b.let("own", start["b"] + b.worker * p["panels_size"])
             with b.if_(p["packing"] > 0):
                 self._pack(start["bs"], start["b"], depth)
+        if v.slabs:
+            start["a"] = b.let("own", start["a"] + b.worker * p["copy_size"])
+            with b.if_(p["copying"] > 0):
+                self._copy(start["as"], start["a"], depth)
         ks = numbered("k", v.k_dims)
         counts: list[Expr | int] = list(v.window) or [depth, *(p[k] for k in ks[1:])]
         levels = [(n, p[f"a_{k}"], p[f"b_{k}"]) for n, k in zip(counts, ks)]
         with b.for_("n", 0, p["blocks"]) as n:
             block = b.let("block", self.first + n * p["mc"])
             stop = b.let("block_end", minimum(block + p["mc"], self.stop))
-            at_a = start["a"]
-            if v.copies:
-                own = b.let("own", at_a + b.worker * p["copy_size"])
-                at_a = b.let("at_a", own - block * p["copy_step"])
-                with b.if_(p["copying"] > 0):
-                    self._copy(start["as"] + block * p["as_block"], own, stop - block, p["m"] - block, depth)
-            self._block((block, stop), (at_a, start["b"]), levels, (later, last))
+            self._block((block, stop), (start["a"], start["b"]), levels, (later, last))
             if self.epilogue is not None and last is not None:
                 self._finish(block, stop, last)
 
@@ -267,32 +268,15 @@ class _Piece:
 
     # ----------------------------------------------------------------------- the worker's own operands
 
-    def _copy(self, source: Expr, to: Expr, rows: Expr, there_are: Expr, depth: Expr) -> None:
-        """What a block of rows reads of a slice of A; from its first row on ``there_are`` rows."""
-        b, p, tile = self.b, self.p, self.v.tile
+    def _copy(self, source: Expr, to: Expr, depth: Expr) -> None:
+        """The slab of A that the rows read in a slice."""
+        b, p = self.b, self.p
+        length = b.let("length", p["slab_length"] + depth * p["slab_step"])
 
         def along(i: Expr, w: int, _: int) -> None:
             b.store(self.a, to + i, b.load(self.a_source, source + i, w))
 
-        if self.v.row_dims > 1:
-            return vector_for(
-                b, Const(0, i64), b.let("length", p["slab_length"] + depth * p["slab_step"]), tile.lanes, along
-            )
-        # Whole vectors, past the rows of a strip: what they write there is the next k's, which comes later.
-        width = -(-tile.mr // tile.lanes) * tile.lanes
-        strips = minimum(rows // tile.mr, maximum(there_are + (tile.mr - width), 0) // tile.mr)
-        whole = b.let("whole", strips * tile.mr)
-        with b.for_("k", 0, depth) as step:
-            k = opaque(b, step, depth)
-            line, strip = b.let("line", source + k * p["as_k0"]), b.let("strip", to + k * tile.mr)
-            with b.for_("row", 0, whole, tile.mr) as row:
-                here, there = b.let("here", line + row), b.let("there", strip + row * p["a_step"])
-                for j in range(0, width, tile.lanes):
-                    b.store(self.a, there + j, b.load(self.a_source, here + j, tile.lanes))
-            with b.for_("row", whole, rows) as row:
-                within = b.let("within", row % tile.mr)
-                b.store(self.a, strip + (row - within) * p["a_step"] + within, b.load(self.a_source, line + row))
-        return None
+        vector_for(b, Const(0, i64), length, self.v.tile.lanes, along)
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""

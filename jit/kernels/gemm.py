@@ -8,6 +8,7 @@ plans; ``kernels/contract.py`` is the blocked product; the kernels here take eve
     dot_kernel        few columns, k contiguous in both operands (matrix times vector): bound by memory
     window_dot_kernel the same where rows and k are nests of dimensions (convolutions)
     axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
+    turn_kernel       A that lies along its rows, so that it lies along k
     pack_kernel       B into panels [g][column panel][k][columns of the register block]
     combine_kernel    adds partial products in order, converts the type, moves to any strides
 """
@@ -20,7 +21,7 @@ from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, mini
 from ..lower.loops import Odometer, spans, vector_for
 from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
 
-__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel", "window_dot_kernel"]
+__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel", "turn_kernel", "window_dot_kernel"]
 
 
 def integers(b: KernelBuilder, *names: str) -> dict[str, Ref]:
@@ -60,6 +61,31 @@ def gather(b: KernelBuilder, src: str, at: Expr, stride: Expr, lanes: int) -> Ex
     for i in range(lanes):
         v = Op("insert", (v, Const(i, i64), b.load(src, at + stride * i)), v.ty)
     return v
+
+
+def turn_kernel(ty: Ty, lanes: int) -> Kernel:
+    """dst[g, r, k] = src[g, k, r].  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
+
+    Rows have stride 1 in src, k in dst, of which there are at least ``lanes``: the last vector may overlap the one before.
+    The lines that ``lanes`` values of k read stay in the first-level cache while the rows pass over them.
+    """
+    b = KernelBuilder(f"turn_{ty}x{lanes}")
+    src, dst = b.pointer("src", ty), b.pointer("dst", ty)
+    p = integers(
+        b, "m", "mc", "k", "kc", "g1_size", "row_blocks", "k_blocks", "s_g0", "s_g1", "s_k", "d_g0", "d_g1", "d_row"
+    )
+    with b.for_("piece", b.lo, b.hi) as piece:
+        g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
+        first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
+        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
+        end = b.let("end", minimum(begin + p["kc"], p["k"]))
+        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
+        with b.for_("k", begin, end, lanes) as step:
+            k = b.let("k_at", minimum(step, p["k"] - lanes))
+            here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k)
+            with b.for_("r", first, stop) as r:
+                b.store(dst, there + r * p["d_row"], gather(b, src, here + r, p["s_k"], lanes))
+    return b.build()
 
 
 def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:

@@ -34,6 +34,8 @@ __all__ = [
     "tile_for",
 ]
 
+UNROLL = 2  # values of k in a round of the innermost loop
+
 
 class Epilogue(Protocol):
     """What happens to the elements of C while they are in the first-level cache: bias, activation, residual.
@@ -230,6 +232,9 @@ def accumulate(
         levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first; a number as size unrolls it.
         lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
         held, later: where ``later`` is true, the sums go on from those in this buffer, at this place, rows at this distance.
+
+    A single loop goes ``UNROLL`` values of k at a time where A lies along k and B in panels: steps known beforehand are part
+    of the addresses, and instructions are scarce where the core has another thread to serve.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
     if held is not None and later is not None:
@@ -245,7 +250,15 @@ def accumulate(
                 for k in range(size):
                     nest(depth + 1, b.let("at_a", at_a + stride_a * k), b.let("at_b", at_b + stride_b * k))
                 return
-            with b.for_("k", 0, size) as k:
+            done: Expr = Const(0, i64)
+            if len(levels) == 1 and tile.nv > 1 and not lanewise:
+                packed = stride_a.eq(1) & stride_b.eq(tile.cols)
+                done = b.let("done", select(packed, size // UNROLL * UNROLL, 0))
+                with b.for_("k", 0, done, UNROLL) as k:
+                    here = b.let("at_a", at_a + k), b.let("at_b", at_b + k * tile.cols)
+                    for i in range(UNROLL):
+                        nest(1, here[0] + i, here[1] + i * tile.cols)
+            with b.for_("k", done, size) as k:
                 nest(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * stride_b))
             return
         bs = [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]

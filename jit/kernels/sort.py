@@ -1,6 +1,6 @@
 """Sorting kernels for whole rows, all of them stable.
 
-* ``lanes_kernel`` sorts short rows side by side in the lanes of vectors, by a sorting network.
+* ``lanes_kernel`` sorts rows side by side in the lanes of vectors, by a sorting network; ``across_kernel`` a row by itself.
 * ``rows_kernel`` sorts each row by least-significant-digit radix sort (Knuth, TAOCP vol. 3, 5.2.5), ping-pong between
   two halves of scratch memory; digits in which all keys agree cost nothing.  A sort by several keys runs once for
   each, the last key first.
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, op_, select, u32
-from .sort_network import sort_vectors
+from .sort_network import merge_lanes, sort_vectors
 from .sort_records import (
     ZERO,
     Operands,
@@ -34,7 +34,7 @@ from .sort_records import (
     write_results,
 )  # fmt: skip
 
-__all__ = ["SELECT_MOST", "lanes_kernel", "rows_kernel", "select_kernel"]
+__all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "rows_kernel", "select_kernel"]
 
 INSERTION = 40  # rows up to this length are sorted by insertion
 SELECT_MOST = 64  # elements that select_kernel can keep
@@ -152,7 +152,7 @@ class _RowSorter:
             records.store(self.src + hole, record)
 
 
-# ------------------------------------------------------------------------------------ short rows, side by side
+# ------------------------------------------------------------------------------------ by a network of vectors
 
 
 def lanes_kernel(spec: SortSpec, lanes: int) -> Kernel:
@@ -173,21 +173,98 @@ def lanes_kernel(spec: SortSpec, lanes: int) -> Kernel:
     return b.build()
 
 
-class _LaneGroup:
-    """Rows that are sorted side by side.  In scratch memory, record i of each of them makes a vector.
+def across_kernel(spec: SortSpec, lanes: int) -> Kernel:
+    """Sorts row ``p`` for each p of the range in all lanes at once: a part of it in each, and then their merges.
 
-    Records are signed: more machines have the minimum and maximum of signed numbers.
+    Scratch: twice ``size`` vectors for each worker, ``size`` being a power of two and no less than ``lanes``.
+    """
+    b = KernelBuilder("sort_across")
+    v = _Vectors(b, spec, lanes, 2)
+    n, records, size = v.n, v.records, v.size
+    merged = b.let("merged", v.base + size * lanes)
+    with b.for_("p", b.lo, b.hi) as p:
+        row, special = b.let("row", p * n), v.nothing_special()
+        whole = b.let("whole", n & -lanes)
+        with b.for_("i", 0, whole, lanes) as i:
+            b.store(records, v.base + i, v.record(row, i, lanes, special))
+        with b.for_("i", whole, n) as i:
+            b.store(records, v.base + i, v.record(row, i, 1, special))
+        v.pad(n)
+        sort_vectors(b, records, v.at, b.let("vectors", (n + lanes - 1) >> lanes.bit_length() - 1), size, lanes)
+        merge_lanes(b, records, v.at, size, lanes)
+        with b.for_("i", 0, size, lanes) as i:
+            parts = _transposed([b.load(records, v.base + (i + k) * lanes, lanes) for k in range(lanes)])
+            for lane, part in enumerate(parts):
+                b.store(records, merged + size * lane + i, part)
+        with b.for_("i", 0, v.take, vectorize=True) as i:
+            v.result(p * v.take + i, row, b.load(records, merged + i))
+        if spec.restore:
+            with b.if_(v.any_special(special)):
+                restore_row(v.operands, row, n)
+    return b.build()
+
+
+class _Vectors:
+    """Records in scratch memory, as vectors.
+
+    They are signed: more machines have the minimum and maximum of signed numbers.
     """
 
-    def __init__(self, b: KernelBuilder, spec: SortSpec, lanes: int) -> None:
+    def __init__(self, b: KernelBuilder, spec: SortSpec, lanes: int, rooms: int = 1) -> None:
         self.b, self.spec, self.lanes = b, spec, lanes
         self.source = spec.sources[0]
         self.operands = Operands(b, spec)
-        self.record = Ty("i", spec.record.bits)
-        self.records = b.pointer("records", self.record)
-        self.n, self.take, self.rows, self.size = (b.integer(name) for name in ("n", "take", "rows", "size"))
-        self.at = b.let("at", b.worker * self.size)
+        self.type = Ty("i", spec.record.bits)
+        self.records = b.pointer("records", self.type)
+        self.n, self.take, self.size = (b.integer(name) for name in ("n", "take", "size"))
+        self.at = b.let("at", b.worker * self.size * rooms)
         self.base = b.let("base", self.at * lanes)
+
+    def nothing_special(self) -> Ref:
+        return self.b.var("special", Const(0, Ty("u", self.source.bits, self.lanes)))
+
+    def any_special(self, special: Ref) -> Expr:
+        return op_("any", special.ne(0))
+
+    def record(self, start: Expr, i: Expr, width: int, special: Ref) -> Expr:
+        """The records of ``width`` elements of the row at ``start``; ``special`` notes whether one has to be restored."""
+        v = self.b.let("v", self.b.load(self.operands.x[0], start + i, width))
+        if self.spec.restore:
+            one = select(is_special(self.source, v), Const(1, v.ty), 0)
+            self.b.assign(special, special | (one if width == self.lanes else one.splat(self.lanes)))
+        key = order_key(self.source, v)
+        return self.flipped(key if self.spec.carry == "none" else with_position(key, i))
+
+    def pad(self, elements: Expr) -> None:
+        """The largest record behind so many ones."""
+        largest = Const((1 << self.type.bits - 1) - 1, self.type)
+        with self.b.for_("i", self.base + elements, self.base + self.size * self.lanes, vectorize=True) as i:
+            self.b.store(self.records, i, largest)
+
+    def flipped(self, record: Expr) -> Expr:
+        """Unsigned bits to signed ones in the same order, and back."""
+        ty = record.ty
+        top = -1 << ty.bits - 1 if ty.kind == "i" else 1 << ty.bits - 1
+        return (record ^ top).bitcast(Ty("u" if ty.kind == "i" else "i", ty.bits, ty.lanes))
+
+    def result(self, to: Expr, start: Expr, record: Expr) -> None:
+        """Writes what a record of the row at ``start`` stands for."""
+        bits = self.b.let("record", self.flipped(record))
+        if self.spec.carry == "none":
+            self.b.store(self.operands.out[0], to, element_bits(self.source, bits))
+            return
+        position = self.b.let("position", bits.cast(u32))
+        self.operands.gather(to, start + position.cast(i64))
+        if self.spec.top:
+            self.b.store(self.operands.out[1], to, position)
+
+
+class _LaneGroup(_Vectors):
+    """Rows that are sorted side by side: record i of each of them makes a vector."""
+
+    def __init__(self, b: KernelBuilder, spec: SortSpec, lanes: int) -> None:
+        super().__init__(b, spec, lanes)
+        self.rows = b.integer("rows")
 
     def row(self, p: Expr, lane: Expr | int) -> Expr:
         return self.b.let("row", minimum(p * self.lanes + lane, self.rows - 1))
@@ -203,34 +280,17 @@ class _LaneGroup:
         b, n, lanes = self.b, self.n, self.lanes
         whole = b.let("whole", n & -lanes)
         starts = [b.let("start", self.row(p, lane) * n) for lane in range(lanes)]
-        special = b.var("special", Const(0, Ty("u", self.source.bits, lanes)))
+        special = self.nothing_special()
         with b.for_("i", 0, whole, lanes) as i:
-            rows = [self._record(start, i, lanes, special) for start in starts]
+            rows = [self.record(start, i, lanes, special) for start in starts]
             for k, v in enumerate(_transposed(rows)):
                 b.store(self.records, self.base + (i + k) * lanes, v)
         with self.each(p) as (lane, row):
             start = b.let("start", row * n)
             with b.for_("i", whole, n) as i:
-                b.store(self.records, self.base + i * lanes + lane, self._record(start, i, 1, special))
-        largest = Const((1 << self.record.bits - 1) - 1, self.record)
-        with b.for_("i", self.base + n * lanes, self.base + self.size * lanes, vectorize=True) as i:
-            b.store(self.records, i, largest)
-        return op_("any", special.ne(0))
-
-    def _record(self, start: Expr, i: Expr, width: int, special: Ref) -> Expr:
-        """The records of ``width`` elements of the row at ``start``."""
-        v = self.b.let("v", self.b.load(self.operands.x[0], start + i, width))
-        if self.spec.restore:
-            one = select(is_special(self.source, v), Const(1, v.ty), 0)
-            self.b.assign(special, special | (one if width == self.lanes else one.splat(self.lanes)))
-        key = order_key(self.source, v)
-        return self._flipped(key if self.spec.carry == "none" else with_position(key, i))
-
-    def _flipped(self, record: Expr) -> Expr:
-        """Unsigned bits to signed ones in the same order, and back."""
-        ty = record.ty
-        top = -1 << ty.bits - 1 if ty.kind == "i" else 1 << ty.bits - 1
-        return (record ^ top).bitcast(Ty("u" if ty.kind == "i" else "i", ty.bits, ty.lanes))
+                b.store(self.records, self.base + i * lanes + lane, self.record(start, i, 1, special))
+        self.pad(n * lanes)
+        return self.any_special(special)
 
     def write(self, p: Expr) -> None:
         """Writes the first ``take`` results of group ``p``."""
@@ -240,23 +300,14 @@ class _LaneGroup:
             whole = b.let("whole", take & -lanes)
             starts = [b.let("result", self.row(p, lane) * take) for lane in range(lanes)]
             with b.for_("i", 0, whole, lanes) as i:
-                vectors = [
-                    self._flipped(b.load(self.records, self.base + (i + k) * lanes, lanes)) for k in range(lanes)
-                ]
+                vectors = [self.flipped(b.load(self.records, self.base + (i + k) * lanes, lanes)) for k in range(lanes)]
                 rows = _transposed([element_bits(self.source, v) for v in vectors])
                 for start, v in zip(starts, rows):
                     b.store(self.operands.out[0], start + i, v)
         with self.each(p) as (lane, row):
-            start = b.let("result", row * take)
+            to, start = b.let("result", row * take), b.let("start", row * self.n)
             with b.for_("i", whole, take) as i:
-                record = b.let("record", self._flipped(b.load(self.records, self.base + i * lanes + lane)))
-                if self.spec.carry == "none":
-                    b.store(self.operands.out[0], start + i, element_bits(self.source, record))
-                else:
-                    position = b.let("position", record.cast(u32))
-                    self.operands.gather(start + i, row * self.n + position.cast(i64))
-                    if self.spec.top:
-                        b.store(self.operands.out[1], start + i, position)
+                self.result(to + i, start, b.load(self.records, self.base + i * lanes + lane))
 
 
 def _transposed(rows: Sequence[Expr]) -> list[Expr]:

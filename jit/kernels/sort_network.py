@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..loop_ir import Const, Expr, KernelBuilder, i64, maximum, minimum
+from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, maximum, minimum, op_, select
 
-__all__ = ["BLOCK", "padded", "sort_vectors"]
+__all__ = ["BLOCK", "merge_lanes", "padded", "sort_vectors"]
 
 _STAGES = 3  # of a pass
 BLOCK = 1 << _STAGES  # vectors that are held in registers
@@ -25,9 +25,9 @@ _EIGHT = (
 )  # fmt: skip
 
 
-def padded(n: int) -> int:
-    """How many vectors the network works on: a power of two, at least ``BLOCK``."""
-    return max(BLOCK, 1 << (n - 1).bit_length())
+def padded(n: int, least: int = BLOCK) -> int:
+    """How many vectors the network works on: a power of two, at least ``BLOCK`` and ``least``."""
+    return max(BLOCK, least, 1 << (n - 1).bit_length())
 
 
 def sort_vectors(b: KernelBuilder, buf: str, at: Expr, n: Expr, size: Expr, lanes: int) -> None:
@@ -47,6 +47,28 @@ def sort_vectors(b: KernelBuilder, buf: str, at: Expr, n: Expr, size: Expr, lane
             b.assign(distance, distance >> _STAGES)
         b.assign(p, p * 2)
         b.assign(log_p, log_p + 1)
+
+
+def merge_lanes(b: KernelBuilder, buf: str, at: Expr, size: Expr, lanes: int) -> None:
+    """Makes one sorted sequence of the sorted lanes of ``size`` vectors, a power of two: lane after lane."""
+    network = _Network(b, buf, at, size, lanes)
+    log_size = b.var("log_size", Const(0, i64))
+    with b.while_((Const(1, i64) << log_size) < size):
+        b.assign(log_size, log_size + 1)
+    rest = b.let("rest_of_stages", log_size % _STAGES)
+    group = b.var("group", Const(1, i64))
+    with b.while_(group < lanes):
+        for width in (1 << k for k in range(lanes.bit_length() - 1)):
+            with b.if_(group.eq(width)):
+                network.cross(width)
+        for stages in range(1, _STAGES):
+            with b.if_(rest.eq(stages)):
+                network.halve(size >> 1, stages)
+        distance = b.var("distance", size >> (rest + 1))
+        with b.while_(distance > 0):
+            network.halve(distance)
+            b.assign(distance, distance >> _STAGES)
+        b.assign(group, group * 2)
 
 
 class _Network:
@@ -85,14 +107,40 @@ class _Network:
                 lows = [start + i + step * k for k in range(half)]
                 self.exchange([*lows, *(last - i - step * k for k in range(half))], pairs)
 
-    def halve(self, distance: Expr) -> None:
-        """The stages at ``distance``, half of it, and a quarter."""
-        step = self.b.let("step", distance >> _STAGES - 1)
-        pairs = [pair for s in reversed(range(_STAGES)) for pair in _butterflies(BLOCK, 1 << s)]
+    def halve(self, distance: Expr, stages: int = _STAGES) -> None:
+        """So many stages: at ``distance``, half of it, a quarter."""
+        step = self.b.let("step", distance >> stages - 1)
+        pairs = [pair for s in reversed(range(stages)) for pair in _butterflies(1 << stages, 1 << s)]
         with self.b.for_("group", 0, (self.n + distance * 2 - 1) // (distance * 2)) as group:
             start = self.b.let("start", group * distance * 2)
             with self.b.for_("i", start, start + minimum(step, self.n - start)) as i:
-                self.exchange([i + step * k for k in range(BLOCK)], pairs)
+                self.exchange([i + step * k for k in range(1 << stages)], pairs)
+
+    def cross(self, group: int) -> None:
+        """The stages between lanes of the merges of neighbours, each of which are ``group`` sorted lanes in a row."""
+        b, n, lanes = self.b, self.n, self.lanes
+        lane = Op("iota", (), Ty("i", b.types[self.buf].bits, lanes))
+
+        def compare(x: Expr, partner: Expr, distance: int) -> tuple[Expr, Expr]:
+            """What stays in the lanes of x, and what goes to their partners."""
+            first = b.let("first", op_("eq", lane & distance, Const(0, lane.ty)))
+            low, high = b.let("low", minimum(x, partner)), b.let("high", maximum(x, partner))
+            return b.let("kept", select(first, low, high)), select(first, high, low)
+
+        def exchanged(x: Expr, k: int) -> Expr:
+            return b.let("exchanged", op_("exchange", x, Const(k, i64)))
+
+        with b.for_("i", 0, n >> 1) as i:
+            index = [b.let("index", (self.at + place) * lanes) for place in (i, n - 1 - i)]
+            x, y = (b.let("held", b.load(self.buf, k, lanes)) for k in index)
+            x, y = compare(x, exchanged(y, 2 * group - 1), group)
+            held = [x, exchanged(y, 2 * group - 1)]
+            distance = group >> 1
+            while distance:
+                held = [compare(v, exchanged(v, distance), distance)[0] for v in held]
+                distance >>= 1
+            for k, v in zip(index, held):
+                b.store(self.buf, k, v)
 
 
 def _butterflies(count: int, distance: int) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import Any
 from fx.sizes import largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
-from ..kernels.gemm import pack_kernel
+from ..kernels.gemm import pack_kernel, turn_kernel
 from ..kernels.microkernel import Epilogue, Tile, tile_for
 from ..loop_ir import Ty
 from .context import structure
@@ -37,15 +37,17 @@ ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves the
 FEW_ROWS = (
     192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
 )
-MANY_ROWS = 768  # from which, if A is copied in strips, B is packed beforehand: pieces of it would copy A again
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
 GROUP = 16  # panels of a piece, at most
 PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
 LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
-# Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place or
-# copied.
-PACK_ALONG, PACK_ACROSS, READ_A, COPY_A = 0.4, 3.0, 0.05, 0.5
+# Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
+PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
+# Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
+# where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
+TURN_PANELS, TURN_PANELS_SHORT = 4, 64
+TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
 LINE = 64  # bytes
@@ -61,12 +63,13 @@ def blocked(
     tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
+    if _gains_turned(ctx, tile, p):
+        p, a = _turned(ctx, name, p, a)
     plain = b.ty == p.compute and not p.pairs
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
     if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
-        reused = reused or (_along_rows(p) and size(p.rows) >= MANY_ROWS)
         packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
@@ -184,14 +187,11 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
-    most = ROWS
-    if _along_rows(p):  # what a block reads of A is copied
-        most = largest(tile.mr, smallest(ROWS, ctx.host.l2_bytes // 4 // itemsize * count // largest(k, 1)))
     if layout.packs:
         piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // ROWS))
         piece_rows = even(m, piece_rows)
     else:
-        piece_rows = even(m, m if layout.slab else most)
+        piece_rows = even(m, m if layout.slab else ROWS)
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
@@ -200,7 +200,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     outer, ks, level, k_slice = _slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
-        piece_rows, piece_rows if layout.slab else even(piece_rows, most), row_blocks, panels, -(-panels // groups),
+        piece_rows, piece_rows if layout.slab else even(piece_rows, ROWS), row_blocks, panels, -(-panels // groups),
         outer, ks, level, k_slice, -(-slices // smallest(for_threads, slices)),
     )  # fmt: skip
 
@@ -212,8 +212,7 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     """
     m, n = size(p.rows), single(p.cols)
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
-    per_group = m * (COPY_A if _along_rows(p) else READ_A)
-    numbers = (panels, wanted, most, per_range, per_group)
+    numbers = (panels, wanted, most, per_range, m * READ_A)
     return -(-m // late(_ranges, *numbers)), -(-panels // late(_groups, *numbers))
 
 
@@ -337,26 +336,13 @@ def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims) -> dic
 def _copy_of_a(
     ctx: LowerContext, p: Contraction, layout: _Layout, blocks: _Blocks, rows: Dims, ks: Dims
 ) -> dict[str, Arg] | None:
-    """The frame for copies of A, or None where A is read in place.
-
-    A slab is the run of memory that all rows read in a slice.  Where A lies along its rows and k is far apart, each step of
-    k would touch another cache line, another page, and where the stride is a power of two the same few sets of the caches.
-    """
-    tile, depth = layout.tile, blocks.k_slice
-    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
-    if layout.slab:
-        spread = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *blocks.ks[1:])) - ks[0][1]
-        elements = spread + depth * ks[0][1]
-        values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
-    elif _along_rows(p) and rows[0][1] == 1 and not layout.lanewise and blocks.group >= 4:
-        if depth < 256 and abs(ks[0][1]) * tile.ty.itemsize % 2048:
-            return None  # what a block touches stays in the caches
-        step = depth + 3  # strips a power of two apart would share cache sets
-        elements = (blocks.mc + tile.mr) * step
-        values |= {"copying": 1, "a_k0": tile.mr, "a_r0": 1, "a_step": step, "copy_step": step}
-    else:
+    """The frame for copies of the slab of A that all rows read in a slice, or None where A is read in place."""
+    if not layout.slab:
         return None
-    values["a"], values["copy_size"] = _own(ctx, tile.ty, elements)
+    spread = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *blocks.ks[1:])) - ks[0][1]
+    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
+    values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
+    values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, spread + blocks.k_slice * ks[0][1])
     return values
 
 
@@ -379,9 +365,9 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "piece_rows": blocks.piece_rows, "blocks": -(-blocks.piece_rows // blocks.mc), "mc": blocks.mc, "g1_size": batch[1][0],
         "parts": blocks.parts, "groups": blocks.groups, "group": blocks.group, "panels": blocks.panels,
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
-        "part_slices": blocks.part_slices, "a_step": rows[0][1], "as_block": rows[0][1] if len(rows) == 1 else 0,
+        "part_slices": blocks.part_slices, "a_step": rows[0][1],
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
-        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "copy_step": 0, "slab_length": 0, "slab_step": 0,
+        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}
@@ -416,6 +402,51 @@ def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[
     copy = Array(scratch(ctx, p.compute, math.prod(dims[i][0] for i in order)), p.compute)
     move(ctx, f"{name} (convert)", tuple((*dims[i], strides[i]) for i in order), a, copy)
     return with_a_strides(p, strides), copy
+
+
+def _gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
+    """Whether A, which lies along its rows, is worth turning.
+
+    Each step of k touches another cache line of it, which no row block uses whole and the first-level cache keeps only of a
+    small A; where the stride is a power of two, the lines share a few sets of the caches.
+    """
+    if p.pairs or not _along_rows(p) or p.rows[0][1] != 1:
+        return False
+    m, k, l1 = size(p.rows), size(p.ks), ctx.host.l1_bytes
+    if m * k * tile.ty.itemsize <= l1 or m < tile.lanes or k < tile.lanes:
+        return False
+    return size(p.cols) >= (TURN_PANELS if k * LINE > l1 // 2 else TURN_PANELS_SHORT) * tile.cols
+
+
+def _turned(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:
+    """A with k innermost, and the contraction on it."""
+    (m, k), (a_k, batch), lanes = (size(p.rows), size(p.ks)), (p.ks[0][1], filled(p.batch, 2, 3)), ctx.host.lanes(a.ty)
+    line = LINE // a.ty.itemsize
+    d_row = -(-k // line) * line + line  # rows a power of two apart would share cache sets
+    once = [d[0] if d[1] != 0 else 1 for d in batch]
+    strides = (once[1] * m * d_row if once[0] > 1 else 0, m * d_row if once[1] > 1 else 0)
+    turned = Array(scratch(ctx, a.ty, math.prod(once) * m * d_row), a.ty)
+    kernel = ctx.kernel(("turn", a.ty, lanes), lambda: turn_kernel(a.ty, lanes))
+    row_blocks, k_blocks = -(-m // TURN_ROWS), -(-k // TURN_K)
+    values: dict[str, Arg] = {
+        "src": a.at, "dst": turned.at, "m": m, "mc": TURN_ROWS, "k": k, "kc": TURN_K, "g1_size": once[1],
+        "row_blocks": row_blocks, "k_blocks": k_blocks, "s_g0": batch[0][1], "s_g1": batch[1][1], "s_k": a_k,
+        "d_g0": strides[0], "d_g1": strides[1], "d_row": d_row,
+    }  # fmt: skip
+    total = math.prod(once) * row_blocks * k_blocks
+    nbytes = 2 * math.prod(once) * m * k * a.ty.itemsize
+    run(
+        ctx,
+        kernel,
+        values,
+        total,
+        4 * nbytes / BYTES_PER_NS / total,
+        f"{name} (turn)",
+        (a.at,),
+        (turned.at,),
+        nbytes=nbytes,
+    )
+    return with_a_strides(p, (*strides[2 - len(p.batch) :], d_row, 1)), turned
 
 
 def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) -> tuple[Contraction, Array, int]:

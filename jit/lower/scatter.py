@@ -1,6 +1,7 @@
 """The scatters: updates applied to slices of an array at computed starts.
 
-Updates are applied in row-major order of the updates, so repeated indices are deterministic.  They run in parallel only
+Updates are applied in row-major order of the updates, so repeated indices are deterministic (very many updates of few
+elements by pieces, see ``scatter_tables.py``).  They run in parallel only
 over dimensions in which slices cannot collide: those that the indices do not move along, batching dimensions, and
 all of them where the indices are promised to be unique.  Starts are clipped before they address anything; modes other
 than "clip" drop slices that do not lie in the array.  Sums and products of float16 and bfloat16 accumulate in a
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fx import dtypes
 from fx.ir import Eqn
@@ -23,6 +24,7 @@ from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes
 from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
 from .reductions import COMBINE
 from .registry import Address, LowerContext, Operand
+from .scatter_tables import PIECES, join_tables, new_tables, worth_tables
 from .types import compute_type, ty_of
 
 __all__ = ["SCATTERS", "scatter"]
@@ -249,7 +251,7 @@ def scatter(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
 def _apply_updates(
     ctx: LowerContext, eqn: Eqn, indices: Operand, updates: Operand, out: Operand, into: Operand | Address, memory: Ty
 ) -> None:
-    """Appends the step that applies the updates to ``into``, dense memory of the shape of ``out``."""
+    """Appends the steps that apply the updates to ``into``, dense memory of the shape of ``out``."""
     name = eqn.prim.name
     op = SCATTERS[name]
     window, inserted, moved, out_batch, _ = eqn.params["dimension_numbers"]
@@ -264,24 +266,59 @@ def _apply_updates(
     n = safe[-1][0] if vector else 1
     outer = safe[:-1] if vector else safe
     lanes = ctx.host.lanes(compute_type(memory)) if parts == 1 else 1
-    points = bool(
-        not vector and not within and moved and serial and serial[-1][1] == 0 and serial[-1][0] >= _POINTS_FROM
-    )
-    index = ty_of(indices.dtype)
-    shape = _ScatterShape(
-        op, memory, update, parts, index, len(moved), len(outer), len(serial), len(within), vector,
-        eqn.params["mode"] != "clip", offset_type(index, out.size) if points else None, points and serial[-1][2:] == (1, 1), lanes,
-    )  # fmt: skip
-    kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
+    drop, index = eqn.params["mode"] != "clip", ty_of(indices.dtype)
     axes = Axes(tuple(limits[d] for d in moved), tuple(out.strides[d] for d in moved))
-    table = tuple(d[k] for dims in (outer, serial, within) for k in range(4) for d in dims)
-    args = (into, indices, updates, *axes.integers, indices.strides[-1], n, *table)
-    total = n * math.prod(d[0] for d in outer)
-    walked = math.prod(d[0] for d in serial)
-    cost = walked * (
-        math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n
-    )
-    ctx.step(
-        kernel, args, total, chunk_for(total, cost, 64 // memory.itemsize if vector else 1), name, flops=updates.size,
-        nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),
-    )  # fmt: skip
+
+    single = bool(moved) and not (vector or within)  # slices are single elements
+
+    def apply(
+        into: Operand | Address, indices: Operand, updates: Operand, outer: Dims, serial: Dims, points: bool
+    ) -> None:
+        shape = _ScatterShape(
+            op, memory, update, parts, index, len(moved), len(outer), len(serial), len(within), vector, drop,
+            offset_type(index, out.size) if points else None, points and serial[-1][2:] == (1, 1), lanes,
+        )  # fmt: skip
+        kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
+        table = tuple(d[k] for dims in (outer, serial, within) for k in range(4) for d in dims)
+        total = n * math.prod(d[0] for d in outer)
+        cost = math.prod(d[0] for d in serial) * (
+            math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n
+        )
+        ctx.step(
+            kernel, (into, indices, updates, *axes.integers, indices.strides[-1], n, *table), total,
+            chunk_for(total, cost, 64 // memory.itemsize if vector else 1), name, flops=updates.size,
+            nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),
+        )  # fmt: skip
+
+    def apply_pieces(into: Operand | Address, room: int, outer: Dims, walked: tuple[int, ...]) -> None:
+        """Equal pieces of the updates along ``walked``, each into elements that lie ``room`` further on."""
+        count, _, index_step, update_step = walked
+        each = count // PIECES
+        pieces = (PIECES, room, each * index_step, each * update_step)
+        apply(into, indices, updates, [*outer, pieces], [(each, 0, index_step, update_step)], True)
+
+    def apply_rest(outer: Dims, walked: tuple[int, ...]) -> None:
+        """The few updates along ``walked`` that make no whole piece."""
+        count, _, index_step, update_step = walked
+        done = count // PIECES * PIECES
+        left = _from(indices, done * index_step), _from(updates, done * update_step)
+        apply(into, *left, [*outer, (1, 0, 0, 0)], [(count - done, 0, index_step, update_step)], True)
+
+    if single and not serial and outer and outer[-1][1] == 0 and outer[-1][0] >= PIECES * _POINTS_FROM:
+        apply_pieces(into, 0, outer[:-1], outer[-1])
+        apply_rest(outer[:-1], outer[-1])
+    elif (
+        single and op is not None and parts == 1 and not outer and len(serial) == 1 and serial[0][1] == 0
+        and worth_tables(serial[0][0], out.size)
+    ):  # fmt: skip
+        tables = new_tables(ctx, name, op, out, memory)
+        apply_pieces(tables, out.size, [], serial[0])
+        join_tables(ctx, name, op, into, out.size, tables, memory)
+        apply_rest([], serial[0])
+    else:
+        points = single and bool(serial) and serial[-1][1] == 0 and serial[-1][0] >= _POINTS_FROM
+        apply(into, indices, updates, outer, serial, points)
+
+
+def _from(x: Operand, elements: int) -> Operand:
+    return replace(x, offset=x.offset + elements)

@@ -2,7 +2,7 @@
 
 The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
 
-* rows that are not too long run side by side in vector lanes,
+* rows that are not too long run side by side in vector lanes, or in all lanes where there are too few of them,
 * a few long rows run by blocks, a fixed number of steps for each digit of the key,
 * all others run whole, each by one thread.
 
@@ -10,6 +10,8 @@ Every kernel is stable, so ``is_stable`` changes nothing, and none of them shows
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,7 +22,7 @@ from fx.sizes import late
 
 from ..cost import chunk_for, halvings
 from ..kernels import sort_blocks
-from ..kernels.sort import SELECT_MOST, lanes_kernel, rows_kernel, select_kernel
+from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
 from .copies import copy_strided
@@ -30,8 +32,12 @@ from .registry import Address, LowerContext, Operand, lowers
 # Bits of a record -> elements of the longest rows that are sorted side by side; those with positions by bits of a key
 _LANES_LONGEST = {8: 1 << 14, 16: 1 << 14, 32: 1 << 14, 64: 1 << 13}
 _LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048}
-_ALONE_LONGEST = {8: 256, 16: 256, 32: 256, 64: 96}  # the same where there are not rows for half of the lanes
-_MOST_LANES = 16  # rows side by side
+# The same where there are not rows for half of the lanes: each is sorted in all lanes
+_ALONE_LONGEST = {8: 1 << 12, 16: 1 << 15, 32: 1 << 14, 64: 1 << 14}
+_ALONE_LONGEST_INDEXED = {8: 64, 16: 128, 32: 2048}
+_SCALAR_LONGEST = 96  # the same without vectors
+_MOST_LANES = 16  # that rows are sorted in
+_FEW_LANES = 4  # fewer than these are not worth it
 _LARGE_DIGIT_FROM = 1 << 14  # rows from this length on are sorted by 11 bits at a time, shorter ones by 8
 _BLOCKS_FROM = 1 << 16  # rows from this length on are sorted by blocks, if there are few of them
 _BLOCK = 1 << 14  # elements of a block, at least
@@ -154,8 +160,10 @@ def _sort_rows(
         )
     rows = xs[0].size // n
     one_key = len(spec.sources) == 1
-    if one_key and not spec.split and n <= _longest_in_lanes(ctx, spec, rows):
-        _sort_lanes(ctx, name, spec, xs, outs, n, take)
+    lanes = _lanes(ctx, spec)
+    alone = lanes >= _FEW_LANES and 2 * rows < lanes
+    if one_key and not spec.split and n <= _longest_in_lanes(spec, lanes, alone):
+        (_sort_across if alone else _sort_lanes)(ctx, name, spec, xs, outs, n, take)
     elif one_key and n >= _BLOCKS_FROM and rows <= _FEW_ROWS:
         _sort_blocks(ctx, name, spec, xs, outs, n, take)
     else:
@@ -166,20 +174,18 @@ def _lanes(ctx: LowerContext, spec: SortSpec) -> int:
     return min(ctx.host.lanes(spec.record), _MOST_LANES)
 
 
-def _longest_in_lanes(ctx: LowerContext, spec: SortSpec, rows: int) -> int:
-    """How long rows may be to be sorted side by side, so many of them."""
-    bits = spec.sources[0].bits
-    longest = _LANES_LONGEST[bits] if spec.carry == "none" else _LANES_LONGEST_INDEXED[bits]
-    lanes = _lanes(ctx, spec)
-    return longest if lanes >= 4 and 2 * rows >= lanes else min(longest, _ALONE_LONGEST[spec.record.bits])
+def _longest_in_lanes(spec: SortSpec, lanes: int, alone: bool) -> int:
+    """How long rows may be to be sorted by a network: side by side, or each alone in all lanes."""
+    if lanes < _FEW_LANES:
+        return _SCALAR_LONGEST
+    plain, indexed = (_ALONE_LONGEST, _ALONE_LONGEST_INDEXED) if alone else (_LANES_LONGEST, _LANES_LONGEST_INDEXED)
+    return (plain if spec.carry == "none" else indexed)[spec.sources[0].bits]
 
 
 def _sort_lanes(
     ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
 ) -> None:
-    if spec.carry == "payload":
-        spec = SortSpec(spec.words, spec.sources, "index", spec.digit, spec.top)
-    lanes = _lanes(ctx, spec)
+    spec, lanes = _carrying_positions(spec), _lanes(ctx, spec)
     kernel = ctx.kernel(("sort_lanes", spec, lanes), lambda: lanes_kernel(spec, lanes))
     rows = xs[0].size // n
     total = -(-rows // lanes)
@@ -187,9 +193,26 @@ def _sort_lanes(
     records = _scratch(ctx, size * lanes * spec.record.itemsize, per_worker=True)
     cost = size * halvings(size) ** 2 / 8
     ctx.step(
-        kernel, (*xs, *outs, records, n, take, rows, size), total, chunk_for(total, cost), name, reads=xs,
+        kernel, (*xs, *outs, records, n, take, size, rows), total, chunk_for(total, cost), name, reads=xs,
         writes=(*outs, records),
     )  # fmt: skip
+
+
+def _sort_across(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int, take: int
+) -> None:
+    spec, lanes = _carrying_positions(spec), _lanes(ctx, spec)
+    kernel = ctx.kernel(("sort_across", spec, lanes), lambda: across_kernel(spec, lanes))
+    rows = xs[0].size // n
+    size = late(padded, -(-n // lanes), lanes)
+    records = _scratch(ctx, 2 * size * lanes * spec.record.itemsize, per_worker=True)
+    chunk = chunk_for(rows, size * halvings(n) ** 2 / 8)
+    ctx.step(kernel, (*xs, *outs, records, n, take, size), rows, chunk, name, reads=xs, writes=(*outs, records))
+
+
+def _carrying_positions(spec: SortSpec) -> SortSpec:
+    """The networks carry positions rather than payloads."""
+    return replace(spec, carry="index") if spec.carry == "payload" else spec
 
 
 def _records(ctx: LowerContext, spec: SortSpec, count: int, per_worker: bool = False) -> tuple[Address, ...]:

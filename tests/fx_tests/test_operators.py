@@ -10,7 +10,7 @@ import gc
 import operator
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -311,19 +311,28 @@ SHORT: dict[str, Callable[[Any], Any]] = {
     "matmul": lambda x: fnp.matmul(x, x), "@": lambda x: x @ x, "@ of others": lambda x: x @ x[:2], "dot": lambda x: fnp.dot(x, x.T),
     "where": lambda x: fnp.where(x > 0, x, x + x), "where number": lambda x: fnp.where(x > 0, x, 0), "where numbers": lambda x: fnp.where(x > 0, 1.0, x),
     "where of vector": lambda x: fnp.where(fnp.asarray([True, False, True]), x, 2.5), "asarray": fnp.asarray, "astype": lambda x: x.astype("f8"),
+    "flip": fnp.flip, "flip of axis": lambda x: fnp.flip(x, -1), "roll": lambda x: fnp.roll(x, 1),
+    "roll of axis": lambda x: fnp.roll(x, -2, 0), "repeat": lambda x: fnp.repeat(x, 2), "repeat of axis": lambda x: fnp.repeat(x, 3, 1),
     "clip": lambda x: fnp.clip(x, 0, 1.5), "argmax": fnp.argmax, "cumsum": fnp.cumsum,
 }  # fmt: skip
+
+
+@contextlib.contextmanager
+def the_long_way() -> Iterator[None]:
+    """Nothing is done at once while somebody may be looking."""
+    ALERT.append("somebody")
+    try:
+        yield
+    finally:
+        ALERT.remove("somebody")
 
 
 @pytest.mark.parametrize("name", SHORT)
 def test_short_ways_are_the_long_way(name: str) -> None:
     for x in ARRAYS.values():
         short = outcome(SHORT[name], x)
-        ALERT.append("somebody may be looking")
-        try:
+        with the_long_way():
             long = outcome(SHORT[name], x)
-        finally:
-            ALERT.remove("somebody may be looking")
         assert short == long, x
 
 
@@ -336,3 +345,35 @@ def test_new_arrays() -> None:
         assert fnp.arange(*args).tolist() == np.arange(*args).tolist() and fnp.arange(*args).dtype == np.int32
     with fx.config.using(default_int="int64"):
         assert fnp.arange(3).dtype == np.int64
+
+
+KNOWN = {
+    u.__name__: u
+    for u in ufunc_class.registered.values()
+    if u.becomes is not None and isinstance(u.becomes[0], np.ufunc)
+}  # of several primitives each; NumPy has one function for it
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_function_of_numpy_is_what_the_primitives_are_together(name: str) -> None:
+    u, values = KNOWN[name], [0.0, -0.0, 1.0, -1.0, 2.5, -7.0, 1e-3, 8.0, 1000.0, np.inf, -np.inf, np.nan]
+    for d in u.becomes[1]:
+        with np.errstate(all="ignore"):
+            info = None if d.kind == "f" else np.iinfo(d)
+            a = (
+                np.array(values, d)
+                if info is None
+                else np.array([0, 1, 2, 7, 100, info.min, info.max, info.max - 1], d)
+            )
+        x, y = (Array(v.ravel()) for v in np.meshgrid(a, a))
+        args = (x,) if u.nin == 1 else (x, y)
+        found = u(*args)
+        with the_long_way():
+            wanted = u(*args)
+        assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+        p, q = np.asarray(found), np.asarray(wanted)
+        if p.dtype.kind != "f":
+            np.testing.assert_array_equal(p, q)
+        else:
+            np.testing.assert_allclose(p, q, rtol=4 * np.finfo(d).eps)
+            np.testing.assert_array_equal(np.signbit(p[~np.isnan(p)]), np.signbit(q[~np.isnan(q)]))

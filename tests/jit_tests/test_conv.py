@@ -11,7 +11,7 @@ from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
 from test_gemm import assert_close, random_array
 
-import jit.lower.conv  # noqa: F401 - registers the lowering
+from jit.lower import conv  # registers the lowering
 from jit.target import host
 
 try:
@@ -146,6 +146,27 @@ def test_random_configurations(dtype: str, seed: int) -> None:
         if k % 4 == 0:
             w = np.flip(w)
         check(x, w, p)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_padding_left_out(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "STEP_PRODUCTS", 0)
+    monkeypatch.setattr(conv, "SEEN", 0.999)
+    rng = np.random.default_rng([7, seed])
+    for _ in range(4):
+        x_shape, w_shape, p = random_case(rng)
+        p["padding"] = tuple((lo + int(rng.integers(0, 4)), hi + int(rng.integers(0, 4))) for lo, hi in p["padding"])
+        check(random_array(x_shape, "float32"), random_array(w_shape, "float32", 1), p)
+
+
+def test_padding_is_left_out_where_much_of_what_the_windows_see_is_padding() -> None:
+    def steps(image: int, images: int) -> int:
+        p = params(2, padding=((4, 4),) * 2, **NHWC)
+        x, w = np.zeros((images, image, image, 20), np.float32), np.zeros((5, 5, 20, 10), np.float32)
+        h, _ = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])
+        return sum(s.name == "conv" for s in h.steps)
+
+    assert [steps(8, 64), steps(8, 1), steps(60, 64)] == [9, 1, 1]
 
 
 @pytest.mark.skipif(jax is None, reason="JAX is not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 
@@ -483,3 +484,25 @@ def test_references_of_fresh_arrays_are_counted() -> None:
         make()
     after = [sys.getrefcount(d) for _, d in RESULTS]
     assert all(abs(a - b) < 20 for a, b in zip(after, before)), (before, after)
+
+
+def test_working_memory_grows_and_keeps_its_pages():
+    """What lay in a block lies in the larger one; the larger one is there to its last byte."""
+    arena = memory.Arena(3 * 4096)
+    words = (ctypes.c_int64 * 1024).from_address(arena.address)
+    words[:] = range(1024)
+    arena.grow(1 << 20)
+    assert arena.nbytes >= 1 << 20 and arena.address % 4096 == 0
+    assert list((ctypes.c_int64 * 1024).from_address(arena.address)) == list(range(1024))
+    last = ctypes.c_char.from_address(arena.address + arena.nbytes - 1)
+    last.value = b"x"
+    assert last.value == b"x"
+
+
+def test_a_block_of_working_memory_has_one_owner():
+    memory.clear_pool()
+    first, second = memory.take_arena(4 * 4096), memory.take_arena(100)
+    assert first.address != second.address
+    memory.give_arena(first), memory.give_arena(second)
+    assert memory.take_arena(1 << 16) is first  # the largest; it has grown
+    assert memory.take_arena(50) is second

@@ -207,11 +207,12 @@ def test_scatter(case: int, op: str) -> None:
 
 @pytest.mark.parametrize("op", ["scatter", "scatter_add"])
 @pytest.mark.parametrize("width", [0, 1, 37, 64])
-def test_unique_rows(op: str, width: int) -> None:
+@pytest.mark.parametrize("count", [100, 275])
+def test_unique_rows(op: str, width: int, count: int) -> None:
     rng = np.random.default_rng(3)
     x = sample(rng, (300, width) if width else (300,), "float32")
-    rows = rng.permutation(300)[:100].astype(np.int32)[:, None]
-    updates = sample(rng, (100, width) if width else (100,), "float32")
+    rows = rng.permutation(300)[:count].astype(np.int32)[:, None]
+    updates = sample(rng, (count, width) if width else (count,), "float32")
     numbers = ((1,) if width else (), (0,), (0,), (), ())
     params = {"dimension_numbers": numbers, "mode": "fill", "indices_are_sorted": False, "unique_indices": True}
     true = x.copy()
@@ -283,6 +284,34 @@ def test_many_single_elements(index: str, mode: str) -> None:
         true[at[ok]] = updates[ok]
         (found,) = lower("scatter", [x, i, spread], params, [(x.shape, x.dtype)])
         same_bits(found, true)
+
+
+@pytest.mark.parametrize("op", ["scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int16", "uint64", "bool"])
+def test_very_many_updates_of_few_elements(op: str, dtype: str) -> None:
+    """By tables of their own, which the harness fills wherever it cuts; elements without updates keep their bits."""
+    rng = np.random.default_rng(9)
+    n, m = 65_536 + 5, 70
+    i = rng.integers(-2, m + 2, (n, 1)).astype(np.int32)
+    i[i == 3] = 4  # no updates of element 3
+    x, updates = sample(rng, (m,), dtype), sample(rng, (n,), dtype)
+    if op == "scatter_mul":
+        updates = np.where(rng.random(n) < 0.5, 1, -1 if np.dtype(dtype).kind not in "ub" else 1).astype(dtype)
+    if x.dtype.kind == "f":
+        x[3] = -0.0
+        updates[[50, 60_000]] = np.nan, np.inf
+    ok = (i[:, 0] >= 0) & (i[:, 0] < m)
+    numbers = ((), (0,), (0,), (), ())
+    params = {"dimension_numbers": numbers, "mode": "fill", "indices_are_sorted": False, "unique_indices": False}
+    true = x.astype({"float32": "float64", "float16": "float64"}.get(dtype, dtype))
+    if op == "scatter":
+        true[i[ok, 0]] = updates[ok]
+    else:
+        both = {"scatter_add": np.add, "scatter_mul": np.multiply, "scatter_min": np.minimum, "scatter_max": np.maximum}
+        both[op].at(true, i[ok, 0], updates[ok])
+    (found,) = lower(op, [x, i, updates], params, [(x.shape, x.dtype)])
+    np.testing.assert_allclose(found.astype(float), true.astype(dtype).astype(float), rtol=1e-6)
+    same_bits(found[3:4], x[3:4])
 
 
 def test_slices_that_overlap_apply_in_row_major_order_of_the_updates() -> None:

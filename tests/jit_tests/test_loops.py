@@ -231,15 +231,17 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
     b.store(o, 7 * lanes, woven)
     for k in range(2):
         b.store(o, (9 + k) * lanes, op_("half", woven, Const(k, i64)))
+    for k in range(2):
+        b.store(o, (11 + k) * lanes, op_("exchange", v, Const(k * (lanes - 1), i64)))
     values = np.random.default_rng(1).integers(1, 7, lanes).astype(dtype_of(ty))
     _, out, scalars = run_everywhere(
-        b.build(), [values, np.zeros(11 * lanes, dtype_of(ty)), np.zeros(6, dtype_of(ty))], 0, 1, numba=False
+        b.build(), [values, np.zeros(13 * lanes, dtype_of(ty)), np.zeros(6, dtype_of(ty))], 0, 1, numba=False
     )
     some = [(values >= bound).any() for bound in (6, 7)]
     np.testing.assert_array_equal(
         scalars, [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1], *some]
     )
-    first, second, third, fourth, fifth, *rest = out.reshape(11, lanes)
+    first, second, third, fourth, fifth, *rest = out.reshape(13, lanes)
     np.testing.assert_array_equal(first, [values[0], values[0], *values[2:]])
     np.testing.assert_array_equal(second, np.arange(lanes))
     np.testing.assert_array_equal(third, np.full(lanes, values[1]))
@@ -249,7 +251,8 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
     np.testing.assert_array_equal(rest[0], values[::-1])
     np.testing.assert_array_equal(rest[1], np.concatenate([values[::2], double[1::2]]))
     np.testing.assert_array_equal(np.concatenate(rest[2:4]), np.stack([values, double], 1).ravel())
-    np.testing.assert_array_equal(np.stack(rest[4:]), np.stack(rest[2:4]))
+    np.testing.assert_array_equal(np.stack(rest[4:6]), np.stack(rest[2:4]))
+    np.testing.assert_array_equal(np.stack(rest[6:]), np.stack([values, values[::-1]]))
 
 
 def test_horizontal_sum_is_a_fixed_tree() -> None:

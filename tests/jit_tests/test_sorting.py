@@ -83,7 +83,7 @@ def test_key_and_payload(dtype: Any) -> None:
 
 @pytest.mark.parametrize("order", ["equal", "rising", "falling", "zeros and ones", "special"])
 def test_rows_side_by_side(order: str) -> None:
-    """Every length up to 67, then around powers of two, with as many rows as fill a vector and one more."""
+    """Every length up to 67, then around powers of two, with as many rows as fill a vector and one more; and one row."""
     rng = np.random.default_rng(7)
     rows = host().lanes(f32) + 1
     for n in [*range(1, 68), 128, 129, 255, 511, 512, 513, 1000, 1025, 2049]:
@@ -92,9 +92,17 @@ def test_rows_side_by_side(order: str) -> None:
             "equal": np.full((rows, n), -2.5, np.float32), "rising": rising, "falling": rising[:, ::-1],
             "zeros and ones": rng.integers(0, 2, (rows, n)).astype(np.float32), "special": sample(rng, (rows, n), "float32", True),
         }[order]  # fmt: skip
-        check_sort([x.copy()], 1, 1)
-        if n % 7 == 0:
-            check_sort([x.copy(), rising.copy()], 1, 1)
+        for few in (x.copy(), x[:1].copy()):
+            check_sort([few], 1, 1)
+            if n % 7 == 0:
+                check_sort([few, rising[: len(few)].copy()], 1, 1)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "float64", "uint64"])
+def test_a_row_in_all_lanes(dtype: str) -> None:
+    rng = np.random.default_rng(10)
+    for n in (1, 31, 32, 33, 255, 257, 1000, 4097, 16_400):
+        check_sort([sample(rng, (n,), dtype, ties=n % 2 == 0)], 0, 1)
 
 
 def test_few_and_many_rows_give_the_same() -> None:
@@ -171,4 +179,5 @@ def test_other_machines(level: str) -> None:
     target = host().restricted(level)
     for n in (33, 500):
         check_sort([sample(rng, (7, n), "float32", True)], 1, 1, target)
+        check_sort([sample(rng, (1, n), "float32", True)], 1, 1, target)
     check_sort([sample(rng, (7, 33), "float32", True), sample(rng, (7, 33), "int8", True)], 1, 1, target)

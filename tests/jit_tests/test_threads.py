@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from jit import runtime_ir, threads
-from jit.runtime_ir import Pool, Slot, Word, runtime_text
+from jit.runtime_ir import Pool, Slot, Word, machine, runtime_text
 from jit.tape import Patch, Program, TapeStep
 
 # halves x[i] into y[i]: the smallest normal number becomes a subnormal, or zero under flush-to-zero
@@ -363,7 +363,7 @@ def test_every_thread_computes_with_subnormals() -> None:
     """A caller under flush-to-zero: it and the workers it starts compute as ever; it keeps its mode."""
 
     def work() -> None:
-        text = runtime_ir._MACHINES[KIND] + (
+        text = machine.MACHINES[KIND] + (
             "define i64 @get() {\n  %w = call i64 @fp_load()\n  ret i64 %w\n}\n"
             "define void @set(i64 %w) {\n  call void @fp_store(i64 %w)\n  ret void\n}\n"
         )

@@ -1,0 +1,468 @@
+"""The program loop: steps, loops and branches among them, and what Python calls."""
+
+from __future__ import annotations
+
+__all__ = ["EXECUTE", "RUN", "STEER"]
+
+# The kinds of step that steer; see StepKind for their words.
+STEER = """
+define internal void @enter_step(ptr %step) {
+entry:
+  %table.p = getelementptr i64, ptr %step, i64 1
+  %rows.p = getelementptr i64, ptr %step, i64 2
+  %counter.p = getelementptr i64, ptr %step, i64 3
+  %table = load ptr, ptr %table.p
+  %rows = load i64, ptr %rows.p
+  %counter = load ptr, ptr %counter.p
+  store i64 0, ptr %counter
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %body ]
+  %more = icmp slt i64 %k, %rows
+  br i1 %more, label %body, label %done
+body:
+  %at = shl i64 %k, 1
+  %row = getelementptr i64, ptr %table, i64 %at
+  %home.p = getelementptr i64, ptr %row, i64 1
+  %slot = load ptr, ptr %row
+  %home = load ptr, ptr %home.p
+  %value = load i64, ptr %home
+  store i64 %value, ptr %slot
+  %k.next = add i64 %k, 1
+  br label %loop
+done:
+  ret void
+}
+
+; Whether the loop goes on.
+define internal i1 @repeat_step(ptr %step) {
+entry:
+  %table.p = getelementptr i64, ptr %step, i64 1
+  %adds.p = getelementptr i64, ptr %step, i64 2
+  %swaps.p = getelementptr i64, ptr %step, i64 3
+  %table = load ptr, ptr %table.p
+  %adds = load i64, ptr %adds.p
+  %swaps = load i64, ptr %swaps.p
+  %past = shl i64 %adds, 1
+  %second = getelementptr i64, ptr %table, i64 %past
+  br label %adding
+adding:
+  %j = phi i64 [ 0, %entry ], [ %j.next, %add ]
+  %more.adds = icmp slt i64 %j, %adds
+  br i1 %more.adds, label %add, label %swapping
+add:
+  %at.add = shl i64 %j, 1
+  %row.add = getelementptr i64, ptr %table, i64 %at.add
+  %delta.p = getelementptr i64, ptr %row.add, i64 1
+  %slot.add = load ptr, ptr %row.add
+  %delta = load i64, ptr %delta.p
+  %old.add = load i64, ptr %slot.add
+  %new.add = add i64 %old.add, %delta
+  store i64 %new.add, ptr %slot.add
+  %j.next = add i64 %j, 1
+  br label %adding
+swapping:
+  %k = phi i64 [ 0, %adding ], [ %k.next, %swap ]
+  %more.swaps = icmp slt i64 %k, %swaps
+  br i1 %more.swaps, label %swap, label %count
+swap:
+  %at.swap = mul i64 %k, 3
+  %row.swap = getelementptr i64, ptr %second, i64 %at.swap
+  %a.p = getelementptr i64, ptr %row.swap, i64 1
+  %b.p = getelementptr i64, ptr %row.swap, i64 2
+  %slot.swap = load ptr, ptr %row.swap
+  %a.home = load ptr, ptr %a.p
+  %b.home = load ptr, ptr %b.p
+  %a = load i64, ptr %a.home
+  %b = load i64, ptr %b.home
+  %difference = xor i64 %a, %b
+  %old.swap = load i64, ptr %slot.swap
+  %new.swap = xor i64 %old.swap, %difference
+  store i64 %new.swap, ptr %slot.swap
+  %k.next = add i64 %k, 1
+  br label %swapping
+count:
+  %counter.p = getelementptr i64, ptr %step, i64 4
+  %limit.p = getelementptr i64, ptr %step, i64 5
+  %counter = load ptr, ptr %counter.p
+  %limit = load i64, ptr %limit.p
+  %n = load i64, ptr %counter
+  %n.next = add i64 %n, 1
+  store i64 %n.next, ptr %counter
+  %again = icmp slt i64 %n.next, %limit
+  ret i1 %again
+}
+
+; Ctrl-C: looks whether Python has signals to handle if the loop's counter says so and SIGNALS_NS have passed since it
+; last did.  False if a handler raised an exception.
+define internal i1 @look_for_signals(ptr %step, ptr %looked) alwaysinline {
+entry:
+  %counter.p = getelementptr i64, ptr %step, i64 4
+  %mask.p = getelementptr i64, ptr %step, i64 7
+  %counter = load ptr, ptr %counter.p
+  %mask = load i64, ptr %mask.p
+  %n = load i64, ptr %counter
+  %masked = and i64 %n, %mask
+  %due = icmp eq i64 %masked, 0
+  br i1 %due, label %time, label %done
+time:
+  %now = call i64 @now()
+  %before = load i64, ptr %looked
+  %first = icmp eq i64 %before, 0
+  br i1 %first, label %begin, label %compare
+begin:
+  store i64 %now, ptr %looked
+  br label %done
+compare:
+  %passed = sub i64 %now, %before
+  %long = icmp sgt i64 %passed, $SIGNALS_NS
+  br i1 %long, label %look, label %done
+look:
+  store i64 %now, ptr %looked
+  %state = call i32 @PyGILState_Ensure()
+  %found = call i32 @PyErr_CheckSignals()
+  call void @PyGILState_Release(i32 %state)
+  %none = icmp eq i32 %found, 0
+  ret i1 %none
+done:
+  ret i1 true
+}
+
+; The step to go on with.
+define internal i64 @switch_step(ptr %step) {
+  %slot.p = getelementptr i64, ptr %step, i64 1
+  %n.p = getelementptr i64, ptr %step, i64 2
+  %table.p = getelementptr i64, ptr %step, i64 3
+  %slot = load ptr, ptr %slot.p
+  %n = load i64, ptr %n.p
+  %table = load ptr, ptr %table.p
+  %index.p = load ptr, ptr %slot
+  %index = load i32, ptr %index.p
+  %wide = sext i32 %index to i64
+  %last = sub i64 %n, 1
+  %high = icmp sgt i64 %wide, %last
+  %capped = select i1 %high, i64 %last, i64 %wide
+  %low = icmp slt i64 %capped, 0
+  %clamped = select i1 %low, i64 0, i64 %capped
+  %target.p = getelementptr i64, ptr %table, i64 %clamped
+  %target = load i64, ptr %target.p
+  ret i64 %target
+}
+
+; False if the callable raised.
+define internal i1 @callback_step(ptr %step) {
+entry:
+  %callable.p = getelementptr i64, ptr %step, i64 1
+  %callable = load ptr, ptr %callable.p
+  %state = call i32 @PyGILState_Ensure()
+  %result = call ptr @PyObject_CallNoArgs(ptr %callable)
+  %failed = icmp eq ptr %result, null
+  br i1 %failed, label %leave, label %drop
+drop:
+  call void @Py_DecRef(ptr %result)
+  br label %leave
+leave:
+  call void @PyGILState_Release(i32 %state)
+  %well = xor i1 %failed, true
+  ret i1 %well
+}
+"""
+
+EXECUTE = """
+declare void @llvm.trap() noreturn
+
+; Writes the patches: slot <- pointers[number] + offset.
+define internal void @patch(ptr %program) {
+entry:
+  %pointers.p = getelementptr i64, ptr %program, i64 $FIELD_POINTERS
+  %patches.p = getelementptr i64, ptr %program, i64 $FIELD_PATCHES
+  %count.p = getelementptr i64, ptr %program, i64 $FIELD_N_PATCHES
+  %pointers = load ptr, ptr %pointers.p
+  %patches = load ptr, ptr %patches.p
+  %count = load i64, ptr %count.p
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %body ]
+  %more = icmp slt i64 %k, %count
+  br i1 %more, label %body, label %done
+body:
+  %at = mul i64 %k, 3
+  %slot.p = getelementptr i64, ptr %patches, i64 %at
+  %number.p = getelementptr i64, ptr %slot.p, i64 1
+  %offset.p = getelementptr i64, ptr %slot.p, i64 2
+  %slot = load ptr, ptr %slot.p
+  %number = load i64, ptr %number.p
+  %offset = load i64, ptr %offset.p
+  %pointer.p = getelementptr i64, ptr %pointers, i64 %number
+  %pointer = load i64, ptr %pointer.p
+  %value = add i64 %pointer, %offset
+  store i64 %value, ptr %slot
+  %k.next = add i64 %k, 1
+  br label %loop
+done:
+  ret void
+}
+
+; One step of kind CALL.
+define internal void @call_step(ptr %pool, ptr %step, i64 %workers) alwaysinline {
+  %limit.p = getelementptr i64, ptr %step, i64 6
+  %limit = load i64, ptr %limit.p
+  %fewer = icmp slt i64 %limit, %workers
+  %active = select i1 %fewer, i64 %limit, i64 %workers
+  %parallel = icmp sgt i64 %active, 1
+  br i1 %parallel, label %cut, label %whole
+cut:
+  %ran = call i1 @region(ptr %pool, ptr %step, i64 %active)
+  br i1 %ran, label %done, label %whole
+whole:
+  %kernel.p = getelementptr i64, ptr %step, i64 1
+  %frame.p = getelementptr i64, ptr %step, i64 2
+  %total.p = getelementptr i64, ptr %step, i64 3
+  %kernel = load ptr, ptr %kernel.p
+  %frame = load ptr, ptr %frame.p
+  %total = load i64, ptr %total.p
+  %some = icmp sgt i64 %total, 0
+  br i1 %some, label %run, label %done
+run:
+  call void %kernel(ptr %frame, i64 0, i64 %total, i64 0)
+  br label %done
+done:
+  ret void
+}
+
+; False if an exception is set.
+define internal i1 @execute(ptr %program, i64 %workers) {
+entry:
+  %looked = alloca i64
+  store i64 0, ptr %looked
+  %pool = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_POOL)
+  %steps.p = getelementptr i64, ptr %program, i64 $FIELD_STEPS
+  %count.p = getelementptr i64, ptr %program, i64 $FIELD_N_STEPS
+  %times.p = getelementptr i64, ptr %program, i64 $FIELD_TIMES
+  %steps = load ptr, ptr %steps.p
+  %count = load i64, ptr %count.p
+  %times = load ptr, ptr %times.p
+  %timed = icmp ne ptr %times, null
+  %default = load i64, ptr @fp_default
+  %control = call i64 @fp_load()
+  %plain = icmp eq i64 %control, %default
+  br i1 %plain, label %begin, label %switch
+switch:
+  call void @fp_store(i64 %default)
+  br label %begin
+begin:
+  call void @patch(ptr %program)
+  br label %loop
+loop:
+  %pc = phi i64 [ 0, %begin ], [ %pc.next, %next ]
+  %more = icmp slt i64 %pc, %count
+  br i1 %more, label %body, label %end
+body:
+  %at = mul i64 %pc, $STEP
+  %step = getelementptr i64, ptr %steps, i64 %at
+  br i1 %timed, label %start, label %dispatch
+start:
+  %begun = call i64 @now()
+  br label %dispatch
+dispatch:
+  %since = phi i64 [ 0, %body ], [ %begun, %start ]
+  %kind = load i64, ptr %step
+  %following = add i64 %pc, 1
+  switch i64 %kind, label %unknown [
+    i64 $CALL, label %call
+    i64 $ENTER, label %enter
+    i64 $REPEAT, label %repeat
+    i64 $EXIT, label %exit
+    i64 $SWITCH, label %choose
+    i64 $JUMP, label %jump
+    i64 $CALLBACK, label %callback
+  ]
+call:
+  call void @call_step(ptr %pool, ptr %step, i64 %workers)
+  br label %ran
+enter:
+  call void @enter_step(ptr %step)
+  br label %ran
+repeat:
+  %again = call i1 @repeat_step(ptr %step)
+  %target.repeat.p = getelementptr i64, ptr %step, i64 6
+  %target.repeat = load i64, ptr %target.repeat.p
+  %after.repeat = select i1 %again, i64 %target.repeat, i64 %following
+  %good = call i1 @look_for_signals(ptr %step, ptr %looked)
+  br i1 %good, label %ran, label %end
+exit:
+  %slot.p = getelementptr i64, ptr %step, i64 1
+  %slot = load ptr, ptr %slot.p
+  %flag.p = load ptr, ptr %slot
+  %flag = load i8, ptr %flag.p
+  %goes.on = icmp ne i8 %flag, 0
+  %target.exit.p = getelementptr i64, ptr %step, i64 2
+  %target.exit = load i64, ptr %target.exit.p
+  %after.exit = select i1 %goes.on, i64 %following, i64 %target.exit
+  br label %ran
+choose:
+  %after.choose = call i64 @switch_step(ptr %step)
+  br label %ran
+jump:
+  %target.jump.p = getelementptr i64, ptr %step, i64 1
+  %target.jump = load i64, ptr %target.jump.p
+  br label %ran
+callback:
+  %well = call i1 @callback_step(ptr %step)
+  br i1 %well, label %ran, label %end
+ran:
+  %pc.next = phi i64 [ %following, %call ], [ %following, %enter ], [ %after.repeat, %repeat ], [ %after.exit, %exit ],
+                     [ %after.choose, %choose ], [ %target.jump, %jump ], [ %following, %callback ]
+  br i1 %timed, label %stop, label %next
+stop:
+  %time = call i64 @now()
+  %spent = sub i64 %time, %since
+  %total.p = getelementptr i64, ptr %times, i64 %pc
+  %total = load i64, ptr %total.p
+  %total.next = add i64 %total, %spent
+  store i64 %total.next, ptr %total.p
+  br label %next
+next:
+  br label %loop
+unknown:
+  call void @llvm.trap()
+  unreachable
+end:
+  %success = phi i1 [ true, %loop ], [ false, %repeat ], [ false, %callback ]
+  br i1 %plain, label %done, label %restore
+restore:
+  call void @fp_store(i64 %control)
+  br label %done
+done:
+  ret i1 %success
+}
+"""
+
+RUN = """
+; The data address of an ndarray, or the value of an int.  Null is an error only if an exception is set.
+define internal ptr @address_of(ptr %object, i64 %position) alwaysinline {
+entry:
+  %type.p = getelementptr i8, ptr %object, i64 $TYPE
+  %type = load ptr, ptr %type.p
+  %ndarray = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_NDARRAY)
+  %exact = icmp eq ptr %type, %ndarray
+  br i1 %exact, label %array, label %number
+array:
+  %data.p = getelementptr i8, ptr %object, i64 $HEAD
+  %data = load ptr, ptr %data.p
+  ret ptr %data
+number:
+  %int = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_INT)
+  %is.int = icmp eq ptr %type, %int
+  br i1 %is.int, label %convert, label %subclass
+convert:
+  %value = call ptr @PyLong_AsVoidPtr(ptr %object)
+  ret ptr %value
+subclass:
+  %derived = call i32 @PyType_IsSubtype(ptr %type, ptr %ndarray)
+  %is.array = icmp ne i32 %derived, 0
+  br i1 %is.array, label %array, label %refuse
+refuse:
+  %error = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_TYPE_ERROR)
+  %null = call ptr @PyErr_Format(ptr %error, ptr @no_array, i64 %position, i64 0)
+  ret ptr null
+}
+
+; Starts missing workers, drops the GIL if the program says so, runs; false if an exception is set.
+define internal i1 @run_claimed(ptr %program) alwaysinline {
+entry:
+  %limit.p = getelementptr i64, ptr %program, i64 $FIELD_WORKERS
+  %limit = load i64, ptr %limit.p
+  %threads = load i64, ptr getelementptr (i64, ptr @context, i64 $WORD_THREADS)
+  %fewer = icmp slt i64 %limit, %threads
+  %wanted = select i1 %fewer, i64 %limit, i64 %threads
+  %before = load i64, ptr getelementptr (i64, ptr @context, i64 $WORD_RUNNING)
+  %enough = icmp sle i64 %wanted, %before
+  br i1 %enough, label %go, label %grow
+grow:
+  %callable = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_GROW)
+  %none = call ptr @PyObject_CallNoArgs(ptr %callable)
+  %failed = icmp eq ptr %none, null
+  br i1 %failed, label %fail, label %grown
+fail:
+  ret i1 false
+grown:
+  call void @Py_DecRef(ptr %none)
+  br label %go
+go:
+  %running = load i64, ptr getelementptr (i64, ptr @context, i64 $WORD_RUNNING)
+  %lacking = icmp slt i64 %running, %wanted
+  %workers = select i1 %lacking, i64 %running, i64 %wanted
+  %release.p = getelementptr i64, ptr %program, i64 $FIELD_RELEASE_GIL
+  %release = load i64, ptr %release.p
+  %keep = icmp eq i64 %release, 0
+  br i1 %keep, label %held, label %released
+held:
+  %ended.held = call i1 @execute(ptr %program, i64 %workers)
+  ret i1 %ended.held
+released:
+  %thread = call ptr @PyEval_SaveThread()
+  %ended = call i1 @execute(ptr %program, i64 %workers)
+  call void @PyEval_RestoreThread(ptr %thread)
+  ret i1 %ended
+}
+
+; Python's entry, METH_FASTCALL: %self is the ndarray that holds the program record.
+define ptr @fx_run(ptr %self, ptr %args, i64 %given) {
+entry:
+  %record.p = getelementptr i8, ptr %self, i64 $HEAD
+  %program = load ptr, ptr %record.p
+  %wanted.p = getelementptr i64, ptr %program, i64 $FIELD_N_POINTERS
+  %wanted = load i64, ptr %wanted.p
+  %fits = icmp eq i64 %given, %wanted
+  br i1 %fits, label %claim, label %miscount
+miscount:
+  %type.error = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_TYPE_ERROR)
+  %null1 = call ptr @PyErr_Format(ptr %type.error, ptr @miscounted, i64 %wanted, i64 %given)
+  ret ptr null
+claim:
+  %was.busy = atomicrmw xchg ptr %program, i64 1 acquire
+  %free = icmp eq i64 %was.busy, 0
+  br i1 %free, label %begin, label %refuse
+refuse:
+  %busy.error = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_BUSY_ERROR)
+  %null2 = call ptr @PyErr_Format(ptr %busy.error, ptr @busy, i64 0, i64 0)
+  ret ptr null
+begin:
+  %pointers.p = getelementptr i64, ptr %program, i64 $FIELD_POINTERS
+  %pointers = load ptr, ptr %pointers.p
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %begin ], [ %k.next, %take ]
+  %more = icmp slt i64 %k, %given
+  br i1 %more, label %argument, label %run
+argument:
+  %object.p = getelementptr ptr, ptr %args, i64 %k
+  %object = load ptr, ptr %object.p
+  %address = call ptr @address_of(ptr %object, i64 %k)
+  %zero = icmp eq ptr %address, null
+  br i1 %zero, label %doubt, label %take
+doubt:
+  %exception = call ptr @PyErr_Occurred()
+  %well = icmp eq ptr %exception, null
+  br i1 %well, label %take, label %fail
+take:
+  %pointer.p = getelementptr ptr, ptr %pointers, i64 %k
+  store ptr %address, ptr %pointer.p
+  %k.next = add i64 %k, 1
+  br label %loop
+run:
+  %ran = call i1 @run_claimed(ptr %program)
+  store atomic i64 0, ptr %program release, align 8
+  br i1 %ran, label %done, label %error
+fail:
+  store atomic i64 0, ptr %program release, align 8
+  br label %error
+error:
+  ret ptr null
+done:
+  %none = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_NONE)
+  call void @Py_IncRef(ptr %none)
+  ret ptr %none
+}
+"""
