@@ -26,7 +26,7 @@ class Table(NamedTuple):
 def _table(name: str) -> Table:
     with np.load(_FILE) as archive:
         values, names = archive[name], archive[f"{name}_names"]
-    return Table(values[:, :-1], values[:, -1], tuple(map(str, names)))
+    return Table(values[:, :-1].copy(), values[:, -1].copy(), tuple(map(str, names)))
 
 
 def diabetes() -> Table:
