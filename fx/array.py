@@ -1,4 +1,8 @@
-"""``fx.Array``: an immutable array over a NumPy buffer.
+"""``fx.Array``: an array over a NumPy buffer that nobody writes to.
+
+``x[index] = value`` gives ``x`` another buffer: whoever holds the old one (a view, a graph that recorded it, another array)
+keeps what it had.  The array API standard asks for item assignment, and a third of the functions of SciPy and scikit-learn
+that take its arrays use it.
 
 The arithmetic, indexing and methods (``+``, ``x[1:]``, ``x.sum()``, ``x.at[...]``) are installed by
 ``fx.numpy``, on arrays and tracers alike; this module holds what needs no mathematics.
@@ -97,10 +101,10 @@ def check_device(device: Any, what: str = "device") -> None:
 
 
 class Array:
-    """An immutable n-dimensional array.
+    """An n-dimensional array.
 
     Made by ``fx.numpy`` functions; ``np.asarray(x)`` is a read-only NumPy view of the same memory.
-    Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.
+    ``x[i] = v`` changes this array alone, no view of it and no array that it is a view of; ``x.at[i].set(v)`` is a changed copy.
     """
 
     __slots__ = ("__weakref__", "_aval", "_buffer", "_owned", "weak_type")
@@ -132,6 +136,21 @@ class Array:
         seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
         self._buffer = None
         return d.copy() if seen else d
+
+    def _write(self, index: Any, value: Any) -> None:
+        """``x[index] = value`` for an index and a value that NumPy takes; in place where nobody else may see the memory."""
+        d = self._data
+        base = d.base
+        seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
+        if seen or not d.flags.writeable:
+            d = d.copy()
+        with np.errstate(all="ignore"):
+            d[index] = value
+        self._buffer, self._owned = d, True
+
+    def alias(self) -> Array:
+        """Another array of the same contents: an update of one does not show in the other."""
+        return Array(self._data, self.weak_type)
 
     # ------------------------------------------------------------------ what it is
 
@@ -314,7 +333,7 @@ class Array:
         return repr(self) if self._buffer is None else str(self._data)
 
     def __copy__(self) -> Array:
-        return self
+        return self.alias()
 
     def __deepcopy__(self, memo: Any) -> Array:
         return Array(self._data.copy(), self.weak_type)
@@ -322,15 +341,9 @@ class Array:
     def __reduce__(self) -> Any:
         return Array, (np.asarray(self), self.weak_type)
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise ItemAssignmentError(
-            "fx arrays are immutable: x[index] = value is not possible here."
-            " Write x = x.at[index].set(value) (or .add, .multiply, .min, .max)."
-        )
-
     def __delitem__(self, index: Any) -> NoReturn:
         raise ItemAssignmentError(
-            "fx arrays are immutable: del x[index] is not possible. fx.numpy.delete makes a copy without."
+            "del x[index] is not possible: an array keeps its size. fx.numpy.delete makes a copy without."
         )
 
 

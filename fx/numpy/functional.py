@@ -14,7 +14,7 @@ from ..errors import (
     ShapeError,
 )
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import helpers, shaping
 from ..sizes import as_int
 from ..trace import is_python_scalar
 from ..traceback import user_frames
@@ -197,6 +197,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Va
         raise ArgumentError(f"pad has no mode {mode!r}; it has {', '.join(_OPTIONS)}")
     if unknown := set(kwargs) - _OPTIONS[mode]:
         raise ArgumentError(f"pad with mode {mode!r} has no option {', '.join(sorted(unknown))}")
+    if not any(a or b for a, b in widths):
+        return helpers.unchanged(x)
     if mode in ("constant", "empty"):
         return _pad_constant(x, widths, kwargs.get("constant_values", 0))
     for i, (a, b) in enumerate(widths):

@@ -15,7 +15,7 @@ from ..errors import (
     AxisError,
     ShapeError,
 )
-from ..primitives import shaping
+from ..primitives import helpers, shaping
 from ..trace import aval_of
 from . import core
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
@@ -338,7 +338,7 @@ def block(arrays: Any) -> Value:
             return shaping.expand_dims(v, tuple(range(n - v.ndim)))
         return concatenate([build(q, level + 1) for q in x], level - depth)
 
-    return build(arrays, 0) if depth else found[0][1]
+    return build(arrays, 0) if depth else helpers.unchanged(found[0][1])
 
 
 def append(arr: Any, values: Any, axis: int | None = None) -> Value:

@@ -13,10 +13,10 @@ from ..array import Array, SingleDeviceSharding, check_device
 from ..callsite import drops_the_result
 from ..config import ALERT
 from ..dtypes import SUPPORTED
-from ..errors import UnsupportedFunctionError
+from ..errors import ItemAssignmentError, UnsupportedFunctionError
 from ..sizes import Real, Size
 from ..storage import strided, write
-from ..trace import Tracer, is_library
+from ..trace import Tracer, is_library, state
 from ..traceback import shorten, user_frames
 from . import (
     binary,
@@ -36,7 +36,7 @@ from . import (
     views,
 )
 from .at import At
-from .core import COMMON, Value, as_type
+from .core import COMMON, Value, as_type, as_value
 from .indexing import getitem
 from .inspection import DEVICE
 from .ufunc_class import Ufunc, count_call, when_native
@@ -150,6 +150,28 @@ def _array_getitem(self: Array, index: Any) -> Value:
             return Array(part if type(part) is np.ndarray else np.asarray(part), self.weak_type)
     try:
         return getitem(self, index)
+    except BaseException as e:
+        shorten(e)
+        raise
+
+
+def _array_setitem(self: Array, index: Any, value: Any) -> None:
+    """The array gets new contents; ``value`` is cast to its dtype, as NumPy does.
+
+    Raises:
+        ItemAssignmentError: a traced value or index, or a function is being compiled: the array, which is not traced,
+            would not be what it says.
+    """
+    try:
+        items = index if isinstance(index, tuple) else (index,)
+        known = [as_value(i) if isinstance(i, list) else i for i in (*items, value)]
+        if state.absorbing or any(type(v) is Tracer for v in known):
+            raise ItemAssignmentError(
+                f"x[index] = value inside of a traced function, where x ({self.aval}) is not traced. Write"
+                " x = x.at[index].set(value) (or .add, .multiply, .min, .max), or make the buffer from a traced array (zeros_like)."
+            )
+        *places, new = [v._data if type(v) is Array else v for v in known]
+        self._write(tuple(places), new)
     except BaseException as e:
         shorten(e)
         raise
@@ -315,7 +337,11 @@ def install(cls: type) -> None:
     table |= {name: _method(f) for name, f in _FUNCTIONS.items()}
     table |= _METHODS
     if cls is Array:
-        table |= {"__getitem__": _array_getitem, "T": property(_transposed, doc="The axes reversed.")}
+        table |= {
+            "__getitem__": _array_getitem,
+            "__setitem__": _array_setitem,
+            "T": property(_transposed, doc="The axes reversed."),
+        }
     if cls is Tracer:
         table |= _VIEWS
         table |= {"__iter__": views.iterate, "__getitem__": views.tracer_getitem, "__setitem__": views.tracer_setitem}
@@ -347,7 +373,7 @@ def _method(f: Any) -> Any:
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:
         try:
             result = f(self, *args, **kwargs)
-            return result.alias() if result is self and type(result) is Tracer else result
+            return result.alias() if result is self else result
         except BaseException as e:
             shorten(e)
             raise

@@ -294,7 +294,7 @@ def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _as_new(result: Any, args: Any) -> Any:
     """A function that changed nothing gives a new array all the same."""
-    return result.alias() if type(result) is Tracer and any(result is a for a in args) else result
+    return result.alias() if type(result) in (Array, Tracer) and any(result is a for a in args) else result
 
 
 def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:

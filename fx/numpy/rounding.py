@@ -44,6 +44,8 @@ def clip(
     for v in (x, lo, hi):
         if v is not None and type(v) not in (int, float) and dtypes.is_complex(as_value(v).dtype):
             raise DTypeError("clip of complex arrays is not defined; clip the real and imaginary parts")
+    if lo is None and hi is None:
+        return helpers.unchanged(x)
     x = x if lo is None else binary.maximum(lo, x)
     return x if hi is None else binary.minimum(hi, x)
 
@@ -54,7 +56,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Value:
     n = operator.index(decimals)
     d = x.dtype
     if not dtypes.is_inexact(d):
-        return x if n >= 0 else as_type(round(as_type(x, np.float64), n), d)
+        return helpers.unchanged(x) if n >= 0 else as_type(round(as_type(x, np.float64), n), d)
     if n == 0:
         return unary.rint(x)
     x = as_type(x, np.float32) if d.itemsize == 2 else x
@@ -72,7 +74,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     if dtypes.is_complex(v.dtype):
         return p.complex(*[nan_to_num(part(v), copy, nan, posinf, neginf) for part in (p.real, p.imag)])
     if not dtypes.is_inexact(v.dtype):
-        return v
+        return helpers.unchanged(v)
     limits = finfo(v.dtype)
 
     def put(mask: Value, number: Any, y: Value) -> Value:

@@ -16,7 +16,7 @@ from ..errors import (
     ShapeError,
 )
 from ..primitive import Primitive
-from ..primitives import cumulative, shaping
+from ..primitives import cumulative, helpers, shaping
 from ..primitives import elementwise as p
 from ..trace import bind
 from . import binary
@@ -134,7 +134,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         raise ArgumentError(f"diff needs n >= 0; found {n}")
     i = canonical_axis(axis, x.ndim)
     if n == 0:
-        return x
+        return helpers.unchanged(x)
     one = tuple([1 if j == i else s for j, s in enumerate(x.shape)])
     parts = promote_dtype(*[operand(v) for v in (prepend, x, append) if v is not None])
     x = shaping.concatenate([v if v.ndim else broadcast_value(v, one) for v in parts], i)

@@ -342,7 +342,7 @@ class Ufunc:
         if dtype is not None:
             xs = [as_type(x, dtype) for x in xs]
         result = self._f(*xs)
-        if type(result) is Tracer and any(result is a for a in args):
+        if any(result is a for a in args):
             result = result.alias()  # an operation that changed nothing is a new array all the same
         if where is not True:
             w = as_type(as_value(where), np.bool_)

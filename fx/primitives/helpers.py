@@ -59,8 +59,8 @@ def is_fx_value(x: Any) -> bool:
 
 
 def unchanged(x: Any) -> Any:
-    """The result of a function that has nothing to do: an array that a traced function may write to by itself."""
-    return x.alias() if type(x) is Tracer else x
+    """The result of a function that has nothing to do: an array that may be written to by itself."""
+    return x.alias() if is_fx_value(x) else x
 
 
 # ------------------------------------------------------------------------------------ constants

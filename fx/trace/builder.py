@@ -172,7 +172,7 @@ class Builder:
         if not aval.shape:
             return Literal(x._data if t is Array else x, aval)
         if t is Array:
-            return self._capture(id(x._data), x, aval)
+            return self._capture(id(x._data), x.alias(), aval)  # what it holds now, whatever is assigned to it later
         return self._capture(id(x), x if isinstance(x, np.ndarray) else Array(to_numpy(x)), aval)
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:

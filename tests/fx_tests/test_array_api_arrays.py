@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable
@@ -212,6 +213,79 @@ def test_masks() -> None:
         for sizes in ((*shape, 1), (5, *shape[1:])):
             with pytest.raises(IndexError):
                 x[fnp.asarray(np.ones(sizes, bool))]
+
+
+# ------------------------------------------------------------------------------------- item assignment
+
+
+@pytest.mark.parametrize("d", DTYPES)
+def test_item_assignment(d: str) -> None:
+    """NumPy's contents afterwards; the dtype stays."""
+    known = (np.arange(24) % 7).reshape(2, 3, 4).astype(d)
+    mask = known != known.flat[1]
+    number = {"bool": True, **dict.fromkeys(FLOATING, 2.5), **dict.fromkeys(COMPLEX, 2 + 1j)}.get(d, 2)
+    for key in (*KEYS, mask, mask[:, 0, 0], np.array(True), [1, 0]):
+        for value in (number, fnp.asarray(number, dtype=d), known[key] * 0):
+            x, want = fnp.asarray(known, copy=True), known.copy()
+            x[key], want[key] = value, np.asarray(value)
+            ours = fnp.asarray(known, copy=True)
+            ours[fnp.asarray(key) if isinstance(key, np.ndarray) else key] = value
+            for got in (x, ours):
+                assert got.dtype == d
+                np.testing.assert_array_equal(got, want)
+
+
+def test_item_assignment_changes_one_array() -> None:
+    """No view, no array that it is a view of, no result of an operation that had nothing to do, nothing that was recorded."""
+    known = np.arange(6.0).reshape(2, 3)
+    x = fnp.asarray(known)
+    name, others = (
+        x,
+        [x[0:], x.T, np.asarray(x), +x, fnp.conj(x), fnp.reshape(x, (2, 3)), fnp.clip(x), copy.copy(x), known],
+    )
+    whole = fnp.asarray([1, 2])
+    unchanged = [getattr(fnp, f)(whole) for f in ("round", "floor", "ceil", "trunc", "real", "nan_to_num", "positive")]
+    before = [np.array(o) for o in others]
+    x[...] = -1.0
+    whole[0] = 9
+    assert name is x and (np.asarray(x) == -1).all()
+    for o, b in zip(others, before):
+        np.testing.assert_array_equal(o, b)
+    assert all(u.tolist() == [1, 2] for u in unchanged)
+    part = x[0]
+    x[0, 0] = 5.0
+    assert part.tolist() == [-1, -1, -1] and x[0].tolist() == [5, -1, -1]
+
+    def f(v: Any) -> Any:
+        w = fnp.asarray(np.array([1.0, 2.0]))
+        out = fnp.sum(v * w)
+        w[0] = 100.0
+        return out
+
+    np.testing.assert_array_equal(fx.grad(f)(np.ones(2)), [1.0, 2.0])
+    donated = fx.jit(lambda v: v + 1, donate_argnums=0)(x)
+    donated[0, 0] = 0.0
+    assert donated[0].tolist() == [0, 0, 0]
+
+
+def test_item_assignment_is_traced_where_the_array_is() -> None:
+    def f(v: Any) -> Any:
+        out = fnp.zeros_like(v)
+        out[1:] = v[1:] * 2
+        out[v > 2] = 7.0
+        return out
+
+    x = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(f(fnp.asarray(x)), [0, 4, 7])
+    with fx.config.using(backend="reference"):
+        np.testing.assert_array_equal(fx.jit(f)(x), [0, 4, 7])
+    np.testing.assert_array_equal(fx.jacfwd(f)(x), np.diag([0.0, 2.0, 0.0]))
+    w = fnp.zeros(2)
+    for transform in (fx.jit, fx.grad):
+        with pytest.raises(TypeError, match=r"x\.at\[index\]\.set"):
+            transform(lambda v: w.__setitem__(0, v))(1.0)
+    with pytest.raises(IndexError):
+        w[5] = 1.0
 
 
 # ------------------------------------------------------------------------------------------- shapes
