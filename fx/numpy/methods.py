@@ -209,7 +209,7 @@ def _transposed(self: Array) -> Value:
 
 
 def _fill(self: Value, value: Any) -> None:
-    """Every element replaced by a value (of a traced array: the name stands for the new array; an Array raises)."""
+    """Every element replaced by a value (each array by itself: views of it stay as they were, unless they are traced)."""
     self[...] = value
 
 

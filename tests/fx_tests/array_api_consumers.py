@@ -18,7 +18,7 @@ import scipy.signal
 import scipy.special
 import scipy.stats
 import sklearn
-from sklearn import metrics, preprocessing
+from sklearn import linear_model, metrics, naive_bayes, preprocessing
 
 import fx
 import fx.numpy as fnp
@@ -36,6 +36,16 @@ CALLS: dict[str, Callable[[Any], Any]] = {
     "sklearn.metrics.pairwise.rbf_kernel": lambda f: metrics.pairwise.rbf_kernel(f(X), f(X[:5])),
     "sklearn.preprocessing.KernelCenterer": lambda f: preprocessing.KernelCenterer().fit_transform(f(X @ X.T)),
     "sklearn.preprocessing.LabelEncoder": lambda f: preprocessing.LabelEncoder().fit_transform(f(Y)),
+    # these assign items
+    "sklearn.preprocessing.StandardScaler": lambda f: preprocessing.StandardScaler().fit_transform(f(X)),
+    "sklearn.preprocessing.PolynomialFeatures": lambda f: preprocessing.PolynomialFeatures().fit_transform(f(X)),
+    "sklearn.linear_model.Ridge": lambda f: linear_model.Ridge(solver="svd").fit(f(X), f(T)).predict(f(X)),
+    "sklearn.naive_bayes.GaussianNB": lambda f: naive_bayes.GaussianNB().fit(f(X), f(Y)).predict(f(X)),
+    "scipy.stats.pearsonr": lambda f: tuple(scipy.stats.pearsonr(f(T), f(P)))[:2],
+    "scipy.stats.zscore": lambda f: scipy.stats.zscore(f(T)),
+    "scipy.special.logsumexp": lambda f: scipy.special.logsumexp(f(T)),
+    "scipy.signal.hilbert": lambda f: scipy.signal.hilbert(f(T)),
+    # these do not
     "scipy.special.softmax": lambda f: scipy.special.softmax(f(X), axis=1),
     "scipy.special.gammaln": lambda f: scipy.special.gammaln(f(P)),
     "scipy.special.xlogy": lambda f: scipy.special.xlogy(f(P), f(P)),
