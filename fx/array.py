@@ -1,8 +1,8 @@
-"""``fx.Array``: an array over a NumPy buffer that nobody writes to.
+"""``fx.Array``: an immutable array over a NumPy buffer.
 
-``x[index] = value`` gives ``x`` another buffer: whoever holds the old one (a view, a graph that recorded it, another array)
-keeps what it had.  The array API standard asks for item assignment, and a third of the functions of SciPy and scikit-learn
-that take its arrays use it.
+The array API standard asks for ``x[index] = value``, and a third of the functions of SciPy and scikit-learn that take its
+arrays use it.  With ``fx.config.array_api`` it gives ``x`` another buffer: whoever holds the old one (a view, a graph that
+recorded it, another array) keeps what it had.
 
 The arithmetic, indexing and methods (``+``, ``x[1:]``, ``x.sum()``, ``x.at[...]``) are installed by
 ``fx.numpy``, on arrays and tracers alike; this module holds what needs no mathematics.
@@ -101,10 +101,11 @@ def check_device(device: Any, what: str = "device") -> None:
 
 
 class Array:
-    """An n-dimensional array.
+    """An immutable n-dimensional array.
 
     Made by ``fx.numpy`` functions; ``np.asarray(x)`` is a read-only NumPy view of the same memory.
-    ``x[i] = v`` changes this array alone, no view of it and no array that it is a view of; ``x.at[i].set(v)`` is a changed copy.
+    Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.  (With ``fx.config.array_api``, ``x[i] = v``
+    changes this array alone, no view of it and no array that it is a view of.)
     """
 
     __slots__ = ("__weakref__", "_aval", "_buffer", "_owned", "weak_type")

@@ -56,6 +56,11 @@ def _choice(name: str, *allowed: Any) -> Any:
 OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "default_float": (np.dtype("float32"), _float, "dtype of new arrays made from Python floats"),
     "default_int": (np.dtype("int32"), _int, "dtype of new arrays made from Python ints"),
+    "array_api": (
+        os.environ.get("FX_ARRAY_API", "0") == "1",
+        bool,
+        "the array API standard's way where NumPy's or JAX's is another: x[i] = v on arrays; numbers made arrays are not weak",
+    ),
     "traceback": (
         os.environ.get("FX_TRACEBACK", "user"),
         _choice("traceback", "user", "full"),

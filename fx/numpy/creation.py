@@ -69,7 +69,13 @@ def array(
         elif copy and type(x) is Tracer:
             x = x.alias()
         x = astype_result(x, dtype)
+    x = _standard(x)
     return shaping.expand_dims(x, tuple(range(ndmin - x.ndim))) if x.ndim < ndmin else x
+
+
+def _standard(x: Value) -> Value:
+    """Of the default dtype to all purposes, where the array API standard is followed: it knows no weak arrays."""
+    return as_type(x, x.dtype) if config.array_api and x.weak_type else x
 
 
 def _has_values(x: Any) -> bool:
@@ -237,7 +243,7 @@ def full(
     check_device(device)
     sizes = static_shape(shape)
     if dtype is None and not is_sized(fill_value):
-        return broadcast_value(as_value(fill_value), sizes)
+        return broadcast_value(_standard(as_value(fill_value)), sizes)
     d = dtypes.canonical(dtype) if dtype is not None else aval_of(as_value(fill_value)).dtype
     if is_python_scalar(fill_value):
         return filled(sizes, _plain_number(fill_value, d), d)

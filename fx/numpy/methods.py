@@ -11,7 +11,7 @@ import numpy as np
 
 from ..array import Array, SingleDeviceSharding, check_device
 from ..callsite import drops_the_result
-from ..config import ALERT
+from ..config import ALERT, config
 from ..dtypes import SUPPORTED
 from ..errors import ItemAssignmentError, UnsupportedFunctionError
 from ..sizes import Real, Size
@@ -156,13 +156,19 @@ def _array_getitem(self: Array, index: Any) -> Value:
 
 
 def _array_setitem(self: Array, index: Any, value: Any) -> None:
-    """The array gets new contents; ``value`` is cast to its dtype, as NumPy does.
+    """With ``fx.config.array_api``: the array gets new contents; ``value`` is cast to its dtype, as NumPy does.
 
     Raises:
-        ItemAssignmentError: a traced value or index, or a function is being compiled: the array, which is not traced,
-            would not be what it says.
+        ItemAssignmentError: without that option. With it: a traced value or index, or a function is being compiled: the
+            array, which is not traced, would not be what it says.
     """
     try:
+        if not config.array_api:
+            raise ItemAssignmentError(
+                "fx arrays are immutable: x[index] = value is not possible here."
+                " Write x = x.at[index].set(value) (or .add, .multiply, .min, .max)."
+                " Code for the array API standard may assign: with fx.config.using(array_api=True)."
+            )
         items = index if isinstance(index, tuple) else (index,)
         known = [as_value(i) if isinstance(i, list) else i for i in (*items, value)]
         if state.absorbing or any(type(v) is Tracer for v in known):

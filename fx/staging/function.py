@@ -123,7 +123,7 @@ class JitFunction:
                 a = aval_of(self.arguments.leaf(x, args, kwargs))
                 signature.append((a.shape, a.dtype, a.weak))
         axes = tuple([(a.name, a.size) for a in state.axes]) if state.axes else ()
-        context = (config.default_float, config.default_int, axes, config.backend, config.engine)
+        context = (config.default_float, config.default_int, axes, config.backend, config.engine, config.array_api)
         key = Key(in_tree, tuple(signature), static, context)
         try:
             entry = programs.entries.get(key)

@@ -68,6 +68,7 @@ def test_the_array_interface_and_dlpack() -> None:
         (lambda: list(fnp.asarray(1.0)), TypeError),
         (lambda: list(range(3))[fnp.asarray(1.0)], DTypeError),
         (lambda: list(range(3))[fnp.ones(1, int)], DTypeError),
+        (lambda: X.__setitem__(0, 1), ItemAssignmentError),
         (lambda: X.__delitem__(0), ItemAssignmentError),
         (lambda: hash(X), TypeError),
         (lambda: bool(X), ValueError),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -215,9 +215,53 @@ def test_masks() -> None:
                 x[fnp.asarray(np.ones(sizes, bool))]
 
 
-# ------------------------------------------------------------------------------------- item assignment
+# ----------------------------------------------------------------- where the standard is followed alone
 
 
+@pytest.fixture
+def standard_alone() -> Iterator[None]:
+    with fx.config.using(array_api=True):
+        yield
+
+
+def test_arrays_are_immutable_without_the_option() -> None:
+    x = fnp.zeros(3)
+    with pytest.raises(TypeError, match=r"immutable.*x\.at\[index\].*array_api=True"):
+        x[0] = 1.0
+    with pytest.raises(TypeError, match="immutable"):
+        x.fill(1.0)
+    assert x.tolist() == [0, 0, 0]
+
+
+def test_numbers_made_arrays_are_not_weak() -> None:
+    def dtypes_of(v: Any) -> list[str]:
+        made = [
+            fnp.asarray(1),
+            fnp.asarray(1.5),
+            fnp.asarray(2j),
+            fnp.asarray(True),
+            fnp.full((2,), 1),
+            fnp.full((), 2.5),
+        ]
+        return [str((v + m).dtype) for m in made]
+
+    small, half = fnp.asarray(np.ones(2, "int8")), fnp.asarray(np.ones(2, "float16"))
+    as_jax = ["int8", "float32", "complex64", "int8", "int8", "float32"]
+    alone = ["int32", "float32", "complex64", "int8", "int32", "float32"]
+    assert dtypes_of(small) == as_jax and dtypes_of(half)[1] == "float16"
+    add = fx.jit(lambda v: v + fnp.asarray(1))
+    assert [add(small).dtype for _ in range(3)] == ["int8"] * 3
+    with fx.config.using(array_api=True):
+        assert dtypes_of(small) == alone and dtypes_of(half)[1] == "float32"
+        assert [add(small).dtype for _ in range(3)] == ["int32"] * 3
+        assert (small + 1).dtype == "int8" and (
+            half * 2.5
+        ).dtype == "float16"  # Python numbers are as the standard has them
+        assert fnp.asarray([1, 2]).dtype == "int32" and fnp.asarray(1, dtype="int8").dtype == "int8"
+    assert add(small).dtype == "int8"
+
+
+@pytest.mark.usefixtures("standard_alone")
 @pytest.mark.parametrize("d", DTYPES)
 def test_item_assignment(d: str) -> None:
     """NumPy's contents afterwards; the dtype stays."""
@@ -235,6 +279,7 @@ def test_item_assignment(d: str) -> None:
                 np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.usefixtures("standard_alone")
 def test_item_assignment_changes_one_array() -> None:
     """No view, no array that it is a view of, no result of an operation that had nothing to do, nothing that was recorded."""
     known = np.arange(6.0).reshape(2, 3)
@@ -268,6 +313,7 @@ def test_item_assignment_changes_one_array() -> None:
     assert donated[0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.usefixtures("standard_alone")
 def test_item_assignment_is_traced_where_the_array_is() -> None:
     def f(v: Any) -> Any:
         out = fnp.zeros_like(v)

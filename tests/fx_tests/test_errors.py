@@ -86,7 +86,7 @@ MISTAKES: list[tuple[str, Any, type, type, str]] = [
     ("range", lambda: fx.jit(lambda n: [0 for _ in range(n)])(3), e.ConcretizationError, TypeError, "range.*static_argnums"),
     ("asarray", lambda: fx.jit(lambda x: np.asarray(x))(X), e.ConcretizationError, TypeError, "NumPy array"),
     ("boolean mask", lambda: fx.jit(lambda x: x[x > 0])(X), e.ConcretizationError, TypeError, "boolean mask.*where"),
-    ("item assignment", lambda: fx.jit(lambda x: fnp.asarray(X).__setitem__(0, x))(1.0), e.ItemAssignmentError, TypeError, r"x\.at\[index\]\.set"),
+    ("item assignment", lambda: fnp.asarray(X).__setitem__(0, 1), e.ItemAssignmentError, TypeError, r"x\.at\[index\]\.set"),
     ("item assignment at", lambda: fnp.asarray(X).at.__setitem__(0, 1), e.ItemAssignmentError, TypeError, r"x\.at\[index\]\.set"),
     ("item deletion", lambda: _delete_item(fnp.asarray(X)), e.ItemAssignmentError, TypeError, "fx.numpy.delete"),
     ("masked array", lambda: fx.jit(lambda x: x)(np.ma.array(X, mask=X > 2)), e.DTypeError, TypeError, "mask would be lost"),
