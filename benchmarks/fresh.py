@@ -83,7 +83,7 @@ SIZES = 16
 @dataclass(frozen=True)
 class NewBatch:
     """Seconds that the first call at another batch size takes more than the next ones: ``SIZES`` sizes drawn between half and
-    twice the usual one."""
+    twice the usual one.  A step of training goes on from the state that it has."""
 
     row: Row
     batch: int

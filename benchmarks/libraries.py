@@ -47,7 +47,8 @@ def traced(
 ) -> dict[str, Write]:
     """fx and JAX, compiled, from one definition ``function(fx or jax) -> f(*data)``.
 
-    ``feeds_back``: the first argument is a state that is donated, and the last result is the next one.
+    ``feeds_back``: the first argument is a state that is donated, and the last result is the next one; it goes on where the
+    function is bound to other data, as in training.
     """
     return {
         library + (name and f":{name}"): _compiled(library, function, feeds_back, show) for library in ("fx", "jax")
@@ -60,9 +61,13 @@ def _compiled(library: str, function: Callable[[Any], Callable[..., Any]], feeds
         wait = _waiting(library, module)
         f = module.jit(function(module), **({"donate_argnums": 0} if feeds_back else {}))
 
+        state: Any = None
+
         def bind(data: Data) -> Prepared:
+            nonlocal state
             args = _values(library, data)
-            state, others = args[0], args[1:]
+            others = args[1:]
+            state = args[0] if state is None else state
 
             def run() -> Any:
                 return wait(f(*args))
