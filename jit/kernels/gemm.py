@@ -317,8 +317,10 @@ def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
     """``C[g, r, :] = sum_k A[g, r, k] * B[g, k, :]`` for few rows, four rows of B at a time.
 
     Range: pieces (g0, g1, slice of k, block of ``nc`` columns), row-major.  Columns have stride 1 in B and C; a block
-    has at least ``lanes`` of them.  The block of C and the rows of B in use stay in the first-level cache, so that B
-    is read once and along its memory; a register block would read it in strips, one page for each k.
+    has at least ``lanes`` of them: the last one, which begins at ``last_col``, takes up to ``lanes - 1`` more than nc.  No
+    column is in two blocks, as C is added to in memory, by several threads.  The block of C and the rows of B in use stay
+    in the first-level cache, so that B is read once and along its memory; a register block would read it in strips, one
+    page for each k.
     """
     b = KernelBuilder(f"axpy_{ty}x{lanes}_{in_ty}")
     a, bp, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", ty)
@@ -329,13 +331,13 @@ def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
     vector = ty.vector(lanes)
     with b.for_("piece", b.lo, b.hi) as piece:
         g0, g1, slice_, col_block = digits(b, piece, [p[n] for n in ("g1_size", "slices", "col_blocks")])
-        first = b.let("first", minimum(col_block * p["nc"], p["last_col"]))
+        first = b.let("first", col_block * p["nc"])
         at_a, at_b, at_c = (
             b.let(f"at_{w}", dot((g0, g1, slice_), [p[f"{w}_{n}"] for n in ("g0", "g1", "slice")])) for w in "abc"
         )
         at_b, at_c = b.let("at_b", at_b + first), b.let("at_c", at_c + first)
         depth = b.let("depth", minimum(p["k_slice"], p["k"] - slice_ * p["k_slice"]))
-        n = b.let("n_here", minimum(p["n"] - first, p["nc"]))
+        n = b.let("n_here", select(first < p["last_col"], p["nc"], p["n"] - first))
         with b.for_("r", 0, p["m"]) as r, b.for_("j", 0, n, lanes) as j:
             b.store(c, at_c + r * p["c_r0"] + minimum(j, n - lanes), Const(0, vector))
         fours = b.let("fours", depth // 4 * 4)

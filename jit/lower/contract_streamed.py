@@ -112,10 +112,10 @@ def axpy(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Ar
     n, _, c_col = single(p.cols)
     lanes = ctx.host.lanes(p.compute)
     nc = min(n, ctx.host.l1_bytes // 2 // p.compute.itemsize)
-    col_blocks = -(-n // nc)
+    col_blocks = (n - lanes) // nc + 1
     k_slice, slices = _slices(p.ks[0][0], size(p.batch) * col_blocks, max(1, SLICE_BYTES // (n * b.ty.itemsize)))
     key = ("axpy", p.compute, lanes, b.ty)
-    blocks: dict[str, Arg] = {"nc": nc, "col_blocks": col_blocks, "last_col": n - nc}
+    blocks: dict[str, Arg] = {"nc": nc, "col_blocks": col_blocks, "last_col": (col_blocks - 1) * nc}
     direct = slices == 1 and c.ty == p.compute and c_col == 1
     _streamed(
         ctx, name, p, a, b, c, lambda _: ctx.kernel(key, lambda: axpy_kernel(p.compute, lanes, b.ty)), blocks, col_blocks,

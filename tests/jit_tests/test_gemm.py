@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loop_harness import run_native
 from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
 
@@ -18,6 +19,7 @@ import jit
 import jit.lower.linalg  # registers the lowering
 from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
+from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import UNROLL, Tile, tile_for
 from jit.loop_ir import f32, f64
 from jit.native import assembly
@@ -321,3 +323,35 @@ def test_the_check_catches_a_small_error() -> None:
     exact, scale = reference(a, b, MATMUL)
     with pytest.raises(AssertionError):
         assert_close((exact * 1.001).astype("float32"), exact, scale)
+
+
+@pytest.mark.parametrize("n", [8, 21, 40])
+def test_no_column_is_in_two_pieces_of_a_vector_times_a_matrix(n: int) -> None:
+    """They add to memory, side by side in several threads: each piece alone, and all of them together."""
+    lanes, nc, depth = 8, 16, 6
+    blocks = (n - lanes) // min(nc, n) + 1
+    kernel = axpy_kernel(f32, lanes, f32)
+    a, b = random_array((1, depth), "float32"), random_array((depth, n), "float32", 1)
+    numbers = {
+        "m": 1, "n": n, "nc": min(nc, n), "k": depth, "g1_size": 1, "slices": 1, "col_blocks": blocks, "k_slice": depth,
+        "last_col": (blocks - 1) * min(nc, n), "a_k0": 1, "b_k0": n,
+    }  # fmt: skip
+    total, written = np.zeros(n, np.float32), np.zeros(n, int)
+    for piece in range(blocks):
+        c = np.full(n, np.nan, np.float32)
+        values = {"a": a, "b": b, "c": c}
+        run_native(kernel, [values.get(p.name, numbers.get(p.name, 0)) for p in kernel.params], piece, piece + 1)
+        here = ~np.isnan(c)
+        written += here
+        total[here] = c[here]
+    assert (written == 1).all()
+    np.testing.assert_allclose(total, (a @ b)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_wide_products_have_the_same_bits_on_any_number_of_threads() -> None:
+    a, b = random_array((1, 64), "float32"), random_array((64, 12001), "float32", 1)
+    found = []
+    for threads in (1, 2, 3, 2, 3):
+        with jit.using_threads(threads):
+            found.append(np.asarray(fx.jit(lambda x, y: x @ y)(a, b)).tobytes())
+    assert len(set(found)) == 1
