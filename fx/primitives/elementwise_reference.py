@@ -91,7 +91,6 @@ def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
     return x.copy() if result is x else result  # type: ignore[return-value]
 
 
-@as_ufunc(np.power, "fV")
 def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x**y; a complex x to the power 0 is 1.
 

@@ -121,7 +121,7 @@ def config(name: str, value: Any) -> Callable[[], Any]:
         (config("default_float", "int32"), ValueError, "must be float16, float32 or float64"),
         (config("default_int", "float32"), ValueError, "must be int32 or int64"),
         (config("backend", "gpu"), ValueError, "gpu"),
-        (config("colour", 1), AttributeError, "no option 'colour'; it has backend"),
+        (config("colour", 1), AttributeError, "no option 'colour'; it has array_api, backend"),
         (lambda: fx.config.colour, AttributeError, "no option 'colour'"),
         (lambda: fx.config.using(colour=1).__enter__(), AttributeError, "no option 'colour'"),
     ],
