@@ -18,6 +18,7 @@ from fx.errors import BackendError
 from .cache import default_store, environment_digest, kernel_key
 from .forks import compiling
 from .loop_print import print_kernel
+from .lower.context import structure
 from .lower.registry import KernelHandle
 from .native import compile_object, load_object
 from .target import Target
@@ -27,6 +28,7 @@ __all__ = ["Loaded", "forget", "kernel_text", "load_kernels", "loaded_count"]
 
 _addresses: dict[tuple[Any, ...], int] = {}
 _texts: dict[tuple[Any, ...], str] = {}
+_identities: dict[tuple[Any, ...], str] = {}
 _keep_alive: list[Any] = []  # compiled Numba functions own their code
 
 
@@ -46,6 +48,14 @@ def kernel_text(handle: KernelHandle) -> str:
     text = _texts.get(handle.key)
     if text is None:
         text = _texts[handle.key] = print_kernel(handle.kernel)
+    return text
+
+
+def _identity(handle: KernelHandle) -> str:
+    """What the store knows a kernel by: printing it would take longer than reading its code."""
+    text = _identities.get(handle.key)
+    if text is None:
+        text = _identities[handle.key] = structure(handle.kernel)
     return text
 
 
@@ -71,7 +81,7 @@ def _load_all(handles: list[KernelHandle], engine: str, target: Target) -> list[
     workers = min(len(handles), 1 if engine == "numba" else num_threads())
     if workers < 2:
         return [load(h) for h in handles]
-    order = sorted(range(len(handles)), key=lambda k: -len(kernel_text(handles[k])))
+    order = sorted(range(len(handles)), key=lambda k: -len(_identity(handles[k])))
     with ThreadPoolExecutor(workers) as pool:
         futures = {k: pool.submit(load, handles[k]) for k in order}
         return [futures[k].result() for k in range(len(handles))]
@@ -86,7 +96,7 @@ def _load(handle: KernelHandle, engine: str, target: Target) -> tuple[int, str]:
         return int(function.address), "compiled"
     name = handle.kernel.name
     store = default_store()
-    key = kernel_key(kernel_text(handle), {"engine": engine}, environment_digest(target.digest()))
+    key = kernel_key(_identity(handle), {"engine": engine}, environment_digest(target.digest()))
     data = store.get(key)
     if data is not None:
         try:

@@ -34,6 +34,7 @@ from ..loop_ir import (
     Store,
     While,
 )
+from ..loop_walk import operands
 from ..nest import Leaf, Nest, NestStore, arrange
 from ..plan import FusionPlan, Group, View
 from .registry import Address, Arg, Host, KernelHandle, Operand, Step
@@ -294,9 +295,9 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
             )
             _expression(s.value, out, seen)
         elif isinstance(s, Store):
-            out.append("store " + s.buf)
-            _expression(s.index, out, seen)
-            _expression(s.value, out, seen)
+            out.append(f"store {s.buf}{' masked' * (s.mask is not None)}")
+            for part in operands(s):
+                _expression(part, out, seen)
         elif isinstance(s, For):
             out.append(f"for {s.var} {s.step} {s.vectorize}")
             _expression(s.start, out, seen)
@@ -340,8 +341,9 @@ def _expression(e: Expr, out: list[str], seen: dict[int, int]) -> None:
         out.append(f"@{seen[id(e)]}")
     elif isinstance(e, Load):
         seen[id(e)] = len(seen)
-        out.append(f"load {e.buf} {e.ty}")
-        _expression(e.index, out, seen)
+        out.append(f"load {e.buf} {e.ty}{' masked' * (e.mask is not None)}")
+        for part in operands(e):
+            _expression(part, out, seen)
     elif isinstance(e, Op):
         seen[id(e)] = len(seen)
         out.append(f"({e.name}:{e.ty}")
