@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,8 +95,10 @@ class Executable:
         self._n_results = len(program.makes)
         self._make_results = maker(program.makes)
         self._overwritten = program.overwritten
-        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in program.takes]
-        self._apart = separation(sizes, program.overwritten)
+        self._apart: Callable[..., bool] | None = None  # where nothing is overwritten nothing needs checking
+        if program.overwritten:
+            sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in program.takes]
+            self._apart = separation(sizes, program.overwritten)
         self._plain = all(kind == "buffer" for kind, _ in program.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
@@ -115,7 +117,7 @@ class Executable:
 
     def run(self, *args: np.ndarray) -> list[np.ndarray]:
         """The same for arguments that ``fits`` has said yes to."""
-        if self._overwritten and not self._apart(*args):
+        if self._apart is not None and not self._apart(*args):
             args = self._protect(args)
         outs = self._make_results()
         try:
