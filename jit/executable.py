@@ -7,6 +7,7 @@ from callbacks of the same executable, each have their own.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
+from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
@@ -32,6 +34,7 @@ from .results import maker
 from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
+from .wiring import step_names
 
 __all__ = ["Executable", "Options", "compile_graph", "drafted"]
 
@@ -77,31 +80,39 @@ def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
 class Executable:
     """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
 
+    Args:
+        assembly, loaded: what a call runs on.
+        program: gives the steps that it comes from, for those who look at them.
+
     Attributes:
         fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
-        graph, plan, program: what was compiled, the kernels it became, their steps.
+        graph, assembly: what was compiled, and what it became.
         compile_seconds: time from graph to executable.
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
     """
 
-    def __init__(self, graph: Graph, options: Options, program: LoopProgram, loaded: Loaded) -> None:
+    def __init__(
+        self, graph: Graph, options: Options, assembly: Assembly, loaded: Loaded, program: Callable[[], LoopProgram]
+    ) -> None:
         self.graph = graph
         self.options = options
-        self.program = program
+        self.assembly = assembly
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
-        self._signature = program.takes
-        self.fits = checker(program.takes)
-        self._n_results = len(program.makes)
-        self._make_results = maker(program.makes)
-        self._overwritten = program.overwritten
+        self._make_program = program
+        self.fits = checker(assembly.takes)
+        self._make_results = maker(assembly.makes)
         self._apart: Callable[..., bool] | None = None  # where nothing is overwritten nothing needs checking
-        if program.overwritten:
-            sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in program.takes]
-            self._apart = separation(sizes, program.overwritten)
-        self._plain = all(kind == "buffer" for kind, _ in program.outputs)
+        if assembly.overwritten:
+            sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in assembly.takes]
+            self._apart = separation(sizes, assembly.overwritten)
+        self._plain = all(kind == "buffer" for kind, _ in assembly.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
+
+    @functools.cached_property
+    def program(self) -> LoopProgram:
+        return self._make_program()
 
     @property
     def plan(self) -> FusionPlan:
@@ -110,7 +121,7 @@ class Executable:
     @property
     def arena_bytes(self) -> int:
         """Working memory of one call."""
-        return self.program.buffers.arena_bytes
+        return self.assembly.arena_bytes
 
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
         return self.run(*(args if self.fits(*args) else self._admit(args)))
@@ -136,17 +147,13 @@ class Executable:
     def launchable(self) -> Program | None:
         """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
         a call is more than that."""
-        if self._overwritten or not self._plain:
+        if self.assembly.overwritten or not self._plain or self.assembly.shared_arena:
             return None
-        instance = self._free.pop() if self._free else self._instance()
-        if instance.shared_arena:
-            self._free.append(instance)
-            return None
-        return instance.program
+        return (self._free.pop() if self._free else self._instance()).program
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
-        for a, (shape, dtype) in zip(args, self._signature):
+        for a, (shape, dtype) in zip(args, self.assembly.takes):
             if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape:
                 return None
         return tuple(a if a.flags.num & CARRAY == CARRAY else a.copy("C") for a in args)
@@ -159,13 +166,13 @@ class Executable:
             give_arena(arena)
 
     def _instance(self) -> Instance:
-        return Instance(self.program, self._addresses, len(self._signature), self._n_results)
+        return Instance(self.assembly, self._addresses)
 
     def _admit(self, args: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """The arguments as kernels want them: native, dense, aligned; copied only where they are not."""
-        if len(args) != len(self._signature):
-            raise BackendError(f"{self.graph.name} takes {len(self._signature)} arrays, {len(args)} given")
-        return tuple(_dense(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
+        if len(args) != len(self.assembly.takes):
+            raise BackendError(f"{self.graph.name} takes {len(self.assembly.takes)} arrays, {len(args)} given")
+        return tuple(_dense(k, a, *s) for k, (a, s) in enumerate(zip(args, self.assembly.takes)))
 
     def _protect(self, args: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Copies donated arguments that must not be written to: read-only ones, and those that share memory with
@@ -178,13 +185,13 @@ class Executable:
                 shared |= {k, longest}
             if start + args[k].nbytes > end:
                 end, longest = start + args[k].nbytes, k
-        copies = {k for k in self._overwritten if k in shared or not args[k].flags.writeable}
+        copies = {k for k in self.assembly.overwritten if k in shared or not args[k].flags.writeable}
         return tuple(a.copy() if k in copies else a for k, a in enumerate(args))
 
     def _assemble(self, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results in the order of the graph's outputs."""
         found: list[np.ndarray] = []
-        for kind, what in self.program.outputs:
+        for kind, what in self.assembly.outputs:
             if kind == "literal":
                 assert isinstance(what, Literal)
                 found.append(np.asarray(what.value, what.aval.dtype))
@@ -193,11 +200,12 @@ class Executable:
         return found
 
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
-        """Runs once; name and nanoseconds of every native step."""
+        """Runs once; name and nanoseconds of every native step, those of all its iterations together."""
         args = self._protect(self._admit(args))
         outs = self._make_results()
         instance = self._instance()
-        return instance.profile(*args, *outs, *([aligned(self.arena_bytes)] if instance.shared_arena else []))
+        times = instance.program.profile(*args, *outs, *([aligned(self.arena_bytes)] if instance.shared_arena else []))
+        return list(zip(step_names(self.program.steps), map(int, times)))
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
@@ -224,7 +232,8 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     program = draft.finished()
     if options.verify:
         program.verify()
-    executable = Executable(graph, options, program, load_kernels(program.kernels, options.engine, target))
+    loaded = load_kernels(program.kernels, options.engine, target)
+    executable = Executable(graph, options, assemble(program), loaded, lambda: program)
     executable.compile_seconds = time.perf_counter() - start
     return executable
 

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
@@ -34,10 +36,10 @@ _keep_alive: list[Any] = []  # compiled Numba functions own their code
 
 @dataclass(frozen=True)
 class Loaded:
-    """addresses: of each kernel by its key.  compiled, cached: how many were compiled now and how many came from the
+    """addresses: of each kernel that was asked for.  compiled, cached: how many were compiled now and how many came from the
     store; the rest was in this process already."""
 
-    addresses: dict[tuple[Any, ...], int]
+    addresses: np.ndarray
     compiled: int
     cached: int
     seconds: float
@@ -67,7 +69,7 @@ def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -
     for handle, (address, how) in zip(missing.values(), _load_all(list(missing.values()), engine, target)):
         _addresses[engine, target, handle.key] = address
         counts[how] += 1
-    found = {h.key: _addresses[engine, target, h.key] for h in handles}
+    found = np.array([_addresses[engine, target, h.key] for h in handles], np.int64)
     return Loaded(found, counts["compiled"], counts["cached"], time.perf_counter() - start)
 
 
