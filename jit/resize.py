@@ -16,11 +16,13 @@ from fx.filling import filler
 from fx.ir import Graph
 from fx.sizes import Sizes
 
+from .assembly import assemble
 from .buffers import lifetimes
-from .executable import Executable, Options, compile_graph, drafted
+from .executable import Executable, Options, compile_graph, drafted, resolved
 from .load import load_kernels
 from .lower.context import CallbackStep
 from .plan import FusionPlan
+from .program import LoopProgram
 
 __all__ = ["Resizable", "Resized"]
 
@@ -56,13 +58,13 @@ class Resizable:
     """
 
     def __init__(self, graph: Graph, sizes: Sizes, options: Options | None = None) -> None:
-        self.options = options or Options()
-        draft, target = drafted(graph, self.options)
+        self.options = resolved(options or Options())
+        draft = drafted(graph, self.options)
         if any(isinstance(s, CallbackStep) for s in draft.steps):
             sizes.fix("a call of Python")
         self.name = graph.name
         self.draft = draft
-        self.loaded = load_kernels(draft.kernels, self.options.engine, target)
+        self.loaded = load_kernels(draft.kernels, self.options.engine, self.options.target)
         numbers: dict[Any, int] = {}
         self._fill = {name: filler(getattr(draft, name), numbers) for name in _FIELDS}
         self._alive_in = lifetimes(draft.logical, draft.steps)
@@ -74,9 +76,12 @@ class Resizable:
         Args:
             graph: makes the graph for them.
         """
-        numbers = self._formulas(values)
-        parts = {name: fill(numbers) for name, fill in self._fill.items() if fill is not None}
-        program = dataclasses.replace(self.draft, **parts).finished(self._alive_in)
-        made = Resized(self.draft.plan.graph, self.options, program, self.loaded)
+
+        def filled() -> LoopProgram:
+            numbers = self._formulas(values)
+            parts = {name: fill(numbers) for name, fill in self._fill.items() if fill is not None}
+            return dataclasses.replace(self.draft, **parts).finished(self._alive_in)
+
+        made = Resized(self.draft.plan.graph, self.options, assemble(filled()), self.loaded, filled)
         made.make_graph = graph
         return made

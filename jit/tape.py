@@ -26,7 +26,7 @@ from .builtins import bind, define
 from .runtime_ir import STEP_WORDS, Field, StepKind, Word
 from .threads import num_threads, runtime
 
-__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep"]
+__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep", "step_words", "table"]
 
 
 class ProgramBusyError(BackendError):
@@ -106,11 +106,23 @@ class Program:
         release_gil: bool = True,
         keep: Sequence[Any] = (),
     ) -> None:
-        workers = num_threads() if workers is None else workers
-        words = _step_words(steps, workers)
-        triples = _patch_words(patches, n_pointers)
+        words = step_words(steps, num_threads() if workers is None else workers)
+        self._bind(words, _patch_words(patches, n_pointers), n_pointers, release_gil, keep)
+
+    @classmethod
+    def of(
+        cls, steps: np.ndarray, patches: np.ndarray, n_pointers: int, *, release_gil: bool, keep: Sequence[Any]
+    ) -> Program:
+        """A program of ``step_words`` and of rows of patches, which are taken as they are."""
+        program = cls.__new__(cls)
+        program._bind(steps, patches, n_pointers, release_gil, keep)
+        return program
+
+    def _bind(
+        self, steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil: bool, keep: Sequence[Any]
+    ) -> None:
         self.n_steps = len(steps)
-        self.record = _record(words, triples, n_pointers, release_gil)
+        self.record = _record(steps, patches, n_pointers, release_gil)
         self.run = _native_function(self.record, tuple(keep))
 
     def profile(self, *arrays: Any) -> np.ndarray:
@@ -125,12 +137,12 @@ class Program:
         return times.astype(np.uint64)
 
 
-def _table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
+def table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
     """int64 (rows, width); faster than ``np.array`` of tuples, and every new shape builds a program."""
     return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(len(rows), width)
 
 
-def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarray:
+def step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarray:
     """int64 (n, STEP_WORDS): the steps as the runtime reads them."""
     if workers < 1:
         raise GraphError(f"a program needs at least one worker, not {workers}")
@@ -150,7 +162,7 @@ def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarr
 
 
 def _call_words(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
-    kernel, frame, total, chunk, serial, nanoseconds = _table(steps, len(TapeStep._fields)).T
+    kernel, frame, total, chunk, serial, nanoseconds = table(steps, len(TapeStep._fields)).T
     for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0))):
         raise GraphError(
             f"step {numbers[int(k)]} is {steps[int(k)]}; it needs total >= 0, chunk >= 1 and the address of a kernel"
@@ -163,7 +175,7 @@ def _call_words(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int)
 
 def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:
     """int64 (n, 3): slot address, pointer number, byte offset."""
-    triples = _table(patches, len(Patch._fields))
+    triples = table(patches, len(Patch._fields))
     for k in np.flatnonzero((triples[:, 1] < 0) | (triples[:, 1] >= n_pointers) | (triples[:, 0] == 0)):
         raise GraphError(
             f"patch {k} is {patches[int(k)]}; pointers run from 0 to {n_pointers - 1}, and a slot is an address"
