@@ -1,7 +1,8 @@
 """A program as numbers: what its calls need of it, without the plan that it comes from.
 
 The steps, and the one block of words that they point into, hold no address yet: lists say which words take the address of the
-block, of the arena, of the constants, and of which kernel.  An ``Instance`` fills them in.  ``wiring`` says what stands where.
+block, of the arena, of the constants, and of which kernel.  An ``Instance`` fills them in; ``images`` keeps assemblies for the
+next process.  ``wiring`` says what stands where.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Assembly:
         places in it (row by row) to which the address of the block is added.
     release_gil: other Python threads may run meanwhile.
     callbacks: (step, its first word, how many); a CALLBACK step names one by its number.
+    portable: whether it says the same in another process.
     """
 
     takes: tuple[ArrayType, ...]
@@ -57,6 +59,7 @@ class Assembly:
     addressed: np.ndarray
     release_gil: bool
     callbacks: tuple[tuple[CallbackStep, int, int], ...] = ()
+    portable: bool = True
 
     @property
     def shared_arena(self) -> bool:
@@ -105,7 +108,7 @@ def assembled(
     return Assembly(
         *ends, arena_bytes, consts, words, wiring.relative, own, wiring.in_consts.words,
         np.concatenate([np.stack(columns, axis=1) for columns in patches]), _steps(wiring, cells, work, workers), wiring.addressed,
-        wiring.endless or bool(work @ cells[wiring.times] > RELEASE_GIL_NS), wiring.callbacks,
+        wiring.endless or bool(work @ cells[wiring.times] > RELEASE_GIL_NS), wiring.callbacks, wiring.portable,
     )  # fmt: skip
 
 

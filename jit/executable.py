@@ -7,11 +7,11 @@ from callbacks of the same executable, each have their own.
 
 from __future__ import annotations
 
-import functools
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,7 @@ from .target import Target, host
 from .threads import MAX_THREADS, num_threads
 from .wiring import step_names
 
-__all__ = ["Executable", "Options", "compile_graph", "drafted"]
+__all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
 
 ENGINES = ("llvm", "quick", "numba")
 
@@ -80,9 +80,7 @@ def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
 class Executable:
     """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
 
-    Args:
-        assembly, loaded: what a call runs on.
-        program: gives the steps that it comes from, for those who look at them.
+    It keeps what calls need, and plans its graph again for those who want to look at it.
 
     Attributes:
         fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
@@ -92,14 +90,15 @@ class Executable:
     """
 
     def __init__(
-        self, graph: Graph, options: Options, assembly: Assembly, loaded: Loaded, program: Callable[[], LoopProgram]
+        self, graph: Graph, options: Options, assembly: Assembly, loaded: Loaded, plan: Callable[[], LoopProgram]
     ) -> None:
         self.graph = graph
         self.options = options
         self.assembly = assembly
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
-        self._make_program = program
+        self._plan = plan
+        self._planned: Callable[[], LoopProgram | None] = lambda: None
         self.fits = checker(assembly.takes)
         self._make_results = maker(assembly.makes)
         self._apart: Callable[..., bool] | None = None  # where nothing is overwritten nothing needs checking
@@ -110,9 +109,14 @@ class Executable:
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
 
-    @functools.cached_property
+    @property
     def program(self) -> LoopProgram:
-        return self._make_program()
+        """The steps: planned again, unless somebody still holds those planned before."""
+        program = self._planned()
+        if program is None:
+            program = self._plan()
+            self._planned = weakref.ref(program)
+        return program
 
     @property
     def plan(self) -> FusionPlan:
@@ -147,9 +151,13 @@ class Executable:
     def launchable(self) -> Program | None:
         """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
         a call is more than that."""
-        if self.assembly.overwritten or not self._plain or self.assembly.shared_arena:
+        if self.assembly.overwritten or not self._plain:
             return None
-        return (self._free.pop() if self._free else self._instance()).program
+        instance = self._free.pop() if self._free else self._instance()
+        if instance.shared_arena:
+            self._free.append(instance)
+            return None
+        return instance.program
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
@@ -200,12 +208,12 @@ class Executable:
         return found
 
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
-        """Runs once; name and nanoseconds of every native step, those of all its iterations together."""
+        """Runs once; name and nanoseconds of every native step."""
         args = self._protect(self._admit(args))
         outs = self._make_results()
         instance = self._instance()
-        times = instance.program.profile(*args, *outs, *([aligned(self.arena_bytes)] if instance.shared_arena else []))
-        return list(zip(step_names(self.program.steps), map(int, times)))
+        arena = [aligned(self.arena_bytes)] if instance.shared_arena else []
+        return list(zip(step_names(self.program.steps), map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
@@ -227,25 +235,31 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
         LoweringError: for a primitive without native loops; the message names it and where it was written.
     """
     start = time.perf_counter()
-    options = options or Options()
-    draft, target = drafted(graph, options)
-    program = draft.finished()
+    options = resolved(options or Options())
+    program = drafted(graph, options).finished()
     if options.verify:
         program.verify()
-    loaded = load_kernels(program.kernels, options.engine, target)
-    executable = Executable(graph, options, assemble(program), loaded, lambda: program)
+    loaded = load_kernels(program.kernels, options.engine, options.target)
+    executable = Executable(graph, options, assemble(program), loaded, lambda: drafted(graph, options).finished())
     executable.compile_seconds = time.perf_counter() - start
     return executable
 
 
-def drafted(graph: Graph, options: Options) -> tuple[Draft, Target]:
-    """The program of a graph, but for the places of its buffers, and the machine that it is for."""
-    _check_donate(graph, options.donate)
+def resolved(options: Options) -> Options:
+    """The options with the machine and the threads of this process, where they name none."""
     target = options.target or host()
     if options.engine == "numba":
         target = target.restricted("scalar")  # the printed text has no vectors
+    return replace(options, target=target, num_threads=options.num_threads or num_threads())
+
+
+def drafted(graph: Graph, options: Options) -> Draft:
+    """The program of a graph, but for the places of its buffers.  ``options``: resolved."""
+    _check_donate(graph, options.donate)
+    target, workers = options.target, options.num_threads
+    assert target is not None and workers is not None
     plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
-    return draft_plan(plan, target, options.num_threads or num_threads(), options.donate, options.fuse), target
+    return draft_plan(plan, target, workers, options.donate, options.fuse)
 
 
 def _dense(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -22,6 +22,8 @@ from .tape import Program
 
 __all__ = ["Instance"]
 
+KIND, FIRST = 0, 1  # words of a step: its kind, and the first of its own
+
 
 class Instance:
     """What one call at a time needs.
@@ -32,7 +34,7 @@ class Instance:
         addresses: of the kernels, in the order of their numbers.
     """
 
-    def __init__(self, assembly: Assembly, addresses: np.ndarray) -> None:
+    def __init__(self, assembly: Assembly, addresses: Sequence[int]) -> None:
         self.shared_arena = assembly.shared_arena
         arena = None if self.shared_arena else aligned(assembly.arena_bytes)
         consts = np.frombuffer(assembly.consts or bytes(16), np.uint8).copy()
@@ -45,22 +47,23 @@ class Instance:
         callables = [_callable(step, memory[first : first + count]) for step, first, count in assembly.callbacks]
         patches = assembly.patches.copy()
         patches[:, 0] = base + 8 * patches[:, 0]
-        self.program = Program.of_words(
+        self.program = Program.of(
             _steps(assembly, addresses, base, callables), patches, assembly.n_arrays,
             release_gil=assembly.release_gil, keep=(memory, arena, consts, callables),
         )  # fmt: skip
         self.run = self.program.run
 
 
-def _steps(assembly: Assembly, addresses: np.ndarray, base: int, callables: Sequence[Callable[[], None]]) -> np.ndarray:
+def _steps(
+    assembly: Assembly, addresses: Sequence[int], base: int, callables: Sequence[Callable[[], None]]
+) -> np.ndarray:
     """The steps with their addresses; ``base`` is that of the block of words."""
     steps = assembly.steps.copy()
     steps.reshape(-1)[assembly.addressed] += base
-    kinds, first = steps[:, 0], steps[:, 1]
-    calls = kinds == int(StepKind.CALL)
-    first[calls] = addresses[first[calls] - 1]
-    for k in np.flatnonzero(kinds == int(StepKind.CALLBACK)) if callables else ():
-        first[k] = id(callables[first[k]])
+    calls = steps[:, KIND] == int(StepKind.CALL)
+    steps[calls, FIRST] = np.array(addresses, np.int64)[steps[calls, FIRST] - 1]
+    for k in np.flatnonzero(steps[:, KIND] == int(StepKind.CALLBACK)) if callables else ():
+        steps[k, FIRST] = id(callables[steps[k, FIRST]])
     return steps
 
 

@@ -18,7 +18,7 @@ from fx.sizes import Sizes
 
 from .assembly import assembled
 from .buffers import in_arena, lifetimes, place, rounded
-from .executable import Executable, Options, compile_graph, drafted
+from .executable import Executable, Options, drafted, resolved
 from .load import load_kernels
 from .lower.context import CallbackStep
 from .program import Draft, with_values
@@ -38,12 +38,12 @@ class Resizable:
     """
 
     def __init__(self, graph: Graph, sizes: Sizes, options: Options | None = None) -> None:
-        self.options = options or Options()
-        draft, target = drafted(graph, self.options)
+        self.options = resolved(options or Options())
+        draft = drafted(graph, self.options)
         if any(isinstance(s, CallbackStep) for s in draft.steps):
             sizes.fix("a call of Python")
         self._graph = graph
-        self._loaded = load_kernels(draft.kernels, self.options.engine, target)
+        self._loaded = load_kernels(draft.kernels, self.options.engine, self.options.target)
         numbers: dict[Any, int] = {}
         self._wiring = Wiring(draft.steps, draft.logical, len(draft.takes), numbers)
         self._arena = _Arena(draft, numbers)
@@ -67,7 +67,7 @@ class Resizable:
             self._workers,
         )  # fmt: skip
         return Executable(
-            self._graph, self.options, assembly, self._loaded, lambda: compile_graph(graph(), self.options).program
+            self._graph, self.options, assembly, self._loaded, lambda: drafted(graph(), self.options).finished()
         )
 
 

@@ -110,7 +110,7 @@ class Program:
         self._bind(_step_words(steps, workers), _patch_words(patches, n_pointers), n_pointers, release_gil, keep)
 
     @classmethod
-    def of_words(
+    def of(
         cls, steps: np.ndarray, patches: np.ndarray, n_pointers: int, *, release_gil: bool = True, keep: Sequence[Any] = ()
     ) -> Program:  # fmt: skip
         """A program of what the runtime reads, int64: rows of ``STEP_WORDS`` (see ``call_words`` and ``StepKind``), and for

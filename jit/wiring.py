@@ -22,7 +22,7 @@ import numpy as np
 from fx.sizes import is_sized
 
 from .lower.context import AnyStep, CallbackStep, LogicalBuffer
-from .lower.registry import Operand, Step
+from .lower.registry import Foreign, Operand, Step
 from .lower.steering import Case, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd, repetitions
 from .plan import Buffer
 from .runtime_ir import STEP_WORDS, StepKind
@@ -90,6 +90,7 @@ class Wiring:
         in_arena, in_consts, in_arrays: the places, by what they lie in.
         callbacks: (step, its first word, how many) of the steps that call Python.
         endless: whether a loop runs until it leaves itself.
+        portable: whether it says the same in another process.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Wiring:
         self.relative, self.addressed = _integers(words.relative), _integers(tape.addressed)
         self.calls = _integers(tape.calls)
         self.callbacks, self.loops, self.endless = tuple(tape.callbacks), tape.loops, tape.endless
+        self.portable = not words.foreign and not tape.callbacks
 
 
 def step_names(steps: Sequence[AnyStep]) -> list[str]:
@@ -149,6 +151,7 @@ class _Words:
         self.enter: dict[int, list[tuple[int, int]]] = {}  # by loop: the rows of its tables, see runtime_ir.StepKind
         self.add: dict[int, list[tuple[int, Any]]] = {}
         self.swap: dict[int, list[tuple[int, int, int]]] = {}
+        self.foreign = False  # some word holds an address of this process
 
     def reserve(self, n: int) -> int:
         """The first of ``n`` new words."""
@@ -161,6 +164,7 @@ class _Words:
         for word, a in enumerate(args, first):
             if isinstance(a, int):
                 self.values[word] = a
+                self.foreign |= isinstance(a, Foreign)
             else:
                 self.place(word, a.buffer, a.offset * a.dtype.itemsize if isinstance(a, Operand) else a.byte_offset)
         return first
