@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import warnings
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,7 +15,7 @@ from ..array import Array, SingleDeviceSharding, check_device
 from ..callsite import drops_the_result
 from ..config import ALERT, config
 from ..dtypes import SUPPORTED
-from ..errors import ItemAssignmentError, UnsupportedFunctionError
+from ..errors import ItemAssignmentError, ShapeError, UnsupportedFunctionError
 from ..sizes import Real, Size
 from ..storage import strided, write
 from ..trace import Tracer, is_library, state
@@ -214,6 +216,22 @@ def _transposed(self: Array) -> Value:
     return manipulation.transpose(self) if ALERT or d is None else Array(d.T, self.weak_type)
 
 
+def _reversed_axes(transpose: Callable[[Any], Value]) -> property:
+    """``x.T``, from what reverses the axes."""
+
+    def transposed(self: Value) -> Value:
+        if config.array_api and self.ndim != 2:
+            raise ShapeError(
+                f"x.T of {self.aval}: the array API standard transposes arrays of two axes only (fx.config.array_api is set)."
+                " Write x.mT to swap the last two, or permute_dims(x, axes)."
+            )
+        return transpose(self)
+
+    return property(
+        user_frames(transposed), doc="The axes reversed; with ``fx.config.array_api``, of arrays of two axes only."
+    )
+
+
 def _fill(self: Value, value: Any) -> None:
     """Every element replaced by a value (each array by itself: views of it stay as they were, unless they are traced)."""
     self[...] = value
@@ -247,9 +265,13 @@ def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) ->
 
 
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
-    """The array in another dtype (complex to real drops the imaginary part)."""
+    """The array in another dtype.  Complex to real drops the imaginary part, with NumPy's ``ComplexWarning``."""
     try:
-        return creation.converted(self, dtype, copy)
+        out = creation.converted(self, dtype, copy)
+        if self.dtype.kind == "c" and out.dtype.kind not in "cb":
+            text = f"x.astype({out.dtype}) of {self.aval} drops the imaginary part: write x.real.astype({out.dtype})"
+            warnings.warn(text, np.exceptions.ComplexWarning, stacklevel=2)
+        return out
     except BaseException as e:
         shorten(e)
         raise
@@ -308,7 +330,7 @@ def _fixed(name: str, way_out: str) -> property:
 
 _VIEWS: dict[str, Any] = {
     "ravel": views.method("ravel"), "squeeze": views.method("squeeze"), "swapaxes": views.method("swapaxes"), "diagonal": views.method("diagonal"),
-    "view": views.method("view"), "T": property(views.method("transpose"), doc="The axes reversed."),
+    "view": views.method("view"), "T": _reversed_axes(views.method("transpose")),
     "mT": property(views.method("matrix_transpose"), doc="The last two axes swapped."), "flat": views.flat_property,
     "real": property(views.method("real"), views.setter("real"), doc="The real part."),
     "imag": property(views.method("imag"), views.setter("imag"), doc="The imaginary part."),
@@ -325,7 +347,7 @@ _METHODS: dict[str, Any] = {
     "astype": _astype, "reshape": _reshape, "transpose": user_frames(_transpose), "view": user_frames(views.view), "fill": _fill, "clip": protocol.honouring_out(_clip), "compress": protocol.honouring_out(_compress),
     "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": lambda self, n=0: rounding.round(self, n),
     "__array_ufunc__": protocol.array_ufunc, "__array_function__": protocol.array_function, "__array_namespace__": protocol.namespace,
-    "at": property(At, doc=At.__doc__), "T": property(manipulation.transpose, doc="The axes reversed."),
+    "at": property(At, doc=At.__doc__),
     "mT": property(manipulation.matrix_transpose, doc="The last two axes swapped."), "flat": property(manipulation.ravel),
     "real": property(_unary(unary.real), doc="The real part."), "imag": property(_unary(unary.imag), doc="The imaginary part."),
     "device": property(lambda self: DEVICE, doc='"cpu": there is one device.'),
@@ -346,7 +368,7 @@ def install(cls: type) -> None:
         table |= {
             "__getitem__": _array_getitem,
             "__setitem__": _array_setitem,
-            "T": property(_transposed, doc="The axes reversed."),
+            "T": _reversed_axes(_transposed),
         }
     if cls is Tracer:
         table |= _VIEWS

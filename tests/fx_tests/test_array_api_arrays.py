@@ -233,6 +233,21 @@ def test_arrays_are_immutable_without_the_option() -> None:
     assert x.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("transpose", [lambda x: x.T, fx.jit(lambda x: x.T)], ids=["eager", "jit"])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0, 3), (2, 3, 4), (1, 2, 3, 4)], ids=str)
+def test_the_transpose_is_of_two_axes(transpose: Callable[[Any], Any], shape: tuple[int, ...]) -> None:
+    """Of any number without the option, as NumPy's and JAX's; neither lingers in the other."""
+    known = np.arange(math.prod(shape)).reshape(shape)
+    for _ in range(2):
+        np.testing.assert_array_equal(transpose(fnp.asarray(known)), known.T)
+        with fx.config.using(array_api=True):
+            if len(shape) == 2:
+                np.testing.assert_array_equal(transpose(fnp.asarray(known)), known.T)
+            else:
+                with pytest.raises(ValueError, match=r"two axes.*x\.mT.*permute_dims"):
+                    transpose(fnp.asarray(known))
+
+
 def test_numbers_made_arrays_are_not_weak() -> None:
     def dtypes_of(v: Any) -> list[str]:
         made = [
