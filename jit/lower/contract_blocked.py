@@ -458,6 +458,8 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
     panels, d_panel = -(-n // cols), largest(k * unit * tile.cols, 1)
     layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
+    if layout == "narrow" and s_col == 1 and b.ty.bits >= 32 and ctx.host.masked_accesses:
+        layout = "masked"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
     once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
