@@ -26,6 +26,7 @@ from .backend import Executable, resizable
 from .filling import graph_filler
 from .interning import equal_graphs
 from .ir import Aval, Graph
+from .passes import optimize
 from .sizes import SMALLEST, Fixed, Size, Sizes
 from .sizes import __path__ as sizes_path
 from .trace.source import is_library
@@ -118,7 +119,7 @@ class Family:
 
     def executable(self, values: Sequence[int]) -> Executable:
         """The program for these values."""
-        made: Executable = self.program.at(values, lambda: self.graph(values))
+        made: Executable = self.program.at(values, lambda: optimize(self.graph(values)))
         return made
 
     def differs(self, known: Known, values: list[int]) -> str:

@@ -20,7 +20,7 @@ from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
 from . import images
-from .assembly import Assembly, assemble, step_names
+from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
@@ -35,6 +35,7 @@ from .results import maker
 from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
+from .wiring import step_names
 
 __all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
 
@@ -216,7 +217,7 @@ class Executable:
         outs = self._make_results()
         instance = self._instance()
         arena = [aligned(self.arena_bytes)] if instance.shared_arena else []
-        return list(zip(step_names(self.program), map(int, instance.program.profile(*args, *outs, *arena))))
+        return list(zip(step_names(self.program.steps), map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers; where the program is from."""

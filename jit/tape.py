@@ -26,7 +26,7 @@ from .builtins import bind, define
 from .runtime_ir import STEP_WORDS, Field, StepKind, Word
 from .threads import num_threads, runtime
 
-__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep", "step_words", "table"]
+__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep", "call_words"]
 
 
 class ProgramBusyError(BackendError):
@@ -106,14 +106,15 @@ class Program:
         release_gil: bool = True,
         keep: Sequence[Any] = (),
     ) -> None:
-        words = step_words(steps, num_threads() if workers is None else workers)
-        self._bind(words, _patch_words(patches, n_pointers), n_pointers, release_gil, keep)
+        workers = num_threads() if workers is None else workers
+        self._bind(_step_words(steps, workers), _patch_words(patches, n_pointers), n_pointers, release_gil, keep)
 
     @classmethod
     def of(
-        cls, steps: np.ndarray, patches: np.ndarray, n_pointers: int, *, release_gil: bool, keep: Sequence[Any]
-    ) -> Program:
-        """A program of ``step_words`` and of rows of patches, which are taken as they are."""
+        cls, steps: np.ndarray, patches: np.ndarray, n_pointers: int, *, release_gil: bool = True, keep: Sequence[Any] = ()
+    ) -> Program:  # fmt: skip
+        """A program of what the runtime reads, int64: rows of ``STEP_WORDS`` (see ``call_words`` and ``StepKind``), and for
+        each patch (slot, pointer, offset)."""
         program = cls.__new__(cls)
         program._bind(steps, patches, n_pointers, release_gil, keep)
         return program
@@ -137,21 +138,21 @@ class Program:
         return times.astype(np.uint64)
 
 
-def table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
+def _table(rows: Sequence[tuple[int, ...]], width: int) -> np.ndarray:
     """int64 (rows, width); faster than ``np.array`` of tuples, and every new shape builds a program."""
     return np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(len(rows), width)
 
 
-def step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarray:
+def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarray:
     """int64 (n, STEP_WORDS): the steps as the runtime reads them."""
     if workers < 1:
         raise GraphError(f"a program needs at least one worker, not {workers}")
     words = np.zeros((len(steps), STEP_WORDS), np.int64)
     calls = [k for k, s in enumerate(steps) if type(s) is TapeStep]
     if len(calls) == len(steps):
-        words[:] = _call_words(steps, calls, workers)  # type: ignore[arg-type]
+        words[:] = _call_rows(steps, calls, workers)  # type: ignore[arg-type]
         return words
-    words[calls] = _call_words([steps[k] for k in calls], calls, workers)  # type: ignore[misc]
+    words[calls] = _call_rows([steps[k] for k in calls], calls, workers)  # type: ignore[misc]
     for k, s in enumerate(steps):
         if isinstance(s, SteerStep):
             if not all(0 <= s.words[t] <= len(steps) for t in s.targets):
@@ -161,21 +162,31 @@ def step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarra
     return words
 
 
-def _call_words(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
-    kernel, frame, total, chunk, serial, nanoseconds = table(steps, len(TapeStep._fields)).T
+def _call_rows(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
+    kernel, frame, total, chunk, serial, nanoseconds = _table(steps, len(TapeStep._fields)).T
     for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0))):
         raise GraphError(
             f"step {numbers[int(k)]} is {steps[int(k)]}; it needs total >= 0, chunk >= 1 and the address of a kernel"
         )
+    return call_words(kernel, frame, total, chunk, serial != 0, nanoseconds, workers)
+
+
+def call_words(
+    kernel: np.ndarray, frame: np.ndarray, total: np.ndarray, chunk: np.ndarray, serial: np.ndarray,
+    nanoseconds: np.ndarray | int, workers: int,
+) -> np.ndarray:  # fmt: skip
+    """The rows of steps that call kernels; the columns are those of ``TapeStep``."""
     pieces = -(-total // chunk)
-    limit = np.where(serial != 0, 1, np.minimum(pieces, workers))
-    kind = np.full_like(kernel, int(StepKind.CALL))
-    return np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit, nanoseconds], axis=1)
+    rows = np.empty((len(kernel), STEP_WORDS), np.int64)
+    rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3] = int(StepKind.CALL), kernel, frame, total
+    rows[:, 4], rows[:, 5], rows[:, 7] = np.minimum(chunk, total), pieces, nanoseconds
+    rows[:, 6] = np.where(serial, 1, np.minimum(pieces, workers))
+    return rows
 
 
 def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:
     """int64 (n, 3): slot address, pointer number, byte offset."""
-    triples = table(patches, len(Patch._fields))
+    triples = _table(patches, len(Patch._fields))
     for k in np.flatnonzero((triples[:, 1] < 0) | (triples[:, 1] >= n_pointers) | (triples[:, 0] == 0)):
         raise GraphError(
             f"patch {k} is {patches[int(k)]}; pointers run from 0 to {n_pointers - 1}, and a slot is an address"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -330,3 +331,13 @@ def test_without_images_everything_is_planned(store):
         assert jit.compile(graph).origin == "planned in every process: asked for"
     assert jit.compile(graph).origin == FROM_STORE
     assert jit.compile(graph, jit.Options(verify=True)).origin != FROM_STORE
+
+
+def test_keys_hold_all_sources_of_graphs():
+    """What planning imports of fx is in the digest that keys hold."""
+    jit_files = Path(jit.__file__).parent.rglob("*.py")
+    texts = [p.read_text() for p in jit_files]
+    found = set(re.findall(r"^\s*from fx\.(\w+)", "\n".join(texts), re.M))
+    for names in re.findall(r"^\s*from fx import (.+)$", "\n".join(texts), re.M):
+        found |= {n.strip() for n in names.split(",")}
+    assert found == {part.removesuffix(".py") for part in cache.GRAPH_SOURCES}
