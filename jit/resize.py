@@ -51,15 +51,16 @@ class Resizable:
         self._workers, self._consts = draft.workers, draft.consts
         self._parts = (draft.takes, draft.makes, draft.outputs, draft.overwritten), draft.sized_consts
         self._fill = filler(self._parts, numbers)
-        self._formulas = sizes.formulas(list(numbers))
+        self._numbers = sizes.numbers(list(numbers))
 
-    def at(self, values: Sequence[int], graph: Callable[[], Graph]) -> Executable:
-        """The executable for these values of the variables.
+    def at(self, atoms: Sequence[Any], graph: Callable[[], Graph]) -> Executable:
+        """The executable for some values of the variables.
 
         Args:
+            atoms: what ``Sizes.test`` says of them.
             graph: makes the graph for them.
         """
-        numbers = self._formulas(values)
+        numbers = self._numbers(atoms)
         table = np.array(numbers[: self._n_cells], np.int64)
         ends, consts = self._fill(numbers) if self._fill is not None else self._parts
         assembly = assembled(
