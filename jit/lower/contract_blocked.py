@@ -49,7 +49,8 @@ PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
 TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
-MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
+# Values of k that are worth a partial product of their own; where slices of k copy what they read of A, there are no other pieces.
+MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 LINE = 64  # bytes
 NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
@@ -196,7 +197,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
+    worth = SLAB_SLICE if layout.slab else MIN_SLICE
+    for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // worth))
     outer, ks, level, k_slice = _slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
