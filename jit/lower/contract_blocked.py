@@ -16,6 +16,7 @@ from .contract_pieces import (
     GROUP,
     MIN_SLICE,
     ROWS,
+    SLAB_SLICE,
     k_parts,
     k_slices,
     packed_groups,
@@ -190,7 +191,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    for_threads = late(k_parts, batches * row_blocks * groups, wanted, k)
+    for_threads = late(k_parts, batches * row_blocks * groups, wanted, k, SLAB_SLICE if layout.slab else MIN_SLICE)
     outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(

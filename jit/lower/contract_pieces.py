@@ -12,6 +12,7 @@ __all__ = [
     "GROUP",
     "MIN_SLICE",
     "ROWS",
+    "SLAB_SLICE",
     "k_parts",
     "k_slices",
     "packed_groups",
@@ -26,7 +27,8 @@ PIECE_NS, HALF_NS = 25_000.0, 12_500.0  # the work of a piece at least; of one o
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
 FEW_PIECES = 8  # of fewer, an odd number leaves threads without work
 LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
-MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
+# Values of k that are worth a partial product of their own; where slices of k copy what they read of A, there are no other pieces.
+MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 HALF_SLICE = 1 << 9  # the same where two partial products make an even number of pieces
 RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
 
@@ -48,10 +50,11 @@ def row_ranges(m: int, mr: int, panels: int, wanted: int) -> int:
     return 2 * ranges if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr else ranges
 
 
-def k_parts(pieces: int, wanted: int, k: int) -> int:
-    """Into how many partial products to cut k, so that there are enough pieces, and of a few an even number."""
+def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
+    """Into how many partial products, of at least ``worth`` values of k, to cut k, so that there are enough pieces, and of a few an
+    even number."""
     most = wanted // pieces
-    parts = min(most, k // MIN_SLICE)
+    parts = min(most, k // worth)
     if pieces % 2 and pieces * parts < FEW_PIECES:
         parts = max(parts - parts % 2, min(2, most, k // HALF_SLICE))
     return max(1, parts)
