@@ -97,10 +97,18 @@ def test_what_was_put_is_found_by_this_and_by_other_stores(tmp_path: Path, data:
     other = KernelStore(tmp_path / "c")
     assert store.get(key_of(1)) == other.get(key_of(1)) == other.get(key_of(1)) == data
     mine, its = store.stats(), other.stats()
-    assert (mine.memory_hits, mine.disk_hits, mine.misses, mine.writes) == (1, 0, 1, 1)
-    assert (its.memory_hits, its.disk_hits, its.misses, its.writes) == (1, 1, 0, 0)
+    assert (mine.memory_hits, mine.disk_hits, mine.misses, mine.writes) == (0, 1, 1, 1)
+    assert (its.memory_hits, its.disk_hits, its.misses, its.writes) == (0, 2, 0, 0)
     assert its.entries == 1 and its.nbytes == files(tmp_path)[0].stat().st_size
     assert "1 kernels" in str(its)
+
+
+def test_what_is_read_is_not_counted(tmp_path: Path) -> None:
+    for store in (KernelStore(None), KernelStore(tmp_path / "c")):
+        store.put(key_of(1), b"x")
+        before = store.stats()
+        assert store.read(key_of(1)) == b"x" and store.read(key_of(2)) is None
+        assert store.stats() == before
 
 
 def test_memory_only(tmp_path: Path) -> None:
