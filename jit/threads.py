@@ -184,6 +184,8 @@ class Runtime:
         for k, name in enumerate(IMPORTS):
             self.words[Word.IMPORTS + k] = _symbol(name)
         self.run_address = entries["fx_run"]
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self.place = ctypes.PYFUNCTYPE(number, pointer, pointer, number, number, pointer, pointer)(entries["fx_place"])
         self._open_pool = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entries["fx_open_pool"])
         self._start = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64)(entries["fx_start_worker"])
         self._grow = self.grow
