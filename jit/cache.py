@@ -36,6 +36,8 @@ import numpy as np
 from fx import ir
 from fx.errors import CacheError
 
+from .sources import sources_digest
+
 __all__ = ["CacheStats", "KernelStore", "default_directory", "default_store", "environment_digest", "kernel_key"]
 
 DEFAULT_LIMIT = 512 << 20
@@ -55,27 +57,6 @@ _EFFECTIVE_USER: Callable[[], int] | None = getattr(os, "geteuid", None)  # Wind
 
 
 @functools.cache
-def _sources_digest(folder: str, within: tuple[str, ...] = ("",)) -> bytes:
-    """Digest of the names and contents of all Python files under ``folder``, or of those of its files and folders ``within``."""
-    digest = hashlib.sha256()
-    for path in (path for part in within for path in _sources(os.path.join(folder, part))):
-        data = Path(path).read_bytes()
-        digest.update(f"{os.path.relpath(path, folder)}\0{len(data)}\0".encode())
-        digest.update(data)
-    return digest.digest()
-
-
-def _sources(path: str) -> Iterator[str]:
-    """A Python file, or all of those under a folder, in order."""
-    if os.path.isfile(path):
-        yield path
-    for root, folders, files in os.walk(path):
-        folders[:] = sorted(f for f in folders if f != "__pycache__")
-        for name in sorted(f for f in files if f.endswith(".py")):
-            yield os.path.join(root, name)
-
-
-@functools.cache
 def environment_digest(target: str = "", of_graphs: bool = False) -> str:
     """Digest of what turns kernel text into object code.
 
@@ -86,12 +67,18 @@ def environment_digest(target: str = "", of_graphs: bool = False) -> str:
         of_graphs: with the sources of what graphs are made of, for what turns graphs into kernels.
     """
     here = os.path.dirname(os.path.abspath(__file__))
-    digest = hashlib.sha256(_sources_digest(here))
+    digest = hashlib.sha256(_kept_digest(here))
     if of_graphs:
-        digest.update(_sources_digest(os.path.dirname(os.path.abspath(ir.__file__)), GRAPH_SOURCES))
+        digest.update(_kept_digest(os.path.dirname(os.path.abspath(ir.__file__)), GRAPH_SOURCES))
     for part in (sys.version, platform.machine(), sys.platform, np.__version__, llvmlite.__version__, target):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def _kept_digest(folder: str, within: tuple[str, ...] = ("",)) -> bytes:
+    store = default_store()
+    return sources_digest(folder, within, None if store.directory is None else store)
 
 
 def kernel_key(text: str, options: Mapping[str, object], environment: str) -> str:
