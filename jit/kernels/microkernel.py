@@ -85,14 +85,13 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     four want 8 accumulators.  More than 8 rows would spill their offsets: x86 has 16 general registers.  Every block
     is a kernel to compile, so there are few of them.
     """
-    lanes = host.lanes(ty)
+    lanes, many = host.lanes(ty), host.vector_registers >= 32
     if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
-    nv = 4 if host.vector_registers >= 32 and columns >= 4 * lanes else 2
-    half_empty = (
-        rows <= 4 or 7 <= rows <= 8
-    )  # of blocks of six; any other number fills them to five sixths of blocks of four
-    return Tile(ty, lanes, 4 if half_empty else 6, nv)
+    nv = 3 if 2 * lanes < columns <= 3 * lanes and lanes > 1 else 4 if many and columns >= 4 * lanes else 2
+    # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
+    half_empty = rows <= 4 or 7 <= rows <= 8
+    return Tile(ty, lanes, 4 if half_empty or (nv == 3 and not many) else 6, nv)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:
