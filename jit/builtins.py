@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from .cache import default_store, environment_digest, kernel_key
+from .emission import plain_code
 from .forks import compiling
 from .linker import load
 from .threads import immortal
@@ -117,19 +118,7 @@ def compile_text(text: str, what: str, *entries: str) -> list[int]:
         store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest(llvm.get_default_triple()))
         data = store.get(key)
         if data is None:
-            machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
-            data = machine.emit_object(_inlined(llvm.parse_assembly(text), machine))
+            data = plain_code(text)
             store.put(key, data)
         found = load(data, entries)
     return [found[name] for name in entries]
-
-
-def _inlined(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    """The small functions that texts are written with, put in their places: less code, which is also made sooner."""
-    passes = llvm.create_new_module_pass_manager()
-    if hasattr(passes, "add_always_inliner_pass"):
-        passes.add_always_inliner_pass()
-        passes.add_sroa_pass()
-        passes.add_simplify_cfg_pass()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1)))
-    return module

@@ -19,7 +19,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
-from . import images
+from . import border, images, results
 from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
@@ -34,7 +34,7 @@ from .program import Draft, LoopProgram, draft_plan
 from .results import maker
 from .tape import Program
 from .target import Target, host
-from .threads import MAX_THREADS, num_threads
+from .threads import MAX_THREADS, num_threads, runtime
 from .wiring import step_names
 
 __all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
@@ -258,7 +258,8 @@ def _planned(program: LoopProgram, options: Options) -> tuple[Assembly, Loaded]:
     if options.verify:
         program.verify()
     assert options.target is not None
-    return assemble(program), load_kernels(program.kernels, options.engine, options.target)
+    beside = (runtime, border.prepare, results.prepare)  # what every executable needs
+    return assemble(program), load_kernels(program.kernels, options.engine, options.target, beside)
 
 
 def resolved(options: Options) -> Options:
