@@ -37,6 +37,7 @@ import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,16 @@ def specialise(
         "epoch": config.epoch, "fits": executable.fits, "as_dense": executable.dense, "run": executable.run, "own": wrapper(False),
         "own_weak": wrapper(True), "launch": launch, "launch_dense": partial(_launch_dense, launch, executable.dense, captured),
     }  # fmt: skip
-    exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
+    exec(_compiled(source, name), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
     call.source = source  # type: ignore[attr-defined]
     return call
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str, name: str) -> CodeType:
+    """The code of a source: that of a structure is the same for all shapes."""
+    return compile(source, f"{__file__} (written for {name})", "exec")
 
 
 @functools.cache

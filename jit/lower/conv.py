@@ -25,7 +25,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fx import dtypes
-from fx.errors import LoweringError
 from fx.ir import Eqn
 
 from ..kernels.conv import PAD_DIMS, pad_kernel
@@ -33,6 +32,8 @@ from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .contract import contract
 from .contraction import BYTES_PER_NS, Array, Contraction, row_major, run, scratch
+from .conv_geometry import Axis, axes_of, phases, shifted
+from .depthwise import depthwise, depthwise_weights
 from .linalg import array_of, sum_type
 from .registry import Arg, LowerContext, Operand, lowers_product
 
@@ -41,106 +42,6 @@ CHANNELS = 64  # of the image that lie together where they are rows of a product
 # that are worth a step.
 SEEN, CUT_WINDOW, STEP_PRODUCTS = 0.93, 8, 1 << 20
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """One spatial dimension: extents and strides of image, window and output, and how they meet."""
-
-    size: int
-    window: int
-    out: int
-    stride: int
-    lo: int
-    dilation: int  # of the image
-    window_dilation: int
-    image_stride: int
-    window_stride: int
-    out_stride: int
-    cut: bool = False  # outputs that see different parts of the window are phases of their own
-
-    @property
-    def span(self) -> int:
-        """Positions of the image from the first to the last that an output sees."""
-        return (self.window - 1) * self.window_dilation + 1
-
-    def parts(self) -> list[tuple[int, int, int, int]]:
-        """Runs of outputs ``(first, count)`` of an image that is not dilated that see the same window positions ``(from, to)``."""
-        below = [-(-(self.lo - y * self.stride) // self.window_dilation) for y in range(_ceil(self.lo, self.stride))]
-        beyond = (self.out - 1) * self.stride + self.span - self.lo - self.size  # the image, of the last output
-        above = [-(-(beyond - y * self.stride) // self.window_dilation) for y in range(_ceil(beyond, self.stride))]
-        if len(below) + len(above) > self.out:  # outputs that see padding on both sides
-            n = int(self.out)
-            below, above = below[:n] + [0] * (n - len(below)), above[:n] + [0] * (n - len(above))
-            seen = [(min(b, self.window), self.window - a) for b, a in zip(below, reversed(above))]
-            runs = [(1, b, max(a, b)) for b, a in seen]
-        else:
-            inner = self.out - len(below) - len(above)
-            runs = [(1, min(b, self.window), self.window) for b in below]
-            runs += [(inner, 0, self.window)] if inner > 0 else []
-            runs += [(1, 0, max(self.window - a, 0)) for a in reversed(above)]
-        found, first = [], 0
-        for (begin, end), same in itertools.groupby(runs, lambda run: run[1:]):
-            count = sum(run[0] for run in same)
-            found.append((first, count, begin, end))
-            first = first + count
-        return found
-
-
-def _ceil(x: int, n: int) -> int:
-    """``x / n``, rounded up, at least 0."""
-    return -(-x // n) if x > 0 else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Phase:
-    """Outputs ``first + step * y``, y < count, use window positions ``window + window_step * j``, j < taps, at image
-    positions ``origin + y_step * y + j_step * j``."""
-
-    first: int
-    step: int
-    count: int
-    window: int
-    window_step: int
-    taps: int
-    origin: int
-    y_step: int
-    j_step: int
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """The lowest and the highest image position that is read."""
-        ends = [
-            self.origin + y * self.y_step + j * self.j_step for y in (0, self.count - 1) for j in (0, self.taps - 1)
-        ]
-        return (min(ends), max(ends)) if self.taps and self.count else (0, 0)
-
-
-def _phases(x: _Axis) -> list[_Phase]:
-    if x.cut:
-        return [
-            _Phase(
-                first, 1, count, begin, 1, end - begin,
-                first * x.stride - x.lo + begin * x.window_dilation if end > begin else 0, x.stride, x.window_dilation,
-            )
-            for first, count, begin, end in x.parts()
-        ]  # fmt: skip
-    if x.dilation == 1:
-        return [_Phase(0, 1, x.out, 0, 1, x.window, -x.lo, x.stride, x.window_dilation)]
-    step = x.dilation // math.gcd(x.dilation, x.window_dilation)
-    found = []
-    for first in range(min(x.dilation, x.out)):
-        count = -(-(x.out - first) // x.dilation)
-        taps = [j for j in range(min(step, x.window)) if (first + j * x.window_dilation - x.lo) % x.dilation == 0]
-        if not taps:
-            found.append(_Phase(first, x.dilation, count, 0, 1, 0, 0, 1, 0))
-            continue
-        origin = (first + taps[0] * x.window_dilation - x.lo) // x.dilation
-        n = -(-(x.window - taps[0]) // step)
-        found.append(
-            _Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation)
-        )
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +69,10 @@ def conv_general_dilated(
         return False
     pairs = dtypes.is_complex(out.dtype)
     lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
-    axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
+    axes = axes_of(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
     compute = sum_type(lhs.dtype, out.dtype)
+    if not pairs and any(f(ctx, eqn.params, axes, (lhs, rhs, out), compute) for f in (depthwise, depthwise_weights)):
+        return False
     groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
     planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
     if axes and epilogue is None and _sees_much_padding(axes[0], out.size * rhs.size // rhs.shape[rhs_spec[0]]):
@@ -192,9 +95,9 @@ def conv_general_dilated(
         batch, cols = [*batch, (columns, 0, b_o, c_o)], []
     weights, result = array_of(rhs), array_of(out)
     taken = False
-    found = [phases for phases in itertools.product(*(_phases(x) for x in axes)) if all(f.count for f in phases)]
-    for phases in found:
-        meet = list(zip(axes, phases, image.spatial, image.shift))
+    found = [phase for phase in itertools.product(*(phases(x) for x in axes)) if all(f.count for f in phase)]
+    for phase in found:
+        meet = list(zip(axes, phase, image.spatial, image.shift))
         problem = Contraction(
             batch=tuple(batch),
             rows=((rows_n, image.n, c_n), *((f.count, f.y_step * s, f.step * x.out_stride) for x, f, s, _ in meet)),
@@ -209,9 +112,9 @@ def conv_general_dilated(
         if planes and not cols:  # depthwise: the last axis is a batch of which the kernel makes vectors
             (n_x, a_x, c_x), rows = problem.rows[-1], problem.rows[:-1]
             problem = replace(problem, batch=(*batch, (n_x, a_x, 0, c_x)), rows=rows)
-        a = _shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
-        b = _shifted(weights, sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
-        c = _shifted(result, sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
+        a = shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
+        b = shifted(weights, sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
+        c = shifted(result, sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
         if planes and cols:
             problem, a, b = problem.transposed(), b, a
         taken = contract(ctx, "conv", problem, a, b, c, epilogue if len(found) == 1 else None)
@@ -219,7 +122,7 @@ def conv_general_dilated(
 
 
 def _along_planes(
-    ctx: LowerContext, axes: Sequence[_Axis], lhs: Operand, rhs: Operand, compute: Ty, params: dict[str, Any]
+    ctx: LowerContext, axes: Sequence[Axis], lhs: Operand, rhs: Operand, compute: Ty, params: dict[str, Any]
 ) -> bool:  # fmt: skip
     """Whether the image can stay with its pixels together: a step along the last axis is one of the output, and vectors
     of its pixels are nearly full."""
@@ -243,7 +146,7 @@ def _along_planes(
     return groups * batch_groups == 1 and full * 10 <= run * 11
 
 
-def _sees_much_padding(x: _Axis, products: int) -> bool:
+def _sees_much_padding(x: Axis, products: int) -> bool:
     """Whether leaving out the padding along ``x`` saves enough of the ``products`` for a step for each part of the window."""
     if x.dilation != 1 or x.window > CUT_WINDOW:
         return False
@@ -253,37 +156,13 @@ def _sees_much_padding(x: _Axis, products: int) -> bool:
     return unseen >= (1 - SEEN) * whole and unseen * products >= len(parts) * STEP_PRODUCTS * whole
 
 
-def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:
-    """``unit``: reals in an element, as strides count reals."""
-    (lhs, rhs, out), specs = operands, [params[k][2:] for k in ("lhs_spec", "rhs_spec", "out_spec")]
-    if len(specs[0]) > PAD_DIMS:
-        raise LoweringError(
-            f"a convolution over {len(specs[0])} spatial dimensions has no native loops; at most {PAD_DIMS}"
-        )
-    axes = []
-    for i, (a, b, c) in enumerate(zip(*specs)):
-        axes.append(_Axis(
-            size=lhs.shape[a], window=rhs.shape[b], out=out.shape[c], stride=params["window_strides"][i],
-            lo=params["padding"][i][0], dilation=params["lhs_dilation"][i], window_dilation=params["rhs_dilation"][i],
-            image_stride=lhs.strides[a] * unit, window_stride=rhs.strides[b] * unit, out_stride=out.strides[c] * unit,
-        ))  # fmt: skip
-    return axes
-
-
-def _shifted(x: Array, reals: int, unit: int) -> Array:
-    """``x`` from that many reals on."""
-    if isinstance(x.at, Operand):
-        return replace(x, at=replace(x.at, offset=x.at.offset + reals // unit))
-    return replace(x, at=replace(x.at, byte_offset=x.at.byte_offset + reals * x.ty.itemsize))
-
-
 # --------------------------------------------------------------------------------------------- the image
 
 
 def _image(
-    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool, grouped: bool,
+    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[Axis], compute: Ty, pairs: bool, grouped: bool,
     planes: bool,
-) -> tuple[_Image, list[_Axis]]:  # fmt: skip
+) -> tuple[_Image, list[Axis]]:  # fmt: skip
     """The left operand as the contraction reads it: itself, or a padded copy with the fitting dimension innermost, which
     are pixels if it has ``planes``."""
     unit = 2 if pairs else 1
@@ -322,14 +201,14 @@ def _image(
     return _Image(copy, *place, strides, below, block), expanded
 
 
-def _expanded(x: _Axis) -> _Axis:
+def _expanded(x: Axis) -> Axis:
     """With the dilation of the image written out."""
     return replace(x, size=(x.size - 1) * x.dilation + 1 if x.size else 0, dilation=1)
 
 
-def _margins(x: _Axis) -> tuple[int, int]:
+def _margins(x: Axis) -> tuple[int, int]:
     """How far the outputs read below and above the image."""
-    reaches = [f.reach for f in _phases(x)]
+    reaches = [f.reach for f in phases(x)]
     return max(0, *(-lo for lo, _ in reaches)), max(0, *(hi + 1 - x.size for _, hi in reaches))
 
 

@@ -71,6 +71,13 @@ class Address:
     byte_offset: int = 0
 
 
+class Foreign(int):
+    """A frame argument: an address outside our kernels and buffers.  It holds in this process alone, so programs that have one
+    are planned in every process."""
+
+    __slots__ = ()
+
+
 Arg = Union[int, Address, Operand]  # an Operand as argument stands for the address of its element 0 (offset applied)
 
 
@@ -198,6 +205,6 @@ def lowers_product(name: str) -> Callable[[ProductLowering], ProductLowering]:
 
 
 __all__ = [
-    "Address", "Arg", "Expr", "Host", "KernelBuilder", "KernelHandle", "LowerContext", "Lowering", "Operand",
+    "Address", "Arg", "Expr", "Foreign", "Host", "KernelBuilder", "KernelHandle", "LowerContext", "Lowering", "Operand",
     "LOWERINGS", "POINTWISE", "PRODUCTS", "ProductLowering", "Step", "Value", "lowers", "lowers_product", "pointwise",
 ]  # fmt: skip

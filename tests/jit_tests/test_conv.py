@@ -284,6 +284,50 @@ def test_depthwise_and_its_weight_gradient() -> None:
         )
 
 
+DEPTHWISE = [  # image, channels, window, strides, window dilation, padding, image dilation
+    ((9, 8), 16, (3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    ((6, 30), 40, (3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    ((11, 23), 19, (5, 5), (1, 1), (1, 1), ((2, 2), (4, 0)), (1, 1)),
+    ((10, 31), 70, (3, 3), (2, 2), (1, 1), ((1, 1), (0, 1)), (1, 1)),
+    ((12, 26), 33, (2, 3), (1, 1), (2, 3), ((3, 2), (-1, 5)), (1, 1)),
+    ((5, 13), 64, (3, 4), (1, 1), (1, 1), ((2, 3), (2, 2)), (2, 3)),  # of a strided one with respect to the image
+    ((7, 9), 17, (1, 1), (1, 1), (1, 1), ((0, 1), (1, 0)), (2, 2)),  # outputs that meet no tap
+    ((3, 2), 16, (3, 3), (1, 1), (1, 1), ((4, 4), (5, 3)), (1, 1)),  # and no image
+    ((40,), 24, (7,), (3,), (1,), ((3, 3),), (1,)),
+]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "level"),
+    [("float64", None), ("int32", None), *(("float32", level) for level in (None, "avx2", "sse2", "scalar"))],
+)
+@pytest.mark.parametrize("case", DEPTHWISE, ids=str)
+def test_depthwise_leaves_out_what_lies_outside(case: tuple, dtype: str, level: str | None) -> None:
+    """Forward, with the weights as they are and with channels that lie apart, and the gradient with respect to the weights."""
+    image, c, window, strides, dilation, padding, holes = case
+    target, n = None if level is None else host().restricted(level), len(image)
+    last = (0, n + 1, *range(1, n + 1))
+    p = params(
+        n, lhs_spec=last, out_spec=last, rhs_spec=(n + 1, n, *range(n)), window_strides=strides, rhs_dilation=dilation,
+        padding=padding, lhs_dilation=holes, feature_group_count=c,
+    )  # fmt: skip
+    x, w = random_array((2, *image, c), dtype), random_array((*window, 1, c), dtype, 1)
+    y = check(x, w, p, target)
+    apart = {**p, "rhs_spec": (0, 1, *range(2, n + 2))}
+    np.testing.assert_array_equal(check(x, np.moveaxis(w, (-1, -2), (0, 1)).copy(), apart, target), y)
+    check(x, w[tuple(slice(None, None, -1) for _ in window)], p, target)
+    turned = (n + 1, 0, *range(1, n + 1))
+    back = {
+        **p, "lhs_spec": turned, "rhs_spec": turned, "out_spec": (n, n + 1, *range(n)), "window_strides": dilation, "rhs_dilation": strides,
+        "feature_group_count": 1, "batch_group_count": c,
+    }  # fmt: skip
+    check(x, y, back, target)
+    steps = [prepare("conv_general_dilated", a, q, [(result_shape(*a, q), dtype)], target)[0].steps
+             for a, q in (([x, w], p), ([x, y], back))]  # fmt: skip
+    assert {s.name for s in steps[0]} == {"conv (depthwise)"}
+    assert (steps[1][0].name == "conv (depthwise weights)") == (holes == (1,) * n)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bfloat16", "complex64"])
 def test_channels_first_keeps_its_pixels_together(dtype: str) -> None:
     """Rows and columns change places: products over planes, depthwise ones with and without a multiplier, dilated windows."""
