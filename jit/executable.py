@@ -19,6 +19,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
+from . import images
 from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
@@ -39,6 +40,7 @@ from .wiring import step_names
 __all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
 
 ENGINES = ("llvm", "quick", "numba")
+FROM_STORE = "taken from the store: the same graph was planned for this machine before"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Executable:
         fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
         graph, assembly: what was compiled, and what it became.
         compile_seconds: time from graph to executable.
+        origin: whether it was planned in this process, and if it is not kept for the next, why.
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
     """
 
@@ -108,6 +111,7 @@ class Executable:
         self._plain = all(kind == "buffer" for kind, _ in assembly.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
+        self.origin = "planned in this process"
 
     @property
     def program(self) -> LoopProgram:
@@ -209,8 +213,8 @@ class Executable:
         return list(zip(step_names(self.program.steps), map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
-        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
-        return explain(self.program)
+        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers; where the program is from."""
+        return f"{explain(self.program)}\n\n{self.origin}"
 
     def loops(self) -> str:
         """The printed loops of every kernel, in program order."""
@@ -229,13 +233,25 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     """
     start = time.perf_counter()
     options = resolved(options or Options())
-    program = drafted(graph, options).finished()
-    if options.verify:
-        program.verify()
-    loaded = load_kernels(program.kernels, options.engine, options.target)
-    executable = Executable(graph, options, assemble(program), loaded, lambda: drafted(graph, options).finished())
+    _check_donate(graph, options.donate)
+
+    def plan() -> LoopProgram:
+        return drafted(graph, options).finished()
+
+    place = images.place(graph, options)
+    found = place.find(graph)
+    assembly, loaded = found or _planned(plan(), options)
+    executable = Executable(graph, options, assembly, loaded, plan)
+    executable.origin = FROM_STORE if found else place.keep(assembly, loaded.kernels)
     executable.compile_seconds = time.perf_counter() - start
     return executable
+
+
+def _planned(program: LoopProgram, options: Options) -> tuple[Assembly, Loaded]:
+    if options.verify:
+        program.verify()
+    assert options.target is not None
+    return assemble(program), load_kernels(program.kernels, options.engine, options.target)
 
 
 def resolved(options: Options) -> Options:

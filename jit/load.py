@@ -21,7 +21,7 @@ from .forks import compiling
 from .loop_print import print_kernel
 from .lower.context import structure
 from .lower.registry import KernelHandle
-from .native import compile_object, load_object
+from .native import compile_object, load_objects
 from .target import Target
 from .threads import num_threads
 
@@ -95,37 +95,54 @@ def _keys_of(handles: Sequence[KernelHandle], engine: str, target: Target) -> li
 
 
 def _from_store(kernels: Sequence[Stored]) -> list[Stored]:
-    """Loads the kernels that the store has.  One after another: an object takes less time than to hand it to a thread."""
-    store, found = default_store(), []
-    for key, name in kernels:
-        data = store.get(key)
-        if data is None:
-            continue
+    """Loads the kernels that the store has, together and on this thread: that takes less time than to hand them to others."""
+    store = default_store()
+    found = [(kernel, data) for kernel in kernels if (data := store.get(kernel[0])) is not None]
+    with compiling:
         try:
-            with compiling:
-                _addresses[key] = load_object(data, [name])[name]
-        except BackendError:
-            continue  # written by a machine that only looked like this one
-        found.append((key, name))
-    return found
+            _load([kernel for kernel, _ in found], [data for _, data in found])
+            return [kernel for kernel, _ in found]
+        except BackendError:  # one was written by a machine that only looked like this one
+            return [kernel for kernel, data in found if _loads(kernel, data)]
+
+
+def _loads(kernel: Stored, data: bytes) -> bool:
+    try:
+        _load([kernel], [data])
+    except BackendError:
+        return False
+    return True
+
+
+def _load(kernels: Sequence[Stored], objects: Sequence[bytes]) -> None:
+    loaded = load_objects([(data, [name]) for (_, name), data in zip(kernels, objects)])
+    for (key, name), addresses in zip(kernels, loaded):
+        _addresses[key] = addresses[name]
 
 
 def _compile_all(kernels: Sequence[tuple[str, KernelHandle]], engine: str, target: Target) -> None:
     """Compiles kernels in this order, several at a time: LLVM works outside the interpreter's lock."""
+    if engine == "numba":
+        for key, handle in kernels:
+            with compiling:
+                _addresses[key] = _by_numba(handle, target)
+        return
 
-    def compile_one(item: tuple[str, KernelHandle]) -> None:
+    def by_llvm(item: tuple[str, KernelHandle]) -> bytes:
         key, handle = item
         with compiling:
-            _addresses[key] = _by_numba(handle, target) if engine == "numba" else _by_llvm(key, handle, engine, target)
+            data = compile_object([handle.kernel], target, quick=engine == "quick")
+        default_store().put(key, data)
+        return data
 
-    workers = min(len(kernels), 1 if engine == "numba" else num_threads())
+    workers = min(len(kernels), num_threads())
     if workers < 2:
-        for item in kernels:
-            compile_one(item)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for future in [pool.submit(compile_one, item) for item in kernels]:
-            future.result()
+        objects = [by_llvm(item) for item in kernels]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            objects = list(pool.map(by_llvm, kernels))
+    with compiling:
+        _load([(key, h.kernel.name) for key, h in kernels], objects)
 
 
 def _by_numba(handle: KernelHandle, target: Target) -> int:
@@ -134,13 +151,6 @@ def _by_numba(handle: KernelHandle, target: Target) -> int:
     function = compile_numba(handle.kernel, target.fma)
     _keep_alive.append(function)
     return int(function.address)
-
-
-def _by_llvm(key: str, handle: KernelHandle, engine: str, target: Target) -> int:
-    data = compile_object([handle.kernel], target, quick=engine == "quick")
-    default_store().put(key, data)
-    name = handle.kernel.name
-    return load_object(data, [name])[name]
 
 
 def loaded_count() -> int:

@@ -67,9 +67,11 @@ class Resizable:
             self._wiring, self._wiring.cells.filled(table), ends, *self._arena.places(table), with_values(self._consts, consts),
             self._workers,
         )  # fmt: skip
-        return Executable(
+        made = Executable(
             self._graph, self.options, assembly, self._loaded, lambda: drafted(graph(), self.options).finished()
         )
+        made.origin = "filled in: a program with sizes that vary, given these"
+        return made
 
 
 class _Arena:

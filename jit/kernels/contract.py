@@ -143,7 +143,8 @@ class _Piece:
         outer, stretch = divide(b, slice_, p["level"])
         start = {
             x: b.let(f"start_{x}", self.place[x] + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
-            for x in self.place.keys() - {"c"}
+            for x in self.place
+            if x != "c"
         }
         depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
         if v.copies:

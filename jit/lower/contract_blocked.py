@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fx.sizes import largest, late, smallest
 
@@ -13,6 +12,18 @@ from ..kernels.gemm import pack_kernel, turn_kernel
 from ..kernels.microkernel import Epilogue, Tile, tile_for
 from ..loop_ir import Ty
 from .context import structure
+from .contract_pieces import (
+    GROUP,
+    MIN_SLICE,
+    ROWS,
+    SLAB_SLICE,
+    k_parts,
+    k_slices,
+    packed_groups,
+    packed_ranges,
+    row_ranges,
+    wanted_pieces,
+)
 from .contraction import (
     BYTES_PER_NS,
     FLOPS_PER_NS,
@@ -33,15 +44,10 @@ from .registry import Address, Arg, LowerContext
 __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
-ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
 FEW_ROWS = (
     192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
 )
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
-GROUP = 16  # panels of a piece, at most
-PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
-PIECES = 16  # fewer pieces than this are not enough to share among a few threads
-LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
 PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
@@ -49,8 +55,6 @@ PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
 TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
-# Values of k that are worth a partial product of their own; where slices of k copy what they read of A, there are no other pieces.
-MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 LINE = 64  # bytes
 NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
@@ -157,16 +161,6 @@ class _Blocks:
         return -(-self.slices // self.part_slices)
 
 
-def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
-    """Cuts k into about ``count`` slices: the outer loop, the others, stretches of the first of them, their length."""
-    outer: tuple[int, ...] = (1, 0, 0)
-    if len(ks) > 1 and 0 < ks[0][0] < count:
-        outer, ks = ks[0], ks[1:]
-    k0 = ks[0][0] if ks else 1
-    k_slice = largest(1, -(-k0 * outer[0] // count))
-    return outer, ks, largest(1, -(-k0 // k_slice)), k_slice
-
-
 def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
 
@@ -181,10 +175,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = largest(
-        smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1)),
-        smallest(MORE_PIECES, p.flops // int(FLOPS_PER_NS * LONG_PIECE_NS)),
-    )
+    wanted = late(wanted_pieces, p.flops)
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -192,14 +183,16 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // ROWS))
         piece_rows = even(m, piece_rows)
     else:
-        piece_rows = even(m, m if layout.slab else ROWS)
+        if layout.slab or layout.lanewise:
+            piece_rows = even(m, m if layout.slab else ROWS)
+        else:
+            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches * panels, wanted)))
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    worth = SLAB_SLICE if layout.slab else MIN_SLICE
-    for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // worth))
-    outer, ks, level, k_slice = _slices(p.ks, largest(count, for_threads))
+    for_threads = late(k_parts, batches * row_blocks * groups, wanted, k, SLAB_SLICE if layout.slab else MIN_SLICE)
+    outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
         piece_rows, piece_rows if layout.slab else even(piece_rows, ROWS), row_blocks, panels, -(-panels // groups),
@@ -215,21 +208,7 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     m, n = size(p.rows), single(p.cols)
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
     numbers = (panels, wanted, most, per_range, m * READ_A)
-    return -(-m // late(_ranges, *numbers)), -(-panels // late(_groups, *numbers))
-
-
-def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
-    cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
-    enough = max(min(r * g, wanted) for r, g in cuts)
-    return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)
-
-
-def _ranges(*numbers: Any) -> int:
-    return _cut(*numbers)[0]
-
-
-def _groups(*numbers: Any) -> int:
-    return _cut(*numbers)[1]
+    return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
 
 
 def _shares_b(p: Contraction) -> bool:
