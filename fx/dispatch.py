@@ -125,6 +125,15 @@ def wrapper(weak: bool) -> Callable[[np.ndarray], Array]:
 def _launch_dense(launch: Any, dense: Any, captured: Sequence[np.ndarray], donate: Sequence[int], *leaves: Any) -> Any:
     """``launch`` with copies of the arrays that are laid out otherwise than kernels take them; None if that is not the reason
     why it did nothing, or one of them is donated.  An array that repeats one number keeps its copy."""
+    given = _with_dense_buffers(leaves, dense, captured, donate)
+    return None if given is None else launch(*given)
+
+
+def _with_dense_buffers(
+    leaves: Sequence[Any], dense: Any, captured: Sequence[np.ndarray], donate: Sequence[int]
+) -> list[Any] | None:
+    """The leaves, with copies in place of those that ``launch`` does not take; a function of its own, so that nothing refers to
+    a donated buffer while ``launch`` looks."""
     buffers = [x._buffer if type(x) is Array else x for x in leaves]
     copies = dense(*buffers, *captured)
     if copies is None or all(c is b for c, b in zip(copies, buffers)):
@@ -134,12 +143,12 @@ def _launch_dense(launch: Any, dense: Any, captured: Sequence[np.ndarray], donat
     given = []
     for x, c, b in zip(leaves, copies, buffers):
         if c is b or type(x) is not Array:
-            given.append(c if c is not b else x)
+            given.append(x if c is b else c)
             continue
         if b.ndim and not any(b.strides):
             x._buffer = c
         given.append(Array(c, x.weak_type))
-    return launch(*given)
+    return given
 
 
 class _Writer:
