@@ -152,16 +152,9 @@ class Executable:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
 
-    def launchable(self) -> Program | None:
-        """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
-        a call is more than that."""
-        if self.assembly.overwritten or not self._plain:
-            return None
-        instance = self._free.pop() if self._free else self._instance()
-        if instance.shared_arena:
-            self._free.append(instance)
-            return None
-        return instance.program
+    def launched(self) -> Program:
+        """A native program of the caller's own: it takes the inputs, arrays for the results, and the arena if that is shared."""
+        return (self._free.pop() if self._free else self._instance()).program
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""

@@ -40,6 +40,7 @@ from .contraction import (
     with_a_strides,
 )  # fmt: skip
 from .registry import Address, Arg, LowerContext
+from .window_rows import WindowRows
 
 __all__ = ["blocked", "lanewise"]
 
@@ -61,9 +62,13 @@ WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to 
 
 
 def blocked(
-    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
-) -> bool:
-    """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it."""
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None,
+    window: WindowRows | None = None,
+) -> bool:  # fmt: skip
+    """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it.
+
+    window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
+    """
     unit = 2 if p.pairs else 1
     tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
     if a.ty != p.compute:
@@ -78,7 +83,7 @@ def blocked(
         packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
-    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
+    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -119,6 +124,7 @@ class _Layout:
         unit: reals in an element of C (2 for complex pairs).
         slab: into how many slices to cut k so that the run of A that one reads is worth copying.
         packs: each piece packs the B that it needs.
+        window: what the rows are where some see a part of k only.
     """
 
     tile: Tile
@@ -127,6 +133,7 @@ class _Layout:
     slab: int | None
     lanewise: bool = False
     packs: bool = False
+    window: WindowRows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    for_threads = late(k_parts, batches * row_blocks * groups, wanted, k, SLAB_SLICE if layout.slab else MIN_SLICE)
+    worth = SLAB_SLICE if layout.slab else MIN_SLICE
+    for_threads = 1 if layout.window else late(k_parts, batches * row_blocks * groups, wanted, k, worth)
     outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
@@ -241,6 +249,9 @@ def _product(
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
     blocks = _blocks(ctx, p, layout)
+    window_rows = layout.window
+    if window_rows is not None:
+        blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
     batch, rows, ks = _loops(p, blocks)
     columns, _, c_col = single(p.cols)
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
@@ -252,7 +263,12 @@ def _product(
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
     reach = 0  # rows before the end of a piece from where on C takes whole vectors of columns
+    masked = window_rows is not None and ctx.host.masked_accesses and out.ty.bits >= 32 and 0 < width < tile.cols
     if direct and c_col != layout.unit:
+        reach, masked = NEVER, False
+    elif masked:
+        pass
+    elif window_rows is not None and width < tile.cols:
         reach = NEVER
     elif direct and width < tile.cols:
         dense = all(n == 1 or c_row == step for (n, *_), c_row, step in zip(rows, c_rows, row_major(rows, width)))
@@ -264,17 +280,23 @@ def _product(
         and blocks.slices == 1
         and reach == 0
         and fused is None
+        and window_rows is None
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
     copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies)
+    loops: tuple[str, ...] = ()
+    if window_rows is not None:
+        loops = window_rows.loops(blocks.ks, len(ks), len(blocks.ks) < len(p.ks), blocks.slices > 1)
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, loops, masked)
     if fused is None:
         kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     else:
         made = contract_kernel(variant, fused)
         kernel = ctx.kernel(("contract", structure(made)), lambda: made)
     values = _frame(blocks, layout, p, batch, rows, ks)
+    if window_rows is not None:
+        values |= window_rows.frame(blocks.piece_rows, p.ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
         "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
@@ -437,6 +459,8 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
     panels, d_panel = -(-n // cols), largest(k * unit * tile.cols, 1)
     layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
+    if layout == "narrow" and s_col == 1 and b.ty.bits >= 32 and ctx.host.masked_accesses:
+        layout = "masked"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
     once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
