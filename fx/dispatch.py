@@ -37,6 +37,7 @@ import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -93,10 +94,16 @@ def specialise(
         "epoch": config.epoch, "fits": executable.fits, "as_dense": executable.dense, "run": executable.run, "own": wrapper(False),
         "own_weak": wrapper(True), "launch": launch, "launch_dense": partial(_launch_dense, launch, executable.dense, captured),
     }  # fmt: skip
-    exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
+    exec(_compiled(source, name), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
     call.source = source  # type: ignore[attr-defined]
     return call
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str, name: str) -> CodeType:
+    """The code of a source: that of a structure is the same for all shapes."""
+    return compile(source, f"{__file__} (written for {name})", "exec")
 
 
 @functools.cache
@@ -150,15 +157,15 @@ class _Writer:
 
     def arguments(self, in_tree: tree.TreeDef, example: Sequence[Any], avals: Sequence[Aval]) -> bool:
         """Takes the arguments apart down to the buffers ``b0, b1, ...``; False if a leaf is of a kind not known here."""
-        positional, named = in_tree.children
+        positional, named = in_tree.subtrees
         self.example, self.avals = example, avals
-        keywords = "" if named.children else " or kwargs"
+        keywords = "" if named.subtrees else " or kwargs"
         self.lines += [
             f"    if config.epoch != epoch or (ALERT and state.absorbing){keywords}:",
             "        return MISS",
             "    try:",
         ]
-        known = self._children(positional, "args") and (not named.children or self._take(named, "kwargs"))
+        known = self._children(positional, "args") and (not named.subtrees or self._take(named, "kwargs"))
         if self.checks:
             self._miss_if(" or ".join(self.checks))
         self.lines += ["        pass"] if not self.leaves and not self.trees else []
@@ -179,7 +186,7 @@ class _Writer:
             self._miss_if(f"type({x}) is not dict or len({x}) != {len(d.aux)}")
             if len(d.aux) > 1 and self._launched(d):
                 return self._pass(d, f"{self.name('values', itemgetter(*d.aux))}({x})")
-            return all(self._child(c, f"{x}[{self.name('k', k)}]") for k, c in zip(d.aux, d.children))
+            return all(self._child(c, f"{x}[{self.name('k', k)}]") for k, c in zip(d.aux, d.subtrees))
         self._miss_if(f"type({x}) is not {self.name('K', d.kind)}")
         if d.kind in (tuple, list) or tree.is_namedtuple(d.kind):
             return self._children(d, x)
@@ -195,29 +202,29 @@ class _Writer:
 
     def _launched(self, d: tree.TreeDef) -> bool:
         """Whether all children are arrays that are launched as they are."""
-        kinds = map(type, self.example[self.leaves : self.leaves + len(d.children)])
-        return self.launch is not None and all(c.kind is None for c in d.children) and _ARRAYS.issuperset(kinds)
+        kinds = map(type, self.example[self.leaves : self.leaves + len(d.subtrees)])
+        return self.launch is not None and all(c.kind is None for c in d.subtrees) and _ARRAYS.issuperset(kinds)
 
     def _pass(self, d: tree.TreeDef, children: str) -> bool:
         """Passes the children on without a name for each."""
         self.lines.append(f"        t{self._fresh()} = {children}")
         self.inputs.append(f"*t{self.trees}")
-        self.leaves += len(d.children)
+        self.leaves += len(d.subtrees)
         return True
 
     def _children(self, d: tree.TreeDef, x: str) -> bool:
-        if not d.children:
+        if not d.subtrees:
             self._miss_if(f"len({x}) != 0")
             return True
-        if len(d.children) > 1 and self._launched(d):
-            self._miss_if(f"len({x}) != {len(d.children)}")
+        if len(d.subtrees) > 1 and self._launched(d):
+            self._miss_if(f"len({x}) != {len(d.subtrees)}")
             return self._pass(d, x)
         names, first = [], self.leaves
-        for c in d.children:
+        for c in d.subtrees:
             names.append(f"x{first}" if c.kind is None else f"t{self._fresh()}")
             first += c.num_leaves
         self.lines.append(f"        {', '.join(names)}{',' * (len(names) == 1)} = {x}")
-        return all(self._take(c, n) for c, n in zip(d.children, names))
+        return all(self._take(c, n) for c, n in zip(d.subtrees, names))
 
     def _child(self, d: tree.TreeDef, expression: str) -> bool:
         name = f"x{self.leaves}" if d.kind is None else f"t{self._fresh()}"
@@ -302,7 +309,7 @@ class _Writer:
             return f"r{k}" if self.launch is not None else f"{'own_weak' if self.weak[k] else 'own'}(r{k})"
         if d.kind is type(None):
             return "None"
-        parts = [self._build(c) for c in d.children]
+        parts = [self._build(c) for c in d.subtrees]
         if d.kind is tuple:
             return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
         if d.kind is list:

@@ -66,20 +66,20 @@ def same_aux(a: Any, b: Any) -> bool:
 class TreeDef:
     """The structure of a pytree without its leaves.  Hashable; equal structures compare equal."""
 
-    __slots__ = ("_hash", "aux", "children", "kind", "num_leaves")
+    __slots__ = ("_hash", "aux", "kind", "num_leaves", "subtrees")
 
-    def __init__(self, kind: type | None, aux: Any, children: tuple[TreeDef, ...]) -> None:
+    def __init__(self, kind: type | None, aux: Any, subtrees: tuple[TreeDef, ...]) -> None:
         self.kind = kind
         self.aux = aux
-        self.children = children
+        self.subtrees = subtrees
         self.num_leaves = 1 if kind is None else 0
-        for c in children:
+        for c in subtrees:
             self.num_leaves += c.num_leaves
         self._hash: int | None = None
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash((self.kind, self.aux, self.children))
+            self._hash = hash((self.kind, self.aux, self.subtrees))
         return self._hash
 
     def __eq__(self, other: object) -> bool:
@@ -91,7 +91,7 @@ class TreeDef:
             return False
         if self.aux is not None and self.kind is not dict and not same_aux(self.aux, other.aux):
             return False
-        return bool(self.aux == other.aux) and self.children == other.children
+        return bool(self.aux == other.aux) and self.subtrees == other.subtrees
 
     def __str__(self) -> str:
         text = str(unflatten(self, ["*"] * self.num_leaves)) if self.kind is not None else "*"
@@ -103,7 +103,11 @@ class TreeDef:
     @property
     def num_nodes(self) -> int:
         """Nodes and leaves together."""
-        return 1 + sum([d.num_nodes for d in self.children])
+        return 1 + sum([d.num_nodes for d in self.subtrees])
+
+    def children(self) -> list[TreeDef]:
+        """The structures of the outermost node's children."""
+        return list(self.subtrees)
 
     def node_data(self) -> tuple[type, Any] | None:
         """(type, static data) of the outermost node; None for a leaf."""
@@ -123,7 +127,7 @@ class TreeDef:
         """This structure with ``inner`` in the place of every leaf."""
         if self.kind is None:
             return inner
-        return TreeDef(self.kind, self.aux, tuple([d.compose(inner) for d in self.children]))
+        return TreeDef(self.kind, self.aux, tuple([d.compose(inner) for d in self.subtrees]))
 
 
 LEAF = TreeDef(None, None, ())
@@ -206,7 +210,7 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return None
     if d is _ONE:
         return (next(it),)
-    children = [_unflatten(c, it) for c in d.children]
+    children = [_unflatten(c, it) for c in d.subtrees]
     return tuple(children) if d.kind is tuple else node_of(d).unflatten(d.aux, children)
 
 
@@ -270,11 +274,11 @@ def _flatten_up_to(d: TreeDef, x: Any, what: str, path: KeyPath) -> Iterator[Any
     assert node is not None
     children, aux = node.flatten(x)
     children = list(children)
-    if aux != d.aux or len(children) != len(d.children):
+    if aux != d.aux or len(children) != len(d.subtrees):
         found = aux if aux is not None else f"{len(children)} children"
-        want = d.aux if d.aux is not None else f"{len(d.children)} children"
+        want = d.aux if d.aux is not None else f"{len(d.subtrees)} children"
         raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
-    for c, child, key in zip(d.children, children, node.keys(x)):
+    for c, child, key in zip(d.subtrees, children, node.keys(x)):
         yield from _flatten_up_to(c, child, what, (*path, key))
 
 

@@ -58,7 +58,7 @@ def register_pytree_with_keys_class(cls: Any) -> Any:
 
 def treedef_children(treedef: PyTreeDef) -> list[PyTreeDef]:
     """The structures of a node's children."""
-    return list(treedef.children)
+    return treedef.children()
 
 
 def treedef_is_leaf(treedef: PyTreeDef) -> bool:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from fx.ir import Var
 
@@ -15,8 +18,19 @@ from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.steering import LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
+from .threads import runtime
 
-__all__ = ["ALIGN", "Lifetimes", "Sharing", "lifetimes", "plan_buffers", "share_in_place"]
+__all__ = [
+    "ALIGN",
+    "Lifetimes",
+    "Sharing",
+    "in_arena",
+    "lifetimes",
+    "place",
+    "plan_buffers",
+    "rounded",
+    "share_in_place",
+]
 
 ALIGN = 64
 # library operations that can write their result over their first operand
@@ -25,7 +39,7 @@ OVERWRITES_FIRST = frozenset({
 })  # fmt: skip
 
 
-Lifetimes = tuple[dict[int, int], dict[int, int]]  # buffer -> its first step, its last
+Lifetimes = dict[int, tuple[int, int]]  # buffer -> its first step, its last
 
 
 @dataclass(frozen=True)
@@ -121,41 +135,53 @@ LARGEST = 250  # buffers that are placed by size
 
 
 def plan_buffers(
-    buffers: Sequence[LogicalBuffer],
-    steps: Sequence[AnyStep],
-    workers: int,
-    reasons: dict[int, str] | None = None,
-    alive_in: Lifetimes | None = None,
+    buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep], workers: int, reasons: dict[int, str] | None = None
 ) -> BufferPlan:
-    """Gives each arena buffer an offset: the tightest hole, between those whose lives meet its own, that holds it.
-
-    The largest come first, which leaves few holes; those beyond the ``LARGEST`` follow as they come alive, so that the time
-    does not grow with the square of a long program.
-
-    Args:
-        alive_in: what ``lifetimes`` says of the steps, if that is known.
-    """
+    """Gives each buffer its place."""
     reasons = reasons or {}
-    first, last = alive_in or lifetimes(buffers, steps)
-    sizes = {i: _bytes(buffers[i], workers) for i in first if buffers[i].kind == "arena"}
-    order = sorted(sizes, key=lambda i: (-sizes[i], first[i], i))
-    large: list[Buffer] = []
-    alive: list[Buffer] = []
+    lives = lifetimes(buffers, steps)
+    arena = in_arena(buffers, lives)
+    sizes = [rounded(buffers[i].nbytes) * (workers if buffers[i].per_worker else 1) for i in arena]
+    blocks = [(nbytes, *lives[i]) for i, nbytes in zip(arena, sizes)]
+    offsets, end = place(np.array(blocks, np.int64).reshape(-1, 3))
     result: dict[int, Buffer] = {}
-    end = 0
-    for k, i in enumerate(order[:LARGEST] + sorted(order[LARGEST:], key=lambda i: (first[i], -sizes[i], i))):
-        nbytes, begins, ends = sizes[i], first[i], last[i]
-        alive = [p for p in alive if p.last >= begins]
-        met = [p for p in large if p.first <= ends and begins <= p.last] + alive
-        offset = _best_fit(sorted((p.offset, p.offset + p.nbytes) for p in met if p.nbytes), nbytes, end)
-        end = max(end, offset + nbytes)
-        result[i] = Buffer("arena", nbytes, 0, offset, begins, ends, buffers[i].aval, reasons.get(i, ""))
-        (large if k < LARGEST else alive).append(result[i])
+    for i, nbytes, offset in zip(arena, sizes, offsets.tolist()):
+        result[i] = Buffer("arena", nbytes, 0, offset, *lives[i], buffers[i].aval, reasons.get(i, ""))
     for i, b in enumerate(buffers):
         if i not in result:  # an arena buffer that no step touches takes no memory
             nbytes = b.nbytes if b.kind != "arena" else 0
             result[i] = Buffer(b.kind, nbytes, b.index, aval=b.aval, reason=reasons.get(i, ""), view=b.view)
     return BufferPlan(tuple(result[i] for i in range(len(buffers))), end)
+
+
+def in_arena(buffers: Sequence[LogicalBuffer], lives: Lifetimes) -> list[int]:
+    """The buffers that take memory of the arena."""
+    return sorted(i for i in lives if buffers[i].kind == "arena")
+
+
+def rounded(nbytes: Any) -> Any:
+    """The bytes, a number or an array of some, that so many take in the arena."""
+    return -(-nbytes // ALIGN) * ALIGN
+
+
+def place(blocks: np.ndarray) -> tuple[np.ndarray, int]:
+    """Offsets for blocks, rows of (bytes, first step, last step), and where the last one ends.
+
+    Each lies in the tightest hole, between those whose lives meet its own, that holds it.  The largest come first, which leaves
+    few holes; those beyond the ``LARGEST`` follow as they come alive, so that the time does not grow with the square of a long
+    program.
+    """
+    n = len(blocks)
+    blocks = np.ascontiguousarray(blocks, np.int64)
+    nbytes, begins, _ = blocks.T
+    order = np.lexsort((begins, -nbytes))
+    if n > LARGEST:
+        small = order[LARGEST:]
+        order[LARGEST:] = small[np.lexsort((-nbytes[small], begins[small]))]
+    found = np.empty((2, n), np.int64)
+    offsets, placed = found
+    end = runtime().place(blocks.ctypes.data, order.ctypes.data, n, LARGEST, offsets.ctypes.data, placed.ctypes.data)
+    return offsets, end
 
 
 def lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> Lifetimes:
@@ -182,7 +208,7 @@ def lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> Lif
             outside = first[b] < begin <= last[b] or first[b] <= end < last[b]
             if outside or b in keeps:
                 first[b], last[b] = min(first[b], begin), max(last[b], end)
-    return first, last
+    return {b: (first[b], last[b]) for b in first}
 
 
 def _memory_of(buffers: Sequence[LogicalBuffer], b: int) -> set[int]:
@@ -191,22 +217,3 @@ def _memory_of(buffers: Sequence[LogicalBuffer], b: int) -> set[int]:
     if view is None:
         return {b}
     return _memory_of(buffers, view.base) | (set() if view.other is None else _memory_of(buffers, view.other))
-
-
-def _bytes(b: LogicalBuffer, workers: int) -> int:
-    rounded = -(-b.nbytes // ALIGN) * ALIGN
-    return rounded * (workers if b.per_worker else 1)
-
-
-def _best_fit(taken: list[tuple[int, int]], nbytes: int, end: int) -> int:
-    """The offset of the smallest hole between ``taken`` ranges that holds ``nbytes``; behind them if none does."""
-    best: tuple[int, int] | None = None
-    cursor = 0
-    for start, stop in taken:
-        hole = start - cursor
-        if hole >= nbytes and (best is None or hole < best[0]):
-            best = (hole, cursor)
-        cursor = max(cursor, stop)
-    if end - cursor >= nbytes and (best is None or end - cursor < best[0]):
-        best = (end - cursor, cursor)
-    return best[1] if best is not None else cursor

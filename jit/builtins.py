@@ -20,6 +20,7 @@ import numpy as np
 
 from .cache import default_store, environment_digest, kernel_key
 from .forks import compiling
+from .linker import load
 from .threads import immortal
 
 __all__ = ["HEAD", "INCREF", "LAYOUT", "address_in_python", "bind", "compile_text", "define", "layout_is_known"]
@@ -113,20 +114,14 @@ def address_in_python(name: str) -> int:
 def compile_text(text: str, what: str, *entries: str) -> list[int]:
     """The addresses of functions of an LLVM module, compiled or taken from the store.  The code stays for ever."""
     with compiling:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
         store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest(llvm.get_default_triple()))
         data = store.get(key)
         if data is None:
+            machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
             data = machine.emit_object(_inlined(llvm.parse_assembly(text), machine))
             store.put(key, data)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-        engine.finalize_object()
-        addresses = [int(engine.get_function_address(name)) for name in entries]
-        engine.detach()  # functions may be called until the process ends
-    return addresses
+        found = load(data, entries)
+    return [found[name] for name in entries]
 
 
 def _inlined(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> llvm.ModuleRef:

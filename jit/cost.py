@@ -7,10 +7,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from fx.ir import Eqn
 from fx.sizes import largest, late
 
-__all__ = ["CHEAP", "FEW_ROWS", "SPLIT_NS", "chunk_for", "flops_per_element", "halvings", "nanoseconds"]
+__all__ = [
+    "CHEAP",
+    "FEW_ROWS",
+    "SPLIT_NS",
+    "chunk_for",
+    "flops_per_element",
+    "halvings",
+    "nanoseconds",
+    "nanoseconds_of",
+]
 
 CHEAP = 4  # an expression of at most this many flops is recomputed rather than stored
 SPLIT_NS = 100_000.0  # a reduction of fewer than FEW_ROWS rows with more work than this is cut into partial results
@@ -52,6 +63,11 @@ def _halvings(n: int) -> int:
 def nanoseconds(flops: float, nbytes: float) -> float:
     """A guess at the time of vectorised work on one core, good to a factor of three."""
     return largest(flops / 12.0, nbytes / 10.0)
+
+
+def nanoseconds_of(flops: np.ndarray, nbytes: np.ndarray) -> np.ndarray:
+    """``nanoseconds`` of many."""
+    return np.maximum(flops / 12.0, nbytes / 10.0)
 
 
 def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
+from . import images
+from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
 from .explain import cost_analysis, explain
@@ -32,10 +35,12 @@ from .results import maker
 from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads
+from .wiring import step_names
 
-__all__ = ["Executable", "Options", "compile_graph", "drafted"]
+__all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
 
 ENGINES = ("llvm", "quick", "numba")
+FROM_STORE = "taken from the store: the same graph was planned for this machine before"
 
 
 @dataclass(frozen=True)
@@ -77,31 +82,45 @@ def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
 class Executable:
     """A compiled graph: ``executable(*ndarrays) -> list[np.ndarray]``.
 
+    It keeps what calls need, and plans its graph again for those who want to look at it.
+
     Attributes:
         fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
-        graph, plan, program: what was compiled, the kernels it became, their steps.
+        graph, assembly: what was compiled, and what it became.
         compile_seconds: time from graph to executable.
+        origin: whether it was planned in this process, and if it is not kept for the next, why.
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
     """
 
-    def __init__(self, graph: Graph, options: Options, program: LoopProgram, loaded: Loaded) -> None:
+    def __init__(
+        self, graph: Graph, options: Options, assembly: Assembly, loaded: Loaded, plan: Callable[[], LoopProgram]
+    ) -> None:
         self.graph = graph
         self.options = options
-        self.program = program
+        self.assembly = assembly
         self.kernels_compiled, self.kernels_from_cache = loaded.compiled, loaded.cached
         self._addresses = loaded.addresses
-        self._signature = program.takes
-        self.fits = checker(program.takes)
-        self._n_results = len(program.makes)
-        self._make_results = maker(program.makes)
-        self._overwritten = program.overwritten
+        self._plan = plan
+        self._planned: Callable[[], LoopProgram | None] = lambda: None
+        self.fits = checker(assembly.takes)
+        self._make_results = maker(assembly.makes)
         self._apart: Callable[..., bool] | None = None  # where nothing is overwritten nothing needs checking
-        if program.overwritten:
-            sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in program.takes]
-            self._apart = separation(sizes, program.overwritten)
-        self._plain = all(kind == "buffer" for kind, _ in program.outputs)
+        if assembly.overwritten:
+            sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in assembly.takes]
+            self._apart = separation(sizes, assembly.overwritten)
+        self._plain = all(kind == "buffer" for kind, _ in assembly.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
+        self.origin = "planned in this process"
+
+    @property
+    def program(self) -> LoopProgram:
+        """The steps: planned again, unless somebody still holds those planned before."""
+        program = self._planned()
+        if program is None:
+            program = self._plan()
+            self._planned = weakref.ref(program)
+        return program
 
     @property
     def plan(self) -> FusionPlan:
@@ -110,7 +129,7 @@ class Executable:
     @property
     def arena_bytes(self) -> int:
         """Working memory of one call."""
-        return self.program.buffers.arena_bytes
+        return self.assembly.arena_bytes
 
     def __call__(self, *args: np.ndarray) -> list[np.ndarray]:
         return self.run(*(args if self.fits(*args) else self._admit(args)))
@@ -136,7 +155,7 @@ class Executable:
     def launchable(self) -> Program | None:
         """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
         a call is more than that."""
-        if self._overwritten or not self._plain:
+        if self.assembly.overwritten or not self._plain:
             return None
         instance = self._free.pop() if self._free else self._instance()
         if instance.shared_arena:
@@ -146,7 +165,7 @@ class Executable:
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
-        for a, (shape, dtype) in zip(args, self._signature):
+        for a, (shape, dtype) in zip(args, self.assembly.takes):
             if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape:
                 return None
         return tuple(a if a.flags.num & CARRAY == CARRAY else a.copy("C") for a in args)
@@ -159,13 +178,13 @@ class Executable:
             give_arena(arena)
 
     def _instance(self) -> Instance:
-        return Instance(self.program, self._addresses, len(self._signature), self._n_results)
+        return Instance(self.assembly, self._addresses)
 
     def _admit(self, args: Sequence[Any]) -> tuple[np.ndarray, ...]:
         """The arguments as kernels want them: native, dense, aligned; copied only where they are not."""
-        if len(args) != len(self._signature):
-            raise BackendError(f"{self.graph.name} takes {len(self._signature)} arrays, {len(args)} given")
-        return tuple(_dense(k, a, *s) for k, (a, s) in enumerate(zip(args, self._signature)))
+        if len(args) != len(self.assembly.takes):
+            raise BackendError(f"{self.graph.name} takes {len(self.assembly.takes)} arrays, {len(args)} given")
+        return tuple(_dense(k, a, *s) for k, (a, s) in enumerate(zip(args, self.assembly.takes)))
 
     def _protect(self, args: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Copies donated arguments that must not be written to: read-only ones, and those that share memory with
@@ -178,13 +197,13 @@ class Executable:
                 shared |= {k, longest}
             if start + args[k].nbytes > end:
                 end, longest = start + args[k].nbytes, k
-        copies = {k for k in self._overwritten if k in shared or not args[k].flags.writeable}
+        copies = {k for k in self.assembly.overwritten if k in shared or not args[k].flags.writeable}
         return tuple(a.copy() if k in copies else a for k, a in enumerate(args))
 
     def _assemble(self, args: Sequence[np.ndarray], outs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The results in the order of the graph's outputs."""
         found: list[np.ndarray] = []
-        for kind, what in self.program.outputs:
+        for kind, what in self.assembly.outputs:
             if kind == "literal":
                 assert isinstance(what, Literal)
                 found.append(np.asarray(what.value, what.aval.dtype))
@@ -197,11 +216,12 @@ class Executable:
         args = self._protect(self._admit(args))
         outs = self._make_results()
         instance = self._instance()
-        return instance.profile(*args, *outs, *([aligned(self.arena_bytes)] if instance.shared_arena else []))
+        arena = [aligned(self.arena_bytes)] if instance.shared_arena else []
+        return list(zip(step_names(self.program.steps), map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
-        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
-        return explain(self.program)
+        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers; where the program is from."""
+        return f"{explain(self.program)}\n\n{self.origin}"
 
     def loops(self) -> str:
         """The printed loops of every kernel, in program order."""
@@ -219,24 +239,43 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
         LoweringError: for a primitive without native loops; the message names it and where it was written.
     """
     start = time.perf_counter()
-    options = options or Options()
-    draft, target = drafted(graph, options)
-    program = draft.finished()
-    if options.verify:
-        program.verify()
-    executable = Executable(graph, options, program, load_kernels(program.kernels, options.engine, target))
+    options = resolved(options or Options())
+    _check_donate(graph, options.donate)
+
+    def plan() -> LoopProgram:
+        return drafted(graph, options).finished()
+
+    place = images.place(graph, options)
+    found = place.find(graph)
+    assembly, loaded = found or _planned(plan(), options)
+    executable = Executable(graph, options, assembly, loaded, plan)
+    executable.origin = FROM_STORE if found else place.keep(assembly, loaded.kernels)
     executable.compile_seconds = time.perf_counter() - start
     return executable
 
 
-def drafted(graph: Graph, options: Options) -> tuple[Draft, Target]:
-    """The program of a graph, but for the places of its buffers, and the machine that it is for."""
-    _check_donate(graph, options.donate)
+def _planned(program: LoopProgram, options: Options) -> tuple[Assembly, Loaded]:
+    if options.verify:
+        program.verify()
+    assert options.target is not None
+    return assemble(program), load_kernels(program.kernels, options.engine, options.target)
+
+
+def resolved(options: Options) -> Options:
+    """The options with the machine and the threads of this process, where they name none."""
     target = options.target or host()
     if options.engine == "numba":
         target = target.restricted("scalar")  # the printed text has no vectors
+    return replace(options, target=target, num_threads=options.num_threads or num_threads())
+
+
+def drafted(graph: Graph, options: Options) -> Draft:
+    """The program of a graph, but for the places of its buffers.  ``options``: resolved."""
+    _check_donate(graph, options.donate)
+    target, workers = options.target, options.num_threads
+    assert target is not None and workers is not None
     plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
-    return draft_plan(plan, target, options.num_threads or num_threads(), options.donate, options.fuse), target
+    return draft_plan(plan, target, workers, options.donate, options.fuse)
 
 
 def _dense(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

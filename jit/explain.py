@@ -9,6 +9,7 @@ from fx.ir import Literal
 from .cost import nanoseconds
 from .lower.context import AnyStep, CallbackStep
 from .lower.registry import Step
+from .lower.steering import repetitions
 from .plan import Names
 from .program import LoopProgram
 
@@ -58,7 +59,7 @@ def cost_analysis(program: LoopProgram) -> dict[str, Any]:
 
     The steps of a loop count as often as it runs (once where that is not known), those of a branch once.
     """
-    native = [(s, n) for s, n in zip(program.steps, program.times()) if isinstance(s, Step)]
+    native = [(s, n) for s, n in zip(program.steps, repetitions(program.steps)) if isinstance(s, Step)]
     return {
         "flops": sum(s.flops * n for s, n in native),
         "bytes": sum(s.nbytes * n for s, n in native),

@@ -315,7 +315,7 @@ def launcher(
         weak: for each result, whether it is weak.
         keep: objects that ``words`` names.
     """
-    takes, makes = executable.program.takes, executable.program.makes
+    takes, makes = executable.assembly.takes, executable.assembly.makes
     program = executable.launchable()
     if program is None or not all(allocator(*made) is np.empty for made in makes) or len(makes) != len(weak):
         return None

@@ -1,7 +1,8 @@
 """Kernels -> addresses: from this process, from the kernel store, or compiled now.
 
-Each kernel is an object of its own in the store, so that programs share them.  A kernel is looked up by its text
-(``print_kernel`` is faithful), the engine and the target; no sizes are in it.
+Each kernel is an object of its own in the store, so that programs share them.  A kernel is known by its structure, the engine
+and the target; no sizes are in it.  ``load_kernels`` compiles what is nowhere yet; ``load_stored`` takes kernels by their keys
+alone, for programs that are not planned in this process.
 """
 
 from __future__ import annotations
@@ -20,24 +21,27 @@ from .forks import compiling
 from .loop_print import print_kernel
 from .lower.context import structure
 from .lower.registry import KernelHandle
-from .native import compile_object, load_object
+from .native import compile_object, load_objects
 from .target import Target
 from .threads import num_threads
 
-__all__ = ["Loaded", "forget", "kernel_text", "load_kernels", "loaded_count"]
+__all__ = ["Loaded", "Stored", "forget", "kernel_text", "load_kernels", "load_stored", "loaded_count"]
 
-_addresses: dict[tuple[Any, ...], int] = {}
+Stored = tuple[str, str]  # a kernel's key in the store, and its name
+
+_addresses: dict[str, int] = {}  # by key
+_keys: dict[tuple[Any, ...], tuple[str, int]] = {}  # by engine, target and a handle's key; and how long the kernel is
 _texts: dict[tuple[Any, ...], str] = {}
-_identities: dict[tuple[Any, ...], str] = {}
 _keep_alive: list[Any] = []  # compiled Numba functions own their code
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """addresses: of each kernel by its key.  compiled, cached: how many were compiled now and how many came from the
-    store; the rest was in this process already."""
+    """kernels, addresses: of each kernel that was asked for.  compiled, cached: how many were compiled now and how many came
+    from the store; the rest was in this process already."""
 
-    addresses: dict[tuple[Any, ...], int]
+    kernels: tuple[Stored, ...]
+    addresses: tuple[int, ...]
     compiled: int
     cached: int
     seconds: float
@@ -51,61 +55,102 @@ def kernel_text(handle: KernelHandle) -> str:
     return text
 
 
-def _identity(handle: KernelHandle) -> str:
-    """What the store knows a kernel by: printing it would take longer than reading its code."""
-    text = _identities.get(handle.key)
-    if text is None:
-        text = _identities[handle.key] = structure(handle.kernel)
-    return text
-
-
 def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -> Loaded:
     """The addresses of ``handles``, compiling those that neither this process nor the store has."""
     start = time.perf_counter()
-    missing = {h.key: h for h in handles if (engine, target, h.key) not in _addresses}
-    counts = {"compiled": 0, "cached": 0}
-    for handle, (address, how) in zip(missing.values(), _load_all(list(missing.values()), engine, target)):
-        _addresses[engine, target, handle.key] = address
-        counts[how] += 1
-    found = {h.key: _addresses[engine, target, h.key] for h in handles}
-    return Loaded(found, counts["compiled"], counts["cached"], time.perf_counter() - start)
+    keys = _keys_of(handles, engine, target)
+    missing = {key: (h, length) for (key, length), h in zip(keys, handles) if key not in _addresses}
+    cached = [] if engine == "numba" else _from_store([(key, h.kernel.name) for key, (h, _) in missing.items()])
+    for key, _ in cached:
+        del missing[key]
+    longest_first = sorted(missing.items(), key=lambda item: -item[1][1])
+    _compile_all([(key, h) for key, (h, _) in longest_first], engine, target)
+    kernels = tuple([(key, h.kernel.name) for (key, _), h in zip(keys, handles)])
+    return _loaded(kernels, len(missing), len(cached), start)
 
 
-def _load_all(handles: list[KernelHandle], engine: str, target: Target) -> list[tuple[int, str]]:
-    """Loads kernels, several at a time: LLVM works outside the interpreter's lock.  The long ones begin first."""
-
-    def load(handle: KernelHandle) -> tuple[int, str]:
-        with compiling:
-            return _load(handle, engine, target)
-
-    workers = min(len(handles), 1 if engine == "numba" else num_threads())
-    if workers < 2:
-        return [load(h) for h in handles]
-    order = sorted(range(len(handles)), key=lambda k: -len(_identity(handles[k])))
-    with ThreadPoolExecutor(workers) as pool:
-        futures = {k: pool.submit(load, handles[k]) for k in order}
-        return [futures[k].result() for k in range(len(handles))]
+def load_stored(kernels: Sequence[Stored]) -> Loaded | None:
+    """The addresses of kernels that this process or the store has; None if one of them is in neither."""
+    start = time.perf_counter()
+    missing = [k for k in dict.fromkeys(kernels) if k[0] not in _addresses]
+    found = _from_store(missing)
+    return _loaded(tuple(kernels), 0, len(found), start) if len(found) == len(missing) else None
 
 
-def _load(handle: KernelHandle, engine: str, target: Target) -> tuple[int, str]:
-    if engine == "numba":
-        # loaded on demand: importing Numba takes a third of a second, and the default engine needs none of it
-        compile_numba = importlib.import_module(".emit_numba", __package__).compile_numba
-        function = compile_numba(handle.kernel, target.fma)
-        _keep_alive.append(function)
-        return int(function.address), "compiled"
-    name = handle.kernel.name
+def _loaded(kernels: tuple[Stored, ...], compiled: int, cached: int, start: float) -> Loaded:
+    addresses = tuple([_addresses[key] for key, _ in kernels])
+    return Loaded(kernels, addresses, compiled, cached, time.perf_counter() - start)
+
+
+def _keys_of(handles: Sequence[KernelHandle], engine: str, target: Target) -> list[tuple[str, int]]:
+    """What the store knows the kernels by, which is their structure, as printing them would take longer than reading their
+    code; and how long that is."""
+    unknown = {h.key: h for h in handles if (engine, target, h.key) not in _keys}
+    if unknown:
+        environment = environment_digest(target.digest())
+        for key, h in unknown.items():
+            text = structure(h.kernel)
+            _keys[engine, target, key] = kernel_key(text, {"engine": engine}, environment), len(text)
+    return [_keys[engine, target, h.key] for h in handles]
+
+
+def _from_store(kernels: Sequence[Stored]) -> list[Stored]:
+    """Loads the kernels that the store has, together and on this thread: that takes less time than to hand them to others."""
     store = default_store()
-    key = kernel_key(_identity(handle), {"engine": engine}, environment_digest(target.digest()))
-    data = store.get(key)
-    if data is not None:
+    found = [(kernel, data) for kernel in kernels if (data := store.get(kernel[0])) is not None]
+    with compiling:
         try:
-            return load_object(data, [name])[name], "cached"
-        except BackendError:
-            pass  # written by a machine that only looked like this one: compile it anew
-    data = compile_object([handle.kernel], target, quick=engine == "quick")
-    store.put(key, data)
-    return load_object(data, [name])[name], "compiled"
+            _load([kernel for kernel, _ in found], [data for _, data in found])
+            return [kernel for kernel, _ in found]
+        except BackendError:  # one was written by a machine that only looked like this one
+            return [kernel for kernel, data in found if _loads(kernel, data)]
+
+
+def _loads(kernel: Stored, data: bytes) -> bool:
+    try:
+        _load([kernel], [data])
+    except BackendError:
+        return False
+    return True
+
+
+def _load(kernels: Sequence[Stored], objects: Sequence[bytes]) -> None:
+    loaded = load_objects([(data, [name]) for (_, name), data in zip(kernels, objects)])
+    for (key, name), addresses in zip(kernels, loaded):
+        _addresses[key] = addresses[name]
+
+
+def _compile_all(kernels: Sequence[tuple[str, KernelHandle]], engine: str, target: Target) -> None:
+    """Compiles kernels in this order, several at a time: LLVM works outside the interpreter's lock."""
+    if engine == "numba":
+        for key, handle in kernels:
+            with compiling:
+                _addresses[key] = _by_numba(handle, target)
+        return
+
+    def by_llvm(item: tuple[str, KernelHandle]) -> bytes:
+        key, handle = item
+        with compiling:
+            data = compile_object([handle.kernel], target, quick=engine == "quick")
+        default_store().put(key, data)
+        return data
+
+    workers = min(len(kernels), num_threads())
+    if workers < 2:
+        objects = [by_llvm(item) for item in kernels]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            objects = list(pool.map(by_llvm, kernels))
+    with compiling:
+        _load([(key, h.kernel.name) for key, h in kernels], objects)
+
+
+def _by_numba(handle: KernelHandle, target: Target) -> int:
+    # loaded on demand: importing Numba takes a third of a second, and the default engine needs none of it
+    compile_numba = importlib.import_module(".emit_numba", __package__).compile_numba
+    function = compile_numba(handle.kernel, target.fma)
+    _keep_alive.append(function)
+    return int(function.address)
 
 
 def loaded_count() -> int:

@@ -66,6 +66,11 @@ def stored(stmts: Sequence[Stmt]) -> Iterator[str]:
             yield from (a.buf for a in s.args if isinstance(a, Place))
 
 
+def is_any(cond: Expr) -> bool:
+    """Whether a branch is taken for all lanes if some lane wants it."""
+    return isinstance(cond, Op) and cond.name == "any"
+
+
 def is_innermost(loop: For) -> bool:
     return not any(isinstance(s, (For, While)) for s in statements(loop.body))
 

@@ -20,6 +20,7 @@ from llvmlite.binding import ffi
 from fx.errors import BackendError
 
 from .emit_llvm import emit_module
+from .linker import NotLinked, link
 from .loop_ir import Kernel
 from .loop_opt.fold import fold
 from .loop_opt.vectorize import vectorize
@@ -33,9 +34,6 @@ _lock = threading.Lock()
 _local = threading.local()
 _linker: llvm.LLJIT | None = None
 _loaded = 0
-
-llvm.initialize_native_target()
-llvm.initialize_native_asmprinter()
 
 
 def _after_fork() -> None:
@@ -83,11 +81,33 @@ def load_object(data: bytes, names: Sequence[str]) -> dict[str, int]:
     Raises:
         BackendError: if ``data`` is damaged, is not for this machine, or lacks one of the names.
     """
-    global _loaded
+    return load_objects([(data, names)])[0]
+
+
+def load_objects(objects: Sequence[tuple[bytes, Sequence[str]]]) -> list[dict[str, int]]:
+    """``load_object`` for several at a time, which takes less time and memory."""
+    codes = [_unsealed(data) for data, _ in objects]
+    try:
+        found = link(codes)
+    except NotLinked:
+        return [_link_by_llvm(code, names) for code, (_, names) in zip(codes, objects)]
+    for symbols, (_, names) in zip(found, objects):
+        for name in names:
+            if name not in symbols:
+                raise BackendError(f"object code without {name} does not link")
+    return [{name: symbols[name] for name in names} for symbols, (_, names) in zip(found, objects)]
+
+
+def _unsealed(data: bytes) -> bytes:
     head = len(_SEAL) + _DIGEST_BYTES
     code = data[head:]
     if data[: len(_SEAL)] != _SEAL or data[len(_SEAL) : head] != _digest(code):
         raise BackendError("object code is damaged or was not written by fx; delete it and compile again")
+    return code
+
+
+def _link_by_llvm(code: bytes, names: Sequence[str]) -> dict[str, int]:
+    global _loaded
     library = llvm.JITLibraryBuilder().add_object_img(code)
     for name in names:
         library.export_symbol(name)

@@ -12,7 +12,7 @@ import numpy as np
 from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
-from .buffers import Lifetimes, Sharing, plan_buffers, share_in_place
+from .buffers import Sharing, plan_buffers, share_in_place
 from .canonical import transposed_products
 from .fuse import fuse
 from .fuse_epilogue import epilogue_bytes, product_columns
@@ -21,14 +21,13 @@ from .index_map import dense_strides
 from .loop_verify import verify_kernel
 from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
 from .lower.registry import LOWERINGS, PRODUCTS, Host, KernelHandle, Operand, Step
-from .lower.steering import LoopBegin, LoopEnd
 from .nest import Nest
 from .nest_epilogue import ProductEpilogue
 from .nest_kernel import emit_nest
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
 
-__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan"]
+__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan", "made", "with_values"]
 
 ArrayType = tuple[tuple[int, ...], np.dtype]
 
@@ -60,22 +59,25 @@ class Draft:
         """The distinct kernels in the order in which they first run."""
         return _kernels(self.steps)
 
-    def finished(self, alive_in: Lifetimes | None = None) -> LoopProgram:
-        """The program, with a place for every buffer; all numbers must be known.
-
-        Args:
-            alive_in: ``buffers.lifetimes`` of a draft that differs in numbers alone.
-        """
-        consts = bytearray(self.consts)
-        with np.errstate(all="ignore"):
-            for at, dtype, value in self.sized_consts:
-                data = np.asarray(value, dtype).tobytes()
-                consts[at : at + len(data)] = data
-        buffers = plan_buffers(self.logical, self.steps, self.workers, self.reasons, alive_in)
+    def finished(self) -> LoopProgram:
+        """The program, with a place for every buffer; all numbers must be known."""
+        buffers = plan_buffers(self.logical, self.steps, self.workers, self.reasons)
         return LoopProgram(
-            self.plan, self.steps, self.listing, self.group_of, buffers, bytes(consts), self.outputs, self.workers,
-            self.overwritten, self.takes, self.makes,
+            self.plan, self.steps, self.listing, self.group_of, buffers, with_values(self.consts, self.sized_consts), self.outputs,
+            self.workers, self.overwritten, self.takes, self.makes,
         )  # fmt: skip
+
+
+def with_values(consts: bytes, values: Sequence[tuple[int, np.dtype, Any]]) -> bytes:
+    """The constant buffer with values (byte, dtype, value) put in."""
+    if not values:
+        return consts
+    data = bytearray(consts)
+    with np.errstate(all="ignore"):
+        for at, dtype, value in values:
+            bits = np.asarray(value, dtype).tobytes()
+            data[at : at + len(bits)] = bits
+    return bytes(data)
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,6 @@ class LoopProgram:
     def kernels(self) -> tuple[KernelHandle, ...]:
         """The distinct kernels in the order in which they first run."""
         return _kernels(self.steps)
-
-    def times(self) -> list[int]:
-        """How often each step runs, as far as that is known: what stands in a loop as often as the loop says."""
-        found, factors = [], [1]
-        trips = {s.number: s.trip for s in self.steps if isinstance(s, LoopEnd)}
-        for s in self.steps:
-            found.append(factors[-1])
-            if isinstance(s, LoopBegin):
-                factors.append(factors[-1] * (trips[s.number] or 1))
-            elif isinstance(s, LoopEnd):
-                factors.pop()
-        return found
 
     def verify(self) -> LoopProgram:
         """Kernels are well formed, frames fit them, buffers that live at one time do not overlap.
@@ -184,7 +174,7 @@ def draft_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int]
     return Draft(
         plan, tuple(steps), tuple(ctx.listing), tuple(groups), tuple(ctx.buffers), reasons, bytes(ctx.consts),
         tuple(ctx.sized_consts), outputs, workers, overwritten, tuple([(v.aval.shape, v.aval.dtype) for v in plan.graph.inputs]),
-        _made(plan.graph, outputs),
+        made(plan.graph, outputs),
     )  # fmt: skip
 
 
@@ -318,5 +308,6 @@ def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) 
             raise LoweringError(f"{e} ({eqn.prim.name} at {eqn.source})" if eqn.source else str(e)) from e
 
 
-def _made(graph: Graph, outputs: tuple[tuple[str, object], ...]) -> tuple[ArrayType, ...]:
+def made(graph: Graph, outputs: tuple[tuple[str, object], ...]) -> tuple[ArrayType, ...]:
+    """``LoopProgram.makes`` of a graph with these ``LoopProgram.outputs``."""
     return tuple([(a.aval.shape, a.aval.dtype) for a, (kind, _) in zip(graph.outputs, outputs) if kind == "buffer"])

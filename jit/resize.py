@@ -1,48 +1,30 @@
 """Programs whose sizes are filled in again: a new batch size costs neither a trace nor a plan.
 
 The graph's shapes hold ``fx.sizes.Size``s, and so do the numbers of the draft that it is lowered to: arguments of kernels,
-ranges, offsets, bytes.  ``Resizable.at`` evaluates their formulas, gives the buffers new places and makes an executable
-over the same kernels.
+ranges, offsets, bytes.  They are laid out once as the cells of a ``Wiring``; ``Resizable.at`` evaluates their formulas, gives the
+buffers new places and makes an executable over the same kernels.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from fx.filling import filler
 from fx.ir import Graph
 from fx.sizes import Sizes
 
-from .buffers import lifetimes
-from .executable import Executable, Options, compile_graph, drafted
+from .assembly import assembled
+from .buffers import in_arena, lifetimes, place, rounded
+from .executable import Executable, Options, drafted, resolved
 from .load import load_kernels
 from .lower.context import CallbackStep
-from .plan import FusionPlan
+from .program import Draft, with_values
+from .wiring import Cells, Wiring
 
-__all__ = ["Resizable", "Resized"]
-
-_FIELDS = ("steps", "logical", "sized_consts", "outputs", "takes", "makes")
-
-
-class Resized(Executable):
-    """An executable of a ``Resizable``: its graph and plan are made when somebody looks at them."""
-
-    make_graph: Callable[[], Graph]
-
-    @functools.cached_property
-    def full(self) -> Executable:
-        """The same program, traced and planned for these sizes alone."""
-        return compile_graph(self.make_graph(), self.options)
-
-    @property
-    def plan(self) -> FusionPlan:
-        return self.full.plan
-
-    def explain(self) -> str:
-        return self.full.explain()
+__all__ = ["Resizable"]
 
 
 class Resizable:
@@ -56,27 +38,58 @@ class Resizable:
     """
 
     def __init__(self, graph: Graph, sizes: Sizes, options: Options | None = None) -> None:
-        self.options = options or Options()
-        draft, target = drafted(graph, self.options)
+        self.options = resolved(options or Options())
+        draft = drafted(graph, self.options)
         if any(isinstance(s, CallbackStep) for s in draft.steps):
             sizes.fix("a call of Python")
-        self.name = graph.name
-        self.draft = draft
-        self.loaded = load_kernels(draft.kernels, self.options.engine, target)
+        self._graph = graph
+        self._loaded = load_kernels(draft.kernels, self.options.engine, self.options.target)
         numbers: dict[Any, int] = {}
-        self._fill = {name: filler(getattr(draft, name), numbers) for name in _FIELDS}
-        self._alive_in = lifetimes(draft.logical, draft.steps)
-        self._formulas = sizes.formulas(list(numbers))
+        self._wiring = Wiring(draft.steps, draft.logical, len(draft.takes), numbers)
+        self._arena = _Arena(draft, numbers)
+        self._n_cells = len(numbers)
+        self._workers, self._consts = draft.workers, draft.consts
+        self._parts = (draft.takes, draft.makes, draft.outputs, draft.overwritten), draft.sized_consts
+        self._fill = filler(self._parts, numbers)
+        self._numbers = sizes.numbers(list(numbers))
 
-    def at(self, values: Sequence[int], graph: Callable[[], Graph]) -> Resized:
-        """The executable for these values of the variables.
+    def at(self, atoms: Sequence[Any], graph: Callable[[], Graph]) -> Executable:
+        """The executable for some values of the variables.
 
         Args:
+            atoms: what ``Sizes.test`` says of them.
             graph: makes the graph for them.
         """
-        numbers = self._formulas(values)
-        parts = {name: fill(numbers) for name, fill in self._fill.items() if fill is not None}
-        program = dataclasses.replace(self.draft, **parts).finished(self._alive_in)
-        made = Resized(self.draft.plan.graph, self.options, program, self.loaded)
-        made.make_graph = graph
+        numbers = self._numbers(atoms)
+        table = np.array(numbers[: self._n_cells], np.int64)
+        ends, consts = self._fill(numbers) if self._fill is not None else self._parts
+        assembly = assembled(
+            self._wiring, self._wiring.cells.filled(table), ends, *self._arena.places(table), with_values(self._consts, consts),
+            self._workers,
+        )  # fmt: skip
+        made = Executable(
+            self._graph, self.options, assembly, self._loaded, lambda: drafted(graph(), self.options).finished()
+        )
+        made.origin = "filled in: a program with sizes that vary, given these"
         return made
+
+
+class _Arena:
+    """The places of a draft's buffers, as a function of the sizes."""
+
+    def __init__(self, draft: Draft, numbers: dict[Any, int]) -> None:
+        lives = lifetimes(draft.logical, draft.steps)
+        which = in_arena(draft.logical, lives)
+        buffers = [draft.logical[i] for i in which]
+        self._which = np.array(which, np.int64)
+        self._nbytes = Cells([b.nbytes for b in buffers], numbers)
+        self._copies = np.array([draft.workers if b.per_worker else 1 for b in buffers], np.int64)
+        self._blocks = np.array([(0, *lives[i]) for i in which], np.int64).reshape(-1, 3)
+        self._n_buffers = len(draft.logical)
+
+    def places(self, table: np.ndarray) -> tuple[np.ndarray, int]:
+        """The offset of each buffer, and the bytes of the arena."""
+        blocks, offsets = self._blocks.copy(), np.zeros(self._n_buffers, np.int64)
+        blocks[:, 0] = rounded(self._nbytes.filled(table)) * self._copies
+        offsets[self._which], end = place(blocks)
+        return offsets, end

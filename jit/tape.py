@@ -26,7 +26,7 @@ from .builtins import bind, define
 from .runtime_ir import STEP_WORDS, Field, StepKind, Word
 from .threads import num_threads, runtime
 
-__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep"]
+__all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep", "call_words"]
 
 
 class ProgramBusyError(BackendError):
@@ -107,10 +107,23 @@ class Program:
         keep: Sequence[Any] = (),
     ) -> None:
         workers = num_threads() if workers is None else workers
-        words = _step_words(steps, workers)
-        triples = _patch_words(patches, n_pointers)
+        self._bind(_step_words(steps, workers), _patch_words(patches, n_pointers), n_pointers, release_gil, keep)
+
+    @classmethod
+    def of(
+        cls, steps: np.ndarray, patches: np.ndarray, n_pointers: int, *, release_gil: bool = True, keep: Sequence[Any] = ()
+    ) -> Program:  # fmt: skip
+        """A program of what the runtime reads, int64: rows of ``STEP_WORDS`` (see ``call_words`` and ``StepKind``), and for
+        each patch (slot, pointer, offset)."""
+        program = cls.__new__(cls)
+        program._bind(steps, patches, n_pointers, release_gil, keep)
+        return program
+
+    def _bind(
+        self, steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil: bool, keep: Sequence[Any]
+    ) -> None:
         self.n_steps = len(steps)
-        self.record = _record(words, triples, n_pointers, release_gil)
+        self.record = _record(steps, patches, n_pointers, release_gil)
         self.run = _native_function(self.record, tuple(keep))
 
     def profile(self, *arrays: Any) -> np.ndarray:
@@ -137,9 +150,9 @@ def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarr
     words = np.zeros((len(steps), STEP_WORDS), np.int64)
     calls = [k for k, s in enumerate(steps) if type(s) is TapeStep]
     if len(calls) == len(steps):
-        words[:] = _call_words(steps, calls, workers)  # type: ignore[arg-type]
+        words[:] = _call_rows(steps, calls, workers)  # type: ignore[arg-type]
         return words
-    words[calls] = _call_words([steps[k] for k in calls], calls, workers)  # type: ignore[misc]
+    words[calls] = _call_rows([steps[k] for k in calls], calls, workers)  # type: ignore[misc]
     for k, s in enumerate(steps):
         if isinstance(s, SteerStep):
             if not all(0 <= s.words[t] <= len(steps) for t in s.targets):
@@ -149,16 +162,26 @@ def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarr
     return words
 
 
-def _call_words(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
+def _call_rows(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
     kernel, frame, total, chunk, serial, nanoseconds = _table(steps, len(TapeStep._fields)).T
     for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0))):
         raise GraphError(
             f"step {numbers[int(k)]} is {steps[int(k)]}; it needs total >= 0, chunk >= 1 and the address of a kernel"
         )
+    return call_words(kernel, frame, total, chunk, serial != 0, nanoseconds, workers)
+
+
+def call_words(
+    kernel: np.ndarray, frame: np.ndarray, total: np.ndarray, chunk: np.ndarray, serial: np.ndarray,
+    nanoseconds: np.ndarray | int, workers: int,
+) -> np.ndarray:  # fmt: skip
+    """The rows of steps that call kernels; the columns are those of ``TapeStep``."""
     pieces = -(-total // chunk)
-    limit = np.where(serial != 0, 1, np.minimum(pieces, workers))
-    kind = np.full_like(kernel, int(StepKind.CALL))
-    return np.stack([kind, kernel, frame, total, np.minimum(chunk, total), pieces, limit, nanoseconds], axis=1)
+    rows = np.empty((len(kernel), STEP_WORDS), np.int64)
+    rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3] = int(StepKind.CALL), kernel, frame, total
+    rows[:, 4], rows[:, 5], rows[:, 7] = np.minimum(chunk, total), pieces, nanoseconds
+    rows[:, 6] = np.where(serial, 1, np.minimum(pieces, workers))
+    return rows
 
 
 def _patch_words(patches: Sequence[Patch], n_pointers: int) -> np.ndarray:

@@ -129,7 +129,7 @@ def _value_and_grad(
         if type(cotangent) is not Array or (type(x) is not np.ndarray and is_weak(x)):
             cotangent = _of_type(x, cotangent, variable)
         flat.append(cotangent)
-    gradient = flat if in_tree is tree.ONE_ARGUMENT else tree.unflatten(in_tree.children[0], flat)
+    gradient = flat if in_tree is tree.ONE_ARGUMENT else tree.unflatten(in_tree.subtrees[0], flat)
     gradient = gradient[0] if type(argnums) is int or isinstance(argnums, np.integer) else tuple(gradient)
     value = as_array(outs[0])
     return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)

@@ -100,7 +100,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
             )
     names = names_of(fun, primals)
     leaves, in_tree = tree.flatten_arguments(tuple(primals))
-    ts = _check_tangents("jvp", [aval_of(x) for x in leaves], tuple(tangents), in_tree.children[0], names)
+    ts = _check_tangents("jvp", [aval_of(x) for x in leaves], tuple(tangents), in_tree.subtrees[0], names)
     traced = trace_with_values("jvp", fun, (leaves, in_tree), lambda: names, has_aux)
     all_ts = [*ts, *[None] * (len(traced.args) - len(ts))]
     outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known, forwards=traced.forwards)
@@ -188,7 +188,7 @@ def _linearized(
     check_function(fun, what, f"Write {what}(f, x).")
     leaves, in_tree = tree.flatten_arguments(tuple(primals))
     traced = trace_with_values(what, fun, (leaves, in_tree), lambda: names, has_aux)
-    structure = in_tree.children[0]
+    structure = in_tree.subtrees[0]
     lin = traced.linearize()
     outs = [as_array(o) for o in lin.outs[: traced.n]]
     linear = kind(
@@ -296,6 +296,6 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
         assert flat.out_tree is not None
         cts = _check_cotangents(ct, flat.out_tree, graph.out_avals, flat.name)
         grads = transpose_graph(graph, linear, captures, cts)
-        return tree.unflatten(in_tree.children[0], [as_array(instantiate(g, a)) for g, a in zip(grads, avals)])
+        return tree.unflatten(in_tree.subtrees[0], [as_array(instantiate(g, a)) for g, a in zip(grads, avals)])
 
     return transposed

@@ -107,7 +107,7 @@ def _scan(
 
     def trace(carry: Sequence[Aval]) -> tuple[Traced, tree.TreeDef]:
         body = trace_body("scan", pair, (init, xs), [*carry, *slices], leaf_names, name)
-        return body, body.out_tree.children[0]
+        return body, body.out_tree.subtrees[0]
 
     body, carry = settle_carry(f"scan: the body {name!r}", init_leaves, tree.structure(init), leaf_names, trace)
     outs = bind_control(

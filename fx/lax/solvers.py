@@ -129,7 +129,7 @@ def custom_linear_solve(
         return trace_body("custom_linear_solve", f, (b,), avals, names, name)
 
     def checked(t: Traced, aux: bool, name: str) -> Traced:
-        found = t.out_tree.children[0] if aux else t.out_tree
+        found = t.out_tree.subtrees[0] if aux else t.out_tree
         types = t.graph.out_avals[: len(avals)]
         if found != structure or not all(x.same_type(a) for x, a in zip(types, avals)):
             listed = ", ".join(map(str, types))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -264,9 +265,13 @@ def _compress(self: Value, condition: Any, axis: Any = None, out: Any = None) ->
 
 
 def _astype(self: Value, dtype: Any, copy: bool = True, **_: Any) -> Value:
-    """The array in another dtype (complex to real drops the imaginary part)."""
+    """The array in another dtype.  Complex to real drops the imaginary part, with NumPy's ``ComplexWarning``."""
     try:
-        return creation.converted(self, dtype, copy)
+        out = creation.converted(self, dtype, copy)
+        if self.dtype.kind == "c" and out.dtype.kind not in "cb":
+            text = f"x.astype({out.dtype}) of {self.aval} drops the imaginary part: write x.real.astype({out.dtype})"
+            warnings.warn(text, np.exceptions.ComplexWarning, stacklevel=2)
+        return out
     except BaseException as e:
         shorten(e)
         raise

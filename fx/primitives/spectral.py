@@ -220,10 +220,22 @@ def _eig_abstract(a: Aval, *, left: bool, right: bool) -> tuple[Aval, ...]:
     return (Aval(a.shape[:-1], dtype), *[Aval(a.shape, dtype)] * (left + right))
 
 
-def _left_vectors(v: np.ndarray) -> np.ndarray:
-    """The left eigenvectors that belong to the columns of ``v``: those of its inverse, normalised, the largest element real."""
-    u = np.swapaxes(np.linalg.inv(v).conj(), -1, -2)
-    u = u / np.linalg.norm(u, axis=-2, keepdims=True)
+def _left_vectors(a: np.ndarray, w: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The left eigenvectors that belong to ``w`` and the columns of ``v``, normalised, the largest element real.
+
+    They are the columns of the inverse.  Where ``a`` is defective, or almost, these are all rounding error (their length is
+    the condition of the eigenvalue); there each is the direction that ``a - w[i]`` reaches least.
+    """
+    try:
+        u = np.swapaxes(np.linalg.inv(v).conj(), -1, -2)
+    except np.linalg.LinAlgError:
+        u = np.full(v.shape, np.inf, w.dtype)
+    length = np.linalg.norm(u, axis=-2, keepdims=True)
+    u = u / length
+    lost = ~(length < np.finfo(length.dtype).eps ** -0.5)
+    if lost.any():
+        shifted = a[..., None, :, :] - w[..., None, None] * np.eye(a.shape[-1], dtype=w.dtype)
+        u = np.where(lost, np.swapaxes(np.linalg.svd(shifted)[0][..., -1], -1, -2), u)
     top = np.take_along_axis(u, np.argmax(np.abs(u), axis=-2)[..., None, :], -2)
     return np.asarray(u * (top.conj() / np.abs(top)))
 
@@ -234,7 +246,7 @@ def _eig_impl(a: np.ndarray, *, left: bool, right: bool) -> list[np.ndarray]:
         if not (left or right):
             return [np.linalg.eigvals(x)]
         w, v = np.linalg.eig(x)
-        return (w, *([_left_vectors(v)] if left else []), *([v] if right else []))
+        return (w, *([_left_vectors(x, w, v)] if left else []), *([v] if right else []))
 
     return _of_all(eig_p, f, a, left=left, right=right)
 

@@ -251,15 +251,15 @@ class custom_vjp:
 
 def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name: str) -> list[Any]:
     """The backward rule's result as one cotangent (or None) for each input leaf."""
-    args_tree = in_tree.children[0]
-    if not isinstance(out, (tuple, list)) or len(out) != len(args_tree.children):
+    args_tree = in_tree.subtrees[0]
+    if not isinstance(out, (tuple, list)) or len(out) != len(args_tree.subtrees):
         found = f"{len(out)}" if isinstance(out, (tuple, list)) else f"a {type(out).__name__}"
         raise CustomRuleError(
             f"the backward rule of {name} must return a tuple with one cotangent for each of the"
-            f" {len(args_tree.children)} arguments (None for zero); found {found}"
+            f" {len(args_tree.subtrees)} arguments (None for zero); found {found}"
         )
     flat: list[Any] = []
-    for i, (c, d) in enumerate(zip(out, args_tree.children)):
+    for i, (c, d) in enumerate(zip(out, args_tree.subtrees)):
         if c is None:
             flat += [None] * d.num_leaves
             continue

@@ -147,8 +147,8 @@ class FlatFunction:
 
     def __call__(self, *given: Any) -> list[Any]:
         in_tree = self.in_tree
-        positional, named = in_tree.children
-        if in_tree is tree.ONE_ARGUMENT or (not named.children and not any(map(_KIND, positional.children))):
+        positional, named = in_tree.subtrees
+        if in_tree is tree.ONE_ARGUMENT or (not named.subtrees and not any(map(_KIND, positional.subtrees))):
             out = self.f(*given)
         else:
             args, kwargs = tree.unflatten(self.in_tree, given)

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque, transposed
 from .microkernel import LINE, Epilogue, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .window_part import WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
 
@@ -34,6 +35,9 @@ class Contract:
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and, where the rows are several dimensions, copy A; whether it does, the frame says.
+        window_loops: the loops over k along the two axes of a window ("outer", "k0", "k1" ...), where rows are (images, y, x) and
+            outputs that see a part of the window only are contractions of their own (``window_part``).
+        masked: there are fewer columns than a panel has, and C takes masked vectors.
     """
 
     tile: Tile
@@ -43,6 +47,8 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
+    window_loops: tuple[str, ...] = ()
+    masked: bool = False
 
     @property
     def slabs(self) -> bool:
@@ -59,7 +65,8 @@ class Contract:
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked") if getattr(self, f))
+        flags += "".join(f"_{loop}" for loop in self.window_loops)
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -80,7 +87,7 @@ class Contract:
             names += ["filling"]
         if self.slabs:
             names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
-        return names
+        return [*names, *WINDOW_FRAME] if self.window_loops else names
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
@@ -108,6 +115,7 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
         panels if v.window else b.pointer("sums", v.tile.ty),
         integers(b, *v.parameters()),
     )  # fmt: skip
+    piece.begin()
     if epilogue is not None:
         epilogue.begin(b)
     with b.for_("piece", b.lo, b.hi) as number:
@@ -128,7 +136,17 @@ class _Piece:
     a_source: str
     b_source: str
     sums: str
-    p: dict[str, Ref]
+    frame: dict[str, Ref]
+
+    def begin(self) -> None:
+        """In front of all pieces."""
+        b, tile = self.b, self.v.tile
+        self.p: dict[str, Expr] = dict(self.frame)
+        self.masks: list[Expr] = []
+        if self.v.masked:
+            words = Ty("i", self.v.c_ty.bits, tile.lanes)
+            left = [(self.p["n"] - j * tile.lanes).cast(words.scalar).splat(tile.lanes) for j in range(tile.nv)]
+            self.masks = [b.let("mask", op_("lt", Op("iota", (), words), n)) for n in left]
 
     def run(self, number: Expr) -> None:
         b, p, v = self.b, self.p, self.v
@@ -136,6 +154,8 @@ class _Piece:
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
+        if v.window_loops:
+            row_block, p = self._window_part(row_block)
         self.first = b.let("first", row_block * p["piece_rows"])
         self.stop = b.let("stop", minimum(self.first + p["piece_rows"], p["m"]))
         self.panel = b.let("panel", group * p["group"])
@@ -148,12 +168,24 @@ class _Piece:
         with b.for_("slice", begin, end) as s:
             self._slice(s, b.let("later", s > begin), b.let("last", (s + 1).eq(end)))
 
+    def _window_part(self, number: Expr) -> tuple[Expr, dict[str, Expr]]:
+        """Goes over to the rows, the steps of k and the places of one part of the outputs; returns the number of its range."""
+        b, part = self.b, window_part(self.b, self.frame, number)
+        (y, x), p = part.counts, dict[str, Expr](self.frame)
+        p |= {"m": b.let("m", p["images"] * y * x), "r1": y, "r2": x}
+        for loop, steps in zip(self.v.window_loops, part.steps):
+            p["slices" if loop == "outer" else loop] = b.let("n", steps * p["level"]) if loop == "outer" else steps
+        self.place |= {k: b.let(f"at_{k}", self.place[k] + offset) for k, offset in part.offsets.items()}
+        self.p = p
+        return part.range, p
+
     def _slice(self, slice_: Expr, later: Expr | None, last: Expr | None) -> None:
         b, p, v = self.b, self.p, self.v
         outer, stretch = divide(b, slice_, p["level"])
         start = {
             x: b.let(f"start_{x}", self.place[x] + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
-            for x in self.place.keys() - {"c"}
+            for x in self.place
+            if x != "c"
         }
         depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
         if v.copies:
@@ -259,7 +291,7 @@ class _Piece:
         if self.epilogue is not None:
             return self._hold(acc, held)
         with b.if_(last & (row + self.p["reach"] <= self.stop)):
-            store_block(b, v.tile, acc, rows, self.c, at_c + col)
+            store_block(b, v.tile, acc, rows, self.c, at_c + col, self.masks)
         with b.else_():
             self._hold(acc, held)
             with b.if_(last):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Load, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
 from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
 
@@ -115,7 +115,8 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     Panel p begins at column ``min(p * cols, last_col)``.  Layouts:
 
     * "unit": columns of stride 1, at least ``cols`` of them; "any": any stride;
-    * "narrow": fewer than ``cols`` columns; the rest of the panel is zero;
+    * "narrow": fewer than ``cols`` columns; the rest of the panel is zero; "masked": the same, of stride 1, where the machine
+      reads some lanes of a vector;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
@@ -141,6 +142,17 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
         with b.for_("j", p["n"], cols) as j:
             b.store(dst, to + j, Const(0, ty))
 
+    masks: list[Expr] = []
+    if layout == "masked":
+        word = Ty("i", src_ty.bits, lanes)
+        left = [(p["n"] - j * lanes).cast(word.scalar).splat(lanes) for j in range(tile.nv)]
+        masks = [b.let("mask", op_("lt", Op("iota", (), word), n)) for n in left]
+
+    def masked(from_: Expr, to: Expr, col: Expr) -> None:
+        for j, mask in enumerate(masks):
+            x = Load(src, b.let("at", from_ + j * lanes), src_ty.vector(lanes), mask)
+            b.store(dst, to + j * lanes, x.cast(tile.vector))
+
     def pairs(from_: Expr, to: Expr, col: Expr) -> None:
         with b.for_("j", 0, cols // 2) as j:
             at = from_ + select(col + j < p["n"], j * p["s_col"], 0)
@@ -150,7 +162,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             for place, value in ((0, re), (1, im), (cols, -im), (cols + 1, re)):
                 b.store(dst, to + j * 2 + place, value)
 
-    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs}
+    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "masked": masked, "complex": pairs}
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
         g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, select
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, select
 from ..lower.registry import Arg, Host
 
 __all__ = [
@@ -320,9 +320,11 @@ def store_block(
     rows: Rows,
     c: str,
     start: Expr,
+    masks: Sequence[Expr] = (),
 ) -> None:
-    """Writes a block of C, whose columns have stride 1; its first one is at ``start`` in row 0."""
+    """Writes a block of C, whose columns have stride 1; its first one is at ``start`` in row 0.  ``masks``: of each vector."""
     ty = b.types[c].vector(tile.lanes)
     for offset, sums in zip(rows.c, acc):
         for j, total in enumerate(sums):
-            b.store(c, start + offset + j * tile.lanes, total.cast(ty))
+            place = start + offset + j * tile.lanes
+            b.emit(Store(c, place, total.cast(ty), masks[j] if masks else None))

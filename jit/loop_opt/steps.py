@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Union
 
 from ..loop_ir import Assign, Comment, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, Ty, i64
-from ..loop_walk import operands
+from ..loop_walk import is_any, operands
 
 Step = Union[int, Expr, None]
 
@@ -26,12 +26,13 @@ class Declined(Exception):
 
 
 _VECTOR_OPS = frozenset(
-    "add sub mul div rem neg fma min max minnum maxnum abs sqrt floor ceil trunc rint copysign and or xor not shl shr"
+    "add sub mul div rem neg fma min max minnum maxnum abs sqrt floor ceil trunc rint copysign scale lookup and or xor not shl shr"
     " popcount clz eq ne lt le gt ge select cast bitcast".split()
 )
 _REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
 _INTERLEAVED = 4  # LLVM reads three or four interleaved arrays with vector loads and shuffles
 _GATHER_SIZE = 8  # a vector read element by element counts as so many operations
+_GATHER_BITS = 256  # ... and where those are most of the work, wider vectors gain nothing: they are joined from halves
 
 
 class Body:
@@ -42,6 +43,7 @@ class Body:
         vectors: the varying locals that are needed as vectors; the others serve as indices only.
         widths: how many varying values have elements of so many bits.
         size: varying operations, loads and stores.
+        lone: loads and stores that go element by element.
         reductions: locals declared outside that the loop accumulates into, with the operation and the type.
         branches: there are some that all lanes take if one wants to.
         maskable: it is right, and machines have instructions, to run it with some lanes left out: memory is accessed in
@@ -55,6 +57,7 @@ class Body:
         self.vectors: set[str] = set()
         self.widths: Counter[int] = Counter()
         self.size = 0
+        self.lone = 0
         self.reductions: dict[str, tuple[str, Ty]] = {}
         self.definitions: dict[str, Let] = {}
         self.maskable = True
@@ -124,8 +127,14 @@ class Body:
         self._count(e.ty)
         self._grow(1)
 
+    @property
+    def scattered(self) -> bool:
+        """Whether most of the work is to read and write elements one by one: no latency is left to hide behind it."""
+        return 2 * _GATHER_SIZE * self.lone > self.size
+
     def lanes(self, vector_bits: int) -> int:
         """Lanes that fill a register with the most frequent width, and at most two with the widest."""
+        vector_bits = min(vector_bits, _GATHER_BITS) if self.scattered else vector_bits
         common = max(self.widths, key=lambda bits: (self.widths[bits], bits), default=64)
         return min(vector_bits // common, 2 * vector_bits // max(self.widths, default=64))
 
@@ -187,7 +196,9 @@ class Body:
         self._count(ty)
         step = self.step(index)
         self.maskable &= step == 1 and ty.bits in (32, 64)
-        self._grow(1 if step == 1 else 2 if step == -1 or (step == 2 and not alone) else _GATHER_SIZE)
+        together = step in (1, -1) or (step == 2 and not alone)
+        self.lone += not together and not self._rare
+        self._grow((1 if step == 1 else 2) if together else _GATHER_SIZE)
         if isinstance(step, int) and 2 < step <= _INTERLEAVED and not self.branches:
             raise Declined  # LLVM has shuffles for these
         if step is None:
@@ -258,11 +269,6 @@ def _same(a: Expr, b: Expr) -> bool:
     if not (isinstance(a, Op) and isinstance(b, Op)):
         return False
     return a is b or (a.name == b.name and a.ty == b.ty and all(_same(x, y) for x, y in zip(a.args, b.args)))
-
-
-def is_any(cond: Expr) -> bool:
-    """Whether a branch is taken for all lanes if some lane wants it."""
-    return isinstance(cond, Op) and cond.name == "any"
 
 
 def _statements(stmts: Sequence[Stmt]) -> Iterator[Stmt]:

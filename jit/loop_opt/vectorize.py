@@ -37,9 +37,9 @@ from ..loop_ir import (
     lift,
     op_,
 )
-from ..loop_walk import declared
+from ..loop_walk import declared, is_any
 from ..target import Target
-from .steps import Body, Declined, Step, accumulator, is_any
+from .steps import Body, Declined, Step, accumulator
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
 # chain of operations that wait for each other: some of them side by side take a quarter less time (measured on Zen 3).
@@ -117,6 +117,8 @@ class _VectorLoop:
         long = body.size > _SMALL_BODY
         copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
         side_by_side = 1 if body.reductions or not long else 4 if body.size <= _LONG_BODY and not body.branches else 2
+        if long and body.scattered:
+            copies = side_by_side = 1
         self.main = _Writer(body, names, lanes * side_by_side, copies)
         self.masked = target.masked_accesses and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)

@@ -11,7 +11,7 @@ from ..cost import chunk_for, halvings
 from ..loop_ir import Kernel, KernelBuilder, Ty, minimum
 from ..pocketfft import loop, shim
 from .loops import coalesce
-from .registry import LowerContext, Operand, lowers
+from .registry import Foreign, LowerContext, Operand, lowers
 from .types import ty_of
 
 __all__: list[str] = []
@@ -74,7 +74,7 @@ def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Oper
     inverse = kind in ("ifft", "irfft")
     kernel = ctx.kernel(("fft", real, *words, inverse), lambda: _kernel(real, *words, inverse))
     args = (
-        x, out, shim(), found.address, found.data, x.shape[axis], out.shape[axis], length, inner, outer_strides[0],
+        x, out, *map(Foreign, (shim(), found.address, found.data)), x.shape[axis], out.shape[axis], length, inner, outer_strides[0],
         inner_strides[0], x.strides[axis], outer_strides[1], inner_strides[1], out.strides[axis],
     )  # fmt: skip
     flops = 5 * length * halvings(length) // (1 if min(words) == 2 else 2)

@@ -22,7 +22,7 @@ from ..cost import chunk_for
 from ..lapack import Routine, guard, routine
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Place, Ref, Ty, i64, maximum, minimum, select, u8
 from .loops import coalesce, const
-from .registry import Address, LowerContext, Operand
+from .registry import Address, Foreign, LowerContext, Operand
 from .types import ty_of
 
 __all__ = ["Job", "Writer", "as_rows", "find", "letter", "run", "uniform"]
@@ -265,7 +265,7 @@ def uniform(ctx: LowerContext, x: Operand) -> tuple[Operand, int]:
 def run(ctx: LowerContext, job: Job, body: Callable[[Writer], None]) -> None:
     """Appends the step that runs ``body`` for every matrix of the batch."""
     guards, total = guard(), math.prod(job.outs[0].shape[:-2])
-    args: list[Any] = [guards.enter, guards.leave, *(r.address for r in job.routines)]
+    args: list[Any] = [*map(Foreign, (guards.enter, guards.leave, *(r.address for r in job.routines)))]
     for x in (*job.ins, *job.outs):
         x, batch = uniform(ctx, x)
         args += [x, batch, x.strides[-2], x.strides[-1]]

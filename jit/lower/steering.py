@@ -6,12 +6,13 @@ SwitchEnd``.  Inside a loop, operands may lie in *views* (``LogicalBuffer``), wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Union
+from typing import Any, Union
 
 from .registry import Operand
 
-__all__ = ["Case", "LoopBegin", "LoopEnd", "LoopExit", "Steering", "Switch", "SwitchEnd"]
+__all__ = ["Case", "LoopBegin", "LoopEnd", "LoopExit", "Steering", "Switch", "SwitchEnd", "repetitions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,19 @@ class SwitchEnd:
     @property
     def name(self) -> str:
         return f"end of switch {self.number}"
+
+
+def repetitions(steps: Sequence[Any]) -> list[int]:
+    """How often each step runs, as far as that is known: what stands in a loop as often as the loop says."""
+    found, factors = [], [1]
+    trips = {s.number: s.trip for s in steps if isinstance(s, LoopEnd)}
+    for s in steps:
+        found.append(factors[-1])
+        if isinstance(s, LoopBegin):
+            factors.append(factors[-1] * (trips[s.number] or 1))
+        elif isinstance(s, LoopEnd):
+            factors.pop()
+    return found
 
 
 Steering = Union[LoopBegin, LoopExit, LoopEnd, Switch, Case, SwitchEnd]

@@ -245,6 +245,21 @@ def test_matrices_without_factors_give_nan_for_themselves() -> None:
     assert np.isfinite(np.asarray(fx.grad(lambda a: L.slogdet(a)[1])(good))).all()
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_left_eigenvectors_of_defective_matrices(compiled: bool) -> None:
+    """Matrices without a basis of eigenvectors, or with one that rounding makes singular, have left ones all the same."""
+    jordan, rows = np.diag([2.0, 2, 2, 3]) + np.diag([1.0, 1, 0], 1), np.outer(np.ones(4), [3.25, 0.5, -2, 1.25])
+    batch = np.stack([jordan, np.diag([1.0, 1], 2), rows, rows.T, operands(False)["p"][0]])
+    eig = fx.jit(fx.lax.linalg.eig) if compiled else fx.lax.linalg.eig
+    for d, eps in (("float32", 1e-3), ("float64", 1e-6)):
+        w, left, right = map(np.asarray, eig(batch.astype(d)))
+        near(np.swapaxes(left.conj(), -1, -2) @ batch, w[..., None] * np.swapaxes(left.conj(), -1, -2), eps)
+        near(batch @ right, right * w[..., None, :], eps)
+        for vectors in (left, right):
+            near(np.linalg.norm(vectors, axis=-2), np.ones((5, 4)), eps)
+        near(np.sort(w.real), np.sort(np.linalg.eigvals(batch).real), eps * 10)
+
+
 # ------------------------------------------------------------------------------------ operands of any kind
 
 

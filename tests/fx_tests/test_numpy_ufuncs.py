@@ -41,12 +41,21 @@ CALLS: dict[str, Any] = {
 }  # fmt: skip
 
 
+def _truth(name: str, call: str, x: np.ndarray, y: np.ndarray) -> Any:
+    """NumPy's results; those of two reductions, which AVX-512 machines get wrong along the last axis, number by number."""
+    u = getattr(np, name)
+    if name in ("power", "arctan2") and call in ("reduce", "reduce with initial", "reduce with where"):
+        found = CALLS[call](np.frompyfunc(u, 2, 1), x, y)
+        return tuple(v.astype(float) for v in found) if isinstance(found, tuple) else found.astype(float)
+    return CALLS[call](u, x, y)
+
+
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("name", [*FLOAT, *(f"{n} of int" for n in INTEGER)])
 def test_ufunc_methods(name: str, call: str) -> None:
     u = getattr(np, name.split()[0])
     x, y = (N, M) if name.endswith("of int") else (X, Y)
-    want = CALLS[call](u, x.copy(), y.copy())
+    want = _truth(name.split()[0], call, x.copy(), y.copy())
     with fx.config.using(backend="reference"):
         got = fx.jit(lambda a, b: CALLS[call](u, a, b))(x, y)
     close(got, want, 1e-9)

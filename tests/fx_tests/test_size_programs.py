@@ -17,6 +17,7 @@ from size_programs import OPERATIONS, Program, draw_lengths, draw_program
 import fx
 import fx.numpy as fnp
 from fx.sizes import Sizes
+from jit.wiring import Cells
 
 
 def outcome(f: Any, args: Sequence[np.ndarray]) -> list[Any] | str:
@@ -26,6 +27,19 @@ def outcome(f: Any, args: Sequence[np.ndarray]) -> list[Any] | str:
     except (ArithmeticError, ValueError, IndexError, TypeError, fx.errors.FxError) as e:
         return type(e).__name__
     return [(a.shape, a.dtype, a.weak_type, np.asarray(a).tobytes()) for a in leaves]
+
+
+def different_numbers(filled: Any, traced: Any) -> list[str]:
+    """In what an executable that was filled in is not, number for number, the one that was traced for its sizes."""
+    a, b = filled.assembly, traced.assembly
+    return [name for name in _NUMBERS if not np.array_equal(getattr(a, name), getattr(b, name))] + [
+        name
+        for name in ("takes", "makes", "consts", "arena_bytes", "release_gil")
+        if getattr(a, name) != getattr(b, name)
+    ]
+
+
+_NUMBERS = ("words", "relative", "in_arena", "in_consts", "patches", "steps", "addressed")
 
 
 def compare(program: Program, lengths: Sequence[tuple[int, ...]]) -> fx.jit:
@@ -74,6 +88,48 @@ def test_random_programs(seed: int) -> None:
     program = draw_program(rng)
     lengths = draw_lengths(rng, 10 if THOROUGH else 4)
     compare(program, [*lengths, lengths[0]])
+
+
+_W = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+
+
+def _recurrent(x: Any) -> Any:
+    cell = lambda c, row: (fnp.tanh(c + row), c.sum())
+    return fx.lax.scan(cell, fnp.zeros(4, np.float32), x @ _W)
+
+
+PLANNED_ALIKE: dict[str, Any] = {  # nothing is decided by how many rows there are
+    "running sums": lambda x: fnp.cumsum(fnp.tanh(x @ _W), 0) / x.shape[0],
+    "a gradient": fx.grad(lambda x: fnp.sum(fx.nn.softmax(x @ _W) ** 2)),
+    "sorted": lambda x: fnp.sort(x, axis=0) + fnp.argsort(x[:, 0])[:, None],
+    "a scan over rows": _recurrent,
+    "a loop over few": lambda x: fx.lax.fori_loop(0, 5, lambda k, y: y * 0.5 + k, x),
+}
+
+
+def filled_and_traced(f: Any, *lengths: int) -> tuple[Any, Any]:
+    """What makes the executable of the last length: filled in, and traced for it."""
+    several, once = fx.jit(lambda x: f(x)), fx.jit(lambda x: f(x))
+    for n in lengths:
+        several(np.ones((n, 3), np.float32))
+    once(np.ones((lengths[-1], 3), np.float32))
+    (families,), (entry,) = several._programs.families.values(), once._programs.entries.values()
+    (family,) = families._all
+    return (lambda: family.executable(lengths[-1:])), lambda: entry.run
+
+
+@pytest.mark.parametrize("name", PLANNED_ALIKE)
+def test_the_numbers_filled_in_are_those_of_a_plan_of_its_own(name: str) -> None:
+    filled, traced = filled_and_traced(PLANNED_ALIKE[name], 30, 40, 70)
+    assert not different_numbers(filled(), traced())
+
+
+def test_numbers_that_are_off_by_one_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted fault in what is filled in; it is not run."""
+    make, traced = filled_and_traced(PLANNED_ALIKE["running sums"], 30, 40, 70)
+    filled = Cells.filled
+    monkeypatch.setattr(Cells, "filled", lambda cells, table=None: filled(cells, table + (table == 70)))
+    assert different_numbers(make(), traced())
 
 
 def test_guards_that_are_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,10 +80,15 @@ def test_formulas_are_what_python_computes(
         return
     assert [sizes.plain(x) for x in found] == run(a, b)
     formulas, test = scope.formulas(found), scope.test()
+    sized = [k for k, x in enumerate(found) if sizes.is_sized(x)]
+    numbers = scope.numbers([found[k] for k in sized])
     assert test([a, b])
     for c, d in others:
-        if test([c, d]):
-            assert formulas([c, d]) == run(c, d), scope.guards
+        atoms = test([c, d])
+        if atoms is not None:
+            expect = run(c, d)
+            assert formulas([c, d]) == expect, scope.guards
+            assert numbers(atoms) == [expect[k] for k in sized], scope.guards
 
 
 @SETTINGS
@@ -118,9 +123,11 @@ def test_reals_follow_from_sizes() -> None:
     expect = lambda m: [
         1 / m, m / 4, 2.5 * m, float(m), (m + 1) / (2 * m), math.ceil(m / 4), math.floor(m / 4), max(m / 3, 2.5),
     ]  # fmt: skip
-    formulas = scope.formulas(found)
+    formulas, test, numbers = scope.formulas(found), scope.test(), scope.numbers(found)
     for m in (6, 2, 7, 1000):
-        assert formulas([m]) == expect(m)
+        atoms = test([m])
+        assert atoms is not None
+        assert formulas([m]) == numbers(atoms) == expect(m)
     assert type(found[0]) is Real and type(found[5]) is Size
     assert n / 4 > 1 and not scope.test()([4]) and scope.test()([5])
 

@@ -282,7 +282,7 @@ TREE_UTIL: dict[str, list[Callable[..., Any]]] = {
     "treedef_tuple": [lambda f, u: f([u.tree_structure(t) for t in (3, None, [1, 2])]), lambda f, u: f([]), lambda f, u: f([u.tree_structure(3)]) == u.tree_structure((3,))],
 }  # fmt: skip
 TREE_UTIL["PyTreeDef"] = [
-    lambda f, u, t=t: (lambda d: (isinstance(d, f), d.num_leaves, d.num_nodes, d.node_data(), u.treedef_children(d), d.unflatten(range(d.num_leaves)), d.compose(u.tree_structure((0, 0))), d.flatten_up_to(t)))(u.tree_structure(t))
+    lambda f, u, t=t: (lambda d: (isinstance(d, f), d.num_leaves, d.num_nodes, d.node_data(), d.children(), u.treedef_children(d), d.unflatten(range(d.num_leaves)), d.compose(u.tree_structure((0, 0))), d.flatten_up_to(t)))(u.tree_structure(t))
     for t in STRUCTURES
 ] + [lambda f, u: u.tree_structure([0, 0]).flatten_up_to([(1, 2), None]), lambda f, u: u.tree_structure([0, 0]).flatten_up_to((1, 2))]  # fmt: skip
 REGISTRATIONS: dict[str, Callable[..., Any]] = {

@@ -119,10 +119,11 @@ def test_neighbours_have_the_perplexity_and_the_divergence_is_scikit_learn_s():
     np.testing.assert_allclose(np.asarray(ours[1]).ravel(), gradient, rtol=1e-5, atol=1e-9)
 
 
-def test_groups_stay_together_in_a_t_sne():
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_stay_together_in_a_t_sne(seed):
     labels = np.repeat([0, 1, 2], 12)
-    x = (RNG.normal(size=(36, 8)) + 12 * np.eye(8)[labels]).astype(np.float32)
-    y = np.asarray(viz.tsne(x, random.key(0), perplexity=5, steps=250))
+    x = (np.random.default_rng(seed).normal(size=(36, 8)) + 12 * np.eye(8)[labels]).astype(np.float32)
+    y = np.asarray(viz.tsne(x, random.key(seed), perplexity=5, steps=250))
     distances = np.sum((y[:, None] - y) ** 2, -1) + np.diag([np.inf] * 36)
     assert (labels[np.argmin(distances, 1)] == labels).all()
 

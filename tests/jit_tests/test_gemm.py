@@ -392,3 +392,34 @@ def test_wide_products_have_the_same_bits_on_any_number_of_threads() -> None:
         with jit.using_threads(threads):
             found.append(np.asarray(fx.jit(lambda x, y: x @ y)(a, b)).tobytes())
     assert len(set(found)) == 1
+
+
+SHARED = [  # (rows, k, columns), and whether A lies along its rows, as for the gradient of weights
+    (64, 64, 192, False), (64, 192, 64, False), (64, 192, 192, False), (64, 1792, 192, True),
+    (128, 1792, 64, True), (129, 1100, 65, True), (32, 128, 512, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [None, "avx2", "sse4"])
+@pytest.mark.parametrize(("m", "k", "n", "turned"), SHARED)
+def test_a_few_pieces_are_an_even_number(m: int, k: int, n: int, turned: bool, level: str | None) -> None:
+    """Two threads have the same to do in a product of some ten microseconds, whether it has three panels or one."""
+    a, b = random_array((k, m) if turned else (m, k), "float32"), random_array((k, n), "float32", 1)
+    numbers: Numbers = (((0 if turned else 1,), (0,)), ((), ()))
+    params = {"dimension_numbers": numbers, "preferred_element_type": None}
+    target = None if level is None else host().restricted(level)
+    h, _ = prepare("dot_general", [a, b], params, [((m, n), "float32")], target)
+    (product,) = [step for step in h.steps if step.name == "dot_general"]
+    pieces = -(-product.total // product.chunk)
+    assert pieces > 1 and (pieces % 2 == 0 or pieces > 8)
+    check(a, b, numbers, target=target)
+
+
+def test_a_few_pieces_have_the_same_bits_on_any_number_of_threads() -> None:
+    a, b, c = (random_array(shape, "float32", i) for i, shape in enumerate([(64, 192), (192, 64), (1792, 64)]))
+    found = []
+    for threads in (1, 2, 3, 2, 3):
+        with jit.using_threads(threads):
+            f = fx.jit(lambda a, b, c: (a @ b, b @ a, c.T @ (c @ a)))
+            found.append(b"".join(np.asarray(x).tobytes() for x in f(a, b, c)))
+    assert len(set(found)) == 1

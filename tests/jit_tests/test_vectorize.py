@@ -35,6 +35,7 @@ from jit.loop_ir import (
     Const,
     Kernel,
     KernelBuilder,
+    Let,
     Ty,
     b1,
     f16,
@@ -166,6 +167,31 @@ def test_elementwise_code_has_full_width_and_no_contraction() -> None:
     text = native.assembly([axpy()], host().restricted("avx2"))
     assert re.search(r"vmovups\s+%ymm", text)
     assert "vfmadd" not in text  # jit changes nothing but time
+
+
+def short_rows(width: int) -> Kernel:
+    """Rows of a few elements, written out: ``out[i, j] = x[i, j] - sum_j x[i, j]``."""
+    b = KernelBuilder("short_rows")
+    x, out = b.pointer("x", f32), b.pointer("out", f32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        row = [b.let("v", b.load(x, i * width + j)) for j in range(width)]
+        total = row[0]
+        for v in row[1:]:
+            total = b.let("sum", total + v)
+        for j, v in enumerate(row):
+            b.store(out, i * width + j, v - total)
+    return b.build()
+
+
+def test_what_is_read_element_by_element_takes_one_vector_at_a_time() -> None:
+    """Wide vectors, several side by side, made code of thousands of lines out of rows of ten, and that no faster."""
+    for bits, lanes in ((512, 8), (256, 8), (128, 4)):
+        vector = vectorize(fold(short_rows(10)), dataclasses.replace(host(), vector_bits=bits))
+        used = {s.value.ty.lanes for s in statements(vector.body) if isinstance(s, Let)}
+        assert used == {1, lanes}
+    x = np.random.default_rng(0).standard_normal(37 * 10).astype(np.float32)
+    for n in (0, 3, 8, 37):
+        run_everywhere(short_rows(10), [x, np.zeros(370, np.float32)], 0, n, numba=n == 37)
 
 
 def memory_loop(kind: str) -> Kernel:

@@ -1,0 +1,122 @@
+"""A program as numbers: what its calls need of it, without the plan that it comes from.
+
+The steps, and the one block of words that they point into, hold no address yet: lists say which words take the address of the
+block, of the arena, of the constants, and of which kernel.  An ``Instance`` fills them in; ``images`` keeps assemblies for the
+next process.  ``wiring`` says what stands where.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .cost import nanoseconds_of
+from .lower.context import CallbackStep
+from .memory import POOLED_FROM
+from .program import ArrayType, LoopProgram
+from .runtime_ir import STEP_WORDS
+from .tape import call_words
+from .wiring import Wiring
+
+__all__ = ["Assembly", "assemble", "assembled"]
+
+RELEASE_GIL_NS = 20_000.0  # shorter programs keep the interpreter lock: handing it over costs more than it gives
+RARELY = 15  # mask: loops of short iterations look at the clock every 16th time
+SHORT_NS = 2000.0
+
+
+@dataclass(frozen=True, eq=False)
+class Assembly:
+    """A program without addresses.
+
+    takes, makes, outputs, overwritten: as in ``LoopProgram``.
+    arena_bytes: working memory of a call; ``shared_arena``: calls share it, and it is the last of the arrays that they pass.
+    consts: the bytes of the constant buffer.
+    words: the block; ``relative``, ``in_arena``, ``in_consts``: the numbers of those words to which the address of the block,
+        of the arena, of the constants is added.
+    patches: rows of (word, number of the array, byte offset).
+    steps: as the tape has them, with kernels by their number, from 1, in the order of ``LoopProgram.kernels``; ``addressed``:
+        places in it (row by row) to which the address of the block is added.
+    release_gil: other Python threads may run meanwhile.
+    callbacks: (step, its first word, how many); a CALLBACK step names one by its number.
+    portable: whether it says the same in another process.
+    """
+
+    takes: tuple[ArrayType, ...]
+    makes: tuple[ArrayType, ...]
+    outputs: tuple[tuple[str, object], ...]
+    overwritten: tuple[int, ...]
+    arena_bytes: int
+    consts: bytes
+    words: np.ndarray
+    relative: np.ndarray
+    in_arena: np.ndarray
+    in_consts: np.ndarray
+    patches: np.ndarray
+    steps: np.ndarray
+    addressed: np.ndarray
+    release_gil: bool
+    callbacks: tuple[tuple[CallbackStep, int, int], ...] = ()
+    portable: bool = True
+
+    @property
+    def shared_arena(self) -> bool:
+        return self.arena_bytes >= POOLED_FROM
+
+    @property
+    def n_arrays(self) -> int:
+        """How many arrays a call passes: the inputs, those for the results, and a shared arena."""
+        return len(self.takes) + len(self.makes) + self.shared_arena
+
+
+def assemble(program: LoopProgram) -> Assembly:
+    """The program as numbers."""
+    buffers = program.buffers.buffers
+    wiring = Wiring(program.steps, buffers, len(program.takes), {})
+    ends = program.takes, program.makes, program.outputs, program.overwritten
+    offsets = np.array([b.offset for b in buffers], np.int64)
+    return assembled(
+        wiring, wiring.cells.filled(), ends, offsets, program.buffers.arena_bytes, program.consts, program.workers
+    )
+
+
+def assembled(
+    wiring: Wiring, cells: np.ndarray, ends: Any, offsets: np.ndarray, arena_bytes: int, consts: bytes, workers: int
+) -> Assembly:
+    """A wiring with its numbers.
+
+    Args:
+        cells: the wiring's.
+        ends: takes, makes, outputs, overwritten.
+        offsets: of each buffer in the arena.
+        workers: the most that a step may use.
+    """
+    takes, makes, _, _ = ends
+    words = cells[wiring.words]
+    words[wiring.in_consts.words] = cells[wiring.in_consts.offsets]
+    in_arrays, in_arena = wiring.in_arrays, wiring.in_arena
+    patches = [(in_arrays.words, in_arrays.of, cells[in_arrays.offsets])]
+    places = offsets[in_arena.of] + cells[in_arena.offsets]
+    if arena_bytes < POOLED_FROM:
+        words[in_arena.words], own = places, in_arena.words
+    else:
+        patches.append((in_arena.words, np.full(len(places), len(takes) + len(makes)), places))
+        own = in_arena.words[:0]
+    work = nanoseconds_of(cells[wiring.flops], cells[wiring.nbytes])
+    return Assembly(
+        *ends, arena_bytes, consts, words, wiring.relative, own, wiring.in_consts.words,
+        np.concatenate([np.stack(columns, axis=1) for columns in patches]), _steps(wiring, cells, work, workers), wiring.addressed,
+        wiring.endless or bool(work @ cells[wiring.times] > RELEASE_GIL_NS), wiring.callbacks, wiring.portable,
+    )  # fmt: skip
+
+
+def _steps(wiring: Wiring, cells: np.ndarray, work: np.ndarray, workers: int) -> np.ndarray:
+    """The rows of the tape.  ``work``: about how many nanoseconds each takes."""
+    rows = cells[wiring.rows].reshape(-1, STEP_WORDS)
+    for loop in wiring.loops:
+        rows[loop.end, STEP_WORDS - 1] = RARELY if work[loop.begin : loop.end].sum() < SHORT_NS else 0
+    _, kernels, frames, totals, chunks, *_ = rows[wiring.calls].T
+    rows[wiring.calls] = call_words(kernels, frames, totals, chunks, chunks >= totals, 0, workers)
+    return rows
