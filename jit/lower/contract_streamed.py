@@ -30,6 +30,7 @@ DOT_ROWS, BLOCK = 8, 96  # rows whose sums along k are in registers, and of a pi
 FEW = 4  # rows (or columns) up to which an operand is read at the speed of memory
 SLICE = 1 << 10  # values of k that are worth a partial product of their own
 SLICE_BYTES = 1 << 19  # the same, as bytes of a large B that a slice reads
+COPIED = 32  # multiply-adds, as ``prefers_window_dots`` counts them, that copying an element of B takes as long as
 LONGEST = 1 << 15  # values of k that one piece adds up
 
 
@@ -61,7 +62,7 @@ def prefers_window_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -
     of the columns.
 
     Counts multiply-adds of a row.  Eight of them need nine loads where each has another row, so loads are what counts; the
-    lanes of a sum are added up by about as many instructions.
+    lanes of a sum are added up by about as many instructions.  B is copied once for all rows.
     """
     if p.pairs or not a.ty == b.ty == p.compute or size(p.batch) != 1 or len(p.rows) > 4 or not 1 <= len(p.ks) <= 4:
         return False
@@ -72,7 +73,8 @@ def prefers_window_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -
     vectors = depth // lanes + (4 if depth % lanes else 0)  # the last, masked one takes as long as four
     along_k = n * (size(tuple(outer)) * vectors * 9 + 64)
     across = size(p.ks) * (9 if n <= lanes else 16 * -(-n // (2 * lanes)))
-    return 10 * along_k < 9 * across
+    copied = COPIED * n * size(p.ks)
+    return 10 * (along_k * size(p.rows) + copied) < 9 * across * size(p.rows)
 
 
 def window_dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
