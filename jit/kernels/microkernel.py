@@ -93,13 +93,12 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
     mr = 4 if rows <= 4 or 7 <= rows <= 8 else 6
     short = lanes * host.unit_bits // host.vector_bits
-    vectors = -(-columns // short)
-    if short < lanes and vectors in (1, 3, 5):  # an odd number: the last of the long ones would be half empty
-        return Tile(ty, short, {1: 8, 3: mr, 5: 4}[vectors], vectors)
     if columns <= lanes:
-        return Tile(ty, lanes, 8, 1)
-    if 2 * lanes < columns <= 3 * lanes and lanes > 1:
-        return Tile(ty, lanes, mr if many else 4, 3)
+        return Tile(ty, short if columns <= short else lanes, 8, 1)
+    # Each limit is one across which a program for sizes that vary is made anew, so there is no block of three long vectors where
+    # there are blocks of four.
+    if (short < lanes or not many) and 2 * short < columns <= 3 * short and lanes > 1:
+        return Tile(ty, short, mr if many else 4, 3)
     return Tile(ty, lanes, mr, 4 if many and columns >= 4 * lanes else 2)
 
 

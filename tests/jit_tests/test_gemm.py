@@ -281,7 +281,7 @@ def test_register_blocks_fit_the_registers() -> None:
         assert tile.mr * tile.nv + tile.nv + 1 <= target.vector_registers
         assert tile.mr * tile.nv >= 8
         assert tile.lanes * 8 * ty.itemsize in (target.vector_bits, target.unit_bits)
-        if columns <= 3 * target.unit_bits // (8 * ty.itemsize):
+        if columns <= 3 * target.unit_bits // (8 * ty.itemsize) and target.unit_bits < 512:
             assert (-(-columns // tile.cols) * tile.cols - columns) * 8 * ty.itemsize < target.unit_bits
 
 
