@@ -19,7 +19,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
-from . import images
+from . import border, images, results
 from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
@@ -34,7 +34,7 @@ from .program import Draft, LoopProgram, draft_plan
 from .results import maker
 from .tape import Program
 from .target import Target, host
-from .threads import MAX_THREADS, num_threads
+from .threads import MAX_THREADS, num_threads, runtime
 from .wiring import step_names
 
 __all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
@@ -152,16 +152,9 @@ class Executable:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
 
-    def launchable(self) -> Program | None:
-        """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
-        a call is more than that."""
-        if self.assembly.overwritten or not self._plain:
-            return None
-        instance = self._free.pop() if self._free else self._instance()
-        if instance.shared_arena:
-            self._free.append(instance)
-            return None
-        return instance.program
+    def launched(self) -> Program:
+        """A native program of the caller's own: it takes the inputs, arrays for the results, and the arena if that is shared."""
+        return (self._free.pop() if self._free else self._instance()).program
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
@@ -258,7 +251,8 @@ def _planned(program: LoopProgram, options: Options) -> tuple[Assembly, Loaded]:
     if options.verify:
         program.verify()
     assert options.target is not None
-    return assemble(program), load_kernels(program.kernels, options.engine, options.target)
+    beside = (runtime, border.prepare, results.prepare)  # what every executable needs
+    return assemble(program), load_kernels(program.kernels, options.engine, options.target, beside)
 
 
 def resolved(options: Options) -> Options:

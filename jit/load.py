@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -55,8 +55,14 @@ def kernel_text(handle: KernelHandle) -> str:
     return text
 
 
-def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -> Loaded:
-    """The addresses of ``handles``, compiling those that neither this process nor the store has."""
+def load_kernels(
+    handles: Sequence[KernelHandle], engine: str, target: Target, beside: Sequence[Callable[[], object]] = ()
+) -> Loaded:
+    """The addresses of ``handles``, compiling those that neither this process nor the store has.
+
+    Args:
+        beside: what else is to be compiled, if several threads do.
+    """
     start = time.perf_counter()
     keys = _keys_of(handles, engine, target)
     missing = {key: (h, length) for (key, length), h in zip(keys, handles) if key not in _addresses}
@@ -64,7 +70,7 @@ def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -
     for key, _ in cached:
         del missing[key]
     longest_first = sorted(missing.items(), key=lambda item: -item[1][1])
-    _compile_all([(key, h) for key, (h, _) in longest_first], engine, target)
+    _compile_all([(key, h) for key, (h, _) in longest_first], engine, target, beside)
     kernels = tuple([(key, h.kernel.name) for (key, _), h in zip(keys, handles)])
     return _loaded(kernels, len(missing), len(cached), start)
 
@@ -120,7 +126,9 @@ def _load(kernels: Sequence[Stored], objects: Sequence[bytes]) -> None:
         _addresses[key] = addresses[name]
 
 
-def _compile_all(kernels: Sequence[tuple[str, KernelHandle]], engine: str, target: Target) -> None:
+def _compile_all(
+    kernels: Sequence[tuple[str, KernelHandle]], engine: str, target: Target, beside: Sequence[Callable[[], object]]
+) -> None:
     """Compiles kernels in this order, several at a time: LLVM works outside the interpreter's lock."""
     if engine == "numba":
         for key, handle in kernels:
@@ -140,7 +148,10 @@ def _compile_all(kernels: Sequence[tuple[str, KernelHandle]], engine: str, targe
         objects = [by_llvm(item) for item in kernels]
     else:
         with ThreadPoolExecutor(workers) as pool:
+            others = [pool.submit(other) for other in beside]
             objects = list(pool.map(by_llvm, kernels))
+            for other in others:
+                other.result()
     with compiling:
         _load([(key, h.kernel.name) for key, h in kernels], objects)
 

@@ -28,6 +28,7 @@ import numpy as np
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
+from .emission import plain_code
 from .forks import compiling
 from .linker import load
 from .runtime_ir import ENTRIES, IMPORTS, Pool, Slot, Word, runtime_text
@@ -312,24 +313,6 @@ def _object_code() -> bytes:
     key = kernel_key(text, {"kernel": "runtime"}, environment_digest(llvm.get_default_triple()))
     data = store.get(key)
     if data is None:
-        data = _compile(text)
+        data = plain_code(text)
         store.put(key, data)
-    return data
-
-
-def _target_machine() -> llvm.TargetMachine:
-    return llvm.Target.from_default_triple().create_target_machine(opt=2)
-
-
-def _compile(text: str) -> bytes:
-    """Object code of LLVM IR text that is optimised by hand already."""
-    module = llvm.parse_assembly(text, llvm.create_context())
-    module.verify()
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
-    machine = _target_machine()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2)))
-    data: bytes = machine.emit_object(module)
     return data

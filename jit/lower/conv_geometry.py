@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,39 +30,6 @@ class Axis:
     image_stride: int
     window_stride: int
     out_stride: int
-    cut: bool = False  # outputs that see different parts of the window are phases of their own
-
-    @property
-    def span(self) -> int:
-        """Positions of the image from the first to the last that an output sees."""
-        return (self.window - 1) * self.window_dilation + 1
-
-    def parts(self) -> list[tuple[int, int, int, int]]:
-        """Runs of outputs ``(first, count)`` of an image that is not dilated that see the same window positions ``(from, to)``."""
-        below = [-(-(self.lo - y * self.stride) // self.window_dilation) for y in range(_ceil(self.lo, self.stride))]
-        beyond = (self.out - 1) * self.stride + self.span - self.lo - self.size  # the image, of the last output
-        above = [-(-(beyond - y * self.stride) // self.window_dilation) for y in range(_ceil(beyond, self.stride))]
-        if len(below) + len(above) > self.out:  # outputs that see padding on both sides
-            n = int(self.out)
-            below, above = below[:n] + [0] * (n - len(below)), above[:n] + [0] * (n - len(above))
-            seen = [(min(b, self.window), self.window - a) for b, a in zip(below, reversed(above))]
-            runs = [(1, b, max(a, b)) for b, a in seen]
-        else:
-            inner = self.out - len(below) - len(above)
-            runs = [(1, min(b, self.window), self.window) for b in below]
-            runs += [(inner, 0, self.window)] if inner > 0 else []
-            runs += [(1, 0, max(self.window - a, 0)) for a in reversed(above)]
-        found, first = [], 0
-        for (begin, end), same in itertools.groupby(runs, lambda run: run[1:]):
-            count = sum(run[0] for run in same)
-            found.append((first, count, begin, end))
-            first = first + count
-        return found
-
-
-def _ceil(x: int, n: int) -> int:
-    """``x / n``, rounded up, at least 0."""
-    return -(-x // n) if x > 0 else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +55,13 @@ class Phase:
         ]
         return (min(ends), max(ends)) if self.taps and self.count else (0, 0)
 
+    def always_sees(self, size: int) -> bool:
+        """Whether every output sees something of an image of that ``size``."""
+        last = (self.count - 1) * self.y_step + self.origin
+        return self.j_step <= size and self.origin + (self.taps - 1) * self.j_step >= 0 and last < size
+
 
 def phases(x: Axis) -> list[Phase]:
-    if x.cut:
-        return [
-            Phase(
-                first, 1, count, begin, 1, end - begin,
-                first * x.stride - x.lo + begin * x.window_dilation if end > begin else 0, x.stride, x.window_dilation,
-            )
-            for first, count, begin, end in x.parts()
-        ]  # fmt: skip
     if x.dilation == 1:
         return [Phase(0, 1, x.out, 0, 1, x.window, -x.lo, x.stride, x.window_dilation)]
     step = x.dilation // math.gcd(x.dilation, x.window_dilation)

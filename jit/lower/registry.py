@@ -116,6 +116,11 @@ class Host(Protocol):
     l2_bytes: int
     l3_bytes: int
 
+    @property
+    def masked_accesses(self) -> bool:
+        """Instructions read and write some lanes of a vector of 32 or 64 bits an element."""
+        ...
+
     def lanes(self, ty: Ty) -> int:
         """Elements of ``ty`` in a vector register."""
         ...
