@@ -146,7 +146,7 @@ def _with_dense_buffers(
             given.append(x if c is b else c)
             continue
         if b.ndim and not any(b.strides):
-            x._buffer = c
+            x._exchange(c)
         given.append(Array(c, x.weak_type))
     return given
 

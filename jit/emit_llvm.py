@@ -40,6 +40,7 @@ from .loop_ir import (
     Load,
     Op,
     Place,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -254,6 +255,8 @@ class _Function(OpEmitter):
                 self.alloc(s)
             elif isinstance(s, Call):
                 self.call(s)
+            elif isinstance(s, Prefetch):
+                self.prefetch(s)
             elif isinstance(s, Comment):
                 self.lines.append(f"  ; {s.text.replace(chr(10), ' ')}")
             else:
@@ -305,6 +308,11 @@ class _Function(OpEmitter):
             f"  store {t} {v}, ptr {address}, align {ty.itemsize}{self.store_scope.get(s.buf, '')}{group}"
         )
         self.impure.clear()
+
+    def prefetch(self, s: Prefetch) -> None:
+        t, at = memory_type(self.types[s.buf]), self.value(s.index)
+        address = self.ins(f"getelementptr {t}, ptr {self.pointers[s.buf]}, i64 {at}")
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
 
     def call(self, s: Call) -> None:
         types = {**self.types, **self.scratch_types}

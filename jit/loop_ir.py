@@ -312,13 +312,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Prefetch:
+    """Asks for the cache line of ``buf[index]``, which may lie outside of the buffer; no value changes."""
+
+    buf: str
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Comment:
     """A remark for the reader of the printed loops."""
 
     text: str
 
 
-Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Call, Comment]
+Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Call, Prefetch, Comment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +474,9 @@ class KernelBuilder:
 
     def store(self, buf: str, index: Any, value: Any) -> None:
         self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf])))
+
+    def prefetch(self, buf: str, index: Any) -> None:
+        self.emit(Prefetch(buf, lift(index, i64)))
 
     def place(self, buf: str, index: Any = 0) -> Place:
         return Place(buf, lift(index, i64))

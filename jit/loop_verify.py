@@ -30,6 +30,7 @@ from .loop_ir import (
     Load,
     Op,
     Place,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -202,6 +203,10 @@ class _Verifier:
                         if isinstance(a, Place):
                             self.expect(a.buf in self.buffers, f"no buffer {a.buf!r} is visible here")
                         self.typed(a.index if isinstance(a, Place) else a, i64, f"argument {k}")
+            case Prefetch(buf, index):
+                with self.at(f"prefetch {buf}"):
+                    self.expect(buf in self.buffers, f"no buffer {buf!r} is visible here")
+                    self.typed(index, i64, "index")
             case Comment(text):
                 self.expect(isinstance(text, str), "a comment is a string")
             case _:

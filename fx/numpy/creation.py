@@ -66,6 +66,7 @@ def array(
         x = as_value(object, "the object given to array()")
         if copy and type(x) is Array:
             x = Array(np.array(x._data), x.weak_type)
+            x._owned = True  # a program that it is donated to may write here
         elif copy and type(x) is Tracer:
             x = x.alias()
         x = astype_result(x, dtype)

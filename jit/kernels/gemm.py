@@ -21,7 +21,15 @@ from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Load, Op, Ref, Ty, i64
 from ..lower.loops import Odometer, spans, vector_for
 from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
 
-__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel", "turn_kernel", "window_dot_kernel"]
+__all__ = [
+    "axpy_kernel",
+    "combine_kernel",
+    "dot_kernel",
+    "pack_kernel",
+    "transposed",
+    "turn_kernel",
+    "window_dot_kernel",
+]
 
 
 def integers(b: KernelBuilder, *names: str) -> dict[str, Ref]:
@@ -63,11 +71,21 @@ def gather(b: KernelBuilder, src: str, at: Expr, stride: Expr, lanes: int) -> Ex
     return v
 
 
+def transposed(b: KernelBuilder, vectors: Sequence[Expr]) -> list[Expr]:
+    """A square block, given by its columns, as rows: interleaving vector i with vector i + n/2, for all i and as often as n
+    can be halved, ends there."""
+    n = len(vectors)
+    found = [b.let("column", v) for v in vectors]
+    for _ in range(n.bit_length() - 1):
+        pairs = [op_("interleave", x, y) for x, y in zip(found[: n // 2], found[n // 2 :])]
+        found = [b.let("half", op_("half", pair, Const(i, i64))) for pair in pairs for i in range(2)]
+    return list(found)
+
+
 def turn_kernel(ty: Ty, lanes: int) -> Kernel:
     """dst[g, r, k] = src[g, k, r].  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
 
-    Rows have stride 1 in src, k in dst, of which there are at least ``lanes``: the last vector may overlap the one before.
-    The lines that ``lanes`` values of k read stay in the first-level cache while the rows pass over them.
+    Rows have stride 1 in src, k in dst, and there are at least ``lanes`` of both: the last block may overlap the one before.
     """
     b = KernelBuilder(f"turn_{ty}x{lanes}")
     src, dst = b.pointer("src", ty), b.pointer("dst", ty)
@@ -83,8 +101,11 @@ def turn_kernel(ty: Ty, lanes: int) -> Kernel:
         with b.for_("k", begin, end, lanes) as step:
             k = b.let("k_at", minimum(step, p["k"] - lanes))
             here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k)
-            with b.for_("r", first, stop) as r:
-                b.store(dst, there + r * p["d_row"], gather(b, src, here + r, p["s_k"], lanes))
+            with b.for_("r", first, stop, lanes) as row:
+                r = b.let("r_at", minimum(row, p["m"] - lanes))
+                columns = [b.load(src, here + r + p["s_k"] * i, lanes) for i in range(lanes)]
+                for i, values in enumerate(transposed(b, columns)):
+                    b.store(dst, there + (r + i) * p["d_row"], values)
     return b.build()
 
 

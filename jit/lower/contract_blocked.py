@@ -9,7 +9,7 @@ from fx.sizes import largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
-from ..kernels.microkernel import Epilogue, Tile, tile_for
+from ..kernels.microkernel import LINE, Epilogue, Tile, tile_for
 from ..loop_ir import Ty
 from .context import structure
 from .contract_pieces import (
@@ -54,9 +54,8 @@ PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
-TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
+TURN_ROWS, TURN_K = 128, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
-LINE = 64  # bytes
 NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
@@ -308,7 +307,8 @@ def _product(
         values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
     values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs:
-        values |= _own_panels(ctx, blocks, tile, ks)
+        filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
+        values |= _own_panels(ctx, blocks, tile, ks, filling)
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
@@ -327,13 +327,14 @@ def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
     return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
 
 
-def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims) -> dict[str, Arg]:
-    """Panels of a slice of B that a piece packs, [panel][k][column]."""
+def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims, filling: bool) -> dict[str, Arg]:
+    """Panels of a slice of B that a piece packs, [panel][k][column]; ``filling``: while its first rows are computed."""
     steps = row_major(ks, tile.cols)
     panel = blocks.k_slice * steps[0] + LINE // tile.ty.itemsize  # panels a power of two apart would share cache sets
     memory, elements = _own(ctx, tile.ty, blocks.group * panel)
     values: dict[str, Arg] = {f"b_k{i}": s for i, s in enumerate(steps)} | {f"b_{n}": 0 for n in WALK}
-    return values | {"packing": 1, "b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
+    values |= {"packing": 0 if filling else 1, "filling": 1 if filling else 0}
+    return values | {"b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
 
 
 def _copy_of_a(
@@ -370,7 +371,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
         "part_slices": blocks.part_slices, "a_step": rows[0][1],
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
-        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
+        "packing": 0, "filling": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}

@@ -26,6 +26,7 @@ from jit.loop_ir import (
     Let,
     Load,
     Op,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -179,7 +180,7 @@ class Evaluator:
             self.run(s.then if self.value(s.cond) else s.orelse)
         elif isinstance(s, Alloc):
             self.buffers[s.name] = np.zeros(s.size, np_dtype(s.ty))
-        elif not isinstance(s, Comment):
+        elif not isinstance(s, (Comment, Prefetch)):
             raise GraphError(f"not a loop statement: {s!r}")
 
 

@@ -450,6 +450,22 @@ def test_branches_that_assign() -> None:
         assert result.tolist() == expected
 
 
+def test_a_prefetch_changes_nothing_wherever_it_points() -> None:
+    b = KernelBuilder("prefetch")
+    x, y = b.pointer("x", f32), b.pointer("y", f32)
+    ahead = b.let("ahead", Const(1 << 20, i64))  # a name that folding takes away
+    with b.for_("i", b.lo, b.hi) as i:
+        b.prefetch(x, i * ahead)
+        with b.if_(i < 0):
+            b.prefetch(x, i)
+        b.store(y, i, b.load(x, i) * 2.0)
+    kernel = b.build()
+    assert "# prefetch x[i*ahead]" in print_kernel(kernel)
+    assert "prefetch" in native.assembly([kernel], host())
+    _, found = run_everywhere(kernel, [np.arange(8, dtype=np.float32), np.zeros(8, np.float32)], 0, 8)
+    np.testing.assert_array_equal(found, 2.0 * np.arange(8))
+
+
 def test_scratch_array() -> None:
     """Reverses each row through a scratch array, so no load may move across a store."""
     b = KernelBuilder("reverse_rows")
