@@ -137,7 +137,9 @@ def explain_arguments(cls: type, error: TypeError, kwargs: dict[str, Any]) -> Ty
         )
     if "positional argument" in text:
         placed = [n for n, p in known.items() if p.kind is not p.KEYWORD_ONLY]
+        named = [n for n in known if n not in placed]
         return TypeError(
-            f"{name} takes {', '.join(placed) or 'nothing'} by position, and by name {', '.join(n for n in known if n not in placed)}; {text.partition('() ')[2]}"
+            f"{name} takes {', '.join(placed) or 'nothing'} by position, and {', '.join(named) or 'nothing'} by name; it"
+            f" {text.partition('() ')[2]}"
         )
     return None
