@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,7 @@ SIZES = 16
 
 @dataclass(frozen=True)
 class NewBatch:
-    """Seconds that the first call at another batch size takes more than the next ones: ``SIZES`` sizes drawn between half and
+    """Seconds that the first call at another batch size takes more than the next ones (their median): ``SIZES`` sizes drawn between half and
     twice the usual one.  A step of training goes on from the state that it has."""
 
     row: Row
@@ -167,10 +168,12 @@ def _batch(new: Any, setting: str) -> dict[str, Any]:
         prepared.run()
     compiled = _compiled(setting)
     seconds = []
-    for other in dict.fromkeys(map(int, batch * 2 ** rng.uniform(-1, 1, SIZES))):
+    sizes = set(map(int, batch * 2 ** rng.uniform(-1, 1, SIZES))) - {batch}
+    for other in rng.permutation(sorted(sizes)).tolist():
         again = prepared.bind(new.resized(other).data(rng))
-        first, *others = [_timed(again.run) for _ in range(4)]
-        seconds.append(max(first - min(others), 0.0))
+        first, *others = [_timed(again.run) for _ in range(6)]
+        # one call against the fastest of several would count the step's own spread as time of the new size
+        seconds.append(max(first - statistics.median(others), 0.0))
     slowest = {
         "the slowest": f"{max(seconds) * 1e3:.0f} ms"
     }  # fx traces for the second size; others that pass its guards it fills in

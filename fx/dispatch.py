@@ -37,6 +37,7 @@ import functools
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,9 @@ def specialise(
     if not hasattr(executable, "fits") or len(example) + len(weak) > MAX_LEAVES:
         return None
     native, launch = eager(), None
-    if native is not None and not donate:
+    if native is not None:
         kinds = [a.weak if type(x) is Array else None for x, a in zip(example, avals)]
-        launch = native.launcher(executable, kinds, captured, weak)
+        launch = native.launcher(executable, kinds, captured, weak, donate)
     writer = _Writer(donate, launch)
     if not writer.arguments(in_tree, example, avals):
         return None
@@ -91,12 +92,18 @@ def specialise(
     scope = {
         **writer.scope, "MISS": MISS, "MISSES": MISSES, "ALERT": ALERT, "config": config, "state": state, "asarray": np.asarray,
         "epoch": config.epoch, "fits": executable.fits, "as_dense": executable.dense, "run": executable.run, "own": wrapper(False),
-        "own_weak": wrapper(True), "launch": launch, "launch_dense": partial(_launch_dense, launch, executable.dense, captured),
+        "own_weak": wrapper(True), "launch": launch, "launch_dense": partial(_launch_dense, launch, executable.dense, captured, donate),
     }  # fmt: skip
-    exec(compile(source, f"{__file__} (written for {name})", "exec"), scope)
+    exec(_compiled(source, name), scope)
     call: Callable[[tuple[Any, ...], dict[str, Any]], Any] = scope["call"]
     call.source = source  # type: ignore[attr-defined]
     return call
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source: str, name: str) -> CodeType:
+    """The code of a source: that of a structure is the same for all shapes."""
+    return compile(source, f"{__file__} (written for {name})", "exec")
 
 
 @functools.cache
@@ -115,16 +122,33 @@ def wrapper(weak: bool) -> Callable[[np.ndarray], Array]:
     return own
 
 
-def _launch_dense(launch: Any, dense: Any, captured: Sequence[np.ndarray], *leaves: Any) -> Any:
+def _launch_dense(launch: Any, dense: Any, captured: Sequence[np.ndarray], donate: Sequence[int], *leaves: Any) -> Any:
     """``launch`` with copies of the arrays that are laid out otherwise than kernels take them; None if that is not the reason
-    why it did nothing."""
+    why it did nothing, or one of them is donated.  An array that repeats one number keeps its copy."""
+    given = _with_dense_buffers(leaves, dense, captured, donate)
+    return None if given is None else launch(*given)
+
+
+def _with_dense_buffers(
+    leaves: Sequence[Any], dense: Any, captured: Sequence[np.ndarray], donate: Sequence[int]
+) -> list[Any] | None:
+    """The leaves, with copies in place of those that ``launch`` does not take; a function of its own, so that nothing refers to
+    a donated buffer while ``launch`` looks."""
     buffers = [x._buffer if type(x) is Array else x for x in leaves]
     copies = dense(*buffers, *captured)
     if copies is None or all(c is b for c, b in zip(copies, buffers)):
         return None
-    return launch(*[
-        x if c is b else Array(c, x.weak_type) if type(x) is Array else c for x, c, b in zip(leaves, copies, buffers)
-    ])  # fmt: skip
+    if any(copies[k] is not buffers[k] for k in donate):
+        return None
+    given = []
+    for x, c, b in zip(leaves, copies, buffers):
+        if c is b or type(x) is not Array:
+            given.append(x if c is b else c)
+            continue
+        if b.ndim and not any(b.strides):
+            x._buffer = c
+        given.append(Array(c, x.weak_type))
+    return given
 
 
 class _Writer:
@@ -139,6 +163,8 @@ class _Writer:
         self.trees = 0
         self.checks: list[str] = []
         self.inputs: list[str] = []
+        self.buffers: list[str] = []  # lines that take launched arrays apart, for when that did nothing
+        self.weakness: list[str] = []  # conditions under which they are not of the wanted weakness
 
     def name(self, prefix: str, value: Any) -> str:
         """A name for an object of the text's surroundings."""
@@ -196,7 +222,8 @@ class _Writer:
     def _launched(self, d: tree.TreeDef) -> bool:
         """Whether all children are arrays that are launched as they are."""
         kinds = map(type, self.example[self.leaves : self.leaves + len(d.subtrees)])
-        return self.launch is not None and all(c.kind is None for c in d.subtrees) and _ARRAYS.issuperset(kinds)
+        whole = self.launch is not None and not self.donate
+        return whole and all(c.kind is None for c in d.subtrees) and _ARRAYS.issuperset(kinds)
 
     def _pass(self, d: tree.TreeDef, children: str) -> bool:
         """Passes the children on without a name for each."""
@@ -233,7 +260,10 @@ class _Writer:
         whole = self.launch is not None and t in _ARRAYS
         self.inputs.append(x if whole else f"b{k}")
         if whole:
-            pass
+            if self.donate:
+                self.buffers.append(f"b{k} = {x}._buffer" if t is Array else f"b{k} = {x}")
+                if t is Array:
+                    self.weakness.append(f"{'not ' if aval.weak else ''}{x}.weak_type")
         elif t is Array:
             self.lines.append(f"        b{k} = {x}._buffer")
             self.checks.append(f"{'not ' if aval.weak else ''}{x}.weak_type")
@@ -256,50 +286,66 @@ class _Writer:
 
     def rest(self, out_tree: tree.TreeDef, weak: Sequence[bool], captured: Sequence[np.ndarray]) -> None:
         results = [f"r{k}" for k in range(len(weak))]
-        self.weak = weak
         self.results = 0
-        if self.launch is not None:
-            out = "r0" if len(weak) == 1 else "out"
-            inputs = ", ".join(self.inputs)
-            self.lines += [f"    {out} = launch({inputs})", f"    if {out} is None:"]
-            self.lines += (
-                [f"        {out} = launch_dense({inputs})", f"        if {out} is None:"] if self.inputs else []
-            )
-            self.lines.append(f"        {'    ' * bool(self.inputs)}return MISS")
-            self.lines += [f"    {', '.join(results)} = out"] if len(weak) > 1 else []
+        buffers = ", ".join([*(f"b{k}" for k in range(self.leaves)), *(self.name("c", c) for c in captured)])
+        taken = ", ".join(results)
+        if self.launch is None:
+            self.lines += self._run(buffers, results)
+            self.lines += [f"    {r} = {'own_weak' if w else 'own'}({r})" for r, w in zip(results, weak)]
         else:
-            self._run(", ".join([*self.inputs, *(self.name("c", c) for c in captured)]), results)
+            out = "r0" if len(weak) == 1 else "out"
+            self.lines += [f"    {out} = launch({', '.join(self.inputs)})", f"    if {out} is None:"]
+            self.lines += [f"        {line}" for line in self._otherwise(out, buffers, results, weak)]
+            self.lines += [f"    {taken} = out"] if len(weak) > 1 else []
         result = self._build(out_tree)
         self.lines.append(f"    return {result}")
 
-    def _run(self, buffers: str, results: Sequence[str]) -> None:
+    def _otherwise(self, out: str, buffers: str, results: Sequence[str], weak: Sequence[bool]) -> list[str]:
+        """What is done where ``launch`` did nothing."""
+        if not self.inputs:
+            return ["return MISS"]
+        lines = [f"{out} = launch_dense({', '.join(self.inputs)})", f"if {out} is None:"]
+        if not self.donate:
+            return [*lines, "    return MISS"]
+        return [*lines, *[f"    {line}" for line in self._one_by_one(out, buffers, results, weak)]]
+
+    def _one_by_one(self, out: str, buffers: str, results: Sequence[str], weak: Sequence[bool]) -> list[str]:
+        """Checks, program and wrapping as functions of their own: memory that is donated may have to be copied."""
+        lines = ["try:", *[f"    {line}" for line in self.buffers], "except MISSES:", "    return MISS"]
+        if self.weakness:
+            lines += [f"if {' or '.join(self.weakness)}:", "    return MISS"]
+        lines += [line[4:] for line in self._run(buffers, results)]
+        made = [f"{'own_weak' if w else 'own'}({r})" for r, w in zip(results, weak)]
+        return [*lines, f"{out} = {made[0] if len(made) == 1 else '(' + ', '.join(made) + ')'}"]
+
+    def _run(self, buffers: str, results: Sequence[str]) -> list[str]:
         """Checks the buffers and runs the program on them."""
-        self.lines.append(f"    if not fits({buffers}):")
+        lines = [f"    if not fits({buffers}):"]
         if self.leaves:  # of another layout: copied, unless their memory is wanted
             gone = "".join(f" or dense[{k}] is not b{k}" for k in self.donate)
             own = ", ".join(f"b{k}" for k in range(self.leaves))
-            self.lines += [
+            lines += [
                 f"        dense = as_dense({buffers})",
                 f"        if dense is None{gone}:",
                 "            return MISS",
                 f"        {own}, *_ = dense",
             ]
         else:
-            self.lines.append("        return MISS")
+            lines.append("        return MISS")
         if len(self.donate) > 1:  # an array that is donated twice is named in the general way
             ids = ", ".join(f"id(b{k})" for k in self.donate)
-            self.lines += [f"    if len({{{ids}}}) != {len(self.donate)}:", "        return MISS"]
+            lines += [f"    if len({{{ids}}}) != {len(self.donate)}:", "        return MISS"]
         for k in self.donate:
             gift = f"x{k}._give_up()" if type(self.example[k]) is Array else f"x{k}.copy()"
-            self.lines += [f"    b{k} = None", f"    b{k} = {gift}"]
-        self.lines.append(f"    {''.join(f'{r}, ' for r in results)}{'= ' if results else ''}run({buffers})")
+            lines += [f"    b{k} = None", f"    b{k} = {gift}"]
+        return [*lines, f"    {''.join(f'{r}, ' for r in results)}{'= ' if results else ''}run({buffers})"]
 
     def _build(self, d: tree.TreeDef) -> str:
         """The expression that builds a result."""
         if d.kind is None:
             k = self.results
             self.results += 1
-            return f"r{k}" if self.launch is not None else f"{'own_weak' if self.weak[k] else 'own'}(r{k})"
+            return f"r{k}"
         if d.kind is type(None):
             return "None"
         parts = [self._build(c) for c in d.subtrees]

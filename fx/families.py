@@ -92,7 +92,10 @@ class Family:
     held_against: list[int] = field(default_factory=list)
     weak: tuple[bool, ...] = ()
     program: Any = None
-    test: Callable[[Sequence[int]], bool] = lambda values: False
+    test: Callable[[Sequence[int]], list[Any] | None] = lambda values: None
+    _latest: tuple[list[int], list[Any]] = field(
+        default_factory=lambda: ([], [])
+    )  # values that passed, and the atoms' for them
 
     @property
     def where(self) -> Any:
@@ -115,11 +118,17 @@ class Family:
                 elif found.setdefault(variable, n) != n:
                     return None
         values = [found[i] for i in range(len(found))]
-        return values if self.test(values) else None
+        atoms = self.test(values)
+        if atoms is None:
+            return None
+        self._latest = values, atoms
+        return values
 
-    def executable(self, values: Sequence[int]) -> Executable:
-        """The program for these values."""
-        made: Executable = self.program.at(values, lambda: optimize(self.graph(values)))
+    def executable(self, values: list[int]) -> Executable:
+        """The program for these values, which ``values`` has found to pass."""
+        latest = self._latest
+        atoms = latest[1] if latest[0] == values else self.test(values)
+        made: Executable = self.program.at(atoms, lambda: optimize(self.graph(values)))
         return made
 
     def differs(self, known: Known, values: list[int]) -> str:
@@ -258,7 +267,9 @@ def grow(known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...]
             return Refusal(f"{sizes.fixed} was needed of a size, and the function went on")
         test, at = sizes.test(), graph_filler(graph, sizes)
         family = Family(sizes, with_sizes, places, at, captures, out_tree, _values(leaves, places))
-        beside = [k for k in known if varying(k.leaves, leaves) == places and test(_values(k.leaves, places))]
+        beside = [
+            k for k in known if varying(k.leaves, leaves) == places and test(_values(k.leaves, places)) is not None
+        ]
         truth = beside[0] if beside else Known(leaves, *trace([Aval(*leaf) for leaf in leaves]))
         family.held_against = _values(truth.leaves, places)
         difference = family.differs(truth, family.held_against)

@@ -9,14 +9,15 @@ from .cache import CacheStats, default_store
 from .eager import Eager
 from .executable import Executable, Options
 from .executable import compile_graph as compile
+from .images import ImageInfo, image_info
 from .load import forget
 from .memory import clear_pool
 from .resize import Resizable
 from .threads import num_threads, set_num_threads, using_threads
 
 __all__ = [
-    "CacheStats", "Eager", "Executable", "Options", "Resizable", "cache_info", "clear_cache", "compile", "num_threads", "set_num_threads",
-    "using_threads",
+    "CacheStats", "Eager", "Executable", "ImageInfo", "Options", "Resizable", "cache_info", "clear_cache", "compile",
+    "image_info", "num_threads", "set_num_threads", "using_threads",
 ]  # fmt: skip
 
 

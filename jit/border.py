@@ -21,7 +21,7 @@ import numpy as np
 
 from .builtins import INCREF, LAYOUT, bind, compile_text, define, layout_is_known
 
-__all__ = ["checker", "separation"]
+__all__ = ["checker", "prepare", "separation"]
 
 CARRAY = 0x1 | 0x100  # NumPy's flags C_CONTIGUOUS and ALIGNED
 WRITEABLE = 0x400
@@ -210,6 +210,13 @@ def _check_in_python(signature: Signature, *args: Any) -> bool:
         type(a) is np.ndarray and a.dtype is dtype and a.shape == shape and a.flags.num & CARRAY == CARRAY
         for a, (shape, dtype) in zip(args, signature)
     )
+
+
+def prepare() -> None:
+    """Makes the native functions now, which else are made when a program wants them first."""
+    if layout_is_known():
+        _method()
+        _apart_method()
 
 
 @functools.cache

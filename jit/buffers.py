@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fx.ir import Var
 
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.steering import LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
+from .threads import runtime
 
 __all__ = [
     "ALIGN",
@@ -139,9 +142,10 @@ def plan_buffers(
     lives = lifetimes(buffers, steps)
     arena = in_arena(buffers, lives)
     sizes = [rounded(buffers[i].nbytes) * (workers if buffers[i].per_worker else 1) for i in arena]
-    offsets, end = place([(nbytes, *lives[i]) for i, nbytes in zip(arena, sizes)])
+    blocks = [(nbytes, *lives[i]) for i, nbytes in zip(arena, sizes)]
+    offsets, end = place(np.array(blocks, np.int64).reshape(-1, 3))
     result: dict[int, Buffer] = {}
-    for i, nbytes, offset in zip(arena, sizes, offsets):
+    for i, nbytes, offset in zip(arena, sizes, offsets.tolist()):
         result[i] = Buffer("arena", nbytes, 0, offset, *lives[i], buffers[i].aval, reasons.get(i, ""))
     for i, b in enumerate(buffers):
         if i not in result:  # an arena buffer that no step touches takes no memory
@@ -160,25 +164,23 @@ def rounded(nbytes: Any) -> Any:
     return -(-nbytes // ALIGN) * ALIGN
 
 
-def place(blocks: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]:
-    """Offsets for blocks of (bytes, first step, last step), and where the last one ends.
+def place(blocks: np.ndarray) -> tuple[np.ndarray, int]:
+    """Offsets for blocks, rows of (bytes, first step, last step), and where the last one ends.
 
     Each lies in the tightest hole, between those whose lives meet its own, that holds it.  The largest come first, which leaves
     few holes; those beyond the ``LARGEST`` follow as they come alive, so that the time does not grow with the square of a long
     program.
     """
-    order = sorted(range(len(blocks)), key=lambda i: (-blocks[i][0], blocks[i][1], i))
-    large: list[tuple[int, int, int, int]] = []  # (offset, end, first step, last step)
-    alive: list[tuple[int, int, int, int]] = []
-    offsets, end = [0] * len(blocks), 0
-    small = sorted(order[LARGEST:], key=lambda i: (blocks[i][1], -blocks[i][0], i))
-    for k, i in enumerate(order[:LARGEST] + small):
-        nbytes, begins, ends = blocks[i]
-        alive = [p for p in alive if p[3] >= begins]
-        met = [p for p in large if p[2] <= ends and begins <= p[3]] + alive
-        offsets[i] = offset = _best_fit(sorted(p for p in met if p[1] > p[0]), nbytes, end)
-        end = max(end, offset + nbytes)
-        (large if k < LARGEST else alive).append((offset, offset + nbytes, begins, ends))
+    n = len(blocks)
+    blocks = np.ascontiguousarray(blocks, np.int64)
+    nbytes, begins, _ = blocks.T
+    order = np.lexsort((begins, -nbytes))
+    if n > LARGEST:
+        small = order[LARGEST:]
+        order[LARGEST:] = small[np.lexsort((-nbytes[small], begins[small]))]
+    found = np.empty((2, n), np.int64)
+    offsets, placed = found
+    end = runtime().place(blocks.ctypes.data, order.ctypes.data, n, LARGEST, offsets.ctypes.data, placed.ctypes.data)
     return offsets, end
 
 
@@ -215,17 +217,3 @@ def _memory_of(buffers: Sequence[LogicalBuffer], b: int) -> set[int]:
     if view is None:
         return {b}
     return _memory_of(buffers, view.base) | (set() if view.other is None else _memory_of(buffers, view.other))
-
-
-def _best_fit(taken: Sequence[tuple[int, int, int, int]], nbytes: int, end: int) -> int:
-    """The offset of the smallest hole between ``taken`` ranges that holds ``nbytes``; behind them if none does."""
-    best: tuple[int, int] | None = None
-    cursor = 0
-    for start, stop, _, _ in taken:
-        hole = start - cursor
-        if hole >= nbytes and (best is None or hole < best[0]):
-            best = (hole, cursor)
-        cursor = max(cursor, stop)
-    if end - cursor >= nbytes and (best is None or end - cursor < best[0]):
-        best = (end - cursor, cursor)
-    return best[1] if best is not None else cursor

@@ -19,17 +19,19 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from .cache import default_store, environment_digest, kernel_key
+from .emission import plain_code
 from .forks import compiling
+from .linker import load
 from .threads import immortal
 
 __all__ = ["HEAD", "INCREF", "LAYOUT", "address_in_python", "bind", "compile_text", "define", "layout_is_known"]
 
 HEAD = object.__basicsize__  # bytes of an object before its first field; its type comes last in it
-DATA, NDIM, DIMS, STRIDES, DESCR, FLAGS = 0, 8, 16, 24, 40, 48  # of a NumPy array, behind its head
+DATA, NDIM, DIMS, STRIDES, BASE, DESCR, FLAGS = 0, 8, 16, 24, 32, 40, 48  # of a NumPy array, behind its head
 ITEMS = tuple.__basicsize__  # bytes of a tuple before its items; how many they are stands behind its head
 LAYOUT = {
     "head": HEAD, "type": HEAD - 8, "data": HEAD + DATA, "ndim": HEAD + NDIM, "dims": HEAD + DIMS, "strides": HEAD + STRIDES,
-    "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS,
+    "base": HEAD + BASE, "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS,
 }  # fmt: skip
 """Byte offsets, by the names that the texts use.  A list's length and a float's number stand behind its head too."""
 
@@ -88,7 +90,8 @@ def layout_is_known() -> bool:
     """Probes objects for the fields that native code reads."""
     if sys.implementation.name != "cpython" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
-    probe, pair, number = np.zeros((3, 5), np.float32), (object(), object()), 2.5
+    whole = np.zeros((3, 5), np.float32)
+    probe, pair, number = whole[:], (object(), object()), 2.5
     head = id(probe) + HEAD
 
     def word(offset: int) -> int:
@@ -99,7 +102,7 @@ def layout_is_known() -> bool:
     lengths = [ctypes.c_int64.from_address(id(x) + HEAD).value for x in (pair, [0] * 3)]
     return (
         word(-8) == id(np.ndarray) and word(DATA) == probe.ctypes.data and word(NDIM) & 0xFFFFFFFF == 2
-        and tuple(dims) == (3, 5) and tuple(strides) == (20, 4) and word(DESCR) == id(probe.dtype)
+        and tuple(dims) == (3, 5) and tuple(strides) == (20, 4) and word(DESCR) == id(probe.dtype) and word(BASE) == id(whole)
         and word(FLAGS) & 0xFFFFFFFF == probe.flags.num and tuple(items) == tuple(map(id, pair)) and lengths == [2, 3]
         and ctypes.c_double.from_address(id(number) + HEAD).value == number
     )  # fmt: skip
@@ -113,28 +116,10 @@ def address_in_python(name: str) -> int:
 def compile_text(text: str, what: str, *entries: str) -> list[int]:
     """The addresses of functions of an LLVM module, compiled or taken from the store.  The code stays for ever."""
     with compiling:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
         store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest(llvm.get_default_triple()))
         data = store.get(key)
         if data is None:
-            data = machine.emit_object(_inlined(llvm.parse_assembly(text), machine))
+            data = plain_code(text)
             store.put(key, data)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-        engine.finalize_object()
-        addresses = [int(engine.get_function_address(name)) for name in entries]
-        engine.detach()  # functions may be called until the process ends
-    return addresses
-
-
-def _inlined(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> llvm.ModuleRef:
-    """The small functions that texts are written with, put in their places: less code, which is also made sooner."""
-    passes = llvm.create_new_module_pass_manager()
-    if hasattr(passes, "add_always_inliner_pass"):
-        passes.add_always_inliner_pass()
-        passes.add_sroa_pass()
-        passes.add_simplify_cfg_pass()
-        passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1)))
-    return module
+        found = load(data, entries)
+    return [found[name] for name in entries]

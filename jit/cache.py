@@ -33,12 +33,15 @@ from pathlib import Path
 import llvmlite
 import numpy as np
 
+from fx import ir
 from fx.errors import CacheError
+
+from .sources import sources_digest
 
 __all__ = ["CacheStats", "KernelStore", "default_directory", "default_store", "environment_digest", "kernel_key"]
 
 DEFAULT_LIMIT = 512 << 20
-MEMORY_ENTRIES = 4096  # about 40 MB of typical kernels
+MEMORY_ENTRIES = 4096  # about 40 MB of typical kernels, where they cannot be written to disk
 _HEADER = struct.Struct("<4sIQ32s")  # magic, version, payload length, SHA-256 of the payload
 _MAGIC, _VERSION = b"FXKO", 1
 _SUFFIX = ".fxk"
@@ -46,6 +49,7 @@ _KEY = re.compile(r"[0-9a-f]{16,128}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _TOUCH_SECONDS = 60.0  # how far an entry's time of last use may lag
 _STALE_SECONDS = 3600.0  # a temporary file this old belongs to a process that was killed
+GRAPH_SOURCES = ("ir.py", "dtypes.py", "errors.py", "filling.py", "sizes")  # what ``jit`` imports of fx
 _EFFECTIVE_USER: Callable[[], int] | None = getattr(os, "geteuid", None)  # Windows has none
 
 
@@ -53,30 +57,28 @@ _EFFECTIVE_USER: Callable[[], int] | None = getattr(os, "geteuid", None)  # Wind
 
 
 @functools.cache
-def _sources_digest(folder: str) -> bytes:
-    """Digest of the names and contents of all Python files under ``folder``."""
-    digest = hashlib.sha256()
-    for root, folders, files in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f != "__pycache__")
-        for name in sorted(f for f in files if f.endswith(".py")):
-            path = os.path.join(root, name)
-            data = Path(path).read_bytes()
-            digest.update(f"{os.path.relpath(path, folder)}\0{len(data)}\0".encode())
-            digest.update(data)
-    return digest.digest()
-
-
-@functools.cache
-def environment_digest(target: str = "") -> str:
+def environment_digest(target: str = "", of_graphs: bool = False) -> str:
     """Digest of what turns kernel text into object code.
 
     The versions of Python, NumPy and llvmlite, the sources of ``jit``, and ``target``: a name for
     architecture, CPU and features (``Target.digest()``).
+
+    Args:
+        of_graphs: with the sources of what graphs are made of, for what turns graphs into kernels.
     """
-    digest = hashlib.sha256(_sources_digest(os.path.dirname(os.path.abspath(__file__))))
+    here = os.path.dirname(os.path.abspath(__file__))
+    digest = hashlib.sha256(_kept_digest(here))
+    if of_graphs:
+        digest.update(_kept_digest(os.path.dirname(os.path.abspath(ir.__file__)), GRAPH_SOURCES))
     for part in (sys.version, platform.machine(), sys.platform, np.__version__, llvmlite.__version__, target):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
+
+
+@functools.cache
+def _kept_digest(folder: str, within: tuple[str, ...] = ("",)) -> bytes:
+    store = default_store()
+    return sources_digest(folder, within, None if store.directory is None else store)
 
 
 def kernel_key(text: str, options: Mapping[str, object], environment: str) -> str:
@@ -186,7 +188,7 @@ class CacheStats:
 
 
 class KernelStore:
-    """A store in ``directory`` with a memory level above it; with ``directory=None`` memory only.
+    """A store in ``directory``; with ``directory=None``, or for what the disk does not take, in memory.
 
     Args:
         directory: created, for this user only, if it does not exist.
@@ -221,28 +223,28 @@ class KernelStore:
 
     def get(self, key: str) -> bytes | None:
         """The payload stored under ``key``, or None.  What is damaged counts as absent and is deleted."""
-        data = self._memory.get(key)
-        if data is not None:
-            self._counts["memory_hits"] += 1
-            return data
-        data = self._read(key)
-        if data is None:
-            self._counts["misses"] += 1
-            return None
-        self._counts["disk_hits"] += 1
-        self._remember(key, data)
+        in_memory = key in self._memory
+        data = self.read(key)
+        self._counts["misses" if data is None else "memory_hits" if in_memory else "disk_hits"] += 1
         return data
 
+    def read(self, key: str) -> bytes | None:
+        """``get`` for what is no kernel: the counts of kernels stay as they are."""
+        data = self._memory.get(key)
+        return self._read(key) if data is None else data
+
     def put(self, key: str, data: bytes) -> None:
-        """Stores ``data`` under ``key``.  A disk that does not take it is warned of once and used no more."""
+        """Stores ``data`` under ``key``: on disk or, where there is none, in memory.  A disk that does not take it is warned of
+        once and used no more."""
         path = self._path(key)
-        self._remember(key, data)
         if path is None or not self._writable or len(data) + _HEADER.size > self.limit_bytes:
+            self._remember(key, data)
             return
         try:
             self._write(path, data)
         except OSError as e:
             self._writable = False
+            self._remember(key, data)
             warnings.warn(
                 f"the kernel cache {self.directory} cannot be written ({e.strerror}); kernels compiled from "
                 "now on are not kept for the next process.  FX_CACHE_DIR chooses another directory, or 'off'.",

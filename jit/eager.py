@@ -143,7 +143,8 @@ class Eager:
         return bind(self._wrap[weak], self._specified((None, None), 1, (), (), ()))
 
     def launcher(
-        self, executable: Executable, weak_arguments: Sequence[bool | None], fixed: Sequence[np.ndarray], weak: Sequence[bool]
+        self, executable: Executable, weak_arguments: Sequence[bool | None], fixed: Sequence[np.ndarray], weak: Sequence[bool],
+        given: Sequence[int] = (),
     ) -> Callable[..., Any] | None:  # fmt: skip
         """``launch(*arguments)``: a compiled program from arrays to arrays (``jit.launch``); None where it cannot be had.
 
@@ -151,10 +152,11 @@ class Eager:
             weak_arguments: for each argument whether it is a weak array, or None for an ndarray.
             fixed: the program's inputs behind them.
             weak: for each result, whether it is weak.
+            given: the arguments that the program may overwrite.
         """
         leaves = [Leaf.NDARRAY if w is None else Leaf.WEAK if w else Leaf.STRONG for w in weak_arguments]
         words = [*self._words, *[0] * (len(WORDS) - len(self._words))]
-        return launcher(words, self._entries["fx_launch"], executable, leaves, fixed, weak, self._objects)
+        return launcher(words, self._entries["fx_launch"], executable, leaves, fixed, weak, given, self._objects)
 
 
 def _rarity(d: np.dtype) -> int:

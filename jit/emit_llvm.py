@@ -40,6 +40,7 @@ from .loop_ir import (
     Load,
     Op,
     Place,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -47,7 +48,7 @@ from .loop_ir import (
     While,
     i64,
 )
-from .loop_walk import assigned, has_vectors, is_innermost, stored
+from .loop_walk import assigned, has_vectors, is_any, is_innermost, stored
 from .target import Target
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
@@ -77,12 +78,19 @@ class _Metadata:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.weights = ""
 
     def node(self, content: str, distinct: bool = False) -> str:
         """Appends a node; in ``content``, ``!self`` is the node itself."""
         name = f"!{len(self.lines)}"
         self.lines.append(f"{name} = {'distinct ' if distinct else ''}!{{{content.replace('!self', name)}}}")
         return name
+
+    def rarely(self) -> str:
+        """The weights of a branch that is hardly ever taken: the loop around it keeps the registers."""
+        if not self.weights:
+            self.weights = self.node('!"branch_weights", i32 1, i32 4000')
+        return self.weights
 
 
 class _Function(OpEmitter):
@@ -247,6 +255,8 @@ class _Function(OpEmitter):
                 self.alloc(s)
             elif isinstance(s, Call):
                 self.call(s)
+            elif isinstance(s, Prefetch):
+                self.prefetch(s)
             elif isinstance(s, Comment):
                 self.lines.append(f"  ; {s.text.replace(chr(10), ' ')}")
             else:
@@ -298,6 +308,11 @@ class _Function(OpEmitter):
             f"  store {t} {v}, ptr {address}, align {ty.itemsize}{self.store_scope.get(s.buf, '')}{group}"
         )
         self.impure.clear()
+
+    def prefetch(self, s: Prefetch) -> None:
+        t, at = memory_type(self.types[s.buf]), self.value(s.index)
+        address = self.ins(f"getelementptr {t}, ptr {self.pointers[s.buf]}, i64 {at}")
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
 
     def call(self, s: Call) -> None:
         types = {**self.types, **self.scratch_types}
@@ -440,7 +455,8 @@ class _Function(OpEmitter):
         before, old = self.label, {n: self.env[n] for n in names}
         then, end = self.new_label("then"), self.new_label("end")
         orelse = self.new_label("else") if s.orelse else end
-        self.branch(cond, then, orelse)
+        rarely = f", !prof {self.metadata.rarely()}" if is_any(s.cond) else ""
+        self.branch(cond, then, orelse, rarely)
         ends = [(before, old)] if not s.orelse else []
         certain, self.certain = self.certain, False
         for label, stmts in ((then, s.then), (orelse, s.orelse)):

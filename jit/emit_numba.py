@@ -279,6 +279,11 @@ def _bf16_from_f32(x: Any) -> Any:
     return types.uint16((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16)
 
 
+@numba.njit
+def _lookup(i: Any, *table: Any) -> Any:
+    return table[i & 15]
+
+
 NAMES: dict[str, Any] = {
     **_MEMORY,
     **{f"sat_{name}": _saturating(ty) for name, ty in _INTS.items()},
@@ -305,6 +310,8 @@ NAMES: dict[str, Any] = {
     "trunc": np.trunc,
     "rint": np.rint,
     "copysign": np.copysign,
+    "lookup": _lookup,
+    "scale": numba.njit(lambda x, n: math.ldexp(x, int(n)) if n == n else n),
     "popcount": _popcount,
     "clz": _clz,
     "select": numba.njit(lambda c, a, b: a if c else b),

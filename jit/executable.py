@@ -19,6 +19,7 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
+from . import border, images, results
 from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
 from .canonical import transposed_products
@@ -33,12 +34,13 @@ from .program import Draft, LoopProgram, draft_plan
 from .results import maker
 from .tape import Program
 from .target import Target, host
-from .threads import MAX_THREADS, num_threads
+from .threads import MAX_THREADS, num_threads, runtime
 from .wiring import step_names
 
 __all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
 
 ENGINES = ("llvm", "quick", "numba")
+FROM_STORE = "taken from the store: the same graph was planned for this machine before"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Executable:
         fits: ``fits(*args)``, native code: whether the arguments can be handed to kernels as they are.
         graph, assembly: what was compiled, and what it became.
         compile_seconds: time from graph to executable.
+        origin: whether it was planned in this process, and if it is not kept for the next, why.
         kernels_compiled, kernels_from_cache: how many kernels were compiled, and read from the store on disk.
     """
 
@@ -108,6 +111,7 @@ class Executable:
         self._plain = all(kind == "buffer" for kind, _ in assembly.outputs)
         self._free: list[Instance] = [self._instance()]
         self.compile_seconds = 0.0
+        self.origin = "planned in this process"
 
     @property
     def program(self) -> LoopProgram:
@@ -148,16 +152,9 @@ class Executable:
             self._free.append(instance)
         return outs if self._plain else self._assemble(args, outs)
 
-    def launchable(self) -> Program | None:
-        """A native program of the caller's own that takes the inputs and arrays for the results, and nothing else; None where
-        a call is more than that."""
-        if self.assembly.overwritten or not self._plain:
-            return None
-        instance = self._free.pop() if self._free else self._instance()
-        if instance.shared_arena:
-            self._free.append(instance)
-            return None
-        return instance.program
+    def launched(self) -> Program:
+        """A native program of the caller's own: it takes the inputs, arrays for the results, and the arena if that is shared."""
+        return (self._free.pop() if self._free else self._instance()).program
 
     def dense(self, *args: np.ndarray) -> tuple[np.ndarray, ...] | None:
         """The arguments in memory that ``fits``, copied where they lie otherwise; None if they are not of this signature."""
@@ -216,8 +213,8 @@ class Executable:
         return list(zip(step_names(self.program.steps), map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
-        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers."""
-        return explain(self.program)
+        """Each kernel with its equations, the reason of every decision, flops, bytes and buffers; where the program is from."""
+        return f"{explain(self.program)}\n\n{self.origin}"
 
     def loops(self) -> str:
         """The printed loops of every kernel, in program order."""
@@ -236,13 +233,26 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     """
     start = time.perf_counter()
     options = resolved(options or Options())
-    program = drafted(graph, options).finished()
-    if options.verify:
-        program.verify()
-    loaded = load_kernels(program.kernels, options.engine, options.target)
-    executable = Executable(graph, options, assemble(program), loaded, lambda: drafted(graph, options).finished())
+    _check_donate(graph, options.donate)
+
+    def plan() -> LoopProgram:
+        return drafted(graph, options).finished()
+
+    place = images.place(graph, options)
+    found = place.find(graph)
+    assembly, loaded = found or _planned(plan(), options)
+    executable = Executable(graph, options, assembly, loaded, plan)
+    executable.origin = FROM_STORE if found else place.keep(assembly, loaded.kernels)
     executable.compile_seconds = time.perf_counter() - start
     return executable
+
+
+def _planned(program: LoopProgram, options: Options) -> tuple[Assembly, Loaded]:
+    if options.verify:
+        program.verify()
+    assert options.target is not None
+    beside = (runtime, border.prepare, results.prepare)  # what every executable needs
+    return assemble(program), load_kernels(program.kernels, options.engine, options.target, beside)
 
 
 def resolved(options: Options) -> Options:

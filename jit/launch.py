@@ -4,6 +4,9 @@
 shape, whose memory kernels can take as it is - makes the arrays for the results, runs the program and wraps what it made:
 an array object, or a tuple of them where they are several.  Where a leaf is not what is wanted, or the program runs in another
 thread, it does nothing and returns None.
+
+An array that is *given*, for the program to overwrite, loses its buffer.  Nobody else may see that memory: the array owns it, and
+the only references to the buffer, and to the base of that, are the array's.  So it overlaps no other argument either.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .border import CARRAY
+from .assembly import Assembly
+from .border import CARRAY, WRITEABLE
 from .builtins import address_in_python, bind, define
 from .eager_text import NAMES, WORDS
 from .executable import Executable
-from .memory import allocator
+from .memory import allocator, give_arena, take_arena
 from .threads import runtime
 
 __all__ = ["LAUNCH_TEXT", "Leaf", "launcher"]
@@ -36,8 +40,11 @@ class Leaf(IntEnum):
 
 
 _FUNCTIONS = ("PyTuple_New", "PyTuple_SetItem")
-_OWN = ("run", "program", *_FUNCTIONS, "n_arguments", "n_inputs", "n_results")
-# behind them for each input: Leaf, the fixed array, dtype, ndim, its dimensions; for each result: weak, dtype, ndim, its dimensions
+_OWN = (
+    "run", "program", *_FUNCTIONS, "n_arguments", "n_inputs", "n_makes", "n_outputs", "n_given", "n_pointers", "outputs_at", "given_at",
+)  # fmt: skip
+# behind them for each input: Leaf, the fixed array, dtype, ndim, its dimensions; for each array that is made: dtype, ndim, its
+# dimensions; for each result: weak, its place among inputs and arrays made; then the numbers of the arguments that are given
 
 _TEXT = """
 ; Whether an ndarray can be handed to kernels as it is: a row of a specification tells dtype, ndim and dimensions.
@@ -166,6 +173,78 @@ done:
   ret ptr %row
 }
 
+; Whether the arguments that are given may be overwritten: each is held by its array object and by %arrays alone.
+define internal i1 @free(ptr %spec, ptr %args, ptr %arrays) {
+entry:
+  %n = call i64 @number(ptr %spec, i64 $n_given)
+  %at = call i64 @number(ptr %spec, i64 $given_at)
+  %owned_at = call i64 @number(ptr %spec, i64 $owned)
+  %true = call ptr @word(ptr %spec, i64 $true)
+  %given = getelementptr i64, ptr %spec, i64 %at
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %next ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %yes
+one:
+  %number = call i64 @number(ptr %given, i64 %k)
+  %x = call ptr @word(ptr %args, i64 %number)
+  %array = call ptr @word(ptr %arrays, i64 %number)
+  %its_owned = call ptr @field(ptr %x, i64 %owned_at)
+  %is_owned = icmp eq ptr %its_owned, %true
+  %references = load i32, ptr %array
+  %alone = icmp eq i32 %references, 2
+  %flags.p = getelementptr i8, ptr %array, i64 $flags
+  %flags = load i32, ptr %flags.p
+  %writeable = and i32 %flags, $writeable
+  %may_write = icmp ne i32 %writeable, 0
+  %a = and i1 %is_owned, %alone
+  %b = and i1 %a, %may_write
+  br i1 %b, label %below, label %no
+below:
+  %base = call ptr @field(ptr %array, i64 $base)
+  %itself = icmp eq ptr %base, null
+  br i1 %itself, label %next, label %held
+held:
+  %base.references = load i32, ptr %base
+  %base.alone = icmp eq i32 %base.references, 1
+  br i1 %base.alone, label %next, label %no
+next:
+  %k.next = add i64 %k, 1
+  br label %loop
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Takes their buffers away from the arguments that are given.
+define internal void @give_up(ptr %spec, ptr %args, ptr %arrays) {
+entry:
+  %n = call i64 @number(ptr %spec, i64 $n_given)
+  %at = call i64 @number(ptr %spec, i64 $given_at)
+  %buffer_at = call i64 @number(ptr %spec, i64 $buffer)
+  %none = call ptr @word(ptr %spec, i64 $none)
+  %given = getelementptr i64, ptr %spec, i64 %at
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %one ]
+  %more = icmp slt i64 %k, %n
+  br i1 %more, label %one, label %done
+one:
+  %number = call i64 @number(ptr %given, i64 %k)
+  %x = call ptr @word(ptr %args, i64 %number)
+  %array = call ptr @word(ptr %arrays, i64 %number)
+  %place = getelementptr i8, ptr %x, i64 %buffer_at
+  call void @keep(ptr %spec, ptr %none)
+  store ptr %none, ptr %place
+  call void @drop(ptr %spec, ptr %array)
+  %k.next = add i64 %k, 1
+  br label %loop
+done:
+  ret void
+}
+
 ; Fresh arrays for the results; false with an exception.
 define internal i1 @make(ptr %spec, ptr %first, ptr %arrays, i64 %n) {
 entry:
@@ -178,10 +257,10 @@ loop:
   %more = icmp slt i64 %k, %n
   br i1 %more, label %one, label %done
 one:
-  %descr = call ptr @word(ptr %row, i64 1)
-  %ndim = call i64 @number(ptr %row, i64 2)
+  %descr = call ptr @word(ptr %row, i64 0)
+  %ndim = call i64 @number(ptr %row, i64 1)
   %ndim.int = trunc i64 %ndim to i32
-  %dims = getelementptr i64, ptr %row, i64 3
+  %dims = getelementptr i64, ptr %row, i64 2
   call void @keep(ptr %spec, ptr %descr)
   %array = call ptr %new(ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
   %failed = icmp eq ptr %array, null
@@ -199,16 +278,28 @@ done:
   ret i1 true
 }
 
-; The results as array objects, of whose arrays it takes the references over: one, or a tuple.  Null with an exception.
-define internal ptr @wrap_all(ptr %spec, ptr %first, ptr %arrays, i64 %n) {
+; A result as an array object; null with an exception.  %row: weak, its place.
+define internal ptr @result(ptr %spec, ptr %row, ptr %arrays) {
 entry:
+  %word = load i64, ptr %row
+  %weak = icmp ne i64 %word, 0
+  %place = call i64 @number(ptr %row, i64 1)
+  %array = call ptr @word(ptr %arrays, i64 %place)
+  call void @keep(ptr %spec, ptr %array)
+  %object = call ptr @wrap(ptr %spec, ptr %array, i1 %weak, i1 true)
+  ret ptr %object
+}
+
+; The results as array objects: one, or a tuple.  Null with an exception.
+define internal ptr @results(ptr %spec, ptr %arrays) {
+entry:
+  %n = call i64 @number(ptr %spec, i64 $n_outputs)
+  %at = call i64 @number(ptr %spec, i64 $outputs_at)
+  %rows = getelementptr i64, ptr %spec, i64 %at
   %single = icmp eq i64 %n, 1
   br i1 %single, label %only, label %several
 only:
-  %array0 = load ptr, ptr %arrays
-  %word0 = load i64, ptr %first
-  %weak0 = icmp ne i64 %word0, 0
-  %object0 = call ptr @wrap(ptr %spec, ptr %array0, i1 %weak0, i1 true)
+  %object0 = call ptr @result(ptr %spec, ptr %rows, ptr %arrays)
   ret ptr %object0
 several:
   %new = call ptr @word(ptr %spec, i64 $PyTuple_New)
@@ -218,19 +309,13 @@ several:
   br i1 %none, label %lost, label %loop
 loop:
   %k = phi i64 [ 0, %several ], [ %k.next, %put ]
-  %row = phi ptr [ %first, %several ], [ %row.next, %put ]
   %more = icmp slt i64 %k, %n
   br i1 %more, label %one, label %done
 one:
-  %place = getelementptr ptr, ptr %arrays, i64 %k
-  %array = load ptr, ptr %place
-  %word = load i64, ptr %row
-  %weak = icmp ne i64 %word, 0
-  %ndim = call i64 @number(ptr %row, i64 2)
-  %length = add i64 %ndim, 3
-  %row.next = getelementptr i64, ptr %row, i64 %length
+  %row.at = shl i64 %k, 1
+  %row = getelementptr i64, ptr %rows, i64 %row.at
   %k.next = add i64 %k, 1
-  %object = call ptr @wrap(ptr %spec, ptr %array, i1 %weak, i1 true)
+  %object = call ptr @result(ptr %spec, ptr %row, ptr %arrays)
   %failed = icmp eq ptr %object, null
   br i1 %failed, label %broken, label %put
 put:
@@ -238,12 +323,8 @@ put:
   br label %loop
 broken:
   call void @drop(ptr %spec, ptr %tuple)
-  %rest = getelementptr ptr, ptr %arrays, i64 %k.next
-  %left = sub i64 %n, %k.next
-  call void @drop_all(ptr %spec, ptr %rest, i64 %left)
-  ret ptr null
+  br label %lost
 lost:
-  call void @drop_all(ptr %spec, ptr %arrays, i64 %n)
   ret ptr null
 done:
   ret ptr %tuple
@@ -260,33 +341,50 @@ entry:
   %free = icmp eq i64 %busy, 0
   %ready = and i1 %counted, %free
   %n_inputs = call i64 @number(ptr %spec, i64 $n_inputs)
-  %n_results = call i64 @number(ptr %spec, i64 $n_results)
-  %total = add i64 %n_inputs, %n_results
-  %arrays = alloca ptr, i64 %total
-  %results = getelementptr ptr, ptr %arrays, i64 %n_inputs
+  %n_makes = call i64 @number(ptr %spec, i64 $n_makes)
+  %n_arrays = add i64 %n_inputs, %n_makes
+  %n_pointers = call i64 @number(ptr %spec, i64 $n_pointers)
+  %arrays = alloca ptr, i64 %n_pointers
+  %made = getelementptr ptr, ptr %arrays, i64 %n_inputs
   br i1 %ready, label %inputs, label %miss
 inputs:
   %rows = call ptr @take(ptr %spec, ptr %args, ptr %arrays)
   %unfit = icmp eq ptr %rows, null
-  br i1 %unfit, label %miss, label %outputs
+  br i1 %unfit, label %miss, label %gifts
+gifts:
+  %may = call i1 @free(ptr %spec, ptr %args, ptr %arrays)
+  br i1 %may, label %outputs, label %leave
+leave:
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %n_inputs)
+  br label %miss
 outputs:
-  %made = call i1 @make(ptr %spec, ptr %rows, ptr %results, i64 %n_results)
-  br i1 %made, label %go, label %fail
+  %done = call i1 @make(ptr %spec, ptr %rows, ptr %made, i64 %n_makes)
+  br i1 %done, label %go, label %fail
 go:
+  call void @give_up(ptr %spec, ptr %args, ptr %arrays)
+  %shared = icmp sgt i64 %n_pointers, %n_arrays
+  br i1 %shared, label %arena, label %start
+arena:  ; the address of the arena is the last argument
+  %last = sub i64 %wanted, 1
+  %address = call ptr @word(ptr %args, i64 %last)
+  %arena.p = getelementptr ptr, ptr %arrays, i64 %n_arrays
+  store ptr %address, ptr %arena.p
+  br label %start
+start:
   %run = call ptr @word(ptr %spec, i64 $run)
-  %ran = call ptr %run(ptr %program, ptr %arrays, i64 %total)
+  %ran = call ptr %run(ptr %program, ptr %arrays, i64 %n_pointers)
   %raised = icmp eq ptr %ran, null
   br i1 %raised, label %undo, label %well
 undo:
-  call void @drop_all(ptr %spec, ptr %results, i64 %n_results)
+  call void @drop_all(ptr %spec, ptr %made, i64 %n_makes)
   br label %fail
 fail:
   call void @drop_all(ptr %spec, ptr %arrays, i64 %n_inputs)
   ret ptr null
 well:
   call void @drop(ptr %spec, ptr %ran)
-  %out = call ptr @wrap_all(ptr %spec, ptr %rows, ptr %results, i64 %n_results)
-  call void @drop_all(ptr %spec, ptr %arrays, i64 %n_inputs)
+  %out = call ptr @results(ptr %spec, ptr %arrays)
+  call void @drop_all(ptr %spec, ptr %arrays, i64 %n_arrays)
   ret ptr %out
 miss:
   %none = call ptr @word(ptr %spec, i64 $none)
@@ -296,14 +394,14 @@ miss:
 """
 
 LAUNCH_TEXT = Template(_TEXT).substitute(
-    NAMES, **{name: len(WORDS) + k for k, name in enumerate(_OWN)}, rows=len(WORDS) + len(_OWN), carray=CARRAY,
+    NAMES, **{name: len(WORDS) + k for k, name in enumerate(_OWN)}, rows=len(WORDS) + len(_OWN), carray=CARRAY, writeable=WRITEABLE,
     weak_leaf=Leaf.WEAK.value, ndarray_leaf=Leaf.NDARRAY.value, fixed_leaf=Leaf.FIXED.value,
 )  # fmt: skip
 
 
 def launcher(
     words: Sequence[int], entry: int, executable: Executable, leaves: Sequence[Leaf], fixed: Sequence[np.ndarray],
-    weak: Sequence[bool], keep: Any,
+    weak: Sequence[bool], given: Sequence[int], keep: Any,
 ) -> Callable[..., Any] | None:  # fmt: skip
     """``launch(*arguments)``; None where the program has to be called in another way.
 
@@ -313,32 +411,55 @@ def launcher(
         leaves: of every input that is an argument, in order.
         fixed: the inputs behind them.
         weak: for each result, whether it is weak.
+        given: the arguments, array objects, that may be overwritten.
         keep: objects that ``words`` names.
     """
-    takes, makes = executable.assembly.takes, executable.assembly.makes
-    program = executable.launchable()
-    if program is None or not all(allocator(*made) is np.empty for made in makes) or len(makes) != len(weak):
+    assembly = executable.assembly
+    takes, makes = assembly.takes, assembly.makes
+    places = _places(assembly, given)
+    if places is None or any(leaves[k] not in (Leaf.STRONG, Leaf.WEAK) for k in given):
         return None
-    kinds = [*leaves, *[Leaf.FIXED] * len(fixed)]
-    arrays: list[Any] = [None] * len(leaves) + list(fixed)
-    own = [
-        runtime().run_address,
-        id(program.record),
-        *map(address_in_python, _FUNCTIONS),
-        len(leaves),
-        len(takes),
-        len(makes),
-    ]
     dtypes = [np.dtype(d.type) for _, d in (*takes, *makes)]  # the objects that NumPy's arrays refer to
+    rows: list[int] = []
+    kinds, arrays = [*leaves, *[Leaf.FIXED] * len(fixed)], [*[None] * len(leaves), *fixed]
     for kind, array, (shape, _), dtype in zip(kinds, arrays, takes, dtypes[: len(takes)], strict=True):
-        if kind is Leaf.FIXED and not (
+        if array is not None and not (
             array.dtype is dtype and array.shape == shape and array.flags.num & CARRAY == CARRAY
         ):
             return None
-        own += [kind, id(array), id(dtype), len(shape), *shape]
-    for is_weak, (shape, _), dtype in zip(weak, makes, dtypes[len(takes) :], strict=True):
-        own += [is_weak, id(dtype), len(shape), *shape]
-    return bind(_method(entry), np.array([*words, *own], np.int64), (keep, program, arrays, dtypes))
+        rows += [kind, id(array), id(dtype), len(shape), *shape]
+    for (shape, _), dtype in zip(makes, dtypes[len(takes) :]):
+        rows += [id(dtype), len(shape), *shape]
+    outputs_at = len(words) + len(_OWN) + len(rows)
+    rows += [x for row in zip(map(int, weak), places, strict=True) for x in row]
+    program = executable.launched()
+    own = {
+        "run": runtime().run_address, "program": id(program.record), **{f: address_in_python(f) for f in _FUNCTIONS},
+        "n_arguments": len(leaves) + assembly.shared_arena, "n_inputs": len(takes), "n_makes": len(makes), "n_outputs": len(weak),
+        "n_given": len(given), "n_pointers": assembly.n_arrays, "outputs_at": outputs_at, "given_at": outputs_at + 2 * len(weak),
+    }  # fmt: skip
+    spec = np.array([*words, *[own[name] for name in _OWN], *rows, *given], np.int64)
+    launch = bind(_method(entry), spec, (keep, program, arrays, dtypes))
+    return functools.partial(_in_arena, launch, assembly.arena_bytes) if assembly.shared_arena else launch
+
+
+def _places(assembly: Assembly, given: Sequence[int]) -> list[int] | None:
+    """For each result its place among the inputs and the arrays that are made; None where a call is more than a run on these."""
+    kinds = {kind for kind, _ in assembly.outputs}
+    if not kinds <= {"buffer", "donated"} or not set(assembly.overwritten) <= set(given):
+        return None
+    if not all(allocator(*made) is np.empty for made in assembly.makes):
+        return None
+    return [index + len(assembly.takes) * (kind == "buffer") for kind, index in assembly.outputs]  # type: ignore[operator]
+
+
+def _in_arena(launch: Callable[..., Any], nbytes: int, *leaves: Any) -> Any:
+    """``launch`` with a block for its working memory."""
+    arena = take_arena(nbytes)
+    try:
+        return launch(*leaves, arena.address)
+    finally:
+        give_arena(arena)
 
 
 @functools.cache

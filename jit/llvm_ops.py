@@ -7,11 +7,13 @@ machine instruction on the target is spelled out, so that an object file has no 
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Sequence
 
 from fx.errors import GraphError
 
-from .llvm_casts import Casts
+from .llvm_lanes import Lanes
 from .llvm_text import constant, register_type
 from .loop_ir import Ty, f32
 from .target import Target
@@ -22,7 +24,7 @@ _COMPARE = ("eq", "ne", "lt", "le", "gt", "ge")
 _ROUNDINGS = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "roundeven"}
 
 
-class OpEmitter(Casts):
+class OpEmitter(Lanes):
     """The other operations."""
 
     def __init__(self, target: Target) -> None:
@@ -135,6 +137,8 @@ class OpEmitter(Casts):
                 return self.intrinsic(name, ty, *args)
             case "fma":
                 return self._fma(ty, args, flags)
+            case "scale":
+                return self.vscalef(ty, *args) if self.target.arithmetic.scale else self._scale_twice(ty, *args)
             case "min" | "max":
                 return self._propagating(name, ty, args, flags)
             case "minnum" | "maxnum":
@@ -150,6 +154,18 @@ class OpEmitter(Casts):
         # LLVM recognises a reduction by fmuladd (which is one instruction here, too), but none by fma.
         return self.intrinsic("fmuladd" if flags else "fma", ty, *args, flags=flags)
 
+    def _scale_twice(self, ty: Ty, x: str, n: str) -> str:
+        """Two factors of about equal size: overflow and gradual underflow are left to the last product."""
+        i = Ty("i", ty.bits, ty.lanes)
+        whole = self.cast(n, ty, i)
+        half = self.op("shr", i, (i, i), [whole, constant(1, i)])
+        for power in (half, self.op("sub", i, (i, i), [whole, half])):
+            biased = self.op("add", i, (i, i), [power, constant(127 if ty.bits == 32 else 1023, i)])
+            shifted = self.op("shl", i, (i, i), [biased, constant(23 if ty.bits == 32 else 52, i)])
+            x = self.op("mul", ty, (ty, ty), [x, self.bitcast(shifted, i, ty)])
+        nan = self.op("eq", Ty("b", 1, ty.lanes), (ty, ty), [n, n])
+        return self.op("select", ty, (Ty("b", 1, ty.lanes), ty, ty), [nan, x, n])
+
     def _select_extreme(self, name: str, ty: Ty, args: list[str]) -> str:
         """``a < b ? a : b``: the one instruction minps."""
         t = register_type(ty)
@@ -160,6 +176,9 @@ class OpEmitter(Casts):
         """NaN if either operand is; the order of -0.0 and 0.0 is left open (``nsz``), which saves half the work."""
         if flags or self.target.arch == "aarch64":  # the intrinsic is what LLVM recognises as a reduction
             return self.intrinsic(name + "imum", ty, *args, flags="nsz ")
+        numbers = [_is_number(a) for a in args]
+        if any(numbers):  # of a number and a NaN, the bare instruction returns what stands second
+            return self._select_extreme(name, ty, args if numbers[0] else args[::-1])
         t = register_type(ty)
         m = self._select_extreme(name, ty, args)
         nan = self.ins(f"fcmp uno {t} {args[0]}, {args[0]}")
@@ -200,13 +219,6 @@ class OpEmitter(Casts):
 
     # -------------------------------------------------------------------------------------- vectors
 
-    def splat(self, x: str, ty: Ty) -> str:
-        t, s = register_type(ty), register_type(ty.scalar)
-        if not x.startswith("%"):
-            return f"splat ({s} {x})"
-        first = self.ins(f"insertelement {t} poison, {s} {x}, i32 0")
-        return self.ins(f"shufflevector {t} {first}, {t} poison, <{ty.lanes} x i32> zeroinitializer")
-
     def horizontal(self, name: str, x: str, ty: Ty) -> str:
         """Lower half op upper half, until one element is left."""
         while ty.lanes > 1:
@@ -219,6 +231,11 @@ class OpEmitter(Casts):
             ty = ty.vector(half)
             x = self.op(name, ty, (ty, ty), parts)
         return x
+
+
+def _is_number(x: str) -> bool:
+    """Whether a float operand is a constant, and no NaN."""
+    return not x.startswith("%") and not math.isnan(struct.unpack(">d", bytes.fromhex(x.partition("0x")[2][:16]))[0])
 
 
 def _select(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
@@ -281,6 +298,7 @@ def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
 
 _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] = {
     "select": _select,
+    "lookup": lambda e, ty, types, args: e.lookup(ty, args[0], args[1:]),
     "cast": lambda e, ty, types, args: e.cast(args[0], types[0], ty),
     "bitcast": lambda e, ty, types, args: e.bitcast(args[0], types[0], ty),
     "splat": lambda e, ty, types, args: e.splat(args[0], ty),

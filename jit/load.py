@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ from .forks import compiling
 from .loop_print import print_kernel
 from .lower.context import structure
 from .lower.registry import KernelHandle
-from .native import compile_object, load_object
+from .native import compile_object, load_objects
 from .target import Target
 from .threads import num_threads
 
@@ -55,8 +55,14 @@ def kernel_text(handle: KernelHandle) -> str:
     return text
 
 
-def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -> Loaded:
-    """The addresses of ``handles``, compiling those that neither this process nor the store has."""
+def load_kernels(
+    handles: Sequence[KernelHandle], engine: str, target: Target, beside: Sequence[Callable[[], object]] = ()
+) -> Loaded:
+    """The addresses of ``handles``, compiling those that neither this process nor the store has.
+
+    Args:
+        beside: what else is to be compiled, if several threads do.
+    """
     start = time.perf_counter()
     keys = _keys_of(handles, engine, target)
     missing = {key: (h, length) for (key, length), h in zip(keys, handles) if key not in _addresses}
@@ -64,7 +70,7 @@ def load_kernels(handles: Sequence[KernelHandle], engine: str, target: Target) -
     for key, _ in cached:
         del missing[key]
     longest_first = sorted(missing.items(), key=lambda item: -item[1][1])
-    _compile_all([(key, h) for key, (h, _) in longest_first], engine, target)
+    _compile_all([(key, h) for key, (h, _) in longest_first], engine, target, beside)
     kernels = tuple([(key, h.kernel.name) for (key, _), h in zip(keys, handles)])
     return _loaded(kernels, len(missing), len(cached), start)
 
@@ -95,37 +101,59 @@ def _keys_of(handles: Sequence[KernelHandle], engine: str, target: Target) -> li
 
 
 def _from_store(kernels: Sequence[Stored]) -> list[Stored]:
-    """Loads the kernels that the store has.  One after another: an object takes less time than to hand it to a thread."""
-    store, found = default_store(), []
-    for key, name in kernels:
-        data = store.get(key)
-        if data is None:
-            continue
+    """Loads the kernels that the store has, together and on this thread: that takes less time than to hand them to others."""
+    store = default_store()
+    found = [(kernel, data) for kernel in kernels if (data := store.get(kernel[0])) is not None]
+    with compiling:
         try:
-            with compiling:
-                _addresses[key] = load_object(data, [name])[name]
-        except BackendError:
-            continue  # written by a machine that only looked like this one
-        found.append((key, name))
-    return found
+            _load([kernel for kernel, _ in found], [data for _, data in found])
+            return [kernel for kernel, _ in found]
+        except BackendError:  # one was written by a machine that only looked like this one
+            return [kernel for kernel, data in found if _loads(kernel, data)]
 
 
-def _compile_all(kernels: Sequence[tuple[str, KernelHandle]], engine: str, target: Target) -> None:
+def _loads(kernel: Stored, data: bytes) -> bool:
+    try:
+        _load([kernel], [data])
+    except BackendError:
+        return False
+    return True
+
+
+def _load(kernels: Sequence[Stored], objects: Sequence[bytes]) -> None:
+    loaded = load_objects([(data, [name]) for (_, name), data in zip(kernels, objects)])
+    for (key, name), addresses in zip(kernels, loaded):
+        _addresses[key] = addresses[name]
+
+
+def _compile_all(
+    kernels: Sequence[tuple[str, KernelHandle]], engine: str, target: Target, beside: Sequence[Callable[[], object]]
+) -> None:
     """Compiles kernels in this order, several at a time: LLVM works outside the interpreter's lock."""
+    if engine == "numba":
+        for key, handle in kernels:
+            with compiling:
+                _addresses[key] = _by_numba(handle, target)
+        return
 
-    def compile_one(item: tuple[str, KernelHandle]) -> None:
+    def by_llvm(item: tuple[str, KernelHandle]) -> bytes:
         key, handle = item
         with compiling:
-            _addresses[key] = _by_numba(handle, target) if engine == "numba" else _by_llvm(key, handle, engine, target)
+            data = compile_object([handle.kernel], target, quick=engine == "quick")
+        default_store().put(key, data)
+        return data
 
-    workers = min(len(kernels), 1 if engine == "numba" else num_threads())
+    workers = min(len(kernels), num_threads())
     if workers < 2:
-        for item in kernels:
-            compile_one(item)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for future in [pool.submit(compile_one, item) for item in kernels]:
-            future.result()
+        objects = [by_llvm(item) for item in kernels]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            others = [pool.submit(other) for other in beside]
+            objects = list(pool.map(by_llvm, kernels))
+            for other in others:
+                other.result()
+    with compiling:
+        _load([(key, h.kernel.name) for key, h in kernels], objects)
 
 
 def _by_numba(handle: KernelHandle, target: Target) -> int:
@@ -134,13 +162,6 @@ def _by_numba(handle: KernelHandle, target: Target) -> int:
     function = compile_numba(handle.kernel, target.fma)
     _keep_alive.append(function)
     return int(function.address)
-
-
-def _by_llvm(key: str, handle: KernelHandle, engine: str, target: Target) -> int:
-    data = compile_object([handle.kernel], target, quick=engine == "quick")
-    default_store().put(key, data)
-    name = handle.kernel.name
-    return load_object(data, [name])[name]
 
 
 def loaded_count() -> int:

@@ -63,6 +63,10 @@ OPS = {
     # min/max on floats propagate NaN; minnum/maxnum compile to the bare machine instruction (second operand if either is NaN)
     "min": 2, "max": 2, "minnum": 2, "maxnum": 2,
     "abs": 1, "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2,
+    # scale(x, n): x * 2**n rounded once; n, of x's type, is a whole number of which a half is an exponent of it; NaN if either is
+    "scale": 2,
+    # lookup(i, c0, c1, ..., c15): the constant whose number stands in the last four bits of i, an unsigned integer as wide as they
+    "lookup": 17,
     # bits (operands integer or boolean); shr is arithmetic on signed and logical on unsigned types
     "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2, "popcount": 1, "clz": 1,
     # comparisons -> boolean; float comparisons are ordered (false on NaN) but for ne, which is true on NaN
@@ -308,13 +312,21 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Prefetch:
+    """Asks for the cache line of ``buf[index]``, which may lie outside of the buffer; no value changes."""
+
+    buf: str
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Comment:
     """A remark for the reader of the printed loops."""
 
     text: str
 
 
-Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Call, Comment]
+Stmt = Union[Let, Assign, Store, For, While, If, Alloc, Call, Prefetch, Comment]
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +378,7 @@ def op_(name: str, *args: Expr) -> Expr:
     ty = args[0].ty
     if name in ("eq", "ne", "lt", "le", "gt", "ge"):
         ty = Ty("b", 1, ty.lanes)
-    elif name == "select":
+    elif name in ("select", "lookup"):
         ty = args[1].ty
     elif name == "interleave":
         ty = ty.vector(2 * ty.lanes)
@@ -394,6 +406,20 @@ def fma(a: Expr, b: Any, c: Any) -> Expr:
     return op_("fma", a, lift(b, a.ty), lift(c, a.ty))
 
 
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """What a machine does in one instruction, and formulas may choose by.
+
+    fused: ``fma``, rounded once.
+    scale: the operation of that name.
+    tables: ``lookup`` of float32.
+    """
+
+    fused: bool = False
+    scale: bool = False
+    tables: bool = False
+
+
 class KernelBuilder:
     """Writes a kernel statement by statement::
 
@@ -402,10 +428,13 @@ class KernelBuilder:
     with b.for_("i", b.lo, b.hi, vectorize=True) as i:
         b.store(y, i, b.load(x, i) * 2.0 + b.load(y, i))
     kernel = b.build()
+
+    arithmetic: that of the machine that the kernel is written for; the least of all, unless given.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, arithmetic: Arithmetic = Arithmetic()) -> None:
         self.name = name
+        self.arithmetic = arithmetic
         self.params: list[Param] = []
         self.stack: list[list[Stmt]] = [[]]
         self.names: set[str] = set(IMPLICIT)
@@ -445,6 +474,9 @@ class KernelBuilder:
 
     def store(self, buf: str, index: Any, value: Any) -> None:
         self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf])))
+
+    def prefetch(self, buf: str, index: Any) -> None:
+        self.emit(Prefetch(buf, lift(index, i64)))
 
     def place(self, buf: str, index: Any = 0) -> Place:
         return Place(buf, lift(index, i64))

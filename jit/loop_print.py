@@ -40,6 +40,7 @@ from .loop_ir import (
     Load,
     Op,
     Place,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -147,7 +148,7 @@ class _Printer:
         with self.indented():
             for s in stmts:
                 self.statement(s)
-            if all(isinstance(s, Comment) for s in stmts):
+            if all(isinstance(s, (Comment, Prefetch)) for s in stmts):
                 self.line("pass")
 
     def statement(self, s: Stmt) -> None:
@@ -187,6 +188,8 @@ class _Printer:
                     for a in args
                 ]
                 self.line(f"call({self.text(function)}, ({', '.join(given)}{',' * (len(given) == 1)}))")
+            case Prefetch(buf, index):
+                self.line(f"# prefetch {self.names[buf]}[{self.text(index)}]")
             case Comment(text):
                 for part in text.splitlines():
                     self.line(f"# {part}")

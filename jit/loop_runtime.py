@@ -102,6 +102,15 @@ def _div(a: Value, b: Value) -> Value:
     return q + ((r != 0) & ((r < 0) != (np.asarray(a) < 0))).astype(q.dtype)
 
 
+def _scale(x: Value, n: Value) -> Value:
+    whole = np.where(np.isnan(n), 0, n).astype(np.int32)
+    return np.where(np.isnan(n), n, np.ldexp(x, whole)).astype(x.dtype)[()]
+
+
+def _lookup(i: Value, *table: Value) -> Value:
+    return np.array([np.ravel(c)[0] for c in table])[i & i.dtype.type(15)][()]
+
+
 def _select(c: Value, a: Value, b: Value) -> Value:
     return np.asarray(np.where(c, a, b))[()]
 
@@ -249,6 +258,8 @@ NAMES: dict[str, Any] = {
     "trunc": np.trunc,
     "rint": np.rint,
     "copysign": np.copysign,
+    "scale": _scale,
+    "lookup": _lookup,
     "popcount": _popcount,
     "clz": _clz,
     "select": _select,

@@ -30,6 +30,7 @@ from .loop_ir import (
     Load,
     Op,
     Place,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -47,7 +48,7 @@ _BITS = {"f": (16, 32, 64), "bf": (16,), "i": (8, 16, 32, 64), "u": (8, 16, 32, 
 _NUMBER, _FLOAT, _INTEGER, _BITWISE, _ORDERED = ("fiu", "f", "iu", "iub", "fiub")
 _SAME_TYPE = {
     **dict.fromkeys(("add", "sub", "mul", "div", "rem", "neg", "abs", "minnum", "maxnum"), _NUMBER),
-    **dict.fromkeys(("fma", "sqrt", "floor", "ceil", "trunc", "rint", "copysign"), _FLOAT),
+    **dict.fromkeys(("fma", "scale", "sqrt", "floor", "ceil", "trunc", "rint", "copysign"), _FLOAT),
     **dict.fromkeys(("shl", "shr", "popcount", "clz"), _INTEGER),
     **dict.fromkeys(("and", "or", "xor", "not"), _BITWISE),
     **dict.fromkeys(("min", "max"), _ORDERED),
@@ -202,6 +203,10 @@ class _Verifier:
                         if isinstance(a, Place):
                             self.expect(a.buf in self.buffers, f"no buffer {a.buf!r} is visible here")
                         self.typed(a.index if isinstance(a, Place) else a, i64, f"argument {k}")
+            case Prefetch(buf, index):
+                with self.at(f"prefetch {buf}"):
+                    self.expect(buf in self.buffers, f"no buffer {buf!r} is visible here")
+                    self.typed(index, i64, "index")
             case Comment(text):
                 self.expect(isinstance(text, str), "a comment is a string")
             case _:
@@ -289,6 +294,10 @@ class _Verifier:
     def _select(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(types[0] in (b1, b1.vector(ty.lanes)), f"the condition of {ty} cannot be {types[0]}")
         self.expect(types[1] == types[2] == ty, f"cases ({types[1]}, {types[2]}) and result {ty} have one type")
+
+    def _lookup(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(types[0] == Ty("u", ty.bits, ty.lanes) and ty.is_float, f"no lookup of {types[0]} giving {ty}")
+        self.expect(all(isinstance(a, Const) and a.ty == ty for a in args[1:]), f"the table is made of constants {ty}")
 
     def _cast(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(types[0].lanes == ty.lanes, f"{types[0]} and {ty} have different numbers of lanes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .loop_ir import Alloc, Assign, Call, Expr, For, If, Let, Load, Op, Place, Stmt, Store, While
+from .loop_ir import Alloc, Assign, Call, Expr, For, If, Let, Load, Op, Place, Prefetch, Stmt, Store, While
 
 
 def blocks(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
@@ -33,6 +33,8 @@ def operands(node: Stmt | Expr) -> tuple[Expr, ...]:
             return (value,)
         case Store(index=index, value=value, mask=mask):
             return (index, value) if mask is None else (index, value, mask)
+        case Prefetch(index=index):
+            return (index,)
         case For(start=start, stop=stop):
             return (start, stop)
         case While(cond=cond) | If(cond=cond):
@@ -62,6 +64,11 @@ def stored(stmts: Sequence[Stmt]) -> Iterator[str]:
             yield s.buf
         elif isinstance(s, Call):
             yield from (a.buf for a in s.args if isinstance(a, Place))
+
+
+def is_any(cond: Expr) -> bool:
+    """Whether a branch is taken for all lanes if some lane wants it."""
+    return isinstance(cond, Op) and cond.name == "any"
 
 
 def is_innermost(loop: For) -> bool:

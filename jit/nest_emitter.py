@@ -68,7 +68,7 @@ class Emitter:
         self.ctx = ctx
         self.nest = nest
         self.work = Work(nest)
-        self.b = KernelBuilder(name)
+        self.b = KernelBuilder(name, ctx.host.arithmetic)
         self.args: list[Arg] = []
         self.pointers: dict[Any, str] = {}
         self.integers: dict[Any, Ref] = {}

@@ -48,6 +48,7 @@ class ProductEpilogue(Emitter):
 
     def begin(self, b: KernelBuilder) -> None:
         """Starts again, in that kernel."""
+        b.arithmetic = self.b.arithmetic
         self.b, self.scopes = b, [Scope(b.stack[-1], frozenset())]
         self.args, self.pointers, self.integers = [], {}, {}
         self.declared = len(b.params)

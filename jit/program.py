@@ -27,7 +27,7 @@ from .nest_kernel import emit_nest
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
 
-__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan", "with_values"]
+__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan", "made", "with_values"]
 
 ArrayType = tuple[tuple[int, ...], np.dtype]
 
@@ -174,7 +174,7 @@ def draft_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int]
     return Draft(
         plan, tuple(steps), tuple(ctx.listing), tuple(groups), tuple(ctx.buffers), reasons, bytes(ctx.consts),
         tuple(ctx.sized_consts), outputs, workers, overwritten, tuple([(v.aval.shape, v.aval.dtype) for v in plan.graph.inputs]),
-        _made(plan.graph, outputs),
+        made(plan.graph, outputs),
     )  # fmt: skip
 
 
@@ -308,5 +308,6 @@ def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) 
             raise LoweringError(f"{e} ({eqn.prim.name} at {eqn.source})" if eqn.source else str(e)) from e
 
 
-def _made(graph: Graph, outputs: tuple[tuple[str, object], ...]) -> tuple[ArrayType, ...]:
+def made(graph: Graph, outputs: tuple[tuple[str, object], ...]) -> tuple[ArrayType, ...]:
+    """``LoopProgram.makes`` of a graph with these ``LoopProgram.outputs``."""
     return tuple([(a.aval.shape, a.aval.dtype) for a, (kind, _) in zip(graph.outputs, outputs) if kind == "buffer"])

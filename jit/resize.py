@@ -51,24 +51,27 @@ class Resizable:
         self._workers, self._consts = draft.workers, draft.consts
         self._parts = (draft.takes, draft.makes, draft.outputs, draft.overwritten), draft.sized_consts
         self._fill = filler(self._parts, numbers)
-        self._formulas = sizes.formulas(list(numbers))
+        self._numbers = sizes.numbers(list(numbers))
 
-    def at(self, values: Sequence[int], graph: Callable[[], Graph]) -> Executable:
-        """The executable for these values of the variables.
+    def at(self, atoms: Sequence[Any], graph: Callable[[], Graph]) -> Executable:
+        """The executable for some values of the variables.
 
         Args:
+            atoms: what ``Sizes.test`` says of them.
             graph: makes the graph for them.
         """
-        numbers = self._formulas(values)
+        numbers = self._numbers(atoms)
         table = np.array(numbers[: self._n_cells], np.int64)
         ends, consts = self._fill(numbers) if self._fill is not None else self._parts
         assembly = assembled(
             self._wiring, self._wiring.cells.filled(table), ends, *self._arena.places(table), with_values(self._consts, consts),
             self._workers,
         )  # fmt: skip
-        return Executable(
+        made = Executable(
             self._graph, self.options, assembly, self._loaded, lambda: drafted(graph(), self.options).finished()
         )
+        made.origin = "filled in: a program with sizes that vary, given these"
+        return made
 
 
 class _Arena:
@@ -76,17 +79,17 @@ class _Arena:
 
     def __init__(self, draft: Draft, numbers: dict[Any, int]) -> None:
         lives = lifetimes(draft.logical, draft.steps)
-        self._which = in_arena(draft.logical, lives)
-        self._n_buffers = len(draft.logical)
-        self._lives = [lives[i] for i in self._which]
-        buffers = [draft.logical[i] for i in self._which]
+        which = in_arena(draft.logical, lives)
+        buffers = [draft.logical[i] for i in which]
+        self._which = np.array(which, np.int64)
         self._nbytes = Cells([b.nbytes for b in buffers], numbers)
         self._copies = np.array([draft.workers if b.per_worker else 1 for b in buffers], np.int64)
+        self._blocks = np.array([(0, *lives[i]) for i in which], np.int64).reshape(-1, 3)
+        self._n_buffers = len(draft.logical)
 
     def places(self, table: np.ndarray) -> tuple[np.ndarray, int]:
         """The offset of each buffer, and the bytes of the arena."""
-        nbytes = rounded(self._nbytes.filled(table)) * self._copies
-        placed, end = place([(n, *life) for n, life in zip(nbytes.tolist(), self._lives)])
-        offsets = np.zeros(self._n_buffers, np.int64)
-        offsets[self._which] = placed
+        blocks, offsets = self._blocks.copy(), np.zeros(self._n_buffers, np.int64)
+        blocks[:, 0] = rounded(self._nbytes.filled(table)) * self._copies
+        offsets[self._which], end = place(blocks)
         return offsets, end

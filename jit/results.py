@@ -17,7 +17,7 @@ import numpy as np
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
 from .memory import allocator
 
-__all__ = ["maker", "new_from_descr"]
+__all__ = ["maker", "new_from_descr", "prepare"]
 
 _NEW_FROM_DESCR = 94  # its place in the table of NumPy's C interface, which never changes
 _C_FUNCTIONS = ("PyList_New", "PyList_SetItem", "Py_IncRef", "Py_DecRef")
@@ -99,6 +99,12 @@ def new_from_descr() -> int:
     )
     table = pointer(capsule, None)
     return ctypes.c_int64.from_address(table + 8 * _NEW_FROM_DESCR).value if table else 0
+
+
+def prepare() -> None:
+    """Makes the native function now, which else is made when a program wants it first."""
+    if new_from_descr():
+        _method()
 
 
 @functools.cache

@@ -18,7 +18,7 @@ import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
-from .loop_ir import Ty
+from .loop_ir import Arithmetic, Ty
 
 # What a core has at least where the operating system does not tell: L1 data, L2, L3 in bytes.
 DEFAULT_CACHES = (32 << 10, 512 << 10, 4 << 20)
@@ -70,6 +70,12 @@ class Target:
     def masked_accesses(self) -> bool:
         """Instructions read and write some lanes of a vector of 32 or 64 bits an element, and leave the others alone."""
         return self.arch == "x86_64" and self.vector_bits >= 256
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What formulas may choose by."""
+        avx512 = self.arch == "x86_64" and self.vector_bits >= 512
+        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512)
 
     def lanes(self, ty: Ty) -> int:
         """Elements of ``ty`` in a vector register; 1 on a scalar target."""

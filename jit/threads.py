@@ -28,7 +28,9 @@ import numpy as np
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
+from .emission import plain_code
 from .forks import compiling
+from .linker import load
 from .runtime_ir import ENTRIES, IMPORTS, Pool, Slot, Word, runtime_text
 
 __all__ = ["Runtime", "host_threads", "num_threads", "runtime", "set_num_threads", "using_threads"]
@@ -177,12 +179,14 @@ class Runtime:
 
     def __init__(self) -> None:
         with compiling:
-            entries = _load(_object_code(), ENTRIES)
+            entries = load(_object_code(), ENTRIES)
         context = ctypes.CFUNCTYPE(ctypes.c_void_p)(entries["fx_context"])()
         self.words = (ctypes.c_int64 * (Word.IMPORTS + len(IMPORTS))).from_address(context)
         for k, name in enumerate(IMPORTS):
             self.words[Word.IMPORTS + k] = _symbol(name)
         self.run_address = entries["fx_run"]
+        pointer, number = ctypes.c_void_p, ctypes.c_int64
+        self.place = ctypes.PYFUNCTYPE(number, pointer, pointer, number, number, pointer, pointer)(entries["fx_place"])
         self._open_pool = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(entries["fx_open_pool"])
         self._start = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64)(entries["fx_start_worker"])
         self._grow = self.grow
@@ -309,37 +313,6 @@ def _object_code() -> bytes:
     key = kernel_key(text, {"kernel": "runtime"}, environment_digest(llvm.get_default_triple()))
     data = store.get(key)
     if data is None:
-        data = _compile(text)
+        data = plain_code(text)
         store.put(key, data)
     return data
-
-
-def _target_machine() -> llvm.TargetMachine:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(opt=2)
-
-
-def _compile(text: str) -> bytes:
-    """Object code of LLVM IR text that is optimised by hand already."""
-    module = llvm.parse_assembly(text, llvm.create_context())
-    module.verify()
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_always_inliner_pass()
-    passes.add_sroa_pass()
-    passes.add_simplify_cfg_pass()
-    machine = _target_machine()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2)))
-    data: bytes = machine.emit_object(module)
-    return data
-
-
-def _load(data: bytes, names: tuple[str, ...]) -> dict[str, int]:
-    """Addresses of functions in object code, which stays loaded for good."""
-    module = llvm.parse_assembly("")  # of the global context, which like the engine is never disposed of
-    engine = llvm.create_mcjit_compiler(module, _target_machine())
-    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-    engine.finalize_object()
-    addresses = {name: engine.get_function_address(name) for name in names}
-    engine.detach()
-    return addresses

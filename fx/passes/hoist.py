@@ -11,7 +11,7 @@ from ..trace import bind, read, source_override, trace_flat
 from .dce import needed
 from .rewrite import copied, split, with_subgraphs
 
-__all__ = ["hoist"]
+__all__ = ["always_same", "hoist"]
 
 # Cheaper to do again where the result is read (fused into what reads it) than to keep in memory.
 CHEAP = frozenset(
@@ -103,19 +103,31 @@ def _without(g: Graph, worth: set[Var]) -> tuple[tuple[Eqn, ...], list[Var]]:
     return tuple(rest), [v for e in g.eqns for v in e.outputs if v in worth and v in live]
 
 
-def _take_out(g: Graph, n_consts: int, operands: Sequence[Atom], sure: bool) -> tuple[list[Eqn], Graph, list[Atom]]:
-    """Takes what is always the same out of a body, whose constants are its first inputs.
+def always_same(g: Graph, n_consts: int, sure: bool = True) -> tuple[Graph | None, Graph]:
+    """What a body, whose constants are its first inputs, computes of these alone, if it is worth moving.
 
     Returns:
-        The equations for the surrounding graph, the body, and the operands for its constants.
+        (constants) -> (values), or None where there is nothing; and the body, whose constants are then followed by the values.
     """
     consts = g.inputs[:n_consts]
     moved, worth = _movable(g, consts, sure)
     rest, read_in_loop = _without(g, worth)
     if not read_in_loop:
-        return [], g, list(operands)
-    ahead, values = copied(Graph(consts, tuple(moved), tuple(read_in_loop)), operands)
+        return None, g
     body = g.replace(inputs=(*consts, *read_in_loop, *g.inputs[n_consts:]), eqns=rest, input_names=None)
+    return Graph(consts, tuple(needed(moved, read_in_loop)[0]), tuple(read_in_loop), g.name), body
+
+
+def _take_out(g: Graph, n_consts: int, operands: Sequence[Atom], sure: bool) -> tuple[list[Eqn], Graph, list[Atom]]:
+    """Takes what is always the same out of a body.
+
+    Returns:
+        The equations for the surrounding graph, the body, and the operands for its constants.
+    """
+    same, body = always_same(g, n_consts, sure)
+    if same is None:
+        return [], g, list(operands)
+    ahead, values = copied(same, operands)
     return ahead, body, [*operands, *values]
 
 

@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-__all__ = ["MOST_TERMS", "ONE", "SMALLEST", "UNKNOWN", "Formulas", "Terms", "evaluated"]
+import numpy as np
+
+__all__ = ["MOST_TERMS", "ONE", "SMALLEST", "UNKNOWN", "Formulas", "Polynomials", "Terms", "evaluated"]
 
 Terms = tuple[tuple[tuple[int, ...], int], ...]  # (numbers of atoms, coefficient), sorted
 ONE: tuple[int, ...] = ()  # the atoms of a constant term
@@ -29,6 +31,7 @@ class Formulas:
         self._bounds: list[int] = []
         self._formulas: list[str] = []
         self._atom_of: dict[Any, int] = {}
+        self._variables: dict[int, int] = {}  # the atoms that are variables, each with its number among them
         self._functions: dict[str, Any] = {
             "floor": _floor, "ceil": math.ceil, "lower": math.floor, "inf": math.inf, "nan": math.nan,
         }  # fmt: skip
@@ -36,7 +39,9 @@ class Formulas:
     def atom(self, key: Any, value: Any, at_least: int, formula: str) -> int:
         """The number of an atom, which is the same for the same key."""
         if key not in self._atom_of:
-            self._atom_of[key] = len(self._values)
+            self._atom_of[key] = k = len(self._values)
+            if not formula:
+                self._variables[k] = len(self._variables)
             self._values.append(value)
             self._bounds.append(at_least)
             self._formulas.append(formula)
@@ -78,17 +83,17 @@ class Formulas:
 
     # ------------------------------------------------------------------ as functions of the variables' values
 
-    def definitions(self, *needed: str) -> list[str]:
-        """Lines that compute, from ``values``, the atoms that these texts name."""
+    def definitions(self, text: str, known: set[int]) -> list[str]:
+        """Lines that compute, from ``values``, the atoms that a text names, but for those ``known``, to which they are added."""
         wanted: set[int] = set()
-        left = [int(k) for text in needed for k in _ATOM.findall(text)]
+        left = [int(k) for k in _ATOM.findall(text)]
         while left:
             k = left.pop()
-            if k not in wanted:
+            if k not in wanted and k not in known:
                 wanted.add(k)
                 left += [int(j) for j in _ATOM.findall(self._formulas[k])]
-        variable = {k: i for i, k in enumerate(k for k, formula in enumerate(self._formulas) if not formula)}
-        return [f"a{k} = {self._formulas[k] or f'values[{variable[k]}]'}" for k in sorted(wanted)]
+        known |= wanted
+        return [f"a{k} = {self._formulas[k] or f'values[{self._variables[k]}]'}" for k in sorted(wanted)]
 
     def all_atoms(self) -> str:
         """The values of all atoms, as a list."""
@@ -109,6 +114,31 @@ def evaluated(terms: Terms, values: Sequence[int]) -> int:
             c *= values[a]
         total += c
     return total
+
+
+class Polynomials:
+    """Polynomials in the atoms, all evaluated at once."""
+
+    def __init__(self, polynomials: Sequence[Terms]) -> None:
+        monomials: dict[tuple[int, ...], int] = {}
+        which = [monomials.setdefault(atoms, len(monomials)) for terms in polynomials for atoms, _ in terms]
+        self._needed = sorted({a for atoms in monomials for a in atoms})
+        place = {a: k for k, a in enumerate(self._needed, 1)}  # 0 is that of the number 1
+        degree = max(map(len, monomials), default=0)
+        factors = [[*(place[a] for a in atoms), *[0] * (degree - len(atoms))] for atoms in monomials]
+        self._factors = np.array(factors, np.int64).reshape(len(factors), degree)
+        self._which = np.array(which, np.int64)
+        self._coefficients = np.array([c for terms in polynomials for _, c in terms], np.int64)
+        self._first = np.cumsum([0, *map(len, polynomials)])[:-1]
+
+    def __call__(self, atoms: Sequence[Any]) -> list[int]:
+        """Their values, for these values of all atoms."""
+        if not self._first.size:
+            return []
+        values = np.array([1, *[atoms[a] for a in self._needed]], np.int64)
+        terms = self._coefficients * values[self._factors].prod(axis=1)[self._which]
+        found: list[int] = np.add.reduceat(terms, self._first).tolist()
+        return found
 
 
 def _floor(a: int, b: int) -> int:

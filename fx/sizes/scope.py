@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .formula import SMALLEST, UNKNOWN, Formulas, Terms, evaluated
+from .formula import ONE, SMALLEST, UNKNOWN, Formulas, Polynomials, Terms, evaluated
 from .number import is_sized
 from .real import Real
 from .size import Size
@@ -103,23 +103,41 @@ class Sizes(Formulas):
 
     # ------------------------------------------------------------------ functions of the variables' values
 
-    def test(self) -> Callable[[Sequence[int]], bool]:
-        """A function of the variables' values: whether the program holds for them.  It does not where a formula has no
-        value, as it stands behind a guard then."""
-        guards, atoms = self.guards, self.all_atoms()
-        lines = ["def test(values):", f"    if min(values) < {SMALLEST}: return False", "    try:"]
-        lines += [f"        {line}" for line in self.definitions(atoms)]
-        lines.append(f"        if not ({' and '.join(guards) or 'True'}): return False")
-        lines.append("    except (ArithmeticError, ValueError): return False")
-        lines.append(f"    return agree({atoms})")
+    def test(self) -> Callable[[Sequence[int]], list[Any] | None]:
+        """A function of the variables' values: the values of all atoms where the program holds for them; else None.  It does
+        not hold where a formula has no value, as that stands behind a guard then."""
+        lines, known = ["def test(values):", f"    if min(values) < {SMALLEST}: return None", "    try:"], set[int]()
+        for (
+            guard
+        ) in self.guards:  # in the order in which they were decided, so that most is left undone where one fails
+            lines += [f"        {line}" for line in self.definitions(guard, known)]
+            lines.append(f"        if not ({guard}): return None")
+        lines += [f"        {line}" for line in self.definitions(self.all_atoms(), known)]
+        lines.append("        pass")
+        lines.append("    except (ArithmeticError, ValueError): return None")
+        lines.append(f"    atoms = {self.all_atoms()}")
+        lines.append("    return atoms if agree(atoms) else None")
         checks = tuple(self._checks)
         agree = lambda atoms: all(self._say(f, atoms) == out for f, out in checks)
-        test: Callable[[Sequence[int]], bool] = self.compiled("test", lines, agree=agree)
+        test: Callable[[Sequence[int]], list[Any] | None] = self.compiled("test", lines, agree=agree)
         return test
+
+    def numbers(self, of: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]]:
+        """A function of the values of all atoms: the numbers that ``of`` (sizes and reals) are for them."""
+        whole = Polynomials([x.terms if type(x) is Size else ((ONE, 0),) for x in of])
+        reals = [(k, int(x.text[1:])) for k, x in enumerate(of) if type(x) is Real]  # each is an atom
+
+        def evaluate(atoms: Sequence[Any]) -> list[Any]:
+            found: list[Any] = whole(atoms)
+            for k, atom in reals:
+                found[k] = atoms[atom]
+            return found
+
+        return evaluate
 
     def formulas(self, of: Sequence[Any]) -> Callable[[Sequence[int]], list[Any]]:
         """A function of the variables' values: the numbers that ``of`` (sizes and plain numbers) are for them."""
         results = f"[{', '.join([x.text if is_sized(x) else repr(x) for x in of])}]"
-        lines = ["def evaluate(values):", *[f"    {line}" for line in self.definitions(results)]]
+        lines = ["def evaluate(values):", *[f"    {line}" for line in self.definitions(results, set())]]
         evaluate: Callable[[Sequence[int]], list[Any]] = self.compiled("evaluate", [*lines, f"    return {results}"])
         return evaluate

@@ -21,6 +21,7 @@ __all__ = [
     "fitting",
     "largest",
     "late",
+    "late_float",
     "slice_indices",
     "slice_length",
     "smallest",
@@ -135,6 +136,16 @@ def late(f: Callable[..., int], *args: Any, at_least: int = 1) -> Any:
     sized = next(filter(is_sized, args), None)
     if sized is None:
         return f(*args)
-    args = tuple([within(sized.sizes, x) for x in args])
-    formula = f"{sized.sizes.name_of(f)}({', '.join(map(text, args))})"
-    return sized.sizes.opaque(formula, f(*map(plain, args)), at_least)
+    return sized.sizes.opaque(*_asked_again(sized.sizes, f, args), at_least)
+
+
+def late_float(f: Callable[..., float], *args: Any) -> Any:
+    """``f(*args)``, a float, which for sizes is left to be asked again."""
+    sized = next(filter(is_sized, args), None)
+    return f(*args) if sized is None else sized.sizes.real(*_asked_again(sized.sizes, f, args))
+
+
+def _asked_again(sizes: Any, f: Callable[..., Any], args: Sequence[Any]) -> tuple[str, Any]:
+    """The formula of a call, and what it gives in this trace."""
+    args = [within(sizes, x) for x in args]
+    return f"{sizes.name_of(f)}({', '.join(map(text, args))})", f(*map(plain, args))

@@ -210,7 +210,7 @@ class JitFunction:
 
     def explain_misses(self) -> str:
         """Why each trace happened: what differed from the signatures known before."""
-        return "\n".join(tuple(self._programs.log)) or f"{self.name}: not called yet"
+        return "\n".join(map(str, tuple(self._programs.log))) or f"{self.name}: not called yet"
 
     def __reduce__(self) -> Any:
         """By name where it is found under its own, as what a decorator made is; else the function and the options."""

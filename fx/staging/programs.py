@@ -83,6 +83,44 @@ class Key(NamedTuple):
         return sum([a != b for a, b in pairs])
 
 
+@dataclass(frozen=True)
+class Miss:
+    """A call that found no program.  Its text is made when somebody reads it, as that takes longer than to fill a program in.
+
+    what: what was done.  known: the latest programs, among which the nearest is looked for.  names: of the leaves.
+    note: what else there is to say.
+    """
+
+    function: str
+    what: str
+    at: Any
+    key: Key
+    known: tuple[Key, ...]
+    names: Sequence[str]
+    note: str
+
+    def __str__(self) -> str:
+        return f"{self.function}: {self.what} at {self.at}: {self._difference()}{self.note}"
+
+    def _difference(self) -> str:
+        """What tells the signature from the nearest of those that were known."""
+        key = self.key
+        if key.holds_sizes:
+            return "sizes that vary"
+        nearest = min(self.known, key=key.distance, default=None)
+        if nearest is None:
+            return "first call"
+        if nearest.in_tree != key.in_tree:
+            out = [f"the arguments have another structure: {nearest.in_tree} -> {key.in_tree}"]
+        else:
+            leaves, static = zip(self.names, nearest.leaves, key.leaves), zip(nearest.static, key.static)
+            out = [f"{name}: {Aval(*a)} -> {Aval(*b)}" for name, a, b in leaves if a != b]
+            out += [f"static {a[0]!r}: {shown(a[1])} -> {shown(b[1])}" for a, b in static if a != b]
+            if nearest.context != key.context:
+                out.append("other settings (default dtypes, backend, engine or named axes)")
+        return "; ".join(out) + " (nearest known signature -> this one)"
+
+
 def _sized(static: Any) -> bool:
     """Whether static arguments hold sizes."""
     return any(map(_sized, static)) if isinstance(static, (tuple, frozenset)) else is_sized(static)
@@ -103,7 +141,8 @@ class Programs:
         self.entries: dict[Key, Entry] = {}
         self.families: dict[Any, Families] = {}  # by structure
         self.hits = self.misses = self.traced = self.compiled = 0
-        self.log: deque[str] = deque(maxlen=_LOG_LENGTH)
+        self.log: deque[Miss | str] = deque(maxlen=_LOG_LENGTH)
+        self._latest_names: tuple[Any, Sequence[str]] = None, ()
         self.short: tuple[Any, ...] = ()  # functions for the latest signatures, which are tried before the general way
         self.lock = threading.RLock()
 
@@ -112,7 +151,7 @@ class Programs:
 
     def clear(self) -> None:
         with self.lock:
-            self.entries, self.families, self.short = {}, {}, ()
+            self.entries, self.families, self.short, self._latest_names = {}, {}, (), (None, ())
 
     def unlock(self) -> None:
         """In a forked child the threads that held a lock are gone, and would never release it."""
@@ -128,14 +167,10 @@ class Programs:
         for x in leaves:
             if type(x) is np.ndarray:
                 canonical(x.dtype)
-        names = (
-            argument_names(self.arguments.fun, args, kwargs)
-            if not key.static
-            else self.arguments.dynamic_names(args, kwargs)
-        )
+        names = self._names(key, args, kwargs)
         with self.lock:
             self.misses += 1
-            difference = self._difference(key, names)
+            known = tuple(itertools.islice(reversed(self.entries), _MOST_TOLD))
         donated = self.arguments.donated(args, kwargs)
 
         def trace(avals: Sequence[Aval]) -> tuple[Graph, list[Any], Any]:
@@ -155,12 +190,10 @@ class Programs:
         if isinstance(found, tuple):
             wrong, proof = self._proved(families, *found, key, trace)
             if not wrong:
-                self._explain("filled in", difference)
+                self._explain("filled in", key, known, names)
                 return self._filled_in(key, *found, donated)
             found = wrong
-        if found:
-            difference += f"; its sizes cannot vary: {found}"
-        self._explain("traced", difference)
+        self._explain("traced", key, known, names, f"; its sizes cannot vary: {found}" if found else "")
         avals = [Aval(*s) for s in key.leaves]
         graph, captures, out_tree = proof or trace(avals)
         concrete = not any(type(c) is Tracer for c in captures)
@@ -236,28 +269,24 @@ class Programs:
                 self.compiled += 1
             return entry.run
 
-    def _explain(self, what: str, difference: str) -> None:
-        text = f"{self.name}: {what} at {user_source()}: {difference}"
-        self.log.append(text)
-        if config.explain_misses:
-            print(text, file=sys.stderr)
+    def _explain(self, what: str, key: Key, known: tuple[Key, ...], names: Sequence[str], note: str = "") -> None:
+        miss = Miss(self.name, what, user_source(), key, known, names, note)
+        self.log.append(miss)
+        if config.explain_misses or key.holds_sizes:  # sizes are numbers when their trace is over
+            self.log[-1] = text = str(miss)
+            if config.explain_misses:
+                print(text, file=sys.stderr)
 
-    def _difference(self, key: Key, names: Sequence[str]) -> str:
-        """What tells a signature from the nearest of those that are known."""
-        if key.holds_sizes:
-            return "sizes that vary"
-        nearest = min(itertools.islice(reversed(self.entries), _MOST_TOLD), key=key.distance, default=None)
-        if nearest is None:
-            return "first call"
-        if nearest.in_tree != key.in_tree:
-            out = [f"the arguments have another structure: {nearest.in_tree} -> {key.in_tree}"]
-        else:
-            leaves, static = zip(names, nearest.leaves, key.leaves), zip(nearest.static, key.static)
-            out = [f"{name}: {Aval(*a)} -> {Aval(*b)}" for name, a, b in leaves if a != b]
-            out += [f"static {a[0]!r}: {shown(a[1])} -> {shown(b[1])}" for a, b in static if a != b]
-            if nearest.context != key.context:
-                out.append("other settings (default dtypes, backend, engine or named axes)")
-        return "; ".join(out) + " (nearest known signature -> this one)"
+    def _names(self, key: Key, args: Any, kwargs: Any) -> Sequence[str]:
+        """The names of the leaves; the next call of a new signature often has the same structure."""
+        known, names = self._latest_names
+        if known == key.in_tree and not key.static:
+            return names
+        if key.static:  # which may be sizes, and say where the leaves stand
+            return self.arguments.dynamic_names(args, kwargs)
+        names = argument_names(self.arguments.fun, args, kwargs)
+        self._latest_names = key.in_tree, names
+        return names
 
 
 @contextmanager

@@ -13,13 +13,14 @@ packed it finds in its caches a moment later, and no step of its own has to pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import vector_for
-from .gemm import digits, integers, numbered, opaque
-from .microkernel import Epilogue, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .gemm import digits, integers, numbered, opaque, transposed
+from .microkernel import LINE, Epilogue, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .window_part import WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
 
@@ -34,6 +35,9 @@ class Contract:
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and, where the rows are several dimensions, copy A; whether it does, the frame says.
+        window_loops: the loops over k along the two axes of a window ("outer", "k0", "k1" ...), where rows are (images, y, x) and
+            outputs that see a part of the window only are contractions of their own (``window_part``).
+        masked: there are fewer columns than a panel has, and C takes masked vectors.
     """
 
     tile: Tile
@@ -43,6 +47,8 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
+    window_loops: tuple[str, ...] = ()
+    masked: bool = False
 
     @property
     def slabs(self) -> bool:
@@ -50,8 +56,17 @@ class Contract:
         return self.copies and self.row_dims > 1
 
     @property
+    def fills(self) -> bool:
+        """Whether the first rows of a piece pack the columns that they need, beside their multiply-adds.
+
+        Not where a row of a panel is one cache line: there, a pass over all panels reads B along its memory.
+        """
+        return self.copies and self.tile.cols * self.tile.ty.itemsize > LINE
+
+    @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies") if getattr(self, f))
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked") if getattr(self, f))
+        flags += "".join(f"_{loop}" for loop in self.window_loops)
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -68,9 +83,11 @@ class Contract:
             names += ["slices", "part_slices", "sums_size", "sums_line", "reach", "c_col"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
+        if self.fills:
+            names += ["filling"]
         if self.slabs:
             names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
-        return names
+        return [*names, *WINDOW_FRAME] if self.window_loops else names
 
 
 def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
@@ -98,6 +115,7 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
         panels if v.window else b.pointer("sums", v.tile.ty),
         integers(b, *v.parameters()),
     )  # fmt: skip
+    piece.begin()
     if epilogue is not None:
         epilogue.begin(b)
     with b.for_("piece", b.lo, b.hi) as number:
@@ -118,7 +136,17 @@ class _Piece:
     a_source: str
     b_source: str
     sums: str
-    p: dict[str, Ref]
+    frame: dict[str, Ref]
+
+    def begin(self) -> None:
+        """In front of all pieces."""
+        b, tile = self.b, self.v.tile
+        self.p: dict[str, Expr] = dict(self.frame)
+        self.masks: list[Expr] = []
+        if self.v.masked:
+            words = Ty("i", self.v.c_ty.bits, tile.lanes)
+            left = [(self.p["n"] - j * tile.lanes).cast(words.scalar).splat(tile.lanes) for j in range(tile.nv)]
+            self.masks = [b.let("mask", op_("lt", Op("iota", (), words), n)) for n in left]
 
     def run(self, number: Expr) -> None:
         b, p, v = self.b, self.p, self.v
@@ -126,6 +154,8 @@ class _Piece:
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
+        if v.window_loops:
+            row_block, p = self._window_part(row_block)
         self.first = b.let("first", row_block * p["piece_rows"])
         self.stop = b.let("stop", minimum(self.first + p["piece_rows"], p["m"]))
         self.panel = b.let("panel", group * p["group"])
@@ -138,12 +168,24 @@ class _Piece:
         with b.for_("slice", begin, end) as s:
             self._slice(s, b.let("later", s > begin), b.let("last", (s + 1).eq(end)))
 
+    def _window_part(self, number: Expr) -> tuple[Expr, dict[str, Expr]]:
+        """Goes over to the rows, the steps of k and the places of one part of the outputs; returns the number of its range."""
+        b, part = self.b, window_part(self.b, self.frame, number)
+        (y, x), p = part.counts, dict[str, Expr](self.frame)
+        p |= {"m": b.let("m", p["images"] * y * x), "r1": y, "r2": x}
+        for loop, steps in zip(self.v.window_loops, part.steps):
+            p["slices" if loop == "outer" else loop] = b.let("n", steps * p["level"]) if loop == "outer" else steps
+        self.place |= {k: b.let(f"at_{k}", self.place[k] + offset) for k, offset in part.offsets.items()}
+        self.p = p
+        return part.range, p
+
     def _slice(self, slice_: Expr, later: Expr | None, last: Expr | None) -> None:
         b, p, v = self.b, self.p, self.v
         outer, stretch = divide(b, slice_, p["level"])
         start = {
             x: b.let(f"start_{x}", self.place[x] + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
-            for x in self.place.keys() - {"c"}
+            for x in self.place
+            if x != "c"
         }
         depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
         if v.copies:
@@ -160,12 +202,12 @@ class _Piece:
         with b.for_("n", 0, p["blocks"]) as n:
             block = b.let("block", self.first + n * p["mc"])
             stop = b.let("block_end", minimum(block + p["mc"], self.stop))
-            self._block((block, stop), (start["a"], start["b"]), levels, (later, last))
+            self._block((block, stop), start, levels, (later, last))
             if self.epilogue is not None and last is not None:
                 self._finish(block, stop, last)
 
     def _block(
-        self, block: tuple[Expr, Expr], start: tuple[Expr, Expr], levels: Sequence[tuple[Expr | int, Expr, Expr]],
+        self, block: tuple[Expr, Expr], start: Mapping[str, Expr], levels: Sequence[tuple[Expr | int, Expr, Expr]],
         when: tuple[Expr | None, Expr | None],
     ) -> None:  # fmt: skip
         """Panel after panel, a block of rows passes over it.  Where the columns are a batch, nothing of a panel serves twice:
@@ -184,19 +226,25 @@ class _Piece:
                     self._tile(panel, row, rows.take(row, v.tile.mr), start, levels, when)
 
     def _tile(
-        self, panel: Expr, row: Expr, rows: Rows, start: tuple[Expr, Expr],
+        self, panel: Expr, row: Expr, rows: Rows, start: Mapping[str, Expr],
         levels: Sequence[tuple[Expr | int, Expr, Expr]], when: tuple[Expr | None, Expr | None],
     ) -> None:  # fmt: skip
         """A register block."""
         b, p, v = self.b, self.p, self.v
         later, last = when
         col = b.let("col", minimum((self.panel + panel) * v.tile.cols, p["last_col"]))
-        at_a = b.let("at_a", start[0] + col) if v.lanewise else start[0]
-        at_b = b.let("at_b", start[1] + self._panel_offset(panel) + col * p["b_col"])
+        at_a = b.let("at_a", start["a"] + col) if v.lanewise else start["a"]
+        at_b = b.let("at_b", start["b"] + self._panel_offset(panel) + col * p["b_col"])
+        fill = None
+        if v.fills:
+            strides = tuple(p[f"bs_{k}"] for k in numbered("k", v.k_dims))
+            fill = Fill(
+                (p["filling"] > 0) & row.eq(self.first), self.b_source, b.let("from_", start["bs"] + col), strides
+            )
         held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
         going_on = held and (*held, p["sums_line"])
         acc = accumulate(
-            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later
+            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 
@@ -243,7 +291,7 @@ class _Piece:
         if self.epilogue is not None:
             return self._hold(acc, held)
         with b.if_(last & (row + self.p["reach"] <= self.stop)):
-            store_block(b, v.tile, acc, rows, self.c, at_c + col)
+            store_block(b, v.tile, acc, rows, self.c, at_c + col, self.masks)
         with b.else_():
             self._hold(acc, held)
             with b.if_(last):
@@ -279,42 +327,58 @@ class _Piece:
         vector_for(b, Const(0, i64), length, self.v.tile.lanes, along)
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
-        """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it."""
+        """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it.
+
+        Where k has stride 1, in square blocks: of eight columns at most, as larger ones take longer to compile.
+        """
         b, p, tile = self.b, self.p, self.v.tile
         ks = numbered("k", self.v.k_dims)
         levels = [(n, p[f"bs_{k}"], p[f"b_{k}"]) for n, k in zip([depth, *(p[k] for k in ks[1:])], ks)]
+        width = min(tile.lanes, 8)
 
-        def walk(depth: int, at: Expr, to: Expr, body: Callable[[Expr, Expr], None]) -> None:
+        def walk(depth: int, at: Expr, to: Expr, columns: Sequence[Expr]) -> None:
             if depth == len(levels):
-                return body(at, to)
+                for i, column in enumerate(columns):
+                    b.store(self.panels, to + i, b.load(self.b_source, at + column))
+                return
             size, s_k, d_k = levels[depth]
+            done: Expr = Const(0, i64)
+            if depth == len(levels) - 1 and width > 1:
+                done = b.let("done", select(s_k.eq(1), size // width * width, 0))
+                with b.for_("k", 0, done, width) as step:
+                    k = opaque(b, step, done)
+                    here, there = b.let("here", at + k), b.let("there", to + k * tile.cols)
+                    for i, row in enumerate(transposed(b, [b.load(self.b_source, here + c, width) for c in columns])):
+                        b.store(self.panels, there + i * tile.cols, row)
+            with b.for_("k", done, size) as step:
+                k = opaque(b, step, size)
+                walk(depth + 1, b.let("from_", at + k * s_k), b.let("to", to + k * d_k), columns)
+
+        def across() -> None:
+            with b.for_("panel", 0, self.count) as panel, b.for_("j", 0, tile.cols, width) as j:
+                col = b.let("col", minimum((self.panel + panel) * tile.cols, p["last_col"]) + j)
+                columns = [b.let("column", minimum(col + i, p["n"] - 1) * p["bs_col"]) for i in range(width)]
+                walk(0, source, b.let("to", to + self._panel_offset(panel) + j), columns)
+
+        if self.v.fills:
+            return across()
+        with b.if_(p["bs_col"].eq(1) & (p["n"] >= tile.cols)):
+            self._pack_lines(levels, source, to)
+        with b.else_():
+            across()
+
+    def _pack_lines(self, levels: Sequence[tuple[Expr, Expr, Expr]], at: Expr, to: Expr) -> None:
+        """``_pack``, where columns have stride 1 and there is a panel of them: for each k, all panels."""
+        b, p, tile = self.b, self.p, self.v.tile
+        if levels:
+            size, s_k, d_k = levels[0]
             with b.for_("k", 0, size) as step:
                 k = opaque(b, step, size)
-                walk(depth + 1, b.let("from_", at + k * s_k), b.let("to", to + k * d_k), body)
-            return None
-
-        def lines(at: Expr, to: Expr) -> None:
-            with b.for_("panel", 0, self.count) as number:
-                panel = opaque(b, number, self.count)
-                col = minimum((self.panel + panel) * tile.cols, p["last_col"])
-                here, there = b.let("here", at + col), b.let("there", to + self._panel_offset(panel))
-                for j in range(tile.nv):
-                    b.store(
-                        self.panels, there + j * tile.lanes, b.load(self.b_source, here + j * tile.lanes, tile.lanes)
-                    )
-
-        with b.if_(p["bs_col"].eq(1) & (p["n"] >= tile.cols)):
-            walk(0, source, to, lines)
-        with b.else_(), b.for_("panel", 0, self.count) as panel, b.for_("j", 0, tile.cols, tile.lanes) as j:
-            col = b.let("col", minimum((self.panel + panel) * tile.cols, p["last_col"]) + j)
-            steps = [b.let("step", minimum(col + i, p["n"] - 1) * p["bs_col"]) for i in range(tile.lanes)]
-
-            def column(at: Expr, to: Expr) -> None:
-                x = b.load(self.b_source, at + steps[0])
-                if tile.lanes > 1:
-                    x = x.splat(tile.lanes)
-                for i, step in enumerate(steps[1:], 1):
-                    x = Op("insert", (x, Const(i, i64), b.load(self.b_source, at + step)), x.ty)
-                b.store(self.panels, to, x)
-
-            walk(0, source, b.let("to", to + self._panel_offset(panel) + j), column)
+                self._pack_lines(levels[1:], b.let("from_", at + k * s_k), b.let("to", to + k * d_k))
+            return
+        with b.for_("panel", 0, self.count) as number:
+            panel = opaque(b, number, self.count)
+            col = minimum((self.panel + panel) * tile.cols, p["last_col"])
+            here, there = b.let("here", at + col), b.let("there", to + self._panel_offset(panel))
+            for j in range(0, tile.cols, tile.lanes):
+                b.store(self.panels, there + j, b.load(self.b_source, here + j, tile.lanes))

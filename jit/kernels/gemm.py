@@ -17,11 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Load, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
 from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
 
-__all__ = ["axpy_kernel", "combine_kernel", "dot_kernel", "pack_kernel", "turn_kernel", "window_dot_kernel"]
+__all__ = [
+    "axpy_kernel",
+    "combine_kernel",
+    "dot_kernel",
+    "pack_kernel",
+    "transposed",
+    "turn_kernel",
+    "window_dot_kernel",
+]
 
 
 def integers(b: KernelBuilder, *names: str) -> dict[str, Ref]:
@@ -63,11 +71,21 @@ def gather(b: KernelBuilder, src: str, at: Expr, stride: Expr, lanes: int) -> Ex
     return v
 
 
+def transposed(b: KernelBuilder, vectors: Sequence[Expr]) -> list[Expr]:
+    """A square block, given by its columns, as rows: interleaving vector i with vector i + n/2, for all i and as often as n
+    can be halved, ends there."""
+    n = len(vectors)
+    found = [b.let("column", v) for v in vectors]
+    for _ in range(n.bit_length() - 1):
+        pairs = [op_("interleave", x, y) for x, y in zip(found[: n // 2], found[n // 2 :])]
+        found = [b.let("half", op_("half", pair, Const(i, i64))) for pair in pairs for i in range(2)]
+    return list(found)
+
+
 def turn_kernel(ty: Ty, lanes: int) -> Kernel:
     """dst[g, r, k] = src[g, k, r].  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
 
-    Rows have stride 1 in src, k in dst, of which there are at least ``lanes``: the last vector may overlap the one before.
-    The lines that ``lanes`` values of k read stay in the first-level cache while the rows pass over them.
+    Rows have stride 1 in src, k in dst, and there are at least ``lanes`` of both: the last block may overlap the one before.
     """
     b = KernelBuilder(f"turn_{ty}x{lanes}")
     src, dst = b.pointer("src", ty), b.pointer("dst", ty)
@@ -83,8 +101,11 @@ def turn_kernel(ty: Ty, lanes: int) -> Kernel:
         with b.for_("k", begin, end, lanes) as step:
             k = b.let("k_at", minimum(step, p["k"] - lanes))
             here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k)
-            with b.for_("r", first, stop) as r:
-                b.store(dst, there + r * p["d_row"], gather(b, src, here + r, p["s_k"], lanes))
+            with b.for_("r", first, stop, lanes) as row:
+                r = b.let("r_at", minimum(row, p["m"] - lanes))
+                columns = [b.load(src, here + r + p["s_k"] * i, lanes) for i in range(lanes)]
+                for i, values in enumerate(transposed(b, columns)):
+                    b.store(dst, there + (r + i) * p["d_row"], values)
     return b.build()
 
 
@@ -94,7 +115,8 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     Panel p begins at column ``min(p * cols, last_col)``.  Layouts:
 
     * "unit": columns of stride 1, at least ``cols`` of them; "any": any stride;
-    * "narrow": fewer than ``cols`` columns; the rest of the panel is zero;
+    * "narrow": fewer than ``cols`` columns; the rest of the panel is zero; "masked": the same, of stride 1, where the machine
+      reads some lanes of a vector;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
@@ -120,6 +142,17 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
         with b.for_("j", p["n"], cols) as j:
             b.store(dst, to + j, Const(0, ty))
 
+    masks: list[Expr] = []
+    if layout == "masked":
+        word = Ty("i", src_ty.bits, lanes)
+        left = [(p["n"] - j * lanes).cast(word.scalar).splat(lanes) for j in range(tile.nv)]
+        masks = [b.let("mask", op_("lt", Op("iota", (), word), n)) for n in left]
+
+    def masked(from_: Expr, to: Expr, col: Expr) -> None:
+        for j, mask in enumerate(masks):
+            x = Load(src, b.let("at", from_ + j * lanes), src_ty.vector(lanes), mask)
+            b.store(dst, to + j * lanes, x.cast(tile.vector))
+
     def pairs(from_: Expr, to: Expr, col: Expr) -> None:
         with b.for_("j", 0, cols // 2) as j:
             at = from_ + select(col + j < p["n"], j * p["s_col"], 0)
@@ -129,7 +162,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             for place, value in ((0, re), (1, im), (cols, -im), (cols + 1, re)):
                 b.store(dst, to + j * 2 + place, value)
 
-    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "complex": pairs}
+    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "masked": masked, "complex": pairs}
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
         g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])

@@ -19,11 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, i64, select
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, select
 from ..lower.registry import Arg, Host
 
 __all__ = [
+    "LINE",
     "Epilogue",
+    "Fill",
     "LinearRows",
     "Rows",
     "Tile",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 UNROLL = 2  # values of k in a round of the innermost loop
+AHEAD = 16  # values of k by which B is asked for before it is needed, where its rows lie apart
+LINE = 64  # bytes of a line of the caches
 
 
 class Epilogue(Protocol):
@@ -85,14 +89,13 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     four want 8 accumulators.  More than 8 rows would spill their offsets: x86 has 16 general registers.  Every block
     is a kernel to compile, so there are few of them.
     """
-    lanes = host.lanes(ty)
+    lanes, many = host.lanes(ty), host.vector_registers >= 32
     if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
-    nv = 4 if host.vector_registers >= 32 and columns >= 4 * lanes else 2
-    half_empty = (
-        rows <= 4 or 7 <= rows <= 8
-    )  # of blocks of six; any other number fills them to five sixths of blocks of four
-    return Tile(ty, lanes, 4 if half_empty else 6, nv)
+    nv = 3 if 2 * lanes < columns <= 3 * lanes and lanes > 1 else 4 if many and columns >= 4 * lanes else 2
+    # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
+    half_empty = rows <= 4 or 7 <= rows <= 8
+    return Tile(ty, lanes, 4 if half_empty or (nv == 3 and not many) else 6, nv)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:
@@ -214,6 +217,17 @@ def dot(xs: Sequence[Expr], ys: Sequence[Expr]) -> Expr:
 # ------------------------------------------------------------------------------------------- the block
 
 
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Where ``now`` is true, columns of stride 1 come from ``source``, at ``start`` and, for each loop over k, with these
+    strides, and go into the panel on their way: the stores cost nothing beside the multiply-adds."""
+
+    now: Expr
+    source: str
+    start: Expr
+    strides: tuple[Expr, ...]
+
+
 def accumulate(
     b: KernelBuilder,
     tile: Tile,
@@ -224,6 +238,7 @@ def accumulate(
     lanewise: bool,
     held: tuple[str, Expr, Expr] | None = None,
     later: Expr | None = None,
+    fill: Fill | None = None,
 ) -> list[list[Ref]]:
     """Emits the loops over k; returns the accumulators, one list of ``nv`` vectors for each row.
 
@@ -232,6 +247,7 @@ def accumulate(
         levels: ``(size, stride in A, stride in B)`` of each loop over k, outermost first; a number as size unrolls it.
         lanewise: A has the columns, too (``sum_k A[row_i + k, j] * B[k, j]``), and is read in vectors.
         held, later: where ``later`` is true, the sums go on from those in this buffer, at this place, rows at this distance.
+        fill: B is elsewhere, and this block is the one that packs it.
 
     A single loop goes ``UNROLL`` values of k at a time where A lies along k and B in panels: steps known beforehand are part
     of the addresses, and instructions are scarce where the core has another thread to serve.
@@ -242,6 +258,29 @@ def accumulate(
             for i, sums in enumerate(acc):
                 for j, total in enumerate(sums):
                     b.assign(total, b.load(held[0], held[1] + (held[2] * i + j * tile.lanes), tile.lanes))
+
+    def multiply(at_a: Expr, bs: Sequence[Expr]) -> None:
+        for row, sums in zip(rows, acc):
+            spread = None if lanewise else b.let("x", b.load(buffers[0], at_a + row).splat(tile.lanes))
+            for j, (column, total) in enumerate(zip(bs, sums)):
+                a = spread if spread is not None else b.load(buffers[0], at_a + row + j * tile.lanes, tile.lanes)
+                b.assign(total, multiply_add(a, column, total))
+
+    def filling(depth: int, at_a: Expr, at_b: Expr, source: Expr) -> None:
+        assert fill is not None
+        if depth < len(levels):
+            size, stride_a, stride_b = levels[depth]
+            with b.for_("k", 0, size) as k:
+                at_source = b.let("at_source", source + k * fill.strides[depth])
+                step_b = tile.cols if depth == len(levels) - 1 else stride_b
+                filling(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * step_b), at_source)
+            return
+        for at in range(0, tile.cols, LINE // tile.ty.itemsize):
+            b.prefetch(fill.source, source + fill.strides[-1] * AHEAD + at)
+        bs = [b.let("b", b.load(fill.source, source + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
+        for j, column in enumerate(bs):
+            b.store(buffers[1], at_b + j * tile.lanes, column)
+        multiply(at_a, bs)
 
     def nest(depth: int, at_a: Expr, at_b: Expr) -> None:
         if depth < len(levels):
@@ -261,14 +300,15 @@ def accumulate(
             with b.for_("k", done, size) as k:
                 nest(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * stride_b))
             return
-        bs = [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
-        for row, sums in zip(rows, acc):
-            spread = None if lanewise else b.let("x", b.load(buffers[0], at_a + row).splat(tile.lanes))
-            for j, (column, total) in enumerate(zip(bs, sums)):
-                a = spread if spread is not None else b.load(buffers[0], at_a + row + j * tile.lanes, tile.lanes)
-                b.assign(total, multiply_add(a, column, total))
+        multiply(at_a, [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)])
 
-    nest(0, *starts)
+    if fill is None:
+        nest(0, *starts)
+        return acc
+    with b.if_(fill.now):
+        filling(0, *starts, fill.start)
+    with b.else_():
+        nest(0, *starts)
     return acc
 
 
@@ -279,9 +319,11 @@ def store_block(
     rows: Rows,
     c: str,
     start: Expr,
+    masks: Sequence[Expr] = (),
 ) -> None:
-    """Writes a block of C, whose columns have stride 1; its first one is at ``start`` in row 0."""
+    """Writes a block of C, whose columns have stride 1; its first one is at ``start`` in row 0.  ``masks``: of each vector."""
     ty = b.types[c].vector(tile.lanes)
     for offset, sums in zip(rows.c, acc):
         for j, total in enumerate(sums):
-            b.store(c, start + offset + j * tile.lanes, total.cast(ty))
+            place = start + offset + j * tile.lanes
+            b.emit(Store(c, place, total.cast(ty), masks[j] if masks else None))

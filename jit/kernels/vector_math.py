@@ -1,15 +1,16 @@
 """Elementary and special functions of float32 and float64 for vectorised loops.
 
 Every function is ``f(b, x) -> value``: it writes what it must name to the ``KernelBuilder`` and returns an
-expression of ``x``'s type, for any number of lanes.  It is branch-free and table-free, so LLVM vectorises the
-loop around it, and correct in the whole range: subnormal numbers, infinities and NaN included.
+expression of ``x``'s type, for any number of lanes.  It is branch-free (but for lanes that are ``unless``), so the loop
+around it vectorises, and correct in the whole range: subnormal numbers, infinities and NaN included.  Some have forms
+of fewer instructions for machines whose ``Arithmetic`` has more.
 
-Greatest errors in units of the last place, asserted in ``tests/jit_tests/test_vector_math.py`` for hardware with
-and without fma:
+Greatest errors in units of the last place, asserted in ``tests/jit_tests/test_vector_math.py`` for each form, with and
+without fma:
 
     function   float32  float64
     acos          1.0      1.0
-    acosh         1.8      1.8
+    acosh         1.9      1.8
     asin          1.0      0.9
     asinh         1.9      1.8
     atan          1.6      1.8
@@ -28,7 +29,7 @@ and without fma:
     hypot         0.6      1.3
     lgamma        0.6      3.0   (a)
     log           1.0      0.9
-    log1p         1.1      0.9
+    log1p         1.5      1.3
     log2          1.4      1.1   exact for powers of two
     logistic      2.0      2.0
     pow           0.6      1.4   exact for exact powers of two

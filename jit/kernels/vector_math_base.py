@@ -1,11 +1,12 @@
 """What all vector functions stand on: number formats, bit views, polynomials and exact products.
 
 Every function of the vector library is *branch-free* (decisions are selects; see ``unless`` for the one kind of
-branch) and *table-free*, so that the loop around it vectorises; it takes the ``KernelBuilder`` to name shared values (an expression tree used
-twice would be computed twice) and works for any number of lanes.
+branch) and reads no memory, so that the loop around it vectorises; it takes the ``KernelBuilder`` to name shared values
+(an expression tree used twice would be computed twice) and works for any number of lanes.
 
-None of them needs ``fma`` to be exact: an emitter may turn it into a product and a sum.  Exact products use
-factors with masked mantissas (``head``), exact sums are Dekker's and Knuth's.
+None of them needs ``fma`` to be exact, as an emitter may turn it into a product and a sum, unless ``b.arithmetic`` says
+that the machine has it; such forms stand beside those for any machine.  Exact products use factors with masked mantissas
+(``head``), exact sums are Dekker's and Knuth's.
 """
 
 from __future__ import annotations

@@ -6,7 +6,10 @@ bits, the coefficients rounded one after the other and the rest fitted again).
 
 from __future__ import annotations
 
-from ..loop_ir import Expr, KernelBuilder, fma, lift, op_, select
+import numpy as np
+
+from ..loop_ir import Expr, KernelBuilder, Ty, fma, lift, op_, select
+from . import vector_math_tables as tables
 from .vector_math_base import (
     bits,
     copysign,
@@ -22,6 +25,7 @@ from .vector_math_base import (
     one_of,
     polynomial,
     sqrt,
+    unless,
     upper,
 )
 
@@ -86,37 +90,52 @@ def _reduce(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Ex
     return shifted, n, b.let("exp_r", r)
 
 
-def exp_parts(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Expr, Expr]:
-    """``(m, s, t)`` with ``exp(x + dx) = (1 + m) * s * t``: s and t are powers of two, -0.3 < m < 0.42."""
+def _exp_rest(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Expr, Expr]:
+    """``(m, shifted, n)`` with ``exp(x + dx) = (1 + m) * 2**n`` and ``shifted = n + magic``, -0.3 < m < 0.42."""
     x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), one_of(x, -105.0, -746.0)))
     shifted, n, r = _reduce(b, x, dx)
     square = r * r
-    return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), *_two_powers(b, shifted, n)
+    return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), shifted, n
+
+
+def exp_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
+    """``(m, s, t)`` with ``exp(x) = (1 + m) * s * t``: s and t are powers of two."""
+    m, shifted, n = _exp_rest(b, x)
+    return m, *_two_powers(b, shifted, n)
+
+
+def _scaled(b: KernelBuilder, x: Expr, shifted: Expr, n: Expr, half: bool = False) -> Expr:
+    """``x * 2**n``, or half of that, rounded once where it is subnormal or infinite."""
+    if b.arithmetic.scale:
+        return op_("scale", x, n - 1.0 if half else n)
+    s, t = _two_powers(b, shifted, n)
+    return x * s * (t * 0.5 if half else t)
 
 
 def exp(b: KernelBuilder, x: Expr) -> Expr:
-    m, s, t = exp_parts(b, x)
-    return (m + 1.0) * s * t
+    m, *power = _exp_rest(b, x)
+    return _scaled(b, m + 1.0, *power)
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x) / 2``, finite wherever that is."""
-    m, s, t = exp_parts(b, x)
-    return (m + 1.0) * s * (t * 0.5)
+    m, *power = _exp_rest(b, x)
+    return _scaled(b, m + 1.0, *power, half=True)
 
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
-    m, s, t = exp_parts(b, x, dx)
-    return (factor + fma(factor, m, low)) * s * t
+    m, *power = _exp_rest(b, x, dx)
+    return _scaled(b, factor + fma(factor, m, low), *power)
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
-    shifted, _, r = _reduce(b, named(b, "exp_x", x))
+    shifted, n, r = _reduce(b, named(b, "exp_x", x))
     square = r * r
-    return (fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0) * power_of_two(shifted)
+    value = fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0
+    return op_("scale", value, n) if b.arithmetic.scale else value * power_of_two(shifted)
 
 
 def exp2(b: KernelBuilder, x: Expr) -> Expr:
@@ -126,8 +145,7 @@ def exp2(b: KernelBuilder, x: Expr) -> Expr:
     shifted = b.let("exp2_shifted", x + f.magic)
     n = b.let("exp2_n", shifted - f.magic)
     r = b.let("exp2_r", x - n)
-    s, t = _two_powers(b, shifted, n)
-    return fma(horner(r, EXP2[f.width]), r, 1.0) * s * t
+    return _scaled(b, fma(horner(r, EXP2[f.width]), r, 1.0), shifted, n)
 
 
 def _expm1_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
@@ -180,17 +198,31 @@ def split(b: KernelBuilder, x: Expr, name: str, subnormal: bool = True) -> tuple
     subnormal: False if x is never so small.
     """
     f = format_of(x)
-    sqrt_half = one_of(x, 0x3F3504F3, 0x3FE6A09E667F3BCD)
     integer = 2.0**f.mantissa  # the number whose last bit is one
-    bias: Expr | float = integer + f.bias
+    lost: Expr | float = 0.0  # of the exponent
     if subnormal:
         small = b.let(f"{name}_small", x < f.tiny)
-        x = select(small, x * (2.0 * integer), x)
-        bias = select(small, lift(bias + f.mantissa + 1, x.ty), bias)
-    u = b.let(f"{name}_u", bits(x) + (f.one - sqrt_half))
-    k = from_bits((u >> f.mantissa) | (f.bias + f.mantissa << f.mantissa)) - bias
-    m = from_bits((u & f.mantissa_mask) + sqrt_half)
-    return b.let(f"{name}_k", k), b.let(f"{name}_f", m - 1.0)
+        x = b.let(f"{name}_large", select(small, x * (2.0 * integer), x))
+        lost = select(small, lift(f.mantissa + 1.0, x.ty), 0.0)
+    power = b.let(f"{name}_power", _power_below(x))
+    k = _exponent(power)
+    m = from_bits(bits(x) - power)
+    return b.let(f"{name}_k", k - lost if subnormal else k), b.let(f"{name}_f", m - 1.0)
+
+
+def _power_below(x: Expr) -> Expr:
+    """k times the last bit of the exponent, as an integer that may wrap: ``2**k <= x/sqrt(1/2) < 2**(k+1)``."""
+    sqrt_half = one_of(x, 0x3F3504F3, 0x3FE6A09E667F3BCD)
+    return (bits(x) - sqrt_half) & (format_of(x).mantissa_mask ^ ((1 << x.ty.bits) - 1))
+
+
+def _exponent(power: Expr) -> Expr:
+    """The k of ``_power_below`` as a float."""
+    f = format_of(power)
+    if f.width == 32:
+        return (power.bitcast(Ty("i", 32, power.ty.lanes)) >> f.mantissa).cast(Ty("f", 32, power.ty.lanes))
+    biased = (power + f.one) >> f.mantissa  # conversions of wide integers are rare
+    return from_bits(biased | (f.bias + f.mantissa << f.mantissa)) - (2.0**f.mantissa + f.bias)
 
 
 def _log_rest(b: KernelBuilder, f: Expr, correction: Expr) -> Expr:
@@ -210,9 +242,17 @@ def _log_domain(x: Expr, zero: float, value: Expr) -> Expr:
     return select(x < INF, inside, x)
 
 
+def _outside(x: Expr, low: float, high: float) -> Expr:
+    """``~(low <= x < high)``, for bounds that are not negative: one comparison."""
+    first, last = (int(np.asarray(v, f"f{x.ty.bits // 8}").view(f"u{x.ty.bits // 8}")) for v in (low, high))
+    return bits(x) - first >= last - first
+
+
 def log(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log_x", x)
-    return _log_domain(x, 0.0, _log_positive(b, x))
+    return unless(
+        b, _outside(x, format_of(x).tiny, INF), log_normal(b, x), lambda: _log_domain(x, 0.0, _log_positive(b, x))
+    )
 
 
 def log_normal(b: KernelBuilder, x: Expr) -> Expr:
@@ -226,16 +266,21 @@ def _log_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
 
 
 def log1p(b: KernelBuilder, x: Expr) -> Expr:
-    """log(u (1 + c/u)) with u = 1 + x rounded and c what the rounding lost."""
+    """``log(1 + x) = log(2**k (1 + f))``, where f is rounded only once: ``2**-k x - (1 - 2**-k)``.
+
+    The exponent is taken with the other sign, so that zeros keep theirs.
+    """
     x = named(b, "log1p_x", x)
     fmt = format_of(x)
     u = b.let("log1p_u", x + 1.0)
-    k, f = split(b, u, "log1p", subnormal=False)
-    big, little = op_("maxnum", x, lift(1.0, x.ty)), op_("minnum", x, lift(1.0, x.ty))
-    lost = (little - (u - big)) / u
-    rest = _log_rest(b, f, fma(k, LN2_LO[fmt.width], lost))
-    value = _log_domain(x, -1.0, fma(k, LN2_HI[fmt.width], f + rest))
-    return select(fabs(x) < 0.5 * fmt.eps, x, value)
+    power = b.let("log1p_power", _power_below(u))
+    s = b.let("log1p_scale", from_bits(fmt.one - power))
+    minus_k = b.let("log1p_k", _exponent(-power))
+    f = b.let("log1p_f", fma(x, s, -(1.0 - s)))
+    rest = _log_rest(b, f, minus_k * -LN2_LO[fmt.width])
+    usual = fma(minus_k, -LN2_HI[fmt.width], f + rest)
+    outside = _outside(u, fmt.tiny, one_of(x, 2.0**126, 2.0**1022))
+    return unless(b, outside, usual, lambda: _log_domain(x, -1.0, log_normal(b, x)))
 
 
 def log2(b: KernelBuilder, x: Expr) -> Expr:
@@ -268,7 +313,9 @@ _SINH = {
 
 def tanh(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tanh_arg", x)
-    return _tanh_32(b, x) if x.ty.bits == 32 else _tanh_64(b, x)
+    if x.ty.bits == 64:
+        return _tanh_64(b, x)
+    return tables.tanh(b, x) if b.arithmetic.tables else _tanh_32(b, x)
 
 
 def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
@@ -288,7 +335,8 @@ def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
     z = b.let("tanh_z", x * x)
     small = b.let("tanh_small", a < 0.55)
     numerator = select(small, a * z * polynomial(z, _TANH_64_P), -2.0)
-    denominator = select(small, polynomial(z, _TANH_64_Q), exp(b, 2.0 * a) + 1.0)
+    e = exp_normal(b, b.let("tanh_2x", upper(2.0 * a, 40.0)))
+    denominator = select(small, polynomial(z, _TANH_64_Q), e + 1.0)
     return copysign(select(small, a, 1.0) + numerator / denominator, x)
 
 

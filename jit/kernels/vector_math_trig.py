@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from ..loop_ir import Const, Expr, KernelBuilder, Ty, f32, f64, fma, lift, select
 from .vector_math_base import (
+    FORMATS,
     bits,
     copysign,
     fabs,
@@ -57,6 +58,7 @@ _LOW_WORD = 0xFFFFFFFF
 
 # pi/2 as a sum: the first two have 33 bits, so their products with a quarter count below 2^20 are exact.
 _QUARTER_PIECES = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
+_QUARTER_PIECES_SINGLE = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)  # float32 each
 _FAR = 2.0**16
 _NEAR_MULTIPLE = 2.0**-15  # more than the second piece of any multiple below _FAR
 
@@ -86,6 +88,20 @@ def _subtract_double(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr]
     r, low = fast_two_sum(b, "sin_r", main, tail)
     usual = (x < QUARTER_PI) | ((x < _FAR) & (fabs(near) > _NEAR_MULTIPLE))
     return ~usual, q, r, low
+
+
+def _subtract_fused(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
+    """The same in float32, two roundings: with a fused multiply-add the first difference is exact.
+
+    It is a multiple of 2^-24, as x and the first piece are, and below 1.
+    """
+    magic = FORMATS[32].magic
+    shifted = b.let("turn_shifted", fma(x, 1.0 / HALF_PI[64][0], magic))
+    n = b.let("turn_n", shifted - magic)
+    r = x
+    for piece in _QUARTER_PIECES_SINGLE:
+        r = fma(n, -piece, r)
+    return bits(shifted), r
 
 
 def _reduce_single(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
@@ -190,9 +206,12 @@ Parts = tuple[Expr, Expr, Expr]
 Sum = tuple[Expr, Expr]
 
 
-def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr], odd: bool = True) -> Expr:
-    """``value(q, r)`` of the reduced argument; an odd function keeps 0.0 and -0.0."""
-    usual = value(*_subtract_single(b, x))
+def _single(
+    b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr], odd: bool = True, exact: bool = False
+) -> Expr:
+    """``value(q, r)`` of the reduced argument; an odd function keeps 0.0 and -0.0.  exact: r in float64 in any case."""
+    subtract = _subtract_fused if b.arithmetic.fused and not exact else _subtract_single
+    usual = value(*subtract(b, x))
     result = unless(b, ~(fabs(x) < _FAR), usual, lambda: value(*_reduce_single(b, x)))
     return select(x.eq(0.0), x, result) if odd else result
 
@@ -227,7 +246,7 @@ def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> tuple[Expr
 def _in_quadrant(q: Expr, sine: Expr, cosine: Expr) -> Expr:
     """The sine of ``q pi/2 + r`` from those of r."""
     value = select((q & 1).eq(0), sine, cosine)
-    return from_bits(bits(value) ^ ((q & 2) << (q.ty.bits - 2)))
+    return from_bits(bits(value) ^ ((q << (q.ty.bits - 2)) & (1 << (q.ty.bits - 1))))
 
 
 def sin(b: KernelBuilder, x: Expr) -> Expr:
@@ -259,7 +278,7 @@ def _odd(x: Expr, of_abs: Expr) -> Expr:
 def tan(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tan_x", x)
     if x.ty.bits == 32:
-        return _single(b, x, lambda q, r: _tan_single(b, q, r))
+        return _single(b, x, lambda q, r: _tan_single(b, q, r), exact=True)
 
     return _odd(x, _double(b, b.let("tan_abs", fabs(x)), lambda q, s, c: _tan_double(b, q, s, c)))
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, i32, maximum, minimum, op_, select
@@ -30,34 +30,37 @@ def channels_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int)
     with b.for_("p", b.lo, b.hi) as p:
         walks = [d.walk(b, o) for d, o in zip(dims, at.index[1:])]
 
-        def along_channels(visit: Callable[[list[Ref], Expr, Expr | None], None]) -> None:
+        def along_channels(visit: Callable[[Expr, Expr | None], Sequence[Expr]]) -> None:
             """Whole vectors only: the last one overlaps the one before it and writes the same numbers again."""
             with b.for_("c", 0, channels, lanes) as group:
                 c = b.let("channel", minimum(group, channels - lanes))
                 result = b.let("result", p * channels + c)
                 given = b.let("given", buffers.given(result, lanes)) if combine.mode == "select" else None
-                state = [b.var("state", s) for s in combine.start(lanes)]
-                visit(state, c, given)
-                buffers.store(result, state)
+                buffers.store(result, visit(c, given))
 
-        def meet(state: list[Ref], element: Expr, tap: Expr, given: Expr | None) -> None:
-            new = [b.let("new", v) for v in buffers.step(state, element, tap, given, lanes)]
-            for register, v in zip(state, new):
-                b.assign(register, v)
+        def by_loops(c: Expr, given: Expr | None) -> Sequence[Expr]:
+            state = [b.var("state", s) for s in combine.start(lanes)]
 
-        def by_loops(state: list[Ref], c: Expr, given: Expr | None) -> None:
             def leaf(offset: Expr, taps: list[Expr]) -> None:
                 flat = b.let("flat", flat_tap(combine, dims, taps))
-                meet(state, b.let("element", offset * channels + c), flat, given)
+                element = b.let("element", offset * channels + c)
+                for register, v in zip(
+                    state, [b.let("new", v) for v in buffers.step(state, element, flat, given, lanes)]
+                ):
+                    b.assign(register, v)
 
             nest(b, combine, walks, at.index[0], leaf)
+            return state
 
-        def written_out(state: list[Ref], c: Expr, given: Expr | None) -> None:
+        def written_out(c: Expr, given: Expr | None) -> Sequence[Expr]:
+            state: list[Ref] | None = None
             for flat, taps in enumerate(itertools.product(*(range(t) for t in shape.written_out))):
                 offset: Expr = at.index[0]
                 for w, t in zip(walks, taps):
                     offset = offset * w.dim.n + w.first + t
-                meet(state, b.let("element", offset * channels + c), const(flat), given)
+                element = b.let("element", offset * channels + c)
+                state = [b.let("new", v) for v in buffers.step(state, element, const(flat), given, lanes, True)]
+            return state if state is not None else combine.start(lanes)
 
         if shape.written_out:
             with b.if_(interior(walks)):
@@ -143,12 +146,12 @@ class RowBlock:
         def results(o: Expr, lanes: int) -> None:
             result = b.let("result", self.row + o)
             given = b.let("given", self.buffers.given(result, lanes)) if self.combine.mode == "select" else None
-            state = self.combine.start(lanes)
+            state: list[Expr] | None = None
             for r, start in enumerate(starts):
                 at = b.let("at", start + o * last.stride)
                 for t, values in enumerate(self._row_of_taps(at, window[-1], lanes)):
-                    state = self.buffers.meet(state, values, const(r * window[-1] + t), given, lanes)
-            self.buffers.store(result, state)
+                    state = self.buffers.meet(state, values, const(r * window[-1] + t), given, lanes, True)
+            self.buffers.store(result, self.combine.start(lanes) if state is None else state)
 
         if lanes > 1:
             with b.if_(stop - first >= lanes), b.for_("group", first, stop, lanes) as group:

@@ -183,8 +183,17 @@ class Combine:
         values: list[Expr] = [Const(self._identity(), self.work.vector(lanes))]
         return values + [Const(-1, i32.vector(lanes))] * (len(self.state) - 1)
 
-    def step(self, state: Sequence[Expr], values: Sequence[Expr], tap: Expr, position: Expr | None) -> list[Expr]:
-        """The state after meeting ``values`` at ``tap`` (an i32); ``position`` is the given tap."""
+    def first(self, values: Sequence[Expr], tap: Expr) -> list[Expr] | None:
+        """The state after meeting the first element of a window of which no tap lies outside, if that is what it met."""
+        if self.mode.startswith("arg"):
+            return [values[0], tap]
+        return list(values) if self.mode in ("max", "min") else None
+
+    def step(
+        self, state: Sequence[Expr], values: Sequence[Expr], tap: Expr, position: Expr | None, later: bool = False
+    ) -> list[Expr]:
+        """The state after meeting ``values`` at ``tap`` (an i32); ``position`` is the given tap.  ``later``: the state knows an
+        element."""
         if self.mode == "sum":
             return [s + v for s, v in zip(state, values)]
         if self.mode in ("max", "min"):
@@ -199,7 +208,8 @@ class Combine:
             better = ~(v <= best if self.mode == "argmax" else v >= best) & best.eq(best)
         else:
             better = v > best if self.mode == "argmax" else v < best
-        better = better | (at < 0)
+        if not later:
+            better = better | (at < 0)
         return [select(better, v, best), select(better, tap, at)]
 
     def finish(self, state: Sequence[Expr]) -> list[Expr]:
@@ -226,15 +236,24 @@ class Buffers:
         return [self.b.load(self.x, i * parts + k if parts > 1 else i, lanes).cast(work) for k in range(parts)]
 
     def meet(
-        self, state: Sequence[Expr], values: Sequence[Expr], tap: Expr, given: Expr | None, lanes: int
-    ) -> list[Expr]:
-        """The state after meeting ``values``; ``given`` is the tap that a ``select`` or ``scatter`` looks for."""
-        return self.combine.step(state, values, tap.cast(i32).splat(lanes), given)
+        self, state: Sequence[Expr] | None, values: Sequence[Expr], tap: Expr, given: Expr | None, lanes: int, later: bool = False,
+    ) -> list[Expr]:  # fmt: skip
+        """The state after meeting ``values``; ``given`` is the tap that a ``select`` or ``scatter`` looks for.
 
-    def step(self, state: Sequence[Expr], i: Expr, tap: Expr, given: Expr | None, lanes: int) -> list[Expr]:
+        state: None before the first element of a window of which no tap lies outside; ``later``: behind it.
+        """
+        tap = tap.cast(i32).splat(lanes)
+        if state is None:
+            started = self.combine.first(values, tap)
+            return started or self.combine.step(self.combine.start(lanes), values, tap, given)
+        return self.combine.step(state, values, tap, given, later)
+
+    def step(
+        self, state: Sequence[Expr] | None, i: Expr, tap: Expr, given: Expr | None, lanes: int, later: bool = False
+    ) -> list[Expr]:
         """The state after meeting operand element ``i``."""
         given = self.given(i, lanes) if self.combine.mode == "scatter" else given
-        return self.meet(state, self.load(i, lanes), tap, given, lanes)
+        return self.meet(state, self.load(i, lanes), tap, given, lanes, later)
 
     def store(self, index: Expr, state: Sequence[Expr]) -> None:
         values = self.combine.finish(state)

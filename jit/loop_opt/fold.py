@@ -11,7 +11,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..loop_ir import Assign, Call, Const, Expr, For, If, Kernel, Let, Load, Op, Place, Ref, Stmt, Store, Ty, While
+from ..loop_ir import (
+    Assign,
+    Call,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Let,
+    Load,
+    Op,
+    Place,
+    Prefetch,
+    Ref,
+    Stmt,
+    Store,
+    Ty,
+    While,
+)
 
 
 def fold(kernel: Kernel) -> Kernel:
@@ -83,6 +101,8 @@ class _Folder:
                 return Assign(name, self.expr(value))
             case Store(index=index, value=value):
                 return replace(s, index=self.expr(index), value=self.expr(value))
+            case Prefetch(buf, index):
+                return Prefetch(buf, self.expr(index))
             case For(start=start, stop=stop, body=body):
                 return replace(s, start=self.expr(start), stop=self.expr(stop), body=self.block(body))
             case While(cond, body):

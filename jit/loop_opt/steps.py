@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Union
 
 from ..loop_ir import Assign, Comment, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, Ty, i64
-from ..loop_walk import operands
+from ..loop_walk import is_any, operands
 
 Step = Union[int, Expr, None]
 
@@ -26,7 +26,7 @@ class Declined(Exception):
 
 
 _VECTOR_OPS = frozenset(
-    "add sub mul div rem neg fma min max minnum maxnum abs sqrt floor ceil trunc rint copysign and or xor not shl shr"
+    "add sub mul div rem neg fma min max minnum maxnum abs sqrt floor ceil trunc rint copysign scale lookup and or xor not shl shr"
     " popcount clz eq ne lt le gt ge select cast bitcast".split()
 )
 _REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
@@ -269,11 +269,6 @@ def _same(a: Expr, b: Expr) -> bool:
     if not (isinstance(a, Op) and isinstance(b, Op)):
         return False
     return a is b or (a.name == b.name and a.ty == b.ty and all(_same(x, y) for x, y in zip(a.args, b.args)))
-
-
-def is_any(cond: Expr) -> bool:
-    """Whether a branch is taken for all lanes if some lane wants it."""
-    return isinstance(cond, Op) and cond.name == "any"
 
 
 def _statements(stmts: Sequence[Stmt]) -> Iterator[Stmt]:

@@ -37,9 +37,9 @@ from ..loop_ir import (
     lift,
     op_,
 )
-from ..loop_walk import declared
+from ..loop_walk import declared, is_any
 from ..target import Target
-from .steps import Body, Declined, Step, accumulator, is_any
+from .steps import Body, Declined, Step, accumulator
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
 # chain of operations that wait for each other: some of them side by side take a quarter less time (measured on Zen 3).

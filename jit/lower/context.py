@@ -29,6 +29,7 @@ from ..loop_ir import (
     Load,
     Op,
     Place,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -321,6 +322,9 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
                 if isinstance(a, Place):
                     out.append(f"place {a.buf}")
                 _expression(a.index if isinstance(a, Place) else a, out, seen)
+        elif isinstance(s, Prefetch):
+            out.append(f"prefetch {s.buf}")
+            _expression(s.index, out, seen)
         elif not isinstance(s, Comment):
             raise LoweringError(f"{type(s).__name__} is not a statement of the loop language")
 

@@ -9,7 +9,7 @@ from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_w
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .registry import LowerContext
 
-__all__ = ["contract", "fits"]
+__all__ = ["contract", "fits", "is_blocked"]
 
 
 def contract(
@@ -48,6 +48,14 @@ def contract(
             return blocked(ctx, name, p, a, b, c)
         axpy(ctx, name, p, a, b, c)
     return False
+
+
+def is_blocked(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Whether the register-blocked kernel would compute ``p``, with A as the rows."""
+    p, a, b = normal(p), Array(a.at, _arithmetic(a.ty, p.compute)), Array(b.at, _arithmetic(b.ty, p.compute))
+    others = prefers_dots(ctx, p, a, b) or prefers_window_dots(ctx, p, a, b) or prefers_axpy(ctx, p, a, b)
+    turned = not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1
+    return not (others or turned or p.pairs or _lane(ctx, p, a, b) is not None)
 
 
 def _is_dense(p: Contraction) -> bool:

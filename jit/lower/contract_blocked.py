@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 from fx.sizes import largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
-from ..kernels.microkernel import Epilogue, Tile, tile_for
+from ..kernels.microkernel import LINE, Epilogue, Tile, tile_for
 from ..loop_ir import Ty
 from .context import structure
+from .contract_pieces import (
+    GROUP,
+    MIN_SLICE,
+    ROWS,
+    SLAB_SLICE,
+    k_parts,
+    k_slices,
+    packed_groups,
+    packed_ranges,
+    row_ranges,
+    wanted_pieces,
+)
 from .contraction import (
     BYTES_PER_NS,
     FLOPS_PER_NS,
@@ -29,36 +40,34 @@ from .contraction import (
     with_a_strides,
 )  # fmt: skip
 from .registry import Address, Arg, LowerContext
+from .window_rows import WindowRows
 
 __all__ = ["blocked", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
-ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
 FEW_ROWS = (
     192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
 )
 SOME_ROWS, SHORT_ROW = 64, 1 << 10  # rows of A, and bytes of a row of B, for which packing B is no gain
-GROUP = 16  # panels of a piece, at most
-PIECE_NS = 25_000.0  # a piece of less work is not worth handing to another thread
-PIECES = 16  # fewer pieces than this are not enough to share among a few threads
-LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
 PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
-TURN_ROWS, TURN_K = 32, 64  # of a piece of the turning
+TURN_ROWS, TURN_K = 128, 64  # of a piece of the turning
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
-MIN_SLICE = 1 << 10  # values of k that are worth a partial product of their own
-LINE = 64  # bytes
 NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
 
 def blocked(
-    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
-) -> bool:
-    """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it."""
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None,
+    window: WindowRows | None = None,
+) -> bool:  # fmt: skip
+    """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it.
+
+    window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
+    """
     unit = 2 if p.pairs else 1
     tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
     if a.ty != p.compute:
@@ -73,7 +82,7 @@ def blocked(
         packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
-    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs), epilogue)
+    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -114,6 +123,7 @@ class _Layout:
         unit: reals in an element of C (2 for complex pairs).
         slab: into how many slices to cut k so that the run of A that one reads is worth copying.
         packs: each piece packs the B that it needs.
+        window: what the rows are where some see a part of k only.
     """
 
     tile: Tile
@@ -122,6 +132,7 @@ class _Layout:
     slab: int | None
     lanewise: bool = False
     packs: bool = False
+    window: WindowRows | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +167,6 @@ class _Blocks:
         return -(-self.slices // self.part_slices)
 
 
-def _slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
-    """Cuts k into about ``count`` slices: the outer loop, the others, stretches of the first of them, their length."""
-    outer: tuple[int, ...] = (1, 0, 0)
-    if len(ks) > 1 and 0 < ks[0][0] < count:
-        outer, ks = ks[0], ks[1:]
-    k0 = ks[0][0] if ks else 1
-    k_slice = largest(1, -(-k0 * outer[0] // count))
-    return outer, ks, largest(1, -(-k0 // k_slice)), k_slice
-
-
 def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
 
@@ -180,10 +181,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = largest(
-        smallest(PIECES, largest(p.flops // int(FLOPS_PER_NS * PIECE_NS), 1)),
-        smallest(MORE_PIECES, p.flops // int(FLOPS_PER_NS * LONG_PIECE_NS)),
-    )
+    wanted = late(wanted_pieces, p.flops)
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -191,13 +189,17 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // ROWS))
         piece_rows = even(m, piece_rows)
     else:
-        piece_rows = even(m, m if layout.slab else ROWS)
+        if layout.slab or layout.lanewise:
+            piece_rows = even(m, m if layout.slab else ROWS)
+        else:
+            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches * panels, wanted)))
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    for_threads = largest(1, smallest(wanted // (batches * row_blocks * groups), k // MIN_SLICE))
-    outer, ks, level, k_slice = _slices(p.ks, largest(count, for_threads))
+    worth = SLAB_SLICE if layout.slab else MIN_SLICE
+    for_threads = 1 if layout.window else late(k_parts, batches * row_blocks * groups, wanted, k, worth)
+    outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
         piece_rows, piece_rows if layout.slab else even(piece_rows, ROWS), row_blocks, panels, -(-panels // groups),
@@ -213,21 +215,7 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     m, n = size(p.rows), single(p.cols)
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
     numbers = (panels, wanted, most, per_range, m * READ_A)
-    return -(-m // late(_ranges, *numbers)), -(-panels // late(_groups, *numbers))
-
-
-def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
-    cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
-    enough = max(min(r * g, wanted) for r, g in cuts)
-    return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)
-
-
-def _ranges(*numbers: Any) -> int:
-    return _cut(*numbers)[0]
-
-
-def _groups(*numbers: Any) -> int:
-    return _cut(*numbers)[1]
+    return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
 
 
 def _shares_b(p: Contraction) -> bool:
@@ -260,6 +248,9 @@ def _product(
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
     blocks = _blocks(ctx, p, layout)
+    window_rows = layout.window
+    if window_rows is not None:
+        blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
     batch, rows, ks = _loops(p, blocks)
     columns, _, c_col = single(p.cols)
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
@@ -271,7 +262,12 @@ def _product(
         out = Array(scratch(ctx, ty, blocks.parts * groups * m * line), ty)
         c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
     reach = 0  # rows before the end of a piece from where on C takes whole vectors of columns
+    masked = window_rows is not None and ctx.host.masked_accesses and out.ty.bits >= 32 and 0 < width < tile.cols
     if direct and c_col != layout.unit:
+        reach, masked = NEVER, False
+    elif masked:
+        pass
+    elif window_rows is not None and width < tile.cols:
         reach = NEVER
     elif direct and width < tile.cols:
         dense = all(n == 1 or c_row == step for (n, *_), c_row, step in zip(rows, c_rows, row_major(rows, width)))
@@ -283,17 +279,23 @@ def _product(
         and blocks.slices == 1
         and reach == 0
         and fused is None
+        and window_rows is None
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
     copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies)
+    loops: tuple[str, ...] = ()
+    if window_rows is not None:
+        loops = window_rows.loops(blocks.ks, len(ks), len(blocks.ks) < len(p.ks), blocks.slices > 1)
+    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, loops, masked)
     if fused is None:
         kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     else:
         made = contract_kernel(variant, fused)
         kernel = ctx.kernel(("contract", structure(made)), lambda: made)
     values = _frame(blocks, layout, p, batch, rows, ks)
+    if window_rows is not None:
+        values |= window_rows.frame(blocks.piece_rows, p.ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
         "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
@@ -305,7 +307,8 @@ def _product(
         values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
     values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs:
-        values |= _own_panels(ctx, blocks, tile, ks)
+        filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
+        values |= _own_panels(ctx, blocks, tile, ks, filling)
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
@@ -324,13 +327,14 @@ def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
     return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
 
 
-def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims) -> dict[str, Arg]:
-    """Panels of a slice of B that a piece packs, [panel][k][column]."""
+def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims, filling: bool) -> dict[str, Arg]:
+    """Panels of a slice of B that a piece packs, [panel][k][column]; ``filling``: while its first rows are computed."""
     steps = row_major(ks, tile.cols)
     panel = blocks.k_slice * steps[0] + LINE // tile.ty.itemsize  # panels a power of two apart would share cache sets
     memory, elements = _own(ctx, tile.ty, blocks.group * panel)
     values: dict[str, Arg] = {f"b_k{i}": s for i, s in enumerate(steps)} | {f"b_{n}": 0 for n in WALK}
-    return values | {"packing": 1, "b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
+    values |= {"packing": 0 if filling else 1, "filling": 1 if filling else 0}
+    return values | {"b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
 
 
 def _copy_of_a(
@@ -367,7 +371,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
         "part_slices": blocks.part_slices, "a_step": rows[0][1],
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
-        "packing": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
+        "packing": 0, "filling": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}
@@ -456,6 +460,8 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
     panels, d_panel = -(-n // cols), largest(k * unit * tile.cols, 1)
     layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
+    if layout == "narrow" and s_col == 1 and b.ty.bits >= 32 and ctx.host.masked_accesses:
+        layout = "masked"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
     once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once

@@ -153,7 +153,7 @@ class _SmallLoop:
 
     def __init__(self, ctx: Builder, name: str) -> None:
         self.ctx = ctx
-        self.b = KernelBuilder(name)
+        self.b = KernelBuilder(name, ctx.host.arithmetic)
         self.code = Unrolled(self.b)
         self.args: list[Operand | int] = []
 

@@ -1,4 +1,4 @@
-"""``conv_general_dilated`` as strided contractions (``contract.py``) on a padded image.
+"""``conv_general_dilated`` as strided contractions (``contract.py``) on the image.
 
 Along one spatial dimension, with output y and window position j,
 
@@ -12,8 +12,7 @@ Where the channels lie apart and pixels together (NCHW), the columns of a produc
 
 A dilated image (the gradient with respect to the input of a strided convolution) is not expanded: outputs whose
 positions agree modulo the dilation see the same window positions, and each such *phase* is a contraction of its own on
-the image as it is.  Likewise where much of what the windows see along the first axis is padding (the same gradient, of a
-window that is large beside the image): outputs that see the same part of the window are a phase that leaves out the rest.
+the image as it is.  Padding is left out where it can be: outputs at the border see a part of the window (``window_rows.py``).
 """
 
 from __future__ import annotations
@@ -25,122 +24,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fx import dtypes
-from fx.errors import LoweringError
 from fx.ir import Eqn
 
 from ..kernels.conv import PAD_DIMS, pad_kernel
 from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
-from .contract import contract
-from .contraction import BYTES_PER_NS, Array, Contraction, row_major, run, scratch
+from .contract import contract, is_blocked
+from .contract_blocked import UNROLL, blocked
+from .contraction import BYTES_PER_NS, Array, Contraction, Dims, row_major, run, scratch, size
+from .conv_geometry import Axis, Phase, axes_of, phases, shifted
+from .depthwise import depthwise, depthwise_weights
 from .linalg import array_of, sum_type
+from .loops import coalesce
 from .registry import Arg, LowerContext, Operand, lowers_product
+from .window_rows import WindowRows
 
 CHANNELS = 64  # of the image that lie together where they are rows of a product over pixels: a pixel of 4 cache lines
-# Where padding is left out: what is seen of all windows, at most; the largest window, each part of which is a step; products
-# that are worth a step.
-SEEN, CUT_WINDOW, STEP_PRODUCTS = 0.93, 8, 1 << 20
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """One spatial dimension: extents and strides of image, window and output, and how they meet."""
-
-    size: int
-    window: int
-    out: int
-    stride: int
-    lo: int
-    dilation: int  # of the image
-    window_dilation: int
-    image_stride: int
-    window_stride: int
-    out_stride: int
-    cut: bool = False  # outputs that see different parts of the window are phases of their own
-
-    @property
-    def span(self) -> int:
-        """Positions of the image from the first to the last that an output sees."""
-        return (self.window - 1) * self.window_dilation + 1
-
-    def parts(self) -> list[tuple[int, int, int, int]]:
-        """Runs of outputs ``(first, count)`` of an image that is not dilated that see the same window positions ``(from, to)``."""
-        below = [-(-(self.lo - y * self.stride) // self.window_dilation) for y in range(_ceil(self.lo, self.stride))]
-        beyond = (self.out - 1) * self.stride + self.span - self.lo - self.size  # the image, of the last output
-        above = [-(-(beyond - y * self.stride) // self.window_dilation) for y in range(_ceil(beyond, self.stride))]
-        if len(below) + len(above) > self.out:  # outputs that see padding on both sides
-            n = int(self.out)
-            below, above = below[:n] + [0] * (n - len(below)), above[:n] + [0] * (n - len(above))
-            seen = [(min(b, self.window), self.window - a) for b, a in zip(below, reversed(above))]
-            runs = [(1, b, max(a, b)) for b, a in seen]
-        else:
-            inner = self.out - len(below) - len(above)
-            runs = [(1, min(b, self.window), self.window) for b in below]
-            runs += [(inner, 0, self.window)] if inner > 0 else []
-            runs += [(1, 0, max(self.window - a, 0)) for a in reversed(above)]
-        found, first = [], 0
-        for (begin, end), same in itertools.groupby(runs, lambda run: run[1:]):
-            count = sum(run[0] for run in same)
-            found.append((first, count, begin, end))
-            first = first + count
-        return found
-
-
-def _ceil(x: int, n: int) -> int:
-    """``x / n``, rounded up, at least 0."""
-    return -(-x // n) if x > 0 else 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Phase:
-    """Outputs ``first + step * y``, y < count, use window positions ``window + window_step * j``, j < taps, at image
-    positions ``origin + y_step * y + j_step * j``."""
-
-    first: int
-    step: int
-    count: int
-    window: int
-    window_step: int
-    taps: int
-    origin: int
-    y_step: int
-    j_step: int
-
-    @property
-    def reach(self) -> tuple[int, int]:
-        """The lowest and the highest image position that is read."""
-        ends = [
-            self.origin + y * self.y_step + j * self.j_step for y in (0, self.count - 1) for j in (0, self.taps - 1)
-        ]
-        return (min(ends), max(ends)) if self.taps and self.count else (0, 0)
-
-
-def _phases(x: _Axis) -> list[_Phase]:
-    if x.cut:
-        return [
-            _Phase(
-                first, 1, count, begin, 1, end - begin,
-                first * x.stride - x.lo + begin * x.window_dilation if end > begin else 0, x.stride, x.window_dilation,
-            )
-            for first, count, begin, end in x.parts()
-        ]  # fmt: skip
-    if x.dilation == 1:
-        return [_Phase(0, 1, x.out, 0, 1, x.window, -x.lo, x.stride, x.window_dilation)]
-    step = x.dilation // math.gcd(x.dilation, x.window_dilation)
-    found = []
-    for first in range(min(x.dilation, x.out)):
-        count = -(-(x.out - first) // x.dilation)
-        taps = [j for j in range(min(step, x.window)) if (first + j * x.window_dilation - x.lo) % x.dilation == 0]
-        if not taps:
-            found.append(_Phase(first, x.dilation, count, 0, 1, 0, 0, 1, 0))
-            continue
-        origin = (first + taps[0] * x.window_dilation - x.lo) // x.dilation
-        n = -(-(x.window - taps[0]) // step)
-        found.append(
-            _Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation)
-        )
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,59 +67,120 @@ def conv_general_dilated(
     if out.size == 0:
         return False
     pairs = dtypes.is_complex(out.dtype)
-    lhs_spec, rhs_spec, out_spec = (eqn.params[k] for k in ("lhs_spec", "rhs_spec", "out_spec"))
-    axes = _axes(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
+    axes = axes_of(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
     compute = sum_type(lhs.dtype, out.dtype)
-    groups, batch_groups = eqn.params["feature_group_count"], eqn.params["batch_group_count"]
+    if not pairs and any(f(ctx, eqn.params, axes, (lhs, rhs, out), compute) for f in (depthwise, depthwise_weights)):
+        return False
     planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
-    if axes and epilogue is None and _sees_much_padding(axes[0], out.size * rhs.size // rhs.shape[rhs_spec[0]]):
-        axes[0] = replace(axes[0], cut=True)
-    image, axes = _image(ctx, lhs, lhs_spec, axes, compute, pairs, groups * batch_groups > 1, planes)
-    a_n, a_c = (lhs.shape[d] for d in lhs_spec[:2])
-    rows_n, depth, columns = a_n // batch_groups, a_c // groups, rhs.shape[rhs_spec[0]] // (groups * batch_groups)
+    conv = _Convolution(ctx, eqn.params, lhs, rhs, out, axes, compute, pairs, planes)
+    border = epilogue is None and conv.leaves_out_the_border()
+    image, axes = _image(ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border)
     unit = 2 if pairs else 1
-    b_o, b_i = (rhs.strides[d] * unit for d in rhs_spec[:2])
-    c_n, c_o = (out.strides[d] * unit for d in out_spec[:2])
-    batch = [
-        (groups, depth * image.c, columns * b_o, columns * c_o),
-        (batch_groups, rows_n * image.n, columns * b_o, columns * c_o),
-    ]
-    cols = [(columns, b_o, c_o)]
-    if image.block is not None:
-        rows_n, far = image.block
-        batch.append((a_n // rows_n, far, 0, rows_n * c_n))
-    if depth == 1 and max(groups, batch_groups) >= ctx.host.lanes(compute) and columns <= MULTIPLIER:
-        batch, cols = [*batch, (columns, 0, b_o, c_o)], []
-    weights, result = array_of(rhs), array_of(out)
     taken = False
-    found = [phases for phases in itertools.product(*(_phases(x) for x in axes)) if all(f.count for f in phases)]
-    for phases in found:
-        meet = list(zip(axes, phases, image.spatial, image.shift))
-        problem = Contraction(
-            batch=tuple(batch),
-            rows=((rows_n, image.n, c_n), *((f.count, f.y_step * s, f.step * x.out_stride) for x, f, s, _ in meet)),
-            cols=tuple(cols),
-            ks=(
-                *((f.taps, f.j_step * s, f.window_step * x.window_stride) for x, f, s, _ in meet),
-                (depth, image.c, b_i),
-            ),
-            compute=compute,
-            pairs=pairs,
-        )
-        if planes and not cols:  # depthwise: the last axis is a batch of which the kernel makes vectors
-            (n_x, a_x, c_x), rows = problem.rows[-1], problem.rows[:-1]
-            problem = replace(problem, batch=(*batch, (n_x, a_x, 0, c_x)), rows=rows)
-        a = _shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
-        b = _shifted(weights, sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
-        c = _shifted(result, sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
-        if planes and cols:
+    found = [phase for phase in itertools.product(*(phases(x) for x in axes)) if all(f.count for f in phase)]
+    for phase in found:
+        meet = list(zip(axes, phase, image.spatial, image.shift))
+        problem = conv.problem(phase, image)
+        b = shifted(array_of(rhs), sum(f.window * x.window_stride for x, f, _, _ in meet), unit)
+        c = shifted(array_of(out), sum(f.first * x.out_stride for x, f, _, _ in meet), unit)
+        if border and all(f.taps for f in phase):
+            problem, window = conv.by_parts(problem, phase, image)
+            blocked(ctx, "conv", problem, image.array, b, c, window=window)
+            continue
+        a = shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
+        if planes and problem.cols:
             problem, a, b = problem.transposed(), b, a
         taken = contract(ctx, "conv", problem, a, b, c, epilogue if len(found) == 1 else None)
     return taken
 
 
+@dataclass(frozen=True, slots=True)
+class _Convolution:
+    """A convolution, and the contractions that compute it."""
+
+    ctx: LowerContext
+    params: dict[str, Any]
+    lhs: Operand
+    rhs: Operand
+    out: Operand
+    axes: list[Axis]
+    compute: Ty
+    pairs: bool
+    planes: bool
+
+    @property
+    def groups(self) -> int:
+        return self.params["feature_group_count"] * self.params["batch_group_count"]
+
+    def problem(self, phase: Sequence[Phase], image: _Image) -> Contraction:
+        """The contraction of a phase of the outputs."""
+        p, unit = self.params, 2 if self.pairs else 1
+        groups, batch_groups = p["feature_group_count"], p["batch_group_count"]
+        a_n, a_c = (self.lhs.shape[d] for d in p["lhs_spec"][:2])
+        rows_n, depth, columns = a_n // batch_groups, a_c // groups, self.rhs.shape[p["rhs_spec"][0]] // self.groups
+        b_o, b_i = (self.rhs.strides[d] * unit for d in p["rhs_spec"][:2])
+        c_n, c_o = (self.out.strides[d] * unit for d in p["out_spec"][:2])
+        batch: Dims = (
+            (groups, depth * image.c, columns * b_o, columns * c_o),
+            (batch_groups, rows_n * image.n, columns * b_o, columns * c_o),
+        )
+        cols: Dims = ((columns, b_o, c_o),)
+        if image.block is not None:
+            rows_n, far = image.block
+            batch = (*batch, (a_n // rows_n, far, 0, rows_n * c_n))
+        if depth == 1 and max(groups, batch_groups) >= self.ctx.host.lanes(self.compute) and columns <= MULTIPLIER:
+            batch, cols = (*batch, (columns, 0, b_o, c_o)), ()
+        meet = list(zip(self.axes, phase, image.spatial))
+        rows: Dims = ((rows_n, image.n, c_n), *((f.count, f.y_step * s, f.step * x.out_stride) for x, f, s in meet))
+        if self.planes and not cols:  # depthwise: the last axis is a batch of which the kernel makes vectors
+            (n_x, a_x, c_x), rows = rows[-1], rows[:-1]
+            batch = (*batch, (n_x, a_x, 0, c_x))
+        ks = tuple((f.taps, f.j_step * s, f.window_step * x.window_stride) for x, f, s in meet)
+        return Contraction(batch, rows, cols, (*ks, (depth, image.c, b_i)), self.compute, self.pairs)
+
+    def leaves_out_the_border(self) -> bool:
+        """Whether there is padding, and the contraction is one of those that can leave it out."""
+        axes, (n, c) = self.axes, self.params["lhs_spec"][:2]
+        together = self.lhs.shape[c] == 1 or self.lhs.strides[c] == 1 or self.lhs.strides[n] != 1
+        if self.pairs or self.planes or _is_swapped(axes) or not together or not 1 <= len(axes) <= 2:
+            return False
+        if any(x.dilation > 1 and x.stride > 1 for x in axes) or not any(max(_margins(x)) for x in axes):
+            return False
+        extents = [x.size + sum(_margins(x)) for x in axes]
+        depth = self.lhs.shape[c]
+        spatial = row_major(tuple((extent,) for extent in extents), depth)
+        image = _Image(
+            array_of(self.lhs), math.prod(extents) * depth, 1, spatial, (0,) * len(axes)
+        )  # if it were padded
+        for phase in itertools.product(*(phases(x) for x in axes)):
+            p = self.problem(phase, image)
+            a, b = Array(image.array.at, self.compute), array_of(self.rhs)
+            if size(p.ks) <= UNROLL or not p.cols or not is_blocked(self.ctx, p, a, b):
+                return False
+            if any(f.taps and not f.always_sees(x.size) for f, x in zip(phase, axes)):
+                return False
+        return True
+
+    def by_parts(self, p: Contraction, phase: Sequence[Phase], image: _Image) -> tuple[Contraction, WindowRows]:
+        """``p`` with the rows (image, y, x), which begin where the image does."""
+        *ks, channels = p.ks
+        rows, lone = list(p.rows), (1, 0, 0)
+        phase, sizes, strides = list(phase), [x.size for x in self.axes], list(image.spatial)
+        if len(ks) == 1:
+            ks, rows, phase = [lone, *ks], [rows[0], lone, rows[1]], [Phase(0, 1, 1, 0, 1, 1, 0, 1, 1), *phase]
+            sizes, strides = [1, *sizes], [0, *strides]
+        behind = coalesce((ks[1], channels))
+        merged = len(behind) <= 1
+        loops = tuple(behind) or (lone,) if merged else (ks[1], channels)
+        window = WindowRows(
+            rows[0][0], (phase[0], phase[1]), (sizes[0], sizes[1]), (strides[0], strides[1]), (rows[1][2], rows[2][2]),
+            channels[0], merged,
+        )  # fmt: skip
+        return replace(p, rows=tuple(rows), ks=(ks[0], *loops)), window
+
+
 def _along_planes(
-    ctx: LowerContext, axes: Sequence[_Axis], lhs: Operand, rhs: Operand, compute: Ty, params: dict[str, Any]
+    ctx: LowerContext, axes: Sequence[Axis], lhs: Operand, rhs: Operand, compute: Ty, params: dict[str, Any]
 ) -> bool:  # fmt: skip
     """Whether the image can stay with its pixels together: a step along the last axis is one of the output, and vectors
     of its pixels are nearly full."""
@@ -243,58 +204,28 @@ def _along_planes(
     return groups * batch_groups == 1 and full * 10 <= run * 11
 
 
-def _sees_much_padding(x: _Axis, products: int) -> bool:
-    """Whether leaving out the padding along ``x`` saves enough of the ``products`` for a step for each part of the window."""
-    if x.dilation != 1 or x.window > CUT_WINDOW:
-        return False
-    parts = x.parts()
-    unseen = sum(count * (x.window - (end - begin)) for _, count, begin, end in parts if end - begin < x.window)
-    whole = x.out * x.window
-    return unseen >= (1 - SEEN) * whole and unseen * products >= len(parts) * STEP_PRODUCTS * whole
-
-
-def _axes(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[_Axis]:
-    """``unit``: reals in an element, as strides count reals."""
-    (lhs, rhs, out), specs = operands, [params[k][2:] for k in ("lhs_spec", "rhs_spec", "out_spec")]
-    if len(specs[0]) > PAD_DIMS:
-        raise LoweringError(
-            f"a convolution over {len(specs[0])} spatial dimensions has no native loops; at most {PAD_DIMS}"
-        )
-    axes = []
-    for i, (a, b, c) in enumerate(zip(*specs)):
-        axes.append(_Axis(
-            size=lhs.shape[a], window=rhs.shape[b], out=out.shape[c], stride=params["window_strides"][i],
-            lo=params["padding"][i][0], dilation=params["lhs_dilation"][i], window_dilation=params["rhs_dilation"][i],
-            image_stride=lhs.strides[a] * unit, window_stride=rhs.strides[b] * unit, out_stride=out.strides[c] * unit,
-        ))  # fmt: skip
-    return axes
-
-
-def _shifted(x: Array, reals: int, unit: int) -> Array:
-    """``x`` from that many reals on."""
-    if isinstance(x.at, Operand):
-        return replace(x, at=replace(x.at, offset=x.at.offset + reals // unit))
-    return replace(x, at=replace(x.at, byte_offset=x.at.byte_offset + reals * x.ty.itemsize))
+def _is_swapped(axes: Sequence[Axis]) -> bool:
+    """Whether the window is larger than the output: then the channels are rows and the batch is part of k, or the reverse."""
+    return math.prod(x.window for x in axes) > math.prod(x.out for x in axes)
 
 
 # --------------------------------------------------------------------------------------------- the image
 
 
 def _image(
-    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[_Axis], compute: Ty, pairs: bool, grouped: bool,
-    planes: bool,
-) -> tuple[_Image, list[_Axis]]:  # fmt: skip
-    """The left operand as the contraction reads it: itself, or a padded copy with the fitting dimension innermost, which
-    are pixels if it has ``planes``."""
+    ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[Axis], compute: Ty, pairs: bool, grouped: bool,
+    planes: bool, margins: bool,
+) -> tuple[_Image, list[Axis]]:  # fmt: skip
+    """The left operand as the contraction reads it: itself, or a copy with the fitting dimension innermost, which are pixels
+    if it has ``planes``, and with the ``margins`` that the windows reach into."""
     unit = 2 if pairs else 1
     n, c = (lhs.strides[d] * unit for d in spec[:2])
     count_n, count_c = (lhs.shape[d] for d in spec[:2])
     array = array_of(lhs)
-    # Where the window is larger than the output, the channels are rows and the batch is part of k, or the reverse.
-    swapped = math.prod(x.window for x in axes) > math.prod(x.out for x in axes)
+    swapped = _is_swapped(axes)
     by_n = not pairs and count_c > 1 and c != unit and (n == unit or swapped) and not planes
     expanded = [_expanded(x) if x.dilation > 1 and x.stride > 1 else x for x in axes]
-    below, above = zip(*(_margins(x) for x in expanded)) if axes else ((), ())
+    below, above = zip(*(_margins(x) if margins else (0, 0) for x in expanded)) if axes else ((), ())
     same = array.ty == compute or (array.ty.kind in "iu" and compute.kind in "iu" and array.ty.bits == compute.bits)
     scattered = count_c > 1 and c != unit and n != unit and not swapped and not planes
     together = count_n
@@ -322,14 +253,14 @@ def _image(
     return _Image(copy, *place, strides, below, block), expanded
 
 
-def _expanded(x: _Axis) -> _Axis:
+def _expanded(x: Axis) -> Axis:
     """With the dilation of the image written out."""
     return replace(x, size=(x.size - 1) * x.dilation + 1 if x.size else 0, dilation=1)
 
 
-def _margins(x: _Axis) -> tuple[int, int]:
+def _margins(x: Axis) -> tuple[int, int]:
     """How far the outputs read below and above the image."""
-    reaches = [f.reach for f in _phases(x)]
+    reaches = [f.reach for f in phases(x)]
     return max(0, *(-lo for lo, _ in reaches)), max(0, *(hi + 1 - x.size for _, hi in reaches))
 
 

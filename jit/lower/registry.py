@@ -28,7 +28,7 @@ import numpy as np
 from fx.errors import RegistryError
 from fx.ir import Eqn
 
-from ..loop_ir import Expr, Kernel, KernelBuilder, Ty
+from ..loop_ir import Arithmetic, Expr, Kernel, KernelBuilder, Ty
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,15 @@ class Host(Protocol):
     vector_bits: int  # 128, 256, 512 (or 64: no SIMD)
     vector_registers: int  # 16 or 32
     fma: bool
+    arithmetic: Arithmetic
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
+
+    @property
+    def masked_accesses(self) -> bool:
+        """Instructions read and write some lanes of a vector of 32 or 64 bits an element."""
+        ...
 
     def lanes(self, ty: Ty) -> int:
         """Elements of ``ty`` in a vector register."""

@@ -37,6 +37,7 @@ import platform
 import sys
 from string import Template
 
+from .arena import PLACE
 from .layout import (
     CPUS,
     ENTRIES,
@@ -73,7 +74,7 @@ def runtime_text(machine: str = platform.machine(), system: str = sys.platform) 
     clock = WINDOWS_CLOCK if system == "win32" else POSIX_CLOCK
     machine_text = MACHINES.get(kind, OTHER_MACHINE)
     cpus = LINUX_CPUS if system == "linux" else UNKNOWN_CPUS
-    parts = (_imports(), _messages(), machine_text, clock, cpus, POOL, WORKER, REGION, STEER, EXECUTE, RUN)
+    parts = (_imports(), _messages(), machine_text, clock, cpus, POOL, WORKER, REGION, STEER, EXECUTE, RUN, PLACE)
     return Template("\n".join(parts)).substitute(names)
 
 

@@ -111,7 +111,7 @@ WAKE_NS = 40_000
 SIGNALS_NS = 50_000_000  # how often a loop looks for Ctrl-C
 CPUS = 8192  # of the largest machine that Linux supports
 STACK_BYTES = 8 << 20  # of a worker: macOS and musl give 512 kB and 128 kB, too little for a packing buffer
-ENTRIES = ("fx_context", "fx_open_pool", "fx_start_worker", "fx_run")
+ENTRIES = ("fx_context", "fx_open_pool", "fx_start_worker", "fx_run", "fx_place")
 
 # name -> result and argument types; those the operating system lacks stay null and are not called
 IMPORTS = {

@@ -218,6 +218,70 @@ def the_first(name: str, graph: Graph) -> Eqn:
     return next(e for e in graph.eqns if e.prim.name == name)
 
 
+def attending(keys: Any, recurrent: Any, start: Any, memory: Any, xs: Any) -> Any:
+    """A recurrent step that looks at a memory, and projects it in every iteration."""
+
+    def step(h: Any, x: Any) -> Any:
+        scores = np.tanh(memory @ np.exp(keys) + (h @ recurrent)[:, None])
+        h = np.tanh(h + (scores * memory).sum(1) + x)
+        return h, h.sum()
+
+    h, sums = lax.scan(step, start, xs)
+    return (h**2).sum() + (sums**2).sum()
+
+
+def attended(keys: Any, recurrent: Any, start: Any, memory: Any, xs: Any) -> Any:
+    """The same as a Python loop."""
+    total, h = 0.0, start
+    for x in xs:
+        scores = np.tanh(memory @ np.exp(keys) + (h @ recurrent)[:, None])
+        h = np.tanh(h + (scores * memory).sum(1) + x)
+        total = total + h.sum() ** 2
+    return total + (h**2).sum()
+
+
+def attention_arguments() -> tuple[Any, ...]:
+    rng = np.random.default_rng(1)
+    normal = lambda *shape: rng.normal(size=shape) / 2  # noqa: E731
+    return normal(4, 4), normal(4, 4), normal(3, 4), normal(3, 5, 4), normal(6, 3, 4)
+
+
+def test_what_a_loop_need_not_repeat_is_transposed_behind_it() -> None:
+    """The cotangents of what is the same in every iteration add up in the loop; its transpose is applied to the sum."""
+    args = attention_arguments()
+    graph = optimised(fx.grad(attending, (0, 1, 3)), *args)
+    outside = names(graph)
+    forward, backward = [e for e in graph.eqns if e.prim.name == "scan"]
+    inside = names(backward.params["graph"])
+    assert names(forward.params["graph"]).count("dot_general") == inside.count("dot_general") == 1
+    assert "exp" not in inside
+    assert (
+        outside.count("exp") == 1
+        and outside[outside.index("scan", outside.index("scan") + 1) :].count("dot_general") >= 3
+    )
+
+
+@pytest.mark.parametrize("length", [0, 1, 6])
+@pytest.mark.parametrize("transform", ["grad", "second", "jvp", "vmap", "checkpoint"])
+def test_gradients_through_what_moves_in_front_of_a_loop(transform: str, length: int) -> None:
+    keys, recurrent, start, memory, xs = attention_arguments()
+    args: tuple[Any, ...] = (keys, recurrent, start, memory, xs[:length])
+    derive: dict[str, Callable[..., Any]] = {
+        "grad": lambda f: fx.grad(f, (0, 1, 2, 3, 4)),
+        "second": lambda f: fx.grad(lambda *a: np.sum(fx.grad(f)(*a) ** 2)),
+        "jvp": lambda f: lambda *a: fx.jvp(f, a, a)[1],
+        "vmap": lambda f: fx.vmap(fx.grad(f, (0, 3)), (None, None, 0, 0, 1)),
+        "checkpoint": lambda f: fx.grad(fx.checkpoint(f), (0, 3)),
+    }
+    if transform == "vmap":
+        args = (keys, recurrent, start[:, None], memory[:, None], args[4][:, :, None])
+    want = fx.tree.leaves(derive[transform](attended)(*args))
+    found = derive[transform](attending)
+    for how in (found, fx.jit(found)):
+        for a, b in zip(fx.tree.leaves(how(*args)), want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
 # --------------------------------------------------------------------------- residuals, memory, time
 
 

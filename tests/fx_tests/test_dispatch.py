@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import sys
 import threading
 import traceback
+import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -258,3 +261,126 @@ def test_constants_of_the_closure_follow() -> None:
     f = fx.jit(lambda i: big[i] + 1)
     for i in (3, 4, 5):
         assert float(f(np.int32(i))) == i + 1
+
+
+def _native_alone(f: Any) -> None:
+    """From now on the latest signature's way in Python, behind the native one, fails."""
+    scope = f._programs.short[0].__globals__
+
+    def run(*arrays: np.ndarray) -> None:
+        raise AssertionError("the native function did nothing")
+
+    scope["run"] = run
+
+
+def _address(x: fx.Array) -> int:
+    return int(x._data.__array_interface__["data"][0])
+
+
+@pytest.mark.parametrize("width", [20, 300])
+def test_donated_memory_is_overwritten_natively(width: int) -> None:
+    """Also where calls share their working memory, which the wide one does."""
+
+    def step(state: Any, x: Any) -> Any:
+        h = fnp.tanh(x @ state["w"])
+        return {"w": state["w"] - 0.5 * (x.T @ h), "n": state["n"] + 1}, h.sum()
+
+    f = fx.jit(step, donate_argnums=0)
+    x = np.linspace(-1, 1, 6 * width, dtype=np.float32).reshape(6, width)
+    state = {"w": fnp.ones((width, width)) * 0.01, "n": fnp.int32(0)}
+    expect = fx.tree.map(lambda a: np.asarray(a).copy(), state)
+    wanted: list[np.ndarray] = []
+    for _ in range(5):
+        expect, total = fx.jit(step)(expect, x)
+        wanted.append(np.asarray(total))
+    for n in range(5):
+        old, place = state["w"], _address(state["w"])
+        state, total = f(state, x)
+        assert np.asarray(total).tobytes() == wanted[n].tobytes()
+        if n == 1:
+            _native_alone(f)
+        if n > 1:
+            assert _address(state["w"]) == place
+        with pytest.raises(fx.errors.DeletedArrayError, match="donated"):
+            old + 1
+    (entry,) = f._programs.entries.values()
+    assert entry.run.assembly.shared_arena == (width == 300)
+    same(state["w"], fnp.asarray(expect["w"]))
+    assert int(state["n"]) == 5
+
+
+def test_donated_memory_that_others_see_is_not_overwritten_natively() -> None:
+    f = fx.jit(lambda s, x: (s + x, s * 2 - x), donate_argnums=0)
+    x, fresh = fnp.asarray(X), lambda: fx.jit(lambda x: x * 4)(A)
+    for _ in range(3):
+        f(fresh(), x)
+    _native_alone(f)
+    f(fresh(), x)
+    seen: list[Callable[[fx.Array], tuple[Any, fx.Array]]] = [
+        lambda s: (np.asarray(s), x),  # a view
+        lambda s: (s._data, x),  # the buffer itself
+        lambda s: (fx.Array(s._data), x),  # another array of the same buffer
+        lambda s: (memoryview(s._data), x),
+        lambda s: (None, s),  # another argument
+        lambda s: (None, fx.Array(s._data[:])),
+        lambda s: (setattr(s, "_owned", False), x),  # type: ignore[func-returns-value]
+        lambda s: (s._data.setflags(write=False), x),  # type: ignore[func-returns-value]
+    ]
+    for see in seen:
+        s = fresh()
+        kept, other = see(s)
+        with pytest.raises(AssertionError, match="did nothing"):
+            f(s, other)
+        if kept is not None:
+            np.testing.assert_array_equal(np.asarray(kept), X * 4)
+    weak = fx.Array(fresh()._data, True)
+    weak._owned = True
+    np.testing.assert_array_equal(np.asarray(f(weak, x)[0]), X * 5)  # another program
+    with pytest.raises(fx.errors.DeletedArrayError, match="donated"):
+        s = fresh()
+        s._give_up()
+        f(s, x)
+
+
+def test_donated_arrays_are_let_go() -> None:
+    """Neither arrays nor None leak where memory is handed on, copied, or refused."""
+    f = fx.jit(lambda s, t, x: (s + x, x * 2), donate_argnums=(0, 1))  # the second is given for nothing
+    make = fx.jit(lambda x: x * 4)
+    f(make(A), make(A), A), f(make(A), make(A), A)
+    _native_alone(f)
+    before = [sys.getrefcount(x) for x in (None, A, A._data)]
+    for _ in range(200):
+        s, t = make(A), make(A)
+        gone, reused = weakref.ref(t._data), weakref.ref(s._data)
+        out, other = f(s, t, A)
+        assert gone() is None and reused() is out._data
+        del out, other, s, t
+        assert reused() is None
+        kept = make(A)
+        held = kept._data
+        with pytest.raises(AssertionError, match="did nothing"):
+            f(kept, make(A), A)
+        assert sys.getrefcount(held) == 2
+        del kept, held
+    after = [sys.getrefcount(x) for x in (None, A, A._data)]
+    assert all(abs(a - b) < 100 for a, b in zip(after, before))  # the latest errors hold a few
+
+
+@pytest.mark.parametrize("donate", [(), 0])
+def test_arrays_of_one_number_are_made_dense_once(donate: Any) -> None:
+    f = fx.jit(lambda s, x: (s + x, x.sum()), donate_argnums=donate)
+    ones, rows = fnp.ones((4, 3)), fnp.broadcast_to(A, (4, 3))
+    view = np.asarray(ones)
+    for x, total in ((ones, 12), (rows, 4 * X.sum())):
+        state = fnp.zeros((4, 3)) + 1
+        for n in range(1, 5):
+            state, found = f(state, x)
+            assert float(found) == total
+            np.testing.assert_array_equal(np.asarray(state).copy(), 1 + n * np.asarray(x))
+    assert ones._data.flags.c_contiguous and not any(view.strides)
+    np.testing.assert_array_equal(view, np.ones((4, 3)))
+    assert rows._data.strides == (0, 4)  # its memory may be somebody's
+    state, _ = f(state, ones)  # memory that no view was handed out of
+    scope = f._programs.short[0].__globals__
+    scope["launch_dense"] = scope["run"] = None
+    assert float(f(state, ones)[1]) == 12

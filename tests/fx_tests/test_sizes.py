@@ -80,10 +80,15 @@ def test_formulas_are_what_python_computes(
         return
     assert [sizes.plain(x) for x in found] == run(a, b)
     formulas, test = scope.formulas(found), scope.test()
+    sized = [k for k, x in enumerate(found) if sizes.is_sized(x)]
+    numbers = scope.numbers([found[k] for k in sized])
     assert test([a, b])
     for c, d in others:
-        if test([c, d]):
-            assert formulas([c, d]) == run(c, d), scope.guards
+        atoms = test([c, d])
+        if atoms is not None:
+            expect = run(c, d)
+            assert formulas([c, d]) == expect, scope.guards
+            assert numbers(atoms) == [expect[k] for k in sized], scope.guards
 
 
 @SETTINGS
@@ -118,9 +123,11 @@ def test_reals_follow_from_sizes() -> None:
     expect = lambda m: [
         1 / m, m / 4, 2.5 * m, float(m), (m + 1) / (2 * m), math.ceil(m / 4), math.floor(m / 4), max(m / 3, 2.5),
     ]  # fmt: skip
-    formulas = scope.formulas(found)
+    formulas, test, numbers = scope.formulas(found), scope.test(), scope.numbers(found)
     for m in (6, 2, 7, 1000):
-        assert formulas([m]) == expect(m)
+        atoms = test([m])
+        assert atoms is not None
+        assert formulas([m]) == numbers(atoms) == expect(m)
     assert type(found[0]) is Real and type(found[5]) is Size
     assert n / 4 > 1 and not scope.test()([4]) and scope.test()([5])
 
@@ -516,3 +523,38 @@ def test_what_keeps_sizes_from_varying_is_told() -> None:
     f(np.ones(3)), f(np.ones(4))
     assert "cannot vary: a size that varies was needed as a plain number: an index" in f.explain_misses()
     assert f"{__file__}:" in f.explain_misses().partition("cannot vary")[2]
+
+
+# ------------------------------------------------------------------------------- scalars that follow from sizes
+
+SCALARS: dict[str, Callable[[Any, Any], Any]] = {
+    "a gradient of a mean": lambda x, n: fx.grad(lambda y: -fnp.mean(y * y))(x),
+    "minus infinity, and NaN": lambda x, n: x * fnp.log(fnp.asarray(n - 30, x.dtype)),
+    "rounded on the way": lambda x, n: x + fnp.sin(fnp.asarray(n, x.dtype) / 3) * fnp.asarray(1 / n, x.dtype),
+    "through integers and truths": lambda x, n: x * fnp.where(fnp.asarray(n) % 4 > 1, 0.5, fnp.sqrt(fnp.asarray(n, x.dtype))),
+    "a complex number": lambda x, n: x * fnp.exp(fnp.asarray(1j / n)).real.astype(x.dtype),
+    "zero without a sign": lambda x, n: x / (fnp.asarray(-0.0, x.dtype) * n),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("name", SCALARS)
+def test_scalars_that_follow_from_sizes_are_those_of_a_trace_of_their_own(name: str, dtype: str) -> None:
+    f = SCALARS[name]
+    several = fx.jit(lambda x: f(x, x.shape[0]))
+    for n in (40, 50, 30, 37, 20, 70):
+        x = fnp.asarray(np.linspace(-2, 2, n), dtype)
+        alone = fx.jit(lambda x: f(x, x.shape[0]))
+        assert np.asarray(several(x)).tobytes() == np.asarray(alone(x)).tobytes(), (n, several.explain_misses())
+
+
+def test_scalars_that_follow_from_sizes_need_no_kernel() -> None:
+    """They are folded as the numbers of a trace of its own are."""
+    several, alone = (fx.jit(lambda x: SCALARS["a gradient of a mean"](x, 0)) for _ in range(2))
+    for n in (40, 50, 45):
+        several(np.ones(n, np.float32))
+    alone(np.ones(45, np.float32))
+    *_, filled = several._programs.entries.values()
+    (traced,) = alone._programs.entries.values()
+    assert filled.family is not None
+    assert len(filled.run.assembly.steps) == len(traced.run.assembly.steps) == 1

@@ -14,6 +14,7 @@ import numpy as np
 from fx.errors import GraphError
 from jit.loop_ir import (
     Alloc,
+    Arithmetic,
     Assign,
     Comment,
     Const,
@@ -25,6 +26,7 @@ from jit.loop_ir import (
     Let,
     Load,
     Op,
+    Prefetch,
     Ref,
     Stmt,
     Store,
@@ -79,6 +81,10 @@ def cast(x: Array, ty: Ty) -> Array:
     return x.astype(to)
 
 
+def _scale(x: Array, n: Array) -> Array:
+    return np.where(np.isnan(n), n, np.ldexp(x, np.nan_to_num(n).astype(np.int32))).astype(x.dtype)
+
+
 def _clz(x: Array) -> Array:
     bits = 8 * x.dtype.itemsize
     u = x.view(f"u{x.dtype.itemsize}").copy()
@@ -94,7 +100,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "neg": np.negative, "min": np.minimum, "max": np.maximum,
     "minnum": lambda a, b: np.where(a < b, a, b), "maxnum": lambda a, b: np.where(a > b, a, b),
     "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
-    "copysign": np.copysign, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
+    "copysign": np.copysign, "scale": _scale, "lookup": lambda i, *table: np.array(table)[i & np.uint32(15)], "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": np.left_shift, "shr": np.right_shift, "popcount": lambda x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")).astype(x.dtype),
     "clz": _clz, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "select": np.where, "any": np.any,
@@ -144,7 +150,7 @@ class Evaluator:
             return np.broadcast_to(args[0], (e.ty.lanes,))
         if e.name not in _NUMPY:
             raise GraphError(f"the evaluator does not know the operation {e.name!r}")
-        kinds = {a.dtype for a in args[e.name == "select" :]}
+        kinds = {a.dtype for a in args[e.name in ("select", "lookup") :]}
         if len(kinds) != 1:
             raise GraphError(f"{e.name} has operands of dtypes {kinds}")
         return _NUMPY[e.name](*args)
@@ -174,13 +180,15 @@ class Evaluator:
             self.run(s.then if self.value(s.cond) else s.orelse)
         elif isinstance(s, Alloc):
             self.buffers[s.name] = np.zeros(s.size, np_dtype(s.ty))
-        elif not isinstance(s, Comment):
+        elif not isinstance(s, (Comment, Prefetch)):
             raise GraphError(f"not a loop statement: {s!r}")
 
 
-def run_pointwise(rule: Callable[..., Any], *operands: Any, fused: bool = True) -> Any:
+def run_pointwise(
+    rule: Callable[..., Any], *operands: Any, fused: bool = True, arithmetic: Arithmetic = Arithmetic()
+) -> Any:
     """Runs ``rule(builder, *values)`` on arrays; complex arrays go in and come out as (re, im) pairs."""
-    b = KernelBuilder("pointwise")
+    b = KernelBuilder("pointwise", arithmetic)
     ev = Evaluator(fused=fused)
 
     def enter(x: Any, name: str) -> Any:

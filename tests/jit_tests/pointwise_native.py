@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jit.loop_ir import Kernel, KernelBuilder, Ref, Ty
+from jit.loop_ir import Arithmetic, Kernel, KernelBuilder, Ref, Ty
 from jit.loop_verify import verify_kernel
 from jit.lower.types import np_dtype, ty_of
 from jit.native import compile_object, load_object
@@ -32,16 +32,18 @@ def _enter(parts: list[Any], dtypes_in: Sequence[np.dtype]) -> list[Any]:
     return [(next(it), next(it)) if d.kind == "c" else next(it) for d in dtypes_in]
 
 
-def pointwise_kernel(name: str, rule: Callable[..., Any], dtypes_in: Sequence[np.dtype]) -> tuple[Kernel, Any]:
+def pointwise_kernel(
+    name: str, rule: Callable[..., Any], dtypes_in: Sequence[np.dtype], arithmetic: Arithmetic
+) -> tuple[Kernel, Any]:
     """A kernel that applies ``rule`` to every element; parts of complex numbers come as separate arrays.
 
     Returns the kernel and the loop types of its results, nested as the rule nests them.
     """
     types = [t for d in dtypes_in for t in _parts(d)]
-    trial = KernelBuilder("trial")
+    trial = KernelBuilder("trial", arithmetic)
     shape = rule(trial, *_enter([Ref(trial.fresh(f"x{i}"), t) for i, t in enumerate(types)], dtypes_in))
     results = [v.ty for v in _flat(shape)]
-    b = KernelBuilder(name)
+    b = KernelBuilder(name, arithmetic)
     sources = [b.pointer("x", t) for t in types]
     targets = [b.pointer("out", t) for t in results]
     with b.for_("i", b.lo, b.hi, vectorize=True) as i:
@@ -63,7 +65,8 @@ class NativeRules:
     def __init__(
         self, rules: dict[str, tuple[Callable[..., Any], tuple[np.dtype, ...]]], target: Target | None = None
     ) -> None:
-        built = {name: pointwise_kernel(f"k{n}", *rule) for n, (name, rule) in enumerate(rules.items())}
+        arithmetic = (target or host()).arithmetic
+        built = {name: pointwise_kernel(f"k{n}", *rule, arithmetic) for n, (name, rule) in enumerate(rules.items())}
         kernels = [kernel for kernel, _ in built.values()]
         self.shapes = {name: shape for name, (_, shape) in built.items()}
         addresses = load_object(compile_object(kernels, target or host()), [k.name for k in kernels])

@@ -19,8 +19,9 @@ from types import SimpleNamespace
 import pytest
 
 from fx.errors import CacheError
-from jit import cache
+from jit import cache, sources
 from jit.cache import KernelStore, environment_digest, kernel_key
+from jit.sources import sources_digest
 
 
 def key_of(n: int) -> str:
@@ -63,19 +64,45 @@ def test_key_depends_on_every_part() -> None:
     assert len({base, *others}) == len(others) + 1
 
 
-def test_environment_digest_depends_on_target_and_sources(tmp_path: Path) -> None:
+def test_environment_digest_depends_on_the_target_and_on_what_it_is_of() -> None:
     assert environment_digest("avx2") == environment_digest("avx2") != environment_digest("sse2")
-    digest = cache._sources_digest.__wrapped__
-    (tmp_path / "sub").mkdir()
+    assert environment_digest("avx2", of_graphs=True) != environment_digest("avx2")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_digest_of_sources_follows_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    """Whatever changes, at once and without a change of times and sizes that somebody could set."""
+    monkeypatch.setattr(sources, "SETTLED_NS", -1)
+    store, folder = KernelStore(tmp_path / "c") if kept else None, tmp_path / "s"
+    digest = lambda: sources_digest(str(folder), ("",), store)
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.py").write_text("x = 1\n")
+    (folder / "sub" / "b.py").write_text("y = 2\n")
+    first = digest()
+    (folder / "notes.txt").write_text("not code")
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "c.py").write_text("not ours")
+    assert digest() == first == sources_digest(str(folder))
+    times = (folder / "sub" / "b.py").stat()
+    time.sleep(0.02)  # a tick of the file system's clock
+    (folder / "sub" / "b.py").write_text("y = 3\n")
+    os.utime(folder / "sub" / "b.py", ns=(times.st_atime_ns, times.st_mtime_ns))
+    second = digest()
+    (folder / "sub" / "b.py").rename(folder / "sub" / "c.py")
+    third = digest()
+    assert sources_digest(str(folder), ("a.py",)) not in {first, second, third}
+    assert len({first, second, third}) == 3 and digest() == third == sources_digest(str(folder))
+
+
+def test_the_digest_of_sources_is_kept_when_they_have_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KernelStore(tmp_path / "c")
     (tmp_path / "a.py").write_text("x = 1\n")
-    (tmp_path / "sub" / "b.py").write_text("y = 2\n")
-    first = digest(str(tmp_path))
-    (tmp_path / "notes.txt").write_text("not code")
-    assert digest(str(tmp_path)) == first
-    (tmp_path / "sub" / "b.py").write_text("y = 3\n")
-    second = digest(str(tmp_path))
-    (tmp_path / "sub" / "b.py").rename(tmp_path / "sub" / "c.py")
-    assert len({first, second, digest(str(tmp_path))}) == 3
+    first = sources_digest(str(tmp_path), ("a.py",), store)
+    assert store.stats().writes == 0  # a change within the same tick would not be seen
+    monkeypatch.setattr(sources, "SETTLED_NS", -1)
+    assert sources_digest(str(tmp_path), ("a.py",), store) == first and store.stats().writes == 1
+    monkeypatch.setattr(sources, "_digest", lambda *_: b"not read again")
+    assert sources_digest(str(tmp_path), ("a.py",), store) == first
 
 
 @pytest.mark.parametrize("key", ["", "short", "../../etc/passwd", "A" * 64, "g" * 64, key_of(1) + "/x"])
@@ -97,10 +124,18 @@ def test_what_was_put_is_found_by_this_and_by_other_stores(tmp_path: Path, data:
     other = KernelStore(tmp_path / "c")
     assert store.get(key_of(1)) == other.get(key_of(1)) == other.get(key_of(1)) == data
     mine, its = store.stats(), other.stats()
-    assert (mine.memory_hits, mine.disk_hits, mine.misses, mine.writes) == (1, 0, 1, 1)
-    assert (its.memory_hits, its.disk_hits, its.misses, its.writes) == (1, 1, 0, 0)
+    assert (mine.memory_hits, mine.disk_hits, mine.misses, mine.writes) == (0, 1, 1, 1)
+    assert (its.memory_hits, its.disk_hits, its.misses, its.writes) == (0, 2, 0, 0)
     assert its.entries == 1 and its.nbytes == files(tmp_path)[0].stat().st_size
     assert "1 kernels" in str(its)
+
+
+def test_what_is_read_is_not_counted(tmp_path: Path) -> None:
+    for store in (KernelStore(None), KernelStore(tmp_path / "c")):
+        store.put(key_of(1), b"x")
+        before = store.stats()
+        assert store.read(key_of(1)) == b"x" and store.read(key_of(2)) is None
+        assert store.stats() == before
 
 
 def test_memory_only(tmp_path: Path) -> None:

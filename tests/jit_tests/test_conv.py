@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -11,7 +12,7 @@ from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
 from test_gemm import assert_close, random_array
 
-from jit.lower import conv  # registers the lowering
+import jit.lower.conv  # noqa: F401 - registers the lowering
 from jit.target import host
 
 try:
@@ -148,25 +149,48 @@ def test_random_configurations(dtype: str, seed: int) -> None:
         check(x, w, p)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_padding_left_out(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "STEP_PRODUCTS", 0)
-    monkeypatch.setattr(conv, "SEEN", 0.999)
-    rng = np.random.default_rng([7, seed])
-    for _ in range(4):
-        x_shape, w_shape, p = random_case(rng)
-        p["padding"] = tuple((lo + int(rng.integers(0, 4)), hi + int(rng.integers(0, 4))) for lo, hi in p["padding"])
-        check(random_array(x_shape, "float32"), random_array(w_shape, "float32", 1), p)
+BORDERS = [  # image, channels, outputs, window, strides, window dilation, padding, image dilation
+    ((9, 11), 5, 7, (3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    ((8, 8), 20, 10, (5, 5), (1, 1), (1, 1), ((4, 4), (4, 4)), (1, 1)),
+    ((13, 10), 3, 33, (4, 7), (2, 3), (1, 1), ((3, 0), (2, 5)), (1, 1)),
+    ((12, 9), 17, 64, (3, 3), (1, 1), (2, 3), ((2, 2), (3, 1)), (1, 1)),
+    ((7, 6), 32, 20, (4, 4), (1, 1), (1, 1), ((2, 3), (2, 2)), (2, 2)),  # a transposed one
+    ((2, 3), 16, 16, (3, 3), (1, 1), (1, 1), ((2, 2), (1, 1)), (1, 1)),  # no output sees all of the window
+    ((1, 5), 40, 24, (2, 3), (1, 1), (3, 1), ((5, 4), (3, 3)), (1, 1)),  # and some see nothing
+    ((40,), 24, 10, (7,), (3,), (1,), ((3, 3),), (1,)),
+]
 
 
-def test_padding_is_left_out_where_much_of_what_the_windows_see_is_padding() -> None:
-    def steps(image: int, images: int) -> int:
-        p = params(2, padding=((4, 4),) * 2, **NHWC)
-        x, w = np.zeros((images, image, image, 20), np.float32), np.zeros((5, 5, 20, 10), np.float32)
+@pytest.mark.parametrize(
+    ("dtype", "level"),
+    [("float64", None), ("int8", None), *(("float32", level) for level in (None, "avx2", "sse2"))],
+)
+@pytest.mark.parametrize("case", BORDERS, ids=str)
+def test_border_is_left_out(case: tuple, dtype: str, level: str | None) -> None:
+    """Channels last and first, with weights as they are and reversed; k in one slice and in several."""
+    image, c, features, window, strides, dilation, padding, holes = case
+    n, target = len(image), None if level is None else host().restricted(level)
+    x, w = random_array((3, *image, c), dtype), random_array((*window, c, features), dtype, 1)
+    last = (0, n + 1, *range(1, n + 1))
+    p = params(
+        n, lhs_spec=last, out_spec=last, rhs_spec=(n + 1, n, *range(n)), window_strides=strides, rhs_dilation=dilation,
+        padding=padding, lhs_dilation=holes,
+    )  # fmt: skip
+    check(x, w, p, target)
+    check(np.moveaxis(x, -1, 1).copy(), w[::-1], {**p, "lhs_spec": tuple(range(n + 2))}, target)
+    for l2 in (1 << 12, 1 << 14) if dtype == "float32" else ():  # slices of the window's columns, and of its rows
+        check(x, w, p, dataclasses.replace(target or host(), l2_bytes=l2))
+
+
+def test_border_is_left_out_without_a_copy() -> None:
+    def steps(image: tuple[int, int], window: int, pad: int, features: int = 10) -> list[str]:
+        p = params(2, padding=((pad, pad),) * 2, **NHWC)
+        x, w = np.zeros((4, *image, 20), np.float32), np.zeros((window, window, 20, features), np.float32)
         h, _ = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])
-        return sum(s.name == "conv" for s in h.steps)
+        return [s.name for s in h.steps]
 
-    assert [steps(8, 64), steps(8, 1), steps(60, 64)] == [9, 1, 1]
+    assert steps((8, 8), 5, 4) == steps((30, 20), 3, 1) == ["conv (pack)", "conv"]
+    assert steps((30, 20), 3, 1, 1) == ["conv (pad)", "conv (copy)", "conv"]  # sums along the channels
 
 
 @pytest.mark.skipif(jax is None, reason="JAX is not installed")
@@ -282,6 +306,50 @@ def test_depthwise_and_its_weight_gradient() -> None:
                 2, lhs_spec=spec, rhs_spec=spec, out_spec=(2, 3, 0, 1), batch_group_count=c, padding=((1, 1), (1, 1))
             ),
         )
+
+
+DEPTHWISE = [  # image, channels, window, strides, window dilation, padding, image dilation
+    ((9, 8), 16, (3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    ((6, 30), 40, (3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    ((11, 23), 19, (5, 5), (1, 1), (1, 1), ((2, 2), (4, 0)), (1, 1)),
+    ((10, 31), 70, (3, 3), (2, 2), (1, 1), ((1, 1), (0, 1)), (1, 1)),
+    ((12, 26), 33, (2, 3), (1, 1), (2, 3), ((3, 2), (-1, 5)), (1, 1)),
+    ((5, 13), 64, (3, 4), (1, 1), (1, 1), ((2, 3), (2, 2)), (2, 3)),  # of a strided one with respect to the image
+    ((7, 9), 17, (1, 1), (1, 1), (1, 1), ((0, 1), (1, 0)), (2, 2)),  # outputs that meet no tap
+    ((3, 2), 16, (3, 3), (1, 1), (1, 1), ((4, 4), (5, 3)), (1, 1)),  # and no image
+    ((40,), 24, (7,), (3,), (1,), ((3, 3),), (1,)),
+]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "level"),
+    [("float64", None), ("int32", None), *(("float32", level) for level in (None, "avx2", "sse2", "scalar"))],
+)
+@pytest.mark.parametrize("case", DEPTHWISE, ids=str)
+def test_depthwise_leaves_out_what_lies_outside(case: tuple, dtype: str, level: str | None) -> None:
+    """Forward, with the weights as they are and with channels that lie apart, and the gradient with respect to the weights."""
+    image, c, window, strides, dilation, padding, holes = case
+    target, n = None if level is None else host().restricted(level), len(image)
+    last = (0, n + 1, *range(1, n + 1))
+    p = params(
+        n, lhs_spec=last, out_spec=last, rhs_spec=(n + 1, n, *range(n)), window_strides=strides, rhs_dilation=dilation,
+        padding=padding, lhs_dilation=holes, feature_group_count=c,
+    )  # fmt: skip
+    x, w = random_array((2, *image, c), dtype), random_array((*window, 1, c), dtype, 1)
+    y = check(x, w, p, target)
+    apart = {**p, "rhs_spec": (0, 1, *range(2, n + 2))}
+    np.testing.assert_array_equal(check(x, np.moveaxis(w, (-1, -2), (0, 1)).copy(), apart, target), y)
+    check(x, w[tuple(slice(None, None, -1) for _ in window)], p, target)
+    turned = (n + 1, 0, *range(1, n + 1))
+    back = {
+        **p, "lhs_spec": turned, "rhs_spec": turned, "out_spec": (n, n + 1, *range(n)), "window_strides": dilation, "rhs_dilation": strides,
+        "feature_group_count": 1, "batch_group_count": c,
+    }  # fmt: skip
+    check(x, y, back, target)
+    steps = [prepare("conv_general_dilated", a, q, [(result_shape(*a, q), dtype)], target)[0].steps
+             for a, q in (([x, w], p), ([x, y], back))]  # fmt: skip
+    assert {s.name for s in steps[0]} == {"conv (depthwise)"}
+    assert (steps[1][0].name == "conv (depthwise weights)") == (holes == (1,) * n)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "bfloat16", "complex64"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 from unittest import mock
 
@@ -192,6 +193,33 @@ def test_arena_offsets_never_overlap(lives):
         plan.verify()
         live = [sum(b.nbytes for b in plan.buffers if b.first <= t <= b.last) for t in range(12)]
         assert plan.arena_bytes >= max(live) if lives else plan.arena_bytes == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4), st.integers(0, 20)), max_size=25),
+    st.sampled_from([0, 4, 99]),
+)
+def test_each_block_lies_in_the_tightest_hole(lives, largest):
+    """Held against the rule in Python, for blocks (first step, steps, lines of 64 bytes) of which few sizes differ."""
+    blocks = [(64 * n, first, first + steps) for first, steps, n in lives]
+    by_size = sorted(range(len(blocks)), key=lambda i: (-blocks[i][0], blocks[i][1], i))
+    order = by_size[:largest] + sorted(by_size[largest:], key=lambda i: (blocks[i][1], -blocks[i][0], i))
+    expect, end = {}, 0
+    for i in order:
+        nbytes, begins, ends = blocks[i]
+        met = [j for j in expect if blocks[j][0] and blocks[j][1] <= ends and begins <= blocks[j][2]]
+        spans = sorted((expect[j], expect[j] + blocks[j][0]) for j in met)
+        cursors = [0, *itertools.accumulate((stop for _, stop in spans), max)]
+        holes = [
+            (stop - c, k, c)
+            for k, (c, stop) in enumerate(zip(cursors, [*(s for s, _ in spans), end]))
+            if stop - c >= nbytes
+        ]
+        expect[i] = min(holes)[2] if holes else cursors[-1]
+        end = max(end, expect[i] + nbytes)
+    with mock.patch.object(buffers_module, "LARGEST", largest):
+        offsets, last = buffers_module.place(np.array(blocks, np.int64).reshape(-1, 3))
+    assert offsets.tolist() == [expect[i] for i in range(len(blocks))] and last == end
 
 
 def test_small_values_that_live_long_leave_no_holes():

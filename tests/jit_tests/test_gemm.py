@@ -21,7 +21,7 @@ from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import UNROLL, Tile, tile_for
-from jit.loop_ir import f32, f64
+from jit.loop_ir import Ty, f32, f64
 from jit.native import assembly
 from jit.target import host
 
@@ -129,6 +129,30 @@ def test_a_left_operand_along_its_rows(dtype: str) -> None:
         check(a, b, (((len(batch),), (len(batch),)), (outer, outer)))
         shared = np.broadcast_to(a[(0,) * len(batch)], a.shape)
         check(shared, b, (((len(batch),), (len(batch),)), (outer, outer)))
+
+
+@pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_a_right_operand_that_pieces_pack(level: str, dtype: str) -> None:
+    """Along its columns while the first rows are computed, across them in square blocks; odd strides, and k in slices."""
+    target = host() if level == "native" else host().restricted(level)
+    for m, k, n in [(70, 33, 150), (67, 8, 65), (200, 7, 130), (70, 3000, 40), (70, 40, 9)]:
+        a, b = random_array((m, k), dtype), random_array((k, n), dtype, 1)
+        check(a, b, target=target)
+        check(a, np.asfortranarray(b), target=target)
+        check(a, random_array((k, n + 3), dtype, 1)[:, 3:], target=target)
+        check(a, random_array((2 * n, 2 * k), dtype, 1)[::2, ::2].T, target=target)
+        check(a, random_array((n, k), dtype, 1).T[::-1], target=target)
+
+
+@pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_left_operand_that_is_turned(level: str, dtype: str) -> None:
+    target = host() if level == "native" else host().restricted(level)
+    for m, k in [(16, 600), (129, 300), (150, 257), (300, 1031)]:
+        a = np.asfortranarray(random_array((m, k), dtype))
+        check(a, random_array((k, 300), dtype, 1), target=target)
+        check(random_array((k, m + 5), dtype)[:, 5:].T, random_array((k, 300), dtype, 1), target=target)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -318,6 +342,19 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
     assert not [x for body in inner for x in body if "(%rsp)" in x or "imul" in x]
 
 
+@pytest.mark.skipif(host().vector_registers < 32 or host().arch != "x86_64", reason="reads the machine code of AVX-512")
+@pytest.mark.parametrize("ty", [f32, f64], ids=str)
+def test_the_rows_that_pack_multiply_in_registers(ty: Ty) -> None:
+    tile = Tile(ty, 64 // ty.itemsize, 6, 4)
+    text = assembly([contract_kernel(Contract(tile, ty, copies=True))], host().restricted("avx512"))
+    ((body,),) = [
+        [x for x in re.split(r"\n\.L\w+:", text) if "prefetch" in x and sum("vfmadd" in y for y in x.split("\n")) == 24]
+    ]
+    loop = body[: body.index("\tj")]
+    assert loop.count("prefetch") == 4 and len(re.findall(r"vmovup\w\s+%zmm\d+, \S*\(%r[^s]", loop)) == 4
+    assert not re.search(r"mm.*\(%rsp\)|\(%rsp\).*mm", loop)
+
+
 def test_the_check_catches_a_small_error() -> None:
     a, b = random_array((9, 20), "float32"), random_array((20, 8), "float32", 1)
     exact, scale = reference(a, b, MATMUL)
@@ -354,4 +391,35 @@ def test_wide_products_have_the_same_bits_on_any_number_of_threads() -> None:
     for threads in (1, 2, 3, 2, 3):
         with jit.using_threads(threads):
             found.append(np.asarray(fx.jit(lambda x, y: x @ y)(a, b)).tobytes())
+    assert len(set(found)) == 1
+
+
+SHARED = [  # (rows, k, columns), and whether A lies along its rows, as for the gradient of weights
+    (64, 64, 192, False), (64, 192, 64, False), (64, 192, 192, False), (64, 1792, 192, True),
+    (128, 1792, 64, True), (129, 1100, 65, True), (32, 128, 512, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("level", [None, "avx2", "sse4"])
+@pytest.mark.parametrize(("m", "k", "n", "turned"), SHARED)
+def test_a_few_pieces_are_an_even_number(m: int, k: int, n: int, turned: bool, level: str | None) -> None:
+    """Two threads have the same to do in a product of some ten microseconds, whether it has three panels or one."""
+    a, b = random_array((k, m) if turned else (m, k), "float32"), random_array((k, n), "float32", 1)
+    numbers: Numbers = (((0 if turned else 1,), (0,)), ((), ()))
+    params = {"dimension_numbers": numbers, "preferred_element_type": None}
+    target = None if level is None else host().restricted(level)
+    h, _ = prepare("dot_general", [a, b], params, [((m, n), "float32")], target)
+    (product,) = [step for step in h.steps if step.name == "dot_general"]
+    pieces = -(-product.total // product.chunk)
+    assert pieces > 1 and (pieces % 2 == 0 or pieces > 8)
+    check(a, b, numbers, target=target)
+
+
+def test_a_few_pieces_have_the_same_bits_on_any_number_of_threads() -> None:
+    a, b, c = (random_array(shape, "float32", i) for i, shape in enumerate([(64, 192), (192, 64), (1792, 64)]))
+    found = []
+    for threads in (1, 2, 3, 2, 3):
+        with jit.using_threads(threads):
+            f = fx.jit(lambda a, b, c: (a @ b, b @ a, c.T @ (c @ a)))
+            found.append(b"".join(np.asarray(x).tobytes() for x in f(a, b, c)))
     assert len(set(found)) == 1

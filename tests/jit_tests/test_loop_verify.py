@@ -20,6 +20,7 @@ from jit.loop_ir import (
     Load,
     Op,
     Param,
+    Prefetch,
     Ref,
     Store,
     Ty,
@@ -95,6 +96,8 @@ FAULTS: list[tuple[Kernel, str]] = [
     (body(If(Const(True, b1), (), (Store("x", n, n),))), "if.else.store x.value"),
     (body("x = 1"), "str is not a statement"),
     (body(Let("a", 3)), "int is not an expression"),
+    (body(Prefetch("z", one)), "no buffer 'z'"),
+    (body(Prefetch("x", x0)), "prefetch x.index: expected i64"),
     (body(Comment(3)), "a comment is a string"),  # type: ignore[arg-type]
     (Kernel("a b", (), ()), "a kernel's name"),
     (Kernel("k", (Param("x", f32, False),), ()), "a parameter that is no pointer is an i64"),

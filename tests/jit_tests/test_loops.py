@@ -47,6 +47,8 @@ from jit.loop_ir import (
     i16,
     i32,
     i64,
+    maximum,
+    minimum,
     op_,
     select,
     u8,
@@ -266,6 +268,66 @@ def test_horizontal_sum_is_a_fixed_tree() -> None:
     assert out[0] == t[0] + t[1]
 
 
+@pytest.mark.parametrize("name", ["host", "avx512", "avx2", "sse2", "scalar"])
+@pytest.mark.parametrize("ty", [f32, f64], ids=str)
+def test_lookup_in_a_table(name: str, ty: Ty) -> None:
+    """By the last four bits, in vectors of every length and as a scalar."""
+    table = [0.5 * k - 3 for k in range(16)]
+    u = Ty("u", ty.bits)
+    places = np.random.default_rng(0).integers(0, 2**31, N).astype(dtype_of(u))
+    for lanes in (0, 1, 2, 4, 16, 32):  # 0: a loop that is vectorised
+        b = KernelBuilder("lookup")
+        source, out = b.pointer("i", u), b.pointer("out", ty)
+        with b.for_("i", b.lo, b.hi, step=max(lanes, 1), vectorize=not lanes) as i:
+            numbers = [Const(c, ty.vector(max(lanes, 1))) for c in table]
+            b.store(out, i, op_("lookup", b.load(source, i, max(lanes, 1)), *numbers))
+        args = [places, np.zeros(N, dtype_of(ty))]
+        found = run_everywhere(b.build(), args, 0, N, level(name), numba=lanes < 2)[-1]
+        np.testing.assert_array_equal(found, np.array(table, dtype_of(ty))[places % 16])
+
+
+@pytest.mark.parametrize("name", ["host", "avx2", "scalar"])
+@pytest.mark.parametrize("bound", [1.0, np.nan])
+def test_maximum_with_a_constant_propagates_nan(name: str, bound: float) -> None:
+    """On both sides, and whether the constant or the other operand is NaN."""
+    for vectorize in (True, False):
+        b = KernelBuilder("bounded")
+        x, *outs = (b.pointer(p, f32) for p in ("x", "high", "low", "left"))
+        with b.for_("i", b.lo, b.hi, vectorize=vectorize) as i:
+            v = b.load(x, i)
+            results = maximum(v, bound), minimum(v, bound), op_("max", Const(bound, f32), v)
+            for out, value in zip(outs, results):
+                b.store(out, i, value)
+        values = np.array([0.5, 2.0, np.nan, -np.inf, np.inf, 1.0] * 8, np.float32)
+        args = [values, *np.zeros((3, values.size), np.float32)]
+        *_, high, low, left = run_everywhere(b.build(), args, 0, values.size, level(name))
+        for found, wanted in ((high, np.maximum), (left, np.maximum), (low, np.minimum)):
+            np.testing.assert_array_equal(found, wanted(values, np.float32(bound)))
+
+
+@pytest.mark.parametrize("name", ["host", "avx512", "avx2", "sse2", "scalar"])
+@pytest.mark.parametrize("ty", [f32, f64], ids=str)
+def test_scale_rounds_once(name: str, ty: Ty) -> None:
+    """Subnormal and infinite results included, in vectors of every length and as scalars."""
+    target = level(name)
+    dtype, rng = dtype_of(ty), np.random.default_rng(0)
+    x = rng.uniform(-2, 2, N).astype(dtype)
+    n = np.round(rng.uniform(*((-250, 250) if ty == f32 else (-2000, 2000)), N)).astype(dtype)
+    n[::3] = np.round(rng.uniform(*((-151, -124) if ty == f32 else (-1077, -1020)), N))[::3]
+    x[:6], n[3:5] = (0.0, -0.0, np.inf, 1.5, np.nan, 1.0), (np.nan, 3.0)
+    with np.errstate(all="ignore"):
+        wanted = np.where(np.isnan(n), n, np.ldexp(x, np.nan_to_num(n).astype(np.int32))).astype(dtype)
+    for lanes in (0, 1, 2, 4, 16, 32):  # 0: a loop that is vectorised
+        b = KernelBuilder("scale")
+        source, power, out = (b.pointer(p, ty) for p in ("x", "n", "out"))
+        with b.for_("i", b.lo, b.hi, step=max(lanes, 1), vectorize=not lanes) as i:
+            b.store(out, i, op_("scale", *(b.load(p, i, max(lanes, 1)) for p in (source, power))))
+        args = [x, n, np.zeros(N, dtype)]
+        found = run_everywhere(b.build(), args, 0, N, target, numba=lanes < 2)[-1]
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(np.signbit(found[:2]), [False, True])
+
+
 def test_smallest_integer_by_minus_one_does_not_trap() -> None:
     for ty in SIGNED:
         for lanes in (1, 4):
@@ -386,6 +448,22 @@ def test_branches_that_assign() -> None:
         data = np.array(values or [0], np.int64)
         _, result = run_everywhere(kernel, [data, np.zeros(2, np.int64)], 0, len(values))
         assert result.tolist() == expected
+
+
+def test_a_prefetch_changes_nothing_wherever_it_points() -> None:
+    b = KernelBuilder("prefetch")
+    x, y = b.pointer("x", f32), b.pointer("y", f32)
+    ahead = b.let("ahead", Const(1 << 20, i64))  # a name that folding takes away
+    with b.for_("i", b.lo, b.hi) as i:
+        b.prefetch(x, i * ahead)
+        with b.if_(i < 0):
+            b.prefetch(x, i)
+        b.store(y, i, b.load(x, i) * 2.0)
+    kernel = b.build()
+    assert "# prefetch x[i*ahead]" in print_kernel(kernel)
+    assert "prefetch" in native.assembly([kernel], host())
+    _, found = run_everywhere(kernel, [np.arange(8, dtype=np.float32), np.zeros(8, np.float32)], 0, 8)
+    np.testing.assert_array_equal(found, 2.0 * np.arange(8))
 
 
 def test_scratch_array() -> None:

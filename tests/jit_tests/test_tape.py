@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from fx.errors import GraphError
-from jit import threads
+from jit import emission, linker, threads
 from jit.loop_ir import KernelBuilder, f64, i64
 from jit.native import compile_object, load_object
 from jit.runtime_ir import StepKind
@@ -58,7 +58,7 @@ def kernels() -> dict[str, int]:
         m.store(who, i, m.worker)
         m.store(first, i, m.lo)
     own = load_object(compile_object([a.build(), m.build()], host()), ("axpy", "mark"))
-    return {**own, **threads._load(threads._compile(WAIT), ("wait",))}
+    return {**own, **linker.load(emission.plain_code(WAIT), ("wait",))}
 
 
 @pytest.fixture(autouse=True)

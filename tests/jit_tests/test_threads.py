@@ -18,7 +18,7 @@ import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
-from jit import runtime_ir, threads
+from jit import emission, linker, runtime_ir, threads
 from jit.runtime_ir import Pool, Slot, Word, machine, runtime_text
 from jit.tape import Patch, Program, TapeStep
 
@@ -62,7 +62,7 @@ def _threads_restored() -> Iterator[None]:
 
 
 def halver(total: int, chunk: int, nanoseconds: int = 0, repeat: int = 1) -> Program:
-    kernel = threads._load(threads._compile(HALVE), ("halve",))["halve"]
+    kernel = linker.load(emission.plain_code(HALVE), ("halve",))["halve"]
     frame = np.zeros(2, np.int64)
     address = frame.ctypes.data
     step = TapeStep(kernel, address, total, chunk, nanoseconds=nanoseconds)
@@ -367,7 +367,7 @@ def test_every_thread_computes_with_subnormals() -> None:
             "define i64 @get() {\n  %w = call i64 @fp_load()\n  ret i64 %w\n}\n"
             "define void @set(i64 %w) {\n  call void @fp_store(i64 %w)\n  ret void\n}\n"
         )
-        entries = threads._load(threads._compile(text), ("get", "set"))
+        entries = linker.load(emission.plain_code(text), ("get", "set"))
         get = ctypes.CFUNCTYPE(ctypes.c_int64)(entries["get"])
         set_ = ctypes.CFUNCTYPE(None, ctypes.c_int64)(entries["set"])
         tiny = np.finfo(np.float64).tiny
@@ -392,10 +392,10 @@ def test_every_thread_computes_with_subnormals() -> None:
 EXIT = """
 import ctypes, sys, threading
 import numpy as np
-from jit import threads
+from jit import emission, linker, threads
 from jit.tape import Patch, Program, TapeStep
 threads.set_num_threads(3)
-kernel = threads._load(threads._compile({text!r}), ("halve",))["halve"]
+kernel = linker.load(emission.plain_code({text!r}), ("halve",))["halve"]
 frame = np.zeros(2, np.int64)
 x, y = np.ones(100_000), np.zeros(100_000)
 a = frame.ctypes.data

@@ -16,11 +16,13 @@ import mpmath
 import numpy as np
 import pytest
 from loop_eval import run_pointwise
-from pointwise_native import NativeRules
+from loop_harness import level
+from pointwise_native import NativeRules, pointwise_kernel
 
 from fx.primitives import special_math
 from jit.kernels import vector_math as vm
-from jit.loop_ir import KernelBuilder, f32, f64
+from jit.loop_ir import Arithmetic, KernelBuilder, f32, f64
+from jit.loop_print import print_kernel
 from jit.native import compile_object, load_object
 from jit.target import host
 
@@ -36,6 +38,9 @@ NUMPY = {
 SPECIAL = ("erf", "erfc", "erf_inv", "lgamma", "digamma")
 UNARY = (*NUMPY, *SPECIAL)
 ODD = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p", "cbrt", "erf", "erf_inv")
+# Those that have several forms, and the machines that they are for beside the least one
+CHOOSING = ("exp", "exp2", "sin", "cos", "sinh", "cosh", "tanh", "logistic", "erf", "erfc")
+MACHINES = (Arithmetic(fused=True), Arithmetic(fused=True, scale=True, tables=True))
 # Where a function is neither constant nor steep, beside samples of all numbers
 RANGES = {
     "exp": (-110, 90), "exp2": (-155, 130), "expm1": (-3, 3), "log": (0, 3), "log1p": (-1, 3), "log2": (0, 3),
@@ -161,6 +166,20 @@ def test_accuracy(name: str, dtype: str) -> None:
     wanted, limit = truth(name, x), documented()[name][dtype]
     check(name, x, native(dtype).run(name, x), wanted, limit)
     check(name, x, run_pointwise(getattr(vm, name), x, fused=False), wanted, limit)
+    if name in CHOOSING:
+        for arithmetic in MACHINES:
+            check(name, x, run_pointwise(getattr(vm, name), x, arithmetic=arithmetic), wanted, limit)
+
+
+def test_formulas_that_depend_on_the_machine_are_named() -> None:
+    """... so that each form is evaluated everywhere, and not only on the machine that it is for."""
+
+    def text(name: str, dtype: str, arithmetic: Arithmetic) -> str:
+        rule = (np.dtype(dtype),) * (2 if name in ("pow", "atan2", "hypot") else 1)
+        return print_kernel(pointwise_kernel("k", getattr(vm, name), rule, arithmetic)[0])
+
+    differ = {n for n in vm.__all__ for d in TYPES for m in MACHINES if text(n, d, m) != text(n, d, Arithmetic())}
+    assert differ == set(CHOOSING)
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -281,23 +300,21 @@ def test_accuracy_of_two_operands(name: str, reference: Any, dtype: str) -> None
     check(name, x, run_pointwise(getattr(vm, name), x, y, fused=False), wanted, limit)
 
 
-@pytest.mark.parametrize("level", ["sse2", "scalar"])
-def test_other_machines_keep_the_limits(level: str) -> None:
-    """Without fma and rounding instructions, and without SIMD."""
-    if level == "sse2" and host().arch != "x86_64":
-        pytest.skip("an x86-64 level")
-    names = ("exp", "tanh", "log", "sin")
+@pytest.mark.parametrize("name", ["sse2", "avx2", "avx512", "scalar"])
+def test_other_machines_keep_the_limits(name: str) -> None:
+    """Without fma and rounding instructions, with both, and without SIMD."""
+    names = ("exp", "tanh", "log", "log1p", "sin", "logistic")
     rules = {n: (getattr(vm, n), (np.dtype("float32"),)) for n in names}
-    restricted = NativeRules(rules, host().restricted(level))
-    for name in names:
-        x = sample(name, "float32", 5000)
-        check(name, x, restricted.run(name, x), truth(name, x), documented()[name]["float32"])
+    restricted = NativeRules(rules, level(name))
+    for function in names:
+        x = sample(function, "float32", 5000)
+        check(function, x, restricted.run(function, x), truth(function, x), documented()[function]["float32"])
 
 
 @pytest.mark.parametrize("name", ["exp", "tanh", "sin"])
 def test_explicit_vectors_give_the_same_bits(name: str) -> None:
     """A kernel that loads eight lanes at once computes what the scalar loop computes."""
-    b = KernelBuilder("lanes")
+    b = KernelBuilder("lanes", host().arithmetic)
     source, target = b.pointer("x", f32), b.pointer("out", f32)
     with b.for_("i", b.lo, b.hi, step=8) as i:
         b.store(target, i, getattr(vm, name)(b, b.let("v", b.load(source, i, 8))))

@@ -1,0 +1,54 @@
+"""LLVM's modules -> object code, beside llvmlite's lock.
+
+llvmlite takes one lock around every call, for users that share a context.  Here each module has a context of its own and each
+thread a target machine of its own, which is what LLVM asks of threads; so the two calls that take time run beside the lock, and
+threads compile in parallel.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite.binding import ffi
+
+from fx.errors import BackendError
+
+__all__ = ["object_code", "plain_code", "run_passes"]
+
+
+def run_passes(passes: llvm.ModulePassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder) -> None:
+    """Runs passes over a module that no other thread sees."""
+    _free_of_lock("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+
+
+def object_code(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> bytes:
+    """The object code of a module that no other thread sees, for a machine that no other thread uses."""
+    with ffi.OutputString() as error:
+        buffer = _free_of_lock("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+        if not buffer:
+            raise BackendError(f"LLVM emits no code: {error}")
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def plain_code(text: str) -> bytes:
+    """Object code, for any CPU of this architecture, of a text that is optimised by hand already.  The small functions that it is
+    written with are put in their places: less code, which is also made sooner."""
+    module = llvm.parse_assembly(text, llvm.create_context())
+    module.verify()
+    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_always_inliner_pass()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    run_passes(passes, module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2)))
+    return object_code(machine, module)
+
+
+def _free_of_lock(name: str) -> Any:
+    wrapper = getattr(ffi.lib, name)
+    return getattr(wrapper, "_cfn", wrapper)

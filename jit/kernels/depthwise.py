@@ -1,0 +1,227 @@
+"""Depthwise convolution and its gradient with respect to the weights, vectors along the channels.
+
+Positions outside of the image are left out, so there is no padded copy.  Along an axis, output y meets tap t at image position
+
+    step * y + dilation * t + origin
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, maximum, minimum, select
+from ..lower.loops import ceil_div, floor_div
+from .gemm import digits, integers
+from .microkernel import multiply_add
+
+__all__ = ["EDGE_VECTORS", "Depthwise", "depthwise_kernel", "depthwise_weights_kernel"]
+
+EDGE_VECTORS = (
+    4  # of channels that go round the taps of an output at the border together: sums that do not wait for each other
+)
+AXES = ("y", "x")
+
+
+@dataclass(frozen=True, slots=True)
+class Depthwise:
+    """Which kernel: this is its key.
+
+    Attributes:
+        taps: along x; they are written out.
+        block: outputs along x that share what they load (forward), or that go round the loop together (weights).
+        vectors: of channels that go together.
+        neighbours: along x, outputs and taps are neighbours in the image: step and dilation are 1.
+    """
+
+    ty: Ty
+    lanes: int
+    taps: int
+    block: int
+    vectors: int
+    neighbours: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ty}x{self.lanes}_{self.taps}_{self.block}x{self.vectors}{'_neighbours' if self.neighbours else ''}"
+        )
+
+
+class _Geometry:
+    """The integers of the frame that both kernels have: strides of image (``s_``) and outputs (``o_``), per axis the sizes."""
+
+    def __init__(self, b: KernelBuilder, v: Depthwise) -> None:
+        self.b, self.v = b, v
+        axes = [
+            f"{name}_{x}" for name in ("size", "count", "taps", "step", "dilation", "origin", "s", "o") for x in AXES
+        ]
+        self.p = integers(b, "channels", *axes, "s_n", "o_n")
+
+    def rows(self, y: Expr) -> tuple[Expr, Ref, Ref]:
+        """Of outputs ``y``: the image row at tap 0, and the taps ``[begin, end)`` that lie inside."""
+        b, p = self.b, self.p
+        at = b.let("at_y", y * p["step_y"] + p["origin_y"])
+        begin = b.let("begin_y", minimum(maximum(ceil_div(-at, p["dilation_y"]), 0), p["taps_y"]))
+        end = b.let("end_y", maximum(minimum(ceil_div(p["size_y"] - at, p["dilation_y"]), p["taps_y"]), begin))
+        return at, begin, end
+
+    def inside(self) -> tuple[Ref, Ref]:
+        """The outputs ``[first, stop)`` of a row of which all taps lie inside."""
+        b, p = self.b, self.p
+        first = b.let("first", minimum(maximum(ceil_div(-p["origin_x"], p["step_x"]), 0), p["count_x"]))
+        reach = p["origin_x"] + p["dilation_x"] * (self.v.taps - 1)
+        stop = minimum(floor_div(p["size_x"] - 1 - reach, p["step_x"]) + 1, p["count_x"])
+        return first, b.let("stop", maximum(stop, first))
+
+    @contextmanager
+    def border(self, first: Expr, stop: Expr) -> Iterator[tuple[Ref, Expr, Ref, Ref]]:
+        """Loops over the other outputs of a row: x, the image column at tap 0, and the taps that lie inside."""
+        b, p = self.b, self.p
+        with b.for_("other", 0, p["count_x"] - (stop - first)) as other:
+            x = b.let("x", select(other < first, other, other + (stop - first)))
+            at = b.let("at_x", x * p["step_x"] + p["origin_x"])
+            begin = b.let("begin_x", minimum(maximum(ceil_div(-at, p["dilation_x"]), 0), p["taps_x"]))
+            end = b.let("end_x", maximum(minimum(ceil_div(p["size_x"] - at, p["dilation_x"]), p["taps_x"]), begin))
+            yield x, at, begin, end
+
+    def columns(self, load: Callable[[Expr], Expr], row: Expr, outputs: int) -> list[list[Expr]]:
+        """What ``outputs`` neighbouring outputs meet in a row of the image, whose tap 0 of the first is at ``row``: [output][tap]."""
+        b, p, taps = self.b, self.p, self.v.taps
+        if self.v.neighbours:
+            met = [b.let("met", load(row + p["s_x"] * k)) for k in range(outputs + taps - 1)]
+            return [[met[x + t] for t in range(taps)] for x in range(outputs)]
+        along, across = b.let("along", p["s_x"] * p["step_x"]), b.let("across", p["s_x"] * p["dilation_x"])
+        return [[load(row + along * x + across * t) for t in range(taps)] for x in range(outputs)]
+
+
+def depthwise_kernel(v: Depthwise) -> Kernel:
+    """out[n, y, x, c] = sum over taps image[n, (y, x) at the tap, c] * weights[tap, c].  Range: lines (n, y).
+
+    Channels have stride 1 everywhere, and there are at least ``lanes``: the last vector may overlap the one before it.
+    ``w_y`` and ``w_x`` are strides of the weights.
+    """
+    b = KernelBuilder(f"depthwise_{v}")
+    image, weights, out = (b.pointer(n, v.ty) for n in ("image", "weights", "out"))
+    g = _Geometry(b, v)
+    p = g.p | integers(b, "w_y", "w_x")
+    first, stop = g.inside()
+    zero = Const(0, v.ty.vector(v.lanes))
+
+    def block(x: Expr, n: Expr, to: Expr, rows: tuple[Expr, Ref, Ref]) -> None:
+        at_y, begin, end = rows
+        corner = b.let("corner", n * p["s_n"] + at_y * p["s_y"] + (x * p["step_x"] + p["origin_x"]) * p["s_x"])
+        with b.for_("group", 0, p["channels"], v.lanes) as group:
+            c = b.let("c", minimum(group, p["channels"] - v.lanes))
+            sums = [b.var("sum", zero) for _ in range(v.block)]
+            with b.for_("t", begin, end) as t:
+                row = b.let("row", corner + t * p["dilation_y"] * p["s_y"] + c)
+                at_w = b.let("at_w", t * p["w_y"] + c)
+                met = g.columns(lambda i: b.load(image, i, v.lanes), row, v.block)
+                for k in range(v.taps):
+                    w = b.let("w", b.load(weights, at_w + p["w_x"] * k, v.lanes))
+                    for total, values in zip(sums, met):
+                        b.assign(total, multiply_add(values[k], w, total))
+            for i, total in enumerate(sums):
+                b.store(out, to + (x + i) * p["o_x"] + c, total)
+
+    def single(
+        x: Expr, at_x: Expr, begin_x: Ref, end_x: Ref, vectors: int, n: Expr, to: Expr, rows: tuple[Expr, Ref, Ref]
+    ) -> None:
+        at_y, begin, end = rows
+        width = vectors * v.lanes
+        corner = b.let("corner", n * p["s_n"] + at_y * p["s_y"] + at_x * p["s_x"])
+        with b.for_("group", 0, p["channels"], width) as group:
+            c = b.let("c", minimum(group, p["channels"] - width))
+            sums = [b.var("sum", zero) for _ in range(vectors)]
+            with b.for_("t", begin, end) as t, b.for_("k", begin_x, end_x) as k:
+                here = b.let("here", corner + t * p["dilation_y"] * p["s_y"] + k * p["dilation_x"] * p["s_x"] + c)
+                at_w = b.let("at_w", t * p["w_y"] + k * p["w_x"] + c)
+                for j, total in enumerate(sums):
+                    w = b.load(weights, at_w + j * v.lanes, v.lanes)
+                    b.assign(total, multiply_add(b.load(image, here + j * v.lanes, v.lanes), w, total))
+            for j, total in enumerate(sums):
+                b.store(out, to + x * p["o_x"] + c + j * v.lanes, total)
+
+    with b.for_("line", b.lo, b.hi) as line:
+        n, y = digits(b, line, [p["count_y"]])
+        rows = g.rows(y)
+        to = b.let("to", n * p["o_n"] + y * p["o_y"])
+        enough = b.let("enough", stop - first >= v.block)
+        with b.if_(enough), b.for_("step", first, stop, v.block) as step:
+            block(b.let("x", minimum(step, stop - v.block)), n, to, rows)
+        last = b.let("last", select(enough, stop, first))
+        with g.border(first, last) as (x, at_x, begin_x, end_x):
+            with b.if_(p["channels"] >= EDGE_VECTORS * v.lanes):
+                single(x, at_x, begin_x, end_x, EDGE_VECTORS, n, to, rows)
+            with b.else_():
+                single(x, at_x, begin_x, end_x, 1, n, to, rows)
+    return b.build()
+
+
+def depthwise_weights_kernel(v: Depthwise) -> Kernel:
+    """sums[part, tap, slot] = sum over the lines of the part of image[n, (y, x) at the tap, c] * ct[n, y, x, c].  Range: parts.
+
+    A part is ``part_lines`` of all ``lines`` (n, y).  Groups of ``vectors`` vectors of channels have slots of their own: the last
+    group begins so far to the left that there are channels for all of it, and its sums are not the ones of its neighbour.
+    """
+    b = KernelBuilder(f"depthwise_weights_{v}")
+    image, ct, sums = (b.pointer(n, v.ty) for n in ("image", "ct", "sums"))
+    g = _Geometry(b, v)
+    p = g.p | integers(b, "lines", "part_lines", "slots")
+    first, stop = g.inside()
+    width = v.vectors * v.lanes
+    zero = Const(0, v.ty.vector(v.lanes))
+
+    def lanes_of(buffer: str, at: Expr) -> list[Expr]:
+        return [b.load(buffer, at + j * v.lanes, v.lanes) for j in range(v.vectors)]
+
+    def along(row: Expr, of_ct: Expr, to: Expr, c: Expr) -> None:
+        """The outputs of which all taps lie inside: all sums of a row of taps are in registers."""
+        totals = [[b.var("total", s) for s in lanes_of(sums, to + p["slots"] * t)] for t in range(v.taps)]
+
+        def outputs(x: Expr, count: int) -> None:
+            here = b.let("here", row + (x * p["step_x"] + p["origin_x"]) * p["s_x"] + c)
+            there = b.let("there", of_ct + x * p["o_x"] + c)
+            for j in range(v.vectors):
+                met = g.columns(lambda i: b.load(image, i + j * v.lanes, v.lanes), here, count)
+                for i, values in enumerate(met):
+                    weight = b.let("ct", b.load(ct, there + p["o_x"] * i + j * v.lanes, v.lanes))
+                    for t, value in enumerate(values):
+                        b.assign(totals[t][j], multiply_add(value, weight, totals[t][j]))
+
+        whole = b.let("whole", first + (stop - first) // v.block * v.block)
+        with b.for_("x", first, whole, v.block) as x:
+            outputs(x, v.block)
+        with b.for_("x", whole, stop) as x:
+            outputs(x, 1)
+        for t, vectors in enumerate(totals):
+            for j, total in enumerate(vectors):
+                b.store(sums, to + p["slots"] * t + j * v.lanes, total)
+
+    def at_border(row: Expr, of_ct: Expr, to: Expr, c: Expr) -> None:
+        with g.border(first, stop) as (x, at_x, begin, end), b.for_("k", begin, end) as k:
+            here = b.let("here", row + (at_x + k * p["dilation_x"]) * p["s_x"] + c)
+            there, place = b.let("there", of_ct + x * p["o_x"] + c), b.let("place", to + k * p["slots"])
+            for j, (value, weight, total) in enumerate(
+                zip(*(lanes_of(*x) for x in ((image, here), (ct, there), (sums, place))))
+            ):
+                b.store(sums, place + j * v.lanes, multiply_add(value, weight, total))
+
+    with b.for_("part", b.lo, b.hi) as part:
+        own = b.let("own", part * p["taps_y"] * p["slots"] * v.taps)
+        with b.for_("i", own, own + p["taps_y"] * p["slots"] * v.taps, v.lanes) as i:
+            b.store(sums, i, zero)
+        begin = b.let("begin", part * p["part_lines"])
+        with b.for_("line", begin, minimum(begin + p["part_lines"], p["lines"])) as line:
+            n, y = digits(b, line, [p["count_y"]])
+            at_y, begin_y, end_y = g.rows(y)
+            of_ct = b.let("of_ct", n * p["o_n"] + y * p["o_y"])
+            with b.for_("t", begin_y, end_y) as t:
+                row = b.let("row", n * p["s_n"] + (at_y + t * p["dilation_y"]) * p["s_y"])
+                with b.for_("slot", 0, p["slots"], width) as slot:
+                    c = b.let("c", minimum(slot, p["channels"] - width))
+                    to = b.let("to", own + t * p["slots"] * v.taps + slot)
+                    at_border(row, of_ct, to, c)
+                    along(row, of_ct, to, c)
+    return b.build()

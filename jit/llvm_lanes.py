@@ -1,0 +1,85 @@
+"""LLVM instructions that regroup the lanes of vectors, and those of AVX-512 that are called by name, register by register."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .llvm_casts import Casts
+from .llvm_text import constant, register_type
+from .loop_ir import Ty
+
+
+class Lanes(Casts):
+    """Operations whose code depends on how many registers a vector takes."""
+
+    def splat(self, x: str, ty: Ty) -> str:
+        t, s = register_type(ty), register_type(ty.scalar)
+        if not x.startswith("%"):
+            return f"splat ({s} {x})"
+        first = self.ins(f"insertelement {t} poison, {s} {x}, i32 0")
+        return self.ins(f"shufflevector {t} {first}, {t} poison, <{ty.lanes} x i32> zeroinitializer")
+
+    def regrouped(self, x: str, ty: Ty, lanes: Sequence[int]) -> str:
+        """These lanes of ``x``, as a scalar if it is one lane; those that do not exist are undefined."""
+        t, n = register_type(ty), len(lanes)
+        if n == ty.lanes:
+            return x
+        if n == 1:
+            return self.ins(f"extractelement {t} {x}, i64 {lanes[0]}")
+        if ty.lanes == 1:
+            return self.ins(f"insertelement {register_type(ty.vector(n))} poison, {t} {x}, i64 0")
+        mask = ", ".join(f"i32 {k}" if k < ty.lanes else "i32 poison" for k in lanes)
+        return self.ins(f"shufflevector {t} {x}, {t} poison, <{n} x i32> <{mask}>")
+
+    def joined(self, parts: Sequence[str], ty: Ty) -> str:
+        """Vectors of type ``ty``, a power of two of them, one behind the other."""
+        if ty.lanes == 1 and len(parts) > 1:
+            vector = "poison"
+            for k, x in enumerate(parts):
+                t = register_type(ty.vector(len(parts)))
+                vector = self.ins(f"insertelement {t} {vector}, {register_type(ty)} {x}, i64 {k}")
+            return vector
+        while len(parts) > 1:
+            t, mask = register_type(ty), ", ".join(f"i32 {k}" for k in range(2 * ty.lanes))
+            pairs = zip(parts[::2], parts[1::2])
+            parts = [self.ins(f"shufflevector {t} {a}, {t} {b}, <{2 * ty.lanes} x i32> <{mask}>") for a, b in pairs]
+            ty = ty.vector(2 * ty.lanes)
+        return parts[0]
+
+    def vscalef(self, ty: Ty, x: str, n: str) -> str:
+        """AVX-512's vscalef, register by register."""
+        lanes = min(max(128, ty.lanes * ty.bits), 512) // ty.bits
+        if lanes < ty.lanes:
+            firsts = range(0, ty.lanes, lanes)
+            pieces = [[self.regrouped(v, ty, range(i, i + lanes)) for v in (x, n)] for i in firsts]
+            return self.joined([self.vscalef(ty.vector(lanes), *piece) for piece in pieces], ty.vector(lanes))
+        wide = ty.vector(lanes)
+        t, kind = register_type(wide), f"{'ps' if ty.bits == 32 else 'pd'}.{lanes * ty.bits}"
+        x, n = (self.regrouped(v, ty, range(lanes)) for v in (x, n))
+        more = f"i{max(8, lanes)} -1" + (", i32 4" if lanes * ty.bits == 512 else "")
+        scaled = self.ins(
+            f"call {t} @llvm.x86.avx512.mask.scalef.{kind}({t} {x}, {t} {n}, {t} zeroinitializer, {more})"
+        )
+        return self.regrouped(scaled, wide, range(ty.lanes))
+
+    def lookup(self, ty: Ty, i: str, table: Sequence[str]) -> str:
+        """AVX-512's vpermps, register by register, or lane by lane."""
+        numbers = ", ".join(f"{register_type(ty.scalar)} {_scalar(c)}" for c in table)
+        u, wide = Ty("u", ty.bits, ty.lanes), ty.vector(len(table))
+        if ty.lanes > 1 and ty.bits == 32 and self.target.arithmetic.tables:
+            lanes, t = len(table), register_type(wide)
+            groups = [range(first, first + lanes) for first in range(0, ty.lanes, lanes)]
+            found = [
+                self.ins(f"call {t} @llvm.x86.avx512.permvar.sf.512({t} <{numbers}>, <16 x i32> {g})")
+                for g in [self.regrouped(i, u, group) for group in groups]
+            ]
+            return self.regrouped(self.joined(found, wide), wide.vector(lanes * len(groups)), range(ty.lanes))
+        t, low = register_type(wide), self.ins(f"and {register_type(u)} {i}, {constant(len(table) - 1, u)}")
+        each = [self.regrouped(low, u, [k]) for k in range(ty.lanes)]
+        lanewise = [self.ins(f"extractelement {t} <{numbers}>, i{ty.bits} {k}") for k in each]
+        return self.joined(lanewise, ty.scalar)
+
+
+def _scalar(x: str) -> str:
+    """A constant's spelling in one lane."""
+    return x.partition("(")[2].rstrip(")").split()[-1] if x.startswith("splat") else x

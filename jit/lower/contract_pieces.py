@@ -1,0 +1,84 @@
+"""How the work of a blocked contraction is cut into pieces for threads: by its sizes alone, so that its bits are the same on any number of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fx.sizes import largest
+
+from .contraction import FLOPS_PER_NS, Dims
+
+__all__ = [
+    "GROUP",
+    "MIN_SLICE",
+    "ROWS",
+    "SLAB_SLICE",
+    "k_parts",
+    "k_slices",
+    "packed_groups",
+    "packed_ranges",
+    "row_ranges",
+    "wanted_pieces",
+]
+
+ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+GROUP = 16  # panels of a piece, at most
+PIECE_NS, HALF_NS = 25_000.0, 12_500.0  # the work of a piece at least; of one of the two of a small product
+PIECES = 16  # fewer pieces than this are not enough to share among a few threads
+FEW_PIECES = 8  # of fewer, an odd number leaves threads without work
+LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
+# Values of k that are worth a partial product of their own; where slices of k copy what they read of A, there are no other pieces.
+MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
+HALF_SLICE = 1 << 9  # the same where two partial products make an even number of pieces
+RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
+
+
+def wanted_pieces(flops: int) -> int:
+    """How many pieces a product of so many flops should have."""
+    ns = flops / FLOPS_PER_NS
+    few = max(min(ns // HALF_NS, 2), min(ns // PIECE_NS, PIECES))
+    even = few - few % 2 if few < FEW_PIECES else few
+    return int(max(1, even, min(ns // LONG_PIECE_NS, MORE_PIECES)))
+
+
+def row_ranges(m: int, mr: int, panels: int, wanted: int) -> int:
+    """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of ``ROWS``, or twice as
+    many where there would be too few pieces for threads, or an odd number of a few."""
+    ranges = -(-m // ROWS)
+    pieces = ranges * panels
+    lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
+    return 2 * ranges if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr else ranges
+
+
+def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
+    """Into how many partial products, of at least ``worth`` values of k, to cut k, so that there are enough pieces, and of a few an
+    even number."""
+    most = wanted // pieces
+    parts = min(most, k // worth)
+    if pieces % 2 and pieces * parts < FEW_PIECES:
+        parts = max(parts - parts % 2, min(2, most, k // HALF_SLICE))
+    return max(1, parts)
+
+
+def k_slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
+    """Cuts k into about ``count`` slices: the outer loop, the others, stretches of the first of them, their length."""
+    outer: tuple[int, ...] = (1, 0, 0)
+    if len(ks) > 1 and 0 < ks[0][0] < count:
+        outer, ks = ks[0], ks[1:]
+    k0 = ks[0][0] if ks else 1
+    k_slice = largest(1, -(-k0 * outer[0] // count))
+    return outer, ks, largest(1, -(-k0 // k_slice)), k_slice
+
+
+def packed_ranges(*numbers: Any) -> int:
+    return _cut(*numbers)[0]
+
+
+def packed_groups(*numbers: Any) -> int:
+    return _cut(*numbers)[1]
+
+
+def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
+    cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
+    enough = max(min(r * g, wanted) for r, g in cuts)
+    return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)

@@ -1,0 +1,104 @@
+"""How image, window and output of a convolution meet along each axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fx.errors import LoweringError
+
+from ..kernels.conv import PAD_DIMS
+from .contraction import Array
+from .registry import Operand
+
+__all__ = ["Axis", "Phase", "axes_of", "phases", "shifted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial dimension: extents and strides of image, window and output, and how they meet."""
+
+    size: int
+    window: int
+    out: int
+    stride: int
+    lo: int
+    dilation: int  # of the image
+    window_dilation: int
+    image_stride: int
+    window_stride: int
+    out_stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Outputs ``first + step * y``, y < count, use window positions ``window + window_step * j``, j < taps, at image
+    positions ``origin + y_step * y + j_step * j``."""
+
+    first: int
+    step: int
+    count: int
+    window: int
+    window_step: int
+    taps: int
+    origin: int
+    y_step: int
+    j_step: int
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """The lowest and the highest image position that is read."""
+        ends = [
+            self.origin + y * self.y_step + j * self.j_step for y in (0, self.count - 1) for j in (0, self.taps - 1)
+        ]
+        return (min(ends), max(ends)) if self.taps and self.count else (0, 0)
+
+    def always_sees(self, size: int) -> bool:
+        """Whether every output sees something of an image of that ``size``."""
+        last = (self.count - 1) * self.y_step + self.origin
+        return self.j_step <= size and self.origin + (self.taps - 1) * self.j_step >= 0 and last < size
+
+
+def phases(x: Axis) -> list[Phase]:
+    if x.dilation == 1:
+        return [Phase(0, 1, x.out, 0, 1, x.window, -x.lo, x.stride, x.window_dilation)]
+    step = x.dilation // math.gcd(x.dilation, x.window_dilation)
+    found = []
+    for first in range(min(x.dilation, x.out)):
+        count = -(-(x.out - first) // x.dilation)
+        taps = [j for j in range(min(step, x.window)) if (first + j * x.window_dilation - x.lo) % x.dilation == 0]
+        if not taps:
+            found.append(Phase(first, x.dilation, count, 0, 1, 0, 0, 1, 0))
+            continue
+        origin = (first + taps[0] * x.window_dilation - x.lo) // x.dilation
+        n = -(-(x.window - taps[0]) // step)
+        found.append(
+            Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation)
+        )
+    return found
+
+
+def axes_of(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[Axis]:
+    """``unit``: reals in an element, as strides count reals."""
+    (lhs, rhs, out), specs = operands, [params[k][2:] for k in ("lhs_spec", "rhs_spec", "out_spec")]
+    if len(specs[0]) > PAD_DIMS:
+        raise LoweringError(
+            f"a convolution over {len(specs[0])} spatial dimensions has no native loops; at most {PAD_DIMS}"
+        )
+    axes = []
+    for i, (a, b, c) in enumerate(zip(*specs)):
+        axes.append(Axis(
+            size=lhs.shape[a], window=rhs.shape[b], out=out.shape[c], stride=params["window_strides"][i],
+            lo=params["padding"][i][0], dilation=params["lhs_dilation"][i], window_dilation=params["rhs_dilation"][i],
+            image_stride=lhs.strides[a] * unit, window_stride=rhs.strides[b] * unit, out_stride=out.strides[c] * unit,
+        ))  # fmt: skip
+    return axes
+
+
+def shifted(x: Array, reals: int, unit: int) -> Array:
+    """``x`` from that many reals on."""
+    if isinstance(x.at, Operand):
+        return replace(x, at=replace(x.at, offset=x.at.offset + reals // unit))
+    return replace(x, at=replace(x.at, byte_offset=x.at.byte_offset + reals * x.ty.itemsize))

@@ -1,0 +1,164 @@
+"""Depthwise convolutions whose channels lie together, and their gradients, on ``kernels/depthwise.py``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from fx.sizes import largest, smallest
+
+from ..kernels.depthwise import Depthwise, depthwise_kernel, depthwise_weights_kernel
+from ..loop_ir import Ty
+from .contraction import BYTES_PER_NS, FLOPS_PER_NS, Array, move, run, scratch
+from .conv_geometry import Axis, Phase, phases, shifted
+from .linalg import array_of
+from .registry import Arg, LowerContext, Operand
+
+__all__ = ["depthwise", "depthwise_weights"]
+
+MOST_TAPS = 8  # along the last axis; they are written out
+OUTPUTS = (4, 6, 8)  # of a row that share what they load: of a short row, with 16 vector registers, with 32
+VECTORS, TOGETHER = (
+    4,
+    2,
+)  # of channels whose sums over a row are in registers, and outputs that go round the loop together
+PIECES, PIECE_BYTES = 16, 1 << 17  # of the gradient with respect to the weights: at most, and what one reads at least
+
+
+def depthwise(
+    ctx: LowerContext, params: dict[str, Any], axes: Sequence[Axis], operands: tuple[Operand, Operand, Operand], compute: Ty
+) -> bool:  # fmt: skip
+    """Appends the steps, if every channel is convolved on its own and the channels lie together; returns whether they do."""
+    (lhs, rhs, out), lanes = operands, ctx.host.lanes(compute)
+    (n, c), (w_o, _), (o_n, o_c) = (params[k][:2] for k in ("lhs_spec", "rhs_spec", "out_spec"))
+    channels = params["feature_group_count"]
+    alone = channels == lhs.shape[c] == rhs.shape[w_o] and params["batch_group_count"] == 1
+    if not (alone and channels >= lanes and _fits(axes, operands, compute)):
+        return False
+    if lhs.strides[c] != 1 or out.strides[o_c] != 1:
+        return False
+    found = list(itertools.product(*(phases(x) for x in axes)))
+    if any(f[-1].taps > MOST_TAPS for f in found):
+        return False
+    weights, strides = array_of(rhs), [x.window_stride for x in axes]
+    if rhs.strides[w_o] != 1:
+        weights, strides = _together(ctx, weights, rhs.strides[w_o], axes, channels)
+    for phase in found:
+        if not all(f.count for f in phase):
+            continue
+        values: dict[str, Arg] = {
+            "image": lhs,
+            "weights": shifted(weights, sum(f.window * s for f, s in zip(phase, strides)), 1).at,
+            "out": shifted(array_of(out), sum(f.first * x.out_stride for f, x in zip(phase, axes)), 1).at,
+            "channels": channels, "s_n": lhs.strides[n], "o_n": out.strides[o_n], "w_y": 0,
+        }  # fmt: skip
+        values |= {f"w_{d}": f.window_step * s for d, f, s in zip("yx"[2 - len(axes) :], phase, strides)}
+        for d, f, x in zip("yx"[2 - len(axes) :], phase, axes):
+            values |= _axis(d, x.size, f, x.image_stride, f.step * x.out_stride, f.taps)
+        _step(ctx, values, lhs.shape[n], (weights.at, lhs), out, compute, _outputs(ctx, phase[-1]))
+    return True
+
+
+def depthwise_weights(
+    ctx: LowerContext, params: dict[str, Any], axes: Sequence[Axis], operands: tuple[Operand, Operand, Operand], compute: Ty
+) -> bool:  # fmt: skip
+    """The same where the window is large and the output is the small kernel: the gradient with respect to the weights."""
+    (lhs, rhs, out), lanes = operands, ctx.host.lanes(compute)
+    (c, n), (w_c, w_n), (_, o_c) = (params[k][:2] for k in ("lhs_spec", "rhs_spec", "out_spec"))
+    channels = params["batch_group_count"]
+    alone = channels == lhs.shape[c] == rhs.shape[w_c] and params["feature_group_count"] == 1
+    if not (alone and channels >= lanes and _fits(axes, operands, compute)):
+        return False
+    if lhs.strides[c] != 1 or rhs.strides[w_c] != 1 or axes[-1].out > MOST_TAPS or any(x.dilation != 1 for x in axes):
+        return False
+    batch, taps = lhs.shape[n], axes[-1].out
+    lines, taps_y = batch, 1
+    values: dict[str, Arg] = {
+        "image": lhs,
+        "ct": rhs,
+        "channels": channels,
+        "s_n": lhs.strides[n],
+        "o_n": rhs.strides[w_n],
+    }
+    for d, x in zip("yx"[2 - len(axes) :], axes):
+        met = Phase(0, 1, x.window, 0, 1, x.out, -x.lo, x.window_dilation, x.stride)
+        values |= _axis(d, x.size, met, x.image_stride, x.window_stride, x.out)
+    if len(axes) == 2:
+        lines, taps_y = batch * axes[0].window, axes[0].out
+    else:
+        values |= _no_axis()
+    vectors = min(VECTORS, channels // lanes)
+    neighbours = values["step_x"] == values["dilation_x"] == 1
+    v = Depthwise(compute, lanes, taps, TOGETHER, vectors, neighbours)
+    width = vectors * lanes
+    slots = -(-channels // width) * width
+    flops, nbytes = 2 * rhs.size * taps * taps_y, (lhs.size + rhs.size) * compute.itemsize
+    ns = largest(flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS)
+    part_lines = -(-lines // smallest(PIECES, lines, largest(1, nbytes // PIECE_BYTES)))
+    parts = -(-lines // part_lines)
+    part = taps_y * taps * slots
+    sums = Array(scratch(ctx, compute, parts * part), compute)
+    values |= {"sums": sums.at, "lines": lines, "part_lines": part_lines, "slots": slots}
+    kernel = ctx.kernel(("depthwise weights", v), lambda: depthwise_weights_kernel(v))
+    run(ctx, kernel, values, parts, ns / parts, "conv (depthwise weights)", (lhs, rhs), (sums.at,), flops, nbytes)
+    result, o_c = array_of(out), out.strides[o_c]
+    dims = [(x.out, x.out_stride) for x in axes]
+    steps = [taps * slots, slots][2 - len(axes) :]
+    for begin, first, count in ((0, 0, channels // width * width), (slots - width, channels - width, width)):
+        if count and (begin == 0 or slots != channels):
+            moved = (*((m, s, o) for (m, o), s in zip(dims, steps)), (count, 1, o_c))
+            move(ctx, "conv (store)", moved, shifted(sums, begin, 1), shifted(result, first * o_c, 1), parts, part)
+    return True
+
+
+def _fits(axes: Sequence[Axis], operands: tuple[Operand, ...], compute: Ty) -> bool:
+    return 1 <= len(axes) <= 2 and all(array_of(x).ty == compute for x in operands)
+
+
+def _axis(d: str, size: int, f: Phase, s: int, o: int, taps: int) -> dict[str, Arg]:
+    return {
+        f"size_{d}": size, f"count_{d}": f.count, f"taps_{d}": taps, f"step_{d}": f.y_step, f"origin_{d}": f.origin,
+        f"dilation_{d}": f.j_step if f.taps > 1 else 1, f"s_{d}": s, f"o_{d}": o,
+    }  # fmt: skip
+
+
+def _no_axis() -> dict[str, Arg]:
+    return _axis("y", 1, Phase(0, 1, 1, 0, 1, 1, 0, 1, 1), 0, 0, 1)
+
+
+def _outputs(ctx: LowerContext, x: Phase) -> int:
+    few, many = OUTPUTS[0], OUTPUTS[2 if ctx.host.vector_registers >= 32 else 1]
+    return many if x.count >= 2 * many + x.taps else few
+
+
+def _step(
+    ctx: LowerContext, values: dict[str, Arg], batch: int, reads: tuple[Any, ...], out: Operand, ty: Ty, outputs: int
+) -> None:  # fmt: skip
+    """A step of ``depthwise_kernel``: a phase of the outputs."""
+    if "size_y" not in values:
+        values = values | _no_axis()
+    if values["taps_x"] == 0:  # the sums are empty
+        values = values | {"taps_x": 1, "taps_y": 0}
+    taps = values["taps_x"]
+    neighbours = values["step_x"] == values["dilation_x"] == 1
+    v = Depthwise(ty, ctx.host.lanes(ty), taps, outputs, 1, neighbours)
+    kernel = ctx.kernel(("depthwise", v), lambda: depthwise_kernel(v))
+    lines = batch * values["count_y"]
+    elements = lines * values["count_x"] * values["channels"]
+    flops, nbytes = 2 * elements * taps * values["taps_y"], 2 * elements * ty.itemsize
+    ns = largest(flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / lines
+    run(ctx, kernel, values, lines, ns, "conv (depthwise)", reads, (out,), flops, nbytes)
+
+
+def _together(
+    ctx: LowerContext, weights: Array, stride: int, axes: Sequence[Axis], channels: int
+) -> tuple[Array, list[int]]:  # fmt: skip
+    """A copy of the weights whose channels lie together, and its strides."""
+    steps = [channels * n for n in ((axes[1].window, 1) if len(axes) == 2 else (1,))]
+    copy = Array(
+        scratch(ctx, weights.ty, channels * axes[0].window * (axes[1].window if len(axes) == 2 else 1)), weights.ty
+    )
+    dims = (*((x.window, x.window_stride, s) for x, s in zip(axes, steps)), (channels, stride, 1))
+    move(ctx, "conv (copy)", dims, weights, copy)
+    return copy, steps
