@@ -20,7 +20,7 @@ def _same(result: Any) -> Any:
 
 
 def arrays(library: str, data: Any) -> Any:
-    """A pytree of NumPy arrays as the library's own."""
+    """A pytree of NumPy arrays as the library's own; copies, as training steps write in place."""
     if isinstance(data, dict):
         return {k: arrays(library, v) for k, v in data.items()}
     if isinstance(data, (list, tuple)):
@@ -30,8 +30,8 @@ def arrays(library: str, data: Any) -> Any:
     if library in ("numpy", "autograd"):
         return data
     if library == "torch":
-        return importlib.import_module("torch").from_numpy(np.array(data))  # a copy: training steps write in place
-    return importlib.import_module(f"{library}.numpy").asarray(data)
+        return importlib.import_module("torch").from_numpy(np.array(data))
+    return importlib.import_module(f"{library}.numpy").array(data)
 
 
 def _values(library: str, data: Data) -> tuple[Any, ...]:

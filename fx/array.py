@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from sys import getrefcount
 from typing import Any, NoReturn
+from weakref import finalize
 
 import numpy as np
 
@@ -100,6 +101,10 @@ def check_device(device: Any, what: str = "device") -> None:
             raise ArgumentError(f"{what}={d!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
 
 
+def _stays(memory: np.ndarray | None) -> None:
+    """Does nothing: until it is called, with the end of an object, it keeps the memory that the object has had."""
+
+
 class Array:
     """An immutable n-dimensional array.
 
@@ -135,8 +140,15 @@ class Array:
         d = self._data
         base = d.base
         seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
-        self._buffer = None
+        self._exchange(None)
         return d.copy() if seen else d
+
+    def _exchange(self, new: np.ndarray | None) -> None:
+        """Other memory, or none, for this object.  NumPy's arrays that were made by the protocol hold the object and not its
+        memory, which therefore stays as long as the object does."""
+        if not self._owned:
+            finalize(self, _stays, self._buffer).atexit = False
+        self._buffer = new
 
     def _write(self, index: Any, value: Any) -> None:
         """``x[index] = value`` for an index and a value that NumPy takes; in place where nobody else may see the memory."""
@@ -145,9 +157,10 @@ class Array:
         seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
         if seen or not d.flags.writeable:
             d = d.copy()
+            self._exchange(d)
         with np.errstate(all="ignore"):
             d[index] = value
-        self._buffer, self._owned = d, True
+        self._owned = True
 
     def alias(self) -> Array:
         """Another array of the same contents: an update of one does not show in the other."""
@@ -253,7 +266,7 @@ class Array:
 
     def delete(self) -> None:
         """Lets the memory go; the array cannot be used any more."""
-        self._buffer = None
+        self._exchange(None)
 
     def is_deleted(self) -> bool:
         """True after ``delete``, or where a jitted function was given the memory (donation)."""

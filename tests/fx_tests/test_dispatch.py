@@ -43,6 +43,21 @@ class Listed(tuple):
         return cls((aux, *children))
 
 
+@fx.tree_util.register_pytree_node_class
+class Counted:
+    """Its children come from an iterator."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def tree_flatten(self) -> Any:
+        return iter(self.parts), len(self.parts)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Any:
+        return cls(*children)
+
+
 X = np.arange(3.0, dtype=np.float32)
 A = fnp.asarray(X)
 TREES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
@@ -58,6 +73,7 @@ TREES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "named tuple": ((Pair(A, Pair(X, None)),), {}),
     "dataclass": ((Layer(A, {"k": X}),), {}),
     "own node": ((Listed((7, A)),), {}),
+    "iterators": ((Counted(A, X), Counted(A), Counted(), Counted(Counted(A, A), X)), {}),
     "keywords": ((A,), {"y": A, "k": {"z": X}}),
     "float": ((A, 2.5), {}),
     "int": ((A, 3), {}),
@@ -232,6 +248,39 @@ def test_donation() -> None:
     kept = np.asarray(state["s"])
     f(state, A)
     np.testing.assert_array_equal(kept, X * 5)  # a view was handed out: the memory was not reused
+
+
+def test_a_copy_is_donated_as_it_is() -> None:
+    """``array(x)`` has memory of its own, which is written in place unless a view of it was handed out."""
+    f, x = fx.jit(lambda x: x + 1, donate_argnums=0), np.ones((50, 70), np.float32)
+    for seen in (False, True):
+        copy = fnp.array(x)
+        view = np.asarray(copy) if seen else None
+        place = copy._data.ctypes.data  # asking the array itself would hand out its memory
+        result = f(copy)
+        assert (np.asarray(result) == 2).all() and (x == 1).all()
+        assert (result._data.ctypes.data == place) is not seen
+        assert view is None or (view == 1).all()
+
+
+@pytest.mark.parametrize("how", ["donated", "deleted", "assigned"])
+@pytest.mark.parametrize("made", ["result", "copy", "wrapped"])
+def test_memory_that_was_handed_out_stays(how: str, made: str) -> None:
+    """NumPy's view holds the array object: when that gives its memory up, the view goes on."""
+    x = {"result": lambda: fnp.zeros(3000) + 1, "copy": lambda: fnp.array(np.ones(3000)),
+         "wrapped": lambda: fnp.asarray(np.ones(3000))}[made]()  # fmt: skip
+    view, memory = np.asarray(x), weakref.ref(x._data)
+    if how == "donated":
+        fx.jit(lambda x: x + 1, donate_argnums=0)(x)
+    elif how == "deleted":
+        x.delete()
+    else:
+        with fx.config.using(array_api=True):
+            x[:5] = 7.0
+    others = [np.full(3000, 2, view.dtype) for _ in range(20)]
+    assert (view == 1).all() and len(others) == 20
+    del view, x
+    assert memory() is None
 
 
 def test_donated_numpy_arrays_are_not_touched() -> None:
