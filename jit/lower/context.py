@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Union
 
 import numpy as np
@@ -166,6 +166,11 @@ class Builder:
             return buffer
         offset += how.pop("byte_offset", 0) or 0
         return self.add_buffer(LogicalBuffer("view", aval.nbytes, aval=aval, view=View(buffer, offset, **how)))  # type: ignore[arg-type]
+
+    def relocate(self, buffer: int, base: int, byte_offset: int) -> None:
+        """From now on, and in what stands there already, a buffer of the arena lies in another one."""
+        old = self.buffers[buffer]
+        self.buffers[buffer] = replace(old, kind="view", view=View(base, byte_offset))
 
     # ------------------------------------------------------------------ graphs inside the graph
 

@@ -1,16 +1,17 @@
 """scan, while and cond: loops and branches of the tape around the steps of the graphs they hold.
 
-The slices of a scan's xs and ys are views that move by one slice an iteration.  A carry lies in one buffer if the body
-can write its new value over the old one; else in two, and which of them holds the old value alternates.
+The slices of a scan's xs and ys are views that move by one slice an iteration.  A carry whose old values are stacked, as those
+that a derivative needs, lies in its stack, which has room for one more.  Another one lies in one buffer if the body can write
+its new value over the old one; else in two, and which of them holds the old value alternates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fx.ir import Aval, Eqn, Graph
+from fx.ir import Atom, Aval, Eqn, Graph, Var
 
 from ..cost import flops_per_element
 from ..index_map import dense_strides
@@ -36,8 +37,9 @@ class _Carry:
     """The buffers of carried values: ``old`` is read by an iteration, ``new`` written."""
 
     def __init__(
-        self, ctx: Builder, loop: int, body: Region, init: Sequence[Operand], outs: Sequence[Operand], trip: int | None
-    ) -> None:
+        self, ctx: Builder, loop: int, body: Region, init: Sequence[Operand], outs: Sequence[Operand], trip: int | None,
+        stacks: Mapping[int, Operand] = {}, reverse: bool = False,
+    ) -> None:  # fmt: skip
         self.ctx = ctx
         self.outs = outs
         self.old: list[int] = []
@@ -45,7 +47,11 @@ class _Carry:
         self.last: list[int] = []  # what holds the final value
         self.keeps: set[int] = set()
         for k, (x, out) in enumerate(zip(init, outs)):
-            self._place(loop, x, out, body.in_place(k), trip)
+            if k in stacks:
+                assert trip is not None
+                self._place_in_stack(loop, x, out, stacks[k], trip, reverse)
+            else:
+                self._place(loop, x, out, body.in_place(k), trip)
 
     def _place(self, loop: int, x: Operand, out: Operand, in_place: bool, trip: int | None) -> None:
         ctx, aval = self.ctx, Aval(out.shape, out.dtype)
@@ -64,6 +70,24 @@ class _Carry:
             self.new.append(ctx.view(second, aval, loop=loop, other=first))
             self.last.append(out.buffer if trip is not None else self.old[-1])
         ctx.copy(x, first)
+
+    def _place_in_stack(self, loop: int, x: Operand, out: Operand, y: Operand, trip: int, reverse: bool) -> None:
+        """The old values are the slices of ``y``; the last one lies behind them, or with ``reverse`` in front."""
+        ctx, aval = self.ctx, Aval(out.shape, out.dtype)
+        nbytes = aval.nbytes
+        base = ctx.add_buffer(LogicalBuffer("arena", (trip + 1) * nbytes))
+        first, step = (trip * nbytes, -nbytes) if reverse else (0, nbytes)
+        ctx.relocate(y.buffer, base, nbytes if reverse else 0)
+        self.keeps.add(base)
+        self.old.append(ctx.view(base, aval, byte_offset=first, loop=loop, step=step))
+        self.new.append(ctx.view(base, aval, byte_offset=first + step, loop=loop, step=step))
+        last = first + trip * step
+        if _is_free(ctx, out):
+            ctx.relocate(out.buffer, base, last)
+            self.last.append(out.buffer)
+        else:
+            self.last.append(ctx.view(base, aval, byte_offset=last))
+        ctx.copy(x, ctx.view(base, aval, byte_offset=first))
 
     def finish(self) -> None:
         """Behind the loop: puts the final values where they belong."""
@@ -94,16 +118,40 @@ def scan(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]
     if is_small(p["graph"]):
         _small_scan(ctx, eqn, ins, outs)
         return
-    body = ctx.plan_region(p["graph"], {k: n_consts + k for k in range(n_carry)})
+    graph, stacks = _own_stacks(ctx, p["graph"], n_consts, n_carry, outs)
+    body = ctx.plan_region(graph, {k: n_consts + k for k in range(n_carry) if k not in stacks})
     loop = ctx.number()
     fixed = [_buffer(ctx, x) for x in consts]
-    carry = _Carry(ctx, loop, body, init, outs[:n_carry], length)
+    carry = _Carry(ctx, loop, body, init, outs[:n_carry], length, stacks, reverse)
     slices = [_slice(ctx, loop, x, length, reverse) for x in xs]
-    stacked = [_slice(ctx, loop, y, length, reverse) for y in outs[n_carry:]]
+    ys = [y for y in outs[n_carry:] if y not in stacks.values()]
+    stacked = [_slice(ctx, loop, y, length, reverse) for y in ys]
     ctx.steer(LoopBegin(loop, frozenset(carry.keeps)))
     body.emit([*fixed, *carry.old, *slices], [*carry.new, *stacked])
     ctx.steer(LoopEnd(loop, length))
     carry.finish()
+
+
+def _own_stacks(
+    ctx: Builder, graph: Graph, n_consts: int, n_carry: int, outs: Sequence[Operand]
+) -> tuple[Graph, dict[int, Operand]]:
+    """The carries whose old values are stacked where the program may choose their place, and those stacks; and the body without
+    these outputs."""
+    stacks: dict[int, Operand] = {}
+    kept: list[Atom] = list(graph.outputs[:n_carry])
+    numbers = {v: k for k, v in enumerate(graph.inputs[n_consts : n_consts + n_carry])}
+    for a, y in zip(graph.outputs[n_carry:], outs[n_carry:]):
+        k = numbers.get(a) if isinstance(a, Var) else None
+        if k is not None and k not in stacks and graph.outputs[k] is not a and _is_free(ctx, y):
+            stacks[k] = y
+        else:
+            kept.append(a)
+    return (graph.replace(outputs=tuple(kept)) if stacks else graph), stacks
+
+
+def _is_free(ctx: Builder, x: Operand) -> bool:
+    """Whether a result is in memory of the program's own, which can lie anywhere."""
+    return x.size > 0 and ctx.buffers[x.buffer].kind == "arena"
 
 
 @lowers("while")

@@ -138,6 +138,44 @@ def test_what_a_loop_multiplies_by_is_packed_before_the_loop() -> None:
     assert packs and max(packs) < begin
 
 
+@pytest.mark.parametrize("length", [1, 5])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_carry_whose_old_values_are_stacked_lies_in_its_stack(reverse: bool, length: int, form: str) -> None:
+    """Nothing is copied in the loop: the new value is written behind the old one; with all other things that read either."""
+
+    def body(state: Any, x: Any) -> Any:
+        h, s = state
+        new = fnp.tanh(fnp.matmul(h, W) + x)
+        return (new, s * 2 + h), (h, s.sum(), s, new)
+
+    def inside(c: Any, xs: Any) -> Any:
+        (h, s), (hs, sums, ss, news) = lax.scan(body, (c, c * 2), xs, reverse=reverse)
+        return h, s * s, (hs * 3).sum(0), sums, fnp.cumsum(ss, 0), hs - news, ss[0]
+
+    def outside(c: Any, xs: Any) -> Any:  # here the stacks are results of the program
+        return lax.scan(body, (c, c * 2), xs, reverse=reverse)
+
+    def within(c: Any, xs: Any) -> Any:
+        def outer(c: Any, x: Any) -> Any:
+            h, _, total, _, sums, *_ = inside(c + x, xs)
+            return h, (c, total, sums)
+
+        return lax.scan(outer, c, xs, reverse=not reverse)[1][2].sum(0)
+
+    def branches(c: Any, xs: Any) -> Any:
+        stack = lambda xs: lax.scan(body, (c, c), xs, reverse=reverse)[1][0]
+        return lax.cond(c[0] > 0, stack, lambda xs: stack(xs + 1) * 2, xs).sum(0)
+
+    e = run(inside, X, ROWS[:length])
+    if form == "in steps":
+        steps = e.program.steps
+        begin, end = (next(k for k, s in enumerate(steps) if isinstance(s, kind)) for kind in (LoopBegin, LoopEnd))
+        assert "map_copy" not in [s.name for s in steps[begin:end]]
+    for f in (outside, within, branches):
+        run(f, X, ROWS[:length])
+    run(branches, -X, ROWS[:length])
+
+
 def test_the_same_body_twice_in_a_program() -> None:
     graph = graph_of(lambda c, x: list(tanh_cell_with(c, x)), X, X)
     scan = fx.primitive.primitive("scan")

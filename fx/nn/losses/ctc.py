@@ -11,7 +11,7 @@ from ...lax import scan
 from ...numpy.core import as_value
 from ...trace import concrete_value
 from ..normalization import log_softmax
-from .reducing import check_labels, floats, reduced
+from .reducing import check_labels, floats, labels_of, reduced
 
 __all__ = ["ctc"]
 
@@ -59,7 +59,7 @@ def ctc(
     >>> ctc(fnp.zeros((1, 2, 2)), fnp.array([[1]]))
     Array(0.2876821, dtype=float32)
     """
-    x, labels = floats(logits, "logits of ctc"), as_value(labels, "labels of ctc")
+    x, labels = floats(logits, "logits of ctc"), labels_of(labels, "labels of ctc")
     if x.ndim != 3 or labels.ndim != 2 or labels.shape[0] != x.shape[0]:
         raise ShapeError(
             f"ctc takes logits (batch, time, classes) and labels (batch, length); found {tuple(x.shape)}, {tuple(labels.shape)}"
