@@ -439,6 +439,16 @@ def test_a_full_cache_gives_nan_in_compiled_code() -> None:
         (lambda: nn.MultiHeadAttention(4, 2, key=keys(1)[0])(X[None], mask=np.ones((6, 6))), DTypeError, "boolean"),
         (lambda: nn.GRU(4, 2, key=keys(1)[0])(X), ShapeError, r"\(batch, time, features\)"),
         (lambda: nn.GRU(4, 2, key=keys(1)[0])(X[None], lengths=np.array([7])), ShapeError, "between 0 and 6"),
+        (
+            lambda: nn.LSTM(4, 2, key=keys(1)[0]).run(X[None], np.zeros((1, 1, 2))),
+            ShapeError,
+            r"what initial\(batch\) gives.*found \(1, 1, 2\)",
+        ),
+        (
+            lambda: nn.GRU(4, 2, key=keys(1)[0]).run(X[None], nn.GRU(4, 2, key=keys(1)[0]).initial(3)),
+            ShapeError,
+            r"found \(\(\(3, 2\),\),\)",
+        ),
         (lambda: nn.GlobalAvgPool()(X), ShapeError, "spatial"),
         (lambda: nn.AdaptiveAvgPool1d(0), ShapeError, "positive"),
         (lambda: nn.PReLU(3)(X), ShapeError, "channels"),
