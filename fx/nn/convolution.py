@@ -184,7 +184,7 @@ class _ConvTranspose(_Convolution):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Sizes, *, output_padding: Sizes = 0, **kwargs: Any
     ) -> None:
-        self.output_padding = per_axis(type(self).__name__, "output_padding", output_padding, self._spatial)
+        self.output_padding = per_axis(type(self).__name__, "output_padding", output_padding, self._spatial, least=0)
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
 
     def _convolve(self, x: Value) -> Value:
