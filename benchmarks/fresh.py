@@ -168,8 +168,8 @@ def _batch(new: Any, setting: str) -> dict[str, Any]:
         prepared.run()
     compiled = _compiled(setting)
     seconds = []
-    sizes = set(map(int, batch * 2 ** rng.uniform(-1, 1, SIZES))) - {batch}
-    for other in rng.permutation(sorted(sizes)).tolist():
+    sizes = dict.fromkeys(map(int, batch * 2 ** rng.uniform(-1, 1, 20 * SIZES)))
+    for other in [n for n in sizes if n != batch][:SIZES]:
         again = prepared.bind(new.resized(other).data(rng))
         first, *others = [_timed(again.run) for _ in range(6)]
         # one call against the fastest of several would count the step's own spread as time of the new size

@@ -156,6 +156,7 @@ class Families:
 
     def __init__(self) -> None:
         self._all: list[Family] = []
+        self._latest: Any = None  # the one that was found last
         self._known: deque[Known] = deque(maxlen=_MOST_KNOWN)
         self._proofs: dict[Any, list[list[int]]] = {}  # by places: values for which a family said what a trace did
         self._fruitless = self._local = 0  # attempts that no family came of
@@ -168,10 +169,14 @@ class Families:
 
     def find(self, leaves: Sequence[Leaf]) -> tuple[Family, list[int]] | None:
         """A family that holds for a signature, with the values of its sizes."""
-        for family in reversed(self._all):
+        families = self._all[::-1]
+        if self._latest in families:  # the next sizes are likely to be like these
+            families.insert(0, self._latest)
+        for family in families:
             values = family.values(leaves)
             if values is not None:
                 self._repaid += 1
+                self._latest = family
                 return family, values
         return None
 
@@ -282,9 +287,17 @@ def grow(known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...]
         holds = not sizes.fixed and family.values(leaves) is not None
         return family if holds else Refusal("what was decided by the sizes does not hold for themselves")
     except (Exception, Fixed) as e:  # whatever it is: the trace for these sizes alone meets it again, or does not
-        return Refusal(f"{str(e).partition(chr(10))[0]} ({_where(e)})", planning or sizes.by_chance)
+        return Refusal(f"{_said(e)} ({_where(e)})", planning or sizes.by_chance)
     finally:
         sizes.closed = True
+
+
+def _said(error: BaseException) -> str:
+    """The first line of an error's text; what kind it is where the text needs a size as a plain number."""
+    try:
+        return str(error).partition("\n")[0]
+    except Fixed:
+        return type(error).__name__
 
 
 def _where(error: BaseException) -> str:

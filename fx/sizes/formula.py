@@ -20,6 +20,7 @@ ONE: tuple[int, ...] = ()  # the atoms of a constant term
 SMALLEST = 2  # sizes 0 and 1 mean something else (nothing, or a dimension that broadcasts)
 UNKNOWN = -(2**62)  # the least value of what may be anything
 MOST_TERMS = 64
+_EXACT = 2.0**53
 _ATOM = re.compile(r"\ba(\d+)\b")
 
 
@@ -79,20 +80,19 @@ class Formulas:
         return len(varying) == 1 and not any(self._formulas[a] for a in varying[0])
 
     def text_of(self, terms: Terms) -> str:
-        return "+".join("*".join([str(c), *(f"a{a}" for a in atoms)]) for atoms, c in terms) or "0"
+        return "+".join("*".join(_factors(atoms, c)) for atoms, c in terms) or "0"
 
     # ------------------------------------------------------------------ as functions of the variables' values
 
-    def definitions(self, text: str, known: set[int]) -> list[str]:
-        """Lines that compute, from ``values``, the atoms that a text names, but for those ``known``, to which they are added."""
+    def definitions(self, text: str) -> list[str]:
+        """Lines that compute, from ``values``, the atoms that a text names."""
         wanted: set[int] = set()
         left = [int(k) for k in _ATOM.findall(text)]
         while left:
             k = left.pop()
-            if k not in wanted and k not in known:
+            if k not in wanted:
                 wanted.add(k)
                 left += [int(j) for j in _ATOM.findall(self._formulas[k])]
-        known |= wanted
         return [f"a{k} = {self._formulas[k] or f'values[{self._variables[k]}]'}" for k in sorted(wanted)]
 
     def all_atoms(self) -> str:
@@ -120,6 +120,7 @@ class Polynomials:
     """Polynomials in the atoms, all evaluated at once."""
 
     def __init__(self, polynomials: Sequence[Terms]) -> None:
+        self._terms = polynomials
         monomials: dict[tuple[int, ...], int] = {}
         which = [monomials.setdefault(atoms, len(monomials)) for terms in polynomials for atoms, _ in terms]
         self._needed = sorted({a for atoms in monomials for a in atoms})
@@ -128,17 +129,25 @@ class Polynomials:
         factors = [[*(place[a] for a in atoms), *[0] * (degree - len(atoms))] for atoms in monomials]
         self._factors = np.array(factors, np.int64).reshape(len(factors), degree)
         self._which = np.array(which, np.int64)
-        self._coefficients = np.array([c for terms in polynomials for _, c in terms], np.int64)
+        self._coefficients = np.array([c for terms in polynomials for _, c in terms], np.float64)
         self._first = np.cumsum([0, *map(len, polynomials)])[:-1]
 
-    def __call__(self, atoms: Sequence[Any]) -> list[int]:
-        """Their values, for these values of all atoms."""
+    def __call__(self, atoms: Sequence[Any]) -> np.ndarray:
+        """Their values, for these values of all atoms: int64, or Python's integers where that does not hold them."""
         if not self._first.size:
-            return []
-        values = np.array([1, *[atoms[a] for a in self._needed]], np.int64)
+            return np.zeros(0, np.int64)
+        values = np.array([1, *[atoms[a] for a in self._needed]], np.float64)
         terms = self._coefficients * values[self._factors].prod(axis=1)[self._which]
-        found: list[int] = np.add.reduceat(terms, self._first).tolist()
-        return found
+        if np.abs(terms).sum() < _EXACT:  # all that was computed is a whole number that a double holds
+            return np.add.reduceat(terms, self._first).astype(np.int64)
+        exact = [evaluated(terms, atoms) for terms in self._terms]
+        return np.array(exact, np.int64 if max(map(abs, exact)) < 2**63 else object)
+
+
+def _factors(atoms: tuple[int, ...], c: int) -> list[str]:
+    """A term's, in a formula."""
+    names = [f"a{a}" for a in atoms]
+    return names if c == 1 and names else [str(c), *names]
 
 
 def _floor(a: int, b: int) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 from .formula import ONE, SMALLEST, UNKNOWN, Formulas, Polynomials, Terms, evaluated
-from .number import is_sized
+from .number import COMPARE, is_sized
 from .real import Real
 from .size import Size
 
@@ -45,6 +47,7 @@ class Sizes(Formulas):
         self.closed = False
         self.compared: dict[Any, bool] = {}  # comparisons, which come again and again
         self._guards: dict[str, bool] = {}
+        self._signs: dict[tuple[Terms, str], bool] = {}  # guards ``polynomial op 0``
         self._checks: list[tuple[Callable[[], bool], bool]] = []
 
     # ------------------------------------------------------------------ numbers
@@ -70,6 +73,12 @@ class Sizes(Formulas):
         """Writes down that a condition on the sizes came out this way."""
         if not self.closed:
             self._guards[condition] = outcome
+        return outcome
+
+    def decide_sign(self, terms: Terms, op: str, outcome: bool) -> bool:
+        """``decide`` that a polynomial is positive, say (``op`` is ">"): those are told all at once."""
+        if not self.closed:
+            self._signs[terms, op] = outcome
         return outcome
 
     def fix(self, what: str, by_chance: bool = False) -> NoReturn:
@@ -99,27 +108,25 @@ class Sizes(Formulas):
     @property
     def guards(self) -> list[str]:
         """The conditions under which the program holds."""
-        return [c if outcome else f"not {c}" for c, outcome in self._guards.items()]
+        signs = {f"(({self.text_of(terms)}) {op} 0)": outcome for (terms, op), outcome in self._signs.items()}
+        return [c if outcome else f"not {c}" for c, outcome in {**self._guards, **signs}.items()]
 
     # ------------------------------------------------------------------ functions of the variables' values
 
     def test(self) -> Callable[[Sequence[int]], list[Any] | None]:
         """A function of the variables' values: the values of all atoms where the program holds for them; else None.  It does
         not hold where a formula has no value, as that stands behind a guard then."""
-        lines, known = ["def test(values):", f"    if min(values) < {SMALLEST}: return None", "    try:"], set[int]()
-        for (
-            guard
-        ) in self.guards:  # in the order in which they were decided, so that most is left undone where one fails
-            lines += [f"        {line}" for line in self.definitions(guard, known)]
-            lines.append(f"        if not ({guard}): return None")
-        lines += [f"        {line}" for line in self.definitions(self.all_atoms(), known)]
-        lines.append("        pass")
+        guards = [c if outcome else f"not {c}" for c, outcome in self._guards.items()]
+        atoms = self.all_atoms()
+        lines = ["def test(values):", f"    if min(values) < {SMALLEST}: return None", "    try:"]
+        lines += [f"        {line}" for line in self.definitions(atoms)]
+        lines.append(f"        if not ({' and '.join(guards) or 'True'}): return None")
         lines.append("    except (ArithmeticError, ValueError): return None")
-        lines.append(f"    atoms = {self.all_atoms()}")
-        lines.append("    return atoms if agree(atoms) else None")
+        lines += [f"    atoms = {atoms}", "    return atoms if signs(atoms) and agree(atoms) else None"]
         checks = tuple(self._checks)
         agree = lambda atoms: all(self._say(f, atoms) == out for f, out in checks)
-        test: Callable[[Sequence[int]], list[Any] | None] = self.compiled("test", lines, agree=agree)
+        test: Callable[[Sequence[int]], list[Any] | None]
+        test = self.compiled("test", lines, agree=agree, signs=_signs_test(self._signs))
         return test
 
     def numbers(self, of: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]]:
@@ -128,7 +135,7 @@ class Sizes(Formulas):
         reals = [(k, int(x.text[1:])) for k, x in enumerate(of) if type(x) is Real]  # each is an atom
 
         def evaluate(atoms: Sequence[Any]) -> list[Any]:
-            found: list[Any] = whole(atoms)
+            found: list[Any] = whole(atoms).tolist()
             for k, atom in reals:
                 found[k] = atoms[atom]
             return found
@@ -138,6 +145,19 @@ class Sizes(Formulas):
     def formulas(self, of: Sequence[Any]) -> Callable[[Sequence[int]], list[Any]]:
         """A function of the variables' values: the numbers that ``of`` (sizes and plain numbers) are for them."""
         results = f"[{', '.join([x.text if is_sized(x) else repr(x) for x in of])}]"
-        lines = ["def evaluate(values):", *[f"    {line}" for line in self.definitions(results, set())]]
+        lines = ["def evaluate(values):", *[f"    {line}" for line in self.definitions(results)]]
         evaluate: Callable[[Sequence[int]], list[Any]] = self.compiled("evaluate", [*lines, f"    return {results}"])
         return evaluate
+
+
+def _signs_test(signs: Mapping[tuple[Terms, str], bool]) -> Callable[[Sequence[Any]], bool]:
+    """Whether, for some values of all atoms, each polynomial compares with 0 as it did."""
+    polynomials = Polynomials([terms for terms, _ in signs])
+    allowed = np.array([[COMPARE[op](sign, 0) == out for sign in (-1, 0, 1)] for (_, op), out in signs.items()], bool)
+    rows = np.arange(len(signs))
+
+    def test(atoms: Sequence[Any]) -> bool:
+        values = polynomials(atoms)
+        return bool(allowed[rows, (values > 0).astype(np.int64) - (values < 0) + 1].all()) if len(rows) else True
+
+    return test

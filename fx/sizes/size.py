@@ -254,7 +254,7 @@ class Size(Number):
         outcome = COMPARE[op](difference.value, 0)
         if op == "==" and outcome and self.sizes.names_a_value(difference.terms):
             self.sizes.fix(f"equal to {plain(other)}", by_chance=True)
-        return self.sizes.decide(f"({difference.text} {op} 0)", outcome)
+        return self.sizes.decide_sign(difference.terms, op, outcome)
 
     def __eq__(self, other: Any) -> Any:
         return self._sign(other, "==")

@@ -134,7 +134,7 @@ def test_numbers_that_are_off_by_one_are_noticed(monkeypatch: pytest.MonkeyPatch
 
 def test_guards_that_are_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: comparisons of sizes are not written down."""
-    monkeypatch.setattr(Sizes, "decide", lambda self, condition, outcome: outcome)
+    monkeypatch.setattr(Sizes, "decide_sign", lambda self, terms, op, outcome: outcome)
     with pytest.raises(AssertionError):
         compare(
             Program((("threshold", 0, 1, 1),), ((0,), (1,)), "float32", False), [(12, 7), (10, 7), (11, 7), (16, 7)]

@@ -132,6 +132,21 @@ def test_reals_follow_from_sizes() -> None:
     assert n / 4 > 1 and not scope.test()([4]) and scope.test()([5])
 
 
+@pytest.mark.parametrize("k", [1, 2**20, 2**40, 2**61, 2**70])
+def test_numbers_of_any_magnitude_are_exact(k: int) -> None:
+    """Formulas beyond what a double, or a word, holds exactly."""
+    sizes_of = Sizes()
+    a, b = sizes_of.variable(1000), sizes_of.variable(77)
+    found = [k * a + 1, a * b * k - 3, a - b, -k * a * a * b]
+    assert a * k * b > k * 70 and a * 2 > b  # the guards
+    test, numbers = sizes_of.test(), sizes_of.numbers(found)
+    for m, n in ((1000, 77), (3, 31), (12345, 2**20 + 1)):
+        atoms = test([m, n])
+        assert (atoms is not None) == (m * 2 > n and m * n > 70)
+        if atoms is not None:
+            assert numbers(atoms) == [k * m + 1, m * n * k - 3, m - n, -k * m * m * n]
+
+
 def test_what_is_known_needs_no_guard() -> None:
     scope = Sizes()
     n = scope.variable(8)
@@ -299,7 +314,7 @@ def test_further_sizes_are_filled_in(name: str) -> None:
 def test_a_decision_that_is_not_written_down_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: without its guards a family says of every size what it said of the first.  A trace for the size alone
     proves it wrong; without that the results are."""
-    monkeypatch.setattr(Sizes, "guards", property(lambda self: []))
+    monkeypatch.setattr("fx.sizes.scope._signs_test", lambda signs: lambda atoms: True)
     test_a_filled_in_program_is_the_program("a branch on the size")
     monkeypatch.setattr(Families, "is_proved", lambda *_: True)
     with pytest.raises(AssertionError):
@@ -440,6 +455,19 @@ def test_functions_that_need_numbers_are_left_alone() -> None:
     for n in range(2, 12):
         jitted(np.ones(n))
     assert len(seen) == 10 + 3
+
+
+def test_an_error_whose_text_is_a_size_is_met_in_the_trace_with_numbers_alone() -> None:
+    """``str(KeyError(n))`` asks a size for its number, where the trace with sizes is already being given up."""
+
+    def function(x: Any) -> Any:
+        if type(x.shape[0]) is not int:
+            raise KeyError(x.shape[0])
+        return 2 * x
+
+    doubled = fx.jit(function)
+    for n in (3, 5, 7, 9):
+        np.testing.assert_array_equal(doubled(np.ones(n)), np.full(n, 2.0))
 
 
 def test_filled_in_programs_explain_themselves() -> None:
