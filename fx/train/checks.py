@@ -28,10 +28,10 @@ def _is_array(x: Any) -> bool:
     return hasattr(x, "shape") and hasattr(x, "dtype")
 
 
-def told(batch: Tree) -> str:
-    """The paths, dtypes and shapes of the arrays of a batch."""
+def told(batch: Tree, whole: bool = True) -> str:
+    """The paths, dtypes and shapes of the arrays of a batch; not ``whole``: but for how many examples there are."""
     leaves = [(tree.keystr(p) or "batch", np.asarray(x)) for p, x in tree.leaves_with_path(batch)]
-    return ", ".join(f"{path}: {_kind(x)}[{','.join(map(str, x.shape))}]" for path, x in leaves)
+    return ", ".join(f"{path}: {_kind(x)}[{','.join(map(str, x.shape[0 if whole else 1 :]))}]" for path, x in leaves)
 
 
 def _kind(x: np.ndarray) -> str:

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -71,6 +71,7 @@ class Trainer:
         forward: ``forward(model, batch) -> outputs``, for metrics and ``predict``; None calls the model with the batch, or
             the first part of it if it is a tuple.
         trainable, accumulate, clip, precision, stateful: see ``make_step``.
+        targets: ``targets(batch)``, what the metrics compare the outputs with; None takes the second part of a pair.
         not_finite: "raise" stops at a loss or gradient that is not finite, and names the layer; "skip" leaves out that
             step; "ignore" does not look.
 
@@ -94,6 +95,7 @@ class Trainer:
     precision: str | Precision | None = None
     stateful: bool = False
     not_finite: str = "raise"
+    targets: Callable[[Tree], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.not_finite not in ("raise", "skip", "ignore"):
@@ -120,7 +122,7 @@ class Trainer:
         def scores(model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree) -> tuple[dict[str, Any], Any]:
             value, _, aux = evaluate(model, model_state, batch, None)
             if totals:
-                targets, outputs = _targets(batch), self._outputs(model, model_state, batch)
+                targets, outputs = (self.targets or _targets)(batch), self._outputs(model, model_state, batch)
                 totals = {name: self.metrics[name].update(t, outputs, targets) for name, t in totals.items()}
             return {"loss": value, **aux, **{name: f(model, batch) for name, f in functions.items()}}, totals
 
@@ -246,12 +248,18 @@ class Trainer:
         """Says which batch an error came from, and how it differs from the first."""
         place = f"batch {run.batch + 1} of epoch {run.epoch + 1}"
         now, before = told(batch), told(first)
-        if now != before:
+        if now != before and told(first, whole=False) == told(batch, whole=False):
+            error.add_note(
+                f"in {place}, which holds {now}; the first of this run held {before}. drop_last=True leaves out a last batch"
+                " that is smaller."
+            )
+        elif now != before:
             raise TrainingError(
                 f"{place} does not fit the model ({type(error).__name__}: {error}). It holds {now}; the first of this"
                 f" run held {before}. Make the examples alike (crop, pad, stack) before they are batched."
             ) from error
-        error.add_note(f"in {place}, which holds {now}.{strings_way_out(batch)}")
+        else:
+            error.add_note(f"in {place}, which holds {now}.{strings_way_out(batch)}")
         if nn.stateful(run.state.model) and not self.stateful:
             error.add_note(
                 "The model keeps running statistics: Trainer(..., stateful=True), and loss(model, model_state, batch, key)"
@@ -300,7 +308,8 @@ class Trainer:
         (used, model_state), means, empty = _used(model, model_state), Means(), True
         totals = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
         for batch in checked_batches(data, "evaluate"):
-            values, totals = self.scores(used, model_state, totals, batch)
+            with _noting("evaluate", batch):
+                values, totals = self.scores(used, model_state, totals, batch)
             means.add(values, _examples(batch))
             empty = False
         if empty:
@@ -324,10 +333,25 @@ class Trainer:
         array([2., 2., 2.])
         """
         used, model_state = _used(model, model_state)
-        parts = [self.outputs(used, model_state, batch) for batch in checked_batches(data, "predict")]
+        parts = []
+        for batch in checked_batches(data, "predict"):
+            with _noting(
+                "predict", batch, "" if self.forward else " Trainer(forward=...) says how the model is called."
+            ):
+                parts.append(self.outputs(used, model_state, batch))
         if not parts:
             raise TrainingError("predict was given no batch: the data is empty. Check len(data) and the filter.")
         return tree.map(lambda *xs: np.concatenate([np.asarray(x) for x in xs]), *parts)
+
+
+@contextlib.contextmanager
+def _noting(who: str, batch: Tree, more: str = "") -> Iterator[None]:
+    """Errors say which batch they came from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {who}, of a batch that holds {told(batch)}.{strings_way_out(batch)}{more}")
+        raise
 
 
 def _used(model: Tree, model_state: Tree) -> tuple[Tree, Tree]:
@@ -357,7 +381,7 @@ def _targets(batch: Tree) -> Any:
         return batch[1]
     raise TrainingError(
         f"the metrics of fx.metrics compare outputs with targets, so a batch is (inputs, targets); found a {type(batch).__name__}."
-        " Write the metric as a function of (model, batch)."
+        " Say where they are, Trainer(targets=lambda batch: batch['labels']), or write the metric as a function of (model, batch)."
     )
 
 

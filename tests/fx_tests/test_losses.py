@@ -255,3 +255,17 @@ def test_the_gradient_of_focal_is_finite_where_an_example_is_certain(gamma: floa
 def test_labels_and_options_without_a_meaning_are_named(call: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         call()
+
+
+def test_ctc_without_infinities_as_in_torch() -> None:
+    x, labels, lengths = draw(2, 3, 4), np.array([[1, 1, 2], [3, 1, 2]]), np.array([3, 2])
+    t = torch.tensor(x, requires_grad=True)
+    want = F.ctc_loss(
+        torch.log_softmax(t, -1).transpose(0, 1), torch.tensor(labels), torch.tensor([3, 3]), torch.tensor(lengths),
+        reduction="none", zero_infinity=True,
+    )  # fmt: skip
+    want.sum().backward()
+    loss = lambda x: nn.ctc(x, labels, label_lengths=lengths, reduction="none", zero_infinity=True)
+    np.testing.assert_allclose(loss(x), want.detach().numpy(), rtol=1e-6)
+    assert want[0] == 0 and np.isinf(nn.ctc(x, labels, label_lengths=lengths, reduction="none")[0])
+    np.testing.assert_allclose(fx.grad(lambda x: fnp.sum(loss(x)))(x), t.grad.numpy(), rtol=1e-6, atol=1e-12)

@@ -387,6 +387,14 @@ def test_methods_of_other_libraries_say_what_stands_for_them(name: str, says: st
     assert not hasattr(model, "shape") and not hasattr(model, "__array__")
 
 
+def test_nothing_in_gives_nothing_out() -> None:
+    """No places, or no examples, are no mistake."""
+    layer = nn.Conv2d(1, 2, 3, key=random.key(0))
+    assert layer(np.ones((2, 0, 5, 1), np.float32)).shape == (2, 0, 3, 2)
+    assert layer(np.ones((0, 5, 5, 1), np.float32)).shape == (0, 3, 3, 2)
+    assert nn.MaxPool2d(2)(np.ones((2, 0, 4, 1), np.float32)).shape == (2, 0, 2, 1)
+
+
 def test_masks_that_do_not_fit_say_how_one_of_the_keys_is_written() -> None:
     layer, x = nn.MultiHeadAttention(4, 2, key=random.key(0)), np.ones((2, 5, 4), np.float32)
     keys_seen = np.array([[True] * 3 + [False] * 2, [True] * 5])
@@ -439,6 +447,26 @@ def test_a_full_cache_gives_nan_in_compiled_code() -> None:
         (lambda: nn.MultiHeadAttention(4, 2, key=keys(1)[0])(X[None], mask=np.ones((6, 6))), DTypeError, "boolean"),
         (lambda: nn.GRU(4, 2, key=keys(1)[0])(X), ShapeError, r"\(batch, time, features\)"),
         (lambda: nn.GRU(4, 2, key=keys(1)[0])(X[None], lengths=np.array([7])), ShapeError, "between 0 and 6"),
+        (
+            lambda: nn.LSTM(4, 2, key=keys(1)[0]).run(X[None], np.zeros((1, 1, 2))),
+            ShapeError,
+            r"what initial\(batch\) gives.*found \(1, 1, 2\)",
+        ),
+        (
+            lambda: nn.GRU(4, 2, key=keys(1)[0]).run(X[None], nn.GRU(4, 2, key=keys(1)[0]).initial(3)),
+            ShapeError,
+            r"found \(\(\(3, 2\),\),\)",
+        ),
+        (
+            lambda: nn.Conv2d(1, 2, 9, key=keys(1)[0])(np.ones((1, 6, 6, 1))),
+            ShapeError,
+            r"Conv2d\(1, 2\): a window is larger than x",
+        ),
+        (
+            lambda: fx.jit(nn.MaxPool2d(3))(np.ones((2, 5, 2, 4))),
+            ShapeError,
+            r"larger than x of shape \(2, 5, 2, 4\).*SAME",
+        ),
         (lambda: nn.GlobalAvgPool()(X), ShapeError, "spatial"),
         (lambda: nn.AdaptiveAvgPool1d(0), ShapeError, "positive"),
         (lambda: nn.PReLU(3)(X), ShapeError, "channels"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fx import optim, train
-from fx.errors import TrainingError
+from fx.errors import SaveError, SaveWarning, TrainingError
 from fx.train import tensorboard
 
 MODEL = {"w": np.float32(1)}
@@ -220,3 +220,35 @@ def test_a_stop_and_an_error_are_told():
     with pytest.raises(TrainingError):
         TRAINER.fit(MODEL, [], epochs=1, callbacks=[train.Progress(stream=stream)])
     assert "ended by TrainingError at batch 1 of epoch 1" in stream.getvalue()
+
+
+@pytest.mark.parametrize("log", [train.CSVLog, train.JSONLog])
+def test_a_log_that_cannot_be_written_ends_no_run(tmp_path, log, monkeypatch):
+    from pathlib import Path
+
+    for path, says in ((tmp_path / "none" / "log", "there is no folder"), (tmp_path, "it is a folder")):
+        with pytest.raises(SaveError, match=says):
+            run(log(path), scores=(1,))
+    (tmp_path / "log").write_text("before")
+    opened = Path.open
+
+    def full(self, mode="r", *args, **options):
+        if "w" in mode or "a" in mode:
+            raise OSError(28, "No space left on device")
+        return opened(self, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.warns(SaveWarning, match="log was not written: No space left on device. The run goes on"):
+        fit = run(log(tmp_path / "log"), scores=(1, 2))
+    assert len(fit.history) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["log"] and (tmp_path / "log").read_text() == "before"
+
+
+def test_curves_for_tensorboard_that_cannot_be_written_end_no_run(tmp_path, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tensorboard.EventWriter, "flush", full)
+    with pytest.warns(SaveWarning, match="tfevents.*was not written: No space left on device"):
+        fit = run(train.TensorBoardLog(tmp_path), scores=(1, 2))
+    assert len(fit.history) == 2

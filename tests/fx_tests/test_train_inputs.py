@@ -7,7 +7,7 @@ import pytest
 
 import fx.numpy as fnp
 from fx import data, metrics, nn, optim, random, train
-from fx.errors import DTypeError, MissingStateError, TrainingError
+from fx.errors import DTypeError, MissingStateError, ShapeError, TrainingError
 
 X, Y = np.linspace(-1, 1, 12, dtype=np.float32).reshape(6, 2), np.arange(6) % 2
 LINE = {"w": np.ones((2, 2), np.float32)}
@@ -124,3 +124,41 @@ def test_running_statistics_come_along_with_a_fit():
     with pytest.raises(TypeError) as caught:
         trained(loss=loss, model=model)
     assert any("stateful=True" in note for note in caught.value.__notes__)
+
+
+def test_a_smaller_last_batch_is_told_as_that():
+    model = nn.Sequential(nn.BatchNorm(2))
+
+    def loss(model, state, batch, key):
+        out, state = model(batch[0], state)
+        return nn.cross_entropy(out, batch[1]), state
+
+    model = nn.tree_at(lambda m: m.layers, model, (nn.Linear(2, 2, key=random.key(0)), *model.layers))
+    with pytest.raises(ShapeError, match=r"^BatchNorm\(2\) in training") as caught:
+        trained(data.batches((X, Y), 5), loss=loss, model=model, stateful=True)
+    assert "drop_last=True" in caught.value.__notes__[0] and "f32[1,2]" in caught.value.__notes__[0]
+
+
+def test_targets_are_found_in_any_batch():
+    batch = {"x": X, "labels": np.where(np.arange(6) < 2, -100, Y)}
+    loss = lambda m, b, key: nn.cross_entropy(b["x"] @ m["w"], b["labels"], ignore_index=-100)
+    options = {"metrics": {"accuracy": metrics.Accuracy(ignore_index=-100)}, "forward": lambda m, b: b["x"] @ m["w"]}
+    model = {"w": np.float32([[0, 1], [0, 0]])}
+    found = train.Trainer(loss, optim.sgd(0.1), targets=lambda b: b["labels"], **options).evaluate(model, [batch])
+    assert found["accuracy"] == np.mean((X[2:, 0] > 0) == Y[2:])
+    with pytest.raises(TrainingError, match="Trainer\\(targets="):
+        train.Trainer(loss, optim.sgd(0.1), **options).evaluate(model, [batch])
+
+
+def test_errors_in_evaluate_and_predict_say_of_which_batch():
+    trainer = train.Trainer(scored, optim.sgd(0.1), forward=lambda m, b: b[0] @ m["w"])
+    for call in (trainer.evaluate, trainer.predict):
+        with pytest.raises(ShapeError) as caught:
+            call(LINE, [(X, Y), (X[:, :1], Y)])
+        assert "holds [0]: f32[6,1], [1]: i64[6]" in caught.value.__notes__[0]
+    with pytest.raises(DTypeError) as caught:
+        trainer.evaluate(LINE, [(X, np.array(list("ababab")))])
+    assert "np.unique" in caught.value.__notes__[0]
+    with pytest.raises(TypeError) as caught:
+        train.Trainer(scored, optim.sgd(0.1)).predict(nn.Bilinear(2, 2, 1, key=random.key(0)), [(X, Y)])
+    assert "Trainer(forward=...)" in caught.value.__notes__[0]
