@@ -209,10 +209,13 @@ class _Writer:
         self._miss_if(f"type({x}) is not {self.name('K', d.kind)}")
         if d.kind in (tuple, list) or tree.is_namedtuple(d.kind):
             return self._children(d, x)
-        children = f"t{self._fresh()}"
-        flatten = self.name("flatten", tree.flatten_one_level)
-        self.lines.append(f"        {children}, aux = {flatten}({x})")
-        self._miss_if(f"not {self.name('same', tree.same_aux)}(aux, {self.name('aux', d.aux)})")
+        children, aux = f"t{self._fresh()}", self.name("aux", d.aux)
+        self.lines.append(f"        {children}, aux = {self.name('flatten', tree.node_of(d).flatten)}({x})")
+        self._miss_if(f"aux is not {aux} and not {self.name('same', tree.same_aux)}(aux, {aux})")
+        if not d.subtrees or (
+            len(d.subtrees) > 1 and self._launched(d)
+        ):  # counted, or passed on: it may be an iterator
+            self.lines.append(f"        {children} = list({children})")
         return self._children(d, children)
 
     def _fresh(self) -> int:

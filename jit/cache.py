@@ -182,7 +182,7 @@ class CacheStats:
 
     def __str__(self) -> str:
         place = self.directory or "memory only"
-        disk = f"{self.entries} kernels, {self.nbytes / 2**20:.1f} of {self.limit_bytes / 2**20:.0f} MiB"
+        disk = f"{self.entries} entries, {self.nbytes / 2**20:.1f} of {self.limit_bytes / 2**20:.0f} MiB"
         asked = f"{self.memory_hits} memory hits, {self.disk_hits} disk hits, {self.misses} misses"
         return f"{place}: {disk}; {asked}, {self.writes} writes, {self.corrupt} corrupt, {self.evicted} evicted"
 

@@ -77,6 +77,11 @@ class Target:
         avx512 = self.arch == "x86_64" and self.vector_bits >= 512
         return Arithmetic(fused=self.fma, scale=avx512, tables=avx512)
 
+    @property
+    def unit_bits(self) -> int:
+        """Width of the units that multiply and add: a longer vector takes as long as its parts."""
+        return 256 if self.cpu == "znver4" and self.vector_bits == 512 else self.vector_bits
+
     def lanes(self, ty: Ty) -> int:
         """Elements of ``ty`` in a vector register; 1 on a scalar target."""
         return 1 if self.vector_bits <= 64 else self.vector_bits // (8 * ty.itemsize)

@@ -250,7 +250,7 @@ SPECIAL_UNARY = {
     "positive": "A x",
     "reciprocal": "nan nan; inf 0; -inf -0; 0 inf; -0 -inf; 2.5 0.4",
     "round": "nan nan; I x; Z x; K x; 0.5 0; -0.5 -0; 1.5 2; 2.5 2; -2.5 -2; -1.5 -2",
-    "sign": "nan nan; Z ?0; G 1; L -1",
+    "sign": "nan nan; Z 0; G 1; L -1",
     "signbit": "0 0; -0 1; G 0; L 1; inf 0; -inf 1",
     "sin": "nan nan; Z x; I nan",
     "sinh": "nan nan; Z x; I x",
@@ -324,6 +324,6 @@ SPECIAL_COMPLEX = {
     "isfinite": "nan A: 0 0; A nan: 0 0; I A: 0 0; A I: 0 0; F F: 1 0",
     "isinf": "I A: 1 0; A I: 1 0; F F: 0 0; nan F: 0 0",
     "isnan": "nan A: 1 0; A nan: 1 0; R R: 0 0",
-    "sign": "Z Z: ?0 ?0; nan A: nan nan; A nan: nan nan",
+    "sign": "Z Z: 0 ?0; nan A: nan nan; A nan: nan nan",
     "conj": "A A: a -b",
 }

@@ -13,6 +13,7 @@ from ..api import vmap
 from ..errors import ShapeError
 from ..primitives.indexing import dynamic_slice
 from ..primitives.shaping import pad
+from .sources import positive
 
 __all__ = ["batches", "random_shift"]
 
@@ -56,14 +57,17 @@ def batches(arrays: Sequence[Any], batch_size: int, *, key: Any = None, drop_las
     >>> [x.tolist() for (x,) in batches([np.arange(5)], 2)]
     [[0, 1], [2, 3], [4]]
     """
-    arrays = tuple(np.asarray(a) for a in arrays)
-    lengths = {len(a) for a in arrays}
-    if len(lengths) != 1:
+    if hasattr(arrays, "shape") or not isinstance(arrays, Sequence):
+        found = f"one of shape {tuple(arrays.shape)}" if hasattr(arrays, "shape") else f"a {type(arrays).__name__}"
         raise ShapeError(
-            f"batches takes arrays of equal length, at least one; found lengths {[len(a) for a in arrays]}"
+            f"batches takes several arrays, (images, labels), or (x,) for one; found {found}. For dicts and other trees:"
+            " data.from_arrays(tree).batch(32)."
         )
-    if batch_size < 1:
-        raise ShapeError(f"batches takes a positive batch size; found {batch_size}")
+    arrays = tuple(np.asarray(a) for a in arrays)
+    shapes = [a.shape for a in arrays]
+    if len({s[:1] for s in shapes}) != 1 or () in shapes:
+        raise ShapeError(f"batches takes arrays of equal length, at least one; found shapes {shapes}")
+    batch_size, lengths = positive("batches", "a positive batch size", batch_size), {len(arrays[0])}
     (n,) = lengths
     order = np.arange(n) if key is None else np.asarray(random.permutation(key, n))
     return Batches(arrays, order, batch_size, n // batch_size if drop_last else -(-n // batch_size))

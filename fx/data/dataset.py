@@ -16,7 +16,7 @@ import numpy as np
 from .. import random, tree
 from ..errors import DataError, ShapeError
 from .prefetching import prefetched
-from .sources import Source
+from .sources import Images, Source, positive
 
 __all__ = ["DataIterator", "Dataset"]
 
@@ -91,6 +91,8 @@ class Dataset:
         Raises:
             DataError: such a data set, and no ``buffer``.
         """
+        if not isinstance(seed, (int, np.integer)):
+            raise DataError(f"shuffle takes a seed, an int (not a key: orders are NumPy's work); found {seed!r}")
         return _Shuffle(self, seed) if buffer is None else _BufferShuffle(self, seed, buffer)
 
     def batch(self, size: int, *, drop_last: bool = False) -> Dataset:
@@ -102,9 +104,7 @@ class Dataset:
         Raises:
             ShapeError: when elements differ in structure or shape; the message says which.
         """
-        if size < 1:
-            raise ShapeError(f"batch takes a positive size; found {size}")
-        return _Batch(self, size, drop_last)
+        return _Batch(self, positive("batch", "a positive size", size), drop_last)
 
     def repeat(self, times: int | None = None) -> Dataset:
         """Pass after pass; None for ever."""
@@ -119,6 +119,8 @@ class Dataset:
 
     def take(self, n: int) -> Dataset:
         """The first ``n`` elements."""
+        if n < 0:
+            raise DataError(f"take takes a number of elements, at least 0; found {n}")
         return _Take(self, n)
 
     def check_finite(self) -> Dataset:
@@ -224,6 +226,14 @@ class FromSource(Dataset):
         return _in_order(self, np.arange(len(self)), state)
 
 
+class FromFolder(FromSource):
+    """The images of a folder; ``classes`` are the names of its sub-folders, in the order of the labels."""
+
+    def __init__(self, source: Images) -> None:
+        super().__init__(source)
+        self.classes = source.classes
+
+
 def _in_order(dataset: Dataset, order: np.ndarray, state: State) -> Tasks:
     """One element after the other, by an order of the positions."""
     for i in range(state.get("index", 0), len(order)):
@@ -269,10 +279,35 @@ class _Map(_Step):
         if self._counted:
             return self._f(i, element)
         if self._seed is not None:
-            return self._f(seeded(self._seed, epoch, i), element)
+            return _told(self._f, i, seeded(self._seed, epoch, i), element)
         if self._key is not None:
-            return self._f(random.fold_in(random.fold_in(self._key, epoch), i), element)
-        return self._f(element)
+            return _told(self._f, i, random.fold_in(random.fold_in(self._key, epoch), i), element)
+        return _told(self._f, i, element)
+
+
+def _told(f: Callable[..., Element], i: int, *args: Any) -> Element:
+    """``f(*args)`` for element ``i``; an error says which that was, None is one.
+
+    Raises:
+        DataError: the result is None.
+    """
+    try:
+        mapped = f(*args)
+    except Exception as error:
+        error.add_note(
+            f"in map, of element {i} of the pass: {_kinds(args[-1])}, which the function gets as one argument"
+        )
+        raise
+    if mapped is None:
+        raise DataError(f"map: the function gave None for element {i} of the pass; does it end in return?")
+    return mapped
+
+
+def _kinds(element: Element) -> str:
+    kinds = [
+        f"{tree.keystr(p)} {np.asarray(x).dtype}{list(np.shape(x))}".strip() for p, x in tree.leaves_with_path(element)
+    ]
+    return ", ".join(kinds[:8]) + ", ..." * (len(kinds) > 8)
 
 
 class _Filter(_Step):
@@ -312,11 +347,11 @@ class _Shuffle(_Step):
 
     def tasks(self, state: State, epoch: int) -> Tasks:
         for task, after in _in_order(self._below, self.order(epoch), state):
-            yield lambda task=task: self._mapped(task()), after
+            yield lambda task=task, i=after["index"] - 1: self._mapped(task(), i), after
 
-    def _mapped(self, element: Element) -> Element:
+    def _mapped(self, element: Element, i: int) -> Element:
         for step in self._maps:
-            element = step._f(element)
+            element = _told(step._f, i, element)
         return element
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from . import sources
-from .dataset import Dataset, FromIterator, FromSource
+from .dataset import Dataset, FromFolder, FromIterator, FromSource
 from .idx import read_idx
 
 __all__ = ["from_arrays", "from_csv", "from_folder", "from_idx", "from_iterator", "from_memmap", "from_npz"]
@@ -53,7 +53,8 @@ def from_npz(path: Path, names: Iterable[str] | None = None) -> Dataset:
 
 def from_csv(
     path: Path, *, target: str | None = None, columns: Sequence[str] | None = None, delimiter: str = ",",
-    missing: float | None = None, check: bool = True, dtype: Any = np.float32,
+    missing: float | None = None, check: bool = True, dtype: Any = np.float32, classes: Sequence[str] | None = None,
+    names: Sequence[str] | None = None, encoding: str = "utf-8-sig",
 ) -> Dataset:  # fmt: skip
     """The lines of a table of numbers whose first line names its columns: features, or (features, target).
 
@@ -62,14 +63,19 @@ def from_csv(
         columns: the features; by default all columns but the target.
         missing: what an empty field counts as; by default an empty field is an error.
         check: look for NaNs and infinities.
-        dtype: of the features and the target.
+        dtype: of the features, and of a target that is a number.
+        classes: what stands in the column of the target; the target is then the position in this list, int32.
+        names: of the columns, in a file whose first line does not hold them.
+        encoding: of the file.
 
     Raises:
         DataError: a field is no number, a line has too few: by line and column.
     """
-    found = sources.csv_columns(
-        path, None if columns is None else [*columns, *([target] if target else [])], delimiter, missing
-    )
+    if classes is not None and target is None:
+        raise DataError("from_csv: classes are those of the target; target= says which column it is")
+    file = sources.Csv(path, delimiter, missing, names, encoding)
+    chosen = None if columns is None else [*columns, *([target] if target else [])]
+    found = file.columns(chosen, {} if target is None or classes is None else {target: list(classes)})
     if target is not None and target not in found:
         raise DataError(f"{path} has no column {target!r}; it has {list(found)}")
     if check:
@@ -78,22 +84,25 @@ def from_csv(
     if not found:
         raise DataError(f"{path} has no column besides the target {target!r}")
     features = np.stack(list(found.values()), axis=1).astype(dtype)
-    return from_arrays(features if answers is None else (features, answers.astype(dtype)))
+    if answers is None:
+        return from_arrays(features)
+    return from_arrays((features, answers.astype(dtype if classes is None else np.int32)))
 
 
-def from_folder(folder: Path, *, size: tuple[int, int] | None = None, channels: int = 3) -> Dataset:
+def from_folder(folder: Path, *, size: tuple[int, int] | int | None = None, channels: int = 3) -> FromFolder:
     """``{"image", "label"}`` of the images below a folder, whose sub-folders, by name, are the classes.
 
     Args:
-        size: (height, width) that images are scaled to; None if they are of one size.
+        size: (height, width), or one number for both, that images are scaled to; None if they are of one size.
         channels: 1 (grey) or 3 (red, green, blue).
 
     Images are float32 from 0 to 1 of shape (height, width, channels), read when they are asked for (``prefetch`` reads
-    ahead). Needs Pillow, but for ``.npy`` files.
+    ahead). Needs Pillow, but for ``.npy`` files. The data set's ``classes`` are the names of the sub-folders, in the order of
+    the labels.
     """
     if channels not in (1, 3):
         raise DataError(f"from_folder gives images of 1 or 3 channels; found {channels}")
-    return FromSource(sources.Images(folder, size, channels))
+    return FromFolder(sources.Images(folder, size, channels))
 
 
 def from_memmap(path: Path, dtype: Any = None, shape: Sequence[int] | None = None) -> Dataset:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import operator
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,6 +27,17 @@ class Source(Protocol):
         ...
 
 
+def positive(who: str, what: str, n: Any) -> int:
+    """``n``, an integer of at least 1."""
+    try:
+        count = operator.index(n)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ShapeError(f"{who} takes {what}; found {n!r}")
+    return count
+
+
 class Arrays:
     """Examples along the first axis of the arrays of a pytree; memory maps are read where they are asked for."""
 
@@ -34,7 +46,10 @@ class Arrays:
         shapes = {tree.keystr(path) or "it": a.shape for path, a in tree.leaves_with_path(self._arrays)}
         lengths = {s[0] if s else None for s in shapes.values()}
         if len(lengths) != 1 or None in lengths:
-            raise ShapeError(f"a data set takes arrays of one length, at least one; found shapes {shapes}")
+            numbers = all(s == () for s in shapes.values()) and len(shapes) > 1
+            hint = " Lists are trees of their own: np.asarray makes an array of one." if numbers else ""
+            text = str(shapes) if len(shapes) < 9 else f"{str(dict(list(shapes.items())[:4]))[:-1]}, ... }}"
+            raise ShapeError(f"a data set takes arrays of one length, at least one; found shapes {text}.{hint}")
         (self._length,) = lengths
         if not self._length:
             raise DataError(f"the data set is empty: found shapes {shapes}")
@@ -74,47 +89,103 @@ def check_finite(arrays: Any) -> None:
 # -------------------------------------------------------------------------------------------- tables
 
 
-def csv_columns(
-    path: str | os.PathLike[str], columns: Sequence[str] | None, delimiter: str, missing: float | None
-) -> dict[str, np.ndarray]:
-    """The columns of a file of numbers with a first line of names.
+class Csv(NamedTuple):
+    """How a file of comma-separated values is read; see ``from_csv``."""
 
-    Raises:
-        DataError: a line with another number of fields, a field that is no number, an empty file: by line and column.
-    """
-    with open(path, newline="") as file:
-        lines = csv.reader(file, delimiter=delimiter)
-        names = [name.strip() for name in next(lines, [])]
-        if not names:
-            raise DataError(f"{path} is empty; a first line with the names of the columns was expected")
-        chosen = list(names if columns is None else columns)
-        if unknown := [c for c in chosen if c not in names]:
-            raise DataError(f"{path} has no columns {unknown}; it has {names}")
-        at = [names.index(c) for c in chosen]
-        rows = [_numbers(line, at, names, f"{path}, line {lines.line_num}", missing) for line in lines if line]
-    if not rows:
-        raise DataError(f"{path} has no line besides its first")
-    return dict(zip(chosen, np.array(rows, np.float64).T))
+    path: str | os.PathLike[str]
+    delimiter: str
+    missing: float | None
+    names: Sequence[str] | None
+    encoding: str
 
+    def columns(self, chosen: Sequence[str] | None, classes: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+        """Columns by name, as floats; those that ``classes`` has, as positions in its lists.
 
-def _numbers(line: list[str], at: list[int], names: list[str], where: str, missing: float | None) -> list[float]:
-    if len(line) != len(names):
-        raise DataError(f"{where}: {len(line)} fields, {len(names)} columns ({', '.join(names)})")
-    found = []
-    for i in at:
-        text = line[i].strip()
+        Raises:
+            DataError: a line with another number of fields, a field that is no number, an empty file: by line and column.
+        """
         try:
-            found.append(missing if not text and missing is not None else float(text))
-        except ValueError:
-            way_out = "; missing=... gives empty fields a value" if not text else ""
-            raise DataError(f"{where}, column {names[i]!r}: {text!r} is no number{way_out}") from None
-    return found
+            with open(self.path, newline="", encoding=self.encoding) as file:
+                return self._columns(csv.reader(file, delimiter=self.delimiter), chosen, classes)
+        except UnicodeDecodeError as e:
+            raise DataError(
+                f"{self.path} is no text in {self.encoding}: {e}. Say how it was written: encoding='latin-1'."
+            ) from e
+
+    def _columns(
+        self, lines: Any, chosen: Sequence[str] | None, classes: Mapping[str, Sequence[str]]
+    ) -> dict[str, np.ndarray]:
+        names = [name.strip() for name in (next(lines, []) if self.names is None else self.names)]
+        if not names:
+            raise DataError(f"{self.path} is empty; a first line with the names of the columns was expected")
+        if self.names is None and all(map(_is_number, names)) and names != [str(i) for i in range(len(names))]:
+            raise DataError(
+                f"{self.path}: the first line names the columns; found numbers, {', '.join(names[:4])}{', ...' * (len(names) > 4)}."
+                " Where there is no such line: names=[...]."
+            )
+        chosen = list(names if chosen is None else chosen)
+        if unknown := [c for c in chosen if c not in names]:
+            raise DataError(f"{self.path} has no columns {unknown}; it has {names}")
+        if twice := sorted({c for c in chosen if names.count(c) > 1}):
+            raise DataError(f"{self.path} has several columns named {', '.join(twice)}; give them others: names=[...]")
+        at = {c: names.index(c) for c in chosen}
+        rows = [self._row(line, at, names, classes, lines.line_num) for line in lines if line]
+        if not rows:
+            raise DataError(f"{self.path} has no line besides its first")
+        return dict(zip(chosen, np.array(rows, np.float64).T))
+
+    def _row(
+        self, line: list[str], at: Mapping[str, int], names: list[str], classes: Mapping[str, Sequence[str]], number: int
+    ) -> list[float]:  # fmt: skip
+        where = f"{self.path}, line {number}"
+        if len(line) != len(names):
+            hint = (
+                f"; is it delimiter={next((d for d in ';|' + chr(9) if d in line[0]), ';')!r}?"
+                if len(line) == 1
+                else ""
+            )
+            raise DataError(f"{where}: {len(line)} fields, {len(names)} columns ({', '.join(names)}){hint}")
+        found = []
+        for name, i in at.items():
+            text = line[i].strip()
+            if name in classes:
+                if text not in classes[name]:
+                    raise DataError(f"{where}, column {name!r}: {text!r} is none of the classes {list(classes[name])}")
+                found.append(float(classes[name].index(text)))
+                continue
+            try:
+                found.append(self.missing if not text and self.missing is not None else float(text))
+            except ValueError:
+                way_out = (
+                    "of a target with names: classes=['first', 'second', ...]; other columns are left out by columns=[...]"
+                    if text
+                    else "missing=... gives empty fields a value"
+                )
+                raise DataError(f"{where}, column {name!r}: {text!r} is no number; {way_out}") from None
+        return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 # -------------------------------------------------------------------------------------------- images
 
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy"}
+
+
+def height_and_width(who: str, size: Any) -> tuple[int, int]:
+    """A size of images: (height, width), or one number for both."""
+    pair = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(pair) != 2:
+        raise ShapeError(f"{who} takes size=(height, width), or one number for both; found {size!r}")
+    height, width = (positive(who, "size=(height, width), or one number for both", n) for n in pair)
+    return height, width
 
 
 class Images:
@@ -133,7 +204,7 @@ class Images:
         ]
         if not self._files:
             raise DataError(f"{root} has no images ({', '.join(sorted(_IMAGES))}) in sub-folders, one for each class")
-        self._size, self._channels = size, channels
+        self._size, self._channels = None if size is None else height_and_width("from_folder", size), channels
 
     def __len__(self) -> int:
         return len(self._files)
@@ -210,7 +281,7 @@ def archive(path: str | os.PathLike[str], names: Iterable[str] | None) -> dict[s
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
-            chosen = list(found.files if names is None else names)
+            chosen = list(found.files if names is None else [names] if isinstance(names, str) else names)
             if unknown := sorted(set(chosen) - set(found.files)):
                 raise DataError(f"{path} has no arrays {unknown}; it has {sorted(found.files)}")
             return {name: found[name] for name in chosen}

@@ -15,6 +15,7 @@ import numpy as np
 from .. import numpy as fnp
 from .. import random
 from ..errors import DataError, ShapeError
+from .sources import height_and_width
 
 __all__ = ["add_noise", "cutout", "mixup", "normalise", "random_crop", "random_flip", "random_rotation"]
 
@@ -73,21 +74,30 @@ def normalise(images: Any, mean: Any, std: Any) -> Any:
     np.float32(2.0)
     """
     kind = images.dtype if images.dtype.kind == "f" else np.dtype(np.float32)
-    return (images - np.asarray(mean, kind)) / np.asarray(std, kind)
+    mean, std = np.asarray(mean, kind), np.asarray(std, kind)
+    for name, numbers in (("mean", mean), ("std", std)):
+        if numbers.ndim and images.shape[-1:] != numbers.shape[-1:] and numbers.shape[-1] != 1:
+            raise ShapeError(
+                f"normalise takes a {name} for all, or one for each channel, of images of shape (..., channels); found"
+                f" {numbers.shape} beside images of shape {tuple(images.shape)}"
+            )
+    if (std == 0).any():
+        raise DataError("normalise: std is 0, of a channel that is the same everywhere; put 1 there, or leave it out")
+    return (images - mean) / std
 
 
-def random_crop(source: Any, images: Any, size: tuple[int, int], padding: int = 0) -> Any:
+def random_crop(source: Any, images: Any, size: tuple[int, int] | int, padding: int = 0) -> Any:
     """A piece of each image, from anywhere in it.
 
     Args:
         source: a key of ``fx.random``, or a NumPy ``Generator``.
-        size: (height, width) of the pieces.
+        size: (height, width) of the pieces, or one number for both.
         padding: zeros put around the images first.
 
     >>> random_crop(np.random.default_rng(0), np.ones((3, 8, 8, 1)), (6, 5)).shape
     (3, 6, 5, 1)
     """
-    draws = _Draws(source, 2)
+    draws, size = _Draws(source, 2), height_and_width("random_crop", size)
     images = _images(draws, images, "random_crop")
     border = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     padded = draws.np.pad(images, border) if padding else images

@@ -15,11 +15,11 @@ them; ``load_partial`` transfers what fits; ``load_torch`` takes PyTorch's weigh
 from __future__ import annotations
 
 from .manager import CheckpointManager
-from .pytorch import from_torch_layout, load_torch
+from .pytorch import from_torch_layout, load_torch, torch_state_dict
 from .safetensors import SafetensorsHeader, read_safetensors, read_safetensors_header, write_safetensors
 from .saving import LoadReport, load, load_partial, read_metadata, save
 
 __all__ = [
     "CheckpointManager", "LoadReport", "SafetensorsHeader", "from_torch_layout", "load", "load_partial", "load_torch",
-    "read_metadata", "read_safetensors", "read_safetensors_header", "save", "write_safetensors",
+    "read_metadata", "read_safetensors", "read_safetensors_header", "save", "torch_state_dict", "write_safetensors",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, CorruptFileError
 from .atomic import remove_leftovers
 from .saving import load, read_metadata, save
 
@@ -55,7 +55,10 @@ class CheckpointManager:
             1 if mode == "min" else -1,
             keep_best,
         )
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise CheckpointError(f"{self.folder} is a file; checkpoints go into a folder of their own") from None
 
     def path(self, step: int) -> Path:
         """The file of a step."""
@@ -114,14 +117,20 @@ class CheckpointManager:
             return load(self.path(step), like, cast=cast)
         except CheckpointError as e:
             others = [s for s in self.steps() if s != step]
-            e.add_note(f"Other steps in {self.folder}: {others}; restore(step=...) takes one of them.")
+            way_out = "restore(step=...) takes one of them"
+            if isinstance(e, CorruptFileError):
+                way_out += "; without the damaged file a run goes on from the newest of them"
+            e.add_note(f"Other steps in {self.folder}: {others}; {way_out}.")
             raise
 
     def _ranked(self, steps: list[int]) -> list[int]:
         """Steps that have the metric, the best first."""
         found = {}
         for s in steps if self._best is not None else []:
-            value = self.metrics(s).get(self._best, math.nan)
+            try:
+                value = self.metrics(s).get(self._best, math.nan)
+            except CorruptFileError:  # an older file that was damaged ends no run
+                continue
             if not math.isnan(value):
                 found[s] = self._sign * value
         return sorted(found, key=lambda s: (found[s], -s))

@@ -1,22 +1,25 @@
-"""Weights from PyTorch: its names and layouts turned into ours."""
+"""Weights from PyTorch, and for it: its names and layouts turned into ours, and back."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import nn, tree
 from ..errors import CheckpointError, CheckpointMismatchError
 from . import structure
 from .safetensors import read_safetensors
 from .saving import LoadReport, replaced
 
-__all__ = ["from_torch_layout", "load_torch"]
+__all__ = ["from_torch_layout", "load_torch", "torch_state_dict"]
 
 Tree = Any
-LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+Layout = Callable[[np.ndarray], np.ndarray]
+LAYOUTS: dict[str, Layout] = {
     "same": lambda a: a,
     "linear": lambda a: np.swapaxes(a, 0, 1),
     "conv": lambda a: np.moveaxis(a, (1, 0), (-2, -1)),
@@ -25,7 +28,17 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 """name -> from PyTorch's layout to ours.
 
 ``"linear"``: (out, in) to (in, out). ``"conv"``: (out, in, *window) to (*window, in, out). ``"conv_transpose"``:
-(in, out, *window) to (*window, in, out), the window turned round: PyTorch scatters where we convolve."""
+(in, out, *window) to (*window, in, out), the window turned round for ``nn.conv(..., input_dilation=)``: PyTorch scatters
+where we convolve. (``nn.ConvTranspose2d`` turns it round itself; its weights are recognised.)"""
+BACK: dict[str, Layout] = {
+    "same": lambda a: a,
+    "linear": lambda a: np.swapaxes(a, 0, 1),
+    "conv": lambda a: np.moveaxis(a, (-1, -2), (0, 1)),
+    "conv_transpose": lambda a: np.moveaxis(np.flip(a, tuple(range(a.ndim - 2))), (-2, -1), (0, 1)),
+}
+_SAME = (nn.Embedding, nn.Bilinear, nn.LayerNorm, nn.RMSNorm)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_PARTS = {"query": 0, "keys": 1, "values": 2}
 
 
 def from_torch_layout(array: Any, layout: str) -> np.ndarray:
@@ -38,16 +51,116 @@ def from_torch_layout(array: Any, layout: str) -> np.ndarray:
     >>> from_torch_layout(np.zeros((32, 3, 5, 5)), "conv").shape
     (5, 5, 3, 32)
     """
+    return np.ascontiguousarray(LAYOUTS[_known(layout)](np.asarray(array)))
+
+
+def _known(layout: str) -> str:
     if layout not in LAYOUTS:
         raise CheckpointError(f"layouts are {sorted(LAYOUTS)}; found {layout!r}")
-    return np.ascontiguousarray(LAYOUTS[layout](np.asarray(array)))
+    return layout
 
 
-def _layout_of(name: str, array: np.ndarray) -> str:
-    """The layout of an entry by PyTorch's customs: matrices named ``weight`` are Linear's, larger ones convolutions'."""
-    if not name.rpartition(".")[2].startswith("weight") or array.ndim < 2:
-        return "same"
-    return "linear" if array.ndim == 2 else "conv"
+# ------------------------------------------------------------------------------------------ what layers hold
+
+
+def _scattering(groups: int) -> tuple[Layout, Layout]:
+    """To and from the layout of ``nn.ConvTranspose``: (in, out / groups, *window) and (*window, in / groups, out)."""
+
+    def ours(a: np.ndarray) -> np.ndarray:
+        cut = a.reshape(groups, a.shape[0] // groups, *a.shape[1:])
+        turned = cut.transpose(*range(3, cut.ndim), 1, 0, 2)
+        return turned.reshape(*turned.shape[:-2], -1)
+
+    def theirs(a: np.ndarray) -> np.ndarray:
+        cut = a.reshape(*a.shape[:-1], groups, -1)
+        turned = np.moveaxis(cut, (-2, -3, -1), (0, 1, 2))
+        return turned.reshape(-1, *turned.shape[2:])
+
+    return ours, theirs
+
+
+class _Kinds(NamedTuple):
+    """Of a template: the layers whose weights are laid out in a way of their own, and the ``Sequential`` s, by path."""
+
+    layers: dict[str, Any]
+    sequentials: set[str]
+
+    def layouts(self, path: str, given: Mapping[str, str], ndim: int) -> tuple[Layout, Layout]:
+        """To our layout and from it: as given, else by the layer that holds the leaf, else by the custom of its name."""
+        layout, field = _value_by_prefix(path, given), path.rpartition(".")[2]
+        layer = self.layers.get(path.rpartition(".")[0])
+        if isinstance(layer, _TRANSPOSED) and field == "weight" and layout in (None, "conv_transpose"):
+            return _scattering(layer.groups)
+        if layout is None:
+            matrix = field.startswith("weight") and ndim >= 2 and not isinstance(layer, _SAME)
+            layout = "same" if not matrix else "linear" if ndim == 2 else "conv"
+        return LAYOUTS[_known(layout)], BACK[layout]
+
+    def customary(self, path: str) -> tuple[str, int | None]:
+        """The name that PyTorch's layers have for a leaf, and which third of that entry it is, if it is one.
+
+        ``Sequential`` has no ``layers``, recurrent layers count them in the names of their parameters, attention keeps
+        its three projections in one, and running statistics are ``running_mean`` and ``running_var``.
+        """
+        kept, parts = [], path.split(".")
+        for i, part in enumerate(parts):
+            if not (part == "layers" and ".".join(parts[:i]) in self.sequentials):
+                kept.append(part)
+        return _of_layers(".".join(kept))
+
+
+def _kinds(like: Tree) -> _Kinds:
+    found = dict(_modules(like, ()))
+    sequentials = {path for path, x in found.items() if isinstance(x, nn.Sequential)}
+    return _Kinds({path: x for path, x in found.items() if path not in sequentials}, sequentials)
+
+
+def _modules(x: Tree, path: tree.KeyPath) -> Iterator[tuple[str, Any]]:
+    """The layers of a tree that ``_Kinds`` is about, by path."""
+    if isinstance(x, (*_SAME, *_TRANSPOSED, nn.Sequential)):
+        yield structure.path_of(path), x
+    if x is None or not tree.is_tree_node(type(x)):
+        return
+    for key, child in tree.flatten_one_level_with_keys(x)[0]:
+        yield from _modules(child, (*path, key))
+
+
+def _of_layers(name: str) -> tuple[str, int | None]:
+    """``customary`` of what a name alone tells."""
+    name = re.sub(
+        r"(^|\.)cells\.(\d+)\.([01])\.(weight|bias)_([ih]h)$",
+        lambda m: f"{m[1]}{m[4]}_{m[5]}_l{m[2]}" + ("_reverse" if m[3] == "1" else ""),
+        name,
+    )
+    name = re.sub(r"(^|\.)mean$", r"\1running_mean", re.sub(r"(^|\.)variance$", r"\1running_var", name))
+    name = re.sub(r"(^|\.)output\.(weight|bias)$", r"\1out_proj.\2", name)
+    projected = re.search(r"(^|\.)(query|keys|values)\.(weight|bias)$", name)
+    if projected is None:
+        return name, None
+    return f"{name[: projected.start()]}{projected[1]}in_proj_{projected[3]}", _PARTS[projected[2]]
+
+
+def _candidates(
+    path: str, names: Mapping[str, str] | Callable[[str], str], kinds: _Kinds
+) -> Iterator[tuple[str, int | None]]:
+    """The names that an entry may have in PyTorch, the likeliest first, and which third of it is meant."""
+    if callable(names):
+        yield names(path), None
+        return
+    yield _by_prefix(path, names), None
+    prefix = _prefix(path, names)
+    if prefix == path:
+        return
+    head = "" if prefix is None else names[prefix]
+    start = "" if prefix is None else prefix
+    whole, part = kinds.customary(path)
+    begins = kinds.customary(start)[0] if start else ""
+    yield ".".join(filter(None, (head, whole[len(begins) :].lstrip(".")))), part
+    bare, part = _of_layers(re.sub(r"(^|\.)layers\.(?=\d+(\.|$))", r"\1", path[len(start) :].lstrip(".")))
+    yield ".".join(filter(None, (head, bare))), part
+
+
+# ------------------------------------------------------------------------------------------------- loading
 
 
 def load_torch(
@@ -61,13 +174,16 @@ def load_torch(
     """Loads the weights of a PyTorch model into a template, turned into our layouts.
 
     Args:
-        source: a safetensors file, or a ``state_dict`` (tensors on the CPU, or arrays, by name).
-        like: the template: a module, or parameters in any pytree.
+        source: a safetensors file, a ``state_dict`` (tensors on the CPU, or arrays, by name), or a PyTorch module.
+        like: the template: a module, parameters in any pytree, or (module, state) with ``names={"0": "", "1": ""}`` for
+            running statistics too.
         names: from paths in the template to PyTorch's names; a dict (whose keys may be prefixes: ``{"body": "features"}``),
-            or a function. By default the paths themselves.
+            or a function. Without one an entry is looked for under its own path and under the name that PyTorch's layers
+            have for it: ``layers.0.weight`` of a ``Sequential`` as ``0.weight``, ``cells.0.0.weight_ih`` as
+            ``weight_ih_l0``, ``query.weight`` as the first third of ``in_proj_weight``, ``mean`` as ``running_mean``.
         layouts: from paths in the template (or their prefixes) to ``"same"``, ``"linear"``, ``"conv"``,
-            ``"conv_transpose"``. By default matrices named ``weight`` are transposed and larger ones moved as
-            convolutions' are, so only embeddings (``"same"``) and transposed convolutions must be named.
+            ``"conv_transpose"``. By default the layers of ``fx.nn`` are known; in a template of plain arrays, matrices named
+            ``weight`` are transposed and larger ones moved as convolutions' are.
         strict: raise unless every entry fits; False to leave the template's own where one does not.
 
     Returns:
@@ -76,35 +192,88 @@ def load_torch(
     Raises:
         CheckpointMismatchError: with ``strict``, if something is missing, unexpected or misshapen.
 
+    A ``Linear`` behind ``Flatten`` sees (height, width, channels) here and (channels, height, width) there: reorder the
+    rows of its weight, or pool to one pixel before it.
+
     >>> state_dict = {"fc.weight": np.ones((10, 4), np.float32), "fc.bias": np.zeros(10, np.float32)}
     >>> template = {"dense": {"weight": np.zeros((4, 10), np.float32), "bias": np.zeros(10, np.float32)}}
     >>> params, report = load_torch(state_dict, template, names={"dense": "fc"})
     >>> params["dense"]["weight"].shape
     (4, 10)
     """
+    if hasattr(source, "state_dict"):
+        source = source.state_dict()
     found = source if isinstance(source, Mapping) else read_safetensors(source)
-    template = structure.leaves_by_path(like)
-    origin = {path: names(path) if callable(names) else _by_prefix(path, names or {}) for path in template}
-    values, misshapen = {}, {}
-    for path, name in origin.items():
-        if name not in found:
+    template, kinds = structure.leaves_by_path(like), _kinds(like)
+    values, misshapen, missing, used = {}, {}, [], set()
+    for path, leaf in template.items():
+        tried = list(_candidates(path, {} if names is None else names, kinds))
+        name, part = next(((n, p) for n, p in tried if n in found), (None, None))
+        if name is None:
+            missing.append(path if tried[0][0] == path else f"{path} (as {tried[0][0]})")
             continue
+        used.add(name)
         array = _as_numpy(found[name])
-        layout = _value_by_prefix(path, layouts or {}) or _layout_of(name, array)
-        fit = structure.fitted(from_torch_layout(array, layout), template[path], cast=True)
+        if part is not None:
+            array = np.split(array, 3)[part] if array.shape[0] % 3 == 0 else array
+        turned = kinds.layouts(path, layouts or {}, array.ndim)[0](array)
+        fit = structure.fitted(np.ascontiguousarray(turned), leaf, cast=True)
         (misshapen if isinstance(fit, structure.Misfit) else values)[path] = fit
-    used = set(origin.values())
-    report = LoadReport(
-        loaded=list(values),
-        missing=[p for p, name in origin.items() if name not in found],
-        unexpected=[name for name in found if name not in used and not name.endswith("num_batches_tracked")],
-        misshapen=misshapen,
-    )
+    unexpected = [name for name in found if name not in used and not name.endswith("num_batches_tracked")]
+    report = LoadReport(list(values), missing, unexpected, misshapen)
     if strict and not report.complete:
-        raise CheckpointMismatchError(
-            f"these are not the weights of such a model:\n{report}\nstrict=False loads what fits."
-        )
+        raise CheckpointMismatchError(f"these are not the weights of such a model:\n{report}\n{_way_out(report)}")
     return replaced(like, values), report
+
+
+def _way_out(report: LoadReport) -> str:
+    advice = "strict=False loads what fits."
+    if report.missing and report.unexpected:
+        advice += " names={'path here': 'name there'} says what is called otherwise."
+    if any(name.endswith(("running_mean", "running_var")) for name in report.unexpected):
+        advice += (
+            " Running statistics are state: load into (model, nn.init_state(model)) with names={'0': '', '1': ''}."
+        )
+    return advice
+
+
+def torch_state_dict(
+    model: Tree, state: Tree = None, *, names: Mapping[str, str] | None = None, layouts: Mapping[str, str] | None = None
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """A model's weights in PyTorch's names and layouts: what ``load_torch`` reads, turned back.
+
+    Args:
+        model: a module, or parameters in any pytree.
+        state: its running statistics, if it keeps any.
+        names: from paths, or prefixes of them, to PyTorch's names; what they leave over is named as PyTorch's layers do.
+        layouts: as for ``load_torch``.
+
+    >>> from fx import random
+    >>> model = nn.Sequential(nn.Linear(4, 8, key=random.key(0)), nn.relu)
+    >>> {name: array.shape for name, array in torch_state_dict(model).items()}
+    {'0.weight': (8, 4), '0.bias': (8,)}
+
+    ``write_safetensors(path, torch_state_dict(model, state))`` is a file that ``safetensors.torch.load_file`` reads.
+    """
+    kinds, found = _kinds(model), {}
+    leaves = structure.leaves_by_path(model)
+    thirds: dict[str, list[Any]] = {}
+    for path, leaf in [*leaves.items(), *structure.leaves_by_path(state).items()]:
+        array = np.asarray(leaf)
+        array = np.ascontiguousarray(kinds.layouts(path, layouts or {}, array.ndim)[1](array))
+        (own, _), (name, part) = (*_candidates(path, names or {}, kinds), (None, None))[:2]
+        if part is not None and not _projections(path) <= leaves.keys():
+            name, part = own, None  # a layer of another kind has a field of that name
+        if part is not None:
+            thirds.setdefault(name, [None] * 3)[part] = array
+        found[name or own] = array
+    return found | {name: np.concatenate(parts) for name, parts in thirds.items()}
+
+
+def _projections(path: str) -> set[str]:
+    """The paths of the three projections that one of them stands beside."""
+    *holder, _, field = path.split(".")
+    return {".".join([*holder, part, field]) for part in _PARTS}
 
 
 def _as_numpy(x: Any) -> np.ndarray:

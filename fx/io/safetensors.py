@@ -97,7 +97,11 @@ def laid_out(arrays: Mapping[str, Any]) -> dict[str, tuple[Entry, memoryview]]:
     for name in sorted(found, key=lambda n: (-found[n].dtype.itemsize, n)):
         a, begin = found[name], position
         position += a.nbytes
-        placed[name] = (Entry(code_of(a.dtype), a.shape, begin, position), _bytes_of(a))
+        try:
+            code = code_of(a.dtype)
+        except DTypeError as e:
+            raise DTypeError(f"{name!r} cannot be saved: {e}. Leave it out, or save numbers for it.") from None
+        placed[name] = (Entry(code, a.shape, begin, position), _bytes_of(a))
     return placed
 
 
@@ -185,7 +189,13 @@ def _parsed(text: bytes, size: int) -> tuple[dict[str, Entry], dict[str, str]]:
 
 def _read_header(file: BinaryIO, path: Any) -> SafetensorsHeader:
     size = os.fstat(file.fileno()).st_size
-    length = int.from_bytes(file.read(8), "little")
+    first = file.read(8)
+    if first[:4] == b"PK\x03\x04" or first[:2] == b"\x80\x02":
+        raise CorruptFileError(
+            f"{path} is no safetensors file but an archive of Python's: torch.save's (write it with safetensors.torch.save_file,"
+            " or give io.load_torch the state_dict), or NumPy's .npz (fx.numpy.load, data.from_npz)."
+        )
+    length = int.from_bytes(first, "little")
     if size < 8 or length > min(_LARGEST_HEADER, size - 8):
         raise CorruptFileError(
             f"{path} is no whole safetensors file: it has {size} bytes, and its first 8 announce a header of {length};"

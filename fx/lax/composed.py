@@ -40,7 +40,7 @@ __all__ = [
     "Precision", "approx_max_k", "approx_min_k", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",
     "conv_general_dilated_local", "conv_general_permutations", "conv_general_shape_tuple", "conv_shape_tuple",
     "conv_transpose_shape_tuple", "dtype", "empty", "index_in_dim", "mulhi", "optimization_barrier", "padtype_to_pads",
-    "platform_dependent", "reciprocal", "reduce", "reduce_precision", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "split", "stack", "tile",
+    "platform_dependent", "reciprocal", "reduce", "reduce_precision", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "sign", "split", "stack", "tile",
     "unstack",
 ]  # fmt: skip
 
@@ -75,6 +75,11 @@ def platform_dependent(
 
 
 # ---------------------------------------------------------------------------------------- elementwise
+
+
+def sign(x: Any) -> Value:
+    """-1, 0 or 1; zeros and NaN stay as they are (``fx.numpy.sign`` of -0.0 is 0.0, as NumPy's); x / |x| for complex numbers."""
+    return p.select(p.eq(x, 0), p.stop_gradient(x), p.sign(x))
 
 
 def reciprocal(x: Value) -> Value:

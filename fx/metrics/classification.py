@@ -8,7 +8,7 @@ from typing import Any
 from .. import dtypes
 from .. import numpy as fnp
 from ..errors import DTypeError, ShapeError
-from ..nn.losses.reducing import check_labels
+from ..nn.losses.reducing import check_labels, labels_of
 from .protocol import Mean, Metric, spread
 
 __all__ = ["F1", "Accuracy", "ConfusionMatrix", "Precision", "Recall", "TopKAccuracy"]
@@ -19,7 +19,7 @@ State = Any
 
 def integer_labels(name: str, labels: Any) -> Value:
     """Labels as an array of integers."""
-    labels = fnp.asarray(labels)
+    labels = labels_of(labels, f"labels of {name}")
     if dtypes.is_bool(labels.dtype):
         return labels.astype("int32")
     if not dtypes.is_integer(labels.dtype):
@@ -50,15 +50,25 @@ class Accuracy(Mean):
 
     Args:
         threshold: predictions that are one score per example mean class 1 above it (0 for logits).
+        ignore_index: labels that do not count, such as those of padding.
 
-    ``update(state, predictions, labels)`` takes scores (..., classes), scores of class 1 (...), or classes (...); labels (...).
+    ``update(state, predictions, labels)`` takes scores (..., classes), scores of class 1 (...), or classes (...); labels (...). A label
+    that is none of the classes of the scores raises ``LabelError``, or gives NaN in compiled code, unless its weight is 0.
     """
 
     threshold: float = 0.5
+    ignore_index: int | None = None
 
     def update(self, state: State, predictions: Any, labels: Any, *, weights: Any = None) -> State:
-        labels = integer_labels("Accuracy", labels)
+        labels, predictions = integer_labels("Accuracy", labels), fnp.asarray(predictions)
         right = predicted_classes("Accuracy", predictions, labels, self.threshold) == labels
+        ignored = None if self.ignore_index is None else labels == self.ignore_index
+        if predictions.ndim > labels.ndim:
+            if weights is None:
+                check_labels("Accuracy", labels, predictions.shape[-1], self.ignore_index)
+            right = fnp.where((labels >= 0) & (labels < predictions.shape[-1]), right.astype("float64"), fnp.nan)
+        if ignored is not None:
+            weights = fnp.where(ignored, 0.0, spread(weights, labels.shape, "Accuracy"))
         return super().update(state, right, weights=weights)
 
 
@@ -105,13 +115,24 @@ class ConfusionMatrix(Metric):
     threshold: float = 0.5
     normalize: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.normalize not in (None, "true", "predicted", "all"):
+            raise ShapeError(
+                f"{type(self).__name__}: normalize is None, 'true', 'predicted' or 'all'; found {self.normalize!r}"
+            )
+
     def init(self) -> State:
         return {"counts": fnp.zeros((self.classes, self.classes), "float64"), "invalid": fnp.zeros((), "float64")}
 
     def update(self, state: State, predictions: Any, labels: Any, *, weights: Any = None) -> State:
         name = type(self).__name__
         labels = integer_labels(name, labels)
-        predicted = predicted_classes(name, predictions, labels, self.threshold).ravel()
+        scores = fnp.asarray(predictions)
+        if scores.ndim == labels.ndim + 1 and scores.shape[-1] != self.classes:
+            raise ShapeError(
+                f"{name}(classes={self.classes}) takes scores of {self.classes} classes; found shape {tuple(scores.shape)}"
+            )
+        predicted = predicted_classes(name, scores, labels, self.threshold).ravel()
         w = spread(weights, labels.shape, name).ravel()
         labels = labels.ravel()
         check_labels(name, labels, self.classes)
@@ -151,6 +172,7 @@ class _OfCounts(ConfusionMatrix):
     zero_division: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.average not in AVERAGES:
             raise ShapeError(f"{type(self).__name__}: average is one of {', '.join(AVERAGES)}; found {self.average!r}")
         if self.average == "binary" and self.classes != 2:

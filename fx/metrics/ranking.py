@@ -41,8 +41,11 @@ class _Area(Metric):
         scores, labels = wide(scores), integer_labels(name, labels)
         tail = () if self.classes is None else (self.classes,)
         if labels.ndim != 1 or tuple(scores.shape) != (*labels.shape, *tail):
+            wanted = "(batch,)" if self.classes is None else f"(batch, {self.classes})"
+            hint = " Of one column: scores[:, 0]." if scores.ndim == 2 and scores.shape[1] == 1 else ""
+            hint = hint or (" Of two: scores[:, 1], or classes=2." if scores.ndim == 2 and self.classes is None else "")
             raise ShapeError(
-                f"{name} takes scores {('batch', *tail)} and labels ('batch',); found {tuple(scores.shape)}, {tuple(labels.shape)}"
+                f"{name} takes scores {wanted} and labels (batch,); found {tuple(scores.shape)}, {tuple(labels.shape)}.{hint}"
             )
         check_labels(name, labels, self.classes or 2)
         new = {"scores": scores, "labels": labels.astype("int32"), "weights": spread(weights, labels.shape, name)}
@@ -67,6 +70,7 @@ class _Area(Metric):
             )
             value = fnp.mean(each)
         lost = (labels < 0) | (labels >= (self.classes or 2))
+        lost = lost | (weights > 0) & fnp.any(fnp.isnan(scores.reshape(len(labels), -1)), -1)
         bad = fnp.any(lost) if self.capacity is None else fnp.any(lost) | (state["count"] > self.capacity)
         return fnp.where(bad, fnp.nan, value)
 
@@ -92,7 +96,7 @@ class AUCROC(_Area):
         classes: None: one score for each example, labels 0 and 1; a number: scores (batch, classes), and the result is the
             mean over classes of each against the rest.
 
-    Equal scores count half.
+    Equal scores count half. A score that is NaN makes the area NaN.
 
     >>> import numpy as np
     >>> AUCROC()(np.array([0.1, 0.4, 0.35, 0.8]), np.array([0, 0, 1, 1]))

@@ -14,6 +14,7 @@ from . import attention as _attention
 from . import attention_layers as _attention_layers
 from . import containers as _containers
 from . import convolution as _convolution
+from . import elsewhere as _elsewhere
 from . import initializers, losses
 from . import key_use as _key_use
 from . import layers as _layers
@@ -56,3 +57,7 @@ _ROOMS = (
     _activations, _attention, _attention_layers, _containers, _convolution, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _state, _summaries, _surgery, _thresholds, _transformer,
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
+
+
+def __getattr__(name: str) -> None:
+    raise AttributeError(_elsewhere.explain_name(name, __all__), name=name)

@@ -90,6 +90,22 @@ def _with_heads(mask: Any, name: str) -> Value | None:
     return mask[:, None] if mask.ndim == 3 else mask.reshape(*[1] * (4 - mask.ndim), *mask.shape)
 
 
+def _fitting(mask: Value | None, shape: tuple[int, ...], name: str) -> Value | None:
+    """A mask that broadcasts to (batch, heads, targets, sources).
+
+    Raises:
+        ShapeError: it does not.
+    """
+    if mask is None or all(m in (1, n) for m, n in zip(mask.shape, shape)):
+        return mask
+    hint = ""
+    if tuple(mask.shape[2:]) == (shape[0], shape[3]):
+        hint = " A mask of the keys, (batch, sources), is mask[:, None, :]."
+    raise ShapeError(
+        f"{name}: of shape (batch, heads, targets, sources) = {shape}, the mask has {tuple(mask.shape)}; each size is that or 1.{hint}"
+    )
+
+
 class _OneHead(Module):
     """Attention whose keys are compared as they are: (batch, sources, features)."""
 
@@ -208,7 +224,8 @@ class MultiHeadAttention(Module):
 
     Called ``y = layer(query, keys=query, values=keys, mask=, causal=, key=)`` with x of shape (batch, time, features); mask (targets, sources),
     (batch, targets, sources) or (batch, heads, targets, sources), True where a query looks. With ``cache=`` it returns (y, cache): the
-    keys and values are appended to those of earlier calls, and each query looks at all up to its own.
+    keys and values are appended to those of earlier calls, and each query looks at all up to its own. A cache that is full raises
+    ``ShapeError``; in compiled code the output is NaN.
     ``layer.weights(query, keys, ...)`` are the weights, (batch, heads, targets, sources).
 
     >>> from fx import nn, random
@@ -276,7 +293,8 @@ class MultiHeadAttention(Module):
         """How much each query looks at each key, for every head: (batch, heads, targets, sources), rows sum to 1."""
         query, keys, _ = self._operands(query, keys, None)
         q, k = self._turned(self._cut(self.query(query)), self._cut(self.keys(keys)), 0)
-        return self._softmax(q, k, _with_heads(mask, type(self).__name__), causal)
+        shape = (q.shape[0], self.heads, q.shape[1], k.shape[1])
+        return self._softmax(q, k, _fitting(_with_heads(mask, type(self).__name__), shape, type(self).__name__), causal)
 
     def _softmax(self, q: Value, k: Value, mask: Value | None, causal: bool) -> Value:
         wide = dtypes.promote_types(q.dtype, dtypes.float32)
@@ -306,12 +324,16 @@ class MultiHeadAttention(Module):
         cache: Cache | None = None, key: Any = None,
     ) -> Any:  # fmt: skip
         query, keys, values = self._operands(query, keys, values)
-        mask = _with_heads(mask, type(self).__name__)
+        sources = keys.shape[1] if cache is None else cache["keys"].shape[1]
+        shape = (query.shape[0], self.heads, query.shape[1], sources)
+        mask = _fitting(_with_heads(mask, type(self).__name__), shape, type(self).__name__)
         start = 0 if cache is None else cache["index"]
         v = self._cut(self.values(values))
         q, k = self._turned(self._cut(self.query(query)), self._cut(self.keys(keys)), start)
         if cache is not None:
             cache, k, v = self._append(cache, k, v)
+            # compiled code cannot raise where the cache is full: its outputs are NaN
+            q = fnp.where(cache["index"] > k.shape[1], fnp.asarray(math.nan, q.dtype), q)
             seen = (fnp.arange(k.shape[1]) <= start + fnp.arange(q.shape[1])[:, None])[None, None]
             mask, causal = seen if mask is None else mask & seen, False
         if self.dropout.rate and not self.dropout.inference:

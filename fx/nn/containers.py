@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..errors import ModuleFieldError
 from .module import Module, static_field
 from .state import apply, layer_keys, need_state, stateful
 
@@ -45,7 +46,19 @@ class Identity(Module):
 
 
 def as_layer(x: Any) -> Any:
-    """A module, or a function made one."""
+    """A module, or a function made one.
+
+    Raises:
+        ModuleFieldError: it is neither.
+    """
+    if isinstance(x, type) and issubclass(x, Module):
+        raise ModuleFieldError(f"{x.__name__} is a class, no layer; make one: {x.__name__}(...)")
+    if isinstance(x, (list, tuple)):
+        raise ModuleFieldError(
+            f"layers are given one by one, nn.Sequential(*layers); found a {type(x).__name__} of {len(x)}"
+        )
+    if isinstance(x, (str, int, float)):
+        raise ModuleFieldError(f"a layer is a module or a function; found {x!r}")
     return x if isinstance(x, Module) or not callable(x) else Lambda(x)
 
 

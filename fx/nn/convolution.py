@@ -35,7 +35,7 @@ def over_batch(layer: Callable[[Value], Value], x: Any, spatial: int, channels: 
     """``layer`` of x with its leading axes made one, which the result is given back.
 
     Raises:
-        ShapeError: there are too few axes, or another number of channels.
+        ShapeError: there are too few axes, another number of channels, or fewer places than a window has.
     """
     x = as_value(x, f"x of {name}")
     if x.ndim < spatial + 1 or (channels is not None and x.shape[-1] != channels):
@@ -47,10 +47,13 @@ def over_batch(layer: Callable[[Value], Value], x: Any, spatial: int, channels: 
             hint = " For one channel: x[..., None]."
         raise ShapeError(f"{name} takes x of shape {want}; found {tuple(x.shape)}.{hint}")
     lead = tuple(x.shape[: x.ndim - spatial - 1])
-    if len(lead) == 1:
-        return layer(x)
-    y = layer(fnp.reshape(x, (math.prod(lead), *x.shape[len(lead) :])))
-    return fnp.reshape(y, (*lead, *y.shape[1:]))
+    y = layer(x if len(lead) == 1 else fnp.reshape(x, (math.prod(lead), *x.shape[len(lead) :])))
+    if any(after == 0 and before != 0 for before, after in zip(x.shape[len(lead) : -1], y.shape[1:-1])):
+        raise ShapeError(
+            f"{name}: a window is larger than x of shape {tuple(x.shape)}, so nothing is left of it. Pad it (padding='SAME'), or"
+            " take smaller windows, or fewer strides before."
+        )
+    return y if len(lead) == 1 else fnp.reshape(y, (*lead, *y.shape[1:]))
 
 
 class _Convolution(Module):
@@ -184,7 +187,7 @@ class _ConvTranspose(_Convolution):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: Sizes, *, output_padding: Sizes = 0, **kwargs: Any
     ) -> None:
-        self.output_padding = per_axis(type(self).__name__, "output_padding", output_padding, self._spatial)
+        self.output_padding = per_axis(type(self).__name__, "output_padding", output_padding, self._spatial, least=0)
         super().__init__(in_channels, out_channels, kernel_size, **kwargs)
 
     def _convolve(self, x: Value) -> Value:

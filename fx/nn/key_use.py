@@ -14,6 +14,8 @@ __all__ = ["need_key", "split_key", "use_key"]
 
 _uses: dict[tuple[int, int], tuple[Any, Any, str]] = {}
 """(id of key, id of the trace) -> (weak reference to the key, to the trace, who used it)."""
+_told: dict[Any, Any] = {}
+"""What ``warnings`` remembers of the warnings that were given."""
 
 
 def use_key(key: Any, who: str) -> Any:
@@ -21,18 +23,30 @@ def use_key(key: Any, who: str) -> Any:
 
     A key is known by its object: ``random.clone(key)`` is another one, for where the same numbers are wanted.
 
+    Raises:
+        MissingKeyError: it is no key.
+
     Warns:
-        KeyReuseWarning: naming both users.
+        KeyReuseWarning: naming both users, at the user's line.
     """
+    if not hasattr(key, "dtype"):
+        seed = (
+            f": key=fx.random.key({key})"
+            if isinstance(key, int)
+            else ": key=fx.random.key(0), or one that was split off"
+        )
+        raise MissingKeyError(f"{who} takes a key of fx.random; found {key!r}. Make one{seed}.")
     trace = state.current
     entry = (id(key), id(trace))
     old = _uses.get(entry)
     if old is not None and old[0]() is key and (old[1] is None or old[1]() is trace):
-        warnings.warn(
+        source = user_source()
+        warnings.warn_explicit(
             f"{who} is given a key that {old[2]} has used already: both draw the same numbers."
             " Split it: a, b = fx.random.split(key); or say that it is meant: fx.random.clone(key).",
             KeyReuseWarning,
-            stacklevel=3,
+            *((__file__, 1) if source is None else (source.file, source.line)),
+            registry=_told,
         )
     else:
         source = user_source()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,23 @@ Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
 
-def per_axis(name: str, what: str, value: Sizes, spatial: int) -> tuple[int, ...]:
-    """One number for each spatial axis."""
-    sizes = (int(value),) * spatial if isinstance(value, (int, np.integer)) else tuple(int(v) for v in value)
+def per_axis(name: str, what: str, value: Sizes, spatial: int, least: int = 1) -> tuple[int, ...]:
+    """One number for each spatial axis.
+
+    Raises:
+        ShapeError: there are more or fewer, or one is less than ``least``.
+    """
+    alone = not isinstance(value, Iterable) or isinstance(value, str)
+    try:
+        sizes = tuple([operator.index(v) for v in ([value] * spatial if alone else value)])  # type: ignore[union-attr, arg-type]
+    except TypeError:
+        sizes = ()
     if len(sizes) != spatial:
         raise ShapeError(
             f"{name}: {what}={value!r} must be an int or have one entry for each of the {spatial} spatial axes"
         )
+    if sizes and min(sizes) < least:
+        raise ShapeError(f"{name}: {what} is at least {least} along every axis; found {value!r}")
     return sizes
 
 

@@ -17,6 +17,7 @@ from .. import dtypes, tree
 from ..errors import FrozenModuleError, ModuleFieldError
 from ..ir import Aval
 from ..trace import named_scope
+from .elsewhere import explain_arguments, explain_method, forward_is_no_call
 from .observing import observe_call, observer
 
 __all__ = ["Module", "field", "replace", "static_field"]
@@ -143,6 +144,8 @@ class _ModuleType(abc.ABCMeta):
     _frozen: frozenset[str]  # of an object: the paths, from it, of its own arrays that nn.freeze has marked
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
+        if "forward" in namespace and not any("__call__" in c.__dict__ for base in bases for c in base.__mro__):
+            namespace = {"__call__": forward_is_no_call, **namespace}
         if "__call__" in namespace:
             namespace = {**namespace, "__call__": _observed(namespace["__call__"])}
         cls: Any = super().__new__(mcs, name, bases, namespace, **kwargs)
@@ -157,7 +160,12 @@ class _ModuleType(abc.ABCMeta):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         self: Any = cls.__new__(cls)
         self.__dict__["_open"] = True
-        self.__init__(*args, **kwargs)
+        try:
+            self.__init__(*args, **kwargs)
+        except TypeError as error:
+            if (explained := explain_arguments(cls, error, kwargs)) is not None:
+                raise explained from None
+            raise
         del self.__dict__["_open"]
         for f in dataclasses.fields(cls):  # defaults of a class with an __init__ of its own
             if f.name not in self.__dict__ and f.default is not dataclasses.MISSING:
@@ -207,6 +215,9 @@ class Module(metaclass=_ModuleType):
                 f" `{name}: {type(value).__name__}`, with `= nn.static_field()` if it is no array, module or container of them."
             )
         object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(explain_method(type(self), name), name=name, obj=self)
 
     def __delattr__(self, name: str) -> None:
         raise FrozenModuleError(f"cannot delete {type(self).__name__}.{name}: modules are immutable")

@@ -6,6 +6,7 @@ Each is called with a key; without one it raises ``MissingKeyError``.
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 from .. import dtypes, random
@@ -30,9 +31,9 @@ class _Noise(Module):
     inference: bool = static_field(default=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate < 1:
+        if not isinstance(self.rate, numbers.Real) or not 0 <= self.rate < 1:
             raise ShapeError(
-                f"{type(self).__name__} takes a rate with 0 <= rate < 1, the share to drop; found {self.rate}"
+                f"{type(self).__name__} takes a rate with 0 <= rate < 1, the share to drop; found {self.rate!r}"
             )
 
     def __call__(self, x: Value, *, key: Any = None) -> Value:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from .. import dtypes
+from .. import dtypes, tree
 from .. import numpy as fnp
 from ..errors import MissingKeyError, ShapeError
 from ..lax import scan
@@ -216,7 +216,8 @@ class _Recurrent(Module):
             raise ShapeError(f"{name} takes x of shape (batch, time, features); found {tuple(x.shape)}")
         lengths = None if lengths is None else _checked(lengths, x, name)
         dtype = dtypes.promote_types(x.dtype, self.cells[0][0].weight_hh.dtype)
-        carry = self.initial(x.shape[0], dtype) if carry is None else carry
+        start = self.initial(x.shape[0], dtype)
+        carry = start if carry is None else _checked_carry(carry, start, name)
         between = len(self.cells) - 1
         noisy = between and self.dropout.rate and not self.dropout.inference
         if noisy and key is None:
@@ -237,6 +238,19 @@ class _Recurrent(Module):
 
     def __call__(self, x: Value, *, lengths: Any = None, key: Any = None) -> Value:
         return self.run(x, lengths=lengths, key=key)[0]
+
+
+def _checked_carry(carry: Carry, start: Carry, name: str) -> Carry:
+    """``carry``, if it is built as ``start``."""
+    found, wanted = tree.structure(carry), tree.structure(start)
+    shapes = [tuple(fnp.shape(x)) for x in tree.leaves(carry)] if found == wanted else []
+    if found != wanted or shapes != [tuple(x.shape) for x in tree.leaves(start)]:
+        raise ShapeError(
+            f"{name}: a carry is what initial(batch) gives, or an earlier run: for each layer a tuple of one for each direction,"
+            f" {tree.map(lambda x: tuple(x.shape), start)}; found"
+            f" {tree.map(lambda x: tuple(fnp.shape(x)), carry)}"
+        )
+    return carry
 
 
 def _checked(lengths: Any, x: Value, name: str) -> Value:

@@ -30,10 +30,12 @@ from .core import (
     broadcast_value,
     default_dtype,
     filled,
+    inexact,
     is_eager,
     operand,
     promote,
     promote_inexact,
+    result_dtype,
 )
 
 __all__ = [
@@ -378,10 +380,8 @@ def linspace(
     """``num`` evenly spaced values from ``start`` to ``stop`` (with it, if ``endpoint``), exact at both ends."""
     check_device(device)
     num = _number_of(num, "linspace")
-    a, b = promote_inexact(operand(start), operand(stop))
-    d = aval_of(a).dtype
-    wide = dtypes.float32 if d.itemsize == 2 else d
-    a, b = as_type(a, wide), as_type(b, wide)
+    d, wide = _spaced_in(dtype, start, stop)
+    a, b = promote_inexact(as_typed(start, wide), as_typed(stop, wide))
     steps = num - 1 if endpoint else num
     shape = (num, *a.shape)
     if steps > 0:
@@ -395,7 +395,17 @@ def linspace(
     out = helpers.move_batch(out, 0, canonical_axis(axis, a.ndim + 1))
     want = d if dtype is None else dtypes.canonical(dtype)
     out = as_type(p.floor(p.real(out) if dtypes.is_complex(wide) else out) if dtypes.is_integer(want) else out, want)
-    return (out, as_type(step, d)) if retstep else out
+    return (out, as_type(step, d if dtype is None else wide)) if retstep else out
+
+
+def _spaced_in(dtype: Any, *ends: Any) -> tuple[np.dtype, np.dtype]:
+    """The dtype of spaced values where none is asked for, and the one to compute in: it holds the ends and the result."""
+    d = inexact(result_dtype(*[operand(v) for v in ends]))
+    wanted = d if dtype is None else dtypes.canonical(dtype)
+    if not dtypes.is_inexact(wanted):
+        wanted = dtypes.float32 if wanted.itemsize < 4 else dtypes.float64
+    wide = dtypes.promote((d, False), (wanted, False))[0]
+    return d, dtypes.float32 if wide.itemsize == 2 else wide
 
 
 def _number_of(num: Any, what: str) -> int:
@@ -412,14 +422,16 @@ def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Value:
     """``base ** linspace(start, stop)``."""
-    x, b = promote_inexact(linspace(start, stop, num, endpoint, axis=axis), operand(base))
-    return astype_result(p.pow(b, x), dtype)
+    d, wide = _spaced_in(dtype, start, stop, base)
+    x, b = promote_inexact(linspace(start, stop, num, endpoint, dtype=wide, axis=axis), as_typed(base, wide))
+    return as_type(p.pow(b, x), d if dtype is None else dtype)
 
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
     """``num`` values from ``start`` to ``stop`` with a constant ratio, exact at both ends."""
     num = _number_of(num, "geomspace")
-    a, b = promote_inexact(operand(start), operand(stop))
+    d, wide = _spaced_in(dtype, start, stop)
+    a, b = promote_inexact(as_typed(start, wide), as_typed(stop, wide))
     sign = p.sign(a)
     logs = linspace(p.log(p.div(a, sign)), p.log(p.div(b, sign)), num, endpoint)
     values, s = promote(p.exp(logs), sign)
@@ -429,4 +441,4 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
         out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num - 1), last], 0)
     elif num > 0:
         out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num)], 0)
-    return astype_result(helpers.move_batch(out, 0, canonical_axis(axis, a.ndim + 1)), dtype)
+    return as_type(helpers.move_batch(out, 0, canonical_axis(axis, a.ndim + 1)), d if dtype is None else dtype)

@@ -19,7 +19,7 @@ from ..primitives import helpers, shaping
 from ..trace import concrete_value
 from .axes import static_shape
 from .core import Value, as_type, as_value, broadcast_value, filled, zero_of
-from .rearranging import diagonal
+from .rearranging import diagonal, diagonal_number
 from .unary import as_number
 
 __all__ = [
@@ -37,7 +37,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, *, device: 
     """Ones on the k-th diagonal, zeros elsewhere."""
     check_device(device)
     rows, columns = _grid(static_shape((N, N if M is None else M)))
-    on = p.eq(p.add(rows, helpers.full_like(rows, int(k))), columns)
+    on = p.eq(p.add(rows, helpers.full_like(rows, diagonal_number(k))), columns)
     return as_type(on, dtype or config.default_float)
 
 
@@ -48,7 +48,7 @@ def identity(n: int, dtype: Any = None) -> Value:
 
 def _lower(shape: tuple[int, int], k: int) -> Value:
     rows, columns = _grid(shape)
-    return p.ge(p.add(rows, helpers.full_like(rows, int(k))), columns)
+    return p.ge(p.add(rows, helpers.full_like(rows, diagonal_number(k))), columns)
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Value:

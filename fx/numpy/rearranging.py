@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -172,12 +173,17 @@ def resize(a: Any, new_shape: Any) -> Value:
     return shaping.reshape(shaping.slice_in_dim(tile(x, -(-n // x.size)), 0, n), s)
 
 
+def diagonal_number(k: Any) -> int:
+    """``k``, or one as far outside of every matrix that adding positions to it stays within int32."""
+    return max(-(2**30), min(operator.index(k), 2**30))
+
+
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
     """The diagonal of the plane of two axes, as the last axis."""
     x = as_value(a)
     if x.ndim < 2:
         raise ShapeError(f"diagonal needs at least 2 dimensions; found shape {x.shape}")
-    x = moveaxis(x, (axis1, axis2), (-2, -1))
+    x, offset = moveaxis(x, (axis1, axis2), (-2, -1)), diagonal_number(offset)
     n = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
     i = np.arange(n, dtype=np.int32)
     return getitem(x, (Ellipsis, i - min(offset, 0), i + max(offset, 0)))

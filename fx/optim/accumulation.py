@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .. import lax, tree
+from .. import dtypes, lax, tree
 from .. import numpy as fnp
 from ..errors import TreeError
 from .base import (
@@ -60,6 +60,11 @@ def _never(updates: Tree, gradient_step: Any, params: Tree) -> tuple[Any, Tree]:
     return fnp.asarray(False), ()
 
 
+def _accumulator(own: Any, zeros: Any) -> Any:
+    """Zeros of the dtype that was chosen, complex for gradients that are: a real one would lose their imaginary part."""
+    return zeros.astype(dtypes.promote_types(zeros.dtype, dtypes.complex64)) if dtypes.is_complex(own.dtype) else zeros
+
+
 class MultiSteps:
     """Gathers the gradients of k batches and lets ``opt`` take one step with their mean: large batches in little memory.
 
@@ -71,7 +76,7 @@ class MultiSteps:
         use_grad_mean: False for the sum.
         should_skip_update_fn: ``(updates, gradient_step, params) -> (skip, info)``; gradients for which ``skip`` is true
             do not count, and ``info`` stands in the state.
-        accumulator_dtype: dtype of the mean; None for that of the parameters.
+        accumulator_dtype: dtype of the mean; None for that of the parameters. Of complex parameters it is complex.
 
     >>> from fx import optim
     >>> optimizer = MultiSteps(optim.sgd(1.0), every_k_schedule=2)
@@ -96,7 +101,7 @@ class MultiSteps:
         self._skip = should_skip_update_fn or _never
 
     def init(self, params: Tree) -> MultiStepsState:
-        count, gathered = new_count(), zeros_like(params, self._dtype)
+        count, gathered = new_count(), tree.map(_accumulator, zeros_like(params), zeros_like(params, self._dtype))
         _, skip_state = self._skip(zeros_like(params), count, params)
         return MultiStepsState(count, count, self.inner_opt.init(params), gathered, skip_state)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from .. import numpy as fnp
 from .. import random, tree
+from ..errors import ArgumentError
 from .base import (
     EmptyState,
     GradientTransformation,
@@ -90,6 +91,10 @@ def scale_by_learning_rate(
     """
     if learning_rate is None:
         return identity()
+    if isinstance(learning_rate, (str, bytes, dict, list, tuple)):
+        raise ArgumentError(
+            f"a learning rate is a number, or a schedule (a function of the step); found {learning_rate!r}"
+        )
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
         return scale_by_schedule(lambda count: sign * learning_rate(count))

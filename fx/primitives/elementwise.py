@@ -159,7 +159,7 @@ def _abs_jvp(t: Value, out: Value, x: Value) -> Value:
 
 
 sign_p, sign = unary(
-    "sign", NUMBER, reference.sign, _sign_jvp, "-1, 0 or 1 (NaN and -0.0 stay); x / |x| for complex numbers."
+    "sign", NUMBER, reference.sign, _sign_jvp, "-1, 0 (of -0.0, too) or 1; NaN stays; x / |x| for complex numbers."
 )
 abs_p, abs = unary("abs", NUMBER, np.abs, _abs_jvp, "|x|, real for complex numbers.", result=dtypes.real_dtype)
 floor_p, floor = unary("floor", FLOAT, np.floor, PIECEWISE_CONSTANT, "The greatest integer that is at most x.")

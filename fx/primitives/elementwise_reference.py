@@ -106,10 +106,8 @@ def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def sign(x: np.ndarray) -> np.ndarray:
-    """-1, 0 or 1; -0.0 and NaN stay; x / |x| for complex numbers, NaN in both parts where one is NaN."""
-    if not dtypes.is_inexact(x.dtype):
-        return np.sign(x)
-    out = np.where(x == 0, x, np.sign(x))
+    """-1, 0 or 1, NaN where x is; x / |x| for complex numbers, NaN in both parts where one is NaN."""
+    out = np.sign(x) + x.dtype.type(0)  # bfloat16 knows -0.0
     return (
         np.where(np.isnan(x), np.asarray(complex(np.nan, np.nan), x.dtype), out) if dtypes.is_complex(x.dtype) else out
     )

@@ -27,6 +27,7 @@ def monitored(run: Run, name: str) -> float:
         raise TrainingError(
             f"the epochs report no {name!r}, only {', '.join(sorted(latest))}."
             + (" validation_... needs fit(validation=...)." if name.startswith("validation_") else "")
+            + (f" Here it is called validation_{name[4:]}." if name.startswith("val_") else "")
         )
     return latest[name]
 
@@ -54,6 +55,14 @@ class EarlyStopping(Callback):
         self.monitor, self.patience, self.mode, self.least, self.restore = monitor, patience, mode, least, restore
         self.best, self.waited = math.inf, 0
         self._kept: list[Any] = []  # the arrays of the best state
+        self._resumed = False
+
+    def start(self, run: Run) -> None:
+        """Begins anew, unless a checkpoint has just brought back an earlier run; ends that where it had ended."""
+        if not self._resumed:
+            self.best, self.waited, self._kept = math.inf, 0, []
+        self._resumed = False
+        self._judge(run)
 
     def epoch(self, run: Run) -> None:
         value = monitored(run, self.monitor) * (1 if self.mode == "min" else -1)
@@ -62,7 +71,10 @@ class EarlyStopping(Callback):
             self._kept = tree.leaves(copied(run.state)) if self.restore else []
         else:
             self.waited += 1
-        if self.waited >= self.patience:
+        self._judge(run)
+
+    def _judge(self, run: Run) -> None:
+        if self.waited >= max(self.patience, 1):
             run.stop = f"no better {self.monitor} for {self.waited} epochs"
 
     def finish(self, run: Run) -> None:
@@ -74,6 +86,7 @@ class EarlyStopping(Callback):
 
     def load(self, saved: dict[str, Any]) -> None:
         self.best, self.waited, self._kept = saved["best"], saved["waited"], list(saved["kept"])
+        self._resumed = True
 
 
 class LearningRate(Callback):

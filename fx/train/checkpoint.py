@@ -7,7 +7,7 @@ import os
 import warnings
 
 from .. import io
-from ..errors import CheckpointMismatchError, SaveError, SaveWarning
+from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingError
 from .run import Callback, Run
 
 __all__ = ["Checkpoint"]
@@ -38,6 +38,11 @@ class Checkpoint(Callback):
         self, folder: str | os.PathLike[str], *, every: int | None = None, epochs: int = 1, keep: int = 3,
         best: str | None = None, mode: str = "min", resume: bool = True, sync: bool = True,
     ) -> None:  # fmt: skip
+        for name, interval in (("every", every), ("epochs", epochs)):
+            if interval is not None and (not isinstance(interval, int) or interval < 1):
+                raise TrainingError(
+                    f"Checkpoint: {name} is a number of steps or epochs, at least 1; found {interval!r}"
+                )
         self.manager = io.CheckpointManager(folder, keep_last=keep, best=best, mode=mode)
         self.every, self.epochs, self.resume, self.sync = every, epochs, resume, sync
         self._ready = False

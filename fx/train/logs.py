@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from ..errors import SaveError, SaveWarning
 from .run import Callback, Run
 from .tensorboard import EventWriter
 
 __all__ = ["CSVLog", "JSONLog", "Plot", "Progress", "TensorBoardLog", "told"]
 
 
+@contextlib.contextmanager
+def _going_on(path: Path) -> Iterator[None]:
+    """A log that cannot be written (a full disk ...) is a warning: the run is worth more than its log."""
+    try:
+        yield
+    except OSError as error:
+        warnings.warn(
+            f"{path} was not written: {error.strerror or error}. The run goes on, and tries again.",
+            SaveWarning,
+            stacklevel=2,
+        )
+
+
+def _check_folder(path: Path) -> None:
+    """Raises SaveError if there is no folder for a file: before the run, not behind its first epoch."""
+    if not path.parent.is_dir():
+        raise SaveError(f"{path} cannot be written: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise SaveError(f"{path} cannot be written: it is a folder. Name a file.")
+
+
 class CSVLog(Callback):
     """One row for every epoch, in a file of comma-separated values.
 
     The file is written anew at every epoch, whole and at once, so that it has a column for everything that came up, and
-    a resumed run continues it.
+    a resumed run continues it.  Where it cannot be written (a full disk) that is a ``SaveWarning``; the run goes on.
 
     Args:
         path: the file.
@@ -31,14 +55,21 @@ class CSVLog(Callback):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    def start(self, run: Run) -> None:
+        _check_folder(self.path)
+
     def epoch(self, run: Run) -> None:
         names = list(dict.fromkeys(name for row in run.history for name in row))
         part = self.path.with_name(self.path.name + ".part")
-        with part.open("w", newline="") as file:
-            table = csv.DictWriter(file, ["epoch", *names])
-            table.writeheader()
-            table.writerows({"epoch": n, **row} for n, row in enumerate(run.history, 1))
-        part.replace(self.path)
+        with _going_on(self.path):
+            try:
+                with part.open("w", newline="") as file:
+                    table = csv.DictWriter(file, ["epoch", *names])
+                    table.writeheader()
+                    table.writerows({"epoch": n, **row} for n, row in enumerate(run.history, 1))
+                part.replace(self.path)
+            finally:
+                part.unlink(missing_ok=True)
 
 
 class JSONLog(Callback):
@@ -54,8 +85,11 @@ class JSONLog(Callback):
 
     def _write(self, values: Mapping[str, Any]) -> None:
         plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in values.items()}
-        with self.path.open("a") as file:
+        with _going_on(self.path), self.path.open("a") as file:
             file.write(json.dumps(plain) + "\n")
+
+    def start(self, run: Run) -> None:
+        _check_folder(self.path)
 
     def step(self, run: Run) -> None:
         if self.every is not None and run.batch % self.every == 0:
@@ -83,16 +117,19 @@ class TensorBoardLog(Callback):
     def step(self, run: Run) -> None:
         if self._writer is not None and self.every is not None and run.batch % self.every == 0:
             step = int(run.state.step)
-            self._writer.scalars(step, {f"step/{name}": v for name, v in _numbers(run.info).items()})
+            with _going_on(self._writer.path):
+                self._writer.scalars(step, {f"step/{name}": v for name, v in _numbers(run.info).items()})
 
     def epoch(self, run: Run) -> None:
         if self._writer is not None:
-            self._writer.scalars(run.epoch, {f"epoch/{name}": v for name, v in run.history[-1].items()})
-            self._writer.flush()
+            with _going_on(self._writer.path):
+                self._writer.scalars(run.epoch, {f"epoch/{name}": v for name, v in run.history[-1].items()})
+                self._writer.flush()
 
     def finish(self, run: Run) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with _going_on(self._writer.path):
+                self._writer.close()
 
     def abort(self, run: Run, error: BaseException) -> None:
         self.finish(run)

@@ -83,4 +83,6 @@ class Precision:
 
 def precision_of(choice: str | Precision | None) -> Precision | None:
     """A ``Precision``, from its name too."""
-    return Precision(choice) if isinstance(choice, str) else choice
+    if choice is None or isinstance(choice, Precision):
+        return choice
+    return Precision(choice if isinstance(choice, str) else getattr(choice, "__name__", str(choice)))

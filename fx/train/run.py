@@ -12,6 +12,7 @@ from typing import Any
 
 from ..data import Dataset
 from ..errors import TrainingError
+from .checks import checked_batches, checked_element
 from .state import TrainState
 
 __all__ = ["Callback", "Means", "Run", "batches_from", "interruption_deferred"]
@@ -159,11 +160,13 @@ def batches_from(data: Data, run: Run) -> Iterator[tuple[Any, dict[str, Any]]]:
             epoch to one of these.
     """
     source = data(run.epoch) if callable(data) else data
+    checked_batches(source, "fit")
     run.length = _length(source)
     if isinstance(source, Dataset):  # goes on where its state says, and differs from epoch to epoch
         iterator = source.iterator(run.place, epoch=run.epoch)
         try:
             for batch in iterator:
+                checked_element(batch)
                 yield batch, iterator.state
         finally:
             iterator.close()

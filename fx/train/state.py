@@ -11,6 +11,7 @@ import numpy as np
 from .. import nn, random, tree
 from .. import numpy as fnp
 from ..errors import TrainingError, TreeError
+from .checks import checked_model, checked_optimizer
 from .precision import ScaleState
 
 __all__ = ["TrainState", "batch_size", "copied", "init_state", "trained_part"]
@@ -90,9 +91,12 @@ def init_state(
     >>> int(state.step), state.model["w"].shape
     (0, (3,))
     """
-    model = tree.map(fnp.asarray, model)
+    model = checked_model(model)
+    checked_optimizer(optimizer)
     trained, _ = nn.partition(model, trained_part(model, trainable))
     key = random.key(key) if isinstance(key, (int, np.integer)) else key
+    if not hasattr(key, "dtype"):
+        raise TrainingError(f"the key of a run is a key of fx.random, or a seed; found {key!r}")
     scale = None if precision is None else precision.init()
     return copied(TrainState(model, optimizer.init(trained), key, np.zeros((), np.int32), model_state, scale))
 

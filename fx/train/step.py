@@ -10,6 +10,7 @@ from .. import numpy as fnp
 from ..api import value_and_grad
 from ..errors import ShapeError, TrainingError
 from ..staging import jit
+from .checks import checked_clip, checked_optimizer, checked_report, checked_value
 from .precision import Precision, precision_of
 from .state import Trainable, TrainState, batch_size, trained_part
 
@@ -68,7 +69,8 @@ def make_step(
     >>> round(float(info["loss"]), 4), state.model.round(3).tolist()
     (0.6561, [0.2709999978542328, 0.2709999978542328])
     """
-    mode = precision_of(precision)
+    mode, clip = precision_of(precision), checked_clip(clip)
+    checked_optimizer(optimizer)
     evaluate, optimizer = with_state(loss, stateful), optim.with_extra_args_support(optimizer)
 
     def step(state: TrainState, batch: Tree) -> tuple[TrainState, dict[str, Any]]:
@@ -143,12 +145,7 @@ def with_state(loss: Loss, stateful: bool) -> Callable[..., tuple[Any, Tree, dic
         else:
             wanted = "(scalar, model_state) or (scalar, model_state, aux)" if stateful else "scalar or (scalar, aux)"
             raise TrainingError(f"the loss returns {wanted}; found a tuple of {len(parts)}")
-        if not isinstance(aux, dict):
-            raise TrainingError(
-                f"the second result of a loss, aux, is a dict of what to report; found {type(aux).__name__}."
-                " Return (scalar, {'accuracy': accuracy}), or the scalar alone."
-            )
-        return fnp.asarray(value), model_state, aux
+        return checked_value(value), model_state, checked_report(aux)
 
     return evaluate
 

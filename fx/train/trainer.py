@@ -7,20 +7,28 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import nn, random, tree
-from ..errors import NaNError, TrainingError
-from ..ir import Aval
+from ..errors import MissingStateError, NaNError, TrainingError
 from ..staging import jit
+from .checks import (
+    checked_batches,
+    checked_callbacks,
+    checked_clip,
+    checked_epochs,
+    checked_metrics,
+    strings_way_out,
+    told,
+)
 from .guard import explain_not_finite
 from .precision import Precision, precision_of
 from .run import Callback, Data, Means, Run, batches_from, interruption_deferred
-from .state import Trainable, TrainState, init_state, trained_part
+from .state import Trainable, TrainState, copied, init_state, trained_part
 from .step import Loss, make_step, with_state
 
 __all__ = ["Fit", "Trainer"]
@@ -63,6 +71,7 @@ class Trainer:
         forward: ``forward(model, batch) -> outputs``, for metrics and ``predict``; None calls the model with the batch, or
             the first part of it if it is a tuple.
         trainable, accumulate, clip, precision, stateful: see ``make_step``.
+        targets: ``targets(batch)``, what the metrics compare the outputs with; None takes the second part of a pair.
         not_finite: "raise" stops at a loss or gradient that is not finite, and names the layer; "skip" leaves out that
             step; "ignore" does not look.
 
@@ -86,10 +95,13 @@ class Trainer:
     precision: str | Precision | None = None
     stateful: bool = False
     not_finite: str = "raise"
+    targets: Callable[[Tree], Any] | None = None
 
     def __post_init__(self) -> None:
         if self.not_finite not in ("raise", "skip", "ignore"):
             raise TrainingError(f"not_finite is 'raise', 'skip' or 'ignore'; found {self.not_finite!r}")
+        checked_metrics(self.metrics)
+        checked_clip(self.clip)
 
     # ------------------------------------------------------------------------------ what is compiled
 
@@ -110,7 +122,7 @@ class Trainer:
         def scores(model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree) -> tuple[dict[str, Any], Any]:
             value, _, aux = evaluate(model, model_state, batch, None)
             if totals:
-                targets, outputs = _targets(batch), self._outputs(model, model_state, batch)
+                targets, outputs = (self.targets or _targets)(batch), self._outputs(model, model_state, batch)
                 totals = {name: self.metrics[name].update(t, outputs, targets) for name, t in totals.items()}
             return {"loss": value, **aux, **{name: f(model, batch) for name, f in functions.items()}}, totals
 
@@ -138,13 +150,13 @@ class Trainer:
         )  # fmt: skip
 
     def fit(
-        self, model: Tree | TrainState, data: Data, *, epochs: int, validation: Data | None = None, key: Any = 0,
+        self, model: Tree | TrainState | Fit, data: Data, *, epochs: int, validation: Data | None = None, key: Any = 0,
         callbacks: Sequence[Callback] = (),
     ) -> Fit:  # fmt: skip
         """Trains.
 
         Args:
-            model: a pytree with float leaves, which stays as it is; or the state of an earlier fit, to go on from.
+            model: a pytree with float leaves; or an earlier fit, or its state, to go on from. It stays as it is.
             data: a ``Dataset`` of batches (which is resumed without reading what was done), an iterable of batches that can be
                 gone through again (a list), or a function from the number of the epoch to the batches:
                 ``lambda n: data.batches(train, 32, key=random.fold_in(key, n))``.
@@ -160,7 +172,9 @@ class Trainer:
             TrainingError: no batches, a batch that does not fit, an iterator that is used up.
             NaNError: the loss or a gradient was not finite; ``error.state`` is the state before that step.
         """
-        state = model if isinstance(model, TrainState) else self.init(model, key)
+        epochs, callbacks = checked_epochs(epochs), checked_callbacks(callbacks)
+        earlier = model.state if isinstance(model, Fit) else model
+        state = copied(earlier) if isinstance(earlier, TrainState) else self.init(earlier, key)
         run = Run(state, epochs, callbacks=callbacks)
         try:
             with interruption_deferred() as interrupted:
@@ -233,13 +247,24 @@ class Trainer:
     def _misfit(self, error: Exception, run: Run, batch: Tree, first: Tree) -> None:
         """Says which batch an error came from, and how it differs from the first."""
         place = f"batch {run.batch + 1} of epoch {run.epoch + 1}"
-        now, before = _signature(batch), _signature(first)
-        if now != before:
+        now, before = told(batch), told(first)
+        if now != before and told(first, whole=False) == told(batch, whole=False):
+            error.add_note(
+                f"in {place}, which holds {now}; the first of this run held {before}. drop_last=True leaves out a last batch"
+                " that is smaller."
+            )
+        elif now != before:
             raise TrainingError(
-                f"{place} does not fit the model ({type(error).__name__}: {error}). It holds {_told(now)}; the first of this"
-                f" run held {_told(before)}. Make the examples alike (crop, pad, stack) before they are batched."
+                f"{place} does not fit the model ({type(error).__name__}: {error}). It holds {now}; the first of this"
+                f" run held {before}. Make the examples alike (crop, pad, stack) before they are batched."
             ) from error
-        error.add_note(f"in {place}, which holds {_told(now)}")
+        else:
+            error.add_note(f"in {place}, which holds {now}.{strings_way_out(batch)}")
+        if nn.stateful(run.state.model) and not self.stateful:
+            error.add_note(
+                "The model keeps running statistics: Trainer(..., stateful=True), and loss(model, model_state, batch, key)"
+                " -> (scalar, model_state)."
+            )
 
     def _not_finite(self, run: Run, batch: Tree) -> None:
         """Raises NaNError that names the layer, unless such a step is to be left out."""
@@ -267,21 +292,24 @@ class Trainer:
 
     # ------------------------------------------------------------------------- what the model is worth
 
-    def evaluate(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> dict[str, Any]:
+    def evaluate(
+        self, model: Tree | TrainState | Fit, data: Iterable[Any], *, model_state: Tree = None
+    ) -> dict[str, Any]:
         """The loss, what it reports and the metrics: means over the examples of all batches.
 
         Args:
-            model: is used as ``fx.nn.inference(model)``.
+            model: is used as ``fx.nn.inference(model)``; a fit, or a state, brings its running statistics along.
             data: batches.
             model_state: running statistics.
 
         Raises:
             TrainingError: there are no batches.
         """
-        means, used, empty = Means(), nn.inference(model), True
+        (used, model_state), means, empty = _used(model, model_state), Means(), True
         totals = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
-        for batch in data:
-            values, totals = self.scores(used, model_state, totals, batch)
+        for batch in checked_batches(data, "evaluate"):
+            with _noting("evaluate", batch):
+                values, totals = self.scores(used, model_state, totals, batch)
             means.add(values, _examples(batch))
             empty = False
         if empty:
@@ -289,11 +317,11 @@ class Trainer:
         computed = {name: np.asarray(self.metrics[name].compute(t)) for name, t in totals.items()}
         return means.result() | {name: x if x.ndim else float(x) for name, x in computed.items()}
 
-    def predict(self, model: Tree, data: Iterable[Any], *, model_state: Tree = None) -> Any:
+    def predict(self, model: Tree | TrainState | Fit, data: Iterable[Any], *, model_state: Tree = None) -> Any:
         """The outputs for all batches, one after the other along the first axis, as NumPy arrays.
 
         Args:
-            model: is used as ``fx.nn.inference(model)``.
+            model: as for ``evaluate``.
             data: batches, which ``forward`` takes; without it the model takes them, of a tuple its first part.
             model_state: running statistics.
 
@@ -304,11 +332,43 @@ class Trainer:
         >>> double.predict({}, [np.ones(2), np.ones(1)])
         array([2., 2., 2.])
         """
-        used = nn.inference(model)
-        parts = [self.outputs(used, model_state, batch) for batch in data]
+        used, model_state = _used(model, model_state)
+        parts = []
+        for batch in checked_batches(data, "predict"):
+            with _noting(
+                "predict", batch, "" if self.forward else " Trainer(forward=...) says how the model is called."
+            ):
+                parts.append(self.outputs(used, model_state, batch))
         if not parts:
             raise TrainingError("predict was given no batch: the data is empty. Check len(data) and the filter.")
         return tree.map(lambda *xs: np.concatenate([np.asarray(x) for x in xs]), *parts)
+
+
+@contextlib.contextmanager
+def _noting(who: str, batch: Tree, more: str = "") -> Iterator[None]:
+    """Errors say which batch they came from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in {who}, of a batch that holds {told(batch)}.{strings_way_out(batch)}{more}")
+        raise
+
+
+def _used(model: Tree, model_state: Tree) -> tuple[Tree, Tree]:
+    """A model as it is evaluated, and its running statistics.
+
+    Raises:
+        MissingStateError: it keeps some, and none were given.
+    """
+    state = model.state if isinstance(model, Fit) else model
+    if isinstance(state, TrainState):
+        model, model_state = state.model, state.model_state if model_state is None else model_state
+    if model_state is None and nn.stateful(model):
+        raise MissingStateError(
+            "the model keeps running statistics, and none were given: pass the fit itself, or"
+            " model_state=fit.state.model_state."
+        )
+    return nn.inference(model), model_state
 
 
 def _accumulates(metric: Any) -> bool:
@@ -321,19 +381,10 @@ def _targets(batch: Tree) -> Any:
         return batch[1]
     raise TrainingError(
         f"the metrics of fx.metrics compare outputs with targets, so a batch is (inputs, targets); found a {type(batch).__name__}."
-        " Write the metric as a function of (model, batch)."
+        " Say where they are, Trainer(targets=lambda batch: batch['labels']), or write the metric as a function of (model, batch)."
     )
 
 
 def _examples(batch: Tree) -> int:
     """Examples in a batch: the length of its first array."""
     return next((x.shape[0] for x in tree.leaves(batch) if getattr(x, "shape", ())), 1)
-
-
-def _signature(batch: Tree) -> dict[str, Aval]:
-    """Path, shape and dtype of each array of a batch."""
-    return {tree.keystr(p) or "batch": Aval(np.shape(x), np.asarray(x).dtype) for p, x in tree.leaves_with_path(batch)}
-
-
-def _told(signature: dict[str, Aval]) -> str:
-    return ", ".join(f"{path}: {aval}" for path, aval in signature.items())

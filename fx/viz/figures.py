@@ -78,6 +78,8 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
     """
     found = list(dict.fromkeys(n for row in history for n in row))
     wanted = [n for n in found if n not in ("seconds", "rate", "skipped")] if names is None else list(names)
+    if unknown := [n for n in wanted if n not in found]:
+        raise PlotError(f"curves: the history has no {', '.join(unknown)}; it has {', '.join(found) or 'nothing'}")
     groups: dict[str, list[str]] = {}
     for n in wanted:
         groups.setdefault(n.removeprefix("validation_"), []).append(n)
@@ -108,6 +110,8 @@ def confusion(matrix: Any, names: Sequence[Any] | None = None, on: Any = None) -
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ShapeError(f"a confusion matrix is square, (labels, labels); found {counts.shape}")
     n = len(counts)
+    if names is not None and len(names) != n:
+        raise ShapeError(f"confusion takes a name for each of {n} labels; found {len(names)}")
     drawn = on or figure(2 + 0.45 * n, 1.6 + 0.45 * n)
     axes = drawn.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

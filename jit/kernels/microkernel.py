@@ -90,12 +90,17 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     is a kernel to compile, so there are few of them.
     """
     lanes, many = host.lanes(ty), host.vector_registers >= 32
+    # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
+    mr = 4 if rows <= 4 or 7 <= rows <= 8 else 6
+    short = lanes * host.unit_bits // host.vector_bits
+    vectors = -(-columns // short)
+    if short < lanes and vectors in (1, 3, 5):  # an odd number: the last of the long ones would be half empty
+        return Tile(ty, short, {1: 8, 3: mr, 5: 4}[vectors], vectors)
     if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
-    nv = 3 if 2 * lanes < columns <= 3 * lanes and lanes > 1 else 4 if many and columns >= 4 * lanes else 2
-    # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
-    half_empty = rows <= 4 or 7 <= rows <= 8
-    return Tile(ty, lanes, 4 if half_empty or (nv == 3 and not many) else 6, nv)
+    if 2 * lanes < columns <= 3 * lanes and lanes > 1:
+        return Tile(ty, lanes, mr if many else 4, 3)
+    return Tile(ty, lanes, mr, 4 if many and columns >= 4 * lanes else 2)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:

@@ -59,6 +59,8 @@ _LOW_WORD = 0xFFFFFFFF
 # pi/2 as a sum: the first two have 33 bits, so their products with a quarter count below 2^20 are exact.
 _QUARTER_PIECES = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
 _QUARTER_PIECES_SINGLE = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)  # float32 each
+_QUARTER_PIECES_DOUBLE = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)  # float64 each
+_NEAR_PART = 2.0**-30  # of the multiple: far more than its second piece
 _FAR = 2.0**16
 _NEAR_MULTIPLE = 2.0**-15  # more than the second piece of any multiple below _FAR
 
@@ -88,6 +90,17 @@ def _subtract_double(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr]
     r, low = fast_two_sum(b, "sin_r", main, tail)
     usual = (x < QUARTER_PI) | ((x < _FAR) & (fabs(near) > _NEAR_MULTIPLE))
     return ~usual, q, r, low
+
+
+def _subtract_double_fused(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr]:
+    """The same with a fused multiply-add: the first difference is exact, and what the second loses is found by another."""
+    q, n = _quarters(b, x)
+    first, second, third = _QUARTER_PIECES_DOUBLE
+    near = b.let("turn_near", fma(n, -first, x))
+    r = b.let("sin_r", fma(n, -second, near))
+    low = fma(n, -third, fma(n, -second, near - r))
+    usual = (fabs(near) >= n * _NEAR_PART) & (x < _FAR)
+    return ~usual, q, r, b.let("sin_r_lo", low)
 
 
 def _subtract_fused(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
@@ -217,11 +230,15 @@ def _single(
 
 
 def _double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Sum, Sum], Expr]) -> Expr:
-    """``value(q, sin r, cos r)`` of the reduced argument, x >= 0; sine and cosine are sums that are still to be taken."""
-    rare, *usual = _subtract_double(b, x)
-    return unless(
-        b, rare, value(*_sin_cos_double(b, *usual)), lambda: value(*_sin_cos_double(b, *_reduce_double(b, x)))
-    )
+    """``value(q, sin r, cos r)`` of the reduced argument, x >= 0; sine and cosine are sums that are still to be taken.
+    NaN where x is not finite."""
+    subtract = _subtract_double_fused if b.arithmetic.fused else _subtract_double
+    rare, *usual = subtract(b, x)
+
+    def of_any() -> Expr:
+        return select(x < INF, value(*_sin_cos_double(b, *_reduce_double(b, x))), lift(NAN, x.ty))
+
+    return unless(b, rare, value(*_sin_cos_double(b, *usual)), of_any)
 
 
 def _sin_cos_single(b: KernelBuilder, q: Expr, r: Expr) -> Parts:
@@ -237,9 +254,9 @@ def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> tuple[Expr
     """``(q, sin, cos)`` of ``r + low``; of the two terms of a sum the first is the larger."""
     z = b.let("sin_z", r * r)
     sine = r, b.let("sin_rest", fma(r * z, polynomial(z, _SIN[64]), fma(-0.5 * z, low, low)))
-    half = b.let("cos_half", 0.5 * z)
-    near = b.let("cos_near", 1.0 - half)
-    cosine = near, b.let("cos_rest", ((1.0 - near) - half) + fma(z * z, polynomial(z, _COS[64]), -(r * low)))
+    near = b.let("cos_near", fma(z, -0.5, 1.0))
+    lost = fma(z, -0.5, 1.0 - near)
+    cosine = near, b.let("cos_rest", fma(z * z, polynomial(z, _COS[64]), fma(-r, low, lost)))
     return b.let("sin_q", q), sine, cosine
 
 
@@ -265,14 +282,12 @@ def cos(b: KernelBuilder, x: Expr) -> Expr:
 
     if x.ty.bits == 32:
         return _single(b, x, lambda q, r: next_quadrant(*_sin_cos_single(b, q, r)), odd=False)
-    value = _double(b, b.let("cos_abs", fabs(x)), lambda q, s, c: next_quadrant(q, s[0] + s[1], c[0] + c[1]))
-    return select(fabs(x) < INF, value, lift(NAN, x.ty))
+    return _double(b, b.let("cos_abs", fabs(x)), lambda q, s, c: next_quadrant(q, s[0] + s[1], c[0] + c[1]))
 
 
 def _odd(x: Expr, of_abs: Expr) -> Expr:
-    """``of_abs``, computed from |x|, with the sign of an odd function; NaN where x is not finite."""
-    sign = bits(x) & (1 << 63)
-    return select(fabs(x) < INF, from_bits(bits(of_abs) ^ sign), lift(NAN, x.ty))
+    """``of_abs``, computed from |x|, with the sign of an odd function."""
+    return from_bits(bits(of_abs) ^ (bits(x) & (1 << 63)))
 
 
 def tan(b: KernelBuilder, x: Expr) -> Expr:

@@ -160,6 +160,28 @@ class Body:
             return 0
         return _affine_step(e, steps) if e.ty == i64 and None not in steps else None
 
+    # ------------------------------------------------------------------------------------- dependences
+
+    def depth(self) -> int:
+        """The longest chain of varying operations that wait for each other, those of rare branches left out."""
+        known: dict[str, int] = {}
+        deepest = 0
+        for s in self.loop.body:
+            if not isinstance(s, (Let, Assign, Store)):
+                continue
+            here = self._depth(s.value, known)
+            deepest = max(deepest, here)
+            if not isinstance(s, Store):
+                known[s.name] = here
+        return deepest
+
+    def _depth(self, e: Expr, known: dict[str, int]) -> int:
+        if isinstance(e, Ref):
+            return known.get(e.name, 0)
+        if not isinstance(e, Op) or self.step(e) is not None:
+            return 0
+        return 1 + max((self._depth(a, known) for a in e.args), default=0)
+
     # ------------------------------------------------------------------- what has to become a vector
 
     def _need(self, e: Expr) -> None:

@@ -100,7 +100,7 @@ def absolute(b: KernelBuilder, z: Pair) -> Expr:
 
 
 def sign(b: KernelBuilder, z: Pair) -> Pair:
-    """z/|z|; zeros stay; an infinite part alone gives a unit, two of them NaN."""
+    """z/|z|; 0 of any zero; an infinite part alone gives a unit, two of them NaN."""
     x, y = let(b, "z", z)
     larger = b.let("larger", op_("max", fabs(x), fabs(y)))
     shrunk = let(b, "shrunk", (x / larger, y / larger))
@@ -109,7 +109,8 @@ def sign(b: KernelBuilder, z: Pair) -> Pair:
     one_inf = b.let("one_inf", (x_inf ^ y_inf) & x.eq(x) & y.eq(y))
     unit = [copysign(select(here, lift(1.0, x.ty), 0.0), p) for here, p in ((x_inf, x), (y_inf, y))]
     regular = shrunk[0] / length, shrunk[1] / length
-    return choose(b.let("zero", larger.eq(0.0)), (x, y), choose(one_inf, (unit[0], unit[1]), regular))
+    zero = lift(0.0, x.ty)
+    return choose(b.let("zero", larger.eq(0.0)), (zero, zero), choose(one_inf, (unit[0], unit[1]), regular))
 
 
 # -------------------------------------------------------------------------------------- comparisons

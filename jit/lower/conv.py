@@ -227,6 +227,8 @@ def _image(
     expanded = [_expanded(x) if x.dilation > 1 and x.stride > 1 else x for x in axes]
     below, above = zip(*(_margins(x) if margins else (0, 0) for x in expanded)) if axes else ((), ())
     same = array.ty == compute or (array.ty.kind in "iu" and compute.kind in "iu" and array.ty.bits == compute.bits)
+    if same:  # integers with and without a sign have the same products
+        array = Array(array.at, compute)
     scattered = count_c > 1 and c != unit and n != unit and not swapped and not planes
     together = count_n
     if by_n and not grouped and count_n > CHANNELS and math.prod(x.out for x in axes) > 1:

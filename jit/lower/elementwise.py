@@ -106,11 +106,12 @@ def _abs(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def _sign(b: KernelBuilder, x: Expr) -> Expr:
-    """Zeros and NaN stay as they are."""
+    """NaN stays; of either zero it is +0."""
     x = named(b, "signed", x)
     if x.ty.kind == "u":
         return select(x > 0, Const(1, x.ty), x)
-    return select(x > 0, Const(1, x.ty), select(x < 0, Const(-1, x.ty), x))
+    rest = x + 0.0 if x.ty.kind == "f" else x
+    return select(x > 0, Const(1, x.ty), select(x < 0, Const(-1, x.ty), rest))
 
 
 def _rsqrt(b: KernelBuilder, x: Expr) -> Expr:

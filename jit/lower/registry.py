@@ -117,6 +117,11 @@ class Host(Protocol):
     l3_bytes: int
 
     @property
+    def unit_bits(self) -> int:
+        """Width of the units that multiply and add: ``vector_bits``, or less."""
+        ...
+
+    @property
     def masked_accesses(self) -> bool:
         """Instructions read and write some lanes of a vector of 32 or 64 bits an element."""
         ...

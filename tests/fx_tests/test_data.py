@@ -345,3 +345,103 @@ def test_the_whole_of_mnist_is_fetched_checked_and_asked_for(tmp_path, monkeypat
     for file in files:
         (place / file.name.removesuffix(".gz")).write_bytes(gzip.decompress((tmp_path / file.name).read_bytes()))
     assert data.mnist(full=True, folder=place).train.images.shape == (6, 28, 28, 1)
+
+
+# ------------------------------------------------------------------------------- what a beginner writes
+
+
+def written(tmp_path, text, encoding="utf-8"):
+    path = tmp_path / "table.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_classes_of_a_table_are_numbered_in_their_order(tmp_path):
+    path = written(tmp_path, "a,kind\n1,dog\n2,cat\n3, dog\n")
+    x, y = next(iter(data.from_csv(path, target="kind", classes=["cat", "dog"]).batch(3)))
+    assert y.dtype == np.int32 and y.tolist() == [1, 0, 1] and x.tolist() == [[1], [2], [3]]
+    with pytest.raises(DataError, match=r"line 2, column 'kind': 'dog' is none of the classes \['cat'\]"):
+        data.from_csv(path, target="kind", classes=["cat"])
+    with pytest.raises(DataError, match=r"'dog' is no number; of a target with names: classes=\["):
+        data.from_csv(path, target="kind")
+    with pytest.raises(DataError, match="target= says which"):
+        data.from_csv(path, classes=["cat"])
+
+
+def test_tables_as_other_programs_write_them(tmp_path):
+    """A mark of the byte order in front (spreadsheets), another encoding, no line of names, names that are numbers (pandas)."""
+    assert data.from_csv(written(tmp_path, "a,b\n1,2\n", "utf-8-sig"), target="a").gather(np.array([0]))[
+        1
+    ].tolist() == [1]
+    path = written(tmp_path, "a,größe\n1,2\n", "latin-1")
+    assert len(data.from_csv(path, target="größe", encoding="latin-1")) == 1
+    with pytest.raises(DataError, match="is no text in utf-8.*encoding="):
+        data.from_csv(path)
+    path = written(tmp_path, "1.5,2\n3,4\n")
+    with pytest.raises(DataError, match=r"first line names the columns; found numbers, 1.5, 2\..*names=\["):
+        data.from_csv(path)
+    assert len(data.from_csv(path, names=["a", "b"])) == 2
+    assert len(data.from_csv(written(tmp_path, "0,1\n3,4\n"))) == 1
+    with pytest.raises(DataError, match="several columns named a"):
+        data.from_csv(written(tmp_path, "a,a\n1,2\n"))
+    with pytest.raises(DataError, match="delimiter=';'"):
+        data.from_csv(written(tmp_path, "a,b\n1;2\n"))
+
+
+def test_a_folder_knows_the_names_of_its_classes(tmp_path):
+    for name in ("dog", "cat"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "one.npy", np.zeros((2, 2, 3), np.uint8))
+    folder = data.from_folder(tmp_path)
+    assert folder.classes == ["cat", "dog"]
+    assert next(iter(folder.batch(2)))["label"].tolist() == [0, 1]
+    with pytest.raises(ShapeError, match=r"size=\(height, width\), or one number for both; found '8'"):
+        data.from_folder(tmp_path, size="8")
+    assert data.random_crop(np.random.default_rng(0), np.ones((3, 8, 8, 1)), 6).shape == (3, 6, 6, 1)
+
+
+BASE = data.from_arrays((np.arange(6.0), np.arange(6)))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: data.batches(np.ones((6, 2)), 2), ShapeError, r"\(x,\) for one; found one of shape \(6, 2\)"),
+        (lambda: data.batches({"x": np.ones(6)}, 2), ShapeError, r"found a dict.*from_arrays\(tree\)"),
+        (lambda: data.batches((np.ones(6), 3.0), 2), ShapeError, r"found shapes \[\(6,\), \(\)\]"),
+        (lambda: data.batches((np.ones(6),), 2.5), ShapeError, "positive batch size; found 2.5"),
+        (lambda: BASE.batch("4"), ShapeError, "batch takes a positive size; found '4'"),
+        (lambda: BASE.batch(4.0), ShapeError, "found 4.0"),
+        (lambda: BASE.shuffle(random.key(0)), DataError, "shuffle takes a seed, an int"),
+        (lambda: BASE.take(-1), DataError, "at least 0; found -1"),
+        (lambda: data.from_arrays([[1, 2], [3, 4]]), ShapeError, "np.asarray makes an array"),
+        (lambda: list(BASE.map(lambda e: None).batch(2)), DataError, "gave None for element 0.*return"),
+        (lambda: data.normalise(np.ones((2, 4, 4, 3), np.float32), [1, 2], 1.0), ShapeError, "mean for all, or one for each channel"),
+        (lambda: data.normalise(np.ones((2, 4, 4, 3), np.float32), 0.0, [1, 0, 1]), DataError, "std is 0"),
+    ],
+)  # fmt: skip
+def test_what_data_cannot_be_made_of_is_named(call, error, says):
+    with pytest.raises(error, match=says):
+        call()
+
+
+@pytest.mark.parametrize(
+    "dataset", [BASE, BASE.shuffle(0), BASE.shuffle(0).batch(2)], ids=["plain", "shuffled", "batched"]
+)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_error_in_map_says_of_which_element(dataset, ahead):
+    def fails(*args):
+        if len(args) == 1:
+            raise KeyError("lost")
+
+    mapped = dataset.map(fails).batch(2)
+    with pytest.raises(KeyError) as caught:
+        list(mapped.prefetch(2) if ahead else mapped)
+    assert "in map, of element 0 of the pass: [0] float64" in caught.value.__notes__[0]
+    two = data.from_arrays((np.arange(6.0), np.arange(6))).map(lambda x, y: x)
+    with pytest.raises(TypeError) as caught:
+        list(two)
+    assert "the function gets as one argument" in caught.value.__notes__[0]
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(data.from_arrays(np.arange(6)).map(lambda x: 1 // int(x != 3)).batch(4))
+    assert "of element 3 of the pass" in caught.value.__notes__[0]

@@ -43,6 +43,21 @@ class Listed(tuple):
         return cls((aux, *children))
 
 
+@fx.tree_util.register_pytree_node_class
+class Counted:
+    """Its children come from an iterator."""
+
+    def __init__(self, *parts: Any) -> None:
+        self.parts = parts
+
+    def tree_flatten(self) -> Any:
+        return iter(self.parts), len(self.parts)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> Any:
+        return cls(*children)
+
+
 X = np.arange(3.0, dtype=np.float32)
 A = fnp.asarray(X)
 TREES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
@@ -58,6 +73,7 @@ TREES: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "named tuple": ((Pair(A, Pair(X, None)),), {}),
     "dataclass": ((Layer(A, {"k": X}),), {}),
     "own node": ((Listed((7, A)),), {}),
+    "iterators": ((Counted(A, X), Counted(A), Counted(), Counted(Counted(A, A), X)), {}),
     "keywords": ((A,), {"y": A, "k": {"z": X}}),
     "float": ((A, 2.5), {}),
     "int": ((A, 3), {}),

@@ -369,3 +369,113 @@ def test_weights_of_a_torch_model_give_its_outputs(tmp_path):
     module = nn.Linear(198, 5, key=random.key(0))
     loaded, _ = io.load_torch({k[2:]: v for k, v in theirs.state_dict().items() if k[0] == "4"}, module)
     np.testing.assert_array_equal(np.asarray(loaded.weight), theirs[4].weight.detach().numpy().T)
+
+
+TWINS = (
+    "scattering", "scattering in groups", "convolution in groups", "square embedding", "square norm", "bilinear", "sequential",
+    "lstm", "attention",
+)  # fmt: skip
+
+
+def torch_twins():
+    """Layers of PyTorch's and ours, with an input and what is called of each."""
+    torch = pytest.importorskip("torch")
+    t, keys = torch.nn, iter(random.split(random.key(5), 20))
+    image, sequence = R.normal(size=(2, 5, 6, 4)), R.normal(size=(2, 5, 4))
+    channels = dict(into=lambda x: np.moveaxis(x, -1, 1), out=lambda y: np.moveaxis(y, 1, -1))
+    first = dict(call=lambda m, x: m(x)[0])
+    return {
+        "scattering": (t.ConvTranspose2d(4, 4, 3, stride=2, padding=1), nn.ConvTranspose2d(4, 4, 3, strides=2, padding=1, key=next(keys)), image, channels),
+        "scattering in groups": (t.ConvTranspose1d(4, 6, 3, groups=2), nn.ConvTranspose1d(4, 6, 3, groups=2, key=next(keys)), sequence, channels),
+        "convolution in groups": (t.Conv2d(4, 6, 3, groups=2), nn.Conv2d(4, 6, 3, groups=2, key=next(keys)), image, channels),
+        "square embedding": (t.Embedding(4, 4), nn.Embedding(4, 4, key=next(keys)), np.arange(4), {}),
+        "square norm": (t.LayerNorm((4, 4)), nn.LayerNorm((4, 4)), R.normal(size=(2, 4, 4)), {}),
+        "bilinear": (t.Bilinear(4, 4, 4), nn.Bilinear(4, 4, 4, key=next(keys)), sequence, dict(call=lambda m, x: m(x, x))),
+        "sequential": (t.Sequential(t.Linear(4, 4), t.Sequential(t.ReLU(), t.Linear(4, 2))),
+                       nn.Sequential(nn.Linear(4, 4, key=next(keys)), nn.Sequential(nn.relu, nn.Linear(4, 2, key=next(keys)))), sequence, {}),
+        "lstm": (t.LSTM(4, 3, num_layers=2, bidirectional=True, batch_first=True),
+                 nn.LSTM(4, 3, num_layers=2, bidirectional=True, key=next(keys)), sequence, dict(theirs=first["call"])),
+        "attention": (t.MultiheadAttention(4, 2, batch_first=True), nn.MultiHeadAttention(4, 2, key=next(keys)), sequence,
+                      dict(theirs=lambda m, x: m(x, x, x)[0])),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_layers_of_torch_load_under_their_own_names_and_go_back(name):
+    """Square weights too, which fit whichever way round they are."""
+    torch = pytest.importorskip("torch")
+    theirs, ours, x, how = torch_twins()[name]
+    with torch.no_grad():
+        for p in theirs.parameters():
+            p.copy_(torch.from_numpy(R.normal(size=tuple(p.shape)).astype(np.float32)))
+        x = x.astype(np.float32) if x.dtype.kind == "f" else x
+        call = how.get("call", lambda m, x: m(x))
+        into = np.ascontiguousarray(how.get("into", lambda x: x)(x))
+        want = how.get("out", lambda y: y)(how.get("theirs", call)(theirs, torch.from_numpy(into)).numpy())
+    loaded, report = io.load_torch(theirs, ours)
+    assert report.complete
+    np.testing.assert_allclose(np.asarray(call(loaded, x)), want, rtol=2e-4, atol=2e-5)
+    back, state_dict = io.torch_state_dict(loaded), theirs.state_dict()
+    assert back.keys() == state_dict.keys()
+    for entry, tensor in state_dict.items():
+        np.testing.assert_array_equal(back[entry], tensor.numpy())
+
+
+def test_running_statistics_of_torch_load_with_the_model(tmp_path):
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    theirs(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
+    ours = nn.Sequential(nn.Linear(3, 4, key=random.key(0)), nn.BatchNorm(4))
+    state, names = nn.init_state(ours), {"0": "", "1": ""}
+    (model, loaded), report = io.load_torch(theirs.state_dict(), (ours, state), names=names)
+    assert report.complete
+    np.testing.assert_array_equal(loaded["layers"][1]["variance"], theirs[1].running_var.numpy())
+    with pytest.raises(CheckpointMismatchError, match="Running statistics are state: load into"):
+        io.load_torch(theirs.state_dict(), ours)
+    io.write_safetensors(tmp_path / "back.safetensors", io.torch_state_dict(model, loaded))
+    back = pytest.importorskip("safetensors.torch").load_file(tmp_path / "back.safetensors")
+    theirs.load_state_dict(back, strict=False)
+    assert {*back} == {n for n in theirs.state_dict() if not n.endswith("num_batches_tracked")}
+
+
+def test_a_field_of_a_module_of_ones_own_is_not_renamed():
+    """``query`` and ``layers`` mean what they mean in attention and ``Sequential`` there alone."""
+
+    class Own(nn.Module):
+        layers: list
+        query: nn.Linear
+
+    keys = random.split(random.key(0), 2)
+    own = Own([nn.Linear(2, 3, key=keys[0])], nn.Linear(3, 1, key=keys[1]))
+    sent = io.torch_state_dict(own)
+    assert [*sent] == ["layers.0.weight", "layers.0.bias", "query.weight", "query.bias"]
+    loaded, _ = io.load_torch(sent, own)
+    same(loaded, own)
+
+
+@pytest.mark.parametrize("begins", [b"PK\x03\x04" + bytes(50), b"\x80\x02}q\x00."])
+def test_a_file_of_torch_save_is_told_apart(tmp_path, begins):
+    (tmp_path / "model.pt").write_bytes(begins)
+    with pytest.raises(CorruptFileError, match="save_file"):
+        io.load_torch(tmp_path / "model.pt", {"w": np.zeros(2)})
+
+
+def test_what_no_file_holds_is_named(tmp_path):
+    with pytest.raises(DTypeError, match="'names' cannot be saved"):
+        io.save(tmp_path / "a.safetensors", {"names": np.array(["a", "b"]), "w": np.ones(2)})
+    assert not [*tmp_path.iterdir()]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="is a file"):
+        io.CheckpointManager(tmp_path / "file")
+
+
+def test_an_older_checkpoint_that_is_damaged_ends_no_run(tmp_path):
+    manager = io.CheckpointManager(tmp_path, keep_last=2, best="loss")
+    manager.save(1, {"w": np.ones(2)}, metrics={"loss": 1.0})
+    manager.path(1).write_bytes(b"damaged")
+    manager.save(2, {"w": np.ones(2)}, metrics={"loss": 2.0})
+    assert manager.best_step() == 2
+    manager.path(2).write_bytes(b"damaged")
+    with pytest.raises(CorruptFileError) as caught:
+        manager.restore()
+    assert "without the damaged file" in caught.value.__notes__[0]

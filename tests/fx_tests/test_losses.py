@@ -217,3 +217,55 @@ def test_labels_out_of_range() -> None:
 def test_errors_say_what_to_do(call: Any, error: Any, says: str) -> None:
     with pytest.raises(error, match=says):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16"])
+def test_labels_of_a_few_bits_name_classes_of_many(dtype: str) -> None:
+    scores, labels = draw(4, 70_000 if "16" in dtype else 300).astype(np.float32), np.array([0, 3, 100, 127])
+    want = nn.cross_entropy(scores, labels)
+    assert float(nn.cross_entropy(scores, labels.astype(dtype))) == float(want)
+    assert float(fx.jit(nn.cross_entropy)(scores, labels.astype(dtype))) == pytest.approx(float(want), rel=1e-6)
+    assert float(nn.cross_entropy(scores, labels.astype(dtype), ignore_index=-100)) == pytest.approx(
+        float(want), rel=1e-6
+    )
+    assert float(nn.focal(scores, labels.astype(dtype))) == float(nn.focal(scores, labels))
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_the_gradient_of_focal_is_finite_where_an_example_is_certain(gamma: float) -> None:
+    sure = np.float32([[200, -200], [1, 2]])
+    for gradient in (fx.grad(lambda x: nn.focal(x, np.array([0, 1]), gamma=gamma))(sure),
+                     fx.grad(lambda x: nn.focal(x, np.float32([[1, 0], [0, 1]]), gamma=gamma))(sure)):  # fmt: skip
+        assert np.isfinite(np.asarray(gradient)).all()
+        assert np.asarray(gradient)[0].tolist() == [0, 0] and (np.asarray(gradient)[1] != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (
+            lambda: nn.cross_entropy(X, np.array(list("abcdea"))),
+            DTypeError,
+            r"labels of cross_entropy are <U1.*np\.unique",
+        ),
+        (lambda: nn.ctc(draw(1, 4, 3), np.array([[None]])), DTypeError, r"labels of ctc are object.*np\.unique"),
+        (lambda: nn.cross_entropy(X, LABELS, label_smoothing=1.5), ValueError, "between 0 and 1; found 1.5"),
+    ],
+)
+def test_labels_and_options_without_a_meaning_are_named(call: Any, error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        call()
+
+
+def test_ctc_without_infinities_as_in_torch() -> None:
+    x, labels, lengths = draw(2, 3, 4), np.array([[1, 1, 2], [3, 1, 2]]), np.array([3, 2])
+    t = torch.tensor(x, requires_grad=True)
+    want = F.ctc_loss(
+        torch.log_softmax(t, -1).transpose(0, 1), torch.tensor(labels), torch.tensor([3, 3]), torch.tensor(lengths),
+        reduction="none", zero_infinity=True,
+    )  # fmt: skip
+    want.sum().backward()
+    loss = lambda x: nn.ctc(x, labels, label_lengths=lengths, reduction="none", zero_infinity=True)
+    np.testing.assert_allclose(loss(x), want.detach().numpy(), rtol=1e-6)
+    assert want[0] == 0 and np.isinf(nn.ctc(x, labels, label_lengths=lengths, reduction="none")[0])
+    np.testing.assert_allclose(fx.grad(lambda x: fnp.sum(loss(x)))(x), t.grad.numpy(), rtol=1e-6, atol=1e-12)

@@ -147,3 +147,53 @@ def test_errors_say_what_to_do(call: Any, error: Any, says: str) -> None:
 def test_states_are_trees_of_arrays() -> None:
     for metric, *_ in CASES.values():
         assert all(isinstance(x, fx.Array) for x in fx.tree.leaves(metric.init()))
+
+
+def test_accuracy_leaves_out_what_is_padding() -> None:
+    scores, labels = RNG.normal(size=(3, 4, C)), RNG.integers(0, C, (3, 4))
+    padded = np.arange(4) >= np.array([4, 1, 2])[:, None]
+    want = (scores.argmax(-1) == labels)[~padded].mean()
+    holed = np.where(padded, -100, labels)
+    metric = metrics.Accuracy(ignore_index=-100)
+    assert float(metric(scores, holed)) == pytest.approx(want)
+    assert float(fx.jit(lambda s, t: metric(s, t))(scores, holed)) == pytest.approx(want)
+    assert float(metrics.Accuracy()(scores, holed, weights=~padded)) == pytest.approx(want)
+    weights = RNG.uniform(size=3)
+    spread = np.broadcast_to(weights[:, None], (3, 4))[~padded]
+    assert float(metric(scores, holed, weights=weights)) == pytest.approx(
+        ((scores.argmax(-1) == labels)[~padded] * spread).sum() / spread.sum()
+    )
+    with pytest.raises(LabelError, match="Accuracy: labels are 0 to 3.*found -100"):
+        metrics.Accuracy()(scores, holed)
+    assert np.isnan(float(fx.jit(lambda s, t: metrics.Accuracy()(s, t))(scores, holed)))
+
+
+def test_labels_of_a_few_bits_name_classes_of_many() -> None:
+    labels = np.array([0, 100, 127], np.int8)
+    assert float(metrics.ConfusionMatrix(300)(labels, labels)[100, 100]) == 1
+    assert float(metrics.Accuracy()(np.eye(300)[labels], labels)) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: metrics.F1(2)(SCORES, LABELS), ShapeError, r"F1\(classes=2\) takes scores of 2 classes; found shape \(60, 4\)"),
+        (lambda: fx.jit(lambda s, t: metrics.ConfusionMatrix(5)(s, t))(SCORES, LABELS), ShapeError, "5 classes"),
+        (lambda: metrics.ConfusionMatrix(2, normalize="rows"), ShapeError, "normalize is None, 'true'.*found 'rows'"),
+        (lambda: metrics.AUCROC()(ONE[:, None], BITS), ShapeError, r"scores \(batch,\) and labels \(batch,\); found \(60, 1\).*scores\[:, 0\]"),
+        (lambda: metrics.PRAUC()(SOFT[:, :2], BITS), ShapeError, r"scores\[:, 1\], or classes=2"),
+        (lambda: metrics.Accuracy()(SCORES, np.array(list("ab"))), DTypeError, r"labels of Accuracy are <U1.*np\.unique"),
+    ],
+)  # fmt: skip
+def test_scores_and_labels_that_do_not_fit_say_what_does(call: Any, error: Any, says: str) -> None:
+    with pytest.raises(error, match=says):
+        call()
+
+
+@pytest.mark.parametrize("metric", [metrics.AUCROC, metrics.PRAUC])
+def test_an_area_with_a_score_that_is_nan_is_nan(metric: Any) -> None:
+    scores = np.where(np.arange(N) == 7, np.nan, ONE)
+    assert np.isnan(float(metric()(scores, BITS)))
+    kept = (np.arange(N) != 7).astype(float)
+    assert float(metric()(scores, BITS, weights=kept)) == pytest.approx(float(metric()(ONE, BITS, weights=kept)))
+    assert np.isnan(float(metric(classes=C)(np.where(np.arange(N)[:, None] == 7, np.nan, SOFT), RNG.integers(0, C, N))))

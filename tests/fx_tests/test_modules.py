@@ -262,6 +262,160 @@ def test_the_same_key_twice_warns() -> None:
             nn.Linear(2, 2, key=random.key(0))
 
 
+def test_the_warning_of_a_key_used_twice_is_at_the_users_line() -> None:
+    key = random.key(3)
+    nn.Linear(2, 2, key=key)
+    with pytest.warns(KeyReuseWarning) as caught:
+        nn.Linear(3, 3, key=key)
+    assert caught[0].filename == __file__
+
+
+class Scaled(nn.Module):
+    """A class of one's own, whose ``__init__`` hands arguments on."""
+
+    inner: nn.Linear
+
+    def __init__(self, size: int, **kwargs: Any) -> None:
+        self.inner = nn.Linear(size, size, **kwargs)
+
+    def __call__(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+K = random.key(11)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: nn.Conv2d(3, 4, 3, stride=2, key=K), "Conv2d takes no argument 'stride'. Here it is called strides. It takes in_channels,"),
+        (lambda: nn.Conv2d(3, 4, 3, stride=2, key=K), "padding_mode"),
+        (lambda: nn.Linear(3, 4, bias=False, key=K), "called use_bias. It takes in_features, out_features, use_bias"),
+        (lambda: nn.Dropout(p=0.1), "called rate. It takes rate"),
+        (lambda: nn.LSTM(3, 4, batch_first=True, key=K), " takes no argument 'batch_first'. The batch is always the first axis."),
+        (lambda: nn.MaxPool2d(2, stride=2), "called strides"),
+        (lambda: nn.Linear(3, 4, wings=2, key=K), "Linear takes no argument 'wings'. It takes in_features"),
+        (lambda: Scaled(3, key=K, bias=False), "Linear takes no argument 'bias'"),
+        (lambda: nn.Linear(3, 4), "Linear makes its parameters from a key: Linear(..., key=fx.random.key(0))"),
+        (lambda: Scaled(3), "Linear makes its parameters from a key"),
+        (lambda: nn.Conv2d(3, 4, 3, 2, 1, key=K), "Conv2d takes in_channels, out_channels, kernel_size by position, and padding_mode, strides"),
+        (lambda: nn.Linear(3, 4, key=0), "Linear(3, 4) takes a key of fx.random; found 0. Make one: key=fx.random.key(0)."),
+        (lambda: nn.Dropout(0.5)(X, key=7), "found 7"),
+        (lambda: nn.Sequential([nn.relu, nn.relu]), "one by one, nn.Sequential(*layers); found a list of 2"),
+        (lambda: nn.Sequential(nn.Flatten, nn.relu), "Flatten is a class, no layer; make one: Flatten(...)"),
+        (lambda: nn.Sequential(nn.relu, 3), "a layer is a module or a function; found 3"),
+        (lambda: type("Old", (nn.Module,), {"forward": lambda self, x: x})()(X), "the method that is called is named __call__ here"),
+    ],
+)  # fmt: skip
+def test_arguments_that_do_not_fit_say_what_does(make: Any, says: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        make()
+    assert says in str(caught.value)
+
+
+def test_a_type_error_of_an_init_of_ones_own_is_left_as_it_is() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            raise TypeError("Linear.__init__() got an unexpected keyword argument 'bias'")
+
+    with pytest.raises(TypeError, match="^Linear.__init__"):
+        Broken()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: nn.Conv2d(3, 4, 0, key=K), "kernel_size is at least 1"),
+        (lambda: nn.Conv1d(3, 4, 3, strides=0, key=K), "Conv1d: strides is at least 1 along every axis; found 0"),
+        (lambda: nn.Conv2d(3, 4, 3, dilation=(1, 0), key=K), r"dilation is at least 1 along every axis; found \(1, 0\)"),
+        (lambda: nn.MaxPool2d(0), "window is at least 1"),
+        (lambda: nn.Conv2d(3, 4, 2.5, key=K), "kernel_size=2.5 must be an int"),
+        (lambda: nn.Conv2d(3, 4, "33", key=K), "kernel_size='33' must be an int"),
+        (lambda: nn.Dropout("0.5"), "takes a rate with 0 <= rate < 1, the share to drop; found '0.5'"),
+        (lambda: nn.Dropout(float("nan")), "found nan"),
+    ],
+)  # fmt: skip
+def test_sizes_that_have_no_meaning_are_named(make: Any, says: str) -> None:
+    with pytest.raises(ShapeError, match=says):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ReLU", "It is nn.relu: a function, and in nn.Sequential a layer as it is"),
+        ("LeakyReLU", "It is nn.leaky_relu"),
+        ("LogSoftmax", "It is nn.log_softmax"),
+        ("Dense", "It is nn.Linear."),
+        ("Conv2D", "It is nn.Conv2d."),
+        ("BatchNorm2d", "It is nn.BatchNorm."),
+        ("CrossEntropyLoss", "It is nn.cross_entropy"),
+        ("mse_loss", "It is nn.mse."),
+        ("ModuleList", "A list of modules is a field as it is."),
+        ("functional", "Layers and functions stand in fx.nn alike."),
+    ],
+)
+def test_names_of_other_libraries_say_what_they_are_called_here(name: str, says: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(nn, name)
+    assert says in str(caught.value)
+    assert not hasattr(nn, "nothing_of_that_kind")
+
+
+def test_every_name_that_is_pointed_to_is_there() -> None:
+    from fx.nn import elsewhere
+
+    assert {*elsewhere._NAMES.values()} <= {*nn.__all__}
+    assert not {*elsewhere._NAMES, *elsewhere._NO_NAMES} & {*nn.__all__}
+    assert not any(hasattr(nn.Module, name) for name in elsewhere._METHODS)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("eval", "nn.inference(model)"),
+        ("parameters", "fx.tree.leaves(model)"),
+        ("state_dict", "io.save"),
+        ("fit", "train.Trainer"),
+    ],
+)
+def test_methods_of_other_libraries_say_what_stands_for_them(name: str, says: str) -> None:
+    model = dense()
+    with pytest.raises(AttributeError) as caught:
+        getattr(model, name)
+    assert says in str(caught.value) and name in str(caught.value)
+    assert not hasattr(model, "shape") and not hasattr(model, "__array__")
+
+
+def test_nothing_in_gives_nothing_out() -> None:
+    """No places, or no examples, are no mistake."""
+    layer = nn.Conv2d(1, 2, 3, key=random.key(0))
+    assert layer(np.ones((2, 0, 5, 1), np.float32)).shape == (2, 0, 3, 2)
+    assert layer(np.ones((0, 5, 5, 1), np.float32)).shape == (0, 3, 3, 2)
+    assert nn.MaxPool2d(2)(np.ones((2, 0, 4, 1), np.float32)).shape == (2, 0, 2, 1)
+
+
+def test_masks_that_do_not_fit_say_how_one_of_the_keys_is_written() -> None:
+    layer, x = nn.MultiHeadAttention(4, 2, key=random.key(0)), np.ones((2, 5, 4), np.float32)
+    keys_seen = np.array([[True] * 3 + [False] * 2, [True] * 5])
+    with pytest.raises(ShapeError, match=r"the mask has \(1, 1, 2, 5\).*mask\[:, None, :\]"):
+        layer(x, mask=keys_seen)
+    with pytest.raises(ShapeError, match=r"the mask has"):
+        layer.weights(x, mask=np.ones((5, 4), bool))
+    weights = np.asarray(layer.weights(x, mask=keys_seen[:, None, :]))
+    assert (weights[0, :, :, 3:] == 0).all() and (weights[1] > 0).all()
+
+
+def test_a_full_cache_gives_nan_in_compiled_code() -> None:
+    layer, x = nn.MultiHeadAttention(4, 2, key=random.key(0)), np.ones((1, 1, 4), np.float32)
+    step, cache = fx.jit(lambda layer, x, cache: layer(x, cache=cache)), layer.init_cache(1, 2)
+    outputs = []
+    for _ in range(3):
+        y, cache = step(layer, x, cache)
+        outputs.append(bool(np.isnan(np.asarray(y)).all()))
+    assert outputs == [False, False, True]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
@@ -293,6 +447,26 @@ def test_the_same_key_twice_warns() -> None:
         (lambda: nn.MultiHeadAttention(4, 2, key=keys(1)[0])(X[None], mask=np.ones((6, 6))), DTypeError, "boolean"),
         (lambda: nn.GRU(4, 2, key=keys(1)[0])(X), ShapeError, r"\(batch, time, features\)"),
         (lambda: nn.GRU(4, 2, key=keys(1)[0])(X[None], lengths=np.array([7])), ShapeError, "between 0 and 6"),
+        (
+            lambda: nn.LSTM(4, 2, key=keys(1)[0]).run(X[None], np.zeros((1, 1, 2))),
+            ShapeError,
+            r"what initial\(batch\) gives.*found \(1, 1, 2\)",
+        ),
+        (
+            lambda: nn.GRU(4, 2, key=keys(1)[0]).run(X[None], nn.GRU(4, 2, key=keys(1)[0]).initial(3)),
+            ShapeError,
+            r"found \(\(\(3, 2\),\),\)",
+        ),
+        (
+            lambda: nn.Conv2d(1, 2, 9, key=keys(1)[0])(np.ones((1, 6, 6, 1))),
+            ShapeError,
+            r"Conv2d\(1, 2\): a window is larger than x",
+        ),
+        (
+            lambda: fx.jit(nn.MaxPool2d(3))(np.ones((2, 5, 2, 4))),
+            ShapeError,
+            r"larger than x of shape \(2, 5, 2, 4\).*SAME",
+        ),
         (lambda: nn.GlobalAvgPool()(X), ShapeError, "spatial"),
         (lambda: nn.AdaptiveAvgPool1d(0), ShapeError, "positive"),
         (lambda: nn.PReLU(3)(X), ShapeError, "channels"),

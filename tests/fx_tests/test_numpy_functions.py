@@ -734,3 +734,49 @@ def test_every_function_has_a_docstring_and_every_error_is_one_of_ours() -> None
         if inspect.isfunction(v) or isinstance(v, fnp.ufunc):
             assert v.__doc__, name
     assert all(issubclass(e, (FxError, ValueError, TypeError, IndexError)) for _, e, _ in ERRORS if isinstance(e, type))
+
+
+@pytest.mark.parametrize(
+    "spaced",
+    [
+        lambda m, d: m.linspace(0.1, 0.7, 7, dtype=d), lambda m, d: m.linspace(0, 2**40 + 1, 5, dtype=d), lambda m, d: m.logspace(0.1, 3, 5, dtype=d),
+        lambda m, d: m.logspace(0, 3, 4, base=2.3, dtype=d), lambda m, d: m.geomspace(0.1, 1000, 5, dtype=d), lambda m, d: m.linspace(0.1, 1e300, 3, dtype=d),
+        lambda m, d: m.linspace(0.1, 0.3, 3, retstep=True, dtype=d)[1],
+    ],
+)  # fmt: skip
+def test_spaced_values_are_computed_in_the_dtype_asked_for(spaced: Any) -> None:
+    """Of Python numbers, too, which alone would be float32."""
+    for run in (lambda: spaced(fnp, "float64"), fx.jit(lambda: spaced(fnp, "float64"))):
+        got = run()
+        assert got.dtype == "float64"
+        np.testing.assert_allclose(np.asarray(got), spaced(np, "float64"), rtol=1e-14)
+
+
+def test_spaced_integers_are_exact() -> None:
+    for d in ("int32", "int64", "uint8"):
+        top = min(np.iinfo(d).max, 2**52) - 3
+        np.testing.assert_array_equal(np.asarray(fnp.linspace(0, top, 5, dtype=d)), np.linspace(0, top, 5, dtype=d))
+
+
+@pytest.mark.parametrize("k", [2**31 - 1, 2**31, 2**40, -(2**31), -(2**40)])
+def test_diagonals_far_outside(k: int) -> None:
+    for f in (
+        lambda m: m.eye(3, 2, k=k), lambda m: m.tri(3, k=k), lambda m: m.tril(m.ones((2, 3)), k), lambda m: m.triu(m.ones((2, 3)), k),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(np.asarray(f(fnp)), f(np))
+    assert fnp.diagonal(fnp.ones((2, 3)), k).shape == (0,) and float(fnp.trace(fnp.ones((2, 3)), k)) == 0
+
+
+@pytest.mark.parametrize("way", [lambda f: f, fx.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+def test_the_sign_of_zero(way: Any, dtype: str) -> None:
+    """NumPy's has none; that of ``lax``, as JAX's, keeps it, and has no gradient there."""
+    x = np.array([-0.0, 0.0, -3, 2, np.nan], dtype)
+    for f, at in ((fnp.sign, 0.0), (fx.lax.sign, -0.0)):
+        got = np.asarray(way(f)(x))
+        np.testing.assert_array_equal(
+            got, np.array([at, 0, -1, 1, complex(np.nan, np.nan) if dtype == "complex64" else np.nan], dtype)
+        )
+        assert np.signbit(got.real)[:2].tolist() == [bool(np.signbit(at)), False]
+    if dtype == "float32":
+        assert np.asarray(way(fx.grad(lambda v: fx.lax.sign(v).sum()))(x)).tolist() == [0.0] * 5

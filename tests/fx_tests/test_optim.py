@@ -232,3 +232,18 @@ def test_noise_needs_no_state_of_its_own_outside():
     a, state = noisy.update(g, noisy.init(g))
     b, _ = noisy.update(g, state)
     assert 0.9 < float(a.std()) < 1.1 and abs(float((a * b).mean())) < 0.1
+
+
+@pytest.mark.parametrize("rate", ["0.1", [0.1, 0.2], {"lr": 0.1}])
+def test_a_learning_rate_that_is_no_number_is_named(rate):
+    with pytest.raises(ValueError, match="a learning rate is a number, or a schedule"):
+        optim.adam(rate)
+
+
+def test_gathered_gradients_of_complex_parameters_keep_their_imaginary_part():
+    optimizer = optim.MultiSteps(optim.sgd(1.0), 2)
+    params = {"z": np.zeros(2, np.complex64)}
+    state = optimizer.init(params)
+    for part in (1 + 2j, 3 - 6j):
+        updates, state = optimizer.update({"z": np.full(2, part, np.complex64)}, state, params)
+    np.testing.assert_array_equal(updates["z"], np.full(2, -2 + 2j, np.complex64))

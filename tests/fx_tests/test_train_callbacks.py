@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fx import optim, train
-from fx.errors import TrainingError
+from fx.errors import SaveError, SaveWarning, TrainingError
 from fx.train import tensorboard
 
 MODEL = {"w": np.float32(1)}
@@ -49,6 +49,40 @@ def test_early_stopping_waits_and_brings_the_best_back(scores, options, epochs, 
     assert float(fit.model["w"]) == 0.5 ** (2 * best)
     last = run(train.EarlyStopping("validation_score", restore=False, **options), scores=scores)
     assert float(last.model["w"]) == 0.5 ** (2 * epochs)
+
+
+def test_early_stopping_begins_anew_with_every_fit():
+    """One callback for all folds: what an earlier fit reached stops no later one."""
+    stopping = train.EarlyStopping("validation_score", patience=1)
+    assert len(run(stopping, scores=(1, 2, 3)).history) == 2
+    again = run(stopping, scores=(9, 8, 7))
+    assert len(again.history) == 3 and float(again.model["w"]) == 0.5**6
+
+
+def test_patience_of_zero_bears_no_epoch_without_improvement():
+    assert len(run(train.EarlyStopping("validation_score", patience=0), scores=(3, 2, 2, 1)).history) == 3
+
+
+def test_a_run_that_was_stopped_early_ends_there_when_started_again(tmp_path):
+    callbacks = lambda: (train.EarlyStopping("validation_score", patience=2), train.Checkpoint(tmp_path))
+    first = run(*callbacks(), scores=(3, 4, 5, 1, 0))
+    second = run(*callbacks(), scores=(9, 9, 9, 9, 9))
+    assert len(first.history) == len(second.history) == 3
+    assert [row["validation_score"] for row in second.history] == [3, 4, 5]
+    assert float(second.model["w"]) == float(first.model["w"]) == 0.25
+    more = run(train.EarlyStopping("validation_score", patience=3), train.Checkpoint(tmp_path), scores=(1, 1, 1, 1, 1))
+    assert len(more.history) == 5  # more patience: it goes on
+
+
+def test_a_number_of_another_library_is_told_by_our_name():
+    with pytest.raises(TrainingError, match="Here it is called validation_loss"):
+        run(train.EarlyStopping("val_loss"))
+
+
+@pytest.mark.parametrize("options", [{"every": 0}, {"epochs": 0}, {"every": 2.5}])
+def test_intervals_of_checkpoints_are_looked_at_before_the_run(tmp_path, options):
+    with pytest.raises(TrainingError, match="at least 1; found"):
+        train.Checkpoint(tmp_path, **options)
 
 
 def test_a_number_that_is_not_reported_is_named():
@@ -186,3 +220,35 @@ def test_a_stop_and_an_error_are_told():
     with pytest.raises(TrainingError):
         TRAINER.fit(MODEL, [], epochs=1, callbacks=[train.Progress(stream=stream)])
     assert "ended by TrainingError at batch 1 of epoch 1" in stream.getvalue()
+
+
+@pytest.mark.parametrize("log", [train.CSVLog, train.JSONLog])
+def test_a_log_that_cannot_be_written_ends_no_run(tmp_path, log, monkeypatch):
+    from pathlib import Path
+
+    for path, says in ((tmp_path / "none" / "log", "there is no folder"), (tmp_path, "it is a folder")):
+        with pytest.raises(SaveError, match=says):
+            run(log(path), scores=(1,))
+    (tmp_path / "log").write_text("before")
+    opened = Path.open
+
+    def full(self, mode="r", *args, **options):
+        if "w" in mode or "a" in mode:
+            raise OSError(28, "No space left on device")
+        return opened(self, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.warns(SaveWarning, match="log was not written: No space left on device. The run goes on"):
+        fit = run(log(tmp_path / "log"), scores=(1, 2))
+    assert len(fit.history) == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["log"] and (tmp_path / "log").read_text() == "before"
+
+
+def test_curves_for_tensorboard_that_cannot_be_written_end_no_run(tmp_path, monkeypatch):
+    def full(self):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tensorboard.EventWriter, "flush", full)
+    with pytest.warns(SaveWarning, match="tfevents.*was not written: No space left on device"):
+        fit = run(train.TensorBoardLog(tmp_path), scores=(1, 2))
+    assert len(fit.history) == 2

@@ -202,3 +202,10 @@ def test_wrong_commands_end_with_a_message(arguments, says, tmp_path, monkeypatc
     with pytest.raises(SystemExit):
         command_line.main(arguments)
     assert says in capsys.readouterr().err
+
+
+def test_names_that_do_not_fit_a_figure_are_named():
+    with pytest.raises(PlotError, match="the history has no acc; it has loss"):
+        viz.curves([{"loss": 1.0}], ["acc"])
+    with pytest.raises(ShapeError, match="a name for each of 2 labels; found 1"):
+        viz.confusion(np.ones((2, 2)), ["one"])

@@ -127,7 +127,7 @@ def test_what_was_put_is_found_by_this_and_by_other_stores(tmp_path: Path, data:
     assert (mine.memory_hits, mine.disk_hits, mine.misses, mine.writes) == (0, 1, 1, 1)
     assert (its.memory_hits, its.disk_hits, its.misses, its.writes) == (0, 2, 0, 0)
     assert its.entries == 1 and its.nbytes == files(tmp_path)[0].stat().st_size
-    assert "1 kernels" in str(its)
+    assert "1 entries" in str(its)
 
 
 def test_what_is_read_is_not_counted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
 from typing import Any
@@ -270,13 +271,28 @@ def test_sizes_are_no_part_of_a_kernel() -> None:
 
 
 def test_register_blocks_fit_the_registers() -> None:
-    for rows in (1, 4, 5, 8, 32, 100):
-        for columns in (1, 7, 8, 16, 31, 32, 64, 1000):
-            for ty in (f32, f64):
-                tile = tile_for(host(), ty, rows, columns)
-                assert tile.mr * tile.nv + tile.nv + 1 <= host().vector_registers
-                assert tile.mr * tile.nv >= 8
-                assert tile.lanes == host().lanes(ty)
+    targets = [host(), *(dataclasses.replace(host().restricted(level), cpu=cpu) for level, cpu in (
+        ("sse2", "x86-64"), ("avx2", "znver3"), ("avx512", "x86-64-v4"), ("avx512", "znver4")
+    ) if host().vector_bits >= {"sse2": 128, "avx2": 256, "avx512": 512}[level])]  # fmt: skip
+    for target, rows, columns, ty in itertools.product(
+        targets, (1, 4, 5, 8, 32, 100), (1, 7, 8, 16, 20, 31, 32, 40, 48, 64, 1000), (f32, f64)
+    ):
+        tile = tile_for(target, ty, rows, columns)
+        assert tile.mr * tile.nv + tile.nv + 1 <= target.vector_registers
+        assert tile.mr * tile.nv >= 8
+        assert tile.lanes * 8 * ty.itemsize in (target.vector_bits, target.unit_bits)
+        if columns <= 3 * target.unit_bits // (8 * ty.itemsize):
+            assert (-(-columns // tile.cols) * tile.cols - columns) * 8 * ty.itemsize < target.unit_bits
+
+
+@pytest.mark.parametrize(("cpu", "level"), [("znver4", "avx512"), ("x86-64-v4", "avx512"), ("x86-64-v3", "avx2")])
+def test_odd_numbers_of_vectors_of_columns(cpu: str, level: str) -> None:
+    if host().vector_bits < (512 if level == "avx512" else 256):
+        pytest.skip("this machine has no such vectors")
+    target = dataclasses.replace(host().restricted(level), cpu=cpu)
+    for n in (3, 8, 10, 20, 24, 33, 40, 48):
+        for dtype in ("float32", "float64", "complex64"):
+            check(random_array((37, 50), dtype), random_array((50, n), dtype, 1), target=target)
 
 
 EPILOGUES: dict[str, Any] = {

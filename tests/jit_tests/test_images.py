@@ -161,6 +161,17 @@ def test_a_jitted_training_step_in_a_second_start(store):
     assert jit.image_info().found == before.found + 1 and jit.image_info().planned == before.planned
 
 
+def test_without_a_disk_images_stay_in_this_process(store):
+    os.environ["FX_CACHE_DIR"] = "off"
+    assert store().directory is None
+    first = jit.compile(graph_of(layer, X, W))
+    second = jit.compile(graph_of(layer, X, W))
+    assert first.kernels_compiled and second.origin == FROM_STORE
+    assert [a.tobytes() for a in first(X, W)] == [b.tobytes() for b in second(X, W)]
+    store()
+    assert jit.compile(graph_of(layer, X, W)).origin != FROM_STORE
+
+
 def test_threads_compile_one_graph_at_a_time_or_at_once(store):
     graph = graph_of(layer, X, W)
     want = [o.tobytes() for o in jit.compile(graph)(X, W)]

@@ -7,12 +7,12 @@ from typing import Any
 
 from ... import dtypes
 from ... import numpy as fnp
-from ...errors import DTypeError, ShapeError
+from ...errors import ArgumentError, DTypeError, ShapeError
 from ...numpy.axes import canonical_axis
 from ...numpy.core import as_type, as_value
 from ..activations import log_sigmoid, relu, sigmoid, softplus
 from ..normalization import log_softmax
-from .reducing import check_labels, floats, indicator, range_checked, reduced, same_shape
+from .reducing import check_labels, floats, indicator, labels_of, range_checked, reduced, same_shape
 
 __all__ = ["bce_with_logits", "cross_entropy", "focal", "hinge", "kl_divergence", "multiclass_hinge"]
 
@@ -57,7 +57,9 @@ def cross_entropy(
 
     Source: label smoothing: Szegedy et al., "Rethinking the Inception architecture", 2016.
     """
-    logits, labels = floats(logits, "logits of cross_entropy"), as_value(labels, "labels of cross_entropy")
+    logits, labels = floats(logits, "logits of cross_entropy"), labels_of(labels, "labels of cross_entropy")
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"cross_entropy: label_smoothing lies between 0 and 1; found {label_smoothing}")
     logits = fnp.moveaxis(logits, canonical_axis(axis, logits.ndim), -1)
     classes = logits.shape[-1]
     log_p = log_softmax(logits)
@@ -117,6 +119,11 @@ def bce_with_logits(
     return reduced((1 - t) * x + factor * softplus(-x), weights, reduction)
 
 
+def _missed(share: Value, gamma: Any) -> Value:
+    """share**gamma; at 0, where the power has no derivative for gamma below 1, the loss is 0 and so is its gradient."""
+    return fnp.maximum(share, fnp.finfo(share.dtype).tiny) ** gamma
+
+
 def focal(
     logits: Any, labels: Any, *, gamma: float = 2.0, alpha: Any = None, weights: Any = None, reduction: str = "mean"
 ) -> Value:
@@ -135,13 +142,13 @@ def focal(
     >>> focal(fnp.array([0.0]), fnp.array([1.0]))
     Array(0.1732868, dtype=float32)
     """
-    x, labels = floats(logits, "logits of focal"), as_value(labels, "labels of focal")
+    x, labels = floats(logits, "logits of focal"), labels_of(labels, "labels of focal")
     if labels.ndim == x.ndim:
         t = floats(labels, "labels of focal")
         same_shape("focal", logits=x, labels=t)
         range_checked("focal", "labels", t, "from 0 to 1", lambda v: (v < 0) | (v > 1))
         p = sigmoid(x)
-        losses = -(t * log_sigmoid(x) + (1 - t) * log_sigmoid(-x)) * (1 - (p * t + (1 - p) * (1 - t))) ** gamma
+        losses = -(t * log_sigmoid(x) + (1 - t) * log_sigmoid(-x)) * _missed(1 - (p * t + (1 - p) * (1 - t)), gamma)
         return reduced(losses if alpha is None else losses * (alpha * t + (1 - alpha) * (1 - t)), weights, reduction)
     if tuple(labels.shape) != tuple(x.shape[:-1]):
         raise ShapeError(
@@ -153,7 +160,7 @@ def focal(
     check_labels("focal", labels, classes)
     hot = indicator(labels, classes)
     log_p = fnp.sum(fnp.where(hot, log_softmax(x), 0), -1)
-    losses = -log_p * (-fnp.expm1(log_p)) ** gamma
+    losses = -log_p * _missed(-fnp.expm1(log_p), gamma)
     if alpha is not None:
         losses = losses * fnp.sum(fnp.where(hot, as_type(as_value(alpha), x.dtype), 0), -1)
     return reduced(_known_class(losses, labels, classes), weights, reduction)
@@ -187,7 +194,7 @@ def multiclass_hinge(
 
     Source: Crammer, Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001.
     """
-    s, labels = floats(scores, "scores of multiclass_hinge"), as_value(labels, "labels of multiclass_hinge")
+    s, labels = floats(scores, "scores of multiclass_hinge"), labels_of(labels, "labels of multiclass_hinge")
     if tuple(labels.shape) != tuple(s.shape[:-1]):
         raise ShapeError(
             f"multiclass_hinge: scores {tuple(s.shape)} take labels {tuple(s.shape[:-1])}; found {tuple(labels.shape)}"

@@ -11,7 +11,7 @@ from ...lax import scan
 from ...numpy.core import as_value
 from ...trace import concrete_value
 from ..normalization import log_softmax
-from .reducing import check_labels, floats, reduced
+from .reducing import check_labels, floats, labels_of, reduced
 
 __all__ = ["ctc"]
 
@@ -38,8 +38,8 @@ def _log_add(*terms: Value) -> Value:
 
 
 def ctc(
-    logits: Any, labels: Any, logit_lengths: Any = None, label_lengths: Any = None, *, blank: int = 0, weights: Any = None,
-    reduction: str = "mean",
+    logits: Any, labels: Any, logit_lengths: Any = None, label_lengths: Any = None, *, blank: int = 0, zero_infinity: bool = False,
+    weights: Any = None, reduction: str = "mean",
 ) -> Value:  # fmt: skip
     """The mean of -log P(labels | logits), summed over all alignments of the labels with the time steps.
 
@@ -48,8 +48,9 @@ def ctc(
         labels: integers (batch, length), none of them ``blank``; what stands behind a sequence's end does not matter.
         logit_lengths, label_lengths: (batch,) integers; None means all of them.
         blank: the class that stands for no label.
+        zero_infinity: labels that do not fit into the time steps have a loss of 0, and no gradient, in place of infinity.
         weights, reduction: see ``fx.nn.losses``; losses are not divided by lengths. Labels that do not fit into the time
-            steps have an infinite loss.
+            steps have an infinite loss, without ``zero_infinity``.
 
     Raises:
         LabelError: a label is known to be out of range, or to be the blank.
@@ -59,7 +60,7 @@ def ctc(
     >>> ctc(fnp.zeros((1, 2, 2)), fnp.array([[1]]))
     Array(0.2876821, dtype=float32)
     """
-    x, labels = floats(logits, "logits of ctc"), as_value(labels, "labels of ctc")
+    x, labels = floats(logits, "logits of ctc"), labels_of(labels, "labels of ctc")
     if x.ndim != 3 or labels.ndim != 2 or labels.shape[0] != x.shape[0]:
         raise ShapeError(
             f"ctc takes logits (batch, time, classes) and labels (batch, length); found {tuple(x.shape)}, {tuple(labels.shape)}"
@@ -77,7 +78,8 @@ def ctc(
     known, counts = concrete_value(labels), concrete_value(inside)
     if known is not None and counts is not None and (known[counts] == blank).any():
         raise LabelError(f"ctc: {blank} is the blank, and no label; count labels from 1, or give blank=")
-    return reduced(_log_likelihood(log_softmax(x), labels, times, lengths, blank), weights, reduction)
+    losses = _log_likelihood(log_softmax(x), labels, times, lengths, blank)
+    return reduced(fnp.where(fnp.isinf(losses), 0, losses) if zero_infinity else losses, weights, reduction)
 
 
 def _log_likelihood(log_p: Value, labels: Value, times: Value, lengths: Value, blank: int) -> Value:

@@ -13,7 +13,7 @@ from ...errors import DTypeError, LabelError, ShapeError
 from ...numpy.core import as_type, as_value
 from ...trace import concrete_value
 
-__all__ = ["check_labels", "floats", "indicator", "range_checked", "reduced", "same_shape"]
+__all__ = ["check_labels", "floats", "indicator", "labels_of", "range_checked", "reduced", "same_shape"]
 
 Value = Any
 
@@ -26,6 +26,21 @@ def floats(x: Any, name: str) -> Value:
             raise DTypeError(f"{name} must be real; found {x.dtype}")
         return as_type(x, dtypes.promote_types(x.dtype, dtypes.float32))
     return as_type(x, dtypes.promote_types(x.dtype, dtypes.float32))
+
+
+def labels_of(x: Any, name: str) -> Value:
+    """Labels as an array; integers of less than 32 bits in int32, which holds every class and what is ignored.
+
+    Raises:
+        DTypeError: they are text, or objects.
+    """
+    if getattr(getattr(x, "dtype", None), "kind", "") in ("O", "S", "U", "T"):
+        raise DTypeError(
+            f"{name} are {x.dtype}, no numbers. Number them: classes, labels = np.unique(labels, return_inverse=True)."
+        )
+    labels = as_value(x, name)
+    narrow = dtypes.is_integer(labels.dtype) and labels.dtype.itemsize < 4
+    return as_type(labels, dtypes.int32) if narrow else labels
 
 
 def same_shape(loss: str, **operands: Value) -> None:

@@ -1,0 +1,145 @@
+"""The names that PyTorch and Keras have for what stands here: for the messages of names and arguments that are not known."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+__all__ = ["explain_arguments", "explain_method", "explain_name", "forward_is_no_call"]
+
+_ARGUMENTS = {
+    "bias": "use_bias", "bias_initializer": "bias_init", "d_model": "features", "dilation_rate": "dilation", "dim_feedforward": "hidden_features",
+    "elementwise_affine": "affine", "embed_dim": "features", "embedding_dim": "features", "eps": "epsilon", "filters": "out_channels",
+    "hidden_size": "hidden_features", "in_size": "in_features", "input_size": "in_features", "kernel_initializer": "weight_init",
+    "kernel_size": "window", "nhead": "heads", "nonlinearity": "activation", "normalized_shape": "shape", "num_channels": "channels",
+    "num_embeddings": "num", "num_features": "channels", "num_groups": "groups", "num_heads": "heads", "out_size": "out_features",
+    "p": "rate", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
+    "units": "out_features",
+}  # fmt: skip
+_NO_ARGUMENTS = {
+    "activation": "Activations are functions of their own: nn.Sequential(layer, nn.relu).",
+    "batch_first": "The batch is always the first axis.",
+    "device": "Arrays are in the computer's memory.",
+    "inplace": "Arrays do not change.",
+    "input_shape": "Sizes are given to the layers; nn.summary(model, x) shows the shapes.",
+    "track_running_stats": "Running statistics are state: nn.init_state(layer).",
+}
+_NAMES = {
+    "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "BatchNormalization": "BatchNorm",
+    "BCELoss": "bce_with_logits", "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CrossEntropyLoss": "cross_entropy",
+    "CTCLoss": "ctc", "Dense": "Linear", "GlobalAveragePooling2D": "GlobalAvgPool", "HuberLoss": "huber", "InstanceNorm2d": "InstanceNorm",
+    "KLDivLoss": "kl_divergence", "L1Loss": "mae", "LayerNormalization": "LayerNorm", "MSELoss": "mse", "MultiheadAttention": "MultiHeadAttention",
+    "NLLLoss": "cross_entropy", "SmoothL1Loss": "huber", "TransformerDecoderLayer": "TransformerDecoderBlock",
+    "TransformerEncoderLayer": "TransformerEncoderBlock", "TripletMarginLoss": "triplet",
+    "binary_cross_entropy_with_logits": "bce_with_logits", "ctc_loss": "ctc", "hinge_embedding_loss": "hinge", "huber_loss": "huber",
+    "kl_div": "kl_divergence", "l1_loss": "mae", "mse_loss": "mse", "nll_loss": "cross_entropy", "scaled_dot_product_attention": "dot_product_attention",
+    "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
+}  # fmt: skip
+_NO_NAMES = {
+    "ModuleDict": "A dict of modules is a field as it is.",
+    "ModuleList": "A list of modules is a field as it is.",
+    "Parameter": "An array in a field of a module is a parameter.",
+    "Upsample": "fx.image.resize changes the size of images.",
+    "functional": "Layers and functions stand in fx.nn alike.",
+    "init": "Initializers stand in nn.initializers.",
+}
+_METHODS = {
+    "compile": "training is train.Trainer(loss, optimizer).fit(model, data, epochs=...)",
+    "cuda": "arrays are in the computer's memory",
+    "eval": "nn.inference(model) is the model with noise off and running statistics in use",
+    "fit": "training is train.Trainer(loss, optimizer).fit(model, data, epochs=...)",
+    "forward": "a module is called: model(x)",
+    "load_state_dict": "io.load(path, model), and io.load_torch(state_dict, model), return a model with other weights",
+    "named_parameters": "a module is a pytree: fx.tree_util.tree_leaves_with_path(model)",
+    "parameters": "a module is a pytree: fx.tree.leaves(model)",
+    "predict": "a module is called: nn.inference(model)(x)",
+    "requires_grad_": "nn.freeze(model, 'layers/0/*') takes parameters out of training",
+    "state_dict": "io.save(path, model) saves it, io.torch_state_dict(model) has PyTorch's names",
+    "summary": "nn.summary(model, x)",
+    "to": "fx.tree.map(lambda a: a.astype('bfloat16'), model) changes the dtype; arrays are in the computer's memory",
+    "train": "nn.inference(model, False) is the model in training",
+    "weights": "a module is a pytree: fx.tree.leaves(model)",
+    "zero_grad": "gradients are values: fx.grad(loss)(model, ...)",
+}
+
+
+def explain_name(name: str, known: list[str]) -> str:
+    """What a name that ``fx.nn`` does not have is called here."""
+    text = f"module 'fx.nn' has no attribute {name!r}"
+    here = _NAMES.get(name) or {_bare(k): k for k in known}.get(_bare(name))
+    if name in _NO_NAMES:
+        return f"{text}. {_NO_NAMES[name]}"
+    if here is None:
+        return text
+    is_function = here[0].islower()
+    made = (
+        f": a function, and in nn.Sequential a layer as it is (nn.Lambda(nn.{here}, ...) with arguments)"
+        if is_function
+        else ""
+    )
+    return f"{text}. It is nn.{here}{made if name[0].isupper() else ''}."
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def explain_method(cls: type, name: str) -> str:
+    """What stands for a method that modules do not have."""
+    text = f"{cls.__name__!r} object has no attribute {name!r}"
+    return f"{text}: {_METHODS[name]}" if name in _METHODS else text
+
+
+def forward_is_no_call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """The ``__call__`` of a class that has a ``forward`` instead."""
+    raise TypeError(f"{type(self).__name__} has a method forward; the method that is called is named __call__ here.")
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The parameters of a class, those that its ``__init__`` hands on to that of a base included."""
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if "__init__" in base.__dict__:
+            own = inspect.signature(base.__dict__["__init__"]).parameters
+            found |= {
+                n: p
+                for n, p in list(own.items())[1:]
+                if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL) and n not in found
+            }
+            if not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in own.values()):
+                break
+    return dict(sorted(found.items(), key=lambda item: item[1].kind))
+
+
+def explain_arguments(cls: type, error: TypeError, kwargs: dict[str, Any]) -> TypeError | None:
+    """An error that says what a class takes, in place of Python's about the arguments of its ``__init__``; else None."""
+    text, name = str(error), cls.__name__
+    if not any(text.startswith(f"{b.__qualname__}.__init__() ") for b in cls.__mro__):
+        return None
+    known = _parameters(cls)
+    takes = f"It takes {', '.join(known)}." if known else "It takes no argument."
+    unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
+    if unexpected and unexpected[1] in kwargs:
+        given = unexpected[1]
+        here = _ARGUMENTS.get(given)
+        hint = (
+            f" Here it is called {here}."
+            if here in known
+            else f" {_NO_ARGUMENTS[given]}"
+            if given in _NO_ARGUMENTS
+            else ""
+        )
+        return TypeError(f"{name} takes no argument {given!r}.{hint} {takes}")
+    if "missing" in text and re.search(r"'key'$", text) and "key" not in kwargs:
+        return TypeError(
+            f"{name} makes its parameters from a key: {name}(..., key=fx.random.key(0)), a new one for each layer."
+        )
+    if "positional argument" in text:
+        placed = [n for n, p in known.items() if p.kind is not p.KEYWORD_ONLY]
+        named = [n for n in known if n not in placed]
+        return TypeError(
+            f"{name} takes {', '.join(placed) or 'nothing'} by position, and {', '.join(named) or 'nothing'} by name; it"
+            f" {text.partition('() ')[2]}"
+        )
+    return None
