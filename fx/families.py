@@ -287,9 +287,17 @@ def grow(known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...]
         holds = not sizes.fixed and family.values(leaves) is not None
         return family if holds else Refusal("what was decided by the sizes does not hold for themselves")
     except (Exception, Fixed) as e:  # whatever it is: the trace for these sizes alone meets it again, or does not
-        return Refusal(f"{str(e).partition(chr(10))[0]} ({_where(e)})", planning or sizes.by_chance)
+        return Refusal(f"{_said(e)} ({_where(e)})", planning or sizes.by_chance)
     finally:
         sizes.closed = True
+
+
+def _said(error: BaseException) -> str:
+    """The first line of an error's text; what kind it is where the text needs a size as a plain number."""
+    try:
+        return str(error).partition("\n")[0]
+    except Fixed:
+        return type(error).__name__
 
 
 def _where(error: BaseException) -> str:

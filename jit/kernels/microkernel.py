@@ -94,8 +94,9 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int) -> Tile:
     mr = 4 if rows <= 4 or 7 <= rows <= 8 else 6
     short = lanes * host.unit_bits // host.vector_bits
     vectors = -(-columns // short)
-    if short < lanes and vectors in (1, 3, 5):  # an odd number: the last of the long ones would be half empty
-        return Tile(ty, short, {1: 8, 3: mr, 5: 4}[vectors], vectors)
+    for odd, height in ((1, 8), (3, mr), (5, 4)):  # the last of the long vectors would be half empty
+        if short < lanes and vectors == odd:
+            return Tile(ty, short, height, odd)
     if columns <= lanes:
         return Tile(ty, lanes, 8, 1)
     if 2 * lanes < columns <= 3 * lanes and lanes > 1:

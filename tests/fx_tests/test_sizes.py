@@ -457,6 +457,19 @@ def test_functions_that_need_numbers_are_left_alone() -> None:
     assert len(seen) == 10 + 3
 
 
+def test_an_error_whose_text_is_a_size_is_met_in_the_trace_with_numbers_alone() -> None:
+    """``str(KeyError(n))`` asks a size for its number, where the trace with sizes is already being given up."""
+
+    def function(x: Any) -> Any:
+        if type(x.shape[0]) is not int:
+            raise KeyError(x.shape[0])
+        return 2 * x
+
+    doubled = fx.jit(function)
+    for n in (3, 5, 7, 9):
+        np.testing.assert_array_equal(doubled(np.ones(n)), np.full(n, 2.0))
+
+
 def test_filled_in_programs_explain_themselves() -> None:
     f = fx.jit(lambda x: fnp.tanh(x) @ W)
     for n in (5, 9, 13):
