@@ -2,13 +2,25 @@
 
 ``transposed_products``: the transpose rule of a matrix product gives a product and then a transpose of it.  The product
 with its operands exchanged is the transposed one, so no transposing loop is needed.
+
+``wrapped_indices``: an index that counts from the end has the length added, in a pass of its own over all indices.  Gathers and
+scatters of one element along the axis do so where they read an index; they say so by a parameter of their own, ``wraps``.
 """
 
 from __future__ import annotations
 
-from fx.ir import Eqn, Graph, Var
+from typing import Any
 
-__all__ = ["transposed_products"]
+from fx.ir import Atom, Eqn, Graph, Literal, Var
+
+from .lower.scatter import SCATTERS
+
+__all__ = ["canonical", "transposed_products", "wrapped_indices"]
+
+
+def canonical(graph: Graph) -> Graph:
+    """All rewrites."""
+    return wrapped_indices(transposed_products(graph))
 
 
 def transposed_products(graph: Graph) -> Graph:
@@ -43,3 +55,64 @@ def _exchange(product: Eqn) -> tuple[int, ...]:
     rank = product.outputs[0].aval.ndim
     batch, left = len(lb), product.inputs[0].aval.ndim - len(lc) - len(lb)
     return (*range(batch), *range(batch + left, rank), *range(batch, batch + left))
+
+
+def wrapped_indices(graph: Graph) -> Graph:
+    """Leaves it to gathers and scatters to add the length of an axis to negative indices."""
+    makers = {v: e for e in graph.eqns for v in e.outputs}
+    replaced: dict[int, list[Eqn]] = {}
+    passes: set[int] = set()  # equations that nobody may need any more
+    for eqn in graph.eqns:
+        found = _wrapped(eqn, makers)
+        if found is None:
+            continue
+        spread, plain, parts = found
+        raw = spread.replace(inputs=(plain,), outputs=(Var(spread.outputs[0].aval),))
+        operands = (eqn.inputs[0], raw.outputs[0], *eqn.inputs[2:])
+        replaced[id(eqn)] = [raw, eqn.replace(inputs=operands, params={**eqn.params, "wraps": True})]
+        passes.update(map(id, (spread, *parts)))
+    if not replaced:
+        return graph
+    eqns: list[Eqn] = []
+    read = {a for a in graph.outputs if isinstance(a, Var)}
+    for e in reversed([new for old in graph.eqns for new in replaced.get(id(old), [old])]):
+        if id(e) not in passes or not read.isdisjoint(e.outputs):
+            eqns.append(e)
+            read.update(a for a in e.inputs if isinstance(a, Var))
+    return graph.replace(eqns=tuple(reversed(eqns)))
+
+
+def _wrapped(eqn: Eqn, makers: dict[Var, Eqn]) -> tuple[Eqn, Atom, list[Eqn]] | None:
+    """Of a gather or scatter along one axis by indices ``where(i < 0, i + n, i)``: the equation that gives those an axis of
+    components, ``i``, and the equations that may be left out."""
+    if eqn.prim.name != "gather" and eqn.prim.name not in SCATTERS:
+        return None
+    x, axes = eqn.inputs[0].aval, eqn.params["dimension_numbers"][2]
+    if len(axes) != 1 or axes[0] not in eqn.params["dimension_numbers"][1]:
+        return None  # slices are one element along the axis if that is left out of the result, or inserted
+    spread = _made(eqn.inputs[1], "expand_dims", makers)
+    chosen = spread and _made(spread.inputs[0], "select_n", makers)
+    if spread is None or chosen is None or len(chosen.inputs) != 3:
+        return None
+    which, plain, moved = chosen.inputs
+    below, added = _made(which, "lt", makers), _made(moved, "add", makers)
+    if below is None or added is None or below.inputs[0] is not plain or added.inputs[0] is not plain:
+        return None
+    zero, length = _number(below.inputs[1], makers), _number(added.inputs[1], makers)
+    if zero is None or length is None or zero != 0 or length != x.shape[axes[0]]:
+        return None
+    numbers = [m for a in (below.inputs[1], added.inputs[1]) if (m := _made(a, "broadcast_in_dim", makers))]
+    return spread, plain, [chosen, below, added, *numbers]
+
+
+def _made(a: Atom, name: str, makers: dict[Var, Eqn]) -> Eqn | None:
+    """The equation of this name that an atom is the result of."""
+    maker = makers.get(a) if isinstance(a, Var) else None
+    return maker if maker is not None and maker.prim.name == name else None
+
+
+def _number(a: Atom, makers: dict[Var, Eqn]) -> Any:
+    """The number that an atom is, or repeats."""
+    spread = _made(a, "broadcast_in_dim", makers)
+    source = a if spread is None else spread.inputs[0]
+    return source.value if isinstance(source, Literal) else None

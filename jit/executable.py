@@ -22,7 +22,7 @@ from fx.ir import Graph, Literal
 from . import border, images, results
 from .assembly import Assembly, assemble
 from .border import CARRAY, checker, separation
-from .canonical import transposed_products
+from .canonical import canonical
 from .explain import cost_analysis, explain
 from .fuse import fuse
 from .fuse_epilogue import epilogue_bytes
@@ -268,7 +268,7 @@ def drafted(graph: Graph, options: Options) -> Draft:
     _check_donate(graph, options.donate)
     target, workers = options.target, options.num_threads
     assert target is not None and workers is not None
-    plan = fuse(transposed_products(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
+    plan = fuse(canonical(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
     return draft_plan(plan, target, workers, options.donate, options.fuse)
 
 

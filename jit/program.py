@@ -13,7 +13,7 @@ from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
 from .buffers import Sharing, plan_buffers, share_in_place
-from .canonical import transposed_products
+from .canonical import canonical
 from .fuse import fuse
 from .fuse_epilogue import epilogue_bytes, product_columns
 from .hoist import hoist
@@ -230,7 +230,7 @@ class _Region:
     def __init__(self, ctx: Builder, graph: Graph, carried: Mapping[int, int], in_place: bool) -> None:
         self.ctx = ctx
         graph = _literals_as_values(graph)
-        self.plan = fuse(transposed_products(graph) if in_place else graph, in_place, epilogue_bytes(ctx.host))
+        self.plan = fuse(canonical(graph) if in_place else graph, in_place, epilogue_bytes(ctx.host))
         self.sharing = share_in_place(self.plan, (), in_place, carried)
 
     def in_place(self, output: int) -> bool:

@@ -137,8 +137,8 @@ def reduce_precision(operand: Value, exponent_bits: int, mantissa_bits: int) -> 
     own = 8 * d.itemsize - 1 - limits.nmant
     if exponent_bits < own:
         size, top = p.abs(out), 2 ** (exponent_bits - 1)
-        zero = p.mul(p.sign(operand), 0.0)
-        infinite = p.mul(p.sign(operand), np.inf)
+        zero = p.mul(sign(operand), 0.0)
+        infinite = p.mul(sign(operand), np.inf)
         out = p.select(p.ge(size, 2.0**top), infinite, p.select(p.lt(size, 2.0 ** (2 - top)), zero, out))
     return p.select(p.is_finite(operand), out, operand)
 

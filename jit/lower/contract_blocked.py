@@ -69,7 +69,7 @@ def blocked(
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
-    tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit)
+    tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit, size(p.ks))
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
     if _gains_turned(ctx, tile, p):

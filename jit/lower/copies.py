@@ -63,16 +63,20 @@ def _as_signed(v: Expr, ty: Ty) -> Expr:
 
 
 def clipped_start(
-    b: KernelBuilder, components: Sequence[Expr], limits: Sequence[Expr], strides: Sequence[Expr], ty: Ty = i64
-) -> tuple[Expr, Expr]:
+    b: KernelBuilder, components: Sequence[Expr], limits: Sequence[Expr], strides: Sequence[Expr], ty: Ty = i64,
+    wraps: bool = False,
+) -> tuple[Expr, Expr]:  # fmt: skip
     """Offset of the slice that starts at the clipped index, and whether the index needed no clipping.
 
-    limits, strides: of the type ``ty`` (see ``offset_type``), like the offset.
+    limits, strides: of the type ``ty`` (see ``offset_type``), like the offset.  wraps: negative indices count from the end of
+    the axis, along which slices are one element.
     """
     offset: Expr = Const(0, ty)
     inside: Expr = Const(True, b1)
     for v, limit, stride in zip(components, limits, strides):
         v = b.let("start", _as_signed(v, ty))
+        if wraps:
+            v = b.let("wrapped", select(v < 0, v + limit + 1, v))
         clipped = b.let("clipped", minimum(maximum(v, 0), limit))
         inside = inside & v.eq(clipped)
         offset = offset + clipped * stride

@@ -84,12 +84,13 @@ class _GatherShape:
     fill: bool
     along: bool  # (points) a position in a result row is one in the operand, too
     offset: Ty  # what offsets are computed in
+    wraps: bool  # negative indices count from the end
     lanes: int
 
     @property
     def key(self) -> tuple:
         return (
-            str(self.word), self.words, str(self.index), self.k, self.rank, self.unit_step, self.fill, self.along, str(self.offset), self.lanes
+            str(self.word), self.words, str(self.index), self.k, self.rank, self.unit_step, self.fill, self.along, str(self.offset), self.wraps, self.lanes
         )  # fmt: skip
 
 
@@ -113,7 +114,7 @@ class _GatherFrame:
 
     def start(self, at: Expr) -> tuple[Expr, Expr]:
         components = [self.b.load(self.indices, at + self.component * j if j else at) for j in range(self.s.k)]
-        offset, inside = clipped_start(self.b, components, self.limits, self.steps, self.s.offset)
+        offset, inside = clipped_start(self.b, components, self.limits, self.steps, self.s.offset, self.s.wraps)
         return offset, inside
 
     def filling(self, c: Expr) -> Expr:
@@ -215,6 +216,7 @@ def _gather(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
         fill,
         points and x_step != 0,
         offset,
+        "wraps" in eqn.params,
         ctx.host.lanes(word),
     )
     kernel = ctx.kernel(

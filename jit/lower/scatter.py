@@ -54,6 +54,7 @@ class _ScatterShape:
     vector: bool  # the innermost safe dimension is contiguous in result and updates, and has one index
     drop: bool  # updates out of bounds are dropped
     points: Ty | None  # slices are single elements, many in a row: their offsets, in this type, are computed ahead
+    wraps: bool  # negative indices count from the end
     unit_step: bool  # in the innermost serial dimension, indices and updates of neighbours are neighbours
     lanes: int
 
@@ -61,7 +62,7 @@ class _ScatterShape:
     def key(self) -> tuple:
         return (
             self.op, str(self.memory), str(self.update), self.parts, str(self.index), self.k, self.safe, self.serial, self.within, self.vector,
-            self.drop, str(self.points), self.unit_step, self.lanes,
+            self.drop, str(self.points), self.wraps, self.unit_step, self.lanes,
         )  # fmt: skip
 
 
@@ -122,7 +123,7 @@ class _Scatter:
     def _update(self, to: Expr, at: Expr, of: Expr, span: Span) -> None:
         """Applies the update at ``of`` to the slice whose index is at ``at``."""
         b, s = self.b, self.s
-        offset, inside = clipped_start(b, self._components(at), self.limits, self.steps)
+        offset, inside = clipped_start(b, self._components(at), self.limits, self.steps, wraps=s.wraps)
         to = b.let("to", to + offset)
         if s.drop:
             with b.if_(inside):
@@ -156,7 +157,7 @@ class _Scatter:
             count = b.let("count", minimum(size - first, _POINTS))
             with b.for_("j", 0, count, vectorize=True) as j:
                 index = at + (first + j if s.unit_step else (first + j) * index_step)
-                offset, inside = clipped_start(b, self._components(index), limits, steps, s.points)
+                offset, inside = clipped_start(b, self._components(index), limits, steps, s.points, s.wraps)
                 b.store(offsets, j, select(inside, offset, -1) if s.drop else offset)
             whole = b.let("whole", count & -_AT_ONCE)
             source = b.let("source", of + first) if s.unit_step else first
@@ -276,7 +277,7 @@ def _apply_updates(
     ) -> None:
         shape = _ScatterShape(
             op, memory, update, parts, index, len(moved), len(outer), len(serial), len(within), vector, drop,
-            offset_type(index, out.size) if points else None, points and serial[-1][2:] == (1, 1), lanes,
+            offset_type(index, out.size) if points else None, "wraps" in eqn.params, points and serial[-1][2:] == (1, 1), lanes,
         )  # fmt: skip
         kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
         table = tuple(d[k] for dims in (outer, serial, within) for k in range(4) for d in dims)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -455,3 +456,44 @@ def test_booleans_are_scattered_as_they_are(method: str) -> None:
     want[[0, 2]] = join(x[[0, 2]], row)
     same(f(fnp.asarray(x), i, row), want)
     same(fx.jit(f)(x, i, row), want)
+
+
+# ----------------------------------------------------------------------------- indices that count from the end
+
+_TABLE = np.arange(15, dtype=np.float32).reshape(5, 3) + 1
+_WRAPPING: dict[str, Callable[[Any, Any], Any]] = {
+    "rows": lambda x, i: x[i],
+    "elements": lambda x, i: x[:, 0][i],
+    "columns": lambda x, i: x[:, i],
+    "clipped": lambda x, i: x.at[i].get(mode="clip"),
+    "filled": lambda x, i: x.at[i].get(mode="fill", fill_value=-7),
+    "set": lambda x, i: x.at[i].set(9.0),
+    "added": lambda x, i: x.at[:, 1].add(0.5)[:, 1].at[i].add(1.0),
+    "rows multiplied": lambda x, i: x.at[i].mul(2.0, mode="clip"),
+    "a gradient": lambda x, i: fx.grad(lambda x: (x[i] ** 2).sum())(x),
+}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8"])
+@pytest.mark.parametrize("name", _WRAPPING)
+def test_negative_indices_need_no_pass_of_their_own(name: str, dtype: str) -> None:
+    """They are wrapped where they are read; those out of bounds are clipped, filled or dropped as before."""
+    f = _WRAPPING[name]
+    low, high = (0, 9) if dtype == "uint8" else (-9, 9)
+    for i in (np.arange(low, high), np.arange(low, high).reshape(-1, 3), np.full(70, high - 1), np.zeros(0, int)):
+        i = i.astype(dtype)
+        jitted = fx.jit(f)
+        expect = np.asarray(f(fnp.asarray(_TABLE), fnp.asarray(i)))
+        np.testing.assert_array_equal(np.asarray(jitted(_TABLE, i)), expect, strict=True)
+        names = [s.name for s in jitted.lower(_TABLE, i).executable.program.steps]
+        assert not any("lt" in n and "select_n" in n for n in names), names
+
+
+def test_other_choices_of_indices_stay() -> None:
+    """What only looks like counting from the end: another length, another bound, another axis."""
+    x, i = _TABLE, np.array([-2, -1, 0, 3, 7], np.int32)
+    for length, bound in ((4, 0), (5, 1), (5, -1), (3, 0)):
+        f = lambda x, i, n=length, b=bound: x.at[fnp.where(i < b, i + n, i)].get(
+            mode="clip", wrap_negative_indices=False
+        )
+        np.testing.assert_array_equal(np.asarray(fx.jit(f)(x, i)), x[np.clip(np.where(i < bound, i + length, i), 0, 4)])

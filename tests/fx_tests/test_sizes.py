@@ -301,7 +301,7 @@ def test_further_sizes_are_filled_in(name: str) -> None:
         return f(*args)
 
     jitted = fx.jit(counted)
-    for n in (40, 44, 43, 50, 47):
+    for n in (50, 54, 53, 60, 57):  # columns of one kind of register block
         jitted(*arguments(n))
     assert len(seen) == 3, (
         jitted.explain_misses()
@@ -537,7 +537,7 @@ def test_the_character_model_takes_texts_of_any_length() -> None:
     """The transformer of the examples: rotary positions, causal masks, attention and norms are filled in."""
     model = Transformer(11, 32, 1, fx.random.key(0))
     f = fx.jit(lambda m, codes: m(codes)[:, -1])
-    for n in (33, 47, 40, 62, 55):
+    for n in (50, 62, 55, 60, 52):
         codes = (np.arange(2 * n).reshape(2, n) % 11).astype(np.int32)
         assert (
             np.asarray(f(model, codes)).tobytes()
