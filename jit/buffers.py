@@ -15,6 +15,7 @@ import numpy as np
 from fx.ir import Var
 
 from .lower.context import AnyStep, LogicalBuffer, touched
+from .lower.reductions import is_arg
 from .lower.steering import LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
@@ -124,6 +125,9 @@ def _may_overwrite(plan: FusionPlan, g: Group, v: Var, w: Var) -> bool:
 def _reads_only_at(nest: Nest, v: Var, store: NestStore) -> bool:
     """Whether the nest reads ``v`` only at the element that ``store`` writes, and not after it."""
     if store.full and store.node.stage != nest.stages - 1:
+        return False
+    searched = [value for r in nest.reductions if is_arg(r.op) for value in r.values]  # once more, after what is stored
+    if store.full and any(isinstance(n, Leaf) and n.var is v for n in walk(searched)):
         return False
     leaves = [n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is v]
     return all(n.at == store.at and not n.conds for n in leaves)

@@ -327,3 +327,17 @@ print(fx.jit(fx.grad(lambda x: fnp.sum(x @ x)))(np.eye(2)).sum())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and float(done.stdout) == 8.0, done.stderr
+
+
+@pytest.mark.parametrize("extreme", [lax.argmax, lax.argmin], ids=["argmax", "argmin"])
+@pytest.mark.parametrize("n", [2, 5, 300, 5000])
+def test_what_is_searched_for_an_extreme_is_not_overwritten_before(extreme: Any, n: int) -> None:
+    """A map and an argmax of one array made a kernel that stored the map's results in the array, then searched it."""
+
+    def f(c: Any) -> Any:
+        i = lax.reduce_window(c, -np.inf, lax.max, (2,), (2,), "VALID")
+        return fnp.clip(i, -0.1, 0.1), extreme(i, 0, np.int32) + 1
+
+    x = np.random.default_rng(n).normal(size=2 * n).astype(np.float32)
+    for got, want in zip(fx.jit(f)(x), f(x), strict=True):
+        np.testing.assert_array_equal(np.asarray(got), np.asarray(want))
