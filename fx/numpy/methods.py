@@ -220,16 +220,18 @@ def _reversed_axes(transpose: Callable[[Any], Value]) -> property:
     """``x.T``, from what reverses the axes."""
 
     def transposed(self: Value) -> Value:
-        if config.array_api and self.ndim != 2:
-            raise ShapeError(
-                f"x.T of {self.aval}: the array API standard transposes arrays of two axes only (fx.config.array_api is set)."
-                " Write x.mT to swap the last two, or permute_dims(x, axes)."
-            )
-        return transpose(self)
+        try:
+            if self.ndim != 2 and config.array_api:
+                raise ShapeError(
+                    f"x.T of {self.aval}: the array API standard transposes arrays of two axes only (fx.config.array_api is set)."
+                    " Write x.mT to swap the last two, or permute_dims(x, axes)."
+                )
+            return transpose(self)
+        except BaseException as e:
+            shorten(e)
+            raise
 
-    return property(
-        user_frames(transposed), doc="The axes reversed; with ``fx.config.array_api``, of arrays of two axes only."
-    )
+    return property(transposed, doc="The axes reversed; with ``fx.config.array_api``, of arrays of two axes only.")
 
 
 def _fill(self: Value, value: Any) -> None:

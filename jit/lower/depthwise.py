@@ -19,10 +19,8 @@ __all__ = ["depthwise", "depthwise_weights"]
 
 MOST_TAPS = 8  # along the last axis; they are written out
 OUTPUTS = (4, 6, 8)  # of a row that share what they load: of a short row, with 16 vector registers, with 32
-VECTORS, TOGETHER = (
-    4,
-    2,
-)  # of channels whose sums over a row are in registers, and outputs that go round the loop together
+VECTORS = 4  # of channels whose sums over a row are in registers
+TOGETHER = 2  # outputs that go round the loop together
 PIECES, PIECE_BYTES = 16, 1 << 17  # of the gradient with respect to the weights: at most, and what one reads at least
 
 
