@@ -32,6 +32,7 @@ from .contraction import (
     Dims,
     filled,
     move,
+    normal,
     row_major,
     run,
     scratch,
@@ -42,7 +43,7 @@ from .contraction import (
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
-__all__ = ["blocked", "lanewise"]
+__all__ = ["blocked", "gains_exchanged", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 FEW_ROWS = (
@@ -69,7 +70,7 @@ def blocked(
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
-    tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit, size(p.ks))
+    tile = _tile(ctx, p)
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
     if _gains_turned(ctx, tile, p):
@@ -83,6 +84,15 @@ def blocked(
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
+
+
+def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
+    but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
+    if p.pairs:
+        return False
+    q = normal(p.transposed())
+    return _gains_turned(ctx, _tile(ctx, q), q) and _along_rows(p) and not _gains_turned(ctx, _tile(ctx, p), p)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -216,6 +226,10 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
     numbers = (panels, wanted, most, per_range, m * READ_A)
     return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
+
+
+def _tile(ctx: LowerContext, p: Contraction) -> Tile:
+    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks))
 
 
 def _shares_b(p: Contraction) -> bool:

@@ -156,6 +156,28 @@ def test_a_left_operand_that_is_turned(level: str, dtype: str) -> None:
         check(random_array((k, m + 5), dtype)[:, 5:].T, random_array((k, 300), dtype, 1), target=target)
 
 
+@pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32"])
+def test_a_right_operand_that_is_turned_because_it_is_smaller(level: str, dtype: str) -> None:
+    """k is the outermost axis of both, and the rows are many more than the columns."""
+    target = host() if level == "native" else host().restricted(level)
+    for batch, k, m, n in [((), 1031, 523, 70), ((), 1031, 300, 17), ((), 900, 290, 33), ((2,), 905, 300, 35)]:
+        a, b = random_array((*batch, k, m), dtype), random_array((*batch, k, n + 3), dtype, 1)[..., 3:]
+        outer = tuple(range(len(batch)))
+        check(a, b, (((len(batch),), (len(batch),)), (outer, outer)), target=target)
+
+
+def test_of_two_operands_along_their_rows_the_smaller_is_turned() -> None:
+    product = fx.jit(lambda a, b: a.T @ b)
+    few, many = 2 * tile_for(host(), f32, 512, 128, 1024).cols, 10 * tile_for(host(), f32, 512, 128, 1024).cols
+    small, large = (random_array((1024, n), "float32") for n in (few, many))
+    turned = {
+        re.search(r"\(turn\).* (\d+) bytes", product.lower(*operands).explain())[1]  # type: ignore[index]
+        for operands in ((small, large), (large, small))
+    }
+    assert turned == {str(2 * small.nbytes)}
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_odd_sizes(dtype: str) -> None:
     rng = np.random.default_rng(7)
