@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from fx.sizes import largest, late, smallest
+from fx.sizes import is_sized, largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
@@ -89,10 +89,10 @@ def blocked(
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
     """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
     but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
-    if p.pairs:
-        return False
     q = normal(p.transposed())
-    return _gains_turned(ctx, _tile(ctx, q), q) and _along_rows(p) and not _gains_turned(ctx, _tile(ctx, p), p)
+    if p.pairs or not (_along_rows(p) and _along_rows(q)):
+        return False
+    return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -317,8 +317,10 @@ def _product(
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    if blocks.part_slices > 1 or reach or fused is not None:
-        values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
+    waits = 1 if reach or fused is not None else smallest(blocks.part_slices - 1, 1)  # 0: sums are stored once, in C
+    if is_sized(waits) or waits:
+        held = waits * (blocks.piece_rows + tile.mr) * blocks.group * tile.cols
+        values["sums"], values["sums_size"] = _own(ctx, ty, held)
     values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs:
         filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
@@ -369,7 +371,7 @@ def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
     n_rows = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
     flat = len(blocks.ks) <= 1 and (n_rows == 1 or blocks.slices > 1)
     n_ks = 1 if flat else n_rows if n_rows > 1 else 3 if len(blocks.ks) <= 3 else 4
-    if blocks.slices == 1 or not blocks.ks:
+    if len(blocks.ks) in (0, n_ks) or blocks.slices == 1:
         ks = filled(blocks.ks, n_ks, 2)
     else:  # the loop that is cut stays the outermost
         ks = (blocks.ks[0], *filled(blocks.ks[1:], n_ks - 1, 2))
