@@ -202,7 +202,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         if layout.slab or layout.lanewise:
             piece_rows = even(m, m if layout.slab else ROWS)
         else:
-            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches * panels, wanted)))
+            share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
+            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches, panels, wanted, share)))
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)

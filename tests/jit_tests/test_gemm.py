@@ -23,6 +23,7 @@ from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import UNROLL, Tile, tile_for
 from jit.loop_ir import Ty, f32, f64
+from jit.lower.contract_pieces import row_ranges
 from jit.native import assembly
 from jit.target import host
 
@@ -461,3 +462,31 @@ def test_a_few_pieces_have_the_same_bits_on_any_number_of_threads() -> None:
             f = fx.jit(lambda a, b, c: (a @ b, b @ a, c.T @ (c @ a)))
             found.append(b"".join(np.asarray(x).tobytes() for x in f(a, b, c)))
     assert len(set(found)) == 1
+
+
+RANGES = [  # rows, rows of a register block, batches, panels, wanted pieces, share of the cache that B takes; ranges
+    (32, 6, 1, 8, 2, 0.13, 2), (64, 6, 1, 3, 2, 0.1, 2), (32, 6, 1, 8, 2, 0.6, 1), (32, 6, 2, 8, 2, 0.1, 1), (32, 6, 1, 8, 1, 0.1, 1),
+    (25, 6, 1, 8, 2, 0.1, 1), (18, 6, 1, 8, 2, 0.1, 1), (96, 6, 1, 12, 4, 0.4, 4), (96, 4, 1, 16, 16, 0.4, 12), (100, 6, 1, 8, 2, 0.1, 2),
+    (70, 6, 1, 1, 2, 0.9, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RANGES, ids=str)
+def test_few_rows_are_cut_before_the_columns_where_the_cache_holds_b(case: tuple[Any, ...]) -> None:
+    *numbers, ranges = case
+    assert row_ranges(*numbers) == ranges
+
+
+def test_a_recurrence_has_the_same_bits_on_any_number_of_threads() -> None:
+    """Rows of a batch go to the same thread in every step, and the last range is shorter."""
+    w, c = random_array((130, 130), "float32") / np.float32(12), random_array((33, 130), "float32", 1)
+    found = []
+    for threads in (1, 2, 3, 7):
+        with jit.using_threads(threads):
+            f = fx.jit(fx.value_and_grad(lambda w, c: fx.lax.fori_loop(0, 9, lambda _, c: fnp.tanh(c @ w), c).sum()))
+            found.append(b"".join(np.asarray(x).tobytes() for x in fx.tree.leaves(f(w, c))))
+    assert len(set(found)) == 1
+    x, y = np.float64(w), np.float64(c)
+    for _ in range(9):
+        y = np.tanh(y @ x)
+    np.testing.assert_allclose(np.frombuffer(found[0][:4], np.float32), [y.sum()], rtol=1e-4, atol=1e-3)
