@@ -75,7 +75,7 @@ class Target:
     def arithmetic(self) -> Arithmetic:
         """What formulas may choose by."""
         avx512 = self.arch == "x86_64" and self.vector_bits >= 512
-        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512)
+        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512, compress=avx512)
 
     @property
     def unit_bits(self) -> int:
