@@ -10,6 +10,7 @@ from typing import Any
 from .. import numpy as fnp
 from .. import optim, tree
 from ..errors import TrainingError
+from . import elsewhere
 from .run import Callback, Run
 from .state import copied
 
@@ -32,6 +33,7 @@ def monitored(run: Run, name: str) -> float:
     return latest[name]
 
 
+@elsewhere.callback
 class EarlyStopping(Callback):
     """Ends the run when a number has not improved for some epochs.
 
@@ -89,6 +91,7 @@ class EarlyStopping(Callback):
         self._resumed = True
 
 
+@elsewhere.callback
 class LearningRate(Callback):
     """Sets a number of the optimizer at the beginning of every epoch.
 

@@ -8,11 +8,13 @@ import warnings
 
 from .. import io
 from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingError
+from . import elsewhere
 from .run import Callback, Run
 
 __all__ = ["Checkpoint"]
 
 
+@elsewhere.callback
 class Checkpoint(Callback):
     """Saves the run, and goes on from the latest save when the same program is started again.
 

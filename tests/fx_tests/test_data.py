@@ -271,6 +271,37 @@ def test_transforms_keep_what_they_promise(source):
     np.testing.assert_allclose(data.normalise(IMAGES, [0.5, 0.2], 2.0), (IMAGES - [0.5, 0.2]) / 2, rtol=1e-5)
 
 
+@pytest.mark.parametrize("source", ["key", "generator"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "float16", "float64"])
+def test_transforms_of_integers_compute_in_floats(source, dtype):
+    """As they do on the same numbers in float32; what only moves pixels keeps the dtype."""
+    draw, kind = lambda: sources()[source], np.dtype(dtype)
+    images = (IMAGES > 0.5).astype(kind) * (1 if kind.kind == "b" else 20)
+    images, wide = images.astype(kind), images.astype(np.float32)
+    computing = {
+        "noise": lambda x: data.add_noise(draw(), x, 0.5),
+        "mixup": lambda x: data.mixup(draw(), x, np.eye(64, dtype=np.float32), 1.0)[0],
+        "rotation": lambda x: data.random_rotation(draw(), x, 20.0),
+        "normalise": lambda x: data.normalise(x, [0.5, 0.2], 2.0),
+    }
+    for name, change in computing.items():
+        got, want = np.asarray(change(images)), np.asarray(change(wide))
+        assert got.dtype == (kind if kind.kind == "f" else np.float32), name
+        if kind.kind != "f":
+            np.testing.assert_array_equal(got, want, err_msg=name)
+    for change in (
+        lambda x: data.random_crop(draw(), x, 5, 1),
+        lambda x: data.random_flip(draw(), x),
+        lambda x: data.cutout(draw(), x, 3),
+    ):
+        got = np.asarray(change(images))
+        assert got.dtype == kind and np.array_equal(got, np.asarray(change(wide)).astype(kind))
+
+
+def test_normalise_takes_lists():
+    np.testing.assert_array_equal(data.normalise([[1, 2], [3, 4]], 1, 2), [[0, 0.5], [1, 1.5]])
+
+
 def test_transforms_are_compiled():
     def augment(key, images):
         for i, change in enumerate(
@@ -341,7 +372,7 @@ def test_the_whole_of_mnist_is_fetched_checked_and_asked_for(tmp_path, monkeypat
         data.mnist(full=True, folder=place)
     for part in (str(place), *[f.name for f in files], "put them into", files[0].sha256):
         assert part in str(e.value)
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     for file in files:
         (place / file.name.removesuffix(".gz")).write_bytes(gzip.decompress((tmp_path / file.name).read_bytes()))
     assert data.mnist(full=True, folder=place).train.images.shape == (6, 28, 28, 1)
