@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import random
-from ..errors import DataError, ShapeError
+from ..errors import DataError, DTypeError, ShapeError
 from .sources import height_and_width
 
 __all__ = ["add_noise", "cutout", "mixup", "normalise", "random_crop", "random_flip", "random_rotation"]
@@ -26,7 +26,13 @@ class _Draws:
 
     def __init__(self, source: Any, parts: int = 1) -> None:
         self._rng = source if isinstance(source, np.random.Generator) else None
-        self._keys = iter(()) if self._rng is not None else iter(random.split(source, parts))
+        try:
+            self._keys = iter(()) if self._rng is not None else iter(random.split(source, parts))
+        except DTypeError:
+            raise DataError(
+                "random changes of images take a key of fx.random, or a Generator of NumPy's (np.random.default_rng(0)); found"
+                f" {source!r}"
+            ) from None
         self.np = np if self._rng is not None else fnp
 
     def array(self, x: Any) -> Any:

@@ -37,6 +37,13 @@ _NAMES = {
     "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
 }  # fmt: skip
 _NO_NAMES = {
+    "bce": "nn.bce_with_logits takes the numbers before the sigmoid.",
+    "cosine_similarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.",
+    "interpolate": "fx.image.resize changes the size of images.",
+    "normalize": "x / fx.numpy.linalg.norm(x, axis=-1, keepdims=True) has rows of length 1.",
+    "pad": "fx.numpy.pad pads arrays.",
+    "pairwise_distance": "fx.numpy.linalg.norm(x - y, axis=-1) is the distance of rows.",
+    "relu_": "Arrays do not change: x = nn.relu(x).",
     "ModuleDict": "A dict of modules is a field as it is.",
     "ModuleList": "A list of modules is a field as it is.",
     "Parameter": "An array in a field of a module is a parameter.",

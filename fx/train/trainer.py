@@ -243,9 +243,13 @@ class Trainer:
         if run.skipped == run.batch:
             warnings.warn(
                 f"every step of epoch {run.epoch + 1} was left out, as its loss or gradient was not finite: nothing was learned."
-                " not_finite='raise' names where that comes from.",
+                + (
+                    " not_finite='raise' names where that comes from."
+                    if self.not_finite == "skip"
+                    else " The loss scale falls."
+                ),
                 TrainingWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         done = {"loss": means.get("loss", math.nan), **means}
         if validation is not None:
@@ -289,6 +293,9 @@ class Trainer:
         """Raises NaNError that names the layer, unless such a step is to be left out."""
         scale, mode = run.state.scale, precision_of(self.precision)
         adapts = scale is not None and mode is not None and mode.dynamic and float(scale.scale) > 1
+        adapts = adapts and math.isfinite(
+            run.info["loss"]
+        )  # the loss itself is not scaled: a smaller scale mends nothing
         if self.not_finite == "skip" or adapts:
             return
         before = dataclasses.replace(run.state, step=run.state.step - 1)

@@ -476,3 +476,50 @@ def test_an_error_in_map_says_of_which_element(dataset, ahead):
     with pytest.raises(ZeroDivisionError) as caught:
         list(data.from_arrays(np.arange(6)).map(lambda x: 1 // int(x != 3)).batch(4))
     assert "of element 3 of the pass" in caught.value.__notes__[0]
+
+
+CHAINS = {
+    "plain": lambda d: d.batch(2),
+    "shuffled": lambda d: d.shuffle(0).batch(2),
+    "mapped": lambda d: d.map(lambda x: x).prefetch(),
+    "filtered": lambda d: d.filter(lambda x: True).shuffle(0, buffer=3),
+    "taken": lambda d: d.take(5).batch(2),
+    "for ever": lambda d: d.shuffle(0).batch(2).repeat(),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_state_of_other_steps_is_no_place_to_go_on(name):
+    dataset = CHAINS[name](data.from_arrays(np.arange(6.0)))
+    iterator = dataset.iterator()
+    next(iterator)
+    next(dataset.iterator(iterator.state))
+    for wrong in ({"batch": 3}, {**iterator.state, "more": 1}, {"index": 1, "epoch": 0}):
+        with pytest.raises(DataError, match="it was saved with other steps"):
+            dataset.iterator(wrong)
+    if "of" in iterator.state:
+        with pytest.raises(DataError, match="whose states hold index"):
+            dataset.iterator({**iterator.state, "of": {"place": 1}})
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda d: d.batch(batch_size=3), "Here it is called size."),
+        (lambda d: d.prefetch(num_workers=2), "Here it is called threads."),
+        (lambda d: d.shuffle(0, buffer_size=2), "Here it is called buffer."),
+        (lambda d: d.repeat(-1), "or None for ever; found -1"),
+        (lambda d: data.random_flip(0, IMAGES), "a key of fx.random, or a Generator of NumPy's"),
+        (lambda d: data.cutout(np.random.RandomState(0), IMAGES, 2), "a key of fx.random, or a Generator of NumPy's"),
+    ],
+)
+def test_steps_and_sources_of_chance_of_other_libraries_are_told(call, says):
+    with pytest.raises((TypeError, DataError)) as caught:
+        call(data.from_arrays(np.arange(6.0)))
+    assert says in str(caught.value)
+
+
+def test_one_array_is_no_archive(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(DataError, match="data.from_memmap"):
+        data.from_npz(tmp_path / "x.npy")

@@ -122,7 +122,7 @@ def test_running_statistics_come_along_with_a_fit():
     for call in (trainer.evaluate, trainer.predict):
         with pytest.raises(MissingStateError, match=r"pass the fit itself, or model_state=fit\.state\.model_state"):
             call(fit.model, [(X, Y)])
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(TrainingError, match="called loss") as caught:
         trained(loss=loss, model=model)
     assert any("stateful=True" in note for note in caught.value.__notes__)
 
@@ -137,7 +137,8 @@ def test_a_smaller_last_batch_is_told_as_that():
     model = nn.tree_at(lambda m: m.layers, model, (nn.Linear(2, 2, key=random.key(0)), *model.layers))
     with pytest.raises(ShapeError, match=r"^BatchNorm\(2\) in training") as caught:
         trained(data.batches((X, Y), 5), loss=loss, model=model, stateful=True)
-    assert "drop_last=True" in caught.value.__notes__[0] and "f32[1,2]" in caught.value.__notes__[0]
+    noted = caught.value.__notes__[-1]
+    assert "drop_last=True" in noted and "f32[1,2]" in noted
 
 
 def test_targets_are_found_in_any_batch():
@@ -246,12 +247,61 @@ def test_a_model_given_as_a_mask_is_named():
     loss = lambda model, batch, key: nn.cross_entropy(model(batch[0]), batch[1])
     frozen = nn.freeze(model, "layers/0/*")
     for wrong in (frozen, lambda model: frozen):
-        with pytest.raises(ValueError, match=r"trainable is a tree of bools.*at \.layers\[0\]\.weight.*nn.path_mask.*nn.freeze"):
+        with pytest.raises(
+            ValueError, match=r"trainable is a tree of bools.*at \.layers\[0\]\.weight.*nn.path_mask.*nn.freeze"
+        ):
             trained(loss=loss, model=model, trainable=wrong)
     by_mask = trained(loss=loss, model=model, trainable=nn.path_mask(model, "layers/1/*"))
     by_mark = trained(loss=loss, model=frozen)
     for fit in (by_mask, by_mark):
         assert fit.model.layers[0].weight.tobytes() == model.layers[0].weight.tobytes()
     assert by_mask.model.layers[1].weight.tobytes() == by_mark.model.layers[1].weight.tobytes()
-    with pytest.raises(ValueError, match=r"Linear with .*frozen: bias weight expected, found .*use_bias|frozen: bias weight"):
+    with pytest.raises(
+        ValueError, match=r"Linear with .*frozen: bias weight expected, found .*use_bias|frozen: bias weight"
+    ):
         fx.tree.map(fnp.add, frozen, model)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "says"),
+    [
+        (lambda model, batch: 0.0, {}, "the loss is called loss(model, batch, key): too many positional arguments"),
+        (lambda model, state, batch, key: 0.0, {}, "Trainer(..., stateful=True)"),
+        (lambda model, batch, key: 0.0, {"stateful": True}, "loss(model, model_state, batch, key): missing a required argument"),
+        ("mse", {}, "a loss is a function, loss(model, batch, key) -> scalar; found 'mse'"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_cannot_be_called_is_named(loss, options, says):
+    with pytest.raises(TrainingError) as caught:
+        trained(loss=loss, **options)
+    assert says in str(caught.value)
+
+
+def test_a_loss_that_no_scale_mends_is_named_at_once():
+    """Of a gradient that overflows, the scale falls; a loss that is not finite is not scaled."""
+    with pytest.raises(NaNError, match="step 0 .*'log'"):
+        trained(loss=lambda m, b, key: fnp.log(fnp.sum(m["w"]) - 100), precision="float16")
+    scaled = trained(loss=lambda m, b, key: fnp.sum(m["w"]) * 1e3, precision="float16", data=[(X, Y)] * 12)
+    assert scaled.history[0]["skipped"] > 0 and np.isfinite(scaled.history[0]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "mode"),
+    [
+        ("validation_loss", None, "min"),
+        ("validation_accuracy", None, "max"),
+        ("validation_F1", None, "max"),
+        ("acc", None, "max"),
+        ("accuracy_gap", None, "min"),
+        ("validation_accuracy", "min", "min"),
+        ("validation_loss", "max", "max"),
+    ],
+)
+def test_what_is_better_is_told_by_the_name(name, given, mode, tmp_path):
+    assert train.EarlyStopping(name, mode=given).mode == mode
+    assert train.Checkpoint(tmp_path, best=name, mode=given).mode == mode
+
+
+def test_a_best_that_is_not_reported_is_named(tmp_path):
+    with pytest.raises(TrainingError, match="no 'val_loss'.* Here it is called validation_loss."):
+        trained(callbacks=[train.Checkpoint(tmp_path, best="val_loss")])
