@@ -35,7 +35,6 @@ def monitored(run: Run, name: str) -> float:
     return latest[name]
 
 
-@elsewhere.callback
 def direction(name: str, mode: str | None, who: str) -> str:
     """``mode``, "min" or "max"; None: what is better of a number of that name.
 
@@ -47,6 +46,7 @@ def direction(name: str, mode: str | None, who: str) -> str:
     return mode or ("max" if name.lower().rpartition("_")[2] in _HIGHER else "min")
 
 
+@elsewhere.callback
 class EarlyStopping(Callback):
     """Ends the run when a number has not improved for some epochs.
 

@@ -267,7 +267,7 @@ def test_a_model_given_as_a_mask_is_named():
     [
         (lambda model, batch: 0.0, {}, "the loss is called loss(model, batch, key): too many positional arguments"),
         (lambda model, state, batch, key: 0.0, {}, "Trainer(..., stateful=True)"),
-        (lambda model, batch, key: 0.0, {"stateful": True}, "loss(model, model_state, batch, key): missing a required argument"),
+        (lambda model, batch, key: 0.0, {"stateful": True}, "loss(model, model_state, batch, key): too many positional arguments"),
         ("mse", {}, "a loss is a function, loss(model, batch, key) -> scalar; found 'mse'"),
     ],
 )  # fmt: skip
@@ -281,7 +281,9 @@ def test_a_loss_that_no_scale_mends_is_named_at_once():
     """Of a gradient that overflows, the scale falls; a loss that is not finite is not scaled."""
     with pytest.raises(NaNError, match="step 0 .*'log'"):
         trained(loss=lambda m, b, key: fnp.log(fnp.sum(m["w"]) - 100), precision="float16")
-    scaled = trained(loss=lambda m, b, key: fnp.sum(m["w"]) * 1e3, precision="float16", data=[(X, Y)] * 12)
+    scaled = trained(
+        [(X, Y)] * 12, loss=lambda m, b, key: fnp.sum(m["w"]) * 1e3, optimizer=optim.sgd(1e-6), precision="float16"
+    )
     assert scaled.history[0]["skipped"] > 0 and np.isfinite(scaled.history[0]["loss"])
 
 
