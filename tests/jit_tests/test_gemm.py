@@ -23,7 +23,7 @@ from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import UNROLL, Tile, tile_for
 from jit.loop_ir import Ty, f32, f64
-from jit.lower.contract_pieces import row_ranges
+from jit.lower.contract_pieces import AHEAD, row_ranges, rows_ahead
 from jit.native import assembly
 from jit.target import host
 
@@ -392,6 +392,20 @@ def test_the_rows_that_pack_multiply_in_registers(ty: Ty) -> None:
     loop = body[: body.index("\tj")]
     assert loop.count("prefetch") == 4 and len(re.findall(r"vmovup\w\s+%zmm\d+, \S*\(%r[^s]", loop)) == 4
     assert not re.search(r"mm.*\(%rsp\)|\(%rsp\).*mm", loop)
+
+
+@pytest.mark.parametrize(("size", "ways"), [(48 << 10, 12), (32 << 10, 8), (64 << 10, 4), (32 << 10, 1)])
+@pytest.mark.parametrize("stride", [1 << 14, 4096, 2048, 1536, 1024, 4000, 4100, 256, -4096, -3000])
+def test_what_is_asked_for_ahead_stays_in_the_first_level_cache(stride: int, size: int, ways: int) -> None:
+    """Of no set more than half the lines are asked for, unless by a single row; one row more would be too many."""
+
+    def fullest(rows: int) -> int:
+        lines = {(row * stride + at) // 64 for row in range(rows) for at in range(0, 256, 64)}
+        return max(np.bincount([x % (size // ways // 64) for x in lines]))
+
+    rows = rows_ahead(stride, 256, size, ways)
+    assert rows == 1 or fullest(rows) <= ways // 2
+    assert rows == AHEAD or fullest(rows + 1) > ways // 2
 
 
 def test_the_check_catches_a_small_error() -> None:
