@@ -137,11 +137,21 @@ class Array:
 
         It is copied first if anyone else may see it: the caller's own NumPy array, a view that was handed out.
         """
+        seen = self._is_seen()
         d = self._data
-        base = d.base
-        seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
         self._exchange(None)
         return d.copy() if seen else d
+
+    def _is_seen(self) -> bool:
+        """Whether anyone else holds the memory, or what it is a view of.
+
+        Neither is a local variable here: from Python 3.14 on, an argument that was one is not counted.
+        """
+        return (
+            not self._owned
+            or getrefcount(self._buffer) > _ALONE
+            or (self._data.base is not None and getrefcount(self._data.base) > _ALONE)
+        )
 
     def _exchange(self, new: np.ndarray | None) -> None:
         """Other memory, or none, for this object.  NumPy's arrays that were made by the protocol hold the object and not its
@@ -152,9 +162,8 @@ class Array:
 
     def _write(self, index: Any, value: Any) -> None:
         """``x[index] = value`` for an index and a value that NumPy takes; in place where nobody else may see the memory."""
+        seen = self._is_seen()
         d = self._data
-        base = d.base
-        seen = not self._owned or getrefcount(d) > 3 or (base is not None and getrefcount(base) > 3)
         if seen or not d.flags.writeable:
             d = d.copy()
             self._exchange(d)
@@ -359,6 +368,15 @@ class Array:
         raise ItemAssignmentError(
             "del x[index] is not possible: an array keeps its size. fx.numpy.delete makes a copy without."
         )
+
+
+def _references_alone() -> int:
+    """How many references to the memory of an array ``_is_seen`` counts where nobody else holds it."""
+    probe = Array(np.zeros(1))
+    return getrefcount(probe._buffer)
+
+
+_ALONE = _references_alone()
 
 
 def to_numpy(x: Any) -> np.ndarray:
