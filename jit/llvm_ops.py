@@ -155,9 +155,10 @@ class OpEmitter(Lanes):
         return self.intrinsic("fmuladd" if flags else "fma", ty, *args, flags=flags)
 
     def _scale_twice(self, ty: Ty, x: str, n: str) -> str:
-        """Two factors of about equal size: overflow and gradual underflow are left to the last product."""
+        """Two factors of about equal size: overflow and gradual underflow are left to the last product; the least are zero."""
         i = Ty("i", ty.bits, ty.lanes)
-        whole = self.cast(n, ty, i)
+        least = constant(-254.0 if ty.bits == 32 else -2046.0, ty)
+        whole = self.cast(self.op("maxnum", ty, (ty, ty), [n, least]), ty, i)
         half = self.op("shr", i, (i, i), [whole, constant(1, i)])
         for power in (half, self.op("sub", i, (i, i), [whole, half])):
             biased = self.op("add", i, (i, i), [power, constant(127 if ty.bits == 32 else 1023, i)])
@@ -287,6 +288,12 @@ def _exchange(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> s
     return _shuffled(e, ty, args[:1], [lane ^ int(args[1]) for lane in range(ty.lanes)])
 
 
+def _count(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    word = f"i{types[0].lanes}"
+    bits = e.ins(f"bitcast {register_type(types[0])} {args[0]} to {word}")
+    return e.ins(f"zext {word} {e.ins(f'call {word} @llvm.ctpop.{word}({word} {bits})')} to i64")
+
+
 def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
     lanes = types[0].lanes
     return (
@@ -314,6 +321,8 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "interleave": _interleave,
     "half": _half,
     "exchange": _exchange,
+    "compress": lambda e, ty, types, args: e.compress(ty, *args),
+    "count": _count,
 }
 
 # ------------------------------------------------------------------------------ the float remainder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from fx.sizes import largest, late, smallest
+from fx.sizes import is_sized, largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
@@ -22,6 +22,7 @@ from .contract_pieces import (
     packed_groups,
     packed_ranges,
     row_ranges,
+    rows_ahead,
     wanted_pieces,
 )
 from .contraction import (
@@ -32,6 +33,7 @@ from .contraction import (
     Dims,
     filled,
     move,
+    normal,
     row_major,
     run,
     scratch,
@@ -42,7 +44,7 @@ from .contraction import (
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
-__all__ = ["blocked", "lanewise"]
+__all__ = ["blocked", "gains_exchanged", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 FEW_ROWS = (
@@ -69,7 +71,7 @@ def blocked(
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
-    tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit, size(p.ks))
+    tile = _tile(ctx, p)
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
     if _gains_turned(ctx, tile, p):
@@ -83,6 +85,15 @@ def blocked(
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
+
+
+def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
+    but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
+    q = normal(p.transposed())
+    if p.pairs or not (_along_rows(p) and _along_rows(q) and _is_long(ctx, p)):
+        return False
+    return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -192,7 +203,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
         if layout.slab or layout.lanewise:
             piece_rows = even(m, m if layout.slab else ROWS)
         else:
-            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches * panels, wanted)))
+            share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
+            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches, panels, wanted, share)))
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
@@ -216,6 +228,10 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
     numbers = (panels, wanted, most, per_range, m * READ_A)
     return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
+
+
+def _tile(ctx: LowerContext, p: Contraction) -> Tile:
+    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks))
 
 
 def _shares_b(p: Contraction) -> bool:
@@ -303,12 +319,16 @@ def _product(
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    if blocks.part_slices > 1 or reach or fused is not None:
-        values["sums"], values["sums_size"] = _own(ctx, ty, (blocks.piece_rows + tile.mr) * blocks.group * tile.cols)
+    waits = 1 if reach or fused is not None else smallest(blocks.part_slices - 1, 1)  # 0: sums are stored once, in C
+    if is_sized(waits) or waits:
+        held = waits * (blocks.piece_rows + tile.mr) * blocks.group * tile.cols
+        values["sums"], values["sums_size"] = _own(ctx, ty, held)
     values |= (copy or {}) | (fused.arguments() if fused else {})
     if layout.packs:
         filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
         values |= _own_panels(ctx, blocks, tile, ks, filling)
+        line_bytes, width_bytes = ks[-1][2] * ty.itemsize, tile.cols * ty.itemsize
+        values["ahead"] = ks[-1][2] * late(rows_ahead, line_bytes, width_bytes, ctx.host.l1_bytes, ctx.host.l1_ways)
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
@@ -355,7 +375,7 @@ def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
     n_rows = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
     flat = len(blocks.ks) <= 1 and (n_rows == 1 or blocks.slices > 1)
     n_ks = 1 if flat else n_rows if n_rows > 1 else 3 if len(blocks.ks) <= 3 else 4
-    if blocks.slices == 1 or not blocks.ks:
+    if len(blocks.ks) in (0, n_ks) or blocks.slices == 1:
         ks = filled(blocks.ks, n_ks, 2)
     else:  # the loop that is cut stays the outermost
         ks = (blocks.ks[0], *filled(blocks.ks[1:], n_ks - 1, 2))
@@ -371,7 +391,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
         "part_slices": blocks.part_slices, "a_step": rows[0][1],
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
-        "packing": 0, "filling": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
+        "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}
@@ -416,10 +436,17 @@ def _gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     """
     if p.pairs or not _along_rows(p) or p.rows[0][1] != 1:
         return False
-    m, k, l1 = size(p.rows), size(p.ks), ctx.host.l1_bytes
-    if m * k * tile.ty.itemsize <= l1 or m < tile.lanes or k < tile.lanes:
+    m, k, n = size(p.rows), size(p.ks), size(p.cols)
+    if n < TURN_PANELS * tile.cols or m < tile.lanes:  # first, as of a gradient of weights k alone may vary
         return False
-    return size(p.cols) >= (TURN_PANELS if k * LINE > l1 // 2 else TURN_PANELS_SHORT) * tile.cols
+    if n < TURN_PANELS_SHORT * tile.cols and not _is_long(ctx, p):
+        return False
+    return bool(k >= tile.lanes and m * k * tile.ty.itemsize > ctx.host.l1_bytes)
+
+
+def _is_long(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether the first-level cache has no line for each step of k, where each touches another one."""
+    return size(p.ks) * LINE > ctx.host.l1_bytes // 2
 
 
 def _turned(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:

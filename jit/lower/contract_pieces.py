@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections import Counter
 from typing import Any
 
 from fx.sizes import largest
 
+from ..kernels.microkernel import LINE
 from .contraction import FLOPS_PER_NS, Dims
 
 __all__ = [
@@ -18,6 +21,7 @@ __all__ = [
     "packed_groups",
     "packed_ranges",
     "row_ranges",
+    "rows_ahead",
     "wanted_pieces",
 ]
 
@@ -30,7 +34,9 @@ LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product tak
 # Values of k that are worth a partial product of their own; where slices of k copy what they read of A, there are no other pieces.
 MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 HALF_SLICE = 1 << 9  # the same where two partial products make an even number of pieces
+AHEAD = 16  # rows of B, at most, by which a panel of it is asked for before it is packed
 RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
+HELD_BLOCKS = 2  # the same where every piece has all columns
 
 
 def wanted_pieces(flops: int) -> int:
@@ -41,13 +47,23 @@ def wanted_pieces(flops: int) -> int:
     return int(max(1, even, min(ns // LONG_PIECE_NS, MORE_PIECES)))
 
 
-def row_ranges(m: int, mr: int, panels: int, wanted: int) -> int:
+def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: float) -> int:
     """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of ``ROWS``, or twice as
-    many where there would be too few pieces for threads, or an odd number of a few."""
+    many where there would be too few pieces for threads, or an odd number of a few.
+
+    share: of the second-level cache, that B takes.  Where it is held there beside the rest, a few rows are cut before the
+    columns are: what a thread has computed of A, and what it computes of C, stays in its own caches from step to step of a
+    loop (a tenth of the time of an LSTM's gradient).
+    """
     ranges = -(-m // ROWS)
-    pieces = ranges * panels
+    pieces = ranges * batches * panels
     lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
-    return 2 * ranges if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr else ranges
+    if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr:
+        return 2 * ranges
+    blocks = -(-m // mr)
+    few = min(-(-wanted // batches), blocks // HELD_BLOCKS)
+    even = few > 1 and 6 * few * -(-blocks // few) <= 7 * blocks  # no thread has much more of them than another
+    return few if ranges == 1 and share <= 0.5 and even else ranges
 
 
 def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
@@ -70,6 +86,21 @@ def k_slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:
     return outer, ks, largest(1, -(-k0 // k_slice)), k_slice
 
 
+def rows_ahead(stride: int, width: int, l1_bytes: int, l1_ways: int) -> int:
+    """By how many rows of B, which lie ``stride`` bytes apart, a panel of it, ``width`` bytes wide, is asked for ahead.
+
+    As many as half the ways of the first-level cache hold.  Rows a large power of two apart share a few sets, and what is asked for
+    too early is gone again when it is needed (a seventh of the time of 96 x 1024 by 1024 x 1024).
+    """
+    sets = max(1, l1_bytes // l1_ways // LINE)
+    lines: Counter[int] = Counter()
+    for row in range(AHEAD):
+        lines.update((row * stride + at) // LINE % sets for at in range(0, width, LINE))
+        if max(lines.values()) > l1_ways // 2:
+            return max(1, row)
+    return AHEAD
+
+
 def packed_ranges(*numbers: Any) -> int:
     return _cut(*numbers)[0]
 
@@ -78,6 +109,7 @@ def packed_groups(*numbers: Any) -> int:
     return _cut(*numbers)[1]
 
 
+@functools.lru_cache(1 << 10)  # asked for rows and for panels, and of each product alike
 def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
     cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
     enough = max(min(r * g, wanted) for r, g in cuts)
