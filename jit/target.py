@@ -75,6 +75,11 @@ class Target:
         return self.arch == "x86_64" and self.vector_bits >= 256
 
     @property
+    def masked_bytes(self) -> bool:
+        """The same for elements of eight bits."""
+        return self.arch == "x86_64" and self.vector_bits >= 512
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """What formulas may choose by."""
         avx512 = self.arch == "x86_64" and self.vector_bits >= 512

@@ -91,7 +91,7 @@ def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
     """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
     but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
     q = normal(p.transposed())
-    if p.pairs or not (_along_rows(p) and _along_rows(q)):
+    if p.pairs or not (_along_rows(p) and _along_rows(q) and _is_long(ctx, p)):
         return False
     return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
@@ -436,10 +436,17 @@ def _gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     """
     if p.pairs or not _along_rows(p) or p.rows[0][1] != 1:
         return False
-    m, k, l1 = size(p.rows), size(p.ks), ctx.host.l1_bytes
-    if m * k * tile.ty.itemsize <= l1 or m < tile.lanes or k < tile.lanes:
+    m, k, n = size(p.rows), size(p.ks), size(p.cols)
+    if n < TURN_PANELS * tile.cols or m < tile.lanes:  # first, as of a gradient of weights k alone may vary
         return False
-    return size(p.cols) >= (TURN_PANELS if k * LINE > l1 // 2 else TURN_PANELS_SHORT) * tile.cols
+    if n < TURN_PANELS_SHORT * tile.cols and not _is_long(ctx, p):
+        return False
+    return bool(k >= tile.lanes and m * k * tile.ty.itemsize > ctx.host.l1_bytes)
+
+
+def _is_long(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether the first-level cache has no line for each step of k, where each touches another one."""
+    return size(p.ks) * LINE > ctx.host.l1_bytes // 2
 
 
 def _turned(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:

@@ -478,6 +478,34 @@ def test_a_few_pieces_have_the_same_bits_on_any_number_of_threads() -> None:
     assert len(set(found)) == 1
 
 
+STORED = [  # operands of a product whose result is transposed, and its dimension numbers
+    ((2, 3, 40, 8), (2, 3, 8, 32), (((3,), (2,)), ((0, 1), (0, 1)))), ((24, 3, 32), (24, 70), (((0,), (0,)), ((), ()))),
+    ((4, 30, 9), (4, 9, 48), (((2,), (1,)), ((0,), (0,)))), ((3, 16, 7, 32), (7, 5, 32), (((2,), (0,)), ((), ()))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int32", "float16"])
+@pytest.mark.parametrize("case", range(len(STORED)))
+def test_products_store_their_rows_where_a_transpose_has_them(case: int, dtype: str) -> None:
+    left, right, numbers = STORED[case]
+    a, b = random_array(left, dtype), random_array(right, dtype, 1)
+    exact, scale = reference(a, b, numbers)
+    for permutation in itertools.permutations(range(exact.ndim)):
+        f = fx.jit(lambda a, b, p=permutation: fx.lax.transpose(fx.lax.dot_general(a, b, numbers), p))
+        assert_close(np.asarray(f(a, b)), exact.transpose(permutation), scale.transpose(permutation))
+
+
+def test_heads_behind_positions_take_no_pass_of_their_own() -> None:
+    a, b = random_array((2, 4, 40, 8), "float32"), random_array((2, 4, 8, 32), "float32", 1)
+    behind = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 1, 3)).lower(a, b).explain()
+    before = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 3, 1)).lower(a, b).explain()
+    assert "-> map" not in behind and "-> map" in before
+    weights = fx.jit(lambda x, g: fnp.einsum("bi,bnj->nij", x, g) * 2).lower(
+        random_array((64, 100), "float32"), random_array((64, 5, 32), "float32")
+    )
+    assert weights.executable.cost_analysis()["steps"] <= 3  # packing, product, map
+
+
 RANGES = [  # rows, rows of a register block, batches, panels, wanted pieces, share of the cache that B takes; ranges
     (32, 6, 1, 8, 2, 0.13, 2), (64, 6, 1, 3, 2, 0.1, 2), (32, 6, 1, 8, 2, 0.6, 1), (32, 6, 2, 8, 2, 0.1, 1), (32, 6, 1, 8, 1, 0.1, 1),
     (25, 6, 1, 8, 2, 0.1, 1), (18, 6, 1, 8, 2, 0.1, 1), (96, 6, 1, 12, 4, 0.4, 4), (96, 4, 1, 16, 16, 0.4, 12), (100, 6, 1, 8, 2, 0.1, 2),
