@@ -9,6 +9,7 @@ from fx.sizes import largest
 from .contraction import FLOPS_PER_NS, Dims
 
 __all__ = [
+    "FINISHED_ROWS",
     "GROUP",
     "MIN_SLICE",
     "ROWS",
@@ -21,7 +22,9 @@ __all__ = [
     "wanted_pieces",
 ]
 
-ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+# Rows of a block: a panel of B, once in the first-level cache, serves them all; of one whose sums an epilogue finds there, beside
+# what it reads and writes.
+ROWS, FINISHED_ROWS = 96, 48
 GROUP = 16  # panels of a piece, at most
 PIECE_NS, HALF_NS = 25_000.0, 12_500.0  # the work of a piece at least; of one of the two of a small product
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
@@ -41,10 +44,10 @@ def wanted_pieces(flops: int) -> int:
     return int(max(1, even, min(ns // LONG_PIECE_NS, MORE_PIECES)))
 
 
-def row_ranges(m: int, mr: int, panels: int, wanted: int) -> int:
-    """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of ``ROWS``, or twice as
-    many where there would be too few pieces for threads, or an odd number of a few."""
-    ranges = -(-m // ROWS)
+def row_ranges(m: int, mr: int, most: int, panels: int, wanted: int) -> int:
+    """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of at most ``most`` rows, or
+    twice as many where there would be too few pieces for threads, or an odd number of a few."""
+    ranges = -(-m // most)
     pieces = ranges * panels
     lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
     return 2 * ranges if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr else ranges
