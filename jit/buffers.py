@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fx.ir import Var
+from fx.sizes import alike
 
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.reductions import is_arg
@@ -110,7 +111,7 @@ def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: set[Var], gift: set[
 
 
 def _may_overwrite(plan: FusionPlan, g: Group, v: Var, w: Var) -> bool:
-    if v.aval.size != w.aval.size or v.aval.dtype != w.aval.dtype:
+    if not alike(v.aval.size, w.aval.size) or v.aval.dtype != w.aval.dtype:
         return False
     if g.kind == "library" and g.nest is None:
         eqn = g.eqns[0]

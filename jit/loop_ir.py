@@ -63,7 +63,7 @@ OPS = {
     # min/max on floats propagate NaN; minnum/maxnum compile to the bare machine instruction (second operand if either is NaN)
     "min": 2, "max": 2, "minnum": 2, "maxnum": 2,
     "abs": 1, "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2,
-    # scale(x, n): x * 2**n rounded once; n, of x's type, is a whole number of which a half is an exponent of it; NaN if either is
+    # scale(x, n): x * 2**n rounded once; n, of x's type, is a whole number of which a half is an exponent of it, or anything less for a finite x; NaN if either is
     "scale": 2,
     # lookup(i, c0, c1, ..., c15): the constant whose number stands in the last four bits of i, an unsigned integer as wide as they
     "lookup": 17,

@@ -25,6 +25,7 @@ from .real import Real
 from .scope import Fixed, Sizes
 from .size import Size
 from .uses import (
+    alike,
     as_float,
     as_int,
     as_size,
@@ -45,6 +46,7 @@ __all__ = [
     "Real",
     "Size",
     "Sizes",
+    "alike",
     "as_float",
     "as_int",
     "as_size",

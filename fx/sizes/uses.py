@@ -13,6 +13,7 @@ from .real import Real
 from .size import Size, least_of
 
 __all__ = [
+    "alike",
     "as_float",
     "as_int",
     "as_size",
@@ -106,6 +107,13 @@ def decided(f: Callable[[], bool], numbers: Iterable[Any]) -> bool:
     """What ``f`` says, which works with plain numbers (NumPy's say): where sizes are among ``numbers`` that is a guard."""
     sized = next((n for n in numbers if type(n) is Size), None)
     return f() if sized is None else sized.sizes.check(f)
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two whole numbers are equal whatever the sizes are: nothing is asked, so equal by chance is not alike."""
+    if type(a) is not Size and type(b) is not Size:
+        return bool(a == b)
+    return type(a) is type(b) and a.sizes is b.sizes and a.terms == b.terms
 
 
 def largest(*numbers: Any) -> Any:

@@ -110,8 +110,8 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
         return Tile(ty, lanes, mr if many else 4, 3)
     if not many or columns < 4 * lanes:
         return Tile(ty, lanes, mr, 2)
-    held = columns * depth * ty.itemsize <= 2 * host.l2_bytes
-    return Tile(ty, lanes, 4 if held and host.unit_bits < host.vector_bits else mr, 4)
+    halved = host.unit_bits < host.vector_bits
+    return Tile(ty, lanes, 4 if halved and columns * depth * ty.itemsize <= 2 * host.l2_bytes else mr, 4)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:

@@ -6,6 +6,8 @@ bits, the coefficients rounded one after the other and the rest fitted again).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..loop_ir import Expr, KernelBuilder, Ty, fma, lift, op_, select
@@ -90,9 +92,23 @@ def _reduce(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Ex
     return shifted, n, b.let("exp_r", r)
 
 
-def _exp_rest(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Expr, Expr]:
-    """``(m, shifted, n)`` with ``exp(x + dx) = (1 + m) * 2**n`` and ``shifted = n + magic``, -0.3 < m < 0.42."""
-    x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), one_of(x, -105.0, -746.0)))
+def _least_power(x: Expr, scaled: bool) -> float:
+    """The exponent of two that stands for all smaller ones.
+
+    What is just below the smallest subnormal number takes some cores a hundred cycles to round to zero, and where a mask
+    has put -inf, every exponential is so small.  It is zero without rounding where the exponent is beyond all numbers
+    (``scaled``: for the instruction that takes it), and where each of the two powers that it is cut into is zero.
+    """
+    return -1e5 if scaled else one_of(x, -254.0, -2046.0)
+
+
+def _exp_rest(b: KernelBuilder, x: Expr, dx: Expr | None = None, scaled: bool = False) -> tuple[Expr, Expr, Expr]:
+    """``(m, shifted, n)`` with ``exp(x + dx) = (1 + m) * 2**n`` and ``shifted = n + magic``, -0.3 < m < 0.42.
+
+    ``scaled``: the power is multiplied by the instruction that takes n.
+    """
+    least = _least_power(x, scaled) * math.log(2)
+    x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), least))
     shifted, n, r = _reduce(b, x, dx)
     square = r * r
     return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), shifted, n
@@ -113,20 +129,20 @@ def _scaled(b: KernelBuilder, x: Expr, shifted: Expr, n: Expr, half: bool = Fals
 
 
 def exp(b: KernelBuilder, x: Expr) -> Expr:
-    m, *power = _exp_rest(b, x)
+    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
     return _scaled(b, m + 1.0, *power)
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x) / 2``, finite wherever that is."""
-    m, *power = _exp_rest(b, x)
+    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
     return _scaled(b, m + 1.0, *power, half=True)
 
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
-    m, *power = _exp_rest(b, x, dx)
+    m, *power = _exp_rest(b, x, dx, b.arithmetic.scale)
     return _scaled(b, factor + fma(factor, m, low), *power)
 
 
@@ -141,7 +157,7 @@ def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
 def exp2(b: KernelBuilder, x: Expr) -> Expr:
     """Exact where x is an integer."""
     f = format_of(x)
-    x = b.let("exp2_x", lower(upper(x, one_of(x, 130.0, 1026.0)), one_of(x, -152.0, -1077.0)))
+    x = b.let("exp2_x", lower(upper(x, one_of(x, 130.0, 1026.0)), _least_power(x, b.arithmetic.scale)))
     shifted = b.let("exp2_shifted", x + f.magic)
     n = b.let("exp2_n", shifted - f.magic)
     r = b.let("exp2_r", x - n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
-from .contract_blocked import blocked, lanewise
+from .contract_blocked import blocked, gains_exchanged, lanewise
 from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .registry import LowerContext
@@ -43,7 +43,9 @@ def contract(
         if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
             p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
         if not prefers_axpy(ctx, p, a, b):
-            if epilogue is not None and c.ty == p.compute and _is_dense(ordered):
+            if gains_exchanged(ctx, p):
+                p, a, b = normal(p.transposed()), b, a
+            elif epilogue is not None and c.ty == p.compute and _is_dense(ordered):
                 return blocked(ctx, name, ordered, a, b, c, epilogue)
             return blocked(ctx, name, p, a, b, c)
         axpy(ctx, name, p, a, b, c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from fx.sizes import largest, late, smallest
+from fx.sizes import is_sized, largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
@@ -32,6 +32,7 @@ from .contraction import (
     Dims,
     filled,
     move,
+    normal,
     row_major,
     run,
     scratch,
@@ -42,7 +43,7 @@ from .contraction import (
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
-__all__ = ["blocked", "lanewise"]
+__all__ = ["blocked", "gains_exchanged", "lanewise"]
 
 PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 FEW_ROWS = (
@@ -69,7 +70,7 @@ def blocked(
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
-    tile = tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * unit, size(p.ks))
+    tile = _tile(ctx, p)
     if a.ty != p.compute:
         p, a = _converted(ctx, name, p, a)
     if _gains_turned(ctx, tile, p):
@@ -83,6 +84,15 @@ def blocked(
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
+
+
+def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
+    but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
+    q = normal(p.transposed())
+    if p.pairs or not (_along_rows(p) and _along_rows(q)):
+        return False
+    return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -194,7 +204,9 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
         if layout.slab or layout.lanewise:
             piece_rows = even(m, m if layout.slab else most_rows)
         else:
-            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, most_rows, batches * panels, wanted)))
+            share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
+            ranges = late(row_ranges, m, tile.mr, batches, panels, wanted, share, most_rows)
+            piece_rows = even(m, -(-m // ranges))
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
@@ -218,6 +230,10 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
     numbers = (panels, wanted, most, per_range, m * READ_A)
     return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
+
+
+def _tile(ctx: LowerContext, p: Contraction) -> Tile:
+    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks))
 
 
 def _shares_b(p: Contraction) -> bool:
@@ -328,11 +344,13 @@ def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
 def _own_sums(ctx: LowerContext, blocks: _Blocks, tile: Tile, scattered: bool) -> dict[str, Arg]:
     """Where sums wait, if they have to: for the next slice, or, if they are ``scattered``, for what takes them on.  Without
     another slice, panels take turns with the memory of one."""
-    sliced = blocks.part_slices > 1
-    panels = blocks.group if sliced else 1
-    values: dict[str, Arg] = {"sums_line": panels * tile.cols, "sums_panel": tile.cols if sliced else 0}
-    if sliced or scattered:
-        values["sums"], values["sums_size"] = _own(ctx, tile.ty, (blocks.piece_rows + tile.mr) * panels * tile.cols)
+    sliced = smallest(blocks.part_slices - 1, 1)
+    panels = 1 + sliced * (blocks.group - 1)
+    values: dict[str, Arg] = {"sums_line": panels * tile.cols, "sums_panel": sliced * tile.cols}
+    waits = 1 if scattered else sliced  # 0: sums are stored once, in C
+    if is_sized(waits) or waits:
+        held = waits * (blocks.piece_rows + tile.mr) * panels * tile.cols
+        values["sums"], values["sums_size"] = _own(ctx, tile.ty, held)
     return values
 
 
@@ -364,7 +382,7 @@ def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
     n_rows = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
     flat = len(blocks.ks) <= 1 and (n_rows == 1 or blocks.slices > 1)
     n_ks = 1 if flat else n_rows if n_rows > 1 else 3 if len(blocks.ks) <= 3 else 4
-    if blocks.slices == 1 or not blocks.ks:
+    if len(blocks.ks) in (0, n_ks) or blocks.slices == 1:
         ks = filled(blocks.ks, n_ks, 2)
     else:  # the loop that is cut stays the outermost
         ks = (blocks.ks[0], *filled(blocks.ks[1:], n_ks - 1, 2))

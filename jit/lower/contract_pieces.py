@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fx.sizes import largest
@@ -34,6 +35,7 @@ LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product tak
 MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 HALF_SLICE = 1 << 9  # the same where two partial products make an even number of pieces
 RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
+HELD_BLOCKS = 2  # the same where every piece has all columns
 
 
 def wanted_pieces(flops: int) -> int:
@@ -44,13 +46,23 @@ def wanted_pieces(flops: int) -> int:
     return int(max(1, even, min(ns // LONG_PIECE_NS, MORE_PIECES)))
 
 
-def row_ranges(m: int, mr: int, most: int, panels: int, wanted: int) -> int:
+def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: float, most: int = ROWS) -> int:
     """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of at most ``most`` rows, or
-    twice as many where there would be too few pieces for threads, or an odd number of a few."""
+    twice as many where there would be too few pieces for threads, or an odd number of a few.
+
+    share: of the second-level cache, that B takes.  Where it is held there beside the rest, a few rows are cut before the
+    columns are: what a thread has computed of A, and what it computes of C, stays in its own caches from step to step of a
+    loop (a tenth of the time of an LSTM's gradient).
+    """
     ranges = -(-m // most)
-    pieces = ranges * panels
+    pieces = ranges * batches * panels
     lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
-    return 2 * ranges if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr else ranges
+    if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr:
+        return 2 * ranges
+    blocks = -(-m // mr)
+    few = min(-(-wanted // batches), blocks // HELD_BLOCKS)
+    even = few > 1 and 6 * few * -(-blocks // few) <= 7 * blocks  # no thread has much more of them than another
+    return few if ranges == 1 and share <= 0.5 and even else ranges
 
 
 def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
@@ -81,6 +93,7 @@ def packed_groups(*numbers: Any) -> int:
     return _cut(*numbers)[1]
 
 
+@functools.lru_cache(1 << 10)  # asked for rows and for panels, and of each product alike
 def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
     cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
     enough = max(min(r * g, wanted) for r, g in cuts)

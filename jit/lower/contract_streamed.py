@@ -38,7 +38,7 @@ def prefers_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     """Few rows or columns, and k contiguous in both operands: each operand is read once, along its memory."""
     if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or p.ks[0][1:] != (1, 1) or len(p.batch) > 2:
         return False
-    return p.ks[0][0] >= 2 * ctx.host.lanes(p.compute) and min(size(p.rows), size(p.cols)) <= FEW
+    return p.ks[0][0] >= 2 * ctx.host.lanes(p.compute) and (size(p.rows) <= FEW or size(p.cols) <= FEW)
 
 
 def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:

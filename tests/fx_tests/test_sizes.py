@@ -546,6 +546,33 @@ def test_the_character_model_takes_texts_of_any_length() -> None:
     assert f.cache_info().traced == 3, f.explain_misses()
 
 
+def test_a_size_that_is_equal_to_another_number_by_chance_is_filled_in() -> None:
+    """Of a buffer with as many elements as another: that it could lie in the other's memory is no reason for a trace."""
+    f = fx.jit(lambda x: fnp.tanh(x).T @ x)
+    for n in (70, 50, 64, 90, 40):
+        x = np.linspace(-1, 1, 64 * n, dtype=np.float32).reshape(n, 64)
+        np.testing.assert_allclose(f(x), np.tanh(x).T @ x, rtol=1e-4, atol=1e-5)
+    assert f.cache_info().traced == 3, f.explain_misses()  # two, and the one that proves it
+
+
+def test_what_is_alike_needs_no_guard() -> None:
+    s = Sizes()
+    n, m = s.variable(6), s.variable(6)
+    assert sizes.alike(2 * n, n + n) and sizes.alike(3, 3)
+    assert not sizes.alike(n, m) and not sizes.alike(n, 6) and not sizes.alike(6, n) and not sizes.alike(3, 4)
+    assert not s.guards and not s.fixed
+
+
+def test_a_gradient_of_weights_is_one_family_of_any_batch() -> None:
+    """How the sum over the batch is cut in slices decides no program."""
+    f = fx.jit(lambda x, y: x.T @ y)
+    for n in (1300, 900, 1150, 700, 1000):
+        x, y = (np.ones((n, width), np.float32) for width in (384, 256))
+        np.testing.assert_array_equal(f(x, y), np.full((384, 256), n, np.float32))
+    (families,) = f._programs.families.values()
+    assert len(families._all) == 1, f.explain_misses()
+
+
 def test_what_keeps_sizes_from_varying_is_told() -> None:
     f = fx.jit(lambda x: x * np.zeros(x.shape[0]))
     f(np.ones(3)), f(np.ones(4))

@@ -315,6 +315,7 @@ def test_scale_rounds_once(name: str, ty: Ty) -> None:
     n = np.round(rng.uniform(*((-250, 250) if ty == f32 else (-2000, 2000)), N)).astype(dtype)
     n[::3] = np.round(rng.uniform(*((-151, -124) if ty == f32 else (-1077, -1020)), N))[::3]
     x[:6], n[3:5] = (0.0, -0.0, np.inf, 1.5, np.nan, 1.0), (np.nan, 3.0)
+    x[6:9], n[6:9] = (1.5, -1.5, 0.5), (-1e5, -1e5, -5000)
     with np.errstate(all="ignore"):
         wanted = np.where(np.isnan(n), n, np.ldexp(x, np.nan_to_num(n).astype(np.int32))).astype(dtype)
     for lanes in (0, 1, 2, 4, 16, 32):  # 0: a loop that is vectorised
