@@ -57,6 +57,7 @@ __all__ = [
     "SideEffectWarning",
     "StaticArgumentError",
     "TrainingError",
+    "TrainingWarning",
     "TreeError",
     "TreeRegistryError",
     "TreeTypeError",
@@ -192,6 +193,10 @@ class TreeTypeError(TreeError, TypeError):
 
 class TrainingError(FxError, ValueError):
     """What a training run was given (data, batch, loss, checkpoint) cannot be trained on."""
+
+
+class TrainingWarning(UserWarning):
+    """A training run goes on, but nothing comes of it."""
 
 
 class PlotError(FxError, RuntimeError):

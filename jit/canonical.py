@@ -1,7 +1,8 @@
 """Rewrites of a graph that only the machine side wants, before fusion.
 
 ``transposed_products``: the transpose rule of a matrix product gives a product and then a transpose of it.  The product
-with its operands exchanged is the transposed one, so no transposing loop is needed.
+with its operands exchanged is the transposed one, so no transposing loop is needed; or the product stores its rows where the
+transpose has them (heads behind positions in attention), which a parameter of its own says, ``permutation``.
 
 ``wrapped_indices``: an index that counts from the end has the length added, in a pass of its own over all indices.  Gathers and
 scatters of one element along the axis do so where they read an index; they say so by a parameter of their own, ``wraps``.
@@ -11,11 +12,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from fx.ir import Atom, Eqn, Graph, Literal, Var
+from fx.ir import Atom, Aval, Eqn, Graph, Literal, Var
+from fx.sizes import is_sized
 
+from .kernels.microkernel import LINE
 from .lower.scatter import SCATTERS
 
 __all__ = ["canonical", "transposed_products", "wrapped_indices"]
+
+
+SMALL = 1 << 12  # bytes
 
 
 def canonical(graph: Graph) -> Graph:
@@ -24,8 +30,8 @@ def canonical(graph: Graph) -> Graph:
 
 
 def transposed_products(graph: Graph) -> Graph:
-    """Replaces ``transpose(dot_general(a, b))`` by ``dot_general(b, a)`` where that is the same and nothing else reads
-    the untransposed product."""
+    """Replaces ``transpose(dot_general(a, b))`` by ``dot_general(b, a)`` where that is the same, or by a product that stores
+    its rows where they belong, and nothing else reads the untransposed product."""
     producers = {v: e for e in graph.eqns for v in e.outputs}
     reads: dict[Var, int] = {}
     for a in [a for e in graph.eqns for a in e.inputs] + list(graph.outputs):
@@ -38,15 +44,37 @@ def transposed_products(graph: Graph) -> Graph:
         product = producers.get(eqn.inputs[0])
         if product is None or product.prim.name != "dot_general" or reads[eqn.inputs[0]] != 1:
             continue
-        if tuple(eqn.params["permutation"]) == _exchange(product):
-            (lc, rc), (lb, rb) = product.params["dimension_numbers"]
-            params = {**product.params, "dimension_numbers": ((rc, lc), (rb, lb))}
+        new = _stored_transposed(product, tuple(eqn.params["permutation"]))
+        if new is not None:
             replaced[id(product)] = None
-            replaced[id(eqn)] = product.replace(inputs=product.inputs[::-1], params=params, outputs=eqn.outputs)
+            replaced[id(eqn)] = new.replace(outputs=eqn.outputs)
     if not replaced:
         return graph
     eqns = [replaced.get(id(e), e) for e in graph.eqns]
     return graph.replace(eqns=tuple(e for e in eqns if e is not None))
+
+
+def _stored_transposed(product: Eqn, permutation: tuple[int, ...]) -> Eqn | None:
+    """The product whose result is the transposed one; None where columns would not lie side by side."""
+    exchange, identity = _exchange(product), tuple(range(len(permutation)))
+    if permutation[-1] != identity[-1]:
+        (lc, rc), (lb, rb) = product.params["dimension_numbers"]
+        params = {**product.params, "dimension_numbers": ((rc, lc), (rb, lb))}
+        product = product.replace(inputs=product.inputs[::-1], params=params)
+        permutation = tuple([exchange.index(axis) for axis in permutation])
+    if permutation == identity:
+        return product
+    out = product.outputs[0].aval
+    columns = out.shape[-1]
+    alike = permutation[-1] == identity[-1] and not is_sized(columns)
+    if not alike or columns * out.dtype.itemsize % LINE or _is_small(out):
+        return None
+    return product.replace(params={**product.params, "permutation": permutation})
+
+
+def _is_small(aval: Aval) -> bool:
+    """Whether a body of a loop may hold such a value in registers."""
+    return not is_sized(aval.size) and aval.nbytes <= SMALL
 
 
 def _exchange(product: Eqn) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from typing import Any
 from fx.errors import GraphError
 
 from .llvm_ops import OpEmitter, fmod_function
-from .llvm_text import constant, mangled, memory_type, register_type
+from .llvm_text import constant, memory_mangled, memory_type, register_type
 from .loop_ir import (
     IMPLICIT,
     Alloc,
@@ -225,15 +225,20 @@ class _Function(OpEmitter):
         fixed = self.level > 0 and e.buf not in self.loop_stores[-1]
         with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else _HERE:
             v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
-            return self.ins(f"icmp ne {t} {v}, {constant(0, Ty('i', 8, e.ty.lanes))}") if e.ty.kind == "b" else v
+            return self.truth(v, e.ty.lanes) if e.ty.kind == "b" else v
+
+    def truth(self, v: str, lanes: int) -> str:
+        """Booleans, which lie in bytes, from there."""
+        return self.ins(f"icmp ne {memory_type(Ty('b', 1, lanes))} {v}, {constant(0, Ty('i', 8, lanes))}")
 
     def masked_load(self, e: Load, address: str) -> str:
         assert e.mask is not None
         mask, lanes, t = self.value(e.mask), e.ty.lanes, memory_type(e.ty)
-        return self.ins(
-            f"call {t} @llvm.masked.load.{mangled(e.ty)}.p0(ptr align {e.ty.itemsize} {address},"
+        v = self.ins(
+            f"call {t} @llvm.masked.load.{memory_mangled(e.ty)}.p0(ptr align {e.ty.itemsize} {address},"
             f" <{lanes} x i1> {mask}, {t} zeroinitializer){self.scope.get(e.buf, '')}"
         )
+        return self.truth(v, lanes) if e.ty.kind == "b" else v
 
     # ------------------------------------------------------------------------------------ statements
 
@@ -298,7 +303,7 @@ class _Function(OpEmitter):
         if s.mask is not None:
             mask = self.value(s.mask)
             self.lines.append(
-                f"  call void @llvm.masked.store.{mangled(ty)}.p0({t} {v}, ptr align {ty.itemsize} {address},"
+                f"  call void @llvm.masked.store.{memory_mangled(ty)}.p0({t} {v}, ptr align {ty.itemsize} {address},"
                 f" <{ty.lanes} x i1> {mask}){self.store_scope.get(s.buf, '')}"
             )
             self.impure.clear()

@@ -103,7 +103,7 @@ def product_columns(eqn: Eqn) -> int:
     """The columns of the dense matrix that a product's result is; 0 if it takes no epilogue."""
     if eqn.prim.name not in PRODUCTS or eqn.outputs[0].aval.dtype.name not in ("float32", "float64"):
         return 0
-    if any(a.aval.dtype != eqn.outputs[0].aval.dtype for a in eqn.inputs):
+    if any(a.aval.dtype != eqn.outputs[0].aval.dtype for a in eqn.inputs) or "permutation" in eqn.params:
         return 0
     shape = eqn.outputs[0].aval.shape
     if eqn.prim.name == "dot_general":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .llvm_casts import Casts
-from .llvm_text import constant, register_type
+from .llvm_text import constant, mangled, register_type
 from .loop_ir import Ty
 
 
@@ -61,6 +61,21 @@ class Lanes(Casts):
             f"call {t} @llvm.x86.avx512.mask.scalef.{kind}({t} {x}, {t} {n}, {t} zeroinitializer, {more})"
         )
         return self.regrouped(scaled, wide, range(ty.lanes))
+
+    def compress(self, ty: Ty, x: str, mask: str) -> str:
+        """AVX-512's vpcompress where the vector is one register, or lane by lane."""
+        t, booleans = register_type(ty), Ty("b", 1, ty.lanes)
+        b = register_type(booleans)
+        if self.target.arithmetic.compress and ty.bits >= 32 and 128 <= ty.bits * ty.lanes <= 512:
+            name = f"llvm.x86.avx512.mask.compress.{mangled(ty)}"
+            return self.ins(f"call {t} @{name}({t} {x}, {t} zeroinitializer, {b} {mask})")
+        packed, place, s = "zeroinitializer", "0", register_type(ty.scalar)
+        for k in range(ty.lanes):
+            here, one = self.regrouped(mask, booleans, [k]), self.regrouped(x, ty, [k])
+            kept = self.ins(f"select i1 {here}, {s} {one}, {s} {constant(0, ty.scalar)}")
+            packed = self.ins(f"insertelement {t} {packed}, {s} {kept}, i64 {place}")
+            place = self.ins(f"add i64 {place}, {self.ins(f'zext i1 {here} to i64')}")
+        return packed
 
     def lookup(self, ty: Ty, i: str, table: Sequence[str]) -> str:
         """AVX-512's vpermps, register by register, or lane by lane."""

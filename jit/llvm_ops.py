@@ -288,6 +288,12 @@ def _exchange(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> s
     return _shuffled(e, ty, args[:1], [lane ^ int(args[1]) for lane in range(ty.lanes)])
 
 
+def _count(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
+    word = f"i{types[0].lanes}"
+    bits = e.ins(f"bitcast {register_type(types[0])} {args[0]} to {word}")
+    return e.ins(f"zext {word} {e.ins(f'call {word} @llvm.ctpop.{word}({word} {bits})')} to i64")
+
+
 def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
     lanes = types[0].lanes
     return (
@@ -315,6 +321,8 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "interleave": _interleave,
     "half": _half,
     "exchange": _exchange,
+    "compress": lambda e, ty, types, args: e.compress(ty, *args),
+    "count": _count,
 }
 
 # ------------------------------------------------------------------------------ the float remainder

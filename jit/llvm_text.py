@@ -35,6 +35,11 @@ def mangled(ty: Ty) -> str:
     return f"v{ty.lanes}{scalar}" if ty.lanes > 1 else scalar
 
 
+def memory_mangled(ty: Ty) -> str:
+    """The same of the type in memory, where a boolean takes a byte."""
+    return mangled(Ty("i", 8, ty.lanes) if ty.kind == "b" else ty)
+
+
 def constant(value: Any, ty: Ty) -> str:
     """The LLVM spelling of ``value`` in every lane."""
     return _nonzero_constant(value, ty) if value else _constant(value, ty)  # 0.0 and -0.0 would be one cache entry

@@ -83,7 +83,8 @@ OPS = {
     # reverse(v); every_other(a, b): lanes 0, 2, 4 ... of a, and as many lanes 1, 3, 5 ... of b; interleave(a, b): a vector of
     # twice the lanes, a0 b0 a1 b1 ...; half(v, Const 0 or 1): the first or second half of the lanes, of four at least
     # exchange(v, Const k), k below the number of lanes: lane i of the result is lane i ^ k of v
-    "reverse": 1, "every_other": 2, "interleave": 2, "half": 2, "exchange": 2,
+    # compress(v, mask): the lanes where the mask is true, in front and in order; then zeros.  count(mask): how many are, an i64.
+    "reverse": 1, "every_other": 2, "interleave": 2, "half": 2, "exchange": 2, "compress": 2, "count": 1,
 }  # fmt: skip
 
 
@@ -386,6 +387,8 @@ def op_(name: str, *args: Expr) -> Expr:
         ty = ty.vector(ty.lanes // 2)
     elif name in ("hadd", "hmax", "hmin", "extract", "any"):
         ty = ty.scalar
+    elif name == "count":
+        ty = i64
     return Op(name, tuple(args), ty)
 
 
@@ -413,11 +416,13 @@ class Arithmetic:
     fused: ``fma``, rounded once.
     scale: the operation of that name.
     tables: ``lookup`` of float32.
+    compress: the operation of that name, on elements of 32 and 64 bits.
     """
 
     fused: bool = False
     scale: bool = False
     tables: bool = False
+    compress: bool = False
 
 
 class KernelBuilder:
@@ -469,11 +474,11 @@ class KernelBuilder:
     def comment(self, text: str) -> None:
         self.emit(Comment(text))
 
-    def load(self, buf: str, index: Any, lanes: int = 1) -> Expr:
-        return Load(buf, lift(index, i64), self.types[buf].vector(lanes))
+    def load(self, buf: str, index: Any, lanes: int = 1, mask: Expr | None = None) -> Expr:
+        return Load(buf, lift(index, i64), self.types[buf].vector(lanes), mask)
 
-    def store(self, buf: str, index: Any, value: Any) -> None:
-        self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf])))
+    def store(self, buf: str, index: Any, value: Any, mask: Expr | None = None) -> None:
+        self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf]), mask))
 
     def prefetch(self, buf: str, index: Any) -> None:
         self.emit(Prefetch(buf, lift(index, i64)))

@@ -68,7 +68,7 @@ _FUNCTIONS = {"min": "minimum", "max": "maximum", "any": "any_lane"}  # where th
 # Exact on float16: no rounding behind them.
 _EXACT_ON_HALVES = ("neg", "abs", "copysign", "min", "max", "minnum", "maxnum", "floor", "ceil", "trunc", "rint", "select",
                     "splat", "extract", "insert", "iota", "hmax", "hmin", "hadd", "reverse", "every_other", "interleave", "half",
-                    "exchange")  # fmt: skip
+                    "exchange", "compress")  # fmt: skip
 _RESERVED = frozenset([*NAMES, "range", "abs", *IMPLICIT])
 _SHORT_NODES = 7  # index arithmetic up to this size reads better repeated than named
 _LINE_NODES = 18  # larger expressions are split into lines

@@ -228,6 +228,8 @@ VECTOR_NAMES: dict[str, Any] = {
     "interleave": lambda a, b: np.stack([a, b], axis=1).ravel(),
     "half": lambda v, k: v[k * (len(v) // 2) :][: len(v) // 2].copy(),
     "exchange": lambda v, k: v[np.arange(len(v)) ^ k],
+    "compress": lambda v, mask: np.concatenate([v[mask], np.zeros(np.count_nonzero(~mask), v.dtype)]),
+    "count": lambda mask: np.int64(np.count_nonzero(mask)),
     "masked": _masked,
     "store_masked": _store_masked,
 }

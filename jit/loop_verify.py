@@ -341,6 +341,14 @@ class _Verifier:
         self._lane(types[0], args[1])
         self.expect(types[0] == ty, f"no exchange of {types[0]} giving {ty}")
 
+    def _compress(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(
+            types == [ty, b1.vector(ty.lanes)] and ty.lanes > 1, f"no compress of {types[0]}, {types[1]} giving {ty}"
+        )
+
+    def _count(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
+        self.expect(types[0].kind == "b" and types[0].lanes > 1 and ty == i64, f"no count of {types[0]} giving {ty}")
+
     def _any(self, args: tuple[Expr, ...], types: list[Ty], ty: Ty) -> None:
         self.expect(
             types[0].kind == "b" and ty == b1, f"any of {types[0]} giving {ty}: it takes booleans and gives one"

@@ -22,6 +22,7 @@ from .loop_ir import Arithmetic, Ty
 
 # What a core has at least where the operating system does not tell: L1 data, L2, L3 in bytes.
 DEFAULT_CACHES = (32 << 10, 512 << 10, 4 << 20)
+DEFAULT_WAYS = 8  # of the first-level cache
 _SYSFS_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _SYSCTL_CACHES = ("hw.perflevel0.l1dcachesize", "hw.perflevel0.l2cachesize", "hw.l3cachesize")
 
@@ -47,6 +48,7 @@ class Target:
         f16c: instructions convert between float16 and float32.
         rounding: instructions round to an integer in every mode (SSE 4.1 and later).
         l1_bytes, l2_bytes, l3_bytes: data caches as one core sees them.
+        l1_ways: how many lines of one set the first-level cache holds.
     """
 
     triple: str
@@ -60,6 +62,7 @@ class Target:
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
+    l1_ways: int
 
     @property
     def arch(self) -> str:
@@ -72,10 +75,15 @@ class Target:
         return self.arch == "x86_64" and self.vector_bits >= 256
 
     @property
+    def masked_bytes(self) -> bool:
+        """The same for elements of eight bits."""
+        return self.arch == "x86_64" and self.vector_bits >= 512
+
+    @property
     def arithmetic(self) -> Arithmetic:
         """What formulas may choose by."""
         avx512 = self.arch == "x86_64" and self.vector_bits >= 512
-        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512)
+        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512, compress=avx512)
 
     @property
     def unit_bits(self) -> int:
@@ -128,7 +136,7 @@ def host() -> Target:
     triple = llvm.get_process_triple()
     features = llvm.get_host_cpu_features().flatten()
     caches = dict(zip(("l1_bytes", "l2_bytes", "l3_bytes"), _cache_sizes()))
-    base = {"triple": triple, "cpu": llvm.get_host_cpu_name(), "features": features, **caches}
+    base = {"triple": triple, "cpu": llvm.get_host_cpu_name(), "features": features, **caches, "l1_ways": _l1_ways()}
     match _arch(triple):
         case "x86_64":
             on = _enabled(features)
@@ -175,6 +183,17 @@ def _sysfs_caches() -> dict[int, int]:
         except (OSError, ValueError, KeyError, IndexError):  # containers may hide single files
             continue
     return sizes
+
+
+def _l1_ways() -> int:
+    for index in sorted(_SYSFS_CACHES.glob("index*")):
+        try:
+            level, kind, ways = ((index / n).read_text().strip() for n in ("level", "type", "ways_of_associativity"))
+            if level == "1" and kind in ("Data", "Unified") and int(ways) > 0:
+                return int(ways)
+        except (OSError, ValueError):
+            continue
+    return DEFAULT_WAYS
 
 
 def _sysctl_caches() -> dict[int, int]:

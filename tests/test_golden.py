@@ -29,7 +29,7 @@ from jit.target import Target
 GOLDEN = Path(__file__).with_name("golden")
 MACHINE = Target(
     triple="x86_64-unknown-linux-gnu", cpu="x86-64-v3", features="", vector_bits=256, vector_registers=16, fma=True,
-    f16c=True, rounding=True, l1_bytes=32 << 10, l2_bytes=1 << 20, l3_bytes=32 << 20,
+    f16c=True, rounding=True, l1_bytes=32 << 10, l2_bytes=1 << 20, l3_bytes=32 << 20, l1_ways=8,
 )  # fmt: skip
 
 

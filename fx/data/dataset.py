@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import random, tree
 from ..errors import DataError, ShapeError
+from ..misnamed import explained
 from .prefetching import prefetched
 from .sources import Images, Source, positive
 
@@ -24,6 +25,15 @@ Element = Any
 State = dict[str, Any]
 Task = Callable[[], Element]
 Tasks = Iterator[tuple[Task, State]]
+
+
+_explained = explained(
+    {
+        "batch_size": "size", "buffer_size": "buffer", "count": "times", "drop_remainder": "drop_last", "epochs": "times", "fn": "f",
+        "func": "f", "function": "f", "map_func": "f", "num_parallel_calls": "prefetch(threads=...) computes in threads what comes before it.",
+        "num_workers": "threads", "prefetch_factor": "buffer", "rng": "seed|key", "shuffle": "It is a step of its own: .shuffle(seed=0).batch(32).",
+    }
+)  # fmt: skip
 
 
 class Dataset:
@@ -47,11 +57,29 @@ class Dataset:
     def __iter__(self) -> Iterator[Element]:
         return (task() for task, _ in self.tasks({}, 0))
 
+    @property
+    def _kept(self) -> tuple[str, ...] | None:
+        """The keys of the state; None: it is that of the data set below."""
+        return ("index",)
+
+    def check_state(self, state: State) -> None:
+        """Raises DataError unless the state, or ``{}``, is one of a chain of the same steps."""
+        if self._kept is None:
+            return self._of.check_state(state)  # type: ignore[attr-defined]
+        if not isinstance(state, dict) or not (state.keys() <= set(self._kept)):
+            raise DataError(
+                f"the state {state!r} is none of this data set, whose states hold {' and '.join(self._kept)}: it was saved with other"
+                " steps. Begin without it, or with the steps it was saved with."
+            )
+        if "of" in state:
+            self._of.check_state(state["of"])  # type: ignore[attr-defined]
+        return None
+
     def iterator(self, state: State | None = None, *, epoch: int = 0) -> DataIterator:
         """An iterator with a ``state`` that can be saved and given back here.
 
         Args:
-            state: where to go on.
+            state: where to go on: that of an iterator over the same steps.
             epoch: the pass (shuffling and random maps differ from pass to pass); ``repeat`` counts by itself.
 
         >>> from fx import data
@@ -62,10 +90,12 @@ class Dataset:
         >>> all((next(it) == next(again)).all() for _ in range(20))
         True
         """
+        self.check_state(state or {})
         return DataIterator(self, dict(state or {}), epoch)
 
     # ------------------------------------------------------------------------------------- the steps
 
+    @_explained
     def map(self, f: Callable[..., Element], *, seed: int | None = None, key: Any = None) -> Dataset:
         """``f(element)`` in place of each element.
 
@@ -80,6 +110,7 @@ class Dataset:
         """The elements for which ``keep(element)`` is true."""
         return _Filter(self, keep)
 
+    @_explained
     def shuffle(self, seed: int, *, buffer: int | None = None) -> Dataset:
         """Another order in every pass.
 
@@ -95,6 +126,7 @@ class Dataset:
             raise DataError(f"shuffle takes a seed, an int (not a key: orders are NumPy's work); found {seed!r}")
         return _Shuffle(self, seed) if buffer is None else _BufferShuffle(self, seed, buffer)
 
+    @_explained
     def batch(self, size: int, *, drop_last: bool = False) -> Dataset:
         """``size`` elements as one, their arrays stacked.
 
@@ -106,10 +138,14 @@ class Dataset:
         """
         return _Batch(self, positive("batch", "a positive size", size), drop_last)
 
+    @_explained
     def repeat(self, times: int | None = None) -> Dataset:
         """Pass after pass; None for ever."""
+        if times is not None and (not isinstance(times, (int, np.integer)) or times < 0):
+            raise DataError(f"repeat takes a number of passes, at least 0, or None for ever; found {times!r}")
         return _Repeat(self, times)
 
+    @_explained
     def prefetch(self, buffer: int = 2, *, threads: int = 1) -> Dataset:
         """Computes up to ``buffer`` elements ahead, in ``threads`` threads, while the last one is being used. The order
         stays."""
@@ -256,6 +292,8 @@ class FromIterator(Dataset):
 class _Step(Dataset):
     """A data set made of another."""
 
+    _kept: Any = None
+
     def __init__(self, of: Dataset) -> None:
         self._of = of
 
@@ -264,6 +302,8 @@ class _Step(Dataset):
 
 
 class _Map(_Step):
+    _kept = ("index", "of")
+
     def __init__(self, of: Dataset, f: Any, seed: int | None, key: Any, counted: bool = False) -> None:
         super().__init__(of)
         if seed is not None and key is not None:
@@ -326,6 +366,8 @@ class _Filter(_Step):
 
 
 class _Shuffle(_Step):
+    _kept = ("index",)
+
     def __init__(self, of: Dataset, seed: int) -> None:
         super().__init__(of)
         # a map of elements commutes with their order: the order is taken below it
@@ -356,6 +398,8 @@ class _Shuffle(_Step):
 
 
 class _BufferShuffle(_Step):
+    _kept = ("index",)
+
     def __init__(self, of: Dataset, seed: int, buffer: int) -> None:
         super().__init__(of)
         if buffer < 1:
@@ -412,6 +456,8 @@ class _Batch(_Step):
 
 
 class _Repeat(_Step):
+    _kept = ("epoch", "of")
+
     def __init__(self, of: Dataset, times: int | None) -> None:
         super().__init__(of)
         self._times = times
@@ -445,6 +491,8 @@ class _Prefetch(_Step):
 
 
 class _Take(_Step):
+    _kept = ("index", "of")
+
     def __init__(self, of: Dataset, n: int) -> None:
         super().__init__(of)
         self._n = n

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .fetch import RemoteFile, fetched
+from ..errors import DataError
+from .fetch import RemoteFile, data_folder, fetched
 from .idx import read_idx
 from .splits import stratified_sample
 
@@ -42,7 +43,7 @@ class MNIST(NamedTuple):
     test: Split
 
 
-def mnist(*, full: bool = False, folder: str | os.PathLike[str] | None = None) -> MNIST:
+def mnist(*, full: bool = False, folder: str | os.PathLike[str] | None = None, mirror: str | None = None) -> MNIST:
     """Handwritten digits of 28 x 28 pixels.
 
     By default the 10,000 of the package, 8,000 for training and 2,000 held out: always the same split, and stratified.
@@ -50,6 +51,7 @@ def mnist(*, full: bool = False, folder: str | os.PathLike[str] | None = None) -
     Args:
         full: all 60,000 and 10,000, from the four files of the data set: from ``folder``, or downloaded into it.
         folder: by default a folder of the user's cache (``FX_DATA_DIR``, if that is set).
+        mirror: URL of a folder that has the files too, asked first; by default ``mnist`` in ``FX_DATA_MIRROR``, if that is set.
 
     Raises:
         MissingDataError: the files are not there and could not be downloaded; the message says where to get them and
@@ -57,7 +59,13 @@ def mnist(*, full: bool = False, folder: str | os.PathLike[str] | None = None) -
         CorruptFileError: a file is damaged.
     """
     if full:
-        parts = [read_idx(path) for path in fetched("mnist", _REMOTE, folder)]
+        parts = [read_idx(path) for path in fetched("mnist", _REMOTE, folder, mirror)]
+        for images, labels in (parts[:2], parts[2:]):
+            if images.shape != (len(labels), 28, 28) or labels.ndim != 1 or labels.max(initial=0) > 9:
+                raise DataError(
+                    f"the files in {folder or data_folder() / 'mnist'} are not those of MNIST: images {images.shape}, labels"
+                    f" {labels.shape} up to {labels.max(initial=0)}. data.from_idx(images, labels) reads any."
+                )
         return MNIST(_as_split(*parts[:2]), _as_split(*parts[2:]))
     with np.load(_FILE) as archive:
         images, labels = archive["x"], archive["y"]

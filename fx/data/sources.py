@@ -280,7 +280,10 @@ def archive(path: str | os.PathLike[str], names: Iterable[str] | None) -> dict[s
         DataError: it has no array of such a name.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+        with open(path, "rb") as file:
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                raise DataError(f"{path} is one array, an .npy file: data.from_memmap({str(path)!r}) reads it")
             chosen = list(found.files if names is None else [names] if isinstance(names, str) else names)
             if unknown := sorted(set(chosen) - set(found.files)):
                 raise DataError(f"{path} has no arrays {unknown}; it has {sorted(found.files)}")

@@ -2,7 +2,8 @@
 
 Each takes a key of ``fx.random`` (then it is traced, compiled and differentiated like any function: in the step) or a
 NumPy ``Generator`` (then it is NumPy's work: in ``Dataset.map(f, seed=...)``, in the threads of ``prefetch``). Images have
-the shape (batch, height, width, channels).
+the shape (batch, height, width, channels). What moves or cuts pixels keeps the dtype; what computes with them gives float32
+for images of integers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import random
-from ..errors import DataError, ShapeError
+from ..errors import DataError, DTypeError, ShapeError
 from .sources import height_and_width
 
 __all__ = ["add_noise", "cutout", "mixup", "normalise", "random_crop", "random_flip", "random_rotation"]
@@ -25,7 +26,13 @@ class _Draws:
 
     def __init__(self, source: Any, parts: int = 1) -> None:
         self._rng = source if isinstance(source, np.random.Generator) else None
-        self._keys = iter(()) if self._rng is not None else iter(random.split(source, parts))
+        try:
+            self._keys = iter(()) if self._rng is not None else iter(random.split(source, parts))
+        except DTypeError:
+            raise DataError(
+                "random changes of images take a key of fx.random, or a Generator of NumPy's (np.random.default_rng(0)); found"
+                f" {source!r}"
+            ) from None
         self.np = np if self._rng is not None else fnp
 
     def array(self, x: Any) -> Any:
@@ -63,6 +70,11 @@ def _images(draws: _Draws, images: Any, who: str) -> Any:
     return images
 
 
+def _blendable(images: Any) -> Any:
+    """Images as floats: integers become float32, of which parts and sums can be had."""
+    return images if images.dtype.kind not in "iub" else images.astype("float32")
+
+
 def _per_image(x: Any) -> Any:
     return x[:, None, None, None]
 
@@ -73,7 +85,9 @@ def normalise(images: Any, mean: Any, std: Any) -> Any:
     >>> normalise(np.ones((1, 2, 2, 1), np.float32), 0.5, 0.25)[0, 0, 0, 0]
     np.float32(2.0)
     """
-    kind = images.dtype if images.dtype.kind == "f" else np.dtype(np.float32)
+    images = images if hasattr(images, "dtype") else np.asarray(images)
+    images = _blendable(images)
+    kind = images.dtype
     mean, std = np.asarray(mean, kind), np.asarray(std, kind)
     for name, numbers in (("mean", mean), ("std", std)):
         if numbers.ndim and images.shape[-1:] != numbers.shape[-1:] and numbers.shape[-1] != 1:
@@ -123,7 +137,7 @@ def random_rotation(source: Any, images: Any, degrees: float = 15.0) -> Any:
     Pixels are interpolated between their four neighbours.
     """
     draws = _Draws(source)
-    images, xp = _images(draws, images, "random_rotation"), draws.np
+    images, xp = _blendable(_images(draws, images, "random_rotation")), draws.np
     n, height, width, _ = images.shape
     angle = draws.uniform((n, 1, 1), -math.radians(degrees), math.radians(degrees))
     y, x = np.meshgrid(
@@ -178,7 +192,7 @@ def mixup(source: Any, images: Any, targets: Any, alpha: float = 0.2) -> tuple[A
         (images, targets).
     """
     draws = _Draws(source, 2)
-    images, targets = _images(draws, images, "mixup"), draws.array(targets)
+    images, targets = _blendable(_images(draws, images, "mixup")), draws.array(targets)
     if targets.dtype.kind not in "f" or targets.shape[0] != images.shape[0]:
         raise DataError(
             f"mixup blends targets: floats, one for each of {images.shape[0]} images; found {targets.dtype}{list(targets.shape)}."
@@ -195,7 +209,7 @@ def mixup(source: Any, images: Any, targets: Any, alpha: float = 0.2) -> tuple[A
 
 
 def add_noise(source: Any, images: Any, std: float) -> Any:
-    """Images and normal noise of a standard deviation."""
+    """Images and normal noise of a standard deviation, in the units of the pixels."""
     draws = _Draws(source)
-    images = draws.array(images)
+    images = _blendable(draws.array(images))
     return images + (np.float32(std) * draws.normal(tuple(images.shape))).astype(images.dtype)

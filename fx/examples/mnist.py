@@ -97,10 +97,17 @@ def trainer(model: str) -> Trainer:
 
 
 def train(
-    *, model: str = "small", epochs: int = 10, batch_size: int = 128, seed: int = 0, examples: int = 8000
+    *,
+    model: str = "small",
+    epochs: int = 10,
+    batch_size: int = 128,
+    seed: int = 0,
+    examples: int = 60_000,
+    full: bool = False,
 ) -> programs.Result:
-    """Trains on 8,000 digits (or the given number of them); the accuracy is that on 2,000 others."""
-    digits = data.mnist()
+    """Trains on 8,000 digits (of the full data set on 60,000), or ``examples`` of them; the accuracy is that on the 2,000
+    (10,000) others."""
+    digits = data.mnist(full=full)
     chosen = slice(None, None, max(len(digits.train.labels) // examples, 1))
     training, held_out = data.Split(*[x[chosen] for x in digits.train]), data.batches(digits.test, 500)
     for_params, for_order, noise = random.split(random.key(seed), 3)

@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from .. import io, train, viz
-from ..errors import PlotError, SaveError, TrainingError
+from ..errors import CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError
 
 __all__ = ["PROGRAMS", "Clock", "Result", "add_options", "load", "main", "progress", "run", "summary"]
 
@@ -81,6 +81,8 @@ def _seed(text: str) -> int:
 
 
 _HELP: dict[str, tuple[Any, str]] = {
+    "examples": (_positive, "training examples, at most"),
+    "full": (bool, "all 70,000 images of MNIST, which are downloaded once"),
     "epochs": (_positive, "passes over the training data"),
     "batch_size": (_positive, "examples in a step"),
     "seed": (_seed, "of parameters, order and noise"),
@@ -94,6 +96,9 @@ def add_options(parser: argparse.ArgumentParser, module: Any) -> None:
     for name, parameter in inspect.signature(module.train).parameters.items():
         kind, text = _HELP.get(name, (type(parameter.default), name.replace("_", " ")))
         flag, choices = "--" + name.replace("_", "-"), getattr(module, f"{name.upper()}S", None)
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)
+            continue
         shown = module.QUICK.get(name, parameter.default)
         note = f"{text} (default: {parameter.default}" + (f"; --quick: {shown})" if name in module.QUICK else ")")
         parser.add_argument(flag, type=kind, choices=choices and list(choices), default=argparse.SUPPRESS, help=note)
@@ -118,7 +123,7 @@ def run(module: Any, options: dict[str, Any], parser: argparse.ArgumentParser) -
         if save is not None:
             io.save(save, result.model)
             print(f"saved to {save}")
-    except (PlotError, SaveError, TrainingError) as error:
+    except (CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         sys.exit("\ninterrupted")

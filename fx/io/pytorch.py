@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import nn, tree
-from ..errors import CheckpointError, CheckpointMismatchError
+from ..errors import ArgumentError, CheckpointError, CheckpointMismatchError
 from . import structure
 from .safetensors import read_safetensors
 from .saving import LoadReport, replaced
@@ -205,9 +205,10 @@ def load_torch(
         source = source.state_dict()
     found = source if isinstance(source, Mapping) else read_safetensors(source)
     template, kinds = structure.leaves_by_path(like), _kinds(like)
+    names = _checked_names(names, template)
     values, misshapen, missing, used = {}, {}, [], set()
     for path, leaf in template.items():
-        tried = list(_candidates(path, {} if names is None else names, kinds))
+        tried = list(_candidates(path, names, kinds))
         name, part = next(((n, p) for n, p in tried if n in found), (None, None))
         if name is None:
             missing.append(path if tried[0][0] == path else f"{path} (as {tried[0][0]})")
@@ -224,6 +225,25 @@ def load_torch(
     if strict and not report.complete:
         raise CheckpointMismatchError(f"these are not the weights of such a model:\n{report}\n{_way_out(report)}")
     return replaced(like, values), report
+
+
+def _checked_names(
+    names: Mapping[str, str] | Callable[[str], str] | None, template: Mapping[str, Any]
+) -> Mapping[str, str] | Callable[[str], str]:
+    """``names``, whose keys are paths of the template, or begin some.
+
+    Raises:
+        ArgumentError: one is none.
+    """
+    if names is None or callable(names):
+        return names or {}
+    dotted = {key.replace("/", "."): name for key, name in names.items()}
+    if unknown := [k for k in dotted if k and all(_prefix(path, [k]) is None for path in template)]:
+        raise ArgumentError(
+            f"names go from paths of the model to names in the file; no path is or begins with {', '.join(map(repr, unknown))}. The paths"
+            f" are {', '.join(list(template)[:12])}{', ...' * (len(template) > 12)}."
+        )
+    return dotted
 
 
 def _way_out(report: LoadReport) -> str:
@@ -283,7 +303,7 @@ def _as_numpy(x: Any) -> np.ndarray:
     return np.asarray(x.detach() if hasattr(x, "detach") else x)
 
 
-def _prefix(path: str, given: Mapping[str, str]) -> str | None:
+def _prefix(path: str, given: Iterable[str]) -> str | None:
     """The longest key that is the path, or begins it up to a dot."""
     return max((k for k in given if path == k or path.startswith(k + ".")), key=len, default=None)
 

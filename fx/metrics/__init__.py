@@ -21,6 +21,7 @@ Array(0.75, dtype=float64)
 
 from __future__ import annotations
 
+from ..misnamed import no_attribute
 from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopKAccuracy
 from .protocol import Collection, Mean, Metric
 from .ranking import AUCROC, PRAUC
@@ -30,3 +31,15 @@ __all__ = [
     "AUCROC", "Accuracy", "Collection", "ConfusionMatrix", "F1", "MAE", "MSE", "Mean", "Metric", "PRAUC", "Perplexity", "Precision",
     "R2", "RMSE", "Recall", "TopKAccuracy",
 ]  # fmt: skip
+
+_ELSEWHERE = {
+    "AUC": "AUCROC", "AUROC": "AUCROC", "AveragePrecision": "PRAUC", "BinaryAccuracy": "Accuracy", "F1Score": "F1", "MeanAbsoluteError": "MAE",
+    "MeanMetric": "Mean", "MeanSquaredError": "MSE", "MetricCollection": "Collection", "R2Score": "R2", "RootMeanSquaredError": "RMSE",
+    "SparseCategoricalAccuracy": "Accuracy", "SparseTopKCategoricalAccuracy": "TopKAccuracy", "accuracy_score": "Accuracy", "average_precision_score": "PRAUC",
+    "confusion_matrix": "ConfusionMatrix", "f1_score": "F1", "mean_absolute_error": "MAE", "mean_squared_error": "MSE", "precision_score": "Precision",
+    "r2_score": "R2", "recall_score": "Recall", "roc_auc_score": "AUCROC", "top_k_accuracy_score": "TopKAccuracy",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> None:
+    raise no_attribute("fx.metrics", name, __all__, _ELSEWHERE)

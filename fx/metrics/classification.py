@@ -76,7 +76,7 @@ class Accuracy(Mean):
 class TopKAccuracy(Mean):
     """The share of examples whose label is among the k classes of the highest scores (of equal ones, the first count).
 
-    ``update(state, scores, labels)`` takes scores (..., classes) and labels (...).
+    ``update(state, scores, labels)`` takes scores (..., classes) and labels (...), which are checked as those of ``Accuracy``.
     """
 
     k: int = 5
@@ -88,12 +88,13 @@ class TopKAccuracy(Mean):
                 f"TopKAccuracy takes scores (..., classes), labels (...); found {scores.shape}, {labels.shape}"
             )
         classes = fnp.arange(scores.shape[-1])
-        check_labels("TopKAccuracy", labels, len(classes))
-        mine = fnp.take_along_axis(
-            scores, labels[..., None], -1, mode="fill"
-        )  # NaN for labels out of range: not among them
+        if weights is None:
+            check_labels("TopKAccuracy", labels, len(classes))
+        known = (labels >= 0) & (labels < len(classes))
+        mine = fnp.take_along_axis(scores, fnp.where(known, labels, 0)[..., None], -1)
         before = (scores > mine) | ((scores == mine) & (classes < labels[..., None]))
-        return super().update(state, (fnp.sum(before, -1) < self.k) & (mine[..., 0] == mine[..., 0]), weights=weights)
+        among = (fnp.sum(before, -1) < self.k) & (mine[..., 0] == mine[..., 0])  # a score that is NaN is not
+        return super().update(state, fnp.where(known, among.astype("float64"), fnp.nan), weights=weights)
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,9 @@ class ConfusionMatrix(Metric):
         row, column = fnp.where(valid, labels, 0), fnp.where(valid, predicted, 0)
         counts = state["counts"].at[row, column].add(fnp.where(valid, w, 0))
         return {"counts": counts, "invalid": state["invalid"] + fnp.sum(fnp.where(valid, 0, w))}
+
+    def spoilt(self, state: State) -> Value:
+        return state["invalid"] > 0
 
     def compute(self, state: State) -> Value:
         counts = fnp.where(state["invalid"] > 0, fnp.nan, state["counts"])

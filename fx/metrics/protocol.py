@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ class Metric(abc.ABC):
     @abc.abstractmethod
     def compute(self, state: State) -> Any:
         """The value over all batches; NaN over none."""
+
+    def spoilt(self, state: State) -> Any:
+        """Whether something was seen that is none of what the metric takes (a label out of range, a NaN)."""
+        return fnp.asarray(False)
 
     def __call__(self, *args: Any, weights: Any = None) -> Any:
         """The value over one batch."""
@@ -84,6 +89,9 @@ class Mean(Metric):
             "weight": state["weight"] + fnp.sum(w),
         }
 
+    def spoilt(self, state: State) -> Value:
+        return fnp.isnan(state["sum"])
+
     def compute(self, state: State) -> Value:
         empty = state["weight"] == 0
         return fnp.where(empty, fnp.nan, state["sum"] / fnp.where(empty, 1, state["weight"]))
@@ -107,6 +115,11 @@ class Collection(Metric):
 
     def update(self, state: State, *args: Any, weights: Any = None) -> State:
         return {n: m.update(state[n], *args, weights=weights) for n, m in self.metrics.items()}
+
+    def spoilt(self, state: State) -> Value:
+        return functools.reduce(
+            fnp.logical_or, [m.spoilt(state[n]) for n, m in self.metrics.items()], fnp.asarray(False)
+        )
 
     def compute(self, state: State) -> dict[str, Any]:
         return {n: m.compute(state[n]) for n, m in self.metrics.items()}

@@ -55,6 +55,11 @@ class _Area(Metric):
         places = state["count"] + fnp.arange(len(labels))
         return {**{k: state[k].at[places].set(v, mode="drop") for k, v in new.items()}, "count": count}
 
+    def spoilt(self, state: State) -> Value:
+        scores, labels, weights = state["scores"], state["labels"], state["weights"]
+        wrong = (labels < 0) | (labels >= (self.classes or 2))
+        return fnp.any(wrong | (weights > 0) & fnp.any(fnp.isnan(scores.reshape(len(labels), -1)), -1))
+
     def compute(self, state: State) -> Value:
         count = concrete_value(state["count"])
         if self.capacity is not None and count is not None and count > self.capacity:
@@ -69,10 +74,8 @@ class _Area(Metric):
                 scores, fnp.arange(self.classes)
             )
             value = fnp.mean(each)
-        lost = (labels < 0) | (labels >= (self.classes or 2))
-        lost = lost | (weights > 0) & fnp.any(fnp.isnan(scores.reshape(len(labels), -1)), -1)
-        bad = fnp.any(lost) if self.capacity is None else fnp.any(lost) | (state["count"] > self.capacity)
-        return fnp.where(bad, fnp.nan, value)
+        full = fnp.asarray(False) if self.capacity is None else state["count"] > self.capacity
+        return fnp.where(self.spoilt(state) | full, fnp.nan, value)
 
     def _binary(self, scores: Value, labels: Value, weights: Value, positive: Any) -> Value:
         """The area for one class against the rest; NaN if it, or the rest, does not occur."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import ModuleFieldError
+from .. import numpy as fnp
+from ..errors import FxError, ModuleFieldError, ShapeError
 from .module import Module, static_field
 from .state import apply, layer_keys, need_state, stateful
 
@@ -85,8 +86,12 @@ class Sequential(Module):
         keeps = stateful(self)
         states = need_state(state, self, "layers")["layers"] if keeps else [None] * len(self.layers)
         keys, new = layer_keys(key, self.layers, "Sequential"), []
-        for layer, old, k in zip(self.layers, states, keys, strict=True):
-            x, after = apply(layer, x, state=old, key=k)
+        for i, (layer, old, k) in enumerate(zip(self.layers, states, keys, strict=True)):
+            try:
+                x, after = apply(layer, x, state=old, key=k)
+            except FxError as error:
+                error.add_note(f"in layer {i} of a Sequential: {layer!r}")
+                raise
             new.append(after)
         return (x, {"layers": tuple(new)}) if keeps else x
 
@@ -126,5 +131,10 @@ class Residual(Module):
         first, second = layer_keys(key, (self.layer, self.shortcut), "Residual")
         y, inner = apply(self.layer, x, state=states.get("layer"), key=first)
         around, outer = apply(self.shortcut, x, state=states.get("shortcut"), key=second)
+        if fnp.shape(y) != fnp.shape(around):
+            raise ShapeError(
+                f"Residual adds what its layer makes of x to x, of one shape; found {fnp.shape(y)} beside {fnp.shape(around)}."
+                " Residual(layer, shortcut) takes what x passes on its way around: a Linear, a convolution of size 1."
+            )
         new = {n: s for n, s in (("layer", inner), ("shortcut", outer)) if s is not None}
         return (around + y, new) if states else around + y

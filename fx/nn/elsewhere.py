@@ -12,7 +12,7 @@ _ARGUMENTS = {
     "bias": "use_bias", "bias_initializer": "bias_init", "d_model": "features", "dilation_rate": "dilation", "dim_feedforward": "hidden_features",
     "elementwise_affine": "affine", "embed_dim": "features", "embedding_dim": "features", "eps": "epsilon", "filters": "out_channels",
     "hidden_size": "hidden_features", "in_size": "in_features", "input_size": "in_features", "kernel_initializer": "weight_init",
-    "kernel_size": "window", "nhead": "heads", "nonlinearity": "activation", "normalized_shape": "shape", "num_channels": "channels",
+    "kernel_size": "window", "layers": "num_layers", "n_layers": "num_layers", "nhead": "heads", "nonlinearity": "activation", "normalized_shape": "shape", "num_channels": "channels",
     "num_embeddings": "num", "num_features": "channels", "num_groups": "groups", "num_heads": "heads", "out_size": "out_features",
     "p": "rate", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
     "units": "out_features",
@@ -37,6 +37,13 @@ _NAMES = {
     "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
 }  # fmt: skip
 _NO_NAMES = {
+    "bce": "nn.bce_with_logits takes the numbers before the sigmoid.",
+    "cosine_similarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.",
+    "interpolate": "fx.image.resize changes the size of images.",
+    "normalize": "x / fx.numpy.linalg.norm(x, axis=-1, keepdims=True) has rows of length 1.",
+    "pad": "fx.numpy.pad pads arrays.",
+    "pairwise_distance": "fx.numpy.linalg.norm(x - y, axis=-1) is the distance of rows.",
+    "relu_": "Arrays do not change: x = nn.relu(x).",
     "ModuleDict": "A dict of modules is a field as it is.",
     "ModuleList": "A list of modules is a field as it is.",
     "Parameter": "An array in a field of a module is a parameter.",

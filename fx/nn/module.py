@@ -105,7 +105,9 @@ class _Statics:
         return self is other or (type(other) is _Statics and tree.same_aux(self.values, other.values))
 
     def __repr__(self) -> str:
-        return ", ".join(f"{n}={v!r}" for n, v in self.fields.items() if n not in ("_frozen", "_statics"))
+        told = [f"{n}={v!r}" for n, v in self.fields.items() if n not in ("_frozen", "_statics")]
+        frozen = sorted(self.fields.get("_frozen", ()))
+        return ", ".join([*told, *([f"frozen: {' '.join(frozen)}"] if frozen else [])])
 
 
 def close(module: Module, frozen: frozenset[str]) -> None:

@@ -94,6 +94,10 @@ class BatchNorm(Module):
         name = describe(self, self.channels)
         x = check_features(x, self.channels, name)
         state = need_state(state, self, "mean", "variance")
+        if fnp.shape(state["mean"]) != (self.channels,):
+            raise ShapeError(
+                f"{name} is given the running moments of another layer: of shape {fnp.shape(state['mean'])}"
+            )
         wide = _wide(x)
         if self.inference:
             mean, variance = state["mean"], state["variance"]

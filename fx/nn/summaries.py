@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import dtypes, tree
 from ..api import ShapeDtypeStruct, make_graph
+from ..errors import ArgumentError
 from ..ir import Eqn, Graph, subgraphs
 from ..random import KeyArray
 from .module import Module
@@ -181,6 +182,12 @@ def summary(model: Module, *args: Any, state: Any = None, key: Any = None, **kwa
     58 parameters (232 B): 58 trainable, 0 not
     342 flops for this input
     """
+    for x in args:
+        if isinstance(x, tuple) and x and all(type(n) is int for n in x):
+            raise ArgumentError(
+                f"summary takes what the model is called with; found the shape {x}. Write fx.ShapeDtypeStruct({x}, 'float32'),"
+                f" or fx.numpy.zeros({x})."
+            )
     calls: list[LayerCall] = []
     keeps, noisy = stateful(model), takes_key(type(model))
     if keeps and state is None:

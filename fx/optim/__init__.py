@@ -20,11 +20,13 @@ optim.adamw(optim.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 10_000)), optim.w
 
 from __future__ import annotations
 
+from ..misnamed import no_attribute
 from . import (
     accumulation,
     base,
     clipping,
     conditions,
+    elsewhere,
     factored,
     hyperparams,
     linesearch,
@@ -60,3 +62,7 @@ _PARTS = (
     quasi_newton, scaling, schedules, selecting,
 )  # fmt: skip
 __all__ = sorted(name for part in _PARTS for name in part.__all__)
+
+
+def __getattr__(name: str) -> None:
+    raise no_attribute("fx.optim", name, __all__, elsewhere.NAMES)

@@ -60,9 +60,12 @@ def _never(updates: Tree, gradient_step: Any, params: Tree) -> tuple[Any, Tree]:
     return fnp.asarray(False), ()
 
 
-def _accumulator(own: Any, zeros: Any) -> Any:
+def _accumulator(own: Any, chosen: Any) -> Any:
     """Zeros of the dtype that was chosen, complex for gradients that are: a real one would lose their imaginary part."""
-    return zeros.astype(dtypes.promote_types(zeros.dtype, dtypes.complex64)) if dtypes.is_complex(own.dtype) else zeros
+    dtype = dtypes.promote_types(own.dtype, dtypes.float32) if chosen is None else fnp.dtype(chosen)
+    if dtypes.is_complex(own.dtype):
+        dtype = dtypes.promote_types(dtype, dtypes.complex64)
+    return fnp.zeros_like(own, dtype=dtype)
 
 
 class MultiSteps:
@@ -76,7 +79,8 @@ class MultiSteps:
         use_grad_mean: False for the sum.
         should_skip_update_fn: ``(updates, gradient_step, params) -> (skip, info)``; gradients for which ``skip`` is true
             do not count, and ``info`` stands in the state.
-        accumulator_dtype: dtype of the mean; None for that of the parameters. Of complex parameters it is complex.
+        accumulator_dtype: dtype of the mean; None for that of the parameters, but float32 for narrower ones. Of complex
+            parameters it is complex.
 
     >>> from fx import optim
     >>> optimizer = MultiSteps(optim.sgd(1.0), every_k_schedule=2)
@@ -91,7 +95,7 @@ class MultiSteps:
     def __init__(
         self, opt: GradientTransformation, every_k_schedule: int | Callable[[Any], Any], use_grad_mean: bool = True,
         should_skip_update_fn: Callable[[Tree, Any, Tree], tuple[Any, Tree]] | None = None,
-        accumulator_dtype: Any = "float32",
+        accumulator_dtype: Any = None,
     ) -> None:  # fmt: skip
         if isinstance(every_k_schedule, int) and every_k_schedule < 1:
             raise TreeError(f"MultiSteps gathers at least one gradient; found every_k_schedule={every_k_schedule}")
@@ -101,7 +105,7 @@ class MultiSteps:
         self._skip = should_skip_update_fn or _never
 
     def init(self, params: Tree) -> MultiStepsState:
-        count, gathered = new_count(), tree.map(_accumulator, zeros_like(params), zeros_like(params, self._dtype))
+        count, gathered = new_count(), tree.map(lambda p: _accumulator(fnp.asarray(p), self._dtype), params)
         _, skip_state = self._skip(zeros_like(params), count, params)
         return MultiStepsState(count, count, self.inner_opt.init(params), gathered, skip_state)
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from .. import lax, tree
 from .. import numpy as fnp
-from ..errors import TreeError
+from ..errors import ArgumentError, ShapeError, TreeError
 
 __all__ = [
     "EmptyState", "GradientTransformation", "GradientTransformationExtraArgs", "Schedule", "apply_updates", "chain",
@@ -45,6 +45,9 @@ def with_extra_args_support(tx: GradientTransformation) -> GradientTransformatio
     """The same transformation, which ignores named arguments that it does not know."""
     if isinstance(tx, GradientTransformationExtraArgs):
         return tx
+    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+        hint = ": call it first, optim.adam(1e-3)" if callable(tx) else ""
+        raise ArgumentError(f"an optimizer, or a part of one, has init and update; found {tx!r}{hint}")
 
     def update(updates: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
         return tx.update(updates, state, params)
@@ -124,13 +127,33 @@ def chain(*transformations: GradientTransformation) -> GradientTransformationExt
 
     def update(updates: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
         _check_state(state, tuple(range(len(parts))), range(len(state)) if isinstance(state, tuple) else (), "chain")
-        new_state = []
-        for t, s in zip(parts, state):
-            updates, s = t.update(updates, s, params, **extra)
-            new_state.append(s)
+        given, new_state = updates, []
+        try:
+            for t, s in zip(parts, state):
+                updates, s = t.update(updates, s, params, **extra)
+                new_state.append(s)
+        except (TreeError, ShapeError) as error:
+            _tell_what_was_given(error, given, params)
+            raise
         return updates, tuple(new_state)
 
     return GradientTransformationExtraArgs(lambda params: tuple(t.init(params) for t in parts), update)
+
+
+def _tell_what_was_given(error: Exception, gradient: Tree, params: Tree) -> None:
+    """Adds to an error, once, what ``update`` was called with: most often it is the tree of other parameters."""
+    if getattr(error, "__notes__", None):
+        return
+    told = f"a gradient of {_shapes(gradient)}" + ("" if params is None else f", parameters of {_shapes(params)}")
+    error.add_note(
+        f"in the update of an optimizer, with {told}. Both have the structure and shapes of the parameters that its state was"
+        " made for, optimizer.init(params)."
+    )
+
+
+def _shapes(values: Tree) -> str:
+    leaves = [f"{tree.keystr(p)} {list(fnp.shape(x))}".strip() for p, x in tree.leaves_with_path(values)]
+    return ", ".join(leaves[:6]) + ", ..." * (len(leaves) > 6) or "no leaf"
 
 
 def named_chain(*transformations: tuple[str, GradientTransformation]) -> GradientTransformationExtraArgs:

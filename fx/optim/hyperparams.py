@@ -61,7 +61,11 @@ def inject_hyperparams(
         raise TreeError(f"inject_hyperparams: static_args {sorted(unknown)} are none of {list(signature.parameters)}")
 
     def make(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError:
+            inner_factory(*args, **kwargs)  # says which argument, and what it is called here
+            raise
         bound.apply_defaults()
         free = {n: v for n, v in bound.arguments.items() if n not in static and not isinstance(v, bool)}
         schedules = {n: v for n, v in free.items() if callable(v)}

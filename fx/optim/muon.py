@@ -10,6 +10,7 @@ from .. import numpy as fnp
 from .. import tree
 from ..api import vmap
 from ..errors import ShapeError, TreeError
+from . import elsewhere
 from .base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -200,6 +201,7 @@ def scale_by_shape(weight_dimension_numbers: Numbers = None, consistent_rms: Any
     return stateless(lambda updates, params: tree.map(leaf, updates, _numbers_of(updates, weight_dimension_numbers)))
 
 
+@elsewhere.optimizer
 def muon(
     learning_rate: Any | Schedule, ns_coeffs: Any = NS_COEFFS["standard"], ns_steps: int = 5, beta: Any = 0.95,
     eps: Any = 1e-8, weight_decay: Any = 0.0, weight_decay_mask: Any = None, mu_dtype: Any = None, *,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from . import elsewhere
 from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain
 from .clipping import clip_by_block_rms
 from .factored import scale_by_factored_rms
@@ -47,6 +48,7 @@ Rate = Any | Schedule
 Optimizer = GradientTransformationExtraArgs
 
 
+@elsewhere.optimizer
 def sgd(learning_rate: Rate, momentum: Any = None, nesterov: bool = False, accumulator_dtype: Any = None) -> Optimizer:
     """Gradient descent: p <- p - learning_rate g, with momentum m in place of g (m <- g + momentum m) if given.
 
@@ -64,6 +66,7 @@ def sgd(learning_rate: Rate, momentum: Any = None, nesterov: bool = False, accum
     return chain(first, scale_by_learning_rate(learning_rate))
 
 
+@elsewhere.optimizer
 def adam(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None, *,
     nesterov: bool = False,
@@ -85,6 +88,7 @@ def adam(
     )
 
 
+@elsewhere.optimizer
 def adamw(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None,
     weight_decay: Any = 1e-4, mask: Any = None, *, nesterov: bool = False,
@@ -108,11 +112,13 @@ nadamw = functools.partial(adamw, nesterov=True)
 nadamw.__doc__ = "AdamW with Nesterov's momentum: ``adamw(..., nesterov=True)``."
 
 
+@elsewhere.optimizer
 def adamax(learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8) -> Optimizer:
     """Adam with a decaying maximum in place of the root mean square (Kingma, Ba, 2015, section 7.1)."""
     return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
 
+@elsewhere.optimizer
 def adamaxw(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, weight_decay: Any = 1e-4, mask: Any = None
 ) -> Optimizer:
@@ -122,6 +128,7 @@ def adamaxw(
     )
 
 
+@elsewhere.optimizer
 def amsgrad(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, mu_dtype: Any = None,
     bias_correction_mu: bool = True, bias_correction_nu: bool = True,
@@ -133,6 +140,7 @@ def amsgrad(
     )
 
 
+@elsewhere.optimizer
 def adabelief(
     learning_rate: Rate,
     b1: Any = 0.9,
@@ -146,6 +154,7 @@ def adabelief(
     return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))
 
 
+@elsewhere.optimizer
 def radam(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-8, eps_root: Any = 0.0, threshold: Any = 5.0, *,
     nesterov: bool = False,
@@ -156,11 +165,13 @@ def radam(
     )
 
 
+@elsewhere.optimizer
 def yogi(learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-3) -> Optimizer:
     """Adam whose second moment changes by bounded amounts (Zaheer et al., 2018)."""
     return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
 
+@elsewhere.optimizer
 def lion(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, weight_decay: Any = 1e-3, mask: Any = None
 ) -> Optimizer:
@@ -171,6 +182,7 @@ def lion(
     )
 
 
+@elsewhere.optimizer
 def lamb(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.999, eps: Any = 1e-6, eps_root: Any = 0.0, weight_decay: Any = 0.0,
     mask: Any = None,
@@ -184,6 +196,7 @@ def lamb(
     )
 
 
+@elsewhere.optimizer
 def lars(
     learning_rate: Rate, weight_decay: Any = 0.0, weight_decay_mask: Any = True, trust_coefficient: Any = 0.001,
     eps: Any = 0.0, trust_ratio_mask: Any = True, momentum: Any = 0.9, nesterov: bool = False,
@@ -197,6 +210,7 @@ def lars(
     )
 
 
+@elsewhere.optimizer
 def rmsprop(
     learning_rate: Rate, decay: Any = 0.9, eps: Any = 1e-8, initial_scale: Any = 0.0, eps_in_sqrt: bool = True,
     centered: bool = False, momentum: Any = None, nesterov: bool = False, bias_correction: bool = False,
@@ -219,11 +233,13 @@ def rmsprop(
     )
 
 
+@elsewhere.optimizer
 def adagrad(learning_rate: Rate, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Optimizer:
     """Gradients over the root of the sum of all their squares (Duchi et al., 2011)."""
     return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
 
 
+@elsewhere.optimizer
 def adadelta(
     learning_rate: Rate | None = None,
     rho: Any = 0.9,
@@ -245,6 +261,7 @@ def adadelta(
     )
 
 
+@elsewhere.optimizer
 def adafactor(
     learning_rate: Rate | None = None, min_dim_size_to_factor: int = 128, decay_rate: Any = 0.8, decay_offset: Any = 0,
     multiply_by_parameter_scale: bool = True, clipping_threshold: Any = 1.0, momentum: Any = None,
@@ -277,11 +294,13 @@ def adafactor(
     return chain(*parts, scale(-1))
 
 
+@elsewhere.optimizer
 def sign_sgd(learning_rate: Rate) -> Optimizer:
     """Steps by the sign of the gradient (Bernstein et al., 2018)."""
     return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
 
 
+@elsewhere.optimizer
 def signum(learning_rate: Rate, beta: Any = 0.9, accumulator_dtype: Any = None) -> Optimizer:
     """Steps by the sign of the running mean of the gradient (Bernstein et al., 2018)."""
     return chain(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from .. import lax, tree
 from .. import numpy as fnp
 from ..errors import TreeError
+from . import elsewhere
 from .base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -99,6 +100,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Gr
 _ZOOM = scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy="one")
 
 
+@elsewhere.optimizer
 def lbfgs(
     learning_rate: Any | Schedule | None = None, memory_size: int = 10, scale_init_precond: bool = True,
     linesearch: GradientTransformation | None = _ZOOM,

@@ -91,9 +91,14 @@ def scale_by_learning_rate(
     """
     if learning_rate is None:
         return identity()
-    if isinstance(learning_rate, (str, bytes, dict, list, tuple)):
+    if isinstance(learning_rate, (str, bytes)) or tree.is_tree_node(type(learning_rate)):
+        hint = (
+            ""
+            if isinstance(learning_rate, (str, bytes))
+            else ". Parameters are given to init: optim.adam(1e-3).init(params)"
+        )
         raise ArgumentError(
-            f"a learning rate is a number, or a schedule (a function of the step); found {learning_rate!r}"
+            f"a learning rate is a number, or a schedule (a function of the step); found {learning_rate!r}{hint}"
         )
     sign = -1 if flip_sign else 1
     if callable(learning_rate):

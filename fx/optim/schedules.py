@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from ..errors import TreeError
+from . import elsewhere
 from .base import Schedule
 
 __all__ = [
@@ -24,11 +25,13 @@ def _float(count: Any) -> Any:
     return fnp.asarray(count).astype("float32")
 
 
+@elsewhere.schedule
 def constant_schedule(value: Any) -> Schedule:
     """Always ``value``."""
     return lambda count: value
 
 
+@elsewhere.schedule
 def polynomial_schedule(
     init_value: Any, end_value: Any, power: Any, transition_steps: int, transition_begin: int = 0
 ) -> Schedule:
@@ -53,6 +56,7 @@ def polynomial_schedule(
     return schedule
 
 
+@elsewhere.schedule
 def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, transition_begin: int = 0) -> Schedule:
     """From ``init_value`` to ``end_value`` on a straight line."""
     return polynomial_schedule(init_value, end_value, 1, transition_steps, transition_begin)
@@ -63,6 +67,7 @@ def _check_scales(scales: Iterable[float], who: str) -> None:
         raise TreeError(f"{who} takes scale factors that are not negative; found {negative}")
 
 
+@elsewhere.schedule
 def piecewise_constant_schedule(init_value: Any, boundaries_and_scales: dict[int, float] | None = None) -> Schedule:
     """``init_value``, multiplied by a scale as each boundary is reached (step decay).
 
@@ -82,6 +87,7 @@ def piecewise_constant_schedule(init_value: Any, boundaries_and_scales: dict[int
     return schedule
 
 
+@elsewhere.schedule
 def exponential_decay(
     init_value: Any, transition_steps: int, decay_rate: float, transition_begin: int = 0, staircase: bool = False,
     end_value: Any = None,
@@ -108,6 +114,7 @@ def exponential_decay(
     return schedule
 
 
+@elsewhere.schedule
 def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, exponent: Any = 1.0) -> Schedule:
     """Half a cosine from ``init_value`` to ``alpha * init_value`` (Loshchilov, Hutter, "SGDR", 2017).
 
@@ -131,6 +138,7 @@ _BETWEEN: dict[str, Callable[[Any, Any, Any], Any]] = {
 }
 
 
+@elsewhere.schedule
 def piecewise_interpolate_schedule(
     interpolate_type: str, init_value: Any, boundaries_and_scales: dict[int, float] | None = None
 ) -> Schedule:
@@ -162,6 +170,7 @@ def _check_cycle(transition_steps: int, who: str) -> None:
         raise TreeError(f"{who} takes a positive number of steps; found {transition_steps}")
 
 
+@elsewhere.schedule
 def linear_onecycle_schedule(
     transition_steps: int, peak_value: Any, pct_start: float = 0.3, pct_final: float = 0.85, div_factor: float = 25.0,
     final_div_factor: float = 1e4,
@@ -184,6 +193,7 @@ def linear_onecycle_schedule(
     return piecewise_interpolate_schedule("linear", peak_value / div_factor, boundaries)
 
 
+@elsewhere.schedule
 def cosine_onecycle_schedule(
     transition_steps: int, peak_value: Any, pct_start: float = 0.3, div_factor: float = 25.0, final_div_factor: float = 1e4
 ) -> Schedule:  # fmt: skip
@@ -199,6 +209,7 @@ def cosine_onecycle_schedule(
 # ------------------------------------------------------------------------------------------- joined
 
 
+@elsewhere.schedule
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     """One schedule after the other; each counts its steps from its own boundary.
 
@@ -215,11 +226,13 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     return schedule
 
 
+@elsewhere.schedule
 def warmup_constant_schedule(init_value: Any, peak_value: Any, warmup_steps: int) -> Schedule:
     """From ``init_value`` to the peak on a straight line; there it stays."""
     return linear_schedule(init_value, peak_value, warmup_steps)
 
 
+@elsewhere.schedule
 def warmup_cosine_decay_schedule(
     init_value: Any, peak_value: Any, warmup_steps: int, decay_steps: int, end_value: Any = 0.0, exponent: Any = 1.0
 ) -> Schedule:
@@ -232,13 +245,22 @@ def warmup_cosine_decay_schedule(
     >>> schedule = warmup_cosine_decay_schedule(0.0, 1.0, 10, 110)
     >>> [round(float(schedule(t)), 3) for t in (0, 5, 10, 60, 110)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
+
+    Raises:
+        TreeError: no step is left for the way down.
     """
+    if decay_steps <= warmup_steps:
+        raise TreeError(
+            "warmup_cosine_decay_schedule: decay_steps counts the steps up too, so it is larger than warmup_steps; found"
+            f" {decay_steps=}, {warmup_steps=}"
+        )
     alpha = 0.0 if peak_value == 0.0 else end_value / peak_value
     rise = linear_schedule(init_value, peak_value, warmup_steps)
     fall = cosine_decay_schedule(peak_value, decay_steps - warmup_steps, alpha, exponent)
     return join_schedules([rise, fall], [warmup_steps])
 
 
+@elsewhere.schedule
 def warmup_exponential_decay_schedule(
     init_value: Any, peak_value: Any, warmup_steps: int, transition_steps: int, decay_rate: Any,
     transition_begin: int = 0, staircase: bool = False, end_value: Any = None,
@@ -249,6 +271,7 @@ def warmup_exponential_decay_schedule(
     return join_schedules([rise, fall], [warmup_steps])
 
 
+@elsewhere.schedule
 def sgdr_schedule(cosine_kwargs: Iterable[dict[str, Any]]) -> Schedule:
     """Cosine decays with warm-up, one after the other: warm restarts (Loshchilov, Hutter, "SGDR", 2017).
 

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from ..misnamed import no_attribute
+from . import elsewhere
 from .callbacks import Call, EarlyStopping, LearningRate
 from .checkpoint import Checkpoint
 from .logs import CSVLog, JSONLog, Plot, Progress, TensorBoardLog
@@ -24,3 +26,7 @@ __all__ = [
     "CSVLog", "Call", "Callback", "Checkpoint", "EarlyStopping", "Fit", "JSONLog", "LearningRate", "Means", "Plot", "Precision",
     "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "copied", "init_state", "make_step",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> None:
+    raise no_attribute("fx.train", name, __all__, elsewhere.NAMES)

@@ -10,10 +10,13 @@ from typing import Any
 from .. import numpy as fnp
 from .. import optim, tree
 from ..errors import TrainingError
+from . import elsewhere
 from .run import Callback, Run
 from .state import copied
 
-__all__ = ["Call", "EarlyStopping", "LearningRate", "monitored"]
+__all__ = ["Call", "EarlyStopping", "LearningRate", "direction", "monitored"]
+
+_HIGHER = ("acc", "accuracy", "auc", "aucroc", "f1", "prauc", "precision", "r2", "recall")
 
 
 def monitored(run: Run, name: str) -> float:
@@ -32,27 +35,38 @@ def monitored(run: Run, name: str) -> float:
     return latest[name]
 
 
+def direction(name: str, mode: str | None, who: str) -> str:
+    """``mode``, "min" or "max"; None: what is better of a number of that name.
+
+    >>> direction("validation_accuracy", None, "EarlyStopping"), direction("validation_loss", None, "EarlyStopping")
+    ('max', 'min')
+    """
+    if mode not in ("min", "max", None):
+        raise TrainingError(f"{who}: mode is 'min', 'max' or None; found {mode!r}")
+    return mode or ("max" if name.lower().rpartition("_")[2] in _HIGHER else "min")
+
+
+@elsewhere.callback
 class EarlyStopping(Callback):
     """Ends the run when a number has not improved for some epochs.
 
     Args:
         monitor: which number of the history.
         patience: epochs without improvement that are borne.
-        mode: "min" or "max": what is better.
+        mode: "min" or "max": what is better; None: "max" for accuracies, F1, areas and the like, else "min".
         least: how much better counts.
         restore: end with the state that was best, not the last.
 
-    >>> EarlyStopping("validation_accuracy", mode="max").patience
-    5
+    >>> EarlyStopping("validation_accuracy", patience=3).mode
+    'max'
     """
 
     def __init__(
-        self, monitor: str = "validation_loss", *, patience: int = 5, mode: str = "min", least: float = 0.0,
+        self, monitor: str = "validation_loss", *, patience: int = 5, mode: str | None = None, least: float = 0.0,
         restore: bool = True,
     ) -> None:  # fmt: skip
-        if mode not in ("min", "max"):
-            raise TrainingError(f"EarlyStopping: mode is 'min' or 'max'; found {mode!r}")
-        self.monitor, self.patience, self.mode, self.least, self.restore = monitor, patience, mode, least, restore
+        self.mode = direction(monitor, mode, "EarlyStopping")
+        self.monitor, self.patience, self.least, self.restore = monitor, patience, least, restore
         self.best, self.waited = math.inf, 0
         self._kept: list[Any] = []  # the arrays of the best state
         self._resumed = False
@@ -89,6 +103,7 @@ class EarlyStopping(Callback):
         self._resumed = True
 
 
+@elsewhere.callback
 class LearningRate(Callback):
     """Sets a number of the optimizer at the beginning of every epoch.
 

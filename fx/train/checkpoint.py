@@ -8,11 +8,14 @@ import warnings
 
 from .. import io
 from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingError
+from . import elsewhere
+from .callbacks import direction, monitored
 from .run import Callback, Run
 
 __all__ = ["Checkpoint"]
 
 
+@elsewhere.callback
 class Checkpoint(Callback):
     """Saves the run, and goes on from the latest save when the same program is started again.
 
@@ -27,7 +30,7 @@ class Checkpoint(Callback):
         epochs: epochs between two saves.
         keep: how many of the newest stay.
         best: a number of the history whose best checkpoint stays besides.
-        mode: "min" or "max": what is best.
+        mode: "min" or "max": what is best; None: as for ``EarlyStopping``.
         resume: False begins anew, and overwrites.
         sync: False not to wait for the disk.
     """
@@ -36,14 +39,15 @@ class Checkpoint(Callback):
 
     def __init__(
         self, folder: str | os.PathLike[str], *, every: int | None = None, epochs: int = 1, keep: int = 3,
-        best: str | None = None, mode: str = "min", resume: bool = True, sync: bool = True,
+        best: str | None = None, mode: str | None = None, resume: bool = True, sync: bool = True,
     ) -> None:  # fmt: skip
         for name, interval in (("every", every), ("epochs", epochs)):
             if interval is not None and (not isinstance(interval, int) or interval < 1):
                 raise TrainingError(
                     f"Checkpoint: {name} is a number of steps or epochs, at least 1; found {interval!r}"
                 )
-        self.manager = io.CheckpointManager(folder, keep_last=keep, best=best, mode=mode)
+        self.best, self.mode = best, direction(best or "", mode, "Checkpoint")
+        self.manager = io.CheckpointManager(folder, keep_last=keep, best=best, mode=self.mode)
         self.every, self.epochs, self.resume, self.sync = every, epochs, resume, sync
         self._ready = False
 
@@ -97,6 +101,8 @@ class Checkpoint(Callback):
             self._save(run)
 
     def epoch(self, run: Run) -> None:
+        if self.best is not None:
+            monitored(run, self.best)  # says what there is, if it is none
         if run.epoch % self.epochs == 0:
             self._save(run, run.history[-1])
 

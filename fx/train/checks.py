@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from ..errors import TrainingError
 from ..ir import short_dtype
 
 __all__ = [
-    "checked_batches", "checked_callbacks", "checked_clip", "checked_element", "checked_epochs", "checked_metrics", "checked_model",
+    "checked_batches", "checked_callbacks", "checked_clip", "checked_element", "checked_epochs", "checked_loss", "checked_metrics", "checked_model",
     "checked_optimizer", "checked_report", "checked_value", "strings_way_out", "told",
 ]  # fmt: skip
 
@@ -112,6 +113,21 @@ def checked_optimizer(optimizer: Any) -> Any:
         return optimizer
     hint = " Call it: optim.adam(1e-3)." if callable(optimizer) else " Make one: optim.adam(1e-3), optim.sgd(0.1)."
     raise TrainingError(f"an optimizer has init and update (fx.optim); found {optimizer!r}.{hint}")
+
+
+def checked_loss(loss: Any, takes: str) -> None:
+    """Raises TrainingError unless the loss can be called with these arguments."""
+    if not callable(loss):
+        raise TrainingError(f"a loss is a function, loss({takes}) -> scalar; found {loss!r}")
+    try:
+        inspect.signature(loss).bind(*takes.split(", "))
+    except TypeError as error:
+        other = " A model with running statistics: Trainer(..., stateful=True)." if "model_state" not in takes else ""
+        raise TrainingError(
+            f"the loss is called loss({takes}): {error}. Write it so, even where it draws no random numbers.{other}"
+        ) from None
+    except ValueError:  # a built-in function, which tells no signature
+        return
 
 
 def checked_clip(clip: Any) -> Any:

@@ -14,7 +14,7 @@ from ..api import grad
 from ..config import config
 from ..errors import FxError, NaNError
 
-__all__ = ["explain_not_finite"]
+__all__ = ["explain_forward", "explain_not_finite"]
 
 SHOWN = 4  # places named in a message, of many
 REMEDY = "\nA smaller learning rate, clip=1.0 or not_finite='skip' may be the way out."
@@ -38,17 +38,10 @@ def explain_not_finite(loss: Callable[[Tree, Tree], Any], model: Tree, batch: Tr
     >>> print(explain_not_finite(lambda m, b: np.sum(np.log(m["w"]) * b), {"w": np.zeros(1)}, np.ones(1)).split(chr(10))[0])
     the loss: inf appeared: 'log' gave -inf at index (0,) of f64[1]
     """
-    for what, values, remedy in (
-        ("the data", batch, "Clean it, or mask it in the loss: a NaN times 0 is still a NaN."),
-        ("the model", model, "It was given like that: start from finite parameters, or from an earlier checkpoint."),
-    ):
-        found = list(_not_finite(values))
-        if found:
-            return f"{what} holds it already: " + "; ".join(found[:SHOWN]) + f". {remedy}"
-    model, batch = tree.map(fnp.asarray, (model, batch))  # eager operations on arrays of our own are checked
-    forward = _born(lambda: loss(model, batch), model, batch)
+    forward = explain_forward(loss, model, batch)
     if forward is not None:
         return forward
+    model, batch = tree.map(fnp.asarray, (model, batch))
     trained, rest = nn.partition(model, nn.trainable(model) if trainable is None else trainable)
     of_trained = lambda t: loss(nn.combine(t, rest), batch)
     with np.errstate(all="ignore"):
@@ -58,6 +51,19 @@ def explain_not_finite(loss: Callable[[Tree, Tree], Any], model: Tree, batch: Tr
     more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
     backward = _born(lambda: grad(of_trained)(trained), model, batch)
     return f"{where}{more}" + (f"\ngoing backward, {backward}" if backward else REMEDY)
+
+
+def explain_forward(loss: Callable[[Tree, Tree], Any], model: Tree, batch: Tree) -> str | None:
+    """The first part of ``explain_not_finite``: None if data, model and loss are finite."""
+    for what, values, remedy in (
+        ("the data", batch, "Clean it, or mask it in the loss: a NaN times 0 is still a NaN."),
+        ("the model", model, "It was given like that: start from finite parameters, or from an earlier checkpoint."),
+    ):
+        found = list(_not_finite(values))
+        if found:
+            return f"{what} holds it already: " + "; ".join(found[:SHOWN]) + f". {remedy}"
+    model, batch = tree.map(fnp.asarray, (model, batch))  # eager operations on arrays of our own are checked
+    return _born(lambda: loss(model, batch), model, batch)
 
 
 def _not_finite(values: Tree) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..errors import SaveError, SaveWarning
+from . import elsewhere
 from .run import Callback, Run
 from .tensorboard import EventWriter
 
@@ -42,6 +43,7 @@ def _check_folder(path: Path) -> None:
         raise SaveError(f"{path} cannot be written: it is a folder. Name a file.")
 
 
+@elsewhere.callback
 class CSVLog(Callback):
     """One row for every epoch, in a file of comma-separated values.
 
@@ -72,6 +74,7 @@ class CSVLog(Callback):
                 part.unlink(missing_ok=True)
 
 
+@elsewhere.callback
 class JSONLog(Callback):
     """One line of JSON for every epoch, and if wanted for every so many steps, added to the end of a file.
 
@@ -99,6 +102,7 @@ class JSONLog(Callback):
         self._write({"epoch": run.epoch, "step": int(run.state.step), **run.history[-1]})
 
 
+@elsewhere.callback
 class TensorBoardLog(Callback):
     """Curves for TensorBoard (``tensorboard --logdir FOLDER``): every epoch, and every so many steps.
 
@@ -165,7 +169,9 @@ def told(values: Mapping[str, float], names: Iterable[str] = ()) -> str:
     'loss 0.1235  validation accuracy 98.10%'
     """
     chosen = list(names) or [n for n in values if n not in ("seconds", "rate", "gradient_norm")]
-    shown = lambda n: f"{values[n]:.2%}" if n.endswith("accuracy") else f"{values[n]:.4f}"
+    shown = lambda n: (
+        f"{values[n]:.2%}" if n.endswith("accuracy") else f"{values[n]:{'d' if isinstance(values[n], int) else '.4f'}}"
+    )
     return "  ".join(f"{n.replace('_', ' ')} {shown(n)}" for n in chosen)
 
 
@@ -180,6 +186,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+@elsewhere.callback
 class Progress(Callback):
     """A line for every epoch; on a terminal also a bar with the loss, the rate and the time that is left.
 

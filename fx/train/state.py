@@ -60,9 +60,15 @@ def trained_part(model: Tree, trainable: Trainable = None) -> Tree:
     """
     floats = tree.map(nn.is_inexact_array, model)
     chosen = nn.trainable if trainable is None else trainable
-    wanted = tree.broadcast_prefix(
-        chosen(model) if callable(chosen) else chosen, model, what="the mask of what to train"
-    )
+    given = chosen(model) if callable(chosen) and not isinstance(chosen, nn.Module) else chosen
+    for path, leaf in tree.leaves_with_path(given):
+        if not isinstance(leaf, (bool, np.bool_)):
+            raise TreeError(
+                f"trainable is a tree of bools, or a function from the model to one; found {type(leaf).__name__} at"
+                f" {tree.keystr(path) or 'its top'}. nn.path_mask(model, 'head/*') is such a tree; nn.freeze(model,"
+                " 'layers/0/*') is a model that says itself what is trained: give that to fit, without trainable."
+            )
+    wanted = tree.broadcast_prefix(given, model, what="the mask of what to train")
     mask = tree.unflatten(tree.structure(model), [bool(w) and f for w, f in zip(wanted, tree.leaves(floats))])
     if not any(tree.leaves(mask)):
         raise TreeError(

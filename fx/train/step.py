@@ -10,7 +10,7 @@ from .. import numpy as fnp
 from ..api import value_and_grad
 from ..errors import ShapeError, TrainingError
 from ..staging import jit
-from .checks import checked_clip, checked_optimizer, checked_report, checked_value
+from .checks import checked_clip, checked_loss, checked_optimizer, checked_report, checked_value
 from .precision import Precision, precision_of
 from .state import Trainable, TrainState, batch_size, trained_part
 
@@ -134,6 +134,7 @@ def _chosen(finite: Any, new: Tree, old: Tree) -> Tree:
 
 def with_state(loss: Loss, stateful: bool) -> Callable[..., tuple[Any, Tree, dict[str, Any]]]:
     """``f(model, model_state, batch, key) -> (scalar, model_state, aux)`` from either kind of loss."""
+    checked_loss(loss, "model, model_state, batch, key" if stateful else "model, batch, key")
 
     def evaluate(model: Tree, model_state: Tree, batch: Tree, key: Any) -> tuple[Any, Tree, dict[str, Any]]:
         found = loss(model, model_state, batch, key) if stateful else loss(model, batch, key)

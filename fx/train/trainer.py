@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,8 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn, random, tree
-from ..errors import MissingStateError, NaNError, TrainingError
+from .. import numpy as fnp
+from ..config import config
+from ..errors import MissingStateError, NaNError, TrainingError, TrainingWarning
+from ..metrics import Metric
 from ..staging import jit
+from . import elsewhere
 from .checks import (
     checked_batches,
     checked_callbacks,
@@ -25,7 +30,7 @@ from .checks import (
     strings_way_out,
     told,
 )
-from .guard import explain_not_finite
+from .guard import explain_forward, explain_not_finite
 from .precision import Precision, precision_of
 from .run import Callback, Data, Means, Run, batches_from, interruption_deferred
 from .state import Trainable, TrainState, copied, init_state, trained_part
@@ -48,6 +53,7 @@ class Fit(NamedTuple):
         return self.state.model
 
 
+@elsewhere.trainer
 @dataclass(frozen=True)
 class Trainer:
     """A loss, an optimizer, and a loop.  In ten lines by hand, ``fit`` is::
@@ -114,19 +120,24 @@ class Trainer:
         )  # fmt: skip
 
     @functools.cached_property
-    def scores(self) -> Callable[[Tree, Tree, dict[str, Any], Tree], tuple[dict[str, Any], dict[str, Any]]]:
-        """Of one batch: the loss, what it reports and the metrics that are functions; and the totals of the others."""
-        evaluate = with_state(self.loss, self.stateful)
+    def scores(self) -> Callable[[Tree, Tree, dict[str, Any], Tree], tuple[dict[str, Any], dict[str, Any], Any]]:
+        """Of one batch: the loss, what it reports and the metrics that are functions; the totals of the others; and whether the
+        loss is finite and the metrics could be taken of everything."""
+        return jit(self._scores)
+
+    def _scores(
+        self, model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree
+    ) -> tuple[dict[str, Any], dict[str, Any], Any]:
         functions = {name: f for name, f in self.metrics.items() if not _accumulates(f)}
-
-        def scores(model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree) -> tuple[dict[str, Any], Any]:
-            value, _, aux = evaluate(model, model_state, batch, None)
-            if totals:
-                targets, outputs = (self.targets or _targets)(batch), self._outputs(model, model_state, batch)
-                totals = {name: self.metrics[name].update(t, outputs, targets) for name, t in totals.items()}
-            return {"loss": value, **aux, **{name: f(model, batch) for name, f in functions.items()}}, totals
-
-        return jit(scores)
+        value, _, aux = with_state(self.loss, self.stateful)(model, model_state, batch, None)
+        if totals:
+            targets, outputs = (self.targets or _targets)(batch), self._outputs(model, model_state, batch)
+            totals = {name: self.metrics[name].update(t, outputs, targets) for name, t in totals.items()}
+        sound = fnp.isfinite(value)
+        for name, total in totals.items():
+            if isinstance(self.metrics[name], Metric):
+                sound &= ~self.metrics[name].spoilt(total)
+        return {"loss": value, **aux, **{name: f(model, batch) for name, f in functions.items()}}, totals, sound
 
     def _outputs(self, model: Tree, model_state: Tree, batch: Tree) -> Any:
         if self.forward is not None:
@@ -149,6 +160,7 @@ class Trainer:
             precision=precision_of(self.precision),
         )  # fmt: skip
 
+    @elsewhere.fit
     def fit(
         self, model: Tree | TrainState | Fit, data: Data, *, epochs: int, validation: Data | None = None, key: Any = 0,
         callbacks: Sequence[Callback] = (),
@@ -228,6 +240,17 @@ class Trainer:
     def _end_pass(self, run: Run, validation: Data | None) -> None:
         seconds = max(time.perf_counter() - run.started, 1e-9)
         means, share = run.means.result(), (run.batch - run.entered) / run.batch
+        if run.skipped == run.batch:
+            warnings.warn(
+                f"every step of epoch {run.epoch + 1} was left out, as its loss or gradient was not finite: nothing was learned."
+                + (
+                    " not_finite='raise' names where that comes from."
+                    if self.not_finite == "skip"
+                    else " The loss scale falls."
+                ),
+                TrainingWarning,
+                stacklevel=4,
+            )
         done = {"loss": means.get("loss", math.nan), **means}
         if validation is not None:
             source = validation(run.epoch) if callable(validation) else validation
@@ -270,6 +293,9 @@ class Trainer:
         """Raises NaNError that names the layer, unless such a step is to be left out."""
         scale, mode = run.state.scale, precision_of(self.precision)
         adapts = scale is not None and mode is not None and mode.dynamic and float(scale.scale) > 1
+        adapts = adapts and math.isfinite(
+            run.info["loss"]
+        )  # the loss itself is not scaled: a smaller scale mends nothing
         if self.not_finite == "skip" or adapts:
             return
         before = dataclasses.replace(run.state, step=run.state.step - 1)
@@ -304,18 +330,36 @@ class Trainer:
 
         Raises:
             TrainingError: there are no batches.
+            LabelError: a label is none of the classes (unless ``not_finite`` is "ignore").
+            NaNError: the loss is not finite, and ``not_finite`` is "raise".
         """
-        (used, model_state), means, empty = _used(model, model_state), Means(), True
-        totals = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
-        for batch in checked_batches(data, "evaluate"):
+        (used, model_state), means, sound, count = _used(model, model_state), Means(), True, 0
+        start = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
+        totals = start
+        for count, batch in enumerate(checked_batches(data, "evaluate"), 1):
             with _noting("evaluate", batch):
-                values, totals = self.scores(used, model_state, totals, batch)
+                values, totals, still = self.scores(used, model_state, totals, batch)
+                if sound and not bool(still) and self.not_finite != "ignore":
+                    self._unsound(used, model_state, start, batch, f"batch {count} of evaluate")
+                sound = sound and bool(still)
             means.add(values, _examples(batch))
-            empty = False
-        if empty:
+        if not count:
             raise TrainingError("evaluate was given no batch: the data is empty. Check len(data) and the filter.")
         computed = {name: np.asarray(self.metrics[name].compute(t)) for name, t in totals.items()}
         return means.result() | {name: x if x.ndim else float(x) for name, x in computed.items()}
+
+    def _unsound(self, model: Tree, model_state: Tree, totals: dict[str, Any], batch: Tree, where: str) -> None:
+        """Raises what can be known about a batch whose scores are no numbers, by computing them again op by op."""
+        model, batch = tree.map(fnp.asarray, (model, batch))
+        with config.using(disable_jit=True), np.errstate(all="ignore"):
+            values, *_ = self._scores(model, model_state, totals, batch)  # raises where a label is out of range
+        if self.not_finite == "raise" and not bool(fnp.isfinite(values["loss"])):
+            evaluate = with_state(self.loss, self.stateful)
+            why = explain_forward(lambda m, b: evaluate(m, model_state, b, None)[0], model, batch)
+            raise NaNError(
+                f"the loss of {where} is not finite: {why or 'compiled, but not op by op'}\nTrainer(not_finite='skip')"
+                " evaluates all the same."
+            )
 
     def predict(self, model: Tree | TrainState | Fit, data: Iterable[Any], *, model_state: Tree = None) -> Any:
         """The outputs for all batches, one after the other along the first axis, as NumPy arrays.

@@ -8,6 +8,7 @@ Array([[2., 1.]], dtype=float32)
 
 from __future__ import annotations
 
+from ..misnamed import no_attribute
 from .attribution import grad_cam, integrated_gradients, occlusion, permutation_importance, saliency
 from .embedding import pca, tsne
 from .figures import (
@@ -29,3 +30,11 @@ __all__ = [
     "attention", "bars", "check_plot", "confusion", "curves", "feature_maps", "figure", "filters", "grad_cam", "heat", "images",
     "integrated_gradients", "occlusion", "pca", "permutation_importance", "saliency", "save", "scatter", "tsne",
 ]  # fmt: skip
+
+_ELSEWHERE = {
+    "confusion_matrix": "confusion", "gradcam": "grad_cam", "imshow": "images", "plot_history": "curves", "savefig": "save", "t_sne": "tsne",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> None:
+    raise no_attribute("fx.viz", name, __all__, _ELSEWHERE)

@@ -40,12 +40,12 @@ def check_plot(path: str | Path) -> None:
         PlotError: matplotlib is missing, the folder is, or the name has another ending.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise PlotError("--plot draws with matplotlib, which is not installed: pip install matplotlib")
+        raise PlotError("figures are drawn with matplotlib, which is not installed: pip install matplotlib")
     folder = Path(path).resolve().parent
     if not folder.is_dir():
-        raise PlotError(f"--plot {path}: there is no folder {folder}")
+        raise PlotError(f"{path}: there is no folder {folder}")
     if Path(path).suffix.lower() not in FORMATS:
-        raise PlotError(f"--plot {path}: the name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+        raise PlotError(f"{path}: the name must end in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
 
 
 def figure(width: float, height: float) -> Any:
@@ -76,6 +76,8 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
         history: as ``Trainer.fit`` returns it.
         names: which; None for all but seconds.
     """
+    from matplotlib.ticker import LogFormatter  # an optional extra, and slow to import
+
     found = list(dict.fromkeys(n for row in history for n in row))
     wanted = [n for n in found if n not in ("seconds", "rate", "skipped")] if names is None else list(names)
     if unknown := [n for n in wanted if n not in found]:
@@ -92,6 +94,9 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
         axes.set(
             ylabel=title.replace("_", " "), yscale="log" if "loss" in title and positive else "linear", xlabel="epoch"
         )
+        if axes.get_yscale() == "log":  # 0.6, not 6 x 10^-1
+            axes.yaxis.set_major_formatter(LogFormatter())
+            axes.yaxis.set_minor_formatter(LogFormatter())
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         if len(members) > 1:

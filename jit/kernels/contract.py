@@ -94,7 +94,7 @@ class Contract:
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
         if self.fills:
-            names += ["filling"]
+            names += ["filling", "ahead"]
         if self.slabs:
             names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
         return [*names, *WINDOW_FRAME] if self.window_loops else names
@@ -250,7 +250,11 @@ class _Piece:
         if v.fills:
             strides = tuple(p[f"bs_{k}"] for k in numbered("k", v.k_dims))
             fill = Fill(
-                (p["filling"] > 0) & row.eq(self.first), self.b_source, b.let("from_", start["bs"] + col), strides
+                (p["filling"] > 0) & row.eq(self.first),
+                self.b_source,
+                b.let("from_", start["bs"] + col),
+                strides,
+                p["ahead"],
             )
         held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
         going_on = held and (*held, p["sums_line"])

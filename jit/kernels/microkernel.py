@@ -38,7 +38,6 @@ __all__ = [
 ]
 
 UNROLL = 2  # values of k in a round of the innermost loop
-AHEAD = 16  # values of k by which B is asked for before it is needed, where its rows lie apart
 LINE = 64  # bytes of a line of the caches
 
 
@@ -236,12 +235,14 @@ def dot(xs: Sequence[Expr], ys: Sequence[Expr]) -> Expr:
 @dataclass(frozen=True, slots=True)
 class Fill:
     """Where ``now`` is true, columns of stride 1 come from ``source``, at ``start`` and, for each loop over k, with these
-    strides, and go into the panel on their way: the stores cost nothing beside the multiply-adds."""
+    strides, and go into the panel on their way: the stores cost nothing beside the multiply-adds.  They are asked for when those
+    ``ahead`` elements before them are read."""
 
     now: Expr
     source: str
     start: Expr
     strides: tuple[Expr, ...]
+    ahead: Expr
 
 
 def accumulate(
@@ -292,7 +293,7 @@ def accumulate(
                 filling(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * step_b), at_source)
             return
         for at in range(0, tile.cols, LINE // tile.ty.itemsize):
-            b.prefetch(fill.source, source + fill.strides[-1] * AHEAD + at)
+            b.prefetch(fill.source, source + fill.ahead + at)
         bs = [b.let("b", b.load(fill.source, source + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
         for j, column in enumerate(bs):
             b.store(buffers[1], at_b + j * tile.lanes, column)

@@ -11,12 +11,12 @@ Long rows are sorted by blocks: ``sort_blocks.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, op_, select, u32
-from .sort_network import merge_lanes, sort_vectors
+from .sort_network import merge_lanes, sort_vectors, transposed
 from .sort_records import (
     ZERO,
     Operands,
@@ -193,7 +193,7 @@ def across_kernel(spec: SortSpec, lanes: int) -> Kernel:
         sort_vectors(b, records, v.at, b.let("vectors", (n + lanes - 1) >> lanes.bit_length() - 1), size, lanes)
         merge_lanes(b, records, v.at, size, lanes)
         with b.for_("i", 0, size, lanes) as i:
-            parts = _transposed([b.load(records, v.base + (i + k) * lanes, lanes) for k in range(lanes)])
+            parts = transposed([b.load(records, v.base + (i + k) * lanes, lanes) for k in range(lanes)])
             for lane, part in enumerate(parts):
                 b.store(records, merged + size * lane + i, part)
         with b.for_("i", 0, v.take, vectorize=True) as i:
@@ -283,7 +283,7 @@ class _LaneGroup(_Vectors):
         special = self.nothing_special()
         with b.for_("i", 0, whole, lanes) as i:
             rows = [self.record(start, i, lanes, special) for start in starts]
-            for k, v in enumerate(_transposed(rows)):
+            for k, v in enumerate(transposed(rows)):
                 b.store(self.records, self.base + (i + k) * lanes, v)
         with self.each(p) as (lane, row):
             start = b.let("start", row * n)
@@ -301,22 +301,13 @@ class _LaneGroup(_Vectors):
             starts = [b.let("result", self.row(p, lane) * take) for lane in range(lanes)]
             with b.for_("i", 0, whole, lanes) as i:
                 vectors = [self.flipped(b.load(self.records, self.base + (i + k) * lanes, lanes)) for k in range(lanes)]
-                rows = _transposed([element_bits(self.source, v) for v in vectors])
+                rows = transposed([element_bits(self.source, v) for v in vectors])
                 for start, v in zip(starts, rows):
                     b.store(self.operands.out[0], start + i, v)
         with self.each(p) as (lane, row):
             to, start = b.let("result", row * take), b.let("start", row * self.n)
             with b.for_("i", whole, take) as i:
                 self.result(to + i, start, b.load(self.records, self.base + i * lanes + lane))
-
-
-def _transposed(rows: Sequence[Expr]) -> list[Expr]:
-    """Vectors of the elements of the same lane, of as many vectors as there are lanes: perfect shuffles."""
-    vectors, half = list(rows), len(rows) // 2
-    for _ in range(half.bit_length()):
-        pairs = [op_("interleave", vectors[k], vectors[half + k]) for k in range(half)]
-        vectors = [op_("half", pair, Const(side, i64)) for pair in pairs for side in (0, 1)]
-    return vectors
 
 
 # ------------------------------------------------------------------------------------ a few largest

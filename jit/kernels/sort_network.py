@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, maximum, minimum, op_, select
 
-__all__ = ["BLOCK", "merge_lanes", "padded", "sort_vectors"]
+__all__ = ["BLOCK", "EIGHT", "merge_lanes", "padded", "sort_vectors", "transposed"]
 
 _STAGES = 3  # of a pass
 BLOCK = 1 << _STAGES  # vectors that are held in registers
@@ -19,7 +19,7 @@ BLOCK = 1 << _STAGES  # vectors that are held in registers
 _Pairs = Iterable[tuple[int, int]]
 
 # Sorts eight: 19 comparisons in 6 stages.
-_EIGHT = (
+EIGHT = (
     (0, 2), (1, 3), (4, 6), (5, 7), (0, 4), (1, 5), (2, 6), (3, 7), (0, 1), (2, 3), (4, 5), (6, 7), (2, 4), (3, 5), (1, 4), (3, 6),
     (1, 2), (3, 4), (5, 6),
 )  # fmt: skip
@@ -34,7 +34,7 @@ def sort_vectors(b: KernelBuilder, buf: str, at: Expr, n: Expr, size: Expr, lane
     """Sorts vectors [at, at + n) of ``buf``; behind them up to ``size`` stand vectors of the largest key."""
     network = _Network(b, buf, at, n, lanes)
     with b.for_("block", 0, n, BLOCK) as block:
-        network.exchange([block + k for k in range(BLOCK)], _EIGHT)
+        network.exchange([block + k for k in range(BLOCK)], EIGHT)
     p, log_p = b.var("sorted", Const(BLOCK, i64)), b.var("log_sorted", Const(_STAGES, i64))
     with b.while_(p < size):
         first = b.let("first_stages", log_p % _STAGES + 1)  # the other passes take _STAGES each
@@ -145,3 +145,12 @@ class _Network:
 
 def _butterflies(count: int, distance: int) -> list[tuple[int, int]]:
     return [(k, k + distance) for k in range(count) if not k & distance]
+
+
+def transposed(rows: Sequence[Expr]) -> list[Expr]:
+    """The elements of lane 0 of all vectors, then those of lane 1, ..., as vectors: perfect shuffles."""
+    vectors, half = list(rows), len(rows) // 2
+    for _ in range(half.bit_length()):
+        pairs = [op_("interleave", vectors[k], vectors[half + k]) for k in range(half)]
+        vectors = [op_("half", pair, Const(side, i64)) for pair in pairs for side in (0, 1)]
+    return vectors

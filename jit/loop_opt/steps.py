@@ -47,7 +47,8 @@ class Body:
         reductions: locals declared outside that the loop accumulates into, with the operation and the type.
         branches: there are some that all lanes take if one wants to.
         maskable: it is right, and machines have instructions, to run it with some lanes left out: memory is accessed in
-            vectors side by side of 32 or 64 bits, and nothing traps on the zeros that stand in other lanes.
+            vectors side by side of 32 or 64 bits, or of bytes, and nothing traps on the zeros that stand in other lanes.
+        bytes: some of what is accessed are bytes (or booleans, which lie in bytes).
         pairs: by the id of a store to every other element, the store that follows it and fills the gaps.
     """
 
@@ -61,6 +62,7 @@ class Body:
         self.reductions: dict[str, tuple[str, Ty]] = {}
         self.definitions: dict[str, Let] = {}
         self.maskable = True
+        self.bytes = False
         self._rare = False  # inside a branch that some lane rarely takes: what it costs does not count
         flat = list(_statements(loop.body))
         self._assigned = {s.name for s in flat if isinstance(s, Assign)}
@@ -217,7 +219,8 @@ class Body:
         """
         self._count(ty)
         step = self.step(index)
-        self.maskable &= step == 1 and ty.bits in (32, 64)
+        self.maskable &= step == 1 and ty.itemsize != 2
+        self.bytes |= ty.itemsize == 1
         together = step in (1, -1) or (step == 2 and not alone)
         self.lone += not together and not self._rare
         self._grow((1 if step == 1 else 2) if together else _GATHER_SIZE)

@@ -123,7 +123,8 @@ class _VectorLoop:
         if long and body.scattered:
             copies = side_by_side = 1
         self.main = _Writer(body, names, lanes * side_by_side, copies)
-        self.masked = target.masked_accesses and body.maskable and (long or bool(body.reductions))
+        able = target.masked_bytes if body.bytes else target.masked_accesses
+        self.masked = able and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
 
     def statements(self) -> list[Stmt]:

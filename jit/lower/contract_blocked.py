@@ -22,6 +22,7 @@ from .contract_pieces import (
     packed_groups,
     packed_ranges,
     row_ranges,
+    rows_ahead,
     wanted_pieces,
 )
 from .contraction import (
@@ -90,7 +91,7 @@ def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
     """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
     but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
     q = normal(p.transposed())
-    if p.pairs or not (_along_rows(p) and _along_rows(q)):
+    if p.pairs or not (_along_rows(p) and _along_rows(q) and _is_long(ctx, p)):
         return False
     return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
@@ -323,6 +324,8 @@ def _product(
     if layout.packs:
         filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
         values |= _own_panels(ctx, blocks, tile, ks, filling)
+        line_bytes, width_bytes = ks[-1][2] * ty.itemsize, tile.cols * ty.itemsize
+        values["ahead"] = ks[-1][2] * late(rows_ahead, line_bytes, width_bytes, ctx.host.l1_bytes, ctx.host.l1_ways)
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
@@ -398,7 +401,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
         "part_slices": blocks.part_slices, "a_step": rows[0][1],
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
-        "packing": 0, "filling": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
+        "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}
@@ -443,10 +446,17 @@ def _gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     """
     if p.pairs or not _along_rows(p) or p.rows[0][1] != 1:
         return False
-    m, k, l1 = size(p.rows), size(p.ks), ctx.host.l1_bytes
-    if m * k * tile.ty.itemsize <= l1 or m < tile.lanes or k < tile.lanes:
+    m, k, n = size(p.rows), size(p.ks), size(p.cols)
+    if n < TURN_PANELS * tile.cols or m < tile.lanes:  # first, as of a gradient of weights k alone may vary
         return False
-    return size(p.cols) >= (TURN_PANELS if k * LINE > l1 // 2 else TURN_PANELS_SHORT) * tile.cols
+    if n < TURN_PANELS_SHORT * tile.cols and not _is_long(ctx, p):
+        return False
+    return bool(k >= tile.lanes and m * k * tile.ty.itemsize > ctx.host.l1_bytes)
+
+
+def _is_long(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether the first-level cache has no line for each step of k, where each touches another one."""
+    return size(p.ks) * LINE > ctx.host.l1_bytes // 2
 
 
 def _turned(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:

@@ -75,12 +75,21 @@ def _contraction(a: _Matrix, b: _Matrix, out: Operand) -> Contraction:
     )
 
 
+def _untransposed(out: Operand, permutation: tuple[int, ...]) -> Operand:
+    """The result in the order of the dimensions before it is transposed."""
+    order = sorted(range(len(permutation)), key=permutation.__getitem__)
+    return replace(out, shape=tuple(out.shape[i] for i in order), strides=tuple(out.strides[i] for i in order))
+
+
 @lowers_product("dot_general")
 def dot_general(
     ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], epilogue: Epilogue | None
 ) -> bool:
-    """Result dimensions: batch, free dimensions of lhs, free dimensions of rhs.  Returns whether it took the epilogue."""
+    """Result dimensions: batch, free dimensions of lhs, free dimensions of rhs; or these transposed by ``permutation``, where
+    the planner says so.  Returns whether it took the epilogue."""
     (lhs, rhs), (out,) = ins, outs
+    if "permutation" in eqn.params:
+        out = _untransposed(out, eqn.params["permutation"])
     contracting, batch = eqn.params["dimension_numbers"]
     a, b = _Matrix.of(lhs, contracting[0], batch[0]), _Matrix.of(rhs, contracting[1], batch[1])
     problem = _contraction(a, b, out)

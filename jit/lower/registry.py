@@ -129,6 +129,7 @@ class Host(Protocol):
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
+    l1_ways: int
 
     @property
     def unit_bits(self) -> int:

@@ -3,10 +3,12 @@
 The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
 
 * rows that are not too long run side by side in vector lanes, or in all lanes where there are too few of them,
+* other rows run by partitions, where the machine compresses vectors and the key is all there is to an element: a few
+  long ones cut into buckets first,
 * a few long rows run by blocks, a fixed number of steps for each digit of the key,
 * all others run whole, each by one thread.
 
-Every kernel is stable, so ``is_stable`` changes nothing, and none of them shows where its range was cut.
+Every result is that of a stable sort, so ``is_stable`` changes nothing, and none shows where a kernel's range was cut.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from fx.ir import Eqn
 from fx.sizes import late
 
 from ..cost import chunk_for, halvings
-from ..kernels import sort_blocks
+from ..kernels import sort_blocks, sort_buckets
 from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
@@ -35,6 +37,9 @@ _LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048}
 # The same where there are not rows for half of the lanes: each is sorted in all lanes
 _ALONE_LONGEST = {8: 1 << 12, 16: 1 << 15, 32: 1 << 14, 64: 1 << 14}
 _ALONE_LONGEST_INDEXED = {8: 64, 16: 128, 32: 2048}
+# The same, side by side and alone, where longer rows are sorted by partitions
+_LANES_LONGEST_BESIDE = {32: 1 << 9, 64: 1 << 12}
+_ALONE_LONGEST_BESIDE = {32: 1 << 12, 64: 1 << 12}
 _SCALAR_LONGEST = 96  # the same without vectors
 _MOST_LANES = 16  # that rows are sorted in
 _FEW_LANES = 4  # fewer than these are not worth it
@@ -44,6 +49,9 @@ _BLOCK = 1 << 14  # elements of a block, at least
 _MOST_BLOCKS = 64
 _FEW_ROWS = 16
 _NS_PER_ELEMENT = 10.0
+_NS_PER_PARTED_ELEMENT = 4.0
+_BUCKETS_FROM = 1 << 14  # rows from this length on are cut into buckets, if there are few of them
+_BUCKET = 1 << 10  # elements of a bucket, at least
 
 # ------------------------------------------------------------------------------------ keys
 
@@ -162,8 +170,12 @@ def _sort_rows(
     one_key = len(spec.sources) == 1
     lanes = _lanes(ctx, spec)
     alone = lanes >= _FEW_LANES and 2 * rows < lanes
-    if one_key and not spec.split and n <= _longest_in_lanes(spec, lanes, alone):
+    partitions = _by_partitions(ctx, spec)
+    if one_key and not spec.split and n <= _longest_in_lanes(spec, lanes, alone, partitions):
         (_sort_across if alone else _sort_lanes)(ctx, name, spec, xs, outs, n, take)
+    elif partitions:
+        cut = n >= _BUCKETS_FROM and rows <= _FEW_ROWS
+        (_sort_buckets if cut else _sort_quick)(ctx, name, spec, xs, outs, n)
     elif one_key and n >= _BLOCKS_FROM and rows <= _FEW_ROWS:
         _sort_blocks(ctx, name, spec, xs, outs, n, take)
     else:
@@ -174,10 +186,17 @@ def _lanes(ctx: LowerContext, spec: SortSpec) -> int:
     return min(ctx.host.lanes(spec.record), _MOST_LANES)
 
 
-def _longest_in_lanes(spec: SortSpec, lanes: int, alone: bool) -> int:
+def _by_partitions(ctx: LowerContext, spec: SortSpec) -> bool:
+    """Whether partitions of vectors can sort: they are not stable."""
+    return ctx.host.arithmetic.compress and spec.carry == "none" and spec.record.bits >= 32
+
+
+def _longest_in_lanes(spec: SortSpec, lanes: int, alone: bool, partitions: bool) -> int:
     """How long rows may be to be sorted by a network: side by side, or each alone in all lanes."""
     if lanes < _FEW_LANES:
         return _SCALAR_LONGEST
+    if partitions:
+        return (_ALONE_LONGEST_BESIDE if alone else _LANES_LONGEST_BESIDE)[spec.sources[0].bits]
     plain, indexed = (_ALONE_LONGEST, _ALONE_LONGEST_INDEXED) if alone else (_LANES_LONGEST, _LANES_LONGEST_INDEXED)
     return (plain if spec.carry == "none" else indexed)[spec.sources[0].bits]
 
@@ -258,5 +277,60 @@ def _sort_blocks(
         step("scan", (counts, varying, *geometry, q), rows, 1, (counts,))
         step("scatter", (*records, counts, varying, *geometry, q), total, chunk, records)
     step("finish", (*xs, *outs, *records, varying, *geometry, passes, take), total, chunk, outs)
+    _restore(ctx, name, spec, xs, outs, special, n, blocks)
+
+
+# ------------------------------------------------------------------------------------ by partitions
+
+
+def _sort_quick(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int
+) -> None:
+    lanes, rows = ctx.host.lanes(spec.record), xs[0].size // n
+    kernel = ctx.kernel(("sort_quick", spec, lanes), lambda: sort_buckets.quick_rows_kernel(spec, lanes))
+    each = -(-n // lanes) * lanes
+    away, special = _scratch(ctx, each * spec.record.itemsize, per_worker=True), _scratch(ctx, 8 * rows)
+    chunk = chunk_for(rows, n * _NS_PER_PARTED_ELEMENT)
+    ctx.step(kernel, (*xs, *outs, away, special, n, each), rows, chunk, name, reads=xs, writes=(*outs, away, special))
+    _restore(ctx, name, spec, xs, outs, special, n, 1)
+
+
+def _sort_buckets(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], n: int
+) -> None:
+    lanes, rows, width = ctx.host.lanes(spec.record), xs[0].size // n, spec.record.itemsize
+    size = ctx.host.l1_bytes // 3 * 2 // width  # with the half of it that is away
+    blocks, depth = -(-n // size), late(_depth, n)
+    buckets = 1 << depth
+    home, away = (_scratch(ctx, rows * n * width) for _ in range(2))
+    bounds = _scratch(ctx, rows * sort_buckets.MOST_BUCKETS * width)
+    noted, special = _scratch(ctx, 4 * rows * blocks * (buckets + 1)), _scratch(ctx, 8 * rows * blocks)
+    geometry = (n, blocks, size, depth)
+
+    def step(kind: str, args: tuple, over: int, ns: float, writes: tuple) -> None:
+        make = getattr(sort_buckets, f"{kind}_kernel")
+        kernel = ctx.kernel((f"sort_{kind}", spec, lanes), lambda: make(spec, lanes))
+        ctx.step(kernel, args, over, chunk_for(over, ns), f"{name} ({kind})", reads=xs, writes=writes)
+
+    step("sample", (*xs, bounds, n, buckets), rows, 1e4, (bounds,))
+    written = (home, away, noted, special)
+    step("split", (*xs, home, away, bounds, noted, special, *geometry), rows * blocks, size * 0.25 * depth, written)
+    each = n * _NS_PER_PARTED_ELEMENT / buckets
+    step("bucket", (*xs, *outs, home, away, bounds, noted, *geometry), rows * buckets, each, (*outs, away))
+    _restore(ctx, name, spec, xs, outs, special, n, blocks)
+
+
+def _depth(n: int) -> int:
+    """The logarithm of the number of buckets."""
+    return min(n // _BUCKET, sort_buckets.MOST_BUCKETS).bit_length() - 1
+
+
+def _restore(
+    ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], special: Address,
+    n: int, blocks: int,
+) -> None:  # fmt: skip
     if spec.restore:
-        step("restore", (*xs, *outs, special, n, blocks), rows, 1, outs)
+        kernel = ctx.kernel(("sort_restore", spec), lambda: sort_blocks.restore_kernel(spec))
+        rows = xs[0].size // n
+        args = (*xs, *outs, special, n, blocks)
+        ctx.step(kernel, args, rows, chunk_for(rows, n * 1.0), f"{name} (restore)", reads=xs, writes=outs)

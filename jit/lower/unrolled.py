@@ -56,6 +56,8 @@ def _operations(e: Eqn) -> int | None:
     if name in REDUCTIONS:
         return e.inputs[0].aval.size
     if name == "dot_general":
+        if "permutation" in e.params:
+            return None
         (lc, _), _ = e.params["dimension_numbers"]
         wide = out.dtype == e.inputs[0].aval.dtype and compute_type(ty_of(out.dtype)) == ty_of(out.dtype)
         return (

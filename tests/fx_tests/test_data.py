@@ -271,6 +271,37 @@ def test_transforms_keep_what_they_promise(source):
     np.testing.assert_allclose(data.normalise(IMAGES, [0.5, 0.2], 2.0), (IMAGES - [0.5, 0.2]) / 2, rtol=1e-5)
 
 
+@pytest.mark.parametrize("source", ["key", "generator"])
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "bool", "float16", "float64"])
+def test_transforms_of_integers_compute_in_floats(source, dtype):
+    """As they do on the same numbers in float32; what only moves pixels keeps the dtype."""
+    draw, kind = lambda: sources()[source], np.dtype(dtype)
+    images = (IMAGES > 0.5).astype(kind) * (1 if kind.kind == "b" else 20)
+    images, wide = images.astype(kind), images.astype(np.float32)
+    computing = {
+        "noise": lambda x: data.add_noise(draw(), x, 0.5),
+        "mixup": lambda x: data.mixup(draw(), x, np.eye(64, dtype=np.float32), 1.0)[0],
+        "rotation": lambda x: data.random_rotation(draw(), x, 20.0),
+        "normalise": lambda x: data.normalise(x, [0.5, 0.2], 2.0),
+    }
+    for name, change in computing.items():
+        got, want = np.asarray(change(images)), np.asarray(change(wide))
+        assert got.dtype == (kind if kind.kind == "f" else np.float32), name
+        if kind.kind != "f":
+            np.testing.assert_array_equal(got, want, err_msg=name)
+    for change in (
+        lambda x: data.random_crop(draw(), x, 5, 1),
+        lambda x: data.random_flip(draw(), x),
+        lambda x: data.cutout(draw(), x, 3),
+    ):
+        got = np.asarray(change(images))
+        assert got.dtype == kind and np.array_equal(got, np.asarray(change(wide)).astype(kind))
+
+
+def test_normalise_takes_lists():
+    np.testing.assert_array_equal(data.normalise([[1, 2], [3, 4]], 1, 2), [[0, 0.5], [1, 1.5]])
+
+
 def test_transforms_are_compiled():
     def augment(key, images):
         for i, change in enumerate(
@@ -341,7 +372,7 @@ def test_the_whole_of_mnist_is_fetched_checked_and_asked_for(tmp_path, monkeypat
         data.mnist(full=True, folder=place)
     for part in (str(place), *[f.name for f in files], "put them into", files[0].sha256):
         assert part in str(e.value)
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     for file in files:
         (place / file.name.removesuffix(".gz")).write_bytes(gzip.decompress((tmp_path / file.name).read_bytes()))
     assert data.mnist(full=True, folder=place).train.images.shape == (6, 28, 28, 1)
@@ -445,3 +476,50 @@ def test_an_error_in_map_says_of_which_element(dataset, ahead):
     with pytest.raises(ZeroDivisionError) as caught:
         list(data.from_arrays(np.arange(6)).map(lambda x: 1 // int(x != 3)).batch(4))
     assert "of element 3 of the pass" in caught.value.__notes__[0]
+
+
+CHAINS = {
+    "plain": lambda d: d.batch(2),
+    "shuffled": lambda d: d.shuffle(0).batch(2),
+    "mapped": lambda d: d.map(lambda x: x).prefetch(),
+    "filtered": lambda d: d.filter(lambda x: True).shuffle(0, buffer=3),
+    "taken": lambda d: d.take(5).batch(2),
+    "for ever": lambda d: d.shuffle(0).batch(2).repeat(),
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_state_of_other_steps_is_no_place_to_go_on(name):
+    dataset = CHAINS[name](data.from_arrays(np.arange(6.0)))
+    iterator = dataset.iterator()
+    next(iterator)
+    next(dataset.iterator(iterator.state))
+    for wrong in ({"batch": 3}, {**iterator.state, "more": 1}, {"index": 1, "epoch": 0}):
+        with pytest.raises(DataError, match="it was saved with other steps"):
+            dataset.iterator(wrong)
+    if "of" in iterator.state:
+        with pytest.raises(DataError, match="whose states hold index"):
+            dataset.iterator({**iterator.state, "of": {"place": 1}})
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda d: d.batch(batch_size=3), "Here it is called size."),
+        (lambda d: d.prefetch(num_workers=2), "Here it is called threads."),
+        (lambda d: d.shuffle(0, buffer_size=2), "Here it is called buffer."),
+        (lambda d: d.repeat(-1), "or None for ever; found -1"),
+        (lambda d: data.random_flip(0, IMAGES), "a key of fx.random, or a Generator of NumPy's"),
+        (lambda d: data.cutout(np.random.RandomState(0), IMAGES, 2), "a key of fx.random, or a Generator of NumPy's"),
+    ],
+)
+def test_steps_and_sources_of_chance_of_other_libraries_are_told(call, says):
+    with pytest.raises((TypeError, DataError)) as caught:
+        call(data.from_arrays(np.arange(6.0)))
+    assert says in str(caught.value)
+
+
+def test_one_array_is_no_archive(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones(3))
+    with pytest.raises(DataError, match="data.from_memmap"):
+        data.from_npz(tmp_path / "x.npy")

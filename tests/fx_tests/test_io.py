@@ -479,3 +479,15 @@ def test_an_older_checkpoint_that_is_damaged_ends_no_run(tmp_path):
     with pytest.raises(CorruptFileError) as caught:
         manager.restore()
     assert "without the damaged file" in caught.value.__notes__[0]
+
+
+def test_names_that_are_no_paths_of_the_model_are_named():
+    """A map the wrong way round; paths are written with dots or slashes."""
+    template = {"dense": {"weight": np.zeros((4, 3), np.float32), "bias": np.zeros(3, np.float32)}}
+    source = {"fc.weight": np.ones((3, 4), np.float32), "fc.bias": np.ones(3, np.float32)}
+    for right in ({"dense": "fc"}, {"dense/weight": "fc.weight", "dense.bias": "fc.bias"}):
+        assert io.load_torch(source, template, names=right)[1].complete
+    with pytest.raises(
+        ValueError, match="begins with 'fc', 'x'. The paths are dense.bias, dense.weight|begins with 'fc', 'x'"
+    ):
+        io.load_torch(source, template, names={"fc": "dense", "x": "y"})

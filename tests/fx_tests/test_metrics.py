@@ -115,10 +115,17 @@ def test_float16_is_summed_in_float64() -> None:
 def test_what_cannot_be_known_is_nan_in_compiled_code() -> None:
     labels = LABELS.copy()
     labels[3] = C
-    for metric in (metrics.ConfusionMatrix(C), metrics.F1(C, average="none"), metrics.AUCROC(N, classes=C)):
+    for metric in (
+        metrics.ConfusionMatrix(C),
+        metrics.F1(C, average="none"),
+        metrics.AUCROC(N, classes=C),
+        metrics.TopKAccuracy(2),
+    ):
         assert np.isnan(np.asarray(fx.jit(metric)(SCORES, labels))).all()
         with pytest.raises(LabelError, match="found 4"):
             metric(SCORES, labels)
+    counted = metrics.TopKAccuracy(2)(SCORES, labels, weights=labels < C)
+    assert counted == metrics.TopKAccuracy(2)(SCORES[labels < C], labels[labels < C])
     small = metrics.AUCROC(capacity=10)
     assert np.isnan(fx.jit(small)(ONE, BITS))
     with pytest.raises(ShapeError, match="capacity=10"):

@@ -601,3 +601,21 @@ def test_batch_norm_over_a_named_axis_is_that_of_the_whole_batch() -> None:
     np.testing.assert_allclose(np.asarray(parts).reshape(6, 4), whole, rtol=1e-5, atol=1e-5)
     for n in new:
         np.testing.assert_allclose(states[n][0], new[n], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda a, b: nn.Sequential(nn.Linear(4, 3, key=a), nn.relu, nn.Linear(4, 2, key=b))(np.ones((2, 4), np.float32)), "in layer 2 of a Sequential: Linear(weight=f32[4,2]"),
+        (lambda a, b: nn.Residual(nn.Linear(4, 3, key=a))(np.ones((2, 4), np.float32)), "found (2, 3) beside (2, 4). Residual(layer, shortcut)"),
+        (lambda a, b: nn.Residual(nn.Linear(4, 1, key=a))(np.ones((2, 4), np.float32)), "found (2, 1) beside (2, 4)"),
+        (lambda a, b: nn.BatchNorm(4)(np.ones((2, 4), np.float32), nn.init_state(nn.BatchNorm(5))), "the running moments of another layer: of shape (5,)"),
+        (lambda a, b: nn.summary(nn.Linear(4, 2, key=a), (2, 4)), "found the shape (2, 4). Write fx.ShapeDtypeStruct((2, 4), 'float32')"),
+        (lambda a, b: nn.GRU(4, 5, layers=2, key=a), "GRU takes no argument 'layers'. Here it is called num_layers."),
+        (lambda a, b: nn.LSTM(4, 5, no_such=2, key=a), "LSTM takes no argument 'no_such'"),
+    ],
+)  # fmt: skip
+def test_what_layers_are_made_of_is_named(call, says):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call(*random.split(random.key(0)))
+    assert says in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])

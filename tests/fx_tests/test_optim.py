@@ -21,7 +21,7 @@ from recorded import answers
 
 import fx
 import fx.numpy as fnp
-from fx import lax, optim, random, tree
+from fx import lax, misnamed, optim, random, tree
 from fx.errors import ShapeError, TreeError
 
 
@@ -247,3 +247,68 @@ def test_gathered_gradients_of_complex_parameters_keep_their_imaginary_part():
     for part in (1 + 2j, 3 - 6j):
         updates, state = optimizer.update({"z": np.full(2, part, np.complex64)}, state, params)
     np.testing.assert_array_equal(updates["z"], np.full(2, -2 + 2j, np.complex64))
+
+
+def test_gathered_gradients_are_as_exact_as_they_came():
+    """None: the dtype of the parameters, but float32 for narrower ones; what is asked for is done."""
+    for dtype, asked, want in (("float64", None, "float64"), ("bfloat16", None, "float32"), ("float64", "float32", "float32")):  # fmt: skip
+        optimizer = optim.MultiSteps(optim.sgd(1.0), 3, accumulator_dtype=asked)
+        params = {"w": fnp.zeros(2, dtype)}
+        state = optimizer.init(params)
+        assert state.acc_grads["w"].dtype == want
+        for _ in range(3):
+            updates, state = optimizer.update({"w": fnp.full(2, 1 / 3, dtype)}, state, params)
+        assert updates["w"].dtype == dtype and state.acc_grads["w"].dtype == want
+        if (dtype, asked) == ("float64", None):
+            np.testing.assert_array_equal(updates["w"], np.full(2, -1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: optim.adam(lr=0.1), "adam takes no argument 'lr'. Here it is called learning_rate. It takes learning_rate, b1, b2, eps"),
+        (lambda: optim.nadam(lr=0.1), "called learning_rate"),
+        (lambda: optim.adam(0.1, betas=(0.9, 0.99)), "b1=0.9, b2=0.999"),
+        (lambda: optim.sgd(0.1, weight_decay=1e-4), "optim.add_decayed_weights(1e-4)"),
+        (lambda: optim.adam(0.1, none_such=1), "'none_such'. It takes"),
+        (lambda: optim.inject_hyperparams(optim.adam)(lr=0.1), "called learning_rate"),
+        (lambda: optim.cosine_decay_schedule(0.1, T_max=10), "called decay_steps"),
+        (lambda: optim.cosine_decay_schedule(0.1, 10, eta_min=0.1), "called alpha"),
+        (lambda: optim.warmup_cosine_decay_schedule(0.0, 1.0, 10, 20, eta_min=0.1), "called end_value"),
+        (lambda: optim.adam(), "missing 1 required positional argument: 'learning_rate'"),
+        (lambda: optim.SGD, "has no attribute 'SGD'. It is optim.sgd."),
+        (lambda: optim.StepLR, "staircase=True"),
+        (lambda: optim.none_such, "has no attribute 'none_such'"),
+    ],
+)  # fmt: skip
+def test_names_of_other_libraries_are_told(wrong, says):
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        wrong()
+    assert says in str(caught.value)
+
+
+def test_an_error_inside_of_an_optimizer_is_its_own():
+    def factory(rate):
+        return optim.adam(rate)
+
+    with pytest.raises(TypeError, match=r"factory\(\) got an unexpected keyword argument 'b1'"):
+        misnamed.explained({"b1": "rate"})(lambda **kwargs: factory(**kwargs))(b1=1)
+
+
+@pytest.mark.parametrize("call", ["adam", "chained"])
+def test_trees_that_do_not_fit_are_told_as_gradient_and_parameters(call):
+    optimizer = optim.adam(0.1) if call == "adam" else optim.chain(optim.clip(1.0), optim.adam(0.1))
+    for gradient in ({"b": fnp.zeros(3)}, {"a": fnp.zeros(4)}):
+        with pytest.raises((TreeError, ShapeError)) as caught:
+            optimizer.update(gradient, optimizer.init({"a": fnp.zeros(3)}), {"a": fnp.zeros(3)})
+        (note,) = caught.value.__notes__
+        assert "a gradient of ['" in note and "parameters of ['a'] [3]" in note and "optimizer.init(params)" in note
+
+
+def test_what_is_no_optimizer_or_rate_is_named():
+    with pytest.raises(ValueError, match="found <function sgd.*call it first"):
+        optim.chain(optim.clip(1.0), optim.sgd)
+    with pytest.raises(ValueError, match=r"found \[Array.*given to init"):
+        optim.adam([fnp.ones(2)])
+    with pytest.raises(TreeError, match="decay_steps counts the steps up too"):
+        optim.warmup_cosine_decay_schedule(0.0, 1.0, 100, 50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -19,7 +20,7 @@ from fx.examples import attention, gan, linear, logistic, looking, mlp, mnist, p
 def few_digits(monkeypatch):
     digits = data.mnist()
     few = data.MNIST(*[data.Split(part.images[::8], part.labels[::8]) for part in digits])
-    monkeypatch.setattr(data, "mnist", lambda: few)
+    monkeypatch.setattr(data, "mnist", lambda **options: few)
     return few
 
 
@@ -223,3 +224,21 @@ def test_a_place_to_save_is_looked_for_before_training(capsys):
     with pytest.raises(SystemExit):
         command_line.main(["train", "linear", "--save", "/no/where/model.safetensors"])
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--examples", "0"], "argument --examples: must be at least 1; found 0"),
+        (["--full"], "could not be fetched"),
+        (["--epoch", "x"], "invalid"),
+        (["--no-such"], "unrecognized arguments: --no-such"),
+    ],
+)
+def test_options_that_a_program_cannot_take_end_it_without_a_traceback(options, says, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("FX_DATA_DIR", str(tmp_path))
+    module = importlib.import_module("fx.data.mnist")
+    monkeypatch.setattr(module, "_REMOTE", tuple(f._replace(mirrors=("file:///no/where",)) for f in module._REMOTE))
+    with pytest.raises(SystemExit):
+        command_line.main(["train", "mlp", "--quick", *options])
+    assert says in capsys.readouterr().err

@@ -200,7 +200,7 @@ def test_keys_differ_from_step_to_step_and_come_from_the_seed():
         (lambda: train.Precision("int8"), DTypeError, "bfloat16 or float16"),
         (lambda: train.Trainer(loss, optim.sgd(0.1), not_finite="stop"), TrainingError, "'raise', 'skip' or 'ignore'"),
         (lambda: train.Call(stop=print), TrainingError, "start, step, epoch, finish"),
-        (lambda: train.EarlyStopping(mode="best"), TrainingError, "'min' or 'max'"),
+        (lambda: train.EarlyStopping(mode="best"), TrainingError, "'min', 'max' or None; found 'best'"),
     ],
 )  # fmt: skip
 def test_errors_of_a_step_name_the_way_out(call, error, says):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import fx
 import fx.numpy as fnp
-from fx import data, metrics, nn, optim, random, train
-from fx.errors import DTypeError, MissingStateError, ShapeError, TrainingError
+from fx import data, io, metrics, nn, optim, random, train, viz
+from fx.errors import DTypeError, MissingStateError, NaNError, ShapeError, TrainingError, TrainingWarning
 
 X, Y = np.linspace(-1, 1, 12, dtype=np.float32).reshape(6, 2), np.arange(6) % 2
 LINE = {"w": np.ones((2, 2), np.float32)}
@@ -121,7 +122,7 @@ def test_running_statistics_come_along_with_a_fit():
     for call in (trainer.evaluate, trainer.predict):
         with pytest.raises(MissingStateError, match=r"pass the fit itself, or model_state=fit\.state\.model_state"):
             call(fit.model, [(X, Y)])
-    with pytest.raises(TypeError) as caught:
+    with pytest.raises(TrainingError, match="called loss") as caught:
         trained(loss=loss, model=model)
     assert any("stateful=True" in note for note in caught.value.__notes__)
 
@@ -136,7 +137,8 @@ def test_a_smaller_last_batch_is_told_as_that():
     model = nn.tree_at(lambda m: m.layers, model, (nn.Linear(2, 2, key=random.key(0)), *model.layers))
     with pytest.raises(ShapeError, match=r"^BatchNorm\(2\) in training") as caught:
         trained(data.batches((X, Y), 5), loss=loss, model=model, stateful=True)
-    assert "drop_last=True" in caught.value.__notes__[0] and "f32[1,2]" in caught.value.__notes__[0]
+    noted = caught.value.__notes__[-1]
+    assert "drop_last=True" in noted and "f32[1,2]" in noted
 
 
 def test_targets_are_found_in_any_batch():
@@ -162,3 +164,146 @@ def test_errors_in_evaluate_and_predict_say_of_which_batch():
     with pytest.raises(TypeError) as caught:
         train.Trainer(scored, optim.sgd(0.1)).predict(nn.Bilinear(2, 2, 1, key=random.key(0)), [(X, Y)])
     assert "Trainer(forward=...)" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("how", ["raise", "skip", "ignore"])
+def test_labels_that_evaluate_cannot_take_are_named(how):
+    """By the loss, or by a metric alone; a number that is not finite for another reason is looked into where that is wanted."""
+    of_nothing = lambda model, batch, key: fnp.mean(batch[0] @ model["w"])
+    batches = [(X, Y), (X, np.where(np.arange(6) == 4, 2, Y))]
+    for loss, metric, says in (
+        (scored, None, "cross_entropy: labels are 0 to 1.*found 2 at"),
+        (of_nothing, metrics.ConfusionMatrix(2), "ConfusionMatrix: labels are 0 to 1"),
+        (of_nothing, metrics.Accuracy(), "Accuracy: labels are 0 to 1"),
+        (of_nothing, metrics.TopKAccuracy(1), "TopKAccuracy: labels are 0 to 1"),
+        (of_nothing, metrics.AUCROC(classes=2), "AUCROC: labels are 0 to 1"),
+        (of_nothing, metrics.Collection(a=metrics.MAE(), b=metrics.Accuracy()), "equal shape|labels are 0 to 1"),
+    ):
+        scores = {} if metric is None else {"metric": metric}
+        trainer = train.Trainer(
+            loss, optim.sgd(0.1), metrics=scores, not_finite=how, forward=lambda model, batch: batch[0] @ model["w"]
+        )
+        if how == "ignore" and not isinstance(metric, metrics.Collection):
+            values = trainer.evaluate(LINE, batches)
+            assert any(np.isnan(np.asarray(v)).all() for v in values.values())
+            continue
+        with pytest.raises(ValueError, match=says):
+            trainer.evaluate(LINE, batches)
+
+
+def test_a_nan_in_evaluate_is_traced_to_where_it_comes_from():
+    holed = X.copy()
+    holed[3, 1] = np.nan
+    given = [(X, Y), (holed, Y)]
+    with pytest.raises(
+        NaNError, match=r"batch 2 of evaluate is not finite: the data holds it already: \[0\] is nan at \[3, 1\]"
+    ):
+        train.Trainer(scored, optim.sgd(0.1)).evaluate(LINE, given)
+    with pytest.raises(NaNError, match="batch 1 of evaluate is not finite: the loss: .*'log'"):
+        train.Trainer(lambda m, b, key: fnp.log(fnp.sum(m["w"] * 0)), optim.sgd(0.1)).evaluate(LINE, given)
+    assert np.isnan(train.Trainer(scored, optim.sgd(0.1), not_finite="skip").evaluate(LINE, given)["loss"])
+
+
+def test_an_epoch_in_which_every_step_was_left_out_is_a_warning():
+    trainer = train.Trainer(scored, optim.sgd(0.1), not_finite="skip")
+    with pytest.warns(TrainingWarning, match="every step of epoch 1 was left out.*not_finite='raise' names where"):
+        fit = trainer.fit(LINE, [(X * np.nan, Y)], epochs=1)
+    assert fit.history[0]["skipped"] == 1
+    assert train.logs.told({"loss": 0.5, "skipped": 3}) == "loss 0.5000  skipped 3"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda: train.Trainer(scored, optim.sgd(0.1), lr=0.1), "It is the optimizer's: optim.adam(1e-3)."),
+        (lambda: train.Trainer(scored, optim.sgd(0.1)).fit(LINE, [], epochs=1, batch_size=3), "data.batches((x, y), 32)"),
+        (lambda: train.Trainer(scored, optim.sgd(0.1)).fit(LINE, [], epochs=1, validation_data=3), "called validation."),
+        (lambda: train.EarlyStopping(min_delta=0.1), "called least."),
+        (lambda: train.Checkpoint(dirpath="x"), "called folder."),
+        (lambda: train.ModelCheckpoint, "It is train.Checkpoint."),
+        (lambda: data.DataLoader, "data.from_arrays((x, y))"),
+        (lambda: metrics.f1_score, "It is metrics.F1."),
+        (lambda: io.load_state_dict, "It is io.load_torch."),
+        (lambda: viz.gradcam, "It is viz.grad_cam."),
+    ],
+)  # fmt: skip
+def test_names_of_other_libraries_are_told(wrong, says):
+    with pytest.raises((TypeError, AttributeError)) as caught:
+        wrong()
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("room", ["data", "io", "metrics", "optim", "train", "viz"])
+def test_what_is_told_of_other_names_is_there(room):
+    module = getattr(fx, room)
+    table = module._ELSEWHERE if hasattr(module, "_ELSEWHERE") else module.elsewhere.NAMES
+    for name, here in table.items():
+        assert name not in module.__all__, name
+        assert here in module.__all__ if here.isidentifier() else here.endswith("."), name
+
+
+def test_a_model_given_as_a_mask_is_named():
+    model = nn.Sequential(nn.Linear(2, 3, key=random.key(0)), nn.Linear(3, 2, key=random.key(1)))
+    loss = lambda model, batch, key: nn.cross_entropy(model(batch[0]), batch[1])
+    frozen = nn.freeze(model, "layers/0/*")
+    for wrong in (frozen, lambda model: frozen):
+        with pytest.raises(
+            ValueError, match=r"trainable is a tree of bools.*at \.layers\[0\]\.weight.*nn.path_mask.*nn.freeze"
+        ):
+            trained(loss=loss, model=model, trainable=wrong)
+    by_mask = trained(loss=loss, model=model, trainable=nn.path_mask(model, "layers/1/*"))
+    by_mark = trained(loss=loss, model=frozen)
+    for fit in (by_mask, by_mark):
+        assert fit.model.layers[0].weight.tobytes() == model.layers[0].weight.tobytes()
+    assert by_mask.model.layers[1].weight.tobytes() == by_mark.model.layers[1].weight.tobytes()
+    with pytest.raises(
+        ValueError, match=r"Linear with .*frozen: bias weight expected, found .*use_bias|frozen: bias weight"
+    ):
+        fx.tree.map(fnp.add, frozen, model)
+
+
+@pytest.mark.parametrize(
+    ("loss", "options", "says"),
+    [
+        (lambda model, batch: 0.0, {}, "the loss is called loss(model, batch, key): too many positional arguments"),
+        (lambda model, state, batch, key: 0.0, {}, "Trainer(..., stateful=True)"),
+        (lambda model, batch, key: 0.0, {"stateful": True}, "loss(model, model_state, batch, key): too many positional arguments"),
+        ("mse", {}, "a loss is a function, loss(model, batch, key) -> scalar; found 'mse'"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_cannot_be_called_is_named(loss, options, says):
+    with pytest.raises(TrainingError) as caught:
+        trained(loss=loss, **options)
+    assert says in str(caught.value)
+
+
+def test_a_loss_that_no_scale_mends_is_named_at_once():
+    """Of a gradient that overflows, the scale falls; a loss that is not finite is not scaled."""
+    with pytest.raises(NaNError, match="step 0 .*'log'"):
+        trained(loss=lambda m, b, key: fnp.log(fnp.sum(m["w"]) - 100), precision="float16")
+    scaled = trained(
+        [(X, Y)] * 12, loss=lambda m, b, key: fnp.sum(m["w"]) * 1e3, optimizer=optim.sgd(1e-6), precision="float16"
+    )
+    assert scaled.history[0]["skipped"] > 0 and np.isfinite(scaled.history[0]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "mode"),
+    [
+        ("validation_loss", None, "min"),
+        ("validation_accuracy", None, "max"),
+        ("validation_F1", None, "max"),
+        ("acc", None, "max"),
+        ("accuracy_gap", None, "min"),
+        ("validation_accuracy", "min", "min"),
+        ("validation_loss", "max", "max"),
+    ],
+)
+def test_what_is_better_is_told_by_the_name(name, given, mode, tmp_path):
+    assert train.EarlyStopping(name, mode=given).mode == mode
+    assert train.Checkpoint(tmp_path, best=name, mode=given).mode == mode
+
+
+def test_a_best_that_is_not_reported_is_named(tmp_path):
+    with pytest.raises(TrainingError, match="no 'val_loss'.* Here it is called validation_loss."):
+        trained(callbacks=[train.Checkpoint(tmp_path, best="val_loss")])

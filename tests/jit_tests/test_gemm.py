@@ -23,7 +23,7 @@ from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import UNROLL, Tile, tile_for
 from jit.loop_ir import Ty, f32, f64
-from jit.lower.contract_pieces import row_ranges
+from jit.lower.contract_pieces import AHEAD, row_ranges, rows_ahead
 from jit.native import assembly
 from jit.target import host
 
@@ -394,6 +394,20 @@ def test_the_rows_that_pack_multiply_in_registers(ty: Ty) -> None:
     assert not re.search(r"mm.*\(%rsp\)|\(%rsp\).*mm", loop)
 
 
+@pytest.mark.parametrize(("size", "ways"), [(48 << 10, 12), (32 << 10, 8), (64 << 10, 4), (32 << 10, 1)])
+@pytest.mark.parametrize("stride", [1 << 14, 4096, 2048, 1536, 1024, 4000, 4100, 256, -4096, -3000])
+def test_what_is_asked_for_ahead_stays_in_the_first_level_cache(stride: int, size: int, ways: int) -> None:
+    """Of no set more than half the lines are asked for, unless by a single row; one row more would be too many."""
+
+    def fullest(rows: int) -> int:
+        lines = {(row * stride + at) // 64 for row in range(rows) for at in range(0, 256, 64)}
+        return max(np.bincount([x % (size // ways // 64) for x in lines]))
+
+    rows = rows_ahead(stride, 256, size, ways)
+    assert rows == 1 or fullest(rows) <= ways // 2
+    assert rows == AHEAD or fullest(rows + 1) > ways // 2
+
+
 def test_the_check_catches_a_small_error() -> None:
     a, b = random_array((9, 20), "float32"), random_array((20, 8), "float32", 1)
     exact, scale = reference(a, b, MATMUL)
@@ -462,6 +476,34 @@ def test_a_few_pieces_have_the_same_bits_on_any_number_of_threads() -> None:
             f = fx.jit(lambda a, b, c: (a @ b, b @ a, c.T @ (c @ a)))
             found.append(b"".join(np.asarray(x).tobytes() for x in f(a, b, c)))
     assert len(set(found)) == 1
+
+
+STORED = [  # operands of a product whose result is transposed, and its dimension numbers
+    ((2, 3, 40, 8), (2, 3, 8, 32), (((3,), (2,)), ((0, 1), (0, 1)))), ((24, 3, 32), (24, 70), (((0,), (0,)), ((), ()))),
+    ((4, 30, 9), (4, 9, 48), (((2,), (1,)), ((0,), (0,)))), ((3, 16, 7, 32), (7, 5, 32), (((2,), (0,)), ((), ()))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int32", "float16"])
+@pytest.mark.parametrize("case", range(len(STORED)))
+def test_products_store_their_rows_where_a_transpose_has_them(case: int, dtype: str) -> None:
+    left, right, numbers = STORED[case]
+    a, b = random_array(left, dtype), random_array(right, dtype, 1)
+    exact, scale = reference(a, b, numbers)
+    for permutation in itertools.permutations(range(exact.ndim)):
+        f = fx.jit(lambda a, b, p=permutation: fx.lax.transpose(fx.lax.dot_general(a, b, numbers), p))
+        assert_close(np.asarray(f(a, b)), exact.transpose(permutation), scale.transpose(permutation))
+
+
+def test_heads_behind_positions_take_no_pass_of_their_own() -> None:
+    a, b = random_array((2, 4, 40, 8), "float32"), random_array((2, 4, 8, 32), "float32", 1)
+    behind = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 1, 3)).lower(a, b).explain()
+    before = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 3, 1)).lower(a, b).explain()
+    assert "-> map" not in behind and "-> map" in before
+    weights = fx.jit(lambda x, g: fnp.einsum("bi,bnj->nij", x, g) * 2).lower(
+        random_array((64, 100), "float32"), random_array((64, 5, 32), "float32")
+    )
+    assert weights.executable.cost_analysis()["steps"] <= 3  # packing, product, map
 
 
 RANGES = [  # rows, rows of a register block, batches, panels, wanted pieces, share of the cache that B takes; ranges

@@ -235,15 +235,19 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
         b.store(o, (9 + k) * lanes, op_("half", woven, Const(k, i64)))
     for k in range(2):
         b.store(o, (11 + k) * lanes, op_("exchange", v, Const(k * (lanes - 1), i64)))
+    odd = b.let("odd", (v.cast(i32.vector(lanes)) & 1).ne(0))
+    for k, mask in enumerate((odd, ~odd)):
+        b.store(o, (13 + k) * lanes, op_("compress", v, mask))
+        b.store(s, 6 + k, op_("count", mask).cast(ty))
     values = np.random.default_rng(1).integers(1, 7, lanes).astype(dtype_of(ty))
     _, out, scalars = run_everywhere(
-        b.build(), [values, np.zeros(13 * lanes, dtype_of(ty)), np.zeros(6, dtype_of(ty))], 0, 1, numba=False
+        b.build(), [values, np.zeros(15 * lanes, dtype_of(ty)), np.zeros(8, dtype_of(ty))], 0, 1, numba=False
     )
     some = [(values >= bound).any() for bound in (6, 7)]
     np.testing.assert_array_equal(
-        scalars, [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1], *some]
+        scalars[:6], [values.sum(dtype=values.dtype), values.max(), values.min(), values[-1], *some]
     )
-    first, second, third, fourth, fifth, *rest = out.reshape(13, lanes)
+    first, second, third, fourth, fifth, *rest = out.reshape(15, lanes)
     np.testing.assert_array_equal(first, [values[0], values[0], *values[2:]])
     np.testing.assert_array_equal(second, np.arange(lanes))
     np.testing.assert_array_equal(third, np.full(lanes, values[1]))
@@ -254,7 +258,11 @@ def test_vector_operations(ty: Ty, lanes: int) -> None:
     np.testing.assert_array_equal(rest[1], np.concatenate([values[::2], double[1::2]]))
     np.testing.assert_array_equal(np.concatenate(rest[2:4]), np.stack([values, double], 1).ravel())
     np.testing.assert_array_equal(np.stack(rest[4:6]), np.stack(rest[2:4]))
-    np.testing.assert_array_equal(np.stack(rest[6:]), np.stack([values, values[::-1]]))
+    np.testing.assert_array_equal(np.stack(rest[6:8]), np.stack([values, values[::-1]]))
+    for k, mask in enumerate((values % 2 == 1, values % 2 == 0)):
+        number = np.count_nonzero(mask)
+        np.testing.assert_array_equal(rest[8 + k], [*values[mask], *np.zeros(lanes - number)])
+        assert scalars[6 + k] == number
 
 
 def test_horizontal_sum_is_a_fixed_tree() -> None:

@@ -94,13 +94,16 @@ def test_cache_sizes_from_sysfs(tmp_path, monkeypatch) -> None:  # type: ignore[
     for n, (lvl, kind, size) in enumerate([("1", "Data", "48K"), ("1", "Instruction", "32K"), ("2", "Unified", "2M")]):
         folder = tmp_path / f"index{n}"
         folder.mkdir()
-        for name, text in (("level", lvl), ("type", kind), ("size", size)):
+        ways = "12" if kind == "Data" else "8"
+        for name, text in (("level", lvl), ("type", kind), ("size", size), ("ways_of_associativity", ways)):
             (folder / name).write_text(text + "\n")
     (tmp_path / "index3").mkdir()  # hidden by a container
     monkeypatch.setattr(target.sys, "platform", "linux")
     monkeypatch.setattr(target, "_SYSFS_CACHES", tmp_path)
     assert target._cache_sizes() == (48 << 10, 2 << 20, 2 << 20)
+    assert target._l1_ways() == 12
     monkeypatch.setattr(target, "_SYSFS_CACHES", tmp_path / "nothing")
+    assert target._l1_ways() == target.DEFAULT_WAYS
     assert target._cache_sizes() == target.DEFAULT_CACHES
 
 

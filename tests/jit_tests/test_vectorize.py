@@ -347,6 +347,51 @@ def test_masked_vectors_print_and_run() -> None:
         np.testing.assert_allclose(outs[1], outs[0], rtol=1e-6)
 
 
+def flagged_body() -> Kernel:
+    """A long body that reads booleans and bytes, and stores booleans."""
+    b = KernelBuilder("flagged")
+    x, flags, levels, above = (
+        b.pointer("x", f32),
+        b.pointer("flags", b1),
+        b.pointer("levels", u8),
+        b.pointer("above", b1),
+    )
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", select(b.load(flags, i), b.load(x, i), b.load(levels, i).cast(f32)))
+        p = v
+        for k in range(9):
+            p = b.let("p", p * v + float(k))
+        b.store(above, i, p > 3.0)
+        b.store(x, i, p)
+    return b.build()
+
+
+@pytest.mark.parametrize("name", ["host", "avx512", "avx2", "sse2"])
+def test_masked_vectors_of_bytes_touch_nothing_beyond(name: str) -> None:
+    target = level(name)
+    kernel = flagged_body()
+    form = vectorize(fold(kernel), target)
+    verify_kernel(form)
+    lanes = target.lanes(f32)
+    masks = [s for s in statements(form.body) if isinstance(s, Let) and s.value.ty == Ty("b", 1, lanes)]
+    assert any("mask" in s.name for s in masks) == target.masked_bytes
+    run, text = compiled(kernel, target), print_kernel(kernel)
+    with guarded_pages() as (page, size), guarded_pages() as (other, _):
+        for n in (0, 1, 7, 8, 9, 15, 16, 17, 31, 33):
+            flags = np.frombuffer(page, np.bool_, n, size - n)
+            above = np.frombuffer(other, np.bool_, n, size - n)
+            flags[:], above[:] = np.arange(n) % 3 == 0, False
+            x, levels = (
+                np.linspace(-1, 1, n + 1, dtype=np.float32)[:n].copy(),
+                np.arange(n + 1, dtype=np.uint8)[:n].copy(),
+            )
+            wanted, known = x.copy(), above.copy()
+            loop_runtime.run(text, [wanted, flags.copy(), levels, known], 0, n)
+            run([x, flags, levels, above], 0, n)
+            np.testing.assert_allclose(x, wanted, rtol=1e-5)
+            np.testing.assert_array_equal(above, known)
+
+
 @contextmanager
 def guarded_pages() -> Iterator[tuple[Any, int]]:
     """Memory and its size, behind which nothing can be read."""

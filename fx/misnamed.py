@@ -1,0 +1,81 @@
+"""What other libraries call otherwise is said: names and arguments that are not known, with those that are."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["explained", "no_attribute"]
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+def explained(elsewhere: Mapping[str, str]) -> Callable[[C], C]:
+    """A decorator of functions and classes: a keyword that they do not take is told with what there is instead.
+
+    Args:
+        elsewhere: from a keyword of another library to ours (``a|b``: whichever the function has), or to a sentence that says the
+            way out.
+
+    >>> @explained({"lr": "learning_rate"})
+    ... def descent(learning_rate): ...
+    >>> descent(lr=0.1)
+    Traceback (most recent call last):
+    TypeError: descent takes no argument 'lr'. Here it is called learning_rate. It takes learning_rate.
+    """
+
+    def decorate(target: C) -> C:
+        if isinstance(target, type):
+            target.__init__ = _wrapped(target.__init__, target.__name__, elsewhere)  # type: ignore[misc]
+            return target  # type: ignore[return-value]
+        return _wrapped(target, target.__name__, elsewhere)
+
+    return decorate
+
+
+def _wrapped(f: C, name: str, elsewhere: Mapping[str, str]) -> C:
+    parameters = [n for n, p in inspect.signature(f).parameters.items() if n != "self" and p.kind is not p.VAR_KEYWORD]
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except TypeError as error:
+            inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+            found = None if inside else re.search(r"unexpected keyword argument '(\w+)'", str(error))
+            if found is None or found[1] not in kwargs:
+                raise
+            wrong = found[1]
+        raise TypeError(f"{name} takes no argument {wrong!r}.{_hint(wrong, parameters, elsewhere)} It takes {', '.join(parameters)}.")  # fmt: skip
+
+    return call  # type: ignore[return-value]
+
+
+def _hint(wrong: str, parameters: list[str], elsewhere: Mapping[str, str]) -> str:
+    told = elsewhere.get(wrong, "")
+    if " " in told:
+        return f" {told}"
+    ours = [name for name in told.split("|") if name in parameters]
+    return f" Here it is called {ours[0]}." if ours else ""
+
+
+def no_attribute(module: str, name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> AttributeError:
+    """The error for a name that a module does not have.
+
+    Args:
+        elsewhere: from a name of another library to ours, or to a sentence that says the way out.
+
+    >>> print(no_attribute("fx.optim", "SGD", ["sgd"], {}))
+    module 'fx.optim' has no attribute 'SGD'. It is optim.sgd.
+    """
+    here = elsewhere.get(name) or {_bare(k): k for k in known}.get(_bare(name), "")
+    if here.isidentifier():
+        here = f"It is {module.removeprefix('fx.')}.{here}."
+    return AttributeError(f"module {module!r} has no attribute {name!r}" + (f". {here}" if here else ""), name=name)
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "")
