@@ -69,7 +69,7 @@ class Contract:
     @property
     def calls(self) -> bool:
         """Whether it can call an epilogue; whether it does, the frame says."""
-        return not self.window and not self.lanewise and self.c_ty == self.tile.ty
+        return not (self.window or self.window_loops or self.lanewise) and self.c_ty == self.tile.ty
 
     @property
     def name(self) -> str:
