@@ -102,9 +102,10 @@ class _Grouper:
     def _whole(self, kind: str, n: int, eqn: Eqn) -> _Draft:
         bases = [self.storage.view_base(a) for a in eqn.inputs if isinstance(a, Var)]
         needs = frozenset(self.storage.owners[b] for b in bases if b.aval.size)
-        return _Draft(
-            kind, n, (eqn,), needs, eqn.outputs, reasons=(f"{eqn.prim.name} has a loop structure of its own",)
-        )
+        reasons = [f"{eqn.prim.name} has a loop structure of its own"]
+        if "permutation" in eqn.params:
+            reasons.append(f"its rows are stored where transpose {eqn.params['permutation']} of the result has them")
+        return _Draft(kind, n, (eqn,), needs, eqn.outputs, reasons=tuple(reasons))
 
     def _parts(self, n: int, eqn: Eqn) -> list[_Draft]:
         """A concatenation: each operand is computed straight into its part of the result."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fx.ir import Eqn, Var
+from fx.sizes import is_sized
 
 from .lower.registry import PRODUCTS, Host
 from .nest_epilogue import reads_in_place
@@ -28,7 +29,8 @@ __all__ = ["Worth", "join_epilogues", "product_columns"]
 
 @dataclass(frozen=True)
 class Worth:
-    """The bytes of a result from which an epilogue is worth it: of any, and of one that takes no memory then.
+    """The bytes of a result from which an epilogue is worth it: of any, and of one that takes no memory then (unless they vary:
+    the sizes would be divided in two programs).
 
     free: inputs of the graph whose memory results may take over.
     """
@@ -53,7 +55,8 @@ def join_epilogues(
         g = left[k]
         columns = product_columns(g.eqns[0]) if g.kind == "library" and g.nest is None else 0
         product = g.eqns[0].outputs[0] if columns else None
-        if product is None or product.aval.nbytes < worth.gone:
+        least = worth.any if product is None or is_sized(product.aval.nbytes) else worth.gone
+        if product is None or product.aval.nbytes < least:
             k += 1
             continue
         readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]

@@ -17,7 +17,7 @@ without fma:
     atan2         1.9      2.0
     atanh         2.0      1.8
     cbrt          0.9      0.9
-    cos           1.6      0.9
+    cos           2.0      1.8
     cosh          1.6      1.6
     digamma       0.6      3.0   (a)
     erf           1.4      1.2
@@ -33,7 +33,7 @@ without fma:
     log2          1.4      1.1   exact for powers of two
     logistic      2.0      2.0
     pow           0.6      1.4   exact for exact powers of two
-    sin           1.6      0.9
+    sin           2.0      1.8
     sinh          1.7      1.7
     tan           0.9      1.5
     tanh          2.0      1.5   never beyond 1
