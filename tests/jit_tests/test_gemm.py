@@ -500,6 +500,7 @@ def test_heads_behind_positions_take_no_pass_of_their_own() -> None:
     behind = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 1, 3)).lower(a, b).explain()
     before = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 3, 1)).lower(a, b).explain()
     assert "-> map" not in behind and "-> map" in before
+    assert "stored where transpose (0, 2, 1, 3) of the result has them" in behind and "stored where" not in before
     weights = fx.jit(lambda x, g: fnp.einsum("bi,bnj->nij", x, g) * 2).lower(
         random_array((64, 100), "float32"), random_array((64, 5, 32), "float32")
     )
