@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, select
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, minimum, select
 from ..lower.registry import Address, Called, Host
 
 __all__ = [
@@ -289,11 +289,14 @@ def accumulate(
             size, stride_a, stride_b = levels[depth]
             with b.for_("k", 0, size) as k:
                 at_source = b.let("at_source", source + k * fill.strides[depth])
-                step_b = tile.cols if depth == len(levels) - 1 else stride_b
+                innermost = depth == len(levels) - 1
+                if innermost:
+                    later = b.let("later", minimum(at_source + fill.ahead, source + (size - 1) * fill.strides[depth]))
+                    for at in range(0, tile.cols, LINE // tile.ty.itemsize):
+                        b.prefetch(fill.source, later + at)
+                step_b = tile.cols if innermost else stride_b
                 filling(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * step_b), at_source)
             return
-        for at in range(0, tile.cols, LINE // tile.ty.itemsize):
-            b.prefetch(fill.source, source + fill.ahead + at)
         bs = [b.let("b", b.load(fill.source, source + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
         for j, column in enumerate(bs):
             b.store(buffers[1], at_b + j * tile.lanes, column)
