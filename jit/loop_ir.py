@@ -314,10 +314,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefetch:
-    """Asks for the cache line of ``buf[index]``, which may lie outside of the buffer; no value changes."""
+    """Asks for the cache line of ``buf[index]``, which may lie outside of the buffer; no value changes.
+
+    level: of the cache that is to have it.
+    """
 
     buf: str
     index: Expr
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -480,8 +484,8 @@ class KernelBuilder:
     def store(self, buf: str, index: Any, value: Any, mask: Expr | None = None) -> None:
         self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf]), mask))
 
-    def prefetch(self, buf: str, index: Any) -> None:
-        self.emit(Prefetch(buf, lift(index, i64)))
+    def prefetch(self, buf: str, index: Any, level: int = 1) -> None:
+        self.emit(Prefetch(buf, lift(index, i64), level))
 
     def place(self, buf: str, index: Any = 0) -> Place:
         return Place(buf, lift(index, i64))

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, minimum, select
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, maximum, minimum, select
 from ..lower.registry import Address, Called, Host
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 UNROLL = 2  # values of k in a round of the innermost loop
+FAR = -(1 << 62)  # before any offset
 LINE = 64  # bytes of a line of the caches
 
 
@@ -137,13 +138,16 @@ class LinearRows:
         self.b, self.stop, self.a_step, self.a_stride, self.c_stride = b, stop, a_step, a_stride, c_stride
 
     def take(self, row: Expr, count: int) -> Rows:
-        """``count`` rows from ``row`` on."""
+        """``count`` rows from ``row`` on.
+
+        The bound on an offset is none: it hides from LLVM's strength reduction what the offsets have in common, for which it
+        would move them between registers in the innermost loop."""
         b = self.b
         valid = b.let("valid", self.stop - row)
         a, c = [b.let("row_a", row * self.a_step)], [b.let("row_c", row * self.c_stride)]
         for i in range(1, count):
             more = valid > i
-            a.append(b.let("row_a", a[-1] + select(more, self.a_stride, 0)))
+            a.append(b.let("row_a", maximum(a[-1] + select(more, self.a_stride, 0), FAR)))
             c.append(b.let("row_c", c[-1] + select(more, self.c_stride, 0)))
         return Rows(tuple(a), tuple(c))
 
@@ -267,7 +271,8 @@ def accumulate(
         fill: B is elsewhere, and this block is the one that packs it.
 
     A single loop goes ``UNROLL`` values of k at a time where A lies along k and B in panels: steps known beforehand are part
-    of the addresses, and instructions are scarce where the core has another thread to serve.
+    of the addresses, and instructions are scarce where the core has another thread to serve.  Otherwise it asks for the next
+    line of A behind the rows: where A lies along its rows, that is what the blocks after this one read, and no hardware follows.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
     if held is not None and later is not None:
@@ -318,7 +323,10 @@ def accumulate(
                     for i in range(UNROLL):
                         nest(1, here[0] + i, here[1] + i * tile.cols)
             with b.for_("k", done, size) as k:
-                nest(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * stride_b))
+                here = b.let("at_a", at_a + k * stride_a)
+                if len(levels) == 1 and not lanewise:
+                    b.prefetch(buffers[0], here + rows[-1] + LINE // tile.ty.itemsize, level=2)
+                nest(depth + 1, here, b.let("at_b", at_b + k * stride_b))
             return
         multiply(at_a, [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)])
 

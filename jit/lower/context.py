@@ -334,7 +334,7 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
                     out.append(f"place {a.buf}")
                 _expression(a.index if isinstance(a, Place) else a, out, seen)
         elif isinstance(s, Prefetch):
-            out.append(f"prefetch {s.buf}")
+            out.append(f"prefetch {s.buf} {s.level}")
             _expression(s.index, out, seen)
         elif not isinstance(s, Comment):
             raise LoweringError(f"{type(s).__name__} is not a statement of the loop language")

@@ -57,6 +57,7 @@ PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
 TURN_ROWS, TURN_K = 128, 64  # of a piece of the turning
+FOLLOWED = 1 << 11  # bytes between accesses up to which the hardware's prefetching follows
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
@@ -88,10 +89,12 @@ def blocked(
 
 
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
-    """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
-    but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
+    """Whether the product is faster with A and B exchanged: A lies along its rows, far apart, and is worth no turning for so few
+    columns, but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
     q = normal(p.transposed())
     if p.pairs or not (_along_rows(p) and _along_rows(q) and _is_long(ctx, p)):
+        return False
+    if abs(p.ks[0][1]) * p.compute.itemsize <= FOLLOWED:
         return False
     return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
@@ -196,6 +199,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
 
     wanted = late(wanted_pieces, p.flops)
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    if _along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
+        count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     if layout.packs:
