@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, select
-from ..lower.registry import Arg, Host
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, minimum, select
+from ..lower.registry import Address, Called, Host
 
 __all__ = [
+    "BLOCK_WORDS",
     "LINE",
     "Epilogue",
     "Fill",
@@ -40,23 +41,25 @@ UNROLL = 2  # values of k in a round of the innermost loop
 LINE = 64  # bytes of a line of the caches
 
 
-class Epilogue(Protocol):
-    """What happens to the elements of C while they are in the first-level cache: bias, activation, residual.
+BLOCK_WORDS = LINE // 8  # words of each worker that tell an epilogue where its block lies; it reads the first four
 
-    C is a dense matrix here: rows count through the batch.  An element may be computed twice (by shifted columns), so an
-    epilogue must not read memory that it stores to.
+
+class Epilogue(Protocol):
+    """What happens to the elements of C while they are in the first-level cache: bias, activation, residual, the update of
+    a weight by its gradient.
+
+    It is a kernel of its own, which the product's kernel calls for one block after another: so one kernel of a product does for
+    all epilogues.  C is a dense matrix here, whose rows count through the batch, and each element comes once.
     """
 
-    def begin(self, b: KernelBuilder) -> None:
-        """Before the loops of the kernel."""
-        ...
+    def called(self, sums: Address, block: Address) -> Called:
+        """The kernel, whose range is rows of C.
 
-    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
-        """Emits what is done to a block.  ``sums``: buffer, where the block begins in it, length of a row there."""
-        ...
-
-    def arguments(self) -> dict[str, Arg]:
-        """The values of the parameters that it has added to the kernel."""
+        Args:
+            sums: where blocks lie.
+            block: ``BLOCK_WORDS`` integers of each worker: where in ``sums`` the block begins, the length of a row there, its
+                first column, and how many it has.
+        """
         ...
 
 
@@ -286,11 +289,14 @@ def accumulate(
             size, stride_a, stride_b = levels[depth]
             with b.for_("k", 0, size) as k:
                 at_source = b.let("at_source", source + k * fill.strides[depth])
-                step_b = tile.cols if depth == len(levels) - 1 else stride_b
+                innermost = depth == len(levels) - 1
+                if innermost:
+                    later = b.let("later", minimum(at_source + fill.ahead, source + (size - 1) * fill.strides[depth]))
+                    for at in range(0, tile.cols, LINE // tile.ty.itemsize):
+                        b.prefetch(fill.source, later + at)
+                step_b = tile.cols if innermost else stride_b
                 filling(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * step_b), at_source)
             return
-        for at in range(0, tile.cols, LINE // tile.ty.itemsize):
-            b.prefetch(fill.source, source + fill.ahead + at)
         bs = [b.let("b", b.load(fill.source, source + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
         for j, column in enumerate(bs):
             b.store(buffers[1], at_b + j * tile.lanes, column)
