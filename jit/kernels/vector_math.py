@@ -23,7 +23,7 @@ without fma:
     erf           1.4      1.2
     erf_inv       2.1      2.7
     erfc          0.6      2.0
-    exp           1.1      1.1
+    exp           1.1      1.2
     exp2          1.2      1.2   exact for whole numbers
     expm1         1.5      2.0
     hypot         0.6      1.3
