@@ -35,7 +35,7 @@ class Assembly:
     arena_bytes: working memory of a call; ``shared_arena``: calls share it, and it is the last of the arrays that they pass.
     consts: the bytes of the constant buffer.
     words: the block; ``relative``, ``in_arena``, ``in_consts``: the numbers of those words to which the address of the block,
-        of the arena, of the constants is added.
+        of the arena, of the constants is added; ``in_code``: of those that hold the number of a kernel, for its address.
     patches: rows of (word, number of the array, byte offset).
     steps: as the tape has them, with kernels by their number, from 1, in the order of ``LoopProgram.kernels``; ``addressed``:
         places in it (row by row) to which the address of the block is added.
@@ -54,6 +54,7 @@ class Assembly:
     relative: np.ndarray
     in_arena: np.ndarray
     in_consts: np.ndarray
+    in_code: np.ndarray
     patches: np.ndarray
     steps: np.ndarray
     addressed: np.ndarray
@@ -106,7 +107,7 @@ def assembled(
         own = in_arena.words[:0]
     work = nanoseconds_of(cells[wiring.flops], cells[wiring.nbytes])
     return Assembly(
-        *ends, arena_bytes, consts, words, wiring.relative, own, wiring.in_consts.words,
+        *ends, arena_bytes, consts, words, wiring.relative, own, wiring.in_consts.words, wiring.in_code,
         np.concatenate([np.stack(columns, axis=1) for columns in patches]), _steps(wiring, cells, work, workers), wiring.addressed,
         wiring.endless or bool(work @ cells[wiring.times] > RELEASE_GIL_NS), wiring.callbacks, wiring.portable,
     )  # fmt: skip

@@ -113,12 +113,14 @@ def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: set[Var], gift: set[
 def _may_overwrite(plan: FusionPlan, g: Group, v: Var, w: Var) -> bool:
     if not alike(v.aval.size, w.aval.size) or v.aval.dtype != w.aval.dtype:
         return False
-    if g.kind == "library":
+    if g.kind == "library" and g.nest is None:
         eqn = g.eqns[0]
         owners = [plan.owners.get(a) for a in eqn.inputs if isinstance(a, Var)]  # None: a strided view
         return eqn.prim.name in OVERWRITES_FIRST and owners[0] is v and v not in owners[1:] and None not in owners
     if g.nest is None:
         return False
+    if g.kind == "library" and v in {plan.memory_of(a) for a in g.eqns[0].inputs if isinstance(a, Var)}:
+        return False  # the product of which the nest is the epilogue goes on reading it
     store = next((s for s in g.nest.stores if s.var is w), None)
     return store is not None and _reads_only_at(g.nest, v, store)
 

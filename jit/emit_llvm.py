@@ -317,7 +317,7 @@ class _Function(OpEmitter):
     def prefetch(self, s: Prefetch) -> None:
         t, at = memory_type(self.types[s.buf]), self.value(s.index)
         address = self.ins(f"getelementptr {t}, ptr {self.pointers[s.buf]}, i64 {at}")
-        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 3, i32 1)")
+        self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - s.level}, i32 1)")
 
     def call(self, s: Call) -> None:
         types = {**self.types, **self.scratch_types}

@@ -311,7 +311,7 @@ NAMES: dict[str, Any] = {
     "rint": np.rint,
     "copysign": np.copysign,
     "lookup": _lookup,
-    "scale": numba.njit(lambda x, n: math.ldexp(x, int(n)) if n == n else n),
+    "scale": numba.njit(lambda x, n: math.ldexp(x, math.floor(n)) if n == n else n),
     "popcount": _popcount,
     "clz": _clz,
     "select": numba.njit(lambda c, a, b: a if c else b),

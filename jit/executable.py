@@ -25,7 +25,7 @@ from .border import CARRAY, checker, separation
 from .canonical import canonical
 from .explain import cost_analysis, explain
 from .fuse import fuse
-from .fuse_epilogue import epilogue_bytes
+from .fuse_epilogue import Worth
 from .instance import Instance
 from .load import Loaded, kernel_text, load_kernels
 from .memory import aligned, give_arena, take_arena
@@ -268,7 +268,11 @@ def drafted(graph: Graph, options: Options) -> Draft:
     _check_donate(graph, options.donate)
     target, workers = options.target, options.num_threads
     assert target is not None and workers is not None
-    plan = fuse(canonical(graph) if options.fuse else graph, options.fuse, epilogue_bytes(target))
+    plan = fuse(
+        canonical(graph) if options.fuse else graph,
+        options.fuse,
+        Worth.on(target, [graph.inputs[i] for i in options.donate]),
+    )
     return draft_plan(plan, target, workers, options.donate, options.fuse)
 
 

@@ -19,7 +19,7 @@ from fx.ir import Atom, Eqn, Graph, Literal, Var
 from fx.sizes import plain
 
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
-from .fuse_epilogue import join_epilogues
+from .fuse_epilogue import Worth, join_epilogues
 from .index_map import Opaque, dense_strides
 from .lower.reductions import reduced_axes
 from .lower.shaping import ALIASES, SHAPING
@@ -102,9 +102,10 @@ class _Grouper:
     def _whole(self, kind: str, n: int, eqn: Eqn) -> _Draft:
         bases = [self.storage.view_base(a) for a in eqn.inputs if isinstance(a, Var)]
         needs = frozenset(self.storage.owners[b] for b in bases if b.aval.size)
-        return _Draft(
-            kind, n, (eqn,), needs, eqn.outputs, reasons=(f"{eqn.prim.name} has a loop structure of its own",)
-        )
+        reasons = [f"{eqn.prim.name} has a loop structure of its own"]
+        if "permutation" in eqn.params:
+            reasons.append(f"its rows are stored where transpose {eqn.params['permutation']} of the result has them")
+        return _Draft(kind, n, (eqn,), needs, eqn.outputs, reasons=tuple(reasons))
 
     def _parts(self, n: int, eqn: Eqn) -> list[_Draft]:
         """A concatenation: each operand is computed straight into its part of the result."""
@@ -392,12 +393,12 @@ def work(nest: Nest) -> float:
 # ------------------------------------------------------------------------------- the whole
 
 
-def fuse(graph: Graph, enabled: bool = True, epilogue_bytes: int | None = None) -> FusionPlan:
+def fuse(graph: Graph, enabled: bool = True, epilogues: Worth | None = None) -> FusionPlan:
     """Plans the kernels of a graph.
 
     Args:
         enabled: False gives one kernel for each equation (for tests).
-        epilogue_bytes: products whose result has at least so many take the map that reads it into their kernel.
+        epilogues: from which size of their result on products take the map that reads it into their kernel.
 
     Raises:
         LoweringError: for a primitive without a lowering; the message names it and the user's line.
@@ -410,9 +411,9 @@ def fuse(graph: Graph, enabled: bool = True, epilogue_bytes: int | None = None) 
         grouper = _Grouper(storage, copies, enabled)
         groups = grouper.groups(frozenset(o for o in outputs if isinstance(o, Var)))
         if not grouper.forced:
-            if enabled and epilogue_bytes is not None:
+            if enabled and epilogues is not None:
                 known = frozenset(o for o in outputs if isinstance(o, Var))
-                groups = join_epilogues(groups, known, storage.decisions, epilogue_bytes)
+                groups = join_epilogues(groups, graph.inputs, known, storage.decisions, epilogues)
             return FusionPlan(graph, groups, storage.owners, outputs, storage.decisions).verify()
         if not grouper.forced.keys().isdisjoint(forced):
             raise GraphError(f"these must be stored to be read, and are: {list(grouper.forced.values())}")

@@ -1,55 +1,105 @@
-"""Maps over the result of a product become its epilogue: bias, activation, residual and scale without another pass.
+"""Maps over the result of a product become its epilogue: bias, activation, residual and scale, and the update of a weight by
+its gradient, without another pass.
 
 The fuser keeps products and convolutions in groups of their own, because they have loops of their own.  Here the map
 that first reads such a result joins it, if it needs each element only where it is computed.  What else reads the result
 finds it in memory, as before.
 
-Only results that the caches do not hold are worth it.  A map over one that they do hold costs a few percent of the
-product (measured on Zen 3, one thread: from 8 MB on an epilogue saves 10 %, at 4 MB it loses as much), while a product with
-an epilogue is a kernel of its own to compile.
+It gains where the caches do not hold the result (measured on Zen 3, one thread: from 8 MB on an epilogue saves 10 %, at 4 MB it
+loses as much), and where all that the map makes lies in the memory of its other operands, as new weights do in that of the old
+ones: then the result takes no memory at all.  Otherwise the map would have written over the result, in the caches.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from fx.ir import Eqn, Var
+from fx.sizes import is_sized
 
 from .lower.registry import PRODUCTS, Host
 from .nest_epilogue import reads_in_place
 from .plan import Group
 
-__all__ = ["epilogue_bytes", "join_epilogues", "product_columns"]
+__all__ = ["Worth", "join_epilogues", "product_columns"]
 
 
-def epilogue_bytes(host: Host) -> int:
-    """The bytes of a result from which an epilogue is worth a kernel."""
-    return host.l3_bytes // 4
+@dataclass(frozen=True)
+class Worth:
+    """The bytes of a result from which an epilogue is worth it: of any, and of one that takes no memory then (unless they vary:
+    the sizes would be divided in two programs).
+
+    free: inputs of the graph whose memory results may take over.
+    """
+
+    any: int
+    gone: int
+    free: frozenset[Var] = frozenset()
+
+    @staticmethod
+    def on(host: Host, free: Iterable[Var] = ()) -> Worth:
+        return Worth(host.l3_bytes // 4, min(host.l1_bytes, host.l3_bytes // 4), frozenset(free))
 
 
 def join_epilogues(
-    groups: Sequence[Group], outputs: frozenset[Var], decisions: dict[Var, str], least: int
+    groups: Sequence[Group], inputs: Sequence[Var], outputs: frozenset[Var], decisions: dict[Var, str], worth: Worth
 ) -> tuple[Group, ...]:
-    """The groups with epilogues joined to products of at least ``least`` bytes; ``decisions`` is brought up to date."""
+    """The groups with epilogues joined to products; ``decisions`` is brought up to date."""
     left = list(groups)
+    keep = outputs.union(inputs) - worth.free
     k = 0
     while k < len(left):
         g = left[k]
         columns = product_columns(g.eqns[0]) if g.kind == "library" and g.nest is None else 0
-        if columns and g.eqns[0].outputs[0].aval.nbytes >= least:
-            product = left[k].eqns[0].outputs[0]
-            readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]
-            if readers and _takes(left[readers[0]], product, columns):
-                kept = len(readers) > 1 or product in outputs
-                left[readers[0]] = _joined(left[k], left[readers[0]], product, kept)
-                if not kept:
-                    decisions[product] = "never in memory where the product's kernel has the epilogue"
-                del left[k]
-                continue
-        k += 1
+        product = g.eqns[0].outputs[0] if columns else None
+        least = worth.any if product is None or is_sized(product.aval.nbytes) else worth.gone
+        if product is None or product.aval.nbytes < least:
+            k += 1
+            continue
+        readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]
+        if not readers or not _takes(left[readers[0]], product, columns):
+            k += 1
+            continue
+        j, kept = readers[0], len(readers) > 1 or product in outputs
+        old = () if kept else _taken_over(left, k, j, product, keep)
+        if not old and product.aval.nbytes < worth.any:
+            k += 1
+            continue
+        h = left.pop(j)
+        left.insert(_place(left, k, j, h, old), _joined(g, h, product, kept))
+        del left[k]
+        if not kept:
+            decisions[product] = "never in memory where the product's kernel has the epilogue"
     return tuple(left)
+
+
+def _taken_over(groups: Sequence[Group], k: int, j: int, product: Var, keep: frozenset[Var]) -> tuple[Var, ...]:
+    """The operands of group ``j``, others than ``product`` of group ``k``, that all its results can be written over; () if there is
+    none for one of them."""
+    h = groups[j]
+    later = {v for g in groups[j + 1 :] for v in g.reads}
+    free = [v for v in h.reads if v is not product and v not in keep and v not in later and v not in groups[k].reads]
+    found = []
+    for w in h.writes:
+        match = next((v for v in free if v.aval.same_type(w.aval)), None)
+        if match is None:
+            return ()
+        free.remove(match)
+        found.append(match)
+    return tuple(found)
+
+
+def _place(groups: Sequence[Group], k: int, end: int, h: Group, old: Sequence[Var]) -> int:
+    """Where behind group ``k`` and not behind ``end`` the product and ``h``, which reads it, run together: as soon as all that
+    ``h`` reads is there, because the product's operands are kept until then, and what it writes over is not read any more."""
+    reads, old = set(h.reads), set(old)
+    waits = (
+        j for j in range(k + 1, end) if not reads.isdisjoint(groups[j].writes) or not old.isdisjoint(groups[j].reads)
+    )
+    return max(waits, default=k) + 1
 
 
 def product_columns(eqn: Eqn) -> int:
@@ -86,7 +136,8 @@ def _takes(g: Group, product: Var, columns: int) -> bool:
 def _joined(g: Group, h: Group, product: Var, kept: bool) -> Group:
     reads = tuple(dict.fromkeys((*g.reads, *(v for v in h.reads if v is not product))))
     names = "+".join(e.prim.name for e in h.eqns[-3:])
-    reason = f"{names} joins {g.eqns[0].prim.name} as its epilogue: the result, read where it is computed, is too large for the caches"
+    why = "and it is in memory as well" if kept else "so that it takes no memory"
+    reason = f"{names} joins {g.eqns[0].prim.name} as its epilogue: the result is read where it is computed, {why}"
     return dataclasses.replace(
         h, kind="library", eqns=(*g.eqns, *h.eqns), reads=reads, writes=(*((product,) if kept else ()), *h.writes),
         reasons=(*g.reasons, *h.reasons, reason),

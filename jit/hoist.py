@@ -16,7 +16,7 @@ from collections.abc import Hashable, Sequence
 from .loop_ir import Expr, Load, Stmt
 from .loop_walk import operands, statements, stored
 from .lower.context import AnyStep, CallbackStep, LogicalBuffer
-from .lower.registry import Address, KernelHandle, Operand, Step
+from .lower.registry import Address, Called, KernelHandle, Operand, Step
 from .lower.steering import LoopBegin, LoopEnd, Switch, SwitchEnd
 
 __all__ = ["hoist"]
@@ -114,10 +114,14 @@ def _touched(step: AnyStep, which: int) -> set[int]:
         return {x.buffer for x in (step.ins, step.outs)[which]}
     if not isinstance(step, Step):
         return set()
-    names = _parameters(step.kernel)[which]
-    params = step.kernel.kernel.params
-    found = {a.buffer for p, a in zip(params, step.args) if isinstance(a, (Address, Operand)) and p.name in names}
-    return found.difference(step.reads).union(step.writes) if which else found.union(step.reads)
+    found = _by_kernel(step, which).difference(step.reads) if which else _by_kernel(step, which).union(step.reads)
+    return found.union(step.writes if which else (), *(_by_kernel(c, which) for c in step.calls))
+
+
+def _by_kernel(call: Step | Called, which: int) -> set[int]:
+    """The buffers that a kernel itself reads (0) or writes (1)."""
+    names, params = _parameters(call.kernel)[which], call.kernel.kernel.params
+    return {a.buffer for p, a in zip(params, call.args) if isinstance(a, (Address, Operand)) and p.name in names}
 
 
 _known: dict[tuple[Hashable, ...], tuple[frozenset[str], frozenset[str]]] = {}

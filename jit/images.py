@@ -200,7 +200,7 @@ def place(graph: Graph, options: Any) -> Place:
         return Place("", str(e))
 
 
-_NUMBERS = ("words", "relative", "in_arena", "in_consts", "patches", "steps", "addressed")
+_NUMBERS = ("words", "relative", "in_arena", "in_consts", "in_code", "patches", "steps", "addressed")
 
 
 def pack(assembly: Assembly, kernels: tuple[Stored, ...], key: str) -> bytes:

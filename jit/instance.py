@@ -42,6 +42,7 @@ class Instance:
         base = memory.ctypes.data
         memory[assembly.relative] += base
         memory[assembly.in_consts] += consts.ctypes.data
+        memory[assembly.in_code] = np.array(addresses, np.int64)[memory[assembly.in_code] - 1]
         if arena is not None:
             memory[assembly.in_arena] += arena.ctypes.data
         callables = [_callable(step, memory[first : first + count]) for step, first, count in assembly.callbacks]

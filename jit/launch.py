@@ -24,7 +24,7 @@ from .border import CARRAY, WRITEABLE
 from .builtins import address_in_python, bind, define
 from .eager_text import NAMES, WORDS
 from .executable import Executable
-from .memory import allocator, give_arena, take_arena
+from .memory import ALIGN, BYTE, allocator, give_arena, padded, take_arena
 from .threads import runtime
 
 __all__ = ["LAUNCH_TEXT", "Leaf", "launcher"]
@@ -41,10 +41,10 @@ class Leaf(IntEnum):
 
 _FUNCTIONS = ("PyTuple_New", "PyTuple_SetItem")
 _OWN = (
-    "run", "program", *_FUNCTIONS, "n_arguments", "n_inputs", "n_makes", "n_outputs", "n_given", "n_pointers", "outputs_at", "given_at",
+    "run", "program", "byte", *_FUNCTIONS, "n_arguments", "n_inputs", "n_makes", "n_outputs", "n_given", "n_pointers", "outputs_at", "given_at",
 )  # fmt: skip
-# behind them for each input: Leaf, the fixed array, dtype, ndim, its dimensions; for each array that is made: dtype, ndim, its
-# dimensions; for each result: weak, its place among inputs and arrays made; then the numbers of the arguments that are given
+# behind them for each input: Leaf, the fixed array, dtype, ndim, its dimensions; for each array that is made: dtype, ndim, ``memory.padded``,
+# its dimensions; for each result: weak, its place among inputs and arrays made; then the numbers of the arguments that are given
 
 _TEXT = """
 ; Whether an ndarray can be handed to kernels as it is: a row of a specification tells dtype, ndim and dimensions.
@@ -250,6 +250,7 @@ define internal i1 @make(ptr %spec, ptr %first, ptr %arrays, i64 %n) {
 entry:
   %new = call ptr @word(ptr %spec, i64 $new_array)
   %ndarray = call ptr @word(ptr %spec, i64 $ndarray)
+  %byte = call ptr @word(ptr %spec, i64 $byte)
   br label %loop
 loop:
   %k = phi i64 [ 0, %entry ], [ %k.next, %put ]
@@ -260,9 +261,41 @@ one:
   %descr = call ptr @word(ptr %row, i64 0)
   %ndim = call i64 @number(ptr %row, i64 1)
   %ndim.int = trunc i64 %ndim to i32
-  %dims = getelementptr i64, ptr %row, i64 2
+  %bytes.p = getelementptr i64, ptr %row, i64 2
+  %bytes = load i64, ptr %bytes.p
+  %dims = getelementptr i64, ptr %row, i64 3
+  %small = icmp eq i64 %bytes, 0
+  br i1 %small, label %plain, label %padded
+plain:
   call void @keep(ptr %spec, ptr %descr)
-  %array = call ptr %new(ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  %own = call ptr %new(ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  br label %made
+padded:
+  call void @keep(ptr %spec, ptr %byte)
+  %memory = call ptr %new(ptr %ndarray, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
+  %full = icmp eq ptr %memory, null
+  br i1 %full, label %lost, label %inside
+inside:
+  %begin = call ptr @field(ptr %memory, i64 $data)
+  %address = ptrtoint ptr %begin to i64
+  %past = add i64 %address, $align_mask
+  %over = and i64 %past, $align_mask
+  %back = sub i64 %past, %over
+  %aligned = inttoptr i64 %back to ptr
+  call void @keep(ptr %spec, ptr %descr)
+  %view = call ptr %new(
+    ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr %aligned, i32 $fresh, ptr null)
+  %viewless = icmp eq ptr %view, null
+  br i1 %viewless, label %useless, label %based
+useless:
+  call void @drop(ptr %spec, ptr %memory)
+  br label %lost
+based:
+  %base.p = getelementptr i8, ptr %view, i64 $base
+  store ptr %memory, ptr %base.p
+  br label %made
+made:
+  %array = phi ptr [ %own, %plain ], [ %view, %based ]
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %lost, label %put
 put:
@@ -394,7 +427,8 @@ miss:
 """
 
 LAUNCH_TEXT = Template(_TEXT).substitute(
-    NAMES, **{name: len(WORDS) + k for k, name in enumerate(_OWN)}, rows=len(WORDS) + len(_OWN), carray=CARRAY, writeable=WRITEABLE,
+    NAMES, **{name: len(WORDS) + k for k, name in enumerate(_OWN)}, rows=len(WORDS) + len(_OWN), carray=CARRAY,
+    writeable=WRITEABLE, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1,
     weak_leaf=Leaf.WEAK.value, ndarray_leaf=Leaf.NDARRAY.value, fixed_leaf=Leaf.FIXED.value,
 )  # fmt: skip
 
@@ -429,12 +463,12 @@ def launcher(
             return None
         rows += [kind, id(array), id(dtype), len(shape), *shape]
     for (shape, _), dtype in zip(makes, dtypes[len(takes) :]):
-        rows += [id(dtype), len(shape), *shape]
+        rows += [id(dtype), len(shape), padded(shape, dtype), *shape]
     outputs_at = len(words) + len(_OWN) + len(rows)
     rows += [x for row in zip(map(int, weak), places, strict=True) for x in row]
     program = executable.launched()
     own = {
-        "run": runtime().run_address, "program": id(program.record), **{f: address_in_python(f) for f in _FUNCTIONS},
+        "run": runtime().run_address, "program": id(program.record), "byte": id(BYTE), **{f: address_in_python(f) for f in _FUNCTIONS},
         "n_arguments": len(leaves) + assembly.shared_arena, "n_inputs": len(takes), "n_makes": len(makes), "n_outputs": len(weak),
         "n_given": len(given), "n_pointers": assembly.n_arrays, "outputs_at": outputs_at, "given_at": outputs_at + 2 * len(weak),
     }  # fmt: skip

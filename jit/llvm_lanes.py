@@ -78,21 +78,30 @@ class Lanes(Casts):
         return packed
 
     def lookup(self, ty: Ty, i: str, table: Sequence[str]) -> str:
-        """AVX-512's vpermps, register by register, or lane by lane."""
+        """AVX-512's vpermps, or vpermi2pd of a table in two registers, register by register; or lane by lane."""
         numbers = ", ".join(f"{register_type(ty.scalar)} {_scalar(c)}" for c in table)
         u, wide = Ty("u", ty.bits, ty.lanes), ty.vector(len(table))
-        if ty.lanes > 1 and ty.bits == 32 and self.target.arithmetic.tables:
-            lanes, t = len(table), register_type(wide)
+        if ty.lanes > 1 and self.target.arithmetic.tables:
+            lanes = 512 // ty.bits
+            register = ty.vector(lanes)
             groups = [range(first, first + lanes) for first in range(0, ty.lanes, lanes)]
-            found = [
-                self.ins(f"call {t} @llvm.x86.avx512.permvar.sf.512({t} <{numbers}>, <16 x i32> {g})")
-                for g in [self.regrouped(i, u, group) for group in groups]
-            ]
-            return self.regrouped(self.joined(found, wide), wide.vector(lanes * len(groups)), range(ty.lanes))
+            found = [self._permuted(register, self.regrouped(i, u, group), table) for group in groups]
+            return self.regrouped(self.joined(found, register), ty.vector(lanes * len(groups)), range(ty.lanes))
         t, low = register_type(wide), self.ins(f"and {register_type(u)} {i}, {constant(len(table) - 1, u)}")
         each = [self.regrouped(low, u, [k]) for k in range(ty.lanes)]
         lanewise = [self.ins(f"extractelement {t} <{numbers}>, i{ty.bits} {k}") for k in each]
         return self.joined(lanewise, ty.scalar)
+
+    def _permuted(self, ty: Ty, i: str, table: Sequence[str]) -> str:
+        """``lookup`` in a register of 512 bits."""
+        t, s, n = register_type(ty), register_type(ty.scalar), ty.lanes
+        first, *second = (
+            f"{t} <{', '.join(f'{s} {_scalar(c)}' for c in table[k : k + n])}>" for k in range(0, len(table), n)
+        )
+        place = f"<{n} x i{ty.bits}> {i}"
+        if not second:
+            return self.ins(f"call {t} @llvm.x86.avx512.permvar.sf.512({first}, {place})")
+        return self.ins(f"call {t} @llvm.x86.avx512.vpermi2var.pd.512({first}, {place}, {second[0]})")
 
 
 def _scalar(x: str) -> str:

@@ -158,7 +158,7 @@ class OpEmitter(Lanes):
         """Two factors of about equal size: overflow and gradual underflow are left to the last product; the least are zero."""
         i = Ty("i", ty.bits, ty.lanes)
         least = constant(-254.0 if ty.bits == 32 else -2046.0, ty)
-        whole = self.cast(self.op("maxnum", ty, (ty, ty), [n, least]), ty, i)
+        whole = self.cast(self._round("floor", ty, self.op("maxnum", ty, (ty, ty), [n, least])), ty, i)
         half = self.op("shr", i, (i, i), [whole, constant(1, i)])
         for power in (half, self.op("sub", i, (i, i), [whole, half])):
             biased = self.op("add", i, (i, i), [power, constant(127 if ty.bits == 32 else 1023, i)])

@@ -63,7 +63,7 @@ OPS = {
     # min/max on floats propagate NaN; minnum/maxnum compile to the bare machine instruction (second operand if either is NaN)
     "min": 2, "max": 2, "minnum": 2, "maxnum": 2,
     "abs": 1, "sqrt": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2,
-    # scale(x, n): x * 2**n rounded once; n, of x's type, is a whole number of which a half is an exponent of it, or anything less for a finite x; NaN if either is
+    # scale(x, n): x * 2**floor(n) rounded once; n, of x's type, has a half that is an exponent of it, or is anything less for a finite x; NaN if either is
     "scale": 2,
     # lookup(i, c0, c1, ..., c15): the constant whose number stands in the last four bits of i, an unsigned integer as wide as they
     "lookup": 17,
@@ -314,10 +314,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefetch:
-    """Asks for the cache line of ``buf[index]``, which may lie outside of the buffer; no value changes."""
+    """Asks for the cache line of ``buf[index]``, which may lie outside of the buffer; no value changes.
+
+    level: of the cache that is to have it.
+    """
 
     buf: str
     index: Expr
+    level: int = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -415,7 +419,7 @@ class Arithmetic:
 
     fused: ``fma``, rounded once.
     scale: the operation of that name.
-    tables: ``lookup`` of float32.
+    tables: ``lookup``.
     compress: the operation of that name, on elements of 32 and 64 bits.
     """
 
@@ -480,8 +484,8 @@ class KernelBuilder:
     def store(self, buf: str, index: Any, value: Any, mask: Expr | None = None) -> None:
         self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf]), mask))
 
-    def prefetch(self, buf: str, index: Any) -> None:
-        self.emit(Prefetch(buf, lift(index, i64)))
+    def prefetch(self, buf: str, index: Any, level: int = 1) -> None:
+        self.emit(Prefetch(buf, lift(index, i64), level))
 
     def place(self, buf: str, index: Any = 0) -> Place:
         return Place(buf, lift(index, i64))

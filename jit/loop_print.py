@@ -188,8 +188,8 @@ class _Printer:
                     for a in args
                 ]
                 self.line(f"call({self.text(function)}, ({', '.join(given)}{',' * (len(given) == 1)}))")
-            case Prefetch(buf, index):
-                self.line(f"# prefetch {self.names[buf]}[{self.text(index)}]")
+            case Prefetch(buf, index, level):
+                self.line(f"# prefetch {self.names[buf]}[{self.text(index)}] into L{level}")
             case Comment(text):
                 for part in text.splitlines():
                     self.line(f"# {part}")

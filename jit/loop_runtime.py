@@ -103,7 +103,7 @@ def _div(a: Value, b: Value) -> Value:
 
 
 def _scale(x: Value, n: Value) -> Value:
-    whole = np.where(np.isnan(n), 0, n).astype(np.int32)
+    whole = np.floor(np.where(np.isnan(n), 0, n)).astype(np.int32)
     return np.where(np.isnan(n), n, np.ldexp(x, whole)).astype(x.dtype)[()]
 
 

@@ -203,8 +203,9 @@ class _Verifier:
                         if isinstance(a, Place):
                             self.expect(a.buf in self.buffers, f"no buffer {a.buf!r} is visible here")
                         self.typed(a.index if isinstance(a, Place) else a, i64, f"argument {k}")
-            case Prefetch(buf, index):
+            case Prefetch(buf, index, level):
                 with self.at(f"prefetch {buf}"):
+                    self.expect(1 <= level <= 3, f"no cache has level {level}")
                     self.expect(buf in self.buffers, f"no buffer {buf!r} is visible here")
                     self.typed(index, i64, "index")
             case Comment(text):

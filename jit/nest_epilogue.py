@@ -1,8 +1,8 @@
 """A nest that reads a product where it is computed, as the product's epilogue.
 
-The product's kernel holds the sums of a register block's columns in the worker's memory.  When they are complete, the
-loops here run over the rows and columns of the block, read the sums from the first-level cache, and store what the nest
-stores: the product itself goes to memory only if someone else reads it.
+The product's kernel holds the sums of a register block's columns in the worker's memory.  When they are complete, it calls
+the kernel here, whose loops run over the rows and columns of the block, read the sums from the first-level cache, and store
+what the nest stores: the product itself goes to memory only if someone else reads it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import math
 
 from fx.ir import Var
 
-from .loop_ir import Expr, KernelBuilder, i64, lift
+from .kernels.microkernel import BLOCK_WORDS
+from .loop_ir import Expr, i64, lift
 from .lower.context import Builder
-from .lower.registry import Arg, Value
+from .lower.registry import Address, Called, Value
+from .lower.types import ty_of
 from .nest import ROW, Leaf, Nest, NestStore, walk
-from .nest_emitter import Emitter, Scope
+from .nest_emitter import Emitter
 
 __all__ = ["ProductEpilogue", "reads_in_place"]
 
@@ -31,42 +33,34 @@ def reads_in_place(nest: Nest, product: Var, columns: int) -> bool:
 
 
 class ProductEpilogue(Emitter):
-    """Writes the loops of a nest into the kernel of a product (``kernels/microkernel.py``: ``Epilogue``).
+    """Writes the loops of a nest as a kernel over blocks of a product (``kernels/microkernel.py``: ``Epilogue``).
 
     Args:
         product: the variable that the sums are; keeps: it is stored as well.
         columns: of the product, seen as a dense matrix.
     """
 
-    def __init__(self, ctx: Builder, nest: Nest, product: Var, columns: int, keeps: bool) -> None:
-        super().__init__(ctx, nest, "epilogue")
+    def __init__(self, ctx: Builder, nest: Nest, product: Var, columns: int, keeps: bool, name: str) -> None:
+        super().__init__(ctx, nest, name)
         self.product, self.columns = product, columns
         place = next(n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is product)
         self.stores = (*nest.stores, *([NestStore(product, place.at, place, True)] if keeps else []))
-        self.names: list[str] = []
         self.sums: tuple[str, Expr] = ("", lift(0, i64))
 
-    def begin(self, b: KernelBuilder) -> None:
-        """Starts again, in that kernel."""
-        b.arithmetic = self.b.arithmetic
-        self.b, self.scopes = b, [Scope(b.stack[-1], frozenset())]
-        self.args, self.pointers, self.integers = [], {}, {}
-        self.declared = len(b.params)
-
-    def arguments(self) -> dict[str, Arg]:
-        """The values of the parameters that the loops have added to the kernel."""
-        return {p.name: value for p, value in zip(self.b.params[self.declared :], self.args, strict=True)}
-
-    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
-        """Rows [row, row + rows), columns [col, col + width); ``sums``: buffer, where the block begins, length of a row."""
+    def called(self, sums: Address, block: Address) -> Called:
         b, nest = self.b, self.nest
-        buffer, at, length = sums
+        buffer, told = b.pointer("sums", ty_of(self.product.aval.dtype)), b.pointer("block", i64)
+        self.args += [sums, block]
+        at, length, col, width = (
+            b.let(name, b.load(told, b.worker * BLOCK_WORDS + k))
+            for k, name in enumerate(("at", "length", "col", "width"))
+        )
         last = len(nest.sizes) - 1
         whole = nest.sizes[-1] // self.columns  # rows of the product in one round of the innermost loop
-        with b.for_("i", 0, rows) as i:
-            here = b.let("row", row + i)
-            line = b.let("line", at + i * length)
-            first = col
+        with b.for_("r", b.lo, b.hi) as row:
+            here: Expr = row
+            line = b.let("line", at + (row - b.lo) * length)
+            first: Expr = col
             if last == 0:
                 first, here = here * self.integer("columns", self.columns) + col, lift(0, i64)
             elif whole > 1:
@@ -79,6 +73,7 @@ class ProductEpilogue(Emitter):
                     self.counters[last] = first + j
                     self.sums = buffer, line + j
                     self.store_all(self.stores)
+        return Called(self.ctx.fused_kernel(b.build()), tuple(self.args))
 
     def leaf(self, node: Leaf) -> Value:
         if node.var is self.product:

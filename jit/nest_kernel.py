@@ -23,7 +23,7 @@ from .nest_map import MapKernel
 from .nest_narrow import NarrowColumns, NarrowRows, narrow_size
 from .nest_rows import BLOCK, Reducing, RowsKernel, Split
 
-__all__ = ["emit_nest"]
+__all__ = ["emit_nest", "kernel_name"]
 
 PIECES = 48  # partial results of a reduction of few rows
 
@@ -46,7 +46,7 @@ def _emit(
     ctx: Builder, nest: Nest, prefix: str, split: Split | None = None,
     stands_for: dict[NestReduction, NestReduction] | None = None,
 ) -> None:  # fmt: skip
-    name = _kernel_name(nest, prefix)
+    name = kernel_name(nest, prefix)
     narrow = narrow_size(nest) and (split is None or nest.kind == "columns")
     if nest.kind == "map" and not narrow:
         MapKernel(ctx, nest, name).emit()
@@ -57,7 +57,7 @@ def _emit(
     kinds[nest.kind](ctx, nest, name, split, stands_for or {}).emit()
 
 
-def _kernel_name(nest: Nest, prefix: str) -> str:
+def kernel_name(nest: Nest, prefix: str) -> str:
     """A name that says what the kernel computes; the same structure gives the same name."""
     names = [n.name for n in walk(list(nest.targets())) if isinstance(n, Point)] + [r.op for r in nest.reductions]
     return "_".join([prefix, *(list(dict.fromkeys(names))[:5] or ["copy"])])

@@ -7,6 +7,7 @@ Both verify themselves and print everything that they hold.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fx.errors import GraphError
 from fx.ir import Aval, Eqn, Graph, Literal, Var
@@ -74,6 +75,18 @@ class FusionPlan:
     owners: dict[Var, Var]
     outputs: tuple[Var | Literal, ...]
     decisions: dict[Var, str] = field(default_factory=dict)
+
+    @cached_property
+    def producers(self) -> dict[Var, tuple[Eqn, int]]:
+        """For each variable that an equation makes, that equation and the number of the result."""
+        return {v: (e, k) for e in self.graph.eqns for k, v in enumerate(e.outputs)}
+
+    def memory_of(self, var: Var) -> Var:
+        """The owner of the memory in which ``var``, or what it is a strided view of, lies."""
+        while var not in self.owners:
+            eqn, k = self.producers[var]
+            var = eqn.inputs[k]  # type: ignore[assignment]
+        return self.owners[var]
 
     def verify(self) -> FusionPlan:
         """Every read comes after the write, every output is written, effects stay in order.

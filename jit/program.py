@@ -15,15 +15,15 @@ from fx.ir import Atom, Eqn, Graph, Literal, Var
 from .buffers import Sharing, plan_buffers, share_in_place
 from .canonical import canonical
 from .fuse import fuse
-from .fuse_epilogue import epilogue_bytes, product_columns
+from .fuse_epilogue import Worth, product_columns
 from .hoist import hoist
 from .index_map import dense_strides
 from .loop_verify import verify_kernel
 from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
-from .lower.registry import LOWERINGS, PRODUCTS, Host, KernelHandle, Operand, Step
+from .lower.registry import LOWERINGS, PRODUCTS, Arg, Called, Host, KernelHandle, Operand, Step
 from .nest import Nest
 from .nest_epilogue import ProductEpilogue
-from .nest_kernel import emit_nest
+from .nest_kernel import emit_nest, kernel_name
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
 
@@ -121,10 +121,9 @@ class LoopProgram:
         for k, s in enumerate(self.steps):
             if any(b >= len(self.buffers.buffers) for b in touched(s)):
                 raise GraphError(f"step {k} ({s.name}) touches a buffer that does not exist")
-            if isinstance(s, Step) and any(
-                isinstance(a, int) == p.pointer for a, p in zip(s.args, s.kernel.kernel.params)
-            ):
-                raise GraphError(f"step {k} ({s.name}): an integer stands for a pointer or the other way round")
+            for call in (s, *s.calls) if isinstance(s, Step) else ():
+                if any(isinstance(a, int) == p.pointer for a, p in zip(call.args, call.kernel.kernel.params)):
+                    raise GraphError(f"step {k} ({s.name}): an integer stands for a pointer or the other way round")
         self.buffers.verify()
         return self
 
@@ -134,19 +133,28 @@ class LoopProgram:
             if isinstance(s, CallbackStep):
                 lines.append(f"{k:3d} python callback {s.name}")
             elif isinstance(s, Step):
-                args = ", ".join(str(a) if isinstance(a, int) else f"b{a.buffer}+{_byte_offset(a)}" for a in s.args)
-                lines.append(f"{k:3d} {s.name}({args}) over {s.total} in pieces of {s.chunk}")
+                lines.append(f"{k:3d} {s.name}({_arguments(s.args)}) over {s.total} in pieces of {s.chunk}")
             else:
                 lines.append(f"{k:3d} {s.name}")
         return "\n".join([*lines, str(self.buffers)])
 
 
-def _byte_offset(arg: object) -> int:
-    return arg.offset * arg.dtype.itemsize if isinstance(arg, Operand) else arg.byte_offset  # type: ignore[attr-defined]
+def _arguments(args: Sequence[Arg]) -> str:
+    return ", ".join(map(_argument, args))
+
+
+def _argument(arg: Arg) -> str:
+    if isinstance(arg, int):
+        return str(arg)
+    if isinstance(arg, Called):
+        return f"{arg.kernel.kernel.name}({_arguments(arg.args)})"
+    offset = arg.offset * arg.dtype.itemsize if isinstance(arg, Operand) else arg.byte_offset
+    return f"b{arg.buffer}+{offset}"
 
 
 def _kernels(steps: Sequence[AnyStep]) -> tuple[KernelHandle, ...]:
-    return tuple({s.kernel.key: s.kernel for s in steps if isinstance(s, Step)}.values())
+    found = [h for s in steps if isinstance(s, Step) for h in (s.kernel, *(c.kernel for c in s.calls))]
+    return tuple({h.key: h for h in found}.values())
 
 
 def lower_plan(
@@ -213,15 +221,14 @@ def _lower_groups(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> None:
     ):  # values without elements are never written, yet operands may name them
         if v not in ctx.buffers_by_owner and v.aval.size == 0:
             ctx.add_buffer(LogicalBuffer("arena", 0, aval=v.aval), v)
-    producers = {v: (e, k) for e in plan.graph.eqns for k, v in enumerate(e.outputs)}
     for group in plan.groups:
         with ctx.listed(plan, group):
             if group.kind == "library" and group.nest is not None:
-                _lower_product(ctx, plan, group, group.nest, producers)
+                _lower_product(ctx, plan, group, group.nest)
             elif group.nest is not None:
                 emit_nest(ctx, group.nest)
             else:
-                _lower_whole(ctx, plan, group, producers)
+                _lower_whole(ctx, plan, group)
 
 
 class _Region:
@@ -230,7 +237,8 @@ class _Region:
     def __init__(self, ctx: Builder, graph: Graph, carried: Mapping[int, int], in_place: bool) -> None:
         self.ctx = ctx
         graph = _literals_as_values(graph)
-        self.plan = fuse(canonical(graph) if in_place else graph, in_place, epilogue_bytes(ctx.host))
+        graph = canonical(graph) if in_place else graph
+        self.plan = fuse(graph, in_place, Worth.on(ctx.host, [graph.inputs[i] for i in carried.values()]))
         self.sharing = share_in_place(self.plan, (), in_place, carried)
 
     def in_place(self, output: int) -> bool:
@@ -273,7 +281,7 @@ class _Named:
 BROADCAST = _Named("broadcast_in_dim")
 
 
-def _lower_product(ctx: Builder, plan: FusionPlan, group: Group, nest: Nest, producers: dict) -> None:
+def _lower_product(ctx: Builder, plan: FusionPlan, group: Group, nest: Nest) -> None:
     """A product with an epilogue.  Where the way in which it is computed takes none, the nest follows it."""
     eqn = group.eqns[0]
     product = eqn.outputs[0]
@@ -281,19 +289,21 @@ def _lower_product(ctx: Builder, plan: FusionPlan, group: Group, nest: Nest, pro
     if not kept:
         ctx.add_scratch(product, product.aval.nbytes)
     columns = product_columns(eqn)
-    ins = tuple(view_of(plan.owners, producers, a, ctx.buffers_by_owner) for a in eqn.inputs)
+    ins = tuple(view_of(plan.owners, plan.producers, a, ctx.buffers_by_owner) for a in eqn.inputs)
     out = Operand(ctx.buffer_of(product), product.aval.shape, dense_strides(product.aval.shape), 0, product.aval.dtype)
-    epilogue = ProductEpilogue(ctx, nest, product, columns, kept)
+    epilogue = ProductEpilogue(ctx, nest, product, columns, kept, kernel_name(nest, "epilogue"))
     if not PRODUCTS[eqn.prim.name](ctx, eqn, ins, (out,), epilogue):
         emit_nest(ctx, nest)
 
 
-def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group, producers: dict) -> None:
+def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group) -> None:
     """A library operation or a callback."""
     eqn = group.eqns[0]
 
     def operand(a: Atom) -> Operand:
-        return ctx.literal(a) if isinstance(a, Literal) else view_of(plan.owners, producers, a, ctx.buffers_by_owner)
+        if isinstance(a, Literal):
+            return ctx.literal(a)
+        return view_of(plan.owners, plan.producers, a, ctx.buffers_by_owner)
 
     outs = tuple(
         Operand(ctx.buffer_of(v), v.aval.shape, dense_strides(v.aval.shape), 0, v.aval.dtype) for v in eqn.outputs

@@ -41,7 +41,14 @@ def _aarch64(block: bytearray, at: int, place: int, kind: int, value: int) -> No
 
 _PAGE = 12  # bits of an address that ADRP leaves to the instruction behind it, whatever the system's pages are
 _QUARTERS = {264: 0, 266: 16, 268: 32, 269: 48}  # MOVW_UABS_G0_NC, _G1_NC, _G2_NC, _G3: which 16 bits
-_SCALES = {277: 0, 278: 0, 284: 1, 285: 2, 286: 3, 299: 4}  # ADD_ABS_LO12_NC, LDST8, 16, 32, 64, 128: what counts as one
+_SCALES = {
+    277: 0,
+    278: 0,
+    284: 1,
+    285: 2,
+    286: 3,
+    299: 4,
+}  # ADD_ABS_LO12_NC, LDST8, 16, 32, 64, 128: what counts as one
 
 
 def _aarch64_field(place: int, kind: int, value: int) -> tuple[int, int]:

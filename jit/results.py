@@ -1,7 +1,8 @@
 """Fresh arrays for the results of a call, all made by one built-in function.
 
 ``np.empty`` takes a fifth of a microsecond, most of it for reading its arguments.  A program knows them beforehand: native code
-calls the function of NumPy's C interface behind it.  Large results come from the pool (``memory``), in Python.
+calls the function of NumPy's C interface behind it.  Results of some size lie within a slightly larger array, where a cache
+line begins (``memory.padded``); large ones come from the pool (``memory``), in Python.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from typing import Any
 
 import numpy as np
 
+from .border import CARRAY, WRITEABLE
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
-from .memory import allocator
+from .memory import ALIGN, BYTE, allocator, padded
 
 __all__ = ["maker", "new_from_descr", "prepare"]
 
 _NEW_FROM_DESCR = 94  # its place in the table of NumPy's C interface, which never changes
 _C_FUNCTIONS = ("PyList_New", "PyList_SetItem", "Py_IncRef", "Py_DecRef")
 
-# specification: number of arrays, the type ndarray, PyArray_NewFromDescr, _C_FUNCTIONS; then for each array: descr, ndim, its
-# dimensions
+# specification: number of arrays, the type ndarray, PyArray_NewFromDescr, _C_FUNCTIONS, the dtype of bytes; then for each array:
+# descr, ndim, ``memory.padded``, its dimensions
 _TEXT = Template("""
 define ptr @fx_make(ptr %self, ptr %args, i64 %given) {
 entry:
@@ -42,7 +44,9 @@ entry:
   %keep = load ptr, ptr %keep.p
   %drop.p = getelementptr ptr, ptr %spec, i64 6
   %drop = load ptr, ptr %drop.p
-  %first = getelementptr ptr, ptr %spec, i64 7
+  %byte.p = getelementptr ptr, ptr %spec, i64 7
+  %byte = load ptr, ptr %byte.p
+  %first = getelementptr ptr, ptr %spec, i64 8
   %list = call ptr %new_list(i64 %n)
   %listless = icmp eq ptr %list, null
   br i1 %listless, label %done, label %loop
@@ -56,9 +60,41 @@ one:
   %ndim.p = getelementptr i64, ptr %at, i64 1
   %ndim = load i64, ptr %ndim.p
   %ndim.int = trunc i64 %ndim to i32
-  %dims = getelementptr i64, ptr %at, i64 2
+  %bytes.p = getelementptr i64, ptr %at, i64 2
+  %bytes = load i64, ptr %bytes.p
+  %dims = getelementptr i64, ptr %at, i64 3
+  %small = icmp eq i64 %bytes, 0
+  br i1 %small, label %plain, label %padded
+plain:
   call void %keep(ptr %descr)
-  %array = call ptr %new(ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  %own = call ptr %new(ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  br label %made
+padded:
+  call void %keep(ptr %byte)
+  %memory = call ptr %new(ptr %type, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
+  %full = icmp eq ptr %memory, null
+  br i1 %full, label %lost, label %inside
+inside:
+  %begin.p = getelementptr i8, ptr %memory, i64 $data
+  %begin = load i64, ptr %begin.p
+  %past = add i64 %begin, $align_mask
+  %over = and i64 %past, $align_mask
+  %back = sub i64 %past, %over
+  %aligned = inttoptr i64 %back to ptr
+  call void %keep(ptr %descr)
+  %view = call ptr %new(
+    ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr %aligned, i32 $fresh, ptr null)
+  %viewless = icmp eq ptr %view, null
+  br i1 %viewless, label %useless, label %based
+useless:
+  call void %drop(ptr %memory)
+  br label %lost
+based:
+  %base.p = getelementptr i8, ptr %view, i64 $base
+  store ptr %memory, ptr %base.p
+  br label %made
+made:
+  %array = phi ptr [ %own, %plain ], [ %view, %based ]
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %lost, label %put
 put:
@@ -76,15 +112,18 @@ done:
 """)
 
 
+_FILLED = _TEXT.substitute(LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1)
+
+
 def maker(results: Sequence[tuple[tuple[int, ...], np.dtype]]) -> Callable[[], list[np.ndarray]]:
     """``make()``: a list of uninitialised arrays of these shapes and dtypes."""
     makers = [(allocator(shape, dtype), shape, dtype) for shape, dtype in results]
     new = new_from_descr() if all(make is np.empty for make, _, _ in makers) else 0
     if not new:
         return lambda: [make(shape, dtype) for make, shape, dtype in makers]
-    words = [len(makers), id(np.ndarray), new, *map(address_in_python, _C_FUNCTIONS)]
+    words = [len(makers), id(np.ndarray), new, *map(address_in_python, _C_FUNCTIONS), id(BYTE)]
     for _, shape, dtype in makers:
-        words += [id(dtype), len(shape), *shape]
+        words += [id(dtype), len(shape), padded(shape, dtype), *shape]
     return bind(_method(), np.array(words, np.int64), [dtype for _, _, dtype in makers])
 
 
@@ -109,5 +148,5 @@ def prepare() -> None:
 
 @functools.cache
 def _method() -> int:
-    (address,) = compile_text(_TEXT.substitute(LAYOUT), "results", "fx_make")
+    (address,) = compile_text(_FILLED, "results", "fx_make")
     return define("make", address, "make()\n--\n\nFresh arrays for results.")

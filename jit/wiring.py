@@ -22,7 +22,7 @@ import numpy as np
 from fx.sizes import is_sized
 
 from .lower.context import AnyStep, CallbackStep, LogicalBuffer
-from .lower.registry import Foreign, Operand, Step
+from .lower.registry import Called, Foreign, Operand, Step
 from .lower.steering import Case, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd, repetitions
 from .plan import Buffer
 from .runtime_ir import STEP_WORDS, StepKind
@@ -86,6 +86,7 @@ class Wiring:
     Attributes:
         cells: everything; the slices ``words``, ``rows``, ``flops``, ``nbytes`` and ``times`` say what stands where.
         relative, addressed: words, and cells of ``rows``, to which the address of the block is added.
+        in_code: words that hold the number of a kernel, for its address.
         calls: the rows that call kernels.
         in_arena, in_consts, in_arrays: the places, by what they lie in.
         callbacks: (step, its first word, how many) of the steps that call Python.
@@ -118,6 +119,7 @@ class Wiring:
         self.in_arena, self.in_consts, self.in_arrays = map(places, (words.in_arena, words.in_consts, words.in_arrays))
         self.cells = Cells(cells, numbers)
         self.relative, self.addressed = _integers(words.relative), _integers(tape.addressed)
+        self.in_code = _integers(words.in_code)
         self.calls = _integers(tape.calls)
         self.callbacks, self.loops, self.endless = tuple(tape.callbacks), tape.loops, tape.endless
         self.portable = not words.foreign and not tape.callbacks
@@ -147,6 +149,8 @@ class _Words:
         self.in_arena: list[tuple[int, int, Any]] = []  # (word, buffer, byte)
         self.in_consts: list[tuple[int, int, Any]] = []
         self.in_arrays: list[tuple[int, int, Any]] = []  # (word, pointer, byte)
+        self.in_code: list[int] = []
+        self.kernels: dict[Hashable, int] = {}  # their numbers, from 1, by key
         self.homes: dict[tuple[int, Any], int] = {}
         self.enter: dict[int, list[tuple[int, int]]] = {}  # by loop: the rows of its tables, see runtime_ir.StepKind
         self.add: dict[int, list[tuple[int, Any]]] = {}
@@ -165,9 +169,20 @@ class _Words:
             if isinstance(a, int):
                 self.values[word] = a
                 self.foreign |= isinstance(a, Foreign)
+            elif isinstance(a, Called):
+                code = self.reserve(1)
+                self.values[code] = self.number(a.kernel.key)
+                self.in_code.append(code)
+                self.arguments(a.args)  # the next words
+                self.values[word] = 8 * code
+                self.relative.append(word)
             else:
                 self.place(word, a.buffer, a.offset * a.dtype.itemsize if isinstance(a, Operand) else a.byte_offset)
         return first
+
+    def number(self, kernel: Hashable) -> int:
+        """That of a kernel by its key, given in the order in which kernels are first named."""
+        return self.kernels.setdefault(kernel, len(self.kernels) + 1)
 
     def place(self, word: int, buffer: int, offset: Any) -> None:
         """Makes ``word`` hold the address of a byte of a buffer."""
@@ -214,7 +229,6 @@ class _Tape:
         self.rows: list[list[Any]] = []
         self.addressed: list[int] = []
         self.calls: list[int] = []
-        self.kernels: dict[Hashable, int] = {}
         self.callbacks: list[tuple[CallbackStep, int, int]] = []
         self.loops: list[Loop] = []
         self.flops: list[Any] = []
@@ -232,7 +246,7 @@ class _Tape:
     def _append(self, s: Any, times: Any) -> None:
         row = len(self.rows)
         if isinstance(s, Step):
-            kernel = self.kernels.setdefault(s.kernel.key, len(self.kernels) + 1)
+            kernel = self.words.number(s.kernel.key)
             self.calls.append(row)
             self._row(StepKind.CALL, (kernel, 8 * self.words.arguments(s.args), s.total, s.chunk), (2,))
             self.flops[row], self.nbytes[row], self.times[row] = s.flops, s.nbytes, times

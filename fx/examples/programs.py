@@ -66,35 +66,52 @@ def load(name: str) -> Any:
 # ------------------------------------------------------------------------------------------ command line
 
 
+def _int(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a whole number; found {text!r}") from None
+
+
 def _positive(text: str) -> int:
-    value = int(text)
+    value = _int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1; found {value}")
     return value
 
 
 def _seed(text: str) -> int:
-    value = int(text)
+    value = _int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 2**32 - 1; found {value}")
     return value
 
 
 _HELP: dict[str, tuple[Any, str]] = {
+    "characters": (_positive, "of the text, at most"),
+    "context": (_positive, "characters that are seen at once"),
+    "draws": (_positive, "times that the labelled digits are drawn"),
+    "each": (_positive, "labelled examples of each digit"),
     "examples": (_positive, "training examples, at most"),
     "full": (bool, "all 70,000 images of MNIST, which are downloaded once"),
     "epochs": (_positive, "passes over the training data"),
     "batch_size": (_positive, "examples in a step"),
     "seed": (_seed, "of parameters, order and noise"),
+    "hidden": (_positive, "numbers in the state of the recurrent networks"),
+    "judge_epochs": (_positive, "passes that the judging classifier is trained for"),
+    "layers": (_positive, "blocks, one after the other"),
     "model": (str, "network"),
     "sampler": (str, "what proposes settings"),
+    "source_epochs": (_positive, "passes over MNIST before its features are reused"),
+    "source_examples": (_positive, "training examples of MNIST, at most"),
+    "width": (_positive, "numbers for each character, in each layer"),
 }
 
 
 def add_options(parser: argparse.ArgumentParser, module: Any) -> None:
     """The keyword arguments of ``train`` as options, with ``--quick``, ``--plot`` and ``--save``."""
     for name, parameter in inspect.signature(module.train).parameters.items():
-        kind, text = _HELP.get(name, (type(parameter.default), name.replace("_", " ")))
+        kind, text = _HELP[name]
         flag, choices = "--" + name.replace("_", "-"), getattr(module, f"{name.upper()}S", None)
         if kind is bool:
             parser.add_argument(flag, action="store_true", default=argparse.SUPPRESS, help=text)

@@ -22,6 +22,7 @@ import fx
 import fx.numpy as fnp
 from fx import data, lax, nn, optim, random
 from fx import train as training
+from fx.errors import TrainingError
 from fx.examples import programs
 
 QUICK = {"epochs": 1, "batch_size": 16, "width": 32, "layers": 1, "context": 32, "characters": 80_000}
@@ -155,6 +156,11 @@ def train(
     training_codes, rest = codes[:-held_out], codes[-held_out - context // 2 :]
     for_params, for_order, for_samples = random.split(random.key(seed), 3)
     steps = epochs * (len(training_codes) // context // batch_size)
+    if min(steps, held_out // context) == 0:
+        raise TrainingError(
+            f"{len(codes)} characters are less than one batch of {batch_size} pieces of {context}, and one held out: take more characters,"
+            " a smaller batch or a shorter context"
+        )
 
     def batches(epoch: int) -> Any:
         key = random.fold_in(for_order, epoch)

@@ -174,6 +174,10 @@ def train(
 
     begin = lambda: Population(*start_all(random.split(for_params, SIZE), settings), settings)
     steps = epochs * (len(training[1]) // batch_size)
+    if not steps:
+        raise TrainingError(
+            f"{len(training[1])} training examples are less than one batch of {batch_size}: take a smaller batch"
+        )
     if sampler == "optuna":
         everyone, scores = optuna_search(for_params, stream(), steps, held)
     else:

@@ -4,7 +4,10 @@
 
 A piece is a range of rows times a group of panels of columns.  It walks k in slices, so short that a panel of B stays in
 the first-level cache while block after block of rows passes over it; between two slices the sums wait in the worker's
-memory.  So C is written once, with the epilogue in registers, and a column may be computed by two panels.
+memory.  So C is written once, and a column may be computed by two panels.
+
+What follows on C element by element (``Epilogue``) is a kernel that is called for each block of rows of a panel when its sums
+are whole: they never lie in C then, but in the worker's memory, so that the epilogue may write over what it reads.
 
 A piece packs the slice of B that its panels need, and copies the run of an image that its rows need where its lines
 are awkward: a power of two apart they share a few sets of the caches, and distant ones need a page each.  What a worker
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque, transposed
-from .microkernel import LINE, Epilogue, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
 from .window_part import WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
@@ -27,7 +30,7 @@ __all__ = ["Contract", "contract_kernel"]
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Which ``contract_kernel``; together with the epilogue's key this is the kernel's key.
+    """Which ``contract_kernel``: this is the kernel's key.
 
     Attributes:
         c_ty: element type of C in memory.  A, B and the sums have the tile's type.
@@ -64,6 +67,11 @@ class Contract:
         return self.copies and self.tile.cols * self.tile.ty.itemsize > LINE
 
     @property
+    def calls(self) -> bool:
+        """Whether it can call an epilogue; whether it does, the frame says."""
+        return not (self.window or self.window_loops or self.lanewise) and self.c_ty == self.tile.ty
+
+    @property
     def name(self) -> str:
         flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked") if getattr(self, f))
         flags += "".join(f"_{loop}" for loop in self.window_loops)
@@ -80,7 +88,9 @@ class Contract:
             *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
         ]  # fmt: skip
         if not self.window:
-            names += ["slices", "part_slices", "sums_size", "sums_line", "reach", "c_col"]
+            names += ["slices", "part_slices", "sums_size", "sums_line", "sums_panel", "reach", "c_col"]
+        if self.calls:
+            names += ["calling"]
         if self.copies:
             names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
         if self.fills:
@@ -90,7 +100,7 @@ class Contract:
         return [*names, *WINDOW_FRAME] if self.window_loops else names
 
 
-def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
+def contract_kernel(v: Contract) -> Kernel:
     """Range: pieces (g0, g1, part of k, group of panels, ``piece_rows`` rows), row-major.
 
     Frame: the sizes ``m``, ``n``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts
@@ -104,20 +114,20 @@ def contract_kernel(v: Contract, epilogue: Epilogue | None = None) -> Kernel:
 
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
     B are ``bs_...``.  Where it says ``copying``, each slice copies the slab of A that all rows read:
-    ``slab_length + depth * slab_step`` elements.
+    ``slab_length + depth * slab_step`` elements.  Where it says ``calling``, blocks go to the kernel ``then`` (``Epilogue``), and C
+    is not written to.
     ``..._size``: elements of each worker's memory.
     """
     b = KernelBuilder(v.name)
     a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
     piece = _Piece(
-        b, v, epilogue, a, panels, b.pointer("c", v.c_ty) if epilogue is None else "",
+        b, v, a, panels, b.pointer("c", v.c_ty),
         b.pointer("a_source", v.tile.ty) if v.slabs else a, b.pointer("b_source", v.tile.ty) if v.copies else panels,
         panels if v.window else b.pointer("sums", v.tile.ty),
+        (b.pointer("then", i64), b.pointer("told", i64)) if v.calls else ("", ""),
         integers(b, *v.parameters()),
     )  # fmt: skip
     piece.begin()
-    if epilogue is not None:
-        epilogue.begin(b)
     with b.for_("piece", b.lo, b.hi) as number:
         piece.run(number)
     return b.build()
@@ -129,13 +139,13 @@ class _Piece:
 
     b: KernelBuilder
     v: Contract
-    epilogue: Epilogue | None
     a: str
     panels: str
     c: str
     a_source: str
     b_source: str
     sums: str
+    epilogue: tuple[str, str]
     frame: dict[str, Ref]
 
     def begin(self) -> None:
@@ -203,8 +213,6 @@ class _Piece:
             block = b.let("block", self.first + n * p["mc"])
             stop = b.let("block_end", minimum(block + p["mc"], self.stop))
             self._block((block, stop), start, levels, (later, last))
-            if self.epilogue is not None and last is not None:
-                self._finish(block, stop, last)
 
     def _block(
         self, block: tuple[Expr, Expr], start: Mapping[str, Expr], levels: Sequence[tuple[Expr | int, Expr, Expr]],
@@ -224,6 +232,9 @@ class _Piece:
                 rows = self._rows(*block)
                 with b.for_("row", *block, v.tile.mr) as row:
                     self._tile(panel, row, rows.take(row, v.tile.mr), start, levels, when)
+                if v.calls and when[1] is not None:
+                    with b.if_(when[1] & (self.p["calling"] > 0)):
+                        self._finish(panel, *block)
 
     def _tile(
         self, panel: Expr, row: Expr, rows: Rows, start: Mapping[str, Expr],
@@ -252,21 +263,17 @@ class _Piece:
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 
-    def _finish(self, block: Expr, stop: Expr, last: Expr) -> None:
-        """The epilogue of a block of rows, along all columns of the group.  The last panel of C may be a range of its own,
-        because it begins to the left of where it would."""
+    def _finish(self, panel: Expr, row: Expr, stop: Expr) -> None:
+        """Hands a block of rows of a panel to the epilogue.  The last panel of C may begin to the left of where it would: the
+        columns there are those of its neighbour."""
         b, p, cols = self.b, self.p, self.v.tile.cols
-        assert self.epilogue is not None
-        with b.if_(last):
-            at = b.let("at_sums", self._sums_offset(Const(0, i64), block))
-            col = b.let("col", self.panel * cols)
-            shifted = b.let("shifted", ((self.panel + self.count - 1) * cols > p["last_col"]).cast(i64))
-            wide = b.let("wide", minimum((self.count - shifted) * cols, p["n"]))
-            with b.for_("range", 0, shifted + 1) as k:
-                first = b.let("first", select(k > 0, p["last_col"], col))
-                width = b.let("width", select(k > 0, Const(cols, i64), wide))
-                sums = (self.sums, at + k * wide, p["sums_line"])
-                self.epilogue.block(sums, self.before + block, stop - block, first, width)
+        then, told = self.epilogue
+        first = b.let("first_col", (self.panel + panel) * cols)
+        at = self._sums_offset(panel, row) + (first - minimum(first, p["last_col"]))
+        here = b.let("here", b.worker * BLOCK_WORDS)
+        for k, word in enumerate((at, p["sums_line"], first, minimum(p["n"] - first, cols))):
+            b.store(told, here + k, word)
+        b.call(b.load(then, 0), b.place(then, 1), self.before + row, self.before + stop, b.worker)
 
     def _panel_offset(self, panel: Expr) -> Expr:
         """Where panel ``panel`` of the group begins, but for its columns."""
@@ -281,9 +288,10 @@ class _Piece:
         return WalkedRows(b, first, stop, [p[n] for n in names[1:]], *strides)
 
     def _sums_offset(self, panel: Expr, row: Expr) -> Expr:
-        """Sums lie [row of the piece][column of the group]; register blocks are whole there."""
+        """Sums lie [row of the piece][column of the group], or of a panel where they are whole at once; register blocks are
+        whole there."""
         b, p = self.b, self.p
-        return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * self.v.tile.cols
+        return b.worker * p["sums_size"] + (row - self.first) * p["sums_line"] + panel * p["sums_panel"]
 
     def _put(
         self, acc: Sequence[Sequence[Ref]], rows: Rows, row: Expr, col: Expr, held: tuple[str, Expr] | None, last: Expr | None
@@ -292,13 +300,11 @@ class _Piece:
         b, v, at_c = self.b, self.v, self.place["c"]
         if held is None or last is None:
             return store_block(b, v.tile, acc, rows, self.c, at_c + col)
-        if self.epilogue is not None:
-            return self._hold(acc, held)
         with b.if_(last & (row + self.p["reach"] <= self.stop)):
             store_block(b, v.tile, acc, rows, self.c, at_c + col, self.masks)
         with b.else_():
             self._hold(acc, held)
-            with b.if_(last):
+            with b.if_(last & self.p["calling"].eq(0) if v.calls else last):
                 self._scatter(rows, col, held)
         return None
 

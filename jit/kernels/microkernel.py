@@ -19,10 +19,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, select
-from ..lower.registry import Arg, Host
+from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, maximum, minimum, select
+from ..lower.registry import Address, Called, Host
 
 __all__ = [
+    "BLOCK_WORDS",
     "LINE",
     "Epilogue",
     "Fill",
@@ -37,26 +38,29 @@ __all__ = [
 ]
 
 UNROLL = 2  # values of k in a round of the innermost loop
+FAR = -(1 << 62)  # before any offset
 LINE = 64  # bytes of a line of the caches
 
 
-class Epilogue(Protocol):
-    """What happens to the elements of C while they are in the first-level cache: bias, activation, residual.
+BLOCK_WORDS = LINE // 8  # words of each worker that tell an epilogue where its block lies; it reads the first four
 
-    C is a dense matrix here: rows count through the batch.  An element may be computed twice (by shifted columns), so an
-    epilogue must not read memory that it stores to.
+
+class Epilogue(Protocol):
+    """What happens to the elements of C while they are in the first-level cache: bias, activation, residual, the update of
+    a weight by its gradient.
+
+    It is a kernel of its own, which the product's kernel calls for one block after another: so one kernel of a product does for
+    all epilogues.  C is a dense matrix here, whose rows count through the batch, and each element comes once.
     """
 
-    def begin(self, b: KernelBuilder) -> None:
-        """Before the loops of the kernel."""
-        ...
+    def called(self, sums: Address, block: Address) -> Called:
+        """The kernel, whose range is rows of C.
 
-    def block(self, sums: tuple[str, Expr, Expr], row: Expr, rows: Expr, col: Expr, width: Expr) -> None:
-        """Emits what is done to a block.  ``sums``: buffer, where the block begins in it, length of a row there."""
-        ...
-
-    def arguments(self) -> dict[str, Arg]:
-        """The values of the parameters that it has added to the kernel."""
+        Args:
+            sums: where blocks lie.
+            block: ``BLOCK_WORDS`` integers of each worker: where in ``sums`` the block begins, the length of a row there, its
+                first column, and how many it has.
+        """
         ...
 
 
@@ -134,13 +138,16 @@ class LinearRows:
         self.b, self.stop, self.a_step, self.a_stride, self.c_stride = b, stop, a_step, a_stride, c_stride
 
     def take(self, row: Expr, count: int) -> Rows:
-        """``count`` rows from ``row`` on."""
+        """``count`` rows from ``row`` on.
+
+        The bound on an offset is none: it hides from LLVM's strength reduction what the offsets have in common, for which it
+        would move them between registers in the innermost loop."""
         b = self.b
         valid = b.let("valid", self.stop - row)
         a, c = [b.let("row_a", row * self.a_step)], [b.let("row_c", row * self.c_stride)]
         for i in range(1, count):
             more = valid > i
-            a.append(b.let("row_a", a[-1] + select(more, self.a_stride, 0)))
+            a.append(b.let("row_a", maximum(a[-1] + select(more, self.a_stride, 0), FAR)))
             c.append(b.let("row_c", c[-1] + select(more, self.c_stride, 0)))
         return Rows(tuple(a), tuple(c))
 
@@ -264,7 +271,8 @@ def accumulate(
         fill: B is elsewhere, and this block is the one that packs it.
 
     A single loop goes ``UNROLL`` values of k at a time where A lies along k and B in panels: steps known beforehand are part
-    of the addresses, and instructions are scarce where the core has another thread to serve.
+    of the addresses, and instructions are scarce where the core has another thread to serve.  Otherwise it asks for the next
+    line of A behind the rows: where A lies along its rows, that is what the blocks after this one read, and no hardware follows.
     """
     acc = [[b.var(f"c{i}_{j}", Const(0, tile.vector)) for j in range(tile.nv)] for i in range(len(rows))]
     if held is not None and later is not None:
@@ -286,11 +294,14 @@ def accumulate(
             size, stride_a, stride_b = levels[depth]
             with b.for_("k", 0, size) as k:
                 at_source = b.let("at_source", source + k * fill.strides[depth])
-                step_b = tile.cols if depth == len(levels) - 1 else stride_b
+                innermost = depth == len(levels) - 1
+                if innermost:
+                    later = b.let("later", minimum(at_source + fill.ahead, source + (size - 1) * fill.strides[depth]))
+                    for at in range(0, tile.cols, LINE // tile.ty.itemsize):
+                        b.prefetch(fill.source, later + at)
+                step_b = tile.cols if innermost else stride_b
                 filling(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * step_b), at_source)
             return
-        for at in range(0, tile.cols, LINE // tile.ty.itemsize):
-            b.prefetch(fill.source, source + fill.ahead + at)
         bs = [b.let("b", b.load(fill.source, source + j * tile.lanes, tile.lanes)) for j in range(tile.nv)]
         for j, column in enumerate(bs):
             b.store(buffers[1], at_b + j * tile.lanes, column)
@@ -312,7 +323,10 @@ def accumulate(
                     for i in range(UNROLL):
                         nest(1, here[0] + i, here[1] + i * tile.cols)
             with b.for_("k", done, size) as k:
-                nest(depth + 1, b.let("at_a", at_a + k * stride_a), b.let("at_b", at_b + k * stride_b))
+                here = b.let("at_a", at_a + k * stride_a)
+                if len(levels) == 1 and not lanewise:
+                    b.prefetch(buffers[0], here + rows[-1] + LINE // tile.ty.itemsize, level=2)
+                nest(depth + 1, here, b.let("at_b", at_b + k * stride_b))
             return
         multiply(at_a, [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)])
 

@@ -7,14 +7,14 @@ blocks and sorts them.  Equal keys are the same, so there is one result, however
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, minimum, op_, select, u32
+from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, op_, select, u32
 from .sort_partition import Partitions, QuickSort, Range, in_vectors
 from .sort_records import ONE, ZERO, Operands, SortSpec, element_bits, is_special, order_key
 
-__all__ = ["MOST_BUCKETS", "SAMPLES", "bucket_kernel", "quick_rows_kernel", "sample_kernel", "split_kernel"]
+__all__ = ["MOST_BUCKETS", "MOST_SAMPLES", "bucket_kernel", "quick_rows_kernel", "sample_kernel", "split_kernel"]
 
 MOST_BUCKETS = 64
-SAMPLES = 8  # to a bucket
+MOST_SAMPLES = 8 * MOST_BUCKETS
 _LEVELS = 2  # for each halving of a range; after that, bounds are taken halfway
 
 
@@ -76,7 +76,7 @@ def quick_rows_kernel(spec: SortSpec, lanes: int) -> Kernel:
 def sample_kernel(spec: SortSpec, lanes: int) -> Kernel:
     """Bounds of the buckets of row ``p``: ``bounds[p * MOST_BUCKETS + k]`` is the least key of bucket k > 0.
 
-    Of ``SAMPLES`` elements to a bucket, it is the one of which so many are smaller as belong to the buckets before.  A key
+    Of ``samples`` elements to a bucket, it is the one of which so many are smaller as belong to the buckets before.  A key
     that is the bound of several buckets has one of them to itself.
     """
     b = KernelBuilder("sort_sample")
@@ -84,29 +84,32 @@ def sample_kernel(spec: SortSpec, lanes: int) -> Kernel:
     s = spec.sources[0]
     key = Ty("u", s.bits)
     bounds = b.pointer("bounds", key)
-    n, buckets = b.integer("n"), b.integer("buckets")
-    sample = b.alloc("sample", key, MOST_BUCKETS * SAMPLES)
-    count = b.let("count", buckets * SAMPLES)
+    n, buckets, samples = b.integer("n"), b.integer("buckets"), b.integer("samples")
+    sample, ordered = (b.alloc(name, key, MOST_SAMPLES) for name in ("sample", "ordered"))
+    count = b.let("count", buckets * samples)
     step = b.let("step", n // count)
     with b.for_("p", b.lo, b.hi) as p:
         with b.for_("i", 0, count) as i:
             b.store(sample, i, operands.key(s, p * n + i * step + (step >> 1)))
+            b.store(ordered, i, Const(0, key))
         with b.for_("i", 0, count) as i:
-            one = b.let("one", b.load(sample, i))
-            smaller, equal = b.var("smaller", ZERO), b.var("equal", ZERO)
+            one, smaller = b.let("one", b.load(sample, i)), b.var("smaller", ZERO)
             with b.for_("j", 0, count, lanes) as j:
-                v = b.let("v", b.load(sample, j, lanes))
-                b.assign(smaller, smaller + op_("count", v < one.splat(lanes)))
-                b.assign(equal, equal + op_("count", v.eq(one.splat(lanes))))
-            first = b.let("first", (smaller + (SAMPLES - 1)) // SAMPLES)
-            with b.for_("k", first, (smaller + equal + (SAMPLES - 1)) // SAMPLES) as k:
-                b.store(bounds, p * MOST_BUCKETS + k, one)
+                b.assign(smaller, smaller + op_("count", b.load(sample, j, lanes) < one.splat(lanes)))
+            b.store(ordered, smaller, one)
+        before = b.var("before", Const(0, key))
+        with b.for_("i", 0, count) as i:  # equal ones left gaps behind the first of them
+            b.assign(before, maximum(before, b.load(ordered, i)))
+            b.store(ordered, i, before)
+        at = b.let("at", p * MOST_BUCKETS)
+        with b.for_("k", 0, buckets) as k:
+            b.store(bounds, at + k, b.load(ordered, k * samples))
         with b.for_("k", 2, buckets) as k:
-            bound = b.let("bound", b.load(bounds, p * MOST_BUCKETS + k))
-            again = bound.eq(b.load(bounds, p * MOST_BUCKETS + k - 1)) & bound.ne((1 << key.bits) - 1)
-            following = b.load(bounds, p * MOST_BUCKETS + minimum(k + 1, buckets - 1))
+            bound = b.let("bound", b.load(bounds, at + k))
+            again = bound.eq(b.load(bounds, at + k - 1)) & bound.ne((1 << key.bits) - 1)
+            following = b.load(bounds, at + minimum(k + 1, buckets - 1))
             with b.if_(again & (k.eq(buckets - 1) | bound.ne(following))):
-                b.store(bounds, p * MOST_BUCKETS + k, bound + 1)
+                b.store(bounds, at + k, bound + 1)
     return b.build()
 
 

@@ -17,13 +17,13 @@ without fma:
     atan2         1.9      2.0
     atanh         2.0      1.8
     cbrt          0.9      0.9
-    cos           1.6      0.9
+    cos           2.0      1.8
     cosh          1.6      1.6
     digamma       0.6      3.0   (a)
     erf           1.4      1.2
     erf_inv       2.1      2.7
     erfc          0.6      2.0
-    exp           1.1      1.1
+    exp           1.1      1.2
     exp2          1.2      1.2   exact for whole numbers
     expm1         1.5      2.0
     hypot         0.6      1.3
@@ -33,7 +33,7 @@ without fma:
     log2          1.4      1.1   exact for powers of two
     logistic      2.0      2.0
     pow           0.6      1.4   exact for exact powers of two
-    sin           1.6      0.9
+    sin           2.0      1.8
     sinh          1.7      1.7
     tan           0.9      1.5
     tanh          2.0      1.5   never beyond 1

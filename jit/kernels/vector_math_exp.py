@@ -82,11 +82,15 @@ def _two_powers(b: KernelBuilder, shifted: Expr, n: Expr) -> tuple[Expr, Expr]:
     return power_of_two(half), rest
 
 
-def _reduce(b: KernelBuilder, x: Expr, dx: Expr | None = None) -> tuple[Expr, Expr, Expr]:
-    """``(shifted, n, r)`` with ``x + dx = n log(2) + r`` and ``shifted = n + magic``; ``dx`` is small."""
+def _reduce(b: KernelBuilder, x: Expr, dx: Expr | None = None, magic: float | None = None) -> tuple[Expr, Expr, Expr]:
+    """``(shifted, n, r)`` with ``x + dx = n log(2) + r`` and ``shifted = n + magic``; ``dx`` is small.
+
+    magic: a smaller one than for whole numbers n; fractions then stand in the last bits of ``shifted``.
+    """
     f = format_of(x)
-    shifted = b.let("exp_shifted", fma(x, LOG2_E, f.magic))
-    n = b.let("exp_n", shifted - f.magic)
+    magic = f.magic if magic is None else magic
+    shifted = b.let("exp_shifted", fma(x, LOG2_E, magic))
+    n = b.let("exp_n", shifted - magic)
     main = fma(n, -LN2_HI[f.width], x)
     r = fma(n, -LN2_LO[f.width], main) if dx is None else main + fma(n, -LN2_LO[f.width], dx)
     return shifted, n, b.let("exp_r", r)
@@ -107,11 +111,15 @@ def _exp_rest(b: KernelBuilder, x: Expr, dx: Expr | None = None, scaled: bool = 
 
     ``scaled``: the power is multiplied by the instruction that takes n.
     """
-    least = _least_power(x, scaled) * math.log(2)
-    x = b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), least))
-    shifted, n, r = _reduce(b, x, dx)
+    shifted, n, r = _reduce(b, _exp_clamped(b, x, scaled), dx)
     square = r * r
     return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), shifted, n
+
+
+def _exp_clamped(b: KernelBuilder, x: Expr, scaled: bool) -> Expr:
+    """``x``, or what has the same exponential and an exponent of two that is a number."""
+    least = _least_power(x, scaled) * math.log(2)
+    return b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), least))
 
 
 def exp_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -129,6 +137,14 @@ def _scaled(b: KernelBuilder, x: Expr, shifted: Expr, n: Expr, half: bool = Fals
 
 
 def exp(b: KernelBuilder, x: Expr) -> Expr:
+    if b.arithmetic.tables and b.arithmetic.scale:
+        shifted, n, r = _reduce(b, _exp_clamped(b, x, scaled=True), magic=tables.sixteenth_magic(x))
+        return op_("scale", tables.exp_mantissa(b, shifted, r), n)
+    return untabled_exp(b, x)
+
+
+def untabled_exp(b: KernelBuilder, x: Expr) -> Expr:
+    """``exp(x)`` without the rounding of a table's numbers, for what loses a digit afterwards."""
     m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
     return _scaled(b, m + 1.0, *power)
 
@@ -182,7 +198,7 @@ def expm1(b: KernelBuilder, x: Expr) -> Expr:
 def logistic(b: KernelBuilder, x: Expr) -> Expr:
     """``1/(1 + e)`` or ``e/(1 + e)`` with ``e = exp(-|x|)``; what ``1 + e`` loses is made good in the quotient."""
     x = named(b, "logistic_x", x)
-    e = b.let("logistic_e", exp(b, -fabs(x)))
+    e = b.let("logistic_e", untabled_exp(b, -fabs(x)))
     d, lost = fast_two_sum(b, "logistic_d", lift(1.0, x.ty), e)
     q = b.let("logistic_q", select(x < 0.0, e, 1.0) / d)
     inverse = select(x < 0.0, 1.0 - q, q)  # of d

@@ -1,6 +1,6 @@
-"""Functions of float32 as polynomials whose coefficients come from tables of 16, for machines that look them up in one instruction.
+"""Functions whose coefficients come from tables of 16, for machines that look them up in one instruction.
 
-A table is a register of AVX-512: so one number for each of sixteen intervals costs what a constant does.
+A table is a register of AVX-512, or two of float64: so one number for each of sixteen intervals costs what a constant does.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..loop_ir import Const, Expr, KernelBuilder, Ty, fma, op_
-from .vector_math_base import bits, copysign, fabs, upper
+from .vector_math_base import bits, copysign, fabs, format_of, horner, upper
 
 # tanh(x) = c0 + t (c1 + t (c2 + ...)), t = x - centre, in 15 intervals with ends at 0, 1/8, 1/4, 1/2, 3/4, 1, 5/4, 7/4, 9/4,
 # 11/4, 13/4, 17/4, 21/4, 25/4, 29/4, 9.1: relative error 2^-27.6.  Their numbers are the first bits of x + 3/4, and begin
@@ -61,3 +61,28 @@ def tanh(b: KernelBuilder, x: Expr) -> Expr:
     for table in reversed(_TANH[:-1]):
         value = fma(value, t, lookup(i, table))
     return copysign(value, x)
+
+
+# 2^(j/16)
+_SIXTEENTHS = (
+    1.0, 1.0442737824274138, 1.0905077326652577, 1.1387886347566916, 1.189207115002721,
+    1.241857812073484, 1.2968395546510096, 1.3542555469368927, 1.4142135623730951, 1.4768261459394993,
+    1.5422108254079407, 1.6104903319492543, 1.681792830507429, 1.7562521603732995, 1.8340080864093424,
+    1.9152065613971474,
+)  # fmt: skip
+# exp(r) = 1 + r + r^2 P(r), |r| <= log(2)/32: relative error 2^-29.2, 2^-56.1
+_EXP = {
+    32: (0.5000162124633789, 0.16667024791240692),
+    64: (0.5000000000000159, 0.16666666664321425, 0.041666666505855696, 0.008333474834026237, 0.0013892145069184993),
+}
+
+
+def sixteenth_magic(x: Expr) -> float:
+    """Adding it rounds to sixteenths, whose number then stands in the low bits."""
+    return format_of(x).magic / 16.0
+
+
+def exp_mantissa(b: KernelBuilder, shifted: Expr, r: Expr) -> Expr:
+    """``2^(j/16) exp(r)``, |r| <= log(2)/32, where j stands in the last four bits of ``shifted``."""
+    power = b.let("exp_sixteenth", lookup(bits(shifted), _SIXTEENTHS))
+    return fma(power * r, fma(horner(r, _EXP[r.ty.bits]), r, 1.0), power)

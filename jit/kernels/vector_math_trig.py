@@ -16,11 +16,11 @@ from collections.abc import Callable
 
 from ..loop_ir import Const, Expr, KernelBuilder, Ty, f32, f64, fma, lift, select
 from .vector_math_base import (
-    FORMATS,
     bits,
     copysign,
     fabs,
     fast_two_sum,
+    format_of,
     from_bits,
     head,
     horner,
@@ -30,6 +30,7 @@ from .vector_math_base import (
     rint,
     sqrt,
     unless,
+    upper,
 )
 from .vector_math_exp import INF, NAN
 
@@ -58,10 +59,17 @@ _LOW_WORD = 0xFFFFFFFF
 
 # pi/2 as a sum: the first two have 33 bits, so their products with a quarter count below 2^20 are exact.
 _QUARTER_PIECES = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
-_QUARTER_PIECES_SINGLE = (1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15)  # float32 each
 _QUARTER_PIECES_DOUBLE = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)  # float64 each
 _NEAR_PART = 2.0**-30  # of the multiple: far more than its second piece
 _FAR = 2.0**16
+# pi as a sum of positive numbers, which leaves -0.0 what it is: float32 and float64 each; and 33 bits each, so that products
+# with a number of half turns are exact
+_PI_PIECES = {
+    32: (3.141592502593994, 1.5099578831723193e-07, 1.078060505991553e-14),
+    64: (3.141592653589793, 1.224646799147353e-16, 2.1657133478438278e-32),
+}
+_BELOW_HALF_TURNS = {32: 7, 64: 20}
+_PI_PIECES_EXACT = (3.1415926534682512, 1.2154201012607932e-10, 4.044532497422333e-21, 1.69568553207378e-31)
 _NEAR_MULTIPLE = 2.0**-15  # more than the second piece of any multiple below _FAR
 
 
@@ -101,20 +109,6 @@ def _subtract_double_fused(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr,
     low = fma(n, -third, fma(n, -second, near - r))
     usual = (fabs(near) >= n * _NEAR_PART) & (x < _FAR)
     return ~usual, q, r, b.let("sin_r_lo", low)
-
-
-def _subtract_fused(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
-    """The same in float32, two roundings: with a fused multiply-add the first difference is exact.
-
-    It is a multiple of 2^-24, as x and the first piece are, and below 1.
-    """
-    magic = FORMATS[32].magic
-    shifted = b.let("turn_shifted", fma(x, 1.0 / HALF_PI[64][0], magic))
-    n = b.let("turn_n", shifted - magic)
-    r = x
-    for piece in _QUARTER_PIECES_SINGLE:
-        r = fma(n, -piece, r)
-    return bits(shifted), r
 
 
 def _reduce_single(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
@@ -210,6 +204,14 @@ _COS = {
     64: (0.041666666666666595, -0.001388888888887334, 2.4801587288999284e-05, -2.7557314215814506e-07,
          2.08757051748105e-09, -1.1358735086767269e-11),
 }  # fmt: skip
+# sin(r) = r (1 + r^2 P(r^2)), |r| <= pi/2 and a little more: relative error 2^-26.3, 2^-61.6.  The first is fitted to a sine that
+# ends at 1 - 2^-27, so that no sum is rounded to more than 1 (all numbers next to pi/2 were tried); for the second no fit does
+# that and leaves cos(0) at 1.
+_SINE = {
+    32: (-0.16666659712791443, 0.008333060890436172, -0.00019809024524874985, 2.604204610179295e-06),
+    64: (-0.16666666666666666, 0.008333333333333207, -0.0001984126984121248, 2.7557319211569465e-06,
+         -2.5052106904418432e-08, 1.6058941001713393e-10, -7.643019337526466e-13, 2.7214188797898243e-15),
+}  # fmt: skip
 # tan(r) = r + r^3 P(r^2)/Q(r^2), |r| <= pi/4: relative error 2^-35
 _TAN_P = (0.33333333214216765, -0.014896172133264919)
 _TAN_Q = (1.0, -0.44468856856849287, 0.015970896495563876)
@@ -219,14 +221,46 @@ Parts = tuple[Expr, Expr, Expr]
 Sum = tuple[Expr, Expr]
 
 
-def _single(
-    b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr], odd: bool = True, exact: bool = False
-) -> Expr:
-    """``value(q, r)`` of the reduced argument; an odd function keeps 0.0 and -0.0.  exact: r in float64 in any case."""
-    subtract = _subtract_fused if b.arithmetic.fused and not exact else _subtract_single
-    usual = value(*subtract(b, x))
-    result = unless(b, ~(fabs(x) < _FAR), usual, lambda: value(*_reduce_single(b, x)))
-    return select(x.eq(0.0), x, result) if odd else result
+def _near_sine(b: KernelBuilder, x: Expr, ahead: bool) -> Expr:
+    """``sin(x)`` (ahead: ``cos(x)``, the sine of a quarter turn more) for |x| < _FAR, from one polynomial for half a turn.
+
+    Of ``x = n pi + r``, the first difference is exact, the second is rounded once (without a fused multiply-add: products are
+    exact), and the third matters where little is left.  The cosine has ``n = m + 1/2``, and -r instead of r.  All pieces of pi
+    are positive and all factors are products: -0.0 stays what it is.
+    """
+    single = x.ty.bits == 32 and not b.arithmetic.fused
+    wide = b.let("turn_x", x.cast(f64.vector(x.ty.lanes))) if single else x
+    f = format_of(wide)
+    pieces = _PI_PIECES[f.width] if b.arithmetic.fused else _PI_PIECES_EXACT
+    below = _BELOW_HALF_TURNS[f.width] if ahead else 0  # bits of the half turns behind the binary point
+    magic = f.magic * 2.0**-below
+    turns = bits(fma(wide, 1.0 / PI[64][0], magic))
+    if ahead:
+        turns = (turns & -(1 << below)) | (1 << (below - 1))  # rounded down, and a half more
+    turns = b.let("turn_halves", turns)
+    n = b.let("turn_n", from_bits(turns) - magic)
+    r = -wide if ahead else wide
+    for piece in pieces:
+        r = fma(n, piece if ahead else -piece, r)
+    sign = bits(turns) << (f.width - 1 - below)
+    if ahead:
+        sign = sign & f.sign_bit
+    if single:
+        r = r.cast(x.ty)
+        sign = (sign >> 32).cast(Ty("u", 32, x.ty.lanes))
+    r = b.let("sin_r", r)
+    z = b.let("sin_z", r * r)
+    value = fma(r * z, horner(z, _SINE[x.ty.bits]), r)
+    if x.ty.bits == 64:
+        value = upper(fabs(value), 1.0)
+    if x.ty.bits == 64 or not ahead:
+        value = copysign(value, r)  # -0.0 has become 0.0
+    return from_bits(bits(value) ^ sign)
+
+
+def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr]) -> Expr:
+    """``value(q, r)`` of the reduced argument, with r in float64."""
+    return unless(b, ~(fabs(x) < _FAR), value(*_subtract_single(b, x)), lambda: value(*_reduce_single(b, x)))
 
 
 def _double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Sum, Sum], Expr]) -> Expr:
@@ -234,11 +268,12 @@ def _double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Sum, Sum], Expr]) 
     NaN where x is not finite."""
     subtract = _subtract_double_fused if b.arithmetic.fused else _subtract_double
     rare, *usual = subtract(b, x)
+    return unless(b, rare, value(*_sin_cos_double(b, *usual)), lambda: _far_double(b, x, value))
 
-    def of_any() -> Expr:
-        return select(x < INF, value(*_sin_cos_double(b, *_reduce_double(b, x))), lift(NAN, x.ty))
 
-    return unless(b, rare, value(*_sin_cos_double(b, *usual)), of_any)
+def _far_double(b: KernelBuilder, x: Expr, value: Callable[[Expr, Sum, Sum], Expr]) -> Expr:
+    """The same for numbers of any size."""
+    return select(x < INF, value(*_sin_cos_double(b, *_reduce_double(b, x))), lift(NAN, x.ty))
 
 
 def _sin_cos_single(b: KernelBuilder, q: Expr, r: Expr) -> Parts:
@@ -267,22 +302,26 @@ def _in_quadrant(q: Expr, sine: Expr, cosine: Expr) -> Expr:
 
 
 def sin(b: KernelBuilder, x: Expr) -> Expr:
-    x = named(b, "sin_x", x)
-    if x.ty.bits == 32:
-        return _single(b, x, lambda q, r: _in_quadrant(*_sin_cos_single(b, q, r)))
-    value = _double(b, b.let("sin_abs", fabs(x)), lambda q, s, c: _in_quadrant(q, s[0] + s[1], c[0] + c[1]))
-    return _odd(x, value)
+    return _sine(b, named(b, "sin_x", x), ahead=False)
 
 
 def cos(b: KernelBuilder, x: Expr) -> Expr:
-    x = named(b, "cos_x", x)
+    return _sine(b, named(b, "cos_x", x), ahead=True)
 
-    def next_quadrant(q: Expr, s: Expr, c: Expr) -> Expr:
-        return _in_quadrant(b.let("cos_q", q + 1), s, c)
 
-    if x.ty.bits == 32:
-        return _single(b, x, lambda q, r: next_quadrant(*_sin_cos_single(b, q, r)), odd=False)
-    return _double(b, b.let("cos_abs", fabs(x)), lambda q, s, c: next_quadrant(q, s[0] + s[1], c[0] + c[1]))
+def _sine(b: KernelBuilder, x: Expr, ahead: bool) -> Expr:
+    """``sin(x)``, or of a quarter turn more."""
+
+    def of_quarter(q: Expr, sine: Expr, cosine: Expr) -> Expr:
+        return _in_quadrant(b.let("cos_q", q + 1) if ahead else q, sine, cosine)
+
+    def far() -> Expr:
+        if x.ty.bits == 32:
+            return of_quarter(*_sin_cos_single(b, *_reduce_single(b, x)))
+        value = _far_double(b, b.let("sin_abs", fabs(x)), lambda q, s, c: of_quarter(q, s[0] + s[1], c[0] + c[1]))
+        return value if ahead else _odd(x, value)
+
+    return unless(b, ~(fabs(x) < _FAR), _near_sine(b, x, ahead), far)
 
 
 def _odd(x: Expr, of_abs: Expr) -> Expr:
@@ -293,8 +332,7 @@ def _odd(x: Expr, of_abs: Expr) -> Expr:
 def tan(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tan_x", x)
     if x.ty.bits == 32:
-        return _single(b, x, lambda q, r: _tan_single(b, q, r), exact=True)
-
+        return _single(b, x, lambda q, r: _tan_single(b, q, r))
     return _odd(x, _double(b, b.let("tan_abs", fabs(x)), lambda q, s, c: _tan_double(b, q, s, c)))
 
 

@@ -101,8 +101,8 @@ class _Folder:
                 return Assign(name, self.expr(value))
             case Store(index=index, value=value):
                 return replace(s, index=self.expr(index), value=self.expr(value))
-            case Prefetch(buf, index):
-                return Prefetch(buf, self.expr(index))
+            case Prefetch(buf, index, level):
+                return Prefetch(buf, self.expr(index), level)
             case For(start=start, stop=stop, body=body):
                 return replace(s, start=self.expr(start), stop=self.expr(stop), body=self.block(body))
             case While(cond, body):

@@ -38,7 +38,7 @@ from ..loop_ir import (
 from ..loop_walk import operands
 from ..nest import Leaf, Nest, NestStore, arrange
 from ..plan import FusionPlan, Group, View
-from .registry import Address, Arg, Host, KernelHandle, Operand, Step
+from .registry import Address, Arg, Called, Host, KernelHandle, Operand, Step
 from .steering import LoopBegin, LoopExit, Steering, Switch
 
 __all__ = ["AnyStep", "Builder", "CallbackStep", "Listed", "LogicalBuffer", "Region", "touched"]
@@ -280,7 +280,13 @@ def touched(step: AnyStep) -> set[int]:
         return set(step.keeps)
     if not isinstance(step, Step):
         return set()
-    return {a.buffer for a in step.args if isinstance(a, (Address, Operand))} | set(step.reads) | set(step.writes)
+    return _places(step.args) | set(step.reads) | set(step.writes)
+
+
+def _places(args: Sequence[Arg]) -> set[int]:
+    """The buffers that frame arguments lie in."""
+    found = {a.buffer for a in args if isinstance(a, (Address, Operand))}
+    return found.union(*(_places(a.args) for a in args if isinstance(a, Called)))
 
 
 # -------------------------------------------------------------------------------- kernel identity
@@ -328,7 +334,7 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
                     out.append(f"place {a.buf}")
                 _expression(a.index if isinstance(a, Place) else a, out, seen)
         elif isinstance(s, Prefetch):
-            out.append(f"prefetch {s.buf}")
+            out.append(f"prefetch {s.buf} {s.level}")
             _expression(s.index, out, seen)
         elif not isinstance(s, Comment):
             raise LoweringError(f"{type(s).__name__} is not a statement of the loop language")

@@ -43,10 +43,10 @@ def contract(
         if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
             p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
         if not prefers_axpy(ctx, p, a, b):
-            if epilogue is not None and c.ty == p.compute and _is_dense(ordered):
-                return blocked(ctx, name, ordered, a, b, c, epilogue)
             if gains_exchanged(ctx, p):
                 p, a, b = normal(p.transposed()), b, a
+            elif epilogue is not None and c.ty == p.compute and _is_dense(ordered):
+                return blocked(ctx, name, ordered, a, b, c, epilogue)
             return blocked(ctx, name, p, a, b, c)
         axpy(ctx, name, p, a, b, c)
     return False

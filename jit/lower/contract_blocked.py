@@ -9,10 +9,10 @@ from fx.sizes import is_sized, largest, late, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
-from ..kernels.microkernel import LINE, Epilogue, Tile, tile_for
+from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, tile_for
 from ..loop_ir import Ty
-from .context import structure
 from .contract_pieces import (
+    FINISHED_ROWS,
     GROUP,
     MIN_SLICE,
     ROWS,
@@ -57,6 +57,7 @@ PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
 TURN_PANELS, TURN_PANELS_SHORT = 4, 64
 TURN_ROWS, TURN_K = 128, 64  # of a piece of the turning
+FOLLOWED = 1 << 11  # bytes between accesses up to which the hardware's prefetching follows
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 NEVER = 1 << 40  # rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
@@ -88,10 +89,12 @@ def blocked(
 
 
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
-    """Whether the product is faster with A and B exchanged: A lies along its rows and is worth no turning for so few columns,
-    but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
+    """Whether the product is faster with A and B exchanged: A lies along its rows, far apart, and is worth no turning for so few
+    columns, but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
     q = normal(p.transposed())
     if p.pairs or not (_along_rows(p) and _along_rows(q) and _is_long(ctx, p)):
+        return False
+    if abs(p.ks[0][1]) * p.compute.itemsize <= FOLLOWED:
         return False
     return _gains_turned(ctx, _tile(ctx, q), q) and not _gains_turned(ctx, _tile(ctx, p), p)
 
@@ -178,11 +181,13 @@ class _Blocks:
         return -(-self.slices // self.part_slices)
 
 
-def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
+def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) -> _Blocks:
     """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
 
     A slice of k is as long as a panel of B may be that the second-level cache holds beside the rows of A: from there it
     streams at nearly the speed of the first level, and short slices would read and write the sums too often.
+
+    most_rows: of a block.
     """
     tile, itemsize = layout.tile, p.compute.itemsize
     m, k = size(p.rows), size(p.ks)
@@ -194,17 +199,20 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
 
     wanted = late(wanted_pieces, p.flops)
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    if _along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
+        count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     if layout.packs:
-        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // ROWS))
+        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // most_rows))
         piece_rows = even(m, piece_rows)
     else:
         if layout.slab or layout.lanewise:
-            piece_rows = even(m, m if layout.slab else ROWS)
+            piece_rows = even(m, m if layout.slab else most_rows)
         else:
             share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
-            piece_rows = even(m, -(-m // late(row_ranges, m, tile.mr, batches, panels, wanted, share)))
+            ranges = late(row_ranges, m, tile.mr, batches, panels, wanted, share, most_rows)
+            piece_rows = even(m, -(-m // ranges))
         parts = largest(1, k // MIN_SLICE) if layout.lanewise else 1  # in A, columns lie together: k is cut first
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
@@ -214,7 +222,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout) -> _Blocks:
     outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))
     slices = outer[0] * level
     return _Blocks(
-        piece_rows, piece_rows if layout.slab else even(piece_rows, ROWS), row_blocks, panels, -(-panels // groups),
+        piece_rows, piece_rows if layout.slab else even(piece_rows, most_rows), row_blocks, panels, -(-panels // groups),
         outer, ks, level, k_slice, -(-slices // smallest(for_threads, slices)),
     )  # fmt: skip
 
@@ -263,7 +271,7 @@ def _product(
 ) -> bool:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    blocks = _blocks(ctx, p, layout)
+    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else FINISHED_ROWS)
     window_rows = layout.window
     if window_rows is not None:
         blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
@@ -279,7 +287,7 @@ def _product(
         c_batch, c_rows = [batch[1][0] * m * line, m * line], list(row_major(rows, line))
     reach = 0  # rows before the end of a piece from where on C takes whole vectors of columns
     masked = window_rows is not None and ctx.host.masked_accesses and out.ty.bits >= 32 and 0 < width < tile.cols
-    if direct and c_col != layout.unit:
+    if fused is not None or (direct and c_col != layout.unit):
         reach, masked = NEVER, False
     elif masked:
         pass
@@ -294,7 +302,6 @@ def _product(
         and 0 < size(ks) <= UNROLL
         and blocks.slices == 1
         and reach == 0
-        and fused is None
         and window_rows is None
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
@@ -304,26 +311,21 @@ def _product(
     if window_rows is not None:
         loops = window_rows.loops(blocks.ks, len(ks), len(blocks.ks) < len(p.ks), blocks.slices > 1)
     variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, loops, masked)
-    if fused is None:
-        kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
-    else:
-        made = contract_kernel(variant, fused)
-        kernel = ctx.kernel(("contract", structure(made)), lambda: made)
+    kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     values = _frame(blocks, layout, p, batch, rows, ks)
     if window_rows is not None:
         values |= window_rows.frame(blocks.piece_rows, p.ks)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
-        "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_line": blocks.group * tile.cols, "sums_size": 0,
+        "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_size": 0, "then": a.at, "told": a.at, "calling": 0,
     }  # fmt: skip
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    waits = 1 if reach or fused is not None else smallest(blocks.part_slices - 1, 1)  # 0: sums are stored once, in C
-    if is_sized(waits) or waits:
-        held = waits * (blocks.piece_rows + tile.mr) * blocks.group * tile.cols
-        values["sums"], values["sums_size"] = _own(ctx, ty, held)
-    values |= (copy or {}) | (fused.arguments() if fused else {})
+    values |= (copy or {}) | _own_sums(ctx, blocks, tile, bool(reach))
+    if fused is not None:
+        told = ctx.scratch(BLOCK_WORDS * 8, per_worker=True)
+        values |= {"c": a.at, "told": told, "then": fused.called(values["sums"], told), "calling": 1}
     if layout.packs:
         filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
         values |= _own_panels(ctx, blocks, tile, ks, filling)
@@ -345,6 +347,19 @@ def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
     line = LINE // ty.itemsize
     elements = -(-largest(elements, 1) // line) * line
     return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
+
+
+def _own_sums(ctx: LowerContext, blocks: _Blocks, tile: Tile, scattered: bool) -> dict[str, Arg]:
+    """Where sums wait, if they have to: for the next slice, or, if they are ``scattered``, for what takes them on.  Without
+    another slice, panels take turns with the memory of one."""
+    sliced = smallest(blocks.part_slices - 1, 1)
+    panels = 1 + sliced * (blocks.group - 1)
+    values: dict[str, Arg] = {"sums_line": panels * tile.cols, "sums_panel": sliced * tile.cols}
+    waits = 1 if scattered else sliced  # 0: sums are stored once, in C
+    if is_sized(waits) or waits:
+        held = waits * (blocks.piece_rows + tile.mr) * panels * tile.cols
+        values["sums"], values["sums_size"] = _own(ctx, tile.ty, held)
+    return values
 
 
 def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims, filling: bool) -> dict[str, Arg]:

@@ -12,6 +12,7 @@ from ..kernels.microkernel import LINE
 from .contraction import FLOPS_PER_NS, Dims
 
 __all__ = [
+    "FINISHED_ROWS",
     "GROUP",
     "MIN_SLICE",
     "ROWS",
@@ -25,7 +26,9 @@ __all__ = [
     "wanted_pieces",
 ]
 
-ROWS = 96  # of a block: a panel of B, once in the first-level cache, serves them all
+# Rows of a block: a panel of B, once in the first-level cache, serves them all; of one whose sums an epilogue finds there, beside
+# what it reads and writes.
+ROWS, FINISHED_ROWS = 96, 48
 GROUP = 16  # panels of a piece, at most
 PIECE_NS, HALF_NS = 25_000.0, 12_500.0  # the work of a piece at least; of one of the two of a small product
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
@@ -47,15 +50,15 @@ def wanted_pieces(flops: int) -> int:
     return int(max(1, even, min(ns // LONG_PIECE_NS, MORE_PIECES)))
 
 
-def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: float) -> int:
-    """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of ``ROWS``, or twice as
-    many where there would be too few pieces for threads, or an odd number of a few.
+def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: float, most: int = ROWS) -> int:
+    """Into how many ranges to cut the rows of a product whose B lies ready, in so many panels: blocks of at most ``most`` rows, or
+    twice as many where there would be too few pieces for threads, or an odd number of a few.
 
     share: of the second-level cache, that B takes.  Where it is held there beside the rest, a few rows are cut before the
     columns are: what a thread has computed of A, and what it computes of C, stays in its own caches from step to step of a
     loop (a tenth of the time of an LSTM's gradient).
     """
-    ranges = -(-m // ROWS)
+    ranges = -(-m // most)
     pieces = ranges * batches * panels
     lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
     if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr:

@@ -78,15 +78,24 @@ class Foreign(int):
     __slots__ = ()
 
 
-Arg = Union[int, Address, Operand]  # an Operand as argument stands for the address of its element 0 (offset applied)
-
-
 @dataclass(frozen=True, slots=True)
 class KernelHandle:
     """A kernel by key; the same key means the same native code, in this process and in the cache."""
 
     key: tuple[Hashable, ...]
     kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A frame argument: the address of words that hold the address of a kernel and, behind it, that kernel's frame.  The
+    kernel that has the argument calls this one over ranges of its own."""
+
+    kernel: KernelHandle
+    args: tuple[Arg, ...]
+
+
+Arg = Union[int, Address, Operand, Called]  # an Operand as argument stands for the address of its element 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,11 @@ class Step:
     nbytes: int = 0
     reads: tuple[int, ...] = ()
     writes: tuple[int, ...] = ()
+
+    @property
+    def calls(self) -> tuple[Called, ...]:
+        """What its kernel calls."""
+        return tuple([a for a in self.args if isinstance(a, Called)])
 
 
 class Host(Protocol):
@@ -216,6 +230,6 @@ def lowers_product(name: str) -> Callable[[ProductLowering], ProductLowering]:
 
 
 __all__ = [
-    "Address", "Arg", "Expr", "Foreign", "Host", "KernelBuilder", "KernelHandle", "LowerContext", "Lowering", "Operand",
+    "Address", "Arg", "Called", "Expr", "Foreign", "Host", "KernelBuilder", "KernelHandle", "LowerContext", "Lowering", "Operand",
     "LOWERINGS", "POINTWISE", "PRODUCTS", "ProductLowering", "Step", "Value", "lowers", "lowers_product", "pointwise",
 ]  # fmt: skip

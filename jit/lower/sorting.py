@@ -51,7 +51,7 @@ _FEW_ROWS = 16
 _NS_PER_ELEMENT = 10.0
 _NS_PER_PARTED_ELEMENT = 4.0
 _BUCKETS_FROM = 1 << 14  # rows from this length on are cut into buckets, if there are few of them
-_BUCKET = 1 << 10  # elements of a bucket, at least
+_BUCKET = 1 << 12  # elements of a bucket, at least
 
 # ------------------------------------------------------------------------------------ keys
 
@@ -312,7 +312,7 @@ def _sort_buckets(
         kernel = ctx.kernel((f"sort_{kind}", spec, lanes), lambda: make(spec, lanes))
         ctx.step(kernel, args, over, chunk_for(over, ns), f"{name} ({kind})", reads=xs, writes=writes)
 
-    step("sample", (*xs, bounds, n, buckets), rows, 1e4, (bounds,))
+    step("sample", (*xs, bounds, n, buckets, late(_samples, buckets)), rows, 1e4, (bounds,))
     written = (home, away, noted, special)
     step("split", (*xs, home, away, bounds, noted, special, *geometry), rows * blocks, size * 0.25 * depth, written)
     each = n * _NS_PER_PARTED_ELEMENT / buckets
@@ -323,6 +323,11 @@ def _sort_buckets(
 def _depth(n: int) -> int:
     """The logarithm of the number of buckets."""
     return min(n // _BUCKET, sort_buckets.MOST_BUCKETS).bit_length() - 1
+
+
+def _samples(buckets: int) -> int:
+    """How many elements of each bucket bound it: few buckets have to be alike."""
+    return min(max(sort_buckets.MOST_SAMPLES // sort_buckets.MOST_BUCKETS, 256 // buckets), 32)
 
 
 def _restore(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import subprocess
 import sys
 
@@ -231,7 +232,7 @@ def test_a_place_to_save_is_looked_for_before_training(capsys):
     [
         (["--examples", "0"], "argument --examples: must be at least 1; found 0"),
         (["--full"], "could not be fetched"),
-        (["--epoch", "x"], "invalid"),
+        (["--epoch", "x"], "must be a whole number; found 'x'"),
         (["--no-such"], "unrecognized arguments: --no-such"),
     ],
 )
@@ -242,3 +243,26 @@ def test_options_that_a_program_cannot_take_end_it_without_a_traceback(options, 
     with pytest.raises(SystemExit):
         command_line.main(["train", "mlp", "--quick", *options])
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "says"),
+    [
+        ("mlp", ["--epochs", "many"], "argument --epochs: must be a whole number; found 'many'"),
+        ("transformer", ["--width", "0"], "argument --width: must be at least 1"),
+        ("transformer", ["--characters", "10"], "10 characters are less than one batch of 16 pieces of 32"),
+        ("transformer", ["--context", "100000"], "80000 characters are less than one batch of 16 pieces of 100000"),
+        ("transfer", ["--draws", "0"], "argument --draws: must be at least 1"),
+        ("tune", ["--batch-size", "5000"], "training examples are less than one batch of 5000"),
+    ],
+)
+def test_numbers_that_a_program_cannot_take_are_named(program, options, says, capsys):
+    with pytest.raises(SystemExit):
+        command_line.main(["train", program, "--quick", *options])
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", programs.PROGRAMS)
+def test_every_option_of_a_program_is_explained(name):
+    options = inspect.signature(programs.load(name).train).parameters
+    assert set(options) <= set(programs._HELP)

@@ -82,7 +82,7 @@ def cast(x: Array, ty: Ty) -> Array:
 
 
 def _scale(x: Array, n: Array) -> Array:
-    return np.where(np.isnan(n), n, np.ldexp(x, np.nan_to_num(n).astype(np.int32))).astype(x.dtype)
+    return np.where(np.isnan(n), n, np.ldexp(x, np.floor(np.nan_to_num(n)).astype(np.int32))).astype(x.dtype)
 
 
 def _clz(x: Array) -> Array:
@@ -100,7 +100,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "neg": np.negative, "min": np.minimum, "max": np.maximum,
     "minnum": lambda a, b: np.where(a < b, a, b), "maxnum": lambda a, b: np.where(a > b, a, b),
     "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
-    "copysign": np.copysign, "scale": _scale, "lookup": lambda i, *table: np.array(table)[i & np.uint32(15)], "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
+    "copysign": np.copysign, "scale": _scale, "lookup": lambda i, *table: np.array(table)[i & i.dtype.type(15)], "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": np.left_shift, "shr": np.right_shift, "popcount": lambda x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")).astype(x.dtype),
     "clz": _clz, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "select": np.where, "any": np.any,

@@ -12,6 +12,8 @@ from graph_harness import agree, check, graph_of, numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fx
+import fx.numpy as fnp
 import jit
 from fx.errors import BackendError, LoweringError
 from fx.interpret import run_graph
@@ -23,7 +25,7 @@ from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
 from jit import border, memory, results
 from jit.cost import chunk_for
-from jit.memory import allocator, clear_pool, pooled_bytes
+from jit.memory import ALIGN, BYTE, PADDED_FROM, allocator, clear_pool, pooled_bytes
 
 
 def affine(x, y):
@@ -469,6 +471,42 @@ def test_fresh_arrays_for_results(known: bool, monkeypatch: pytest.MonkeyPatch) 
         assert a.dtype is dtype and a.flags.carray and a.flags.owndata
         assert a is not b and not np.shares_memory(a, b)
     assert results.maker([])() == []
+
+
+def test_results_of_some_size_lie_at_the_start_of_a_cache_line() -> None:
+    """Made natively beside others; their memory lives as long as they do, and no longer."""
+    shapes = [
+        ((3,), np.dtype("f4")),
+        ((64, 64), np.dtype("f4")),
+        ((1, 2049), np.dtype("c8")),
+        ((5, 1001, 3), np.dtype("f8")),
+    ]
+    make = results.maker(shapes)
+    held = [make() for _ in range(4)]
+    before = sys.getrefcount(BYTE)
+    for n, arrays in enumerate(held):
+        for a, (shape, dtype) in zip(arrays, shapes, strict=True):
+            assert (type(a), a.shape, a.strides) == (np.ndarray, shape, np.empty(shape, dtype).strides)
+            assert a.dtype is dtype and a.flags.carray
+            assert a.nbytes < PADDED_FROM or (a.ctypes.data % ALIGN == 0 and a.base.nbytes >= a.nbytes)
+            a[...] = n
+    assert all((a == n).all() for n, arrays in enumerate(held) for a in arrays)
+    del a, arrays, held
+    assert sys.getrefcount(BYTE) == before - 4 * 3
+
+
+def test_a_launched_program_aligns_its_results() -> None:
+    f = fx.jit(lambda x: (x + 1, x @ x, x[0] * 2))
+    x = fnp.array(np.arange(10000.0, dtype=np.float32).reshape(100, 100) / 5000)
+    rounds = [f(x) for _ in range(6)]  # the first are called in another way
+    for sums, product, row in rounds:
+        assert sums.__array_interface__["data"][0] % ALIGN == 0 == product.__array_interface__["data"][0] % ALIGN
+        assert np.array_equal(sums, np.asarray(x) + 1) and np.array_equal(row, np.asarray(x)[0] * 2)
+        assert np.array_equal(product, rounds[0][1])
+    before = sys.getrefcount(BYTE)
+    for _ in range(100):
+        f(x)
+    assert sys.getrefcount(BYTE) == before
 
 
 def test_large_results_come_from_the_pool() -> None:

@@ -170,13 +170,25 @@ def test_a_right_operand_that_is_turned_because_it_is_smaller(level: str, dtype:
 
 def test_of_two_operands_along_their_rows_the_smaller_is_turned() -> None:
     product = fx.jit(lambda a, b: a.T @ b)
-    few, many = 2 * tile_for(host(), f32, 512, 128, 1024).cols, 10 * tile_for(host(), f32, 512, 128, 1024).cols
+    cols = tile_for(host(), f32, 512, 128, 1024).cols
+    few, many = 2 * cols, max(10 * cols, 640)  # steps of k that no hardware follows
     small, large = (random_array((1024, n), "float32") for n in (few, many))
     turned = {
         re.search(r"\(turn\).* (\d+) bytes", product.lower(*operands).explain())[1]  # type: ignore[index]
         for operands in ((small, large), (large, small))
     }
     assert turned == {str(2 * small.nbytes)}
+
+
+def test_an_operand_along_its_rows_is_read_in_place_where_steps_of_k_are_near() -> None:
+    """Its lines are asked for ahead, and a slice of k has no more of them than the first-level cache."""
+    tile = tile_for(host(), f32, 256, 64, 1024)
+    m = min(4 * tile.cols, 512)
+    product = fx.jit(lambda a, b: a.T @ b)
+    for k in (1024, 1031, 6272):
+        a, b = random_array((k, m), "float32"), random_array((k, tile.cols), "float32", 1)
+        assert "(turn)" not in product.lower(a, b).explain()
+        check(a, b, (((0,), (0,)), ((), ())))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -387,10 +399,14 @@ def test_the_rows_that_pack_multiply_in_registers(ty: Ty) -> None:
     tile = Tile(ty, 64 // ty.itemsize, 6, 4)
     text = assembly([contract_kernel(Contract(tile, ty, copies=True))], host().restricted("avx512"))
     ((body,),) = [
-        [x for x in re.split(r"\n\.L\w+:", text) if "prefetch" in x and sum("vfmadd" in y for y in x.split("\n")) == 24]
+        [
+            x
+            for x in re.split(r"\n\.L\w+:", text)
+            if "prefetcht0" in x and sum("vfmadd" in y for y in x.split("\n")) == 24
+        ]
     ]
     loop = body[: body.index("\tj")]
-    assert loop.count("prefetch") == 4 and len(re.findall(r"vmovup\w\s+%zmm\d+, \S*\(%r[^s]", loop)) == 4
+    assert loop.count("prefetcht0") == 4 and len(re.findall(r"vmovup\w\s+%zmm\d+, \S*\(%r[^s]", loop)) == 4
     assert not re.search(r"mm.*\(%rsp\)|\(%rsp\).*mm", loop)
 
 
@@ -500,6 +516,7 @@ def test_heads_behind_positions_take_no_pass_of_their_own() -> None:
     behind = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 1, 3)).lower(a, b).explain()
     before = fx.jit(lambda a, b: (a @ b).transpose(0, 2, 3, 1)).lower(a, b).explain()
     assert "-> map" not in behind and "-> map" in before
+    assert "stored where transpose (0, 2, 1, 3) of the result has them" in behind and "stored where" not in before
     weights = fx.jit(lambda x, g: fnp.einsum("bi,bnj->nij", x, g) * 2).lower(
         random_array((64, 100), "float32"), random_array((64, 5, 32), "float32")
     )

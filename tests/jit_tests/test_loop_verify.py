@@ -98,6 +98,7 @@ FAULTS: list[tuple[Kernel, str]] = [
     (body(Let("a", 3)), "int is not an expression"),
     (body(Prefetch("z", one)), "no buffer 'z'"),
     (body(Prefetch("x", x0)), "prefetch x.index: expected i64"),
+    (body(Prefetch("x", one, 4)), "no cache has level 4"),
     (body(Comment(3)), "a comment is a string"),  # type: ignore[arg-type]
     (Kernel("a b", (), ()), "a kernel's name"),
     (Kernel("k", (Param("x", f32, False),), ()), "a parameter that is no pointer is an i64"),

@@ -316,16 +316,17 @@ def test_maximum_with_a_constant_propagates_nan(name: str, bound: float) -> None
 @pytest.mark.parametrize("name", ["host", "avx512", "avx2", "sse2", "scalar"])
 @pytest.mark.parametrize("ty", [f32, f64], ids=str)
 def test_scale_rounds_once(name: str, ty: Ty) -> None:
-    """Subnormal and infinite results included, in vectors of every length and as scalars."""
+    """Subnormal and infinite results included, and fractions of a power of two, in vectors of every length and as scalars."""
     target = level(name)
     dtype, rng = dtype_of(ty), np.random.default_rng(0)
     x = rng.uniform(-2, 2, N).astype(dtype)
     n = np.round(rng.uniform(*((-250, 250) if ty == f32 else (-2000, 2000)), N)).astype(dtype)
     n[::3] = np.round(rng.uniform(*((-151, -124) if ty == f32 else (-1077, -1020)), N))[::3]
+    n[10::2] += rng.integers(0, 16, n[10::2].size) / 16  # which are left out
     x[:6], n[3:5] = (0.0, -0.0, np.inf, 1.5, np.nan, 1.0), (np.nan, 3.0)
     x[6:9], n[6:9] = (1.5, -1.5, 0.5), (-1e5, -1e5, -5000)
     with np.errstate(all="ignore"):
-        wanted = np.where(np.isnan(n), n, np.ldexp(x, np.nan_to_num(n).astype(np.int32))).astype(dtype)
+        wanted = np.where(np.isnan(n), n, np.ldexp(x, np.floor(np.nan_to_num(n)).astype(np.int32))).astype(dtype)
     for lanes in (0, 1, 2, 4, 16, 32):  # 0: a loop that is vectorised
         b = KernelBuilder("scale")
         source, power, out = (b.pointer(p, ty) for p in ("x", "n", "out"))

@@ -24,7 +24,10 @@ llvm.initialize_all_targets()
 llvm.initialize_all_asmprinters()
 
 TRIPLE = "aarch64-unknown-linux-gnu"
-KINDS = {"functions": {}, "kernels": {"reloc": "pic", "codemodel": "small", "jit": True}}  # as emission and native have them
+KINDS = {
+    "functions": {},
+    "kernels": {"reloc": "pic", "codemodel": "small", "jit": True},
+}  # as emission and native have them
 BASES = [0x10000, 0x7FFF_1234_5000, 0xFFFF_0000_F000]
 ALL = TEXTS | {
     "runtime": runtime_text("aarch64", "linux"),
@@ -109,7 +112,10 @@ def check(data: bytes, base: int) -> set[int]:
             word = int.from_bytes(block[at : at + 4], "little")
             what, found = named(word, place)
             assert found == expected(what, value), (kind, hex(word))
-            old, fields = int.from_bytes(before[at : at + 4], "little"), {"p": 0x60FFFFE0, "l": 0x3FFC00, "a": 0x3FFFFFF}
+            old, fields = (
+                int.from_bytes(before[at : at + 4], "little"),
+                {"p": 0x60FFFFE0, "l": 0x3FFC00, "a": 0x3FFFFFF},
+            )
             assert (word ^ old) & ~fields.get(what[0], 0x1FFFE0) == 0  # registers and operation are as they were
             before[at : at + 4] = block[at : at + 4]
         for s in o.sections:
@@ -132,7 +138,14 @@ def test_every_kind_that_is_known_occurs() -> None:
 
 def test_kernels() -> None:
     arm = dataclasses.replace(
-        host(), triple=TRIPLE, cpu="generic", features="+neon", vector_bits=128, vector_registers=32, fma=True, f16c=True
+        host(),
+        triple=TRIPLE,
+        cpu="generic",
+        features="+neon",
+        vector_bits=128,
+        vector_registers=32,
+        fma=True,
+        f16c=True,
     )
     check(compile_object([axpy()], arm)[SEALED:], BASES[1])
 

@@ -11,7 +11,9 @@ from lower_harness import lower
 from ml_dtypes import bfloat16
 
 import jit.lower.sorting  # noqa: F401 - registers the lowerings
+from jit.kernels.sort_buckets import MOST_BUCKETS, sample_kernel
 from jit.kernels.sort_partition import QuickSort, Range
+from jit.kernels.sort_records import SortSpec, Source
 from jit.loop_ir import Const, KernelBuilder, Ty, f32, i64, u32, u64
 from jit.target import host
 
@@ -189,6 +191,25 @@ def test_partitions_whatever_the_bounds(ty: Ty, levels: int) -> None:
             found = np.concatenate([x, np.array([high], x.dtype)])
             run([found, np.zeros(n_keys + 1, x.dtype), n_keys], 0, 1)
             np.testing.assert_array_equal(found, [*np.sort(x), high])
+
+
+@pytest.mark.parametrize("values", [1, 2, 5, 40, 2**32])
+@pytest.mark.parametrize("buckets", [4, 16, 64])
+def test_buckets_are_even(values: int, buckets: int) -> None:
+    """Bounds rise; a bucket has several times its share at most, or one key alone."""
+    spec = SortSpec(((32, 1),), (Source(0, "all", "u", 32),), "none", 11)
+    run = compiled(sample_kernel(spec, 16))
+    x = np.random.default_rng(buckets).integers(0, values, 40_000, np.uint32)
+    bounds = np.zeros(MOST_BUCKETS, np.uint32)
+    run([x, bounds, x.size, buckets, 8], 0, 1)
+    bounds = bounds[:buckets]
+    assert (bounds[1:-1] <= bounds[2:]).all()
+    places = np.searchsorted(bounds[1:], x, side="right")
+    for k in range(buckets):
+        inside = x[places == k]
+        assert inside.size <= 5 * x.size // buckets or (inside == inside[0]).all()
+        if inside.size > 5 * x.size // buckets:
+            assert bounds[k + 1] == inside[0] + 1 if k + 1 < buckets else bounds[k] == inside[0]
 
 
 @pytest.mark.parametrize("shape, dimension", [((0,), 0), ((3, 0), 1), ((0, 3), 1), ((1, 4), 0)])

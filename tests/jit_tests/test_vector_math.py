@@ -206,6 +206,9 @@ def test_bounded_functions_keep_their_bounds(dtype: str) -> None:
     for name, low, high in (("tanh", -1, 1), ("sin", -1, 1), ("cos", -1, 1), ("logistic", 0, 1), ("erf", -1, 1)):
         y = native(dtype).run(name, x)
         assert low <= y.min() and y.max() <= high, name
+    top = np.pi / 2 * (1 + np.random.default_rng(0).uniform(-1, 1, 500_000) * 2.0**-26)
+    for name, near in (("sin", top.astype(dtype)), ("cos", (top - np.pi / 2).astype(dtype))):
+        assert native(dtype).run(name, near).max() <= 1, name
 
 
 @pytest.mark.parametrize("dtype", TYPES)
