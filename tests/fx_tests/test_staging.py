@@ -121,6 +121,17 @@ def test_a_numpy_view_of_a_result_survives_its_donation() -> None:
         assert (view == 1.0).all()
 
 
+@pytest.mark.parametrize("n", [10, 10**6])
+def test_whoever_holds_memory_is_seen(n: int) -> None:
+    x = fx.jit(lambda x: x + 1)(np.zeros(n))
+    assert not x._is_seen()
+    for hold in (lambda: x._data, lambda: x._data[:1], lambda: [x._data], lambda: np.asarray(x)):
+        held = hold()
+        assert x._is_seen()
+        del held
+        assert not x._is_seen()
+
+
 def test_donated_memory_is_reused() -> None:
     f = fx.jit(lambda x: x * 2, donate_argnums=0)
     for n in (10, 10**6):  # a small array from NumPy, a large one from the pool
