@@ -103,8 +103,8 @@ def forward_is_no_call(self: Any, *args: Any, **kwargs: Any) -> Any:
     raise TypeError(f"{type(self).__name__} has a method forward; the method that is called is named __call__ here.")
 
 
-def _parameters(cls: type) -> dict[str, inspect.Parameter]:
-    """The parameters of a class, those that its ``__init__`` hands on to that of a base included."""
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The parameters of a class, those that its ``__init__`` hands on to that of a base or of its ``_cell`` included."""
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" in base.__dict__:
@@ -116,6 +116,8 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter]:
             }
             if not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in own.values()):
                 break
+    if cell := getattr(cls, "_cell", None):
+        found = parameters(cell) | found
     return dict(sorted(found.items(), key=lambda item: item[1].kind))
 
 
@@ -124,7 +126,7 @@ def explain_arguments(cls: type, error: TypeError, kwargs: dict[str, Any]) -> Ty
     text, name = str(error), cls.__name__
     if not any(text.startswith(f"{b.__qualname__}.__init__() ") for b in cls.__mro__):
         return None
-    known = _parameters(cls)
+    known = parameters(cls)
     takes = f"It takes {', '.join(known)}." if known else "It takes no argument."
     unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
     if unexpected and unexpected[1] in kwargs:

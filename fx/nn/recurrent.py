@@ -5,7 +5,6 @@ Parameters have PyTorch's names and order of gates; matrices are transposed: ``w
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from ..numpy.core import as_value
 from ..trace import concrete_value
 from . import initializers
 from .activations import relu, sigmoid, tanh
+from .elsewhere import parameters
 from .key_use import split_key
 from .linear import check_features, describe, parameter
 from .module import Module, static_field
@@ -186,9 +186,8 @@ class _Recurrent(Module):
         self, in_features: int, hidden_features: int, *, num_layers: int = 1, bidirectional: bool = False, dropout: float = 0.0,
         key: Any, **kwargs: Any,
     ) -> None:  # fmt: skip
-        cell = inspect.signature(type(self)._cell.__init__).parameters
-        if unknown := [n for n in kwargs if n not in cell]:
-            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {unknown[0]!r}")
+        if unknown := kwargs.keys() - parameters(type(self)._cell).keys():
+            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {min(unknown)!r}")
         if num_layers < 1:
             raise ShapeError(f"{type(self).__name__} has at least one layer; found num_layers={num_layers}")
         directions = 2 if bidirectional else 1

@@ -332,7 +332,8 @@ def test_donated_memory_is_overwritten_natively(width: int) -> None:
 
     def step(state: Any, x: Any) -> Any:
         h = fnp.tanh(x @ state["w"])
-        return {"w": state["w"] - 0.5 * (x.T @ h), "n": state["n"] + 1}, h.sum()
+        g = x.T @ h
+        return {"w": state["w"] - 0.5 * g, "n": state["n"] + 1}, h.sum() + (g * g).sum()
 
     f = fx.jit(step, donate_argnums=0)
     x = np.linspace(-1, 1, 6 * width, dtype=np.float32).reshape(6, width)

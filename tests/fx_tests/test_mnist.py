@@ -27,7 +27,7 @@ def digits():
 def every(n, digits, monkeypatch):
     """Every ``n``-th of the digits, in place of all."""
     few = data.MNIST(*[data.Split(part.images[::n], part.labels[::n]) for part in digits])
-    monkeypatch.setattr(data, "mnist", lambda: few)
+    monkeypatch.setattr(data, "mnist", lambda full=False: few)
     return few
 
 
@@ -252,7 +252,7 @@ def test_a_missing_matplotlib_is_named_before_training(capsys, monkeypatch):
 
 
 def test_an_interruption_ends_quietly(monkeypatch):
-    def interrupted(**options):
+    def interrupted(epochs=1):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mnist, "train", interrupted)
