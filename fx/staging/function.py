@@ -277,8 +277,8 @@ def jit(
         NonHashableStaticError: a static argument is not hashable.
 
     >>> import fx, numpy as np
-    >>> fx.jit(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2)(np.float32([0.0, 1.0]))
-    Array([1., 1.], dtype=float32)
+    >>> fx.jit(lambda x: np.exp(x) / (1 + np.exp(x)))(np.float32([0.0, 1.0]))
+    Array([0.5      , 0.7310586], dtype=float32)
     """
     if backend not in (None, "native", "cpu", "reference"):
         raise StaticArgumentError(f"backend must be 'native' (or 'cpu') or 'reference'; found {backend!r}")
