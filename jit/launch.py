@@ -24,7 +24,8 @@ from .border import CARRAY, WRITEABLE
 from .builtins import address_in_python, bind, define
 from .eager_text import NAMES, WORDS
 from .executable import Executable
-from .memory import ALIGN, BYTE, allocator, give_arena, padded, take_arena
+from .memory import BYTE, allocator, give_arena, padded, take_arena
+from .results import FRESH_TEXT
 from .threads import runtime
 
 __all__ = ["LAUNCH_TEXT", "Leaf", "launcher"]
@@ -251,6 +252,8 @@ entry:
   %new = call ptr @word(ptr %spec, i64 $new_array)
   %ndarray = call ptr @word(ptr %spec, i64 $ndarray)
   %byte = call ptr @word(ptr %spec, i64 $byte)
+  %keep = call ptr @word(ptr %spec, i64 $Py_IncRef)
+  %drop = call ptr @word(ptr %spec, i64 $Py_DecRef)
   br label %loop
 loop:
   %k = phi i64 [ 0, %entry ], [ %k.next, %put ]
@@ -260,42 +263,10 @@ loop:
 one:
   %descr = call ptr @word(ptr %row, i64 0)
   %ndim = call i64 @number(ptr %row, i64 1)
-  %ndim.int = trunc i64 %ndim to i32
   %bytes.p = getelementptr i64, ptr %row, i64 2
-  %bytes = load i64, ptr %bytes.p
   %dims = getelementptr i64, ptr %row, i64 3
-  %small = icmp eq i64 %bytes, 0
-  br i1 %small, label %plain, label %padded
-plain:
-  call void @keep(ptr %spec, ptr %descr)
-  %own = call ptr %new(ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
-  br label %made
-padded:
-  call void @keep(ptr %spec, ptr %byte)
-  %memory = call ptr %new(ptr %ndarray, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
-  %full = icmp eq ptr %memory, null
-  br i1 %full, label %lost, label %inside
-inside:
-  %begin = call ptr @field(ptr %memory, i64 $data)
-  %address = ptrtoint ptr %begin to i64
-  %past = add i64 %address, $align_mask
-  %over = and i64 %past, $align_mask
-  %back = sub i64 %past, %over
-  %aligned = inttoptr i64 %back to ptr
-  call void @keep(ptr %spec, ptr %descr)
-  %view = call ptr %new(
-    ptr %ndarray, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr %aligned, i32 $fresh, ptr null)
-  %viewless = icmp eq ptr %view, null
-  br i1 %viewless, label %useless, label %based
-useless:
-  call void @drop(ptr %spec, ptr %memory)
-  br label %lost
-based:
-  %base.p = getelementptr i8, ptr %view, i64 $base
-  store ptr %memory, ptr %base.p
-  br label %made
-made:
-  %array = phi ptr [ %own, %plain ], [ %view, %based ]
+  %array = call ptr @fx_fresh(
+    ptr %new, ptr %ndarray, ptr %keep, ptr %drop, ptr %byte, ptr %descr, i64 %ndim, ptr %bytes.p)
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %lost, label %put
 put:
@@ -426,9 +397,9 @@ miss:
 }
 """
 
-LAUNCH_TEXT = Template(_TEXT).substitute(
+LAUNCH_TEXT = FRESH_TEXT + Template(_TEXT).substitute(
     NAMES, **{name: len(WORDS) + k for k, name in enumerate(_OWN)}, rows=len(WORDS) + len(_OWN), carray=CARRAY,
-    writeable=WRITEABLE, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1,
+    writeable=WRITEABLE,
     weak_leaf=Leaf.WEAK.value, ndarray_leaf=Leaf.NDARRAY.value, fixed_leaf=Leaf.FIXED.value,
 )  # fmt: skip
 

@@ -19,10 +19,54 @@ from .border import CARRAY, WRITEABLE
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
 from .memory import ALIGN, BYTE, allocator, padded
 
-__all__ = ["maker", "new_from_descr", "prepare"]
+__all__ = ["FRESH_TEXT", "maker", "new_from_descr", "prepare"]
 
 _NEW_FROM_DESCR = 94  # its place in the table of NumPy's C interface, which never changes
 _C_FUNCTIONS = ("PyList_New", "PyList_SetItem", "Py_IncRef", "Py_DecRef")
+
+# One uninitialised array: of ``memory.padded`` bytes, behind which its dimensions stand, and a view in them, or as NumPy makes it
+_FRESH = Template("""
+define internal ptr @fx_fresh(
+    ptr %new, ptr %type, ptr %keep, ptr %drop, ptr %byte, ptr %descr, i64 %ndim, ptr %bytes.p) alwaysinline {
+entry:
+  %ndim.int = trunc i64 %ndim to i32
+  %bytes = load i64, ptr %bytes.p
+  %dims = getelementptr i64, ptr %bytes.p, i64 1
+  %small = icmp eq i64 %bytes, 0
+  br i1 %small, label %plain, label %padded
+plain:
+  call void %keep(ptr %descr)
+  %own = call ptr %new(ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
+  ret ptr %own
+padded:
+  call void %keep(ptr %byte)
+  %memory = call ptr %new(ptr %type, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
+  %full = icmp eq ptr %memory, null
+  br i1 %full, label %lost, label %inside
+inside:
+  %begin.p = getelementptr i8, ptr %memory, i64 $data
+  %begin = load i64, ptr %begin.p
+  %past = add i64 %begin, $align_mask
+  %over = and i64 %past, $align_mask
+  %back = sub i64 %past, %over
+  %aligned = inttoptr i64 %back to ptr
+  call void %keep(ptr %descr)
+  %view = call ptr %new(
+    ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr %aligned, i32 $fresh, ptr null)
+  %viewless = icmp eq ptr %view, null
+  br i1 %viewless, label %useless, label %based
+useless:
+  call void %drop(ptr %memory)
+  br label %lost
+based:
+  %base.p = getelementptr i8, ptr %view, i64 $base
+  store ptr %memory, ptr %base.p
+  ret ptr %view
+lost:
+  ret ptr null
+}
+""")
+FRESH_TEXT = _FRESH.substitute(LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1)
 
 # specification: number of arrays, the type ndarray, PyArray_NewFromDescr, _C_FUNCTIONS, the dtype of bytes; then for each array:
 # descr, ndim, ``memory.padded``, its dimensions
@@ -59,42 +103,10 @@ one:
   %descr = load ptr, ptr %at
   %ndim.p = getelementptr i64, ptr %at, i64 1
   %ndim = load i64, ptr %ndim.p
-  %ndim.int = trunc i64 %ndim to i32
   %bytes.p = getelementptr i64, ptr %at, i64 2
-  %bytes = load i64, ptr %bytes.p
   %dims = getelementptr i64, ptr %at, i64 3
-  %small = icmp eq i64 %bytes, 0
-  br i1 %small, label %plain, label %padded
-plain:
-  call void %keep(ptr %descr)
-  %own = call ptr %new(ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
-  br label %made
-padded:
-  call void %keep(ptr %byte)
-  %memory = call ptr %new(ptr %type, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
-  %full = icmp eq ptr %memory, null
-  br i1 %full, label %lost, label %inside
-inside:
-  %begin.p = getelementptr i8, ptr %memory, i64 $data
-  %begin = load i64, ptr %begin.p
-  %past = add i64 %begin, $align_mask
-  %over = and i64 %past, $align_mask
-  %back = sub i64 %past, %over
-  %aligned = inttoptr i64 %back to ptr
-  call void %keep(ptr %descr)
-  %view = call ptr %new(
-    ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr %aligned, i32 $fresh, ptr null)
-  %viewless = icmp eq ptr %view, null
-  br i1 %viewless, label %useless, label %based
-useless:
-  call void %drop(ptr %memory)
-  br label %lost
-based:
-  %base.p = getelementptr i8, ptr %view, i64 $base
-  store ptr %memory, ptr %base.p
-  br label %made
-made:
-  %array = phi ptr [ %own, %plain ], [ %view, %based ]
+  %array = call ptr @fx_fresh(
+    ptr %new, ptr %type, ptr %keep, ptr %drop, ptr %byte, ptr %descr, i64 %ndim, ptr %bytes.p)
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %lost, label %put
 put:
@@ -110,9 +122,6 @@ done:
   ret ptr %result
 }
 """)
-
-
-_FILLED = _TEXT.substitute(LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1)
 
 
 def maker(results: Sequence[tuple[tuple[int, ...], np.dtype]]) -> Callable[[], list[np.ndarray]]:
@@ -148,5 +157,5 @@ def prepare() -> None:
 
 @functools.cache
 def _method() -> int:
-    (address,) = compile_text(_FILLED, "results", "fx_make")
+    (address,) = compile_text(FRESH_TEXT + _TEXT.substitute(LAYOUT), "results", "fx_make")
     return define("make", address, "make()\n--\n\nFresh arrays for results.")
