@@ -75,7 +75,7 @@ def specialise(
         example: the leaves of a call with this signature.
         avals: their types.
         executable: has ``fits(*arrays)``, ``dense(*arrays)`` and ``run(*arrays)``.
-        captured: arrays that follow the leaves.
+        captured: arrays that follow the leaves, dense and aligned.
         donate: leaves whose memory the program takes over.
     """
     if not hasattr(executable, "fits") or len(example) + len(weak) > MAX_LEAVES:
