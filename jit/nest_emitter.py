@@ -22,7 +22,8 @@ from fx.sizes import is_sized, largest
 
 from .cost import nanoseconds
 from .index_map import Affine, Cond
-from .loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Stmt, f32, i32, i64, select
+from .loop_builder import KernelBuilder
+from .loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select
 from .lower.context import Builder
 from .lower.registry import Address, Arg, Value
 from .lower.types import ty_of

@@ -18,7 +18,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("dtypes", "silence", "sizes"),
     ("config",),
     ("traceback", "key_paths"),
-    ("tree", "tree_nodes"),
+    ("tree", "tree_nodes", "partial"),
     ("ir",),
     ("printing", "primitive", "array", "callsite", "nans", "filling"),
     ("trace",),

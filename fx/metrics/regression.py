@@ -36,7 +36,14 @@ class MAE(Averaged):
 
 @dataclass(frozen=True)
 class MSE(MAE):
-    """The mean of (prediction - target)**2, over all elements."""
+    """The mean of (prediction - target)**2, over all elements.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> mse = metrics.MSE()
+    >>> mse.compute(mse.update(mse.init(), np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    Array(2., dtype=float64)
+    """
 
     def _error(self, difference: Value) -> Value:
         return fnp.square(difference)

@@ -105,4 +105,4 @@ __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROO
 
 
 def __getattr__(name: str) -> None:
-    raise AttributeError(_elsewhere.explain_name(name, __all__), name=name)
+    raise _elsewhere.no_name(name, __all__)

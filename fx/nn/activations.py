@@ -62,7 +62,13 @@ def relu6(x: Any) -> Value:
 
 
 def leaky_relu(x: Any, negative_slope: Any = 0.01) -> Value:
-    """x for x >= 0, else negative_slope * x."""
+    """x for x >= 0, else negative_slope * x.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.leaky_relu(np.array([-2.0, 3.0]), 0.1)
+    Array([-0.2,  3. ], dtype=float64)
+    """
     x = _value(x)
     return fnp.where(x >= 0, x, negative_slope * x)
 
@@ -197,6 +203,11 @@ def gelu(x: Any, approximate: bool = True) -> Value:
 
     Args:
         approximate: use tanh(sqrt(2 / pi) * (x + 0.044715 x**3)) in place of the error function.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.gelu(np.array([-1.0, 0.0, 1.0])).round(3)
+    Array([-0.159,  0.   ,  0.841], dtype=float64)
     """
     x = _float(x)
     if approximate:

@@ -35,7 +35,13 @@ def softmax(x: Any, axis: Any = -1, where: Any = None) -> Value:
 
 
 def log_softmax(x: Any, axis: Any = -1, where: Any = None) -> Value:
-    """log(softmax(x)), accurate where the softmax underflows; elements not in ``where`` become -inf."""
+    """log(softmax(x)), accurate where the softmax underflows; elements not in ``where`` become -inf.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.log_softmax(np.array([0.0, 1000.0]))
+    Array([-1000.,     0.], dtype=float64)
+    """
     return special.log_softmax(x, axis=axis, where=where)
 
 

@@ -59,7 +59,13 @@ class MaxPool1d(_Windows, init=False):
 
 
 class MaxPool2d(_Windows, init=False):
-    """The greatest element of every window of (..., height, width, channels); arguments as for ``MaxPool1d``."""
+    """The greatest element of every window of (..., height, width, channels); arguments as for ``MaxPool1d``.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.MaxPool2d(2)(np.ones((2, 28, 28, 3))).shape
+    (2, 14, 14, 3)
+    """
 
     _spatial = 2
 
@@ -95,7 +101,13 @@ class AvgPool1d(_Means, init=False):
 
 
 class AvgPool2d(_Means, init=False):
-    """The mean of every window of (..., height, width, channels); arguments as for ``AvgPool1d``."""
+    """The mean of every window of (..., height, width, channels); arguments as for ``AvgPool1d``.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.AvgPool2d(2)(np.ones((2, 28, 28, 3))).shape
+    (2, 14, 14, 3)
+    """
 
     _spatial = 2
 
@@ -212,6 +224,11 @@ class GlobalAvgPool(_Global):
 
     Args:
         keepdims: keep the spatial axes, of size 1.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.GlobalAvgPool()(np.ones((2, 7, 7, 64))).shape
+    (2, 64)
     """
 
 

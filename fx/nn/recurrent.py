@@ -120,6 +120,13 @@ class LSTMCell(_Cell, init=False):
     i, f, o = sigmoid of their gates, g = tanh; c' = f c + i g, h' = o tanh(c').
 
     Source: Hochreiter, Schmidhuber, "Long short-term memory", 1997.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> cell, x = nn.LSTMCell(3, 8, key=fx.random.key(0)), np.ones((2, 3), np.float32)
+    >>> (h, c), y = cell((np.zeros((2, 8), np.float32), np.zeros((2, 8), np.float32)), x)
+    >>> y.shape, bool((y == h).all())
+    ((2, 8), True)
     """
 
     _gates = 4
@@ -142,6 +149,12 @@ class GRUCell(_Cell, init=False):
     r, z = sigmoid of their gates; n = tanh(x part + r * h part); h' = (1 - z) n + z h.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> h, y = nn.GRUCell(3, 8, key=fx.random.key(0))(np.zeros((2, 8), np.float32), np.ones((2, 3), np.float32))
+    >>> y.shape
+    (2, 8)
     """
 
     _gates = 3
@@ -331,6 +344,12 @@ class LSTM(_Recurrent, init=False):
 
 
 class GRU(_Recurrent, init=False):
-    """Gated recurrent units along the second axis: (batch, time, in) to (batch, time, hidden); arguments as for ``RNN``."""
+    """Gated recurrent units along the second axis: (batch, time, in) to (batch, time, hidden); arguments as for ``RNN``.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> nn.GRU(3, 8, key=fx.random.key(0))(np.ones((2, 10, 3), np.float32)).shape
+    (2, 10, 8)
+    """
 
     _cell = GRUCell

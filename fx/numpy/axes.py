@@ -59,7 +59,11 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
             raise
         raise DTypeError(f"{name} must be an int; found {axis!r}") from None
     if not -ndim <= i < ndim:
-        raise AxisError(f"{name} {i} is out of range for an array with {ndim} dimension{'s' * (ndim != 1)}")
+        between = f"{-ndim} and {ndim - 1}" if ndim else ""
+        raise AxisError(
+            f"{name} {i} is out of range for an array with {ndim} dimension{'s' * (ndim != 1)}"
+            + (f"; it lies between {between}" if between else ", which has no axes")
+        )
     return i % ndim
 
 

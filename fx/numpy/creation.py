@@ -412,7 +412,12 @@ def _number_of(num: Any, what: str) -> int:
     try:
         n = as_size(num)
     except TypeError:
-        raise DTypeError(f"{what} needs an integer number of samples; found {num!r}") from None
+        way_out = (
+            " A traced number has no value yet; name the argument in jit's static_argnums."
+            if type(num) is Tracer
+            else ""
+        )
+        raise DTypeError(f"{what} needs an integer number of samples; found {num!r}.{way_out}") from None
     if n < 0:
         raise ShapeError(f"{what} needs a non-negative number of samples; found {n}")
     return n

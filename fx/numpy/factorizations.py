@@ -70,12 +70,14 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> V
 
     Args:
         a: Hermitian positive definite matrices ``(..., n, n)``.
-        symmetrize_input: take the Hermitian part of ``a``; without, its lower triangle alone is read.
+        symmetrize_input: take the Hermitian part of ``a``; without, its lower triangle alone is read (with ``upper`` its
+            upper one), and derivatives are by that triangle.
 
     Returns:
         The factor; NaN where there is none.
     """
-    out = decompositions.cholesky(matrix_operand(a, "cholesky", True), symmetrize_input=symmetrize_input)
+    x = matrix_operand(a, "cholesky", True)
+    out = decompositions.cholesky(mH(x) if upper and not symmetrize_input else x, symmetrize_input=symmetrize_input)
     return mH(out) if upper else out
 
 

@@ -13,6 +13,7 @@ from ..array import Array
 from ..errors import (
     ArgumentError,
     AxisError,
+    DTypeError,
     ShapeError,
 )
 from ..primitives import helpers, shaping
@@ -232,11 +233,17 @@ def atleast_3d(*arys: Any) -> Any:
 # -------------------------------------------------------------------------------- joining
 
 
-def _common(arrays: Sequence[Any], dtype: Any = None) -> list[Value]:
+def _common(arrays: Sequence[Any], dtype: Any = None, casting: Any = None) -> list[Value]:
+    """The arrays of one dtype; what ``casting`` does not allow is an error, None allows every ``dtype`` that is given."""
     xs = [operand(a) for a in arrays]
     if not xs:
         raise ShapeError("at least one array is needed to join")
-    return promote_dtype(*xs) if dtype is None else [as_type(x, dtype) for x in xs]
+    ys = promote_dtype(*xs) if dtype is None else [as_type(x, dtype) for x in xs]
+    if casting is not None:
+        for k, (x, y) in enumerate(zip(map(aval_of, xs), ys)):
+            if not np.can_cast(x.dtype, y.dtype, casting):
+                raise DTypeError(f"array {k} of dtype {x.dtype} cannot become {y.dtype} with casting={casting!r}")
+    return ys
 
 
 def _joined(f: Any, arrays: Any, axis: Any) -> Value | None:
@@ -257,10 +264,10 @@ def _rows(arrays: Any) -> list[Any]:
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: Any = None, casting: Any = None) -> Value:
     """Arrays joined along an existing axis (flattened first, if ``axis`` is None)."""
-    y = _joined(np.concatenate, arrays, axis) if dtype is None else None
+    y = _joined(np.concatenate, arrays, axis) if dtype is casting is None else None
     if y is not None:
         return y
-    xs = _common(_rows(arrays), dtype)
+    xs = _common(_rows(arrays), dtype, casting)
     if axis is None:
         return shaping.concatenate([ravel(x) for x in xs], 0)
     if any(x.ndim == 0 for x in xs):
@@ -280,10 +287,10 @@ concat = concatenate
 
 def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, casting: Any = None) -> Value:
     """Arrays of one shape joined along a new axis."""
-    y = _joined(np.stack, arrays, axis) if dtype is None else None
+    y = _joined(np.stack, arrays, axis) if dtype is casting is None else None
     if y is not None:
         return y
-    xs = _common(_rows(arrays), dtype)
+    xs = _common(_rows(arrays), dtype, casting)
     if len({x.shape for x in xs}) > 1:
         raise ShapeError(f"stack needs arrays of one shape; found {', '.join(str(x.shape) for x in xs)}")
     i = canonical_axis(axis, xs[0].ndim + 1)
@@ -292,7 +299,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, cas
 
 def vstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Rows below each other."""
-    return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype)], 0)
+    return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype, casting)], 0)
 
 
 row_stack = vstack
@@ -300,7 +307,7 @@ row_stack = vstack
 
 def hstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Side by side: along axis 1, or 0 for vectors."""
-    xs = [atleast_1d(x) for x in _common(_rows(tup), dtype)]
+    xs = [atleast_1d(x) for x in _common(_rows(tup), dtype, casting)]
     return concatenate(xs, 0 if xs[0].ndim == 1 else 1)
 
 

@@ -426,6 +426,11 @@ def conv_general_dilated(
     Raises:
         DTypeError: the operands differ in dtype.
         ShapeError: ranks, features, groups, strides or padding do not fit.
+
+    >>> import fx, numpy as np
+    >>> x, w = np.ones((1, 8, 8, 3), np.float32), np.ones((3, 3, 3, 16), np.float32)
+    >>> fx.lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).shape
+    (1, 4, 4, 16)
     """
     what = "conv_general_dilated"
     check_precision(what, precision)

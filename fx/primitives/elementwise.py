@@ -440,6 +440,11 @@ clamp_p.no_transpose(NOT_LINEAR)
 
 
 def clamp(min: Value, x: Value, max: Value) -> Value:
-    """min(max(min, x), max).  The bounds may be scalars; at a bound the derivative is 0."""
+    """min(max(min, x), max).  The bounds may be scalars; at a bound the derivative is 0.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.clamp(0.0, np.array([-1.0, 0.5, 2.0]), 1.0)
+    Array([0. , 0.5, 1. ], dtype=float64)
+    """
     low, x, high = match_scalars(min, x, max)
     return bind(clamp_p, broadcast_scalar(low, x), x, broadcast_scalar(high, x))

@@ -242,6 +242,12 @@ def dynamic_slice(
 
     Raises:
         ShapeError: a slice is longer than its dimension, or the numbers of starts, sizes and dimensions differ.
+
+    >>> import fx, numpy as np
+    >>> fx.jit(lambda x, i: fx.lax.dynamic_slice(x, (i,), (2,)))(np.arange(5), 3)
+    Array([3, 4], dtype=int64)
+    >>> fx.jit(lambda x, i: fx.lax.dynamic_slice(x, (i,), (2,)))(np.arange(5), 100)
+    Array([3, 4], dtype=int64)
     """
     aval = aval_of(operand)
     sizes = tuple(as_size(s) for s in slice_sizes)
@@ -252,7 +258,12 @@ def dynamic_slice(
 def dynamic_update_slice(
     operand: Value, update: Value, start_indices: Any, *, allow_negative_indices: bool | Sequence[bool] = True
 ) -> Value:
-    """``operand`` with ``update`` written over the slice that begins at ``start_indices``, moved inside."""
+    """``operand`` with ``update`` written over the slice that begins at ``start_indices``, moved inside.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.dynamic_update_slice(np.zeros(5), np.ones(2), (3,))
+    Array([0., 0., 0., 1., 1.], dtype=float64)
+    """
     aval = aval_of(operand)
     if is_python_scalar(update):
         update = full_like(Aval((), aval.dtype), update)

@@ -440,6 +440,10 @@ def reduce_window(
     Raises:
         DTypeError: the operand's dtype has no such reduction.
         ShapeError: an argument does not have one entry for each dimension of the operand.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.reduce_window(np.array([1.0, 5.0, 2.0, 3.0]), -np.inf, fx.lax.max, (2,), (2,), "VALID")
+    Array([5., 3.], dtype=float64)
     """
     aval = aval_of(operand)
     args = (window_dimensions, window_strides, padding, base_dilation, window_dilation)

@@ -244,7 +244,13 @@ def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:
 
 
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None) -> Value:
-    """Samples of the standard normal distribution conditioned on lower < x < upper."""
+    """Samples of the standard normal distribution conditioned on lower < x < upper.
+
+    >>> import fx
+    >>> x = fx.random.truncated_normal(fx.random.key(0), -2.0, 2.0, (1000,))
+    >>> bool((abs(x) < 2).all())
+    True
+    """
     key, d = check_key("truncated_normal", key), float_dtype("truncated_normal", dtype)
     shape = sample_shape("truncated_normal", shape, lower, upper)
     lower, upper, root2 = _as(lower, d), _as(upper, d), np.sqrt(2.0).astype(d)

@@ -173,6 +173,11 @@ def categorical(
 
     Returns:
         Integers from 0 to the number of categories - 1, of dtype ``fx.config.default_int`` (int32 without replacement).
+
+    >>> import fx, numpy as np
+    >>> draws = fx.random.categorical(fx.random.key(0), np.log([0.1, 0.9]), shape=(10_000,))
+    >>> round(float(draws.mean()), 1)
+    0.9
     """
     key, logits = check_key("categorical", key), as_value(logits, "logits of categorical")
     if not dtypes.is_float(logits.dtype):
@@ -255,6 +260,11 @@ def choice(
 
     Raises:
         ShapeError: nothing to draw from, too many draws without replacement, or ``p`` of another length.
+
+    >>> import fx
+    >>> cards = fx.random.choice(fx.random.key(0), 52, (5,), replace=False)
+    >>> cards.shape, len(set(cards.tolist()))
+    ((5,), 5)
     """
     key, a, shape = check_key("choice", key), as_value(a, "a of choice"), static_shape(shape)
     if not a.ndim and not dtypes.is_integer(a.dtype):

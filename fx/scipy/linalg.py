@@ -54,7 +54,7 @@ __all__ = [
 
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Value:
     """The triangular factor of Hermitian positive definite matrices: U with ``a = U^H U``, or L with ``a = L L^H``."""
-    return np_linalg.cholesky(a, upper=not lower)
+    return np_linalg.cholesky(a, upper=not lower, symmetrize_input=False)
 
 
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Value, bool]:
