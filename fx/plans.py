@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from math import copysign
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ _SEEN = object()
 _NEVER = object()
 
 Run = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def holds_array(attribute: str) -> Callable[[type], type]:
@@ -58,7 +59,7 @@ def holds_array(attribute: str) -> Callable[[type], type]:
     return note
 
 
-def planned(f: Any) -> Any:
+def planned(f: F) -> F:
     """Decorator: calls with known arrays run what earlier ones of the kind have been planned to (see the module)."""
     plans: dict[Any, Any] = {}
 
@@ -85,9 +86,10 @@ def planned(f: Any) -> Any:
             shorten(e)
             raise
 
-    wrapper.hides_frames = True  # type: ignore[attr-defined]
-    wrapper.plans = plans  # type: ignore[attr-defined]
-    return wrapper
+    made: Any = wrapper
+    made.hides_frames = True
+    made.plans = plans
+    return made
 
 
 def _note(plans: dict[Any, Any], key: Any) -> None:

@@ -44,7 +44,7 @@ class Applied:
     ) -> None:  # fmt: skip
         self.out = out
         self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
-        self.holds_sizes = any(type(n) is Size for a in self.outs for n in a.shape)
+        self.holds_sizes = any(isinstance(n, Size) for a in self.outs for n in a.shape)
         self.inexact = any(is_inexact(a.dtype) for a in self.outs)
         self.pulls: dict[Any, Any] | None = (
             {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
