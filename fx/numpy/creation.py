@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -285,9 +285,9 @@ def _filled_like(a: Any, value: Any, dtype: Any, shape: Any, device: Any) -> Val
     number = _plain_number(value, d)
     if type(a) is not Tracer:
         return filled(s, number, d)
-    return recording_builder((a,)).record(
-        shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()}
-    )
+    builder = recording_builder((a,))
+    assert builder is not None  # a tracer has one
+    return builder.record(shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()})
 
 
 def zeros_like(
@@ -348,7 +348,7 @@ def arange(
     if dtype is step is None and type(start) is type(stop) is int and not state.absorbing:  # the common case
         d = config.default_int
         if max(abs(start), abs(stop)) < 2**31:
-            return Array(np.arange(start, stop, 1, d))
+            return Array(cast(Any, np.arange)(start, stop, 1, d))
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
         raise ArgumentError("arange needs a step that is not 0")

@@ -233,7 +233,7 @@ def atleast_3d(*arys: Any) -> Any:
 # -------------------------------------------------------------------------------- joining
 
 
-def _common(arrays: Sequence[Any], dtype: Any = None, casting: str | None = None) -> list[Value]:
+def _common(arrays: Sequence[Any], dtype: Any = None, casting: Any = None) -> list[Value]:
     """The arrays of one dtype; what ``casting`` does not allow is an error, None allows every ``dtype`` that is given."""
     xs = [operand(a) for a in arrays]
     if not xs:

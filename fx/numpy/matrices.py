@@ -28,6 +28,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _two(N: int, M: int | None) -> tuple[int, int]:
+    rows, columns = static_shape((N, N if M is None else M))
+    return rows, columns
+
+
 def _grid(shape: tuple[int, int]) -> tuple[Value, Value]:
     """The row and the column number of each element."""
     return shaping.broadcasted_iota(dtypes.int32, shape, 0), shaping.broadcasted_iota(dtypes.int32, shape, 1)
@@ -36,7 +41,7 @@ def _grid(shape: tuple[int, int]) -> tuple[Value, Value]:
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
     """Ones on the k-th diagonal, zeros elsewhere."""
     check_device(device)
-    rows, columns = _grid(static_shape((N, N if M is None else M)))
+    rows, columns = _grid(_two(N, M))
     on = p.eq(p.add(rows, helpers.full_like(rows, diagonal_number(k))), columns)
     return as_type(on, dtype or config.default_float)
 
@@ -53,7 +58,7 @@ def _lower(shape: tuple[int, int], k: int) -> Value:
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Value:
     """Ones at and below the k-th diagonal."""
-    return as_type(_lower(static_shape((N, N if M is None else M)), k), dtype or config.default_float)
+    return as_type(_lower(_two(N, M), k), dtype or config.default_float)
 
 
 def _with_mask(m: Any, k: int, name: str) -> tuple[Value, Value]:
@@ -150,6 +155,7 @@ def ix_(*args: Any) -> tuple[Value, ...]:
             known = concrete_value(x)
             if known is None:
                 x.tolist()  # raises, naming the traced value
+                raise AssertionError
             x = Array(np.flatnonzero(known).astype(config.default_int))
         out.append(shaping.reshape(x, tuple([x.size if j == k else 1 for j in range(len(args))])))
     return tuple(out)

@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -281,7 +281,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         return _shares_memory(*args, **kwargs)
     if name in CREATORS and not any(type(x) in (Tracer, Array) for x in tree.leaves((args, kwargs))):
         return (
-            create(name, recording_builder((self,)), args, kwargs)
+            create(name, cast(Any, recording_builder((self,))), args, kwargs)
             if type(self) is Tracer
             else _by_numpy(func, what, args, kwargs)
         )

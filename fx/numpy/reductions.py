@@ -239,10 +239,11 @@ def _bits(prim: Primitive, op: Callable[..., Value], identity: int) -> Callable[
     return reduce
 
 
-for _ufunc, _reduction in [
+_reductions: list[tuple[Any, Callable[..., Value]]] = [
     (binary.add, sum), (binary.multiply, prod), (binary.maximum, max), (binary.minimum, min), (binary.fmax, nanmax), (binary.fmin, nanmin),
     (binary.logical_and, all), (binary.logical_or, any), (binary.bitwise_and, _bits(r.reduce_and_p, binary.bitwise_and, -1)),
     (binary.bitwise_or, _bits(r.reduce_or_p, binary.bitwise_or, 0)),
     (binary.logical_xor, lambda x, **options: binary.bitwise_xor.reduce(truth(x), **options)),
-]:  # fmt: skip
+]  # fmt: skip
+for _ufunc, _reduction in _reductions:
     _ufunc.def_reduce(_reduction)

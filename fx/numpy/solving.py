@@ -141,7 +141,7 @@ def inv(a: Any) -> Value:
     if found is not None:
         return found
     x = matrix_operand(a, "inv", True)
-    return _solution(x, eye_of((), *x.shape[-2:], x.dtype))
+    return _solution(x, eye_of((), x.shape[-2], x.shape[-1], x.dtype))
 
 
 # ------------------------------------------------------------------------------------- determinants

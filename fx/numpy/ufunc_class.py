@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -125,7 +125,7 @@ def quick_unary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick
         takes: the dtypes for which operands of one dtype reach that primitive as they are.
     """
     f, is_one = _function_of((prim, takes)), isinstance(prim, Primitive)
-    known = _identities(takes)
+    known, prim = _identities(takes), cast(Primitive, prim)  # traced values reach it if it is one
 
     def quick(x: Any) -> Any:
         kind = type(x)
@@ -156,7 +156,7 @@ def quick_unary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick
 def quick_binary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick:
     """As ``quick_unary``, for two operands of one dtype (traced ones also of one shape)."""
     f, is_one = _function_of((prim, takes)), isinstance(prim, Primitive)
-    known = _identities(takes)
+    known, prim = _identities(takes), cast(Primitive, prim)  # traced values reach it if it is one
 
     def quick(x: Any, y: Any) -> Any:
         kind, other = type(x), type(y)
@@ -286,7 +286,8 @@ class Ufunc:
     Called, it promotes and broadcasts its operands.  ``where``: a boolean array; elements where it is False are 0.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_operation")  # the last: how native code does it
+    _operation: Any  # how native code does it
+    __slots__ = ("__dict__", "__weakref__", "_operation")
     nout = 1
 
     def __init__(

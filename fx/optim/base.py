@@ -240,7 +240,7 @@ def tree_get(state: Tree, name: str, default: Any = None) -> Any:
     return found[0][1] if found else default
 
 
-def _named(node: Tree, name: str, path: tree.KeyPath) -> Any:
+def _named(node: Tree, name: str, path: tuple[Any, ...]) -> Any:
     if not tree.is_tree_node(type(node)):
         return
     for key, child in tree.flatten_one_level_with_keys(node)[0]:

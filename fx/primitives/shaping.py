@@ -17,7 +17,7 @@ from ..errors import AxisError, DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Block, Linear, Primitive
 from ..sizes import as_int, as_size
-from ..trace import aval_of, bind
+from ..trace import aval_of, bind, is_python_scalar
 from . import helpers
 from .checks import canonical_axes, canonical_axis, check_axes, check_length, check_same_dtypes
 from .helpers import (
@@ -29,7 +29,6 @@ from .helpers import (
     def_linear,
     instantiate,
     is_fx_value,
-    is_python_scalar,
     move_batch,
     repeat_scalar,
     scalar_of,

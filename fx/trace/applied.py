@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -44,7 +44,7 @@ class Applied:
     ) -> None:  # fmt: skip
         self.out = out
         self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
-        self.holds_sizes = any(type(n) is Size for a in self.outs for n in a.shape)
+        self.holds_sizes = any(isinstance(n, Size) for a in self.outs for n in a.shape)
         self.inexact = any(is_inexact(a.dtype) for a in self.outs)
         self.pulls: dict[Any, Any] | None = (
             {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
@@ -61,7 +61,7 @@ def reference_of(prim: Primitive, operands: Sequence[Any]) -> Any:
     reference = getattr(reference, "loud", reference)
     kinds = getattr(reference, "kinds", "")
     if kinds and all(getattr(a, "dtype", a).kind in kinds for a in operands):
-        return reference.ufunc  # type: ignore[attr-defined]
+        return cast(Any, reference).ufunc
     return reference
 
 

@@ -153,18 +153,18 @@ def _written(graph: Graph, captures: Sequence[Any], operands: int, results: int)
     for k, e in enumerate(graph.eqns):
         if e.prim.name == "broadcast_in_dim" and isinstance(e.inputs[0], Literal):
             scalars[e.outputs[0]] = name(e.inputs[0])
-        operands = [name(a) for a in e.inputs]
+        taken = [name(a) for a in e.inputs]
         if e.prim.name in _BROADCASTING and not all(a in scalars for a in e.inputs):
-            operands = [scalars.get(a, o) for a, o in zip(e.inputs, operands)]  # type: ignore[arg-type]
+            taken = [scalars.get(a, o) for a, o in zip(e.inputs, taken)]  # type: ignore[arg-type]
         f = reference_of(e.prim, [a.aval for a in e.inputs])  # type: ignore[arg-type]
         scope[f"f{k}"] = partial(f, **e.params) if e.params else f
         for j, v in enumerate(e.outputs):
             names[v] = f"v{k}_{j}"
-        results = ", ".join(names[v] for v in e.outputs)
-        call = f"f{k}({', '.join(operands)})"
+        call = f"f{k}({', '.join(taken)})"
         if not e.prim.multiple_results and not e.outputs[0].aval.shape:  # type: ignore[attr-defined]
             call = f"asarray({call})"  # NumPy gives scalars, which references do not take
-        lines.append(f"    {results}{',' * e.prim.multiple_results} = {call}")  # type: ignore[attr-defined]
+        made = ", ".join(names[v] for v in e.outputs)
+        lines.append(f"    {made}{',' * e.prim.multiple_results} = {call}")  # type: ignore[attr-defined]
     lines.append(f"    return ({' '.join(name(a) + ',' for a in graph.outputs)})")
     exec(compile(_without_unused("\n".join(lines)), f"{__file__} (written for {graph.name})", "exec"), scope)
     back: Callable[..., Sequence[Any]] = scope["back"]
