@@ -74,3 +74,7 @@ def wrong() -> None:
     nn.LSTM(3, 5, layers=2, key=key)  # type: ignore[call-arg]
     Scale(fnp.ones(3), 1, 2)  # type: ignore[call-arg]
     fx.gradient(loss)  # type: ignore[attr-defined]
+    fnp.random  # type: ignore[attr-defined]
+    nn.Dense  # type: ignore[attr-defined]
+    optim.SGD  # type: ignore[attr-defined]
+    train.ModelCheckpoint  # type: ignore[attr-defined]
