@@ -16,6 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..sizes import Size, as_size, is_sized, slice_length
@@ -366,6 +367,7 @@ def arange(
     return Array(np.arange(a, b, c).astype(d))
 
 
+@planned
 def linspace(
     start: Any,
     stop: Any,
@@ -423,6 +425,7 @@ def _number_of(num: Any, what: str) -> int:
     return n
 
 
+@planned
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Value:
@@ -432,6 +435,7 @@ def logspace(
     return as_type(p.pow(b, x), d if dtype is None else dtype)
 
 
+@planned
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
     """``num`` values from ``start`` to ``stop`` with a constant ratio, exact at both ends."""
     num = _number_of(num, "geomspace")
