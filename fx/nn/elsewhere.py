@@ -6,6 +6,8 @@ import inspect
 import re
 from typing import Any
 
+from ..signatures import signature_of
+
 __all__ = ["explain_arguments", "explain_method", "explain_name", "forward_is_no_call"]
 
 _ARGUMENTS = {
@@ -108,7 +110,7 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" in base.__dict__:
-            own = inspect.signature(base.__dict__["__init__"]).parameters
+            own = signature_of(base.__dict__["__init__"]).parameters
             found |= {
                 n: p
                 for n, p in list(own.items())[1:]

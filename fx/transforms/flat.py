@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import reprlib
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from ..array import Array, to_numpy
 from ..dtypes import float0
 from ..errors import NotAFunctionError, TreeError
 from ..ir import Aval, Literal
+from ..signatures import signature_of
 from ..sizes import is_sized
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 
@@ -123,7 +123,7 @@ def _parameters(f: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
     except (KeyError, TypeError):  # TypeError: nothing can refer to it weakly, or it has no hash
         pass
     try:
-        parameters = list(inspect.signature(f).parameters.values())
+        parameters = list(signature_of(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
     names = tuple([p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)])
