@@ -29,7 +29,9 @@ def breakpoint(
     End it with Ctrl-D.  The arguments are JAX's, and accepted.
     """
     caller = sys._getframe(1)
-    arrays = {k: v for k, v in caller.f_locals.items() if isinstance(v, (Array, Tracer)) and k.isidentifier()}
+    arrays: dict[str, Any] = {
+        k: v for k, v in caller.f_locals.items() if isinstance(v, (Array, Tracer)) and k.isidentifier()
+    }
     where = f"{caller.f_code.co_filename}:{caller.f_lineno} in {caller.f_code.co_name}"
 
     def stop(**values: Any) -> None:

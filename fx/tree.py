@@ -19,6 +19,7 @@ from typing import Any
 
 from .errors import TreeError, TreeTypeError
 from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, KeyPath, SequenceKey, keystr
+from .partial import Partial
 from .traceback import shorten
 from .tree_nodes import (
     Node,
@@ -465,45 +466,3 @@ def map_with_path(
     )
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map_with_path") for i, r in enumerate(rest)]
     return unflatten(d, [f(p, x, *more) for (p, x), *more in zip(pairs, *others)])
-
-
-# --------------------------------------------------------------------------------------- Partial
-
-
-class Partial(functools.partial):
-    """``functools.partial`` as a pytree: the bound arguments are children, the function is static.
-
-    Of a ``functools.partial`` the arguments that it has bound stay with it: they are static.
-    """
-
-    def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> Partial:
-        # functools.partial would take a partial apart, and with it what is static
-        return super().__new__(cls, _Bound(func) if isinstance(func, functools.partial) else func, *args, **keywords)
-
-
-class _Bound:
-    """A ``functools.partial`` that is called like any function."""
-
-    __slots__ = ("partial",)
-
-    def __init__(self, partial: functools.partial[Any]) -> None:
-        self.partial = partial
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        return self.partial(*args, **keywords)
-
-    def __eq__(self, other: object) -> bool:
-        return self.partial == (other.partial if isinstance(other, _Bound) else other)
-
-    def __hash__(self) -> int:
-        return hash(self.partial)
-
-    def __repr__(self) -> str:
-        return repr(self.partial)
-
-
-register_pytree_node(
-    Partial,
-    lambda p: ((p.args, p.keywords), p.func),
-    lambda func, children: Partial(func, *children[0], **children[1]),
-)

@@ -32,7 +32,7 @@ DATA, NDIM, DIMS, STRIDES, BASE, DESCR, FLAGS = 0, 8, 16, 24, 32, 40, 48  # of a
 ITEMS = tuple.__basicsize__  # bytes of a tuple before its items; how many they are stands behind its head
 LAYOUT = {
     "count": COUNT, "head": HEAD, "type": HEAD - 8, "data": HEAD + DATA, "ndim": HEAD + NDIM, "dims": HEAD + DIMS, "strides": HEAD + STRIDES,
-    "base": HEAD + BASE, "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS,
+    "base": HEAD + BASE, "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS, "capsule": HEAD, "capsule_name": HEAD + 8,
 }  # fmt: skip
 """Byte offsets, by the names that the texts use.  A list's length and a float's number stand behind its head too."""
 
@@ -48,6 +48,10 @@ INCREF = Template(
 _METH_FASTCALL = 0x80
 _new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
     ("PyCFunction_NewEx", ctypes.pythonapi)
+)
+
+_new_capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
+    ("PyCapsule_New", ctypes.pythonapi)
 )
 
 
@@ -103,6 +107,9 @@ def layout_is_known() -> bool:
 
     dims, strides = ((ctypes.c_int64 * 2).from_address(word(field)) for field in (DIMS, STRIDES))
     items = (ctypes.c_int64 * 2).from_address(id(pair) + ITEMS)
+    named = ctypes.create_string_buffer(b"fx.probe")
+    capsule = _new_capsule(id(whole), ctypes.addressof(named), None)
+    inside = (ctypes.c_int64 * 2).from_address(id(capsule) + HEAD)
     lengths = [ctypes.c_int64.from_address(id(x) + HEAD).value for x in (pair, [0] * 3)]
     counts = [references([np.zeros(1)] * n) for n in (1, 2, 5)]
     return (
@@ -110,6 +117,7 @@ def layout_is_known() -> bool:
         and tuple(dims) == (3, 5) and tuple(strides) == (20, 4) and word(DESCR) == id(probe.dtype) and word(BASE) == id(whole)
         and word(FLAGS) & 0xFFFFFFFF == probe.flags.num and tuple(items) == tuple(map(id, pair)) and lengths == [2, 3]
         and counts == [1, 2, 5] and ctypes.c_double.from_address(id(number) + HEAD).value == number
+        and tuple(inside) == (id(whole), ctypes.addressof(named))
     )  # fmt: skip
 
 

@@ -170,6 +170,7 @@ def _check_scalar(name: str, traced: Traced, holomorphic: bool, has_aux: bool) -
             return
     if traced.n != 1 or (traced.out_tree is not tree.LEAF and traced.out_tree != tree.LEAF):
         hint = " Pass has_aux=True if it returns (loss, aux)." if traced.out_tree.kind is tuple and not has_aux else ""
+        hint = " Does it lack a return statement?" if traced.out_tree.kind is type(None) else hint
         raise NonScalarOutputError(
             f"grad needs a function with one scalar output; {name} returned {traced.out_tree} with {traced.n} leaves.{hint}"
         )

@@ -66,6 +66,8 @@ def vmap(
         in_axes = tuple(in_axes)
     if not _is_axis(in_axes) and not isinstance(in_axes, (tuple, dict)):
         raise VmapAxisError(f"in_axes must be an int, None, or a tuple with one entry per argument; found {in_axes!r}")
+    if isinstance(in_axes, dict):
+        raise VmapAxisError(f"in_axes has one entry per argument; of a single dict, in_axes=({in_axes!r},)")
     if axis_size is not None and (not _is_axis(axis_size) or axis_size < 0):
         raise VmapAxisError(f"axis_size must be a non-negative int, or None; found {axis_size!r}")
     if not isinstance(axis_name, Hashable):
@@ -111,7 +113,8 @@ def _in_dims(
 ) -> list[int | None]:
     if isinstance(in_axes, tuple) and len(in_axes) != len(args):
         raise VmapAxisError(
-            f"in_axes={in_axes!r} has {len(in_axes)} entries, but {fun} was called with {len(args)} positional arguments"
+            f"in_axes={in_axes!r} has {len(in_axes)} entr{'y' if len(in_axes) == 1 else 'ies'}, but {fun} was called with"
+            f" {len(args)} positional argument{'s' * (len(args) != 1)}"
         )
     try:
         axes = tree.broadcast_prefix(in_axes, tuple(args), is_leaf=_is_axis, what="in_axes")

@@ -191,7 +191,7 @@ def height_and_width(who: str, size: Any) -> tuple[int, int]:
 class Images:
     """The images below a folder, whose sub-folders are their classes; read where they are asked for."""
 
-    def __init__(self, folder: str | os.PathLike[str], size: tuple[int, int] | None, channels: int) -> None:
+    def __init__(self, folder: str | os.PathLike[str], size: tuple[int, int] | int | None, channels: int) -> None:
         root = Path(folder)
         if not root.is_dir():
             raise DataError(f"{root} is no folder; from_folder takes one with a sub-folder of images for each class")

@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -193,6 +193,18 @@ _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "pu
 """Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
 
 
+_NUMPY_S_WAY: dict[str, dict[str, bool]] = {
+    "np.linalg.lstsq": {"numpy_resid": True},  # it leaves the residuals out where they say nothing
+    "np.linalg.cholesky": {"symmetrize_input": False},  # and these read one triangle
+    "np.linalg.eigh": {"symmetrize_input": False},
+    "np.linalg.eigvalsh": {"symmetrize_input": False},
+}
+"""What a function of ``fx.numpy``, which is as JAX's is, must be told to be as NumPy's."""
+
+_LISTS = frozenset({"split", "array_split", "hsplit", "vsplit", "dsplit"})
+"""NumPy's functions of several results give a tuple, but for these."""
+
+
 # -------------------------------------------------------------------------------------- the two doors
 
 
@@ -270,7 +282,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         return _shares_memory(*args, **kwargs)
     if name in CREATORS and not any(type(x) in (Tracer, Array) for x in tree.leaves((args, kwargs))):
         return (
-            create(name, recording_builder((self,)), args, kwargs)
+            create(name, cast(Any, recording_builder((self,))), args, kwargs)
             if type(self) is Tracer
             else _by_numpy(func, what, args, kwargs)
         )
@@ -286,7 +298,10 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
     f = _find(space, name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)
+    result = _as_new(_call(f, what, args, kwargs), args)
+    if type(result) is list and name not in _LISTS:
+        return tuple(result)
+    return _write_out(out, result, what)
 
 
 def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -306,6 +321,5 @@ def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
     f = _find(space, func.__name__)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    if func.__name__ == "lstsq":  # NumPy leaves the residuals out where they say nothing, JAX does not
-        kwargs["numpy_resid"] = True
+    kwargs.update(_NUMPY_S_WAY.get(what, {}))
     return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)

@@ -184,6 +184,11 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Val
 
     Returns:
         Array of shape ``(*shape, n)``.
+
+    >>> import fx, numpy as np
+    >>> p = fx.random.dirichlet(fx.random.key(0), np.ones(3), shape=(4,))
+    >>> p.shape, np.allclose(p.sum(-1), 1)
+    ((4, 3), Array(True, dtype=bool))
     """
     d, alpha = float_dtype("dirichlet", dtype), as_value(alpha, "alpha of dirichlet")
     if not alpha.ndim:

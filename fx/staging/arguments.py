@@ -144,7 +144,8 @@ class Arguments:
         resolve_argnums(
             [i for i in self.donate_argnums if i < len(args)], len(args), "donate_argnums", StaticArgumentError
         )
-        out, position = [], 0
+        out: list[int] = []
+        position = 0
         dynamic = [(i in self.donate_argnums, a) for i, a in enumerate(args) if i not in self.static_argnums]
         dynamic += [(k in self.donate_argnames, kwargs[k]) for k in sorted(kwargs) if k not in self.static_argnames]
         for donated, a in dynamic:

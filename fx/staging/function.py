@@ -126,16 +126,17 @@ class JitFunction:
         context = (config.default_float, config.default_int, axes, config.backend, config.engine, config.array_api)
         key = Key(in_tree, tuple(signature), static, context)
         try:
-            entry = programs.entries.get(key)
+            found = programs.entries.get(key)
         except TypeError as e:
             raise NonHashableStaticError(
                 f"the structure of the arguments of {self.name} holds static data that is not hashable ({e}): {in_tree}."
                 " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
             ) from None
-        new = entry is None or (traced and entry.family is not None)  # rules of derivatives may hold sizes
-        if new:
+        new = found is None or (traced and found.family is not None)  # rules of derivatives may hold sizes
+        if found is None or new:
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
+            entry = found
             self._programs.hits += 1
         entry.used = programs.hits + programs.misses
         low = entry.lowered
@@ -157,9 +158,8 @@ class JitFunction:
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
-        if wanted():
-            run = checked(run, low.graph, low.donate)
-        outs = run(*arrays, *entry.captured)
+        whole: Any = checked(run, low.graph, low.donate) if wanted() else run
+        outs = whole(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
 
     def _shorten_way(self, leaves: Sequence[Any], entry: Entry, run: Executable) -> None:

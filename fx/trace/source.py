@@ -72,7 +72,15 @@ def source_override(source: Source | None) -> Iterator[None]:
 
 @contextmanager
 def named_scope(name: str) -> Iterator[None]:
-    """Equations recorded inside carry ``name`` in their scope, shown by printed graphs and ``explain()``."""
+    """Equations recorded inside carry ``name`` in their scope, shown by printed graphs and ``explain()``.
+
+    >>> import fx, numpy as np
+    >>> def f(x):
+    ...     with fx.named_scope("encoder"):
+    ...         return np.exp(x)
+    >>> [eqn.scope for eqn in fx.make_graph(f)(1.0).eqns]
+    ['encoder']
+    """
     old = state.scope
     state.scope = f"{old}/{name}" if old else name
     try:

@@ -240,9 +240,9 @@ class Tracer:
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
     """Raises ConcretizationError: Python asked for ``what`` of a traced value that is not known."""
     b = t.builder
-    static = ", or name the argument in jit's static_argnums if it is a Python value that rarely changes"
+    static = " A Python value that rarely changes may be an argument named in jit's static_argnums."
     is_loop = b.kind in ("vmap", "scan", "while_loop", "fori_loop", "cond", "switch")  # its values are never Python's
     raise ConcretizationError(
         f"Python asked for {what} of a traced {t.aval}, whose value is not known while {b.kind} traces"
-        f" {b.name!r}. {b.origin(t.variable)} {way_out}{'' if is_loop else static}."
+        f" {b.name!r}. {b.origin(t.variable)} {way_out}.{'' if is_loop else static}"
     )

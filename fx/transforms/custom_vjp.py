@@ -279,7 +279,15 @@ def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name:
 
 @user_frames
 def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """``fun(*args) -> (output, vjp)`` where ``vjp(ct)`` gives the cotangents of the arguments."""
+    """``fun(*args) -> (output, vjp)`` where ``vjp(ct)`` gives the cotangents of the arguments.
+
+    >>> import fx
+    >>> @fx.custom_gradient
+    ... def with_doubled_gradient(x):
+    ...     return x, lambda ct: (2 * ct,)
+    >>> fx.grad(with_doubled_gradient)(3.0)
+    Array(2., dtype=float32, weak_type=True)
+    """
 
     check_function(fun, "custom_gradient")
 
@@ -314,7 +322,15 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
 @user_frames
 def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Any]]:
     """``(converted, consts)`` with ``converted(*args, *consts) == fun(*args)``: the traced values that ``fun``
-    closes over become arguments."""
+    closes over become arguments.
+
+    >>> import fx
+    >>> def slope(a):
+    ...     line, consts = fx.closure_convert(lambda x: a * x, 1.0)
+    ...     return line(5.0, *consts)
+    >>> fx.grad(slope)(2.0)
+    Array(5., dtype=float32, weak_type=True)
+    """
     check_function(fun, "closure_convert")
     leaves, in_tree = tree.flatten((example_args, {}))
     flat = FlatFunction(fun, in_tree)

@@ -169,7 +169,7 @@ def _lbfgs(
     return end, None
 
 
-_METHODS = {"bfgs": _bfgs, LBFGS: _lbfgs}
+_METHODS: dict[str, Callable[..., Any]] = {"bfgs": _bfgs, LBFGS: _lbfgs}
 
 
 def minimize(
