@@ -74,8 +74,6 @@ def _split(nest: Nest) -> Split | None:
     varies = near(ns, SPLIT_NS)
     if nest.stages > 1 or not (varies or ns >= SPLIT_NS):
         return None
-    if nest.kind == "columns" and any(is_arg(r.op) for r in nest.reductions):
-        return None
     kept = nest.sizes[: nest.n_kept]
     units = nest.rows if nest.kind == "rows" else math.prod(kept[:-1]) * math.ceil(kept[-1] / block_width(nest))
     if units >= FEW_ROWS:

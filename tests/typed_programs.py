@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_type
 
 import numpy as np
 
@@ -68,9 +68,32 @@ def run(xs: np.ndarray) -> Any:
 trainer = train.Trainer
 
 
+@fx.jit
+def area(width: float, height: float = 1.0) -> float:
+    return width * height
+
+
+@fx.jit(static_argnums=1)
+def power(x: float, n: int) -> float:
+    return x**n
+
+
+assert_type(area(2.0, height=3.0), float)
+assert_type(power(2.0, 3), float)
+assert_type(area.lower(2.0).explain(), str)
+assert_type(fx.value_and_grad(area)(2.0), tuple[float, Any])
+assert_type(nn.Conv2d(1, 8, 3, key=key), nn.Conv2d)
+
+
 def wrong() -> None:
     """What a checker must say: unused ignores are errors here."""
     nn.Conv2d(1, 8, 3, stride=2, key=key)  # type: ignore[call-arg]
     nn.LSTM(3, 5, layers=2, key=key)  # type: ignore[call-arg]
     Scale(fnp.ones(3), 1, 2)  # type: ignore[call-arg]
+    area(2.0, depth=3.0)  # type: ignore[call-arg]
+    fx.grad(area)(width="wide")  # type: ignore[arg-type]
     fx.gradient(loss)  # type: ignore[attr-defined]
+    fnp.random  # type: ignore[attr-defined]
+    nn.Dense  # type: ignore[attr-defined]
+    optim.SGD  # type: ignore[attr-defined]
+    train.ModelCheckpoint  # type: ignore[attr-defined]

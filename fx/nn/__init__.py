@@ -8,6 +8,8 @@ Not here: ``scaled_dot_general`` and its configurations, which quantise to float
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..scipy.special import logsumexp
 from . import (
     activations as _activations,
@@ -103,6 +105,7 @@ _ROOMS = (
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise _elsewhere.no_name(name, __all__)
+    def __getattr__(name: str) -> None:
+        raise _elsewhere.no_name(name, __all__)

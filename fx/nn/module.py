@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, cast, dataclass_transform
 
 from .. import dtypes, tree
 from ..errors import FrozenModuleError, ModuleFieldError
@@ -175,7 +175,7 @@ class _ModuleType(abc.ABCMeta):
         whole = signature_of(cls.__init__)  # type: ignore[misc]
         return whole.replace(parameters=list(whole.parameters.values())[1:], return_annotation=whole.empty)
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+    def _make(cls, *args: Any, **kwargs: Any) -> Any:
         self: Any = object.__new__(cast(type, cls))
         self.__dict__["_open"] = True
         try:
@@ -191,6 +191,9 @@ class _ModuleType(abc.ABCMeta):
         _check_fields(self)
         close(self, frozenset())
         return self
+
+    if not TYPE_CHECKING:  # type checkers take the arguments and the type of an object from __init__
+        __call__ = _make
 
 
 class Module(metaclass=_ModuleType):

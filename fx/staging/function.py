@@ -12,7 +12,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -57,12 +57,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock_in_child)
 
 
-class JitFunction:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class JitFunction(Generic[P, R]):
     """A jitted function; see ``jit``."""
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Callable[P, R],
         static_argnums: int | Sequence[int] | None,
         static_argnames: str | Sequence[str] | None,
         donate_argnums: int | Sequence[int] | None,
@@ -89,9 +93,9 @@ class JitFunction:
 
     # ------------------------------------------------------------------ calling
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            programs = self._programs
+            programs: Any = self._programs
             for call in programs.short:
                 out = call(args, kwargs)
                 if out is not MISS:
@@ -238,6 +242,38 @@ def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
     return np.asarray(x, aval.dtype)
 
 
+@overload
+def jit(
+    fun: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    donate_argnums: int | Sequence[int] | None = ...,
+    donate_argnames: str | Sequence[str] | None = ...,
+    keep_unused: bool = ...,
+    device: Any = ...,
+    backend: str | None = ...,
+    inline: bool = ...,
+    in_shardings: Any = ...,
+    out_shardings: Any = ...,
+    compiler_options: Any = ...,
+) -> JitFunction[P, R]: ...
+@overload
+def jit(
+    fun: None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    donate_argnums: int | Sequence[int] | None = ...,
+    donate_argnames: str | Sequence[str] | None = ...,
+    keep_unused: bool = ...,
+    device: Any = ...,
+    backend: str | None = ...,
+    inline: bool = ...,
+    in_shardings: Any = ...,
+    out_shardings: Any = ...,
+    compiler_options: Any = ...,
+) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
 @user_frames
 def jit(
     fun: Callable[..., Any] | None = None,
