@@ -200,7 +200,17 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -
     if any(type(c) is Tracer for c in captures) or graph.effects:
         return _NEVER
     weak = [a.weak for a in graph.out_avals]  # an optimised graph may give an operand of another weakness
-    return _runner(optimize(graph), captures, structure[0], weak)
+    run = _runner(optimize(graph), captures, structure[0], weak)
+    operands = [a if type(a) is np.ndarray else a._data for a in arrays]
+    if _shared(run(operands), operands) != _shared(f(*args, **options), operands):
+        # NumPy's arrays may be written to: which results would change with them must not depend on the call
+        return _NEVER
+    return run
+
+
+def _shared(results: Any, operands: Sequence[np.ndarray]) -> list[bool]:
+    """Which results lie in the memory of which operands."""
+    return [np.may_share_memory(concrete_value(out), a) for out in tree.leaves(results) for a in operands]
 
 
 def _remembered(leaves: Sequence[Any], out_tree: tree.TreeDef) -> Any:

@@ -15,6 +15,7 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitives import elementwise as p
+from ..primitives.helpers import unchanged
 from ..trace import is_python_scalar
 from ..traceback import hide_frames
 from . import contraction, rearranging
@@ -174,7 +175,7 @@ def matrix_power(a: Any, n: int) -> Value:
             out = x if out is None else matmul(out, x)
         n >>= 1
         x = matmul(x, x) if n else x
-    return out
+    return unchanged(out)
 
 
 def multi_dot(arrays: Any, *, precision: Any = None) -> Value:

@@ -197,7 +197,7 @@ def squeeze(a: Any, axis: Any = None) -> Value:
 
 def broadcast_to(array: Any, shape: Any, *, out_sharding: Any = None) -> Value:
     """The array broadcast to a shape."""
-    return broadcast_value(as_value(array), static_shape(shape))
+    return helpers.unchanged(broadcast_value(as_value(array), static_shape(shape)))
 
 
 def broadcast_arrays(*args: Any) -> list[Value]:

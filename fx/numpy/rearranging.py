@@ -22,6 +22,7 @@ from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
+from ..primitives.helpers import unchanged
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..sizes import as_size
 from ..trace import Tracer, aval_of, concrete_value
@@ -65,7 +66,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
         raise AxisError(f"rot90 needs two different axes; found {axes}")
     k %= 4
     if k == 0:
-        return x
+        return unchanged(x)
     if k == 2:
         return flip(x, (a, b))
     return flip(swapaxes(x, a, b), a) if k == 1 else swapaxes(flip(x, a), a, b)

@@ -170,6 +170,20 @@ def test_results_of_calls_without_arrays_are_not_shared() -> None:
     assert b.tolist() == fnp.eye(3).tolist() == np.eye(3).tolist()
 
 
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: fnp.roll(a, 0), lambda a: fnp.moveaxis(a, 0, 1), lambda a: fnp.split(a, 2)[0], lambda a: fnp.rot90(a, 0),
+        lambda a: fnp.tile(a, 1), lambda a: fnp.append(a, a[:0], 0), lambda a: fx.nn.relu(a),
+    ],
+)  # fmt: skip
+def test_every_call_shares_memory_of_the_caller_s_or_none_does(f: Any) -> None:
+    a = np.arange(6.0).reshape(2, 3)
+    for x in (a, fnp.asarray(a)):
+        shared = [np.shares_memory(a, np.asarray(f(x))) for _ in range(4)]
+        assert len(set(shared)) == 1
+
+
 def test_a_traced_function_is_not_planned_but_traced() -> None:
     x = fnp.asarray(np.float32([0.5, -1.0]))
     thrice(fx.nn.softplus, x)
