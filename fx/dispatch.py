@@ -145,7 +145,7 @@ def _with_dense_buffers(
         if c is b or type(x) is not Array:
             given.append(x if c is b else c)
             continue
-        if b.ndim and not any(b.strides):
+        if b is not None and b.ndim and not any(b.strides):
             x._exchange(c)
         given.append(Array(c, x.weak_type))
     return given

@@ -153,6 +153,11 @@ def canonical(dtype: Any) -> np.dtype:
 _spelled: dict[Any, np.dtype] = {}  # spellings that were met before
 
 
+def limits(dtype: np.dtype) -> Any:
+    """``np.finfo`` of a dtype of floats or complex numbers; of bfloat16 too."""
+    return ml_dtypes.finfo(dtype) if dtype.kind == "V" else np.finfo(real_dtype(dtype))
+
+
 def real_dtype(d: np.dtype) -> np.dtype:
     """float32 for complex64, float64 for complex128, the dtype itself otherwise."""
     return float32 if d == complex64 else float64 if d == complex128 else d

@@ -72,7 +72,7 @@ _wrapped: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
 
 def behind(f: Any) -> Any:
     """The function that ``user_frames`` has wrapped, where ``f`` is what it made; any other as it is."""
-    return f.__wrapped__ if type(f) is FunctionType and f.__code__ is _WRAPPER else f
+    return getattr(f, "__wrapped__", f) if type(f) is FunctionType and f.__code__ is _WRAPPER else f
 
 
 def hide_frames(namespace: dict[str, Any]) -> None:
@@ -81,7 +81,7 @@ def hide_frames(namespace: dict[str, Any]) -> None:
     What is wrapped belongs to the package: that is where ``pickle`` looks for it.
     """
     for name in namespace["__all__"]:
-        f = namespace.get(name)
+        f: Any = namespace.get(name)
         if type(f) is not FunctionType or f.__code__ is _WRAPPER or not f.__module__.startswith("fx."):
             continue
         if f not in _wrapped:

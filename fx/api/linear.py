@@ -191,7 +191,7 @@ def _linearized(
     structure = in_tree.subtrees[0]
     lin = traced.linearize()
     outs = [as_array(o) for o in lin.outs[: traced.n]]
-    linear = kind(
+    linear: Any = kind(
         function_name(fun), tuple(names), structure, tuple([aval_of(x) for x in leaves]), tuple(traced.wrt[: len(leaves)]),
         lin.linear, tuple(lin.nonzero), traced.out_tree, tuple([aval_of(o) for o in outs]),
     )  # fmt: skip

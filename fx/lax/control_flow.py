@@ -337,7 +337,7 @@ def fori_loop(
         raise error(DTypeError, f"fori_loop: lower and upper must be integer scalars; found {lower!r} and {upper!r}")
     index = Aval((), *promote(*[(a.dtype, a.weak) for a in avals]))
     name, names = function_name(body_fun), argument_names(body_fun, (0, init_val), {})
-    values = [b if is_sized(b) else concrete_value(b) for b in bounds]
+    values: list[Any] = [b if is_sized(b) else concrete_value(b) for b in bounds]
     if values[0] is not None and values[1] is not None:
         first, last = [b if is_sized(b) else int(b) for b in values]
         n = max(last - first, 0)

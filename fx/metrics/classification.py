@@ -9,7 +9,7 @@ from .. import dtypes
 from .. import numpy as fnp
 from ..errors import DTypeError, ShapeError
 from ..nn.losses.reducing import check_labels, labels_of
-from .protocol import Mean, Metric, spread
+from .protocol import Averaged, Metric, spread
 
 __all__ = ["F1", "Accuracy", "ConfusionMatrix", "Precision", "Recall", "TopKAccuracy"]
 
@@ -46,7 +46,7 @@ def predicted_classes(name: str, predictions: Any, labels: Value, threshold: flo
 
 
 @dataclass(frozen=True)
-class Accuracy(Mean):
+class Accuracy(Averaged):
     """The share of examples whose predicted class is the label.
 
     Args:
@@ -77,11 +77,11 @@ class Accuracy(Mean):
             right = fnp.where((labels >= 0) & (labels < predictions.shape[-1]), right.astype("float64"), fnp.nan)
         if ignored is not None:
             weights = fnp.where(ignored, 0.0, spread(weights, labels.shape, "Accuracy"))
-        return super().update(state, right, weights=weights)
+        return self._add(state, right, weights)
 
 
 @dataclass(frozen=True)
-class TopKAccuracy(Mean):
+class TopKAccuracy(Averaged):
     """The share of examples whose label is among the k classes of the highest scores (of equal ones, the first count).
 
     ``update(state, scores, labels)`` takes scores (..., classes) and labels (...), which are checked as those of ``Accuracy``.
@@ -108,7 +108,7 @@ class TopKAccuracy(Mean):
         mine = fnp.take_along_axis(scores, fnp.where(known, labels, 0)[..., None], -1)
         before = (scores > mine) | ((scores == mine) & (classes < labels[..., None]))
         among = (fnp.sum(before, -1) < self.k) & (mine[..., 0] == mine[..., 0])  # a score that is NaN is not
-        return super().update(state, fnp.where(known, among.astype("float64"), fnp.nan), weights=weights)
+        return self._add(state, fnp.where(known, among.astype("float64"), fnp.nan), weights)
 
 
 @dataclass(frozen=True)

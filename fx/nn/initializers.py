@@ -116,7 +116,7 @@ def eye(key: Any, shape: Any, dtype: Any = None) -> Value:
     shape = static_shape(shape)
     if len(shape) != 2:
         raise ShapeError(f"the initializer eye makes matrices; found shape {shape}")
-    return fnp.eye(*shape, dtype=_dtype(dtype))
+    return fnp.eye(shape[0], shape[1], dtype=_dtype(dtype))
 
 
 def dirac(groups: int = 1, dtype: Any = None) -> Initializer:

@@ -42,7 +42,7 @@ class _Windows(Module):
         return max_pool(x, self.window, self.strides, self.padding)
 
 
-class MaxPool1d(_Windows):
+class MaxPool1d(_Windows, init=False):
     """The greatest element of every window of (..., time, channels).
 
     Args:
@@ -58,7 +58,7 @@ class MaxPool1d(_Windows):
     _spatial = 1
 
 
-class MaxPool2d(_Windows):
+class MaxPool2d(_Windows, init=False):
     """The greatest element of every window of (..., height, width, channels); arguments as for ``MaxPool1d``.
 
     >>> import numpy as np
@@ -70,7 +70,7 @@ class MaxPool2d(_Windows):
     _spatial = 2
 
 
-class MaxPool3d(_Windows):
+class MaxPool3d(_Windows, init=False):
     """The greatest element of every window of (..., depth, height, width, channels); arguments as for ``MaxPool1d``."""
 
     _spatial = 3
@@ -89,7 +89,7 @@ class _Means(_Windows):
         return avg_pool(x, self.window, self.strides, self.padding, self.count_include_pad)
 
 
-class AvgPool1d(_Means):
+class AvgPool1d(_Means, init=False):
     """The mean of every window of (..., time, channels).
 
     Args:
@@ -100,7 +100,7 @@ class AvgPool1d(_Means):
     _spatial = 1
 
 
-class AvgPool2d(_Means):
+class AvgPool2d(_Means, init=False):
     """The mean of every window of (..., height, width, channels); arguments as for ``AvgPool1d``.
 
     >>> import numpy as np
@@ -112,7 +112,7 @@ class AvgPool2d(_Means):
     _spatial = 2
 
 
-class AvgPool3d(_Means):
+class AvgPool3d(_Means, init=False):
     """The mean of every window of (..., depth, height, width, channels); arguments as for ``AvgPool1d``."""
 
     _spatial = 3
@@ -161,7 +161,7 @@ class _Adaptive(Module):
         return x
 
 
-class AdaptiveAvgPool1d(_Adaptive):
+class AdaptiveAvgPool1d(_Adaptive, init=False):
     """Means of pieces of the time axis.
 
     Args:
@@ -175,13 +175,13 @@ class AdaptiveAvgPool1d(_Adaptive):
     _spatial = 1
 
 
-class AdaptiveAvgPool2d(_Adaptive):
+class AdaptiveAvgPool2d(_Adaptive, init=False):
     """Means of pieces of images; arguments as for ``AdaptiveAvgPool1d``."""
 
     _spatial = 2
 
 
-class AdaptiveAvgPool3d(_Adaptive):
+class AdaptiveAvgPool3d(_Adaptive, init=False):
     """Means of pieces of volumes; arguments as for ``AdaptiveAvgPool1d``."""
 
     _spatial = 3

@@ -150,7 +150,7 @@ def trainable(model: Any) -> Any:
 
     Any pytree of modules and arrays is a model here.
     """
-    frozen = set()
+    frozen: set[str] = set()
 
     def note(module: Module, path: str) -> Module:
         frozen.update(path + p for p in module._frozen)

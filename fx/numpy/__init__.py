@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect as _inspect
 import sys as _sys
 from types import FunctionType as _FunctionType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np
 
@@ -181,9 +182,10 @@ __all__ = sorted(
     if not n.startswith("_") and (n in ("fft", "linalg") or type(v) is not type(_sys)) and n != "annotations"
 )
 
+if not _TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise _no_attribute("fx.numpy", name, __all__, _ELSEWHERE)
+    def __getattr__(name: str) -> None:
+        raise _no_attribute("fx.numpy", name, __all__, _ELSEWHERE)
 
 
 _hide_frames(globals())

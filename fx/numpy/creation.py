@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..sizes import Size, as_size, is_sized, slice_length
@@ -285,9 +286,9 @@ def _filled_like(a: Any, value: Any, dtype: Any, shape: Any, device: Any) -> Val
     number = _plain_number(value, d)
     if type(a) is not Tracer:
         return filled(s, number, d)
-    return recording_builder((a,)).record(
-        shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()}
-    )
+    builder = recording_builder((a,))
+    assert builder is not None  # a tracer has one
+    return builder.record(shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()})
 
 
 def zeros_like(
@@ -348,7 +349,7 @@ def arange(
     if dtype is step is None and type(start) is type(stop) is int and not state.absorbing:  # the common case
         d = config.default_int
         if max(abs(start), abs(stop)) < 2**31:
-            return Array(np.arange(start, stop, 1, d))
+            return Array(cast(Any, np.arange)(start, stop, 1, d))
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
         raise ArgumentError("arange needs a step that is not 0")
@@ -366,6 +367,7 @@ def arange(
     return Array(np.arange(a, b, c).astype(d))
 
 
+@planned
 def linspace(
     start: Any,
     stop: Any,
@@ -423,6 +425,7 @@ def _number_of(num: Any, what: str) -> int:
     return n
 
 
+@planned
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Value:
@@ -432,6 +435,7 @@ def logspace(
     return as_type(p.pow(b, x), d if dtype is None else dtype)
 
 
+@planned
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
     """``num`` values from ``start`` to ``stop`` with a constant ratio, exact at both ends."""
     num = _number_of(num, "geomspace")

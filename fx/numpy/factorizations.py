@@ -11,6 +11,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import decompositions, elementwise, spectral
 from ..primitives.matrices import as_columns, as_complex, mH, mT, triu
 from .core import Value, as_type, as_value, inexact
@@ -65,6 +66,7 @@ def _is_lower(UPLO: str | None, name: str) -> bool:
     return UPLO != "U"
 
 
+@planned
 def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Value:
     """The triangular L with ``a = L L^H``, or with ``upper`` the U with ``a = U^H U``.
 
@@ -81,6 +83,7 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> V
     return mH(out) if upper else out
 
 
+@planned
 def qr(a: Any, mode: str = "reduced") -> Any:
     """The factorisation ``a = Q R``: orthonormal columns and an upper triangle.
 
@@ -113,6 +116,7 @@ def _hermitian_svd(x: Value, compute_uv: bool) -> Any:
     return SVDResult(v, absolute(w), mH(elementwise.mul(v, as_complex(flips) if dtypes.is_complex(v.dtype) else flips)))
 
 
+@planned
 def svd(
     a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False,
     subset_by_index: tuple[int, int] | None = None,
@@ -148,6 +152,7 @@ def svdvals(x: Any, /) -> Value:
     return svd(x, compute_uv=False)
 
 
+@planned
 def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
     """The eigenvalues, rising, and orthonormal eigenvectors (columns) of Hermitian matrices.
 

@@ -16,6 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import helpers, shaping
 from ..trace import aval_of
 from . import core
@@ -148,6 +149,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Value:
     return shaping.transpose(x, perm)
 
 
+@planned
 def moveaxis(a: Any, source: Any, destination: Any) -> Value:
     """Axes moved to new places; the others keep their order."""
     x = as_value(a)
@@ -195,7 +197,7 @@ def squeeze(a: Any, axis: Any = None) -> Value:
 
 def broadcast_to(array: Any, shape: Any, *, out_sharding: Any = None) -> Value:
     """The array broadcast to a shape."""
-    return broadcast_value(as_value(array), static_shape(shape))
+    return helpers.unchanged(broadcast_value(as_value(array), static_shape(shape)))
 
 
 def broadcast_arrays(*args: Any) -> list[Value]:
@@ -233,7 +235,7 @@ def atleast_3d(*arys: Any) -> Any:
 # -------------------------------------------------------------------------------- joining
 
 
-def _common(arrays: Sequence[Any], dtype: Any = None, casting: str | None = None) -> list[Value]:
+def _common(arrays: Sequence[Any], dtype: Any = None, casting: Any = None) -> list[Value]:
     """The arrays of one dtype; what ``casting`` does not allow is an error, None allows every ``dtype`` that is given."""
     xs = [operand(a) for a in arrays]
     if not xs:
@@ -297,6 +299,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, cas
     return shaping.concatenate([shaping.expand_dims(x, (i,)) for x in xs], i)
 
 
+@planned
 def vstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Rows below each other."""
     return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype, casting)], 0)
@@ -311,11 +314,13 @@ def hstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     return concatenate(xs, 0 if xs[0].ndim == 1 else 1)
 
 
+@planned
 def dstack(tup: Any, dtype: Any = None) -> Value:
     """Along the third axis."""
     return concatenate([atleast_3d(x) for x in _common(_rows(tup), dtype)], 2)
 
 
+@planned
 def column_stack(tup: Any) -> Value:
     """Vectors as the columns of a matrix."""
     xs = _common(_rows(tup))
@@ -348,6 +353,7 @@ def block(arrays: Any) -> Value:
     return build(arrays, 0) if depth else helpers.unchanged(found[0][1])
 
 
+@planned
 def append(arr: Any, values: Any, axis: int | None = None) -> Value:
     """``values`` joined behind ``arr`` (both flattened, if ``axis`` is None)."""
     return concatenate([arr, values], axis)
@@ -356,6 +362,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Value:
 # ------------------------------------------------------------------------------------ splitting
 
 
+@planned
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     """Cut into equal sections, or at the given positions."""
     x = as_value(ary)
@@ -391,6 +398,7 @@ def split_bounds(n: int, indices_or_sections: Any) -> list[tuple[int, int]]:
     return [(a, max(a, b)) for a, b in itertools.pairwise(cuts)]
 
 
+@planned
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     """``split`` whose sections may differ by one."""
     x = as_value(ary)

@@ -16,6 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -154,11 +155,13 @@ def any(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, wh
     return reduced(r.reduce_or_p, x, canonical_axes(axis, x.ndim), keepdims)
 
 
+@planned
 def count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """How many elements along ``axis`` are not zero."""
     return sum(truth(as_value(a)), axis, keepdims=keepdims)
 
 
+@planned
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Value:
     """The greatest minus the least element along ``axis``."""
     return binary.subtract(max(a, axis, keepdims=keepdims), min(a, axis, keepdims=keepdims))
@@ -172,6 +175,7 @@ def nan_as(x: Value, number: Any) -> Value:
     return p.select(isnan(x), filled(x.shape, number, x.dtype), x) if dtypes.is_inexact(x.dtype) else x
 
 
+@planned
 def nansum(
     a: Any,
     axis: Any = None,
@@ -185,6 +189,7 @@ def nansum(
     return sum(nan_as(as_value(a), 0), axis, dtype, None, keepdims, initial, where)
 
 
+@planned
 def nanprod(
     a: Any,
     axis: Any = None,
@@ -210,6 +215,7 @@ def _nan_extreme(
     return p.select(all(isnan(x), axis, keepdims=keepdims), filled(y.shape, np.nan, y.dtype), y)
 
 
+@planned
 def nanmax(
     a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Value:
@@ -217,6 +223,7 @@ def nanmax(
     return _nan_extreme(max, True, a, axis, keepdims, initial, where)
 
 
+@planned
 def nanmin(
     a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Value:
@@ -239,10 +246,11 @@ def _bits(prim: Primitive, op: Callable[..., Value], identity: int) -> Callable[
     return reduce
 
 
-for _ufunc, _reduction in [
+_reductions: list[tuple[Any, Callable[..., Value]]] = [
     (binary.add, sum), (binary.multiply, prod), (binary.maximum, max), (binary.minimum, min), (binary.fmax, nanmax), (binary.fmin, nanmin),
     (binary.logical_and, all), (binary.logical_or, any), (binary.bitwise_and, _bits(r.reduce_and_p, binary.bitwise_and, -1)),
     (binary.bitwise_or, _bits(r.reduce_or_p, binary.bitwise_or, 0)),
     (binary.logical_xor, lambda x, **options: binary.bitwise_xor.reduce(truth(x), **options)),
-]:  # fmt: skip
+]  # fmt: skip
+for _ufunc, _reduction in _reductions:
     _ufunc.def_reduce(_reduction)

@@ -19,6 +19,7 @@ from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.cumulative import cumsum
+from ..primitives.index_numbers import default_fill_value
 from ..trace import aval_of, concrete_value
 from . import binary
 from .axes import canonical_axis, static_shape
@@ -214,7 +215,7 @@ def take_along_axis(
     others = broadcast_shapes(*[v.shape[:i] + (1,) + v.shape[i + 1 :] for v in (x, idx)])
     x, idx = (broadcast_value(v, others[:i] + (v.shape[i],) + others[i + 1 :]) for v in (x, idx))
     if n == 0:
-        return filled(idx.shape, gs.default_fill_value(x.dtype) if fill_value is None else fill_value, x.dtype)
+        return filled(idx.shape, default_fill_value(x.dtype) if fill_value is None else fill_value, x.dtype)
     out = gs.take_along(x, idx, i, mode=mode or "fill")
     if fill_value is None:
         return out
@@ -283,7 +284,7 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
         DTypeError: the casting rule forbids the conversion of an array.
     """
     x, new = as_value(dst), operand(src)
-    if type(new) is not Numbers and not can_cast(new.dtype, x.dtype, casting):
+    if not isinstance(new, Numbers) and not can_cast(new.dtype, x.dtype, casting):
         raise DTypeError(f"copyto: {new.dtype} cannot be cast to {x.dtype} with casting={casting!r}")
     new = broadcast_value(as_type(new, x.dtype), x.shape)
     return new if where is True else _where(where, new, x)

@@ -78,7 +78,8 @@ def _unique(
 ) -> Any:
     """``unique``, called as ``what``; slices along an axis are compared as rows."""
     if axis is None and size is None:
-        out = np.unique(known_value(x, what), *wanted, equal_nan=equal_nan)
+        unique_of: Any = np.unique  # its overloads tell flags by position apart one by one
+        out = unique_of(known_value(x, what), *wanted, equal_nan=equal_nan)
         if not isinstance(out, tuple):
             return Array(out)
         return (Array(out[0]), *[Array(o.astype(config.default_int)) for o in out[1:]])

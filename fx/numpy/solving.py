@@ -19,6 +19,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.decompositions import lu, lu_solve
@@ -141,7 +142,7 @@ def inv(a: Any) -> Value:
     if found is not None:
         return found
     x = matrix_operand(a, "inv", True)
-    return _solution(x, eye_of((), *x.shape[-2:], x.dtype))
+    return _solution(x, eye_of((), x.shape[-2], x.shape[-1], x.dtype))
 
 
 # ------------------------------------------------------------------------------------- determinants
@@ -189,6 +190,7 @@ def _det_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value
     return _of_diagonal(d, odd), p.mul(size, _trace_of_solution(regular, permutation, da))
 
 
+@planned
 def det(a: Any) -> Value:
     """The determinants of square matrices, by their LU factors."""
     return _det(matrix_operand(a, "det", True))
@@ -216,6 +218,7 @@ def _slogdet_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> Any:
     return (sign, size), (turn, p.real(change))
 
 
+@planned
 def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
     """The sign and the logarithm of the size of determinants: they do not overflow.
 
@@ -276,6 +279,7 @@ def _pinv_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Valu
     return inverse, p.add(out, p.sub(right, mm(inverse, mm(a, right))))
 
 
+@planned
 def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None) -> Value:
     """The Moore-Penrose inverses ``(..., n, m)`` of matrices ``(..., m, n)``.
 

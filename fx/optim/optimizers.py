@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from . import elsewhere
-from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain
+from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain, identity
 from .clipping import clip_by_block_rms
 from .factored import scale_by_factored_rms
 from .preconditioners import (
@@ -29,7 +29,6 @@ from .preconditioners import (
 from .scaling import (
     add_decayed_weights,
     ema,
-    identity,
     scale,
     scale_by_learning_rate,
     scale_by_param_block_rms,

@@ -9,6 +9,8 @@ derivative with respect to each operand as ``(t, out, *primals) -> contribution`
 factors are computed from primals first and multiplied by ``t`` once, so the tangent graph stays small.
 """
 
+# mypy: disable-error-code="has-type"
+# (rules of derivatives name functions that the same line, or a later one, makes)
 from __future__ import annotations
 
 import enum

@@ -159,6 +159,7 @@ def _dynamic_slice_batch(
 ) -> tuple[Value, int]:
     (operand, *starts), (at, *start_dims) = args, dims
     if _none_batched(start_dims):
+        assert at is not None
         starts = starts[:at] + _zero_start(starts) + starts[at:]
         sizes = (*slice_sizes[:at], size, *slice_sizes[at:])
         return bind(dynamic_slice_p, operand, *starts, slice_sizes=sizes), at

@@ -55,7 +55,7 @@ def _sort_impl(*operands: np.ndarray, dimension: int, is_stable: bool, num_keys:
     keys = [_comparable(x) for x in operands[:num_keys]]
     if len(operands) == 1:
         # equal integers are the same, but -0.0 and 0.0 are not
-        kind = "stable" if dtypes.is_inexact(keys[0].dtype) else "quicksort"
+        kind: Any = "stable" if dtypes.is_inexact(keys[0].dtype) else "quicksort"
         return [np.sort(keys[0], axis=dimension, kind=kind).astype(operands[0].dtype, copy=False)]
     if num_keys == 1:
         order = np.argsort(keys[0], axis=dimension, kind="stable")

@@ -193,10 +193,12 @@ class Programs:
             families = self._families_of(key)
             found = families.find(key.leaves) or families.grow(key.leaves, donated, trace)
         if isinstance(found, tuple):
-            wrong, proof = self._proved(families, *found, key, trace)
+            family, values = found
+            assert families is not None
+            wrong, proof = self._proved(families, family, values, key, trace)
             if not wrong:
                 self._explain("filled in", key, known, names)
-                return self._filled_in(key, *found, donated)
+                return self._filled_in(key, family, values, donated)
             found = wrong
         self._explain("traced", key, known, names, f"; its sizes cannot vary: {found}" if found else "")
         avals = [Aval(*s) for s in key.leaves]

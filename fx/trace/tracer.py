@@ -19,7 +19,7 @@ from ..callsite import (
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
-from .source import user_source
+from .source import source_of, user_source
 from .thread_state import state
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Tracer:
             raise ConcretizationError(
                 f"{name} cannot be traced: it makes a plain NumPy array of a traced {self.aval} ({self.builder.kind} of"
                 f" {self.builder.name!r}). {own_function_for(name)}.\n"
-                f"  at {user.f_code.co_filename}:{user.f_lineno} in {user.f_code.co_name}"
+                f"  at {source_of(user)}"
             )
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import traceback
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -260,3 +261,18 @@ def test_every_exception_class_is_listed_and_derived() -> None:
             assert any(
                 b for b in c.__mro__[1:] if b.__module__ == "builtins" and b not in (Exception, BaseException, object)
             )
+
+
+def test_a_cell_of_a_notebook_has_the_name_that_the_notebook_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython makes a file's name for every cell; it tells which cell that is."""
+    cells = SimpleNamespace(format_code_name=lambda file: ("Cell", "In[3]") if file == "/tmp/cell.py" else None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(compile=cells)))
+    space = {"np": np}
+    exec(compile("def f(x):\n    return np.exp(x) if x > 0 else x", "/tmp/cell.py", "exec"), space)
+    with pytest.raises(e.ConcretizationError, match=r"'gt' at In\[3\]:2 in f and"):
+        fx.jit(space["f"])(X[0, 0])
+    assert {str(eqn.source) for eqn in fx.make_graph(lambda x: x * 2)(X).eqns} == {f"{__file__}:{_line()} in <lambda>"}
+
+
+def _line() -> int:
+    return sys._getframe(1).f_lineno

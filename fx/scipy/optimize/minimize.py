@@ -169,7 +169,7 @@ def _lbfgs(
     return end, None
 
 
-_METHODS = {"bfgs": _bfgs, LBFGS: _lbfgs}
+_METHODS: dict[str, Callable[..., Any]] = {"bfgs": _bfgs, LBFGS: _lbfgs}
 
 
 def minimize(
@@ -208,7 +208,11 @@ def minimize(
     known = dict(options or {})
     if tol is not None:
         known["gtol"] = tol
-    state, inverse = _METHODS[method.lower()](value_and_grad(lambda v: fun(v, *args)), x, **known)
+
+    def objective(v: Value) -> Value:
+        return fun(v, *args)
+
+    state, inverse = _METHODS[method.lower()](value_and_grad(objective), x, **known)
     return OptimizeResults(
         state.x, state.status == _CONVERGED if inverse is not None else (state.status == _CONVERGED) | (state.status == _UNCHANGED),
         state.status, state.value, state.gradient, inverse, state.nfev, state.nfev, state.nit,
