@@ -14,6 +14,7 @@ Every result is that of a stable sort, so ``is_stable`` changes nothing, and non
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -247,7 +248,7 @@ def _sort_whole(
     by_row = rows <= _FEW_ROWS
     records = _records(ctx, spec, each * (rows if by_row else 1), per_worker=not by_row)
     kernel = ctx.kernel(("sort_rows", spec), lambda: rows_kernel(spec))
-    args = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
+    args: tuple[Any, ...] = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
     chunk = chunk_for(rows, n * _NS_PER_ELEMENT * len(spec.sources))
     ctx.step(kernel, args, rows, chunk, name, reads=xs, writes=(*outs, *records))
 
@@ -337,5 +338,5 @@ def _restore(
     if spec.restore:
         kernel = ctx.kernel(("sort_restore", spec), lambda: sort_blocks.restore_kernel(spec))
         rows = xs[0].size // n
-        args = (*xs, *outs, special, n, blocks)
+        args: tuple[Any, ...] = (*xs, *outs, special, n, blocks)
         ctx.step(kernel, args, rows, chunk_for(rows, n * 1.0), f"{name} (restore)", reads=xs, writes=outs)
