@@ -203,9 +203,8 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -
     run = _runner(optimize(graph), captures, structure[0], weak)
     operands = [a if type(a) is np.ndarray else a._data for a in arrays]
     if _shared(run(operands), operands) != _shared(f(*args, **options), operands):
-        return (
-            _NEVER  # NumPy's arrays may be written to: which results would change with them must not depend on the call
-        )
+        # NumPy's arrays may be written to: which results would change with them must not depend on the call
+        return _NEVER
     return run
 
 

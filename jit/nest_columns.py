@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
 import math
+from typing import cast
 
 from fx import dtypes
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from fx import dtypes
 from fx.ir import Var

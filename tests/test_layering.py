@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # rooms of fx from the ground up; a module may import from its own floor and from below
 FLOORS: list[tuple[str, ...]] = [
-    ("errors", "version", "misnamed"),
+    ("signatures", "version"),
+    ("errors", "misnamed"),
     ("dtypes", "silence", "sizes"),
     ("config",),
     ("traceback", "key_paths"),

@@ -51,7 +51,13 @@ class MSE(MAE):
 
 @dataclass(frozen=True)
 class RMSE(MSE):
-    """The square root of the mean of (prediction - target)**2."""
+    """The square root of the mean of (prediction - target)**2.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> float(metrics.RMSE()(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 4.0, 3.0, 4.0])))
+    1.0
+    """
 
     def compute(self, state: State) -> Value:
         return fnp.sqrt(super().compute(state))
@@ -117,6 +123,11 @@ class Perplexity(Averaged):
         ignore_index: labels that do not count.
 
     ``update(state, logits, labels)`` takes logits (..., classes) and integer labels (...).
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> round(float(metrics.Perplexity()(np.zeros((3, 7)), np.array([0, 3, 6]))), 4)
+    7.0
     """
 
     ignore_index: int | None = None

@@ -246,6 +246,11 @@ def glu(x: Any, axis: int = -1) -> Value:
 
     Raises:
         ShapeError: the size along ``axis`` is odd.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.glu(np.array([2.0, 4.0, 0.0, 0.0]))
+    Array([1., 2.], dtype=float64)
     """
     x = _float(x)
     axis = canonical_axis(axis, x.ndim)

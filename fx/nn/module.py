@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast, dataclass_transform
 from .. import dtypes, tree
 from ..errors import FrozenModuleError, ModuleFieldError
 from ..ir import Aval
+from ..signatures import signature_of
 from ..trace import named_scope
 from .elsewhere import explain_arguments, explain_method, forward_is_no_call
 from .observing import observe_call, observer
@@ -171,7 +172,7 @@ class _ModuleType(abc.ABCMeta):
     @property
     def __signature__(cls) -> inspect.Signature:
         """What ``inspect``, ``help`` and notebooks show: the arguments of ``__init__``.  Objects have that of their ``__call__``."""
-        whole = inspect.signature(cls.__init__)  # type: ignore[misc]
+        whole = signature_of(cls.__init__)  # type: ignore[misc]
         return whole.replace(parameters=list(whole.parameters.values())[1:], return_annotation=whole.empty)
 
     def _make(cls, *args: Any, **kwargs: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from ..callsite import drops_the_result
 from ..config import ALERT, config
 from ..dtypes import SUPPORTED
 from ..errors import ItemAssignmentError, ShapeError, UnsupportedFunctionError
+from ..signatures import signature_of
 from ..sizes import Real, Size
 from ..storage import strided, write
 from ..trace import Tracer, is_library, state
@@ -397,7 +397,7 @@ def _operate_natively(native: Any) -> None:
 
 def _method(f: Any) -> Any:
     """A function as a method (Ufunc objects do not bind by themselves)."""
-    if "out" in inspect.signature(f).parameters:
+    if "out" in signature_of(f).parameters:
         f = protocol.honouring_out(f)
 
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:

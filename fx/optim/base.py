@@ -6,13 +6,13 @@ the structure of the parameters and is at first their gradient.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import lax, tree
 from .. import numpy as fnp
 from ..errors import ArgumentError, ShapeError, TreeError
+from ..signatures import signature_of
 
 __all__ = [
     "EmptyState", "GradientTransformation", "GradientTransformationExtraArgs", "Schedule", "apply_updates", "chain",
@@ -256,7 +256,7 @@ def accepted_by(function: Callable[..., Any], extra: dict[str, Any], who: str) -
     Raises:
         TreeError: it does not take one of them.
     """
-    parameters = inspect.signature(function).parameters
+    parameters = signature_of(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return extra
     if unknown := sorted(set(extra) - set(parameters)):

@@ -129,7 +129,12 @@ def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, max
 
 @planned
 def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Value:
-    """Exponential samples: density exp(-x) for x >= 0."""
+    """Exponential samples: density exp(-x) for x >= 0.
+
+    >>> import fx
+    >>> round(float(fx.random.exponential(fx.random.key(0), (10_000,)).mean()), 1)
+    1.0
+    """
     key, d = check_key("exponential", key), float_dtype("exponential", dtype)
     return -fnp.log1p(-_unit(key, static_shape(shape), d))
 
@@ -165,6 +170,12 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
     Args:
         mode: "low" (default); "high", which draws twice the bits and so reaches rarer, larger values; "highest", which
             in float32 rounds none of these bits away (in other dtypes it is "high").
+
+    >>> import fx, numpy as np
+    >>> logits = np.log([0.1, 0.9])  # the place of the maximum is drawn with these probabilities
+    >>> draws = (logits + fx.random.gumbel(fx.random.key(0), (10_000, 2))).argmax(1)
+    >>> round(float(draws.mean()), 1)
+    0.9
     """
     key, d, shape = check_key("gumbel", key), float_dtype("gumbel", dtype), static_shape(shape)
     info = fnp.finfo(d)

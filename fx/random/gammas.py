@@ -166,7 +166,13 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Value:
 
 
 def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Value:
-    """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1."""
+    """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1.
+
+    >>> import fx
+    >>> x = fx.random.beta(fx.random.key(0), 2.0, 6.0, (10_000,))
+    >>> round(float(x.mean()), 2)
+    0.25
+    """
     shape = sample_shape("beta", shape, a, b)
     keys = split_key(check_key("beta", key))
     logs = [loggamma(keys[i], x, shape, dtype) for i, x in enumerate((a, b))]

@@ -169,7 +169,14 @@ def wrap_key_data(key_bits_array: Any, *, impl: Any = None, dtype: Any = None) -
 
 
 def clone(key: Any) -> Any:
-    """The same key again; says that using it twice is meant."""
+    """The same key again; says that using it twice is meant.
+
+    >>> import fx
+    >>> key = fx.random.key(0)
+    >>> a, b = fx.random.normal(key), fx.random.normal(fx.random.clone(key))
+    >>> bool(a == b)
+    True
+    """
     return _like(key, check_keys("clone", key))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from .. import tree
 from ..array import Array
 from ..errors import NonHashableStaticError, StaticArgumentError, TreeError
+from ..signatures import signature_of
 from ..trace import Tracer, aval_of
 from ..transforms.flat import argument_names, check_leaf, function_name, resolve_argnums
 
@@ -38,7 +39,7 @@ class Arguments:
         self.fun = fun
         self.name = function_name(fun)
         try:
-            self.signature: inspect.Signature | None = inspect.signature(fun)
+            self.signature: inspect.Signature | None = signature_of(fun)
         except (TypeError, ValueError):
             self.signature = None
         self.static_argnums, self.static_argnames = self.positions(static_argnums, static_argnames, "static")

@@ -152,20 +152,19 @@ class CustomVJPPrimal:
 class custom_vjp:
     """A function with a backward rule of its own.
 
-    ::
-
-        @fx.custom_vjp
-        def clip_gradient(lo, hi, x):
-            return x
-
-        def fwd(lo, hi, x):
-            return x, (lo, hi)
-
-        def bwd(residuals, ct):
-            lo, hi = residuals
-            return None, None, fnp.clip(ct, lo, hi)
-
-        clip_gradient.defvjp(fwd, bwd)
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> @fx.custom_vjp
+    ... def clip_gradient(lo, hi, x):
+    ...     return x
+    >>> def fwd(lo, hi, x):
+    ...     return x, (lo, hi)
+    >>> def bwd(residuals, ct):
+    ...     lo, hi = residuals
+    ...     return None, None, fnp.clip(ct, lo, hi)
+    >>> clip_gradient.defvjp(fwd, bwd)
+    >>> fx.grad(lambda x: clip_gradient(-1.0, 1.0, x) * 1000.0)(3.0)
+    Array(1., dtype=float32, weak_type=True)
 
     ``fwd`` takes the function's arguments and returns (output, residuals); ``bwd`` takes the residuals and the
     output's cotangent and returns one cotangent for each argument (None is zero, and is never made an array).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import reprlib
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from ..array import Array, to_numpy
 from ..dtypes import float0
 from ..errors import NotAFunctionError, TreeError
 from ..ir import Aval, Literal
+from ..signatures import signature_of
 from ..sizes import is_sized
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 
@@ -141,7 +141,7 @@ def _parameters(f: Callable[..., Any]) -> _Parameters:
     except (KeyError, TypeError):  # TypeError: nothing can refer to it weakly, or it has no hash
         pass
     try:
-        parameters = list(inspect.signature(f).parameters.values())
+        parameters = list(signature_of(f).parameters.values())
         readable = not hasattr(_innermost(f), "__wrapped__")  # a decorator may give arguments of its own
     except (TypeError, ValueError):
         parameters, readable = [], False

@@ -5,8 +5,8 @@ float32 erfc, lgamma and digamma are computed in float64.
 
 from __future__ import annotations
 
-from typing import cast
 from collections.abc import Callable
+from typing import cast
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, f64, fma, lift, select
