@@ -27,6 +27,7 @@ from .api import jvp, vjp
 from .api import value_and_grad as _value_and_grad
 from .errors import CustomRuleError
 from .numpy import ones_like, reshape, tensordot, zeros_like
+from .signatures import signature_of
 from .trace import aval_of
 from .transforms.checkpoint import checkpoint
 from .transforms.custom_vjp import custom_vjp
@@ -122,7 +123,7 @@ def holomorphic_grad(fun: Function, argnum: Position = 0) -> Function:
 
 def grad_named(fun: Function, argname: str) -> Function:
     """The gradient by the positional parameter of that name."""
-    return grad(fun, list(inspect.signature(fun).parameters).index(argname))
+    return grad(fun, list(signature_of(fun).parameters).index(argname))
 
 
 def grad_and_aux(fun: Function, argnum: Position = 0) -> Function:
@@ -142,7 +143,7 @@ def multigrad_dict(fun: Function) -> Function:
     >>> multigrad_dict(lambda x, y: x * y)(2.0, y=3.0)
     {'x': Array(3., dtype=float64), 'y': Array(2., dtype=float64)}
     """
-    signature = inspect.signature(fun)
+    signature = signature_of(fun)
 
     def gradients(*args: Any, **kwargs: Any) -> dict[str, Any]:
         bound = signature.bind(*args, **kwargs)

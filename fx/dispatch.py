@@ -75,7 +75,7 @@ def specialise(
         example: the leaves of a call with this signature.
         avals: their types.
         executable: has ``fits(*arrays)``, ``dense(*arrays)`` and ``run(*arrays)``.
-        captured: arrays that follow the leaves.
+        captured: arrays that follow the leaves, dense and aligned.
         donate: leaves whose memory the program takes over.
     """
     if not hasattr(executable, "fits") or len(example) + len(weak) > MAX_LEAVES:
@@ -145,7 +145,7 @@ def _with_dense_buffers(
         if c is b or type(x) is not Array:
             given.append(x if c is b else c)
             continue
-        if b.ndim and not any(b.strides):
+        if b is not None and b.ndim and not any(b.strides):
             x._exchange(c)
         given.append(Array(c, x.weak_type))
     return given

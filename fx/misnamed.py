@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
+
+from .signatures import signature_of
 
 __all__ = ["explained", "name_here", "no_argument", "no_attribute", "unexpected"]
 
@@ -37,7 +38,7 @@ def explained(elsewhere: Mapping[str, str]) -> Callable[[C], C]:
 
 
 def _wrapped(f: C, name: str, elsewhere: Mapping[str, str]) -> C:
-    parameters = [n for n, p in inspect.signature(f).parameters.items() if n != "self" and p.kind is not p.VAR_KEYWORD]
+    parameters = [n for n, p in signature_of(f).parameters.items() if n != "self" and p.kind is not p.VAR_KEYWORD]
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -194,7 +194,8 @@ one:
   %array = call ptr @word(ptr %arrays, i64 %number)
   %its_owned = call ptr @field(ptr %x, i64 %owned_at)
   %is_owned = icmp eq ptr %its_owned, %true
-  %references = load i32, ptr %array
+  %references.p = getelementptr i8, ptr %array, i64 $count
+  %references = load i32, ptr %references.p
   %alone = icmp eq i32 %references, 2
   %flags.p = getelementptr i8, ptr %array, i64 $flags
   %flags = load i32, ptr %flags.p
@@ -208,7 +209,8 @@ below:
   %itself = icmp eq ptr %base, null
   br i1 %itself, label %next, label %held
 held:
-  %base.references = load i32, ptr %base
+  %base.references.p = getelementptr i8, ptr %base, i64 $count
+  %base.references = load i32, ptr %base.references.p
   %base.alone = icmp eq i32 %base.references, 1
   br i1 %base.alone, label %next, label %no
 next:

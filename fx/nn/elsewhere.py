@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ..misnamed import name_here, no_argument, no_attribute, unexpected
+from ..signatures import signature_of
 
 __all__ = ["explain_arguments", "explain_method", "forward_is_no_call", "no_name", "parameters"]
 
@@ -93,7 +94,7 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" in base.__dict__:
-            own = inspect.signature(base.__dict__["__init__"]).parameters
+            own = signature_of(base.__dict__["__init__"]).parameters
             found |= {
                 n: p
                 for n, p in list(own.items())[1:]

@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ..errors import (
     SideEffectError,
     UnsupportedFunctionError,
 )
+from ..signatures import signature_of
 from ..storage import strided
 from ..trace import Tracer, recording_builder
 from ..traceback import shorten, user_frames
@@ -162,7 +163,7 @@ def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> 
 
 def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function with an ``out=`` argument, which writes its result there: a traced array, or a NumPy array for a known one."""
-    parameters = inspect.signature(f).parameters
+    parameters = signature_of(f).parameters
     by_position = parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     at = list(parameters).index("out") if by_position else sys.maxsize
 
@@ -253,11 +254,11 @@ def _call(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any]) -
         if isinstance(e, FxError):
             raise
         try:
-            inspect.signature(f).bind(*args, **kwargs)
+            signature_of(f).bind(*args, **kwargs)
         except TypeError as unbound:
             raise UnsupportedFunctionError(
                 f"{what} cannot be traced with these arguments: {unbound}. fx.numpy has"
-                f" {getattr(f, '__name__', what)}{inspect.signature(f)}."
+                f" {getattr(f, '__name__', what)}{signature_of(f)}."
             ) from None
         raise
 
@@ -281,7 +282,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         return _shares_memory(*args, **kwargs)
     if name in CREATORS and not any(type(x) in (Tracer, Array) for x in tree.leaves((args, kwargs))):
         return (
-            create(name, recording_builder((self,)), args, kwargs)
+            create(name, cast(Any, recording_builder((self,))), args, kwargs)
             if type(self) is Tracer
             else _by_numpy(func, what, args, kwargs)
         )

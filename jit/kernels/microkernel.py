@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ref, Store, Ty, fma, i64, maximum, minimum, select
 from ..lower.registry import Address, Called, Host
 
 __all__ = [

@@ -23,7 +23,7 @@ from fx.ir import Eqn
 from fx.sizes import late
 
 from ..cost import chunk_for, halvings
-from ..kernels import sort_blocks, sort_buckets
+from ..kernels import sort_blocks, sort_buckets, sort_restore
 from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
@@ -334,8 +334,20 @@ def _restore(
     ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], special: Address,
     n: int, blocks: int,
 ) -> None:  # fmt: skip
-    if spec.restore:
-        kernel = ctx.kernel(("sort_restore", spec), lambda: sort_blocks.restore_kernel(spec))
-        rows = xs[0].size // n
-        args = (*xs, *outs, special, n, blocks)
-        ctx.step(kernel, args, rows, chunk_for(rows, n * 1.0), f"{name} (restore)", reads=xs, writes=outs)
+    if not spec.restore:
+        return
+    rows, parts = xs[0].size // n, late(_restored_parts, n)
+    size = -(-n // parts)
+    counts, total = _scratch(ctx, 24 * rows * parts), rows * parts
+    for kind, args, reads, writes in (
+        ("restore_count", (*xs, special, counts, n, blocks, parts, size), xs, (counts,)),
+        ("restore", (*xs, *outs, counts, n, parts, size), (*xs, counts), outs),
+    ):
+        make = getattr(sort_restore, f"{kind}_kernel")
+        kernel = ctx.kernel((f"sort_{kind}", spec), lambda make=make: make(spec))
+        ctx.step(kernel, args, total, chunk_for(total, size * 1.0), f"{name} ({kind})", reads=reads, writes=writes)
+
+
+def _restored_parts(n: int) -> int:
+    """Into how many parts to cut a row whose zeros and NaNs are written again."""
+    return max(1, min(_MOST_BLOCKS, n // _BLOCK))
