@@ -45,6 +45,7 @@ __all__ = [
 
 
 def _scan(prim: Primitive, doc: str) -> Callable[..., Value]:
+    @planned
     def scan(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
         x = as_value(a)
         if dtype is not None:

@@ -15,6 +15,7 @@ from ..errors import (
     OutOfBoundsIndexError,
     ShapeError,
 )
+from ..plans import replayed
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import joining, shaping
@@ -54,6 +55,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@replayed
 def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None = None, fill_value: Any = None) -> Any:
     """``x`` where the condition holds, else ``y``; with the condition alone, ``nonzero``.
 
@@ -180,6 +182,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 # ------------------------------------------------------------------------------------------ reading
 
 
+@replayed
 def take(
     a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str | None = None, unique_indices: bool = False,
     indices_are_sorted: bool = False, fill_value: Any = None,

@@ -131,6 +131,7 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any 
 
 
 def _arg(name: str, prim: Primitive, extreme: Primitive) -> Callable[..., Value]:
+    @planned
     def arg(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Value:
         x, i = _along(a, axis)
         if x.shape[i] == 0:

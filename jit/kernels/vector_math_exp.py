@@ -146,21 +146,21 @@ def exp(b: KernelBuilder, x: Expr) -> Expr:
 
 def untabled_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` without the rounding of a table's numbers, for what loses a digit afterwards."""
-    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, *power)
+    m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
+    return _scaled(b, m + 1.0, shifted, n)
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x) / 2``, finite wherever that is."""
-    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, *power, half=True)
+    m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
+    return _scaled(b, m + 1.0, shifted, n, half=True)
 
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
-    m, *power = _exp_rest(b, x, dx, b.arithmetic.scale)
-    return _scaled(b, factor + fma(factor, m, low), *power)
+    m, shifted, n = _exp_rest(b, x, dx, b.arithmetic.scale)
+    return _scaled(b, factor + fma(factor, m, low), shifted, n)
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:

@@ -133,7 +133,7 @@ class _VectorLoop:
         extent = Ref(names(f"{loop.var}_extent"), i64)
         middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
-        main = [
+        main: list[Stmt] = [
             Let(middle.name, loop.start + (extent & -block)),
             self.main.loop(loop.start, middle, block),
         ]
