@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..sizes import Size, as_size, is_sized, slice_length
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
 from .axes import canonical_axis, static_shape
@@ -455,7 +455,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     out = p.mul(values, s)
     first, last = (shaping.expand_dims(v, (0,)) for v in (a, b))
     if num > 1 and endpoint:
-        out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num - 1), last], 0)
+        out = joining.concatenate([first, joining.slice_in_dim(out, 1, num - 1), last], 0)
     elif num > 0:
-        out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num)], 0)
+        out = joining.concatenate([first, joining.slice_in_dim(out, 1, num)], 0)
     return as_type(helpers.move_batch(out, 0, canonical_axis(axis, a.ndim + 1)), d if dtype is None else dtype)

@@ -165,7 +165,11 @@ def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Exp
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
-    shifted, n, r = _reduce(b, named(b, "exp_x", x))
+    x = named(b, "exp_x", x)
+    if b.arithmetic.tables:
+        shifted, _, r = _reduce(b, x, magic=tables.sixteenth_magic(x))
+        return tables.exp_moderate(b, shifted, r)
+    shifted, n, r = _reduce(b, x)
     square = r * r
     value = fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0
     return op_("scale", value, n) if b.arithmetic.scale else value * power_of_two(shifted)
