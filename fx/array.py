@@ -117,6 +117,13 @@ class Array(_Methods):
     Made by ``fx.numpy`` functions; ``np.asarray(x)`` is a read-only NumPy view of the same memory.
     Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.  (With ``fx.config.array_api``, ``x[i] = v``
     changes this array alone, no view of it and no array that it is a view of.)
+
+    >>> import fx.numpy as fnp
+    >>> x = fnp.arange(3.0)
+    >>> x.at[1].set(10.0), x + 1
+    (Array([ 0., 10.,  2.], dtype=float32), Array([1., 2., 3.], dtype=float32))
+    >>> x
+    Array([0., 1., 2.], dtype=float32)
     """
 
     _aval: Aval

@@ -15,6 +15,11 @@ class Partial(functools.partial):
     """``functools.partial`` as a pytree: the bound arguments are children, the function is static.
 
     Of a ``functools.partial`` the arguments that it has bound stay with it: they are static.
+
+    >>> import fx
+    >>> scale = fx.tree.Partial(lambda factor, x: factor * x, 3.0)
+    >>> fx.jit(lambda f, x: f(x))(scale, 2.0)
+    Array(6., dtype=float32, weak_type=True)
     """
 
     def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> Partial:

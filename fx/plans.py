@@ -6,9 +6,12 @@ call with arguments of a kind that has been seen before is traced once (as under
 graph is optimised and written out as a function of NumPy calls (``written``), and from then on a call runs that.  The
 NumPy references are the same, and so are the bits.
 
+Where an operand is traced and its value known (under plain ``grad``, ``jvp``, ``vjp``), the equations of the same trace are
+recorded and evaluated again, one by one, as a recipe (``trace.Recipe``): not optimised, as derivatives are taken of them.
+
 A *kind* is the shape, dtype and weakness of each array, and everything else (numbers, strings, shapes) as it is.  The first call
 of a kind goes the long way: what is called once is not worth a trace.  So does a call that holds something else
-(a traced value, an object), that stands in a trace or under changed options, or whose trace fails, as it asks for values.
+(an object), that stands in a trace or under changed options, or whose trace fails, as it asks for values.
 
 Only functions that do with a value the same as with a traced one may be planned.
 """
@@ -27,12 +30,12 @@ from .array import Array
 from .config import ALERT, config
 from .dtypes import SUPPORTED
 from .ir import Graph, aval_of_array
-from .passes import optimize
-from .trace import Tracer, concrete_value, trace_flat
+from .passes import dce, optimize
+from .trace import Recipe, Tracer, concrete_value, operands_of, trace_flat
 from .traceback import shorten
 from .written import written
 
-__all__ = ["holds_array", "planned"]
+__all__ = ["holds_array", "planned", "replayed"]
 
 _MOST_PLANS = 256  # of one function
 _MOST_SEEN = 4096
@@ -42,6 +45,7 @@ _STATIC = frozenset(
 )
 _NUMPY_SCALARS = frozenset(np.dtype(c).type for c in "?bhilqBHILQefdFD")
 _holders: dict[type, str] = {}  # classes around one array, and where they keep it
+_ARRAYS = frozenset((Array, Tracer, np.ndarray))
 _SEEN = object()
 _NEVER = object()
 
@@ -60,36 +64,72 @@ def holds_array(attribute: str) -> Callable[[type], type]:
 
 
 def planned(f: F) -> F:
-    """Decorator: calls with known arrays run what earlier ones of the kind have been planned to (see the module)."""
+    """Decorator: calls of a kind that has been seen run what they have been planned to (see the module)."""
     plans: dict[Any, Any] = {}
 
     @functools.wraps(f)
     def wrapper(*args: Any, **options: Any) -> Any:
         try:
-            if ALERT:
-                return f(*args, **options)
-            kind: list[Any] = [config.epoch]
-            leaves: list[np.ndarray] = []
-            if not _describe(args, kind, leaves) or (options and not _describe_options(options, kind, leaves)):
-                return f(*args, **options)
-            key = tuple(kind)
-            run = plans.get(key)
-            if run is None:
-                _note(plans, key)
-            elif run is not _NEVER:
-                if run is _SEEN:
-                    run = plans[key] = _plan(f, args, options)
-                if run is not _NEVER:
-                    return run(leaves)
+            return f(*args, **options) if ALERT else _call(f, plans, args, options)
+        except BaseException as e:
+            shorten(e)
+            raise
+
+    return _with_plans(wrapper, plans)
+
+
+def replayed(f: F) -> F:
+    """``planned``, for calls of a traced operand, one of the first two or in a list: for known ones the function has a short
+    way of its own."""
+    plans: dict[Any, Any] = {}
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, **options: Any) -> Any:
+        try:
+            if not ALERT and _is_traced(args):
+                return _call(f, plans, args, options)
             return f(*args, **options)
         except BaseException as e:
             shorten(e)
             raise
 
-    made: Any = wrapper
-    made.hides_frames = True
-    made.plans = plans
-    return made
+    return _with_plans(wrapper, plans)
+
+
+def _is_traced(args: tuple[Any, ...]) -> bool:
+    if not args:
+        return False
+    first: Any = args[0]
+    if type(first) is Tracer or (len(args) > 1 and type(args[1]) is Tracer):
+        return True
+    return type(first) in (list, tuple) and any(type(x) is Tracer for x in first)
+
+
+def _with_plans(wrapper: Any, plans: dict[Any, Any]) -> Any:
+    wrapper.hides_frames = True
+    wrapper.plans = plans
+    return wrapper
+
+
+def _call(f: Callable[..., Any], plans: dict[Any, Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    kind: list[Any] = [config.epoch]
+    leaves: list[Any] = []
+    if not _describe(args, kind, leaves) or (options and not _describe_options(options, kind, leaves)):
+        return f(*args, **options)
+    key = tuple(kind)
+    run = plans.get(key)
+    if run is None:
+        _note(plans, key)
+    elif run is not _NEVER:
+        if run is _SEEN:
+            run = plans[key] = _plan(f, args, options, any(type(x) is Tracer for x in leaves))
+        if type(run) is _Replay:
+            found = run(_arrays_of([*args, *options.values()]))
+            if found is not None:
+                return found
+        elif run is not _NEVER:
+            return run(leaves)
+    return f(*args, **options)
 
 
 def _note(plans: dict[Any, Any], key: Any) -> None:
@@ -113,6 +153,12 @@ def _describe(values: Sequence[Any], kind: list[Any], leaves: list[np.ndarray]) 
                 return False
             leaves.append(b)
             kind += (t, b.shape, b.dtype, x.weak_type)
+        elif t is Tracer:
+            if not x.builder.is_plain:
+                return False
+            aval = x.variable.aval
+            leaves.append(x)
+            kind += (t, aval.shape, aval.dtype, aval.weak)
         elif t in _STATIC:
             kind += (t, x)
         elif t is float:
@@ -149,7 +195,7 @@ def _describe_options(options: dict[str, Any], kind: list[Any], leaves: list[np.
 def _replaced(x: Any, arrays: Any) -> Any:
     """An argument with other arrays in place of those that ``_describe`` found, in its order."""
     t = type(x)
-    if t is Array or t is np.ndarray:
+    if t in _ARRAYS:
         return next(arrays)
     if t is tuple or t is list:
         return t([_replaced(v, arrays) for v in x])
@@ -165,7 +211,7 @@ def _replaced(x: Any, arrays: Any) -> Any:
 
 def _arrays_of(x: Any) -> list[Any]:
     t = type(x)
-    if t is Array or t is np.ndarray:
+    if t in _ARRAYS:
         return [x]
     if t is tuple or t is list:
         return [a for v in x for a in _arrays_of(v)]
@@ -174,13 +220,31 @@ def _arrays_of(x: Any) -> list[Any]:
     return _arrays_of((x.start, x.stop, x.step)) if t is slice else []
 
 
-def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -> Any:
-    """``run(leaves)`` for calls of this kind, or ``_NEVER``."""
+class _Replay:
+    """What records the equations of a graph again, in the builder of the traced operands."""
+
+    def __init__(self, graph: Graph, captures: Sequence[Any], out_tree: tree.TreeDef) -> None:
+        self.recipe = Recipe(graph)
+        self.captures = captures
+        self.out_tree = None if out_tree is tree.LEAF else out_tree
+
+    def __call__(self, arrays: list[Any]) -> Any:
+        """The result; None where the operands are not all known, or are traced by several builders."""
+        builder = next(x.builder for x in arrays if type(x) is Tracer)
+        found = operands_of(builder, [*arrays, *self.captures] if self.captures else arrays)
+        if found is None:
+            return None
+        outs = self.recipe.follow(builder, *found)
+        return outs[0] if self.out_tree is None else tree.unflatten(self.out_tree, outs)
+
+
+def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], traced: bool) -> Any:
+    """``run(leaves)`` for calls of this kind, or a ``_Replay`` where an operand is traced; ``_NEVER`` if there can be none."""
     given = [*args, *options.values()]
     arrays = _arrays_of(given)
     if not arrays:
         return _remembered(*tree.flatten(f(*args, **options)))
-    avals = [aval_of_array(a.shape, a.dtype, type(a) is Array and a.weak_type) for a in arrays]
+    avals = [aval_of_array(a.shape, a.dtype, type(a) is not np.ndarray and a.weak_type) for a in arrays]
     structure: list[tree.TreeDef] = []
 
     def flat(*tracers: Any) -> list[Any]:
@@ -199,6 +263,9 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any]) -
         return _NEVER
     if any(type(c) is Tracer for c in captures) or graph.effects:
         return _NEVER
+    if traced:
+        replay = _Replay(dce(graph), captures, structure[0])
+        return replay if replay.recipe.known else _NEVER
     weak = [a.weak for a in graph.out_avals]  # an optimised graph may give an operand of another weakness
     run = _runner(optimize(graph), captures, structure[0], weak)
     operands = [a if type(a) is np.ndarray else a._data for a in arrays]

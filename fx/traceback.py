@@ -7,6 +7,7 @@ the library's own files.  ``fx.config.traceback = "full"`` keeps them.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from types import FunctionType, TracebackType
@@ -85,7 +86,7 @@ def hide_frames(namespace: dict[str, Any]) -> None:
         if type(f) is not FunctionType or f.__code__ is _WRAPPER or not f.__module__.startswith("fx."):
             continue
         if f not in _wrapped:
-            inner = getattr(f, "__wrapped__", f)
+            inner = inspect.unwrap(f)
             if "<locals>" in f.__qualname__:  # made by a function: messages call it by the name that users know
                 inner.__name__ = inner.__qualname__ = name
             out = _wrapped[f] = f if hasattr(f, "hides_frames") else user_frames(f)

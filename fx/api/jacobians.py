@@ -66,7 +66,10 @@ def _check_jacobian_inputs(
         if not holomorphic and is_complex(d) and what == "jacfwd":
             raise GradientDTypeError(f"{what} with respect to {name} of dtype {d} needs holomorphic=True")
         if not is_inexact(d) and not allow_int:
-            raise GradientDTypeError(f"{what} with respect to {name!r}, which is {d}: a derivative needs a float input")
+            raise GradientDTypeError(
+                f"{what} with respect to {name!r}, which is {d}: a derivative needs a float input. Convert it"
+                f" ({name}.astype(float)), or choose other argnums."
+            )
 
 
 @user_frames

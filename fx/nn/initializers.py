@@ -263,6 +263,11 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
         column_axis: of the shape, the one that counts columns; the others count rows together.
 
     Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning", 2014.
+
+    >>> import fx, numpy as np
+    >>> w = fx.nn.initializers.orthogonal()(fx.random.key(0), (3, 3))
+    >>> np.allclose(w @ w.T, np.eye(3), atol=1e-6)
+    Array(True, dtype=bool)
     """
     default = dtype
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ShapeError
-from ..plans import planned
+from ..plans import planned, replayed
 from ..primitives import shaping
 from ..primitives.linalg import dot_general, dot_general_p
 from ..silence import quiet
@@ -84,6 +84,7 @@ def _product_at_once(f: Any, a: Any, b: Any, precision: Any, preferred: Any) -> 
     return Array(out if type(out) is np.ndarray else np.asarray(out))
 
 
+@replayed
 def dot(
     a: Any,
     b: Any,
@@ -105,6 +106,7 @@ def dot(
     return _product(x, y, ((i,), (j,)), ((), ()), precision, preferred_element_type)
 
 
+@replayed
 def matmul(
     a: Any,
     b: Any,
@@ -267,6 +269,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(shaping.concatenate([shaping.expand_dims(q, (q.ndim,)) for q in parts], parts[0].ndim), -1, axisc)
 
 
+@replayed
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Value:
     """The sum of a diagonal."""
     return sum_(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)

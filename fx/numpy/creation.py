@@ -57,6 +57,11 @@ def array(
 
     Python floats become ``fx.config.default_float`` (float32), ints ``default_int`` (int32), a single number weak;
     arrays keep their dtype.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> fnp.array([1.0, 2.0]).dtype, fnp.array([1, 2]).dtype, fnp.array(np.ones(2)).dtype
+    (dtype('float32'), dtype('int32'), dtype('float64'))
     """
     check_device(device)
     if type(object) is list and dtype is None and not ndmin and set(map(type, object)) == {float}:  # the common case

@@ -27,22 +27,30 @@ __all__ = [
 
 
 class QRResult(NamedTuple):
+    """What ``qr`` gives: ``a = Q R``."""
+
     Q: Value
     R: Value
 
 
 class SVDResult(NamedTuple):
+    """What ``svd`` gives: ``a = U diag(S) Vh``."""
+
     U: Value
     S: Value
     Vh: Value
 
 
 class EigResult(NamedTuple):
+    """What ``eig`` gives: column k of ``eigenvectors`` belongs to number k of ``eigenvalues``."""
+
     eigenvalues: Value
     eigenvectors: Value
 
 
 class EighResult(NamedTuple):
+    """What ``eigh`` gives, ``eigenvalues`` rising: column k of ``eigenvectors`` belongs to number k of them."""
+
     eigenvalues: Value
     eigenvectors: Value
 
@@ -77,6 +85,11 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> V
 
     Returns:
         The factor; NaN where there is none.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.linalg.cholesky(fnp.array([[4.0, 2.0], [2.0, 2.0]]))
+    Array([[2., 0.],
+           [1., 1.]], dtype=float32)
     """
     x = matrix_operand(a, "cholesky", True)
     out = decompositions.cholesky(mH(x) if upper and not symmetrize_input else x, symmetrize_input=symmetrize_input)
@@ -90,6 +103,13 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     Args:
         mode: 'reduced' or 'complete' (as many columns of Q as rows); 'r': R alone; 'raw': the Householder reflectors,
             transposed, and their factors.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> a = np.arange(6.0).reshape(3, 2)
+    >>> q, r = fnp.linalg.qr(a)
+    >>> q.shape, r.shape, np.allclose(q @ r, a)
+    ((3, 2), (2, 2), Array(True, dtype=bool))
     """
     x = matrix_operand(a, "qr")
     if mode == "raw":
@@ -130,6 +150,13 @@ def svd(
         subset_by_index: ``(start, end)``: only those singular values, and their vectors.
 
     Where singular values coincide or are 0, derivatives are as those of ``eigh`` are at equal eigenvalues.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> a = np.arange(6.0).reshape(3, 2)
+    >>> u, s, vh = fnp.linalg.svd(a, full_matrices=False)
+    >>> u.shape, s.shape, np.allclose(u * s @ vh, a)
+    ((3, 2), (2,), Array(True, dtype=bool))
     """
     x = matrix_operand(a, "svd", hermitian)
     if hermitian:

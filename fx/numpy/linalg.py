@@ -115,7 +115,13 @@ def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> V
 
 @planned
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
-    """The norm of vectors, or of matrices ('fro', 'nuc', 1, 2, inf and the least of these); without ``ord`` and ``axis`` that of all elements."""
+    """The norm of vectors, or of matrices ('fro', 'nuc', 1, 2, inf and the least of these); without ``ord`` and ``axis`` that of all elements.
+
+    >>> import fx.numpy as fnp
+    >>> x = fnp.array([[3.0, 4.0], [6.0, 8.0]])
+    >>> fnp.linalg.norm(x, axis=1), fnp.linalg.norm(x, "fro")
+    (Array([ 5., 10.], dtype=float32), Array(11.18034, dtype=float32))
+    """
     v = _inexact(x)
     if axis is None and ord is None:
         return _vector_norm(v, 2, None, keepdims)

@@ -16,7 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
-from ..plans import planned
+from ..plans import planned, replayed
 from ..primitives import helpers, shaping
 from ..trace import aval_of
 from . import core
@@ -264,6 +264,7 @@ def _rows(arrays: Any) -> list[Any]:
     return list(arrays) if isinstance(arrays, (list, tuple)) else list(unstack(arrays))
 
 
+@replayed
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: Any = None, casting: Any = None) -> Value:
     """Arrays joined along an existing axis (flattened first, if ``axis`` is None)."""
     y = _joined(np.concatenate, arrays, axis) if dtype is casting is None else None
@@ -287,6 +288,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
 concat = concatenate
 
 
+@replayed
 def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, casting: Any = None) -> Value:
     """Arrays of one shape joined along a new axis."""
     y = _joined(np.stack, arrays, axis) if dtype is casting is None else None
@@ -308,6 +310,7 @@ def vstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
 row_stack = vstack
 
 
+@replayed
 def hstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Side by side: along axis 1, or 0 for vectors."""
     xs = [atleast_1d(x) for x in _common(_rows(tup), dtype, casting)]

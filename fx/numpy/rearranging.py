@@ -119,6 +119,11 @@ def repeat(
     Args:
         repeats: a number, or one for each element; traced numbers need ``total_repeat_length``.
         total_repeat_length: the size of the result: what is too much is cut off, what is missing is the last element.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fx.jit(lambda x, n: fnp.repeat(x, n, total_repeat_length=5))(fnp.array([1, 2]), fnp.array([3, 2]))
+    Array([1, 1, 1, 2, 2], dtype=int32)
     """
     plain = type(repeats) is int and total_repeat_length is None and (axis is None or type(axis) is int)
     y = at_once(a, np.ndarray.repeat, repeats, axis) if plain else None

@@ -16,7 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
-from ..plans import planned
+from ..plans import planned, replayed
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -81,6 +81,7 @@ def sum_dtype(d: np.dtype) -> np.dtype:
 def _accumulating(
     prim: Primitive, ufunc: np.ufunc, identity: int, op: Callable[..., Value], doc: str
 ) -> Callable[..., Value]:
+    @replayed
     def reduce(
         a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None,
         promote_integers: bool = True,
@@ -117,6 +118,7 @@ prod = _accumulating(
 def _extreme(
     name: str, prim: Primitive, ufunc: np.ufunc, logical: Primitive, op: Callable[..., Value], largest: bool
 ) -> Callable[..., Value]:
+    @replayed
     def reduce(
         a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
     ) -> Value:
@@ -143,12 +145,14 @@ max = amax = _extreme("max", r.reduce_max_p, np.maximum, r.reduce_or_p, binary.m
 min = amin = _extreme("min", r.reduce_min_p, np.minimum, r.reduce_and_p, binary.minimum, False)
 
 
+@planned
 def all(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Value:
     """True where every element along ``axis`` is true (not zero)."""
     x = masked(truth(as_value(a)), where, True)
     return reduced(r.reduce_and_p, x, canonical_axes(axis, x.ndim), keepdims)
 
 
+@planned
 def any(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Value:
     """True where some element along ``axis`` is true (not zero)."""
     x = masked(truth(as_value(a)), where, False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError
-from ..plans import planned
+from ..plans import planned, replayed
 from ..primitives import elementwise as p
 from ..primitives import helpers
 from ..trace import is_python_scalar
@@ -36,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@replayed
 def clip(
     arr: Any = None, /, min: Any = None, max: Any = None, *, a: Any = None, a_min: Any = None, a_max: Any = None
 ) -> Value:

@@ -45,6 +45,7 @@ __all__ = [
 
 
 def _scan(prim: Primitive, doc: str) -> Callable[..., Value]:
+    @planned
     def scan(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
         x = as_value(a)
         if dtype is not None:
@@ -163,6 +164,10 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
 
     Args:
         varargs: the spacing: none, one for all axes, or one for each; a number, or the coordinates along the axis.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.gradient(fnp.array([0.0, 1.0, 4.0, 9.0]))
+    Array([1., 2., 4., 5.], dtype=float32)
     """
     x = as_value(f)
     x = as_type(x, inexact(x.dtype))

@@ -67,6 +67,13 @@ def unique(
     Returns:
         The elements; in a tuple with the position of the first of each, for every element which of them it is, and
         how often each occurs, as asked for.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fnp.unique(fnp.array([3, 1, 3, 2]))
+    Array([1, 2, 3], dtype=int32)
+    >>> fx.jit(lambda x: fnp.unique(x, size=2))(fnp.array([3, 1, 3, 2]))
+    Array([1, 2], dtype=int32)
     """
     return _unique(
         as_value(ar), (return_index, return_inverse, return_counts), axis, equal_nan, size, fill_value, "unique"

@@ -49,6 +49,8 @@ __all__ = [
 
 
 class SlogdetResult(NamedTuple):
+    """What ``slogdet`` gives: the determinant is ``sign * exp(logabsdet)``."""
+
     sign: Value
     logabsdet: Value
 
@@ -137,7 +139,13 @@ def solve_with(solved: Callable[[Value, Value], Value], a: Any, b: Any, name: st
 
 
 def inv(a: Any) -> Value:
-    """The inverses of square matrices; infinities or NaN where there is none."""
+    """The inverses of square matrices; infinities or NaN where there is none.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.linalg.inv(fnp.array([[2.0, 0.0], [0.0, 4.0]]))
+    Array([[0.5 , 0.  ],
+           [0.  , 0.25]], dtype=float32)
+    """
     found = _by_numpy(np.linalg.inv, a)
     if found is not None:
         return found
@@ -228,6 +236,11 @@ def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
 
     Returns:
         sign (of size 1; 0 where ``a`` is singular) and log|det| (-inf there).
+
+    >>> import fx.numpy as fnp
+    >>> sign, size = fnp.linalg.slogdet(1e-3 * fnp.eye(100))
+    >>> float(sign), round(float(size), 1)  # det itself would be 0 in float32
+    (1.0, -690.8)
     """
     if method not in (None, "lu", "qr"):
         raise ArgumentError(f"slogdet: method is None, 'lu' or 'qr'; found {method!r}")
@@ -341,6 +354,13 @@ def lstsq(
 
     Returns:
         x, the sums of squared residuals, the rank, the singular values.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> t = np.array([0.0, 1.0, 2.0])
+    >>> line = fnp.linalg.lstsq(np.stack([t, np.ones(3)], axis=1), 2 * t + 1)[0]
+    >>> np.allclose(line, [2.0, 1.0])
+    Array(True, dtype=bool)
     """
     x, y = promote_dtype(matrix_operand(a, "lstsq"), as_value(b))
     if x.ndim != 2 or y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:

@@ -131,6 +131,7 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any 
 
 
 def _arg(name: str, prim: Primitive, extreme: Primitive) -> Callable[..., Value]:
+    @planned
     def arg(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Value:
         x, i = _along(a, axis)
         if x.shape[i] == 0:
@@ -186,6 +187,10 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     """Where ``v`` would be inserted into the sorted vector ``a`` to keep it sorted.
 
     side: "left": before equal elements; "right": behind them.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.searchsorted(fnp.array([1.0, 2.0, 3.0]), fnp.array([0.5, 2.0, 9.0]))
+    Array([0, 1, 3], dtype=int32)
     """
     if side not in ("left", "right"):
         raise ArgumentError(f"side must be 'left' or 'right'; found {side!r}")

@@ -42,6 +42,7 @@ def _count(x: Value, axes: tuple[int, ...], keepdims: bool, where: Any, d: np.dt
     return sum_(as_type(w, d), axes, keepdims=keepdims)
 
 
+@planned
 def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None
 ) -> Value:

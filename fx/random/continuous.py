@@ -40,6 +40,11 @@ def float_dtype(name: str, dtype: Any, complex_too: bool = False) -> np.dtype:
     Raises:
         DTypeError: it is no float (or complex) dtype.
     """
+    if isinstance(dtype, (int, float)):
+        raise DTypeError(
+            f"{name}: {dtype!r} stands where the dtype belongs. What comes behind the shape is given by name, as in"
+            " uniform(key, (3,), minval=-1.0, maxval=1.0)."
+        )
     d = config.default_float if dtype is None else dtypes.canonical(dtype)
     if not (dtypes.is_float(d) or (complex_too and dtypes.is_complex(d))):
         raise DTypeError(

@@ -97,6 +97,8 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         plain = found is not None or all(type(v) in _PLAIN or is_plain(v) for v in params.values())
     except TypeError:  # an unhashable parameter
         found, plain = None, False
+    if found is not None and one is None:
+        return found
     if found is None:
         found = Applied(prim, avals, params, _abstract(prim, avals, params), plain)
     if plain and not _holds_sizes((avals, *params.values())):

@@ -23,7 +23,6 @@ from fx.errors import (
     TreeError,
 )
 
-KEYS = [random.split(random.key(7), 8)[i] for i in range(8)]
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 
 

@@ -52,7 +52,10 @@ def described(x: Any) -> Any:
     """A result as what can be compared: types, structure, bits."""
     leaves, structure = tree.flatten(x)
     return structure, [
-        (type(v), v.dtype, v.shape, v.weak_type, np.asarray(v).tobytes()) if isinstance(v, Array) else v for v in leaves
+        (type(v), v.dtype, v.shape, getattr(v, "weak_type", None), np.asarray(v).tobytes())
+        if hasattr(v, "dtype")
+        else v
+        for v in leaves
     ]
 
 
@@ -96,7 +99,11 @@ def operands_of(name: str, x: np.ndarray) -> list[tuple[list[np.ndarray], dict[s
         "squeeze": [{"dimensions": tuple(i for i in axes if x.shape[i] == 1)}],
         "expand_dims": [{"dimensions": (0,)}, {"dimensions": (n,)}],
         "slice": [{"start_indices": (0,) * n, "limit_indices": x.shape, "strides": (2,) * n}],
-        "broadcast_in_dim": [{"shape": (2, *x.shape), "broadcast_dimensions": tuple(i + 1 for i in axes)}],
+        "broadcast_in_dim": [
+            {"shape": (2, *x.shape), "broadcast_dimensions": tuple(i + 1 for i in axes)},
+            {"shape": (*x.shape, 4), "broadcast_dimensions": axes},
+            {"shape": tuple(s if s != 1 else 5 for s in x.shape), "broadcast_dimensions": axes},
+        ],
     }  # fmt: skip
     if name.startswith("reduce_"):
         return [([x], {"axes": a}) for a in (axes, axes[:1], ())]
@@ -253,7 +260,7 @@ def test_references_for_special_cases_are_the_reference(prim: Any, dtype: str) -
     if d.kind in "fVc":
         base[0] = np.array([np.nan, -0.0, np.inf]).astype(d)
     found = False
-    for x in (base, base.T, base[::2, ::-1], base[:0], base[0, 0:1].reshape(())):
+    for x in (base, base.T, base[::2, ::-1], base[:0], base[:1], base[:, :1], base[0, 0:1].reshape(())):
         for arrays, params in operands_of(prim.name, x):
             avals = [Aval(a.shape, a.dtype) for a in arrays]
             try:
@@ -271,3 +278,110 @@ def test_references_for_special_cases_are_the_reference(prim: Any, dtype: str) -
                 assert got.tobytes() == want.tobytes()
                 found = True
     assert found or d.kind not in ("iu" if prim.name.startswith("shift") else "f")
+
+
+# ------------------------------------------------------------------------------------------- traced operands
+
+
+TRACED = [
+    (space, name, i)
+    for space, name, i, dtype in CALLS
+    if dtype == TABLES[space][i].dtypes[0]
+    and TABLES[space][i].traced
+    and TABLES[space][i].grad
+    and dtype.startswith("float")
+]
+
+
+def gradients(run: Any, arrays: list[Any]) -> Any:
+    """What a function gives under plain ``vjp``, with the cotangents of ones, and its tangents under ``jvp``."""
+    wrt = [k for k, x in enumerate(arrays) if x.dtype.kind == "f"]
+
+    def f(*chosen: Any) -> Any:
+        given = list(arrays)
+        for k, x in zip(wrt, chosen):
+            given[k] = x
+        return run(*given)
+
+    outs, pull = fx.vjp(f, *[arrays[k] for k in wrt])
+    ones = tree.map(lambda o: fnp.ones_like(o) if o.dtype.kind == "f" else np.zeros(o.shape, fx.float0), outs)
+    tangents = fx.jvp(f, tuple(arrays[k] for k in wrt), tuple(fnp.ones_like(arrays[k]) for k in wrt))
+    return outs, pull(ones), tangents
+
+
+@pytest.mark.parametrize(("space", "name", "i"), TRACED)
+def test_recorded_again_a_function_has_the_same_derivatives(space: str, name: str, i: int) -> None:
+    case, f = TABLES[space][i], function(space, name)
+    arrays = [fnp.asarray(x) for x in draw(case, case.dtypes[0])]
+    if not any(x.dtype.kind == "f" for x in arrays):
+        return
+    run = lambda *xs: tree.leaves(case.run(fx, f, *xs))  # noqa: E731
+    with fx.config.using(explain_misses=False):
+        want = described(gradients(run, arrays))
+    for _ in range(3):
+        assert described(gradients(run, arrays)) == want
+
+
+def test_traces_inside_of_traces() -> None:
+    def inner(x: Any) -> Any:
+        return fx.grad(lambda y: fnp.sum(fnp.hypot(x * 2.0, y) * x + fnp.mean(y / 3)))(x)
+
+    x = fnp.asarray(np.array([0.5, -1.5, 2.0]))
+    with fx.config.using(explain_misses=False):
+        want = described(
+            (inner(x), fx.grad(lambda v: fnp.sum(inner(v)))(x), fx.jacfwd(inner)(x), fx.vmap(inner)(x[:, None]))
+        )
+    for _ in range(3):
+        found = inner(x), fx.grad(lambda v: fnp.sum(inner(v)))(x), fx.jacfwd(inner)(x), fx.vmap(inner)(x[:, None])
+        assert described(found) == want
+
+
+def test_arrays_that_a_traced_function_changes_are_read_when_they_are_used() -> None:
+    def f(x: Any) -> Any:
+        w = np.ones(3)
+        y = fnp.logaddexp(x, w)
+        w[:] = 5.0
+        return fnp.sum(y * w[0] + fnp.logaddexp(x, w))
+
+    x = np.array([0.5, -1.0, 2.0])
+    want = 5.0 / (1 + np.exp(1.0 - x)) + 1 / (1 + np.exp(5.0 - x))
+    for _ in range(4):
+        np.testing.assert_allclose(fx.grad(f)(x), want, rtol=1e-14)
+
+
+def test_a_traced_value_that_is_written_to() -> None:
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        row = y[0]
+        row += 1.0
+        y[1] = fnp.hypot(row, y[1])
+        return fnp.sum(y * y)
+
+    x = np.array([[0.5, 1.0], [2.0, -1.0]])
+    with fx.config.using(explain_misses=False):
+        want = described(fx.value_and_grad(f)(x))
+    for _ in range(4):
+        assert described(fx.value_and_grad(f)(x)) == want
+
+
+def test_a_traced_value_that_outlived_its_trace_is_named() -> None:
+    kept: list[Any] = []
+    for _ in range(4):
+        fx.grad(lambda x: (kept.append(x * 3.5), fnp.sum(x * 3.5))[1])(np.ones(2))
+        with pytest.raises(errors.LeakedTracerError):
+            fnp.hypot(kept[-1], 1.0)
+        with pytest.raises(errors.LeakedTracerError):
+            kept[-1] * 2.5
+
+
+def test_equations_name_the_line_that_they_come_from() -> None:
+    sources = []
+
+    def f(x: Any) -> Any:
+        y = fnp.hypot(x, 2.0)
+        sources.append({(e.source.file, e.source.function) for e in y.builder.eqns})
+        return fnp.sum(y)
+
+    for _ in range(4):
+        fx.grad(f)(np.ones(2))
+    assert all(found == {(__file__, "f")} for found in sources)

@@ -197,6 +197,12 @@ def minimize(
         TypeError: ``args`` is no tuple, or an option is unknown.
 
     Source: Nocedal and Wright, "Numerical optimization" (2006), chapters 6 and 7.
+
+    >>> import fx, numpy as np
+    >>> from fx.scipy.optimize import minimize
+    >>> found = minimize(lambda x: (x[0] - 1) ** 2 + 10 * (x[1] - x[0]) ** 2, np.zeros(2), method="BFGS")
+    >>> found.x.round(3), bool(found.success)
+    (Array([1., 1.], dtype=float64), True)
     """
     if not isinstance(args, tuple):
         raise TypeError(f"minimize: args must be a tuple of further arguments of fun; found {args!r}")
