@@ -64,7 +64,7 @@ def _dynamic_update_slice(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...],
     if not same_memory(operand, out):
         copy_strided(ctx, operand, out, "dynamic_update_slice (copy)")
     moving, axes = _moving_axes(out, update.shape, starts)
-    dims = list(zip(update.shape, out.strides, update.strides))
+    dims: Dims = list(zip(update.shape, out.strides, update.strides))
     copy_slice(ctx, "dynamic_update_slice", out, update, dims, moving, axes, into=True)
 
 
@@ -190,7 +190,7 @@ def _gather_dims(eqn: Eqn, x: Operand, indices: Operand, out: Operand) -> Dims:
     offset_dims, collapsed, _, x_batch, index_batch = eqn.params["dimension_numbers"]
     slice_axes = iter([d for d in range(len(x.shape)) if d not in collapsed and d not in x_batch])
     index_axes = iter(range(len(indices.shape) - 1))
-    dims = []
+    dims: Dims = []
     for d, size in enumerate(out.shape):
         if d in offset_dims:
             dims.append((size, x.strides[next(slice_axes)], 0))
