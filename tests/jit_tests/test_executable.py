@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import weakref
 import threading
+import weakref
 
 import numpy as np
 import pytest
