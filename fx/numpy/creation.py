@@ -242,6 +242,7 @@ def _plain_number(value: Any, d: np.dtype) -> Any:
         return np.asarray(value).astype(d)[()]
 
 
+@planned
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
 ) -> Value:
@@ -259,6 +260,7 @@ def full(
     return broadcast_value(as_typed(fill_value, d), sizes)
 
 
+@planned
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of zeros; float32 by default."""
     check_device(device)
@@ -266,6 +268,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = Non
     return filled(sizes, False, d) if state.absorbing else Array(np.zeros(sizes, d))
 
 
+@planned
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of ones; float32 by default."""
     check_device(device)
