@@ -189,7 +189,8 @@ class Records:
 
     def store(self, i: Expr, record: Sequence[Expr]) -> None:
         for buf, v in zip((self.main, self.side), record):
-            self.b.store(buf, i, v)
+            if buf is not None:
+                self.b.store(buf, i, v)
 
     def key(self, record: Sequence[Expr]) -> Expr:
         return record[0] >> 32 if self.spec.field else record[0]

@@ -13,7 +13,9 @@ Every result is that of a stable sort, so ``is_stable`` changes nothing, and non
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -247,7 +249,7 @@ def _sort_whole(
     by_row = rows <= _FEW_ROWS
     records = _records(ctx, spec, each * (rows if by_row else 1), per_worker=not by_row)
     kernel = ctx.kernel(("sort_rows", spec), lambda: rows_kernel(spec))
-    args = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
+    args: tuple[Any, ...] = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
     chunk = chunk_for(rows, n * _NS_PER_ELEMENT * len(spec.sources))
     ctx.step(kernel, args, rows, chunk, name, reads=xs, writes=(*outs, *records))
 
@@ -339,12 +341,13 @@ def _restore(
     rows, parts = xs[0].size // n, late(_restored_parts, n)
     size = -(-n // parts)
     counts, total = _scratch(ctx, 24 * rows * parts), rows * parts
-    for kind, args, reads, writes in (
-        ("restore_count", (*xs, special, counts, n, blocks, parts, size), xs, (counts,)),
-        ("restore", (*xs, *outs, counts, n, parts, size), (*xs, counts), outs),
-    ):
-        make = getattr(sort_restore, f"{kind}_kernel")
-        kernel = ctx.kernel((f"sort_{kind}", spec), lambda make=make: make(spec))
+    steps: tuple[tuple[Any, ...], ...] = (
+        (sort_restore.restore_count_kernel, (*xs, special, counts, n, blocks, parts, size), xs, (counts,)),
+        (sort_restore.restore_kernel, (*xs, *outs, counts, n, parts, size), (*xs, counts), outs),
+    )
+    for make, args, reads, writes in steps:
+        kind = make.__name__.removesuffix("_kernel")
+        kernel = ctx.kernel((f"sort_{kind}", spec), functools.partial(make, spec))
         ctx.step(kernel, args, total, chunk_for(total, size * 1.0), f"{name} ({kind})", reads=reads, writes=writes)
 
 
