@@ -55,6 +55,7 @@ class Tracer:
 
     __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
+    stands_for_array = True  # to ``isinstance(x, Array)``
 
     def __init__(self, builder: Builder, var: Var, value: np.ndarray | None) -> None:
         self.builder = builder
