@@ -244,14 +244,20 @@ def at_once(x: Any, f: Callable[..., np.ndarray], *args: Any) -> Value | None:
 
 def buffers_of(*xs: Any) -> list[np.ndarray] | None:
     """The buffers of known arrays of one of the common dtypes, none of them weak, where nothing is recorded; else None."""
-    if ALERT or not _ARRAYS.issuperset(map(type, xs)):
+    if ALERT:
         return None
-    found = [x._buffer for x in xs]
-    dtype = getattr(found[0], "dtype", None)
+    found: list[np.ndarray] = []
+    for x in xs:
+        t = type(x)
+        b = x._buffer if t is Array and not x.weak_type else x if t is np.ndarray else None
+        if b is None:
+            return None
+        found.append(b)
+    dtype = found[0].dtype
     if id(dtype) not in COMMON:
         return None
-    for x, b in zip(xs, found):
-        if b is None or b.dtype is not dtype or x.weak_type:
+    for b in found:
+        if b.dtype is not dtype:
             return None
     return found
 

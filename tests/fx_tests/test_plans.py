@@ -509,3 +509,24 @@ def test_the_array_interface_tells_where_the_memory_is() -> None:
     assert told["data"] == (data.ctypes.data, True) and told["strides"] == data.strides and told["shape"] == (2, 2)
     seen = np.asarray(fnp.asarray(data))
     assert not seen.flags.writeable and np.may_share_memory(seen, data)
+
+
+def test_numpy_s_arrays_beside_ours_take_the_short_way_and_the_long_one_alike() -> None:
+    """Products and ufuncs of NumPy's arrays and ours, in either order, give what two of ours give."""
+    rng = np.random.default_rng(3)
+    for dtype in ("float32", "float64", "complex64", "int32", "float16"):
+        a, b, v = (rng.normal(size=s).astype(dtype) for s in ((3, 4), (4, 2), (4,)))
+        for x, y in ((a, b), (a, v), (v, v), (v, b)):
+            ours = fnp.asarray(x), fnp.asarray(y)
+            for f in (fnp.dot, fnp.matmul, fnp.inner if x is y else fnp.dot):
+                want = described(f(*ours))
+                assert described(f(x, ours[1])) == described(f(ours[0], y)) == described(f(x, y)) == want
+        for g, h in ((np.multiply, fnp.multiply), (np.hypot, fnp.hypot), (np.equal, fnp.equal)):
+            if dtype != "complex64" or g is not np.hypot:
+                want = described(h(fnp.asarray(v), fnp.asarray(v)))
+                assert described(g(v, fnp.asarray(v))) == described(g(fnp.asarray(v), v)) == want
+        assert (
+            described(v * fnp.asarray(v)) == described(fnp.asarray(v) * v) == described(fnp.asarray(v) * fnp.asarray(v))
+        )
+    with pytest.raises(errors.ShapeError):
+        fnp.dot(np.ones(3), fnp.ones(4))
