@@ -16,6 +16,7 @@ from ..callsite import (
     own_function_for,
     stores_an_item,
 )
+from ..dtypes import is_inexact
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
@@ -204,6 +205,8 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.value is not None and not is_inexact(self.dtype):  # as ``int(x)``: there is no derivative to be lost
+            return np.array(self._number("a NumPy array", WAY_OUT_NUMPY), dtype)
         caller = sys._getframe(1)
         self._check_keeps_derivative(caller)
         found = called_library_function(caller)
