@@ -96,6 +96,8 @@ def check_device(device: Any, what: str = "device") -> None:
     Raises:
         ArgumentError: for anything else.
     """
+    if device is None:
+        return
     for d in tree.leaves(device):
         if d != CPU.platform and getattr(d, "platform", None) != CPU.platform:
             raise ArgumentError(f"{what}={d!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, silence
 from ..array import Array, to_numpy
 from ..config import ALERT, config
 from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
@@ -61,8 +61,11 @@ class Numbers:
 
     def typed(self, d: np.dtype) -> np.ndarray:
         """The numbers in dtype ``d``, cast as NumPy casts (2.7 as int is 2)."""
-        with np.errstate(all="ignore"):
+        token = silence.off()
+        try:
             return self.data.astype(d)
+        finally:
+            silence.back(token)
 
     def fitting(self, d: np.dtype) -> np.ndarray:
         """The numbers in the dtype of the array beside them.

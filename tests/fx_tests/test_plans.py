@@ -81,6 +81,34 @@ def special_rule(prim: Any) -> Any:
     return getattr(getattr(reference, "loud", reference), "special", None)
 
 
+def gathers(x: np.ndarray) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
+    """Slices along each axis, at indices inside and outside, of several shapes and dtypes."""
+    found: list[tuple[list[np.ndarray], dict[str, Any]]] = []
+    for d in range(x.ndim):
+        sizes = (*x.shape[:d], 1, *x.shape[d + 1 :])
+        for shape in ((1,), (4, 1), (2, 3, 1), (0, 1)):
+            outer = len(shape) - 1
+            behind = (*range(d), *range(d + outer, x.ndim - 1 + outer))
+            first = tuple(range(outer, x.ndim - 1 + outer))
+            for low, high, dtype in (
+                (0, x.shape[d], np.int32),
+                (-3, x.shape[d] + 2, np.int64),
+                (0, 9, np.uint8),
+                (0, 5, np.uint64),
+            ):
+                index = np.random.default_rng(d).integers(low, max(high, low + 1), shape).astype(dtype)
+                for offset in {behind, first}:
+                    for mode, fill in (("fill", None), ("clip", None), ("promise_in_bounds", None), ("fill", 1)):
+                        numbers = (offset, (d,), (d,), (), ())
+                        found.append(
+                            (
+                                [x, index],
+                                {"dimension_numbers": numbers, "slice_sizes": sizes, "mode": mode, "fill_value": fill},
+                            )
+                        )
+    return found
+
+
 def operands_of(name: str, x: np.ndarray) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
     """Operands and parameters of the primitives whose reference has special cases."""
     n, axes = x.ndim, tuple(range(x.ndim))
@@ -90,6 +118,8 @@ def operands_of(name: str, x: np.ndarray) -> list[tuple[list[np.ndarray], dict[s
         return [([x, np.full(x.shape, known)], {}), ([one, known], {})]
     if name == "div":
         return [([x, x[::-1] if n else x], {}), ([one, known], {})]
+    if name == "gather":
+        return gathers(x)
     if name == "select_n":
         return [([np.asarray(x == 1), x, x[::-1] if n else x], {}), ([np.asarray(x == 1).astype(np.int32), x, x], {})]
     special: dict[str, list[dict[str, Any]]] = {
