@@ -577,6 +577,19 @@ def test_a_launched_program_aligns_its_results() -> None:
     assert sys.getrefcount(BYTE) == before
 
 
+def test_without_the_layout_of_objects_results_are_made_in_python(monkeypatch) -> None:
+    clear_pool()
+    monkeypatch.setattr(results, "new_from_descr", lambda: 0)
+    shapes = [((3,), np.dtype("f4")), ((1 << 17,), np.dtype("f8"))]
+    make = results.maker(shapes)
+    arrays = make()
+    assert [(a.shape, a.dtype, a.flags.carray) for a in arrays] == [(*s, True) for s in shapes]
+    address = arrays[1].ctypes.data
+    del arrays
+    assert pooled_bytes() == (1 << 20) + ALIGN
+    assert make()[1].ctypes.data == address
+
+
 def test_a_launched_program_takes_large_results_from_the_pool() -> None:
     f = fx.jit(lambda x: (x + 1, x * 2))
     x = fnp.array(np.arange(1e5, dtype=np.float32))
