@@ -106,6 +106,10 @@ def operand(x: Any, name: str = "argument") -> Value | Numbers:
     return as_value(x, name)
 
 
+SEQUENCES = (list, tuple, range)
+"""What holds the elements of an array, nested."""
+
+
 def as_value(x: Any, name: str = "argument") -> Value:
     """An array-like as an Array or Tracer (Python scalars stay weak); lists may hold traced values.
 
@@ -122,7 +126,7 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return Array(n.typed(n.aval.dtype), n.aval.weak)
     if is_sized(x):
         return Literal(x, _aval_of(x))  # type: ignore[return-value]
-    if isinstance(x, (list, tuple)):
+    if isinstance(x, SEQUENCES):
         return _from_sequence(x, name)
     if t is Numbers:
         return Array(x.typed(x.aval.dtype), x.aval.weak and not x.aval.shape)
@@ -176,12 +180,12 @@ def _from_sequence(x: Sequence[Any], name: str) -> Value:
 
 def _plain(x: Any) -> Any:
     """Nested lists with NumPy arrays in place of ours."""
-    return [_plain(v) for v in x] if isinstance(x, (list, tuple)) else x._data if type(x) is Array else x
+    return [_plain(v) for v in x] if isinstance(x, SEQUENCES) else x._data if type(x) is Array else x
 
 
 def _collect(x: Any, out: list[Any]) -> None:
     for v in x:
-        if isinstance(v, (list, tuple)):
+        if isinstance(v, SEQUENCES):
             _collect(v, out)
         else:
             out.append(v)
