@@ -331,14 +331,16 @@ def inexact(d: np.dtype) -> np.dtype:
     return dtypes.float64 if d.itemsize == 8 else config.default_float
 
 
-def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype]:
+def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype, bool]:
+    """What the operands are, their joint dtype, and whether it is weak: an integer array beside a Python float is."""
     avals = [aval_of(x) for x in xs]
-    d = dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0]
-    return avals, inexact(d) if to_float else d
+    d, weak = dtypes.promote(*[(a.dtype, a.weak) for a in avals])
+    joint = inexact(d) if to_float else d
+    return avals, joint, weak and (joint == d or all([a.weak for a in avals]))
 
 
 def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
-    """An operand in the joint dtype; ``weak``: all operands are, and it stays so."""
+    """An operand in the joint dtype, which may be weak."""
     if type(x) is Numbers:
         return Array(x.fitting(d), weak and not a.shape)
     if type(x) is Literal:
@@ -354,8 +356,7 @@ def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
 
 def promote_dtype(*xs: Any, to_float: bool = False) -> list[Value]:
     """Operands of one dtype (with ``to_float`` an inexact one), shapes untouched."""
-    avals, d = _joint(xs, to_float)
-    weak = all(a.weak for a in avals)
+    avals, d, weak = _joint(xs, to_float)
     return [_settled(x, a, d, weak) for x, a in zip(xs, avals)]
 
 
@@ -375,8 +376,7 @@ def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
         a, b = xs[0].aval, xs[1].aval
         if a.dtype == b.dtype and a.shape == b.shape and (not to_float or dtypes.is_inexact(a.dtype)):
             return list(xs)
-    avals, d = _joint(xs, to_float)
-    weak = all(a.weak for a in avals)
+    avals, d, weak = _joint(xs, to_float)
     traced = any(type(x) is Tracer for x in xs) or bool(state.absorbing)
     out = [
         _literal(x, d, weak) if traced and type(x) is Numbers and not a.shape else _settled(x, a, d, weak)
