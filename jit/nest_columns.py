@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from fx import dtypes
 
@@ -39,7 +40,7 @@ class ColumnsKernel(Reducing):
         count = self.split.count if self.split else 1
         room = {r: self.column_room(r, width) for r in nest.reductions}
         with b.for_("piece", b.lo, b.hi) as piece, self.scope(frozenset([ROW])):
-            bounds, row, part = None, piece, None
+            bounds, row, part = None, cast(Expr, piece), None
             if self.split:
                 part = b.let("part", piece % self.integer("pieces", count))
                 bounds, row = self.piece(piece)
@@ -104,7 +105,7 @@ class ColumnsKernel(Reducing):
         with self.b.for_(f"i{k}", first, end, vectorize=True) as i:
             self.counters[k] = i
             shared = Scope(self.b.stack[-1], known | {k})
-            accs = {
+            accs: dict[NestReduction, tuple[Expr, ...]] = {
                 r: tuple(self.b.let("old", self.b.load(name, i - first)) for name in names) for r, names in room.items()
             }
             for counter, scope in zip(counters, outer):
@@ -129,15 +130,14 @@ class ColumnsKernel(Reducing):
     def column_result(self, r: NestReduction, names: list[str], at: Expr, part: Expr | None) -> None:
         """Stores a partial result, or makes the result known to the row stores."""
         nest = self.nest
-        if is_arg(r.op):
-            names = names[1:]
         loaded = [self.b.load(name, at) for name in names]
-        value: Value = tuple(loaded) if len(loaded) > 1 else loaded[0]
+        value: Value = loaded[-1] if is_arg(r.op) or len(loaded) == 1 else tuple(loaded)
         if part is None:
             self.results(r, value if isinstance(value, tuple) else self.b.let(r.op, value.cast(ty_of(r.dtype))))
             return
         assert self.split is not None
         kept = nest.sizes[: nest.n_kept]
         dense = Affine(0, tuple(zip(range(nest.n_kept), dense_strides(kept))))
-        base = part * self.integer("part_size", math.prod(kept))
-        self.store(self.pointer(self.split.partials[r][0], 0, "part"), base + self.affine(dense, False), value)
+        place = self.b.let("place", part * self.integer("part_size", math.prod(kept)) + self.affine(dense, False))
+        for var, v in zip(self.split.partials[r], loaded if is_arg(r.op) else [value]):
+            self.store(self.pointer(var, 0, "part"), place, v)

@@ -12,7 +12,7 @@ from .. import random
 from ..api import vmap
 from ..errors import ShapeError
 from ..primitives.indexing import dynamic_slice
-from ..primitives.shaping import pad
+from ..primitives.joining import pad
 from .sources import positive
 
 __all__ = ["batches", "random_shift"]
@@ -27,7 +27,7 @@ class Batches(Sequence[tuple[np.ndarray, ...]]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, i: Any) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, i: Any) -> Any:
         if not -self._count <= i < self._count:
             raise IndexError(f"batch {i} of {self._count}")
         start = i % self._count * self._batch_size

@@ -20,21 +20,40 @@ from ..primitives.elementwise import *
 from ..primitives.fft import *
 from ..primitives.gather_scatter import *
 from ..primitives.indexing import *
+from ..primitives.joining import *
 from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
 from ..primitives.reductions import *
 from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
 from ..traceback import hide_frames as _hide_frames
-from . import applied as _applied
-from . import associative as _associative
-from . import branching as _branching
-from . import composed as _composed
-from . import control_flow as _control_flow
-from . import linalg
-from . import parallel as _parallel
-from . import products as _products
-from . import solvers as _solvers
+from . import (
+    applied as _applied,
+)
+from . import (
+    associative as _associative,
+)
+from . import (
+    branching as _branching,
+)
+from . import (
+    composed as _composed,
+)
+from . import (
+    control_flow as _control_flow,
+)
+from . import (
+    linalg,
+)
+from . import (
+    parallel as _parallel,
+)
+from . import (
+    products as _products,
+)
+from . import (
+    solvers as _solvers,
+)
 from .applied import *
 from .associative import *
 from .branching import *
@@ -56,6 +75,7 @@ _WHOLE = (
     "fft",
     "gather_scatter",
     "indexing",
+    "joining",
     "reductions",
     "shaping",
     "sorting",

@@ -5,7 +5,7 @@ Every branch is traced; one of them runs.  Under ``vmap`` of a batched predicate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..primitives.elementwise import clamp, convert_element_type, ne
 from ..trace import aval_of, concrete_value, eval_graph, trace_flat
 from ..traceback import user_frames
 from ..transforms.cond import cond_p
-from ..transforms.flat import argument_names, check_leaf, function_name
+from ..transforms.flat import argument_count_fault, argument_names, check_leaf, function_name
 
 __all__ = ["cond", "cond_p", "switch"]
 
@@ -89,6 +89,10 @@ def switch(
     >>> fx.lax.switch(2, [lambda x: x, lambda x: -x, lambda x: x * x], 3.0)
     Array(9., dtype=float32, weak_type=True)
     """
+    if callable(branches) or not isinstance(branches, Iterable):
+        raise error(
+            BranchTypeError, f"switch takes a list of branches, switch(index, [f, g], *operands); found {branches!r}"
+        )
     branches = list(branches)
     if operand is not _MISSING:
         operands = (*operands, operand)
@@ -107,6 +111,8 @@ def switch(
 
 def _truth(pred: Any) -> Any:
     """A predicate as the index of a branch."""
+    if callable(pred):
+        raise error(BranchTypeError, f"cond takes the predicate first, cond(pred, f, g, *operands); found {pred!r}")
     found = aval_of(check_leaf(pred, "the predicate of cond"))
     if found.shape:
         raise error(
@@ -129,6 +135,12 @@ def _choose(
     for f in branches:
         if not callable(f):
             raise error(BranchTypeError, f"{what}: every branch must be a function; found {f!r}")
+        if fault := argument_count_fault(f, len(operands)):
+            given = f"{len(operands) or 'no'} operand{'s' * (len(operands) != 1)}"
+            raise error(
+                BranchTypeError,
+                f"{what} calls each branch with its {given}; {function_name(f)!r} does not fit: {fault}.",
+            )
     n = concrete_value(index)
     if config.disable_jit and n is not None:
         return branches[min(max(int(n), 0), len(branches) - 1)](*device_put(tuple(operands)))

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, silence
 from ..array import Array, to_numpy
 from ..config import ALERT, config
 from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
 from ..ir import Aval, Literal
 from ..primitive import Primitive
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.elementwise import convert_element_type, convert_element_type_p, weakened
 from ..primitives.helpers import repeat_scalar, scalar_of, zeros_like
 from ..silence import quiet
@@ -61,8 +61,11 @@ class Numbers:
 
     def typed(self, d: np.dtype) -> np.ndarray:
         """The numbers in dtype ``d``, cast as NumPy casts (2.7 as int is 2)."""
-        with np.errstate(all="ignore"):
+        token = silence.off()
+        try:
             return self.data.astype(d)
+        finally:
+            silence.back(token)
 
     def fitting(self, d: np.dtype) -> np.ndarray:
         """The numbers in the dtype of the array beside them.
@@ -198,7 +201,7 @@ def _stacked(x: Sequence[Any], name: str) -> Value:
         raise ShapeError(
             f"{name} is a list of arrays of different shapes {sorted(shapes)}; they must be equal to be stacked"
         )
-    return shaping.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
+    return joining.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
 
 
 def default_dtype(d: np.dtype) -> np.dtype:
@@ -248,14 +251,20 @@ def at_once(x: Any, f: Callable[..., np.ndarray], *args: Any) -> Value | None:
 
 def buffers_of(*xs: Any) -> list[np.ndarray] | None:
     """The buffers of known arrays of one of the common dtypes, none of them weak, where nothing is recorded; else None."""
-    if ALERT or not _ARRAYS.issuperset(map(type, xs)):
+    if ALERT:
         return None
-    found = [x._buffer for x in xs]
-    dtype = getattr(found[0], "dtype", None)
+    found: list[np.ndarray] = []
+    for x in xs:
+        t = type(x)
+        b = x._buffer if t is Array and not x.weak_type else x if t is np.ndarray else None
+        if b is None:
+            return None
+        found.append(b)
+    dtype = found[0].dtype
     if id(dtype) not in COMMON:
         return None
-    for x, b in zip(xs, found):
-        if b is None or b.dtype is not dtype or x.weak_type:
+    for b in found:
+        if b.dtype is not dtype:
             return None
     return found
 
@@ -336,7 +345,7 @@ def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype, boo
     avals = [aval_of(x) for x in xs]
     d, weak = dtypes.promote(*[(a.dtype, a.weak) for a in avals])
     joint = inexact(d) if to_float else d
-    return avals, joint, weak and (joint == d or all([a.weak for a in avals]))
+    return avals, joint, weak and (joint == d or all(a.weak for a in avals))
 
 
 def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
@@ -386,10 +395,12 @@ def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
 
 
 def _literal(x: Numbers, d: np.dtype, weak: bool) -> Any:
-    """A number as a NumPy scalar; as a Python number, if it is to stay weak."""
+    """A number as a NumPy scalar; as a Python number or a weak literal, if it is to stay weak."""
     scalar = x.fitting(d)[()]
+    if not weak:
+        return scalar
     number = scalar.item()
-    return number if weak and _aval_of(number).dtype == d else scalar
+    return number if _aval_of(number).dtype == d else Literal(scalar, Aval((), d, True))
 
 
 def astype_result(x: Value, dtype: Any) -> Value:
@@ -457,9 +468,9 @@ def fold_halves(rows: Sequence[Value], combine: Callable[[list[Value], list[Valu
     n = shape_of(rows[0])[0]
     while n > 1:
         half = n // 2
-        first, second = ([shaping.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
-        rest = [shaping.slice_in_dim(x, 2 * half, n) for x in rows]
+        first, second = ([joining.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
+        rest = [joining.slice_in_dim(x, 2 * half, n) for x in rows]
         done = combine(first, second)
-        rows = [shaping.concatenate(pair, 0) for pair in zip(done, rest)] if n % 2 else list(done)
+        rows = [joining.concatenate(pair, 0) for pair in zip(done, rest)] if n % 2 else list(done)
         n -= half
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..sizes import Size, as_size, is_sized, slice_length
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
 from .axes import canonical_axis, static_shape
@@ -56,6 +57,11 @@ def array(
 
     Python floats become ``fx.config.default_float`` (float32), ints ``default_int`` (int32), a single number weak;
     arrays keep their dtype.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> fnp.array([1.0, 2.0]).dtype, fnp.array([1, 2]).dtype, fnp.array(np.ones(2)).dtype
+    (dtype('float32'), dtype('int32'), dtype('float64'))
     """
     check_device(device)
     if type(object) is list and dtype is None and not ndmin and set(map(type, object)) == {float}:  # the common case
@@ -229,6 +235,7 @@ def _plain_number(value: Any, d: np.dtype) -> Any:
         return np.asarray(value).astype(d)[()]
 
 
+@planned
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
 ) -> Value:
@@ -246,6 +253,7 @@ def full(
     return broadcast_value(as_typed(fill_value, d), sizes)
 
 
+@planned
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of zeros; float32 by default."""
     check_device(device)
@@ -253,6 +261,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = Non
     return filled(sizes, False, d) if state.absorbing else Array(np.zeros(sizes, d))
 
 
+@planned
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of ones; float32 by default."""
     check_device(device)
@@ -278,9 +287,9 @@ def _filled_like(a: Any, value: Any, dtype: Any, shape: Any, device: Any) -> Val
     number = _plain_number(value, d)
     if type(a) is not Tracer:
         return filled(s, number, d)
-    return recording_builder((a,)).record(
-        shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()}
-    )
+    builder = recording_builder((a,))
+    assert builder is not None  # a tracer has one
+    return builder.record(shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()})
 
 
 def zeros_like(
@@ -341,7 +350,7 @@ def arange(
     if dtype is step is None and type(start) is type(stop) is int and not state.absorbing:  # the common case
         d = config.default_int
         if max(abs(start), abs(stop)) < 2**31:
-            return Array(np.arange(start, stop, 1, d))
+            return Array(cast(Any, np.arange)(start, stop, 1, d))
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
         raise ArgumentError("arange needs a step that is not 0")
@@ -359,6 +368,7 @@ def arange(
     return Array(np.arange(a, b, c).astype(d))
 
 
+@planned
 def linspace(
     start: Any,
     stop: Any,
@@ -407,12 +417,18 @@ def _number_of(num: Any, what: str) -> int:
     try:
         n = as_size(num)
     except TypeError:
-        raise DTypeError(f"{what} needs an integer number of samples; found {num!r}") from None
+        way_out = (
+            " A traced number has no value yet; name the argument in jit's static_argnums."
+            if type(num) is Tracer
+            else ""
+        )
+        raise DTypeError(f"{what} needs an integer number of samples; found {num!r}.{way_out}") from None
     if n < 0:
         raise ShapeError(f"{what} needs a non-negative number of samples; found {n}")
     return n
 
 
+@planned
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Value:
@@ -422,6 +438,7 @@ def logspace(
     return as_type(p.pow(b, x), d if dtype is None else dtype)
 
 
+@planned
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
     """``num`` values from ``start`` to ``stop`` with a constant ratio, exact at both ends."""
     num = _number_of(num, "geomspace")
@@ -433,7 +450,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     out = p.mul(values, s)
     first, last = (shaping.expand_dims(v, (0,)) for v in (a, b))
     if num > 1 and endpoint:
-        out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num - 1), last], 0)
+        out = joining.concatenate([first, joining.slice_in_dim(out, 1, num - 1), last], 0)
     elif num > 0:
-        out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num)], 0)
+        out = joining.concatenate([first, joining.slice_in_dim(out, 1, num)], 0)
     return as_type(helpers.move_batch(out, 0, canonical_axis(axis, a.ndim + 1)), d if dtype is None else dtype)

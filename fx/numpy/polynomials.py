@@ -13,7 +13,7 @@ from ..errors import (
     ShapeError,
 )
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.conv import conv_general_dilated
 from ..trace import concrete_value
 from . import binary
@@ -47,7 +47,8 @@ def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
 
 def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The discrete convolution of two vectors: ``out[k] = sum_i a[i] v[k - i]``."""
-    return _convolve(*promote_dtype(operand(a), operand(v), to_float=True), mode, "convolve")
+    x, y = promote_dtype(operand(a), operand(v), to_float=True)
+    return _convolve(x, y, mode, "convolve")
 
 
 def correlate(
@@ -88,7 +89,7 @@ def polyadd(a1: Any, a2: Any) -> Value:
     a, b = [shaping.reshape(c, (1,)) if c.ndim == 0 else c for c in promote_dtype(operand(a1), operand(a2))]
     n = max(a.shape[0], b.shape[0])
     return binary.add(
-        *[shaping.pad(v, zero_of(v), ((n - v.shape[0], 0, 0), *[(0, 0, 0)] * (v.ndim - 1))) for v in (a, b)]
+        *[joining.pad(v, zero_of(v), ((n - v.shape[0], 0, 0), *[(0, 0, 0)] * (v.ndim - 1))) for v in (a, b)]
     )
 
 
@@ -188,6 +189,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Value:
         known = concrete_value(c)
         if known is None:
             c.tolist()  # raises, naming the traced value
+            raise AssertionError
         places = np.flatnonzero(known)
         if not len(places):
             return filled((0,), 0, dtypes.complex_dtype(c.dtype))

@@ -10,7 +10,7 @@ from ..array import Array
 from ..config import config
 from ..errors import ConcretizationError, ShapeError
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.cumulative import cumsum
 from ..trace import concrete_value
 from .axes import canonical_axis
@@ -52,6 +52,13 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
     Raises:
         ShapeError: the array has no dimension.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fnp.nonzero(fnp.array([0, 3, 0, 5]))
+    (Array([1, 3], dtype=int32),)
+    >>> fx.jit(lambda x: fnp.nonzero(x, size=3, fill_value=-1))(fnp.array([0, 3, 0, 5]))
+    (Array([ 1,  3, -1], dtype=int32),)
     """
     return places(as_value(a), size, fill_value, "nonzero")
 
@@ -97,7 +104,7 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Valu
     if x.ndim == 0:
         return filled((int(bool(known_value(x, "argwhere"))) if size is None else size, 0), 0, config.default_int)
     parts = places(x, size, fill_value, "argwhere")
-    return shaping.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
+    return joining.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
 
 
 def compress(

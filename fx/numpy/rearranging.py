@@ -17,10 +17,12 @@ from ..errors import (
     ShapeError,
     UnsupportedFunctionError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import shaping, sorting
+from ..primitives import joining, shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
+from ..primitives.helpers import unchanged
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..sizes import as_size
 from ..trace import Tracer, aval_of, concrete_value
@@ -55,6 +57,7 @@ def fliplr(m: Any) -> Value:
     return flip(m, 1)
 
 
+@planned
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
     """Rotated by k quarter turns in the plane of two axes."""
     x = as_value(m)
@@ -63,12 +66,13 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
         raise AxisError(f"rot90 needs two different axes; found {axes}")
     k %= 4
     if k == 0:
-        return x
+        return unchanged(x)
     if k == 2:
         return flip(x, (a, b))
     return flip(swapaxes(x, a, b), a) if k == 1 else swapaxes(flip(x, a), a, b)
 
 
+@planned
 def roll(a: Any, shift: Any, axis: Any = None) -> Value:
     """Elements moved along axes, those that leave coming in at the other end; the shifts may be traced."""
     y = at_once(a, np.roll, shift, axis) if type(shift) is int and (axis is None or type(axis) is int) else None
@@ -94,10 +98,10 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
             continue
         if type(s) is Tracer:
             start = remainder(negative(s), n)
-            x = dynamic_slice_in_dim(shaping.concatenate([x, x], i), start, n, i)
+            x = dynamic_slice_in_dim(joining.concatenate([x, x], i), start, n, i)
         elif k := as_size(s) % n:
-            x = shaping.concatenate(
-                [shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i
+            x = joining.concatenate(
+                [joining.slice_in_dim(x, n - k, n, axis=i), joining.slice_in_dim(x, 0, n - k, axis=i)], i
             )
     return x
 
@@ -115,6 +119,11 @@ def repeat(
     Args:
         repeats: a number, or one for each element; traced numbers need ``total_repeat_length``.
         total_repeat_length: the size of the result: what is too much is cut off, what is missing is the last element.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fx.jit(lambda x, n: fnp.repeat(x, n, total_repeat_length=5))(fnp.array([1, 2]), fnp.array([3, 2]))
+    Array([1, 1, 1, 2, 2], dtype=int32)
     """
     plain = type(repeats) is int and total_repeat_length is None and (axis is None or type(axis) is int)
     y = at_once(a, np.ndarray.repeat, repeats, axis) if plain else None
@@ -148,10 +157,11 @@ def repeat(
 def _traced_repeats(repeats: Value, n: int, total: int) -> Value:
     """For each place of the result the element that stands there: a 1 is put where the next element begins, and summed up."""
     starts = cumsum(as_type(broadcast_value(repeats, (n,)), np.int32), 0)
-    steps = setitem(filled((total,), 0, dtypes.int32), shaping.slice_in_dim(starts, 0, max(n - 1, 0)), 1, "add")
+    steps = setitem(filled((total,), 0, dtypes.int32), joining.slice_in_dim(starts, 0, max(n - 1, 0)), 1, "add")
     return cumsum(steps, 0)
 
 
+@planned
 def tile(A: Any, reps: Any) -> Value:
     """The array repeated as a whole, ``reps`` times along each axis."""
     x = as_value(A)
@@ -170,7 +180,7 @@ def resize(a: Any, new_shape: Any) -> Value:
     n = math.prod(s)
     if x.size == 0:
         return filled(s, False, x.dtype)
-    return shaping.reshape(shaping.slice_in_dim(tile(x, -(-n // x.size)), 0, n), s)
+    return shaping.reshape(joining.slice_in_dim(tile(x, -(-n // x.size)), 0, n), s)
 
 
 def diagonal_number(k: Any) -> int:
@@ -189,6 +199,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
     return getitem(x, (Ellipsis, i - min(offset, 0), i + max(offset, 0)))
 
 
+@planned
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Value:
     """A copy with ``val`` on the diagonal (an array is written in order, and repeated); ``wrap`` goes on in tall matrices."""
     not_in_place("fill_diagonal", inplace)
@@ -228,7 +239,7 @@ def delete(arr: Any, obj: Any, axis: Any = None, *, assume_unique_indices: bool 
     if assume_unique_indices and type(obj) is Tracer and dtypes.is_integer(obj.dtype):
         gone = ravel(obj)
         mark = setitem(filled((n,), 0, dtypes.int32), gone, 1)
-        keep: Any = shaping.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
+        keep: Any = joining.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
     else:
         keep = np.delete(np.arange(n, dtype=np.int32), _known_index(obj, n, "delete"))
     return getitem(x, _along(i, keep))
@@ -248,7 +259,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
     count = v.shape[i] if where.size == 1 else where.size
     v = broadcast_value(v, tuple([count if j == i else s for j, s in enumerate(x.shape)]))
     source = _merge_traced(where, n, count) if traced else _merge_known(where, n, count)
-    return getitem(shaping.concatenate([x, v], i), _along(i, source))
+    return getitem(joining.concatenate([x, v], i), _along(i, source))
 
 
 def _insert_positions(obj: Any, n: int, i: int) -> np.ndarray:
@@ -291,7 +302,7 @@ def view(x: Value, dtype: Any) -> Value:
     if type(x) is Array:
         return Array(np.ascontiguousarray(x._data).view(d))
     if dtypes.is_complex(x.dtype) and d == dtypes.real_dtype(x.dtype) and x.ndim:
-        parts = shaping.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
+        parts = joining.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
         return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))
     if dtypes.is_complex(d) and x.dtype == dtypes.real_dtype(d) and x.ndim and x.shape[-1] % 2 == 0:
         pairs = shaping.reshape(x, (*x.shape[:-1], x.shape[-1] // 2, 2))

@@ -15,8 +15,9 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitive import Primitive
-from ..primitives import cumulative, helpers, shaping
+from ..primitives import cumulative, helpers, joining, shaping
 from ..primitives import elementwise as p
 from ..trace import bind
 from . import binary
@@ -44,6 +45,7 @@ __all__ = [
 
 
 def _scan(prim: Primitive, doc: str) -> Callable[..., Value]:
+    @planned
     def scan(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
         x = as_value(a)
         if dtype is not None:
@@ -75,7 +77,7 @@ def _array_api_scan(f: Callable[..., Value], identity: int, doc: str) -> Callabl
         y = f(x, i, sum_dtype(x.dtype) if dtype is None else dtype)
         if include_initial:
             first = filled(tuple([1 if j == i else n for j, n in enumerate(y.shape)]), identity, y.dtype)
-            y = shaping.concatenate([first, y], i)
+            y = joining.concatenate([first, y], i)
         return y
 
     scan.__doc__ = doc
@@ -90,11 +92,13 @@ cumulative_prod = _array_api_scan(
 )
 
 
+@planned
 def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     """``cumsum`` with NaN as 0."""
     return cumsum(nan_as(as_value(a), 0), axis, dtype)
 
 
+@planned
 def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     """``cumprod`` with NaN as 1."""
     return cumprod(nan_as(as_value(a), 1), axis, dtype)
@@ -117,7 +121,7 @@ def _unless_complex(scan: Callable[..., Value], f: Any, x: Value, i: int) -> Val
 
 
 def _cut(x: Value, lo: int, hi: int, i: int) -> Value:
-    return shaping.slice_in_dim(x, lo, hi, axis=i)
+    return joining.slice_in_dim(x, lo, hi, axis=i)
 
 
 def _vector_along(v: Value, i: int, ndim: int) -> Value:
@@ -125,6 +129,7 @@ def _vector_along(v: Value, i: int, ndim: int) -> Value:
     return shaping.reshape(v, tuple([v.shape[0] if j == i else 1 for j in range(ndim)]))
 
 
+@planned
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Value:
     """The n-th difference of neighbours along ``axis`` (for booleans: whether they differ)."""
     x = as_value(a)
@@ -137,26 +142,32 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         return helpers.unchanged(x)
     one = tuple([1 if j == i else s for j, s in enumerate(x.shape)])
     parts = promote_dtype(*[operand(v) for v in (prepend, x, append) if v is not None])
-    x = shaping.concatenate([v if v.ndim else broadcast_value(v, one) for v in parts], i)
+    x = joining.concatenate([v if v.ndim else broadcast_value(v, one) for v in parts], i)
     for _ in range(min(n, x.shape[i])):
         hi, lo = _cut(x, 1, x.shape[i], i), _cut(x, 0, x.shape[i] - 1, i)
         x = p.ne(hi, lo) if x.dtype == dtypes.bool_ else p.sub(hi, lo)
     return x
 
 
+@planned
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
     """The differences of neighbours of the flattened array, with numbers put before and behind."""
     x = as_value(ary)
     x = diff(shaping.reshape(x, (x.size,)))
     parts = [x if v is x else as_typed(v, x.dtype) for v in (to_begin, x, to_end) if v is not None]
-    return shaping.concatenate([shaping.reshape(q, (q.size,)) for q in parts], 0)
+    return joining.concatenate([shaping.reshape(q, (q.size,)) for q in parts], 0)
 
 
+@planned
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = None) -> Any:
     """Second-order central differences inside, one-sided ones (of order ``edge_order``, 1 or 2) at the edges.
 
     Args:
         varargs: the spacing: none, one for all axes, or one for each; a number, or the coordinates along the axis.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.gradient(fnp.array([0.0, 1.0, 4.0, 9.0]))
+    Array([1., 2., 4., 5.], dtype=float32)
     """
     x = as_value(f)
     x = as_type(x, inexact(x.dtype))
@@ -204,9 +215,10 @@ def _gradient_along(x: Value, h: Value, i: int, order: int) -> Value:
         left = div(p.sub(_cut(x, 1, n - 1, i), _cut(x, 0, n - 2, i)), d1)
         right = div(p.sub(_cut(x, 2, n, i), _cut(x, 1, n - 1, i)), d2)
         parts.insert(1, div(add(mul(d2, left), mul(d1, right)), add(d1, d2)))
-    return shaping.concatenate([as_type(q, x.dtype) for q in parts], i)
+    return joining.concatenate([as_type(q, x.dtype) for q in parts], i)
 
 
+@planned
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     """The integral by the trapezoidal rule."""
     v = as_value(y)
@@ -222,6 +234,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     return binary.multiply(sum_(binary.multiply(both, h), i), 0.5)
 
 
+@planned
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Value:
     """Jumps larger than half a period taken out of a sequence of angles; integers stay so if the period is one."""
     x, _ = promote_dtype(operand(p), operand(period))
@@ -237,4 +250,4 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
     jump = binary.subtract(wrapped, step)
     jump = where(binary.less(absolute(step), half if discont is None else discont), 0, jump)
     total = cumsum(as_type(jump, x.dtype), i)
-    return shaping.concatenate([_cut(x, 0, 1, i), binary.add(_cut(x, 1, x.shape[i], i), total)], i)
+    return joining.concatenate([_cut(x, 0, 1, i), binary.add(_cut(x, 1, x.shape[i], i), total)], i)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from .index_numbers import (
 )
 from .linalg import accumulation_dtype
 from .shaping import expand_dims, iota, reshape
+from .special_cases import for_types
 
 __all__ = [
     "GatherDimensionNumbers",
@@ -81,12 +83,49 @@ def _gather_abstract(
     return Aval(shape, operand.dtype)
 
 
+def _gather_special(
+    operands: Sequence[Any], *, dimension_numbers: Numbers, slice_sizes: Dims, mode: str, fill_value: Any
+) -> Any:
+    """Whole slices along one dimension, whose places in the result the indices take: ``np.take``."""
+    operand, indices = operands
+    offset, collapsed, index_map, batching, _ = dimension_numbers
+    shape, outer = getattr(operand, "shape", ()), len(getattr(indices, "shape", ())) - 1
+    if any(type(n) is not int for n in (*shape, *slice_sizes)) or 0 in shape:  # sizes are not to be asked
+        return None
+    if len(index_map) != 1 or collapsed != index_map or batching or indices.dtype == np.uint64:
+        return None
+    (d,) = index_map
+    if slice_sizes != (*shape[:d], 1, *shape[d + 1 :]):
+        return None
+    if offset != (*range(d), *range(d + outer, len(shape) - 1 + outer)):
+        return None
+    if mode != "fill":
+        return partial(_taken, axis=d)
+    fill: Any = scalar_of(default_fill_value(operand.dtype) if fill_value is None else fill_value, operand.dtype)
+    trailing = (1,) * (len(shape) - 1 - d)
+    return partial(_taken_or_filled, axis=d, trailing=trailing, fill=fill)
+
+
+def _taken(operand: np.ndarray, start_indices: np.ndarray, axis: int) -> np.ndarray:
+    return operand.take(start_indices[..., 0], axis, mode="clip")
+
+
+def _taken_or_filled(
+    operand: np.ndarray, start_indices: np.ndarray, axis: int, trailing: Dims, fill: Any
+) -> np.ndarray:
+    index = start_indices[..., 0]
+    out = operand.take(index, axis, mode="clip")
+    inside = np.logical_and(np.greater_equal(index, 0), np.less(index, operand.shape[axis]))
+    return out if inside.all() else np.where(inside.reshape((*inside.shape, *trailing)), out, fill)
+
+
 @gather_p.def_impl
+@for_types(_gather_special)
 def _gather_impl(
     operand: np.ndarray, start_indices: np.ndarray, *, dimension_numbers: Numbers, slice_sizes: Dims, mode: str,
     fill_value: Any,
 ) -> np.ndarray:  # fmt: skip
-    fill = scalar_of(default_fill_value(operand.dtype) if fill_value is None else fill_value, operand.dtype)
+    fill: Any = scalar_of(default_fill_value(operand.dtype) if fill_value is None else fill_value, operand.dtype)
     if operand.size == 0:
         shape = check_gather(_aval(operand), _aval(start_indices), dimension_numbers, slice_sizes)
         return np.full(shape, fill, operand.dtype)
@@ -395,6 +434,7 @@ def gather(
         raise DTypeError(
             f"gather: fill_value must be a number, not a traced value ({fill_value.aval}); use where() instead"
         )
+    fill = None if fill_value is None else concrete_value(fill_value)
     return bind(
         gather_p,
         operand,
@@ -402,7 +442,7 @@ def gather(
         dimension_numbers=plain_numbers(dimension_numbers),
         slice_sizes=tuple(int(s) for s in slice_sizes),
         mode=plain_mode(mode),
-        fill_value=None if fill_value is None else concrete_value(fill_value).item(),
+        fill_value=None if fill is None else fill.item(),
     )
 
 

@@ -18,8 +18,9 @@ from ..trace import aval_of, bind
 from .checks import check_same_dtypes
 from .elementwise import add, mul, neg, sub
 from .helpers import Value, full_like, move_batch
+from .joining import pad
 from .matrices import as_rows, check_matrix, conjugate, flat_batch, is_complex, leading_batch, mH, mm, mT, triangle
-from .shaping import expand_dims, pad, reshape
+from .shaping import expand_dims, reshape
 
 __all__ = [
     "triangular_solve", "triangular_solve_p", "triangular_sylvester", "triangular_sylvester_p", "tridiagonal_solve",
@@ -235,8 +236,8 @@ def _tridiagonal_solve_jvp(primals: Sequence[Value], tangents: Sequence[Value | 
     dl, d, du, _ = primals
     *moved, db = tangents
     if any(t is not None for t in moved):
-        parts = [full_like(aval_of(d), 0) if t is None else t for t in moved]
-        product = tridiagonal_product(*parts, out)
+        below, at, above = [full_like(aval_of(d), 0) if t is None else t for t in moved]
+        product = tridiagonal_product(below, at, above, out)
         db = neg(product) if db is None else sub(db, product)
     return bind(tridiagonal_solve_p, dl, d, du, db)
 

@@ -19,9 +19,10 @@ from ..numpy.core import Value, as_type, as_value, broadcast_shapes, promote_dty
 from ..numpy.factorizations import matrix_operand
 from ..numpy.matrices import diag
 from ..numpy.solving import over_batch, solution, solve_with
-from ..primitives import decompositions, shaping, solves, spectral
+from ..primitives import decompositions, joining, shaping, solves, spectral
 from ..primitives import elementwise as p
 from ..primitives.matrices import as_complex, columns, eye_like, eye_of, hermitian, mH, mm, mT, rows, tril, triu
+from ..primitives.sorting import argsort
 from ..traceback import hide_frames
 from .matrix_functions import expm, expm_frechet, funm, polar, solve_sylvester, sqrtm
 from .special_matrices import (
@@ -53,7 +54,7 @@ __all__ = [
 
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Value:
     """The triangular factor of Hermitian positive definite matrices: U with ``a = U^H U``, or L with ``a = L L^H``."""
-    return np_linalg.cholesky(a, upper=not lower)
+    return np_linalg.cholesky(a, upper=not lower, symmetrize_input=False)
 
 
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Value, bool]:
@@ -194,7 +195,7 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
     lower = p.add(lower, eye_like(lower))
     upper = triu(rows(packed, k))
     if permute_l:
-        return decompositions.take_rows(lower, decompositions.argsort(permutation)), upper
+        return decompositions.take_rows(lower, argsort(permutation)), upper
     eye = eye_of(batch, m, m, dtypes.real_dtype(x.dtype))
     return mT(decompositions.take_rows(eye, permutation)), lower, upper
 
@@ -328,8 +329,8 @@ def hessenberg(a: Any, *, calc_q: bool = False, overwrite_a: bool = False, check
     inner = decompositions.householder_product(rows(columns(packed, n - 1), n, 1), taus)
     edges = [*[(0, 0, 0)] * (x.ndim - 2), (1, 0, 0), (1, 0, 0)]
     zero = p.convert_element_type(0.0, x.dtype)
-    first = p.sub(eye_like(x), shaping.pad(eye_like(inner), zero, edges))  # a one in the corner
-    return h, p.add(shaping.pad(inner, zero, edges), first)
+    first = p.sub(eye_like(x), joining.pad(eye_like(inner), zero, edges))  # a one in the corner
+    return h, p.add(joining.pad(inner, zero, edges), first)
 
 
 def schur(a: Any, output: str = "real") -> tuple[Value, Value]:

@@ -16,10 +16,11 @@ from ..callsite import (
     own_function_for,
     stores_an_item,
 )
+from ..dtypes import is_inexact
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
-from .source import user_source
+from .source import source_of, user_source
 from .thread_state import state
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Tracer:
 
     __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
+    stands_for_array = True  # to ``isinstance(x, Array)``
 
     def __init__(self, builder: Builder, var: Var, value: np.ndarray | None) -> None:
         self.builder = builder
@@ -203,6 +205,8 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.value is not None and not is_inexact(self.dtype):  # as ``int(x)``: there is no derivative to be lost
+            return np.array(self._number("a NumPy array", WAY_OUT_NUMPY), dtype)
         caller = sys._getframe(1)
         self._check_keeps_derivative(caller)
         found = called_library_function(caller)
@@ -212,7 +216,7 @@ class Tracer:
             raise ConcretizationError(
                 f"{name} cannot be traced: it makes a plain NumPy array of a traced {self.aval} ({self.builder.kind} of"
                 f" {self.builder.name!r}). {own_function_for(name)}.\n"
-                f"  at {user.f_code.co_filename}:{user.f_lineno} in {user.f_code.co_name}"
+                f"  at {source_of(user)}"
             )
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(
@@ -240,9 +244,9 @@ class Tracer:
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
     """Raises ConcretizationError: Python asked for ``what`` of a traced value that is not known."""
     b = t.builder
-    static = ", or name the argument in jit's static_argnums if it is a Python value that rarely changes"
+    static = " A Python value that rarely changes may be an argument named in jit's static_argnums."
     is_loop = b.kind in ("vmap", "scan", "while_loop", "fori_loop", "cond", "switch")  # its values are never Python's
     raise ConcretizationError(
         f"Python asked for {what} of a traced {t.aval}, whose value is not known while {b.kind} traces"
-        f" {b.name!r}. {b.origin(t.variable)} {way_out}{'' if is_loop else static}."
+        f" {b.name!r}. {b.origin(t.variable)} {way_out}.{'' if is_loop else static}"
     )

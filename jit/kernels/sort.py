@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, op_, select, u32
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum, op_, select, u32
 from .sort_network import merge_lanes, sort_vectors, transposed
 from .sort_records import (
     ZERO,
@@ -28,11 +29,11 @@ from .sort_records import (
     element_bits,
     is_special,
     order_key,
-    restore_row,
     several,
     with_position,
     write_results,
 )  # fmt: skip
+from .sort_restore import restore_row
 
 __all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "rows_kernel", "select_kernel"]
 

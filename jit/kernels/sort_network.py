@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, maximum, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Op, Ty, i64, maximum, minimum, op_, select
 
 __all__ = ["BLOCK", "EIGHT", "merge_lanes", "padded", "sort_vectors", "transposed"]
 
@@ -132,8 +133,8 @@ class _Network:
 
         with b.for_("i", 0, n >> 1) as i:
             index = [b.let("index", (self.at + place) * lanes) for place in (i, n - 1 - i)]
-            x, y = (b.let("held", b.load(self.buf, k, lanes)) for k in index)
-            x, y = compare(x, exchanged(y, 2 * group - 1), group)
+            one, two = (b.let("held", b.load(self.buf, k, lanes)) for k in index)
+            x, y = compare(one, exchanged(two, 2 * group - 1), group)
             held = [x, exchanged(y, 2 * group - 1)]
             distance = group >> 1
             while distance:

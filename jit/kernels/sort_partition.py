@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, maximum, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Op, Ty, i64, maximum, minimum, op_, select
 from .sort_network import BLOCK, EIGHT, transposed
 
 __all__ = ["Partitions", "QuickSort", "Range", "first_lanes", "in_vectors"]
@@ -90,8 +91,8 @@ class Partitions:
             move(self.read(r, whole, valid), valid, False)
         n = b.let("n_below", below - r.start)
         rest = b.let("n_above", r.n - n)
-        first = Range(r.start, b.let("free", r.place + rest), n, Const(0, i64))
-        return first, Range(below, r.place, rest, Const(1, i64))
+        left = Range(r.start, b.let("free", r.place + rest), n, Const(0, i64))
+        return left, Range(below, r.place, rest, Const(1, i64))
 
 
 def _median(b: KernelBuilder, x: Expr, y: Expr, z: Expr) -> Expr:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ref, Ty, fma, lift, op_, select
 
 __all__ = [
     "Format",
@@ -88,7 +90,7 @@ def format_of(x: Expr) -> Format:
     return FORMATS[x.ty.bits]
 
 
-def one_of(x: Expr, single: object, double: object) -> object:
+def one_of(x: Expr, single: Any, double: Any) -> Any:
     """``single`` for float32 operands, ``double`` for float64."""
     return single if x.ty.bits == 32 else double
 

@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from ..loop_ir import Expr, KernelBuilder, Ty, fma, lift, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, Ty, fma, lift, op_, select
 from . import vector_math_tables as tables
 from .vector_math_base import (
     bits,
@@ -145,26 +146,30 @@ def exp(b: KernelBuilder, x: Expr) -> Expr:
 
 def untabled_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` without the rounding of a table's numbers, for what loses a digit afterwards."""
-    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, *power)
+    m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
+    return _scaled(b, m + 1.0, shifted, n)
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x) / 2``, finite wherever that is."""
-    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, *power, half=True)
+    m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
+    return _scaled(b, m + 1.0, shifted, n, half=True)
 
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
-    m, *power = _exp_rest(b, x, dx, b.arithmetic.scale)
-    return _scaled(b, factor + fma(factor, m, low), *power)
+    m, shifted, n = _exp_rest(b, x, dx, b.arithmetic.scale)
+    return _scaled(b, factor + fma(factor, m, low), shifted, n)
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
-    shifted, n, r = _reduce(b, named(b, "exp_x", x))
+    x = named(b, "exp_x", x)
+    if b.arithmetic.tables:
+        shifted, _, r = _reduce(b, x, magic=tables.sixteenth_magic(x))
+        return tables.exp_moderate(b, shifted, r)
+    shifted, n, r = _reduce(b, x)
     square = r * r
     value = fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0
     return op_("scale", value, n) if b.arithmetic.scale else value * power_of_two(shifted)
@@ -289,6 +294,13 @@ def log(b: KernelBuilder, x: Expr) -> Expr:
 
 def log_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``log(x)`` of a finite x that is positive and not subnormal."""
+    if b.arithmetic.tables and x.ty.bits == 32:
+        return tables.log_single(b, named(b, "log_x", x))
+    return untabled_log(b, x)
+
+
+def untabled_log(b: KernelBuilder, x: Expr) -> Expr:
+    """The same without the rounding of a table's numbers, for what loses a digit afterwards."""
     return _log_positive(b, x, subnormal=False)
 
 
@@ -297,20 +309,26 @@ def _log_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
     return fma(k, LN2_HI[x.ty.bits], f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
 
 
-def log1p(b: KernelBuilder, x: Expr) -> Expr:
-    """``log(1 + x) = log(2**k (1 + f))``, where f is rounded only once: ``2**-k x - (1 - 2**-k)``.
+def _log1p_usual(b: KernelBuilder, x: Expr, u: Expr) -> Expr:
+    """``log(1 + x)``, where ``u = 1 + x`` is positive and neither subnormal nor huge.
 
-    The exponent is taken with the other sign, so that zeros keep theirs.
+    ``log(2**k (1 + f))``, where f is rounded only once: ``2**-k x - (1 - 2**-k)``.  The exponent is taken with the other sign,
+    so that zeros keep theirs.
     """
-    x = named(b, "log1p_x", x)
     fmt = format_of(x)
-    u = b.let("log1p_u", x + 1.0)
     power = b.let("log1p_power", _power_below(u))
     s = b.let("log1p_scale", from_bits(fmt.one - power))
     minus_k = b.let("log1p_k", _exponent(-power))
     f = b.let("log1p_f", fma(x, s, -(1.0 - s)))
     rest = _log_rest(b, f, minus_k * -LN2_LO[fmt.width])
-    usual = fma(minus_k, -LN2_HI[fmt.width], f + rest)
+    return fma(minus_k, -LN2_HI[fmt.width], f + rest)
+
+
+def log1p(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "log1p_x", x)
+    fmt = format_of(x)
+    u = b.let("log1p_u", x + 1.0)
+    usual = tables.log1p_single(b, x, u) if b.arithmetic.tables and x.ty.bits == 32 else _log1p_usual(b, x, u)
     outside = _outside(u, fmt.tiny, one_of(x, 2.0**126, 2.0**1022))
     return unless(b, outside, usual, lambda: _log_domain(x, -1.0, log_normal(b, x)))
 

@@ -11,7 +11,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, i32, maximum, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, i32, maximum, minimum, op_, select
 from ..lower.loops import Odometer, ceil_div, const, floor_div
 from .window_taps import Buffers, Combine, FrameDim, Walk, WindowShape, flat_tap, interior, nest
 
@@ -35,7 +36,7 @@ def channels_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int)
             with b.for_("c", 0, channels, lanes) as group:
                 c = b.let("channel", minimum(group, channels - lanes))
                 result = b.let("result", p * channels + c)
-                given = b.let("given", buffers.given(result, lanes)) if combine.mode == "select" else None
+                given = buffers.given(result, lanes) if combine.mode == "select" else None
                 buffers.store(result, visit(c, given))
 
         def by_loops(c: Expr, given: Expr | None) -> Sequence[Expr]:
@@ -54,7 +55,7 @@ def channels_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int)
 
         def written_out(c: Expr, given: Expr | None) -> Sequence[Expr]:
             state: list[Ref] | None = None
-            for flat, taps in enumerate(itertools.product(*(range(t) for t in shape.written_out))):
+            for flat, taps in enumerate(itertools.product(*(range(t) for t in shape.written_out or ()))):
                 offset: Expr = at.index[0]
                 for w, t in zip(walks, taps):
                     offset = offset * w.dim.n + w.first + t
@@ -145,7 +146,7 @@ class RowBlock:
 
         def results(o: Expr, lanes: int) -> None:
             result = b.let("result", self.row + o)
-            given = b.let("given", self.buffers.given(result, lanes)) if self.combine.mode == "select" else None
+            given = self.buffers.given(result, lanes) if self.combine.mode == "select" else None
             state: list[Expr] | None = None
             for r, start in enumerate(starts):
                 at = b.let("at", start + o * last.stride)
@@ -174,7 +175,7 @@ class RowBlock:
         def element(i: int) -> Expr:
             return op_("extract", pieces[i // lanes], const(i - begins[i // lanes]))
 
-        rows = []
+        rows: list[list[Expr]] = []
         for t in range(taps):
             v = element(t).splat(lanes)
             for lane in range(1, lanes):
@@ -258,7 +259,7 @@ def disjoint_kernel(combine: Combine, shape: WindowShape, channels_last: bool, l
 
     with b.for_("p", b.lo, b.hi) as p:
         starts = []
-        for taps in itertools.product(*(range(t) for t in shape.written_out)):
+        for taps in itertools.product(*(range(t) for t in shape.written_out or ())):
             offset: Expr = at.index[0]
             for dim, o, t in zip(outer, at.index[1:], taps):
                 offset = offset * dim.n + o * dim.stride + t

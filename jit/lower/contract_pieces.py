@@ -15,6 +15,7 @@ __all__ = [
     "FINISHED_ROWS",
     "GROUP",
     "MIN_SLICE",
+    "MORE_PIECES",
     "ROWS",
     "SLAB_SLICE",
     "k_parts",
