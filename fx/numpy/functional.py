@@ -46,7 +46,7 @@ def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = None,
     """
     sizes = static_shape(shape)
     d = dtypes.canonical(dtype or config.default_float)
-    f = functools.partial(function, **kwargs)
+    f: Callable[..., Any] = functools.partial(function, **kwargs)
     for i in reversed(range(len(sizes))):
         f = vmap(f, in_axes=tuple([0 if j == i else None for j in range(len(sizes))]))
     return f(*[shaping.iota(d, n) for n in sizes])

@@ -139,7 +139,8 @@ def histogramdd(
         inside = binary.logical_and(inside, binary.less(at, n))
         flat = binary.add(binary.multiply(flat, n), at)
     total = math.prod(sizes)
-    w = filled((count,), 1, config.default_int) if weights is None else as_value(weights)
+    unit = inexact(points.dtype) if density else config.default_int
+    w = filled((count,), 1, unit) if weights is None else as_value(weights)
     counts = setitem(filled((total,), False, w.dtype), where(inside, flat, total), w, "add", mode="fill")
     counts = shaping.reshape(counts, tuple(sizes))
     if density:

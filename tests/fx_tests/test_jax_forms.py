@@ -154,6 +154,8 @@ def test_edges_at_whole_numbers_are_whole(bins: int) -> None:
     same(counts, np.histogram(x, bins=bins, range=(0, 5 * bins))[0])
     both, _ = fnp.histogramdd(np.stack([x, x], 1), bins=[bins, 2])
     assert both.dtype == np.int32 and both.sum() == x.size
+    parts, _ = fnp.histogramdd(np.stack([x, x], 1).astype(np.float64), bins=[bins, 2], density=True)
+    assert parts.dtype == np.float64
 
 
 def test_broadcast_in_dim_to_axes_in_any_order() -> None:
