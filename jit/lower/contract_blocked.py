@@ -14,7 +14,9 @@ from ..loop_ir import Ty
 from .contract_pieces import (
     FINISHED_ROWS,
     GROUP,
+    HALF_NS,
     MIN_SLICE,
+    RANGE_BLOCKS,
     ROWS,
     SLAB_SLICE,
     k_parts,
@@ -204,7 +206,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     if layout.packs:
-        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // most_rows))
+        least = m if layout.slab else RANGE_BLOCKS * tile.mr
+        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // most_rows), least)
         piece_rows = even(m, piece_rows)
     else:
         if layout.slab or layout.lanewise:
@@ -227,14 +230,15 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     )  # fmt: skip
 
 
-def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int]:
+def _grid(p: Contraction, panels: int, wanted: int, most: int, least: int) -> tuple[int, int]:
     """The rows and the panels of a piece that packs its B: about ``wanted`` pieces, with as little read anew as can be.
 
-    ``most``: into how many ranges the rows may be cut.
+    ``most``: into how many ranges the rows may be cut, if there is another way; ``least``: rows of a range that is one of two
+    because there is none.
     """
     m, n = size(p.rows), single(p.cols)
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
-    numbers = (panels, wanted, most, per_range, m * READ_A)
+    numbers = (panels, wanted, most, m // least, per_range, m * READ_A)
     return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
 
 
@@ -334,7 +338,7 @@ def _product(
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
-    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes)
+    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes, least=HALF_NS)
     if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
         dims += [(columns, layout.unit, c_col), (layout.unit, 1, 1)]

@@ -14,7 +14,9 @@ from .contraction import FLOPS_PER_NS, Dims
 __all__ = [
     "FINISHED_ROWS",
     "GROUP",
+    "HALF_NS",
     "MIN_SLICE",
+    "RANGE_BLOCKS",
     "ROWS",
     "SLAB_SLICE",
     "k_parts",
@@ -30,7 +32,7 @@ __all__ = [
 # what it reads and writes.
 ROWS, FINISHED_ROWS = 96, 48
 GROUP = 16  # panels of a piece, at most
-PIECE_NS, HALF_NS = 25_000.0, 12_500.0  # the work of a piece at least; of one of the two of a small product
+PIECE_NS, HALF_NS = 25_000.0, 5_000.0  # the work of a piece at least; of one of the two of a small product
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
 FEW_PIECES = 8  # of fewer, an odd number leaves threads without work
 LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
@@ -113,7 +115,9 @@ def packed_groups(*numbers: Any) -> int:
 
 
 @functools.lru_cache(1 << 10)  # asked for rows and for panels, and of each product alike
-def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
+def _cut(panels: int, wanted: int, most: int, thin: int, per_range: float, per_group: float) -> tuple[int, int]:
+    if panels == 1:
+        most = max(most, min(thin, 2))
     cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
     enough = max(min(r * g, wanted) for r, g in cuts)
     return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)

@@ -310,7 +310,7 @@ def test_register_blocks_fit_the_registers() -> None:
         ("sse2", "x86-64"), ("avx2", "znver3"), ("avx512", "x86-64-v4"), ("avx512", "znver4")
     ) if host().vector_bits >= {"sse2": 128, "avx2": 256, "avx512": 512}[level])]  # fmt: skip
     for target, rows, columns, depth, ty in itertools.product(
-        targets, (1, 4, 5, 8, 32, 100), (1, 7, 8, 16, 20, 31, 32, 40, 48, 64, 1000), (1, 50_000), (f32, f64)
+        targets, (1, 4, 5, 8, 32, 100), (1, 7, 8, 16, 20, 31, 32, 40, 48, 64, 79, 80, 160, 784, 1000), (1, 50_000), (f32, f64)
     ):
         tile = tile_for(target, ty, rows, columns, depth)
         assert tile.mr * tile.nv + tile.nv + 1 <= target.vector_registers
@@ -318,6 +318,8 @@ def test_register_blocks_fit_the_registers() -> None:
         assert tile.lanes * 8 * ty.itemsize in (target.vector_bits, target.unit_bits)
         if columns <= 3 * target.unit_bits // (8 * ty.itemsize):
             assert (-(-columns // tile.cols) * tile.cols - columns) * 8 * ty.itemsize < target.unit_bits
+        if columns in (160, 784) and target.vector_registers >= 32:
+            assert -(-columns // tile.cols) * tile.cols <= 1.03 * columns
 
 
 @pytest.mark.parametrize(("cpu", "level"), [("znver4", "avx512"), ("x86-64-v4", "avx512"), ("x86-64-v3", "avx2")])
@@ -328,6 +330,11 @@ def test_odd_numbers_of_vectors_of_columns(cpu: str, level: str) -> None:
     for n in (3, 8, 10, 20, 24, 33, 40, 48):
         for dtype in ("float32", "float64", "complex64"):
             check(random_array((37, 50), dtype), random_array((50, n), dtype, 1), target=target)
+    for n in (79, 80, 147, 784):  # panels of five vectors
+        for dtype in ("float32", "float64", "complex64"):
+            a, b = random_array((37, 50), dtype), random_array((50, n), dtype, 1)
+            check(a, b, target=target)
+            check(np.asfortranarray(a), np.asfortranarray(b), target=target)
 
 
 EPILOGUES: dict[str, Any] = {
@@ -465,7 +472,8 @@ def test_wide_products_have_the_same_bits_on_any_number_of_threads() -> None:
 
 SHARED = [  # (rows, k, columns), and whether A lies along its rows, as for the gradient of weights
     (64, 64, 192, False), (64, 192, 64, False), (64, 192, 192, False), (64, 1792, 192, True),
-    (128, 1792, 64, True), (129, 1100, 65, True), (32, 128, 512, False),
+    (128, 1792, 64, True), (129, 1100, 65, True), (32, 128, 512, False), (128, 256, 20, False), (256, 128, 20, True),
+    (128, 256, 10, False), (128, 20, 256, False),
 ]  # fmt: skip
 
 
