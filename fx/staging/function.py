@@ -92,10 +92,13 @@ class JitFunction:
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         try:
             programs = self._programs
-            for call in programs.short:
+            ways = programs.short
+            for call in ways:
                 out = call(args, kwargs)
                 if out is not MISS:
                     programs.hits += 1
+                    if call is not ways[0]:
+                        programs.prefer(call)
                     return out
             return self._call(args, kwargs)
         except BaseException as e:

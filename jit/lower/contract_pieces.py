@@ -21,10 +21,12 @@ __all__ = [
     "SLAB_SLICE",
     "k_parts",
     "k_slices",
+    "neighbours",
     "packed_groups",
     "packed_ranges",
     "row_ranges",
     "rows_ahead",
+    "walks_by_rows",
     "wanted_pieces",
 ]
 
@@ -62,13 +64,28 @@ def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: f
     """
     ranges = -(-m // most)
     pieces = ranges * batches * panels
-    lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
+    grouped = ranges * batches * -(-panels // max(1, min(GROUP, panels, pieces // wanted)))
+    lacking = pieces < wanted or (wanted > 1 and grouped % 2 and grouped < FEW_PIECES)
     if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr:
         return 2 * ranges
     blocks = -(-m // mr)
     few = min(-(-wanted // batches), blocks // HELD_BLOCKS)
     even = few > 1 and 6 * few * -(-blocks // few) <= 7 * blocks  # no thread has much more of them than another
     return few if ranges == 1 and share <= 0.5 and even else ranges
+
+
+def walks_by_rows(m: int, n: int, k: int, ranges: int, held: int) -> int:
+    """Whether neighbouring pieces (of which a thread takes some) have rows in common rather than columns.
+
+    Then each thread reads all of B, else all of A; and C, of which the caches of two threads keep ``held`` elements, lies in them in
+    stripes, else in rows: a map over it, or an epilogue that writes over an operand, has pieces that are rows.
+    """
+    return int(ranges > 1 and m * n <= held and n * k <= m * k + m * n)
+
+
+def neighbours(m: int, n: int, k: int, ranges: int, held: int, groups: int) -> int:
+    """How many pieces lie side by side, of ``ranges`` of rows by ``groups`` of panels."""
+    return groups if walks_by_rows(m, n, k, ranges, held) else ranges
 
 
 def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:

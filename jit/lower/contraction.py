@@ -116,7 +116,15 @@ def run(
         return
     args = tuple(values[param.name] for param in kernel.kernel.params)
     ctx.step(
-        kernel, args, total, chunk_for(total, ns, align, least), name, flops=flops, nbytes=nbytes, reads=reads, writes=writes
+        kernel,
+        args,
+        total,
+        chunk_for(total, ns, align, least),
+        name,
+        flops=flops,
+        nbytes=nbytes,
+        reads=reads,
+        writes=writes,
     )
 
 
