@@ -92,7 +92,10 @@ def main() -> None:
             f.write(as_json(results, args.threads, measured))
     if args.markdown:
         with open(args.markdown, "w") as f:
-            f.write(as_markdown(results, args.threads, measured))
+            by_family: dict[str, list[Result]] = {}
+            for (family, _), result in zip(rows, results, strict=True):
+                by_family.setdefault(family, []).append(result)
+            f.write(as_markdown(by_family, args.threads, measured))
     if args.png:
         draw(results, measured, args.png)
     if any(r.wrong for r in results):

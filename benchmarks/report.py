@@ -71,12 +71,16 @@ def line(result: Result) -> str:
     return f"{name:<58.58}{cells}{result.spread['fx'] * 100:5.0f}%{quotient}{gain}  {goals} {mark}{faults}"
 
 
+def _met(results: list[Result]) -> str:
+    told = [v for r in results if r.goals and (v := verdict(r)) is not None]
+    return f"{sum(told)} of {len(told)} rows meet their goals"
+
+
 def summary(results: list[Result]) -> str:
     """Counts of goals met, and of rows that gain enough from more threads."""
-    told = [v for r in results if r.goals and (v := verdict(r)) is not None]
     gains = [scaling(r) for r in results if "fx1" in r.samples]
     wrong = [r.name for r in results if r.wrong]
-    lines = [f"{sum(told)} of {len(told)} rows meet their goals"]
+    lines = [_met(results)]
     if gains:
         lines.append(
             f"{sum(g >= SCALING for g in gains)} of {len(gains)} rows above 200 us gain {SCALING} x or more from all threads"
@@ -86,24 +90,41 @@ def summary(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(results: list[Result], threads: int, machine: dict[str, float]) -> str:
-    """The table for people to read: medians, ratios of the medians and of the fastest readings, goals."""
+def as_markdown(families: dict[str, list[Result]], threads: int, machine: dict[str, float]) -> str:
+    """The tables for people to read, one a family: medians, ratios of the medians and of the fastest readings, goals."""
     head = ["work", *COLUMNS, "ratio", "of minima", "1→n", "goal", ""]
-    lines = [
-        f"{threads} threads; measured peak {machine['gflops']:.0f} GFLOP/s (float32), {machine['gbytes']:.1f} GB/s; medians in"
-        " microseconds unless said; ratio = fx / best peer, below 1 is faster.",
-        "", f"| {' | '.join(head)} |", "|" + "---|" * len(head),
-    ]  # fmt: skip
-    for r in results:
-        unit, columns = _UNITS[r.unit], _columns(r)
-        cells = [f"{columns[c] / unit:.4g}" if c in columns else "" for c in COLUMNS]
-        numbers = [ratio(r), ratio(r, of_minima=True), scaling(r)]
-        goals = " and ".join(_goal(g, r.unit, g.value(r.median)) for g in r.goals)
-        mark = {True: "met", False: "missed", None: ""}[verdict(r)]
-        name = f"{r.name} [{r.unit}]" if r.unit != "us" else r.name
-        cells = [name, *cells, *("" if math.isnan(x) else f"{x:.2f}" for x in numbers), goals, mark]
-        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
-    return "\n".join([*lines, "", *summary(results).split("\n"), ""])
+    text = [
+        "# Results",
+        f"{platform.machine()}, {_processor()}: {threads} threads each; measured peak {machine['gflops']:.0f} GFLOP/s (float32), {machine['gbytes']:.1f} GB/s.",
+        'Medians in microseconds unless said; ratio = fx / best peer, below 1 is faster; "of minima" compares the fastest readings; "1→n" is the'
+        " gain of fx from all threads over one. PyTorch is eager and `torch.compile`, whichever is faster counts. Absolute times and single"
+        " rows drift by tens of percent between runs.",
+        summary([r for results in families.values() for r in results]).replace("\n", "; ") + ".",
+    ]
+    for family, results in families.items():
+        table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *map(_markdown_row, results)]
+        text += [f"## {family.capitalize()}", "\n".join(table), f"{_met(results)}."]
+    return "\n\n".join(text) + "\n"
+
+
+def _markdown_row(r: Result) -> str:
+    unit, columns = _UNITS[r.unit], _columns(r)
+    cells = [f"{columns[c] / unit:.4g}" if c in columns else "" for c in COLUMNS]
+    numbers = [ratio(r), ratio(r, of_minima=True), scaling(r)]
+    goals = " and ".join(_goal(g, r.unit, g.value(r.median)) for g in r.goals)
+    mark = {True: "met", False: "missed", None: ""}[verdict(r)]
+    name = f"{r.name} [{r.unit}]" if r.unit != "us" else r.name
+    cells = [name, *cells, *("" if math.isnan(x) else f"{x:.2f}" for x in numbers), goals, mark]
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def _processor() -> str:
+    """The name that Linux gives the processor, else Python's."""
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(x.partition(":")[2].strip() for x in f if x.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
 
 
 def as_json(results: list[Result], threads: int, machine: dict[str, float]) -> str:

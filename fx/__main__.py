@@ -35,6 +35,8 @@ def info() -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the command line and does what it says."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if argv in (["train"], ["viz"]):  # what there is to choose from
+        argv.append("--help")
     parser = argparse.ArgumentParser(
         prog="fx", description="fx: composable function transformations, compiled to native loops"
     )

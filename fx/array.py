@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from sys import getrefcount
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import finalize
 
 import numpy as np
@@ -101,18 +101,32 @@ def check_device(device: Any, what: str = "device") -> None:
             raise ArgumentError(f"{what}={d!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
 
 
+if TYPE_CHECKING:
+    from .array_methods import ArrayMethods as _Methods
+else:
+    _Methods = object
+
+
 def _stays(memory: np.ndarray | None) -> None:
     """Does nothing: until it is called, with the end of an object, it keeps the memory that the object has had."""
 
 
-class Array:
+class Array(_Methods):
     """An immutable n-dimensional array.
 
     Made by ``fx.numpy`` functions; ``np.asarray(x)`` is a read-only NumPy view of the same memory.
     Item assignment is not possible: ``x = x.at[i].set(v)`` makes a changed copy.  (With ``fx.config.array_api``, ``x[i] = v``
     changes this array alone, no view of it and no array that it is a view of.)
+
+    >>> import fx.numpy as fnp
+    >>> x = fnp.arange(3.0)
+    >>> x.at[1].set(10.0), x + 1
+    (Array([ 0., 10.,  2.], dtype=float32), Array([1., 2., 3.], dtype=float32))
+    >>> x
+    Array([0., 1., 2.], dtype=float32)
     """
 
+    _aval: Aval
     __slots__ = ("__weakref__", "_aval", "_buffer", "_owned", "weak_type")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]

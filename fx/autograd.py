@@ -3,7 +3,9 @@
 A program written for autograd runs with its import lines changed: ``autograd`` becomes ``fx.autograd``, ``autograd.numpy``
 is NumPy itself (or ``fx.numpy``), ``autograd.scipy`` is ``scipy.special`` or ``fx.scipy``; ``autograd.misc.flatten`` is
 ``fx.flatten_util.ravel_pytree``, and its optimizers stand in ``fx.optim``.  Every operator takes ``argnum``, the position
-(or a tuple of positions) that is differentiated.
+(or a tuple of positions) that is differentiated.  As in autograd, a Python number that is differentiated is float64 (or
+complex128), where ``fx.grad`` takes it for the default float; and a function whose result is an array of one element has a
+gradient.
 
 Source: Maclaurin, Duvenaud, Adams, "Autograd: Effortless gradients in NumPy" (2015).
 """
@@ -24,7 +26,8 @@ from .api import jacobian as _jacobian
 from .api import jvp, vjp
 from .api import value_and_grad as _value_and_grad
 from .errors import CustomRuleError
-from .numpy import ones_like, tensordot, zeros_like
+from .numpy import ones_like, reshape, tensordot, zeros_like
+from .signatures import signature_of
 from .trace import aval_of
 from .transforms.checkpoint import checkpoint
 from .transforms.custom_vjp import custom_vjp
@@ -39,6 +42,10 @@ Function = Callable[..., Any]
 Position = int | tuple[int, ...]
 
 
+def _double(x: Any) -> Any:
+    return np.float64(x) if type(x) is float else np.complex128(x) if type(x) is complex else x
+
+
 def _of(fun: Function, argnum: Position, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Function, Any]:
     """``fun`` as a function of one argument alone (of a tuple of them), and what it is."""
     places = (argnum,) if isinstance(argnum, int) else tuple(argnum)
@@ -49,8 +56,37 @@ def _of(fun: Function, argnum: Position, args: tuple[Any, ...], kwargs: dict[str
             given[place] = v
         return fun(*given, **kwargs)
 
-    at = tuple([args[i] for i in places])
+    at = tree.map(_double, tuple([args[i] for i in places]))
     return of_one, at[0] if isinstance(argnum, int) else at
+
+
+def _in_doubles(derivative: Function, argnum: Position) -> Function:
+    """A derivative of fx that takes Python numbers at the positions ``argnum`` for float64."""
+
+    @functools.wraps(derivative)
+    def at(*args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        for place in (argnum,) if isinstance(argnum, int) else argnum:
+            if -len(given) <= place < len(given):  # what is not there, the derivative tells about
+                given[place] = tree.map(_double, given[place])
+        return derivative(*given, **kwargs)
+
+    return at
+
+
+def _to_scalar(y: Any) -> Any:
+    shape = getattr(y, "shape", ())
+    return reshape(y, ()) if shape and all(n == 1 for n in shape) else y
+
+
+def _scalar(fun: Function) -> Function:
+    """``fun``, an array of one element as the number that it holds."""
+
+    @functools.wraps(fun)
+    def scalar(*args: Any, **kwargs: Any) -> Any:
+        return _to_scalar(fun(*args, **kwargs))
+
+    return scalar
 
 
 def grad(fun: Function, argnum: Position = 0) -> Function:
@@ -59,36 +95,55 @@ def grad(fun: Function, argnum: Position = 0) -> Function:
     >>> grad(lambda x: np.sum(np.tanh(x)))(np.zeros(2))
     Array([1., 1.], dtype=float64)
     """
-    return _grad(fun, argnums=argnum)
+    return _in_doubles(_grad(_scalar(fun), argnums=argnum), argnum)
 
 
 def value_and_grad(fun: Function, argnum: Position = 0) -> Function:
     """The value of a scalar function and its gradient, as ``scipy.optimize.minimize(..., jac=True)`` wants them."""
-    return _value_and_grad(fun, argnums=argnum)
+
+    @functools.wraps(fun)
+    def with_value(*args: Any, **kwargs: Any) -> Any:
+        y = fun(*args, **kwargs)
+        return _to_scalar(y), y
+
+    both = _value_and_grad(with_value, argnums=argnum, has_aux=True)
+
+    @functools.wraps(fun)
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        (_, value), gradient = both(*args, **kwargs)
+        return value, gradient
+
+    return _in_doubles(value_and_gradient, argnum)
 
 
 def holomorphic_grad(fun: Function, argnum: Position = 0) -> Function:
     """The complex derivative of a holomorphic function."""
-    return _grad(fun, argnums=argnum, holomorphic=True)
+    return _in_doubles(_grad(_scalar(fun), argnums=argnum, holomorphic=True), argnum)
 
 
 def grad_named(fun: Function, argname: str) -> Function:
     """The gradient by the positional parameter of that name."""
-    return grad(fun, list(inspect.signature(fun).parameters).index(argname))
+    return grad(fun, list(signature_of(fun).parameters).index(argname))
 
 
 def grad_and_aux(fun: Function, argnum: Position = 0) -> Function:
     """Of a function of two results: the gradient of the first, and the second."""
-    return _grad(fun, argnums=argnum, has_aux=True)
+
+    @functools.wraps(fun)
+    def scalar(*args: Any, **kwargs: Any) -> Any:
+        y, aux = fun(*args, **kwargs)
+        return _to_scalar(y), aux
+
+    return _in_doubles(_grad(scalar, argnums=argnum, has_aux=True), argnum)
 
 
 def multigrad_dict(fun: Function) -> Function:
     """The gradient by every argument, as a dict from parameter names.
 
     >>> multigrad_dict(lambda x, y: x * y)(2.0, y=3.0)
-    {'x': Array(3., dtype=float32, weak_type=True), 'y': Array(2., dtype=float32, weak_type=True)}
+    {'x': Array(3., dtype=float64), 'y': Array(2., dtype=float64)}
     """
-    signature = inspect.signature(fun)
+    signature = signature_of(fun)
 
     def gradients(*args: Any, **kwargs: Any) -> dict[str, Any]:
         bound = signature.bind(*args, **kwargs)
@@ -96,9 +151,9 @@ def multigrad_dict(fun: Function) -> Function:
 
         def of_all(arguments: dict[str, Any]) -> Any:
             again = inspect.BoundArguments(signature, arguments)  # type: ignore[arg-type]
-            return fun(*again.args, **again.kwargs)
+            return _to_scalar(fun(*again.args, **again.kwargs))
 
-        found: dict[str, Any] = _grad(of_all)(dict(bound.arguments))
+        found: dict[str, Any] = _grad(of_all)(tree.map(_double, dict(bound.arguments)))
         return found
 
     return gradients
@@ -131,12 +186,12 @@ def deriv(fun: Function, argnum: int = 0) -> Function:
 
 def jacobian(fun: Function, argnum: Position = 0) -> Function:
     """All derivatives: an array of the result's shape followed by the argument's."""
-    return _jacobian(fun, argnums=argnum)
+    return _in_doubles(_jacobian(fun, argnums=argnum), argnum)
 
 
 def hessian(fun: Function, argnum: int = 0) -> Function:
     """The second derivatives of a scalar function."""
-    return _hessian(fun, argnums=argnum)
+    return _in_doubles(_hessian(fun, argnums=argnum), argnum)
 
 
 def make_vjp(fun: Function, argnum: Position = 0) -> Function:
@@ -144,7 +199,7 @@ def make_vjp(fun: Function, argnum: Position = 0) -> Function:
 
     def at(*args: Any, **kwargs: Any) -> tuple[Function, Any]:
         y, pull = vjp(*_of(fun, argnum, args, kwargs))
-        return lambda ct: pull(ct)[0], y
+        return lambda ct: pull(tree.map(_double, ct))[0], y
 
     return at
 
@@ -154,7 +209,7 @@ def make_jvp(fun: Function, argnum: Position = 0) -> Function:
 
     def at(*args: Any, **kwargs: Any) -> Function:
         f, x = _of(fun, argnum, args, kwargs)
-        return lambda tangent: jvp(f, (x,), (tangent,))
+        return lambda tangent: jvp(f, (x,), (tree.map(_double, tangent),))
 
     return at
 
@@ -176,8 +231,8 @@ def make_ggnvp(f: Function, g: Function = _half_square, f_argnum: int = 0) -> Fu
         y, pull = vjp(of_one, x)
 
         def product(v: Any) -> Any:
-            jv = jvp(of_one, (x,), (v,))[1]
-            return pull(jvp(_grad(g), (y,), (jv,))[1])[0]
+            jv = jvp(of_one, (x,), (tree.map(_double, v),))[1]
+            return pull(jvp(_grad(_scalar(g)), (y,), (jv,))[1])[0]
 
         return product
 
@@ -193,7 +248,7 @@ def hessian_tensor_product(fun: Function, argnum: int = 0) -> Function:
 
     def product(*args: Any, **kwargs: Any) -> Any:
         f, x = _of(fun, argnum, args[:-1], kwargs)
-        return jvp(_grad(f), (x,), (args[-1],))[1]
+        return jvp(_grad(_scalar(f)), (x,), (tree.map(_double, args[-1]),))[1]
 
     return product
 

@@ -40,6 +40,8 @@ class Executable(Protocol):
 
     def cost_analysis(self) -> dict[str, Any]: ...
 
+    def profile(self, *args: np.ndarray) -> list[tuple[str, int]]: ...
+
 
 class ReferenceExecutable:
     """Runs the optimised graph in NumPy, equation by equation."""
@@ -61,6 +63,11 @@ class ReferenceExecutable:
 
     def cost_analysis(self) -> dict[str, Any]:
         return {"equations": len(self.graph.eqns)}
+
+    def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:
+        start = time.perf_counter_ns()
+        self(*args)
+        return [("reference", time.perf_counter_ns() - start)]
 
 
 def native() -> Any:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dis
 import functools
 import opcode
+import re
 import sys
 from types import CodeType, FrameType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,13 +24,18 @@ __all__ = [
 _STORE_ITEM = opcode.opmap["STORE_SUBSCR"]
 _STORES = {_STORE_ITEM, opcode.opmap.get("STORE_SLICE", _STORE_ITEM)}
 _CACHE, _POP_TOP = opcode.opmap["CACHE"], opcode.opmap["POP_TOP"]
-_CALLS = ("CALL", "PRECALL")
+_CALLS = ("CALL", "CALL_KW", "CALL_FUNCTION_EX")
+_JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
+_JOINED = re.compile("(LOAD|STORE)_FAST")
+_ENDS = re.compile(
+    "JUMP_(FORWARD|BACKWARD|ABSOLUTE)|RETURN_(VALUE|CONST)|RAISE|RERAISE"
+)  # what comes next is not reached from here
 _NO_DERIVATIVE = frozenset(("ceil", "floor", "isclose", "isfinite", "isinf", "isnan", "trunc"))
 
 
 def stores_an_item(caller: FrameType) -> bool:
     """True at ``buffer[i] = x``."""
-    return caller.f_code.co_code[caller.f_lasti] == _STORE_ITEM
+    return caller.f_code.co_code[caller.f_lasti] in _STORES
 
 
 def is_an_assignment(caller: FrameType) -> bool:
@@ -132,30 +138,73 @@ def array_function_for(name: str) -> str:
 def _callee(code: CodeType, at: int) -> tuple[str, ...] | None:
     """The name (``sin``, or ``math`` and ``sin``) that is called at an instruction; None for anything else.
 
-    Read backwards: the last instruction after which nothing lies above the callable has finished loading it.
+    What has touched the place of the callable last has loaded it, or taken an attribute of what lay there.
     """
-    before = [i for i in dis.get_instructions(code) if i.offset <= at]
-    call = before.pop()
-    if call.opname not in _CALLS:
+    steps = _steps(code, at)
+    call = steps.pop()
+    if call.name not in _CALLS:
         return None
-    above = call.arg or 0  # arguments
-    if call.opname == "CALL" and before[-1].opname == "PRECALL":  # a pair in Python 3.11
-        before.pop()
-    while before and above:
-        i = before.pop()
-        above -= dis.stack_effect(i.opcode, i.arg, jump=False)
-    return _path(before)
+    if steps[-1].name == "PRECALL":  # it and CALL are a pair in Python 3.11
+        call = steps.pop()
+    bottom = call.depth - _arguments(call)
+    while steps and not (steps[-1].depth < bottom or (steps[-1].depth == bottom and steps[-1].name == "LOAD_ATTR")):
+        steps.pop()
+    return _path(steps)
 
 
-def _path(loads: list[dis.Instruction]) -> tuple[str, ...] | None:
+class _Step(NamedTuple):
+    """An instruction, or one of the two that are joined in one, and how high the stack is before it."""
+
+    name: str
+    arg: int | None
+    argval: Any
+    depth: int
+
+
+def _steps(code: CodeType, at: int) -> list[_Step]:
+    """The instructions up to an offset, in the order in which they stand.
+
+    Heights count from wherever the code begins that only an exception leads to: within an expression they are right.
+    """
+    steps: list[_Step] = []
+    depth: int | None = 0
+    reached: dict[int, int] = {}  # the height at the targets of the jumps so far
+    for i in dis.get_instructions(code):
+        if i.offset > at:
+            break
+        depth = reached.get(i.offset, 0) if depth is None else depth
+        if i.opcode in _JUMPS:
+            reached.setdefault(i.argval, depth + dis.stack_effect(i.opcode, i.arg, jump=True))
+        after = depth + dis.stack_effect(i.opcode, i.arg, jump=False)
+        joined = _JOINED.findall(i.opname)
+        if len(joined) == 2:  # two local variables: LOAD_FAST_LOAD_FAST, STORE_FAST_LOAD_FAST, ...
+            for kind, name in zip(joined, i.argval):
+                steps.append(_Step(f"{kind}_FAST", None, name, depth))
+                depth += 1 if kind == "LOAD" else -1
+        elif i.opname != "EXTENDED_ARG":
+            steps.append(_Step(i.opname, i.arg, i.argval, depth))
+        depth = None if _ENDS.match(i.opname) else after
+    return steps
+
+
+def _arguments(call: _Step) -> int:
+    """How many values lie above the callable, and above the null or ``self`` that goes with it."""
+    if call.name != "CALL_FUNCTION_EX":
+        return (call.arg or 0) + (call.name == "CALL_KW")  # the names of keywords
+    return (
+        2 if call.arg is None else 1 + (call.arg & 1)
+    )  # positional ones, and keywords; always both from Python 3.14 on
+
+
+def _path(loads: list[_Step]) -> tuple[str, ...] | None:
     """The dotted name that the last of these instructions finishes loading."""
     names: list[str] = []
     for i in reversed(loads):
-        if i.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+        if i.name in ("LOAD_ATTR", "LOAD_METHOD"):
             names.append(i.argval)
-        elif i.opname == "PUSH_NULL" and not names:
+        elif i.name == "PUSH_NULL" and not names:
             continue
-        elif i.opname.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF")):
+        elif i.name.startswith(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_DEREF")):
             return tuple(reversed([*names, i.argval]))
         else:
             return None

@@ -188,8 +188,9 @@ class Config:
         elif name in _OF_JAX:
             setattr(self, _OF_JAX[name], value)
         elif name in _ACCEPTED:
-            if _ACCEPTED[name] is not None and value not in _ACCEPTED[name]:
-                raise ArgumentError(f"{name}={value!r} cannot be had in fx; it is always {_ACCEPTED[name][0]!r}")
+            accepted = _ACCEPTED[name]
+            if accepted is not None and value not in accepted:
+                raise ArgumentError(f"{name}={value!r} cannot be had in fx; it is always {accepted[0]!r}")
         elif name.removeprefix("jax_") in OPTIONS:
             setattr(self, name.removeprefix("jax_"), value)
         else:

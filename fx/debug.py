@@ -10,7 +10,7 @@ from typing import Any
 from .array import Array
 from .primitives.callbacks import debug_callback as callback
 from .primitives.callbacks import debug_print as print
-from .trace import Tracer
+from .trace import Tracer, source_of
 
 __all__ = ["breakpoint", "callback", "log", "print"]
 
@@ -29,8 +29,10 @@ def breakpoint(
     End it with Ctrl-D.  The arguments are JAX's, and accepted.
     """
     caller = sys._getframe(1)
-    arrays = {k: v for k, v in caller.f_locals.items() if isinstance(v, (Array, Tracer)) and k.isidentifier()}
-    where = f"{caller.f_code.co_filename}:{caller.f_lineno} in {caller.f_code.co_name}"
+    arrays: dict[str, Any] = {
+        k: v for k, v in caller.f_locals.items() if isinstance(v, (Array, Tracer)) and k.isidentifier()
+    }
+    where = source_of(caller)
 
     def stop(**values: Any) -> None:
         code.interact(banner=f"breakpoint at {where}: {', '.join(values)}", local=values, exitmsg="")

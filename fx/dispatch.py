@@ -3,7 +3,7 @@
 Between a Python call and the native one lie the structure of the arguments, their types, and the structure of the
 result.  ``specialise`` writes Python that takes exactly these arguments apart, hands them to a native function (``launch``) that
 checks dtypes, shapes and layout, runs the program and wraps its results, and builds exactly that result.  Where a call is more
-than that (memory that is donated, results from the pool), the check (``fits``), the program and the wrapping are functions
+than that (memory that is donated and may have to be copied), the check (``fits``), the program and the wrapping are functions
 one by one.  Whatever it does not expect, it answers with ``MISS``, and the caller takes the general way, which finds or
 makes another program.
 
@@ -75,7 +75,7 @@ def specialise(
         example: the leaves of a call with this signature.
         avals: their types.
         executable: has ``fits(*arrays)``, ``dense(*arrays)`` and ``run(*arrays)``.
-        captured: arrays that follow the leaves.
+        captured: arrays that follow the leaves, dense and aligned.
         donate: leaves whose memory the program takes over.
     """
     if not hasattr(executable, "fits") or len(example) + len(weak) > MAX_LEAVES:
@@ -145,7 +145,7 @@ def _with_dense_buffers(
         if c is b or type(x) is not Array:
             given.append(x if c is b else c)
             continue
-        if b.ndim and not any(b.strides):
+        if b is not None and b.ndim and not any(b.strides):
             x._exchange(c)
         given.append(Array(c, x.weak_type))
     return given

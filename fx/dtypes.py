@@ -131,7 +131,10 @@ def canonical(dtype: Any) -> np.dtype:
     try:
         d: np.dtype = np.dtype(dtype)
     except TypeError:
-        raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.") from None
+        sizes = (
+            " Several sizes are one argument, a tuple: zeros((2, 3))." if isinstance(dtype, (int, np.integer)) else ""
+        )
+        raise DTypeError(f"{dtype!r} is not a dtype. Write e.g. fx.numpy.float32 or 'float32'.{sizes}") from None
     if not d.isnative:
         raise DTypeError(
             f"dtype {d.str!r} has the bytes of each number in the order of other machines. Convert it:"
@@ -148,6 +151,11 @@ def canonical(dtype: Any) -> np.dtype:
 
 
 _spelled: dict[Any, np.dtype] = {}  # spellings that were met before
+
+
+def limits(dtype: np.dtype) -> Any:
+    """``np.finfo`` of a dtype of floats or complex numbers; of bfloat16 too."""
+    return ml_dtypes.finfo(dtype) if dtype.kind == "V" else np.finfo(real_dtype(dtype))
 
 
 def real_dtype(d: np.dtype) -> np.dtype:

@@ -236,7 +236,7 @@ class Families:
 
 def holds_sizes(leaves: Sequence[Leaf]) -> bool:
     """Whether the shapes of a signature hold sizes."""
-    return any(type(n) is Size for shape, _, _ in leaves for n in shape)
+    return any(isinstance(n, Size) for shape, _, _ in leaves for n in shape)
 
 
 def sized(leaves: Sequence[Leaf], places: dict[Place, int]) -> tuple[Sizes, tuple[Leaf, ...]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["explained", "no_attribute"]
+from .signatures import signature_of
+
+__all__ = ["explained", "name_here", "no_argument", "no_attribute", "unexpected"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -37,7 +38,7 @@ def explained(elsewhere: Mapping[str, str]) -> Callable[[C], C]:
 
 
 def _wrapped(f: C, name: str, elsewhere: Mapping[str, str]) -> C:
-    parameters = [n for n, p in inspect.signature(f).parameters.items() if n != "self" and p.kind is not p.VAR_KEYWORD]
+    parameters = [n for n, p in signature_of(f).parameters.items() if n != "self" and p.kind is not p.VAR_KEYWORD]
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -45,21 +46,34 @@ def _wrapped(f: C, name: str, elsewhere: Mapping[str, str]) -> C:
             return f(*args, **kwargs)
         except TypeError as error:
             inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
-            found = None if inside else re.search(r"unexpected keyword argument '(\w+)'", str(error))
-            if found is None or found[1] not in kwargs:
+            wrong = None if inside else unexpected(error, kwargs)
+            if wrong is None:
                 raise
-            wrong = found[1]
-        raise TypeError(f"{name} takes no argument {wrong!r}.{_hint(wrong, parameters, elsewhere)} It takes {', '.join(parameters)}.")  # fmt: skip
+        raise no_argument(name, wrong, parameters, elsewhere)
 
     return call  # type: ignore[return-value]
 
 
-def _hint(wrong: str, parameters: list[str], elsewhere: Mapping[str, str]) -> str:
-    told = elsewhere.get(wrong, "")
-    if " " in told:
-        return f" {told}"
-    ours = [name for name in told.split("|") if name in parameters]
-    return f" Here it is called {ours[0]}." if ours else ""
+def unexpected(error: TypeError, given: Iterable[str]) -> str | None:
+    """The keyword among those given that Python says a function does not take; None where the error is another one."""
+    found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    return found[1] if found and found[1] in given else None
+
+
+def no_argument(name: str, wrong: str, takes: Iterable[str], elsewhere: Mapping[str, str]) -> TypeError:
+    """The error for a keyword that a function or a class does not take.
+
+    Args:
+        takes: the keywords that it takes.
+        elsewhere: as in ``explained``.
+
+    >>> print(no_argument("relu", "inplace", [], {"inplace": "Arrays do not change."}))
+    relu takes no argument 'inplace'. Arrays do not change. It takes no argument.
+    """
+    takes, told = list(takes), elsewhere.get(wrong, "")
+    ours = [told] if " " in told else [f"Here it is called {n}." for n in told.split("|") if n in takes]
+    said = [f"{name} takes no argument {wrong!r}.", *ours[:1], f"It takes {', '.join(takes) or 'no argument'}."]
+    return TypeError(" ".join(said))
 
 
 def no_attribute(module: str, name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> AttributeError:
@@ -71,10 +85,15 @@ def no_attribute(module: str, name: str, known: Iterable[str], elsewhere: Mappin
     >>> print(no_attribute("fx.optim", "SGD", ["sgd"], {}))
     module 'fx.optim' has no attribute 'SGD'. It is optim.sgd.
     """
-    here = elsewhere.get(name) or {_bare(k): k for k in known}.get(_bare(name), "")
+    here = name_here(name, known, elsewhere)
     if here.isidentifier():
         here = f"It is {module.removeprefix('fx.')}.{here}."
     return AttributeError(f"module {module!r} has no attribute {name!r}" + (f". {here}" if here else ""), name=name)
+
+
+def name_here(name: str, known: Iterable[str], elsewhere: Mapping[str, str]) -> str:
+    """What ``elsewhere`` says of a name, or the known one that differs in capitals and underscores alone; else nothing."""
+    return elsewhere.get(name) or {_bare(k): k for k in known}.get(_bare(name), "")
 
 
 def _bare(name: str) -> str:

@@ -50,7 +50,6 @@ from .ir import Aval
 __all__ = ["Block", "Linear", "Primitive", "all_primitives", "primitive"]
 
 Rule = Callable[..., Any]
-RULES = ("abstract", "impl", "jvp", "jvp_call", "forward", "transpose", "batch", "batch_named")
 _registry: dict[str, Primitive] = {}
 
 

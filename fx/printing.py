@@ -111,5 +111,5 @@ def graph_html(g: Graph) -> str:
     return f'<pre style="line-height:1.3">{rows}</pre>'
 
 
-Graph.__str__ = graph_text  # type: ignore[method-assign]
+Graph.__str__ = graph_text  # type: ignore[method-assign,assignment]
 Graph._repr_html_ = graph_html  # type: ignore[attr-defined]

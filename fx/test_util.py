@@ -202,7 +202,7 @@ def check_grads(
 
 
 def _check_order(f: Function, args: Any, order: int, modes: tuple[str, ...], options: dict[str, Any], of: str) -> None:
-    forward = {"fwd": ("JVP", jvp), "lin": ("LIN", _jvp_from_linearize)}
+    forward: dict[str, tuple[str, Callable[..., Any]]] = {"fwd": ("JVP", jvp), "lin": ("LIN", _jvp_from_linearize)}
     for mode in modes:
         if mode == "rev":
             message = f"VJP{of}"

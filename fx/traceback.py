@@ -7,6 +7,7 @@ the library's own files.  ``fx.config.traceback = "full"`` keeps them.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from types import FunctionType, TracebackType
@@ -72,7 +73,7 @@ _wrapped: WeakKeyDictionary[FunctionType, FunctionType] = WeakKeyDictionary()
 
 def behind(f: Any) -> Any:
     """The function that ``user_frames`` has wrapped, where ``f`` is what it made; any other as it is."""
-    return f.__wrapped__ if type(f) is FunctionType and f.__code__ is _WRAPPER else f
+    return getattr(f, "__wrapped__", f) if type(f) is FunctionType and f.__code__ is _WRAPPER else f
 
 
 def hide_frames(namespace: dict[str, Any]) -> None:
@@ -81,11 +82,11 @@ def hide_frames(namespace: dict[str, Any]) -> None:
     What is wrapped belongs to the package: that is where ``pickle`` looks for it.
     """
     for name in namespace["__all__"]:
-        f = namespace.get(name)
+        f: Any = namespace.get(name)
         if type(f) is not FunctionType or f.__code__ is _WRAPPER or not f.__module__.startswith("fx."):
             continue
         if f not in _wrapped:
-            inner = getattr(f, "__wrapped__", f)
+            inner = inspect.unwrap(f)
             if "<locals>" in f.__qualname__:  # made by a function: messages call it by the name that users know
                 inner.__name__ = inner.__qualname__ = name
             out = _wrapped[f] = f if hasattr(f, "hides_frames") else user_frames(f)

@@ -19,6 +19,7 @@ from typing import Any
 
 from .errors import TreeError, TreeTypeError
 from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, KeyPath, SequenceKey, keystr
+from .partial import Partial
 from .traceback import shorten
 from .tree_nodes import (
     Node,
@@ -163,7 +164,13 @@ def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
 
 
 def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDef]:
-    """The leaves of ``tree``, left to right, and its structure."""
+    """The leaves of ``tree``, left to right, and its structure.
+
+    >>> from fx import tree
+    >>> leaves, structure = tree.flatten({"w": [1, 2], "b": 3})
+    >>> leaves, structure
+    ([3, 1, 2], TreeDef({'b': *, 'w': [*, *]}))
+    """
     out: list[Any] = []
     try:
         return out, _flatten(tree, out, is_leaf)
@@ -225,6 +232,11 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
 
     Raises:
         TreeError: if the number of leaves is not that of the structure.
+
+    >>> from fx import tree
+    >>> leaves, structure = tree.flatten({"w": [1, 2], "b": 3})
+    >>> tree.unflatten(structure, [10 * x for x in leaves])
+    {'b': 30, 'w': [10, 20]}
     """
     leaves = list(leaves)
     if len(leaves) == 1 and treedef is LEAF:
@@ -235,7 +247,12 @@ def unflatten(treedef: TreeDef, leaves: Iterable[Any]) -> Any:
 
 
 def leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
-    """The leaves of ``tree``, left to right."""
+    """The leaves of ``tree``, left to right.
+
+    >>> from fx import tree
+    >>> tree.leaves({"w": [1, 2], "b": 3, "none": None})
+    [3, 1, 2]
+    """
     return flatten(tree, is_leaf)[0]
 
 
@@ -330,7 +347,12 @@ def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: IsLeaf | None = N
 def reduce(
     function: Callable[[Any, Any], Any], tree: Any, initializer: Any = ..., is_leaf: IsLeaf | None = None
 ) -> Any:
-    """``functools.reduce`` over the leaves."""
+    """``functools.reduce`` over the leaves.
+
+    >>> from fx import tree
+    >>> tree.reduce(lambda total, x: total + x, {"w": [1, 2], "b": 3})
+    6
+    """
     xs = leaves(tree, is_leaf)
     return functools.reduce(function, xs) if initializer is ... else functools.reduce(function, xs, initializer)
 
@@ -425,7 +447,12 @@ def transpose(outer_treedef: TreeDef, inner_treedef: TreeDef | None, pytree_to_t
 def leaves_with_path(
     tree: Any, is_leaf: Callable[..., bool] | None = None, is_leaf_takes_path: bool = False
 ) -> list[tuple[KeyPath, Any]]:
-    """``(key path, leaf)`` for every leaf; ``is_leaf(x)``, or with ``is_leaf_takes_path``, ``is_leaf(path, x)``."""
+    """``(key path, leaf)`` for every leaf; ``is_leaf(x)``, or with ``is_leaf_takes_path``, ``is_leaf(path, x)``.
+
+    >>> from fx import tree
+    >>> [(tree.keystr(path), x) for path, x in tree.leaves_with_path({"w": [1, 2], "b": 3})]
+    [("['b']", 3), ("['w'][0]", 1), ("['w'][1]", 2)]
+    """
     return flatten_with_path(tree, is_leaf, is_leaf_takes_path)[0]
 
 
@@ -458,52 +485,15 @@ def map_with_path(
     f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[..., bool] | None = None,
     is_leaf_takes_path: bool = False,
 ) -> Any:  # fmt: skip
-    """``map`` whose function gets the key path first; ``is_leaf`` as for ``leaves_with_path``."""
+    """``map`` whose function gets the key path first; ``is_leaf`` as for ``leaves_with_path``.
+
+    >>> from fx import tree
+    >>> tree.map_with_path(lambda path, x: 0 if path[0].key == "b" else x, {"w": [1, 2], "b": 3})
+    {'b': 0, 'w': [1, 2]}
+    """
     by_path = is_leaf if is_leaf_takes_path or is_leaf is None else lambda _, x: is_leaf(x)
     pairs, d = flatten_with_path(
         tree, lambda p, x: type(x) in whole_types or (by_path is not None and by_path(p, x)), True
     )
     others = [flatten_up_to(d, r, f"argument {i + 2} of tree.map_with_path") for i, r in enumerate(rest)]
     return unflatten(d, [f(p, x, *more) for (p, x), *more in zip(pairs, *others)])
-
-
-# --------------------------------------------------------------------------------------- Partial
-
-
-class Partial(functools.partial):
-    """``functools.partial`` as a pytree: the bound arguments are children, the function is static.
-
-    Of a ``functools.partial`` the arguments that it has bound stay with it: they are static.
-    """
-
-    def __new__(cls, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> Partial:
-        # functools.partial would take a partial apart, and with it what is static
-        return super().__new__(cls, _Bound(func) if isinstance(func, functools.partial) else func, *args, **keywords)
-
-
-class _Bound:
-    """A ``functools.partial`` that is called like any function."""
-
-    __slots__ = ("partial",)
-
-    def __init__(self, partial: functools.partial[Any]) -> None:
-        self.partial = partial
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        return self.partial(*args, **keywords)
-
-    def __eq__(self, other: object) -> bool:
-        return self.partial == (other.partial if isinstance(other, _Bound) else other)
-
-    def __hash__(self) -> int:
-        return hash(self.partial)
-
-    def __repr__(self) -> str:
-        return repr(self.partial)
-
-
-register_pytree_node(
-    Partial,
-    lambda p: ((p.args, p.keywords), p.func),
-    lambda func, children: Partial(func, *children[0], **children[1]),
-)

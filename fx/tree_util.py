@@ -22,20 +22,48 @@ from .tree import (
     register_pytree_with_keys,
     register_static,
 )
-from .tree import TreeDef as PyTreeDef
-from .tree import all as tree_all
-from .tree import broadcast as tree_broadcast
-from .tree import flatten as tree_flatten
-from .tree import flatten_with_path as tree_flatten_with_path
-from .tree import leaves as tree_leaves
-from .tree import leaves_with_path as tree_leaves_with_path
-from .tree import map as tree_map
-from .tree import map_with_path as tree_map_with_path
-from .tree import reduce as tree_reduce
-from .tree import reduce_associative as tree_reduce_associative
-from .tree import structure as tree_structure
-from .tree import transpose as tree_transpose
-from .tree import unflatten as tree_unflatten
+from .tree import (
+    TreeDef as PyTreeDef,
+)
+from .tree import (
+    all as tree_all,
+)
+from .tree import (
+    broadcast as tree_broadcast,
+)
+from .tree import (
+    flatten as tree_flatten,
+)
+from .tree import (
+    flatten_with_path as tree_flatten_with_path,
+)
+from .tree import (
+    leaves as tree_leaves,
+)
+from .tree import (
+    leaves_with_path as tree_leaves_with_path,
+)
+from .tree import (
+    map as tree_map,
+)
+from .tree import (
+    map_with_path as tree_map_with_path,
+)
+from .tree import (
+    reduce as tree_reduce,
+)
+from .tree import (
+    reduce_associative as tree_reduce_associative,
+)
+from .tree import (
+    structure as tree_structure,
+)
+from .tree import (
+    transpose as tree_transpose,
+)
+from .tree import (
+    unflatten as tree_unflatten,
+)
 
 __all__ = [
     "DictKey", "FlattenedIndexKey", "GetAttrKey", "KeyEntry", "KeyPath", "Partial", "PyTreeDef", "SequenceKey", "all_leaves",

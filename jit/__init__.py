@@ -11,8 +11,8 @@ from .executable import Executable, Options
 from .executable import compile_graph as compile
 from .images import ImageInfo, image_info
 from .load import forget
-from .memory import clear_pool
 from .resize import Resizable
+from .result_pool import clear_pool
 from .threads import num_threads, set_num_threads, using_threads
 
 __all__ = [

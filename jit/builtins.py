@@ -2,8 +2,8 @@
 
 ``define(name, address, doc)`` makes a method definition of code that follows CPython's METH_FASTCALL convention,
 ``ptr f(ptr self, ptr args, i64 n)``; ``bind(definition, self, keep)`` a function of it.  The code reads objects where CPython
-and NumPy keep their fields; ``layout_is_known`` probes that once, and without it (another interpreter, a build without the
-global lock) callers go a way in Python.
+and NumPy keep their fields; ``layout_is_known`` probes that once, and without it (another interpreter, a build that can do
+without the global lock, which counts references in another way) callers go a way in Python.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from .threads import immortal
 
 __all__ = ["HEAD", "INCREF", "LAYOUT", "address_in_python", "bind", "compile_text", "define", "layout_is_known"]
 
+COUNT = 0  # of an object: how many references there are to it, in 32 bits; above them may stand flags
 HEAD = object.__basicsize__  # bytes of an object before its first field; its type comes last in it
 DATA, NDIM, DIMS, STRIDES, BASE, DESCR, FLAGS = 0, 8, 16, 24, 32, 40, 48  # of a NumPy array, behind its head
 ITEMS = tuple.__basicsize__  # bytes of a tuple before its items; how many they are stands behind its head
 LAYOUT = {
-    "head": HEAD, "type": HEAD - 8, "data": HEAD + DATA, "ndim": HEAD + NDIM, "dims": HEAD + DIMS, "strides": HEAD + STRIDES,
-    "base": HEAD + BASE, "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS,
+    "count": COUNT, "head": HEAD, "type": HEAD - 8, "data": HEAD + DATA, "ndim": HEAD + NDIM, "dims": HEAD + DIMS, "strides": HEAD + STRIDES,
+    "base": HEAD + BASE, "descr": HEAD + DESCR, "flags": HEAD + FLAGS, "items": ITEMS, "capsule": HEAD, "capsule_name": HEAD + 8,
 }  # fmt: skip
 """Byte offsets, by the names that the texts use.  A list's length and a float's number stand behind its head too."""
 
@@ -47,6 +48,10 @@ INCREF = Template(
 _METH_FASTCALL = 0x80
 _new_function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)(
     ("PyCFunction_NewEx", ctypes.pythonapi)
+)
+
+_new_capsule = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
+    ("PyCapsule_New", ctypes.pythonapi)
 )
 
 
@@ -97,14 +102,22 @@ def layout_is_known() -> bool:
     def word(offset: int) -> int:
         return ctypes.c_int64.from_address(head + offset).value
 
+    def references(x: list[Any]) -> int:
+        return ctypes.c_int32.from_address(id(x[0]) + COUNT).value
+
     dims, strides = ((ctypes.c_int64 * 2).from_address(word(field)) for field in (DIMS, STRIDES))
     items = (ctypes.c_int64 * 2).from_address(id(pair) + ITEMS)
+    named = ctypes.create_string_buffer(b"fx.probe")
+    capsule = _new_capsule(id(whole), ctypes.addressof(named), None)
+    inside = (ctypes.c_int64 * 2).from_address(id(capsule) + HEAD)
     lengths = [ctypes.c_int64.from_address(id(x) + HEAD).value for x in (pair, [0] * 3)]
+    counts = [references([np.zeros(1)] * n) for n in (1, 2, 5)]
     return (
         word(-8) == id(np.ndarray) and word(DATA) == probe.ctypes.data and word(NDIM) & 0xFFFFFFFF == 2
         and tuple(dims) == (3, 5) and tuple(strides) == (20, 4) and word(DESCR) == id(probe.dtype) and word(BASE) == id(whole)
         and word(FLAGS) & 0xFFFFFFFF == probe.flags.num and tuple(items) == tuple(map(id, pair)) and lengths == [2, 3]
-        and ctypes.c_double.from_address(id(number) + HEAD).value == number
+        and counts == [1, 2, 5] and ctypes.c_double.from_address(id(number) + HEAD).value == number
+        and tuple(inside) == (id(whole), ctypes.addressof(named))
     )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ from .fuse_epilogue import Worth, join_epilogues
 from .index_map import Opaque, dense_strides
 from .lower.reductions import reduced_axes
 from .lower.shaping import ALIASES, SHAPING
-from .nest import Leaf, Nest, Point, Root, Sources, trace_nest, walk
+from .nest import Leaf, Nest, Point, Root, walk
+from .nest_trace import Sources, trace_nest
 from .plan import FusionPlan, Group
 from .storage import SMALL, Storage, in_parts, is_reduction, live_equations, significant
 

@@ -24,7 +24,8 @@ from .border import CARRAY, WRITEABLE
 from .builtins import address_in_python, bind, define
 from .eager_text import NAMES, WORDS
 from .executable import Executable
-from .memory import BYTE, allocator, give_arena, padded, take_arena
+from .memory import BYTE, give_arena, padded, take_arena
+from .result_pool import native_pool
 from .results import FRESH_TEXT
 from .threads import runtime
 
@@ -42,7 +43,7 @@ class Leaf(IntEnum):
 
 _FUNCTIONS = ("PyTuple_New", "PyTuple_SetItem")
 _OWN = (
-    "run", "program", "byte", *_FUNCTIONS, "n_arguments", "n_inputs", "n_makes", "n_outputs", "n_given", "n_pointers", "outputs_at", "given_at",
+    "run", "program", "byte", "pool", *_FUNCTIONS, "n_arguments", "n_inputs", "n_makes", "n_outputs", "n_given", "n_pointers", "outputs_at", "given_at",
 )  # fmt: skip
 # behind them for each input: Leaf, the fixed array, dtype, ndim, its dimensions; for each array that is made: dtype, ndim, ``memory.padded``,
 # its dimensions; for each result: weak, its place among inputs and arrays made; then the numbers of the arguments that are given
@@ -193,7 +194,8 @@ one:
   %array = call ptr @word(ptr %arrays, i64 %number)
   %its_owned = call ptr @field(ptr %x, i64 %owned_at)
   %is_owned = icmp eq ptr %its_owned, %true
-  %references = load i32, ptr %array
+  %references.p = getelementptr i8, ptr %array, i64 $count
+  %references = load i32, ptr %references.p
   %alone = icmp eq i32 %references, 2
   %flags.p = getelementptr i8, ptr %array, i64 $flags
   %flags = load i32, ptr %flags.p
@@ -207,7 +209,8 @@ below:
   %itself = icmp eq ptr %base, null
   br i1 %itself, label %next, label %held
 held:
-  %base.references = load i32, ptr %base
+  %base.references.p = getelementptr i8, ptr %base, i64 $count
+  %base.references = load i32, ptr %base.references.p
   %base.alone = icmp eq i32 %base.references, 1
   br i1 %base.alone, label %next, label %no
 next:
@@ -252,6 +255,7 @@ entry:
   %new = call ptr @word(ptr %spec, i64 $new_array)
   %ndarray = call ptr @word(ptr %spec, i64 $ndarray)
   %byte = call ptr @word(ptr %spec, i64 $byte)
+  %pool = call ptr @word(ptr %spec, i64 $pool)
   %keep = call ptr @word(ptr %spec, i64 $Py_IncRef)
   %drop = call ptr @word(ptr %spec, i64 $Py_DecRef)
   br label %loop
@@ -266,7 +270,8 @@ one:
   %bytes.p = getelementptr i64, ptr %row, i64 2
   %dims = getelementptr i64, ptr %row, i64 3
   %array = call ptr @fx_fresh(
-    ptr %new, ptr %ndarray, ptr %keep, ptr %drop, ptr %byte, ptr %descr, i64 %ndim, ptr %bytes.p)
+    ptr %new, ptr %ndarray, ptr %keep, ptr %drop, ptr %byte, ptr %pool, ptr %descr, i64 %ndim,
+    ptr %bytes.p)
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %lost, label %put
 put:
@@ -439,7 +444,7 @@ def launcher(
     rows += [x for row in zip(map(int, weak), places, strict=True) for x in row]
     program = executable.launched()
     own = {
-        "run": runtime().run_address, "program": id(program.record), "byte": id(BYTE), **{f: address_in_python(f) for f in _FUNCTIONS},
+        "run": runtime().run_address, "program": id(program.record), "byte": id(BYTE), "pool": native_pool(), **{f: address_in_python(f) for f in _FUNCTIONS},
         "n_arguments": len(leaves) + assembly.shared_arena, "n_inputs": len(takes), "n_makes": len(makes), "n_outputs": len(weak),
         "n_given": len(given), "n_pointers": assembly.n_arrays, "outputs_at": outputs_at, "given_at": outputs_at + 2 * len(weak),
     }  # fmt: skip
@@ -452,8 +457,6 @@ def _places(assembly: Assembly, given: Sequence[int]) -> list[int] | None:
     """For each result its place among the inputs and the arrays that are made; None where a call is more than a run on these."""
     kinds = {kind for kind, _ in assembly.outputs}
     if not kinds <= {"buffer", "donated"} or not set(assembly.overwritten) <= set(given):
-        return None
-    if not all(allocator(*made) is np.empty for made in assembly.makes):
         return None
     return [index + len(assembly.takes) * (kind == "buffer") for kind, index in assembly.outputs]  # type: ignore[operator]
 

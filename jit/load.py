@@ -25,7 +25,7 @@ from .native import compile_object, load_objects
 from .target import Target
 from .threads import num_threads
 
-__all__ = ["Loaded", "Stored", "forget", "kernel_text", "load_kernels", "load_stored", "loaded_count"]
+__all__ = ["Loaded", "Stored", "forget", "kernel_text", "load_kernels", "load_stored"]
 
 Stored = tuple[str, str]  # a kernel's key in the store, and its name
 
@@ -162,10 +162,6 @@ def _by_numba(handle: KernelHandle, target: Target) -> int:
     function = compile_numba(handle.kernel, target.fma)
     _keep_alive.append(function)
     return int(function.address)
-
-
-def loaded_count() -> int:
-    return len(_addresses)
 
 
 def forget() -> None:

@@ -3,7 +3,7 @@
 One ``Kernel`` is one native function.  Its parameters are pointers and 64-bit integers; it runs the
 half-open range ``[lo, hi)`` of its outermost parallel index, so the runtime may cut the range wherever it
 likes without changing a bit of the result.  Everything is frozen; unknown nodes raise in the verifier, the
-printer and the emitters alike.
+printer and the emitters alike.  ``loop_builder`` writes kernels.
 
 Values are scalars, or SIMD vectors where ``Ty.lanes > 1``.  Complex numbers do not exist here: a lowering
 works on (re, im) pairs of reals.  Printed, a kernel is Python (``loop_print``); ``emit_llvm`` turns it into
@@ -12,8 +12,6 @@ machine code, ``emit_numba`` compiles the printed Python.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Union
 
@@ -411,142 +409,3 @@ def maximum(a: Expr, b: Any) -> Expr:
 
 def fma(a: Expr, b: Any, c: Any) -> Expr:
     return op_("fma", a, lift(b, a.ty), lift(c, a.ty))
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """What a machine does in one instruction, and formulas may choose by.
-
-    fused: ``fma``, rounded once.
-    scale: the operation of that name.
-    tables: ``lookup``.
-    compress: the operation of that name, on elements of 32 and 64 bits.
-    """
-
-    fused: bool = False
-    scale: bool = False
-    tables: bool = False
-    compress: bool = False
-
-
-class KernelBuilder:
-    """Writes a kernel statement by statement::
-
-    b = KernelBuilder("axpy")
-    x, y, n = b.pointer("x", f32), b.pointer("y", f32), b.integer("n")
-    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
-        b.store(y, i, b.load(x, i) * 2.0 + b.load(y, i))
-    kernel = b.build()
-
-    arithmetic: that of the machine that the kernel is written for; the least of all, unless given.
-    """
-
-    def __init__(self, name: str, arithmetic: Arithmetic = Arithmetic()) -> None:
-        self.name = name
-        self.arithmetic = arithmetic
-        self.params: list[Param] = []
-        self.stack: list[list[Stmt]] = [[]]
-        self.names: set[str] = set(IMPLICIT)
-        self.types: dict[str, Ty] = {}
-        self.lo, self.hi, self.worker = (Ref(n, i64) for n in IMPLICIT)
-
-    def fresh(self, name: str) -> str:
-        """``name``, with a number behind it if it is taken."""
-        if name not in self.names:
-            self.names.add(name)
-            return name
-        n = 1
-        while f"{name}{n}" in self.names:
-            n += 1
-        self.names.add(f"{name}{n}")
-        return f"{name}{n}"
-
-    def pointer(self, name: str, ty: Ty) -> str:
-        name = self.fresh(name)
-        self.params.append(Param(name, ty, True))
-        self.types[name] = ty
-        return name
-
-    def integer(self, name: str) -> Ref:
-        name = self.fresh(name)
-        self.params.append(Param(name, i64, False))
-        return Ref(name, i64)
-
-    def emit(self, stmt: Stmt) -> None:
-        self.stack[-1].append(stmt)
-
-    def comment(self, text: str) -> None:
-        self.emit(Comment(text))
-
-    def load(self, buf: str, index: Any, lanes: int = 1, mask: Expr | None = None) -> Expr:
-        return Load(buf, lift(index, i64), self.types[buf].vector(lanes), mask)
-
-    def store(self, buf: str, index: Any, value: Any, mask: Expr | None = None) -> None:
-        self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf]), mask))
-
-    def prefetch(self, buf: str, index: Any, level: int = 1) -> None:
-        self.emit(Prefetch(buf, lift(index, i64), level))
-
-    def place(self, buf: str, index: Any = 0) -> Place:
-        return Place(buf, lift(index, i64))
-
-    def call(self, function: Expr, *args: Any) -> None:
-        """Calls a C function with integers and places."""
-        self.emit(Call(function, tuple(a if isinstance(a, Place) else lift(a, i64) for a in args)))
-
-    def let(self, name: str, value: Expr) -> Ref:
-        """Names a value; reading it again does not compute it again."""
-        name = self.fresh(name)
-        self.emit(Let(name, value))
-        return Ref(name, value.ty)
-
-    def var(self, name: str, value: Expr) -> Ref:
-        """A mutable local."""
-        name = self.fresh(name)
-        self.emit(Let(name, value, mutable=True))
-        return Ref(name, value.ty)
-
-    def assign(self, ref: Ref, value: Any) -> None:
-        self.emit(Assign(ref.name, lift(value, ref.ty)))
-
-    def alloc(self, name: str, ty: Ty, size: int) -> str:
-        name = self.fresh(name)
-        self.types[name] = ty
-        self.emit(Alloc(name, ty, size))
-        return name
-
-    @contextmanager
-    def for_(self, name: str, start: Any, stop: Any, step: int = 1, vectorize: bool = False) -> Iterator[Ref]:
-        name = self.fresh(name)
-        self.stack.append([])
-        yield Ref(name, i64)
-        body = tuple(self.stack.pop())
-        self.emit(For(name, lift(start, i64), lift(stop, i64), body, step, vectorize))
-
-    @contextmanager
-    def while_(self, cond: Expr) -> Iterator[None]:
-        self.stack.append([])
-        yield
-        self.emit(While(cond, tuple(self.stack.pop())))
-
-    @contextmanager
-    def if_(self, cond: Expr) -> Iterator[None]:
-        self.stack.append([])
-        yield
-        self.emit(If(cond, tuple(self.stack.pop())))
-
-    @contextmanager
-    def else_(self) -> Iterator[None]:
-        """Directly after an ``if_`` block."""
-        self.stack.append([])
-        yield
-        orelse = tuple(self.stack.pop())
-        last = self.stack[-1].pop()
-        if not isinstance(last, If):
-            raise GraphError("else_ must follow directly after if_")
-        self.emit(If(last.cond, last.then, orelse))
-
-    def build(self) -> Kernel:
-        if len(self.stack) != 1:
-            raise GraphError(f"kernel {self.name!r} has an open block")
-        return Kernel(self.name, tuple(self.params), tuple(self.stack[0]))

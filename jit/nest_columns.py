@@ -129,15 +129,14 @@ class ColumnsKernel(Reducing):
     def column_result(self, r: NestReduction, names: list[str], at: Expr, part: Expr | None) -> None:
         """Stores a partial result, or makes the result known to the row stores."""
         nest = self.nest
-        if is_arg(r.op):
-            names = names[1:]
         loaded = [self.b.load(name, at) for name in names]
-        value: Value = tuple(loaded) if len(loaded) > 1 else loaded[0]
+        value: Value = loaded[-1] if is_arg(r.op) or len(loaded) == 1 else tuple(loaded)
         if part is None:
             self.results(r, value if isinstance(value, tuple) else self.b.let(r.op, value.cast(ty_of(r.dtype))))
             return
         assert self.split is not None
         kept = nest.sizes[: nest.n_kept]
         dense = Affine(0, tuple(zip(range(nest.n_kept), dense_strides(kept))))
-        base = part * self.integer("part_size", math.prod(kept))
-        self.store(self.pointer(self.split.partials[r][0], 0, "part"), base + self.affine(dense, False), value)
+        place = self.b.let("place", part * self.integer("part_size", math.prod(kept)) + self.affine(dense, False))
+        for var, v in zip(self.split.partials[r], loaded if is_arg(r.op) else [value]):
+            self.store(self.pointer(var, 0, "part"), place, v)

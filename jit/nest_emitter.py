@@ -22,7 +22,8 @@ from fx.sizes import is_sized, largest
 
 from .cost import nanoseconds
 from .index_map import Affine, Cond
-from .loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Stmt, f32, i32, i64, select
+from .loop_builder import KernelBuilder
+from .loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select
 from .lower.context import Builder
 from .lower.registry import Address, Arg, Value
 from .lower.types import ty_of
@@ -175,11 +176,14 @@ class Emitter:
         return total if at.den == 1 else total // at.den
 
     def times(self, i: Expr, loop: int, coef: int) -> Expr:
-        if coef == 1:
-            return i
-        if coef == self.narrow and loop != len(self.nest.sizes) - 1:
-            return i * coef  # a stride that the compiler knows becomes interleaved loads
-        return -i if coef == -1 else i * self.integer(f"s{loop}", coef, ("stride", loop, coef))
+        if not is_sized(coef):  # what varies is a stride of the frame, whatever it is now
+            if coef == 1:
+                return i
+            if coef == self.narrow and loop != len(self.nest.sizes) - 1:
+                return i * coef  # a stride that the compiler knows becomes interleaved loads
+            if coef == -1:
+                return -i
+        return i * self.integer(f"s{loop}", coef, ("stride", loop, coef))
 
     def condition(self, conds: Sequence[Cond]) -> Expr:
         """All conditions, those of outer scopes computed there."""

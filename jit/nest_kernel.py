@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from fx.ir import Aval, Var
-from fx.sizes import largest, smallest
+from fx.sizes import late, near
 
 from .cost import FEW_ROWS, SPLIT_NS
 from .index_map import Affine, dense_strides
@@ -47,7 +47,8 @@ def _emit(
     stands_for: dict[NestReduction, NestReduction] | None = None,
 ) -> None:  # fmt: skip
     name = kernel_name(nest, prefix)
-    narrow = narrow_size(nest) and (split is None or nest.kind == "columns")
+    combines = stands_for is not None  # some partial results: how many, is a fact of the work, not of the model
+    narrow = not combines and narrow_size(nest) and (split is None or nest.kind == "columns")
     if nest.kind == "map" and not narrow:
         MapKernel(ctx, nest, name).emit()
         return
@@ -64,27 +65,39 @@ def kernel_name(nest: Nest, prefix: str) -> str:
 
 
 def _split(nest: Nest) -> Split | None:
-    """How to cut a reduction that has too few rows (blocks of columns) to share among threads."""
-    work = Work(nest)
-    if nest.stages > 1 or work.nanoseconds < SPLIT_NS:
-        return None
-    if nest.kind == "columns" and any(is_arg(r.op) for r in nest.reductions):
+    """How to cut a reduction that has too few rows (blocks of columns) to share among threads.
+
+    Where sizes vary and may well bring the work to the other side of ``SPLIT_NS``, one part is a split too: a program for both
+    sides costs the little that the second step takes, two programs a plan and kernels each.
+    """
+    ns = Work(nest).nanoseconds
+    varies = near(ns, SPLIT_NS)
+    if nest.stages > 1 or not (varies or ns >= SPLIT_NS):
         return None
     kept = nest.sizes[: nest.n_kept]
     units = nest.rows if nest.kind == "rows" else math.prod(kept[:-1]) * math.ceil(kept[-1] / block_width(nest))
+    if units >= FEW_ROWS:
+        return None
     length = nest.sizes[nest.n_kept]
-    count = smallest(length, PIECES // largest(1, units), math.floor(work.nanoseconds / 25_000))
-    if units >= FEW_ROWS or count < 2:
+    count = late(_parts, length, units, ns)
+    if not varies and count < 2:
         return None
     size = math.ceil(length / count)
     if nest.kind == "rows" and nest.n_kept + 1 == len(nest.sizes):
         size = math.ceil(size / BLOCK) * BLOCK
     count = math.ceil(length / size)
     shape = (*kept, count) if nest.kind == "rows" else (count, *kept)
-    if count < 2:
+    if not varies and count < 2:
         return None
     dtypes = {r: (r.acc, r.dtype) if is_arg(r.op) else (r.acc,) for r in nest.reductions}
     return Split(count, size, {r: tuple(Var(Aval(shape, d)) for d in parts) for r, parts in dtypes.items()})
+
+
+def _parts(length: int, units: int, ns: float) -> int:
+    """Into how many parts to cut each of so many units, whose reduced loop is that long."""
+    if ns < SPLIT_NS:
+        return 1
+    return max(1, min(length, PIECES // max(1, units), math.floor(ns / 25_000)))
 
 
 def _combining(nest: Nest, split: Split) -> tuple[Nest, dict[NestReduction, NestReduction]]:

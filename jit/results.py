@@ -2,7 +2,7 @@
 
 ``np.empty`` takes a fifth of a microsecond, most of it for reading its arguments.  A program knows them beforehand: native code
 calls the function of NumPy's C interface behind it.  Results of some size lie within a slightly larger array, where a cache
-line begins (``memory.padded``); large ones come from the pool (``memory``), in Python.
+line begins (``memory.padded``); that of large ones comes from a pool (``result_pool``).
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ import numpy as np
 
 from .border import CARRAY, WRITEABLE
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
-from .memory import ALIGN, BYTE, allocator, padded
+from .memory import ALIGN, BYTE, POOLED_FROM, padded
+from .result_pool import POOL_TEXT, allocator, native_pool
 
 __all__ = ["FRESH_TEXT", "maker", "new_from_descr", "prepare"]
 
 _NEW_FROM_DESCR = 94  # its place in the table of NumPy's C interface, which never changes
 _C_FUNCTIONS = ("PyList_New", "PyList_SetItem", "Py_IncRef", "Py_DecRef")
 
-# One uninitialised array: of ``memory.padded`` bytes, behind which its dimensions stand, and a view in them, or as NumPy makes it
+# One uninitialised array: of ``memory.padded`` bytes, behind which its dimensions stand, and a view in them, or as NumPy makes it.
+# Where it is large the bytes may have waited in the pool, and go there again.
 _FRESH = Template("""
 define internal ptr @fx_fresh(
-    ptr %new, ptr %type, ptr %keep, ptr %drop, ptr %byte, ptr %descr, i64 %ndim, ptr %bytes.p) alwaysinline {
+    ptr %new, ptr %type, ptr %keep, ptr %drop, ptr %byte, ptr %pool, ptr %descr, i64 %ndim, ptr %bytes.p) alwaysinline {
 entry:
   %ndim.int = trunc i64 %ndim to i32
   %bytes = load i64, ptr %bytes.p
@@ -39,11 +41,19 @@ plain:
   %own = call ptr %new(ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr null, i32 0, ptr null)
   ret ptr %own
 padded:
+  %large = icmp uge i64 %bytes, $pooled_from
+  br i1 %large, label %again, label %fresh
+again:
+  %waiting = call ptr @fx_pool_take(ptr %pool, i64 %bytes)
+  %none = icmp eq ptr %waiting, null
+  br i1 %none, label %fresh, label %inside
+fresh:
   call void %keep(ptr %byte)
-  %memory = call ptr %new(ptr %type, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
-  %full = icmp eq ptr %memory, null
+  %new_memory = call ptr %new(ptr %type, ptr %byte, i32 1, ptr %bytes.p, ptr null, ptr null, i32 0, ptr null)
+  %full = icmp eq ptr %new_memory, null
   br i1 %full, label %lost, label %inside
 inside:
+  %memory = phi ptr [ %waiting, %again ], [ %new_memory, %fresh ]
   %begin.p = getelementptr i8, ptr %memory, i64 $data
   %begin = load i64, ptr %begin.p
   %past = add i64 %begin, $align_mask
@@ -54,21 +64,33 @@ inside:
   %view = call ptr %new(
     ptr %type, ptr %descr, i32 %ndim.int, ptr %dims, ptr null, ptr %aligned, i32 $fresh, ptr null)
   %viewless = icmp eq ptr %view, null
-  br i1 %viewless, label %useless, label %based
+  br i1 %viewless, label %useless, label %found
+found:
+  br i1 %large, label %lend, label %based
+lend:
+  %lease = call ptr @fx_pool_lease(ptr %pool, ptr %memory)
+  %leaseless = icmp eq ptr %lease, null
+  br i1 %leaseless, label %viewed, label %based
+viewed:
+  call void %drop(ptr %view)
+  br label %useless
 useless:
   call void %drop(ptr %memory)
   br label %lost
 based:
+  %owner = phi ptr [ %memory, %found ], [ %lease, %lend ]
   %base.p = getelementptr i8, ptr %view, i64 $base
-  store ptr %memory, ptr %base.p
+  store ptr %owner, ptr %base.p
   ret ptr %view
 lost:
   ret ptr null
 }
 """)
-FRESH_TEXT = _FRESH.substitute(LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1)
+FRESH_TEXT = POOL_TEXT + _FRESH.substitute(
+    LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1, pooled_from=POOLED_FROM + ALIGN
+)
 
-# specification: number of arrays, the type ndarray, PyArray_NewFromDescr, _C_FUNCTIONS, the dtype of bytes; then for each array:
+# specification: number of arrays, the type ndarray, PyArray_NewFromDescr, _C_FUNCTIONS, the dtype of bytes, the pool; then for each array:
 # descr, ndim, ``memory.padded``, its dimensions
 _TEXT = Template("""
 define ptr @fx_make(ptr %self, ptr %args, i64 %given) {
@@ -90,7 +112,9 @@ entry:
   %drop = load ptr, ptr %drop.p
   %byte.p = getelementptr ptr, ptr %spec, i64 7
   %byte = load ptr, ptr %byte.p
-  %first = getelementptr ptr, ptr %spec, i64 8
+  %pool.p = getelementptr ptr, ptr %spec, i64 8
+  %pool = load ptr, ptr %pool.p
+  %first = getelementptr ptr, ptr %spec, i64 9
   %list = call ptr %new_list(i64 %n)
   %listless = icmp eq ptr %list, null
   br i1 %listless, label %done, label %loop
@@ -106,7 +130,8 @@ one:
   %bytes.p = getelementptr i64, ptr %at, i64 2
   %dims = getelementptr i64, ptr %at, i64 3
   %array = call ptr @fx_fresh(
-    ptr %new, ptr %type, ptr %keep, ptr %drop, ptr %byte, ptr %descr, i64 %ndim, ptr %bytes.p)
+    ptr %new, ptr %type, ptr %keep, ptr %drop, ptr %byte, ptr %pool, ptr %descr, i64 %ndim,
+    ptr %bytes.p)
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %lost, label %put
 put:
@@ -126,14 +151,14 @@ done:
 
 def maker(results: Sequence[tuple[tuple[int, ...], np.dtype]]) -> Callable[[], list[np.ndarray]]:
     """``make()``: a list of uninitialised arrays of these shapes and dtypes."""
-    makers = [(allocator(shape, dtype), shape, dtype) for shape, dtype in results]
-    new = new_from_descr() if all(make is np.empty for make, _, _ in makers) else 0
+    new = new_from_descr()
     if not new:
+        makers = [(allocator(shape, dtype), shape, dtype) for shape, dtype in results]
         return lambda: [make(shape, dtype) for make, shape, dtype in makers]
-    words = [len(makers), id(np.ndarray), new, *map(address_in_python, _C_FUNCTIONS), id(BYTE)]
-    for _, shape, dtype in makers:
+    words = [len(results), id(np.ndarray), new, *map(address_in_python, _C_FUNCTIONS), id(BYTE), native_pool()]
+    for shape, dtype in results:
         words += [id(dtype), len(shape), padded(shape, dtype), *shape]
-    return bind(_method(), np.array(words, np.int64), [dtype for _, _, dtype in makers])
+    return bind(_method(), np.array(words, np.int64), [dtype for _, dtype in results])
 
 
 @functools.cache

@@ -18,7 +18,8 @@ import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
-from .loop_ir import Arithmetic, Ty
+from .loop_builder import Arithmetic
+from .loop_ir import Ty
 
 # What a core has at least where the operating system does not tell: L1 data, L2, L3 in bytes.
 DEFAULT_CACHES = (32 << 10, 512 << 10, 4 << 20)

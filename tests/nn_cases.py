@@ -9,7 +9,6 @@ import numpy as np
 from jax_calls import FLOAT, INT, POSITIVE, WHERE, A, Case, X
 
 FLOATS = ("float32", "float16", "bfloat16")
-WITH_INTEGERS = (*FLOATS, "int32", "bool")
 HEADS, FEW_HEADS, SIDES = A((2, 5, 4, 3)), A((2, 6, 2, 3)), A((2, 6, 4, 3))
 
 CASES = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.process import differs
-from benchmarks.report import line, verdict
+from benchmarks.report import as_markdown, line, verdict
 from benchmarks.row import Goal, Result, Row, leaves
 from benchmarks.rows import (
     FAMILIES,
@@ -88,6 +88,17 @@ def test_goals_and_their_verdicts() -> None:
     assert verdict(Result("no peer", "us", (Goal(1.0),), {"fx": [1e-6]})) is None
     assert verdict(Result("absolute", "us", (Goal(2e-6, "absolute"),), {"fx": [1e-6]})) is True
     assert math.isnan(Goal(1.0).value({"fx": 1.0}))
+
+
+def test_the_tables_to_be_read_stand_by_family_with_their_counts() -> None:
+    good = Result("log(|x|)", "us", (Goal(1.0),), {"fx": [1e-6], "fx1": [1.9e-6], "jax": [4e-6], "torch:NCHW": [3e-6]})
+    bad = Result("slow", "ms", (Goal(1.0),), {"fx": [2e-3], "jax": [1e-3]})
+    text = as_markdown({"loops": [good], "starts": [bad, bad]}, 2, {"gflops": 300.0, "gbytes": 50.0})
+    loops, starts = text.partition("## Loops")[2].split("## Starts")
+    assert "1 of 3 rows meet their goals; 1 of 1 rows above 200 us gain" in text.partition("## Loops")[0]
+    assert "| log(\\|x\\|) | 1 |  | 4 | 3 |  |  | 0.33 | 0.33 | 1.90 | <= 1 | met |" in loops
+    assert "\n\n1 of 1 rows" in loops and "\n\n0 of 2 rows" in starts
+    assert starts.count("| slow [ms] | 2 |  | 1 |  |  |  | 2.00 | 2.00 |  | <= 1 | missed |") == 2
 
 
 def test_names_are_unique_and_goals_name_settings_that_exist() -> None:

@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fx.lax
 import fx.random
 from fx.primitive import all_primitives
@@ -99,3 +101,60 @@ def test_the_first_example_of_the_readme_prints_what_it_says() -> None:
     with contextlib.redirect_stdout(printed):
         exec(compile(code, "README.md", "exec"), {})
     assert printed.getvalue().split() == output.split()
+
+
+PREPARED = {  # what stands around an example, and what holds after it
+    ("README.md", "softsign"): (
+        "import numpy as np, fx\nfrom fx.primitives.elementwise import *\nfrom fx.primitives.elementwise import FLOAT, unary\n"
+        "from jit.lower.elementwise import op_, pointwise",
+        "x = np.linspace(-2, 2, 7)\nwant = x / (1 + np.abs(x))\n"
+        "for f in (softsign, fx.jit(softsign), fx.vmap(softsign)):\n    np.testing.assert_allclose(f(x), want, rtol=1e-15)\n"
+        "np.testing.assert_allclose(fx.jit(fx.vmap(fx.grad(softsign)))(x), 1 / (1 + np.abs(x)) ** 2, rtol=1e-15)",
+    ),
+    ("fx/nn/README.md", "class Block"): (
+        "import numpy as np, fx\nfrom fx import nn",
+        "block = Block(4, key=fx.random.key(0))\ny, state = block(np.ones((2, 5, 5, 4), np.float32), nn.init_state(block))\n"
+        "assert y.shape == (2, 5, 5, 4) and set(state) == {'norm'}",
+    ),
+    ("fx/nn/README.md", "nn.partition"): (
+        "import numpy as np, fx\nfrom fx import nn, optim\nmodel, optimizer = nn.Linear(3, 2, key=fx.random.key(0)), optim.adam(0.1)",
+        "state, opt_state = nn.init_state(model), optimizer.init(params)\nx, labels = np.eye(3, dtype='f4'), np.array([0, 1, 0])\nvalues = []\n"
+        "for n in range(5):\n"
+        "    params, state, opt_state, value = step(params, state, opt_state, x, labels, fx.random.key(n))\n    values.append(float(value))\n"
+        "assert values == sorted(values, reverse=True)",
+    ),
+    ("fx/train/README.md", "for epoch in"): (
+        "import numpy as np, fx\nfrom fx import nn, optim, random\nmodel, optimizer = nn.Linear(3, 2, key=fx.random.key(0)), optim.sgd(0.1)\n"
+        "optimizer_state, key, epochs = optimizer.init(model), random.key(1), 2\nx, y = np.eye(3, dtype='f4'), np.array([0, 1, 0])\n"
+        "batches = lambda epoch: [(x, y)] * 3\nloss = lambda model, batch, key: nn.cross_entropy(model(batch[0]), batch[1])",
+        "assert loss(model, (x, y), None) < value",
+    ),
+    ("fx/train/README.md", "train.Trainer"): (
+        "import os, tempfile\nimport numpy as np, fx\nfrom fx import metrics, nn, optim, train\nos.chdir(tempfile.mkdtemp())\n"
+        "model, optimizer = nn.Linear(3, 2, key=fx.random.key(0)), optim.sgd(0.1)\n"
+        "batches = held_out = [(np.eye(3, dtype='f4'), np.array([0, 1, 0]))]\n"
+        "loss = lambda model, batch, key: nn.cross_entropy(model(batch[0]), batch[1])",
+        "assert os.path.isdir('runs/first')",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", PREPARED, ids=" ".join)
+def test_every_other_example_of_the_readmes_runs(key: tuple[str, str]) -> None:
+    """In a process of its own: one of them adds a primitive."""
+    (code,) = [c for c in _examples(ROOT / key[0]) if key[1] in c]
+    before, after = PREPARED[key]
+    program = "\n".join([before, code, after])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_example_of_the_readmes_is_left_out() -> None:
+    for path in ("README.md", "fx/nn/README.md", "fx/train/README.md"):
+        for code in _examples(ROOT / path):
+            run = [part for file, part in PREPARED if file == path and part in code]
+            assert len(run) == 1 or "def energy" in code, code
+
+
+def _examples(path: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", path.read_text(), re.S)

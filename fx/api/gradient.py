@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -30,15 +30,18 @@ from .traced import Traced, as_array, call_with, chosen_names, trace_with_values
 
 __all__ = ["grad", "value_and_grad"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 @user_frames
 def value_and_grad(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-) -> Callable[..., Any]:
+) -> Callable[P, tuple[R, Any]]:
     """A function that returns ``(fun(*args), gradient)``.
 
     The gradient of f: R^n -> R at x is the vector of partial derivatives, in the structure of the argument; it is
@@ -74,12 +77,12 @@ def value_and_grad(
 
 @user_frames
 def grad(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     holomorphic: bool = False,
     allow_int: bool = False,
-) -> Callable[..., Any]:
+) -> Callable[P, Any]:
     """A function that returns the gradient of ``fun``; arguments as for ``value_and_grad``.
 
     With ``has_aux`` it returns ``(gradient, aux)``.
@@ -170,6 +173,7 @@ def _check_scalar(name: str, traced: Traced, holomorphic: bool, has_aux: bool) -
             return
     if traced.n != 1 or (traced.out_tree is not tree.LEAF and traced.out_tree != tree.LEAF):
         hint = " Pass has_aux=True if it returns (loss, aux)." if traced.out_tree.kind is tuple and not has_aux else ""
+        hint = " Does it lack a return statement?" if traced.out_tree.kind is type(None) else hint
         raise NonScalarOutputError(
             f"grad needs a function with one scalar output; {name} returned {traced.out_tree} with {traced.n} leaves.{hint}"
         )

@@ -66,7 +66,10 @@ def _check_jacobian_inputs(
         if not holomorphic and is_complex(d) and what == "jacfwd":
             raise GradientDTypeError(f"{what} with respect to {name} of dtype {d} needs holomorphic=True")
         if not is_inexact(d) and not allow_int:
-            raise GradientDTypeError(f"{what} with respect to {name!r}, which is {d}: a derivative needs a float input")
+            raise GradientDTypeError(
+                f"{what} with respect to {name!r}, which is {d}: a derivative needs a float input. Convert it"
+                f" ({name}.astype(float)), or choose other argnums."
+            )
 
 
 @user_frames
@@ -76,6 +79,10 @@ def jacfwd(
     """The Jacobian by forward mode, one column at a time (batched): good for few inputs and many outputs.
 
     Each output leaf of shape s becomes a tree of arrays of shape s + (shape of the input leaf).
+
+    >>> import fx, numpy as np
+    >>> fx.jacfwd(lambda t: np.stack([np.cos(t), np.sin(t)]))(0.0)
+    Array([-0.,  1.], dtype=float32, weak_type=True)
     """
 
     check_function(fun, "jacfwd", "Write jacfwd(f)(x).")
@@ -173,6 +180,12 @@ jacobian = jacrev
 def hessian(
     fun: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False, holomorphic: bool = False
 ) -> Callable[..., Any]:
-    """The matrix of second derivatives, forward over reverse."""
+    """The matrix of second derivatives, forward over reverse.
+
+    >>> import fx, numpy as np
+    >>> fx.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 3.0]))
+    Array([[6., 2.],
+           [2., 0.]], dtype=float64)
+    """
     check_function(fun, "hessian", "Write hessian(f)(x).")
     return jacfwd(jacrev(fun, argnums, has_aux, holomorphic), argnums, has_aux, holomorphic)

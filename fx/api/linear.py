@@ -191,7 +191,7 @@ def _linearized(
     structure = in_tree.subtrees[0]
     lin = traced.linearize()
     outs = [as_array(o) for o in lin.outs[: traced.n]]
-    linear = kind(
+    linear: Any = kind(
         function_name(fun), tuple(names), structure, tuple([aval_of(x) for x in leaves]), tuple(traced.wrt[: len(leaves)]),
         lin.linear, tuple(lin.nonzero), traced.out_tree, tuple([aval_of(o) for o in outs]),
     )  # fmt: skip
@@ -205,6 +205,11 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
     The function is evaluated once; every call of ``jvp_fun`` runs only the linear part.  ``jvp_fun`` is a pytree of what
     that part needs: a jitted function may take and return it.
+
+    >>> import fx, numpy as np
+    >>> y, tangent = fx.linearize(np.sin, 0.0)
+    >>> y, tangent(1.0), tangent(2.0)
+    (Array(0., dtype=float32, weak_type=True), Array(1., dtype=float32, weak_type=True), Array(2., dtype=float32, weak_type=True))
     """
     return _linearized(_Pushforward, fun, primals, names_of(fun, primals), has_aux)
 
@@ -279,6 +284,11 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
 
     Args:
         primals: example arguments (arrays, or ``ShapeDtypeStruct``); their values do not matter.
+
+    >>> import fx, numpy as np
+    >>> (x,) = fx.linear_transpose(np.cumsum, np.zeros(3))(np.array([1.0, 10.0, 100.0]))
+    >>> x
+    Array([111., 110., 100.], dtype=float64)
     """
     check_function(fun, "linear_transpose", "Write linear_transpose(f, x).")
     leaves, in_tree = tree.flatten((primals, {}))

@@ -31,7 +31,12 @@ __all__ = ["ShapeDtypeStruct", "TracedGraph", "eval_shape", "make_graph", "make_
 
 @dataclass(frozen=True)
 class ShapeDtypeStruct:
-    """Shape and dtype of an array that need not exist; ``weak_type`` as that of a Python number."""
+    """Shape and dtype of an array that need not exist; ``weak_type`` as that of a Python number.
+
+    >>> import fx
+    >>> fx.ShapeDtypeStruct((2, 3), "float32")
+    ShapeDtypeStruct(shape=(2, 3), dtype='float32', weak_type=False)
+    """
 
     shape: tuple[int, ...]
     dtype: Any
@@ -52,6 +57,10 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """The shapes and dtypes of ``fun(*args, **kwargs)`` without computing it.
 
     Args may be arrays or anything with ``shape`` and ``dtype``.
+
+    >>> import fx, numpy as np
+    >>> fx.eval_shape(lambda x, w: x @ w, fx.ShapeDtypeStruct((10**6, 300), "float32"), np.ones((300, 4), np.float32))
+    ShapeDtypeStruct(shape=(1000000, 4), dtype=dtype('float32'), weak_type=False)
     """
     traced = make_graph(fun)(*args, **kwargs)
     return _shapes(traced)

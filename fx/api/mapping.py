@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -35,16 +35,19 @@ from .traced import as_array
 
 __all__ = ["vmap"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 @user_frames
 def vmap(
-    fun: Callable[..., Any],
+    fun: Callable[P, R],
     in_axes: Any = 0,
     out_axes: Any = 0,
     axis_name: Hashable | None = None,
     axis_size: int | None = None,
     spmd_axis_name: Hashable | None = None,
-) -> Callable[..., Any]:
+) -> Callable[P, R]:
     """``fun`` on a batch of arguments: a loop over an axis, pushed down into every operation.
 
     Args:
@@ -66,6 +69,8 @@ def vmap(
         in_axes = tuple(in_axes)
     if not _is_axis(in_axes) and not isinstance(in_axes, (tuple, dict)):
         raise VmapAxisError(f"in_axes must be an int, None, or a tuple with one entry per argument; found {in_axes!r}")
+    if isinstance(in_axes, dict):
+        raise VmapAxisError(f"in_axes has one entry per argument; of a single dict, in_axes=({in_axes!r},)")
     if axis_size is not None and (not _is_axis(axis_size) or axis_size < 0):
         raise VmapAxisError(f"axis_size must be a non-negative int, or None; found {axis_size!r}")
     if not isinstance(axis_name, Hashable):
@@ -111,7 +116,8 @@ def _in_dims(
 ) -> list[int | None]:
     if isinstance(in_axes, tuple) and len(in_axes) != len(args):
         raise VmapAxisError(
-            f"in_axes={in_axes!r} has {len(in_axes)} entries, but {fun} was called with {len(args)} positional arguments"
+            f"in_axes={in_axes!r} has {len(in_axes)} entr{'y' if len(in_axes) == 1 else 'ies'}, but {fun} was called with"
+            f" {len(args)} positional argument{'s' * (len(args) != 1)}"
         )
     try:
         axes = tree.broadcast_prefix(in_axes, tuple(args), is_leaf=_is_axis, what="in_axes")

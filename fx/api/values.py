@@ -25,7 +25,12 @@ __all__ = [
 
 @user_frames
 def stop_gradient(x: Any) -> Any:
-    """The identity, whose derivative is zero; on every leaf of a pytree."""
+    """The identity, whose derivative is zero; on every leaf of a pytree.
+
+    >>> import fx
+    >>> fx.grad(lambda x: x * fx.stop_gradient(x))(3.0)
+    Array(3., dtype=float32, weak_type=True)
+    """
     leaves, treedef = tree.flatten(x)  # tree.map would hand over arrays of keys whole
     return tree.unflatten(
         treedef, [_stop_gradient(check_leaf(v, "a leaf of stop_gradient's argument")) for v in leaves]
@@ -33,7 +38,13 @@ def stop_gradient(x: Any) -> Any:
 
 
 def disable_jit(disable: bool = True) -> Any:
-    """Context manager: jitted functions run op by op, so that print and a debugger see values."""
+    """Context manager: jitted functions run op by op, so that print and a debugger see values.
+
+    >>> import fx, numpy as np
+    >>> with fx.disable_jit():
+    ...     fx.jit(lambda x: print(x))(np.arange(3))
+    [0 1 2]
+    """
     return config.using(disable_jit=disable)
 
 

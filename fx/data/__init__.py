@@ -17,6 +17,8 @@ A ``Dataset`` is a chain of lazy steps, the same at every run; its iterator has 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..misnamed import no_attribute
 from .batches import batches, random_shift
 from .dataset import DataIterator, Dataset
@@ -44,6 +46,7 @@ _ELSEWHERE = {
     "load_diabetes": "diabetes", "load_digits": "digits", "load_mnist": "mnist", "normalize": "normalise", "random_split": "split", "train_test_split": "split",
 }  # fmt: skip
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise no_attribute("fx.data", name, __all__, _ELSEWHERE)
+    def __getattr__(name: str) -> None:
+        raise no_attribute("fx.data", name, __all__, _ELSEWHERE)

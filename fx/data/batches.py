@@ -27,7 +27,7 @@ class Batches(Sequence[tuple[np.ndarray, ...]]):
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, i: Any) -> tuple[np.ndarray, ...]:
+    def __getitem__(self, i: Any) -> Any:
         if not -self._count <= i < self._count:
             raise IndexError(f"batch {i} of {self._count}")
         start = i % self._count * self._batch_size

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .. import random, tree
 from ..errors import DataError
 from ..misnamed import explained
 from .elements import finite, permutation, seeded, stacked
-from .prefetching import prefetched
+from .prefetching import known, prefetched
 from .sources import Images, Source, positive
 
 __all__ = ["DataIterator", "Dataset"]
@@ -225,11 +226,20 @@ class FromFolder(FromSource):
         self.classes = source.classes
 
 
+def _only(dataset: Dataset, at: np.ndarray) -> Element:
+    """The element at a place, given as an array of one position."""
+    return tree.map(lambda a: a[0], dataset.gather(at))
+
+
+def _together(group: list[tuple[Task, State]]) -> Element:
+    return stacked([task() for task, _ in group])
+
+
 def _in_order(dataset: Dataset, order: np.ndarray, state: State) -> Tasks:
     """One element after the other, by an order of the positions."""
     for i in range(state.get("index", 0), len(order)):
         at = order[i : i + 1]
-        yield lambda at=at: tree.map(lambda a: a[0], dataset.gather(at)), {"index": i + 1}
+        yield partial(_only, dataset, at), {"index": i + 1}
 
 
 class FromIterator(Dataset):
@@ -241,7 +251,7 @@ class FromIterator(Dataset):
     def tasks(self, state: State, epoch: int) -> Tasks:
         done = state.get("index", 0)
         for i, element in enumerate(itertools.islice(self._make(), done, None), done):
-            yield lambda element=element: element, {"index": i + 1}
+            yield partial(known, element), {"index": i + 1}
 
 
 class _Step(Dataset):
@@ -268,9 +278,10 @@ class _Map(_Step):
     def tasks(self, state: State, epoch: int) -> Tasks:
         start = state.get("index", 0)
         for i, (task, inner) in enumerate(self._of.tasks(state.get("of", {}), epoch), start):
-            yield lambda task=task, i=i: self._applied(task(), epoch, i), {"index": i + 1, "of": inner}
+            yield partial(self._applied, task, epoch, i), {"index": i + 1, "of": inner}
 
-    def _applied(self, element: Element, epoch: int, i: int) -> Element:
+    def _applied(self, task: Task, epoch: int, i: int) -> Element:
+        element = task()
         if self._counted:
             return self._f(i, element)
         if self._seed is not None:
@@ -317,7 +328,7 @@ class _Filter(_Step):
         for task, inner in self._of.tasks(state, epoch):
             element = task()
             if self._keep(element):
-                yield lambda element=element: element, inner
+                yield partial(known, element), inner
 
 
 class _Shuffle(_Step):
@@ -344,9 +355,10 @@ class _Shuffle(_Step):
 
     def tasks(self, state: State, epoch: int) -> Tasks:
         for task, after in _in_order(self._below, self.order(epoch), state):
-            yield lambda task=task, i=after["index"] - 1: self._mapped(task(), i), after
+            yield partial(self._mapped, task, after["index"] - 1), after
 
-    def _mapped(self, element: Element, i: int) -> Element:
+    def _mapped(self, task: Task, i: int) -> Element:
+        element = task()
         for step in self._maps:
             element = _told(step._f, i, element)
         return element
@@ -401,13 +413,13 @@ class _Batch(_Step):
         for i in range(state.get("index", 0), len(order), self._size):
             at = order[i : i + self._size]
             if len(at) == self._size or not self._drop_last:
-                yield lambda at=at: source.gather(at), {"index": i + len(at)}
+                yield partial(source.gather, at), {"index": i + len(at)}
 
     def _collected(self, state: State, epoch: int) -> Tasks:
         tasks = self._of.tasks(state, epoch)
         while group := list(itertools.islice(tasks, self._size)):
             if len(group) == self._size or not self._drop_last:
-                yield lambda group=group: stacked([task() for task, _ in group]), group[-1][1]
+                yield partial(_together, group), group[-1][1]
 
 
 class _Repeat(_Step):

@@ -57,6 +57,11 @@ def mnist(*, full: bool = False, folder: str | os.PathLike[str] | None = None, m
         MissingDataError: the files are not there and could not be downloaded; the message says where to get them and
             where to put them.
         CorruptFileError: a file is damaged.
+
+    >>> from fx import data
+    >>> digits = data.mnist()
+    >>> digits.train.images.shape, digits.test.labels.shape
+    ((8000, 28, 28, 1), (2000,))
     """
     if full:
         parts = [read_idx(path) for path in fetched("mnist", _REMOTE, folder, mirror)]

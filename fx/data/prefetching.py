@@ -6,11 +6,17 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 __all__: list[str] = []
 
 _END = object()
+
+
+def known(element: Any) -> Any:
+    """The task of an element that is there already, in a ``partial``."""
+    return element
 
 
 def prefetched(
@@ -37,7 +43,7 @@ def prefetched(
                 return
             element = future.result()
             room.release()
-            yield lambda element=element: element, state
+            yield partial(known, element), state
     finally:
         stop.set()
         room.release()

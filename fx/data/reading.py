@@ -70,6 +70,14 @@ def from_csv(
 
     Raises:
         DataError: a field is no number, a line has too few: by line and column.
+
+    >>> import pathlib, tempfile
+    >>> from fx import data
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "flats.csv"
+    >>> _ = path.write_text("rooms,size,rent\\n2,50,700\\n3,80,1000\\n")
+    >>> list(data.from_csv(path, target="rent", dtype="float32").batch(2))
+    [(array([[ 2., 50.],
+           [ 3., 80.]], dtype=float32), array([ 700., 1000.], dtype=float32))]
     """
     if classes is not None and target is None:
         raise DataError("from_csv: classes are those of the target; target= says which column it is")
@@ -97,8 +105,19 @@ def from_folder(folder: Path, *, size: tuple[int, int] | int | None = None, chan
         channels: 1 (grey) or 3 (red, green, blue).
 
     Images are float32 from 0 to 1 of shape (height, width, channels), read when they are asked for (``prefetch`` reads
-    ahead). Needs Pillow, but for ``.npy`` files. The data set's ``classes`` are the names of the sub-folders, in the order of
-    the labels.
+    ahead). Needs Pillow, but for ``.npy`` files, which are not scaled and may leave out a single channel. The data set's
+    ``classes`` are the names of the sub-folders, in the order of the labels.
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from fx import data
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for kind in ("cats", "dogs"):
+    ...     (folder / kind).mkdir()
+    ...     np.save(folder / kind / "first.npy", np.zeros((4, 4), np.uint8))
+    >>> images = data.from_folder(folder, channels=1)
+    >>> images.classes, [(e["image"].shape, int(e["label"])) for e in images]
+    (['cats', 'dogs'], [((4, 4, 1), 0), ((4, 4, 1), 1)])
     """
     if channels not in (1, 3):
         raise DataError(f"from_folder gives images of 1 or 3 channels; found {channels}")

@@ -191,7 +191,7 @@ def height_and_width(who: str, size: Any) -> tuple[int, int]:
 class Images:
     """The images below a folder, whose sub-folders are their classes; read where they are asked for."""
 
-    def __init__(self, folder: str | os.PathLike[str], size: tuple[int, int] | None, channels: int) -> None:
+    def __init__(self, folder: str | os.PathLike[str], size: tuple[int, int] | int | None, channels: int) -> None:
         root = Path(folder)
         if not root.is_dir():
             raise DataError(f"{root} is no folder; from_folder takes one with a sub-folder of images for each class")
@@ -223,12 +223,20 @@ def read_image(path: Path, size: tuple[int, int] | None, channels: int) -> np.nd
 
     Raises:
         CorruptFileError: it cannot be read.
+        DataError: an array of another shape.
     """
     if path.suffix.lower() == ".npy":
         try:
             pixels = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as e:
             raise CorruptFileError(f"{path} is no whole .npy file: {e}") from e
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        if pixels.ndim != 3 or pixels.shape[2] != channels or size not in (None, pixels.shape[:2]):
+            wanted = f"({', '.join(map(str, size or ('height', 'width')))}, {channels})"
+            raise DataError(
+                f"{path} holds an array of shape {pixels.shape}; an image here is {wanted}, and arrays are taken as they are."
+                " Give channels= and size= of the arrays, or scale them before (fx.image.resize)"
+            )
         return pixels.astype(np.float32) / np.float32(255 if pixels.dtype == np.uint8 else 1)
     try:
         from PIL import Image

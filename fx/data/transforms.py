@@ -124,7 +124,19 @@ def random_crop(source: Any, images: Any, size: tuple[int, int] | int, padding: 
 
 
 def random_flip(source: Any, images: Any, probability: float = 0.5, axis: int = 2) -> Any:
-    """Each image turned round along an axis (2: left and right) with a probability."""
+    """Each image turned round along an axis with a probability.
+
+    Args:
+        source: a key of ``fx.random``, or a NumPy ``Generator``.
+        images: (batch, height, width, channels).
+        probability: of each image.
+        axis: 2 exchanges left and right, 1 top and bottom.
+
+    >>> import numpy as np
+    >>> from fx import data, random
+    >>> data.random_flip(random.key(0), np.arange(3.0).reshape(1, 1, 3, 1), probability=1.0)[0, 0, :, 0]
+    Array([2., 1., 0.], dtype=float64)
+    """
     draws = _Draws(source)
     images = _images(draws, images, "random_flip")
     turn = _per_image(draws.uniform((images.shape[0],)) < probability)
@@ -135,6 +147,15 @@ def random_rotation(source: Any, images: Any, degrees: float = 15.0) -> Any:
     """Each image turned about its middle by up to ``degrees`` either way; what comes in from outside is 0.
 
     Pixels are interpolated between their four neighbours.
+
+    Args:
+        source: a key of ``fx.random``, or a NumPy ``Generator``.
+        images: (batch, height, width, channels); integers become float32.
+
+    >>> import numpy as np
+    >>> from fx import data
+    >>> data.random_rotation(np.random.default_rng(0), np.ones((5, 28, 28, 1), np.float32), degrees=10.0).shape
+    (5, 28, 28, 1)
     """
     draws = _Draws(source)
     images, xp = _blendable(_images(draws, images, "random_rotation")), draws.np
@@ -168,7 +189,14 @@ def cutout(source: Any, images: Any, size: int) -> Any:
     """A square of each image, its middle anywhere, becomes 0 (DeVries, Taylor, 2017).
 
     Args:
+        source: a key of ``fx.random``, or a NumPy ``Generator``.
+        images: (batch, height, width, channels).
         size: of its sides; what lies outside of the image is lost.
+
+    >>> import numpy as np
+    >>> from fx import data
+    >>> int(data.cutout(np.random.default_rng(0), np.ones((1, 28, 28, 1)), 8).sum())  # of 784
+    720
     """
     draws = _Draws(source, 2)
     images = _images(draws, images, "cutout")
@@ -185,11 +213,19 @@ def mixup(source: Any, images: Any, targets: Any, alpha: float = 0.2) -> tuple[A
     """Each image blended with another of the batch, and so its target (Zhang et al., 2018).
 
     Args:
+        source: a key of ``fx.random``, or a NumPy ``Generator``.
+        images: (batch, height, width, channels); integers become float32.
         targets: (batch, ...) of floats, such as one-hot labels.
         alpha: the share is drawn from Beta(alpha, alpha).
 
     Returns:
         (images, targets).
+
+    >>> import numpy as np
+    >>> from fx import data
+    >>> images, targets = data.mixup(np.random.default_rng(0), np.ones((4, 8, 8, 1)), np.eye(4))
+    >>> images.shape, targets.sum(axis=1)
+    ((4, 8, 8, 1), array([1., 1., 1., 1.]))
     """
     draws = _Draws(source, 2)
     images, targets = _blendable(_images(draws, images, "mixup")), draws.array(targets)
@@ -209,7 +245,19 @@ def mixup(source: Any, images: Any, targets: Any, alpha: float = 0.2) -> tuple[A
 
 
 def add_noise(source: Any, images: Any, std: float) -> Any:
-    """Images and normal noise of a standard deviation, in the units of the pixels."""
+    """Images and normal noise.
+
+    Args:
+        source: a key of ``fx.random``, or a NumPy ``Generator``.
+        images: of any shape; integers become float32.
+        std: the standard deviation of the noise, in the units of the pixels.
+
+    >>> import numpy as np
+    >>> from fx import data
+    >>> noisy = data.add_noise(np.random.default_rng(0), np.zeros((4, 28, 28, 1), np.float32), 0.1)
+    >>> round(float(noisy.std()), 2)
+    0.1
+    """
     draws = _Draws(source)
     images = _blendable(draws.array(images))
     return images + (np.float32(std) * draws.normal(tuple(images.shape))).astype(images.dtype)

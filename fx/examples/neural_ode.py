@@ -20,7 +20,7 @@ import fx.numpy as jnp
 from fx import nn, optim, random
 from fx.experimental.ode import odeint
 
-WHIRL = np.float32([[-0.1, 2.0], [-2.0, -0.1]])  # A: inwards and round
+WHIRL = np.array([[-0.1, 2.0], [-2.0, -0.1]], np.float32)  # A: inwards and round
 TIMES = np.linspace(0.0, 0.5, 6, dtype=np.float32)  # of the observations in training
 WIDTH = 32
 

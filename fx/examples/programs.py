@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 
 from .. import io, train, viz
 from ..errors import CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError
+from ..signatures import signature_of
 
 __all__ = ["PROGRAMS", "Clock", "Result", "add_options", "load", "main", "progress", "run", "summary"]
 
@@ -110,7 +110,7 @@ _HELP: dict[str, tuple[Any, str]] = {
 
 def add_options(parser: argparse.ArgumentParser, module: Any) -> None:
     """The keyword arguments of ``train`` as options, with ``--quick``, ``--plot`` and ``--save``."""
-    for name, parameter in inspect.signature(module.train).parameters.items():
+    for name, parameter in signature_of(module.train).parameters.items():
         kind, text = _HELP[name]
         flag, choices = "--" + name.replace("_", "-"), getattr(module, f"{name.upper()}S", None)
         if kind is bool:

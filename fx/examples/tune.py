@@ -91,8 +91,15 @@ def accuracy(model: Any, images: Any, labels: Any) -> Any:
 
 
 start_all = fx.jit(fx.vmap(start))
+
 step_all = fx.jit(fx.vmap(step, in_axes=(0, 0, 0, None, None)), donate_argnums=(0, 1))
 accuracy_all = fx.jit(fx.vmap(accuracy, in_axes=(0, None, None)))
+
+
+def begin_all(keys: Any, settings: Settings) -> Population:
+    """Networks before their first step, one for each key."""
+    models, states = start_all(keys, settings)
+    return Population(models, states, settings)
 
 
 def advance(population: Population, stream: Iterator[Any], steps: int) -> Population:
@@ -131,7 +138,7 @@ def optuna_search(key: Any, stream: Iterator[Any], steps: int, held: Any, at_onc
             for name, limits in LIMITS._asdict().items()
         }
         settings = Settings(**proposed)
-        population, scores = random_search(Population(*start_all(keys, settings), settings), stream, steps, held)
+        population, scores = random_search(begin_all(keys, settings), stream, steps, held)
         for trial, score in zip(trials, scores):
             study.tell(trial, float(score))
         parts.append(population)
@@ -172,7 +179,7 @@ def train(
             yield from data.batches(training, batch_size, key=random.fold_in(for_order, epoch), drop_last=True)
             epoch += 1
 
-    begin = lambda: Population(*start_all(random.split(for_params, SIZE), settings), settings)
+    begin = lambda: begin_all(random.split(for_params, SIZE), settings)
     steps = epochs * (len(training[1]) // batch_size)
     if not steps:
         raise TrainingError(

@@ -87,7 +87,8 @@ def _convolved(product: Callable[[Value, Value], Value], x: Series, y: Series, o
 
 
 def _product_rule(prim: Primitive, args: Sequence[Series], params: dict[str, Any], order: int) -> list[Series]:
-    return [_convolved(lambda a, b: bind(prim, a, b, **params), *args, order)]
+    x, y = args
+    return [_convolved(lambda a, b: bind(prim, a, b, **params), x, y, order)]
 
 
 def _quotient_rule(prim: Primitive, args: Sequence[Series], params: dict[str, Any], order: int) -> list[Series]:

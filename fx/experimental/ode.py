@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ class _State(NamedTuple):
     polynomial: tuple[Value, ...]
 
 
-def _combined(weights: Sequence[float], slopes: Sequence[Value]) -> Value:
+def _combined(weights: Iterable[float], slopes: Sequence[Value]) -> Value:
     """The sum of the slopes with their weights, element by element: small systems are one kernel a step."""
     return functools.reduce(operator.add, [k * float(w) for w, k in zip(weights, slopes) if w])
 

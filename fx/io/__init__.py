@@ -14,6 +14,8 @@ them; ``load_partial`` transfers what fits; ``load_torch`` takes PyTorch's weigh
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..misnamed import no_attribute
 from .manager import CheckpointManager
 from .pytorch import from_torch_layout, load_torch, torch_state_dict
@@ -32,6 +34,7 @@ _ELSEWHERE = {
     "save_model": "save", "state_dict": "torch_state_dict",
 }  # fmt: skip
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise no_attribute("fx.io", name, __all__, _ELSEWHERE)
+    def __getattr__(name: str) -> None:
+        raise no_attribute("fx.io", name, __all__, _ELSEWHERE)

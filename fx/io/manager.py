@@ -125,10 +125,13 @@ class CheckpointManager:
 
     def _ranked(self, steps: list[int]) -> list[int]:
         """Steps that have the metric, the best first."""
-        found = {}
-        for s in steps if self._best is not None else []:
+        found: dict[int, float] = {}
+        best = self._best
+        if best is None:
+            return []
+        for s in steps:
             try:
-                value = self.metrics(s).get(self._best, math.nan)
+                value = self.metrics(s).get(best, math.nan)
             except CorruptFileError:  # an older file that was damaged ends no run
                 continue
             if not math.isnan(value):

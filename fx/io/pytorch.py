@@ -115,7 +115,7 @@ def _kinds(like: Tree) -> _Kinds:
     return _Kinds({path: x for path, x in found.items() if path not in sequentials}, sequentials)
 
 
-def _modules(x: Tree, path: tree.KeyPath) -> Iterator[tuple[str, Any]]:
+def _modules(x: Tree, path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The layers of a tree that ``_Kinds`` is about, by path."""
     if isinstance(x, (*_SAME, *_TRANSPOSED, nn.Sequential)):
         yield structure.path_of(path), x
@@ -206,7 +206,9 @@ def load_torch(
     found = source if isinstance(source, Mapping) else read_safetensors(source)
     template, kinds = structure.leaves_by_path(like), _kinds(like)
     names = _checked_names(names, template)
-    values, misshapen, missing, used = {}, {}, [], set()
+    values: dict[str, Any] = {}
+    misshapen: dict[str, Any] = {}
+    missing, used = [], set()
     for path, leaf in template.items():
         tried = list(_candidates(path, names, kinds))
         name, part = next(((n, p) for n, p in tried if n in found), (None, None))
@@ -275,18 +277,20 @@ def torch_state_dict(
 
     ``write_safetensors(path, torch_state_dict(model, state))`` is a file that ``safetensors.torch.load_file`` reads.
     """
-    kinds, found = _kinds(model), {}
+    kinds = _kinds(model)
+    found: dict[str, np.ndarray] = {}
     leaves = structure.leaves_by_path(model)
     thirds: dict[str, list[Any]] = {}
     for path, leaf in [*leaves.items(), *structure.leaves_by_path(state).items()]:
         array = np.asarray(leaf)
         array = np.ascontiguousarray(kinds.layouts(path, layouts or {}, array.ndim)[1](array))
-        (own, _), (name, part) = (*_candidates(path, names or {}, kinds), (None, None))[:2]
+        (own, _), second = (*_candidates(path, names or {}, kinds), ("", None))[:2]
+        name, part = second[0] or own, second[1]
         if part is not None and not _projections(path) <= leaves.keys():
             name, part = own, None  # a layer of another kind has a field of that name
         if part is not None:
             thirds.setdefault(name, [None] * 3)[part] = array
-        found[name or own] = array
+        found[name] = array
     return found | {name: np.concatenate(parts) for name, parts in thirds.items()}
 
 

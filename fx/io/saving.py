@@ -127,7 +127,7 @@ class Saved(NamedTuple):
         checksums = json.loads(self.header.metadata.get("fx.crc32", "{}"))
         found = {}
         for name, array in read_arrays(self.path, self.header, names):
-            digest = f"{zlib.crc32(array.reshape(-1).view(np.uint8)):08x}" if name in checksums else None
+            digest = f"{zlib.crc32(array.reshape(-1).view(np.uint8).data):08x}" if name in checksums else None
             if digest != checksums.get(name):
                 raise CorruptFileError(f"{self.path}: the bytes of {name!r} are not those that were saved")
             found[name] = array

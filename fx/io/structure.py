@@ -35,7 +35,7 @@ def is_array(x: Any) -> bool:
     return isinstance(x, (np.ndarray, np.generic, Array))
 
 
-def path_of(keys: tree.KeyPath) -> str:
+def path_of(keys: tuple[Any, ...]) -> str:
     return tree.keystr(keys, simple=True, separator=".")
 
 
@@ -104,7 +104,8 @@ def leaf_of(description: Leaf, arrays: dict[str, np.ndarray]) -> Any:
     ((kind, value),) = description.items()
     if kind == "complex":
         return complex(*map(_float_of, value))
-    return {"bool": bool, "int": int, "float": _float_of, "str": str}[kind](value)
+    makers: dict[str, Any] = {"bool": bool, "int": int, "float": _float_of, "str": str}
+    return makers[kind](value)
 
 
 # ---------------------------------------------------------------------------------------- containers
@@ -121,7 +122,7 @@ def describe(values: Tree) -> tuple[Any, dict[str, np.ndarray]]:
     return _describe(values, (), arrays), arrays
 
 
-def _describe(x: Any, path: tree.KeyPath, arrays: dict[str, np.ndarray]) -> Any:
+def _describe(x: Any, path: tuple[Any, ...], arrays: dict[str, np.ndarray]) -> Any:
     if x is None:
         return None
     if is_key(x) or not tree.is_tree_node(type(x)):

@@ -26,15 +26,33 @@ from ..primitives.shaping import *
 from ..primitives.sorting import *
 from ..primitives.windows import *
 from ..traceback import hide_frames as _hide_frames
-from . import applied as _applied
-from . import associative as _associative
-from . import branching as _branching
-from . import composed as _composed
-from . import control_flow as _control_flow
-from . import linalg
-from . import parallel as _parallel
-from . import products as _products
-from . import solvers as _solvers
+from . import (
+    applied as _applied,
+)
+from . import (
+    associative as _associative,
+)
+from . import (
+    branching as _branching,
+)
+from . import (
+    composed as _composed,
+)
+from . import (
+    control_flow as _control_flow,
+)
+from . import (
+    linalg,
+)
+from . import (
+    parallel as _parallel,
+)
+from . import (
+    products as _products,
+)
+from . import (
+    solvers as _solvers,
+)
 from .applied import *
 from .associative import *
 from .branching import *

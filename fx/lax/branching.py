@@ -21,7 +21,7 @@ from ..primitives.elementwise import clamp, convert_element_type, ne
 from ..trace import aval_of, concrete_value, eval_graph, trace_flat
 from ..traceback import user_frames
 from ..transforms.cond import cond_p
-from ..transforms.flat import argument_names, check_leaf, function_name
+from ..transforms.flat import argument_count_fault, argument_names, check_leaf, function_name
 
 __all__ = ["cond", "cond_p", "switch"]
 
@@ -129,6 +129,12 @@ def _choose(
     for f in branches:
         if not callable(f):
             raise error(BranchTypeError, f"{what}: every branch must be a function; found {f!r}")
+        if fault := argument_count_fault(f, len(operands)):
+            given = f"{len(operands) or 'no'} operand{'s' * (len(operands) != 1)}"
+            raise error(
+                BranchTypeError,
+                f"{what} calls each branch with its {given}; {function_name(f)!r} does not fit: {fault}.",
+            )
     n = concrete_value(index)
     if config.disable_jit and n is not None:
         return branches[min(max(int(n), 0), len(branches) - 1)](*device_put(tuple(operands)))

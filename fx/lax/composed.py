@@ -281,6 +281,10 @@ def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], An
         init_values: a scalar for each operand, in the same structure.
         computation: ``(accumulator, value) -> accumulator``, each in the structure of the operands.
         dimensions: the axes that are reduced.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.reduce(np.array([[1.0, 2.0], [3.0, 4.0]]), 1.0, fx.lax.mul, (1,))
+    Array([ 2., 12.], dtype=float64)
     """
     xs, treedef = tree.flatten(operands)
     inits = tree.flatten_up_to(treedef, init_values, "init_values of reduce")

@@ -27,6 +27,7 @@ from ..sizes import as_size, is_sized
 from ..trace import aval_of, concrete_value
 from ..traceback import user_frames
 from ..transforms.flat import (
+    argument_count_fault,
     argument_names,
     check_function,
     function_name,
@@ -67,7 +68,7 @@ def scan(
         The last carry, and the ys, stacked along a new leading axis.
 
     Raises:
-        CarryTypeError: the body returns a carry of another type, or no pair.
+        CarryTypeError: the body takes other arguments, or returns a carry of another type, or no pair.
         ShapeError: the leading axes differ among themselves or from ``length``.
 
     >>> import fx, numpy as np
@@ -75,8 +76,17 @@ def scan(
     (Array(6., dtype=float32), Array([0., 2., 9.], dtype=float32))
     """
     check_function(f, "scan")
+    _check_count("scan", "body", f, "(carry, x)")
     names = argument_names(f, (init, xs), {})
     return _scan(f, init, xs, length, reverse, unroll, (function_name(f), names))
+
+
+def _check_count(what: str, role: str, f: Callable[..., Any], given: str) -> None:
+    """Raises CarryTypeError if ``f`` does not take what a loop gives it."""
+    if fault := argument_count_fault(f, given.count(",") + 1):
+        raise error(
+            CarryTypeError, f"{what} calls its {role} with {given}; {function_name(f)!r} does not fit: {fault}."
+        )
 
 
 def _scan(
@@ -223,6 +233,8 @@ def while_loop(
     """
     check_function(cond_fun, "the condition of while_loop")
     check_function(body_fun, "the body of while_loop")
+    _check_count("while_loop", "condition", cond_fun, "(carry)")
+    _check_count("while_loop", "body", body_fun, "(carry)")
     if max_steps is not None:
         limit = operator.index(max_steps)
         if limit < 0:
@@ -318,13 +330,14 @@ def fori_loop(
     Array(20, dtype=int32, weak_type=True)
     """
     check_function(body_fun, "fori_loop")
+    _check_count("fori_loop", "body", body_fun, "(i, carry)")
     bounds = leaves_of("lower", lower) + leaves_of("upper", upper)
     avals = [aval_of(b) for b in bounds]
     if len(avals) != 2 or any(a.shape or not is_integer(a.dtype) for a in avals):
         raise error(DTypeError, f"fori_loop: lower and upper must be integer scalars; found {lower!r} and {upper!r}")
     index = Aval((), *promote(*[(a.dtype, a.weak) for a in avals]))
     name, names = function_name(body_fun), argument_names(body_fun, (0, init_val), {})
-    values = [b if is_sized(b) else concrete_value(b) for b in bounds]
+    values: list[Any] = [b if is_sized(b) else concrete_value(b) for b in bounds]
     if values[0] is not None and values[1] is not None:
         first, last = [b if is_sized(b) else int(b) for b in values]
         n = max(last - first, 0)

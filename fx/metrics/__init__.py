@@ -21,6 +21,8 @@ Array(0.75, dtype=float64)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..misnamed import no_attribute
 from .classification import F1, Accuracy, ConfusionMatrix, Precision, Recall, TopKAccuracy
 from .protocol import Collection, Mean, Metric
@@ -40,6 +42,7 @@ _ELSEWHERE = {
     "r2_score": "R2", "recall_score": "Recall", "roc_auc_score": "AUCROC", "top_k_accuracy_score": "TopKAccuracy",
 }  # fmt: skip
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise no_attribute("fx.metrics", name, __all__, _ELSEWHERE)
+    def __getattr__(name: str) -> None:
+        raise no_attribute("fx.metrics", name, __all__, _ELSEWHERE)

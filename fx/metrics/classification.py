@@ -9,7 +9,7 @@ from .. import dtypes
 from .. import numpy as fnp
 from ..errors import DTypeError, ShapeError
 from ..nn.losses.reducing import check_labels, labels_of
-from .protocol import Mean, Metric, spread
+from .protocol import Averaged, Metric, spread
 
 __all__ = ["F1", "Accuracy", "ConfusionMatrix", "Precision", "Recall", "TopKAccuracy"]
 
@@ -34,7 +34,8 @@ def predicted_classes(name: str, predictions: Any, labels: Value, threshold: flo
         return fnp.argmax(predictions, -1)
     if predictions.shape != labels.shape:
         raise ShapeError(
-            f"{name}: labels of shape {tuple(labels.shape)} take predictions of shape (*{tuple(labels.shape)}, classes), or classes (or"
+            f"{name}: labels of shape {tuple(labels.shape)} take predictions of shape"
+            f" ({', '.join([*map(str, labels.shape), 'classes'])}), or classes (or"
             f" scores of class 1) of their own shape; found {tuple(predictions.shape)}"
         )
     return (
@@ -45,7 +46,7 @@ def predicted_classes(name: str, predictions: Any, labels: Value, threshold: flo
 
 
 @dataclass(frozen=True)
-class Accuracy(Mean):
+class Accuracy(Averaged):
     """The share of examples whose predicted class is the label.
 
     Args:
@@ -54,6 +55,13 @@ class Accuracy(Mean):
 
     ``update(state, predictions, labels)`` takes scores (..., classes), scores of class 1 (...), or classes (...); labels (...). A label
     that is none of the classes of the scores raises ``LabelError``, or gives NaN in compiled code, unless its weight is 0.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> accuracy = metrics.Accuracy()
+    >>> state = accuracy.update(accuracy.init(), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]), np.array([0, 1, 1]))
+    >>> accuracy.compute(state)
+    Array(0.66666667, dtype=float64)
     """
 
     threshold: float = 0.5
@@ -69,14 +77,20 @@ class Accuracy(Mean):
             right = fnp.where((labels >= 0) & (labels < predictions.shape[-1]), right.astype("float64"), fnp.nan)
         if ignored is not None:
             weights = fnp.where(ignored, 0.0, spread(weights, labels.shape, "Accuracy"))
-        return super().update(state, right, weights=weights)
+        return self._add(state, right, weights)
 
 
 @dataclass(frozen=True)
-class TopKAccuracy(Mean):
+class TopKAccuracy(Averaged):
     """The share of examples whose label is among the k classes of the highest scores (of equal ones, the first count).
 
     ``update(state, scores, labels)`` takes scores (..., classes) and labels (...), which are checked as those of ``Accuracy``.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> top = metrics.TopKAccuracy(2)
+    >>> top.compute(top.update(top.init(), np.array([[0.1, 0.2, 0.7], [0.1, 0.3, 0.6]]), np.array([1, 0])))
+    Array(0.5, dtype=float64)
     """
 
     k: int = 5
@@ -94,7 +108,7 @@ class TopKAccuracy(Mean):
         mine = fnp.take_along_axis(scores, fnp.where(known, labels, 0)[..., None], -1)
         before = (scores > mine) | ((scores == mine) & (classes < labels[..., None]))
         among = (fnp.sum(before, -1) < self.k) & (mine[..., 0] == mine[..., 0])  # a score that is NaN is not
-        return super().update(state, fnp.where(known, among.astype("float64"), fnp.nan), weights=weights)
+        return self._add(state, fnp.where(known, among.astype("float64"), fnp.nan), weights)
 
 
 @dataclass(frozen=True)
@@ -199,6 +213,7 @@ class _OfCounts(ConfusionMatrix):
         return _ratio(fnp.sum(each * weight), fnp.sum(weight), self.zero_division)
 
 
+@dataclass(frozen=True)
 class Precision(_OfCounts):
     """Of the examples that were predicted as a class, the share that is of it.
 
@@ -218,15 +233,31 @@ class Precision(_OfCounts):
         return hit, predicted
 
 
+@dataclass(frozen=True)
 class Recall(_OfCounts):
-    """Of the examples of a class, the share that was predicted as it; arguments as for ``Precision``."""
+    """Of the examples of a class, the share that was predicted as it; arguments as for ``Precision``.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> recall = metrics.Recall(2)
+    >>> recall.compute(recall.update(recall.init(), np.array([1, 0, 0]), np.array([1, 1, 0])))
+    Array(0.75, dtype=float64)
+    """
 
     def _parts(self, hit: Value, predicted: Value, true: Value) -> tuple[Value, Value]:
         return hit, true
 
 
+@dataclass(frozen=True)
 class F1(_OfCounts):
-    """The harmonic mean of precision and recall, 2 hits / (predicted + true); arguments as for ``Precision``."""
+    """The harmonic mean of precision and recall, 2 hits / (predicted + true); arguments as for ``Precision``.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> f1 = metrics.F1(2)
+    >>> f1.compute(f1.update(f1.init(), np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])))
+    Array(0.5, dtype=float64)
+    """
 
     def _parts(self, hit: Value, predicted: Value, true: Value) -> tuple[Value, Value]:
         return 2 * hit, predicted + true

@@ -24,8 +24,8 @@ class Metric(abc.ABC):
         """The state before the first batch: a pytree of arrays."""
 
     @abc.abstractmethod
-    def update(self, state: State, *args: Any, weights: Any = None) -> State:
-        """The state after another batch."""
+    def update(self, state: State, *args: Any, **kwargs: Any) -> State:
+        """The state after another batch: what a metric takes, and ``weights=`` of the examples."""
 
     @abc.abstractmethod
     def compute(self, state: State) -> Any:
@@ -68,19 +68,13 @@ def same_shape(name: str, predictions: Value, targets: Value) -> None:
 
 
 @dataclass(frozen=True)
-class Mean(Metric):
-    """The mean of given values: losses, times.
-
-    >>> import numpy as np
-    >>> Mean()(np.array([1.0, 3.0]), weights=np.array([3, 1]))
-    Array(1.5, dtype=float64)
-    """
+class Averaged(Metric):
+    """A metric that is a mean over what was seen; ``update`` hands values on to ``_add``."""
 
     def init(self) -> State:
         return {"sum": fnp.zeros((), "float64"), "weight": fnp.zeros((), "float64")}
 
-    def update(self, state: State, values: Any, *, weights: Any = None) -> State:
-        """The state with more values, of any shape."""
+    def _add(self, state: State, values: Any, weights: Any) -> State:
         values = wide(values)
         w = spread(weights, values.shape, type(self).__name__)
         # a weight of 0 takes an example out, whatever its value
@@ -95,6 +89,20 @@ class Mean(Metric):
     def compute(self, state: State) -> Value:
         empty = state["weight"] == 0
         return fnp.where(empty, fnp.nan, state["sum"] / fnp.where(empty, 1, state["weight"]))
+
+
+@dataclass(frozen=True)
+class Mean(Averaged):
+    """The mean of given values: losses, times.
+
+    >>> import numpy as np
+    >>> Mean()(np.array([1.0, 3.0]), weights=np.array([3, 1]))
+    Array(1.5, dtype=float64)
+    """
+
+    def update(self, state: State, values: Any, *, weights: Any = None) -> State:
+        """The state with more values, of any shape."""
+        return self._add(state, values, weights)
 
 
 class Collection(Metric):

@@ -8,7 +8,7 @@ from typing import Any
 from .. import numpy as fnp
 from ..errors import ShapeError
 from ..nn.losses import cross_entropy
-from .protocol import Mean, Metric, same_shape, spread, wide
+from .protocol import Averaged, Metric, same_shape, spread, wide
 
 __all__ = ["MAE", "MSE", "R2", "RMSE", "Perplexity"]
 
@@ -17,7 +17,7 @@ State = Any
 
 
 @dataclass(frozen=True)
-class MAE(Mean):
+class MAE(Averaged):
     """The mean of |prediction - target|, over all elements.
 
     >>> import numpy as np
@@ -28,7 +28,7 @@ class MAE(Mean):
     def update(self, state: State, predictions: Any, targets: Any, *, weights: Any = None) -> State:
         predictions, targets = wide(predictions), wide(targets)
         same_shape(type(self).__name__, predictions, targets)
-        return super().update(state, self._error(predictions - targets), weights=weights)
+        return self._add(state, self._error(predictions - targets), weights)
 
     def _error(self, difference: Value) -> Value:
         return fnp.abs(difference)
@@ -36,7 +36,14 @@ class MAE(Mean):
 
 @dataclass(frozen=True)
 class MSE(MAE):
-    """The mean of (prediction - target)**2, over all elements."""
+    """The mean of (prediction - target)**2, over all elements.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> mse = metrics.MSE()
+    >>> mse.compute(mse.update(mse.init(), np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    Array(2., dtype=float64)
+    """
 
     def _error(self, difference: Value) -> Value:
         return fnp.square(difference)
@@ -44,7 +51,13 @@ class MSE(MAE):
 
 @dataclass(frozen=True)
 class RMSE(MSE):
-    """The square root of the mean of (prediction - target)**2."""
+    """The square root of the mean of (prediction - target)**2.
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> float(metrics.RMSE()(np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, 4.0, 3.0, 4.0])))
+    1.0
+    """
 
     def compute(self, state: State) -> Value:
         return fnp.sqrt(super().compute(state))
@@ -103,13 +116,18 @@ class R2(Metric):
 
 
 @dataclass(frozen=True)
-class Perplexity(Mean):
+class Perplexity(Averaged):
     """exp of the mean cross-entropy of labels: among how many equally likely words a model hesitates.
 
     Args:
         ignore_index: labels that do not count.
 
     ``update(state, logits, labels)`` takes logits (..., classes) and integer labels (...).
+
+    >>> import numpy as np
+    >>> from fx import metrics
+    >>> round(float(metrics.Perplexity()(np.zeros((3, 7)), np.array([0, 3, 6]))), 4)
+    7.0
     """
 
     ignore_index: int | None = None
@@ -118,8 +136,8 @@ class Perplexity(Mean):
         labels = fnp.asarray(labels)
         losses = cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="none")
         w = spread(weights, labels.shape, "Perplexity")
-        return super().update(
-            state, losses, weights=w if self.ignore_index is None else fnp.where(labels == self.ignore_index, 0, w)
+        return self._add(
+            state, losses, w if self.ignore_index is None else fnp.where(labels == self.ignore_index, 0, w)
         )
 
     def compute(self, state: State) -> Value:

@@ -8,29 +8,76 @@ Not here: ``scaled_dot_general`` and its configurations, which quantise to float
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..scipy.special import logsumexp
-from . import activations as _activations
-from . import attention as _attention
-from . import attention_layers as _attention_layers
-from . import containers as _containers
-from . import convolution as _convolution
-from . import elsewhere as _elsewhere
-from . import initializers, losses
-from . import key_use as _key_use
-from . import layers as _layers
-from . import linear as _linear
-from . import module as _module
-from . import noise as _noise
-from . import normalization as _normalization
-from . import norms as _norms
-from . import observing as _observing
-from . import pooling as _pooling
-from . import recurrent as _recurrent
-from . import state as _state
-from . import summaries as _summaries
-from . import surgery as _surgery
-from . import thresholds as _thresholds
-from . import transformer as _transformer
+from . import (
+    activations as _activations,
+)
+from . import (
+    attention as _attention,
+)
+from . import (
+    attention_layers as _attention_layers,
+)
+from . import (
+    containers as _containers,
+)
+from . import (
+    convolution as _convolution,
+)
+from . import (
+    elsewhere as _elsewhere,
+)
+from . import (
+    initializers,
+    losses,
+)
+from . import (
+    key_use as _key_use,
+)
+from . import (
+    layers as _layers,
+)
+from . import (
+    linear as _linear,
+)
+from . import (
+    module as _module,
+)
+from . import (
+    noise as _noise,
+)
+from . import (
+    normalization as _normalization,
+)
+from . import (
+    norms as _norms,
+)
+from . import (
+    observing as _observing,
+)
+from . import (
+    pooling as _pooling,
+)
+from . import (
+    recurrent as _recurrent,
+)
+from . import (
+    state as _state,
+)
+from . import (
+    summaries as _summaries,
+)
+from . import (
+    surgery as _surgery,
+)
+from . import (
+    thresholds as _thresholds,
+)
+from . import (
+    transformer as _transformer,
+)
 from .activations import *
 from .attention import *
 from .attention_layers import *
@@ -58,6 +105,7 @@ _ROOMS = (
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise AttributeError(_elsewhere.explain_name(name, __all__), name=name)
+    def __getattr__(name: str) -> None:
+        raise _elsewhere.no_name(name, __all__)

@@ -169,5 +169,5 @@ def scaled_matmul(
         raise ShapeError(f"scaled_matmul: {s.shape[2]} blocks do not divide the contracted size {a.shape[2]}")
     d = dtypes.promote_types(dtypes.float32, dtypes.canonical(preferred_element_type))
     block = a.shape[2] // s.shape[2]
-    scaled = [as_type(x, d) * fnp.repeat(as_type(y, d), block, axis=-1) for x, y in ((a, s), (b, t))]
-    return as_type(dot_general(*scaled, (((2,), (2,)), ((0,), (0,)))), preferred_element_type)
+    left, right = [as_type(x, d) * fnp.repeat(as_type(y, d), block, axis=-1) for x, y in ((a, s), (b, t))]
+    return as_type(dot_general(left, right, (((2,), (2,)), ((0,), (0,)))), preferred_element_type)

@@ -40,7 +40,15 @@ class Lambda(Module):
 
 
 class Identity(Module):
-    """x itself: takes the place of a layer that is left out."""
+    """x itself: takes the place of a layer that is left out.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> model = nn.Sequential(nn.Linear(3, 2, key=fx.random.key(0)), nn.relu)
+    >>> features = nn.tree_at(lambda m: m.layers[1], model, nn.Identity())
+    >>> features(np.ones((4, 3), np.float32)).shape
+    (4, 2)
+    """
 
     def __call__(self, x: Value) -> Value:
         return x

@@ -65,16 +65,15 @@ class _Convolution(Module):
     out_channels: int = static_field(repr=False)
     kernel_size: tuple[int, ...] = static_field(repr=False)
     strides: tuple[int, ...] = static_field()
-    padding: Any = static_field(default="VALID")
+    padding: Any = static_field(default="VALID", init=False)
     dilation: tuple[int, ...] = static_field()
-    groups: int = static_field(default=1)
+    groups: int = static_field(default=1, init=False)
 
     _spatial = 0
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, *, strides: Sizes = 1, padding: Padding = "VALID",
-        dilation: Sizes = 1, groups: int = 1, use_bias: bool = True, weight_init: Any = None, bias_init: Any = None,
-        dtype: Any = None, key: Any,
+    def _make(
+        self, in_channels: int, out_channels: int, kernel_size: Sizes, strides: Sizes, padding: Padding, dilation: Sizes, groups: int,
+        use_bias: bool, weight_init: Any, bias_init: Any, dtype: Any, key: Any,
     ) -> None:  # fmt: skip
         name, n = type(self).__name__, self._spatial
         if groups < 1 or in_channels % groups or out_channels % groups:
@@ -107,15 +106,21 @@ class _Convolution(Module):
 
 
 class _Conv(_Convolution):
-    padding_mode: str = static_field(default="zeros")
+    padding_mode: str = static_field(default="zeros", init=False)
 
-    def __init__(self, *args: Any, padding_mode: str = "zeros", **kwargs: Any) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: Sizes, *, strides: Sizes = 1, padding: Padding = "VALID",
+        dilation: Sizes = 1, groups: int = 1, padding_mode: str = "zeros", use_bias: bool = True, weight_init: Any = None,
+        bias_init: Any = None, dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
         if padding_mode not in _MODES:
             raise ShapeError(
                 f"{type(self).__name__}: padding_mode is one of {', '.join(_MODES)}; found {padding_mode!r}"
             )
         self.padding_mode = padding_mode
-        super().__init__(*args, **kwargs)
+        self._make(
+            in_channels, out_channels, kernel_size, strides, padding, dilation, groups, use_bias, weight_init, bias_init, dtype, key
+        )  # fmt: skip
 
     def _convolve(self, x: Value) -> Value:
         padding = self.padding
@@ -137,7 +142,7 @@ class _Conv(_Convolution):
         return out
 
 
-class Conv1d(_Conv):
+class Conv1d(_Conv, init=False):
     """Convolution (cross-correlation) along one axis: (..., time, in) to (..., time', out).
 
     Args:
@@ -161,7 +166,7 @@ class Conv1d(_Conv):
     _spatial = 1
 
 
-class Conv2d(_Conv):
+class Conv2d(_Conv, init=False):
     """Convolution of images: (..., height, width, in) to (..., height', width', out); arguments as for ``Conv1d``.
 
     >>> from fx import nn, random
@@ -172,7 +177,7 @@ class Conv2d(_Conv):
     _spatial = 2
 
 
-class Conv3d(_Conv):
+class Conv3d(_Conv, init=False):
     """Convolution of volumes: (..., depth, height, width, in); arguments as for ``Conv1d``."""
 
     _spatial = 3
@@ -185,10 +190,14 @@ class _ConvTranspose(_Convolution):
     output_padding: tuple[int, ...] = static_field()
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, *, output_padding: Sizes = 0, **kwargs: Any
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: Sizes, *, strides: Sizes = 1, padding: Padding = "VALID",
+        dilation: Sizes = 1, groups: int = 1, output_padding: Sizes = 0, use_bias: bool = True, weight_init: Any = None,
+        bias_init: Any = None, dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
         self.output_padding = per_axis(type(self).__name__, "output_padding", output_padding, self._spatial, least=0)
-        super().__init__(in_channels, out_channels, kernel_size, **kwargs)
+        self._make(
+            in_channels, out_channels, kernel_size, strides, padding, dilation, groups, use_bias, weight_init, bias_init, dtype, key
+        )  # fmt: skip
 
     def _convolve(self, x: Value) -> Value:
         flipped = fnp.flip(self.weight, tuple(range(self._spatial)))
@@ -218,7 +227,7 @@ class _ConvTranspose(_Convolution):
         return out
 
 
-class ConvTranspose1d(_ConvTranspose):
+class ConvTranspose1d(_ConvTranspose, init=False):
     """The transpose of a convolution: (..., time, in) to (..., time', out), time' about ``strides`` times time.
 
     Args:
@@ -236,13 +245,13 @@ class ConvTranspose1d(_ConvTranspose):
     _spatial = 1
 
 
-class ConvTranspose2d(_ConvTranspose):
+class ConvTranspose2d(_ConvTranspose, init=False):
     """The transpose of a convolution of images; arguments as for ``ConvTranspose1d``."""
 
     _spatial = 2
 
 
-class ConvTranspose3d(_ConvTranspose):
+class ConvTranspose3d(_ConvTranspose, init=False):
     """The transpose of a convolution of volumes; arguments as for ``ConvTranspose1d``."""
 
     _spatial = 3
@@ -252,11 +261,18 @@ class ConvTranspose3d(_ConvTranspose):
 
 
 class _Depthwise(_Conv):
-    def __init__(self, channels: int, kernel_size: Sizes, *, multiplier: int = 1, **kwargs: Any) -> None:
-        super().__init__(channels, channels * multiplier, kernel_size, groups=channels, **kwargs)
+    def __init__(
+        self, channels: int, kernel_size: Sizes, *, multiplier: int = 1, strides: Sizes = 1, padding: Padding = "VALID",
+        dilation: Sizes = 1, padding_mode: str = "zeros", use_bias: bool = True, weight_init: Any = None, bias_init: Any = None,
+        dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            channels, channels * multiplier, kernel_size, strides=strides, padding=padding, dilation=dilation, groups=channels,
+            padding_mode=padding_mode, use_bias=use_bias, weight_init=weight_init, bias_init=bias_init, dtype=dtype, key=key,
+        )  # fmt: skip
 
 
-class DepthwiseConv1d(_Depthwise):
+class DepthwiseConv1d(_Depthwise, init=False):
     """A convolution of each channel by itself: (..., time, channels) to (..., time', channels * multiplier).
 
     Args:
@@ -268,13 +284,13 @@ class DepthwiseConv1d(_Depthwise):
     _spatial = 1
 
 
-class DepthwiseConv2d(_Depthwise):
+class DepthwiseConv2d(_Depthwise, init=False):
     """A convolution of each channel of images by itself; arguments as for ``DepthwiseConv1d``."""
 
     _spatial = 2
 
 
-class DepthwiseConv3d(_Depthwise):
+class DepthwiseConv3d(_Depthwise, init=False):
     """A convolution of each channel of volumes by itself; arguments as for ``DepthwiseConv1d``."""
 
     _spatial = 3
@@ -287,22 +303,24 @@ class _Separable(Module):
     _spatial = 0
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Sizes, *, multiplier: int = 1, use_bias: bool = True,
-        dtype: Any = None, key: Any, **kwargs: Any,
+        self, in_channels: int, out_channels: int, kernel_size: Sizes, *, multiplier: int = 1, strides: Sizes = 1,
+        padding: Padding = "VALID", dilation: Sizes = 1, padding_mode: str = "zeros", use_bias: bool = True,
+        weight_init: Any = None, dtype: Any = None, key: Any,
     ) -> None:  # fmt: skip
         first, second = split_key(key, 2, describe(self, in_channels, out_channels, kernel_size))
-        deep = (DepthwiseConv1d, DepthwiseConv2d, DepthwiseConv3d)[self._spatial - 1]
-        point = (Conv1d, Conv2d, Conv3d)[self._spatial - 1]
+        deep: type[_Depthwise] = (DepthwiseConv1d, DepthwiseConv2d, DepthwiseConv3d)[self._spatial - 1]
+        point: type[_Conv] = (Conv1d, Conv2d, Conv3d)[self._spatial - 1]
         self.depthwise = deep(
-            in_channels, kernel_size, multiplier=multiplier, use_bias=False, dtype=dtype, key=first, **kwargs
-        )
+            in_channels, kernel_size, multiplier=multiplier, strides=strides, padding=padding, dilation=dilation,
+            padding_mode=padding_mode, use_bias=False, weight_init=weight_init, dtype=dtype, key=first,
+        )  # fmt: skip
         self.pointwise = point(in_channels * multiplier, out_channels, 1, use_bias=use_bias, dtype=dtype, key=second)
 
     def __call__(self, x: Value) -> Value:
         return self.pointwise(self.depthwise(x))
 
 
-class SeparableConv1d(_Separable):
+class SeparableConv1d(_Separable, init=False):
     """A depthwise convolution, then one of size 1 that mixes the channels.
 
     Args:
@@ -317,13 +335,13 @@ class SeparableConv1d(_Separable):
     _spatial = 1
 
 
-class SeparableConv2d(_Separable):
+class SeparableConv2d(_Separable, init=False):
     """A depthwise convolution of images, then one of size 1; arguments as for ``SeparableConv1d``."""
 
     _spatial = 2
 
 
-class SeparableConv3d(_Separable):
+class SeparableConv3d(_Separable, init=False):
     """A depthwise convolution of volumes, then one of size 1; arguments as for ``SeparableConv1d``."""
 
     _spatial = 3

@@ -6,7 +6,10 @@ import inspect
 import re
 from typing import Any
 
-__all__ = ["explain_arguments", "explain_method", "explain_name", "forward_is_no_call"]
+from ..misnamed import name_here, no_argument, no_attribute, unexpected
+from ..signatures import signature_of
+
+__all__ = ["explain_arguments", "explain_method", "forward_is_no_call", "no_name", "parameters"]
 
 _ARGUMENTS = {
     "bias": "use_bias", "bias_initializer": "bias_init", "d_model": "features", "dilation_rate": "dilation", "dim_feedforward": "hidden_features",
@@ -16,15 +19,13 @@ _ARGUMENTS = {
     "num_embeddings": "num", "num_features": "channels", "num_groups": "groups", "num_heads": "heads", "out_size": "out_features",
     "p": "rate", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
     "units": "out_features",
-}  # fmt: skip
-_NO_ARGUMENTS = {
     "activation": "Activations are functions of their own: nn.Sequential(layer, nn.relu).",
     "batch_first": "The batch is always the first axis.",
     "device": "Arrays are in the computer's memory.",
     "inplace": "Arrays do not change.",
     "input_shape": "Sizes are given to the layers; nn.summary(model, x) shows the shapes.",
     "track_running_stats": "Running statistics are state: nn.init_state(layer).",
-}
+}  # fmt: skip
 _NAMES = {
     "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "BatchNormalization": "BatchNorm",
     "BCELoss": "bce_with_logits", "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CrossEntropyLoss": "cross_entropy",
@@ -35,8 +36,6 @@ _NAMES = {
     "binary_cross_entropy_with_logits": "bce_with_logits", "ctc_loss": "ctc", "hinge_embedding_loss": "hinge", "huber_loss": "huber",
     "kl_div": "kl_divergence", "l1_loss": "mae", "mse_loss": "mse", "nll_loss": "cross_entropy", "scaled_dot_product_attention": "dot_product_attention",
     "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
-}  # fmt: skip
-_NO_NAMES = {
     "bce": "nn.bce_with_logits takes the numbers before the sigmoid.",
     "cosine_similarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.",
     "interpolate": "fx.image.resize changes the size of images.",
@@ -50,7 +49,7 @@ _NO_NAMES = {
     "Upsample": "fx.image.resize changes the size of images.",
     "functional": "Layers and functions stand in fx.nn alike.",
     "init": "Initializers stand in nn.initializers.",
-}
+}  # fmt: skip
 _METHODS = {
     "compile": "training is train.Trainer(loss, optimizer).fit(model, data, epochs=...)",
     "cuda": "arrays are in the computer's memory",
@@ -71,25 +70,12 @@ _METHODS = {
 }
 
 
-def explain_name(name: str, known: list[str]) -> str:
-    """What a name that ``fx.nn`` does not have is called here."""
-    text = f"module 'fx.nn' has no attribute {name!r}"
-    here = _NAMES.get(name) or {_bare(k): k for k in known}.get(_bare(name))
-    if name in _NO_NAMES:
-        return f"{text}. {_NO_NAMES[name]}"
-    if here is None:
-        return text
-    is_function = here[0].islower()
-    made = (
-        f": a function, and in nn.Sequential a layer as it is (nn.Lambda(nn.{here}, ...) with arguments)"
-        if is_function
-        else ""
-    )
-    return f"{text}. It is nn.{here}{made if name[0].isupper() else ''}."
-
-
-def _bare(name: str) -> str:
-    return name.lower().replace("_", "")
+def no_name(name: str, known: list[str]) -> AttributeError:
+    """The error for a name that ``fx.nn`` does not have: what PyTorch and Keras have as a class may be a function here."""
+    here = name_here(name, known, _NAMES)
+    if here.isidentifier() and here[0].islower() and name[0].isupper():
+        here = f"It is nn.{here}: a function, and in nn.Sequential a layer as it is (nn.Lambda(nn.{here}, ...) with arguments)."
+    return no_attribute("fx.nn", name, known, {name: here})
 
 
 def explain_method(cls: type, name: str) -> str:
@@ -108,7 +94,7 @@ def parameters(cls: type) -> dict[str, inspect.Parameter]:
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
         if "__init__" in base.__dict__:
-            own = inspect.signature(base.__dict__["__init__"]).parameters
+            own = signature_of(base.__dict__["__init__"]).parameters
             found |= {
                 n: p
                 for n, p in list(own.items())[1:]
@@ -127,19 +113,8 @@ def explain_arguments(cls: type, error: TypeError, kwargs: dict[str, Any]) -> Ty
     if not any(text.startswith(f"{b.__qualname__}.__init__() ") for b in cls.__mro__):
         return None
     known = parameters(cls)
-    takes = f"It takes {', '.join(known)}." if known else "It takes no argument."
-    unexpected = re.search(r"unexpected keyword argument '(\w+)'", text)
-    if unexpected and unexpected[1] in kwargs:
-        given = unexpected[1]
-        here = _ARGUMENTS.get(given)
-        hint = (
-            f" Here it is called {here}."
-            if here in known
-            else f" {_NO_ARGUMENTS[given]}"
-            if given in _NO_ARGUMENTS
-            else ""
-        )
-        return TypeError(f"{name} takes no argument {given!r}.{hint} {takes}")
+    if (wrong := unexpected(error, kwargs)) is not None:
+        return no_argument(name, wrong, known, _ARGUMENTS)
     if "missing" in text and re.search(r"'key'$", text) and "key" not in kwargs:
         return TypeError(
             f"{name} makes its parameters from a key: {name}(..., key=fx.random.key(0)), a new one for each layer."

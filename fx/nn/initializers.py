@@ -116,7 +116,7 @@ def eye(key: Any, shape: Any, dtype: Any = None) -> Value:
     shape = static_shape(shape)
     if len(shape) != 2:
         raise ShapeError(f"the initializer eye makes matrices; found shape {shape}")
-    return fnp.eye(*shape, dtype=_dtype(dtype))
+    return fnp.eye(shape[0], shape[1], dtype=_dtype(dtype))
 
 
 def dirac(groups: int = 1, dtype: Any = None) -> Initializer:
@@ -263,6 +263,11 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> In
         column_axis: of the shape, the one that counts columns; the others count rows together.
 
     Source: Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning", 2014.
+
+    >>> import fx, numpy as np
+    >>> w = fx.nn.initializers.orthogonal()(fx.random.key(0), (3, 3))
+    >>> np.allclose(w @ w.T, np.eye(3), atol=1e-6)
+    Array(True, dtype=bool)
     """
     default = dtype
 

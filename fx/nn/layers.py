@@ -149,6 +149,12 @@ def dropout(key: Any, x: Any, rate: float) -> Value:
         rate: a Python number, 0 <= rate < 1.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> y = nn.dropout(fx.random.key(0), np.ones(1000, np.float32), 0.5)
+    >>> np.unique(y), round(float(y.mean()), 1)
+    (Array([0., 2.], dtype=float32), 1.0)
     """
     x = as_value(x, "x of dropout")
     if not 0 <= rate < 1:

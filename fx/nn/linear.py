@@ -134,6 +134,12 @@ class Embedding(Module):
     Called with integers of any shape; adds an axis of size ``features``.  An index out of range raises ``LabelError`` where
     it is known, and gives NaN in compiled code.  ``attend(x)`` multiplies by the transposed table, for weights that
     the input and the output of a language model share.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> table = nn.Embedding(1000, 16, key=fx.random.key(0))
+    >>> table(np.array([[1, 2, 3], [4, 5, 6]])).shape
+    (2, 3, 16)
     """
 
     weight: Value
@@ -184,6 +190,11 @@ class Flatten(Module):
 
     Args:
         start: the first axis that is flattened.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.Flatten()(np.ones((2, 28, 28, 1))).shape
+    (2, 784)
     """
 
     start: int = static_field(default=1)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, dataclass_transform
+from typing import TYPE_CHECKING, Any, cast, dataclass_transform
 
 from .. import dtypes, tree
 from ..errors import FrozenModuleError, ModuleFieldError
 from ..ir import Aval
+from ..signatures import signature_of
 from ..trace import named_scope
 from .elsewhere import explain_arguments, explain_method, forward_is_no_call
 from .observing import observe_call, observer
@@ -128,7 +130,7 @@ def _register(cls: type, data: tuple[str, ...]) -> None:
         return list(zip(keys, values)), statics
 
     def unflatten(statics: Any, values: Iterable[Any]) -> Any:
-        x = object.__new__(cls)
+        x: Any = object.__new__(cls)
         own = x.__dict__
         own.update(statics.fields)
         own.update(zip(data, values))
@@ -137,7 +139,7 @@ def _register(cls: type, data: tuple[str, ...]) -> None:
     tree.register_pytree_with_keys(cls, with_keys, unflatten, children)
 
 
-@dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(field, static_field))
+@dataclass_transform(eq_default=False, field_specifiers=(field, static_field))
 class _ModuleType(abc.ABCMeta):
     """Makes each subclass a dataclass and a pytree node, and freezes an object when its ``__init__`` is done."""
 
@@ -145,7 +147,15 @@ class _ModuleType(abc.ABCMeta):
     _static_names: tuple[str, ...]
     _frozen: frozenset[str]  # of an object: the paths, from it, of its own arrays that nn.freeze has marked
 
-    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **kwargs: Any) -> Any:
+    def __new__(
+        mcs: type[_ModuleType],
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        init: bool = True,
+        **kwargs: Any,
+    ) -> Any:
+        """``init=False`` tells type checkers that the class keeps its base's ``__init__``; at run time that is seen."""
         if "forward" in namespace and not any("__call__" in c.__dict__ for base in bases for c in base.__mro__):
             namespace = {"__call__": forward_is_no_call, **namespace}
         if "__call__" in namespace:
@@ -159,8 +169,14 @@ class _ModuleType(abc.ABCMeta):
         _register(cls, cls._data_names)
         return cls
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        self: Any = cls.__new__(cls)
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """What ``inspect``, ``help`` and notebooks show: the arguments of ``__init__``.  Objects have that of their ``__call__``."""
+        whole = signature_of(cls.__init__)  # type: ignore[misc]
+        return whole.replace(parameters=list(whole.parameters.values())[1:], return_annotation=whole.empty)
+
+    def _make(cls, *args: Any, **kwargs: Any) -> Any:
+        self: Any = object.__new__(cast(type, cls))
         self.__dict__["_open"] = True
         try:
             self.__init__(*args, **kwargs)
@@ -169,12 +185,15 @@ class _ModuleType(abc.ABCMeta):
                 raise explained from None
             raise
         del self.__dict__["_open"]
-        for f in dataclasses.fields(cls):  # defaults of a class with an __init__ of its own
+        for f in dataclasses.fields(cast(Any, cls)):  # defaults of a class with an __init__ of its own
             if f.name not in self.__dict__ and f.default is not dataclasses.MISSING:
                 self.__dict__[f.name] = f.default
         _check_fields(self)
         close(self, frozenset())
         return self
+
+    if not TYPE_CHECKING:  # type checkers take the arguments and the type of an object from __init__
+        __call__ = _make
 
 
 class Module(metaclass=_ModuleType):

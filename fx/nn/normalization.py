@@ -10,6 +10,7 @@ from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import canonical_axis
 from ..numpy.core import as_type, as_value
+from ..plans import planned
 from ..primitives.collectives import axis_index
 from ..primitives.elementwise import rsqrt
 from ..primitives.shaping import broadcasted_iota, expand_dims
@@ -21,6 +22,7 @@ __all__ = ["log_softmax", "logmeanexp", "one_hot", "softmax", "standardize"]
 Value = Any
 
 
+@planned
 def softmax(x: Any, axis: Any = -1, where: Any = None) -> Value:
     """exp(x) divided by its sum along ``axis``: positive numbers that sum to 1, without overflow.
 
@@ -34,11 +36,19 @@ def softmax(x: Any, axis: Any = -1, where: Any = None) -> Value:
     return special.softmax(x, axis=axis, where=where)
 
 
+@planned
 def log_softmax(x: Any, axis: Any = -1, where: Any = None) -> Value:
-    """log(softmax(x)), accurate where the softmax underflows; elements not in ``where`` become -inf."""
+    """log(softmax(x)), accurate where the softmax underflows; elements not in ``where`` become -inf.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.log_softmax(np.array([0.0, 1000.0]))
+    Array([-1000.,     0.], dtype=float64)
+    """
     return special.log_softmax(x, axis=axis, where=where)
 
 
+@planned
 def logmeanexp(x: Any, axis: Any = None, where: Any = None, keepdims: bool = False) -> Value:
     """log(mean(exp(x))), without overflow."""
     total = special.logsumexp(x, axis=axis, where=where, keepdims=keepdims)
@@ -46,6 +56,7 @@ def logmeanexp(x: Any, axis: Any = None, where: Any = None, keepdims: bool = Fal
     return total - fnp.log(fnp.sum(counted, axis=axis, where=where, keepdims=keepdims))
 
 
+@planned
 def standardize(
     x: Any, axis: Any = -1, mean: Any = None, variance: Any = None, epsilon: Any = 1e-5, where: Any = None, *,
     algorithm: str = "fast",

@@ -133,6 +133,11 @@ class LayerNorm(Module):
         affine, use_bias: whether there are a weight and a bias.
 
     Source: Ba, Kiros, Hinton, "Layer normalization", 2016.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.LayerNorm(3)(np.array([[1.0, 2.0, 3.0]], np.float32)).round(2)
+    Array([[-1.22,  0.  ,  1.22]], dtype=float32)
     """
 
     weight: Value
@@ -175,6 +180,11 @@ class RMSNorm(Module):
         shape, epsilon, affine: as for ``LayerNorm``; the default epsilon is 1e-6.
 
     Source: Zhang, Sennrich, "Root mean square layer normalization", 2019.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.RMSNorm(2)(np.array([3.0, 4.0], np.float32)).round(2)
+    Array([0.85, 1.13], dtype=float32)
     """
 
     weight: Value
@@ -206,6 +216,12 @@ class GroupNorm(Module):
     Called with x of shape (batch, *spatial, channels).
 
     Source: Wu, He, "Group normalization", 2018.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> y = nn.GroupNorm(2, 4)(np.arange(24, dtype=np.float32).reshape(1, 6, 4))
+    >>> y.shape, abs(float(y.mean())) < 1e-6
+    ((1, 6, 4), True)
     """
 
     weight: Value

@@ -42,7 +42,7 @@ class _Windows(Module):
         return max_pool(x, self.window, self.strides, self.padding)
 
 
-class MaxPool1d(_Windows):
+class MaxPool1d(_Windows, init=False):
     """The greatest element of every window of (..., time, channels).
 
     Args:
@@ -58,13 +58,19 @@ class MaxPool1d(_Windows):
     _spatial = 1
 
 
-class MaxPool2d(_Windows):
-    """The greatest element of every window of (..., height, width, channels); arguments as for ``MaxPool1d``."""
+class MaxPool2d(_Windows, init=False):
+    """The greatest element of every window of (..., height, width, channels); arguments as for ``MaxPool1d``.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.MaxPool2d(2)(np.ones((2, 28, 28, 3))).shape
+    (2, 14, 14, 3)
+    """
 
     _spatial = 2
 
 
-class MaxPool3d(_Windows):
+class MaxPool3d(_Windows, init=False):
     """The greatest element of every window of (..., depth, height, width, channels); arguments as for ``MaxPool1d``."""
 
     _spatial = 3
@@ -83,7 +89,7 @@ class _Means(_Windows):
         return avg_pool(x, self.window, self.strides, self.padding, self.count_include_pad)
 
 
-class AvgPool1d(_Means):
+class AvgPool1d(_Means, init=False):
     """The mean of every window of (..., time, channels).
 
     Args:
@@ -94,13 +100,19 @@ class AvgPool1d(_Means):
     _spatial = 1
 
 
-class AvgPool2d(_Means):
-    """The mean of every window of (..., height, width, channels); arguments as for ``AvgPool1d``."""
+class AvgPool2d(_Means, init=False):
+    """The mean of every window of (..., height, width, channels); arguments as for ``AvgPool1d``.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.AvgPool2d(2)(np.ones((2, 28, 28, 3))).shape
+    (2, 14, 14, 3)
+    """
 
     _spatial = 2
 
 
-class AvgPool3d(_Means):
+class AvgPool3d(_Means, init=False):
     """The mean of every window of (..., depth, height, width, channels); arguments as for ``AvgPool1d``."""
 
     _spatial = 3
@@ -149,7 +161,7 @@ class _Adaptive(Module):
         return x
 
 
-class AdaptiveAvgPool1d(_Adaptive):
+class AdaptiveAvgPool1d(_Adaptive, init=False):
     """Means of pieces of the time axis.
 
     Args:
@@ -163,13 +175,13 @@ class AdaptiveAvgPool1d(_Adaptive):
     _spatial = 1
 
 
-class AdaptiveAvgPool2d(_Adaptive):
+class AdaptiveAvgPool2d(_Adaptive, init=False):
     """Means of pieces of images; arguments as for ``AdaptiveAvgPool1d``."""
 
     _spatial = 2
 
 
-class AdaptiveAvgPool3d(_Adaptive):
+class AdaptiveAvgPool3d(_Adaptive, init=False):
     """Means of pieces of volumes; arguments as for ``AdaptiveAvgPool1d``."""
 
     _spatial = 3
@@ -212,6 +224,11 @@ class GlobalAvgPool(_Global):
 
     Args:
         keepdims: keep the spatial axes, of size 1.
+
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.GlobalAvgPool()(np.ones((2, 7, 7, 64))).shape
+    (2, 64)
     """
 
 

@@ -17,7 +17,6 @@ from ..numpy.core import as_value
 from ..trace import concrete_value
 from . import initializers
 from .activations import relu, sigmoid, tanh
-from .elsewhere import parameters
 from .key_use import split_key
 from .linear import check_features, describe, parameter
 from .module import Module, static_field
@@ -99,23 +98,35 @@ class RNNCell(_Cell):
 
     activation: Callable[..., Any] = static_field(default=tanh)
 
-    def __init__(self, in_features: int, hidden_features: int, *, activation: Any = tanh, **kwargs: Any) -> None:
-        self.activation = (
-            {"tanh": tanh, "relu": relu}.get(activation, activation) if isinstance(activation, str) else activation
-        )
-        super().__init__(in_features, hidden_features, **kwargs)
+    def __init__(
+        self, in_features: int, hidden_features: int, *, activation: Any = tanh, use_bias: bool = True, weight_init: Any = None,
+        recurrent_init: Any = None, bias_init: Any = None, dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
+        named: dict[Any, Any] = {"tanh": tanh, "relu": relu}
+        self.activation = named.get(activation, activation) if isinstance(activation, str) else activation
+        super().__init__(
+            in_features, hidden_features, use_bias=use_bias, weight_init=weight_init, recurrent_init=recurrent_init,
+            bias_init=bias_init, dtype=dtype, key=key,
+        )  # fmt: skip
 
     def step(self, carry: Carry, projected: Value) -> tuple[Carry, Value]:
         h = self.activation(projected + self._recur(carry))
         return h, h
 
 
-class LSTMCell(_Cell):
+class LSTMCell(_Cell, init=False):
     """Long short-term memory: ``(h, c), y = cell((h, c), x)``, with y = h; arguments as for ``RNNCell``.
 
     i, f, o = sigmoid of their gates, g = tanh; c' = f c + i g, h' = o tanh(c').
 
     Source: Hochreiter, Schmidhuber, "Long short-term memory", 1997.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> cell, x = nn.LSTMCell(3, 8, key=fx.random.key(0)), np.ones((2, 3), np.float32)
+    >>> (h, c), y = cell((np.zeros((2, 8), np.float32), np.zeros((2, 8), np.float32)), x)
+    >>> y.shape, bool((y == h).all())
+    ((2, 8), True)
     """
 
     _gates = 4
@@ -132,12 +143,18 @@ class LSTMCell(_Cell):
         return (h, c), h
 
 
-class GRUCell(_Cell):
+class GRUCell(_Cell, init=False):
     """Gated recurrent unit: ``h, y = cell(h, x)``, with y = h'; arguments as for ``RNNCell``.
 
     r, z = sigmoid of their gates; n = tanh(x part + r * h part); h' = (1 - z) n + z h.
 
     Source: Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> h, y = nn.GRUCell(3, 8, key=fx.random.key(0))(np.zeros((2, 8), np.float32), np.ones((2, 3), np.float32))
+    >>> y.shape
+    (2, 8)
     """
 
     _gates = 3
@@ -184,16 +201,30 @@ class _Recurrent(Module):
 
     def __init__(
         self, in_features: int, hidden_features: int, *, num_layers: int = 1, bidirectional: bool = False, dropout: float = 0.0,
-        key: Any, **kwargs: Any,
+        use_bias: bool = True, weight_init: Any = None, recurrent_init: Any = None, bias_init: Any = None, dtype: Any = None,
+        key: Any,
     ) -> None:  # fmt: skip
-        if unknown := kwargs.keys() - parameters(type(self)._cell).keys():
-            raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {min(unknown)!r}")
+        self._make(
+            in_features, hidden_features, num_layers, bidirectional, dropout, key, use_bias=use_bias, weight_init=weight_init,
+            recurrent_init=recurrent_init, bias_init=bias_init, dtype=dtype,
+        )  # fmt: skip
+
+    def _make(
+        self,
+        in_features: int,
+        hidden_features: int,
+        num_layers: int,
+        bidirectional: bool,
+        dropout: float,
+        key: Any,
+        **cell: Any,
+    ) -> None:
         if num_layers < 1:
             raise ShapeError(f"{type(self).__name__} has at least one layer; found num_layers={num_layers}")
         directions = 2 if bidirectional else 1
         keys = iter(split_key(key, num_layers * directions, describe(self, in_features, hidden_features)))
         sizes = [in_features] + [directions * hidden_features] * (num_layers - 1)
-        make = lambda n: type(self)._cell(n, hidden_features, key=next(keys), **kwargs)
+        make = lambda n: type(self)._cell(n, hidden_features, key=next(keys), **cell)
         self.cells = tuple([tuple([make(n) for _ in range(directions)]) for n in sizes])
         self.dropout, self.bidirectional = Dropout(dropout), bidirectional
 
@@ -288,8 +319,18 @@ class RNN(_Recurrent):
     (2, 7, 10)
     """
 
+    def __init__(
+        self, in_features: int, hidden_features: int, *, num_layers: int = 1, bidirectional: bool = False, dropout: float = 0.0,
+        activation: Any = tanh, use_bias: bool = True, weight_init: Any = None, recurrent_init: Any = None, bias_init: Any = None,
+        dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
+        self._make(
+            in_features, hidden_features, num_layers, bidirectional, dropout, key, activation=activation, use_bias=use_bias,
+            weight_init=weight_init, recurrent_init=recurrent_init, bias_init=bias_init, dtype=dtype,
+        )  # fmt: skip
 
-class LSTM(_Recurrent):
+
+class LSTM(_Recurrent, init=False):
     """Long short-term memory along the second axis: (batch, time, in) to (batch, time, hidden); arguments as for ``RNN``.
 
     >>> from fx import nn, random
@@ -302,7 +343,13 @@ class LSTM(_Recurrent):
     _cell = LSTMCell
 
 
-class GRU(_Recurrent):
-    """Gated recurrent units along the second axis: (batch, time, in) to (batch, time, hidden); arguments as for ``RNN``."""
+class GRU(_Recurrent, init=False):
+    """Gated recurrent units along the second axis: (batch, time, in) to (batch, time, hidden); arguments as for ``RNN``.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> nn.GRU(3, 8, key=fx.random.key(0))(np.ones((2, 10, 3), np.float32)).shape
+    (2, 10, 8)
+    """
 
     _cell = GRUCell

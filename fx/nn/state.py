@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from typing import Any
 
 from ..errors import MissingStateError
+from ..signatures import signature_of
 from .key_use import split_key
 from .module import Module
 
@@ -55,7 +55,7 @@ def stateful(model: Any) -> bool:
 def takes_key(cls: type) -> bool:
     """Whether ``__call__`` of a module class has a parameter ``key``."""
     call: Any = cls.__call__
-    return "key" in inspect.signature(call).parameters
+    return "key" in signature_of(call).parameters
 
 
 def need_state(state: Any, layer: Module, *names: str) -> Any:

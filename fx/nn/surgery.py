@@ -150,7 +150,7 @@ def trainable(model: Any) -> Any:
 
     Any pytree of modules and arrays is a model here.
     """
-    frozen = set()
+    frozen: set[str] = set()
 
     def note(module: Module, path: str) -> Module:
         frozen.update(path + p for p in module._frozen)
@@ -193,7 +193,12 @@ def partition(model: Any, filter: Filter) -> tuple[Any, Any]:
 
 
 def combine(*trees: Any) -> Any:
-    """One tree of trees of equal shape: at each place the first that is not ``None``.  The inverse of ``nn.partition``."""
+    """One tree of trees of equal shape: at each place the first that is not ``None``.  The inverse of ``nn.partition``.
+
+    >>> from fx import nn
+    >>> nn.combine({"w": 1.0, "b": None}, {"w": None, "b": 2.0})
+    {'b': 2.0, 'w': 1.0}
+    """
     none = lambda x: x is None
     return tree.map(lambda *xs: next((x for x in xs if x is not None), None), *trees, is_leaf=none)
 

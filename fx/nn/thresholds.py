@@ -104,6 +104,12 @@ def gumbel_softmax(logits: Any, temperature: float = 1.0, hard: bool = False, ax
         key: a key (``fx.random``).
 
     Source: Jang, Gu, Poole, "Categorical reparameterization with Gumbel-softmax", 2017.
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> y = nn.gumbel_softmax(np.log([0.2, 0.8]), hard=True, key=fx.random.key(0))
+    >>> float(y.sum()), float(y.max())
+    (1.0, 1.0)
     """
     logits = _value(logits)
     soft = softmax((logits + random.gumbel(key, logits.shape, logits.dtype)) / temperature, axis=axis)

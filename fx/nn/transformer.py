@@ -31,8 +31,8 @@ class _Block(Module):
     linear2: Linear
     norm2: LayerNorm
     dropout: Dropout
-    activation: Callable[..., Any] = static_field(default=relu)
-    norm_first: bool = static_field(default=True)
+    activation: Callable[..., Any] = static_field(default=relu, init=False)
+    norm_first: bool = static_field(default=True, init=False)
 
     def _make(
         self, features: int, heads: int, hidden_features: int | None, dropout: float, activation: Any, norm_first: bool, epsilon: float,
@@ -163,7 +163,7 @@ class _Stack(Module):
     """Blocks one after the other, and a last normalisation where they normalise first."""
 
     blocks: tuple[Any, ...]
-    norm: LayerNorm
+    norm: LayerNorm | None
 
     _block: ClassVar[Any] = TransformerEncoderBlock
 
@@ -200,7 +200,7 @@ class _Stack(Module):
         return x if cache is None else (x, tuple(new))
 
 
-class TransformerEncoder(_Stack):
+class TransformerEncoder(_Stack, init=False):
     """A stack of ``TransformerEncoderBlock``.
 
     Args:
@@ -219,7 +219,7 @@ class TransformerEncoder(_Stack):
         return self._run(x, (), {"mask": mask}, cache, key)
 
 
-class TransformerDecoder(_Stack):
+class TransformerDecoder(_Stack, init=False):
     """A stack of ``TransformerDecoderBlock``.
 
     Args:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import inspect as _inspect
 import sys as _sys
 from types import FunctionType as _FunctionType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as _np
 
 from .. import dtypes as _dtypes
 from ..array import Array
 from ..array import Array as ndarray
+from ..misnamed import no_attribute as _no_attribute
 from ..trace import Tracer as _Tracer
 from ..traceback import hide_frames as _hide_frames
 from . import (
@@ -158,6 +160,11 @@ True_, False_ = _np.True_, _np.False_
 errstate, base_repr, binary_repr = _np.errstate, _np.base_repr, _np.binary_repr
 ndindex, ndenumerate = _np.ndindex, _np.ndenumerate  # of known arrays
 __array_api_version__ = "2024.12"
+_ELSEWHERE = {
+    "random": "Random numbers are drawn from explicit keys: fx.random.normal(fx.random.key(0), (3,)).",
+    "float128": "float64 is the widest float.", "longdouble": "float64 is the widest float.", "matrix": "Matrices are arrays of two axes.",
+    "tensor": "array", "cat": "concatenate",
+}  # fmt: skip
 
 for _name, _f in list(globals().items()):
     if isinstance(_f, _FunctionType) and not _name.startswith("_") and "out" in _inspect.signature(_f).parameters:
@@ -174,4 +181,11 @@ __all__ = sorted(
     for n, v in globals().items()
     if not n.startswith("_") and (n in ("fft", "linalg") or type(v) is not type(_sys)) and n != "annotations"
 )
+
+if not _TYPE_CHECKING:  # a type checker says itself what is not there
+
+    def __getattr__(name: str) -> None:
+        raise _no_attribute("fx.numpy", name, __all__, _ELSEWHERE)
+
+
 _hide_frames(globals())

@@ -56,6 +56,9 @@ class At:
     def __getitem__(self, index: Any) -> At:
         return At(self._x, index)
 
+    def __call__(self, *index: Any) -> NoReturn:
+        raise TypeError("x.at takes an index in brackets: x.at[index].set(value)")
+
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ItemAssignmentError(
             "x.at[index] = value is not possible: arrays are immutable. Write x = x.at[index].set(value), which gives a"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
     several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
     parts = list(values) if several else [values]
     try:
-        return tuple([s if type(s) is Size else int(s.__index__()) for s in parts])
+        return tuple([cast(int, s) if type(s) is Size else int(s.__index__()) for s in parts])
     except (AttributeError, TypeError):
         if any(type(s) is Tracer for s in parts):
             raise
@@ -59,7 +59,11 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
             raise
         raise DTypeError(f"{name} must be an int; found {axis!r}") from None
     if not -ndim <= i < ndim:
-        raise AxisError(f"{name} {i} is out of range for an array with {ndim} dimension{'s' * (ndim != 1)}")
+        between = f"{-ndim} and {ndim - 1}" if ndim else ""
+        raise AxisError(
+            f"{name} {i} is out of range for an array with {ndim} dimension{'s' * (ndim != 1)}"
+            + (f"; it lies between {between}" if between else ", which has no axes")
+        )
     return i % ndim
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dtypes
 from ..array import Array
 from ..errors import ShapeError
+from ..plans import planned, replayed
 from ..primitives import shaping
 from ..primitives.linalg import dot_general, dot_general_p
 from ..silence import quiet
@@ -83,6 +84,7 @@ def _product_at_once(f: Any, a: Any, b: Any, precision: Any, preferred: Any) -> 
     return Array(out if type(out) is np.ndarray else np.asarray(out))
 
 
+@replayed
 def dot(
     a: Any,
     b: Any,
@@ -104,6 +106,7 @@ def dot(
     return _product(x, y, ((i,), (j,)), ((), ()), precision, preferred_element_type)
 
 
+@replayed
 def matmul(
     a: Any,
     b: Any,
@@ -150,12 +153,14 @@ def _without_stretched(x: Value, have: tuple[int, ...], lead: tuple[int, ...]) -
     return shaping.squeeze(x, drop), [first + k for k in range(len(have)) if k not in drop]
 
 
+@planned
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The inner product of the flattened arrays, the first conjugated."""
     x, y = _operands("vdot", a, b)
     return dot(conjugate(ravel(x)), ravel(y), precision=precision, preferred_element_type=preferred_element_type)
 
 
+@planned
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """Inner products along ``axis``, the first operand conjugated; the other axes broadcast."""
     x, y = _operands("vecdot", x1, x2, 1)
@@ -166,6 +171,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, prefer
     return shaping.squeeze(out, (out.ndim - 2, out.ndim - 1))
 
 
+@planned
 def matvec(x1: Any, x2: Any, /) -> Value:
     """Matrix times vector, batched."""
     x, y = _operands("matvec", x1, x2)
@@ -175,6 +181,7 @@ def matvec(x1: Any, x2: Any, /) -> Value:
     return shaping.squeeze(out, (out.ndim - 1,))
 
 
+@planned
 def vecmat(x1: Any, x2: Any, /) -> Value:
     """Conjugated vector times matrix, batched."""
     x, y = _operands("vecmat", x1, x2)
@@ -184,6 +191,7 @@ def vecmat(x1: Any, x2: Any, /) -> Value:
     return shaping.squeeze(out, (out.ndim - 2,))
 
 
+@planned
 def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The product over the last axes."""
     x, y = _operands("inner", a, b)
@@ -193,12 +201,14 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
     return _product(x, y, ((x.ndim - 1,), (y.ndim - 1,)), ((), ()), precision, preferred_element_type)
 
 
+@planned
 def outer(a: Any, b: Any, out: Any = None) -> Value:
     """All products of an element of ``a`` and one of ``b``, both flattened."""
     x, y = map(ravel, _operands("outer", a, b))
     return binary.multiply(shaping.expand_dims(x, (1,)), shaping.expand_dims(y, (0,)))
 
 
+@planned
 def tensordot(
     a: Any,
     b: Any,
@@ -224,6 +234,7 @@ def tensordot(
     return _product(x, y, (i, j), ((), ()), precision, preferred_element_type)
 
 
+@planned
 def kron(a: Any, b: Any) -> Value:
     """The Kronecker product."""
     x, y = _operands("kron", a, b)
@@ -234,6 +245,7 @@ def kron(a: Any, b: Any) -> Value:
     return shaping.reshape(binary.multiply(xs, ys), tuple([s * t for s, t in zip(x.shape, y.shape)]))
 
 
+@planned
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Value:
     """The cross product of vectors of size 2 or 3 (of two of size 2: its third component)."""
     if axis is not None:
@@ -257,6 +269,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(shaping.concatenate([shaping.expand_dims(q, (q.ndim,)) for q in parts], parts[0].ndim), -1, axisc)
 
 
+@replayed
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Value:
     """The sum of a diagonal."""
     return sum_(diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)

@@ -382,10 +382,12 @@ def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
 
 
 def _literal(x: Numbers, d: np.dtype, weak: bool) -> Any:
-    """A number as a NumPy scalar; as a Python number, if it is to stay weak."""
+    """A number as a NumPy scalar; as a Python number or a weak literal, if it is to stay weak."""
     scalar = x.fitting(d)[()]
+    if not weak:
+        return scalar
     number = scalar.item()
-    return number if weak and _aval_of(number).dtype == d else scalar
+    return number if _aval_of(number).dtype == d else Literal(scalar, Aval((), d, True))
 
 
 def astype_result(x: Value, dtype: Any) -> Value:

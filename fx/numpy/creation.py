@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..sizes import Size, as_size, is_sized, slice_length
@@ -56,6 +57,11 @@ def array(
 
     Python floats become ``fx.config.default_float`` (float32), ints ``default_int`` (int32), a single number weak;
     arrays keep their dtype.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> fnp.array([1.0, 2.0]).dtype, fnp.array([1, 2]).dtype, fnp.array(np.ones(2)).dtype
+    (dtype('float32'), dtype('int32'), dtype('float64'))
     """
     check_device(device)
     if type(object) is list and dtype is None and not ndmin and set(map(type, object)) == {float}:  # the common case
@@ -285,9 +291,9 @@ def _filled_like(a: Any, value: Any, dtype: Any, shape: Any, device: Any) -> Val
     number = _plain_number(value, d)
     if type(a) is not Tracer:
         return filled(s, number, d)
-    return recording_builder((a,)).record(
-        shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()}
-    )
+    builder = recording_builder((a,))
+    assert builder is not None  # a tracer has one
+    return builder.record(shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()})
 
 
 def zeros_like(
@@ -348,7 +354,7 @@ def arange(
     if dtype is step is None and type(start) is type(stop) is int and not state.absorbing:  # the common case
         d = config.default_int
         if max(abs(start), abs(stop)) < 2**31:
-            return Array(np.arange(start, stop, 1, d))
+            return Array(cast(Any, np.arange)(start, stop, 1, d))
     a, b, c = (_known_number(v) for v in (start, stop, 1 if step is None else step))
     if c == 0:
         raise ArgumentError("arange needs a step that is not 0")
@@ -366,6 +372,7 @@ def arange(
     return Array(np.arange(a, b, c).astype(d))
 
 
+@planned
 def linspace(
     start: Any,
     stop: Any,
@@ -412,12 +419,18 @@ def _number_of(num: Any, what: str) -> int:
     try:
         n = as_size(num)
     except TypeError:
-        raise DTypeError(f"{what} needs an integer number of samples; found {num!r}") from None
+        way_out = (
+            " A traced number has no value yet; name the argument in jit's static_argnums."
+            if type(num) is Tracer
+            else ""
+        )
+        raise DTypeError(f"{what} needs an integer number of samples; found {num!r}.{way_out}") from None
     if n < 0:
         raise ShapeError(f"{what} needs a non-negative number of samples; found {n}")
     return n
 
 
+@planned
 def logspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0
 ) -> Value:
@@ -427,6 +440,7 @@ def logspace(
     return as_type(p.pow(b, x), d if dtype is None else dtype)
 
 
+@planned
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
     """``num`` values from ``start`` to ``stop`` with a constant ratio, exact at both ends."""
     num = _number_of(num, "geomspace")

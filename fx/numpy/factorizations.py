@@ -11,6 +11,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import decompositions, elementwise, spectral
 from ..primitives.matrices import as_columns, as_complex, mH, mT, triu
 from .core import Value, as_type, as_value, inexact
@@ -26,22 +27,30 @@ __all__ = [
 
 
 class QRResult(NamedTuple):
+    """What ``qr`` gives: ``a = Q R``."""
+
     Q: Value
     R: Value
 
 
 class SVDResult(NamedTuple):
+    """What ``svd`` gives: ``a = U diag(S) Vh``."""
+
     U: Value
     S: Value
     Vh: Value
 
 
 class EigResult(NamedTuple):
+    """What ``eig`` gives: column k of ``eigenvectors`` belongs to number k of ``eigenvalues``."""
+
     eigenvalues: Value
     eigenvectors: Value
 
 
 class EighResult(NamedTuple):
+    """What ``eigh`` gives, ``eigenvalues`` rising: column k of ``eigenvectors`` belongs to number k of them."""
+
     eigenvalues: Value
     eigenvectors: Value
 
@@ -65,26 +74,42 @@ def _is_lower(UPLO: str | None, name: str) -> bool:
     return UPLO != "U"
 
 
+@planned
 def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Value:
     """The triangular L with ``a = L L^H``, or with ``upper`` the U with ``a = U^H U``.
 
     Args:
         a: Hermitian positive definite matrices ``(..., n, n)``.
-        symmetrize_input: take the Hermitian part of ``a``; without, its lower triangle alone is read.
+        symmetrize_input: take the Hermitian part of ``a``; without, its lower triangle alone is read (with ``upper`` its
+            upper one), and derivatives are by that triangle.
 
     Returns:
         The factor; NaN where there is none.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.linalg.cholesky(fnp.array([[4.0, 2.0], [2.0, 2.0]]))
+    Array([[2., 0.],
+           [1., 1.]], dtype=float32)
     """
-    out = decompositions.cholesky(matrix_operand(a, "cholesky", True), symmetrize_input=symmetrize_input)
+    x = matrix_operand(a, "cholesky", True)
+    out = decompositions.cholesky(mH(x) if upper and not symmetrize_input else x, symmetrize_input=symmetrize_input)
     return mH(out) if upper else out
 
 
+@planned
 def qr(a: Any, mode: str = "reduced") -> Any:
     """The factorisation ``a = Q R``: orthonormal columns and an upper triangle.
 
     Args:
         mode: 'reduced' or 'complete' (as many columns of Q as rows); 'r': R alone; 'raw': the Householder reflectors,
             transposed, and their factors.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> a = np.arange(6.0).reshape(3, 2)
+    >>> q, r = fnp.linalg.qr(a)
+    >>> q.shape, r.shape, np.allclose(q @ r, a)
+    ((3, 2), (2, 2), Array(True, dtype=bool))
     """
     x = matrix_operand(a, "qr")
     if mode == "raw":
@@ -111,6 +136,7 @@ def _hermitian_svd(x: Value, compute_uv: bool) -> Any:
     return SVDResult(v, absolute(w), mH(elementwise.mul(v, as_complex(flips) if dtypes.is_complex(v.dtype) else flips)))
 
 
+@planned
 def svd(
     a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False,
     subset_by_index: tuple[int, int] | None = None,
@@ -124,6 +150,13 @@ def svd(
         subset_by_index: ``(start, end)``: only those singular values, and their vectors.
 
     Where singular values coincide or are 0, derivatives are as those of ``eigh`` are at equal eigenvalues.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> a = np.arange(6.0).reshape(3, 2)
+    >>> u, s, vh = fnp.linalg.svd(a, full_matrices=False)
+    >>> u.shape, s.shape, np.allclose(u * s @ vh, a)
+    ((3, 2), (2,), Array(True, dtype=bool))
     """
     x = matrix_operand(a, "svd", hermitian)
     if hermitian:
@@ -146,6 +179,7 @@ def svdvals(x: Any, /) -> Value:
     return svd(x, compute_uv=False)
 
 
+@planned
 def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
     """The eigenvalues, rising, and orthonormal eigenvectors (columns) of Hermitian matrices.
 

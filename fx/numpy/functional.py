@@ -271,7 +271,8 @@ def _read(x: Value, i: int, source: np.ndarray) -> Value:
 def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> Value:
     n = x.shape[i]
     lengths = (n, n) if length is None else _pairs(length, x.ndim, "stat_length")[i]
-    f: Callable[..., Value] = {"maximum": max_, "minimum": min_, "mean": mean, "median": median}[mode]
+    statistics: dict[str, Any] = {"maximum": max_, "minimum": min_, "mean": mean, "median": median}
+    f = statistics[mode]
     parts = []
     for width, count, at_start in ((a, lengths[0], True), (b, lengths[1], False)):
         count = min(int(count), n)
@@ -290,9 +291,8 @@ def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> 
 def _pad_ramp(x: Value, a: int, b: int, i: int, ends: tuple[Any, Any]) -> Value:
     def side(end: Any, k: int, width: int) -> Value:
         edge = shaping.squeeze(shaping.slice_in_dim(x, k, k + 1, axis=i), (i,))
-        line = linspace(
-            *promote(as_typed(end, inexact(x.dtype)), as_type(edge, inexact(x.dtype))), width, endpoint=False, axis=i
-        )
+        start, stop = promote(as_typed(end, inexact(x.dtype)), as_type(edge, inexact(x.dtype)))
+        line = linspace(start, stop, width, endpoint=False, axis=i)
         return as_type(p.floor(line) if x.dtype.kind in "iu" else line, x.dtype)
 
     return shaping.concatenate([side(ends[0], 0, a), x, shaping.rev(side(ends[1], x.shape[i] - 1, b), (i,))], i)

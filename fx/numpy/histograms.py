@@ -42,6 +42,10 @@ def bincount(
     Args:
         length: the size of the result, needed under jit and vmap; greater integers are left out, negative ones count
             as 0 (without it they are an error, as in NumPy).
+
+    >>> import fx.numpy as fnp
+    >>> fnp.bincount(fnp.array([0, 1, 1, 3]), length=5)
+    Array([1, 2, 0, 1, 0], dtype=int32)
     """
     v = as_value(x)
     if not dtypes.is_integer(v.dtype) and v.dtype != dtypes.bool_:
@@ -94,6 +98,10 @@ def histogram(
     Args:
         bins: their number (of equal width), or the edges.      range: the outer edges; by default the extremes.
         weights: what each element counts; of the shape of ``a``.      density: divide by the total and the widths.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.histogram(fnp.array([0.0, 1.0, 1.5, 4.0]), bins=2)
+    (Array([3., 1.], dtype=float32), Array([0., 2., 4.], dtype=float32))
     """
     x = as_value(a)
     edges = histogram_bin_edges(x, bins, range, weights)

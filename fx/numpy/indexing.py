@@ -23,6 +23,7 @@ from ..errors import DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
+from ..primitives.index_numbers import default_fill_value
 from ..primitives.indexing import dynamic_update_slice
 from ..sizes import Size, slice_length
 from ..trace import Tracer, bind, concrete_value
@@ -244,7 +245,7 @@ def _from_empty(x: Value, w: _Windows, mode: str | None, fill_value: Any) -> Val
     if 0 not in kept and mode != "fill":
         axis = next(i for i in w.axes if x.shape[i] == 0)
         static_position(0, 0, axis)
-    fill = gs.default_fill_value(x.dtype) if fill_value is None else fill_value
+    fill = default_fill_value(x.dtype) if fill_value is None else fill_value
     out = filled(tuple(kept), fill, x.dtype)
     return shaping.expand_dims(out, w.new) if w.new else out
 

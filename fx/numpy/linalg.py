@@ -13,7 +13,9 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
+from ..primitives.helpers import unchanged
 from ..trace import is_python_scalar
 from ..traceback import hide_frames
 from . import contraction, rearranging
@@ -111,8 +113,15 @@ def _matrix_norm(v: Value, ord: Any, axes: tuple[int, ...], keepdims: bool) -> V
     raise ArgumentError(f"norm: matrices have no norm ord={ord!r}")
 
 
+@planned
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
-    """The norm of vectors, or of matrices ('fro', 'nuc', 1, 2, inf and the least of these); without ``ord`` and ``axis`` that of all elements."""
+    """The norm of vectors, or of matrices ('fro', 'nuc', 1, 2, inf and the least of these); without ``ord`` and ``axis`` that of all elements.
+
+    >>> import fx.numpy as fnp
+    >>> x = fnp.array([[3.0, 4.0], [6.0, 8.0]])
+    >>> fnp.linalg.norm(x, axis=1), fnp.linalg.norm(x, "fro")
+    (Array([ 5., 10.], dtype=float32), Array(11.18034, dtype=float32))
+    """
     v = _inexact(x)
     if axis is None and ord is None:
         return _vector_norm(v, 2, None, keepdims)
@@ -124,12 +133,14 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> V
     return _matrix_norm(v, ord, axes, keepdims)
 
 
+@planned
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Value:
     """The p-norm of vectors along axes (of all elements by default)."""
     v = _inexact(x)
     return _vector_norm(v, ord, canonical_axes(axis, v.ndim), keepdims)
 
 
+@planned
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Value:
     """The norm of matrices, which are the last two axes."""
     v = _inexact(x)
@@ -170,7 +181,7 @@ def matrix_power(a: Any, n: int) -> Value:
             out = x if out is None else matmul(out, x)
         n >>= 1
         x = matmul(x, x) if n else x
-    return out
+    return unchanged(out)
 
 
 def multi_dot(arrays: Any, *, precision: Any = None) -> Value:
@@ -199,6 +210,7 @@ def trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Value:
     return contraction.trace(x, offset, -2, -1, dtype)
 
 
+@planned
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Value:
     """The cross product of vectors of size 3."""
     a, b = as_value(x1), as_value(x2)

@@ -13,8 +13,10 @@ from ..array import Array
 from ..errors import (
     ArgumentError,
     AxisError,
+    DTypeError,
     ShapeError,
 )
+from ..plans import planned, replayed
 from ..primitives import helpers, shaping
 from ..trace import aval_of
 from . import core
@@ -147,6 +149,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Value:
     return shaping.transpose(x, perm)
 
 
+@planned
 def moveaxis(a: Any, source: Any, destination: Any) -> Value:
     """Axes moved to new places; the others keep their order."""
     x = as_value(a)
@@ -194,7 +197,7 @@ def squeeze(a: Any, axis: Any = None) -> Value:
 
 def broadcast_to(array: Any, shape: Any, *, out_sharding: Any = None) -> Value:
     """The array broadcast to a shape."""
-    return broadcast_value(as_value(array), static_shape(shape))
+    return helpers.unchanged(broadcast_value(as_value(array), static_shape(shape)))
 
 
 def broadcast_arrays(*args: Any) -> list[Value]:
@@ -232,11 +235,17 @@ def atleast_3d(*arys: Any) -> Any:
 # -------------------------------------------------------------------------------- joining
 
 
-def _common(arrays: Sequence[Any], dtype: Any = None) -> list[Value]:
+def _common(arrays: Sequence[Any], dtype: Any = None, casting: Any = None) -> list[Value]:
+    """The arrays of one dtype; what ``casting`` does not allow is an error, None allows every ``dtype`` that is given."""
     xs = [operand(a) for a in arrays]
     if not xs:
         raise ShapeError("at least one array is needed to join")
-    return promote_dtype(*xs) if dtype is None else [as_type(x, dtype) for x in xs]
+    ys = promote_dtype(*xs) if dtype is None else [as_type(x, dtype) for x in xs]
+    if casting is not None:
+        for k, (x, y) in enumerate(zip(map(aval_of, xs), ys)):
+            if not np.can_cast(x.dtype, y.dtype, casting):
+                raise DTypeError(f"array {k} of dtype {x.dtype} cannot become {y.dtype} with casting={casting!r}")
+    return ys
 
 
 def _joined(f: Any, arrays: Any, axis: Any) -> Value | None:
@@ -255,12 +264,13 @@ def _rows(arrays: Any) -> list[Any]:
     return list(arrays) if isinstance(arrays, (list, tuple)) else list(unstack(arrays))
 
 
+@replayed
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: Any = None, casting: Any = None) -> Value:
     """Arrays joined along an existing axis (flattened first, if ``axis`` is None)."""
-    y = _joined(np.concatenate, arrays, axis) if dtype is None else None
+    y = _joined(np.concatenate, arrays, axis) if dtype is casting is None else None
     if y is not None:
         return y
-    xs = _common(_rows(arrays), dtype)
+    xs = _common(_rows(arrays), dtype, casting)
     if axis is None:
         return shaping.concatenate([ravel(x) for x in xs], 0)
     if any(x.ndim == 0 for x in xs):
@@ -278,37 +288,42 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
 concat = concatenate
 
 
+@replayed
 def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, casting: Any = None) -> Value:
     """Arrays of one shape joined along a new axis."""
-    y = _joined(np.stack, arrays, axis) if dtype is None else None
+    y = _joined(np.stack, arrays, axis) if dtype is casting is None else None
     if y is not None:
         return y
-    xs = _common(_rows(arrays), dtype)
+    xs = _common(_rows(arrays), dtype, casting)
     if len({x.shape for x in xs}) > 1:
         raise ShapeError(f"stack needs arrays of one shape; found {', '.join(str(x.shape) for x in xs)}")
     i = canonical_axis(axis, xs[0].ndim + 1)
     return shaping.concatenate([shaping.expand_dims(x, (i,)) for x in xs], i)
 
 
+@planned
 def vstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Rows below each other."""
-    return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype)], 0)
+    return concatenate([atleast_2d(x) for x in _common(_rows(tup), dtype, casting)], 0)
 
 
 row_stack = vstack
 
 
+@replayed
 def hstack(tup: Any, dtype: Any = None, *, casting: Any = None) -> Value:
     """Side by side: along axis 1, or 0 for vectors."""
-    xs = [atleast_1d(x) for x in _common(_rows(tup), dtype)]
+    xs = [atleast_1d(x) for x in _common(_rows(tup), dtype, casting)]
     return concatenate(xs, 0 if xs[0].ndim == 1 else 1)
 
 
+@planned
 def dstack(tup: Any, dtype: Any = None) -> Value:
     """Along the third axis."""
     return concatenate([atleast_3d(x) for x in _common(_rows(tup), dtype)], 2)
 
 
+@planned
 def column_stack(tup: Any) -> Value:
     """Vectors as the columns of a matrix."""
     xs = _common(_rows(tup))
@@ -341,6 +356,7 @@ def block(arrays: Any) -> Value:
     return build(arrays, 0) if depth else helpers.unchanged(found[0][1])
 
 
+@planned
 def append(arr: Any, values: Any, axis: int | None = None) -> Value:
     """``values`` joined behind ``arr`` (both flattened, if ``axis`` is None)."""
     return concatenate([arr, values], axis)
@@ -349,6 +365,7 @@ def append(arr: Any, values: Any, axis: int | None = None) -> Value:
 # ------------------------------------------------------------------------------------ splitting
 
 
+@planned
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     """Cut into equal sections, or at the given positions."""
     x = as_value(ary)
@@ -384,6 +401,7 @@ def split_bounds(n: int, indices_or_sections: Any) -> list[tuple[int, int]]:
     return [(a, max(a, b)) for a, b in itertools.pairwise(cuts)]
 
 
+@planned
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     """``split`` whose sections may differ by one."""
     x = as_value(ary)

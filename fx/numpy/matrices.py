@@ -14,6 +14,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..trace import concrete_value
@@ -28,15 +29,21 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _two(N: int, M: int | None) -> tuple[int, int]:
+    rows, columns = static_shape((N, N if M is None else M))
+    return rows, columns
+
+
 def _grid(shape: tuple[int, int]) -> tuple[Value, Value]:
     """The row and the column number of each element."""
     return shaping.broadcasted_iota(dtypes.int32, shape, 0), shaping.broadcasted_iota(dtypes.int32, shape, 1)
 
 
+@planned
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, *, device: Any = None, order: Any = None) -> Value:
     """Ones on the k-th diagonal, zeros elsewhere."""
     check_device(device)
-    rows, columns = _grid(static_shape((N, N if M is None else M)))
+    rows, columns = _grid(_two(N, M))
     on = p.eq(p.add(rows, helpers.full_like(rows, diagonal_number(k))), columns)
     return as_type(on, dtype or config.default_float)
 
@@ -51,9 +58,10 @@ def _lower(shape: tuple[int, int], k: int) -> Value:
     return p.ge(p.add(rows, helpers.full_like(rows, diagonal_number(k))), columns)
 
 
+@planned
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Value:
     """Ones at and below the k-th diagonal."""
-    return as_type(_lower(static_shape((N, N if M is None else M)), k), dtype or config.default_float)
+    return as_type(_lower(_two(N, M), k), dtype or config.default_float)
 
 
 def _with_mask(m: Any, k: int, name: str) -> tuple[Value, Value]:
@@ -65,12 +73,14 @@ def _with_mask(m: Any, k: int, name: str) -> tuple[Value, Value]:
     return x, broadcast_value(_lower(x.shape[-2:], k), x.shape)
 
 
+@planned
 def tril(m: Any, k: int = 0) -> Value:
     """The lower triangle; zeros above the k-th diagonal."""
     x, mask = _with_mask(m, k, "tril")
     return p.select(mask, x, filled(x.shape, False, x.dtype))
 
 
+@planned
 def triu(m: Any, k: int = 0) -> Value:
     """The upper triangle; zeros below the k-th diagonal."""
     x, mask = _with_mask(m, k - 1, "triu")
@@ -84,18 +94,25 @@ def diag(v: Any, k: int = 0) -> Value:
         return diagonal(x, k)
     if x.ndim != 1:
         raise ShapeError(f"diag takes a vector or a matrix; found shape {x.shape}")
+    return _with_diagonal(x, k)
+
+
+@planned
+def _with_diagonal(x: Value, k: int) -> Value:
     n = x.shape[0] + abs(k)
     padded = shaping.pad(x, zero_of(x), ((0, abs(k), 0),))
     source = shaping.broadcast_in_dim(padded, (n, n), (0 if k >= 0 else 1,))
     return p.select(eye(n, k=k, dtype=np.bool_), source, filled((n, n), False, x.dtype))
 
 
+@planned
 def diagflat(v: Any, k: int = 0) -> Value:
     """``diag`` of the flattened input."""
     x = as_value(v)
     return diag(shaping.reshape(x, (x.size,)), k)
 
 
+@planned
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Value:
     """The Vandermonde matrix: column j holds the power N - 1 - j of ``x``, or j if ``increasing``."""
     v = as_number(as_value(x))
@@ -124,6 +141,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
     return shaping.concatenate([shaping.broadcasted_iota(d, (1, *shape), i + 1) for i in range(n)], 0)
 
 
+@planned
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Value]:
     """Coordinate matrices from coordinate vectors."""
     if indexing not in ("xy", "ij"):
@@ -150,6 +168,7 @@ def ix_(*args: Any) -> tuple[Value, ...]:
             known = concrete_value(x)
             if known is None:
                 x.tolist()  # raises, naming the traced value
+                raise AssertionError
             x = Array(np.flatnonzero(known).astype(config.default_int))
         out.append(shaping.reshape(x, tuple([x.size if j == k else 1 for j in range(len(args))])))
     return tuple(out)

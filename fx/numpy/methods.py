@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from ..callsite import drops_the_result
 from ..config import ALERT, config
 from ..dtypes import SUPPORTED
 from ..errors import ItemAssignmentError, ShapeError, UnsupportedFunctionError
+from ..signatures import signature_of
 from ..sizes import Real, Size
 from ..storage import strided, write
 from ..trace import Tracer, is_library, state
@@ -122,7 +122,7 @@ _COMPARE = {
 _UNARY = {"neg": unary.negative, "pos": unary.positive, "abs": unary.absolute, "invert": unary.invert}
 
 
-def _pow(self: Value, other: Any, mod: Any = None) -> Value:
+def _pow(self: Any, other: Any, mod: Any = None) -> Value:
     if (
         type(other) is int
         and other == 2
@@ -384,7 +384,7 @@ def install(cls: type) -> None:
 def _operate_natively(native: Any) -> None:
     """Arrays, which are known, have operators of native code."""
     product = native.operation(np.matmul, _binary(contraction.matmul), 2, contraction.COMMON_DTYPES)
-    makers = [(_BINARY, _binary), (_COMPARE, _binary), (_UNARY, _unary)]
+    makers: list[tuple[dict[str, Any], Any]] = [(_BINARY, _binary), (_COMPARE, _binary), (_UNARY, _unary)]
     operators = {name: (f, make(f)) for table, make in makers for name, f in table.items()}
     operations = {
         name: f.operation(native, fallback)
@@ -397,7 +397,7 @@ def _operate_natively(native: Any) -> None:
 
 def _method(f: Any) -> Any:
     """A function as a method (Ufunc objects do not bind by themselves)."""
-    if "out" in inspect.signature(f).parameters:
+    if "out" in signature_of(f).parameters:
         f = protocol.honouring_out(f)
 
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:
@@ -408,5 +408,5 @@ def _method(f: Any) -> Any:
             shorten(e)
             raise
 
-    method.__doc__ = f.__doc__
+    method.__doc__, method.__wrapped__ = f.__doc__, f  # type: ignore[attr-defined]  # inspect and notebooks show f's arguments
     return method

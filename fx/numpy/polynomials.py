@@ -51,7 +51,8 @@ def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
 
 def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The discrete convolution of two vectors: ``out[k] = sum_i a[i] v[k - i]``."""
-    return _convolve(*promote_dtype(operand(a), operand(v)), mode, "convolve")
+    x, y = promote_dtype(operand(a), operand(v))
+    return _convolve(x, y, mode, "convolve")
 
 
 def correlate(
@@ -190,6 +191,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Value:
         known = concrete_value(c)
         if known is None:
             c.tolist()  # raises, naming the traced value
+            raise AssertionError
         places = np.flatnonzero(known)
         if not len(places):
             return filled((0,), 0, dtypes.complex_dtype(c.dtype))

@@ -52,6 +52,13 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
 
     Raises:
         ShapeError: the array has no dimension.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fnp.nonzero(fnp.array([0, 3, 0, 5]))
+    (Array([1, 3], dtype=int32),)
+    >>> fx.jit(lambda x: fnp.nonzero(x, size=3, fill_value=-1))(fnp.array([0, 3, 0, 5]))
+    (Array([ 1,  3, -1], dtype=int32),)
     """
     return places(as_value(a), size, fill_value, "nonzero")
 

@@ -20,7 +20,9 @@ from ..errors import SideEffectError, UnsupportedFunctionError
 from ..trace import Tracer, is_library, recording_builder, state, user_source
 from . import index_tricks
 from .buffers import CREATORS, constant, create
+from .creation import array
 from .functional import vectorize
+from .protocol import array_function
 
 __all__ = ["numpy_program"]
 
@@ -142,6 +144,41 @@ _REPLACED: dict[str, Any] = {
 _BY_IDENTITY = {id(getattr(np, name)): new for name, new in _REPLACED.items()}
 
 
+class _OfLists:
+    """A function of NumPy that may be given lists of traced numbers.
+
+    ``np.mean([x, y])`` calls nothing of x or y before it makes an array of them: NumPy asks the arguments for their way,
+    not what stands in a list.
+    """
+
+    def __init__(self, func: Any) -> None:
+        self.func = func
+        functools.update_wrapper(self, func)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        lists = [x for x in (*args, *kwargs.values()) if type(x) in (list, tuple)]
+        traced = next((x for x in tree.leaves(lists) if type(x) is Tracer), None) if lists else None
+        if traced is None:
+            return self.func(*args, **kwargs)
+        if isinstance(self.func, np.ufunc):
+            return self.func(*[array(x) if type(x) in (list, tuple) else x for x in args], **kwargs)
+        return array_function(traced, self.func, (), args, kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    def __repr__(self) -> str:
+        return repr(self.func)
+
+
+_FUNCTIONS = (np.ufunc, type(np.mean))
+_of_lists = functools.cache(_OfLists)  # one for each, as programs compare functions
+
+
+def _seeing(value: Any) -> Any:
+    return _of_lists(value) if isinstance(value, _FUNCTIONS) else value
+
+
 class _Random:
     """``np.random`` in a program."""
 
@@ -185,7 +222,10 @@ class _Module:
 
 
 def _numpy_attribute(name: str) -> Any:
-    return _REPLACED[name] if name in _REPLACED else _stand_in_random if name == "random" else getattr(np, name)
+    if name in _REPLACED:
+        return _REPLACED[name]
+    value = getattr(np, name)
+    return _stand_in_modules.get(id(value), value) if isinstance(value, ModuleType) else _seeing(value)
 
 
 def _math_attribute(name: str) -> Any:
@@ -218,6 +258,12 @@ _PYTHON = {"max": _extreme(max, operator.gt), "min": _extreme(min, operator.lt)}
 _stand_in_math = _Module(math, _math_attribute)
 _stand_in_random = _Random()
 _stand_in = _Module(np, _numpy_attribute)
+_stand_in_modules: dict[int, Any] = {
+    id(np): _stand_in,
+    id(np.random): _stand_in_random,
+    id(math): _stand_in_math,
+    **{id(m): _Module(m, functools.partial(lambda m, name: _seeing(getattr(m, name)), m)) for m in (np.linalg, np.fft)},
+}
 
 
 # ------------------------------------------------------------------------------------ the functions
@@ -264,14 +310,10 @@ class _Rewriter:
 
     def value(self, v: Any) -> Any:
         """What stands for a value in a program."""
-        if v is np:
-            return _stand_in
-        if v is np.random:
-            return _stand_in_random
+        if id(v) in _stand_in_modules:
+            return _stand_in_modules[id(v)]
         if isinstance(v, (np.random.Generator, np.random.RandomState)):
             return _Generator(v)
-        if v is math:
-            return _stand_in_math
         if isinstance(v, BuiltinFunctionType) and v.__module__ == "math":
             return _math_attribute(v.__name__)
         if isinstance(v, FunctionType):
@@ -280,10 +322,7 @@ class _Rewriter:
             )
         if isinstance(v, ModuleType) and self.is_user_s(v.__name__, getattr(v, "__file__", None)):
             return _Module(v, lambda name: self.value(getattr(v, name)))
-        try:
-            return _BY_IDENTITY.get(id(v), v)
-        except TypeError:
-            return v
+        return _BY_IDENTITY[id(v)] if id(v) in _BY_IDENTITY else _seeing(v)
 
     def function(self, f: Any) -> Any:
         """A function with its globals, closure and defaults replaced."""

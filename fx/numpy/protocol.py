@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from ..errors import (
     SideEffectError,
     UnsupportedFunctionError,
 )
+from ..signatures import signature_of
 from ..storage import strided
 from ..trace import Tracer, recording_builder
 from ..traceback import shorten, user_frames
@@ -162,7 +163,7 @@ def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> 
 
 def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function with an ``out=`` argument, which writes its result there: a traced array, or a NumPy array for a known one."""
-    parameters = inspect.signature(f).parameters
+    parameters = signature_of(f).parameters
     by_position = parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     at = list(parameters).index("out") if by_position else sys.maxsize
 
@@ -190,6 +191,18 @@ _CONVERSIONS = frozenset({"atleast_1d", "atleast_2d", "atleast_3d"})
 
 _IN_PLACE = frozenset({"copyto", "putmask", "fill_diagonal", "place", "put", "put_along_axis"})
 """Functions that change their first argument; those of ``fx.numpy`` compute its new value."""
+
+
+_NUMPY_S_WAY: dict[str, dict[str, bool]] = {
+    "np.linalg.lstsq": {"numpy_resid": True},  # it leaves the residuals out where they say nothing
+    "np.linalg.cholesky": {"symmetrize_input": False},  # and these read one triangle
+    "np.linalg.eigh": {"symmetrize_input": False},
+    "np.linalg.eigvalsh": {"symmetrize_input": False},
+}
+"""What a function of ``fx.numpy``, which is as JAX's is, must be told to be as NumPy's."""
+
+_LISTS = frozenset({"split", "array_split", "hsplit", "vsplit", "dsplit"})
+"""NumPy's functions of several results give a tuple, but for these."""
 
 
 # -------------------------------------------------------------------------------------- the two doors
@@ -241,11 +254,11 @@ def _call(f: Callable[..., Any], what: str, args: Any, kwargs: dict[str, Any]) -
         if isinstance(e, FxError):
             raise
         try:
-            inspect.signature(f).bind(*args, **kwargs)
+            signature_of(f).bind(*args, **kwargs)
         except TypeError as unbound:
             raise UnsupportedFunctionError(
                 f"{what} cannot be traced with these arguments: {unbound}. fx.numpy has"
-                f" {getattr(f, '__name__', what)}{inspect.signature(f)}."
+                f" {getattr(f, '__name__', what)}{signature_of(f)}."
             ) from None
         raise
 
@@ -269,7 +282,7 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
         return _shares_memory(*args, **kwargs)
     if name in CREATORS and not any(type(x) in (Tracer, Array) for x in tree.leaves((args, kwargs))):
         return (
-            create(name, recording_builder((self,)), args, kwargs)
+            create(name, cast(Any, recording_builder((self,))), args, kwargs)
             if type(self) is Tracer
             else _by_numpy(func, what, args, kwargs)
         )
@@ -285,7 +298,10 @@ def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> 
     f = _find(space, name)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)
+    result = _as_new(_call(f, what, args, kwargs), args)
+    if type(result) is list and name not in _LISTS:
+        return tuple(result)
+    return _write_out(out, result, what)
 
 
 def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -305,6 +321,5 @@ def _in_space(space: str, func: Any, what: str, args: Any, kwargs: Any) -> Any:
     f = _find(space, func.__name__)
     if f is None:
         return _by_numpy(func, what, args, kwargs)
-    if func.__name__ == "lstsq":  # NumPy leaves the residuals out where they say nothing, JAX does not
-        kwargs["numpy_resid"] = True
+    kwargs.update(_NUMPY_S_WAY.get(what, {}))
     return _write_out(out, _as_new(_call(f, what, args, kwargs), args), what)

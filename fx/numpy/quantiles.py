@@ -14,6 +14,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping, sorting
@@ -140,6 +141,7 @@ def _by_weight(x: Value, w: Value, q: Value) -> Value:
     return take_along(x, sum_(below, k + 1, dtype=np.int32), k, mode="clip")
 
 
+@planned
 def quantile(
     a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False, *,
     weights: Any = None,
@@ -159,6 +161,7 @@ def _part_of(q: Any) -> Any:
     return (n.data / 100).tolist() if type(n) is Numbers else binary.divide(n, 100.0)
 
 
+@planned
 def percentile(
     a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False, *,
     weights: Any = None, out_sharding: Any = None,
@@ -167,11 +170,13 @@ def percentile(
     return _quantile(a, _part_of(q), axis, method, keepdims, False, weights)
 
 
+@planned
 def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False) -> Value:
     """The middle value along ``axis`` (the mean of the two middle ones)."""
     return _quantile(a, 0.5, axis, "midpoint", keepdims, False)
 
 
+@planned
 def nanquantile(
     a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False, *,
     weights: Any = None,
@@ -180,6 +185,7 @@ def nanquantile(
     return _quantile(a, q, axis, method, keepdims, True, weights)
 
 
+@planned
 def nanpercentile(
     a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear", keepdims: bool = False, *,
     weights: Any = None,
@@ -188,6 +194,7 @@ def nanpercentile(
     return _quantile(a, _part_of(q), axis, method, keepdims, True, weights)
 
 
+@planned
 def nanmedian(
     a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: bool = False
 ) -> Value:

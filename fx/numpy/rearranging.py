@@ -17,10 +17,12 @@ from ..errors import (
     ShapeError,
     UnsupportedFunctionError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
+from ..primitives.helpers import unchanged
 from ..primitives.indexing import dynamic_slice_in_dim
 from ..sizes import as_size
 from ..trace import Tracer, aval_of, concrete_value
@@ -55,6 +57,7 @@ def fliplr(m: Any) -> Value:
     return flip(m, 1)
 
 
+@planned
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
     """Rotated by k quarter turns in the plane of two axes."""
     x = as_value(m)
@@ -63,12 +66,13 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Value:
         raise AxisError(f"rot90 needs two different axes; found {axes}")
     k %= 4
     if k == 0:
-        return x
+        return unchanged(x)
     if k == 2:
         return flip(x, (a, b))
     return flip(swapaxes(x, a, b), a) if k == 1 else swapaxes(flip(x, a), a, b)
 
 
+@planned
 def roll(a: Any, shift: Any, axis: Any = None) -> Value:
     """Elements moved along axes, those that leave coming in at the other end; the shifts may be traced."""
     y = at_once(a, np.roll, shift, axis) if type(shift) is int and (axis is None or type(axis) is int) else None
@@ -115,6 +119,11 @@ def repeat(
     Args:
         repeats: a number, or one for each element; traced numbers need ``total_repeat_length``.
         total_repeat_length: the size of the result: what is too much is cut off, what is missing is the last element.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fx.jit(lambda x, n: fnp.repeat(x, n, total_repeat_length=5))(fnp.array([1, 2]), fnp.array([3, 2]))
+    Array([1, 1, 1, 2, 2], dtype=int32)
     """
     plain = type(repeats) is int and total_repeat_length is None and (axis is None or type(axis) is int)
     y = at_once(a, np.ndarray.repeat, repeats, axis) if plain else None
@@ -152,6 +161,7 @@ def _traced_repeats(repeats: Value, n: int, total: int) -> Value:
     return cumsum(steps, 0)
 
 
+@planned
 def tile(A: Any, reps: Any) -> Value:
     """The array repeated as a whole, ``reps`` times along each axis."""
     x = as_value(A)
@@ -189,6 +199,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
     return getitem(x, (Ellipsis, i - min(offset, 0), i + max(offset, 0)))
 
 
+@planned
 def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = False) -> Value:
     """A copy with ``val`` on the diagonal (an array is written in order, and repeated); ``wrap`` goes on in tall matrices."""
     not_in_place("fill_diagonal", inplace)

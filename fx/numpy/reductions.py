@@ -16,6 +16,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned, replayed
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -80,6 +81,7 @@ def sum_dtype(d: np.dtype) -> np.dtype:
 def _accumulating(
     prim: Primitive, ufunc: np.ufunc, identity: int, op: Callable[..., Value], doc: str
 ) -> Callable[..., Value]:
+    @replayed
     def reduce(
         a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None,
         promote_integers: bool = True,
@@ -116,6 +118,7 @@ prod = _accumulating(
 def _extreme(
     name: str, prim: Primitive, ufunc: np.ufunc, logical: Primitive, op: Callable[..., Value], largest: bool
 ) -> Callable[..., Value]:
+    @replayed
     def reduce(
         a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
     ) -> Value:
@@ -142,23 +145,27 @@ max = amax = _extreme("max", r.reduce_max_p, np.maximum, r.reduce_or_p, binary.m
 min = amin = _extreme("min", r.reduce_min_p, np.minimum, r.reduce_and_p, binary.minimum, False)
 
 
+@planned
 def all(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Value:
     """True where every element along ``axis`` is true (not zero)."""
     x = masked(truth(as_value(a)), where, True)
     return reduced(r.reduce_and_p, x, canonical_axes(axis, x.ndim), keepdims)
 
 
+@planned
 def any(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None) -> Value:
     """True where some element along ``axis`` is true (not zero)."""
     x = masked(truth(as_value(a)), where, False)
     return reduced(r.reduce_or_p, x, canonical_axes(axis, x.ndim), keepdims)
 
 
+@planned
 def count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Value:
     """How many elements along ``axis`` are not zero."""
     return sum(truth(as_value(a)), axis, keepdims=keepdims)
 
 
+@planned
 def ptp(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Value:
     """The greatest minus the least element along ``axis``."""
     return binary.subtract(max(a, axis, keepdims=keepdims), min(a, axis, keepdims=keepdims))
@@ -172,6 +179,7 @@ def nan_as(x: Value, number: Any) -> Value:
     return p.select(isnan(x), filled(x.shape, number, x.dtype), x) if dtypes.is_inexact(x.dtype) else x
 
 
+@planned
 def nansum(
     a: Any,
     axis: Any = None,
@@ -185,6 +193,7 @@ def nansum(
     return sum(nan_as(as_value(a), 0), axis, dtype, None, keepdims, initial, where)
 
 
+@planned
 def nanprod(
     a: Any,
     axis: Any = None,
@@ -210,6 +219,7 @@ def _nan_extreme(
     return p.select(all(isnan(x), axis, keepdims=keepdims), filled(y.shape, np.nan, y.dtype), y)
 
 
+@planned
 def nanmax(
     a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Value:
@@ -217,6 +227,7 @@ def nanmax(
     return _nan_extreme(max, True, a, axis, keepdims, initial, where)
 
 
+@planned
 def nanmin(
     a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Value:
@@ -239,10 +250,11 @@ def _bits(prim: Primitive, op: Callable[..., Value], identity: int) -> Callable[
     return reduce
 
 
-for _ufunc, _reduction in [
+_reductions: list[tuple[Any, Callable[..., Value]]] = [
     (binary.add, sum), (binary.multiply, prod), (binary.maximum, max), (binary.minimum, min), (binary.fmax, nanmax), (binary.fmin, nanmin),
     (binary.logical_and, all), (binary.logical_or, any), (binary.bitwise_and, _bits(r.reduce_and_p, binary.bitwise_and, -1)),
     (binary.bitwise_or, _bits(r.reduce_or_p, binary.bitwise_or, 0)),
     (binary.logical_xor, lambda x, **options: binary.bitwise_xor.reduce(truth(x), **options)),
-]:  # fmt: skip
+]  # fmt: skip
+for _ufunc, _reduction in _reductions:
     _ufunc.def_reduce(_reduction)

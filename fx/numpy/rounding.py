@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError
+from ..plans import planned, replayed
 from ..primitives import elementwise as p
 from ..primitives import helpers
 from ..trace import is_python_scalar
@@ -35,6 +36,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@replayed
 def clip(
     arr: Any = None, /, min: Any = None, max: Any = None, *, a: Any = None, a_min: Any = None, a_max: Any = None
 ) -> Value:
@@ -59,6 +61,12 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Value:
         return helpers.unchanged(x) if n >= 0 else as_type(round(as_type(x, np.float64), n), d)
     if n == 0:
         return unary.rint(x)
+    return _round_to(x, n)
+
+
+@planned
+def _round_to(x: Value, n: int) -> Value:
+    d = x.dtype
     x = as_type(x, np.float32) if d.itemsize == 2 else x
     scale = helpers.full_like(x, 10.0 ** abs(n))
     up, down = (p.mul, p.div) if n > 0 else (p.div, p.mul)
@@ -68,6 +76,7 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Value:
 around = round
 
 
+@planned
 def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Value:
     """NaN and infinities replaced by numbers (by default 0 and the greatest and least finite ones)."""
     v = as_value(x)
@@ -90,6 +99,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     return put(p.eq(v, unary.constant(v, -np.inf)), float(limits.min) if neginf is None else neginf, y)
 
 
+@planned
 def angle(z: Any, deg: bool = False) -> Value:
     """The argument of complex numbers, in radians."""
     v = as_value(z)
@@ -114,6 +124,7 @@ def real_if_close(a: Any, tol: float = 100) -> Value:
 # -------------------------------------------------------------------------------------- comparing
 
 
+@planned
 def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Value:
     """``|a - b| <= atol + rtol |b|``; infinities are close to themselves."""
     x, y = promote_inexact(operand(a), operand(b))
@@ -127,11 +138,13 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: boo
     return binary.logical_or(out, p.bitwise_and(unary.isnan(x), unary.isnan(y)))
 
 
+@planned
 def allclose(a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: bool = False) -> Value:
     """Whether ``isclose`` holds everywhere."""
     return all_(isclose(a, b, rtol, atol, equal_nan))
 
 
+@planned
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Value:
     """Whether shapes and all elements are equal."""
     a, b = as_value(a1), as_value(a2)
@@ -143,6 +156,7 @@ def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Value:
     return all_(same)
 
 
+@planned
 def array_equiv(a1: Any, a2: Any) -> Value:
     """Whether the arrays are equal once broadcast."""
     a, b = as_value(a1), as_value(a2)
@@ -160,21 +174,25 @@ def _is_infinity(x: Any, sign: int) -> Value:
     return binary.equal(v, sign * np.inf) if dtypes.is_float(v.dtype) else filled(v.shape, False, dtypes.bool_)
 
 
+@planned
 def isneginf(x: Any, /, out: Any = None) -> Value:
     """Is -inf."""
     return _is_infinity(x, -1)
 
 
+@planned
 def isposinf(x: Any, /, out: Any = None) -> Value:
     """Is inf."""
     return _is_infinity(x, 1)
 
 
+@planned
 def isreal(x: Any) -> Value:
     """The imaginary part is zero."""
     return unary.logical_not(iscomplex(x))
 
 
+@planned
 def iscomplex(x: Any) -> Value:
     """The imaginary part is not zero."""
     v = as_value(x)

@@ -15,6 +15,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitive import Primitive
 from ..primitives import cumulative, helpers, shaping
 from ..primitives import elementwise as p
@@ -44,6 +45,7 @@ __all__ = [
 
 
 def _scan(prim: Primitive, doc: str) -> Callable[..., Value]:
+    @planned
     def scan(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
         x = as_value(a)
         if dtype is not None:
@@ -90,11 +92,13 @@ cumulative_prod = _array_api_scan(
 )
 
 
+@planned
 def nancumsum(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     """``cumsum`` with NaN as 0."""
     return cumsum(nan_as(as_value(a), 0), axis, dtype)
 
 
+@planned
 def nancumprod(a: Any, axis: Any = None, dtype: Any = None, out: Any = None) -> Value:
     """``cumprod`` with NaN as 1."""
     return cumprod(nan_as(as_value(a), 1), axis, dtype)
@@ -125,6 +129,7 @@ def _vector_along(v: Value, i: int, ndim: int) -> Value:
     return shaping.reshape(v, tuple([v.shape[0] if j == i else 1 for j in range(ndim)]))
 
 
+@planned
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Value:
     """The n-th difference of neighbours along ``axis`` (for booleans: whether they differ)."""
     x = as_value(a)
@@ -144,6 +149,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     return x
 
 
+@planned
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
     """The differences of neighbours of the flattened array, with numbers put before and behind."""
     x = as_value(ary)
@@ -152,11 +158,16 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
     return shaping.concatenate([shaping.reshape(q, (q.size,)) for q in parts], 0)
 
 
+@planned
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = None) -> Any:
     """Second-order central differences inside, one-sided ones (of order ``edge_order``, 1 or 2) at the edges.
 
     Args:
         varargs: the spacing: none, one for all axes, or one for each; a number, or the coordinates along the axis.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.gradient(fnp.array([0.0, 1.0, 4.0, 9.0]))
+    Array([1., 2., 4., 5.], dtype=float32)
     """
     x = as_value(f)
     x = as_type(x, inexact(x.dtype))
@@ -207,6 +218,7 @@ def _gradient_along(x: Value, h: Value, i: int, order: int) -> Value:
     return shaping.concatenate([as_type(q, x.dtype) for q in parts], i)
 
 
+@planned
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     """The integral by the trapezoidal rule."""
     v = as_value(y)
@@ -222,6 +234,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
     return binary.multiply(sum_(binary.multiply(both, h), i), 0.5)
 
 
+@planned
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Value:
     """Jumps larger than half a period taken out of a sequence of angles."""
     x = as_value(p)

@@ -15,10 +15,12 @@ from ..errors import (
     OutOfBoundsIndexError,
     ShapeError,
 )
+from ..plans import replayed
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import shaping
 from ..primitives.cumulative import cumsum
+from ..primitives.index_numbers import default_fill_value
 from ..trace import aval_of, concrete_value
 from . import binary
 from .axes import canonical_axis, static_shape
@@ -53,11 +55,18 @@ __all__ = [
 ]  # fmt: skip
 
 
+@replayed
 def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None = None, fill_value: Any = None) -> Any:
     """``x`` where the condition holds, else ``y``; with the condition alone, ``nonzero``.
 
     Both branches are evaluated; a NaN or infinity in the one not chosen can reach the derivative (0 * inf): make
     the operand safe first, ``where(ok, f(where(ok, x, 1)), 0)``.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> safe_sqrt = lambda x: fnp.where(x > 0, fnp.sqrt(fnp.where(x > 0, x, 1.0)), 0.0)
+    >>> fx.vmap(fx.grad(safe_sqrt))(fnp.array([0.0, 4.0]))
+    Array([0.  , 0.25], dtype=float32)
     """
     if (x is None) != (y is None):
         raise TypeError("where takes the condition alone, or the condition and both branches")
@@ -139,6 +148,11 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 
     An extra last entry is the default, else 0.  Where several hold, the last one counts.  Every function is evaluated
     everywhere, but differentiated only where it counts: one that is infinitely steep elsewhere leaves no NaN.
+
+    >>> import fx.numpy as fnp
+    >>> x = fnp.array([-2.0, 3.0])
+    >>> fnp.piecewise(x, [x < 0, x >= 0], [lambda x: -x, lambda x: 10 * x])
+    Array([ 2., 30.], dtype=float32)
     """
     v = as_value(x)
     several = isinstance(condlist, (list, tuple)) and not (condlist and isinstance(condlist[0], (bool, np.bool_)))
@@ -168,6 +182,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 # ------------------------------------------------------------------------------------------ reading
 
 
+@replayed
 def take(
     a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str | None = None, unique_indices: bool = False,
     indices_are_sorted: bool = False, fill_value: Any = None,
@@ -176,6 +191,12 @@ def take(
 
     mode: "fill" (the default: out of range reads ``fill_value``, or NaN), "clip" (negative indices read the first
     element), "wrap".
+
+    >>> import fx.numpy as fnp
+    >>> fnp.take(fnp.array([10.0, 20.0, 30.0]), fnp.array([2, 0, 7]))
+    Array([30., 10., nan], dtype=float32)
+    >>> fnp.take(fnp.array([10.0, 20.0, 30.0]), fnp.array([2, 0, 7]), mode="clip")
+    Array([30., 10., 30.], dtype=float32)
     """
     x = as_value(a)
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
@@ -197,6 +218,12 @@ def take_along_axis(
 
     mode: "fill" (the default: out of range reads ``fill_value``, or NaN), "clip".
     wrap_negative_indices: False: negative indices are out of range, and do not count from the end.
+
+    >>> import fx.numpy as fnp
+    >>> scores, labels = fnp.array([[0.1, 0.9], [0.6, 0.4]]), fnp.array([1, 0])
+    >>> fnp.take_along_axis(scores, labels[:, None], axis=1)
+    Array([[0.9],
+           [0.6]], dtype=float32)
     """
     x, idx = as_value(arr), as_value(indices)
     if not dtypes.is_integer(idx.dtype):
@@ -214,7 +241,7 @@ def take_along_axis(
     others = broadcast_shapes(*[v.shape[:i] + (1,) + v.shape[i + 1 :] for v in (x, idx)])
     x, idx = (broadcast_value(v, others[:i] + (v.shape[i],) + others[i + 1 :]) for v in (x, idx))
     if n == 0:
-        return filled(idx.shape, gs.default_fill_value(x.dtype) if fill_value is None else fill_value, x.dtype)
+        return filled(idx.shape, default_fill_value(x.dtype) if fill_value is None else fill_value, x.dtype)
     out = gs.take_along(x, idx, i, mode=mode or "fill")
     if fill_value is None:
         return out
@@ -283,7 +310,7 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
         DTypeError: the casting rule forbids the conversion of an array.
     """
     x, new = as_value(dst), operand(src)
-    if type(new) is not Numbers and not can_cast(new.dtype, x.dtype, casting):
+    if not isinstance(new, Numbers) and not can_cast(new.dtype, x.dtype, casting):
         raise DTypeError(f"copyto: {new.dtype} cannot be cast to {x.dtype} with casting={casting!r}")
     new = broadcast_value(as_type(new, x.dtype), x.shape)
     return new if where is True else _where(where, new, x)

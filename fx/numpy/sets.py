@@ -67,6 +67,13 @@ def unique(
     Returns:
         The elements; in a tuple with the position of the first of each, for every element which of them it is, and
         how often each occurs, as asked for.
+
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> fnp.unique(fnp.array([3, 1, 3, 2]))
+    Array([1, 2, 3], dtype=int32)
+    >>> fx.jit(lambda x: fnp.unique(x, size=2))(fnp.array([3, 1, 3, 2]))
+    Array([1, 2], dtype=int32)
     """
     return _unique(
         as_value(ar), (return_index, return_inverse, return_counts), axis, equal_nan, size, fill_value, "unique"
@@ -78,7 +85,8 @@ def _unique(
 ) -> Any:
     """``unique``, called as ``what``; slices along an axis are compared as rows."""
     if axis is None and size is None:
-        out = np.unique(known_value(x, what), *wanted, equal_nan=equal_nan)
+        unique_of: Any = np.unique  # its overloads tell flags by position apart one by one
+        out = unique_of(known_value(x, what), *wanted, equal_nan=equal_nan)
         if not isinstance(out, tuple):
             return Array(out)
         return (Array(out[0]), *[Array(o.astype(config.default_int)) for o in out[1:]])

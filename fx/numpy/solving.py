@@ -19,6 +19,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, shaping
 from ..primitives.decompositions import lu, lu_solve
@@ -48,6 +49,8 @@ __all__ = [
 
 
 class SlogdetResult(NamedTuple):
+    """What ``slogdet`` gives: the determinant is ``sign * exp(logabsdet)``."""
+
     sign: Value
     logabsdet: Value
 
@@ -136,12 +139,18 @@ def solve_with(solved: Callable[[Value, Value], Value], a: Any, b: Any, name: st
 
 
 def inv(a: Any) -> Value:
-    """The inverses of square matrices; infinities or NaN where there is none."""
+    """The inverses of square matrices; infinities or NaN where there is none.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.linalg.inv(fnp.array([[2.0, 0.0], [0.0, 4.0]]))
+    Array([[0.5 , 0.  ],
+           [0.  , 0.25]], dtype=float32)
+    """
     found = _by_numpy(np.linalg.inv, a)
     if found is not None:
         return found
     x = matrix_operand(a, "inv", True)
-    return _solution(x, eye_of((), *x.shape[-2:], x.dtype))
+    return _solution(x, eye_of((), x.shape[-2], x.shape[-1], x.dtype))
 
 
 # ------------------------------------------------------------------------------------- determinants
@@ -189,6 +198,7 @@ def _det_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value
     return _of_diagonal(d, odd), p.mul(size, _trace_of_solution(regular, permutation, da))
 
 
+@planned
 def det(a: Any) -> Value:
     """The determinants of square matrices, by their LU factors."""
     return _det(matrix_operand(a, "det", True))
@@ -216,6 +226,7 @@ def _slogdet_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> Any:
     return (sign, size), (turn, p.real(change))
 
 
+@planned
 def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
     """The sign and the logarithm of the size of determinants: they do not overflow.
 
@@ -225,6 +236,11 @@ def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
 
     Returns:
         sign (of size 1; 0 where ``a`` is singular) and log|det| (-inf there).
+
+    >>> import fx.numpy as fnp
+    >>> sign, size = fnp.linalg.slogdet(1e-3 * fnp.eye(100))
+    >>> float(sign), round(float(size), 1)  # det itself would be 0 in float32
+    (1.0, -690.8)
     """
     if method not in (None, "lu", "qr"):
         raise ArgumentError(f"slogdet: method is None, 'lu' or 'qr'; found {method!r}")
@@ -276,6 +292,7 @@ def _pinv_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Valu
     return inverse, p.add(out, p.sub(right, mm(inverse, mm(a, right))))
 
 
+@planned
 def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None) -> Value:
     """The Moore-Penrose inverses ``(..., n, m)`` of matrices ``(..., m, n)``.
 
@@ -337,6 +354,13 @@ def lstsq(
 
     Returns:
         x, the sums of squared residuals, the rank, the singular values.
+
+    >>> import numpy as np
+    >>> import fx.numpy as fnp
+    >>> t = np.array([0.0, 1.0, 2.0])
+    >>> line = fnp.linalg.lstsq(np.stack([t, np.ones(3)], axis=1), 2 * t + 1)[0]
+    >>> np.allclose(line, [2.0, 1.0])
+    Array(True, dtype=bool)
     """
     x, y = promote_dtype(matrix_operand(a, "lstsq"), as_value(b))
     if x.ndim != 2 or y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:

@@ -14,6 +14,7 @@ from ..errors import (
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
@@ -53,6 +54,7 @@ def _check_kind(name: str, kind: Any, order: Any, kinds: tuple[str, ...]) -> Non
 _SORTS, _PARTITIONS = ("quicksort", "mergesort", "heapsort", "stable"), ("introselect",)
 
 
+@planned
 def sort(
     a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: bool = True, descending: bool = False
 ) -> Value:
@@ -63,6 +65,7 @@ def sort(
     return shaping.rev(y, (i,)) if descending else y
 
 
+@planned
 def argsort(
     a: Any,
     axis: Any = -1,
@@ -89,6 +92,7 @@ def sort_complex(a: Any) -> Value:
     return x if dtypes.is_complex(x.dtype) else as_type(x, dtypes.complex_dtype(x.dtype))
 
 
+@planned
 def lexsort(keys: Any, axis: int = -1) -> Value:
     """The indices that sort by the last key, then the one before it, ..."""
     ks = [as_value(k) for k in (keys if isinstance(keys, (tuple, list)) else list(as_value(keys)))]
@@ -105,6 +109,7 @@ def _check_kth(kth: Any, n: int, axis: int) -> None:
             raise ArgumentError(f"kth={k} is out of bounds for axis {axis} with size {n}")
 
 
+@planned
 def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Value:
     """An array in which the kth element is where sorting would put it (here: sorted altogether)."""
     _check_kind("partition", kind, order, _PARTITIONS)
@@ -113,6 +118,7 @@ def partition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = N
     return sort(x, i)
 
 
+@planned
 def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any = None) -> Value:
     """The indices of ``partition``."""
     _check_kind("argpartition", kind, order, _PARTITIONS)
@@ -125,6 +131,7 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any 
 
 
 def _arg(name: str, prim: Primitive, extreme: Primitive) -> Callable[..., Value]:
+    @planned
     def arg(a: Any, axis: Any = None, out: Any = None, keepdims: bool = False) -> Value:
         x, i = _along(a, axis)
         if x.shape[i] == 0:
@@ -175,10 +182,15 @@ def _before(a: Value, b: Value) -> Value:
     return binary.logical_or(binary.less(a, b), p.bitwise_and(isnan(b), p.bitwise_not(isnan(a))))
 
 
+@planned
 def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "scan") -> Value:
     """Where ``v`` would be inserted into the sorted vector ``a`` to keep it sorted.
 
     side: "left": before equal elements; "right": behind them.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.searchsorted(fnp.array([1.0, 2.0, 3.0]), fnp.array([0.5, 2.0, 9.0]))
+    Array([0, 1, 3], dtype=int32)
     """
     if side not in ("left", "right"):
         raise ArgumentError(f"side must be 'left' or 'right'; found {side!r}")
@@ -197,6 +209,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     return low
 
 
+@planned
 def digitize(x: Any, bins: Any, right: bool = False, *, method: Any = None) -> Value:
     """The bin that each element falls into; ``bins`` rise or fall."""
     b, v = promote_dtype(operand(bins), operand(x))
@@ -210,6 +223,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: Any = None) -> V
     return where(binary.less_equal(getitem(b, 0), getitem(b, -1)), searchsorted(b, v, side), falling)
 
 
+@planned
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Value:
     """Linear interpolation through the points ``(xp, fp)``, xp rising; ``left`` and ``right`` are the values beyond its ends."""
     x, xp = promote_dtype(operand(x), operand(xp), to_float=True)

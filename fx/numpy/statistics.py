@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import DTypeError, ShapeError
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..sizes import Real, as_float
@@ -41,6 +42,7 @@ def _count(x: Value, axes: tuple[int, ...], keepdims: bool, where: Any, d: np.dt
     return sum_(as_type(w, d), axes, keepdims=keepdims)
 
 
+@planned
 def mean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, *, where: Any = None
 ) -> Value:
@@ -53,6 +55,7 @@ def mean(
     return as_type(binary.divide(total, _count(x, axes, keepdims, where, x.dtype)), d)
 
 
+@planned
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, keepdims: bool = False) -> Any:
     """The weighted mean (with the sum of weights, if ``returned``)."""
     x = as_value(a)
@@ -73,6 +76,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     return (avg, total) if returned else avg
 
 
+@planned
 def var(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *, where: Any = None,
     mean: Any = None, correction: float | None = None,
@@ -107,6 +111,7 @@ def var(
 _mean = mean
 
 
+@planned
 def std(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: bool = False, *, where: Any = None,
     mean: Any = None, correction: float | None = None,
@@ -126,6 +131,7 @@ def _observations(m: Any, rowvar: bool) -> Value:
     return x if rowvar or x.shape[0] == 1 else shaping.transpose(x, (1, 0))
 
 
+@planned
 def cov(
     m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: int | None = None, fweights: Any = None, aweights: Any = None,
     dtype: Any = None,
@@ -174,6 +180,7 @@ def _weights(w: Any, n: int, name: str) -> Value:
     return absolute(v)
 
 
+@planned
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Value:
     """The matrix of correlation coefficients."""
     m = cov(x, y, rowvar, dtype=dtype)
@@ -194,6 +201,7 @@ def _valid(x: Value, where: Any) -> Value:
     return ok if where is None or where is True else binary.logical_and(ok, where)
 
 
+@planned
 def nanmean(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False, where: Any = None
 ) -> Value:
@@ -202,6 +210,7 @@ def nanmean(
     return mean(nan_as(x, 0), axis, dtype, None, keepdims, where=_valid(x, where))
 
 
+@planned
 def nanvar(
     a: Any,
     axis: Any = None,
@@ -217,6 +226,7 @@ def nanvar(
     return var(nan_as(x, 0), axis, dtype, None, ddof, keepdims, where=_valid(x, where), mean=mean)
 
 
+@planned
 def nanstd(
     a: Any,
     axis: Any = None,

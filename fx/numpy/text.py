@@ -15,7 +15,7 @@ __all__ = ["array2string", "array_repr", "array_str", "genfromtxt", "loadtxt", "
 
 def _options(max_line_width: int | None, precision: int | None, suppress_small: bool | None) -> Any:
     """NumPy's print options for a while; what is None stays."""
-    given = {"linewidth": max_line_width, "precision": precision, "suppress": suppress_small}
+    given: dict[str, Any] = {"linewidth": max_line_width, "precision": precision, "suppress": suppress_small}
     return np.printoptions(**{k: v for k, v in given.items() if v is not None})
 
 

@@ -31,7 +31,7 @@ class finfo:
 
     def __init__(self, dtype: Any) -> None:
         d, _ = _typed(dtype)
-        self._limits = dtypes.ml_dtypes.finfo(d) if d.kind == "V" else np.finfo(dtypes.real_dtype(d))
+        self._limits: Any = dtypes.limits(d)
         self.dtype: np.dtype = np.dtype(self._limits.dtype)
 
     def __getattr__(self, name: str) -> Any:

@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ..errors import (
     ShapeError,
     UnsupportedFunctionError,
 )
+from ..plans import planned
 from ..primitive import Primitive
 from ..primitives import elementwise as p
 from ..primitives import shaping
@@ -110,9 +111,13 @@ def go_native() -> None:
             take(native)
 
 
-def _function_of(becomes: Becomes) -> Callable[..., Any]:
+def _function_of(becomes: Becomes, nin: int) -> Callable[..., Any]:
+    """The function of NumPy arrays for operands of any of the dtypes."""
     what, takes = becomes
-    return reference_of(what, tuple(takes)) if isinstance(what, Primitive) else what
+    if not isinstance(what, Primitive):
+        return what
+    found = {reference_of(what, (d,) * nin) for d in takes}
+    return found.pop() if len(found) == 1 else what.rule("impl").loud  # type: ignore[attr-defined, no-any-return]
 
 
 def quick_unary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick:
@@ -124,8 +129,8 @@ def quick_unary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick
         prim: what the ufunc becomes.
         takes: the dtypes for which operands of one dtype reach that primitive as they are.
     """
-    f, is_one = _function_of((prim, takes)), isinstance(prim, Primitive)
-    known = _identities(takes)
+    f, is_one = _function_of((prim, takes), 1), isinstance(prim, Primitive)
+    known, prim = _identities(takes), cast(Primitive, prim)  # traced values reach it if it is one
 
     def quick(x: Any) -> Any:
         kind = type(x)
@@ -155,8 +160,8 @@ def quick_unary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick
 
 def quick_binary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quick:
     """As ``quick_unary``, for two operands of one dtype (traced ones also of one shape)."""
-    f, is_one = _function_of((prim, takes)), isinstance(prim, Primitive)
-    known = _identities(takes)
+    f, is_one = _function_of((prim, takes), 2), isinstance(prim, Primitive)
+    known, prim = _identities(takes), cast(Primitive, prim)  # traced values reach it if it is one
 
     def quick(x: Any, y: Any) -> Any:
         kind, other = type(x), type(y)
@@ -286,7 +291,8 @@ class Ufunc:
     Called, it promotes and broadcasts its operands.  ``where``: a boolean array; elements where it is False are 0.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_operation")  # the last: how native code does it
+    _operation: Any  # how native code does it
+    __slots__ = ("__dict__", "__weakref__", "_operation")
     nout = 1
 
     def __init__(
@@ -302,6 +308,7 @@ class Ufunc:
         self.quick: Quick = lambda *args: None
         if eager is not None:
             self.quick = (quick_unary if nin == 1 else quick_binary)(*eager)
+        self._planned: Callable[..., Value] = self._apply
         self._reducer: Callable[..., Value] | None = None
         self._scanner: Callable[..., Value] | None = None
 
@@ -322,7 +329,7 @@ class Ufunc:
             if not _OPTIONS.issuperset(options):
                 unknown = ", ".join(sorted(options.keys() - _OPTIONS))
                 raise TypeError(f"{self.__name__} has no option {unknown}; it has {', '.join(sorted(_OPTIONS))}")
-            return self._apply(args, **options)
+            return self._planned(*args, **options)
         except BaseException as e:
             shorten(e)
             raise
@@ -331,10 +338,12 @@ class Ufunc:
 
     def operation(self, native: Any, fallback: Callable[..., Any] | None = None) -> Any:
         """How native code does it; what that does not take goes to ``fallback``, the call in Python."""
-        function, takes = (None, ()) if self.becomes is None else (_function_of(self.becomes), self.becomes[1])
+        function, takes = (
+            (None, ()) if self.becomes is None else (_function_of(self.becomes, self.nin), self.becomes[1])
+        )
         return native.operation(function, fallback or _in_python(self), self.nin, takes)
 
-    def _apply(self, args: tuple[Any, ...], *, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
+    def _apply(self, *args: Any, out: Any = None, where: Any = True, dtype: Any = None) -> Value:
         """The general way."""
         self._refuse(out=out)
         accept = operand if self.nin > 1 else as_value
@@ -566,6 +575,7 @@ def define(
         eager: what ``f`` becomes for operands of one dtype out of a set.
     """
     u = Ufunc(name, nin, f, doc, identity, eager)
+    u._planned = planned(u._apply)
     for n in (name, *aliases):
         if n in registered:
             raise RegistryError(f"the ufunc {n!r} is defined already")

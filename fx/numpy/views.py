@@ -166,7 +166,7 @@ def _cast(value: Any, d: np.dtype) -> Any:
     return as_typed(value, d, "the value to be written")
 
 
-def assign(x: Tracer, value: Any, what: str, casting: str = "same_kind") -> None:
+def assign(x: Tracer, value: Any, what: str, casting: Any = "same_kind") -> None:
     """All of ``x`` becomes ``value``, which is cast and broadcast to it (``out=``, ``np.copyto``, ``x += y``).
 
     Raises:
@@ -323,10 +323,10 @@ def _numpy_reshape(a: np.ndarray, *args: Any, **kwargs: Any) -> np.ndarray:
     return np.reshape(a, *args, **kwargs, copy=False)
 
 
-def _numpy_ravel(a: np.ndarray, order: str = "C") -> np.ndarray:
+def _numpy_ravel(a: np.ndarray, order: Any = "C") -> np.ndarray:
     if not (a.flags.f_contiguous if order == "F" else a.flags.c_contiguous):
         raise ArgumentError("ravel copies what is not contiguous, where reshape looks for strides")
-    return np.ravel(a, order)  # type: ignore[arg-type]
+    return np.ravel(a, order)
 
 
 _KINDS: dict[str, _Kind] = {

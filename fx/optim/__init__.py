@@ -20,6 +20,8 @@ optim.adamw(optim.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 10_000)), optim.w
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..misnamed import no_attribute
 from . import (
     accumulation,
@@ -63,6 +65,7 @@ _PARTS = (
 )  # fmt: skip
 __all__ = sorted(name for part in _PARTS for name in part.__all__)
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise no_attribute("fx.optim", name, __all__, elsewhere.NAMES)
+    def __getattr__(name: str) -> None:
+        raise no_attribute("fx.optim", name, __all__, elsewhere.NAMES)

@@ -250,7 +250,7 @@ def lookahead(
     def init(params: LookaheadParams) -> LookaheadState:
         return LookaheadState(fast_optimizer.init(getattr(params, "fast", params)), new_count())
 
-    def update(updates: Tree, state: LookaheadState, params: LookaheadParams = None) -> tuple[Tree, Tree]:
+    def update(updates: Tree, state: LookaheadState, params: Tree = None) -> tuple[Tree, Tree]:
         if not isinstance(required(params, "lookahead"), LookaheadParams):
             raise TreeError(
                 "lookahead: the parameters are LookaheadParams.init_synced(params), gradients those at .fast"

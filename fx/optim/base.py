@@ -6,13 +6,13 @@ the structure of the parameters and is at first their gradient.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .. import lax, tree
 from .. import numpy as fnp
 from ..errors import ArgumentError, ShapeError, TreeError
+from ..signatures import signature_of
 
 __all__ = [
     "EmptyState", "GradientTransformation", "GradientTransformationExtraArgs", "Schedule", "apply_updates", "chain",
@@ -183,10 +183,26 @@ def named_chain(*transformations: tuple[str, GradientTransformation]) -> Gradien
 def apply_updates(params: Tree, updates: Tree) -> Tree:
     """``params + updates``, each in the dtype of its parameter.
 
+    Raises:
+        TreeError, ShapeError: both are not of one structure, or of the same shapes.
+
     >>> apply_updates({"w": fnp.asarray([1.0, 2.0])}, {"w": fnp.asarray([0.5, -1.0])})
     {'w': Array([1.5, 1. ], dtype=float32)}
     """
-    return tree.map(lambda p, u: (p + u).astype(fnp.asarray(p).dtype), params, updates)
+    try:
+        return tree.map_with_path(_moved, params, updates)
+    except (TreeError, ShapeError) as fault:
+        fault.add_note(
+            f"in optim.apply_updates(params, updates), with parameters of {_shapes(params)} and updates of {_shapes(updates)}."
+            " The updates are what optimizer.update made for these parameters."
+        )
+        raise
+
+
+def _moved(path: Any, p: Any, u: Any) -> Any:
+    if fnp.shape(p) != fnp.shape(u):
+        raise ShapeError(f"the update of params{tree.keystr(path)}, of shape {fnp.shape(p)}, has shape {fnp.shape(u)}")
+    return (p + u).astype(fnp.asarray(p).dtype)
 
 
 def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Any) -> Tree:
@@ -224,7 +240,7 @@ def tree_get(state: Tree, name: str, default: Any = None) -> Any:
     return found[0][1] if found else default
 
 
-def _named(node: Tree, name: str, path: tree.KeyPath) -> Any:
+def _named(node: Tree, name: str, path: tuple[Any, ...]) -> Any:
     if not tree.is_tree_node(type(node)):
         return
     for key, child in tree.flatten_one_level_with_keys(node)[0]:
@@ -240,7 +256,7 @@ def accepted_by(function: Callable[..., Any], extra: dict[str, Any], who: str) -
     Raises:
         TreeError: it does not take one of them.
     """
-    parameters = inspect.signature(function).parameters
+    parameters = signature_of(function).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return extra
     if unknown := sorted(set(extra) - set(parameters)):

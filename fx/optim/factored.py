@@ -82,7 +82,7 @@ def scale_by_factored_rms(
         leaves, structure = tree.flatten(updates)
         parts = [state.v_row, state.v_col, state.v, required(params, "scale_by_factored_rms")]
         rows = zip(leaves, *[tree.flatten_up_to(structure, part) for part in parts])
-        columns = zip(*[leaf(*row, decay) for row in rows]) if leaves else ((), (), (), ())
+        columns = zip(*[leaf(g, r, c, v, p, decay) for g, r, c, v, p in rows]) if leaves else ((), (), (), ())
         new, *moments = [structure.unflatten(c) for c in columns]
         return new, FactoredState(incremented(state.count), *moments)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from .. import numpy as fnp
 from .. import tree
 from ..array import Array
 from ..errors import TreeError
+from ..signatures import signature_of
 from .base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -55,7 +55,7 @@ def inject_hyperparams(
     >>> state.hyperparams["learning_rate"]
     Array(0.5, dtype=float32)
     """
-    signature = inspect.signature(inner_factory)
+    signature = signature_of(inner_factory)
     static = {static_args} if isinstance(static_args, str) else set(static_args)
     if unknown := static - set(signature.parameters):
         raise TreeError(f"inject_hyperparams: static_args {sorted(unknown)} are none of {list(signature.parameters)}")

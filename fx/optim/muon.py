@@ -70,13 +70,13 @@ def _is_numbers(x: Any) -> bool:
 
 def _axes(x: Any, numbers: MuonDimensionNumbers) -> tuple[tuple[int, ...], tuple[int, ...]]:
     several = lambda a: (a,) if isinstance(a, int) else tuple(a)
-    found = tuple(tuple(i % x.ndim for i in several(axis)) for axis in numbers) if x.ndim >= 2 else ((), ())
-    if x.ndim < 2 or set(found[0]) & set(found[1]):
+    first, second = [tuple(i % x.ndim for i in several(axis)) if x.ndim >= 2 else () for axis in numbers]
+    if x.ndim < 2 or set(first) & set(second):
         raise ShapeError(
             f"muon takes weights of two axes or more, with different reduction and output axes; found shape {x.shape} and"
             f" {numbers}; give the other parameters to Adam (optim.muon does so with all that are no matrices)"
         )
-    return found
+    return first, second
 
 
 def _matrices(x: Any, numbers: MuonDimensionNumbers) -> tuple[Any, Callable[[Any], Any]]:

@@ -10,7 +10,7 @@ import functools
 from typing import Any
 
 from . import elsewhere
-from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain
+from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain, identity
 from .clipping import clip_by_block_rms
 from .factored import scale_by_factored_rms
 from .preconditioners import (
@@ -29,7 +29,6 @@ from .preconditioners import (
 from .scaling import (
     add_decayed_weights,
     ema,
-    identity,
     scale,
     scale_by_learning_rate,
     scale_by_param_block_rms,
@@ -98,6 +97,15 @@ def adamw(
     Args:
         weight_decay: p <- p - learning_rate * weight_decay * p at every step.
         mask: which parameters decay.
+
+    >>> import fx, numpy as np
+    >>> from fx import optim
+    >>> optimizer = optim.adamw(1e-3, weight_decay=0.1, mask=lambda params: {"w": True, "b": False})
+    >>> params = {"w": np.ones(2, np.float32), "b": np.ones(2, np.float32)}
+    >>> nothing = {"w": np.zeros(2, np.float32), "b": np.zeros(2, np.float32)}
+    >>> updates, state = optimizer.update(nothing, optimizer.init(params), params)
+    >>> updates
+    {'b': Array([-0., -0.], dtype=float32), 'w': Array([-0.0001, -0.0001], dtype=float32)}
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -176,7 +184,15 @@ def lion(
     learning_rate: Rate, b1: Any = 0.9, b2: Any = 0.99, mu_dtype: Any = None, weight_decay: Any = 1e-3, mask: Any = None
 ) -> Optimizer:
     """Steps by the sign of a mean of gradients, with weight decay (Chen et al., 2023): a third of ``adamw``'s learning
-    rate, three times its weight decay."""
+    rate, three times its weight decay.
+
+    >>> import numpy as np
+    >>> from fx import optim
+    >>> optimizer, x = optim.lion(0.1, weight_decay=0.0), np.float32([1.0, -200.0])
+    >>> updates, state = optimizer.update(2 * x, optimizer.init(x), x)
+    >>> updates
+    Array([-0.1,  0.1], dtype=float32)
+    """
     return chain(
         scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
     )
@@ -224,6 +240,13 @@ def rmsprop(
         centered: over the running standard deviation (Graves, 2013).
         momentum, nesterov: see ``sgd``; after the learning rate.
         bias_correction: without the pull of the start.
+
+    >>> import fx, numpy as np
+    >>> from fx import optim
+    >>> optimizer, x = optim.rmsprop(0.01), np.float32([1.0, -2.0])
+    >>> updates, state = optimizer.update(2 * x, optimizer.init(x))
+    >>> updates.round(3)
+    Array([-0.032,  0.032], dtype=float32)
     """
     by = scale_by_stddev if centered else scale_by_rms
     return chain(
@@ -235,7 +258,15 @@ def rmsprop(
 
 @elsewhere.optimizer
 def adagrad(learning_rate: Rate, initial_accumulator_value: Any = 0.1, eps: Any = 1e-7) -> Optimizer:
-    """Gradients over the root of the sum of all their squares (Duchi et al., 2011)."""
+    """Gradients over the root of the sum of all their squares (Duchi et al., 2011).
+
+    >>> import numpy as np
+    >>> from fx import optim
+    >>> optimizer, x = optim.adagrad(0.1), np.float32([1.0, -200.0])
+    >>> updates, state = optimizer.update(2 * x, optimizer.init(x))
+    >>> updates.round(3)
+    Array([-0.099,  0.1  ], dtype=float32)
+    """
     return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
 
 

@@ -278,7 +278,7 @@ def scale_by_rms(
 
     def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
         nu = square = moment(updates, state.nu, decay, squared)
-        new = ScaleByRmsState(nu)
+        new: Any = ScaleByRmsState(nu)
         if bias_correction:
             new = ScaleByRmsWithCountState(incremented(state.count), nu)
             square = unbiased(nu, decay, new.count)
@@ -299,7 +299,7 @@ def scale_by_stddev(
     def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
         mu = mean = moment(updates, state.mu, decay)
         nu = square = moment(updates, state.nu, decay, squared)
-        new = ScaleByRStdDevState(mu, nu)
+        new: Any = ScaleByRStdDevState(mu, nu)
         if bias_correction:
             new = ScaleByRStdDevWithCountState(incremented(state.count), mu, nu)
             mean, square = unbiased(mu, decay, new.count), unbiased(nu, decay, new.count)

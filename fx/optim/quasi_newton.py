@@ -13,13 +13,14 @@ from .base import (
     GradientTransformationExtraArgs,
     Schedule,
     chain,
+    identity,
     incremented,
     new_count,
     required,
 )
 from .linesearch import scale_by_zoom_linesearch
 from .moments import add_scaled, dot, squared_norm, zeros_like
-from .scaling import identity, scale, scale_by_learning_rate
+from .scaling import scale, scale_by_learning_rate
 
 __all__ = ["ScaleByLBFGSState", "lbfgs", "scale_by_lbfgs"]
 

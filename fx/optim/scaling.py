@@ -146,6 +146,13 @@ def add_decayed_weights(weight_decay: Any | Schedule = 0.0, mask: Mask = None) -
 
     Raises:
         TreeError: ``update`` was called without the parameters.
+
+    >>> import fx.numpy as fnp
+    >>> from fx import optim
+    >>> optimizer, w = optim.chain(optim.add_decayed_weights(0.1), optim.sgd(1.0)), fnp.array([1.0, 2.0])
+    >>> updates, state = optimizer.update(fnp.zeros(2), optimizer.init(w), w)
+    >>> updates
+    Array([-0.1, -0.2], dtype=float32)
     """
 
     def init(params: Tree) -> Tree:

@@ -58,7 +58,13 @@ def polynomial_schedule(
 
 @elsewhere.schedule
 def linear_schedule(init_value: Any, end_value: Any, transition_steps: int, transition_begin: int = 0) -> Schedule:
-    """From ``init_value`` to ``end_value`` on a straight line."""
+    """From ``init_value`` to ``end_value`` on a straight line.
+
+    >>> from fx import optim
+    >>> rate = optim.linear_schedule(1.0, 0.0, transition_steps=10)
+    >>> [float(rate(step)) for step in (0, 5, 10, 20)]
+    [1.0, 0.5, 0.0, 0.0]
+    """
     return polynomial_schedule(init_value, end_value, 1, transition_steps, transition_begin)
 
 

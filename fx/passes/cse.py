@@ -25,7 +25,9 @@ def cse(g: Graph) -> Graph:
 
     Equations with an effect and ``optimization_barrier``, whose purpose is to stay apart, are left alone.
     """
-    sub, seen, out = Substitution(), {}, []
+    sub = Substitution()
+    seen: dict[Any, Any] = {}
+    out = []
     for e in g.eqns:
         e = sub.apply(e)
         key = _key(e)

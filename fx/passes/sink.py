@@ -97,8 +97,15 @@ class _Sinking:
     def _collects(self, k: int) -> _Sum | None:
         """The sum that carry ``k`` collects, if it does nothing else."""
         c, out = self.v_carry[k], self.body.outputs[k]
-        add = self.producers.get(out) if type(out) is Var else None
-        if add is None or add.prim.name != "add" or self.uses[c] != 1 or self.uses[out] != 1 or c not in add.inputs:
+        add = self.producers.get(out) if isinstance(out, Var) else None
+        if (
+            not isinstance(out, Var)
+            or add is None
+            or add.prim.name != "add"
+            or self.uses[c] != 1
+            or self.uses[out] != 1
+            or c not in add.inputs
+        ):
             return None
         t = add.inputs[1] if add.inputs[0] is c else add.inputs[0]
         shaping: list[Eqn] = []

@@ -136,6 +136,11 @@ def pure_callback(
 
     Raises:
         ShapeError, DTypeError: when the callback runs and returns other shapes or dtypes than announced.
+
+    >>> import fx, numpy as np
+    >>> rank = lambda m: fx.pure_callback(lambda a: np.int32(np.linalg.matrix_rank(a)), fx.ShapeDtypeStruct((), "int32"), m)
+    >>> fx.jit(rank)(np.ones((3, 3)))
+    Array(1, dtype=int32)
     """
     if vmap_method not in VMAP_METHODS:
         raise ArgumentError(f"vmap_method must be one of {VMAP_METHODS}; found {vmap_method!r}")

@@ -147,6 +147,10 @@ def psum(x: Any, axis_name: Any) -> Any:
 
     Raises:
         AxisNameError: if no surrounding vmap has the axis.
+
+    >>> import fx, numpy as np
+    >>> fx.vmap(lambda x: x / fx.lax.psum(x, "rows"), axis_name="rows")(np.array([1.0, 3.0]))
+    Array([0.25, 0.75], dtype=float64)
     """
 
     def total(v: Any) -> Any:

@@ -333,6 +333,7 @@ def _conv_general_dilated_batch(
         out = conv_general_dilated_p.rule("abstract")(*one, **params)
         return full((0, *out.shape), 0, out.dtype), 0
     if rd is None:  # more examples
+        assert ld is not None
         out = bind(conv_general_dilated_p, _fold(lhs, ld, lhs_spec[0], batches), rhs, **params)
         return _unfold(out, out_spec[0], size, 1)
     if ld is None:  # more output features in each group
@@ -396,7 +397,9 @@ def conv_dimension_numbers(
                 f"{what}: {spec!r} must hold {letters[0]!r}, {letters[1]!r} and {ndim - 2} spatial letters, each once,"
                 " and the spatial letters of the three strings must be the same"
             )
-    return ConvDimensionNumbers(_spec_of(lhs, *"NC", rhs), _spec_of(rhs, *"OI", rhs), _spec_of(out, *"NC", rhs))
+    return ConvDimensionNumbers(
+        _spec_of(lhs, "N", "C", rhs), _spec_of(rhs, "O", "I", rhs), _spec_of(out, "N", "C", rhs)
+    )
 
 
 def conv_general_dilated(
@@ -423,6 +426,11 @@ def conv_general_dilated(
     Raises:
         DTypeError: the operands differ in dtype.
         ShapeError: ranks, features, groups, strides or padding do not fit.
+
+    >>> import fx, numpy as np
+    >>> x, w = np.ones((1, 8, 8, 3), np.float32), np.ones((3, 3, 3, 16), np.float32)
+    >>> fx.lax.conv_general_dilated(x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).shape
+    (1, 4, 4, 16)
     """
     what = "conv_general_dilated"
     check_precision(what, precision)

@@ -16,6 +16,7 @@ from . import elementwise_reference as reference
 from .checks import ANY
 from .elementwise_tables import unary
 from .helpers import Value, def_jvp_each, def_linear, is_fx_value, quiet, unary_batch
+from .special_cases import for_types
 
 __all__ = [
     "bitcast_convert_type", "bitcast_convert_type_p", "convert_element_type", "convert_element_type_p", "copy", "copy_p",
@@ -24,7 +25,15 @@ __all__ = [
 
 convert_element_type_p = Primitive("convert_element_type", typed_by=None)
 convert_element_type_p.def_abstract(lambda x, *, new_dtype, weak_type=False: Aval(x.shape, new_dtype, weak_type))
-convert_element_type_p.def_impl(quiet(lambda x, *, new_dtype, weak_type=False: reference.convert(x, new_dtype)))
+
+
+@convert_element_type_p.def_impl
+@quiet
+@for_types(lambda operands, new_dtype, weak_type=False: reference.convert.special(operands, new_dtype))  # type: ignore[attr-defined]
+def _convert_impl(x: np.ndarray, *, new_dtype: np.dtype, weak_type: bool = False) -> np.ndarray:
+    return reference.convert(x, new_dtype)
+
+
 convert_element_type_p.def_batch(unary_batch(convert_element_type_p))
 convert_element_type_p.def_transpose(
     lambda ct, inputs, *, new_dtype, weak_type=False: (convert_element_type(ct, inputs[0].aval.dtype),)

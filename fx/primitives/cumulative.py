@@ -16,10 +16,28 @@ from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import aval_of, bind
 from .checks import FLOAT, NUMBER, REAL, DTypeClass, canonical_axis, check_axes, check_dtype
-from .elementwise import abs as abs_
-from .elementwise import add, div, exp, gt, is_finite, log1p, lt, mul, neg, select, sub
-from .elementwise import max as max_
-from .elementwise import min as min_
+from .elementwise import (
+    abs as abs_,
+)
+from .elementwise import (
+    add,
+    div,
+    exp,
+    gt,
+    is_finite,
+    log1p,
+    lt,
+    mul,
+    neg,
+    select,
+    sub,
+)
+from .elementwise import (
+    max as max_,
+)
+from .elementwise import (
+    min as min_,
+)
 from .elementwise_tables import NOT_LINEAR
 from .helpers import Value, axes_after_batch, def_jvp_each, def_linear, ones_like, quiet, zeros_like
 from .shaping import pad

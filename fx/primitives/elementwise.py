@@ -9,6 +9,8 @@ derivative with respect to each operand as ``(t, out, *primals) -> contribution`
 factors are computed from primals first and multiplied by ``t`` once, so the tangent graph stays small.
 """
 
+# mypy: disable-error-code="has-type"
+# (rules of derivatives name functions that the same line, or a later one, makes)
 from __future__ import annotations
 
 import enum
@@ -438,6 +440,11 @@ clamp_p.no_transpose(NOT_LINEAR)
 
 
 def clamp(min: Value, x: Value, max: Value) -> Value:
-    """min(max(min, x), max).  The bounds may be scalars; at a bound the derivative is 0."""
+    """min(max(min, x), max).  The bounds may be scalars; at a bound the derivative is 0.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.clamp(0.0, np.array([-1.0, 0.5, 2.0]), 1.0)
+    Array([0. , 0.5, 1. ], dtype=float64)
+    """
     low, x, high = match_scalars(min, x, max)
     return bind(clamp_p, broadcast_scalar(low, x), x, broadcast_scalar(high, x))

@@ -6,11 +6,16 @@ float16 and bfloat16 formulas of several steps are computed in float32 and round
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import methodcaller
+from typing import Any
 
 import numpy as np
 
 from .. import dtypes
+from ..ir import Literal
+from .special_cases import as_ufunc, dtype_of, for_types, is_narrow_float
 
 __all__ = [
     "bitcast",
@@ -37,16 +42,6 @@ __all__ = [
 ]
 
 
-def as_ufunc(f: np.ufunc, kinds: str) -> Callable[[Callable[..., np.ndarray]], Callable[..., np.ndarray]]:
-    """Decorator: for dtypes of these kinds the reference is this one function of NumPy (``trace.reference_of`` looks)."""
-
-    def mark(reference: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        reference.ufunc, reference.kinds = f, kinds  # type: ignore[attr-defined]
-        return reference
-
-    return mark
-
-
 def in_float32(f: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """``f`` with 16-bit floats computed in float32 and rounded once at the end."""
 
@@ -55,7 +50,10 @@ def in_float32(f: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
             return np.asarray(f(*[a.astype(np.float32) for a in (x, *rest)])).astype(x.dtype)
         return f(x, *rest)
 
-    return g
+    def as_it_is(operands: Sequence[Any]) -> Any:
+        return None if any(is_narrow_float(dtype_of(a)) for a in operands) else f
+
+    return for_types(as_it_is)(g)
 
 
 # ------------------------------------------------------------------------------------- arithmetic
@@ -76,6 +74,15 @@ def rem(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.where(y == 0, x, r) if dtypes.is_integer(x.dtype) else r
 
 
+def _small_power(operands: Sequence[Any], y: int) -> Any:
+    if is_narrow_float(dtype_of(operands[0])):
+        return None
+    if y == 2:
+        return lambda x: np.multiply(x, x)
+    return (lambda x: np.multiply(x, np.multiply(x, x))) if y == 3 else None
+
+
+@for_types(_small_power)
 def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
     """x**y by repeated squaring."""
     if dtypes.is_float(x.dtype) and x.dtype.itemsize == 2:
@@ -143,6 +150,7 @@ def expm1(x: np.ndarray) -> np.ndarray:
     return out
 
 
+@as_ufunc(np.tanh, "fV")
 def tanh(x: np.ndarray) -> np.ndarray:
     """The hyperbolic tangent.  At inf + bj it is 1 + 0j with the sign of b, as the array API has it; C's has that of sin(2b)."""
     whole = np.tanh(x)
@@ -153,6 +161,7 @@ def tanh(x: np.ndarray) -> np.ndarray:
     return out
 
 
+@as_ufunc(np.log1p, "fV")
 def log1p(x: np.ndarray) -> np.ndarray:
     """log(1 + x).  NumPy's own loses all digits of a small complex x: |1 + x|^2 - 1 = re (2 + re) + im^2 does not."""
     if not dtypes.is_complex(x.dtype):
@@ -168,17 +177,31 @@ def log1p(x: np.ndarray) -> np.ndarray:
 
 @in_float32
 def rsqrt(x: np.ndarray) -> np.ndarray:
-    return np.divide(np.ones_like(x), np.sqrt(x))
+    return np.divide(x.dtype.type(1), np.sqrt(x))
 
 
-@in_float32
+def _real_logistic(x: np.ndarray, zero: np.ndarray, one: np.ndarray) -> np.ndarray:
+    e = np.exp(np.negative(np.abs(x)))
+    return np.divide(np.where(np.greater_equal(x, zero), one, e), np.add(one, e))
+
+
+def _logistic_of(operands: Sequence[Any]) -> Any:
+    d = dtype_of(operands[0])
+    if dtypes.is_complex(d) or is_narrow_float(d):
+        return None
+    return partial(_real_logistic, zero=np.zeros((), d), one=np.ones((), d))
+
+
+@for_types(_logistic_of)
 def logistic(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x)) without overflow, accurate in both tails."""
-    one = np.ones_like(x)
+    real: Any = _logistic_of((x.dtype,))
+    if real is not None:
+        return real(x)  # type: ignore[no-any-return]
     if dtypes.is_complex(x.dtype):
-        return one / (one + np.exp(-x))
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, one, e) / (one + e)
+        one = np.ones((), x.dtype)
+        return np.divide(one, np.add(one, np.exp(np.negative(x))))
+    return np.asarray(logistic(x.astype(np.float32))).astype(x.dtype)
 
 
 # -------------------------------------------------------------------------------------------- bits
@@ -201,17 +224,33 @@ def _too_far(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return _unsigned(y) >= _bits(x)
 
 
+def _by_known(shift: np.ufunc, kinds: str) -> Callable[[Sequence[Any]], Any]:
+    """A shift by a known number of bits, which is less than there are."""
+
+    def rule(operands: Sequence[Any]) -> Any:
+        x, y = operands
+        d = dtype_of(x)
+        if d.kind not in kinds or type(y) is not Literal or not 0 <= y.value < 8 * d.itemsize:
+            return None
+        return shift
+
+    return rule
+
+
+@for_types(_by_known(np.left_shift, "iu"))
 def shift_left(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     far = _too_far(x, y)
     return np.where(far, np.zeros_like(x), np.left_shift(x, np.where(far, np.zeros_like(y), y)))
 
 
+@for_types(_by_known(np.right_shift, "u"))
 def shift_right_logical(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     far, u = _too_far(x, y), _unsigned(x)
     shifted = np.right_shift(u, np.where(far, np.zeros_like(u), _unsigned(y)))
     return np.asarray(np.where(far, np.zeros_like(u), shifted)).view(x.dtype)
 
 
+@for_types(_by_known(np.right_shift, "i"))
 def shift_right_arithmetic(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The top bit fills in, for unsigned dtypes too."""
     s = _signed(x)
@@ -239,6 +278,12 @@ def clz(x: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------ selection and conversion
 
 
+def _of_two(operands: Sequence[Any]) -> Any:
+    where = np.where
+    return (lambda which, a, b: where(which, b, a)) if dtype_of(operands[0]) == np.bool_ else None
+
+
+@for_types(_of_two)
 def select_n(which: np.ndarray, *cases: np.ndarray) -> np.ndarray:
     """cases[which], element by element; an index outside is clamped."""
     if which.dtype == np.bool_:
@@ -258,6 +303,15 @@ def _float_to_integer(x: np.ndarray, new: np.dtype) -> np.ndarray:
     return np.where(high, np.asarray(info.max, new), np.where(low, np.asarray(info.min, new), inside))
 
 
+def _by_astype(operands: Sequence[Any], new_dtype: np.dtype) -> Any:
+    d = dtype_of(operands[0])
+    lossy = dtypes.is_complex(d) and not dtypes.is_complex(new_dtype)
+    if dtypes.is_bool(new_dtype) or lossy or (dtypes.is_float(d) and dtypes.is_integer(new_dtype)):
+        return None
+    return methodcaller("astype", new_dtype)
+
+
+@for_types(_by_astype)
 def convert(x: np.ndarray, new_dtype: np.dtype) -> np.ndarray:
     """``astype``, but for floats to integers, which saturate; complex numbers drop their imaginary part."""
     if dtypes.is_bool(new_dtype):
@@ -269,5 +323,6 @@ def convert(x: np.ndarray, new_dtype: np.dtype) -> np.ndarray:
     return x.astype(new_dtype)
 
 
+@for_types(lambda operands, new_dtype: methodcaller("view", new_dtype))
 def bitcast(x: np.ndarray, new_dtype: np.dtype) -> np.ndarray:
     return x.view(new_dtype)

@@ -86,7 +86,7 @@ def _gather_impl(
     operand: np.ndarray, start_indices: np.ndarray, *, dimension_numbers: Numbers, slice_sizes: Dims, mode: str,
     fill_value: Any,
 ) -> np.ndarray:  # fmt: skip
-    fill = scalar_of(default_fill_value(operand.dtype) if fill_value is None else fill_value, operand.dtype)
+    fill: Any = scalar_of(default_fill_value(operand.dtype) if fill_value is None else fill_value, operand.dtype)
     if operand.size == 0:
         shape = check_gather(_aval(operand), _aval(start_indices), dimension_numbers, slice_sizes)
         return np.full(shape, fill, operand.dtype)
@@ -395,6 +395,7 @@ def gather(
         raise DTypeError(
             f"gather: fill_value must be a number, not a traced value ({fill_value.aval}); use where() instead"
         )
+    fill = None if fill_value is None else concrete_value(fill_value)
     return bind(
         gather_p,
         operand,
@@ -402,7 +403,7 @@ def gather(
         dimension_numbers=plain_numbers(dimension_numbers),
         slice_sizes=tuple(int(s) for s in slice_sizes),
         mode=plain_mode(mode),
-        fill_value=None if fill_value is None else concrete_value(fill_value).item(),
+        fill_value=None if fill is None else fill.item(),
     )
 
 

@@ -86,7 +86,7 @@ def scalar_of(value: Any, dtype: np.dtype) -> np.generic | Literal:
         )
     token = silence.off()
     try:
-        scalar: np.generic = np.asarray(value, dtype)[()]
+        scalar: Any = np.asarray(value, dtype)[()]
         return scalar
     except OverflowError:
         raise DTypeError(

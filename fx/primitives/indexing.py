@@ -159,6 +159,7 @@ def _dynamic_slice_batch(
 ) -> tuple[Value, int]:
     (operand, *starts), (at, *start_dims) = args, dims
     if _none_batched(start_dims):
+        assert at is not None
         starts = starts[:at] + _zero_start(starts) + starts[at:]
         sizes = (*slice_sizes[:at], size, *slice_sizes[at:])
         return bind(dynamic_slice_p, operand, *starts, slice_sizes=sizes), at
@@ -241,6 +242,12 @@ def dynamic_slice(
 
     Raises:
         ShapeError: a slice is longer than its dimension, or the numbers of starts, sizes and dimensions differ.
+
+    >>> import fx, numpy as np
+    >>> fx.jit(lambda x, i: fx.lax.dynamic_slice(x, (i,), (2,)))(np.arange(5), 3)
+    Array([3, 4], dtype=int64)
+    >>> fx.jit(lambda x, i: fx.lax.dynamic_slice(x, (i,), (2,)))(np.arange(5), 100)
+    Array([3, 4], dtype=int64)
     """
     aval = aval_of(operand)
     sizes = tuple(as_size(s) for s in slice_sizes)
@@ -251,7 +258,12 @@ def dynamic_slice(
 def dynamic_update_slice(
     operand: Value, update: Value, start_indices: Any, *, allow_negative_indices: bool | Sequence[bool] = True
 ) -> Value:
-    """``operand`` with ``update`` written over the slice that begins at ``start_indices``, moved inside."""
+    """``operand`` with ``update`` written over the slice that begins at ``start_indices``, moved inside.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.dynamic_update_slice(np.zeros(5), np.ones(2), (3,))
+    Array([0., 0., 0., 1., 1.], dtype=float64)
+    """
     aval = aval_of(operand)
     if is_python_scalar(update):
         update = full_like(Aval((), aval.dtype), update)

@@ -248,6 +248,11 @@ def dot_general(
         DTypeError: the operands differ in dtype.
         ShapeError: paired dimensions differ in size.
         AxisError: a dimension is out of range or named twice.
+
+    >>> import fx, numpy as np
+    >>> x, y = np.ones((8, 2, 3)), np.ones((8, 3, 4))
+    >>> fx.lax.dot_general(x, y, (((2,), (1,)), ((0,), (0,)))).shape
+    (8, 2, 4)
     """
     check_precision("dot_general", precision)
     (lc, rc), (lb, rb) = dimension_numbers

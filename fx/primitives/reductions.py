@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from .helpers import (
     quiet,
 )
 from .shaping import broadcast_in_dim, concatenate, reshape, slice_in_dim, transpose
+from .special_cases import dtype_of, for_types, is_narrow_float
 
 __all__ = [
     "argmax",
@@ -108,6 +110,11 @@ def _back(ct_or_out: Value, shape: tuple[int, ...], axes: Axes) -> Value:
 def _accumulating(ufunc: np.ufunc) -> Callable[..., np.ndarray]:
     """Reduces in the operand's dtype, but 16-bit floats in float32, rounded once at the end."""
 
+    def special(operands: Sequence[Any], *, axes: Axes) -> Any:
+        d = dtype_of(operands[0])
+        return None if is_narrow_float(d) else partial(ufunc.reduce, axis=axes, dtype=d)
+
+    @for_types(special)
     def impl(x: np.ndarray, *, axes: Axes) -> np.ndarray:
         d = x.dtype
         if d.itemsize == 2 and dtypes.is_float(d):
@@ -169,9 +176,14 @@ def extreme_identity(dtype: np.dtype, *, largest: bool) -> Any:
 
 
 def _extreme_impl(ufunc: np.ufunc, *, largest_identity: bool) -> Callable[..., np.ndarray]:
+    def special(operands: Sequence[Any], *, axes: Axes) -> Any:
+        d = dtype_of(operands[0])
+        identity = np.asarray(extreme_identity(d, largest=largest_identity), d)[()]
+        return partial(ufunc.reduce, axis=axes, initial=identity)
+
+    @for_types(special)
     def impl(x: np.ndarray, *, axes: Axes) -> np.ndarray:
-        identity = np.asarray(extreme_identity(x.dtype, largest=largest_identity), x.dtype)[()]
-        return ufunc.reduce(x, axis=axes, initial=identity)
+        return special((x.dtype,), axes=axes)(x)  # type: ignore[no-any-return]
 
     return impl
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import builtins
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter, methodcaller
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from ..errors import AxisError, DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Block, Linear, Primitive
 from ..sizes import as_int, as_size
-from ..trace import aval_of, bind
+from ..trace import aval_of, bind, is_python_scalar
 from . import helpers
 from .checks import canonical_axes, canonical_axis, check_axes, check_length, check_same_dtypes
 from .helpers import (
@@ -29,13 +31,13 @@ from .helpers import (
     def_linear,
     instantiate,
     is_fx_value,
-    is_python_scalar,
     move_batch,
     repeat_scalar,
     scalar_of,
     unchanged,
     zeros_like,
 )
+from .special_cases import for_types
 
 __all__ = [
     "broadcast",
@@ -80,10 +82,15 @@ def _sizes(name: str, shape: Sequence[Any]) -> Shape:
     return sizes
 
 
+def _method(name: str, impl: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """A reference that is a method of NumPy's arrays, of one parameter."""
+    return for_types(lambda operands, **params: methodcaller(name, *params.values()))(impl)
+
+
 # ----------------------------------------------------------------------------------------- reshape
 
 reshape_p = Primitive("reshape")
-reshape_p.def_impl(lambda x, *, new_sizes: x.reshape(new_sizes))
+reshape_p.def_impl(_method("reshape", lambda x, *, new_sizes: x.reshape(new_sizes)))
 def_linear(reshape_p, lambda ct, aval, *, new_sizes: reshape(ct, aval.shape))
 
 
@@ -121,7 +128,7 @@ def reshape(operand: Value, new_sizes: Sequence[int], dimensions: Sequence[int] 
 # --------------------------------------------------------------------------------------- transpose
 
 transpose_p = Primitive("transpose")
-transpose_p.def_impl(lambda x, *, permutation: x.transpose(permutation))
+transpose_p.def_impl(_method("transpose", lambda x, *, permutation: x.transpose(permutation)))
 def_linear(transpose_p, lambda ct, aval, *, permutation: transpose(ct, _inverse(permutation)))
 
 
@@ -171,7 +178,31 @@ def _broadcast_in_dim_abstract(x: Aval, *, shape: Shape, broadcast_dimensions: S
     return Aval(shape, x.dtype)
 
 
+def _broadcast_special(operands: Sequence[Any], *, shape: Shape, broadcast_dimensions: Shape) -> Any:
+    have = getattr(operands[0], "shape", None)
+    if have == ():
+        return partial(repeat_scalar, shape=shape)
+    if have is None or any(type(n) is not int for n in (*have, *shape)) or 0 in shape:
+        return None
+    strides, step = [0] * len(shape), operands[0].dtype.itemsize
+    for size, d in zip(reversed(have), reversed(broadcast_dimensions)):
+        strides[d] = 0 if size == 1 else step
+        step *= size
+    general = partial(_broadcast_in_dim_impl, shape=shape, broadcast_dimensions=broadcast_dimensions)
+    return partial(_repeated, shape=shape, strides=tuple(strides), general=general)
+
+
+def _repeated(x: np.ndarray, shape: Shape, strides: Shape, general: Callable[..., np.ndarray]) -> np.ndarray:
+    """``general``, at a quarter of its cost where the operand lies in one piece."""
+    if not x.flags.c_contiguous:
+        return general(x)
+    view: np.ndarray = np.ndarray(shape, x.dtype, x, 0, strides)
+    view.setflags(write=False)
+    return view
+
+
 @broadcast_in_dim_p.def_impl
+@for_types(_broadcast_special)
 def _broadcast_in_dim_impl(x: np.ndarray, *, shape: Shape, broadcast_dimensions: Shape) -> np.ndarray:
     """A read-only view with stride 0 along the new dimensions."""
     if not x.shape:
@@ -403,11 +434,14 @@ def _slice_abstract(x: Aval, *, start_indices: Shape, limit_indices: Shape, stri
     return Aval(tuple(shape), x.dtype)
 
 
-slice_p.def_impl(
-    lambda x, *, start_indices, limit_indices, strides: x[
-        tuple([builtins.slice(*bounds) for bounds in zip(start_indices, limit_indices, strides)])
-    ]
-)
+def _slices(start_indices: Shape, limit_indices: Shape, strides: Shape) -> tuple[builtins.slice, ...]:
+    return tuple([builtins.slice(*bounds) for bounds in zip(start_indices, limit_indices, strides)])
+
+
+@slice_p.def_impl
+@for_types(lambda operands, **bounds: itemgetter(_slices(**bounds)))
+def _slice_impl(x: np.ndarray, **bounds: Shape) -> np.ndarray:
+    return x[_slices(**bounds)]
 
 
 def _slice_transpose(ct: Value, aval: Aval, *, start_indices: Shape, limit_indices: Shape, strides: Shape) -> Value:
@@ -486,7 +520,7 @@ def rev(operand: Value, dimensions: Sequence[int]) -> Value:
 
 
 squeeze_p = Primitive("squeeze")
-squeeze_p.def_impl(lambda x, *, dimensions: x.squeeze(dimensions))
+squeeze_p.def_impl(_method("squeeze", lambda x, *, dimensions: x.squeeze(dimensions)))
 def_linear(squeeze_p, lambda ct, aval, *, dimensions: expand_dims(ct, dimensions))
 
 
@@ -515,7 +549,14 @@ expand_dims_p = Primitive("expand_dims")
 def_linear(expand_dims_p, lambda ct, aval, *, dimensions: squeeze(ct, dimensions))
 
 
+def _expanded(operands: Sequence[Any], *, dimensions: Shape) -> Any:
+    if not isinstance(operands[0], Aval):
+        return None
+    return methodcaller("reshape", _expand_dims_abstract(operands[0], dimensions=dimensions).shape)
+
+
 @expand_dims_p.def_impl
+@for_types(_expanded)
 def _expand_dims_impl(x: np.ndarray, *, dimensions: Shape) -> np.ndarray:
     sizes = iter(x.shape)
     return x.reshape([1 if i in dimensions else next(sizes) for i in range(x.ndim + len(dimensions))])

@@ -235,8 +235,8 @@ def _tridiagonal_solve_jvp(primals: Sequence[Value], tangents: Sequence[Value | 
     dl, d, du, _ = primals
     *moved, db = tangents
     if any(t is not None for t in moved):
-        parts = [full_like(aval_of(d), 0) if t is None else t for t in moved]
-        product = tridiagonal_product(*parts, out)
+        below, at, above = [full_like(aval_of(d), 0) if t is None else t for t in moved]
+        product = tridiagonal_product(below, at, above, out)
         db = neg(product) if db is None else sub(db, product)
     return bind(tridiagonal_solve_p, dl, d, du, db)
 

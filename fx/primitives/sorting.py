@@ -55,7 +55,7 @@ def _sort_impl(*operands: np.ndarray, dimension: int, is_stable: bool, num_keys:
     keys = [_comparable(x) for x in operands[:num_keys]]
     if len(operands) == 1:
         # equal integers are the same, but -0.0 and 0.0 are not
-        kind = "stable" if dtypes.is_inexact(keys[0].dtype) else "quicksort"
+        kind: Any = "stable" if dtypes.is_inexact(keys[0].dtype) else "quicksort"
         return [np.sort(keys[0], axis=dimension, kind=kind).astype(operands[0].dtype, copy=False)]
     if num_keys == 1:
         order = np.argsort(keys[0], axis=dimension, kind="stable")
@@ -146,6 +146,10 @@ def sort(operand: Value | Sequence[Value], dimension: int = -1, is_stable: bool 
 
     Returns:
         An array, or a tuple of them.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.sort((np.array([3, 1, 2]), np.array([30, 10, 20])))
+    (Array([1, 2, 3], dtype=int64), Array([10, 20, 30], dtype=int64))
     """
     several = isinstance(operand, (tuple, list))
     operands = list(operand) if several else [operand]
@@ -177,6 +181,10 @@ def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
     Raises:
         ShapeError: ``k`` is negative or larger than the axis.
         DTypeError: complex numbers have no order here.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.top_k(np.array([1.0, 4.0, 2.0, 3.0]), 2)
+    (Array([4., 3.], dtype=float64), Array([1, 3], dtype=int32))
     """
     ndim = aval_of(operand).ndim
     axis = canonical_axis("top_k", axis, ndim)

@@ -17,7 +17,7 @@ Derivatives are those of first-order perturbation theory (Giles, 2008; Wan and Z
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -184,7 +184,7 @@ def _eigh_abstract(a: Aval, *, lower: bool, compute_vectors: bool) -> tuple[Aval
 
 @eigh_p.def_impl
 def _eigh_impl(a: np.ndarray, *, lower: bool, compute_vectors: bool) -> list[np.ndarray]:
-    triangle = "L" if lower else "U"
+    triangle: Literal["L", "U"] = "L" if lower else "U"
 
     def f(x: np.ndarray) -> Sequence[np.ndarray]:
         return tuple(np.linalg.eigh(x, triangle)) if compute_vectors else [np.linalg.eigvalsh(x, triangle)]
@@ -363,7 +363,7 @@ def _schur_of(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     else:
         t, z = _by_deflation(a)
         first = np.flatnonzero(np.diagonal(t, -1)) if real else first
-    for i in first:
+    for i in first.tolist():
         _turn(t, z, i, _standard_block(t[i : i + 2, i : i + 2]))
     return t.astype(dtype), z.astype(dtype)
 

@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,10 +25,10 @@ from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Linear, Primitive
-from ..trace import aval_of, bind, concrete_value, trace_flat
+from ..trace import aval_of, bind, concrete_value, is_python_scalar, trace_flat
 from .checks import ANY, NUMBER, ORDERED, DTypeClass, check_dtype
 from .elementwise import select
-from .helpers import Value, align_batch, bind_named, def_jvp_each, full, is_python_scalar, quiet, scalar_of
+from .helpers import Value, align_batch, bind_named, def_jvp_each, full, quiet, scalar_of
 from .linalg import accumulation_dtype
 from .reductions import extreme_identity
 from .shaping import broadcast_in_dim, pad
@@ -440,12 +440,16 @@ def reduce_window(
     Raises:
         DTypeError: the operand's dtype has no such reduction.
         ShapeError: an argument does not have one entry for each dimension of the operand.
+
+    >>> import fx, numpy as np
+    >>> fx.lax.reduce_window(np.array([1.0, 5.0, 2.0, 3.0]), -np.inf, fx.lax.max, (2,), (2,), "VALID")
+    Array([5., 3.], dtype=float64)
     """
     aval = aval_of(operand)
     args = (window_dimensions, window_strides, padding, base_dilation, window_dilation)
     window = _window("reduce_window", aval.shape, *args)
     if isinstance(computation, str) or computation in _BUILTINS:
-        name = _BUILTINS.get(computation, computation)  # type: ignore[call-overload]
+        name: Any = cast(dict[Any, str], _BUILTINS).get(computation, computation)
         computation = partial(bind_named, name)
     else:
         name = _name_of(computation, aval.dtype)

@@ -18,6 +18,7 @@ from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import static_shape
 from ..numpy.core import as_type, broadcast_shapes, filled, shape_of
+from ..plans import planned
 from ..primitives import elementwise as p
 from .keys import check_key, random_bits, split_key
 
@@ -39,6 +40,11 @@ def float_dtype(name: str, dtype: Any, complex_too: bool = False) -> np.dtype:
     Raises:
         DTypeError: it is no float (or complex) dtype.
     """
+    if isinstance(dtype, (int, float)):
+        raise DTypeError(
+            f"{name}: {dtype!r} stands where the dtype belongs. What comes behind the shape is given by name, as in"
+            " uniform(key, (3,), minval=-1.0, maxval=1.0)."
+        )
     d = config.default_float if dtype is None else dtypes.canonical(dtype)
     if not (dtypes.is_float(d) or (complex_too and dtypes.is_complex(d))):
         raise DTypeError(
@@ -108,6 +114,7 @@ def between(u: Value, minval: Any, maxval: Any) -> Value:
     return fnp.maximum(low, u * (high - low) + low)
 
 
+@planned
 def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0) -> Value:
     """Uniform numbers in [minval, maxval).
 
@@ -125,12 +132,19 @@ def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, max
     return uniform_in(key, sample_shape("uniform", shape, minval, maxval), d, minval, maxval)
 
 
+@planned
 def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Value:
-    """Exponential samples: density exp(-x) for x >= 0."""
+    """Exponential samples: density exp(-x) for x >= 0.
+
+    >>> import fx
+    >>> round(float(fx.random.exponential(fx.random.key(0), (10_000,)).mean()), 1)
+    1.0
+    """
     key, d = check_key("exponential", key), float_dtype("exponential", dtype)
     return -fnp.log1p(-_unit(key, static_shape(shape), d))
 
 
+@planned
 def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Cauchy samples: density 1 / (pi (1 + x**2))."""
     key, d = check_key("cauchy", key), float_dtype("cauchy", dtype)
@@ -138,6 +152,7 @@ def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     return fnp.tan(np.pi * (u - 0.5))
 
 
+@planned
 def laplace(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Laplace samples: density exp(-|x|) / 2."""
     key, d = check_key("laplace", key), float_dtype("laplace", dtype)
@@ -145,6 +160,7 @@ def laplace(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     return fnp.sign(u) * fnp.log1p(-fnp.abs(u))
 
 
+@planned
 def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Logistic samples: their distribution function is the sigmoid."""
     key, d = check_key("logistic", key), float_dtype("logistic", dtype)
@@ -152,12 +168,19 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     return fnp.log(u) - fnp.log1p(-u)
 
 
+@planned
 def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None) -> Value:
     """Gumbel samples: distribution function exp(-exp(-x)).
 
     Args:
         mode: "low" (default); "high", which draws twice the bits and so reaches rarer, larger values; "highest", which
             in float32 rounds none of these bits away (in other dtypes it is "high").
+
+    >>> import fx, numpy as np
+    >>> logits = np.log([0.1, 0.9])  # the place of the maximum is drawn with these probabilities
+    >>> draws = (logits + fx.random.gumbel(fx.random.key(0), (10_000, 2))).argmax(1)
+    >>> round(float(draws.mean()), 1)
+    0.9
     """
     key, d, shape = check_key("gumbel", key), float_dtype("gumbel", dtype), static_shape(shape)
     info = fnp.finfo(d)
@@ -186,12 +209,14 @@ def _gumbel_of_words(words: Value) -> Value:
     return -fnp.log(fnp.where(small, -fnp.log1p(-x), -fnp.log(x)))
 
 
+@planned
 def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Value:
     """Pareto samples: density b / x**(b + 1) for x >= 1."""
     d = float_dtype("pareto", dtype)
     return fnp.exp(exponential(key, sample_shape("pareto", shape, b), d) / _as(b, d))
 
 
+@planned
 def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Value:
     """Rayleigh samples: density x / scale**2 * exp(-x**2 / (2 scale**2)) for x >= 0."""
     d = float_dtype("rayleigh", dtype)
@@ -199,6 +224,7 @@ def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Valu
     return _as(scale, d) * fnp.sqrt(-2 * fnp.log(u))
 
 
+@planned
 def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dtype: Any = None) -> Value:
     """Samples with a triangular density: 0 at ``left`` and ``right``, greatest at ``mode``."""
     d = float_dtype("triangular", dtype)
@@ -209,6 +235,7 @@ def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dt
     return fnp.where(u < (mode - left) / (right - left), rising, falling)
 
 
+@planned
 def weibull_min(key: Any, scale: Any, concentration: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Weibull samples: distribution function 1 - exp(-(x / scale)**concentration) for x >= 0."""
     d = float_dtype("weibull_min", dtype)
@@ -229,6 +256,7 @@ def normal_of(u: Value) -> Value:
     return p.mul(filled(shape_of(u), np.sqrt(2.0), u.dtype), p.erf_inv(between(u, low, 1.0)))
 
 
+@planned
 def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Normal samples of mean 0 and variance 1; of a complex dtype: real and imaginary part of variance 1/2 each.
 
@@ -243,8 +271,15 @@ def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     return p.complex(*[_normal(keys[i], shape, half) / np.sqrt(2.0).astype(half) for i in (0, 1)])
 
 
+@planned
 def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None) -> Value:
-    """Samples of the standard normal distribution conditioned on lower < x < upper."""
+    """Samples of the standard normal distribution conditioned on lower < x < upper.
+
+    >>> import fx
+    >>> x = fx.random.truncated_normal(fx.random.key(0), -2.0, 2.0, (1000,))
+    >>> bool((abs(x) < 2).all())
+    True
+    """
     key, d = check_key("truncated_normal", key), float_dtype("truncated_normal", dtype)
     shape = sample_shape("truncated_normal", shape, lower, upper)
     lower, upper, root2 = _as(lower, d), _as(upper, d), np.sqrt(2.0).astype(d)
@@ -253,18 +288,21 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
     return fnp.clip(root2 * p.erf_inv(u), *inside)
 
 
+@planned
 def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) -> Value:
     """exp(sigma * normal)."""
     d = float_dtype("lognormal", dtype, complex_too=True)
     return fnp.exp(normal(key, sample_shape("lognormal", shape, sigma), d) * _as(sigma, d))
 
 
+@planned
 def maxwell(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Maxwell samples: the length of a vector of three independent normal numbers."""
     d = float_dtype("maxwell", dtype)
     return fnp.linalg.norm(normal(key, (*static_shape(shape), 3), d), axis=-1)
 
 
+@planned
 def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Value:
     """Wald (inverse Gaussian) samples of the given mean and of scale 1.
 

@@ -18,6 +18,7 @@ from ..array import Array
 from ..config import config
 from ..numpy.axes import static_shape
 from ..numpy.core import as_type, as_typed, as_value, broadcast_value, promote_dtype, promote_inexact
+from ..plans import planned
 from ..primitives.elementwise import lgamma
 from .continuous import float_dtype, sample_shape, uniform_in
 from .discrete import integer_dtype
@@ -78,6 +79,7 @@ def _poisson_rejected(key: Value, rate: Value) -> Value:
     return _until_accepted(key, rate, propose)
 
 
+@planned
 def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Value:
     """Poisson samples: P(k) = lam**k exp(-lam) / k!; -1 where ``lam`` is negative or NaN.
 
@@ -161,6 +163,7 @@ def _binomial_rejected(key: Value, count: Value, prob: Value) -> Value:
     return _until_accepted(key, prob, propose)
 
 
+@planned
 def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
     """The number of successes in ``n`` trials, each with probability ``p``, as floats; NaN where these have no meaning.
 
@@ -193,6 +196,7 @@ def binomial(key: Any, n: Any, p: Any, shape: Any = None, dtype: Any = None) -> 
     return fnp.where(rare | no_count | no_q | endless, out, as_type(count, d) - out)
 
 
+@planned
 def multinomial(key: Any, n: Any, p: Any, *, shape: Any = None, dtype: Any = None, unroll: int | bool = 1) -> Value:
     """How often each outcome occurs in ``n`` trials, as floats.
 

@@ -13,6 +13,7 @@ from ..config import config
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import canonical_axis, static_shape
 from ..numpy.core import as_beside, as_type, as_value, promote, promote_inexact
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives.shaping import expand_dims, slice_in_dim
 from ..primitives.sorting import sort_key_val, top_k
@@ -63,6 +64,7 @@ def _remainder(x: Value, y: Value) -> Value:
     return p.rem(*promote(x, y))
 
 
+@planned
 def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -> Value:
     """Random integers in [minval, maxval).
 
@@ -103,12 +105,14 @@ def _randint(key: Value, shape: Shape, minval: Value, maxval: Value, d: np.dtype
     return minval + as_type(offset, d)
 
 
+@planned
 def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """-1 or 1 with equal probability."""
     d = config.default_int if dtype is None else dtypes.canonical(dtype)
     return as_type(2 * as_type(bernoulli(key, 0.5, shape), d) - 1, d)
 
 
+@planned
 def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Samples with density proportional to z**2 exp(-z**2 / 2) for z = (x - loc) / scale: a Maxwell number with a sign.
 
@@ -123,6 +127,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype:
     return signed * as_beside(scale, d) + as_beside(loc, d)
 
 
+@planned
 def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
     """The number of trials up to the first success, each with probability ``p``: at least 1."""
     key, d = check_key("geometric", key), integer_dtype("geometric", dtype)
@@ -135,6 +140,7 @@ def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
 # ------------------------------------------------------------------------------- events and categories
 
 
+@planned
 def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> Value:
     """True with probability ``p``.
 
@@ -159,6 +165,7 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> V
     return fine * 2.0 ** -int(fnp.finfo(p.dtype).nmant) < p - coarse
 
 
+@planned
 def categorical(
     key: Any, logits: Any, axis: int = -1, shape: Any = None, replace: bool = True, mode: str | None = None
 ) -> Value:
@@ -173,6 +180,11 @@ def categorical(
 
     Returns:
         Integers from 0 to the number of categories - 1, of dtype ``fx.config.default_int`` (int32 without replacement).
+
+    >>> import fx, numpy as np
+    >>> draws = fx.random.categorical(fx.random.key(0), np.log([0.1, 0.9]), shape=(10_000,))
+    >>> round(float(draws.mean()), 1)
+    0.9
     """
     key, logits = check_key("categorical", key), as_value(logits, "logits of categorical")
     if not dtypes.is_float(logits.dtype):
@@ -216,6 +228,7 @@ def _shuffle(key: Value, x: Value, axis: int) -> Value:
     return x
 
 
+@planned
 def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> Value:
     """A random permutation of ``range(x)``, or of the slices of an array along ``axis``.
 
@@ -241,6 +254,7 @@ def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> V
     return fnp.take(x, _shuffle(key, fnp.arange(x.shape[axis]), 0), axis, unique_indices=True)
 
 
+@planned
 def choice(
     key: Any, a: Any, shape: Any = (), replace: bool = True, p: Any = None, axis: int = 0, mode: str | None = None
 ) -> Value:
@@ -255,6 +269,11 @@ def choice(
 
     Raises:
         ShapeError: nothing to draw from, too many draws without replacement, or ``p`` of another length.
+
+    >>> import fx
+    >>> cards = fx.random.choice(fx.random.key(0), 52, (5,), replace=False)
+    >>> cards.shape, len(set(cards.tolist()))
+    ((5,), 5)
     """
     key, a, shape = check_key("choice", key), as_value(a, "a of choice"), static_shape(shape)
     if not a.ndim and not dtypes.is_integer(a.dtype):

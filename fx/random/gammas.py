@@ -166,7 +166,13 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Value:
 
 
 def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Value:
-    """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1."""
+    """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1.
+
+    >>> import fx
+    >>> x = fx.random.beta(fx.random.key(0), 2.0, 6.0, (10_000,))
+    >>> round(float(x.mean()), 2)
+    0.25
+    """
     shape = sample_shape("beta", shape, a, b)
     keys = split_key(check_key("beta", key))
     logs = [loggamma(keys[i], x, shape, dtype) for i, x in enumerate((a, b))]
@@ -184,6 +190,11 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Val
 
     Returns:
         Array of shape ``(*shape, n)``.
+
+    >>> import fx, numpy as np
+    >>> p = fx.random.dirichlet(fx.random.key(0), np.ones(3), shape=(4,))
+    >>> p.shape, np.allclose(p.sum(-1), 1)
+    ((4, 3), Array(True, dtype=bool))
     """
     d, alpha = float_dtype("dirichlet", dtype), as_value(alpha, "alpha of dirichlet")
     if not alpha.ndim:

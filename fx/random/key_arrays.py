@@ -16,12 +16,14 @@ from .. import tree
 from ..dtypes import KeyDType, key_dtype
 from ..errors import DTypeError, ItemAssignmentError, OutOfBoundsIndexError
 from ..numpy.axes import canonical_axis
+from ..plans import holds_array
 
 __all__ = ["KeyArray"]
 
 Value = Any
 
 
+@holds_array("_words")
 class KeyArray:
     """An array of keys.  Made by ``fx.random.key``, ``split``, ``fold_in`` and ``wrap_key_data``.
 

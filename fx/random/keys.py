@@ -21,6 +21,7 @@ from ..dtypes import key_dtype as key_type
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import static_shape
 from ..numpy.core import as_type, as_value, broadcast_value, filled
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..primitives.random_bits import threefry2x32
@@ -168,7 +169,14 @@ def wrap_key_data(key_bits_array: Any, *, impl: Any = None, dtype: Any = None) -
 
 
 def clone(key: Any) -> Any:
-    """The same key again; says that using it twice is meant."""
+    """The same key again; says that using it twice is meant.
+
+    >>> import fx
+    >>> key = fx.random.key(0)
+    >>> a, b = fx.random.normal(key), fx.random.normal(fx.random.clone(key))
+    >>> bool(a == b)
+    True
+    """
     return _like(key, check_keys("clone", key))
 
 
@@ -219,6 +227,7 @@ def split_key(key: Value, shape: tuple[int, ...] = (2,)) -> Value:
     return shaping.concatenate([shaping.expand_dims(w, (len(shape),)) for w in words], len(shape))
 
 
+@planned
 def split(key: Any, num: int | Sequence[int] = 2) -> Any:
     """New keys from a key, which is not to be used again.
 
@@ -255,11 +264,17 @@ def fold_in(key: Any, data: Any) -> Any:
     data = as_value(data, "the data given to fold_in()")
     if data.ndim:
         raise ShapeError(f"fold_in takes one integer; found an array of shape {data.shape}. Map over it with fx.vmap.")
+    return _like(given, _folded(key, data))
+
+
+@planned
+def _folded(key: Value, data: Value) -> Value:
     _, low = _words("fold_in", "data", data)
     words = threefry2x32(key[0], key[1], filled((), 0, dtypes.uint32), low)
-    return _like(given, shaping.concatenate([shaping.expand_dims(w, (0,)) for w in words], 0))
+    return shaping.concatenate([shaping.expand_dims(w, (0,)) for w in words], 0)
 
 
+@planned
 def bits(key: Any, shape: Any = (), dtype: Any = None) -> Value:
     """Uniformly random unsigned integers over the whole range of their dtype.
 

@@ -8,6 +8,7 @@ from .. import numpy as fnp
 from ..errors import ShapeError
 from ..numpy.axes import plain_ints, static_shape
 from ..numpy.core import as_value, promote_dtype
+from ..plans import planned
 from .continuous import fitting_shape, float_dtype, normal
 from .keys import check_key
 
@@ -29,6 +30,7 @@ def _factor(cov: Value, method: str) -> Value:
     raise ShapeError(f"multivariate_normal has the methods 'cholesky', 'eigh' and 'svd'; found {method!r}")
 
 
+@planned
 def multivariate_normal(
     key: Any, mean: Any, cov: Any, shape: Any = None, dtype: Any = None, method: str = "cholesky"
 ) -> Value:
@@ -65,6 +67,7 @@ def multivariate_normal(
     return mean + fnp.einsum("...ij,...j->...i", _factor(cov, method), z)
 
 
+@planned
 def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = None, m: int | None = None) -> Value:
     """Matrices drawn uniformly from the orthogonal group; unitary ones of a complex dtype.
 

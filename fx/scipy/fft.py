@@ -87,8 +87,11 @@ def _along(f: Any, x: Value, n: int | None, axis: int, norm: str | None) -> Valu
 def _along_all(
     name: str, f: Any, x: Value, s: Sequence[int] | None, axes: Sequence[int] | None, norm: str | None
 ) -> Value:
-    along = tuple(range(x.ndim)) if axes is None and s is None else axes
-    along = tuple(range(x.ndim - len(s), x.ndim)) if along is None else canonical_axes(tuple(along), x.ndim)
+    if axes is not None:
+        along = canonical_axes(tuple(axes), x.ndim)
+    else:
+        along = tuple(range(x.ndim if s is None else len(s)))
+        along = tuple(i + x.ndim - len(along) for i in along)
     if s is not None and len(s) != len(along):
         raise ShapeError(f"{name}: s={tuple(s)} must have one size for each of the axes {along}")
     for axis, n in zip(along, s or (None,) * len(along)):

@@ -22,6 +22,7 @@ from ..numpy.solving import over_batch, solution, solve_with
 from ..primitives import decompositions, shaping, solves, spectral
 from ..primitives import elementwise as p
 from ..primitives.matrices import as_complex, columns, eye_like, eye_of, hermitian, mH, mm, mT, rows, tril, triu
+from ..primitives.sorting import argsort
 from ..traceback import hide_frames
 from .matrix_functions import expm, expm_frechet, funm, polar, solve_sylvester, sqrtm
 from .special_matrices import (
@@ -53,7 +54,7 @@ __all__ = [
 
 def cholesky(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> Value:
     """The triangular factor of Hermitian positive definite matrices: U with ``a = U^H U``, or L with ``a = L L^H``."""
-    return np_linalg.cholesky(a, upper=not lower)
+    return np_linalg.cholesky(a, upper=not lower, symmetrize_input=False)
 
 
 def cho_factor(a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True) -> tuple[Value, bool]:
@@ -194,7 +195,7 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
     lower = p.add(lower, eye_like(lower))
     upper = triu(rows(packed, k))
     if permute_l:
-        return decompositions.take_rows(lower, decompositions.argsort(permutation)), upper
+        return decompositions.take_rows(lower, argsort(permutation)), upper
     eye = eye_of(batch, m, m, dtypes.real_dtype(x.dtype))
     return mT(decompositions.take_rows(eye, permutation)), lower, upper
 

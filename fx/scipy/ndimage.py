@@ -88,7 +88,7 @@ def map_coordinates(
         )
     exact = not dtypes.is_inexact(x.dtype)
     outside = fnp.asarray(cval, x.dtype)
-    total = None
+    total: Any = None
     for corner in itertools.product(*[_neighbours(c, order) for c in places]):
         at = [_INSIDE[mode](index, n) for (index, _), n in zip(corner, x.shape)]
         value = x[tuple(p.convert_element_type(i, "int32") for i in at)]

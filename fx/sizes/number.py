@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -118,7 +118,7 @@ class Number:
         return hash(self.number("its hash"))
 
     def __bool__(self) -> bool:
-        return bool(self != 0)
+        return bool(self != cast(Any, 0))
 
     def compared(self, other: Any, op: str) -> Any:
         """``self op other``, as a guard."""

@@ -23,10 +23,14 @@ __all__ = [
     "largest",
     "late",
     "late_float",
+    "near",
     "slice_indices",
     "slice_length",
     "smallest",
 ]
+
+
+_NEAR = 8  # a factor: sizes are tried at half and at twice their usual value, and work may grow with their square
 
 
 def as_size(x: Any) -> Any:
@@ -157,3 +161,9 @@ def _asked_again(sizes: Any, f: Callable[..., Any], args: Sequence[Any]) -> tupl
     """The formula of a call, and what it gives in this trace."""
     args = [within(sizes, x) for x in args]
     return f"{sizes.name_of(f)}({', '.join(map(text, args))})", f(*map(plain, args))
+
+
+def near(x: Any, limit: float) -> bool:
+    """Whether ``x`` varies and a usual change of the sizes may bring it to the other side of a limit.  A plan that serves both
+    sides is better then than one with a guard.  Nothing is written down: it is for what holds either way."""
+    return is_sized(x) and limit <= _NEAR * plain(x) and plain(x) <= _NEAR * limit

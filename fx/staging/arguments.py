@@ -12,6 +12,7 @@ import numpy as np
 from .. import tree
 from ..array import Array
 from ..errors import NonHashableStaticError, StaticArgumentError, TreeError
+from ..signatures import signature_of
 from ..trace import Tracer, aval_of
 from ..transforms.flat import argument_names, check_leaf, function_name, resolve_argnums
 
@@ -38,7 +39,7 @@ class Arguments:
         self.fun = fun
         self.name = function_name(fun)
         try:
-            self.signature: inspect.Signature | None = inspect.signature(fun)
+            self.signature: inspect.Signature | None = signature_of(fun)
         except (TypeError, ValueError):
             self.signature = None
         self.static_argnums, self.static_argnames = self.positions(static_argnums, static_argnames, "static")
@@ -143,7 +144,8 @@ class Arguments:
         resolve_argnums(
             [i for i in self.donate_argnums if i < len(args)], len(args), "donate_argnums", StaticArgumentError
         )
-        out, position = [], 0
+        out: list[int] = []
+        position = 0
         dynamic = [(i in self.donate_argnums, a) for i, a in enumerate(args) if i not in self.static_argnums]
         dynamic += [(k in self.donate_argnames, kwargs[k]) for k in sorted(kwargs) if k not in self.static_argnames]
         for donated, a in dynamic:

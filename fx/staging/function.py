@@ -12,7 +12,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -57,12 +57,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unlock_in_child)
 
 
-class JitFunction:
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class JitFunction(Generic[P, R]):
     """A jitted function; see ``jit``."""
 
     def __init__(
         self,
-        fun: Callable[..., Any],
+        fun: Callable[P, R],
         static_argnums: int | Sequence[int] | None,
         static_argnames: str | Sequence[str] | None,
         donate_argnums: int | Sequence[int] | None,
@@ -89,9 +93,9 @@ class JitFunction:
 
     # ------------------------------------------------------------------ calling
 
-    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            programs = self._programs
+            programs: Any = self._programs
             ways = programs.short
             for call in ways:
                 out = call(args, kwargs)
@@ -129,16 +133,17 @@ class JitFunction:
         context = (config.default_float, config.default_int, axes, config.backend, config.engine, config.array_api)
         key = Key(in_tree, tuple(signature), static, context)
         try:
-            entry = programs.entries.get(key)
+            found = programs.entries.get(key)
         except TypeError as e:
             raise NonHashableStaticError(
                 f"the structure of the arguments of {self.name} holds static data that is not hashable ({e}): {in_tree}."
                 " Make the field data (an array) where the type is registered as a pytree, or use a tuple."
             ) from None
-        new = entry is None or (traced and entry.family is not None)  # rules of derivatives may hold sizes
-        if new:
+        new = found is None or (traced and found.family is not None)  # rules of derivatives may hold sizes
+        if found is None or new:
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
         else:
+            entry = found
             self._programs.hits += 1
         entry.used = programs.hits + programs.misses
         low = entry.lowered
@@ -160,9 +165,8 @@ class JitFunction:
         for i in low.donate:
             arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
-        if wanted():
-            run = checked(run, low.graph, low.donate)
-        outs = run(*arrays, *entry.captured)
+        whole: Any = checked(run, low.graph, low.donate) if wanted() else run
+        outs = whole(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
 
     def _shorten_way(self, leaves: Sequence[Any], entry: Entry, run: Executable) -> None:
@@ -241,6 +245,38 @@ def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
     return np.asarray(x, aval.dtype)
 
 
+@overload
+def jit(
+    fun: Callable[P, R],
+    *,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    donate_argnums: int | Sequence[int] | None = ...,
+    donate_argnames: str | Sequence[str] | None = ...,
+    keep_unused: bool = ...,
+    device: Any = ...,
+    backend: str | None = ...,
+    inline: bool = ...,
+    in_shardings: Any = ...,
+    out_shardings: Any = ...,
+    compiler_options: Any = ...,
+) -> JitFunction[P, R]: ...
+@overload
+def jit(
+    fun: None = None,
+    *,
+    static_argnums: int | Sequence[int] | None = ...,
+    static_argnames: str | Sequence[str] | None = ...,
+    donate_argnums: int | Sequence[int] | None = ...,
+    donate_argnames: str | Sequence[str] | None = ...,
+    keep_unused: bool = ...,
+    device: Any = ...,
+    backend: str | None = ...,
+    inline: bool = ...,
+    in_shardings: Any = ...,
+    out_shardings: Any = ...,
+    compiler_options: Any = ...,
+) -> Callable[[Callable[P, R]], JitFunction[P, R]]: ...
 @user_frames
 def jit(
     fun: Callable[..., Any] | None = None,

@@ -35,6 +35,11 @@ _LOG_LENGTH = 256  # reasons of the latest traces that explain_misses() tells
 _MOST_TOLD = 16  # the latest programs, among which explain_misses() looks for the nearest
 
 
+def _as_kernels_take(captures: Sequence[Any]) -> list[np.ndarray]:
+    """The arrays that a program closes over, dense and aligned: copied once, where every call would have to."""
+    return [np.require(a, np.dtype(a.dtype.type), ["C", "A"]) for a in map(to_numpy, captures)]
+
+
 class CacheInfo(NamedTuple):
     """hits: calls that found their program; misses: calls that were traced; size: programs held; max_size: the most
     that are held, beyond which those go that have not been called for longest."""
@@ -51,7 +56,7 @@ class CacheInfo(NamedTuple):
 class Entry:
     lowered: Lowered
     avals: Sequence[Aval]
-    captured: list[np.ndarray] | None
+    captured: list[np.ndarray] | None  # as kernels take them
     weak: tuple[bool, ...]
     axes: frozenset[Any]
     run: Executable | None = None
@@ -153,6 +158,7 @@ class Programs:
     def clear(self) -> None:
         with self.lock:
             self.entries, self.families, self.short, self._latest_names = {}, {}, (), (None, ())
+            self._repeated = None, 0
 
     def prefer(self, call: Any) -> None:
         """Puts a signature that is called again and again in front of the others: a last, smaller batch must not stay there.
@@ -198,10 +204,12 @@ class Programs:
             families = self._families_of(key)
             found = families.find(key.leaves) or families.grow(key.leaves, donated, trace)
         if isinstance(found, tuple):
-            wrong, proof = self._proved(families, *found, key, trace)
+            family, values = found
+            assert families is not None
+            wrong, proof = self._proved(families, family, values, key, trace)
             if not wrong:
                 self._explain("filled in", key, known, names)
-                return self._filled_in(key, *found, donated)
+                return self._filled_in(key, family, values, donated)
             found = wrong
         self._explain("traced", key, known, names, f"; its sizes cannot vary: {found}" if found else "")
         avals = [Aval(*s) for s in key.leaves]
@@ -220,7 +228,7 @@ class Programs:
         )
         weak = tuple(a.weak for a in graph.out_avals)
         axes = named_axes({"graph": graph})
-        entry = Entry(low, avals, [to_numpy(c) for c in captures] if concrete else None, weak, axes)
+        entry = Entry(low, avals, _as_kernels_take(captures) if concrete else None, weak, axes)
         if concrete and not key.holds_sizes:
             self._remember(key, entry)
             if families is not None and not axes:
@@ -258,7 +266,7 @@ class Programs:
             self.name, lambda: family.graph(values), family.captures, key.in_tree, family.out_tree, key.static, self.backend,
             donated, self.arguments.split,
         )  # fmt: skip
-        captured = [to_numpy(c) for c in family.captures]
+        captured = _as_kernels_take(family.captures)
         entry = Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), family=family)
         entry.run = family.executable(values)
         self._remember(key, entry)

@@ -20,14 +20,15 @@ from .applied import Applied, TapeEntry, abstract_of, apply_types, evaluate, is_
 from .axes import NamedAxis, find_axis, named_axes
 from .binding import bind, bind_known, eval_graph, read, recording_builder, trace_flat, values_known
 from .builder import Builder
-from .source import is_library, locate, named_scope, source_override, user_source
+from .recipe import Recipe, operands_of
+from .source import is_library, locate, named_scope, source_of, source_override, user_source
 from .thread_state import state
 from .tracer import Tracer
 from .values import aval_of, concrete_value, is_concrete, is_python_scalar, is_weak
 
 __all__ = [
-    "Applied", "Builder", "NamedAxis", "TapeEntry", "Tracer", "abstract_of", "apply_types", "aval_of", "bind", "bind_known",
+    "Applied", "Builder", "NamedAxis", "Recipe", "TapeEntry", "Tracer", "abstract_of", "apply_types", "aval_of", "bind", "bind_known",
     "concrete_value", "eval_graph", "evaluate", "find_axis", "is_concrete", "is_library", "is_plain", "is_python_scalar",
-    "is_weak", "locate", "named_axes", "named_scope", "read", "recording_builder", "reference_of", "source_override", "state", "trace_flat",
+    "is_weak", "locate", "named_axes", "named_scope", "operands_of", "read", "recording_builder", "reference_of", "source_of", "source_override", "state", "trace_flat",
     "user_source", "values_known",
 ]  # fmt: skip

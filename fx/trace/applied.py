@@ -44,25 +44,27 @@ class Applied:
     ) -> None:  # fmt: skip
         self.out = out
         self.outs: tuple[Aval, ...] = tuple(out) if prim.multiple_results else (out,)
-        self.holds_sizes = any(type(n) is Size for a in self.outs for n in a.shape)
+        self.holds_sizes = any(isinstance(n, Size) for a in self.outs for n in a.shape)
         self.inexact = any(is_inexact(a.dtype) for a in self.outs)
         self.pulls: dict[Any, Any] | None = (
             {} if plain and not prim.has("jvp_call") and not prim.has("forward") else None
         )
         self.is_simple = not (self.pulls is None or self.holds_sizes or prim.multiple_results or prim.effect)
-        run = reference_of(prim, avals) if prim.has("impl") else None
-        self.run: Any = partial(run, **params) if run is not None and params else run
+        self.run: Any = reference_of(prim, avals, params) if prim.has("impl") else None
 
 
-def reference_of(prim: Primitive, operands: Sequence[Any]) -> Any:
-    """The NumPy reference for operands of these dtypes (types, or dtypes themselves), for callers that have turned the
-    warnings off: for some it is one function of NumPy's."""
-    reference = prim.rule("impl")
+def reference_of(prim: Primitive, operands: Sequence[Any], params: dict[str, Any] | None = None) -> Any:
+    """The NumPy reference with its parameters, for callers that have turned the warnings off: a function of the arrays.
+
+    Args:
+        operands: for each its type, its dtype alone, or the literal that it is: of some the reference is one function of
+            NumPy's (``primitives.special_cases``).
+    """
+    reference: Any = prim.rule("impl")
     reference = getattr(reference, "loud", reference)
-    kinds = getattr(reference, "kinds", "")
-    if kinds and all(getattr(a, "dtype", a).kind in kinds for a in operands):
-        return reference.ufunc  # type: ignore[attr-defined]
-    return reference
+    special = getattr(reference, "special", None)
+    found = None if special is None else special(operands, **(params or {}))
+    return found or (partial(reference, **params) if params else reference)
 
 
 TapeEntry = tuple[Eqn, Applied, tuple[bool, ...], Sequence[Any], Sequence[Any]]  # with mask, operands and results
@@ -95,6 +97,8 @@ def apply_types(prim: Primitive, avals: tuple[Aval, ...], params: dict[str, Any]
         plain = found is not None or all(type(v) in _PLAIN or is_plain(v) for v in params.values())
     except TypeError:  # an unhashable parameter
         found, plain = None, False
+    if found is not None and one is None:
+        return found
     if found is None:
         found = Applied(prim, avals, params, _abstract(prim, avals, params), plain)
     if plain and not _holds_sizes((avals, *params.values())):

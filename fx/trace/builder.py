@@ -222,6 +222,7 @@ class Builder:
         atoms: list[Atom] = []
         known: list[Any] = []
         complete = self.evaluate
+        atom: Atom
         for a in args:
             if type(a) is Tracer and a.builder is self and self.open:
                 atom, value = a.variable, a.value

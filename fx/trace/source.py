@@ -13,7 +13,7 @@ from ..errors import FxError
 from ..ir import Source
 from .thread_state import state
 
-__all__ = ["is_library", "locate", "named_scope", "source_override", "user_source"]
+__all__ = ["is_library", "locate", "named_scope", "source_of", "source_override", "user_source"]
 
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
@@ -47,17 +47,25 @@ def user_source(depth: int = 1) -> Source | None:
             own = is_library(code.co_filename)
         if not own:
             found = _sources.get((id(code), f.f_lasti))
-            return found[1] if found is not None and found[0] is code else _source_at(f, code)
+            return found[1] if found is not None and found[0] is code else source_of(f)
         f = f.f_back
     return None
 
 
-def _source_at(f: FrameType, code: CodeType) -> Source:
+def source_of(f: FrameType) -> Source:
     """The line that a frame is at; finding it in the code's table takes long, and the same places come again and again."""
     if len(_sources) > _MEMO_LIMIT:
         _sources.clear()
-    _, source = _sources[id(code), f.f_lasti] = code, Source(code.co_filename, f.f_lineno, code.co_name)
+    code = f.f_code
+    _, source = _sources[id(code), f.f_lasti] = code, Source(_shown(code.co_filename), f.f_lineno, code.co_name)
     return source
+
+
+def _shown(file: str) -> str:
+    """A file's name, or what a notebook calls the cell (``In[3]``) for which IPython has made the name of a file."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    known = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(file)
+    return known[1] if known else file
 
 
 @contextmanager
@@ -72,7 +80,15 @@ def source_override(source: Source | None) -> Iterator[None]:
 
 @contextmanager
 def named_scope(name: str) -> Iterator[None]:
-    """Equations recorded inside carry ``name`` in their scope, shown by printed graphs and ``explain()``."""
+    """Equations recorded inside carry ``name`` in their scope, shown by printed graphs and ``explain()``.
+
+    >>> import fx, numpy as np
+    >>> def f(x):
+    ...     with fx.named_scope("encoder"):
+    ...         return np.exp(x)
+    >>> [eqn.scope for eqn in fx.make_graph(f)(1.0).eqns]
+    ['encoder']
+    """
     old = state.scope
     state.scope = f"{old}/{name}" if old else name
     try:

@@ -19,7 +19,7 @@ from ..callsite import (
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
-from .source import user_source
+from .source import source_of, user_source
 from .thread_state import state
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Tracer:
             raise ConcretizationError(
                 f"{name} cannot be traced: it makes a plain NumPy array of a traced {self.aval} ({self.builder.kind} of"
                 f" {self.builder.name!r}). {own_function_for(name)}.\n"
-                f"  at {user.f_code.co_filename}:{user.f_lineno} in {user.f_code.co_name}"
+                f"  at {source_of(user)}"
             )
         value = self._number("a NumPy array", WAY_OUT_NUMPY)
         raise ConcretizationError(
@@ -240,9 +240,9 @@ class Tracer:
 def raise_concretization(t: Tracer, what: str, way_out: str) -> NoReturn:
     """Raises ConcretizationError: Python asked for ``what`` of a traced value that is not known."""
     b = t.builder
-    static = ", or name the argument in jit's static_argnums if it is a Python value that rarely changes"
+    static = " A Python value that rarely changes may be an argument named in jit's static_argnums."
     is_loop = b.kind in ("vmap", "scan", "while_loop", "fori_loop", "cond", "switch")  # its values are never Python's
     raise ConcretizationError(
         f"Python asked for {what} of a traced {t.aval}, whose value is not known while {b.kind} traces"
-        f" {b.name!r}. {b.origin(t.variable)} {way_out}{'' if is_loop else static}."
+        f" {b.name!r}. {b.origin(t.variable)} {way_out}.{'' if is_loop else static}"
     )

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..misnamed import no_attribute
 from . import elsewhere
 from .callbacks import Call, EarlyStopping, LearningRate
@@ -27,6 +29,7 @@ __all__ = [
     "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "copied", "init_state", "make_step",
 ]  # fmt: skip
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise no_attribute("fx.train", name, __all__, elsewhere.NAMES)
+    def __getattr__(name: str) -> None:
+        raise no_attribute("fx.train", name, __all__, elsewhere.NAMES)

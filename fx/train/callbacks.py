@@ -113,6 +113,14 @@ class LearningRate(Callback):
     Args:
         schedule: from the number of epochs done to the value.
         name: of the number, which the optimizer keeps in its state: ``optim.inject_hyperparams(optim.adam)(1e-3)``.
+
+    >>> import numpy as np
+    >>> from fx import optim, train
+    >>> trainer = train.Trainer(lambda w, batch, key: ((batch - w) ** 2).mean(), optim.inject_hyperparams(optim.sgd)(0.1))
+    >>> halved = train.LearningRate(lambda epoch: 0.1 / 2**epoch)
+    >>> fit = trainer.fit(np.zeros(2, np.float32), [np.ones((3, 2), np.float32)], epochs=3, callbacks=[halved])
+    >>> float(optim.tree_get(fit.state.optimizer, "learning_rate"))
+    0.012500000186264515
     """
 
     def __init__(self, schedule: Callable[[int], float], name: str = "learning_rate") -> None:

@@ -33,6 +33,17 @@ class Checkpoint(Callback):
         mode: "min" or "max": what is best; None: as for ``EarlyStopping``.
         resume: False begins anew, and overwrites.
         sync: False not to wait for the disk.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fx import optim, train
+    >>> trainer = train.Trainer(lambda w, batch, key: ((batch[0] @ w - batch[1]) ** 2).mean(), optim.sgd(0.1))
+    >>> batches, w = [(np.eye(2, dtype=np.float32), np.ones(2, np.float32))], np.zeros(2, np.float32)
+    >>> folder = tempfile.mkdtemp()
+    >>> fit = trainer.fit(w, batches, epochs=2, callbacks=[train.Checkpoint(folder)])
+    >>> fit = trainer.fit(w, batches, epochs=5, callbacks=[train.Checkpoint(folder)])  # goes on: three more
+    >>> int(fit.state.step), len(fit.history)
+    (5, 5)
     """
 
     last = True

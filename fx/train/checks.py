@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from .. import numpy as fnp
 from ..data import Dataset
 from ..errors import TrainingError
 from ..ir import short_dtype
+from ..signatures import signature_of
 
 __all__ = [
     "checked_batches", "checked_callbacks", "checked_clip", "checked_element", "checked_epochs", "checked_loss", "checked_metrics", "checked_model",
@@ -120,7 +120,7 @@ def checked_loss(loss: Any, takes: str) -> None:
     if not callable(loss):
         raise TrainingError(f"a loss is a function, loss({takes}) -> scalar; found {loss!r}")
     try:
-        inspect.signature(loss).bind(*takes.split(", "))
+        signature_of(loss).bind(*takes.split(", "))
     except TypeError as error:
         other = " A model with running statistics: Trainer(..., stateful=True)." if "model_state" not in takes else ""
         raise TrainingError(

@@ -52,6 +52,15 @@ class CSVLog(Callback):
 
     Args:
         path: the file.
+
+    >>> import pathlib, tempfile
+    >>> import numpy as np
+    >>> from fx import optim, train
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "run.csv"
+    >>> trainer = train.Trainer(lambda w, batch, key: ((batch - w) ** 2).mean(), optim.sgd(0.1))
+    >>> fit = trainer.fit(np.zeros(2, np.float32), [np.ones((3, 2), np.float32)], epochs=2, callbacks=[train.CSVLog(path)])
+    >>> path.read_text().split(",")[:2], len(path.read_text().splitlines())
+    (['epoch', 'loss'], 3)
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -198,6 +207,14 @@ class Progress(Callback):
         tell: from the run to the line of an epoch, without its number; None shows the history's numbers.
         unit: what an example is called.
         rich: None uses it where it is installed and the stream is a terminal.
+
+    >>> import numpy as np
+    >>> from fx import optim, train
+    >>> trainer = train.Trainer(lambda w, batch, key: ((batch - w) ** 2).mean(), optim.sgd(0.1))
+    >>> progress = train.Progress(tell=lambda run: f"loss {run.history[-1]['loss']:.2f}", rich=False)
+    >>> fit = trainer.fit(np.zeros(2, np.float32), [np.ones((3, 2), np.float32)], epochs=2, callbacks=[progress])
+    epoch 1/2  loss 1.00
+    epoch 2/2  loss 0.81
     """
 
     REDRAW = 0.1  # seconds between two states of the bar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,7 +152,7 @@ class Run:
         self.means.load(position["means"])
 
 
-def batches_from(data: Data, run: Run) -> Iterator[tuple[Any, dict[str, Any]]]:
+def batches_from(data: Data, run: Run) -> Generator[tuple[Any, dict[str, Any]], None, None]:
     """The batches of an epoch that are still to come, each with the state of a ``Dataset`` after it; sets ``run.length``.
 
     Args:

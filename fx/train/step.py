@@ -89,7 +89,8 @@ def make_step(
         gradient, (value, model_state, aux) = gradient_of(trained, state.model_state, batch, key)
         info = {"loss": value, **aux}
         if scale is not None:
-            gradient, info["loss_scale"] = tree.map(lambda g: g / scale.scale, gradient), scale.scale
+            factor = info["loss_scale"] = scale.scale
+            gradient = tree.map(lambda g: g / factor, gradient)
         norm = global_norm(gradient)  # not computed where nothing asks for it
         finite = fnp.isfinite(value) & fnp.isfinite(norm)
         if guard or clip is not None:

@@ -97,7 +97,14 @@ class checkpoint_policies:
 
 
 def checkpoint_name(x: Any, name: str) -> Any:
-    """Names the arrays in ``x`` for the policies of ``checkpoint``; the identity otherwise."""
+    """Names the arrays in ``x`` for the policies of ``checkpoint``; the identity otherwise.
+
+    >>> import fx, numpy as np
+    >>> policy = fx.checkpoint_policies.save_only_these_names("hidden")
+    >>> f = fx.checkpoint(lambda x: np.sin(fx.checkpoint_name(np.exp(x), "hidden")), policy=policy)
+    >>> round(float(fx.grad(f)(0.0)), 4)
+    0.5403
+    """
     return tree.map(lambda v: bind(name_p, v, name=name), x)
 
 

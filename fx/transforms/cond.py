@@ -175,8 +175,8 @@ def _cond_batch(
     results = []
     for i, b in enumerate(branches):
         taken = eq(which, i) if n != 2 else which if i else bitwise_not(which)
-        graph, captures, _ = batch_closed(b, operand_dims, axis, batched)
-        results.append(eval_graph(graph, [*for_those(taken, operands, operand_dims), *captures]))
+        graph, captured, _ = batch_closed(b, operand_dims, axis, batched)
+        results.append(eval_graph(graph, [*for_those(taken, operands, operand_dims), *captured]))
     return [select_n(broadcast_in_dim(which, aval_of(outs[0]).shape, (0,)), *outs) for outs in zip(*results)], out_dims
 
 

@@ -7,7 +7,6 @@ differentiated, batched and compiled like anything else.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from ..ir import Aval, Graph
 from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
 from ..primitives.helpers import broadcast_batch, instantiate, move_batch
+from ..signatures import signature_of
 from ..trace import Builder, NamedAxis, Tracer, aval_of, state
 from .checkpoint import trace_call
 from .flat import FlatFunction, argument_names, check_leaf, float0, function_name, resolve_argnums
@@ -94,11 +94,11 @@ def bind_arguments(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
     """Keyword arguments and defaults as positional ones, which the rules count by."""
     if not kwargs:
         try:
-            signature = inspect.signature(f)
+            signature = signature_of(f)
         except (TypeError, ValueError):
             return tuple(args)
     else:
-        signature = inspect.signature(f)
+        signature = signature_of(f)
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     if bound.kwargs:
@@ -117,7 +117,7 @@ def nondiff_positions(f: Callable[..., Any], argnums: Sequence[int], argnames: S
     """
     if not argnames:
         return tuple(argnums)
-    parameters = list(inspect.signature(f).parameters)
+    parameters = list(signature_of(f).parameters)
     wrong = [n for n in argnames if n not in parameters]
     if wrong:
         raise CustomRuleError(

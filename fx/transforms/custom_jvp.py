@@ -104,16 +104,17 @@ def _batched_jvp_rule(rule: FlatRule, avals: list[Aval], dims: list[int | None],
 class custom_jvp:
     """A function with a jvp rule of its own.
 
-    ::
-
-        @fx.custom_jvp
-        def f(x, y):
-            return fnp.sin(x) * y
-
-        @f.defjvp
-        def f_jvp(primals, tangents):
-            (x, y), (x_dot, y_dot) = primals, tangents
-            return f(x, y), fnp.cos(x) * x_dot * y + fnp.sin(x) * y_dot
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> @fx.custom_jvp
+    ... def f(x, y):
+    ...     return fnp.sin(x) * y
+    >>> @f.defjvp
+    ... def f_jvp(primals, tangents):
+    ...     (x, y), (x_dot, y_dot) = primals, tangents
+    ...     return f(x, y), fnp.cos(x) * x_dot * y + fnp.sin(x) * y_dot
+    >>> fx.grad(f)(0.0, 2.0)
+    Array(2., dtype=float32, weak_type=True)
 
     Args:
         fun: the function.

@@ -152,20 +152,19 @@ class CustomVJPPrimal:
 class custom_vjp:
     """A function with a backward rule of its own.
 
-    ::
-
-        @fx.custom_vjp
-        def clip_gradient(lo, hi, x):
-            return x
-
-        def fwd(lo, hi, x):
-            return x, (lo, hi)
-
-        def bwd(residuals, ct):
-            lo, hi = residuals
-            return None, None, fnp.clip(ct, lo, hi)
-
-        clip_gradient.defvjp(fwd, bwd)
+    >>> import fx
+    >>> import fx.numpy as fnp
+    >>> @fx.custom_vjp
+    ... def clip_gradient(lo, hi, x):
+    ...     return x
+    >>> def fwd(lo, hi, x):
+    ...     return x, (lo, hi)
+    >>> def bwd(residuals, ct):
+    ...     lo, hi = residuals
+    ...     return None, None, fnp.clip(ct, lo, hi)
+    >>> clip_gradient.defvjp(fwd, bwd)
+    >>> fx.grad(lambda x: clip_gradient(-1.0, 1.0, x) * 1000.0)(3.0)
+    Array(1., dtype=float32, weak_type=True)
 
     ``fwd`` takes the function's arguments and returns (output, residuals); ``bwd`` takes the residuals and the
     output's cotangent and returns one cotangent for each argument (None is zero, and is never made an array).
@@ -279,7 +278,15 @@ def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name:
 
 @user_frames
 def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """``fun(*args) -> (output, vjp)`` where ``vjp(ct)`` gives the cotangents of the arguments."""
+    """``fun(*args) -> (output, vjp)`` where ``vjp(ct)`` gives the cotangents of the arguments.
+
+    >>> import fx
+    >>> @fx.custom_gradient
+    ... def with_doubled_gradient(x):
+    ...     return x, lambda ct: (2 * ct,)
+    >>> fx.grad(with_doubled_gradient)(3.0)
+    Array(2., dtype=float32, weak_type=True)
+    """
 
     check_function(fun, "custom_gradient")
 
@@ -314,7 +321,15 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
 @user_frames
 def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Any]]:
     """``(converted, consts)`` with ``converted(*args, *consts) == fun(*args)``: the traced values that ``fun``
-    closes over become arguments."""
+    closes over become arguments.
+
+    >>> import fx
+    >>> def slope(a):
+    ...     line, consts = fx.closure_convert(lambda x: a * x, 1.0)
+    ...     return line(5.0, *consts)
+    >>> fx.grad(slope)(2.0)
+    Array(5., dtype=float32, weak_type=True)
+    """
     check_function(fun, "closure_convert")
     leaves, in_tree = tree.flatten((example_args, {}))
     flat = FlatFunction(fun, in_tree)

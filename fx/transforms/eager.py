@@ -13,13 +13,12 @@ are the same jvp and transpose rules as everywhere; cotangents are added in the 
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import silence
-from ..ir import Atom, Eqn, Graph, Literal, Var
+from ..ir import Atom, Eqn, Graph, Var
 from ..passes import optimize
 from ..primitive import Primitive
 from ..trace import (
@@ -28,18 +27,16 @@ from ..trace import (
     TapeEntry,
     Tracer,
     concrete_value,
-    reference_of,
     source_override,
     state,
     trace_flat,
 )
+from ..written import written
 from .transpose import transpose_graph
 
 __all__ = ["pull_back"]
 
 PullBack = tuple[Callable[..., Sequence[Any]], tuple[int, ...]]  # and the operands that it gives cotangents of
-# elementwise operations whose NumPy reference takes a scalar in place of an array full of it
-_BROADCASTING = frozenset(("add", "sub", "mul", "div", "pow", "max", "min"))
 
 
 def pull_back(
@@ -95,8 +92,12 @@ def _of_equation(e: Eqn, applied: Applied, mask: tuple[bool, ...], given: tuple[
     finally:
         state.scope = old
     operands = [k for k, m in enumerate(mask) if m]
+    where = [f"operands[{k}]" for k in range(len(e.inputs))] + [f"results[{k}]" for k in range(len(e.outputs))]
+    n = len(graph.inputs) - len(captures)
+    where += [f"cts[{k}]" for k in range(n - len(where))]
+    constants = dict(zip(graph.inputs[n:], map(concrete_value, captures)))
     back = (
-        _written(graph, captures, len(e.inputs), len(e.outputs)),
+        written(graph, ("operands", "results", "cts"), where, constants),
         tuple([k for k, nz in zip(operands, nonzero) if nz]),
     )
     assert applied.pulls is not None
@@ -129,58 +130,3 @@ def _transposed(e: Eqn, mask: tuple[bool, ...], given: tuple[bool, ...]) -> tupl
     graph, captures = trace_flat(f, avals, kind="transpose", name=prim.name)
     assert not any(type(c) is Tracer for c in captures)
     return optimize(graph), nonzero, captures
-
-
-def _written(graph: Graph, captures: Sequence[Any], operands: int, results: int) -> Callable[..., Sequence[Any]]:
-    """The graph as a Python function of NumPy calls, ``back(operands, results, cotangents)``."""
-    scope: dict[str, Any] = {"asarray": np.asarray}
-    names: dict[Var, str] = {v: f"x{k}" for k, v in enumerate(graph.inputs)}
-    scalars: dict[Var, str] = {}
-    n = len(graph.inputs) - len(captures)
-    for v, c in zip(graph.inputs[n:], captures):
-        scope[names[v]] = concrete_value(c)
-
-    def name(a: Any) -> str:
-        if isinstance(a, Literal):
-            scope.setdefault(f"c{id(a)}", np.asarray(a.value, a.aval.dtype))
-            return f"c{id(a)}"
-        return names[a]
-
-    lines = ["def back(operands, results, cts):"]
-    given = [f"operands[{k}]" for k in range(operands)] + [f"results[{k}]" for k in range(results)]
-    given += [f"cts[{k}]" for k in range(n - len(given))]
-    lines += [f"    {names[v]} = {where}" for v, where in zip(graph.inputs, given)]
-    for k, e in enumerate(graph.eqns):
-        if e.prim.name == "broadcast_in_dim" and isinstance(e.inputs[0], Literal):
-            scalars[e.outputs[0]] = name(e.inputs[0])
-        operands = [name(a) for a in e.inputs]
-        if e.prim.name in _BROADCASTING and not all(a in scalars for a in e.inputs):
-            operands = [scalars.get(a, o) for a, o in zip(e.inputs, operands)]  # type: ignore[arg-type]
-        f = reference_of(e.prim, [a.aval for a in e.inputs])  # type: ignore[arg-type]
-        scope[f"f{k}"] = partial(f, **e.params) if e.params else f
-        for j, v in enumerate(e.outputs):
-            names[v] = f"v{k}_{j}"
-        results = ", ".join(names[v] for v in e.outputs)
-        call = f"f{k}({', '.join(operands)})"
-        if not e.prim.multiple_results and not e.outputs[0].aval.shape:  # type: ignore[attr-defined]
-            call = f"asarray({call})"  # NumPy gives scalars, which references do not take
-        lines.append(f"    {results}{',' * e.prim.multiple_results} = {call}")  # type: ignore[attr-defined]
-    lines.append(f"    return ({' '.join(name(a) + ',' for a in graph.outputs)})")
-    exec(compile(_without_unused("\n".join(lines)), f"{__file__} (written for {graph.name})", "exec"), scope)
-    back: Callable[..., Sequence[Any]] = scope["back"]
-    return back
-
-
-def _without_unused(source: str) -> str:
-    """Drops assignments of single values that no later line names (arguments, broadcast scalars that were passed as they are)."""
-    kept: list[str] = []
-    for line in reversed(source.split("\n")):
-        target = line.split(" = ")[0].strip()
-        if " = " in line and "," not in target and not any(_names_in(k, target) for k in kept):
-            continue
-        kept.append(line)
-    return "\n".join(reversed(kept))
-
-
-def _names_in(line: str, name: str) -> bool:
-    return name in line.replace("(", " ").replace(")", " ").replace(",", " ").split()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+import functools
 import reprlib
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -17,11 +17,13 @@ from ..array import Array, to_numpy
 from ..dtypes import float0
 from ..errors import NotAFunctionError, TreeError
 from ..ir import Aval, Literal
+from ..signatures import signature_of
 from ..sizes import is_sized
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
 
 __all__ = [
     "FlatFunction",
+    "argument_count_fault",
     "argument_names",
     "check_function",
     "check_leaf",
@@ -94,7 +96,7 @@ def example_aval(x: Any, what: str) -> Aval:
 
 def argument_names(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> list[str]:
     """A name for every leaf of ``(args, kwargs)``: ``x``, ``params['w']``."""
-    positional, rest = _parameters(f)
+    positional, rest, _ = _parameters(f)
     names = list(positional)
     if rest is not None:
         names += [f"{rest}[{i}]" for i in range(len(args) - len(names))]
@@ -113,21 +115,40 @@ def positional_names(f: Callable[..., Any]) -> tuple[str, ...]:
     return _parameters(f)[0]
 
 
-_signatures: weakref.WeakKeyDictionary[Any, tuple[tuple[str, ...], str | None]] = weakref.WeakKeyDictionary()
+def argument_count_fault(f: Callable[..., Any], n: int) -> str:
+    """How many positional arguments ``f`` takes, if ``n`` is not among them; else nothing."""
+    names, rest, least = _parameters(f)
+    if least is None or (least <= n and (rest is not None or n <= len(names))):
+        return ""
+    most = len(names)
+    number = f"{least} or more" if rest is not None else str(most or "no") if least == most else f"{least} to {most}"
+    return f"it takes {number} argument{'s' * (number != '1')}" + (f" ({', '.join(names)})" if names else "")
 
 
-def _parameters(f: Callable[..., Any]) -> tuple[tuple[str, ...], str | None]:
-    """The names of the positional parameters, and that of ``*args``; kept, as reading a signature takes long."""
+def _innermost(f: Any) -> Any:
+    return _innermost(f.func) if isinstance(f, functools.partial) else f
+
+
+_Parameters = tuple[tuple[str, ...], str | None, int | None]
+_signatures: weakref.WeakKeyDictionary[Any, _Parameters] = weakref.WeakKeyDictionary()
+
+
+def _parameters(f: Callable[..., Any]) -> _Parameters:
+    """The names of the positional parameters, that of ``*args``, and how many have no default (None where there is no signature
+    to read); kept, as reading one takes long."""
     try:
         return _signatures[f]
     except (KeyError, TypeError):  # TypeError: nothing can refer to it weakly, or it has no hash
         pass
     try:
-        parameters = list(inspect.signature(f).parameters.values())
+        parameters = list(signature_of(f).parameters.values())
+        readable = not hasattr(_innermost(f), "__wrapped__")  # a decorator may give arguments of its own
     except (TypeError, ValueError):
-        parameters = []
-    names = tuple([p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)])
-    found = names, next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), None)
+        parameters, readable = [], False
+    placed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in placed) if readable else None
+    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), None)
+    found = tuple([p.name for p in placed]), rest, least
     with contextlib.suppress(TypeError):
         _signatures[f] = found
     return found

@@ -8,6 +8,8 @@ Array([[2., 1.]], dtype=float32)
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..misnamed import no_attribute
 from .attribution import grad_cam, integrated_gradients, occlusion, permutation_importance, saliency
 from .embedding import pca, tsne
@@ -35,6 +37,7 @@ _ELSEWHERE = {
     "confusion_matrix": "confusion", "gradcam": "grad_cam", "imshow": "images", "plot_history": "curves", "savefig": "save", "t_sne": "tsne",
 }  # fmt: skip
 
+if not TYPE_CHECKING:  # a type checker says itself what is not there
 
-def __getattr__(name: str) -> None:
-    raise no_attribute("fx.viz", name, __all__, _ELSEWHERE)
+    def __getattr__(name: str) -> None:
+        raise no_attribute("fx.viz", name, __all__, _ELSEWHERE)

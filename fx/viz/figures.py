@@ -64,7 +64,15 @@ def _png(drawn: Any) -> bytes:
 
 
 def save(drawn: Any, path: str | Path) -> None:
-    """Writes a figure to a file; the ending of the name chooses the format."""
+    """Writes a figure to a file; the ending of the name chooses the format.
+
+    >>> import pathlib, tempfile
+    >>> from fx import viz
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.png"
+    >>> viz.save(viz.confusion([[8, 1], [2, 9]]), path)
+    >>> path.stat().st_size > 0
+    True
+    """
     check_plot(path)
     drawn.savefig(path, dpi=110)
 
@@ -75,6 +83,10 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
     Args:
         history: as ``Trainer.fit`` returns it.
         names: which; None for all but seconds.
+
+    >>> from fx import viz
+    >>> viz.curves([{"loss": 2.1, "validation_loss": 2.2}, {"loss": 1.0, "validation_loss": 1.3}])
+    <Figure size 600x260 with 1 Axes>
     """
     from matplotlib.ticker import LogFormatter  # an optional extra, and slow to import
 
@@ -110,6 +122,10 @@ def confusion(matrix: Any, names: Sequence[Any] | None = None, on: Any = None) -
     Args:
         matrix: (labels, labels) counts.
         names: of the labels; None for 0, 1, ...
+
+    >>> from fx import viz
+    >>> viz.confusion([[8, 1], [2, 9]], ["cat", "dog"])
+    <Figure size 290x250 with 1 Axes>
     """
     counts = np.asarray(matrix)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
@@ -146,6 +162,11 @@ def images(
         grid: (n, height, width), (n, height, width, 1) or (n, height, width, 3).
         titles: one for each.
         columns: images in a row.
+
+    >>> import numpy as np
+    >>> from fx import viz
+    >>> viz.images(np.zeros((3, 8, 8)), ["a", "b", "c"])
+    <Figure size 880x130 with 8 Axes>
     """
     shown = np.asarray(grid)
     if shown.ndim == 4 and shown.shape[3] == 1:
@@ -212,7 +233,20 @@ def attention(
 
 
 def scatter(points: Any, labels: Any = None, on: Any = None) -> Any:
-    """Points in two dimensions (``pca``, ``tsne``), coloured by label."""
+    """Points in two dimensions (``pca``, ``tsne``), coloured by label.
+
+    Args:
+        points: (n, 2).
+        labels: (n,); None for one colour.
+
+    Raises:
+        ShapeError: the points have another shape.
+
+    >>> import numpy as np
+    >>> from fx import viz
+    >>> viz.scatter(np.eye(2), ["first", "second"])
+    <Figure size 600x500 with 1 Axes>
+    """
     p = np.asarray(points)
     if p.ndim != 2 or p.shape[1] != 2:
         raise ShapeError(f"scatter takes (points, 2); found {p.shape}")

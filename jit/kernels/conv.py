@@ -5,7 +5,8 @@ The convolution itself is a strided contraction on that image (``lower/conv.py``
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum
 from ..lower.loops import ceil_div, vector_for
 from .gemm import digits, gather, integers, numbered
 

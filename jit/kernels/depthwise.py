@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, maximum, minimum, select
 from ..lower.loops import ceil_div, floor_div
 from .gemm import digits, integers
 from .microkernel import multiply_add

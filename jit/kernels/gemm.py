@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Load, Op, Ref, Ty, i64, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Load, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import Odometer, spans, vector_for
 from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
 

@@ -21,7 +21,8 @@ from typing import Protocol
 
 from fx.sizes import is_sized
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Store, Ty, fma, i64, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ref, Store, Ty, fma, i64, maximum, minimum, select
 from ..lower.registry import Address, Called, Host
 
 __all__ = [

@@ -7,7 +7,8 @@ so the number of threads changes nothing.
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, i64, minimum, select, u32, u64
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, i64, minimum, select, u32, u64
 from .sort_records import (
     ONE,
     ZERO,

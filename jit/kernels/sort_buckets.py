@@ -7,7 +7,8 @@ blocks and sorts them.  Equal keys are the same, so there is one result, however
 
 from __future__ import annotations
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, i64, maximum, minimum, op_, select, u32
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum, op_, select, u32
 from .sort_partition import Partitions, QuickSort, Range, in_vectors
 from .sort_records import ONE, ZERO, Operands, SortSpec, element_bits, is_special, order_key
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, maximum, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Op, Ty, i64, maximum, minimum, op_, select
 
 __all__ = ["BLOCK", "EIGHT", "merge_lanes", "padded", "sort_vectors", "transposed"]
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, maximum, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Op, Ty, i64, maximum, minimum, op_, select
 from .sort_network import BLOCK, EIGHT, transposed
 
 __all__ = ["Partitions", "QuickSort", "Range", "first_lanes", "in_vectors"]

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Op, Ty, i64, select, u32, u64
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Op, Ty, i64, select, u32, u64
 
 __all__ = [
     "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "is_special",

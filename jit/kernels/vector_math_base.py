@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, fma, lift, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ref, Ty, fma, lift, op_, select
 
 __all__ = [
     "Format",

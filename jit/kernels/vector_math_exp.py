@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from ..loop_ir import Expr, KernelBuilder, Ty, fma, lift, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, Ty, fma, lift, op_, select
 from . import vector_math_tables as tables
 from .vector_math_base import (
     bits,

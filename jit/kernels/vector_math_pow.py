@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..loop_ir import Expr, KernelBuilder, f64, fma, lift, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, f64, fma, lift, select
 from .vector_math_base import (
     bits,
     copysign,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..loop_ir import Const, Expr, KernelBuilder, f64, fma, lift, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, f64, fma, lift, select
 from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, polynomial, rint, sqrt, upper
 from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, fma, op_
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ty, fma, op_
 from .vector_math_base import bits, copysign, fabs, format_of, horner, upper
 
 # tanh(x) = c0 + t (c1 + t (c2 + ...)), t = x - centre, in 15 intervals with ends at 0, 1/8, 1/4, 1/2, 3/4, 1, 5/4, 7/4, 9/4,

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, f32, f64, fma, lift, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ty, f32, f64, fma, lift, select
 from .vector_math_base import (
     bits,
     copysign,

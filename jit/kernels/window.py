@@ -11,7 +11,8 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, i32, maximum, minimum, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, i32, maximum, minimum, op_, select
 from ..lower.loops import Odometer, ceil_div, const, floor_div
 from .window_taps import Buffers, Combine, FrameDim, Walk, WindowShape, flat_tap, interior, nest
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, i64, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ref, i64, maximum, minimum, select
 from ..lower.loops import ceil_div
 from .microkernel import divide
 

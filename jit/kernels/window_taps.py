@@ -12,7 +12,8 @@ import numpy as np
 from fx import dtypes
 from fx.errors import LoweringError
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, i32, maximum, minimum, op_, select, u8
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ty, i32, maximum, minimum, op_, select, u8
 from ..lower.loops import ceil_div, const, floor_div, word_type
 from ..lower.types import compute_type, ty_of
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from ..kernels import vector_math as vm
 from ..kernels.vector_math_base import copysign, fabs, named
 from ..kernels.vector_math_exp import exp_parts
-from ..loop_ir import Const, Expr, KernelBuilder, f64, fma, lift, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, f64, fma, lift, op_, select
 
 __all__ = [
     "Pair", "absolute", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "cos", "cosh", "divide", "equal", "exp",

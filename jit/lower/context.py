@@ -36,7 +36,8 @@ from ..loop_ir import (
     While,
 )
 from ..loop_walk import operands
-from ..nest import Leaf, Nest, NestStore, arrange
+from ..nest import Leaf, Nest, NestStore
+from ..nest_arrange import arrange
 from ..plan import FusionPlan, Group, View
 from .registry import Address, Arg, Called, Host, KernelHandle, Operand, Step
 from .steering import LoopBegin, LoopExit, Steering, Switch

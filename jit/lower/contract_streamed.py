@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from fx.sizes import is_sized
+
 from ..kernels.gemm import axpy_kernel, dot_kernel, window_dot_kernel
 from ..loop_ir import Ty
 from .contraction import (
@@ -31,6 +33,8 @@ FEW = 4  # rows (or columns) up to which an operand is read at the speed of memo
 SLICE = 1 << 10  # values of k that are worth a partial product of their own
 SLICE_BYTES = 1 << 19  # the same, as bytes of a large B that a slice reads
 COPIED = 32  # multiply-adds, as ``prefers_window_dots`` counts them, that copying an element of B takes as long as
+LONG_ROW = 16  # vectors of a row from which six rows at once are worth it
+WHOLE = 12  # rows: blocks of four and of six
 LONGEST = 1 << 15  # values of k that one piece adds up
 
 
@@ -45,8 +49,9 @@ def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Ar
     if size(p.rows) < size(p.cols):
         p, a, b = p.transposed(), b, a
     m, n, k = size(p.rows), size(p.cols), p.ks[0][0]
-    lanes, rows = ctx.host.lanes(p.compute), 4 if m > 1 else 1
-    mc = min(m, max(rows, (1 << 15) // max(k * n, 1) // rows * rows))
+    lanes = ctx.host.lanes(p.compute)
+    rows = _rows_at_once(m, k, lanes, ctx.host.l1_ways)
+    mc = min(m, max(WHOLE, (1 << 15) // max(k * n, 1) // WHOLE * WHOLE))
     k_slice, slices = _slices(k, size(p.batch) * -(-m // mc))
 
     def kernel(c_ty: Ty) -> KernelHandle:
@@ -55,6 +60,21 @@ def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Ar
 
     blocks: dict[str, Arg] = {"mc": mc, "row_blocks": -(-m // mc)}
     _streamed(ctx, name, p, a, b, c, kernel, blocks, -(-m // mc), (k_slice, slices), slices == 1)
+
+
+def _rows_at_once(m: int, k: int, lanes: int, l1_ways: int) -> int:
+    """Rows of A that a block of ``dot_kernel`` walks along; a sum is the same for four and for six, so sizes that vary need no guard.
+
+    The more, the more lines are under way from memory.  But rows a large power of two apart share a set of the first-level
+    cache, which has to hold a line of each and of B (1024 x 1024 on Zen 4, of 8 ways: 61 us for 8 rows, 54 for 6, 56 for 4,
+    62 for 2).  The sums of four short rows are added up together.
+    """
+    if m == 1:
+        return 1
+    if is_sized(k) or k < LONG_ROW * lanes or l1_ways < 8:
+        return 4
+    filled = lambda rows: -(-m // rows) * rows  # those of whole blocks
+    return 6 if is_sized(m) or 20 * filled(6) <= 21 * filled(4) else 4
 
 
 def prefers_window_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:

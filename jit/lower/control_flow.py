@@ -15,7 +15,7 @@ from fx.ir import Atom, Aval, Eqn, Graph, Var
 
 from ..cost import flops_per_element
 from ..index_map import dense_strides
-from ..loop_ir import KernelBuilder
+from ..loop_builder import KernelBuilder
 from .context import Builder, LogicalBuffer, Region
 from .registry import Operand, lowers
 from .steering import Case, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd

@@ -15,7 +15,8 @@ import numpy as np
 from fx import dtypes
 
 from ..cost import chunk_for
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, b1, i32, i64, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, b1, i32, i64, maximum, minimum, select
 from .loops import Span, coalesce, const, spans, vector_for, word_type
 from .registry import Address, LowerContext, Operand
 from .types import ty_of

@@ -23,7 +23,8 @@ from fx.ir import Eqn
 
 from ..cost import chunk_for
 from ..kernels.vector_math_exp import exp, log
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Ref, Ty, maximum, minimum, op_, select, u8
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, maximum, minimum, op_, select, u8
 from .loops import const, spans, vector_for
 from .reductions import COMBINE
 from .registry import Address, LowerContext, Operand, lowers

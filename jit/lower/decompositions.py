@@ -16,7 +16,8 @@ from fx.ir import Eqn
 
 from ..cost import chunk_for
 from ..lapack import Routine, workspace
-from ..loop_ir import Const, Kernel, KernelBuilder, Ty, i32, i64, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Kernel, Ty, i32, i64, maximum, minimum, select
 from .copies import copy_strided
 from .lapack_kernel import Job, Writer, as_rows, find, run, uniform
 from .loops import const

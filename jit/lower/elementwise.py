@@ -19,7 +19,8 @@ from fx.ir import Eqn
 
 from ..kernels import vector_math as vm
 from ..kernels.vector_math_base import bits, copysign, fabs, named
-from ..loop_ir import Const, Expr, KernelBuilder, Ty, lift, op_, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ty, lift, op_, select
 from . import complex_math as cm
 from .registry import Value, pointwise
 from .types import compute_type, ty_of

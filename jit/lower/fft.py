@@ -8,7 +8,8 @@ from fx import dtypes
 from fx.ir import Eqn
 
 from ..cost import chunk_for, halvings
-from ..loop_ir import Kernel, KernelBuilder, Ty, minimum
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Kernel, Ty, minimum
 from ..pocketfft import loop, shim
 from .loops import coalesce
 from .registry import Foreign, LowerContext, Operand, lowers

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from fx.ir import Eqn
 
 from ..cost import chunk_for
-from ..loop_ir import Expr, Kernel, KernelBuilder, Ty, i64, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, Kernel, Ty, i64, maximum, minimum, select
 from .copies import (
     NS_PER_BYTE,
     Axes,

@@ -20,7 +20,8 @@ from fx import dtypes
 
 from ..cost import chunk_for
 from ..lapack import Routine, guard, routine
-from ..loop_ir import Const, Expr, Kernel, KernelBuilder, Place, Ref, Ty, i64, maximum, minimum, select, u8
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Place, Ref, Ty, i64, maximum, minimum, select, u8
 from .loops import coalesce, const
 from .registry import Address, Foreign, LowerContext, Operand
 from .types import ty_of

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..loop_ir import Const, Expr, KernelBuilder, Ref, Ty, i64, maximum, minimum, select, u8, u16, u32, u64
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Ref, Ty, i64, maximum, minimum, select, u8, u16, u32, u64
 from .registry import Operand
 
 __all__ = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fx.ir import Eqn
 
-from ..loop_ir import Expr, KernelBuilder
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr
 from .registry import pointwise
 
 __all__ = ["threefry2x32"]

@@ -17,12 +17,14 @@ from fx.errors import LoweringError
 from fx.ir import Eqn, Literal
 
 from ..index_map import Affine, Cond
-from ..loop_ir import Expr, KernelBuilder, Ty, maximum, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, Ty, maximum, minimum, select
 from .registry import Value
 from .types import compute_type, ty_of
 
 if TYPE_CHECKING:
-    from ..nest import Node, Reader
+    from ..nest import Node
+    from ..nest_trace import Reader
 
 __all__ = ["COMBINE", "REDUCTIONS", "Reduction", "accumulator", "identity_of", "reduced_axes"]
 

@@ -19,7 +19,8 @@ from fx import dtypes
 from fx.ir import Eqn
 
 from ..cost import chunk_for
-from ..loop_ir import Expr, Kernel, KernelBuilder, Ref, Ty, f32, i64, minimum, select
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, Kernel, Ref, Ty, f32, i64, minimum, select
 from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes, offset_type
 from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
 from .reductions import COMBINE

@@ -9,7 +9,8 @@ from __future__ import annotations
 from fx import dtypes
 
 from ..cost import chunk_for
-from ..loop_ir import Const, Kernel, KernelBuilder, Ty
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Kernel, Ty
 from .copies import NS_PER_BYTE
 from .reductions import COMBINE, identity_of
 from .registry import Address, LowerContext, Operand

@@ -17,7 +17,8 @@ from ..index_map import ZERO, Affine, Cond, delinearize, dense_strides, lineariz
 from .registry import Operand
 
 if TYPE_CHECKING:
-    from ..nest import Node, Reader
+    from ..nest import Node
+    from ..nest_trace import Reader
 
 __all__ = ["ALIASES", "SHAPING", "Shaping", "reshape_strides"]
 

@@ -20,7 +20,6 @@ import fx
 import fx.numpy as fnp
 from fx import dtypes, tree
 
-RNG = np.random.default_rng(0)
 DTYPES = (
     "bool",
     "int8",

@@ -23,7 +23,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type, str]] = {
     "complex output": (lambda: fx.grad(lambda x: x * 1j)(1.0), e.GradientDTypeError, "pass holomorphic=True; else return its real part"),
     "jacfwd holomorphic": (lambda: fx.jacfwd(fnp.sin, holomorphic=True)(X), e.GradientDTypeError, "jacfwd with holomorphic=True"),
     "jacfwd complex": (lambda: fx.jacfwd(fnp.abs)(C), e.GradientDTypeError, "jacfwd .*complex128 needs holomorphic=True"),
-    "jacobian of int": (lambda: fx.jacrev(fnp.sin)(np.arange(3)), e.GradientDTypeError, "'x'.*int64: a derivative needs a float"),
+    "jacobian of int": (lambda: fx.jacrev(fnp.sin)(np.arange(3)), e.GradientDTypeError, r"'x'.*int64: a derivative needs a float input. Convert it \(x.astype\(float\)\)"),
     "jacobian output": (lambda: fx.jacrev(lambda x: fnp.argmax(x))(X), e.GradientDTypeError, "a derivative needs a float output"),
     "jvp of int": (lambda: fx.jvp(lambda n: n * 1.0, (3,), (1,)), e.DTypeError, r"n is int32; its tangent must be .*float0"),
     "jvp shape": (lambda: fx.jvp(fnp.sin, (X,), (X[:2],)), e.ShapeError, r"shape \(3,\), its tangent \(2,\)"),

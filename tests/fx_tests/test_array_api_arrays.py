@@ -388,3 +388,18 @@ def test_sequences_are_what_the_standard_names() -> None:
     info = fnp.__array_namespace_info__()
     limit = info.capabilities()["max dimensions"]
     assert fnp.ones((1,) * limit).ndim == limit
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: fnp.rot90(x, 0), lambda x: fnp.broadcast_to(x, x.shape), lambda x: fnp.linalg.matrix_power(x, 1), lambda x: fnp.roll(x, 0),
+        lambda x: fnp.squeeze(x), lambda x: fnp.moveaxis(x, 0, 0), lambda x: fnp.tile(x, 1), lambda x: x.sum(()),
+    ],
+)  # fmt: skip
+def test_functions_that_have_nothing_to_do_give_arrays_of_their_own(f: Any) -> None:
+    with fx.config.using(array_api=True):
+        x = fnp.ones((2, 2))
+        ys = [f(x) for _ in range(3)]
+        x[0, 0] = 7
+        assert [float(y[0, 0]) for y in ys] == [1.0] * 3 and float(x[0, 0]) == 7.0

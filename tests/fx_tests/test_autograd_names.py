@@ -89,3 +89,42 @@ def test_primitives_of_the_user() -> None:
     assert called
     with pytest.raises(CustomRuleError, match="primitive"):
         ours.defvjp(np.sin, slope)
+
+
+# operators on Python numbers, which autograd takes for float64, and on functions whose result is an array of one element
+NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
+    "grad": lambda ag, xp: ag.grad(ag.grad(lambda x: x**3 / 3))(0.1),
+    "grad of several": lambda ag, xp: ag.grad(lambda x, y: xp.sin(x) * y, (0, 1))(0.1, 0.7),
+    "grad of a structure": lambda ag, xp: ag.grad(lambda p: p[0] * xp.tanh(p[1]["a"]))([0.3, {"a": 0.1}]),
+    "grad of the last": lambda ag, xp: ag.grad(lambda x, y: xp.exp(x * y), 1)(2, 0.1),
+    "value_and_grad": lambda ag, xp: ag.value_and_grad(lambda x: xp.sin(x) / 3)(0.1),
+    "holomorphic_grad": lambda ag, xp: ag.holomorphic_grad(lambda z: xp.exp(z))(0.1 + 0.7j),
+    "grad_and_aux": lambda ag, xp: ag.grad_and_aux(lambda x: (xp.sin(x), 1.5))(0.1),
+    "elementwise_grad": lambda ag, xp: ag.elementwise_grad(xp.tanh)(0.1),
+    "deriv": lambda ag, xp: ag.deriv(xp.tanh)(0.1),
+    "jacobian": lambda ag, xp: ag.jacobian(lambda x: x * V)(0.1),
+    "make_vjp": lambda ag, xp: ag.make_vjp(xp.tanh)(0.1)[0](0.3),
+    "make_jvp": lambda ag, xp: ag.make_jvp(xp.tanh)(0.1)(0.3),
+    "make_hvp": lambda ag, xp: ag.make_hvp(xp.tanh)(0.1)[0](0.3),
+    "hessian_vector_product": lambda ag, xp: ag.hessian_vector_product(xp.tanh)(0.1, 0.3),
+    "one element": lambda ag, xp: ag.grad(lambda x: xp.sum(x**2, axis=0, keepdims=True))(X),
+    "one element of two axes": lambda ag, xp: ag.grad(lambda x: xp.dot(xp.reshape(x, (1, -1)), xp.reshape(x, (-1, 1))))(X),
+    "one element, with its value": lambda ag, xp: ag.value_and_grad(lambda x: xp.sum(x**2, keepdims=True))(X),
+    "one element, with more": lambda ag, xp: ag.grad_and_aux(lambda x: (xp.sum(x**2, keepdims=True), 2 * V))(X),
+    "one element, second": lambda ag, xp: ag.hessian_vector_product(lambda x: xp.sum(x**3, keepdims=True))(X, V),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_and_single_elements_beside_autograd(name: str) -> None:
+    autograd = pytest.importorskip("autograd")
+    got, want = NUMBERS[name](ours, np), NUMBERS[name](autograd, autograd.numpy)
+    _close(got, want)
+    for g, w in zip(fx.tree.leaves(got), fx.tree.leaves(want), strict=True):
+        assert (np.shape(g), np.asarray(g).dtype) == (np.shape(w), np.asarray(w).dtype)
+
+
+def test_more_than_one_element_has_no_gradient() -> None:
+    for f in (ours.grad(lambda x: x), ours.value_and_grad(lambda x: x[:, None]), ours.grad_and_aux(lambda x: (x, x))):
+        with pytest.raises(TypeError, match="scalar"):
+            f(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -486,12 +487,31 @@ def test_calling_forms_of_cond_and_switch() -> None:
     assert lax.switch(7, [lambda: 3]) == 3
 
 
+def test_what_takes_the_arguments_in_another_way_is_no_error() -> None:
+    """Defaults, partial functions, objects, and decorators that hand on an argument of their own."""
+
+    def with_noise(f):
+        return functools.wraps(f)(lambda c, x: f(c, x, 1))
+
+    body = with_noise(lambda c, x, noise: (c + x + noise, noise))
+    bodies = [lambda c, x, y=0: (c + x + 1, y), lambda *both: (both[0] + both[1] + 1, 0), body, functools.partial(body)]
+    for f in [*bodies, functools.partial(lambda k, c, x: (c + x + k, k), 1), fx.jit(lambda c, x: (c + x + 1, c))]:
+        assert lax.scan(f, 0.0, X)[0] == np.sum(X) + len(X)
+    assert lax.cond(True, np.negative, np.positive, 1.0) == -1.0
+
+
 ERRORS: dict[str, tuple[Callable[[], Any], type[FxError], str]] = {
     "carry shape": (lambda: lax.scan(lambda c, x: ({"w": c["w"][None]}, x), {"w": X[0]}, X), CarryTypeError, r"c\['w'\] comes in as f64\[\] and goes out as f64\[1\]"),
     "carry dtype": (lambda: lax.scan(lambda c, x: (c + x, x), np.float32(0), X), CarryTypeError, r"f32\[\] and goes out as f64"),
     "carry structure": (lambda: lax.scan(lambda c, x: ((c[0],), x), (0, 1), X), CarryTypeError, r"missing: carry\[1\]"),
     "no pair": (lambda: lax.scan(lambda c, x: c, 0, X), CarryTypeError, "must return a pair"),
     "three": (lambda: lax.scan(lambda c, x: (c, x, x), 0, X), CarryTypeError, "must return a pair"),
+    "arguments of scan's body": (lambda: lax.scan(lambda c: (c, c), 0, X), CarryTypeError, r"scan calls its body with \(carry, x\); '<lambda>' does not fit: it takes 1 argument \(c\)"),
+    "arguments of fori's body": (lambda: lax.fori_loop(0, 3, lambda x: x, 0), CarryTypeError, r"\(i, carry\); .* takes 1 argument \(x\)"),
+    "arguments of a condition": (lambda: lax.while_loop(lambda i, x: i < 3, lambda v: v, 0), CarryTypeError, "condition with .carry.;.* takes 2 arguments"),
+    "arguments of a body": (lambda: lax.while_loop(lambda v: v < 3, lambda: 0, 0), CarryTypeError, "body with .carry.; .* takes no arguments"),
+    "arguments of a branch": (lambda: lax.cond(True, lambda: 1, lambda: 2, 3), BranchTypeError, "each branch with its 1 operand; .* takes no arguments"),
+    "too few for a branch": (lambda: lax.switch(0, [lambda a, b, *more: a], 3), BranchTypeError, r"1 operand; .* takes 2 or more arguments \(a, b\)"),
     "line": (lambda: lax.scan(lambda c, x: (c[None], x), X, X), CarryTypeError, "test_control_flow.py:"),
     "no length": (lambda: lax.scan(lambda c, x: (c, x), 0, None), ShapeError, "length=n"),
     "length": (lambda: lax.scan(lambda c, x: (c, x), 0, X, length=4), ShapeError, "xs: 3, length: 4"),

@@ -434,6 +434,19 @@ def test_a_folder_knows_the_names_of_its_classes(tmp_path):
 BASE = data.from_arrays((np.arange(6.0), np.arange(6)))
 
 
+def test_arrays_as_images_have_the_shape_that_is_told(tmp_path):
+    (tmp_path / "a").mkdir()
+    np.save(tmp_path / "a" / "grey.npy", np.full((2, 4), 51, np.uint8))
+    (element,) = data.from_folder(tmp_path, channels=1, size=(2, 4))
+    np.testing.assert_array_equal(element["image"], np.full((2, 4, 1), 0.2, np.float32))
+    for options, says in (
+        ({"channels": 3}, r"shape \(2, 4, 1\); an image here is \(height, width, 3\)"),
+        ({"channels": 1, "size": (4, 4)}, r"an image here is \(4, 4, 1\)"),
+    ):
+        with pytest.raises(DataError, match=says):
+            list(data.from_folder(tmp_path, **options))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [

@@ -238,6 +238,22 @@ def test_another_layout_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
             cached.cache_clear()
 
 
+FIELDS = ("COUNT", "DATA", "NDIM", "DIMS", "STRIDES", "BASE", "DESCR", "FLAGS", "ITEMS", "HEAD")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_fields_that_lie_elsewhere_are_noticed(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = builtins.layout_is_known.__wrapped__
+    assert probe()
+    monkeypatch.setattr(builtins, field, getattr(builtins, field) + (-8 if field in ("DATA", "HEAD", "ITEMS") else 8))
+    assert not probe()
+
+
+def test_without_the_global_lock_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    assert not builtins.layout_is_known.__wrapped__()
+
+
 def test_a_class_without_the_slots_is_refused() -> None:
     class Other:
         __slots__ = ("_buffer",)

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import traceback
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,14 @@ MISTAKES: list[tuple[str, Any, type, type, str]] = [
     ("transpose of a product", lambda: fx.linear_transpose(lambda x: x * x, X)(X), e.NonLinearError, TypeError, r"(?s)its mul is not linear.*test_errors\.py"),
     ("nonlinear jvp rule", lambda: fx.grad(_with_jvp(lambda p, t: (p[0], t[0] * t[0])))(1.0), e.NonLinearError, TypeError, "linear in the tangents"),
     ("stop_gradient of text", lambda: fx.lax.stop_gradient("a"), e.TreeError, ValueError, r"str \('a'\)"),
-    ("in_axes length", lambda: fx.vmap(lambda x, y: x, in_axes=(0,))(X, X), e.VmapAxisError, ValueError, "1 entries.*2 positional"),
+    ("in_axes length", lambda: fx.vmap(lambda x, y: x, in_axes=(0,))(X, X), e.VmapAxisError, ValueError, "1 entry, .*2 positional arguments"),
     ("in_axes too deep", lambda: fx.vmap(lambda x: x, in_axes=2)(X), e.VmapAxisError, ValueError, r"x is batched at axis 2.*\(2, 3\)"),
     ("batch sizes", lambda: fx.vmap(lambda x, y: x)(X, X.T), e.VmapAxisError, ValueError, "x: 2, y: 3"),
     ("axis_size", lambda: fx.vmap(lambda x: x, in_axes=None, axis_size=-1)(X), e.VmapAxisError, ValueError, "axis_size.*found -1"),
     ("axis_size text", lambda: fx.vmap(lambda x: x, in_axes=None, axis_size="3")(X), e.VmapAxisError, ValueError, "axis_size.*found '3'"),
     ("axis_name list", lambda: fx.vmap(lambda x: x, axis_name=["i"]), e.VmapAxisError, ValueError, "axis_name must be hashable"),
+    ("in_axes dict", lambda: fx.vmap(lambda d: d["a"], in_axes={"a": 0}), e.VmapAxisError, ValueError, r"one entry per argument; .*in_axes=\(\{'a': 0\},\)"),
+    ("nothing returned", lambda: fx.grad(lambda x: None)(1.0), e.NonScalarOutputError, ValueError, "returned None.*return statement"),
     ("in_axes text", lambda: fx.vmap(lambda x: x, in_axes="0"), e.VmapAxisError, ValueError, "in_axes must be an int.*'0'"),
     ("in_axes keys", lambda: fx.vmap(lambda d: d["a"], in_axes=({"b": 0},))({"a": X}), e.VmapAxisError, ValueError, "not a prefix of the arguments"),
     ("out_axes tree", lambda: fx.vmap(lambda x: x, out_axes=(0, 0))(X), e.VmapAxisError, ValueError, "not a prefix of the output"),
@@ -258,3 +261,18 @@ def test_every_exception_class_is_listed_and_derived() -> None:
             assert any(
                 b for b in c.__mro__[1:] if b.__module__ == "builtins" and b not in (Exception, BaseException, object)
             )
+
+
+def test_a_cell_of_a_notebook_has_the_name_that_the_notebook_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython makes a file's name for every cell; it tells which cell that is."""
+    cells = SimpleNamespace(format_code_name=lambda file: ("Cell", "In[3]") if file == "/tmp/cell.py" else None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(compile=cells)))
+    space = {"np": np}
+    exec(compile("def f(x):\n    return np.exp(x) if x > 0 else x", "/tmp/cell.py", "exec"), space)
+    with pytest.raises(e.ConcretizationError, match=r"'gt' at In\[3\]:2 in f and"):
+        fx.jit(space["f"])(X[0, 0])
+    assert {str(eqn.source) for eqn in fx.make_graph(lambda x: x * 2)(X).eqns} == {f"{__file__}:{_line()} in <lambda>"}
+
+
+def _line() -> int:
+    return sys._getframe(1).f_lineno

@@ -241,6 +241,14 @@ def test_wrong_commands_end_with_a_message(arguments, says, capsys):
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("command", "says"), [("train", "handwritten digits"), ("viz", "curves")])
+def test_a_command_alone_lists_what_there_is(command, says, capsys):
+    with pytest.raises(SystemExit) as caught:
+        command_line.main([command])
+    assert caught.value.code == 0
+    assert says in capsys.readouterr().out
+
+
 def test_a_missing_matplotlib_is_named_before_training(capsys, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(

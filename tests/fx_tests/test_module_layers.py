@@ -131,10 +131,6 @@ def pool(
     )
 
 
-def _run(m: Any, x: Any) -> Any:
-    return m.run(x)
-
-
 def _flat_carry(m: Any, x: Any) -> Any:
     y, carry = m(x)
     return (y, *(carry if isinstance(carry, tuple) else (carry,)))

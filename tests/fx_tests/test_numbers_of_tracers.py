@@ -39,6 +39,27 @@ def in_a_loop(x: Any) -> Any:
     return sum([x * math.log(v) for v in (x, x + 1)])
 
 
+def two_local_names(x: Any) -> Any:
+    y = 3.0
+    f = math.atan2
+    return x * f(x, y)
+
+
+def in_an_except_clause(x: Any) -> Any:
+    try:
+        raise KeyError
+    except KeyError:
+        y = 2.0
+        return x * math.pow(x, y if x > 0 else 3.0)
+
+
+def of_many_names(x: Any) -> Any:
+    scope: dict[str, Any] = {"math": math}
+    names = "".join(f"    if x < 0: x.a{k}\n" for k in range(300))
+    exec(compile(f"def f(x):\n{names}    f = math\n    return x * f.sin(x)", __file__, "exec"), scope)  # noqa: S102
+    return scope["f"](x)
+
+
 LOSES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "math.f": (lambda x: x * math.sin(x), r"math\.sin .*Use np\.sin; .*math\.sin\(float\(x\)\)"),
     "another name of math": (lambda x: x * m.tanh(x), r"math\.tanh"),
@@ -49,6 +70,16 @@ LOSES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a comprehension": (in_a_loop, r"math\.log"),
     "second argument": (lambda x: x * math.pow(2.0, x), r"math\.pow"),
     "beside a call": (lambda x: x * math.hypot(abs(-1.0), x), r"math\.hypot"),
+    "a choice": (lambda x: x * math.sin(x if x > 0 else 1.0), r"math\.sin"),
+    "another choice": (lambda x: x * math.sin((x > 1 and 1.0) or x), r"math\.sin"),
+    "a choice of functions": (lambda x: x * (math.sin(x) if x > 0 else math.cos(x)), r"math\.sin"),
+    "a comprehension inside": (lambda x: x * math.fsum([x for _ in range(2)]), r"math\.fsum"),
+    "two local names": (two_local_names, r"math\.atan2"),
+    "an except clause": (in_an_except_clause, r"math\.pow"),
+    "three hundred names": (of_many_names, r"math\.sin"),
+    "spread arguments": (lambda x: x * math.pow(*(x, 2.0)), r"math\.pow"),
+    "spread names": (lambda x: x * exp(*[x]), r"math\.exp"),
+    "spread keywords": (lambda x: x * math.sin(*[x]), r"math\.sin"),
     "a list": (lambda x: x * math.fsum([1.0, x]), r"math\.fsum .*np\.sum"),
     "cmath": (lambda x: x * cmath.exp(x).real, r"cmath\.exp"),
     "not in NumPy": (lambda x: x * math.lgamma(x), "the function of fx.numpy or fx.scipy.special"),
@@ -62,6 +93,7 @@ LEGITIMATE: dict[str, tuple[Callable[[Any], Any], float]] = {
     "int": (lambda x: x * (int(x) + math.floor(x) + math.ceil(x)), 1),
     "isclose": (lambda x: x * 3 if math.isclose(x, 0.5) else x, 3),
     "format": (lambda x: x * len(f"{x:.3f}"), 5),
+    "a float beside a choice": (lambda x: x * math.sin(float(x) if x > 0 else 1.0), math.sin(0.5)),
     "percent": (lambda x: x * len("%.2f" % x), 4),  # noqa: UP031  # the case
     "stop_gradient": (lambda x: x * math.sin(fx.stop_gradient(x)), math.sin(0.5)),
     "piecewise constant": (lambda x: x * math.exp(fnp.floor(x)), 1),

@@ -577,8 +577,22 @@ def test_copies() -> None:
 
 # ---------------------------------------------------------------------------------------------- errors
 
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("random", r"has no attribute 'random'. .*fx.random.normal\(fx.random.key\(0\)"),
+        ("Concatenate", "It is numpy.concatenate"),
+        ("nothing_of_that_kind", "has no attribute 'nothing_of_that_kind'$"),
+    ],
+)
+def test_names_that_are_not_there_are_told(name: str, says: str) -> None:
+    with pytest.raises(AttributeError, match=says):
+        getattr(fnp, name)
+
+
 ERRORS: list[tuple[Any, type, str]] = [
-    (lambda: fnp.sum(X, axis=2), AxisError, "axis 2 is out of range for an array with 2 dimensions"),
+    (lambda: fnp.sum(X, axis=2), AxisError, "axis 2 is out of range for an array with 2 dimensions; it lies between -2 and 1"),
     (lambda: fnp.sum(X, axis=(0, 0)), AxisError, "twice"),
     (lambda: fnp.sum(X, axis="a"), DTypeError, "axis must be an int; found 'a'"),
     (lambda: fnp.sum(X, axis=1.0), DTypeError, "axis must be an int"),
@@ -607,6 +621,10 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.split(V, 4), ShapeError, "use array_split"),
     (lambda: fnp.array_split(V, 0), ValueError, "must be positive"),
     (lambda: fnp.block([[X], X]), ShapeError, "nested equally deep"),
+    (lambda: fnp.concatenate([X, X], dtype="int8", casting="same_kind"), DTypeError, "array 0 of dtype .* cannot become int8"),
+    (lambda: fnp.stack([X.astype("int32"), X], casting="no"), DTypeError, "array 0 of dtype int32 cannot become"),
+    (lambda: fnp.hstack([X, X], dtype="int8", casting="safe"), DTypeError, "cannot become int8 with casting='safe'"),
+    (lambda: fnp.vstack([X, X], dtype="int8", casting="safe"), DTypeError, "cannot become int8 with casting='safe'"),
     (lambda: fnp.rot90(X, axes=(0, 0)), AxisError, "two different axes"),
     (lambda: fnp.roll(X, (1, 2, 3), (0, 1)), ShapeError, "3 shifts for 2 axes"),
     (lambda: fnp.repeat(X, np.array([1, 2]), axis=0), ShapeError, "2 numbers for axis 0 of size 3"),
@@ -618,6 +636,10 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.pad(E, 1, "edge"), ShapeError, "cannot extend the empty axis"),
     (lambda: fnp.pad(X, ((1, 2), (3, 4), (5, 6))), ShapeError, "pad_width"),
     (lambda: fnp.linspace(0, 1, 2.5), DTypeError, "integer number of samples"),
+    (lambda: fx.jit(lambda n: fnp.linspace(0, 1, n))(5), DTypeError, "integer number of samples.*static_argnums"),
+    (lambda: fnp.sum(1.0, axis=0), AxisError, "0 dimensions, which has no axes"),
+    (lambda: fnp.zeros(3, 4), DTypeError, r"4 is not a dtype.*a tuple: zeros\(\(2, 3\)\)"),
+    (lambda: fnp.ones(3).at(0), TypeError, r"x.at\[index\].set\(value\)"),
     (lambda: fnp.linspace(0, 1, -1), ShapeError, "non-negative"),
     (lambda: fnp.arange(0, 1, 0), ValueError, "step"),
     (lambda: fnp.arange(X), ShapeError, "must be scalars"),

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy import mean as average
+from numpy import sin as wave
 from numpy import zeros as make_zeros
+from numpy.linalg import norm as length
 from numpy_harness import close
 
 import fx
@@ -333,3 +336,36 @@ def test_methods_and_generators() -> None:
     model = Model(3.0)
     close(fx.jit(model.apply, backend="reference")(X), 3 * X)
     close(fx.grad(lambda x: np.sum(model.apply(x) ** 2))(X), 18 * X)
+
+
+# calls of NumPy's functions with lists of traced numbers, in which NumPy itself sees no traced value
+OF_LISTS: dict[str, Any] = {
+    "reductions": lambda x: (
+        np.mean([x[0], x[1]]) + np.var([x[1], x[2], 0.5]) + np.max([x[0], x[2]]) + np.sum(a=[x[0], x[0]])
+    ),
+    "rows of a list": lambda x: np.sum([[x[0], 1.0], [x[1], x[2]]], axis=1),
+    "sorts": lambda x: np.median([x[0], x[1], x[2]]) * np.sort((x[2], x[0])),
+    "products": lambda x: np.dot([x[0], x[1]], [1.0, 2.0]) + np.outer([x[0], x[1]], [x[2], 1.0]),
+    "append": lambda x: np.append([x[0], 2.0], [x[1]]),
+    "linalg": lambda x: np.linalg.norm([x[0], x[1]]) + np.linalg.det([[x[0], 1.0], [x[1], x[2]]]),
+    "fft": lambda x: np.abs(np.fft.fft([x[0], x[1], 2.0])),
+    "ufuncs": lambda x: np.hypot([x[0], x[1]], [1.0, x[2]]) + np.exp([x[0], 0.5]),
+    "names": lambda x: average([x[0], x[1]]) + length([x[1], x[2]]) + wave([x[0]]),
+    "a ufunc keeps its methods": lambda x: np.add.reduce(x) + np.maximum.accumulate(x) + np.multiply.outer(x, x),
+}
+
+
+@pytest.mark.parametrize("name", OF_LISTS)
+def test_lists_of_traced_numbers(name: str) -> None:
+    f, x = fx.numpy_program(OF_LISTS[name]), X[:3] + 1.25
+    want = OF_LISTS[name](x)
+    close(fx.jit(f, backend="reference")(x), want)
+    value, slope = fx.jvp(f, (x,), (np.ones(3),))
+    close(value, want)
+    e = 1e-6
+    close(slope, (OF_LISTS[name](x + e) - OF_LISTS[name](x - e)) / (2 * e), tol=1e-6)
+
+
+def test_functions_of_numpy_are_equal_to_themselves_in_a_program() -> None:
+    f = fx.numpy_program(lambda x: x * (np.sin is np.sin) * (np.mean is average) * (np.linalg.norm is length))
+    close(fx.jit(f, backend="reference")(X), X)

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 from numpy_harness import close, same
 
 import fx
 import fx.numpy as fnp
+import fx.scipy.linalg
 from fx.errors import ConcretizationError, FxError, SideEffectError, UnsupportedFunctionError
 
 X = np.arange(1.3, 13.0).reshape(3, 4) / 7
@@ -352,3 +354,65 @@ def _check_methods() -> None:
     same(fx.jit(lambda x: x.view("int8"))(X), X.view("int8"))
     same(a.view("int32"), X.view("int32"))
     assert "sum" in dir(a) and a.sum.__doc__
+
+
+# functions of several results: NumPy gives a list or a tuple
+SEVERAL: dict[str, Any] = {
+    "meshgrid": lambda x: np.meshgrid(x[0], x[1]),
+    "gradient": lambda x: np.gradient(x),
+    "gradient of one axis": lambda x: np.gradient(x, axis=0),
+    "broadcast_arrays": lambda x: np.broadcast_arrays(x, x[0]),
+    "atleast_1d": lambda x: np.atleast_1d(x[0, 0], x),
+    "atleast_2d": lambda x: np.atleast_2d(x[0], x),
+    "atleast_3d": lambda x: np.atleast_3d(x[0], x),
+    "atleast_2d of one": lambda x: np.atleast_2d(x[0]),
+    "split": lambda x: np.split(x, 2, axis=1),
+    "array_split": lambda x: np.array_split(x, 2),
+    "hsplit": lambda x: np.hsplit(x, 2),
+    "vsplit": lambda x: np.vsplit(x, 3),
+    "dsplit": lambda x: np.dsplit(x[None], 2),
+    "unstack": lambda x: np.unstack(x),
+    "histogram": lambda x: np.histogram(x),
+    "divmod": lambda x: np.divmod(x, 0.3),
+    "ix_": lambda x: np.ix_(x[0], x[1]),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_results_come_in_numpy_s_container(name: str) -> None:
+    want = SEVERAL[name](X)
+    for got in (fx.jit(SEVERAL[name], backend="reference")(X), fx.vjp(SEVERAL[name], X)[0]):
+        close(got, want)
+        assert type(got) is type(want) or not isinstance(want, (list, tuple))
+
+
+# functions of Hermitian matrices: NumPy and SciPy read one triangle, whatever stands in the other
+OF_A_TRIANGLE: dict[str, Any] = {
+    "cholesky": (np.linalg.cholesky, np.linalg.cholesky),
+    "cholesky upper": (lambda a: np.linalg.cholesky(a, upper=True),) * 2,
+    "eigvalsh": (np.linalg.eigvalsh,) * 2,
+    "eigvalsh U": (lambda a: np.linalg.eigvalsh(a, "U"),) * 2,
+    "eigh": (lambda a: np.abs(np.linalg.eigh(a)[1]),) * 2,
+    "eigh U": (lambda a: np.linalg.eigh(a, UPLO="U").eigenvalues,) * 2,
+    "scipy cholesky": (fx.scipy.linalg.cholesky, scipy.linalg.cholesky),
+    "scipy cholesky lower": (lambda a: fx.scipy.linalg.cholesky(a, lower=True), lambda a: scipy.linalg.cholesky(a, lower=True)),
+    "scipy cho_factor": (lambda a: fx.scipy.linalg.cho_factor(a)[0], lambda a: np.triu(scipy.linalg.cho_factor(a)[0])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+@pytest.mark.parametrize("name", OF_A_TRIANGLE)
+def test_functions_of_one_triangle(name: str, dtype: Any) -> None:
+    """The value, and the derivative along any direction, are those of NumPy's function of a matrix that need not be Hermitian."""
+    ours, numpys = OF_A_TRIANGLE[name]
+    rng = np.random.default_rng(3)
+    a, t = (rng.normal(size=(4, 4)) + (1j * rng.normal(size=(4, 4)) if dtype is np.complex128 else 0) for _ in range(2))
+    a = a * 0.3 + np.diag([3.0, 4.0, 5.5, 7.0])
+    a[np.diag_indices(4)] = a[np.diag_indices(4)].real
+    t[np.diag_indices(4)] = t[np.diag_indices(4)].real
+    close(ours(fnp.asarray(a)), numpys(a))
+    close(fx.jit(ours, backend="reference")(a), numpys(a))
+    value, slope = fx.jvp(ours, (a,), (t,))
+    close(value, numpys(a))
+    e = 1e-6
+    close(slope, (numpys(a + e * t) - numpys(a - e * t)) / (2 * e), tol=1e-6)

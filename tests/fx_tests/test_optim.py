@@ -305,6 +305,16 @@ def test_trees_that_do_not_fit_are_told_as_gradient_and_parameters(call):
         assert "a gradient of ['" in note and "parameters of ['a'] [3]" in note and "optimizer.init(params)" in note
 
 
+@pytest.mark.parametrize(
+    ("updates", "says"),
+    [({"v": fnp.zeros(3)}, "('w',) expected"), ({"w": fnp.zeros(1)}, "params['w'], of shape (3,), has shape (1,)")],
+)
+def test_updates_that_do_not_fit_their_parameters_are_told(updates, says):
+    with pytest.raises((TreeError, ShapeError)) as caught:
+        optim.apply_updates({"w": fnp.zeros(3)}, updates)
+    assert says in str(caught.value) and "parameters of ['w'] [3] and updates of" in caught.value.__notes__[0]
+
+
 def test_what_is_no_optimizer_or_rate_is_named():
     with pytest.raises(ValueError, match="found <function sgd.*call it first"):
         optim.chain(optim.clip(1.0), optim.sgd)

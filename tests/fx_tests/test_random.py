@@ -470,6 +470,8 @@ def test_very_large_shapes_count_in_64_bits():
         (lambda: random.randint(KEY, (2,), 0, 5, "float32"), DTypeError, "integers"),
         (lambda: random.randint(KEY, (2,), 0.0, 5), DTypeError, "minval"),
         (lambda: random.uniform(KEY, (2,), minval=np.zeros(3)), ShapeError, "(3,)"),
+        (lambda: random.uniform(KEY, (2,), -1.0, 1.0), DTypeError, "uniform: -1.0 stands where the dtype belongs"),
+        (lambda: random.normal(KEY, 2, 3), DTypeError, "given by name"),
         (lambda: random.gumbel(KEY, (2,), mode="most"), ShapeError, "'highest'"),
         (lambda: random.bernoulli(KEY, 1, (2,)), DTypeError, "probability"),
         (lambda: random.bernoulli(KEY, 0.5, (2,), "exact"), ShapeError, "'high'"),

@@ -139,3 +139,26 @@ def test_guards_that_are_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -
         compare(
             Program((("threshold", 0, 1, 1),), ((0,), (1,)), "float32", False), [(12, 7), (10, 7), (11, 7), (16, 7)]
         )
+
+
+_LAYER = np.linspace(-1, 1, 100 * 128, dtype=np.float32).reshape(100, 128)
+BOTH_SIDES: dict[str, Any] = {  # function, length of a row, lengths on both sides of a limit of the planner
+    "a reduction that is cut, by columns": (lambda x: fnp.tanh(fnp.sum(x * x, 0)), 512, (400, 450, 520, 800, 300)),
+    "a reduction that is cut, of all": (lambda x: fnp.sum(x * x) + x.shape[0], 512, (400, 450, 520, 800, 300)),
+    "a position that is sought in parts": (lambda x: fnp.argmax(x, 0), 512, (400, 450, 520, 800, 300)),
+    "ten long rows": (lambda x: fnp.sum(x.reshape(x.shape[0] // 10, 10, -1), (0, 2)), 512, (300, 400, 800, 1500)),
+    "narrow columns": (lambda x: fnp.sum(x, 0), 3, (70_000, 80_000, 90_000, 200_000)),
+    "long rows times a vector": (lambda x: x.reshape(23, -1) @ x.reshape(-1)[: x.shape[0]], 23, (200, 300, 500, 900)),
+    "a product that leaves B in place": (lambda x: fnp.tanh(x @ _LAYER), 100, (40, 60, 70, 200, 300)),
+}
+
+
+@pytest.mark.parametrize("name", BOTH_SIDES)
+def test_one_family_serves_both_sides_of_a_limit(name: str) -> None:
+    f, width, lengths = BOTH_SIDES[name]
+    several = fx.jit(lambda x: f(x))
+    for n in lengths:
+        x = np.random.default_rng(n).standard_normal((n, width), dtype=np.float32)
+        assert outcome(several, [x]) == outcome(fx.jit(lambda x: f(x)), [x]), n
+    (families,) = several._programs.families.values()
+    assert len(families._all) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 from typing import Any
 
@@ -154,6 +155,24 @@ def test_stages() -> None:
         compiled(X[:1])
     spec = fx.jit(lambda x: x + 1).lower(fx.ShapeDtypeStruct((3,), np.float32))
     np.testing.assert_array_equal(spec.compile()(np.zeros(3, np.float32)), np.ones(3))
+
+
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_a_profile_has_the_steps_of_the_plan_and_leaves_what_is_donated(backend: str) -> None:
+    shift = fnp.ones(3)
+    f = fx.jit(lambda x: fnp.sort(fnp.tanh(x) + shift, axis=0) * 2, donate_argnums=0, backend=backend)
+    x = fnp.array(np.ones((2000, 3), np.float32))
+    low = f.lower(x)
+    compiled = low.compile()
+    found = compiled.profile(x)
+    plan = low.explain()
+    assert all(type(n) is int and n >= 0 for _, n in found)
+    assert [*dict.fromkeys(name.split(" (")[0] for name, _ in found)] == (
+        re.findall(r"^    -> (\w+):", plan, re.M) or ["reference"]
+    )
+    np.testing.assert_array_equal(x, np.ones((2000, 3)))
+    with pytest.raises(errors.StaticArgumentError, match="compiled for"):
+        compiled.profile(x[:1])
 
 
 def test_a_new_batch_size_compiles_no_kernel() -> None:

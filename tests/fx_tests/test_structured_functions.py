@@ -11,8 +11,18 @@ import structured_truths as truths
 from fx import api, dtypes
 from fx.array import to_numpy
 from fx.errors import AxisError, DTypeError, MissingRuleError, OutOfBoundsIndexError, ShapeError
-from fx.primitives import conv, elementwise, gather_scatter, indexing, linalg, sorting, windows
-from fx.primitives import conv_variants as variants
+from fx.primitives import (
+    conv,
+    elementwise,
+    gather_scatter,
+    indexing,
+    linalg,
+    sorting,
+    windows,
+)
+from fx.primitives import (
+    conv_variants as variants,
+)
 
 NUMBERS = [d for d in dtypes.ALL if d != dtypes.bool_]
 HALVES = [d for d in dtypes.FLOATS if d.itemsize == 2]

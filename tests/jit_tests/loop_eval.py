@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from fx.errors import GraphError
+from jit.loop_builder import Arithmetic, KernelBuilder
 from jit.loop_ir import (
     Alloc,
-    Arithmetic,
     Assign,
     Comment,
     Const,
@@ -22,7 +22,6 @@ from jit.loop_ir import (
     For,
     If,
     Kernel,
-    KernelBuilder,
     Let,
     Load,
     Op,

@@ -14,11 +14,11 @@ from fx import dtypes
 from fx.errors import BackendError
 from jit import loop_runtime, native
 from jit.emit_numba import compile_numba
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     OPS,
     Const,
     Kernel,
-    KernelBuilder,
     Ty,
     b1,
     bf16,
@@ -36,7 +36,7 @@ from jit.loop_ir import (
     u16,
     u32,
     u64,
-)  # fmt: skip
+)
 from jit.loop_print import print_kernel
 from jit.loop_verify import verify_kernel
 from jit.target import Target, host

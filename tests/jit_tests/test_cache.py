@@ -11,12 +11,12 @@ import stat
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from children import forked
 
 from fx.errors import CacheError
 from jit import cache, sources
@@ -30,21 +30,6 @@ def key_of(n: int) -> str:
 
 def files(directory: Path) -> list[Path]:
     return sorted(p for p in directory.rglob("*") if p.is_file())
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Forks; the child runs ``work`` and exits with 0, or with 1 if it raises.  Returns the child's id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside native threads
-        pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return pid
 
 
 # ---------------------------------------------------------------------------------------------- keys
@@ -217,7 +202,7 @@ def test_four_processes_write_and_read_the_same_keys(tmp_path: Path) -> None:
                 store.put(key_of(n), payload(n, version))
             assert store.stats().corrupt == 0
 
-    children = [in_child(work) for _ in range(4)]
+    children = [forked(work) for _ in range(4)]
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 4
     store = KernelStore(tmp_path / "c")
     assert all(is_payload(n, store.get(key_of(n)) or b"") for n in range(8))
@@ -231,7 +216,7 @@ def test_processes_that_evict_at_once_do_no_harm(tmp_path: Path) -> None:
             for n in range(8):
                 store.put(key_of(n), payload(n, version))
 
-    children = [in_child(work) for _ in range(4)]
+    children = [forked(work) for _ in range(4)]
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 4
     store = KernelStore(tmp_path / "c", limit_bytes=150_000)
     store.put(key_of(100), b"x")
@@ -248,7 +233,7 @@ def test_a_kill_leaves_an_entry_whole_or_not_at_all(tmp_path: Path) -> None:
     rng = random.Random(0)
     written = 0
     for _ in range(20):
-        pid = in_child(write_for_ever)
+        pid = forked(write_for_ever)
         time.sleep(rng.uniform(0.002, 0.02))
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -258,3 +258,14 @@ def test_empty_updates() -> None:
         graph = graph_of(adam, *given)
         for a, w in zip(run(graph, given, donate=(0, 1, 2))[2], run_graph(graph, given)):
             agree(a, w)
+
+
+@pytest.mark.parametrize("times, joins", [(1, False), (3, True)])
+def test_what_the_third_level_cache_holds_has_no_epilogue(times: int, joins: bool) -> None:
+    """The map writes over the result there; a larger one joins the product."""
+    x, w = arrays(64, 32, 128, "float32")[3:]
+    target = dataclasses.replace(host(), l3_bytes=64 * 32 * 4 // times)
+    graph = graph_of(lambda x, w: (fnp.maximum(product(x, w), 0),), x, w)
+    e = jit.compile(graph, jit.Options(target=target, verify=True))
+    assert (JOINS in e.explain()) == joins
+    agree(e(x, w)[0], run_graph(graph, (x, w))[0], "", 4)

@@ -23,9 +23,11 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
-from jit import border, memory, results
+from jit import border, memory, result_pool, results
+from jit.builtins import address_in_python
 from jit.cost import chunk_for
-from jit.memory import ALIGN, BYTE, PADDED_FROM, allocator, clear_pool, pooled_bytes
+from jit.memory import ALIGN, BYTE, PADDED_FROM
+from jit.result_pool import allocator, clear_pool, pooled_bytes
 
 
 def affine(x, y):
@@ -271,31 +273,90 @@ def test_donated_inputs_that_must_not_be_written_are_copied():
     np.testing.assert_array_equal(given, x)
 
 
-def test_memory_of_large_results_is_used_again():
+def native_empty(shape, dtype):
+    """A large result as native code makes it."""
+    (a,) = results.maker([(shape, dtype)])()
+    return a
+
+
+def python_empty(shape, dtype):
+    """... and where the layout of objects is not known."""
+    return allocator(shape, dtype)(shape, dtype)
+
+
+pools = pytest.mark.parametrize("empty", [native_empty, python_empty])
+
+
+@pools
+def test_memory_of_large_results_is_used_again(empty):
     clear_pool()
     shape, dtype = (1000, 1000), np.dtype("f4")
-    empty = allocator(shape, dtype)
     a = empty(shape, dtype)
+    assert (a.shape, a.dtype, a.flags.carray, type(a)) == (shape, dtype, True, np.ndarray)
     address = a.ctypes.data
     view = a[10:20].T
     del a
     assert pooled_bytes() == 0  # a view still lives
     del view
-    assert pooled_bytes() > 0
-    assert empty(shape, dtype).ctypes.data == address and address % 64 == 0
+    assert pooled_bytes() == 4 * 1000 * 1000 + ALIGN
+    other = empty((1000, 1001), dtype)
+    assert other.ctypes.data != address
+    again = empty((500, 2000), dtype)
+    assert again.ctypes.data == address and address % ALIGN == 0 and pooled_bytes() == 0
+    assert not np.shares_memory(again, empty(shape, dtype))
     assert allocator((3,), dtype) is np.empty
 
 
-def test_waiting_memory_is_bounded(monkeypatch):
+@pools
+def test_waiting_memory_is_bounded(empty, monkeypatch):
     clear_pool()
-    monkeypatch.setattr(memory, "POOL_BYTES", 10 << 20)
+    monkeypatch.setattr(result_pool, "POOL_BYTES", 10 << 20)
+    limit = result_pool._word(result_pool.Word.LIMIT)
+    usual, limit.value = limit.value, 10 << 20
     dtype = np.dtype("f4")
-    held = [allocator((n, 1024), dtype)((n, 1024), dtype) for n in (1000, 1100, 1200, 1200)]
+    held = [empty((n, 1024), dtype) for n in (1000, 3000, 1100, 1200, 1200)]
     while held:
         held.pop(0)
         assert pooled_bytes() <= 10 << 20
     assert pooled_bytes() >= 1200 * 4096  # the latest stay
     clear_pool()
+    limit.value = usual
+    assert pooled_bytes() == 0
+
+
+def test_waiting_blocks_are_bounded_too():
+    """The native pool looks at each: it holds the latest few hundred, and what it lets go of is freed."""
+    clear_pool()
+    before = sys.getrefcount(BYTE)
+    n = result_pool._ENTRIES + 20
+    held = [native_empty(((1 << 16) + k,), np.dtype("f4")) for k in range(n)]
+    first, last = held[0].ctypes.data, held[-1].ctypes.data
+    while held:
+        held.pop(0)
+    assert pooled_bytes() == sum(4 * ((1 << 16) + k) + ALIGN for k in range(20, n))
+    assert native_empty(((1 << 16) + n - 1,), np.dtype("f4")).ctypes.data == last != first
+    clear_pool()
+    assert sys.getrefcount(BYTE) == before
+
+
+def test_threads_share_the_pool():
+    """Blocks are never in two hands."""
+    wrong = []
+
+    def work(k):
+        for n in range(300):
+            a = native_empty(((1 << 16) + n % 3,), np.dtype("i8"))
+            a[:] = k
+            b = a[5:]
+            del a
+            wrong.extend([n] * bool((b != k).any()))
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
 
 
 def test_clearing_the_caches_of_the_process(monkeypatch):
@@ -305,9 +366,9 @@ def test_clearing_the_caches_of_the_process(monkeypatch):
     assert jit.cache_info() == now
     monkeypatch.setattr(store, "clear", lambda: cleared.append("disk"))
     monkeypatch.setattr(jit, "forget", lambda: cleared.append("process"))
-    empty = allocator((1000, 1000), np.dtype("f4"))
-    empty((1000, 1000), np.dtype("f4"))  # dropped at once: it waits for reuse
-    assert pooled_bytes() > 0
+    for empty in (native_empty, python_empty):
+        empty((1000, 1000), np.dtype("f4"))  # dropped at once: it waits for reuse
+    assert pooled_bytes() > 8_000_000
     jit.clear_cache()
     assert cleared == ["disk", "process"] and pooled_bytes() == 0
 
@@ -509,9 +570,33 @@ def test_a_launched_program_aligns_its_results() -> None:
     assert sys.getrefcount(BYTE) == before
 
 
-def test_large_results_come_from_the_pool() -> None:
-    (large,) = results.maker([((1 << 20,), np.dtype("f4"))])()
-    assert large.base is not None
+def test_a_launched_program_takes_large_results_from_the_pool() -> None:
+    f = fx.jit(lambda x: (x + 1, x * 2))
+    x = fnp.array(np.arange(1e5, dtype=np.float32))
+    for _ in range(4):  # the first are called in another way
+        made = f(x)
+    places = {y.__array_interface__["data"][0] for y in made}
+    waiting = pooled_bytes()
+    del made
+    assert pooled_bytes() == waiting + 2 * (400_000 + ALIGN)
+    made = f(x)
+    assert {y.__array_interface__["data"][0] for y in made} == places and pooled_bytes() == waiting
+    assert np.array_equal(made[0], np.asarray(x) + 1) and np.array_equal(made[1], np.asarray(x) * 2)
+
+
+def test_a_lease_that_cannot_be_made_loses_nothing() -> None:
+    """A capsule without memory for it: the exception is Python's, and the block is freed."""
+    clear_pool()
+    word = result_pool._word(result_pool.Word.NEW_CAPSULE)
+    usual, before = word.value, sys.getrefcount(BYTE)
+    word.value = address_in_python("PyErr_NoMemory")
+    try:
+        with pytest.raises(MemoryError):
+            native_empty((1 << 17,), np.dtype("f4"))
+    finally:
+        word.value = usual
+    assert sys.getrefcount(BYTE) == before and pooled_bytes() == 0
+    assert native_empty((1 << 17,), np.dtype("f4")).flags.carray
 
 
 def test_references_of_fresh_arrays_are_counted() -> None:
@@ -538,7 +623,7 @@ def test_working_memory_grows_and_keeps_its_pages():
 
 
 def test_a_block_of_working_memory_has_one_owner():
-    memory.clear_pool()
+    memory.clear_arenas()
     first, second = memory.take_arena(4 * 4096), memory.take_arena(100)
     assert first.address != second.address
     memory.give_arena(first), memory.give_arena(second)

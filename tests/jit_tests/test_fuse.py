@@ -15,13 +15,27 @@ from hypothesis import strategies as st
 
 import jit
 from fx.errors import GraphError
-from fx.primitives import cumulative as C
-from fx.primitives import elementwise as E
-from fx.primitives import indexing as I
-from fx.primitives import linalg as L
-from fx.primitives import reductions as R
-from fx.primitives import shaping as S
-from fx.primitives import sorting as O
+from fx.primitives import (
+    cumulative as C,
+)
+from fx.primitives import (
+    elementwise as E,
+)
+from fx.primitives import (
+    indexing as I,
+)
+from fx.primitives import (
+    linalg as L,
+)
+from fx.primitives import (
+    reductions as R,
+)
+from fx.primitives import (
+    shaping as S,
+)
+from fx.primitives import (
+    sorting as O,
+)
 from fx.primitives.random_bits import threefry2x32
 from jit import buffers as buffers_module
 from jit.buffers import plan_buffers

@@ -22,7 +22,8 @@ from fx.passes import inline
 from jit import lapack, loop_runtime
 from jit.emit_numba import compile_numba
 from jit.load import kernel_text
-from jit.loop_ir import Kernel, KernelBuilder, Place, f64
+from jit.loop_builder import KernelBuilder
+from jit.loop_ir import Kernel, Place, f64
 from jit.loop_print import print_kernel
 from jit.loop_verify import verify_kernel
 from jit.lower.context import structure

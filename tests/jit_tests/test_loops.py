@@ -31,10 +31,10 @@ from loop_harness import (
 
 from fx import dtypes
 from jit import loop_runtime, native
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,
     Kernel,
-    KernelBuilder,
     Op,
     Ty,
     b1,
@@ -55,7 +55,7 @@ from jit.loop_ir import (
     u16,
     u32,
     u64,
-)  # fmt: skip
+)
 from jit.loop_print import print_kernel
 from jit.target import Target, host
 

@@ -80,6 +80,19 @@ def test_positions_of_extremes_in_every_kind_of_row(shape):
     check(f, np.full(shape, np.iinfo("i4").min, "i4"))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_positions_in_few_tall_columns_are_sought_in_parts(dtype):
+    """The first of equals in several parts, of nothing but the least number, of all equal ones; the first NaN of several."""
+    x = numbers((30_000, 40), dtype)
+    least = np.array(-np.inf if dtype == "float32" else np.iinfo(dtype).min, dtype)
+    x[[100, 20_000, 29_999], 3] = 10**9
+    x[:, 4], x[:, 5], x[:15_000, 6], x[15_000:, 7] = least, 3, least, least
+    if dtype == "float32":
+        x[[25_000, 29_000], 8] = np.nan
+    e = check(lambda x: [op(x, 0, np.dtype("int32")) for op in (R.argmax, R.argmin)], x)
+    assert "def partial_arg" in e.loops() and "def combine_arg" in e.loops()
+
+
 def test_a_position_fits_its_dtype():
     x = np.arange(200, dtype="f4")
     check(lambda x: [R.argmax(x, 0, np.dtype("uint8"))], x)

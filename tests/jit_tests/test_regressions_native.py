@@ -19,7 +19,7 @@ from fx.primitives import elementwise as E
 from fx.primitives import linalg as L
 from fx.primitives import reductions as R
 from fx.primitives import shaping as S
-from jit import memory
+from jit import memory, result_pool
 from jit.forks import compiling
 
 ODD_LAYOUT = C.ConvDimensionNumbers((3, 1, 0, 2, 4), (4, 3, 1, 2, 0), (0, 2, 3, 1, 4))
@@ -121,12 +121,12 @@ def test_a_fork_beside_a_thread_at_the_pool_has_a_pool():
     started, done = threading.Event(), threading.Event()
 
     def hold():
-        with memory._lock:
+        with memory._lock, result_pool._lock:
             started.set()
             done.wait()
 
     def in_child():
-        assert memory.pooled_bytes() == 0
+        assert result_pool.pooled_bytes() == 0
         (y,) = e(x)
         assert (y == 1).all()
 

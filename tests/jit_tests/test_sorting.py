@@ -14,7 +14,8 @@ import jit.lower.sorting  # noqa: F401 - registers the lowerings
 from jit.kernels.sort_buckets import MOST_BUCKETS, sample_kernel
 from jit.kernels.sort_partition import QuickSort, Range
 from jit.kernels.sort_records import SortSpec, Source
-from jit.loop_ir import Const, KernelBuilder, Ty, f32, i64, u32, u64
+from jit.loop_builder import KernelBuilder
+from jit.loop_ir import Const, Ty, f32, i64, u32, u64
 from jit.target import host
 
 REAL = [

@@ -8,16 +8,17 @@ import gc
 import os
 import threading
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from children import exit_code
 
 from fx.errors import GraphError
 from jit import emission, linker, threads
-from jit.loop_ir import KernelBuilder, f64, i64
+from jit.loop_builder import KernelBuilder
+from jit.loop_ir import f64, i64
 from jit.native import compile_object, load_object
 from jit.runtime_ir import StepKind
 from jit.tape import Patch, Program, ProgramBusyError, SteerStep, TapeStep
@@ -90,29 +91,6 @@ def marks(total: int, chunk: int, serial: bool = False, **options: object) -> tu
     count, who, first = np.zeros(total, np.int64), np.full(total, -1), np.full(total, -1)
     Program([step], frame.patches, 3, keep=(frame.words,), **options).run(count, who, first)  # type: ignore[arg-type]
     return count, who, first
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Exit code of ``work`` in a forked child; one that hangs is killed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside native threads
-        pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-    return -99
 
 
 # -------------------------------------------------------------------------------------------- results
@@ -226,7 +204,7 @@ def test_workers_that_leave_their_callers_core_may_come_back() -> None:
             time.sleep(0.02)
             assert all(os.sched_getaffinity(t) == others for t in workers)
 
-    assert in_child(work) == 0
+    assert exit_code(work) == 0
 
 
 def test_serial_steps_run_whole_on_the_caller() -> None:
@@ -475,7 +453,7 @@ def run_once(n_threads: int) -> None:
 def test_a_forked_child_runs_programs(n_threads: int) -> None:
     run_once(n_threads)
     for _ in range(3):
-        assert in_child(lambda: run_once(n_threads)) == 0
+        assert exit_code(lambda: run_once(n_threads)) == 0
         run_once(n_threads)
 
 
@@ -488,9 +466,9 @@ def test_a_forked_child_runs_the_programs_of_its_parent() -> None:
     def work() -> None:
         program.run(x, y)
         assert (y == 4.0).all()
-        assert in_child(lambda: run_once(2)) == 0  # a fork in the fork
+        assert exit_code(lambda: run_once(2)) == 0  # a fork in the fork
 
-    assert in_child(work) == 0
+    assert exit_code(work) == 0
     program.run(x, y)
     np.testing.assert_array_equal(y, 4.0)
 
@@ -500,7 +478,7 @@ def test_a_fork_while_another_thread_is_in_a_parallel_step() -> None:
     flag = np.zeros(10, np.int64)
     runner, _ = start_waiting(flag, pieces=4)
     try:
-        assert in_child(lambda: run_once(2)) == 0
+        assert exit_code(lambda: run_once(2)) == 0
     finally:
         flag[0] = 1
         runner.join(60)

@@ -17,6 +17,7 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from children import exit_code
 
 from jit import emission, linker, runtime_ir, threads
 from jit.runtime_ir import Pool, Slot, Word, machine, runtime_text
@@ -74,21 +75,6 @@ def run_parallel(n_threads: int) -> None:
     x, y = np.ones(1000), np.zeros(1000)
     halver(1000, 10).run(x, y)
     assert (y == 0.5).all()
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Exit code of ``work`` in a forked child, where the pool is a new one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside native threads
-        pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 # ------------------------------------------------------------------------------------------ the host
@@ -277,7 +263,7 @@ def test_workers_start_when_needed_and_stay() -> None:
             assert words[Word.RUNNING] == running
 
     threads.runtime()
-    assert in_child(work) == 0
+    assert exit_code(work) == 0
 
 
 def test_idle_workers_sleep() -> None:
@@ -334,7 +320,7 @@ def test_workers_leave_signals_to_python() -> None:
 
     threads.runtime()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    assert in_child(work) == 0
+    assert exit_code(work) == 0
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == mask
 
 
@@ -351,7 +337,7 @@ def test_threads_that_cannot_be_started_are_done_without(monkeypatch: pytest.Mon
             run_parallel(2)
 
     threads.runtime()
-    assert in_child(work) == 0
+    assert exit_code(work) == 0
 
 
 FLUSH = {"x86_64": 0x8000, "aarch64": 1 << 24}
@@ -384,7 +370,7 @@ def test_every_thread_computes_with_subnormals() -> None:
                 assert np.array_equal(y.view(np.int64), np.full(1000, 1 << 51))
         assert get() == flushing
 
-    assert in_child(work) == 0
+    assert exit_code(work) == 0
 
 
 # -------------------------------------------------------------------------------------------- the end

@@ -31,10 +31,10 @@ from loop_harness import (
 )
 
 from jit import loop_runtime, native
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,
     Kernel,
-    KernelBuilder,
     Let,
     Ty,
     b1,

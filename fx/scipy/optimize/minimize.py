@@ -169,7 +169,7 @@ def _lbfgs(
     return end, None
 
 
-_METHODS = {"bfgs": _bfgs, LBFGS: _lbfgs}
+_METHODS: dict[str, Callable[..., Any]] = {"bfgs": _bfgs, LBFGS: _lbfgs}
 
 
 def minimize(
@@ -197,6 +197,12 @@ def minimize(
         TypeError: ``args`` is no tuple, or an option is unknown.
 
     Source: Nocedal and Wright, "Numerical optimization" (2006), chapters 6 and 7.
+
+    >>> import fx, numpy as np
+    >>> from fx.scipy.optimize import minimize
+    >>> found = minimize(lambda x: (x[0] - 1) ** 2 + 10 * (x[1] - x[0]) ** 2, np.zeros(2), method="BFGS")
+    >>> found.x.round(3), bool(found.success)
+    (Array([1., 1.], dtype=float64), True)
     """
     if not isinstance(args, tuple):
         raise TypeError(f"minimize: args must be a tuple of further arguments of fun; found {args!r}")
@@ -208,7 +214,11 @@ def minimize(
     known = dict(options or {})
     if tol is not None:
         known["gtol"] = tol
-    state, inverse = _METHODS[method.lower()](value_and_grad(lambda v: fun(v, *args)), x, **known)
+
+    def objective(v: Value) -> Value:
+        return fun(v, *args)
+
+    state, inverse = _METHODS[method.lower()](value_and_grad(objective), x, **known)
     return OptimizeResults(
         state.x, state.status == _CONVERGED if inverse is not None else (state.status == _CONVERGED) | (state.status == _UNCHANGED),
         state.status, state.value, state.gradient, inverse, state.nfev, state.nfev, state.nit,

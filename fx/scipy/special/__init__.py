@@ -7,15 +7,33 @@ become floats.
 from __future__ import annotations
 
 from ...traceback import hide_frames as _hide_frames
-from . import bessel as _bessel
-from . import entropies as _entropies
-from . import error_functions as _error_functions
-from . import gamma_functions as _gamma_functions
-from . import hypergeometric as _hypergeometric
-from . import incomplete as _incomplete
-from . import integrals as _integrals
-from . import softmax as _softmax
-from . import zeta_functions as _zeta_functions
+from . import (
+    bessel as _bessel,
+)
+from . import (
+    entropies as _entropies,
+)
+from . import (
+    error_functions as _error_functions,
+)
+from . import (
+    gamma_functions as _gamma_functions,
+)
+from . import (
+    hypergeometric as _hypergeometric,
+)
+from . import (
+    incomplete as _incomplete,
+)
+from . import (
+    integrals as _integrals,
+)
+from . import (
+    softmax as _softmax,
+)
+from . import (
+    zeta_functions as _zeta_functions,
+)
 from .bessel import *
 from .entropies import *
 from .error_functions import *

@@ -7,7 +7,6 @@ derivatives beside it (``special``).
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ from ...lax.control_flow import fori_loop, while_loop
 from ...numpy.core import as_type, is_eager, operand, promote_inexact
 from ...numpy.series import horner
 from ...primitives import elementwise as p
+from ...signatures import signature_of
 from ...transforms.custom_jvp import custom_jvp
 
 __all__ = ["Value", "floats", "if_any", "log1p_excess", "log1p_less", "repeat", "special", "steps", "sum_terms"]
@@ -61,7 +61,7 @@ def special(*partials: Kernel | None, complex_too: bool = False) -> Callable[[Ke
         if partials:
             run = custom_jvp(kernel)
             run.defjvps(*[None if d is None else _term(d) for d in partials])
-        signature = inspect.signature(kernel)
+        signature = signature_of(kernel)
 
         def compute(*values: Value) -> Any:
             """Where nothing is traced, the kernel at once, its loops as Python's: there is no derivative to attach."""

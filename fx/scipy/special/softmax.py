@@ -12,6 +12,7 @@ from ... import numpy as fnp
 from ...api import stop_gradient
 from ...numpy.axes import canonical_axes
 from ...numpy.core import as_value, promote_inexact
+from ...plans import planned
 from ...primitives.reductions import reduce_max
 from ...primitives.shaping import expand_dims, squeeze
 from ...transforms.custom_jvp import custom_jvp
@@ -26,6 +27,7 @@ def _greatest(x: Value, axis: Any) -> Value:
     return stop_gradient(expand_dims(reduce_max(x, axes), axes))
 
 
+@planned
 def logsumexp(
     a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False, where: Any = None
 ) -> Any:
@@ -79,6 +81,7 @@ def _softmax_jvp(axis: Any, primals: Any, tangents: Any) -> tuple[Value, Value]:
 _softmax.defjvp(_softmax_jvp, symbolic_zeros=True)  # ``where`` is boolean: it has no tangent, not even a zero
 
 
+@planned
 def softmax(x: Any, /, *, axis: Any = None, where: Any = None) -> Value:
     """exp(x) divided by its sum along ``axis``, without overflow.
 
@@ -90,6 +93,7 @@ def softmax(x: Any, /, *, axis: Any = None, where: Any = None) -> Value:
     return _softmax(x, axis, None if where is None else fnp.broadcast_to(where, x.shape))
 
 
+@planned
 def log_softmax(x: Any, /, *, axis: Any = None, where: Any = None) -> Value:
     """log(softmax(x)), computed as x - logsumexp(x); the elements not in ``where`` become -inf."""
     (x,) = floats("log_softmax", x)

@@ -124,8 +124,8 @@ def _standard(name: str, formula: Formula, support: tuple[float | None, float | 
         y = (x - loc) / scale
         less = None if low is None else y < low
         more = None if high is None else y > high
-        safe = y if less is None else fnp.where(less, low + 0.5, y)
-        safe = safe if more is None else fnp.where(more, high - 0.5, safe)
+        safe = y if low is None else fnp.where(less, low + 0.5, y)
+        safe = safe if high is None else fnp.where(more, high - 0.5, safe)
         out = formula(safe, *shapes)
         if name == "logpdf":
             out = out - fnp.log(scale)
