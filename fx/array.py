@@ -247,7 +247,9 @@ class Array(_Methods):
         ):  # bfloat16: the protocol's type string cannot name it; NumPy then asks __array__
             raise AttributeError("__array_interface__")
         self._owned = False  # a view made through the protocol holds this object, not its memory
-        return {**self._data.__array_interface__, "data": (self._data.ctypes.data, True)}
+        told = self._data.__array_interface__
+        told["data"] = told["data"][0], True
+        return told
 
     def __dlpack__(
         self,

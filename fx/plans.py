@@ -19,6 +19,7 @@ Only functions that do with a value the same as with a traced one may be planned
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from math import copysign
 from typing import Any, TypeVar
@@ -29,6 +30,7 @@ from . import silence, tree
 from .array import Array
 from .config import ALERT, config
 from .dtypes import SUPPORTED
+from .exact import begun_natively, exact_part
 from .ir import Graph, aval_of_array
 from .passes import dce, optimize
 from .trace import Recipe, Tracer, concrete_value, operands_of, trace_flat
@@ -37,9 +39,9 @@ from .written import written
 
 __all__ = ["holds_array", "planned", "replayed"]
 
-_MOST_PLANS = 256  # of one function
 _MOST_SEEN = 4096
 _MOST_BYTES = 1 << 16
+_WORTH_COMPILING = 64  # calls
 _STATIC = frozenset(
     (int, bool, str, bytes, complex, type, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
 )
@@ -49,7 +51,6 @@ _ARRAYS = frozenset((Array, Tracer, np.ndarray))
 _SEEN = object()
 _NEVER = object()
 
-Run = Callable[..., Any]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -86,23 +87,17 @@ def replayed(f: F) -> F:
     @functools.wraps(f)
     def wrapper(*args: Any, **options: Any) -> Any:
         try:
-            if not ALERT and _is_traced(args):
-                return _call(f, plans, args, options)
+            if args and not ALERT:
+                first = type(args[0])
+                listed = (first is list or first is tuple) and Tracer in map(type, args[0])
+                if listed or first is Tracer or (len(args) > 1 and type(args[1]) is Tracer):
+                    return _call(f, plans, args, options)
             return f(*args, **options)
         except BaseException as e:
             shorten(e)
             raise
 
     return _with_plans(wrapper, plans)
-
-
-def _is_traced(args: tuple[Any, ...]) -> bool:
-    if not args:
-        return False
-    first: Any = args[0]
-    if type(first) is Tracer or (len(args) > 1 and type(args[1]) is Tracer):
-        return True
-    return type(first) in (list, tuple) and any(type(x) is Tracer for x in first)
 
 
 def _with_plans(wrapper: Any, plans: dict[Any, Any]) -> Any:
@@ -267,11 +262,13 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], t
         replay = _Replay(dce(graph), captures, structure[0])
         return replay if replay.recipe.known else _NEVER
     weak = [a.weak for a in graph.out_avals]  # an optimised graph may give an operand of another weakness
-    run = _runner(optimize(graph), captures, structure[0], weak)
+    run = _Run(optimize(graph), captures, structure[0], weak)
     operands = [a if type(a) is np.ndarray else a._data for a in arrays]
-    if _shared(run(operands), operands) != _shared(f(*args, **options), operands):
+    shared = _shared(run(operands), operands)
+    if shared != _shared(f(*args, **options), operands):
         # NumPy's arrays may be written to: which results would change with them must not depend on the call
         return _NEVER
+    run.may_begin_natively = not any(shared)
     return run
 
 
@@ -291,29 +288,40 @@ def _remembered(leaves: Sequence[Any], out_tree: tree.TreeDef) -> Any:
     return lambda leaves: tree.unflatten(out_tree, [Array(d.copy(), w) for d, w in kept])
 
 
-def _runner(graph: Graph, captures: Sequence[Any], out_tree: tree.TreeDef, weak: Sequence[bool]) -> Run:
-    n = len(graph.inputs) - len(captures)
-    constants = dict(zip(graph.inputs[n:], map(concrete_value, captures)))
-    run = written(graph, ("leaves",), [f"leaves[{k}]" for k in range(n)], constants)
-    off, back = silence.off, silence.back
+class _Run:
+    """The operations of a plan, on the leaves of a call.
 
-    def values(leaves: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-        token = off()
+    Where a good part of them is exact, native code does that part once it has been called often (``exact``).
+    """
+
+    __slots__ = ("calls", "constants", "graph", "may_begin_natively", "out_tree", "part", "run", "weak")
+
+    def __init__(self, graph: Graph, captures: Sequence[Any], out_tree: tree.TreeDef, weak: Sequence[bool]) -> None:
+        n = len(graph.inputs) - len(captures)
+        self.graph, self.weak = graph, weak
+        self.out_tree = None if out_tree is tree.LEAF else out_tree
+        self.constants: dict[Any, Any] = dict(zip(graph.inputs[n:], map(concrete_value, captures)))
+        self.run = written(graph, ("leaves",), [f"leaves[{k}]" for k in range(n)], self.constants)
+        self.part = exact_part(graph)
+        self.calls = 0
+        self.may_begin_natively = False  # not where a result lies in the memory of an operand
+
+    def __call__(self, leaves: Sequence[np.ndarray]) -> Any:
+        if self.part is not None:
+            self._count()
+        token = silence.off()
         try:
-            return run(leaves)
+            outs = self.run(leaves)
         finally:
-            back(token)
+            silence.back(token)
+        if self.out_tree is None:
+            (out,) = outs
+            return Array(out if type(out) is np.ndarray else np.asarray(out), self.weak[0])
+        return tree.unflatten(self.out_tree, [Array(np.asarray(o), w) for o, w in zip(outs, self.weak)])
 
-    if out_tree is tree.LEAF:
-        is_weak = weak[0]
-
-        def one(leaves: Sequence[np.ndarray]) -> Array:
-            token = off()
-            try:
-                (out,) = run(leaves)
-            finally:
-                back(token)
-            return Array(out if type(out) is np.ndarray else np.asarray(out), is_weak)
-
-        return one
-    return lambda leaves: tree.unflatten(out_tree, [Array(np.asarray(o), w) for o, w in zip(values(leaves), weak)])
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls >= _WORTH_COMPILING and self.may_begin_natively and "jit" in sys.modules:
+            part, self.part = self.part, None
+            if part is not None:
+                self.run = begun_natively(self.graph, part, self.constants) or self.run

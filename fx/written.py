@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .ir import Atom, Graph, Literal, Var
+from . import silence
+from .ir import Atom, Graph, Literal, Var, subgraphs
 from .trace import reference_of
 
 __all__ = ["written"]
@@ -40,6 +41,8 @@ _BROADCASTING = frozenset(
     + ("shift_left", "shift_right_logical", "shift_right_arithmetic")
 )
 
+_MOST_BYTES = 1 << 16  # of arrays that a function keeps
+
 
 def written(
     graph: Graph, parameters: Sequence[str], inputs: Sequence[str], constants: Mapping[Var, Any]
@@ -60,6 +63,8 @@ class _Writer:
         self.scope: dict[str, Any] = {"asarray": np.asarray}
         self.names: dict[Var, str] = {v: f"x{k}" for k, v in enumerate(graph.inputs)}
         self.scalars: dict[Atom, Atom] = {}  # what is a literal, repeated
+        self.fixed: set[str] = set()  # names of arrays that are always the same
+        self.bytes = 0  # that those hold
         for v, value in constants.items():
             self.scope[self.names[v]] = value
 
@@ -92,6 +97,8 @@ class _Writer:
             operands = literals
         types = [a if isinstance(a, Literal) else a.aval for a in operands]
         f = reference_of(e.prim, types, e.params)  # type: ignore[arg-type]
+        if self.folds(k, operands):
+            return self.folded(k, f, operands)
         self.scope[f"f{k}"] = f
         for j, v in enumerate(e.outputs):
             self.names[v] = f"v{k}_{j}"
@@ -103,12 +110,35 @@ class _Writer:
             call = f"asarray({call})"  # NumPy gives scalars, which references do not take
         return f"    {results} = {call}"
 
+    def folds(self, k: int, operands: Sequence[Atom]) -> bool:
+        """Whether an equation gives always the same small array, which is no result of the graph."""
+        e = self.graph.eqns[k]
+        known = all(isinstance(a, Literal) or self.names[a] in self.fixed for a in operands)
+        small = sum(v.aval.nbytes for v in e.outputs) <= _MOST_BYTES - self.bytes
+        own = not any(v in self.graph.outputs for v in e.outputs)
+        return known and small and own and e.effect is None and not subgraphs(e.params)
+
+    def folded(self, k: int, f: Callable[..., Any], operands: Sequence[Atom]) -> str:
+        e = self.graph.eqns[k]
+        token = silence.off()
+        try:
+            made = f(*[self.scope[self.name(a)] for a in operands])
+        finally:
+            silence.back(token)
+        for j, (v, value) in enumerate(zip(e.outputs, made if e.prim.multiple_results else (made,))):  # type: ignore[attr-defined]
+            name = self.names[v] = f"r{k}_{j}"
+            self.scope[name] = np.asarray(value)
+            self.fixed.add(name)
+            self.bytes += v.aval.nbytes
+        return ""
+
     def repeated(self, k: int, scalar: Literal) -> str:
         """A scalar of the text, repeated: a view that takes no memory, made now."""
         (v,) = self.graph.eqns[k].outputs
         self.names[v] = f"r{k}"
         value = np.asarray(scalar.value, scalar.aval.dtype)
         self.scope[f"r{k}"] = np.broadcast_to(value, v.aval.shape)
+        self.fixed.add(f"r{k}")
         return ""
 
 

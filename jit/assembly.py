@@ -94,7 +94,7 @@ def assembled(
         offsets: of each buffer in the arena.
         workers: the most that a step may use.
     """
-    takes, makes, _, _ = ends
+    takes, makes, outputs, overwritten = ends
     words = cells[wiring.words]
     words[wiring.in_consts.words] = cells[wiring.in_consts.offsets]
     in_arrays, in_arena = wiring.in_arrays, wiring.in_arena
@@ -107,7 +107,7 @@ def assembled(
         own = in_arena.words[:0]
     work = nanoseconds_of(cells[wiring.flops], cells[wiring.nbytes])
     return Assembly(
-        *ends, arena_bytes, consts, words, wiring.relative, own, wiring.in_consts.words, wiring.in_code,
+        takes, makes, outputs, overwritten, arena_bytes, consts, words, wiring.relative, own, wiring.in_consts.words, wiring.in_code,
         np.concatenate([np.stack(columns, axis=1) for columns in patches]), _steps(wiring, cells, work, workers), wiring.addressed,
         wiring.endless or bool(work @ cells[wiring.times] > RELEASE_GIL_NS), wiring.callbacks, wiring.portable,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from __future__ import annotations
 import contextvars
 import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -169,7 +169,7 @@ def slot_offset(cls: type, name: str) -> int:
     Raises:
         BackendError: it cannot be told.
     """
-    instance, mark = cls.__new__(cls), object()
+    instance, mark = cast(Any, cls).__new__(cls), object()
     setattr(instance, name, mark)
     words = (ctypes.c_int64 * ((cls.__basicsize__ - HEAD) // 8)).from_address(id(instance) + HEAD)
     found = [HEAD + 8 * k for k, word in enumerate(words) if word == id(mark)]

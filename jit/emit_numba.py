@@ -4,6 +4,8 @@ It is there to check the first: the text that a person reads is the text that ru
 a kernel and 5 ms a statement, and knows no vectors, so kernels are built for ``Target.restricted("scalar")``.
 """
 
+# mypy: disable-error-code="call-arg,var-annotated"
+# (an intrinsic is written with the typing context as its first argument, and called without it)
 from __future__ import annotations
 
 import math
@@ -23,7 +25,7 @@ from .loop_ir import Kernel, Param, Stmt
 from .loop_print import print_kernel
 from .loop_walk import operands, statements
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _INTS = {f"{k[0]}{b}": getattr(types, f"{k}{b}") for k in ("int", "uint") for b in (8, 16, 32, 64)}
 _MEMORY = {**_INTS, "f16": types.uint16, "bf16": types.uint16, "f32": types.float32, "f64": types.float64, "b1": types.boolean}  # fmt: skip
 
@@ -58,7 +60,8 @@ def compile_numba(kernel: Kernel, fma: bool = True) -> NumbaKernel:
     exec(_entry(kernel.params), names)
     signature = types.void(types.CPointer(types.int64), types.int64, types.int64, types.int64)
     callback = numba.cfunc(signature, nogil=True, error_model="numpy")(names["entry"])
-    return NumbaKernel(callback.address, text, callback)
+    address: Any = callback.address
+    return NumbaKernel(address, text, callback)
 
 
 def _entry(params: Sequence[Param]) -> str:

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -201,7 +201,7 @@ class Executable:
                 assert isinstance(what, Literal)
                 found.append(np.asarray(what.value, what.aval.dtype))
             else:
-                found.append((outs if kind == "buffer" else args)[what])  # type: ignore[index]
+                found.append((outs if kind == "buffer" else args)[cast(int, what)])
         return found
 
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]:

@@ -97,9 +97,9 @@ def _taken_over(groups: Sequence[Group], k: int, j: int, product: Var, keep: fro
 def _place(groups: Sequence[Group], k: int, end: int, h: Group, old: Sequence[Var]) -> int:
     """Where behind group ``k`` and not behind ``end`` the product and ``h``, which reads it, run together: as soon as all that
     ``h`` reads is there, because the product's operands are kept until then, and what it writes over is not read any more."""
-    reads, old = set(h.reads), set(old)
+    reads, before = set(h.reads), set(old)
     waits = (
-        j for j in range(k + 1, end) if not reads.isdisjoint(groups[j].writes) or not old.isdisjoint(groups[j].reads)
+        j for j in range(k + 1, end) if not reads.isdisjoint(groups[j].writes) or not before.isdisjoint(groups[j].reads)
     )
     return max(waits, default=k) + 1
 

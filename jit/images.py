@@ -216,9 +216,8 @@ def pack(assembly: Assembly, kernels: tuple[Stored, ...], key: str) -> bytes:
     a = assembly
     outputs = tuple([(kind, None if kind == "literal" else what) for kind, what in a.outputs])
     numbers = tuple([(getattr(a, name).shape, getattr(a, name).tobytes()) for name in _NUMBERS])
-    return _head(key) + marshal.dumps(
-        (kernels, outputs, a.overwritten, a.arena_bytes, a.consts, a.release_gil, numbers)
-    )
+    text: Any = (kernels, outputs, a.overwritten, a.arena_bytes, a.consts, a.release_gil, numbers)
+    return _head(key) + marshal.dumps(text)
 
 
 def _head(key: str) -> bytes:
@@ -234,9 +233,11 @@ def unpack(data: bytes, graph: Graph, key: str) -> tuple[Assembly, tuple[Stored,
         memoryview(data)[len(head) :]
     )
     outputs = tuple([(kind, a if kind == "literal" else what) for (kind, what), a in zip(kinds, graph.outputs)])
-    arrays = [np.frombuffer(b, np.int64).reshape(shape) for shape, b in numbers]
+    arrays: dict[str, Any] = {
+        name: np.frombuffer(b, np.int64).reshape(shape) for name, (shape, b) in zip(_NUMBERS, numbers, strict=True)
+    }
     takes = tuple([(v.aval.shape, v.aval.dtype) for v in graph.inputs])
     assembly = Assembly(
-        takes, made(graph, outputs), outputs, overwritten, arena_bytes, consts, *arrays, release_gil=release_gil
+        takes, made(graph, outputs), outputs, overwritten, arena_bytes, consts, release_gil=release_gil, **arrays
     )
     return assembly, kernels

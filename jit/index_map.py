@@ -167,8 +167,8 @@ def delinearize(at: Affine, shape: Sequence[int], sizes: Sequence[int]) -> tuple
     for d, (_, t) in enumerate(digits):
         consts[d], rest = divmod(rest, t)
     for atom, c in at.terms:
-        d = next((k for k, (_, t) in enumerate(digits) if t <= c), None)
-        if d is None or c % digits[d][1]:
+        d = next((k for k, (_, t) in enumerate(digits) if t <= c), -1)
+        if d < 0 or c % digits[d][1]:
             raise Opaque("a reshape whose sizes do not factor")
         place = digits[d][0] * digits[d][1]  # the stride of the next digit to the left
         if c * sizes[atom] > place:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,5 +91,5 @@ def _array_at(address: int, x: Operand) -> np.ndarray:
     """A dense operand as an array over the memory it lies in."""
     if x.size == 0:
         return np.empty(x.shape, x.dtype)
-    memory = (ctypes.c_char * (x.size * x.dtype.itemsize)).from_address(address)
+    memory: Any = (ctypes.c_char * (x.size * x.dtype.itemsize)).from_address(address)
     return np.frombuffer(memory, x.dtype).reshape(x.shape)

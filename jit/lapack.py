@@ -114,7 +114,7 @@ def _of_scipy() -> _Library | None:
         return _pointer(capsule, _capsule_name(capsule)) if capsule is not None else 0
 
     bits = _integer_bits(find("dgetrf"))
-    threads = _thread_control(_open([lapack.__file__, blas.__file__]))
+    threads = _thread_control(_open([f for f in (lapack.__file__, blas.__file__) if f]))
     return _Library("SciPy's LAPACK", find, bits, threads) if bits else None
 
 
@@ -155,8 +155,8 @@ def workspace(found: Routine, *args: Any) -> int:
     Args:
         args: characters; integers, -1 for the length of the work array; ``...`` for the work array; None for any other.
     """
-    places = [np.zeros(8, np.complex128) if a is None or a is ... else np.int64(a) if isinstance(a, int) else np.array(a.encode()) for a in args]  # fmt: skip
-    places = [np.ascontiguousarray(p) for p in places]
+    given: list[Any] = [np.zeros(8, np.complex128) if a is None or a is ... else np.int64(a) if isinstance(a, int) else np.array(a.encode()) for a in args]  # fmt: skip
+    places = [np.ascontiguousarray(p) for p in given]
     lengths = [ctypes.c_size_t(1) for a in args if isinstance(a, str)]
     kinds = [ctypes.c_void_p] * len(args) + [ctypes.c_size_t] * len(lengths)
     ctypes.CFUNCTYPE(None, *kinds)(found.address)(*[p.ctypes.data for p in places], *lengths)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 from fx import dtypes
 
@@ -39,7 +40,7 @@ class ColumnsKernel(Reducing):
         count = self.split.count if self.split else 1
         room = {r: self.column_room(r, width) for r in nest.reductions}
         with b.for_("piece", b.lo, b.hi) as piece, self.scope(frozenset([ROW])):
-            bounds, row, part = None, piece, None
+            bounds, row, part = None, cast(Expr, piece), None
             if self.split:
                 part = b.let("part", piece % self.integer("pieces", count))
                 bounds, row = self.piece(piece)
@@ -104,7 +105,7 @@ class ColumnsKernel(Reducing):
         with self.b.for_(f"i{k}", first, end, vectorize=True) as i:
             self.counters[k] = i
             shared = Scope(self.b.stack[-1], known | {k})
-            accs = {
+            accs: dict[NestReduction, tuple[Expr, ...]] = {
                 r: tuple(self.b.let("old", self.b.load(name, i - first)) for name in names) for r, names in room.items()
             }
             for counter, scope in zip(counters, outer):

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -169,7 +169,9 @@ class Emitter:
                         part = self.times(self.counters[k], k, c)
                         total = part if total is None else total + part
                     innermost = scope is self.scopes[-1] and len(known) == len(terms)
-                    scope.values[key] = total if innermost or isinstance(total, Ref) else self.b.let("at", total)
+                    scope.values[key] = (
+                        total if innermost or isinstance(total, Ref) else self.b.let("at", cast(Expr, total))
+                    )
             total = scope.values[key]
         if total is None:
             total = Const(0, i64)

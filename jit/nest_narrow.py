@@ -34,9 +34,13 @@ def narrow_size(nest: Nest) -> int:
     kept = nest.n_kept == 1 and (nest.kind == "columns" or len(nest.sizes) == 2)
     if not (kept or (nest.kind == "map" and len(nest.sizes) == 2)):
         return 0
-    n, rows = (nest.sizes[0], nest.row_size) if nest.kind == "columns" else (nest.sizes[1], nest.sizes[0])
-    body = sum(1 + (x.flops if isinstance(x, Point) else 0) for x in walk(list(nest.targets())))
-    return n if n <= NARROW and rows >= 8 and n * body <= NARROW_BODY else 0
+    loop = 0 if nest.kind == "columns" else 1
+    n, rows = nest.sizes[loop], nest.row_size if loop == 0 else nest.sizes[0]
+    body = sum(  # what does not change along the row stands there once
+        (n if loop in x.atoms else 1) * (1 + (x.flops if isinstance(x, Point) else 0))
+        for x in walk(list(nest.targets()))
+    )
+    return n if n <= NARROW and rows >= 8 and body <= NARROW_BODY else 0
 
 
 class _Narrow(Reducing):

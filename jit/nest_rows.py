@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from fx import dtypes
 from fx.ir import Var
@@ -102,7 +103,7 @@ class Reducing(Emitter):
                     self.combine(r, totals[r], tuple(acc) if len(acc) > 1 else acc[0])
                     acc[:] = totals[r]
 
-    def combine(self, r: NestReduction, acc: list[Expr], value: Value) -> None:
+    def combine(self, r: NestReduction, acc: list[Any], value: Value) -> None:
         old: Value = tuple(acc) if len(acc) > 1 else acc[0]
         new = COMBINE[r.op](self.b, old, widen(value, r.acc))
         parts = list(new) if isinstance(new, tuple) else [new]
@@ -127,11 +128,10 @@ class RowsKernel(Reducing):
         kept = list(range(nest.n_kept))
         self.plan_kept()
         pieces = self.split.count if self.split else 1
-        with b.for_("piece" if self.split else "row", b.lo, b.hi) as row, self.scope(frozenset([ROW])):
-            bounds = None
-            piece = row
+        with b.for_("piece" if self.split else "row", b.lo, b.hi) as piece, self.scope(frozenset([ROW])):
+            bounds, row = None, cast(Expr, piece)
             if self.split:
-                bounds, row = self.piece(row)
+                bounds, row = self.piece(piece)
             with self.rows_of(row, kept):
                 for stage in range(nest.stages):
                     self.stage(stage, bounds)
@@ -172,7 +172,7 @@ class RowsKernel(Reducing):
             result = acc[1] if is_arg(r.op) else value
             self.results(r, result if isinstance(result, tuple) else b.let(r.op, result.cast(ty_of(r.dtype))))
 
-    def seek(self, r: NestReduction, acc: list[Expr], loops: list[int], bounds: tuple[Expr, Expr] | None) -> None:
+    def seek(self, r: NestReduction, acc: list[Any], loops: list[int], bounds: tuple[Expr, Expr] | None) -> None:
         """argmax and argmin: the extreme value of each block; only where that is the greatest so far, its first position."""
         b, k = self.b, loops[0]
         start, stop = bounds or (lift(0, i64), self.size(k))
@@ -192,7 +192,7 @@ class RowsKernel(Reducing):
                 b.assign(best, found)
                 self.find(r, found, at, behind, first, end)
 
-    def find(self, r: NestReduction, found: Expr, at: Expr, behind: Expr, first: Expr, end: Expr) -> None:
+    def find(self, r: NestReduction, found: Expr, at: Ref, behind: Expr, first: Expr, end: Expr) -> None:
         """Sets ``at`` to the first position in a block that has the value ``found``."""
         b, k = self.b, len(self.nest.sizes) - 1
         here, seen = b.var("here", first), b.var("seen", Const(False, b1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -121,7 +121,8 @@ class LoopProgram:
         for k, s in enumerate(self.steps):
             if any(b >= len(self.buffers.buffers) for b in touched(s)):
                 raise GraphError(f"step {k} ({s.name}) touches a buffer that does not exist")
-            for call in (s, *s.calls) if isinstance(s, Step) else ():
+            calls: tuple[Any, ...] = (s, *s.calls) if isinstance(s, Step) else ()
+            for call in calls:
                 if any(isinstance(a, int) == p.pointer for a, p in zip(call.args, call.kernel.kernel.params)):
                     raise GraphError(f"step {k} ({s.name}): an integer stands for a pointer or the other way round")
         self.buffers.verify()
@@ -278,7 +279,7 @@ class _Named:
     name: str
 
 
-BROADCAST = _Named("broadcast_in_dim")
+BROADCAST: Any = _Named("broadcast_in_dim")
 
 
 def _lower_product(ctx: Builder, plan: FusionPlan, group: Group, nest: Nest) -> None:
@@ -289,7 +290,7 @@ def _lower_product(ctx: Builder, plan: FusionPlan, group: Group, nest: Nest) -> 
     if not kept:
         ctx.add_scratch(product, product.aval.nbytes)
     columns = product_columns(eqn)
-    ins = tuple(view_of(plan.owners, plan.producers, a, ctx.buffers_by_owner) for a in eqn.inputs)
+    ins = tuple(view_of(plan.owners, plan.producers, cast(Var, a), ctx.buffers_by_owner) for a in eqn.inputs)
     out = Operand(ctx.buffer_of(product), product.aval.shape, dense_strides(product.aval.shape), 0, product.aval.dtype)
     epilogue = ProductEpilogue(ctx, nest, product, columns, kept, kernel_name(nest, "epilogue"))
     if not PRODUCTS[eqn.prim.name](ctx, eqn, ins, (out,), epilogue):

@@ -8,7 +8,7 @@ buffers new places and makes an executable over the same kernels.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Resizable:
         if any(isinstance(s, CallbackStep) for s in draft.steps):
             sizes.fix("a call of Python")
         self._graph = graph
-        self._loaded = load_kernels(draft.kernels, self.options.engine, self.options.target)
+        self._loaded = load_kernels(draft.kernels, self.options.engine, cast(Any, self.options.target))
         numbers: dict[Any, int] = {}
         self._wiring = Wiring(draft.steps, draft.logical, len(draft.takes), numbers)
         self._arena = _Arena(draft, numbers)

@@ -52,8 +52,8 @@ def kind_of(name: str) -> int:
         BackendError: it cannot be found.
     """
     _new_wrapper()
-    model = (types.FunctionType if name == "__call__" else np.ndarray).__dict__[name]
-    if type(model) is not _WrapperDescriptor or _word(model, _TYPE) != id(model.__objclass__):
+    model: Any = vars(types.FunctionType if name == "__call__" else np.ndarray)[name]
+    if type(model) is not _WrapperDescriptor or _word(model, _TYPE) != id(getattr(model, "__objclass__", None)):
         raise BackendError(f"where slot wrappers keep the kind of slot is not known ({name})")
     return _word(model, _KIND)
 

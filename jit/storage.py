@@ -170,9 +170,9 @@ class Storage:
         while chain:  # the longest suffix of the chain that strides can express
             x: Operand | None = Operand(0, base.aval.shape, dense_strides(base.aval.shape), 0, base.aval.dtype)
             for eqn, k, _ in reversed(chain):
-                x = SHAPING[eqn.prim.name].view(eqn, k, x)
                 if x is None:
                     break
+                x = SHAPING[eqn.prim.name].view(eqn, k, x)
             if x is not None:
                 return base
             base = chain.pop()[2]

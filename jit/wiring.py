@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -190,7 +190,7 @@ class _Words:
         if b.view is not None and b.view.loop is None:
             self.place(word, b.view.base, b.view.byte_offset + offset)
         elif b.view is not None:
-            v, loop = b.view, b.view.loop
+            v, loop = b.view, cast(int, b.view.loop)
             home = self._home(v.base, v.byte_offset + offset)
             self.enter.setdefault(loop, []).append((word, home))
             if v.other is not None:

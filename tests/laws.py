@@ -23,6 +23,7 @@ from fx.interpret import run_graph
 from fx.ir import Aval, Graph, subgraphs
 from fx.passes import inline
 from fx.primitive import primitive
+from fx.primitives import joining
 from fx.primitives import shaping as S
 from fx.trace import trace_flat
 from fx.transforms.eager import pull_back
@@ -315,7 +316,7 @@ def check_jit(spec: Spec, case: Case, dtype: np.dtype) -> None:
 LAYOUTS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Callable[[Any], Any]]]] = {
     "transposed": lambda x: (x.T.copy(), lambda v: S.transpose(v, tuple(reversed(range(x.ndim))))),
     "strided": lambda x: (
-        np.repeat(x, 2, -1), lambda v: S.slice(v, (0,) * x.ndim, v.shape, (*(1,) * (x.ndim - 1), 2)),
+        np.repeat(x, 2, -1), lambda v: joining.slice(v, (0,) * x.ndim, v.shape, (*(1,) * (x.ndim - 1), 2)),
     ),
     "reversed": lambda x: (x[(slice(None, None, -1),) * x.ndim].copy(), lambda v: S.rev(v, tuple(range(x.ndim)))),
     "broadcast": lambda x: (
@@ -323,7 +324,7 @@ LAYOUTS: dict[str, Callable[[np.ndarray], tuple[np.ndarray, Callable[[Any], Any]
         lambda v: S.broadcast_in_dim(v, x.shape, tuple(range(1, x.ndim))),
     ),
     "sliced": lambda x: (
-        np.pad(x, [(1, 2)] * x.ndim), lambda v: S.slice(v, (1,) * x.ndim, tuple(n + 1 for n in x.shape), (1,) * x.ndim),
+        np.pad(x, [(1, 2)] * x.ndim), lambda v: joining.slice(v, (1,) * x.ndim, tuple(n + 1 for n in x.shape), (1,) * x.ndim),
     ),
 }  # fmt: skip
 

@@ -50,7 +50,7 @@ from fx.ir import Aval
 from fx.lax import all_gather, axis_index, pmax, pmin, psum
 from fx.primitive import primitive
 from fx.primitives import elementwise as E
-from fx.primitives import matrices
+from fx.primitives import joining, matrices
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.primitives.checks import (
@@ -867,7 +867,9 @@ spec("lu_pivots_to_permutation", (np.dtype("int32"),),
 
 def _geqrf_back(x: Any) -> Any:
     packed, taus = fx.lax.linalg.geqrf(x)
-    return fx.lax.dot(fx.lax.linalg.householder_product(packed, taus), matrices.triu(S.slice(packed, (0, 0), (3, 3))))
+    return fx.lax.dot(
+        fx.lax.linalg.householder_product(packed, taus), matrices.triu(joining.slice(packed, (0, 0), (3, 3)))
+    )
 
 
 def _qr_back(x: Any) -> Any:
@@ -883,8 +885,8 @@ spec("hessenberg", MATRICES, [*_factor_cases(general_matrix, SQUARE), _damaged(g
 def _qr_of_all(x: Any) -> Any:
     """Q's columns that are not determined, as the projection on the space that they span."""
     q, r = fx.lax.linalg.qr(x, full_matrices=True)
-    rest = S.slice(q, (0, x.shape[1]), q.shape)
-    return S.slice(q, (0, 0), (q.shape[0], x.shape[1])), r, fx.lax.dot(rest, adjoint(rest))
+    rest = joining.slice(q, (0, x.shape[1]), q.shape)
+    return joining.slice(q, (0, 0), (q.shape[0], x.shape[1])), r, fx.lax.dot(rest, adjoint(rest))
 
 
 spec(

@@ -28,7 +28,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("storage", "passes"),
     ("transforms",),
     ("backend",),
-    ("dispatch", "families", "plans"),
+    ("dispatch", "exact", "families", "plans"),
     ("staging",),
     ("api",),
     ("numpy",),

@@ -15,7 +15,8 @@ from ..errors import (
     GradientDTypeError,
 )
 from ..primitives.helpers import move_batch, zeros_like
-from ..primitives.shaping import reshape, slice_in_dim
+from ..primitives.joining import slice_in_dim
+from ..primitives.shaping import reshape
 from ..trace import (
     aval_of,
 )

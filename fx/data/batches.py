@@ -12,7 +12,7 @@ from .. import random
 from ..api import vmap
 from ..errors import ShapeError
 from ..primitives.indexing import dynamic_slice
-from ..primitives.shaping import pad
+from ..primitives.joining import pad
 from .sources import positive
 
 __all__ = ["batches", "random_shift"]

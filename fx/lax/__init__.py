@@ -20,6 +20,7 @@ from ..primitives.elementwise import *
 from ..primitives.fft import *
 from ..primitives.gather_scatter import *
 from ..primitives.indexing import *
+from ..primitives.joining import *
 from ..primitives.linalg import batch_matmul, dot, dot_general, dot_general_p
 from ..primitives.reductions import *
 from ..primitives.shaping import *
@@ -74,6 +75,7 @@ _WHOLE = (
     "fft",
     "gather_scatter",
     "indexing",
+    "joining",
     "reductions",
     "shaping",
     "sorting",

@@ -9,7 +9,8 @@ from .. import tree
 from ..api.bodies import error, leaves_of
 from ..errors import CarryTypeError, ShapeError
 from ..primitives.checks import canonical_axis
-from ..primitives.shaping import concatenate, reshape, rev, slice_in_dim
+from ..primitives.joining import concatenate, slice_in_dim
+from ..primitives.shaping import reshape, rev
 from ..trace import aval_of
 from ..traceback import user_frames
 from ..transforms.flat import (

@@ -23,8 +23,8 @@ from ..errors import (
 from ..numpy.core import fold_halves
 from ..numpy.types import finfo
 from ..primitives import elementwise as p
+from ..primitives import joining, shaping
 from ..primitives import reductions as r
-from ..primitives import shaping
 from ..primitives.checks import canonical_axes, canonical_axis
 from ..primitives.conv import conv_dimension_numbers
 from ..primitives.conv_variants import conv_general_dilated_patches
@@ -213,7 +213,7 @@ def index_in_dim(operand: Value, index: int, axis: int = 0, keepdims: bool = Tru
     i = operator.index(index)
     if not -shape[axis] <= i < shape[axis]:
         raise OutOfBoundsIndexError(f"index_in_dim: index {i} is out of bounds for axis {axis} of size {shape[axis]}")
-    out = shaping.slice_in_dim(operand, i % shape[axis], i % shape[axis] + 1, axis=axis)
+    out = joining.slice_in_dim(operand, i % shape[axis], i % shape[axis] + 1, axis=axis)
     return out if keepdims else shaping.squeeze(out, (axis,))
 
 
@@ -226,7 +226,7 @@ def split(operand: Value, sizes: Sequence[int], axis: int = 0) -> list[Value]:
             f"split: the sizes {tuple(sizes)} do not add up to {shape[axis]}, axis {axis} of shape {shape}"
         )
     stops = np.cumsum(sizes).tolist()
-    return [shaping.slice_in_dim(operand, stop - n, stop, axis=axis) for n, stop in zip(sizes, stops)]
+    return [joining.slice_in_dim(operand, stop - n, stop, axis=axis) for n, stop in zip(sizes, stops)]
 
 
 def stack(operands: Sequence[Value], axis: int = 0) -> Value:
@@ -234,7 +234,7 @@ def stack(operands: Sequence[Value], axis: int = 0) -> Value:
     if not operands:
         raise ShapeError("stack takes at least one array; it got none")
     axis = canonical_axis("stack", axis, aval_of(operands[0]).ndim + 1)
-    return shaping.concatenate([shaping.expand_dims(x, (axis,)) for x in operands], axis)
+    return joining.concatenate([shaping.expand_dims(x, (axis,)) for x in operands], axis)
 
 
 def unstack(x: Value, axis: int = 0) -> tuple[Value, ...]:

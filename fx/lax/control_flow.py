@@ -22,7 +22,8 @@ from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
 from ..ir import Aval
 from ..numpy.manipulation import stack
 from ..primitives.elementwise import add, bitwise_and, lt
-from ..primitives.shaping import concatenate, reshape, slice_in_dim
+from ..primitives.joining import concatenate, slice_in_dim
+from ..primitives.shaping import reshape
 from ..sizes import as_size, is_sized
 from ..trace import aval_of, concrete_value
 from ..traceback import user_frames

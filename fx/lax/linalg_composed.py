@@ -10,6 +10,8 @@ from ..primitives import decompositions, spectral
 from ..primitives.decompositions import householder_product
 from ..primitives.elementwise import add, gt, mul, neg, select
 from ..primitives.helpers import Value, full_like, ones_like, zeros_like
+from ..primitives.joining import concatenate, pad
+from ..primitives.joining import slice as slice_
 from ..primitives.matrices import (
     as_complex,
     as_rows,
@@ -26,8 +28,7 @@ from ..primitives.matrices import (
     scaled,
     tril,
 )  # fmt: skip
-from ..primitives.shaping import concatenate, expand_dims, pad, rev
-from ..primitives.shaping import slice as slice_
+from ..primitives.shaping import expand_dims, rev
 from ..trace import aval_of
 
 __all__ = [

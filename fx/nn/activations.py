@@ -11,7 +11,7 @@ from ..numpy.axes import canonical_axis
 from ..numpy.core import as_value, promote_inexact
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives.shaping import slice_in_dim
+from ..primitives.joining import slice_in_dim
 from ..transforms.custom_jvp import custom_jvp
 
 __all__ = [

@@ -12,7 +12,7 @@ from ..errors import (
     DTypeError,
 )
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.reductions import reduce_sum
 from .axes import canonical_axis
 from .core import Value, as_type, as_value, broadcast_value
@@ -43,7 +43,7 @@ def packbits(a: Any, axis: Any = None, bitorder: str = "big") -> Value:
         raise DTypeError(f"packbits takes integers or booleans; found {x.dtype}")
     bits = as_type(truth(x), np.uint8)
     n = x.shape[i]
-    bits = shaping.pad(bits, np.uint8(0), [(0, -n % 8, 0) if j == i else (0, 0, 0) for j in range(x.ndim)])
+    bits = joining.pad(bits, np.uint8(0), [(0, -n % 8, 0) if j == i else (0, 0, 0) for j in range(x.ndim)])
     bits = shaping.reshape(bits, (*x.shape[:i], -(-n // 8), 8, *x.shape[i + 1 :]))
     return reduce_sum(p.shift_left(bits, _shifts(bitorder, bits.shape, i + 1)), (i + 1,))
 
@@ -62,4 +62,4 @@ def unpackbits(a: Any, axis: Any = None, count: int | None = None, bitorder: str
         return bits
     kept = count if count >= 0 else max(total + count, 0)
     config = [(0, kept - total, 0) if j == i else (0, 0, 0) for j in range(x.ndim)]
-    return shaping.pad(bits, np.uint8(0), config)
+    return joining.pad(bits, np.uint8(0), config)

@@ -11,7 +11,7 @@ from .. import dtypes
 from ..array import Array
 from ..errors import ShapeError
 from ..plans import planned, replayed
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.linalg import dot_general, dot_general_p
 from ..silence import quiet
 from ..trace import Tracer
@@ -262,11 +262,11 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     if x.shape[-1] == 2 and y.shape[-1] == 2:
         return component(0, 1)
     x, y = (
-        v if v.shape[-1] == 3 else shaping.pad(v, zero_of(v), ((0, 0, 0),) * (v.ndim - 1) + ((0, 1, 0),))
+        v if v.shape[-1] == 3 else joining.pad(v, zero_of(v), ((0, 0, 0),) * (v.ndim - 1) + ((0, 1, 0),))
         for v in (x, y)
     )
     parts = [component((k + 1) % 3, (k + 2) % 3) for k in range(3)]
-    return moveaxis(shaping.concatenate([shaping.expand_dims(q, (q.ndim,)) for q in parts], parts[0].ndim), -1, axisc)
+    return moveaxis(joining.concatenate([shaping.expand_dims(q, (q.ndim,)) for q in parts], parts[0].ndim), -1, axisc)
 
 
 @replayed

@@ -22,7 +22,7 @@ from ..config import ALERT, config
 from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
 from ..ir import Aval, Literal
 from ..primitive import Primitive
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.elementwise import convert_element_type, convert_element_type_p, weakened
 from ..primitives.helpers import repeat_scalar, scalar_of, zeros_like
 from ..silence import quiet
@@ -194,7 +194,7 @@ def _stacked(x: Sequence[Any], name: str) -> Value:
         raise ShapeError(
             f"{name} is a list of arrays of different shapes {sorted(shapes)}; they must be equal to be stacked"
         )
-    return shaping.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
+    return joining.concatenate([shaping.expand_dims(r, (0,)) for r in promote(*rows)], 0)
 
 
 def default_dtype(d: np.dtype) -> np.dtype:
@@ -455,9 +455,9 @@ def fold_halves(rows: Sequence[Value], combine: Callable[[list[Value], list[Valu
     n = shape_of(rows[0])[0]
     while n > 1:
         half = n // 2
-        first, second = ([shaping.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
-        rest = [shaping.slice_in_dim(x, 2 * half, n) for x in rows]
+        first, second = ([joining.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
+        rest = [joining.slice_in_dim(x, 2 * half, n) for x in rows]
         done = combine(first, second)
-        rows = [shaping.concatenate(pair, 0) for pair in zip(done, rest)] if n % 2 else list(done)
+        rows = [joining.concatenate(pair, 0) for pair in zip(done, rest)] if n % 2 else list(done)
         n -= half
     return rows

@@ -18,7 +18,7 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..sizes import Size, as_size, is_sized, slice_length
 from ..trace import Tracer, aval_of, concrete_value, is_python_scalar, recording_builder, state
 from .axes import canonical_axis, static_shape
@@ -242,6 +242,7 @@ def _plain_number(value: Any, d: np.dtype) -> Any:
         return np.asarray(value).astype(d)[()]
 
 
+@planned
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
 ) -> Value:
@@ -259,6 +260,7 @@ def full(
     return broadcast_value(as_typed(fill_value, d), sizes)
 
 
+@planned
 def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of zeros; float32 by default."""
     check_device(device)
@@ -266,6 +268,7 @@ def zeros(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = Non
     return filled(sizes, False, d) if state.absorbing else Array(np.zeros(sizes, d))
 
 
+@planned
 def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None) -> Value:
     """An array of ones; float32 by default."""
     check_device(device)
@@ -452,7 +455,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     out = p.mul(values, s)
     first, last = (shaping.expand_dims(v, (0,)) for v in (a, b))
     if num > 1 and endpoint:
-        out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num - 1), last], 0)
+        out = joining.concatenate([first, joining.slice_in_dim(out, 1, num - 1), last], 0)
     elif num > 0:
-        out = shaping.concatenate([first, shaping.slice_in_dim(out, 1, num)], 0)
+        out = joining.concatenate([first, joining.slice_in_dim(out, 1, num)], 0)
     return as_type(helpers.move_batch(out, 0, canonical_axis(axis, a.ndim + 1)), d if dtype is None else dtype)

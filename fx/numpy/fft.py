@@ -21,7 +21,7 @@ from ..errors import (
     ShapeError,
 )
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..primitives.fft import fft_p
 from ..sizes import as_size
 from ..trace import bind
@@ -54,8 +54,8 @@ def _sized(x: Value, axis: int, n: int) -> Value:
     if have == n:
         return x
     if have > n:
-        return shaping.slice_in_dim(x, 0, n, axis=axis)
-    return shaping.pad(x, zero_of(x), [(0, n - have if d == axis else 0, 0) for d in range(x.ndim)])
+        return joining.slice_in_dim(x, 0, n, axis=axis)
+    return joining.pad(x, zero_of(x), [(0, n - have if d == axis else 0, 0) for d in range(x.ndim)])
 
 
 def _operand(a: Any, kind: str, name: str) -> Value:

@@ -14,7 +14,7 @@ from ..errors import (
     ShapeError,
 )
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..sizes import as_int
 from ..trace import is_python_scalar
 from ..traceback import user_frames
@@ -215,7 +215,7 @@ def _pad_constant(x: Value, widths: list[tuple[int, int]], values: Any) -> Value
         for lo, hi, c in [(a, b, u)] if same else [(a, 0, u), (0, b, v)]:
             if lo or hi:
                 config = [(lo, hi, 0) if j == i else (0, 0, 0) for j in range(x.ndim)]
-                x = shaping.pad(
+                x = joining.pad(
                     x, np.asarray(c).astype(x.dtype)[()] if is_python_scalar(c) else as_typed(c, x.dtype), config
                 )
     return x
@@ -257,7 +257,7 @@ def _pad_axis(x: Value, a: int, b: int, i: int, mode: str, kwargs: dict[str, Any
     if kind == "even":
         return out
     # odd: mirrored in the point at the edge, so each period rises by twice the difference of the ends
-    first, last = (shaping.slice_in_dim(x, k, k + 1, axis=i) for k in (0, n - 1))
+    first, last = (joining.slice_in_dim(x, k, k + 1, axis=i) for k in (0, n - 1))
     column = tuple([-1 if j == i else 1 for j in range(x.ndim)])
     sign, shift, turn = (np.reshape(v, column).astype(x.dtype) for v in (np.where(back, -1, 1), 2 * times, 2 * back))
     rise = binary.multiply(binary.subtract(last, first), shift)
@@ -279,20 +279,20 @@ def _pad_statistic(x: Value, a: int, b: int, i: int, mode: str, length: Any) -> 
         if count < 1:
             raise ArgumentError(f"stat_length of mode {mode!r} must be at least 1")
         y = f(
-            shaping.slice_in_dim(x, 0, count, axis=i) if at_start else shaping.slice_in_dim(x, n - count, n, axis=i),
+            joining.slice_in_dim(x, 0, count, axis=i) if at_start else joining.slice_in_dim(x, n - count, n, axis=i),
             axis=i,
             keepdims=True,
         )
         y = as_type(round_(y) if x.dtype.kind in "iu" else y, x.dtype)
         parts.append(broadcast_value(y, tuple([width if j == i else s for j, s in enumerate(x.shape)])))
-    return shaping.concatenate([parts[0], x, parts[1]], i)
+    return joining.concatenate([parts[0], x, parts[1]], i)
 
 
 def _pad_ramp(x: Value, a: int, b: int, i: int, ends: tuple[Any, Any]) -> Value:
     def side(end: Any, k: int, width: int) -> Value:
-        edge = shaping.squeeze(shaping.slice_in_dim(x, k, k + 1, axis=i), (i,))
+        edge = shaping.squeeze(joining.slice_in_dim(x, k, k + 1, axis=i), (i,))
         start, stop = promote(as_typed(end, inexact(x.dtype)), as_type(edge, inexact(x.dtype)))
         line = linspace(start, stop, width, endpoint=False, axis=i)
         return as_type(p.floor(line) if x.dtype.kind in "iu" else line, x.dtype)
 
-    return shaping.concatenate([side(ends[0], 0, a), x, shaping.rev(side(ends[1], x.shape[i] - 1, b), (i,))], i)
+    return joining.concatenate([side(ends[0], 0, a), x, shaping.rev(side(ends[1], x.shape[i] - 1, b), (i,))], i)

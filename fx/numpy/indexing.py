@@ -22,7 +22,7 @@ from ..array import Array
 from ..errors import DTypeError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.index_numbers import default_fill_value
 from ..primitives.indexing import dynamic_update_slice
 from ..sizes import Size, slice_length
@@ -65,7 +65,7 @@ def _slice_static(x: Value, slices: dict[int, _slice]) -> Value:
         a = min(max(a, 0), shape[axis]) if count else 0
         start[axis], step[axis] = a, c
         stop[axis] = a + (count - 1) * c + 1 if count else a
-    x = shaping.slice(x, start, stop, step)
+    x = joining.slice(x, start, stop, step)
     return shaping.rev(x, tuple(reverse)) if reverse else x
 
 
@@ -91,7 +91,7 @@ def _get_row(x: Tracer, i: int) -> Value:
     i = static_position(i, n, 0)
     if n > 1:
         starts, stops = (i, *[0] * len(rest)), (i + 1, *rest)
-        x = bind(shaping.slice_p, x, start_indices=starts, limit_indices=stops, strides=(1,) * len(starts))
+        x = bind(joining.slice_p, x, start_indices=starts, limit_indices=stops, strides=(1,) * len(starts))
     return bind(shaping.squeeze_p, x, dimensions=(0,))
 
 
@@ -187,7 +187,7 @@ def _as_vectors(parts: list[Value]) -> Value:
     if all(type(q) is Array for q in parts):
         return Array(np.stack([q._data for q in parts], -1))
     columns = [shaping.expand_dims(q, (q.ndim,)) for q in parts]
-    return columns[0] if len(columns) == 1 else shaping.concatenate(columns, columns[0].ndim - 1)
+    return columns[0] if len(columns) == 1 else joining.concatenate(columns, columns[0].ndim - 1)
 
 
 def _plain(mode: str | None) -> str | None:
@@ -280,8 +280,8 @@ def _static_update(x: Value, index: Index, combine: Callable[[Value, Value], Val
         if value.shape == x.shape:
             return value
         return dynamic_update_slice(x, value, [np.int32(s) if max(starts) < 2**31 else np.int64(s) for s in starts])
-    mask = shaping.pad(filled(value.shape, True, dtypes.bool_), np.bool_(False), tuple(config))
-    return p.select(mask, shaping.pad(value, zero_of(x), tuple(config)), x)
+    mask = joining.pad(filled(value.shape, True, dtypes.bool_), np.bool_(False), tuple(config))
+    return p.select(mask, joining.pad(value, zero_of(x), tuple(config)), x)
 
 
 _KINDS = {"b": 0, "u": 1, "i": 1, "f": 2, "V": 2, "c": 3}

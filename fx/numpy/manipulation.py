@@ -17,7 +17,7 @@ from ..errors import (
     ShapeError,
 )
 from ..plans import planned, replayed
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..trace import aval_of
 from . import core
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
@@ -272,7 +272,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
         return y
     xs = _common(_rows(arrays), dtype, casting)
     if axis is None:
-        return shaping.concatenate([ravel(x) for x in xs], 0)
+        return joining.concatenate([ravel(x) for x in xs], 0)
     if any(x.ndim == 0 for x in xs):
         raise ShapeError("scalars cannot be concatenated; use stack, or hstack")
     i = canonical_axis(axis, xs[0].ndim)
@@ -282,7 +282,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
             raise ShapeError(
                 f"concatenate along axis {i}: array {k} has shape {x.shape}, array 0 has {first}; all other axes must be equal"
             )
-    return shaping.concatenate(xs, i)
+    return joining.concatenate(xs, i)
 
 
 concat = concatenate
@@ -298,7 +298,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, cas
     if len({x.shape for x in xs}) > 1:
         raise ShapeError(f"stack needs arrays of one shape; found {', '.join(str(x.shape) for x in xs)}")
     i = canonical_axis(axis, xs[0].ndim + 1)
-    return shaping.concatenate([shaping.expand_dims(x, (i,)) for x in xs], i)
+    return joining.concatenate([shaping.expand_dims(x, (i,)) for x in xs], i)
 
 
 @planned
@@ -406,7 +406,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Value
     """``split`` whose sections may differ by one."""
     x = as_value(ary)
     i = canonical_axis(axis, x.ndim)
-    return [shaping.slice_in_dim(x, a, b, axis=i) for a, b in split_bounds(x.shape[i], indices_or_sections)]
+    return [joining.slice_in_dim(x, a, b, axis=i) for a, b in split_bounds(x.shape[i], indices_or_sections)]
 
 
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Value]:
@@ -428,4 +428,4 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Value, ...]:
     """The slices along an axis, as a tuple."""
     v = as_value(x)
     i = canonical_axis(axis, v.ndim)
-    return tuple([shaping.squeeze(shaping.slice_in_dim(v, j, j + 1, axis=i), (i,)) for j in range(v.shape[i])])
+    return tuple([shaping.squeeze(joining.slice_in_dim(v, j, j + 1, axis=i), (i,)) for j in range(v.shape[i])])

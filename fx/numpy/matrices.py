@@ -16,7 +16,7 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping
+from ..primitives import helpers, joining, shaping
 from ..trace import concrete_value
 from .axes import static_shape
 from .core import Value, as_type, as_value, broadcast_value, filled, zero_of
@@ -100,7 +100,7 @@ def diag(v: Any, k: int = 0) -> Value:
 @planned
 def _with_diagonal(x: Value, k: int) -> Value:
     n = x.shape[0] + abs(k)
-    padded = shaping.pad(x, zero_of(x), ((0, abs(k), 0),))
+    padded = joining.pad(x, zero_of(x), ((0, abs(k), 0),))
     source = shaping.broadcast_in_dim(padded, (n, n), (0 if k >= 0 else 1,))
     return p.select(eye(n, k=k, dtype=np.bool_), source, filled((n, n), False, x.dtype))
 
@@ -122,7 +122,7 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Value:
     if n == 0:
         return filled((v.shape[0], 0), 0, v.dtype)
     powers = range(n) if increasing else range(n - 1, -1, -1)
-    return shaping.concatenate([shaping.expand_dims(p.integer_pow(v, k), (1,)) for k in powers], 1)
+    return joining.concatenate([shaping.expand_dims(p.integer_pow(v, k), (1,)) for k in powers], 1)
 
 
 # ------------------------------------------------------------------------------------------- grids
@@ -138,7 +138,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
         )
     if not shape:
         return filled((0,), 0, d)
-    return shaping.concatenate([shaping.broadcasted_iota(d, (1, *shape), i + 1) for i in range(n)], 0)
+    return joining.concatenate([shaping.broadcasted_iota(d, (1, *shape), i + 1) for i in range(n)], 0)
 
 
 @planned

@@ -13,7 +13,7 @@ from ..errors import (
     ShapeError,
 )
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.conv import conv_general_dilated
 from ..trace import concrete_value
 from . import binary
@@ -92,7 +92,7 @@ def polyadd(a1: Any, a2: Any) -> Value:
     """The sum of two polynomials."""
     a, b = _coefficients(a1, a2)
     n = max(a.shape[0], b.shape[0])
-    return binary.add(*[shaping.pad(v, zero_of(v), ((n - v.shape[0], 0, 0),)) for v in (a, b)])
+    return binary.add(*[joining.pad(v, zero_of(v), ((n - v.shape[0], 0, 0),)) for v in (a, b)])
 
 
 def polysub(a1: Any, a2: Any) -> Value:

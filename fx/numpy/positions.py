@@ -10,7 +10,7 @@ from ..array import Array
 from ..config import config
 from ..errors import ConcretizationError, ShapeError
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.cumulative import cumsum
 from ..trace import concrete_value
 from .axes import canonical_axis
@@ -104,7 +104,7 @@ def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Valu
     if x.ndim == 0:
         return filled((int(bool(known_value(x, "argwhere"))) if size is None else size, 0), 0, config.default_int)
     parts = places(x, size, fill_value, "argwhere")
-    return shaping.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
+    return joining.concatenate([shaping.expand_dims(c, (1,)) for c in parts], 1)
 
 
 def compress(

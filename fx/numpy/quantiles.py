@@ -16,8 +16,8 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitives import elementwise as p
+from ..primitives import joining, shaping, sorting
 from ..primitives import reductions as r
-from ..primitives import shaping, sorting
 from ..primitives.cumulative import cumsum
 from ..primitives.gather_scatter import take_along
 from . import binary
@@ -132,7 +132,7 @@ def _by_weight(x: Value, w: Value, q: Value) -> Value:
     """The first of the sorted elements at which the weights so far reach the part q of all."""
     k, n = x.ndim - 1, x.shape[-1]
     so_far = cumsum(w, k)
-    target = p.mul(q, broadcast_value(shaping.slice_in_dim(so_far, n - 1, n, axis=k), q.shape))
+    target = p.mul(q, broadcast_value(joining.slice_in_dim(so_far, n - 1, n, axis=k), q.shape))
     shape = (*q.shape, n)
     below = p.lt(
         broadcast_value(shaping.expand_dims(so_far, (k,)), shape),

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import shaping, sorting
+from ..primitives import joining, shaping, sorting
 from ..primitives.bit_casts import bitcast_convert_type
 from ..primitives.cumulative import cumsum
 from ..primitives.helpers import unchanged
@@ -98,10 +98,10 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
             continue
         if type(s) is Tracer:
             start = remainder(negative(s), n)
-            x = dynamic_slice_in_dim(shaping.concatenate([x, x], i), start, n, i)
+            x = dynamic_slice_in_dim(joining.concatenate([x, x], i), start, n, i)
         elif k := as_size(s) % n:
-            x = shaping.concatenate(
-                [shaping.slice_in_dim(x, n - k, n, axis=i), shaping.slice_in_dim(x, 0, n - k, axis=i)], i
+            x = joining.concatenate(
+                [joining.slice_in_dim(x, n - k, n, axis=i), joining.slice_in_dim(x, 0, n - k, axis=i)], i
             )
     return x
 
@@ -157,7 +157,7 @@ def repeat(
 def _traced_repeats(repeats: Value, n: int, total: int) -> Value:
     """For each place of the result the element that stands there: a 1 is put where the next element begins, and summed up."""
     starts = cumsum(as_type(broadcast_value(repeats, (n,)), np.int32), 0)
-    steps = setitem(filled((total,), 0, dtypes.int32), shaping.slice_in_dim(starts, 0, max(n - 1, 0)), 1, "add")
+    steps = setitem(filled((total,), 0, dtypes.int32), joining.slice_in_dim(starts, 0, max(n - 1, 0)), 1, "add")
     return cumsum(steps, 0)
 
 
@@ -180,7 +180,7 @@ def resize(a: Any, new_shape: Any) -> Value:
     n = math.prod(s)
     if x.size == 0:
         return filled(s, False, x.dtype)
-    return shaping.reshape(shaping.slice_in_dim(tile(x, -(-n // x.size)), 0, n), s)
+    return shaping.reshape(joining.slice_in_dim(tile(x, -(-n // x.size)), 0, n), s)
 
 
 def diagonal_number(k: Any) -> int:
@@ -239,7 +239,7 @@ def delete(arr: Any, obj: Any, axis: Any = None, *, assume_unique_indices: bool 
     if assume_unique_indices and type(obj) is Tracer and dtypes.is_integer(obj.dtype):
         gone = ravel(obj)
         mark = setitem(filled((n,), 0, dtypes.int32), gone, 1)
-        keep: Any = shaping.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
+        keep: Any = joining.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
     else:
         keep = np.delete(np.arange(n, dtype=np.int32), _known_index(obj, n, "delete"))
     return getitem(x, _along(i, keep))
@@ -259,7 +259,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
     count = v.shape[i] if where.size == 1 else where.size
     v = broadcast_value(v, tuple([count if j == i else s for j, s in enumerate(x.shape)]))
     source = _merge_traced(where, n, count) if traced else _merge_known(where, n, count)
-    return getitem(shaping.concatenate([x, v], i), _along(i, source))
+    return getitem(joining.concatenate([x, v], i), _along(i, source))
 
 
 def _insert_positions(obj: Any, n: int, i: int) -> np.ndarray:
@@ -302,7 +302,7 @@ def view(x: Value, dtype: Any) -> Value:
     if type(x) is Array:
         return Array(np.ascontiguousarray(x._data).view(d))
     if dtypes.is_complex(x.dtype) and d == dtypes.real_dtype(x.dtype) and x.ndim:
-        parts = shaping.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
+        parts = joining.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
         return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))
     if dtypes.is_complex(d) and x.dtype == dtypes.real_dtype(d) and x.ndim and x.shape[-1] % 2 == 0:
         pairs = shaping.reshape(x, (*x.shape[:-1], x.shape[-1] // 2, 2))

@@ -17,7 +17,7 @@ from ..errors import (
 )
 from ..plans import planned
 from ..primitive import Primitive
-from ..primitives import cumulative, helpers, shaping
+from ..primitives import cumulative, helpers, joining, shaping
 from ..primitives import elementwise as p
 from ..trace import bind
 from . import binary
@@ -77,7 +77,7 @@ def _array_api_scan(f: Callable[..., Value], identity: int, doc: str) -> Callabl
         y = f(x, i, sum_dtype(x.dtype) if dtype is None else dtype)
         if include_initial:
             first = filled(tuple([1 if j == i else n for j, n in enumerate(y.shape)]), identity, y.dtype)
-            y = shaping.concatenate([first, y], i)
+            y = joining.concatenate([first, y], i)
         return y
 
     scan.__doc__ = doc
@@ -121,7 +121,7 @@ def _unless_complex(scan: Callable[..., Value], f: Any, x: Value, i: int) -> Val
 
 
 def _cut(x: Value, lo: int, hi: int, i: int) -> Value:
-    return shaping.slice_in_dim(x, lo, hi, axis=i)
+    return joining.slice_in_dim(x, lo, hi, axis=i)
 
 
 def _vector_along(v: Value, i: int, ndim: int) -> Value:
@@ -142,7 +142,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         return helpers.unchanged(x)
     one = tuple([1 if j == i else s for j, s in enumerate(x.shape)])
     parts = promote_dtype(*[operand(v) for v in (prepend, x, append) if v is not None])
-    x = shaping.concatenate([v if v.ndim else broadcast_value(v, one) for v in parts], i)
+    x = joining.concatenate([v if v.ndim else broadcast_value(v, one) for v in parts], i)
     for _ in range(min(n, x.shape[i])):
         hi, lo = _cut(x, 1, x.shape[i], i), _cut(x, 0, x.shape[i] - 1, i)
         x = p.ne(hi, lo) if x.dtype == dtypes.bool_ else p.sub(hi, lo)
@@ -155,7 +155,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
     x = as_value(ary)
     x = diff(shaping.reshape(x, (x.size,)))
     parts = [x if v is x else as_typed(v, x.dtype) for v in (to_begin, x, to_end) if v is not None]
-    return shaping.concatenate([shaping.reshape(q, (q.size,)) for q in parts], 0)
+    return joining.concatenate([shaping.reshape(q, (q.size,)) for q in parts], 0)
 
 
 @planned
@@ -215,7 +215,7 @@ def _gradient_along(x: Value, h: Value, i: int, order: int) -> Value:
         left = div(p.sub(_cut(x, 1, n - 1, i), _cut(x, 0, n - 2, i)), d1)
         right = div(p.sub(_cut(x, 2, n, i), _cut(x, 1, n - 1, i)), d2)
         parts.insert(1, div(add(mul(d2, left), mul(d1, right)), add(d1, d2)))
-    return shaping.concatenate([as_type(q, x.dtype) for q in parts], i)
+    return joining.concatenate([as_type(q, x.dtype) for q in parts], i)
 
 
 @planned
@@ -249,4 +249,4 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi)
     jump = binary.subtract(where(at_edge, half, wrapped), step)
     jump = where(binary.less(absolute(step), half if discont is None else discont), 0.0, jump)
     total = cumsum(as_type(jump, x.dtype), i)
-    return shaping.concatenate([_cut(x, 0, 1, i), binary.add(_cut(x, 1, x.shape[i], i), total)], i)
+    return joining.concatenate([_cut(x, 0, 1, i), binary.add(_cut(x, 1, x.shape[i], i), total)], i)

@@ -18,7 +18,7 @@ from ..errors import (
 from ..plans import replayed
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.cumulative import cumsum
 from ..primitives.index_numbers import default_fill_value
 from ..trace import aval_of, concrete_value
@@ -137,7 +137,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Value:
             f"choose: the indices reach from {known.min()} to {known.max()}, but there are {len(xs)} choices"
         )
     shape = broadcast_shapes(i.shape, *[x.shape for x in xs])
-    table = shaping.concatenate([shaping.expand_dims(broadcast_value(x, shape), (0,)) for x in xs], 0)
+    table = joining.concatenate([shaping.expand_dims(broadcast_value(x, shape), (0,)) for x in xs], 0)
     i = index_positions(i, len(xs), dtypes.int32, "wrap" if mode == "wrap" else None, False)
     i = shaping.expand_dims(broadcast_value(i, shape), (0,))
     return shaping.squeeze(gs.take_along(table, i, 0, mode="clip"), (0,))

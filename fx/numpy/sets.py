@@ -13,7 +13,7 @@ from ..array import Array
 from ..config import config
 from ..errors import ShapeError
 from ..primitives import elementwise as p
-from ..primitives import shaping, sorting
+from ..primitives import joining, shaping, sorting
 from ..primitives.cumulative import cumsum
 from . import binary
 from .axes import canonical_axes, canonical_axis
@@ -114,7 +114,7 @@ def _first_of_equals(columns: Sequence[Value], equal_nan: bool = True) -> Value:
         if equal_nan:
             same = binary.logical_or(same, p.bitwise_and(isnan(this), isnan(before)))
         differs = p.bitwise_or(differs, logical_not(same))
-    return shaping.concatenate([filled((min(n, 1),), True, dtypes.bool_), differs], 0)
+    return joining.concatenate([filled((min(n, 1),), True, dtypes.bool_), differs], 0)
 
 
 def _unique_rows(

@@ -11,7 +11,7 @@ from .. import dtypes
 from ..errors import DTypeError, ShapeError
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..sizes import Real, as_float
 from . import binary
 from .axes import canonical_axes
@@ -144,7 +144,7 @@ def cov(
     x = x if dtype is None else as_type(x, dtype)
     if y is not None:
         other = _observations(y, rowvar)
-        x = shaping.concatenate(promote_dtype(x, other) if dtype is None else [x, as_type(other, x.dtype)], 0)
+        x = joining.concatenate(promote_dtype(x, other) if dtype is None else [x, as_type(other, x.dtype)], 0)
     n = x.shape[1]
     ddof = ddof if ddof is not None else 0 if bias else 1
     weights = [
@@ -158,7 +158,7 @@ def cov(
     else:
         w = given[0] if len(given) == 1 else p.mul(*given)
         centre, sums = average(x, 1, w, returned=True, keepdims=True)
-        total = real(shaping.reshape(shaping.slice_in_dim(sums, 0, 1), ()))
+        total = real(shaping.reshape(joining.slice_in_dim(sums, 0, 1), ()))
         if ddof == 0:
             scale = total
         elif aweights is None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import dtypes
 from ..errors import ShapeError
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
@@ -148,6 +149,7 @@ def _path(terms: Sequence[str], result: str, xs: Sequence[Value], optimize: Any)
     return [tuple(q) for q in path]
 
 
+@planned
 def einsum(
     subscripts: Any, /, *operands: Any, out: Any = None, optimize: Any = "auto", precision: Any = None, preferred_element_type: Any = None,
     **_: Any,

@@ -27,7 +27,7 @@ from ..errors import (
 from ..plans import planned
 from ..primitive import Primitive
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..silence import quiet
 from ..trace import Tracer, bind, concrete_value, reference_of
 from ..traceback import shorten
@@ -458,7 +458,7 @@ class Ufunc:
             )
 
         def rows_of(v: Value) -> list[Value]:
-            return [shaping.squeeze(shaping.slice_in_dim(v, j, j + 1, axis=i), (i,)) for j in range(v.shape[i])]
+            return [shaping.squeeze(joining.slice_in_dim(v, j, j + 1, axis=i), (i,)) for j in range(v.shape[i])]
 
         if self.identity is not None and x.shape[i] > 1 and where is None:
             first = shaping.transpose(x, (i, *[j for j in range(x.ndim) if j != i]))
@@ -482,10 +482,10 @@ class Ufunc:
         if self._scanner is not None and (x.dtype != dtypes.bool_ or self.__name__ in ("add", "multiply")):
             return self._scanner(x, i)
         x = self._operands(x)
-        rows = [shaping.slice_in_dim(x, j, j + 1, axis=i) for j in range(x.shape[i])]
+        rows = [joining.slice_in_dim(x, j, j + 1, axis=i) for j in range(x.shape[i])]
         for j in range(1, len(rows)):
             rows[j] = self(rows[j - 1], rows[j])
-        return shaping.concatenate(rows, i) if rows else x
+        return joining.concatenate(rows, i) if rows else x
 
     def reduceat(self, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Value:
         """The reductions of ``a[indices[j]:indices[j + 1]]`` (of one element where the bounds do not rise).
@@ -507,9 +507,9 @@ class Ufunc:
                     f"{self.__name__}.reduceat: index {c} is out of bounds for axis {i} with size {x.shape[i]}"
                 )
         stops = [*cuts.tolist()[1:], x.shape[i]]
-        parts = [shaping.slice_in_dim(x, b, e if e > b else b + 1, axis=i) for b, e in zip(cuts.tolist(), stops)]
+        parts = [joining.slice_in_dim(x, b, e if e > b else b + 1, axis=i) for b, e in zip(cuts.tolist(), stops)]
         done = [self.reduce(part, axis=i, keepdims=True) for part in parts]
-        return shaping.concatenate(done, i) if done else shaping.slice_in_dim(x, 0, 0, axis=i)
+        return joining.concatenate(done, i) if done else joining.slice_in_dim(x, 0, 0, axis=i)
 
     def at(self, a: Any, indices: Any, b: Any = None, /, *, inplace: bool = True) -> Value:
         """``a`` with the function applied at ``indices``, repeatedly where they repeat; returns the new array."""

@@ -11,7 +11,7 @@ from .. import dtypes
 from ..errors import ShapeError
 from ..trace import aval_of
 from . import elementwise as p
-from . import shaping
+from . import joining, shaping
 from .helpers import Value
 
 __all__ = ["bitcast_convert_type"]
@@ -41,7 +41,7 @@ def _parts(x: Value, old: np.dtype, new: np.dtype) -> Value:
     bits, axis = p.bitcast_convert_type(x, _unsigned(old)), aval_of(x).ndim
     moved = [p.shift_right_logical(bits, 8 * k) for k in range(0, old.itemsize, new.itemsize)]
     parts = [shaping.expand_dims(p.convert_element_type(m, _unsigned(new)), (axis,)) for m in moved]
-    return p.bitcast_convert_type(shaping.concatenate(parts, axis), new)
+    return p.bitcast_convert_type(joining.concatenate(parts, axis), new)
 
 
 def _joined(x: Value, old: np.dtype, new: np.dtype) -> Value:
@@ -53,7 +53,7 @@ def _joined(x: Value, old: np.dtype, new: np.dtype) -> Value:
     bits = p.convert_element_type(p.bitcast_convert_type(x, _unsigned(old)), _unsigned(new))
     last = len(shape) - 1
     parts = [
-        p.shift_left(shaping.squeeze(shaping.slice_in_dim(bits, k, k + 1, axis=last), (last,)), 8 * old.itemsize * k)
+        p.shift_left(shaping.squeeze(joining.slice_in_dim(bits, k, k + 1, axis=last), (last,)), 8 * old.itemsize * k)
         for k in range(count)
     ]
     return p.bitcast_convert_type(functools.reduce(p.bitwise_or, parts), new)

@@ -15,7 +15,8 @@ from ..primitive import Block
 from ..trace import aval_of
 from .elementwise import add
 from .helpers import scalar_of
-from .shaping import broadcast_in_dim, concatenate, pad
+from .joining import concatenate, pad
+from .shaping import broadcast_in_dim
 
 __all__ = ["add_blocks"]
 

@@ -40,7 +40,7 @@ from .elementwise import (
 )
 from .elementwise_tables import NOT_LINEAR
 from .helpers import Value, axes_after_batch, def_jvp_each, def_linear, ones_like, quiet, zeros_like
-from .shaping import pad
+from .joining import pad
 
 __all__ = [
     "cumlogsumexp",

@@ -26,6 +26,7 @@ from .checks import check_dtype
 from .elementwise import add, eq, mul, select, sub
 from .gather_scatter import GatherDimensionNumbers, gather
 from .helpers import Value, full_like, quiet, zeros_like
+from .joining import concatenate, pad
 from .matrices import (
     MATRIX,
     as_complex,
@@ -52,7 +53,7 @@ from .matrices import (
     triu,
     with_rest,
 )  # fmt: skip
-from .shaping import concatenate, expand_dims, pad
+from .shaping import expand_dims
 from .solves import solve_triangle, triangular_solve
 from .sorting import argsort
 

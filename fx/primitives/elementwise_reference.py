@@ -298,6 +298,8 @@ def _float_to_integer(x: np.ndarray, new: np.dtype) -> np.ndarray:
     """Truncates; saturates outside the range; NaN becomes 0."""
     info = np.iinfo(new)
     x = x.astype(np.float64)
+    if x.size and float(info.min) - 1 < x.min() and x.max() < float(info.max) + 1:  # not so beside a NaN
+        return x.astype(new)
     high, low = x >= float(info.max), x <= float(info.min)
     inside = np.where(high | low | np.isnan(x), 0.0, x).astype(new)
     return np.where(high, np.asarray(info.max, new), np.where(low, np.asarray(info.min, new), inside))

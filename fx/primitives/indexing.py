@@ -23,8 +23,9 @@ from .checks import INTEGER, canonical_axis, check_dtype, check_length, check_sa
 from .elementwise import add, convert_element_type, lt, rem, select
 from .gather_scatter import GatherDimensionNumbers, gather, gather_batch, scatter_batch
 from .helpers import Value, align_batch, full_like, instantiate, zeros_like
-from .shaping import concatenate, expand_dims, reshape, squeeze
-from .shaping import slice as static_slice
+from .joining import concatenate
+from .joining import slice as static_slice
+from .shaping import expand_dims, reshape, squeeze
 
 __all__ = [
     "dynamic_index_in_dim",

@@ -20,10 +20,11 @@ from .checks import DTypeClass, check_dtype
 from .elementwise import abs as abs_
 from .elementwise import add, conj, convert_element_type, div, eq, ge, le, mul, real, select, sub
 from .helpers import Value, align_batch, full_like, zeros_like
+from .joining import concatenate, pad
+from .joining import slice as slice_
 from .linalg import batch_matmul
 from .reductions import reduce_max, reduce_sum
-from .shaping import broadcast_in_dim, broadcasted_iota, concatenate, expand_dims, pad, transpose
-from .shaping import slice as slice_
+from .shaping import broadcast_in_dim, broadcasted_iota, expand_dims, transpose
 
 __all__: list[str] = []
 

@@ -39,7 +39,8 @@ from .helpers import (
     full,
     quiet,
 )
-from .shaping import broadcast_in_dim, concatenate, reshape, slice_in_dim, transpose
+from .joining import concatenate, slice_in_dim
+from .shaping import broadcast_in_dim, reshape, transpose
 from .special_cases import dtype_of, for_types, is_narrow_float
 
 __all__ = [

@@ -18,8 +18,9 @@ from ..trace import aval_of, bind
 from .checks import check_same_dtypes
 from .elementwise import add, mul, neg, sub
 from .helpers import Value, full_like, move_batch
+from .joining import pad
 from .matrices import as_rows, check_matrix, conjugate, flat_batch, is_complex, leading_batch, mH, mm, mT, triangle
-from .shaping import expand_dims, pad, reshape
+from .shaping import expand_dims, reshape
 
 __all__ = [
     "triangular_solve", "triangular_solve_p", "triangular_sylvester", "triangular_sylvester_p", "tridiagonal_solve",

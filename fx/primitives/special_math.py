@@ -116,12 +116,22 @@ def erf_inv(x: np.ndarray) -> np.ndarray:
     """The y with erf(y) = x: the normal quantile of (1 + x)/2, divided by sqrt(2).  inf at +-1, NaN outside."""
     a = np.abs(x)
     u = 0.180625 - 0.25 * x * x
-    centre = x * (0.5 * _poly(u, _CENTRE_P) / _poly(u, _CENTRE_Q))
-    r = np.sqrt(-np.log(np.maximum((1.0 - a) * 0.5, 1e-300)))
-    near, far = r - 1.6, r - 5.0
-    tail = np.where(r <= 5.0, _poly(near, _NEAR_P) / _poly(near, _NEAR_Q), _poly(far, _FAR_P) / _poly(far, _FAR_Q))
-    y = np.where(a <= 0.85, centre, np.copysign(tail, x)) * np.sqrt(0.5)
+    y = x * (0.5 * _poly(u, _CENTRE_P) / _poly(u, _CENTRE_Q))
+    if not np.all(a <= 0.85):
+        y = np.where(a <= 0.85, y, np.copysign(_erf_inv_tail(a), x))
+    y = y * np.sqrt(0.5)
     return np.where(a < 1.0, y, np.where(a == 1.0, np.copysign(np.inf, x), np.nan))
+
+
+def _erf_inv_tail(a: np.ndarray) -> np.ndarray:
+    """The quantile for a > 0.85; the rarest numbers are looked for before anything is computed for them."""
+    r = np.sqrt(-np.log(np.maximum((1.0 - a) * 0.5, 1e-300)))
+    near = r - 1.6
+    tail: np.ndarray = _poly(near, _NEAR_P) / _poly(near, _NEAR_Q)
+    if not np.all(r <= 5.0):
+        far = r - 5.0
+        tail = np.where(r <= 5.0, tail, _poly(far, _FAR_P) / _poly(far, _FAR_Q))
+    return tail
 
 
 # log Gamma(2 + v) = (1 - gamma) v + sum_{k >= 2} (-1)^k (zeta(k) - 1) v^k / k, highest power first; |v| <= 1/2.

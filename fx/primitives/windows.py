@@ -29,10 +29,11 @@ from ..trace import aval_of, bind, concrete_value, is_python_scalar, trace_flat
 from .checks import ANY, NUMBER, ORDERED, DTypeClass, check_dtype
 from .elementwise import select
 from .helpers import Value, align_batch, bind_named, def_jvp_each, full, quiet, scalar_of
+from .joining import pad
+from .joining import slice as static_slice
 from .linalg import accumulation_dtype
 from .reductions import extreme_identity
-from .shaping import broadcast_in_dim, pad
-from .shaping import slice as static_slice
+from .shaping import broadcast_in_dim
 from .window_geometry import (
     Pads,
     dilated_size,

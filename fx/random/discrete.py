@@ -15,7 +15,8 @@ from ..numpy.axes import canonical_axis, static_shape
 from ..numpy.core import as_beside, as_type, as_value, promote, promote_inexact
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives.shaping import expand_dims, slice_in_dim
+from ..primitives.joining import slice_in_dim
+from ..primitives.shaping import expand_dims
 from ..primitives.sorting import sort_key_val, top_k
 from .continuous import float_dtype, gumbel, maxwell, sample_shape, uniform_in
 from .keys import check_key, random_bits, split_key

@@ -23,7 +23,7 @@ from ..numpy.axes import static_shape
 from ..numpy.core import as_type, as_value, broadcast_value, filled
 from ..plans import planned
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 from ..primitives.random_bits import threefry2x32
 from ..trace import Tracer
 from .key_arrays import KeyArray
@@ -137,7 +137,7 @@ def _seeded(name: str, seed: Any) -> Value:
             f"{name} takes one seed; found an array of shape {seed.shape}."
             f" For many keys: fx.vmap(fx.random.{name})(seeds)."
         )
-    return shaping.concatenate([shaping.expand_dims(w, (0,)) for w in _words(name, "seed", seed)], 0)
+    return joining.concatenate([shaping.expand_dims(w, (0,)) for w in _words(name, "seed", seed)], 0)
 
 
 def key_dtype(impl_spec: Any = None) -> KeyDType:
@@ -224,7 +224,7 @@ def bits_of(words: tuple[Value, Value], width: int) -> Value:
 def split_key(key: Value, shape: tuple[int, ...] = (2,)) -> Value:
     """``split`` for a checked key and shape."""
     words = _random_words(key, shape)
-    return shaping.concatenate([shaping.expand_dims(w, (len(shape),)) for w in words], len(shape))
+    return joining.concatenate([shaping.expand_dims(w, (len(shape),)) for w in words], len(shape))
 
 
 @planned
@@ -271,7 +271,7 @@ def fold_in(key: Any, data: Any) -> Any:
 def _folded(key: Value, data: Value) -> Value:
     _, low = _words("fold_in", "data", data)
     words = threefry2x32(key[0], key[1], filled((), 0, dtypes.uint32), low)
-    return shaping.concatenate([shaping.expand_dims(w, (0,)) for w in words], 0)
+    return joining.concatenate([shaping.expand_dims(w, (0,)) for w in words], 0)
 
 
 @planned

@@ -19,7 +19,7 @@ from ..numpy.core import Value, as_type, as_value, broadcast_shapes, promote_dty
 from ..numpy.factorizations import matrix_operand
 from ..numpy.matrices import diag
 from ..numpy.solving import over_batch, solution, solve_with
-from ..primitives import decompositions, shaping, solves, spectral
+from ..primitives import decompositions, joining, shaping, solves, spectral
 from ..primitives import elementwise as p
 from ..primitives.matrices import as_complex, columns, eye_like, eye_of, hermitian, mH, mm, mT, rows, tril, triu
 from ..primitives.sorting import argsort
@@ -329,8 +329,8 @@ def hessenberg(a: Any, *, calc_q: bool = False, overwrite_a: bool = False, check
     inner = decompositions.householder_product(rows(columns(packed, n - 1), n, 1), taus)
     edges = [*[(0, 0, 0)] * (x.ndim - 2), (1, 0, 0), (1, 0, 0)]
     zero = p.convert_element_type(0.0, x.dtype)
-    first = p.sub(eye_like(x), shaping.pad(eye_like(inner), zero, edges))  # a one in the corner
-    return h, p.add(shaping.pad(inner, zero, edges), first)
+    first = p.sub(eye_like(x), joining.pad(eye_like(inner), zero, edges))  # a one in the corner
+    return h, p.add(joining.pad(inner, zero, edges), first)
 
 
 def schur(a: Any, output: str = "real") -> tuple[Value, Value]:

@@ -21,7 +21,7 @@ from ..numpy.factorizations import matrix_operand
 from ..numpy.linalg import solve
 from ..numpy.reductions import any as any_
 from ..primitives import elementwise as p
-from ..primitives import helpers, shaping, spectral
+from ..primitives import helpers, joining, shaping, spectral
 from ..primitives.matrices import (
     as_columns,
     as_complex,
@@ -217,18 +217,18 @@ def _by_blocks(t: Value, values: Value, join: Callable[..., Value]) -> Value:
             shaping.broadcast_in_dim(largest, (full - n,), ()),
             as_type(as_value(np.arange(2, full - n + 2)), largest.dtype),
         )
-        corner = shaping.pad(embed_diagonal(as_complex(more)), zero, [(n, 0, 0)] * 2)
-        t = p.add(shaping.pad(t, zero, [(0, full - n, 0)] * 2), corner)
-        values = shaping.concatenate([values, p.sqrt(as_complex(more))], 0)
+        corner = joining.pad(embed_diagonal(as_complex(more)), zero, [(n, 0, 0)] * 2)
+        t = p.add(joining.pad(t, zero, [(0, full - n, 0)] * 2), corner)
+        values = joining.concatenate([values, p.sqrt(as_complex(more))], 0)
     f = shaping.reshape(values, (full, 1, 1))
     size = 1
     while size < full:
         t11, t22, t12 = _halves(_diagonal_blocks(t, 2 * size), size)
         pairs = shaping.reshape(f, (full // (2 * size), 2, size, size))
-        f11, f22 = (shaping.squeeze(shaping.slice_in_dim(pairs, k, k + 1, axis=1), (1,)) for k in (0, 1))
+        f11, f22 = (shaping.squeeze(joining.slice_in_dim(pairs, k, k + 1, axis=1), (1,)) for k in (0, 1))
         between = join(t11, t22, t12, f11, f22)
-        f = shaping.concatenate(
-            [shaping.concatenate([f11, between], 2), shaping.concatenate([helpers.zeros_like(f22), f22], 2)], 1
+        f = joining.concatenate(
+            [joining.concatenate([f11, between], 2), joining.concatenate([helpers.zeros_like(f22), f22], 2)], 1
         )
         size *= 2
     return columns(rows(shaping.reshape(f, (full, full)), n), n)

@@ -19,7 +19,7 @@ from ..numpy.indexing import getitem
 from ..numpy.manipulation import atleast_2d, concatenate
 from ..numpy.matrices import diag
 from ..primitives import elementwise as p
-from ..primitives import shaping
+from ..primitives import joining, shaping
 
 __all__ = [
     "block_diag", "circulant", "companion", "convolution_matrix", "dft", "fiedler", "fiedler_companion", "hadamard",
@@ -46,7 +46,7 @@ def block_diag(*arrs: Any) -> Value:
     width, left, lines = sum(b.shape[1] for b in blocks), 0, []
     for b in blocks:
         zero = filled((), 0, b.dtype)
-        lines.append(shaping.pad(b, zero, [(0, 0, 0), (left, width - left - b.shape[1], 0)]))
+        lines.append(joining.pad(b, zero, [(0, 0, 0), (left, width - left - b.shape[1], 0)]))
         left += b.shape[1]
     return concatenate(lines, 0)
 
@@ -214,7 +214,7 @@ def leslie(f: Any, s: Any) -> Value:
     x, y = promote_dtype(_vector(f, "leslie", 1), _vector(s, "leslie"))
     if y.shape[0] != x.shape[0] - 1:
         raise ShapeError(f"leslie: {x.shape[0]} fertilities need {x.shape[0] - 1} survival rates; found {y.shape[0]}")
-    first = shaping.pad(
+    first = joining.pad(
         shaping.reshape(x, (1, x.shape[0])), filled((), 0, x.dtype), [(0, x.shape[0] - 1, 0), (0, 0, 0)]
     )
     return p.add(first, diag(y, -1)) if y.shape[0] else first

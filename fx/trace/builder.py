@@ -46,7 +46,7 @@ class Builder:
     """
 
     __slots__ = (
-        "__weakref__", "_name_inputs", "_names", "absorb", "active", "around", "captures", "eqns", "evaluate", "forwards", "inputs", "is_plain",
+        "__weakref__", "_name_inputs", "_names", "absorb", "active", "around", "captures", "contents", "eqns", "evaluate", "forwards", "inputs", "is_plain",
         "keeps_snapshots", "kind", "level", "made", "name", "open", "resumes", "snapshots", "tape", "values",
     )  # fmt: skip
 
@@ -67,6 +67,7 @@ class Builder:
         self.captures: dict[Any, tuple[Any, Var]] = {}
         self.keeps_snapshots = snapshots
         self.snapshots: dict[Any, np.ndarray] = {}
+        self.contents: dict[tuple[Aval, bytes], int] = {}  # the keys of captured arrays
         self.values: dict[Var, np.ndarray] = {}
         self.forwards: dict[Eqn, Any] = {}
         self.made: list[ref[Tracer]] | None = [] if config.check_tracer_leaks else None
@@ -172,8 +173,25 @@ class Builder:
         if not aval.shape:
             return Literal(x._data if t is Array else x, aval)
         if t is Array:
-            return self._capture(id(x._data), x.alias(), aval)  # what it holds now, whatever is assigned to it later
-        return self._capture(id(x), x if isinstance(x, np.ndarray) else Array(to_numpy(x)), aval)
+            key = self._key_of_equal(id(x._data), x._data, aval)
+            return self._capture(key, x.alias(), aval)  # what it holds now, whatever is assigned to it later
+        value = x if isinstance(x, np.ndarray) else Array(to_numpy(x))
+        return self._capture(self._key_of_equal(id(x), to_numpy(value), aval), value, aval)
+
+    def _key_of_equal(self, key: int, data: np.ndarray, aval: Aval) -> Any:
+        """The key of what was captured with the same contents, else ``key``.
+
+        Index vectors and tables are made anew wherever the function asks for them; as one variable, what is computed from
+        them can be seen to be the same.
+        """
+        if self.evaluate or not self.keeps_snapshots or key in self.captures or data.nbytes > _SNAPSHOT_LIMIT:
+            return key
+        contents = aval, data.tobytes()
+        equal = self.contents.get(contents)
+        if equal is not None and not self._written_to(equal):  # else its key stands for what it holds now
+            return equal
+        self.contents[contents] = key
+        return key
 
     def _capture(self, key: Any, value: Any, aval: Aval) -> Var:
         if key in self.captures:
@@ -204,6 +222,7 @@ class Builder:
         """What was captured keeps the contents that it had; the array may be captured anew."""
         _, var = self.captures.pop(key)
         self.tape = None  # it holds the array, not what the array held
+        self.contents.clear()  # they may name it
         snapshot = np.broadcast_to(self.snapshots.pop(key), var.aval.shape)
         self.captures[var] = (Array(snapshot), var)
         if self.evaluate:

@@ -212,7 +212,7 @@ def combine_kernel(ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: b
         def body(j: Expr, width: int, vectors: int) -> None:
             s_col, c_col = (Const(1, i64), Const(1, i64)) if unit else (p["s_col"], p["c_col"])
             at = b.let("at", offset["s"] + j * s_col)
-            total: Expr = b.var("total", b.load(parts, at, width))
+            total = b.var("total", b.load(parts, at, width))
             if sums:
                 with b.for_("s", 1, p["slices"]) as s:
                     b.assign(total, total + b.load(parts, at + s * p["s_slice"], width))
@@ -282,7 +282,7 @@ def _dots(
         else:
             lane = Op("iota", (), Ty("i", 64, lanes))
             add(at, 0, b.let("mask", op_("ge", lane, (k - at).splat(lanes))))
-    found = []
+    found: list[Expr] = []
     for totals in acc:
         parts: list[Expr] = list(totals)
         while len(parts) > 1:

@@ -325,17 +325,17 @@ def accumulate(
         if depth < len(levels):
             size, stride_a, stride_b = levels[depth]
             if isinstance(size, int):
-                for k in range(size):
-                    nest(depth + 1, b.let("at_a", at_a + stride_a * k), b.let("at_b", at_b + stride_b * k))
+                for i in range(size):
+                    nest(depth + 1, b.let("at_a", at_a + stride_a * i), b.let("at_b", at_b + stride_b * i))
                 return
             done: Expr = Const(0, i64)
             if len(levels) == 1 and tile.nv > 1 and not lanewise:
                 packed = stride_a.eq(1) & stride_b.eq(tile.cols)
                 done = b.let("done", select(packed, size // UNROLL * UNROLL, 0))
                 with b.for_("k", 0, done, UNROLL) as k:
-                    here = b.let("at_a", at_a + k), b.let("at_b", at_b + k * tile.cols)
+                    in_a, in_b = b.let("at_a", at_a + k), b.let("at_b", at_b + k * tile.cols)
                     for i in range(UNROLL):
-                        nest(1, here[0] + i, here[1] + i * tile.cols)
+                        nest(1, in_a + i, in_b + i * tile.cols)
             with b.for_("k", done, size) as k:
                 here = b.let("at_a", at_a + k * stride_a)
                 if len(levels) == 1 and not lanewise:

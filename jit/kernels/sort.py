@@ -29,11 +29,11 @@ from .sort_records import (
     element_bits,
     is_special,
     order_key,
-    restore_row,
     several,
     with_position,
     write_results,
 )  # fmt: skip
+from .sort_restore import restore_row
 
 __all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "rows_kernel", "select_kernel"]
 

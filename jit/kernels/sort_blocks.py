@@ -17,12 +17,11 @@ from .sort_records import (
     SortSpec,
     build_record,
     count_special,
-    restore_row,
     several,
     write_results,
 )  # fmt: skip
 
-__all__ = ["build_kernel", "count_kernel", "finish_kernel", "restore_kernel", "scan_kernel", "scatter_kernel"]
+__all__ = ["build_kernel", "count_kernel", "finish_kernel", "scan_kernel", "scatter_kernel"]
 
 
 class _Blocks:
@@ -167,18 +166,4 @@ def finish_kernel(spec: SortSpec) -> Kernel:
         r, begin, end = blocks.locate(p)
         src, _, _ = blocks.state(r, q)
         write_results(operands, records, src, r * blocks.n, r * take, begin, b.let("stop", minimum(end, take)))
-    return b.build()
-
-
-def restore_kernel(spec: SortSpec) -> Kernel:
-    """Puts zeros and NaNs right in the rows that ``special`` names."""
-    b = KernelBuilder("sort_restore")
-    operands, special = Operands(b, spec), b.pointer("special", i64)
-    n, blocks = b.integer("n"), b.integer("blocks")
-    with b.for_("r", b.lo, b.hi) as r:
-        found = b.var("found", ZERO)
-        with b.for_("k", r * blocks, (r + 1) * blocks) as k:
-            b.assign(found, found + b.load(special, k))
-        with b.if_(found > 0):
-            restore_row(operands, b.let("row", r * n), n)
     return b.build()

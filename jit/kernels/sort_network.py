@@ -133,8 +133,8 @@ class _Network:
 
         with b.for_("i", 0, n >> 1) as i:
             index = [b.let("index", (self.at + place) * lanes) for place in (i, n - 1 - i)]
-            x, y = (b.let("held", b.load(self.buf, k, lanes)) for k in index)
-            x, y = compare(x, exchanged(y, 2 * group - 1), group)
+            one, two = (b.let("held", b.load(self.buf, k, lanes)) for k in index)
+            x, y = compare(one, exchanged(two, 2 * group - 1), group)
             held = [x, exchanged(y, 2 * group - 1)]
             distance = group >> 1
             while distance:

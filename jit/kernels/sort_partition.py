@@ -91,8 +91,8 @@ class Partitions:
             move(self.read(r, whole, valid), valid, False)
         n = b.let("n_below", below - r.start)
         rest = b.let("n_above", r.n - n)
-        first = Range(r.start, b.let("free", r.place + rest), n, Const(0, i64))
-        return first, Range(below, r.place, rest, Const(1, i64))
+        left = Range(r.start, b.let("free", r.place + rest), n, Const(0, i64))
+        return left, Range(below, r.place, rest, Const(1, i64))
 
 
 def _median(b: KernelBuilder, x: Expr, y: Expr, z: Expr) -> Expr:

@@ -16,7 +16,7 @@ from ..loop_ir import Const, Expr, Op, Ty, i64, select, u32, u64
 
 __all__ = [
     "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "is_special",
-    "order_key", "restore_row", "several", "with_position", "write_results",
+    "is_unordered", "order_key", "several", "with_position", "write_results",
 ]  # fmt: skip
 
 ZERO, ONE = Const(0, i64), Const(1, i64)
@@ -189,7 +189,8 @@ class Records:
 
     def store(self, i: Expr, record: Sequence[Expr]) -> None:
         for buf, v in zip((self.main, self.side), record):
-            self.b.store(buf, i, v)
+            if buf is not None:
+                self.b.store(buf, i, v)
 
     def key(self, record: Sequence[Expr]) -> Expr:
         return record[0] >> 32 if self.spec.field else record[0]
@@ -260,23 +261,3 @@ def is_special(s: Source, v: Expr) -> Expr:
 def count_special(s: Source, v: Expr) -> Expr:
     """1 where ``is_special``."""
     return select(is_special(s, v), ONE, ZERO)
-
-
-def restore_row(operands: Operands, row: Expr, n: Expr) -> None:
-    """Writes zeros and NaNs again, with the bits and in the order that they have in the input."""
-    b = operands.b
-    s = operands.spec.sources[0]
-    smaller, nans = b.var("smaller", ZERO), b.var("nans", ZERO)
-    with b.for_("i", 0, n, vectorize=True) as i:
-        v = b.let("v", b.load(operands.x[0], row + i))
-        _, nan = is_unordered(s, v)
-        b.assign(smaller, smaller + select(order_key(s, v) < (1 << s.bits - 1), ONE, ZERO))
-        b.assign(nans, nans + select(nan, ONE, ZERO))
-    zero_at, nan_at = b.var("zero_at", row + smaller), b.var("nan_at", row + n - nans)
-    with b.for_("i", 0, n) as i:
-        v = b.let("v", b.load(operands.x[0], row + i))
-        zero, nan = is_unordered(s, v)
-        for test, place in ((zero, zero_at), (nan, nan_at)):
-            with b.if_(test):
-                b.store(operands.out[0], place, v)
-                b.assign(place, place + 1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Ref, Ty, fma, lift, op_, select
@@ -89,7 +90,7 @@ def format_of(x: Expr) -> Format:
     return FORMATS[x.ty.bits]
 
 
-def one_of(x: Expr, single: object, double: object) -> object:
+def one_of(x: Expr, single: Any, double: Any) -> Any:
     """``single`` for float32 operands, ``double`` for float64."""
     return single if x.ty.bits == 32 else double
 

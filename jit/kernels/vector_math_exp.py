@@ -146,26 +146,30 @@ def exp(b: KernelBuilder, x: Expr) -> Expr:
 
 def untabled_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` without the rounding of a table's numbers, for what loses a digit afterwards."""
-    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, *power)
+    m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
+    return _scaled(b, m + 1.0, shifted, n)
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x) / 2``, finite wherever that is."""
-    m, *power = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, *power, half=True)
+    m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
+    return _scaled(b, m + 1.0, shifted, n, half=True)
 
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
     factor = b.let("exp_factor", factor)
-    m, *power = _exp_rest(b, x, dx, b.arithmetic.scale)
-    return _scaled(b, factor + fma(factor, m, low), *power)
+    m, shifted, n = _exp_rest(b, x, dx, b.arithmetic.scale)
+    return _scaled(b, factor + fma(factor, m, low), shifted, n)
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` where neither ``x`` nor the result is anywhere near the ends of the range."""
-    shifted, n, r = _reduce(b, named(b, "exp_x", x))
+    x = named(b, "exp_x", x)
+    if b.arithmetic.tables:
+        shifted, _, r = _reduce(b, x, magic=tables.sixteenth_magic(x))
+        return tables.exp_moderate(b, shifted, r)
+    shifted, n, r = _reduce(b, x)
     square = r * r
     value = fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0
     return op_("scale", value, n) if b.arithmetic.scale else value * power_of_two(shifted)

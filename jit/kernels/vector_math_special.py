@@ -6,6 +6,7 @@ float32 erfc, lgamma and digamma are computed in float64.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, f64, fma, lift, select
@@ -84,7 +85,7 @@ def _erfc_single(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("erfc_abs", upper(fabs(x), 10.1))
     inverse = b.let("erfc_inverse", 1.0 / (a + 3.0))
     q = b.let("erfc_q", (a - 3.0) * inverse)
-    far = b.let("erfc_far", polynomial(q, _ERFCX_SINGLE) * inverse * exp_normal(b, -(a * a)))
+    far: Expr = b.let("erfc_far", polynomial(q, _ERFCX_SINGLE) * inverse * exp_normal(b, -(a * a)))
     far = select(fabs(x) > 10.1, Const(0.0, x.ty), far)
     return select(x < 0.0, 2.0 - far, far)
 
@@ -210,7 +211,7 @@ def lgamma(b: KernelBuilder, x: Expr) -> Expr:
 
 def _lgamma_right(b: KernelBuilder, y: Expr) -> Expr:
     """log Gamma(y), y >= 0: Stirling's series, or a step from or products up to the interval [1.5, 2.5]."""
-    u, product = y, Const(1.0, y.ty)
+    u, product = y, cast(Expr, Const(1.0, y.ty))
     for _ in range(_LARGE - 2):
         high = b.let("gamma_high", u >= 2.5)
         u = b.let("gamma_u", select(high, u - 1.0, u))
@@ -246,7 +247,8 @@ def digamma(b: KernelBuilder, x: Expr) -> Expr:
 def _digamma_of_next(b: KernelBuilder, y: Expr) -> Expr:
     """psi(1 + y), y >= 0: the asymptotic series; for y < 8 that at y + 9, less the sum of 1/(y + i) for 1 <= i <= 8."""
     low = b.let("gamma_low", y < float(_LARGE))
-    numerator, denominator = Const(1.0, y.ty), b.let("gamma_q", y + 1.0)
+    numerator: Expr = Const(1.0, y.ty)
+    denominator: Expr = b.let("gamma_q", y + 1.0)
     for i in range(2, _LARGE + 1):
         t = b.let("gamma_t", y + float(i))
         numerator = b.let("gamma_p", fma(numerator, t, denominator))

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Ty, fma, op_
-from .vector_math_base import bits, copysign, fabs, format_of, horner, upper
+from .vector_math_base import bits, copysign, fabs, format_of, from_bits, horner, upper
 
 # tanh(x) = c0 + t (c1 + t (c2 + ...)), t = x - centre, in 15 intervals with ends at 0, 1/8, 1/4, 1/2, 3/4, 1, 5/4, 7/4, 9/4,
 # 11/4, 13/4, 17/4, 21/4, 25/4, 29/4, 9.1: relative error 2^-27.6.  Their numbers are the first bits of x + 3/4, and begin
@@ -71,6 +73,14 @@ _SIXTEENTHS = (
     1.5422108254079407, 1.6104903319492543, 1.681792830507429, 1.7562521603732995, 1.8340080864093424,
     1.9152065613971474,
 )  # fmt: skip
+# The same less ``j << (mantissa - 4)`` in their bits: j added at that place, and n above it, make 2^(n + j/16)
+_SIXTEENTHS_BELOW = {
+    ty: tuple(
+        float(v)
+        for v in (np.array(_SIXTEENTHS, f"f{w}").view(f"u{w}") - (np.arange(16, dtype=f"u{w}") << place)).view(f"f{w}")
+    )
+    for ty, w, place in ((32, 4, 19), (64, 8, 48))
+}
 # exp(r) = 1 + r + r^2 P(r), |r| <= log(2)/32: relative error 2^-29.2, 2^-56.1
 _EXP = {
     32: (0.5000162124633789, 0.16667024791240692),
@@ -85,5 +95,15 @@ def sixteenth_magic(x: Expr) -> float:
 
 def exp_mantissa(b: KernelBuilder, shifted: Expr, r: Expr) -> Expr:
     """``2^(j/16) exp(r)``, |r| <= log(2)/32, where j stands in the last four bits of ``shifted``."""
-    power = b.let("exp_sixteenth", lookup(bits(shifted), _SIXTEENTHS))
+    return _times_exp(b.let("exp_sixteenth", lookup(bits(shifted), _SIXTEENTHS)), r)
+
+
+def exp_moderate(b: KernelBuilder, shifted: Expr, r: Expr) -> Expr:
+    """``2^(n/16) exp(r)``, neither large nor small, where the integer n stands in the last bits of ``shifted``."""
+    i, place = bits(shifted), format_of(shifted).mantissa - 4
+    below = lookup(i, _SIXTEENTHS_BELOW[i.ty.bits])
+    return _times_exp(b.let("exp_sixteenth", from_bits((i << place) + bits(below))), r)
+
+
+def _times_exp(power: Expr, r: Expr) -> Expr:
     return fma(power * r, fma(horner(r, _EXP[r.ty.bits]), r, 1.0), power)

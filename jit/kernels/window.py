@@ -36,7 +36,7 @@ def channels_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int)
             with b.for_("c", 0, channels, lanes) as group:
                 c = b.let("channel", minimum(group, channels - lanes))
                 result = b.let("result", p * channels + c)
-                given = b.let("given", buffers.given(result, lanes)) if combine.mode == "select" else None
+                given = buffers.given(result, lanes) if combine.mode == "select" else None
                 buffers.store(result, visit(c, given))
 
         def by_loops(c: Expr, given: Expr | None) -> Sequence[Expr]:
@@ -55,7 +55,7 @@ def channels_kernel(name: str, combine: Combine, shape: WindowShape, lanes: int)
 
         def written_out(c: Expr, given: Expr | None) -> Sequence[Expr]:
             state: list[Ref] | None = None
-            for flat, taps in enumerate(itertools.product(*(range(t) for t in shape.written_out))):
+            for flat, taps in enumerate(itertools.product(*(range(t) for t in shape.written_out or ()))):
                 offset: Expr = at.index[0]
                 for w, t in zip(walks, taps):
                     offset = offset * w.dim.n + w.first + t
@@ -146,7 +146,7 @@ class RowBlock:
 
         def results(o: Expr, lanes: int) -> None:
             result = b.let("result", self.row + o)
-            given = b.let("given", self.buffers.given(result, lanes)) if self.combine.mode == "select" else None
+            given = self.buffers.given(result, lanes) if self.combine.mode == "select" else None
             state: list[Expr] | None = None
             for r, start in enumerate(starts):
                 at = b.let("at", start + o * last.stride)
@@ -175,7 +175,7 @@ class RowBlock:
         def element(i: int) -> Expr:
             return op_("extract", pieces[i // lanes], const(i - begins[i // lanes]))
 
-        rows = []
+        rows: list[list[Expr]] = []
         for t in range(taps):
             v = element(t).splat(lanes)
             for lane in range(1, lanes):
@@ -259,7 +259,7 @@ def disjoint_kernel(combine: Combine, shape: WindowShape, channels_last: bool, l
 
     with b.for_("p", b.lo, b.hi) as p:
         starts = []
-        for taps in itertools.product(*(range(t) for t in shape.written_out)):
+        for taps in itertools.product(*(range(t) for t in shape.written_out or ())):
             offset: Expr = at.index[0]
             for dim, o, t in zip(outer, at.index[1:], taps):
                 offset = offset * dim.n + o * dim.stride + t

@@ -60,7 +60,8 @@ def window_part(b: KernelBuilder, p: Mapping[str, Ref], number: Expr) -> WindowP
                 found, corner = divide(b, corner, p["others_x"])
                 b.assign(other["y"], found)
                 b.assign(other["x"], corner)
-    counts, steps, offsets = [], [], {x: Const(0, i64) for x in "abc"}
+    counts, steps = [], []
+    offsets: dict[str, Expr] = {x: Const(0, i64) for x in "abc"}
     for x in AXES:
         whole = b.let("whole", other[x] < 0)
         beyond = other[x] + select(other[x] >= p[f"before_{x}"], p[f"whole_{x}"], 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,8 +202,10 @@ class Combine:
         if self.mode in ("max", "min"):
             return [op_(self.mode, state[0], values[0])]
         if self.mode == "select":
+            assert position is not None
             return [select(position.eq(tap), v, s) for s, v in zip(state, values)]
         if self.mode == "scatter":
+            assert position is not None
             return [s + select(position.eq(tap), v, Const(0, v.ty)) for s, v in zip(state, values)]
         best, at = state
         (v,) = values
@@ -229,7 +233,8 @@ class Buffers:
         self.out = b.pointer("out", combine.out)
 
     def given(self, index: Expr, lanes: int) -> Expr | None:
-        return self.b.load(self.taps, index, lanes) if self.taps else None
+        """The tap that is given for an element, if taps are."""
+        return self.b.let("given", self.b.load(self.taps, index, lanes)) if self.taps else None
 
     def load(self, i: Expr, lanes: int) -> list[Expr]:
         """The parts of operand element ``i``, as they are combined."""
@@ -287,8 +292,4 @@ def nest(
 
 def interior(walks: Sequence[Walk]) -> Expr:
     """Whether every tap lies inside the operand."""
-    inside: Expr | None = None
-    for w in walks:
-        test = (w.first >= 0) & (w.first + w.dim.taps <= w.dim.n)
-        inside = test if inside is None else inside & test
-    return inside
+    return functools.reduce(operator.and_, [(w.first >= 0) & (w.first + w.dim.taps <= w.dim.n) for w in walks])

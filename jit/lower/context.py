@@ -152,7 +152,7 @@ class Builder:
             self._const_buffer = self.add_buffer(LogicalBuffer("const", 0))
         dtype = lit.aval.dtype
         sized = is_sized(lit.value)
-        data = (lit.value, dtype) if sized else np.asarray(lit.value, dtype).tobytes()
+        data: Any = (lit.value, dtype) if sized else np.asarray(lit.value, dtype).tobytes()
         slot = self._const_slots.setdefault(data, len(self.consts))
         if slot == len(self.consts):
             self.consts += (b"" if sized else data).ljust(CONST_SLOT, b"\0")
@@ -226,7 +226,8 @@ class Builder:
 
     def call_reference(self, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...], reason: str) -> None:
         """Calls the primitive's NumPy reference, for a reason that ``explain`` shows."""
-        reference, several = eqn.prim.rule("impl"), eqn.prim.multiple_results
+        prim: Any = eqn.prim
+        reference, several = prim.rule("impl"), prim.multiple_results
 
         def callback(*arrays: np.ndarray) -> Sequence[np.ndarray]:
             found = reference(*arrays, **eqn.params)

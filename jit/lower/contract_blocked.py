@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from fx.sizes import is_sized, largest, late, smallest
 
@@ -335,7 +336,7 @@ def _product(
     values |= (copy or {}) | _own_sums(ctx, blocks, tile, bool(reach))
     if fused is not None:
         told = ctx.scratch(BLOCK_WORDS * 8, per_worker=True)
-        values |= {"c": a.at, "told": told, "then": fused.called(values["sums"], told), "calling": 1}
+        values |= {"c": a.at, "told": told, "then": fused.called(cast(Address, values["sums"]), told), "calling": 1}
     if layout.packs:
         filling = variant.fills and columns >= tile.cols and single(p.cols)[1] == 1
         values |= _own_panels(ctx, blocks, tile, ks, filling)
@@ -381,7 +382,7 @@ def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims, fillin
     steps = row_major(ks, tile.cols)
     panel = blocks.k_slice * steps[0] + LINE // tile.ty.itemsize  # panels a power of two apart would share cache sets
     memory, elements = _own(ctx, tile.ty, blocks.group * panel)
-    values: dict[str, Arg] = {f"b_k{i}": s for i, s in enumerate(steps)} | {f"b_{n}": 0 for n in WALK}
+    values: dict[str, Any] = {f"b_k{i}": s for i, s in enumerate(steps)} | {f"b_{n}": 0 for n in WALK}
     values |= {"packing": 0 if filling else 1, "filling": 1 if filling else 0}
     return values | {"b": memory, "panels_size": elements, "b_panel": panel, "b_group": 0, "b_col": 0}
 

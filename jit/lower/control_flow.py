@@ -8,6 +8,7 @@ its new value over the old one; else in two, and which of them holds the old val
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _slice(ctx: Builder, loop: int, x: Operand, length: int, reverse: bool) -> i
 
 
 @lowers("scan")
-def scan(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+def scan(ctx: Any, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
     p = eqn.params
     n_consts, n_carry, length, reverse = p["n_consts"], p["n_carry"], p["length"], p["reverse"]
     consts, init, xs = ins[:n_consts], ins[n_consts : n_consts + n_carry], ins[n_consts + n_carry :]
@@ -155,7 +156,7 @@ def _is_free(ctx: Builder, x: Operand) -> bool:
 
 
 @lowers("while")
-def while_loop(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+def while_loop(ctx: Any, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
     p = eqn.params
     n_cond, n_body = p["n_cond_consts"], p["n_body_consts"]
     if is_small(p["cond"]) and is_small(p["body"]):
@@ -182,7 +183,7 @@ def _result(ctx: Builder, aval: Aval) -> Operand:
 
 
 @lowers("cond")
-def cond(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
+def cond(ctx: Any, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) -> None:
     branches = eqn.params["branches"]
     number = ctx.number()
     operands = [_buffer(ctx, x) for x in ins[1:]]
@@ -281,7 +282,7 @@ def _small_while(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[
     ]
     flag = _result(ctx, p["cond"].outputs[0].aval)
 
-    def goes_on() -> object:
+    def goes_on() -> Any:
         return code(p["cond"], [*consts[:n_cond], *carry])[0][0]
 
     again = b.var("again", goes_on())

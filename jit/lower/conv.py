@@ -251,8 +251,8 @@ def _image(
     strides = row_major(tuple((extent,) for extent in extents), inner[0] * unit)
     far = math.prod(extents) * inner[0] * unit
     block = (together, count_c * far) if blocked else None
-    place = (count_c * far, far) if planes else (unit, far) if by_n else (far, unit)
-    return _Image(copy, *place, strides, below, block), expanded
+    at_n, at_c = (count_c * far, far) if planes else (unit, far) if by_n else (far, unit)
+    return _Image(copy, at_n, at_c, strides, below, block), expanded
 
 
 def _expanded(x: Axis) -> Axis:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def _copy_kernel(
     """Copies a block, row by row; with ``k`` starts, at a clipped offset into the source or (``into``) the target."""
     b = KernelBuilder("copy_slice")
     dst, src = b.pointer("dst", word), b.pointer("src", word)
-    starts = [b.pointer(f"start{j}", index) for j in range(k)]
+    starts = [b.pointer(f"start{j}", cast(Ty, index)) for j in range(k)]
     limits, steps = frame_axes(b, k)
     n = b.integer("n")
     dst_step, src_step = b.integer("dst_step"), b.integer("src_step")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 
@@ -201,7 +202,7 @@ class _Chain:
         state: State = list(self.state)
         if f.mode == "resume" and not isinstance(f.scan, _LogSumExp):
             state = self._unless_first(f.scan.join(self.earlier, state), state)
-        f.scan.store(f.out, self.at(i), state)
+        f.scan.store(cast(str, f.out), self.at(i), state)
 
     def end(self) -> None:
         if self.f.mode == "totals":
@@ -286,7 +287,7 @@ def _logsumexp_rows_kernel(f: _Frame) -> Kernel:
     return b.build()
 
 
-def _logsumexp_buffer(f: _Frame, state: Sequence[Ref], start: Expr, count: Expr, buffers: tuple[str, str, str]) -> None:
+def _logsumexp_buffer(f: Any, state: Sequence[Ref], start: Expr, count: Expr, buffers: tuple[str, str, str]) -> None:
     b, scan = f.b, f.scan
     m, s = state
     xs, maxima, sums = buffers

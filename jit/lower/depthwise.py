@@ -131,7 +131,7 @@ def _outputs(ctx: LowerContext, x: Phase) -> int:
 
 
 def _step(
-    ctx: LowerContext, values: dict[str, Arg], batch: int, reads: tuple[Any, ...], out: Operand, ty: Ty, outputs: int
+    ctx: LowerContext, values: dict[str, Any], batch: int, reads: tuple[Any, ...], out: Operand, ty: Ty, outputs: int
 ) -> None:  # fmt: skip
     """A step of ``depthwise_kernel``: a phase of the outputs."""
     if "size_y" not in values:

@@ -1,7 +1,7 @@
 """Gather and dynamic slices; the scatters stand in ``scatter.py``.
 
 ``gather`` writes its result in order.  Where the innermost result dimension is part of the slices, one index serves a
-whole row of copies (``_gather_rows``); where it comes from the indices, every element has its own
+whole row of copies (``_gather_rows``, ``_gather_short_rows``); where it comes from the indices, every element has its own
 (``_gather_points``).  Starts are clipped in every mode, so where the promise of ``promise_in_bounds`` is broken a gather
 clips, too.
 """
@@ -35,6 +35,7 @@ from .scatter import SCATTERS, scatter
 from .types import ty_of
 
 _NS_PER_INDEX = 3.0
+_NARROW = 16  # rows of at most so many elements are written out
 _POINTS = 512  # elements whose offsets are computed ahead of reading them
 _AT_ONCE = 4  # elements that are read in an iteration
 
@@ -63,7 +64,7 @@ def _dynamic_update_slice(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...],
     if not same_memory(operand, out):
         copy_strided(ctx, operand, out, "dynamic_update_slice (copy)")
     moving, axes = _moving_axes(out, update.shape, starts)
-    dims = list(zip(update.shape, out.strides, update.strides))
+    dims: Dims = list(zip(update.shape, out.strides, update.strides))
     copy_slice(ctx, "dynamic_update_slice", out, update, dims, moving, axes, into=True)
 
 
@@ -141,6 +142,20 @@ def _gather_rows(s: _GatherShape) -> Kernel:
     return b.build()
 
 
+def _gather_short_rows(s: _GatherShape, n: int) -> Kernel:
+    """Rows of a few elements, such as points in space: each is written out, as a loop over it costs more than they do."""
+    b = KernelBuilder("gather_short_rows")
+    f = _GatherFrame(b, s)
+    (x_stride,), (index_stride,) = f.offsets["x_row"][1], f.offsets["index_row"][1]
+    with b.for_("row", b.lo, b.hi) as row:
+        offset, inside = f.start(row * index_stride)
+        start = b.let("x_start", row * x_stride + offset)  # clipped: there is something to read in any case
+        values = [b.let("v", b.load(f.x, start + (c if s.unit_step else f.x_step * c))) for c in range(n)]
+        for c, v in enumerate(values):
+            b.store(f.out, row * n + c, select(inside, v, f.filling(const(c))) if s.fill else v)
+    return b.build()
+
+
 def _gather_points(s: _GatherShape) -> Kernel:
     """Neighbours in the result have indices of their own: vectors of offsets first, a block of them, then the elements."""
     b = KernelBuilder("gather_points")
@@ -175,7 +190,7 @@ def _gather_dims(eqn: Eqn, x: Operand, indices: Operand, out: Operand) -> Dims:
     offset_dims, collapsed, _, x_batch, index_batch = eqn.params["dimension_numbers"]
     slice_axes = iter([d for d in range(len(x.shape)) if d not in collapsed and d not in x_batch])
     index_axes = iter(range(len(indices.shape) - 1))
-    dims = []
+    dims: Dims = []
     for d, size in enumerate(out.shape):
         if d in offset_dims:
             dims.append((size, x.strides[next(slice_axes)], 0))
@@ -220,21 +235,25 @@ def _gather(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
         "wraps" in eqn.params,
         ctx.host.lanes(word),
     )
-    kernel = ctx.kernel(
-        ("gather", points, *shape.key), lambda: _gather_points(shape) if points else _gather_rows(shape)
-    )
+    total = out.size * words
+    per_index = 1.0 if points else 1.0 / n
+    cost = NS_PER_BYTE * word.itemsize + _NS_PER_INDEX * len(index_map) * per_index
+    if not points and len(outer) == 1 and n <= _NARROW:
+        kernel = ctx.kernel(("gather", n, *shape.key), lambda: _gather_short_rows(shape, n))
+        total, cost = outer[0][0], cost * n
+    else:
+        kernel = ctx.kernel(
+            ("gather", points, *shape.key), lambda: _gather_points(shape) if points else _gather_rows(shape)
+        )
     fills = fill_words(eqn.params["fill_value"] if fill else 0, x.dtype)
     transposed = tuple(zip(*outer)) if outer else ((), (), ())
     args = (
         out, x, indices, *fills, *axes.integers, indices.strides[-1], n, x_step, index_step,
         *(v for column in transposed for v in column),
     )  # fmt: skip
-    total = out.size * words
-    per_index = 1.0 if points else 1.0 / n
-    cost = NS_PER_BYTE * word.itemsize + _NS_PER_INDEX * len(index_map) * per_index
     ctx.step(
         kernel, args, total, chunk_for(total, cost, 64 // word.itemsize), "gather",
-        nbytes=2 * total * word.itemsize, reads=(x, indices), writes=(out,),
+        nbytes=2 * out.size * words * word.itemsize, reads=(x, indices), writes=(out,),
     )  # fmt: skip
 
 

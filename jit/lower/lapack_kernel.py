@@ -121,7 +121,8 @@ class Writer:
             args: a work array by name, any other string being a character; an integer; a Place; None for INFO, and
                 ``...`` for a null pointer.
         """
-        b, given, chars, ints = self.b, [], 0, 0
+        b, chars, ints = self.b, 0, 0
+        given: list[Any] = []
         for a in args:
             if isinstance(a, str) and a in self.works:
                 given.append(self.place(a))
@@ -172,13 +173,14 @@ class Writer:
         b = self.b
         odd = b.var("odd", Const(0.0, self.real)) if check else None
         with b.for_("j", const(0), _count(columns)) as j, b.for_("i", const(0), _count(rows)) as i:
-            row, column = i, j
+            row: Expr = i
+            column: Expr = j
             if keep in ("lower", "upper"):
                 row, column = (maximum(i, j), minimum(i, j)) if keep == "lower" else (minimum(i, j), maximum(i, j))
             start = b.let("from_", source.at(self.k, row, column))
             to = b.let("to", (j * rows + i) * self.words)
             for part in range(self.words):
-                v = b.let("v", b.load(source.pointer, start + part).cast(self.real))
+                v: Expr = b.let("v", b.load(source.pointer, start + part).cast(self.real))
                 if keep == "triu":
                     v = select(i > j, Const(0.0, self.real), v)
                 self.store(work, to + part, v)
@@ -283,7 +285,7 @@ def run(ctx: LowerContext, job: Job, body: Callable[[Writer], None]) -> None:
     size = sum(math.prod(x.shape) * x.dtype.itemsize for x in (*job.ins, *job.outs))
     chunk = chunk_for(total, max(job.flops / _FLOPS_PER_NS, 200.0))
     ctx.step(
-        kernel, tuple(args), total, chunk, title, flops=job.flops * total, nbytes=size, reads=job.ins,
+        kernel, tuple(args), total, chunk, title, flops=round(job.flops * total), nbytes=size, reads=job.ins,
         writes=(*job.outs, *scratch),
     )  # fmt: skip
 

@@ -123,14 +123,28 @@ class Step:
 class Host(Protocol):
     """What a lowering may know of the machine (``jit/target.py`` reads it from the host or from a test)."""
 
-    vector_bits: int  # 128, 256, 512 (or 64: no SIMD)
-    vector_registers: int  # 16 or 32
-    fma: bool
-    arithmetic: Arithmetic
-    l1_bytes: int
-    l2_bytes: int
-    l3_bytes: int
-    l1_ways: int
+    @property
+    def vector_bits(self) -> int:
+        """128, 256, 512 (or 64: no SIMD)."""
+        ...
+
+    @property
+    def vector_registers(self) -> int:
+        """16 or 32."""
+        ...
+
+    @property
+    def fma(self) -> bool: ...
+    @property
+    def arithmetic(self) -> Arithmetic: ...
+    @property
+    def l1_bytes(self) -> int: ...
+    @property
+    def l2_bytes(self) -> int: ...
+    @property
+    def l3_bytes(self) -> int: ...
+    @property
+    def l1_ways(self) -> int: ...
 
     @property
     def unit_bits(self) -> int:

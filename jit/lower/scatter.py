@@ -182,15 +182,15 @@ class _Scatter:
     def _combine(self, to: Expr, of: Expr, lanes: int) -> None:
         b, s = self.b, self.s
         at = [(to, of)] if s.parts == 1 else [(to * s.parts + p, of * s.parts + p) for p in range(s.parts)]
-        values = [b.let("update", b.load(self.updates, u, lanes)) for _, u in at]
+        values: list[Expr] = [b.let("update", b.load(self.updates, u, lanes)) for _, u in at]
         if s.op is not None:
-            old = [b.let("old", b.load(self.out, o, lanes)) for o, _ in at]
-            values = self._combined(old, values)
+            old: list[Expr] = [b.let("old", b.load(self.out, o, lanes)) for o, _ in at]
+            values = self._combined(s.op, old, values)
         for (o, _), v in zip(at, values):
             b.store(self.out, o, v)
 
-    def _combined(self, old: list[Expr], values: list[Expr]) -> list[Expr]:
-        combine = COMBINE[self.s.op]
+    def _combined(self, op: str, old: list[Expr], values: list[Expr]) -> list[Expr]:
+        combine = COMBINE[op]
         if self.s.parts == 2:
             return [self.b.let("new", v) for v in combine(self.b, tuple(old), tuple(values))]
         memory = old[0].ty

@@ -13,7 +13,9 @@ Every result is that of a stable sort, so ``is_stable`` changes nothing, and non
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,7 @@ from fx.ir import Eqn
 from fx.sizes import late
 
 from ..cost import chunk_for, halvings
-from ..kernels import sort_blocks, sort_buckets
+from ..kernels import sort_blocks, sort_buckets, sort_restore
 from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
@@ -247,7 +249,7 @@ def _sort_whole(
     by_row = rows <= _FEW_ROWS
     records = _records(ctx, spec, each * (rows if by_row else 1), per_worker=not by_row)
     kernel = ctx.kernel(("sort_rows", spec), lambda: rows_kernel(spec))
-    args = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
+    args: tuple[Any, ...] = (*xs, *outs, *records, n, take, 0 if by_row else each, each if by_row else 0)
     chunk = chunk_for(rows, n * _NS_PER_ELEMENT * len(spec.sources))
     ctx.step(kernel, args, rows, chunk, name, reads=xs, writes=(*outs, *records))
 
@@ -334,8 +336,21 @@ def _restore(
     ctx: LowerContext, name: str, spec: SortSpec, xs: tuple[Operand, ...], outs: tuple[Operand, ...], special: Address,
     n: int, blocks: int,
 ) -> None:  # fmt: skip
-    if spec.restore:
-        kernel = ctx.kernel(("sort_restore", spec), lambda: sort_blocks.restore_kernel(spec))
-        rows = xs[0].size // n
-        args = (*xs, *outs, special, n, blocks)
-        ctx.step(kernel, args, rows, chunk_for(rows, n * 1.0), f"{name} (restore)", reads=xs, writes=outs)
+    if not spec.restore:
+        return
+    rows, parts = xs[0].size // n, late(_restored_parts, n)
+    size = -(-n // parts)
+    counts, total = _scratch(ctx, 24 * rows * parts), rows * parts
+    steps: tuple[tuple[Any, ...], ...] = (
+        (sort_restore.restore_count_kernel, (*xs, special, counts, n, blocks, parts, size), xs, (counts,)),
+        (sort_restore.restore_kernel, (*xs, *outs, counts, n, parts, size), (*xs, counts), outs),
+    )
+    for make, args, reads, writes in steps:
+        kind = make.__name__.removesuffix("_kernel")
+        kernel = ctx.kernel((f"sort_{kind}", spec), functools.partial(make, spec))
+        ctx.step(kernel, args, total, chunk_for(total, size * 1.0), f"{name} ({kind})", reads=reads, writes=writes)
+
+
+def _restored_parts(n: int) -> int:
+    """Into how many parts to cut a row whose zeros and NaNs are written again."""
+    return max(1, min(_MOST_BLOCKS, n // _BLOCK))

@@ -42,12 +42,12 @@ class WindowRows:
         stop = min((self.sizes[d] - 1 - reach) // f.y_step + 1, f.count)
         return max(stop - before, 0), before
 
-    def ranges(self, rows: int) -> dict[str, Arg]:
+    def ranges(self, rows: int) -> dict[str, int]:
         """The ranges of ``rows`` rows of each kind of outputs; ``row_blocks``: all of them."""
         (wy, _), (wx, _) = self.whole(0), self.whole(1)
         others = [f.count - w for f, w in zip(self.axes, (wy, wx))]
         at = {"at_whole": wy * wx, "at_y": wx, "at_x": wy, "at_corner": 1}
-        found: dict[str, Arg] = {k: -(-self.images * n // rows) for k, n in at.items()}
+        found = {k: -(-self.images * n // rows) for k, n in at.items()}
         total = (
             found["at_whole"]
             + others[0] * found["at_y"]

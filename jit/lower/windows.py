@@ -138,7 +138,8 @@ def _window_scatter_add(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], o
     forward = _dims(eqn, outs[0].shape, ins[0].shape)
     geometry = _folded(forward)
     if ins[0].size and _are_disjoint(geometry):
-        _scatter_disjoint(ctx, eqn.prim.name, geometry, *ins, outs[0])
+        ct, positions = ins[0], ins[1] if len(ins) > 1 else None
+        _scatter_disjoint(ctx, eqn.prim.name, geometry, ct, positions, outs[0])
     else:
         _slide(ctx, eqn.prim.name, "scatter", _folded([d.transposed() for d in forward]), ins[0], ins[1], outs[0])
 

@@ -7,6 +7,7 @@ import operator
 from typing import Any
 
 import matrix_cases
+import mpmath
 import nn_cases
 import numpy as np
 import numpy_cases
@@ -17,10 +18,11 @@ from beside_jax import draw
 
 import fx
 import fx.numpy as fnp
-from fx import errors, plans, tree
+from fx import backend, errors, exact, plans, tree
 from fx.array import Array
 from fx.ir import Aval, Literal
 from fx.primitive import all_primitives
+from fx.primitives import special_math
 from fx.trace import reference_of
 
 TABLES = {
@@ -385,3 +387,125 @@ def test_equations_name_the_line_that_they_come_from() -> None:
     for _ in range(4):
         fx.grad(f)(np.ones(2))
     assert all(found == {(__file__, "f")} for found in sources)
+
+
+WHOLE_NUMBERS = (
+    "power",
+    "gcd",
+    "lcm",
+    "ldexp",
+    "searchsorted",
+    "floor_divide",
+    "remainder",
+    "copysign",
+    "heaviside",
+    "nan_to_num",
+)
+
+
+@pytest.mark.parametrize(
+    ("space", "name", "i", "dtype"), [c for c in CALLS if c[0] == "random" or c[1] in WHOLE_NUMBERS]
+)
+def test_what_begins_natively_has_the_same_bits(
+    space: str, name: str, i: int, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, f = TABLES[space][i], function(space, name)
+    arrays = [fnp.asarray(x) for x in draw(case, dtype)]
+    with fx.config.using(explain_misses=False):
+        want = described(case.run(fx, f, *arrays))
+    monkeypatch.setattr(plans, "_WORTH_COMPILING", 2)
+    backend.native()
+    for _ in range(5):
+        assert described(case.run(fx, f, *arrays)) == want
+
+
+def test_random_bits_are_made_natively() -> None:
+    key = fx.random.PRNGKey(5)
+    backend.native()
+    planned_of(fx.random.uniform).clear()
+    for _ in range(plans._WORTH_COMPILING + 4):
+        x = fx.random.uniform(key, (4,))
+    (run,) = planned_of(fx.random.uniform).values()
+    assert run.part is None and "begun_natively" in run.run.__qualname__
+    with fx.config.using(explain_misses=False):
+        assert described(fx.random.uniform(key, (4,))) == described(x)
+    reversed_key = key[::-1][::-1]
+    assert described(fx.random.uniform(reversed_key, (4,))) == described(x)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exactly"), [("float32", 24), ("float64", 24), ("int32", 24), ("uint8", 24), ("float16", 0)]
+)
+def test_the_exact_part_of_a_graph(dtype: str, exactly: int) -> None:
+    """What follows on an operation that rounds in its own way is not in it, whatever comes after; 16 bits round twice."""
+
+    def f(x: Any) -> Any:
+        for _ in range(12):
+            x = x * 3 + 1
+        y = fnp.cumsum(x)
+        for _ in range(12):
+            y = y * 3 + 1
+        return y, x
+
+    graph = lower(f, dtype)
+    part = exact.exact_part(graph)
+    found = [] if part is None else [e.prim.name for e in part.eqns if e.prim.name in ("mul", "add")]
+    assert len(found) == exactly
+    assert part is None or part.outputs == (part.eqns[-1].outputs[0],)
+
+
+def lower(f: Any, dtype: str) -> Any:
+    return fx.jit(f).lower(np.ones(3, dtype)).graph
+
+
+def test_the_inverse_of_erf_where_it_is_rare() -> None:
+    """To the bit the same for an element alone as beside others, in the centre, in the tails and beyond."""
+    x = np.array([0.0, 0.5, -0.85, 0.8501, -0.99, 1 - 1e-9, -(1 - 1e-12), 1 - 2**-53, 1.0, -1.0, 1.5, np.nan])
+    together = special_math.erf_inv(x)
+    alone = np.concatenate([special_math.erf_inv(x[k : k + 1]) for k in range(x.size)])
+    assert together.tobytes() == alone.tobytes()
+    exact_values = [float(mpmath.erfinv(mpmath.mpf(float(v)))) for v in x[:8]]
+    np.testing.assert_allclose(together[:8], exact_values, rtol=1e-14)
+
+
+@pytest.mark.parametrize("new", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_become_integers_as_each_does_alone(dtype: str, new: str) -> None:
+    """Truncated, and held at the limits: an array all of whose elements are inside takes a short way."""
+    info = np.iinfo(new)
+    near = [float(info.max) + d for d in (-1.5, -1, -0.5, 0, 0.5, 1, 2)] + [
+        float(info.min) + d for d in (-2, -1, -0.5, 0, 0.5, 1)
+    ]
+    with np.errstate(all="ignore"):
+        x = np.array([0.0, -0.0, 0.9, -0.9, 1.5, -1.5, 3e9, 1e30, *near, np.inf, -np.inf, np.nan]).astype(dtype)
+    wanted = [
+        0 if v != v else min(max(int(max(min(v, 1e38), -1e38)), info.min), info.max) for v in x.astype(float).tolist()
+    ]
+    np.testing.assert_array_equal(np.asarray(fnp.asarray(x).astype(new)), np.array(wanted, new))
+    for v, w in zip(x, wanted):
+        for few in ([v], [v, v], [v, 0.0]):
+            assert int(fnp.asarray(np.array(few, dtype)).astype(new)[0]) == w
+    assert fnp.asarray(x[:0]).astype(new).shape == (0,)
+
+
+def test_what_a_function_keeps_is_small_and_not_handed_out() -> None:
+    """Arrays that depend on no operand are made once, when the function is written; a result is an array of its own."""
+    x = fnp.asarray(np.arange(9.0).reshape(3, 3))
+    for _ in range(3):
+        first, second = fnp.tril(x), fnp.tril(x)
+        assert not np.may_share_memory(np.asarray(first), np.asarray(second))
+        np.testing.assert_array_equal(np.asarray(first), np.tril(np.arange(9.0).reshape(3, 3)))
+    big = fnp.ones((400, 400))
+    for _ in range(3):
+        assert float(fnp.sum(fnp.tril(big))) == 400 * 401 / 2
+    for f in planned_of(fnp.tril).values():
+        kept = [v for v in getattr(getattr(f, "run", None), "__globals__", {}).values() if isinstance(v, np.ndarray)]
+        assert sum(v.nbytes for v in kept if v.strides != (0,) * v.ndim) <= 1 << 17
+
+
+def test_the_array_interface_tells_where_the_memory_is() -> None:
+    data = np.arange(6.0).reshape(2, 3)[:, ::2]
+    told = Array(data).__array_interface__
+    assert told["data"] == (data.ctypes.data, True) and told["strides"] == data.strides and told["shape"] == (2, 2)
+    seen = np.asarray(fnp.asarray(data))
+    assert not seen.flags.writeable and np.may_share_memory(seen, data)

@@ -26,7 +26,7 @@ from fx.api import grad, jvp, vjp, vmap
 from fx.array import to_numpy
 from fx.errors import AxisError, DTypeError, FxError, MissingRuleError, ShapeError
 from fx.ir import Aval
-from fx.primitives import cumulative, elementwise, helpers, random_bits, reductions, shaping
+from fx.primitives import cumulative, elementwise, helpers, joining, random_bits, reductions, shaping
 from fx.trace import abstract_of, bind
 
 jax = pytest.importorskip("jax")
@@ -36,7 +36,7 @@ special = pytest.importorskip("scipy.special")
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-MODULES = (elementwise, shaping, reductions, cumulative, random_bits)
+MODULES = (elementwise, joining, shaping, reductions, cumulative, random_bits)
 FX = types.SimpleNamespace(**{n: getattr(m, n) for m in MODULES for n in m.__all__})
 BF16 = np.dtype(ml_dtypes.bfloat16)
 

@@ -183,6 +183,60 @@ def test_a_new_batch_size_compiles_no_kernel() -> None:
     assert low.executable.kernels_compiled == 0
 
 
+_ROWS = np.array([2, 0, 1, 2])
+
+# functions that make the same array more than once -> how many arrays their graph takes beside x
+EQUAL_CONSTANTS: dict[str, tuple[Any, int]] = {
+    "index vectors": (lambda x: x[_ROWS].sum() + x[_ROWS].max(), 1),
+    "index vectors made anew": (lambda x: x[np.arange(2)].sum() + x[np.arange(2)].max(), 1),
+    "arrays of NumPy": (lambda x: np.eye(3) @ x + np.eye(3) * x, 1),
+    "arrays of ours": (lambda x: fnp.asarray(np.eye(3)) @ x + np.eye(3) * x, 1),
+    "a derivative beside the value": (lambda x: fx.grad(lambda x: fnp.sum(x[_ROWS] ** 2))(x) + x[_ROWS].sum(), 1),
+    "other contents": (lambda x: np.eye(3) @ x + np.ones((3, 3)) * x, 2),
+    "another dtype": (lambda x: np.eye(3) @ x + np.eye(3, dtype=np.float32) * x, 2),
+    "another shape": (lambda x: np.ones((3, 3)) @ x + np.ones((9,)).sum() + np.ones((1, 9)).reshape(3, 3) * x + np.ones(9)[:3] * x, 2),
+    "signs of zeros": (lambda x: x / np.zeros(3) + x / -np.zeros(3), 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EQUAL_CONSTANTS)
+def test_equal_arrays_that_are_closed_over_are_one_input(name: str) -> None:
+    f, count = EQUAL_CONSTANTS[name]
+    x = np.linspace(-1.0, 1.0, 9).reshape(3, 3)
+    assert len(fx.make_graph(f)(x).graph.inputs) == 1 + count
+    with np.errstate(divide="ignore", invalid="ignore"):
+        np.testing.assert_allclose(fx.jit(f, backend="reference")(x), np.asarray(f(fnp.asarray(x))), rtol=1e-14)
+
+
+def test_what_a_loop_closes_over_twice_is_read_once() -> None:
+    def f(x: Any) -> Any:
+        def step(c: Any, _: Any) -> Any:
+            return c + c[np.arange(2)].sum() * c[np.arange(2)].max(), None
+
+        return fx.lax.scan(step, x, None, length=3)[0]
+
+    body = next(e for e in fx.make_graph(f)(X.ravel()).graph.eqns if e.prim.name == "scan")
+    assert sum(a.aval.dtype == np.int32 and a.aval.shape == (2, 1) for a in body.inputs) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_arrays_that_change_while_they_are_traced_keep_what_was_read(seed: int) -> None:
+    """Buffers that are written to between reads, beside new arrays of the same contents: each read is of what stood there."""
+    choices = np.random.default_rng(seed).integers(0, 3, (12, 2))
+
+    def f(x: Any) -> Any:
+        buffers, read = [np.zeros(3) for _ in range(2)], []
+        for k, (what, value) in enumerate(choices):
+            buffer = buffers[k % 2]
+            if what == 0:
+                buffer[:] = value
+            read.append(x * (np.full(3, float(value)) if what == 1 else buffer))
+        return read
+
+    x = np.arange(1.0, 4.0)
+    np.testing.assert_array_equal(np.asarray(fx.jit(f, backend="reference")(x)), f(x))
+
+
 def test_constants_closed_over_are_inputs() -> None:
     table = np.arange(10000.0)
     f = fx.jit(lambda i: fnp.asarray(table)[i])

@@ -19,6 +19,7 @@ from fx.errors import BackendError, LoweringError
 from fx.interpret import run_graph
 from fx.ir import Aval, Eqn, Graph, Literal, Source, Var
 from fx.primitives import elementwise as E
+from fx.primitives import joining as J
 from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
@@ -43,20 +44,20 @@ SHAPING = {
     "reshape that does not factor": (lambda x: E.neg(S.reshape(S.transpose(x, (1, 0)), (3, 2))), (3, 2)),
     "broadcast": (lambda x: S.broadcast_in_dim(x, (2, 3, 4, 5), (1, 3)), (3, 5)),
     "broadcast of ones": (lambda x: S.broadcast_in_dim(x, (4, 5), (0, 1)), (4, 1)),
-    "slice": (lambda x: S.slice(x, (1, 0, 2), (3, 4, 5), (1, 2, 1)), (3, 4, 5)),
+    "slice": (lambda x: J.slice(x, (1, 0, 2), (3, 4, 5), (1, 2, 1)), (3, 4, 5)),
     "rev": (lambda x: S.rev(x, (0, 2)), (3, 4, 5)),
-    "pad": (lambda x: S.pad(x, 3, [(1, 2, 0), (0, 0, 2)]), (3, 4)),
-    "negative pad": (lambda x: S.pad(x, 3, [(-1, 2, 0), (0, -2, 0)]), (3, 4)),
-    "pad of a pad": (lambda x: S.pad(S.pad(x, 1, [(2, 1, 1)]), 5, [(1, 1, 2)]), (4,)),
+    "pad": (lambda x: J.pad(x, 3, [(1, 2, 0), (0, 0, 2)]), (3, 4)),
+    "negative pad": (lambda x: J.pad(x, 3, [(-1, 2, 0), (0, -2, 0)]), (3, 4)),
+    "pad of a pad": (lambda x: J.pad(J.pad(x, 1, [(2, 1, 1)]), 5, [(1, 1, 2)]), (4,)),
     "squeeze": (lambda x: S.squeeze(x, (1,)), (3, 1, 4)),
     "expand_dims": (lambda x: S.expand_dims(x, (0, 3)), (3, 4)),
-    "concatenate": (lambda x: S.concatenate([x, E.neg(x), x], 1), (3, 4)),
-    "long concatenate": (lambda x: S.concatenate([E.neg(x), S.rev(x, (0,)), x], 0), (3000,)),
-    "long concatenate inside": (lambda x: E.mul(S.concatenate([x, E.neg(x)], 1), S.concatenate([x, x], 1)), (300, 17)),
+    "concatenate": (lambda x: J.concatenate([x, E.neg(x), x], 1), (3, 4)),
+    "long concatenate": (lambda x: J.concatenate([E.neg(x), S.rev(x, (0,)), x], 0), (3000,)),
+    "long concatenate inside": (lambda x: E.mul(J.concatenate([x, E.neg(x)], 1), J.concatenate([x, x], 1)), (300, 17)),
     "iota": (lambda x: E.add(x, E.convert_element_type(S.iota(np.dtype("int32"), 12), x.dtype)), (12,)),
     "scalar": (lambda x: S.broadcast_in_dim(x, (3,), ()), ()),
-    "nothing": (lambda x: S.concatenate([x, x], 0), (0, 3)),
-    "padding of nothing": (lambda x: S.pad(x, 2, [(1, 1, 0), (0, 0, 0)]), (0, 3)),
+    "nothing": (lambda x: J.concatenate([x, x], 0), (0, 3)),
+    "padding of nothing": (lambda x: J.pad(x, 2, [(1, 1, 0), (0, 0, 0)]), (0, 3)),
 }  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def test_shaping(name, dtype):
 
 def test_booleans_are_bytes():
     x = numbers((5, 7), bool)
-    check(lambda x: [S.transpose(x, (1, 0)), S.pad(x, True, [(1, 1, 0), (0, 0, 0)]), E.bitwise_not(x)], x)
+    check(lambda x: [S.transpose(x, (1, 0)), J.pad(x, True, [(1, 1, 0), (0, 0, 0)]), E.bitwise_not(x)], x)
 
 
 # ------------------------------------------------------------------------------------ the border
@@ -491,7 +492,7 @@ def test_chains_of_shaping_operations(shape, random):
             x = S.transpose(x, tuple(perm))
             x = S.rev(x, (random.randrange(len(perm)),))
             x = S.reshape(x, (x.size,)) if random.random() < 0.2 else x
-            x = S.pad(x, 7, [(random.randint(0, 1), 0, random.randint(0, 1)) for _ in x.shape]) if x.size < 500 else x
+            x = J.pad(x, 7, [(random.randint(0, 1), 0, random.randint(0, 1)) for _ in x.shape]) if x.size < 500 else x
         return [x, E.add(x, x)]
 
     check(f, x)

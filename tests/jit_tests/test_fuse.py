@@ -25,6 +25,9 @@ from fx.primitives import (
     indexing as I,
 )
 from fx.primitives import (
+    joining as J,
+)
+from fx.primitives import (
     linalg as L,
 )
 from fx.primitives import (
@@ -94,7 +97,7 @@ ONE_KERNEL = {
         (X, X),
     ),
     "reshape inside": (lambda x: [E.neg(S.reshape(E.exp(x), (5, 8, 50)))], (X,)),
-    "padding": (lambda x: [E.exp(S.pad(E.neg(x), 0.0, [(1, 1, 0), (0, 3, 0)]))], (X,)),
+    "padding": (lambda x: [E.exp(J.pad(E.neg(x), 0.0, [(1, 1, 0), (0, 3, 0)]))], (X,)),
     "scalars": (lambda x: [E.mul(E.add(E.exp(x), 1.0), E.sqrt(E.exp(x)))], (np.float32(2).reshape(()),)),
 }
 
@@ -110,7 +113,7 @@ def test_multiple_results_in_a_kernel():
     k, x = numbers((2, 33), "u4"), np.arange(33, dtype="u4")
 
     def f(k, x):
-        k0, k1 = (S.reshape(S.slice(k, (i, 0), (i + 1, 33), (1, 1)), (33,)) for i in range(2))
+        k0, k1 = (S.reshape(J.slice(k, (i, 0), (i + 1, 33), (1, 1)), (33,)) for i in range(2))
         a, b = threefry2x32(k0, k1, x, E.add(x, x))
         return [E.bitwise_xor(a, b), b]
 
@@ -132,8 +135,8 @@ def test_a_concatenation_is_whole_before_it_is_read():
     a, b = numbers((1, 5000), "f4"), numbers((1, 5000), "f4", 1)
 
     def f(a, b):
-        both = S.concatenate([E.neg(a), E.mul(b, b)], 0)
-        alone = S.concatenate([E.neg(a), S.slice(b, (0, 0), (0, 5000))], 0)
+        both = J.concatenate([E.neg(a), E.mul(b, b)], 0)
+        alone = J.concatenate([E.neg(a), J.slice(b, (0, 0), (0, 5000))], 0)
         return [R.reduce_sum(both, (0,)), E.add(alone, alone), R.reduce_max(both, (1,))]
 
     check(f, a, b)
@@ -141,7 +144,7 @@ def test_a_concatenation_is_whole_before_it_is_read():
 
 def test_many_small_parts():
     xs = [numbers((), "f4", k) for k in range(30)]
-    check(lambda *xs: [S.concatenate([S.reshape(x, (1,)) for x in xs], 0)], *xs)
+    check(lambda *xs: [J.concatenate([S.reshape(x, (1,)) for x in xs], 0)], *xs)
 
 
 def test_dear_values_of_several_uses_are_stored_once():
@@ -370,7 +373,7 @@ def _reduce(x, values, rng):
 def _slice(x, values, rng):
     start = [int(rng.integers(n)) for n in x.shape]
     stop = [int(rng.integers(s + 1, n + 1)) for s, n in zip(start, x.shape)]
-    return S.slice(x, start, stop, [int(rng.integers(1, 3)) for _ in start])
+    return J.slice(x, start, stop, [int(rng.integers(1, 3)) for _ in start])
 
 
 def _rev(x, values, rng):
@@ -379,7 +382,7 @@ def _rev(x, values, rng):
 
 def _pad(x, values, rng):
     config = [(int(rng.integers(-1 if n > 2 else 0, 3)), int(rng.integers(2)), int(rng.integers(2))) for n in x.shape]
-    return S.pad(x, 0, config)
+    return J.pad(x, 0, config)
 
 
 def _concatenate(x, values, rng):
@@ -389,7 +392,7 @@ def _concatenate(x, values, rng):
         for v in values
         if len(v.shape) == len(x.shape) and all(a == b for k, (a, b) in enumerate(zip(v.shape, x.shape)) if k != d)
     ]
-    return S.concatenate([x, *(fit[int(rng.integers(len(fit)))] for _ in range(int(rng.integers(1, 3))))], d)
+    return J.concatenate([x, *(fit[int(rng.integers(len(fit)))] for _ in range(int(rng.integers(1, 3))))], d)
 
 
 RULES_FOR_SCALARS = [_pointwise, _broadcast]
@@ -413,7 +416,7 @@ def _disguised(shape):
 
     def view(x):
         x = S.rev(S.transpose(x, perm), (rank - 1,))
-        return S.slice(x, (1,) * rank, tuple(2 * n + 1 for n in shape), (2,) * rank)
+        return J.slice(x, (1,) * rank, tuple(2 * n + 1 for n in shape), (2,) * rank)
 
     return big, view
 

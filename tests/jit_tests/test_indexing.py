@@ -173,6 +173,24 @@ def test_gather(case: int) -> None:
     same_bits(found, true)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "int8", "float64"])
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 9, 15, 16, 17, 33, 70])
+def test_gather_of_rows_of_any_width(width: int, dtype: str) -> None:
+    """Short rows are written out, longer ones are loops; with indices outside, of one component and of two, and of any layout."""
+    rng = np.random.default_rng(width)
+    for k, mode in itertools.product((1, 2), MODES):
+        shape = (30, 4, width)[2 - k :]
+        x, indices = sample(rng, shape, dtype), index_array(rng, (275, k), 30, "int32")
+        at = [np.clip(indices[:, j], 0, n - 1) for j, n in enumerate(shape[:k])]
+        inside = np.all([indices[:, j] == a for j, a in enumerate(at)], axis=0) | (mode != "fill")
+        true = np.where(inside[:, None], x[tuple(at)], np.asarray(7, dtype))
+        numbers = ((1,), tuple(range(k)), tuple(range(k)), (), ())
+        params = {"dimension_numbers": numbers, "slice_sizes": (1,) * k + (width,), "mode": mode, "fill_value": 7}
+        for layout in (x, np.asfortranarray(x), np.ascontiguousarray(x[..., ::-1])[..., ::-1]):
+            (found,) = lower("gather", [layout, strided(rng, indices)], params, [(true.shape, x.dtype)])
+            same_bits(found, true)
+
+
 def combine(op: str, old: Any, new: Any, dtype: np.dtype) -> Any:
     if op == "scatter":
         return new

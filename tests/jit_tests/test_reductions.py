@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from graph_harness import agree, check, graph_of, numbers
 
+import fx
+import fx.numpy as fnp
 import jit
 from fx import dtypes
 from fx.primitives import elementwise as E
+from fx.primitives import joining as J
 from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 
@@ -157,7 +161,7 @@ def test_reduction_of_views_and_padding():
 
     def f(x):
         t = S.transpose(x, (2, 0, 1))
-        p = S.pad(x, 1.0, [(1, 0, 0), (0, 2, 1), (-1, 0, 0)])
+        p = J.pad(x, 1.0, [(1, 0, 0), (0, 2, 1), (-1, 0, 0)])
         return [
             R.reduce_sum(t, (0,)),
             R.reduce_max(t, (1, 2)),
@@ -180,3 +184,28 @@ def test_complex_extremes_are_lexicographic():
 def test_sizes_around_the_blocks(shape):
     x = numbers(shape, "f4")
     check(lambda x: [R.reduce_sum(x, (1,)), R.reduce_sum(x, (0, 1)), R.reduce_max(x, (1, 2))], x)
+
+
+def _of_pairs(x: Any, y: Any) -> Any:
+    """The forces between points: much that is computed once a row, little for each coordinate."""
+    off = x - y
+    square = fnp.sum(off * off, axis=-1, keepdims=True)
+    power = (1.0 / square) ** 3
+    slope = fnp.where(square < 9.0, 24.0 * (2.0 * power * power - power) / square, fnp.exp(-square) * fnp.tanh(square))
+    return off * slope * fnp.sqrt(square)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8, 16, 17])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_short_rows_with_much_to_compute_for_each(width: int, dtype: str) -> None:
+    rng = np.random.default_rng(width)
+    x, y = (rng.normal(size=(77, width)).astype(dtype) for _ in range(2))
+    want = _of_pairs(fnp.asarray(x), fnp.asarray(y))
+    np.testing.assert_allclose(fx.jit(_of_pairs)(x, y), want, rtol=1e-5 if dtype == "float32" else 1e-13)
+
+
+def test_what_is_computed_once_a_row_counts_once() -> None:
+    """Rows of three are written out, whatever stands between the passes over them: no loop inside of the loop over rows."""
+    x = np.ones((77, 3), np.float32)
+    text = fx.jit(_of_pairs).lower(x, x).compile().as_text()
+    assert "for i1" not in text and text.count("sqrt(") == 1

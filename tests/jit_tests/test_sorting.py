@@ -67,6 +67,22 @@ def check_sort(operands: list[np.ndarray], dimension: int, num_keys: int, target
         assert bits(f) == bits(true)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("n", [511, 513, 16_384, 70_000])
+@pytest.mark.parametrize("level", ["native", "scalar"])
+def test_zeros_and_nans_keep_their_bits_and_order(dtype: str, n: int, level: str) -> None:
+    """Rows with none of them, one NaN at the end, nothing else, and many with payloads of their own, in every part of the row."""
+    rng = np.random.default_rng(n)
+    x = rng.normal(size=(6, n)).astype(dtype)
+    x[1, -1], x[2], x[3] = np.nan, -0.0, np.nan
+    x[4:] = np.where(rng.random((2, n)) < 0.4, np.where(rng.random((2, n)) < 0.5, -0.0, 0.0), x[4:])
+    words = x.view(f"u{x.itemsize}")
+    many = rng.random((2, n)) < 0.2
+    words[4:] = np.where(many, np.array(np.nan, dtype).view(words.dtype) + rng.integers(0, 200, (2, n)), words[4:])
+    words[5] |= (many[0].astype(words.dtype)) << (8 * x.itemsize - 1)
+    check_sort([x], 1, 1, host() if level == "native" else host().restricted(level))
+
+
 LENGTHS = [1, 2, 3, 5, 16, 39, 41, 97, 256, 257, 700]
 
 

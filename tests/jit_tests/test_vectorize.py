@@ -192,6 +192,32 @@ def test_a_long_chain_takes_four_vectors_side_by_side_where_registers_allow() ->
         run_everywhere(chain(True), [x, np.zeros(100, np.float32)], 0, n, numba=n == 37)
 
 
+def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts() -> None:
+    """... as its constants fill the registers; units of full width wait for results, and work on two."""
+
+    def chain(ways: int) -> Kernel:
+        b = KernelBuilder("chain")
+        x, out = b.pointer("x", f32), b.pointer("out", f32)
+        with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+            v = b.let("v", b.load(x, i))
+            parts = [v] * ways
+            for k in range(60 // ways):
+                parts = [b.let("t", t * 1.5 + v * (0.5 * k)) for t in parts]
+            total = parts[0]
+            for t in parts[1:]:
+                total = b.let("sum", total + t)
+            b.store(out, i, total)
+        return b.build()
+
+    def lanes(ways: int, cpu: str) -> int:
+        target = dataclasses.replace(host(), cpu=cpu, vector_bits=512, vector_registers=32)
+        vector = vectorize(fold(chain(ways)), target)
+        return max(s.value.ty.lanes for s in statements(vector.body) if isinstance(s, Let))
+
+    assert [lanes(ways, "znver4") for ways in (1, 4)] == [32, 16]
+    assert lanes(4, "x86-64-v4") == 32
+
+
 def short_rows(width: int) -> Kernel:
     """Rows of a few elements, written out: ``out[i, j] = x[i, j] - sum_j x[i, j]``."""
     b = KernelBuilder("short_rows")
