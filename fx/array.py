@@ -96,6 +96,8 @@ def check_device(device: Any, what: str = "device") -> None:
     Raises:
         ArgumentError: for anything else.
     """
+    if device is None:
+        return
     for d in tree.leaves(device):
         if d != CPU.platform and getattr(d, "platform", None) != CPU.platform:
             raise ArgumentError(f"{what}={d!r}: there is one device, 'cpu'. Leave the argument out, or pass 'cpu'.")
@@ -111,7 +113,14 @@ def _stays(memory: np.ndarray | None) -> None:
     """Does nothing: until it is called, with the end of an object, it keeps the memory that the object has had."""
 
 
-class Array(_Methods):
+class _ArrayType(type):
+    """``isinstance(x, Array)`` is true of a traced value too, which stands for an array: programs for JAX ask so."""
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return type.__instancecheck__(cls, x) or getattr(type(x), "stands_for_array", False)
+
+
+class Array(_Methods, metaclass=_ArrayType):
     """An immutable n-dimensional array.
 
     Made by ``fx.numpy`` functions; ``np.asarray(x)`` is a read-only NumPy view of the same memory.

@@ -296,10 +296,12 @@ def clear_pool() -> None:
 
 
 def _after_fork() -> None:
-    """Another thread of the parent may have been at work on the pool in Python: the child starts with empty ones."""
-    global _lock
+    """Another thread of the parent may have been at work on the pool in Python: the child starts with an empty one.  The native
+    one is whole whenever a thread that has the interpreter's lock forks."""
+    global _held, _lock
     _lock = threading.RLock()
-    clear_pool()
+    _free.clear()
+    _held = 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -32,7 +32,7 @@ def is_key(x: Any) -> bool:
 
 
 def is_array(x: Any) -> bool:
-    return isinstance(x, (np.ndarray, np.generic, Array))
+    return type(x) is Array or isinstance(x, (np.ndarray, np.generic))
 
 
 def path_of(keys: tuple[Any, ...]) -> str:

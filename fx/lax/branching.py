@@ -5,7 +5,7 @@ Every branch is traced; one of them runs.  Under ``vmap`` of a batched predicate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,10 @@ def switch(
     >>> fx.lax.switch(2, [lambda x: x, lambda x: -x, lambda x: x * x], 3.0)
     Array(9., dtype=float32, weak_type=True)
     """
+    if callable(branches) or not isinstance(branches, Iterable):
+        raise error(
+            BranchTypeError, f"switch takes a list of branches, switch(index, [f, g], *operands); found {branches!r}"
+        )
     branches = list(branches)
     if operand is not _MISSING:
         operands = (*operands, operand)
@@ -107,6 +111,8 @@ def switch(
 
 def _truth(pred: Any) -> Any:
     """A predicate as the index of a branch."""
+    if callable(pred):
+        raise error(BranchTypeError, f"cond takes the predicate first, cond(pred, f, g, *operands); found {pred!r}")
     found = aval_of(check_leaf(pred, "the predicate of cond"))
     if found.shape:
         raise error(

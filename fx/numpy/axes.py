@@ -22,7 +22,9 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
         ShapeError: it is neither.
         ConcretizationError: one is a traced value that is not known.
     """
-    several = isinstance(values, (tuple, list)) or (isinstance(values, (np.ndarray, Array)) and values.ndim)
+    several = isinstance(values, (tuple, list)) or (
+        (type(values) is Array or isinstance(values, np.ndarray)) and values.ndim
+    )
     parts = list(values) if several else [values]
     try:
         return tuple([cast(int, s) if type(s) is Size else int(s.__index__()) for s in parts])

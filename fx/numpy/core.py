@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import dtypes
+from .. import dtypes, silence
 from ..array import Array, to_numpy
 from ..config import ALERT, config
 from ..errors import DTypeError, ShapeError, SideEffectError, TreeError
@@ -61,8 +61,11 @@ class Numbers:
 
     def typed(self, d: np.dtype) -> np.ndarray:
         """The numbers in dtype ``d``, cast as NumPy casts (2.7 as int is 2)."""
-        with np.errstate(all="ignore"):
+        token = silence.off()
+        try:
             return self.data.astype(d)
+        finally:
+            silence.back(token)
 
     def fitting(self, d: np.dtype) -> np.ndarray:
         """The numbers in the dtype of the array beside them.
@@ -244,14 +247,20 @@ def at_once(x: Any, f: Callable[..., np.ndarray], *args: Any) -> Value | None:
 
 def buffers_of(*xs: Any) -> list[np.ndarray] | None:
     """The buffers of known arrays of one of the common dtypes, none of them weak, where nothing is recorded; else None."""
-    if ALERT or not _ARRAYS.issuperset(map(type, xs)):
+    if ALERT:
         return None
-    found = [x._buffer for x in xs]
-    dtype = getattr(found[0], "dtype", None)
+    found: list[np.ndarray] = []
+    for x in xs:
+        t = type(x)
+        b = x._buffer if t is Array and not x.weak_type else x if t is np.ndarray else None
+        if b is None:
+            return None
+        found.append(b)
+    dtype = found[0].dtype
     if id(dtype) not in COMMON:
         return None
-    for x, b in zip(xs, found):
-        if b is None or b.dtype is not dtype or x.weak_type:
+    for b in found:
+        if b.dtype is not dtype:
             return None
     return found
 

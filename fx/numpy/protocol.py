@@ -207,10 +207,18 @@ _LISTS = frozenset({"split", "array_split", "hsplit", "vsplit", "dsplit"})
 
 # -------------------------------------------------------------------------------------- the two doors
 
+_same: dict[np.ufunc, Ufunc] = {}  # ufuncs of NumPy, and those of ``fx.numpy`` that take their place
+
 
 @user_frames
 def array_ufunc(self: Any, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
     """``__array_ufunc__`` of arrays and tracers."""
+    if not kwargs and method == "__call__":  # the common case
+        same = _same.get(ufunc)
+        if same is None and isinstance(found := _find_ufunc(ufunc), Ufunc) and found.nin == ufunc.nin:
+            same = _same[ufunc] = found
+        if same is not None:
+            return same(*inputs)
     what = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
     out, casting = kwargs.pop("out", None), kwargs.pop("casting", "same_kind")
     for ignored in ("order", "subok"):

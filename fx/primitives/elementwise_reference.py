@@ -106,8 +106,8 @@ def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     out = np.power(x, y)
     if dtypes.is_complex(x.dtype):
         return np.where(y == 0, np.ones_like(x), out)
-    half = y == 0.5
-    if np.any(half):
+    half = np.equal(y, 0.5)
+    if half.any():
         out = np.where(half & (x == 0), np.abs(x), np.where(half & (x == -np.inf), -x, out))
     return out
 

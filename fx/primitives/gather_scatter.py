@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ from .index_numbers import (
 )
 from .linalg import accumulation_dtype
 from .shaping import expand_dims, iota, reshape
+from .special_cases import for_types
 
 __all__ = [
     "GatherDimensionNumbers",
@@ -81,7 +83,44 @@ def _gather_abstract(
     return Aval(shape, operand.dtype)
 
 
+def _gather_special(
+    operands: Sequence[Any], *, dimension_numbers: Numbers, slice_sizes: Dims, mode: str, fill_value: Any
+) -> Any:
+    """Whole slices along one dimension, whose places in the result the indices take: ``np.take``."""
+    operand, indices = operands
+    offset, collapsed, index_map, batching, _ = dimension_numbers
+    shape, outer = getattr(operand, "shape", ()), len(getattr(indices, "shape", ())) - 1
+    if any(type(n) is not int for n in (*shape, *slice_sizes)) or 0 in shape:  # sizes are not to be asked
+        return None
+    if len(index_map) != 1 or collapsed != index_map or batching or indices.dtype == np.uint64:
+        return None
+    (d,) = index_map
+    if slice_sizes != (*shape[:d], 1, *shape[d + 1 :]):
+        return None
+    if offset != (*range(d), *range(d + outer, len(shape) - 1 + outer)):
+        return None
+    if mode != "fill":
+        return partial(_taken, axis=d)
+    fill: Any = scalar_of(default_fill_value(operand.dtype) if fill_value is None else fill_value, operand.dtype)
+    trailing = (1,) * (len(shape) - 1 - d)
+    return partial(_taken_or_filled, axis=d, trailing=trailing, fill=fill)
+
+
+def _taken(operand: np.ndarray, start_indices: np.ndarray, axis: int) -> np.ndarray:
+    return operand.take(start_indices[..., 0], axis, mode="clip")
+
+
+def _taken_or_filled(
+    operand: np.ndarray, start_indices: np.ndarray, axis: int, trailing: Dims, fill: Any
+) -> np.ndarray:
+    index = start_indices[..., 0]
+    out = operand.take(index, axis, mode="clip")
+    inside = np.logical_and(np.greater_equal(index, 0), np.less(index, operand.shape[axis]))
+    return out if inside.all() else np.where(inside.reshape((*inside.shape, *trailing)), out, fill)
+
+
 @gather_p.def_impl
+@for_types(_gather_special)
 def _gather_impl(
     operand: np.ndarray, start_indices: np.ndarray, *, dimension_numbers: Numbers, slice_sizes: Dims, mode: str,
     fill_value: Any,

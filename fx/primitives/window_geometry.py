@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import ConcretizationError, ShapeError
 from ..sizes import as_size
 
 __all__ = [
@@ -81,7 +81,12 @@ def plain_sizes(what: str, name: str, values: Sequence[int] | None, ndim: int, l
     Raises:
         ShapeError: there are more or fewer than ``ndim`` of them, or one is too small.
     """
-    found = (1,) * ndim if values is None else tuple(as_size(v) for v in values)
+    try:
+        found = (1,) * ndim if values is None else tuple(as_size(v) for v in values)
+    except ConcretizationError:
+        raise
+    except TypeError:
+        raise ShapeError(f"{what}: {name} takes {ndim} integers, one for each dimension; found {values!r}") from None
     if len(found) != ndim:
         raise ShapeError(
             f"{what}: {name}={found} has {len(found)} entries; there must be {ndim}, one for each dimension"
@@ -93,7 +98,14 @@ def plain_sizes(what: str, name: str, values: Sequence[int] | None, ndim: int, l
 
 def plain_pads(what: str, padding: Sequence[Sequence[int]], ndim: int) -> Pads:
     """A tuple of ``ndim`` pairs of ints."""
-    found = tuple(tuple(as_size(p) for p in pair) for pair in padding)
+    try:
+        found = tuple(tuple(as_size(p) for p in pair) for pair in padding)
+    except ConcretizationError:
+        raise
+    except TypeError:
+        raise ShapeError(
+            f"{what}: padding takes 'SAME', 'VALID', or {ndim} pairs (before, after), one for each dimension; found {padding!r}"
+        ) from None
     if len(found) != ndim or any(len(pair) != 2 for pair in found):
         raise ShapeError(
             f"{what}: padding={found} must be 'SAME', 'SAME_LOWER', 'VALID' or {ndim} pairs (before, after),"

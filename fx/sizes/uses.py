@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-_NEAR = 8  # a factor: sizes are tried at half and at twice their usual value, and work may grow with their square
+_NEAR = 4  # a factor: from half of the usual size to twice it
 
 
 def as_size(x: Any) -> Any:

@@ -16,6 +16,7 @@ from ..callsite import (
     own_function_for,
     stores_an_item,
 )
+from ..dtypes import is_inexact
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
@@ -55,6 +56,7 @@ class Tracer:
 
     __slots__ = ("__weakref__", "builder", "home", "value", "variable", "view_of", "views")
     __array_priority__ = 200
+    stands_for_array = True  # to ``isinstance(x, Array)``
 
     def __init__(self, builder: Builder, var: Var, value: np.ndarray | None) -> None:
         self.builder = builder
@@ -203,6 +205,8 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.value is not None and not is_inexact(self.dtype):  # as ``int(x)``: there is no derivative to be lost
+            return np.array(self._number("a NumPy array", WAY_OUT_NUMPY), dtype)
         caller = sys._getframe(1)
         self._check_keeps_derivative(caller)
         found = called_library_function(caller)

@@ -12,7 +12,7 @@ without fma:
     acos          1.0      1.0
     acosh         1.9      1.8
     asin          1.0      0.9
-    asinh         1.9      1.8
+    asinh         2.0      1.8
     atan          1.6      1.8
     atan2         1.9      2.0
     atanh         2.0      1.8
@@ -28,7 +28,7 @@ without fma:
     expm1         1.5      2.0
     hypot         0.6      1.3
     lgamma        0.6      3.0   (a)
-    log           1.0      0.9
+    log           1.3      0.9
     log1p         1.5      1.3
     log2          1.4      1.1   exact for powers of two
     logistic      2.0      2.0

@@ -294,6 +294,13 @@ def log(b: KernelBuilder, x: Expr) -> Expr:
 
 def log_normal(b: KernelBuilder, x: Expr) -> Expr:
     """``log(x)`` of a finite x that is positive and not subnormal."""
+    if b.arithmetic.tables and x.ty.bits == 32:
+        return tables.log_single(b, named(b, "log_x", x))
+    return untabled_log(b, x)
+
+
+def untabled_log(b: KernelBuilder, x: Expr) -> Expr:
+    """The same without the rounding of a table's numbers, for what loses a digit afterwards."""
     return _log_positive(b, x, subnormal=False)
 
 
@@ -302,20 +309,26 @@ def _log_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
     return fma(k, LN2_HI[x.ty.bits], f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
 
 
-def log1p(b: KernelBuilder, x: Expr) -> Expr:
-    """``log(1 + x) = log(2**k (1 + f))``, where f is rounded only once: ``2**-k x - (1 - 2**-k)``.
+def _log1p_usual(b: KernelBuilder, x: Expr, u: Expr) -> Expr:
+    """``log(1 + x)``, where ``u = 1 + x`` is positive and neither subnormal nor huge.
 
-    The exponent is taken with the other sign, so that zeros keep theirs.
+    ``log(2**k (1 + f))``, where f is rounded only once: ``2**-k x - (1 - 2**-k)``.  The exponent is taken with the other sign,
+    so that zeros keep theirs.
     """
-    x = named(b, "log1p_x", x)
     fmt = format_of(x)
-    u = b.let("log1p_u", x + 1.0)
     power = b.let("log1p_power", _power_below(u))
     s = b.let("log1p_scale", from_bits(fmt.one - power))
     minus_k = b.let("log1p_k", _exponent(-power))
     f = b.let("log1p_f", fma(x, s, -(1.0 - s)))
     rest = _log_rest(b, f, minus_k * -LN2_LO[fmt.width])
-    usual = fma(minus_k, -LN2_HI[fmt.width], f + rest)
+    return fma(minus_k, -LN2_HI[fmt.width], f + rest)
+
+
+def log1p(b: KernelBuilder, x: Expr) -> Expr:
+    x = named(b, "log1p_x", x)
+    fmt = format_of(x)
+    u = b.let("log1p_u", x + 1.0)
+    usual = tables.log1p_single(b, x, u) if b.arithmetic.tables and x.ty.bits == 32 else _log1p_usual(b, x, u)
     outside = _outside(u, fmt.tiny, one_of(x, 2.0**126, 2.0**1022))
     return unless(b, outside, usual, lambda: _log_domain(x, -1.0, log_normal(b, x)))
 

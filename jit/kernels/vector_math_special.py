@@ -11,7 +11,7 @@ from typing import cast
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, f64, fma, lift, select
 from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, polynomial, rint, sqrt, upper
-from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal
+from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal, untabled_log
 
 Function = Callable[[KernelBuilder, Expr], Expr]
 
@@ -145,7 +145,7 @@ def erf_inv(b: KernelBuilder, x: Expr) -> Expr:
 
 
 def _erf_inv_single(b: KernelBuilder, a: Expr) -> Expr:
-    w = b.let("erf_inv_w", -log_normal(b, b.let("erf_inv_u", (1.0 - a) * (1.0 + a))))
+    w = b.let("erf_inv_w", -untabled_log(b, b.let("erf_inv_u", (1.0 - a) * (1.0 + a))))
     t = b.let("erf_inv_t", sqrt(w))
     near = fma(a, horner(w, _INVERSE_NEAR_32), a)
     far = t + polynomial(b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)

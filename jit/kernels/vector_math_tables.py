@@ -107,3 +107,50 @@ def exp_moderate(b: KernelBuilder, shifted: Expr, r: Expr) -> Expr:
 
 def _times_exp(power: Expr, r: Expr) -> Expr:
     return fma(power * r, fma(horner(r, _EXP[r.ty.bits]), r, 1.0), power)
+
+
+# log(1 + f) = f + f^2 P(f), -0.0334 <= f <= 0.0651: relative error 2^-28
+_LOG = (-0.5, 0.3333461582660675, -0.2500969171524048, 0.1883806735277176)
+# An inverse of the m in [3/4, 3/2) whose first four bits behind the point make the place, so that |m inverse - 1| is small; next to
+# 1 it is 1.  They have 12 bits, and their logarithms, with the other sign, are nearly float32.
+_INVERSES = (
+    1.0, 0.91357421875, 0.8662109375, 0.820556640625, 0.780029296875, 0.74267578125, 0.7109375, 0.681396484375, 1.3056640625,
+    1.251953125, 1.209716796875, 1.1640625, 1.12548828125, 1.086669921875, 1.049560546875, 1.0,
+)  # fmt: skip
+_LOG_INVERSES = (
+    -0.0, 0.0903906598687172, 0.14362682402133942, 0.1977723389863968, 0.24842379987239838, 0.29749569296836853,
+    0.3411707580089569, 0.38361093401908875, -0.2667117714881897, -0.2247048318386078, -0.19038628041744232,
+    -0.151916041970253, -0.11821696907281876, -0.08311790227890015, -0.04837154969573021, -0.0,
+)  # fmt: skip
+_LN2_LAST = 0.6931471805599453 * 2.0**-23
+
+
+def _power_below(x: Expr) -> Expr:
+    """``k << 23``, as an integer that may wrap: ``2**k <= x/(3/4) < 2**(k + 1)``, for a float32."""
+    return (bits(x) - 0x3F400000) & 0xFF800000
+
+
+def log_single(b: KernelBuilder, x: Expr) -> Expr:
+    """Of a float32 that is positive, finite and not subnormal."""
+    power = b.let("log_power", _power_below(x))
+    i = b.let("log_interval", bits(x) >> 19)
+    f = b.let("log_f", fma(from_bits(bits(x) - power), lookup(i, _INVERSES), -1.0))
+    return _log_sum(power, _LN2_LAST, i, f)
+
+
+def log1p_single(b: KernelBuilder, x: Expr, u: Expr) -> Expr:
+    """``log(1 + x)`` of a float32, where ``u = 1 + x`` is what ``log_single`` takes, below 2^126.
+
+    f is rounded only once, and the exponent taken with the other sign, so that zeros keep theirs.
+    """
+    power = b.let("log1p_power", _power_below(u))
+    i = b.let("log1p_interval", bits(u) >> 19)
+    inverse = b.let("log1p_inverse", from_bits(bits(lookup(i, _INVERSES)) - power))
+    f = b.let("log1p_f", fma(x, inverse, -(1.0 - inverse)))
+    return _log_sum(-power, -_LN2_LAST, i, f)
+
+
+def _log_sum(power: Expr, unit: float, i: Expr, f: Expr) -> Expr:
+    """The logarithm of ``1 + f``, of an inverse, and of a power of two whose exponent stands in an integer."""
+    exponent = power.bitcast(Ty("i", 32, power.ty.lanes)).cast(f.ty)
+    return fma(exponent, unit, lookup(i, _LOG_INVERSES)) + fma(f * f, horner(f, _LOG), f)

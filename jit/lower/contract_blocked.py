@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from fx.sizes import is_sized, largest, late, smallest
+from fx.sizes import is_sized, largest, late, plain, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.gemm import pack_kernel, turn_kernel
@@ -17,6 +17,7 @@ from .contract_pieces import (
     GROUP,
     HALF_NS,
     MIN_SLICE,
+    MORE_PIECES,
     RANGE_BLOCKS,
     ROWS,
     SLAB_SLICE,
@@ -56,8 +57,9 @@ FEW_ROWS = (
     192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
 )
 # Rows of A, and bytes of a row of B, for which packing B is no gain (measured on Zen 4: in place takes 3 to 22 % less time for 8 to
-# 32 rows, 8 % less to 3 % more for 128, as much for 1000, and up to 3 % more for 4096).
-SOME_ROWS, SHORT_ROW = 1 << 10, 1 << 10
+# 32 rows, 8 % less to 3 % more for 128, as much for 1000, and up to 3 % more for 4096); of the pixels of an image, few ones, as those
+# sizes vary widely and there is one kernel for them.
+SOME_ROWS, SOME_PIXELS, SHORT_ROW = 1 << 10, 64, 1 << 10
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
 PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
@@ -84,12 +86,12 @@ def blocked(
         p, a = _converted(ctx, name, p, a)
     if _gains_turned(ctx, tile, p):
         p, a = _turned(ctx, name, p, a)
-    plain = b.ty == p.compute and not p.pairs
+    as_is = b.ty == p.compute and not p.pairs
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
-    if not (plain and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
+    if not (as_is and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
-        packs = plain and (slab is not None or len(p.rows) <= 1) and not reused
+        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = _packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
@@ -290,7 +292,11 @@ def _product(
     columns, _, c_col = single(p.cols)
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
     line = largest(width, tile.cols)
-    direct = blocks.parts == 1 and (not p.pairs or c_col == layout.unit)
+    # Where the number of parts varies and a usual change of the sizes may bring it from or to one, one is added up too: that takes
+    # a thirtieth of the time at most, two programs a plan each.
+    few = plain(size(p.batch) * blocks.row_blocks * blocks.groups) <= 2 * MORE_PIECES
+    varies = is_sized(blocks.parts) and few and plain(size(p.ks)) >= 2 * MIN_SLICE
+    direct = not varies and blocks.parts == 1 and (not p.pairs or c_col == layout.unit)
     fused = epilogue if direct else None
     out, c_batch, c_rows = c, [d[3] for d in batch], [d[2] for d in rows]
     if not direct:
@@ -444,7 +450,8 @@ def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     if n < tile.cols:
         return False
     short = not p.ks or 0 < p.ks[-1][2] * itemsize <= SHORT_ROW
-    few = lambda: m <= (SOME_ROWS if short else tile.mr)
+    some = SOME_ROWS if len(p.ks) <= 1 else SOME_PIXELS
+    few = lambda: m <= (some if short else tile.mr)
     small = lambda: n * size(p.ks) * itemsize <= ctx.host.l1_bytes // 2
     first, second = (small, few) if is_sized(m) else (few, small)  # what varies is asked last: often it need not be
     return bool(first() or second())

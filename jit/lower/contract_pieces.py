@@ -16,6 +16,7 @@ __all__ = [
     "GROUP",
     "HALF_NS",
     "MIN_SLICE",
+    "MORE_PIECES",
     "RANGE_BLOCKS",
     "ROWS",
     "SLAB_SLICE",

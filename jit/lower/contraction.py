@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Union
 
 from fx.errors import GraphError
+from fx.sizes import is_sized
 
 from ..cost import PIECE_NS, chunk_for
 from ..kernels.gemm import combine_kernel
@@ -168,9 +169,10 @@ def move(
     count = 2 if len(merged) <= 3 else 9
     outer = filled(merged[:-1], count, 2)
     lanes = ctx.host.lanes(src.ty)
+    sums = is_sized(slices) or slices > 1
     kernel = ctx.kernel(
-        ("combine", src.ty, lanes, dst.ty, count, unit, slices > 1),
-        lambda: combine_kernel(src.ty, lanes, dst.ty, count, unit, slices > 1),
+        ("combine", src.ty, lanes, dst.ty, count, unit, sums),
+        lambda: combine_kernel(src.ty, lanes, dst.ty, count, unit, sums),
     )
     values: dict[str, Arg] = {
         "parts": src.at, "c": dst.at, "n": inner[0], "slices": slices, "s_slice": slice_stride, "s_col": inner[1], "c_col": inner[2],

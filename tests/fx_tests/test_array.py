@@ -111,3 +111,21 @@ def test_a_tracer_shows_what_is_known_of_it() -> None:
     ):
         with pytest.raises(error):
             fx.jit(bad)(1.5)
+
+
+@pytest.mark.parametrize("kind", [fx.Array, fnp.ndarray], ids=["Array", "ndarray"])
+def test_a_traced_value_is_an_array_to_isinstance(kind: Any) -> None:
+    """As in JAX, whose programs ask so what they were given: under every transform, and in the bodies of loops."""
+    seen = []
+
+    def f(x: Any) -> Any:
+        seen.append(isinstance(x, kind))
+        return fx.lax.scan(lambda c, _: (seen.append(isinstance(c, kind)) or c * 2.0, None), x * 1.0, None, length=2)[0]
+
+    x = fnp.ones(3)
+    fx.jit(f)(x), fx.vmap(f)(x), fx.jvp(f, (x,), (x,)), fx.vjp(f, x), fx.make_graph(f)(x)
+    fx.jit(fx.vmap(fx.grad(lambda x: fnp.sum(f(x)))))(fnp.ones((2, 3)))
+    assert len(seen) >= 12 and all(seen)
+    assert isinstance(x, kind) and isinstance(fx.jit(f)(x), kind)
+    for other in (np.ones(3), np.float32(1), 1.0, [x], None, fx.ShapeDtypeStruct((3,), "float32")):
+        assert not isinstance(other, kind)

@@ -511,6 +511,8 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[FxError], str]] = {
     "arguments of a condition": (lambda: lax.while_loop(lambda i, x: i < 3, lambda v: v, 0), CarryTypeError, "condition with .carry.;.* takes 2 arguments"),
     "arguments of a body": (lambda: lax.while_loop(lambda v: v < 3, lambda: 0, 0), CarryTypeError, "body with .carry.; .* takes no arguments"),
     "arguments of a branch": (lambda: lax.cond(True, lambda: 1, lambda: 2, 3), BranchTypeError, "each branch with its 1 operand; .* takes no arguments"),
+    "branches that are none": (lambda: lax.switch(0, lambda x: x, 1.0), BranchTypeError, "switch takes a list of branches"),
+    "predicate last": (lambda: lax.cond(lambda x: x, True, lambda x: x, 1.0), BranchTypeError, "the predicate first"),
     "too few for a branch": (lambda: lax.switch(0, [lambda a, b, *more: a], 3), BranchTypeError, r"1 operand; .* takes 2 or more arguments \(a, b\)"),
     "line": (lambda: lax.scan(lambda c, x: (c[None], x), X, X), CarryTypeError, "test_control_flow.py:"),
     "no length": (lambda: lax.scan(lambda c, x: (c, x), 0, None), ShapeError, "length=n"),

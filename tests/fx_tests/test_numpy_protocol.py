@@ -416,3 +416,38 @@ def test_functions_of_one_triangle(name: str, dtype: Any) -> None:
     close(value, numpys(a))
     e = 1e-6
     close(slope, (numpys(a + e * t) - numpys(a - e * t)) / (2 * e), tol=1e-6)
+
+
+# what NumPy does not let us see, of traced integers and truth values: their numbers are known under plain derivatives
+OF_INTEGERS: dict[str, Any] = {
+    "rows of a table": lambda x: np.eye(3)[np.argmin((x[:, None] - x[:3]) ** 2, axis=1)].T @ x,
+    "an array": lambda x: x * np.asarray(np.argsort(x)) + np.array([np.argmax(x), 1])[0],
+    "another dtype": lambda x: x * np.asarray(x > 0, dtype=np.float32),
+    "a condition": lambda x: x[np.flatnonzero(np.asarray(x > 0))] ** 2,
+    "a buffer of integers": lambda x: x * _filled_with(np.argsort(x)),
+    "no view": lambda x: _written(np.asarray(np.argsort(x))) * x + np.argsort(x),
+}
+
+
+def _filled_with(values: Any) -> Any:
+    out = np.zeros(len(values), np.int64)
+    out[:] = values
+    return out
+
+
+def _written(a: Any) -> Any:
+    a[0] = 7
+    return a
+
+
+@pytest.mark.parametrize("name", OF_INTEGERS)
+def test_arrays_made_of_traced_integers(name: str) -> None:
+    """They have no derivative that could be lost: as ``int(x)``, under plain derivatives, and refused where nothing is known."""
+    f, x = OF_INTEGERS[name], np.array([0.3, -1.2, 2.0, 0.7])
+    value, slope = fx.jvp(f, (x,), (np.ones(4),))
+    close(value, f(x))
+    close(slope, (f(x + 1e-6) - f(x - 1e-6)) / 2e-6, tol=1e-6)
+    close(fx.grad(lambda v: np.sum(f(v)))(x) @ np.ones(4), np.sum(slope))
+    for transform in (fx.jit, fx.vmap, lambda g: fx.jit(fx.grad(lambda v: np.sum(g(v))))):
+        with pytest.raises(FxError):
+            transform(f)(x if transform is not fx.vmap else x[None])

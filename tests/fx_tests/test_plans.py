@@ -81,6 +81,34 @@ def special_rule(prim: Any) -> Any:
     return getattr(getattr(reference, "loud", reference), "special", None)
 
 
+def gathers(x: np.ndarray) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
+    """Slices along each axis, at indices inside and outside, of several shapes and dtypes."""
+    found: list[tuple[list[np.ndarray], dict[str, Any]]] = []
+    for d in range(x.ndim):
+        sizes = (*x.shape[:d], 1, *x.shape[d + 1 :])
+        for shape in ((1,), (4, 1), (2, 3, 1), (0, 1)):
+            outer = len(shape) - 1
+            behind = (*range(d), *range(d + outer, x.ndim - 1 + outer))
+            first = tuple(range(outer, x.ndim - 1 + outer))
+            for low, high, dtype in (
+                (0, x.shape[d], np.int32),
+                (-3, x.shape[d] + 2, np.int64),
+                (0, 9, np.uint8),
+                (0, 5, np.uint64),
+            ):
+                index = np.random.default_rng(d).integers(low, max(high, low + 1), shape).astype(dtype)
+                for offset in {behind, first}:
+                    for mode, fill in (("fill", None), ("clip", None), ("promise_in_bounds", None), ("fill", 1)):
+                        numbers = (offset, (d,), (d,), (), ())
+                        found.append(
+                            (
+                                [x, index],
+                                {"dimension_numbers": numbers, "slice_sizes": sizes, "mode": mode, "fill_value": fill},
+                            )
+                        )
+    return found
+
+
 def operands_of(name: str, x: np.ndarray) -> list[tuple[list[np.ndarray], dict[str, Any]]]:
     """Operands and parameters of the primitives whose reference has special cases."""
     n, axes = x.ndim, tuple(range(x.ndim))
@@ -90,6 +118,8 @@ def operands_of(name: str, x: np.ndarray) -> list[tuple[list[np.ndarray], dict[s
         return [([x, np.full(x.shape, known)], {}), ([one, known], {})]
     if name == "div":
         return [([x, x[::-1] if n else x], {}), ([one, known], {})]
+    if name == "gather":
+        return gathers(x)
     if name == "select_n":
         return [([np.asarray(x == 1), x, x[::-1] if n else x], {}), ([np.asarray(x == 1).astype(np.int32), x, x], {})]
     special: dict[str, list[dict[str, Any]]] = {
@@ -509,3 +539,24 @@ def test_the_array_interface_tells_where_the_memory_is() -> None:
     assert told["data"] == (data.ctypes.data, True) and told["strides"] == data.strides and told["shape"] == (2, 2)
     seen = np.asarray(fnp.asarray(data))
     assert not seen.flags.writeable and np.may_share_memory(seen, data)
+
+
+def test_numpy_s_arrays_beside_ours_take_the_short_way_and_the_long_one_alike() -> None:
+    """Products and ufuncs of NumPy's arrays and ours, in either order, give what two of ours give."""
+    rng = np.random.default_rng(3)
+    for dtype in ("float32", "float64", "complex64", "int32", "float16"):
+        a, b, v = (rng.normal(size=s).astype(dtype) for s in ((3, 4), (4, 2), (4,)))
+        for x, y in ((a, b), (a, v), (v, v), (v, b)):
+            ours = fnp.asarray(x), fnp.asarray(y)
+            for f in (fnp.dot, fnp.matmul, fnp.inner if x is y else fnp.dot):
+                want = described(f(*ours))
+                assert described(f(x, ours[1])) == described(f(ours[0], y)) == described(f(x, y)) == want
+        for g, h in ((np.multiply, fnp.multiply), (np.hypot, fnp.hypot), (np.equal, fnp.equal)):
+            if dtype != "complex64" or g is not np.hypot:
+                want = described(h(fnp.asarray(v), fnp.asarray(v)))
+                assert described(g(v, fnp.asarray(v))) == described(g(fnp.asarray(v), v)) == want
+        assert (
+            described(v * fnp.asarray(v)) == described(fnp.asarray(v) * v) == described(fnp.asarray(v) * fnp.asarray(v))
+        )
+    with pytest.raises(errors.ShapeError):
+        fnp.dot(np.ones(3), fnp.ones(4))

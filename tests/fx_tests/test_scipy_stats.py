@@ -261,3 +261,15 @@ def test_kernel_density(d: int) -> None:
     ):
         with pytest.raises(ShapeError):
             bad()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in stats.__all__ if not inspect.isroutine(getattr(stats, n)) and n != "gaussian_kde"]
+)
+def test_distributions_are_imported_as_modules(name: str) -> None:
+    """As programs for JAX and for autograd do, which have a module for each."""
+    scope: dict[str, Any] = {}
+    density = "logpdf" if hasattr(getattr(stats, name), "logpdf") else "logpmf"
+    exec(f"import fx.scipy.stats.{name} as whole\nfrom fx.scipy.stats.{name} import {density} as part", scope)
+    assert scope["whole"] is getattr(stats, name)
+    assert scope["part"] is getattr(getattr(stats, name), density)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import structured_truths as truths
 
-from fx import api, dtypes
+from fx import api, dtypes, jit
 from fx.array import to_numpy
-from fx.errors import AxisError, DTypeError, MissingRuleError, OutOfBoundsIndexError, ShapeError
+from fx.errors import AxisError, ConcretizationError, DTypeError, MissingRuleError, OutOfBoundsIndexError, ShapeError
 from fx.primitives import (
     conv,
     elementwise,
@@ -422,6 +422,9 @@ ERRORS = {
     "conv features": (lambda: variants.conv(IMAGE, KERNEL, (1, 1), "SAME"), ShapeError, "3 features .*takes 2"),
     "conv bool": (lambda: variants.conv(IMAGE > 0, KERNEL > 0, (1, 1), "SAME"), DTypeError, "bool"),
     "conv strides": (lambda: variants.conv(IMAGE, KERNEL, (1,), "SAME"), ShapeError, "window_strides=.1,. has 1"),
+    "conv stride": (lambda: variants.conv(IMAGE, KERNEL, 1, "SAME"), ShapeError, "window_strides takes 2 integers, .* found 1"),
+    "conv padding of a number": (lambda: variants.conv_with_general_padding(IMAGE, KERNEL, (1, 1), 1, None, None), ShapeError, "2 pairs .* found 1"),
+    "traced stride": (lambda: jit(lambda n: variants.conv(IMAGE, KERNEL, (n, n), "SAME"))(1), ConcretizationError, "static_argnums"),
     "conv stride 0": (lambda: variants.conv(IMAGE, KERNEL, (1, 0), "SAME"), ShapeError, "below 1"),
     "conv padding": (lambda: variants.conv(IMAGE, KERNEL, (1, 1), "FULL"), ShapeError, "'FULL' is not known"),
     "conv pairs": (lambda: variants.conv(IMAGE, KERNEL, (1, 1), [(1, 1)]), ShapeError, "2 pairs"),

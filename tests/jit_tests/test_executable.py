@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -545,7 +546,11 @@ def test_results_of_some_size_lie_at_the_start_of_a_cache_line() -> None:
     ]
     make = results.maker(shapes)
     held = [make() for _ in range(4)]
+    memory = [weakref.ref(a.base) for arrays in held for a in arrays if a.base is not None]
     before = sys.getrefcount(BYTE)
+    another = np.empty(1, BYTE)
+    of_each = sys.getrefcount(BYTE) - before  # none where NumPy's dtypes are immortal
+    del another
     for n, arrays in enumerate(held):
         for a, (shape, dtype) in zip(arrays, shapes, strict=True):
             assert (type(a), a.shape, a.strides) == (np.ndarray, shape, np.empty(shape, dtype).strides)
@@ -554,7 +559,8 @@ def test_results_of_some_size_lie_at_the_start_of_a_cache_line() -> None:
             a[...] = n
     assert all((a == n).all() for n, arrays in enumerate(held) for a in arrays)
     del a, arrays, held
-    assert sys.getrefcount(BYTE) == before - 4 * 3
+    assert len(memory) == 4 * 3 and all(m() is None for m in memory)
+    assert sys.getrefcount(BYTE) == before - 4 * 3 * of_each
 
 
 def test_a_launched_program_aligns_its_results() -> None:
@@ -569,6 +575,19 @@ def test_a_launched_program_aligns_its_results() -> None:
     for _ in range(100):
         f(x)
     assert sys.getrefcount(BYTE) == before
+
+
+def test_without_the_layout_of_objects_results_are_made_in_python(monkeypatch) -> None:
+    clear_pool()
+    monkeypatch.setattr(results, "new_from_descr", lambda: 0)
+    shapes = [((3,), np.dtype("f4")), ((1 << 17,), np.dtype("f8"))]
+    make = results.maker(shapes)
+    arrays = make()
+    assert [(a.shape, a.dtype, a.flags.carray) for a in arrays] == [(*s, True) for s in shapes]
+    address = arrays[1].ctypes.data
+    del arrays
+    assert pooled_bytes() == (1 << 20) + ALIGN
+    assert make()[1].ctypes.data == address
 
 
 def test_a_launched_program_takes_large_results_from_the_pool() -> None:

@@ -40,7 +40,9 @@ SPECIAL = ("erf", "erfc", "erf_inv", "lgamma", "digamma")
 UNARY = (*NUMPY, *SPECIAL)
 ODD = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p", "cbrt", "erf", "erf_inv")
 # Those that have several forms, and the machines that they are for beside the least one
-CHOOSING = ("exp", "exp2", "sin", "cos", "tan", "sinh", "cosh", "tanh", "logistic", "erf", "erfc")
+CHOOSING = (
+    "exp", "exp2", "log", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "logistic", "erf", "erfc",
+)  # fmt: skip
 MACHINES = (Arithmetic(fused=True), Arithmetic(fused=True, scale=True, tables=True))
 # Where a function is neither constant nor steep, beside samples of all numbers
 RANGES = {
@@ -232,6 +234,21 @@ def test_exact_values(dtype: str) -> None:
     ]
     for name, at, value in points:
         assert run(name, np.array([at], dtype))[0] == value, name
+
+
+@pytest.mark.parametrize("form", [*MACHINES, Arithmetic()])
+def test_logarithms_at_the_ends_of_their_intervals(form: Arithmetic) -> None:
+    """Next to every power of two, and where a mantissa passes from one number of a table to the next; zeros keep their sign."""
+    places = (np.arange(32) / 32 + 1)[:, None] * np.exp2(np.arange(-126, 126))[None, :]
+    x = places.astype(np.float32).ravel()
+    x = np.concatenate([x, np.nextafter(x, np.float32(0)), np.nextafter(x, np.float32(INF))])
+    for name, at in (("log", x), ("log1p", x), ("log1p", -x[x < 1]), ("log1p", x - np.float32(1))):
+        with np.errstate(all="ignore"):
+            found = run_pointwise(getattr(vm, name), at, fused=form.fused, arithmetic=form)
+        check(name, at, found, truth(name, at), documented()[name]["float32"])
+    zeros = run_pointwise(vm.log1p, np.array([0.0, -0.0], np.float32), fused=form.fused, arithmetic=form)
+    assert np.signbit(zeros).tolist() == [False, True]
+    assert not np.signbit(run_pointwise(vm.log, np.ones(1, np.float32), fused=form.fused, arithmetic=form))[0]
 
 
 @pytest.mark.parametrize("dtype", [pytest.param(d, marks=[wide_enough] if d == "float64" else []) for d in TYPES])
