@@ -165,10 +165,8 @@ class _Piece:
         g0, g1, part, rest = digits(b, number, [p[n] for n in ("g1_size", "parts", "pieces")])
         outer, inner = divide(b, rest, p["inner"])
         by_rows = p["by_rows"] > 0
-        group, row_block = (
-            b.let("group", select(by_rows, inner, outer)),
-            b.let("row_block", select(by_rows, outer, inner)),
-        )
+        group = b.let("group", select(by_rows, inner, outer))
+        row_block: Expr = b.let("row_block", select(by_rows, outer, inner))
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
