@@ -473,7 +473,8 @@ def test_donated_arrays_are_let_go() -> None:
 @pytest.mark.parametrize("donate", [(), 0])
 def test_arrays_of_one_number_are_made_dense_once(donate: Any) -> None:
     f = fx.jit(lambda s, x: (s + x, x.sum()), donate_argnums=donate)
-    ones, rows = fnp.ones((4, 3)), fnp.broadcast_to(A, (4, 3))
+    ones = fx.Array(np.broadcast_to(np.ones((), np.float32), (4, 3)))  # as large arrays of one number are made
+    rows = fnp.broadcast_to(A, (4, 3))
     view = np.asarray(ones)
     for x, total in ((ones, 12), (rows, 4 * X.sum())):
         state = fnp.zeros((4, 3)) + 1
