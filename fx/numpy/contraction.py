@@ -84,7 +84,6 @@ def _product_at_once(f: Any, a: Any, b: Any, precision: Any, preferred: Any) -> 
     return Array(out if type(out) is np.ndarray else np.asarray(out))
 
 
-@replayed
 def dot(
     a: Any,
     b: Any,
@@ -96,8 +95,11 @@ def dot(
 ) -> Value:
     """The product over the last axis of ``a`` and the second-last (or only) axis of ``b``."""
     found = _product_at_once(np.dot, a, b, precision, preferred_element_type)
-    if found is not None:
-        return found
+    return _dot(a, b, precision, preferred_element_type) if found is None else found
+
+
+@planned
+def _dot(a: Any, b: Any, precision: Any, preferred_element_type: Any) -> Value:
     x, y = _operands("dot", a, b)
     if x.ndim == 0 or y.ndim == 0:
         return binary.multiply(x, y)
@@ -106,7 +108,6 @@ def dot(
     return _product(x, y, ((i,), (j,)), ((), ()), precision, preferred_element_type)
 
 
-@replayed
 def matmul(
     a: Any,
     b: Any,
@@ -122,8 +123,11 @@ def matmul(
     with size 1, is free: nothing is copied to fit.
     """
     found = _product_at_once(np.matmul, a, b, precision, preferred_element_type)
-    if found is not None:
-        return found
+    return _matmul(a, b, precision, preferred_element_type) if found is None else found
+
+
+@planned
+def _matmul(a: Any, b: Any, precision: Any, preferred_element_type: Any) -> Value:
     x, y = _operands("matmul", a, b, 1)
     i, j = x.ndim - 1, max(y.ndim - 2, 0)
     _check_sizes("matmul", x, y, i, j)

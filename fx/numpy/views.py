@@ -130,7 +130,7 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
     """``x[index] = value`` inside a traced function: ``x`` stands for the changed array from here on."""
     if type(value) is Tracer:
         view = value.view_of
-        if type(view) is Part and view.base is x and view.index is index:
+        if type(view) is Part and view.base is x and _same_index(view.index, index):
             return  # the second half of ``x[index] += y``, which has written through the view
     _check_statement(sys._getframe(1))
     apart = _mask_apart(x, index)
@@ -145,6 +145,13 @@ def tracer_setitem(x: Tracer, index: Any, value: Any) -> None:
         write(x, masked_assignment(x, index, value))
         return
     write(x, setitem(x, index, _cast(value, x.dtype)))
+
+
+def _same_index(one: Any, other: Any) -> bool:
+    """Whether they are one object, or slices between the same ones: ``x[a:b] += y`` makes two slices from Python 3.12 on."""
+    if type(one) is slice and type(other) is slice:
+        return one.start is other.start and one.stop is other.stop and one.step is other.step
+    return one is other
 
 
 def _check_statement(caller: FrameType) -> None:

@@ -139,7 +139,7 @@ def test_out_of_functions_and_methods() -> None:
         np.mean(x, 0, None, c)
         x.dot(y, out=d)
         np.concatenate([x[:1], x[1:]], out=x)
-        x.clip(0.2, 1.0, out=b[:]) if not isinstance(x, fx.Array) else None
+        x.clip(0.2, 1.0, out=b[:])
         np.einsum("ij,j->i", x, y, out=d)
         x[0].max(out=a[1, ...])
         np.take(y, [3, 2, 1, 0], out=y)

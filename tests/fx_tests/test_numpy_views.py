@@ -209,8 +209,19 @@ def test_views_cost_nothing_while_nobody_writes() -> None:
         x[1:-1] += x[2:]
         return x
 
-    names = [e.prim.name for e in fx.make_graph(write_once)(X).eqns]
-    assert sorted(names) == ["add", "dynamic_update_slice", "slice", "slice"]
+    def write_between(x: Any, a: int = 1, b: int = 1000) -> Any:
+        x[a : b - 997] += x[2:]
+        return x
+
+    def write_back(x: Any) -> Any:
+        here = slice(1, 3)
+        x[here] += x[2:]
+        x[here] = x[slice(here.start, here.stop)]  # what is there already
+        return x
+
+    for write, reads in ((write_once, 2), (write_between, 2), (write_back, 3)):
+        names = [e.prim.name for e in fx.make_graph(write)(np.arange(4.0)).eqns]
+        assert sorted(names) == ["add", "dynamic_update_slice", *["slice"] * reads], write
 
 
 def test_views_that_are_gone_are_forgotten() -> None:
