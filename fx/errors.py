@@ -159,11 +159,11 @@ class BranchTypeError(FxError, TypeError):
     """The branches of a conditional return values of different structures, shapes or dtypes."""
 
 
-class WhileTransposeError(MissingRuleError):
+class WhileTransposeError(MissingRuleError, ValueError):
     """Reverse-mode differentiation of a loop whose number of iterations has no bound."""
 
 
-class VmapAxisError(FxError, ValueError):
+class VmapAxisError(FxError, ValueError, TypeError):
     """``in_axes`` / ``out_axes`` / ``axis_size`` do not fit the arguments."""
 
 

@@ -171,3 +171,21 @@ def test_broadcast_in_dim_to_axes_in_any_order() -> None:
 def test_device_get_leaves_python_numbers_alone() -> None:
     got = fx.device_get({"a": 1, "b": fnp.ones(2), "c": math.pi})
     assert type(got["a"]) is int and type(got["c"]) is float and type(got["b"]) is np.ndarray
+
+
+def test_shapes_with_dtypes_are_equal_whatever_the_spelling() -> None:
+    spelled = [
+        fx.ShapeDtypeStruct(s, d)
+        for s in ((2, 3), [2, 3])
+        for d in ("float32", np.float32, fnp.float32, np.dtype("float32"))
+    ]
+    assert len(set(spelled)) == 1 and len(spelled[0]) == 2 and spelled[0].dtype.itemsize == 4
+    with pytest.raises(TypeError):
+        len(fx.ShapeDtypeStruct((), "float32"))
+
+
+def test_errors_of_transformations_have_the_classes_that_jax_gives_them() -> None:
+    with pytest.raises(TypeError):
+        fx.vmap(fnp.sin, in_axes="a")(np.ones(2))
+    with pytest.raises(ValueError):
+        fx.grad(lambda x: lax.while_loop(lambda v: v < 5, lambda v: v + 1, x))(1.0)
