@@ -72,12 +72,12 @@ class FxError(Exception):
     """Base class of every exception that fx raises on purpose."""
 
 
-class ShapeError(FxError, ValueError):
-    """Operand shapes do not fit the operation."""
+class ShapeError(FxError, ValueError, TypeError):
+    """Operand shapes do not fit the operation: NumPy's ValueError; JAX raises TypeError for some and ValueError for others."""
 
 
-class DTypeError(FxError, TypeError):
-    """Operand dtypes do not fit the operation."""
+class DTypeError(FxError, TypeError, ValueError):
+    """Operand dtypes do not fit the operation: NumPy's TypeError; JAX raises either."""
 
 
 class AxisError(FxError, ValueError, IndexError):
@@ -183,8 +183,8 @@ class NonHashableStaticError(StaticArgumentError, TypeError):
     """A static argument cannot be a dictionary key."""
 
 
-class TreeError(FxError, ValueError):
-    """Two pytrees that should have the same structure differ, or a leaf is not an array."""
+class TreeError(FxError, ValueError, TypeError):
+    """Two pytrees that should have the same structure differ (ValueError in JAX), or a leaf is not an array (TypeError)."""
 
 
 class TreeTypeError(TreeError, TypeError):
