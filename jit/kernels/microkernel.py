@@ -101,7 +101,7 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     larger than the second-level cache comes from further away, and six rows read it less often.
 
     Panels are five vectors wide where fewer columns are computed twice then: 784 columns of float32 are 49 vectors with
-    AVX-512, of which 13 panels of four compute three twice and 10 panels of five one.
+    AVX-512, of which 13 panels of four compute three twice and 10 panels of five one.  (Panels of complex pairs are even.)
     """
     lanes, many = host.lanes(ty), host.vector_registers >= 32
     # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
@@ -119,7 +119,7 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
         return Tile(ty, lanes, mr, 2)
     halved = host.unit_bits < host.vector_bits
     mr = 4 if halved and columns * depth * ty.itemsize <= 2 * host.l2_bytes else mr
-    wide = not is_sized(columns) and columns >= 5 * lanes and _gains_fives(-(-columns // lanes))
+    wide = lanes > 1 and not is_sized(columns) and columns >= 5 * lanes and _gains_fives(-(-columns // lanes))
     return Tile(ty, lanes, min(mr, 5), 5) if wide else Tile(ty, lanes, mr, 4)
 
 
