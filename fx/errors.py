@@ -72,12 +72,12 @@ class FxError(Exception):
     """Base class of every exception that fx raises on purpose."""
 
 
-class ShapeError(FxError, ValueError):
-    """Operand shapes do not fit the operation."""
+class ShapeError(FxError, ValueError, TypeError):
+    """Operand shapes do not fit the operation: NumPy's ValueError; JAX raises TypeError for some and ValueError for others."""
 
 
-class DTypeError(FxError, TypeError):
-    """Operand dtypes do not fit the operation."""
+class DTypeError(FxError, TypeError, ValueError):
+    """Operand dtypes do not fit the operation: NumPy's TypeError; JAX raises either."""
 
 
 class AxisError(FxError, ValueError, IndexError):
@@ -159,11 +159,11 @@ class BranchTypeError(FxError, TypeError):
     """The branches of a conditional return values of different structures, shapes or dtypes."""
 
 
-class WhileTransposeError(MissingRuleError):
+class WhileTransposeError(MissingRuleError, ValueError):
     """Reverse-mode differentiation of a loop whose number of iterations has no bound."""
 
 
-class VmapAxisError(FxError, ValueError):
+class VmapAxisError(FxError, ValueError, TypeError):
     """``in_axes`` / ``out_axes`` / ``axis_size`` do not fit the arguments."""
 
 
@@ -183,8 +183,8 @@ class NonHashableStaticError(StaticArgumentError, TypeError):
     """A static argument cannot be a dictionary key."""
 
 
-class TreeError(FxError, ValueError):
-    """Two pytrees that should have the same structure differ, or a leaf is not an array."""
+class TreeError(FxError, ValueError, TypeError):
+    """Two pytrees that should have the same structure differ (ValueError in JAX), or a leaf is not an array (TypeError)."""
 
 
 class TreeTypeError(TreeError, TypeError):

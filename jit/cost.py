@@ -26,6 +26,7 @@ __all__ = [
 CHEAP = 4  # an expression of at most this many flops is recomputed rather than stored
 SPLIT_NS = 100_000.0  # a reduction of fewer than FEW_ROWS rows with more work than this is cut into partial results
 FEW_ROWS = 16
+PIECE_NS = 10_000.0  # of a piece of work whose time is a guess
 
 _FREE = {"copy", "stop_gradient", "optimization_barrier", "real", "imag", "complex", "bitcast_convert_type"}
 _COST = {
@@ -74,18 +75,18 @@ def nanoseconds_of(flops: np.ndarray, nbytes: np.ndarray) -> np.ndarray:
     return np.maximum(flops / 12.0, nbytes / 10.0)
 
 
-def chunk_for(total: int, ns_per_item: float, align: int = 1) -> int:
-    """Items per piece: at least 10 us of work a piece and at most 64 pieces.  A function of shapes only.
+def chunk_for(total: int, ns_per_item: float, align: int = 1, least: float = PIECE_NS) -> int:
+    """Items per piece: at least ``least`` ns of work a piece and at most 64 pieces.  A function of shapes only.
 
     Few pieces are an even number, more a multiple of four: they are shared out among threads of which there are as many.
     """
-    return late(_chunk, total, ns_per_item, align)
+    return late(_chunk, total, ns_per_item, align, least)
 
 
-def _chunk(total: int, ns_per_item: float, align: int) -> int:
+def _chunk(total: int, ns_per_item: float, align: int, least: float) -> int:
     if total <= 0:
         return 1
-    pieces = min(64, total // math.ceil(10_000 / max(ns_per_item, 1e-3)))
+    pieces = min(64, total // math.ceil(least / max(ns_per_item, 1e-3)))
     if pieces < 2:
         return total
     if pieces == total:

@@ -35,13 +35,23 @@ class ShapeDtypeStruct:
 
     >>> import fx
     >>> fx.ShapeDtypeStruct((2, 3), "float32")
-    ShapeDtypeStruct(shape=(2, 3), dtype='float32', weak_type=False)
+    ShapeDtypeStruct(shape=(2, 3), dtype=dtype('float32'), weak_type=False)
     """
 
     shape: tuple[int, ...]
     dtype: Any
     sharding: Any = field(default=None, kw_only=True, compare=False, repr=False)
     weak_type: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if isinstance(self.dtype, (str, type, np.dtype)):  # one spelling, so that equal ones are equal
+            object.__setattr__(self, "dtype", np.dtype(self.dtype))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of an array without a dimension")
+        return self.shape[0]
 
     @property
     def ndim(self) -> int:

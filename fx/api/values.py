@@ -108,9 +108,8 @@ def device_put(x: Any, device: Any = None, *, src: Any = None, donate: Any = Fal
 
 
 def device_get(x: Any) -> Any:
-    """Every leaf as a NumPy array."""
-    leaves, treedef = tree.flatten(x)
-    return tree.unflatten(treedef, [np.asarray(v) for v in leaves])
+    """Every array as a NumPy array; Python numbers stay as they are."""
+    return tree.map(lambda v: np.asarray(v) if hasattr(v, "__array__") else v, x)
 
 
 def copy_to_host_async(x: Any) -> Any:

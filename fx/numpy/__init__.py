@@ -121,6 +121,7 @@ from .quantiles import *
 from .rearranging import *
 from .reductions import *
 from .rounding import *
+from .scalar_types import *
 from .scans import *
 from .selection import *
 from .sets import *
@@ -133,14 +134,6 @@ from .ufunc_class import Ufunc as ufunc
 from .unary import *
 from .window_functions import *
 
-bool_, int8, int16, int32, int64 = _np.bool_, _np.int8, _np.int16, _np.int32, _np.int64
-uint8, uint16, uint32, uint64 = _np.uint8, _np.uint16, _np.uint32, _np.uint64
-float16, float32, float64 = _np.float16, _np.float32, _np.float64
-complex64, complex128 = _np.complex64, _np.complex128
-bool, int_, uint, float_, complex_ = _np.bool_, _np.int64, _np.uint64, _np.float64, _np.complex128
-single, double, csingle, cdouble = float32, float64, complex64, complex128
-if _dtypes.bfloat16 is not None:
-    bfloat16 = _dtypes.bfloat16.type
 generic, number, integer, signedinteger, unsignedinteger = (
     _np.generic,
     _np.number,
@@ -154,8 +147,6 @@ object_, character, flexible, ComplexWarning = _np.object_, _np.character, _np.f
 pi, e, inf, nan, euler_gamma, newaxis = _np.pi, _np.e, _np.inf, _np.nan, _np.euler_gamma, None
 dtype, iinfo, s_, index_exp = _np.dtype, _np.iinfo, _np.s_, _np.index_exp
 set_printoptions, get_printoptions, printoptions = _np.set_printoptions, _np.get_printoptions, _np.printoptions
-half, byte, ubyte, short, ushort = float16, int8, uint8, int16, uint16
-intc, uintc, intp, uintp, long, ulong, longlong, ulonglong = int32, uint32, *(int64, uint64) * 3
 True_, False_ = _np.True_, _np.False_
 errstate, base_repr, binary_repr = _np.errstate, _np.base_repr, _np.binary_repr
 ndindex, ndenumerate = _np.ndindex, _np.ndenumerate  # of known arrays

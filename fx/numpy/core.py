@@ -109,6 +109,10 @@ def operand(x: Any, name: str = "argument") -> Value | Numbers:
     return as_value(x, name)
 
 
+SEQUENCES = (list, tuple, range)
+"""What holds the elements of an array, nested."""
+
+
 def as_value(x: Any, name: str = "argument") -> Value:
     """An array-like as an Array or Tracer (Python scalars stay weak); lists may hold traced values.
 
@@ -125,7 +129,7 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return Array(n.typed(n.aval.dtype), n.aval.weak)
     if is_sized(x):
         return Literal(x, _aval_of(x))  # type: ignore[return-value]
-    if isinstance(x, (list, tuple)):
+    if isinstance(x, SEQUENCES):
         return _from_sequence(x, name)
     if t is Numbers:
         return Array(x.typed(x.aval.dtype), x.aval.weak and not x.aval.shape)
@@ -179,12 +183,12 @@ def _from_sequence(x: Sequence[Any], name: str) -> Value:
 
 def _plain(x: Any) -> Any:
     """Nested lists with NumPy arrays in place of ours."""
-    return [_plain(v) for v in x] if isinstance(x, (list, tuple)) else x._data if type(x) is Array else x
+    return [_plain(v) for v in x] if isinstance(x, SEQUENCES) else x._data if type(x) is Array else x
 
 
 def _collect(x: Any, out: list[Any]) -> None:
     for v in x:
-        if isinstance(v, (list, tuple)):
+        if isinstance(v, SEQUENCES):
             _collect(v, out)
         else:
             out.append(v)
@@ -336,14 +340,16 @@ def inexact(d: np.dtype) -> np.dtype:
     return dtypes.float64 if d.itemsize == 8 else config.default_float
 
 
-def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype]:
+def _joint(xs: Sequence[Any], to_float: bool) -> tuple[list[Aval], np.dtype, bool]:
+    """What the operands are, their joint dtype, and whether it is weak: an integer array beside a Python float is."""
     avals = [aval_of(x) for x in xs]
-    d = dtypes.promote(*[(a.dtype, a.weak) for a in avals])[0]
-    return avals, inexact(d) if to_float else d
+    d, weak = dtypes.promote(*[(a.dtype, a.weak) for a in avals])
+    joint = inexact(d) if to_float else d
+    return avals, joint, weak and (joint == d or all(a.weak for a in avals))
 
 
 def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
-    """An operand in the joint dtype; ``weak``: all operands are, and it stays so."""
+    """An operand in the joint dtype, which may be weak."""
     if type(x) is Numbers:
         return Array(x.fitting(d), weak and not a.shape)
     if type(x) is Literal:
@@ -359,8 +365,7 @@ def _settled(x: Any, a: Aval, d: np.dtype, weak: bool) -> Value:
 
 def promote_dtype(*xs: Any, to_float: bool = False) -> list[Value]:
     """Operands of one dtype (with ``to_float`` an inexact one), shapes untouched."""
-    avals, d = _joint(xs, to_float)
-    weak = all(a.weak for a in avals)
+    avals, d, weak = _joint(xs, to_float)
     return [_settled(x, a, d, weak) for x, a in zip(xs, avals)]
 
 
@@ -380,8 +385,7 @@ def promote_operands(*xs: Any, to_float: bool = False) -> list[Any]:
         a, b = xs[0].aval, xs[1].aval
         if a.dtype == b.dtype and a.shape == b.shape and (not to_float or dtypes.is_inexact(a.dtype)):
             return list(xs)
-    avals, d = _joint(xs, to_float)
-    weak = all(a.weak for a in avals)
+    avals, d, weak = _joint(xs, to_float)
     traced = any(type(x) is Tracer for x in xs) or bool(state.absorbing)
     out = [
         _literal(x, d, weak) if traced and type(x) is Numbers and not a.shape else _settled(x, a, d, weak)

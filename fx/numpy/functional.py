@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..api import vmap
+from ..config import config
 from ..errors import (
     ArgumentError,
     ShapeError,
@@ -20,7 +22,7 @@ from ..trace import is_python_scalar
 from ..traceback import user_frames
 from ..transforms.flat import check_function
 from . import binary
-from .axes import axis_tuple, canonical_axis
+from .axes import axis_tuple, canonical_axis, static_shape
 from .core import Value, as_type, as_typed, as_value, broadcast_shapes, broadcast_value, inexact, promote
 from .creation import linspace
 from .indexing import getitem
@@ -32,7 +34,22 @@ from .rounding import round as round_
 from .statistics import mean
 from .ufunc_class import Ufunc
 
-__all__ = ["apply_along_axis", "apply_over_axes", "frompyfunc", "pad", "vectorize"]
+__all__ = ["apply_along_axis", "apply_over_axes", "fromfunction", "frompyfunc", "pad", "vectorize"]
+
+
+def fromfunction(function: Callable[..., Any], shape: Any, *, dtype: Any = None, **kwargs: Any) -> Value:
+    """``function`` of the indices of each element; they are single numbers for it, as it is batched.
+
+    >>> import fx.numpy as fnp
+    >>> fnp.fromfunction(lambda i, j: i + 10 * j, (2, 3), dtype="int32").tolist()
+    [[0, 10, 20], [1, 11, 21]]
+    """
+    sizes = static_shape(shape)
+    d = dtypes.canonical(dtype or config.default_float)
+    f: Callable[..., Any] = functools.partial(function, **kwargs)
+    for i in reversed(range(len(sizes))):
+        f = vmap(f, in_axes=tuple([0 if j == i else None for j in range(len(sizes))]))
+    return f(*[shaping.iota(d, n) for n in sizes])
 
 
 def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any, **kwargs: Any) -> Value:

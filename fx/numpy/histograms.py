@@ -70,7 +70,8 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     if isinstance(bins, str):
         raise ArgumentError(f"bins={bins!r}: the number of bins must be given; rules by name depend on the data")
     if getattr(bins, "ndim", np.ndim(bins)) == 1:
-        return as_beside(bins, inexact(x.dtype))
+        edges = as_beside(bins, inexact(x.dtype))
+        return as_type(edges, inexact(edges.dtype))
     if range is None:
         range = (min_(x), max_(x)) if x.size else (0, 1)
     lo, hi = (as_typed(v, inexact(x.dtype)) for v in range)
@@ -138,7 +139,8 @@ def histogramdd(
         inside = binary.logical_and(inside, binary.less(at, n))
         flat = binary.add(binary.multiply(flat, n), at)
     total = math.prod(sizes)
-    w = filled((count,), 1, inexact(points.dtype)) if weights is None else as_value(weights)
+    unit = inexact(points.dtype) if density else config.default_int
+    w = filled((count,), 1, unit) if weights is None else as_value(weights)
     counts = setitem(filled((total,), False, w.dtype), where(inside, flat, total), w, "add", mode="fill")
     counts = shaping.reshape(counts, tuple(sizes))
     if density:

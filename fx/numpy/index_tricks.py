@@ -39,7 +39,8 @@ class _Grid:
 class _Joiner:
     """``concatenate`` of what stands between the brackets: arrays, numbers and ranges.
 
-    A string in front changes how: "axis", "axis,ndim" or "axis,ndim,place", as in NumPy.
+    A string in front changes how: "axis", "axis,ndim" or "axis,ndim,place", as in NumPy; "r" and "c" make a row and a
+    column of a vector.
     """
 
     def __init__(self, axis: int, ndmin: int, place: int) -> None:
@@ -48,8 +49,11 @@ class _Joiner:
     def __getitem__(self, key: Any) -> Value:
         items = list(key) if isinstance(key, tuple) else [key]
         axis, ndmin, place = self.defaults
-        if items and isinstance(items[0], str):
-            directive = items.pop(0)
+        directive = items.pop(0) if items and isinstance(items[0], str) else None
+        if directive in ("r", "c"):
+            whole = array(self[tuple(items)], ndmin=2)
+            return transpose(whole) if directive == "c" and whole.shape[0] == 1 and self.defaults[1] == 1 else whole
+        if directive is not None:
             try:
                 numbers = [int(n) for n in directive.split(",")]
             except ValueError:

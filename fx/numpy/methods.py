@@ -185,6 +185,11 @@ def _array_setitem(self: Array, index: Any, value: Any) -> None:
         raise
 
 
+def _round(self: Value, n: int | None = None) -> Value:
+    """``round(x)``: integers, as of Python's numbers; with a number of places, of the array's own dtype."""
+    return rounding.round(self, n) if n is not None else as_type(rounding.round(self), config.default_int)
+
+
 def _contains(self: Value, value: Any) -> bool:
     return bool(reductions.any(binary.equal(self, value)))
 
@@ -347,7 +352,7 @@ _VIEWS: dict[str, Any] = {
 
 _METHODS: dict[str, Any] = {
     "astype": _astype, "reshape": _reshape, "transpose": user_frames(_transpose), "view": user_frames(views.view), "fill": _fill, "clip": protocol.honouring_out(_clip), "compress": protocol.honouring_out(_compress),
-    "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": lambda self, n=0: rounding.round(self, n),
+    "to_device": _to_device, "__pow__": _pow, "__contains__": _contains, "__round__": _round,
     "__array_ufunc__": protocol.array_ufunc, "__array_function__": protocol.array_function, "__array_namespace__": protocol.namespace,
     "at": property(At, doc=At.__doc__),
     "mT": property(manipulation.matrix_transpose, doc="The last two axes swapped."), "flat": property(manipulation.ravel),

@@ -38,20 +38,16 @@ def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
     if mode not in ("full", "same", "valid"):
         raise ArgumentError(f"mode must be full, same or valid; found {mode!r}")
     a, v = (v, a) if a.shape[0] < v.shape[0] else (a, v)
-    logic = a.dtype == dtypes.bool_
-    if logic:  # a product of booleans is and, a sum or
-        a, v = as_type(a, np.int32), as_type(v, np.int32)
     n = v.shape[0]
     pads = {"full": (n - 1, n - 1), "same": (n // 2, n - 1 - n // 2), "valid": (0, 0)}[mode]
     kernel = shaping.reshape(shaping.rev(v, (0,)), (1, 1, n))
     out = conv_general_dilated(shaping.reshape(a, (1, 1, a.shape[0])), kernel, (1,), [pads])
-    out = shaping.reshape(out, (out.shape[-1],))
-    return as_type(out, np.bool_) if logic else out
+    return shaping.reshape(out, (out.shape[-1],))
 
 
 def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The discrete convolution of two vectors: ``out[k] = sum_i a[i] v[k - i]``."""
-    x, y = promote_dtype(operand(a), operand(v))
+    x, y = promote_dtype(operand(a), operand(v), to_float=True)
     return _convolve(x, y, mode, "convolve")
 
 
@@ -59,7 +55,7 @@ def correlate(
     a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None
 ) -> Value:
     """The cross-correlation of two vectors, the second conjugated: ``out[k] = sum_i a[i + k] conj(v[i])``."""
-    x, y = promote_dtype(operand(a), operand(v))
+    x, y = promote_dtype(operand(a), operand(v), to_float=True)
     if x.ndim != 1 or y.ndim != 1 or mode != "same" or x.shape[0] >= y.shape[0]:
         return _convolve(x, shaping.rev(conjugate(y), (0,)) if y.ndim else y, mode, "correlate")
     # the centre of an even window lies on its other side when the shorter vector comes first
@@ -89,15 +85,17 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Value:
 
 
 def polyadd(a1: Any, a2: Any) -> Value:
-    """The sum of two polynomials."""
-    a, b = _coefficients(a1, a2)
+    """The sum of two polynomials; of several at once, whose coefficients may be arrays, along axis 0."""
+    a, b = [shaping.reshape(c, (1,)) if c.ndim == 0 else c for c in promote_dtype(operand(a1), operand(a2))]
     n = max(a.shape[0], b.shape[0])
-    return binary.add(*[joining.pad(v, zero_of(v), ((n - v.shape[0], 0, 0),)) for v in (a, b)])
+    return binary.add(
+        *[joining.pad(v, zero_of(v), ((n - v.shape[0], 0, 0), *[(0, 0, 0)] * (v.ndim - 1))) for v in (a, b)]
+    )
 
 
 def polysub(a1: Any, a2: Any) -> Value:
-    """The difference of two polynomials."""
-    a, b = _coefficients(a1, a2)
+    """The difference of two polynomials; of several at once, as in ``polyadd``."""
+    a, b = promote_dtype(operand(a1), operand(a2))
     return polyadd(a, negative(b))
 
 
@@ -167,7 +165,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Value:
 def poly(seq_of_zeros: Any) -> Value:
     """The polynomial with the given roots, the leading coefficient 1; that of a square matrix has its eigenvalues."""
     z = as_value(seq_of_zeros)
-    z = eigvals(z) if z.ndim == 2 else z
+    z = eigvals(z) if z.ndim == 2 else shaping.reshape(z, (1,)) if z.ndim == 0 else z
     if z.ndim != 1:
         raise ShapeError(f"poly takes a vector of roots, or a square matrix; found shape {z.shape}")
     z = as_type(z, inexact(z.dtype))

@@ -128,7 +128,15 @@ def chosen(x: Value, c: Value, i: int, size: int | None, fill_value: Any, what: 
             raise ShapeError(f"{what}: the condition of size {c.shape[0]} holds beyond axis {i} of size {n}")
         c = getitem(c, slice(0, n))
     (where,) = places(c, size, n, what)
-    return getitem(x, (*(slice(None),) * i, where), "fill", fill_value)
+    index = (*(slice(None),) * i, where)
+    if size is None or concrete_value(fill_value) is not None:
+        return getitem(x, index, "fill", fill_value)
+    out = getitem(x, index, "fill")
+    inside = p.lt(
+        shaping.iota(config.default_int, size), broadcast_value(sum_(as_type(c, config.default_int)), (size,))
+    )
+    inside = shaping.broadcast_in_dim(inside, out.shape, (i,))
+    return p.select(inside, out, broadcast_value(as_type(fill_value, x.dtype), out.shape))
 
 
 def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Value:

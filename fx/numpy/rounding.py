@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -68,6 +69,10 @@ def round(a: Any, decimals: int = 0, out: Any = None) -> Value:
 def _round_to(x: Value, n: int) -> Value:
     d = x.dtype
     x = as_type(x, np.float32) if d.itemsize == 2 else x
+    if abs(n) > math.log10(
+        finfo(x.dtype).max
+    ):  # no such place has a digit, or every number is less than one unit of it
+        return as_type(x if n > 0 else p.mul(x, helpers.zeros_like(x)), d)
     scale = helpers.full_like(x, 10.0 ** abs(n))
     up, down = (p.mul, p.div) if n > 0 else (p.div, p.mul)
     return as_type(down(unary.rint(up(x, scale)), scale), d)

@@ -236,17 +236,18 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
 
 @planned
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * np.pi) -> Value:
-    """Jumps larger than half a period taken out of a sequence of angles."""
-    x = as_value(p)
-    x = as_type(x, inexact(x.dtype))
+    """Jumps larger than half a period taken out of a sequence of angles; integers stay so if the period is one."""
+    x, _ = promote_dtype(operand(p), operand(period))
     i = canonical_axis(axis, x.ndim)
     if x.shape[i] == 0:
         return x
     step = diff(x, axis=i)
-    half = period / 2
+    half, odd = divmod(period, 2) if dtypes.is_integer(x.dtype) else (period / 2, False)
     wrapped = binary.subtract(binary.remainder(binary.add(step, half), period), half)
-    at_edge = binary.logical_and(binary.equal(wrapped, -half), binary.greater(step, 0))
-    jump = binary.subtract(where(at_edge, half, wrapped), step)
-    jump = where(binary.less(absolute(step), half if discont is None else discont), 0.0, jump)
+    if not odd:  # a jump of half a period has two ends that are as near: the one of its sign counts
+        at_edge = binary.logical_and(binary.equal(wrapped, -half), binary.greater(step, 0))
+        wrapped = where(at_edge, half, wrapped)
+    jump = binary.subtract(wrapped, step)
+    jump = where(binary.less(absolute(step), half if discont is None else discont), 0, jump)
     total = cumsum(as_type(jump, x.dtype), i)
     return joining.concatenate([_cut(x, 0, 1, i), binary.add(_cut(x, 1, x.shape[i], i), total)], i)

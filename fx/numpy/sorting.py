@@ -225,7 +225,12 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: Any = None) -> V
 
 @planned
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Value:
-    """Linear interpolation through the points ``(xp, fp)``, xp rising; ``left`` and ``right`` are the values beyond its ends."""
+    """Linear interpolation through the points ``(xp, fp)``, xp rising.
+
+    Args:
+        left, right: the values beyond the ends of ``xp``, by default the first and last of ``fp``; "extrapolate" goes
+            on with the first and last lines.
+    """
     x, xp = promote_dtype(operand(x), operand(xp), to_float=True)
     fp = as_beside(fp, x.dtype)
     fp = as_type(fp, inexact(fp.dtype))
@@ -249,6 +254,10 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     flat = p.eq(dx, constant(dx, 0))
     t = p.div(p.sub(x, x0), p.select(flat, constant(dx, 1), dx))
     y = where(flat, y0, binary.add(y0, binary.multiply(t, p.sub(y1, y0))))
-    y = where(binary.less(x, getitem(xp, 0)), as_typed(left, y.dtype) if left is not None else getitem(fp, 0), y)
-    y = where(binary.greater(x, getitem(xp, -1)), as_typed(right, y.dtype) if right is not None else getitem(fp, -1), y)
+    for value, beyond, end in ((left, binary.less, 0), (right, binary.greater, -1)):
+        if not isinstance(value, str):
+            outside = getitem(fp, end) if value is None else as_typed(value, y.dtype)
+            y = where(beyond(x, getitem(xp, end)), outside, y)
+        elif value != "extrapolate":
+            raise ArgumentError(f"interp: left and right are numbers or 'extrapolate'; found {value!r}")
     return where(isnan(x), np.nan, y)

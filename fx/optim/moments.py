@@ -47,7 +47,10 @@ def unbiased(mean: Tree, decay: Any, count: Any) -> Tree:
 
     def corrected(m: Any) -> Any:
         wide = fnp.promote_types("float32", m.real.dtype)
-        return m / (1 - decay ** count.astype(wide)).astype(m.dtype)
+        correction = 1 - decay ** count.astype(wide)
+        if m.real.dtype != wide:  # whose reciprocal half precision may not hold
+            return m / correction.astype(m.dtype)
+        return m * (1 / correction).astype(m.dtype)  # one division for a leaf, not for each of its numbers
 
     return tree.map(corrected, mean)
 

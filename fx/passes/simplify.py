@@ -1,4 +1,4 @@
-"""Identities: equations that do nothing, choices between one thing, and pairs of shaping operations that are one.
+"""Identities: equations that do nothing, choices between one thing, and pairs of operations that are one.
 
 Arithmetic with a neutral element goes only where no bit can change: ``x * 1`` and ``x / 1``, ``x + (-0.0)`` and
 ``x - 0.0``.  ``x + 0.0`` stays, which turns -0.0 into 0.0, and so does all complex arithmetic: the products of a
@@ -63,11 +63,18 @@ def _merge(e: Eqn, first: Eqn, prims: dict[str, Any]) -> Eqn | None:
         return e.replace(prim=prims["reshape"], inputs=first.inputs, params={"new_sizes": shape})
     if e.prim.name == "neg" and first.prim.name == "neg":
         return e.replace(prim=prims["copy"], inputs=first.inputs, params={}) if "copy" in prims else None
+    if e.prim.name == "abs" and first.prim.name == "neg" and _is_signed(e.inputs[0].aval.dtype):
+        return e.replace(inputs=first.inputs)  # the sigmoids of x and -x have the same exponential then
     return None
 
 
+def _is_signed(dtype: np.dtype) -> bool:
+    """Whether numbers and their negatives have the same magnitude: those of unsigned integers have not."""
+    return is_float(dtype) or dtype.kind == "i"
+
+
 def simplify(g: Graph) -> Graph:
-    """Removes identities (copies, reshapes to the same shape, x * 1 ...) and merges transposes, reshapes and negations."""
+    """Removes identities (copies, reshapes to the same shape, x * 1 ...) and merges transposes, reshapes and changes of sign."""
     from_primitive = _primitives()
     sub, out = Substitution(), []
     made: dict[Var, Eqn] = {}

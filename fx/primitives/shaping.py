@@ -225,6 +225,9 @@ def _broadcast_in_dim_batch(
 def broadcast_in_dim(operand: Value, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Value:
     """Repeats the operand: its axis i becomes axis broadcast_dimensions[i] of ``shape`` (a size 1 is stretched)."""
     shape, dims = _sizes("broadcast_in_dim", shape), tuple(broadcast_dimensions)
+    order = sorted(range(len(dims)), key=dims.__getitem__)
+    if order != list(range(len(dims))) and len(set(dims)) == len(dims) == len(aval_of(operand).shape):
+        operand, dims = transpose(operand, order), tuple(sorted(dims))
     if is_fx_value(operand) and operand.shape == shape and dims == tuple(range(len(shape))):
         return unchanged(operand)
     return bind(broadcast_in_dim_p, operand, shape=shape, broadcast_dimensions=dims)

@@ -96,10 +96,13 @@ class JitFunction(Generic[P, R]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             programs: Any = self._programs
-            for call in programs.short:
+            ways = programs.short
+            for call in ways:
                 out = call(args, kwargs)
                 if out is not MISS:
                     programs.hits += 1
+                    if call is not ways[0]:
+                        programs.prefer(call)
                     return out
             return self._call(args, kwargs)
         except BaseException as e:

@@ -149,6 +149,7 @@ class Programs:
         self.log: deque[Miss | str] = deque(maxlen=_LOG_LENGTH)
         self._latest_names: tuple[Any, Sequence[str]] = None, ()
         self.short: tuple[Any, ...] = ()  # functions for the latest signatures, which are tried before the general way
+        self._repeated: tuple[Any, int] = (None, 0)  # the latest call that was not the first of them, and the hits then
         self.lock = threading.RLock()
 
     def info(self) -> CacheInfo:
@@ -157,6 +158,16 @@ class Programs:
     def clear(self) -> None:
         with self.lock:
             self.entries, self.families, self.short, self._latest_names = {}, {}, (), (None, ())
+            self._repeated = None, 0
+
+    def prefer(self, call: Any) -> None:
+        """Puts a signature that is called again and again in front of the others: a last, smaller batch must not stay there.
+        Those that take turns stay where they are."""
+        if self._repeated == (call, self.hits - 1):
+            with self.lock:
+                if call in self.short:
+                    self.short = (call, *(c for c in self.short if c is not call))
+        self._repeated = call, self.hits
 
     def unlock(self) -> None:
         """In a forked child the threads that held a lock are gone, and would never release it."""

@@ -84,7 +84,7 @@ class Contract:
         rows, ks = numbered("r", self.row_dims), numbered("k", self.k_dims)
         walk = ("g0", "g1", "outer", "slice")
         names = [
-            "m", "n", "piece_rows", "blocks", "mc", "g1_size", "parts", "groups", "row_blocks", "group", "panels", "last_col", "level",
+            "m", "n", "piece_rows", "blocks", "mc", "g1_size", "parts", "pieces", "inner", "by_rows", "group", "panels", "last_col", "level",
             "k_slice", *ks, *rows[1:], *(f"{x}_{n}" for x in "ab" for n in (*walk, *ks)), "a_step", "b_group", "b_panel", "b_col",
             *(f"{x}_{n}" for x in "ac" for n in rows), "c_g0", "c_g1", "c_part",
         ]  # fmt: skip
@@ -102,10 +102,11 @@ class Contract:
 
 
 def contract_kernel(v: Contract) -> Kernel:
-    """Range: pieces (g0, g1, part of k, group of panels, ``piece_rows`` rows), row-major.
+    """Range: pieces (g0, g1, part of k, group of panels, ``piece_rows`` rows), row-major; the last two the other way round where
+    the frame says ``by_rows``.
 
     Frame: the sizes ``m``, ``n``, ``k0 k1 ...`` and, but for the outermost, ``r1 r2 ...``; the counts ``g1_size parts
-    groups row_blocks``, ``panels`` and, of them in a group, ``group``; a piece's ``blocks`` of ``mc`` rows.  A part is ``part_slices`` of the ``slices``.  A
+    pieces`` (of a part) and, of the last digit, ``inner``, ``panels`` and, of them in a group, ``group``; a piece's ``blocks`` of ``mc`` rows.  A part is ``part_slices`` of the ``slices``.  A
     slice is one index of a loop over k outside of k0 (strides ``a_outer``, ``b_outer``) and ``k_slice`` of the indices of
     k0, of which there are ``level`` stretches.  ``last_col`` is where the last panel begins.  Panel i of a group whose
     first is p is at ``p * b_group + i * b_panel + (its first column) * b_col``; ``a_step`` is that of ``LinearRows``.
@@ -161,7 +162,11 @@ class _Piece:
 
     def run(self, number: Expr) -> None:
         b, p, v = self.b, self.p, self.v
-        g0, g1, part, group, row_block = digits(b, number, [p[n] for n in ("g1_size", "parts", "groups", "row_blocks")])
+        g0, g1, part, rest = digits(b, number, [p[n] for n in ("g1_size", "parts", "pieces")])
+        outer, inner = divide(b, rest, p["inner"])
+        by_rows = p["by_rows"] > 0
+        group = b.let("group", select(by_rows, inner, outer))
+        row_block: Expr = b.let("row_block", select(by_rows, outer, inner))
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])

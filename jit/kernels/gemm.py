@@ -118,6 +118,8 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     * "unit": columns of stride 1, at least ``cols`` of them; "any": any stride;
     * "narrow": fewer than ``cols`` columns; the rest of the panel is zero; "masked": the same, of stride 1, where the machine
       reads some lanes of a vector;
+    * "turned": at least a panel, of which k has stride 1: square blocks, of the lanes of a vector, of which there are as many
+      values of k; the last block may overlap the one before;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
@@ -163,6 +165,13 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             for place, value in ((0, re), (1, im), (cols, -im), (cols + 1, re)):
                 b.store(dst, to + j * 2 + place, value)
 
+    def squares(from_: Expr, to: Expr, first: Expr, stop: Expr) -> None:
+        with b.for_("k_at", first, stop, lanes) as step, b.for_("j", 0, cols, lanes) as j:
+            k = b.let("k", minimum(step, p["k"] - lanes))
+            columns = [b.load(src, from_ + k + (j + i) * p["s_col"], lanes) for i in range(lanes)]
+            for i, values in enumerate(transposed(b, columns)):
+                b.store(dst, to + (k + i) * cols + j, values)
+
     bodies = {"unit": vectors, "any": vectors, "narrow": singles, "masked": masked, "complex": pairs}
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
@@ -173,16 +182,15 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
         to = b.let("to", g0 * p["d_g0"] + g1 * p["d_g1"])
         with b.for_("panel", 0, p["panels"]) as panel:
             col = b.let("col", minimum(panel * step, p["last_col"]))
-            walk = Odometer(
-                b,
-                first,
-                [p["k"], *(p[n] for n in ks[1:])],
-                {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])},
-            )
             to_panel = b.let("to_panel", to + panel * p["d_panel"])
-            with b.for_("k_at", first, stop) as k:
-                bodies[layout](walk.offset["from_"], b.let("to_row", to_panel + k * row), col)
-                walk.advance()
+            if layout == "turned":
+                squares(b.let("from_", at + col * p["s_col"]), to_panel, first, stop)
+            else:
+                strides = {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])}
+                walk = Odometer(b, first, [p["k"], *(p[n] for n in ks[1:])], strides)
+                with b.for_("k_at", first, stop) as k:
+                    bodies[layout](walk.offset["from_"], b.let("to_row", to_panel + k * row), col)
+                    walk.advance()
     return b.build()
 
 

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fx.sizes import is_sized
+
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Ref, Store, Ty, fma, i64, maximum, minimum, select
 from ..lower.registry import Address, Called, Host
@@ -41,6 +43,7 @@ __all__ = [
 UNROLL = 2  # values of k in a round of the innermost loop
 FAR = -(1 << 62)  # before any offset
 LINE = 64  # bytes of a line of the caches
+WASTE = 0.03  # of the columns, computed twice, that is worth a kernel of its own
 
 
 BLOCK_WORDS = LINE // 8  # words of each worker that tell an epilogue where its block lies; it reads the first four
@@ -96,6 +99,9 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     Where the units take a vector in two halves, one multiply-add a cycle leaves time for the loads of four rows by four
     vectors: fewer rows are computed in vain, and less stands between two blocks (1 to 10 % faster on Zen 4).  A B that is
     larger than the second-level cache comes from further away, and six rows read it less often.
+
+    Panels are five vectors wide where fewer columns are computed twice then: 784 columns of float32 are 49 vectors with
+    AVX-512, of which 13 panels of four compute three twice and 10 panels of five one.  (Panels of complex pairs are even.)
     """
     lanes, many = host.lanes(ty), host.vector_registers >= 32
     # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
@@ -112,7 +118,14 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     if not many or columns < 4 * lanes:
         return Tile(ty, lanes, mr, 2)
     halved = host.unit_bits < host.vector_bits
-    return Tile(ty, lanes, 4 if halved and columns * depth * ty.itemsize <= 2 * host.l2_bytes else mr, 4)
+    mr = 4 if halved and columns * depth * ty.itemsize <= 2 * host.l2_bytes else mr
+    wide = lanes > 1 and not is_sized(columns) and columns >= 5 * lanes and _gains_fives(-(-columns // lanes))
+    return Tile(ty, lanes, min(mr, 5), 5) if wide else Tile(ty, lanes, mr, 4)
+
+
+def _gains_fives(vectors: int) -> bool:
+    """Whether panels of five vectors cover so many with clearly fewer than panels of four do."""
+    return -(-vectors // 5) * 5 <= (1 - WASTE) * (-(-vectors // 4) * 4)
 
 
 def multiply_add(x: Expr, y: Expr, acc: Expr) -> Expr:

@@ -15,16 +15,20 @@ from ..loop_ir import Ty
 from .contract_pieces import (
     FINISHED_ROWS,
     GROUP,
+    HALF_NS,
     MIN_SLICE,
     MORE_PIECES,
+    RANGE_BLOCKS,
     ROWS,
     SLAB_SLICE,
     k_parts,
     k_slices,
+    neighbours,
     packed_groups,
     packed_ranges,
     row_ranges,
     rows_ahead,
+    walks_by_rows,
     wanted_pieces,
 )
 from .contraction import (
@@ -209,7 +213,10 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
     if layout.packs:
-        piece_rows, group = _grid(p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // most_rows))
+        least = m if layout.slab else RANGE_BLOCKS * tile.mr
+        piece_rows, group = _grid(
+            p, panels, -(-wanted // batches), 1 if layout.slab else largest(1, m // most_rows), least
+        )
         piece_rows = even(m, piece_rows)
     else:
         if layout.slab or layout.lanewise:
@@ -232,14 +239,15 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     )  # fmt: skip
 
 
-def _grid(p: Contraction, panels: int, wanted: int, most: int) -> tuple[int, int]:
+def _grid(p: Contraction, panels: int, wanted: int, most: int, least: int) -> tuple[int, int]:
     """The rows and the panels of a piece that packs its B: about ``wanted`` pieces, with as little read anew as can be.
 
-    ``most``: into how many ranges the rows may be cut.
+    ``most``: into how many ranges the rows may be cut, if there is another way; ``least``: rows of a range that is one of two
+    because there is none.
     """
     m, n = size(p.rows), single(p.cols)
     per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
-    numbers = (panels, wanted, most, per_range, m * READ_A)
+    numbers = (panels, wanted, most, m // least, per_range, m * READ_A)
     return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
 
 
@@ -340,10 +348,14 @@ def _product(
         values |= _own_panels(ctx, blocks, tile, ks, filling)
         line_bytes, width_bytes = ks[-1][2] * ty.itemsize, tile.cols * ty.itemsize
         values["ahead"] = ks[-1][2] * late(rows_ahead, line_bytes, width_bytes, ctx.host.l1_bytes, ctx.host.l1_ways)
+    values |= {"by_rows": 0, "inner": blocks.row_blocks}
+    if window_rows is None:
+        shape = (m, width, size(p.ks), blocks.row_blocks, 2 * ctx.host.l2_bytes // ty.itemsize)
+        values |= {"by_rows": late(walks_by_rows, *shape, at_least=0), "inner": late(neighbours, *shape, blocks.groups)}
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
-    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes)
+    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes, least=HALF_NS)
     if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
         dims += [(columns, layout.unit, c_col), (layout.unit, 1, 1)]
@@ -411,8 +423,8 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
     panel = layout.b_panel
     values: dict[str, Arg] = {
         "piece_rows": blocks.piece_rows, "blocks": -(-blocks.piece_rows // blocks.mc), "mc": blocks.mc, "g1_size": batch[1][0],
-        "parts": blocks.parts, "groups": blocks.groups, "group": blocks.group, "panels": blocks.panels,
-        "row_blocks": blocks.row_blocks, "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
+        "parts": blocks.parts, "pieces": blocks.groups * blocks.row_blocks, "group": blocks.group, "panels": blocks.panels,
+        "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
         "part_slices": blocks.part_slices, "a_step": rows[0][1],
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
         "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
@@ -518,6 +530,8 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
     layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
     if layout == "narrow" and s_col == 1 and b.ty.bits >= 32 and ctx.host.masked_accesses:
         layout = "masked"
+    if layout == "any" and b.ty == tile.ty and len(p.ks) == 1 and p.ks[0][2] == 1 and k >= tile.lanes > 1:
+        layout = "turned"
     k_dims = 1 if len(p.ks) <= 1 else 4
     batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
     once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
@@ -536,7 +550,7 @@ def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) 
         values |= {f"k{i}": n_k, f"s_k{i}": s_k}
     nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize
     total = math.prod(once) * chunks
-    ns = largest(nbytes / BYTES_PER_NS, 0.0 if layout == "unit" else elements * 0.4) / largest(total, 1)
+    ns = largest(nbytes / BYTES_PER_NS, elements * {"unit": 0.0, "turned": 0.2}.get(layout, 0.4)) / largest(total, 1)
     run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
     new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
     if p.pairs:

@@ -14,16 +14,20 @@ from .contraction import FLOPS_PER_NS, Dims
 __all__ = [
     "FINISHED_ROWS",
     "GROUP",
+    "HALF_NS",
     "MIN_SLICE",
     "MORE_PIECES",
+    "RANGE_BLOCKS",
     "ROWS",
     "SLAB_SLICE",
     "k_parts",
     "k_slices",
+    "neighbours",
     "packed_groups",
     "packed_ranges",
     "row_ranges",
     "rows_ahead",
+    "walks_by_rows",
     "wanted_pieces",
 ]
 
@@ -31,7 +35,7 @@ __all__ = [
 # what it reads and writes.
 ROWS, FINISHED_ROWS = 96, 48
 GROUP = 16  # panels of a piece, at most
-PIECE_NS, HALF_NS = 25_000.0, 12_500.0  # the work of a piece at least; of one of the two of a small product
+PIECE_NS, HALF_NS = 25_000.0, 5_000.0  # the work of a piece at least; of one of the two of a small product
 PIECES = 16  # fewer pieces than this are not enough to share among a few threads
 FEW_PIECES = 8  # of fewer, an odd number leaves threads without work
 LONG_PIECE_NS, MORE_PIECES = 500_000.0, 32  # what pieces of a large product take, so that many threads have some
@@ -61,13 +65,28 @@ def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: f
     """
     ranges = -(-m // most)
     pieces = ranges * batches * panels
-    lacking = pieces < wanted or (wanted > 1 and pieces % 2 and pieces < FEW_PIECES)
+    grouped = ranges * batches * -(-panels // max(1, min(GROUP, panels, pieces // wanted)))
+    lacking = pieces < wanted or (wanted > 1 and grouped % 2 and grouped < FEW_PIECES)
     if lacking and m >= 2 * ranges * RANGE_BLOCKS * mr:
         return 2 * ranges
     blocks = -(-m // mr)
     few = min(-(-wanted // batches), blocks // HELD_BLOCKS)
     even = few > 1 and 6 * few * -(-blocks // few) <= 7 * blocks  # no thread has much more of them than another
     return few if ranges == 1 and share <= 0.5 and even else ranges
+
+
+def walks_by_rows(m: int, n: int, k: int, ranges: int, held: int) -> int:
+    """Whether neighbouring pieces (of which a thread takes some) have rows in common rather than columns.
+
+    Then each thread reads all of B, else all of A; and C, of which the caches of two threads keep ``held`` elements, lies in them in
+    stripes, else in rows: a map over it, or an epilogue that writes over an operand, has pieces that are rows.
+    """
+    return int(ranges > 1 and m * n <= held and n * k <= m * k + m * n)
+
+
+def neighbours(m: int, n: int, k: int, ranges: int, held: int, groups: int) -> int:
+    """How many pieces lie side by side, of ``ranges`` of rows by ``groups`` of panels."""
+    return groups if walks_by_rows(m, n, k, ranges, held) else ranges
 
 
 def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
@@ -114,7 +133,9 @@ def packed_groups(*numbers: Any) -> int:
 
 
 @functools.lru_cache(1 << 10)  # asked for rows and for panels, and of each product alike
-def _cut(panels: int, wanted: int, most: int, per_range: float, per_group: float) -> tuple[int, int]:
+def _cut(panels: int, wanted: int, most: int, thin: int, per_range: float, per_group: float) -> tuple[int, int]:
+    if panels == 1:
+        most = max(most, min(thin, 2))
     cuts = [(r, max(-(-panels // GROUP), min(panels, -(-wanted // r)))) for r in range(1, min(most, wanted) + 1)]
     enough = max(min(r * g, wanted) for r, g in cuts)
     return min((x for x in cuts if x[0] * x[1] >= enough), key=lambda x: x[0] * per_range + x[1] * per_group)

@@ -20,7 +20,7 @@ from typing import Union
 from fx.errors import GraphError
 from fx.sizes import is_sized
 
-from ..cost import chunk_for
+from ..cost import PIECE_NS, chunk_for
 from ..kernels.gemm import combine_kernel
 from ..loop_ir import Ty
 from .loops import coalesce
@@ -110,14 +110,22 @@ def single(dims: Dims) -> tuple[int, ...]:
 
 def run(
     ctx: LowerContext, kernel: KernelHandle, values: dict[str, Arg], total: int, ns: float, name: str, reads: tuple[Place, ...],
-    writes: tuple[Place, ...], flops: int = 0, nbytes: int = 0, align: int = 1,
+    writes: tuple[Place, ...], flops: int = 0, nbytes: int = 0, align: int = 1, least: float = PIECE_NS,
 ) -> None:  # fmt: skip
     """A step with the arguments by parameter name, unless it has nothing to do; ``ns`` is the estimated time of one index."""
     if total == 0:
         return
     args = tuple(values[param.name] for param in kernel.kernel.params)
     ctx.step(
-        kernel, args, total, chunk_for(total, ns, align), name, flops=flops, nbytes=nbytes, reads=reads, writes=writes
+        kernel,
+        args,
+        total,
+        chunk_for(total, ns, align, least),
+        name,
+        flops=flops,
+        nbytes=nbytes,
+        reads=reads,
+        writes=writes,
     )
 
 

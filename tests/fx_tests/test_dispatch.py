@@ -186,6 +186,23 @@ def test_donated_memory_is_kept_where_it_is_shared() -> None:
     np.testing.assert_array_equal(memory, np.arange(12))
 
 
+def test_a_signature_that_comes_again_and_again_is_tried_first() -> None:
+    """A smaller batch at the end of an epoch does not stay in front of the others; signatures that take turns do."""
+    f = fx.jit(lambda x: x * 2)
+    batch, last = np.arange(5.0), np.arange(3.0)
+    for x in (batch, batch, last, last):
+        f(x)
+    of_last, of_batch = ways = f._programs.short
+    for x in (batch, last, batch, last):
+        np.testing.assert_array_equal(f(x), x * 2)
+        assert f._programs.short == ways
+    for _ in range(2):
+        np.testing.assert_array_equal(f(batch), batch * 2)
+    assert f._programs.short == (of_batch, of_last)
+    np.testing.assert_array_equal(f(last), last * 2)
+    assert f.cache_info().misses == 2 and f.cache_info().hits == 9
+
+
 def test_options_are_part_of_it() -> None:
     f = fx.jit(lambda x: x + fnp.ones(3))
     assert f(A).dtype == f(A).dtype == np.float32

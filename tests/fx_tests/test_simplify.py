@@ -12,7 +12,7 @@ import fx
 from fx import lax
 from fx.dtypes import ALL, is_bool, is_complex
 from fx.interpret import run_graph
-from fx.passes import simplify
+from fx.passes import optimize, simplify
 
 SPECIAL = [0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan]
 
@@ -71,3 +71,23 @@ def test_complex_arithmetic_stays(name: str) -> None:
     left, before, after = operations(GONE[name], x)
     assert len(left) == 1
     assert before.tobytes() == after.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [d for d in ALL if not is_bool(d)], ids=str)
+def test_a_magnitude_forgets_a_change_of_sign(dtype: np.dtype) -> None:
+    """But for unsigned integers, whose negatives wrap, and complex arithmetic."""
+    values = SPECIAL if dtype.kind in "fV" else [0, 1, 2, 3, 100]
+    x = np.array(values).astype(dtype)
+    if dtype.kind == "i":
+        x = np.append(x, [np.iinfo(dtype).min, -1]).astype(dtype)
+    graph = fx.make_graph(lambda x: lax.abs(lax.neg(x)))(x).graph
+    simple = optimize(graph)
+    assert [e.prim.name for e in simple.eqns] == (["neg", "abs"] if dtype.kind in "uc" else ["abs"])
+    (before,), (after,) = run_graph(graph, [x]), run_graph(simple, [x])
+    assert before.tobytes() == after.tobytes()
+
+
+def test_sigmoids_of_both_signs_share_their_exponential() -> None:
+    f = lambda x: fx.nn.log_sigmoid(x) + fx.nn.log_sigmoid(-x)
+    names = [e.prim.name for e in optimize(fx.make_graph(f)(np.ones(3, np.float32)).graph).eqns]
+    assert names.count("exp") == names.count("log1p") == 1

@@ -15,6 +15,7 @@ jax = pytest.importorskip("jax")
 
 B = lambda n: n.broadcast_to(2.0, (3,))  # noqa: E731  # a weak array
 S = np.float32(1.0)
+I = np.arange(3, dtype=np.int32)
 
 # functions of (library, its numpy, a weak scalar)
 CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
@@ -29,6 +30,19 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     )},
     **{b + " int": lambda m, n, x, b=b: getattr(n, b)(x, 2) for b in ("add", "divide", "power", "maximum", "mod", "hypot")},
     **{b + " strong": lambda m, n, x, b=b: getattr(n, b)(x, S) for b in ("add", "maximum", "hypot", "mod", "logaddexp", "arctan2")},
+    **{b + " of an int array": lambda m, n, x, b=b: getattr(n, b)(I, x) for b in (
+        "add", "multiply", "divide", "power", "maximum", "mod", "arctan2", "logaddexp", "floor_divide", "float_power", "clip",
+    )},
+    "operators of an int array": lambda m, n, x: 2.5 - n.asarray(I) * x,
+    "int array and int": lambda m, n, x: n.asarray(I) * 2 / 3,
+    "bool array and int": lambda m, n, x: n.asarray(I > 1) + 1,
+    "bool array and float": lambda m, n, x: n.asarray(I > 1) * x,
+    "int array and complex": lambda m, n, x: n.asarray(I) * 1j,
+    "where of an int array": lambda m, n, x: n.where(I > 1, n.asarray(I), x),
+    "stack of an int array": lambda m, n, x: n.stack([n.asarray(I), n.asarray(I) * x]),
+    "int array, float, float16": lambda m, n, x: n.asarray(I) * x + np.ones(3, np.float16),
+    "compiled int array and float": lambda m, n, x: m.jit(lambda i: i * 0.5)(I),
+    "batched int array and float": lambda m, n, x: m.vmap(lambda i: i * x)(I),
     "sin of an int": lambda m, n, x: n.sin(2),
     "mean of an int": lambda m, n, x: n.mean(2),
     "broadcast_to": lambda m, n, x: n.broadcast_to(x, (3,)),

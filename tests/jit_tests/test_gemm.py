@@ -23,7 +23,7 @@ from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import UNROLL, Tile, tile_for
 from jit.loop_ir import Ty, f32, f64
-from jit.lower.contract_pieces import AHEAD, row_ranges, rows_ahead
+from jit.lower.contract_pieces import AHEAD, neighbours, row_ranges, rows_ahead, walks_by_rows
 from jit.native import assembly
 from jit.target import host
 
@@ -310,7 +310,11 @@ def test_register_blocks_fit_the_registers() -> None:
         ("sse2", "x86-64"), ("avx2", "znver3"), ("avx512", "x86-64-v4"), ("avx512", "znver4")
     ) if host().vector_bits >= {"sse2": 128, "avx2": 256, "avx512": 512}[level])]  # fmt: skip
     for target, rows, columns, depth, ty in itertools.product(
-        targets, (1, 4, 5, 8, 32, 100), (1, 7, 8, 16, 20, 31, 32, 40, 48, 64, 1000), (1, 50_000), (f32, f64)
+        targets,
+        (1, 4, 5, 8, 32, 100),
+        (1, 7, 8, 16, 20, 31, 32, 40, 48, 64, 79, 80, 160, 784, 1000),
+        (1, 50_000),
+        (f32, f64),
     ):
         tile = tile_for(target, ty, rows, columns, depth)
         assert tile.mr * tile.nv + tile.nv + 1 <= target.vector_registers
@@ -318,6 +322,8 @@ def test_register_blocks_fit_the_registers() -> None:
         assert tile.lanes * 8 * ty.itemsize in (target.vector_bits, target.unit_bits)
         if columns <= 3 * target.unit_bits // (8 * ty.itemsize):
             assert (-(-columns // tile.cols) * tile.cols - columns) * 8 * ty.itemsize < target.unit_bits
+        if columns in (160, 784) and target.vector_registers >= 32:
+            assert -(-columns // tile.cols) * tile.cols <= 1.03 * columns
 
 
 @pytest.mark.parametrize(("cpu", "level"), [("znver4", "avx512"), ("x86-64-v4", "avx512"), ("x86-64-v3", "avx2")])
@@ -328,6 +334,11 @@ def test_odd_numbers_of_vectors_of_columns(cpu: str, level: str) -> None:
     for n in (3, 8, 10, 20, 24, 33, 40, 48):
         for dtype in ("float32", "float64", "complex64"):
             check(random_array((37, 50), dtype), random_array((50, n), dtype, 1), target=target)
+    for n in (79, 80, 147, 784):  # panels of five vectors
+        for dtype in ("float32", "float64", "complex64"):
+            a, b = random_array((37, 50), dtype), random_array((50, n), dtype, 1)
+            check(a, b, target=target)
+            check(np.asfortranarray(a), np.asfortranarray(b), target=target)
 
 
 EPILOGUES: dict[str, Any] = {
@@ -465,7 +476,8 @@ def test_wide_products_have_the_same_bits_on_any_number_of_threads() -> None:
 
 SHARED = [  # (rows, k, columns), and whether A lies along its rows, as for the gradient of weights
     (64, 64, 192, False), (64, 192, 64, False), (64, 192, 192, False), (64, 1792, 192, True),
-    (128, 1792, 64, True), (129, 1100, 65, True), (32, 128, 512, False),
+    (128, 1792, 64, True), (129, 1100, 65, True), (32, 128, 512, False), (128, 256, 20, False), (256, 128, 20, True),
+    (128, 256, 10, False), (128, 20, 256, False),
 ]  # fmt: skip
 
 
@@ -526,7 +538,7 @@ def test_heads_behind_positions_take_no_pass_of_their_own() -> None:
 RANGES = [  # rows, rows of a register block, batches, panels, wanted pieces, share of the cache that B takes; ranges
     (32, 6, 1, 8, 2, 0.13, 2), (64, 6, 1, 3, 2, 0.1, 2), (32, 6, 1, 8, 2, 0.6, 1), (32, 6, 2, 8, 2, 0.1, 1), (32, 6, 1, 8, 1, 0.1, 1),
     (25, 6, 1, 8, 2, 0.1, 1), (18, 6, 1, 8, 2, 0.1, 1), (96, 6, 1, 12, 4, 0.4, 4), (96, 4, 1, 16, 16, 0.4, 12), (100, 6, 1, 8, 2, 0.1, 2),
-    (70, 6, 1, 1, 2, 0.9, 2),
+    (70, 6, 1, 1, 2, 0.9, 2), (256, 6, 1, 3, 2, 0.01, 6), (256, 6, 1, 2, 2, 0.01, 6), (256, 6, 1, 3, 1, 0.01, 3),
 ]  # fmt: skip
 
 
@@ -534,6 +546,37 @@ RANGES = [  # rows, rows of a register block, batches, panels, wanted pieces, sh
 def test_few_rows_are_cut_before_the_columns_where_the_cache_holds_b(case: tuple[Any, ...]) -> None:
     *numbers, ranges = case
     assert row_ranges(*numbers) == ranges
+
+
+SIDE_BY_SIDE = [  # rows, columns, k, ranges of rows, what the caches hold of C; whether the rows come first
+    (784, 512, 128, 8, 1 << 19, True), (784, 512, 128, 1, 1 << 19, False), (784, 512, 128, 8, 1 << 18, False),
+    (128, 512, 784, 2, 1 << 19, False), (784, 10, 128, 8, 1 << 19, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIDE_BY_SIDE, ids=str)
+def test_neighbouring_pieces_share_what_is_cheaper_to_read_twice(case: tuple[Any, ...]) -> None:
+    *numbers, rows = case
+    assert walks_by_rows(*numbers) == rows
+    assert neighbours(*numbers, 5) == (5 if rows else numbers[3])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "float16"])
+def test_a_recurrence_through_a_transposed_weight(dtype: str) -> None:
+    """The weight is packed in square blocks, in front of the loop; the last block and the last panel overlap those before."""
+    for k in (40, 64, 129, 200):
+        w, c = random_array((k, k), dtype), random_array((33, k), dtype, 1)
+        w = w if dtype == "int32" else (w / np.float32(k)).astype(dtype)
+        f = fx.jit(lambda w, c: fx.lax.fori_loop(0, 3, lambda _, c: c @ w.T, c))
+        exact = c.astype(np.int64 if dtype == "int32" else np.float64)
+        for _ in range(3):
+            exact = exact @ w.T.astype(exact.dtype)
+        if dtype == "int32":
+            np.testing.assert_array_equal(f(w, c), exact.astype(dtype))
+        else:
+            error = np.abs(np.asarray(f(w, c), np.float64) - exact).max() / np.abs(exact).max()
+            assert error < {"float32": 2e-6, "float64": 4e-15, "float16": 4e-3}[dtype]
+        assert ("_turned" in f.lower(w, c).loops()) == (dtype != "float16")  # which is converted on its way
 
 
 def test_a_recurrence_has_the_same_bits_on_any_number_of_threads() -> None:

@@ -1,0 +1,191 @@
+"""Forms of calls that JAX takes, some of which NumPy has another way: each beside the answer that JAX gives."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import fx
+import fx.numpy as fnp
+from fx import dtypes, lax
+
+NAMES = sorted(dtypes.ALL, key=str)
+X = np.array([1.25, -2.5, 0.0, 3.0])
+
+
+def same(got: object, want: object, dtype: str | None = None) -> None:
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape and (dtype is None or got.dtype == np.dtype(dtype))
+    np.testing.assert_array_equal(got.astype(want.dtype), want)
+
+
+@pytest.mark.parametrize("d", NAMES, ids=str)
+def test_a_dtype_by_its_name_is_a_dtype_and_makes_arrays(d: np.dtype) -> None:
+    kind = getattr(fnp, "bool_" if d == np.bool_ else d.name)
+    assert np.dtype(kind) == d and kind == d.type and hash(kind) == hash(d.type) and fnp.zeros(2, kind).dtype == kind
+    assert fnp.issubdtype(kind, d.type) and isinstance(d.type(1), kind) and pickle.loads(pickle.dumps(kind)) is kind
+    want = np.asarray(X > 2, d)
+    for call in (kind, fx.jit(kind), fx.vmap(kind)):
+        out = call(X > 2)
+        assert isinstance(out, fx.Array) and out.dtype == d and not out.weak_type
+        np.testing.assert_array_equal(np.asarray(out), want)
+
+
+def test_a_dtype_called_on_a_traced_value_has_its_derivative() -> None:
+    assert fx.grad(lambda x: fnp.float32(x) ** 2)(3.0) == 6.0
+    assert fx.jit(lambda i: fnp.int32(i) + 1)(1.7) == 2
+
+
+@pytest.mark.parametrize("made", [fnp.array, fnp.asarray], ids=["array", "asarray"])
+def test_ranges_are_sequences_of_integers(made: object) -> None:
+    same(made(range(4)), [0, 1, 2, 3], "int32")
+    same(made([range(2), range(2, 4)]), [[0, 1], [2, 3]], "int32")
+    same(made(range(3), "float16"), [0, 1, 2], "float16")
+    same(made(range(0)), [], "float32")
+
+
+def test_shape_and_dtype_errors_are_caught_by_either_name() -> None:
+    """JAX raises TypeError for some of them, ValueError for others, and so does NumPy, the other way round."""
+    wrong = (
+        lambda: fnp.concatenate([fnp.ones((2, 2)), fnp.ones((2, 3))]),
+        lambda: fnp.matmul(fnp.ones((2, 3)), fnp.ones((4, 3))),
+        lambda: fnp.clip(fnp.ones(2, "complex64")),
+        lambda: fnp.hypot(1j, 2.0),
+        lambda: fnp.gcd(1.5, 2),
+        lambda: fnp.sin("text"),
+    )
+    for call in wrong:
+        for error in (TypeError, ValueError):
+            with pytest.raises(error):
+                call()
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_rounding_to_no_place_gives_integers(jit: bool) -> None:
+    f = fx.jit(round, static_argnums=1) if jit else round
+    same(f(fnp.array([1.7, -2.5, 2.5])), [2, -2, 2], "int32")
+    same(f(fnp.array(1.234), 2), np.float32(1.23), "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("places", [40, 400, 1000])
+def test_rounding_to_places_that_no_number_has(dtype: str, places: int) -> None:
+    x = np.array([1.5, -2.25, 0.0, np.inf, np.nan]).astype(dtype)
+    if not (places == 40 and dtype == "float64"):
+        same(fnp.round(x, places), x, dtype)
+    same(fnp.round(np.array([1.5, -7.0, 0.0]).astype(dtype), -places), np.zeros(3, dtype), dtype)
+
+
+def test_interp_goes_on_with_the_outer_lines() -> None:
+    xp, fp = fnp.array([0.0, 1.0, 2.0]), fnp.array([1.0, 3.0, 4.0])
+    x = fnp.array([-1.0, 0.5, 5.0])
+    same(fnp.interp(x, xp, fp, left="extrapolate", right="extrapolate"), [-1.0, 2.0, 7.0])
+    same(fnp.interp(x, xp, fp, left=9.0, right="extrapolate"), [9.0, 2.0, 7.0])
+    same(fx.vmap(fx.grad(lambda v: fnp.interp(v, xp, fp, "extrapolate", "extrapolate")))(x), [2.0, 2.0, 1.0])
+    with pytest.raises(ValueError, match="extrapolate"):
+        fnp.interp(x, xp, fp, left="beyond")
+
+
+def test_fromfunction_gives_the_function_single_numbers() -> None:
+    same(fnp.fromfunction(lambda i: fnp.arange(3) + i, (2,)), [[0, 1, 2], [1, 2, 3]], "float32")
+    same(fnp.fromfunction(lambda i, j: i + j + i.ndim, (2, 3), dtype="int32"), [[0, 1, 2], [1, 2, 3]], "int32")
+    same(fnp.fromfunction(lambda i, j, k: 3 * i + j + k, (2, 2), k=1), [[1, 2], [4, 5]])
+    assert fnp.fromfunction(fnp.multiply, (0, 3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "arrays", "size", "want"),
+    [
+        (fnp.setdiff1d, ([1, 2, 3, 4], [3, 4, 5]), 4, [1, 2, 9, 9]),
+        (fnp.union1d, ([1, 2, 3, 4], [3, 4, 5]), 7, [1, 2, 3, 4, 5, 9, 9]),
+        (fnp.compress, ([0, 1, 0, 1], [5, 6, 7, 8]), 3, [6, 8, 9]),
+        (fnp.extract, ([0, 1, 0, 1], [5, 6, 7, 8]), 1, [6]),
+    ],
+    ids=lambda v: getattr(v, "__name__", None),
+)
+def test_the_value_that_fills_up_may_be_traced(function: object, arrays: object, size: int, want: list[int]) -> None:
+    found = fx.jit(lambda a, b, fill: function(a, b, size=size, fill_value=fill))(*map(np.int32, arrays), 9)
+    same(found, want, "int32")
+
+
+def test_a_traced_filling_value_along_an_axis() -> None:
+    f = fx.jit(lambda c, x, fill: fnp.compress(c, x, axis=1, size=3, fill_value=fill))
+    same(f(np.array([0, 1]), np.array([[1, 2], [3, 4]], "int32"), 7), [[2, 7, 7], [4, 7, 7]], "int32")
+
+
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+def test_convolutions_of_integers_are_floats(mode: str) -> None:
+    a, v = np.array([1, 2, 3, 2, 1]), np.array([4, 1, 2])
+    for name in ("convolve", "correlate"):
+        want = getattr(np, name)(a, v, mode)
+        same(getattr(fnp, name)(a.astype("int32"), v.astype("int32"), mode), want, "float32")
+
+
+def test_sums_of_polynomials_with_arrays_as_coefficients() -> None:
+    a, b = np.array([[1, 2, 3]]), np.array([[4, 5, 6], [1, 1, 1]])
+    same(fnp.polyadd(a, b), [[4, 5, 6], [2, 3, 4]])
+    same(fnp.polysub(b, a), [[4, 5, 6], [0, -1, -2]])
+    same(fnp.polyadd(3, [1, 2]), [1, 5])
+    same(fnp.poly(2.0), [1, -2])
+
+
+def test_rows_and_columns_of_vectors() -> None:
+    a, b = fnp.array([1, 2]), fnp.array([3, 4])
+    same(fnp.r_["r", a, b], [[1, 2, 3, 4]])
+    same(fnp.r_["c", a, b], [[1], [2], [3], [4]])
+    same(fnp.c_["r", a, b], [[1, 3], [2, 4]])
+
+
+def test_unwrapped_integers_stay_integers() -> None:
+    for period in (3, 4, 5):
+        x = np.array([0, 1, 5, 12, 10, 3, 1, -2])
+        same(fnp.unwrap(x.astype("int32"), period=period), np.unwrap(x, period=period), "int32")
+
+
+@pytest.mark.parametrize("bins", [1, 5, 7, 10, 25])
+def test_edges_at_whole_numbers_are_whole(bins: int) -> None:
+    """An edge that lies a little above an integer would put that integer into the bin before."""
+    x = np.arange(0, 5 * bins + 1, dtype="int32")
+    counts, edges = fnp.histogram(x, bins=bins, range=(0, 5 * bins))
+    same(edges, np.arange(bins + 1) * 5.0, "float32")
+    same(counts, np.histogram(x, bins=bins, range=(0, 5 * bins))[0])
+    both, _ = fnp.histogramdd(np.stack([x, x], 1), bins=[bins, 2])
+    assert both.dtype == np.int32 and both.sum() == x.size
+    parts, _ = fnp.histogramdd(np.stack([x, x], 1).astype(np.float64), bins=[bins, 2], density=True)
+    assert parts.dtype == np.float64
+
+
+def test_broadcast_in_dim_to_axes_in_any_order() -> None:
+    x = np.arange(6.0).reshape(2, 3)
+    same(lax.broadcast_in_dim(x, (3, 2), (1, 0)), x.T)
+    same(lax.broadcast_in_dim(x, (3, 4, 2), (2, 0)), np.broadcast_to(x.T[:, None], (3, 4, 2)))
+    ct = fx.grad(lambda v: fnp.sum(lax.broadcast_in_dim(v, (3, 4, 2), (2, 0)) * np.arange(24.0).reshape(3, 4, 2)))(x)
+    same(ct, np.arange(24.0).reshape(3, 4, 2).sum(1).T)
+    with pytest.raises(ValueError):
+        lax.broadcast_in_dim(x, (3, 2), (0, 0))
+
+
+def test_device_get_leaves_python_numbers_alone() -> None:
+    got = fx.device_get({"a": 1, "b": fnp.ones(2), "c": math.pi})
+    assert type(got["a"]) is int and type(got["c"]) is float and type(got["b"]) is np.ndarray
+
+
+def test_shapes_with_dtypes_are_equal_whatever_the_spelling() -> None:
+    spelled = [
+        fx.ShapeDtypeStruct(s, d)
+        for s in ((2, 3), [2, 3])
+        for d in ("float32", np.float32, fnp.float32, np.dtype("float32"))
+    ]
+    assert len(set(spelled)) == 1 and len(spelled[0]) == 2 and spelled[0].dtype.itemsize == 4
+    with pytest.raises(TypeError):
+        len(fx.ShapeDtypeStruct((), "float32"))
+
+
+def test_errors_of_transformations_have_the_classes_that_jax_gives_them() -> None:
+    with pytest.raises(TypeError):
+        fx.vmap(fnp.sin, in_axes="a")(np.ones(2))
+    with pytest.raises(ValueError):
+        fx.grad(lambda x: lax.while_loop(lambda v: v < 5, lambda v: v + 1, x))(1.0)
