@@ -39,7 +39,7 @@ from .written import written
 
 __all__ = ["holds_array", "planned", "replayed"]
 
-_MOST_SEEN = 4096
+_MOST_SEEN = 1024  # kinds of calls that one function remembers
 _MOST_BYTES = 1 << 16
 _WORTH_COMPILING = 64  # calls
 _STATIC = frozenset(

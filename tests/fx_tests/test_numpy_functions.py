@@ -211,8 +211,8 @@ def test_arrays_written_as_indices() -> None:
     close(traced(lambda x: fnp.r_[x, 0:3, 0.1], Y), np.r_[Y, 0:3, 0.1])
     with pytest.raises(ValueError, match="needs an end"):
         fnp.mgrid[1:]
-    with pytest.raises(ValueError, match="directive 'r'"):
-        fnp.r_["r", 1]
+    with pytest.raises(ValueError, match="directive 'q'"):
+        fnp.r_["q", 1]
 
 
 def test_default_dtypes() -> None:
