@@ -155,8 +155,12 @@ class Arguments:
             position += n
         return tuple(out)
 
-    def check_donated(self, donate: Sequence[int], leaves: Sequence[Any], args: Any, kwargs: Any) -> None:
-        """One memory cannot be given away twice."""
+    def give_up(self, donate: Sequence[int], leaves: Sequence[Any], arrays: list[Any], args: Any, kwargs: Any) -> None:
+        """Puts what the donated leaves give up into ``arrays``, where nothing else refers to it.
+
+        Raises:
+            StaticArgumentError: one memory would be given away twice.
+        """
         first: dict[int, int] = {}
         for i in donate:
             if type(leaves[i]) is Array and first.setdefault(id(leaves[i]), i) != i:
@@ -165,6 +169,9 @@ class Arguments:
                     f"{self.name} was called with one array as {names[first[id(leaves[i])]]} and as {names[i]}, which are both"
                     " donated; its memory can be given away once. Donate one of them, or pass a copy: fx.numpy.copy(x)."
                 )
+        for i in donate:
+            arrays[i] = None  # no reference but the array's own
+            arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
 
 
 def _typed(value: Any) -> tuple[type, Any]:

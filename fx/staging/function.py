@@ -161,10 +161,7 @@ class JitFunction(Generic[P, R]):
         ]
         d = None  # a donated array must have no reference but its own
         if low.donate:
-            self.arguments.check_donated(low.donate, leaves, args, kwargs)
-        for i in low.donate:
-            arrays[i] = 0  # type: ignore[call-overload]  # no reference but the array's own
-            arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
+            self.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
         whole: Any = checked(run, low.graph, low.donate) if wanted() else run
         outs = whole(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
@@ -200,7 +197,15 @@ class JitFunction(Generic[P, R]):
         graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
         assert flat.out_tree is not None
         return Lowered(
-            self.name, lambda: graph, captures, in_tree, flat.out_tree, static, self.backend, (), self.arguments.split
+            self.name,
+            lambda: graph,
+            captures,
+            in_tree,
+            flat.out_tree,
+            static,
+            self.backend,
+            self.arguments.donated(args, kwargs),
+            self.arguments,
         )
 
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from ..replay import checked
 from ..trace import Tracer, aval_of
 from ..traceback import user_frames
 from ..transforms.flat import check_leaf
-from .arguments import shown
+from .arguments import Arguments, shown
 from .primitive import executable_of
 
 __all__ = ["Compiled", "Lowered", "owned"]
@@ -36,7 +36,7 @@ class Lowered:
     static: tuple[Any, ...]
     backend: str | None
     donate: tuple[int, ...]
-    split: Callable[..., Any]
+    arguments: Arguments
 
     @functools.cached_property
     def graph(self) -> Graph:
@@ -94,7 +94,10 @@ class Compiled:
     @user_frames
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         low = self.lowered
-        outs = checked(self.executable, low.graph)(*self._given(args, kwargs))
+        leaves, arrays = self._given(args, kwargs)
+        if low.donate:
+            low.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
+        outs = checked(self.executable, low.graph, low.donate)(*arrays)
         return tree.unflatten(low.out_tree, [owned(o, a.weak) for o, a in zip(outs, low.graph.out_avals)])
 
     @user_frames
@@ -110,14 +113,17 @@ class Compiled:
         >>> [name for name, nanoseconds in fx.jit(lambda x: np.tanh(x) * x).lower(x).compile().profile(x)]
         ['map_tanh_mul']
         """
-        return self.executable.profile(*self._given(args, kwargs))
+        _, arrays = self._given(args, kwargs)
+        for i in self.lowered.donate:
+            arrays[i] = arrays[i].copy()
+        return self.executable.profile(*arrays)
 
-    def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[np.ndarray]:
-        """The arrays of a call, and what the function closes over."""
+    def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], list[np.ndarray]]:
+        """The leaves of a call; their arrays, and those that the function closes over."""
         low = self.lowered
         leaves, in_tree = tree.flatten((args, kwargs))
         if low.static and in_tree != low.in_tree:
-            leaves, in_tree, static, _ = low.split(args, kwargs)
+            leaves, in_tree, static, _ = low.arguments.split(args, kwargs)
             if static != low.static:
                 found, want = (", ".join(f"{which!r}: {shown(k)}" for which, k in s) for s in (static, low.static))
                 raise StaticArgumentError(
@@ -136,7 +142,8 @@ class Compiled:
                     f"{low.name} was lowered and compiled ahead of time; it cannot be called on traced values, which"
                     f" {x.builder.kind} of {x.builder.name!r} gives it. Call the jitted function itself."
                 )
-        return [to_numpy(x).astype(a.dtype, copy=False) for x, a in zip([*leaves, *low.captures], low.graph.in_avals)]
+        given = zip([*leaves, *low.captures], low.graph.in_avals)
+        return leaves, [to_numpy(x).astype(a.dtype, copy=False) for x, a in given]
 
     def cost_analysis(self) -> dict[str, Any]:
         return self.executable.cost_analysis()

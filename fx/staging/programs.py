@@ -224,7 +224,7 @@ class Programs:
             key.static,
             self.backend,
             donated,
-            self.arguments.split,
+            self.arguments,
         )
         weak = tuple(a.weak for a in graph.out_avals)
         axes = named_axes({"graph": graph})
@@ -264,7 +264,7 @@ class Programs:
     def _filled_in(self, key: Key, family: Family, values: list[int], donated: tuple[int, ...]) -> Entry:
         low = Lowered(
             self.name, lambda: family.graph(values), family.captures, key.in_tree, family.out_tree, key.static, self.backend,
-            donated, self.arguments.split,
+            donated, self.arguments,
         )  # fmt: skip
         captured = _as_kernels_take(family.captures)
         entry = Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), family=family)

@@ -175,6 +175,28 @@ def test_a_profile_has_the_steps_of_the_plan_and_leaves_what_is_donated(backend:
         compiled.profile(x[:1])
 
 
+def test_what_is_lowered_gives_away_what_the_function_gives_away() -> None:
+    f = fx.jit(lambda w, g: w - 0.5 * g, donate_argnums=0)
+    w, g = fnp.full((64, 64), 2.0), fnp.ones((64, 64))
+    low = f.lower(w, g)
+    assert low.donate == (0,) and "that is not read again" in low.explain()
+    compiled = low.compile()
+    assert compiled.profile(w, g)
+    w = f(w, g)
+    address = w._data.ctypes.data
+    out = compiled(w, g)
+    assert out._data.ctypes.data == address
+    np.testing.assert_array_equal(out, np.full((64, 64), 1.0))
+    with pytest.raises(errors.DeletedArrayError):
+        np.asarray(w)
+    mine = np.full((64, 64), 2.0, np.float32)  # NumPy's arrays are copied
+    compiled(mine, g)
+    assert (mine == 2).all()
+    twice = fx.jit(lambda a, b: (a + b, a - b), donate_argnums=(0, 1)).lower(out, out).compile()
+    with pytest.raises(errors.StaticArgumentError, match="both\\s+donated"):
+        twice(out, out)
+
+
 def test_a_new_batch_size_compiles_no_kernel() -> None:
     f = fx.jit(lambda w, x: fnp.sum(fnp.tanh(x @ w), axis=1))
     w = np.ones((3, 4), np.float32)
