@@ -40,7 +40,10 @@ from .written import written
 __all__ = ["holds_array", "planned", "replayed"]
 
 _MOST_SEEN = 1024  # kinds of calls that one function remembers
-_MOST_BYTES = 1 << 16
+_MOST_BYTES = 1 << 16  # of a result that is kept for calls without arrays
+_MOST_PLANNED = (
+    1 << 22
+)  # bytes of operands and results; of larger ones the work takes longer than finding out what it is
 _WORTH_COMPILING = 64  # calls
 _STATIC = frozenset(
     (int, bool, str, bytes, complex, type, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
@@ -257,6 +260,8 @@ def _plan(f: Callable[..., Any], args: Sequence[Any], options: dict[str, Any], t
     except Exception:  # the long way says what is wrong, if anything is: a function may ask for values
         return _NEVER
     if any(type(c) is Tracer for c in captures) or graph.effects:
+        return _NEVER
+    if sum(a.nbytes for a in (*graph.in_avals, *graph.out_avals)) > _MOST_PLANNED:
         return _NEVER
     if traced:
         replay = _Replay(dce(graph), captures, structure[0])

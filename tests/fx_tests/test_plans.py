@@ -273,6 +273,15 @@ def test_what_has_no_kind_goes_the_long_way() -> None:
     assert len(planned_of(fx.nn.silu)) == before
 
 
+def test_large_work_is_done_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To plan a call it is made twice more: not where it takes long."""
+    planned_of(fx.nn.silu).clear()
+    monkeypatch.setattr(plans, "_MOST_PLANNED", 8000)
+    large, small = fnp.ones(1001), fnp.ones(999)
+    np.testing.assert_allclose(thrice(fx.nn.silu, large)[:999], thrice(fx.nn.silu, small))
+    assert planned_kinds(fx.nn.silu) == 1
+
+
 def test_plans_are_not_kept_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "_MOST_SEEN", 10)
     for k in range(25):
