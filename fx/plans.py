@@ -46,7 +46,7 @@ _MOST_PLANNED = (
 )  # bytes of operands and results; of larger ones the work takes longer than finding out what it is
 _WORTH_COMPILING = 64  # calls
 _STATIC = frozenset(
-    (int, bool, str, bytes, complex, type, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
+    (int, bool, str, bytes, complex, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
 )
 _NUMPY_SCALARS = frozenset(np.dtype(c).type for c in "?bhilqBHILQefdFD")
 _holders: dict[type, str] = {}  # classes around one array, and where they keep it
@@ -176,6 +176,8 @@ def _describe(values: Sequence[Any], kind: list[Any], leaves: list[np.ndarray]) 
                 return False
         elif t in _NUMPY_SCALARS:
             kind += (t, x.tobytes())
+        elif isinstance(x, type):  # a dtype by its name: fnp.float32
+            kind += (t, x)
         elif t is slice:
             kind.append(t)
             if not _describe((x.start, x.stop, x.step), kind, leaves):

@@ -273,6 +273,13 @@ def test_what_has_no_kind_goes_the_long_way() -> None:
     assert len(planned_of(fx.nn.silu)) == before
 
 
+def test_dtypes_by_their_names_are_part_of_a_kind() -> None:
+    planned_of(fnp.linspace).clear()
+    for dtype in (fnp.float32, fnp.float64, np.float32, np.dtype("float64"), "float32"):
+        assert thrice(fnp.linspace, 0, 1, 4, dtype=dtype).dtype == np.dtype(dtype)
+    assert planned_kinds(fnp.linspace) == 5
+
+
 def test_large_work_is_done_once_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """To plan a call it is made twice more: not where it takes long."""
     planned_of(fx.nn.silu).clear()
