@@ -133,7 +133,12 @@ def test_a_traced_value_is_an_array_to_isinstance(kind: Any) -> None:
 
 def test_numpy_reads_an_array_in_place_and_keeps_it() -> None:
     """Through ``__array_struct__``, which NumPy asks for first: no copy, no way to write, and the array's own memory to its end."""
-    for data in (np.arange(6.0).reshape(2, 3)[:, ::-2], np.float32(2.5).reshape(()), np.zeros((0, 2), np.int8), DATA > 0):
+    for data in (
+        np.arange(6.0).reshape(2, 3)[:, ::-2],
+        np.float32(2.5).reshape(()),
+        np.zeros((0, 2), np.int8),
+        DATA > 0,
+    ):
         x = fnp.asarray(data)
         seen = np.asarray(x)
         assert seen.dtype == data.dtype and seen.shape == data.shape and seen.strides == data.strides
