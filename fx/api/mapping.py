@@ -86,18 +86,7 @@ def vmap(
         dims = _in_dims(in_axes, args, kwargs, leaves, names, name)
         size = _batch_size(leaves, dims, names, axis_size, name)
         flat = FlatFunction(fun, in_tree)
-        b = Builder("vmap", name)
-        axis = NamedAxis(axis_name, size, b)
-        state.axes.append(axis)
-        try:
-            with b:
-                ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
-                graph, captures = b.close(flat(*ins))
-                del ins
-        finally:
-            state.axes.pop()
-        b.check_leaks()
-        outs, out_dims = batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)
+        outs, out_dims = batched_flat(flat, leaves, dims, names, NamedAxis(axis_name, size), name)
         assert flat.out_tree is not None
         want = _out_dims(out_axes, flat.out_tree, outs, name)
         return tree.unflatten(
@@ -105,6 +94,35 @@ def vmap(
         )
 
     return batched
+
+
+def batched_flat(
+    flat: Callable[..., Sequence[Any]],
+    leaves: Sequence[Any],
+    dims: Sequence[int | None],
+    names: Sequence[str],
+    axis: NamedAxis,
+    name: str,
+) -> tuple[list[Any], list[int | None]]:
+    """A function of flat values on a batch of them: its outputs, and where their batch axes are (None: they have none).
+
+    Args:
+        dims, names: the batch axis of each value, and what it is called.
+        axis: the name and the size of the batch.
+        name: what the function is called.
+    """
+    b = Builder("vmap", name)
+    axis.builder = b
+    state.axes.append(axis)
+    try:
+        with b:
+            ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
+            graph, captures = b.close(flat(*ins))
+            del ins
+    finally:
+        state.axes.pop()
+    b.check_leaks()
+    return batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)
 
 
 def _is_axis(x: Any) -> bool:
