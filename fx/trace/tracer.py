@@ -37,7 +37,8 @@ WAY_OUT_INDEX = (
 WAY_OUT_KEY = "A program cannot look anything up by a value that it has not computed yet"
 WAY_OUT_NUMPY = (
     "np.array, np.asarray and other functions that NumPy does not let us see work in a function decorated with"
-    " @fx.numpy_program, and the functions of the same names in fx.numpy and fx.scipy work everywhere"
+    " @fx.numpy_program, and the functions of the same names in fx.numpy and fx.scipy work everywhere (of a list of traced"
+    " values, np.stack does too)"
 )
 
 

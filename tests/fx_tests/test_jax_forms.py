@@ -189,3 +189,32 @@ def test_errors_of_transformations_have_the_classes_that_jax_gives_them() -> Non
         fx.vmap(fnp.sin, in_axes="a")(np.ones(2))
     with pytest.raises(ValueError):
         fx.grad(lambda x: lax.while_loop(lambda v: v < 5, lambda v: v + 1, x))(1.0)
+
+
+def test_loops_between_floats_count_as_a_while_loop_does() -> None:
+    def run(low: object, high: object) -> object:
+        return lax.fori_loop(low, high, lambda i, c: (c[0] + i, c[1] + 1), (0.0, 0))
+
+    for low, high, total, n in ((0.0, 3.0, 3.0, 3), (0.5, 3.1, 4.5, 3), (2.0, 1.0, 0.0, 0), (0.0, 2.5, 3.0, 3)):
+        for f in (run, fx.jit(run)):
+            found = f(low, high)
+            assert (float(found[0]), int(found[1])) == (total, n)
+    with pytest.raises(TypeError, match="both float"):
+        run(0, 2.5)
+
+
+def test_axes_and_shapes_may_be_ranges() -> None:
+    x = fnp.ones((2, 3, 4))
+    assert x.sum(range(2)).shape == (4,) and fnp.zeros(range(2, 4)).shape == (2, 3)
+    assert fx.jit(lambda x: fnp.max(x, axis=range(1, 3)))(x).shape == (2,)
+
+
+def test_options_of_jax_can_be_read_by_their_names() -> None:
+    assert fx.config.jax_numpy_rank_promotion == "allow" and fx.config.jax_debug_nans is fx.config.debug_nans
+    assert fx.config.jax_enable_x64 == fx.config.x64_enabled
+    with pytest.raises(AttributeError, match="no option 'jax_nothing'"):
+        fx.config.jax_nothing  # noqa: B018
+
+
+def test_keys_are_arrays_to_isinstance_as_in_jax() -> None:
+    assert isinstance(fx.random.key(0), fx.Array) and isinstance(fx.random.split(fx.random.key(0)), fnp.ndarray)
