@@ -206,7 +206,8 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.value is not None and not is_inexact(self.dtype):  # as ``int(x)``: there is no derivative to be lost
+        safe = not is_inexact(self.dtype) or self.builder.kind in ("custom_jvp", "custom_vjp")
+        if self.value is not None and safe:  # as ``int(x)``: there is no derivative to be lost, or it is a rule
             return np.array(self._number("a NumPy array", WAY_OUT_NUMPY), dtype)
         caller = sys._getframe(1)
         self._check_keeps_derivative(caller)

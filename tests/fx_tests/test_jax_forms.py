@@ -218,3 +218,30 @@ def test_options_of_jax_can_be_read_by_their_names() -> None:
 
 def test_keys_are_arrays_to_isinstance_as_in_jax() -> None:
     assert isinstance(fx.random.key(0), fx.Array) and isinstance(fx.random.split(fx.random.key(0)), fnp.ndarray)
+
+
+def test_a_function_with_a_derivative_rule_may_ask_for_numbers() -> None:
+    """... as one that calls SciPy's solvers does: its derivative is the rule, and cannot be lost."""
+
+    @fx.custom_vjp
+    def root(x: object) -> object:
+        return np.sqrt(np.asarray(x)).astype("float64")
+
+    root.defvjp(lambda x: (fnp.sqrt(x), x), lambda x, ct: (0.5 * ct / fnp.sqrt(x),))
+    np.testing.assert_array_equal(root(X[:1]), np.sqrt(X[:1]))
+    np.testing.assert_allclose(fx.grad(lambda x: root(x)[0])(X[:1]), 0.5 / np.sqrt(X[:1]))
+    hessian = fx.jacrev(fx.jacrev(root))
+    np.testing.assert_allclose(hessian(X[:1])[0], -0.25 * X[:1, None] ** -1.5)
+    w = fnp.ones(1)
+
+    def closing(w: object) -> object:
+        f = fx.custom_vjp(lambda x: np.asarray(x * w) + 0.0)
+        f.defvjp(lambda x: (f(x), None), lambda _, ct: (ct,))
+        return f(X[:1])[0]
+
+    with pytest.raises(TypeError, match="closes over"):
+        fx.grad(closing)(w)
+    with pytest.raises(TypeError, match="numpy_program"):
+        fx.jit(root)(X[:1])
+    with pytest.raises(TypeError, match="derivative would silently be lost"):
+        fx.grad(lambda x: np.asarray(x).sum())(X)
