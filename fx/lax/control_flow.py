@@ -338,7 +338,8 @@ def fori_loop(
     of_one_kind = any(all(is_kind(a.dtype) for a in avals) for is_kind in (is_integer, is_float))
     if len(avals) != 2 or any(a.shape for a in avals) or not of_one_kind:
         raise error(
-            DTypeError, f"fori_loop: lower and upper must be integer scalars, or both float scalars; found {lower!r} and {upper!r}"
+            DTypeError,
+            f"fori_loop: lower and upper must be integer scalars, or both float scalars; found {lower!r} and {upper!r}",
         )
     index = Aval((), *promote(*[(a.dtype, a.weak) for a in avals]))
     name, names = function_name(body_fun), argument_names(body_fun, (0, init_val), {})

@@ -59,7 +59,11 @@ def test_interpreters_of_graphs_run() -> None:
 
     closed = fx.make_jaxpr(loop)(2.0)
     assert len(closed.jaxpr.constvars) == len(closed.consts) == 1
-    for found in (evaluate(closed, 2.0), core.eval_jaxpr(closed.jaxpr, closed.consts, 2.0), core.jaxpr_as_fun(closed)(2.0)):
+    for found in (
+        evaluate(closed, 2.0),
+        core.eval_jaxpr(closed.jaxpr, closed.consts, 2.0),
+        core.jaxpr_as_fun(closed)(2.0),
+    ):
         np.testing.assert_array_equal(found[0], loop(2.0))
     assert [len(j.eqns) > 0 for j in core.subjaxprs(closed.jaxpr)] == [True]
     np.testing.assert_array_equal(fx.grad(lambda x: evaluate(closed, x)[0])(2.0), fx.grad(loop)(2.0))
@@ -67,7 +71,11 @@ def test_interpreters_of_graphs_run() -> None:
 
 def test_types_of_values() -> None:
     a = core.ShapedArray((2, 3), fnp.float32)
-    assert isinstance(a, core.ShapedArray) and isinstance(fx.typeof(X), core.AbstractValue) and not isinstance(X, core.ShapedArray)
+    assert (
+        isinstance(a, core.ShapedArray)
+        and isinstance(fx.typeof(X), core.AbstractValue)
+        and not isinstance(X, core.ShapedArray)
+    )
     assert fx.eval_shape(lambda x: x.sum(0), a).shape == (3,) and core.get_aval(1.0).weak_type
     assert core.unmapped_aval(4, 1, core.mapped_aval(2, 0, a)).shape == (3, 4) and core.mapped_aval(2, None, a) is a
     assert core.valid_jaxtype(X) and not core.valid_jaxtype("text")
@@ -77,7 +85,9 @@ def test_what_is_being_traced() -> None:
     seen: list[Any] = []
 
     def f(x: Any) -> Any:
-        seen.append((core.trace_state_clean(), isinstance(x, core.Tracer), core.is_concrete(x), core.get_opaque_trace_state()))
+        seen.append(
+            (core.trace_state_clean(), isinstance(x, core.Tracer), core.is_concrete(x), core.get_opaque_trace_state())
+        )
         seen.append(core.get_opaque_trace_state() == seen[-1][-1])
         return x * 2
 
@@ -106,7 +116,9 @@ def test_what_is_kept_for_the_backward_pass(capsys: pytest.CaptureFixture[str]) 
     assert kept(policies.save_any_names_but_these("e")) == [*both, "f32[3] named 'c'"]
     named = policies.save_from_both_policies(policies.save_only_these_names("c"), policies.save_only_these_names("e"))
     assert sorted(kept(named)) == sorted([*both, "f32[3] named 'e'", "f32[3] named 'c'"])
-    moved = policies.save_and_offload_only_these_names(names_which_can_be_saved=["e"], names_which_can_be_offloaded=["c"])
+    moved = policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=["e"], names_which_can_be_offloaded=["c"]
+    )
     assert kept(moved) == kept(named)
     assert "f32[3] output of sin" in kept(policies.save_anything_except_these_names("e"))
     assert "f32[3] named 'e'" not in kept(policies.save_anything_except_these_names("e"))
