@@ -245,3 +245,21 @@ def test_a_function_with_a_derivative_rule_may_ask_for_numbers() -> None:
         fx.jit(root)(X[:1])
     with pytest.raises(TypeError, match="derivative would silently be lost"):
         fx.grad(lambda x: np.asarray(x).sum())(X)
+
+
+def test_vmap_hands_on_what_is_no_array_and_not_batched() -> None:
+    """... a function, a string, an object, as JAX's does; what is batched is an array."""
+
+    def call(f: object, x: object, how: str) -> object:
+        return f(x) if how == "apply" else x
+
+    for run in (
+        fx.vmap(call, (None, 0, None)),
+        lambda *a: fx.jit(lambda x: fx.vmap(call, (None, 0, None))(a[0], x, a[2]))(a[1]),
+    ):
+        np.testing.assert_allclose(run(fnp.sin, X, "apply"), np.sin(X), rtol=1e-15)
+        np.testing.assert_array_equal(run(fnp.sin, X, "no"), X)
+    with pytest.raises(TypeError, match="x of .* is a str"):
+        fx.vmap(lambda x: x)("x")
+    with pytest.raises(ValueError, match="at least one batched argument"):
+        fx.vmap(call, None)(fnp.sin, X, "no")
