@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from .api.values import named_scope
+from .api import named_scope
 from .errors import UnsupportedArgumentError
+from .transforms.flat import function_name
 
 __all__ = ["StepTraceAnnotation", "TraceAnnotation", "annotate_function", "start_trace", "stop_trace", "trace"]
 
@@ -34,9 +35,11 @@ def StepTraceAnnotation(name: str, **kwargs: Any) -> AbstractContextManager[Any]
 def annotate_function(func: Callable[..., Any], name: str | None = None, **decorator_kwargs: Any) -> Callable[..., Any]:
     """``func`` in the scope of its name."""
 
+    scope: str = name or function_name(func)
+
     @functools.wraps(func)
     def annotated(*args: Any, **kwargs: Any) -> Any:
-        with named_scope(name or getattr(func, "__name__", type(func).__name__)):
+        with named_scope(scope):
             return func(*args, **kwargs)
 
     return annotated

@@ -20,7 +20,7 @@ from ..interpret import run_graph
 from ..ir import Aval, Graph
 from ..primitive import Linear, Primitive
 from ..primitives.helpers import move_batch, zeros_like
-from ..trace import Tracer, aval_of, bind, concrete_value, eval_graph, trace_flat
+from ..trace import Tracer, aval_of, bind, eval_graph, trace_flat
 from ..traceback import user_frames
 from .calls import transpose_closed
 from .checkpoint import tangent_graph, trace_call
@@ -178,8 +178,8 @@ class custom_vmap:
 
     @user_frames
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        name = function_name(self.fun)
-        if self.vmap_rule is None:
+        name, vmap_rule = function_name(self.fun), self.vmap_rule
+        if vmap_rule is None:
             raise CustomRuleError(
                 f"no batching rule was given for the custom_vmap function {name}; write {name}.def_vmap(rule)"
             )
@@ -190,7 +190,7 @@ class custom_vmap:
 
         def params(graph: Graph) -> dict[str, Any]:
             assert flat.out_tree is not None
-            return {"rule": functools.partial(_users_rule, self.vmap_rule, name, in_tree, flat.out_tree)}
+            return {"rule": functools.partial(_users_rule, vmap_rule, name, in_tree, flat.out_tree)}
 
         outs = trace_call(custom_vmap_p, flat, leaves, "custom_vmap", argument_names(self.fun, args, {}), params)
         assert flat.out_tree is not None
@@ -208,7 +208,7 @@ def _users_rule(
             f"{name} (a custom_vmap function) closes over a value that is batched; its rule cannot know of it. Make the"
             " value an argument."
         )
-    arrays = [x.alias() if type(x) is Tracer else Array(concrete_value(x), aval_of(x).weak) for x in args[:n]]
+    arrays = [x.alias() if type(x) is Tracer else Array(to_numpy(x), aval_of(x).weak) for x in args[:n]]
     xs, _ = tree.unflatten(in_tree, arrays)
     on, _ = tree.unflatten(in_tree, batched[:n])
     pair = vmap_rule(size, list(on), *xs)
