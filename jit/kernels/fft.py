@@ -3,8 +3,8 @@
 ``Lanes`` is Stockham's form of the mixed-radix transform (Van Loan, Computational Frameworks for the FFT, 1.7): passes of
 radix 2, 3, 4 and 5 go between two halves of scratch memory and leave the results in order.
 
-* ``lanes_kernel`` transforms along a dimension beside which another one is contiguous.
-* A row of ``n = n1 * n2`` numbers is cut in four steps (Bailey 1990), of which two are such transforms:
+* ``lanes_kernel`` transforms along a dimension beside which another one is contiguous, ``rows_kernel`` short rows.
+* Another row of ``n = n1 * n2`` numbers is cut in four steps (Bailey 1990), of which two are such transforms:
   with ``j = j1 * n2 + j2`` and ``k = k2 * n1 + k1``::
 
       X[k] = sum_j2 w_n2^(j2 k2) w_n^(j2 k1) sum_j1 w_n1^(j1 k1) x[j]
@@ -31,7 +31,7 @@ from .vector_math import cos, sin
 
 __all__ = [
     "RADICES", "Complex", "FourierSpec", "Lanes", "Powers", "across_kernel", "columns_kernel", "lanes_kernel", "roots_kernel",
-    "whole_kernel",
+    "rows_kernel", "whole_kernel",
 ]  # fmt: skip
 
 RADICES = (2, 3, 4, 5)
@@ -129,11 +129,14 @@ class Lanes:
         parts = (self.b.load(buf, at + k * self.lanes, self.lanes) for k in (0, 1))
         return Complex(*parts).named(self.b)
 
-    def run(self, m: Expr, table: Expr) -> Ref:
-        """Transforms m numbers of each lane, with the powers of w_m from ``tables[table]`` on; where the results are."""
+    def run(self, m: Expr, table: Expr, room: Expr | None = None) -> Ref:
+        """Transforms m numbers of each lane, with the powers of w_m from ``tables[table]`` on; where the results are.
+
+        room: numbers that each half of the scratch memory holds, m unless given.
+        """
         b = self.b
         n, stride = b.var("n_left", m + 0), b.var("stride", Const(1, i64))
-        src, dst = b.var("src", self.at + 0), b.var("dst", self.at + m * self.each)
+        src, dst = b.var("src", self.at + 0), b.var("dst", self.at + (m if room is None else room) * self.each)
         with b.while_(n > 1):
             radix = b.let("radix", _next_radix(n))
             for r in RADICES:
@@ -247,6 +250,60 @@ def lanes_kernel(spec: FourierSpec) -> Kernel:
     return b.build()
 
 
+# ------------------------------------------------------------------------------------ short rows, one in each lane
+
+
+def rows_kernel(spec: FourierSpec) -> Kernel:
+    """Index p of the range is a group of rows of n numbers, one in each lane; the last group repeats the last row.
+
+    ``x_row``, ``x_outer``: words from one row to the next, of ``inner`` ones, and from one outer index to the next.
+    Scratch: ``4 * lanes * n`` words for each worker, n filled up to a whole number of vectors.  Tables: the powers of w_n.
+    """
+    b = KernelBuilder("fft_rows")
+    x, out = b.pointer("x", spec.real), b.pointer("out", spec.real)
+    t = Lanes(b, spec)
+    n, rows, inner = b.integer("n"), b.integer("rows"), b.integer("inner")
+    strides = {side: [b.integer(f"{side}_{k}") for k in ("row", "outer")] for side in ("x", "out")}
+    scale, lanes = t.scale(n), spec.lanes
+    padded = b.let("padded", (n + lanes - 1) // lanes * lanes)
+    whole = b.let("whole", n // lanes * lanes)
+
+    def begins(p: Expr, side: str) -> list[Ref]:
+        numbers = [b.let("row", minimum(p * lanes + k, rows - 1)) for k in range(lanes)]
+        step, outer = strides[side]
+        return [b.let("begin", r // inner * outer + r % inner * step) for r in numbers]
+
+    def turned(values: Sequence[Complex]) -> list[Complex]:
+        """Element k of all rows for each k, of some elements of each row; and back."""
+        parts = (transposed([b.let("part", part) for part in side]) for side in zip(*((v.re, v.im) for v in values)))
+        return [Complex(re, im).named(b) for re, im in zip(*parts)]
+
+    with b.for_("p", b.lo, b.hi) as p:
+        sources = begins(p, "x")
+
+        def read(c: Expr, valid: Expr | None) -> None:
+            for k, v in enumerate(turned([t.read(x, source + c * 2, valid) for source in sources])):
+                t.put(t.at + (c + k) * t.each, v)
+
+        targets = begins(p, "out")
+        found: list[Ref] = []
+
+        def write(c: Expr, valid: Expr | None) -> None:
+            for target, v in zip(targets, turned([t.get(found[0] + (c + k) * t.each) for k in range(lanes)])):
+                t.write(out, target + c * 2, v, scale, valid)
+
+        def blocks(body: Callable[[Expr, Expr | None], None]) -> None:
+            with b.for_("c", 0, whole, lanes) as c:
+                body(c, None)
+            with b.if_(whole < n):
+                body(whole, b.let("valid", n - whole))
+
+        blocks(read)
+        found.append(t.run(n, _ZERO, padded))
+        blocks(write)
+    return b.build()
+
+
 # ------------------------------------------------------------------------------------ rows in four steps
 
 
@@ -326,7 +383,7 @@ def whole_kernel(spec: FourierSpec) -> Kernel:
 
     Scratch for each worker: two halves of ``work``, and n1 rows between, filled up to a whole number of vectors either way.
     """
-    b = KernelBuilder("fft_rows")
+    b = KernelBuilder("fft_whole")
     x, out = b.pointer("x", spec.real), b.pointer("out", spec.real)
     between = b.pointer("between", spec.real)
     t = _Rows(b, spec)

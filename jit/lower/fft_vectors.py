@@ -11,7 +11,15 @@ from fx import dtypes
 from fx.sizes import late, smallest
 
 from ..cost import chunk_for, halvings
-from ..kernels.fft import FourierSpec, across_kernel, columns_kernel, lanes_kernel, roots_kernel, whole_kernel
+from ..kernels.fft import (
+    FourierSpec,
+    across_kernel,
+    columns_kernel,
+    lanes_kernel,
+    roots_kernel,
+    rows_kernel,
+    whole_kernel,
+)
 from ..kernels.fft_real import real_kernel
 from ..loop_ir import f64
 from .registry import Address, LowerContext, Operand
@@ -19,9 +27,10 @@ from .types import ty_of
 
 __all__ = ["in_vectors", "real_in_vectors"]
 
+_LONGEST_IN_LANES = 1 << 9  # numbers of rows that lie in a lane each
 _LONGEST_ALONE = 1 << 14  # numbers of a row that one worker transforms
 _LONGEST_BESIDE = 1 << 13  # numbers of a transform whose lanes are neighbours in memory
-_FLOPS_A_NS = 10.0
+_FLOPS_A_NS = 5.0  # fewer than the 10 to 25 that were measured: work of ten microseconds gains from being cut in two
 _PIECE = 1 << 12  # pairs of numbers that are taken apart at once
 
 
@@ -31,6 +40,7 @@ class _Roots:
 
     roots: Address
     tables: Address
+    at: int  # words before those of ``Powers``
     order: int
     low_bits: int
 
@@ -57,11 +67,11 @@ def in_vectors(
         return False
     spec = FourierSpec(real, lanes, inverse)
     if x.strides[axis] == out.strides[axis] == 1:
-        n1 = late(_first_factor, n, lanes, at_least=0)
-        if n1 > 0:
-            (outer, x_outer, out_outer), (inner, x_row, out_row) = rows
+        (outer, x_outer, out_outer), (inner, x_row, out_row) = rows
+        factors = _factors(n, outer * inner, lanes)
+        if factors is not None:
             sides = _Side(x, 2 * x_row, 2 * x_outer), _Side(out, 2 * out_row, 2 * out_outer)
-            _rows(ctx, spec, *sides, n1, n, outer, inner, n)
+            _rows(ctx, spec, _roots(ctx, spec, *factors, n), *sides, factors, outer, inner)
             return True
     elif rows[1][1:] == (1, 1) and rows[1][0] >= lanes and n <= _LONGEST_BESIDE:
         _beside(ctx, spec, x, out, axis, rows)
@@ -79,35 +89,34 @@ def real_in_vectors(
     if lanes < 2 or x.strides[axis] != 1 or out.strides[axis] != 1 or n % 2:
         return False
     m = n // 2
-    n1 = late(_first_factor, m, lanes, at_least=0)
-    if late(_largest_factor, m) > 5 or n1 == 0:
+    (outer, *outer_steps), (inner, *inner_steps) = rows
+    factors = _factors(m, outer * inner, lanes)
+    if late(_largest_factor, m) > 5 or factors is None:
         return False
     spec = FourierSpec(real, lanes, inverse)
-    (outer, *outer_steps), (inner, *inner_steps) = rows
     (x_outer, out_outer), (x_row, out_row) = (
         tuple(step * (2 if a is half else 1) for step, a in zip(steps, (x, out)))
         for steps in (outer_steps, inner_steps)
     )
     source, target = _Side(x, x_row, x_outer), _Side(out, out_row, out_outer)
+    r = _roots(ctx, spec, *factors, n)
     if not inverse:
-        r = _rows(ctx, spec, source, target, n1, m, outer, inner, n)
-        _real(ctx, spec, r, n1, target, target, m, outer, inner)
+        _rows(ctx, spec, r, source, target, factors, outer, inner)
+        _real(ctx, spec, r, target, target, m, outer, inner)
         return True
-    r = _roots(ctx, spec, n1, m // n1, n1, n)
     packed = _Side(_scratch(ctx, spec, n * outer * inner), n, n * inner)
-    _real(ctx, spec, r, n1, source, packed, m, outer, inner)
-    _rows(ctx, spec, packed, target, n1, m, outer, inner, n, r)
+    _real(ctx, spec, r, source, packed, m, outer, inner)
+    _rows(ctx, spec, r, packed, target, factors, outer, inner)
     return True
 
 
 def _real(
-    ctx: LowerContext, spec: FourierSpec, r: _Roots, n1: int, x: _Side, out: _Side, m: int, outer: int, inner: int
+    ctx: LowerContext, spec: FourierSpec, r: _Roots, x: _Side, out: _Side, m: int, outer: int, inner: int
 ) -> None:
     pieces = -(-(m // 2 + 1) // _PIECE)
     kernel = ctx.kernel(("fft_real", spec), lambda: real_kernel(spec))
-    at = 2 * (n1 + m // n1)
     args = (
-        x.array, out.array, at, r.roots, r.order, r.low_bits, m, inner, pieces, _PIECE, x.row, x.outer, out.row, out.outer,
+        x.array, out.array, r.at, r.roots, r.order, r.low_bits, m, inner, pieces, _PIECE, x.row, x.outer, out.row, out.outer,
     )  # fmt: skip
     total, each = outer * inner * pieces, smallest(m // 2 + 1, _PIECE)
     ctx.step(
@@ -130,6 +139,14 @@ def _first_factor(n: int, lanes: int) -> int:
     return best if best >= lanes else 0
 
 
+def _factors(n: int, rows: int, lanes: int) -> tuple[int, int] | None:
+    """The lengths of the two steps of a row; n and 0 where rows go into lanes; None where neither fits."""
+    if n <= _LONGEST_IN_LANES and rows >= lanes:
+        return n, 0
+    n1 = late(_first_factor, n, lanes, at_least=0)
+    return (n1, n // n1) if n1 > 0 else None
+
+
 def _low_bits(n: int) -> int:
     """Half of the bits of n."""
     return n.bit_length() // 2
@@ -139,8 +156,10 @@ def _scratch(ctx: LowerContext, spec: FourierSpec, words: int, per_worker: bool 
     return ctx.scratch(-(-words * spec.real.itemsize // 64) * 64, per_worker)
 
 
-def _roots(ctx: LowerContext, spec: FourierSpec, n1: int, n2: int, turned: int, order: int) -> _Roots:
+def _roots(ctx: LowerContext, spec: FourierSpec, n1: int, n2: int, order: int) -> _Roots:
+    """For steps of n1 and n2 numbers, or one of n1, and all powers of w_order; 0 leaves these out."""
     vector = ctx.host.lanes(f64)
+    turned = n1 if n2 else 0
     low_bits = late(_low_bits, order) if order else 0
     count = n1 + n2 + (late(_powers, order) if order else 0)
     roots = ctx.scratch(-(-(count + vector) * 16 // 64) * 64)
@@ -150,7 +169,7 @@ def _roots(ctx: LowerContext, spec: FourierSpec, n1: int, n2: int, turned: int, 
     )
     args = (roots, tables, n1, n2, turned, order, low_bits)
     ctx.step(kernel, args, 1, 1, "fft (roots of unity)", flops=count * 100, writes=(roots, tables))
-    return _Roots(roots, tables, order, low_bits)
+    return _Roots(roots, tables, 2 * (n1 + n2), order, low_bits)
 
 
 def _powers(n: int) -> int:
@@ -162,7 +181,7 @@ def _beside(
     ctx: LowerContext, spec: FourierSpec, x: Operand, out: Operand, axis: int, rows: list[tuple[int, ...]]
 ) -> None:
     n, ((outer, x_outer, out_outer), (inner, *_)) = x.shape[axis], rows
-    tables = _roots(ctx, spec, n, 0, 0, 0).tables
+    tables = _roots(ctx, spec, n, 0, 0).tables
     words = 4 * spec.lanes * n
     work = _scratch(ctx, spec, words, per_worker=True)
     kernel = ctx.kernel(("fft_lanes", spec), lambda: lanes_kernel(spec))
@@ -179,20 +198,39 @@ def _beside(
 
 
 def _rows(
-    ctx: LowerContext, spec: FourierSpec, x: _Side, out: _Side, n1: int, n: int, outer: int, inner: int, order: int,
-    roots: _Roots | None = None,
-) -> _Roots:  # fmt: skip
-    """Transforms ``outer * inner`` contiguous rows of n complex numbers; returns the powers of w_order."""
-    n2 = n // n1
-    r = roots or _roots(ctx, spec, n1, n2, n1, order)
+    ctx: LowerContext,
+    spec: FourierSpec,
+    r: _Roots,
+    x: _Side,
+    out: _Side,
+    factors: tuple[int, int],
+    outer: int,
+    inner: int,
+) -> None:
+    """Transforms ``outer * inner`` contiguous rows of complex numbers."""
+    n1, n2 = factors
+    n, count = n1 * n2 if n2 else n1, outer * inner
+    flops = 5 * n * halvings(n)
+    ns = flops / _FLOPS_A_NS
+    if not n2:
+        work_size = 4 * spec.lanes * (-(-n // spec.lanes) * spec.lanes)
+        work = _scratch(ctx, spec, work_size, per_worker=True)
+        kernel = ctx.kernel(("fft_rows", spec), lambda: rows_kernel(spec))
+        groups = -(-count // spec.lanes)
+        args = (
+            x.array, out.array, work, r.tables, work_size, n, count, inner, x.row, x.outer, out.row, out.outer,
+        )  # fmt: skip
+        ctx.step(
+            kernel, args, groups, chunk_for(groups, ns * spec.lanes), "fft (rows)", flops=flops * count,
+            nbytes=4 * n * count * spec.real.itemsize, reads=(x.array, r.tables), writes=(out.array, work),
+        )  # fmt: skip
+        return
     columns, blocks = -(-n2 // spec.lanes), -(-n1 // spec.lanes)
     work_size, between_size = 4 * spec.lanes * n2, 2 * columns * blocks * spec.lanes**2
-    count, flops = outer * inner, 5 * n * halvings(n)
     work = _scratch(ctx, spec, work_size, per_worker=True)
     alone = n <= _LONGEST_ALONE
     between = _scratch(ctx, spec, between_size * (1 if alone else count), per_worker=alone)
     common = (work, r.tables, work_size, n1, n2, r.roots, r.order, r.low_bits, between_size, inner)
-    ns = flops / _FLOPS_A_NS
 
     def step(make: Any, arrays: tuple, more: tuple, total: int, each: float, reads: tuple, writes: tuple) -> None:
         kind = make.__name__.removesuffix("_kernel")
@@ -211,4 +249,3 @@ def _rows(
     else:
         step(columns_kernel, (x.array, between), source, count * columns, ns / 2 / columns, (x.array,), (between,))
         step(across_kernel, (between, out.array), target, count * blocks, ns / 2 / blocks, (between,), (out.array,))
-    return r

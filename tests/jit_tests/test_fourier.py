@@ -56,6 +56,15 @@ def test_rows(dtype: str, kind: str) -> None:
         check(draw((2, n), dtype, n), kind=kind)
 
 
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_short_rows_one_in_each_lane(dtype: str, kind: str) -> None:
+    """As many rows as fill the lanes of any machine, and a few more; of every length in vectors and beside."""
+    for n in (1, 2, 3, 5, 8, 9, 15, 16, 20, 27, 60, 125):
+        check(draw((16, n), dtype, n), kind=kind)
+        check(draw((3, 7, n), dtype, n)[:, ::-1], kind=kind)
+
+
 def check_real(x: np.ndarray, target: Any = None) -> None:
     """Rows of real numbers there and back; of the first number and the last one the imaginary part does not count."""
     n, m = x.shape[-1], x.shape[-1] // 2
@@ -82,6 +91,8 @@ def check_real(x: np.ndarray, target: Any = None) -> None:
 def test_real_rows(dtype: str) -> None:
     for n in (2, 3, 8, 9, 16, 32, 50, 64, 72, 100, 128, 162, 200, 250, 256, 480, 512, 600, 14, 126):
         check_real(draw((2, n), "complex128", n).real.astype(dtype))
+    for n in (2, 6, 16, 50, 128):
+        check_real(draw((19, n), "complex128", n).real.astype(dtype))
     x = draw((4, 3, 240), "complex128").real.astype(dtype)
     for view in (
         x[::2, ::-1],
@@ -146,8 +157,10 @@ def test_long_rows_are_cut_in_two_steps(dtype: str) -> None:
 
 
 def test_the_same_bits_on_any_number_of_threads() -> None:
-    cases = (draw((2, 40_000), "complex64"), draw((50, 480), "complex64"), draw((100, 37), "complex128").T.copy().T)
-    for x, axis in zip(cases, (-1, -1, 0)):
+    cases = (
+        draw((2, 40_000), "complex64"), draw((50, 2000), "complex64"), draw((501, 60), "complex64"), draw((100, 137), "complex128"),
+    )  # fmt: skip
+    for x, axis in zip(cases, (-1, -1, -1, 0)):
         f = fx.jit(lambda x, axis=axis: fnp.fft.fft(x, axis=axis))
         results = []
         for threads in (1, 2, 3, 7):
@@ -193,6 +206,6 @@ def test_which_kernels_run() -> None:
     lanes = host().lanes(jit.loop_ir.f32)
     assert "pocketfft" in steps((7 * 11 * 13,)) and "pocketfft" in steps((lanes,))
     if lanes > 1:
-        assert "fft (whole)" in steps((lanes * lanes,))
+        assert "fft (whole)" in steps((lanes * lanes,)) and "fft (rows)" in steps((lanes, 12))
         assert "fft (across)" in steps((2 * _LONGEST_ALONE,))
         assert "beside" in steps((12, lanes), 0)
