@@ -44,7 +44,7 @@ class Arithmetic:
     fused: ``fma``, rounded once.
     scale: the operation of that name.
     tables: ``lookup``.
-    compress: the operation of that name, on elements of 32 and 64 bits.
+    compress: the operation of that name, on vectors of elements of 32 and 64 bits that fill a register; in a few instructions.
     """
 
     fused: bool = False
