@@ -8,7 +8,7 @@ from .contract_blocked import blocked, gains_exchanged, lanewise
 from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .registry import LowerContext
-from .small_matrices import is_batchwise, multiply
+from .small_products import is_batchwise, multiply
 
 __all__ = ["contract", "fits", "is_blocked"]
 
