@@ -136,9 +136,14 @@ class Wiring:
         self.relative, self.addressed = _integers(words.relative), _integers(tape.addressed)
         self.in_code = _integers(words.in_code)
         self.calls, self.blocks = _integers(tape.calls), _integers(tape.blocks)
-        self.names = tape.names
+        self._rows_of = tape.rows_of
         self.callbacks, self.loops, self.endless = tuple(tape.callbacks), tape.loops, tape.endless
         self.portable = not words.foreign and not tape.callbacks
+
+    @property
+    def names(self) -> list[str]:
+        """What each row of the tape is called."""
+        return [f"end of case {s.case - 1}" if isinstance(s, Case) else s.name for s in self._rows_of]
 
 
 def _integers(values: Sequence[int]) -> np.ndarray:
@@ -240,7 +245,7 @@ class _Tape:
         self.words = words
         self.workers = workers
         self.rows: list[list[Any]] = []
-        self.names: list[str] = []
+        self.rows_of: list[AnyStep] = []  # of each row, the step
         self.blocks: list[int] = []
         self.addressed: list[int] = []
         self.calls: list[int] = []
@@ -275,14 +280,14 @@ class _Tape:
         assert isinstance(s, BlocksEnd)
         frame, row, n_last = self.words.reserve(len(Blocks)), len(self.rows), len(parts) - 1
         self.blocks.append(row)
-        self._row(StepKind.BLOCKS, (0, 8 * frame, s.count, 1), (2,), begin.name)
+        self._row(StepKind.BLOCKS, (0, 8 * frame, s.count, 1), (2,), begin)
         ends: list[int] = []
         for copy in range(self.workers if is_sized(s.count) else min(self.workers, s.count)):
             self.words.copy = copy
             for part in parts:
                 ends.append(len(self.rows))
                 if part is parts[0]:
-                    self._later(begin, begin.name)
+                    self._later(begin)
                 for step, times in part:
                     self._append(step, times)
                 ends.append(len(self.rows))
@@ -299,34 +304,34 @@ class _Tape:
         if isinstance(s, Step):
             kernel = self.words.number(s.kernel.key)
             self.calls.append(row)
-            self._row(StepKind.CALL, (kernel, 8 * self.words.arguments(s.args), s.total, s.chunk), (2,), s.name)
+            self._row(StepKind.CALL, (kernel, 8 * self.words.arguments(s.args), s.total, s.chunk), (2,), s)
             if not self.words.copy:  # what the threads do between them counts once
                 self.flops[row], self.nbytes[row], self.times[row] = s.flops, s.nbytes, times
         elif isinstance(s, CallbackStep):
             operands = (*s.ins, *s.outs)
-            self._row(StepKind.CALLBACK, (len(self.callbacks),), (), s.name)
+            self._row(StepKind.CALLBACK, (len(self.callbacks),), (), s)
             self.callbacks.append((s, self.words.arguments(operands), len(operands)))
         elif isinstance(s, LoopBegin):
             self._begin[s.number, self.words.copy] = row
-            self._later(s, s.name)
+            self._later(s)
         elif isinstance(s, LoopExit):
-            self._later(s, s.name, self.words.arguments((s.flag,)))
+            self._later(s, self.words.arguments((s.flag,)))
         elif isinstance(s, LoopEnd):
-            self._later(s, s.name)
+            self._later(s)
             self._end[s.number, self.words.copy] = row + 1
         elif isinstance(s, Switch):
-            self._later(s, s.name, self.words.arguments((s.index,)))
+            self._later(s, self.words.arguments((s.index,)))
         elif isinstance(s, Case):
             if s.case:
-                self._later(s, f"end of case {s.case - 1}")
+                self._later(s)
             self._cases.setdefault((s.number, self.words.copy), []).append(len(self.rows))
         else:
             self._end[s.number, self.words.copy] = row
 
-    def _row(self, kind: StepKind, words: Sequence[Any], addressed: Sequence[int], name: str) -> None:
+    def _row(self, kind: StepKind, words: Sequence[Any], addressed: Sequence[int], step: AnyStep) -> None:
         """A row; ``addressed``: which of it are places of words."""
         self.rows.append([])
-        self.names.append(name)
+        self.rows_of.append(step)
         self._set(len(self.rows) - 1, kind, words, addressed)
         self.flops.append(0)
         self.nbytes.append(0)
@@ -336,9 +341,9 @@ class _Tape:
         self.rows[row] = [int(kind), *words, *[0] * (STEP_WORDS - 1 - len(words))]
         self.addressed += [row * STEP_WORDS + k for k in addressed]
 
-    def _later(self, s: Any, name: str, word: int = 0) -> None:
+    def _later(self, s: Any, word: int = 0) -> None:
         self._steering.append((len(self.rows), s, word, (s.number, self.words.copy)))
-        self._row(StepKind.JUMP, (), (), name)
+        self._row(StepKind.JUMP, (), (), s)
 
     def _steer(self) -> None:
         """The words that a loop moves are known only now."""

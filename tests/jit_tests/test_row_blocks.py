@@ -191,6 +191,8 @@ def test_other_numbers_of_rows_are_filled_in_with_the_same_bits(eager_cutting):
         c, xs = _draw(n, 3), _draw(T, n, 3)
         for a, b in zip(leaves(kept(c, xs)), leaves(fx.jit(lambda c, xs: f(c, xs))(c, xs))):
             np.testing.assert_array_equal(a, b)
+    misses = str(kept.explain_misses())
+    assert misses.count("filled in") >= 4, misses
 
 
 def test_worth_by_size():
