@@ -3,7 +3,6 @@ threads; and loops in which rows meet do not."""
 
 import signal
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -238,13 +237,11 @@ def test_control_c_ends_the_blocks():
     try:
         with using_threads(2):
             signal.setitimer(signal.ITIMER_REAL, 0.5)
-            begun = time.monotonic()
             with pytest.raises(KeyboardInterrupt):
                 f(x, 1 << 24)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
-    assert time.monotonic() > begun
     np.testing.assert_array_equal(f(x, 8), short)
 
 
