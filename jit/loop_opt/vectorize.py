@@ -113,7 +113,8 @@ class _VectorLoop:
     """Writes the vector form of one loop; raises ``Declined`` if there is none.
 
     A main loop takes several vectors at a time.  What is left goes, vector by vector, through a loop whose accesses are
-    masked; where the body or the machine does not allow that, through one of whole vectors and a scalar one.
+    masked; where the body or the machine does not allow that, through one of whole vectors and a scalar one.  With AVX2 a masked
+    store takes some processors as long as a dozen others: only the last vector, which is cut short, has one.
     """
 
     def __init__(self, loop: For, target: Target, names: _Names) -> None:
@@ -132,10 +133,13 @@ class _VectorLoop:
         able = target.masked_bytes if body.bytes else target.masked_accesses
         self.masked = able and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
+        self.whole = None
+        if self.masked and target.vector_bits < 512 and self.main.copies * self.main.lanes > lanes:
+            self.whole = _Writer(body, names, lanes, 1, self.main)
 
     def statements(self) -> list[Stmt]:
         loop, names = self.loop, self.names
-        block = self.main.copies * self.main.lanes
+        lanes, block = self.rest.lanes, self.main.copies * self.main.lanes
         extent = Ref(names(f"{loop.var}_extent"), i64)
         middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
@@ -145,11 +149,14 @@ class _VectorLoop:
         ]
         length = loop.stop - loop.start
         if self.masked:
+            if self.whole is not None:
+                last = Ref(names(f"{loop.var}_last"), i64)
+                main += [Let(last.name, loop.start + (extent & -lanes)), self.whole.loop(middle, last, lanes)]
+                middle = last
             rest = self.rest.masked_loop(middle, loop.stop)
             return [Let(extent.name, op_("max", length, lift(0, i64))), *before, *main, rest, *after]
         done = Ref(names(f"{loop.var}_done"), i64)  # the first index that is not done yet
         last = middle
-        lanes = self.rest.lanes
         if block > lanes:
             last = Ref(names(f"{loop.var}_last"), i64)
             main += [Let(last.name, loop.start + (extent & -lanes)), self.rest.loop(middle, last, lanes)]
