@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .signatures import signature_of
 
-__all__ = ["explained", "name_here", "no_argument", "no_attribute", "unexpected"]
+__all__ = ["explained", "name_here", "no_argument", "no_attribute", "too_many", "unexpected"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -48,6 +48,8 @@ def _wrapped(f: C, name: str, elsewhere: Mapping[str, str]) -> C:
             inside = error.__traceback__ is not None and error.__traceback__.tb_next is not None
             wrong = None if inside else unexpected(error, kwargs)
             if wrong is None:
+                if not inside and "positional arguments but" in str(error):
+                    error.add_note(too_many(f, name, elsewhere))
                 raise
         raise no_argument(name, wrong, parameters, elsewhere)
 
@@ -58,6 +60,24 @@ def unexpected(error: TypeError, given: Iterable[str]) -> str | None:
     """The keyword among those given that Python says a function does not take; None where the error is another one."""
     found = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     return found[1] if found and found[1] in given else None
+
+
+def too_many(f: Callable[..., Any], name: str, elsewhere: Mapping[str, str]) -> str:
+    """What a function takes by position and what by name, for a call that gives too much by position.
+
+    Args:
+        elsewhere: as in ``explained``; what stands under ``*`` is added.
+
+    >>> too_many(lambda model, data, *, epochs: None, "fit", {"*": "A batch is a pair."})
+    'fit takes model, data by position, epochs by name. A batch is a pair.'
+    """
+    parameters = [(n, p) for n, p in signature_of(f).parameters.items() if n != "self"]
+    placed = [n for n, p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    named = [n for n, p in parameters if p.kind is p.KEYWORD_ONLY]
+    takes = [f"{', '.join(names)} by {how}" for names, how in ((placed, "position"), (named, "name")) if names]
+    return " ".join(
+        [f"{name} takes {', '.join(takes) or 'no argument'}.", *[elsewhere[s] for s in "*" if s in elsewhere]]
+    )
 
 
 def no_argument(name: str, wrong: str, takes: Iterable[str], elsewhere: Mapping[str, str]) -> TypeError:

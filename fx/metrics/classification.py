@@ -209,7 +209,7 @@ class _OfCounts(ConfusionMatrix):
         if self.average in ("binary", "none"):
             return each[1] if self.average == "binary" else each
         _, predicted, true = sums
-        weight = true if self.average == "weighted" else fnp.where(predicted + true == 0, 0.0, 1.0)
+        weight = true if self.average == "weighted" else (predicted + true != 0).astype(true.dtype)
         return _ratio(fnp.sum(each * weight), fnp.sum(weight), self.zero_division)
 
 

@@ -110,7 +110,7 @@ class R2(Metric):
 
     def compute(self, state: State) -> Value:
         scatter, residual = state["scatter"], state["residual"]
-        constant = fnp.where(residual == 0, 1.0, 0.0)
+        constant = (residual == 0).astype(residual.dtype)
         value = fnp.where(scatter == 0, constant, 1 - residual / fnp.where(scatter == 0, 1, scatter))
         return fnp.mean(fnp.where(state["weight"] == 0, fnp.nan, value))
 

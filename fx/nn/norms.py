@@ -114,8 +114,8 @@ class BatchNorm(Module):
             over, count = lambda v: pmean(v, self.axis_name), count * find_axis(self.axis_name).size
         if count < 2:
             raise ShapeError(
-                f"{name} in training takes the variance of each channel over the batch; x of shape {x.shape} has {count} values"
-                " of each. Use larger batches (drop the last, small one), nn.inference(model), or GroupNorm."
+                f"{name} in training takes the variance of each channel over the batch, of two values or more; x of shape {x.shape}"
+                f" has {count} of each. Use larger batches (drop the last, small one), nn.inference(model), or GroupNorm."
             )
         mean = over(fnp.mean(x, axes))
         variance = over(fnp.mean(fnp.square(x - mean), axes))

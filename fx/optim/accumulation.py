@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .. import dtypes, lax, tree
+from .. import lax, tree
 from .. import numpy as fnp
 from ..errors import TreeError
 from .base import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     chosen,
+    exact,
     incremented,
     new_count,
     required,
     with_extra_args_support,
 )
 from .conditions import all_finite
-from .moments import cast, cast_like, squared_norm, zeros_like
+from .moments import cast, cast_like, squared_norm, wide_zeros_like, zeros_like
 
 __all__ = [
     "LookaheadParams", "LookaheadState", "MultiSteps", "MultiStepsState", "WeightEmaState", "averaged_weights",
-    "lookahead", "skip_large_updates", "skip_not_finite", "weight_ema",
+    "lookahead", "skip_large_updates", "skip_not_finite", "slow_weights", "weight_ema",
 ]  # fmt: skip
 
 Tree = Any
@@ -58,14 +59,6 @@ def skip_large_updates(updates: Tree, gradient_step: Any, params: Tree, max_squa
 
 def _never(updates: Tree, gradient_step: Any, params: Tree) -> tuple[Any, Tree]:
     return fnp.asarray(False), ()
-
-
-def _accumulator(own: Any, chosen: Any) -> Any:
-    """Zeros of the dtype that was chosen, complex for gradients that are: a real one would lose their imaginary part."""
-    dtype = dtypes.promote_types(own.dtype, dtypes.float32) if chosen is None else fnp.dtype(chosen)
-    if dtypes.is_complex(own.dtype):
-        dtype = dtypes.promote_types(dtype, dtypes.complex64)
-    return fnp.zeros_like(own, dtype=dtype)
 
 
 class MultiSteps:
@@ -105,7 +98,7 @@ class MultiSteps:
         self._skip = should_skip_update_fn or _never
 
     def init(self, params: Tree) -> MultiStepsState:
-        count, gathered = new_count(), tree.map(lambda p: _accumulator(fnp.asarray(p), self._dtype), params)
+        count, gathered = new_count(), wide_zeros_like(params, self._dtype)
         _, skip_state = self._skip(zeros_like(params), count, params)
         return MultiStepsState(count, count, self.inner_opt.init(params), gathered, skip_state)
 
@@ -181,7 +174,7 @@ def weight_ema(decay: Any, debias: bool = True, accumulator_dtype: Any = None) -
 
     def update(updates: Tree, state: WeightEmaState, params: Tree = None) -> tuple[Tree, Tree]:
         count = incremented(state.count)
-        rate = (1 - decay) / (1 - decay ** count.astype("float32")) if debias else 1 - decay
+        rate = (1 - decay) / (1 - decay ** exact(count)) if debias else 1 - decay
         step = lambda mean, p, u: (mean + rate * (p + u - mean)).astype(mean.dtype)
         mean = tree.map(step, state.ema, required(params, "weight_ema"), updates)
         return updates, WeightEmaState(count, mean)
@@ -198,20 +191,25 @@ def averaged_weights(state: Tree) -> Tree:
     Raises:
         TreeError: there is no such part, or there are several.
     """
-    is_ema = lambda x: isinstance(x, WeightEmaState)
-    found = [x for x in tree.leaves(state, is_leaf=is_ema) if is_ema(x)]
+    return _only(state, WeightEmaState, "averaged_weights", "weight_ema").ema
+
+
+def _only(state: Tree, kind: type, who: str, what: str) -> Any:
+    """The one state of that kind in that of an optimizer."""
+    is_one = lambda x: isinstance(x, kind)
+    found = [x for x in tree.leaves(state, is_leaf=is_one) if is_one(x)]
     if len(found) != 1:
-        raise TreeError(
-            f"averaged_weights takes the state of an optimizer with one weight_ema; found {len(found)} in it"
-        )
-    return found[0].ema
+        raise TreeError(f"{who} takes the state of an optimizer with one {what}; found {len(found)} in it")
+    return found[0]
 
 
 class LookaheadState(NamedTuple):
-    """The state of the fast optimizer, and its steps since the last synchronisation."""
+    """The state of the fast optimizer, its steps since the last synchronisation, and the slow weights, unless these
+    stand beside the fast ones in ``LookaheadParams``."""
 
     fast_state: Tree
     steps_since_sync: Any
+    slow: Tree = None
 
 
 class LookaheadParams(NamedTuple):
@@ -231,13 +229,31 @@ def lookahead(
 ) -> GradientTransformation:
     """Slow weights that follow fast ones every ``sync_period`` steps (Zhang et al., "Lookahead optimizer", 2019).
 
-    The parameters are ``LookaheadParams.init_synced(params)``, gradients are those at ``.fast``.
+    The parameters are the fast weights, the slow ones stand in the state: ``slow_weights`` takes them out, and right after
+    a synchronisation both are equal. Parameters given as ``LookaheadParams.init_synced(params)`` hold both, as optax's do;
+    gradients are those at ``.fast``.
 
     Args:
         slow_step_size: part of the way that the slow weights go.
         reset_state: start the fast optimizer's state anew at every synchronisation.
 
+    Raises:
+        TreeError: ``update`` was called without the parameters, or with others than ``init``.
+
     >>> from fx import optim
+    >>> optimizer = lookahead(optim.sgd(1.0), sync_period=2, slow_step_size=0.5)
+    >>> params = fnp.asarray([4.0])
+    >>> state = optimizer.init(params)
+    >>> for _ in range(3):
+    ...     updates, state = optimizer.update(fnp.ones(1), state, params)
+    ...     params = optim.apply_updates(params, updates)
+    ...     print(params, slow_weights(state))
+    [3.] [4.]
+    [3.] [3.]
+    [2.] [3.]
+
+    With optax's parameters:
+
     >>> optimizer = lookahead(optim.sgd(1.0), sync_period=1, slow_step_size=0.5)
     >>> params = LookaheadParams.init_synced(fnp.asarray([4.0]))
     >>> updates, state = optimizer.update(fnp.asarray([2.0]), optimizer.init(params), params)
@@ -247,22 +263,39 @@ def lookahead(
     if sync_period < 1:
         raise TreeError(f"lookahead: the period of synchronisation is at least 1; found {sync_period}")
 
-    def init(params: LookaheadParams) -> LookaheadState:
-        return LookaheadState(fast_optimizer.init(getattr(params, "fast", params)), new_count())
+    def init(params: Tree) -> LookaheadState:
+        if isinstance(params, LookaheadParams):
+            return LookaheadState(fast_optimizer.init(params.fast), new_count())
+        return LookaheadState(fast_optimizer.init(params), new_count(), tree.map(fnp.asarray, params))
 
     def update(updates: Tree, state: LookaheadState, params: Tree = None) -> tuple[Tree, Tree]:
-        if not isinstance(required(params, "lookahead"), LookaheadParams):
+        both = isinstance(required(params, "lookahead"), LookaheadParams)
+        if both != (state.slow is None):
             raise TreeError(
-                "lookahead: the parameters are LookaheadParams.init_synced(params), gradients those at .fast"
+                "lookahead: update takes parameters of the kind that init was given, either LookaheadParams"
+                " (with gradients at .fast) or the weights alone"
             )
-        updates, fast_state = fast_optimizer.update(updates, state.fast_state, params.fast)
+        given, behind = params if both else (params, state.slow)
+        updates, fast_state = fast_optimizer.update(updates, state.fast_state, given)
         sync = state.steps_since_sync == sync_period - 1
-        ahead = tree.map(lambda f, u, s: f + u - s, params.fast, updates, params.slow)
+        ahead = tree.map(lambda f, u, s: f + u - s, given, updates, behind)
         slow = tree.map(lambda d: fnp.where(sync, slow_step_size * d, fnp.zeros_like(d)), ahead)
         fast = tree.map(lambda u, d: u - fnp.where(sync, (1 - slow_step_size) * d, fnp.zeros_like(d)), updates, ahead)
         if reset_state:
-            fast_state = chosen(sync, fast_optimizer.init(params.fast), fast_state)
+            fast_state = chosen(sync, fast_optimizer.init(given), fast_state)
         steps = ((state.steps_since_sync + 1) % sync_period).astype("int32")
-        return LookaheadParams(fast, slow), LookaheadState(fast_state, steps)
+        if both:
+            return LookaheadParams(fast, slow), LookaheadState(fast_state, steps)
+        slow = tree.map(lambda s, d: (s + d).astype(s.dtype), behind, slow)
+        return fast, LookaheadState(fast_state, steps, slow)
 
     return GradientTransformation(init, update)
+
+
+def slow_weights(state: Tree) -> Tree:
+    """The slow weights that ``lookahead`` keeps, from the state of an optimizer with one such part.
+
+    Raises:
+        TreeError: there is no such part, or there are several.
+    """
+    return _only(state, LookaheadState, "slow_weights", "lookahead").slow

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .. import lax, tree
+from .. import dtypes, lax, tree
 from .. import numpy as fnp
+from ..config import config
 from ..errors import ArgumentError, ShapeError, TreeError
+from ..primitives.elementwise import weakened
 from ..signatures import signature_of
 
 __all__ = [
@@ -22,7 +24,7 @@ __all__ = [
 
 Tree = Any
 Schedule = Callable[[Any], Any]
-"""From the number of steps taken to a factor."""
+"""From the number of steps taken, an int32, to a factor. Beside float64 updates its Python numbers are float64 too."""
 
 
 class GradientTransformation(NamedTuple):
@@ -69,6 +71,29 @@ def new_count() -> Any:
 def incremented(count: Any) -> Any:
     """``count + 1``; at the end of the range of its dtype it stays."""
     return fnp.where(count < fnp.iinfo(count.dtype).max, count + 1, count)
+
+
+def exact(number: Any) -> Any:
+    """A count or a number as a weak float64, an array of floats as it is.
+
+    What is computed from it is rounded once, when it meets an array, and takes that array's dtype, as 0.1 does.
+    """
+    if isinstance(number, (int, float)):
+        return weakened(fnp.asarray(number, "float64"), dtypes.float64)
+    x = fnp.asarray(number)
+    return x if dtypes.is_inexact(x.dtype) and not x.weak_type else weakened(x, dtypes.float64)
+
+
+def scheduled(schedule: Schedule, count: Any, values: Tree) -> Any:
+    """``schedule(count)``, to be multiplied with values: where one of these is of 64 bits, so are new floats within."""
+    if config.default_float != dtypes.float64 and any(_is_double(v) for v in tree.leaves(values)):
+        with config.using(default_float=dtypes.float64):
+            return schedule(count)
+    return schedule(count)
+
+
+def _is_double(x: Any) -> bool:
+    return bool(fnp.asarray(x).real.dtype == dtypes.float64)
 
 
 def chosen(condition: Any, x: Tree, y: Tree) -> Tree:

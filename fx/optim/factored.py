@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree
-from .base import GradientTransformation, incremented, new_count, required
+from .base import GradientTransformation, exact, incremented, new_count, required
 from .moments import squared
 
 __all__ = ["FactoredState", "scale_by_factored_rms"]
@@ -27,7 +27,7 @@ class FactoredState(NamedTuple):
 
 
 def _decay(count: Any, exponent: Any) -> Any:
-    return 1.0 - (count + 1).astype("float32") ** -exponent
+    return 1.0 - exact(count + 1) ** -exponent
 
 
 def _axes(shape: tuple[int, ...], factored: bool, least: int) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from .base import (
     Schedule,
     incremented,
     new_count,
+    scheduled,
     with_extra_args_support,
 )
 
@@ -88,7 +89,8 @@ def _injected(
         return fnp.asarray(value, dtype=wanted) if isinstance(value, float) else fnp.asarray(value)
 
     def now(count: Any, wanted: Any) -> dict[str, Any]:
-        return {n: fnp.asarray(schedule(count)).astype(wanted) for n, schedule in schedules.items()}
+        like = fnp.zeros((), wanted)
+        return {n: fnp.asarray(scheduled(f, count, like)).astype(wanted) for n, f in schedules.items()}
 
     def init(params: Tree) -> InjectHyperparamsState:
         wanted, count = kind(params), new_count()

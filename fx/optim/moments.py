@@ -33,6 +33,24 @@ def zeros_like(values: Tree, dtype: Any = None) -> Tree:
     return tree.map(lambda x: fnp.zeros_like(x, dtype=dtype), values)
 
 
+def widest(values: Tree) -> Any:
+    """The dtype that holds all real parts, float32 at least."""
+    kinds = [fnp.asarray(x).real.dtype for x in tree.leaves(values)]
+    return functools.reduce(dtypes.promote_types, kinds, fnp.dtype("float32"))
+
+
+def wide_zeros_like(values: Tree, dtype: Any = None) -> Tree:
+    """Zeros to gather in, of a dtype, or those of the leaves but float32 for narrower ones; complex where these are."""
+
+    def start(x: Any) -> Any:
+        kind = dtypes.promote_types(x.dtype, dtypes.float32) if dtype is None else fnp.dtype(dtype)
+        if dtypes.is_complex(x.dtype):  # a real sum would lose the imaginary parts
+            kind = dtypes.promote_types(kind, dtypes.complex64)
+        return fnp.zeros_like(x, dtype=kind)
+
+    return tree.map(lambda x: start(fnp.asarray(x)), values)
+
+
 def full_like(values: Tree, fill: Any) -> Tree:
     return tree.map(lambda x: fnp.full_like(x, fill), values)
 

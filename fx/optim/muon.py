@@ -20,7 +20,7 @@ from .base import (
     new_count,
     stateless,
 )
-from .moments import cast, looked_ahead, moment, zeros_like
+from .moments import cast, looked_ahead, moment, widest, zeros_like
 from .optimizers import adamw
 from .scaling import add_decayed_weights, scale_by_learning_rate
 from .selecting import MaskedNode, partition, resolved
@@ -167,7 +167,7 @@ def scale_by_muon(
     """
 
     def init(params: Tree) -> MuonState:
-        coefficients = fnp.asarray(ns_coeffs, "float32")
+        coefficients = fnp.asarray(ns_coeffs, widest(params))
         if coefficients.ndim not in (1, 2) or coefficients.shape[-1] != 3:
             raise ShapeError(f"muon: ns_coeffs have shape (3,) or (steps, 3); found {coefficients.shape}")
         if coefficients.ndim == 2 and len(coefficients) > ns_steps:

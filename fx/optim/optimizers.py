@@ -10,9 +10,10 @@ import functools
 from typing import Any
 
 from . import elsewhere
-from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain, identity
+from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain, identity, new_count
 from .clipping import clip_by_block_rms
 from .factored import scale_by_factored_rms
+from .moments import wide_zeros_like
 from .preconditioners import (
     scale_by_adadelta,
     scale_by_adam,
@@ -27,6 +28,7 @@ from .preconditioners import (
     scale_by_yogi,
 )
 from .scaling import (
+    EmaState,
     add_decayed_weights,
     ema,
     scale,
@@ -296,7 +298,7 @@ def adadelta(
 def adafactor(
     learning_rate: Rate | None = None, min_dim_size_to_factor: int = 128, decay_rate: Any = 0.8, decay_offset: Any = 0,
     multiply_by_parameter_scale: bool = True, clipping_threshold: Any = 1.0, momentum: Any = None,
-    dtype_momentum: Any = "float32", weight_decay_rate: Any = None, eps: Any = 1e-30, factored: bool = True,
+    dtype_momentum: Any = None, weight_decay_rate: Any = None, eps: Any = 1e-30, factored: bool = True,
     weight_decay_mask: Any = None,
 ) -> Optimizer:  # fmt: skip
     """Adam in little memory: second moments as a row and a column, steps relative to the weights (Shazeer, Stern, 2018).
@@ -306,7 +308,8 @@ def adafactor(
         min_dim_size_to_factor, decay_rate, decay_offset, eps, factored: see ``scale_by_factored_rms``.
         multiply_by_parameter_scale: steps relative to the root mean square of the weights.
         clipping_threshold: bound of the root mean square of an update; None for none.
-        momentum, dtype_momentum: decay and dtype of a running mean of the updates; None for none.
+        momentum: decay of a running mean of the updates; None for none.
+        dtype_momentum: its dtype; None for that of the parameters, but float32 for narrower ones.
         weight_decay_rate, weight_decay_mask: weight decay, not scaled by the learning rate.
     """
     parts: list[GradientTransformation] = [
@@ -319,7 +322,9 @@ def adafactor(
     if multiply_by_parameter_scale:
         parts.append(scale_by_param_block_rms())
     if momentum is not None:
-        parts.append(ema(momentum, debias=False, accumulator_dtype=dtype_momentum))
+        mean = ema(momentum, debias=False, accumulator_dtype=dtype_momentum)
+        wide = lambda params: EmaState(new_count(), wide_zeros_like(params))
+        parts.append(mean if dtype_momentum is not None else mean._replace(init=wide))
     if weight_decay_rate is not None:
         parts.append(add_decayed_weights(weight_decay_rate, weight_decay_mask))
     return chain(*parts, scale(-1))

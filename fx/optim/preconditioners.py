@@ -9,7 +9,7 @@ from .. import numpy as fnp
 from .. import tree
 from ..errors import TreeError
 from .base import GradientTransformation, incremented, new_count
-from .moments import cast, cast_like, full_like, looked_ahead, moment, squared, unbiased, zeros_like
+from .moments import cast, cast_like, full_like, looked_ahead, moment, squared, unbiased, widest, zeros_like
 
 __all__ = [
     "ScaleByAdaDeltaState", "ScaleByAdamState", "ScaleByAmsgradState", "ScaleByBeliefState", "ScaleByLionState",
@@ -214,7 +214,7 @@ def scale_by_radam(
         count = incremented(state.count)
         mu = moment(updates, state.mu, b1)
         nu = moment(updates, state.nu, b2, squared)
-        mean, power = looked_ahead(mu, updates, b1, count, nesterov), b2 ** count.astype("float32")
+        mean, power = looked_ahead(mu, updates, b1, count, nesterov), b2 ** count.astype(widest(updates))
         length = longest - 2 * count * power / (1 - power)
         known = length >= threshold
         rho = fnp.where(known, length, threshold)  # no root of a negative number, not even in a branch not taken

@@ -12,10 +12,12 @@ from .base import (
     EmptyState,
     GradientTransformation,
     Schedule,
+    exact,
     identity,
     incremented,
     new_count,
     required,
+    scheduled,
     stateless,
     stateless_with_tree_map,
 )
@@ -74,7 +76,7 @@ def scale_by_schedule(step_size_fn: Schedule) -> GradientTransformation:
     """Multiplies the updates by ``step_size_fn(steps taken before)``."""
 
     def update(updates: Tree, state: ScaleByScheduleState, params: Tree = None) -> tuple[Tree, Tree]:
-        factor = step_size_fn(state.count)
+        factor = scheduled(step_size_fn, state.count, updates)
         scaled = tree.map(lambda u: fnp.asarray(factor, u.dtype) * u, updates)
         return scaled, ScaleByScheduleState(incremented(state.count))
 
@@ -162,7 +164,7 @@ def add_decayed_weights(weight_decay: Any | Schedule = 0.0, mask: Mask = None) -
         required(params, "weight decay")
         if not callable(weight_decay):
             return tree.map(lambda g, p: g + weight_decay * p, updates, params), state
-        factor = weight_decay(state.count)
+        factor = scheduled(weight_decay, state.count, updates)
         decayed = tree.map(lambda g, p: g + fnp.asarray(factor, g.dtype) * p, updates, params)
         return decayed, WeightDecaySchedule(incremented(state.count))
 
@@ -202,7 +204,7 @@ def add_noise(eta: Any, gamma: Any, key: Any) -> GradientTransformation:
 
     def update(updates: Tree, state: AddNoiseState, params: Tree = None) -> tuple[Tree, Tree]:
         count = incremented(state.count)
-        deviation = fnp.sqrt(eta / count**gamma)
+        deviation = fnp.sqrt(eta / exact(count) ** gamma)
         following, now = random.split(state.rng_key)
         leaves, structure = tree.flatten(updates)
         keys = random.split(now, len(leaves))

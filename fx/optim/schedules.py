@@ -1,4 +1,7 @@
-"""Schedules: functions from the number of steps taken to a number, most often a learning rate."""
+"""Schedules: functions from the number of steps taken to a number, most often a learning rate.
+
+They compute in float64, and what they return takes the dtype of the arrays beside it, as a Python number does.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from .. import numpy as fnp
 from ..errors import TreeError
 from . import elsewhere
-from .base import Schedule
+from .base import Schedule, exact
 
 __all__ = [
     "constant_schedule", "cosine_decay_schedule", "cosine_onecycle_schedule",
@@ -19,10 +22,6 @@ __all__ = [
     "piecewise_constant_schedule", "piecewise_interpolate_schedule", "polynomial_schedule", "sgdr_schedule",
     "warmup_constant_schedule", "warmup_cosine_decay_schedule", "warmup_exponential_decay_schedule",
 ]  # fmt: skip
-
-
-def _float(count: Any) -> Any:
-    return fnp.asarray(count).astype("float32")
 
 
 @elsewhere.schedule
@@ -50,7 +49,7 @@ def polynomial_schedule(
     begin = max(transition_begin, 0)
 
     def schedule(count: Any) -> Any:
-        left = 1 - fnp.clip(_float(count) - begin, 0, transition_steps) / transition_steps
+        left = 1 - fnp.clip(exact(count) - begin, 0, transition_steps) / transition_steps
         return (init_value - end_value) * left**power + end_value
 
     return schedule
@@ -85,7 +84,7 @@ def piecewise_constant_schedule(init_value: Any, boundaries_and_scales: dict[int
     _check_scales([s for _, s in steps], "piecewise_constant_schedule")
 
     def schedule(count: Any) -> Any:
-        value = init_value
+        value = exact(init_value)
         for boundary, factor in steps:
             value = fnp.where(count < boundary, value, value * factor)
         return value
@@ -110,9 +109,9 @@ def exponential_decay(
     begin = max(transition_begin, 0)
 
     def schedule(count: Any) -> Any:
-        t = _float(count) - begin
+        t = exact(count) - begin
         periods = fnp.floor(t / transition_steps) if staircase else t / transition_steps
-        value = fnp.where(t <= 0, init_value, init_value * fnp.power(_float(decay_rate), periods))
+        value = fnp.where(t <= 0, init_value, init_value * fnp.power(decay_rate, periods))
         if end_value is None:
             return value
         return fnp.maximum(value, end_value) if decay_rate < 1 else fnp.minimum(value, end_value)
@@ -131,7 +130,7 @@ def cosine_decay_schedule(init_value: Any, decay_steps: int, alpha: Any = 0.0, e
         raise TreeError(f"cosine_decay_schedule takes a positive number of steps; found {decay_steps}")
 
     def schedule(count: Any) -> Any:
-        t = fnp.minimum(_float(count), decay_steps)
+        t = fnp.minimum(exact(count), decay_steps)
         fallen = 0.5 * (1 + fnp.cos(np.pi * t / decay_steps))
         return init_value * ((1 - alpha) * fallen**exponent + alpha)
 
@@ -161,9 +160,9 @@ def piecewise_interpolate_schedule(
     factors = list(itertools.accumulate([s for _, s in steps], lambda a, b: a * b, initial=1.0))
 
     def schedule(count: Any) -> Any:
-        value = init_value * factors[-1]
+        value = exact(init_value * factors[-1])
         for i in reversed(range(len(steps))):
-            part = (_float(count) - bounds[i]) / max(bounds[i + 1] - bounds[i], 1)
+            part = (exact(count) - bounds[i]) / max(bounds[i + 1] - bounds[i], 1)
             here = between(init_value * factors[i], init_value * factors[i + 1], part)
             value = fnp.where(count < bounds[i + 1], here, value)
         return value
@@ -224,7 +223,7 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> 
     """
 
     def schedule(count: Any) -> Any:
-        value = schedules[0](count)
+        value = exact(schedules[0](count))
         for boundary, following in zip(boundaries, schedules[1:]):
             value = fnp.where(count < boundary, value, following(count - boundary))
         return value

@@ -19,7 +19,7 @@ trainer = explained(
 
 fit = explained(
     {
-        "batch_size": _CUT, "callback": "callbacks", "ckpt_path": "A callback saves, and goes on from what was saved: train.Checkpoint(folder).",
+        "*": _CUT, "batch_size": _CUT, "callback": "callbacks", "ckpt_path": "A callback saves, and goes on from what was saved: train.Checkpoint(folder).",
         "dataset": "data", "max_epochs": "epochs", "n_epochs": "epochs", "num_epochs": "epochs", "seed": "key", "shuffle": _CUT,
         "train_data": "data", "val": "validation", "validation_data": "validation", "validation_split": "train, held_out = data.split(len(x), 0.1) gives positions of both parts.",
         "verbose": "A callback tells: train.Progress().", "x": _CUT, "y": _CUT,

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fx.sizes import is_sized
+from fx.sizes import is_sized, plain
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Ref, Store, Ty, fma, i64, maximum, minimum, select
@@ -40,9 +40,11 @@ __all__ = [
     "tile_for",
 ]
 
+B_AHEAD = 8  # rows of B by which a single row of A asks for it ahead
 UNROLL = 2  # values of k in a round of the innermost loop
 FAR = -(1 << 62)  # before any offset
 LINE = 64  # bytes of a line of the caches
+FEW_ROWS_COLUMNS = 4  # vectors of columns from which one row, or two, have a register block of their own
 WASTE = 0.03  # of the columns, computed twice, that is worth a kernel of its own
 
 
@@ -102,8 +104,12 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
 
     Panels are five vectors wide where fewer columns are computed twice then: 784 columns of float32 are 49 vectors with
     AVX-512, of which 13 panels of four compute three twice and 10 panels of five one.  (Panels of complex pairs are even.)
+
+    One or two rows take eight accumulators of their columns alone: a register block of four would compute rows in vain.
     """
     lanes, many = host.lanes(ty), host.vector_registers >= 32
+    if columns >= FEW_ROWS_COLUMNS * lanes and lanes > 1 and rows <= 2:
+        return Tile(ty, lanes, 1, 8) if rows == 1 and columns >= 8 * lanes else Tile(ty, lanes, plain(rows), 4)
     # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
     mr = 4 if rows <= 4 or 7 <= rows <= 8 else 6
     short = lanes * host.unit_bits // host.vector_bits
@@ -284,7 +290,8 @@ def accumulate(
         held, later: where ``later`` is true, the sums go on from those in this buffer, at this place, rows at this distance.
         fill: B is elsewhere, and this block is the one that packs it.
 
-    A single loop goes ``UNROLL`` values of k at a time where A lies along k and B in panels: steps known beforehand are part
+    One row asks for the rows of B that are ``B_AHEAD`` further on: its strips of B lie too far apart for the hardware to follow
+    (256 x 256, in the second-level cache: 3.7 to 4.5 us instead of 5.6).  A single loop goes ``UNROLL`` values of k at a time where A lies along k and B in panels: steps known beforehand are part
     of the addresses, and instructions are scarce where the core has another thread to serve.  Otherwise it asks for the next
     line of A behind the rows: where A lies along its rows, that is what the blocks after this one read, and no hardware follows.
     """
@@ -340,7 +347,12 @@ def accumulate(
                 here = b.let("at_a", at_a + k * stride_a)
                 if len(levels) == 1 and not lanewise:
                     b.prefetch(buffers[0], here + rows[-1] + LINE // tile.ty.itemsize, level=2)
-                nest(depth + 1, here, b.let("at_b", at_b + k * stride_b))
+                in_b = b.let("at_b", at_b + k * stride_b)
+                if len(levels) == 1 and tile.mr == 1 and tile.nv == 8:
+                    ahead = b.let("ahead", in_b + stride_b * B_AHEAD)
+                    for at in range(0, tile.cols, LINE // tile.ty.itemsize):
+                        b.prefetch(buffers[1], ahead + at)
+                nest(depth + 1, here, in_b)
             return
         multiply(at_a, [b.let("b", b.load(buffers[1], at_b + j * tile.lanes, tile.lanes)) for j in range(tile.nv)])
 

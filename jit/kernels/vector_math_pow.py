@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Expr, f64, fma, lift, select
+from ..loop_ir import Const, Expr, f64, fma, lift, select
 from .vector_math_base import (
     bits,
     copysign,
@@ -19,7 +21,7 @@ from .vector_math_base import (
     trunc,
     upper,
 )
-from .vector_math_exp import EXP2, INF, NAN, power_of_two, split
+from .vector_math_exp import EXP2, INF, NAN, exp2, power_of_two, split
 
 # log2((1 + s)/(1 - s)) = s P(s^2), |s| <= 0.1716: relative error 2^-37.8
 _LOG2_SINGLE = (2.8853900817901366, 0.9617966732731763, 0.5770835941405936, 0.4116721872229239, 0.3407408751474739)
@@ -38,9 +40,35 @@ _TWO_THIRDS_LOG2_E_HI = 0.9617966860532761
 _TWO_THIRDS_LOG2_E_LO = 7.872699542894897e-09
 
 
+# Powers that are a few products, roots and quotients, and within 2 ulp so (1.95 at the most, over all float32 from 1 to 4); none
+# of them overflows or underflows on the way where the power itself does not.
+_OF_WHOLE: dict[float, Callable[[Expr], Expr]] = {
+    -2.0: lambda x: (1.0 / x) * (1.0 / x),
+    -1.0: lambda x: 1.0 / x,
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+    4.0: lambda x: (x * x) * (x * x),
+}
+_OF_ROOT: dict[float, Callable[[Expr, Expr], Expr]] = {
+    -1.5: lambda x, root: (1.0 / root) / x,
+    -0.5: lambda x, root: 1.0 / root,
+    0.5: lambda x, root: root,
+    1.5: lambda x, root: x * root,
+    2.5: lambda x, root: x * x * root,
+}
+
+
 def pow(b: KernelBuilder, x: Expr, y: Expr) -> Expr:
     """``x**y`` with the special cases of C99 (annex F.10.4.4)."""
     x, y = named(b, "pow_x", x), named(b, "pow_y", y)
+    if isinstance(y, Const) and (of_whole := _OF_WHOLE.get(float(y.value))):
+        return of_whole(x)
+    if isinstance(y, Const) and (of_root := _OF_ROOT.get(float(y.value))):
+        # what a root makes of -0.0 and -inf (-0.0 and NaN) is not what powers make of them
+        x = b.let("pow_base", select(x.eq(-INF), lift(INF, x.ty), x) + 0.0)
+        return of_root(x, b.let("pow_root", sqrt(x)))
+    if isinstance(x, Const) and float(x.value) == 2.0:
+        return exp2(b, y)
     a = b.let("pow_abs", fabs(x))
     value = _pow_single(b, a, y) if x.ty.bits == 32 else _pow_double(b, a, y)
     whole = b.let("pow_whole", trunc(y).eq(y))

@@ -195,6 +195,32 @@ def all_cases():
     }
 
 
+SEEN = np.array([0, 1, 9, STEPS - 1])
+"""The steps that are recorded of those in float64."""
+SENSITIVE = {"lbfgs", "lbfgs memory", "lbfgs backtracking", "zoom", "backtracking"}
+"""Those that decide by comparing, and by differences of what is nearly equal: rounding grows."""
+ROUNDED_BY_OPTAX = {"injected", "adafactor", "adafactor factored", "accumulated", "accumulated sum", "accumulated finite", "accumulated small"}  # fmt: skip
+"""Those of which optax computes a rate, a decay or a mean in float32 when all the rest is float64."""
+
+
+def optax_double_answers():
+    """The parameters after some of fifty steps of optax in float64, and its schedules there."""
+    import jax
+    import optax
+
+    with jax.enable_x64(True):
+        found = {
+            f"schedule {n}": [float(make(optax)(jax.numpy.asarray(t))) for t in range(60)]
+            for n, make in SCHEDULES.items()
+        }
+        for name, (make, factors) in all_cases().items():
+            params = jax.tree.map(jax.numpy.asarray, start(optax, name, np.float64))
+            factors = factors.astype(np.float64)
+            run = trajectory(jax.numpy, optax, make(optax), jax.lax.scan, jax.value_and_grad, factors)
+            found[name] = jax.jit(run)(params)[SEEN]
+    return found
+
+
 def optax_answers():
     """The parameters after each of fifty steps of optax, and its schedules."""
     import jax

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from narrowing import narrow_steps
 
 import fx
 import fx.numpy as fnp
@@ -96,6 +97,12 @@ def test_values_and_gradients_are_pytorch_s(name: str) -> None:
             np.testing.assert_allclose(value, want.detach(), rtol=1e-6, atol=1e-9)
             for g, t in zip(grads, tensors):
                 np.testing.assert_allclose(g, t.grad, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses_of_64_bits_compute_in_no_fewer(name: str) -> None:
+    ours, _, operands = CASES[name]
+    assert narrow_steps(fx.value_and_grad(ours, tuple(range(len(operands)))), *operands) == []
 
 
 def test_values_are_optax_s() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from narrowing import narrow_steps
 from sklearn import metrics as sk
 
 import fx
@@ -93,6 +94,12 @@ def test_metrics_work_in_compiled_loops(name: str) -> None:
         return metric.compute(state)
 
     np.testing.assert_allclose(fx.jit(run)(*batches), want(weights), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - GROWING))
+def test_metrics_are_computed_in_64_bits(name: str) -> None:
+    metric, predictions, targets, _ = CASES[name]
+    assert narrow_steps(lambda p, t: metric(p, t, weights=WEIGHTS), predictions, targets) == []
 
 
 def test_collections_and_means() -> None:

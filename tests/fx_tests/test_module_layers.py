@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from narrowing import narrow_steps
 
 import fx
 import fx.numpy as fnp
@@ -388,6 +389,31 @@ def test_laws(name: str) -> None:
     move = lambda step: f(*fx.tree.map(lambda v, a: v + step * a, (params, xs), along))
     expected = sum(float(fnp.sum(g * a)) for g, a in zip(fx.tree.leaves(slopes), fx.tree.leaves(along)))
     np.testing.assert_allclose((move(1e-6) - move(-1e-6)) / 2e-6, expected, rtol=1e-5, atol=1e-7)
+
+
+MASKS = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "DropPath", "AlphaDropout", "FeatureAlphaDropout"}
+"""Layers that draw what to leave out, with uniform numbers of the default dtype whatever they are given."""
+
+
+@pytest.mark.parametrize("name", sorted({*CASES, *LAWS} - MASKS))
+def test_layers_of_64_bits_compute_in_no_fewer(name: str) -> None:
+    if name in CASES:
+        case = CASES[name]
+        layer, xs = fx.tree.map(lambda p: fnp.asarray(p, "float64"), case.ours()), case.inputs
+        call = lambda layer, xs: _objective(case.call(layer, *xs))
+    else:
+        layer, xs = LAWS[name].make("float64"), np.random.default_rng(2).normal(size=LAWS[name].shape)
+        call = lambda layer, xs: _objective(LAWS[name].call(layer, xs))
+    params, rest = nn.partition(layer, nn.is_inexact_array)
+    f = lambda params, xs: fx.grad(lambda p, xs: call(nn.combine(p, rest), xs), (0, 1))(params, xs)
+    assert narrow_steps(f, params, xs) == []
+
+
+def test_what_is_rounded_to_32_bits_is_noticed() -> None:
+    rounding = lambda x: fx.lax.scan(lambda c, _: (c * fnp.float32(0.1).astype("float64"), None), x, None, length=2)
+    assert len(narrow_steps(lambda x: x + fnp.sin(fnp.asarray(2.0)), np.ones(2))) == 1
+    assert len(narrow_steps(lambda x: fx.jit(lambda x: (x * x.astype("float32")).sum())(x), np.ones(2))) == 1
+    assert narrow_steps(rounding, np.ones(2)) == [] == narrow_steps(lambda x: 0.1 * x, np.ones(2))
 
 
 def test_leading_axes_are_free() -> None:

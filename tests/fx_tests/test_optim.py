@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from narrowing import narrow_steps
 from optim_cases import (
     BROKEN_OPTIMIZERS,
     DOUBLE,
     OPTIMIZERS,
+    ROUNDED_BY_OPTAX,
     SCHEDULES,
+    SEEN,
+    SENSITIVE,
     SLOPES,
     START,
     STEPS,
     all_cases,
     optax_answers,
+    optax_double_answers,
     start,
     trajectory,
 )
@@ -31,12 +36,22 @@ def optax(request):
     return answers("optax", request.config.getoption("--update-golden"), optax_answers)
 
 
-def path_of(name, backend="reference", make=None):
-    """The parameters after each step of a case, in one compiled scan."""
+@pytest.fixture(scope="module")
+def optax_double(request):
+    """The same of some steps in float64."""
+    return answers("optax_double", request.config.getoption("--update-golden"), optax_double_answers)
+
+
+def program_of(name, dtype, make=None):
+    """From a start to the parameters after each step of a case."""
     given, factors = all_cases()[name]
-    dtype = np.float64 if name in DOUBLE else np.float32
-    run = trajectory(fnp, optim, (make or given)(optim), lax.scan, fx.value_and_grad, factors.astype(dtype))
-    return np.asarray(fx.jit(run, backend=backend)(start(optim, name, dtype)))
+    return trajectory(fnp, optim, (make or given)(optim), lax.scan, fx.value_and_grad, factors.astype(dtype))
+
+
+def path_of(name, backend="reference", make=None, dtype=None):
+    """The parameters after each step of a case, in one compiled scan."""
+    dtype = dtype or (np.float64 if name in DOUBLE else np.float32)
+    return np.asarray(fx.jit(program_of(name, dtype, make), backend=backend)(start(optim, name, dtype)))
 
 
 @pytest.mark.parametrize("name", [*OPTIMIZERS, *BROKEN_OPTIMIZERS])
@@ -44,6 +59,14 @@ def test_every_step_is_optax_s(optax, name):
     got, tolerance = path_of(name), 1e-6 if name in DOUBLE else 1e-5
     assert got.shape == (STEPS, 9) and got.dtype == optax[name].dtype
     np.testing.assert_allclose(got, optax[name], rtol=tolerance, atol=tolerance / 5)
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, *BROKEN_OPTIMIZERS])
+def test_steps_of_64_bits_are_optax_s_and_compute_in_no_fewer(optax_double, name):
+    tolerance = 1e-6 if name in ROUNDED_BY_OPTAX else 1e-7 if name in SENSITIVE else 1e-12
+    got = path_of(name, dtype=np.float64)[SEEN]
+    np.testing.assert_allclose(got, optax_double[name], rtol=tolerance, atol=tolerance / 10)
+    assert narrow_steps(program_of(name, np.float64), start(optim, name, np.float64)) == []
 
 
 @pytest.mark.parametrize("name", ["adamw masked", "adafactor factored", "zoom"])
@@ -74,6 +97,30 @@ def test_schedules_are_optax_s(optax, name):
     )
     np.testing.assert_allclose(np.asarray(compiled), want, rtol=2e-5, atol=2e-6)
     np.testing.assert_allclose([float(schedule(t)) for t in (0, 7, 59)], want[[0, 7, 59]], rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_keep_64_bits_and_leave_other_dtypes_as_they_are(optax_double, name):
+    """Alone they are as exact as Python's numbers; beside an array they have its dtype, as these have."""
+    schedule, counts = SCHEDULES[name](optim), np.arange(60, dtype=np.int32)
+    want = optax_double[f"schedule {name}"]
+    np.testing.assert_allclose([float(schedule(t)) for t in counts], want, rtol=1e-13, atol=1e-15)
+    for dtype in ("bfloat16", "float32", "float64"):
+        scaled = fx.jit(lambda t, x: schedule(t) * x, backend="reference")(counts[7], fnp.ones(2, dtype))
+        assert scaled.dtype == dtype and (schedule(counts[7]) * fnp.ones(2, dtype)).dtype == dtype
+        np.testing.assert_array_equal(scaled, fnp.full(2, fnp.asarray(float(schedule(counts[7])), dtype)))
+    assert narrow_steps(lambda t, x: schedule(t) * x, counts[7], np.ones(2)) == []
+
+
+def test_a_rate_of_one_s_own_is_as_exact_as_the_updates():
+    rate = lambda step: 0.1 / (1 + step)
+    for optimizer in (optim.sgd(rate), optim.inject_hyperparams(optim.sgd)(learning_rate=rate)):
+        for dtype in ("float32", "float64"):
+            x = fnp.ones(1, dtype)
+            state = optimizer.init(x)
+            for _ in range(3):
+                updates, state = optimizer.update(x, state, x)
+            assert updates.dtype == dtype and float(updates[0]) == -fnp.asarray(0.1 / 3, dtype)
 
 
 def test_the_recorded_answers_are_those_of_the_optax_that_is_installed(optax):
@@ -123,6 +170,25 @@ def test_averaged_weights_are_the_mean_of_the_weights(debias):
     weights = np.r_[0, weights / weights.sum()] if debias else np.r_[0.8**6, weights]
     want = weights @ np.array([np.asarray(p) for p in path])
     np.testing.assert_allclose(np.asarray(optim.averaged_weights(state)), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_slow_weights_in_the_state_are_those_beside_the_fast_ones(reset):
+    """Parameters given alone, as a trainer gives them, go the way of optax's pairs."""
+    optimizer = optim.lookahead(optim.sgd(0.1, 0.9), 3, 0.4, reset)
+    start = fnp.asarray([1.0, -2.0])
+    pair, alone = optim.LookaheadParams.init_synced(start), start
+    states = optimizer.init(pair), optimizer.init(alone)
+    for step in range(8):
+        updates, first = optimizer.update(2 * pair.fast, states[0], pair)
+        pair = optim.apply_updates(pair, updates)
+        updates, second = fx.jit(optimizer.update, backend="reference")(2 * alone, states[1], alone)
+        alone, states = optim.apply_updates(alone, updates), (first, second)
+        np.testing.assert_allclose(alone, pair.fast, rtol=1e-6)
+        np.testing.assert_allclose(optim.slow_weights(second), pair.slow, rtol=1e-6)
+        assert (step % 3 == 2) == np.allclose(alone, optim.slow_weights(second))
+    with pytest.raises(TreeError, match="of the kind that init was given"):
+        optimizer.update(start, states[0], start)
 
 
 def test_clipped_gradients_of_examples_are_summed():

@@ -233,6 +233,15 @@ def test_names_of_other_libraries_are_told(wrong, says):
     assert says in str(caught.value)
 
 
+def test_inputs_and_targets_given_one_by_one_are_told_how_batches_are_made():
+    with pytest.raises(TypeError) as caught:
+        train.Trainer(scored, optim.sgd(0.1)).fit(LINE, np.ones(3), np.ones(3), epochs=1)
+    (note,) = caught.value.__notes__
+    assert (
+        note.startswith("fit takes model, data by position, epochs, validation,") and "data.batches((x, y), 32)" in note
+    )
+
+
 @pytest.mark.parametrize("room", ["data", "io", "metrics", "optim", "train", "viz"])
 def test_what_is_told_of_other_names_is_there(room):
     module = getattr(fx, room)

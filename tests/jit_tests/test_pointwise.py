@@ -357,13 +357,24 @@ def test_threefry_known_answers() -> None:
             np.testing.assert_array_equal(found[j], np.array([v[2][j] for v in _THREEFRY], np.uint32))
 
 
-def test_rules_take_constants() -> None:
-    """The planner passes a constant where an operand is a literal."""
-    x = edges(dtypes.float32)
-    eqn = equation("pow", (x.dtype, x.dtype), {})
-    found = run_pointwise(lambda b, v: POINTWISE["pow"](b, eqn, v, Const(np.float32(2.5), ty_of(x.dtype))), x)
-    wanted = reference("pow", {}, (x, np.full_like(x, 2.5)))
-    assert_agrees(Case("pow", 2, (), 4), found, wanted, (x,))
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_powers_with_constant_exponents(dtype: np.dtype) -> None:
+    """The planner passes a constant where an operand is a literal; some powers are products and roots then."""
+    x = np.concatenate([edges(dtype), np.linspace(0.25, 4, 5001).astype(dtype)])
+    eqn = equation("pow", (dtype, dtype), {})
+    exponents = (-3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 1 / 3, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+    for y in exponents:
+        rule = lambda b, v, y=y: POINTWISE["pow"](b, eqn, v, Const(dtype.type(y), ty_of(dtype)))
+        wanted = reference("pow", {}, (x, np.full_like(x, y)))
+        assert_agrees(Case("pow", 2, (), 4), run_pointwise(rule, x), wanted, (x,))
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_powers_of_two(dtype: np.dtype) -> None:
+    y = np.concatenate([edges(dtype), np.linspace(-20, 20, 5001).astype(dtype)])
+    eqn = equation("pow", (dtype, dtype), {})
+    found = run_pointwise(lambda b, v: POINTWISE["pow"](b, eqn, Const(dtype.type(2), ty_of(dtype)), v), y)
+    assert_agrees(Case("pow", 2, (), 4), found, reference("pow", {}, (np.full_like(y, 2), y)), (y,))
 
 
 @pytest.mark.parametrize(
