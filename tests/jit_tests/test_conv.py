@@ -411,7 +411,8 @@ def test_empty_operands() -> None:
 
 def test_long_products_over_pixels() -> None:
     """The weights' gradient on images too large for the cache: slices of k, copied slabs, blocks of channels."""
-    for shape, features, k in (((2, 64, 40, 40), 32, 3), ((2, 128, 24, 24), 40, 3), ((5, 20, 64, 64), 16, 5)):
+    cases = ((2, 64, 40, 40), 32, 3), ((2, 128, 24, 24), 40, 3), ((5, 20, 64, 64), 16, 5), ((3, 20, 41, 40), 150, 1)
+    for shape, features, k in cases:
         x = random_array((shape[0], *shape[2:], shape[1]), "float32")
         y = random_array((shape[0], shape[2] - k + 1, shape[3] - k + 1, features), "float32", 1)
         check(x, y, params(2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1)))
