@@ -5,11 +5,12 @@ Then the long loop is the vectorised one, and values of a row stay in registers 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from .cost import chunk_for
-from .loop_ir import Const, Expr, i64
+from .loop_ir import Const, Expr, i64, maximum, minimum
 from .lower.context import Builder
 from .lower.reductions import COMBINE, carry_position, is_arg, widen
 from .lower.registry import Value
@@ -29,15 +30,15 @@ def narrow_size(nest: Nest) -> int:
 
     This one size stands in the kernel's text: it is a fact of the model (classes, channels), not of the batch.
     """
-    if len(nest.sizes) < 2 or (nest.kind == "columns" and any(is_arg(r.op) for r in nest.reductions)):
+    last = len(nest.sizes) - 1
+    if last < 1 or (nest.kind == "columns" and any(is_arg(r.op) for r in nest.reductions)):
         return 0
-    kept = nest.n_kept == 1 and (nest.kind == "columns" or len(nest.sizes) == 2)
-    if not (kept or (nest.kind == "map" and len(nest.sizes) == 2)):
+    if nest.n_kept != {"columns": 1, "rows": last, "map": last + 1}[nest.kind]:
         return 0
-    loop = 0 if nest.kind == "columns" else 1
-    n, rows = nest.sizes[loop], nest.row_size if loop == 0 else nest.sizes[0]
+    loop = 0 if nest.kind == "columns" else last
+    n, rows = nest.sizes[loop], nest.row_size if loop == 0 else nest.sizes[last - 1]
     body = sum(  # what does not change along the row stands there once
-        (n if loop in x.atoms else 1) * (1 + (x.flops if isinstance(x, Point) else 0))
+        (n if loop in nest.loops(x) else 1) * (1 + (x.flops if isinstance(x, Point) else 0))
         for x in walk(list(nest.targets()))
     )
     return n if n <= NARROW and rows >= 8 and body <= NARROW_BODY else 0
@@ -68,24 +69,38 @@ class NarrowRows(_Narrow):
         self, ctx: Builder, nest: Nest, name: str, split: Split | None, stands_for: dict[NestReduction, NestReduction]
     ) -> None:
         super().__init__(ctx, nest, name, split, stands_for)
-        self.narrow = nest.sizes[1]
+        self.narrow = nest.sizes[-1]
 
     def write(self) -> tuple[int, int]:
-        """A map or a reduction over rows of a few elements: each row is written out, and rows are vectorised."""
-        b, nest = self.b, self.nest
-        with self.loop(0, b.lo, b.hi, vectorize=True), self.scope(frozenset([ROW])):
-            base, cells = self.scopes, self.cells(1)
-            for stage in range(nest.stages):
-                for r in [r for r in nest.reductions if r.stage == stage]:
-                    rows = [self.in_cell(base, cell, lambda: [self.value(v) for v in r.values]) for cell in cells]
-                    acc = self.extreme_position(r.op, rows) if is_arg(r.op) else self.accumulated(r, rows)
-                    self.results(r, acc if isinstance(acc, tuple) else b.let(r.op, acc.cast(ty_of(r.dtype))))
-                for cell in cells:
-                    stores = [s for s in nest.stores if s.full and s.node.stage == stage]
-                    self.in_cell(base, cell, lambda: self.store_all(stores))
-            self.store_all([s for s in nest.stores if not s.full])
-        total = nest.sizes[0]
+        """Each row is written out; rows that follow one another are vectorised, and the loops around them run as one."""
+        b, nest, long = self.b, self.nest, len(self.nest.sizes) - 2
+        total = math.prod(nest.sizes[:-1])
+        if long == 0:
+            with self.loop(0, b.lo, b.hi, vectorize=True), self.scope(frozenset([ROW])):
+                self.row()
+        else:
+            size = self.size(long)
+            first, end = b.let("first", b.lo // size), b.let("end", (b.hi + size - 1) // size)
+            with b.for_("outer", first, end) as outer, self.rows_of(outer, list(range(long))):
+                base = b.let("base", outer * size)
+                start, stop = b.let("start", maximum(b.lo - base, 0)), b.let("stop", minimum(b.hi - base, size))
+                with self.loop(long, start, stop, vectorize=True), self.scope(frozenset([ROW])):
+                    self.row()
         return total, chunk_for(total, self.work.per(total), 64)
+
+    def row(self) -> None:
+        """Its reductions and stores, stage by stage."""
+        b, nest = self.b, self.nest
+        base, cells = self.scopes, self.cells(len(nest.sizes) - 1)
+        for stage in range(nest.stages):
+            for r in [r for r in nest.reductions if r.stage == stage]:
+                rows = [self.in_cell(base, cell, lambda: [self.value(v) for v in r.values]) for cell in cells]
+                acc = self.extreme_position(r.op, rows) if is_arg(r.op) else self.accumulated(r, rows)
+                self.results(r, acc if isinstance(acc, tuple) else b.let(r.op, acc.cast(ty_of(r.dtype))))
+            for cell in cells:
+                stores = [s for s in nest.stores if s.full and s.node.stage == stage]
+                self.in_cell(base, cell, lambda: self.store_all(stores))
+        self.store_all([s for s in nest.stores if not s.full])
 
     def accumulated(self, r: NestReduction, rows: list[list[Value]]) -> Value:
         acc = widen(rows[0][0], r.acc)

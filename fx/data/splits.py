@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ def split(n: int, held_out: float | int, *, seed: int = 0, labels: Any = None) -
     >>> split(10, 0.2, labels=[0] * 5 + [1] * 5)[1]
     array([2, 5])
     """
+    n = _number(n, "split", 0.1)
     size = round(n * held_out) if isinstance(held_out, float) else held_out
     if not 0 < size < n:
         raise DataError(f"split: {size} of {n} examples held out leaves one part empty; found held_out={held_out!r}")
@@ -60,6 +62,7 @@ def k_fold(n: int, k: int, *, seed: int = 0, labels: Any = None) -> list[tuple[n
     >>> [validation.tolist() for _, validation in k_fold(5, 2)]
     [[1, 2, 4], [0, 3]]
     """
+    n = _number(n, "k_fold", 5)
     if not 2 <= k <= n:
         raise DataError(f"k_fold takes k from 2 to the number of examples, {n}; found {k}")
     kinds = _labels(labels, n, "k_fold")
@@ -68,6 +71,17 @@ def k_fold(n: int, k: int, *, seed: int = 0, labels: Any = None) -> list[tuple[n
         order = order[np.argsort(kinds[order], kind="stable")]
     folds = [np.sort(order[i::k]) for i in range(k)]
     return [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds]
+
+
+def _number(n: Any, who: str, second: float) -> int:
+    try:
+        return operator.index(n)
+    except TypeError:
+        kind = f"an array of shape {n.shape}" if hasattr(n, "shape") else f"{type(n).__name__} {n!r:.60}"
+        raise DataError(
+            f"{who} takes the number of examples, and gives their positions; found {kind}."
+            f" Write data.{who}(len(x), {second}), or data.{who}(len(x), {second}, labels=y) for the shares of each label."
+        ) from None
 
 
 def _labels(labels: Any, n: int, who: str) -> np.ndarray | None:

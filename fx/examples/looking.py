@@ -1,4 +1,4 @@
-"""``python -m fx viz``: figures of logs, of arrays in files, and of the network of the program ``mnist``."""
+"""``python -m fx viz``: figures of logs, of arrays in files, and of what the programs ``mnist``, ``linear`` and ``logistic`` train."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import data, io, random, viz
+from .. import numpy as fnp
 from ..errors import CheckpointError, PlotError
 
 __all__ = ["add_commands", "run"]
@@ -60,6 +61,31 @@ def _embedding(file: str, method: str) -> Any:
     return viz.scatter(viz.pca(flat) if method == "pca" else viz.tsne(flat, random.key(0)), labels)
 
 
+def _attention(file: str) -> Any:
+    (weights,) = arrays(file, "weights")
+    with np.load(file) as archive:
+        names = {name: list(archive[name]) for name in ("queries", "keys") if name in archive}
+    return viz.attention(weights, **names)
+
+
+def _importance(program: str, load: str | None) -> Any:
+    """What each measurement is worth to the regression of a program: the fall of its score when the column is shuffled."""
+    from . import linear, logistic
+
+    module = {"linear": linear, "logistic": logistic}[program]
+    x, y, names = module.table()
+    start = linear.init(x.shape[1])
+    model = module.train().model if load is None else io.load(load, start)
+
+    def score(x: Any) -> Any:
+        found = linear.predict(model, x)
+        if program == "logistic":
+            return fnp.mean((found > 0) == (y > 0))
+        return 1 - fnp.mean((found - y) ** 2) / y.var()
+
+    return viz.bars(viz.permutation_importance(score, x, random.key(0), repeats=20), names)
+
+
 def _of_mnist(what: str, model: str, load: str | None) -> Any:
     """Looks at a network of the program ``mnist``: a saved one, or one trained for a moment."""
     from . import mnist  # here, so that the other commands need not load it
@@ -90,6 +116,17 @@ KINDS: dict[str, tuple[Callable[..., Any], str, dict[str, dict[str, Any]]]] = {
         {"file": {"help": "npz with points, labels"}, "--method": {"choices": ["pca", "tsne"], "default": "pca"}},
     ),
 }  # fmt: skip
+KINDS["attention"] = (
+    _attention, "who looks at whom",
+    {"file": {"help": "npz with weights, (heads, queries, keys) or (queries, keys), and, if they have names, queries and keys"}},
+)  # fmt: skip
+KINDS["permutation-importance"] = (
+    _importance, "what each measurement is worth to a regression",
+    {
+        "--program": {"choices": ["linear", "logistic"], "default": "linear"},
+        "--load": {"metavar": "FILE", "help": "what `train PROGRAM --save FILE` wrote; without it, trains"},
+    },
+)  # fmt: skip
 for _what in ("filters", "feature-maps", "saliency", "integrated-gradients", "grad-cam", "occlusion"):
     KINDS[_what] = (
         (lambda what: lambda model, load: _of_mnist(what, model, load))(_what),

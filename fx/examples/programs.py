@@ -142,9 +142,18 @@ def run(module: Any, options: dict[str, Any], parser: argparse.ArgumentParser) -
             print(f"saved to {save}")
     except (CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        sys.exit("\ninterrupted")
+    except KeyboardInterrupt as error:
+        sys.exit("\ninterrupted" + (f"; {_kept(error, save)}" if save is not None else ""))
     return result
+
+
+def _kept(error: KeyboardInterrupt, path: str) -> str:
+    """Saves the network that was being trained, if there is one; tells what became of it."""
+    state = getattr(error, "state", None)
+    if state is None:
+        return "nothing is saved"
+    io.save(path, state.model)
+    return f"the network as it was after {int(state.step)} steps is saved to {path}"
 
 
 def main(train_function: Any, argv: Sequence[str] | None = None) -> None:

@@ -182,7 +182,11 @@ class Trainer:
 
         Raises:
             TrainingError: no batches, a batch that does not fit, an iterator that is used up.
-            NaNError: the loss or a gradient was not finite; ``error.state`` is the state before that step.
+            NaNError: the loss or a gradient was not finite.
+            KeyboardInterrupt: Ctrl-C was pressed; the run ends after the step, or the epoch's evaluation.
+
+        Whatever is raised, ``error.state`` is the state after the last step that was sound: ``error.state.model`` is the
+        model, ``fit(error.state, ...)`` goes on from there.
         """
         epochs, callbacks = checked_epochs(epochs), checked_callbacks(callbacks)
         earlier = model.state if isinstance(model, Fit) else model
@@ -199,6 +203,7 @@ class Trainer:
                 run.call("finish")
         except BaseException as error:
             run.call("abort", error)
+            _hand_over(run, error)
             raise
         return Fit(run.state, run.history)
 
@@ -427,6 +432,19 @@ def _targets(batch: Tree) -> Any:
         f"the metrics of fx.metrics compare outputs with targets, so a batch is (inputs, targets); found a {type(batch).__name__}."
         " Say where they are, Trainer(targets=lambda batch: batch['labels']), or write the metric as a function of (model, batch)."
     )
+
+
+def _hand_over(run: Run, error: BaseException) -> None:
+    """Gives an error the state that the run had come to, unless it has one."""
+    if hasattr(error, "state"):
+        return
+    with contextlib.suppress(AttributeError):  # a class with slots
+        error.state = run.state  # type: ignore[attr-defined]
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(
+                f"The state after {int(run.state.step)} steps is the error's: import sys; sys.last_value.state.model is the model,"
+                " trainer.fit(sys.last_value.state, ...) goes on."
+            )
 
 
 def _examples(batch: Tree) -> int:

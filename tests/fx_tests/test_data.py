@@ -457,6 +457,8 @@ def test_arrays_as_images_have_the_shape_that_is_told(tmp_path):
         (lambda: BASE.batch("4"), ShapeError, "batch takes a positive size; found '4'"),
         (lambda: BASE.batch(4.0), ShapeError, "found 4.0"),
         (lambda: BASE.shuffle(random.key(0)), DataError, "shuffle takes a seed, an int"),
+        (lambda: data.split(np.ones((6, 2)), 0.5), DataError, r"found an array of shape \(6, 2\).*data.split\(len\(x\), 0.1, labels=y\)"),
+        (lambda: data.k_fold([0, 1], 2), DataError, r"k_fold takes the number of examples.*found list \[0, 1\]"),
         (lambda: BASE.take(-1), DataError, "at least 0; found -1"),
         (lambda: data.from_arrays([[1, 2], [3, 4]]), ShapeError, "np.asarray makes an array"),
         (lambda: list(BASE.map(lambda e: None).batch(2)), DataError, "gave None for element 0.*return"),

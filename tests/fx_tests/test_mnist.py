@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import runpy
+import signal
 import sys
 
 import numpy as np
@@ -12,7 +13,8 @@ from recorded import answers
 
 import fx
 from fx import __main__ as command_line
-from fx import data, optim, random, tree
+from fx import data, io, optim, random, tree
+from fx import train as training
 from fx.errors import ShapeError
 from fx.examples import mnist, programs
 
@@ -266,6 +268,26 @@ def test_an_interruption_ends_quietly(monkeypatch):
     monkeypatch.setattr(mnist, "train", interrupted)
     with pytest.raises(SystemExit, match="interrupted"):
         command_line.main(["train", "mnist"])
+
+
+def test_an_interrupted_program_saves_the_network_as_it_is(tmp_path, monkeypatch):
+    def press(run):
+        if run.batch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    def interrupted(epochs=1):
+        loss, images = lambda model, batch, key: fx.numpy.mean((batch @ model) ** 2), [np.eye(2, dtype=np.float32)] * 5
+        callbacks = [training.Call(step=press)]
+        training.Trainer(loss, optim.sgd(0.5)).fit(np.ones(2, np.float32), images, epochs=1, callbacks=callbacks)
+
+    monkeypatch.setattr(mnist, "train", interrupted)
+    with pytest.raises(SystemExit, match="after 2 steps is saved to"):
+        command_line.main(["train", "mnist", "--save", str(tmp_path / "network.safetensors")])
+    np.testing.assert_array_equal(io.load(tmp_path / "network.safetensors"), [0.25, 0.25])
+    monkeypatch.setattr(mnist, "train", lambda epochs=1: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(SystemExit, match="nothing is saved"):
+        command_line.main(["train", "mnist", "--save", str(tmp_path / "none.safetensors")])
+    assert not (tmp_path / "none.safetensors").exists()
 
 
 def test_the_clock_separates_compiling():

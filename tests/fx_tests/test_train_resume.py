@@ -77,9 +77,10 @@ def test_ctrl_c_ends_after_the_step_and_saves(whole, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         resumed_run.fit(train.EarlyStopping(patience=99), train.Call(step=press), train.Checkpoint(tmp_path))
     assert signal.getsignal(signal.SIGINT) is before
+    assert int(caught.value.state.step) == 17 and "17 steps" in caught.value.__notes__[0]
     assert train.Checkpoint(tmp_path).manager.latest_step() == 17
     told = io.StringIO()
     callbacks = [train.EarlyStopping(patience=99), train.Progress(stream=told), train.Checkpoint(tmp_path)]

@@ -10,6 +10,7 @@ import fx.numpy as fnp
 from fx import __main__ as command_line
 from fx import random, viz
 from fx.errors import PlotError, ShapeError
+from fx.examples import linear, looking
 from fx.viz.embedding import divergence, neighbour_probabilities
 
 RNG = np.random.RandomState(0)
@@ -171,18 +172,43 @@ def test_a_figure_that_cannot_be_saved_is_said_before(path, says):
 
 @pytest.mark.parametrize(
     "kind",
-    [["curves", "run.csv"], ["curves", "run.jsonl"], ["confusion", "a.npz"], ["embedding", "a.npz", "--method", "pca"]],
+    [
+        ["curves", "run.csv"],
+        ["curves", "run.jsonl"],
+        ["confusion", "a.npz"],
+        ["embedding", "a.npz", "--method", "pca"],
+        ["attention", "a.npz"],
+        ["attention", "heads.npz"],
+    ],
 )
 def test_the_command_draws(kind, tmp_path, monkeypatch, capsys):
     pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.csv").write_text("epoch,loss,accuracy\n1,2.0,\n2,1.0,0.5\n")
     (tmp_path / "run.jsonl").write_text('{"epoch": 1, "step": 3, "loss": 2.0}\n{"epoch": 2, "step": 6, "loss": 1.0}\n')
-    np.savez(tmp_path / "a.npz", points=X, labels=[0, 1, 0, 1], predictions=[0, 1, 1, 1])
+    np.savez(tmp_path / "a.npz", points=X, labels=[0, 1, 0, 1], predictions=[0, 1, 1, 1], weights=np.eye(2))
+    np.savez(tmp_path / "heads.npz", weights=np.ones((2, 3, 2)), queries=list("abc"), keys=list("de"))
     command_line.main(["viz", *kind, "--plot", "out.png"])
     assert (tmp_path / "out.png").read_bytes().startswith(
         b"\x89PNG"
     ) and "plotted to out.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("program", ["linear", "logistic"])
+def test_the_command_draws_what_measurements_are_worth(program, tmp_path, monkeypatch):
+    """Of least squares 2 w**2 var(x) / var(y) of R2, in the mean over orders; what a column of no weight is worth is 0."""
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(looking.viz, "bars", lambda values, names: drawn.append((values, names)) or viz.figure(1, 1))
+    command_line.main(["viz", "permutation-importance", "--program", program, "--plot", str(tmp_path / "out.png")])
+    ((values, names),) = drawn
+    mean = np.asarray(values).mean(axis=1)
+    assert values.shape == (len(names), 20)
+    if program == "linear":
+        x, y, _ = linear.table()
+        np.testing.assert_allclose(mean, 2 * linear.closed_form(x, y)[:-1] ** 2 / y.var(), rtol=0.1, atol=0.02)
+    else:
+        assert -0.01 < mean.min() and 0.01 < mean.max() < 0.1 and names[int(mean.argmax())].startswith("worst")
 
 
 @pytest.mark.parametrize(

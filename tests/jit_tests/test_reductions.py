@@ -209,3 +209,54 @@ def test_what_is_computed_once_a_row_counts_once() -> None:
     x = np.ones((77, 3), np.float32)
     text = fx.jit(_of_pairs).lower(x, x).compile().as_text()
     assert "for i1" not in text and text.count("sqrt(") == 1
+
+
+PAIRWISE = {
+    "distances": lambda x, y: fnp.sum((x[..., :, None, :] - y[..., None, :, :]) ** 2, -1),
+    "forces": lambda x, y: _of_pairs(x[..., :, None, :], y[..., None, :, :]),
+    "argmax": lambda x, y: fnp.argmax(x[..., :, None, :] - y[..., None, :, :], -1),
+    "softmax": lambda x, y: fx.nn.softmax(x[..., :, None, :] * y[..., None, :, :], -1),
+    "a map": lambda x, y: fnp.sin(x[..., :, None, :]) + y[..., None, :, ::-1],
+    "padding": lambda x, y: (
+        fnp.sum(fnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(1, 2)])[..., :, None, :], -1) + fnp.sum(y, -1)[..., None, :]
+    ),
+    "positions": lambda x, y: fnp.sum(
+        fnp.where(fnp.arange(x.shape[-1]) > 1, x[..., :, None, :], y[..., None, :, :]), -1
+    ),
+}
+
+
+@pytest.mark.parametrize("of", PAIRWISE.values(), ids=PAIRWISE)
+@pytest.mark.parametrize("lead", [(), (2,)], ids=str)
+def test_short_rows_of_all_pairs(of: Any, lead: tuple[int, ...]) -> None:
+    """Loops around the one that is vectorised: a pair of points each, of few coordinates."""
+    rng = np.random.default_rng(0)
+    for a, b, width, dtype in [
+        (1, 1, 3, "float64"), (5, 7, 3, "float32"), (4, 8, 1, "float64"), (9, 33, 2, "float32"), (6, 40, 4, "float64"),
+        (3, 65, 16, "float32"), (3, 65, 17, "float64"), (0, 9, 3, "float32"), (9, 0, 3, "float32"),
+    ]:  # fmt: skip
+        x, y = (rng.normal(size=(*lead, n, width)).astype(dtype) for n in (a, b))
+        for u, v in ((x, y), (x[..., ::-1, :], np.asfortranarray(y)), (x[..., ::-1], y[..., ::-1, :])):
+            want = of(fnp.asarray(u), fnp.asarray(v))
+            np.testing.assert_allclose(
+                fx.jit(of)(u, v),
+                want,
+                rtol=2e-5 if dtype == "float32" else 1e-12,
+                atol=1e-6 if dtype == "float32" else 1e-13,
+            )
+
+
+def test_pairs_of_points_are_vectorised_over_points() -> None:
+    """Coordinates are written out: the innermost loop is that over the second points."""
+    x = np.ones((77, 3), np.float32)
+    text = fx.jit(PAIRWISE["distances"]).lower(x, x).compile().as_text()
+    assert "for i2" not in text and "for i1" in text
+
+
+def test_pieces_of_all_pairs_give_the_same_bits() -> None:
+    x = numbers((300, 3), "f4")
+    graph, results = fx.make_graph(PAIRWISE["forces"])(x, x).graph, []
+    for n in (1, 2, 3, 7):
+        with jit.using_threads(n):
+            results.append(jit.compile(graph, jit.Options(num_threads=n))(x, x)[0])
+    assert len({np.asarray(r).tobytes() for r in results}) == 1
