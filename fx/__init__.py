@@ -44,15 +44,20 @@ _FROM = {
         "process_count", "process_index", "process_indices", "typeof",
     ),
     "primitives.callbacks": ("pure_callback",),
+    "shard_mapping": ("shard_map", "smap"),
+    "sharding": (
+        "NamedSharding", "P", "make_array_from_callback", "make_array_from_process_local_data",
+        "make_array_from_single_device_arrays", "make_mesh", "reshard", "set_mesh",
+    ),
     "staging": ("clear_caches", "jit"),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
     "transforms.custom_jvp": ("custom_jvp",),
     "transforms.custom_vjp": ("closure_convert", "custom_gradient", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "autograd", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "flatten_util", "image", "io", "lax",
+    "ad_checkpoint", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "extend", "flatten_util", "image", "io", "lax",
     "metrics", "nn",
-    "numpy", "ops", "optim", "printing", "random", "scipy", "stages", "test_util", "train",
+    "numpy", "ops", "optim", "printing", "profiler", "random", "scipy", "sharding", "stages", "test_util", "train",
     "tree", "tree_util", "typing", "viz",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
@@ -61,7 +66,10 @@ __all__ = sorted(("__version__", "config", *_HOME, *_MODULES))
 
 if TYPE_CHECKING:
     from . import (
+        ad_checkpoint as ad_checkpoint,
         autograd as autograd,
+        core as core,
+        custom_batching as custom_batching,
         custom_derivatives as custom_derivatives,
         data as data,
         debug as debug,
@@ -70,6 +78,7 @@ if TYPE_CHECKING:
         errors as errors,
         example_libraries as example_libraries,
         experimental as experimental,
+        extend as extend,
         flatten_util as flatten_util,
         image as image,
         io as io,
@@ -80,8 +89,10 @@ if TYPE_CHECKING:
         ops as ops,
         optim as optim,
         printing as printing,
+        profiler as profiler,
         random as random,
         scipy as scipy,
+        sharding as sharding,
         stages as stages,
         test_util as test_util,
         train as train,
@@ -164,6 +175,17 @@ if TYPE_CHECKING:
         typeof as typeof,
     )
     from .primitives.callbacks import pure_callback as pure_callback
+    from .shard_mapping import shard_map as shard_map, smap as smap
+    from .sharding import (
+        NamedSharding as NamedSharding,
+        P as P,
+        make_array_from_callback as make_array_from_callback,
+        make_array_from_process_local_data as make_array_from_process_local_data,
+        make_array_from_single_device_arrays as make_array_from_single_device_arrays,
+        make_mesh as make_mesh,
+        reshard as reshard,
+        set_mesh as set_mesh,
+    )
     from .staging import clear_caches as clear_caches, jit as jit
     from .transforms.checkpoint import (
         checkpoint as checkpoint,

@@ -96,7 +96,7 @@ _OF_JAX = {
 _ACCEPTED: dict[str, tuple[Any, ...] | None] = {
     "jax_platforms": ("cpu", "", None), "jax_platform_name": ("cpu", "", None), "jax_default_matmul_precision": None,
     "jax_threefry_partitionable": (True,), "jax_default_prng_impl": ("threefry2x32",), "jax_enable_custom_prng": None,
-    "jax_numpy_rank_promotion": ("allow",),
+    "jax_numpy_rank_promotion": ("allow",), "jax_numpy_dtype_promotion": ("standard",),
     "jax_traceback_filtering": None, "jax_transfer_guard": None, "jax_softmax_custom_jvp": None,
     "jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": None,
 }  # fmt: skip
@@ -129,10 +129,12 @@ class Config:
         overrides = getattr(self._local, "overrides", None)
         if overrides and name in overrides:
             return overrides[name]
-        if name == "jax_enable_x64":
+        if name in ("jax_enable_x64", "x64_enabled"):
             return self.default_float == np.dtype("float64")
+        if name in _ACCEPTED:  # what it always is here
+            return (_ACCEPTED[name] or (None,))[0]
         try:
-            return self._values[name]
+            return self._values[_OF_JAX.get(name, name.removeprefix("jax_"))]
         except KeyError:
             raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}") from None
 

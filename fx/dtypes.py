@@ -12,6 +12,7 @@ float array's dtype.  Source: "Design of Type Promotion Semantics for JAX".
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ COMPLEXES = (complex64, complex128)
 ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEXES)
 SUPPORTED = frozenset(ALL)
 
+
+TypePromotionError = DTypeError  # JAX's name
 
 float0 = np.dtype([("float0", np.void, 0)])
 """The dtype of the gradient with respect to an integer: it holds nothing."""
@@ -250,3 +253,13 @@ def promote_types(a: Any, b: Any) -> np.dtype:
 
 
 canonicalize_dtype = canonical
+
+
+_ABOVE = ("finfo", "iinfo", "result_type")
+
+
+def __getattr__(name: str) -> Any:
+    """JAX's names here for what stands above this module, in ``fx.numpy``; loaded when they are used."""
+    if name not in _ABOVE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("fx.numpy"), name)

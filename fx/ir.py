@@ -90,6 +90,11 @@ class Aval:
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
 
+    @property
+    def weak_type(self) -> bool:
+        """JAX's name of ``weak``."""
+        return self.weak
+
     def with_(self, **changes: Any) -> Aval:
         d = {"shape": self.shape, "dtype": self.dtype, "weak": self.weak, **changes}
         return Aval(**d)
@@ -171,6 +176,11 @@ class Literal:
     @property
     def weak_type(self) -> bool:
         return self.aval.weak
+
+    @property
+    def val(self) -> Any:
+        """JAX's name of ``value``."""
+        return self.value
 
     @property
     def bits(self) -> Any:

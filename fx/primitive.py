@@ -105,6 +105,13 @@ class Primitive:
         self._rules: dict[str, Rule | _Absent] = {}
         _registry[name] = self
 
+    bind: Callable[..., Any]
+    """``bind(*args, **params)``: applies it to values; ``fx.trace`` installs it."""
+
+    def get_bind_params(self, params: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """JAX's way to ask what ``bind`` takes: no functions, and the parameters."""
+        return [], params
+
     def __repr__(self) -> str:
         return self.name
 

@@ -32,7 +32,7 @@ __all__ = [
     "view_of",
 ]
 
-CALLBACKS = frozenset({"pure_callback", "debug_callback"})
+CALLBACKS = frozenset({"pure_callback", "io_callback", "debug_callback"})
 SMALL = 4096  # elements: below, a kernel costs as much to start as to run
 SHORT_ROW = 64  # elements: what is computed once a row is worth storing for shorter rows
 MAX_CHOICES = 8  # operands of a concatenation that is a choice of values

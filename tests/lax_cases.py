@@ -249,6 +249,8 @@ NOT_CALLED = {
     **dict.fromkeys("ConvDimensionNumbers ConvGeneralDilatedDimensionNumbers DotDimensionNumbers FftType Precision PrecisionLike RoundingMethod".split(), "a type"),
     **dict.fromkeys("GatherDimensionNumbers GatherScatterMode RaggedDotDimensionNumbers ScatterDimensionNumbers".split(), "a type, used by the calls"),
     "pbroadcast": "JAX has no rule for it under vmap: test_lax_names.py",
+    "pcast": "takes part in shard_map: test_sharding.py",
+    "with_sharding_constraint": "needs a mesh: test_sharding.py",
     "linalg": "a module: its functions stand beside JAX's in test_linalg.py",
 }  # fmt: skip
 

@@ -52,7 +52,7 @@ from fx.primitive import primitive
 from fx.primitives import elementwise as E
 from fx.primitives import joining, matrices
 from fx.primitives import shaping as S
-from fx.primitives.callbacks import debug_callback_p, pure_callback_p
+from fx.primitives.callbacks import debug_callback_p, io_callback_p, pure_callback_p
 from fx.primitives.checks import (
     ANY,
     BITS,
@@ -1040,6 +1040,16 @@ def _own_jvp(x: Any) -> Any:
 _own_jvp.defjvp(lambda p, t: (_wave(*p), E.mul(t[0], E.add(E.sin(p[0]), E.mul(p[0], E.cos(p[0]))))))
 
 
+@fx.custom_batching.custom_vmap
+def _own_vmap(x: Any) -> Any:
+    return _wave(x)
+
+
+@_own_vmap.def_vmap
+def _own_vmap_rule(axis_size: int, in_batched: list[Any], x: Any) -> tuple[Any, Any]:
+    return E.mul(x, E.sin(x)), in_batched[0]
+
+
 @fx.custom_vjp
 def _own_vjp(x: Any) -> Any:
     return _wave(x)
@@ -1070,6 +1080,11 @@ def _doubled(x: np.ndarray) -> list[np.ndarray]:
 def _call_python(x: Any) -> Any:
     out = (Aval(x.shape, x.dtype),)
     return bind(pure_callback_p, x, callback=_doubled, out_avals=out, vmap_method="broadcast_all")
+
+
+def _ask_python(x: Any) -> Any:
+    out = (Aval(x.shape, x.dtype),)
+    return bind(io_callback_p, x, callback=_doubled, out_avals=out, ordered=False)
 
 
 SEEN: list[np.ndarray] = []
@@ -1123,7 +1138,9 @@ _calls("name", lambda x: _wave(fx.checkpoint_name(x, "here")))
 _calls("custom_jvp_call", _own_jvp)
 _calls("custom_vjp_call", _own_vjp, wrt=False)  # forward mode has no rule; test_transforms holds its gradient
 _calls("custom_vjp_linear", lambda x: fx.vjp(_own_vjp, x)[1](x)[0], wrt=False, recorded=False)
+_calls("custom_vmap_call", _own_vmap)
 _calls("pure_callback", _call_python, allowed=NUMBER, wrt=False)
+_calls("io_callback", _ask_python, allowed=NUMBER, wrt=False)
 _calls("debug_callback", _tell_python, allowed=ANY, wrt=False)
 _calls("psum", _along_axis(lambda x: E.mul(x, psum(x, "i"))), recorded=False)
 _calls("pmax", _along_axis(lambda x: E.sub(x, pmax(x, "i"))), allowed=REAL, wrt=False, recorded=False)

@@ -68,13 +68,11 @@ _FOREIGN_DTYPES = (
 
 _ONE_DEVICE = "spreads work over devices, of which there is one"
 _SHARDING = (
-    "NamedSharding P Shard auto_pcast make_array_from_callback make_array_from_process_local_data"
-    " make_array_from_single_device_arrays make_mesh reshard set_mesh shard_map sharding smap distributed"
-    " remove_size_one_mesh_axis_from_type host_count host_id host_ids memory"
+    "Shard auto_pcast distributed remove_size_one_mesh_axis_from_type host_count host_id host_ids memory"
 ).split()
 _REFERENCES = "Ref ref new_ref empty_ref free_ref freeze ds".split()
 _MACHINERY = (
-    "ad api_util core export ffi interpreters jax2tf_associative_scan_reductions lib make_user_context monitoring profiler"
+    "ad api_util export ffi interpreters jax2tf_associative_scan_reductions lib make_user_context monitoring"
     " no_execution no_tracing thread_guard array_garbage_collection_guard"
 ).split()
 _PRIMITIVES = (
@@ -91,15 +89,13 @@ NAMESPACES = {
             **dict.fromkeys(_REFERENCES, "references to memory that changes: arrays are values here (x.at, the carry of scan)"),
             **dict.fromkeys(_MACHINERY, "XLA's and JAX's own machinery, which is not here"),
         },
-        absent={"custom_batching": "a batching rule by the user: vmap has one for every operation"},
     ),
     "lax": Namespace(
         "jax.lax", "fx.lax",
         outside={
             **dict.fromkeys(_PRIMITIVES, "JAX's object for an operation: here its function is made of others"),
             **dict.fromkeys(
-                "all_to_all_p device_put_p pcast ppermute_p precv psend ragged_all_to_all ragged_all_to_all_p sharding_constraint_p"
-                " with_sharding_constraint".split(), _ONE_DEVICE,
+                "all_to_all_p device_put_p ppermute_p precv psend ragged_all_to_all ragged_all_to_all_p sharding_constraint_p".split(), _ONE_DEVICE,
             ),
             **dict.fromkeys(
                 "AccuracyMode Tolerance DotAlgorithm DotAlgorithmPreset after_all after_all_p create_token create_token_p dce_sink"

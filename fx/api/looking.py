@@ -24,6 +24,7 @@ from ..transforms.flat import (
     function_name,
     resolve_argnums,
 )
+from .jaxprs import Jaxpr
 from .traced import partial_of
 
 __all__ = ["ShapeDtypeStruct", "TracedGraph", "eval_shape", "make_graph", "make_jaxpr"]
@@ -90,6 +91,16 @@ class TracedGraph:
     consts: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
+
+    @property
+    def jaxpr(self) -> Jaxpr:
+        """The graph under JAX's names."""
+        return Jaxpr(self.graph, len(self.consts))
+
+    @property
+    def literals(self) -> list[Any]:
+        """JAX's other name of ``consts``."""
+        return self.consts
 
     @property
     def eqns(self) -> Any:

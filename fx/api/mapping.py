@@ -82,22 +82,16 @@ def vmap(
         name = function_name(fun)
         leaves, in_tree = tree.flatten((args, kwargs))
         names = argument_names(fun, args, kwargs)
-        leaves = [check_leaf(x, f"{n} of {name}") for x, n in zip(leaves, names)]
         dims = _in_dims(in_axes, args, kwargs, leaves, names, name)
-        size = _batch_size(leaves, dims, names, axis_size, name)
         flat = FlatFunction(fun, in_tree)
-        b = Builder("vmap", name)
-        axis = NamedAxis(axis_name, size, b)
-        state.axes.append(axis)
-        try:
-            with b:
-                ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
-                graph, captures = b.close(flat(*ins))
-                del ins
-        finally:
-            state.axes.pop()
-        b.check_leaks()
-        outs, out_dims = batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)
+        call: Callable[..., Sequence[Any]] = flat
+        if None in dims and not all(map(_is_value, leaves)):  # functions and the like: nobody has to batch them
+            is_given = [d is not None or _is_value(x) for x, d in zip(leaves, dims)]
+            call = functools.partial(_with_others, flat, leaves, is_given)
+            leaves, dims, names = ([v for v, g in zip(vs, is_given) if g] for vs in (leaves, dims, names))
+        leaves = [check_leaf(x, f"{n} of {name}") for x, n in zip(leaves, names)]
+        size = _batch_size(leaves, dims, names, axis_size, name)
+        outs, out_dims = batched_flat(call, leaves, dims, names, NamedAxis(axis_name, size), name)
         assert flat.out_tree is not None
         want = _out_dims(out_axes, flat.out_tree, outs, name)
         return tree.unflatten(
@@ -105,6 +99,50 @@ def vmap(
         )
 
     return batched
+
+
+def _is_value(x: Any) -> bool:
+    """Whether a leaf is an array or a number."""
+    try:
+        check_leaf(x, "")
+    except TreeError:
+        return False
+    return True
+
+
+def _with_others(flat: FlatFunction, leaves: Sequence[Any], is_given: Sequence[bool], *given: Any) -> Sequence[Any]:
+    """A function of flat values, of which some are always the same."""
+    own = iter(given)
+    return flat(*[next(own) if g else x for x, g in zip(leaves, is_given)])
+
+
+def batched_flat(
+    flat: Callable[..., Sequence[Any]],
+    leaves: Sequence[Any],
+    dims: Sequence[int | None],
+    names: Sequence[str],
+    axis: NamedAxis,
+    name: str,
+) -> tuple[list[Any], list[int | None]]:
+    """A function of flat values on a batch of them: its outputs, and where their batch axes are (None: they have none).
+
+    Args:
+        dims, names: the batch axis of each value, and what it is called.
+        axis: the name and the size of the batch.
+        name: what the function is called.
+    """
+    b = Builder("vmap", name)
+    axis.builder = b
+    state.axes.append(axis)
+    try:
+        with b:
+            ins = [b.input(_unbatched(aval_of(x), d), name=n) for x, d, n in zip(leaves, dims, names)]
+            graph, captures = b.close(flat(*ins))
+            del ins
+    finally:
+        state.axes.pop()
+    b.check_leaks()
+    return batch_graph(graph, [*leaves, *captures], [*dims, *[None] * len(captures)], axis)
 
 
 def _is_axis(x: Any) -> bool:
@@ -126,10 +164,10 @@ def _in_dims(
     axes += [0] * len(tree.leaves(kwargs))
     out: list[int | None] = []
     for x, d, n in zip(leaves, axes, names):
-        a = aval_of(x)
         if d is None:
             out.append(None)
             continue
+        a = aval_of(check_leaf(x, f"{n} of {fun}"))
         if not _is_axis(d):
             raise VmapAxisError(f"in_axes entries must be ints or None; found {d!r} for {n}")
         if not -a.ndim <= d < a.ndim:

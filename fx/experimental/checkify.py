@@ -43,6 +43,9 @@ __all__ = [
 Value = Any
 JaxRuntimeError = CheckError
 
+ErrorCategory = str
+"""What a kind of check is named by."""
+
 user_checks = frozenset({"user"})
 nan_checks = frozenset({"nan"})
 div_checks = frozenset({"div"})
@@ -432,7 +435,7 @@ def _cond_rule(c: _Checker, e: Eqn, args: Sequence[Value]) -> list[Value]:
 _RULES: dict[str, Callable[[_Checker, Eqn, Sequence[Value]], list[Value]]] = {
     "debug_callback": _check_rule, "div": _div_rule, "gather": _gather_rule, "dynamic_slice": _dynamic_rule,
     "dynamic_update_slice": _dynamic_rule, "jit": _call_rule, "checkpoint": _call_rule, "custom_jvp_call": _custom_rule,
-    "custom_vjp_call": _custom_rule, "scan": _scan_rule, "while": _while_rule, "cond": _cond_rule,
+    "custom_vjp_call": _custom_rule, "custom_vmap_call": _custom_rule, "scan": _scan_rule, "while": _while_rule, "cond": _cond_rule,
     **dict.fromkeys(("scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max"), _scatter_rule),
 }  # fmt: skip
 

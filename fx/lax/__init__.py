@@ -111,11 +111,14 @@ _names.update(
 _SPECIAL = {
     "bessel_i0e", "bessel_i1e", "betainc", "igamma", "igamma_grad_a", "igammac", "polygamma", "random_gamma_grad", "zeta",
 }  # fmt: skip
-__all__ = sorted(_names - _SHARED | _SPECIAL)
+__all__ = sorted(_names - _SHARED | _SPECIAL | {"with_sharding_constraint"})
 
 
 def __getattr__(name: str) -> object:
-    """The special functions, which ``fx.scipy.special`` computes with the loops of this package, on first use."""
+    """What stands above this package, on first use: the special functions, which ``fx.scipy.special`` computes with its loops,
+    and what ``fx.sharding`` checks."""
+    if name == "with_sharding_constraint":
+        return _importlib.import_module("fx.sharding").with_sharding_constraint
     if name not in _SPECIAL:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(_importlib.import_module(f"{__name__}.special"), name)

@@ -17,7 +17,7 @@ from .. import tree
 from ..api import device_put, vmap
 from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 from ..config import config
-from ..dtypes import bool_, is_integer, promote
+from ..dtypes import bool_, is_float, is_integer, promote
 from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
 from ..ir import Aval
 from ..numpy.manipulation import stack
@@ -321,7 +321,8 @@ def fori_loop(
     bounds it is a ``while_loop``, which has forward mode only.
 
     Args:
-        lower, upper: integers; the index has their dtype.
+        lower, upper: integers; the index has their dtype.  Or both floats: then it is a ``while_loop`` that
+            adds 1 while the index is less than ``upper``.  (JAX cuts known floats to integers, and so counts otherwise under jit.)
         body_fun: ``(i, val) -> val``; the value keeps its structure, shapes and dtypes.
         init_val: any pytree.
         unroll: as for ``scan``; only with known bounds.
@@ -334,12 +335,16 @@ def fori_loop(
     _check_count("fori_loop", "body", body_fun, "(i, carry)")
     bounds = leaves_of("lower", lower) + leaves_of("upper", upper)
     avals = [aval_of(b) for b in bounds]
-    if len(avals) != 2 or any(a.shape or not is_integer(a.dtype) for a in avals):
-        raise error(DTypeError, f"fori_loop: lower and upper must be integer scalars; found {lower!r} and {upper!r}")
+    of_one_kind = any(all(is_kind(a.dtype) for a in avals) for is_kind in (is_integer, is_float))
+    if len(avals) != 2 or any(a.shape for a in avals) or not of_one_kind:
+        raise error(
+            DTypeError,
+            f"fori_loop: lower and upper must be integer scalars, or both float scalars; found {lower!r} and {upper!r}",
+        )
     index = Aval((), *promote(*[(a.dtype, a.weak) for a in avals]))
     name, names = function_name(body_fun), argument_names(body_fun, (0, init_val), {})
     values: list[Any] = [b if is_sized(b) else concrete_value(b) for b in bounds]
-    if values[0] is not None and values[1] is not None:
+    if values[0] is not None and values[1] is not None and is_integer(index.dtype):
         first, last = [b if is_sized(b) else int(b) for b in values]
         n = max(last - first, 0)
         if config.disable_jit:
@@ -354,7 +359,7 @@ def fori_loop(
         start = first if index.weak else np.asarray(first, index.dtype)
         return _scan(step, (start, init_val), None, n, False, 1 if unroll is None else unroll, (name, names))[0][1]
     if unroll is not None:
-        raise error(DTypeError, "fori_loop: unroll needs bounds that are known while tracing; these are traced values")
+        raise error(DTypeError, "fori_loop: unroll needs integer bounds that are known while tracing")
     low, high = [of_type(b, index.strong()) for b in bounds]
     return _while(
         lambda state: lt(state[0], high),

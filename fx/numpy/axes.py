@@ -22,7 +22,7 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
         ShapeError: it is neither.
         ConcretizationError: one is a traced value that is not known.
     """
-    several = isinstance(values, (tuple, list)) or (
+    several = isinstance(values, (tuple, list, range)) or (
         (type(values) is Array or isinstance(values, np.ndarray)) and values.ndim
     )
     parts = list(values) if several else [values]
@@ -71,7 +71,7 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
 
 def axis_tuple(axis: Any) -> tuple[Any, ...]:
     """One axis or several as a tuple."""
-    return tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    return tuple(axis) if isinstance(axis, (tuple, list, range)) else (axis,)
 
 
 def canonical_axes(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:

@@ -148,6 +148,8 @@ def quantile(
 ) -> Value:  # fmt: skip
     """The q-th quantile (0 <= q <= 1) along ``axis``; NaN if there is one.
 
+    A q outside of [0, 1] counts as the nearest of the two, as in JAX, since a traced q cannot be refused; NumPy raises.
+
     Args:
         method: what to do between two elements: "linear", "lower", "higher", "midpoint", "nearest"; or one of the
             other positions of Hyndman and Fan, "inverted_cdf" among them, which takes ``weights``.

@@ -16,7 +16,7 @@ from .rewrite import Substitution, copied
 
 __all__ = ["fold"]
 
-_STAY = ("pure_callback", "optimization_barrier")
+_STAY = ("pure_callback", "io_callback", "optimization_barrier")
 
 
 def fold(g: Graph) -> Graph:

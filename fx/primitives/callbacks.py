@@ -19,13 +19,14 @@ from ..dtypes import canonical
 from ..errors import ArgumentError, DTypeError, MissingRuleError, ShapeError, TreeError
 from ..ir import Aval
 from ..primitive import Primitive
-from ..trace import bind
+from ..trace import bind, state
 from ..traceback import user_frames
 from .helpers import align_batch
 
-__all__ = ["debug_callback", "debug_print", "pure_callback"]
+__all__ = ["debug_callback", "debug_print", "io_callback", "pure_callback"]
 
 pure_callback_p = Primitive("pure_callback", multiple_results=True)
+io_callback_p = Primitive("io_callback", multiple_results=True, effect="io")
 debug_callback_p = Primitive("debug_callback", multiple_results=True, effect="debug")
 
 VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all", None)
@@ -34,8 +35,12 @@ VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_a
 def run_callback(
     callback: Callable[..., Any], out_avals: Sequence[Aval], args: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Calls a flat callback and checks what it returned."""
-    outs = [np.asarray(o) for o in callback(*args)]
+    """Calls a flat callback and checks what it returned.  What it computes belongs to no trace that is going on around it."""
+    outer, state.absorbing = state.absorbing, []
+    try:
+        outs = [np.asarray(o) for o in callback(*args)]
+    finally:
+        state.absorbing = outer
     if len(outs) != len(out_avals):
         raise ShapeError(f"the callback returned {len(outs)} arrays; result_shape_dtypes announces {len(out_avals)}")
     for o, a in zip(outs, out_avals):
@@ -70,6 +75,29 @@ def _pure_callback_batch(
     return outs, [0] * len(outs)
 
 
+io_callback_p.def_abstract(lambda *avals, out_avals, **_: out_avals)
+io_callback_p.def_impl(lambda *args, callback, out_avals, **_: run_callback(callback, out_avals, args))
+io_callback_p.no_jvp(
+    "fx cannot see into a Python callback; its arguments need fx.lax.stop_gradient, or it a fx.custom_jvp"
+)
+io_callback_p.no_transpose("a Python callback is not linear")
+
+
+@io_callback_p.def_batch
+def _io_callback_batch(
+    size: int, args: Sequence[Any], dims: Sequence[int | None], *, callback: Any, out_avals: Any, ordered: bool
+) -> Any:
+    if ordered:
+        raise MissingRuleError(
+            "vmap of an io_callback with ordered=True: the calls of several examples have no order. Pass ordered=False (one"
+            " call an example, the first example first)"
+        )
+    batched = tuple(Aval((size, *a.shape), a.dtype) for a in out_avals)
+    call = functools.partial(_sequential, callback, batched)
+    outs = bind(io_callback_p, *align_batch(size, args, dims), callback=call, out_avals=batched, ordered=ordered)
+    return outs, [0] * len(outs)
+
+
 def _sequential(callback: Callable[..., Any], batched: Sequence[Aval], *args: np.ndarray) -> list[np.ndarray]:
     rows = [callback(*[a[i] for a in args]) for i in range(len(args[0]))]
     if not rows:
@@ -82,7 +110,7 @@ debug_callback_p.def_abstract(lambda *avals, **_: ())
 
 @debug_callback_p.def_impl
 def _debug_impl(*args: Any, callback: Callable[..., Any], **_: Any) -> tuple[()]:
-    callback(*args)
+    run_callback(lambda *xs: callback(*xs) or (), (), args)
     return ()
 
 
@@ -120,6 +148,31 @@ def _of_dtype(x: Any, announced: np.dtype) -> np.ndarray:
     return found.astype(announced, copy=False)
 
 
+def _flat_callback(
+    who: str, callback: Callable[..., Any], result_shape_dtypes: Any, args: Any, kwargs: Any
+) -> tuple[list[Any], Callable[..., list[Any]], tuple[Aval, ...], tree.TreeDef]:
+    """The leaves of the arguments, the callback on flat arrays, and the types and the structure of its results."""
+    leaves, in_tree = tree.flatten((args, kwargs))
+    results, out_tree = tree.flatten(result_shape_dtypes)
+    for r in results:
+        if not hasattr(r, "shape") or not hasattr(r, "dtype"):
+            raise TreeError(
+                f"{who}: result_shape_dtypes holds a {type(r).__name__} ({r!r}), which has no shape and dtype. Announce"
+                " each result as fx.ShapeDtypeStruct(shape, dtype)."
+            )
+    out_avals = tuple(Aval(tuple(r.shape), canonical(r.dtype)) for r in results)
+
+    def flat(*xs: np.ndarray) -> list[Any]:
+        a, k = _wrap(xs, in_tree)
+        out = callback(*a, **k)
+        found, d = tree.flatten(out)
+        if d != out_tree:
+            raise ShapeError(f"the callback returned the structure {d}; result_shape_dtypes has {out_tree}")
+        return [_of_dtype(x, a.dtype) for x, a in zip(found, out_avals)]
+
+    return leaves, flat, out_avals, out_tree
+
+
 @user_frames
 def pure_callback(
     callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, vmap_method: str | None = None, **kwargs: Any
@@ -144,26 +197,35 @@ def pure_callback(
     """
     if vmap_method not in VMAP_METHODS:
         raise ArgumentError(f"vmap_method must be one of {VMAP_METHODS}; found {vmap_method!r}")
-    leaves, in_tree = tree.flatten((args, kwargs))
-    results, out_tree = tree.flatten(result_shape_dtypes)
-    for r in results:
-        if not hasattr(r, "shape") or not hasattr(r, "dtype"):
-            raise TreeError(
-                f"pure_callback: result_shape_dtypes holds a {type(r).__name__} ({r!r}), which has no shape and dtype. Announce"
-                " each result as fx.ShapeDtypeStruct(shape, dtype)."
-            )
-    out_avals = tuple(Aval(tuple(r.shape), canonical(r.dtype)) for r in results)
-
-    def flat(*xs: np.ndarray) -> list[Any]:
-        a, k = _wrap(xs, in_tree)
-        out = callback(*a, **k)
-        found, d = tree.flatten(out)
-        if d != out_tree:
-            raise ShapeError(f"the callback returned the structure {d}; result_shape_dtypes has {out_tree}")
-        return [_of_dtype(x, a.dtype) for x, a in zip(found, out_avals)]
-
+    leaves, flat, out_avals, out_tree = _flat_callback("pure_callback", callback, result_shape_dtypes, args, kwargs)
     outs = bind(pure_callback_p, *leaves, callback=flat, out_avals=out_avals, vmap_method=vmap_method)
     return tree.unflatten(out_tree, outs)
+
+
+@user_frames
+def io_callback(
+    callback: Callable[..., Any], result_shape_dtypes: Any, *args: Any, sharding: Any = None, ordered: bool = False,
+    **kwargs: Any,
+) -> Any:  # fmt: skip
+    """Calls a Python function that may do anything, once each time the program reaches this point, in the program's order.
+
+    Args:
+        callback: gets arrays, returns a pytree of arrays of the announced shapes and dtypes (see ``pure_callback``).
+        result_shape_dtypes: pytree of anything with ``shape`` and ``dtype``; None: it returns None.
+        sharding: accepted: there is one device.
+        ordered: calls are in order anyway; True: vmap, under which examples have no order, raises.
+
+    Raises:
+        ShapeError, DTypeError: when the callback runs and returns other shapes or dtypes than announced.
+
+    >>> import fx, numpy as np
+    >>> words = iter([3, 5])
+    >>> read = lambda: fx.experimental.io_callback(lambda: np.int32(next(words)), fx.ShapeDtypeStruct((), "int32"))
+    >>> fx.jit(lambda x: x * read() + read())(2)
+    Array(11, dtype=int32)
+    """
+    leaves, flat, out_avals, out_tree = _flat_callback("io_callback", callback, result_shape_dtypes, args, kwargs)
+    return tree.unflatten(out_tree, bind(io_callback_p, *leaves, callback=flat, out_avals=out_avals, ordered=ordered))
 
 
 def _is_value(x: Any) -> bool:

@@ -35,6 +35,7 @@ class KeyArray:
 
     __slots__ = ("__weakref__", "_words")
     __array_priority__ = 300
+    stands_for_array = True  # to ``isinstance(x, Array)``
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, words: Value) -> None:

@@ -74,6 +74,9 @@ def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
     return Array(outs[0], out_aval.weak)
 
 
+Primitive.bind = bind
+
+
 def _evaluated(prim: Primitive, args: Sequence[Array], params: dict[str, Any]) -> Array | None:
     """``bind`` of the common kind of operation, which has one result and holds no function, on arrays; None for others."""
     avals = tuple([a.aval for a in args])

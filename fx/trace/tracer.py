@@ -37,7 +37,8 @@ WAY_OUT_INDEX = (
 WAY_OUT_KEY = "A program cannot look anything up by a value that it has not computed yet"
 WAY_OUT_NUMPY = (
     "np.array, np.asarray and other functions that NumPy does not let us see work in a function decorated with"
-    " @fx.numpy_program, and the functions of the same names in fx.numpy and fx.scipy work everywhere"
+    " @fx.numpy_program, and the functions of the same names in fx.numpy and fx.scipy work everywhere (of a list of traced"
+    " values, np.stack does too)"
 )
 
 
@@ -205,7 +206,8 @@ class Tracer:
         return self._number("a list of Python numbers", WAY_OUT_NUMBER).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if self.value is not None and not is_inexact(self.dtype):  # as ``int(x)``: there is no derivative to be lost
+        safe = not is_inexact(self.dtype) or self.builder.kind in ("custom_jvp", "custom_vjp")
+        if self.value is not None and safe:  # as ``int(x)``: there is no derivative to be lost, or it is a rule
             return np.array(self._number("a NumPy array", WAY_OUT_NUMPY), dtype)
         caller = sys._getframe(1)
         self._check_keeps_derivative(caller)

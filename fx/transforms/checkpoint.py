@@ -11,16 +11,16 @@ Source: Chen, Xu, Zhang, Guestrin, "Training Deep Nets with Sublinear Memory Cos
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import tree
 from ..array import to_numpy
-from ..errors import StaticArgumentError
+from ..errors import MissingRuleError, StaticArgumentError
 from ..interpret import run_graph
-from ..ir import Aval, Eqn, Graph, Var
+from ..ir import Aval, Eqn, Graph, Var, subgraphs
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
 from ..trace import (
@@ -48,7 +48,15 @@ from .flat import (
 )
 from .jvp import linearize_graph, quiet_graph
 
-__all__ = ["checkpoint", "checkpoint_name", "checkpoint_p", "checkpoint_policies", "remat", "trace_call"]
+__all__ = [
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_p",
+    "checkpoint_policies",
+    "remat",
+    "tangent_graph",
+    "trace_call",
+]
 
 checkpoint_p = Primitive("checkpoint", multiple_results=True)
 name_p = Primitive("name")
@@ -91,9 +99,32 @@ class checkpoint_policies:
         return lambda prim, *_, **params: prim is name_p and params["name"] in names
 
     @staticmethod
-    def save_anything_except_these_names(*names: str) -> Policy:
+    def save_any_names_but_these(*names: str) -> Policy:
         """Keep every named value but these."""
         return lambda prim, *_, **params: prim is name_p and params["name"] not in names
+
+    @staticmethod
+    def save_anything_except_these_names(*names: str) -> Policy:
+        """Keep every value, named or not, but those of these names."""
+        return lambda prim, *_, **params: prim is not name_p or params["name"] not in names
+
+    @staticmethod
+    def save_from_both_policies(policy_1: Policy, policy_2: Policy) -> Policy:
+        """Keep what one of two policies keeps."""
+        return lambda prim, *avals, **params: policy_1(prim, *avals, **params) or policy_2(prim, *avals, **params)
+
+    @staticmethod
+    def save_and_offload_only_these_names(
+        *, names_which_can_be_saved: Sequence[str], names_which_can_be_offloaded: Sequence[str],
+        offload_src: str = "device", offload_dst: str = "pinned_host",
+    ) -> Policy:  # fmt: skip
+        """Keep the values of these names; those that JAX would move to the host's memory are in it already."""
+        return checkpoint_policies.save_only_these_names(*names_which_can_be_saved, *names_which_can_be_offloaded)
+
+    @staticmethod
+    def offload_dot_with_no_batch_dims(offload_src: str = "device", offload_dst: str = "pinned_host") -> Policy:
+        """``dots_with_no_batch_dims_saveable``: what JAX would move to the host's memory is in it already."""
+        return checkpoint_policies.dots_with_no_batch_dims_saveable
 
 
 def checkpoint_name(x: Any, name: str) -> Any:
@@ -126,8 +157,8 @@ def _saved(graph: Graph, policy: Policy | None) -> tuple[Eqn, ...]:
     return tuple(e for e in graph.eqns if e.outputs and policy(e.prim, *[a.aval for a in e.inputs], **e.params))
 
 
-def _tangent_graph(
-    graph: Graph, wrt: tuple[bool, ...], saved: tuple[Eqn, ...]
+def tangent_graph(
+    graph: Graph, wrt: tuple[bool, ...], saved: tuple[Eqn, ...] = ()
 ) -> tuple[Graph, tuple[Any, ...], tuple[bool, ...]]:
     """(inputs, saved values, tangents where wrt) -> tangents of the outputs that are not zero."""
 
@@ -137,6 +168,12 @@ def _tangent_graph(
         avals = [v.aval for v in [*graph.inputs, *saved_vars]]
         avals += [v.aval.strong() for v, w in zip(graph.inputs, wrt) if w]
         nonzero: list[bool] = []
+
+        for name in _happening_once(graph):
+            raise MissingRuleError(
+                f"{name} happens once, and its results would be needed when the backward pass computes {graph.name!r} again."
+                " Call it outside of the checkpoint (or custom_vmap), and pass its results in."
+            )
 
         def f(*args: Any) -> list[Any]:
             ts = iter(args[n + len(saved_vars) :])
@@ -149,6 +186,16 @@ def _tangent_graph(
         return (dce(g), tuple(captures), tuple(nonzero)), captures
 
     return memoised(graph, ("checkpoint tangent", wrt, tuple(id(e) for e in saved)), make)
+
+
+def _happening_once(graph: Graph) -> Iterator[str]:
+    """The names of equations that have an effect, and results."""
+    for e in graph.eqns:
+        inner = subgraphs(e.params)
+        if e.effect is not None and e.outputs and not inner:
+            yield e.prim.name  # type: ignore[attr-defined]
+        for _, g in inner:
+            yield from _happening_once(g)
 
 
 @checkpoint_p.def_jvp_call
@@ -174,12 +221,10 @@ def _jvp(
         outs = bind_known(checkpoint_p, primals, params, values, forward.out_avals)
     n = len(graph.outputs)
     wrt = tuple(t is not None for t in tangents)
-    tangent_graph, captures, nonzero = _tangent_graph(graph, wrt, saved)
+    linear, captures, nonzero = tangent_graph(graph, wrt, saved)
     ts = [t for t in tangents if t is not None]
     t_out = iter(
-        bind(
-            checkpoint_p, *primals, *outs[n:], *ts, *captures, graph=tangent_graph, policy=None, prevent_cse=prevent_cse
-        )
+        bind(checkpoint_p, *primals, *outs[n:], *ts, *captures, graph=linear, policy=None, prevent_cse=prevent_cse)
     )
     return outs[:n], [next(t_out) if nz else None for nz in nonzero]
 

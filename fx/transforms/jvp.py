@@ -12,11 +12,13 @@ Source: Radul, Paszke, Frostig, Johnson, Maclaurin, "You Only Linearize Once" (P
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from ..dtypes import is_inexact
+from ..errors import MissingRuleError
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
 from ..trace import Builder, Tracer, aval_of, bind, bind_known, read, state
 
@@ -120,9 +122,18 @@ def quiet_graph(graph: Graph) -> Graph:
                 kept.append(e)
             elif subgraphs(e.params):
                 kept.append(e.replace(params=quiet(e.params), effect=None))
+            elif e.outputs:  # nobody may need them: then there is nothing to refuse
+                kept.append(e.replace(params={**e.params, "callback": functools.partial(_refuse, e, graph.name)}))
         return graph.replace(eqns=tuple(kept))
 
     return graph.memo("quiet", make)
+
+
+def _refuse(e: Eqn, name: str, *_: Any) -> NoReturn:
+    raise MissingRuleError(
+        f"{e.prim.name} happens once, and its results would be needed again when a derivative computes {name!r} a second time"  # type: ignore[attr-defined]
+        " (nested derivatives, loops). Under fx.jit it is computed once; or call it outside, and pass its results in."
+    )
 
 
 def _is_known(e: Eqn, known: Mapping[Var, Any]) -> bool:

@@ -189,3 +189,77 @@ def test_errors_of_transformations_have_the_classes_that_jax_gives_them() -> Non
         fx.vmap(fnp.sin, in_axes="a")(np.ones(2))
     with pytest.raises(ValueError):
         fx.grad(lambda x: lax.while_loop(lambda v: v < 5, lambda v: v + 1, x))(1.0)
+
+
+def test_loops_between_floats_count_as_a_while_loop_does() -> None:
+    def run(low: object, high: object) -> object:
+        return lax.fori_loop(low, high, lambda i, c: (c[0] + i, c[1] + 1), (0.0, 0))
+
+    for low, high, total, n in ((0.0, 3.0, 3.0, 3), (0.5, 3.1, 4.5, 3), (2.0, 1.0, 0.0, 0), (0.0, 2.5, 3.0, 3)):
+        for f in (run, fx.jit(run)):
+            found = f(low, high)
+            assert (float(found[0]), int(found[1])) == (total, n)
+    with pytest.raises(TypeError, match="both float"):
+        run(0, 2.5)
+
+
+def test_axes_and_shapes_may_be_ranges() -> None:
+    x = fnp.ones((2, 3, 4))
+    assert x.sum(range(2)).shape == (4,) and fnp.zeros(range(2, 4)).shape == (2, 3)
+    assert fx.jit(lambda x: fnp.max(x, axis=range(1, 3)))(x).shape == (2,)
+
+
+def test_options_of_jax_can_be_read_by_their_names() -> None:
+    assert fx.config.jax_numpy_rank_promotion == "allow" and fx.config.jax_debug_nans is fx.config.debug_nans
+    assert fx.config.jax_enable_x64 == fx.config.x64_enabled
+    with pytest.raises(AttributeError, match="no option 'jax_nothing'"):
+        fx.config.jax_nothing  # noqa: B018
+
+
+def test_keys_are_arrays_to_isinstance_as_in_jax() -> None:
+    assert isinstance(fx.random.key(0), fx.Array) and isinstance(fx.random.split(fx.random.key(0)), fnp.ndarray)
+
+
+def test_a_function_with_a_derivative_rule_may_ask_for_numbers() -> None:
+    """... as one that calls SciPy's solvers does: its derivative is the rule, and cannot be lost."""
+
+    @fx.custom_vjp
+    def root(x: object) -> object:
+        return np.sqrt(np.asarray(x)).astype("float64")
+
+    root.defvjp(lambda x: (fnp.sqrt(x), x), lambda x, ct: (0.5 * ct / fnp.sqrt(x),))
+    np.testing.assert_array_equal(root(X[:1]), np.sqrt(X[:1]))
+    np.testing.assert_allclose(fx.grad(lambda x: root(x)[0])(X[:1]), 0.5 / np.sqrt(X[:1]))
+    hessian = fx.jacrev(fx.jacrev(root))
+    np.testing.assert_allclose(hessian(X[:1])[0], -0.25 * X[:1, None] ** -1.5)
+    w = fnp.ones(1)
+
+    def closing(w: object) -> object:
+        f = fx.custom_vjp(lambda x: np.asarray(x * w) + 0.0)
+        f.defvjp(lambda x: (f(x), None), lambda _, ct: (ct,))
+        return f(X[:1])[0]
+
+    with pytest.raises(TypeError, match="closes over"):
+        fx.grad(closing)(w)
+    with pytest.raises(TypeError, match="numpy_program"):
+        fx.jit(root)(X[:1])
+    with pytest.raises(TypeError, match="derivative would silently be lost"):
+        fx.grad(lambda x: np.asarray(x).sum())(X)
+
+
+def test_vmap_hands_on_what_is_no_array_and_not_batched() -> None:
+    """... a function, a string, an object, as JAX's does; what is batched is an array."""
+
+    def call(f: object, x: object, how: str) -> object:
+        return f(x) if how == "apply" else x
+
+    for run in (
+        fx.vmap(call, (None, 0, None)),
+        lambda *a: fx.jit(lambda x: fx.vmap(call, (None, 0, None))(a[0], x, a[2]))(a[1]),
+    ):
+        np.testing.assert_allclose(run(fnp.sin, X, "apply"), np.sin(X), rtol=1e-15)
+        np.testing.assert_array_equal(run(fnp.sin, X, "no"), X)
+    with pytest.raises(TypeError, match="x of .* is a str"):
+        fx.vmap(lambda x: x)("x")
+    with pytest.raises(ValueError, match="at least one batched argument"):
+        fx.vmap(call, None)(fnp.sin, X, "no")

@@ -19,7 +19,7 @@ X = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
 def test_parameters_of_lax() -> None:
     jax = pytest.importorskip("jax")
-    ignored = {"accuracy", "out_sharding", "sharding", "axis_index_groups", "to", "out_dtype"}
+    ignored = {"accuracy", "out_sharding", "sharding", "out_dtype"}
     known = {"bitcast_convert_type", "convert_element_type", "nextafter", "scatter_sub"}  # named x, y; or passed on
 
     def parameters(f: Any) -> set[str]:

@@ -11,6 +11,9 @@ from . import (
     bessel as _bessel,
 )
 from . import (
+    elementary as _elementary,
+)
+from . import (
     entropies as _entropies,
 )
 from . import (
@@ -35,6 +38,7 @@ from . import (
     zeta_functions as _zeta_functions,
 )
 from .bessel import *
+from .elementary import *
 from .entropies import *
 from .error_functions import *
 from .gamma_functions import *
@@ -48,6 +52,7 @@ __all__ = sorted(
     name
     for module in (
         _bessel,
+        _elementary,
         _entropies,
         _error_functions,
         _gamma_functions,

@@ -17,6 +17,7 @@ from ...errors import UnsupportedArgumentError
 from ...numpy.series import chebyshev, horner
 from ...primitives import elementwise as p
 from .core import Value, floats, special
+from .core import steps as by_dtype
 from .tables import GAMMA_2, GAMMA_STAR
 
 __all__ = [
@@ -58,7 +59,9 @@ def gamma_small(x: Value) -> Value:
 
 def gamma_right(x: Value) -> Value:
     """Gamma(x) for x > 0; the power is in two halves because it overflows before Gamma does."""
-    large = fnp.clip(x, LARGE, 200)
+    large = fnp.clip(
+        x, LARGE, by_dtype(x, 40, 200)
+    )  # it overflows at 35 and 172; beyond, so would the power and exp(-x)
     half = p.pow(large, 0.5 * large - 0.25)
     far = _SQRT_2PI * half * fnp.exp(-large) * half * gamma_star(large)
     return fnp.where(x < LARGE, gamma_small(fnp.minimum(x, LARGE)), far)

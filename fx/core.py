@@ -1,0 +1,126 @@
+"""``fx.core``: types of traced values, and graphs as JAX lays them out, for programs that look at them.
+
+A program that interprets what it traces goes through ``closed.jaxpr.eqns``, reads ``eqn.invars`` from an environment and calls
+``eqn.primitive.bind(*values, **eqn.params)``; so can it here, with the primitives and the parameters of fx.
+
+>>> import fx, fx.numpy as fnp
+>>> closed = fx.make_jaxpr(lambda x: fnp.exp(fnp.tanh(x)))(1.0)
+>>> [eqn.primitive.name for eqn in closed.jaxpr.eqns]
+['tanh', 'exp']
+>>> eval_jaxpr(closed.jaxpr, closed.consts, 0.0)
+[Array(1., dtype=float32, weak_type=True)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .api.jaxprs import Jaxpr, JaxprEqn
+from .api.looking import TracedGraph as ClosedJaxpr
+from .errors import ConcretizationError
+from .ir import Atom, Aval, Literal, Var, subgraphs
+from .platform import ensure_compile_time_eval
+from .primitive import Primitive
+from .trace import Tracer, aval_of, concrete_value, eval_graph, state
+
+__all__ = [
+    "AbstractValue", "Atom", "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "ShapedArray", "Tracer", "Var", "concrete_or_error",
+    "ensure_compile_time_eval", "eval_context", "eval_jaxpr", "get_aval", "get_opaque_trace_state", "is_concrete", "jaxpr_as_fun",
+    "mapped_aval", "max_dim", "min_dim", "subjaxprs", "trace_state_clean", "unmapped_aval", "valid_jaxtype",
+]  # fmt: skip
+
+AbstractValue = Aval
+eval_context = ensure_compile_time_eval
+max_dim, min_dim = max, min
+
+
+class _ShapedArrayType(type):
+    """``ShapedArray(shape, dtype)`` makes an ``Aval``, and all of them are instances of it."""
+
+    def __call__(cls, shape: Sequence[int], dtype: Any, weak_type: bool = False, **_: Any) -> Aval:
+        return Aval(tuple(shape), np.dtype(dtype), weak_type)
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, Aval)
+
+
+class ShapedArray(metaclass=_ShapedArrayType):
+    """The type of an array: ``ShapedArray(shape, dtype, weak_type=False)``."""
+
+
+def get_aval(x: Any) -> Aval:
+    """The type of an array, a traced value or a number."""
+    return aval_of(x)
+
+
+def valid_jaxtype(x: Any) -> bool:
+    """Whether ``x`` is an array, a traced value or a number."""
+    try:
+        aval_of(x)
+    except TypeError:
+        return False
+    return True
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the numbers of ``x`` are known: it is no traced value, or one that is evaluated as it is traced."""
+    return concrete_value(x) is not None
+
+
+def concrete_or_error(force: Any, x: Any, context: str = "") -> Any:
+    """``force(x)`` (None: ``x``) where its value is known.
+
+    Raises:
+        ConcretizationError: it is not.
+    """
+    if not is_concrete(x):
+        raise ConcretizationError(f"a known value is needed; found a traced {aval_of(x)}. {context}".rstrip())
+    return x if force is None else force(x)
+
+
+def mapped_aval(size: int, axis: int | None, aval: Aval) -> Aval:
+    """The type of one example of a batch of type ``aval``, whose batch axis is ``axis`` (None: it has none)."""
+    return aval if axis is None else aval.with_(shape=(*aval.shape[:axis], *aval.shape[axis + 1 :]))
+
+
+def unmapped_aval(size: int, axis: int | None, aval: Aval) -> Aval:
+    """The type of a batch of ``size`` examples of type ``aval``."""
+    return aval if axis is None else aval.with_(shape=(*aval.shape[:axis], size, *aval.shape[axis:]))
+
+
+@dataclass(frozen=True)
+class _TraceState:
+    """Equal while the same function is being traced."""
+
+    builders: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+def get_opaque_trace_state(convention: str | None = None) -> Any:
+    """What is equal for two places of a program if the same functions are being traced at both."""
+    open_ = [*state.absorbing, *([] if state.current is None else [state.current])]
+    return _TraceState(tuple([b.level for b in open_]), tuple(map(id, state.axes)))
+
+
+def trace_state_clean() -> bool:
+    """Whether nothing is being traced."""
+    return state.current is None and not state.absorbing and not state.axes
+
+
+def eval_jaxpr(jaxpr: Jaxpr, consts: Sequence[Any], *args: Any, propagate_source_info: bool = True) -> list[Any]:
+    """The outputs of a graph: evaluated, or recorded where the arguments are traced."""
+    return eval_graph(jaxpr.graph, [*args, *consts])
+
+
+def jaxpr_as_fun(closed: ClosedJaxpr) -> Any:
+    """A graph as a function of flat values, which returns a list."""
+    return lambda *args: eval_graph(closed.graph, [*args, *closed.consts])
+
+
+def subjaxprs(jaxpr: Jaxpr) -> list[Jaxpr]:
+    """The graphs that the equations hold (of calls, loops and branches)."""
+    return [Jaxpr(g, 0) for e in jaxpr.graph.eqns for _, g in subgraphs(e.params)]

@@ -1,0 +1,7 @@
+"""``fx.extend``: what programs that extend the library need: ``fx.extend.core``, the types of graphs."""
+
+from __future__ import annotations
+
+from . import core
+
+__all__ = ["core"]
