@@ -210,7 +210,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = late(wanted_pieces, p.flops)
+    wanted = 1 if ctx.serial else late(wanted_pieces, p.flops)
     # Blocks of pixels come back to a narrow panel so soon that it had better stay in the first-level cache (9 to 17 % on Zen 3; for
     # plain matrices, it is the same).
     most = ctx.host.l2_bytes // 8
