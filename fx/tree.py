@@ -69,13 +69,13 @@ class TreeDef:
 
     __slots__ = ("_hash", "aux", "kind", "num_leaves", "subtrees")
 
-    def __init__(self, kind: type | None, aux: Any, subtrees: tuple[TreeDef, ...]) -> None:
+    def __init__(self, kind: type | None, aux: Any, subtrees: tuple[TreeDef, ...], num_leaves: int = -1) -> None:
         self.kind = kind
         self.aux = aux
         self.subtrees = subtrees
-        self.num_leaves = 1 if kind is None else 0
-        for c in subtrees:
-            self.num_leaves += c.num_leaves
+        if num_leaves < 0:  # nobody has counted them
+            num_leaves = 1 if kind is None else sum([c.num_leaves for c in subtrees])
+        self.num_leaves: int = num_leaves
         self._hash: int | None = None
 
     def __hash__(self) -> int:
@@ -151,8 +151,16 @@ def _flatten(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> TreeDef:
         out.append(x)
         return LEAF
     children, aux = (x, None) if kind is tuple or kind is list else node.flatten(x)
-    below = [_flatten(c, out, is_leaf) for c in children]
-    return _ONE if kind is tuple and len(below) == 1 and below[0] is LEAF else TreeDef(kind, aux, tuple(below))
+    below, before = [], len(out)
+    for c in children:
+        if nodes.get(type(c), _NONE) is None:  # the common case, without a call: a type that is known to be a leaf's
+            out.append(c)
+            below.append(LEAF)
+        else:
+            below.append(_flatten(c, out, is_leaf))
+    if kind is tuple and len(below) == 1 and below[0] is LEAF:
+        return _ONE
+    return TreeDef(kind, aux, tuple(below), len(out) - before)
 
 
 def flatten_arguments(args: tuple[Any, ...]) -> tuple[list[Any], TreeDef]:
@@ -217,8 +225,10 @@ def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
         return None
     if d is _ONE:
         return (next(it),)
-    children = [_unflatten(c, it) for c in d.subtrees]
-    return tuple(children) if d.kind is tuple else node_of(d).unflatten(d.aux, children)
+    children = [next(it) if c is LEAF else _unflatten(c, it) for c in d.subtrees]
+    if d.kind is tuple or d.kind is list:
+        return tuple(children) if d.kind is tuple else children
+    return node_of(d).unflatten(d.aux, children)
 
 
 def node_of(d: TreeDef) -> Node:
@@ -253,7 +263,32 @@ def leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
     >>> tree.leaves({"w": [1, 2], "b": 3, "none": None})
     [3, 1, 2]
     """
-    return flatten(tree, is_leaf)[0]
+    out: list[Any] = []
+    try:
+        _collect(tree, out, is_leaf)
+    except RecursionError:
+        _check_finite(tree, is_leaf)
+        raise
+    return out
+
+
+def _collect(x: Any, out: list[Any], is_leaf: IsLeaf | None) -> None:
+    """``_flatten`` without the structure."""
+    if x is None and is_leaf is None:
+        return
+    kind = type(x)
+    try:
+        node = nodes[kind]
+    except KeyError:
+        node = node_of_value(x)
+    if node is None or (is_leaf is not None and is_leaf(x)):
+        out.append(x)
+        return
+    for c in x if kind is tuple or kind is list else node.flatten(x)[0]:
+        if nodes.get(type(c), _NONE) is None:
+            out.append(c)
+        else:
+            _collect(c, out, is_leaf)
 
 
 def structure(tree: Any, is_leaf: IsLeaf | None = None) -> TreeDef:
@@ -272,7 +307,33 @@ def flatten_up_to(treedef: TreeDef, tree: Any, what: str = "tree") -> list[Any]:
     Raises:
         TreeError: naming the place where the two structures part.
     """
-    return list(_flatten_up_to(treedef, tree, what, ()))
+    out: list[Any] = []
+    return out if _taken_up_to(treedef, tree, out) else list(_flatten_up_to(treedef, tree, what, ()))
+
+
+def _taken_up_to(d: TreeDef, x: Any, out: list[Any]) -> bool:
+    """``_flatten_up_to`` into a list; False where the structures part."""
+    kind = d.kind
+    if kind is None:
+        out.append(x)
+        return True
+    if type(x) is not kind:
+        return False
+    if kind is type(None):
+        return True
+    aux: Any = None
+    children: Any = x
+    if kind is not tuple and kind is not list:
+        children, aux = node_of(d).flatten(x)
+        children = list(children)
+    if len(children) != len(d.subtrees) or aux != d.aux:
+        return False
+    for c, child in zip(d.subtrees, children):
+        if c is LEAF:
+            out.append(child)
+        elif not _taken_up_to(c, child, out):
+            return False
+    return True
 
 
 # recursion by module-level functions: a closure that calls itself is a reference cycle, which would keep the leaves

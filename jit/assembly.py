@@ -16,11 +16,11 @@ from .cost import nanoseconds_of
 from .lower.context import CallbackStep
 from .memory import POOLED_FROM
 from .program import ArrayType, LoopProgram
-from .runtime_ir import STEP_WORDS
+from .runtime_ir import STEP_WORDS, StepKind
 from .tape import call_words
 from .wiring import Wiring
 
-__all__ = ["Assembly", "assemble", "assembled"]
+__all__ = ["Assembly", "assemble", "assembled", "wired"]
 
 RELEASE_GIL_NS = 20_000.0  # shorter programs keep the interpreter lock: handing it over costs more than it gives
 RARELY = 15  # mask: loops of short iterations look at the clock every 16th time
@@ -72,10 +72,14 @@ class Assembly:
         return len(self.takes) + len(self.makes) + self.shared_arena
 
 
+def wired(program: LoopProgram) -> Wiring:
+    """The layout of the program's instances."""
+    return Wiring(program.steps, program.buffers.buffers, len(program.takes), {}, program.workers)
+
+
 def assemble(program: LoopProgram) -> Assembly:
     """The program as numbers."""
-    buffers = program.buffers.buffers
-    wiring = Wiring(program.steps, buffers, len(program.takes), {})
+    buffers, wiring = program.buffers.buffers, wired(program)
     ends = program.takes, program.makes, program.outputs, program.overwritten
     offsets = np.array([b.offset for b in buffers], np.int64)
     return assembled(
@@ -118,6 +122,8 @@ def _steps(wiring: Wiring, cells: np.ndarray, work: np.ndarray, workers: int) ->
     rows = cells[wiring.rows].reshape(-1, STEP_WORDS)
     for loop in wiring.loops:
         rows[loop.end, STEP_WORDS - 1] = RARELY if work[loop.begin : loop.end].sum() < SHORT_NS else 0
-    _, kernels, frames, totals, chunks, *_ = rows[wiring.calls].T
-    rows[wiring.calls] = call_words(kernels, frames, totals, chunks, chunks >= totals, 0, workers)
+    for which, kind in ((wiring.calls, StepKind.CALL), (wiring.blocks, StepKind.BLOCKS)):
+        _, kernels, frames, totals, chunks, *_ = rows[which].T
+        rows[which] = call_words(kernels, frames, totals, chunks, chunks >= totals, 0, workers)
+        rows[which, 0] = kind
     return rows

@@ -17,7 +17,7 @@ from fx.sizes import alike
 
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.reductions import is_arg
-from .lower.steering import LoopBegin, LoopEnd
+from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd
 from .nest import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 from .threads import runtime
@@ -153,7 +153,9 @@ def plan_buffers(
     offsets, end = place(np.array(blocks, np.int64).reshape(-1, 3))
     result: dict[int, Buffer] = {}
     for i, nbytes, offset in zip(arena, sizes, offsets.tolist()):
-        result[i] = Buffer("arena", nbytes, 0, offset, *lives[i], buffers[i].aval, reasons.get(i, ""))
+        result[i] = Buffer(
+            "arena", nbytes, 0, offset, *lives[i], buffers[i].aval, reasons.get(i, ""), apart=buffers[i].apart
+        )  # fmt: skip
     for i, b in enumerate(buffers):
         if i not in result:  # an arena buffer that no step touches takes no memory
             nbytes = b.nbytes if b.kind != "arena" else 0
@@ -194,22 +196,26 @@ def place(blocks: np.ndarray) -> tuple[np.ndarray, int]:
 def lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> Lifetimes:
     """The first and the last step between which each buffer holds a value, whatever the sizes are.
 
-    What a loop finds from outside, or keeps from one iteration to the next, lives as long as the loop.
+    What a loop finds from outside, or keeps from one iteration to the next, lives as long as the loop; in blocks of rows, of which
+    threads are at different steps, everything lives as long as they do.
     """
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     loops: list[tuple[int, int, frozenset[int]]] = []
     begun: dict[int, tuple[int, frozenset[int]]] = {}
     for k, step in enumerate(steps):
-        here = {b for t in touched(step) for b in _memory_of(buffers, t)}
+        here = {b for t in touched(step) for b in memory_of(buffers, t)}
         for b in here:
             first.setdefault(b, k)
             last[b] = k
-        if isinstance(step, LoopBegin):
+        if isinstance(step, (LoopBegin, BlocksBegin)):
             begun[step.number] = k, frozenset(here)
         elif isinstance(step, LoopEnd):
             begin, keeps = begun[step.number]
             loops.append((begin, k, keeps))
+        elif isinstance(step, BlocksEnd):
+            begin, _ = begun[step.number]
+            loops.append((begin, k, frozenset(b for b in first if last[b] >= begin)))
     for begin, end, keeps in loops:  # the inner loops stand first
         for b in first:
             outside = first[b] < begin <= last[b] or first[b] <= end < last[b]
@@ -218,9 +224,9 @@ def lifetimes(buffers: Sequence[LogicalBuffer], steps: Sequence[AnyStep]) -> Lif
     return {b: (first[b], last[b]) for b in first}
 
 
-def _memory_of(buffers: Sequence[LogicalBuffer], b: int) -> set[int]:
+def memory_of(buffers: Sequence[LogicalBuffer], b: int) -> set[int]:
     """The buffers, other than views, that a buffer may lie in."""
     view = buffers[b].view
     if view is None:
         return {b}
-    return _memory_of(buffers, view.base) | (set() if view.other is None else _memory_of(buffers, view.other))
+    return memory_of(buffers, view.base) | (set() if view.other is None else memory_of(buffers, view.other))

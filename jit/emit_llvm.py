@@ -23,6 +23,7 @@ from typing import Any
 
 from fx.errors import GraphError
 
+from .llvm_lanes import compress_table
 from .llvm_ops import OpEmitter, fmod_function
 from .llvm_text import constant, memory_mangled, memory_type, register_type
 from .loop_ir import (
@@ -62,13 +63,15 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
     metadata = _Metadata()
     bodies: list[str] = []
     fmods: set[Ty] = set()
+    tables: set[int] = set()
     for kernel in kernels:
         f = _Function(kernel, target, metadata)
         bodies.append(f.text())
         fmods |= f.fmod_types
+        tables |= f.compress_tables
     width = target.vector_bits if target.vector_bits > 64 else 128
     attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
-    helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)]
+    helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)] + [compress_table(n) for n in sorted(tables)]
     head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'
     return "\n".join([head, *bodies, *helpers, attributes, *metadata.lines, ""])
 

@@ -20,7 +20,7 @@ from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
 from . import border, images, results
-from .assembly import Assembly, assemble
+from .assembly import Assembly, assemble, wired
 from .border import CARRAY, checker, separation
 from .canonical import canonical
 from .explain import cost_analysis, explain
@@ -35,7 +35,6 @@ from .results import maker
 from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads, runtime
-from .wiring import step_names
 
 __all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
 
@@ -210,7 +209,8 @@ class Executable:
         outs = self._make_results()
         instance = self._instance()
         arena = [aligned(self.arena_bytes)] if instance.shared_arena else []
-        return list(zip(step_names(self.program.steps), map(int, instance.program.profile(*args, *outs, *arena))))
+        names = wired(self.program).names
+        return list(zip(names, map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers; where the program is from."""

@@ -17,11 +17,12 @@ from .loop_ir import Expr, Load, Stmt
 from .loop_walk import operands, statements, stored
 from .lower.context import AnyStep, CallbackStep, LogicalBuffer
 from .lower.registry import Address, Called, KernelHandle, Operand, Step
-from .lower.steering import LoopBegin, LoopEnd, Switch, SwitchEnd
+from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd, Switch, SwitchEnd
 
 __all__ = ["hoist"]
 
 Line = tuple[AnyStep, int]
+_BEGINS, _ENDS = (LoopBegin, BlocksBegin), (LoopEnd, BlocksEnd)
 
 
 def hoist(
@@ -37,11 +38,11 @@ def _block(lines: list[Line], buffers: Sequence[LogicalBuffer]) -> list[Line]:
     k = 0
     while k < len(lines):
         step = lines[k][0]
-        if not isinstance(step, LoopBegin):
+        if not isinstance(step, _BEGINS):
             out.append(lines[k])
             k += 1
             continue
-        end = next(j for j in range(k, len(lines)) if isinstance(s := lines[j][0], LoopEnd) and s.number == step.number)
+        end = next(j for j in range(k, len(lines)) if isinstance(s := lines[j][0], _ENDS) and s.number == step.number)
         body = _block(lines[k + 1 : end], buffers)
         before, rest = _invariant(body, step, buffers)
         out += [*before, lines[k], *rest, lines[end]]
@@ -49,7 +50,9 @@ def _block(lines: list[Line], buffers: Sequence[LogicalBuffer]) -> list[Line]:
     return out
 
 
-def _invariant(body: list[Line], loop: LoopBegin, buffers: Sequence[LogicalBuffer]) -> tuple[list[Line], list[Line]]:
+def _invariant(
+    body: list[Line], loop: LoopBegin | BlocksBegin, buffers: Sequence[LogicalBuffer]
+) -> tuple[list[Line], list[Line]]:
     """The lines that can stand in front of the loop, and the others."""
     writers: dict[int, int] = {}  # buffer -> how many steps of the loop write it
     for step, _ in body:
@@ -57,14 +60,15 @@ def _invariant(body: list[Line], loop: LoopBegin, buffers: Sequence[LogicalBuffe
             writers[b] = writers.get(b, 0) + 1
     fixed, rest = [], []
     depth = 0
+    keeps = set() if isinstance(loop, BlocksBegin) else _memory(set(loop.keeps), buffers)
     for line in body:
         step = line[0]
-        depth += isinstance(step, (Switch, LoopBegin)) - isinstance(step, (SwitchEnd, LoopEnd))
+        depth += isinstance(step, (Switch, *_BEGINS)) - isinstance(step, (SwitchEnd, *_ENDS))
         if depth or not isinstance(step, Step) or not _stays(step, loop, buffers):
             rest.append(line)
             continue
         reads, writes = _memory(_reads(step), buffers), _memory(_writes(step), buffers)
-        alone = all(writers[b] == 1 for b in writes) and not writes & set(loop.keeps)
+        alone = all(writers[b] == 1 for b in writes) and not writes & keeps
         if alone and not reads & writes and not any(writers.get(b) for b in reads):
             fixed.append(line)
             for b in writes:
@@ -74,7 +78,7 @@ def _invariant(body: list[Line], loop: LoopBegin, buffers: Sequence[LogicalBuffe
     return fixed, rest
 
 
-def _stays(step: Step, loop: LoopBegin, buffers: Sequence[LogicalBuffer]) -> bool:
+def _stays(step: Step, loop: LoopBegin | BlocksBegin, buffers: Sequence[LogicalBuffer]) -> bool:
     """Whether nothing that the step touches moves with the loop."""
     todo = list(_reads(step) | _writes(step))
     while todo:

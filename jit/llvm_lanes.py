@@ -1,4 +1,4 @@
-"""LLVM instructions that regroup the lanes of vectors, and those of AVX-512 that are called by name, register by register."""
+"""LLVM instructions that regroup the lanes of vectors, and those of AVX2 and AVX-512 that are called by name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .loop_ir import Ty
 
 class Lanes(Casts):
     """Operations whose code depends on how many registers a vector takes."""
+
+    compress_tables: set[int]  # for how many lanes the module must hold a table
 
     def splat(self, x: str, ty: Ty) -> str:
         t, s = register_type(ty), register_type(ty.scalar)
@@ -63,12 +65,15 @@ class Lanes(Casts):
         return self.regrouped(scaled, wide, range(ty.lanes))
 
     def compress(self, ty: Ty, x: str, mask: str) -> str:
-        """AVX-512's vpcompress where the vector is one register, or lane by lane."""
+        """AVX-512's vpcompress where the vector is one register, AVX2's vpermd by a table of the masks; or lane by lane."""
         t, booleans = register_type(ty), Ty("b", 1, ty.lanes)
-        b = register_type(booleans)
-        if self.target.arithmetic.compress and ty.bits >= 32 and 128 <= ty.bits * ty.lanes <= 512:
-            name = f"llvm.x86.avx512.mask.compress.{mangled(ty)}"
-            return self.ins(f"call {t} @{name}({t} {x}, {t} zeroinitializer, {b} {mask})")
+        b, width = register_type(booleans), ty.bits * ty.lanes
+        if self.target.arithmetic.compress and ty.bits >= 32:
+            if self.target.vector_bits >= 512 and 128 <= width <= 512:
+                name = f"llvm.x86.avx512.mask.compress.{mangled(ty)}"
+                return self.ins(f"call {t} @{name}({t} {x}, {t} zeroinitializer, {b} {mask})")
+            if width == 256:
+                return self._compressed(ty, x, mask)
         packed, place, s = "zeroinitializer", "0", register_type(ty.scalar)
         for k in range(ty.lanes):
             here, one = self.regrouped(mask, booleans, [k]), self.regrouped(x, ty, [k])
@@ -76,6 +81,17 @@ class Lanes(Casts):
             packed = self.ins(f"insertelement {t} {packed}, {s} {kept}, i64 {place}")
             place = self.ins(f"add i64 {place}, {self.ins(f'zext i1 {here} to i64')}")
         return packed
+
+    def _compressed(self, ty: Ty, x: str, mask: str) -> str:
+        """``compress`` of a register of 256 bits."""
+        t, words, n = register_type(ty), "<8 x i32>", ty.lanes
+        self.compress_tables.add(n)
+        number = self.ins(f"zext i{n} {self.ins(f'bitcast <{n} x i1> {mask} to i{n}')} to i64")
+        place = self.ins(f"getelementptr [{1 << n} x <8 x i8>], ptr @fx.compress.{n}, i64 0, i64 {number}")
+        order = self.ins(f"zext <8 x i8> {self.ins(f'load <8 x i8>, ptr {place}, align 8')} to {words}")
+        v = self.ins(f"bitcast {t} {x} to {words}")
+        moved = self.ins(f"call {words} @llvm.x86.avx2.permd({words} {v}, {words} {order})")
+        return self.ins(f"bitcast {words} {moved} to {t}")
 
     def lookup(self, ty: Ty, i: str, table: Sequence[str]) -> str:
         """AVX-512's vpermps, or vpermi2pd of a table in two registers, register by register; or lane by lane."""
@@ -107,3 +123,13 @@ class Lanes(Casts):
 def _scalar(x: str) -> str:
     """A constant's spelling in one lane."""
     return x.partition("(")[2].rstrip(")").split()[-1] if x.startswith("splat") else x
+
+
+def compress_table(lanes: int) -> str:
+    """For each mask of ``lanes`` lanes, which of eight words of 32 bits come to the front; then the others."""
+    words, rows = 8 // lanes, []
+    for mask in range(1 << lanes):
+        lane_order = sorted(range(lanes), key=lambda k: not mask >> k & 1)
+        row = ", ".join(f"i8 {words * k + w}" for k in lane_order for w in range(words))
+        rows.append(f"<8 x i8> <{row}>")
+    return f"@fx.compress.{lanes} = internal constant [{len(rows)} x <8 x i8>] [{', '.join(rows)}], align 64"

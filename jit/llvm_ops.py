@@ -30,6 +30,7 @@ class OpEmitter(Lanes):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self.fmod_types: set[Ty] = set()  # which remainder functions the module must define
+        self.compress_tables = set()
 
     def op(self, name: str, ty: Ty, types: tuple[Ty, ...], args: list[str], flags: str = "") -> str:
         """The operation ``name`` on ``args`` of ``types`` with a result of type ``ty``.

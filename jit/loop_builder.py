@@ -32,6 +32,7 @@ from .loop_ir import (
     i64,
     lift,
 )
+from .ranges import Ranges
 
 __all__ = ["Arithmetic", "KernelBuilder"]
 
@@ -43,7 +44,7 @@ class Arithmetic:
     fused: ``fma``, rounded once.
     scale: the operation of that name.
     tables: ``lookup``.
-    compress: the operation of that name, on elements of 32 and 64 bits.
+    compress: the operation of that name, on vectors of elements of 32 and 64 bits that fill a register; in a few instructions.
     """
 
     fused: bool = False
@@ -71,6 +72,7 @@ class KernelBuilder:
         self.stack: list[list[Stmt]] = [[]]
         self.names: set[str] = set(IMPLICIT)
         self.types: dict[str, Ty] = {}
+        self.ranges = Ranges()  # where values lie, for formulas to choose by
         self.lo, self.hi, self.worker = (Ref(n, i64) for n in IMPLICIT)
 
     def fresh(self, name: str) -> str:
@@ -121,6 +123,7 @@ class KernelBuilder:
         """Names a value; reading it again does not compute it again."""
         name = self.fresh(name)
         self.emit(Let(name, value))
+        self.ranges.define(name, value)
         return Ref(name, value.ty)
 
     def var(self, name: str, value: Expr) -> Ref:

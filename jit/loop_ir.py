@@ -81,7 +81,8 @@ OPS = {
     # reverse(v); every_other(a, b): lanes 0, 2, 4 ... of a, and as many lanes 1, 3, 5 ... of b; interleave(a, b): a vector of
     # twice the lanes, a0 b0 a1 b1 ...; half(v, Const 0 or 1): the first or second half of the lanes, of four at least
     # exchange(v, Const k), k below the number of lanes: lane i of the result is lane i ^ k of v
-    # compress(v, mask): the lanes where the mask is true, in front and in order; then zeros.  count(mask): how many are, an i64.
+    # compress(v, mask): the lanes where the mask is true, in front and in order; what stands behind them is each machine's own.
+    # count(mask): how many are true, an i64.
     "reverse": 1, "every_other": 2, "interleave": 2, "half": 2, "exchange": 2, "compress": 2, "count": 1,
 }  # fmt: skip
 

@@ -134,7 +134,7 @@ class View:
     """A buffer that lies in another one, at ``byte_offset`` of buffer ``base``.
 
     loop: None, or the loop in each iteration of which it moves: by ``step`` bytes, or, if ``other`` is a buffer, from
-    ``base`` to ``other`` and back.
+    ``base`` to ``other`` and back.  by_blocks: ``loop`` is one over blocks of rows.
     """
 
     base: int
@@ -142,6 +142,7 @@ class View:
     loop: int | None = None
     step: int = 0
     other: int | None = None
+    by_blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class Buffer:
     """A logical buffer.  kind: 'input', 'output' (``index`` says which), 'const', 'arena' (at ``offset``) or 'view'.
 
     first, last: the steps between which an arena buffer holds a value.  reason: why its memory is what it is.
+    apart: as in ``LogicalBuffer``.
     """
 
     kind: str
@@ -160,6 +162,7 @@ class Buffer:
     aval: Aval | None = None
     reason: str = ""
     view: View | None = None
+    apart: int = 0
 
     def place(self) -> str:
         """Where it lies, in words."""

@@ -24,6 +24,7 @@ from .lower.registry import LOWERINGS, PRODUCTS, Arg, Called, Host, KernelHandle
 from .nest import Nest
 from .nest_epilogue import ProductEpilogue
 from .nest_kernel import emit_nest, kernel_name
+from .own_memory import made_once, own_memory
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
 
@@ -177,7 +178,8 @@ def draft_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int]
     outputs = _declare_ends(ctx, plan, sharing)
     _lower_groups(ctx, plan, sharing)
     reasons = {ctx.buffer_of(w): why for w, why in sharing.reasons.items()}
-    steps, groups = hoist(ctx.steps, ctx.groups, ctx.buffers)
+    steps, groups = made_once(*hoist(ctx.steps, ctx.groups, ctx.buffers), ctx.buffers)
+    own_memory(steps, ctx.buffers)
     roots = {sharing.root(w) for w in sharing.memory}
     overwritten = tuple(i for i, v in enumerate(plan.graph.inputs) if v in roots)
     return Draft(

@@ -45,7 +45,7 @@ class Resizable:
         self._graph = graph
         self._loaded = load_kernels(draft.kernels, self.options.engine, cast(Any, self.options.target))
         numbers: dict[Any, int] = {}
-        self._wiring = Wiring(draft.steps, draft.logical, len(draft.takes), numbers)
+        self._wiring = Wiring(draft.steps, draft.logical, len(draft.takes), numbers, draft.workers)
         self._arena = _Arena(draft, numbers)
         self._n_cells = len(numbers)
         self._workers, self._consts = draft.workers, draft.consts

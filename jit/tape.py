@@ -209,7 +209,8 @@ def _record(steps: np.ndarray, patches: np.ndarray, n_pointers: int, release_gil
     record[Field.STEPS], record[Field.N_STEPS] = base + 8 * at_steps, len(steps)
     record[Field.PATCHES], record[Field.N_PATCHES] = base + 8 * at_patches, len(patches)
     record[Field.POINTERS], record[Field.N_POINTERS] = base + 8 * at_pointers, n_pointers
-    record[Field.WORKERS] = steps[steps[:, 0] == int(StepKind.CALL), 6].max(initial=1)
+    shared = (steps[:, 0] == int(StepKind.CALL)) | (steps[:, 0] == int(StepKind.BLOCKS))
+    record[Field.WORKERS] = steps[shared, 6].max(initial=1)
     record[Field.RELEASE_GIL] = release_gil
     return record
 

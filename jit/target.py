@@ -83,8 +83,8 @@ class Target:
     @property
     def arithmetic(self) -> Arithmetic:
         """What formulas may choose by."""
-        avx512 = self.arch == "x86_64" and self.vector_bits >= 512
-        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512, compress=avx512)
+        avx2, avx512 = (self.arch == "x86_64" and self.vector_bits >= bits for bits in (256, 512))
+        return Arithmetic(fused=self.fma, scale=avx512, tables=avx512, compress=avx2)
 
     @property
     def unit_bits(self) -> int:

@@ -9,11 +9,13 @@ A word that holds the address of a buffer is a *place*.  It is filled where the 
 constants, by a *patch* at every call for inputs, outputs and a large arena (which calls share), and by the loop for a view that
 moves in it: from a *home*, which holds the address of the first iteration, when the loop begins, and on by a step when it
 repeats.
+
+Steps in blocks of rows stand on the tape once for each thread that may run them, with words of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,13 +25,24 @@ from fx.sizes import is_sized
 
 from .lower.context import AnyStep, CallbackStep, LogicalBuffer
 from .lower.registry import Called, Foreign, Operand, Step
-from .lower.steering import Case, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd, repetitions
+from .lower.steering import (
+    BlocksBegin,
+    BlocksEnd,
+    Case,
+    LastBlock,
+    LoopBegin,
+    LoopEnd,
+    LoopExit,
+    Switch,
+    repetitions,
+)
 from .plan import Buffer
-from .runtime_ir import STEP_WORDS, StepKind
+from .runtime_ir import STEP_WORDS, Blocks, StepKind
 
-__all__ = ["Cells", "Loop", "Places", "Wiring", "step_names"]
+__all__ = ["Cells", "Loop", "Places", "Wiring"]
 
 ENDLESS = 2**62  # iterations of a loop that ends by itself
+_Which = tuple[int, int]  # a loop or a branch by its number, and in blocks of rows the thread whose copy it is
 
 
 class Cells:
@@ -82,12 +95,13 @@ class Wiring:
         buffers: where operands lie, as far as that is the same whatever the sizes are.
         n_inputs: the inputs are the first arrays of a call, those for results the next ones.
         numbers: as ``Cells`` takes it.
+        workers: the most that a step may use.
 
     Attributes:
         cells: everything; the slices ``words``, ``rows``, ``flops``, ``nbytes`` and ``times`` say what stands where.
         relative, addressed: words, and cells of ``rows``, to which the address of the block is added.
         in_code: words that hold the number of a kernel, for its address.
-        calls: the rows that call kernels.
+        calls: the rows that call kernels; blocks: those that run blocks of rows.
         in_arena, in_consts, in_arrays: the places, by what they lie in.
         callbacks: (step, its first word, how many) of the steps that call Python.
         endless: whether a loop runs until it leaves itself.
@@ -100,9 +114,10 @@ class Wiring:
         buffers: Sequence[LogicalBuffer | Buffer],
         n_inputs: int,
         numbers: dict[Any, int],
+        workers: int,
     ) -> None:
         words = _Words(buffers, n_inputs)
-        tape = _Tape(steps, words)
+        tape = _Tape(steps, words, workers)
         cells: list[Any] = []
 
         def section(values: Sequence[Any]) -> slice:
@@ -120,18 +135,15 @@ class Wiring:
         self.cells = Cells(cells, numbers)
         self.relative, self.addressed = _integers(words.relative), _integers(tape.addressed)
         self.in_code = _integers(words.in_code)
-        self.calls = _integers(tape.calls)
+        self.calls, self.blocks = _integers(tape.calls), _integers(tape.blocks)
+        self._rows_of = tape.rows_of
         self.callbacks, self.loops, self.endless = tuple(tape.callbacks), tape.loops, tape.endless
         self.portable = not words.foreign and not tape.callbacks
 
-
-def step_names(steps: Sequence[AnyStep]) -> list[str]:
-    """What each row of the tape is called."""
-    return [s.name if not isinstance(s, Case) else f"end of case {s.case - 1}" for s in steps if _has_row(s)]
-
-
-def _has_row(s: AnyStep) -> bool:
-    return not isinstance(s, SwitchEnd) and not (isinstance(s, Case) and s.case == 0)
+    @property
+    def names(self) -> list[str]:
+        """What each row of the tape is called."""
+        return [f"end of case {s.case - 1}" if isinstance(s, Case) else s.name for s in self._rows_of]
 
 
 def _integers(values: Sequence[int]) -> np.ndarray:
@@ -151,10 +163,12 @@ class _Words:
         self.in_arrays: list[tuple[int, int, Any]] = []  # (word, pointer, byte)
         self.in_code: list[int] = []
         self.kernels: dict[Hashable, int] = {}  # their numbers, from 1, by key
-        self.homes: dict[tuple[int, Any], int] = {}
-        self.enter: dict[int, list[tuple[int, int]]] = {}  # by loop: the rows of its tables, see runtime_ir.StepKind
-        self.add: dict[int, list[tuple[int, Any]]] = {}
-        self.swap: dict[int, list[tuple[int, int, int]]] = {}
+        self.copy = 0  # of steps in blocks, which thread's
+        self.homes: dict[tuple[int, Any, int], int] = {}
+        self.enter: dict[_Which, list[tuple[int, int]]] = {}  # by loop: the rows of its tables, see runtime_ir.StepKind
+        self.add: dict[_Which, list[tuple[int, Any]]] = {}
+        self.swap: dict[_Which, list[tuple[int, int, int]]] = {}
+        self.move: dict[_Which, list[tuple[int, int, Any]]] = {}
         self.foreign = False  # some word holds an address of this process
 
     def reserve(self, n: int) -> int:
@@ -190,22 +204,25 @@ class _Words:
         if b.view is not None and b.view.loop is None:
             self.place(word, b.view.base, b.view.byte_offset + offset)
         elif b.view is not None:
-            v, loop = b.view, cast(int, b.view.loop)
+            v, loop = b.view, (cast(int, b.view.loop), self.copy)
             home = self._home(v.base, v.byte_offset + offset)
+            if v.by_blocks:
+                self.move.setdefault(loop, []).append((word, home, v.step))
+                return
             self.enter.setdefault(loop, []).append((word, home))
             if v.other is not None:
                 self.swap.setdefault(loop, []).append((word, home, self._home(v.other, v.byte_offset + offset)))
             elif v.step:
                 self.add.setdefault(loop, []).append((word, v.step))
         elif b.kind == "arena":
-            self.in_arena.append((word, buffer, offset))
+            self.in_arena.append((word, buffer, offset + self.copy * b.apart))
         elif b.kind == "const":
             self.in_consts.append((word, buffer, offset))
         else:
             self.in_arrays.append((word, b.index if b.kind == "input" else self.n_inputs + b.index, offset))
 
     def _home(self, buffer: int, offset: Any) -> int:
-        key = buffer, offset
+        key = buffer, offset, self.copy
         if key not in self.homes:
             self.homes[key] = self.reserve(1)
             self.place(self.homes[key], buffer, offset)
@@ -224,9 +241,12 @@ class _Words:
 class _Tape:
     """The rows of the tape, as ``runtime_ir.StepKind`` says; those of a CALL: number of the kernel, frame, total, chunk."""
 
-    def __init__(self, steps: Sequence[AnyStep], words: _Words) -> None:
+    def __init__(self, steps: Sequence[AnyStep], words: _Words, workers: int) -> None:
         self.words = words
+        self.workers = workers
         self.rows: list[list[Any]] = []
+        self.rows_of: list[AnyStep] = []  # of each row, the step
+        self.blocks: list[int] = []
         self.addressed: list[int] = []
         self.calls: list[int] = []
         self.callbacks: list[tuple[CallbackStep, int, int]] = []
@@ -235,45 +255,83 @@ class _Tape:
         self.nbytes: list[Any] = []
         self.times: list[Any] = []
         self.endless = any(isinstance(s, LoopEnd) and s.trip is None for s in steps)
-        self._begin: dict[int, int] = {}  # loop -> the row of its LoopBegin
-        self._end: dict[int, int] = {}  # loop or switch -> the row behind it
-        self._cases: dict[int, list[int]] = {}
-        self._steering: list[tuple[int, Any, int]] = []  # rows whose words are known when all the others are
-        for s, times in zip(steps, repetitions(steps)):
-            self._append(s, times)
+        self._begin: dict[_Which, int] = {}  # loop -> the row of its LoopBegin
+        self._end: dict[_Which, int] = {}  # loop or switch -> the row behind it
+        self._cases: dict[_Which, list[int]] = {}
+        self._steering: list[tuple[int, Any, int, _Which]] = []  # rows whose words are known when all the others are
+        lines = iter(list(zip(steps, repetitions(steps))))
+        for s, times in lines:
+            if isinstance(s, BlocksBegin):
+                self._append_blocks(s, lines)
+            else:
+                self._append(s, times)
         self._steer()
+
+    def _append_blocks(self, begin: BlocksBegin, lines: Iterator[tuple[AnyStep, Any]]) -> None:
+        """The steps up to the end of blocks of rows, once for each thread."""
+        parts: list[list[tuple[AnyStep, Any]]] = [[]]
+        for s, times in lines:
+            if isinstance(s, BlocksEnd):
+                break
+            if isinstance(s, LastBlock):
+                parts.append([])
+            else:
+                parts[-1].append((s, times))
+        assert isinstance(s, BlocksEnd)
+        frame, row, n_last = self.words.reserve(len(Blocks)), len(self.rows), len(parts) - 1
+        self.blocks.append(row)
+        self._row(StepKind.BLOCKS, (0, 8 * frame, s.count, 1), (2,), begin)
+        ends: list[int] = []
+        for copy in range(self.workers if is_sized(s.count) else min(self.workers, s.count)):
+            self.words.copy = copy
+            for part in parts:
+                ends.append(len(self.rows))
+                if part is parts[0]:
+                    self._later(begin)
+                for step, times in part:
+                    self._append(step, times)
+                ends.append(len(self.rows))
+        self.words.copy = 0
+        values = {
+            Blocks.COPY: ends[2 * len(parts) - 1] - row - 1, Blocks.BEGIN: ends[0], Blocks.END: ends[1], Blocks.LAST_BEGIN: ends[2 * n_last],
+            Blocks.LAST_END: ends[2 * n_last + 1], Blocks.WHOLE: s.count - n_last, Blocks.BEHIND: len(self.rows),
+        }  # fmt: skip
+        for word, value in values.items():
+            self.words.values[frame + word] = value
 
     def _append(self, s: Any, times: Any) -> None:
         row = len(self.rows)
         if isinstance(s, Step):
             kernel = self.words.number(s.kernel.key)
             self.calls.append(row)
-            self._row(StepKind.CALL, (kernel, 8 * self.words.arguments(s.args), s.total, s.chunk), (2,))
-            self.flops[row], self.nbytes[row], self.times[row] = s.flops, s.nbytes, times
+            self._row(StepKind.CALL, (kernel, 8 * self.words.arguments(s.args), s.total, s.chunk), (2,), s)
+            if not self.words.copy:  # what the threads do between them counts once
+                self.flops[row], self.nbytes[row], self.times[row] = s.flops, s.nbytes, times
         elif isinstance(s, CallbackStep):
             operands = (*s.ins, *s.outs)
-            self._row(StepKind.CALLBACK, (len(self.callbacks),))
+            self._row(StepKind.CALLBACK, (len(self.callbacks),), (), s)
             self.callbacks.append((s, self.words.arguments(operands), len(operands)))
         elif isinstance(s, LoopBegin):
-            self._begin[s.number] = row
+            self._begin[s.number, self.words.copy] = row
             self._later(s)
         elif isinstance(s, LoopExit):
             self._later(s, self.words.arguments((s.flag,)))
         elif isinstance(s, LoopEnd):
             self._later(s)
-            self._end[s.number] = row + 1
+            self._end[s.number, self.words.copy] = row + 1
         elif isinstance(s, Switch):
             self._later(s, self.words.arguments((s.index,)))
         elif isinstance(s, Case):
             if s.case:
                 self._later(s)
-            self._cases.setdefault(s.number, []).append(len(self.rows))
+            self._cases.setdefault((s.number, self.words.copy), []).append(len(self.rows))
         else:
-            self._end[s.number] = row
+            self._end[s.number, self.words.copy] = row
 
-    def _row(self, kind: StepKind, words: Sequence[Any] = (), addressed: Sequence[int] = ()) -> None:
+    def _row(self, kind: StepKind, words: Sequence[Any], addressed: Sequence[int], step: AnyStep) -> None:
         """A row; ``addressed``: which of it are places of words."""
         self.rows.append([])
+        self.rows_of.append(step)
         self._set(len(self.rows) - 1, kind, words, addressed)
         self.flops.append(0)
         self.nbytes.append(0)
@@ -284,22 +342,24 @@ class _Tape:
         self.addressed += [row * STEP_WORDS + k for k in addressed]
 
     def _later(self, s: Any, word: int = 0) -> None:
-        self._steering.append((len(self.rows), s, word))
-        self._row(StepKind.JUMP)
+        self._steering.append((len(self.rows), s, word, (s.number, self.words.copy)))
+        self._row(StepKind.JUMP, (), (), s)
 
     def _steer(self) -> None:
         """The words that a loop moves are known only now."""
         words = self.words
         counters = {n: words.reserve(1) for n in self._begin}
         enter = {n: words.table(words.enter.get(n, ()), 2) for n in self._begin}
-        repeat: dict[int, int] = {}
+        repeat: dict[_Which, int] = {}
         for n in self._begin:
             repeat[n] = words.table(words.add.get(n, ()), 1)
             words.table(words.swap.get(n, ()), 3)
         targets = {n: words.table([(k,) for k in cases], 0) for n, cases in self._cases.items()}
-        for row, s, word in self._steering:
-            n = s.number
-            if isinstance(s, LoopBegin):
+        for row, s, word, n in self._steering:
+            if isinstance(s, BlocksBegin):
+                moves = words.move.get(n, ())
+                self._set(row, StepKind.MOVE, (8 * words.table(moves, 2), len(moves)), (1,))
+            elif isinstance(s, LoopBegin):
                 self._set(row, StepKind.ENTER, (8 * enter[n], len(words.enter.get(n, ())), 8 * counters[n]), (1, 3))
             elif isinstance(s, LoopExit):
                 self._set(row, StepKind.EXIT, (8 * word, self._end[n]), (1,))

@@ -10,6 +10,7 @@ from .. import numpy as fnp
 from ..api import stop_gradient
 from ..errors import DTypeError, ShapeError
 from ..numpy.core import as_type, as_value
+from ..plans import planned
 from ..primitives.linalg import dot_general
 from ..scipy.special import logsumexp, softmax
 
@@ -71,6 +72,7 @@ def _allowed(
     return fnp.broadcast_to(out, shape)
 
 
+@planned
 def dot_product_attention(
     query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None, *, scale: Any = None, is_causal: bool = False,
     query_seq_lengths: Any = None, key_value_seq_lengths: Any = None, local_window_size: Any = None,

@@ -79,6 +79,7 @@ def standardize(
     return (x - mean) * rsqrt(as_value(variance) + epsilon)
 
 
+@planned
 def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> Value:
     """Integers as vectors of 0 with a 1 at their position; an integer out of range gives zeros.
 

@@ -201,6 +201,7 @@ def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> Eigh
     return EighResult(w, v)
 
 
+@planned
 def eigvalsh(a: Any, UPLO: str | None = "L", *, symmetrize_input: bool = True) -> Value:
     """The eigenvalues of Hermitian matrices, rising."""
     lower = _is_lower(UPLO, "eigvalsh")

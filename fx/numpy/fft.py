@@ -20,6 +20,7 @@ from ..errors import (
     AxisError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, joining, shaping
 from ..primitives.fft import fft_p
@@ -90,6 +91,7 @@ def _transform(a: Any, kind: str, n: int | None, axis: int, norm: str | None, na
     return _times(out, _scale(kind, norm, points, name))
 
 
+@planned
 def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Value:
     """The discrete Fourier transform, ``out[k] = sum_j a[j] exp(-2 pi i j k / n)``.
 
@@ -107,16 +109,19 @@ def fft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -
     return _transform(a, "fft", n, axis, norm, "fft")
 
 
+@planned
 def ifft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Value:
     """The inverse of ``fft``."""
     return _transform(a, "ifft", n, axis, norm, "ifft")
 
 
+@planned
 def rfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Value:
     """The first ``n // 2 + 1`` numbers of the ``fft`` of real ones; the others are their conjugates."""
     return _transform(a, "rfft", n, axis, norm, "rfft")
 
 
+@planned
 def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Value:
     """The inverse of ``rfft``: n real numbers (default: twice as many as there are, less two)."""
     return _transform(a, "irfft", n, axis, norm, "irfft")
@@ -125,12 +130,14 @@ def irfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None)
 _OTHER = {None: "forward", "backward": "forward", "forward": "backward", "ortho": "ortho"}
 
 
+@planned
 def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Value:
     """The ``fft``, real, of numbers of which the second half are the conjugates of the first, which is ``a``."""
     x = _operand(a, "irfft", "hfft")
     return _transform(p.conj(x), "irfft", n, axis, _OTHER.get(norm, norm), "hfft")
 
 
+@planned
 def ihfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Value:
     """The inverse of ``hfft``."""
     return p.conj(_transform(a, "rfft", n, axis, _OTHER.get(norm, norm), "ihfft"))
@@ -171,21 +178,25 @@ def _several(a: Any, kind: str, s: Any, axes: Any, norm: str | None, name: str) 
     return _times(x, _scale(kind, norm, points, name))
 
 
+@planned
 def fftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Value:
     """The ``fft`` along several axes (all by default, or the last ones that ``s`` has sizes for)."""
     return _several(a, "fft", s, axes, norm, "fftn")
 
 
+@planned
 def ifftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Value:
     """The inverse of ``fftn``."""
     return _several(a, "ifft", s, axes, norm, "ifftn")
 
 
+@planned
 def rfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Value:
     """The ``rfft`` along the last axis, then the ``fft`` along the others."""
     return _several(a, "rfft", s, axes, norm, "rfftn")
 
 
+@planned
 def irfftn(a: Any, s: Any = None, axes: Any = None, norm: str | None = None) -> Value:
     """The inverse of ``rfftn``."""
     return _several(a, "irfft", s, axes, norm, "irfftn")
@@ -197,21 +208,25 @@ def _two(axes: Sequence[int], name: str) -> Sequence[int]:
     return axes
 
 
+@planned
 def fft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Value:
     """``fftn`` along two axes."""
     return _several(a, "fft", s, _two(axes, "fft2"), norm, "fft2")
 
 
+@planned
 def ifft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Value:
     """``ifftn`` along two axes."""
     return _several(a, "ifft", s, _two(axes, "ifft2"), norm, "ifft2")
 
 
+@planned
 def rfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Value:
     """``rfftn`` along two axes."""
     return _several(a, "rfft", s, _two(axes, "rfft2"), norm, "rfft2")
 
 
+@planned
 def irfft2(a: Any, s: Any = None, axes: Sequence[int] = (-2, -1), norm: str | None = None) -> Value:
     """``irfftn`` along two axes."""
     return _several(a, "irfft", s, _two(axes, "irfft2"), norm, "irfft2")
@@ -250,11 +265,13 @@ def _shifted(x: Any, axes: Any, forward: bool) -> Value:
     return roll(v, tuple(n // 2 if forward else -(n // 2) for n in (v.shape[a] for a in chosen)), chosen)
 
 
+@planned
 def fftshift(x: Any, axes: Any = None) -> Value:
     """Moves frequency 0 to the middle of the axes (all by default)."""
     return _shifted(x, axes, True)
 
 
+@planned
 def ifftshift(x: Any, axes: Any = None) -> Value:
     """The inverse of ``fftshift``."""
     return _shifted(x, axes, False)

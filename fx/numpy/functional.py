@@ -15,6 +15,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import helpers, joining, shaping
 from ..sizes import as_int
@@ -195,6 +196,7 @@ _OPTIONS = {
 }  # fmt: skip
 
 
+@planned
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Value:
     """The array with a border.
 

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..array import Array
 from ..config import config
 from ..errors import (
     ArgumentError,
     DTypeError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import shaping
 from ..trace import aval_of
 from . import binary
-from .core import Value, as_beside, as_type, as_typed, as_value, filled, inexact, promote_dtype
+from .core import Value, as_beside, as_type, as_typed, as_value, filled, inexact, is_eager, promote_dtype
 from .creation import linspace
 from .indexing import getitem, setitem
 from .manipulation import ravel, stack
@@ -57,6 +59,8 @@ def bincount(
         if known.size and known.min() < 0:
             raise ArgumentError(f"bincount needs non-negative integers; found {known.min()}")
         length = max(int(known.max()) + 1 if known.size else 0, int(minlength))
+        if weights is None and is_eager(v):
+            return Array(np.bincount(known.astype(np.int64), minlength=length).astype(config.default_int))
     w = filled(v.shape, 1, config.default_int) if weights is None else as_value(weights)
     if w.shape != v.shape:
         raise ShapeError(f"bincount: the weights have shape {w.shape}, the integers {v.shape}; they must be equal")
@@ -91,6 +95,7 @@ def _bins(x: Value, edges: Value) -> Value:
     return where(binary.less(at, 0), n, at)
 
 
+@planned
 def histogram(
     a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
 ) -> tuple[Value, Value]:

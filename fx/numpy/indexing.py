@@ -10,6 +10,7 @@ under jit alike (``.at[...]`` has ``mode=`` for other wishes).  Negative indices
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ..primitives import gather_scatter as gs
 from ..primitives import joining, shaping
 from ..primitives.index_numbers import default_fill_value
 from ..primitives.indexing import dynamic_update_slice
+from ..primitives.linalg import accumulation_dtype
 from ..sizes import Size, slice_length
 from ..trace import Tracer, bind, concrete_value
 from .core import (
@@ -348,8 +350,8 @@ def setitem(
     x: Value, index: Any, value: Any, kind: str = "set", mode: str | None = None, from_end: bool = True, **flags: Any
 ) -> Value:
     """``x`` with ``x[index]`` replaced by ``value``, or combined with it (``kind``: add, multiply, min, max)."""
-    if mode is None and from_end and kind == "set" and is_eager(x):
-        done = _set_eager(x, index, value)
+    if mode is None and from_end and not flags and is_eager(x):
+        done = _set_eager(x, index, value) if kind == "set" else _combined_eagerly(x, index, value, kind)
         if done is not None:
             return done
     masked = _masked_update(x, index, value, kind)
@@ -386,6 +388,42 @@ def _set_eager(x: Array, index: Any, value: Any) -> Array | None:
     except (IndexError, TypeError):
         return None
     return Array(out, x.weak_type)
+
+
+_MOST_NUMBERED = 1 << 16  # elements of an array whose numbers are kept
+
+_UFUNCS = {"add": np.add, "multiply": np.multiply, "min": np.minimum, "max": np.maximum}
+_UFUNCS_OF_BOOL = {**_UFUNCS, "add": np.maximum, "multiply": np.minimum}
+
+
+@functools.lru_cache(maxsize=16)
+def _numbered(shape: tuple[int, ...]) -> np.ndarray:
+    """The number of each element of an array."""
+    return np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+
+
+def _combined_eagerly(x: Array, index: Any, value: Any, kind: str) -> Array | None:
+    """``_set_eager`` for values that join the old ones: the calls of NumPy that a scatter's reference makes, in its order.
+    What the index selects NumPy says too, of an array that holds the number of each element; so x must not be large."""
+    plain, d = numpy_index(index), x.dtype
+    if plain is None or x.size > _MOST_NUMBERED or x.weak_type or (kind in ("min", "max") and dtypes.is_complex(d)):
+        return None
+    number = scalar_operand(value, d)
+    v: Any = operand(value, "the value to be written") if number is None else None
+    if type(v) is Tracer:
+        return None
+    try:
+        at = _numbered(x.shape)[plain]
+        fits = type(v) is Array and v.dtype == d and v.shape == at.shape
+        given: np.ndarray = number if number is not None else (v if fits else fit_update(v, at.shape, x))._data
+    except (IndexError, TypeError):
+        return None
+    wide = accumulation_dtype(d)
+    out = np.array(x._data, wide, order="C")
+    ufunc = (_UFUNCS_OF_BOOL if d == dtypes.bool_ else _UFUNCS)[kind]
+    with np.errstate(all="ignore"):
+        ufunc.at(out.reshape(-1), at.reshape(-1), given.reshape(-1).astype(wide, copy=False))
+        return Array(out.astype(d, copy=False))
 
 
 def _scatter(x: Value, w: _Windows, value: Any, kind: str, mode: str | None, flags: dict[str, Any]) -> Value:

@@ -330,6 +330,7 @@ def column_stack(tup: Any) -> Value:
     return concatenate([x if x.ndim >= 2 else shaping.reshape(x, (x.size, 1)) for x in xs], 1)
 
 
+@planned
 def block(arrays: Any) -> Value:
     """A matrix assembled from nested lists of blocks: the innermost lists are joined along the last axis."""
 

@@ -12,6 +12,7 @@ from ..errors import (
     ArgumentError,
     ShapeError,
 )
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import joining, shaping
 from ..primitives.conv import conv_general_dilated
@@ -45,12 +46,14 @@ def _convolve(a: Value, v: Value, mode: str, name: str) -> Value:
     return shaping.reshape(out, (out.shape[-1],))
 
 
+@planned
 def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, preferred_element_type: Any = None) -> Value:
     """The discrete convolution of two vectors: ``out[k] = sum_i a[i] v[k - i]``."""
     x, y = promote_dtype(operand(a), operand(v), to_float=True)
     return _convolve(x, y, mode, "convolve")
 
 
+@planned
 def correlate(
     a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None
 ) -> Value:
@@ -74,6 +77,7 @@ def _coefficients(*polynomials: Any) -> list[Value]:
     return out
 
 
+@planned
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Value:
     """A polynomial at ``x``, by Horner's rule."""
     c, v = promote_dtype(operand(p), operand(x))

@@ -15,7 +15,7 @@ from ..errors import (
     OutOfBoundsIndexError,
     ShapeError,
 )
-from ..plans import replayed
+from ..plans import planned, replayed
 from ..primitives import elementwise as p
 from ..primitives import gather_scatter as gs
 from ..primitives import joining, shaping
@@ -105,6 +105,7 @@ def _where_at_once(c: Any, x: Any, y: Any) -> Value | None:
         return None
 
 
+@planned
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Value:
     """The choice whose condition is the first to hold, else ``default``."""
     condlist, choicelist = list(condlist), list(choicelist)
@@ -226,6 +227,11 @@ def take_along_axis(
            [0.6]], dtype=float32)
     """
     x, idx = as_value(arr), as_value(indices)
+    if mode in (None, "fill") and wrap_negative_indices is not False and type(axis) is int and is_eager(x, idx):
+        try:
+            return Array(np.take_along_axis(x._data, idx._data, axis), x.weak_type)
+        except (IndexError, ValueError):
+            pass  # out of range: the long way fills, or says what is wrong
     if not dtypes.is_integer(idx.dtype):
         raise DTypeError(f"take_along_axis: indices must be integers; found {aval_of(idx)}")
     if axis is None:
@@ -321,6 +327,7 @@ _where = where
 # ---------------------------------------------------------------------------------------- positions
 
 
+@planned
 def unravel_index(indices: Any, shape: Any) -> tuple[Value, ...]:
     """Flat positions as one index array for each axis; those out of range are clipped."""
     x = as_value(indices)

@@ -12,6 +12,7 @@ from .. import dtypes
 from ..array import Array
 from ..config import config
 from ..errors import ShapeError
+from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives import joining, shaping, sorting
 from ..primitives.cumulative import cumsum
@@ -169,6 +170,7 @@ def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) ->
     return UniqueAll(*_unique(as_value(x), (True,) * 3, None, False, size, fill_value, "unique_all"))
 
 
+@planned
 def isin(
     element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, method: Any = None
 ) -> Value:

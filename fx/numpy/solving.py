@@ -341,6 +341,7 @@ def _least_squares_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> t
 _least_squares.defjvp(_least_squares_jvp, symbolic_zeros=True)
 
 
+@planned
 def lstsq(
     a: Any, b: Any, rcond: float | None = None, *, numpy_resid: bool = False
 ) -> tuple[Value, Value, Value, Value]:

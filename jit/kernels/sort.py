@@ -27,6 +27,7 @@ from .sort_records import (
     build_record,
     count_special,
     element_bits,
+    flipped,
     is_special,
     order_key,
     several,
@@ -234,7 +235,7 @@ class _Vectors:
             one = select(is_special(self.source, v), Const(1, v.ty), 0)
             self.b.assign(special, special | (one if width == self.lanes else one.splat(self.lanes)))
         key = order_key(self.source, v)
-        return self.flipped(key if self.spec.carry == "none" else with_position(key, i))
+        return flipped(key if self.spec.carry == "none" else with_position(key, i))
 
     def pad(self, elements: Expr) -> None:
         """The largest record behind so many ones."""
@@ -242,15 +243,9 @@ class _Vectors:
         with self.b.for_("i", self.base + elements, self.base + self.size * self.lanes, vectorize=True) as i:
             self.b.store(self.records, i, largest)
 
-    def flipped(self, record: Expr) -> Expr:
-        """Unsigned bits to signed ones in the same order, and back."""
-        ty = record.ty
-        top = -1 << ty.bits - 1 if ty.kind == "i" else 1 << ty.bits - 1
-        return (record ^ top).bitcast(Ty("u" if ty.kind == "i" else "i", ty.bits, ty.lanes))
-
     def result(self, to: Expr, start: Expr, record: Expr) -> None:
         """Writes what a record of the row at ``start`` stands for."""
-        bits = self.b.let("record", self.flipped(record))
+        bits = self.b.let("record", flipped(record))
         if self.spec.carry == "none":
             self.b.store(self.operands.out[0], to, element_bits(self.source, bits))
             return
@@ -301,7 +296,7 @@ class _LaneGroup(_Vectors):
             whole = b.let("whole", take & -lanes)
             starts = [b.let("result", self.row(p, lane) * take) for lane in range(lanes)]
             with b.for_("i", 0, whole, lanes) as i:
-                vectors = [self.flipped(b.load(self.records, self.base + (i + k) * lanes, lanes)) for k in range(lanes)]
+                vectors = [flipped(b.load(self.records, self.base + (i + k) * lanes, lanes)) for k in range(lanes)]
                 rows = transposed([element_bits(self.source, v) for v in vectors])
                 for start, v in zip(starts, rows):
                     b.store(self.operands.out[0], start + i, v)

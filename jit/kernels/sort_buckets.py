@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum, op_, select, u32
-from .sort_partition import Partitions, QuickSort, Range, in_vectors
-from .sort_records import ONE, ZERO, Operands, SortSpec, element_bits, is_special, order_key
+from .sort_partition import Partitions, QuickSort, Range, in_vectors, largest_key, least_key
+from .sort_records import ONE, ZERO, Operands, SortSpec, element_bits, flipped, is_special, order_key
 
 __all__ = ["MOST_BUCKETS", "MOST_SAMPLES", "bucket_kernel", "quick_rows_kernel", "sample_kernel", "split_kernel"]
 
@@ -28,7 +28,7 @@ def _make_keys(
 
     def make(i: Expr, mask: Expr | None) -> None:
         v = b.let("v", b.load(operands.x[0], row + i, lanes, mask))
-        b.store(to, place + i, order_key(s, v), mask)
+        b.store(to, place + i, flipped(order_key(s, v)), mask)
         if spec.restore:
             b.assign(special, special + op_("count", is_special(s, v)))
 
@@ -46,9 +46,15 @@ def _copy(b: KernelBuilder, n: Expr, lanes: int, source: str, first: Expr, to: s
 def _quick_sort(b: KernelBuilder, spec: SortSpec, home: str, away: str, lanes: int) -> QuickSort:
     """Sorts keys that are in the memory of the results, and leaves results there."""
     source = spec.sources[0]
-    return QuickSort(
-        b, home, away, lanes, lambda place, keys, mask: b.store(home, place, element_bits(source, keys), mask)
-    )
+
+    def emit(place: Expr, keys: Expr, mask: Expr | None) -> None:
+        b.store(home, place, element_bits(source, flipped(keys)).bitcast(keys.ty), mask)
+
+    return QuickSort(b, home, away, lanes, emit)
+
+
+def _key_type(spec: SortSpec) -> Ty:
+    return Ty("i", spec.sources[0].bits)
 
 
 def _levels(n: Expr) -> Expr:
@@ -58,16 +64,15 @@ def _levels(n: Expr) -> Expr:
 def quick_rows_kernel(spec: SortSpec, lanes: int) -> Kernel:
     """Sorts row ``p`` of ``n`` elements for each p of the range.  Scratch: ``each`` keys for each worker."""
     b = KernelBuilder("sort_quick")
-    operands = Operands(b, spec)
-    away, special = b.pointer("away", b.types[operands.out[0]]), b.pointer("special", i64)
+    operands, key = Operands(b, spec, signed=True), _key_type(spec)
+    away, special = b.pointer("away", key), b.pointer("special", i64)
     n, each = b.integer("n"), b.integer("each")
     sorter = _quick_sort(b, spec, operands.out[0], away, lanes)
-    bits = spec.sources[0].bits
     with b.for_("p", b.lo, b.hi) as p:
         row = b.let("row", p * n)
         b.store(special, p, _make_keys(b, spec, operands, row, operands.out[0], row, n, lanes))
-        key = Ty("u", bits)
-        sorter.sort(Range(row, b.worker * each, n, ZERO), Const(0, key), Const((1 << bits) - 1, key), _levels(n))
+        least, largest = Const(least_key(key), key), Const(largest_key(key), key)
+        sorter.sort(Range(row, b.worker * each, n, ZERO), least, largest, _levels(n))
     return b.build()
 
 
@@ -82,8 +87,8 @@ def sample_kernel(spec: SortSpec, lanes: int) -> Kernel:
     """
     b = KernelBuilder("sort_sample")
     operands = Operands(b, spec, outs=False)
-    s = spec.sources[0]
-    key = Ty("u", s.bits)
+    s, key = spec.sources[0], _key_type(spec)
+    least = Const(least_key(key), key)
     bounds = b.pointer("bounds", key)
     n, buckets, samples = b.integer("n"), b.integer("buckets"), b.integer("samples")
     sample, ordered = (b.alloc(name, key, MOST_SAMPLES) for name in ("sample", "ordered"))
@@ -91,14 +96,14 @@ def sample_kernel(spec: SortSpec, lanes: int) -> Kernel:
     step = b.let("step", n // count)
     with b.for_("p", b.lo, b.hi) as p:
         with b.for_("i", 0, count) as i:
-            b.store(sample, i, operands.key(s, p * n + i * step + (step >> 1)))
-            b.store(ordered, i, Const(0, key))
+            b.store(sample, i, flipped(operands.key(s, p * n + i * step + (step >> 1))))
+            b.store(ordered, i, least)
         with b.for_("i", 0, count) as i:
             one, smaller = b.let("one", b.load(sample, i)), b.var("smaller", ZERO)
             with b.for_("j", 0, count, lanes) as j:
                 b.assign(smaller, smaller + op_("count", b.load(sample, j, lanes) < one.splat(lanes)))
             b.store(ordered, smaller, one)
-        before = b.var("before", Const(0, key))
+        before = b.var("before", least)
         with b.for_("i", 0, count) as i:  # equal ones left gaps behind the first of them
             b.assign(before, maximum(before, b.load(ordered, i)))
             b.store(ordered, i, before)
@@ -107,7 +112,7 @@ def sample_kernel(spec: SortSpec, lanes: int) -> Kernel:
             b.store(bounds, at + k, b.load(ordered, k * samples))
         with b.for_("k", 2, buckets) as k:
             bound = b.let("bound", b.load(bounds, at + k))
-            again = bound.eq(b.load(bounds, at + k - 1)) & bound.ne((1 << key.bits) - 1)
+            again = bound.eq(b.load(bounds, at + k - 1)) & bound.ne(largest_key(key))
             following = b.load(bounds, at + minimum(k + 1, buckets - 1))
             with b.if_(again & (k.eq(buckets - 1) | bound.ne(following))):
                 b.store(bounds, at + k, bound + 1)
@@ -131,8 +136,7 @@ class _Blocks:
 def split_kernel(spec: SortSpec, lanes: int) -> Kernel:
     """Brings the keys of block ``p`` into the order of the buckets and notes where each begins, counted from the row's first."""
     b = KernelBuilder("sort_split")
-    operands = Operands(b, spec, outs=False)
-    key = Ty("u", spec.sources[0].bits)
+    operands, key = Operands(b, spec, outs=False), _key_type(spec)
     home, away, bounds = b.pointer("home", key), b.pointer("away", key), b.pointer("bounds", key)
     noted, special = b.pointer("noted", u32), b.pointer("special", i64)
     g = _Blocks(b)
@@ -182,8 +186,7 @@ def split_kernel(spec: SortSpec, lanes: int) -> Kernel:
 def bucket_kernel(spec: SortSpec, lanes: int) -> Kernel:
     """Collects the keys of bucket ``p`` where its results belong, and sorts them."""
     b = KernelBuilder("sort_bucket")
-    operands = Operands(b, spec)
-    key = Ty("u", spec.sources[0].bits)
+    operands, key = Operands(b, spec, signed=True), _key_type(spec)
     home, away, bounds, noted = (
         b.pointer(n, t) for n, t in (("keys", key), ("away", key), ("bounds", key), ("noted", u32))
     )
@@ -203,9 +206,9 @@ def bucket_kernel(spec: SortSpec, lanes: int) -> Kernel:
             b.assign(before, before + place(block, k) - place(block, ZERO))
         start = b.let("start", row + before)
         at = b.let("at", r * MOST_BUCKETS + k)
-        floor = b.let("floor", select(k > 0, b.load(bounds, at), Const(0, key)))
+        floor = b.let("floor", select(k > 0, b.load(bounds, at), Const(least_key(key), key)))
         last = k.eq(g.buckets - 1)
-        most = Const((1 << key.bits) - 1, key)
+        most = Const(largest_key(key), key)
         ceiling = b.let("ceiling", select(last, most, b.load(bounds, at + select(last, ZERO, ONE)) - 1))
         to = b.var("to", start + 0)
         with b.for_("block", 0, g.blocks) as block:

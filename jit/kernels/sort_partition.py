@@ -1,4 +1,4 @@
-"""Quicksort whose partitions move whole vectors: for machines that compress the lanes of a vector in one instruction.
+"""Quicksort whose partitions move whole vectors: for machines that compress the lanes of a vector in few instructions.
 
 A partition reads vectors in order and writes their lanes below a bound to one place and the others to another.  Vectors are
 stored whole: what stands behind the lanes that count is overwritten by the next one.  Few keys are sorted in registers.
@@ -7,6 +7,11 @@ Every range knows its *floor* and *ceiling*, the least and the largest key that 
 of a sample, and above the floor, so that a key of which there are many is split off and done.  A range that was cut
 often enough for its length is from then on cut halfway between floor and ceiling: whatever the keys are, there are no
 more levels than the keys have bits and twice their number has halvings.
+
+Keys are signed: more machines compare signed numbers, and have their minimum and maximum.
+
+Ranges are sorted from the first to the last.  All that wait then stand away, what is behind the one at hand is free at
+home, and a block of results may be written whole over it.
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Op, Ty, i64, maximum, minimum, op_, select
 from .sort_network import BLOCK, EIGHT, transposed
 
-__all__ = ["Partitions", "QuickSort", "Range", "first_lanes", "in_vectors"]
+__all__ = ["Partitions", "QuickSort", "Range", "first_lanes", "in_vectors", "largest_key", "least_key"]
 
-_STACK = 64  # ranges that wait: the larger half of each, so no more than lengths have bits
+_STACK = 192  # ranges that wait: one for each level
 
 
 def first_lanes(ty: Ty, count: Expr) -> Expr:
@@ -52,17 +57,18 @@ class Range:
 
 
 class Partitions:
-    """Cuts ranges of unsigned keys in two."""
+    """Cuts ranges of signed keys in two."""
 
     def __init__(self, b: KernelBuilder, home: str, away: str, lanes: int) -> None:
         self.b, self.home, self.away, self.lanes = b, home, away, lanes
         self.ty = b.types[home].vector(lanes)
 
-    def read(self, r: Range, i: Expr, mask: Expr) -> Expr:
-        """The keys from number ``i`` on, where the mask is true; zero elsewhere."""
-        b, (here, there) = self.b, (r.gone.eq(0), r.gone.ne(0))
-        at_home = b.load(self.home, r.start + i, self.lanes, mask & here.splat(self.lanes))
-        return b.let("v", at_home | b.load(self.away, r.place + i, self.lanes, mask & there.splat(self.lanes)))
+    def read(self, r: Range, i: Expr, count: Expr) -> Expr:
+        """So many keys, at most a vector of them, from number ``i`` on; behind them zeros."""
+        b, none, here = self.b, Const(0, i64), r.gone.eq(0)
+        at_home, gone = (first_lanes(self.ty, select(here, *n)) for n in ((count, none), (none, count)))
+        keys = b.load(self.home, r.start + i, self.lanes, at_home)
+        return b.let("v", keys | b.load(self.away, r.place + i, self.lanes, gone))
 
     def cut(self, r: Range, bound: Expr) -> tuple[Range, Range]:
         """The keys below ``bound``, at home, and the others, away; both in order."""
@@ -87,12 +93,26 @@ class Partitions:
             with b.if_(r.gone.eq(gone)), b.for_("i", first, first + whole, lanes) as i:
                 move(b.let("v", b.load(buf, i, lanes)), every, True)
         with b.if_(whole < r.n):
-            valid = b.let("valid", first_lanes(self.ty, r.n - whole))
-            move(self.read(r, whole, valid), valid, False)
+            rest = b.let("rest", r.n - whole)
+            move(self.read(r, whole, rest), b.let("valid", first_lanes(self.ty, rest)), False)
         n = b.let("n_below", below - r.start)
-        rest = b.let("n_above", r.n - n)
-        left = Range(r.start, b.let("free", r.place + rest), n, Const(0, i64))
-        return left, Range(below, r.place, rest, Const(1, i64))
+        n_above = b.let("n_above", r.n - n)
+        left = Range(r.start, b.let("free", r.place + n_above), n, Const(0, i64))
+        return left, Range(below, r.place, n_above, Const(1, i64))
+
+
+def least_key(ty: Ty) -> int:
+    return -1 << ty.bits - 1
+
+
+def largest_key(ty: Ty) -> int:
+    return (1 << ty.bits - 1) - 1
+
+
+def halfway(low: Expr, high: Expr) -> Expr:
+    """Between two signed numbers, whose difference may have a bit more."""
+    unsigned = Ty("u", low.ty.bits)
+    return low + ((high - low).bitcast(unsigned) >> 1).bitcast(low.ty)
 
 
 def _median(b: KernelBuilder, x: Expr, y: Expr, z: Expr) -> Expr:
@@ -158,7 +178,7 @@ def _sorted_block(b: KernelBuilder, rows: Sequence[Expr]) -> list[Expr]:
 
 
 class QuickSort(Partitions):
-    """Sorts ranges of unsigned keys.
+    """Sorts ranges of signed keys.
 
     emit: ``emit(place, keys, mask)`` stores a vector of results at home.
     """
@@ -176,13 +196,14 @@ class QuickSort(Partitions):
     def sort(self, r: Range, floor: Expr, ceiling: Expr, levels: Expr) -> None:
         """Sorts a range of keys between ``floor`` and ``ceiling``, which after so many levels is cut halfway between them."""
         b = self.b
+        end = b.let("end_of_all", r.start + r.n)
         self._push(r, levels, floor, ceiling)
         with b.while_(self.waiting > 0):
             b.assign(self.waiting, self.waiting - 1)
             *where, levels, floor, ceiling = (b.let("top", b.load(stack, self.waiting)) for stack in self.stacks)
             r = Range(*where)
             with b.if_(r.n <= BLOCK * self.lanes):
-                self._block(r)
+                self._block(r, end)
             with b.else_():
                 self._divide(r, levels, floor, ceiling)
 
@@ -191,31 +212,34 @@ class QuickSort(Partitions):
             self.b.store(stack, self.waiting, v)
         self.b.assign(self.waiting, self.waiting + 1)
 
-    def _block(self, r: Range) -> None:
+    def _block(self, r: Range, end: Expr) -> None:
         b, lanes = self.b, self.lanes
-        largest = Const((1 << self.ty.bits) - 1, self.ty)
-        masks = [b.let("valid", first_lanes(self.ty, r.n - k * lanes)) for k in range(BLOCK)]
-        rows = [b.let("held", select(m, self.read(r, Const(k * lanes, i64), m), largest)) for k, m in enumerate(masks)]
-        for k, (m, v) in enumerate(zip(masks, _sorted_block(b, rows))):
-            self.emit(r.start + k * lanes, v, m)
+        largest = Const(largest_key(self.ty), self.ty)
+        places = [Const(k * lanes, i64) for k in range(BLOCK)]
+        counts = [b.let("count", minimum(maximum(r.n - k, 0), lanes)) for k in places]
+        masks = [b.let("valid", first_lanes(self.ty, n)) for n in counts]
+        rows = [b.let("held", select(m, self.read(r, k, n), largest)) for m, k, n in zip(masks, places, counts)]
+        ordered = list(zip(places, masks, _sorted_block(b, rows)))
+        with b.if_(r.start + BLOCK * lanes <= end):
+            for k, _, v in ordered:
+                self.emit(r.start + k, v, None)
+        with b.else_():
+            for k, m, v in ordered:
+                self.emit(r.start + k, v, m)
 
     def _divide(self, r: Range, levels: Expr, floor: Expr, ceiling: Expr) -> None:
         b = self.b
         with b.if_(floor.eq(ceiling)):
             self.fill(r, floor)
         with b.else_():
-            bound = b.var("bound", floor + ((ceiling - floor) >> 1) + 1)
+            bound = b.var("bound", halfway(floor, ceiling) + 1)
             with b.if_(levels > 0):
                 b.assign(bound, maximum(self._sampled(r), floor + 1))
             below, above = self.cut(r, bound)
-            first = (below, levels - 1, floor, b.let("last", bound - 1))
-            second = (above, levels - 1, bound, ceiling)
-            with b.if_(below.n > above.n):
-                self._push(*first)
-                self._push(*second)
-            with b.else_():
-                self._push(*second)
-                self._push(*first)
+            with b.if_(above.n > 0):
+                self._push(above, levels - 1, bound, ceiling)
+            with b.if_(below.n > 0):
+                self._push(below, levels - 1, floor, b.let("last", bound - 1))
 
     def fill(self, r: Range, key: Expr) -> None:
         """All keys of the range are this one."""
@@ -224,6 +248,6 @@ class QuickSort(Partitions):
     def _sampled(self, r: Range) -> Expr:
         b, lanes = self.b, self.lanes
         step = b.let("step", (r.n - lanes) >> 3)
-        v = [self.read(r, step * k, Const(1, Ty("b", 1, lanes))) for k in range(9)]
+        v = [self.read(r, step * k, Const(lanes, i64)) for k in range(9)]
         medians = [_median(b, *v[k : k + 3]) for k in range(0, 9, 3)]
         return op_("extract", _sorted_lanes(b, _median(b, *medians)), Const(lanes // 2, i64))

@@ -15,8 +15,8 @@ from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Op, Ty, i64, select, u32, u64
 
 __all__ = [
-    "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "is_special",
-    "is_unordered", "order_key", "several", "with_position", "write_results",
+    "ONE", "ZERO", "Operands", "Records", "SortSpec", "Source", "build_record", "count_special", "element_bits", "flipped",
+    "is_special", "is_unordered", "order_key", "several", "with_position", "write_results",
 ]  # fmt: skip
 
 ZERO, ONE = Const(0, i64), Const(1, i64)
@@ -67,6 +67,13 @@ def element_bits(s: Source, key: Expr) -> Expr:
     if s.kind == "u":
         return key
     return key ^ top if s.kind == "i" else select(key >= top, key ^ top, ~key)
+
+
+def flipped(key: Expr) -> Expr:
+    """Unsigned bits to signed ones in the same order, and back."""
+    ty = key.ty
+    top = -1 << ty.bits - 1 if ty.kind == "i" else 1 << ty.bits - 1
+    return (key ^ top).bitcast(Ty("u" if ty.kind == "i" else "i", ty.bits, ty.lanes))
 
 
 def with_position(key: Expr, i: Expr) -> Expr:
@@ -130,13 +137,17 @@ class SortSpec:
 
 
 class Operands:
-    """The operands and results of a sort, as words."""
+    """The operands and results of a sort, as words: unsigned ones, but for results that begin as signed keys."""
 
-    def __init__(self, b: KernelBuilder, spec: SortSpec, outs: bool = True) -> None:
+    def __init__(self, b: KernelBuilder, spec: SortSpec, outs: bool = True, signed: bool = False) -> None:
         self.b, self.spec = b, spec
         self.x = [b.pointer(f"x{j}", Ty("u", bits)) for j, (bits, _) in enumerate(spec.words)]
         words = ((spec.words[0]), (32, 1)) if spec.top else spec.words
-        self.out = [b.pointer(f"out{j}", Ty("u", bits)) for j, (bits, _) in enumerate(words)] if outs else []
+        self.out = (
+            [b.pointer(f"out{j}", Ty("i" if signed else "u", bits)) for j, (bits, _) in enumerate(words)]
+            if outs
+            else []
+        )
 
     def bits(self, s: Source, i: Expr) -> Expr:
         """The bits of component ``s`` of element ``i``."""

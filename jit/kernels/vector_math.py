@@ -3,7 +3,7 @@
 Every function is ``f(b, x) -> value``: it writes what it must name to the ``KernelBuilder`` and returns an
 expression of ``x``'s type, for any number of lanes.  It is branch-free (but for lanes that are ``unless``), so the loop
 around it vectorises, and correct in the whole range: subnormal numbers, infinities and NaN included.  Some have forms
-of fewer instructions for machines whose ``Arithmetic`` has more.
+of fewer instructions for machines whose ``Arithmetic`` has more, and for arguments of which ``b.ranges`` knows an interval.
 
 Greatest errors in units of the last place, asserted in ``tests/jit_tests/test_vector_math.py`` for each form, with and
 without fma:
@@ -36,7 +36,7 @@ without fma:
     sin           2.0      1.8
     sinh          1.7      1.7
     tan           0.9      1.5
-    tanh          2.0      1.7   never beyond 1
+    tanh          2.0      1.8   never beyond 1
 
 (a) or that many units of the last place of 4: these functions are sums of larger terms and have zeros.
 

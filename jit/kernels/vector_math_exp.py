@@ -120,7 +120,8 @@ def _exp_rest(b: KernelBuilder, x: Expr, dx: Expr | None = None, scaled: bool = 
 def _exp_clamped(b: KernelBuilder, x: Expr, scaled: bool) -> Expr:
     """``x``, or what has the same exponential and an exponent of two that is a number."""
     least = _least_power(x, scaled) * math.log(2)
-    return b.let("exp_x", lower(upper(x, one_of(x, 90.0, 711.0)), least))
+    largest = one_of(x, 90.0, 711.0)
+    return b.let("exp_x", lower(x if b.ranges.of(x).high <= largest else upper(x, largest), least))
 
 
 def exp_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr]:
@@ -140,14 +141,34 @@ def _scaled(b: KernelBuilder, x: Expr, shifted: Expr, n: Expr, half: bool = Fals
 def exp(b: KernelBuilder, x: Expr) -> Expr:
     if b.arithmetic.tables and b.arithmetic.scale:
         shifted, n, r = _reduce(b, _exp_clamped(b, x, scaled=True), magic=tables.sixteenth_magic(x))
-        return op_("scale", tables.exp_mantissa(b, shifted, r), n)
-    return untabled_exp(b, x)
+        value = op_("scale", tables.exp_mantissa(b, shifted, r), n)
+    else:
+        value = untabled_exp(b, x)
+    return b.ranges.state(value, 0.0, 1.0 if b.ranges.of(x).high <= 0.0 else INF)
 
 
 def untabled_exp(b: KernelBuilder, x: Expr) -> Expr:
     """``exp(x)`` without the rounding of a table's numbers, for what loses a digit afterwards."""
+    if b.ranges.of(x).high <= 0.0 and not b.arithmetic.scale:
+        return _exp_falling(b, x)
     m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
     return _scaled(b, m + 1.0, shifted, n)
+
+
+def _exp_falling(b: KernelBuilder, x: Expr) -> Expr:
+    """``exp(x)``, x <= 0, with one power of two.
+
+    That is ``2**(n - e)`` for the least exponent e of normal numbers, which is one wherever n is, and zero at n = 2 e - 1; the
+    product with ``2**e`` rounds what is subnormal.
+    """
+    f = format_of(x)
+    exponent = 1 - f.bias
+    y = b.let("exp_x", lower(x, (2 * exponent - 1) * math.log(2)))
+    shifted, _, r = _reduce(b, y)
+    square = r * r
+    m = fma(polynomial(r, _EXP[f.width], square), square, r)
+    power = from_bits((bits(shifted) << f.mantissa) + ((f.bias - exponent) << f.mantissa))
+    return (m + 1.0) * power * f.tiny
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
@@ -207,7 +228,7 @@ def logistic(b: KernelBuilder, x: Expr) -> Expr:
     d, lost = fast_two_sum(b, "logistic_d", lift(1.0, x.ty), e)
     q = b.let("logistic_q", select(x < 0.0, e, 1.0) / d)
     inverse = select(x < 0.0, 1.0 - q, q)  # of d
-    return fma(-(q * lost), inverse, q)
+    return b.ranges.state(fma(-(q * lost), inverse, q), 0.0, 1.0)
 
 
 # ------------------------------------------------------------------------------------------- log
@@ -221,6 +242,11 @@ _LOG_32 = (
 _LOG_64 = (
     0.6666666666666735, 0.39999999999409297, 0.28571428743714306, 0.2222219842399038, 0.18183572758313835,
     0.1531381770344342, 0.1479844447910284,
+)  # fmt: skip
+# log(1 + x) = x + x^2 P(x), 0 <= x <= 1: relative error 2^-27.5
+_LOG1P_FRACTION = (
+    -0.4999993145465851, 0.33330467343330383, -0.24958088994026184, 0.19692681729793549, -0.1534721851348877,
+    0.1066625788807869, -0.057519733905792236, 0.020125966519117355, -0.003300735494121909,
 )  # fmt: skip
 # log2(1 + f) = f + f P(f): relative error 2^-26.3
 _LOG2_32 = (
@@ -287,6 +313,8 @@ def _outside(x: Expr, low: float, high: float) -> Expr:
 
 def log(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log_x", x)
+    if b.ranges.of(x).low >= format_of(x).tiny:
+        return select(x < INF, log_normal(b, x), x)
     return unless(
         b, _outside(x, format_of(x).tiny, INF), log_normal(b, x), lambda: _log_domain(x, 0.0, _log_positive(b, x))
     )
@@ -327,10 +355,22 @@ def _log1p_usual(b: KernelBuilder, x: Expr, u: Expr) -> Expr:
 def log1p(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "log1p_x", x)
     fmt = format_of(x)
+    if b.ranges.of(x).within(0.0, 1.0):
+        return _log1p_of_fraction(b, x)
     u = b.let("log1p_u", x + 1.0)
     usual = tables.log1p_single(b, x, u) if b.arithmetic.tables and x.ty.bits == 32 else _log1p_usual(b, x, u)
     outside = _outside(u, fmt.tiny, one_of(x, 2.0**126, 2.0**1022))
     return unless(b, outside, usual, lambda: _log_domain(x, -1.0, log_normal(b, x)))
+
+
+def _log1p_of_fraction(b: KernelBuilder, x: Expr) -> Expr:
+    """``log(1 + x)``, 0 <= x <= 1 or NaN: of a float32 one polynomial, without an exponent.
+
+    Its terms have alternating signs; in two halves, or rounded twice each, they would lose an ulp.
+    """
+    if x.ty.bits == 64 or not b.arithmetic.fused:
+        return _log1p_usual(b, x, b.let("log1p_u", x + 1.0))
+    return fma(horner(x, _LOG1P_FRACTION), x * x, x)
 
 
 def log2(b: KernelBuilder, x: Expr) -> Expr:
@@ -363,9 +403,27 @@ _SINH = {
 
 def tanh(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tanh_arg", x)
-    if x.ty.bits == 64:
-        return _tanh_64(b, x)
-    return tables.tanh(b, x) if b.arithmetic.tables else _tanh_32(b, x)
+    if b.arithmetic.tables and x.ty.bits == 32:
+        value = tables.tanh(b, x)
+    elif b.arithmetic.fused:
+        value = _tanh_fused(b, x)
+    else:
+        value = (_tanh_32 if x.ty.bits == 32 else _tanh_64)(b, x)
+    return b.ranges.state(value, -1.0, 1.0)
+
+
+def _tanh_fused(b: KernelBuilder, x: Expr) -> Expr:
+    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``, and the remainder ``E - q (E + 2)`` divided once more.
+
+    The remainder is exact but for E so large that it rounds ``E - 2``, where the quotient is next to 1.
+    """
+    p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), one_of(x, 18.1, 38.2))))
+    s = b.let("tanh_scale", power_of_two(shifted))
+    e = b.let("tanh_e", fma(p, s, s - 1.0))
+    q = b.let("tanh_q", e / (e + 2.0))
+    rest = fma(-q, e, fma(q, -2.0, e))
+    value = upper(fma(rest, fma(q, -0.5, 0.5), q), 1.0)  # (1 - q)/2 is the inverse of E + 2
+    return from_bits(bits(value) | (bits(x) & format_of(x).sign_bit))
 
 
 def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:

@@ -63,6 +63,7 @@ _QUARTER_PIECES = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506
 _QUARTER_PIECES_DOUBLE = (1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33)  # float64 each
 _NEAR_PART = 2.0**-30  # of the multiple: far more than its second piece
 _FAR = 2.0**16
+_NEAR = 2.0**15
 # pi as a sum of positive numbers, which leaves -0.0 what it is: float32 and float64 each; and 33 bits each, so that products
 # with a number of half turns are exact
 _PI_PIECES = {
@@ -253,10 +254,8 @@ def _near_sine(b: KernelBuilder, x: Expr, ahead: bool) -> Expr:
     z = b.let("sin_z", r * r)
     value = fma(r * z, horner(z, _SINE[x.ty.bits]), r)
     if x.ty.bits == 64:
-        value = upper(fabs(value), 1.0)
-    if x.ty.bits == 64 or not ahead:
-        value = copysign(value, r)  # -0.0 has become 0.0
-    return from_bits(bits(value) ^ sign)
+        return from_bits(bits(upper(fabs(value), 1.0)) | ((bits(r) ^ sign) & f.sign_bit))
+    return from_bits(bits(value if ahead else copysign(value, r)) ^ sign)  # -0.0 has become 0.0
 
 
 def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr]) -> Expr:
@@ -322,7 +321,10 @@ def _sine(b: KernelBuilder, x: Expr, ahead: bool) -> Expr:
         value = _far_double(b, b.let("sin_abs", fabs(x)), lambda q, s, c: of_quarter(q, s[0] + s[1], c[0] + c[1]))
         return value if ahead else _odd(x, value)
 
-    return unless(b, ~(fabs(x) < _FAR), _near_sine(b, x, ahead), far)
+    near = _near_sine(b, x, ahead)
+    if b.ranges.of(x).within(-_NEAR, _NEAR):
+        return b.ranges.state(near, -1.0, 1.0)
+    return b.ranges.state(unless(b, ~(fabs(x) < _FAR), near, far), -1.0, 1.0)
 
 
 def _odd(x: Expr, of_abs: Expr) -> Expr:

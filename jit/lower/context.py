@@ -51,7 +51,8 @@ _handles: dict[tuple[Hashable, ...], KernelHandle] = {}  # kernels this process 
 @dataclass(frozen=True, slots=True)
 class LogicalBuffer:
     """kind: 'input' or 'output' (``index`` says which), 'const', 'arena', or 'view' (``view`` says of what);
-    per_worker: ``nbytes`` for each worker."""
+    per_worker: ``nbytes`` for each worker; apart: bytes from one worker's to the next one's, where steps in blocks of rows find their
+    own by its address and not by the number of the worker."""
 
     kind: str
     nbytes: int
@@ -59,6 +60,7 @@ class LogicalBuffer:
     per_worker: bool = False
     aval: Aval | None = None
     view: View | None = None
+    apart: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Builder:
         self.groups: list[int] = []  # for each step, the number in ``listing`` of the group it belongs to
         self.listing: list[Listed] = []
         self.depth = 0
+        self.serial = False  # what is lowered runs on one thread: it stands in blocks of rows
         self._group: list[int] = []
         self._numbers = itertools.count()
         self.buffers: list[LogicalBuffer] = []

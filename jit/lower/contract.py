@@ -8,6 +8,7 @@ from .contract_blocked import blocked, gains_exchanged, lanewise
 from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .registry import LowerContext
+from .small_products import is_batchwise, multiply
 
 __all__ = ["contract", "fits", "is_blocked"]
 
@@ -32,6 +33,9 @@ def contract(
     if p.pairs:
         p, a = _pairs_innermost(ctx, name, p, a)
         return blocked(ctx, name, p, a, b, c)
+    if is_batchwise(ctx, p, a, b):
+        multiply(ctx, name, p, a, b, c)
+        return False
     lane = _lane(ctx, p, a, b)
     if lane is not None:
         lanewise(ctx, name, p, a, b, c, lane)
@@ -57,6 +61,7 @@ def is_blocked(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     p, a, b = normal(p), Array(a.at, _arithmetic(a.ty, p.compute)), Array(b.at, _arithmetic(b.ty, p.compute))
     others = prefers_dots(ctx, p, a, b) or prefers_window_dots(ctx, p, a, b) or prefers_axpy(ctx, p, a, b)
     turned = not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1
+    others = others or is_batchwise(ctx, p, a, b)
     return not (others or turned or p.pairs or _lane(ctx, p, a, b) is not None)
 
 

@@ -206,7 +206,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
         """Cut into equal parts of at most that many rows, whole register blocks."""
         return -(-rows // -(-rows // most) // tile.mr) * tile.mr
 
-    wanted = late(wanted_pieces, p.flops)
+    wanted = 1 if ctx.serial else late(wanted_pieces, p.flops)
     count = layout.slab or largest(1, -(-8 * k * tile.cols * itemsize // ctx.host.l2_bytes))
     if _along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
         count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))

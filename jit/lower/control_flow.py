@@ -7,19 +7,22 @@ its new value over the old one; else in two, and which of them holds the old val
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fx.ir import Atom, Aval, Eqn, Graph, Var
+from fx.sizes import alike
 
 from ..cost import flops_per_element
 from ..index_map import dense_strides
 from ..loop_builder import KernelBuilder
+from .by_rows import ByRows, block_rows, by_rows
 from .context import Builder, LogicalBuffer, Region
 from .registry import Operand, lowers
-from .steering import Case, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd
+from .steering import BlocksBegin, BlocksEnd, Case, LastBlock, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd
 from .types import ty_of
 from .unrolled import Elements, Unrolled, is_small
 
@@ -34,12 +37,20 @@ def _buffer(ctx: Builder, x: Operand) -> int:
     return ctx.view(x, Aval(x.shape, x.dtype))
 
 
+@dataclass(frozen=True)
+class _Stack:
+    """Memory for all values of a carry; whether the result of the loop lies in it."""
+
+    at: Operand
+    holds_result: bool
+
+
 class _Carry:
     """The buffers of carried values: ``old`` is read by an iteration, ``new`` written."""
 
     def __init__(
         self, ctx: Builder, loop: int, body: Region, init: Sequence[Operand], outs: Sequence[Operand], trip: int | None,
-        stacks: Mapping[int, Operand] = {}, reverse: bool = False,
+        stacks: Mapping[int, _Stack] = {}, reverse: bool = False, own: frozenset[int] = frozenset(),
     ) -> None:  # fmt: skip
         self.ctx = ctx
         self.outs = outs
@@ -52,11 +63,13 @@ class _Carry:
                 assert trip is not None
                 self._place_in_stack(loop, x, out, stacks[k], trip, reverse)
             else:
-                self._place(loop, x, out, body.in_place(k), trip)
+                self._place(loop, x, out, body.in_place(k), trip, k in own)
 
-    def _place(self, loop: int, x: Operand, out: Operand, in_place: bool, trip: int | None) -> None:
+    def _place(self, loop: int, x: Operand, out: Operand, in_place: bool, trip: int | None, own: bool) -> None:
+        """own: not where the result belongs, as others are computing the same."""
         ctx, aval = self.ctx, Aval(out.shape, out.dtype)
-        first = out.buffer
+        first = ctx.add_buffer(LogicalBuffer("arena", aval.nbytes, aval=aval)) if own else out.buffer
+        home = first
         self.keeps.add(first)
         if in_place or aval.size == 0:
             self.old.append(first)
@@ -69,26 +82,19 @@ class _Carry:
                 first, second = second, first
             self.old.append(ctx.view(first, aval, loop=loop, other=second))
             self.new.append(ctx.view(second, aval, loop=loop, other=first))
-            self.last.append(out.buffer if trip is not None else self.old[-1])
+            self.last.append(home if trip is not None else self.old[-1])
         ctx.copy(x, first)
 
-    def _place_in_stack(self, loop: int, x: Operand, out: Operand, y: Operand, trip: int, reverse: bool) -> None:
-        """The old values are the slices of ``y``; the last one lies behind them, or with ``reverse`` in front."""
-        ctx, aval = self.ctx, Aval(out.shape, out.dtype)
-        nbytes = aval.nbytes
-        base = ctx.add_buffer(LogicalBuffer("arena", (trip + 1) * nbytes))
+    def _place_in_stack(self, loop: int, x: Operand, out: Operand, stack: _Stack, trip: int, reverse: bool) -> None:
+        """The values are the slices of ``stack``, from its end with ``reverse``."""
+        ctx, aval, place = self.ctx, Aval(out.shape, out.dtype), stack.at
+        nbytes = place.strides[0] * place.dtype.itemsize
         first, step = (trip * nbytes, -nbytes) if reverse else (0, nbytes)
-        ctx.relocate(y.buffer, base, nbytes if reverse else 0)
-        self.keeps.add(base)
-        self.old.append(ctx.view(base, aval, byte_offset=first, loop=loop, step=step))
-        self.new.append(ctx.view(base, aval, byte_offset=first + step, loop=loop, step=step))
-        last = first + trip * step
-        if _is_free(ctx, out):
-            ctx.relocate(out.buffer, base, last)
-            self.last.append(out.buffer)
-        else:
-            self.last.append(ctx.view(base, aval, byte_offset=last))
-        ctx.copy(x, ctx.view(base, aval, byte_offset=first))
+        self.keeps.add(place.buffer)
+        self.old.append(ctx.view(place, aval, byte_offset=first, loop=loop, step=step))
+        self.new.append(ctx.view(place, aval, byte_offset=first + step, loop=loop, step=step))
+        self.last.append(out.buffer if stack.holds_result else ctx.view(place, aval, byte_offset=first + trip * step))
+        ctx.copy(x, ctx.view(place, aval, byte_offset=first))
 
     def finish(self) -> None:
         """Behind the loop: puts the final values where they belong."""
@@ -97,11 +103,13 @@ class _Carry:
                 self.ctx.copy(Operand(buffer, out.shape, dense_strides(out.shape), 0, out.dtype), out.buffer)
 
 
+def _with_dense_slices(ctx: Builder, x: Operand) -> Operand:
+    return x if Operand(x.buffer, x.shape[1:], x.strides[1:], x.offset, x.dtype).dense else ctx.contiguous(x)
+
+
 def _slice(ctx: Builder, loop: int, x: Operand, length: int, reverse: bool) -> int:
-    """A view that is ``x[0]`` in the first iteration, ``x[1]`` in the next; from the end with ``reverse``."""
+    """A view that is ``x[0]``, which is dense, in the first iteration, ``x[1]`` in the next; from the end with ``reverse``."""
     aval = Aval(x.shape[1:], x.dtype)
-    if not Operand(x.buffer, x.shape[1:], x.strides[1:], x.offset, x.dtype).dense:
-        x = ctx.contiguous(x)
     step = x.strides[0] * x.dtype.itemsize
     start, step = ((length - 1) * step, -step) if reverse else (0, step)
     return ctx.view(x, aval, byte_offset=start, loop=loop, step=step)
@@ -120,17 +128,108 @@ def scan(ctx: Any, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[Operand]) ->
         _small_scan(ctx, eqn, ins, outs)
         return
     graph, stacks = _own_stacks(ctx, p["graph"], n_consts, n_carry, outs)
-    body = ctx.plan_region(graph, {k: n_consts + k for k in range(n_carry) if k not in stacks})
-    loop = ctx.number()
-    fixed = [_buffer(ctx, x) for x in consts]
-    carry = _Carry(ctx, loop, body, init, outs[:n_carry], length, stacks, reverse)
-    slices = [_slice(ctx, loop, x, length, reverse) for x in xs]
     ys = [y for y in outs[n_carry:] if y not in stacks.values()]
-    stacked = [_slice(ctx, loop, y, length, reverse) for y in ys]
-    ctx.steer(LoopBegin(loop, frozenset(carry.keeps)))
-    body.emit([*fixed, *carry.old, *slices], [*carry.new, *stacked])
-    ctx.steer(LoopEnd(loop, length))
-    carry.finish()
+    stacked = {k: _stack_of(ctx, outs[k], y, length, reverse) for k, y in stacks.items()}
+    xs = [_with_dense_slices(ctx, x) for x in xs]
+    whole = _Scan(graph, consts, init, xs, outs[:n_carry], ys, stacked, length, reverse)
+    loop = by_rows(graph, n_consts, n_carry)
+    if loop is None or ctx.serial or not all(loop.outputs[k] for k in stacks):
+        whole.emit(ctx)
+        return
+    block = block_rows(ctx.host, loop, length)
+    if block is None:
+        whole.emit(ctx)
+        return
+    whole = replace(whole, consts=[x if cut else ctx.contiguous(x) for x, cut in zip(consts, loop.inputs)])
+    for rows in _blocks(ctx, loop.n, block):
+        whole.on(rows, loop).emit(ctx)
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A scan's body and what it works on.
+
+    stacks: by carry.  own: the carries that others compute as well, which therefore do not lie where the result belongs.
+    """
+
+    graph: Graph
+    consts: Sequence[Operand]
+    init: Sequence[Operand]
+    xs: Sequence[Operand]
+    carry: Sequence[Operand]
+    ys: Sequence[Operand]
+    stacks: Mapping[int, _Stack]
+    length: int
+    reverse: bool
+    own: frozenset[int] = frozenset()
+
+    def on(self, rows: _Rows, loop: ByRows) -> _Scan:
+        """The part on some rows."""
+        ins, results = iter(loop.inputs), iter(loop.outputs)
+        return replace(
+            self,
+            graph=loop.of(rows.rows),
+            consts=[rows(x, 0, next(ins)) for x in self.consts],
+            init=[rows(x, 0, next(ins)) for x in self.init],
+            xs=[rows(x, 1, next(ins)) for x in self.xs],
+            carry=[rows(x, 0, next(results)) for x in self.carry],
+            ys=[rows(y, 1, next(results)) for y in self.ys],
+            stacks={k: replace(x, at=rows(x.at, 1, True)) for k, x in self.stacks.items()},
+            own=frozenset(k for k, cut in enumerate(loop.outputs[: len(self.carry)]) if not cut),
+        )
+
+    def emit(self, ctx: Builder) -> None:
+        n_consts, length = len(self.consts), self.length
+        body = ctx.plan_region(
+            self.graph, {k: n_consts + k for k in range(len(self.carry)) if k not in self.stacks}
+        )  # fmt: skip
+        loop = ctx.number()
+        fixed = [_buffer(ctx, x) for x in self.consts]
+        carry = _Carry(ctx, loop, body, self.init, self.carry, length, self.stacks, self.reverse, self.own)
+        slices = [_slice(ctx, loop, x, length, self.reverse) for x in self.xs]
+        ys = [_slice(ctx, loop, y, length, self.reverse) for y in self.ys]
+        ctx.steer(LoopBegin(loop, frozenset(carry.keeps)))
+        body.emit([*fixed, *carry.old, *slices], [*carry.new, *ys])
+        ctx.steer(LoopEnd(loop, length))
+        carry.finish()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Cuts operands to the rows of a block.
+
+    rows: of a block.  blocks: the number of the loop over them, or None: the rows begin at ``first``.
+    """
+
+    ctx: Builder
+    rows: int
+    blocks: int | None
+    first: int
+
+    def __call__(self, x: Operand, axis: int, cut: bool) -> Operand:
+        """The rows of a block of ``x``, whose dimension ``axis`` they are, if it is to be ``cut``."""
+        if not cut:
+            return x
+        shape = (*x.shape[:axis], self.rows, *x.shape[axis + 1 :])
+        step = x.strides[axis] * x.dtype.itemsize
+        how: dict[str, Any] = {"byte_offset": self.first * step}
+        if self.blocks is not None:
+            how = {"loop": self.blocks, "step": self.rows * step, "by_blocks": True}
+        return Operand(self.ctx.view(x.buffer, Aval(shape, x.dtype), **how), shape, x.strides, x.offset, x.dtype)
+
+
+def _blocks(ctx: Builder, n: int, block: int) -> Iterator[_Rows]:
+    """Puts what is lowered for each in blocks of rows: those of whole blocks, and of a last one that has fewer, or may have."""
+    count, number = -(-n // block), ctx.number()
+    last = n - (count - 1) * block
+    ctx.steer(BlocksBegin(number, n, block))
+    ctx.serial = True
+    yield _Rows(ctx, block, number, 0)
+    if not alike(last, block):
+        ctx.steer(LastBlock(number, last))
+        yield _Rows(ctx, last, None, (count - 1) * block)
+    ctx.serial = False
+    ctx.steer(BlocksEnd(number, count))
 
 
 def _own_stacks(
@@ -148,6 +247,19 @@ def _own_stacks(
         else:
             kept.append(a)
     return (graph.replace(outputs=tuple(kept)) if stacks else graph), stacks
+
+
+def _stack_of(ctx: Builder, out: Operand, y: Operand, length: int, reverse: bool) -> _Stack:
+    """Memory for the slices of ``y``, and behind them, or with ``reverse`` in front, for the value after the last iteration, which may
+    be the result itself."""
+    nbytes = out.size * out.dtype.itemsize
+    base = ctx.add_buffer(LogicalBuffer("arena", (length + 1) * nbytes))
+    ctx.relocate(y.buffer, base, nbytes if reverse else 0)
+    holds_result = _is_free(ctx, out)
+    if holds_result:
+        ctx.relocate(out.buffer, base, 0 if reverse else length * nbytes)
+    shape = (length + 1, *out.shape)
+    return _Stack(Operand(base, shape, dense_strides(shape), 0, out.dtype), holds_result)
 
 
 def _is_free(ctx: Builder, x: Operand) -> bool:

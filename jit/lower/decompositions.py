@@ -22,6 +22,7 @@ from .copies import copy_strided
 from .lapack_kernel import Job, Writer, as_rows, find, run, uniform
 from .loops import const
 from .registry import LowerContext, Operand, lowers
+from .small_matrices import cholesky_in_lanes, lu_in_lanes, triangular_solve_in_lanes
 from .types import ty_of
 
 __all__ = ["Operands", "compute_dtype", "elements", "flops_of", "lowers_to", "matrix_of", "real_type", "write_identity"]
@@ -109,6 +110,8 @@ def write_identity(ctx: LowerContext, out: Operand) -> None:
 def _cholesky(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
     """In place: row by row, L is what Fortran sees as the upper triangle of the transposed matrix."""
     a, n = ins[0], ins[0].shape[-1]
+    if cholesky_in_lanes(ctx, a, outs[0]):
+        return
 
     def body(w: Writer) -> None:
         b, size, target = w.b, w.size("n"), w.outs[0]
@@ -136,6 +139,8 @@ def _cholesky(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routin
 def _lu(ctx: LowerContext, eqn: Eqn, ins: Operands, outs: Operands, routines: tuple[Routine, ...]) -> None:
     (a,), (out, pivots) = ins, outs
     m, n = matrix_of(a)
+    if lu_in_lanes(ctx, a, out, pivots):
+        return
     k = min(m, n)
     position = i64 if routines[0].bits == 64 else i32
 
@@ -289,6 +294,8 @@ def _triangular_solve(
     """In place in the result: row by row, ``op(A) X = B`` is ``X^T op(A)^T = B^T`` to Fortran, and A its transpose."""
     (a, rhs), (out,) = ins, outs
     n, p = a.shape[-1], eqn.params
+    if triangular_solve_in_lanes(ctx, a, rhs, out, p["left_side"], p["lower"], p["transpose_a"], p["unit_diagonal"]):
+        return
     a = uniform(ctx, a)[0] if _row_by_row(a) else ctx.contiguous(a)
     side, other = ("R", rhs.shape[-1]) if p["left_side"] else ("L", rhs.shape[-2])
     uplo = "U" if p["lower"] else "L"

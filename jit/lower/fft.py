@@ -1,4 +1,4 @@
-"""The Fourier transform: NumPy's own loops, over rows that lie anywhere in memory."""
+"""The Fourier transform: by kernels of vectors (``fft_vectors``), or NumPy's own loops over rows that lie anywhere in memory."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..cost import chunk_for, halvings
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Kernel, Ty, minimum
 from ..pocketfft import loop, shim
+from .fft_vectors import in_vectors, real_in_vectors
 from .loops import coalesce
 from .registry import Foreign, LowerContext, Operand, lowers
 from .types import ty_of
@@ -65,15 +66,18 @@ def _fft(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Oper
     (x,), (out,) = ins, outs
     kind, length, axis = eqn.params["kind"], eqn.params["length"], eqn.params["axis"]
     complex_: np.dtype = out.dtype if kind == "rfft" else x.dtype
-    found = loop(_name(kind, length), complex_)
-    if found is None:
-        ctx.call_reference(eqn, ins, outs, "the loops of numpy.fft were not found")
-        return
     rows = _rows(x, out, axis)
     if rows is None:
         x = ctx.contiguous(x)
         rows = _rows(x, out, axis)
         assert rows is not None
+    by_vectors = in_vectors if kind in ("fft", "ifft") else real_in_vectors
+    if by_vectors(ctx, x, out, axis, rows, kind in ("ifft", "irfft")):
+        return
+    found = loop(_name(kind, length), complex_)
+    if found is None:
+        ctx.call_reference(eqn, ins, outs, "the loops of numpy.fft were not found")
+        return
     (outer, *outer_strides), (inner, *inner_strides) = rows
     real, words = ty_of(dtypes.real_dtype(complex_)), (1 if kind == "rfft" else 2, 1 if kind == "irfft" else 2)
     inverse = kind in ("ifft", "irfft")

@@ -166,6 +166,7 @@ class LowerContext(Protocol):
 
     host: Host
     depth: int  # how many operations (loops, branches) hold the graph that is lowered
+    serial: bool  # one thread runs the steps: they stand in blocks of rows, which threads share
 
     def kernel(self, key: tuple[Hashable, ...], make: Callable[[], Kernel]) -> KernelHandle:
         """The kernel of that key, built with ``make`` if this process has not built it yet."""

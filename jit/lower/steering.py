@@ -1,7 +1,8 @@
 """What steers a program: loops and branches, as markers in the flat list of its steps.
 
 A loop is ``LoopBegin .. LoopEnd``, with a ``LoopExit`` in it where it runs while a flag is set; a branch is ``Switch Case .. Case ..
-SwitchEnd``.  Inside a loop, operands may lie in *views* (``LogicalBuffer``), which lie elsewhere in each iteration.
+SwitchEnd``.  ``BlocksBegin .. LastBlock .. BlocksEnd`` are blocks of rows, which run in any order and on any thread: the steps up to
+``LastBlock``, if it stands there, are those of each whole block, the others those of the last one.  Inside a loop, operands may lie in *views* (``LogicalBuffer``), which lie elsewhere in each iteration.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from typing import Any, Union
 
 from .registry import Operand
 
-__all__ = ["Case", "LoopBegin", "LoopEnd", "LoopExit", "Steering", "Switch", "SwitchEnd", "repetitions"]
+__all__ = [
+    "BlocksBegin",
+    "BlocksEnd",
+    "Case",
+    "LastBlock",
+    "LoopBegin",
+    "LoopEnd",
+    "LoopExit",
+    "Steering",
+    "Switch",
+    "SwitchEnd",
+    "repetitions",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +38,43 @@ class LoopBegin:
     @property
     def name(self) -> str:
         return f"loop {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksBegin:
+    """rows: of all blocks; block: of one."""
+
+    number: int
+    rows: int
+    block: int
+
+    @property
+    def name(self) -> str:
+        return f"blocks {self.number}: {self.rows} rows, each computed by itself, in blocks of {self.block}; no thread waits inside"
+
+
+@dataclass(frozen=True, slots=True)
+class LastBlock:
+    """rows: of the last block, which has fewer."""
+
+    number: int
+    rows: int
+
+    @property
+    def name(self) -> str:
+        return f"last block of blocks {self.number}: {self.rows} rows"
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksEnd:
+    """count: of blocks."""
+
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        return f"end of blocks {self.number} ({self.count} blocks)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +136,20 @@ class SwitchEnd:
 def repetitions(steps: Sequence[Any]) -> list[int]:
     """How often each step runs, as far as that is known: what stands in a loop as often as the loop says."""
     found, factors = [], [1]
-    trips = {s.number: s.trip for s in steps if isinstance(s, LoopEnd)}
+    trips: dict[int, Any] = {s.number: s.trip for s in steps if isinstance(s, LoopEnd)}
+    trips |= {s.number: s.count for s in steps if isinstance(s, BlocksEnd)}
+    for s in steps:
+        if isinstance(s, LastBlock):
+            trips[s.number] -= 1
     for s in steps:
         found.append(factors[-1])
-        if isinstance(s, LoopBegin):
+        if isinstance(s, (LoopBegin, BlocksBegin)):
             factors.append(factors[-1] * (trips[s.number] or 1))
-        elif isinstance(s, LoopEnd):
+        elif isinstance(s, LastBlock):
+            factors[-1] = factors[-2]
+        elif isinstance(s, (LoopEnd, BlocksEnd)):
             factors.pop()
     return found
 
 
-Steering = Union[LoopBegin, LoopExit, LoopEnd, Switch, Case, SwitchEnd]
+Steering = Union[BlocksBegin, LastBlock, BlocksEnd, LoopBegin, LoopExit, LoopEnd, Switch, Case, SwitchEnd]

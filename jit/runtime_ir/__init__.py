@@ -47,6 +47,7 @@ from .layout import (
     STACK_BYTES,
     STEP_WORDS,
     WAKE_NS,
+    Blocks,
     Field,
     Pool,
     Slot,
@@ -57,13 +58,25 @@ from .machine import LINUX_CPUS, MACHINES, OTHER_MACHINE, POSIX_CLOCK, UNKNOWN_C
 from .pool import POOL, REGION, WORKER
 from .program import EXECUTE, RUN, STEER
 
-__all__ = ["ENTRIES", "IMPORTS", "STEP_WORDS", "WAKE_NS", "Field", "Pool", "Slot", "StepKind", "Word", "runtime_text"]
+__all__ = [
+    "ENTRIES",
+    "IMPORTS",
+    "STEP_WORDS",
+    "WAKE_NS",
+    "Blocks",
+    "Field",
+    "Pool",
+    "Slot",
+    "StepKind",
+    "Word",
+    "runtime_text",
+]
 
 
 def runtime_text(machine: str = platform.machine(), system: str = sys.platform) -> str:
     """The module for an architecture (a name as ``platform.machine()`` gives it) and an operating system."""
     head = object.__basicsize__  # bytes of a Python object before its first field; its type comes last in it
-    names = {f"{e.__name__.upper()}_{m.name}": m.value for e in (Word, Field, Pool, Slot) for m in e}
+    names = {f"{e.__name__.upper()}_{m.name}": m.value for e in (Word, Field, Pool, Slot, Blocks) for m in e}
     names.update(HEAD=head, TYPE=head - 8, STACK=STACK_BYTES, STEP=STEP_WORDS, SIGNALS_NS=SIGNALS_NS)
     names.update({kind.name: kind.value for kind in StepKind})
     names.update(

@@ -13,6 +13,7 @@ __all__ = [
     "STACK_BYTES",
     "STEP_WORDS",
     "WAKE_NS",
+    "Blocks",
     "Field",
     "Pool",
     "Slot",
@@ -64,6 +65,9 @@ class StepKind(IntEnum):
     SWITCH     1 slot, 2 n, 3 table: on to step ``table[min(max(**slot, 0), n - 1)]``; ``**slot`` is an int32
     JUMP       1 target
     CALLBACK   1 a Python callable without arguments; an exception ends the program
+    BLOCKS     as CALL, over blocks of rows; the kernel is the runtime's own, which fills in its word.  The frame (``Blocks``) says which
+               steps are those of a block: each thread has a copy of them, with words of their own
+    MOVE       1 table, 2 rows: for each row (slot, home, step) ``*slot = *home + block * step``
     """
 
     CALL = 0  # kernel(frame, lo, hi, worker) over range(total)
@@ -73,6 +77,22 @@ class StepKind(IntEnum):
     SWITCH = 4
     JUMP = 5
     CALLBACK = 6
+    BLOCKS = 7
+    MOVE = 8
+
+
+class Blocks(IntEnum):
+    """Words of the frame of a BLOCKS step."""
+
+    PROGRAM = 0  # filled in by the runtime
+    FAILED = 1  # 1 once an exception is set; likewise
+    COPY = 2  # steps from a thread's copy to the next one's
+    BEGIN = 3  # the first step of a block, and the one behind the last, in the first copy
+    END = 4
+    LAST_BEGIN = 5  # the same of a block that is one of the last ones
+    LAST_END = 6
+    WHOLE = 7  # how many blocks are none of those
+    BEHIND = 8  # the step to go on with
 
 
 class Pool(IntEnum):

@@ -203,8 +203,108 @@ done:
   ret void
 }
 
+; Writes the places of one block: slot <- home + block * step.
+define internal void @move_step(ptr %step, i64 %block) {
+entry:
+  %table.p = getelementptr i64, ptr %step, i64 1
+  %rows.p = getelementptr i64, ptr %step, i64 2
+  %table = load ptr, ptr %table.p
+  %rows = load i64, ptr %rows.p
+  br label %loop
+loop:
+  %k = phi i64 [ 0, %entry ], [ %k.next, %body ]
+  %more = icmp slt i64 %k, %rows
+  br i1 %more, label %body, label %done
+body:
+  %at = mul i64 %k, 3
+  %row = getelementptr i64, ptr %table, i64 %at
+  %home.p = getelementptr i64, ptr %row, i64 1
+  %delta.p = getelementptr i64, ptr %row, i64 2
+  %slot = load ptr, ptr %row
+  %home = load ptr, ptr %home.p
+  %delta = load i64, ptr %delta.p
+  %first = load i64, ptr %home
+  %moved = mul i64 %block, %delta
+  %value = add i64 %first, %moved
+  store i64 %value, ptr %slot
+  %k.next = add i64 %k, 1
+  br label %loop
+done:
+  ret void
+}
+
+; The kernel of a step of kind BLOCKS: each block runs through the steps of the worker's own copy.
+define internal void @run_blocks(ptr %frame, i64 %lo, i64 %hi, i64 %worker) {
+entry:
+  %program.p = getelementptr i64, ptr %frame, i64 $BLOCKS_PROGRAM
+  %failed.p = getelementptr i64, ptr %frame, i64 $BLOCKS_FAILED
+  %copy.p = getelementptr i64, ptr %frame, i64 $BLOCKS_COPY
+  %whole.p = getelementptr i64, ptr %frame, i64 $BLOCKS_WHOLE
+  %program = load ptr, ptr %program.p
+  %copy = load i64, ptr %copy.p
+  %whole = load i64, ptr %whole.p
+  %shift = mul i64 %copy, %worker
+  br label %loop
+loop:
+  %block = phi i64 [ %lo, %entry ], [ %block.next, %run ]
+  %some = icmp slt i64 %block, %hi
+  br i1 %some, label %look, label %done
+look:
+  %failed = load atomic i64, ptr %failed.p monotonic, align 8
+  %well = icmp eq i64 %failed, 0
+  br i1 %well, label %run, label %done
+run:
+  %is.whole = icmp slt i64 %block, %whole
+  %first = select i1 %is.whole, i64 $BLOCKS_BEGIN, i64 $BLOCKS_LAST_BEGIN
+  %behind = select i1 %is.whole, i64 $BLOCKS_END, i64 $BLOCKS_LAST_END
+  %first.p = getelementptr i64, ptr %frame, i64 %first
+  %behind.p = getelementptr i64, ptr %frame, i64 %behind
+  %begin.0 = load i64, ptr %first.p
+  %end.0 = load i64, ptr %behind.p
+  %begin = add i64 %begin.0, %shift
+  %end = add i64 %end.0, %shift
+  %block.next = add i64 %block, 1
+  %ended = call i1 @run_steps(ptr %program, i64 %begin, i64 %end, i64 1, i64 %worker, i64 %block, ptr %failed.p)
+  br i1 %ended, label %loop, label %fail
+fail:
+  store atomic i64 1, ptr %failed.p monotonic, align 8
+  br label %done
+done:
+  ret void
+}
+
+; One step of kind BLOCKS; false if an exception is set.
+define internal i1 @blocks_step(ptr %program, ptr %pool, ptr %step, i64 %workers, i64 %worker) {
+  %kernel.p = getelementptr i64, ptr %step, i64 1
+  %frame.p = getelementptr i64, ptr %step, i64 2
+  %frame = load ptr, ptr %frame.p
+  %program.p = getelementptr i64, ptr %frame, i64 $BLOCKS_PROGRAM
+  %failed.p = getelementptr i64, ptr %frame, i64 $BLOCKS_FAILED
+  store ptr @run_blocks, ptr %kernel.p
+  store ptr %program, ptr %program.p
+  store atomic i64 0, ptr %failed.p monotonic, align 8
+  call void @call_step(ptr %pool, ptr %step, i64 %workers, i64 %worker)
+  %failed = load atomic i64, ptr %failed.p monotonic, align 8
+  %well = icmp eq i64 %failed, 0
+  ret i1 %well
+}
+
+; Ctrl-C inside of blocks: the calling thread looks for it, the others whether it has found any.
+define internal i1 @goes_on(ptr %step, ptr %looked, i64 %worker, ptr %failed.p) alwaysinline {
+entry:
+  %caller = icmp eq i64 %worker, 0
+  br i1 %caller, label %look, label %ask
+look:
+  %good = call i1 @look_for_signals(ptr %step, ptr %looked)
+  ret i1 %good
+ask:
+  %failed = load atomic i64, ptr %failed.p monotonic, align 8
+  %well = icmp eq i64 %failed, 0
+  ret i1 %well
+}
+
 ; One step of kind CALL.
-define internal void @call_step(ptr %pool, ptr %step, i64 %workers) alwaysinline {
+define internal void @call_step(ptr %pool, ptr %step, i64 %workers, i64 %worker) alwaysinline {
   %limit.p = getelementptr i64, ptr %step, i64 6
   %limit = load i64, ptr %limit.p
   %fewer = icmp slt i64 %limit, %workers
@@ -224,37 +324,26 @@ whole:
   %some = icmp sgt i64 %total, 0
   br i1 %some, label %run, label %done
 run:
-  call void %kernel(ptr %frame, i64 0, i64 %total, i64 0)
+  call void %kernel(ptr %frame, i64 0, i64 %total, i64 %worker)
   br label %done
 done:
   ret void
 }
 
-; False if an exception is set.
-define internal i1 @execute(ptr %program, i64 %workers) {
+; Runs a range of steps; false if an exception is set.  Inside of a block: its number, and where failures are noted.
+define internal i1 @run_steps(ptr %program, i64 %from, i64 %count, i64 %workers, i64 %worker, i64 %block, ptr %failed.p) {
 entry:
   %looked = alloca i64
   store i64 0, ptr %looked
   %pool = load ptr, ptr getelementptr (i64, ptr @context, i64 $WORD_POOL)
   %steps.p = getelementptr i64, ptr %program, i64 $FIELD_STEPS
-  %count.p = getelementptr i64, ptr %program, i64 $FIELD_N_STEPS
   %times.p = getelementptr i64, ptr %program, i64 $FIELD_TIMES
   %steps = load ptr, ptr %steps.p
-  %count = load i64, ptr %count.p
   %times = load ptr, ptr %times.p
   %timed = icmp ne ptr %times, null
-  %default = load i64, ptr @fp_default
-  %control = call i64 @fp_load()
-  %plain = icmp eq i64 %control, %default
-  br i1 %plain, label %begin, label %switch
-switch:
-  call void @fp_store(i64 %default)
-  br label %begin
-begin:
-  call void @patch(ptr %program)
   br label %loop
 loop:
-  %pc = phi i64 [ 0, %begin ], [ %pc.next, %next ]
+  %pc = phi i64 [ %from, %entry ], [ %pc.next, %next ]
   %more = icmp slt i64 %pc, %count
   br i1 %more, label %body, label %end
 body:
@@ -276,9 +365,11 @@ dispatch:
     i64 $SWITCH, label %choose
     i64 $JUMP, label %jump
     i64 $CALLBACK, label %callback
+    i64 $BLOCKS, label %blocks
+    i64 $MOVE, label %move
   ]
 call:
-  call void @call_step(ptr %pool, ptr %step, i64 %workers)
+  call void @call_step(ptr %pool, ptr %step, i64 %workers, i64 %worker)
   br label %ran
 enter:
   call void @enter_step(ptr %step)
@@ -288,7 +379,7 @@ repeat:
   %target.repeat.p = getelementptr i64, ptr %step, i64 6
   %target.repeat = load i64, ptr %target.repeat.p
   %after.repeat = select i1 %again, i64 %target.repeat, i64 %following
-  %good = call i1 @look_for_signals(ptr %step, ptr %looked)
+  %good = call i1 @goes_on(ptr %step, ptr %looked, i64 %worker, ptr %failed.p)
   br i1 %good, label %ran, label %end
 exit:
   %slot.p = getelementptr i64, ptr %step, i64 1
@@ -310,9 +401,20 @@ jump:
 callback:
   %well = call i1 @callback_step(ptr %step)
   br i1 %well, label %ran, label %end
+blocks:
+  %all.well = call i1 @blocks_step(ptr %program, ptr %pool, ptr %step, i64 %workers, i64 %worker)
+  %frame.p = getelementptr i64, ptr %step, i64 2
+  %frame = load ptr, ptr %frame.p
+  %behind.p = getelementptr i64, ptr %frame, i64 $BLOCKS_BEHIND
+  %behind = load i64, ptr %behind.p
+  br i1 %all.well, label %ran, label %end
+move:
+  call void @move_step(ptr %step, i64 %block)
+  br label %ran
 ran:
   %pc.next = phi i64 [ %following, %call ], [ %following, %enter ], [ %after.repeat, %repeat ], [ %after.exit, %exit ],
-                     [ %after.choose, %choose ], [ %target.jump, %jump ], [ %following, %callback ]
+                     [ %after.choose, %choose ], [ %target.jump, %jump ], [ %following, %callback ],
+                     [ %behind, %blocks ], [ %following, %move ]
   br i1 %timed, label %stop, label %next
 stop:
   %time = call i64 @now()
@@ -328,7 +430,25 @@ unknown:
   call void @llvm.trap()
   unreachable
 end:
-  %success = phi i1 [ true, %loop ], [ false, %repeat ], [ false, %callback ]
+  %success = phi i1 [ true, %loop ], [ false, %repeat ], [ false, %callback ], [ false, %blocks ]
+  ret i1 %success
+}
+
+; False if an exception is set.
+define internal i1 @execute(ptr %program, i64 %workers) {
+entry:
+  %count.p = getelementptr i64, ptr %program, i64 $FIELD_N_STEPS
+  %count = load i64, ptr %count.p
+  %default = load i64, ptr @fp_default
+  %control = call i64 @fp_load()
+  %plain = icmp eq i64 %control, %default
+  br i1 %plain, label %begin, label %switch
+switch:
+  call void @fp_store(i64 %default)
+  br label %begin
+begin:
+  call void @patch(ptr %program)
+  %success = call i1 @run_steps(ptr %program, i64 0, i64 %count, i64 %workers, i64 0, i64 0, ptr null)
   br i1 %plain, label %done, label %restore
 restore:
   call void @fp_store(i64 %control)

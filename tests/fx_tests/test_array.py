@@ -129,3 +129,23 @@ def test_a_traced_value_is_an_array_to_isinstance(kind: Any) -> None:
     assert isinstance(x, kind) and isinstance(fx.jit(f)(x), kind)
     for other in (np.ones(3), np.float32(1), 1.0, [x], None, fx.ShapeDtypeStruct((3,), "float32")):
         assert not isinstance(other, kind)
+
+
+def test_numpy_reads_an_array_in_place_and_keeps_it() -> None:
+    """Through ``__array_struct__``, which NumPy asks for first: no copy, no way to write, and the array's own memory to its end."""
+    for data in (
+        np.arange(6.0).reshape(2, 3)[:, ::-2],
+        np.float32(2.5).reshape(()),
+        np.zeros((0, 2), np.int8),
+        DATA > 0,
+    ):
+        x = fnp.asarray(data)
+        seen = np.asarray(x)
+        assert seen.dtype == data.dtype and seen.shape == data.shape and seen.strides == data.strides
+        assert seen.tolist() == data.tolist() and not seen.flags.writeable
+        assert not data.size or np.may_share_memory(seen, x._data)
+    made = fx.jit(lambda v: v + 1)(fnp.zeros(3))
+    seen = np.asarray(made)
+    fx.jit(lambda v: v * 5, donate_argnums=0)(made)  # what somebody looks at is copied, not overwritten
+    del made
+    assert seen.tolist() == [1.0, 1.0, 1.0]

@@ -215,12 +215,19 @@ def test_without_the_loops_the_reference_is_called(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("shape", "cut"),
-    [((32, 32), False), ((4, 16), False), ((1, 65536), False), ((64, 64), True), ((1024, 256), True)],
+    [
+        ((32, 32), False),
+        ((4, 16), False),
+        ((1, 8192), False),
+        ((64, 64), True),
+        ((1024, 256), True),
+        ((1, 65536), True),
+    ],
 )
 def test_small_transforms_are_not_cut_for_threads(shape: tuple[int, int], cut: bool) -> None:
     """A pass of a few microseconds is shorter than it takes another thread to join in; the transforms are the same either way."""
     x = np.exp(1j * np.arange(np.prod(shape)) ** 1.1).astype(np.complex64).reshape(shape)
     compiled = fx.jit(fnp.fft.fft).lower(x).compile()
-    (step,) = compiled.executable.program.steps
+    step = max(compiled.executable.program.steps, key=lambda step: step.flops)
     assert (step.total > step.chunk) == cut
     np.testing.assert_allclose(compiled(x), np.fft.fft(x), rtol=2e-4, atol=2e-4 * np.sqrt(shape[-1]))

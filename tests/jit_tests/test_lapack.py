@@ -33,12 +33,14 @@ from jit.threads import using_threads
 RNG = np.random.default_rng(0)
 A = RNG.normal(size=(6, 5, 5)) + 3 * np.eye(5)
 P = A @ np.swapaxes(A, -1, -2)
+LARGE = RNG.normal(size=(3, 20, 20)) + 8 * np.eye(20)  # more than fits into lanes
+LARGE_P = LARGE @ np.swapaxes(LARGE, -1, -2)
 
 PROGRAMS: dict[str, tuple[Callable[..., Any], np.ndarray, str]] = {
-    "cholesky": (flax.cholesky, P, "potrf"), "lu": (flax.lu, A, "getrf"), "qr": (flax.qr, A, "geqrf"),
+    "cholesky": (flax.cholesky, LARGE_P, "potrf"), "lu": (flax.lu, LARGE, "getrf"), "qr": (flax.qr, A, "geqrf"),
     "svd": (flax.svd, A, "gesdd"), "eigh": (flax.eigh, P, "syevd"), "eig": (fnp.linalg.eig, A, "geev"),
     "schur": (lambda a: abs(fnp.asarray(flax.schur(a)[0]).sum()), P, "gees"), "hessenberg": (flax.hessenberg, A, "gehrd"),
-    "solve": (lambda a: fnp.linalg.solve(a, a[0]), A, "trsm"),
+    "solve": (lambda a: fnp.linalg.solve(a, a[0]), LARGE, "trsm"),
     "sylvester": (lambda a: flax.triangular_sylvester(a, a, a), A, "trsyl"),
     "tridiagonal": (lambda a: flax.tridiagonal_solve(a[:, 0], a[:, 1], a[:, 2], a[..., :2]), A, "gtsv"),
 }  # fmt: skip
@@ -122,7 +124,7 @@ def test_no_return_to_python(name: str) -> None:
 
 
 def test_object_code_holds_no_address() -> None:
-    run = compiled(flax.cholesky, P)
+    run = compiled(flax.cholesky, LARGE_P)
     handle = next(h for h in run.program.kernels if h.key[:2] == ("lapack", "cholesky"))
     addresses = [lapack.routine("dpotrf").address, lapack.guard().enter]  # type: ignore[union-attr]
     assert not any(str(a) in kernel_text(handle) or hex(a) in kernel_text(handle) for a in addresses)
@@ -193,10 +195,10 @@ def test_the_same_bits_on_any_number_of_threads() -> None:
 
 def test_the_users_number_of_blas_threads_stays() -> None:
     before = blas_threads()
-    run = compiled(flax.cholesky, P)
-    run(P)
+    run = compiled(flax.cholesky, LARGE_P)
+    run(LARGE_P)
     assert blas_threads() == before
-    threads = [threading.Thread(target=lambda: [run(P) for _ in range(50)]) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: [run(LARGE_P) for _ in range(50)]) for _ in range(4)]
     for t in threads:
         t.start()
     for t in threads:
@@ -206,11 +208,11 @@ def test_the_users_number_of_blas_threads_stays() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_after_a_fork() -> None:
-    run = compiled(flax.cholesky, P)
-    want = run(P)[0]
+    run = compiled(flax.cholesky, LARGE_P)
+    want = run(LARGE_P)[0]
     child = os.fork()
     if child == 0:
-        os._exit(0 if (run(P)[0] == want).all() else 1)
+        os._exit(0 if (run(LARGE_P)[0] == want).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

@@ -12,10 +12,10 @@ from ml_dtypes import bfloat16
 
 import jit.lower.sorting  # noqa: F401 - registers the lowerings
 from jit.kernels.sort_buckets import MOST_BUCKETS, sample_kernel
-from jit.kernels.sort_partition import QuickSort, Range
+from jit.kernels.sort_partition import QuickSort, Range, largest_key, least_key
 from jit.kernels.sort_records import SortSpec, Source
 from jit.loop_builder import KernelBuilder
-from jit.loop_ir import Const, Ty, f32, i64, u32, u64
+from jit.loop_ir import Const, Ty, f32, i32, i64
 from jit.target import host
 
 REAL = [
@@ -190,24 +190,25 @@ def test_rows_by_partitions(dtype: str, rows: int, n: int) -> None:
             raise AssertionError(f"{name}: {e}") from None
 
 
-@pytest.mark.parametrize("ty", [u32, u64], ids=str)
+@pytest.mark.parametrize("ty", [i32, i64], ids=str)
 @pytest.mark.parametrize("levels", [0, 1, 100])
-def test_partitions_whatever_the_bounds(ty: Ty, levels: int) -> None:
+@pytest.mark.parametrize("bits", [256, 512])
+def test_partitions_whatever_the_bounds(ty: Ty, levels: int, bits: int) -> None:
     """Bounds halfway between the least and the largest key from the first, the second and no level on."""
-    lanes = 512 // ty.bits
+    lanes = bits // ty.bits
     b = KernelBuilder("quick")
     keys, away, n = b.pointer("keys", ty), b.pointer("away", ty), b.integer("n")
     sorter = QuickSort(b, keys, away, lanes, lambda place, v, mask: b.store(keys, place, v, mask))
-    zero, most = Const(0, i64), (1 << ty.bits) - 1
-    sorter.sort(Range(zero, zero, n, zero), Const(0, ty), Const(most, ty), Const(levels, i64))
+    zero, least, most = Const(0, i64), least_key(ty), largest_key(ty)
+    sorter.sort(Range(zero, zero, n, zero), Const(least, ty), Const(most, ty), Const(levels, i64))
     run = compiled(b.build())
     rng = np.random.default_rng(0)
     for n_keys in [*range(1, 40), 63, 64, 65, 127, 128, 129, 130, 200, 257, 1000, 5000]:
-        for high in (0, 1, 200, most):
-            x = rng.integers(0, high, n_keys, dtype_of(ty), endpoint=True) ^ dtype_of(ty).type(most * (n_keys % 2))
-            found = np.concatenate([x, np.array([high], x.dtype)])
+        for low, high in ((0, 0), (-1, 0), (0, 200), (least, most), (most - 3, most), (least, least + 3)):
+            x = rng.integers(low, high, n_keys, dtype_of(ty), endpoint=True)
+            found = np.concatenate([x, np.array([low], x.dtype)])
             run([found, np.zeros(n_keys + 1, x.dtype), n_keys], 0, 1)
-            np.testing.assert_array_equal(found, [*np.sort(x), high])
+            np.testing.assert_array_equal(found, [*np.sort(x), low])
 
 
 @pytest.mark.parametrize("values", [1, 2, 5, 40, 2**32])
@@ -217,9 +218,9 @@ def test_buckets_are_even(values: int, buckets: int) -> None:
     spec = SortSpec(((32, 1),), (Source(0, "all", "u", 32),), "none", 11)
     run = compiled(sample_kernel(spec, 16))
     x = np.random.default_rng(buckets).integers(0, values, 40_000, np.uint32)
-    bounds = np.zeros(MOST_BUCKETS, np.uint32)
-    run([x, bounds, x.size, buckets, 8], 0, 1)
-    bounds = bounds[:buckets]
+    keys = np.zeros(MOST_BUCKETS, np.int32)
+    run([x, keys, x.size, buckets, 8], 0, 1)
+    bounds = keys[:buckets].view(np.uint32) ^ np.uint32(1 << 31)
     assert (bounds[1:-1] <= bounds[2:]).all()
     places = np.searchsorted(bounds[1:], x, side="right")
     for k in range(buckets):
@@ -267,5 +268,7 @@ def test_other_machines(level: str) -> None:
     for n in (33, 500):
         check_sort([sample(rng, (7, n), "float32", True)], 1, 1, target)
         check_sort([sample(rng, (1, n), "float32", True)], 1, 1, target)
-    check_sort([sample(rng, (2, 17_000), "float32", True)], 1, 1, target)
+    for dtype in ("float32", "int64"):
+        for shape in ((2, 17_000), (17, 5000)):
+            check_sort([sample(rng, shape, dtype, dtype == "float32")], 1, 1, target)
     check_sort([sample(rng, (7, 33), "float32", True), sample(rng, (7, 33), "int8", True)], 1, 1, target)

@@ -1,0 +1,84 @@
+"""Many products of small matrices, written out with one in each lane of a vector.
+
+A product of 3 x 3 matrices fills no vector.  Where there are many of them, element (i, j) of as many matrices as a vector has lanes is
+one value here, and the whole product stands in one loop over the batch.  (Factors and solutions: ``small_matrices.py``.)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from fx.sizes import is_sized
+
+from ..kernels.microkernel import multiply_add
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Expr, Kernel, Ref, Ty
+from .contraction import FLOPS_PER_NS, Array, Contraction, Dims, run, size
+from .registry import LowerContext
+
+__all__ = ["is_batchwise", "multiply"]
+
+MOST_PRODUCTS = 64  # of an element of the batch
+VECTORS = 2  # of matrices, at least
+Matrix = list[list[Ref]]
+
+
+def _enough(ctx: LowerContext, count: int, ty: Ty) -> bool:
+    return count >= VECTORS * ctx.host.lanes(ty)
+
+
+# ----------------------------------------------------------------------------------------- products
+
+
+def is_batchwise(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Whether ``p``, in normal form, is a batch of products that are small enough to be written out."""
+    if p.pairs or not a.ty == b.ty == p.compute or len(p.batch) != 1:
+        return False
+    dims = (*p.rows, *p.cols, *p.ks)
+    strides = p.batch[0][1:]
+    if any(is_sized(x) for d in dims for x in d) or any(is_sized(s) for s in strides):
+        return False
+    products = math.prod(d[0] for d in dims)
+    return 0 < products <= MOST_PRODUCTS and _enough(ctx, size(p.batch), p.compute)
+
+
+def multiply(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    (count, a_g, b_g, c_g) = p.batch[0]
+    rows, cols, ks = _places(p.rows, 2), _places(p.cols, 2), _places(p.ks, 2)
+    key = ("batchwise", p.compute, c.ty, (a_g, b_g, c_g), tuple(rows), tuple(cols), tuple(ks))
+    kernel = ctx.kernel(key, lambda: _product_kernel(p.compute, c.ty, (a_g, b_g, c_g), rows, cols, ks))
+    products = len(rows) * len(cols) * len(ks)
+    nbytes = count * (len(rows) * len(ks) + len(ks) * len(cols) + len(rows) * len(cols)) * p.compute.itemsize
+    run(
+        ctx, kernel, {"a": a.at, "b": b.at, "c": c.at}, count, 8 * products / FLOPS_PER_NS, name, (a.at, b.at), (c.at,), p.flops,
+        nbytes, 64,
+    )  # fmt: skip
+
+
+def _places(dims: Dims, arrays: int) -> list[tuple[int, ...]]:
+    """The offsets, in each array, of every index of a nest of dimensions."""
+    return [
+        tuple(sum(i * d[1 + k] for i, d in zip(index, dims)) for k in range(arrays))
+        for index in itertools.product(*(range(d[0]) for d in dims))
+    ]
+
+
+def _product_kernel(
+    ty: Ty, c_ty: Ty, strides: tuple[int, ...], rows: Sequence[tuple[int, ...]], cols: Sequence[tuple[int, ...]],
+    ks: Sequence[tuple[int, ...]],
+) -> Kernel:  # fmt: skip
+    b = KernelBuilder(f"batchwise_{ty}_{len(rows)}x{len(ks)}x{len(cols)}")
+    x, y, out = b.pointer("a", ty), b.pointer("b", ty), b.pointer("c", c_ty)
+    with b.for_("g", b.lo, b.hi, vectorize=True) as g:
+        at_x, at_y, at_out = (b.let("at", g * s) for s in strides)
+        left = [[b.let("x", b.load(x, at_x + (r[0] + k[0]))) for k in ks] for r in rows]
+        right = [[b.let("y", b.load(y, at_y + (k[1] + j[0]))) for j in cols] for k in ks]
+        for r, of_row in zip(rows, left):
+            for j, column in enumerate(cols):
+                total: Expr = of_row[0] * right[0][j]
+                for factor, of_k in zip(of_row[1:], right[1:]):
+                    total = multiply_add(factor, of_k[j], total)
+                b.store(out, at_out + (r[1] + column[1]), total.cast(c_ty))
+    return b.build()
