@@ -93,9 +93,9 @@ class Contract:
         if self.calls:
             names += ["calling"]
         if self.copies:
-            names += ["packing", "panels_size", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
+            names += ["packing", "panels_size", "ahead", "bs_col", *(f"bs_{n}" for n in (*walk, *ks))]
         if self.fills:
-            names += ["filling", "ahead"]
+            names += ["filling"]
         if self.slabs:
             names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
         return [*names, *WINDOW_FRAME] if self.window_loops else names
@@ -396,5 +396,7 @@ class _Piece:
             panel = opaque(b, number, self.count)
             col = minimum((self.panel + panel) * tile.cols, p["last_col"])
             here, there = b.let("here", at + col), b.let("there", to + self._panel_offset(panel))
+            for j in range(0, tile.cols, LINE // tile.ty.itemsize):
+                b.prefetch(self.b_source, here + p["ahead"] + j)
             for j in range(0, tile.cols, tile.lanes):
                 b.store(self.panels, there + j, b.load(self.b_source, here + j, tile.lanes))

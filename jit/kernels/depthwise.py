@@ -7,7 +7,7 @@ Positions outside of the image are left out, so there is no padded copy.  Along 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Depthwise:
         taps: along x; they are written out.
         block: outputs along x that share what they load (forward), or that go round the loop together (weights).
         vectors: of channels that go together.
-        neighbours: along x, outputs and taps are neighbours in the image: step and dilation are 1.
+        step: along x, of neighbouring outputs, where neighbouring taps are neighbours in the image; 0: any step, any dilation.
     """
 
     ty: Ty
@@ -41,11 +41,11 @@ class Depthwise:
     taps: int
     block: int
     vectors: int
-    neighbours: bool
+    step: int
 
     def __str__(self) -> str:
         return (
-            f"{self.ty}x{self.lanes}_{self.taps}_{self.block}x{self.vectors}{'_neighbours' if self.neighbours else ''}"
+            f"{self.ty}x{self.lanes}_{self.taps}_{self.block}x{self.vectors}{f'_step{self.step}' if self.step else ''}"
         )
 
 
@@ -86,14 +86,19 @@ class _Geometry:
             end = b.let("end_x", maximum(minimum(ceil_div(p["size_x"] - at, p["dilation_x"]), p["taps_x"]), begin))
             yield x, at, begin, end
 
-    def columns(self, load: Callable[[Expr], Expr], row: Expr, outputs: int) -> list[list[Expr]]:
-        """What ``outputs`` neighbouring outputs meet in a row of the image, whose tap 0 of the first is at ``row``: [output][tap]."""
-        b, p, taps = self.b, self.p, self.v.taps
-        if self.v.neighbours:
-            met = [b.let("met", load(row + p["s_x"] * k)) for k in range(outputs + taps - 1)]
-            return [[met[x + t] for t in range(taps)] for x in range(outputs)]
+    def met(self, row: Expr, outputs: int) -> Iterator[tuple[Expr, list[tuple[int, int]]]]:
+        """What ``outputs`` neighbouring outputs meet in a row of the image, whose tap 0 of the first is at ``row``: each place
+        with its pairs of an output and a tap.  An output meets its taps in their order."""
+        b, p, taps, step = self.b, self.p, self.v.taps, self.v.step
+        pairs = [(x, t) for x in range(outputs) for t in range(taps)]
+        if step:
+            for k in range((outputs - 1) * step + taps):
+                if found := [(x, t) for x, t in pairs if x * step + t == k]:
+                    yield row + p["s_x"] * k, found
+            return
         along, across = b.let("along", p["s_x"] * p["step_x"]), b.let("across", p["s_x"] * p["dilation_x"])
-        return [[load(row + along * x + across * t) for t in range(taps)] for x in range(outputs)]
+        for x, t in pairs:
+            yield row + along * x + across * t, [(x, t)]
 
 
 def depthwise_kernel(v: Depthwise) -> Kernel:
@@ -118,11 +123,11 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
             with b.for_("t", begin, end) as t:
                 row = b.let("row", corner + t * p["dilation_y"] * p["s_y"] + c)
                 at_w = b.let("at_w", t * p["w_y"] + c)
-                met = g.columns(lambda i: b.load(image, i, v.lanes), row, v.block)
-                for k in range(v.taps):
-                    w = b.let("w", b.load(weights, at_w + p["w_x"] * k, v.lanes))
-                    for total, values in zip(sums, met):
-                        b.assign(total, multiply_add(values[k], w, total))
+                ws = [b.let("w", b.load(weights, at_w + p["w_x"] * k, v.lanes)) for k in range(v.taps)]
+                for at, pairs in g.met(row, v.block):
+                    value = b.let("met", b.load(image, at, v.lanes))
+                    for i, k in pairs:
+                        b.assign(sums[i], multiply_add(value, ws[k], sums[i]))
             for i, total in enumerate(sums):
                 b.store(out, to + (x + i) * p["o_x"] + c, total)
 
@@ -185,11 +190,11 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
             here = b.let("here", row + (x * p["step_x"] + p["origin_x"]) * p["s_x"] + c)
             there = b.let("there", of_ct + x * p["o_x"] + c)
             for j in range(v.vectors):
-                met = g.columns(lambda i: b.load(image, i + j * v.lanes, v.lanes), here, count)
-                for i, values in enumerate(met):
-                    weight = b.let("ct", b.load(ct, there + p["o_x"] * i + j * v.lanes, v.lanes))
-                    for t, value in enumerate(values):
-                        b.assign(totals[t][j], multiply_add(value, weight, totals[t][j]))
+                cts = [b.let("ct", b.load(ct, there + p["o_x"] * i + j * v.lanes, v.lanes)) for i in range(count)]
+                for at, pairs in g.met(here + j * v.lanes, count):
+                    value = b.let("met", b.load(image, at, v.lanes))
+                    for i, t in pairs:
+                        b.assign(totals[t][j], multiply_add(value, cts[i], totals[t][j]))
 
         whole = b.let("whole", first + (stop - first) // v.block * v.block)
         with b.for_("x", first, whole, v.block) as x:

@@ -119,7 +119,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     * "narrow": fewer than ``cols`` columns; the rest of the panel is zero; "masked": the same, of stride 1, where the machine
       reads some lanes of a vector;
     * "turned": at least a panel, of which k has stride 1: square blocks, of the lanes of a vector, of which there are as many
-      values of k; the last block may overlap the one before;
+      values of k; the last block may overlap the one before, or, where k has several dimensions, the innermost is whole blocks;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
@@ -172,6 +172,17 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             for i, values in enumerate(transposed(b, columns)):
                 b.store(dst, to + (k + i) * cols + j, values)
 
+    def whole_squares(from_: Expr, to: Expr, first: Expr, stop: Expr) -> None:
+        sizes: list[Expr] = [p["k"], *(p[n] for n in ks[1:-1]), p[ks[-1]] // lanes]
+        strides: list[Expr] = [*(p[f"s_{n}"] for n in ks[:-1]), Const(lanes, i64)]
+        walk = Odometer(b, first // lanes, sizes, {"from_": (from_, strides)})
+        with b.for_("k_at", first, stop, lanes) as k:
+            with b.for_("j", 0, cols, lanes) as j:
+                columns = [b.load(src, walk.offset["from_"] + (j + i) * p["s_col"], lanes) for i in range(lanes)]
+                for i, values in enumerate(transposed(b, columns)):
+                    b.store(dst, to + (k + i) * cols + j, values)
+            walk.advance()
+
     bodies = {"unit": vectors, "any": vectors, "narrow": singles, "masked": masked, "complex": pairs}
     row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
@@ -184,7 +195,9 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             col = b.let("col", minimum(panel * step, p["last_col"]))
             to_panel = b.let("to_panel", to + panel * p["d_panel"])
             if layout == "turned":
-                squares(b.let("from_", at + col * p["s_col"]), to_panel, first, stop)
+                (squares if k_dims == 1 else whole_squares)(
+                    b.let("from_", at + col * p["s_col"]), to_panel, first, stop
+                )
             else:
                 strides = {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])}
                 walk = Odometer(b, first, [p["k"], *(p[n] for n in ks[1:])], strides)

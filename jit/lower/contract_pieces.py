@@ -25,6 +25,7 @@ __all__ = [
     "neighbours",
     "packed_groups",
     "packed_ranges",
+    "parts_first",
     "row_ranges",
     "rows_ahead",
     "walks_by_rows",
@@ -44,6 +45,7 @@ MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 HALF_SLICE = 1 << 9  # the same where two partial products make an even number of pieces
 AHEAD = 16  # rows of B, at most, by which a panel of it is asked for before it is packed
 RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
+LONG = 4  # times as many values of k as rows and as columns, from which on k is cut before these are
 HELD_BLOCKS = 2  # the same where every piece has all columns
 
 
@@ -97,6 +99,15 @@ def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
     if pieces % 2 and pieces * parts < FEW_PIECES:
         parts = max(parts - parts % 2, min(2, most, k // HALF_SLICE))
     return max(1, parts)
+
+
+def parts_first(m: int, n: int, k: int) -> int:
+    """Into how many partial products to cut k before the rows and the columns are cut.
+
+    Where columns are cut, each piece reads all of A anew, and where rows are, all of B; partial sums are as many as C has elements.  Of
+    a k that is much longer than both, as in a gradient of weights, the operands are more.
+    """
+    return max(1, k // MIN_SLICE) if k >= LONG * max(m, n) else 1
 
 
 def k_slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:

@@ -27,7 +27,7 @@ from fx import dtypes
 from fx.ir import Eqn
 
 from ..kernels.conv import PAD_DIMS, pad_kernel
-from ..kernels.microkernel import Epilogue
+from ..kernels.microkernel import Epilogue, tile_for
 from ..loop_ir import Ty
 from .contract import contract, is_blocked
 from .contract_blocked import UNROLL, blocked
@@ -37,7 +37,7 @@ from .depthwise import depthwise, depthwise_weights
 from .linalg import array_of, sum_type
 from .loops import coalesce
 from .registry import Arg, LowerContext, Operand, lowers_product
-from .window_rows import WindowRows
+from .window_rows import WindowRows, gains_parts
 
 CHANNELS = 64  # of the image that lie together where they are rows of a product over pixels: a pixel of 4 cache lines
 MULTIPLIER = 8  # outputs of a channel up to which a depthwise convolution is vectorised over the channels
@@ -128,7 +128,8 @@ class _Convolution:
         if image.block is not None:
             rows_n, far = image.block
             batch = (*batch, (a_n // rows_n, far, 0, rows_n * c_n))
-        if depth == 1 and max(groups, batch_groups) >= self.ctx.host.lanes(self.compute) and columns <= MULTIPLIER:
+        alone = max(groups, batch_groups if rows_n == 1 else 1)  # channels, each convolved on its own
+        if depth == 1 and alone >= self.ctx.host.lanes(self.compute) and columns <= MULTIPLIER:
             batch, cols = (*batch, (columns, 0, b_o, c_o)), ()
         meet = list(zip(self.axes, phase, image.spatial))
         rows: Dims = ((rows_n, image.n, c_n), *((f.count, f.y_step * s, f.step * x.out_stride) for x, f, s in meet))
@@ -158,6 +159,9 @@ class _Convolution:
             if size(p.ks) <= UNROLL or not p.cols or not is_blocked(self.ctx, p, a, b):
                 return False
             if any(f.taps and not f.always_sees(x.size) for f, x in zip(phase, axes)):
+                return False
+            mr = tile_for(self.ctx.host, self.compute, size(p.rows), size(p.cols), size(p.ks)).mr
+            if not gains_parts(self.lhs.shape[n], phase, [x.size for x in axes], mr):
                 return False
         return True
 

@@ -21,6 +21,7 @@ MOST_TAPS = 8  # along the last axis; they are written out
 OUTPUTS = (4, 6, 8)  # of a row that share what they load: of a short row, with 16 vector registers, with 32
 VECTORS = 4  # of channels whose sums over a row are in registers
 TOGETHER = 2  # outputs that go round the loop together
+STEPS = 2  # of neighbouring outputs that are written out, at most
 PIECES, PIECE_BYTES = 16, 1 << 17  # of the gradient with respect to the weights: at most, and what one reads at least
 
 
@@ -87,8 +88,7 @@ def depthwise_weights(
     else:
         values |= _no_axis()
     vectors = min(VECTORS, channels // lanes)
-    neighbours = values["step_x"] == values["dilation_x"] == 1
-    v = Depthwise(compute, lanes, taps, TOGETHER, vectors, neighbours)
+    v = Depthwise(compute, lanes, taps, TOGETHER, vectors, _static_step(values))
     width = vectors * lanes
     slots = -(-channels // width) * width
     flops, nbytes = 2 * rhs.size * taps * taps_y, (lhs.size + rhs.size) * compute.itemsize
@@ -139,14 +139,18 @@ def _step(
     if values["taps_x"] == 0:  # the sums are empty
         values = values | {"taps_x": 1, "taps_y": 0}
     taps = values["taps_x"]
-    neighbours = values["step_x"] == values["dilation_x"] == 1
-    v = Depthwise(ty, ctx.host.lanes(ty), taps, outputs, 1, neighbours)
+    v = Depthwise(ty, ctx.host.lanes(ty), taps, outputs, 1, _static_step(values))
     kernel = ctx.kernel(("depthwise", v), lambda: depthwise_kernel(v))
     lines = batch * values["count_y"]
     elements = lines * values["count_x"] * values["channels"]
     flops, nbytes = 2 * elements * taps * values["taps_y"], 2 * elements * ty.itemsize
     ns = largest(flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / lines
     run(ctx, kernel, values, lines, ns, "conv (depthwise)", reads, (out,), flops, nbytes)
+
+
+def _static_step(values: dict[str, Any]) -> int:
+    """The step of neighbouring outputs, where it is written out: such outputs share what they load."""
+    return values["step_x"] if values["dilation_x"] == 1 and values["step_x"] <= STEPS else 0
 
 
 def _together(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fx.errors import GraphError
@@ -14,7 +15,32 @@ from .contraction import Dims
 from .conv_geometry import Phase
 from .registry import Arg
 
-__all__ = ["WindowRows"]
+__all__ = ["WindowRows", "gains_parts"]
+
+MARGIN = 10  # percent of the multiply-adds of a padded image, that its copy is worth
+
+
+def _whole(f: Phase, size: int) -> tuple[int, int]:
+    before = min(-(-max(-f.origin, 0) // f.y_step), f.count)
+    reach = f.origin + (f.taps - 1) * f.j_step
+    stop = min((size - 1 - reach) // f.y_step + 1, f.count)
+    return max(stop - before, 0), before
+
+
+def gains_parts(images: int, axes: Sequence[Phase], sizes: Sequence[int], mr: int) -> bool:
+    """Whether parts of their own for the outputs at the border take no more multiply-adds than all outputs of a padded image.
+
+    Outputs of one kind and one place at the border, of all images, fill register blocks of ``mr`` rows: of one image, and a window
+    so dilated that most outputs are at the border, most rows of the blocks are empty.  Outputs there see half of the window, about.
+    """
+    parts = [(1, 1)]  # places, and outputs of an image at each; twice along an axis where they see all of the window
+    padded, rows = 1, images
+    for f, size in zip(axes, sizes):
+        whole, _ = _whole(f, size)
+        parts = [x for n, m in parts for x in ((2 * n, m * whole), (n * (f.count - whole), m))]
+        padded, rows = padded * 2, rows * f.count
+    found = sum(n * -(-images * m // mr) for n, m in parts)
+    return bool(100 * found <= (100 + MARGIN) * padded * -(-rows // mr))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +62,7 @@ class WindowRows:
 
     def whole(self, d: int) -> tuple[int, int]:
         """How many outputs along axis ``d`` see all of the window, and how many before them do not."""
-        f = self.axes[d]
-        before = min(-(-max(-f.origin, 0) // f.y_step), f.count)
-        reach = f.origin + (f.taps - 1) * f.j_step
-        stop = min((self.sizes[d] - 1 - reach) // f.y_step + 1, f.count)
-        return max(stop - before, 0), before
+        return _whole(self.axes[d], self.sizes[d])
 
     def ranges(self, rows: int) -> dict[str, int]:
         """The ranges of ``rows`` rows of each kind of outputs; ``row_blocks``: all of them."""

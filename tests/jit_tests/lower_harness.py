@@ -67,6 +67,7 @@ class Harness:
 
     host: Target = dataclasses.field(default_factory=host)
     depth: int = 0
+    serial: bool = False
 
     def __post_init__(self) -> None:
         self.addresses: list[int] = []

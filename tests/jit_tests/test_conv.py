@@ -12,7 +12,7 @@ from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
 from test_gemm import assert_close, random_array
 
-import jit.lower.conv  # noqa: F401 - registers the lowering
+from jit.lower import conv
 from jit.target import host
 
 try:
@@ -166,8 +166,9 @@ BORDERS = [  # image, channels, outputs, window, strides, window dilation, paddi
     [("float64", None), ("int8", None), *(("float32", level) for level in (None, "avx2", "sse2"))],
 )
 @pytest.mark.parametrize("case", BORDERS, ids=str)
-def test_border_is_left_out(case: tuple, dtype: str, level: str | None) -> None:
+def test_border_is_left_out(case: tuple, dtype: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels last and first, with weights as they are and reversed; k in one slice and in several."""
+    monkeypatch.setattr(conv, "gains_parts", lambda *_: True)  # of so few images, some would be padded
     image, c, features, window, strides, dilation, padding, holes = case
     n, target = len(image), None if level is None else host().restricted(level)
     x, w = random_array((3, *image, c), dtype), random_array((*window, c, features), dtype, 1)
@@ -183,14 +184,31 @@ def test_border_is_left_out(case: tuple, dtype: str, level: str | None) -> None:
 
 
 def test_border_is_left_out_without_a_copy() -> None:
-    def steps(image: tuple[int, int], window: int, pad: int, features: int = 10) -> list[str]:
-        p = params(2, padding=((pad, pad),) * 2, **NHWC)
-        x, w = np.zeros((4, *image, 20), np.float32), np.zeros((window, window, 20, features), np.float32)
+    def steps(
+        image: tuple[int, int], window: int, pad: int, features: int = 10, images: int = 6, dilation: int = 1
+    ) -> list[str]:
+        p = params(2, padding=((pad, pad),) * 2, rhs_dilation=(dilation,) * 2, **NHWC)
+        x, w = np.zeros((images, *image, 20), np.float32), np.zeros((window, window, 20, features), np.float32)
         h, _ = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])
         return [s.name for s in h.steps]
 
     assert steps((8, 8), 5, 4) == steps((30, 20), 3, 1) == ["conv (pack)", "conv"]
     assert steps((30, 20), 3, 1, 1) == ["conv (pad)", "conv (copy)", "conv"]  # sums along the channels
+    # Most outputs are at the border: those of one image at one place there would be a register block with one row.
+    assert steps((28, 28), 3, 12, images=24, dilation=12) == ["conv (pack)", "conv"]
+    assert steps((28, 28), 3, 12, images=1, dilation=12) == ["conv (pad)", "conv (pack)", "conv"]
+
+
+def test_groups_of_one_image() -> None:
+    """The weights' gradient of groups of several channels: an image is one value of k, but no channel is convolved on its own."""
+    x, ct = random_array((1, 7, 6, 64), "float32"), random_array((1, 7, 6, 64), "float32", 1)
+    p = params(
+        2, padding=((1, 1),) * 2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1), batch_group_count=16
+    )  # fmt: skip
+    check(x, ct, p)
+    h, _ = prepare("conv_general_dilated", [x, ct], p, [(result_shape(x, ct, p), "float32")])
+    (product,) = [s for s in h.steps if s.name == "conv"]
+    assert "lanewise=True" not in str(product.kernel.key)
 
 
 @pytest.mark.skipif(jax is None, reason="JAX is not installed")
@@ -393,7 +411,8 @@ def test_empty_operands() -> None:
 
 def test_long_products_over_pixels() -> None:
     """The weights' gradient on images too large for the cache: slices of k, copied slabs, blocks of channels."""
-    for shape, features, k in (((2, 64, 40, 40), 32, 3), ((2, 128, 24, 24), 40, 3), ((5, 20, 64, 64), 16, 5)):
+    cases = ((2, 64, 40, 40), 32, 3), ((2, 128, 24, 24), 40, 3), ((5, 20, 64, 64), 16, 5), ((3, 20, 41, 40), 150, 1)
+    for shape, features, k in cases:
         x = random_array((shape[0], *shape[2:], shape[1]), "float32")
         y = random_array((shape[0], shape[2] - k + 1, shape[3] - k + 1, features), "float32", 1)
         check(x, y, params(2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1)))

@@ -6,7 +6,8 @@ import dataclasses
 import itertools
 import math
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ import jit.lower.linalg  # registers the lowering
 from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
-from jit.kernels.microkernel import UNROLL, Tile, tile_for
+from jit.kernels.microkernel import LINE, UNROLL, Tile, tile_for
 from jit.loop_ir import Ty, f32, f64
+from jit.lower.contract_blocked import gains_exchanged
 from jit.lower.contract_pieces import AHEAD, neighbours, row_ranges, rows_ahead, walks_by_rows
+from jit.lower.contraction import Contraction
 from jit.native import assembly
 from jit.target import host
 
@@ -173,11 +176,14 @@ def test_of_two_operands_along_their_rows_the_smaller_is_turned() -> None:
     cols = tile_for(host(), f32, 512, 128, 1024).cols
     few, many = 2 * cols, max(10 * cols, 640)  # steps of k that no hardware follows
     small, large = (random_array((1024, n), "float32") for n in (few, many))
-    turned = {
-        re.search(r"\(turn\).* (\d+) bytes", product.lower(*operands).explain())[1]  # type: ignore[index]
-        for operands in ((small, large), (large, small))
-    }
-    assert turned == {str(2 * small.nbytes)}
+    texts = [product.lower(*operands).explain() for operands in ((small, large), (large, small))]
+    turned = [re.search(r"\(turn\).* (\d+) bytes", text) for text in texts]
+    short = tile_for(host(), f32, many, few, 1024).cols * 4 <= LINE  # rows of A that are read as they lie
+    assert [found and found[1] for found in turned] == [None if short else str(2 * small.nbytes)] * 2
+    p = Contraction((), ((many, 1, few),), ((few, 1, 1),), ((1024, many, few),), f32)
+    ctx = cast(Any, SimpleNamespace(host=host()))
+    assert gains_exchanged(ctx, p)
+    assert not gains_exchanged(ctx, p.transposed())
 
 
 def test_an_operand_along_its_rows_is_read_in_place_where_steps_of_k_are_near() -> None:
