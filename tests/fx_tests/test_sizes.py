@@ -512,6 +512,7 @@ _NUMBERS_NEEDED = {
     "while",
     "pure_callback",
     "debug_callback",
+    "io_callback",
 }  # small loops are written out, callbacks are Python's
 
 
