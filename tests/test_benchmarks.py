@@ -9,6 +9,9 @@ import math
 import numpy as np
 import pytest
 
+from benchmarks import applications
+from benchmarks.applications.measure import difference
+from benchmarks.applications.program import library
 from benchmarks.process import differs
 from benchmarks.report import as_markdown, line, verdict
 from benchmarks.row import Goal, Result, Row, leaves
@@ -109,3 +112,37 @@ def test_names_are_unique_and_goals_name_settings_that_exist() -> None:
         assert row.goals and {goal.against for goal in row.goals} <= known
         if isinstance(row, Row):
             assert {g.against for g in row.goals} - {"absolute", "peers"} <= row.writes.keys()
+
+
+def test_every_application_is_listed_and_says_what_it_is() -> None:
+    modules = (applications.simulation, applications.statistics, applications.learning, applications.geometry)
+    written = [
+        name
+        for module in modules
+        for name, f in vars(module).items()
+        if getattr(f, "__module__", "") == module.__name__
+    ]
+    assert sorted(applications.PROGRAMS) == sorted(written) and len(written) == 44
+    assert all(
+        name == p.name and "\n" not in p.description and p.description for name, p in applications.PROGRAMS.items()
+    )
+
+
+@pytest.mark.parametrize("name", ["attention_decoding", "small_matrices", "levenberg_marquardt"])
+def test_an_application_computes_the_same_compiled_and_eager(name: str) -> None:
+    fx, program = library("fx"), applications.PROGRAMS[name]
+    function, args = program.write(fx)
+    eager, compiled = ([np.asarray(a) for a in fx.tree.leaves(f(*args))] for f in (function, fx.jit(function)))
+    assert [(a.shape, a.dtype) for a in eager] == [(a.shape, a.dtype) for a in compiled]
+    assert difference(compiled, eager, program.strays) <= program.tolerance
+
+
+def test_the_difference_of_outputs() -> None:
+    want = np.array([1.0, np.nan, np.inf, -4.0])
+    assert difference([want], [want]) == 0.0
+    assert difference([want + [0.0, 0.0, 0.0, 1.0]], [want]) == 0.25
+    assert difference([np.array([1.0, 2.0, np.inf, -4.0])], [want]) == math.inf
+    assert difference([want * [1.0, 1.0, -1.0, 1.0]], [want]) == math.inf
+    assert difference([np.array([1.0, 2.0, np.inf, -3.0])], [want], strays=0.25) == 0.25
+    assert difference([np.array([1j])], [np.array([-1j])]) == 2.0
+    assert difference([np.zeros((0, 3))], [np.zeros((0, 3))]) == 0.0
