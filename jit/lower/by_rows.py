@@ -26,22 +26,17 @@ from .registry import POINTWISE, Host
 
 __all__ = ["ByRows", "block_rows", "by_rows"]
 
-LONG_STEP_NS = (
-    300_000.0  # iterations with products that take longer gain nothing: threads meet seldom, and blocks are well cut
-)
+# Iterations with products that take longer gain nothing: threads meet seldom, and blocks are well cut.
+LONG_STEP_NS = 300_000.0
 # What a block takes of an iteration, so that the kernels' calls are a few percent of it; of one of two at least.
 STEP_NS, PRODUCT_STEP_NS, LEAST_NS = 4_000.0, 8_000.0, 750.0
-ROWS, WEIGHTY_ROWS = (
-    8,
-    16,
-)  # of a block with products at least, and where the first-level cache does not hold the matrices
+# Rows of a block with products at least; of one where the first-level cache does not hold the matrices.
+ROWS, WEIGHTY_ROWS = 8, 16
 PIECES = 16  # blocks, unless the caches want more
 REPEATED = 16  # what every block computes again takes at most this part of an iteration
 ADDITIONS_PER_NS, CACHED_BYTES_PER_NS = 48.0, 40.0
 LINE = 64
 SAME_ROWS = {"copy", "name", "stop_gradient", "optimization_barrier"}
-
-Marks = Sequence[bool]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fx.sizes import is_sized
 
 from ..kernels.microkernel import multiply_add
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Expr, Kernel, Ref, Ty
+from ..loop_ir import Expr, Kernel, Ty
 from .contraction import FLOPS_PER_NS, Array, Contraction, Dims, run, size
 from .registry import LowerContext
 
@@ -22,14 +22,6 @@ __all__ = ["is_batchwise", "multiply"]
 
 MOST_PRODUCTS = 64  # of an element of the batch
 VECTORS = 2  # of matrices, at least
-Matrix = list[list[Ref]]
-
-
-def _enough(ctx: LowerContext, count: int, ty: Ty) -> bool:
-    return count >= VECTORS * ctx.host.lanes(ty)
-
-
-# ----------------------------------------------------------------------------------------- products
 
 
 def is_batchwise(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
@@ -41,12 +33,12 @@ def is_batchwise(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     if any(is_sized(x) for d in dims for x in d) or any(is_sized(s) for s in strides):
         return False
     products = math.prod(d[0] for d in dims)
-    return 0 < products <= MOST_PRODUCTS and _enough(ctx, size(p.batch), p.compute)
+    return 0 < products <= MOST_PRODUCTS and bool(size(p.batch) >= VECTORS * ctx.host.lanes(p.compute))
 
 
 def multiply(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
     (count, a_g, b_g, c_g) = p.batch[0]
-    rows, cols, ks = _places(p.rows, 2), _places(p.cols, 2), _places(p.ks, 2)
+    rows, cols, ks = (_places(dims) for dims in (p.rows, p.cols, p.ks))
     key = ("batchwise", p.compute, c.ty, (a_g, b_g, c_g), tuple(rows), tuple(cols), tuple(ks))
     kernel = ctx.kernel(key, lambda: _product_kernel(p.compute, c.ty, (a_g, b_g, c_g), rows, cols, ks))
     products = len(rows) * len(cols) * len(ks)
@@ -57,10 +49,10 @@ def multiply(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
     )  # fmt: skip
 
 
-def _places(dims: Dims, arrays: int) -> list[tuple[int, ...]]:
-    """The offsets, in each array, of every index of a nest of dimensions."""
+def _places(dims: Dims) -> list[tuple[int, ...]]:
+    """The offsets, in each of the two arrays, of every index of a nest of dimensions."""
     return [
-        tuple(sum(i * d[1 + k] for i, d in zip(index, dims)) for k in range(arrays))
+        tuple(sum(i * d[1 + k] for i, d in zip(index, dims)) for k in range(2))
         for index in itertools.product(*(range(d[0]) for d in dims))
     ]
 
