@@ -330,16 +330,8 @@ class Emitter:
 
 
 _IN_MEMORY = (np.dtype(np.float32), np.dtype(np.float64))
-_IN_CODE = (
-    0.0,
-    0.5,
-    1.0,
-    1.5,
-    2.0,
-    2.5,
-    3.0,
-    4.0,
-)  # those among them that a power as an exponent is products and roots for
+# Small numbers; of exponents, those for which a power is products and roots (``kernels/vector_math_pow.py``).
+_IN_CODE = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 
 
 def literal(value: Any, dtype: np.dtype) -> Value:
