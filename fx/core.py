@@ -24,8 +24,8 @@ from .api.looking import TracedGraph as ClosedJaxpr
 from .errors import ConcretizationError
 from .ir import Atom, Aval, Literal, Var, subgraphs
 from .platform import ensure_compile_time_eval
-from .primitive import Primitive
 from .trace import Tracer, aval_of, concrete_value, eval_graph, state
+from .transforms.custom_primitive import CustomPrimitive as Primitive
 
 __all__ = [
     "AbstractValue", "Atom", "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "ShapedArray", "Tracer", "Var", "concrete_or_error",

@@ -33,6 +33,9 @@ Rules and their signatures (``vals`` are arrays or tracers; a tangent or cotange
     ``args[i]`` or None; at least one is not None.  ``size`` is the size of the batch axis.
 ``batch_named(axis, args, dims, **params)``
     -> ``(out, dim)``, for collectives over the axis that is being mapped; ``dims`` may all be None.
+``expand(*avals, **params)``
+    -> ``Graph``: the operation made of others, which takes its place in what is compiled.  Primitives of programs have it
+    (``transforms.custom_primitive``), those that ``jit/lower`` knows have not.
 
 Giving a rule twice raises; a rule that cannot exist is stated with its reason (``no_jvp("...")``), and the
 completeness test wants one or the other for every primitive.
@@ -95,15 +98,12 @@ class Primitive:
         effect: str | None = None,
         typed_by: str | tuple[int, ...] | None = "all",
     ) -> None:
-        if name in _registry:
-            raise RegistryError(f"a primitive named {name!r} exists already; choose another name")
-        self.name = name
+        self.name = self._registered(name)
         self.multiple_results = multiple_results
         self.effect = effect
         self.typed_by = None if multiple_results else typed_by
         self.is_constant = False  # its derivative is zero wherever it exists
         self._rules: dict[str, Rule | _Absent] = {}
-        _registry[name] = self
 
     bind: Callable[..., Any]
     """``bind(*args, **params)``: applies it to values; ``fx.trace`` installs it."""
@@ -114,6 +114,13 @@ class Primitive:
 
     def __repr__(self) -> str:
         return self.name
+
+    def _registered(self, name: str) -> str:
+        """Enters it under its name, by which ``jit`` finds the lowering."""
+        if name in _registry:
+            raise RegistryError(f"a primitive named {name!r} exists already; choose another name")
+        _registry[name] = self
+        return name
 
     # ------------------------------------------------------------------ giving rules
 
@@ -146,6 +153,9 @@ class Primitive:
 
     def def_batch_named(self, rule: Rule) -> Rule:
         return self._give("batch_named", rule)
+
+    def def_expand(self, rule: Rule) -> Rule:
+        return self._give("expand", rule)
 
     def no_gradient(self, reason: str) -> None:
         """The derivative is zero wherever it exists (floor, comparisons, integer operations)."""
