@@ -172,6 +172,12 @@ class Primitive:
     def no_batch(self, reason: str) -> None:
         self._give("batch", _Absent(reason))
 
+    def complete(self, kind: str, rule: Rule) -> None:
+        """Gives a rule that it does not have, though its absence may have been stated."""
+        if self.has(kind):
+            raise RegistryError(f"primitive {self.name!r} of fx has its {kind} rule; a rule is given once")
+        self._rules[kind] = rule
+
     def is_weak(self, weak: Sequence[bool]) -> bool:
         """True if the result is weak, for operands that are (``typed_by`` given; a bool is never weak)."""
         if isinstance(self.typed_by, str):

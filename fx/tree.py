@@ -80,7 +80,10 @@ class TreeDef:
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash((self.kind, self.aux, self.subtrees))
+            try:
+                self._hash = hash((self.kind, self.aux, self.subtrees))
+            except TypeError:  # what a program keeps with a node of its own may be equal to another without having a hash
+                self._hash = hash((self.kind, self.subtrees))
         return self._hash
 
     def __eq__(self, other: object) -> bool:

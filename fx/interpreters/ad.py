@@ -16,10 +16,11 @@ from ..errors import NonLinearError
 from ..ir import Aval
 from ..primitive import Primitive
 from ..primitives.elementwise import add, add_p
+from ..trace import Tracer
 from ..transforms.custom_primitive import UndefinedPrimal, Zero, jvps, transposes
 
 __all__ = [
-    "UndefinedPrimal", "Zero", "add_jaxvals", "add_jaxvals_p", "add_tangents", "defbilinear", "defjvp", "defjvp2", "deflinear", "deflinear2",
+    "JVPTracer", "UndefinedPrimal", "Zero", "add_jaxvals", "add_jaxvals_p", "add_tangents", "defbilinear", "defjvp", "defjvp2", "deflinear", "deflinear2",
     "get_primitive_transpose", "instantiate_zeros", "is_undefined_primal", "primitive_jvps", "primitive_transposes", "zeros_like_aval",
 ]  # fmt: skip
 
@@ -28,6 +29,17 @@ primitive_transposes = transposes
 add_jaxvals = add
 add_jaxvals_p = add_p
 Rule = Callable[..., Any]
+
+
+class _JVPTracerType(type):
+    """What depends on an input that a derivative is taken of is an instance."""
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return type(x) is Tracer and x.is_active
+
+
+class JVPTracer(metaclass=_JVPTracerType):
+    """The kind of a traced value that may have a tangent: ``isinstance(x, JVPTracer)``."""
 
 
 def is_undefined_primal(x: Any) -> bool:

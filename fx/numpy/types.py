@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..api.looking import ShapeDtypeStruct
 from ..errors import (
     ArgumentError,
     DTypeError,
@@ -62,6 +63,8 @@ def _typed(a: Any) -> tuple[np.dtype, bool]:
         if a is int or a is float or a is complex:  # not ==, which also holds for the dtypes they become
             return default_dtype(np.dtype(a)), True
         return dtypes.canonical(a), False
+    if isinstance(a, ShapeDtypeStruct):
+        return dtypes.canonical(a.dtype), a.weak_type
     v = aval_of(as_value(a))
     return v.dtype, v.weak
 

@@ -189,7 +189,9 @@ class custom_jvp:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the jvp rule of {name} must return (out, tangent_out); found {pair!r}")
             outs = same_structure(pair[0], out_tree, f"the primal output of {name}'s jvp rule")
-            t_leaves, t_tree = tree.flatten(pair[1], is_leaf=lambda x: x is None)
+            t_leaves, t_tree = tree.flatten(pair[1])
+            if t_tree != out_tree:  # it may say None for a zero; one that stands in the output is none
+                t_leaves, t_tree = tree.flatten(pair[1], is_leaf=lambda x: x is None)
             t_leaves = [present(t) for t in t_leaves]
             if len(t_leaves) != len(outs):
                 raise CustomRuleError(

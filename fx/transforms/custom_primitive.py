@@ -11,6 +11,7 @@ The rules are given as ``p.def_impl(f)``, ``p.def_abstract_eval(f)``, and in the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
@@ -77,6 +78,37 @@ def _numbered(a: Aval) -> Aval:
     return a if all(type(n) is int for n in a.shape) else a.with_(shape=tuple([int(n) for n in a.shape]))
 
 
+# ------------------------------------------------------------- a rule in JAX's form, in that of fx
+
+
+def _jvp_of(
+    prim: Primitive, rule: Given, primals: Sequence[Any], tangents: Sequence[Any], /, **params: Any
+) -> tuple[list[Any], list[Any]]:
+    zeros = [_zero_of(p) if t is None else t for p, t in zip(primals, tangents)]
+    out, t_out = rule(primals, zeros, **params)
+    return list(_outputs(prim, out)), [_present(t) for t in _outputs(prim, t_out)]
+
+
+def _transpose_of(
+    prim: Primitive, rule: Given, ct: Any, inputs: Sequence[Any], /, **params: Any
+) -> tuple[Any, ...]:
+    if prim.multiple_results:
+        avals = [x.aval if type(x) is Linear else aval_of(x) for x in inputs]
+        ct = [_zero_of(a) if c is None else c for c, a in zip(ct, prim.rule("abstract")(*avals, **params))]
+    found = rule(ct, *[UndefinedPrimal(x.aval) if type(x) is Linear else x for x in inputs], **params)
+    return tuple([_present(c) for c in found])
+
+
+def _batch_of(
+    prim: Primitive, rule: Given, size: int, args: Sequence[Any], dims: Sequence[int | None], /, **params: Any
+) -> tuple[Any, Any]:
+    outs, out_dims = rule(state.mapped[-1], args, dims, **params)
+    return (list(outs), list(out_dims)) if prim.multiple_results else (outs, out_dims)
+
+
+_ADAPTED: dict[str, Callable[..., Any]] = {"jvp": _jvp_of, "transpose": _transpose_of, "batch": _batch_of}
+
+
 class _PrimitiveType(type):
     """All primitives are instances of ``CustomPrimitive`` to ``isinstance``: it is what programs know as ``Primitive``."""
 
@@ -120,7 +152,7 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
     def _registered(self, name: str) -> str:
         return f"{name}_" if name in all_primitives() else name
 
-    def bind(self, *args: Any, **params: Any) -> Any:
+    def bind(self, /, *args: Any, **params: Any) -> Any:
         """Applies it: evaluates it, which needs no rule but ``def_impl``'s, or records it."""
         if recording_builder(args) is not None or "axis_name" in params:
             return bind(self, *args, **params)
@@ -158,7 +190,7 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
 
     # ------------------------------------------------------------------ the rules of fx
 
-    def _abstract(self, *avals: Aval, **params: Any) -> Any:
+    def _abstract(self, /, *avals: Aval, **params: Any) -> Any:
         rule = self._needs("abstract_eval", "p.def_abstract_eval(lambda *avals, **params: ...)")
         out = rule(*[_numbered(a) for a in avals], **params)
         return tuple([_type_of(o) for o in out]) if self.multiple_results else _type_of(out)
@@ -172,30 +204,23 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
         finally:
             state.absorbing = outer
 
-    def _evaluated(self, *arrays: np.ndarray, **params: Any) -> Any:
+    def _evaluated(self, /, *arrays: np.ndarray, **params: Any) -> Any:
         out = self._run([Array(a) for a in arrays], params)
         return [to_numpy(o) for o in out] if self.multiple_results else to_numpy(out)
 
-    def _jvp(self, primals: Sequence[Any], tangents: Sequence[Any], /, **params: Any) -> tuple[list[Any], list[Any]]:
+    def _jvp(self, primals: Sequence[Any], tangents: Sequence[Any], /, **params: Any) -> Any:
         rule = self._needs("jvp", "ad.primitive_jvps[p] = lambda primals, tangents, **params: (out, tangent)")
-        zeros = [_zero_of(p) if t is None else t for p, t in zip(primals, tangents)]
-        out, t_out = rule(primals, zeros, **params)
-        return list(_outputs(self, out)), [_present(t) for t in _outputs(self, t_out)]
+        return _jvp_of(self, rule, primals, tangents, **params)
 
     def _transpose(self, ct: Any, inputs: Sequence[Any], /, **params: Any) -> tuple[Any, ...]:
         rule = self._needs("transpose", "ad.primitive_transposes[p] = lambda ct, *operands, **params: cotangents")
-        if self.multiple_results:
-            avals = [x.aval if type(x) is Linear else aval_of(x) for x in inputs]
-            ct = [_zero_of(a) if c is None else c for c, a in zip(ct, self._abstract(*avals, **params))]
-        found = rule(ct, *[UndefinedPrimal(x.aval) if type(x) is Linear else x for x in inputs], **params)
-        return tuple([_present(c) for c in found])
+        return _transpose_of(self, rule, ct, inputs, **params)
 
     def _batch(self, size: int, args: Sequence[Any], dims: Sequence[int | None], /, **params: Any) -> tuple[Any, Any]:
         rule = self._needs("batch", "batching.primitive_batchers[p] = lambda args, dims, **params: (out, dim)")
-        outs, out_dims = rule(state.mapped[-1], args, dims, **params)
-        return (list(outs), list(out_dims)) if self.multiple_results else (outs, out_dims)
+        return _batch_of(self, rule, size, args, dims, **params)
 
-    def _expand(self, *avals: Aval, **params: Any) -> Graph:
+    def _expand(self, /, *avals: Aval, **params: Any) -> Graph:
         lowering = self.given.get("lowering")
         if lowering is None:
             return self._called(avals, params)
@@ -241,7 +266,7 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
 
 
 class RuleTable(MutableMapping[Primitive, Given]):
-    """The rules of one kind, by primitive: those of fx's primitives are read, those of a program's are written.
+    """The rules of one kind, by primitive.  A primitive of fx can be given one that it does not have.
 
     Args:
         kind: what ``CustomPrimitive.given`` calls it.
@@ -257,11 +282,14 @@ class RuleTable(MutableMapping[Primitive, Given]):
         self.kind, self._of_native, self._stored = kind, of_native, stored
 
     def __setitem__(self, prim: Primitive, rule: Given) -> None:
-        if not issubclass(type(prim), CustomPrimitive):
-            raise RegistryError(
-                f"{prim!r} is a primitive of fx, whose rules are given. Define one of your own: fx.extend.core.Primitive(name)."
-            )
-        prim.given[self.kind] = self._stored(rule)  # type: ignore[attr-defined]
+        rule = self._stored(rule)
+        if issubclass(type(prim), CustomPrimitive):
+            prim.given[self.kind] = rule  # type: ignore[attr-defined]
+        elif self.kind == "jvp" and prim.has("jvp"):
+            prim.complete("jvp", rule)  # raises
+        else:
+            kind = "jvp_call" if self.kind == "jvp" else self.kind
+            prim.complete(kind, functools.partial(_ADAPTED[self.kind], prim, rule))
 
     def __getitem__(self, prim: Primitive) -> Given:
         if issubclass(type(prim), CustomPrimitive):

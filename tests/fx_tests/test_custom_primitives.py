@@ -174,6 +174,16 @@ def test_rules_of_the_library_are_read_in_the_same_form() -> None:
     assert out.tolist() == [4, 4, 4] and d == 0
     assert lax.sin_p in ad.primitive_jvps and lax.sin_p not in ad.primitive_transposes
     for table in (ad.primitive_jvps, ad.primitive_transposes, batching.primitive_batchers):
-        with pytest.raises(RegistryError, match="primitive of fx"):
-            table[lax.sin_p] = lambda *_: None
+        with pytest.raises(RegistryError, match="of fx has its (jvp|transpose|batch) rule"):
+            table[lax.neg_p] = lambda *_: None
     assert isinstance(lax.sin_p, core.Primitive)
+
+
+def test_a_primitive_of_the_library_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lax.stop_gradient_p, "_rules", {**lax.stop_gradient_p._rules})
+    assert lax.stop_gradient_p not in ad.primitive_transposes
+    ad.primitive_transposes[lax.stop_gradient_p] = lambda ct, x: (ct,)
+    (ct,) = fx.linear_transpose(lambda x: 2 * lax.stop_gradient(x), X)(X)
+    np.testing.assert_array_equal(ct, 2 * X)
+    with pytest.raises(RegistryError, match="whose rules stay"):
+        del ad.primitive_transposes[lax.stop_gradient_p]
