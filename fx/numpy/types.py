@@ -116,7 +116,7 @@ def iterable(y: Any) -> builtins.bool:
 
 def iscomplexobj(x: Any) -> builtins.bool:
     """The dtype is complex."""
-    return dtypes.is_complex(aval_of(as_value(x)).dtype)
+    return dtypes.is_complex(_typed(x)[0])
 
 
 def isrealobj(x: Any) -> builtins.bool:

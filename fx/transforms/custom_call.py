@@ -83,8 +83,8 @@ def present(t: Any) -> Any:
 
 
 def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
-    """The zero tangent of a value: an array (of dtype ``float0`` for integers and booleans), or a SymbolicZero."""
-    return tangent_or_zero(None, aval_of(val), symbolic_zeros)
+    """The zero tangent of every leaf: an array (of dtype ``float0`` for integers and booleans), or a SymbolicZero."""
+    return tree.map(lambda x: tangent_or_zero(None, aval_of(x), symbolic_zeros), val)
 
 
 # ------------------------------------------------------------------------------------- the call
