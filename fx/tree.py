@@ -82,7 +82,9 @@ class TreeDef:
         if self._hash is None:
             try:
                 self._hash = hash((self.kind, self.aux, self.subtrees))
-            except TypeError:  # what a program keeps with a node of its own may be equal to another without having a hash
+            except (
+                TypeError
+            ):  # what a program keeps with a node of its own may be equal to another without having a hash
                 self._hash = hash((self.kind, self.subtrees))
         return self._hash
 

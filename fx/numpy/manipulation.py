@@ -272,7 +272,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
         return y
     join = _join_of(arrays)
     if join is not None:
-        return join(concatenate, arrays, axis)
+        return join(concatenate, arrays, axis, 0)
     xs = _common(_rows(arrays), dtype, casting)
     if axis is None:
         return joining.concatenate([ravel(x) for x in xs], 0)
@@ -304,7 +304,7 @@ def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, cas
         return y
     join = _join_of(arrays)
     if join is not None:
-        return join(stack, arrays, axis)
+        return join(stack, arrays, axis, 1)
     xs = _common(_rows(arrays), dtype, casting)
     if len({x.shape for x in xs}) > 1:
         raise ShapeError(f"stack needs arrays of one shape; found {', '.join(str(x.shape) for x in xs)}")

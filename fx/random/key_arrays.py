@@ -177,9 +177,9 @@ class KeyArray:
         return KeyArray(fnp.where(fnp.asarray(condition)[..., None], self._words, other._words))
 
     @staticmethod
-    def joined(join: Any, arrays: Any, axis: Any) -> KeyArray:
+    def joined(join: Any, arrays: Any, axis: Any, new_axes: int) -> KeyArray:
         """``fx.numpy.stack`` and ``concatenate`` of arrays of keys."""
-        ndim = arrays[0].ndim + (join is fnp.stack)
+        ndim = arrays[0].ndim + new_axes
         flat = [a.ravel() if axis is None else a for a in arrays]
         return KeyArray(join([a._words for a in flat], 0 if axis is None else canonical_axis(axis, ndim)))
 

@@ -89,9 +89,7 @@ def _jvp_of(
     return list(_outputs(prim, out)), [_present(t) for t in _outputs(prim, t_out)]
 
 
-def _transpose_of(
-    prim: Primitive, rule: Given, ct: Any, inputs: Sequence[Any], /, **params: Any
-) -> tuple[Any, ...]:
+def _transpose_of(prim: Primitive, rule: Given, ct: Any, inputs: Sequence[Any], /, **params: Any) -> tuple[Any, ...]:
     if prim.multiple_results:
         avals = [x.aval if type(x) is Linear else aval_of(x) for x in inputs]
         ct = [_zero_of(a) if c is None else c for c, a in zip(ct, prim.rule("abstract")(*avals, **params))]

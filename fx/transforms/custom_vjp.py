@@ -236,7 +236,9 @@ class custom_vjp:
             outs = [of_type(o, a, f"the forward rule of {name}", "output") for o, a in zip(outs, out_avals)]
             residuals, res_tree = tree.flatten(pair[1])
             residuals = [check_leaf(r, f"a residual of {name}'s forward rule") for r in residuals]
-            numbers = {i: r for i, r in enumerate(residuals) if is_python_scalar(r)}  # the backward rule gets them as they are
+            numbers = {
+                i: r for i, r in enumerate(residuals) if is_python_scalar(r)
+            }  # the backward rule gets them as they are
             residuals = [r for i, r in enumerate(residuals) if i not in numbers]
             in_avals = [aval_of(p) for p in primals]
             return outs, residuals, (res_tree, numbers, in_avals)

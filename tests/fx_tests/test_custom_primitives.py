@@ -44,13 +44,22 @@ def multiply_add(library: str, name: str = "multiply_add") -> Any:
         zero = np_.zeros_like
         if ad.is_undefined_primal(x):
             return apply(ct, y, zero(y)), None, ct
-        return None, apply(x, ct, zero(x)) if ad.is_undefined_primal(y) else None, ct if ad.is_undefined_primal(z) else None
+        return (
+            None,
+            apply(x, ct, zero(x)) if ad.is_undefined_primal(y) else None,
+            ct if ad.is_undefined_primal(z) else None,
+        )
 
     ad.primitive_transposes[p] = transpose
 
     def batch(args: Any, dims: Any) -> Any:
         size = next(a.shape[d] for a, d in zip(args, dims) if d is not None)
-        return apply(*[np_.broadcast_to(a, (size, *np_.shape(a))) if d is None else np_.moveaxis(a, d, 0) for a, d in zip(args, dims)]), 0
+        return apply(
+            *[
+                np_.broadcast_to(a, (size, *np_.shape(a))) if d is None else np_.moveaxis(a, d, 0)
+                for a, d in zip(args, dims)
+            ]
+        ), 0
 
     batching.primitive_batchers[p] = batch
 
@@ -109,7 +118,10 @@ def test_without_a_lowering_a_compiled_program_calls_impl() -> None:
         order = np.argsort(np.asarray(x))[:: -1 if down else 1]
         return [np.asarray(x)[order], order.astype(np.int32)]
 
-    assert [o.tolist() for o in p.bind(fnp.array([3.0, 1.0, 2.0]), down=True)] == [[3, 2, 1], [0, 2, 1]]  # impl is enough
+    assert [o.tolist() for o in p.bind(fnp.array([3.0, 1.0, 2.0]), down=True)] == [
+        [3, 2, 1],
+        [0, 2, 1],
+    ]  # impl is enough
     p.def_abstract_eval(lambda x, *, down: [x, fx.core.ShapedArray(x.shape, fnp.int32)])
     f = fx.jit(lambda x: (p.bind(2 * x, down=False)[0] + 1, p.bind(x, down=True)[1]))
     values, order = f(X)
@@ -187,3 +199,82 @@ def test_a_primitive_of_the_library_is_completed(monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(ct, 2 * X)
     with pytest.raises(RegistryError, match="whose rules stay"):
         del ad.primitive_transposes[lax.stop_gradient_p]
+
+
+# --------------------------------------------------------- what packages that define primitives ask beside them
+
+
+def test_rules_of_functions_see_what_the_caller_gave() -> None:
+    """Numbers as residuals stay numbers, a number that is differentiated is an array, None may stand in a structure."""
+    seen: list[Any] = []
+
+    @fx.custom_vjp
+    def f(tree: Any) -> Any:
+        return tree
+
+    def fwd(tree: Any) -> Any:
+        return tree, (True, 3, tree["x"])
+
+    def bwd(residuals: Any, ct: Any) -> Any:
+        seen.append(residuals)
+        return ({"none": None, "x": ct["x"] * residuals[1]},)
+
+    f.defvjp(fwd, bwd)
+    for transform in (lambda g: g, fx.jit, lambda g: lambda x: fx.vmap(g)(X + x)[0]):
+        assert transform(fx.grad(lambda x: f({"none": None, "x": x})["x"]))(2.0) == 3
+        assert seen[-1][0] is True and type(seen[-1][1]) is int and isinstance(seen[-1][2], fx.Array)
+
+    @fx.custom_jvp
+    def g(tree: Any) -> Any:
+        return tree
+
+    g.defjvp(lambda p, t: (p[0], {"none": None, "x": 5 * t[0]["x"]}))
+    assert fx.grad(lambda x: g({"none": None, "x": x})["x"])(2.0) == 5
+    (ct,) = fx.linear_transpose(lambda x: g({"none": None, "x": 2 * x})["x"], 1.0)(1.0)  # g itself is linear
+    assert ct == 2
+    zeros = fx.custom_derivatives.zero_from_primal({"a": X, "b": 1}, symbolic_zeros=True)
+    assert zeros["a"].dtype == np.float32 and zeros["b"].dtype == fx.float0
+
+
+def test_vmap_leaves_numbers_that_are_not_mapped() -> None:
+    assert fx.vmap(lambda x, n: x[: n // 2] if n % 2 == 0 else x, (0, None))(np.ones((3, 4)), 4).shape == (3, 2)
+
+
+def test_types_stand_for_arrays() -> None:
+    t = fx.ShapeDtypeStruct((2,), "complex64")
+    assert fx.eval_shape(lambda x: {"x": x, "t": t}, X)["t"] == t
+    assert fnp.result_type(t, 1.0) == np.complex64 and fnp.iscomplexobj(t)
+    assert fx.typeof(X).to_tangent_aval() == fx.typeof(X).update(weak=False)
+
+
+def test_structures_whose_nodes_keep_what_has_no_hash() -> None:
+    class Box:
+        def __init__(self, x: Any, options: Any) -> None:
+            self.x, self.options = x, options
+
+    fx.tree_util.register_pytree_node(Box, lambda b: ((b.x,), b.options), lambda options, xs: Box(xs[0], options))
+    one, two, other = (fx.tree.structure(Box(1, o)) for o in ({"a": 1}, {"a": 1}, {"a": 2}))
+    assert hash(one) == hash(two) and one == two != other
+    f = fx.jit(lambda structure, x: fx.tree.unflatten(structure, [x]).options["a"] * x, static_argnums=0)
+    assert f(one, 3.0) == 3 and f(other, 3.0) == 6
+
+
+def test_keys_are_chosen_and_joined() -> None:
+    a, b = fx.random.key(1), fx.random.key(2)
+    for f in (lambda c: fnp.where(c, a, b), fx.jit(lambda c: fnp.where(c, a, b))):
+        assert f(True) == a and f(fnp.array([False, True])).shape == (2,)
+    keys = fnp.stack([a, b])
+    assert keys.shape == (2,) and fnp.concatenate([keys, keys]).shape == (4,) and fnp.concatenate([keys, keys])[3] == b
+    with pytest.raises(DTypeError, match="two arrays of keys"):
+        fnp.where(True, a, 1.0)
+
+
+def test_what_has_a_tangent_is_told() -> None:
+    def f(x: Any, y: Any) -> Any:
+        trace = core.find_top_trace((x, y))
+        assert x._trace.main is trace.main and isinstance(x, ad.JVPTracer)
+        assert not isinstance(fnp.sign(y), ad.JVPTracer)
+        return x * y
+
+    assert core.find_top_trace() is None
+    assert fx.jvp(lambda x: f(x, fnp.asarray(2.0)), (3.0,), (1.0,))[1] == 2
