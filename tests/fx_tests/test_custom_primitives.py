@@ -278,3 +278,29 @@ def test_what_has_a_tangent_is_told() -> None:
 
     assert core.find_top_trace() is None
     assert fx.jvp(lambda x: f(x, fnp.asarray(2.0)), (3.0,), (1.0,))[1] == 2
+
+
+def test_python_s_types_as_dtypes() -> None:
+    """64 bits as in NumPy, or the defaults as in JAX, which are compiled anew."""
+
+    def f(x: Any) -> Any:
+        return (
+            fnp.asarray(x).astype(float),
+            fnp.zeros(2, int),
+            fnp.sum(x, dtype=complex),
+            fnp.asarray([1, 2], float),
+            fnp.arange(3, dtype=int),
+        )
+
+    def names(f: Any) -> list[str]:
+        return [o.dtype.name for o in f(X)]
+
+    jitted = fx.jit(f)
+    for g in (f, jitted):
+        assert names(g) == ["float64", "int64", "complex128", "float64", "int64"]
+        with fx.config.using(python_dtypes="default"):
+            assert names(g) == ["float32", "int32", "complex64", "float32", "int32"]
+            assert fnp.zeros(1, "float64").dtype == np.float64 and fnp.zeros(1, np.int64).dtype == np.int64
+            with fx.config.using(default_float="float64", default_int="int64"):
+                assert names(g) == ["float64", "int64", "complex128", "float64", "int64"]
+    assert names(jitted) == ["float64", "int64", "complex128", "float64", "int64"]
