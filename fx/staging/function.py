@@ -225,9 +225,14 @@ class JitFunction(Generic[P, R]):
         return "\n".join(map(str, tuple(self._programs.log))) or f"{self.name}: not called yet"
 
     def __reduce__(self) -> Any:
-        """By name where it is found under its own, as what a decorator made is; else the function and the options."""
+        """By name where it is found under its own, as what a decorator made is; else the function and the options.
+
+        A pickler that sends functions of the main program by value (cloudpickle, and with it joblib, Dask and Ray: their
+        workers have another main program) has a hook for them, and is the caller.
+        """
+        by_value = self.__module__ == "__main__" and hasattr(_caller(), "reducer_override")
         with contextlib.suppress(AttributeError):
-            if operator.attrgetter(self.__qualname__)(sys.modules.get(self.__module__)) is self:
+            if not by_value and operator.attrgetter(self.__qualname__)(sys.modules.get(self.__module__)) is self:
                 return self.__qualname__
         return JitFunction, (self.fun, *self._options)
 
@@ -243,6 +248,11 @@ class JitFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+def _caller() -> Any:
+    """The object whose method called the method that asks."""
+    return sys._getframe(2).f_locals.get("self")
 
 
 def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,12 @@ from .primitive import executable_of
 __all__ = ["Compiled", "Lowered", "owned"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Lowered:
     """A traced function: the stage between Python and native code."""
 
     name: str
-    make_graph: Callable[[], Graph] = field(repr=False)
+    make_graph: Callable[[], Graph]
     captures: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
@@ -74,6 +74,15 @@ class Lowered:
     def out_info(self) -> Any:
         return tree.unflatten(self.out_tree, list(self.graph.out_avals))
 
+    def __repr__(self) -> str:
+        return f"<{self._summary()}, lowered>"
+
+    def _summary(self) -> str:
+        """A line, however many arguments and equations there are."""
+        g = self.graph
+        given, made = len(g.in_avals) - len(self.captures), len(g.out_avals)
+        return f"jit of {self.name}: {given} inputs, {len(g.eqns)} equations, {made} outputs"
+
     def __str__(self) -> str:
         return str(self.graph)
 
@@ -81,7 +90,7 @@ class Lowered:
         return self.graph._repr_html_()  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Compiled:
     """A compiled function for one signature; calling it never traces or compiles.
 
@@ -90,6 +99,9 @@ class Compiled:
 
     lowered: Lowered
     executable: Executable
+
+    def __repr__(self) -> str:
+        return f"<{self.lowered._summary()}, compiled>"
 
     @user_frames
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
