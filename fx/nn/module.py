@@ -136,7 +136,7 @@ def _register(cls: _ModuleType) -> None:
         return list(zip(map(tree.GetAttrKey, cls._data_names), values)), statics
 
     def unflatten(statics: Any, values: Iterable[Any]) -> Any:
-        x: Any = object.__new__(cls)  # type: ignore[call-overload]
+        x: Any = object.__new__(cls)  # type: ignore[arg-type]
         own = x.__dict__
         own.update(statics.fields)
         own.update(zip(cls._data_names, values))
