@@ -115,6 +115,10 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> Any:
+        """By name: what is known of a primitive, its lowering above all, is known of this object."""
+        return primitive, (self.name,)
+
     def _registered(self, name: str) -> str:
         """Enters it under its name, by which ``jit`` finds the lowering."""
         if name in _registry:

@@ -150,6 +150,9 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
     def _registered(self, name: str) -> str:
         return f"{name}_" if name in all_primitives() else name
 
+    def __reduce__(self) -> Any:
+        return _made_again, (self.name, self.multiple_results, self.effect, self.given)
+
     def bind(self, /, *args: Any, **params: Any) -> Any:
         """Applies it: evaluates it, which needs no rule but ``def_impl``'s, or records it."""
         if recording_builder(args) is not None or "axis_name" in params:
@@ -258,6 +261,13 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
         raise DTypeError(
             f"the impl of primitive {self.name!r} returned {aval_of_array(x.shape, x.dtype)}; its abstract_eval rule says {a}"
         )
+
+
+def _made_again(name: str, multiple_results: bool, effect: str | None, given: dict[str, Given]) -> CustomPrimitive:
+    """A primitive in another process."""
+    p = CustomPrimitive(name)
+    p.multiple_results, p.effect, p.given = multiple_results, effect, given
+    return p
 
 
 # ------------------------------------------------------------------------------- tables of rules

@@ -16,14 +16,14 @@ import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
+from ..loop_ir import Kernel
+from ..loop_opt.fold import fold
+from ..loop_opt.vectorize import vectorize
+from ..loop_walk import has_vectorizable_loops
+from ..target import Target
 from .emission import object_code, run_passes
-from .emit_llvm import emit_module
+from .emit import emit_module
 from .linker import NotLinked, link
-from .loop_ir import Kernel
-from .loop_opt.fold import fold
-from .loop_opt.vectorize import vectorize
-from .loop_walk import has_vectorizable_loops
-from .target import Target
 
 _SEAL = b"fxobj\x01"
 _DIGEST_BYTES = 16
@@ -84,6 +84,8 @@ def load_object(data: bytes, names: Sequence[str]) -> dict[str, int]:
 
 def load_objects(objects: Sequence[tuple[bytes, Sequence[str]]]) -> list[dict[str, int]]:
     """``load_object`` for several at a time, which takes less time and memory."""
+    if not objects:
+        return []
     codes = [_unsealed(data) for data, _ in objects]
     try:
         found = link(codes)
