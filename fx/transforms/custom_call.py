@@ -159,7 +159,7 @@ def _own(x: Any) -> Any:
     if type(x) is Tracer:
         return x.alias()
     if is_python_scalar(x):
-        return Array(concrete_value(x), True)
+        return Array(np.asarray(concrete_value(x)), True)
     return Array(x) if type(x) is np.ndarray and x.dtype != float0 else x
 
 

@@ -157,7 +157,9 @@ class CustomPrimitive(Primitive, metaclass=_PrimitiveType):
         """Applies it: evaluates it, which needs no rule but ``def_impl``'s, or records it."""
         if recording_builder(args) is not None or "axis_name" in params:
             return bind(self, *args, **params)
-        out = self._run([x if type(x) is Array else Array(concrete_value(x), aval_of(x).weak) for x in args], params)
+        out = self._run(
+            [x if type(x) is Array else Array(np.asarray(concrete_value(x)), aval_of(x).weak) for x in args], params
+        )
         values = [o if type(o) is Array else Array(to_numpy(o)) for o in _outputs(self, out)]
         return values if self.multiple_results else values[0]
 
