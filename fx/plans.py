@@ -45,9 +45,7 @@ _MOST_PLANNED = (
     1 << 22
 )  # bytes of operands and results; of larger ones the work takes longer than finding out what it is
 _WORTH_COMPILING = 64  # calls
-_STATIC = frozenset(
-    (int, bool, str, bytes, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
-)
+_STATIC = frozenset((int, bool, str, bytes, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD")))
 _NUMPY_SCALARS = frozenset(np.dtype(c).type for c in "?bhilqBHILQefdFD")
 _holders: dict[type, str] = {}  # classes around one array, and where they keep it
 _ARRAYS = frozenset((Array, Tracer, np.ndarray))
