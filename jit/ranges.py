@@ -136,11 +136,14 @@ class Ranges:
         sign = 1
         while True:
             inner = self._definitions.get(e.name) if isinstance(e, Ref) else e
-            negated = isinstance(inner, Op) and inner.name == "neg"
-            further = inner.args[0] if isinstance(inner, Op) and negated else inner
-            if not (negated or isinstance(inner, Ref)) or (isinstance(further, Ref) and further.name in self._changing):
+            factor = 1
+            if isinstance(inner, Op) and inner.name == "neg":
+                inner, factor = inner.args[0], -1
+            elif not isinstance(inner, Ref):
                 return e, sign
-            e, sign = further, -sign if negated else sign
+            if isinstance(inner, Ref) and inner.name in self._changing:
+                return e, sign
+            e, sign = inner, factor * sign
 
 
 def _rounded(e: Op, f: Callable[..., np.floating], *parts: Range) -> Range:

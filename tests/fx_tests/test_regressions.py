@@ -16,6 +16,7 @@ import pytest
 
 import fx
 import fx.numpy as fnp
+import fx.scipy.special
 from fx import errors as e
 from fx import lax
 
@@ -410,3 +411,46 @@ def test_the_complex_logistic_does_not_overflow(dtype: str) -> None:
     want = np.concatenate([[0, 0], np.where(z[2:].real < 0, w, 1) / (1 + w)])
     for f in (lax.logistic, fx.jit(lax.logistic)):
         np.testing.assert_allclose(f(z), want, rtol=16 * np.finfo(dtype).eps, atol=0)
+
+
+def test_the_power_zero_is_differentiated_by_base_and_exponent() -> None:
+    """The mixed derivative of x**y at y = 0 is 1/x in either order; by the base the derivative is 0, at 0 and infinity too."""
+    f = lambda v: v[0] ** v[1]
+    at = np.array([2.0, 0.0])
+    want = [[0.0, 0.5], [0.5, np.log(2.0) ** 2]]
+    for hessian in (fx.hessian(f), fx.jacrev(fx.jacfwd(f)), fx.jit(fx.hessian(f))):
+        np.testing.assert_allclose(hessian(at), want, rtol=1e-14)
+    slope = fx.vmap(fx.grad(fnp.power))
+    assert slope(np.array([0.0, np.inf, -np.inf]), np.zeros(3)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: fnp.einsum("ij,ij->i", x, x), lambda x: fnp.einsum("ij,ij->i", x[:, :5], x[:, 1:6])]
+)
+def test_small_products_are_summed_alike_at_sizes_that_vary(f: Any) -> None:
+    kept = fx.jit(lambda x: f(x))
+    for shape in [(100, 270), (129, 129), (256, 18), (300, 12), (311, 12)]:
+        x = np.random.default_rng(0).normal(size=shape)
+        assert np.asarray(kept(x)).tobytes() == np.asarray(fx.jit(lambda x: f(x))(x)).tobytes(), shape
+
+
+# A function, arguments, and its derivative by the first of them
+SLOPES: dict[str, tuple[Any, tuple[Any, ...], float]] = {
+    "sinc near 0": (fnp.sinc, (np.float32(1e-8),), -3.289868e-08),  # -pi**2 x / 3
+    "sinc far out": (fnp.sinc, (np.float32(1e20),), 0.0),
+    "angle of a small number": (fnp.angle, (np.float32(1e-30),), 0.0),
+    "fmod by what fits 8 times": (lambda y, x: fnp.fmod(x, y), (np.float32(0.1), np.float32(0.9)), -8.0),
+    "log_ndtr far left": (fx.scipy.special.log_ndtr, (np.float32(-1e5),), 1e5),
+    "half atan2": (fnp.arctan2, (np.float16(300), np.float16(300)), 1 / 600),
+    "half asinh": (fnp.arcsinh, (np.float16(300),), 1 / 300),
+    "half gelu": (fx.nn.gelu, (np.float16(300),), 1.0),
+    "half squareplus": (fx.nn.squareplus, (np.float16(300),), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", SLOPES)
+def test_derivatives_where_squares_overflow_and_differences_cancel(name: str) -> None:
+    f, args, want = SLOPES[name]
+    eps = float(np.finfo(args[0].dtype).eps)
+    for g in (fx.grad(f), fx.jit(fx.grad(f))):
+        np.testing.assert_allclose(np.float64(g(*args)), want, rtol=8 * eps, atol=1e-18)
