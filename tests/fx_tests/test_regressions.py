@@ -441,6 +441,7 @@ SLOPES: dict[str, tuple[Any, tuple[Any, ...], float]] = {
     "angle of a small number": (fnp.angle, (np.float32(1e-30),), 0.0),
     "fmod by what fits 8 times": (lambda y, x: fnp.fmod(x, y), (np.float32(0.1), np.float32(0.9)), -8.0),
     "log_ndtr far left": (fx.scipy.special.log_ndtr, (np.float32(-1e5),), 1e5),
+    "gammainc far out": (lambda x: fx.scipy.special.gammainc(np.float32(5), x) * x, (np.float32(5e9),), 1.0),
     "half atan2": (fnp.arctan2, (np.float16(300), np.float16(300)), 1 / 600),
     "half asinh": (fnp.arcsinh, (np.float16(300),), 1 / 300),
     "half gelu": (fx.nn.gelu, (np.float16(300),), 1.0),
