@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .contract_blocked import blocked, gains_exchanged, lanewise
+from .contract_pixels import pixels, prefers_pixels
 from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .registry import LowerContext
@@ -43,6 +44,8 @@ def contract(
         dots(ctx, name, p, a, b, c)
     elif prefers_window_dots(ctx, p, a, b):
         window_dots(ctx, name, p, a, b, c)
+    elif prefers_pixels(ctx, p, a, b, c):
+        return pixels(ctx, name, p, a, b, c)
     else:
         if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
             p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
