@@ -138,7 +138,6 @@ def aligned_copy(x: np.ndarray) -> np.ndarray:
     return made
 
 
-
 class Array(_Methods, metaclass=_ArrayType):
     """An immutable n-dimensional array.
 

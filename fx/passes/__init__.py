@@ -45,7 +45,20 @@ from .rewrite import in_subgraphs
 from .simplify import simplify
 from .sink import sink
 
-__all__ = ["LOOPS", "PIPELINE", "cse", "dce", "fold", "hoist", "inline", "masks", "optimize", "prune", "simplify", "sink"]
+__all__ = [
+    "LOOPS",
+    "PIPELINE",
+    "cse",
+    "dce",
+    "fold",
+    "hoist",
+    "inline",
+    "masks",
+    "optimize",
+    "prune",
+    "simplify",
+    "sink",
+]
 
 Pass = Callable[[Graph], Graph]
 

@@ -73,7 +73,10 @@ def pixels_kernel(v: Pixels) -> Kernel:
     with b.for_("panel", 0, p["panels"]) as panel:
         col = b.let("col", minimum(panel * cols, p["last_col"]))
         held = [
-            [b.let("b", b.load(weights, p[f"b_k{run}"] + p["b_step"] * i + col + j * lanes, lanes, mask)) for j in range(nv)]
+            [
+                b.let("b", b.load(weights, p[f"b_k{run}"] + p["b_step"] * i + col + j * lanes, lanes, mask))
+                for j in range(nv)
+            ]
             for run, i in taps
         ]
         strides = {m: (const(0), [p[f"{m}_{r}"] for r in rows]) for m in "ac"}

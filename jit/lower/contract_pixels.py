@@ -63,10 +63,15 @@ def pixels(
         elements = -(-x * cols // line) * line
         sums = ctx.scratch(elements * ty.itemsize, per_worker=True)
         told = ctx.scratch(BLOCK_WORDS * 8, per_worker=True)
-        values |= {"c": sums, "c_x": cols, "c_size": elements, "told": told, "then": epilogue.called(cast(Address, sums), told)}
+        values |= {
+            "c": sums,
+            "c_x": cols,
+            "c_size": elements,
+            "told": told,
+            "then": epilogue.called(cast(Address, sums), told),
+        }
     total, rows = size(tuple(outer)), size(p.rows)
     nbytes = (rows * n + rows + taps * n) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
     run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if epilogue else (c.at,), p.flops, nbytes)
     return epilogue is not None
-

@@ -394,6 +394,30 @@ def test_few_outputs_are_added_up_along_the_channels(dtype: str, level: str | No
         check(x, w, params(2, **NHWC, window_strides=(2, 1), rhs_dilation=(1, 2)), target)
 
 
+@pytest.mark.parametrize("level", [None, "sse2", "avx2", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_few_values_of_k_stay_in_registers(dtype: str, level: str | None) -> None:
+    """Windows over few channels: columns that fill vectors, that share the last ones, and fewer than a vector has."""
+    target = host() if level is None else host().restricted(level)
+    kernels = set()
+    for c, features, window in (
+        (1, 32, (3, 3)),
+        (1, 10, (5, 5)),
+        (2, 19, (2, 2)),
+        (1, 70, (1, 3)),
+        (3, 16, (2, 1)),
+        (1, 3, (3, 3)),
+    ):
+        x, w = random_array((2, 9, 12, c), dtype), random_array((*window, c, features), dtype, 1)
+        for more in ({}, {"window_strides": (1, 2), "padding": ((1, 0), (2, 1)), "rhs_dilation": (2, 1)}):
+            p = params(2, **NHWC, **more)
+            check(x, w, p, target)
+            check(x[::-1, :, ::-1], w, p, target)
+            steps = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), x.dtype)], target)[0].steps
+            kernels |= {s.kernel.kernel.name.partition("_")[0] for s in steps}
+    assert "pixels" in kernels
+
+
 def test_empty_operands() -> None:
     for x_shape, w_shape in (
         ((0, 5, 5, 3), (3, 3, 3, 4)),
