@@ -128,12 +128,11 @@ def aligned_copy(x: np.ndarray) -> np.ndarray:
 
     Where it does not, every vector that a kernel reads as wide as a line takes two of them.
     """
-    order = "C" if x.flags.c_contiguous else "F" if x.flags.f_contiguous else None
-    if x.nbytes < _ALIGNED_FROM or order is None or x.dtype.hasobject:
+    if x.nbytes < _ALIGNED_FROM or not (x.flags.c_contiguous or x.flags.f_contiguous) or x.dtype.hasobject:
         return np.array(x)
     block = np.empty(x.nbytes + _LINE, np.uint8)
     start = -block.__array_interface__["data"][0] % _LINE
-    made: np.ndarray = np.ndarray(x.shape, x.dtype, block, start, order=order)  # type: ignore[call-overload]
+    made: np.ndarray = np.ndarray(x.shape, x.dtype, block, start, order="C" if x.flags.c_contiguous else "F")
     made[...] = x
     return made
 

@@ -94,9 +94,9 @@ def pixels_kernel(v: Pixels) -> Kernel:
                     b.store(c, at_c + x * p["c_x"] + j * lanes, total, mask)
             if v.calls:
                 first = b.let("first_col", panel * cols)
-                words = (at_c + (first - col), p["c_x"], first, minimum(p["n"] - first, cols))
-                for k, word in enumerate(words):
-                    b.store(told, b.worker * BLOCK_WORDS + k, word)
+                block = (at_c + (first - col), p["c_x"], first, minimum(p["n"] - first, cols))
+                for i, value in enumerate(block):
+                    b.store(told, b.worker * BLOCK_WORDS + i, value)
                 b.call(b.load(then, 0), b.place(then, 1), line * p["x"], (line + 1) * p["x"], b.worker)
             at.advance()
     return b.build()

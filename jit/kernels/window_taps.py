@@ -188,7 +188,8 @@ class Combine:
         if self.mode in ("sum", "select", "scatter"):
             return [Const(0, ty.vector(lanes)) for ty in self.state]
         least, none = Const(self._identity(), self.work.vector(lanes)), Const(-1, i32.vector(lanes))
-        return [least, none, least][: len(self.state)]
+        found: list[Expr] = [least, none, least]
+        return found[: len(self.state)]
 
     def first(self, values: Sequence[Expr], tap: Expr) -> list[Expr] | None:
         """The state after meeting the first element of a window of which no tap lies outside, if that is what it met."""

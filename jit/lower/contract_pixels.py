@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from typing import cast
-
 from fx.sizes import largest
 
 from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue
 from ..kernels.pixels import LINE_DIMS, Pixels, pixels_kernel
 from .contraction import BYTES_PER_NS, FLOPS_PER_NS, Array, Contraction, filled, run, single, size
-from .registry import Address, Arg, LowerContext
+from .registry import Arg, LowerContext
 
 __all__ = ["pixels", "prefers_pixels"]
 
@@ -68,7 +66,7 @@ def pixels(
             "c_x": cols,
             "c_size": elements,
             "told": told,
-            "then": epilogue.called(cast(Address, sums), told),
+            "then": epilogue.called(sums, told),
         }
     total, rows = size(tuple(outer)), size(p.rows)
     nbytes = (rows * n + rows + taps * n) * ty.itemsize
