@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Kernel, Op, Ty, i64, minimum, op_
+from ..loop_ir import Const, Kernel, Op, Ty, minimum, op_
 from ..lower.loops import Odometer, const
 from .gemm import integers, numbered
-from .microkernel import BLOCK_WORDS, multiply_add
+from .microkernel import multiply_add
 
 __all__ = ["LINE_DIMS", "Pixels", "pixels_kernel"]
 
@@ -31,7 +31,6 @@ class Pixels:
         nv: vectors of a panel.
         runs, length: k is so many runs, in each of which A's elements lie together.
         masked: there are fewer columns than a vector has.
-        calls: a line of a panel goes to an epilogue.
     """
 
     ty: Ty
@@ -40,11 +39,10 @@ class Pixels:
     runs: int
     length: int
     masked: bool
-    calls: bool
 
     @property
     def name(self) -> str:
-        return f"pixels_{self.ty}_{self.nv}x{self.lanes}_k{self.runs}x{self.length}{'_masked' * self.masked}{'_calls' * self.calls}"
+        return f"pixels_{self.ty}_{self.nv}x{self.lanes}_k{self.runs}x{self.length}{'_masked' * self.masked}"
 
 
 def pixels_kernel(v: Pixels) -> Kernel:
@@ -53,17 +51,14 @@ def pixels_kernel(v: Pixels) -> Kernel:
     Frame: strides ``a_... c_...`` of the rows' dimensions, where each run of k begins (``a_k...`` in A, ``b_k...`` in B), and the
     distance ``b_step`` of its elements in B, whose columns lie together.  ``n`` columns are ``panels`` of ``nv`` vectors; the last
     one begins at ``last_col``.
-
-    Where it ``calls``, lines go to the kernel ``then`` (``Epilogue``) by way of the worker's memory of ``c_size`` elements in c.
     """
     ty, lanes, nv, cols = v.ty, v.lanes, v.nv, v.nv * v.lanes
     b = KernelBuilder(v.name)
     a, weights, c = (b.pointer(name, ty) for name in "abc")
-    then, told = (b.pointer("then", i64), b.pointer("told", i64)) if v.calls else ("", "")
     rows = numbered("r", LINE_DIMS)
     p = integers(
         b, "x", *rows[1:], "n", "panels", "last_col", *(f"{m}_{r}" for m in "ac" for r in (*rows, "x")),
-        *(f"{m}_{k}" for m in "ab" for k in numbered("k", v.runs)), "b_step", "c_size",
+        *(f"{m}_{k}" for m in "ab" for k in numbered("k", v.runs)), "b_step",
     )  # fmt: skip
     mask = None
     if v.masked:
@@ -81,8 +76,8 @@ def pixels_kernel(v: Pixels) -> Kernel:
         ]
         strides = {m: (const(0), [p[f"{m}_{r}"] for r in rows]) for m in "ac"}
         at = Odometer(b, b.lo, [const(1), *(p[r] for r in rows[1:])], strides)
-        with b.for_("line", b.lo, b.hi) as line:
-            at_c = b.let("at_c", b.worker * p["c_size"] if v.calls else at.offset["c"] + col)
+        with b.for_("line", b.lo, b.hi):
+            at_c = b.let("at_c", at.offset["c"] + col)
             with b.for_("pixel", 0, p["x"]) as x:
                 here = b.let("here", at.offset["a"] + x * p["a_x"])
                 sums = [b.var("sum", Const(0, ty.vector(lanes))) for _ in range(nv)]
@@ -92,11 +87,5 @@ def pixels_kernel(v: Pixels) -> Kernel:
                         b.assign(total, multiply_add(spread, column, total))
                 for j, total in enumerate(sums):
                     b.store(c, at_c + x * p["c_x"] + j * lanes, total, mask)
-            if v.calls:
-                first = b.let("first_col", panel * cols)
-                block = (at_c + (first - col), p["c_x"], first, minimum(p["n"] - first, cols))
-                for i, value in enumerate(block):
-                    b.store(told, b.worker * BLOCK_WORDS + i, value)
-                b.call(b.load(then, 0), b.place(then, 1), line * p["x"], (line + 1) * p["x"], b.worker)
             at.advance()
     return b.build()
