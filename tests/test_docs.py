@@ -141,13 +141,14 @@ PREPARED = {  # what stands around an example, and what holds after it
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", PREPARED, ids=" ".join)
-def test_every_other_example_of_the_readmes_runs(key: tuple[str, str]) -> None:
-    """In a process of its own: one of them adds a primitive."""
-    (code,) = [c for c in _examples(ROOT / key[0]) if key[1] in c]
-    before, after = PREPARED[key]
-    program = "\n".join([before, code, after])
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+def test_every_other_example_of_the_readmes_runs() -> None:
+    """Each with names of its own, in a process that is none of the tests': one of them adds a primitive."""
+    programs = {}
+    for (path, part), (before, after) in PREPARED.items():
+        (code,) = [c for c in _examples(ROOT / path) if part in c]
+        programs[f"{path}: {part}"] = "\n".join([before, code, after])
+    run = f"for name, text in {programs!r}.items(): exec(compile(text, name, 'exec'), {{'__name__': '__main__'}})"
+    done = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -160,3 +161,42 @@ def test_no_example_of_the_readmes_is_left_out() -> None:
 
 def _examples(path: Path) -> list[str]:
     return re.findall(r"```python\n(.*?)```", path.read_text(), re.S)
+
+
+DOCUMENTS = [
+    "README.md",
+    *(
+        str(p.relative_to(ROOT))
+        for room in ("fx", "jit", "benchmarks", "notebooks")
+        for p in (ROOT / room).rglob("*.md")
+    ),
+]
+AWAITED = {
+    "benchmarks/RESULTS.md",
+    "RESULTS.md",
+}  # written by a run of the benchmarks; to be struck out when it is there
+
+
+def _named_files(text: str) -> set[str]:
+    """What stands in backticks, outside of code, and is a path: with a slash and an ending, or with one of a file that is kept here."""
+    found = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", re.sub(r"```.*?```", "", text, flags=re.S))
+    kept = (".py", ".md", ".ipynb", ".toml", ".npz")
+    return {t for t in found if t.endswith(kept) or t.endswith("/") or ("/" in t and "." in t.rpartition("/")[2])}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_files_that_a_document_names_exist(document: str) -> None:
+    """From the root or from the document's folder; a name without a folder stands somewhere in the rooms."""
+    path = ROOT / document
+    names = {p.name for room in ("fx", "jit", "benchmarks", "tests", "notebooks") for p in (ROOT / room).rglob("*.*")}
+    lost = [
+        t
+        for t in _named_files(path.read_text())
+        if not ((ROOT / t).exists() or (path.parent / t).exists() or t in names or t in AWAITED)
+    ]
+    assert not lost, f"{document} names files that are not there: {lost}"
+
+
+def test_a_file_that_is_not_there_is_noticed() -> None:
+    text = "`fx/nn/README.md`, `jit/`, `fx.numpy`, `x.at[i]` and `fx/gone.py`\n```\n`jit/gone.py`\n```"
+    assert _named_files(text) == {"fx/nn/README.md", "jit/", "fx/gone.py"}
