@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +41,7 @@ from op_values import (
     window_config,
     window_params,
 )
+from thorough import THOROUGH
 
 import fx
 from fx import dtypes, lax
@@ -71,7 +71,6 @@ from fx.trace import bind
 
 F32, F64, C64, C128 = (np.dtype(d) for d in ("float32", "float64", "complex64", "complex128"))
 WIDE = (F64, C128)
-THOROUGH = os.environ.get("FX_TEST_THOROUGH", "0") == "1"
 HALVES = tuple(d for d in dtypes.FLOATS if d.itemsize == 2)
 
 
