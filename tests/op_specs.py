@@ -41,7 +41,7 @@ from op_values import (
     window_config,
     window_params,
 )
-from thorough import THOROUGH
+from thorough import THOROUGH, part
 
 import fx
 from fx import dtypes, lax
@@ -178,12 +178,10 @@ class Spec:
 
     @property
     def compiled(self) -> tuple[np.dtype, ...]:
-        """The dtypes in which compiled code is tested: the main one, and of the others every second, whose neighbours the
-        next primitive of the table takes.  All of them with ``FX_TEST_THOROUGH=1``."""
-        if THOROUGH:
-            return self.dtypes
-        start = list(SPECS).index(self.primitive)
-        return tuple(d for k, d in enumerate(self.dtypes) if d == self.main or (start + k) % 2)
+        """The dtypes in which compiled code is tested: the main one, and of the others every third, whose neighbours the
+        next primitive of the table takes, and the next turn.  All of them with ``FX_TEST_THOROUGH=1``."""
+        chosen = part(self.dtypes, list(SPECS).index(self.primitive), 3)
+        return tuple(d for d in self.dtypes if d == self.main or d in chosen)
 
     def pairs(self) -> Iterator[tuple[Case, np.dtype]]:
         """Which cases run in which dtypes: see ``Case.everywhere``.  All in all with ``FX_TEST_THOROUGH=1``."""

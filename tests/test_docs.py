@@ -13,8 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import fx.lax
 import fx.random
 from fx.primitive import all_primitives

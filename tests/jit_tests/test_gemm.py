@@ -119,7 +119,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_matrices_of_every_layout(dtype: Any) -> None:
-    for m, k, n in SHAPES:
+    for m, k, n in SHAPES if dtype == "float32" else part(SHAPES, DTYPES.index(dtype), 2):
         a, b = random_array((m, k), dtype), random_array((k, n), dtype, 1)
         check(a, b)
         check(np.ascontiguousarray(a.T).T, b)
