@@ -88,7 +88,9 @@ def main() -> None:
         return print("\n".join(f"{family}: {row.name}" for family, row in rows))
     if not rows:
         sys.exit(f"no row matches {args.only!r}; --list prints their names")
-    print(f"{args.threads} threads{only(args.isa)}; medians in microseconds unless said; ratio = fx / best peer\n\n{header()}")
+    print(
+        f"{args.threads} threads{only(args.isa)}; medians in microseconds unless said; ratio = fx / best peer\n\n{header()}"
+    )
     results = _measure_all(args, rows)
     print(f"\n{summary(results)}")
     measured = machine() if args.json or args.markdown or args.png else {}

@@ -95,7 +95,9 @@ def summary(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(families: dict[str, list[Result]], threads: int, machine: dict[str, float], isa: str | None) -> str:
+def as_markdown(
+    families: dict[str, list[Result]], threads: int, machine: dict[str, float], isa: str | None = None
+) -> str:
     """The tables for people to read, one a family: medians, ratios of the medians and of the fastest readings, goals."""
     head = ["work", *COLUMNS, "ratio", "of minima", "1→n", "goal", ""]
     text = [
@@ -132,7 +134,7 @@ def _processor() -> str:
         return platform.processor()
 
 
-def as_json(results: list[Result], threads: int, machine: dict[str, float], isa: str | None) -> str:
+def as_json(results: list[Result], threads: int, machine: dict[str, float], isa: str | None = None) -> str:
     rows: list[dict[str, Any]] = [
         dataclasses.asdict(r) | {
             "median": r.median, "minimum": r.minimum, "spread": r.spread, "ratio": _number(ratio(r)), "ratio_of_minima": _number(ratio(r, of_minima=True)),

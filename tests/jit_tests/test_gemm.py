@@ -583,7 +583,8 @@ def test_a_recurrence_through_a_transposed_weight(dtype: str) -> None:
         else:
             error = np.abs(np.asarray(f(w, c), np.float64) - exact).max() / np.abs(exact).max()
             assert error < {"float32": 2e-6, "float64": 4e-15, "float16": 4e-3}[dtype]
-        assert ("_turned" in f.lower(w, c).loops()) == (dtype != "float16")  # which is converted on its way
+        if k >= 64:  # a panel; float16 is converted on its way
+            assert ("_turned" in f.lower(w, c).loops()) == (dtype != "float16")
 
 
 def test_a_recurrence_has_the_same_bits_on_any_number_of_threads() -> None:
