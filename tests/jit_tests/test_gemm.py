@@ -329,7 +329,7 @@ def test_register_blocks_fit_the_registers() -> None:
         assert tile.lanes * 8 * ty.itemsize in (target.vector_bits, target.unit_bits)
         if columns <= 3 * target.unit_bits // (8 * ty.itemsize):
             assert (-(-columns // tile.cols) * tile.cols - columns) * 8 * ty.itemsize < target.unit_bits
-        if columns in (160, 784) and target.vector_registers >= 32:
+        if rows > 2 and columns in (160, 784) and target.vector_registers >= 32:
             assert -(-columns // tile.cols) * tile.cols <= 1.03 * columns
 
 
