@@ -18,13 +18,14 @@ carries fast-math flags.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from fx.errors import GraphError
 
 from .llvm_lanes import compress_table
-from .llvm_ops import OpEmitter, fmod_function
+from .llvm_ops import fmod_function
+from .llvm_places import HERE, Places
 from .llvm_text import constant, memory_mangled, memory_type, register_type
 from .loop_ir import (
     IMPLICIT,
@@ -49,14 +50,11 @@ from .loop_ir import (
     While,
     i64,
 )
-from .loop_walk import assigned, has_vectors, is_any, is_innermost, stored
+from .loop_walk import assigned, has_vectorizable_loops, has_vectors, is_any, is_innermost, stored
 from .target import Target
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
-
-_HERE: AbstractContextManager[None] = nullcontext()
-
 
 def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "fx") -> str:
     """LLVM IR that defines ``void name(ptr frame, i64 lo, i64 hi, i64 worker)`` for every kernel."""
@@ -96,11 +94,11 @@ class _Metadata:
         return self.weights
 
 
-class _Function(OpEmitter):
+class _Function(Places):
     """One kernel.  ``label`` is the block that instructions are being appended to."""
 
     def __init__(self, kernel: Kernel, target: Target, metadata: _Metadata) -> None:
-        super().__init__(target)
+        super().__init__(target, reduced=not has_vectorizable_loops(kernel.body))
         self.kernel = kernel
         self.metadata = metadata
         self.label = "entry"
@@ -119,9 +117,7 @@ class _Function(OpEmitter):
         self.store_scope: dict[str, str] = {}
         self.access_group = ""
         self.reducing: set[str] = set()  # locals declared outside the vectorised loop we are in
-        self.before: list[list[str]] = []  # for every open loop, the lines that run before it
-        self.loop_stores: list[set[str]] = []  # ... and the buffers it writes to
-        self.certain = False  # the code here runs in every iteration of the innermost loop
+        self.loop_stores: list[set[str]] = []  # for every open loop, the buffers that it writes to
 
     def text(self) -> str:
         params = self._parameters()
@@ -191,6 +187,8 @@ class _Function(OpEmitter):
             changes = changes or id(a) in self.impure or (type(a) is Ref and a.name in self.mutable)
         with self.hoisted(level, may_trap=_may_trap(e)):
             v = self.op(e.name, e.ty, tuple(types), args, flags)
+        if e.name == "add" and e.ty == i64:
+            self.sums[v] = args[0], args[1]
         if changes:
             self.impure[key] = v
         else:
@@ -198,26 +196,9 @@ class _Function(OpEmitter):
             self.pure_order.append(key)
         return v
 
-    def hoisted(self, level: int, may_trap: bool = False) -> AbstractContextManager[None]:
-        """Instructions on values of ``level`` go to the outermost place that knows them all."""
-        if may_trap and level < self.level:
-            level = self.level - 1 if self.certain else self.level
-        return _HERE if level == self.level else self._ahead_of_loop(level)
-
-    @contextmanager
-    def _ahead_of_loop(self, level: int) -> Iterator[None]:
-        lines, here = self.lines, self.level
-        self.lines, self.level = self.before[level], level
-        yield
-        self.lines, self.level = lines, here
-
     def address(self, buf: str, index: Expr, ty: Ty) -> str:
-        offset = self.value(index)
-        base = self.pointers[buf]
-        if offset == "0":
-            return base
-        with self.hoisted(self.levels.get(offset, 0)):
-            return self.ins(f"getelementptr inbounds {memory_type(ty.scalar)}, ptr {base}, i64 {offset}")
+        offset, base = self.value(index), self.pointers[buf]
+        return base if offset == "0" else self.pointer(base, offset, memory_type(ty.scalar))
 
     def load(self, e: Load) -> str:
         address = self.address(e.buf, e.index, e.ty)
@@ -226,7 +207,7 @@ class _Function(OpEmitter):
         if e.mask is not None:
             return self.masked_load(e, address)
         fixed = self.level > 0 and e.buf not in self.loop_stores[-1]
-        with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else _HERE:
+        with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else HERE:
             v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
             return self.truth(v, e.ty.lanes) if e.ty.kind == "b" else v
 
@@ -397,7 +378,7 @@ class _Function(OpEmitter):
                 self.declare(s.var, i64, index)
                 self.block(s.body)
             self.access_group, self.reducing = outer
-            following = self.ins(f"add nsw i64 {index}, {s.step}")
+            following = self.counted(index, s.step)
             self.lines[index_line] += f", [ {following}, %{self.label} ]"
             self.close_phis(names, first)
             latch = self.label
@@ -410,16 +391,12 @@ class _Function(OpEmitter):
     @contextmanager
     def loop(self, body: Sequence[Stmt], runs: bool = True) -> Iterator[None]:
         """Opens a loop: what is appended next may be moved to this place.  ``runs``: the body runs at least once."""
-        ahead: list[str] = []
-        self.lines.append(ahead)  # type: ignore[arg-type]  # flattened when the function is complete
-        self.before.append(ahead)
+        self.open_place()
         self.loop_stores.append(set(stored(body)))
         certain, self.certain = self.certain, runs
-        self.level += 1
         yield
-        self.level -= 1
         self.certain = certain
-        self.before.pop()
+        self.close_place()
         self.loop_stores.pop()
 
     def _loop_metadata(self, s: For) -> str:
