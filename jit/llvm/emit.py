@@ -23,11 +23,7 @@ from typing import Any
 
 from fx.errors import GraphError
 
-from .llvm_lanes import compress_table
-from .llvm_ops import fmod_function
-from .llvm_places import HERE, Places
-from .llvm_text import constant, memory_mangled, memory_type, register_type
-from .loop_ir import (
+from ..loop_ir import (
     IMPLICIT,
     Alloc,
     Assign,
@@ -50,11 +46,16 @@ from .loop_ir import (
     While,
     i64,
 )
-from .loop_walk import assigned, has_vectorizable_loops, has_vectors, is_any, is_innermost, stored
-from .target import Target
+from ..loop_walk import assigned, has_vectorizable_loops, has_vectors, is_any, is_innermost, stored
+from ..target import Target
+from .lanes import compress_table
+from .ops import fmod_function
+from .places import HERE, Places
+from .text import constant, memory_mangled, memory_type, register_type
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
+
 
 def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "fx") -> str:
     """LLVM IR that defines ``void name(ptr frame, i64 lo, i64 hi, i64 worker)`` for every kernel."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from .llvm_ops import OpEmitter
-from .target import Target
+from ..target import Target
+from .ops import OpEmitter
 
 HERE: AbstractContextManager[None] = nullcontext()
 
