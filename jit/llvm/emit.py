@@ -46,11 +46,17 @@ from ..loop_ir import (
     While,
     i64,
 )
-from ..loop_walk import assigned, has_vectorizable_loops, has_vectors, is_any, is_innermost, stored
+from ..loop_walk import (
+    assigned,
+    has_vectors,
+    is_any,
+    is_innermost,
+    stored,
+)
 from ..target import Target
 from .lanes import compress_table
 from .ops import fmod_function
-from .places import HERE, Places
+from .places import HERE, SUMS, Places, counted_loops
 from .text import constant, memory_mangled, memory_type, register_type
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
@@ -101,7 +107,7 @@ class _Function(Places):
     def __init__(self, kernel: Kernel, target: Target, metadata: _Metadata) -> None:
         super().__init__(target)
         self.kernel = kernel
-        self.all_ours = not has_vectorizable_loops(kernel.body)  # no loop is left to LLVM's passes
+        self.ours = counted_loops(kernel, target)
         self.metadata = metadata
         self.label = "entry"
         self.labels = 0
@@ -189,8 +195,8 @@ class _Function(Places):
             changes = changes or id(a) in self.impure or (type(a) is Ref and a.name in self.mutable)
         with self.hoisted(level, may_trap=_may_trap(e)):
             v = self.op(e.name, e.ty, tuple(types), args, flags)
-        if e.name == "add" and e.ty == i64:
-            self.sums[v] = args[0], args[1]
+        if e.name in SUMS and e.ty == i64:
+            self.sums[v] = e.name, args[0], args[1]
         if changes:
             self.impure[key] = v
         else:
@@ -200,20 +206,12 @@ class _Function(Places):
 
     def address(self, buf: str, index: Expr, ty: Ty) -> str:
         base, t = self.pointers[buf], memory_type(ty.scalar)
-        if not self.reduced:
-            offset = self.value(index)
-            return base if offset == "0" else self.element(base, offset, t, inbounds=True)
-        if (
-            isinstance(index, Op)
-            and index.name == "add"
-            and id(index) not in self.pure
-            and id(index) not in self.impure
-        ):
-            first, second = map(self.value, index.args)
-            if self.splits((first, second)):
-                return self.pointer(base, (first, second), t)
         offset = self.value(index)
-        return base if offset == "0" else self.pointer(base, offset, t)
+        if offset == "0":
+            return base
+        if not self.counters or self.counters[-1] is None:
+            return self.element(base, offset, t, inbounds=True)
+        return self.pointer(base, offset, t, ty.scalar.itemsize)
 
     def load(self, e: Load) -> str:
         address = self.address(e.buf, e.index, e.ty)
@@ -386,15 +384,16 @@ class _Function(Places):
             first = self.loop_phis(names, enter)
             index_line = len(self.lines)
             index = self.ins(f"phi i64 [ {start}, %{enter} ]")
-            metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing, self.reduced)
-            self.reduced = self.all_ours and is_innermost(s) and not self._fills_registers(names)
+            metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing)
+            if id(s) in self.ours:
+                self.open_counter(index, start, s.step, enter)
             if metadata and s.vectorize:
                 self.reducing = set(names)
             with self.scoped():
                 self.declare(s.var, i64, index)
                 self.block(s.body)
-            following = self.counted(index, s.step)
-            self.access_group, self.reducing, self.reduced = outer
+            following = self.counted(index, s.step, self.label)
+            self.access_group, self.reducing = outer
             self.lines[index_line] += f", [ {following}, %{self.label} ]"
             self.close_phis(names, first)
             latch = self.label
@@ -429,12 +428,6 @@ class _Function(Places):
             disable = self.metadata.node('!"llvm.loop.vectorize.enable", i1 false')
             return f", !llvm.loop {self.metadata.node(f'!self, {disable}', distinct=True)}"
         return ""
-
-    def _fills_registers(self, carried: Sequence[str]) -> bool:
-        """Whether a loop carries so many vectors that its registers are full: LLVM, which then decides by them where addresses
-        are computed, orders the operations of a product's loop better than from addresses that are written here (without its
-        passes a product of 128 x 128 took a quarter more time on Zen 5)."""
-        return sum(self.types[n].lanes > 1 for n in carried) > self.target.vector_registers // 4
 
     def while_(self, s: While) -> None:
         names = self.carried(s.body)
