@@ -57,7 +57,7 @@ from ..target import Target
 from .lanes import compress_table
 from .ops import fmod_function
 from .places import HERE, SUMS, Places, counted_loops
-from .text import constant, memory_mangled, memory_type, register_type
+from .text import Metadata, constant, memory_mangled, memory_type, register_type
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
@@ -65,7 +65,7 @@ _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
 
 def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "fx") -> str:
     """LLVM IR that defines ``void name(ptr frame, i64 lo, i64 hi, i64 worker)`` for every kernel."""
-    metadata = _Metadata()
+    metadata = Metadata()
     bodies: list[str] = []
     fmods: set[Ty] = set()
     tables: set[int] = set()
@@ -81,30 +81,10 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
     return "\n".join([head, *bodies, *helpers, attributes, *metadata.lines, ""])
 
 
-class _Metadata:
-    """The module's numbered metadata nodes."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.weights = ""
-
-    def node(self, content: str, distinct: bool = False) -> str:
-        """Appends a node; in ``content``, ``!self`` is the node itself."""
-        name = f"!{len(self.lines)}"
-        self.lines.append(f"{name} = {'distinct ' if distinct else ''}!{{{content.replace('!self', name)}}}")
-        return name
-
-    def rarely(self) -> str:
-        """The weights of a branch that is hardly ever taken: the loop around it keeps the registers."""
-        if not self.weights:
-            self.weights = self.node('!"branch_weights", i32 1, i32 4000')
-        return self.weights
-
-
 class _Function(Places):
     """One kernel.  ``label`` is the block that instructions are being appended to."""
 
-    def __init__(self, kernel: Kernel, target: Target, metadata: _Metadata) -> None:
+    def __init__(self, kernel: Kernel, target: Target, metadata: Metadata) -> None:
         super().__init__(target)
         self.kernel = kernel
         self.ours = counted_loops(kernel, target)
