@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
-from ..loop_ir import For, Kernel
+from ..loop_ir import For, Kernel, While
 from ..loop_walk import carried_vectors, has_vectorizable_loops, has_vectors, loops, operations
 from ..target import Target
 from .ops import OpEmitter
@@ -30,18 +30,20 @@ def counted_loops(kernel: Kernel, target: Target) -> frozenset[int]:
 
     Left to it are those that it vectorises; kernels with loops that carry so many vectors that these fill the registers, as
     those of products do: it orders their operations better where it has decided how addresses are computed (without that a
-    product of 128 x 128 took a quarter more time on Zen 5); and small loops of scalars: moving single elements is work on
-    addresses alone, which it has fewest instructions for, and few addresses take it no time.
+    product of 128 x 128 took a quarter more time on Zen 5); those inside of a ``while``, whose passes are short, such as a Fourier
+    transform's: what stands ahead of them counts; and small loops of scalars: moving single elements is work on addresses alone,
+    which it has fewest instructions for, and few addresses take it no time.
     """
     if has_vectorizable_loops(kernel.body) or any(
         carried_vectors(s) >= target.vector_registers // 4 for s in loops(kernel.body)
     ):
         return frozenset()
     ours: set[int] = set()
+    passes = {id(inner) for s in loops(kernel.body) if isinstance(s, While) for inner in loops(s.body)}
     for s in reversed(list(loops(kernel.body))):  # those inside of others first
         inner = list(loops(s.body))
         small = not inner and not has_vectors(s.body) and operations(s.body, _SMALL) < _SMALL
-        if isinstance(s, For) and not small and all(id(other) in ours for other in inner):
+        if isinstance(s, For) and id(s) not in passes and not small and all(id(other) in ours for other in inner):
             ours.add(id(s))
     return frozenset(ours)
 
