@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import dtypes
-from ..array import Array, check_device, to_numpy
+from ..array import Array, aligned_copy, check_device, to_numpy
 from ..config import config
 from ..errors import (
     ArgumentError,
@@ -31,6 +31,7 @@ from .core import (
     broadcast_value,
     default_dtype,
     filled,
+    fitting_number,
     inexact,
     is_eager,
     operand,
@@ -67,13 +68,13 @@ def array(
     if type(object) is list and dtype is None and not ndmin and set(map(type, object)) == {float}:  # the common case
         return Array(np.array(object).astype(config.default_float))
     if is_python_scalar(object):
-        x: Value = as_value(object) if dtype is None else as_typed(object, dtype)
+        x: Value = as_value(object) if dtype is None else as_typed(fitting_number(object, dtype), dtype)
     elif dtype is not None and isinstance(object, SEQUENCES) and not _has_values(object):
         x = Array(np.asarray(object, dtypes.canonical(dtype)))
     else:
         x = as_value(object, "the object given to array()")
         if copy and type(x) is Array:
-            x = Array(np.array(x._data), x.weak_type)
+            x = Array(aligned_copy(x._data), x.weak_type)
             x._owned = True  # a program that it is donated to may write here
         elif copy and type(x) is Tracer:
             x = x.alias()
@@ -141,14 +142,14 @@ def converted(x: Value, dtype: Any, copy: bool) -> Value:
     if copy and type(out) is Tracer:
         return out.alias() if out is x else out
     if copy and type(x) is Array and type(out) is Array and out._data is x._data:
-        return Array(np.array(out._data))
+        return Array(aligned_copy(out._data))
     return out
 
 
 def copy(a: Any, order: Any = None) -> Value:
     """A copy."""
     x = as_value(a)
-    return Array(np.array(x._data), x.weak_type) if is_eager(x) else p.copy(x)
+    return Array(aligned_copy(x._data), x.weak_type) if is_eager(x) else p.copy(x)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Value:
@@ -187,6 +188,8 @@ def fromfile(file: Any, dtype: Any = None, count: int = -1, sep: str = "", offse
 def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     """An array written with ``save``; of an ``.npz`` file the mapping of NumPy arrays that ``numpy.load`` gives."""
     out = np.load(file, *args, **kwargs)
+    if isinstance(out, np.ndarray) and out.dtype == "V2":  # what an .npy file knows of bfloat16
+        out = out.view(dtypes.canonical("bfloat16"))
     return Array(to_numpy(out)) if isinstance(out, np.ndarray) else out
 
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
-from ..errors import NonHashableStaticError, StaticArgumentError, TreeError
+from ..errors import NonHashableStaticError, StaticArgumentError, TreeError, UnsupportedArgumentError
 from ..signatures import signature_of
 from ..trace import Tracer, aval_of
 from ..transforms.flat import argument_names, check_leaf, function_name, resolve_argnums
 
-__all__ = ["Arguments", "shown"]
+__all__ = ["Arguments", "refuse_options", "shown"]
 
 _SEVERAL = (tuple, list, set, frozenset, range)
 
@@ -174,10 +174,16 @@ class Arguments:
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
 
 
+def refuse_options(compiler_options: Any) -> None:
+    """Raises for options of XLA: nothing here knows what they mean."""
+    if compiler_options:
+        raise UnsupportedArgumentError(f"compiler_options={compiler_options!r} are XLA's; set those of fx.config")
+
+
 def _typed(value: Any) -> tuple[type, Any]:
     """A static value as part of a cache key that tells apart what Python calls equal: 1, 1.0 and True; 0.0 and -0.0."""
     t = type(value)
-    if t in (float, complex):
+    if t in (float, complex) or isinstance(value, np.inexact):
         return t, repr(value)
     if isinstance(value, tuple):
         return t, tuple([_typed(v) for v in value])
@@ -189,7 +195,7 @@ def _typed(value: Any) -> tuple[type, Any]:
 def shown(key: tuple[type, Any]) -> str:
     """The static value behind a key, for messages."""
     t, v = key
-    if t in (float, complex):
+    if t in (float, complex) or issubclass(t, np.inexact):
         return str(v)
     if issubclass(t, (tuple, frozenset)):
         return f"({', '.join(map(shown, v))})"
