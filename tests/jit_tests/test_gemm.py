@@ -329,7 +329,7 @@ def test_register_blocks_fit_the_registers() -> None:
         assert tile.lanes * 8 * ty.itemsize in (target.vector_bits, target.unit_bits)
         if columns <= 3 * target.unit_bits // (8 * ty.itemsize):
             assert (-(-columns // tile.cols) * tile.cols - columns) * 8 * ty.itemsize < target.unit_bits
-        if columns in (160, 784) and target.vector_registers >= 32:
+        if rows > 2 and columns in (160, 784) and target.vector_registers >= 32:
             assert -(-columns // tile.cols) * tile.cols <= 1.03 * columns
 
 
@@ -583,7 +583,8 @@ def test_a_recurrence_through_a_transposed_weight(dtype: str) -> None:
         else:
             error = np.abs(np.asarray(f(w, c), np.float64) - exact).max() / np.abs(exact).max()
             assert error < {"float32": 2e-6, "float64": 4e-15, "float16": 4e-3}[dtype]
-        assert ("_turned" in f.lower(w, c).loops()) == (dtype != "float16")  # which is converted on its way
+        if k >= 64:  # a panel; float16 is converted on its way
+            assert ("_turned" in f.lower(w, c).loops()) == (dtype != "float16")
 
 
 def test_a_recurrence_has_the_same_bits_on_any_number_of_threads() -> None:
