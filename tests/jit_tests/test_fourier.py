@@ -92,7 +92,7 @@ def check_real(x: np.ndarray, target: Any = None) -> None:
 def test_real_rows(dtype: str) -> None:
     for n in (2, 3, 8, 9, 16, 32, 50, 64, 72, 100, 128, 162, 200, 250, 256, 480, 512, 600, 14, 126):
         check_real(draw((2, n), "complex128", n).real.astype(dtype))
-    for n in (2, 6, 16, 50, 128):
+    for n in (2, 6, 16, 50, 72, 100, 128):
         check_real(draw((19, n), "complex128", n).real.astype(dtype))
     x = draw((4, 3, 240), "complex128").real.astype(dtype)
     for view in (
