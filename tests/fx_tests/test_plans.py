@@ -163,6 +163,12 @@ def test_numbers_that_are_equal_are_not_the_same_kind() -> None:
                 assert described(fnp.copysign(x, value)) == want
 
 
+def test_complex_numbers_with_zeros_of_other_signs_are_not_the_same_kind() -> None:
+    for _ in range(3):
+        for value in (0j, complex(0.0, -0.0), complex(-0.0, 0.0), complex(-0.0, 1.0), 1j):
+            assert np.asarray(fnp.full(2, value)).tobytes() == np.full(2, value, np.complex64).tobytes()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32", "bool", "complex64"])
 def test_types_of_operands_are_told_apart(dtype: str) -> None:
     values = np.array([0, 1, 1]).astype(dtype)

@@ -13,6 +13,7 @@ from ml_dtypes import bfloat16
 from test_gemm import assert_close, random_array
 
 from jit.lower import conv
+from jit.lower.types import ty_of
 from jit.target import host
 
 try:
@@ -203,7 +204,7 @@ def test_groups_of_one_image() -> None:
     """The weights' gradient of groups of several channels: an image is one value of k, but no channel is convolved on its own."""
     x, ct = random_array((1, 7, 6, 64), "float32"), random_array((1, 7, 6, 64), "float32", 1)
     p = params(
-        2, padding=((1, 1),) * 2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1), batch_group_count=16
+        2, padding=((1, 1),) * 2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1), batch_group_count=4
     )  # fmt: skip
     check(x, ct, p)
     h, _ = prepare("conv_general_dilated", [x, ct], p, [(result_shape(x, ct, p), "float32")])
@@ -392,6 +393,72 @@ def test_few_outputs_are_added_up_along_the_channels(dtype: str, level: str | No
         x, w = random_array((2, 7, 9, c), dtype), random_array((k, k, c, features), dtype, 1)
         check(x, w, params(2, **NHWC, padding=((1, 1), (0, 2))), target)
         check(x, w, params(2, **NHWC, window_strides=(2, 1), rhs_dilation=(1, 2)), target)
+
+
+@pytest.mark.parametrize("level", [None, "sse2", "avx2"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_small_groups_of_channels_are_lanes_of_vectors(dtype: str, level: str | None) -> None:
+    """Forward and the gradient with respect to the weights; what is no number in one group stays in it."""
+    target = host() if level is None else host().restricted(level)
+    names = set()
+
+    def ran(x: np.ndarray, w: np.ndarray, p: dict[str, Any]) -> np.ndarray:
+        steps = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), x.dtype)], target)[0].steps
+        names.update(
+            s.kernel.kernel.name.partition("_")[0] for s in steps if "copy" not in s.name and "store" not in s.name
+        )
+        return check(x, w, p, target)
+
+    for c, group, k in ((32, 4, 3), (36, 2, 3), (24, 4, 1), (40, 8, 3)):
+        if (lanes := target.lanes(ty_of(np.dtype(dtype)))) % group:
+            continue
+        x, w = random_array((2, 6, 9, c), dtype), random_array((k, k, group, c), dtype, 1)
+        for more in (
+            {},
+            {"window_strides": (2, 2), "padding": ((1, 1), (0, 2))},
+            {"padding": ((1, 1), (1, 1)), "rhs_dilation": (1, 2)},
+        ):
+            p = params(2, **NHWC, feature_group_count=c // group, **more)
+            y = ran(x, w, p)
+            ct = random_array(y.shape, dtype, 2)
+            weights = {
+                "lhs_spec": (3, 0, 1, 2),
+                "rhs_spec": (3, 0, 1, 2),
+                "out_spec": (2, 3, 0, 1),
+                "batch_group_count": c // group,
+            }
+            stride, dilation = p["window_strides"], p["rhs_dilation"]
+            ran(x, ct, params(2, **weights, padding=p["padding"], window_strides=dilation, rhs_dilation=stride))
+        if np.dtype(dtype).kind == "f" and c >= lanes:
+            x[0, 2, 3, 0] = np.nan
+            p = params(2, **NHWC, feature_group_count=c // group)
+            (y,) = lower("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), x.dtype)], target)
+            assert np.isnan(y[..., :group]).any() and not np.isnan(y[..., group:]).any()
+    assert names == {"depthwise"}
+
+
+@pytest.mark.parametrize("level", [None, "sse2", "avx2", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_few_values_of_k_stay_in_registers(dtype: str, level: str | None) -> None:
+    """Windows over few channels: columns that fill vectors, that share the last ones, and fewer than a vector has."""
+    target = host() if level is None else host().restricted(level)
+    kernels = set()
+    for c, features, window in (
+        (1, 32, (3, 3)),
+        (1, 10, (5, 5)),
+        (2, 19, (2, 2)),
+        (1, 70, (1, 3)),
+        (3, 16, (2, 1)),
+        (1, 3, (3, 3)),
+    ):
+        x, w = random_array((2, 9, 12, c), dtype), random_array((*window, c, features), dtype, 1)
+        for more in ({}, {"window_strides": (1, 2), "padding": ((1, 0), (2, 1)), "rhs_dilation": (2, 1)}):
+            p = params(2, **NHWC, **more)
+            check(x, w, p, target)
+            check(x[::-1, :, ::-1], w, p, target)
+            steps = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), x.dtype)], target)[0].steps
+            kernels |= {s.kernel.kernel.name.partition("_")[0] for s in steps}
+    assert "pixels" in kernels
 
 
 def test_empty_operands() -> None:
