@@ -113,6 +113,10 @@ PREPARED = {  # what stands around an example, and what holds after it
         "for f in (softsign, fx.jit(softsign), fx.vmap(softsign)):\n    np.testing.assert_allclose(f(x), want, rtol=1e-15)\n"
         "np.testing.assert_allclose(fx.jit(fx.vmap(fx.grad(softsign)))(x), 1 / (1 + np.abs(x)) ** 2, rtol=1e-15)",
     ),
+    ("README.md", "multiply_add_p"): (
+        "",
+        "import numpy as np\nassert fx.jit(fx.vmap(fx.grad(lambda x: multiply_add(x, x, x))))(np.arange(3.0)).tolist() == [1, 3, 5]",
+    ),
     ("fx/nn/README.md", "class Block"): (
         "import numpy as np, fx\nfrom fx import nn",
         "block = Block(4, key=fx.random.key(0))\ny, state = block(np.ones((2, 5, 5, 4), np.float32), nn.init_state(block))\n"

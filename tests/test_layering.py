@@ -50,7 +50,7 @@ FLOORS: list[tuple[str, ...]] = [
         "sharding",
         "stages",
     ),
-    ("extend", "shard_mapping"),
+    ("extend", "interpreters", "shard_mapping"),
     ("ops", "image", "flatten_util", "test_util", "autograd"),
     ("nn", "optim", "data"),
     ("example_libraries", "experimental"),

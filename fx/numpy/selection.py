@@ -76,6 +76,9 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     found = _where_at_once(condition, x, y)
     if found is not None:
         return found
+    choose = getattr(type(x), "chosen", None)  # arrays of keys
+    if choose is not None:
+        return choose(x, condition, y)
     c = truth(as_value(condition, "the condition of where"))
     a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):
