@@ -79,7 +79,7 @@ def native() -> Any:
 
 @functools.cache
 def eager() -> Any:
-    """Native functions for operations that are evaluated at once (``jit.eager``); None where there can be none."""
+    """Native functions for operations that are evaluated at once (``jit.calls.eager``); None where there can be none."""
     context = silent_context()
     if context is None:
         return None

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from .cache import CacheStats, default_store
-from .eager import Eager
+from .calls.eager import Eager
+from .calls.result_pool import clear_pool
 from .executable import Executable, Options
 from .executable import compile_graph as compile
 from .images import ImageInfo, image_info
 from .load import forget
 from .resize import Resizable
-from .result_pool import clear_pool
 from .threads import num_threads, set_num_threads, using_threads
 
 __all__ = [

@@ -18,7 +18,7 @@ from fx.sizes import alike
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.reductions import is_arg
 from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd
-from .nest import Leaf, Nest, NestStore, walk
+from .nest.nodes import Leaf, Nest, NestStore, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 from .threads import runtime
 

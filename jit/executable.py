@@ -19,9 +19,11 @@ import numpy as np
 from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
-from . import border, images, results
+from . import images
 from .assembly import Assembly, assemble, wired
-from .border import CARRAY, checker, separation
+from .calls import border, results
+from .calls.border import CARRAY, checker, separation
+from .calls.results import maker
 from .canonical import canonical
 from .explain import cost_analysis, explain
 from .fuse import fuse
@@ -31,7 +33,6 @@ from .load import Loaded, kernel_text, load_kernels
 from .memory import aligned, give_arena, take_arena
 from .plan import FusionPlan
 from .program import Draft, LoopProgram, draft_plan
-from .results import maker
 from .tape import Program
 from .target import Target, host
 from .threads import MAX_THREADS, num_threads, runtime

@@ -20,11 +20,11 @@ from fx.sizes import plain
 
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .fuse_epilogue import Worth, join_epilogues
-from .index_map import Opaque, dense_strides
 from .lower.reductions import reduced_axes
 from .lower.shaping import ALIASES, SHAPING
-from .nest import Leaf, Nest, Point, Root, walk
-from .nest_trace import Sources, trace_nest
+from .nest.index_map import Opaque, dense_strides
+from .nest.nodes import Leaf, Nest, Point, Root, walk
+from .nest.trace import Sources, trace_nest
 from .plan import FusionPlan, Group
 from .storage import SMALL, Storage, in_parts, is_reduction, live_equations, significant
 

@@ -27,7 +27,7 @@ from fx.sizes import is_sized
 
 from .cost import flops_per_element
 from .lower.registry import PRODUCTS, Host
-from .nest_epilogue import reads_in_place
+from .nest.epilogue import reads_in_place
 from .plan import Group
 
 __all__ = ["Worth", "join_epilogues", "product_columns"]

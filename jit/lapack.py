@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from .native_text import load_text
+from .llvm.native_text import load_text
 
 __all__ = ["Guard", "Routine", "guard", "routine", "workspace"]
 

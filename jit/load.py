@@ -18,10 +18,10 @@ from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
 from .forks import compiling
+from .llvm.native import compile_object, load_objects
 from .loop_print import print_kernel
 from .lower.context import structure
 from .lower.registry import KernelHandle
-from .native import compile_object, load_objects
 from .target import Target
 from .threads import num_threads
 

@@ -6,7 +6,7 @@ likes without changing a bit of the result.  Everything is frozen; unknown nodes
 printer and the emitters alike.  ``loop_builder`` writes kernels.
 
 Values are scalars, or SIMD vectors where ``Ty.lanes > 1``.  Complex numbers do not exist here: a lowering
-works on (re, im) pairs of reals.  Printed, a kernel is Python (``loop_print``); ``emit_llvm`` turns it into
+works on (re, im) pairs of reals.  Printed, a kernel is Python (``loop_print``); ``llvm.emit`` turns it into
 machine code, ``emit_numba`` compiles the printed Python.
 """
 

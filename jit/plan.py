@@ -12,7 +12,7 @@ from functools import cached_property
 from fx.errors import GraphError
 from fx.ir import Aval, Eqn, Graph, Literal, Var
 
-from .nest import Nest, Root
+from .nest.nodes import Nest, Root
 
 __all__ = ["Buffer", "BufferPlan", "FusionPlan", "Group", "Names", "View"]
 
@@ -41,7 +41,7 @@ class Group:
 
     kind: 'nest', 'library' or 'callback'.
     eqns: what it computes, in graph order; an equation that was cheap to repeat may stand in several groups.
-    roots, domain, reduced, nest: for nests (see ``jit/nest.py``).
+    roots, domain, reduced, nest: for nests (see ``jit/nest/nodes.py``).
     reads, writes: owners of memory.
     """
 

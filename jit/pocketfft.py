@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .native_text import load_text
+from .llvm.native_text import load_text
 
 __all__ = ["Loop", "loop", "shim"]
 

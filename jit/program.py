@@ -17,13 +17,13 @@ from .canonical import canonical
 from .fuse import fuse
 from .fuse_epilogue import Worth, product_columns
 from .hoist import hoist
-from .index_map import dense_strides
 from .loop_verify import verify_kernel
 from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
 from .lower.registry import LOWERINGS, PRODUCTS, Arg, Called, Host, KernelHandle, Operand, Step
-from .nest import Nest
-from .nest_epilogue import ProductEpilogue
-from .nest_kernel import emit_nest, kernel_name
+from .nest.epilogue import ProductEpilogue
+from .nest.index_map import dense_strides
+from .nest.kernel import emit_nest, kernel_name
+from .nest.nodes import Nest
 from .own_memory import made_once, own_memory
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of

@@ -15,10 +15,10 @@ from fx.ir import Eqn, Graph, Literal, Var
 from fx.sizes import plain
 
 from .cost import CHEAP, flops_per_element
-from .index_map import dense_strides
 from .lower.reductions import REDUCTIONS, reduced_axes
 from .lower.registry import LOWERINGS, POINTWISE, Operand
 from .lower.shaping import ALIASES, SHAPING
+from .nest.index_map import dense_strides
 
 __all__ = [
     "CALLBACKS",

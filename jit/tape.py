@@ -22,7 +22,7 @@ import numpy as np
 
 from fx.errors import BackendError, GraphError
 
-from .builtins import bind, define
+from .calls.builtins import bind, define
 from .runtime_ir import STEP_WORDS, Field, StepKind, Word
 from .threads import num_threads, runtime
 

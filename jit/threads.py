@@ -28,9 +28,9 @@ import numpy as np
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
-from .emission import plain_code
 from .forks import compiling
-from .linker import load
+from .llvm.emission import plain_code
+from .llvm.linker import load
 from .runtime_ir import ENTRIES, IMPORTS, Pool, Slot, Word, runtime_text
 
 __all__ = ["Runtime", "host_threads", "num_threads", "runtime", "set_num_threads", "using_threads"]

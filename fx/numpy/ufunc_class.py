@@ -97,7 +97,7 @@ _served: list[Any] = []
 
 
 def when_native(take: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Decorator: ``take(eager)`` is called when there is native code for operations on known operands (``jit.eager``)."""
+    """Decorator: ``take(eager)`` is called when there is native code for operations on known operands (``jit.calls.eager``)."""
     _takers.append(take)
     return take
 

@@ -14,7 +14,6 @@ from fx.errors import LoweringError
 from fx.ir import Aval, Eqn, Graph, Literal, Var
 from fx.sizes import is_sized, largest
 
-from ..index_map import Affine, dense_strides
 from ..loop_ir import (
     Alloc,
     Assign,
@@ -36,8 +35,9 @@ from ..loop_ir import (
     While,
 )
 from ..loop_walk import operands
-from ..nest import Leaf, Nest, NestStore
-from ..nest_arrange import arrange
+from ..nest.arrange import arrange
+from ..nest.index_map import Affine, dense_strides
+from ..nest.nodes import Leaf, Nest, NestStore
 from ..plan import FusionPlan, Group, View
 from .registry import Address, Arg, Called, Host, KernelHandle, Operand, Step
 from .steering import LoopBegin, LoopExit, Steering, Switch

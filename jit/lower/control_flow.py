@@ -17,8 +17,8 @@ from fx.ir import Atom, Aval, Eqn, Graph, Var
 from fx.sizes import alike
 
 from ..cost import flops_per_element
-from ..index_map import dense_strides
 from ..loop_builder import KernelBuilder
+from ..nest.index_map import dense_strides
 from .by_rows import ByRows, block_rows, by_rows
 from .context import Builder, LogicalBuffer, Region
 from .registry import Operand, lowers

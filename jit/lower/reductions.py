@@ -1,6 +1,6 @@
 """Reductions: what is accumulated, from which value, in which type.
 
-A reduction here says nothing of loops: ``nest_kernel`` builds those.  Sums and products of float16 and bfloat16
+A reduction here says nothing of loops: ``nest.kernel`` builds those.  Sums and products of float16 and bfloat16
 accumulate in float32, everything else in its own dtype.
 """
 
@@ -16,15 +16,15 @@ from fx import dtypes
 from fx.errors import LoweringError
 from fx.ir import Eqn, Literal
 
-from ..index_map import Affine, Cond
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Expr, Ty, maximum, minimum, select
+from ..nest.index_map import Affine, Cond
 from .registry import Value
 from .types import compute_type, ty_of
 
 if TYPE_CHECKING:
-    from ..nest import Node
-    from ..nest_trace import Reader
+    from ..nest.nodes import Node
+    from ..nest.trace import Reader
 
 __all__ = ["COMBINE", "REDUCTIONS", "Reduction", "accumulator", "identity_of", "reduced_axes"]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from fx.ir import Eqn
 
-from ..index_map import ZERO, Affine, Cond, delinearize, dense_strides, linearize
+from ..nest.index_map import ZERO, Affine, Cond, delinearize, dense_strides, linearize
 from .registry import Operand
 
 if TYPE_CHECKING:
-    from ..nest import Node
-    from ..nest_trace import Reader
+    from ..nest.nodes import Node
+    from ..nest.trace import Reader
 
 __all__ = ["ALIASES", "SHAPING", "Shaping", "reshape_strides"]
 

@@ -16,10 +16,10 @@ import numpy as np
 from fx.ir import Atom, Aval, Eqn, Graph, Literal, Var
 
 from ..cost import flops_per_element
-from ..index_map import dense_strides
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Op
-from ..nest_emitter import literal
+from ..nest.emitter import literal
+from ..nest.index_map import dense_strides
 from .reductions import COMBINE, REDUCTIONS, accumulator, carry_position, is_arg, reduced_axes, widen
 from .registry import POINTWISE, Operand, Value
 from .shaping import SHAPING

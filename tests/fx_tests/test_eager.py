@@ -14,11 +14,11 @@ import pytest
 
 import fx
 import fx.numpy as fnp
-import jit.eager
+import jit.calls.eager
 from fx import backend, dispatch, silence
 from fx.array import Array
 from fx.numpy import ufunc_class
-from jit import builtins
+from jit.calls import builtins
 
 NATIVE = backend.eager()
 UFUNCS = {
@@ -220,8 +220,8 @@ def test_another_layout_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it is not known where objects keep their fields, Python functions do the same."""
     for cached in (backend.eager, dispatch.wrapper):
         cached.cache_clear()
-    monkeypatch.setattr(jit.eager, "layout_is_known", lambda: False)
-    monkeypatch.setattr("jit.border.layout_is_known", lambda: False)
+    monkeypatch.setattr(jit.calls.eager, "layout_is_known", lambda: False)
+    monkeypatch.setattr("jit.calls.border.layout_is_known", lambda: False)
     try:
         assert backend.eager() is None
         ufunc_class.go_native()
@@ -259,7 +259,7 @@ def test_a_class_without_the_slots_is_refused() -> None:
         __slots__ = ("_buffer",)
 
     with pytest.raises((fx.errors.BackendError, AttributeError)):
-        jit.eager.Eager(Other, ("_buffer", "weak_type", "_owned"), [], silence.silent_context())
+        jit.calls.eager.Eager(Other, ("_buffer", "weak_type", "_owned"), [], silence.silent_context())
     assert builtins.layout_is_known()
 
 

@@ -21,8 +21,8 @@ import fx
 import fx.numpy as fnp
 from fx import interning, lax
 from fx.staging import programs as programs_module
+from jit.calls.result_pool import clear_pool
 from jit.memory import POOLED_FROM
-from jit.result_pool import clear_pool
 
 W = np.random.default_rng(0).standard_normal((6, 5)).astype(np.float32)
 

@@ -12,8 +12,9 @@ import pytest
 
 from fx import dtypes
 from fx.errors import BackendError
-from jit import loop_runtime, native
+from jit import loop_runtime
 from jit.emit_numba import compile_numba
+from jit.llvm import native
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     OPS,

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from fx.ir import Aval, Eqn, Var
+from jit.llvm.native import compile_object, load_object
 from jit.loop_ir import Kernel
 from jit.loop_verify import verify_kernel
 from jit.lower.copies import copy_strided
 from jit.lower.registry import LOWERINGS, Address, KernelHandle, Operand, Step
-from jit.native import compile_object, load_object
 from jit.target import Target, host
 
 WORKERS = 3

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from jit.llvm.native import compile_object, load_object
 from jit.loop_builder import Arithmetic, KernelBuilder
 from jit.loop_ir import Kernel, Ref, Ty
 from jit.loop_verify import verify_kernel
 from jit.lower.types import np_dtype, ty_of
-from jit.native import compile_object, load_object
 from jit.target import Target, host
 
 Array = np.ndarray

@@ -25,11 +25,12 @@ from fx.primitives import reductions as R
 from fx.primitives import shaping as S
 from fx.primitives.callbacks import debug_callback_p, pure_callback_p
 from fx.trace import bind
-from jit import border, memory, result_pool, results
-from jit.builtins import address_in_python
+from jit import memory
+from jit.calls import border, result_pool, results
+from jit.calls.builtins import address_in_python
+from jit.calls.result_pool import allocator, clear_pool, pooled_bytes
 from jit.cost import chunk_for
 from jit.memory import ALIGN, BYTE, PADDED_FROM
-from jit.result_pool import allocator, clear_pool, pooled_bytes
 
 
 def affine(x, y):

@@ -10,9 +10,9 @@ import warnings
 import pytest
 
 from jit.forks import _Gate, compiling
+from jit.llvm.native import compile_object
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import f32
-from jit.native import compile_object
 from jit.target import host
 
 

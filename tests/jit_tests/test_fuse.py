@@ -43,9 +43,9 @@ from fx.primitives.random_bits import threefry2x32
 from jit import buffers as buffers_module
 from jit.buffers import plan_buffers
 from jit.fuse import fuse
-from jit.index_map import Affine, Opaque, SplitAtom, delinearize, dense_strides, linearize
 from jit.lower.context import LogicalBuffer
 from jit.lower.registry import Step
+from jit.nest.index_map import Affine, Opaque, SplitAtom, delinearize, dense_strides, linearize
 from jit.plan import Buffer, BufferPlan, FusionPlan
 
 

@@ -23,11 +23,11 @@ from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import LINE, UNROLL, Tile, tile_for
+from jit.llvm.native import assembly
 from jit.loop_ir import Ty, f32, f64
 from jit.lower.contract_blocked import gains_exchanged
 from jit.lower.contract_pieces import AHEAD, neighbours, row_ranges, rows_ahead, walks_by_rows
 from jit.lower.contraction import Contraction
-from jit.native import assembly
 from jit.target import host
 
 DTYPES = [

@@ -12,10 +12,10 @@ from laws import LAYOUTS, batchings, check_jit, check_jit_of_gradient, check_lay
 from op_specs import C64, F32, SPECS, Spec
 
 from fx.ir import Eqn
-from jit.index_map import dense_strides
 from jit.lower.reductions import REDUCTIONS
 from jit.lower.registry import LOWERINGS, POINTWISE, LowerContext, Operand
 from jit.lower.shaping import SHAPING
+from jit.nest.index_map import dense_strides
 
 PAIRS = [pytest.param(s, d, id=f"{name}-{d}") for name, s in SPECS.items() for d in s.compiled]
 VIEWED = {name: s for name, s in SPECS.items() if any(c.layouts for c in s.cases)}

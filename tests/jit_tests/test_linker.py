@@ -15,9 +15,9 @@ import pytest
 from loop_harness import axpy, level
 
 from fx.errors import BackendError
-from jit import linker, native
-from jit.linker import NotLinked, link
-from jit.native import compile_object, compile_text, load_objects
+from jit.llvm import linker, native
+from jit.llvm.linker import NotLinked, link
+from jit.llvm.native import compile_object, compile_text, load_objects
 from jit.target import host
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="links ELF; elsewhere LLVM links")

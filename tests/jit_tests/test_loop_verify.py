@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fx.errors import GraphError
-from jit import emit_llvm
+from jit.llvm import emit as emit_llvm
 from jit.loop_ir import (
     Alloc,
     Assign,

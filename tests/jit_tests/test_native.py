@@ -15,9 +15,10 @@ from loop_harness import (
 )
 
 from fx.errors import BackendError, LoweringError
-from jit import loop_runtime, native
+from jit import loop_runtime
 from jit.emit_numba import NAMES as NUMBA_NAMES
 from jit.emit_numba import compile_numba
+from jit.llvm import native
 from jit.loop_ir import (
     f16,
     f32,

@@ -20,7 +20,8 @@ from fx.primitives import joining as J
 from fx.primitives import linalg as L
 from fx.primitives import reductions as R
 from fx.primitives import shaping as S
-from jit import memory, result_pool
+from jit import memory
+from jit.calls import result_pool
 from jit.forks import compiling
 
 ODD_LAYOUT = C.ConvDimensionNumbers((3, 1, 0, 2, 4), (4, 3, 1, 2, 0), (0, 2, 3, 1, 4))

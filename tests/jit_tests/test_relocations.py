@@ -14,9 +14,9 @@ import pytest
 from loop_harness import axpy
 from test_linker import SEALED, TEXTS
 
-from jit import linker
-from jit.native import compile_object
-from jit.relocations import MACHINES, NotLinked
+from jit.llvm import linker
+from jit.llvm.native import compile_object
+from jit.llvm.relocations import MACHINES, NotLinked
 from jit.runtime_ir import runtime_text
 from jit.target import host
 

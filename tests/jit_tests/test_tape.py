@@ -16,10 +16,11 @@ import pytest
 from children import exit_code
 
 from fx.errors import GraphError
-from jit import emission, linker, threads
+from jit import threads
+from jit.llvm import emission, linker
+from jit.llvm.native import compile_object, load_object
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import f64, i64
-from jit.native import compile_object, load_object
 from jit.runtime_ir import StepKind
 from jit.tape import Patch, Program, ProgramBusyError, SteerStep, TapeStep
 from jit.target import host

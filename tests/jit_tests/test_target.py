@@ -12,7 +12,8 @@ import pytest
 from loop_harness import LEVELS, axpy, call, level
 
 from fx.errors import BackendError
-from jit import native, target
+from jit import target
+from jit.llvm import native
 from jit.loop_ir import b1, bf16, f16, f32, f64, i8, i64
 from jit.target import Target, host
 

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from children import exit_code
 
-from jit import emission, linker, runtime_ir, threads
+from jit import runtime_ir, threads
+from jit.llvm import emission, linker
 from jit.runtime_ir import Pool, Slot, Word, machine, runtime_text
 from jit.tape import Patch, Program, TapeStep
 

@@ -30,7 +30,8 @@ from loop_harness import (
     samples,
 )
 
-from jit import loop_runtime, native
+from jit import loop_runtime
+from jit.llvm import native
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,

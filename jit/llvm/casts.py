@@ -6,8 +6,8 @@ LLVM would call are not there.
 
 from __future__ import annotations
 
-from .llvm_text import Writer, constant, mangled, register_type, vector_type
-from .loop_ir import Ty, f32, f64
+from ..loop_ir import Ty, f32, f64
+from .text import Writer, constant, mangled, register_type, vector_type
 
 
 class Casts(Writer):

@@ -6,11 +6,11 @@ import math
 
 from fx import dtypes
 
-from .cost import chunk_for
-from .loop_ir import maximum, minimum
-from .lower.types import ty_of
-from .nest import ROW, Leaf, walk
-from .nest_emitter import Emitter
+from ..cost import chunk_for
+from ..loop_ir import maximum, minimum
+from ..lower.types import ty_of
+from .emitter import Emitter
+from .nodes import ROW, Leaf, walk
 
 __all__ = ["MapKernel"]
 

@@ -9,15 +9,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .cost import chunk_for
-from .loop_ir import Const, Expr, i64, maximum, minimum
-from .lower.context import Builder
-from .lower.reductions import COMBINE, carry_position, is_arg, widen
-from .lower.registry import Value
-from .lower.types import ty_of
-from .nest import ROW, Nest, NestReduction, Point, walk
-from .nest_emitter import Scope
-from .nest_rows import Reducing, Split
+from ..cost import chunk_for
+from ..loop_ir import Const, Expr, i64, maximum, minimum
+from ..lower.context import Builder
+from ..lower.reductions import COMBINE, carry_position, is_arg, widen
+from ..lower.registry import Value
+from ..lower.types import ty_of
+from .emitter import Scope
+from .nodes import ROW, Nest, NestReduction, Point, walk
+from .rows import Reducing, Split
 
 __all__ = ["NarrowColumns", "NarrowRows", "narrow_size"]
 

@@ -25,9 +25,9 @@ import numpy as np
 
 from fx.errors import BackendError
 
+from ..executable import Executable
 from .builtins import HEAD, address_in_python, bind, compile_text, define, layout_is_known
 from .eager_text import BINARY, C_FUNCTIONS, COMPARE, ENTRIES, SLOTS, UNARY, VECTORCALL, WORDS, eager_text
-from .executable import Executable
 from .launch import LAUNCH_TEXT, Leaf, launcher
 from .results import new_from_descr
 from .slots import fill, kind_of
@@ -101,7 +101,7 @@ class Eager:
         return made
 
     def install(self, cls: type, operations: Mapping[str, Operation]) -> None:
-        """Makes operators of a class do what the operations do: ``{"add": operation, ...}`` with names of ``eager_text.SLOTS``.
+        """Makes operators of a class do what the operations do: ``{"add": operation, ...}`` with names of ``calls.eager_text.SLOTS``.
 
         A binary one is called for ``x + y`` and, where ``x`` does not know how, also for an ``x`` of another type: its fallback
         gets the operands in the order in which they are written, and may return NotImplemented.
@@ -146,7 +146,7 @@ class Eager:
         self, executable: Executable, weak_arguments: Sequence[bool | None], fixed: Sequence[np.ndarray], weak: Sequence[bool],
         given: Sequence[int] = (),
     ) -> Callable[..., Any] | None:  # fmt: skip
-        """``launch(*arguments)``: a compiled program from arrays to arrays (``jit.launch``); None where it cannot be had.
+        """``launch(*arguments)``: a compiled program from arrays to arrays (``jit.calls.launch``); None where it cannot be had.
 
         Args:
             weak_arguments: for each argument whether it is a weak array, or None for an ndarray.

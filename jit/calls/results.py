@@ -2,7 +2,7 @@
 
 ``np.empty`` takes a fifth of a microsecond, most of it for reading its arguments.  A program knows them beforehand: native code
 calls the function of NumPy's C interface behind it.  Results of some size lie within a slightly larger array, where a cache
-line begins (``memory.padded``); that of large ones comes from a pool (``result_pool``).
+line begins (``memory.padded``); that of large ones comes from a pool (``calls.result_pool``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from ..memory import ALIGN, BYTE, POOLED_FROM, padded
 from .border import CARRAY, WRITEABLE
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
-from .memory import ALIGN, BYTE, POOLED_FROM, padded
 from .result_pool import POOL_TEXT, allocator, native_pool
 
 __all__ = ["FRESH_TEXT", "maker", "new_from_descr", "prepare"]

@@ -12,16 +12,16 @@ import math
 from fx.ir import Aval, Var
 from fx.sizes import late, near
 
-from .cost import FEW_ROWS, SPLIT_NS
+from ..cost import FEW_ROWS, SPLIT_NS
+from ..lower.context import Builder
+from ..lower.reductions import is_arg
+from .columns import ColumnsKernel, block_width
+from .emitter import Work
 from .index_map import Affine, dense_strides
-from .lower.context import Builder
-from .lower.reductions import is_arg
-from .nest import ROW, Leaf, Nest, NestReduction, Point, walk
-from .nest_columns import ColumnsKernel, block_width
-from .nest_emitter import Work
-from .nest_map import MapKernel
-from .nest_narrow import NarrowColumns, NarrowRows, narrow_size
-from .nest_rows import BLOCK, Reducing, RowsKernel, Split
+from .maps import MapKernel
+from .narrow import NarrowColumns, NarrowRows, narrow_size
+from .nodes import ROW, Leaf, Nest, NestReduction, Point, walk
+from .rows import BLOCK, Reducing, RowsKernel, Split
 
 __all__ = ["emit_nest", "kernel_name"]
 

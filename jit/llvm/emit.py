@@ -23,10 +23,7 @@ from typing import Any
 
 from fx.errors import GraphError
 
-from .llvm_lanes import compress_table
-from .llvm_ops import OpEmitter, fmod_function
-from .llvm_text import constant, memory_mangled, memory_type, register_type
-from .loop_ir import (
+from ..loop_ir import (
     IMPLICIT,
     Alloc,
     Assign,
@@ -49,8 +46,11 @@ from .loop_ir import (
     While,
     i64,
 )
-from .loop_walk import assigned, has_vectors, is_any, is_innermost, stored
-from .target import Target
+from ..loop_walk import assigned, has_vectors, is_any, is_innermost, stored
+from ..target import Target
+from .lanes import compress_table
+from .ops import OpEmitter, fmod_function
+from .text import constant, memory_mangled, memory_type, register_type
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")

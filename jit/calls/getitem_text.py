@@ -1,4 +1,4 @@
-"""The text of ``x[i]`` of a known array, with what ``eager_text`` defines: one element of a vector at once, the rest by NumPy."""
+"""The text of ``x[i]`` of a known array, with what ``calls.eager_text`` defines: one element of a vector at once, the rest by NumPy."""
 
 from __future__ import annotations
 

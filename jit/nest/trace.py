@@ -11,12 +11,13 @@ import numpy as np
 from fx.errors import GraphError
 from fx.ir import Atom, Eqn, Literal, Var
 
-from .cost import flops_per_element
+from ..cost import flops_per_element
+from ..lower.reductions import REDUCTIONS, reduced_axes
+from ..lower.registry import POINTWISE
+from ..lower.shaping import SHAPING
+from .arrange import arrange
 from .index_map import ZERO, Affine, Cond, Opaque, SplitAtom, dense_strides, linearize
-from .lower.reductions import REDUCTIONS, reduced_axes
-from .lower.registry import POINTWISE
-from .lower.shaping import SHAPING
-from .nest import (
+from .nodes import (
     ROW,
     Choose,
     Index,
@@ -31,7 +32,6 @@ from .nest import (
     Reduced,
     Root,
 )
-from .nest_arrange import arrange
 
 __all__ = ["Reader", "Sources", "trace_nest"]
 

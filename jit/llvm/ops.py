@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 
 from fx.errors import GraphError
 
-from .llvm_lanes import Lanes
-from .llvm_text import constant, register_type
-from .loop_ir import Ty, f32
-from .target import Target
+from ..loop_ir import Ty, f32
+from ..target import Target
+from .lanes import Lanes
+from .text import constant, register_type
 
 _FLOAT_BINARY = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _INT_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor", "shl": "shl"}

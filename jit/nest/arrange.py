@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ..lower.reductions import is_arg
 from .index_map import Affine, Opaque
-from .lower.reductions import is_arg
-from .nest import Choose, Index, Leaf, Nest, NestReduction, NestStore, Node, walk
+from .nodes import Choose, Index, Leaf, Nest, NestReduction, NestStore, Node, walk
 
 __all__ = ["arrange"]
 

@@ -16,14 +16,14 @@ import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
+from ..loop_ir import Kernel
+from ..loop_opt.fold import fold
+from ..loop_opt.vectorize import vectorize
+from ..loop_walk import has_vectorizable_loops
+from ..target import Target
 from .emission import object_code, run_passes
-from .emit_llvm import emit_module
+from .emit import emit_module
 from .linker import NotLinked, link
-from .loop_ir import Kernel
-from .loop_opt.fold import fold
-from .loop_opt.vectorize import vectorize
-from .loop_walk import has_vectorizable_loops
-from .target import Target
 
 _SEAL = b"fxobj\x01"
 _DIGEST_BYTES = 16

@@ -11,13 +11,13 @@ import math
 
 from fx.ir import Var
 
-from .kernels.microkernel import BLOCK_WORDS
-from .loop_ir import Expr, i64, lift
-from .lower.context import Builder
-from .lower.registry import Address, Called, Value
-from .lower.types import ty_of
-from .nest import ROW, Leaf, Nest, NestStore, walk
-from .nest_emitter import Emitter
+from ..kernels.microkernel import BLOCK_WORDS
+from ..loop_ir import Expr, i64, lift
+from ..lower.context import Builder
+from ..lower.registry import Address, Called, Value
+from ..lower.types import ty_of
+from .emitter import Emitter
+from .nodes import ROW, Leaf, Nest, NestStore, walk
 
 __all__ = ["ProductEpilogue", "reads_in_place"]
 

@@ -7,15 +7,15 @@ from typing import cast
 
 from fx import dtypes
 
-from .cost import chunk_for
+from ..cost import chunk_for
+from ..loop_ir import Const, Expr, i64, minimum
+from ..lower.reductions import COMBINE, carry_position, is_arg, widen
+from ..lower.registry import Value
+from ..lower.types import ty_of
+from .emitter import Scope
 from .index_map import Affine, dense_strides
-from .loop_ir import Const, Expr, i64, minimum
-from .lower.reductions import COMBINE, carry_position, is_arg, widen
-from .lower.registry import Value
-from .lower.types import ty_of
-from .nest import ROW, Nest, NestReduction, walk
-from .nest_emitter import Scope
-from .nest_rows import Reducing, starting_values
+from .nodes import ROW, Nest, NestReduction, walk
+from .rows import Reducing, starting_values
 
 __all__ = ["ColumnsKernel", "block_width"]
 

@@ -22,9 +22,9 @@ from string import Template
 
 import numpy as np
 
+from ..memory import ALIGN, POOLED_FROM, clear_arenas
+from ..threads import immortal
 from .builtins import LAYOUT, address_in_python, compile_text, layout_is_known
-from .memory import ALIGN, POOLED_FROM, clear_arenas
-from .threads import immortal
 
 __all__ = ["POOL_BYTES", "POOL_TEXT", "allocator", "clear_pool", "native_pool", "pooled_bytes"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .cache import default_store, environment_digest, kernel_key
-from .forks import compiling
+from ..cache import default_store, environment_digest, kernel_key
+from ..forks import compiling
+from ..target import host
 from .native import compile_text, load_object
-from .target import host
 
 __all__ = ["load_text"]
 

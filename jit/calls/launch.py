@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from .assembly import Assembly
+from ..assembly import Assembly
+from ..executable import Executable
+from ..memory import BYTE, give_arena, padded, take_arena
+from ..threads import runtime
 from .border import CARRAY, WRITEABLE
 from .builtins import address_in_python, bind, define
 from .eager_text import NAMES, WORDS
-from .executable import Executable
-from .memory import BYTE, give_arena, padded, take_arena
 from .result_pool import native_pool
 from .results import FRESH_TEXT
-from .threads import runtime
 
 __all__ = ["LAUNCH_TEXT", "Leaf", "launcher"]
 
@@ -416,7 +416,7 @@ def launcher(
     """``launch(*arguments)``; None where the program has to be called in another way.
 
     Args:
-        words: the first of a specification (``eager_text.WORDS``).
+        words: the first of a specification (``calls.eager_text.WORDS``).
         entry: the address of ``fx_launch``.
         leaves: of every input that is an argument, in order.
         fixed: the inputs behind them.

@@ -18,11 +18,11 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from .cache import default_store, environment_digest, kernel_key
-from .emission import plain_code
-from .forks import compiling
-from .linker import load
-from .threads import immortal
+from ..cache import default_store, environment_digest, kernel_key
+from ..forks import compiling
+from ..llvm.emission import plain_code
+from ..llvm.linker import load
+from ..threads import immortal
 
 __all__ = ["HEAD", "INCREF", "LAYOUT", "address_in_python", "bind", "compile_text", "define", "layout_is_known"]
 

@@ -20,14 +20,14 @@ from fx.errors import LoweringError
 from fx.ir import Aval, Literal, Var
 from fx.sizes import is_sized, largest
 
-from .cost import nanoseconds
+from ..cost import nanoseconds
+from ..loop_builder import KernelBuilder
+from ..loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select
+from ..lower.context import Builder
+from ..lower.registry import Address, Arg, Value
+from ..lower.types import ty_of
 from .index_map import Affine, Cond
-from .loop_builder import KernelBuilder
-from .loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select
-from .lower.context import Builder
-from .lower.registry import Address, Arg, Value
-from .lower.types import ty_of
-from .nest import ROW, Choose, Index, Leaf, Lit, Nest, NestStore, Node, Pick, Point, children, walk
+from .nodes import ROW, Choose, Index, Leaf, Lit, Nest, NestStore, Node, Pick, Point, children, walk
 
 __all__ = ["Emitter", "Scope", "Work", "choose", "literal"]
 

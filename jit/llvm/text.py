@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .loop_ir import Ty
-from .target import Target
+from ..loop_ir import Ty
+from ..target import Target
 
 
 @functools.cache

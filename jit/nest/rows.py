@@ -10,15 +10,15 @@ from typing import Any, cast
 from fx import dtypes
 from fx.ir import Var
 
-from .cost import chunk_for
+from ..cost import chunk_for
+from ..loop_ir import Const, Expr, Ref, b1, i64, lift, minimum, select
+from ..lower.context import Builder
+from ..lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, widen
+from ..lower.registry import Value
+from ..lower.types import ty_of
+from .emitter import Emitter, literal
 from .index_map import Affine, dense_strides
-from .loop_ir import Const, Expr, Ref, b1, i64, lift, minimum, select
-from .lower.context import Builder
-from .lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, widen
-from .lower.registry import Value
-from .lower.types import ty_of
-from .nest import ROW, Choose, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
-from .nest_emitter import Emitter, literal
+from .nodes import ROW, Choose, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
 
 __all__ = ["BLOCK", "Reducing", "RowsKernel", "Split", "starting_values"]
 

@@ -1,6 +1,6 @@
 """Fused loop nests: what one kernel of the fuser computes, as a small graph of nodes over loop counters.
 
-``trace_nest`` (``nest_trace.py``) walks the equations of a group backwards from its roots, reading every value *at an index*.  Shaping
+``trace_nest`` (``nest/trace.py``) walks the equations of a group backwards from its roots, reading every value *at an index*.  Shaping
 equations only rewrite the index, so they leave no node behind; what remains is
 
     Leaf    an element of a buffer              Point    a pointwise equation at one index
@@ -12,7 +12,7 @@ A nest has a *domain* (the full iteration space) of which some dimensions may be
 are *full*; values over the kept dimensions are *rows*.  Values that need the result of a reduction over the same row
 belong to a later *stage*: softmax has three (maximum; sum of exponentials; quotient).
 
-``arrange`` (``nest_arrange.py``) then orders the loops, merges those that every access walks through as one, and picks the kind of kernel:
+``arrange`` (``nest/arrange.py``) then orders the loops, merges those that every access walks through as one, and picks the kind of kernel:
 
     map      no reduction; parallel over all elements
     rows     the innermost loop is reduced; parallel over rows, the stages of one row one after another

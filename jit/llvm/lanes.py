@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .llvm_casts import Casts
-from .llvm_text import constant, mangled, register_type
-from .loop_ir import Ty
+from ..loop_ir import Ty
+from .casts import Casts
+from .text import constant, mangled, register_type
 
 
 class Lanes(Casts):

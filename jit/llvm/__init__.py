@@ -1,0 +1,1 @@
+"""From kernels to addresses: LLVM IR as text, object code, linking."""
