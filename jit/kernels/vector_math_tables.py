@@ -140,16 +140,16 @@ def tanh_double(b: KernelBuilder, x: Expr) -> Expr:
     shifted = b.let("tanh_shifted", fma(y, 1.0 / _LN2, magic))
     r = b.let("tanh_r", fma(shifted - magic, -_LN2, y))
     power = b.let("tanh_power", _power(shifted))
-    lost = b.let("tanh_lost", lookup(bits(shifted), _SIXTEENTHS_LOST))
-    rest = b.let("tanh_rest", fma(fma(horner(r, _EXPM1), r, lost), r, lost))  # exp(2 |x|) = power (1 + r + rest)
+    lost = lookup(bits(shifted), _SIXTEENTHS_LOST)
+    rest = b.let("tanh_rest", fma(r * r, horner(r, _EXPM1), lost))  # exp(2 |x|) = power (1 + r + rest)
     below = b.let("tanh_below", power - 1.0)
     e = b.let("tanh_e", fma(power, r + rest, below))
     d = b.let("tanh_d", e + 2.0)
     exact = b.let("tanh_exact", d - 2.0)
-    small = b.let("tanh_small", e < 1.5)
+    small = b.let("tanh_small", e < 1.25)
     q = b.let("tanh_q", select(small, e, exact) / d)
     missing = fma(q, exact - e, fma(power, rest, fma(power, r, below - e)))
-    return copysign(select(small, fma(missing, 0.42, q), q), x)
+    return copysign(select(small, fma(missing, 0.44, q), q), x)
 
 
 # log(1 + f) = f + f^2 P(f), -0.0334 <= f <= 0.0651: relative error 2^-28

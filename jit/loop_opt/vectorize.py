@@ -47,15 +47,16 @@ from .steps import Body, Declined, Step, accumulator
 _ACCUMULATORS = 4
 _LONG_ACCUMULATORS = 2
 _SMALL_BODY = 16  # operations
-_LONG_BODY = 40  # ... from where four side by side want too many registers
-# With 16 registers constants are read from memory and values are spilled however many copies there are, and what a core waits
-# for is results: four copies take 5 to 30 percent less time than two, for a third more time to compile (measured on Zen 3).
+# What a core waits for is results, more than units and registers: four copies take 5 to 30 percent less time than two (measured on
+# Zen 3; with 512 bits on Zen 5 up to 12 percent), for a third more time to compile.
 _LONGEST_BODY = 160
-# A core looks for operations that are ready among the next hundred or so: of a body that is one chain, such as exp inside of
-# log1p, it finds too few in two copies.  Four take a fifth less time on AVX-512 (measured on Zen 4), but for longer code.
+# Where a vector takes as long as its parts, four of a body with branches, or of a long one, want too many registers ...
+_LONG_BODY = 40
+# ... unless it is one chain, such as exp inside of log1p, of which two copies leave a core too few operations that are ready: four
+# take a fifth less time, for longer code (measured on Zen 4).
 _SERIAL_BODY = 80
-# Where a vector takes as long as its parts, a body with so many operations ready at a time keeps a core busy alone: of two, such
-# as of tanh(x)*exp(-x*x)+sin(x), the constants no longer fit the registers, which takes a tenth more time (measured on Zen 4).
+# A body with so many operations ready at a time keeps such a core busy alone: of two, such as of tanh(x)*exp(-x*x)+sin(x), the
+# constants no longer fit the registers, which takes a tenth more time (measured on Zen 4).
 _WIDE_BODY = 3
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -195,11 +196,11 @@ class _VectorLoop:
 
 def _side_by_side(body: Body, target: Target) -> int:
     """How many vectors of a long body without a reduction are computed together."""
-    if target.vector_registers < 32:
+    if target.unit_bits == target.vector_bits:
         return 4 if body.size <= _LONGEST_BODY else 2
     if body.size <= _LONG_BODY:
         return 2 if body.branches else 4
-    if target.unit_bits < target.vector_bits and body.size >= _WIDE_BODY * body.depth():
+    if body.size >= _WIDE_BODY * body.depth():
         return 1
     serial = body.size <= 2 * body.depth()
     return 4 if serial and body.size <= _SERIAL_BODY else 2

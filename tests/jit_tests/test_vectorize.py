@@ -171,7 +171,7 @@ def test_elementwise_code_has_full_width_and_no_contraction() -> None:
 
 
 def test_a_long_chain_takes_four_vectors_side_by_side() -> None:
-    """... with many registers if it is one chain; with few, they never suffice, and all chains but very long ones do."""
+    """... whether it is one chain or several, but for very long ones; where a vector takes as long as its parts, if it is one."""
 
     def chain(serial: bool, length: int = 30) -> Kernel:
         b = KernelBuilder("chain")
@@ -184,13 +184,15 @@ def test_a_long_chain_takes_four_vectors_side_by_side() -> None:
             b.store(out, i, total)
         return b.build()
 
-    def lanes(serial: bool, registers: int, length: int = 30) -> int:
-        target = dataclasses.replace(host(), vector_bits=256, vector_registers=registers)
+    def lanes(serial: bool, registers: int, length: int = 30, cpu: str = "x86-64-v3") -> int:
+        target = dataclasses.replace(
+            host(), cpu=cpu, vector_bits=512 if cpu == "znver4" else 256, vector_registers=registers
+        )
         vector = vectorize(fold(chain(serial, length)), target)
         return max(s.value.ty.lanes for s in statements(vector.body) if isinstance(s, Let))
 
-    assert [lanes(serial, 32) for serial in (True, False)] == [32, 16]
-    assert [lanes(serial, 16) for serial in (True, False)] == [32, 32]
+    assert [lanes(serial, registers) for registers in (16, 32) for serial in (True, False)] == [32] * 4
+    assert [lanes(serial, 32, cpu="znver4") for serial in (True, False)] == [64, 32]
     assert lanes(True, 16, length=100) == 16
     x = np.random.default_rng(0).standard_normal(100).astype(np.float32)
     for n in (0, 3, 8, 37, 100):
@@ -198,7 +200,7 @@ def test_a_long_chain_takes_four_vectors_side_by_side() -> None:
 
 
 def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts() -> None:
-    """... as its constants fill the registers; units of full width wait for results, and work on two."""
+    """... as its constants fill the registers; units of full width wait for results, and work on four."""
 
     def chain(ways: int) -> Kernel:
         b = KernelBuilder("chain")
@@ -206,7 +208,7 @@ def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts
         with b.for_("i", b.lo, b.hi, vectorize=True) as i:
             v = b.let("v", b.load(x, i))
             parts = [v] * ways
-            for k in range(60 // ways):
+            for k in range(48 // ways):
                 parts = [b.let("t", t * 1.5 + v * (0.5 * k)) for t in parts]
             total = parts[0]
             for t in parts[1:]:
@@ -220,7 +222,7 @@ def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts
         return max(s.value.ty.lanes for s in statements(vector.body) if isinstance(s, Let))
 
     assert [lanes(ways, "znver4") for ways in (1, 4)] == [32, 16]
-    assert lanes(4, "x86-64-v4") == 32
+    assert lanes(4, "x86-64-v4") == 64
 
 
 def short_rows(width: int) -> Kernel:
