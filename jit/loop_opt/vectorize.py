@@ -14,7 +14,7 @@ The result depends on the target's width and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 
 from ..loop_ir import (
@@ -36,6 +36,7 @@ from ..loop_ir import (
     i64,
     lift,
     op_,
+    select,
 )
 from ..loop_walk import declared, is_any
 from ..target import Target
@@ -59,6 +60,7 @@ _SERIAL_BODY = 80
 # constants no longer fit the registers, which takes a tenth more time (measured on Zen 4).
 _WIDE_BODY = 3
 
+NAN = float("nan")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
@@ -68,6 +70,9 @@ _REDUCTIONS: dict[str, tuple[float | None, str]] = {
     **{name: (None, name) for name in ("min", "max", "minnum", "maxnum", "and", "or")},
 }  # fmt: skip
 _HORIZONTAL = {"add": "hadd", "min": "hmin", "max": "hmax"}
+# The greatest number is one instruction on x86; to keep a NaN takes two more, which wait for it.  So that there was a NaN is noted
+# apart, for two vectors at a time.
+_OF_NUMBERS = {"min": "minnum", "max": "maxnum"}
 
 
 def vectorize(kernel: Kernel, target: Target) -> Kernel:
@@ -130,7 +135,8 @@ class _VectorLoop:
         side_by_side = 1 if body.reductions or not long else _side_by_side(body, target)
         if long and body.scattered:
             copies = side_by_side = 1
-        self.main = _Writer(body, names, lanes * side_by_side, copies)
+        apart = {n for n, (op, ty) in body.reductions.items() if op in _OF_NUMBERS and _is_apart(ty, target)}
+        self.main = _Writer(body, names, lanes * side_by_side, copies, apart=apart)
         able = target.masked_bytes if body.bytes else target.masked_accesses
         self.masked = able and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
@@ -181,6 +187,10 @@ class _VectorLoop:
                 names[name] = self.names(name)
                 before.append(Let(names[name], start, mutable=True))
                 parts.append(Ref(names[name], start.ty))
+            if name in self.main.apart:
+                after += self.extreme(name, _OF_NUMBERS[join], parts)
+                before += [Let(f.name, Const(0, f.ty), mutable=True) for f in self.main.notes[name]]
+                continue
             joined = _tree(join, parts)
             if join == "or" and ty.kind == "b":
                 total = op_("any", joined)
@@ -192,6 +202,22 @@ class _VectorLoop:
                 total = _tree(join, [_lane(vector, k) for k in range(lanes)])
             after.append(Assign(name, op_(join, Ref(name, ty), total)))
         return before, after
+
+    def extreme(self, name: str, op: str, parts: list[Expr]) -> list[Stmt]:
+        """The greatest of all lanes, which have started with the scalar, or NaN if one was noted."""
+        out: list[Stmt] = []
+        joined = _tree(op, parts)
+        while joined.ty.lanes > 1:
+            vector = Ref(self.names(name), joined.ty)
+            out.append(Let(vector.name, joined))
+            take = _lane if vector.ty.lanes == 2 else _half
+            joined = op_(op, take(vector, 0), take(vector, 1))
+        noted = _tree("or", list(self.main.notes[name]))
+        return [*out, Assign(name, select(op_("any", noted.ne(0)), NAN, joined))]
+
+
+def _is_apart(ty: Ty, target: Target) -> bool:
+    return ty.kind == "f" and ty.bits >= 32 and target.arch == "x86_64"
 
 
 def _side_by_side(body: Body, target: Target) -> int:
@@ -210,9 +236,19 @@ class _Writer:
     """Writes a loop over vectors of so many lanes, whose body does the work of ``copies`` vectors.
 
     It accumulates into what ``shared`` does, if that is given.
+
+    apart: the reductions to an extreme of numbers; ``notes``: for every two copies of one, the lanes that have met a NaN.
     """
 
-    def __init__(self, body: Body, names: _Names, lanes: int, copies: int, shared: _Writer | None = None) -> None:
+    def __init__(
+        self, body: Body, names: _Names, lanes: int, copies: int, shared: _Writer | None = None, apart: Set[str] = frozenset()
+    ) -> None:
+        self.apart: Set[str] = shared.apart if shared is not None else apart
+        self.notes: dict[str, list[Ref]] = {} if shared is None else shared.notes
+        for name in () if shared is not None else apart:
+            ty = Ty("u", body.reductions[name][1].bits, lanes)
+            self.notes[name] = [Ref(names("nan"), ty) for _ in range(0, copies, 2)]
+        self.unnoted: dict[str, Ref] = {}  # the values that the next copy takes note of
         self.body = body
         self.names = names
         self.lanes = lanes
@@ -270,9 +306,10 @@ class _Writer:
                 at = accumulator(name, value)
                 ty = value.ty.vector(self.lanes)
                 running = Ref(self.renamed[c][name], ty)
+                if name in self.apart:
+                    return self.extreme(name, value.name, self.vector(value.args[1 - at], c), running, c)
                 args = [running if k == at else self.vector(a, c) for k, a in enumerate(value.args)]
-                new = Op(value.name, tuple(args), ty)
-                return [Assign(running.name, new if self.mask is None else op_("select", self.mask, new, running))]
+                return [Assign(running.name, self.where_masked(Op(value.name, tuple(args), ty), running))]
             case Store() if id(s) in self.seconds:
                 return []
             case Store(buf, index, value) if id(s) in self.body.pairs:
@@ -292,6 +329,24 @@ class _Writer:
                 self.branched = outer
                 return [If(some, block)]
         return [s] if c == 0 else []
+
+    def where_masked(self, new: Expr, old: Expr) -> Expr:
+        return new if self.mask is None else op_("select", self.mask, new, old)
+
+    def extreme(self, name: str, op: str, value: Expr, running: Ref, c: int) -> list[Stmt]:
+        """A step of a reduction to an extreme: ``running`` meets no NaN but one that it has started with."""
+        x = Ref(self.names("met"), value.ty)
+        new = self.where_masked(op_(_OF_NUMBERS[op], x, running), running)
+        out: list[Stmt] = [Let(x.name, value), Assign(running.name, new)]
+        nan = x.ne(x)
+        if (before := self.unnoted.pop(name, None)) is not None:
+            nan = before.ne(before) | nan
+        elif c + 1 < self.copies:
+            self.unnoted[name] = x
+            return out
+        note = self.notes[name][c // 2]
+        nan = nan if self.mask is None else nan & self.mask
+        return [*out, Assign(note.name, op_("select", nan, Const(-1, note.ty), note))]
 
     def let(self, name: str, value: Expr, mutable: bool, c: int) -> list[Stmt]:
         names, step = self.renamed[c], self.body.steps[name]
@@ -410,6 +465,10 @@ class _Writer:
 
 def _lane(vector: Expr, lane: int) -> Expr:
     return op_("extract", vector, Const(lane, i64))
+
+
+def _half(vector: Expr, which: int) -> Expr:
+    return op_("half", vector, Const(which, i64))
 
 
 def _tree(name: str, parts: list[Expr]) -> Expr:
