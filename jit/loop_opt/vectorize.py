@@ -241,7 +241,13 @@ class _Writer:
     """
 
     def __init__(
-        self, body: Body, names: _Names, lanes: int, copies: int, shared: _Writer | None = None, apart: Set[str] = frozenset()
+        self,
+        body: Body,
+        names: _Names,
+        lanes: int,
+        copies: int,
+        shared: _Writer | None = None,
+        apart: Set[str] = frozenset(),
     ) -> None:
         self.apart: Set[str] = shared.apart if shared is not None else apart
         self.notes: dict[str, list[Ref]] = {} if shared is None else shared.notes

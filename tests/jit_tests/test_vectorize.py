@@ -143,15 +143,38 @@ def test_vectorized_reductions(name: str, ty: Ty) -> None:
             np.testing.assert_array_equal(a, b)
 
 
-def test_vectorized_maximum_propagates_nan() -> None:
-    for name in ("min", "max"):
-        run = compiled(reduction(name, f32, True))
-        for where in (0, 40, 99):
-            x = np.ones(100, np.float32)
-            x[where] = np.nan
-            out = np.zeros(1, np.float32)
-            run([x, out, 100], 0, 1)
+@pytest.mark.parametrize("where", ["host", "avx2", "sse2"])
+def test_vectorized_extremes_propagate_nan(where: str) -> None:
+    """In every lane of every copy of the body, whole vectors or masked ones, or where the reduction starts; else there is none."""
+    target = level(where)
+    for name, ty in (("min", f32), ("max", f32), ("max", f64)):
+        run, d = compiled(reduction(name, ty, True), target), dtype_of(ty)
+        numbers = np.random.default_rng(0).standard_normal(150).astype(d)
+        for n in (0, 1, 5, 40, 103, 150):
+            for at in range(-1, n):
+                x, out = numbers[:n].copy(), np.array([numbers[-1]])
+                if at >= 0:
+                    x[at] = np.nan
+                wanted = getattr(np, name)([*x, *out])
+                run([x, out, n], 0, 1)
+                np.testing.assert_array_equal(out[0], wanted, f"{name} of {n} with NaN at {at}")
+            out = np.array([np.nan], d)
+            run([numbers[:n].copy(), out, n], 0, 1)
             assert np.isnan(out[0])
+
+
+def test_what_masked_lanes_compute_does_not_count_as_nan() -> None:
+    """They hold zeros, of which this quotient is NaN."""
+    b = KernelBuilder("ratio")
+    x, out = b.pointer("x", f32), b.pointer("out", f32)
+    most = b.var("most", Const(0.0, f32))
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", b.load(x, i))
+        b.assign(most, maximum(most, v / v))
+    b.store(out, 0, most)
+    for n in SIZES:
+        *_, result = run_everywhere(b.build(), [np.full(n, 3, np.float32), np.zeros(1, np.float32)], 0, n)
+        assert result[0] == (n > 0)
 
 
 def test_a_reduction_has_several_accumulators_of_full_width() -> None:
