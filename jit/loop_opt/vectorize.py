@@ -310,6 +310,7 @@ class _Writer:
             case Assign(name, value):
                 assert isinstance(value, Op)
                 at = accumulator(name, value)
+                assert at is not None
                 ty = value.ty.vector(self.lanes)
                 running = Ref(self.renamed[c][name], ty)
                 if name in self.apart:
