@@ -40,6 +40,7 @@ from ..loop_ir import (
 )
 from ..loop_walk import declared, is_any
 from ..target import Target
+from .interleave import interleaved
 from .steps import Body, Declined, Step, accumulator
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
@@ -106,12 +107,14 @@ class _Names:
 
     def __init__(self, kernel: Kernel) -> None:
         self.taken = {*(p.name for p in kernel.params), *declared(kernel.body)}
+        self.next: dict[str, int] = {}
 
     def __call__(self, name: str) -> str:
-        n = 0
+        n = self.next.get(name, 0)
         while (new := f"{name}_{n}") in self.taken:
             n += 1
         self.taken.add(new)
+        self.next[name] = n + 1
         return new
 
 
@@ -140,6 +143,7 @@ class _VectorLoop:
         able = target.masked_bytes if body.bytes else target.masked_accesses
         self.masked = able and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
+        self.interleaved = side_by_side > 1 and body.size > _LONG_BODY and target.vector_registers >= 32
         self.whole = None
         if self.masked and target.vector_bits < 512 and self.main.copies * self.main.lanes > lanes:
             self.whole = _Writer(body, names, lanes, 1, self.main)
@@ -150,10 +154,10 @@ class _VectorLoop:
         extent = Ref(names(f"{loop.var}_extent"), i64)
         middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
-        main: list[Stmt] = [
-            Let(middle.name, loop.start + (extent & -block)),
-            self.main.loop(loop.start, middle, block),
-        ]
+        wide = self.main.loop(loop.start, middle, block)
+        if self.interleaved:
+            wide = replace(wide, body=tuple(interleaved(wide.body, self.main.lanes // lanes, names)))
+        main: list[Stmt] = [Let(middle.name, loop.start + (extent & -block)), wide]
         length = loop.stop - loop.start
         if self.masked:
             if self.whole is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import mmap
 import re
 import sys
@@ -35,8 +36,10 @@ from jit.llvm import native
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,
+    For,
     Kernel,
     Let,
+    Op,
     Ty,
     b1,
     f16,
@@ -53,6 +56,7 @@ from jit.loop_ir import (
     u64,
 )
 from jit.loop_opt.fold import fold
+from jit.loop_opt.interleave import interleaved
 from jit.loop_opt.vectorize import vectorize
 from jit.loop_print import print_kernel
 from jit.loop_verify import verify_kernel
@@ -246,6 +250,51 @@ def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts
 
     assert [lanes(ways, "znver4") for ways in (1, 4)] == [32, 16]
     assert lanes(4, "x86-64-v4") == 64
+
+
+def two_chains() -> Kernel:
+    """Products and sums that do not wait for each other, a rare lane, and a store into what was read."""
+    b = KernelBuilder("two_chains")
+    x, out = b.pointer("x", f32), b.pointer("out", f32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", b.load(x, i))
+        product = total = v
+        for k in range(25):
+            product = product * (v if k % 2 else 0.75)
+        part = b.var("part", product)
+        with b.if_(op_("any", v > 2.0)):
+            b.assign(part, select(v > 2.0, b.let("u", v * 3.0), part))
+        part = b.let("part", part)
+        for k in range(25):
+            total = total + (v if k % 2 else 0.25 * k)
+        b.store(out, i, part - total)
+        b.store(x, i, total)
+    return b.build()
+
+
+def test_chains_that_do_not_wait_for_each_other_are_interleaved() -> None:
+    """The values are those of the loop as it was written; every name is known where it is read."""
+    target = dataclasses.replace(host(), vector_bits=max(host().vector_bits, 128), vector_registers=32)
+    vector = vectorize(fold(two_chains()), target)
+    verify_kernel(vector)
+    wide = next(s for s in statements(vector.body) if isinstance(s, For))
+    values = [s.value for s in wide.body if isinstance(s, Let)]
+    kinds = [v.name for v in values if isinstance(v, Op) and v.name in ("mul", "add")]
+    assert kinds.count("mul") == kinds.count("add") == 25
+    assert sum(a != b for a, b in itertools.pairwise(kinds)) > 20  # one after the other there is one change
+    for n in (0, 5, 63, 64, 67, 200):
+        x = np.random.default_rng(n).uniform(-2.2, 2.2, n).astype(np.float32)
+        run_everywhere(two_chains(), [x, np.zeros(n, np.float32)], 0, n, numba=n == 67)
+
+
+def test_a_loop_that_reads_what_it_has_stored_keeps_its_order() -> None:
+    b = KernelBuilder("stored")
+    x = b.pointer("x", f32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        b.store(x, i, b.load(x, i) + 1.0)
+        b.store(x, i, b.load(x, i) * 2.0)
+    loop = next(s for s in statements(vectorize(b.build(), host()).body) if isinstance(s, For))
+    assert interleaved(loop.body, 4, lambda name: name) == list(loop.body)
 
 
 def short_rows(width: int) -> Kernel:
