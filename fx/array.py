@@ -59,6 +59,9 @@ class SingleDeviceSharding:
     num_devices = 1
     is_fully_addressable = is_fully_replicated = has_addressable_devices = True
 
+    def __init__(self, device: Any = None, *, memory_kind: str | None = None) -> None:
+        check_device(device)
+
     @property
     def device_set(self) -> set[Device]:
         """The devices: the CPU."""
@@ -384,8 +387,9 @@ class Array(_Methods, metaclass=_ArrayType):
         if self._buffer is None:
             return "Array(<deleted>)"
         body = np.array2string(self._data, separator=", ", prefix="Array(")
+        shape = f", shape={self.shape}" if not self.size and self.ndim != 1 else ""  # which the brackets do not show
         weak = ", weak_type=True" if self.weak_type else ""
-        return f"Array({body}, dtype={self.dtype}{weak})"
+        return f"Array({body}{shape}, dtype={self.dtype}{weak})"
 
     def __str__(self) -> str:
         return repr(self) if self._buffer is None else str(self._data)

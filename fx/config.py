@@ -125,6 +125,10 @@ class Config:
         object.__setattr__(self, "_local", threading.local())
         self._count()
 
+    def __reduce__(self) -> str:
+        """By name: another process has options of its own."""
+        return "config"
+
     def __getattr__(self, name: str) -> Any:
         overrides = getattr(self._local, "overrides", None)
         if overrides and name in overrides:

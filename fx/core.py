@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from .api.jaxprs import Jaxpr, JaxprEqn
 from .api.looking import TracedGraph as ClosedJaxpr
 from .errors import ConcretizationError
 from .ir import Atom, Aval, Literal, Var, subgraphs
 from .platform import ensure_compile_time_eval
 from .primitive import Primitive
+from .staging.jaxprs import Jaxpr, JaxprEqn
 from .trace import Tracer, aval_of, concrete_value, eval_graph, state
 
 __all__ = [

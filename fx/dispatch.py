@@ -209,6 +209,8 @@ class _Writer:
         self._miss_if(f"type({x}) is not {self.name('K', d.kind)}")
         if d.kind in (tuple, list) or tree.is_namedtuple(d.kind):
             return self._children(d, x)
+        if tree.can_change(d.aux):  # the node may have handed out what it goes on changing
+            return False
         children, aux = f"t{self._fresh()}", self.name("aux", d.aux)
         self.lines.append(f"        {children}, aux = {self.name('flatten', tree.node_of(d).flatten)}({x})")
         self._miss_if(f"aux is not {aux} and not {self.name('same', tree.same_aux)}(aux, {aux})")

@@ -175,8 +175,9 @@ class CheckError(FxError, ValueError):
     """A check of ``fx.experimental.checkify`` failed while the program ran."""
 
 
-class StaticArgumentError(FxError, ValueError):
-    """``static_argnums``, ``donate_argnums`` or ``argnums`` do not fit the function's arguments."""
+class StaticArgumentError(FxError, TypeError, ValueError):
+    """``static_argnums``, ``donate_argnums`` or ``argnums`` do not fit the function's arguments, or those of a call do not fit
+    what was compiled ahead."""
 
 
 class NonHashableStaticError(StaticArgumentError, TypeError):

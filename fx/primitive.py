@@ -115,6 +115,10 @@ class Primitive:
     def __repr__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> Any:
+        """By name: what is known of a primitive, its lowering above all, is known of this object."""
+        return primitive, (self.name,)
+
     # ------------------------------------------------------------------ giving rules
 
     def _give(self, kind: str, rule: Rule | _Absent) -> Rule:

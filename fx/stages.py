@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .staging import Compiled, Lowered
+from .staging import ArgInfo, Compiled, Lowered, Traced
 from .staging import JitFunction as Wrapped
 
-__all__ = ["Compiled", "Lowered", "Wrapped"]
+__all__ = ["ArgInfo", "Compiled", "Lowered", "Traced", "Wrapped"]

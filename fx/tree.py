@@ -52,6 +52,7 @@ _all = all
 
 
 _NUMBERS = (bool, int, float, complex)
+_CHANGEABLE = (dict, list, set)
 
 
 def same_aux(a: Any, b: Any) -> bool:
@@ -61,7 +62,27 @@ def same_aux(a: Any, b: Any) -> bool:
         return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
     if type(a) in _NUMBERS and type(b) in _NUMBERS:
         return type(a) is type(b) and (a is b or repr(a) == repr(b))
+    if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE:
+        return bool(frozen_aux(a) == frozen_aux(b))
     return bool(a == b)
+
+
+def can_change(aux: Any) -> bool:
+    """Whether static data holds a dict, list or set."""
+    return type(aux) in _CHANGEABLE or (type(aux) is tuple and not _all(not can_change(v) for v in aux))
+
+
+def frozen_aux(x: Any) -> Any:
+    """Static data as something hashable that equals another one's where ``same_aux`` says so: dicts, lists and sets, which a
+    node type may keep beside its children, can change, and have no hash."""
+    t = type(x)
+    if t is tuple or t is list:
+        return t, tuple([frozen_aux(v) for v in x])
+    if t is dict:
+        return t, frozenset([(frozen_aux(k), frozen_aux(v)) for k, v in x.items()])
+    if t is set:
+        return t, frozenset([frozen_aux(v) for v in x])
+    return (t, repr(x)) if t in _NUMBERS else x
 
 
 class TreeDef:
@@ -80,7 +101,10 @@ class TreeDef:
 
     def __hash__(self) -> int:
         if self._hash is None:
-            self._hash = hash((self.kind, self.aux, self.subtrees))
+            try:
+                self._hash = hash((self.kind, self.aux, self.subtrees))
+            except TypeError:
+                self._hash = hash((self.kind, frozen_aux(self.aux), self.subtrees))
         return self._hash
 
     def __eq__(self, other: object) -> bool:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from .. import tree
 from ..errors import ArgnumsError
-from ..ir import Graph
-from ..trace import (
-    trace_flat,
-)
+from ..staging import ShapeDtypeStruct, TracedGraph
+from ..trace import trace_flat
 from ..traceback import user_frames
 from ..transforms.flat import (
     FlatFunction,
@@ -24,43 +19,9 @@ from ..transforms.flat import (
     function_name,
     resolve_argnums,
 )
-from .jaxprs import Jaxpr
 from .traced import partial_of
 
 __all__ = ["ShapeDtypeStruct", "TracedGraph", "eval_shape", "make_graph", "make_jaxpr"]
-
-
-@dataclass(frozen=True)
-class ShapeDtypeStruct:
-    """Shape and dtype of an array that need not exist; ``weak_type`` as that of a Python number.
-
-    >>> import fx
-    >>> fx.ShapeDtypeStruct((2, 3), "float32")
-    ShapeDtypeStruct(shape=(2, 3), dtype=dtype('float32'), weak_type=False)
-    """
-
-    shape: tuple[int, ...]
-    dtype: Any
-    sharding: Any = field(default=None, kw_only=True, compare=False, repr=False)
-    weak_type: bool = field(default=False, kw_only=True)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))
-        if isinstance(self.dtype, (str, type, np.dtype)):  # one spelling, so that equal ones are equal
-            object.__setattr__(self, "dtype", np.dtype(self.dtype))
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("len() of an array without a dimension")
-        return self.shape[0]
-
-    @property
-    def ndim(self) -> int:
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape))
 
 
 @user_frames
@@ -73,54 +34,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> fx.eval_shape(lambda x, w: x @ w, fx.ShapeDtypeStruct((10**6, 300), "float32"), np.ones((300, 4), np.float32))
     ShapeDtypeStruct(shape=(1000000, 4), dtype=dtype('float32'), weak_type=False)
     """
-    traced = make_graph(fun)(*args, **kwargs)
-    return _shapes(traced)
-
-
-def _shapes(traced: TracedGraph) -> Any:
-    return tree.unflatten(
-        traced.out_tree, [ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak) for a in traced.graph.out_avals]
-    )
-
-
-@dataclass(frozen=True)
-class TracedGraph:
-    """A graph with the values that its function closes over (its last inputs) and its structure."""
-
-    graph: Graph
-    consts: list[Any]
-    in_tree: tree.TreeDef
-    out_tree: tree.TreeDef
-
-    @property
-    def jaxpr(self) -> Jaxpr:
-        """The graph under JAX's names."""
-        return Jaxpr(self.graph, len(self.consts))
-
-    @property
-    def literals(self) -> list[Any]:
-        """JAX's other name of ``consts``."""
-        return self.consts
-
-    @property
-    def eqns(self) -> Any:
-        return self.graph.eqns
-
-    @property
-    def in_avals(self) -> Any:
-        return self.graph.in_avals
-
-    @property
-    def out_avals(self) -> Any:
-        return self.graph.out_avals
-
-    def __str__(self) -> str:
-        return str(self.graph)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return self.graph._repr_html_()  # type: ignore[attr-defined]
+    return make_graph(fun)(*args, **kwargs).out_info
 
 
 @user_frames
@@ -155,7 +69,7 @@ def make_graph(
         graph, captures = trace_flat(flat, avals, kind="make_graph", name=function_name(fun), names=names)
         assert flat.out_tree is not None
         found = TracedGraph(graph, captures, in_tree, flat.out_tree)
-        return (found, _shapes(found)) if return_shape else found
+        return (found, found.out_info) if return_shape else found
 
     return traced
 

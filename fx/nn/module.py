@@ -19,6 +19,7 @@ from ..errors import FrozenModuleError, ModuleFieldError
 from ..ir import Aval
 from ..signatures import signature_of
 from ..trace import named_scope
+from ..traceback import shorten
 from .elsewhere import explain_arguments, explain_method, forward_is_no_call
 from .observing import observe_call, observer
 
@@ -72,14 +73,18 @@ def _check_fields(module: Module) -> None:
 
 
 def _observed(call: Callable[..., Any]) -> Callable[..., Any]:
-    """``__call__`` whose equations carry the module's name, and that an observer may watch."""
+    """``__call__`` whose equations carry the module's name, and that an observer may watch; errors show the user's frames."""
 
     @functools.wraps(call)
     def wrapped(self: Module, *args: Any, **kwargs: Any) -> Any:
-        if observer() is not None:
-            return observe_call(call, self, args, kwargs)
-        with named_scope(type(self).__name__):
-            return call(self, *args, **kwargs)
+        try:
+            if observer() is not None:
+                return observe_call(call, self, args, kwargs)
+            with named_scope(type(self).__name__):
+                return call(self, *args, **kwargs)
+        except BaseException as e:
+            shorten(e)
+            raise
 
     return wrapped
 
@@ -118,22 +123,23 @@ def close(module: Module, frozen: frozenset[str]) -> None:
     values.update(_Statics({**{n: values[n] for n in type(module)._static_names}, "_frozen": frozen}).fields)
 
 
-def _register(cls: type, data: tuple[str, ...]) -> None:
-    keys = [tree.GetAttrKey(n) for n in data]
+def _register(cls: _ModuleType) -> None:
+    """The names of the fields are read from the class each time: a pickler that sends classes by value (cloudpickle) sets
+    them, as all other attributes, when the class is there already."""
 
     def children(x: Any) -> tuple[list[Any], Any]:
         values = x.__dict__
-        return [values[n] for n in data], values["_statics"]
+        return [values[n] for n in cls._data_names], values["_statics"]
 
     def with_keys(x: Any) -> tuple[list[tuple[Any, Any]], Any]:
         values, statics = children(x)
-        return list(zip(keys, values)), statics
+        return list(zip(map(tree.GetAttrKey, cls._data_names), values)), statics
 
     def unflatten(statics: Any, values: Iterable[Any]) -> Any:
-        x: Any = object.__new__(cls)
+        x: Any = object.__new__(cls)  # type: ignore[arg-type]
         own = x.__dict__
         own.update(statics.fields)
-        own.update(zip(data, values))
+        own.update(zip(cls._data_names, values))
         return x
 
     tree.register_pytree_with_keys(cls, with_keys, unflatten, children)
@@ -166,7 +172,7 @@ class _ModuleType(abc.ABCMeta):
         fields = dataclasses.fields(cls)
         cls._static_names = tuple(f.name for f in fields if f.metadata.get("static"))
         cls._data_names = tuple(f.name for f in fields if not f.metadata.get("static"))
-        _register(cls, cls._data_names)
+        _register(cls)
         return cls
 
     @property

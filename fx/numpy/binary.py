@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from .core import (
     aval_of,
     broadcast_shapes,
     broadcast_value,
+    filled,
+    out_of_reach,
     promote_dtype,
     promote_operands,
     result_dtype,
@@ -409,6 +412,20 @@ logical_xor = define("logical_xor", 2, _logical(p.bitwise_xor), "x xor y.", Fals
 # ------------------------------------------------------------------------------------ comparisons
 
 
+def _compared(f: Binary, compare: Callable[[int, int], bool]) -> Binary:
+    """``f`` on operands of one dtype and shape.  An integer of Python that the dtype beside it does not reach is beyond all
+    numbers of that dtype, as in NumPy."""
+
+    def g(x: Value, y: Value) -> Value:
+        if out_of_reach(x, y):
+            return filled(y.shape, compare(int(x.data), 0), dtypes.bool_)
+        if out_of_reach(y, x):
+            return filled(x.shape, compare(0, int(y.data)), dtypes.bool_)
+        return f(*promote_operands(x, y))
+
+    return g
+
+
 def _order(name: str, f: Binary, prim: Primitive, doc: str) -> Ufunc:
     """Complex numbers are ordered by real, then imaginary part, as in NumPy."""
 
@@ -418,12 +435,13 @@ def _order(name: str, f: Binary, prim: Primitive, doc: str) -> Ufunc:
         re, im = (p.real(x), p.real(y)), (p.imag(x), p.imag(y))
         return p.select(p.eq(*re), f(*im), f(*re))
 
-    return define(name, 2, _promoted(g), doc, eager=(prim, ORDERED))
+    compare = getattr(operator, prim.name)
+    return define(name, 2, _compared(g, compare), doc, eager=(prim, ORDERED))
 
 
 _ANY = ORDERED | NUMBERS
-equal = define("equal", 2, _promoted(p.eq), "x == y.", eager=(p.eq_p, _ANY))
-not_equal = define("not_equal", 2, _promoted(p.ne), "x != y.", eager=(p.ne_p, _ANY))
+equal = define("equal", 2, _compared(p.eq, operator.eq), "x == y.", eager=(p.eq_p, _ANY))
+not_equal = define("not_equal", 2, _compared(p.ne, operator.ne), "x != y.", eager=(p.ne_p, _ANY))
 less = _order("less", p.lt, p.lt_p, "x < y.")
 less_equal = _order("less_equal", p.le, p.le_p, "x <= y.")
 greater = _order("greater", p.gt, p.gt_p, "x > y.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,7 +34,7 @@ from ..trace import aval_of as _aval_of
 
 __all__ = [
     "COMMON", "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "at_once", "aval_of",
-    "broadcast_shapes", "broadcast_value", "buffers_of", "default_dtype", "filled", "fold_halves", "inexact", "is_eager", "not_in_place", "operand",
+    "broadcast_shapes", "broadcast_value", "buffers_of", "default_dtype", "filled", "fitting_number", "fold_halves", "inexact", "is_eager", "not_in_place", "operand", "out_of_reach",
     "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
 ]  # fmt: skip
 
@@ -155,6 +156,28 @@ def as_beside(x: Any, d: np.dtype, name: str = "argument") -> Value:
 def as_typed(x: Any, dtype: Any, name: str = "argument") -> Value:
     """An array-like in a dtype; Python numbers are cast to it at once."""
     return as_type(operand(x, name), dtype)
+
+
+def fitting_number(x: Any, dtype: Any) -> Any:
+    """A Python number that is to be of ``dtype``, as it is.
+
+    Raises:
+        OverflowError: a dtype of integers that does not reach so far, as NumPy does.
+    """
+    d = dtypes.canonical(dtype)
+    if type(x) in (int, float) and dtypes.is_integer(d) and math.isfinite(x):
+        info = np.iinfo(d)
+        if not info.min <= int(x) <= info.max:
+            raise OverflowError(f"Python {'integer' if type(x) is int else 'float'} {x} out of bounds for {d}")
+    return x
+
+
+def out_of_reach(x: Any, other: Any) -> bool:
+    """Whether ``x`` is an integer of Python that the dtype of the array ``other``, one of integers, does not hold."""
+    if type(x) is not Numbers or x.data.ndim or x.data.dtype.kind not in "iu" or type(other) is Numbers:
+        return False
+    d = other.dtype
+    return dtypes.is_integer(d) and not np.iinfo(d).min <= x.data <= np.iinfo(d).max
 
 
 def _numpy_array(x: Sequence[Any], name: str) -> np.ndarray:

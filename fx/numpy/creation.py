@@ -31,6 +31,7 @@ from .core import (
     broadcast_value,
     default_dtype,
     filled,
+    fitting_number,
     inexact,
     is_eager,
     operand,
@@ -67,7 +68,7 @@ def array(
     if type(object) is list and dtype is None and not ndmin and set(map(type, object)) == {float}:  # the common case
         return Array(np.array(object).astype(config.default_float))
     if is_python_scalar(object):
-        x: Value = as_value(object) if dtype is None else as_typed(object, dtype)
+        x: Value = as_value(object) if dtype is None else as_typed(fitting_number(object, dtype), dtype)
     elif dtype is not None and isinstance(object, SEQUENCES) and not _has_values(object):
         x = Array(np.asarray(object, dtypes.canonical(dtype)))
     else:
@@ -187,6 +188,8 @@ def fromfile(file: Any, dtype: Any = None, count: int = -1, sep: str = "", offse
 def load(file: Any, *args: Any, **kwargs: Any) -> Any:
     """An array written with ``save``; of an ``.npz`` file the mapping of NumPy arrays that ``numpy.load`` gives."""
     out = np.load(file, *args, **kwargs)
+    if isinstance(out, np.ndarray) and out.dtype == "V2":  # what an .npy file knows of bfloat16
+        out = out.view(dtypes.canonical("bfloat16"))
     return Array(to_numpy(out)) if isinstance(out, np.ndarray) else out
 
 

@@ -25,6 +25,9 @@ from .linalg import eigvals, inv, lstsq
 from .manipulation import concatenate, matrix_transpose
 from .matrices import eye, vander
 from .reductions import sum as sum_
+from .scans import cumprod
+from .selection import where
+from .sorting import argsort
 from .unary import absolute, conjugate, negative, sqrt, square
 
 __all__ = [
@@ -184,28 +187,44 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Value:
 
     Args:
         strip_zeros: drop leading zeros, and make trailing ones roots at 0; the coefficients must be known for that.
-            Without, leading zeros give NaN.
+            Without, there is a NaN, at the end, for each leading zero.
     """
     c = _coefficients(p)[0]
     c = as_type(c, inexact(c.dtype))
-    zeros = 0
-    if strip_zeros:
-        known = concrete_value(c)
-        if known is None:
-            c.tolist()  # raises, naming the traced value
-            raise AssertionError
-        places = np.flatnonzero(known)
-        if not len(places):
-            return filled((0,), 0, dtypes.complex_dtype(c.dtype))
-        zeros = c.shape[0] - 1 - int(places[-1])
-        c = c[int(places[0]) : int(places[-1]) + 1]
-    n = max(c.shape[0] - 1, 0)
+    if not strip_zeros:
+        return _as_many_roots(c)
+    known = concrete_value(c)
+    if known is None:
+        c.tolist()  # raises, naming the traced value
+        raise AssertionError
+    places = np.flatnonzero(known)
+    if not len(places):
+        return filled((0,), 0, dtypes.complex_dtype(c.dtype))
+    zeros = c.shape[0] - 1 - int(places[-1])
     nothing = filled((zeros,), 0, dtypes.complex_dtype(c.dtype))
+    return concatenate([_eigenvalues(c[int(places[0]) : int(places[-1]) + 1]), nothing])
+
+
+def _eigenvalues(c: Value) -> Value:
+    """Of the companion matrix of coefficients of which the first is not zero."""
+    n = max(c.shape[0] - 1, 0)
     if not n:
-        return nothing
+        return filled((0,), 0, dtypes.complex_dtype(c.dtype))
     first = negative(binary.divide(c[1:], c[0]))
-    matrix = concatenate([shaping.reshape(first, (1, n)), eye(n, dtype=c.dtype)[: n - 1]], 0)
-    return concatenate([eigvals(matrix), nothing])
+    return eigvals(concatenate([shaping.reshape(first, (1, n)), eye(n, dtype=c.dtype)[: n - 1]], 0))
+
+
+def _as_many_roots(c: Value) -> Value:
+    """One for each coefficient but the first, whichever are zero.  Leading zeros are moved to the end, where they make roots
+    at 0; as many of those are NaN."""
+    n = c.shape[0] - 1
+    if n < 1:
+        return _eigenvalues(c)
+    leading = sum_(cumprod(binary.equal(c, 0), 0, np.int32))
+    moved = getitem(c, binary.remainder(binary.add(np.arange(n + 1, dtype=np.int32), leading), np.int32(n + 1)))
+    found = _eigenvalues(where(binary.equal(leading, n + 1), 1, moved))
+    found = getitem(found, argsort(binary.equal(found, 0), stable=True))
+    return where(binary.less(np.arange(n, dtype=np.int32), binary.subtract(n, leading)), found, complex(np.nan, np.nan))
 
 
 def polyfit(

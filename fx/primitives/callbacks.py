@@ -66,7 +66,7 @@ def _pure_callback_batch(
         )
     batched = tuple(Aval((size, *a.shape), a.dtype) for a in out_avals)
     if vmap_method == "expand_dims":
-        xs = [x.reshape((1, *x.shape)) if d is None else align_batch(size, [x], [d])[0] for x, d in zip(args, dims)]
+        xs = [align_batch(1 if d is None else size, [x], [d])[0] for x, d in zip(args, dims)]
     else:
         xs = align_batch(size, args, dims)
     by_example = vmap_method in ("sequential", "sequential_unrolled")

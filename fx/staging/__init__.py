@@ -11,7 +11,11 @@ outputs) and a jit of the tangent graph; its transpose and its batched form are 
 from __future__ import annotations
 
 from .function import JitFunction, clear_caches, jit
-from .lowered import Compiled, Lowered
+from .jaxprs import ShapeDtypeStruct, TracedGraph
+from .lowered import ArgInfo, Compiled, Lowered, Traced
 from .primitive import executable_of, jit_p
 
-__all__ = ["Compiled", "JitFunction", "Lowered", "clear_caches", "executable_of", "jit", "jit_p"]
+__all__ = [
+    "ArgInfo", "Compiled", "JitFunction", "Lowered", "ShapeDtypeStruct", "Traced", "TracedGraph", "clear_caches", "executable_of", "jit",
+    "jit_p",
+]  # fmt: skip

@@ -11,12 +11,12 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
-from ..errors import NonHashableStaticError, StaticArgumentError, TreeError
+from ..errors import NonHashableStaticError, StaticArgumentError, TreeError, UnsupportedArgumentError
 from ..signatures import signature_of
 from ..trace import Tracer, aval_of
 from ..transforms.flat import argument_names, check_leaf, function_name, resolve_argnums
 
-__all__ = ["Arguments", "shown"]
+__all__ = ["Arguments", "refuse_options", "shown"]
 
 _SEVERAL = (tuple, list, set, frozenset, range)
 
@@ -172,6 +172,12 @@ class Arguments:
         for i in donate:
             arrays[i] = None  # no reference but the array's own
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
+
+
+def refuse_options(compiler_options: Any) -> None:
+    """Raises for options of XLA: nothing here knows what they mean."""
+    if compiler_options:
+        raise UnsupportedArgumentError(f"compiler_options={compiler_options!r} are XLA's; set those of fx.config")
 
 
 def _typed(value: Any) -> tuple[type, Any]:

@@ -21,7 +21,7 @@ from ..array import Array, check_device
 from ..backend import Executable
 from ..config import config
 from ..dispatch import MISS, specialise
-from ..errors import NonHashableStaticError, StaticArgumentError, UnsupportedArgumentError
+from ..errors import NonHashableStaticError, StaticArgumentError
 from ..interning import forget
 from ..ir import Aval
 from ..nans import wanted
@@ -29,8 +29,8 @@ from ..replay import checked
 from ..trace import Tracer, aval_of, bind, state, trace_flat
 from ..traceback import shorten, user_frames
 from ..transforms.flat import FlatFunction, check_function, example_aval
-from .arguments import Arguments
-from .lowered import Lowered, owned
+from .arguments import Arguments, refuse_options
+from .lowered import Lowered, Traced, owned
 from .primitive import jit_p
 from .programs import CacheInfo, Entry, Key, Programs
 
@@ -208,6 +208,11 @@ class JitFunction(Generic[P, R]):
             self.arguments,
         )
 
+    @user_frames
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
+        """Traces for these arguments: ``.jaxpr`` is the graph, ``.lower()`` the next stage."""
+        return Traced(self.lower(*args, **kwargs))
+
     def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """The result's shapes and dtypes, without computing it."""
         return self.lower(*args, **kwargs).out_info
@@ -225,9 +230,14 @@ class JitFunction(Generic[P, R]):
         return "\n".join(map(str, tuple(self._programs.log))) or f"{self.name}: not called yet"
 
     def __reduce__(self) -> Any:
-        """By name where it is found under its own, as what a decorator made is; else the function and the options."""
+        """By name where it is found under its own, as what a decorator made is; else the function and the options.
+
+        A pickler that sends functions of the main program by value (cloudpickle, and with it joblib, Dask and Ray: their
+        workers have another main program) has a hook for them, and is the caller.
+        """
+        by_value = self.__module__ == "__main__" and hasattr(_caller(), "reducer_override")
         with contextlib.suppress(AttributeError):
-            if operator.attrgetter(self.__qualname__)(sys.modules.get(self.__module__)) is self:
+            if not by_value and operator.attrgetter(self.__qualname__)(sys.modules.get(self.__module__)) is self:
                 return self.__qualname__
         return JitFunction, (self.fun, *self._options)
 
@@ -243,6 +253,11 @@ class JitFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+def _caller() -> Any:
+    """The object whose method called the method that asks."""
+    return sys._getframe(2).f_locals.get("self")
 
 
 def to_numpy_as(x: Any, aval: Aval) -> np.ndarray:
@@ -326,8 +341,7 @@ def jit(
     """
     if backend not in (None, "native", "cpu", "reference"):
         raise StaticArgumentError(f"backend must be 'native' (or 'cpu') or 'reference'; found {backend!r}")
-    if compiler_options:
-        raise UnsupportedArgumentError(f"compiler_options={compiler_options!r} are XLA's; set those of fx.config")
+    refuse_options(compiler_options)
     for what, where in (("device", device), ("in_shardings", in_shardings), ("out_shardings", out_shardings)):
         check_device(where, what)
     backend = "native" if backend == "cpu" else backend

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,72 @@ from ..replay import checked
 from ..trace import Tracer, aval_of
 from ..traceback import user_frames
 from ..transforms.flat import check_leaf
-from .arguments import Arguments, shown
+from .arguments import Arguments, refuse_options, shown
+from .jaxprs import TracedGraph
 from .primitive import executable_of
 
-__all__ = ["Compiled", "Lowered", "owned"]
+__all__ = ["ArgInfo", "Compiled", "Lowered", "MemoryStats", "Traced", "owned"]
 
 
 @dataclass(frozen=True)
+class ArgInfo:
+    """An array among the arguments: its type, and whether the call gives its memory away."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    donated: bool
+
+
+@dataclass(frozen=True)
+class MemoryStats:
+    """The memory of a call in bytes, under JAX's names: its arguments and results, and what it works with in between
+    (``alias``: how much of the results may lie in memory that arguments gave away)."""
+
+    argument_size_in_bytes: int
+    output_size_in_bytes: int
+    temp_size_in_bytes: int
+    alias_size_in_bytes: int
+
+
+class _Stage:
+    """What all stages say of the function."""
+
+    _lowered: Lowered
+
+    in_tree = property(lambda self: self._lowered.in_tree)
+    out_tree = property(lambda self: self._lowered.out_tree)
+    out_info = property(lambda self: self._lowered.out_info)
+    args_info = property(lambda self: self._lowered.args_info)
+    donate_argnums = property(lambda self: self._lowered.donate)
+    fun_name = property(lambda self: self._lowered.name)
+
+
+@dataclass(frozen=True, repr=False)
+class Traced(_Stage):
+    """A traced function, before anything is decided about native code: ``jit(f).trace(...)``."""
+
+    _lowered: Lowered
+
+    @property
+    def jaxpr(self) -> TracedGraph:
+        """The graph, with what the function closes over."""
+        low = self._lowered
+        return TracedGraph(low.graph, low.captures, low.in_tree, low.out_tree)
+
+    def lower(self, **_: Any) -> Lowered:
+        """The next stage; options that speak of other platforms are accepted."""
+        return self._lowered
+
+    def __repr__(self) -> str:
+        return f"<{self._lowered._summary()}, traced>"
+
+
+@dataclass(frozen=True, repr=False)
 class Lowered:
     """A traced function: the stage between Python and native code."""
 
     name: str
-    make_graph: Callable[[], Graph] = field(repr=False)
+    make_graph: Callable[[], Graph]
     captures: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
@@ -58,11 +112,13 @@ class Lowered:
         """Flops, bytes read and written, and memory of the program."""
         return self.executable.cost_analysis()
 
-    def compile(self) -> Compiled:
+    def compile(self, compiler_options: Any = None) -> Compiled:
         """Native code for exactly this signature."""
+        refuse_options(compiler_options)
         return Compiled(self, self.executable)
 
-    def as_text(self) -> str:
+    def as_text(self, dialect: str | None = None, *, debug_info: bool = False) -> str:
+        """The graph as text, whatever the dialect that is asked for: there is no other one."""
         return str(self.graph)
 
     def leaf_name(self, i: int) -> str:
@@ -72,7 +128,31 @@ class Lowered:
 
     @property
     def out_info(self) -> Any:
-        return tree.unflatten(self.out_tree, list(self.graph.out_avals))
+        """The result, of shapes and dtypes in place of arrays."""
+        return TracedGraph(self.graph, self.captures, self.in_tree, self.out_tree).out_info
+
+    @property
+    def args_info(self) -> Any:
+        """The arguments (a tuple, and a dict of those given by name), with an ``ArgInfo`` in place of each array."""
+        avals = self.graph.in_avals[: self.in_tree.num_leaves]
+        return tree.unflatten(self.in_tree, [ArgInfo(a.shape, a.dtype, i in self.donate) for i, a in enumerate(avals)])
+
+    @property
+    def donate_argnums(self) -> tuple[int, ...]:
+        return self.donate
+
+    @property
+    def fun_name(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<{self._summary()}, lowered>"
+
+    def _summary(self) -> str:
+        """A line, however many arguments and equations there are."""
+        g = self.graph
+        given, made = len(g.in_avals) - len(self.captures), len(g.out_avals)
+        return f"jit of {self.name}: {given} inputs, {len(g.eqns)} equations, {made} outputs"
 
     def __str__(self) -> str:
         return str(self.graph)
@@ -81,8 +161,8 @@ class Lowered:
         return self.graph._repr_html_()  # type: ignore[attr-defined]
 
 
-@dataclass(frozen=True)
-class Compiled:
+@dataclass(frozen=True, repr=False)
+class Compiled(_Stage):
     """A compiled function for one signature; calling it never traces or compiles.
 
     It takes the arguments it was lowered for; the static ones may be left out, as in JAX.
@@ -90,6 +170,9 @@ class Compiled:
 
     lowered: Lowered
     executable: Executable
+
+    def __repr__(self) -> str:
+        return f"<{self.lowered._summary()}, compiled>"
 
     @user_frames
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -145,10 +228,24 @@ class Compiled:
         given = zip([*leaves, *low.captures], low.graph.in_avals)
         return leaves, [to_numpy(x).astype(a.dtype, copy=False) for x, a in given]
 
+    @property
+    def _lowered(self) -> Lowered:  # type: ignore[override]
+        return self.lowered
+
     def cost_analysis(self) -> dict[str, Any]:
+        """Flops, bytes read and written, and memory of the program."""
         return self.executable.cost_analysis()
 
+    def memory_analysis(self) -> MemoryStats:
+        """Bytes of a call's arguments, results and working memory."""
+        g = self.lowered.graph
+        size = [a.nbytes for a in g.in_avals]
+        given, made = sum(size), sum(a.nbytes for a in g.out_avals)
+        alias = min(made, sum(size[i] for i in self.lowered.donate))
+        return MemoryStats(given, made, self.executable.cost_analysis()["arena_bytes"], alias)
+
     def as_text(self) -> str:
+        """The compiled loops as Python."""
         return self.executable.loops()
 
 

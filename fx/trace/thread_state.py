@@ -31,5 +31,9 @@ class _State(threading.local):
         self.mapped: list[Any] = []
         self.run: Callable[..., Any] = quiet.run
 
+    def __reduce__(self) -> str:
+        """By name, for picklers that send a function with the globals that it reads."""
+        return "state"
+
 
 state = _State()

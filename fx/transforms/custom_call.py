@@ -28,11 +28,18 @@ from .flat import FlatFunction, argument_names, check_leaf, float0, function_nam
 from .vmap import batch_graph
 
 __all__ = [
-    "FlatRule", "SymbolicZero", "bind_arguments", "call_with_rules", "closed_over_error", "mapped_axis", "nondiff_positions", "of_type", "on_examples",
+    "FlatRule", "SymbolicZero", "attribute_of", "bind_arguments", "call_with_rules", "closed_over_error", "mapped_axis", "nondiff_positions", "of_type", "on_examples",
     "own", "present", "same_structure", "split_static", "tangent_or_zero", "zero_from_primal",
 ]  # fmt: skip
 
 FlatRule = Callable[..., Any]
+
+
+def attribute_of(wrapper: Any, name: str) -> Any:
+    """An attribute of the function that ``wrapper`` gives derivative rules to, which the wrapper does not have."""
+    if name.startswith("__") or "fun" not in wrapper.__dict__:
+        raise AttributeError(f"{type(wrapper).__name__} has no attribute {name!r}")
+    return getattr(wrapper.fun, name)
 
 
 # --------------------------------------------------------------------------------- symbolic zeros

@@ -20,6 +20,7 @@ from .calls import batch_closed
 from .custom_call import (
     FlatRule,
     SymbolicZero,
+    attribute_of,
     call_with_rules,
     closed_over_error,
     mapped_axis,
@@ -133,6 +134,10 @@ class custom_jvp:
         self.nondiff_argnums = nondiff_positions(fun, nondiff_argnums, nondiff_argnames)
         self.rule: Callable[..., Any] | None = None
         self.symbolic_zeros = False
+
+    def __getattr__(self, name: str) -> Any:
+        """What the function has: ``def_vmap`` of a ``custom_vmap``, say."""
+        return attribute_of(self, name)
 
     @user_frames
     def defjvp(self, rule: Callable[..., Any], symbolic_zeros: bool = False) -> Callable[..., Any]:

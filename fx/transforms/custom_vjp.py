@@ -21,6 +21,7 @@ from ..traceback import user_frames
 from .calls import batch_closed
 from .custom_call import (
     FlatRule,
+    attribute_of,
     call_with_rules,
     closed_over_error,
     mapped_axis,
@@ -181,6 +182,10 @@ class custom_vjp:
         self.nondiff_argnums = nondiff_positions(fun, nondiff_argnums, nondiff_argnames)
         self.rules: tuple[Callable[..., Any], Callable[..., Any]] | None = None
         self.symbolic_zeros = False
+
+    def __getattr__(self, name: str) -> Any:
+        """What the function has: ``def_vmap`` of a ``custom_vmap``, say."""
+        return attribute_of(self, name)
 
     @user_frames
     def defvjp(

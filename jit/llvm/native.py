@@ -84,6 +84,8 @@ def load_object(data: bytes, names: Sequence[str]) -> dict[str, int]:
 
 def load_objects(objects: Sequence[tuple[bytes, Sequence[str]]]) -> list[dict[str, int]]:
     """``load_object`` for several at a time, which takes less time and memory."""
+    if not objects:
+        return []
     codes = [_unsealed(data) for data, _ in objects]
     try:
         found = link(codes)

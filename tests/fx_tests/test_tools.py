@@ -26,7 +26,7 @@ ABSENT = {  # the greater namespaces: surface.py
     "typing": "", "flatten_util": "", "test_util": "", "dlpack": "", "custom_derivatives": (
         "CustomVJPPrimal SymbolicZero custom_jvp_call_p custom_vjp_call_p custom_vjp_primal_tree_values linear_call remat_opt_p zero_from_primal"
     ),
-    "stages": "ArgInfo CompilerOptions Traced",
+    "stages": "CompilerOptions",
 }  # fmt: skip
 
 

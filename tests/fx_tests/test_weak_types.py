@@ -135,7 +135,7 @@ def test_weak_where_jax_is(name: str) -> None:
         (want_traced,) = jax.make_jaxpr(lambda x: f(jax, jax.numpy, x))(1.5).out_avals
     assert kind(f(fx, fx.numpy, 1.5)) == kind(want)
     aval = fx.jit(lambda x: f(fx, fx.numpy, x)).lower(1.5).out_info
-    assert (str(aval.dtype), aval.weak) == kind(want_traced)
+    assert (str(aval.dtype), aval.weak_type) == kind(want_traced)
 
 
 def test_a_compiled_function_returns_weak_values() -> None:

@@ -209,3 +209,9 @@ def test_on_another_system_llvm_links(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_llvm_writes_the_format_that_is_known_here() -> None:
     assert llvm.get_object_format() == "ELF"
+
+
+def test_no_objects_take_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program whose kernels this process has links none: it took a page, for ever, for each jitted function."""
+    monkeypatch.setattr(linker, "_map", lambda size: pytest.fail(f"{size} bytes for nothing"))
+    assert load_objects([]) == []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ... import numpy as fnp
-from ...api import value_and_grad
+from ...api import eval_shape, value_and_grad
 from ...errors import (
     ArgumentError,
     ShapeError,
@@ -218,6 +218,7 @@ def minimize(
     def objective(v: Value) -> Value:
         return fun(v, *args)
 
+    x = x.astype(fnp.promote_types(x.dtype, eval_shape(objective, x).dtype))  # data may be of more bits than x0
     state, inverse = _METHODS[method.lower()](value_and_grad(objective), x, **known)
     return OptimizeResults(
         state.x, state.status == _CONVERGED if inverse is not None else (state.status == _CONVERGED) | (state.status == _UNCHANGED),
