@@ -21,9 +21,20 @@ import numpy as np
 
 from .row import Prepared, Result, Row, leaves
 
-__all__ = ["LIBRARIES", "Pool", "environment", "installed", "serve"]
+__all__ = ["AVX2_ONLY", "LIBRARIES", "Pool", "environment", "installed", "serve"]
 
 LIBRARIES = ("fx", "numpy", "jax", "torch", "autograd")
+AVX2_ONLY = {
+    "FX_ISA": "avx2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",  # NumPy from 2.4 on; for its products, OpenBLAS
+    "OPENBLAS_CORETYPE": "Haswell",
+    # XLA: what LLVM makes, then what Eigen calls for float32.  YNNPACK goes by the processor alone, so products are Eigen's.
+    "XLA_FLAGS": "--xla_cpu_max_isa=AVX2 --xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_DOT,-LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+"""The environment in which fx and its peers use no instructions beyond AVX2 and FMA."""
 _LONG_ENOUGH = 200e-6  # seconds of work from which more threads must show
 _SETTLED = 0.3  # seconds at most that a library's idle threads are waited for: OpenBLAS's spin for 0.1 s
 _PATIENCE = 240.0  # seconds for an answer; torch.compile on a busy machine takes a minute
@@ -34,13 +45,14 @@ def installed() -> list[str]:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment of a process whose library has that many threads, and whose modules are compiled to files."""
+    """The environment of a process whose library has that many threads, and whose modules are compiled to files; flags of XLA
+    that stand in ours are kept."""
     n = str(threads)
     ours = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'} intra_op_parallelism_threads={n}"
+    xla = f"{ours.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'} intra_op_parallelism_threads={n}"
     return {
         **ours, "FX_NUM_THREADS": n, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "MKL_NUM_THREADS": n,
-        "XLA_FLAGS": xla, "JAX_PLATFORMS": "cpu", "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        "XLA_FLAGS": xla.strip(), "JAX_PLATFORMS": "cpu", "TORCHINDUCTOR_COMPILE_THREADS": "1",
     }  # fmt: skip
 
 

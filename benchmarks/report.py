@@ -10,7 +10,7 @@ from typing import Any
 
 from .row import Goal, Result
 
-__all__ = ["COLUMNS", "SCALING", "as_json", "as_markdown", "header", "line", "summary"]
+__all__ = ["COLUMNS", "SCALING", "as_json", "as_markdown", "header", "line", "only", "summary"]
 
 COLUMNS = ("fx", "numpy", "jax", "torch", "torch:compile", "autograd")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "MB": 1e6}
@@ -76,6 +76,11 @@ def _met(results: list[Result]) -> str:
     return f"{sum(told)} of {len(told)} rows meet their goals"
 
 
+def only(isa: str | None) -> str:
+    """What stands behind the number of threads, where libraries were held to fewer instructions."""
+    return f", {isa.upper()} at most" if isa else ""
+
+
 def summary(results: list[Result]) -> str:
     """Counts of goals met, and of rows that gain enough from more threads."""
     gains = [scaling(r) for r in results if "fx1" in r.samples]
@@ -90,12 +95,14 @@ def summary(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def as_markdown(families: dict[str, list[Result]], threads: int, machine: dict[str, float]) -> str:
+def as_markdown(
+    families: dict[str, list[Result]], threads: int, machine: dict[str, float], isa: str | None = None
+) -> str:
     """The tables for people to read, one a family: medians, ratios of the medians and of the fastest readings, goals."""
     head = ["work", *COLUMNS, "ratio", "of minima", "1→n", "goal", ""]
     text = [
         "# Results",
-        f"{platform.machine()}, {_processor()}: {threads} threads each; measured peak {machine['gflops']:.0f} GFLOP/s (float32), {machine['gbytes']:.1f} GB/s.",
+        f"{platform.machine()}, {_processor()}: {threads} threads each{only(isa)}; measured peak {machine['gflops']:.0f} GFLOP/s (float32), {machine['gbytes']:.1f} GB/s.",
         'Medians in microseconds unless said; ratio = fx / best peer, below 1 is faster; "of minima" compares the fastest readings; "1→n" is the'
         " gain of fx from all threads over one. PyTorch is eager and `torch.compile`, whichever is faster counts. Absolute times and single"
         " rows drift by tens of percent between runs.",
@@ -127,7 +134,7 @@ def _processor() -> str:
         return platform.processor()
 
 
-def as_json(results: list[Result], threads: int, machine: dict[str, float]) -> str:
+def as_json(results: list[Result], threads: int, machine: dict[str, float], isa: str | None = None) -> str:
     rows: list[dict[str, Any]] = [
         dataclasses.asdict(r) | {
             "median": r.median, "minimum": r.minimum, "spread": r.spread, "ratio": _number(ratio(r)), "ratio_of_minima": _number(ratio(r, of_minima=True)),
@@ -135,7 +142,7 @@ def as_json(results: list[Result], threads: int, machine: dict[str, float]) -> s
         }
         for r in results
     ]  # fmt: skip
-    about = {"threads": threads, "platform": platform.platform(), **machine}
+    about = {"threads": threads, "isa": isa, "platform": platform.platform(), **machine}
     return json.dumps({"about": about, "rows": rows}, indent=1)
 
 

@@ -55,7 +55,7 @@ _FROM = {
     "transforms.custom_vjp": ("closure_convert", "custom_gradient", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "ad_checkpoint", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "extend", "flatten_util", "image", "io", "lax",
+    "ad_checkpoint", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "extend", "flatten_util", "image", "interpreters", "io", "lax",
     "metrics", "nn",
     "numpy", "ops", "optim", "printing", "profiler", "random", "scipy", "sharding", "stages", "test_util", "train",
     "tree", "tree_util", "typing", "viz",
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         extend as extend,
         flatten_util as flatten_util,
         image as image,
+        interpreters as interpreters,
         io as io,
         lax as lax,
         metrics as metrics,

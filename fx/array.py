@@ -27,7 +27,10 @@ from .errors import (
 )
 from .ir import Aval, aval_of_array
 
-__all__ = ["CPU", "Array", "Device", "SingleDeviceSharding", "check_device", "to_numpy"]
+__all__ = ["CPU", "Array", "Device", "SingleDeviceSharding", "aligned_copy", "check_device", "to_numpy"]
+
+_LINE = 64  # bytes of a line of the caches
+_ALIGNED_FROM = 1 << 14  # bytes; smaller copies lie where NumPy puts them
 
 
 class Device:
@@ -121,6 +124,20 @@ class _ArrayType(type):
 
     def __instancecheck__(cls, x: Any) -> bool:
         return type.__instancecheck__(cls, x) or getattr(type(x), "stands_for_array", False)
+
+
+def aligned_copy(x: np.ndarray) -> np.ndarray:
+    """A copy, in the order of ``x`` in memory; a large one begins at the start of a cache line.
+
+    Where it does not, every vector that a kernel reads as wide as a line takes two of them.
+    """
+    if x.nbytes < _ALIGNED_FROM or not (x.flags.c_contiguous or x.flags.f_contiguous) or x.dtype.hasobject:
+        return np.array(x)
+    block = np.empty(x.nbytes + _LINE, np.uint8)
+    start = -block.__array_interface__["data"][0] % _LINE
+    made: np.ndarray = np.ndarray(x.shape, x.dtype, block, start, order="C" if x.flags.c_contiguous else "F")
+    made[...] = x
+    return made
 
 
 class Array(_Methods, metaclass=_ArrayType):

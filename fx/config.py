@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import dtypes
 from .errors import ArgumentError
 
 __all__ = ["ALERT", "config", "Config"]
@@ -56,6 +57,11 @@ def _choice(name: str, *allowed: Any) -> Any:
 OPTIONS: dict[str, tuple[Any, Any, str]] = {
     "default_float": (np.dtype("float32"), _float, "dtype of new arrays made from Python floats"),
     "default_int": (np.dtype("int32"), _int, "dtype of new arrays made from Python ints"),
+    "python_dtypes": (
+        os.environ.get("FX_PYTHON_DTYPES", "numpy"),
+        _choice("python_dtypes", "numpy", "default"),
+        "what int, float, complex mean as dtypes: 'numpy' 64 bits, 'default' those of default_int and default_float, as in JAX",
+    ),
     "array_api": (
         os.environ.get("FX_ARRAY_API", "0") == "1",
         bool,
@@ -208,6 +214,18 @@ class Config:
 
 
 config = Config()
+
+
+def _of_python(kind: type) -> np.dtype:
+    if config.python_dtypes == "numpy":
+        return np.dtype(kind)
+    if kind is int:
+        return config.default_int  # type: ignore[no-any-return]
+    d: np.dtype = config.default_float
+    return d if kind is float else np.dtype(f"complex{max(64, 16 * d.itemsize)}")
+
+
+dtypes.of_python = _of_python
 
 
 def _after_fork() -> None:

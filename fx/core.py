@@ -23,13 +23,13 @@ from .api.looking import TracedGraph as ClosedJaxpr
 from .errors import ConcretizationError
 from .ir import Atom, Aval, Literal, Var, subgraphs
 from .platform import ensure_compile_time_eval
-from .primitive import Primitive
 from .staging.jaxprs import Jaxpr, JaxprEqn
 from .trace import Tracer, aval_of, concrete_value, eval_graph, state
+from .transforms.custom_primitive import CustomPrimitive as Primitive
 
 __all__ = [
     "AbstractValue", "Atom", "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "ShapedArray", "Tracer", "Var", "concrete_or_error",
-    "ensure_compile_time_eval", "eval_context", "eval_jaxpr", "get_aval", "get_opaque_trace_state", "is_concrete", "jaxpr_as_fun",
+    "ensure_compile_time_eval", "eval_context", "eval_jaxpr", "find_top_trace", "get_aval", "get_opaque_trace_state", "is_concrete", "jaxpr_as_fun",
     "mapped_aval", "max_dim", "min_dim", "subjaxprs", "trace_state_clean", "unmapped_aval", "valid_jaxtype",
 ]  # fmt: skip
 
@@ -104,6 +104,11 @@ def get_opaque_trace_state(convention: str | None = None) -> Any:
     """What is equal for two places of a program if the same functions are being traced at both."""
     open_ = [*state.absorbing, *([] if state.current is None else [state.current])]
     return _TraceState(tuple([b.level for b in open_]), tuple(map(id, state.axes)))
+
+
+def find_top_trace(values: Any = ()) -> Any:
+    """What is equal to ``x._trace`` of the arguments of the function that is being traced; None outside of all."""
+    return state.current
 
 
 def trace_state_clean() -> bool:

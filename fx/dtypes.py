@@ -122,7 +122,7 @@ def is_inexact(d: np.dtype) -> bool:
 
 
 def canonical(dtype: Any) -> np.dtype:
-    """The numpy dtype behind a spelling: ``float`` and ``complex`` mean 64-bit as in NumPy.
+    """The numpy dtype behind a spelling; ``int``, ``float`` and ``complex`` mean what ``fx.config.python_dtypes`` says.
 
     Raises:
         DTypeError: for strings, objects, datetimes, long doubles and structured dtypes.
@@ -131,6 +131,8 @@ def canonical(dtype: Any) -> np.dtype:
         return _spelled[dtype]
     except (KeyError, TypeError):
         pass
+    if dtype is float or dtype is int or dtype is complex:
+        return of_python(dtype)
     try:
         d: np.dtype = np.dtype(dtype)
     except TypeError:
@@ -152,6 +154,9 @@ def canonical(dtype: Any) -> np.dtype:
         _spelled[dtype] = d
     return d
 
+
+of_python: Any = np.dtype
+"""The dtype that ``int``, ``float`` or ``complex`` means where one is asked for; ``config`` puts its own here."""
 
 _spelled: dict[Any, np.dtype] = {}  # spellings that were met before
 

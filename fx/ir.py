@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, Union
 
 import numpy as np
 
+from .dtypes import float0, is_inexact
 from .errors import GraphError
 from .sizes import fitting, is_sized, shown
 
@@ -99,8 +100,16 @@ class Aval:
         d = {"shape": self.shape, "dtype": self.dtype, "weak": self.weak, **changes}
         return Aval(**d)
 
+    update = with_  # JAX's name
+
     def strong(self) -> Aval:
         return Aval(self.shape, self.dtype) if self.weak else self
+
+    def to_tangent_aval(self) -> Aval:
+        """The type of tangents: of values that are no floats and no complex numbers ``float0``, which holds nothing."""
+        return self.strong() if is_inexact(self.dtype) else Aval(self.shape, float0)
+
+    to_cotangent_aval = to_ct_aval = to_tangent_aval
 
     def same_type(self, other: Aval) -> bool:
         """Equal shape and dtype; weakness does not count."""

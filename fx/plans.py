@@ -45,9 +45,7 @@ _MOST_PLANNED = (
     1 << 22
 )  # bytes of operands and results; of larger ones the work takes longer than finding out what it is
 _WORTH_COMPILING = 64  # calls
-_STATIC = frozenset(
-    (int, bool, str, bytes, complex, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD"))
-)
+_STATIC = frozenset((int, bool, str, bytes, type(None), type(...), *(type(np.dtype(c)) for c in "?bhilqBHILQefdFD")))
 _NUMPY_SCALARS = frozenset(np.dtype(c).type for c in "?bhilqBHILQefdFD")
 _holders: dict[type, str] = {}  # classes around one array, and where they keep it
 _ARRAYS = frozenset((Array, Tracer, np.ndarray))
@@ -161,6 +159,8 @@ def _describe(values: Sequence[Any], kind: list[Any], leaves: list[np.ndarray]) 
             kind += (t, x)
         elif t is float:
             kind += (t, x, copysign(1.0, x)) if x == 0.0 else (t, x)
+        elif t is complex:
+            kind += (t, repr(x))  # which shows the signs of zeros
         elif t is np.ndarray:
             if x.dtype not in SUPPORTED:
                 return False

@@ -33,6 +33,9 @@ Rules and their signatures (``vals`` are arrays or tracers; a tangent or cotange
     ``args[i]`` or None; at least one is not None.  ``size`` is the size of the batch axis.
 ``batch_named(axis, args, dims, **params)``
     -> ``(out, dim)``, for collectives over the axis that is being mapped; ``dims`` may all be None.
+``expand(*avals, **params)``
+    -> ``Graph``: the operation made of others, which takes its place in what is compiled.  Primitives of programs have it
+    (``transforms.custom_primitive``), those that ``jit/lower`` knows have not.
 
 Giving a rule twice raises; a rule that cannot exist is stated with its reason (``no_jvp("...")``), and the
 completeness test wants one or the other for every primitive.
@@ -95,15 +98,12 @@ class Primitive:
         effect: str | None = None,
         typed_by: str | tuple[int, ...] | None = "all",
     ) -> None:
-        if name in _registry:
-            raise RegistryError(f"a primitive named {name!r} exists already; choose another name")
-        self.name = name
+        self.name = self._registered(name)
         self.multiple_results = multiple_results
         self.effect = effect
         self.typed_by = None if multiple_results else typed_by
         self.is_constant = False  # its derivative is zero wherever it exists
         self._rules: dict[str, Rule | _Absent] = {}
-        _registry[name] = self
 
     bind: Callable[..., Any]
     """``bind(*args, **params)``: applies it to values; ``fx.trace`` installs it."""
@@ -118,6 +118,13 @@ class Primitive:
     def __reduce__(self) -> Any:
         """By name: what is known of a primitive, its lowering above all, is known of this object."""
         return primitive, (self.name,)
+
+    def _registered(self, name: str) -> str:
+        """Enters it under its name, by which ``jit`` finds the lowering."""
+        if name in _registry:
+            raise RegistryError(f"a primitive named {name!r} exists already; choose another name")
+        _registry[name] = self
+        return name
 
     # ------------------------------------------------------------------ giving rules
 
@@ -151,6 +158,9 @@ class Primitive:
     def def_batch_named(self, rule: Rule) -> Rule:
         return self._give("batch_named", rule)
 
+    def def_expand(self, rule: Rule) -> Rule:
+        return self._give("expand", rule)
+
     def no_gradient(self, reason: str) -> None:
         """The derivative is zero wherever it exists (floor, comparisons, integer operations)."""
         self.is_constant = True
@@ -165,6 +175,12 @@ class Primitive:
 
     def no_batch(self, reason: str) -> None:
         self._give("batch", _Absent(reason))
+
+    def complete(self, kind: str, rule: Rule) -> None:
+        """Gives a rule that it does not have, though its absence may have been stated."""
+        if self.has(kind):
+            raise RegistryError(f"primitive {self.name!r} of fx has its {kind} rule; a rule is given once")
+        self._rules[kind] = rule
 
     def is_weak(self, weak: Sequence[bool]) -> bool:
         """True if the result is weak, for operands that are (``typed_by`` given; a bool is never weak)."""

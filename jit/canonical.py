@@ -6,6 +6,9 @@ transpose has them (heads behind positions in attention), which a parameter of i
 
 ``wrapped_indices``: an index that counts from the end has the length added, in a pass of its own over all indices.  Gathers and
 scatters of one element along the axis do so where they read an index; they say so by a parameter of their own, ``wraps``.
+
+``extremes_with_positions``: a pool whose gradient is wanted needs the extremes of its windows and their positions.  One pass over
+the operand gives both: the positions' equation has the extremes as a second result.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from fx.sizes import is_sized
 from .kernels.microkernel import LINE
 from .lower.scatter import SCATTERS
 
-__all__ = ["canonical", "transposed_products", "wrapped_indices"]
+__all__ = ["canonical", "extremes_with_positions", "transposed_products", "wrapped_indices"]
 
 
 SMALL = 1 << 12  # bytes
@@ -26,7 +29,7 @@ SMALL = 1 << 12  # bytes
 
 def canonical(graph: Graph) -> Graph:
     """All rewrites."""
-    return wrapped_indices(transposed_products(graph))
+    return extremes_with_positions(wrapped_indices(transposed_products(graph)))
 
 
 def transposed_products(graph: Graph) -> Graph:
@@ -144,3 +147,23 @@ def _number(a: Atom, makers: dict[Var, Eqn]) -> Any:
     spread = _made(a, "broadcast_in_dim", makers)
     source = a if spread is None else spread.inputs[0]
     return source.value if isinstance(source, Literal) else None
+
+
+def extremes_with_positions(graph: Graph) -> Graph:
+    """Replaces window extremes and their positions, of one operand and the same windows, by one equation with both results."""
+    pairs: dict[tuple[Any, ...], list[Eqn]] = {}
+    for e in graph.eqns:
+        name = e.prim.name
+        if name.startswith("reduce_window_") and name.endswith(("max", "min")):
+            key = (name[-3:], e.inputs[0], *sorted(e.params.items()))
+            pairs.setdefault(key, []).append(e)
+    replaced: dict[int, Eqn | None] = {}
+    for found in pairs.values():
+        if len(found) == 2 and found[0].prim is not found[1].prim:
+            extreme, positions = sorted(found, key=lambda e: "arg" in e.prim.name)
+            both = positions.replace(outputs=(*positions.outputs, *extreme.outputs))
+            replaced |= {id(found[0]): both, id(found[1]): None}
+    if not replaced:
+        return graph
+    eqns = [replaced.get(id(e), e) for e in graph.eqns]
+    return graph.replace(eqns=tuple(e for e in eqns if e is not None))

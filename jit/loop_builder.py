@@ -130,6 +130,7 @@ class KernelBuilder:
         """A mutable local."""
         name = self.fresh(name)
         self.emit(Let(name, value, mutable=True))
+        self.ranges.change(name)
         return Ref(name, value.ty)
 
     def assign(self, ref: Ref, value: Any) -> None:

@@ -52,6 +52,7 @@ class Ranges:
     def __init__(self) -> None:
         self._definitions: dict[str, Expr] = {}
         self._known: dict[str, Range] = {}
+        self._changing: set[str] = set()
         self._stated: dict[
             int, tuple[Expr, Range]
         ] = {}  # by identity; holds the expression, so that no other gets its id
@@ -59,6 +60,10 @@ class Ranges:
     def define(self, name: str, value: Expr) -> None:
         """``name`` is a local that keeps this value."""
         self._definitions[name] = value
+
+    def change(self, name: str) -> None:
+        """``name`` is a local that changes: what was read of it earlier is another value."""
+        self._changing.add(name)
 
     def state(self, e: Expr, low: float, high: float) -> Expr:
         """``e``, of which whoever wrote it knows more than its operations tell."""
@@ -127,16 +132,18 @@ class Ranges:
         return first * second if same else 0
 
     def _unsigned(self, e: Expr) -> tuple[Expr, int]:
-        """``(x, s)`` with ``e = s x``: through negations and names."""
+        """``(x, s)`` with ``e = s x``: through negations and names, as far as these keep their values."""
         sign = 1
         while True:
             inner = self._definitions.get(e.name) if isinstance(e, Ref) else e
-            if isinstance(inner, Ref):
-                e = inner
-            elif isinstance(inner, Op) and inner.name == "neg":
-                e, sign = inner.args[0], -sign
-            else:
+            factor = 1
+            if isinstance(inner, Op) and inner.name == "neg":
+                inner, factor = inner.args[0], -1
+            elif not isinstance(inner, Ref):
                 return e, sign
+            if isinstance(inner, Ref) and inner.name in self._changing:
+                return e, sign
+            e, sign = inner, factor * sign
 
 
 def _rounded(e: Op, f: Callable[..., np.floating], *parts: Range) -> Range:

@@ -1,7 +1,7 @@
 """The machine that kernels are compiled for: instruction set, vector width, cache sizes.
 
 ``host()`` reads the machine we run on; ``restricted`` narrows it, so that tests can build and run what a
-smaller machine would get.  A ``Target`` is the ``Host`` that lowerings see (``lower/registry.py``) and part
+smaller machine would get, and ``FX_ISA`` does so for a whole process.  A ``Target`` is the ``Host`` that lowerings see (``lower/registry.py``) and part
 of every cache key (``digest``).
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
+import os
 import sys
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -133,7 +134,17 @@ class Target:
 
 @functools.cache
 def host() -> Target:
-    """The machine this process runs on."""
+    """The machine this process runs on, narrowed to the level that ``FX_ISA`` names, if any (``Target.restricted``)."""
+    level = os.environ.get("FX_ISA", "").strip()
+    if not level:
+        return _machine()
+    try:
+        return _machine().restricted(level)
+    except BackendError as error:
+        raise BackendError(f"FX_ISA={level!r}: {error}") from None
+
+
+def _machine() -> Target:
     triple = llvm.get_process_triple()
     features = llvm.get_host_cpu_features().flatten()
     caches = dict(zip(("l1_bytes", "l2_bytes", "l3_bytes"), _cache_sizes()))

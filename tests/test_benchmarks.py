@@ -12,7 +12,7 @@ import pytest
 from benchmarks import applications
 from benchmarks.applications.measure import difference
 from benchmarks.applications.program import library
-from benchmarks.process import differs
+from benchmarks.process import AVX2_ONLY, differs, environment
 from benchmarks.report import as_markdown, line, verdict
 from benchmarks.row import Goal, Result, Row, leaves
 from benchmarks.rows import (
@@ -102,6 +102,17 @@ def test_the_tables_to_be_read_stand_by_family_with_their_counts() -> None:
     assert "| log(\\|x\\|) | 1 |  | 4 | 3 |  |  | 0.33 | 0.33 | 1.90 | <= 1 | met |" in loops
     assert "\n\n1 of 1 rows" in loops and "\n\n0 of 2 rows" in starts
     assert starts.count("| slow [ms] | 2 |  | 1 |  |  |  | 2.00 | 2.00 |  | <= 1 | missed |") == 2
+
+
+def test_libraries_held_to_fewer_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The heading says so, and what holds XLA to them stands beside the number of threads."""
+    assert "2 threads each, AVX2 at most;" in as_markdown({}, 2, {"gflops": 1.0, "gbytes": 1.0}, "avx2")
+    assert "2 threads each;" in as_markdown({}, 2, {"gflops": 1.0, "gbytes": 1.0})
+    for name, value in AVX2_ONLY.items():
+        monkeypatch.setenv(name, value)
+    child = environment(2)
+    assert child.items() >= {**AVX2_ONLY, "XLA_FLAGS": child["XLA_FLAGS"]}.items()
+    assert child["XLA_FLAGS"].startswith(AVX2_ONLY["XLA_FLAGS"]) and "multi_thread_eigen=true" in child["XLA_FLAGS"]
 
 
 def test_names_are_unique_and_goals_name_settings_that_exist() -> None:

@@ -29,7 +29,8 @@ def mandelbrot(lib: Any) -> Task:
     return run, (plane,)
 
 
-# A ray ends at the box to the last bit: inside it the norm of zeros is derived, which is NaN, and outside it is not.
+# A ray ends at the box to the last bit: inside it the norm of zeros is derived, which is NaN, and outside it is not.  Eager fx,
+# jitted fx and eager JAX give 301 NaN each; jitted JAX fuses `t * ray - c` into one rounding, and 55 of the rays end outside.
 @partial(program, strays=0.02)
 def ray_marching(lib: Any) -> Task:
     """A picture of 128 x 128 of a ball, a box and a floor: 40 steps along each ray, shaded by the gradient."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import tree
+from ..dtypes import canonical
 from ..errors import ArgnumsError
+from ..primitives.helpers import full
 from ..staging import ShapeDtypeStruct, TracedGraph
 from ..trace import trace_flat
 from ..traceback import user_frames
@@ -34,7 +36,22 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     >>> fx.eval_shape(lambda x, w: x @ w, fx.ShapeDtypeStruct((10**6, 300), "float32"), np.ones((300, 4), np.float32))
     ShapeDtypeStruct(shape=(1000000, 4), dtype=dtype('float32'), weak_type=False)
     """
-    return make_graph(fun)(*args, **kwargs).out_info
+    return make_graph(_with_arrays(fun))(*args, **kwargs).out_info
+
+
+def _with_arrays(fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with arrays for the types that it returns (nobody computes them)."""
+    check_function(fun, "eval_shape", "Write eval_shape(f, x).")
+
+    @functools.wraps(fun)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        return tree.map(_array_of, fun(*args, **kwargs))
+
+    return called
+
+
+def _array_of(x: Any) -> Any:
+    return full(x.shape, 0, canonical(x.dtype), x.weak_type) if isinstance(x, ShapeDtypeStruct) else x
 
 
 @user_frames

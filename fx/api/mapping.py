@@ -19,6 +19,7 @@ from ..trace import (
     Builder,
     NamedAxis,
     aval_of,
+    is_python_scalar,
     state,
 )
 from ..traceback import user_frames
@@ -85,8 +86,8 @@ def vmap(
         dims = _in_dims(in_axes, args, kwargs, leaves, names, name)
         flat = FlatFunction(fun, in_tree)
         call: Callable[..., Sequence[Any]] = flat
-        if None in dims and not all(map(_is_value, leaves)):  # functions and the like: nobody has to batch them
-            is_given = [d is not None or _is_value(x) for x, d in zip(leaves, dims)]
+        is_given = [d is not None or _is_array(x) for x, d in zip(leaves, dims)]
+        if not all(is_given):  # numbers, functions and the like: nobody has to batch them
             call = functools.partial(_with_others, flat, leaves, is_given)
             leaves, dims, names = ([v for v, g in zip(vs, is_given) if g] for vs in (leaves, dims, names))
         leaves = [check_leaf(x, f"{n} of {name}") for x, n in zip(leaves, names)]
@@ -101,8 +102,10 @@ def vmap(
     return batched
 
 
-def _is_value(x: Any) -> bool:
-    """Whether a leaf is an array or a number."""
+def _is_array(x: Any) -> bool:
+    """Whether a leaf is an array; a number that is not batched stays the number that it is."""
+    if is_python_scalar(x):
+        return False
     try:
         check_leaf(x, "")
     except TreeError:

@@ -11,6 +11,7 @@ from ..core import (
     Primitive,
     Var,
     concrete_or_error,
+    find_top_trace,
     get_opaque_trace_state,
     jaxpr_as_fun,
     mapped_aval,
@@ -20,6 +21,6 @@ from ..core import (
 )
 
 __all__ = [
-    "Atom", "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var", "concrete_or_error", "get_opaque_trace_state",
+    "Atom", "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "Var", "concrete_or_error", "find_top_trace", "get_opaque_trace_state",
     "jaxpr_as_fun", "mapped_aval", "subjaxprs", "unmapped_aval", "valid_jaxtype",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from .. import numpy as fnp
 from ..errors import ShapeError
 from ..numpy.axes import canonical_axis
 from ..numpy.core import as_value, promote_inexact
+from ..numpy.unary import rounded_once
 from ..plans import planned
 from ..primitives import elementwise as p
 from ..primitives.joining import slice_in_dim
@@ -196,7 +197,7 @@ def soft_sign(x: Any) -> Value:
 def squareplus(x: Any, b: Any = 4) -> Value:
     """(x + sqrt(x**2 + b)) / 2."""
     x = _float(x)
-    return (x + fnp.sqrt(fnp.square(x) + b)) / 2
+    return rounded_once(lambda x: (x + fnp.sqrt(fnp.square(x) + b)) / 2)(x)
 
 
 @planned
@@ -236,8 +237,13 @@ def gelu(x: Any, approximate: bool = True) -> Value:
     """
     x = _float(x)
     if approximate:
-        return x * (0.5 * (1 + fnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+        return _gelu(x)
     return 0.5 * x * p.erfc(-x * math.sqrt(0.5))
+
+
+@rounded_once  # the cube of 41 is beyond float16
+def _gelu(x: Value) -> Value:
+    return x * (0.5 * (1 + fnp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
 
 
 @planned

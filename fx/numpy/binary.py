@@ -157,7 +157,7 @@ def _float_floor_divide(x: Value, y: Value) -> Value:
     q = p.select(_signs_differ(mod, y), p.sub(q, one), q)
     whole = p.floor(q)
     whole = p.select(p.gt(p.sub(q, whole), constant(q, 0.5)), p.add(whole, one), whole)
-    quotient = p.div(x, y)
+    quotient = p.stop_gradient(p.div(x, y))  # of the result, too, only the sign and what is infinite or NaN
     whole = p.select(_is_zero(q), with_sign_of(zero, quotient), whole)
     return p.select(_is_zero(y), quotient, whole)
 

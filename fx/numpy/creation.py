@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from .. import dtypes
-from ..array import Array, check_device, to_numpy
+from ..array import Array, aligned_copy, check_device, to_numpy
 from ..config import config
 from ..errors import (
     ArgumentError,
@@ -74,7 +74,7 @@ def array(
     else:
         x = as_value(object, "the object given to array()")
         if copy and type(x) is Array:
-            x = Array(np.array(x._data), x.weak_type)
+            x = Array(aligned_copy(x._data), x.weak_type)
             x._owned = True  # a program that it is donated to may write here
         elif copy and type(x) is Tracer:
             x = x.alias()
@@ -142,14 +142,14 @@ def converted(x: Value, dtype: Any, copy: bool) -> Value:
     if copy and type(out) is Tracer:
         return out.alias() if out is x else out
     if copy and type(x) is Array and type(out) is Array and out._data is x._data:
-        return Array(np.array(out._data))
+        return Array(aligned_copy(out._data))
     return out
 
 
 def copy(a: Any, order: Any = None) -> Value:
     """A copy."""
     x = as_value(a)
-    return Array(np.array(x._data), x.weak_type) if is_eager(x) else p.copy(x)
+    return Array(aligned_copy(x._data), x.weak_type) if is_eager(x) else p.copy(x)
 
 
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> Value:

@@ -183,7 +183,8 @@ def slice_bounds(s: builtins.slice, n: int, axis: int) -> tuple[int, int, int]:
 
 
 def numpy_index(index: Any) -> Any:
-    """An index that NumPy takes, with arrays in place of ours; None if it holds something else (a traced value, a list)."""
+    """An index that NumPy takes, with arrays in place of ours; None if it holds something else (a traced value, a list) or
+    uint64 arrays, of whose large numbers NumPy makes negative ones."""
     if isinstance(index, tuple):
         items = tuple([_numpy_item(it) for it in index])
         return None if any(it is NotImplemented for it in items) else items
@@ -193,8 +194,9 @@ def numpy_index(index: Any) -> Any:
 
 def _numpy_item(it: Any) -> Any:
     t = type(it)
-    if t is int or t is _slice or it is None or it is Ellipsis or t is np.ndarray or t is bool:
+    if t is int or t is _slice or it is None or it is Ellipsis or t is bool:
         return it
-    if t is Array:
-        return it._data
+    if t is Array or t is np.ndarray:
+        data = it._data if t is Array else it
+        return data if data.dtype != np.uint64 else NotImplemented
     return it if isinstance(it, np.generic) or (t is list and all(type(v) is int for v in it)) else NotImplemented

@@ -141,15 +141,19 @@ def index_positions(q: Value, n: int, d: np.dtype, mode: str | None, from_end: b
     known = None if type(q) is Tracer else concrete_value(q)
     if known is not None:  # no equations for what is known
         if mode == "wrap":
+            known = known if known.dtype.itemsize == 8 else known.astype(np.int64)
             return Array((known % max(n, 1)).astype(d))
         info = np.iinfo(d)
         i = np.clip(
             known, max(info.min, np.iinfo(known.dtype).min), min(info.max - n, np.iinfo(known.dtype).max)
         ).astype(d)
         return Array(np.where(i < 0, i + d.type(n), i) if from_end and not unsigned else i)
-    q = as_type(q, d)
+    if not np.can_cast(aval_of(q).dtype, d) and mode != "wrap":  # what d does not hold lies outside of the axis
+        q = p.min(q, constant(q, n))
+        q = q if unsigned else p.max(q, constant(q, -n - 1))
+    q = as_type(q, d) if mode != "wrap" or np.can_cast(aval_of(q).dtype, d) else q
     if mode == "wrap":
-        q = p.rem(q, constant(q, max(n, 1)))
+        q = as_type(p.rem(q, constant(q, max(n, 1))), d)
     if (from_end and not unsigned) or mode == "wrap":
         q = p.select(p.lt(q, constant(q, 0)), p.add(q, constant(q, n)), q)
     return q

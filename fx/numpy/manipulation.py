@@ -270,6 +270,9 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
     y = _joined(np.concatenate, arrays, axis) if dtype is casting is None else None
     if y is not None:
         return y
+    join = _join_of(arrays)
+    if join is not None:
+        return join(concatenate, arrays, axis, 0)
     xs = _common(_rows(arrays), dtype, casting)
     if axis is None:
         return joining.concatenate([ravel(x) for x in xs], 0)
@@ -288,12 +291,20 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None, *, out: An
 concat = concatenate
 
 
+def _join_of(arrays: Any) -> Any:
+    """How arrays of a kind of their own (of keys) are joined; None of numbers."""
+    return getattr(type(arrays[0]), "joined", None) if isinstance(arrays, (list, tuple)) and arrays else None
+
+
 @replayed
 def stack(arrays: Any, axis: int = 0, out: Any = None, dtype: Any = None, *, casting: Any = None) -> Value:
     """Arrays of one shape joined along a new axis."""
     y = _joined(np.stack, arrays, axis) if dtype is casting is None else None
     if y is not None:
         return y
+    join = _join_of(arrays)
+    if join is not None:
+        return join(stack, arrays, axis, 1)
     xs = _common(_rows(arrays), dtype, casting)
     if len({x.shape for x in xs}) > 1:
         raise ShapeError(f"stack needs arrays of one shape; found {', '.join(str(x.shape) for x in xs)}")

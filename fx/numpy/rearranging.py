@@ -13,6 +13,7 @@ from ..array import Array
 from ..errors import (
     AxisError,
     ConcretizationError,
+    DTypeError,
     OutOfBoundsIndexError,
     ShapeError,
     UnsupportedFunctionError,
@@ -27,11 +28,10 @@ from ..primitives.indexing import dynamic_slice_in_dim
 from ..sizes import as_size
 from ..trace import Tracer, aval_of, concrete_value
 from .axes import axis_tuple, canonical_axes, canonical_axis, plain_ints, static_shape
-from .binary import remainder
+from .binary import remainder, subtract
 from .core import Value, as_type, as_typed, as_value, at_once, broadcast_value, filled, not_in_place
 from .indexing import getitem, setitem
 from .manipulation import moveaxis, ravel, swapaxes, unstack
-from .unary import negative
 
 __all__ = [
     "delete", "diagonal", "fill_diagonal", "flip", "fliplr", "flipud", "insert", "repeat", "resize", "roll", "rot90", "tile", "view",
@@ -97,13 +97,22 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Value:
         if n == 0:
             continue
         if type(s) is Tracer:
-            start = remainder(negative(s), n)
-            x = dynamic_slice_in_dim(joining.concatenate([x, x], i), start, n, i)
+            x = dynamic_slice_in_dim(joining.concatenate([x, x], i), subtract(n, _modulo(s, n)), n, i)
         elif k := as_size(s) % n:
             x = joining.concatenate(
                 [joining.slice_in_dim(x, n - k, n, axis=i), joining.slice_in_dim(x, 0, n - k, axis=i)], i
             )
     return x
+
+
+def _modulo(shift: Tracer, n: int) -> Value:
+    """A traced shift modulo ``n``, as an integer that holds both."""
+    d = aval_of(shift).dtype
+    if not dtypes.is_integer(d):
+        raise DTypeError(f"roll: a shift must be an integer; found {aval_of(shift)}")
+    if d == dtypes.uint64:
+        return as_type(remainder(shift, n), dtypes.int64)
+    return remainder(shift if d == dtypes.int32 else as_type(shift, dtypes.int64), n)
 
 
 def _along(i: int, index: Any) -> tuple[Any, ...]:
@@ -130,6 +139,7 @@ def repeat(
     if y is not None:
         return y
     x = as_value(a)
+    x = ravel(x) if x.ndim == 0 else x  # as NumPy: a scalar is repeated along an axis of its own
     x, i = (ravel(x), 0) if axis is None else (x, canonical_axis(axis, x.ndim))
     n = x.shape[i]
     counts = concrete_value(as_value(repeats))

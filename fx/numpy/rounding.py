@@ -109,6 +109,8 @@ def angle(z: Any, deg: bool = False) -> Value:
     """The argument of complex numbers, in radians."""
     v = as_value(z)
     v = as_type(v, inexact(v.dtype))
+    if not dtypes.is_complex(v.dtype):
+        v = p.stop_gradient(v)  # constant on either side of 0, where the formula for complex numbers underflows
     out = binary.arctan2(unary.imag(v), unary.real(v))
     return unary.rad2deg(out) if deg else out
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
+from ..config import config
 from ..errors import (
     ArgumentError,
     DTypeError,
@@ -75,6 +76,9 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     found = _where_at_once(condition, x, y)
     if found is not None:
         return found
+    choose = getattr(type(x), "chosen", None)  # arrays of keys
+    if choose is not None:
+        return choose(x, condition, y)
     c = truth(as_value(condition, "the condition of where"))
     a, b = promote_dtype(operand(x), operand(y)) if is_eager(c) else promote_operands(operand(x), operand(y))
     if is_eager(c, a, b):
@@ -227,7 +231,8 @@ def take_along_axis(
            [0.6]], dtype=float32)
     """
     x, idx = as_value(arr), as_value(indices)
-    if mode in (None, "fill") and wrap_negative_indices is not False and type(axis) is int and is_eager(x, idx):
+    plain = mode in (None, "fill") and wrap_negative_indices is not False and idx.dtype != dtypes.uint64
+    if plain and type(axis) is int and is_eager(x, idx):
         try:
             return Array(np.take_along_axis(x._data, idx._data, axis), x.weak_type)
         except (IndexError, ValueError):
@@ -327,12 +332,20 @@ _where = where
 # ---------------------------------------------------------------------------------------- positions
 
 
+def _holding(i: Value, n: int) -> Value:
+    """Indices in an integer type that holds ``n``: their own, if it does."""
+    d = aval_of(i).dtype
+    if not dtypes.is_integer(d) or np.iinfo(d).max >= n:
+        return i
+    return as_type(i, config.default_int if np.iinfo(config.default_int).max >= n else dtypes.int64)
+
+
 @planned
 def unravel_index(indices: Any, shape: Any) -> tuple[Value, ...]:
     """Flat positions as one index array for each axis; those out of range are clipped."""
-    x = as_value(indices)
     sizes = static_shape(shape)
     total = int(np.prod(sizes))
+    x = _holding(as_value(indices), total)
     x = binary.minimum(binary.maximum(where(binary.less(x, 0), binary.add(x, total), x), 0), max(total - 1, 0))
     out = []
     for n in reversed(sizes):
@@ -349,6 +362,7 @@ def ravel_multi_index(
     mode: "raise" (an index that is known and out of range raises, a traced one is clipped), "wrap", "clip".
     """
     idx, sizes = [as_value(i) for i in multi_index], list(static_shape(dims))
+    idx = [_holding(i, int(np.prod(sizes))) for i in idx]
     if len(idx) != len(sizes):
         raise ShapeError(f"ravel_multi_index: {len(idx)} index arrays for {len(sizes)} dimensions")
     if order == "F":

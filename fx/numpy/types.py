@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..api.looking import ShapeDtypeStruct
 from ..errors import (
     ArgumentError,
     DTypeError,
@@ -62,6 +63,8 @@ def _typed(a: Any) -> tuple[np.dtype, bool]:
         if a is int or a is float or a is complex:  # not ==, which also holds for the dtypes they become
             return default_dtype(np.dtype(a)), True
         return dtypes.canonical(a), False
+    if isinstance(a, ShapeDtypeStruct):
+        return dtypes.canonical(a.dtype), a.weak_type
     v = aval_of(as_value(a))
     return v.dtype, v.weak
 
@@ -113,7 +116,7 @@ def iterable(y: Any) -> builtins.bool:
 
 def iscomplexobj(x: Any) -> builtins.bool:
     """The dtype is complex."""
-    return dtypes.is_complex(aval_of(as_value(x)).dtype)
+    return dtypes.is_complex(_typed(x)[0])
 
 
 def isrealobj(x: Any) -> builtins.bool:

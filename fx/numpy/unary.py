@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -115,13 +116,19 @@ def _composed(
 
 
 def _sinc(x: Value) -> Value:
-    """sin(pi x) / (pi x), and its Taylor series at 0 so that derivatives are right there."""
+    """sin(pi x) / (pi x), and near 0 its Taylor series, so that derivatives are right there.
+
+    The series sees 0 elsewhere: what overflows in a branch that is not taken makes derivatives NaN.
+    """
     y = p.mul(x, constant(x, np.pi))
-    zero = p.eq(y, constant(y, 0))
-    safe = p.select(zero, constant(y, 1), y)
-    y2 = p.mul(y, y)
-    series = p.add(constant(x, 1.0), p.mul(y2, p.add(constant(x, -1 / 6), p.mul(y2, constant(x, 1 / 120)))))
-    return p.select(zero, series, p.div(p.sin(safe), safe))
+    size = p.abs(y)
+    near = p.lt(size, constant(size, 0.1))
+    safe, small = p.select(near, constant(y, 1), y), p.select(near, y, constant(y, 0))
+    z = p.mul(small, small)
+    series = constant(x, 1 / math.factorial(9))
+    for k in (7, 5, 3, 1):
+        series = p.add(p.mul(series, z), constant(x, (-1) ** (k // 2) / math.factorial(k)))
+    return p.select(near, series, p.div(p.sin(safe), safe))
 
 
 def _rint(x: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Inlining of calls."""
+"""Inlining of calls, and of operations that are made of others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from ..ir import Atom, Eqn, Graph, Var, subgraphs
 from ..primitive import primitive
+from ..trace import source_override
 from .rewrite import with_subgraphs
 
 __all__ = ["inline"]
@@ -15,16 +16,29 @@ CALLS = ("jit", "checkpoint", "custom_jvp_call", "custom_vjp_call", "custom_vmap
 
 
 def inline(g: Graph) -> Graph:
-    """Replaces every call (jit, checkpoint, custom rules) by the equations of the graph it holds.
+    """Replaces every call (jit, checkpoint, custom rules) by the equations of the graph it holds, and every primitive that has
+    an ``expand`` rule by those of its expansion.
 
     The inputs of a checkpoint that recomputes for a backward pass go through ``optimization_barrier``, so that
     ``cse`` does not merge the recomputation with the forward pass.
     """
-    if not any(e.prim.name in CALLS or subgraphs(e.params) for e in g.eqns):
+    if not any(e.prim.name in CALLS or _expands(e) or subgraphs(e.params) for e in g.eqns):
         return g
     env: dict[Var, Atom] = {}
     eqns = tuple(_inlined(g, env, "", rename=False))
     return g.replace(eqns=eqns, outputs=tuple(_look(env, a) for a in g.outputs))
+
+
+def _expands(e: Eqn) -> bool:
+    return e.prim.has("expand")  # type: ignore[attr-defined, no-any-return]
+
+
+def _inner(e: Eqn) -> Graph:
+    """The graph whose equations take the place of ``e``."""
+    if e.prim.name in CALLS:
+        return e.params["graph"]  # type: ignore[no-any-return]
+    with source_override(e.source):
+        return e.prim.rule("expand")(*[a.aval for a in e.inputs], **e.params)  # type: ignore[attr-defined, no-any-return]
 
 
 def _look(env: dict[Var, Atom], a: Atom) -> Atom:
@@ -36,8 +50,8 @@ def _inlined(g: Graph, env: dict[Var, Atom], scope: str, rename: bool) -> Iterat
     for e in g.eqns:
         inputs = tuple([_look(env, a) for a in e.inputs])
         where = f"{scope}/{e.scope}" if scope and e.scope else scope or e.scope
-        if e.prim.name in CALLS:
-            inner: Graph = e.params["graph"]
+        if e.prim.name in CALLS or _expands(e):
+            inner = _inner(e)
             if e.prim.name == "checkpoint" and e.params["prevent_cse"]:
                 inputs, barrier = _barrier(e, inputs)
                 yield from barrier

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -225,8 +225,9 @@ def integer_pow(x: Value, y: int) -> Value:
 
 
 def _pow_jvp_base(t: Value, out: Value, x: Value, y: Value) -> Value:
-    """y x**(y - 1), and 0 where y is 0 even at x = 0."""
-    exponent = select(eq(y, 0), full_like(y, 1), sub(y, 1))
+    """y x**(y - 1), and 0 where y is 0 even at x = 0 (only there is the exponent another: y may be differentiated next)."""
+    exponent = sub(y, 1)
+    exponent = select(eq(y, 0), select(eq(x, 0), full_like(y, 1), exponent), exponent)
     return mul(t, mul(y, pow(x, exponent)))
 
 
@@ -292,8 +293,23 @@ cosh_p, cosh = unary("cosh", INEXACT, np.cosh, lambda t, o, x: mul(t, sinh(x)), 
 tanh_p, tanh = unary(
     "tanh", INEXACT, reference.tanh, lambda t, o, x: mul(t, mul(add(o, 1), sub(1, o))), "The hyperbolic tangent."
 )
+
+
+def _times(slope: Callable[..., Value]) -> Callable[..., Value]:
+    """The rule of a derivative that has squares in it, which leave the range of float16 early: 16-bit floats in float32."""
+
+    def rule(t: Value, out: Value, *xs: Value) -> Value:
+        d = aval_of(xs[0]).dtype
+        if not (dtypes.is_float(d) and d.itemsize == 2):
+            return mul(t, slope(*xs))
+        wide = [convert_element_type(x, dtypes.float32) for x in xs]
+        return mul(t, convert_element_type(slope(*wide), d))
+
+    return rule
+
+
 asinh_p, asinh = unary(
-    "asinh", INEXACT, np.arcsinh, lambda t, o, x: mul(t, rsqrt(add(square(x), 1))), "The inverse hyperbolic sine."
+    "asinh", INEXACT, np.arcsinh, _times(lambda x: rsqrt(add(square(x), 1))), "The inverse hyperbolic sine."
 )
 acosh_p, acosh = unary("acosh", INEXACT, np.arccosh, _acosh_jvp, "The inverse hyperbolic cosine.")
 atanh_p, atanh = unary(
@@ -302,8 +318,8 @@ atanh_p, atanh = unary(
 atan2_p, atan2 = binary(
     "atan2", FLOAT, np.arctan2,
     [
-        lambda t, o, x, y: mul(t, div(y, add(square(x), square(y)))),
-        lambda t, o, x, y: mul(t, neg(div(x, add(square(x), square(y))))),
+        _times(lambda x, y: div(y, add(square(x), square(y)))),
+        _times(lambda x, y: neg(div(x, add(square(x), square(y))))),
     ],
     "The angle of the point (y, x): arctan(x / y) in the right quadrant.",
 )  # fmt: skip
@@ -373,9 +389,8 @@ min_p.no_transpose(NOT_LINEAR)
 
 
 def _rem_jvp_divisor(t: Value, out: Value, x: Value, y: Value) -> Value:
-    """-trunc(x / y)."""
-    quotient = div(x, y)
-    return mul(t, neg(mul(sign(quotient), floor(abs(quotient)))))
+    """-trunc(x / y), as the whole number that (x - out) / y is: x / y may round up to the next one."""
+    return mul(t, neg(round(div(sub(x, out), y))))
 
 
 rem_p, rem = binary(

@@ -199,8 +199,9 @@ def logistic(x: np.ndarray) -> np.ndarray:
     if real is not None:
         return real(x)  # type: ignore[no-any-return]
     if dtypes.is_complex(x.dtype):
-        one = np.ones((), x.dtype)
-        return np.divide(one, np.add(one, np.exp(np.negative(x))))
+        left, one = np.less(x.real, 0), np.ones((), x.dtype)
+        e = np.exp(np.where(left, x, np.negative(x)))
+        return np.divide(np.where(left, e, one), np.add(one, e))
     return np.asarray(logistic(x.astype(np.float32))).astype(x.dtype)
 
 

@@ -21,6 +21,7 @@ from ..sizes import as_size, is_sized
 from ..trace import aval_of, bind, is_python_scalar
 from .checks import INTEGER, canonical_axis, check_dtype, check_length, check_same_dtypes
 from .elementwise import add, convert_element_type, lt, rem, select
+from .elementwise import min as minimum
 from .gather_scatter import GatherDimensionNumbers, gather, gather_batch, scatter_batch
 from .helpers import Value, align_batch, full_like, instantiate, zeros_like
 from .joining import concatenate
@@ -210,6 +211,8 @@ def _start_scalars(what: str, operand: Aval, start_indices: Any, allow_negative:
         if not dtypes.is_integer(d):
             raise DTypeError(f"{what}: a start index has dtype {d}; it must be an integer. Convert it, e.g. to int32.")
     dtype = dtypes.promote(*[(d, False) for d in known])[0] if known else config.default_int
+    if not dtypes.is_integer(dtype) or dtype.itemsize < 4:  # the type must hold positions along every axis
+        dtype = dtypes.int32 if dtypes.is_integer(dtype) else dtypes.int64
     return [_start(what, s, n, dtype, a) for s, n, a in zip(start_indices, operand.shape, allowed)]
 
 
@@ -222,6 +225,8 @@ def _start(what: str, s: Value, n: int, dtype: np.dtype, allow_negative: bool) -
         i = min(max(i + n if i < 0 else i, limits.min), limits.max)
         return Literal(i, Aval((), dtype)) if is_sized(i) else dtype.type(i)
     if aval_of(s).dtype != dtype:
+        if not np.can_cast(aval_of(s).dtype, dtype):
+            s = minimum(s, full_like(s, n))
         s = convert_element_type(s, dtype)
     if dtype.kind == "u" or not allow_negative:
         return s

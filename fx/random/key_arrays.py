@@ -170,6 +170,19 @@ class KeyArray:
         """Every key along an axis repeated."""
         return KeyArray(fnp.repeat(self._words, repeats, self._axis(axis)))
 
+    def chosen(self, condition: Any, other: Any) -> KeyArray:
+        """These keys where the condition holds, else the others: ``fx.numpy.where``."""
+        if not isinstance(other, KeyArray):
+            raise DTypeError(f"where takes two arrays of keys, or none; found one beside a {type(other).__name__}")
+        return KeyArray(fnp.where(fnp.asarray(condition)[..., None], self._words, other._words))
+
+    @staticmethod
+    def joined(join: Any, arrays: Any, axis: Any, new_axes: int) -> KeyArray:
+        """``fx.numpy.stack`` and ``concatenate`` of arrays of keys."""
+        ndim = arrays[0].ndim + new_axes
+        flat = [a.ravel() if axis is None else a for a in arrays]
+        return KeyArray(join([a._words for a in flat], 0 if axis is None else canonical_axis(axis, ndim)))
+
     def copy(self) -> KeyArray:
         return KeyArray(fnp.copy(self._words))
 

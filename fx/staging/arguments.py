@@ -183,7 +183,7 @@ def refuse_options(compiler_options: Any) -> None:
 def _typed(value: Any) -> tuple[type, Any]:
     """A static value as part of a cache key that tells apart what Python calls equal: 1, 1.0 and True; 0.0 and -0.0."""
     t = type(value)
-    if t in (float, complex):
+    if t in (float, complex) or isinstance(value, np.inexact):
         return t, repr(value)
     if isinstance(value, tuple):
         return t, tuple([_typed(v) for v in value])
@@ -195,7 +195,7 @@ def _typed(value: Any) -> tuple[type, Any]:
 def shown(key: tuple[type, Any]) -> str:
     """The static value behind a key, for messages."""
     t, v = key
-    if t in (float, complex):
+    if t in (float, complex) or issubclass(t, np.inexact):
         return str(v)
     if issubclass(t, (tuple, frozenset)):
         return f"({', '.join(map(shown, v))})"

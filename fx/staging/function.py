@@ -130,7 +130,15 @@ class JitFunction(Generic[P, R]):
                 a = aval_of(self.arguments.leaf(x, args, kwargs))
                 signature.append((a.shape, a.dtype, a.weak))
         axes = tuple([(a.name, a.size) for a in state.axes]) if state.axes else ()
-        context = (config.default_float, config.default_int, axes, config.backend, config.engine, config.array_api)
+        context = (
+            config.default_float,
+            config.default_int,
+            axes,
+            config.backend,
+            config.engine,
+            config.array_api,
+            config.python_dtypes,
+        )
         key = Key(in_tree, tuple(signature), static, context)
         try:
             found = programs.entries.get(key)

@@ -54,7 +54,7 @@ def _equation_builder(args: Sequence[Any], params: dict[str, Any]) -> Builder | 
     return builder
 
 
-def bind(prim: Primitive, *args: Any, **params: Any) -> Any:
+def bind(prim: Primitive, /, *args: Any, **params: Any) -> Any:
     """Applies a primitive to values: evaluates it, or records it in the deepest builder among the arguments."""
     if not ALERT and _KNOWN.issuperset(map(type, args)) and not (params and state.axes):
         out = _evaluated(prim, args, params)

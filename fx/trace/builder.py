@@ -131,6 +131,11 @@ class Builder:
         assert self.made is not None
         self.made += map(ref, tracers)
 
+    @property
+    def main(self) -> Builder:
+        """To programs that ask a tracer of JAX for its trace's ``main``: itself."""
+        return self
+
     def check_leaks(self) -> None:
         """With ``config.check_tracer_leaks``: nobody may hold a tracer of this trace, which is over.
 

@@ -123,6 +123,11 @@ class Tracer:
         return self.variable.aval.weak
 
     @property
+    def _trace(self) -> Builder:
+        """JAX's name of ``builder``."""
+        return self.builder
+
+    @property
     def is_active(self) -> bool:
         """True if it may depend on an input that a derivative is taken of."""
         return self.builder.active is not None and self.variable in self.builder.active

@@ -22,7 +22,7 @@ from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
 from ..primitives.helpers import broadcast_batch, instantiate, move_batch
 from ..signatures import signature_of
-from ..trace import Builder, NamedAxis, Tracer, aval_of, state
+from ..trace import Builder, NamedAxis, Tracer, aval_of, concrete_value, is_python_scalar, state
 from .checkpoint import trace_call
 from .flat import FlatFunction, argument_names, check_leaf, float0, function_name, resolve_argnums
 from .vmap import batch_graph
@@ -73,7 +73,7 @@ class SymbolicZero:
 
 def tangent_type(a: Aval) -> Aval:
     """The type of the tangents of values of type ``a``: integers and booleans have ``float0``, which holds no data."""
-    return a.strong() if is_inexact(a.dtype) else Aval(a.shape, float0)
+    return a.to_tangent_aval()
 
 
 def tangent_or_zero(t: Any, a: Aval, symbolic: bool) -> Any:
@@ -90,8 +90,8 @@ def present(t: Any) -> Any:
 
 
 def zero_from_primal(val: Any, symbolic_zeros: bool = False) -> Any:
-    """The zero tangent of a value: an array (of dtype ``float0`` for integers and booleans), or a SymbolicZero."""
-    return tangent_or_zero(None, aval_of(val), symbolic_zeros)
+    """The zero tangent of every leaf: an array (of dtype ``float0`` for integers and booleans), or a SymbolicZero."""
+    return tree.map(lambda x: tangent_or_zero(None, aval_of(x), symbolic_zeros), val)
 
 
 # ------------------------------------------------------------------------------------- the call
@@ -150,10 +150,17 @@ def split_static(
 
 
 def own(xs: Sequence[Any]) -> list[Any]:
-    """Arrays that a rule may have for itself: traced ones it may write to, the caller's NumPy arrays it may not."""
-    return [
-        x.alias() if type(x) is Tracer else Array(x) if type(x) is np.ndarray and x.dtype != float0 else x for x in xs
-    ]
+    """Arrays that a rule may have for itself: traced ones it may write to, the caller's NumPy arrays it may not; a number that
+    the caller gave is an array to it, as it is to the function."""
+    return [_own(x) for x in xs]
+
+
+def _own(x: Any) -> Any:
+    if type(x) is Tracer:
+        return x.alias()
+    if is_python_scalar(x):
+        return Array(np.asarray(concrete_value(x)), True)
+    return Array(x) if type(x) is np.ndarray and x.dtype != float0 else x
 
 
 def mapped_axis() -> NamedAxis:

@@ -12,7 +12,7 @@ from ..dtypes import is_inexact
 from ..errors import CustomRuleError
 from ..interpret import run_graph
 from ..ir import Aval, Graph
-from ..primitive import Primitive
+from ..primitive import Linear, Primitive
 from ..primitives.helpers import broadcast_batch
 from ..trace import NamedAxis, aval_of, bind
 from ..traceback import user_frames
@@ -35,13 +35,21 @@ from .custom_call import (
     zero_from_primal,
 )
 from .flat import check_function, function_name
+from .transpose import transpose_graph
 
 __all__ = ["custom_jvp", "custom_jvp_p"]
 
 custom_jvp_p = Primitive("custom_jvp_call", multiple_results=True)
 custom_jvp_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
 custom_jvp_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
-custom_jvp_p.no_transpose("a function with a custom jvp rule is not linear; its rule's tangent is what is transposed")
+
+
+@custom_jvp_p.def_transpose
+def _custom_jvp_transpose(cts: Sequence[Any], inputs: Sequence[Any], *, graph: Graph, **_: Any) -> list[Any]:
+    """Of a function that is linear itself: a derivative never comes here, as the tangent of its rule is what is transposed."""
+    linear = [isinstance(x, Linear) for x in inputs]
+    found = iter(transpose_graph(graph, linear, [x for x in inputs if not isinstance(x, Linear)], cts))
+    return [next(found) if is_lin else None for is_lin in linear]
 
 
 @custom_jvp_p.def_jvp_call
@@ -194,7 +202,9 @@ class custom_jvp:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise CustomRuleError(f"the jvp rule of {name} must return (out, tangent_out); found {pair!r}")
             outs = same_structure(pair[0], out_tree, f"the primal output of {name}'s jvp rule")
-            t_leaves, t_tree = tree.flatten(pair[1], is_leaf=lambda x: x is None)
+            t_leaves, t_tree = tree.flatten(pair[1])
+            if t_tree != out_tree:  # it may say None for a zero; one that stands in the output is none
+                t_leaves, t_tree = tree.flatten(pair[1], is_leaf=lambda x: x is None)
             t_leaves = [present(t) for t in t_leaves]
             if len(t_leaves) != len(outs):
                 raise CustomRuleError(

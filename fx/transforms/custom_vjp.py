@@ -16,7 +16,7 @@ from ..ir import Aval, Graph
 from ..primitive import Primitive
 from ..primitives.helpers import instantiate, move_batch
 from ..primitives.reductions import reduce_sum
-from ..trace import aval_of, bind, eval_graph, trace_flat
+from ..trace import aval_of, bind, eval_graph, is_python_scalar, trace_flat
 from ..traceback import user_frames
 from .calls import batch_closed
 from .custom_call import (
@@ -241,13 +241,19 @@ class custom_vjp:
             outs = [of_type(o, a, f"the forward rule of {name}", "output") for o, a in zip(outs, out_avals)]
             residuals, res_tree = tree.flatten(pair[1])
             residuals = [check_leaf(r, f"a residual of {name}'s forward rule") for r in residuals]
+            numbers = {
+                i: r for i, r in enumerate(residuals) if is_python_scalar(r)
+            }  # the backward rule gets them as they are
+            residuals = [r for i, r in enumerate(residuals) if i not in numbers]
             in_avals = [aval_of(p) for p in primals]
-            return outs, residuals, (res_tree, in_avals)
+            return outs, residuals, (res_tree, numbers, in_avals)
 
         def bwd(aux: Any, residuals: Sequence[Any], cts: Sequence[Any]) -> list[Any]:
-            res_tree, in_avals = aux
+            res_tree, numbers, in_avals = aux
+            arrays = iter(own(residuals))
+            kept = [numbers[i] if i in numbers else next(arrays) for i in range(res_tree.num_leaves)]
             cts = [tangent_or_zero(c, a, symbolic) for c, a in zip(cts, out_avals)]
-            out = user_bwd(*static, tree.unflatten(res_tree, own(residuals)), tree.unflatten(out_tree, own(cts)))
+            out = user_bwd(*static, tree.unflatten(res_tree, kept), tree.unflatten(out_tree, own(cts)))
             return _cotangents(out, in_tree, in_avals, name)
 
         return {"fwd": fwd, "bwd": bwd}
@@ -267,7 +273,9 @@ def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name:
         if c is None:
             flat += [None] * d.num_leaves
             continue
-        leaves, ct_tree = tree.flatten(c, is_leaf=lambda x: x is None)
+        leaves, ct_tree = tree.flatten(c)
+        if ct_tree != d:  # None is a zero, unless it stands in the argument
+            leaves, ct_tree = tree.flatten(c, is_leaf=lambda x: x is None)
         if len(leaves) != d.num_leaves:
             raise CustomRuleError(
                 f"the backward rule of {name} returned {ct_tree} for argument {i}, whose structure is {d}"

@@ -1,5 +1,8 @@
 """Depthwise convolution and its gradient with respect to the weights, vectors along the channels.
 
+Channels may come in groups, small ones of 2, 4 or 8: output c of the group sees its inputs c, c ^ 1, c ^ 2 ..., which are exchanged
+lanes of one vector of the image.  The weights of exchange ``e`` lie together for all channels, and so do their gradients.
+
 Positions outside of the image are left out, so there is no padded copy.  Along an axis, output y meets tap t at image position
 
     step * y + dilation * t + origin
@@ -12,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Expr, Kernel, Ref, Ty, maximum, minimum, select
-from ..lower.loops import ceil_div, floor_div
+from ..loop_ir import Const, Expr, Kernel, Ref, Ty, maximum, minimum, op_, select
+from ..lower.loops import ceil_div, const, floor_div
 from .gemm import digits, integers
 from .microkernel import multiply_add
 
@@ -34,6 +37,7 @@ class Depthwise:
         block: outputs along x that share what they load (forward), or that go round the loop together (weights).
         vectors: of channels that go together.
         step: along x, of neighbouring outputs, where neighbouring taps are neighbours in the image; 0: any step, any dilation.
+        group: channels that see each other.
     """
 
     ty: Ty
@@ -42,11 +46,19 @@ class Depthwise:
     block: int
     vectors: int
     step: int
+    group: int = 1
 
     def __str__(self) -> str:
         return (
             f"{self.ty}x{self.lanes}_{self.taps}_{self.block}x{self.vectors}{f'_step{self.step}' if self.step else ''}"
+            + (f"_group{self.group}" if self.group > 1 else "")
         )
+
+    def exchanged(self, b: KernelBuilder, value: Expr) -> Iterator[Expr]:
+        """A vector of the image as its channels see it, one exchange after another."""
+        yield value
+        for e in range(1, self.group):
+            yield b.let("exchanged", op_("exchange", value, const(e)))
 
 
 class _Geometry:
@@ -105,12 +117,13 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
     """out[n, y, x, c] = sum over taps image[n, (y, x) at the tap, c] * weights[tap, c].  Range: lines (n, y).
 
     Channels have stride 1 everywhere, and there are at least ``lanes``: the last vector may overlap the one before it.
-    ``w_y`` and ``w_x`` are strides of the weights.
+    ``w_y``, ``w_x`` and, of the exchanges of a group, ``w_e`` are strides of the weights.
     """
     b = KernelBuilder(f"depthwise_{v}")
     image, weights, out = (b.pointer(n, v.ty) for n in ("image", "weights", "out"))
     g = _Geometry(b, v)
-    p = g.p | integers(b, "w_y", "w_x")
+    p = g.p | integers(b, "w_y", "w_x", *(["w_e"] if v.group > 1 else []))
+    of_exchange = [p["w_e"] * e if e else const(0) for e in range(v.group)]
     first, stop = g.inside()
     zero = Const(0, v.ty.vector(v.lanes))
 
@@ -123,11 +136,14 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
             with b.for_("t", begin, end) as t:
                 row = b.let("row", corner + t * p["dilation_y"] * p["s_y"] + c)
                 at_w = b.let("at_w", t * p["w_y"] + c)
-                ws = [b.let("w", b.load(weights, at_w + p["w_x"] * k, v.lanes)) for k in range(v.taps)]
+                ws = [
+                    [b.let("w", b.load(weights, at_w + p["w_x"] * k + e, v.lanes)) for e in of_exchange]
+                    for k in range(v.taps)
+                ]
                 for at, pairs in g.met(row, v.block):
-                    value = b.let("met", b.load(image, at, v.lanes))
-                    for i, k in pairs:
-                        b.assign(sums[i], multiply_add(value, ws[k], sums[i]))
+                    for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, at, v.lanes)))):
+                        for i, k in pairs:
+                            b.assign(sums[i], multiply_add(value, ws[k][e], sums[i]))
             for i, total in enumerate(sums):
                 b.store(out, to + (x + i) * p["o_x"] + c, total)
 
@@ -144,8 +160,10 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
                 here = b.let("here", corner + t * p["dilation_y"] * p["s_y"] + k * p["dilation_x"] * p["s_x"] + c)
                 at_w = b.let("at_w", t * p["w_y"] + k * p["w_x"] + c)
                 for j, total in enumerate(sums):
-                    w = b.load(weights, at_w + j * v.lanes, v.lanes)
-                    b.assign(total, multiply_add(b.load(image, here + j * v.lanes, v.lanes), w, total))
+                    values = v.exchanged(b, b.let("met", b.load(image, here + j * v.lanes, v.lanes)))
+                    for value, e in zip(values, of_exchange):
+                        w = b.load(weights, at_w + j * v.lanes + e, v.lanes)
+                        b.assign(total, multiply_add(value, w, total))
             for j, total in enumerate(sums):
                 b.store(out, to + x * p["o_x"] + c + j * v.lanes, total)
 
@@ -166,7 +184,7 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
 
 
 def depthwise_weights_kernel(v: Depthwise) -> Kernel:
-    """sums[part, tap, slot] = sum over the lines of the part of image[n, (y, x) at the tap, c] * ct[n, y, x, c].  Range: parts.
+    """sums[part, tap, exchange, slot] = sum over the lines of the part of image[n, (y, x) at the tap, c] * ct[n, y, x, c].  Range: parts.
 
     A part is ``part_lines`` of all ``lines`` (n, y).  Groups of ``vectors`` vectors of channels have slots of their own: the last
     group begins so far to the left that there are channels for all of it, and its sums are not the ones of its neighbour.
@@ -184,7 +202,7 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
 
     def along(row: Expr, of_ct: Expr, to: Expr, c: Expr) -> None:
         """The outputs of which all taps lie inside: all sums of a row of taps are in registers."""
-        totals = [[b.var("total", s) for s in lanes_of(sums, to + p["slots"] * t)] for t in range(v.taps)]
+        totals = [[b.var("total", s) for s in lanes_of(sums, to + p["slots"] * t)] for t in range(v.taps * v.group)]
 
         def outputs(x: Expr, count: int) -> None:
             here = b.let("here", row + (x * p["step_x"] + p["origin_x"]) * p["s_x"] + c)
@@ -192,9 +210,10 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
             for j in range(v.vectors):
                 cts = [b.let("ct", b.load(ct, there + p["o_x"] * i + j * v.lanes, v.lanes)) for i in range(count)]
                 for at, pairs in g.met(here + j * v.lanes, count):
-                    value = b.let("met", b.load(image, at, v.lanes))
-                    for i, t in pairs:
-                        b.assign(totals[t][j], multiply_add(value, cts[i], totals[t][j]))
+                    for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, at, v.lanes)))):
+                        for i, t in pairs:
+                            total = totals[t * v.group + e][j]
+                            b.assign(total, multiply_add(value, cts[i], total))
 
         whole = b.let("whole", first + (stop - first) // v.block * v.block)
         with b.for_("x", first, whole, v.block) as x:
@@ -208,15 +227,17 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
     def at_border(row: Expr, of_ct: Expr, to: Expr, c: Expr) -> None:
         with g.border(first, stop) as (x, at_x, begin, end), b.for_("k", begin, end) as k:
             here = b.let("here", row + (at_x + k * p["dilation_x"]) * p["s_x"] + c)
-            there, place = b.let("there", of_ct + x * p["o_x"] + c), b.let("place", to + k * p["slots"])
-            for j, (value, weight, total) in enumerate(
-                zip(*(lanes_of(*x) for x in ((image, here), (ct, there), (sums, place))))
-            ):
-                b.store(sums, place + j * v.lanes, multiply_add(value, weight, total))
+            there, place = b.let("there", of_ct + x * p["o_x"] + c), b.let("place", to + k * p["slots"] * v.group)
+            for j, (met, weight) in enumerate(zip(lanes_of(image, here), lanes_of(ct, there))):
+                weight = b.let("weight", weight)
+                for e, value in enumerate(v.exchanged(b, b.let("met", met))):
+                    at = place + p["slots"] * e + j * v.lanes
+                    b.store(sums, at, multiply_add(value, weight, b.load(sums, at, v.lanes)))
 
     with b.for_("part", b.lo, b.hi) as part:
-        own = b.let("own", part * p["taps_y"] * p["slots"] * v.taps)
-        with b.for_("i", own, own + p["taps_y"] * p["slots"] * v.taps, v.lanes) as i:
+        taps = v.taps * v.group
+        own = b.let("own", part * p["taps_y"] * p["slots"] * taps)
+        with b.for_("i", own, own + p["taps_y"] * p["slots"] * taps, v.lanes) as i:
             b.store(sums, i, zero)
         begin = b.let("begin", part * p["part_lines"])
         with b.for_("line", begin, minimum(begin + p["part_lines"], p["lines"])) as line:
@@ -227,7 +248,7 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
                 row = b.let("row", n * p["s_n"] + (at_y + t * p["dilation_y"]) * p["s_y"])
                 with b.for_("slot", 0, p["slots"], width) as slot:
                     c = b.let("c", minimum(slot, p["channels"] - width))
-                    to = b.let("to", own + t * p["slots"] * v.taps + slot)
+                    to = b.let("to", own + t * p["slots"] * taps + slot)
                     at_border(row, of_ct, to, c)
                     along(row, of_ct, to, c)
     return b.build()

@@ -110,8 +110,9 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     lanes, many = host.lanes(ty), host.vector_registers >= 32
     if columns >= FEW_ROWS_COLUMNS * lanes and lanes > 1 and rows <= 2:
         return Tile(ty, lanes, 1, 8) if rows == 1 and columns >= 8 * lanes else Tile(ty, lanes, plain(rows), 4)
-    # Of blocks of six rows, half are empty; any other number fills them to five sixths of blocks of four.
-    mr = 4 if rows <= 4 or 7 <= rows <= 8 else 6
+    # Blocks of four rows read a panel of B more often: it had better be near.
+    near = many and not is_sized(rows) and 4 * lanes * depth * ty.itemsize <= 2 * host.l1_bytes
+    mr = 4 if rows <= 4 or 7 <= rows <= 8 or (near and _gains_fours(rows)) else 6
     short = lanes * host.unit_bits // host.vector_bits
     vectors = -(-columns // short)
     for odd, height in ((1, 8), (3, mr), (5, 4)):  # the last of the long vectors would be half empty
@@ -127,6 +128,14 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     mr = 4 if halved and columns * depth * ty.itemsize <= 2 * host.l2_bytes else mr
     wide = lanes > 1 and not is_sized(columns) and columns >= 5 * lanes and _gains_fives(-(-columns // lanes))
     return Tile(ty, lanes, min(mr, 5), 5) if wide else Tile(ty, lanes, mr, 4)
+
+
+def _gains_fours(rows: int) -> bool:
+    """Whether blocks of four rows have clearly fewer rows than blocks of six, where some repeat the last one.
+
+    On Zen 5, 32 x 128 by 128 x 512 takes 13 % less time with them, 32 x 784 by 784 x 128 on two threads 10 % more.
+    """
+    return -(-rows // 4) * 4 * 10 <= -(-rows // 6) * 6 * 9
 
 
 def _gains_fives(vectors: int) -> bool:

@@ -151,11 +151,12 @@ class Walk:
 class Combine:
     """What a result does with the operand elements that it meets: a state of registers, and one step.
 
-    ``sum max min``; ``argmax argmin`` (keeps the tap of the first extreme, NaN wins); ``select`` (keeps the element
-    at a given tap); ``scatter`` (adds the elements whose given tap is the one at which they are met).
+    ``sum max min``; ``argmax argmin`` (keeps the tap of the first extreme, NaN wins; ``extreme``: and what ``max`` or ``min``
+    keeps); ``select`` (keeps the element at a given tap); ``scatter`` (adds the elements whose given tap is the one at which they
+    are met).
     """
 
-    def __init__(self, mode: str, dtype: np.dtype) -> None:
+    def __init__(self, mode: str, dtype: np.dtype, extreme: bool = False) -> None:
         if dtypes.is_complex(dtype) and mode not in ("sum", "select", "scatter"):
             raise LoweringError(f"window {mode} of dtype {dtype}: complex numbers have no order")
         self.parts = 2 if dtypes.is_complex(dtype) else 1
@@ -167,10 +168,13 @@ class Combine:
         self.out = i32 if mode.startswith("arg") else self.memory
         self.positions = mode in ("select", "scatter")
         self.top = 1 if dtypes.is_bool(dtype) else None
+        self.extreme = mode.removeprefix("arg") if extreme else None
 
     @property
     def state(self) -> tuple[Ty, ...]:
-        return (self.work, i32) if self.mode.startswith("arg") else (self.work,) * self.parts
+        if self.mode.startswith("arg"):
+            return (self.work, i32, self.work) if self.extreme else (self.work, i32)
+        return (self.work,) * self.parts
 
     def _identity(self) -> float | int:
         lowest = self.mode.endswith("max")
@@ -183,13 +187,14 @@ class Combine:
     def start(self, lanes: int) -> list[Expr]:
         if self.mode in ("sum", "select", "scatter"):
             return [Const(0, ty.vector(lanes)) for ty in self.state]
-        values: list[Expr] = [Const(self._identity(), self.work.vector(lanes))]
-        return values + [Const(-1, i32.vector(lanes))] * (len(self.state) - 1)
+        least, none = Const(self._identity(), self.work.vector(lanes)), Const(-1, i32.vector(lanes))
+        found: list[Expr] = [least, none, least]
+        return found[: len(self.state)]
 
     def first(self, values: Sequence[Expr], tap: Expr) -> list[Expr] | None:
         """The state after meeting the first element of a window of which no tap lies outside, if that is what it met."""
         if self.mode.startswith("arg"):
-            return [values[0], tap]
+            return [values[0], tap, values[0]][: len(self.state)]
         return list(values) if self.mode in ("max", "min") else None
 
     def step(
@@ -207,7 +212,7 @@ class Combine:
         if self.mode == "scatter":
             assert position is not None
             return [s + select(position.eq(tap), v, Const(0, v.ty)) for s, v in zip(state, values)]
-        best, at = state
+        best, at, *extreme = state
         (v,) = values
         if self.work.is_float:
             better = ~(v <= best if self.mode == "argmax" else v >= best) & best.eq(best)
@@ -215,9 +220,10 @@ class Combine:
             better = v > best if self.mode == "argmax" else v < best
         if not later:
             better = better | (at < 0)
-        return [select(better, v, best), select(better, tap, at)]
+        return [select(better, v, best), select(better, tap, at), *(op_(str(self.extreme), e, v) for e in extreme)]
 
     def finish(self, state: Sequence[Expr]) -> list[Expr]:
+        """What is stored in ``out``."""
         if self.mode.startswith("arg"):
             return [maximum(state[1], 0)]
         return [s.cast(self.memory.vector(s.ty.lanes)) for s in state]
@@ -231,6 +237,7 @@ class Buffers:
         self.x = b.pointer("x", combine.memory)
         self.taps = b.pointer("positions", i32) if combine.positions else None
         self.out = b.pointer("out", combine.out)
+        self.extreme = b.pointer("extreme", combine.memory) if combine.extreme else None
 
     def given(self, index: Expr, lanes: int) -> Expr | None:
         """The tap that is given for an element, if taps are."""
@@ -265,6 +272,8 @@ class Buffers:
         values = self.combine.finish(state)
         for k, v in enumerate(values):
             self.b.store(self.out, index * len(values) + k if len(values) > 1 else index, v)
+        if self.extreme:
+            self.b.store(self.extreme, index, state[2].cast(self.combine.memory.vector(state[2].ty.lanes)))
 
 
 def flat_tap(combine: Combine, dims: Sequence[FrameDim], taps: Sequence[Expr]) -> Expr:

@@ -395,14 +395,15 @@ class _Writer:
     def single(self, e: Expr, c: int, lane: int) -> Expr:
         """Any expression in copy ``c``, in one lane, as a scalar."""
         step = self.body.step(e)
-        if step is not None:
-            first = self.scalar(e, c)
-            if step == 0 or lane == 0:
-                return first
-            return first + (step * lane if isinstance(step, int) else self.scalar(step, 0) * lane)
+        if step == 0 or (step is not None and lane == 0):
+            return self.scalar(e, c)
+        if isinstance(step, int):
+            return self.scalar(e, c) + step * lane
         key = (id(e), c, lane)
         if key not in self.singles:
-            if isinstance(e, Ref):
+            if step is not None:  # from lane to lane: a multiple of the step for each of them would fill the registers
+                self.singles[key] = self.single(e, c, lane - 1) + self.scalar(step, 0)
+            elif isinstance(e, Ref):
                 self.singles[key] = self.single(self.body.definitions[e.name].value, c, lane)
             else:
                 self.singles[key] = self.rewritten(e, lambda a: self.single(a, c, lane), {})

@@ -194,8 +194,11 @@ def expm1(b: KernelBuilder, z: Pair) -> Pair:
 
 
 def logistic(b: KernelBuilder, z: Pair) -> Pair:
-    one = Const(1.0, z[0].ty), Const(0.0, z[0].ty)
-    return divide(b, one, add(b, one, exp(b, negative(b, z))))
+    """1/(1 + e) or e/(1 + e) with the exponential that does not overflow."""
+    one, z = (Const(1.0, z[0].ty), Const(0.0, z[0].ty)), let(b, "logistic", z)
+    left = b.let("logistic_left", z[0] < 0.0)
+    e = let(b, "logistic_exp", exp(b, choose(left, z, negative(b, z))))
+    return divide(b, choose(left, e, one), add(b, one, e))
 
 
 @in_double

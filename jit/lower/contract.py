@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .contract_blocked import blocked, gains_exchanged, lanewise
+from .contract_pixels import pixels, prefers_pixels
 from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .registry import LowerContext
@@ -43,6 +44,8 @@ def contract(
         dots(ctx, name, p, a, b, c)
     elif prefers_window_dots(ctx, p, a, b):
         window_dots(ctx, name, p, a, b, c)
+    elif prefers_pixels(ctx, p, a, b, c):
+        pixels(ctx, name, p, a, b, c)
     else:
         if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
             p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
@@ -61,7 +64,7 @@ def is_blocked(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     p, a, b = normal(p), Array(a.at, _arithmetic(a.ty, p.compute)), Array(b.at, _arithmetic(b.ty, p.compute))
     others = prefers_dots(ctx, p, a, b) or prefers_window_dots(ctx, p, a, b) or prefers_axpy(ctx, p, a, b)
     turned = not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1
-    others = others or is_batchwise(ctx, p, a, b)
+    others = others or is_batchwise(ctx, p, a, b) or prefers_pixels(ctx, p, a, b, Array(a.at, p.compute))
     return not (others or turned or p.pairs or _lane(ctx, p, a, b) is not None)
 
 

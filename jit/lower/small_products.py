@@ -10,8 +10,6 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from fx.sizes import is_sized
-
 from ..kernels.microkernel import multiply_add
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Expr, Kernel, Ty
@@ -25,19 +23,19 @@ VECTORS = 2  # of matrices, at least
 
 
 def is_batchwise(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
-    """Whether ``p``, in normal form, is a batch of products that are small enough to be written out."""
+    """Whether ``p``, in normal form, is a batch of products that are small enough to be written out.
+
+    It has sums of its own, so sizes that vary must not decide otherwise than the same ones that do not: they are asked.
+    """
     if p.pairs or not a.ty == b.ty == p.compute or len(p.batch) != 1:
         return False
-    dims = (*p.rows, *p.cols, *p.ks)
-    strides = p.batch[0][1:]
-    if any(is_sized(x) for d in dims for x in d) or any(is_sized(s) for s in strides):
-        return False
-    products = math.prod(d[0] for d in dims)
+    products = math.prod(d[0] for d in (*p.rows, *p.cols, *p.ks))
     return 0 < products <= MOST_PRODUCTS and bool(size(p.batch) >= VECTORS * ctx.host.lanes(p.compute))
 
 
 def multiply(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
-    (count, a_g, b_g, c_g) = p.batch[0]
+    count = p.batch[0][0]
+    a_g, b_g, c_g = map(int, p.batch[0][1:])  # they stand in the kernel: sizes that they follow from vary no longer
     rows, cols, ks = (_places(dims) for dims in (p.rows, p.cols, p.ks))
     key = ("batchwise", p.compute, c.ty, (a_g, b_g, c_g), tuple(rows), tuple(cols), tuple(ks))
     kernel = ctx.kernel(key, lambda: _product_kernel(p.compute, c.ty, (a_g, b_g, c_g), rows, cols, ks))
@@ -52,7 +50,7 @@ def multiply(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
 def _places(dims: Dims) -> list[tuple[int, ...]]:
     """The offsets, in each of the two arrays, of every index of a nest of dimensions."""
     return [
-        tuple(sum(i * d[1 + k] for i, d in zip(index, dims)) for k in range(2))
+        tuple(int(sum(i * d[1 + k] for i, d in zip(index, dims))) for k in range(2))
         for index in itertools.product(*(range(d[0]) for d in dims))
     ]
 

@@ -76,10 +76,10 @@ def _lanes(ctx: LowerContext, combine: Combine, geometry: Geometry, vectors: int
 
 
 def _slide(
-    ctx: LowerContext, name: str, mode: str, geometry: Geometry, x: Operand, given: Operand | None, out: Operand
+    ctx: LowerContext, name: str, mode: str, geometry: Geometry, x: Operand, given: Operand | None, *outs: Operand
 ) -> None:
-    """Appends the step that slides windows of ``geometry`` over ``x``."""
-    combine = Combine(mode, x.dtype)
+    """Appends the step that slides windows of ``geometry`` over ``x``; ``outs``: the result, and the extremes beside their positions."""
+    out, combine = outs[0], Combine(mode, x.dtype, len(outs) > 1)
     dims, taps = geometry.dims, geometry.taps
     small = taps <= _UNROLLED_TAPS and mode != "scatter" and all(d.plain for d in dims)
     written_out = tuple(d.taps for d in dims) if small else None
@@ -87,7 +87,7 @@ def _slide(
     shape = WindowShape(dims, written_out, stride)
     by_loops = geometry.channels > 1 and written_out is None
     lanes = _lanes(ctx, combine, geometry, _VECTORS if by_loops else 1)
-    key = ("window", mode, x.dtype.name, geometry.channels > 1, shape.key, lanes)
+    key = ("window", mode, len(outs), x.dtype.name, geometry.channels > 1, shape.key, lanes)
     positions = () if given is None else (ctx.contiguous(given),)
     integers = tuple(v for d in dims for v in d.integers())
     x = ctx.contiguous(x)
@@ -95,17 +95,17 @@ def _slide(
     if geometry.channels > 1:
         kernel = ctx.kernel(key, lambda: channels_kernel(name, combine, shape, lanes))
         total = geometry.batch * math.prod(d.count for d in dims)
-        args = (x, *positions, out, geometry.channels, *integers)
+        args = (x, *positions, *outs, geometry.channels, *integers)
         cost = 10 + meetings * (2 + geometry.channels * combine.work.bits / 256)
     else:
         kernel = ctx.kernel(key, lambda: rows_kernel(name, combine, shape, lanes))
         blocks = -(-dims[-1].count // BLOCK)
         total = geometry.batch * math.prod(d.count for d in dims[:-1]) * blocks
-        args = (x, *positions, out, blocks, *integers)
+        args = (x, *positions, *outs, blocks, *integers)
         cost = 10 + meetings * min(BLOCK, dims[-1].count) * combine.work.bits / 64
     ctx.step(
         kernel, args, total, chunk_for(total, cost), name, flops=out.size * taps,
-        nbytes=(x.size + out.size) * x.dtype.itemsize, reads=(x, *positions), writes=(out,),
+        nbytes=(x.size + len(outs) * out.size) * x.dtype.itemsize, reads=(x, *positions), writes=outs,
     )  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def _reduce_window(mode: str) -> Callable[[LowerContext, Eqn, tuple[Operand, ...
                 return
             geometry = _folded(dims)
             given = ins[1] if mode == "select" else None
-            _slide(ctx, eqn.prim.name, mode, geometry, ins[0], given, outs[0])
+            _slide(ctx, eqn.prim.name, mode, geometry, ins[0], given, *outs)
 
     return lower
 

@@ -77,6 +77,9 @@ def test_equal_static_values_of_different_types_are_different_programs() -> None
     f = fx.jit(lambda x, s: x * (2 if s is True else 3), static_argnums=1)
     assert float(f(1.0, True)) == 2.0
     assert float(f(1.0, 1)) == 3.0
+    g = fx.jit(lambda x, s: fnp.copysign(x, s), static_argnums=1)
+    for zero in (0.0, -0.0, np.float64(0.0), np.float64(-0.0), np.float32(-0.0), np.float32(0.0)):
+        assert float(g(1.0, zero)) == np.copysign(1.0, zero)
 
 
 def test_static_arguments_that_cannot_be() -> None:

@@ -149,3 +149,13 @@ def test_products_of_different_values_are_no_squares() -> None:
     x, y = b.let("x", b.load(p, 0)), b.let("y", b.load(p, 1))
     assert b.ranges.of(x * y) == ANY
     assert b.ranges.of(b.let("z", -x) * b.let("w", -x)) == Range(0.0, INF)
+
+
+def test_copies_of_a_local_that_changes_in_between_are_different_values() -> None:
+    b = KernelBuilder("k")
+    changing = b.var("c", b.load(b.pointer("p", f32), 0))
+    before, negated = b.let("before", changing), b.let("negated", -changing)
+    b.assign(changing, lift(-1.0, f32))
+    after = b.let("after", changing)
+    assert b.ranges.of(before * after) == b.ranges.of(negated * after) == b.ranges.of(negated * changing) == ANY
+    assert b.ranges.of(after * after) == b.ranges.of(after * -after).__neg__() == Range(0.0, INF)

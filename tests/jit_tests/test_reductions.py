@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph_harness import agree, check, graph_of, numbers
+from thorough import part
 
 import fx
 import fx.numpy as fnp
@@ -33,10 +34,14 @@ DTYPES = ["float32", "float16", "float64", "int8", "uint32", "int64", "bool", "c
     ("dtype", "op"), [(d, op) for d in DTYPES for op in OPS if (d, op) not in (("bool", "sum"), ("bool", "prod"))]
 )
 def test_every_nest_and_dtype(op, dtype):
-    def f(*xs):
-        return [OPS[op](x, axes) for x, (_, axes) in zip(xs, SHAPES)]
+    """Every nest in float32; of the others each dtype and operation meet half."""
+    position = DTYPES.index(dtype) + list(OPS).index(op)
+    nests = SHAPES if dtype == "float32" else part(SHAPES, position, 2)
 
-    check(f, *(numbers(shape, dtype, k) for k, (shape, _) in enumerate(SHAPES)), scale=10)
+    def f(*xs):
+        return [OPS[op](x, axes) for x, (_, axes) in zip(xs, nests)]
+
+    check(f, *(numbers(shape, dtype, k) for k, (shape, _) in enumerate(nests)), scale=10)
 
 
 def test_bfloat16_accumulates_in_float32():

@@ -80,6 +80,17 @@ def test_a_level_that_the_machine_lacks() -> None:
     assert arm.restricted("neon").arch == "aarch64"
 
 
+def test_a_process_held_to_a_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FX_ISA", raising=False)
+    whole, lowest = host.__wrapped__(), "sse2" if host().arch == "x86_64" else "neon"
+    for name in ("scalar", lowest):
+        monkeypatch.setenv("FX_ISA", f" {name}\n")
+        assert host.__wrapped__() == whole.restricted(name) != whole
+    monkeypatch.setenv("FX_ISA", "mmx")
+    with pytest.raises(BackendError, match="FX_ISA='mmx': target level 'mmx' does not exist"):
+        host.__wrapped__()
+
+
 def test_every_field_counts_in_the_digest() -> None:
     h = host()
     digests = {h.digest()}

@@ -201,6 +201,11 @@ def test_positions(case: int) -> None:
             true[o] = first_extreme(mode, met, x)
         (found,) = lower(f"reduce_window_{mode}", [strided(rng, x)], p, [(true.shape, np.int32)])
         np.testing.assert_array_equal(found, true)
+        results = [(true.shape, np.int32), (true.shape, x.dtype)]  # in one pass: the positions and the extremes
+        positions, extremes = lower(f"reduce_window_{mode}", [strided(rng, x)], p, results)
+        (alone,) = lower(f"reduce_window_{mode[3:]}", [strided(rng, x)], p, results[1:])
+        np.testing.assert_array_equal(positions, true)
+        assert extremes.tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))

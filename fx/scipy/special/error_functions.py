@@ -141,7 +141,14 @@ def ndtr(x: Any) -> Value:
     return 0.5 * p.erfc(-x * math.sqrt(0.5))
 
 
-@special(lambda out, x: fnp.exp(-0.5 * x * x - out) / _SQRT_2PI)
+def _mills(out: Value, x: Value) -> Value:
+    """exp(-x**2 / 2 - log_ndtr(x)) / sqrt(2 pi); far left the exponent would have lost its digits."""
+    left, right = fnp.where(x < -1, x, -1), fnp.where(x < -1, -1, x)
+    body = fnp.exp(-0.5 * right * right - fnp.where(x < -1, 0, out)) / _SQRT_2PI
+    return fnp.where(x < -1, 2 / _SQRT_2PI / _erfcx_right(-left * math.sqrt(0.5)), body)
+
+
+@special(_mills)
 def _log_ndtr(x: Any) -> Value:
     left = fnp.minimum(x, -1)
     tail = fnp.log(0.5 * _erfcx_right(-left * math.sqrt(0.5))) - 0.5 * left * left

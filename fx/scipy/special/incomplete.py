@@ -29,10 +29,19 @@ __all__ = ["betainc", "expn", "gammainc", "gammaincc"]
 _TEMME_FROM, _TEMME_WIDTH = 20.0, 0.4
 
 
+_VANISHING = 1e3  # exp(-x) is 0, and x**LARGE a float32: larger x would give infinity times 0
+
+
+def _times_exp(y: Value, x: Value) -> Value:
+    """y exp(-x), in two steps: the exponential alone may be subnormal."""
+    half = fnp.exp(-0.5 * x)
+    return y * half * half
+
+
 def _power(a: Value, x: Value) -> Value:
     """x**a exp(-x) / Gamma(a + 1)."""
-    small = fnp.minimum(a, LARGE)
-    near = p.pow(x, small) * fnp.exp(-x) / (small * gamma_small(small))
+    small, v = fnp.minimum(a, LARGE), fnp.minimum(x, _VANISHING)
+    near = _times_exp(p.pow(v, small), v) / (small * gamma_small(small))
     large = fnp.maximum(a, LARGE)
     far = fnp.exp(large * log1p_less((x - large) / large, x / large)) / (
         fnp.sqrt(2 * math.pi * large) * gamma_star(large)
@@ -128,8 +137,8 @@ def _gamma_limits(a: Value, x: Value, upper: bool) -> Value:
 
 def gamma_density(a: Value, x: Value) -> Value:
     """x**(a - 1) exp(-x) / Gamma(a), the derivative of P(a, x) with respect to x."""
-    small = fnp.minimum(a, LARGE)
-    near = p.pow(x, small - 1) * fnp.exp(-x) / gamma_small(small)
+    small, v = fnp.minimum(a, LARGE), fnp.minimum(x, _VANISHING)
+    near = _times_exp(p.pow(v, small - 1), v) / gamma_small(small)
     at = fnp.where(x > 0, x, 1)
     far = fnp.where(x > 0, a / at * _power(fnp.maximum(a, LARGE), at), 0)
     return fnp.where(a < LARGE, near, far)
