@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from thorough import THOROUGH, TURN
 
 os.environ.setdefault("FX_CACHE_DIR", tempfile.mkdtemp(prefix="fx-test-cache-"))
 os.environ.setdefault("FX_ENGINE", "quick")
@@ -25,6 +26,14 @@ gc.disable()  # until everything is imported and collected: all of that stays
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden texts under tests/golden")
+
+
+def pytest_report_header() -> str:
+    return (
+        "FX_TEST_THOROUGH=1"
+        if THOROUGH
+        else f"FX_TEST_TURN={TURN}: which part of the cases is drawn; FX_TEST_THOROUGH=1 draws all"
+    )
 
 
 def pytest_collection_finish() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +41,7 @@ from op_values import (
     window_config,
     window_params,
 )
+from thorough import THOROUGH, part
 
 import fx
 from fx import dtypes, lax
@@ -71,7 +71,6 @@ from fx.trace import bind
 
 F32, F64, C64, C128 = (np.dtype(d) for d in ("float32", "float64", "complex64", "complex128"))
 WIDE = (F64, C128)
-THOROUGH = os.environ.get("FX_TEST_THOROUGH", "0") == "1"
 HALVES = tuple(d for d in dtypes.FLOATS if d.itemsize == 2)
 
 
@@ -179,12 +178,10 @@ class Spec:
 
     @property
     def compiled(self) -> tuple[np.dtype, ...]:
-        """The dtypes in which compiled code is tested: the main one, and of the others every second, whose neighbours the
-        next primitive of the table takes.  All of them with ``FX_TEST_THOROUGH=1``."""
-        if THOROUGH:
-            return self.dtypes
-        start = list(SPECS).index(self.primitive)
-        return tuple(d for k, d in enumerate(self.dtypes) if d == self.main or (start + k) % 2)
+        """The dtypes in which compiled code is tested: the main one, and of the others every third, whose neighbours the
+        next primitive of the table takes, and the next turn.  All of them with ``FX_TEST_THOROUGH=1``."""
+        chosen = part(self.dtypes, list(SPECS).index(self.primitive), 3)
+        return tuple(d for d in self.dtypes if d == self.main or d in chosen)
 
     def pairs(self) -> Iterator[tuple[Case, np.dtype]]:
         """Which cases run in which dtypes: see ``Case.everywhere``.  All in all with ``FX_TEST_THOROUGH=1``."""

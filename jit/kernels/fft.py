@@ -14,7 +14,8 @@ radix 2, 3, 4 and 5 go between two halves of scratch memory and leave the result
 * ``roots_kernel`` makes what they multiply by: in double precision, from angles that are reduced exactly.  Of the n
   powers of w_n it makes about two square roots of n, of which the others are products.
 
-``w_n = exp(-2 pi i / n)``.  The inverse is the same with real and imaginary parts exchanged on both ends, and scaled.
+``w_n = exp(-2 pi i / n)``.  The inverse is the same with real and imaginary parts exchanged on both ends, and scaled: the same
+kernels, told which part goes where in their scratch memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, f64, fma, i64, maximum, minimum, op_, select
+from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, f64, i64, maximum, minimum, op_, select
+from .butterflies import Complex, butterfly
 from .sort_network import transposed
 from .sort_partition import first_lanes
 from .vector_math import cos, sin
@@ -41,77 +43,16 @@ _EVEN_POWERS = 0x5555555555555555  # bits of the powers of four
 
 @dataclass(frozen=True)
 class FourierSpec:
-    """real: the type of real and imaginary parts.  lanes: transforms side by side.  inverse: the other sign, and scaled."""
+    """real: the type of real and imaginary parts.  lanes: transforms side by side."""
 
     real: Ty
     lanes: int
-    inverse: bool
-
-
-@dataclass(frozen=True)
-class Complex:
-    re: Expr
-    im: Expr
-
-    def __add__(self, o: Complex) -> Complex:
-        return Complex(self.re + o.re, self.im + o.im)
-
-    def __sub__(self, o: Complex) -> Complex:
-        return Complex(self.re - o.re, self.im - o.im)
-
-    def __mul__(self, o: Complex) -> Complex:
-        return Complex(fma(self.re, o.re, -(self.im * o.im)), fma(self.re, o.im, self.im * o.re))
-
-    def scaled(self, c: float, plus: Complex | None = None) -> Complex:
-        """This times a number, and something added."""
-        c_ = Const(c, self.re.ty)
-        if plus is None:
-            return Complex(self.re * c_, self.im * c_)
-        return Complex(fma(self.re, c_, plus.re), fma(self.im, c_, plus.im))
-
-    def turned(self) -> Complex:
-        """Times -i."""
-        return Complex(self.im, -self.re)
-
-    def cast(self, ty: Ty) -> Complex:
-        ty = ty.vector(self.re.ty.lanes)
-        return Complex(self.re.cast(ty), self.im.cast(ty))
-
-    def splat(self, lanes: int) -> Complex:
-        return Complex(self.re.splat(lanes), self.im.splat(lanes))
-
-    def named(self, b: KernelBuilder) -> Complex:
-        return Complex(b.let("re", self.re), b.let("im", self.im))
-
-
-def _butterfly(b: KernelBuilder, x: Sequence[Complex]) -> list[Complex]:
-    """The transform of as many numbers as a radix."""
-
-    def name(*values: Complex) -> list[Complex]:
-        return [v.named(b) for v in values]
-
-    if len(x) == 2:
-        return [x[0] + x[1], x[0] - x[1]]
-    if len(x) == 3:
-        s, d = name(x[1] + x[2], (x[1] - x[2]).scaled(math.sin(2 * math.pi / 3)))
-        (m,) = name(s.scaled(-0.5, x[0]))
-        return [x[0] + s, m + d.turned(), m - d.turned()]
-    if len(x) == 4:
-        a, c, e, f = name(x[0] + x[2], x[0] - x[2], x[1] + x[3], x[1] - x[3])
-        return [a + e, c + f.turned(), a - e, c - f.turned()]
-    c1, c2, s1, s2 = (f(2 * math.pi * k / 5) for f in (math.cos, math.sin) for k in (1, 2))
-    a, c, d, e = name(x[1] + x[4], x[2] + x[3], x[1] - x[4], x[2] - x[3])
-    even = name(c.scaled(c2, a.scaled(c1, x[0])), c.scaled(c1, a.scaled(c2, x[0])))
-    odd = name(e.scaled(s2, d.scaled(s1)), e.scaled(-s1, d.scaled(s2)))
-    return [
-        x[0] + a + c, even[0] + odd[0].turned(), even[1] + odd[1].turned(), even[1] - odd[1].turned(), even[0] - odd[0].turned(),
-    ]  # fmt: skip
 
 
 class Lanes:
     """Transforms in lanes.  Number ``e`` of all of them is two vectors from ``work[at + e * 2 * lanes]`` on, the real parts first.
 
-    Scratch: twice so many numbers as the longest transform has.
+    Scratch: twice so many numbers as the longest transform has.  ``inverse``: 1 for the inverse transform, else 0.
     """
 
     def __init__(self, b: KernelBuilder, spec: FourierSpec) -> None:
@@ -119,6 +60,9 @@ class Lanes:
         self.work = b.pointer("work", spec.real)
         self.tables = b.pointer("tables", spec.real)
         self.at = b.let("at", b.worker * b.integer("work_size"))
+        self.inverse = b.integer("inverse")
+        self.real_at = b.let("real_at", self.inverse * self.lanes)  # of a number as it comes and goes
+        self.imag_at = b.let("imag_at", self.lanes - self.real_at)
 
     def put(self, at: Expr, x: Complex) -> None:
         self.b.store(self.work, at, x.re)
@@ -127,6 +71,16 @@ class Lanes:
     def get(self, at: Expr, buf: str | None = None) -> Complex:
         buf = buf or self.work
         parts = (self.b.load(buf, at + k * self.lanes, self.lanes) for k in (0, 1))
+        return Complex(*parts).named(self.b)
+
+    def take(self, at: Expr, x: Complex) -> None:
+        """``put`` of what a transform begins with: for the inverse with its parts exchanged."""
+        self.b.store(self.work, at + self.real_at, x.re)
+        self.b.store(self.work, at + self.imag_at, x.im)
+
+    def give(self, at: Expr) -> Complex:
+        """``get`` of what a transform ends with."""
+        parts = (self.b.load(self.work, at + place, self.lanes) for place in (self.real_at, self.imag_at))
         return Complex(*parts).named(self.b)
 
     def run(self, m: Expr, table: Expr, room: Expr | None = None) -> Ref:
@@ -175,7 +129,7 @@ class Lanes:
         first, to = b.let("first", src), b.let("to", dst)
         with b.for_("q", 0, length, self.each) as q:
             x = [self.get(first + far * k + q) for k in range(r)]
-            y = _butterfly(b, x)
+            y = butterfly(b, x)
             for k, v in enumerate(y):
                 self.put(to + near * k + q, v.named(b) * turns[k - 1] if turns and k else v)
 
@@ -187,22 +141,17 @@ class Lanes:
         mask = None if valid is None else first_lanes(self.spec.real.vector(n), valid * 2)
         v = b.let("v", b.load(buf, at, n, mask))
         parts = b.let("parts", op_("every_other", v, v))
-        return self._exchanged(Complex(*(op_("half", parts, Const(k, i64)) for k in (0, 1))))
+        return Complex(*(op_("half", parts, Const(k, i64)) for k in (0, 1)))
 
     def write(self, buf: str, at: Expr, x: Complex, scale: Expr, valid: Expr | None) -> None:
         b, n = self.b, self.each
-        if self.spec.inverse:
-            x = Complex(x.re * scale, x.im * scale)
-        x = self._exchanged(x)
         mask = None if valid is None else first_lanes(self.spec.real.vector(n), valid * 2)
-        b.store(buf, at, op_("interleave", x.re, x.im), mask)
-
-    def _exchanged(self, x: Complex) -> Complex:
-        return Complex(x.im, x.re) if self.spec.inverse else x
+        b.store(buf, at, op_("interleave", x.re * scale, x.im * scale), mask)
 
     def scale(self, n: Expr) -> Expr:
+        """What results of transforms of n numbers are multiplied by."""
         one = Const(1.0, self.spec.real)
-        return self.b.let("scale", (one / n.cast(self.spec.real)).splat(self.lanes))
+        return self.b.let("scale", select(self.inverse.eq(0), one, one / n.cast(self.spec.real)).splat(self.lanes))
 
     def sweep(self, count: Expr, valid: Expr, body: Callable[[Expr, Expr | None], None]) -> None:
         """``body(k, valid)`` for k below ``count``; with None if all lanes are valid."""
@@ -244,9 +193,9 @@ def lanes_kernel(spec: FourierSpec) -> Kernel:
         i = b.let("i", p % blocks * t.lanes)
         valid = b.let("valid", inner - i)
         source, target = b.let("source", outer * x_outer + i * 2), b.let("target", outer * out_outer + i * 2)
-        t.sweep(n, valid, lambda k, v: t.put(t.at + k * t.each, t.read(x, source + k * x_step, v)))
+        t.sweep(n, valid, lambda k, v: t.take(t.at + k * t.each, t.read(x, source + k * x_step, v)))
         found = t.run(n, _ZERO)
-        t.sweep(n, valid, lambda k, v: t.write(out, target + k * out_step, t.get(found + k * t.each), scale, v))
+        t.sweep(n, valid, lambda k, v: t.write(out, target + k * out_step, t.give(found + k * t.each), scale, v))
     return b.build()
 
 
@@ -283,13 +232,13 @@ def rows_kernel(spec: FourierSpec) -> Kernel:
 
         def read(c: Expr, valid: Expr | None) -> None:
             for k, v in enumerate(turned([t.read(x, source + c * 2, valid) for source in sources])):
-                t.put(t.at + (c + k) * t.each, v)
+                t.take(t.at + (c + k) * t.each, v)
 
         targets = begins(p, "out")
         found: list[Ref] = []
 
         def write(c: Expr, valid: Expr | None) -> None:
-            for target, v in zip(targets, turned([t.get(found[0] + (c + k) * t.each) for k in range(lanes)])):
+            for target, v in zip(targets, turned([t.give(found[0] + (c + k) * t.each) for k in range(lanes)])):
                 t.write(out, target + c * 2, v, scale, valid)
 
         def blocks(body: Callable[[Expr, Expr | None], None]) -> None:
@@ -343,7 +292,7 @@ class _Rows(Lanes):
         j = b.let("j", block * self.lanes)
         valid = b.let("valid", self.n2 - j)
         first, step = b.let("column", source + j * 2), b.let("next_row", self.n2 * 2)
-        self.sweep(self.n1, valid, lambda k, v: self.put(self.at + k * self.each, self.read(x, first + k * step, v)))
+        self.sweep(self.n1, valid, lambda k, v: self.take(self.at + k * self.each, self.read(x, first + k * step, v)))
         found = self.run(self.n1, _ZERO)
         place = b.let("place", to + block * self.each)
         with b.for_("k", 0, self.n1) as k:
@@ -371,7 +320,7 @@ class _Rows(Lanes):
         found = self.run_second()
         to, step = b.let("to_k", target + k1 * 2), b.let("next_k", self.n1 * 2)
         self.sweep(
-            self.n2, valid, lambda k, v: self.write(out, to + k * step, self.get(found + k * self.each), scale, v)
+            self.n2, valid, lambda k, v: self.write(out, to + k * step, self.give(found + k * self.each), scale, v)
         )
 
     def run_second(self) -> Ref:

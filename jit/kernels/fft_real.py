@@ -14,14 +14,15 @@ from dataclasses import replace
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, i64, minimum, op_
-from .fft import Complex, FourierSpec, Powers
+from .butterflies import Complex
+from .fft import FourierSpec, Powers
 
 __all__ = ["real_kernel"]
 
 _ZERO = Const(0, i64)
 
 
-def real_kernel(spec: FourierSpec) -> Kernel:
+def real_kernel(spec: FourierSpec, inverse: bool) -> Kernel:
     """Index p of the range is a piece of ``size`` numbers k of a row: ``pieces`` of them are a row's 0 <= k <= m / 2.
 
     ``x_row``, ``x_outer``: words from one row to the next, of ``inner`` ones, and from one outer index to the next.
@@ -32,7 +33,7 @@ def real_kernel(spec: FourierSpec) -> Kernel:
     powers = Powers(b, at)
     m, inner, pieces, size = (b.integer(name) for name in ("m", "inner", "pieces", "size"))
     (x_row, x_outer), (out_row, out_outer) = ([b.integer(f"{s}_{k}") for k in ("row", "outer")] for s in ("x", "out"))
-    ends = _Ends(b, spec, x, out, powers)
+    ends = _Ends(b, spec, inverse, x, out, powers)
     with b.for_("p", b.lo, b.hi) as p:
         row, piece = b.let("row", p // pieces), b.let("piece", p % pieces)
         outer, i = b.let("outer", row // inner), b.let("i", row % inner)
@@ -54,8 +55,8 @@ def real_kernel(spec: FourierSpec) -> Kernel:
 class _Ends:
     """Pairs of numbers k and m - k."""
 
-    def __init__(self, b: KernelBuilder, spec: FourierSpec, x: str, out: str, powers: Powers) -> None:
-        self.b, self.spec, self.x, self.out, self.powers = b, spec, x, out, powers
+    def __init__(self, b: KernelBuilder, spec: FourierSpec, inverse: bool, x: str, out: str, powers: Powers) -> None:
+        self.b, self.spec, self.inverse, self.x, self.out, self.powers = b, spec, inverse, x, out, powers
         self.steps = self._lane_powers(spec.lanes)
 
     def _lane_powers(self, lanes: int) -> Complex:
@@ -69,7 +70,7 @@ class _Ends:
         """k = 0 and k = m, which are real."""
         b = self.b
         last = m * 2
-        if self.spec.inverse:
+        if self.inverse:
             x, y = b.let("x0", b.load(self.x, source)), b.let("x1", b.load(self.x, source + last))
             b.store(self.out, target, (x + y) * 0.5)
             b.store(self.out, target + 1, (x - y) * 0.5)
@@ -89,7 +90,7 @@ class _Ends:
         a, c = self._read(source + near, lanes, False), self._read(source + far, lanes, True)
         c = replace(c, im=-c.im)
         even, odd = (a + c).scaled(0.5).named(b), (a - c).scaled(0.5).named(b)
-        if self.spec.inverse:  # Z[k] = E + i conj(w) O'
+        if self.inverse:  # Z[k] = E + i conj(w) O'
             turned = (odd * replace(w, im=-w.im)).named(b)
             one = even - turned.turned()
             two = even + turned.turned()

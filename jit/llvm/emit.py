@@ -18,7 +18,7 @@ carries fast-math flags.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 from fx.errors import GraphError
@@ -46,21 +46,27 @@ from ..loop_ir import (
     While,
     i64,
 )
-from ..loop_walk import assigned, has_vectors, is_any, is_innermost, stored
+from ..loop_walk import (
+    assigned,
+    has_vectors,
+    is_any,
+    is_innermost,
+    statements,
+    stored,
+)
 from ..target import Target
 from .lanes import compress_table
-from .ops import OpEmitter, fmod_function
-from .text import constant, memory_mangled, memory_type, register_type
+from .ops import fmod_function
+from .places import HERE, SUMS, Places, counted_loops
+from .text import Metadata, constant, memory_mangled, memory_type, register_type
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
 
-_HERE: AbstractContextManager[None] = nullcontext()
-
 
 def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "fx") -> str:
     """LLVM IR that defines ``void name(ptr frame, i64 lo, i64 hi, i64 worker)`` for every kernel."""
-    metadata = _Metadata()
+    metadata = Metadata()
     bodies: list[str] = []
     fmods: set[Ty] = set()
     tables: set[int] = set()
@@ -70,38 +76,20 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
         fmods |= f.fmod_types
         tables |= f.compress_tables
     width = target.vector_bits if target.vector_bits > 64 else 128
-    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
+    attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+    groups = [f"attributes #0 = {{ {attributes} }}", f"attributes #1 = {{ {attributes} alignstack={width // 8} }}"]
     helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)] + [compress_table(n) for n in sorted(tables)]
     head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'
-    return "\n".join([head, *bodies, *helpers, attributes, *metadata.lines, ""])
+    return "\n".join([head, *bodies, *helpers, *groups, *metadata.lines, ""])
 
 
-class _Metadata:
-    """The module's numbered metadata nodes."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.weights = ""
-
-    def node(self, content: str, distinct: bool = False) -> str:
-        """Appends a node; in ``content``, ``!self`` is the node itself."""
-        name = f"!{len(self.lines)}"
-        self.lines.append(f"{name} = {'distinct ' if distinct else ''}!{{{content.replace('!self', name)}}}")
-        return name
-
-    def rarely(self) -> str:
-        """The weights of a branch that is hardly ever taken: the loop around it keeps the registers."""
-        if not self.weights:
-            self.weights = self.node('!"branch_weights", i32 1, i32 4000')
-        return self.weights
-
-
-class _Function(OpEmitter):
+class _Function(Places):
     """One kernel.  ``label`` is the block that instructions are being appended to."""
 
-    def __init__(self, kernel: Kernel, target: Target, metadata: _Metadata) -> None:
+    def __init__(self, kernel: Kernel, target: Target, metadata: Metadata) -> None:
         super().__init__(target)
         self.kernel = kernel
+        self.ours = counted_loops(kernel, target)
         self.metadata = metadata
         self.label = "entry"
         self.labels = 0
@@ -119,15 +107,23 @@ class _Function(OpEmitter):
         self.store_scope: dict[str, str] = {}
         self.access_group = ""
         self.reducing: set[str] = set()  # locals declared outside the vectorised loop we are in
-        self.before: list[list[str]] = []  # for every open loop, the lines that run before it
-        self.loop_stores: list[set[str]] = []  # ... and the buffers it writes to
-        self.certain = False  # the code here runs in every iteration of the innermost loop
+        self.loop_stores: list[set[str]] = []  # for every open loop, the buffers that it writes to
 
     def text(self) -> str:
         params = self._parameters()
         self.block(self.kernel.body)
-        head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #0 {{\nentry:'
+        group = int(self._spills())
+        head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #{group} {{\nentry:'
         return "\n".join([head, *params, *self.allocas, *_flat(self.lines), "  ret void", "}", ""])
+
+    def _spills(self) -> bool:
+        """Whether values take several registers each, so that some are kept in memory.  An aligned stack costs a register, but
+        a vector that crosses a cache line there takes several times as long."""
+        width = self.target.vector_bits
+        return any(
+            isinstance(s, Let) and s.value.ty.lanes * s.value.ty.bits > width > 128
+            for s in statements(self.kernel.body)
+        )
 
     def _parameters(self) -> list[str]:
         """The loads of the parameters from the frame, in LLVM's words."""
@@ -191,6 +187,8 @@ class _Function(OpEmitter):
             changes = changes or id(a) in self.impure or (type(a) is Ref and a.name in self.mutable)
         with self.hoisted(level, may_trap=_may_trap(e)):
             v = self.op(e.name, e.ty, tuple(types), args, flags)
+        if e.name in SUMS and e.ty == i64:
+            self.sums[v] = e.name, args[0], args[1]
         if changes:
             self.impure[key] = v
         else:
@@ -198,26 +196,14 @@ class _Function(OpEmitter):
             self.pure_order.append(key)
         return v
 
-    def hoisted(self, level: int, may_trap: bool = False) -> AbstractContextManager[None]:
-        """Instructions on values of ``level`` go to the outermost place that knows them all."""
-        if may_trap and level < self.level:
-            level = self.level - 1 if self.certain else self.level
-        return _HERE if level == self.level else self._ahead_of_loop(level)
-
-    @contextmanager
-    def _ahead_of_loop(self, level: int) -> Iterator[None]:
-        lines, here = self.lines, self.level
-        self.lines, self.level = self.before[level], level
-        yield
-        self.lines, self.level = lines, here
-
     def address(self, buf: str, index: Expr, ty: Ty) -> str:
+        base, t = self.pointers[buf], memory_type(ty.scalar)
         offset = self.value(index)
-        base = self.pointers[buf]
         if offset == "0":
             return base
-        with self.hoisted(self.levels.get(offset, 0)):
-            return self.ins(f"getelementptr inbounds {memory_type(ty.scalar)}, ptr {base}, i64 {offset}")
+        if not self.counters or self.counters[-1] is None:
+            return self.element(base, offset, t, inbounds=True)
+        return self.pointer(base, offset, t, ty.scalar.itemsize)
 
     def load(self, e: Load) -> str:
         address = self.address(e.buf, e.index, e.ty)
@@ -226,7 +212,7 @@ class _Function(OpEmitter):
         if e.mask is not None:
             return self.masked_load(e, address)
         fixed = self.level > 0 and e.buf not in self.loop_stores[-1]
-        with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else _HERE:
+        with self.hoisted(self.levels.get(address, 0), may_trap=True) if fixed else HERE:
             v = self.ins(f"load {t}, ptr {address}, align {e.ty.itemsize}{self.scope.get(e.buf, '')}{group}")
             return self.truth(v, e.ty.lanes) if e.ty.kind == "b" else v
 
@@ -391,17 +377,20 @@ class _Function(OpEmitter):
             index_line = len(self.lines)
             index = self.ins(f"phi i64 [ {start}, %{enter} ]")
             metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing)
+            if id(s) in self.ours:
+                self.open_counter(index, start, s.step, enter)
             if metadata and s.vectorize:
                 self.reducing = set(names)
             with self.scoped():
                 self.declare(s.var, i64, index)
                 self.block(s.body)
+            following = self.counted(index, s.step, self.label)
             self.access_group, self.reducing = outer
-            following = self.ins(f"add nsw i64 {index}, {s.step}")
             self.lines[index_line] += f", [ {following}, %{self.label} ]"
             self.close_phis(names, first)
             latch = self.label
-            self.branch(self.ins(f"icmp slt i64 {following}, {stop}"), body, end, metadata)
+            again = self.ins(f"icmp sgt i64 {stop}, {following}")  # unlike the guard: LLVM would make them one
+            self.branch(again, body, end, metadata)
         self.start(end)
         for n in names:
             round_ = (self.env[n], latch)
@@ -410,16 +399,12 @@ class _Function(OpEmitter):
     @contextmanager
     def loop(self, body: Sequence[Stmt], runs: bool = True) -> Iterator[None]:
         """Opens a loop: what is appended next may be moved to this place.  ``runs``: the body runs at least once."""
-        ahead: list[str] = []
-        self.lines.append(ahead)  # type: ignore[arg-type]  # flattened when the function is complete
-        self.before.append(ahead)
+        self.open_place()
         self.loop_stores.append(set(stored(body)))
         certain, self.certain = self.certain, runs
-        self.level += 1
         yield
-        self.level -= 1
         self.certain = certain
-        self.before.pop()
+        self.close_place()
         self.loop_stores.pop()
 
     def _loop_metadata(self, s: For) -> str:

@@ -103,3 +103,23 @@ class Writer:
         t = register_type(ty)
         operands = ", ".join(f"{t} {a}" for a in args)
         return self.ins(f"call {flags}{t} @llvm.{name}.{mangled(ty)}({operands}{extra})")
+
+
+class Metadata:
+    """The module's numbered metadata nodes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.weights = ""
+
+    def node(self, content: str, distinct: bool = False) -> str:
+        """Appends a node; in ``content``, ``!self`` is the node itself."""
+        name = f"!{len(self.lines)}"
+        self.lines.append(f"{name} = {'distinct ' if distinct else ''}!{{{content.replace('!self', name)}}}")
+        return name
+
+    def rarely(self) -> str:
+        """The weights of a branch that is hardly ever taken: the loop around it keeps the registers."""
+        if not self.weights:
+            self.weights = self.node('!"branch_weights", i32 1, i32 4000')
+        return self.weights

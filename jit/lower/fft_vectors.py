@@ -65,16 +65,16 @@ def in_vectors(
     n, lanes = x.shape[axis], ctx.host.lanes(real)
     if lanes < 2 or late(_largest_factor, n) > 5:
         return False
-    spec = FourierSpec(real, lanes, inverse)
+    spec = FourierSpec(real, lanes)
     if x.strides[axis] == out.strides[axis] == 1:
         (outer, x_outer, out_outer), (inner, x_row, out_row) = rows
         factors = _factors(n, outer * inner, lanes)
         if factors is not None:
             sides = _Side(x, 2 * x_row, 2 * x_outer), _Side(out, 2 * out_row, 2 * out_outer)
-            _rows(ctx, spec, _roots(ctx, spec, *factors, n), *sides, factors, outer, inner)
+            _rows(ctx, spec, _roots(ctx, spec, *factors, n), *sides, factors, outer, inner, inverse)
             return True
     elif rows[1][1:] == (1, 1) and rows[1][0] >= lanes and n <= _LONGEST_BESIDE:
-        _beside(ctx, spec, x, out, axis, rows)
+        _beside(ctx, spec, x, out, axis, rows, inverse)
         return True
     return False
 
@@ -93,7 +93,7 @@ def real_in_vectors(
     factors = _factors(m, outer * inner, lanes)
     if late(_largest_factor, m) > 5 or factors is None:
         return False
-    spec = FourierSpec(real, lanes, inverse)
+    spec = FourierSpec(real, lanes)
     (x_outer, out_outer), (x_row, out_row) = (
         tuple(step * (2 if a is half else 1) for step, a in zip(steps, (x, out)))
         for steps in (outer_steps, inner_steps)
@@ -101,20 +101,20 @@ def real_in_vectors(
     source, target = _Side(x, x_row, x_outer), _Side(out, out_row, out_outer)
     r = _roots(ctx, spec, *factors, n)
     if not inverse:
-        _rows(ctx, spec, r, source, target, factors, outer, inner)
-        _real(ctx, spec, r, target, target, m, outer, inner)
+        _rows(ctx, spec, r, source, target, factors, outer, inner, inverse)
+        _real(ctx, spec, r, target, target, m, outer, inner, inverse)
         return True
     packed = _Side(_scratch(ctx, spec, n * outer * inner), n, n * inner)
-    _real(ctx, spec, r, source, packed, m, outer, inner)
-    _rows(ctx, spec, r, packed, target, factors, outer, inner)
+    _real(ctx, spec, r, source, packed, m, outer, inner, inverse)
+    _rows(ctx, spec, r, packed, target, factors, outer, inner, inverse)
     return True
 
 
 def _real(
-    ctx: LowerContext, spec: FourierSpec, r: _Roots, x: _Side, out: _Side, m: int, outer: int, inner: int
+    ctx: LowerContext, spec: FourierSpec, r: _Roots, x: _Side, out: _Side, m: int, outer: int, inner: int, inverse: bool
 ) -> None:
     pieces = -(-(m // 2 + 1) // _PIECE)
-    kernel = ctx.kernel(("fft_real", spec), lambda: real_kernel(spec))
+    kernel = ctx.kernel(("fft_real", spec, inverse), lambda: real_kernel(spec, inverse))
     args = (
         x.array, out.array, r.at, r.roots, r.order, r.low_bits, m, inner, pieces, _PIECE, x.row, x.outer, out.row, out.outer,
     )  # fmt: skip
@@ -147,9 +147,9 @@ def _factors(n: int, rows: int, lanes: int) -> tuple[int, int] | None:
     return (n1, n // n1) if n1 > 0 else None
 
 
-def _low_bits(n: int) -> int:
-    """Half of the bits of n."""
-    return n.bit_length() // 2
+def _low_bits(n: int, lanes: int) -> int:
+    """Half of the bits of n; or more, so that there is a fine power for each lane."""
+    return max(n.bit_length() // 2, lanes.bit_length() - 1)
 
 
 def _scratch(ctx: LowerContext, spec: FourierSpec, words: int, per_worker: bool = False) -> Address:
@@ -160,8 +160,8 @@ def _roots(ctx: LowerContext, spec: FourierSpec, n1: int, n2: int, order: int) -
     """For steps of n1 and n2 numbers, or one of n1, and all powers of w_order; 0 leaves these out."""
     vector = ctx.host.lanes(f64)
     turned = n1 if n2 else 0
-    low_bits = late(_low_bits, order) if order else 0
-    count = n1 + n2 + (late(_powers, order) if order else 0)
+    low_bits = late(_low_bits, order, spec.lanes) if order else 0
+    count = n1 + n2 + (late(_powers, order, spec.lanes) if order else 0)
     roots = ctx.scratch(-(-(count + vector) * 16 // 64) * 64)
     tables = _scratch(ctx, spec, 2 * (n1 + n2) + 2 * spec.lanes * turned)
     kernel = ctx.kernel(
@@ -172,13 +172,19 @@ def _roots(ctx: LowerContext, spec: FourierSpec, n1: int, n2: int, order: int) -
     return _Roots(roots, tables, 2 * (n1 + n2), order, low_bits)
 
 
-def _powers(n: int) -> int:
-    low_bits = _low_bits(n)
+def _powers(n: int, lanes: int) -> int:
+    low_bits = _low_bits(n, lanes)
     return (n >> low_bits) + 1 + (1 << low_bits)
 
 
 def _beside(
-    ctx: LowerContext, spec: FourierSpec, x: Operand, out: Operand, axis: int, rows: list[tuple[int, ...]]
+    ctx: LowerContext,
+    spec: FourierSpec,
+    x: Operand,
+    out: Operand,
+    axis: int,
+    rows: list[tuple[int, ...]],
+    inverse: bool,
 ) -> None:
     n, ((outer, x_outer, out_outer), (inner, *_)) = x.shape[axis], rows
     tables = _roots(ctx, spec, n, 0, 0).tables
@@ -188,7 +194,7 @@ def _beside(
     blocks = -(-inner // spec.lanes)
     flops = 5 * n * halvings(n)
     args = (
-        x, out, work, tables, words, n, inner, blocks, 2 * x.strides[axis], 2 * x_outer, 2 * out.strides[axis], 2 * out_outer,
+        x, out, work, tables, words, int(inverse), n, inner, blocks, 2 * x.strides[axis], 2 * x_outer, 2 * out.strides[axis], 2 * out_outer,
     )  # fmt: skip
     total = outer * blocks
     ctx.step(
@@ -206,6 +212,7 @@ def _rows(
     factors: tuple[int, int],
     outer: int,
     inner: int,
+    inverse: bool,
 ) -> None:
     """Transforms ``outer * inner`` contiguous rows of complex numbers."""
     n1, n2 = factors
@@ -218,7 +225,7 @@ def _rows(
         kernel = ctx.kernel(("fft_rows", spec), lambda: rows_kernel(spec))
         groups = -(-count // spec.lanes)
         args = (
-            x.array, out.array, work, r.tables, work_size, n, count, inner, x.row, x.outer, out.row, out.outer,
+            x.array, out.array, work, r.tables, work_size, int(inverse), n, count, inner, x.row, x.outer, out.row, out.outer,
         )  # fmt: skip
         ctx.step(
             kernel, args, groups, chunk_for(groups, ns * spec.lanes), "fft (rows)", flops=flops * count,
@@ -230,7 +237,7 @@ def _rows(
     work = _scratch(ctx, spec, work_size, per_worker=True)
     alone = n <= _LONGEST_ALONE
     between = _scratch(ctx, spec, between_size * (1 if alone else count), per_worker=alone)
-    common = (work, r.tables, work_size, n1, n2, r.roots, r.order, r.low_bits, between_size, inner)
+    common = (work, r.tables, work_size, int(inverse), n1, n2, r.roots, r.order, r.low_bits, between_size, inner)
 
     def step(make: Any, arrays: tuple, more: tuple, total: int, each: float, reads: tuple, writes: tuple) -> None:
         kind = make.__name__.removesuffix("_kernel")

@@ -49,17 +49,17 @@ def test_every_primitive_is_compiled_or_gone_before() -> None:
     assert set().union(*tables) == set(SPECS)
 
 
-@pytest.mark.parametrize("name", SPECS)
-def test_every_rule_is_given_or_its_absence_explained(name: str) -> None:
-    prim = OURS[name]
-    assert prim.has("abstract") and prim.has("impl")
-    assert prim.stated("jvp") or prim.has("jvp_call"), f"{name} states no derivative"
-    assert prim.stated("transpose"), f"{name} states no transpose"
-    assert prim.stated("batch"), f"{name} states no batching rule"
-    for kind in ("jvp", "transpose", "batch"):
-        if prim.stated(kind) and not prim.has(kind):
-            with pytest.raises(MissingRuleError, match=rf"{name}.*{kind}"):
-                prim.rule(kind)
+def test_every_rule_is_given_or_its_absence_explained() -> None:
+    for name in SPECS:
+        prim = OURS[name]
+        assert prim.has("abstract") and prim.has("impl"), name
+        assert prim.stated("jvp") or prim.has("jvp_call"), f"{name} states no derivative"
+        assert prim.stated("transpose"), f"{name} states no transpose"
+        assert prim.stated("batch"), f"{name} states no batching rule"
+        for kind in ("jvp", "transpose", "batch"):
+            if prim.stated(kind) and not prim.has(kind):
+                with pytest.raises(MissingRuleError, match=rf"{name}.*{kind}"):
+                    prim.rule(kind)
 
 
 def has_derivative(prim: Primitive) -> bool:
@@ -71,6 +71,6 @@ def has_derivative(prim: Primitive) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", sorted(set(SPECS) - set(NEVER_COMPILED)))
-def test_what_has_a_derivative_is_differentiated_by_the_laws(name: str) -> None:
-    assert bool(SPECS[name].wrt) == has_derivative(OURS[name])
+def test_what_has_a_derivative_is_differentiated_by_the_laws() -> None:
+    for name in sorted(set(SPECS) - set(NEVER_COMPILED)):
+        assert bool(SPECS[name].wrt) == has_derivative(OURS[name]), name

@@ -7,7 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy_harness import DTYPES, FLOATS, NUMBERS, REALS, C, Case, check, check_derivative, close, dtype_of, make, same
+from numpy_harness import (
+    DTYPES,
+    FLOATS,
+    NUMBERS,
+    REALS,
+    C,
+    Case,
+    check,
+    check_derivative,
+    close,
+    dtype_of,
+    each_function,
+    make,
+    same,
+)
 
 import fx
 import fx.numpy as fnp
@@ -42,9 +56,10 @@ def _unary_cases() -> list[Any]:
     return out
 
 
-@pytest.mark.parametrize("case", _unary_cases())
-def test_unary(case: Case) -> None:
-    check(case)
+@each_function(_unary_cases())
+def test_unary(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 @pytest.mark.parametrize("name", [n for n, (names, _, _) in UNARY.items() if "float64" in names])
@@ -105,9 +120,10 @@ def _binary_cases() -> list[Any]:
     return out
 
 
-@pytest.mark.parametrize("case", _binary_cases())
-def test_binary(case: Case) -> None:
-    check(case)
+@each_function(_binary_cases())
+def test_binary(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy_harness import DTYPES, REALS, C, Case, Static, check, check_derivative, close, make, same
+from numpy_harness import DTYPES, REALS, C, Case, Static, check, check_derivative, close, each_function, make, same
 
 import fx
 import fx.numpy as fnp
@@ -83,9 +83,10 @@ REDUCTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REDUCTIONS)
-def test_reductions(case: Case) -> None:
-    check(case)
+@each_function(REDUCTIONS)
+def test_reductions(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 # ------------------------------------------------------------------------------------------- shapes
@@ -129,9 +130,10 @@ SHAPES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", SHAPES)
-def test_shapes(case: Case) -> None:
-    check(case)
+@each_function(SHAPES)
+def test_shapes(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 def test_fill_diagonal() -> None:
@@ -194,9 +196,10 @@ CREATION = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CREATION)
-def test_creation(case: Case) -> None:
-    check(case)
+@each_function(CREATION)
+def test_creation(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 def test_arrays_written_as_indices() -> None:
@@ -285,9 +288,10 @@ SELECTION = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", SELECTION)
-def test_selection(case: Case) -> None:
-    check(case)
+@each_function(SELECTION)
+def test_selection(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 @pytest.mark.parametrize("size", [0, 2, 4, 9])
@@ -382,9 +386,10 @@ PRODUCTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", PRODUCTS)
-def test_products(case: Case) -> None:
-    check(case)
+@each_function(PRODUCTS)
+def test_products(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 EINSUMS = [
@@ -437,9 +442,10 @@ REST = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REST)
-def test_the_rest(case: Case) -> None:
-    check(case)
+@each_function(REST)
+def test_the_rest(cases: list[Case]) -> None:
+    for case in cases:
+        check(case)
 
 
 DERIVATIVES = [
@@ -454,9 +460,10 @@ DERIVATIVES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", DERIVATIVES)
-def test_derivatives(case: Case) -> None:
-    check_derivative(case)
+@each_function(DERIVATIVES)
+def test_derivatives(cases: list[Case]) -> None:
+    for case in cases:
+        check_derivative(case)
 
 
 # -------------------------------------------------------------------------------- functions of functions

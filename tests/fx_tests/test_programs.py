@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+import fx
 from benchmarks.programs.__main__ import losses
 from benchmarks.programs.twin import TWINS, side
 from fx import __main__ as command_line
@@ -23,6 +24,13 @@ def few_digits(monkeypatch):
     few = data.MNIST(*[data.Split(part.images[::8], part.labels[::8]) for part in digits])
     monkeypatch.setattr(data, "mnist", lambda **options: few)
     return few
+
+
+@pytest.fixture
+def optimized():
+    """What runs for thousands of steps takes less time with kernels that LLVM has optimised, its compilation included."""
+    with fx.config.using(engine="llvm"):
+        yield
 
 
 def sklearn(name: str):
@@ -85,6 +93,7 @@ ENDS = {
 """What a quick run measures, between bounds that one which learns nothing does not keep."""
 
 
+@pytest.mark.usefixtures("optimized")
 @pytest.mark.parametrize("name", ENDS)
 def test_quick_runs_reach_their_ends(name, tmp_path):
     program = programs.load(name)
@@ -96,6 +105,7 @@ def test_quick_runs_reach_their_ends(name, tmp_path):
         assert (tmp_path / "figure.png").stat().st_size > 5000
 
 
+@pytest.mark.usefixtures("optimized")
 def test_a_generator_learns_that_images_are_mostly_dark(tmp_path):
     result = gan.train(**gan.QUICK)
     images = result.shown["images"]

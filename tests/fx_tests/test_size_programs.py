@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from op_specs import THOROUGH
 from size_programs import OPERATIONS, Program, draw_lengths, draw_program
+from thorough import THOROUGH
 
 import fx
 import fx.numpy as fnp

@@ -363,6 +363,7 @@ def test_many_sizes_take_little_memory_and_the_oldest_go(monkeypatch: pytest.Mon
     monkeypatch.setattr(programs_module, "MOST_PROGRAMS", 64)
     f = fx.jit(lambda x: fnp.cumsum(fnp.tanh(x)) * x.shape[0])
     f(np.ones(100)), f(np.ones(101))
+    gc.freeze()
     for n in range(102, 182):
         f(np.ones(n))
     gc.collect()

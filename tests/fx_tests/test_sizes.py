@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_specs import SPECS
+from thorough import part
 
 import fx
 import fx.numpy as fnp
@@ -520,7 +521,7 @@ _NUMBERS_NEEDED = {
 def test_a_batch_of_another_size_gives_the_same_bits(primitive: str) -> None:
     """jit(vmap(f)) for several batch sizes, mostly filled in, is jit(vmap(f)) traced for the one size."""
     spec = SPECS[primitive]
-    for case in spec.cases[:2]:
+    for case in part(spec.cases[:2], list(SPECS).index(primitive), 2) or spec.cases[:1]:
         dtype = spec.main if not case.dtypes or spec.main in case.dtypes else case.dtypes[0]
         over = fx.vmap(spec.function(case, dtype))
         draws = [case.draw(dtype, seed) for seed in range(9)]

@@ -73,7 +73,9 @@ def test_values(name: str, dtype: str) -> None:
         want = np.array([float(truth(*[mp.mpf(float(v)) for v in row])) for row in zip(*columns)])
     f = getattr(special, name)
     tiny = float(np.finfo(dtype).tiny)
-    for got in (f(*columns), getattr(scipy.special, name)(*map(fx.numpy.asarray, columns)), fx.jit(f)(*columns)):
+    compiled = (list(CASES).index(name) + (dtype == "float32")) % 2  # a function and its complement are the same loops
+    jitted = fx.jit(f, backend="native" if compiled else "reference")
+    for got in (f(*columns), getattr(scipy.special, name)(*map(fx.numpy.asarray, columns)), jitted(*columns)):
         assert got.dtype == dtype
         inside = np.abs(want) < np.finfo(dtype).max
         np.testing.assert_allclose(
@@ -85,15 +87,14 @@ def test_values(name: str, dtype: str) -> None:
 def test_derivatives(name: str) -> None:
     arguments, truth, _, wrt = CASES[name]
     f = getattr(special, name)
+    rows = [row for row in arguments if not (name == "huber" and abs(row[1]) == row[0])]
     for i in wrt:
-        for row in arguments:
-            if name == "huber" and abs(row[1]) == row[0]:
-                continue
+        found = fx.vmap(fx.grad(f, i))(*map(np.float64, zip(*rows)))
+        for row, got in zip(rows, np.asarray(found), strict=True):
             with mp.workdps(60):
                 want = float(
                     mp.diff(lambda v: truth(*[v if j == i else mp.mpf(x) for j, x in enumerate(row)]), mp.mpf(row[i]))
                 )
-            got = fx.grad(f, i)(*map(np.float64, row))
             np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-290, err_msg=str((row, i)))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from control_programs import PROGRAMS
 from laws import graph_of
 from op_specs import SPECS
+from thorough import part
 
 import jit
 from benchmarks.rows import steps
@@ -52,11 +53,11 @@ def training_steps() -> Iterator[tuple[str, Graph, tuple[int, ...]]]:
 
 
 def programs() -> Iterator[tuple[str, Graph, tuple[int, ...]]]:
-    """Name, graph and donated inputs."""
+    """Name, graph and donated inputs; of the cases of a primitive every other one."""
     for name, p in PROGRAMS.items():
         yield name, optimize(graph_of(p.make(lax, fnp), *p.args)), ()
-    for name, spec in SPECS.items():
-        for k, (case, dtype) in enumerate(spec.pairs()):
+    for n, (name, spec) in enumerate(SPECS.items()):
+        for k, (case, dtype) in part(list(enumerate(spec.pairs())), n, 2):
             xs = case.draw(dtype)
             yield f"{name} {k}", optimize(graph_of(spec.function(case, dtype), *xs)), (0,) if xs else ()
     yield from training_steps()

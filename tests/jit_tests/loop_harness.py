@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import pytest
 from fx import dtypes
 from fx.errors import BackendError
 from jit import loop_runtime
-from jit.emit_numba import compile_numba
+from jit.emit_numba import NumbaKernel, compile_numba
 from jit.llvm import native
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
@@ -95,6 +95,16 @@ def same(a: np.ndarray, b: np.ndarray) -> None:
     np.testing.assert_array_equal(a, b)
 
 
+_by_numba: dict[Hashable, NumbaKernel] = {}  # by what it compiles, which takes it half a second
+
+
+def by_numba(kernel: Kernel, fma: bool) -> NumbaKernel:
+    key = print_kernel(kernel), kernel.params, fma
+    if key not in _by_numba:
+        _by_numba[key] = compile_numba(kernel, fma=fma)
+    return _by_numba[key]
+
+
 def run_everywhere(
     kernel: Kernel, args: Args, lo: int, hi: int, target: Target | None = None, numba: bool = True
 ) -> list[Any]:
@@ -107,11 +117,10 @@ def run_everywhere(
     for x, y in zip(by_native, by_python):
         same(np.asarray(x), np.asarray(y))
     if numba:
-        by_numba = copies(args)
-        compiled = compile_numba(kernel, fma=target.fma)
+        compiled, found = by_numba(kernel, target.fma), copies(args)
         assert compiled.text == text
-        call(compiled.address, by_numba, lo, hi)
-        for x, y in zip(by_native, by_numba):
+        call(compiled.address, found, lo, hi)
+        for x, y in zip(by_native, found):
             same(np.asarray(x), np.asarray(y))
     return by_native
 

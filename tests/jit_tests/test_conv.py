@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
 from test_gemm import assert_close, random_array
+from thorough import part
 
 from jit.lower import conv
 from jit.lower.types import ty_of
@@ -65,22 +65,24 @@ def padded(x: np.ndarray, p: dict[str, Any]) -> np.ndarray:
 
 
 def naive(x: np.ndarray, w: np.ndarray, p: dict[str, Any]) -> np.ndarray:
-    """One product of channels for each window position, in the given (wide) type."""
+    """One product of channels for each window position, of all groups at once, in the given (wide) type."""
     shape = result_shape(x, w, p)
     count, features, *spatial = (shape[d] for d in p["out_spec"])
     image, window = padded(x.transpose(p["lhs_spec"]), p), w.transpose(p["rhs_spec"])
     groups = p["feature_group_count"] * p["batch_group_count"]
-    depth, columns = window.shape[1], features // groups
-    out = np.zeros((count, features, *spatial), x.dtype)
-    for group, taps in itertools.product(range(groups), np.ndindex(window.shape[2:])):
+    window = window.reshape(groups, features // groups, *window.shape[1:])
+    if p["batch_group_count"] > 1:
+        image = image.reshape(groups, count, *image.shape[1:])
+    else:
+        image = image.reshape(len(image), groups, window.shape[2], *image.shape[2:]).swapaxes(0, 1)
+    out = np.zeros((count, groups, features // groups, *spatial), x.dtype)
+    for taps in np.ndindex(window.shape[3:]):
         at = tuple(
             slice(t * r, t * r + (y - 1) * s + 1 if y else t * r, s)
             for t, r, y, s in zip(taps, p["rhs_dilation"], spatial, p["window_strides"])
         )
-        n0, c0 = (group * count, 0) if p["batch_group_count"] > 1 else (0, group * depth)
-        o = slice(group * columns, (group + 1) * columns)
-        part = image[(slice(n0, n0 + count), slice(c0, c0 + depth), *at)]
-        out[:, o] += np.einsum("nc...,oc->no...", part, window[(o, slice(None), *taps)])
+        out += np.einsum("gnc...,goc->ngo...", image[(..., *at)], window[(..., *taps)])
+    out = out.reshape(count, features, *spatial)
     return out.transpose(np.argsort(p["out_spec"]))
 
 
@@ -162,11 +164,18 @@ BORDERS = [  # image, channels, outputs, window, strides, window dilation, paddi
 ]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "level"),
-    [("float64", None), ("int8", None), *(("float32", level) for level in (None, "avx2", "sse2"))],
-)
-@pytest.mark.parametrize("case", BORDERS, ids=str)
+LEVELS = (None, "avx2", "sse2", "scalar")
+
+
+def on_machines(
+    cases: list[Any], dtypes: tuple[str, ...], levels: tuple[str | None, ...]
+) -> list[tuple[Any, str, str | None]]:
+    """Every case in float32 and in ``dtypes`` on this machine, and in float32 on every other one of the lesser ones."""
+    here = [(case, dtype, None) for case in cases for dtype in ("float32", *dtypes)]
+    return here + [(case, "float32", level) for k, case in enumerate(cases) for level in part(levels[1:], k, 2)]
+
+
+@pytest.mark.parametrize(("case", "dtype", "level"), on_machines(BORDERS, ("float64", "int8"), LEVELS[:3]), ids=str)
 def test_border_is_left_out(case: tuple, dtype: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Channels last and first, with weights as they are and reversed; k in one slice and in several."""
     monkeypatch.setattr(conv, "gains_parts", lambda *_: True)  # of so few images, some would be padded
@@ -340,11 +349,7 @@ DEPTHWISE = [  # image, channels, window, strides, window dilation, padding, ima
 ]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "level"),
-    [("float64", None), ("int32", None), *(("float32", level) for level in (None, "avx2", "sse2", "scalar"))],
-)
-@pytest.mark.parametrize("case", DEPTHWISE, ids=str)
+@pytest.mark.parametrize(("case", "dtype", "level"), on_machines(DEPTHWISE, ("float64", "int32"), LEVELS), ids=str)
 def test_depthwise_leaves_out_what_lies_outside(case: tuple, dtype: str, level: str | None) -> None:
     """Forward, with the weights as they are and with channels that lie apart, and the gradient with respect to the weights."""
     image, c, window, strides, dilation, padding, holes = case
@@ -385,8 +390,16 @@ def test_channels_first_keeps_its_pixels_together(dtype: str) -> None:
     check(x, y, params(1, padding=((2, 2),)))
 
 
-@pytest.mark.parametrize("level", [None, "sse2", "avx2", "scalar"])
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+@pytest.mark.parametrize(
+    ("dtype", "level"),
+    [
+        *(("float32", level) for level in LEVELS),
+        ("float64", None),
+        ("float64", "sse2"),
+        ("int32", None),
+        ("int32", "avx2"),
+    ],
+)
 def test_few_outputs_are_added_up_along_the_channels(dtype: str, level: str | None) -> None:
     target = None if level is None else host().restricted(level)
     for c, features, k in ((64, 1, 3), (61, 3, 3), (40, 2, 1), (33, 5, 2), (20, 10, 5)):

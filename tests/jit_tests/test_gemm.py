@@ -14,6 +14,7 @@ import pytest
 from loop_harness import run_native
 from lower_harness import lower, prepare
 from ml_dtypes import bfloat16
+from thorough import part
 
 import fx
 import fx.numpy as fnp
@@ -118,7 +119,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: np.dtype(d).name)
 def test_matrices_of_every_layout(dtype: Any) -> None:
-    for m, k, n in SHAPES:
+    for m, k, n in SHAPES if dtype == "float32" else part(SHAPES, DTYPES.index(dtype), 2):
         a, b = random_array((m, k), dtype), random_array((k, n), dtype, 1)
         check(a, b)
         check(np.ascontiguousarray(a.T).T, b)
@@ -519,13 +520,18 @@ STORED = [  # operands of a product whose result is transposed, and its dimensio
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int32", "float16"])
+DTYPES_STORED = ("float32", "float64", "complex64", "int32", "float16")
+
+
+@pytest.mark.parametrize("dtype", DTYPES_STORED)
 @pytest.mark.parametrize("case", range(len(STORED)))
 def test_products_store_their_rows_where_a_transpose_has_them(case: int, dtype: str) -> None:
+    """Of the 120 orders of five axes each dtype meets a fifth."""
     left, right, numbers = STORED[case]
     a, b = random_array(left, dtype), random_array(right, dtype, 1)
     exact, scale = reference(a, b, numbers)
-    for permutation in itertools.permutations(range(exact.ndim)):
+    orders = list(itertools.permutations(range(exact.ndim)))
+    for permutation in part(orders, DTYPES_STORED.index(dtype), 5 if len(orders) > 24 else 1):
         f = fx.jit(lambda a, b, p=permutation: fx.lax.transpose(fx.lax.dot_general(a, b, numbers), p))
         assert_close(np.asarray(f(a, b)), exact.transpose(permutation), scale.transpose(permutation))
 
