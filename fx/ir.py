@@ -147,6 +147,8 @@ _SHORT = {"float": "f", "int": "i", "uint": "u", "complex": "c", "bfloat": "bf"}
 
 def short_dtype(d: np.dtype) -> str:
     """``f32`` for float32, ``b1`` for bool."""
+    if not isinstance(d, np.dtype):  # of keys
+        return str(d)
     if d.kind == "b":
         return "b1"
     name = d.name.rstrip("0123456789")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .array import CPU, Array, Device
+from .dtypes import KeyDType
 from .errors import BackendError
 from .ir import Aval
 from .trace import aval_of, state
@@ -108,11 +109,13 @@ def ensure_compile_time_eval() -> Iterator[None]:
 
 
 def typeof(x: Any) -> Aval:
-    """Shape, dtype and weakness of an array, traced value or number.
+    """Shape, dtype and weakness of an array (of keys, too), traced value or number.
 
     >>> print(typeof(1.5))
     f32[]*
     """
+    if isinstance(getattr(x, "dtype", None), KeyDType):
+        return Aval(x.shape, x.dtype)
     return aval_of(x)
 
 

@@ -333,3 +333,8 @@ def test_a_function_of_known_and_unknown_arguments() -> None:
     )
     _, outs, _ = partial_eval.trace_to_jaxpr_nounits(flat, pvals, instantiate=True)
     assert all(not o.is_known() for o in outs)
+
+
+def test_keys_have_a_type() -> None:
+    found = fx.typeof(fx.random.split(fx.random.key(0), 3))
+    assert found.shape == (3,) and found.dtype == fx.random.key(0).dtype and str(found) == "key<fry>[3]"
