@@ -96,6 +96,11 @@ class Aval:
         """JAX's name of ``weak``."""
         return self.weak
 
+    @property
+    def sharding(self) -> None:
+        """How it lies over devices, in JAX: there is one."""
+        return None
+
     def with_(self, **changes: Any) -> Aval:
         d = {"shape": self.shape, "dtype": self.dtype, "weak": self.weak, **changes}
         return Aval(**d)

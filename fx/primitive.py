@@ -116,8 +116,8 @@ class Primitive:
         return self.name
 
     def __reduce__(self) -> Any:
-        """By name: what is known of a primitive, its lowering above all, is known of this object."""
-        return primitive, (self.name,)
+        """By name, where it is known by it: its lowering is known of this object."""
+        return (primitive, (self.name,)) if _registry.get(self.name) is self else object.__reduce_ex__(self, 2)
 
     def _registered(self, name: str) -> str:
         """Enters it under its name, by which ``jit`` finds the lowering."""

@@ -17,6 +17,8 @@ import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from .errors import TreeError, TreeTypeError
 from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, KeyPath, SequenceKey, keystr
 from .partial import Partial
@@ -51,7 +53,7 @@ _all = all
 # --------------------------------------------------------------------------------------- treedef
 
 
-_NUMBERS = (bool, int, float, complex)
+_NUMBERS = frozenset((bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")))
 _CHANGEABLE = (dict, list, set)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from .errors import TreeError, TreeRegistryError, TreeTypeError
 from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from .traceback import user_frames
 
 __all__ = [
     "Node", "is_namedtuple", "namedtuple_node", "node_of_value", "nodes", "register_dataclass", "register_pytree_node",
@@ -85,6 +86,7 @@ def is_namedtuple(cls: type) -> bool:
     return cls not in registry and issubclass(cls, tuple) and hasattr(cls, "_fields")
 
 
+@user_frames
 def register_pytree_node(
     nodetype: type,
     flatten_func: Callable[[Any], tuple[Iterable[Any], Hashable]],
@@ -94,7 +96,7 @@ def register_pytree_node(
     """Makes ``nodetype`` a pytree node.
 
     Args:
-        flatten_func: ``x -> (children, aux)``; ``aux`` is hashable and comparable.
+        flatten_func: ``x -> (children, aux)``; ``aux`` is comparable, and hashable or a dict, list or set of such data.
         unflatten_func: ``(aux, children) -> x``.
         flatten_with_keys_func: ``x -> ([(key, child)...], aux)``, for key paths.
 
@@ -110,7 +112,10 @@ def register_pytree_node(
     [2, 4, 6]
     """
     if nodetype in registry:
-        raise TreeRegistryError(f"{nodetype.__name__} is registered as a pytree node already")
+        raise TreeRegistryError(
+            f"{nodetype.__name__} is registered as a pytree node already. Define the class anew in the same cell or call, or"
+            " register it once."
+        )
 
     def keys(x: Any) -> Iterable[Any]:
         if flatten_with_keys_func is not None:
@@ -121,6 +126,7 @@ def register_pytree_node(
     nodes.clear()
 
 
+@user_frames
 def register_pytree_with_keys(
     nodetype: type,
     flatten_with_keys: Callable[[Any], tuple[Iterable[tuple[Any, Any]], Hashable]],
@@ -136,6 +142,7 @@ def register_pytree_with_keys(
     register_pytree_node(nodetype, flatten_func or flat, unflatten_func, flatten_with_keys)
 
 
+@user_frames
 def register_pytree_node_class(cls: Any) -> Any:
     """Class decorator: the class has ``tree_flatten(self)`` and the classmethod ``tree_unflatten(aux, children)``."""
     register_pytree_node(cls, lambda x: x.tree_flatten(), lambda aux, c: cls.tree_unflatten(aux, c))
@@ -150,6 +157,7 @@ def register_whole(cls: type) -> None:
     whole_types.add(cls)
 
 
+@user_frames
 def register_dataclass(
     nodetype: Any, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] | None = None,
     drop_fields: Sequence[str] = (),
@@ -195,6 +203,7 @@ def register_dataclass(
     return cls
 
 
+@user_frames
 def register_static(cls: Any) -> Any:
     """Class decorator: instances are nodes without children; they must be hashable."""
     register_pytree_node(cls, lambda x: ((), x), lambda aux, _: aux)

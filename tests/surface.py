@@ -72,7 +72,7 @@ _SHARDING = (
 ).split()
 _REFERENCES = "Ref ref new_ref empty_ref free_ref freeze ds".split()
 _MACHINERY = (
-    "ad api_util export ffi jax2tf_associative_scan_reductions lib make_user_context monitoring"
+    "ad export ffi jax2tf_associative_scan_reductions lib make_user_context monitoring"
     " no_execution no_tracing thread_guard array_garbage_collection_guard"
 ).split()
 _PRIMITIVES = (

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..misnamed import no_attribute
+from ..traceback import user_frames
 from .batches import batches, random_shift
 from .dataset import DataIterator, Dataset
 from .fetch import RemoteFile, data_folder, fetched
@@ -48,5 +49,6 @@ _ELSEWHERE = {
 
 if not TYPE_CHECKING:  # a type checker says itself what is not there
 
+    @user_frames
     def __getattr__(name: str) -> None:
         raise no_attribute("fx.data", name, __all__, _ELSEWHERE)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import core
+from . import core, linear_util
 
-__all__ = ["core"]
+__all__ = ["core", "linear_util"]

@@ -5,6 +5,6 @@
 
 from __future__ import annotations
 
-from . import ad, batching, mlir, xla
+from . import ad, batching, mlir, partial_eval, xla
 
-__all__ = ["ad", "batching", "mlir", "xla"]
+__all__ = ["ad", "batching", "mlir", "partial_eval", "xla"]

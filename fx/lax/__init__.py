@@ -1,6 +1,7 @@
 """``fx.lax``: the operations beneath ``fx.numpy``, under the names of ``jax.lax``.
 
-They are strict: no broadcasting and no dtype promotion, but a Python number takes the type of the array beside it.
+They are strict: no dtype promotion, but a Python number takes the type of the array beside it, and no broadcasting, but an array
+without dimensions takes the shape of the one beside it, and sizes of 1 those of an array of equal rank.
 """
 
 from __future__ import annotations

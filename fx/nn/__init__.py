@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..scipy.special import logsumexp
+from ..traceback import user_frames
 from . import (
     activations as _activations,
 )
@@ -107,5 +108,6 @@ __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROO
 
 if not TYPE_CHECKING:  # a type checker says itself what is not there
 
+    @user_frames
     def __getattr__(name: str) -> None:
         raise _elsewhere.no_name(name, __all__)

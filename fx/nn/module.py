@@ -19,7 +19,7 @@ from ..errors import FrozenModuleError, ModuleFieldError
 from ..ir import Aval
 from ..signatures import signature_of
 from ..trace import named_scope
-from ..traceback import shorten
+from ..traceback import shorten, user_frames
 from .elsewhere import explain_arguments, explain_method, forward_is_no_call
 from .observing import observe_call, observer
 
@@ -181,6 +181,7 @@ class _ModuleType(abc.ABCMeta):
         whole = signature_of(cls.__init__)  # type: ignore[misc]
         return whole.replace(parameters=list(whole.parameters.values())[1:], return_annotation=whole.empty)
 
+    @user_frames
     def _make(cls, *args: Any, **kwargs: Any) -> Any:
         self: Any = object.__new__(cast(type, cls))
         self.__dict__["_open"] = True

@@ -20,6 +20,7 @@ from ..array import Array as ndarray
 from ..misnamed import no_attribute as _no_attribute
 from ..trace import Tracer as _Tracer
 from ..traceback import hide_frames as _hide_frames
+from ..traceback import user_frames as _user_frames
 from . import (
     at as _at,
 )
@@ -175,6 +176,7 @@ __all__ = sorted(
 
 if not _TYPE_CHECKING:  # a type checker says itself what is not there
 
+    @_user_frames
     def __getattr__(name: str) -> None:
         raise _no_attribute("fx.numpy", name, __all__, _ELSEWHERE)
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..misnamed import no_attribute
+from ..traceback import user_frames
 from . import (
     accumulation,
     base,
@@ -67,5 +68,6 @@ __all__ = sorted(name for part in _PARTS for name in part.__all__)
 
 if not TYPE_CHECKING:  # a type checker says itself what is not there
 
+    @user_frames
     def __getattr__(name: str) -> None:
         raise no_attribute("fx.optim", name, __all__, elsewhere.NAMES)

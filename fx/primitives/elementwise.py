@@ -41,7 +41,7 @@ from .conversion import (
     weakened,
 )
 from .elementwise_tables import INTEGERS_ONLY, NOT_LINEAR, PIECEWISE_CONSTANT, binary, primitive, to_bool, unary
-from .helpers import Value, def_linear, full_like, match_scalars, zeros_like
+from .helpers import Value, bind_stretched, def_linear, full_like, match_scalars, zeros_like
 from .selection import broadcast_scalar, select, select_n, select_n_p
 
 __all__ = [
@@ -248,7 +248,7 @@ def pow(x: Value, y: Value) -> Value:
     d = aval_of(x).dtype
     if dtypes.is_integer(aval_of(y).dtype) and dtypes.is_inexact(d):
         y = convert_element_type(y, d)
-    return bind(pow_p, x, y)
+    return bind_stretched(pow_p, x, y)
 
 
 # --------------------------------------------------------------------- exponentials and logarithms

@@ -12,7 +12,7 @@ from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import bind
 from .checks import DTypeClass, check_dtype, check_same_types
-from .helpers import Value, def_jvp_each, elementwise_batch, match_scalars, quiet, unary_batch
+from .helpers import Value, bind_stretched, def_jvp_each, elementwise_batch, match_scalars, quiet, unary_batch
 
 __all__ = ["INTEGERS_ONLY", "NOT_LINEAR", "PIECEWISE_CONSTANT", "binary", "primitive", "to_bool", "unary"]
 
@@ -86,7 +86,7 @@ def binary(
     prim = primitive(name, allowed, impl, derivatives, result, arity=2)
 
     def f(x: Value, y: Value) -> Value:
-        return bind(prim, *match_scalars(x, y))
+        return bind_stretched(prim, *match_scalars(x, y))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = doc

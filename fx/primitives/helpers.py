@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import dtypes, silence
 from ..array import Array
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from ..ir import Aval, Literal
 from ..primitive import Primitive, primitive
 from ..sizes import is_sized
@@ -27,6 +27,7 @@ __all__ = [
     "broadcast_batch",
     "bind_named",
     "def_jvp_each",
+    "bind_stretched",
     "def_linear",
     "elementwise_batch",
     "full",
@@ -159,6 +160,30 @@ def match_scalars(*xs: Any) -> tuple[Any, ...]:
         if any(type(x) is kind for x in xs):
             return tuple([kind(x) for x in xs])
     return xs
+
+
+def bind_stretched(prim: Primitive, x: Value, y: Value) -> Value:
+    """``bind`` of two arrays in one shape; one without dimensions, and sizes of 1 in arrays of equal rank, are stretched."""
+    try:
+        return bind(prim, x, y)
+    except ShapeError:
+        pair = _stretched(x, y)
+        if pair is None:
+            raise
+    return bind(prim, *pair)
+
+
+def _stretched(x: Value, y: Value) -> list[Value] | None:
+    a, b = aval_of(x).shape, aval_of(y).shape
+    if a and b and len(a) != len(b):
+        return None
+    shape = tuple([n if m == 1 else m for m, n in zip(a, b)]) if a and b else a or b
+    if any(n not in (1, m) for s in (a, b) if s for n, m in zip(s, shape)):
+        return None
+    return [
+        bind_named("broadcast_in_dim", v, shape=shape, broadcast_dimensions=tuple(range(len(s))))
+        for v, s in ((x, a), (y, b))
+    ]
 
 
 # ------------------------------------------------------------------------------------- batching

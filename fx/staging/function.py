@@ -85,6 +85,7 @@ class JitFunction(Generic[P, R]):
         self._programs = Programs(self.arguments, backend)
         _functions.add(self)
 
+    @user_frames
     def __getattr__(self, name: str) -> Any:
         """What the user hung on the function; our own attributes come first."""
         if name.startswith("__") or "fun" not in self.__dict__:

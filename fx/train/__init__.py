@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..misnamed import no_attribute
+from ..traceback import user_frames
 from . import elsewhere
 from .callbacks import Call, EarlyStopping, LearningRate
 from .checkpoint import Checkpoint
@@ -31,5 +32,6 @@ __all__ = [
 
 if not TYPE_CHECKING:  # a type checker says itself what is not there
 
+    @user_frames
     def __getattr__(name: str) -> None:
         raise no_attribute("fx.train", name, __all__, elsewhere.NAMES)

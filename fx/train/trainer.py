@@ -20,6 +20,7 @@ from ..config import config
 from ..errors import MissingStateError, NaNError, TrainingError, TrainingWarning
 from ..metrics import Metric
 from ..staging import jit
+from ..traceback import user_frames
 from . import elsewhere
 from .checks import (
     checked_batches,
@@ -51,6 +52,10 @@ class Fit(NamedTuple):
     def model(self) -> Tree:
         """The trained model, as it computes in training; ``fx.nn.inference(fit.model)`` for use."""
         return self.state.model
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k}={v:.5g}" for k, v in (self.history[-1] if self.history else {}).items())
+        return f"Fit({int(self.state.step)} steps, {len(self.history)} epochs{'; the last: ' if last else ''}{last})"
 
 
 @elsewhere.trainer
@@ -160,6 +165,7 @@ class Trainer:
             precision=precision_of(self.precision),
         )  # fmt: skip
 
+    @user_frames
     @elsewhere.fit
     def fit(
         self, model: Tree | TrainState | Fit, data: Data, *, epochs: int, validation: Data | None = None, key: Any = 0,
@@ -323,6 +329,7 @@ class Trainer:
 
     # ------------------------------------------------------------------------- what the model is worth
 
+    @user_frames
     def evaluate(
         self, model: Tree | TrainState | Fit, data: Iterable[Any], *, model_state: Tree = None
     ) -> dict[str, Any]:
@@ -366,6 +373,7 @@ class Trainer:
                 " evaluates all the same."
             )
 
+    @user_frames
     def predict(self, model: Tree | TrainState | Fit, data: Iterable[Any], *, model_state: Tree = None) -> Any:
         """The outputs for all batches, one after the other along the first axis, as NumPy arrays.
 

@@ -36,7 +36,7 @@ without fma:
     sin           2.0      1.8
     sinh          1.7      1.7
     tan           0.9      1.5
-    tanh          2.0      1.8   never beyond 1
+    tanh          2.0      1.9   never beyond 1
 
 (a) or that many units of the last place of 4: these functions are sums of larger terms and have zeros.
 

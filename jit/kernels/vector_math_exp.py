@@ -403,8 +403,8 @@ _SINH = {
 
 def tanh(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tanh_arg", x)
-    if b.arithmetic.tables and x.ty.bits == 32:
-        value = tables.tanh(b, x)
+    if b.arithmetic.tables:
+        value = (tables.tanh_single if x.ty.bits == 32 else tables.tanh_double)(b, x)
     elif b.arithmetic.fused:
         value = _tanh_fused(b, x)
     else:

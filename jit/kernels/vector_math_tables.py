@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Expr, Ty, fma, op_
+from ..loop_ir import Const, Expr, Ty, fma, op_, select
 from .vector_math_base import bits, copysign, fabs, format_of, from_bits, horner, upper
 
 # tanh(x) = c0 + t (c1 + t (c2 + ...)), t = x - centre, in 15 intervals with ends at 0, 1/8, 1/4, 1/2, 3/4, 1, 5/4, 7/4, 9/4,
@@ -55,7 +55,7 @@ def lookup(i: Expr, table: Sequence[float]) -> Expr:
     return op_("lookup", i, *(Const(c, Ty("f", i.ty.bits, i.ty.lanes)) for c in table))
 
 
-def tanh(b: KernelBuilder, x: Expr) -> Expr:
+def tanh_single(b: KernelBuilder, x: Expr) -> Expr:
     """Of a float32, without a division."""
     a = b.let("tanh_abs", upper(fabs(x), 9.1))
     i = b.let("tanh_interval", bits(a + 0.75) >> 21)
@@ -98,15 +98,58 @@ def exp_mantissa(b: KernelBuilder, shifted: Expr, r: Expr) -> Expr:
     return _times_exp(b.let("exp_sixteenth", lookup(bits(shifted), _SIXTEENTHS)), r)
 
 
+def _power(shifted: Expr) -> Expr:
+    """``2^(n/16)``, where the integer n stands in the last bits of ``shifted``, and the power is a normal number."""
+    i, place = bits(shifted), format_of(shifted).mantissa - 4
+    return from_bits((i << place) + bits(lookup(i, _SIXTEENTHS_BELOW[i.ty.bits])))
+
+
 def exp_moderate(b: KernelBuilder, shifted: Expr, r: Expr) -> Expr:
     """``2^(n/16) exp(r)``, neither large nor small, where the integer n stands in the last bits of ``shifted``."""
-    i, place = bits(shifted), format_of(shifted).mantissa - 4
-    below = lookup(i, _SIXTEENTHS_BELOW[i.ty.bits])
-    return _times_exp(b.let("exp_sixteenth", from_bits((i << place) + bits(below))), r)
+    return _times_exp(b.let("exp_sixteenth", _power(shifted)), r)
 
 
 def _times_exp(power: Expr, r: Expr) -> Expr:
     return fma(power * r, fma(horner(r, _EXP[r.ty.bits]), r, 1.0), power)
+
+
+# exp(r) - 1 = r + r^2 P(r), |r| <= log(2)/32: relative error 2^-59.7
+_EXPM1 = (
+    0.5000000000000003, 0.16666666666666669, 0.04166666666130787, 0.008333333332975054, 0.0013889104485923578,
+    0.00019841458401679646,
+)  # fmt: skip
+_LN2 = 0.6931471805599453
+# 2^(j/16) exp(-j (log(2) - _LN2)/16) relative to what stands in _SIXTEENTHS, less 1
+_SIXTEENTHS_LOST = (
+    0.0, 8.044377212330121e-17, -3.083792337682361e-17, 7.391751981039895e-17, 2.7687006301635774e-17,
+    3.0261520719761585e-17, 1.0876159741188413e-17, 4.6718979768539844e-17, -7.995332064585072e-17,
+    -3.6635733098735486e-17, 3.7054258584247415e-17, -6.020367915895855e-19, 3.135875415842337e-17,
+    -1.9873824562114524e-18, -2.390390545109989e-18, -7.719172006620333e-17,
+)  # fmt: skip
+
+
+def tanh_double(b: KernelBuilder, x: Expr) -> Expr:
+    """Of a float64: ``E/D`` with ``E = exp(2 |x|) - 1`` and ``D = E + 2``.
+
+    Where E is large, ``D - 2`` serves as E: it is exact, and what D has lost changes both.  Where it is small, what E and D
+    have lost is made good in the quotient, for which it is enough that ``1/D`` lies between 0.3 and 0.5.  The whole powers of
+    two in ``exp(2 |x|)`` are taken with the first 53 bits of log(2): where that shows, tanh no longer does.
+    """
+    y = b.let("tanh_2x", upper(2.0 * fabs(x), 38.2))
+    magic = sixteenth_magic(x)
+    shifted = b.let("tanh_shifted", fma(y, 1.0 / _LN2, magic))
+    r = b.let("tanh_r", fma(shifted - magic, -_LN2, y))
+    power = b.let("tanh_power", _power(shifted))
+    lost = lookup(bits(shifted), _SIXTEENTHS_LOST)
+    rest = b.let("tanh_rest", fma(r * r, horner(r, _EXPM1), lost))  # exp(2 |x|) = power (1 + r + rest)
+    below = b.let("tanh_below", power - 1.0)
+    e = b.let("tanh_e", fma(power, r + rest, below))
+    d = b.let("tanh_d", e + 2.0)
+    exact = b.let("tanh_exact", d - 2.0)
+    small = b.let("tanh_small", e < 1.25)
+    q = b.let("tanh_q", select(small, e, exact) / d)
+    missing = fma(q, exact - e, fma(power, rest, fma(power, r, below - e)))
+    return copysign(select(small, fma(missing, 0.44, q), q), x)
 
 
 # log(1 + f) = f + f^2 P(f), -0.0334 <= f <= 0.0651: relative error 2^-28

@@ -51,6 +51,7 @@ from ..loop_walk import (
     has_vectors,
     is_any,
     is_innermost,
+    statements,
     stored,
 )
 from ..target import Target
@@ -75,10 +76,11 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
         fmods |= f.fmod_types
         tables |= f.compress_tables
     width = target.vector_bits if target.vector_bits > 64 else 128
-    attributes = f'attributes #0 = {{ nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}" }}'
+    attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+    groups = [f"attributes #0 = {{ {attributes} }}", f"attributes #1 = {{ {attributes} alignstack={width // 8} }}"]
     helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)] + [compress_table(n) for n in sorted(tables)]
     head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'
-    return "\n".join([head, *bodies, *helpers, attributes, *metadata.lines, ""])
+    return "\n".join([head, *bodies, *helpers, *groups, *metadata.lines, ""])
 
 
 class _Function(Places):
@@ -110,8 +112,18 @@ class _Function(Places):
     def text(self) -> str:
         params = self._parameters()
         self.block(self.kernel.body)
-        head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #0 {{\nentry:'
+        group = int(self._spills())
+        head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #{group} {{\nentry:'
         return "\n".join([head, *params, *self.allocas, *_flat(self.lines), "  ret void", "}", ""])
+
+    def _spills(self) -> bool:
+        """Whether values take several registers each, so that some are kept in memory.  An aligned stack costs a register, but
+        a vector that crosses a cache line there takes several times as long."""
+        width = self.target.vector_bits
+        return any(
+            isinstance(s, Let) and s.value.ty.lanes * s.value.ty.bits > width > 128
+            for s in statements(self.kernel.body)
+        )
 
     def _parameters(self) -> list[str]:
         """The loads of the parameters from the frame, in LLVM's words."""

@@ -14,7 +14,7 @@ The result depends on the target's width and on nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 
 from ..loop_ir import (
@@ -36,9 +36,11 @@ from ..loop_ir import (
     i64,
     lift,
     op_,
+    select,
 )
 from ..loop_walk import declared, is_any
 from ..target import Target
+from .interleave import interleaved
 from .steps import Body, Declined, Step, accumulator
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
@@ -47,17 +49,19 @@ from .steps import Body, Declined, Step, accumulator
 _ACCUMULATORS = 4
 _LONG_ACCUMULATORS = 2
 _SMALL_BODY = 16  # operations
-_LONG_BODY = 40  # ... from where four side by side want too many registers
-# With 16 registers constants are read from memory and values are spilled however many copies there are, and what a core waits
-# for is results: four copies take 5 to 30 percent less time than two, for a third more time to compile (measured on Zen 3).
+# What a core waits for is results, more than units and registers: four copies take 5 to 30 percent less time than two (measured on
+# Zen 3; with 512 bits on Zen 5 up to 12 percent), for a third more time to compile.
 _LONGEST_BODY = 160
-# A core looks for operations that are ready among the next hundred or so: of a body that is one chain, such as exp inside of
-# log1p, it finds too few in two copies.  Four take a fifth less time on AVX-512 (measured on Zen 4), but for longer code.
+# Where a vector takes as long as its parts, four of a body with branches, or of a long one, want too many registers ...
+_LONG_BODY = 40
+# ... unless it is one chain, such as exp inside of log1p, of which two copies leave a core too few operations that are ready: four
+# take a fifth less time, for longer code (measured on Zen 4).
 _SERIAL_BODY = 80
-# Where a vector takes as long as its parts, a body with so many operations ready at a time keeps a core busy alone: of two, such
-# as of tanh(x)*exp(-x*x)+sin(x), the constants no longer fit the registers, which takes a tenth more time (measured on Zen 4).
+# A body with so many operations ready at a time keeps such a core busy alone: of two, such as of tanh(x)*exp(-x*x)+sin(x), the
+# constants no longer fit the registers, which takes a tenth more time (measured on Zen 4).
 _WIDE_BODY = 3
 
+NAN = float("nan")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
@@ -67,6 +71,9 @@ _REDUCTIONS: dict[str, tuple[float | None, str]] = {
     **{name: (None, name) for name in ("min", "max", "minnum", "maxnum", "and", "or")},
 }  # fmt: skip
 _HORIZONTAL = {"add": "hadd", "min": "hmin", "max": "hmax"}
+# The greatest number is one instruction on x86; to keep a NaN takes two more, which wait for it.  So that there was a NaN is noted
+# apart, for two vectors at a time.
+_OF_NUMBERS = {"min": "minnum", "max": "maxnum"}
 
 
 def vectorize(kernel: Kernel, target: Target) -> Kernel:
@@ -100,12 +107,14 @@ class _Names:
 
     def __init__(self, kernel: Kernel) -> None:
         self.taken = {*(p.name for p in kernel.params), *declared(kernel.body)}
+        self.next: dict[str, int] = {}
 
     def __call__(self, name: str) -> str:
-        n = 0
+        n = self.next.get(name, 0)
         while (new := f"{name}_{n}") in self.taken:
             n += 1
         self.taken.add(new)
+        self.next[name] = n + 1
         return new
 
 
@@ -129,10 +138,12 @@ class _VectorLoop:
         side_by_side = 1 if body.reductions or not long else _side_by_side(body, target)
         if long and body.scattered:
             copies = side_by_side = 1
-        self.main = _Writer(body, names, lanes * side_by_side, copies)
+        apart = {n for n, (op, ty) in body.reductions.items() if op in _OF_NUMBERS and _is_apart(ty, target)}
+        self.main = _Writer(body, names, lanes * side_by_side, copies, apart=apart)
         able = target.masked_bytes if body.bytes else target.masked_accesses
         self.masked = able and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
+        self.interleaved = side_by_side > 1 and body.size > _LONG_BODY and target.vector_registers >= 32
         self.whole = None
         if self.masked and target.vector_bits < 512 and self.main.copies * self.main.lanes > lanes:
             self.whole = _Writer(body, names, lanes, 1, self.main)
@@ -143,10 +154,10 @@ class _VectorLoop:
         extent = Ref(names(f"{loop.var}_extent"), i64)
         middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
-        main: list[Stmt] = [
-            Let(middle.name, loop.start + (extent & -block)),
-            self.main.loop(loop.start, middle, block),
-        ]
+        wide = self.main.loop(loop.start, middle, block)
+        if self.interleaved:
+            wide = replace(wide, body=tuple(interleaved(wide.body, self.main.lanes // lanes, names)))
+        main: list[Stmt] = [Let(middle.name, loop.start + (extent & -block)), wide]
         length = loop.stop - loop.start
         if self.masked:
             if self.whole is not None:
@@ -180,6 +191,10 @@ class _VectorLoop:
                 names[name] = self.names(name)
                 before.append(Let(names[name], start, mutable=True))
                 parts.append(Ref(names[name], start.ty))
+            if name in self.main.apart:
+                after += self.extreme(name, _OF_NUMBERS[join], parts)
+                before += [Let(f.name, Const(0, f.ty), mutable=True) for f in self.main.notes[name]]
+                continue
             joined = _tree(join, parts)
             if join == "or" and ty.kind == "b":
                 total = op_("any", joined)
@@ -192,14 +207,30 @@ class _VectorLoop:
             after.append(Assign(name, op_(join, Ref(name, ty), total)))
         return before, after
 
+    def extreme(self, name: str, op: str, parts: list[Expr]) -> list[Stmt]:
+        """The greatest of all lanes, which have started with the scalar, or NaN if one was noted."""
+        out: list[Stmt] = []
+        joined = _tree(op, parts)
+        while joined.ty.lanes > 1:
+            vector = Ref(self.names(name), joined.ty)
+            out.append(Let(vector.name, joined))
+            take = _lane if vector.ty.lanes == 2 else _half
+            joined = op_(op, take(vector, 0), take(vector, 1))
+        noted = _tree("or", list(self.main.notes[name]))
+        return [*out, Assign(name, select(op_("any", noted.ne(0)), NAN, joined))]
+
+
+def _is_apart(ty: Ty, target: Target) -> bool:
+    return ty.kind == "f" and ty.bits >= 32 and target.arch == "x86_64"
+
 
 def _side_by_side(body: Body, target: Target) -> int:
     """How many vectors of a long body without a reduction are computed together."""
-    if target.vector_registers < 32:
+    if target.unit_bits == target.vector_bits:
         return 4 if body.size <= _LONGEST_BODY else 2
     if body.size <= _LONG_BODY:
         return 2 if body.branches else 4
-    if target.unit_bits < target.vector_bits and body.size >= _WIDE_BODY * body.depth():
+    if body.size >= _WIDE_BODY * body.depth():
         return 1
     serial = body.size <= 2 * body.depth()
     return 4 if serial and body.size <= _SERIAL_BODY else 2
@@ -209,9 +240,25 @@ class _Writer:
     """Writes a loop over vectors of so many lanes, whose body does the work of ``copies`` vectors.
 
     It accumulates into what ``shared`` does, if that is given.
+
+    apart: the reductions to an extreme of numbers; ``notes``: for every two copies of one, the lanes that have met a NaN.
     """
 
-    def __init__(self, body: Body, names: _Names, lanes: int, copies: int, shared: _Writer | None = None) -> None:
+    def __init__(
+        self,
+        body: Body,
+        names: _Names,
+        lanes: int,
+        copies: int,
+        shared: _Writer | None = None,
+        apart: Set[str] = frozenset(),
+    ) -> None:
+        self.apart: Set[str] = shared.apart if shared is not None else apart
+        self.notes: dict[str, list[Ref]] = {} if shared is None else shared.notes
+        for name in () if shared is not None else apart:
+            ty = Ty("u", body.reductions[name][1].bits, lanes)
+            self.notes[name] = [Ref(names("nan"), ty) for _ in range(0, copies, 2)]
+        self.unnoted: dict[str, Ref] = {}  # the values that the next copy takes note of
         self.body = body
         self.names = names
         self.lanes = lanes
@@ -267,11 +314,13 @@ class _Writer:
             case Assign(name, value):
                 assert isinstance(value, Op)
                 at = accumulator(name, value)
+                assert at is not None
                 ty = value.ty.vector(self.lanes)
                 running = Ref(self.renamed[c][name], ty)
+                if name in self.apart:
+                    return self.extreme(name, value.name, self.vector(value.args[1 - at], c), running, c)
                 args = [running if k == at else self.vector(a, c) for k, a in enumerate(value.args)]
-                new = Op(value.name, tuple(args), ty)
-                return [Assign(running.name, new if self.mask is None else op_("select", self.mask, new, running))]
+                return [Assign(running.name, self.where_masked(Op(value.name, tuple(args), ty), running))]
             case Store() if id(s) in self.seconds:
                 return []
             case Store(buf, index, value) if id(s) in self.body.pairs:
@@ -291,6 +340,24 @@ class _Writer:
                 self.branched = outer
                 return [If(some, block)]
         return [s] if c == 0 else []
+
+    def where_masked(self, new: Expr, old: Expr) -> Expr:
+        return new if self.mask is None else op_("select", self.mask, new, old)
+
+    def extreme(self, name: str, op: str, value: Expr, running: Ref, c: int) -> list[Stmt]:
+        """A step of a reduction to an extreme: ``running`` meets no NaN but one that it has started with."""
+        x = Ref(self.names("met"), value.ty)
+        new = self.where_masked(op_(_OF_NUMBERS[op], x, running), running)
+        out: list[Stmt] = [Let(x.name, value), Assign(running.name, new)]
+        nan = x.ne(x)
+        if (before := self.unnoted.pop(name, None)) is not None:
+            nan = before.ne(before) | nan
+        elif c + 1 < self.copies:
+            self.unnoted[name] = x
+            return out
+        note = self.notes[name][c // 2]
+        nan = nan if self.mask is None else nan & self.mask
+        return [*out, Assign(note.name, op_("select", nan, Const(-1, note.ty), note))]
 
     def let(self, name: str, value: Expr, mutable: bool, c: int) -> list[Stmt]:
         names, step = self.renamed[c], self.body.steps[name]
@@ -410,6 +477,10 @@ class _Writer:
 
 def _lane(vector: Expr, lane: int) -> Expr:
     return op_("extract", vector, Const(lane, i64))
+
+
+def _half(vector: Expr, which: int) -> Expr:
+    return op_("half", vector, Const(which, i64))
 
 
 def _tree(name: str, parts: list[Expr]) -> Expr:

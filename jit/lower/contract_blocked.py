@@ -65,7 +65,7 @@ SOME_ROWS, SOME_PIXELS, SHORT_ROW = 1 << 10, 64, 1 << 10
 # rows of B a power of two apart share a few sets (on Zen 3, in place takes 5 to 30 % less time for 8 to 16 rows, 10 to 40 % more from 64 on).
 NARROW_ROWS = 32
 # The same where B takes more than half of the second-level cache, so that ranges of rows read it from further away (784 x 256 float32 on
-# Zen 5: in place takes 12 % less for 16 rows, 3 % less for 64, 4 % more for 96 to 256, and 10 % more for 128 within a training step).
+# Zen 5: in place takes 12 % less for 16 rows, 3 % less for 64, up to 4 % more for 128, 3 to 7 % more for 256 to 1000).
 LARGE_ROWS = 64
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
 PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05

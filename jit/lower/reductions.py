@@ -6,6 +6,7 @@ accumulate in float32, everything else in its own dtype.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from fx.errors import LoweringError
 from fx.ir import Eqn, Literal
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Expr, Ty, maximum, minimum, select
+from ..loop_ir import Const, Expr, Ty, maximum, minimum, select
 from ..nest.index_map import Affine, Cond
 from .registry import Value
 from .types import compute_type, ty_of
@@ -194,11 +195,29 @@ def nowhere(position: Ty) -> int:
     return (1 << (position.bits - (position.kind == "i"))) - 1
 
 
-def is_hit(x: Expr, best: Expr) -> Expr:
-    """Whether x is the extreme value of a block, ``best``: a NaN if there is one."""
-    wide = compute_type(x.ty)
-    x, best = x.cast(wide), best.cast(wide)
-    return x.eq(best) | x.ne(x) if x.ty.is_float else x.eq(best)
+def short_of(op: str, best: Expr) -> Expr:
+    """What ``is_hit`` takes, for the extreme value of a block, which is a NaN if there is one.
+
+    Of floats, the number next to it that is less extreme, so that zeros of both signs lie beyond; for a NaN the infinity that
+    only NaN lie beyond; and for the infinity that is the least extreme, a NaN, which nothing falls short of.
+    """
+    wide = compute_type(best.ty)
+    if not wide.is_float:
+        return best
+    best, largest = best.cast(wide), op == "argmax"
+    i = best.bitcast(Ty("i", wide.bits))
+    away, back = (best > 0.0, best < 0.0) if largest else (best < 0.0, best > 0.0)
+    zero = Const(1 | (-largest << (wide.bits - 1)), i.ty)  # the least number of the other sign
+    short = select(away, i - 1, select(back, i + 1, zero)).bitcast(wide)
+    return select(best.ne(best), Const(math.inf if largest else -math.inf, wide), short)
+
+
+def is_hit(op: str, x: Expr, short: Expr) -> Expr:
+    """Whether x is the extreme value of a block, of which ``short`` is ``short_of``: one comparison."""
+    if not short.ty.is_float:
+        return x.eq(short)
+    x = x.cast(short.ty)
+    return ~(x <= short if op == "argmax" else x >= short)
 
 
 def widen(value: Value, dtype: np.dtype) -> Value:

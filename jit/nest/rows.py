@@ -13,7 +13,7 @@ from fx.ir import Var
 from ..cost import chunk_for
 from ..loop_ir import Const, Expr, Ref, b1, i64, lift, minimum, select
 from ..lower.context import Builder
-from ..lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, widen
+from ..lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, short_of, widen
 from ..lower.registry import Value
 from ..lower.types import ty_of
 from .emitter import Emitter, literal
@@ -195,17 +195,18 @@ class RowsKernel(Reducing):
     def find(self, r: NestReduction, found: Expr, at: Ref, behind: Expr, first: Expr, end: Expr) -> None:
         """Sets ``at`` to the first position in a block that has the value ``found``."""
         b, k = self.b, len(self.nest.sizes) - 1
+        short = b.let("short", short_of(r.op, found))
         here, seen = b.var("here", first), b.var("seen", Const(False, b1))
         with b.while_(~seen):
             stop = b.let("stop", minimum(here + SEARCH, end))
             with b.if_(stop < end), self.loop(k, here, stop, vectorize=True):
-                b.assign(seen, seen | is_hit(self.value(r.values[0]), found))
+                b.assign(seen, seen | is_hit(r.op, self.value(r.values[0]), short))
             b.assign(seen, seen | (stop >= end))  # it is in what is left
             with b.if_(seen):
                 place = b.var("place", behind)
                 with self.loop(k, here, stop, vectorize=True):
                     x, position = (self.value(v) for v in r.values)
-                    b.assign(place, minimum(place, select(is_hit(x, found), position, behind)))
+                    b.assign(place, minimum(place, select(is_hit(r.op, x, short), position, behind)))
                 b.assign(at, place)
             b.assign(here, stop)
 

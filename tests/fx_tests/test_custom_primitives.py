@@ -14,7 +14,7 @@ import fx.numpy as fnp
 from fx import lax
 from fx.errors import DTypeError, MissingRuleError, RegistryError
 from fx.extend import core
-from fx.interpreters import ad, batching, mlir, xla
+from fx.interpreters import ad, batching, mlir, partial_eval, xla
 
 
 def multiply_add(library: str, name: str = "multiply_add") -> Any:
@@ -304,3 +304,32 @@ def test_python_s_types_as_dtypes() -> None:
             with fx.config.using(default_float="float64", default_int="int64"):
                 assert names(g) == ["float64", "int64", "complex128", "float64", "int64"]
     assert names(jitted) == ["float64", "int64", "complex128", "float64", "int64"]
+
+
+def test_a_function_of_known_and_unknown_arguments() -> None:
+    """``partial_eval``: what follows from known arguments is computed, the rest is a graph."""
+    called: list[Any] = []
+
+    def f(args: Any, *, scale: float) -> Any:
+        called.append(args)
+        known, unknown = args["known"], args["unknown"]
+        return {"known": scale * known, "both": known + unknown, "number": 3}
+
+    leaves, in_tree = fx.tree.flatten((({"known": X, "unknown": X},), {"scale": 2.0}))
+    flat, out_tree = fx.api_util.flatten_fun(fx.extend.linear_util.wrap_init(f), in_tree)
+    value = partial_eval.PartialVal
+    pvals = [value.known(leaves[0]), value.unknown(fx.typeof(X)), value.known(2.0)]
+    jaxpr, outs, consts = partial_eval.trace_to_jaxpr_nounits(flat, pvals)
+    out = fx.tree.unflatten(out_tree(), outs)
+    np.testing.assert_array_equal(out["known"].const, 2 * X)
+    assert (
+        out["both"].aval == fx.typeof(X)
+        and out["number"] == (None, 3)
+        and not out["both"].is_known()
+        and len(called) == 1
+    )
+    np.testing.assert_array_equal(
+        core.jaxpr_as_fun(fx.make_jaxpr(lambda x: fx.core.eval_jaxpr(jaxpr, consts, x))(X))(10 * X)[0], 11 * X
+    )
+    _, outs, _ = partial_eval.trace_to_jaxpr_nounits(flat, pvals, instantiate=True)
+    assert all(not o.is_known() for o in outs)

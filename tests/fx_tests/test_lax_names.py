@@ -11,6 +11,7 @@ import pytest
 from numpy_harness import close, same
 
 import fx
+import fx.numpy as fnp
 from fx import lax, tree_util
 from fx.errors import DTypeError, ShapeError, TreeError
 
@@ -306,3 +307,26 @@ def test_debug(capsys: pytest.CaptureFixture[str]) -> None:
     with fx.config.using(backend="reference"):
         assert fx.jit(f)(3.0) == 6
     assert capsys.readouterr().out == "x = 3.0\n" and seen == [4.0]
+
+
+def test_scalars_and_sizes_of_one_are_stretched() -> None:
+    """As in jax.lax: arrays of equal rank, or one without dimensions; other ranks and other dtypes are errors."""
+    one, row, rows = fnp.float32(2), np.ones((1, 3), np.float32), np.arange(6, dtype=np.float32).reshape(2, 3)
+    pairs = {
+        lax.add: np.add,
+        lax.max: np.maximum,
+        lax.atan2: np.arctan2,
+        lax.lt: np.less,
+        lax.pow: np.power,
+        lax.sub: np.subtract,
+    }
+    for f, np_f in pairs.items():
+        for x, y in ((one, rows), (rows, one), (row, rows), (rows, row), (rows[:, :1], row)):
+            for call in (f, fx.jit(f)):
+                np.testing.assert_allclose(call(x, y), np_f(np.asarray(x), np.asarray(y)), rtol=1e-6)
+    np.testing.assert_array_equal(fx.grad(lambda c: lax.mul(c, rows).sum())(np.float32(2)), rows.sum())
+    np.testing.assert_array_equal(fx.vmap(lambda c: lax.sub(rows, c))(rows[0])[2], rows - 2)
+    with pytest.raises(ShapeError):
+        lax.add(rows[0], rows)
+    with pytest.raises(DTypeError):
+        lax.add(fnp.int32(1), rows)

@@ -13,7 +13,7 @@ import pytest
 
 import fx
 import fx.numpy as fnp
-from fx import nn
+from fx import nn, optim, train
 from fx.errors import ShapeError
 
 # --------------------------------------------------------------------------------------- to worker processes
@@ -21,7 +21,7 @@ from fx.errors import ShapeError
 NOTEBOOK = """
 import sys
 import fx, fx.numpy as fnp
-from fx import nn
+from fx import nn, optim, train
 import cloudpickle
 
 @fx.jit
@@ -111,3 +111,34 @@ def test_an_error_in_a_module_shows_the_user_s_frames() -> None:
     with pytest.raises(ShapeError) as caught:
         net(fnp.ones((2, 5)))
     assert {f.filename for f in traceback.extract_tb(caught.tb)} == {__file__}
+
+
+def _lines_of(call: Any) -> set[str]:
+    """The files that the traceback of what ``call`` raises goes through."""
+    try:
+        call()
+    except BaseException as error:
+        return {f.filename for f in traceback.extract_tb(error.__traceback__)}
+    raise AssertionError("it raised nothing")
+
+
+def test_errors_of_names_layers_and_training_show_the_user_s_frames() -> None:
+    step = fx.jit(lambda x: x)
+    trainer = train.Trainer(lambda model, batch, key: model.sum(), optim.sgd(0.1))
+    for call in (
+        lambda: nn.Linear(3, 4),
+        lambda: nn.Liner,
+        lambda: fnp.snh,
+        lambda: optim.admm,
+        lambda: step.no_such_name,
+        lambda: fx.tree_util.register_pytree_node(Net, None, None),
+        lambda: trainer.fit(fnp.ones(2), [], epochs=1),
+        lambda: trainer.evaluate(fnp.ones(2), []),
+    ):
+        assert _lines_of(call) == {__file__}
+
+
+def test_a_fit_is_shown_in_a_line() -> None:
+    trainer = train.Trainer(lambda model, batch, key: (model * batch).sum(), optim.sgd(0.1))
+    fit = trainer.fit(fnp.ones(2), [np.ones(2, np.float32)], epochs=2)
+    assert repr(fit).startswith("Fit(2 steps, 2 epochs; the last: loss=1.8, ") and "\n" not in repr(fit)

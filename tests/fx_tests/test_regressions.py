@@ -217,8 +217,11 @@ class Scaled:
 def test_static_fields_that_python_calls_equal_are_different_programs() -> None:
     f = fx.jit(lambda s: s.x * s.k)
     assert [f(Scaled(np.int32(3), k)).dtype for k in (1, 1.0, True)] == [np.int32, np.float32, np.int32]
-    with pytest.raises(e.NonHashableStaticError, match="'list'"):
-        f(Scaled(X, [1]))
+    with pytest.raises(e.NonHashableStaticError, match="'bytearray'"):
+        f(Scaled(X, bytearray(1)))
+    g = fx.jit(lambda s: fnp.copysign(s.x, s.k))
+    for zero in (0.0, -0.0, np.float64(0.0), np.float64(-0.0), np.float32(-0.0)):
+        assert float(g(Scaled(np.float32(1), zero))) == np.copysign(1.0, zero)
 
 
 def test_weak_types_survive_the_transforms() -> None:

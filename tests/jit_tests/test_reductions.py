@@ -89,6 +89,31 @@ def test_positions_of_extremes_in_every_kind_of_row(shape):
     check(f, np.full(shape, np.iinfo("i4").min, "i4"))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_positions_of_extremes_that_have_close_neighbours(dtype):
+    """Zeros of both signs are equal, subnormal numbers are not; infinities, the largest numbers, and those next to 1."""
+    kind = np.finfo(dtype)
+    tiny, one = kind.smallest_subnormal, np.ones((), dtype)
+    extremes = [
+        0.0,
+        -0.0,
+        tiny,
+        -tiny,
+        kind.tiny,
+        kind.max,
+        -kind.max,
+        np.inf,
+        -np.inf,
+        np.nan,
+        one,
+        np.nextafter(one, 2 * one),
+        -one,
+    ]
+    x = np.array([[a] * 50 + [b, a, b] for a in extremes for b in extremes], dtype)
+    for v in (x, x[:, ::-1].copy()):
+        check(lambda x: [R.argmax(x, 1, np.dtype("int32")), R.argmin(x, 1, np.dtype("int32"))], v)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
 def test_positions_in_few_tall_columns_are_sought_in_parts(dtype):
     """The first of equals in several parts, of nothing but the least number, of all equal ones; the first NaN of several."""

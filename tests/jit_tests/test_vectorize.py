@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import itertools
 import mmap
 import re
 import sys
@@ -35,8 +36,10 @@ from jit.llvm import native
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,
+    For,
     Kernel,
     Let,
+    Op,
     Ty,
     b1,
     f16,
@@ -53,6 +56,7 @@ from jit.loop_ir import (
     u64,
 )
 from jit.loop_opt.fold import fold
+from jit.loop_opt.interleave import interleaved
 from jit.loop_opt.vectorize import vectorize
 from jit.loop_print import print_kernel
 from jit.loop_verify import verify_kernel
@@ -143,15 +147,38 @@ def test_vectorized_reductions(name: str, ty: Ty) -> None:
             np.testing.assert_array_equal(a, b)
 
 
-def test_vectorized_maximum_propagates_nan() -> None:
-    for name in ("min", "max"):
-        run = compiled(reduction(name, f32, True))
-        for where in (0, 40, 99):
-            x = np.ones(100, np.float32)
-            x[where] = np.nan
-            out = np.zeros(1, np.float32)
-            run([x, out, 100], 0, 1)
+@pytest.mark.parametrize("where", ["host", "avx2", "sse2"])
+def test_vectorized_extremes_propagate_nan(where: str) -> None:
+    """In every lane of every copy of the body, whole vectors or masked ones, or where the reduction starts; else there is none."""
+    target = level(where)
+    for name, ty in (("min", f32), ("max", f32), ("max", f64)):
+        run, d = compiled(reduction(name, ty, True), target), dtype_of(ty)
+        numbers = np.random.default_rng(0).standard_normal(150).astype(d)
+        for n in (0, 1, 5, 40, 103, 150):
+            for at in range(-1, n):
+                x, out = numbers[:n].copy(), np.array([numbers[-1]])
+                if at >= 0:
+                    x[at] = np.nan
+                wanted = getattr(np, name)([*x, *out])
+                run([x, out, n], 0, 1)
+                np.testing.assert_array_equal(out[0], wanted, f"{name} of {n} with NaN at {at}")
+            out = np.array([np.nan], d)
+            run([numbers[:n].copy(), out, n], 0, 1)
             assert np.isnan(out[0])
+
+
+def test_what_masked_lanes_compute_does_not_count_as_nan() -> None:
+    """They hold zeros, of which this quotient is NaN."""
+    b = KernelBuilder("ratio")
+    x, out = b.pointer("x", f32), b.pointer("out", f32)
+    most = b.var("most", Const(0.0, f32))
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", b.load(x, i))
+        b.assign(most, maximum(most, v / v))
+    b.store(out, 0, most)
+    for n in SIZES:
+        *_, result = run_everywhere(b.build(), [np.full(n, 3, np.float32), np.zeros(1, np.float32)], 0, n)
+        assert result[0] == (n > 0)
 
 
 def test_a_reduction_has_several_accumulators_of_full_width() -> None:
@@ -171,7 +198,7 @@ def test_elementwise_code_has_full_width_and_no_contraction() -> None:
 
 
 def test_a_long_chain_takes_four_vectors_side_by_side() -> None:
-    """... with many registers if it is one chain; with few, they never suffice, and all chains but very long ones do."""
+    """... whether it is one chain or several, but for very long ones; where a vector takes as long as its parts, if it is one."""
 
     def chain(serial: bool, length: int = 30) -> Kernel:
         b = KernelBuilder("chain")
@@ -184,13 +211,15 @@ def test_a_long_chain_takes_four_vectors_side_by_side() -> None:
             b.store(out, i, total)
         return b.build()
 
-    def lanes(serial: bool, registers: int, length: int = 30) -> int:
-        target = dataclasses.replace(host(), vector_bits=256, vector_registers=registers)
+    def lanes(serial: bool, registers: int, length: int = 30, cpu: str = "x86-64-v3") -> int:
+        target = dataclasses.replace(
+            host(), cpu=cpu, vector_bits=512 if cpu == "znver4" else 256, vector_registers=registers
+        )
         vector = vectorize(fold(chain(serial, length)), target)
         return max(s.value.ty.lanes for s in statements(vector.body) if isinstance(s, Let))
 
-    assert [lanes(serial, 32) for serial in (True, False)] == [32, 16]
-    assert [lanes(serial, 16) for serial in (True, False)] == [32, 32]
+    assert [lanes(serial, registers) for registers in (16, 32) for serial in (True, False)] == [32] * 4
+    assert [lanes(serial, 32, cpu="znver4") for serial in (True, False)] == [64, 32]
     assert lanes(True, 16, length=100) == 16
     x = np.random.default_rng(0).standard_normal(100).astype(np.float32)
     for n in (0, 3, 8, 37, 100):
@@ -198,7 +227,7 @@ def test_a_long_chain_takes_four_vectors_side_by_side() -> None:
 
 
 def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts() -> None:
-    """... as its constants fill the registers; units of full width wait for results, and work on two."""
+    """... as its constants fill the registers; units of full width wait for results, and work on four."""
 
     def chain(ways: int) -> Kernel:
         b = KernelBuilder("chain")
@@ -206,7 +235,7 @@ def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts
         with b.for_("i", b.lo, b.hi, vectorize=True) as i:
             v = b.let("v", b.load(x, i))
             parts = [v] * ways
-            for k in range(60 // ways):
+            for k in range(48 // ways):
                 parts = [b.let("t", t * 1.5 + v * (0.5 * k)) for t in parts]
             total = parts[0]
             for t in parts[1:]:
@@ -220,7 +249,52 @@ def test_a_wide_chain_takes_one_vector_where_a_vector_takes_as_long_as_its_parts
         return max(s.value.ty.lanes for s in statements(vector.body) if isinstance(s, Let))
 
     assert [lanes(ways, "znver4") for ways in (1, 4)] == [32, 16]
-    assert lanes(4, "x86-64-v4") == 32
+    assert lanes(4, "x86-64-v4") == 64
+
+
+def two_chains() -> Kernel:
+    """Products and sums that do not wait for each other, a rare lane, and a store into what was read."""
+    b = KernelBuilder("two_chains")
+    x, out = b.pointer("x", f32), b.pointer("out", f32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        v = b.let("v", b.load(x, i))
+        product = total = v
+        for k in range(25):
+            product = product * (v if k % 2 else 0.75)
+        part = b.var("part", product)
+        with b.if_(op_("any", v > 2.0)):
+            b.assign(part, select(v > 2.0, b.let("u", v * 3.0), part))
+        part = b.let("part", part)
+        for k in range(25):
+            total = total + (v if k % 2 else 0.25 * k)
+        b.store(out, i, part - total)
+        b.store(x, i, total)
+    return b.build()
+
+
+def test_chains_that_do_not_wait_for_each_other_are_interleaved() -> None:
+    """The values are those of the loop as it was written; every name is known where it is read."""
+    target = dataclasses.replace(host(), vector_bits=max(host().vector_bits, 128), vector_registers=32)
+    vector = vectorize(fold(two_chains()), target)
+    verify_kernel(vector)
+    wide = next(s for s in statements(vector.body) if isinstance(s, For))
+    values = [s.value for s in wide.body if isinstance(s, Let)]
+    kinds = [v.name for v in values if isinstance(v, Op) and v.name in ("mul", "add")]
+    assert kinds.count("mul") == kinds.count("add") == 25
+    assert sum(a != b for a, b in itertools.pairwise(kinds)) > 20  # one after the other there is one change
+    for n in (0, 5, 63, 64, 67, 200):
+        x = np.random.default_rng(n).uniform(-2.2, 2.2, n).astype(np.float32)
+        run_everywhere(two_chains(), [x, np.zeros(n, np.float32)], 0, n, numba=n == 67)
+
+
+def test_a_loop_that_reads_what_it_has_stored_keeps_its_order() -> None:
+    b = KernelBuilder("stored")
+    x = b.pointer("x", f32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        b.store(x, i, b.load(x, i) + 1.0)
+        b.store(x, i, b.load(x, i) * 2.0)
+    loop = next(s for s in statements(vectorize(b.build(), host()).body) if isinstance(s, For))
+    assert interleaved(loop.body, 4, lambda name: name) == list(loop.body)
 
 
 def short_rows(width: int) -> Kernel:
