@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib
 from typing import Any
@@ -338,3 +339,10 @@ def test_a_function_of_known_and_unknown_arguments() -> None:
 def test_keys_have_a_type() -> None:
     found = fx.typeof(fx.random.split(fx.random.key(0), 3))
     assert found.shape == (3,) and found.dtype == fx.random.key(0).dtype and str(found) == "key<fry>[3]"
+
+
+def test_members_of_an_int_enum_are_numbers() -> None:
+    code = enum.IntEnum("code", {"full": 4})
+    for dtype in (None, np.uint8):
+        a = fnp.array(code.full, dtype=dtype)
+        assert a == 4 and a.dtype == (dtype or np.int32)
