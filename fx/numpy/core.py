@@ -142,9 +142,9 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return Array(to_numpy(np.asarray(x)))
     if hasattr(x, "__dlpack__"):
         return Array(to_numpy(np.from_dlpack(x)))
-    for kind in (int, float, complex):
-        if isinstance(x, kind):  # a number of a kind of its own: a member of an IntEnum
-            return as_value(kind(x), name)
+    kind: Any = next((k for k in (int, float, complex) if isinstance(x, k)), None)
+    if kind is not None:  # a number of a kind of its own: a member of an IntEnum
+        return as_value(kind(x), name)
     raise TreeError(
         f"{name} is a {t.__name__} ({x!r}), not an array. fx.numpy functions take arrays, numbers and nested lists of them."
     )
