@@ -120,7 +120,8 @@ def _call(f: Callable[..., Any], plans: dict[Any, Any], args: tuple[Any, ...], o
         if run is _SEEN:
             run = plans[key] = _plan(f, args, options, any(type(x) is Tracer for x in leaves))
         if type(run) is _Replay:
-            found = run(_arrays_of([*args, *options.values()]))
+            alone = len(leaves) == 1  # then it is the traced one, as there is one
+            found = run(leaves if alone else _arrays_of([*args, *options.values()]))
             if found is not None:
                 return found
         elif run is not _NEVER:
@@ -230,7 +231,8 @@ class _Replay:
 
     def __call__(self, arrays: list[Any]) -> Any:
         """The result; None where the operands are not all known, or are traced by several builders."""
-        builder = next(x.builder for x in arrays if type(x) is Tracer)
+        first = arrays[0]
+        builder = first.builder if type(first) is Tracer else next(x.builder for x in arrays if type(x) is Tracer)
         found = operands_of(builder, [*arrays, *self.captures] if self.captures else arrays)
         if found is None:
             return None
