@@ -469,7 +469,7 @@ def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     if _is_narrow(tile) and n > 2 * tile.cols:
         some = NARROW_ROWS
     fits = lambda most: n * size(p.ks) * itemsize <= most // 2
-    few = lambda: m <= (some if short else tile.mr) and (m <= LARGE_ROWS or fits(ctx.host.l2_bytes))
+    few = lambda: m <= (some if short else tile.mr) and (fits(ctx.host.l2_bytes) or m <= LARGE_ROWS)
     small = lambda: fits(ctx.host.l1_bytes)
     first, second = (small, few) if is_sized(m) else (few, small)  # what varies is asked last: often it need not be
     return bool(first() or second())
