@@ -152,7 +152,7 @@ class JitFunction(Generic[P, R]):
             ) from None
         new = found is None or (traced and found.family is not None)  # rules of derivatives may hold sizes
         if found is None or new:
-            programs = self._programs = before_trace(programs, self.fun)
+            before_trace(programs, self.fun)
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
             after_trace(programs, self.fun)
         else:
@@ -237,11 +237,13 @@ class JitFunction(Generic[P, R]):
         return self.lower(*args, **kwargs).out_info
 
     def cache_info(self) -> CacheInfo:
-        """Counts of calls that found their program, were traced, were compiled."""
+        """Counts of calls that found their program, were traced, were compiled; through any object that shares the programs."""
         return self._programs.info()
 
     def clear_cache(self) -> None:
-        """Forgets every program of this function (kernels on disk stay)."""
+        """Forgets every program of this function, whichever ``jit`` object made it (kernels on disk stay)."""
+        if not self._called:
+            self._join()
         self._programs.clear()
 
     def explain_misses(self) -> str:
@@ -348,7 +350,8 @@ def jit(
 
     Returns:
         The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.  It holds
-        its latest 4096 programs (``cache_info().max_size``).
+        its latest 4096 programs (``cache_info().max_size``), and shares them with all that ``jit`` makes of the same function
+        with the same options: ``jit(f)(x)`` in a loop traces once, and so do methods, partials and ``jit(grad(f))``.
 
     Raises:
         ConcretizationError: when the function asks a traced value for its number (``if x > 0``).

@@ -140,7 +140,7 @@ class Programs:
         backend: as ``jit`` takes it.
 
     Attributes:
-        reads: what the function read when the latest was traced, if they are shared (``sharing``).
+        reads: what the function read when the latest was traced, while further objects may share them (``sharing``).
     """
 
     everywhere: ClassVar[weakref.WeakSet[Programs]] = weakref.WeakSet()
@@ -163,15 +163,6 @@ class Programs:
     def share(self, reads: Any) -> None:
         """Lets go of the function, which others may outlive or be outlived by."""
         self.arguments, self.reads = self.arguments.without_function(), reads
-
-    def apart(self) -> Programs:
-        """A copy that is not shared."""
-        out = Programs(self.arguments, self.backend)
-        with self.lock:
-            out.entries, out.short = dict(self.entries), self.short
-            out.hits, out.misses, out.traced, out.compiled = self.hits, self.misses, self.traced, self.compiled
-            out.log.extend(self.log)
-        return out
 
     def info(self) -> CacheInfo:
         return CacheInfo(self.hits, self.misses, len(self.entries), self.traced, self.compiled, MOST_PROGRAMS)

@@ -59,16 +59,18 @@ def programs_of(fun: Callable[..., Any], options: tuple[Any, ...], make: Callabl
         if found is None or found.reads != look.reads:
             found = make()
             found.share(look.reads)
-            look.dies_with.append((known, key))
         known[key] = found  # the latest comes last
+        look.dies_with.append((known, key))
         for old in list(known)[:-_MOST_SHARED]:
             known.pop(old, None)
     return found
 
 
-def before_trace(programs: Programs, fun: Callable[..., Any]) -> Programs:
-    """The programs that a new one may join: a copy that is not shared if the function reads other things by now."""
-    return programs if programs.reads is None or programs.reads == _reads(fun) else programs.apart()
+def before_trace(programs: Programs, fun: Callable[..., Any]) -> None:
+    """Ends the sharing if the function reads other things by now: the objects that have the programs keep them, with what is
+    traced from here on, and further ones begin anew."""
+    if programs.reads is not None and programs.reads != _reads(fun):
+        programs.reads = None
 
 
 def after_trace(programs: Programs, fun: Callable[..., Any]) -> None:
@@ -148,7 +150,7 @@ class _Look:
             return self._method(f.__self__, f.__func__)
         if type(f) is functools.partial:
             return functools.partial, self._function(f.func), self._part(f.args), self._part(f.keywords)
-        return self._method(f, getattr(type(f), "__call__", None))
+        return self._method(f, _call_of(f))
 
     def _written(self, f: FunctionType) -> Any:
         """A function of the user's is itself; one of the library's, what it holds."""
@@ -177,10 +179,7 @@ class _Look:
         """A value of which the function was made.  Arrays would be kept alive by the programs that hold them."""
         if isinstance(x, (np.ndarray, Array)):
             raise _Alone
-        if type(x) in (FunctionType, MethodType, functools.partial):
-            self._count()
-            return self._function(x)
-        if callable(x) and not isinstance(x, type) and type(getattr(type(x), "__call__", None)) is FunctionType:
+        if type(x) in (FunctionType, MethodType, functools.partial) or type(_call_of(x)) is FunctionType:
             self._count()
             return self._function(x)
         return self._value(x, self._part, self._ref)
@@ -216,6 +215,11 @@ class _Look:
         self._left -= 1
         if self._left < 0:
             raise _Alone
+
+
+def _call_of(x: Any) -> Any:
+    """The function that a call of an object runs."""
+    return next((vars(t)["__call__"] for t in type(x).__mro__ if "__call__" in vars(t)), None)
 
 
 def _forget(where: list[tuple[dict[Any, Programs], Any]], _: Any) -> None:
