@@ -120,6 +120,9 @@ def _call(f: Callable[..., Any], plans: dict[Any, Any], args: tuple[Any, ...], o
         if run is _SEEN:
             run = plans[key] = _plan(f, args, options, any(type(x) is Tracer for x in leaves))
         if type(run) is _Replay:
+            if run.only is not None:  # one equation of one operand, which is the traced one
+                prim, params = run.only
+                return leaves[0].builder.record_one(prim, leaves[0], **params)
             found = run(_arrays_of([*args, *options.values()]))
             if found is not None:
                 return found
@@ -227,10 +230,14 @@ class _Replay:
         self.recipe = Recipe(graph)
         self.captures = captures
         self.out_tree = None if out_tree is tree.LEAF else out_tree
+        step = graph.eqns[0] if self.recipe.known and len(graph.eqns) == 1 and self.out_tree is None else None
+        alone = step is not None and step.inputs == tuple(graph.inputs) and len(step.inputs) == 1 and not captures
+        self.only = (step.prim, step.params) if step is not None and alone else None
 
     def __call__(self, arrays: list[Any]) -> Any:
         """The result; None where the operands are not all known, or are traced by several builders."""
-        builder = next(x.builder for x in arrays if type(x) is Tracer)
+        first = arrays[0]
+        builder = first.builder if type(first) is Tracer else next(x.builder for x in arrays if type(x) is Tracer)
         found = operands_of(builder, [*arrays, *self.captures] if self.captures else arrays)
         if found is None:
             return None

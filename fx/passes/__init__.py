@@ -5,8 +5,8 @@ The order (``PIPELINE``; every pass goes into the graphs that loops and conditio
 1. ``inline``   first, so that every later pass sees one flat graph: calls to jitted functions, checkpoints and
                 custom-rule functions disappear.
 2. ``dce``      before the others, so that they do not work on what nobody reads.
-3. ``fold``     scalar arithmetic on literals; makes literals that ``simplify`` and ``cse`` recognise, and takes the branch
-                of a ``cond`` that is decided.
+3. ``fold``     arithmetic on literals and on arrays that repeat one; makes literals that ``simplify`` and ``cse`` recognise, and
+                takes the branch of a ``cond``, the case of a ``select_n``, that is decided.
 4. ``simplify`` removes identities (a copy, a transpose of a transpose); exposes equal equations.
 5. ``cse``      one computation for equal equations.  Before ``prune``, while a body that stands in two loops is one graph.
 6. ``masks``    takes the masks of gradients to where less is read.  After ``cse``, as it looks for the same operand.

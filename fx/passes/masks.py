@@ -69,13 +69,14 @@ class _Masks:
                 if type(a) is Var:
                     self.readers.setdefault(a, []).append(e)
 
-    def emit(self, e: Eqn) -> Var:
+    def emit(self, e: Eqn) -> None:
         self.eqns.append(e)
         self.makers.update((v, e) for v in e.outputs)
-        return e.outputs[0]
 
     def make(self, name: str, inputs: tuple[Atom, ...], aval: Aval, params: Mapping[str, Any] = {}) -> Var:
-        return self.emit(Eqn(primitive(name), inputs, dict(params), (Var(aval),)))
+        made = Var(aval)
+        self.emit(Eqn(primitive(name), inputs, dict(params), (made,)))
+        return made
 
     def visit(self, e: Eqn) -> None:
         if any(a in self.chosen for a in e.inputs if type(a) is Var):

@@ -267,7 +267,7 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int, least: int) -> tu
 
 
 def _tile(ctx: LowerContext, p: Contraction) -> Tile:
-    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks))
+    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks), ctx.serial)
 
 
 def _shares_b(p: Contraction) -> bool:
@@ -469,7 +469,7 @@ def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     if _is_narrow(tile) and n > 2 * tile.cols:
         some = NARROW_ROWS
     fits = lambda most: n * size(p.ks) * itemsize <= most // 2
-    few = lambda: m <= (some if short else tile.mr) and (m <= LARGE_ROWS or fits(ctx.host.l2_bytes))
+    few = lambda: m <= (some if short else tile.mr) and (fits(ctx.host.l2_bytes) or m <= LARGE_ROWS)
     small = lambda: fits(ctx.host.l1_bytes)
     first, second = (small, few) if is_sized(m) else (few, small)  # what varies is asked last: often it need not be
     return bool(first() or second())

@@ -379,7 +379,8 @@ def test_every_thread_computes_with_subnormals() -> None:
 EXIT = """
 import ctypes, sys, threading
 import numpy as np
-from jit import emission, linker, threads
+from jit import threads
+from jit.llvm import emission, linker
 from jit.tape import Patch, Program, TapeStep
 threads.set_num_threads(3)
 kernel = linker.load(emission.plain_code({text!r}), ("halve",))["halve"]
