@@ -267,7 +267,7 @@ def _grid(p: Contraction, panels: int, wanted: int, most: int, least: int) -> tu
 
 
 def _tile(ctx: LowerContext, p: Contraction) -> Tile:
-    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks))
+    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks), ctx.serial)
 
 
 def _shares_b(p: Contraction) -> bool:
