@@ -186,6 +186,10 @@ class Config:
             self._local.overrides = old
             self._count(opened=-1, watchers=-watchers)
 
+    def current(self) -> tuple[Any, ...]:
+        """The values of all options in this thread, in order."""
+        return tuple({**self._values, **(getattr(self._local, "overrides", None) or {})}.values())
+
     def update(self, name: str, value: Any) -> None:
         """Sets an option by name; JAX's names of options (``"jax_enable_x64"``) mean here what they mean there.
 

@@ -120,8 +120,10 @@ def _call(f: Callable[..., Any], plans: dict[Any, Any], args: tuple[Any, ...], o
         if run is _SEEN:
             run = plans[key] = _plan(f, args, options, any(type(x) is Tracer for x in leaves))
         if type(run) is _Replay:
-            alone = len(leaves) == 1  # then it is the traced one, as there is one
-            found = run(leaves if alone else _arrays_of([*args, *options.values()]))
+            if run.only is not None:  # one equation of one operand, which is the traced one
+                prim, params = run.only
+                return leaves[0].builder.record_one(prim, leaves[0], **params)
+            found = run(_arrays_of([*args, *options.values()]))
             if found is not None:
                 return found
         elif run is not _NEVER:
@@ -228,6 +230,9 @@ class _Replay:
         self.recipe = Recipe(graph)
         self.captures = captures
         self.out_tree = None if out_tree is tree.LEAF else out_tree
+        step = graph.eqns[0] if self.recipe.known and len(graph.eqns) == 1 and self.out_tree is None else None
+        alone = step is not None and step.inputs == tuple(graph.inputs) and len(step.inputs) == 1 and not captures
+        self.only = (step.prim, step.params) if step is not None and alone else None
 
     def __call__(self, arrays: list[Any]) -> Any:
         """The result; None where the operands are not all known, or are traced by several builders."""

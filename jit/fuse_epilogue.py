@@ -23,7 +23,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fx.ir import Eqn, Var
-from fx.sizes import is_sized
+from fx.sizes import is_sized, near, plain
 
 from .cost import flops_per_element
 from .lower.registry import PRODUCTS, Host
@@ -38,8 +38,7 @@ EACH_BLOCK = 32  # flops, at most, of what an epilogue computes once a block
 
 @dataclass(frozen=True)
 class Worth:
-    """The bytes of a result from which an epilogue is worth it: of any, and of one that takes no memory then (unless they vary:
-    the sizes would be divided in two programs).
+    """The bytes of a result from which an epilogue is worth it: of any, and of one that takes no memory then.
 
     free: inputs of the graph whose memory results may take over.
     """
@@ -51,6 +50,15 @@ class Worth:
     @staticmethod
     def on(host: Host, free: Iterable[Var] = ()) -> Worth:
         return Worth(2 * host.l3_bytes, min(host.l1_bytes, 2 * host.l3_bytes), frozenset(free))
+
+    def least(self, nbytes: int) -> int:
+        """The bytes from which a result of so many is looked at.
+
+        A program for sizes that vary does what the one for the first size did, whose kernels are there.  But those of a result that
+        is small, or a usual change away from it, would be divided in two programs: they have no epilogue.
+        """
+        small = is_sized(nbytes) and (plain(nbytes) < self.gone or near(nbytes, self.gone))
+        return self.any if small else self.gone
 
 
 def join_epilogues(
@@ -64,8 +72,7 @@ def join_epilogues(
         g = left[k]
         columns = product_columns(g.eqns[0]) if g.kind == "library" and g.nest is None else 0
         product = g.eqns[0].outputs[0] if columns else None
-        least = worth.any if product is None or is_sized(product.aval.nbytes) else worth.gone
-        if product is None or product.aval.nbytes < least:
+        if product is None or product.aval.nbytes < worth.least(product.aval.nbytes):
             k += 1
             continue
         readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]

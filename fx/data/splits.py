@@ -8,8 +8,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..misnamed import explained
 
 __all__ = ["k_fold", "split"]
+
+_POSITIONS = "The positions come back sorted; data.batches(..., key=key) shuffles them anew for each epoch."
+_ELSEWHERE = {  # scikit-learn's and PyTorch's names
+    "test_size": "held_out", "valid_size": "held_out", "validation_split": "held_out", "lengths": "held_out",
+    "train_size": "held_out is the part that is not trained on: write held_out=1 - train_size.",
+    "n_splits": "k", "random_state": "seed", "key": "seed is an int: positions are chosen by NumPy, before any training.",
+    "rng": "seed", "generator": "seed", "stratify": "labels", "y": "labels", "targets": "labels", "shuffle": _POSITIONS,
+}  # fmt: skip
 
 
 def stratified_sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
@@ -23,6 +32,7 @@ def stratified_sample(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
+@explained(_ELSEWHERE)
 def split(n: int, held_out: float | int, *, seed: int = 0, labels: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Positions for training and for validation, chosen by chance, each sorted.
 
@@ -35,8 +45,10 @@ def split(n: int, held_out: float | int, *, seed: int = 0, labels: Any = None) -
     Raises:
         DataError: one of the parts would be empty, or there are not n labels.
 
-    >>> split(10, 0.2, labels=[0] * 5 + [1] * 5)[1]
-    array([2, 5])
+    >>> x, y = np.arange(10.0), np.array([0] * 5 + [1] * 5)
+    >>> train, validation = split(len(x), 0.2, labels=y)
+    >>> x[validation], y[validation]
+    (array([2., 5.]), array([0, 1]))
     """
     n = _number(n, "split", 0.1)
     size = round(n * held_out) if isinstance(held_out, float) else held_out
@@ -47,6 +59,7 @@ def split(n: int, held_out: float | int, *, seed: int = 0, labels: Any = None) -
     return np.setdiff1d(np.arange(n), validation), validation
 
 
+@explained(_ELSEWHERE)
 def k_fold(n: int, k: int, *, seed: int = 0, labels: Any = None) -> list[tuple[np.ndarray, np.ndarray]]:
     """k pairs of positions (training, validation): every example is held out once.
 

@@ -2,7 +2,8 @@
 
 A call finds its compiled program by *signature*: the structure of the arguments, each leaf's shape, dtype and
 weakness, and the static arguments.  A new signature is traced into a Graph and compiled; one that differs from a known
-one in sizes alone becomes a *family* (``families``), whose other members are filled in instead.
+one in sizes alone becomes a *family* (``families``), whose other members are filled in instead.  The programs belong to the
+function: all ``jit`` objects of one function share them (``sharing``).
 
 The jit primitive holds the traced graph.  Its derivative is a jit of the primal graph (residuals as extra
 outputs) and a jit of the tangent graph; its transpose and its batched form are jits too.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from ..signatures import signature_of
 from ..trace import Tracer, aval_of
 from ..transforms.flat import argument_names, check_leaf, function_name, resolve_argnums
 
-__all__ = ["Arguments", "refuse_options", "shown"]
+__all__ = ["Arguments", "refuse_options", "shown", "typed"]
 
 _SEVERAL = (tuple, list, set, frozenset, range)
 
@@ -36,7 +37,7 @@ class Arguments:
         donate_argnums: Any,
         donate_argnames: Any,
     ) -> None:
-        self.fun = fun
+        self.fun: Callable[..., Any] = fun
         self.name = function_name(fun)
         try:
             self.signature: inspect.Signature | None = signature_of(fun)
@@ -50,8 +51,25 @@ class Arguments:
                 f"an argument of {self.name} is both static and donated: {sorted(both) or self.static_argnums}"
             )
 
+    @property
+    def options(self) -> tuple[Any, ...]:
+        """What was asked for, whichever way: equal for arguments that are taken alike."""
+        return self.static_argnums, self.static_argnames, self.donate_argnums, self.donate_argnames
+
+    def without_function(self) -> Arguments:
+        """A copy that knows the function's parameters, and keeps neither it nor its defaults alive."""
+        if self.signature is None:
+            return self
+        out = copy.copy(self)
+        bare = [p.replace(default=p.empty, annotation=p.empty) for p in self.signature.parameters.values()]
+        out.signature = inspect.Signature(bare)
+        out.fun = _Bare(out.signature)
+        return out
+
     def positions(self, nums: Any, names: Any, what: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """argnums and argnames, each completed from the other by the function's signature."""
+        if nums is None and names is None:
+            return (), ()
         nums = () if nums is None else tuple(nums) if isinstance(nums, _SEVERAL) else (nums,)
         if not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in nums):
             raise StaticArgumentError(
@@ -93,7 +111,7 @@ class Arguments:
         chosen = [(i, args[i]) for i in sorted(nums)] + [(n, kwargs[n]) for n in sorted(names)]
         for which, value in chosen:
             self.check_static(which, value)
-        static = tuple([(which, _typed(value)) for which, value in chosen])
+        static = tuple([(which, typed(value)) for which, value in chosen])
         dyn_args = tuple(a for i, a in enumerate(args) if i not in nums)
         dyn_kwargs = {k: v for k, v in kwargs.items() if k not in names}
         n = len(args)
@@ -174,21 +192,31 @@ class Arguments:
             arrays[i] = leaves[i]._give_up() if type(leaves[i]) is Array else np.array(leaves[i])
 
 
+class _Bare:
+    """Stands for a function where its parameters are asked for."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        self.__signature__ = signature
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a function that is known by its parameters alone was called")
+
+
 def refuse_options(compiler_options: Any) -> None:
     """Raises for options of XLA: nothing here knows what they mean."""
     if compiler_options:
         raise UnsupportedArgumentError(f"compiler_options={compiler_options!r} are XLA's; set those of fx.config")
 
 
-def _typed(value: Any) -> tuple[type, Any]:
+def typed(value: Any) -> tuple[type, Any]:
     """A static value as part of a cache key that tells apart what Python calls equal: 1, 1.0 and True; 0.0 and -0.0."""
     t = type(value)
     if t in (float, complex) or isinstance(value, np.inexact):
         return t, repr(value)
     if isinstance(value, tuple):
-        return t, tuple([_typed(v) for v in value])
+        return t, tuple([typed(v) for v in value])
     if t is frozenset:
-        return t, frozenset([_typed(v) for v in value])
+        return t, frozenset([typed(v) for v in value])
     return t, value
 
 

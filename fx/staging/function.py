@@ -10,7 +10,6 @@ import functools
 import operator
 import os
 import sys
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -33,24 +32,24 @@ from .arguments import Arguments, refuse_options
 from .lowered import Lowered, Traced, owned
 from .primitive import jit_p
 from .programs import CacheInfo, Entry, Key, Programs
+from .sharing import after_trace, before_trace, programs_of
 
 __all__ = ["JitFunction", "clear_caches", "jit"]
 
 SHORT_WAYS = 4  # signatures of a function that are tried one after another before the general way
-_functions: weakref.WeakSet[JitFunction] = weakref.WeakSet()
 
 
 def clear_caches() -> None:
     """Forgets every program that jitted functions and loops have traced and compiled; kernels on disk stay."""
-    for f in list(_functions):
-        f.clear_cache()
+    for programs in list(Programs.everywhere):
+        programs.clear()
     forget()
 
 
 def _unlock_in_child() -> None:
     """In a forked child the threads that held a lock are gone."""
-    for f in list(_functions):
-        f._programs.unlock()
+    for programs in list(Programs.everywhere):
+        programs.unlock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -83,7 +82,7 @@ class JitFunction(Generic[P, R]):
         self.backend = backend
         self._options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
         self._programs = Programs(self.arguments, backend)
-        _functions.add(self)
+        self._called = False
 
     @user_frames
     def __getattr__(self, name: str) -> Any:
@@ -115,6 +114,9 @@ class JitFunction(Generic[P, R]):
         if config.disable_jit:  # the function may write to its arguments, which are the caller's
             args, kwargs = tree.map(lambda x: x.copy() if type(x) is np.ndarray else x, (args, kwargs))
             return self.fun(*args, **kwargs)
+        if not self._called:
+            self._join()
+            return self(*args, **kwargs)
         programs = self._programs
         leaves, in_tree, static, call = self.arguments.split(args, kwargs)
         traced = bool(state.absorbing)
@@ -150,10 +152,12 @@ class JitFunction(Generic[P, R]):
             ) from None
         new = found is None or (traced and found.family is not None)  # rules of derivatives may hold sizes
         if found is None or new:
+            before_trace(programs, self.fun)
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
+            after_trace(programs, self.fun)
         else:
             entry = found
-            self._programs.hits += 1
+            programs.hits += 1
         entry.used = programs.hits + programs.misses
         low = entry.lowered
         if traced or entry.captured is None or entry.axes:
@@ -174,6 +178,12 @@ class JitFunction(Generic[P, R]):
         whole: Any = checked(run, low.graph, low.donate) if wanted() else run
         outs = whole(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
+
+    def _join(self) -> None:
+        """On the first call: takes the programs of the function that others have made, if they are the same."""
+        options = (self.arguments.options, self.backend, config.current())
+        self._programs = programs_of(self.fun, options, lambda: self._programs)
+        self._called = True
 
     def _shorten_way(self, leaves: Sequence[Any], entry: Entry, run: Executable) -> None:
         """From the second call on: a function for exactly this signature, tried first."""
@@ -227,11 +237,13 @@ class JitFunction(Generic[P, R]):
         return self.lower(*args, **kwargs).out_info
 
     def cache_info(self) -> CacheInfo:
-        """Counts of calls that found their program, were traced, were compiled."""
+        """Counts of calls that found their program, were traced, were compiled; through any object that shares the programs."""
         return self._programs.info()
 
     def clear_cache(self) -> None:
-        """Forgets every program of this function (kernels on disk stay)."""
+        """Forgets every program of this function, whichever ``jit`` object made it (kernels on disk stay)."""
+        if not self._called:
+            self._join()
         self._programs.clear()
 
     def explain_misses(self) -> str:
@@ -338,7 +350,8 @@ def jit(
 
     Returns:
         The compiled function, with ``lower(*args)``, ``cache_info()``, ``explain_misses()``, ``clear_cache()``.  It holds
-        its latest 4096 programs (``cache_info().max_size``).
+        its latest 4096 programs (``cache_info().max_size``), and shares them with all that ``jit`` makes of the same function
+        with the same options: ``jit(f)(x)`` in a loop traces once, and so do methods, partials and ``jit(grad(f))``.
 
     Raises:
         ConcretizationError: when the function asks a traced value for its number (``if x > 0``).

@@ -6,11 +6,12 @@ import itertools
 import sys
 import threading
 import warnings
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -137,10 +138,16 @@ class Programs:
     Args:
         arguments: how it takes its arguments.
         backend: as ``jit`` takes it.
+
+    Attributes:
+        reads: what the function read when the latest was traced, while further objects may share them (``sharing``).
     """
+
+    everywhere: ClassVar[weakref.WeakSet[Programs]] = weakref.WeakSet()
 
     def __init__(self, arguments: Arguments, backend: str | None) -> None:
         self.arguments = arguments
+        self.reads: Any = None
         self.name = arguments.name
         self.backend = backend
         self.entries: dict[Key, Entry] = {}
@@ -151,6 +158,11 @@ class Programs:
         self.short: tuple[Any, ...] = ()  # functions for the latest signatures, which are tried before the general way
         self._repeated: tuple[Any, int] = (None, 0)  # the latest call that was not the first of them, and the hits then
         self.lock = threading.RLock()
+        Programs.everywhere.add(self)
+
+    def share(self, reads: Any) -> None:
+        """Lets go of the function, which others may outlive or be outlived by."""
+        self.arguments, self.reads = self.arguments.without_function(), reads
 
     def info(self) -> CacheInfo:
         return CacheInfo(self.hits, self.misses, len(self.entries), self.traced, self.compiled, MOST_PROGRAMS)

@@ -339,7 +339,7 @@ class Builder:
         variable = _new(Var)  # what Var(...) and Tracer(...) do, at half the cost
         variable.aval = applied.out
         outputs = (variable,)
-        eqn = _new_tuple(Eqn, (prim, atoms, params, outputs, here["source"] or user_source(3), here["scope"], None))
+        eqn = _new_tuple(Eqn, (prim, atoms, params, outputs, here["source"] or user_source(4), here["scope"], None))
         self.eqns.append(eqn)
         self.values[variable] = value
         active = self.active

@@ -63,7 +63,7 @@ class Recipe:
             atoms, values: what stands for the inputs, and what they are; the lists are filled up.
         """
         here = state.__dict__
-        source, scope = here["source"] or user_source(4), here["scope"]
+        source, scope = here["source"] or user_source(5), here["scope"]
         for literal, value in self.literals:
             atoms.append(literal)
             values.append(value)

@@ -12,7 +12,7 @@ trainer = explained(
         "accumulate_grad_batches": "accumulate", "amp": "precision", "callbacks": "Callbacks are given to fit.", "criterion": "loss",
         "epochs": "Epochs are given to fit.", "gradient_clip_val": "clip", "grad_clip": "clip", "learning_rate": "It is the optimizer's: optim.adam(1e-3).",
         "loss_fn": "loss", "lr": "It is the optimizer's: optim.adam(1e-3).", "max_epochs": "Epochs are given to fit.", "metric": "metrics",
-        "model": "The model is given to fit, which leaves it as it is.", "optim": "optimizer", "scheduler": "A schedule stands in place of the learning rate: optim.adam(schedule).",
+        "model": "The model is given to fit, which leaves it as it is.", "optim": "optimizer", "outputs": "forward", "predict": "forward", "scheduler": "A schedule stands in place of the learning rate: optim.adam(schedule).",
     }
 )  # fmt: skip
 """Of ``Trainer``."""

@@ -45,6 +45,7 @@ UNROLL = 2  # values of k in a round of the innermost loop
 FAR = -(1 << 62)  # before any offset
 LINE = 64  # bytes of a line of the caches
 FEW_ROWS_COLUMNS = 4  # vectors of columns from which one row, or two, have a register block of their own
+FOURS_COLUMNS, FOURS_WORK = 24, 1 << 20  # vectors of columns, and multiply-adds, that are worth blocks of four rows
 WASTE = 0.03  # of the columns, computed twice, that is worth a kernel of its own
 
 
@@ -91,8 +92,10 @@ class Tile:
         return f"{self.ty}_{self.mr}x{self.nv}x{self.lanes}"
 
 
-def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
+def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int, serial: bool = False) -> Tile:
     """The register block for a product of that many rows and columns and ``depth`` values of k.
+
+    serial: it stands in the steps of a loop that each thread runs for rows of its own.
 
     The accumulators, a row of B and one broadcast must fit the vector registers; two multiply-adds a cycle of latency
     four want 8 accumulators.  More than 8 rows would spill their offsets: x86 has 16 general registers.  Every block
@@ -110,9 +113,8 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     lanes, many = host.lanes(ty), host.vector_registers >= 32
     if columns >= FEW_ROWS_COLUMNS * lanes and lanes > 1 and rows <= 2:
         return Tile(ty, lanes, 1, 8) if rows == 1 and columns >= 8 * lanes else Tile(ty, lanes, plain(rows), 4)
-    # Blocks of four rows read a panel of B more often: it had better be near.
-    near = many and not is_sized(rows) and 4 * lanes * depth * ty.itemsize <= 3 * host.l1_bytes
-    mr = 4 if rows <= 4 or 7 <= rows <= 8 or (near and _gains_fours(rows)) else 6
+    fours = rows <= 4 or 7 <= rows <= 8 or (many and _gains_fours(host, ty, (rows, columns, depth), serial))
+    mr = 4 if fours else 6
     short = lanes * host.unit_bits // host.vector_bits
     vectors = -(-columns // short)
     for odd, height in ((1, 8), (3, mr), (5, 4)):  # the last of the long vectors would be half empty
@@ -130,13 +132,22 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int) -> Tile:
     return Tile(ty, lanes, min(mr, 5), 5) if wide else Tile(ty, lanes, mr, 4)
 
 
-def _gains_fours(rows: int) -> bool:
-    """Whether blocks of four rows have clearly fewer rows than blocks of six, where some repeat the last one.
+def _gains_fours(host: Host, ty: Ty, sizes: tuple[int, int, int], serial: bool) -> bool:
+    """Whether blocks of four rows, which are a kernel to compile, gain by having clearly fewer rows than blocks of six, where some
+    repeat the last one.
 
-    On Zen 5, 32 x 128 by 128 x 512 takes 13 % less time with them, 16 x 512 by 512 x 128 in a loop 12 %, 32 x 784 by 784 x 128 on two
-    threads 10 % more.
+    They read a panel of B more often: it had better be near, and not be what threads read that share the rows for lack of columns.
+    On Zen 5, 32 x 128 by 128 x 512 takes 6 to 9 % less time with them, 16 x 512 by 512 x 128 in a recurrent cell 12 %; 32 x 784 by
+    784 x 128 on two threads takes 10 % more, 32 x 256 by 256 x 256 15 %.  A small product outside loops is no reason for a kernel:
+    of 32 x 10 by 10 x 128 they save 0.05 us a step.
     """
-    return -(-rows // 4) * 4 * 10 <= -(-rows // 6) * 6 * 9
+    rows, columns, depth = sizes
+    if any(map(is_sized, sizes)) or -(-rows // 4) * 4 * 10 > -(-rows // 6) * 6 * 9:
+        return False
+    lanes = host.lanes(ty)
+    if 4 * lanes * depth * ty.itemsize > 3 * host.l1_bytes:
+        return False
+    return serial or (columns >= FOURS_COLUMNS * lanes and rows * columns * depth >= FOURS_WORK)
 
 
 def _gains_fives(vectors: int) -> bool:

@@ -62,21 +62,21 @@ class Phase:
 
 
 def phases(x: Axis) -> list[Phase]:
-    if x.dilation == 1:
-        return [Phase(0, 1, x.out, 0, 1, x.window, -x.lo, x.stride, x.window_dilation)]
+    """The outputs, by which elements of the window meet elements of the image and not the gaps between them."""
     step = x.dilation // math.gcd(x.dilation, x.window_dilation)
+    period = x.dilation // math.gcd(x.dilation, x.stride)
     found = []
-    for first in range(min(x.dilation, x.out)):
-        count = -(-(x.out - first) // x.dilation)
-        taps = [j for j in range(min(step, x.window)) if (first + j * x.window_dilation - x.lo) % x.dilation == 0]
+    for first in range(min(period, x.out)):
+        count = -(-(x.out - first) // period)
+        low = first * x.stride - x.lo
+        taps = [j for j in range(min(step, x.window)) if (low + j * x.window_dilation) % x.dilation == 0]
         if not taps:
-            found.append(Phase(first, x.dilation, count, 0, 1, 0, 0, 1, 0))
+            found.append(Phase(first, period, count, 0, 1, 0, 0, 1, 0))
             continue
-        origin = (first + taps[0] * x.window_dilation - x.lo) // x.dilation
-        n = -(-(x.window - taps[0]) // step)
-        found.append(
-            Phase(first, x.dilation, count, taps[0], step, n, origin, 1, step * x.window_dilation // x.dilation)
-        )
+        found.append(Phase(
+            first, period, count, taps[0], step, -(-(x.window - taps[0]) // step), (low + taps[0] * x.window_dilation) // x.dilation,
+            period * x.stride // x.dilation, step * x.window_dilation // x.dilation,
+        ))  # fmt: skip
     return found
 
 

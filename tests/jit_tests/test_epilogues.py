@@ -241,6 +241,23 @@ def test_new_sizes_are_filled_in() -> None:
         agree(np.asarray(step(w.copy(), x, y)), w - np.float32(0.1) * (x.T @ (x @ w - y)), f"batch {batch}", 16)
 
 
+def test_sizes_that_vary_have_the_epilogues_of_the_first_one() -> None:
+    """Of results that no usual change makes small: another size needs no other kernels."""
+
+    @fx.jit
+    def masked(x: Any, y: Any, v: Any, w: Any) -> Any:
+        return fnp.where(x @ v > 0, y @ w, 0) @ v.T  # over one product, as the epilogue of the other
+
+    rng = np.random.default_rng(0)
+    v, w = (rng.normal(size=(20, 1024)).astype("float32") for _ in range(2))
+    for batch in (64, 96, 70):
+        x, y = (rng.normal(size=(batch, 20)).astype("float32") for _ in range(2))
+        agree(np.asarray(masked(x, y, v, w)), np.where(x @ v > 0, y @ w, 0) @ v.T, f"batch {batch}", 64)
+    first, *_, filled = masked._programs.entries.values()
+    assert filled.family is not None
+    assert len(filled.run.assembly.steps) == len(first.run.assembly.steps)
+
+
 def test_one_kernel_of_a_product_serves_all_epilogues() -> None:
     given = arrays(97, 33, 40)
     names = set()

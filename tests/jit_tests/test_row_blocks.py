@@ -108,7 +108,7 @@ def test_a_loop_in_blocks_is_the_loop(eager_cutting, program, n, reverse):
     found = []
     for threads in (1, 2, 3, 7):
         with using_threads(threads):
-            found.append(leaves(fx.jit(f)(carry, xs)))
+            found.append(leaves(fx.jit(lambda c, x: f(c, x))(carry, xs)))
     for got, *others, want in zip(*found, truth):
         assert got.dtype == want.dtype or want.dtype == np.float64
         np.testing.assert_allclose(got, want, rtol=2e-6, atol=2e-6)
