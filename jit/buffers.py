@@ -78,8 +78,8 @@ def share_in_place(
     heirs = {plan.graph.inputs[i]: plan.outputs[o] for o, i in (carried or {}).items()}
     untouchable = (set(plan.graph.inputs) - gift - heirs.keys()) | outputs | parts
     for k, g in enumerate(plan.groups):
-        free = [v for v in g.reads if last_read[v] == k and v not in untouchable]
         may_overwrite = _Overwrites(plan, g)
+        free = [v for v in g.reads if last_read[v] == k and v not in untouchable] if may_overwrite.anything else []
         for w in g.writes:
             if w in parts:
                 continue
@@ -132,6 +132,10 @@ class _Overwrites:
         # what a product, of which the nest is the epilogue, goes on reading
         product = g.eqns[0].inputs if g.kind == "library" else ()
         self.kept = {plan.memory_of(a) for a in product if isinstance(a, Var)}
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.stores) or self.first is not None
 
     def __call__(self, v: Var, w: Var) -> bool:
         if not alike(v.aval.size, w.aval.size) or v.aval.dtype != w.aval.dtype:

@@ -6,6 +6,7 @@ Both verify themselves and print everything that they hold.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -94,8 +95,9 @@ class FusionPlan:
         Raises:
             GraphError: naming the group that breaks the rule.
         """
-        ready: set[Var] = set(self.graph.inputs)
-        pending = {w: sum(w in g.writes for g in self.groups) for g in self.groups for w in g.writes}
+        inputs = set(self.graph.inputs)
+        ready: set[Var] = set(inputs)
+        pending = Counter([w for g in self.groups for w in g.writes])
         for k, g in enumerate(self.groups):
             late = [v for v in g.reads if v not in ready]
             if late:
@@ -103,7 +105,7 @@ class FusionPlan:
             if not set(g.reads).isdisjoint(g.writes):
                 raise GraphError(f"group {k} ({g.title()}) reads from memory what it writes itself")
             for w in g.writes:
-                if w in self.graph.inputs:
+                if w in inputs:
                     raise GraphError(f"group {k} ({g.title()}) writes an input of the graph")
                 pending[w] -= 1
                 if pending[w] == 0:

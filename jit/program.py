@@ -194,19 +194,21 @@ def _declare_ends(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> tuple[tup
     for i, v in enumerate(plan.graph.inputs):
         ctx.add_buffer(LogicalBuffer("input", v.aval.nbytes, i, aval=v.aval), v)
     outputs: list[tuple[str, object]] = []
+    positions = {v: i for i, v in enumerate(plan.graph.inputs)}
+    computed = 0
     for o in plan.outputs:
         if isinstance(o, Literal):
             outputs.append(("literal", o))
             continue
         root = sharing.root(o)
-        if root in plan.graph.inputs:
+        if root in positions:
             ctx.share_buffer(o, ctx.buffer_of(root))
-            outputs.append(("donated", plan.graph.inputs.index(root)))
+            outputs.append(("donated", positions[root]))
             continue
-        index = sum(kind == "buffer" for kind, _ in outputs)
-        buffer = ctx.add_buffer(LogicalBuffer("output", o.aval.nbytes, index, aval=o.aval), o)
+        buffer = ctx.add_buffer(LogicalBuffer("output", o.aval.nbytes, computed, aval=o.aval), o)
         ctx.share_buffer(root, buffer)
-        outputs.append(("buffer", index))
+        outputs.append(("buffer", computed))
+        computed += 1
     return tuple(outputs)
 
 

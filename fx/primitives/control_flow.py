@@ -97,11 +97,11 @@ def _while_impl(
 def _cond_abstract(index: Aval, *avals: Aval, branches: tuple[Graph, ...]) -> tuple[Aval, ...]:
     if index.shape or not is_integer(index.dtype):
         raise GraphError(f"cond: its index is {index}; it must be an integer scalar")
-    for branch in branches:
+    outputs = [branch.out_avals for branch in branches]
+    for branch, out in zip(branches, outputs):
         _check("cond", "operands", avals, branch.in_avals)
-        _check("cond", "outputs", branches[0].out_avals, branch.out_avals)
-    weak = [all(b.out_avals[i].weak for b in branches) for i in range(len(branches[0].outputs))]
-    return tuple([a.with_(weak=w) for a, w in zip(branches[0].out_avals, weak)])
+        _check("cond", "outputs", outputs[0], out)
+    return tuple([same[0].with_(weak=all(a.weak for a in same)) for same in zip(*outputs)])
 
 
 @cond_p.def_impl
