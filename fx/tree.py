@@ -26,6 +26,7 @@ from .traceback import shorten
 from .tree_nodes import (
     Node,
     is_namedtuple,
+    name_children,
     namedtuple_node,
     node_of_value,
     nodes,
@@ -38,10 +39,11 @@ from .tree_nodes import (
     registry,
     whole_types,
 )
+from .tree_text import node_text
 
 __all__ = [
     "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "flatten",
-    "flatten_with_path", "is_namedtuple", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "reduce",
+    "flatten_with_path", "is_namedtuple", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "name_children", "reduce",
     "register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys",
     "register_static", "register_whole", "structure", "transpose", "unflatten", "all", "broadcast", "broadcast_prefix", "flatten_up_to",
     "reduce_associative", "static",
@@ -55,6 +57,9 @@ _all = all
 
 _NUMBERS = frozenset((bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")))
 _CHANGEABLE = (dict, list, set)
+keys_of_static: dict[
+    type, Callable[[Any], Hashable]
+] = {}  # of types without a hash whose values never change: what they are
 
 
 def same_aux(a: Any, b: Any) -> bool:
@@ -64,7 +69,7 @@ def same_aux(a: Any, b: Any) -> bool:
         return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
     if type(a) in _NUMBERS and type(b) in _NUMBERS:
         return type(a) is type(b) and (a is b or repr(a) == repr(b))
-    if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE:
+    if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE or type(a) in keys_of_static:
         return bool(frozen_aux(a) == frozen_aux(b))
     return bool(a == b)
 
@@ -76,7 +81,7 @@ def can_change(aux: Any) -> bool:
 
 def frozen_aux(x: Any) -> Any:
     """Static data as something hashable that equals another one's where ``same_aux`` says so: dicts, lists and sets, which a
-    node type may keep beside its children, can change, and have no hash."""
+    node type may keep beside its children, can change, and have no hash; arrays have none either."""
     t = type(x)
     if t is tuple or t is list:
         return t, tuple([frozen_aux(v) for v in x])
@@ -84,6 +89,8 @@ def frozen_aux(x: Any) -> Any:
         return t, frozenset([(frozen_aux(k), frozen_aux(v)) for k, v in x.items()])
     if t is set:
         return t, frozenset([frozen_aux(v) for v in x])
+    if t in keys_of_static:
+        return t, keys_of_static[t](x)
     return (t, repr(x)) if t in _NUMBERS else x
 
 
@@ -116,13 +123,12 @@ class TreeDef:
             return NotImplemented
         if self.kind is not other.kind:
             return False
-        if self.aux is not None and self.kind is not dict and not same_aux(self.aux, other.aux):
-            return False
-        return bool(self.aux == other.aux) and self.subtrees == other.subtrees
+        a, b = self.aux, other.aux
+        same = a is b or bool(a == b if self.kind is dict else same_aux(a, b))
+        return same and self.subtrees == other.subtrees
 
     def __str__(self) -> str:
-        text = str(unflatten(self, ["*"] * self.num_leaves)) if self.kind is not None else "*"
-        return text.replace("'*'", "*")
+        return "*" if self.kind is None else node_text(self.kind, self.aux, [str(d) for d in self.subtrees])
 
     def __repr__(self) -> str:
         return f"TreeDef({self})"

@@ -13,18 +13,19 @@ from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 from .traceback import user_frames
 
 __all__ = [
-    "Node", "is_namedtuple", "namedtuple_node", "node_of_value", "nodes", "register_dataclass", "register_pytree_node",
+    "Node", "is_namedtuple", "name_children", "namedtuple_node", "node_of_value", "nodes", "register_dataclass", "register_pytree_node",
     "register_pytree_node_class", "register_pytree_with_keys", "register_static", "register_whole", "registry", "whole_types",
 ]  # fmt: skip
 
 
 class Node(NamedTuple):
     """How a container type comes apart: ``flatten(x) -> (children, aux)``, ``unflatten(aux, children) -> x``,
-    ``keys(x) -> key of each child``."""
+    ``keys(x) -> key of each child``.  ``names()`` says what its children are called, for texts, where they have names."""
 
     flatten: Callable[[Any], tuple[Iterable[Any], Hashable]]
     unflatten: Callable[[Any, Any], Any]
     keys: Callable[[Any], Iterable[Any]]
+    names: Callable[[], Sequence[str]] | None = None
 
 
 def _sorted_keys(d: dict[Any, Any]) -> tuple[Any, ...]:
@@ -149,6 +150,12 @@ def register_pytree_node_class(cls: Any) -> Any:
     return cls
 
 
+def name_children(cls: type, names: Callable[[], Sequence[str]]) -> None:
+    """Says what the children of a registered type are called where a structure is shown."""
+    registry[cls] = registry[cls]._replace(names=names)
+    nodes.clear()
+
+
 whole_types: set[type] = set()
 
 
@@ -200,6 +207,7 @@ def register_dataclass(
         return cls(**dict(zip(data, children, strict=True)), **dict(zip(meta, aux, strict=True)))
 
     register_pytree_with_keys(cls, lambda x: ([(GetAttrKey(n), getattr(x, n)) for n in data], flat(x)[1]), unflat, flat)
+    name_children(cls, lambda: data)
     return cls
 
 

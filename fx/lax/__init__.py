@@ -1,7 +1,8 @@
 """``fx.lax``: the operations beneath ``fx.numpy``, under the names of ``jax.lax``.
 
 They are strict: no dtype promotion, but a Python number takes the type of the array beside it, and no broadcasting, but an array
-without dimensions takes the shape of the one beside it, and sizes of 1 those of an array of equal rank.
+without dimensions takes the shape of the one beside it, and sizes of 1 those of an array of equal rank.  ``out_sharding`` is
+JAX's; it says nothing on one device.
 """
 
 from __future__ import annotations

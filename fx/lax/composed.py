@@ -157,7 +157,7 @@ def dtype(x: Any) -> np.dtype:
     return aval_of(x).dtype
 
 
-def empty(shape: Sequence[int], dtype: Any) -> Value:
+def empty(shape: Sequence[int], dtype: Any, *, out_sharding: Any = None) -> Value:
     """An array whose values are not specified (they are zero)."""
     return shaping.full(shape, 0, dtype)
 
@@ -269,7 +269,13 @@ _MONOIDS: dict[Any, tuple[Callable[..., Value], Callable[..., Value]]] = {
 }
 
 
-def reduce(operands: Any, init_values: Any, computation: Callable[[Any, Any], Any], dimensions: Sequence[int]) -> Any:
+def reduce(
+    operands: Any,
+    init_values: Any,
+    computation: Callable[[Any, Any], Any],
+    dimensions: Sequence[int],
+    out_sharding: Any = None,
+) -> Any:
     """Combines the elements along ``dimensions``, and ``init_values`` with them.
 
     ``fx.lax.add``, ``mul``, ``max``, ``min``, ``bitwise_and`` and ``bitwise_or`` are one operation.  Any other

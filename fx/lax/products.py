@@ -54,7 +54,7 @@ class RaggedDotDimensionNumbers:
 
 def ragged_dot(
     lhs: Value, rhs: Value, group_sizes: Value, precision: PrecisionLike = None, preferred_element_type: Any = None,
-    group_offset: Any = None,
+    group_offset: Any = None, out_sharding: Any = None,
 ) -> Value:  # fmt: skip
     """A product in which each group of rows has a matrix of its own: the layer of a mixture of experts.
 
@@ -77,7 +77,7 @@ def ragged_dot(
 
 def ragged_dot_general(
     lhs: Value, rhs: Value, group_sizes: Value, ragged_dot_dimension_numbers: RaggedDotDimensionNumbers,
-    precision: PrecisionLike = None, preferred_element_type: Any = None, group_offset: Any = None,
+    precision: PrecisionLike = None, preferred_element_type: Any = None, group_offset: Any = None, out_sharding: Any = None,
 ) -> Value:  # fmt: skip
     """A product with one dimension of ``lhs`` cut into groups of the sizes ``group_sizes``.
 

@@ -143,6 +143,7 @@ def _register(cls: _ModuleType) -> None:
         return x
 
     tree.register_pytree_with_keys(cls, with_keys, unflatten, children)
+    tree.name_children(cls, lambda: cls._data_names)
 
 
 @dataclass_transform(eq_default=False, field_specifiers=(field, static_field))

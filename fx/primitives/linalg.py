@@ -233,6 +233,8 @@ def dot_general(
     dimension_numbers: Any,
     precision: Any = None,
     preferred_element_type: Any = None,
+    *,
+    out_sharding: Any = None,
 ) -> Value:
     """The general product: contracts some dimensions, batches over others.
 
@@ -266,7 +268,13 @@ def dot_general(
 
 
 def dot(
-    lhs: Value, rhs: Value, precision: Any = None, preferred_element_type: Any = None, *, dimension_numbers: Any = None
+    lhs: Value,
+    rhs: Value,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    *,
+    dimension_numbers: Any = None,
+    out_sharding: Any = None,
 ) -> Value:
     """The product of two vectors or matrices; with ``dimension_numbers`` it is ``dot_general``."""
     if dimension_numbers is None:

@@ -89,10 +89,10 @@ def _reduction(name: str, allowed: DTypeClass, impl: Callable[..., np.ndarray]) 
     return prim
 
 
-def _reducer(prim: Primitive, doc: str) -> Callable[[Value, Sequence[int]], Value]:
+def _reducer(prim: Primitive, doc: str) -> Callable[..., Value]:
     """The public function of a reduction."""
 
-    def f(operand: Value, axes: Sequence[int]) -> Value:
+    def f(operand: Value, axes: Sequence[int], *, out_sharding: Any = None) -> Value:
         return bind(prim, operand, axes=canonical_axes(prim.name, axes, len(aval_of(operand).shape)))
 
     f.__name__ = f.__qualname__ = prim.name

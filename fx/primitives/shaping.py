@@ -97,7 +97,9 @@ def _reshape_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, new
     return reshape(move_batch(args[0], dims[0], 0), (size, *new_sizes)), 0
 
 
-def reshape(operand: Value, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None) -> Value:
+def reshape(
+    operand: Value, new_sizes: Sequence[int], dimensions: Sequence[int] | None = None, *, out_sharding: Any = None
+) -> Value:
     """The elements in row-major order as another shape.
 
     Args:
@@ -222,7 +224,9 @@ def _broadcast_in_dim_batch(
     return broadcast_in_dim(x, (size, *shape), (0, *axes_after_batch(broadcast_dimensions, 0))), 0
 
 
-def broadcast_in_dim(operand: Value, shape: Sequence[int], broadcast_dimensions: Sequence[int]) -> Value:
+def broadcast_in_dim(
+    operand: Value, shape: Sequence[int], broadcast_dimensions: Sequence[int], *, out_sharding: Any = None
+) -> Value:
     """Repeats the operand: its axis i becomes axis broadcast_dimensions[i] of ``shape`` (a size 1 is stretched)."""
     shape, dims = _sizes("broadcast_in_dim", shape), tuple(broadcast_dimensions)
     order = sorted(range(len(dims)), key=dims.__getitem__)
@@ -233,7 +237,7 @@ def broadcast_in_dim(operand: Value, shape: Sequence[int], broadcast_dimensions:
     return bind(broadcast_in_dim_p, operand, shape=shape, broadcast_dimensions=dims)
 
 
-def broadcast(operand: Value, sizes: Sequence[int]) -> Value:
+def broadcast(operand: Value, sizes: Sequence[int], *, out_sharding: Any = None) -> Value:
     """The operand repeated along new leading axes of those sizes."""
     shape = aval_of(operand).shape
     return broadcast_in_dim(operand, (*sizes, *shape), range(len(sizes), len(sizes) + len(shape)))
@@ -349,7 +353,7 @@ def _iota_impl(*, dtype: np.dtype, shape: Shape, dimension: int) -> np.ndarray:
     return np.broadcast_to(count.reshape([-1 if i == dimension else 1 for i in range(len(shape))]), shape)
 
 
-def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int) -> Value:
+def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, *, out_sharding: Any = None) -> Value:
     """0, 1, 2 ... along one dimension, repeated along the others."""
     sizes = _sizes("iota", shape)
     axis = canonical_axis("iota", dimension, len(sizes))
@@ -361,7 +365,7 @@ def iota(dtype: Any, size: int) -> Value:
     return broadcasted_iota(dtype, (size,), 0)
 
 
-def full(shape: Sequence[int], fill_value: Value, dtype: Any = None) -> Value:
+def full(shape: Sequence[int], fill_value: Value, dtype: Any = None, *, sharding: Any = None) -> Value:
     """An array filled with a scalar, of its own dtype if none is given."""
     aval = aval_of(fill_value)
     if aval.shape:
@@ -374,7 +378,9 @@ def full(shape: Sequence[int], fill_value: Value, dtype: Any = None) -> Value:
     return bind(broadcast_in_dim_p, fill_value, shape=_sizes("full", shape), broadcast_dimensions=())
 
 
-def full_like(x: Value, fill_value: Value, dtype: Any = None, shape: Sequence[int] | None = None) -> Value:
+def full_like(
+    x: Value, fill_value: Value, dtype: Any = None, shape: Sequence[int] | None = None, sharding: Any = None
+) -> Value:
     """``full`` with the shape and dtype of ``x`` where they are not given."""
     aval = aval_of(x)
     return full(aval.shape if shape is None else shape, fill_value, aval.dtype if dtype is None else dtype)

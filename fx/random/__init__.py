@@ -18,7 +18,8 @@ point (``log``, ``erf_inv``, another range) agrees to a few units in the last pl
 ``PRNGKey`` makes raw ones, ``uint32`` arrays of shape (2,).  Every function takes either, and ``split`` and ``fold_in``
 return what they were given.
 
-``dtype=None`` means ``fx.config.default_float``, or ``default_int`` for integers.
+``dtype=None`` means ``fx.config.default_float``, or ``default_int`` for integers.  ``out_sharding`` is JAX's; it says nothing
+on one device.
 """
 
 from __future__ import annotations

@@ -115,7 +115,9 @@ def between(u: Value, minval: Any, maxval: Any) -> Value:
 
 
 @planned
-def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0) -> Value:
+def uniform(
+    key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0, *, out_sharding: Any = None
+) -> Value:
     """Uniform numbers in [minval, maxval).
 
     Args:
@@ -133,7 +135,7 @@ def uniform(key: Any, shape: Any = (), dtype: Any = None, minval: Any = 0.0, max
 
 
 @planned
-def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def exponential(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Exponential samples: density exp(-x) for x >= 0.
 
     >>> import fx
@@ -145,7 +147,7 @@ def exponential(key: Any, shape: Any = (), dtype: Any = None) -> Value:
 
 
 @planned
-def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def cauchy(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Cauchy samples: density 1 / (pi (1 + x**2))."""
     key, d = check_key("cauchy", key), float_dtype("cauchy", dtype)
     u = uniform_in(key, static_shape(shape), d, float(fnp.finfo(d).eps), 1.0)
@@ -153,7 +155,7 @@ def cauchy(key: Any, shape: Any = (), dtype: Any = None) -> Value:
 
 
 @planned
-def laplace(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def laplace(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Laplace samples: density exp(-|x|) / 2."""
     key, d = check_key("laplace", key), float_dtype("laplace", dtype)
     u = uniform_in(key, static_shape(shape), d, -1.0 + float(fnp.finfo(d).epsneg), 1.0)
@@ -161,7 +163,7 @@ def laplace(key: Any, shape: Any = (), dtype: Any = None) -> Value:
 
 
 @planned
-def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def logistic(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Logistic samples: their distribution function is the sigmoid."""
     key, d = check_key("logistic", key), float_dtype("logistic", dtype)
     u = uniform_in(key, static_shape(shape), d, float(fnp.finfo(d).tiny), 1.0)
@@ -169,7 +171,7 @@ def logistic(key: Any, shape: Any = (), dtype: Any = None) -> Value:
 
 
 @planned
-def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None) -> Value:
+def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None, *, out_sharding: Any = None) -> Value:
     """Gumbel samples: distribution function exp(-exp(-x)).
 
     Args:
@@ -210,14 +212,14 @@ def _gumbel_of_words(words: Value) -> Value:
 
 
 @planned
-def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None) -> Value:
+def pareto(key: Any, b: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Pareto samples: density b / x**(b + 1) for x >= 1."""
     d = float_dtype("pareto", dtype)
     return fnp.exp(exponential(key, sample_shape("pareto", shape, b), d) / _as(b, d))
 
 
 @planned
-def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Value:
+def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Rayleigh samples: density x / scale**2 * exp(-x**2 / (2 scale**2)) for x >= 0."""
     d = float_dtype("rayleigh", dtype)
     u = uniform(key, sample_shape("rayleigh", shape, scale), d)
@@ -225,7 +227,9 @@ def rayleigh(key: Any, scale: Any, shape: Any = None, dtype: Any = None) -> Valu
 
 
 @planned
-def triangular(key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dtype: Any = None) -> Value:
+def triangular(
+    key: Any, left: Any, mode: Any, right: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
+) -> Value:
     """Samples with a triangular density: 0 at ``left`` and ``right``, greatest at ``mode``."""
     d = float_dtype("triangular", dtype)
     u = uniform(key, sample_shape("triangular", shape, left, mode, right), d)
@@ -257,7 +261,7 @@ def normal_of(u: Value) -> Value:
 
 
 @planned
-def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def normal(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Normal samples of mean 0 and variance 1; of a complex dtype: real and imaginary part of variance 1/2 each.
 
     >>> from fx import random
@@ -272,7 +276,9 @@ def normal(key: Any, shape: Any = (), dtype: Any = None) -> Value:
 
 
 @planned
-def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None) -> Value:
+def truncated_normal(
+    key: Any, lower: Any, upper: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None
+) -> Value:
     """Samples of the standard normal distribution conditioned on lower < x < upper.
 
     >>> import fx
@@ -289,21 +295,21 @@ def truncated_normal(key: Any, lower: Any, upper: Any, shape: Any = None, dtype:
 
 
 @planned
-def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None) -> Value:
+def lognormal(key: Any, sigma: Any = 1.0, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """exp(sigma * normal)."""
     d = float_dtype("lognormal", dtype, complex_too=True)
     return fnp.exp(normal(key, sample_shape("lognormal", shape, sigma), d) * _as(sigma, d))
 
 
 @planned
-def maxwell(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def maxwell(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Maxwell samples: the length of a vector of three independent normal numbers."""
     d = float_dtype("maxwell", dtype)
     return fnp.linalg.norm(normal(key, (*static_shape(shape), 3), d), axis=-1)
 
 
 @planned
-def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None) -> Value:
+def wald(key: Any, mean: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Wald (inverse Gaussian) samples of the given mean and of scale 1.
 
     Source: Michael, Schucany, Haas, "Generating random variates using transformations with multiple roots", 1976.

@@ -80,7 +80,7 @@ def _poisson_rejected(key: Value, rate: Value) -> Value:
 
 
 @planned
-def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None) -> Value:
+def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Poisson samples: P(k) = lam**k exp(-lam) / k!; -1 where ``lam`` is negative or NaN.
 
     Args:

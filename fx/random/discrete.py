@@ -66,7 +66,7 @@ def _remainder(x: Value, y: Value) -> Value:
 
 
 @planned
-def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None) -> Value:
+def randint(key: Any, shape: Any, minval: Any, maxval: Any, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Random integers in [minval, maxval).
 
     Twice the bits of the result are drawn and reduced modulo the span, so the bias is at most span / 2**64 for
@@ -107,7 +107,7 @@ def _randint(key: Value, shape: Shape, minval: Value, maxval: Value, d: np.dtype
 
 
 @planned
-def rademacher(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def rademacher(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """-1 or 1 with equal probability."""
     d = config.default_int if dtype is None else dtypes.canonical(dtype)
     return as_type(2 * as_type(bernoulli(key, 0.5, shape), d) - 1, d)
@@ -129,7 +129,7 @@ def double_sided_maxwell(key: Any, loc: Any, scale: Any, shape: Any = (), dtype:
 
 
 @planned
-def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
+def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """The number of trials up to the first success, each with probability ``p``: at least 1."""
     key, d = check_key("geometric", key), integer_dtype("geometric", dtype)
     (p,) = promote_inexact(as_value(p, "p of geometric"))
@@ -142,7 +142,7 @@ def geometric(key: Any, p: Any, shape: Any = None, dtype: Any = None) -> Value:
 
 
 @planned
-def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> Value:
+def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low", *, out_sharding: Any = None) -> Value:
     """True with probability ``p``.
 
     Args:
@@ -168,7 +168,14 @@ def bernoulli(key: Any, p: Any = 0.5, shape: Any = None, mode: str = "low") -> V
 
 @planned
 def categorical(
-    key: Any, logits: Any, axis: int = -1, shape: Any = None, replace: bool = True, mode: str | None = None
+    key: Any,
+    logits: Any,
+    axis: int = -1,
+    shape: Any = None,
+    replace: bool = True,
+    mode: str | None = None,
+    *,
+    out_sharding: Any = None,
 ) -> Value:
     """Indices drawn with probabilities softmax(logits), by the Gumbel-max trick.
 
@@ -230,7 +237,7 @@ def _shuffle(key: Value, x: Value, axis: int) -> Value:
 
 
 @planned
-def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False) -> Value:
+def permutation(key: Any, x: Any, axis: int = 0, independent: bool = False, *, out_sharding: Any = None) -> Value:
     """A random permutation of ``range(x)``, or of the slices of an array along ``axis``.
 
     Args:

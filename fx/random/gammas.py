@@ -143,7 +143,7 @@ def _parameter(name: str, key: Any, a: Any, shape: Any, dtype: Any) -> tuple[Val
     return key, broadcast_value(as_typed(a, d, f"a parameter of {name}"), sample_shape(name, shape, a))
 
 
-def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Value:
+def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Gamma samples: density proportional to x**(a - 1) exp(-x).
 
     Args:
@@ -157,7 +157,7 @@ def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Value:
     return _gamma(*_parameter("gamma", key, a, shape, dtype))
 
 
-def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Value:
+def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Logarithms of gamma samples, accurate where small ``a`` make these too small for a float."""
     return _log_gamma(*_parameter("loggamma", key, a, shape, dtype))
 
@@ -165,7 +165,7 @@ def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None) -> Value:
 # ------------------------------------------------------------------------------------ made of gammas
 
 
-def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Value:
+def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1.
 
     >>> import fx
@@ -181,7 +181,7 @@ def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None) -> Valu
     return x / (x + y)
 
 
-def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Value:
+def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Dirichlet samples, vectors of positive numbers that add up to 1: density proportional to the product of x_i**(alpha_i - 1).
 
     Args:
@@ -203,13 +203,13 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None) -> Val
     return softmax(loggamma(key, alpha, batch + alpha.shape[-1:], d), axis=-1)
 
 
-def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Value:
+def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Chi-square samples: the sum of the squares of ``df`` normal numbers."""
     d = float_dtype("chisquare", dtype)
     return fnp.exp(loggamma(key, as_typed(df, d) / 2, shape, d)) * 2
 
 
-def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Value:
+def t(key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Samples of Student's t: density proportional to (1 + x**2 / df) ** (-(df + 1) / 2)."""
     d = float_dtype("t", dtype)
     shape, keys = sample_shape("t", shape, df), split_key(check_key("t", key))
@@ -217,7 +217,7 @@ def t(key: Any, df: Any, shape: Any = None, dtype: Any = None) -> Value:
     return normal(keys[0], shape, d) * fnp.sqrt(half / gamma(keys[1], half, shape, d))
 
 
-def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) -> Value:
+def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Samples of the F distribution: the ratio of two chi-square samples, each divided by its degrees of freedom."""
     d = float_dtype("f", dtype)
     shape, keys = sample_shape("f", shape, dfnum, dfden), split_key(check_key("f", key))
@@ -225,7 +225,7 @@ def f(key: Any, dfnum: Any, dfden: Any, shape: Any = None, dtype: Any = None) ->
     return above / below
 
 
-def generalized_normal(key: Any, p: Any, shape: Any = (), dtype: Any = None) -> Value:
+def generalized_normal(key: Any, p: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Samples of density proportional to exp(-|x|**p)."""
     d, shape = float_dtype("generalized_normal", dtype), static_shape(shape)
     keys = split_key(check_key("generalized_normal", key))
@@ -233,7 +233,7 @@ def generalized_normal(key: Any, p: Any, shape: Any = (), dtype: Any = None) -> 
     return rademacher(keys[1], shape, d) * g ** (1 / as_typed(p, d))
 
 
-def ball(key: Any, d: int, p: Any = 2, shape: Any = (), dtype: Any = None) -> Value:
+def ball(key: Any, d: int, p: Any = 2, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Points drawn uniformly from the unit ball of the p-norm in ``d`` dimensions.
 
     Returns:

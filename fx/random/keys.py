@@ -275,7 +275,7 @@ def _folded(key: Value, data: Value) -> Value:
 
 
 @planned
-def bits(key: Any, shape: Any = (), dtype: Any = None) -> Value:
+def bits(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = None) -> Value:
     """Uniformly random unsigned integers over the whole range of their dtype.
 
     Args:

@@ -32,7 +32,14 @@ def _factor(cov: Value, method: str) -> Value:
 
 @planned
 def multivariate_normal(
-    key: Any, mean: Any, cov: Any, shape: Any = None, dtype: Any = None, method: str = "cholesky"
+    key: Any,
+    mean: Any,
+    cov: Any,
+    shape: Any = None,
+    dtype: Any = None,
+    method: str = "cholesky",
+    *,
+    out_sharding: Any = None,
 ) -> Value:
     """Normal vectors: mean + L z, where L L^T = cov and z is a vector of independent standard normal numbers.
 
@@ -68,7 +75,9 @@ def multivariate_normal(
 
 
 @planned
-def orthogonal(key: Any, n: int, shape: Any = (), dtype: Any = None, m: int | None = None) -> Value:
+def orthogonal(
+    key: Any, n: int, shape: Any = (), dtype: Any = None, m: int | None = None, *, out_sharding: Any = None
+) -> Value:
     """Matrices drawn uniformly from the orthogonal group; unitary ones of a complex dtype.
 
     The Q of a QR decomposition of a matrix of normal numbers, its columns with the signs that make R's diagonal positive.

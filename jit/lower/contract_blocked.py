@@ -1,17 +1,27 @@
-"""Contractions on the register-blocked kernel: packing, blocks, slices of k, and what C cannot take directly."""
+"""Contractions on the register-blocked kernel: which operands are packed, blocks, slices of k, and what C cannot take directly."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from fx.sizes import is_sized, largest, late, plain, smallest
 
 from ..kernels.contract import Contract, contract_kernel
-from ..kernels.gemm import pack_kernel, turn_kernel
 from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, tile_for
 from ..loop_ir import Ty
+from .contract_operands import (
+    along_rows,
+    columns_together,
+    converted,
+    gains_turned,
+    is_long,
+    is_narrow,
+    is_worth_turning,
+    keeps_b,
+    packed,
+    turned,
+)
 from .contract_pieces import (
     FINISHED_ROWS,
     GROUP,
@@ -46,33 +56,17 @@ from .contraction import (
     scratch,
     single,
     size,
-    with_a_strides,
 )  # fmt: skip
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
 __all__ = ["blocked", "gains_exchanged", "lanewise"]
 
-PACK_CHUNK = 32  # values of k that a piece of the packing covers: the rows it reads and the panels it writes fit L1
 FEW_ROWS = (
     192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
 )
-# Rows of A, and bytes of a row of B, for which packing B is no gain (measured on Zen 4: in place takes 3 to 22 % less time for 8 to
-# 32 rows, 8 % less to 3 % more for 128, as much for 1000, and up to 3 % more for 4096); of the pixels of an image, few ones, as those
-# sizes vary widely and there is one kernel for them.
-SOME_ROWS, SOME_PIXELS, SHORT_ROW = 1 << 10, 64, 1 << 10
-# The same where a row of a panel is one line of the caches: the lines that the hardware fetches beside it are those of other panels, and
-# rows of B a power of two apart share a few sets (on Zen 3, in place takes 5 to 30 % less time for 8 to 16 rows, 10 to 40 % more from 64 on).
-NARROW_ROWS = 32
-# The same where B takes more than half of the second-level cache, so that ranges of rows read it from further away (784 x 256 float32 on
-# Zen 5: in place takes 12 % less for 16 rows, 3 % less for 64, up to 4 % more for 128, 3 to 7 % more for 256 to 1000).
-LARGE_ROWS = 64
 # Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
 PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
-# Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
-# where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
-TURN_PANELS, TURN_PANELS_SHORT = 4, 64
-TURN_ROWS, TURN_K = 128, 64  # of a piece of the turning
 FOLLOWED = 1 << 11  # bytes between accesses up to which the hardware's prefetching follows
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 NEVER = 1 << 40  # rows
@@ -90,17 +84,17 @@ def blocked(
     unit = 2 if p.pairs else 1
     tile = _tile(ctx, p)
     if a.ty != p.compute:
-        p, a = _converted(ctx, name, p, a)
-    if _gains_turned(ctx, tile, p):
-        p, a = _turned(ctx, name, p, a)
+        p, a = converted(ctx, name, p, a)
+    if gains_turned(ctx, tile, p):
+        p, a = turned(ctx, name, p, a)
     as_is = b.ty == p.compute and not p.pairs
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
-    if not (as_is and single(p.cols)[1] == 1 and _keeps_b(ctx, tile, p)):
+    if not (as_is and single(p.cols)[1] == 1 and keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
         packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
-            p, b, panel = _packed(ctx, name, p, b, tile)
+            p, b, panel = packed(ctx, name, p, b, tile)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
 
 
@@ -108,11 +102,11 @@ def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
     """Whether the product is faster with A and B exchanged: A lies along its rows, far apart, and is worth no turning for so few
     columns, but B is for the many rows, and is the smaller one.  (A gradient of weights is such a product.)"""
     q = normal(p.transposed())
-    if p.pairs or not (_along_rows(p) and _along_rows(q) and _is_long(ctx, p)):
+    if p.pairs or not (along_rows(p) and along_rows(q) and is_long(ctx, p)):
         return False
     if abs(p.ks[0][1]) * p.compute.itemsize <= FOLLOWED:
         return False
-    return _is_worth_turning(ctx, _tile(ctx, q), q) and not _is_worth_turning(ctx, _tile(ctx, p), p)
+    return is_worth_turning(ctx, _tile(ctx, q), q) and not is_worth_turning(ctx, _tile(ctx, p), p)
 
 
 def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, lane: int) -> None:
@@ -120,25 +114,10 @@ def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
     n, _, b_col, c_col = p.batch[lane]
     p = replace(p, batch=(*p.batch[:lane], *p.batch[lane + 1 :]), cols=((n, b_col, c_col),))
     if b_col != 1:
-        p, b = _columns_together(ctx, name, p, b)
+        p, b = columns_together(ctx, name, p, b)
     lanes, m = ctx.host.lanes(p.compute), size(p.rows)
     tile = Tile(p.compute, lanes, min((4, 5), key=lambda r: -(-m // r) * r), 2 if n >= 2 * lanes else 1)
     _product(ctx, name, p, a, b, c, _Layout(tile, 0, 1, None, lanewise=True), None)
-
-
-def _columns_together(ctx: LowerContext, name: str, p: Contraction, b: Array) -> tuple[Contraction, Array]:
-    """A dense copy of B with the columns innermost."""
-    ((n, b_col, c_col),) = p.cols
-    dims = tuple((d[0], d[2]) for d in (*p.batch, *p.ks))
-    kept = (*(d for d in dims if d[1] != 0), (n, b_col))
-    dense = row_major(kept, 1)
-    copy = Array(scratch(ctx, b.ty, size(kept)), b.ty)
-    move(ctx, f"{name} (copy)", tuple((*d, s) for d, s in zip(kept, dense)), b, copy)
-    new = iter(dense)
-    strides = [next(new) if d[1] != 0 else 0 for d in dims]
-    batch = tuple((*d[:2], s, d[3]) for d, s in zip(p.batch, strides))
-    ks = tuple((*d[:2], s) for d, s in zip(p.ks, strides[len(batch) :]))
-    return replace(p, batch=batch, ks=ks, cols=((n, 1, c_col),)), copy
 
 
 # ------------------------------------------------------------------------------------------- the product
@@ -217,10 +196,10 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     # Blocks of pixels come back to a narrow panel so soon that it had better stay in the first-level cache (9 to 17 % on Zen 3; for
     # plain matrices, it is the same).
     most = ctx.host.l2_bytes // 8
-    if _is_narrow(tile) and len(p.rows) > 1:
+    if is_narrow(tile) and len(p.rows) > 1:
         most = min(most, ctx.host.l1_bytes)
     count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
-    if _along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
+    if along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
         count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -242,7 +221,7 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
         group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
-    if layout.packs and _is_narrow(tile):  # all panels of a slice are packed before the first is used
+    if layout.packs and is_narrow(tile):  # all panels of a slice are packed before the first is used
         count = largest(count, -(-2 * group * k * tile.cols * itemsize // ctx.host.l2_bytes))
     worth = SLAB_SLICE if layout.slab else MIN_SLICE
     for_threads = 1 if layout.window else late(k_parts, batches * row_blocks * groups, wanted, k, worth)
@@ -273,11 +252,6 @@ def _tile(ctx: LowerContext, p: Contraction) -> Tile:
 def _shares_b(p: Contraction) -> bool:
     """Whether a batch of products has one B: it is packed once."""
     return any(d[0] > 1 and d[2] == 0 for d in p.batch)
-
-
-def _along_rows(p: Contraction) -> bool:
-    """Whether A lies along its rows: the steps of k are the larger ones."""
-    return len(p.rows) == 1 and len(p.ks) == 1 and abs(p.rows[0][1]) < abs(p.ks[0][1])
 
 
 def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
@@ -453,145 +427,3 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
     for i, (n_k, _, _) in enumerate(ks):
         values[f"k{i}"] = n_k
     return values
-
-
-# ---------------------------------------------------------------------------------------------- operands
-
-
-def _keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
-    """Packing B costs a pass over it: needless where B fits half the first-level cache, where one block has all rows, or
-    where some have and the rows of B are so short that the hardware's prefetching follows them (fewer of a large B)."""
-    n, m, itemsize = size(p.cols), size(p.rows), tile.ty.itemsize
-    if n < tile.cols:
-        return False
-    short = not p.ks or 0 < p.ks[-1][2] * itemsize <= SHORT_ROW
-    some = SOME_ROWS if len(p.ks) <= 1 else SOME_PIXELS
-    if _is_narrow(tile) and n > 2 * tile.cols:
-        some = NARROW_ROWS
-    fits = lambda most: n * size(p.ks) * itemsize <= most // 2
-    few = lambda: m <= (some if short else tile.mr) and (fits(ctx.host.l2_bytes) or m <= LARGE_ROWS)
-    small = lambda: fits(ctx.host.l1_bytes)
-    first, second = (small, few) if is_sized(m) else (few, small)  # what varies is asked last: often it need not be
-    return bool(first() or second())
-
-
-def _is_narrow(tile: Tile) -> bool:
-    """Whether a row of a panel is one line of the caches."""
-    return tile.cols * tile.ty.itemsize <= LINE
-
-
-def _converted(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:
-    """A as a dense array of the compute type, in the order of its memory."""
-    dims = tuple(d[:2] for d in (*p.batch, *p.rows, *p.ks))
-    order = sorted((i for i, d in enumerate(dims) if d[1] != 0), key=lambda i: -abs(dims[i][1]))
-    strides = [0] * len(dims)
-    for i, s in zip(order, row_major(tuple(dims[i] for i in order), 1)):
-        strides[i] = s
-    copy = Array(scratch(ctx, p.compute, math.prod(dims[i][0] for i in order)), p.compute)
-    move(ctx, f"{name} (convert)", tuple((*dims[i], strides[i]) for i in order), a, copy)
-    return with_a_strides(p, strides), copy
-
-
-def _gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
-    """Whether A is turned: not where short rows are read for narrow panels, as slices of k are short then (see ``_blocks``), and the
-    hardware's prefetching follows (up to a third of the time on Zen 3; rows of 2 KiB are better turned)."""
-    if p.ks and _is_narrow(tile) and abs(p.ks[0][1]) * tile.ty.itemsize <= SHORT_ROW:
-        return False
-    return _is_worth_turning(ctx, tile, p)
-
-
-def _is_worth_turning(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
-    """Whether A, which lies along its rows, is worth turning.
-
-    Each step of k touches another cache line of it, which no row block uses whole and the first-level cache keeps only of a
-    small A; where the stride is a power of two, the lines share a few sets of the caches.
-    """
-    if p.pairs or not _along_rows(p) or p.rows[0][1] != 1:
-        return False
-    m, k, n = size(p.rows), size(p.ks), size(p.cols)
-    if n < TURN_PANELS * tile.cols or m < tile.lanes:  # first, as of a gradient of weights k alone may vary
-        return False
-    if n < TURN_PANELS_SHORT * tile.cols and not _is_long(ctx, p):
-        return False
-    return bool(k >= tile.lanes and m * k * tile.ty.itemsize > ctx.host.l1_bytes)
-
-
-def _is_long(ctx: LowerContext, p: Contraction) -> bool:
-    """Whether the first-level cache has no line for each step of k, where each touches another one."""
-    return size(p.ks) * LINE > ctx.host.l1_bytes // 2
-
-
-def _turned(ctx: LowerContext, name: str, p: Contraction, a: Array) -> tuple[Contraction, Array]:
-    """A with k innermost, and the contraction on it."""
-    (m, k), (a_k, batch), lanes = (size(p.rows), size(p.ks)), (p.ks[0][1], filled(p.batch, 2, 3)), ctx.host.lanes(a.ty)
-    line = LINE // a.ty.itemsize
-    d_row = -(-k // line) * line + line  # rows a power of two apart would share cache sets
-    once = [d[0] if d[1] != 0 else 1 for d in batch]
-    strides = (once[1] * m * d_row if once[0] > 1 else 0, m * d_row if once[1] > 1 else 0)
-    turned = Array(scratch(ctx, a.ty, math.prod(once) * m * d_row), a.ty)
-    kernel = ctx.kernel(("turn", a.ty, lanes), lambda: turn_kernel(a.ty, lanes))
-    row_blocks, k_blocks = -(-m // TURN_ROWS), -(-k // TURN_K)
-    values: dict[str, Arg] = {
-        "src": a.at, "dst": turned.at, "m": m, "mc": TURN_ROWS, "k": k, "kc": TURN_K, "g1_size": once[1],
-        "row_blocks": row_blocks, "k_blocks": k_blocks, "s_g0": batch[0][1], "s_g1": batch[1][1], "s_k": a_k,
-        "d_g0": strides[0], "d_g1": strides[1], "d_row": d_row,
-    }  # fmt: skip
-    total = math.prod(once) * row_blocks * k_blocks
-    nbytes = 2 * math.prod(once) * m * k * a.ty.itemsize
-    run(
-        ctx,
-        kernel,
-        values,
-        total,
-        4 * nbytes / BYTES_PER_NS / total,
-        f"{name} (turn)",
-        (a.at,),
-        (turned.at,),
-        nbytes=nbytes,
-    )
-    return with_a_strides(p, (*strides[2 - len(p.batch) :], d_row, 1)), turned
-
-
-def _in_squares(lanes: int, ks: Dims) -> bool:
-    """Whether the packing can go along k, of which as many values as a vector has lanes lie together."""
-    depth = ks[-1][0]
-    return bool(lanes > 1 and (depth >= lanes if len(ks) == 1 else depth % lanes == 0 and PACK_CHUNK % lanes == 0))
-
-
-def _packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) -> tuple[Contraction, Array, int]:
-    """B in panels, the contraction on them, and the distance of two panels.  Ends complex pairs: what is left is real."""
-    n, s_col, _ = single(p.cols)
-    k, unit = size(p.ks), 2 if p.pairs else 1
-    cols = tile.cols // unit  # of a panel, before pairs become 2 x 2 blocks
-    panels, d_panel = -(-n // cols), largest(k * unit * tile.cols, 1)
-    layout = "complex" if p.pairs else "narrow" if n < cols else "unit" if s_col == 1 else "any"
-    if layout == "narrow" and s_col == 1 and b.ty.bits >= 32 and ctx.host.masked_accesses:
-        layout = "masked"
-    if layout == "any" and b.ty == tile.ty and p.ks and p.ks[-1][2] == 1 and _in_squares(tile.lanes, p.ks):
-        layout = "turned"
-    k_dims = 1 if len(p.ks) <= 1 else 4
-    batch, ks = filled(p.batch, 2, 3), filled(p.ks, k_dims, 2)
-    once = [d[0] if d[2] != 0 else 1 for d in batch]  # a B that the batch shares is packed once
-    strides = (once[1] * panels * d_panel if once[0] > 1 else 0, panels * d_panel if once[1] > 1 else 0)
-    elements = math.prod(once) * panels * d_panel
-    packed = Array(scratch(ctx, tile.ty, elements), tile.ty)
-    tile = replace(tile, mr=0)  # the panels do not depend on the height of the register block
-    kernel = ctx.kernel(("pack", tile, b.ty, k_dims, layout), lambda: pack_kernel(tile, b.ty, k_dims, layout))
-    chunks = -(-k // PACK_CHUNK)
-    values: dict[str, Arg] = {
-        "src": b.at, "dst": packed.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
-        "g1_size": once[1], "last_col": largest(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
-        "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
-    }  # fmt: skip
-    for i, (n_k, _, s_k) in enumerate(ks):
-        values |= {f"k{i}": n_k, f"s_k{i}": s_k}
-    nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize
-    total = math.prod(once) * chunks
-    ns = largest(nbytes / BYTES_PER_NS, elements * {"unit": 0.0, "turned": 0.2}.get(layout, 0.4)) / largest(total, 1)
-    run(ctx, kernel, values, total, ns, f"{name} (pack)", (b.at,), (packed.at,), nbytes=nbytes)
-    new_ks = [(n_k, a_k, s) for (n_k, a_k, _), s in zip(p.ks, row_major(p.ks, tile.cols * unit))]
-    if p.pairs:
-        last = new_ks.pop() if new_ks else (1, 2, 0)
-        new_ks.append((2 * last[0], 1, tile.cols))
-    new_batch = tuple((*d[:2], s, d[3]) for d, s in zip(batch, strides))
-    return replace(p, batch=new_batch, ks=tuple(new_ks)), packed, d_panel

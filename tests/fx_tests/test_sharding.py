@@ -169,6 +169,37 @@ def test_shardings_describe_and_are_accepted() -> None:
         NamedSharding(mesh, P("other"))
 
 
+SQUARE = fnp.asarray(X[:2])
+KEY = fx.random.key(3)
+WITH_OUT_SHARDING: dict[str, Any] = {
+    "dot_general": lambda **o: lax.dot_general(SQUARE, SQUARE, (((1,), (0,)), ((), ())), **o),
+    "dot": lambda **o: lax.dot(SQUARE, SQUARE, **o),
+    "convolution": lambda **o: lax.conv_general_dilated(SQUARE[None, None], SQUARE[None, None], (1, 1), "SAME", **o),
+    "broadcast": lambda **o: lax.broadcast(SQUARE, (2,), **o),
+    "broadcast_in_dim": lambda **o: lax.broadcast_in_dim(SQUARE, (2, 3, 2), (0, 2), **o),
+    "iota": lambda **o: lax.broadcasted_iota("int32", (2, 3), 1, **o),
+    "reshape": lambda **o: lax.reshape(SQUARE, (4,), **o),
+    "reduce": lambda **o: lax.reduce(SQUARE, 0.0, lax.add, (0,), **o),
+    "reduce_sum": lambda **o: lax.reduce_sum(SQUARE, (0,), **o),
+    "bernoulli": lambda **o: fx.random.bernoulli(KEY, 0.5, (3,), **o),
+    "normal": lambda **o: fx.random.normal(KEY, (3,), **o),
+    "uniform": lambda **o: fx.random.uniform(KEY, (3,), minval=1.0, **o),
+    "gamma": lambda **o: fx.random.gamma(KEY, 2.0, (3,), **o),
+    "permutation": lambda **o: fx.random.permutation(KEY, 5, **o),
+    "categorical": lambda **o: fx.random.categorical(KEY, fnp.zeros(5), **o),
+    "orthogonal": lambda **o: fx.random.orthogonal(KEY, 2, **o),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OUT_SHARDING)
+def test_where_a_result_lies_says_nothing_on_one_device(name: str) -> None:
+    f = WITH_OUT_SHARDING[name]
+    mesh = Mesh(np.array(fx.devices()).reshape(1), ("data",))
+    for where in (None, P(None), NamedSharding(mesh, P("data"))):
+        np.testing.assert_array_equal(np.asarray(f(out_sharding=where)), np.asarray(f()))
+    np.testing.assert_array_equal(np.asarray(fx.jit(lambda: f(out_sharding=P()))()), np.asarray(fx.jit(lambda: f())()))
+
+
 def test_the_older_places() -> None:
     from fx.experimental import mesh_utils, multihost_utils, pjit, shard_map
 

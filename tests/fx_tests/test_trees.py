@@ -9,12 +9,14 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from surface import NAMESPACES
 
 import fx
+import fx.numpy as fnp
 from fx import tree, tree_util
-from fx.errors import RegistryError, TreeError
+from fx.errors import NonHashableStaticError, RegistryError, TreeError
 
 
 class Point(NamedTuple):
@@ -49,6 +51,85 @@ def test_structure_is_jax_s(t: Any) -> None:
     assert tree_util.all_leaves([t]) == jax.tree_util.all_leaves([t])
     assert d == tree.structure(t) and hash(d) == hash(tree.structure(t)) and d != 3
     assert repr(d).startswith("TreeDef(")
+
+
+class Refusing:
+    """A node that cannot be made of anything but arrays, cannot be shown, and is equal to all."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x.astype(np.float32)
+
+    def __repr__(self) -> str:
+        raise KeyError(self.x.shape)
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Held(NamedTuple):
+    x: Any
+    static: Any
+
+
+tree.register_pytree_node(Held, lambda h: ((h.x,), (h.static, None)), lambda aux, c: Held(c[0], aux[0]))
+tree.register_pytree_node(Refusing, lambda r: ((r.x,), {"limits": (1, 2)}), lambda _, c: Refusing(*c))
+SHOWN = {
+    "*": 1,
+    "None": None,
+    "()": (),
+    "[*, (*,), (*, *)]": [1, (2,), (3, 4)],
+    "{'*': *, 'b': {}}": {"b": {}, "*": 1},
+    "OrderedDict({'z': *, 'a': *})": collections.OrderedDict(z=1, a=2),
+    "defaultdict(<class 'list'>, {'a': *})": collections.defaultdict(list, a=1),
+    "Point(x=*, y=[*])": Point(1, [2]),
+    "Refusing[{'limits': (1, 2)}](*)": Refusing(np.ones(2)),
+    "(KeyArray(*), Linear[in_features=2, out_features=1](weight=*, bias=*))": (
+        fx.random.key(0), fx.nn.Linear(2, 1, key=fx.random.key(0)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_structures_are_shown_whatever_their_classes_do(text: str) -> None:
+    d = tree.structure(SHOWN[text])
+    assert str(d) == text and repr(d) == f"TreeDef({text})"
+
+
+def test_a_structure_that_cannot_be_made_is_named_in_reasons() -> None:
+    f = fx.jit(lambda t: fx.tree.leaves(t)[0] * 2)
+    f(np.ones(2)), f(Refusing(np.ones(2)))
+    assert "* -> ((Refusing[{'limits': (1, 2)}](*),), {})" in f.explain_misses().replace("((*,), {})", "*")
+
+
+def test_arrays_may_be_static() -> None:
+    """They never change; programs are told apart by their numbers, dtype and weakness.  Those of NumPy's can change."""
+    seen = []
+
+    @fx.jit
+    def f(r: Any) -> Any:
+        seen.append(r.static)
+        return r.x * r.static
+
+    statics = [
+        fnp.float32(2),
+        fnp.float32(2),
+        fnp.float32(-0.0),
+        fnp.float32(0.0),
+        fnp.asarray(2.0),
+        fnp.arange(2),
+        fnp.arange(2),
+    ]
+    for s in [*statics, *statics]:
+        found, want = f(Held(fnp.ones(2), s)), fnp.ones(2) * s
+        assert (found.dtype, found.weak_type) == (want.dtype, want.weak_type)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(want))
+        np.testing.assert_array_equal(found, want)
+    assert len(seen) == 5 and tree.structure(Held(1, statics[5])) == tree.structure(Held(1, statics[6]))
+    assert tree.structure(Held(1, statics[5])) != tree.structure(Held(1, 3))
+    with pytest.raises(NonHashableStaticError, match="static data that is not hashable"):
+        f(Held(fnp.ones(2), np.ones(2)))
 
 
 def test_transpose_turns_rows_into_columns() -> None:
