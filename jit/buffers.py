@@ -6,19 +6,19 @@ alive, so the order of steps and their sizes decide everything and the plan is t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fx.ir import Var
+from fx.ir import Eqn, Var
 from fx.sizes import alike
 
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.reductions import is_arg
 from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd
-from .nest.nodes import Leaf, Nest, NestStore, walk
+from .nest.nodes import Leaf, NestStore, Node, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 from .threads import runtime
 
@@ -79,6 +79,7 @@ def share_in_place(
     untouchable = (set(plan.graph.inputs) - gift - heirs.keys()) | outputs | parts
     for k, g in enumerate(plan.groups):
         free = [v for v in g.reads if last_read[v] == k and v not in untouchable]
+        may_overwrite = _Overwrites(plan, g)
         for w in g.writes:
             if w in parts:
                 continue
@@ -86,7 +87,7 @@ def share_in_place(
                 (
                     v
                     for v in free
-                    if _may_overwrite(plan, g, v, w)
+                    if may_overwrite(v, w)
                     and _output_fits(sharing, v, w, outputs, gift)
                     and heirs.get(sharing.root(v), w) is w
                 ),
@@ -110,30 +111,53 @@ def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: set[Var], gift: set[
     return root not in gift or w not in outputs or root.aval.same_type(w.aval)
 
 
-def _may_overwrite(plan: FusionPlan, g: Group, v: Var, w: Var) -> bool:
-    if not alike(v.aval.size, w.aval.size) or v.aval.dtype != w.aval.dtype:
-        return False
-    if g.kind == "library" and g.nest is None:
-        eqn = g.eqns[0]
-        owners = [plan.owners.get(a) for a in eqn.inputs if isinstance(a, Var)]  # None: a strided view
-        return eqn.prim.name in OVERWRITES_FIRST and owners[0] is v and v not in owners[1:] and None not in owners
-    if g.nest is None:
-        return False
-    if g.kind == "library" and v in {plan.memory_of(a) for a in g.eqns[0].inputs if isinstance(a, Var)}:
-        return False  # the product of which the nest is the epilogue goes on reading it
-    store = next((s for s in g.nest.stores if s.var is w), None)
-    return store is not None and _reads_only_at(g.nest, v, store)
+class _Overwrites:
+    """Whether a group may write a result over an operand.  What it reads is gathered once: groups that hold whole loops
+    have hundreds of both."""
+
+    def __init__(self, plan: FusionPlan, g: Group) -> None:
+        nest = g.nest
+        self.first = _first_operand(plan, g.eqns[0]) if nest is None and g.kind == "library" else None
+        self.stores: dict[Var, NestStore] = {}
+        if nest is None:
+            return
+        self.last_stage = nest.stages - 1
+        for store in nest.stores:
+            self.stores.setdefault(store.var, store)
+        self.reads: dict[Var, list[Leaf]] = {}
+        for leaf in _leaves(list(nest.targets())):
+            self.reads.setdefault(leaf.var, []).append(leaf)
+        # what an argmax or argmin reads once more, after what is stored
+        self.searched = {leaf.var for leaf in _leaves([x for r in nest.reductions if is_arg(r.op) for x in r.values])}
+        # what a product, of which the nest is the epilogue, goes on reading
+        product = g.eqns[0].inputs if g.kind == "library" else ()
+        self.kept = {plan.memory_of(a) for a in product if isinstance(a, Var)}
+
+    def __call__(self, v: Var, w: Var) -> bool:
+        if not alike(v.aval.size, w.aval.size) or v.aval.dtype != w.aval.dtype:
+            return False
+        store = self.stores.get(w)
+        return self.first is v if store is None else v not in self.kept and self._reads_only_at(v, store)
+
+    def _reads_only_at(self, v: Var, store: NestStore) -> bool:
+        """Whether ``v`` is read only at the element that ``store`` writes, and not after it."""
+        if store.full and (store.node.stage != self.last_stage or v in self.searched):
+            return False
+        return all(leaf.at == store.at and not leaf.conds for leaf in self.reads.get(v, ()))
 
 
-def _reads_only_at(nest: Nest, v: Var, store: NestStore) -> bool:
-    """Whether the nest reads ``v`` only at the element that ``store`` writes, and not after it."""
-    if store.full and store.node.stage != nest.stages - 1:
-        return False
-    searched = [value for r in nest.reductions if is_arg(r.op) for value in r.values]  # once more, after what is stored
-    if store.full and any(isinstance(n, Leaf) and n.var is v for n in walk(searched)):
-        return False
-    leaves = [n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is v]
-    return all(n.at == store.at and not n.conds for n in leaves)
+def _first_operand(plan: FusionPlan, eqn: Eqn) -> Var | None:
+    """The operand that a library operation can write its result over."""
+    if eqn.prim.name not in OVERWRITES_FIRST:
+        return None
+    operand, *rest = eqn.inputs
+    first = plan.owners.get(operand) if isinstance(operand, Var) else None
+    others = [plan.owners.get(a) for a in rest if isinstance(a, Var)]  # None: a strided view
+    return None if None in others or first in others else first
+
+
+def _leaves(targets: Sequence[Node]) -> Iterator[Leaf]:
+    return (n for n in walk(targets) if isinstance(n, Leaf))
 
 
 # ------------------------------------------------------------------------------------------ arena

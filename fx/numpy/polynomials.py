@@ -19,7 +19,19 @@ from ..primitives.conv import conv_general_dilated
 from ..trace import concrete_value
 from . import binary
 from .contraction import matmul, outer
-from .core import Value, as_type, as_typed, as_value, broadcast_value, filled, inexact, operand, promote_dtype, zero_of
+from .core import (
+    Value,
+    as_type,
+    as_typed,
+    as_value,
+    broadcast_shapes,
+    broadcast_value,
+    filled,
+    inexact,
+    operand,
+    promote_dtype,
+    zero_of,
+)
 from .indexing import getitem
 from .linalg import eigvals, inv, lstsq
 from .manipulation import concatenate, matrix_transpose
@@ -82,10 +94,19 @@ def _coefficients(*polynomials: Any) -> list[Value]:
 
 @planned
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Value:
-    """A polynomial at ``x``, by Horner's rule."""
+    """A polynomial at ``x``, by Horner's rule: ``sum_k p[k] x^(n-1-k)``.
+
+    Args:
+        p: (n, *s). Several polynomials at once, where the coefficients are arrays: ``s`` is broadcast with the shape of ``x``.
+
+    Example:
+        >>> import fx.numpy as fnp
+        >>> fnp.polyval(fnp.array([[1, 2], [3, 4], [5, 6]]), 10).tolist()
+        [135, 246]
+    """
     c, v = promote_dtype(operand(p), operand(x))
-    (c,) = _coefficients(c)
-    out = filled(v.shape, False, v.dtype)
+    c = shaping.reshape(c, (1,)) if c.ndim == 0 else c
+    out = filled(broadcast_shapes(c.shape[1:], v.shape), False, v.dtype)
     for k in range(c.shape[0]):
         out = binary.add(binary.multiply(out, v), getitem(c, k))
     return out
