@@ -154,7 +154,7 @@ class JitFunction(Generic[P, R]):
         if found is None or new:
             before_trace(programs, self.fun)
             entry = programs.make(key, call, leaves, in_tree, args, kwargs, traced)
-            after_trace(programs, self.fun)
+            after_trace(programs, self.fun, entry)
         else:
             entry = found
             programs.hits += 1

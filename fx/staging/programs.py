@@ -141,6 +141,7 @@ class Programs:
 
     Attributes:
         reads: what the function read when the latest was traced, while further objects may share them (``sharing``).
+        named, place: what they are to die with, and where further objects find them.
     """
 
     everywhere: ClassVar[weakref.WeakSet[Programs]] = weakref.WeakSet()
@@ -148,6 +149,8 @@ class Programs:
     def __init__(self, arguments: Arguments, backend: str | None) -> None:
         self.arguments = arguments
         self.reads: Any = None
+        self.named: Any = ()
+        self.place: Any = ()
         self.name = arguments.name
         self.backend = backend
         self.entries: dict[Key, Entry] = {}

@@ -19,19 +19,21 @@ else an identity names is referred to weakly, and takes its programs along.
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
 from ..array import Array
+from ..ir import Graph, subgraphs
 from ..trace.source import is_library
 from .arguments import typed
-from .programs import Programs
+from .programs import Entry, Programs
 
 __all__ = ["after_trace", "before_trace", "programs_of"]
 
@@ -39,6 +41,7 @@ _HOME = "__fx_programs__"
 _MOST_SHARED = 64  # identities and options of one function, the latest
 _MOST_READ = 512  # values that are compared; a function that reads more has programs of its own
 _MOST_BYTES = 4096  # of an array that is compared by its numbers too
+_MOST_SEARCHED = 2000  # objects
 _ATOMS = (int, float, complex, bool, str, bytes, type(None), type(...), np.generic, np.dtype, np.ufunc)
 _lock = threading.RLock()  # a handler of a signal may call what was interrupted here
 
@@ -59,8 +62,10 @@ def programs_of(fun: Callable[..., Any], options: tuple[Any, ...], make: Callabl
         if found is None or found.reads != look.reads:
             found = make()
             found.share(look.reads)
+            found.named = look.named
         known[key] = found  # the latest comes last
         look.dies_with.append((known, key))
+        found.place = look.dies_with
         for old in list(known)[:-_MOST_SHARED]:
             known.pop(old, None)
     return found
@@ -73,10 +78,46 @@ def before_trace(programs: Programs, fun: Callable[..., Any]) -> None:
         programs.reads = None
 
 
-def after_trace(programs: Programs, fun: Callable[..., Any]) -> None:
-    """Notes what the function left behind where it reads: one that counts its traces has not changed."""
-    if programs.reads is not None:
-        programs.reads = _reads(fun)
+def after_trace(programs: Programs, fun: Callable[..., Any], entry: Entry) -> None:
+    """Notes what the function left behind where it reads: one that counts its traces has not changed.  Ends the sharing if the
+    program keeps alive what the function is named by, with which it is to die: by a rule or a callback that closes over it."""
+    if programs.reads is None:
+        return
+    programs.reads = _reads(fun)
+    if (
+        programs.named
+        and entry.family is None
+        and _reach(_callables(entry.lowered.graph), {ref.number for ref in programs.named})
+    ):
+        programs.reads = None
+        _forget(programs.place)
+
+
+def _callables(graph: Graph) -> list[Any]:
+    """The functions that the equations of a graph hold, of whatever depth."""
+    found = []
+    for e in graph.eqns:
+        found += [v for v in e.params.values() if callable(v)]
+        for _, inner in subgraphs(e.params):
+            found += _callables(inner)
+    return found
+
+
+def _reach(todo: list[Any], wanted: set[int]) -> bool:
+    """Whether objects keep one of those alive whose ids are ``wanted``; true where the search is long."""
+    seen: set[int] = set()
+    while todo:
+        x = todo.pop()
+        if id(x) in wanted or len(seen) > _MOST_SEARCHED:
+            return True
+        if id(x) in seen or isinstance(x, (type, ModuleType, _Home, *_ATOMS)):
+            continue
+        seen.add(id(x))
+        if type(x) is FunctionType:  # not its globals
+            todo += [*_cells(x), x.__defaults__, x.__kwdefaults__, *x.__dict__.values()]
+        else:
+            todo += gc.get_referents(x)
+    return False
 
 
 def _reads(fun: Callable[..., Any]) -> Any:
@@ -132,12 +173,13 @@ class _Look:
     """What a function is, and what it reads.
 
     identity: equal for what is the same function.  home: the function that the user wrote.  reads: its values, in order.
-    dies_with: the dictionaries and keys from which the programs go when something that the identity names is gone.
+    named: what the identity names beside the function that the user wrote.  dies_with: the dictionaries and keys from which the programs go when something that the identity names is gone.
     """
 
     def __init__(self, fun: Callable[..., Any]) -> None:
         self.home: FunctionType | None = None
         self.reads: list[Any] = []
+        self.named: list[_Ref] = []
         self.dies_with: list[tuple[dict[Any, Programs], Any]] = []
         self._left = _MOST_READ
         self._gone = functools.partial(_forget, self.dies_with)
@@ -161,11 +203,17 @@ class _Look:
             self.home = f
         self.reads.append(_Ref(f.__code__))
         self.reads += map(self._value, (*_cells(f), f.__defaults__, f.__kwdefaults__, *_globals(f)))
-        return self._ref(f)
+        return _Ref(f, self._gone) if f is self.home else self._ref(f)
 
     def _method(self, instance: Any, function: Any) -> Any:
         if type(function) is not FunctionType:
             raise _Alone
+        inner = getattr(instance, "__dict__", {}).get("__wrapped__")
+        if (
+            type(inner) is FunctionType and self.home is None
+        ):  # made of a function, as by ``custom_jvp``: one goes with the other
+            self.home = inner
+            return _Ref(instance, self._gone), self._function(inner)
         if self.home is None:
             self.home = function
         what = self._function(function)
@@ -207,9 +255,10 @@ class _Look:
 
     def _ref(self, x: Any) -> _Ref:
         try:
-            return _Ref(x, self._gone)
+            self.named.append(_Ref(x, self._gone))
         except TypeError:
             raise _Alone from None
+        return self.named[-1]
 
     def _count(self) -> None:
         self._left -= 1
@@ -222,7 +271,7 @@ def _call_of(x: Any) -> Any:
     return next((vars(t)["__call__"] for t in type(x).__mro__ if "__call__" in vars(t)), None)
 
 
-def _forget(where: list[tuple[dict[Any, Programs], Any]], _: Any) -> None:
+def _forget(where: list[tuple[dict[Any, Programs], Any]], _: Any = None) -> None:
     for known, key in where:
         known.pop(key, None)
 

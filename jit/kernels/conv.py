@@ -1,4 +1,4 @@
-"""The image that a convolution reads: padded, dilated, channels last, in the type of the sums.
+"""The image that a convolution reads: padded, channels last, in the type of the sums.
 
 The convolution itself is a strided contraction on that image (``lower/conv.py``) and runs on ``gemm.contract_kernel``.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum
-from ..lower.loops import ceil_div, vector_for
+from ..lower.loops import vector_for
 from .gemm import digits, gather, integers, numbered
 
 __all__ = ["PAD_DIMS", "pad_kernel"]
@@ -15,20 +15,20 @@ __all__ = ["PAD_DIMS", "pad_kernel"]
 PAD_DIMS = 3  # spatial dimensions
 
 
-def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str, dilated: bool) -> Kernel:
-    """dst[n0, n1, y0, y1, y2, c] = src[n0, n1, (y - lo) / dilation, c], zero where that is outside of src or no integer.
+def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str) -> Kernel:
+    """dst[n0, n1, y0, y1, y2, c] = src[n0, n1, y - lo, c], zero where that is outside of src.
 
     Range: lines (n0, n1, y0, y1) of dst, which is dense.  ``y_d`` and ``h_d`` are the extents of dst and src; a
     negative ``lo`` crops.  Layouts of src:
 
-    * "line": (y2, c) is one contiguous run, and nothing is dilated;  "unit": c has stride 1;  "any": any strides;
+    * "line": (y2, c) is one contiguous run;  "unit": c has stride 1;  "any": any strides;
     * "pairs": c counts (re, im) pairs, ``s_c`` reals.
     """
-    b = KernelBuilder(f"pad_{src_ty}_{ty}x{lanes}_{layout}{'_dilated' if dilated else ''}")
+    b = KernelBuilder(f"pad_{src_ty}_{ty}x{lanes}_{layout}")
     src, dst = b.pointer("src", src_ty), b.pointer("dst", ty)
     p = integers(
         b, "n1", *numbered("y", PAD_DIMS), *numbered("h", PAD_DIMS), *numbered("lo", PAD_DIMS), "channels",
-        *(f"s_{n}" for n in ("n0", "n1", *numbered("h", PAD_DIMS), "c")), *(numbered("dilation", PAD_DIMS) if dilated else ()),
+        *(f"s_{n}" for n in ("n0", "n1", *numbered("h", PAD_DIMS), "c")),
     )  # fmt: skip
     width = b.let("width", p["channels"] * (2 if layout == "pairs" else 1))  # reals in a pixel
 
@@ -42,23 +42,15 @@ def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str, dilated: bool) -> Ke
         inside: Expr = Const(True, Ty("b", 1))
         for d, y in enumerate(ys):
             h: Expr = b.let("h", y - p[f"lo{d}"])
-            step: Expr = p[f"dilation{d}"] if dilated else Const(1, i64)
-            inside = inside & (h >= 0) & (h < p[f"h{d}"] * step)
-            if dilated:
-                inside = inside & (h % step).eq(0)
-                h = h // step
+            inside = inside & (h >= 0) & (h < p[f"h{d}"])
             from_ = from_ + h * p[f"s_h{d}"]
         with b.if_(inside):
-            step = p["dilation2"] if dilated else Const(1, i64)
-            first = b.let("first", ceil_div(maximum(-p["lo2"], 0), step))
-            last = b.let("last", maximum(minimum(p["h2"], ceil_div(p["y2"] - p["lo2"], step)), first))
+            first = b.let("first", maximum(-p["lo2"], 0))
+            last = b.let("last", maximum(minimum(p["h2"], p["y2"] - p["lo2"]), first))
             source = b.let("source", from_)
-            if dilated:
-                clear(to, end)
-            else:
-                clear(to, b.let("left", to + (first + p["lo2"]) * width))
-                clear(b.let("right", to + (last + p["lo2"]) * width), end)
-            _copy_pixels(b, p, (src, dst), layout, lanes, (source, to + p["lo2"] * width, width, step), (first, last))
+            clear(to, b.let("left", to + (first + p["lo2"]) * width))
+            clear(b.let("right", to + (last + p["lo2"]) * width), end)
+            _copy_pixels(b, p, (src, dst), layout, lanes, (source, to + p["lo2"] * width, width), (first, last))
         with b.else_():
             clear(to, end)
     return b.build()
@@ -66,12 +58,12 @@ def pad_kernel(src_ty: Ty, ty: Ty, lanes: int, layout: str, dilated: bool) -> Ke
 
 def _copy_pixels(
     b: KernelBuilder, p: dict[str, Ref], buffers: tuple[str, str], layout: str, lanes: int,
-    at: tuple[Expr, Expr, Expr, Expr], pixels: tuple[Expr, Expr],
+    at: tuple[Expr, Expr, Expr], pixels: tuple[Expr, Expr],
 ) -> None:  # fmt: skip
-    """Pixels [first, last) of a line.  ``at``: offsets of pixel 0 in src and dst, reals in a pixel, dilation."""
+    """Pixels [first, last) of a line.  ``at``: offsets of pixel 0 in src and dst, reals in a pixel."""
     src, dst = buffers
     ty = b.types[dst]
-    from_, to, width, step = at
+    from_, to, width = at
     first, last = pixels
     if layout == "line":
         start = b.let("start", to)
@@ -82,7 +74,7 @@ def _copy_pixels(
         vector_for(b, first * width, last * width, lanes, along)
         return
     with b.for_("pixel", first, last) as pixel:
-        s, d = b.let("s", from_ + pixel * p["s_h2"]), b.let("d", to + pixel * step * width)
+        s, d = b.let("s", from_ + pixel * p["s_h2"]), b.let("d", to + pixel * width)
         if layout == "pairs":
             with b.for_("c", 0, p["channels"]) as c:
                 for i in range(2):

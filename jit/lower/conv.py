@@ -74,7 +74,7 @@ def conv_general_dilated(
     planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
     conv = _Convolution(ctx, eqn.params, lhs, rhs, out, axes, compute, pairs, planes)
     border = epilogue is None and conv.leaves_out_the_border()
-    image, axes = _image(ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border)
+    image = _image(ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border)
     unit = 2 if pairs else 1
     taken = False
     found = [phase for phase in itertools.product(*(phases(x) for x in axes)) if all(f.count for f in phase)]
@@ -145,7 +145,7 @@ class _Convolution:
         together = self.lhs.shape[c] == 1 or self.lhs.strides[c] == 1 or self.lhs.strides[n] != 1
         if self.pairs or self.planes or _is_swapped(axes) or not together or not 1 <= len(axes) <= 2:
             return False
-        if any(x.dilation > 1 and x.stride > 1 for x in axes) or not any(max(_margins(x)) for x in axes):
+        if not any(max(_margins(x)) for x in axes):
             return False
         extents = [x.size + sum(_margins(x)) for x in axes]
         depth = self.lhs.shape[c]
@@ -219,7 +219,7 @@ def _is_swapped(axes: Sequence[Axis]) -> bool:
 def _image(
     ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[Axis], compute: Ty, pairs: bool, grouped: bool,
     planes: bool, margins: bool,
-) -> tuple[_Image, list[Axis]]:  # fmt: skip
+) -> _Image:  # fmt: skip
     """The left operand as the contraction reads it: itself, or a copy with the fitting dimension innermost, which are pixels
     if it has ``planes``, and with the ``margins`` that the windows reach into."""
     unit = 2 if pairs else 1
@@ -228,8 +228,7 @@ def _image(
     array = array_of(lhs)
     swapped = _is_swapped(axes)
     by_n = not pairs and count_c > 1 and c != unit and (n == unit or swapped) and not planes
-    expanded = [_expanded(x) if x.dilation > 1 and x.stride > 1 else x for x in axes]
-    below, above = zip(*(_margins(x) if margins else (0, 0) for x in expanded)) if axes else ((), ())
+    below, above = zip(*(_margins(x) if margins else (0, 0) for x in axes)) if axes else ((), ())
     same = array.ty == compute or (array.ty.kind in "iu" and compute.kind in "iu" and array.ty.bits == compute.bits)
     if same:  # integers with and without a sign have the same products
         array = Array(array.at, compute)
@@ -238,10 +237,9 @@ def _image(
     if by_n and not grouped and count_n > CHANNELS and math.prod(x.out for x in axes) > 1:
         together = max(d for d in range(1, CHANNELS + 1) if count_n % d == 0)
     blocked = CHANNELS // 4 <= together < count_n
-    if same and not scattered and not blocked and expanded == axes and not any(below) and not any(above):
-        return _Image(array, n, c, tuple(x.image_stride for x in axes), (0,) * len(axes)), axes
-    extents = [x.size + lo + hi for x, lo, hi in zip(expanded, below, above)]
-    dilations = [x.dilation // y.dilation for x, y in zip(axes, expanded)]
+    if same and not scattered and not blocked and not any(below) and not any(above):
+        return _Image(array, n, c, tuple(x.image_stride for x in axes), (0,) * len(axes))
+    extents = [x.size + lo + hi for x, lo, hi in zip(axes, below, above)]
     if blocked:
         outer, inner = ((count_n // together, together * n), (count_c, c)), (together, n)
     else:
@@ -250,18 +248,13 @@ def _image(
         outer, inner = ((count_n, n), (count_c, c)), (1, 1)
     elif not by_n:
         outer, inner = ((1, 0), (count_n, n)), (count_c, c)
-    source = [(x.size, x.image_stride, lo, d, extent) for x, lo, d, extent in zip(axes, below, dilations, extents)]
+    source = [(x.size, x.image_stride, lo, extent) for x, lo, extent in zip(axes, below, extents)]
     copy = _padded(ctx, array, outer, inner, source, compute, unit)
     strides = row_major(tuple((extent,) for extent in extents), inner[0] * unit)
     far = math.prod(extents) * inner[0] * unit
     block = (together, count_c * far) if blocked else None
     at_n, at_c = (count_c * far, far) if planes else (unit, far) if by_n else (far, unit)
-    return _Image(copy, at_n, at_c, strides, below, block), expanded
-
-
-def _expanded(x: Axis) -> Axis:
-    """With the dilation of the image written out."""
-    return replace(x, size=(x.size - 1) * x.dilation + 1 if x.size else 0, dilation=1)
+    return _Image(copy, at_n, at_c, strides, below, block)
 
 
 def _margins(x: Axis) -> tuple[int, int]:
@@ -272,20 +265,18 @@ def _margins(x: Axis) -> tuple[int, int]:
 
 def _padded(
     ctx: LowerContext, src: Array, outer: tuple[tuple[int, int], ...], inner: tuple[int, int],
-    axes: list[tuple[int, int, int, int, int]], ty: Ty, unit: int,
+    axes: list[tuple[int, int, int, int]], ty: Ty, unit: int,
 ) -> Array:  # fmt: skip
-    """A dense copy (outer, spatial, inner); ``axes``: (size, stride, margin below, dilation, extent in the copy)."""
-    axes = [(1, 0, 0, 1, 1)] * (PAD_DIMS - len(axes)) + axes
+    """A dense copy (outer, spatial, inner); ``axes``: (size, stride, margin below, extent in the copy)."""
+    axes = [(1, 0, 0, 1)] * (PAD_DIMS - len(axes)) + axes
     (channels, s_c), count = inner, outer[0][0] * outer[1][0]
-    elements = count * channels * unit * math.prod(x[4] for x in axes)
+    elements = count * channels * unit * math.prod(x[3] for x in axes)
     copy = Array(scratch(ctx, ty, elements), ty)
-    dilated = any(x[3] != 1 for x in axes)
     contiguous = s_c == unit or channels == 1
-    run_along = contiguous and not dilated and axes[-1][1] == channels * unit
+    run_along = contiguous and axes[-1][1] == channels * unit
     layout = "line" if run_along else "unit" if contiguous and unit == 1 else "pairs" if unit == 2 else "any"
     lanes = ctx.host.lanes(ty)
-    key = ("pad", src.ty, ty, lanes, layout, dilated)
-    kernel = ctx.kernel(key, lambda: pad_kernel(src.ty, ty, lanes, layout, dilated))
+    kernel = ctx.kernel(("pad", src.ty, ty, lanes, layout), lambda: pad_kernel(src.ty, ty, lanes, layout))
     values: dict[str, Arg] = {
         "n1": outer[1][0],
         "s_n0": outer[0][1],
@@ -293,9 +284,9 @@ def _padded(
         "s_c": s_c,
         "channels": channels * (unit if run_along else 1),
     }
-    for d, (h, stride, lo, dilation, extent) in enumerate(axes):
-        values |= {f"h{d}": h, f"s_h{d}": stride, f"lo{d}": lo, f"dilation{d}": dilation, f"y{d}": extent}
-    lines = count * axes[0][4] * axes[1][4]
+    for d, (h, stride, lo, extent) in enumerate(axes):
+        values |= {f"h{d}": h, f"s_h{d}": stride, f"lo{d}": lo, f"y{d}": extent}
+    lines = count * axes[0][3] * axes[1][3]
     nbytes = elements * (ty.itemsize + src.ty.itemsize)
     ns = (elements * 1.0 if layout in ("any", "pairs") else nbytes / BYTES_PER_NS) / max(lines, 1)
     values |= {"src": src.at, "dst": copy.at}

@@ -40,6 +40,15 @@ def with_aux(x: Any) -> Any:
     return cubed(x), {"twice": x * 2}
 
 
+@fx.custom_jvp
+def noted(x: Any) -> Any:
+    fx.debug.callback(lambda x: None, x)
+    return x
+
+
+noted.defjvp(lambda p, t: (p[0], t[0]))
+
+
 class Model:
     def __init__(self, scale: Any) -> None:
         self.scale = scale
@@ -50,6 +59,11 @@ class Model:
 
     def __call__(self, x: Any) -> Any:
         return self.apply(x) + 1
+
+    def normal(self, x: Any) -> Any:
+        """With a rule of the library's own in its graph."""
+        traces.append("normal")
+        return noted(fx.nn.relu(x - 2) * self.scale)
 
     @classmethod
     def of_class(cls, x: Any) -> Any:
@@ -75,6 +89,7 @@ MADE: dict[str, tuple[Callable[[], Any], Any]] = {
     "a partial of a partial": (lambda: partial(partial(cubed, k=2.0), k=3.0), 3 * (X**3).sum()),
     "a bound method": (lambda: MODEL.apply, X * 3),
     "a method of one without a hash": (lambda: EQUAL.apply, X * 5),
+    "a method with a rule": (lambda: MODEL.normal, np.maximum(X - 2, 0) * 3),
     "a class method": (lambda: MODEL.of_class, X * 4),
     "a callable object": (lambda: MODEL, X * 3 + 1),
     "a gradient": (lambda: fx.grad(cubed), 3 * X**2),
@@ -335,6 +350,47 @@ def test_programs_that_hold_their_function_go_with_it() -> None:
     ref = make()
     gc.collect()
     assert ref() is None
+
+
+class WithRule(Model):
+    """Methods whose graphs hold functions that close over the instance."""
+
+    def apply(self, x: Any) -> Any:
+        @fx.custom_jvp
+        def g(x: Any) -> Any:
+            return x * self.scale
+
+        g.defjvp(lambda p, t: (g(p[0]), t[0] * self.scale))
+        return fx.nn.relu(g(x))
+
+    def __call__(self, x: Any) -> Any:
+        fx.debug.callback(self.noted, x)
+        return x * self.scale
+
+    def noted(self, x: Any) -> None:
+        self.latest = x
+
+
+def _with_rule(w: Any) -> Any:
+    g = fx.custom_jvp(lambda x: x * w)
+    g.defjvp(lambda p, t: (g(p[0]), t[0] * w))
+    return g
+
+
+def test_programs_that_hold_their_instance_are_not_kept() -> None:
+    """An object that the graph reaches would otherwise live as long as its class."""
+    makes = [_with_rule, lambda w: WithRule(w).apply, lambda w: fx.vmap(WithRule(w).apply), WithRule]
+    makes.append(lambda w: partial(lambda model, x: model(x), WithRule(w)))
+    makes.append(lambda w: partial(cubed, k=float(w[0])))
+    for make in makes:
+        w = np.ones(2000)
+        ref = weakref.ref(w)
+        f = make(w)
+        for _ in range(2):
+            fx.jit(f)(w), fx.jit(f)(w[:1])
+        del w, f
+        gc.collect()
+        assert ref() is None, make
 
 
 def test_partials_of_one_function_are_bounded() -> None:
