@@ -148,11 +148,13 @@ def _of_type(x: Any, cotangent: Any, variable: Var | None) -> Any:
 def _check_inputs(
     of: str, leaves: Sequence[Any], names: Callable[[], Sequence[str]], holomorphic: bool, allow_int: bool
 ) -> None:
+    called: Sequence[str] = ()  # the names cost more than all else here: made once, and where they are needed
     for i, x in enumerate(leaves):
         data = x._buffer if type(x) is Array else x
         if type(data) is np.ndarray and data.dtype.kind == "f" and not holomorphic:
             continue  # the common case
-        name = names()[i]
+        called = called or names()
+        name = called[i]
         d = aval_of(check_leaf(x, f"{name} of {of}")).dtype
         if holomorphic:
             if not is_complex(d):

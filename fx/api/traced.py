@@ -135,7 +135,8 @@ def trace_with_values(
     name = name or function_name(f)
     leaves, in_tree = arguments
     if not _VALUES.issuperset(map(type, leaves)):
-        leaves = [x if type(x) in _VALUES else check_leaf(x, f"{names()[i]} of {name}") for i, x in enumerate(leaves)]
+        called = names()
+        leaves = [x if type(x) in _VALUES else check_leaf(x, f"{called[i]} of {name}") for i, x in enumerate(leaves)]
     aux_box: list[Any] = []
     main = _without_aux(f, name, aux_box) if has_aux else f
     b = Builder(kind, name, evaluate=True, names=names)

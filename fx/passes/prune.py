@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..ir import Atom, Aval, Eqn, Graph, Literal, Var
@@ -186,10 +186,11 @@ def _prune_cond(e: Eqn, used: Sequence[bool]) -> Pruned:
     for b, sub in zip(branches, subs):
         _merged(list(zip(b.inputs, operands)), sub)
     results = [sub.atoms(b.outputs) for b, sub in zip(branches, subs)]
+    outside = [dict(zip(b.inputs, operands)) for b in branches]
     forwarded: dict[Var, Atom] = {}
     keep = []
     for k, v in enumerate(e.outputs):
-        alike = [_from_outside(b, operands, r[k]) for b, r in zip(branches, results)]
+        alike = [_from_outside(names, r[k]) for names, r in zip(outside, results)]
         if not used[k]:
             continue
         if alike[0] is not None and all(_same(a, alike[0]) for a in alike):
@@ -207,9 +208,9 @@ def _prune_cond(e: Eqn, used: Sequence[bool]) -> Pruned:
     ], forwarded
 
 
-def _from_outside(b: Graph, operands: Sequence[Atom], a: Atom) -> Atom | None:
-    """What a branch returns as an atom of the surrounding graph, if it is one."""
-    return a if type(a) is Literal else dict(zip(b.inputs, operands)).get(a)  # type: ignore[arg-type]
+def _from_outside(outside: Mapping[Var, Atom], a: Atom) -> Atom | None:
+    """What a branch returns as an atom of the surrounding graph, if it is one.  ``outside``: what its inputs are there."""
+    return a if type(a) is Literal else outside.get(a)  # type: ignore[arg-type]
 
 
 def _same(a: Atom | None, b: Atom | None) -> bool:
