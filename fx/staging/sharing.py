@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array
-from ..ir import Graph, subgraphs
+from ..ir import Aval, Graph, subgraphs
 from ..trace.source import is_library
 from .arguments import typed
 from .programs import Entry, Programs
@@ -110,8 +110,8 @@ def _reach(todo: list[Any], wanted: set[int]) -> bool:
         x = todo.pop()
         if id(x) in wanted or len(seen) > _MOST_SEARCHED:
             return True
-        if id(x) in seen or isinstance(x, (type, ModuleType, _Home, *_ATOMS)):
-            continue
+        if id(x) in seen or isinstance(x, (type, ModuleType, _Home, Aval, *_ATOMS)):
+            continue  # of a type is remembered what the whole process does with it, and nothing that holds a function
         seen.add(id(x))
         if type(x) is FunctionType:  # not its globals
             todo += [*_cells(x), x.__defaults__, x.__kwdefaults__, *x.__dict__.values()]

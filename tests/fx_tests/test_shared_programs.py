@@ -18,6 +18,8 @@ import pytest
 
 import fx
 import fx.numpy as fnp
+from fx.ir import Aval
+from fx.staging import sharing
 from fx.staging.programs import Programs
 from fx.staging.sharing import _MOST_SHARED
 
@@ -445,3 +447,10 @@ def test_threads_make_objects_of_one_function() -> None:
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_what_is_remembered_of_types_hides_no_sharing() -> None:
+    aval = Aval((4,), np.dtype(np.float64))
+    aval.memo().update({k: [k] for k in range(5000)})
+    assert not sharing._reach([(aval,)], {id(MODEL)})
+    assert sharing._reach([(aval, [MODEL])], {id(MODEL)})
