@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import fx.lax
 import fx.random
 from fx.primitive import all_primitives
@@ -173,4 +175,25 @@ DOCUMENTS = [
         for p in (ROOT / room).rglob("*.md")
     ),
 ]
-AWAITED = {"benchmarks/RESULTS.md", "RESULTS.md"}  # a whole run of the benchmarks writes it; then this goes
+
+
+def _named_files(text: str) -> set[str]:
+    """What stands in backticks, outside of code, and is a path: with a slash and an ending, or with one of a file that is kept here."""
+    found = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", re.sub(r"```.*?```", "", text, flags=re.S))
+    kept = (".py", ".md", ".ipynb", ".toml", ".npz")
+    return {t for t in found if t.endswith(kept) or t.endswith("/") or ("/" in t and "." in t.rpartition("/")[2])}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_files_that_a_document_names_exist(document: str) -> None:
+    """From the root or from the document's folder; the name alone of a file or a folder stands somewhere in the rooms."""
+    path = ROOT / document
+    names = {p.name for room in ("fx", "jit", "benchmarks", "tests", "notebooks") for p in (ROOT / room).rglob("*")}
+    there = lambda t: (ROOT / t).exists() or (path.parent / t).exists() or t.rstrip("/") in names
+    lost = [t for t in _named_files(path.read_text()) if not there(t)]
+    assert not lost, f"{document} names files that are not there: {lost}"
+
+
+def test_a_file_that_is_not_there_is_noticed() -> None:
+    text = "`fx/nn/README.md`, `jit/`, `fx.numpy`, `x.at[i]` and `fx/gone.py`\n```\n`jit/gone.py`\n```"
+    assert _named_files(text) == {"fx/nn/README.md", "jit/", "fx/gone.py"}
