@@ -270,7 +270,15 @@ def test_an_interruption_ends_quietly(monkeypatch):
         command_line.main(["train", "mnist"])
 
 
-def test_an_interrupted_program_saves_the_network_as_it_is(tmp_path, monkeypatch):
+@pytest.fixture
+def keyboard_interrupts():
+    """Python's handling of Ctrl-C: a process that a shell starts in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_program_saves_the_network_as_it_is(tmp_path, monkeypatch, keyboard_interrupts):
     def press(run):
         if run.batch == 2:
             signal.raise_signal(signal.SIGINT)
