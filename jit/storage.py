@@ -155,13 +155,26 @@ class Storage:
                 self.store(eqn.outputs[0], f"the result of {name}")
             elif kind == "fetch":
                 self.store(self.view_base(eqn.inputs[0]), f"{name} reads it at computed places")  # type: ignore[arg-type]
-            elif in_parts(eqn) and not only_indices(eqn, self.users.get(eqn.outputs[0], ()), self.fetched):
+            elif in_parts(eqn) and not self._is_taken_apart(eqn):
                 self.store(eqn.outputs[0], "each part is written into its place")
             elif not fuse:
                 for v in eqn.outputs:
                     self.store(v, "fusion is off")
         if fuse:
             self._share()
+
+    def _is_taken_apart(self, concatenation: Eqn) -> bool:
+        """Whether each of those who read a concatenation reads one of its parts alone."""
+        users = self.users.get(concatenation.outputs[0], ())
+        if only_indices(concatenation, users, self.fetched):
+            return True
+        if not users or any(u.prim.name != "slice" for u in users):
+            return False
+        d, bounds = concatenation.params["dimension"], [0]
+        for x in concatenation.inputs:
+            bounds.append(bounds[-1] + x.aval.shape[d])
+        slices = [(u.params["start_indices"][d], u.params["limit_indices"][d]) for u in users]
+        return all(any(a <= lo and hi <= b for a, b in itertools.pairwise(bounds)) for lo, hi in slices)
 
     def view_base(self, var: Var) -> Var:
         """The variable whose memory a library operation reads for ``var``, through strided views."""
