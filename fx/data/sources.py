@@ -57,6 +57,11 @@ class Arrays:
     def __len__(self) -> int:
         return int(self._length or 0)
 
+    def __repr__(self) -> str:
+        kinds = [(tree.keystr(path), a) for path, a in tree.leaves_with_path(self._arrays)]
+        told = [f"{path}: {a.dtype}{list(a.shape[1:])}".removeprefix(": ") for path, a in kinds[:8]]
+        return f"{len(self)} examples, {', '.join(told)}{', ...' * (len(kinds) > 8)}"
+
     def gather(self, positions: np.ndarray) -> Any:
         return tree.map(lambda a: np.asarray(a[positions]), self._arrays)
 
@@ -217,6 +222,9 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def __repr__(self) -> str:
+        return f"{len(self)} images of {len(self.classes)} classes"
 
     def gather(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         chosen = [self._files[i] for i in positions]

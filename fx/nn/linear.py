@@ -87,7 +87,7 @@ class Linear(Module):
 
     def __call__(self, x: Value) -> Value:
         name = describe(self, self.in_features, self.out_features)
-        x = check_features(x, self.in_features, name, " Images are flattened first: nn.Flatten().")
+        x = check_features(x, self.in_features, name, " Images are flattened first: nn.Flatten()." * (fnp.ndim(x) > 2))
         y = fnp.matmul(x, self.weight)
         return y if self.bias is None else y + self.bias
 

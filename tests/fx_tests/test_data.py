@@ -35,8 +35,20 @@ PIPELINES = {
     "stream": STREAM.shuffle(0, buffer=6).batch(4).repeat(2),
     "prefetch": SQUARES.shuffle(7).map(lambda x: x + 1).batch(3).prefetch(3, threads=2).repeat(2).prefetch(2),
     "take": SQUARES.shuffle(4).take(9).repeat(2).batch(4),
+    "skip": SQUARES.shuffle(4).skip(9).repeat(2).batch(4),
     "checked": data.from_arrays(np.arange(12.0)).check_finite().batch(4),
 }
+
+
+def test_a_data_set_reads_as_it_was_written():
+    shown = data.from_arrays((np.ones((4, 2)), np.arange(4))).map(len).shuffle(seed=0).batch(2).skip(1).repeat()
+    assert repr(shown) == (
+        "Dataset(4 examples, [0]: float64[2], [1]: int64[]).map(len).shuffle(seed=0).batch(size=2, drop_last=False).skip(n=1).repeat()"
+    )
+    assert listed(SQUARES.skip(17)) == [289, 324, 361] and len(SQUARES.skip(17)) == 3 and not listed(SQUARES.skip(40))
+    for name, says in (("cache", "list\\(dataset\\)"), ("zip", "from_arrays"), ("step", "no attribute 'step'$")):
+        with pytest.raises(AttributeError, match=says):
+            getattr(SQUARES, name)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -517,7 +529,7 @@ CHAINS = {
     "shuffled": lambda d: d.shuffle(0).batch(2),
     "mapped": lambda d: d.map(lambda x: x).prefetch(),
     "filtered": lambda d: d.filter(lambda x: True).shuffle(0, buffer=3),
-    "taken": lambda d: d.take(5).batch(2),
+    "taken": lambda d: d.take(5).skip(1).batch(2),
     "for ever": lambda d: d.shuffle(0).batch(2).repeat(),
 }
 
