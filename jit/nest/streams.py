@@ -25,7 +25,9 @@ __all__ = ["STREAMS", "StreamedRows", "is_light", "is_streamed"]
 
 STREAMS = 8  # places of memory that are read side by side
 LINE = 64  # elements; the places are multiples of so many apart
-LONG_ROW = 1 << 18  # bytes of a row, or of a piece of one, inside of which the places lie; of shorter rows, several are read
+LONG_ROW = (
+    1 << 18
+)  # bytes of a row, or of a piece of one, inside of which the places lie; of shorter rows, several are read
 LIGHT = 8  # operations on an element, at most: more take longer than to read it
 
 
@@ -85,7 +87,7 @@ class StreamedRows(Reducing):
             each = b.let("each", (b.hi - b.lo) // STREAMS)
             rest = b.let("rest", b.lo + each * STREAMS)
             with b.for_("row", b.lo, b.lo + each) as row:
-                self.short_rows([row + each * s if s else row for s in range(STREAMS)])
+                self.short_rows([row, *(row + each * s for s in range(1, STREAMS))])
             with b.for_("row", rest, b.hi) as row:
                 self.short_rows([row])
         return total, chunk_for(total, self.work.per(total))
@@ -96,9 +98,9 @@ class StreamedRows(Reducing):
     # ------------------------------------------------------------------ one long row
 
     def long_row(self, piece: Expr, start: Expr, stop: Expr) -> None:
-        b, nest = self.b, self.nest
+        b = self.b
         each = b.let("each", (stop - start) // (STREAMS * LINE) * LINE)
-        begins = [b.let("begin", start + each * s) for s in range(STREAMS)]
+        begins = [start, *(b.let("begin", start + each * s) for s in range(1, STREAMS))]
         cells = [_Cell({}, begin, None, self.fresh()) for begin in begins]
         self.add(cells, Const(0, i64), each)
         first = cells[0]
