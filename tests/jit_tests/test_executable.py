@@ -264,6 +264,30 @@ def test_donated_inputs_become_outputs():
     agree(out, x * y + x)
 
 
+PASSED_ON = {  # of donated a, b of one type and c of another: what comes back, whose memory the first result has, is anything computed
+    "as they are": (lambda a, b, c: (a, b, c), 0, False),
+    "in another order": (lambda a, b, c: (c, b, a), 2, False),
+    "read by others": (lambda a, b, c: (a, b @ a.T, c + fnp.sum(a)), 0, True),
+    "beside what is computed": (lambda a, b, c: (a * 2 + b, b, c), 0, True),
+    "twice": (lambda a, b, c: (a, a, c), 0, True),
+    "transposed": (lambda a, b, c: (a.T, b, c), None, True),
+    "and its reverse": (lambda a, b, c: (a, a[::-1], c), None, True),
+}
+
+
+@pytest.mark.parametrize("case", PASSED_ON)
+def test_donated_inputs_that_come_back_are_not_copied(case):
+    f, heir, computes = PASSED_ON[case]
+    given = [numbers((40, 40), "f4", 1), numbers((40, 40), "f4", 2), numbers((7,), "f4", 3)]
+    want = [np.asarray(x) for x in f(*map(fnp.asarray, given))]
+    e = jit.compile(graph_of(f, *given), jit.Options(donate=(0, 1, 2), verify=True))
+    out = e(*(held := [x.copy() for x in given]))
+    for found, wanted in zip(out, want, strict=True):
+        agree(found, wanted)
+    assert [np.shares_memory(out[0], x) for x in held] == [k == heir for k in range(3)]
+    assert bool(e.profile(*given)) == computes
+
+
 def test_donated_inputs_that_must_not_be_written_are_copied():
     x = numbers((50, 60), "f4")
     e = jit.compile(graph_of(affine, x, x), jit.Options(donate=(0,)))
