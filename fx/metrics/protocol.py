@@ -59,7 +59,8 @@ def same_shape(name: str, predictions: Value, targets: Value) -> None:
     """Raises ShapeError unless the shapes are equal."""
     if tuple(predictions.shape) != tuple(targets.shape):
         raise ShapeError(
-            f"{name} takes predictions and targets of equal shape; found {tuple(predictions.shape)} and {tuple(targets.shape)}"
+            f"{name} takes predictions and targets of equal shape; found {tuple(predictions.shape)} and {tuple(targets.shape)}."
+            " Reshape one of them, x.reshape(...) or x[:, 0]; of train.Trainer, forward= gives what metrics are given."
         )
 
 

@@ -329,10 +329,10 @@ class _Writer:
             case Store(buf, index, value) if id(s) in self.body.pairs:
                 other = self.vector(self.body.pairs[id(s)].value, c)
                 return [Store(buf, self.scalar(index, c), op_("interleave", self.vector(value, c), other))]
-            case Store(buf, index, value):
+            case Store(buf, index, value, _, past):
                 step, v = self.body.step(index), self.vector(value, c)
                 if step == 1:
-                    return [Store(buf, self.scalar(index, c), v, self.mask)]
+                    return [Store(buf, self.scalar(index, c), v, self.mask, past and self.mask is None)]
                 if step == -1:
                     return [Store(buf, self.scalar(index, c) - (self.lanes - 1), op_("reverse", v))]
                 return self.scatter(buf, index, self.vector(value, c), c)

@@ -75,6 +75,7 @@ class Emitter:
         self.integers: dict[Any, Ref] = {}
         self.counters: dict[int, Expr] = {}
         self.scopes = [Scope(self.b.stack[0], frozenset())]
+        self.past: Sequence[NestStore] = ()  # the stores that go past the caches, in the loop that is being written
         self.narrow = 0  # the length of rows that are written out (``NarrowRows``)
 
     def write(self) -> tuple[int, int]:
@@ -298,12 +299,12 @@ class Emitter:
             return self.b.load(buf, index * 2), self.b.load(buf, index * 2 + 1)
         return self.b.load(buf, index)
 
-    def store(self, buf: str, index: Expr, value: Value) -> None:
+    def store(self, buf: str, index: Expr, value: Value, past: bool = False) -> None:
         if isinstance(value, tuple):
             self.b.store(buf, index * 2, value[0])
             self.b.store(buf, index * 2 + 1, value[1])
         else:
-            self.b.store(buf, index, value)
+            self.b.store(buf, index, value, past=past)
 
     def position(self, node: Index) -> Value:
         at = self.nest.at(node.at)
@@ -324,7 +325,7 @@ class Emitter:
         done = [(s, self.value(s.node)) for s in stores]
         for s, v in done:
             at = self.nest.at(s.at)
-            self.store(self.pointer(s.var, at.const, "out"), self.affine(at, False), v)
+            self.store(self.pointer(s.var, at.const, "out"), self.affine(at, False), v, s in self.past)
 
 
 _IN_MEMORY = (np.dtype(np.float32), np.dtype(np.float64))
