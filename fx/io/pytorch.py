@@ -39,6 +39,14 @@ BACK: dict[str, Layout] = {
 _SAME = (nn.Embedding, nn.Bilinear, nn.LayerNorm, nn.RMSNorm)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _PARTS = {"query": 0, "keys": 1, "values": 2}
+_FIELDS: dict[type, dict[str, str]] = {
+    nn.Sequential: {"layers": ""},
+    nn.TransformerEncoder: {"blocks": "layers"},
+    nn.TransformerDecoder: {"blocks": "layers"},
+    nn.TransformerEncoderBlock: {"attention": "self_attn"},
+    nn.TransformerDecoderBlock: {"attention": "self_attn", "cross_attention": "multihead_attn"},
+}
+"""Fields that PyTorch's layers call otherwise, or (empty) leave out of their names."""
 
 
 def from_torch_layout(array: Any, layout: str) -> np.ndarray:
@@ -80,10 +88,11 @@ def _scattering(groups: int) -> tuple[Layout, Layout]:
 
 
 class _Kinds(NamedTuple):
-    """Of a template: the layers whose weights are laid out in a way of their own, and the ``Sequential`` s, by path."""
+    """Of a template: the layers whose weights are laid out in a way of their own, and what fields are called in PyTorch, by
+    path."""
 
     layers: dict[str, Any]
-    sequentials: set[str]
+    fields: dict[str, str]
 
     def layouts(self, path: str, given: Mapping[str, str], ndim: int) -> tuple[Layout, Layout]:
         """To our layout and from it: as given, else by the layer that holds the leaf, else by the custom of its name."""
@@ -99,25 +108,27 @@ class _Kinds(NamedTuple):
     def customary(self, path: str) -> tuple[str, int | None]:
         """The name that PyTorch's layers have for a leaf, and which third of that entry it is, if it is one.
 
-        ``Sequential`` has no ``layers``, recurrent layers count them in the names of their parameters, attention keeps
-        its three projections in one, and running statistics are ``running_mean`` and ``running_var``.
+        ``Sequential`` has no ``layers``, transformers call their blocks so, recurrent layers count them in the names of their
+        parameters, attention keeps its three projections in one, and running statistics are ``running_mean`` and ``running_var``.
         """
-        kept, parts = [], path.split(".")
-        for i, part in enumerate(parts):
-            if not (part == "layers" and ".".join(parts[:i]) in self.sequentials):
-                kept.append(part)
-        return _of_layers(".".join(kept))
+        parts = path.split(".")
+        theirs = [self.fields.get(".".join(parts[: i + 1]), part) for i, part in enumerate(parts)]
+        return _of_layers(".".join(filter(None, theirs)))
 
 
 def _kinds(like: Tree) -> _Kinds:
     found = dict(_modules(like, ()))
-    sequentials = {path for path, x in found.items() if isinstance(x, nn.Sequential)}
-    return _Kinds({path: x for path, x in found.items() if path not in sequentials}, sequentials)
+    fields = {
+        f"{path}.{ours}".lstrip("."): theirs
+        for path, x in found.items()
+        for ours, theirs in next((f for kind, f in _FIELDS.items() if isinstance(x, kind)), {}).items()
+    }
+    return _Kinds({path: x for path, x in found.items() if not isinstance(x, nn.Sequential)}, fields)
 
 
 def _modules(x: Tree, path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The layers of a tree that ``_Kinds`` is about, by path."""
-    if isinstance(x, (*_SAME, *_TRANSPOSED, nn.Sequential)):
+    if isinstance(x, (*_SAME, *_TRANSPOSED, *_FIELDS)):
         yield structure.path_of(path), x
     if x is None or not tree.is_tree_node(type(x)):
         return
@@ -140,6 +151,15 @@ def _of_layers(name: str) -> tuple[str, int | None]:
     return f"{name[: projected.start()]}{projected[1]}in_proj_{projected[3]}", _PARTS[projected[2]]
 
 
+def _apart(name: str, part: int) -> str:
+    """The name of one of three projections that are not kept in one, as their sizes differ.
+
+    >>> _apart("self_attn.in_proj_weight", 1)
+    'self_attn.k_proj_weight'
+    """
+    return name.removesuffix("in_proj_weight") + f"{'qkv'[part]}_proj_weight"
+
+
 def _candidates(
     path: str, names: Mapping[str, str] | Callable[[str], str], kinds: _Kinds
 ) -> Iterator[tuple[str, int | None]]:
@@ -158,6 +178,8 @@ def _candidates(
     yield ".".join(filter(None, (head, whole[len(begins) :].lstrip(".")))), part
     bare, part = _of_layers(re.sub(r"(^|\.)layers\.(?=\d+(\.|$))", r"\1", path[len(start) :].lstrip(".")))
     yield ".".join(filter(None, (head, bare))), part
+    if part is not None and bare.endswith("in_proj_weight"):  # keys or values of a size of their own
+        yield ".".join(filter(None, (head, _apart(whole[len(begins) :].lstrip("."), part)))), None
 
 
 # ------------------------------------------------------------------------------------------------- loading
@@ -180,7 +202,8 @@ def load_torch(
         names: from paths in the template to PyTorch's names; a dict (whose keys may be prefixes: ``{"body": "features"}``),
             or a function. Without one an entry is looked for under its own path and under the name that PyTorch's layers
             have for it: ``layers.0.weight`` of a ``Sequential`` as ``0.weight``, ``cells.0.0.weight_ih`` as
-            ``weight_ih_l0``, ``query.weight`` as the first third of ``in_proj_weight``, ``mean`` as ``running_mean``.
+            ``weight_ih_l0``, ``query.weight`` as the first third of ``in_proj_weight``, ``blocks.0.attention`` as
+            ``layers.0.self_attn``, ``mean`` as ``running_mean``.
         layouts: from paths in the template (or their prefixes) to ``"same"``, ``"linear"``, ``"conv"``,
             ``"conv_transpose"``. By default the layers of ``fx.nn`` are known; in a template of plain arrays, matrices named
             ``weight`` are transposed and larger ones moved as convolutions' are.
@@ -280,7 +303,7 @@ def torch_state_dict(
     kinds = _kinds(model)
     found: dict[str, np.ndarray] = {}
     leaves = structure.leaves_by_path(model)
-    thirds: dict[str, list[Any]] = {}
+    thirds: dict[str, list[tuple[str, np.ndarray]]] = {}
     for path, leaf in [*leaves.items(), *structure.leaves_by_path(state).items()]:
         array = np.asarray(leaf)
         array = np.ascontiguousarray(kinds.layouts(path, layouts or {}, array.ndim)[1](array))
@@ -289,9 +312,18 @@ def torch_state_dict(
         if part is not None and not _projections(path) <= leaves.keys():
             name, part = own, None  # a layer of another kind has a field of that name
         if part is not None:
-            thirds.setdefault(name, [None] * 3)[part] = array
-        found[name] = array
-    return found | {name: np.concatenate(parts) for name, parts in thirds.items()}
+            thirds.setdefault(name, [("", array)] * 3)[part] = (own, array)
+        else:
+            found[name] = array
+    for name, thirds_of_it in thirds.items():
+        owns, parts = zip(*thirds_of_it)
+        if len({p.shape for p in parts}) == 1:
+            found[name] = np.concatenate(parts)
+        elif len({len(p) for p in parts}) == 1:  # keys or values of a size of their own
+            found |= {_apart(name, i): p for i, p in enumerate(parts)}
+        else:  # groups of queries that share keys: no layer of PyTorch's
+            found |= dict(zip(owns, parts))
+    return found
 
 
 def _projections(path: str) -> set[str]:

@@ -36,7 +36,7 @@ def cosine(
         return reduced(1 - similarity, weights, reduction)
     t = floats(targets, "targets of cosine")
     same_shape("cosine", similarities=similarity, targets=t)
-    range_checked("cosine", "targets", t, "1 or -1", lambda v: abs(v) != 1)
+    range_checked("cosine", "targets", t, "1 or -1", lambda v: abs(v) != 1, weights)
     return reduced(fnp.where(t > 0, 1 - similarity, relu(similarity - margin)), weights, reduction)
 
 
@@ -51,6 +51,9 @@ def triplet(
         p: d(x, y) is the p-norm of x - y + epsilon, as in PyTorch.
         swap: take d(positive, negative) where it is less than d(anchor, negative).
         weights, reduction: see ``fx.nn.losses``.
+
+    >>> triplet(fnp.array([[0.0, 0.0]]), fnp.array([[0.0, 1.0]]), fnp.array([[0.0, 1.5]])).round(4)
+    Array(0.5, dtype=float32)
 
     Source: Balntas et al., "Learning local feature descriptors with triplets", 2016.
     """
