@@ -152,6 +152,7 @@ BOTH_SIDES: dict[str, Any] = {  # function, length of a row, lengths on both sid
     "narrow columns": (lambda x: fnp.sum(x, 0), 3, (70_000, 80_000, 90_000, 200_000)),
     "long rows times a vector": (lambda x: x.reshape(23, -1) @ x.reshape(-1)[: x.shape[0]], 23, (200, 300, 500, 900)),
     "partial products": (lambda x: x @ _LONG + 1, 5000, (70, 150, 400, 800)),
+    "an operand on both sides of the second-level cache": (lambda x: x.T @ (x + 1), 512, (700, 800, 600, 1100, 1500)),
     "a product that leaves B in place": (lambda x: fnp.tanh(x @ _LAYER), 100, (40, 60, 70, 200, 300)),
 }
 
