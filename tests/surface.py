@@ -113,7 +113,7 @@ NAMESPACES = {
         outside=dict.fromkeys("get_scaled_dot_general_config scaled_dot_general".split(), "quantises to floats of 8 bits, with which fx does not compute"),
     ),
     "nn.initializers": Namespace("jax.nn.initializers", "fx.nn.initializers"),
-    "tree_util": Namespace("jax.tree_util", "fx.tree_util", outside={"default_registry": "an object of jaxlib's"}),
+    "tree_util": Namespace("jax.tree_util", "fx.tree_util"),
     "debug": Namespace(
         "jax.debug", "fx.debug",
         outside={
