@@ -21,7 +21,7 @@ import numpy as np
 
 from .row import Prepared, Result, Row, leaves
 
-__all__ = ["AVX2_ONLY", "LIBRARIES", "Pool", "environment", "installed", "serve"]
+__all__ = ["AVX2_ONLY", "LIBRARIES", "Pool", "environment", "installed", "serve", "settle"]
 
 LIBRARIES = ("fx", "numpy", "jax", "torch", "autograd")
 AVX2_ONLY = {
@@ -157,19 +157,23 @@ class _Worker:
         return {"error": f"the process of {self.name} died or gave no answer within {_PATIENCE:.0f} s"}
 
     def settle(self) -> None:
-        """Waits until no thread of the process uses a processor any more: it would be missing to the next library."""
-        if self.child is None:
-            return
-        end, before = time.monotonic() + _SETTLED, None
-        while (now := _processor_time(self.child.pid)) != before and time.monotonic() < end:
-            before = now
-            time.sleep(0.01)
+        """Waits until the process is idle."""
+        if self.child is not None:
+            settle(self.child.pid)
 
     def close(self) -> None:
         if self.child is not None:
             self.child.kill()
             self.child.wait()
             self.child = None
+
+
+def settle(pid: int) -> None:
+    """Waits until no thread of a process uses a processor any more: it would be missing to the next library."""
+    end, before = time.monotonic() + _SETTLED, None
+    while (now := _processor_time(pid)) != before and time.monotonic() < end:
+        before = now
+        time.sleep(0.01)
 
 
 def _processor_time(pid: int) -> list[int] | None:

@@ -333,7 +333,7 @@ class _Writer:
                 f"        dense = as_dense({buffers})",
                 f"        if dense is None{gone}:",
                 "            return MISS",
-                f"        {own}, *_ = dense",
+                f"        {own}{',' * (self.leaves == 1)} = dense[:{self.leaves}]",
             ]
         else:
             lines.append("        return MISS")

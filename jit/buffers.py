@@ -6,6 +6,7 @@ alive, so the order of steps and their sizes decide everything and the plan is t
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from fx.sizes import alike
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.reductions import is_arg
 from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd
-from .nest.nodes import Leaf, NestStore, Node, walk
+from .nest.nodes import Leaf, Nest, NestStore, Node, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 from .threads import runtime
 
@@ -32,6 +33,7 @@ __all__ = [
     "plan_buffers",
     "rounded",
     "share_in_place",
+    "without_copies_in_place",
 ]
 
 ALIGN = 64
@@ -83,10 +85,11 @@ def share_in_place(
         for w in g.writes:
             if w in parts:
                 continue
+            itself = may_overwrite.copied(w)
             match = next(
                 (
                     v
-                    for v in free
+                    for v in sorted(free, key=lambda v: v is not itself)
                     if may_overwrite(v, w)
                     and _output_fits(sharing, v, w, outputs, gift)
                     and heirs.get(sharing.root(v), w) is w
@@ -96,13 +99,31 @@ def share_in_place(
             if match is not None:
                 free.remove(match)
                 sharing.memory[w] = match
-                sharing.reasons[w] = "overwrites an operand that is not read again"
+                sharing.reasons[w] = _SAME if match is itself else "overwrites an operand that is not read again"
     return sharing
 
 
+_SAME = "is the operand itself, which is not read again: nothing is copied"
+
+
+def without_copies_in_place(nest: Nest, sharing: Sharing) -> Nest:
+    """The nest without the stores that would write an operand over itself, such as weights that a step of training leaves as they
+    are, whose memory is donated."""
+    stores = tuple([s for s in nest.stores if s.var not in sharing.memory or sharing.memory[s.var] is not _copied(s)])
+    return nest if len(stores) == len(nest.stores) else dataclasses.replace(nest, stores=stores)
+
+
+def _copied(store: NestStore) -> Var | None:
+    """The value that a store copies element by element, if it does nothing else."""
+    node = store.node
+    same = isinstance(node, Leaf) and node.at == store.at and not node.conds and node.dtype == store.var.aval.dtype
+    return node.var if same else None
+
+
 def _written_in_parts(plan: FusionPlan) -> set[Var]:
-    """Results of concatenations, which several groups or several roots write."""
-    return {r.dest for g in plan.groups for r in g.roots if r.dest is not None and r.dest is not r.var}
+    """Results of concatenations, which several groups or several roots write.  (No equation makes the copy of an input, or of another
+    output, that is an output; its one root is all of it.)"""
+    return {r.dest for g in plan.groups for r in g.roots if r.dest is not r.var and r.dest in plan.producers}
 
 
 def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: set[Var], gift: set[Var]) -> bool:
@@ -136,6 +157,11 @@ class _Overwrites:
     @property
     def anything(self) -> bool:
         return bool(self.stores) or self.first is not None
+
+    def copied(self, w: Var) -> Var | None:
+        """The operand that ``w`` is a copy of."""
+        store = self.stores.get(w)
+        return None if store is None else _copied(store)
 
     def __call__(self, v: Var, w: Var) -> bool:
         if not alike(v.aval.size, w.aval.size) or v.aval.dtype != w.aval.dtype:

@@ -106,8 +106,8 @@ class KernelBuilder:
     def load(self, buf: str, index: Any, lanes: int = 1, mask: Expr | None = None) -> Expr:
         return Load(buf, lift(index, i64), self.types[buf].vector(lanes), mask)
 
-    def store(self, buf: str, index: Any, value: Any, mask: Expr | None = None) -> None:
-        self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf]), mask))
+    def store(self, buf: str, index: Any, value: Any, mask: Expr | None = None, past: bool = False) -> None:
+        self.emit(Store(buf, lift(index, i64), lift(value, self.types[buf]), mask, past))
 
     def prefetch(self, buf: str, index: Any, level: int = 1) -> None:
         self.emit(Prefetch(buf, lift(index, i64), level))

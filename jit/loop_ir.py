@@ -17,6 +17,8 @@ from typing import Any, Union
 
 from fx.errors import GraphError
 
+LINE_BYTES = 64  # what a store past the caches is aligned to
+
 # ------------------------------------------------------------------------------------------- types
 
 
@@ -243,12 +245,14 @@ class Store:
     """``buf[index] = value``; a vector value goes to consecutive elements.
 
     mask: a vector of booleans; lanes where it is false are not written.
+    past: a vector goes past the caches, to memory.  It begins at a multiple of its bytes there, or of ``LINE_BYTES`` if it is longer.
     """
 
     buf: str
     index: Expr
     value: Expr
     mask: Expr | None = None
+    past: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

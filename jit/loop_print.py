@@ -159,9 +159,10 @@ class _Printer:
                     self.mutable.add(name)
             case Assign(name, value):
                 self.line(f"{self.names[name]} = {self.text(value)}")
-            case Store(buf, index, value, mask):
+            case Store(buf, index, value, mask, past):
                 if mask is None:
-                    self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}")
+                    remark = "  # past the caches" if past else ""
+                    self.line(f"{self.element(buf, index, value.ty)} = {self.stored(value)}{remark}")
                 else:
                     place = f"{self.names[buf]}, {self.text(index)}, {self.text(mask)}"
                     self.line(f"store_masked({place}, {self.stored(value)})")

@@ -12,7 +12,7 @@ import numpy as np
 from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
-from .buffers import Sharing, plan_buffers, share_in_place
+from .buffers import Sharing, plan_buffers, share_in_place, without_copies_in_place
 from .canonical import canonical
 from .fuse import fuse
 from .fuse_epilogue import Worth, product_columns
@@ -231,7 +231,9 @@ def _lower_groups(ctx: Builder, plan: FusionPlan, sharing: Sharing) -> None:
             if group.kind == "library" and group.nest is not None:
                 _lower_product(ctx, plan, group, group.nest)
             elif group.nest is not None:
-                emit_nest(ctx, group.nest)
+                nest = without_copies_in_place(group.nest, sharing)
+                if nest.stores:
+                    emit_nest(ctx, nest)
             else:
                 _lower_whole(ctx, plan, group)
 

@@ -1,6 +1,7 @@
 """The programs of ``fx.examples`` beside their twins: same initial weights, same batches, same arithmetic.
 
-``python -m benchmarks.programs [NAME ...]`` compares the losses of the first 100 steps, then times whole epochs in turn, each library in a process of its own.
+``python -m benchmarks.programs [NAME ...] [--isa avx2]`` compares the losses of the first 100 steps, then times whole epochs in turn, each
+library in a process of its own, which is waited for until it is idle.  With ``--isa avx2`` all of them do without AVX-512, as in ``benchmarks``.
 
     twin             steps  largest difference of losses    fx s/epoch   torch s/epoch    ratio
 
@@ -11,17 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from typing import Any
 
-from benchmarks.process import environment
+from benchmarks.process import AVX2_ONLY, environment, settle
 
 from .twin import TWINS, Side, side
 
 STEPS = 100
+TURN = 0.1  # seconds; epochs of a few milliseconds have an interruption in one of three otherwise
 
 
 def losses(chosen: Side, steps: int) -> list[float]:
@@ -38,13 +41,18 @@ def losses(chosen: Side, steps: int) -> list[float]:
 
 
 def an_epoch(chosen: Side, epoch: int) -> float:
-    """Seconds of an epoch, its batches made ready before; the last loss is waited for."""
-    batches, loss = list(chosen.batches(epoch)), None
-    start = time.perf_counter()
-    for batch in batches:
-        loss = chosen.step(batch)
-    float(loss)
-    return time.perf_counter() - start
+    """Seconds of an epoch, the median of as many, one after the other, as take ``TURN`` seconds, at least one.
+
+    The batches are made ready before; the last loss is waited for.
+    """
+    batches, loss, seconds = list(chosen.batches(epoch)), None, []
+    while sum(seconds) < TURN:
+        start = time.perf_counter()
+        for batch in batches:
+            loss = chosen.step(batch)
+        float(loss)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
 
 
 def end(chosen: Side, epochs: int) -> float | None:
@@ -100,6 +108,7 @@ def compare(name: str, threads: int, epochs: int, steps: int = STEPS, ends: int 
         for epoch in range(epochs):
             for library, process in processes.items():
                 seconds[library].append(process.ask(epoch=epoch))
+                settle(process.child.pid)
         scores = {library: p.ask(end=ends) for library, p in processes.items()} if ends else {}
     finally:
         for process in processes.values():
@@ -108,7 +117,7 @@ def compare(name: str, threads: int, epochs: int, steps: int = STEPS, ends: int 
     if epochs:
         medians = {library: statistics.median(s) for library, s in seconds.items()}
         best = min(medians[library] for library in libraries[1:])
-        text += "".join(f"  {library} {s:8.3f} s" for library, s in medians.items())
+        text += "".join(f"  {library} {s:8.4f} s" for library, s in medians.items())
         text += f"  ratio {medians['fx'] / best:.2f}"
     told = "  ".join(f"{library} {score:.4f}" for library, score in scores.items() if score is not None)
     return text + (f"  after {ends} epochs: {told}" if told else "")
@@ -122,6 +131,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS, help="compared (default: %(default)s)")
     parser.add_argument("--ends", type=int, default=0, metavar="EPOCHS", help="also the scores after so many epochs")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--isa", choices=["avx2"], help="the instructions that every library may use (all it knows)")
     parser.add_argument("--double", action="store_true", help="float64: differences that vanish are rounding")
     parser.add_argument("--serve", metavar="LIBRARY", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -131,6 +141,8 @@ def main() -> None:
     if args.serve:
         serve(args.names[0], args.serve, args.double)
         return
+    if args.isa and not os.environ.items() >= AVX2_ONLY.items():  # libraries read it when they are loaded, and some are
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.programs", *sys.argv[1:]], os.environ | AVX2_ONLY)
     print(
         f"{'twin':<16} {'steps':>5}  {'largest relative difference':<28}  median seconds of an epoch; ratio to the best"
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import fx
 from fx import data, random
 from fx.examples import mlp, mnist, transfer
 from fx.train import Trainer
@@ -150,10 +151,13 @@ def jax_side(start: Start) -> Side:
             x = jax.lax.reduce_window(x, -np.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
         hidden, last = params["dense"]
         x = jax.nn.relu(x.reshape(len(x), -1) @ hidden["w"] + hidden["b"])
-        if model == "transfer":
-            x = jax.lax.stop_gradient(
-                x
-            )  # so all but the last layer stay: Adam moves nothing whose gradient is always 0
         return optax.softmax_cross_entropy_with_integer_labels(x @ last["w"] + last["b"], labels).mean()
 
+    if model == "transfer":
+        *kept, last = params["dense"]
+        frozen = fx.tree.map(lambda x: jax.numpy.asarray(np.asarray(x)), {"conv": params["conv"], "dense": kept})
+        with_last = lambda last, rest: {"conv": rest["conv"], "dense": [*rest["dense"], last]}
+        of_last = lambda last, images, labels, rest: loss(with_last(last, rest), images, labels)
+        step = twin.jax_step(of_last, optimizer, last)
+        return Side(lambda batch: step((*batch, frozen)), start.batches)
     return Side(twin.jax_step(loss, optimizer, params), start.batches)

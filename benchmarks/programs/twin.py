@@ -7,6 +7,7 @@ numbers, and see the same batches.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -165,7 +166,7 @@ def jax_step(loss: Callable[..., Any], optimizer: Any, model: Any) -> Callable[[
 
     flat, structure = fx.tree.flatten(model)
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=(0, 1))  # as fx's step has it
     def update(weights: Any, state: Any, batch: Any) -> Any:
         value, gradient = jax.value_and_grad(lambda w: loss(fx.tree.unflatten(structure, w), *batch))(weights)
         updates, state = optimizer.update(gradient, state, weights)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import random, tree
 from ..errors import DataError
-from ..misnamed import explained
+from . import elsewhere
 from .elements import finite, permutation, seeded, stacked
 from .prefetching import known, prefetched
 from .sources import Images, Source, positive
@@ -27,15 +27,6 @@ Element = Any
 State = dict[str, Any]
 Task = Callable[[], Element]
 Tasks = Iterator[tuple[Task, State]]
-
-
-_explained = explained(
-    {
-        "batch_size": "size", "buffer_size": "buffer", "count": "times", "drop_remainder": "drop_last", "epochs": "times", "fn": "f",
-        "func": "f", "function": "f", "map_func": "f", "num_parallel_calls": "prefetch(threads=...) computes in threads what comes before it.",
-        "num_workers": "threads", "prefetch_factor": "buffer", "rng": "seed|key", "shuffle": "It is a step of its own: .shuffle(seed=0).batch(32).",
-    }
-)  # fmt: skip
 
 
 class Dataset:
@@ -58,6 +49,12 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Element]:
         return (task() for task, _ in self.tasks({}, 0))
+
+    if not TYPE_CHECKING:  # a type checker says itself what is not there
+
+        def __getattr__(self, name: str) -> Any:
+            told = f". {elsewhere.STEPS[name]}" if name in elsewhere.STEPS else ""
+            raise AttributeError(f"a Dataset has no attribute {name!r}{told}", name=name, obj=self)
 
     @property
     def _kept(self) -> tuple[str, ...] | None:
@@ -97,7 +94,7 @@ class Dataset:
 
     # ------------------------------------------------------------------------------------- the steps
 
-    @_explained
+    @elsewhere.step
     def map(self, f: Callable[..., Element], *, seed: int | None = None, key: Any = None) -> Dataset:
         """``f(element)`` in place of each element.
 
@@ -112,7 +109,7 @@ class Dataset:
         """The elements for which ``keep(element)`` is true."""
         return _Filter(self, keep)
 
-    @_explained
+    @elsewhere.step
     def shuffle(self, seed: int, *, buffer: int | None = None) -> Dataset:
         """Another order in every pass.
 
@@ -128,7 +125,7 @@ class Dataset:
             raise DataError(f"shuffle takes a seed, an int (not a key: orders are NumPy's work); found {seed!r}")
         return _Shuffle(self, seed) if buffer is None else _BufferShuffle(self, seed, buffer)
 
-    @_explained
+    @elsewhere.step
     def batch(self, size: int, *, drop_last: bool = False) -> Dataset:
         """``size`` elements as one, their arrays stacked.
 
@@ -140,14 +137,14 @@ class Dataset:
         """
         return _Batch(self, positive("batch", "a positive size", size), drop_last)
 
-    @_explained
+    @elsewhere.step
     def repeat(self, times: int | None = None) -> Dataset:
         """Pass after pass; None for ever."""
         if times is not None and (not isinstance(times, (int, np.integer)) or times < 0):
             raise DataError(f"repeat takes a number of passes, at least 0, or None for ever; found {times!r}")
         return _Repeat(self, times)
 
-    @_explained
+    @elsewhere.step
     def prefetch(self, buffer: int = 2, *, threads: int = 1) -> Dataset:
         """Computes up to ``buffer`` elements ahead, in ``threads`` threads, while the last one is being used. The order
         stays."""
@@ -160,6 +157,12 @@ class Dataset:
         if n < 0:
             raise DataError(f"take takes a number of elements, at least 0; found {n}")
         return _Take(self, n)
+
+    def skip(self, n: int) -> Dataset:
+        """All but the first ``n`` elements."""
+        if n < 0:
+            raise DataError(f"skip takes a number of elements, at least 0; found {n}")
+        return _Skip(self, n)
 
     def check_finite(self) -> Dataset:
         """The same elements; a NaN or an infinity in one raises ``DataError`` with its number and place."""
@@ -203,6 +206,9 @@ class FromSource(Dataset):
 
     def __init__(self, source: Source) -> None:
         self._source = source
+
+    def __repr__(self) -> str:
+        return f"Dataset({self._source!r})"
 
     def __len__(self) -> int:
         return len(self._source)
@@ -248,6 +254,9 @@ class FromIterator(Dataset):
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
 
+    def __repr__(self) -> str:
+        return f"Dataset({_name(self._make)})"
+
     def tasks(self, state: State, epoch: int) -> Tasks:
         done = state.get("index", 0)
         for i, element in enumerate(itertools.islice(self._make(), done, None), done):
@@ -258,6 +267,8 @@ class _Step(Dataset):
     """A data set made of another."""
 
     _kept: Any = None
+    _called = ""  # the method, and the fields that are its arguments
+    _shown: tuple[str, ...] = ()
 
     def __init__(self, of: Dataset) -> None:
         self._of = of
@@ -265,8 +276,14 @@ class _Step(Dataset):
     def __len__(self) -> int:
         return len(self._of)
 
+    def __repr__(self) -> str:
+        given = [(n, getattr(self, f"_{n}")) for n in self._shown]
+        told = [_name(v) if callable(v) else f"{n}={v}" for n, v in given if v is not None]
+        return f"{self._of!r}.{self._called}({', '.join(told)})"
+
 
 class _Map(_Step):
+    _called, _shown = "map", ("f", "seed", "key")
     _kept = ("index", "of")
 
     def __init__(self, of: Dataset, f: Any, seed: int | None, key: Any, counted: bool = False) -> None:
@@ -289,6 +306,11 @@ class _Map(_Step):
         if self._key is not None:
             return _told(self._f, i, random.fold_in(random.fold_in(self._key, epoch), i), element)
         return _told(self._f, i, element)
+
+
+def _name(f: Any) -> str:
+    """How a function is named in the text of a data set."""
+    return getattr(f, "__qualname__", type(f).__name__).rpartition(".")[2]
 
 
 def _told(f: Callable[..., Element], i: int, *args: Any) -> Element:
@@ -317,6 +339,8 @@ def _kinds(element: Element) -> str:
 
 
 class _Filter(_Step):
+    _called, _shown = "filter", ("keep",)
+
     def __init__(self, of: Dataset, keep: Callable[[Element], Any]) -> None:
         super().__init__(of)
         self._keep = keep
@@ -332,6 +356,7 @@ class _Filter(_Step):
 
 
 class _Shuffle(_Step):
+    _called, _shown = "shuffle", ("seed",)
     _kept = ("index",)
 
     def __init__(self, of: Dataset, seed: int) -> None:
@@ -365,6 +390,7 @@ class _Shuffle(_Step):
 
 
 class _BufferShuffle(_Step):
+    _called, _shown = "shuffle", ("seed", "buffer")
     _kept = ("index",)
 
     def __init__(self, of: Dataset, seed: int, buffer: int) -> None:
@@ -392,6 +418,8 @@ class _BufferShuffle(_Step):
 
 
 class _Batch(_Step):
+    _called, _shown = "batch", ("size", "drop_last")
+
     def __init__(self, of: Dataset, size: int, drop_last: bool) -> None:
         super().__init__(of)
         self._size, self._drop_last = size, drop_last
@@ -423,6 +451,7 @@ class _Batch(_Step):
 
 
 class _Repeat(_Step):
+    _called, _shown = "repeat", ("times",)
     _kept = ("epoch", "of")
 
     def __init__(self, of: Dataset, times: int | None) -> None:
@@ -449,6 +478,8 @@ class _Repeat(_Step):
 
 
 class _Prefetch(_Step):
+    _called, _shown = "prefetch", ("buffer", "threads")
+
     def __init__(self, of: Dataset, buffer: int, threads: int) -> None:
         super().__init__(of)
         self._buffer, self._threads = buffer, threads
@@ -458,6 +489,7 @@ class _Prefetch(_Step):
 
 
 class _Take(_Step):
+    _called, _shown = "take", ("n",)
     _kept = ("index", "of")
 
     def __init__(self, of: Dataset, n: int) -> None:
@@ -472,4 +504,23 @@ class _Take(_Step):
         for i, (task, inner) in enumerate(self._of.tasks(state.get("of", {}), epoch), done):
             if i >= self._n:
                 return
+            yield task, {"index": i + 1, "of": inner}
+
+
+class _Skip(_Step):
+    _kept = ("index", "of")
+    _called, _shown = "skip", ("n",)
+
+    def __init__(self, of: Dataset, n: int) -> None:
+        super().__init__(of)
+        self._n = n
+
+    def __len__(self) -> int:
+        return max(len(self._of) - self._n, 0)
+
+    def tasks(self, state: State, epoch: int) -> Tasks:
+        done, passed = state.get("index", 0), 0 if "of" in state else self._n
+        for i, (task, inner) in enumerate(
+            itertools.islice(self._of.tasks(state.get("of", {}), epoch), passed, None), done
+        ):
             yield task, {"index": i + 1, "of": inner}

@@ -61,7 +61,7 @@ def from_csv(
     Args:
         target: the column to predict.
         columns: the features; by default all columns but the target.
-        missing: what an empty field counts as; by default an empty field is an error.
+        missing: what a field counts as that is empty, or NA, N/A, NaN, null, none, ?; by default such a field is an error.
         check: look for NaNs and infinities.
         dtype: of the features, and of a target that is a number.
         classes: what stands in the column of the target; the target is then the position in this list, int32.
@@ -83,9 +83,7 @@ def from_csv(
         raise DataError("from_csv: classes are those of the target; target= says which column it is")
     file = sources.Csv(path, delimiter, missing, names, encoding)
     chosen = None if columns is None else [*columns, *([target] if target else [])]
-    found = file.columns(chosen, {} if target is None or classes is None else {target: list(classes)})
-    if target is not None and target not in found:
-        raise DataError(f"{path} has no column {target!r}; it has {list(found)}")
+    found = file.columns(chosen, {} if target is None or classes is None else {target: list(classes)}, target)
     if check:
         sources.check_finite(found)
     answers = found.pop(target) if target is not None else None
@@ -104,8 +102,8 @@ def from_folder(folder: Path, *, size: tuple[int, int] | int | None = None, chan
         size: (height, width), or one number for both, that images are scaled to; None if they are of one size.
         channels: 1 (grey) or 3 (red, green, blue).
 
-    Images are float32 from 0 to 1 of shape (height, width, channels), read when they are asked for (``prefetch`` reads
-    ahead). Needs Pillow, but for ``.npy`` files, which are not scaled and may leave out a single channel. The data set's
+    Images are float32 from 0 to 1 of shape (height, width, channels), those of 16 bits a pixel too (floats are taken as they
+    are), read when they are asked for (``prefetch`` reads ahead). Needs Pillow, but for ``.npy`` files, which are not scaled and may leave out a single channel. The data set's
     ``classes`` are the names of the sub-folders, in the order of the labels.
 
     >>> import pathlib, tempfile

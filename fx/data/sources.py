@@ -57,6 +57,11 @@ class Arrays:
     def __len__(self) -> int:
         return int(self._length or 0)
 
+    def __repr__(self) -> str:
+        kinds = [(tree.keystr(path), a) for path, a in tree.leaves_with_path(self._arrays)]
+        told = [f"{path}: {a.dtype}{list(a.shape[1:])}".removeprefix(": ") for path, a in kinds[:8]]
+        return f"{len(self)} examples, {', '.join(told)}{', ...' * (len(kinds) > 8)}"
+
     def gather(self, positions: np.ndarray) -> Any:
         return tree.map(lambda a: np.asarray(a[positions]), self._arrays)
 
@@ -89,6 +94,9 @@ def check_finite(arrays: Any) -> None:
 # -------------------------------------------------------------------------------------------- tables
 
 
+_MISSING = frozenset(("", "#n/a", "<na>", "?", "n/a", "na", "nan", "none", "null"))  # in lower case
+
+
 class Csv(NamedTuple):
     """How a file of comma-separated values is read; see ``from_csv``."""
 
@@ -98,22 +106,24 @@ class Csv(NamedTuple):
     names: Sequence[str] | None
     encoding: str
 
-    def columns(self, chosen: Sequence[str] | None, classes: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
-        """Columns by name, as floats; those that ``classes`` has, as positions in its lists.
+    def columns(
+        self, chosen: Sequence[str] | None, classes: Mapping[str, Sequence[str]], target: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Columns by name, as floats; those that ``classes`` has, as positions in its lists; ``target`` is one of them.
 
         Raises:
             DataError: a line with another number of fields, a field that is no number, an empty file: by line and column.
         """
         try:
             with open(self.path, newline="", encoding=self.encoding) as file:
-                return self._columns(csv.reader(file, delimiter=self.delimiter), chosen, classes)
+                return self._columns(csv.reader(file, delimiter=self.delimiter), chosen, classes, target)
         except UnicodeDecodeError as e:
             raise DataError(
                 f"{self.path} is no text in {self.encoding}: {e}. Say how it was written: encoding='latin-1'."
             ) from e
 
     def _columns(
-        self, lines: Any, chosen: Sequence[str] | None, classes: Mapping[str, Sequence[str]]
+        self, lines: Any, chosen: Sequence[str] | None, classes: Mapping[str, Sequence[str]], target: str | None
     ) -> dict[str, np.ndarray]:
         names = [name.strip() for name in (next(lines, []) if self.names is None else self.names)]
         if not names:
@@ -123,6 +133,8 @@ class Csv(NamedTuple):
                 f"{self.path}: the first line names the columns; found numbers, {', '.join(names[:4])}{', ...' * (len(names) > 4)}."
                 " Where there is no such line: names=[...]."
             )
+        if target is not None and target not in names:
+            raise DataError(f"{self.path} has no column {target!r}; it has {names}")
         chosen = list(names if chosen is None else chosen)
         if unknown := [c for c in chosen if c not in names]:
             raise DataError(f"{self.path} has no columns {unknown}; it has {names}")
@@ -153,13 +165,14 @@ class Csv(NamedTuple):
                     raise DataError(f"{where}, column {name!r}: {text!r} is none of the classes {list(classes[name])}")
                 found.append(float(classes[name].index(text)))
                 continue
+            gap = text.lower() in _MISSING
             try:
-                found.append(self.missing if not text and self.missing is not None else float(text))
+                found.append(self.missing if gap and self.missing is not None else float(text))
             except ValueError:
                 way_out = (
-                    "of a target with names: classes=['first', 'second', ...]; other columns are left out by columns=[...]"
-                    if text
-                    else "missing=... gives empty fields a value"
+                    "missing=... gives such fields a value"
+                    if gap
+                    else "of a target with names: classes=['first', 'second', ...]; other columns are left out by columns=[...]"
                 )
                 raise DataError(f"{where}, column {name!r}: {text!r} is no number; {way_out}") from None
         return found
@@ -176,6 +189,7 @@ def _is_number(text: str) -> bool:
 # -------------------------------------------------------------------------------------------- images
 
 
+_WHITE = {"uint8": 255, "uint16": 65535}
 _IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".npy"}
 
 
@@ -209,6 +223,9 @@ class Images:
     def __len__(self) -> int:
         return len(self._files)
 
+    def __repr__(self) -> str:
+        return f"{len(self)} images of {len(self.classes)} classes"
+
     def gather(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         chosen = [self._files[i] for i in positions]
         images = [read_image(file, self._size, self._channels) for file, _ in chosen]
@@ -219,11 +236,11 @@ class Images:
 
 
 def read_image(path: Path, size: tuple[int, int] | None, channels: int) -> np.ndarray:
-    """An image as float32 from 0 to 1, of shape (height, width, channels).
+    """An image as float32 from 0 to 1, of shape (height, width, channels); floats as they are.
 
     Raises:
         CorruptFileError: it cannot be read.
-        DataError: an array of another shape.
+        DataError: an array of another shape, or an image of integers of 32 bits.
     """
     if path.suffix.lower() == ".npy":
         try:
@@ -237,7 +254,7 @@ def read_image(path: Path, size: tuple[int, int] | None, channels: int) -> np.nd
                 f"{path} holds an array of shape {pixels.shape}; an image here is {wanted}, and arrays are taken as they are."
                 " Give channels= and size= of the arrays, or scale them before (fx.image.resize)"
             )
-        return pixels.astype(np.float32) / np.float32(255 if pixels.dtype == np.uint8 else 1)
+        return pixels.astype(np.float32) / np.float32(_WHITE.get(pixels.dtype.name, 1))
     try:
         from PIL import Image
     except ImportError as e:
@@ -246,12 +263,22 @@ def read_image(path: Path, size: tuple[int, int] | None, channels: int) -> np.nd
         ) from e
     try:
         with Image.open(path) as image:
-            pixels = image.convert("L" if channels == 1 else "RGB")
+            if image.mode == "I":
+                raise DataError(
+                    f"{path} holds whole numbers of 32 bits, and says nothing of which of them is white: save it with 8 or 16 bits,"
+                    " as floats, or as an .npy file"
+                )
+            deep = image.mode == "F" or image.mode.startswith("I;16")  # conversion to 8 bits would clip it
+            white = {"F": 1}.get(image.mode, 65535 if deep else 255)
+            pixels = image.convert("F" if deep else "L" if channels == 1 else "RGB")
             pixels = pixels if size is None else pixels.resize(size[::-1], Image.Resampling.BILINEAR)
-            array = np.asarray(pixels, np.float32) / np.float32(255)
+            array = np.asarray(pixels, np.float32) / np.float32(white)
+    except DataError:
+        raise
     except (OSError, SyntaxError, ValueError) as e:
         raise CorruptFileError(f"{path} cannot be read as an image: {e}") from e
-    return array.reshape(*array.shape[:2], channels)
+    array = array.reshape(*array.shape[:2], -1)
+    return array if array.shape[2] == channels else np.repeat(array, channels, axis=2)
 
 
 # ---------------------------------------------------------------------------------------- memory maps

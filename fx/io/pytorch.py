@@ -39,6 +39,14 @@ BACK: dict[str, Layout] = {
 _SAME = (nn.Embedding, nn.Bilinear, nn.LayerNorm, nn.RMSNorm)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _PARTS = {"query": 0, "keys": 1, "values": 2}
+_FIELDS: dict[type, dict[str, str]] = {
+    nn.Sequential: {"layers": ""},
+    nn.TransformerEncoder: {"blocks": "layers"},
+    nn.TransformerDecoder: {"blocks": "layers"},
+    nn.TransformerEncoderBlock: {"attention": "self_attn"},
+    nn.TransformerDecoderBlock: {"attention": "self_attn", "cross_attention": "multihead_attn"},
+}
+"""Fields that PyTorch's layers call otherwise, or (empty) leave out of their names."""
 
 
 def from_torch_layout(array: Any, layout: str) -> np.ndarray:
@@ -80,10 +88,11 @@ def _scattering(groups: int) -> tuple[Layout, Layout]:
 
 
 class _Kinds(NamedTuple):
-    """Of a template: the layers whose weights are laid out in a way of their own, and the ``Sequential`` s, by path."""
+    """Of a template: the layers whose weights are laid out in a way of their own, and what fields are called in PyTorch, by
+    path."""
 
     layers: dict[str, Any]
-    sequentials: set[str]
+    fields: dict[str, str]
 
     def layouts(self, path: str, given: Mapping[str, str], ndim: int) -> tuple[Layout, Layout]:
         """To our layout and from it: as given, else by the layer that holds the leaf, else by the custom of its name."""
@@ -99,25 +108,27 @@ class _Kinds(NamedTuple):
     def customary(self, path: str) -> tuple[str, int | None]:
         """The name that PyTorch's layers have for a leaf, and which third of that entry it is, if it is one.
 
-        ``Sequential`` has no ``layers``, recurrent layers count them in the names of their parameters, attention keeps
-        its three projections in one, and running statistics are ``running_mean`` and ``running_var``.
+        ``Sequential`` has no ``layers``, transformers call their blocks so, recurrent layers count them in the names of their
+        parameters, attention keeps its three projections in one, and running statistics are ``running_mean`` and ``running_var``.
         """
-        kept, parts = [], path.split(".")
-        for i, part in enumerate(parts):
-            if not (part == "layers" and ".".join(parts[:i]) in self.sequentials):
-                kept.append(part)
-        return _of_layers(".".join(kept))
+        parts = path.split(".")
+        theirs = [self.fields.get(".".join(parts[: i + 1]), part) for i, part in enumerate(parts)]
+        return _of_layers(".".join(filter(None, theirs)))
 
 
 def _kinds(like: Tree) -> _Kinds:
     found = dict(_modules(like, ()))
-    sequentials = {path for path, x in found.items() if isinstance(x, nn.Sequential)}
-    return _Kinds({path: x for path, x in found.items() if path not in sequentials}, sequentials)
+    fields = {
+        f"{path}.{ours}".lstrip("."): theirs
+        for path, x in found.items()
+        for ours, theirs in next((f for kind, f in _FIELDS.items() if isinstance(x, kind)), {}).items()
+    }
+    return _Kinds({path: x for path, x in found.items() if not isinstance(x, nn.Sequential)}, fields)
 
 
 def _modules(x: Tree, path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """The layers of a tree that ``_Kinds`` is about, by path."""
-    if isinstance(x, (*_SAME, *_TRANSPOSED, nn.Sequential)):
+    if isinstance(x, (*_SAME, *_TRANSPOSED, *_FIELDS)):
         yield structure.path_of(path), x
     if x is None or not tree.is_tree_node(type(x)):
         return
@@ -180,7 +191,8 @@ def load_torch(
         names: from paths in the template to PyTorch's names; a dict (whose keys may be prefixes: ``{"body": "features"}``),
             or a function. Without one an entry is looked for under its own path and under the name that PyTorch's layers
             have for it: ``layers.0.weight`` of a ``Sequential`` as ``0.weight``, ``cells.0.0.weight_ih`` as
-            ``weight_ih_l0``, ``query.weight`` as the first third of ``in_proj_weight``, ``mean`` as ``running_mean``.
+            ``weight_ih_l0``, ``query.weight`` as the first third of ``in_proj_weight``, ``blocks.0.attention`` as
+            ``layers.0.self_attn``, ``mean`` as ``running_mean``.
         layouts: from paths in the template (or their prefixes) to ``"same"``, ``"linear"``, ``"conv"``,
             ``"conv_transpose"``. By default the layers of ``fx.nn`` are known; in a template of plain arrays, matrices named
             ``weight`` are transposed and larger ones moved as convolutions' are.

@@ -72,8 +72,7 @@ class Accuracy(Averaged):
         right = predicted_classes("Accuracy", predictions, labels, self.threshold) == labels
         ignored = None if self.ignore_index is None else labels == self.ignore_index
         if predictions.ndim > labels.ndim:
-            if weights is None:
-                check_labels("Accuracy", labels, predictions.shape[-1], self.ignore_index)
+            check_labels("Accuracy", labels, predictions.shape[-1], self.ignore_index, weights)
             right = fnp.where((labels >= 0) & (labels < predictions.shape[-1]), right.astype("float64"), fnp.nan)
         if ignored is not None:
             weights = fnp.where(ignored, 0.0, spread(weights, labels.shape, "Accuracy"))
@@ -102,8 +101,7 @@ class TopKAccuracy(Averaged):
                 f"TopKAccuracy takes scores (..., classes), labels (...); found {scores.shape}, {labels.shape}"
             )
         classes = fnp.arange(scores.shape[-1])
-        if weights is None:
-            check_labels("TopKAccuracy", labels, len(classes))
+        check_labels("TopKAccuracy", labels, len(classes), weights=weights)
         known = (labels >= 0) & (labels < len(classes))
         mine = fnp.take_along_axis(scores, fnp.where(known, labels, 0)[..., None], -1)
         before = (scores > mine) | ((scores == mine) & (classes < labels[..., None]))
@@ -150,8 +148,8 @@ class ConfusionMatrix(Metric):
         predicted = predicted_classes(name, scores, labels, self.threshold).ravel()
         w = spread(weights, labels.shape, name).ravel()
         labels = labels.ravel()
-        check_labels(name, labels, self.classes)
-        check_labels(name, predicted, self.classes)
+        for classes in (labels, predicted):
+            check_labels(name, classes, self.classes, weights=w)
         valid = (labels >= 0) & (labels < self.classes) & (predicted >= 0) & (predicted < self.classes)
         row, column = fnp.where(valid, labels, 0), fnp.where(valid, predicted, 0)
         counts = state["counts"].at[row, column].add(fnp.where(valid, w, 0))

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import numpy as fnp
 from ..errors import ShapeError
+from ..nn.losses.reducing import spread as of_losses
 
 __all__ = ["Collection", "Mean", "Metric"]
 
@@ -51,19 +52,15 @@ def spread(weights: Any, shape: tuple[int, ...], name: str) -> Value:
     Raises:
         ShapeError: they fit neither.
     """
-    if weights is None:
-        return fnp.ones(shape, "float64")
-    w = wide(weights)
-    if w.ndim <= len(shape) and tuple(w.shape) == tuple(shape[: w.ndim]):
-        return fnp.broadcast_to(w.reshape(*w.shape, *[1] * (len(shape) - w.ndim)), shape)
-    raise ShapeError(f"{name}: weights of shape {tuple(w.shape)} do not fit examples of shape {tuple(shape)}")
+    return fnp.ones(shape, "float64") if weights is None else of_losses(weights, shape, "float64", name)
 
 
 def same_shape(name: str, predictions: Value, targets: Value) -> None:
     """Raises ShapeError unless the shapes are equal."""
     if tuple(predictions.shape) != tuple(targets.shape):
         raise ShapeError(
-            f"{name} takes predictions and targets of equal shape; found {tuple(predictions.shape)} and {tuple(targets.shape)}"
+            f"{name} takes predictions and targets of equal shape; found {tuple(predictions.shape)} and {tuple(targets.shape)}."
+            " Reshape one of them, x.reshape(...) or x[:, 0]; of train.Trainer, forward= gives what metrics are given."
         )
 
 

@@ -47,7 +47,7 @@ class _Area(Metric):
             raise ShapeError(
                 f"{name} takes scores {wanted} and labels (batch,); found {tuple(scores.shape)}, {tuple(labels.shape)}.{hint}"
             )
-        check_labels(name, labels, self.classes or 2)
+        check_labels(name, labels, self.classes or 2, weights=weights)
         new = {"scores": scores, "labels": labels.astype("int32"), "weights": spread(weights, labels.shape, name)}
         count = state["count"] + len(labels)
         if self.capacity is None:
@@ -58,7 +58,7 @@ class _Area(Metric):
     def spoilt(self, state: State) -> Value:
         scores, labels, weights = state["scores"], state["labels"], state["weights"]
         wrong = (labels < 0) | (labels >= (self.classes or 2))
-        return fnp.any(wrong | (weights > 0) & fnp.any(fnp.isnan(scores.reshape(len(labels), -1)), -1))
+        return fnp.any((weights != 0) & (wrong | fnp.any(fnp.isnan(scores.reshape(len(labels), -1)), -1)))
 
     def compute(self, state: State) -> Value:
         count = concrete_value(state["count"])

@@ -95,6 +95,8 @@ class R2(Metric):
                 f"R2(outputs={self.outputs}) takes shape (batch, {self.outputs}); found {tuple(targets.shape)}"
             )
         # the pairwise update of mean and scatter, which does not cancel (Chan, Golub, LeVeque, 1979)
+        # what has no weight may be anything
+        predictions, targets = fnp.where(w == 0, 0, predictions), fnp.where(w == 0, 0, targets)
         weight = fnp.sum(w, 0)
         mean = fnp.sum(w * targets, 0) / fnp.where(weight == 0, 1, weight)
         scatter = fnp.sum(w * fnp.square(targets - mean), 0)
@@ -134,11 +136,11 @@ class Perplexity(Averaged):
 
     def update(self, state: State, logits: Any, labels: Any, *, weights: Any = None) -> State:
         labels = fnp.asarray(labels)
-        losses = cross_entropy(logits, labels, ignore_index=self.ignore_index, reduction="none")
         w = spread(weights, labels.shape, "Perplexity")
-        return self._add(
-            state, losses, w if self.ignore_index is None else fnp.where(labels == self.ignore_index, 0, w)
-        )
+        w = w if self.ignore_index is None else fnp.where(labels == self.ignore_index, 0, w)
+        counted = fnp.where(w == 0, 0, 1)
+        losses = cross_entropy(logits, labels, ignore_index=self.ignore_index, weights=counted, reduction="none")
+        return self._add(state, losses, w)
 
     def compute(self, state: State) -> Value:
         return fnp.exp(super().compute(state))

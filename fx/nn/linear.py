@@ -9,7 +9,7 @@ from .. import dtypes
 from .. import numpy as fnp
 from ..config import config
 from ..errors import DTypeError, LabelError, ShapeError
-from ..numpy.core import as_value
+from ..numpy.core import as_type, as_value
 from ..trace import concrete_value
 from . import initializers
 from .key_use import split_key
@@ -87,7 +87,7 @@ class Linear(Module):
 
     def __call__(self, x: Value) -> Value:
         name = describe(self, self.in_features, self.out_features)
-        x = check_features(x, self.in_features, name, " Images are flattened first: nn.Flatten().")
+        x = check_features(x, self.in_features, name, " Images are flattened first: nn.Flatten()." * (fnp.ndim(x) > 2))
         y = fnp.matmul(x, self.weight)
         return y if self.bias is None else y + self.bias
 
@@ -169,7 +169,9 @@ class Embedding(Module):
                 f"{describe(self, num, features)} takes integers; found {x.dtype}. Convert: x.astype('int32')."
             )
         check_range(x, num, describe(self, num, features))
-        out = fnp.take(self.weight, x, axis=0, mode="fill", fill_value=math.nan)
+        rows = as_type(x, dtypes.promote_types(x.dtype, dtypes.int32))
+        rows = fnp.where(rows < 0, num, rows)  # -1 is no row, and not the last one
+        out = fnp.take(self.weight, rows, axis=0, mode="fill", fill_value=math.nan)
         return out if self.padding is None else fnp.where((x == self.padding)[..., None], 0, out)
 
     def attend(self, x: Value) -> Value:

@@ -33,13 +33,13 @@ def _value(x: Any) -> Value:
 
 
 def threshold(x: Any, threshold: float, value: float) -> Value:
-    """x where it is above ``threshold``, else ``value``.
+    """x where it is above ``threshold``, else ``value``; NaN stays.
 
     >>> threshold(fnp.array([0.0, 2.0]), 1.0, -1.0)
     Array([-1.,  2.], dtype=float32)
     """
     x = _value(x)
-    return fnp.where(x > threshold, x, value)
+    return fnp.where(x <= threshold, value, x)
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
@@ -49,15 +49,15 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Value:
 
 
 def hardshrink(x: Any, lambd: float = 0.5) -> Value:
-    """x where |x| > lambd, else 0."""
+    """x where |x| > lambd, else 0; NaN stays."""
     x = _value(x)
-    return fnp.where(fnp.abs(x) > lambd, x, 0)
+    return fnp.where(fnp.abs(x) <= lambd, 0, x)
 
 
 def softshrink(x: Any, lambd: float = 0.5) -> Value:
-    """x moved by lambd towards 0, and 0 where it would pass it."""
+    """x moved by lambd towards 0, and 0 where it would pass it; NaN stays."""
     x = _value(x)
-    return fnp.where(x > lambd, x - lambd, fnp.where(x < -lambd, x + lambd, 0))
+    return fnp.where(fnp.abs(x) <= lambd, 0, fnp.where(x > 0, x - lambd, x + lambd))
 
 
 def tanhshrink(x: Any) -> Value:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..misnamed import no_attribute
 from ..traceback import user_frames
 from . import elsewhere
-from .callbacks import Call, EarlyStopping, LearningRate
+from .callbacks import Call, EarlyStopping, LearningRate, ReduceOnPlateau
 from .checkpoint import Checkpoint
 from .logs import CSVLog, JSONLog, Plot, Progress, TensorBoardLog
 from .precision import Precision, ScaleState
@@ -27,7 +27,7 @@ from .trainer import Fit, Trainer
 
 __all__ = [
     "CSVLog", "Call", "Callback", "Checkpoint", "EarlyStopping", "Fit", "JSONLog", "LearningRate", "Means", "Plot", "Precision",
-    "Progress", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "copied", "init_state", "make_step",
+    "Progress", "ReduceOnPlateau", "Run", "ScaleState", "TensorBoardLog", "TrainState", "Trainer", "batch_size", "copied", "init_state", "make_step",
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # a type checker says itself what is not there

@@ -1,4 +1,4 @@
-"""Callbacks that steer: early stopping, learning rates, functions of your own."""
+"""Callbacks that steer: early stopping, learning rates by the epoch or by what came of it, functions of your own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import elsewhere
 from .run import Callback, Run
 from .state import copied
 
-__all__ = ["Call", "EarlyStopping", "LearningRate", "direction", "monitored"]
+__all__ = ["Call", "EarlyStopping", "LearningRate", "ReduceOnPlateau", "direction", "monitored"]
 
 _HIGHER = ("acc", "accuracy", "auc", "aucroc", "f1", "prauc", "precision", "r2", "recall")
 
@@ -130,22 +130,92 @@ class LearningRate(Callback):
         self.epoch(run)
 
     def epoch(self, run: Run) -> None:
-        value, found = self.schedule(run.epoch), []
+        _put(run, self.name, lambda old: self.schedule(run.epoch), "LearningRate")
 
-        def put(state: Any) -> Any:
-            if not _injected(state) or self.name not in state.hyperparams:
-                return state
-            found.append(state)
-            old = state.hyperparams[self.name]
-            return state._replace(hyperparams={**state.hyperparams, self.name: fnp.asarray(value, old.dtype)})
 
-        optimizer = tree.map(put, run.state.optimizer, is_leaf=_injected)
-        if not found:
-            raise TrainingError(
-                f"LearningRate: the optimizer keeps no {self.name!r} in its state. Make it with"
-                " optim.inject_hyperparams(optim.adam)(learning_rate=...)."
-            )
-        run.state = dataclasses.replace(run.state, optimizer=optimizer)
+@elsewhere.callback
+class ReduceOnPlateau(Callback):
+    """Multiplies a number of the optimizer by ``factor`` when a number of the history has not improved for some epochs.
+
+    ``optim.reduce_on_plateau`` does the same inside of a step, by the loss of the batches; this goes by validation.
+
+    Args:
+        monitor: which number of the history.
+        factor: in (0, 1).
+        patience: epochs without improvement until then.
+        mode, least: as for ``EarlyStopping``.
+        cooldown: epochs after a reduction that are not counted.
+        minimum: the number goes no lower.
+        name: of the number, which the optimizer keeps in its state: ``optim.inject_hyperparams(optim.adam)(1e-3)``.
+
+    >>> import numpy as np
+    >>> from fx import optim, train
+    >>> trainer = train.Trainer(lambda w, batch, key: (w - batch).mean() ** 2 + 1, optim.inject_hyperparams(optim.sgd)(0.5))
+    >>> slower = train.ReduceOnPlateau("loss", factor=0.1, patience=2)
+    >>> fit = trainer.fit(np.float32(1), [np.ones(3, np.float32)], epochs=5, callbacks=[slower])  # it cannot improve
+    >>> round(float(optim.tree_get(fit.state.optimizer, "learning_rate")), 4)
+    0.005
+    """
+
+    def __init__(
+        self, monitor: str = "validation_loss", *, factor: float = 0.1, patience: int = 5, mode: str | None = None,
+        least: float = 0.0, cooldown: int = 0, minimum: float = 0.0, name: str = "learning_rate",
+    ) -> None:  # fmt: skip
+        if not 0 < factor < 1:
+            raise TrainingError(f"ReduceOnPlateau: factor lies between 0 and 1; found {factor}")
+        self.mode = direction(monitor, mode, "ReduceOnPlateau")
+        self.monitor, self.factor, self.patience, self.least = monitor, factor, patience, least
+        self.cooldown, self.minimum, self.name = cooldown, minimum, name
+        self.best, self.waited, self.cooling = math.inf, 0, 0
+        self._resumed = False
+
+    def start(self, run: Run) -> None:
+        """Begins anew, unless a checkpoint has just brought back an earlier run."""
+        _put(run, self.name, lambda old: old, "ReduceOnPlateau")
+        if not self._resumed:
+            self.best, self.waited, self.cooling = math.inf, 0, 0
+        self._resumed = False
+
+    def epoch(self, run: Run) -> None:
+        value = monitored(run, self.monitor) * (1 if self.mode == "min" else -1)
+        better = value < self.best - self.least
+        self.best = value if better else self.best
+        self.waited = 0 if better or self.cooling else self.waited + 1
+        self.cooling = max(self.cooling - 1, 0)
+        if self.waited >= max(self.patience, 1):
+            _put(run, self.name, lambda old: fnp.maximum(old * self.factor, self.minimum), "ReduceOnPlateau")
+            self.waited, self.cooling = 0, self.cooldown
+
+    def save(self) -> dict[str, Any]:
+        return {"best": self.best, "waited": self.waited, "cooling": self.cooling}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        self.best, self.waited, self.cooling = saved["best"], saved["waited"], saved["cooling"]
+        self._resumed = True
+
+
+def _put(run: Run, name: str, value: Callable[[Any], Any], who: str) -> None:
+    """Sets a number that the optimizer keeps in its state to ``value(old)``.
+
+    Raises:
+        TrainingError: it keeps none of that name.
+    """
+    found = []
+
+    def put(state: Any) -> Any:
+        if not _injected(state) or name not in state.hyperparams:
+            return state
+        found.append(state)
+        old = state.hyperparams[name]
+        return state._replace(hyperparams={**state.hyperparams, name: fnp.asarray(value(old), old.dtype)})
+
+    optimizer = tree.map(put, run.state.optimizer, is_leaf=_injected)
+    if not found:
+        raise TrainingError(
+            f"{who}: the optimizer keeps no {name!r} in its state. Make it with"
+            " optim.inject_hyperparams(optim.adam)(learning_rate=...)."
+        )
+    run.state = dataclasses.replace(run.state, optimizer=optimizer)
 
 
 def _injected(state: Any) -> bool:

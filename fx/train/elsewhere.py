@@ -30,8 +30,8 @@ fit = explained(
 callback = explained(
     {
         "dirpath": "folder", "every_n_epochs": "epochs", "every_n_train_steps": "every", "filename": "path", "filepath": "folder|path",
-        "log_dir": "folder", "max_to_keep": "keep", "min_delta": "least", "period": "epochs", "restore_best_weights": "restore",
-        "save_best_only": "best='validation_loss' keeps the best besides the latest.", "save_freq": "every", "save_top_k": "keep",
+        "log_dir": "folder", "max_to_keep": "keep", "min_delta": "least", "min_lr": "minimum", "period": "epochs", "restore_best_weights": "restore",
+        "save_best_only": "best='validation_loss' keeps the best besides the latest.", "save_freq": "every", "save_top_k": "keep", "threshold": "least",
         "update_freq": "every", "append": "What is in the file stays.", "monitor": "best",
     }
 )  # fmt: skip
@@ -41,7 +41,7 @@ NAMES = {
     "CSVLogger": "CSVLog", "DataLoader": "It is data.from_arrays((x, y)).shuffle(seed=0).batch(32).prefetch(threads=2).",
     "LambdaCallback": "Call", "LearningRateScheduler": "LearningRate", "Model": "A model is an nn.Module: nn.Sequential(...), or a class of your own.",
     "ModelCheckpoint": "Checkpoint", "ProgbarLogger": "Progress", "RichProgressBar": "Progress", "TQDMProgressBar": "Progress",
-    "ReduceLROnPlateau": "It is part of the optimizer: optim.chain(optim.adam(1e-3), optim.reduce_on_plateau()).",
+    "ReduceLROnPlateau": "It is the callback train.ReduceOnPlateau(); by the loss of the batches, optim.chain(optim.adam(1e-3), optim.reduce_on_plateau()).",
     "TensorBoard": "TensorBoardLog", "TensorBoardLogger": "TensorBoardLog", "TerminateOnNaN": "Trainer(not_finite='raise'), the default, does it, and names the layer.",
     "compile": "A step is compiled by train.make_step(loss, optimizer), a loop over it is train.Trainer(loss, optimizer).",
     "fit": "It is train.Trainer(loss, optimizer).fit(model, data, epochs=...).",

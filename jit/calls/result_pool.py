@@ -22,7 +22,7 @@ from string import Template
 
 import numpy as np
 
-from ..memory import ALIGN, POOLED_FROM, clear_arenas
+from ..memory import ALIAS, POOLED_FROM, clear_arenas
 from ..threads import immortal
 from .builtins import LAYOUT, address_in_python, compile_text, layout_is_known
 
@@ -272,8 +272,8 @@ def allocator(shape: tuple[int, ...], dtype: np.dtype) -> Callable[[tuple[int, .
 
 
 def _pooled(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    memory = _take(math.prod(shape) * dtype.itemsize + ALIGN)
-    return np.ndarray(shape, dtype, buffer=np.asarray(_Lease(memory)), offset=-memory.ctypes.data % ALIGN)
+    memory = _take(math.prod(shape) * dtype.itemsize + ALIAS)
+    return np.ndarray(shape, dtype, buffer=np.asarray(_Lease(memory)), offset=-memory.ctypes.data % ALIAS)
 
 
 # ------------------------------------------------------------------------------------------------- both

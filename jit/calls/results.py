@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..memory import ALIGN, BYTE, POOLED_FROM, padded
+from ..memory import ALIAS, ALIGN, BYTE, POOLED_FROM, padded
 from .border import CARRAY, WRITEABLE
 from .builtins import LAYOUT, address_in_python, bind, compile_text, define, layout_is_known
 from .result_pool import POOL_TEXT, allocator, native_pool
@@ -56,8 +56,9 @@ inside:
   %memory = phi ptr [ %waiting, %again ], [ %new_memory, %fresh ]
   %begin.p = getelementptr i8, ptr %memory, i64 $data
   %begin = load i64, ptr %begin.p
-  %past = add i64 %begin, $align_mask
-  %over = and i64 %past, $align_mask
+  %mask = select i1 %large, i64 $alias_mask, i64 $align_mask
+  %past = add i64 %begin, %mask
+  %over = and i64 %past, %mask
   %back = sub i64 %past, %over
   %aligned = inttoptr i64 %back to ptr
   call void %keep(ptr %descr)
@@ -87,7 +88,7 @@ lost:
 }
 """)
 FRESH_TEXT = POOL_TEXT + _FRESH.substitute(
-    LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1, pooled_from=POOLED_FROM + ALIGN
+    LAYOUT, fresh=CARRAY | WRITEABLE, align_mask=ALIGN - 1, alias_mask=ALIAS - 1, pooled_from=POOLED_FROM + ALIGN
 )
 
 # specification: number of arrays, the type ndarray, PyArray_NewFromDescr, _C_FUNCTIONS, the dtype of bytes, the pool; then for each array:

@@ -25,6 +25,7 @@ from fx.errors import GraphError
 
 from ..loop_ir import (
     IMPLICIT,
+    LINE_BYTES,
     Alloc,
     Assign,
     Call,
@@ -108,13 +109,15 @@ class _Function(Places):
         self.access_group = ""
         self.reducing: set[str] = set()  # locals declared outside the vectorised loop we are in
         self.loop_stores: list[set[str]] = []  # for every open loop, the buffers that it writes to
+        self.goes_past = False  # some stores go past the caches
 
     def text(self) -> str:
         params = self._parameters()
         self.block(self.kernel.body)
         group = int(self._spills())
         head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #{group} {{\nentry:'
-        return "\n".join([head, *params, *self.allocas, *_flat(self.lines), "  ret void", "}", ""])
+        end = ["  fence seq_cst"] if self.goes_past else []  # what goes past the caches is seen by all from here on
+        return "\n".join([head, *params, *self.allocas, *_flat(self.lines), *end, "  ret void", "}", ""])
 
     def _spills(self) -> bool:
         """Whether values take several registers each, so that some are kept in memory.  An aligned stack costs a register, but
@@ -297,10 +300,12 @@ class _Function(Places):
             )
             self.impure.clear()
             return
-        group = self.access_group if s.buf in self.types else ""
-        self.lines.append(
-            f"  store {t} {v}, ptr {address}, align {ty.itemsize}{self.store_scope.get(s.buf, '')}{group}"
-        )
+        hints = self.store_scope.get(s.buf, "") + (self.access_group if s.buf in self.types else "")
+        align = ty.itemsize
+        if s.past and ty.lanes > 1:
+            self.goes_past, align = True, min(ty.lanes * ty.itemsize, LINE_BYTES)
+            hints += f", !nontemporal {self.metadata.past()}"
+        self.lines.append(f"  store {t} {v}, ptr {address}, align {align}{hints}")
         self.impure.clear()
 
     def prefetch(self, s: Prefetch) -> None:

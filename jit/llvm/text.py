@@ -111,12 +111,19 @@ class Metadata:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.weights = ""
+        self.nontemporal = ""
 
     def node(self, content: str, distinct: bool = False) -> str:
         """Appends a node; in ``content``, ``!self`` is the node itself."""
         name = f"!{len(self.lines)}"
         self.lines.append(f"{name} = {'distinct ' if distinct else ''}!{{{content.replace('!self', name)}}}")
         return name
+
+    def past(self) -> str:
+        """What marks a store that goes past the caches."""
+        if not self.nontemporal:
+            self.nontemporal = self.node("i32 1")
+        return self.nontemporal
 
     def rarely(self) -> str:
         """The weights of a branch that is hardly ever taken: the loop around it keeps the registers."""

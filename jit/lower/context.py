@@ -35,6 +35,7 @@ from ..loop_ir import (
     While,
 )
 from ..loop_walk import operands
+from ..memory import POOLED_FROM
 from ..nest.arrange import arrange
 from ..nest.index_map import Affine, dense_strides
 from ..nest.nodes import Leaf, Nest, NestStore
@@ -137,6 +138,11 @@ class Builder:
 
     def buffer_of(self, var: Var) -> int:
         return self._buffer_of[var]
+
+    def is_fresh(self, buffer: int) -> bool:
+        """Whether a buffer is a large result of the program: memory of its own, which begins with a cache line."""
+        found = self.buffers[buffer]
+        return not self.serial and self.depth == 0 and found.kind == "output" and bool(found.nbytes >= POOLED_FROM)
 
     @property
     def buffers_by_owner(self) -> dict[Var, int]:
@@ -312,7 +318,7 @@ def _statements(body: tuple[Stmt, ...], out: list[str], seen: dict[int, int]) ->
             )
             _expression(s.value, out, seen)
         elif isinstance(s, Store):
-            out.append(f"store {s.buf}{' masked' * (s.mask is not None)}")
+            out.append(f"store {s.buf}{' masked' * (s.mask is not None)}{' past' * s.past}")
             for part in operands(s):
                 _expression(part, out, seen)
         elif isinstance(s, For):

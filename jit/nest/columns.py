@@ -16,6 +16,7 @@ from .emitter import Scope
 from .index_map import Affine, dense_strides
 from .nodes import ROW, Nest, NestReduction, walk
 from .rows import Reducing, starting_values
+from .streams import STREAMS, is_light
 
 __all__ = ["ColumnsKernel", "block_width"]
 
@@ -85,6 +86,11 @@ class ColumnsKernel(Reducing):
             with self.loop(loops[0], start, stop):
                 self.column_rows(room, loops[1:], first, end, None)
             return
+        if is_light(self.ctx, self.nest):  # rows far apart: each goes on through memory by itself
+            each = self.b.let("each", (stop - start) // STREAMS)
+            with self.b.for_(f"i{loops[0]}", start, start + each) as i:
+                self.some_rows(room, loops[0], [i + each * u if u else i for u in range(STREAMS)], first, end)
+            start = self.b.let("rest", start + each * STREAMS)
         many = ROWS_AT_ONCE if sum(1 for _ in walk(list(self.nest.targets()))) <= SMALL_BODY else 1
         if many > 1:
             rest = self.b.let("rest", start + (stop - start) // many * many)

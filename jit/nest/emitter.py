@@ -75,6 +75,7 @@ class Emitter:
         self.integers: dict[Any, Ref] = {}
         self.counters: dict[int, Expr] = {}
         self.scopes = [Scope(self.b.stack[0], frozenset())]
+        self.past: Sequence[NestStore] = ()  # the stores that go past the caches, in the loop that is being written
         self.narrow = 0  # the length of rows that are written out (``NarrowRows``)
 
     def write(self) -> tuple[int, int]:
@@ -270,9 +271,7 @@ class Emitter:
     def number(self, node: Lit) -> Value:
         """Small numbers stand in the code.  Others are read before the loops: a mean over another length and another
         learning rate run the same kernel."""
-        if not is_sized(node.value) and (
-            node.dtype not in _IN_MEMORY or not math.isfinite(node.value) or abs(node.value) in _IN_CODE
-        ):
+        if stands_in_code(node.value, node.dtype):
             return literal(node.value, node.dtype)
         at = self.ctx.literal(Literal(node.value, Aval((), node.dtype)))
         return self.named(
@@ -300,12 +299,12 @@ class Emitter:
             return self.b.load(buf, index * 2), self.b.load(buf, index * 2 + 1)
         return self.b.load(buf, index)
 
-    def store(self, buf: str, index: Expr, value: Value) -> None:
+    def store(self, buf: str, index: Expr, value: Value, past: bool = False) -> None:
         if isinstance(value, tuple):
             self.b.store(buf, index * 2, value[0])
             self.b.store(buf, index * 2 + 1, value[1])
         else:
-            self.b.store(buf, index, value)
+            self.b.store(buf, index, value, past=past)
 
     def position(self, node: Index) -> Value:
         at = self.nest.at(node.at)
@@ -326,12 +325,19 @@ class Emitter:
         done = [(s, self.value(s.node)) for s in stores]
         for s, v in done:
             at = self.nest.at(s.at)
-            self.store(self.pointer(s.var, at.const, "out"), self.affine(at, False), v)
+            self.store(self.pointer(s.var, at.const, "out"), self.affine(at, False), v, s in self.past)
 
 
 _IN_MEMORY = (np.dtype(np.float32), np.dtype(np.float64))
 # Small numbers; of exponents, those for which a power is products and roots (``kernels/vector_math_pow.py``).
 _IN_CODE = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+
+
+def stands_in_code(value: Any, dtype: np.dtype) -> bool:
+    """Whether a number is compiled in; others are read, so that kernels do not differ by them."""
+    if is_sized(value):
+        return False
+    return dtype not in _IN_MEMORY or not math.isfinite(value) or abs(value) in _IN_CODE
 
 
 def literal(value: Any, dtype: np.dtype) -> Value:

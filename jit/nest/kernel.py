@@ -22,6 +22,7 @@ from .maps import MapKernel
 from .narrow import NarrowColumns, NarrowRows, narrow_size
 from .nodes import ROW, Leaf, Nest, NestReduction, Point, walk
 from .rows import BLOCK, Reducing, RowsKernel, Split
+from .streams import StreamedRows, is_streamed
 
 __all__ = ["emit_nest", "kernel_name"]
 
@@ -55,6 +56,8 @@ def _emit(
     kinds: dict[str, type[Reducing]] = {"rows": RowsKernel, "columns": ColumnsKernel}
     if narrow:
         kinds = {"map": NarrowRows, "rows": NarrowRows, "columns": NarrowColumns}
+    elif not combines and is_streamed(ctx, nest, split):
+        kinds = {"rows": StreamedRows}
     kinds[nest.kind](ctx, nest, name, split, stands_for or {}).emit()
 
 

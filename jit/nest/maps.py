@@ -9,6 +9,7 @@ from fx import dtypes
 from ..cost import chunk_for
 from ..loop_ir import maximum, minimum
 from ..lower.types import ty_of
+from .bypass import innermost
 from .emitter import Emitter
 from .nodes import ROW, Leaf, walk
 
@@ -24,10 +25,10 @@ class MapKernel(Emitter):
 
     def write(self) -> tuple[int, int]:
         b, n = self.b, len(self.nest.sizes)
-        total = self.work.total
+        total, stores = self.work.total, self.nest.stores
         if n <= 1:
-            with self.loop(0, b.lo, b.hi, vectorize=True), self.scope(frozenset([ROW])):
-                self.store_all(self.nest.stores)
+            with self.scope(frozenset([ROW])):
+                innermost(self, b.lo, b.hi, stores, lambda: self.store_all(stores))
             return total, chunk_for(total, self.work.per(total), 64)
         inner = n - 1
         if (across := self.across(inner)) is not None:
@@ -38,8 +39,7 @@ class MapKernel(Emitter):
             with self.rows_of(row, list(range(inner))):
                 base = b.let("base", row * size)
                 start, stop = b.let("start", maximum(b.lo - base, 0)), b.let("stop", minimum(b.hi - base, size))
-                with self.loop(inner, start, stop, vectorize=True):
-                    self.store_all(self.nest.stores)
+                innermost(self, start, stop, stores, lambda: self.store_all(stores))
         return total, chunk_for(total, self.work.per(total), 64)
 
     def across(self, inner: int) -> tuple[int, list[Leaf]] | None:

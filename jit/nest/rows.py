@@ -16,6 +16,7 @@ from ..lower.context import Builder
 from ..lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, short_of, widen
 from ..lower.registry import Value
 from ..lower.types import ty_of
+from .bypass import innermost
 from .emitter import Emitter, literal
 from .index_map import Affine, dense_strides
 from .nodes import ROW, Choose, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
@@ -80,17 +81,16 @@ class Reducing(Emitter):
 
     def nested(
         self, loops: list[int], bounds: tuple[Expr, Expr] | None, body: Callable[[], None],
-        blocked: dict[NestReduction, list[Expr]] | None,
+        blocked: dict[NestReduction, list[Expr]] | None, stores: Sequence[NestStore] = (),
     ) -> None:  # fmt: skip
-        """The loops of a row around ``body``; the last one vectorised, in blocks if it adds up many numbers."""
+        """The loops of a row around ``body``, which has ``stores``; the last one vectorised, in blocks if it adds up many numbers."""
         k = loops[0]
         start, stop = bounds or (0, self.size(k))
         if len(loops) > 1:
             with self.loop(k, start, stop):
-                self.nested(loops[1:], None, body, blocked)
+                self.nested(loops[1:], None, body, blocked, stores)
         elif blocked is None:
-            with self.loop(k, start, stop, vectorize=True):
-                body()
+            innermost(self, start, stop, stores, body)
         else:
             with self.b.for_("block", start, stop, BLOCK) as first:
                 end = self.b.let("block_end", minimum(first + BLOCK, stop if isinstance(stop, Ref) else self.size(k)))
@@ -162,7 +162,9 @@ class RowsKernel(Reducing):
         sought = [r for r in reductions if is_arg(r.op)]
         plain = {r: acc for r, acc in accs.items() if r not in sought}
         if plain or stores or keep:
-            self.nested(loops, bounds, lambda: self.visit(list(plain), plain, stores, keep), plain if blocked else None)
+            self.nested(
+                loops, bounds, lambda: self.visit(list(plain), plain, stores, keep), plain if blocked else None, stores
+            )
         for r in sought:
             self.seek(r, accs[r], loops, bounds)
         row = self.scopes[-1]

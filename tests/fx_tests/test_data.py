@@ -35,8 +35,20 @@ PIPELINES = {
     "stream": STREAM.shuffle(0, buffer=6).batch(4).repeat(2),
     "prefetch": SQUARES.shuffle(7).map(lambda x: x + 1).batch(3).prefetch(3, threads=2).repeat(2).prefetch(2),
     "take": SQUARES.shuffle(4).take(9).repeat(2).batch(4),
+    "skip": SQUARES.shuffle(4).skip(9).repeat(2).batch(4),
     "checked": data.from_arrays(np.arange(12.0)).check_finite().batch(4),
 }
+
+
+def test_a_data_set_reads_as_it_was_written():
+    shown = data.from_arrays((np.ones((4, 2)), np.arange(4))).map(len).shuffle(seed=0).batch(2).skip(1).repeat()
+    assert repr(shown) == (
+        "Dataset(4 examples, [0]: float64[2], [1]: int64[]).map(len).shuffle(seed=0).batch(size=2, drop_last=False).skip(n=1).repeat()"
+    )
+    assert listed(SQUARES.skip(17)) == [289, 324, 361] and len(SQUARES.skip(17)) == 3 and not listed(SQUARES.skip(40))
+    for name, says in (("cache", "list\\(dataset\\)"), ("zip", "from_arrays"), ("step", "no attribute 'step'$")):
+        with pytest.raises(AttributeError, match=says):
+            getattr(SQUARES, name)
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -144,6 +156,8 @@ def test_files_give_their_examples(tmp_path):
     (tmp_path / "t.csv").write_text("a, b,c\n1,2,3\n\n4,,6\n")
     x, y = next(iter(data.from_csv(tmp_path / "t.csv", target="c", missing=-1).batch(9)))
     assert x.tolist() == [[1, 2], [4, -1]] and y.tolist() == [3, 6] and x.dtype == np.float32
+    (tmp_path / "gaps.csv").write_text("a,b\nNA,2\nnan, null\n?,5\n")
+    assert np.stack(list(data.from_csv(tmp_path / "gaps.csv", missing=0))).tolist() == [[0, 2], [0, 0], [0, 5]]
 
 
 def test_folders_of_images_are_classes(tmp_path):
@@ -157,6 +171,18 @@ def test_folders_of_images_are_classes(tmp_path):
     assert batch["image"].mean(axis=(1, 2, 3)).tolist() == [0, 0, 1, 1]
     with pytest.raises(ShapeError, match="size="):
         next(iter(data.from_folder(tmp_path).batch(4)))
+    deep = np.arange(24, dtype=np.uint16).reshape(4, 6) * 2849  # up to 65527
+    image.fromarray(deep).save(tmp_path / "cat" / "0.png")
+    (tmp_path / "cat" / "1.png").unlink()
+    image.fromarray(deep.astype(np.float32)).save(tmp_path / "cat" / "1.tif")
+    np.save(tmp_path / "cat" / "2.npy", deep)
+    for at, white, channels in ((0, 65535, 1), (0, 65535, 3), (1, 1, 1), (2, 65535, 1)):
+        found = data.from_folder(tmp_path, channels=channels).gather(np.array([at]))["image"]
+        wanted = np.repeat(deep[None, ..., None] / np.float32(white), channels, 3)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    image.fromarray(deep.astype(np.int32)).save(tmp_path / "cat" / "1.tif")
+    with pytest.raises(DataError, match="32 bits"):
+        data.from_folder(tmp_path).gather(np.array([1]))
     (tmp_path / "cat" / "0.png").write_bytes(b"no image")
     with pytest.raises(CorruptFileError, match="0.png"):
         next(iter(data.from_folder(tmp_path)))
@@ -175,6 +201,8 @@ BAD_FILES = {
     "csv fields": (b"a,b\n1,2\n1\n", lambda p: data.from_csv(p), DataError, "line 3: 1 fields, 2 columns"),
     "csv text": (b"a,b\n1,x\n", lambda p: data.from_csv(p), DataError, "line 2, column 'b': 'x' is no number"),
     "csv gap": (b"a,b\n1,\n", lambda p: data.from_csv(p), DataError, "missing="),
+    "csv NA": (b"a,b\n1,NA\n", lambda p: data.from_csv(p), DataError, "'NA' is no number; missing="),
+    "csv names": (b"a,b\n1,x\n", lambda p: data.from_csv(p, target="c"), DataError, r"no column 'c'; it has \['a', 'b'\]"),
     "csv nan": (b"a,b\n1,2\n1,nan\n", lambda p: data.from_csv(p), DataError, r"row 1 of \['b'\]"),
     "csv target": (b"a,b\n1,2\n", lambda p: data.from_csv(p, target="c"), DataError, "no column 'c'"),
 }  # fmt: skip
@@ -501,7 +529,7 @@ CHAINS = {
     "shuffled": lambda d: d.shuffle(0).batch(2),
     "mapped": lambda d: d.map(lambda x: x).prefetch(),
     "filtered": lambda d: d.filter(lambda x: True).shuffle(0, buffer=3),
-    "taken": lambda d: d.take(5).batch(2),
+    "taken": lambda d: d.take(5).skip(1).batch(2),
     "for ever": lambda d: d.shuffle(0).batch(2).repeat(),
 }
 

@@ -380,6 +380,15 @@ def test_arrays_of_the_closure_of_any_layout(layout: str, leaf: str) -> None:
         np.testing.assert_allclose(np.asarray(f() if x is None else f(x)), want, rtol=1e-6)
 
 
+def test_hundreds_of_leaves_are_donated() -> None:
+    """The state of a network of some depth; Python has no more than 256 names in front of a starred one."""
+    f = fx.jit(lambda xs, y: ([x + y for x in xs], y.sum()), donate_argnums=0)
+    xs, y = [fnp.full(3, float(i)) for i in range(260)], np.ones((3, 2), np.float32)[:, 0]
+    for _ in range(3):
+        xs, _ = f(xs, y)
+    np.testing.assert_array_equal(np.asarray(xs)[:, 0], np.arange(260) + 3)
+
+
 @pytest.mark.parametrize("width", [20, 300])
 def test_donated_memory_is_overwritten_natively(width: int) -> None:
     """Also where calls share their working memory, which the wide one does."""

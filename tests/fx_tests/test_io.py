@@ -373,7 +373,7 @@ def test_weights_of_a_torch_model_give_its_outputs(tmp_path):
 
 TWINS = (
     "scattering", "scattering in groups", "convolution in groups", "square embedding", "square norm", "bilinear", "sequential",
-    "lstm", "attention",
+    "lstm", "attention", "encoder", "decoder",
 )  # fmt: skip
 
 
@@ -397,6 +397,11 @@ def torch_twins():
                  nn.LSTM(4, 3, num_layers=2, bidirectional=True, key=next(keys)), sequence, dict(theirs=first["call"])),
         "attention": (t.MultiheadAttention(4, 2, batch_first=True), nn.MultiHeadAttention(4, 2, key=next(keys)), sequence,
                       dict(theirs=lambda m, x: m(x, x, x)[0])),
+        "encoder": (t.TransformerEncoder(t.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True, norm_first=True), 2, t.LayerNorm(4), False),
+                    nn.TransformerEncoder(2, 4, 2, 8, key=next(keys)), sequence, {}),
+        "decoder": (t.TransformerDecoder(t.TransformerDecoderLayer(4, 2, 8, 0.0, batch_first=True), 2),
+                    nn.TransformerDecoder(2, 4, 2, 8, norm_first=False, key=next(keys)), sequence,
+                    dict(call=lambda m, x: m(x, x), theirs=lambda m, x: m(x, x, tgt_mask=t.Transformer.generate_square_subsequent_mask(5)))),
     }  # fmt: skip
 
 

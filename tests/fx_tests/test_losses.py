@@ -169,6 +169,40 @@ def test_weights_of_examples() -> None:
     np.testing.assert_allclose(both, (per_row * w * c).sum() / (w * c).sum(), rtol=1e-12)
 
 
+def test_what_has_no_weight_may_be_anything() -> None:
+    """Of examples (fewer axes) or elements, and not of columns; padding may have labels that are none, and infinite losses."""
+    kept = np.array([True, False, True, True, False, True])
+    padded, squares = np.where(kept, LABELS, -1), (X[:5], Y[:5])
+    bits = np.where(kept[:, None], X > 0, 7.0)
+    signs = np.where(kept, np.sign(X[:, 0]), 0)
+    cases = [
+        (nn.mse, *squares, np.square(X[:5] - Y[:5])[kept[:5]].mean(), kept[:5]),
+        (nn.cross_entropy, X, padded, nn.cross_entropy(X[kept], LABELS[kept]), kept),
+        (nn.multiclass_hinge, X, padded, nn.multiclass_hinge(X[kept], LABELS[kept]), kept),
+        (nn.focal, X, padded, nn.focal(X[kept], LABELS[kept]), kept),
+        (nn.bce_with_logits, X, bits, nn.bce_with_logits(X[kept], bits[kept]), kept),
+        (nn.hinge, X[:, 1], signs, nn.hinge(X[kept, 1], signs[kept]), kept),
+        (nn.mse, np.where(kept[:, None], X, np.inf), Y, nn.mse(X[kept], Y[kept]), kept),
+    ]
+    for loss, x, target, want, weights in cases:
+        weights = weights.astype(float)
+        for run in (loss, fx.jit(loss)):
+            np.testing.assert_allclose(run(x, target, weights=weights), want, rtol=1e-12)
+        if np.isfinite(x).all():  # the derivative of a square at infinity is infinite, and 0 times that NaN
+            gradient = np.asarray(fx.jit(fx.grad(lambda x, l=loss, t=target, w=weights: l(x, t, weights=w)))(x))
+            np.testing.assert_array_equal(gradient[weights == 0], 0)
+    of_rows = nn.cross_entropy(
+        X.reshape(2, 3, 5), padded.reshape(2, 3), class_weights=CLASS, weights=[0.0, 1], ignore_index=-1
+    )
+    np.testing.assert_allclose(
+        of_rows, nn.cross_entropy(X[3:], padded[3:], class_weights=CLASS, ignore_index=-1), rtol=1e-12
+    )
+    with pytest.raises(LabelError, match="found -1"):
+        nn.cross_entropy(X, padded, weights=np.ones(6))
+    with pytest.raises(ShapeError, match=r"of examples have shape \(6,\), of elements \(6, 5\)"):
+        nn.mse(X, Y, weights=np.ones(5))
+
+
 def test_small_floats_are_computed_in_float32_and_large_numbers_do_not_overflow() -> None:
     half = X.astype(np.float16)
     assert nn.cross_entropy(half, LABELS).dtype == np.float32
@@ -211,7 +245,7 @@ def test_labels_out_of_range() -> None:
     [
         (lambda: nn.mse(np.ones((3, 1)), np.ones(3)), ShapeError, r"predictions \(3, 1\), targets \(3,\)"),
         (lambda: nn.mse(X, Y, reduction="average"), ShapeError, "'average'"),
-        (lambda: nn.mse(X, Y, weights=np.ones(6)), ShapeError, "do not fit"),
+        (lambda: nn.mse(X, Y, weights=np.ones(4)), ShapeError, "do not fit"),
         (lambda: nn.mse(X + 1j, Y), DTypeError, "real"),
         (lambda: nn.huber(X, Y, delta=0), ShapeError, "positive delta"),
         (lambda: nn.cross_entropy(X, LABELS[:5]), ShapeError, r"\(6,\).*found \(5,\)"),

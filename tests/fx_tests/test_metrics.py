@@ -182,6 +182,30 @@ def test_accuracy_leaves_out_what_is_padding() -> None:
     assert np.isnan(float(fx.jit(lambda s, t: metrics.Accuracy()(s, t))(scores, holed)))
 
 
+METRICS_OF_CLASSES = (metrics.Accuracy(), metrics.TopKAccuracy(2), metrics.ConfusionMatrix(C), metrics.F1(C), metrics.Perplexity(),
+                      metrics.AUCROC(N, classes=C), metrics.PRAUC(N, classes=C))  # fmt: skip
+
+
+@pytest.mark.parametrize("metric", METRICS_OF_CLASSES, ids=lambda m: type(m).__name__)
+def test_what_has_no_weight_may_be_anything(metric: Any) -> None:
+    kept = np.arange(N) % 3 > 0
+    padded = np.where(kept, LABELS, -1)
+    want = metric(SCORES[kept], LABELS[kept])
+    for run in (metric, fx.jit(lambda s, t, w: metric(s, t, weights=w))):
+        given = {"weights": kept} if run is metric else {"w": kept}
+        np.testing.assert_allclose(run(SCORES, padded, **given), want, rtol=1e-12)
+    with pytest.raises(LabelError, match="found -1"):
+        metric(SCORES, padded, weights=np.ones(N))
+
+
+def test_r2_leaves_out_what_has_no_weight() -> None:
+    kept = np.arange(N) % 3 > 0
+    holed = np.where(kept[:, None], MANY, np.nan)
+    np.testing.assert_allclose(
+        metrics.R2()(holed, MANY[::-1], weights=kept), metrics.R2()(MANY[kept], MANY[::-1][kept])
+    )
+
+
 def test_labels_of_a_few_bits_name_classes_of_many() -> None:
     labels = np.array([0, 100, 127], np.int8)
     assert float(metrics.ConfusionMatrix(300)(labels, labels)[100, 100]) == 1

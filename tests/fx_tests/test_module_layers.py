@@ -487,6 +487,9 @@ FUNCTIONS: dict[str, tuple[Any, Any]] = {
 def test_functions_are_pytorch_s(name: str) -> None:
     ours, theirs = FUNCTIONS[name]
     x = 2 * draw(5, 6)
+    x[0, 0] = np.nan  # is not swallowed
+    np.testing.assert_array_equal(np.isnan(ours(x)), np.isnan(theirs(torch.tensor(x))))
+    x[0, 0] = 0.5
     t = torch.tensor(x, requires_grad=True)
     want = theirs(t)
     _objective(want).backward()

@@ -478,8 +478,10 @@ def test_errors_say_what_to_do(call: Any, error: Any, says: str) -> None:
 
 def test_an_unknown_index_is_nan_in_compiled_code() -> None:
     layer = nn.Embedding(3, 2, key=random.key(0))
-    out = fx.jit(layer)(np.array([0, 3, 2]))
-    np.testing.assert_array_equal(np.isnan(out).any(1), [False, True, False])
+    for kind in (np.int8, np.int64):
+        out = fx.jit(layer)(np.array([0, 3, 2, -1, -3], kind))
+        np.testing.assert_array_equal(np.isnan(out).any(1), [False, True, False, True, True])
+    assert fx.jit(nn.Embedding(300, 2, key=random.key(0)))(np.array([200], np.uint8)).shape == (1, 2)
 
 
 def test_caches_know_their_room() -> None:

@@ -115,6 +115,37 @@ def test_learning_rates_are_set_for_every_epoch():
         run(train.LearningRate(lambda epoch: 0.1))
 
 
+@pytest.mark.parametrize("options", [{}, {"cooldown": 2}, {"mode": "max", "least": 0.3}, {"minimum": 0.05}], ids=str)
+def test_a_plateau_lowers_the_rate_as_pytorch_s(options, tmp_path):
+    """PyTorch bears one epoch more; a run that is cut and goes on has the same rates."""
+    torch = pytest.importorskip("torch")
+    scores = np.random.default_rng(3).uniform(0, 2, 30).round(1)
+    weights = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        weights, options.get("mode", "min"), factor=0.5, patience=1, threshold=options.get("least", 0.0), threshold_mode="abs",
+        cooldown=options.get("cooldown", 0), min_lr=options.get("minimum", 0.0), eps=0,
+    )  # fmt: skip
+    wanted = [(theirs.step(s), weights.param_groups[0]["lr"])[1] for s in scores]
+    trainer = train.Trainer(
+        lambda model, batch, key: model["w"] * 0,
+        optim.inject_hyperparams(optim.sgd)(1.0),
+        {"score": lambda model, batch: batch},
+    )
+    rate = lambda run: rates.append(float(optim.tree_get(run.state.optimizer, "learning_rate")))
+    for epochs in ([30], [7, 8, 30]):
+        rates = []
+        for until in epochs:
+            slower = train.ReduceOnPlateau("validation_score", factor=0.5, patience=2, **options)
+            saved = train.Checkpoint(tmp_path / str(epochs))
+            trainer.fit(
+                MODEL, [np.zeros(1)], epochs=until, validation=lambda n: [np.float64(scores[n])],
+                callbacks=[slower, train.Call(epoch=rate), saved],
+            )  # fmt: skip
+        np.testing.assert_allclose(rates, wanted, rtol=1e-6)
+    with pytest.raises(TrainingError, match="inject_hyperparams"):
+        run(train.ReduceOnPlateau("validation_score"))
+
+
 def test_a_reason_to_stop_ends_the_run_after_the_step():
     def third(run):
         run.stop = "enough" if int(run.state.step) == 3 else ""

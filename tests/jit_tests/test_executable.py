@@ -30,7 +30,7 @@ from jit.calls import border, result_pool, results
 from jit.calls.builtins import address_in_python
 from jit.calls.result_pool import allocator, clear_pool, pooled_bytes
 from jit.cost import chunk_for
-from jit.memory import ALIGN, BYTE, PADDED_FROM
+from jit.memory import ALIAS, ALIGN, BYTE, PADDED_FROM
 
 
 def affine(x, y):
@@ -264,6 +264,30 @@ def test_donated_inputs_become_outputs():
     agree(out, x * y + x)
 
 
+PASSED_ON = {  # of donated a, b of one type and c of another: what comes back, whose memory the first result has, is anything computed
+    "as they are": (lambda a, b, c: (a, b, c), 0, False),
+    "in another order": (lambda a, b, c: (c, b, a), 2, False),
+    "read by others": (lambda a, b, c: (a, b @ a.T, c + fnp.sum(a)), 0, True),
+    "beside what is computed": (lambda a, b, c: (a * 2 + b, b, c), 0, True),
+    "twice": (lambda a, b, c: (a, a, c), 0, True),
+    "transposed": (lambda a, b, c: (a.T, b, c), None, True),
+    "and its reverse": (lambda a, b, c: (a, a[::-1], c), None, True),
+}
+
+
+@pytest.mark.parametrize("case", PASSED_ON)
+def test_donated_inputs_that_come_back_are_not_copied(case):
+    f, heir, computes = PASSED_ON[case]
+    given = [numbers((40, 40), "f4", 1), numbers((40, 40), "f4", 2), numbers((7,), "f4", 3)]
+    want = [np.asarray(x) for x in f(*map(fnp.asarray, given))]
+    e = jit.compile(graph_of(f, *given), jit.Options(donate=(0, 1, 2), verify=True))
+    out = e(*(held := [x.copy() for x in given]))
+    for found, wanted in zip(out, want, strict=True):
+        agree(found, wanted)
+    assert [np.shares_memory(out[0], x) for x in held] == [k == heir for k in range(3)]
+    assert bool(e.profile(*given)) == computes
+
+
 def test_donated_inputs_that_must_not_be_written_are_copied():
     x = numbers((50, 60), "f4")
     e = jit.compile(graph_of(affine, x, x), jit.Options(donate=(0,)))
@@ -301,11 +325,11 @@ def test_memory_of_large_results_is_used_again(empty):
     del a
     assert pooled_bytes() == 0  # a view still lives
     del view
-    assert pooled_bytes() == 4 * 1000 * 1000 + ALIGN
+    assert pooled_bytes() == 4 * 1000 * 1000 + ALIAS
     other = empty((1000, 1001), dtype)
     assert other.ctypes.data != address
     again = empty((500, 2000), dtype)
-    assert again.ctypes.data == address and address % ALIGN == 0 and pooled_bytes() == 0
+    assert again.ctypes.data == address and address % ALIAS == 0 and pooled_bytes() == 0
     assert not np.shares_memory(again, empty(shape, dtype))
     assert allocator((3,), dtype) is np.empty
 
@@ -336,7 +360,7 @@ def test_waiting_blocks_are_bounded_too():
     first, last = held[0].ctypes.data, held[-1].ctypes.data
     while held:
         held.pop(0)
-    assert pooled_bytes() == sum(4 * ((1 << 16) + k) + ALIGN for k in range(20, n))
+    assert pooled_bytes() == sum(4 * ((1 << 16) + k) + ALIAS for k in range(20, n))
     assert native_empty(((1 << 16) + n - 1,), np.dtype("f4")).ctypes.data == last != first
     clear_pool()
     assert sys.getrefcount(BYTE) == before
@@ -587,7 +611,7 @@ def test_without_the_layout_of_objects_results_are_made_in_python(monkeypatch) -
     assert [(a.shape, a.dtype, a.flags.carray) for a in arrays] == [(*s, True) for s in shapes]
     address = arrays[1].ctypes.data
     del arrays
-    assert pooled_bytes() == (1 << 20) + ALIGN
+    assert pooled_bytes() == (1 << 20) + ALIAS
     assert make()[1].ctypes.data == address
 
 
@@ -599,7 +623,7 @@ def test_a_launched_program_takes_large_results_from_the_pool() -> None:
     places = {y.__array_interface__["data"][0] for y in made}
     waiting = pooled_bytes()
     del made
-    assert pooled_bytes() == waiting + 2 * (400_000 + ALIGN)
+    assert pooled_bytes() == waiting + 2 * (400_000 + ALIAS)
     made = f(x)
     assert {y.__array_interface__["data"][0] for y in made} == places and pooled_bytes() == waiting
     assert np.array_equal(made[0], np.asarray(x) + 1) and np.array_equal(made[1], np.asarray(x) * 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -18,6 +19,7 @@ from fx.primitives import elementwise as E
 from fx.primitives import joining as J
 from fx.primitives import reductions as R
 from fx.primitives import shaping as S
+from jit.target import host
 
 OPS = {"sum": R.reduce_sum, "prod": R.reduce_prod, "max": R.reduce_max, "min": R.reduce_min}
 SHAPES = [
@@ -184,6 +186,49 @@ def test_the_same_bits_whatever_the_threads():
     for other in results[1:]:
         for a, b in zip(results[0], other):
             assert a.tobytes() == b.tobytes()
+
+
+SMALL_CACHE = dataclasses.replace(host(), l3_bytes=4)  # no array fits it
+LARGE = [(600, 33), (515, 40), (1, 900_001), (3, 66_000), (130_000, 2), (1100, 37)]
+
+
+WIDE = ["float32", "float64", "float16", "complex64", "int64", "uint8", "bool"]
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_what_the_caches_do_not_hold_is_read_at_several_places(dtype):
+    """Rows side by side, a long row at several places, columns of rows far apart; remainders, NaN, infinities."""
+    for k, shape in enumerate(LARGE if dtype == "float32" else part(LARGE, WIDE.index(dtype), 3)):
+        x, w = numbers(shape, dtype, k), numbers(shape[1:], dtype, k + 1)
+        if dtype.startswith("float"):
+            x[0, ::7], x[-1, -1], x[shape[0] // 2, 0] = np.inf, np.nan, -np.inf
+
+        def f(x, w):
+            y = E.min(x, S.broadcast_in_dim(w, x.shape, (1,))) if x.dtype.kind in "uib" else x
+            found = [R.reduce_max(y, (0,)), R.reduce_min(y, (1,)), R.reduce_min(x, (0, 1))]
+            if x.dtype.kind != "b":
+                found += [R.reduce_sum(x, (axis,)) for axis in (0, 1)] + [R.reduce_sum(x, (0, 1))]
+                found += [R.reduce_sum(E.mul(x, S.broadcast_in_dim(w, x.shape, (1,))), (1,))]
+            return found if x.shape[0] > 1 else found[-2:-1]
+
+        for level in ("", "avx2", "scalar") if k == 0 else ("",):
+            target = dataclasses.replace(host().restricted(level), l3_bytes=4) if level else SMALL_CACHE
+            e = check(f, x, w, scale=20, target=target)
+            assert "each = " in e.loops()
+
+
+def test_several_places_give_the_same_bits_whatever_the_threads():
+    x = np.random.default_rng(1).standard_normal((700, 901)).astype("f4")
+    graph = graph_of(lambda x: [R.reduce_sum(x, axes) for axes in ((0,), (1,), (0, 1))], x)
+    results = []
+    for n in (1, 2, 3, 7):
+        with jit.using_threads(n):
+            results.append(jit.compile(graph, jit.Options(num_threads=n, target=SMALL_CACHE))(x))
+    for other in results[1:]:
+        for a, b in zip(results[0], other):
+            assert a.tobytes() == b.tobytes()
+    for found, axes in zip(results[0], (0, 1, (0, 1))):
+        np.testing.assert_allclose(found, x.sum(axes, dtype="f8"), rtol=2e-6, atol=2e-4)
 
 
 def test_reduction_of_views_and_padding():

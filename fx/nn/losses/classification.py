@@ -12,7 +12,7 @@ from ...numpy.axes import canonical_axis
 from ...numpy.core import as_type, as_value
 from ..activations import log_sigmoid, relu, sigmoid, softplus
 from ..normalization import log_softmax
-from .reducing import check_labels, floats, indicator, labels_of, range_checked, reduced, same_shape
+from .reducing import check_labels, floats, indicator, labels_of, range_checked, reduced, same_shape, spread
 
 __all__ = ["bce_with_logits", "cross_entropy", "focal", "hinge", "kl_divergence", "multiclass_hinge"]
 
@@ -79,7 +79,7 @@ def cross_entropy(
             f" {tuple(logits.shape[:-1])}, or soft ones of their own shape; found {tuple(labels.shape)}"
         )
     labels = _integers("cross_entropy", logits, labels)
-    check_labels("cross_entropy", labels, classes, ignore_index)
+    check_labels("cross_entropy", labels, classes, ignore_index, weights)
     hot = indicator(labels, classes)
     weighted = log_p if class_weights is None else log_p * class_weights
     losses = -fnp.sum(fnp.where(hot, weighted, 0), -1)
@@ -94,7 +94,9 @@ def cross_entropy(
     )
     if ignored is not None:
         losses, counts = fnp.where(ignored, 0, losses), fnp.where(ignored, 0, counts)
-    total = fnp.sum(counts if weights is None else counts * as_type(as_value(weights), counts.dtype))
+    if weights is not None:
+        counts = counts * spread(weights, counts.shape, counts.dtype, "cross_entropy")
+    total = fnp.sum(counts)
     return reduced(losses, weights, reduction, total)
 
 
@@ -114,7 +116,7 @@ def bce_with_logits(
     """
     x, t = floats(logits, "logits of bce_with_logits"), floats(targets, "targets of bce_with_logits")
     same_shape("bce_with_logits", logits=x, targets=t)
-    range_checked("bce_with_logits", "targets", t, "from 0 to 1", lambda v: (v < 0) | (v > 1))
+    range_checked("bce_with_logits", "targets", t, "from 0 to 1", lambda v: (v < 0) | (v > 1), weights)
     factor = 1 if pos_weight is None else 1 + (as_type(as_value(pos_weight), x.dtype) - 1) * t
     return reduced((1 - t) * x + factor * softplus(-x), weights, reduction)
 
@@ -146,7 +148,7 @@ def focal(
     if labels.ndim == x.ndim:
         t = floats(labels, "labels of focal")
         same_shape("focal", logits=x, labels=t)
-        range_checked("focal", "labels", t, "from 0 to 1", lambda v: (v < 0) | (v > 1))
+        range_checked("focal", "labels", t, "from 0 to 1", lambda v: (v < 0) | (v > 1), weights)
         p = sigmoid(x)
         losses = -(t * log_sigmoid(x) + (1 - t) * log_sigmoid(-x)) * _missed(1 - (p * t + (1 - p) * (1 - t)), gamma)
         return reduced(losses if alpha is None else losses * (alpha * t + (1 - alpha) * (1 - t)), weights, reduction)
@@ -157,7 +159,7 @@ def focal(
         )
     classes = x.shape[-1]
     labels = _integers("focal", x, labels)
-    check_labels("focal", labels, classes)
+    check_labels("focal", labels, classes, weights=weights)
     hot = indicator(labels, classes)
     log_p = fnp.sum(fnp.where(hot, log_softmax(x), 0), -1)
     losses = -log_p * _missed(-fnp.expm1(log_p), gamma)
@@ -178,7 +180,7 @@ def hinge(scores: Any, targets: Any, *, margin: float = 1.0, weights: Any = None
     """
     s, t = floats(scores, "scores of hinge"), floats(targets, "targets of hinge")
     same_shape("hinge", scores=s, targets=t)
-    range_checked("hinge", "targets", t, "-1 or 1 (of 0 and 1: 2 * t - 1)", lambda v: abs(v) != 1)
+    range_checked("hinge", "targets", t, "-1 or 1 (of 0 and 1: 2 * t - 1)", lambda v: abs(v) != 1, weights)
     return reduced(relu(margin - t * s), weights, reduction)
 
 
@@ -201,7 +203,7 @@ def multiclass_hinge(
         )
     classes = s.shape[-1]
     labels = _integers("multiclass_hinge", s, labels)
-    check_labels("multiclass_hinge", labels, classes)
+    check_labels("multiclass_hinge", labels, classes, weights=weights)
     hot = indicator(labels, classes)
     true = fnp.sum(fnp.where(hot, s, 0), -1, keepdims=True)
     losses = fnp.sum(fnp.where(hot, 0, relu(margin - true + s)), -1) / classes

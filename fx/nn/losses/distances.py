@@ -36,7 +36,7 @@ def cosine(
         return reduced(1 - similarity, weights, reduction)
     t = floats(targets, "targets of cosine")
     same_shape("cosine", similarities=similarity, targets=t)
-    range_checked("cosine", "targets", t, "1 or -1", lambda v: abs(v) != 1)
+    range_checked("cosine", "targets", t, "1 or -1", lambda v: abs(v) != 1, weights)
     return reduced(fnp.where(t > 0, 1 - similarity, relu(similarity - margin)), weights, reduction)
 
 

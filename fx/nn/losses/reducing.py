@@ -13,7 +13,7 @@ from ...errors import DTypeError, LabelError, ShapeError
 from ...numpy.core import as_type, as_value
 from ...trace import concrete_value
 
-__all__ = ["check_labels", "floats", "indicator", "labels_of", "range_checked", "reduced", "same_shape"]
+__all__ = ["check_labels", "floats", "indicator", "labels_of", "range_checked", "reduced", "same_shape", "spread"]
 
 Value = Any
 
@@ -53,14 +53,40 @@ def same_shape(loss: str, **operands: Value) -> None:
         )
 
 
-def check_labels(loss: str, labels: Value, classes: int, ignored: int | None = None) -> None:
-    """Raises LabelError if a label is known to be none of 0 ... classes - 1, and not the one that is ignored."""
+def spread(weights: Any, shape: tuple[int, ...], dtype: Any, who: str) -> Value:
+    """Weights for every element: those of examples, with fewer axes, stand for all elements of theirs.
+
+    Raises:
+        ShapeError: they fit neither.
+    """
+    w, shape = as_type(as_value(weights, f"weights of {who}"), dtype), tuple(shape)
+    found = tuple(w.shape)
+    if w.ndim < len(shape) and found == shape[: w.ndim]:
+        w = fnp.reshape(w, (*found, *[1] * (len(shape) - w.ndim)))
+    if w.ndim != len(shape) or any(m not in (1, n) for m, n in zip(w.shape, shape)):
+        ways = f"of examples have shape {shape[:1]}, of elements {shape}" if len(shape) > 1 else f"have shape {shape}"
+        raise ShapeError(
+            f"{who}: weights of shape {found} do not fit; weights {ways}, with 1 for an axis that shares them"
+        )
+    return fnp.broadcast_to(w, shape)
+
+
+def _counted(weights: Any, shape: tuple[int, ...], who: str) -> Any:
+    """Which elements are known to have a weight other than 0."""
+    known = True if weights is None else concrete_value(spread(weights, shape, dtypes.float64, who))
+    return known is not None and known != 0
+
+
+def check_labels(loss: str, labels: Value, classes: int, ignored: int | None = None, weights: Any = None) -> None:
+    """Raises LabelError if a label is known to be none of 0 ... classes - 1, and not the one that is ignored; where its weight
+    is 0, it may be anything."""
     known = concrete_value(labels)
     if known is None:
         return
     wrong = (known < 0) | (known >= classes)
     if ignored is not None:
         wrong &= known != ignored
+    wrong &= _counted(weights, known.shape, loss)
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
         place = f" at {list(where)}" if where else ""
@@ -85,14 +111,8 @@ def reduced(losses: Value, weights: Any, reduction: str, total: Value | None = N
     if reduction not in ("mean", "sum", "none"):
         raise ShapeError(f"reduction is 'mean', 'sum' or 'none'; found {reduction!r}")
     if weights is not None:
-        weights = as_type(as_value(weights, "weights"), losses.dtype)
-        try:
-            weights = fnp.broadcast_to(weights, losses.shape)
-        except ValueError:
-            raise ShapeError(
-                f"weights of shape {tuple(weights.shape)} do not fit losses of shape {tuple(losses.shape)}"
-            ) from None
-        losses = losses * weights
+        weights = spread(weights, losses.shape, losses.dtype, "the loss")
+        losses = fnp.where(weights == 0, 0, losses * weights)  # takes an example out, whatever its loss
         total = fnp.sum(weights) if total is None else total
     if reduction == "none":
         return losses
@@ -103,10 +123,10 @@ def reduced(losses: Value, weights: Any, reduction: str, total: Value | None = N
     return fnp.sum(losses) / (losses.size if total is None else total)
 
 
-def range_checked(loss: str, what: str, x: Value, allowed: str, wrong: Any) -> None:
-    """Raises LabelError if a target is known to be outside of what the loss takes."""
+def range_checked(loss: str, what: str, x: Value, allowed: str, wrong: Any, weights: Any = None) -> None:
+    """Raises LabelError if a target is known to be outside of what the loss takes, and not to have a weight of 0."""
     known = concrete_value(x)
     if known is not None and known.size:
-        bad = wrong(np.asarray(known, np.float64))
+        bad = wrong(np.asarray(known, np.float64)) & _counted(weights, known.shape, loss)
         if bad.any():
             raise LabelError(f"{loss}: {what} must be {allowed}; found {np.asarray(known)[bad].ravel()[0]}")

@@ -1,0 +1,55 @@
+"""Stores that go past the caches.
+
+A store into a line that no cache holds reads the line from memory first.  What goes past the caches does not: of the three times that a
+loop over large arrays would move their bytes, one is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from fx import dtypes
+
+from ..loop_ir import Expr, minimum
+from ..lower.context import Builder
+from .emitter import Emitter, Work
+from .index_map import Affine
+from .nodes import Leaf, Nest, NestStore, walk
+
+__all__ = ["innermost"]
+
+LINE = 64  # elements; a multiple of so many from the begin of an array, a cache line begins
+
+
+def innermost(e: Emitter, start: Expr, stop: Expr, stores: Sequence[NestStore], body: Callable[[], None]) -> None:
+    """The innermost loop of a kernel, vectorised.  Where ``stores`` in it go past the caches, up to the first cache line by itself."""
+    nest, k = e.nest, max(len(e.nest.sizes) - 1, 0)
+    past = [s for s in stores if _goes_past(e.ctx, nest, s)]
+    past = [s for s in past if nest.at(s.at) == nest.at(past[0].at)]
+    rows = tuple(t for t in nest.at(past[0].at).terms if t[0] != k) if past else ()
+    if any(step % LINE != 0 for _, step in rows):
+        row = e.affine(Affine(0, rows), False)
+        lead = e.b.let("lead", minimum(start + (-(row + start) & (LINE - 1)), stop))
+        with e.loop(k, start, lead, vectorize=True):
+            body()
+        start = lead
+    e.past = past
+    with e.loop(k, start, stop, vectorize=True):
+        body()
+    e.past = ()
+
+
+def _goes_past(ctx: Builder, nest: Nest, s: NestStore) -> bool:
+    """Whether what a store writes does not stay in the caches until it is read: a whole result, beside which the caches hold
+    nothing else, in memory that is not read here and begins with a cache line.
+
+    (40 MB to as many more on Zen 4: 0.65 of the time of a store that reads the line first.)
+    """
+    if not Work(nest).nbytes > 2 * ctx.host.l3_bytes:
+        return False
+    buffer, at = ctx.buffer_of(s.var), nest.at(s.at)
+    if not s.full or dtypes.is_complex(s.var.aval.dtype) or not ctx.is_fresh(buffer):
+        return False
+    if at.const != 0 or at.den != 1 or at.coef(len(nest.sizes) - 1) != 1:
+        return False
+    return all(ctx.buffer_of(n.var) != buffer for n in walk(list(nest.targets())) if isinstance(n, Leaf))
