@@ -237,7 +237,8 @@ class ConvTranspose1d(_ConvTranspose, init=False):
 
     Args:
         in_channels, out_channels, kernel_size, strides, dilation, groups, use_bias, weight_init, bias_init, dtype, key: as for
-            ``Conv1d``.
+            ``Conv1d``; the fan in is that of in_channels (PyTorch counts out_channels here: its weights start smaller or
+            larger, by the root of the ratio).
         padding: of the convolution that this is the transpose of; time' = (time - 1) * strides + dilation * (kernel_size - 1) + 1
             + output_padding - (before + after); with "SAME" it is time * strides.
         output_padding: what is appended at the end of each axis.
