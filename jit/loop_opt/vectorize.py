@@ -410,6 +410,8 @@ class _Writer:
         if key not in self.singles:
             if step is not None:  # from lane to lane: a multiple of the step for each of them would fill the registers
                 self.singles[key] = self.single(e, c, lane - 1) + self.scalar(step, 0)
+            elif isinstance(e, Ref) and e.name in self.body.taken_apart:
+                self.singles[key] = _lane(self.varying(e, c), lane)
             elif isinstance(e, Ref):
                 self.singles[key] = self.single(self.body.definitions[e.name].value, c, lane)
             else:

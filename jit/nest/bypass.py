@@ -14,7 +14,7 @@ from ..loop_ir import Expr, minimum
 from ..lower.context import Builder
 from .emitter import Emitter, Work
 from .index_map import Affine
-from .nodes import Leaf, Nest, NestStore, walk
+from .nodes import Fetch, Leaf, Nest, NestStore, walk
 
 __all__ = ["innermost"]
 
@@ -52,4 +52,4 @@ def _goes_past(ctx: Builder, nest: Nest, s: NestStore) -> bool:
         return False
     if at.const != 0 or at.den != 1 or at.coef(len(nest.sizes) - 1) != 1:
         return False
-    return all(ctx.buffer_of(n.var) != buffer for n in walk(list(nest.targets())) if isinstance(n, Leaf))
+    return all(ctx.buffer_of(n.var) != buffer for n in walk(list(nest.targets())) if isinstance(n, (Leaf, Fetch)))

@@ -18,7 +18,7 @@ from ..lower.reductions import is_arg
 from ..lower.registry import Value
 from ..lower.types import ty_of
 from .emitter import Scope, Work
-from .nodes import ROW, Leaf, Nest, NestReduction, Point, walk
+from .nodes import ROW, Fetch, Leaf, Nest, NestReduction, Point, walk
 from .rows import BLOCK, Reducing, Split
 
 __all__ = ["STREAMS", "StreamedRows", "is_light", "is_streamed"]
@@ -38,7 +38,7 @@ def is_light(ctx: Builder, nest: Nest) -> bool:
         return False
     whole = frozenset(range(len(nest.sizes)))
     full = [n for n in walk(list(nest.targets())) if whole <= nest.loops(n)]
-    if sum(n.flops for n in full if isinstance(n, Point)) + len(nest.reductions) > LIGHT:
+    if sum(n.flops for n in full if isinstance(n, (Point, Fetch))) + len(nest.reductions) > LIGHT:
         return False
     leaves = [n for n in full if isinstance(n, Leaf)]
     if not leaves or any(n.conds or nest.at(n.at).coef(k) != 1 or nest.at(n.at).den != 1 for n in leaves):
