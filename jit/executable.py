@@ -241,19 +241,20 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
 
     place = images.place(graph, options)
     found = place.find(graph)
-    assembly, loaded = found or _planned(plan(), options)
+    assembly, loaded = found or _planned(drafted(graph, options), options)
     executable = Executable(graph, options, assembly, loaded, plan)
     executable.origin = FROM_STORE if found else place.keep(assembly, loaded.kernels)
     executable.compile_seconds = time.perf_counter() - start
     return executable
 
 
-def _planned(program: LoopProgram, options: Options) -> tuple[Assembly, Loaded]:
-    if options.verify:
-        program.verify()
+def _planned(draft: Draft, options: Options) -> tuple[Assembly, Loaded]:
+    program = draft.finished().verify() if options.verify else None
     assert options.target is not None
     beside = (runtime, border.prepare, results.prepare)  # what every executable needs
-    return assemble(program), load_kernels(program.kernels, options.engine, options.target, beside)
+    # Kernels first: buffers are placed by the runtime, whose code is made at the same time.
+    loaded = load_kernels(draft.kernels, options.engine, options.target, beside)
+    return assemble(program or draft.finished()), loaded
 
 
 def resolved(options: Options) -> Options:

@@ -143,7 +143,7 @@ def _compile_all(
         default_store().put(key, data)
         return data
 
-    workers = min(len(kernels), num_threads())
+    workers = min(len(kernels) + len(beside), num_threads()) if kernels else 0
     if workers < 2:
         objects = [by_llvm(item) for item in kernels]
     else:

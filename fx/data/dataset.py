@@ -17,7 +17,7 @@ import numpy as np
 from .. import random, tree
 from ..errors import DataError
 from . import elsewhere
-from .elements import finite, permutation, seeded, stacked
+from .elements import finite, mapped, name_of, permutation, seeded, stacked
 from .prefetching import known, prefetched
 from .sources import Images, Source, positive
 
@@ -255,7 +255,7 @@ class FromIterator(Dataset):
         self._make = make
 
     def __repr__(self) -> str:
-        return f"Dataset({_name(self._make)})"
+        return f"Dataset({name_of(self._make)})"
 
     def tasks(self, state: State, epoch: int) -> Tasks:
         done = state.get("index", 0)
@@ -278,7 +278,7 @@ class _Step(Dataset):
 
     def __repr__(self) -> str:
         given = [(n, getattr(self, f"_{n}")) for n in self._shown]
-        told = [_name(v) if callable(v) else f"{n}={v}" for n, v in given if v is not None]
+        told = [name_of(v) if callable(v) else f"{n}={v}" for n, v in given if v is not None]
         return f"{self._of!r}.{self._called}({', '.join(told)})"
 
 
@@ -302,40 +302,10 @@ class _Map(_Step):
         if self._counted:
             return self._f(i, element)
         if self._seed is not None:
-            return _told(self._f, i, seeded(self._seed, epoch, i), element)
+            return mapped(self._f, i, seeded(self._seed, epoch, i), element)
         if self._key is not None:
-            return _told(self._f, i, random.fold_in(random.fold_in(self._key, epoch), i), element)
-        return _told(self._f, i, element)
-
-
-def _name(f: Any) -> str:
-    """How a function is named in the text of a data set."""
-    return getattr(f, "__qualname__", type(f).__name__).rpartition(".")[2]
-
-
-def _told(f: Callable[..., Element], i: int, *args: Any) -> Element:
-    """``f(*args)`` for element ``i``; an error says which that was, None is one.
-
-    Raises:
-        DataError: the result is None.
-    """
-    try:
-        mapped = f(*args)
-    except Exception as error:
-        error.add_note(
-            f"in map, of element {i} of the pass: {_kinds(args[-1])}, which the function gets as one argument"
-        )
-        raise
-    if mapped is None:
-        raise DataError(f"map: the function gave None for element {i} of the pass; does it end in return?")
-    return mapped
-
-
-def _kinds(element: Element) -> str:
-    kinds = [
-        f"{tree.keystr(p)} {np.asarray(x).dtype}{list(np.shape(x))}".strip() for p, x in tree.leaves_with_path(element)
-    ]
-    return ", ".join(kinds[:8]) + ", ..." * (len(kinds) > 8)
+            return mapped(self._f, i, random.fold_in(random.fold_in(self._key, epoch), i), element)
+        return mapped(self._f, i, element)
 
 
 class _Filter(_Step):
@@ -385,7 +355,7 @@ class _Shuffle(_Step):
     def _mapped(self, task: Task, i: int) -> Element:
         element = task()
         for step in self._maps:
-            element = _told(step._f, i, element)
+            element = mapped(step._f, i, element)
         return element
 
 

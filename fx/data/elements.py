@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .. import tree
 from ..errors import DataError, ShapeError
 
-__all__ = ["finite", "permutation", "seeded", "stacked"]
+__all__ = ["finite", "mapped", "name_of", "permutation", "seeded", "stacked"]
 
 Element = Any
 
@@ -58,3 +59,33 @@ def stacked(elements: list[Element]) -> Element:
             )
         columns.append(np.stack([np.asarray(x) for x in column]))
     return structure.unflatten(columns)
+
+
+def name_of(f: Any) -> str:
+    """How a function is named in the text of a data set."""
+    return getattr(f, "__qualname__", type(f).__name__).rpartition(".")[2]
+
+
+def mapped(f: Callable[..., Element], i: int, *args: Any) -> Element:
+    """``f(*args)`` for element ``i``; an error says which that was, None is one.
+
+    Raises:
+        DataError: the result is None.
+    """
+    try:
+        made = f(*args)
+    except Exception as error:
+        error.add_note(
+            f"in map, of element {i} of the pass: {_kinds(args[-1])}, which the function gets as one argument"
+        )
+        raise
+    if made is None:
+        raise DataError(f"map: the function gave None for element {i} of the pass; does it end in return?")
+    return made
+
+
+def _kinds(element: Element) -> str:
+    kinds = [
+        f"{tree.keystr(p)} {np.asarray(x).dtype}{list(np.shape(x))}".strip() for p, x in tree.leaves_with_path(element)
+    ]
+    return ", ".join(kinds[:8]) + ", ..." * (len(kinds) > 8)

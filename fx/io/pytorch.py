@@ -151,6 +151,15 @@ def _of_layers(name: str) -> tuple[str, int | None]:
     return f"{name[: projected.start()]}{projected[1]}in_proj_{projected[3]}", _PARTS[projected[2]]
 
 
+def _apart(name: str, part: int) -> str:
+    """The name of one of three projections that are not kept in one, as their sizes differ.
+
+    >>> _apart("self_attn.in_proj_weight", 1)
+    'self_attn.k_proj_weight'
+    """
+    return name.removesuffix("in_proj_weight") + f"{'qkv'[part]}_proj_weight"
+
+
 def _candidates(
     path: str, names: Mapping[str, str] | Callable[[str], str], kinds: _Kinds
 ) -> Iterator[tuple[str, int | None]]:
@@ -169,6 +178,8 @@ def _candidates(
     yield ".".join(filter(None, (head, whole[len(begins) :].lstrip(".")))), part
     bare, part = _of_layers(re.sub(r"(^|\.)layers\.(?=\d+(\.|$))", r"\1", path[len(start) :].lstrip(".")))
     yield ".".join(filter(None, (head, bare))), part
+    if part is not None and bare.endswith("in_proj_weight"):  # keys or values of a size of their own
+        yield ".".join(filter(None, (head, _apart(whole[len(begins) :].lstrip("."), part)))), None
 
 
 # ------------------------------------------------------------------------------------------------- loading
@@ -292,7 +303,7 @@ def torch_state_dict(
     kinds = _kinds(model)
     found: dict[str, np.ndarray] = {}
     leaves = structure.leaves_by_path(model)
-    thirds: dict[str, list[Any]] = {}
+    thirds: dict[str, list[tuple[str, np.ndarray]]] = {}
     for path, leaf in [*leaves.items(), *structure.leaves_by_path(state).items()]:
         array = np.asarray(leaf)
         array = np.ascontiguousarray(kinds.layouts(path, layouts or {}, array.ndim)[1](array))
@@ -301,9 +312,18 @@ def torch_state_dict(
         if part is not None and not _projections(path) <= leaves.keys():
             name, part = own, None  # a layer of another kind has a field of that name
         if part is not None:
-            thirds.setdefault(name, [None] * 3)[part] = array
-        found[name] = array
-    return found | {name: np.concatenate(parts) for name, parts in thirds.items()}
+            thirds.setdefault(name, [("", array)] * 3)[part] = (own, array)
+        else:
+            found[name] = array
+    for name, thirds_of_it in thirds.items():
+        owns, parts = zip(*thirds_of_it)
+        if len({p.shape for p in parts}) == 1:
+            found[name] = np.concatenate(parts)
+        elif len({len(p) for p in parts}) == 1:  # keys or values of a size of their own
+            found |= {_apart(name, i): p for i, p in enumerate(parts)}
+        else:  # groups of queries that share keys: no layer of PyTorch's
+            found |= dict(zip(owns, parts))
+    return found
 
 
 def _projections(path: str) -> set[str]:

@@ -58,7 +58,8 @@ class _Area(Metric):
     def spoilt(self, state: State) -> Value:
         scores, labels, weights = state["scores"], state["labels"], state["weights"]
         wrong = (labels < 0) | (labels >= (self.classes or 2))
-        return fnp.any((weights != 0) & (wrong | fnp.any(fnp.isnan(scores.reshape(len(labels), -1)), -1)))
+        unknown = fnp.any(fnp.isnan(scores), axis=tuple(range(1, scores.ndim)))
+        return fnp.any((weights != 0) & (wrong | unknown))
 
     def compute(self, state: State) -> Value:
         count = concrete_value(state["count"])

@@ -39,6 +39,10 @@ def rotary(x: Any, positions: Any = None, base: float = 10000.0) -> Value:
         positions: (time,) or (..., time); None means 0, 1, 2 ...
         base: of the wave lengths.
 
+    >>> rotary(fnp.ones((2, 1, 2)))[:, 0].round(4)  # at position 1, turned by 1
+    Array([[ 1.    ,  1.    ],
+           [-0.3012,  1.3818]], dtype=float32)
+
     Source: Su et al., "RoFormer", 2021.
     """
     x = as_value(x, "x of rotary")
@@ -75,13 +79,18 @@ def sinusoidal_positions(length: int, features: int, base: float = 10000.0, dtyp
 # ------------------------------------------------------------------------------------- one headed
 
 
+def _boolean(mask: Any, name: str) -> Value:
+    mask = as_value(mask, f"mask of {name}")
+    if not dtypes.is_bool(mask.dtype):
+        raise DTypeError(f"{name}: a mask is boolean, True where a query looks at a key; found {mask.dtype}")
+    return mask
+
+
 def _with_heads(mask: Any, name: str) -> Value | None:
     """A mask as (batch, heads, targets, sources), sizes of 1 for what is missing."""
     if mask is None:
         return None
-    mask = as_value(mask, f"mask of {name}")
-    if not dtypes.is_bool(mask.dtype):
-        raise DTypeError(f"{name}: a mask is boolean, True where a query looks at a key; found {mask.dtype}")
+    mask = _boolean(mask, name)
     if mask.ndim not in (2, 3, 4):
         raise ShapeError(
             f"{name}: a mask has shape (targets, sources), (batch, targets, sources) or (batch, heads, targets, sources);"
@@ -106,6 +115,23 @@ def _fitting(mask: Value | None, shape: tuple[int, ...], name: str) -> Value | N
     )
 
 
+def _of_keys(mask: Any, shape: tuple[int, ...], name: str) -> Value:
+    """A mask (batch, sources), or (batch, targets, sources), that broadcasts to the latter.
+
+    Raises:
+        DTypeError, ShapeError: it is no such mask.
+    """
+    mask = _boolean(mask, name)
+    whole = mask[:, None] if mask.ndim == 2 else mask
+    if whole.ndim != 3 or any(m not in (1, n) for m, n in zip(whole.shape, shape)):
+        hint = " One of (targets, sources) is mask[None]." if tuple(mask.shape) == shape[1:] else ""
+        raise ShapeError(
+            f"{name}: of shape (batch, targets, sources) = {shape}, a mask is (batch, sources) or all three, and each size that or 1;"
+            f" found {tuple(mask.shape)}.{hint}"
+        )
+    return whole
+
+
 class _OneHead(Module):
     """Attention whose keys are compared as they are: (batch, sources, features)."""
 
@@ -119,8 +145,7 @@ class _OneHead(Module):
         """How much each query looks at each key: (batch, targets, sources), rows sum to 1."""
         scores = self.scores(query, keys)
         if mask is not None:
-            mask = as_value(mask)
-            mask = mask[:, None] if mask.ndim == 2 and mask.shape == keys.shape[:2] else mask
+            mask = _of_keys(mask, tuple(scores.shape), type(self).__name__)
             scores = fnp.where(mask, scores, fnp.finfo(scores.dtype).min)
         return softmax(scores, -1)
 
@@ -155,7 +180,12 @@ class DotProductAttention(_OneHead):
         dropout: rate of dropout of the weights.
 
     Called ``layer(query, keys, values=keys, mask=, key=)``: query (batch, targets, features), or (batch, features) for one; keys and values
-    (batch, sources, ...). mask is (batch, sources) or (batch, targets, sources). ``layer.weights(query, keys)`` are the weights.
+    (batch, sources, ...). mask, True where a query looks at a key, is (batch, sources) or (batch, targets, sources). ``layer.weights(query, keys)`` are the weights.
+
+    >>> from fx import nn
+    >>> weights = nn.DotProductAttention().weights(fnp.ones((1, 1, 4)), fnp.ones((1, 3, 4)), mask=fnp.array([[True, True, False]]))
+    >>> weights.ravel()
+    Array([0.5, 0.5, 0. ], dtype=float32)
 
     Source: Luong et al., "Effective approaches to attention-based neural machine translation", 2015.
     """
@@ -181,6 +211,11 @@ class AdditiveAttention(_OneHead):
         dtype, key: as for ``Linear``.
 
     Called as ``DotProductAttention`` is.
+
+    >>> from fx import nn, random
+    >>> layer = nn.AdditiveAttention(8, 6, 16, key=random.key(0))
+    >>> layer(fnp.ones((2, 8)), fnp.ones((2, 5, 6))).shape  # one query for each example
+    (2, 6)
 
     Source: Bahdanau, Cho, Bengio, "Neural machine translation by jointly learning to align and translate", 2015.
     """

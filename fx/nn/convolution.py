@@ -178,7 +178,12 @@ class Conv2d(_Conv, init=False):
 
 
 class Conv3d(_Conv, init=False):
-    """Convolution of volumes: (..., depth, height, width, in); arguments as for ``Conv1d``."""
+    """Convolution of volumes: (..., depth, height, width, in); arguments as for ``Conv1d``.
+
+    >>> from fx import nn, random
+    >>> nn.Conv3d(1, 4, (1, 3, 3), key=random.key(0))(fnp.ones((2, 5, 8, 8, 1))).shape
+    (2, 5, 6, 6, 4)
+    """
 
     _spatial = 3
 
@@ -232,7 +237,8 @@ class ConvTranspose1d(_ConvTranspose, init=False):
 
     Args:
         in_channels, out_channels, kernel_size, strides, dilation, groups, use_bias, weight_init, bias_init, dtype, key: as for
-            ``Conv1d``.
+            ``Conv1d``; the fan in is that of in_channels (PyTorch counts out_channels here: its weights start smaller or
+            larger, by the root of the ratio).
         padding: of the convolution that this is the transpose of; time' = (time - 1) * strides + dilation * (kernel_size - 1) + 1
             + output_padding - (before + after); with "SAME" it is time * strides.
         output_padding: what is appended at the end of each axis.
@@ -246,7 +252,12 @@ class ConvTranspose1d(_ConvTranspose, init=False):
 
 
 class ConvTranspose2d(_ConvTranspose, init=False):
-    """The transpose of a convolution of images; arguments as for ``ConvTranspose1d``."""
+    """The transpose of a convolution of images; arguments as for ``ConvTranspose1d``.
+
+    >>> from fx import nn, random
+    >>> nn.ConvTranspose2d(8, 1, 3, strides=2, padding="SAME", key=random.key(0))(fnp.ones((2, 7, 7, 8))).shape
+    (2, 14, 14, 1)
+    """
 
     _spatial = 2
 
@@ -279,6 +290,10 @@ class DepthwiseConv1d(_Depthwise, init=False):
         channels: size of the last axis.
         kernel_size: as for ``Conv1d``, and so are all other arguments.
         multiplier: how many kernels each channel has.
+
+    >>> from fx import nn, random
+    >>> nn.DepthwiseConv1d(3, 5, multiplier=2, key=random.key(0))(fnp.ones((4, 20, 3))).shape
+    (4, 16, 6)
     """
 
     _spatial = 1
@@ -328,6 +343,11 @@ class SeparableConv1d(_Separable, init=False):
         kernel_size, strides, padding, dilation, padding_mode, weight_init: of the depthwise convolution, as for ``Conv1d``.
         multiplier: how many kernels each channel has.
         use_bias: whether the second convolution has a bias.
+
+    >>> from fx import nn, random
+    >>> layer = nn.SeparableConv1d(3, 8, 5, key=random.key(0))
+    >>> layer(fnp.ones((4, 20, 3))).shape, layer.depthwise.weight.shape, layer.pointwise.weight.shape
+    ((4, 16, 8), (5, 1, 3), (1, 3, 8))
 
     Source: Chollet, "Xception", 2017.
     """

@@ -100,6 +100,10 @@ class Bilinear(Module):
         use_bias, weight_init, bias_init, dtype, key: as for ``Linear``; the default bound is 1 / sqrt(in1_features).
 
     Called with x1 (..., in1) and x2 (..., in2), which broadcast; ``weight`` has PyTorch's shape (out, in1, in2).
+
+    >>> from fx import nn, random
+    >>> nn.Bilinear(3, 4, 5, key=random.key(0))(fnp.ones((2, 3)), fnp.ones((2, 4))).shape
+    (2, 5)
     """
 
     weight: Value

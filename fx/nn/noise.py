@@ -84,7 +84,13 @@ class Dropout1d(_SpatialDropout):
 
 
 class Dropout2d(_SpatialDropout):
-    """Whole channels of (..., height, width, channels) set to 0.  Source: Tompson et al., 2015."""
+    """Whole channels of (..., height, width, channels) set to 0.  Source: Tompson et al., 2015.
+
+    >>> from fx import nn, random
+    >>> kept = nn.Dropout2d(0.5)(fnp.ones((1, 3, 3, 8)), key=random.key(0))
+    >>> bool((kept == kept[:, :1, :1]).all())  # a channel is kept, or not, at all places
+    True
+    """
 
     _spatial = 2
 
@@ -98,6 +104,10 @@ class Dropout3d(_SpatialDropout):
 class DropPath(_Noise):
     """Whole examples (first axis) set to 0, the others divided by 1 - rate: stochastic depth, inside of a ``Residual``.
 
+    >>> from fx import nn, random
+    >>> nn.DropPath(0.5)(fnp.ones((4, 2)), key=random.key(0))[:, 0]
+    Array([0., 0., 2., 2.], dtype=float32)
+
     Source: Huang et al., "Deep networks with stochastic depth", 2016.
     """
 
@@ -110,6 +120,11 @@ _ALPHA = -1.7580993408473766  # -scale * alpha of selu: its limit at minus infin
 
 class AlphaDropout(_Noise):
     """Elements set to the limit of ``selu`` with probability ``rate``, then scaled so that mean 0 and variance 1 stay.
+
+    >>> from fx import nn, random
+    >>> y = nn.AlphaDropout(0.2)(random.normal(random.key(0), (100_000,)), key=random.key(1))
+    >>> abs(round(float(y.mean()), 1)), round(float(y.std()), 1)
+    (0.0, 1.0)
 
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
     """
@@ -140,6 +155,11 @@ class GaussianNoise(Module):
 
     Args:
         stddev: their standard deviation.
+
+    >>> from fx import nn, random
+    >>> y = nn.GaussianNoise(0.5)(fnp.ones(100_000), key=random.key(0))
+    >>> round(float(y.mean()), 1), round(float(y.std()), 1)
+    (1.0, 0.5)
     """
 
     stddev: float = static_field(default=0.1)

@@ -259,6 +259,11 @@ class InstanceNorm(GroupNorm):
         epsilon, dtype: as for ``GroupNorm``.
         affine: whether there are weight and bias; as in PyTorch, not by default.
 
+    >>> import numpy as np
+    >>> from fx import nn
+    >>> nn.InstanceNorm(1)(np.array([[[1.0], [3.0]]], np.float32)).ravel()  # two places of one channel
+    Array([-0.999995,  0.999995], dtype=float32)
+
     Source: Ulyanov, Vedaldi, Lempitsky, "Instance normalization", 2016.
     """
 

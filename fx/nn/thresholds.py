@@ -126,6 +126,10 @@ class PReLU(Module):
         channels: 1 for one slope, or the size of the last axis for one each.
         init: what they start from.
         dtype: of the parameters.
+
+    >>> from fx import nn
+    >>> nn.PReLU()(fnp.array([-2.0, 2.0]))
+    Array([-0.5,  2. ], dtype=float32)
     """
 
     weight: Value
@@ -147,6 +151,10 @@ class RReLU(Module):
 
     Args:
         lower, upper: bounds of the slopes.
+
+    >>> from fx import nn
+    >>> nn.inference(nn.RReLU(0.0, 0.5))(fnp.array([-2.0, 2.0]))
+    Array([-0.5,  2. ], dtype=float32)
     """
 
     lower: float = static_field(default=1 / 8)

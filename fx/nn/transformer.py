@@ -117,6 +117,12 @@ class TransformerDecoderBlock(_Block):
         memory_features: size of the encoder's output; None means ``features``. All others as for ``TransformerEncoderBlock``.
 
     Called ``y = block(x, memory, mask=, memory_mask=, key=)``; with ``cache=`` it returns (y, cache).
+
+    >>> import fx.numpy as fnp
+    >>> from fx import nn, random
+    >>> block = nn.TransformerDecoderBlock(8, 2, memory_features=6, key=random.key(0))
+    >>> block(fnp.ones((3, 5, 8)), fnp.ones((3, 7, 6))).shape
+    (3, 5, 8)
     """
 
     cross_attention: MultiHeadAttention
@@ -226,6 +232,13 @@ class TransformerDecoder(_Stack, init=False):
         num_layers: how many blocks; all others are those of a block.
 
     Called ``y = model(x, memory, mask=, memory_mask=, key=)``; with ``cache=`` it returns (y, cache).
+
+    >>> import fx.numpy as fnp
+    >>> from fx import nn, random
+    >>> model = nn.TransformerDecoder(2, 8, 2, key=random.key(0))
+    >>> y, cache = model(fnp.ones((3, 1, 8)), fnp.ones((3, 7, 8)), cache=model.init_cache(3, 5))  # the first of five steps
+    >>> y.shape, len(cache)
+    ((3, 1, 8), 2)
     """
 
     _block = TransformerDecoderBlock

@@ -160,6 +160,12 @@ def chain(*transformations: GradientTransformation) -> GradientTransformationExt
         except (TreeError, ShapeError) as error:
             _tell_what_was_given(error, given, params)
             raise
+        except AttributeError as error:
+            error.add_note(
+                f"in part {len(new_state)} of a chain, whose state is a {type(state[len(new_state)]).__name__}: is it that of another"
+                " optimizer? The state comes from optimizer.init(params), and from update."
+            )
+            raise
         return updates, tuple(new_state)
 
     return GradientTransformationExtraArgs(lambda params: tuple(t.init(params) for t in parts), update)

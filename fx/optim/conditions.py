@@ -174,6 +174,14 @@ def reduce_on_plateau(
         accumulation_size: losses in a mean.
         min_scale: the number goes no lower.
 
+    >>> from fx import optim
+    >>> optimizer = optim.chain(optim.sgd(1.0), optim.reduce_on_plateau(factor=0.5, patience=2))
+    >>> state = optimizer.init(fnp.zeros(()))
+    >>> for loss in (3.0, 3.0, 3.0):  # two losses that are no better than the first
+    ...     update, state = optimizer.update(fnp.ones(()), state, value=loss)
+    >>> float(update)
+    -0.5
+
     Raises:
         TreeError: a factor or tolerance outside its range, or ``update`` without ``value=``.
     """

@@ -25,6 +25,7 @@ from .real import Real
 from .scope import Fixed, Sizes
 from .size import Size
 from .uses import (
+    about_at_most,
     alike,
     as_float,
     as_int,
@@ -47,6 +48,7 @@ __all__ = [
     "Real",
     "Size",
     "Sizes",
+    "about_at_most",
     "alike",
     "as_float",
     "as_int",

@@ -13,6 +13,7 @@ from .real import Real
 from .size import Size, least_of
 
 __all__ = [
+    "about_at_most",
     "alike",
     "as_float",
     "as_int",
@@ -167,3 +168,13 @@ def near(x: Any, limit: float) -> bool:
     """Whether ``x`` varies and a usual change of the sizes may bring it to the other side of a limit.  A plan that serves both
     sides is better then than one with a guard.  Nothing is written down: it is for what holds either way."""
     return is_sized(x) and limit <= _NEAR * plain(x) and plain(x) <= _NEAR * limit
+
+
+def about_at_most(x: Any, limit: float) -> bool:
+    """Whether ``x <= limit``, for a choice that matters little on either side: near the limit, a plan for sizes that vary keeps to what
+    the first of them chose, for as long as they are near."""
+    if near(x, limit):
+        chosen = plain(x) <= limit
+        if limit <= _NEAR * x and x <= _NEAR * limit:  # written down
+            return chosen
+    return bool(x <= limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from .. import nn, random, tree
 from .. import numpy as fnp
-from ..errors import TrainingError, TreeError
+from ..errors import TrainingError, TrainingWarning, TreeError
 from .checks import checked_model, checked_optimizer
 from .precision import ScaleState
 
@@ -84,6 +85,8 @@ def init_state(
 ) -> TrainState:  # fmt: skip
     """The state before the first step, with arrays of its own.
 
+    An array of two or more axes that is two parameters is a ``TrainingWarning``: they are trained apart.
+
     Args:
         model: any pytree with float leaves.
         optimizer: ``init`` and ``update`` in optax's protocol (``fx.optim``).
@@ -100,11 +103,30 @@ def init_state(
     model = checked_model(model)
     checked_optimizer(optimizer)
     trained, _ = nn.partition(model, trained_part(model, trainable))
+    _warn_of_shared(trained)
     key = random.key(key) if isinstance(key, (int, np.integer)) else key
     if not hasattr(key, "dtype"):
         raise TrainingError(f"the key of a run is a key of fx.random, or a seed; found {key!r}")
     scale = None if precision is None else precision.init()
     return copied(TrainState(model, optimizer.init(trained), key, np.zeros((), np.int32), model_state, scale))
+
+
+def _warn_of_shared(trained: Tree) -> None:
+    """Warns of an array that is two parameters: as values of a tree they are trained apart."""
+    places: dict[int, str] = {}
+    for path, leaf in tree.leaves_with_path(trained):
+        if np.ndim(leaf) < 2:  # a bias of zeros may be used twice with no thought of sharing it
+            continue
+        here = tree.keystr(path, simple=True, separator="/")
+        first = places.setdefault(id(leaf), here)
+        if first != here:
+            warnings.warn(
+                f"{first} and {here} are one array, and two parameters: a model is a tree of values, and each is trained by itself."
+                " To share it, keep it in one place and use it in both (nn.Embedding.attend, or a method of your module);"
+                " two that begin alike are a copy: fx.numpy.array(x).",
+                TrainingWarning,
+                stacklevel=2,
+            )
 
 
 def batch_size(batch: Tree) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fx.sizes import is_sized, plain
+from fx.sizes import about_at_most, is_sized, plain
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Ref, Store, Ty, fma, i64, maximum, minimum, select
@@ -127,7 +127,7 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int, serial: bo
     if not many or columns < 4 * lanes:
         return Tile(ty, lanes, mr, 2)
     halved = host.unit_bits < host.vector_bits
-    mr = 4 if halved and columns * depth * ty.itemsize <= 2 * host.l2_bytes else mr
+    mr = 4 if halved and about_at_most(columns * depth * ty.itemsize, 2 * host.l2_bytes) else mr
     wide = lanes > 1 and not is_sized(columns) and columns >= 5 * lanes and _gains_fives(-(-columns // lanes))
     return Tile(ty, lanes, min(mr, 5), 5) if wide else Tile(ty, lanes, mr, 4)
 

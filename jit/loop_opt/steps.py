@@ -17,12 +17,17 @@ from typing import Union
 
 from ..loop_ir import Assign, Comment, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, Ty, i64
 from ..loop_walk import is_any, operands
+from ..target import Target
 
 Step = Union[int, Expr, None]
 
 
 class Declined(Exception):
     """The loop cannot, or should not, be vectorised here."""
+
+
+class Scalar(Declined):
+    """The loop gains nothing from vectors."""
 
 
 _VECTOR_OPS = frozenset(
@@ -52,8 +57,9 @@ class Body:
         pairs: by the id of a store to every other element, the store that follows it and fills the gaps.
     """
 
-    def __init__(self, loop: For) -> None:
+    def __init__(self, loop: For, target: Target) -> None:
         self.loop = loop
+        self.target = target
         self.steps: dict[str, Step] = {loop.var: 1}
         self.vectors: set[str] = set()
         self.widths: Counter[int] = Counter()
@@ -63,12 +69,13 @@ class Body:
         self.definitions: dict[str, Let] = {}
         self.maskable = True
         self.bytes = False
+        self.branches = any(isinstance(s, If) for s in loop.body)
+        self._guarded_lone = False  # elements that do not lie side by side are read under a condition
         self._rare = False  # inside a branch that some lane rarely takes: what it costs does not count
         flat = list(_statements(loop.body))
         self._assigned = {s.name for s in flat if isinstance(s, Assign)}
         self._steps: dict[int, Step] = {}
         self._needed: set[int] = set()
-        self.branches = any(isinstance(s, If) for s in loop.body)
         for s in flat:
             if isinstance(s, Let):
                 self.definitions[s.name] = s
@@ -77,6 +84,8 @@ class Body:
         self._second = {id(s) for s in self.pairs.values()}
         for s in loop.body:
             self._statement(s)
+        if self._guarded_lone and self.scattered:
+            raise Scalar  # branches around single elements are all that LLVM would make of it, at length
 
     def _pairs(self, stmts: Sequence[Stmt]) -> dict[int, Store]:
         found: dict[int, Store] = {}
@@ -110,7 +119,7 @@ class Body:
             case Store(_, index, value) if not self._rare:
                 self._access(index, value.ty, alone=id(s) not in self.pairs and id(s) not in self._second)
                 if self.step(index) == 0:
-                    raise Declined
+                    raise Scalar  # what all iterations may write to the same place has one
                 self._need(value)
             case _:
                 raise Declined
@@ -157,7 +166,7 @@ class Body:
                 raise Declined  # the running value of a reduction
             return self.steps.get(e.name, 0)
         if isinstance(e, Load):
-            return 0 if self.step(e.index) == 0 else None
+            return 0 if self.step(e.index) == 0 and e.mask is None else None
         steps = [self.step(a) for a in e.args]
         if all(s == 0 for s in steps):
             return 0
@@ -201,6 +210,8 @@ class Body:
             self._need_local(e.name)
         elif isinstance(e, Load):
             self._access(e.index, e.ty)
+            if e.mask is not None:
+                self._masked(e)
         else:
             self._supported(e)
             self._grow(1)
@@ -230,6 +241,23 @@ class Body:
         if step is None:
             self._per_lane(index)
 
+    def _masked(self, e: Load) -> None:
+        """A load under a condition: of elements side by side, some of which the machine can leave out, or in a branch."""
+        assert e.mask is not None
+        if not self.in_branch(e):
+            if self.step(e.index) != 1 or not self._leaves_out(e.ty):
+                raise Declined
+            self._need(e.mask)
+        self._guarded_lone |= self.step(e.index) != 1
+
+    def in_branch(self, e: Load) -> bool:
+        """Whether a load under a condition stays in a branch, which all iterations take or none."""
+        assert e.mask is not None
+        return self.step(e.mask) == 0 and not (self.step(e.index) == 1 and self._leaves_out(e.ty))
+
+    def _leaves_out(self, ty: Ty) -> bool:
+        return self.target.masked_bytes if ty.itemsize == 1 else self.target.masked_accesses and ty.itemsize != 2
+
     def _per_lane(self, e: Expr) -> None:
         """``e`` will be computed for one lane at a time, from the definitions of the locals in it."""
         if isinstance(e, Ref) and self.step(e) is None:
@@ -237,6 +265,8 @@ class Body:
                 raise Declined
             self._per_lane(self.definitions[e.name].value)
         elif isinstance(e, Load):
+            if e.mask is not None:
+                raise Declined
             self._per_lane(e.index)
         elif isinstance(e, Op):
             for a in e.args:

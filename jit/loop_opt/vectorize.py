@@ -2,7 +2,7 @@
 
 LLVM could do this, too, but its module pipeline with three versions of each loop doubles the compile time.
 It is left the loops that this pass declines: branches (but for those on ``any``, which all lanes take if one wants
-to), and three or four interleaved arrays.
+to, and for those that only load, see ``guards``), and three or four interleaved arrays.
 
 ``steps`` says which values of the loop's body stay scalar: *uniform* ones are splat where they meet a vector,
 *affine* indices stand for lane 0.  ``buf[affine]`` is a vector in memory if the index grows by one; otherwise its
@@ -40,8 +40,9 @@ from ..loop_ir import (
 )
 from ..loop_walk import declared, is_any
 from ..target import Target
+from .guards import with_guarded_loads
 from .interleave import interleaved
-from .steps import Body, Declined, Step, accumulator
+from .steps import Body, Declined, Scalar, Step, accumulator
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
 # chain of operations that wait for each other: some of them side by side take a quarter less time (measured on Zen 3).
@@ -91,6 +92,8 @@ def _block(stmts: Sequence[Stmt], target: Target, names: _Names) -> tuple[Stmt, 
             case For(step=1, vectorize=True):
                 try:
                     out += _VectorLoop(s, target, names).statements()
+                except Scalar:
+                    out.append(replace(s, vectorize=False))
                 except Declined:
                     out.append(s)
             case For(body=body) | While(body=body):
@@ -129,7 +132,7 @@ class _VectorLoop:
     def __init__(self, loop: For, target: Target, names: _Names) -> None:
         self.loop = loop
         self.names = names
-        self.body = body = Body(loop)
+        self.body = body = Body(with_guarded_loads(loop), target)
         lanes = body.lanes(target.vector_bits)
         if lanes < 2:
             raise Declined
@@ -369,6 +372,10 @@ class _Writer:
             names[name] = self.renamed[0][name]  # uniform: once is enough
             return []
         names[name] = self.names(name)
+        if isinstance(value, Load) and value.mask is not None and self.body.in_branch(value):
+            found = self.vector(replace(value, mask=None), c)
+            branch = If(self.scalar(value.mask, c), (Assign(names[name], found),))
+            return [Let(names[name], Const(0, found.ty), True), branch]
         return [Let(names[name], self.vector(value, c) if step is None else self.scalar(value, c), mutable)]
 
     def scatter(self, buf: str, index: Expr, value: Expr, c: int) -> list[Stmt]:
@@ -460,7 +467,10 @@ class _Writer:
             return None
         first, span = self.scalar(e.index, c), self.lanes - 1
         if step == 1:
-            return Load(e.buf, first, ty, self.mask)
+            mask = self.mask
+            if e.mask is not None:
+                mask = self.vector(e.mask, c) if mask is None else self.vector(e.mask, c) & mask
+            return Load(e.buf, first, ty, mask)
         if step == -1:
             return op_("reverse", Load(e.buf, first - span, ty))
         # two loads, as the last element that is wanted may be the last that there is

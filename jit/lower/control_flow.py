@@ -24,7 +24,7 @@ from .context import Builder, LogicalBuffer, Region
 from .registry import Operand, lowers
 from .steering import BlocksBegin, BlocksEnd, Case, LastBlock, LoopBegin, LoopEnd, LoopExit, Switch, SwitchEnd
 from .types import ty_of
-from .unrolled import Elements, Unrolled, is_small
+from .unrolled import Elements, Unrolled, is_small, number_key, numbers
 
 __all__: list[str] = []
 
@@ -322,6 +322,13 @@ class _SmallLoop:
         self.args.append(x)
         return self.b.pointer(name, ty_of(x.dtype))
 
+    def read_numbers(self, *graphs: Graph) -> None:
+        """Reads the numbers that stand in the graphs, ahead of the loop: those of other values run the same kernel."""
+        for a in [a for g in graphs for a in numbers(g)]:
+            if number_key(a) not in self.code.numbers:
+                at = self.ctx.literal(a)
+                self.code.numbers[number_key(a)] = self.code.load(self.pointer("number", at), at.dtype, 0)
+
     def values(self, name: str, x: Operand) -> Elements:
         """The elements of a small operand."""
         x = self.ctx.contiguous(x)
@@ -356,6 +363,7 @@ def _small_scan(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[O
     n_consts, n_carry, length = p["n_consts"], p["n_carry"], p["length"]
     k = _SmallLoop(ctx, "scan_of_small_values")
     b, code = k.b, k.code
+    k.read_numbers(p["graph"])
     consts = [k.values("c", x) for x in ins[:n_consts]]
     carry = [code.variables("s", k.values("s0", x)) for x in ins[n_consts : n_consts + n_carry]]
     trip = b.integer("length")
@@ -386,6 +394,7 @@ def _small_while(ctx: Builder, eqn: Eqn, ins: Sequence[Operand], outs: Sequence[
         ctx.copy(x, out.buffer)
     k = _SmallLoop(ctx, "while_of_small_values")
     b, code = k.b, k.code
+    k.read_numbers(p["cond"], p["body"])
     consts = [k.values("c", x) for x in ins[: n_cond + n_body]]
     buffers = [k.pointer("s", out) for out in outs]
     carry = [

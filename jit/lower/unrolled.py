@@ -18,22 +18,27 @@ from fx.ir import Atom, Aval, Eqn, Graph, Literal, Var
 from ..cost import flops_per_element
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Op
-from ..nest.emitter import literal
+from ..nest.emitter import literal, stands_in_code
 from ..nest.index_map import dense_strides
 from .reductions import COMBINE, REDUCTIONS, accumulator, carry_position, is_arg, reduced_axes, widen
 from .registry import POINTWISE, Operand, Value
 from .shaping import SHAPING
 from .types import compute_type, ty_of
 
-__all__ = ["Unrolled", "is_small"]
+__all__ = ["Unrolled", "is_small", "number_key", "numbers"]
 
 MAX_ELEMENTS = 16  # of one value
 MAX_OPERATIONS = 400  # of a body: beyond, the code grows larger than what the loop costs
+# Additions that functions cost, of a body that is one map.  Written out, the function of each element is code of its own, for
+# which LLVM takes 0.1 ms an addition; in a kernel, a vector takes what one element does.  A sine of 8 numbers takes 17 ns written
+# out and 21 in a kernel, four of them, which wait for each other, 97 and 43; the kernels are made in a tenth and half of the time.
+MAX_REPEATED = 200
 Elements = list[Value]  # a value as its elements in C order
 
 
 def is_small(graph: Graph) -> bool:
-    """Whether a graph can be written out: few elements everywhere, and operations that ``Unrolled`` knows."""
+    """Whether a graph is to be written out: few elements everywhere, and operations that ``Unrolled`` knows; no map that is a
+    kernel by itself, with functions that take long to compile for every element."""
     total = 0
     for e in graph.eqns:
         if e.effect or any(a.aval.size > MAX_ELEMENTS for a in (*e.inputs, *e.outputs)):
@@ -42,7 +47,23 @@ def is_small(graph: Graph) -> bool:
         if count is None:
             return False
         total += count
-    return total <= MAX_OPERATIONS and all(v.aval.size <= MAX_ELEMENTS for v in graph.inputs)
+    if total > MAX_OPERATIONS or any(v.aval.size > MAX_ELEMENTS for v in graph.inputs):
+        return False
+    return sum(map(_repeated, graph.eqns)) <= MAX_REPEATED or not _is_map(graph)
+
+
+def _repeated(e: Eqn) -> int:
+    """The cost of a function on all elements but one."""
+    size, flops = e.outputs[0].aval.size, flops_per_element(e) if e.prim.name in POINTWISE else 0
+    return flops * (size - 1) if flops >= 10 and size else 0
+
+
+def _is_map(graph: Graph) -> bool:
+    """Whether all results have one shape, and elements meet those of the same place and scalars."""
+    shapes = {a.aval.shape for e in graph.eqns for a in (*e.inputs, *e.outputs)} - {()}
+    return len(shapes) == 1 and all(
+        e.prim.name in POINTWISE or any(a.aval.shape == () for a in e.inputs[:1]) for e in graph.eqns
+    )
 
 
 def _operations(e: Eqn) -> int | None:
@@ -67,17 +88,46 @@ def _operations(e: Eqn) -> int | None:
     return 0 if name in SHAPING else None
 
 
+def numbers(graph: Graph) -> list[Literal]:
+    """The numbers in a graph that kernels read (``stands_in_code``), each once, in the order in which they stand there."""
+    found: dict[Any, Literal] = {}
+    for e in graph.eqns:
+        held = [x for g in e.params["branches"] for x in numbers(g)] if e.prim.name == "cond" else []
+        for a in (*e.inputs, *held):
+            _note(a, found)
+    for a in graph.outputs:
+        _note(a, found)
+    return list(found.values())
+
+
+def _note(a: Atom, found: dict[Any, Literal]) -> None:
+    if isinstance(a, Literal) and not stands_in_code(a.value, a.aval.dtype):
+        found.setdefault(number_key(a), a)
+
+
+def number_key(a: Literal) -> Any:
+    """Equal for numbers of the same bits."""
+    return a.aval.dtype, a.bits
+
+
 class Unrolled:
-    """Evaluates graphs on elements in the registers of a kernel under construction."""
+    """Evaluates graphs on elements in the registers of a kernel under construction.
+
+    numbers: by ``number_key``, those that have been read.
+    """
 
     def __init__(self, b: KernelBuilder) -> None:
         self.b = b
+        self.numbers: dict[Any, Value] = {}
 
     def __call__(self, graph: Graph, inputs: Sequence[Elements]) -> list[Elements]:
         env: dict[Var, Elements] = dict(zip(graph.inputs, inputs, strict=True))
 
         def read(a: Atom) -> Elements:
-            return [literal(a.value, a.aval.dtype)] if isinstance(a, Literal) else env[a]
+            if not isinstance(a, Literal):
+                return env[a]
+            known = self.numbers.get(number_key(a))
+            return [literal(a.value, a.aval.dtype) if known is None else known]
 
         for e in graph.eqns:
             for v, elements in zip(e.outputs, self._equation(e, [read(a) for a in e.inputs])):

@@ -3,54 +3,75 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 from fx import dtypes
+from fx.sizes import smallest
 
 from ..cost import chunk_for
-from ..loop_ir import Const, Expr, i64, minimum
+from ..loop_ir import Const, Expr, i64, maximum, minimum
 from ..lower.reductions import COMBINE, carry_position, is_arg, widen
 from ..lower.registry import Value
 from ..lower.types import ty_of
 from .emitter import Scope
 from .index_map import Affine, dense_strides
 from .nodes import ROW, Nest, NestReduction, walk
-from .rows import Reducing, starting_values
+from .rows import Reducing, Split, starting_values
 from .streams import STREAMS, is_light
 
-__all__ = ["ColumnsKernel", "block_width"]
+__all__ = ["ColumnsKernel", "block_width", "strips"]
 
 COLUMN_BYTES = 4096  # bytes of accumulators in a block of columns
+STRIP_BYTES = 512  # ... at least, in one that a piece begins or ends in: 256 took up to twice the time
 ROWS_AT_ONCE = 4  # rows added to a block of columns in one pass ...
 SMALL_BODY = 12  # ... if a nest has no more values than this
 
 
 def block_width(nest: Nest) -> int:
-    """Columns in a block of the ``columns`` kernel; a power of two, fixed by the dtypes alone."""
+    """Columns, at most, in a block of the ``columns`` kernel; a power of two, fixed by the dtypes alone."""
     return COLUMN_BYTES // max(r.acc.itemsize * (2 if is_arg(r.op) else 1) for r in nest.reductions)
 
 
+def strips(nest: Nest) -> int:
+    """Into how many parts the columns can be cut."""
+    return -(-nest.sizes[nest.n_kept - 1] // (block_width(nest) * STRIP_BYTES // COLUMN_BYTES))
+
+
 class ColumnsKernel(Reducing):
-    """Parallel over blocks of columns (and over blocks of rows, if there are few columns)."""
+    """Parallel over the columns, or over blocks of rows and wide ones of columns if there are few columns for the work."""
 
     def write(self) -> tuple[int, int]:
+        return self.write_parts(self.split) if self.split else self.write_columns()
+
+    def write_columns(self) -> tuple[int, int]:
+        """Columns that follow one another in a piece are computed in blocks that are as wide as can be; how they are cut changes no bit."""
+        b, nest = self.b, self.nest
+        k, most = nest.n_kept - 1, block_width(nest)
+        columns, around = nest.sizes[k], math.prod(nest.sizes[:k])
+        room = {r: self.column_room(r, most) for r in nest.reductions}
+        size = self.size(k)
+        with b.for_("outer", b.lo // size, (b.hi + size - 1) // size) as outer, self.scope(frozenset([ROW])):
+            base = b.let("base", outer * size)
+            start, stop = b.let("start", maximum(b.lo - base, 0)), b.let("stop", minimum(b.hi - base, size))
+            with self.rows_of(outer, list(range(k))), b.for_("first", start, stop, most) as first:
+                self.column_block(room, first, b.let("end", minimum(first + most, stop)), None, None)
+        total = around * columns
+        return total, chunk_for(total, self.work.per(total), smallest(columns, most * STRIP_BYTES // COLUMN_BYTES))
+
+    def write_parts(self, split: Split) -> tuple[int, int]:
+        """Partial results of blocks of rows."""
         b, nest = self.b, self.nest
         k, width = nest.n_kept - 1, block_width(nest)
-        outer = list(range(k))
         blocks = math.ceil(nest.sizes[k] / width)
-        count = self.split.count if self.split else 1
         room = {r: self.column_room(r, width) for r in nest.reductions}
         with b.for_("piece", b.lo, b.hi) as piece, self.scope(frozenset([ROW])):
-            bounds, row, part = None, cast(Expr, piece), None
-            if self.split:
-                part = b.let("part", piece % self.integer("pieces", count))
-                bounds, row = self.piece(piece)
+            part = b.let("part", piece % self.integer("pieces", split.count))
+            bounds, row = self.piece(piece)
             n_blocks = self.integer("blocks", blocks)
             first = b.let("first", (row % n_blocks) * width)
             end = b.let("end", minimum(first + width, self.size(k)))
-            with self.rows_of(b.let("row", row // n_blocks), outer):
+            with self.rows_of(b.let("row", row // n_blocks), list(range(k))):
                 self.column_block(room, first, end, bounds, part)
-        total = math.prod(nest.sizes[:k]) * blocks * count
+        total = math.prod(nest.sizes[:k]) * blocks * split.count
         return total, chunk_for(total, self.work.per(total))
 
     def column_room(self, r: NestReduction, width: int) -> list[str]:

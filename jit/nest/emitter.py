@@ -271,9 +271,7 @@ class Emitter:
     def number(self, node: Lit) -> Value:
         """Small numbers stand in the code.  Others are read before the loops: a mean over another length and another
         learning rate run the same kernel."""
-        if not is_sized(node.value) and (
-            node.dtype not in _IN_MEMORY or not math.isfinite(node.value) or abs(node.value) in _IN_CODE
-        ):
+        if stands_in_code(node.value, node.dtype):
             return literal(node.value, node.dtype)
         at = self.ctx.literal(Literal(node.value, Aval((), node.dtype)))
         return self.named(
@@ -333,6 +331,13 @@ class Emitter:
 _IN_MEMORY = (np.dtype(np.float32), np.dtype(np.float64))
 # Small numbers; of exponents, those for which a power is products and roots (``kernels/vector_math_pow.py``).
 _IN_CODE = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+
+
+def stands_in_code(value: Any, dtype: np.dtype) -> bool:
+    """Whether a number is compiled in; others are read, so that kernels do not differ by them."""
+    if is_sized(value):
+        return False
+    return dtype not in _IN_MEMORY or not math.isfinite(value) or abs(value) in _IN_CODE
 
 
 def literal(value: Any, dtype: np.dtype) -> Value:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 
 from fx.ir import Aval, Var
-from fx.sizes import late, near
+from fx.sizes import late, near, smallest
 
 from ..cost import FEW_ROWS, SPLIT_NS
 from ..lower.context import Builder
 from ..lower.reductions import is_arg
-from .columns import ColumnsKernel, block_width
+from .columns import ColumnsKernel, block_width, strips
 from .emitter import Work
 from .index_map import Affine, dense_strides
 from .maps import MapKernel
@@ -27,6 +27,7 @@ from .streams import StreamedRows, is_streamed
 __all__ = ["emit_nest", "kernel_name"]
 
 PIECES = 48  # partial results of a reduction of few rows
+ENOUGH = 8  # parts of the columns; where each would have more work than SPLIT_NS, the rows are cut instead
 
 
 def emit_nest(ctx: Builder, nest: Nest) -> None:
@@ -73,16 +74,16 @@ def _split(nest: Nest) -> Split | None:
     Where sizes vary and may well bring the work to the other side of ``SPLIT_NS``, one part is a split too: a program for both
     sides costs the little that the second step takes, two programs a plan and kernels each.
     """
-    ns = Work(nest).nanoseconds
-    varies = near(ns, SPLIT_NS)
-    if nest.stages > 1 or not (varies or ns >= SPLIT_NS):
+    ns, kept = Work(nest).nanoseconds, nest.sizes[: nest.n_kept]
+    share = ns if nest.kind == "rows" else ns / smallest(ENOUGH, math.prod(kept[:-1]) * strips(nest))
+    varies = near(share, SPLIT_NS)
+    if nest.stages > 1 or not (varies or share >= SPLIT_NS):
         return None
-    kept = nest.sizes[: nest.n_kept]
     units = nest.rows if nest.kind == "rows" else math.prod(kept[:-1]) * math.ceil(kept[-1] / block_width(nest))
     if units >= FEW_ROWS:
         return None
     length = nest.sizes[nest.n_kept]
-    count = late(_parts, length, units, ns)
+    count = late(_parts, length, units, ns, share)
     if not varies and count < 2:
         return None
     size = math.ceil(length / count)
@@ -96,9 +97,9 @@ def _split(nest: Nest) -> Split | None:
     return Split(count, size, {r: tuple(Var(Aval(shape, d)) for d in parts) for r, parts in dtypes.items()})
 
 
-def _parts(length: int, units: int, ns: float) -> int:
+def _parts(length: int, units: int, ns: float, share: float) -> int:
     """Into how many parts to cut each of so many units, whose reduced loop is that long."""
-    if ns < SPLIT_NS:
+    if share < SPLIT_NS:
         return 1
     return max(1, min(length, PIECES // max(1, units), math.floor(ns / 25_000)))
 

@@ -373,7 +373,7 @@ def test_weights_of_a_torch_model_give_its_outputs(tmp_path):
 
 TWINS = (
     "scattering", "scattering in groups", "convolution in groups", "square embedding", "square norm", "bilinear", "sequential",
-    "lstm", "attention", "encoder", "decoder",
+    "lstm", "attention", "attention of other sizes", "encoder", "decoder",
 )  # fmt: skip
 
 
@@ -397,6 +397,9 @@ def torch_twins():
                  nn.LSTM(4, 3, num_layers=2, bidirectional=True, key=next(keys)), sequence, dict(theirs=first["call"])),
         "attention": (t.MultiheadAttention(4, 2, batch_first=True), nn.MultiHeadAttention(4, 2, key=next(keys)), sequence,
                       dict(theirs=lambda m, x: m(x, x, x)[0])),
+        "attention of other sizes": (t.MultiheadAttention(4, 2, kdim=3, vdim=2, batch_first=True),
+                                     nn.MultiHeadAttention(4, 2, key_features=3, value_features=2, key=next(keys)), sequence,
+                                     dict(call=lambda m, x: m(x, x[..., :3], x[..., :2]), theirs=lambda m, x: m(x, x[..., :3], x[..., :2])[0])),
         "encoder": (t.TransformerEncoder(t.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True, norm_first=True), 2, t.LayerNorm(4), False),
                     nn.TransformerEncoder(2, 4, 2, 8, key=next(keys)), sequence, {}),
         "decoder": (t.TransformerDecoder(t.TransformerDecoderLayer(4, 2, 8, 0.0, batch_first=True), 2),
@@ -424,6 +427,17 @@ def test_layers_of_torch_load_under_their_own_names_and_go_back(name):
     assert back.keys() == state_dict.keys()
     for entry, tensor in state_dict.items():
         np.testing.assert_array_equal(back[entry], tensor.numpy())
+
+
+def test_grouped_queries_keep_names_of_their_own():
+    """PyTorch has no layer of them; what is written is read again."""
+    first, second = [
+        nn.MultiHeadAttention(8, 4, key_heads=2, key_features=5, key=k) for k in random.split(random.key(0))
+    ]
+    loaded, report = io.load_torch(io.torch_state_dict(first), second)
+    assert report.complete
+    np.testing.assert_array_equal(np.asarray(loaded.keys.weight), np.asarray(first.keys.weight))
+    np.testing.assert_array_equal(np.asarray(loaded.values.bias), np.asarray(first.values.bias))
 
 
 def test_running_statistics_of_torch_load_with_the_model(tmp_path):

@@ -114,6 +114,22 @@ def test_collections_and_means() -> None:
     np.testing.assert_allclose(ignoring, metrics.Perplexity()(np.log(SOFT[5:]), LABELS[5:]), rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [
+        metrics.AUCROC(),
+        metrics.AUCROC(8, classes=3),
+        metrics.PRAUC(classes=3),
+        metrics.R2(),
+        metrics.Perplexity(),
+        metrics.Accuracy(),
+    ],
+    ids=repr,
+)
+def test_of_nothing_it_is_nan(metric: Any) -> None:
+    assert np.isnan(np.asarray(metric.compute(metric.init()))) and not np.asarray(metric.spoilt(metric.init()))
+
+
 def test_float16_is_summed_in_float64() -> None:
     values = np.full(70_000, 0.1, np.float16)
     np.testing.assert_allclose(metrics.Mean()(values), np.float64(np.float16(0.1)), rtol=1e-12)

@@ -455,6 +455,31 @@ def test_a_cache_gives_what_the_whole_sequence_gives() -> None:
     np.testing.assert_allclose(np.concatenate(outs, 1), want, rtol=1e-4, atol=1e-5)
 
 
+def test_attention_of_one_head_is_its_formula() -> None:
+    query, keys, values = draw(2, 3, 4), draw(2, 5, 4), draw(2, 5, 6)
+    of_keys = np.arange(5) < np.array([3, 5])[:, None]
+    each = np.random.default_rng(0).random((2, 3, 5)) < 0.6
+    each[..., 0] = True
+    dot, additive = nn.DotProductAttention(), nn.AdditiveAttention(4, 4, 3, dtype="float64", key=KEY)
+    w, u, v = (np.asarray(a) for a in (additive.query.weight, additive.keys.weight, additive.vector))
+    mixed = np.tanh((query @ w + np.asarray(additive.query.bias))[:, :, None] + (keys @ u)[:, None]) @ v
+    q, k, x = (torch.tensor(a) for a in (query, keys, values))
+    for mask, wide in ((None, np.ones((2, 1, 5), bool)), (of_keys, of_keys[:, None]), (each, each)):
+        want = F.scaled_dot_product_attention(q, k, x, attn_mask=torch.tensor(wide))
+        np.testing.assert_allclose(dot(query, keys, values, mask=mask), want, rtol=1e-10)
+        weights = np.exp(mixed) * wide
+        want = weights / weights.sum(-1, keepdims=True) @ values
+        np.testing.assert_allclose(fx.jit(additive)(query, keys, values, mask=mask), want, rtol=1e-10)
+    np.testing.assert_allclose(dot(query[:, 0], keys, values), np.asarray(dot(query, keys, values))[:, 0], rtol=1e-12)
+    for layer in (dot, additive):
+        with pytest.raises(
+            fx.errors.DTypeError, match="a mask is boolean.*float64"
+        ):  # 0 is no "look" of PyTorch's here
+            layer(query, keys, mask=np.zeros((2, 5)))
+        with pytest.raises(fx.errors.ShapeError, match=r"is mask\[None\]"):
+            layer(query, keys, mask=each[0])
+
+
 def test_rotary_products_depend_on_the_distance_alone() -> None:
     q, k = draw(1, 1, 1, 6), draw(1, 1, 1, 6)
     product = lambda i, j: np.sum(nn.rotary(q, np.array([i])) * nn.rotary(k, np.array([j])))

@@ -144,13 +144,15 @@ def test_guards_that_are_left_out_are_noticed(monkeypatch: pytest.MonkeyPatch) -
 _LAYER = np.linspace(-1, 1, 100 * 128, dtype=np.float32).reshape(100, 128)
 _LONG = np.linspace(-1, 1, 5000 * 48, dtype=np.float32).reshape(5000, 48)
 BOTH_SIDES: dict[str, Any] = {  # function, length of a row, lengths on both sides of a limit of the planner
-    "a reduction that is cut, by columns": (lambda x: fnp.tanh(fnp.sum(x * x, 0)), 512, (400, 450, 520, 800, 300)),
+    "a reduction that is cut, by columns": (lambda x: fnp.tanh(fnp.sum(x * x, 0)), 512, (1600, 1800, 2080, 3200, 1200)),
+    "columns that are shared out": (lambda x: fnp.tanh(fnp.sum(x * x, 0)), 530, (400, 450, 520, 800, 30)),
     "a reduction that is cut, of all": (lambda x: fnp.sum(x * x) + x.shape[0], 512, (400, 450, 520, 800, 300)),
     "a position that is sought in parts": (lambda x: fnp.argmax(x, 0), 512, (400, 450, 520, 800, 300)),
     "ten long rows": (lambda x: fnp.sum(x.reshape(x.shape[0] // 10, 10, -1), (0, 2)), 512, (300, 400, 800, 1500)),
     "narrow columns": (lambda x: fnp.sum(x, 0), 3, (70_000, 80_000, 90_000, 200_000)),
     "long rows times a vector": (lambda x: x.reshape(23, -1) @ x.reshape(-1)[: x.shape[0]], 23, (200, 300, 500, 900)),
     "partial products": (lambda x: x @ _LONG + 1, 5000, (70, 150, 400, 800)),
+    "an operand on both sides of the second-level cache": (lambda x: x.T @ (x + 1), 512, (700, 800, 600, 1100, 1500)),
     "a product that leaves B in place": (lambda x: fnp.tanh(x @ _LAYER), 100, (40, 60, 70, 200, 300)),
 }
 

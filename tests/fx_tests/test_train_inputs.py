@@ -251,6 +251,15 @@ def test_what_is_told_of_other_names_is_there(room):
         assert here in module.__all__ if here.isidentifier() else here.endswith("."), name
 
 
+def test_an_array_that_is_two_parameters_is_a_warning():
+    table = nn.Embedding(5, 3, key=random.key(0))
+    model, zeros = {"in": table, "out": table}, np.zeros(3)
+    with pytest.warns(TrainingWarning, match="in/weight and out/weight are one array.*Embedding.attend"):
+        train.init_state(model, optim.sgd(0.1))
+    train.init_state(model, optim.sgd(0.1), trainable={"in": True, "out": False})  # one that follows the other
+    train.init_state({"a": zeros, "b": zeros}, optim.sgd(0.1))
+
+
 def test_a_model_given_as_a_mask_is_named():
     model = nn.Sequential(nn.Linear(2, 3, key=random.key(0)), nn.Linear(3, 2, key=random.key(1)))
     loss = lambda model, batch, key: nn.cross_entropy(model(batch[0]), batch[1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
+import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
@@ -364,3 +366,20 @@ class Generator:
             for t, o in self.outs.items():
                 self.b.store(o, i, self.expr(t, 2))
         return self.b.build()
+
+
+@contextlib.contextmanager
+def guarded_pages() -> Iterator[tuple[Any, int]]:
+    """Memory and its size, behind which nothing can be read."""
+    if sys.platform == "win32":
+        pytest.skip("pages are protected by mprotect")
+    size = mmap.PAGESIZE
+    pages = mmap.mmap(-1, 2 * size)
+    page = (ctypes.c_char * size).from_buffer(pages)
+    protect = ctypes.CDLL(None).mprotect
+    beyond = ctypes.c_void_p(ctypes.addressof(page) + size)
+    assert protect(beyond, ctypes.c_size_t(size), 0) == 0
+    try:
+        yield page, size
+    finally:
+        assert protect(beyond, ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_WRITE) == 0

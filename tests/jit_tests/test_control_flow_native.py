@@ -442,3 +442,30 @@ def test_what_is_too_large_or_unknown_is_not_written_out() -> None:
     assert not jit.lower.unrolled.is_small(graph_of(lambda x: [x + 1], big))
     assert not jit.lower.unrolled.is_small(graph_of(lambda x: [fnp.sort(x)], small))
     assert not jit.lower.unrolled.is_small(graph_of(lambda x: [fnp.cumsum(x)], small))
+
+
+def test_maps_of_long_functions_are_kernels_of_their_own() -> None:
+    is_small, x = jit.lower.unrolled.is_small, np.ones(8)
+    assert not is_small(graph_of(lambda x: [fnp.sin(x * 2) + x], x))
+    assert is_small(graph_of(lambda x: [fnp.sin(x * 2) + x], x[:2]))
+    assert is_small(graph_of(lambda x: [fnp.sin(x * 2) + x.sum()], x))  # would be two kernels
+    assert is_small(graph_of(lambda x: [x * x + x], x))
+
+
+@pytest.mark.parametrize("loop", ["scan", "while", "cond"])
+def test_loops_that_differ_by_numbers_share_a_kernel(loop: str) -> None:
+    def program(a: float, b: float) -> Any:
+        def body(c: Any) -> Any:
+            if loop == "cond":
+                return lax.cond(c[0] > a, lambda: c * b, lambda: c + a)
+            return c * a + b
+
+        if loop == "while":
+            return lambda x: lax.while_loop(lambda s: s[0] < 5, lambda s: (s[0] + 1, body(s[1])), (0, x))[1]
+        return lambda x: lax.scan(lambda c, _: (body(c), None), x, None, length=5)[0]
+
+    found = set()
+    for a, b in ((0.3, 7.0), (-0.7, 0.1), (1e30, -1e-30), (0.7, 0.7)):
+        e = run(program(a, b), X[:3])
+        found |= {h.kernel for h in e.program.kernels if "small_values" in h.kernel.name}
+    assert len(found) <= (2 if jit.lower.control_flow.is_small is jit.lower.unrolled.is_small else 0)

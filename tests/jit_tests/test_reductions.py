@@ -116,6 +116,27 @@ def test_positions_of_extremes_that_have_close_neighbours(dtype):
         check(lambda x: [R.argmax(x, 1, np.dtype("int32")), R.argmin(x, 1, np.dtype("int32"))], v)
 
 
+@pytest.mark.parametrize("shape", [(300, 530), (300, 128), (120, 2500), (3, 90, 700), (20, 40, 130), (2, 3, 1)])
+def test_columns_that_pieces_share(shape):
+    """Pieces begin and end within a row of columns; what they are changes no bit of a column's sum."""
+    x = (numbers(shape, "f4") / 3).astype("f4")
+    sums = lambda x: [R.reduce_sum(x, (x.ndim - 2,)), R.reduce_max(E.exp(x), (x.ndim - 2,))]
+    part = np.ascontiguousarray(x[..., : -(-shape[-1] // 3)])
+    for whole, few in zip(check(sums, x, scale=10)(x), jit.compile(graph_of(sums, part))(part), strict=True):
+        assert whole[..., : part.shape[-1]].tobytes() == few.tobytes()
+
+
+def test_the_gradient_of_a_bias_needs_no_kernel_at_another_batch_size():
+    """Columns are shared out by a number that is known when the kernel runs."""
+    f = fx.jit(lambda d: fnp.sum(fnp.where(d > 0, d, 0), axis=0))
+    compiled = []
+    for batch in (128, 154, 65, 233):
+        d = numbers((batch, 512), "f4")
+        agree(np.asarray(f(d)), np.where(d > 0, d, 0).sum(0))
+        compiled.append(jit.cache_info().misses)
+    assert len(set(compiled)) == 1
+
+
 @pytest.mark.parametrize("dtype", ["float32", "int32"])
 def test_positions_in_few_tall_columns_are_sought_in_parts(dtype):
     """The first of equals in several parts, of nothing but the least number, of all equal ones; the first NaN of several."""

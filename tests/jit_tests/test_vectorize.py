@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import itertools
-import mmap
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +18,7 @@ from loop_harness import (
     call,
     compiled,
     dtype_of,
+    guarded_pages,
     level,
     reduction,
     run_everywhere,
@@ -495,23 +491,6 @@ def test_masked_vectors_of_bytes_touch_nothing_beyond(name: str) -> None:
             run([x, flags, levels, above], 0, n)
             np.testing.assert_allclose(x, wanted, rtol=1e-5)
             np.testing.assert_array_equal(above, known)
-
-
-@contextmanager
-def guarded_pages() -> Iterator[tuple[Any, int]]:
-    """Memory and its size, behind which nothing can be read."""
-    if sys.platform == "win32":
-        pytest.skip("pages are protected by mprotect")
-    size = mmap.PAGESIZE
-    pages = mmap.mmap(-1, 2 * size)
-    page = (ctypes.c_char * size).from_buffer(pages)
-    protect = ctypes.CDLL(None).mprotect
-    beyond = ctypes.c_void_p(ctypes.addressof(page) + size)
-    assert protect(beyond, ctypes.c_size_t(size), 0) == 0
-    try:
-        yield page, size
-    finally:
-        assert protect(beyond, ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_WRITE) == 0
 
 
 def test_fold() -> None:

@@ -194,6 +194,9 @@ def multiclass_hinge(
         labels: integers (...).
         weights, reduction: see ``fx.nn.losses``.
 
+    >>> multiclass_hinge(fnp.array([[2.0, 1.5, 0.0]]), fnp.array([0]))
+    Array(0.16666667, dtype=float32)
+
     Source: Crammer, Singer, "On the algorithmic implementation of multiclass kernel-based vector machines", 2001.
     """
     s, labels = floats(scores, "scores of multiclass_hinge"), labels_of(labels, "labels of multiclass_hinge")

@@ -52,6 +52,9 @@ def triplet(
         swap: take d(positive, negative) where it is less than d(anchor, negative).
         weights, reduction: see ``fx.nn.losses``.
 
+    >>> triplet(fnp.array([[0.0, 0.0]]), fnp.array([[0.0, 1.0]]), fnp.array([[0.0, 1.5]])).round(4)
+    Array(0.5, dtype=float32)
+
     Source: Balntas et al., "Learning local feature descriptors with triplets", 2016.
     """
     a, b, c = (
