@@ -19,7 +19,7 @@ from fx.sizes import alike
 from .lower.context import AnyStep, LogicalBuffer, touched
 from .lower.reductions import is_arg
 from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd
-from .nest.nodes import Leaf, Nest, NestStore, Node, walk
+from .nest.nodes import Fetch, Leaf, Nest, NestStore, Node, walk
 from .plan import Buffer, BufferPlan, FusionPlan, Group
 from .threads import runtime
 
@@ -153,6 +153,8 @@ class _Overwrites:
         # what a product, of which the nest is the epilogue, goes on reading
         product = g.eqns[0].inputs if g.kind == "library" else ()
         self.kept = {plan.memory_of(a) for a in product if isinstance(a, Var)}
+        # what is read at places that are not known
+        self.kept |= {n.var for n in walk(list(nest.targets())) if isinstance(n, Fetch)}
 
     @property
     def anything(self) -> bool:

@@ -20,10 +20,11 @@ from fx.sizes import plain
 
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .fuse_epilogue import Worth, join_epilogues
+from .gathers import moves_in_place, wait_for_each_other
 from .lower.reductions import reduced_axes
 from .lower.shaping import ALIASES, SHAPING
 from .nest.index_map import Opaque, dense_strides
-from .nest.nodes import Leaf, Nest, Point, Root, walk
+from .nest.nodes import Fetch, Leaf, Nest, Point, Root, walk
 from .nest.trace import Sources, trace_nest
 from .plan import FusionPlan, Group
 from .storage import SMALL, Storage, in_parts, is_reduction, live_equations, significant
@@ -104,6 +105,8 @@ class _Grouper:
         bases = [self.storage.view_base(a) for a in eqn.inputs if isinstance(a, Var)]
         needs = frozenset(self.storage.owners[b] for b in bases if b.aval.size)
         reasons = [f"{eqn.prim.name} has a loop structure of its own"]
+        if eqn.prim.name == "gather" and self.fuse:
+            reasons.append("it only copies: nothing is computed before it or from it that would run in the same loop")
         if "permutation" in eqn.params:
             reasons.append(f"its rows are stored where transpose {eqn.params['permutation']} of the result has them")
         return _Draft(kind, n, (eqn,), needs, eqn.outputs, reasons=tuple(reasons))
@@ -248,6 +251,8 @@ class _Grouper:
         if sum(flops_per_element(e) for e in dict.fromkeys(g.eqns + new.eqns)) > MAX_FLOPS:
             raise Opaque(f"a kernel of more than {MAX_FLOPS} flops an element")
         eqns, needs = self._cone(roots)
+        if wait_for_each_other(eqns):
+            raise Opaque("a gather that waits for another one")
         makes = tuple(dict.fromkeys(g.makes + new.makes))
         if not needs.isdisjoint(makes):
             raise Opaque("a concatenation must be whole before it is read")
@@ -284,6 +289,11 @@ class _Grouper:
                 continue
             seen.add((var, moved))
             eqn, _ = producers[var]
+            if eqn.prim.name == "gather":
+                operand, index = eqn.inputs
+                stack += [(a, True) for a in (operand,) if isinstance(a, Var)]
+                stack += [(a, moved or not moves_in_place(eqn)) for a in (index,) if isinstance(a, Var)]
+                continue
             moved = moved or (eqn.prim.name in SHAPING and not _keeps_place(eqn))
             stack += [(a, moved) for a in eqn.inputs if isinstance(a, Var)]
         return True
@@ -384,9 +394,9 @@ def work(nest: Nest) -> float:
     """Nanoseconds, guessed, of one pass over the domain on one core."""
     flops = nbytes = 0
     for node in walk(list(nest.targets())):
-        if isinstance(node, Point):
+        if isinstance(node, (Point, Fetch)):
             flops += node.flops
-        elif isinstance(node, Leaf):
+        if isinstance(node, (Leaf, Fetch)):
             nbytes += node.dtype.itemsize
     return nest.rows * nest.row_size * nanoseconds(flops + len(nest.reductions), nbytes)
 

@@ -15,6 +15,7 @@ from fx.ir import Eqn, Graph, Literal, Var
 from fx.sizes import plain
 
 from .cost import CHEAP, flops_per_element
+from .gathers import fetched, only_indices
 from .lower.reductions import REDUCTIONS, reduced_axes
 from .lower.registry import LOWERINGS, POINTWISE, Operand
 from .lower.shaping import ALIASES, SHAPING
@@ -38,6 +39,7 @@ SHORT_ROW = 64  # elements: what is computed once a row is worth storing for sho
 MAX_CHOICES = 8  # operands of a concatenation that is a choice of values
 MAX_LEAVES = 10  # arrays that one expression reads
 MAX_INLINED = 48  # equations in one expression
+_INLINED = ("pointwise", "shaping", "fetch")  # the kinds of equations that are computed where they are read
 
 
 def kind_of(eqn: Eqn) -> str:
@@ -101,7 +103,13 @@ class Storage:
         self.graph = graph
         self.eqns = eqns
         self.producers = {v: (e, k) for e in eqns for k, v in enumerate(e.outputs)}
-        self.kinds = {id(e): kind_of(e) for e in eqns}
+        self.users: dict[Var, list[Eqn]] = {}
+        for eqn in eqns:
+            for a in dict.fromkeys(eqn.inputs):
+                if isinstance(a, Var):
+                    self.users.setdefault(a, []).append(eqn)
+        self.fetched = fetched(eqns, self.users, self.producers) if fuse else {}
+        self.kinds = {id(e): "fetch" if id(e) in self.fetched else kind_of(e) for e in eqns}
         self.stored: set[Var] = set()
         self.decisions: dict[Var, str] = {}
         self.owners: dict[Var, Var] = {v: v for v in graph.inputs}
@@ -145,13 +153,28 @@ class Storage:
                         self.store(self.view_base(a), f"{name} reads it from memory")
             elif is_reduction(eqn):
                 self.store(eqn.outputs[0], f"the result of {name}")
-            elif in_parts(eqn):
+            elif kind == "fetch":
+                self.store(self.view_base(eqn.inputs[0]), f"{name} reads it at computed places")  # type: ignore[arg-type]
+            elif in_parts(eqn) and not self._is_taken_apart(eqn):
                 self.store(eqn.outputs[0], "each part is written into its place")
             elif not fuse:
                 for v in eqn.outputs:
                     self.store(v, "fusion is off")
         if fuse:
             self._share()
+
+    def _is_taken_apart(self, concatenation: Eqn) -> bool:
+        """Whether each of those who read a concatenation reads one of its parts alone."""
+        users = self.users.get(concatenation.outputs[0], ())
+        if only_indices(concatenation, users, self.fetched):
+            return True
+        if not users or any(u.prim.name != "slice" for u in users):
+            return False
+        d, bounds = concatenation.params["dimension"], [0]
+        for x in concatenation.inputs:
+            bounds.append(bounds[-1] + x.aval.shape[d])
+        slices = [(u.params["start_indices"][d], u.params["limit_indices"][d]) for u in users]
+        return all(any(a <= lo and hi <= b for a, b in itertools.pairwise(bounds)) for lo, hi in slices)
 
     def view_base(self, var: Var) -> Var:
         """The variable whose memory a library operation reads for ``var``, through strided views."""
@@ -182,11 +205,7 @@ class Storage:
 
     def _share(self) -> None:
         """Stores elementwise values that are dear and used by several stored values; from the outputs backwards."""
-        users: dict[Var, list[Eqn]] = {}
-        for eqn in self.eqns:
-            for a in dict.fromkeys(eqn.inputs):
-                if isinstance(a, Var):
-                    users.setdefault(a, []).append(eqn)
+        users = self.users
         cost, leaves = self._cones()
         readers: dict[Var, set[object]] = {}
         for eqn in reversed(self.eqns):
@@ -195,13 +214,15 @@ class Storage:
                 if apart := _in_slices_apart(users.get(var, ())):  # no element is computed for two of them
                     through = [max(through, key=len)]
                 readers[var] = found = set().union(*through)
-                if var in self.stored or self.kinds[id(eqn)] not in ("pointwise", "shaping"):
+                if var in self.stored or self.kinds[id(eqn)] not in _INLINED:
                     continue
                 if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], len(leaves[var])):
                     self.store(var, why)
                 else:
                     where = " by each of the slices side by side" if apart else ""
                     self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}{where}"
+                    if id(eqn) in self.fetched:
+                        self.decisions[var] += f"; {self.fetched[id(eqn)]}"
 
     def _readers_through(self, user: Eqn, readers: dict[Var, set[object]]) -> set[object]:
         """Where a value is read through one of its users: stored values, told apart by the index maps on the way."""
@@ -216,8 +237,7 @@ class Storage:
     def _why_inlined(readers: int, cost: int) -> str:
         return "read once" if readers <= 1 else f"cheap to repeat ({cost} flops) in {readers} places"
 
-    @staticmethod
-    def _worth_storing(var: Var, readers: int, users: Iterable[Eqn], cost: int, leaves: int) -> str | None:
+    def _worth_storing(self, var: Var, readers: int, users: Iterable[Eqn], cost: int, leaves: int) -> str | None:
         if var.aval.size == 0:
             return None
         if readers > 1 and (cost > CHEAP or leaves > 2 or (leaves == 2 and readers > 2)):
@@ -225,6 +245,10 @@ class Storage:
         if cost <= CHEAP or var.aval.size == 1:
             return None
         for user in users:
+            if user.prim.name == "gather" and self.kinds[id(user)] == "fetch" and user.inputs[1] is var:
+                k = var.aval.shape[-1]
+                if (times := user.outputs[0].aval.size * k // var.aval.size) > 1 and not _leads_rows(user):
+                    return f"a gather of slices would compute it {plain(times)} times ({cost} flops)"
             if user.prim.name == "broadcast_in_dim" and (times := user.outputs[0].aval.size // var.aval.size) > 1:
                 if not _along_rows(user):
                     return f"broadcasting would compute it {plain(times)} times ({cost} flops)"
@@ -240,9 +264,16 @@ class Storage:
         cost: dict[Var, int] = {}
         leaves: dict[Var, frozenset[Var]] = {}
         depth: dict[Var, int] = {}
+        reads: set[Var] = set()  # what is computed from a gather that is not in memory
         for eqn in self.eqns:
-            total, below = flops_per_element(eqn) if self.kinds[id(eqn)] == "pointwise" else 0, frozenset[Var]()
-            n = 1
+            fetch = self.kinds[id(eqn)] == "fetch"
+            index = eqn.inputs[1] if fetch else None
+            if isinstance(index, Var) and index in reads:
+                self.store(index, "a gather by it would wait for another one")
+                cost[index], leaves[index], depth[index] = 0, frozenset([index]), 0
+            costs = self.kinds[id(eqn)] in ("pointwise", "fetch")
+            total, below = flops_per_element(eqn) if costs else 0, frozenset[Var]()
+            n, late = 1, fetch
             for a in dict.fromkeys(eqn.inputs):
                 if isinstance(a, Var):
                     if a in cost and (why := self._worth_storing(a, 1, [eqn], cost[a], len(leaves[a]))):
@@ -250,10 +281,13 @@ class Storage:
                     inlined = a in cost and a not in self.stored
                     n += depth[a] if inlined else 0
                     total += cost[a] if inlined else 0
+                    late |= inlined and a in reads
                     below |= leaves[a] if inlined else frozenset([a] if a.aval.size > 1 else [])
             for v in eqn.outputs:
                 cost[v], leaves[v], depth[v] = min(total, 10_000), below, n
-                if self.kinds[id(eqn)] in ("pointwise", "shaping") and (n > MAX_INLINED or len(below) > MAX_LEAVES):
+                if late:
+                    reads.add(v)
+                if self.kinds[id(eqn)] in _INLINED and (n > MAX_INLINED or len(below) > MAX_LEAVES):
                     self.store(v, f"an expression of {n} equations on {len(below)} arrays is cut here")
         return cost, leaves
 
@@ -266,6 +300,14 @@ def _in_slices_apart(users: Sequence[Eqn]) -> bool:
     return all(
         any(b <= c or d <= a for (a, b), (c, d) in zip(one, other)) for one, other in itertools.combinations(boxes, 2)
     )
+
+
+def _leads_rows(gather: Eqn) -> bool:
+    """Whether each index of a gather serves innermost dimensions only: then it is computed once a row."""
+    offset_dims = gather.params["dimension_numbers"][0]
+    real = [d for d, n in enumerate(gather.outputs[0].aval.shape) if n != 1]
+    which = [d for d in real if d not in offset_dims]
+    return which == real[: len(which)]
 
 
 def _along_rows(broadcast: Eqn) -> bool:

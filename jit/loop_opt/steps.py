@@ -37,7 +37,7 @@ _VECTOR_OPS = frozenset(
 _REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
 _INTERLEAVED = 4  # LLVM reads three or four interleaved arrays with vector loads and shuffles
 _GATHER_SIZE = 8  # a vector read element by element counts as so many operations
-_GATHER_BITS = 256  # ... and where those are most of the work, wider vectors gain nothing: they are joined from halves
+_GATHER_BITS = 256  # ... and where those are a good part of the work, wider vectors lose: they are joined from halves
 
 
 class Body:
@@ -46,6 +46,7 @@ class Body:
     Attributes:
         steps: of the names declared here.
         vectors: the varying locals that are needed as vectors; the others serve as indices only.
+        taken_apart: those of them whose lanes, one by one, serve as indices.
         widths: how many varying values have elements of so many bits.
         size: varying operations, loads and stores.
         lone: loads and stores that go element by element.
@@ -62,6 +63,7 @@ class Body:
         self.target = target
         self.steps: dict[str, Step] = {loop.var: 1}
         self.vectors: set[str] = set()
+        self.taken_apart: set[str] = set()
         self.widths: Counter[int] = Counter()
         self.size = 0
         self.lone = 0
@@ -125,8 +127,10 @@ class Body:
                 raise Declined
 
     def _reduction(self, name: str, e: Expr) -> None:
-        """``name = name op e``, where nothing else in the loop reads ``name``."""
-        if not isinstance(e, Op) or e.name not in _REDUCTIONS or name in self.reductions or e.ty.kind == "bf":
+        """``name = name op e``, where nothing else in the loop reads ``name``, unless it is to do the same again."""
+        if not isinstance(e, Op) or e.name not in _REDUCTIONS or e.ty.kind == "bf":
+            raise Declined
+        if self.reductions.setdefault(name, (e.name, e.ty)) != (e.name, e.ty):
             raise Declined
         at = accumulator(name, e)
         if at is None:
@@ -134,7 +138,6 @@ class Body:
         for k, a in enumerate(e.args):
             if k != at:
                 self._need(a)
-        self.reductions[name] = (e.name, e.ty)
         self._count(e.ty)
         self._grow(1)
 
@@ -145,7 +148,8 @@ class Body:
 
     def lanes(self, vector_bits: int) -> int:
         """Lanes that fill a register with the most frequent width, and at most two with the widest."""
-        vector_bits = min(vector_bits, _GATHER_BITS) if self.scattered else vector_bits
+        many = 4 * _GATHER_SIZE * self.lone > self.size
+        vector_bits = min(vector_bits, _GATHER_BITS) if many else vector_bits
         common = max(self.widths, key=lambda bits: (self.widths[bits], bits), default=64)
         return min(vector_bits // common, 2 * vector_bits // max(self.widths, default=64))
 
@@ -258,11 +262,15 @@ class Body:
         return self.target.masked_bytes if ty.itemsize == 1 else self.target.masked_accesses and ty.itemsize != 2
 
     def _per_lane(self, e: Expr) -> None:
-        """``e`` will be computed for one lane at a time, from the definitions of the locals in it."""
+        """``e`` will be computed for one lane at a time, from the definitions of the locals in it; but those that take some
+        arithmetic are vectors, of which lanes are taken."""
         if isinstance(e, Ref) and self.step(e) is None:
-            if self.definitions[e.name].mutable:
-                raise Declined
-            self._per_lane(self.definitions[e.name].value)
+            value = self.definitions[e.name].value
+            if self.definitions[e.name].mutable or (self._is_worked_out(value) and self._has_vectors(value)):
+                self.taken_apart.add(e.name)
+                self._need_local(e.name)
+            else:
+                self._per_lane(value)
         elif isinstance(e, Load):
             if e.mask is not None:
                 raise Declined
@@ -270,6 +278,38 @@ class Body:
         elif isinstance(e, Op):
             for a in e.args:
                 self._per_lane(a)
+
+    def _is_worked_out(self, e: Expr, least: int = 2) -> bool:
+        """Whether ``e`` takes so many varying operations, other than loads and conversions."""
+        todo, found = [e], 0
+        while todo and found < least:
+            x = todo.pop()
+            if isinstance(x, Ref) and x.name in self.definitions and self.step(x) is None:
+                todo.append(self.definitions[x.name].value)
+            elif isinstance(x, Op) and self.step(x) is None:
+                found += x.name != "cast"
+                todo += x.args
+        return found >= least
+
+    def _has_vectors(self, e: Expr) -> bool:
+        """Whether no operation of ``e`` would decline the loop."""
+        todo, seen = [e], set()
+        while todo:
+            x = todo.pop()
+            if id(x) in seen or isinstance(x, Const) or self.step(x) is not None:
+                continue
+            seen.add(id(x))
+            if isinstance(x, Ref):
+                todo.append(self.definitions[x.name].value)
+            elif isinstance(x, Load):
+                step = self.step(x.index)
+                if isinstance(step, int) and 2 < step <= _INTERLEAVED:
+                    return False
+            elif self._unsupported(x):
+                return False
+            else:
+                todo += x.args
+        return True
 
     def _count(self, ty: Ty) -> None:
         if ty.lanes > 1:
@@ -281,26 +321,31 @@ class Body:
         if not self._rare:
             self.size += operations
 
-    def _supported(self, e: Op) -> None:
-        """Declines operations that have no vector instructions and would be taken apart lane by lane."""
+    def _unsupported(self, e: Op) -> bool:
+        """Whether it has no vector instructions and would be taken apart lane by lane."""
         operand = e.args[0].ty
-        division = e.name in ("div", "rem") and not e.ty.is_float
-        unsupported = (
+        return (
             e.name not in _VECTOR_OPS
-            or (division and (not isinstance(e.args[1], Const) or e.ty.bits == 64))
+            or (_is_division(e) and (not isinstance(e.args[1], Const) or e.ty.bits == 64))
             or (e.name == "rem" and e.ty.is_float)
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
             or (e.name == "cast" and self.step(e.args[0]) is None and _slow_cast(operand, e.ty))
         )
-        if unsupported:
+
+    def _supported(self, e: Op) -> None:
+        if self._unsupported(e):
             raise Declined
-        self.maskable &= not division
+        self.maskable &= not _is_division(e)
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):
             self._count(Ty("f", 32))  # computed in float32
         # A condition is as wide as what was compared; affine integers would rather span several registers.
         elif e.ty.kind != "b" and (e.ty != i64 or None in [self.step(a) for a in e.args]):
             self._count(e.ty)
+
+
+def _is_division(e: Op) -> bool:
+    return e.name in ("div", "rem") and not e.ty.is_float
 
 
 def _is_next(index: Expr, before: Expr) -> bool:

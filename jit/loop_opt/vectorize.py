@@ -138,6 +138,8 @@ class _VectorLoop:
             raise Declined
         long = body.size > _SMALL_BODY
         copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
+        while copies > 1 and 4 * copies * len(body.reductions) > 3 * target.vector_registers:
+            copies //= 2
         side_by_side = 1 if body.reductions or not long else _side_by_side(body, target)
         if long and body.scattered:
             copies = side_by_side = 1
@@ -410,6 +412,8 @@ class _Writer:
         if key not in self.singles:
             if step is not None:  # from lane to lane: a multiple of the step for each of them would fill the registers
                 self.singles[key] = self.single(e, c, lane - 1) + self.scalar(step, 0)
+            elif isinstance(e, Ref) and e.name in self.body.taken_apart:
+                self.singles[key] = _lane(self.varying(e, c), lane)
             elif isinstance(e, Ref):
                 self.singles[key] = self.single(self.body.definitions[e.name].value, c, lane)
             else:

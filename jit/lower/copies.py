@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from .types import ty_of
 
 __all__ = [
     "NS_PER_BYTE", "Axes", "Dims", "clipped_start", "convert", "copy_row", "copy_slice", "copy_strided", "fill_dense",
-    "fill_words", "frame_axes", "offset_type",
+    "fill_words", "filling", "frame_axes", "offset_type",
 ]  # fmt: skip
 
 Dims = list[tuple[int, ...]]  # (size, stride, stride, ...), outermost first
@@ -81,7 +81,7 @@ def clipped_start(
             v = b.let("wrapped", select(v < 0, v + limit + 1, v))
         clipped = b.let("clipped", minimum(maximum(v, 0), limit))
         inside = inside & v.eq(clipped)
-        offset = offset + clipped * stride
+        offset = offset + (clipped if isinstance(stride, Const) and stride.value == 1 else clipped * stride)
     return b.let("slice_offset", offset), inside
 
 
@@ -176,8 +176,8 @@ def _fill_kernel(word: Ty, words: int) -> Kernel:
     return b.build()
 
 
-def fill_words(value: float | None, dtype: np.dtype) -> tuple[int, ...]:
-    """The words of what a gather puts in place of slices out of bounds; None: NaN, or the integer furthest from 0."""
+def filling(value: float | None, dtype: np.dtype) -> Any:
+    """What a gather puts in place of slices out of bounds, as a number of ``dtype``; None: NaN, or the integer furthest from 0."""
     if value is None:
         if dtypes.is_bool(dtype):
             value = True
@@ -185,8 +185,13 @@ def fill_words(value: float | None, dtype: np.dtype) -> tuple[int, ...]:
             value = np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
         else:
             value = np.nan
+    return np.array([value]).astype(dtype)[0]
+
+
+def fill_words(value: float | None, dtype: np.dtype) -> tuple[int, ...]:
+    """The words of ``filling``."""
     word, _ = word_type(dtype)
-    return tuple(int(w) for w in np.array([value]).astype(dtype).view(f"i{word.itemsize}"))
+    return tuple(int(w) for w in np.array([filling(value, dtype)]).view(f"i{word.itemsize}"))
 
 
 def fill_dense(ctx: LowerContext, out: Operand, value: float | None, name: str) -> None:

@@ -1,5 +1,7 @@
 """Gather and dynamic slices; the scatters stand in ``scatter.py``.
 
+Here are gathers that only copy.  Those beside arithmetic are read inside of its loops (``jit/gathers.py`` says which).
+
 ``gather`` writes its result in order.  Where the innermost result dimension is part of the slices, one index serves a
 whole row of copies (``_gather_rows``, ``_gather_short_rows``); where it comes from the indices, every element has its own
 (``_gather_points``).  Starts are clipped in every mode, so where the promise of ``promise_in_bounds`` is broken a gather

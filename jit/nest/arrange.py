@@ -6,7 +6,7 @@ import math
 
 from ..lower.reductions import is_arg
 from .index_map import Affine, Opaque
-from .nodes import Choose, Index, Leaf, Nest, NestReduction, NestStore, Node, walk
+from .nodes import Choose, Fetch, Index, Leaf, Nest, NestReduction, NestStore, Node, walk
 
 __all__ = ["arrange"]
 
@@ -27,8 +27,8 @@ def arrange(
         kind = _order_by_memory(nodes, sizes, kept, gone) or kind
     if kind == "columns" and (draft.stages > 1 or any(s.full and s.node.stage for s in stores)):
         raise Opaque("several stages over columns")
-    maps = [x.at for x in nodes if isinstance(x, (Leaf, Index))] + [s.at for s in stores]
-    maps += [c.at for x in nodes if isinstance(x, (Leaf, Choose)) for c in x.conds]
+    maps = [x.at for x in nodes if isinstance(x, (Leaf, Fetch, Index))] + [s.at for s in stores]
+    maps += [c.at for x in nodes if isinstance(x, (Leaf, Fetch, Choose)) for c in x.conds]
     number: dict[int, int] = {}
     last: dict[int, int] = {}
     final: list[int] = []
@@ -46,14 +46,18 @@ def arrange(
 def _order_by_memory(nodes: list[Node], sizes: list[int], kept: list[int], gone: list[int]) -> str | None:
     """Sorts the loops so that the largest array that is read is walked in the order of its memory; returns the kind."""
 
-    def extent(leaf: Leaf) -> int:
-        return math.prod(sizes[a] for a, _ in leaf.at.terms)
+    def extent(leaf: Leaf | Fetch) -> int:
+        return math.prod(sizes[a] for a in walked(leaf))
 
-    leaves = [n for n in nodes if isinstance(n, Leaf) and n.at.terms]
+    def walked(leaf: Leaf | Fetch) -> list[int]:
+        return [a for a in leaf.atoms if a >= 0] if isinstance(leaf, Fetch) else [a for a, _ in leaf.at.terms]
+
+    leaves = [n for n in nodes if isinstance(n, (Leaf, Fetch)) and n.at.terms]
     if not leaves:
         return None
     main = max(leaves, key=extent)
-    stride = {a: abs(c) for a, c in main.at.terms}
+    far = max(abs(c) for _, c in main.at.terms) + 1  # apart lie the places that an index leads to
+    stride = dict.fromkeys(walked(main), far) | {a: abs(c) for a, c in main.at.terms}
     gone.sort(key=lambda a: -stride.get(a, 0))
     fastest = min(stride, key=lambda a: stride[a])
     if fastest in gone:

@@ -22,12 +22,13 @@ from fx.sizes import is_sized, largest
 
 from ..cost import nanoseconds
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select
+from ..loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select, u32
 from ..lower.context import Builder
+from ..lower.copies import clipped_start, offset_type
 from ..lower.registry import Address, Arg, Value
 from ..lower.types import ty_of
 from .index_map import Affine, Cond
-from .nodes import ROW, Choose, Index, Leaf, Lit, Nest, NestStore, Node, Pick, Point, children, walk
+from .nodes import ROW, Choose, Fetch, Index, Leaf, Lit, Nest, NestStore, Node, Pick, Point, children, walk
 
 __all__ = ["Emitter", "Scope", "Work", "choose", "literal"]
 
@@ -50,9 +51,9 @@ class Work:
         self.flops = self.nbytes = 0
         for node in walk(list(nest.targets())):
             times = math.prod(nest.sizes[k] for k in nest.loops(node) if k != ROW)
-            if isinstance(node, Point):
+            if isinstance(node, (Point, Fetch)):
                 self.flops += node.flops * times
-            elif isinstance(node, Leaf):
+            if isinstance(node, (Leaf, Fetch)):
                 self.nbytes += node.dtype.itemsize * times
         self.flops += total * len(nest.reductions)
         self.nbytes += sum(s.var.aval.dtype.itemsize * (total if s.full else nest.rows) for s in nest.stores)
@@ -251,6 +252,8 @@ class Emitter:
             return self.number(node)
         if isinstance(node, Leaf):
             return self.leaf(node)
+        if isinstance(node, Fetch):
+            return self.fetch(node, args)
         if isinstance(node, Index):
             return self.position(node)
         if isinstance(node, Choose):
@@ -283,16 +286,42 @@ class Emitter:
         folded = 0 if at.den != 1 else at.const
         buf = self.pointer(node.var, folded, "x")
         index = self.affine(at, with_const=at.den != 1)
-        if not node.conds:
-            return self.named("v", self.load(buf, index, node.dtype))
-        ok = self.condition(node.conds)
-        zero = literal(0, node.dtype)
+        return self.loaded(buf, index, node.dtype, node.conds)
+
+    def loaded(self, buf: str, index: Expr, dtype: np.dtype, conds: Sequence[Cond]) -> Value:
+        """An element, or 0 where the conditions do not hold."""
+        if not conds:
+            return self.named("v", self.load(buf, index, dtype))
+        ok = self.condition(conds)
+        zero = literal(0, dtype)
         parts = [self.b.var("v", z) for z in (zero if isinstance(zero, tuple) else (zero,))]
         with self.b.if_(ok):
-            found = self.load(buf, index, node.dtype)
+            found = self.load(buf, index, dtype)
             for p, v in zip(parts, found if isinstance(found, tuple) else (found,)):
                 self.b.assign(p, v)
         return tuple(parts) if len(parts) > 1 else parts[0]
+
+    def fetch(self, node: Fetch, index: Sequence[Expr]) -> Value:
+        """The element at clipped indices; whatever they are, the place is in bounds."""
+        at = self.nest.at(node.at)
+        reach = sum(a.limit * abs(a.stride) for a in node.axes) + 1
+        types = [offset_type(v.ty, reach) for v in index]
+        ty = i64 if i64 in types else i32
+        limits = [self.integer("limit", a.limit, ("limit", node, k)).cast(ty) for k, a in enumerate(node.axes)]
+        side_by_side = [not is_sized(a.stride) and a.stride == 1 for a in node.axes]
+        steps = [
+            Const(1, ty) if one else self.integer("step", a.stride, ("step", node, k)).cast(ty)
+            for k, (a, one) in enumerate(zip(node.axes, side_by_side))
+        ]
+        buf = self.pointer(node.var, 0 if at.den != 1 else at.const, "x")
+        here = self.affine(at, with_const=at.den != 1)
+        offset, inside = clipped_start(self.b, index, limits, steps, ty, node.wraps)
+        if ty == i32 and all(a.stride >= 0 for a in node.axes):
+            offset = offset.cast(u32)  # an address takes that as it is
+        found = self.loaded(buf, here + offset.cast(i64), node.dtype, node.conds)
+        if node.fill is None:
+            return found
+        return self.named("filled", choose(inside, found, literal(node.fill, node.dtype)))
 
     def load(self, buf: str, index: Expr, dtype: np.dtype) -> Value:
         if dtypes.is_complex(dtype):

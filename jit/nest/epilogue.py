@@ -17,7 +17,7 @@ from ..lower.context import Builder
 from ..lower.registry import Address, Called, Value
 from ..lower.types import ty_of
 from .emitter import Emitter
-from .nodes import ROW, Leaf, Nest, NestStore, walk
+from .nodes import ROW, Fetch, Leaf, Nest, NestStore, walk
 
 __all__ = ["ProductEpilogue", "reads_in_place"]
 
@@ -28,7 +28,7 @@ def reads_in_place(nest: Nest, product: Var, columns: int) -> bool:
     if nest.kind != "map" or math.prod(nest.sizes) != product.aval.size or not nest.sizes or nest.sizes[-1] % columns:
         return False
     places = [n.at for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is product and not n.conds]
-    reads = [n for n in walk(list(nest.targets())) if isinstance(n, Leaf) and n.var is product]
+    reads = [n for n in walk(list(nest.targets())) if isinstance(n, (Leaf, Fetch)) and n.var is product]
     return bool(reads) and len(places) == len(reads) and {*places, *(s.at for s in nest.stores)} == {places[0]}
 
 

@@ -20,7 +20,7 @@ from .emitter import Work
 from .index_map import Affine, dense_strides
 from .maps import MapKernel
 from .narrow import NarrowColumns, NarrowRows, narrow_size
-from .nodes import ROW, Leaf, Nest, NestReduction, Point, walk
+from .nodes import ROW, Fetch, Leaf, Nest, NestReduction, Point, walk
 from .rows import BLOCK, Reducing, RowsKernel, Split
 from .streams import StreamedRows, is_streamed
 
@@ -64,7 +64,9 @@ def _emit(
 
 def kernel_name(nest: Nest, prefix: str) -> str:
     """A name that says what the kernel computes; the same structure gives the same name."""
-    names = [n.name for n in walk(list(nest.targets())) if isinstance(n, Point)] + [r.op for r in nest.reductions]
+    values = list(walk(list(nest.targets())))
+    names = [n.name if isinstance(n, Point) else "gather" for n in values if isinstance(n, (Point, Fetch))]
+    names += [r.op for r in nest.reductions]
     return "_".join([prefix, *(list(dict.fromkeys(names))[:5] or ["copy"])])
 
 

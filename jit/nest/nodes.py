@@ -6,7 +6,8 @@ equations only rewrite the index, so they leave no node behind; what remains is
     Leaf    an element of a buffer              Point    a pointwise equation at one index
     Lit     a number                            Pick     one result of a Point with several
     Index   an index itself (iota, argmax)      Choose   one of two values (padding, concatenation)
-    Reduced the result of one of the nest's own reductions
+    Fetch   an element of a buffer, at a place  Reduced  the result of one of the nest's own reductions
+            that other nodes compute (gather)
 
 A nest has a *domain* (the full iteration space) of which some dimensions may be reduced.  Values over the whole domain
 are *full*; values over the kept dimensions are *rows*.  Values that need the result of a reduction over the same row
@@ -33,7 +34,7 @@ from fx.ir import Eqn, Var
 from .index_map import Affine, Cond, dense_strides
 
 __all__ = [
-    "ROW", "Choose", "Index", "Leaf", "Lit", "Nest", "NestReduction", "NestStore", "Node", "Pick", "Point", "Reduced", "Root",
+    "ROW", "Axis", "Choose", "Fetch", "Index", "Leaf", "Lit", "Nest", "NestReduction", "NestStore", "Node", "Pick", "Point", "Reduced", "Root",
     "children", "walk",
 ]  # fmt: skip
 
@@ -57,6 +58,35 @@ class Leaf(_Node):
     dtype: np.dtype
     atoms: frozenset[int]
     stage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis along which a ``Fetch`` moves: the greatest index, and how far apart elements lie."""
+
+    limit: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fetch(_Node):
+    """``var[at + sum(clip(index, 0, limit) * stride)]``: an index for each of the axes.
+
+    at: what the loop counters alone say of the place; in bounds, whatever the indices are, where ``conds`` hold.
+    wraps: negative indices count from the end.  fill: the value where an index had to be clipped, or None: no such value.
+    """
+
+    var: Var
+    at: Affine
+    conds: tuple[Cond, ...]
+    index: tuple[Node, ...]
+    axes: tuple[Axis, ...]
+    wraps: bool
+    fill: Any
+    flops: int
+    dtype: np.dtype
+    atoms: frozenset[int]
+    stage: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +148,7 @@ class Reduced(_Node):
     stage: int
 
 
-Node = Union[Leaf, Lit, Index, Point, Pick, Choose, Reduced]
+Node = Union[Leaf, Fetch, Lit, Index, Point, Pick, Choose, Reduced]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +247,8 @@ def children(node: Node) -> tuple[Node, ...]:
         return node.args
     if isinstance(node, Pick):
         return (node.point,)
+    if isinstance(node, Fetch):
+        return node.index
     if isinstance(node, Choose):
         return (node.yes, node.no)
     return ()

@@ -19,7 +19,7 @@ from ..lower.types import ty_of
 from .bypass import innermost
 from .emitter import Emitter, literal
 from .index_map import Affine, dense_strides
-from .nodes import ROW, Choose, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
+from .nodes import ROW, Choose, Fetch, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
 
 __all__ = ["BLOCK", "Reducing", "RowsKernel", "Split", "starting_values"]
 
@@ -273,9 +273,9 @@ class RowsKernel(Reducing):
             self.kept[node] = self.make_room(node, stage)
 
     def worth_keeping(self, node: Node) -> bool:
-        if not isinstance(node, (Point, Choose)) or _several(node):
+        if not isinstance(node, (Point, Fetch, Choose)) or _several(node):
             return False
-        return sum(n.flops for n in walk([node]) if isinstance(n, Point) and self.full(n)) >= DEAR
+        return sum(n.flops for n in walk([node]) if isinstance(n, (Point, Fetch)) and self.full(n)) >= DEAR
 
     def wanted_later(self, node: Node, stage: int, stop: set[Node]) -> bool:
         """Whether a later stage reads the kept value itself, not only inside another kept one."""

@@ -12,14 +12,17 @@ from fx.errors import GraphError
 from fx.ir import Atom, Eqn, Literal, Var
 
 from ..cost import flops_per_element
+from ..lower.copies import filling
 from ..lower.reductions import REDUCTIONS, reduced_axes
-from ..lower.registry import POINTWISE
+from ..lower.registry import POINTWISE, Operand
 from ..lower.shaping import SHAPING
 from .arrange import arrange
 from .index_map import ZERO, Affine, Cond, Opaque, SplitAtom, dense_strides, linearize
 from .nodes import (
     ROW,
+    Axis,
     Choose,
+    Fetch,
     Index,
     Leaf,
     Lit,
@@ -156,6 +159,8 @@ class Reader:
                 raise
         if name in REDUCTIONS:
             return self._reduction(eqn, index, conds)
+        if name == "gather":
+            return self._fetch(eqn, index, conds)
         return self._point(eqn, k, index, conds)
 
     def _point(self, eqn: Eqn, k: int, index: tuple[Affine, ...], conds: tuple[Cond, ...]) -> Node:
@@ -174,6 +179,52 @@ class Reader:
     def point(rule: Any, eqn: Eqn | None, args: tuple[Node, ...], name: str, flops: int, dtype: np.dtype) -> Point:
         atoms = frozenset().union(*(a.atoms for a in args)) if args else frozenset()
         return Point(rule, eqn, args, name, flops, dtype, atoms, max((a.stage for a in args), default=0))
+
+    def _fetch(self, eqn: Eqn, index: tuple[Affine, ...], conds: tuple[Cond, ...]) -> Node:
+        """An element of a gather: where the slices start, as nodes; where in the slice, as an index map."""
+        offset_dims, collapsed, index_map, x_batch, index_batch = eqn.params["dimension_numbers"]
+        indices, out = eqn.inputs[1], eqn.outputs[0].aval
+        owner, x = self._in_memory(eqn.inputs[0])
+        inner = [i for d, i in enumerate(index) if d in offset_dims]
+        which = tuple(i for d, i in enumerate(index) if d not in offset_dims)
+        slices = [d for d in range(len(x.shape)) if d not in collapsed and d not in x_batch]
+        along = [which[d] for d in index_batch]
+        strides = [x.strides[d] for d in (*slices, *x_batch)]
+        at = linearize([*inner, *along], strides, x.offset)
+        limits = [x.shape[d] - eqn.params["slice_sizes"][d] for d in index_map]
+        fills = eqn.params["mode"] == "fill"
+        axes, parts = [], []
+        for j, (d, limit) in enumerate(zip(index_map, limits)):
+            if limit or fills:  # else there is one place to start at
+                axes.append(Axis(limit, x.strides[d]))
+                parts.append(self.read(indices, (*which, Affine(j)), conds))
+        lo, hi = at.bounds(self.sizes)
+        reach = [a.limit * a.stride for a in axes]
+        lo, hi = lo + sum(n for n in reach if n < 0), hi + sum(n for n in reach if n > 0)
+        if at.den == 1 and lo >= 0 and hi < owner.aval.size:
+            conds = ()
+        atoms = frozenset(a for m in (at, *(c.at for c in conds)) for a, _ in m.terms).union(*(p.atoms for p in parts))
+        fill = filling(eqn.params["fill_value"], out.dtype) if fills and axes else None
+        stage = max((p.stage for p in parts), default=0)
+        cost = flops_per_element(eqn)
+        return Fetch(
+            owner, at, conds, tuple(parts), tuple(axes), "wraps" in eqn.params, fill, cost, out.dtype, atoms, stage
+        )
+
+    def _in_memory(self, atom: Atom) -> tuple[Var, Operand]:
+        """What an atom is a strided view of, and the view."""
+        if not isinstance(atom, Var) or self.sources.buffers.get(atom) in self.own:
+            raise Opaque("a gather from where its operand is computed")
+        owner = self.sources.buffers.get(atom)
+        if owner is not None:
+            shape = atom.aval.shape
+            return owner, Operand(0, shape, dense_strides(shape), 0, atom.aval.dtype)
+        eqn, k = self.sources.producers[atom]
+        owner, x = self._in_memory(eqn.inputs[k])
+        view = SHAPING[eqn.prim.name].view(eqn, k, x) if eqn.prim.name in SHAPING else None
+        if view is None:
+            raise GraphError(f"{eqn.prim.name} is no strided view of its operand")
+        return owner, view
 
     def _reduction(self, eqn: Eqn, index: tuple[Affine, ...], conds: tuple[Cond, ...]) -> Node:
         operand, out = eqn.inputs[0], eqn.outputs[0]

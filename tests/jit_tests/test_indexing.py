@@ -7,10 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_harness import check, graph_of
 from lower_harness import lower
 from ml_dtypes import bfloat16
 
-import jit.lower.indexing  # noqa: F401 - registers the lowerings
+import jit
+import jit.lower.indexing
+from fx.primitives import elementwise as E
+from fx.primitives import joining as J
+from fx.primitives import reductions as R
+from fx.primitives import shaping as S
+from fx.primitives.gather_scatter import gather_p
+from fx.trace import bind
 from jit.target import host
 
 DTYPES = [
@@ -189,6 +197,115 @@ def test_gather_of_rows_of_any_width(width: int, dtype: str) -> None:
         for layout in (x, np.asfortranarray(x), np.ascontiguousarray(x[..., ::-1])[..., ::-1]):
             (found,) = lower("gather", [layout, strided(rng, indices)], params, [(true.shape, x.dtype)])
             same_bits(found, true)
+
+
+# ------------------------------------------------------------------------------------ gathers inside of loops
+
+
+def _with(g: Any, w: Any) -> Any:
+    return E.bitwise_or(g, w) if g.dtype == np.bool_ else E.add(g, w)
+
+
+def _summed(g: Any, w: Any, *axes: int) -> Any:
+    return (R.reduce_or if g.dtype == np.bool_ else R.reduce_sum)(_with(g, w), axes)
+
+
+def _turned(g: Any) -> Any:
+    return S.transpose(g, tuple(reversed(range(g.ndim))))
+
+
+# What is done with a gathered array g of some dimensions, and an array w like it.
+AFTER = {
+    "combined": lambda g, w: [_with(g, w)],
+    "kept as well": lambda g, w: [g, _with(g, w)],
+    "summed": lambda g, w: [_summed(g, w, *range(g.ndim))],
+    "summed by rows": lambda g, w: [_summed(g, w, g.ndim - 1)],
+    "summed by columns": lambda g, w: [_summed(g, w, 0)],
+    "turned": lambda g, w: [_with(_turned(g), _turned(w))],
+    "padded": lambda g, w: [J.pad(_with(g, w), S.reshape(J.slice(S.reshape(w, (w.size,)), (0,), (1,)), ()), ((1, 2, 1),) * g.ndim)],
+}  # fmt: skip
+
+
+def _worked_out(i: Any) -> Any:
+    """The same index vectors, by arithmetic on each component, which wraps."""
+    last = i.ndim - 1
+    parts = [J.slice_in_dim(i, k, k + 1, axis=last) for k in range(i.shape[last])]
+    return J.concatenate([E.sub(E.add(E.mul(c, 3), 1), E.add(E.add(c, c), 1)) for c in parts], last)
+
+
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("case", range(6))
+def test_gathers_inside_of_loops(case: int, after: str) -> None:
+    """With index arithmetic before, other arithmetic and sums after, operands that are views, and whatever dtypes and modes."""
+    case = 6 * list(AFTER).index(after) + case
+    rng = np.random.default_rng(case)
+    shape, index_shape, numbers, sizes = configuration(rng)
+    dtype = np.dtype(DTYPES[case % len(DTYPES)])
+    indices = index_array(rng, index_shape, max(shape), INDEX_DTYPES[case // 2 % len(INDEX_DTYPES)])
+    fill = 3 if case % 4 == 0 and dtype.kind != "b" else None
+    params = {"dimension_numbers": numbers, "slice_sizes": sizes, "mode": MODES[case % 3], "fill_value": fill}
+    reversed_axes = tuple(d for d in range(len(shape)) if rng.random() < 0.3)
+
+    def f(x: Any, i: Any, w: Any) -> list[Any]:
+        i = _worked_out(i) if case // 3 % 2 and i.shape[-1] else i
+        g = bind(gather_p, S.rev(_turned(x), reversed_axes), i, **params)
+        return AFTER[after](g, w) if g.ndim else [_with(g, w)]
+
+    out = result_shape(indices, numbers, sizes)
+    x, w = sample(rng, shape[::-1], dtype), sample(rng, out, dtype)
+    e = check(f, x, indices, w)
+    assert "gather has a loop structure of its own" not in e.explain()
+    if case == 0:
+        check(f, x, indices, w, engine="numba")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "index"),
+    [("float32", "int32"), ("int16", "int64"), ("complex64", "int32"), ("float64", "uint64"), ("bool", "uint8")],
+)
+def test_gathers_in_vectors(dtype: str, index: str) -> None:
+    """Enough elements for whole vectors and what is left of them; negative indices that count from the end; many readers."""
+    rng = np.random.default_rng(len(dtype) + len(index))
+    n, m = 211, 1037
+    x, w = sample(rng, (n,), dtype), sample(rng, (m,), dtype)
+    i = index_array(rng, (m,), n, index)
+
+    def f(x: Any, i: Any, w: Any) -> list[Any]:
+        results = []
+        for mode in MODES:
+            zero, length = S.full(i.shape, 0, i.dtype), S.full(i.shape, n, i.dtype)
+            params = {
+                "dimension_numbers": ((), (0,), (0,), (), ()),
+                "slice_sizes": (1,),
+                "mode": mode,
+                "fill_value": None,
+            }
+            wrapped = E.select(E.lt(i, zero), E.add(i, length), i)
+            moved = E.min(E.add(i, S.full(i.shape, 5, i.dtype)), E.mul(wrapped, wrapped))
+            for at in (i, wrapped, moved):
+                g = bind(gather_p, x, S.expand_dims(at, (1,)), **params)
+                results += [_with(g, w), _summed(g, w, 0)]
+        return results
+
+    check(f, x, i, w)
+
+
+def test_what_is_read_through_a_gather_is_not_written_over() -> None:
+    """Neither by the loop that reads it nor before; a gather of a gather, and one from what the same loop could compute."""
+    rng = np.random.default_rng(8)
+    x, i = sample(rng, (700,), "float32"), rng.integers(-9, 709, 700).astype(np.int32)
+    params = {"dimension_numbers": ((), (0,), (0,), (), ()), "slice_sizes": (1,), "mode": "clip", "fill_value": None}
+
+    def f(x: Any, i: Any) -> list[Any]:
+        y = E.exp(E.mul(x, 0.01))
+        g = E.add(bind(gather_p, y, S.expand_dims(i, (1,)), **params), 1.0)
+        j = bind(gather_p, E.mul(i, 2), S.expand_dims(E.add(i, 1), (1,)), **params)
+        h = E.mul(bind(gather_p, g, S.expand_dims(j, (1,)), **params), y)
+        return [E.sub(bind(gather_p, h, S.expand_dims(i, (1,)), **params), h)]
+
+    e = check(f, x, i)
+    (found,) = jit.compile(graph_of(f, x, i), jit.Options(donate=(0, 1)))(x.copy(), i.copy())
+    np.testing.assert_array_equal(found, e(x, i)[0])
 
 
 def combine(op: str, old: Any, new: Any, dtype: np.dtype) -> Any:
