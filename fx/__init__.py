@@ -55,7 +55,7 @@ _FROM = {
     "transforms.custom_vjp": ("closure_convert", "custom_gradient", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "ad_checkpoint", "api_util", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "extend", "flatten_util", "image", "interpreters", "io", "lax",
+    "ad_checkpoint", "api_util", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "export", "extend", "flatten_util", "image", "interpreters", "io", "lax",
     "metrics", "nn",
     "numpy", "ops", "optim", "printing", "profiler", "random", "scipy", "sharding", "stages", "test_util", "train",
     "tree", "tree_util", "typing", "viz",
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         errors as errors,
         example_libraries as example_libraries,
         experimental as experimental,
+        export as export,
         extend as extend,
         flatten_util as flatten_util,
         image as image,

@@ -447,8 +447,11 @@ def to_numpy(x: Any) -> np.ndarray:
             " x.data and x.mask as two arrays."
         )
     a = np.asarray(x)
-    canonical(a.dtype)
-    return a
+    d = canonical(a.dtype)
+    if d is a.dtype or d == a.dtype:
+        return a
+    with np.errstate(over="ignore"):
+        return a.astype(d)
 
 
 tree.keys_of_static[Array] = lambda x: (x.dtype, x.shape, x.weak_type, np.asarray(x).tobytes())

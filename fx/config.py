@@ -62,6 +62,16 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
         _choice("python_dtypes", "numpy", "default"),
         "what int, float, complex mean as dtypes: 'numpy' 64 bits, 'default' those of default_int and default_float, as in JAX",
     ),
+    "wide_dtypes": (
+        os.environ.get("FX_WIDE_DTYPES", "keep"),
+        _choice("wide_dtypes", "keep", "default"),
+        "arrays of NumPy and dtypes of 64 bits: 'keep' them, or 'default': those of default_float and default_int, as in JAX",
+    ),
+    "in_place": (
+        os.environ.get("FX_IN_PLACE", "numpy"),
+        _choice("in_place", "numpy", "rebind"),
+        "x += y on a traced array: 'numpy' changes it for all its names and views, 'rebind' the name alone, as in JAX",
+    ),
     "array_api": (
         os.environ.get("FX_ARRAY_API", "0") == "1",
         bool,
@@ -152,6 +162,8 @@ class Config:
         if name not in OPTIONS:
             raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
         self._values[name] = OPTIONS[name][1](value)
+        if name == "wide_dtypes":
+            dtypes.keep_wide(value == "keep")
         self._count(changes=1)
 
     def _count(self, changes: int = 0, opened: int = 0, watchers: int = 0) -> None:
@@ -176,6 +188,8 @@ class Config:
         for name in options:
             if name not in OPTIONS:
                 raise AttributeError(f"fx.config has no option {name!r}; it has {', '.join(sorted(OPTIONS))}")
+        if "wide_dtypes" in options:
+            raise ArgumentError("wide_dtypes is set for the whole process: fx.config.wide_dtypes = ...")
         old = getattr(self._local, "overrides", None) or {}
         self._local.overrides = {**old, **{k: OPTIONS[k][1](v) for k, v in options.items()}}
         watchers = int(any(options.get(n) for n in _WATCHING))
@@ -229,7 +243,16 @@ def _of_python(kind: type) -> np.dtype:
     return d if kind is float else np.dtype(f"complex{max(64, 16 * d.itemsize)}")
 
 
+def _of_wide(d: np.dtype) -> np.dtype:
+    default = config.default_int if d.kind in "iu" else config.default_float
+    if default.itemsize >= 8:
+        return d
+    return default if d.kind in "if" else np.dtype(np.uint32 if d.kind == "u" else np.complex64)
+
+
 dtypes.of_python = _of_python
+dtypes.of_wide = _of_wide
+dtypes.keep_wide(config.wide_dtypes == "keep")
 
 
 def _after_fork() -> None:

@@ -13,14 +13,17 @@ A program that interprets what it traces goes through ``closed.jaxpr.eqns``, rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .api.looking import TracedGraph as ClosedJaxpr
-from .errors import ConcretizationError
+from .array import Array
+from .dtypes import canonical
+from .errors import ConcretizationError, UnsupportedArgumentError
 from .ir import Atom, Aval, Literal, Var, subgraphs
 from .platform import ensure_compile_time_eval
 from .staging.jaxprs import Jaxpr, JaxprEqn
@@ -28,9 +31,10 @@ from .trace import Tracer, aval_of, concrete_value, eval_graph, state
 from .transforms.custom_primitive import CustomPrimitive as Primitive
 
 __all__ = [
-    "AbstractValue", "Atom", "ClosedJaxpr", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "ShapedArray", "Tracer", "Var", "concrete_or_error",
+    "AbstractValue", "Atom", "ClosedJaxpr", "DropVar", "Effect", "Jaxpr", "JaxprEqn", "Literal", "Primitive", "ShapedArray", "Trace", "Tracer", "Var", "concrete_or_error",
     "ensure_compile_time_eval", "eval_context", "eval_jaxpr", "find_top_trace", "get_aval", "get_opaque_trace_state", "is_concrete", "jaxpr_as_fun",
-    "mapped_aval", "max_dim", "min_dim", "subjaxprs", "trace_state_clean", "unmapped_aval", "valid_jaxtype",
+    "mapped_aval", "max_dim", "min_dim", "pytype_aval_mappings", "set_current_trace", "subjaxprs", "take_current_trace", "trace_state_clean",
+    "unmapped_aval", "valid_jaxtype",
 ]  # fmt: skip
 
 AbstractValue = Aval
@@ -42,7 +46,7 @@ class _ShapedArrayType(type):
     """``ShapedArray(shape, dtype)`` makes an ``Aval``, and all of them are instances of it."""
 
     def __call__(cls, shape: Sequence[int], dtype: Any, weak_type: bool = False, **_: Any) -> Aval:
-        return Aval(tuple(shape), np.dtype(dtype), weak_type)
+        return Aval(tuple(shape), canonical(dtype), weak_type)
 
     def __instancecheck__(cls, x: Any) -> bool:
         return isinstance(x, Aval)
@@ -55,6 +59,12 @@ class ShapedArray(metaclass=_ShapedArrayType):
 def get_aval(x: Any) -> Aval:
     """The type of an array, a traced value or a number."""
     return aval_of(x)
+
+
+pytype_aval_mappings: dict[type, Callable[[Any], Aval]] = dict.fromkeys(
+    (Array, Tracer, np.ndarray, bool, int, float, complex), aval_of
+)
+"""The type of a value, by its class.  Whatever NumPy can read is an array, whether a program enters its class here or not."""
 
 
 def valid_jaxtype(x: Any) -> bool:
@@ -109,6 +119,39 @@ def get_opaque_trace_state(convention: str | None = None) -> Any:
 def find_top_trace(values: Any = ()) -> Any:
     """What is equal to ``x._trace`` of the arguments of the function that is being traced; None outside of all."""
     return state.current
+
+
+class DropVar(Var):
+    """A result that nobody reads, in JAX.  Here each one has its name, so that none is an instance."""
+
+
+class Effect:
+    """The kind of effects that JAX's primitives have; those of an equation here are names."""
+
+
+class Trace:
+    """The base of classes that intercept operations in JAX.  A program can define them; ``set_current_trace`` refuses them."""
+
+
+@contextmanager
+def take_current_trace() -> Iterator[Any]:
+    """``with take_current_trace() as trace``: what is being traced, to be given to ``set_current_trace``; None outside of all."""
+    yield state.current
+
+
+@contextmanager
+def set_current_trace(trace: Any) -> Iterator[None]:
+    """``with set_current_trace(trace)``: values are traced as where ``trace`` was taken.
+
+    Raises:
+        UnsupportedArgumentError: ``trace`` is a class of the program's own that intercepts operations.
+    """
+    if trace is not state.current:
+        raise UnsupportedArgumentError(
+            f"set_current_trace takes what take_current_trace gave; found {type(trace).__name__}. To act on each operation of a"
+            " function, go through the equations of fx.make_jaxpr(f)(x)."
+        )
+    yield
 
 
 def trace_state_clean() -> bool:

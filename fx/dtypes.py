@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ INTEGERS = SIGNED + UNSIGNED
 FLOATS = (float16, *((bfloat16,) if bfloat16 is not None else ()), float32, float64)
 COMPLEXES = (complex64, complex128)
 ALL = (bool_, *INTEGERS, *FLOATS, *COMPLEXES)
-SUPPORTED = frozenset(ALL)
+SUPPORTED = set(ALL)
+"""The dtypes that arrays of NumPy are taken in as they are; ``fx.config.wide_dtypes`` says whether those of 64 bits are."""
 
 
 TypePromotionError = DTypeError  # JAX's name
@@ -122,7 +124,8 @@ def is_inexact(d: np.dtype) -> bool:
 
 
 def canonical(dtype: Any) -> np.dtype:
-    """The numpy dtype behind a spelling; ``int``, ``float`` and ``complex`` mean what ``fx.config.python_dtypes`` says.
+    """The numpy dtype behind a spelling; ``int``, ``float`` and ``complex`` mean what ``fx.config.python_dtypes`` says, and
+    those of 64 bits what ``fx.config.wide_dtypes`` says.
 
     Raises:
         DTypeError: for strings, objects, datetimes, long doubles and structured dtypes.
@@ -132,7 +135,8 @@ def canonical(dtype: Any) -> np.dtype:
     except (KeyError, TypeError):
         pass
     if dtype is float or dtype is int or dtype is complex:
-        return of_python(dtype)
+        meant: np.dtype = of_python(dtype)
+        return meant if meant in SUPPORTED else of_wide(meant)
     try:
         d: np.dtype = np.dtype(dtype)
     except TypeError:
@@ -146,6 +150,8 @@ def canonical(dtype: Any) -> np.dtype:
             f" x.astype({d.newbyteorder('=').name!r})."
         )
     if d not in SUPPORTED:
+        if d in ALL:
+            return of_wide(d)
         raise DTypeError(
             f"dtype {d} is not supported. fx computes with bool, int8..int64, uint8..uint64, float16, bfloat16"
             " (with ml_dtypes installed), float32, float64, complex64 and complex128."
@@ -157,6 +163,28 @@ def canonical(dtype: Any) -> np.dtype:
 
 of_python: Any = np.dtype
 """The dtype that ``int``, ``float`` or ``complex`` means where one is asked for; ``config`` puts its own here."""
+
+of_wide: Any = np.dtype
+"""What a dtype of 64 bits means that is not in ``SUPPORTED``; ``config`` puts its own here."""
+
+
+def keep_wide(keep: bool) -> None:
+    """Whether arrays and dtypes of 64 bits are what they are; else ``of_wide`` says what they mean."""
+    wide = (int64, uint64, float64, complex128)
+    SUPPORTED.update(wide) if keep else SUPPORTED.difference_update(wide)
+    _spelled.clear()
+    for tell in _told_of_wide:
+        tell(keep)
+
+
+def tell_of_wide(tell: Callable[[bool], Any]) -> None:
+    """Calls ``tell(keep)`` now and whenever it changes whether arrays of 64 bits are taken in as they are."""
+    _told_of_wide.append(tell)
+    tell(float64 in SUPPORTED)
+
+
+_told_of_wide: list[Callable[[bool], Any]] = []
+
 
 _spelled: dict[Any, np.dtype] = {}  # spellings that were met before
 

@@ -26,6 +26,7 @@ __all__ = [
     "DTypeError",
     "DataError",
     "DeletedArrayError",
+    "ExportError",
     "FrozenModuleError",
     "FxError",
     "GradientDTypeError",
@@ -274,6 +275,10 @@ class DataError(FxError, ValueError):
 
 class MissingDataError(FxError, FileNotFoundError):
     """The files of a data set are not there and cannot be fetched; the message says where they belong."""
+
+
+class ExportError(FxError, ValueError):
+    """A function cannot be exported, or bytes are none that ``fx.export`` of this version reads."""
 
 
 class CheckpointError(FxError, ValueError):

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from .config import config
 from .errors import FxError
 
-__all__ = ["behind", "hide_frames", "shorten", "user_frames"]
+__all__ = ["behind", "hide_frames", "register_exclusion", "shorten", "user_frames"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,11 +25,19 @@ _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _OWN = (_HERE, os.path.join(os.path.dirname(os.path.dirname(_HERE)), "jit") + os.sep)
 _NUMPY_WRAPPER = "setting an array element"  # NumPy's ValueError around what the element itself raised
 _USER_LIKE = os.path.join(_HERE, "examples") + os.sep
+_excluded: tuple[str, ...] = ()
+
+
+def register_exclusion(path: str) -> None:
+    """Leaves the frames of a file, or of a folder's files, out of the tracebacks of errors, as the library's own are: for
+    packages that stand between fx and the user."""
+    global _excluded
+    _excluded = (*_excluded, os.path.abspath(path))
 
 
 def _is_own(tb: TracebackType) -> bool:
     name = tb.tb_frame.f_code.co_filename
-    return name.startswith(_OWN) and not name.startswith(_USER_LIKE)
+    return name.startswith((*_OWN, *_excluded)) and not name.startswith(_USER_LIKE)
 
 
 def _filtered(tb: TracebackType | None) -> TracebackType | None:

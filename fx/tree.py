@@ -69,6 +69,10 @@ def same_aux(a: Any, b: Any) -> bool:
         return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
     if type(a) in _NUMBERS and type(b) in _NUMBERS:
         return type(a) is type(b) and (a is b or repr(a) == repr(b))
+    if type(a) is type(b) and type(a) in (list, dict):  # what they hold need not have a hash
+        if type(a) is list:
+            return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
+        return a.keys() == b.keys() and _all(same_aux(v, b[k]) for k, v in a.items())
     if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE or type(a) in keys_of_static:
         return bool(frozen_aux(a) == frozen_aux(b))
     return bool(a == b)

@@ -66,14 +66,27 @@ from .tree import (
 )
 
 __all__ = [
-    "DictKey", "FlattenedIndexKey", "GetAttrKey", "KeyEntry", "KeyPath", "Partial", "PyTreeDef", "SequenceKey", "all_leaves",
-    "flatten_one_level", "flatten_one_level_with_keys", "is_tree_node",
+    "DictKey", "FlattenedIndexKey", "GetAttrKey", "KeyEntry", "KeyPath", "Partial", "PyTreeDef", "PyTreeRegistry", "SequenceKey", "all_leaves",
+    "default_registry", "flatten_one_level", "flatten_one_level_with_keys", "is_tree_node",
     "keystr", "register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys",
     "register_pytree_with_keys_class", "register_static", "tree_all", "tree_broadcast", "tree_flatten", "tree_flatten_with_path",
     "tree_leaves", "tree_leaves_with_path", "tree_map", "tree_map_with_path", "tree_reduce", "tree_reduce_associative",
     "tree_structure", "tree_transpose", "tree_unflatten", "treedef_children", "treedef_is_leaf", "treedef_tuple",
 ]  # fmt: skip
 
+
+class PyTreeRegistry:
+    """The known kinds of nodes, as ``default_registry``: there is one."""
+
+    flatten = staticmethod(tree_flatten)
+    register_node = staticmethod(register_pytree_node)
+
+    def flatten_one_level(self, x: Any) -> tuple[list[Any], Hashable] | None:
+        """The children of a node, and its static data; None for a leaf."""
+        return None if all_leaves([x]) else flatten_one_level(x)
+
+
+default_registry = PyTreeRegistry()
 KeyEntry = Hashable
 KeyPath = tuple[KeyEntry, ...]
 

@@ -14,12 +14,22 @@ def blocks(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
     return (s.then, s.orelse) if isinstance(s, If) else ()
 
 
-def statements(stmts: Sequence[Stmt]) -> Iterator[Stmt]:
+def statements(stmts: Sequence[Stmt]) -> list[Stmt]:
     """Every statement, those inside others included, in the order of the text."""
+    found: list[Stmt] = []
+    _collect(stmts, found)
+    return found
+
+
+def _collect(stmts: Sequence[Stmt], found: list[Stmt]) -> None:
     for s in stmts:
-        yield s
-        for b in blocks(s):
-            yield from statements(b)
+        found.append(s)
+        kind = type(s)
+        if kind is For or kind is While:
+            _collect(s.body, found)  # type: ignore[union-attr]
+        elif kind is If:
+            _collect(s.then, found)  # type: ignore[union-attr]
+            _collect(s.orelse, found)  # type: ignore[union-attr]
 
 
 def operands(node: Stmt | Expr) -> tuple[Expr, ...]:

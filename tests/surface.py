@@ -72,7 +72,7 @@ _SHARDING = (
 ).split()
 _REFERENCES = "Ref ref new_ref empty_ref free_ref freeze ds".split()
 _MACHINERY = (
-    "ad export ffi jax2tf_associative_scan_reductions lib make_user_context monitoring"
+    "ad ffi jax2tf_associative_scan_reductions lib make_user_context monitoring"
     " no_execution no_tracing thread_guard array_garbage_collection_guard"
 ).split()
 _PRIMITIVES = (
@@ -113,7 +113,14 @@ NAMESPACES = {
         outside=dict.fromkeys("get_scaled_dot_general_config scaled_dot_general".split(), "quantises to floats of 8 bits, with which fx does not compute"),
     ),
     "nn.initializers": Namespace("jax.nn.initializers", "fx.nn.initializers"),
-    "tree_util": Namespace("jax.tree_util", "fx.tree_util", outside={"default_registry": "an object of jaxlib's"}),
+    "tree_util": Namespace("jax.tree_util", "fx.tree_util"),
+    "export": Namespace(
+        "jax.export", "fx.export",
+        outside={
+            **dict.fromkeys("SymbolicScope is_symbolic_dim symbolic_args_specs symbolic_shape".split(), "what is exported has plain numbers for sizes"),
+            "DisabledSafetyCheck": "names checks of XLA's calls",
+        },
+    ),
     "debug": Namespace(
         "jax.debug", "fx.debug",
         outside={

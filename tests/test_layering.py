@@ -49,7 +49,7 @@ FLOORS: list[tuple[str, ...]] = [
         "stages",
     ),
     ("extend", "shard_mapping"),
-    ("api_util", "interpreters"),
+    ("api_util", "export", "interpreters"),
     ("ops", "image", "flatten_util", "test_util", "autograd"),
     ("nn", "optim", "data"),
     ("example_libraries", "experimental"),

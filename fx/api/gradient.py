@@ -14,6 +14,7 @@ from ..dtypes import is_complex, is_float, is_inexact
 from ..errors import ArgnumsError, GradientDTypeError, NonScalarOutputError
 from ..ir import Var
 from ..primitives.helpers import instantiate
+from ..signatures import wraps
 from ..trace import (
     aval_of,
     is_weak,
@@ -64,7 +65,7 @@ def value_and_grad(
     check_function(fun, "value_and_grad", "Write value_and_grad(f)(x), not value_and_grad(f(x)).")
     name = function_name(fun)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
             return _value_and_grad(fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
@@ -94,7 +95,7 @@ def grad(
     check_function(fun, "grad", "Write grad(f)(x), not grad(f(x)).")
     name = function_name(fun)
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
             value, gradient = _value_and_grad(fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..errors import (
 from ..primitives.helpers import move_batch, zeros_like
 from ..primitives.joining import slice_in_dim
 from ..primitives.shaping import reshape
+from ..signatures import wraps
 from ..trace import (
     aval_of,
 )
@@ -89,7 +89,7 @@ def jacfwd(
     check_function(fun, "jacfwd", "Write jacfwd(f)(x).")
 
     @user_frames
-    @functools.wraps(fun)
+    @wraps(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
         chosen = tuple(args[i] for i in nums)
@@ -137,7 +137,7 @@ def jacrev(
     check_function(fun, "jacrev", "Write jacrev(f)(x).")
 
     @user_frames
-    @functools.wraps(fun)
+    @wraps(fun)
     def jacobian_fun(*args: Any, **kwargs: Any) -> Any:
         nums = resolve_argnums(argnums, len(args), "argnums", ArgnumsError)
         chosen = tuple(args[i] for i in nums)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from .. import tree
 from ..dtypes import canonical
 from ..errors import ArgnumsError
 from ..primitives.helpers import full
+from ..signatures import wraps
 from ..staging import ShapeDtypeStruct, TracedGraph
 from ..trace import trace_flat
 from ..traceback import user_frames
@@ -43,7 +43,7 @@ def _with_arrays(fun: Callable[..., Any]) -> Callable[..., Any]:
     """The function, with arrays for the types that it returns (nobody computes them)."""
     check_function(fun, "eval_shape", "Write eval_shape(f, x).")
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def called(*args: Any, **kwargs: Any) -> Any:
         return tree.map(_array_of, fun(*args, **kwargs))
 
@@ -73,7 +73,7 @@ def make_graph(
     check_function(fun, "make_graph", "Write make_graph(f)(x).")
 
     @user_frames
-    @functools.wraps(fun)
+    @wraps(fun)
     def traced(*args: Any, **kwargs: Any) -> Any:
         static = set(resolve_argnums(static_argnums, len(args), "static_argnums", ArgnumsError))
         chosen = tuple(i for i in range(len(args)) if i not in static)

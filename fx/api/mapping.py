@@ -15,6 +15,7 @@ from ..errors import (
 )
 from ..ir import Aval
 from ..primitives.helpers import broadcast_batch, move_batch
+from ..signatures import wraps
 from ..trace import (
     Builder,
     NamedAxis,
@@ -78,7 +79,7 @@ def vmap(
         raise VmapAxisError(f"axis_name must be hashable (a string); found {axis_name!r}")
 
     @user_frames
-    @functools.wraps(fun)
+    @wraps(fun)
     def batched(*args: Any, **kwargs: Any) -> Any:
         name = function_name(fun)
         leaves, in_tree = tree.flatten((args, kwargs))

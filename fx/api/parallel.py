@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from ..signatures import wraps
 from ..staging import jit
 from .mapping import vmap
 
@@ -32,7 +32,7 @@ def pmap(
         (static_broadcasted_argnums,) if isinstance(static_broadcasted_argnums, int) else static_broadcasted_argnums
     )
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def mapped(*args: Any, **kwargs: Any) -> Any:
         fixed = {i % len(args): args[i] for i in static}
 
@@ -42,7 +42,7 @@ def pmap(
 
         mapped_args = [i for i in range(len(args)) if i not in fixed]
         axes = tuple([in_axes[i] for i in mapped_args]) if isinstance(in_axes, (tuple, list)) else in_axes
-        batched = vmap(functools.wraps(fun)(call) if not fixed else call, axes, out_axes, axis_name, axis_size)
+        batched = vmap(wraps(fun)(call) if not fixed else call, axes, out_axes, axis_name, axis_size)
         return batched(*[args[i] for i in mapped_args], **kwargs)
 
     return jit(mapped, static_argnums=tuple(static), donate_argnums=donate_argnums)  # type: ignore[no-any-return]

@@ -17,6 +17,7 @@ from ..errors import TreeError
 from ..ir import Atom, Graph, Literal, Var
 from ..primitives.elementwise import weakened
 from ..primitives.helpers import full_like
+from ..signatures import wraps
 from ..trace import (
     Builder,
     Tracer,
@@ -211,7 +212,7 @@ def partial_of(
 ) -> Callable[..., Any]:
     """``f`` as a function of the arguments at ``argnums`` alone."""
 
-    @functools.wraps(f)
+    @wraps(f)
     def g(*chosen: Any) -> Any:
         return call_with(f, args, kwargs, argnums, *chosen)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +11,7 @@ from .. import tree
 from ..array import check_device
 from ..config import config
 from ..primitives.elementwise import stop_gradient as _stop_gradient
+from ..signatures import wraps
 from ..trace import named_scope
 from ..traceback import user_frames
 from ..transforms.flat import check_leaf, function_name
@@ -84,7 +84,7 @@ checking_leaks = check_tracer_leaks
 def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
     """``fun`` under ``named_scope(name)``."""
 
-    @functools.wraps(fun)
+    @wraps(fun)
     def call(*args: Any, **kwargs: Any) -> Any:
         with named_scope(name or function_name(fun)):
             return fun(*args, **kwargs)

@@ -311,6 +311,6 @@ def _repr(x: Any, indent: str) -> str:
 
 
 def _type_text(x: Any) -> str:
-    if x.dtype in dtypes.SUPPORTED:
+    if x.dtype in dtypes.ALL:
         return str(Aval(tuple(x.shape), x.dtype))
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"  # of another library, or of a dtype that is none of ours

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -31,6 +32,8 @@ def plain_ints(values: Any, what: str = "a shape") -> tuple[int, ...]:
     except (AttributeError, TypeError):
         if any(type(s) is Tracer for s in parts):
             raise
+        if not several and isinstance(values, Iterable) and not isinstance(values, (Array, np.ndarray, str, dict)):
+            return plain_ints(tuple(values), what)  # of a class of the program's own
         raise ShapeError(f"{what} must be an int or a sequence of ints; found {values!r}") from None
 
 
@@ -70,8 +73,8 @@ def canonical_axis(axis: Any, ndim: int, name: str = "axis") -> int:
 
 
 def axis_tuple(axis: Any) -> tuple[Any, ...]:
-    """One axis or several as a tuple."""
-    return tuple(axis) if isinstance(axis, (tuple, list, range)) else (axis,)
+    """One axis or several, in a sequence or an array, as a tuple."""
+    return tuple(axis) if isinstance(axis, (tuple, list, range)) or getattr(axis, "ndim", 0) == 1 else (axis,)
 
 
 def canonical_axes(axis: Any, ndim: int, name: str = "axis") -> tuple[int, ...]:

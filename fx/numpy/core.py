@@ -40,7 +40,16 @@ __all__ = [
 
 Value = Any  # Array | Tracer
 _ARRAYS = frozenset((Array,))
-COMMON = frozenset(id(d) for d in (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128))
+_COMMON = (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128)
+COMMON: set[int] = set()  # by their identity; those that arrays of NumPy keep
+
+
+def _note_common(keep_wide: bool) -> None:
+    COMMON.clear()
+    COMMON.update([id(d) for d in _COMMON if d in dtypes.SUPPORTED])
+
+
+dtypes.tell_of_wide(_note_common)
 """The floats and complex numbers that NumPy computes with as they are, by the identities of their dtypes."""
 _convert_reference = convert_element_type_p.rule("impl")
 

@@ -32,8 +32,8 @@ __all__ = [
 
 
 def shape(a: Any) -> tuple[int, ...]:
-    """The sizes of the axes."""
-    return aval_of(as_value(a)).shape
+    """The sizes of the axes (none for None, as in NumPy)."""
+    return () if a is None else aval_of(as_value(a)).shape
 
 
 def ndim(a: Any) -> int:

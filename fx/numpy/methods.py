@@ -13,7 +13,7 @@ import numpy as np
 from ..array import Array, SingleDeviceSharding, check_device
 from ..callsite import drops_the_result
 from ..config import ALERT, config
-from ..dtypes import SUPPORTED
+from ..dtypes import ALL, tell_of_wide
 from ..errors import ItemAssignmentError, ShapeError, UnsupportedFunctionError
 from ..signatures import signature_of
 from ..sizes import Real, Size
@@ -92,15 +92,15 @@ def _in_place(name: str, f: Any) -> Any:
     """``x += y`` on a traced array: in place as in NumPy, so that views and other names of ``x`` see it.
 
     A scalar gets a new value, and so does a result that the array cannot hold (another shape, floats among integers),
-    which NumPy refuses and JAX allows.
+    which NumPy refuses and JAX allows.  With ``fx.config.in_place = "rebind"`` the name always does.
     """
 
     def update(self: Tracer, other: Any) -> Value:
         if not _is_operand(other):
             return NotImplemented
         result = f(self, other)
-        scalar = not self.shape and self.view_of is None
-        if scalar or result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
+        rebound = (not self.shape and self.view_of is None) or config.in_place == "rebind"
+        if rebound or result.shape != self.shape or not np.can_cast(result.dtype, self.dtype, "same_kind"):
             return result
         if is_library(sys._getframe(1).f_code.co_filename):  # the library's own functions treat arrays as values
             return result
@@ -397,7 +397,8 @@ def _operate_natively(native: Any) -> None:
         if isinstance(f, Ufunc) and f.becomes and name != "pow"
     }
     native.install(Array, {**operations, "matmul": product})
-    native.indexable(Array, _array_getitem, SUPPORTED)
+    native.indexable(Array, _array_getitem, ALL)
+    tell_of_wide(native.take_plain)
 
 
 def _method(f: Any) -> Any:

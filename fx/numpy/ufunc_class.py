@@ -213,10 +213,17 @@ def quick_binary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quic
 _ARRAYS = frozenset((Array, Tracer, np.ndarray))
 
 
-def _identities(takes: frozenset[np.dtype]) -> frozenset[int]:
-    """Of the dtypes' objects: NumPy has one of each; others are equal to it and take the long way.  (The hash of a dtype
-    costs as much as a small operation.)"""
-    return frozenset(map(id, takes))
+def _identities(takes: frozenset[np.dtype]) -> set[int]:
+    """Of the dtypes' objects: NumPy has one of each; others are equal to it and take the long way, and so do those that
+    ``fx.config.wide_dtypes`` does not keep.  (The hash of a dtype costs as much as a small operation.)"""
+    known: set[int] = set()
+
+    def note(keep_wide: bool) -> None:
+        known.clear()
+        known.update([id(d) for d in takes if d in dtypes.SUPPORTED])
+
+    dtypes.tell_of_wide(note)
+    return known
 
 
 def scalar_operand(number: Any, d: np.dtype) -> np.ndarray | None:

@@ -16,10 +16,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 import numpy as np
 
 from .. import tree
-from ..array import Array, check_device
+from ..array import Array, check_device, to_numpy
 from ..backend import Executable
 from ..config import config
 from ..dispatch import MISS, specialise
+from ..dtypes import SUPPORTED
 from ..errors import NonHashableStaticError, StaticArgumentError
 from ..interning import forget
 from ..ir import Aval
@@ -121,12 +122,14 @@ class JitFunction(Generic[P, R]):
         leaves, in_tree, static, call = self.arguments.split(args, kwargs)
         traced = bool(state.absorbing)
         signature = []
-        for x in leaves:
+        for i, x in enumerate(leaves):
             t = type(x)
             if t is Array:
                 d = x._data
                 signature.append((d.shape, d.dtype, x.weak_type))
             elif t is np.ndarray:
+                if x.dtype not in SUPPORTED:
+                    x = leaves[i] = to_numpy(x)
                 signature.append((x.shape, x.dtype, False))
             else:
                 traced = traced or t is Tracer
@@ -141,6 +144,8 @@ class JitFunction(Generic[P, R]):
             config.engine,
             config.array_api,
             config.python_dtypes,
+            config.wide_dtypes,
+            config.in_place,
         )
         key = Key(in_tree, tuple(signature), static, context)
         try:

@@ -14,6 +14,37 @@ from ..trace import aval_of
 __all__ = ["Jaxpr", "JaxprEqn", "ShapeDtypeStruct", "TracedGraph"]
 
 
+_GRAPHS_OF = {  # the parameters of JAX's equations that hold graphs, and those that hold them here
+    "cond": {"branches": "branches"},
+    "custom_jvp_call": {"call_jaxpr": "graph"},
+    "custom_vjp_call": {"call_jaxpr": "graph"},
+    "jit": {"jaxpr": "graph"},
+    "scan": {"jaxpr": "graph", "num_carry": "n_carry", "num_consts": "n_consts"},
+    "while": {
+        "body_jaxpr": "body", "body_nconsts": "n_body_consts", "cond_jaxpr": "cond", "cond_nconsts": "n_cond_consts",
+    },
+}  # fmt: skip
+
+
+class EqnParams(dict[str, Any]):
+    """The parameters of an equation, as ``bind`` takes them; a graph among them is also found under JAX's name, closed."""
+
+    def __init__(self, eqn: Eqn) -> None:
+        super().__init__(eqn.params)
+        self._names = _GRAPHS_OF.get(eqn.prim.name, {})
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._names:
+            return super().__getitem__(name)
+        held = super().__getitem__(self._names[name])
+        if isinstance(held, tuple):
+            return tuple([TracedGraph.of(g) for g in held])
+        return TracedGraph.of(held) if isinstance(held, Graph) else held
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self or name in self._names else default
+
+
 class JaxprEqn:
     """An equation under JAX's names."""
 
@@ -23,7 +54,7 @@ class JaxprEqn:
         self.eqn = eqn
 
     primitive = property(lambda self: self.eqn.prim)
-    params = property(lambda self: self.eqn.params)
+    params = property(lambda self: EqnParams(self.eqn))
     source_info = property(lambda self: self.eqn.source)
 
     @property
@@ -122,6 +153,12 @@ class TracedGraph:
     consts: list[Any]
     in_tree: tree.TreeDef
     out_tree: tree.TreeDef
+
+    @classmethod
+    def of(cls, graph: Graph) -> TracedGraph:
+        """A graph that closes over nothing, of flat values."""
+        given, made = (tree.structure([0] * len(avals)) for avals in (graph.in_avals, graph.out_avals))
+        return cls(graph, [], given, made)
 
     @property
     def jaxpr(self) -> Jaxpr:

@@ -36,7 +36,7 @@ def told(batch: Tree, whole: bool = True) -> str:
 
 
 def _kind(x: np.ndarray) -> str:
-    return short_dtype(x.dtype) if x.dtype in dtypes.SUPPORTED else str(x.dtype)
+    return short_dtype(x.dtype) if x.dtype in dtypes.ALL else str(x.dtype)
 
 
 # --------------------------------------------------------------------------------------------------- data

@@ -27,6 +27,9 @@ class ScaleState:
 class Precision:
     """How a step computes: the loss and its gradient in ``compute``, the parameters and the optimizer as they are.
 
+    Floats of the batch are cast as the model is, the targets of a regression too: bfloat16 keeps three digits of them, so scale
+    them to about 1 before. Integers stay, and the losses of ``fx.nn`` are summed in float32.
+
     The loss is multiplied by the scale before its gradient is taken, and the gradient divided by it after. A dynamic
     scale is halved when a gradient is not finite (that step changes nothing else) and doubled after ``interval`` steps
     that were.

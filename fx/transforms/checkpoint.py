@@ -23,6 +23,7 @@ from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
+from ..signatures import wraps
 from ..trace import (
     Builder,
     Tracer,
@@ -297,7 +298,7 @@ def checkpoint(
     static_names |= {names_of[i] for i in numbers if i in names_of}
 
     @user_frames
-    @functools.wraps(fun)
+    @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         fixed = {n: kwargs.pop(n) for n in static_names if n in kwargs}
         by_position = [i for i in numbers if names_of.get(i) not in fixed]

@@ -16,6 +16,7 @@ from ..ir import Aval, Graph
 from ..primitive import Primitive
 from ..primitives.helpers import instantiate, move_batch
 from ..primitives.reductions import reduce_sum
+from ..signatures import wraps
 from ..trace import aval_of, bind, eval_graph, is_python_scalar, trace_flat
 from ..traceback import user_frames
 from .calls import batch_closed
@@ -313,7 +314,7 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
         return found
 
     @custom_vjp
-    @functools.wraps(fun)
+    @wraps(fun)
     def wrapped(*args: Any) -> Any:
         return pair(*args)[0]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import tree
 from ..array import Array, to_numpy
-from ..dtypes import float0
+from ..dtypes import canonical, float0
 from ..errors import NotAFunctionError, TreeError
 from ..ir import Aval, Literal
 from ..signatures import signature_of
@@ -90,7 +90,7 @@ def check_leaf(x: Any, what: str) -> Any:
 def example_aval(x: Any, what: str) -> Aval:
     """The type of an example argument: an array, a number, or anything else with ``shape`` and ``dtype``."""
     if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (Tracer, Array, np.ndarray, np.generic)):
-        return Aval(tuple(x.shape), np.dtype(x.dtype), bool(getattr(x, "weak_type", False)))
+        return Aval(tuple(x.shape), canonical(x.dtype), bool(getattr(x, "weak_type", False)))
     return aval_of(check_leaf(x, what))
 
 

@@ -69,13 +69,14 @@ class Eager:
         offsets = [slot_offset(array_type, name) for name in slots]
         functions = [address_in_python(name) for name in (VECTORCALL, *C_FUNCTIONS)]
         self._words = [
-            id(array_type), id(np.ndarray), *offsets, id(alert), id(True), id(False), id(None), id(np.dtype(bool)), id(as_array),
+            id(array_type), id(np.ndarray), id(np.ndarray), *offsets, id(alert), id(True), id(False), id(None), id(np.dtype(bool)), id(as_array),
             id(context), id(int), id(float), id(slice), id(tuple), id(...), new_array, *functions,
         ]  # fmt: skip
         self._entries = dict(zip(ENTRIES, compile_text(eager_text() + LAUNCH_TEXT, "eager", *ENTRIES)))
         table = ctypes.PYFUNCTYPE(ctypes.c_void_p)(self._entries["fx_slots"])()
         self._slots = (ctypes.c_void_p * len(SLOTS)).from_address(table)
         self._in_slots: dict[str, Operation] = {}
+        self._made: list[Operation] = []
         doc = "wrap(ndarray)\n--\n\nAn array object around a result that nobody else has."
         self._wrap = {
             weak: define("wrap", self._entries[entry], doc)
@@ -98,7 +99,14 @@ class Eager:
         words += [x if isinstance(x, int) else id(x) for x in (*ints, *floats)]
         made = np.array(words, np.int64).view(Operation)
         made.objects = (self._objects, callables, dtypes, ints, floats)
+        self._made.append(made)
         return made
+
+    def take_plain(self, take: bool) -> None:
+        """Whether ndarrays are operands of operations as arrays are; if not, they are left to the fallbacks."""
+        at = WORDS.index("plain")
+        for words in (self._words, *self._made):
+            words[at] = id(np.ndarray) if take else 0
 
     def install(self, cls: type, operations: Mapping[str, Operation]) -> None:
         """Makes operators of a class do what the operations do: ``{"add": operation, ...}`` with names of ``calls.eager_text.SLOTS``.

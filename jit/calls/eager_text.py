@@ -33,11 +33,12 @@ C_FUNCTIONS = (
 )  # fmt: skip
 VECTORCALL = "PyObject_Vectorcall" if hasattr(ctypes.pythonapi, "PyObject_Vectorcall") else "_PyObject_Vectorcall"
 WORDS = (
-    "array_type", "ndarray", "buffer", "weak", "owned", "alert", "true", "false", "none", "bool", "as_array", "context",
+    "array_type", "ndarray", "plain", "buffer", "weak", "owned", "alert", "true", "false", "none", "bool", "as_array", "context",
     "int", "float", "slice", "tuple", "ellipsis", "new_array", "vectorcall", *C_FUNCTIONS,
     "function", "fallback", "n_operands", "n_dtypes", "n_ints", "n_floats",
 )  # fmt: skip
-"""Words of a specification.  ``buffer``, ``weak`` and ``owned`` are offsets of slots of arrays.  Behind them stand
+"""Words of a specification.  ``buffer``, ``weak`` and ``owned`` are offsets of slots of arrays; ``plain`` is
+the type of other operands, or zero.  Behind them stand
 ``n_dtypes`` dtypes that the function takes, ``n_ints`` and ``n_floats`` beside which a Python number may stand (for
 ``__getitem__``: the bytes of an element of each dtype)."""
 
@@ -130,7 +131,7 @@ entry:
   br i1 %ours, label %wrapped, label %other
 other:
   store i1 false, ptr %weak
-  %plain = call i1 @is_a(ptr %spec, ptr %x, i64 $ndarray)
+  %plain = call i1 @is_a(ptr %spec, ptr %x, i64 $plain)
   %found = select i1 %plain, ptr %x, ptr null
   ret ptr %found
 wrapped:

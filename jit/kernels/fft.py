@@ -137,10 +137,15 @@ class Lanes:
 
     def read(self, buf: str, at: Expr, valid: Expr | None) -> Complex:
         """As many complex numbers as there are lanes, or ``valid`` ones, from word ``at`` on."""
-        b, n = self.b, self.each
-        mask = None if valid is None else first_lanes(self.spec.real.vector(n), valid * 2)
-        v = b.let("v", b.load(buf, at, n, mask))
-        parts = b.let("parts", op_("every_other", v, v))
+        return self.parts(self.b.let("v", self.pairs(buf, at, valid)))
+
+    def pairs(self, buf: str, at: Expr, valid: Expr | None) -> Expr:
+        """The same as they lie there."""
+        mask = None if valid is None else first_lanes(self.spec.real.vector(self.each), valid * 2)
+        return self.b.load(buf, at, self.each, mask)
+
+    def parts(self, v: Expr) -> Complex:
+        parts = self.b.let("parts", op_("every_other", v, v))
         return Complex(*(op_("half", parts, Const(k, i64)) for k in (0, 1)))
 
     def write(self, buf: str, at: Expr, x: Complex, scale: Expr, valid: Expr | None) -> None:
@@ -215,41 +220,50 @@ def rows_kernel(spec: FourierSpec) -> Kernel:
     strides = {side: [b.integer(f"{side}_{k}") for k in ("row", "outer")] for side in ("x", "out")}
     scale, lanes = t.scale(n), spec.lanes
     padded = b.let("padded", (n + lanes - 1) // lanes * lanes)
-    whole = b.let("whole", n // lanes * lanes)
 
-    def begins(p: Expr, side: str) -> list[Ref]:
+    def begins(p: Expr) -> list[list[Ref]]:
+        """Where the rows of a group begin in x and in out."""
         numbers = [b.let("row", minimum(p * lanes + k, rows - 1)) for k in range(lanes)]
-        step, outer = strides[side]
-        return [b.let("begin", r // inner * outer + r % inner * step) for r in numbers]
+        places = [(b.let("outer", r // inner), b.let("inner", r % inner)) for r in numbers]
+        return [
+            [b.let("begin", i * outer + j * row) for i, j in places] for row, outer in (strides["x"], strides["out"])
+        ]
 
     def turned(values: Sequence[Complex]) -> list[Complex]:
         """Element k of all rows for each k, of some elements of each row; and back."""
         parts = (transposed([b.let("part", part) for part in side]) for side in zip(*((v.re, v.im) for v in values)))
         return [Complex(re, im).named(b) for re, im in zip(*parts)]
 
+    def all_or(valid: Expr, body: Callable[[Expr | None], None]) -> None:
+        """``body`` for whole vectors, or for what is left."""
+        with b.if_(valid >= lanes):
+            body(None)
+        with b.else_():
+            body(valid)
+
     with b.for_("p", b.lo, b.hi) as p:
-        sources = begins(p, "x")
+        sources, targets = begins(p)
+        with b.for_("c", 0, n, lanes) as c:
+            word, to = b.let("word", c * 2), b.let("to", t.at + c * t.each)
+            pairs = [b.var("pairs", Const(0.0, spec.real.vector(t.each))) for _ in sources]
 
-        def read(c: Expr, valid: Expr | None) -> None:
-            for k, v in enumerate(turned([t.read(x, source + c * 2, valid) for source in sources])):
-                t.take(t.at + (c + k) * t.each, v)
+            def load(valid: Expr | None) -> None:
+                for pair, source in zip(pairs, sources):
+                    b.assign(pair, t.pairs(x, source + word, valid))
 
-        targets = begins(p, "out")
-        found: list[Ref] = []
+            all_or(b.let("valid", n - c), load)
+            for k, v in enumerate(turned([t.parts(pair) for pair in pairs])):
+                t.take(to + k * t.each, v)
+        found = t.run(n, _ZERO, padded)
+        with b.for_("c", 0, n, lanes) as c:
+            word, source = b.let("word", c * 2), b.let("source", found + c * t.each)
+            numbers = turned([t.give(source + k * t.each) for k in range(lanes)])
 
-        def write(c: Expr, valid: Expr | None) -> None:
-            for target, v in zip(targets, turned([t.give(found[0] + (c + k) * t.each) for k in range(lanes)])):
-                t.write(out, target + c * 2, v, scale, valid)
+            def store(valid: Expr | None) -> None:
+                for target, v in zip(targets, numbers):
+                    t.write(out, target + word, v, scale, valid)
 
-        def blocks(body: Callable[[Expr, Expr | None], None]) -> None:
-            with b.for_("c", 0, whole, lanes) as c:
-                body(c, None)
-            with b.if_(whole < n):
-                body(whole, b.let("valid", n - whole))
-
-        blocks(read)
-        found.append(t.run(n, _ZERO, padded))
-        blocks(write)
+            all_or(b.let("valid", n - c), store)
     return b.build()
 
 

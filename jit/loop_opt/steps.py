@@ -127,8 +127,10 @@ class Body:
                 raise Declined
 
     def _reduction(self, name: str, e: Expr) -> None:
-        """``name = name op e``, where nothing else in the loop reads ``name``."""
-        if not isinstance(e, Op) or e.name not in _REDUCTIONS or name in self.reductions or e.ty.kind == "bf":
+        """``name = name op e``, where nothing else in the loop reads ``name``, unless it is to do the same again."""
+        if not isinstance(e, Op) or e.name not in _REDUCTIONS or e.ty.kind == "bf":
+            raise Declined
+        if self.reductions.setdefault(name, (e.name, e.ty)) != (e.name, e.ty):
             raise Declined
         at = accumulator(name, e)
         if at is None:
@@ -136,7 +138,6 @@ class Body:
         for k, a in enumerate(e.args):
             if k != at:
                 self._need(a)
-        self.reductions[name] = (e.name, e.ty)
         self._count(e.ty)
         self._grow(1)
 

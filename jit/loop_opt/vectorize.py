@@ -138,6 +138,8 @@ class _VectorLoop:
             raise Declined
         long = body.size > _SMALL_BODY
         copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
+        while copies > 1 and 4 * copies * len(body.reductions) > 3 * target.vector_registers:
+            copies //= 2
         side_by_side = 1 if body.reductions or not long else _side_by_side(body, target)
         if long and body.scattered:
             copies = side_by_side = 1

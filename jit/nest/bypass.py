@@ -10,15 +10,13 @@ from collections.abc import Callable, Sequence
 
 from fx import dtypes
 
-from ..loop_ir import Expr, minimum
+from ..loop_ir import LINE_BYTES, Expr, minimum
 from ..lower.context import Builder
 from .emitter import Emitter, Work
 from .index_map import Affine
 from .nodes import Fetch, Leaf, Nest, NestStore, walk
 
 __all__ = ["innermost"]
-
-LINE = 64  # elements; a multiple of so many from the begin of an array, a cache line begins
 
 
 def innermost(e: Emitter, start: Expr, stop: Expr, stores: Sequence[NestStore], body: Callable[[], None]) -> None:
@@ -27,9 +25,10 @@ def innermost(e: Emitter, start: Expr, stop: Expr, stores: Sequence[NestStore], 
     past = [s for s in stores if _goes_past(e.ctx, nest, s)]
     past = [s for s in past if nest.at(s.at) == nest.at(past[0].at)]
     rows = tuple(t for t in nest.at(past[0].at).terms if t[0] != k) if past else ()
-    if any(step % LINE != 0 for _, step in rows):
+    line = LINE_BYTES // min((s.var.aval.dtype.itemsize for s in past), default=1)  # elements
+    if rows and any(step % line != 0 for step in (nest.sizes[k], *(step for _, step in rows))):
         row = e.affine(Affine(0, rows), False)
-        lead = e.b.let("lead", minimum(start + (-(row + start) & (LINE - 1)), stop))
+        lead = e.b.let("lead", minimum(start + (-(row + start) & (line - 1)), stop))
         with e.loop(k, start, lead, vectorize=True):
             body()
         start = lead

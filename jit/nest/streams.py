@@ -23,7 +23,8 @@ from .rows import BLOCK, Reducing, Split
 
 __all__ = ["STREAMS", "StreamedRows", "is_light", "is_streamed"]
 
-STREAMS = 8  # places of memory that are read side by side
+STREAMS = 8  # places of memory that are read side by side; each of a long row adds to the same accumulators ...
+ROWS = 4  # ... rows have accumulators of their own, for which there are so many registers
 LINE = 64  # elements; the places are multiples of so many apart
 LONG_ROW = (
     1 << 18
@@ -50,7 +51,7 @@ def is_streamed(ctx: Builder, nest: Nest, split: Split | None) -> bool:
     """Whether ``StreamedRows`` runs a nest."""
     if nest.kind != "rows" or len(nest.sizes) != nest.n_kept + 1 or not is_light(ctx, nest):
         return False
-    return _inside_rows(nest, split) or (split is None and bool(nest.rows >= 64 * STREAMS))
+    return _inside_rows(nest, split) or (split is None and bool(nest.rows >= 64 * ROWS))
 
 
 def _inside_rows(nest: Nest, split: Split | None) -> bool:
@@ -60,13 +61,11 @@ def _inside_rows(nest: Nest, split: Split | None) -> bool:
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """One of the places: the counters of its row, from where the reduced loop goes on (None: all from the same), and what it
-    adds to."""
+class _Row:
+    """A row: its counters, the scope of what it alone has, and what it adds to."""
 
     counters: dict[int, Expr]
-    begin: Expr | None
-    scope: Scope | None
+    scope: Scope
     accs: dict[NestReduction, list[Expr]]
 
 
@@ -75,105 +74,89 @@ class StreamedRows(Reducing):
 
     def write(self) -> tuple[int, int]:
         b, nest, split = self.b, self.nest, self.split
-        inside = _inside_rows(nest, split)
-        pieces = split.count if split else 1
-        total = nest.rows * pieces
-        if inside:
+        if _inside_rows(nest, split):
             with b.for_("piece" if split else "row", b.lo, b.hi) as piece, self.scope(frozenset([ROW])):
                 bounds, row = self.piece(piece) if split else ((Const(0, i64), self.size(nest.n_kept)), piece)
                 with self.rows_of(row, list(range(nest.n_kept))):
                     self.long_row(piece, *bounds)
         else:
-            each = b.let("each", (b.hi - b.lo) // STREAMS)
-            rest = b.let("rest", b.lo + each * STREAMS)
+            each = b.let("each", (b.hi - b.lo) // ROWS)
+            rest = b.let("rest", b.lo + each * ROWS)
             with b.for_("row", b.lo, b.lo + each) as row:
-                self.short_rows([row, *(row + each * s for s in range(1, STREAMS))])
+                self.short_rows([row, *(row + each * s for s in range(1, ROWS))])
             with b.for_("row", rest, b.hi) as row:
                 self.short_rows([row])
+        total = nest.rows * (split.count if split else 1)
         return total, chunk_for(total, self.work.per(total))
 
-    def fresh(self) -> dict[NestReduction, list[Expr]]:
-        return {r: self.accumulators(r) for r in self.nest.reductions}
-
-    # ------------------------------------------------------------------ one long row
+    def row(self) -> _Row:
+        """The row whose counters are known here."""
+        counters = {k: self.counters[k] for k in range(self.nest.n_kept)}
+        scope = Scope(self.b.stack[-1], self.scopes[-1].loops)
+        return _Row(counters, scope, {r: self.accumulators(r) for r in self.nest.reductions})
 
     def long_row(self, piece: Expr, start: Expr, stop: Expr) -> None:
-        b = self.b
+        b, row = self.b, self.row()
         each = b.let("each", (stop - start) // (STREAMS * LINE) * LINE)
-        begins = [start, *(b.let("begin", start + each * s) for s in range(1, STREAMS))]
-        cells = [_Cell({}, begin, None, self.fresh()) for begin in begins]
-        self.add(cells, Const(0, i64), each)
-        first = cells[0]
-        for cell in cells[1:]:
-            self.join(first.accs, cell.accs)
-        self.add([_Cell({}, None, None, first.accs)], b.let("rest", start + each * STREAMS), stop)
+        self.add([row], [start, *(b.let("begin", start + each * s) for s in range(1, STREAMS))], Const(0, i64), each)
+        self.add([row], [Const(0, i64)], b.let("after", start + each * STREAMS), stop)
         if self.split is None:
-            self.finish(first.accs)
+            self.finish(row)
             return
         for r, (var,) in self.split.partials.items():
-            self.store(self.pointer(var, 0, "part"), piece, _value(first.accs[r]))
+            self.store(self.pointer(var, 0, "part"), piece, _value(row.accs[r]))
 
-    # ------------------------------------------------------------------ several short rows
-
-    def short_rows(self, rows: list[Expr]) -> None:
-        base, kept = self.scopes, list(range(self.nest.n_kept))
-        cells = []
+    def short_rows(self, numbers: list[Expr]) -> None:
+        rows = []
+        for number in numbers:
+            with self.scope(frozenset([ROW])), self.rows_of(self.b.let("row", number), list(range(self.nest.n_kept))):
+                rows.append(self.row())
+        self.add(rows, [Const(0, i64)], Const(0, i64), self.size(self.nest.n_kept))
+        base = self.scopes
         for row in rows:
-            with self.scope(frozenset([ROW])), self.rows_of(self.b.let("row", row), kept):
-                scope = Scope(self.b.stack[-1], self.scopes[-1].loops)
-                cells.append(_Cell({k: self.counters[k] for k in kept}, None, scope, self.fresh()))
-        self.add(cells, Const(0, i64), self.size(self.nest.n_kept))
-        for cell in cells:
-            self.enter(base, cell)
-            self.finish(cell.accs)
+            self.enter(base, row)
+            self.finish(row)
         self.scopes = base
 
-    def enter(self, base: list[Scope], cell: _Cell) -> None:
-        self.counters.update(cell.counters)
-        self.scopes = base if cell.scope is None else [*base, cell.scope]
+    def enter(self, base: list[Scope], row: _Row) -> None:
+        self.counters.update(row.counters)
+        self.scopes = [*base, row.scope]
 
-    # ------------------------------------------------------------------ loops
-
-    def add(self, cells: list[_Cell], start: Expr, stop: Expr) -> None:
-        """Adds what each cell reads from ``start`` to ``stop`` to its accumulators; many numbers in blocks."""
+    def add(self, rows: list[_Row], begins: list[Expr], start: Expr, stop: Expr) -> None:
+        """Adds to each row what it has from ``start`` to ``stop`` behind each of ``begins``; many numbers in blocks."""
         b, nest = self.b, self.nest
-        blocked = nest.sizes[-1] > BLOCK and any(
+        accs = [row.accs for row in rows]
+        if nest.sizes[-1] <= BLOCK or not any(
             r.op in ("sum", "prod") and dtypes.is_inexact(r.acc) for r in nest.reductions
-        )
-        if not blocked:
-            self.read(cells, [cell.accs for cell in cells], start, stop)
+        ):
+            self.read(rows, accs, begins, start, stop)
             return
-        with b.for_("block", start, stop, BLOCK) as first:
-            end = b.let("block_end", minimum(first + BLOCK, stop))
-            parts = [self.fresh() for _ in cells]
-            self.read(cells, parts, first, end)
-            for cell, part in zip(cells, parts):
-                self.join(cell.accs, part)
+        with b.for_("block", start, stop, BLOCK // 4) as first:
+            parts = [{r: self.accumulators(r) for r in acc} for acc in accs]
+            self.read(rows, parts, begins, first, b.let("block_end", minimum(first + BLOCK // 4, stop)))
+            for acc, part in zip(accs, parts):
+                for r, total in acc.items():
+                    self.combine(r, total, _value(part[r]))
 
     def read(
-        self, cells: list[_Cell], accs: list[dict[NestReduction, list[Expr]]], start: Expr, stop: Expr
+        self, rows: list[_Row], accs: list[dict[NestReduction, list[Expr]]], begins: list[Expr], start: Expr, stop: Expr
     ) -> None:  # fmt: skip
-        """The innermost loop: one element of each cell at a time."""
+        """The innermost loop: one element of each place at a time."""
         base, k = self.scopes, self.nest.n_kept
         with self.b.for_(f"i{k}", start, stop, vectorize=True) as i:
-            shared = Scope(self.b.stack[-1], base[-1].loops | {k})  # what all rows have in common
-            for cell, acc in zip(cells, accs):
-                self.enter(base, cell)
-                self.counters[k] = i if cell.begin is None else i + cell.begin
-                known = self.scopes[-1].loops | {k}
-                inner = Scope(self.b.stack[-1], known)
-                self.scopes = [*self.scopes, inner] if cell.scope is None else [*self.scopes, shared, inner]
-                for r, parts in acc.items():
-                    self.combine(r, parts, self.value(r.values[0]))
+            for begin in begins:
+                shared = Scope(self.b.stack[-1], base[-1].loops | {k})  # what all rows have in common
+                for row, acc in zip(rows, accs):
+                    self.enter(base, row)
+                    self.counters[k] = i + begin
+                    self.scopes = [*self.scopes, shared, Scope(self.b.stack[-1], row.scope.loops | {k})]
+                    for r, parts in acc.items():
+                        self.combine(r, parts, self.value(r.values[0]))
         self.scopes = base
 
-    def join(self, accs: dict[NestReduction, list[Expr]], parts: dict[NestReduction, list[Expr]]) -> None:
-        for r, acc in accs.items():
-            self.combine(r, acc, _value(parts[r]))
-
-    def finish(self, accs: dict[NestReduction, list[Expr]]) -> None:
+    def finish(self, row: _Row) -> None:
         """Makes the results of a row known and stores what is made of them."""
-        for r, acc in accs.items():
+        for r, acc in row.accs.items():
             result = _value(acc)
             self.results(r, result if isinstance(result, tuple) else self.b.let(r.op, result.cast(ty_of(r.dtype))))
         self.store_all(list(self.nest.stores))

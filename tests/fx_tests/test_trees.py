@@ -373,7 +373,7 @@ REGISTRATIONS: dict[str, Callable[..., Any]] = {
     "a field too few": lambda u: u.register_dataclass(dataclasses.make_dataclass("D", ["a", "b"]), data_fields=["a"], meta_fields=[]),
 }  # fmt: skip
 DECORATORS = {"static": "a field of a dataclass: test_the_dataclass_decorators"}
-TYPES = {"KeyEntry": "for annotations", "KeyPath": "for annotations"}
+TYPES = {"KeyEntry": "for annotations", "KeyPath": "for annotations", "default_registry": "in test_jax_programs"}
 PROGRAMS = [
     *[("tree", n, n) for n in TREE],
     *[("tree_util", f"tree_{n}", n) for n in TREE],
