@@ -304,6 +304,21 @@ class Emitter:
     def fetch(self, node: Fetch, index: Sequence[Expr]) -> Value:
         """The element at clipped indices; whatever they are, the place is in bounds."""
         at = self.nest.at(node.at)
+        buf = self.pointer(node.var, 0 if at.den != 1 else at.const, "x")
+        here = self.affine(at, with_const=at.den != 1)
+        scope = self.scope_of(frozenset[int]().union(*(self.nest.loops(n) for n in node.index)))
+        key = ("place", node)
+        if key not in scope.values:  # of a whole row, if one index leads to it
+            with self.inside(scope):
+                scope.values[key] = self.place(node, index)
+        offset, inside = scope.values[key]
+        found = self.loaded(buf, here + offset, node.dtype, node.conds)
+        if node.fill is None:
+            return found
+        return self.named("filled", choose(inside, found, literal(node.fill, node.dtype)))
+
+    def place(self, node: Fetch, index: Sequence[Expr]) -> tuple[Expr, Expr]:
+        """How far the clipped indices lead, and whether they needed no clipping."""
         reach = sum(a.limit * abs(a.stride) for a in node.axes) + 1
         types = [offset_type(v.ty, reach) for v in index]
         ty = i64 if i64 in types else i32
@@ -313,15 +328,11 @@ class Emitter:
             Const(1, ty) if one else self.integer("step", a.stride, ("step", node, k)).cast(ty)
             for k, (a, one) in enumerate(zip(node.axes, side_by_side))
         ]
-        buf = self.pointer(node.var, 0 if at.den != 1 else at.const, "x")
-        here = self.affine(at, with_const=at.den != 1)
         offset, inside = clipped_start(self.b, index, limits, steps, ty, node.wraps)
         if ty == i32 and all(a.stride >= 0 for a in node.axes):
             offset = offset.cast(u32)  # an address takes that as it is
-        found = self.loaded(buf, here + offset.cast(i64), node.dtype, node.conds)
-        if node.fill is None:
-            return found
-        return self.named("filled", choose(inside, found, literal(node.fill, node.dtype)))
+        inside = self.b.let("inside", inside) if node.fill is not None else inside
+        return offset.cast(i64), inside
 
     def load(self, buf: str, index: Expr, dtype: np.dtype) -> Value:
         if dtypes.is_complex(dtype):

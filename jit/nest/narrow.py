@@ -16,7 +16,7 @@ from ..lower.reductions import COMBINE, carry_position, is_arg, widen
 from ..lower.registry import Value
 from ..lower.types import ty_of
 from .emitter import Scope
-from .nodes import ROW, Fetch, Nest, NestReduction, Point, walk
+from .nodes import ROW, Nest, NestReduction, Point, walk
 from .rows import Reducing, Split
 
 __all__ = ["NarrowColumns", "NarrowRows", "narrow_size"]
@@ -38,7 +38,7 @@ def narrow_size(nest: Nest) -> int:
     loop = 0 if nest.kind == "columns" else last
     n, rows = nest.sizes[loop], nest.row_size if loop == 0 else nest.sizes[last - 1]
     body = sum(  # what does not change along the row stands there once
-        (n if loop in nest.loops(x) else 1) * (1 + (x.flops if isinstance(x, (Point, Fetch)) else 0))
+        (n if loop in nest.loops(x) else 1) * (1 + (x.flops if isinstance(x, Point) else 0))
         for x in walk(list(nest.targets()))
     )
     return n if n <= NARROW and rows >= 8 and body <= NARROW_BODY else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -254,7 +255,9 @@ def test_gathers_inside_of_loops(case: int, after: str) -> None:
     out = result_shape(indices, numbers, sizes)
     x, w = sample(rng, shape[::-1], dtype), sample(rng, out, dtype)
     e = check(f, x, indices, w)
-    assert "gather has a loop structure of its own" not in e.explain()
+    inner = itertools.takewhile(lambda d: d in numbers[0], (d for d in reversed(range(len(out))) if out[d] != 1))
+    copied = 4 < math.prod([out[d] for d in inner]) <= 16  # short rows
+    assert ("gather has a loop structure of its own" in e.explain()) == copied
     if case == 0:
         check(f, x, indices, w, engine="numba")
 
