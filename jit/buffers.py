@@ -116,8 +116,9 @@ def without_copies_in_place(nest: Nest, sharing: Sharing) -> Nest:
 def _copied(store: NestStore) -> Var | None:
     """The value that a store copies element by element, if it does nothing else."""
     node = store.node
-    same = isinstance(node, Leaf) and node.at == store.at and not node.conds and node.dtype == store.var.aval.dtype
-    return node.var if same else None
+    if not isinstance(node, Leaf) or node.at != store.at or node.conds or node.dtype != store.var.aval.dtype:
+        return None
+    return node.var
 
 
 def _written_in_parts(plan: FusionPlan) -> set[Var]:

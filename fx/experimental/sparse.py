@@ -19,6 +19,7 @@ import numpy as np
 from .. import numpy as fnp
 from .. import tree
 from ..errors import ShapeError, UnsupportedArgumentError
+from ..numpy.positions import nonzero
 from ..ops import segment_sum
 from ..signatures import wraps
 from ..tree_util import register_pytree_node_class
@@ -31,6 +32,10 @@ class JAXSparse:
 
     shape: tuple[int, ...]
     data: Any
+
+    def todense(self) -> Any:
+        """The array with its zeros."""
+        raise NotImplementedError
 
     @property
     def dtype(self) -> np.dtype:
@@ -123,7 +128,7 @@ class BCOO(JAXSparse):
         n = mat.ndim - n_dense
         there = fnp.any(mat != 0, axis=tuple(range(n, mat.ndim)))
         nse = int(there.sum()) if nse is None else nse
-        at = fnp.nonzero(there, size=nse, fill_value=mat.shape[:n])
+        at = nonzero(there, size=nse, fill_value=mat.shape[:n])
         data = mat.at[at].get(mode="fill", fill_value=0)
         indices = fnp.stack(at, axis=-1) if n else fnp.zeros((nse, 0))
         return cls((data, indices.astype(index_dtype)), shape=mat.shape, indices_sorted=True, unique_indices=True)
@@ -178,7 +183,7 @@ class BCOO(JAXSparse):
         data = segment_sum(self.data, which.reshape(-1), places.shape[0])
         inside = places < int(np.prod(sizes))
         at = fnp.unravel_index(fnp.where(inside, places, 0), sizes) if sizes else ()
-        at = [fnp.where(inside, a, n) for a, n in zip(at, sizes)]
+        at = tuple(fnp.where(inside, a, n) for a, n in zip(at, sizes))
         indices = fnp.stack(at, axis=-1).astype(self.indices.dtype) if at else self.indices[: places.shape[0]]
         found = self._with(data, indices)
         found.indices_sorted = found.unique_indices = True

@@ -202,7 +202,7 @@ def deserialize(blob: bytes | bytearray) -> Exported:
     Raises:
         ExportError: the bytes are of another version's format, or not those that were written.
     """
-    description, arrays = read(blob)
+    description, arrays = read(bytes(blob))
     try:
         graph = Reader(description["graphs"]).graph(description["graph"])
         in_tree, out_tree = rebuild(description["in_tree"]), rebuild(description["out_tree"])

@@ -20,7 +20,7 @@ class WrappedFun:
     """A function of flat values: ``call_wrapped(*args)``."""
 
     def __init__(self, f: Callable[..., Any], within: WrappedFun | None = None) -> None:
-        self.f = f if within is None else within.f
+        self.f: Callable[..., Any] = f if within is None else within.f
         self.call_wrapped = f
 
     @property

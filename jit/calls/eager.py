@@ -105,7 +105,8 @@ class Eager:
     def take_plain(self, take: bool) -> None:
         """Whether ndarrays are operands of operations as arrays are; if not, they are left to the fallbacks."""
         at = WORDS.index("plain")
-        for words in (self._words, *self._made):
+        tables: list[Any] = [self._words, *self._made]
+        for words in tables:
             words[at] = id(np.ndarray) if take else 0
 
     def install(self, cls: type, operations: Mapping[str, Operation]) -> None:

@@ -27,7 +27,7 @@ from .streams import StreamedRows, is_streamed
 __all__ = ["emit_nest", "kernel_name"]
 
 PIECES = 48  # partial results of a reduction of few rows
-ENOUGH = 8  # parts of the columns; where each would have more work than SPLIT_NS, the rows are cut instead
+ENOUGH = 2  # parts of the columns; where each would have more work than SPLIT_NS, which is so from 2 MB on, the rows are cut instead
 
 
 def emit_nest(ctx: Builder, nest: Nest) -> None:
@@ -74,11 +74,13 @@ def _split(nest: Nest) -> Split | None:
     """How to cut a reduction that has too few rows (blocks of columns) to share among threads.
 
     Where sizes vary and may well bring the work to the other side of ``SPLIT_NS``, one part is a split too: a program for both
-    sides costs the little that the second step takes, two programs a plan and kernels each.
+    sides costs the little that the second step takes, two programs a plan and kernels each.  Columns that can be cut themselves take
+    less time so: there the sizes on either side have programs of their own.
     """
     ns, kept = Work(nest).nanoseconds, nest.sizes[: nest.n_kept]
-    share = ns if nest.kind == "rows" else ns / smallest(ENOUGH, math.prod(kept[:-1]) * strips(nest))
-    varies = near(share, SPLIT_NS)
+    parts = 1 if nest.kind == "rows" else math.prod(kept[:-1]) * strips(nest)
+    share = ns / smallest(ENOUGH, parts)
+    varies = near(share, SPLIT_NS) and parts < ENOUGH
     if nest.stages > 1 or not (varies or share >= SPLIT_NS):
         return None
     units = nest.rows if nest.kind == "rows" else math.prod(kept[:-1]) * math.ceil(kept[-1] / block_width(nest))

@@ -85,7 +85,7 @@ class Reducing(Emitter):
     ) -> None:  # fmt: skip
         """The loops of a row around ``body``, which has ``stores``; the last one vectorised, in blocks if it adds up many numbers."""
         k = loops[0]
-        start, stop = bounds or (0, self.size(k))
+        start, stop = bounds or (lift(0, i64), self.size(k))
         if len(loops) > 1:
             with self.loop(k, start, stop):
                 self.nested(loops[1:], None, body, blocked, stores)
