@@ -415,6 +415,5 @@ def _times(step: Step, factor: Expr) -> Step:
 
 
 def _slow_cast(src: Ty, dst: Ty) -> bool:
-    """Conversions between floats and wide integers that few machines have."""
-    wide = (("i", 64), ("u", 64), ("u", 32))
-    return (src.is_float and (dst.kind, dst.bits) in wide) or (dst.is_float and (src.kind, src.bits) in wide)
+    """Conversions of integers of 64 bits to floats, which few machines have."""
+    return dst.is_float and src.kind in "iu" and src.bits == 64

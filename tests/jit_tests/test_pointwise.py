@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_harness import graph_of
 from loop_eval import run_pointwise
 from pointwise_native import NativeRules
 
 import fx.primitives.elementwise as family
+import jit
 import jit.lower  # noqa: F401  fills POINTWISE
 from fx import dtypes
 from fx.ir import Aval, Eqn, Var
@@ -26,6 +28,7 @@ from jit.loop_ir import Const
 from jit.lower.registry import POINTWISE
 from jit.lower.shaping import SHAPING
 from jit.lower.types import ty_of
+from jit.target import host
 
 INF, NAN = np.inf, np.nan
 BOOL = (dtypes.bool_,)
@@ -383,3 +386,37 @@ def test_the_comparison_can_fail(dtype: str, ulps: float, factor: float) -> None
     x = x[np.isfinite(x)]
     with np.errstate(all="ignore"), pytest.raises(AssertionError, match="wanted"):
         assert_agrees(Case("exp", 1, (), ulps), (x * x.dtype.type(factor)), x, (x,))
+
+
+def near_the_ends(dtype: str) -> np.ndarray:
+    """Floats around the ends of every integer type, around zero, and of all magnitudes."""
+    rng, least = np.random.default_rng(0), np.finfo(dtype)
+    powers = [
+        s * min(2.0**p, float(least.max)) for p in (7, 8, 15, 16, 24, 31, 32, 52, 53, 62, 63, 64, 65) for s in (1, -1)
+    ]
+    with np.errstate(over="ignore"):
+        x = np.concatenate(
+            [
+                np.array([0.0, -0.0, 0.5, -0.5, 0.99, -0.99, np.nan, np.inf, -np.inf, *powers], dtype),
+                (np.add.outer(powers, [-1.5, -1, -0.5, 0.5, 1, 1.5])).ravel().astype(dtype),
+                np.nextafter(np.array(powers, dtype), np.array(0, dtype)),
+                np.nextafter(np.array(powers, dtype), np.array(powers, dtype) * 2),
+                (rng.standard_normal(500) * 10.0 ** rng.integers(-2, 21, 500)).astype(dtype),
+            ]
+        )
+    return x
+
+
+@pytest.mark.parametrize("level", ["", "avx2", "sse4", "scalar"])
+def test_floats_become_the_nearest_integers_that_there_are(level):
+    """Towards zero, the ends for what lies beyond them, 0 for NaN: held against Python's integers."""
+    target = host().restricted(level) if level else host()
+    for source in ("float16", "float32", "float64"):
+        x = near_the_ends(source)
+        names = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+        graph = graph_of(lambda x: [family.convert_element_type(x, np.dtype(n)) for n in names], x)
+        for name, found in zip(names, jit.compile(graph, jit.Options(target=target))(x)):
+            ends = np.iinfo(name)
+            whole = [0 if v != v else v if abs(v) == np.inf else int(v) for v in x.tolist()]
+            wanted = [int(min(max(v, ends.min), ends.max)) for v in whole]
+            assert found.dtype == name and found.tolist() == wanted, (source, name)
