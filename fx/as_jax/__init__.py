@@ -45,7 +45,7 @@ from .names import OPTIONS
 
 __all__ = ["install", "installed", "is_installed", "run", "uninstall"]
 
-_before: dict[str, Any] = {}  # the options as they were
+_before: dict[str, Any] = {}  # the options as they were, with those that "jax_enable_x64" sets
 
 
 def is_installed() -> bool:
@@ -71,7 +71,7 @@ def install() -> ModuleType:
                 " python -m fx as-jax PROGRAM"
             )
         sys.meta_path.insert(0, FINDER)
-        _before.update({name: getattr(config, name) for name in OPTIONS})
+        _before.update({name: getattr(config, name) for name in (*OPTIONS, "default_float", "default_int")})
         for name, value in OPTIONS.items():
             setattr(config, name, value)
         sys.modules["jax"] = stand_in("jax")
