@@ -220,7 +220,9 @@ class RowsKernel(Reducing):
         for r in reductions:
             self.combine(r, accs[r], self.value(r.values[0]))
         for node in keep:
-            self.store(self.kept[node].buf, self.kept_index(self.kept[node]), self.value(node))
+            value = self.value(node)
+            with self.inside(self.scope_of(self.nest.loops(node))):
+                self.store(self.kept[node].buf, self.kept_index(self.kept[node]), value)
         self.store_all(stores)
 
     # ------------------------------------------------------------------ values kept between stages
@@ -282,14 +284,16 @@ class RowsKernel(Reducing):
         return any(node in self.visited(s, stop) for s in range(stage + 1, self.nest.stages))
 
     def make_room(self, node: Node, stage: int) -> _Kept:
-        """Scratch memory of one row for each worker, indexed by the reduced counters."""
-        nbytes = math.ceil(self.nest.row_size * node.dtype.itemsize / 64) * 64
+        """Scratch memory of one row for each worker, indexed by those of the reduced counters on which the value depends."""
+        loops = [k for k in range(self.nest.n_kept, len(self.nest.sizes)) if k in self.nest.loops(node)]
+        sizes = [self.nest.sizes[k] for k in loops]
+        nbytes = math.ceil(math.prod(sizes) * node.dtype.itemsize / 64) * 64
         buf = self.b.pointer("kept", ty_of(node.dtype))
         self.args.append(self.ctx.scratch(nbytes, per_worker=True))
         stride = self.integer("kept_row", nbytes // node.dtype.itemsize)
-        loops = range(self.nest.n_kept, len(self.nest.sizes))
-        strides = dense_strides([self.nest.sizes[k] for k in loops])
-        return _Kept(buf, self.b.let("mine", self.b.worker * stride), Affine(0, tuple(zip(loops, strides))), stage)
+        return _Kept(
+            buf, self.b.let("mine", self.b.worker * stride), Affine(0, tuple(zip(loops, dense_strides(sizes)))), stage
+        )
 
     def kept_index(self, kept: _Kept) -> Expr:
         return kept.base + self.affine(kept.at, False)

@@ -18,7 +18,7 @@ from recorded import answers
 
 import fx
 import fx.numpy as fnp
-from fx.errors import ArgumentError, ShapeError, UnsupportedArgumentError
+from fx.errors import ArgumentError, AxisError, DTypeError, ShapeError, UnsupportedArgumentError
 
 WIDE = np.linspace(0.25, 2.0, 6).reshape(2, 3)  # float64
 COUNTS = np.arange(6).reshape(2, 3)  # int64
@@ -302,7 +302,19 @@ def test_sparse_arrays_beside_jax(theirs: dict[str, np.ndarray]) -> None:
     A = sparse.BCOO.fromdense(DENSE)
     np.testing.assert_array_equal((-A - A / 2).todense(), -1.5 * DENSE)
     np.testing.assert_array_equal(A - DENSE, 0 * DENSE)
-    for wrong in (lambda: A @ A, lambda: A * A, lambda: sparse.BCOO.fromdense(DENSE[0]) @ OTHER):
+    assert float(A.sum((0, 1)).todense()) == DENSE.sum()
+    np.testing.assert_array_equal(sparse.BCOO.fromdense(DENSE > 2).todense(), DENSE > 2)
+    # Sizes, and numbers of places, beyond the dtype of the indices.
+    for dtype, n, last in (("int8", 300, 127), ("int32", 200_000, 199_999)):
+        ends = np.array([[9, last], [1, 7], [9, last]], dtype)
+        far = sparse.BCOO((np.ones(3, np.float32), ends), shape=(n, n))
+        np.testing.assert_array_equal(far.sum_duplicates().indices, ends[[1, 0]])
+        np.testing.assert_array_equal(far.sort_indices().indices, ends[[1, 0, 2]])
+    with pytest.raises(AxisError, match="axis 2 is out of range"):
+        A.sum(2)
+    with pytest.raises(DTypeError, match="integers are needed"):
+        sparse.BCOO((A.data, A.data[:, None]), shape=(3,))
+    for wrong in (lambda: A @ A, lambda: A * A, lambda: A / DENSE, lambda: sparse.BCOO.fromdense(DENSE[0]) @ OTHER):
         with pytest.raises(UnsupportedArgumentError):
             wrong()
     for wrong in (lambda: A @ DENSE, lambda: A + sparse.eye(3), lambda: sparse.BCOO((A.data, A.indices), shape=(3,))):
