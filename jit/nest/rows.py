@@ -188,7 +188,7 @@ class RowsKernel(Reducing):
             end = b.let("block_end", minimum(first + BLOCK, stop))
             running = b.var("extreme", identity)
             with self.loop(k, first, end, vectorize=True):
-                b.assign(running, extreme(b, running, self.value(r.values[0])))
+                b.assign(running, extreme(b, running, widen(self.value(r.values[0]), r.acc)))
             found = b.let("found", running)
             with b.if_(ahead(r.op, found, best) | at.eq(behind)):
                 b.assign(best, found)
