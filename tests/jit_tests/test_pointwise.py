@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 from graph_harness import graph_of
 from loop_eval import run_pointwise
+from loop_harness import level as loop_level
 from pointwise_native import NativeRules
 
 import fx.primitives.elementwise as family
 import jit
 import jit.lower  # noqa: F401  fills POINTWISE
 from fx import dtypes
+from fx.interpret import run_graph
 from fx.ir import Aval, Eqn, Var
 from fx.primitive import Primitive, primitive
+from fx.primitives import shaping
 from jit.loop_ir import Const
 from jit.lower.registry import POINTWISE
 from jit.lower.shaping import SHAPING
@@ -386,6 +389,30 @@ def test_the_comparison_can_fail(dtype: str, ulps: float, factor: float) -> None
     x = x[np.isfinite(x)]
     with np.errstate(all="ignore"), pytest.raises(AssertionError, match="wanted"):
         assert_agrees(Case("exp", 1, (), ulps), (x * x.dtype.type(factor)), x, (x,))
+
+
+@pytest.mark.parametrize("level", ["host", "avx2", "sse4", "scalar"])
+def test_quotients_of_vectors_by_one_number(level: str) -> None:
+    """... which is read, not known to the code: all that numbers of 8 bits may be, and the ends of the others."""
+    target = loop_level(level)
+    for dtype in INTS:
+        info = np.iinfo(dtype)
+        rng = np.random.default_rng(0)
+        ends = np.array([info.min, info.min + 1, 0, 1, 3, info.max - 1, info.max], dtype)
+        x = np.arange(256).astype(dtype) if dtype.itemsize == 1 else rng.integers(info.min, info.max, 301, dtype, True)
+        x = np.concatenate([x, ends])
+
+        def both(x: Any, y: Any) -> list[Any]:
+            y = shaping.broadcast_in_dim(y, x.shape, ())
+            return [family.div(x, y), family.rem(x, y)]
+
+        graph = graph_of(both, x, x[0])
+        run = jit.compile(graph, jit.Options(target=target))
+        divisors = [*ends, *(ends[ends != 0] // 2), *np.array([2, 7, 10, 100], dtype), *rng.choice(x, 10)]
+        for y in map(np.asarray, divisors):
+            near = x if y == 0 else np.concatenate([x[:-3], y * np.array([1, 2, 3], dtype)])  # whole quotients
+            for found, wanted in zip(run(near, y), run_graph(graph, (near, y)), strict=True):
+                np.testing.assert_array_equal(found, wanted, err_msg=f"{dtype} {y}")
 
 
 def near_the_ends(dtype: str) -> np.ndarray:
