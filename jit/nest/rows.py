@@ -107,7 +107,7 @@ class Reducing(Emitter):
         old: Value = tuple(acc) if len(acc) > 1 else acc[0]
         new = COMBINE[r.op](self.b, old, widen(value, r.acc))
         parts = list(new) if isinstance(new, tuple) else [new]
-        if len(parts) > 1:
+        if len(parts) > 1 and r.op != "sum":  # each part is made of both
             parts = [self.b.let("next", p) for p in parts]
         for a, p in zip(acc, parts):
             self.b.assign(a, p)
