@@ -32,7 +32,8 @@ def register_exclusion(path: str) -> None:
     """Leaves the frames of a file, or of a folder's files, out of the tracebacks of errors, as the library's own are: for
     packages that stand between fx and the user."""
     global _excluded
-    _excluded = (*_excluded, os.path.abspath(path))
+    path = os.path.abspath(path)
+    _excluded = (*_excluded, path + os.sep if os.path.isdir(path) else path)
 
 
 def _is_own(tb: TracebackType) -> bool:
