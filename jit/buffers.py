@@ -74,9 +74,7 @@ def share_in_place(
     if not enabled:
         return sharing
     last_read = {v: k for k, g in enumerate(plan.groups) for v in g.reads}
-    outputs: dict[
-        Var, list[Aval]
-    ] = {}  # what is returned in the memory of each: a reshape has another shape than its operand
+    outputs: dict[Var, list[Aval]] = {}  # what is returned in the memory of each: maybe in another shape
     for a, o in zip(plan.graph.outputs, plan.outputs, strict=True):
         if isinstance(o, Var):
             outputs.setdefault(o, []).append(a.aval)
