@@ -129,6 +129,8 @@ def test_options_hold_while_they_are_set() -> None:
     assert f(WIDE).dtype == fnp.sin(WIDE).dtype == np.float64
     with as_jax():
         assert f(WIDE).dtype == fnp.sin(WIDE).dtype == np.float32
+        assert fnp.add(WIDE, 2.0).dtype == fnp.maximum(2, WIDE).dtype == fnp.power(WIDE, 2).dtype == np.float32
+        assert fnp.multiply(COUNTS, 2).dtype == fnp.subtract(2, COUNTS).dtype == np.int32
         with fx.enable_x64():
             assert f(WIDE).dtype == fnp.asarray(WIDE).dtype == np.float64
     assert f(WIDE).dtype == fnp.sin(WIDE).dtype == fnp.zeros(2, "float64").dtype == np.float64
