@@ -215,12 +215,26 @@ class Body:
             self._access(e.index, e.ty)
             if e.mask is not None:
                 self._masked(e)
+        elif e.name == "select" and self.step(e.args[0]) == 0:
+            self._choice(e)
         else:
-            chosen = e.name == "select" and self.step(e.args[0]) == 0
-            self._supported(e, counts=not chosen)
-            self._grow(0 if chosen else 1)
+            self._supported(e)
+            self._grow(1)
             for a in e.args:
                 self._need(a)
+
+    def _choice(self, e: Op) -> None:
+        """One choice for the whole loop counts as the longer of its two values.  Where the numbers that it hangs on stand in the code
+        there is none (``fold``), and sums are to have the same accumulators where they are read."""
+        if self._unsupported(e):
+            raise Declined
+        size, widths = self.size, self.widths
+        longer, wider = 0, Counter[int]()
+        for a in e.args[1:]:
+            self.size, self.widths = 0, Counter()
+            self._need(a)
+            longer, wider = max(longer, self.size), wider | self.widths
+        self.size, self.widths = size + longer, widths + wider
 
     def _need_local(self, name: str) -> None:
         if name not in self.vectors:
@@ -332,13 +346,9 @@ class Body:
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
         )
 
-    def _supported(self, e: Op, counts: bool) -> None:
-        """``counts``: False of what one choice for the whole loop takes.  With numbers in the code there is none (``fold``), and sums
-        are to have the same accumulators where the numbers are read."""
+    def _supported(self, e: Op) -> None:
         if self._unsupported(e):
             raise Declined
-        if not counts:
-            return
         self.maskable &= not _is_division(e)
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):

@@ -171,6 +171,10 @@ def test_one_family_serves_both_sides_of_a_limit(name: str) -> None:
 QUOTIENTS: dict[str, Any] = {  # sums of what is computed from quotients of integers and a length
     "remainders": lambda x, i: (x * (i % x.shape[1]).astype(np.float32)).sum(1),
     "quotients beside a function": lambda x, i: (fnp.tanh(x) * (i // x.shape[1]).astype(np.float32)).sum(1),
+    "at the length of a body that has fewer accumulators": lambda x, i: (
+        (((((x * x + 0.5) * x + 0.5) * x + 0.5) * x + 0.5) * x + 0.5)
+        * fx.lax.div(i, fnp.full_like(i, x.shape[1])).astype(np.float32)
+    ).sum(1),
     "of 64 bits": lambda x, i: (x * (i.astype(np.int64) % x.shape[1]).astype(np.float32)).sum(1),
     "places that wrap": lambda x, i: fnp.take(x[0], i, mode="wrap").sum(1),
 }
