@@ -53,6 +53,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("ops", "image", "flatten_util", "test_util", "autograd"),
     ("nn", "optim", "data"),
     ("example_libraries", "experimental"),
+    ("as_jax",),
     ("train", "metrics", "io", "viz"),
     ("examples", "__main__"),
 ]

@@ -35,6 +35,9 @@ class Casts(Writer):
                 f"call {d} @llvm.fpto{'s' if dst.kind == 'i' else 'u'}i.sat.{mangled(dst)}.{mangled(src)}({s} {x})"
             )
         if dst.is_float:
+            few = src.lanes > 1 and self.target.vector_bits < 512 and self.target.arch == "x86_64"
+            if few and src.kind == "i" and src.bits == 64 and dst.bits == 64:
+                return self._joined(x, src)
             return self.ins(f"{'s' if src.kind == 'i' else 'u'}itofp {s} {x} to {d}")
         if dst.bits == src.bits:
             return x
@@ -99,6 +102,20 @@ class Casts(Writer):
         else:
             upper = bits(high)
         return self.ins(f"or {d} {self.ins(f'shl {d} {upper}, {constant(32, dst)}')}, {bits(low)}")
+
+    def _joined(self, x: str, src: Ty) -> str:
+        """Signed integers of 64 bits as float64, where no instruction does that: each half in the lowest bits of a float, rounded once."""
+        d, f = register_type(src), register_type(f64.vector(src.lanes))
+        word, wide = Ty("u", 64, src.lanes), f64.vector(src.lanes)
+        low = self.ins(f"and {d} {x}, {constant(0xFFFFFFFF, word)}")
+        low = self.ins(f"bitcast {d} {self.ins(f'or {d} {low}, {constant(0x433 << 52, word)}')} to {f}")  # 2**52 + low
+        high = self.ins(
+            f"xor {d} {self.ins(f'lshr {d} {x}, {constant(32, word)}')}, {constant((0x453 << 52) + (1 << 31), word)}"
+        )
+        high = self.ins(f"bitcast {d} {high} to {f}")  # 2**84 + 2**63 + high * 2**32
+        return self.ins(
+            f"fadd {f} {self.ins(f'fsub {f} {high}, {constant(2.0**84 + 2.0**63 + 2.0**52, wide)}')}, {low}"
+        )
 
     def _nonzero(self, x: str, src: Ty) -> str:
         t = register_type(src)

@@ -330,7 +330,6 @@ class Body:
             or (_is_division(e) and self.step(e.args[1]) != 0)
             or (e.name == "rem" and e.ty.is_float)
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
-            or (e.name == "cast" and self.step(e.args[0]) is None and _slow_cast(operand, e.ty))
         )
 
     def _supported(self, e: Op, counts: bool) -> None:
@@ -433,8 +432,3 @@ def _times(step: Step, factor: Expr) -> Step:
     if isinstance(step, int):
         return step * int(factor.value) if isinstance(factor, Const) else factor if step == 1 else factor * step
     return factor * step
-
-
-def _slow_cast(src: Ty, dst: Ty) -> bool:
-    """Conversions of integers of 64 bits to floats, which few machines have."""
-    return dst.is_float and src.kind in "iu" and src.bits == 64

@@ -107,7 +107,7 @@ class Reducing(Emitter):
         old: Value = tuple(acc) if len(acc) > 1 else acc[0]
         new = COMBINE[r.op](self.b, old, widen(value, r.acc))
         parts = list(new) if isinstance(new, tuple) else [new]
-        if len(parts) > 1:
+        if len(parts) > 1 and r.op != "sum":  # each part is made of both
             parts = [self.b.let("next", p) for p in parts]
         for a, p in zip(acc, parts):
             self.b.assign(a, p)
@@ -188,7 +188,7 @@ class RowsKernel(Reducing):
             end = b.let("block_end", minimum(first + BLOCK, stop))
             running = b.var("extreme", identity)
             with self.loop(k, first, end, vectorize=True):
-                b.assign(running, extreme(b, running, self.value(r.values[0])))
+                b.assign(running, extreme(b, running, widen(self.value(r.values[0]), r.acc)))
             found = b.let("found", running)
             with b.if_(ahead(r.op, found, best) | at.eq(behind)):
                 b.assign(best, found)

@@ -447,3 +447,20 @@ def test_floats_become_the_nearest_integers_that_there_are(level):
             whole = [0 if v != v else v if abs(v) == np.inf else int(v) for v in x.tolist()]
             wanted = [int(min(max(v, ends.min), ends.max)) for v in whole]
             assert found.dtype == name and found.tolist() == wanted, (source, name)
+
+
+@pytest.mark.parametrize("level", ["", "avx2", "sse4", "scalar"])
+def test_integers_become_the_nearest_floats(level):
+    """Rounded once, whatever the way: held against NumPy's, which takes one number at a time."""
+    target = host().restricted(level) if level else host()
+    rng = np.random.default_rng(0)
+    for source in ("int64", "uint64", "int32", "uint32"):
+        ends = np.iinfo(source)
+        powers = [(1 << p) + d for p in range(ends.bits - 1) for d in (-1, 0, 1)]
+        x = np.array([ends.min, ends.max, ends.min + 1, ends.max - 1, *powers], source)
+        x = np.concatenate(
+            [x, rng.integers(ends.min, ends.max, 500, source) >> rng.integers(0, ends.bits, 500).astype(source)]
+        )
+        graph = graph_of(lambda x: [family.convert_element_type(x, np.dtype(n)) for n in ("float32", "float64")], x)
+        for found in jit.compile(graph, jit.Options(target=target))(x):
+            assert found.tobytes() == x.astype(found.dtype).tobytes(), source
