@@ -43,7 +43,7 @@ from .core import (
     zero_of,
 )
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
-from .ufunc_class import scalar_operand
+from .ufunc_quick import scalar_operand
 from .unary import constant
 
 __all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "index_repeats", "setitem", "whole_mask"]

@@ -86,6 +86,10 @@ def averaged(lib: Any, jnp: Any) -> Any:
 
 NARROWED: dict[str, Callable[[Any, Any], Any]] = {
     "made of NumPy's arrays": lambda lib, jnp: [jnp.asarray(WIDE), jnp.array(COUNTS), jnp.asarray(WIDE + 1j), jnp.array(np.uint64(3))],
+    "like NumPy's arrays": lambda lib, jnp: [
+        jnp.ones_like(WIDE), jnp.zeros_like(COUNTS), jnp.full_like(WIDE, 2), jnp.empty_like(WIDE + 1j) * 0, jnp.ones_like(WIDE) / jnp.ones(3),
+        jnp.zeros_like(lib.ShapeDtypeStruct((2,), np.dtype("int64"))), jnp.zeros_like(np.float64(1)),
+    ],
     "dtypes": lambda lib, jnp: [
         jnp.zeros(3, "float64"), jnp.arange(3, dtype=np.int64), jnp.ones(2).astype(jnp.float64), jnp.array([1, 2], float),
         jnp.full(2, 1.0, np.complex128), jnp.ones(2, jnp.uint64), jnp.linspace(0, 1, 3, dtype=float),
@@ -125,6 +129,8 @@ def test_options_hold_while_they_are_set() -> None:
     assert f(WIDE).dtype == fnp.sin(WIDE).dtype == np.float64
     with as_jax():
         assert f(WIDE).dtype == fnp.sin(WIDE).dtype == np.float32
+        assert fnp.add(WIDE, 2.0).dtype == fnp.maximum(2, WIDE).dtype == fnp.power(WIDE, 2).dtype == np.float32
+        assert fnp.multiply(COUNTS, 2).dtype == fnp.subtract(2, COUNTS).dtype == np.int32
         with fx.enable_x64():
             assert f(WIDE).dtype == fnp.asarray(WIDE).dtype == np.float64
     assert f(WIDE).dtype == fnp.sin(WIDE).dtype == fnp.zeros(2, "float64").dtype == np.float64

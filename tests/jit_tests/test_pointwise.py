@@ -464,3 +464,22 @@ def test_integers_become_the_nearest_floats(level):
         graph = graph_of(lambda x: [family.convert_element_type(x, np.dtype(n)) for n in ("float32", "float64")], x)
         for found in jit.compile(graph, jit.Options(target=target))(x):
             assert found.tobytes() == x.astype(found.dtype).tobytes(), source
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_whole_powers_of_complex_numbers_are_products(dtype):
+    """By an exponent that stands in the code; infinities, NaN and zeros as in NumPy, which multiplies as well (but says NaN of
+    1/infinity, which is 0 here)."""
+    rng = np.random.default_rng(0)
+    special = [0, 1, -1, 1j, -1j, 2, complex(INF, 0), complex(0, INF), complex(NAN, 0), complex(-0.0, 0)]
+    x = np.concatenate(
+        [special, (rng.standard_normal(200) + 1j * rng.standard_normal(200)) * 10.0 ** rng.integers(-2, 3, 200)]
+    )
+    x = x.astype(dtype)
+    for y in (-8.0, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 7.0):
+        with np.errstate(all="ignore"):
+            wanted = (x.astype("complex128") ** y).astype(dtype)
+        found = jit.compile(graph_of(lambda x: [family.pow(x, family.full_like(x, y))], x))(x)[0]
+        if y == -1:
+            wanted[np.isinf(x)] = 0
+        np.testing.assert_allclose(found, wanted, rtol=2e-7 if dtype == "complex64" else 2e-15, err_msg=str(y))
