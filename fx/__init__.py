@@ -55,7 +55,7 @@ _FROM = {
     "transforms.custom_vjp": ("closure_convert", "custom_gradient", "custom_vjp"),
 }  # fmt: skip
 _MODULES = (
-    "ad_checkpoint", "api_util", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "export", "extend", "flatten_util", "image", "interpreters", "io", "lax",
+    "ad_checkpoint", "api_util", "as_jax", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "export", "extend", "flatten_util", "image", "interpreters", "io", "lax",
     "metrics", "nn",
     "numpy", "ops", "optim", "printing", "profiler", "random", "scipy", "sharding", "stages", "test_util", "train",
     "tree", "tree_util", "typing", "viz",
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from . import (
         ad_checkpoint as ad_checkpoint,
         api_util as api_util,
+        as_jax as as_jax,
         autograd as autograd,
         core as core,
         custom_batching as custom_batching,

@@ -1,4 +1,5 @@
-"""The command line: ``python -m fx train mnist``, ``python -m fx viz curves run.csv``, ``python -m fx info``."""
+"""The command line: ``python -m fx train mnist``, ``python -m fx viz curves run.csv``, ``python -m fx as-jax program.py``,
+``python -m fx info``."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ import platform
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
+from . import as_jax
 from .backend import native
 from .config import config
 from .examples import looking, programs
@@ -49,11 +52,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         program = names.add_parser(name, help=what, description=what)
         if argv[:2] == ["train", name]:  # no other is imported
             programs.add_options(program, programs.load(name))
+    stand_in = commands.add_parser("as-jax", help="run a program written for JAX, with fx in JAX's place (fx.as_jax)")
+    stand_in.add_argument("-m", dest="module", action="store_true", help="the program is a module's name")
+    stand_in.add_argument("program", help="a file of Python")
+    stand_in.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own")
     looking.add_commands(commands.add_parser("viz", help="draw figures of logs, models and arrays"))
     options = vars(parser.parse_args(argv))
     command = options.pop("command")
     if command == "info":
         print(info())
+    elif command == "as-jax":
+        if not (options["module"] or Path(options["program"]).exists()):
+            parser.error(f"as-jax: there is no file {options['program']!r}")
+        as_jax.run(**options)
     elif command == "viz":
         looking.run(options, parser)
     else:

@@ -56,6 +56,7 @@ __all__ = [
     "ShapeError",
     "SideEffectError",
     "SideEffectWarning",
+    "StandInError",
     "StaticArgumentError",
     "TrainingError",
     "TrainingWarning",
@@ -219,6 +220,10 @@ class SideEffectWarning(UserWarning):
 
 class UnsupportedFunctionError(FxError, TypeError):
     """A NumPy function that cannot be traced was called on a traced value."""
+
+
+class StandInError(FxError, ImportError):
+    """fx cannot stand in for another library, which is imported already."""
 
 
 class GraphError(FxError, AssertionError):

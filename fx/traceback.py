@@ -10,14 +10,14 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
-from types import FunctionType, TracebackType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from .config import config
 from .errors import FxError
 
-__all__ = ["behind", "hide_frames", "register_exclusion", "shorten", "user_frames"]
+__all__ = ["behind", "hide_frames", "include_frame", "register_exclusion", "shorten", "user_frames"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,18 +32,20 @@ def register_exclusion(path: str) -> None:
     """Leaves the frames of a file, or of a folder's files, out of the tracebacks of errors, as the library's own are: for
     packages that stand between fx and the user."""
     global _excluded
-    _excluded = (*_excluded, os.path.abspath(path))
+    path = os.path.abspath(path)
+    _excluded = (*_excluded, path + os.sep if os.path.isdir(path) else path)
 
 
-def _is_own(tb: TracebackType) -> bool:
-    name = tb.tb_frame.f_code.co_filename
-    return name.startswith((*_OWN, *_excluded)) and not name.startswith(_USER_LIKE)
+def include_frame(frame: FrameType) -> bool:
+    """Whether tracebacks show a frame: it is neither the library's own, nor left out by ``register_exclusion``."""
+    name = frame.f_code.co_filename
+    return not name.startswith((*_OWN, *_excluded)) or name.startswith(_USER_LIKE)
 
 
 def _filtered(tb: TracebackType | None) -> TracebackType | None:
     kept = []
     while tb is not None:
-        if not _is_own(tb):
+        if include_frame(tb.tb_frame):
             kept.append(tb)
         tb = tb.tb_next
     out: TracebackType | None = None

@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-
-import numpy as np
 
 from .errors import TreeError, TreeTypeError
 from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, KeyPath, SequenceKey, keystr
@@ -25,7 +23,11 @@ from .partial import Partial
 from .traceback import shorten
 from .tree_nodes import (
     Node,
+    check_finite,
+    flatten_one_level,
+    flatten_one_level_with_keys,
     is_namedtuple,
+    is_tree_node,
     name_children,
     namedtuple_node,
     node_of_value,
@@ -39,63 +41,21 @@ from .tree_nodes import (
     registry,
     whole_types,
 )
+from .tree_static import can_change, frozen_aux, keys_of_static, same_aux
 from .tree_text import node_text
 
 __all__ = [
-    "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "flatten",
-    "flatten_with_path", "is_namedtuple", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "name_children", "reduce",
+    "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "can_change", "flatten", "flatten_one_level",
+    "flatten_one_level_with_keys", "flatten_with_path", "frozen_aux", "is_namedtuple", "is_tree_node", "keys_of_static", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "name_children", "reduce",
     "register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys",
     "register_static", "register_whole", "structure", "transpose", "unflatten", "all", "broadcast", "broadcast_prefix", "flatten_up_to",
-    "reduce_associative", "static",
+    "reduce_associative", "same_aux", "static",
 ]  # fmt: skip
 
 _all = all
 
 
 # --------------------------------------------------------------------------------------- treedef
-
-
-_NUMBERS = frozenset((bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")))
-_CHANGEABLE = (dict, list, set)
-keys_of_static: dict[
-    type, Callable[[Any], Hashable]
-] = {}  # of types without a hash whose values never change: what they are
-
-
-def same_aux(a: Any, b: Any) -> bool:
-    """Equality that tells apart the numbers that Python calls equal (1, 1.0, True; 0.0, -0.0): static data is part of
-    the programs that jit keeps."""
-    if type(a) is tuple and type(b) is tuple:
-        return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
-    if type(a) in _NUMBERS and type(b) in _NUMBERS:
-        return type(a) is type(b) and (a is b or repr(a) == repr(b))
-    if type(a) is type(b) and type(a) in (list, dict):  # what they hold need not have a hash
-        if type(a) is list:
-            return len(a) == len(b) and _all(same_aux(x, y) for x, y in zip(a, b))
-        return a.keys() == b.keys() and _all(same_aux(v, b[k]) for k, v in a.items())
-    if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE or type(a) in keys_of_static:
-        return bool(frozen_aux(a) == frozen_aux(b))
-    return bool(a == b)
-
-
-def can_change(aux: Any) -> bool:
-    """Whether static data holds a dict, list or set."""
-    return type(aux) in _CHANGEABLE or (type(aux) is tuple and not _all(not can_change(v) for v in aux))
-
-
-def frozen_aux(x: Any) -> Any:
-    """Static data as something hashable that equals another one's where ``same_aux`` says so: dicts, lists and sets, which a
-    node type may keep beside its children, can change, and have no hash; arrays have none either."""
-    t = type(x)
-    if t is tuple or t is list:
-        return t, tuple([frozen_aux(v) for v in x])
-    if t is dict:
-        return t, frozenset([(frozen_aux(k), frozen_aux(v)) for k, v in x.items()])
-    if t is set:
-        return t, frozenset([frozen_aux(v) for v in x])
-    if t in keys_of_static:
-        return t, keys_of_static[t](x)
-    return (t, repr(x)) if t in _NUMBERS else x
 
 
 class TreeDef:
@@ -219,39 +179,8 @@ def flatten(tree: Any, is_leaf: IsLeaf | None = None) -> tuple[list[Any], TreeDe
     try:
         return out, _flatten(tree, out, is_leaf)
     except RecursionError:
-        _check_finite(tree, is_leaf)
+        check_finite(tree, is_leaf)
         raise
-
-
-def _check_finite(tree: Any, is_leaf: IsLeaf | None) -> None:
-    """Looks for the cause of a RecursionError.
-
-    Raises:
-        TreeError: ``tree`` contains itself, naming where.
-    """
-    above: dict[int, bool] = {}  # the nodes met so far: whether they are on the way from the root to this one
-    met: list[Any] = []  # ... kept, so that no other node gets the identity of one
-    todo: list[tuple[Any, Any, bool]] = [(tree, None, False)]  # (node, (way to the parent, key), is finished)
-    while todo:
-        x, way, done = todo.pop()
-        node = node_of_value(x)
-        if done:
-            above[id(x)] = False
-        elif node is not None and not (is_leaf is not None and is_leaf(x)):
-            if above.get(id(x)):
-                path: list[Any] = []
-                while way is not None:
-                    way, key = way
-                    path.insert(0, key)
-                raise TreeError(
-                    f"a pytree contains itself: at {keystr(tuple(path))} stands a {type(x).__name__} in which it stands itself."
-                    " Take the reference out, or keep it as static data (register_static, a static field of a dataclass)."
-                )
-            if id(x) not in above:
-                above[id(x)] = True
-                met.append(x)
-                todo.append((x, None, True))
-                todo += [(c, (way, k), False) for k, c in zip(node.keys(x), node.flatten(x)[0])]
 
 
 def _unflatten(d: TreeDef, it: Iterator[Any]) -> Any:
@@ -303,7 +232,7 @@ def leaves(tree: Any, is_leaf: IsLeaf | None = None) -> list[Any]:
     try:
         _collect(tree, out, is_leaf)
     except RecursionError:
-        _check_finite(tree, is_leaf)
+        check_finite(tree, is_leaf)
         raise
     return out
 
@@ -491,32 +420,6 @@ def static(**kwargs: Any) -> Any:
     return dataclasses.field(metadata={**(kwargs.pop("metadata", None) or {}), "static": True}, **kwargs)
 
 
-def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
-    """The children of a node, and its static data.
-
-    Raises:
-        TreeError: it is a leaf.
-    """
-    node = node_of_value(tree)
-    if node is None:
-        raise TreeError(f"a {type(tree).__name__} is a leaf; it has no children")
-    children, aux = node.flatten(tree)
-    return list(children), aux
-
-
-def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
-    """The children of a node with the key of each, and its static data."""
-    children, aux = flatten_one_level(tree)
-    node = node_of_value(tree)
-    assert node is not None, "flatten_one_level has raised for a leaf"
-    return list(zip(node.keys(tree), children)), aux
-
-
-def is_tree_node(typ: type) -> bool:
-    """True if values of the type are nodes."""
-    return typ in registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
-
-
 def all(tree: Any, *, is_leaf: IsLeaf | None = None) -> bool:
     """True if every leaf is true."""
     return _all(leaves(tree, is_leaf))
@@ -562,7 +465,7 @@ def flatten_with_path(
     try:
         return out, _flatten_with_path(tree, out, by_path, ())
     except RecursionError:
-        _check_finite(tree, None)
+        check_finite(tree, None)
         raise
 
 

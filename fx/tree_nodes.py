@@ -9,11 +9,11 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from .errors import TreeError, TreeRegistryError, TreeTypeError
-from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
+from .key_paths import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey, keystr
 from .traceback import user_frames
 
 __all__ = [
-    "Node", "is_namedtuple", "name_children", "namedtuple_node", "node_of_value", "nodes", "register_dataclass", "register_pytree_node",
+    "Node", "check_finite", "flatten_one_level", "flatten_one_level_with_keys", "is_namedtuple", "is_tree_node", "name_children", "namedtuple_node", "node_of_value", "nodes", "register_dataclass", "register_pytree_node",
     "register_pytree_node_class", "register_pytree_with_keys", "register_static", "register_whole", "registry", "whole_types",
 ]  # fmt: skip
 
@@ -216,3 +216,60 @@ def register_static(cls: Any) -> Any:
     """Class decorator: instances are nodes without children; they must be hashable."""
     register_pytree_node(cls, lambda x: ((), x), lambda aux, _: aux)
     return cls
+
+
+def flatten_one_level(tree: Any) -> tuple[list[Any], Hashable]:
+    """The children of a node, and its static data.
+
+    Raises:
+        TreeError: it is a leaf.
+    """
+    node = node_of_value(tree)
+    if node is None:
+        raise TreeError(f"a {type(tree).__name__} is a leaf; it has no children")
+    children, aux = node.flatten(tree)
+    return list(children), aux
+
+
+def flatten_one_level_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Hashable]:
+    """The children of a node with the key of each, and its static data."""
+    children, aux = flatten_one_level(tree)
+    node = node_of_value(tree)
+    assert node is not None, "flatten_one_level has raised for a leaf"
+    return list(zip(node.keys(tree), children)), aux
+
+
+def is_tree_node(typ: type) -> bool:
+    """True if values of the type are nodes."""
+    return typ in registry or (isinstance(typ, type) and issubclass(typ, tuple) and hasattr(typ, "_fields"))
+
+
+def check_finite(tree: Any, is_leaf: Callable[[Any], bool] | None) -> None:
+    """Looks for the cause of a RecursionError.
+
+    Raises:
+        TreeError: ``tree`` contains itself, naming where.
+    """
+    above: dict[int, bool] = {}  # the nodes met so far: whether they are on the way from the root to this one
+    met: list[Any] = []  # ... kept, so that no other node gets the identity of one
+    todo: list[tuple[Any, Any, bool]] = [(tree, None, False)]  # (node, (way to the parent, key), is finished)
+    while todo:
+        x, way, done = todo.pop()
+        node = node_of_value(x)
+        if done:
+            above[id(x)] = False
+        elif node is not None and not (is_leaf is not None and is_leaf(x)):
+            if above.get(id(x)):
+                path: list[Any] = []
+                while way is not None:
+                    way, key = way
+                    path.insert(0, key)
+                raise TreeError(
+                    f"a pytree contains itself: at {keystr(tuple(path))} stands a {type(x).__name__} in which it stands itself."
+                    " Take the reference out, or keep it as static data (register_static, a static field of a dataclass)."
+                )
+            if id(x) not in above:
+                above[id(x)] = True
+                met.append(x)
+                todo.append((x, None, True))
+                todo += [(c, (way, k), False) for k, c in zip(node.keys(x), node.flatten(x)[0])]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fx.ir import Eqn, Var
+from fx.ir import Aval, Eqn, Var
 from fx.sizes import alike
 
 from .lower.context import AnyStep, LogicalBuffer, touched
@@ -74,11 +74,16 @@ def share_in_place(
     if not enabled:
         return sharing
     last_read = {v: k for k, g in enumerate(plan.groups) for v in g.reads}
-    outputs = {o for o in plan.outputs if isinstance(o, Var)}
+    outputs: dict[
+        Var, list[Aval]
+    ] = {}  # what is returned in the memory of each: a reshape has another shape than its operand
+    for a, o in zip(plan.graph.outputs, plan.outputs, strict=True):
+        if isinstance(o, Var):
+            outputs.setdefault(o, []).append(a.aval)
     parts = _written_in_parts(plan)
     gift = {plan.graph.inputs[i] for i in donated}
     heirs = {plan.graph.inputs[i]: plan.outputs[o] for o, i in (carried or {}).items()}
-    untouchable = (set(plan.graph.inputs) - gift - heirs.keys()) | outputs | parts
+    untouchable = (set(plan.graph.inputs) - gift - heirs.keys()) | outputs.keys() | parts
     for k, g in enumerate(plan.groups):
         may_overwrite = _Overwrites(plan, g)
         free = [v for v in g.reads if last_read[v] == k and v not in untouchable] if may_overwrite.anything else []
@@ -127,10 +132,10 @@ def _written_in_parts(plan: FusionPlan) -> set[Var]:
     return {r.dest for g in plan.groups for r in g.roots if r.dest is not r.var and r.dest in plan.producers}
 
 
-def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: set[Var], gift: set[Var]) -> bool:
+def _output_fits(sharing: Sharing, v: Var, w: Var, outputs: Mapping[Var, Sequence[Aval]], gift: set[Var]) -> bool:
     """An output of the graph may take over a donated input only if nothing but its shape and dtype is needed."""
     root = sharing.root(v)
-    return root not in gift or w not in outputs or root.aval.same_type(w.aval)
+    return root not in gift or all(root.aval.same_type(a) for a in outputs.get(w, ()))
 
 
 class _Overwrites:

@@ -20,7 +20,7 @@ from fx.sizes import plain
 
 from .cost import FEW_ROWS, SPLIT_NS, flops_per_element, nanoseconds
 from .fuse_epilogue import Worth, join_epilogues
-from .gathers import moves_in_place, wait_for_each_other
+from .gathers import moves_in_place, wait_for_each_other, why_apart
 from .lower.reductions import reduced_axes
 from .lower.shaping import ALIASES, SHAPING
 from .nest.index_map import Opaque, dense_strides
@@ -106,7 +106,7 @@ class _Grouper:
         needs = frozenset(self.storage.owners[b] for b in bases if b.aval.size)
         reasons = [f"{eqn.prim.name} has a loop structure of its own"]
         if eqn.prim.name == "gather" and self.fuse:
-            reasons.append("it only copies: nothing is computed before it or from it that would run in the same loop")
+            reasons.append(why_apart(eqn))
         if "permutation" in eqn.params:
             reasons.append(f"its rows are stored where transpose {eqn.params['permutation']} of the result has them")
         return _Draft(kind, n, (eqn,), needs, eqn.outputs, reasons=tuple(reasons))

@@ -15,7 +15,7 @@ from .lower.reductions import REDUCTIONS
 from .lower.registry import POINTWISE
 from .lower.shaping import SHAPING
 
-__all__ = ["fetched", "moves_in_place", "only_indices", "wait_for_each_other"]
+__all__ = ["fetched", "moves_in_place", "only_indices", "wait_for_each_other", "why_apart"]
 
 
 _WRITTEN_OUT, _SHORT = 4, 16  # elements of a row
@@ -36,6 +36,13 @@ def fetched(
         elif _is_by_points(e) and _is_computed(e.inputs[1], producers):
             found[id(e)] = "the indices are computed where they are read"
     return found
+
+
+def why_apart(gather: Eqn) -> str:
+    """Why a gather is not among those that were ``fetched``."""
+    if _has_short_rows(gather):
+        return f"its rows, of {_WRITTEN_OUT + 1} to {_SHORT} elements, are copied: such rows are too short for a loop of what follows"
+    return "it only copies: nothing is computed before it or from it that would run in the same loop"
 
 
 def _is_used(var: Var, users: Mapping[Var, Sequence[Eqn]]) -> bool:

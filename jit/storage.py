@@ -38,6 +38,7 @@ SMALL = 4096  # elements: below, a kernel costs as much to start as to run
 SHORT_ROW = 64  # elements: what is computed once a row is worth storing for shorter rows
 MAX_CHOICES = 8  # operands of a concatenation that is a choice of values
 MAX_LEAVES = 10  # arrays that one expression reads
+FEWER = 16  # times: arrays of so many fewer elements than a value come from the caches when it is computed again
 MAX_INLINED = 48  # equations in one expression
 _INLINED = ("pointwise", "shaping", "fetch")  # the kinds of equations that are computed where they are read
 
@@ -216,7 +217,7 @@ class Storage:
                 readers[var] = found = set().union(*through)
                 if var in self.stored or self.kinds[id(eqn)] not in _INLINED:
                     continue
-                if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], len(leaves[var])):
+                if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], leaves[var]):
                     self.store(var, why)
                 else:
                     where = " by each of the slices side by side" if apart else ""
@@ -237,11 +238,22 @@ class Storage:
     def _why_inlined(readers: int, cost: int) -> str:
         return "read once" if readers <= 1 else f"cheap to repeat ({cost} flops) in {readers} places"
 
-    def _worth_storing(self, var: Var, readers: int, users: Iterable[Eqn], cost: int, leaves: int) -> str | None:
+    def _worth_storing(
+        self, var: Var, readers: int, users: Iterable[Eqn], cost: int, leaves: frozenset[Var]
+    ) -> str | None:
+        """Why ``var`` is stored, or None.
+
+        What is computed from one array, and from vectors that are broadcast over it, is read as fast as it would be if it were
+        stored: a normalised image is not kept beside the image.
+        """
         if var.aval.size == 0:
             return None
-        if readers > 1 and (cost > CHEAP or leaves > 2 or (leaves == 2 and readers > 2)):
-            return f"read in {readers} places and dear to repeat ({cost} flops, {leaves} arrays)"
+        if readers > 1:
+            n = len(leaves)
+            if n > 1 and cost <= CHEAP:
+                n = sum(a.aval.size * FEWER >= var.aval.size for a in leaves)
+            if cost > CHEAP or n > 2 or (n == 2 and readers > 2):
+                return f"read in {readers} places and dear to repeat ({cost} flops, {n} arrays)"
         if cost <= CHEAP or var.aval.size == 1:
             return None
         for user in users:
@@ -276,7 +288,7 @@ class Storage:
             n, late = 1, fetch
             for a in dict.fromkeys(eqn.inputs):
                 if isinstance(a, Var):
-                    if a in cost and (why := self._worth_storing(a, 1, [eqn], cost[a], len(leaves[a]))):
+                    if a in cost and (why := self._worth_storing(a, 1, [eqn], cost[a], leaves[a])):
                         self.store(a, why)  # whoever reads it, so that what is computed from it costs no more than that
                     inlined = a in cost and a not in self.stored
                     n += depth[a] if inlined else 0

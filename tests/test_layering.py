@@ -17,7 +17,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("dtypes", "silence", "sizes"),
     ("config",),
     ("traceback", "key_paths"),
-    ("tree", "tree_nodes", "tree_text", "partial"),
+    ("tree", "tree_nodes", "tree_static", "tree_text", "partial"),
     ("ir",),
     ("printing", "primitive", "array", "callsite", "nans", "filling"),
     ("trace",),
@@ -53,6 +53,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("ops", "image", "flatten_util", "test_util", "autograd"),
     ("nn", "optim", "data"),
     ("example_libraries", "experimental"),
+    ("as_jax",),
     ("train", "metrics", "io", "viz"),
     ("examples", "__main__"),
 ]

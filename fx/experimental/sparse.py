@@ -11,6 +11,7 @@ batches are the stacked arrays) and ``grad`` of what is computed from ``data``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ import numpy as np
 
 from .. import numpy as fnp
 from .. import tree
-from ..errors import ShapeError, UnsupportedArgumentError
+from ..errors import DTypeError, ShapeError, UnsupportedArgumentError
+from ..numpy.axes import canonical_axes
 from ..numpy.positions import nonzero
 from ..ops import segment_sum
 from ..signatures import wraps
@@ -47,7 +49,7 @@ class JAXSparse:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
 
 @register_pytree_node_class
@@ -64,6 +66,7 @@ class BCOO(JAXSparse):
 
     Raises:
         ShapeError: the shapes of the three do not fit together.
+        DTypeError: the indices are no integers.
     """
 
     __array_priority__ = 100
@@ -80,6 +83,8 @@ class BCOO(JAXSparse):
         self.shape = tuple(shape)
         self.indices_sorted, self.unique_indices = indices_sorted, unique_indices
         d, i = self.data.shape, self.indices.shape
+        if self.indices.dtype.kind not in "iu":
+            raise DTypeError(f"BCOO: indices have dtype {self.indices.dtype}; integers are needed")
         if len(i) != 2 or d != (i[0], *self.shape[i[1] :]) or i[1] > len(self.shape):
             raise ShapeError(
                 f"BCOO of shape {self.shape}: data {d} and indices {i} are given; indices have shape (nse, n_sparse),"
@@ -146,6 +151,8 @@ class BCOO(JAXSparse):
 
     def todense(self) -> Any:
         """The array with its zeros."""
+        if not self.n_sparse:
+            return self.data.sum(0).astype(self.dtype)
         return fnp.zeros(self.shape, self.dtype).at[self._at()].add(self.data, mode="drop")
 
     def astype(self, dtype: Any) -> BCOO:
@@ -165,9 +172,13 @@ class BCOO(JAXSparse):
     def _places(self) -> Any:
         """The number of each element's place in C order; that of padding is beyond all."""
         sizes = self.shape[: self.n_sparse]
-        inside = fnp.all(self.indices < np.array(sizes, self.indices.dtype), axis=1)
-        weights = np.cumprod((1, *sizes[:0:-1]))[::-1].astype(self.indices.dtype)
-        return fnp.where(inside, (self.indices * weights).sum(1), int(np.prod(sizes)))
+        weights = np.cumprod((1, *sizes[:0:-1]), dtype=np.int64)[::-1]
+        places = (self.indices.astype(np.int64) * weights[: len(sizes)]).sum(1)
+        return fnp.where(self._is_inside(), places, math.prod(sizes))
+
+    def _is_inside(self) -> Any:
+        """Of each element, whether it is no padding."""
+        return fnp.all(self.indices.astype(np.int64) < np.array(self.shape[: self.n_sparse], np.int64), axis=1)
 
     def sort_indices(self) -> BCOO:
         """The same elements in the order of their coordinates."""
@@ -178,10 +189,10 @@ class BCOO(JAXSparse):
 
     def sum_duplicates(self, nse: int | None = None) -> BCOO:
         """One element for each place; ``nse``: how many, which under ``jit`` must be said."""
-        places, which = fnp.unique(self._places(), return_inverse=True, size=nse, fill_value=int(np.prod(self.shape)))
+        places, which = fnp.unique(self._places(), return_inverse=True, size=nse, fill_value=math.prod(self.shape))
         sizes = self.shape[: self.n_sparse]
         data = segment_sum(self.data, which.reshape(-1), places.shape[0])
-        inside = places < int(np.prod(sizes))
+        inside = places < math.prod(sizes)
         at = fnp.unravel_index(fnp.where(inside, places, 0), sizes) if sizes else ()
         at = tuple(fnp.where(inside, a, n) for a, n in zip(at, sizes))
         indices = fnp.stack(at, axis=-1).astype(self.indices.dtype) if at else self.indices[: places.shape[0]]
@@ -193,7 +204,7 @@ class BCOO(JAXSparse):
         """The sum over axes, a ``BCOO`` of the others; of all, an array without dimensions."""
         if axis is None:
             return self._inside().sum()
-        axes = {a % self.ndim for a in ((axis,) if isinstance(axis, int) else axis)}
+        axes = canonical_axes(axis, self.ndim)
         n = self.n_sparse
         kept = [i for i in range(n) if i not in axes]
         data = self._inside().sum(tuple(a - n + 1 for a in axes if a >= n))
@@ -202,8 +213,8 @@ class BCOO(JAXSparse):
 
     def _inside(self) -> Any:
         """The elements, with zeros for padding."""
-        inside = fnp.all(self.indices < np.array(self.shape[: self.n_sparse], self.indices.dtype), axis=1)
-        return fnp.where(inside.reshape(-1, *(1,) * self.n_dense), self.data, 0)
+        inside = self._is_inside().reshape(-1, *(1,) * self.n_dense)
+        return fnp.where(inside, self.data, fnp.zeros((), self.dtype))
 
     # ------------------------------------------------------------------ arithmetic
 
@@ -244,6 +255,9 @@ class BCOO(JAXSparse):
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> BCOO:
+        """By a number."""
+        if isinstance(other, JAXSparse) or np.ndim(other):
+            raise UnsupportedArgumentError("A / B: B is no number; A * (1 / B) takes an array of the shape of A")
         return self._with(self.data / other)
 
     def __neg__(self) -> BCOO:

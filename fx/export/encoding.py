@@ -2,7 +2,7 @@
 
     "fx.export\\n"  format (4 bytes)  length of the description (8 bytes)  SHA-256 of all that follows (32 bytes)
     the description, JSON
-    the bytes of the arrays, in C order, each from a multiple of 64 on
+    the bytes of the arrays, in C order, each at a multiple of 64 behind the description
 
 An equation is ``[primitive, operands, parameters, types of the results, effect]``; an operand is the number of a variable, or
 ``[text of the number's bytes, type]`` for a literal.  A parameter is a number, a truth value, a text or None as it is, and

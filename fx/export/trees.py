@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from .. import tree
 from ..errors import ExportError
+from ..version import __version__
 
 __all__ = ["describe", "rebuild", "register_namedtuple_serialization", "register_pytree_node_serialization"]
 
@@ -75,7 +76,7 @@ def describe(d: tree.TreeDef) -> Any:
         if not all(type(k) in _KEYS for k in keys):
             raise ExportError(f"a dict with keys {keys} cannot be exported: strings and numbers can")
         return ["dict", children, keys]
-    if d.kind.__module__.startswith(_OWN) and issubclass(d.kind, tuple):  # EighResult and its kin
+    if d.kind.__module__.startswith(_OWN) and d.aux is None:  # EighResult and its kin, keys of random numbers
         return ["own", children, d.kind.__module__, d.kind.__qualname__]
     if d.kind not in _name_of:
         how = (
@@ -87,7 +88,11 @@ def describe(d: tree.TreeDef) -> Any:
 
 
 def rebuild(x: Any) -> tree.TreeDef:
-    """The structure that ``describe`` described."""
+    """The structure that ``describe`` described.
+
+    Raises:
+        ExportError: it holds a kind of node that is not known here.
+    """
     if x == "leaf":
         return tree.structure(0)
     if x is None:
@@ -96,12 +101,21 @@ def rebuild(x: Any) -> tree.TreeDef:
     if kind == "dict":
         return tree.TreeDef(dict, tuple(x[2]), children)
     if kind == "own":
-        if not x[2].startswith(_OWN):
-            raise ExportError(f"the structure holds a class of {x[2]}")
-        return tree.TreeDef(getattr(importlib.import_module(x[2]), x[3]), None, children)
+        return tree.TreeDef(_own(x[2], x[3]), None, children)
     if kind == "node":
         if x[2] not in _by_name:
             raise ExportError(f"the structure holds a node {x[2]!r}, which nobody has registered with fx.export")
         node = _by_name[x[2]]
         return tree.TreeDef(node.kind, node.read(bytes.fromhex(x[3])), children)
     return tree.TreeDef(tuple if kind == "tuple" else list, None, children)
+
+
+def _own(module: str, name: str) -> type:
+    """One of the library's own kinds of nodes."""
+    try:
+        found = getattr(importlib.import_module(module), name) if module.startswith(_OWN) else None
+    except (ImportError, AttributeError):
+        found = None
+    if not isinstance(found, type) or not tree.is_tree_node(found):
+        raise ExportError(f"the structure holds a {name} of {module}, which fx {__version__} does not know")
+    return found

@@ -27,18 +27,8 @@ from .core import (
     promote_operands,
     result_dtype,
 )
-from .ufunc_class import (
-    FLOATS,
-    INEXACT,
-    INTEGERS,
-    LOGIC,
-    NUMBERS,
-    ORDERED,
-    SINGLE_AND_DOUBLE,
-    Ufunc,
-    define,
-    registered,
-)
+from .ufunc_class import Ufunc, define, registered
+from .ufunc_quick import FLOATS, INEXACT, INTEGERS, LOGIC, NUMBERS, ORDERED, SINGLE_AND_DOUBLE
 from .unary import (
     as_number,
     constant,

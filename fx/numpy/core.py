@@ -41,7 +41,9 @@ __all__ = [
 Value = Any  # Array | Tracer
 _ARRAYS = frozenset((Array,))
 _COMMON = (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.complex128)
-COMMON: set[int] = set()  # by their identity; those that arrays of NumPy keep
+COMMON: set[int] = set()
+"""The floats and complex numbers that NumPy computes with as they are, by the identities of their dtypes; those that
+``fx.config.wide_dtypes`` does not keep are left out."""
 
 
 def _note_common(keep_wide: bool) -> None:
@@ -50,7 +52,6 @@ def _note_common(keep_wide: bool) -> None:
 
 
 dtypes.tell_of_wide(_note_common)
-"""The floats and complex numbers that NumPy computes with as they are, by the identities of their dtypes."""
 _convert_reference = convert_element_type_p.rule("impl")
 
 

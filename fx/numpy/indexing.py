@@ -43,7 +43,7 @@ from .core import (
     zero_of,
 )
 from .index_parse import Index, numpy_index, parse, slice_bounds, static_position
-from .ufunc_class import scalar_operand
+from .ufunc_quick import scalar_operand
 from .unary import constant
 
 __all__ = ["fit_dtype", "fit_update", "getitem", "index_positions", "index_repeats", "setitem", "whole_mask"]
@@ -211,7 +211,7 @@ def getitem(x: Value, index: Any, mode: str | None = None, fill_value: Any = Non
         mode: None: ints must lie inside, index arrays are clamped; "clip", "fill", "wrap", "promise_in_bounds": for both.
         from_end: negative indices count from the end.
     """
-    if mode in (None, "fill", "promise_in_bounds") and from_end and is_eager(x):
+    if mode in (None, "fill", "promise_in_bounds") and fill_value is None and from_end and is_eager(x):
         plain = numpy_index(index)
         if plain is not None:
             try:

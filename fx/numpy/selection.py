@@ -48,7 +48,7 @@ from .manipulation import ravel
 from .positions import places
 from .rearranging import resize
 from .types import can_cast
-from .ufunc_class import scalar_operand
+from .ufunc_quick import scalar_operand
 from .unary import truth
 
 __all__ = [

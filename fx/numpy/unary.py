@@ -15,7 +15,8 @@ from ..primitives import elementwise as p
 from ..primitives import helpers
 from . import bessel
 from .core import Value, as_type, as_value, aval_of, filled, inexact, promote_inexact
-from .ufunc_class import FLOATS, INEXACT, LOGIC, NUMBERS, SINGLE_AND_DOUBLE, Ufunc, define
+from .ufunc_class import Ufunc, define
+from .ufunc_quick import FLOATS, INEXACT, LOGIC, NUMBERS, SINGLE_AND_DOUBLE
 
 __all__ = [
     "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh", "atan", "atanh",
@@ -148,6 +149,10 @@ def _logarithm(base: int) -> Callable[[Value], Value]:
     """
 
     def log_of_base(x: Value) -> Value:
+        if base != 2 and aval_of(x).dtype == dtypes.float32:  # in float64 it is so without looking for the whole powers
+            y = p.log(p.convert_element_type(x, dtypes.float64))
+            y = p.convert_element_type(p.div(y, constant(y, np.log(base))), dtypes.float32)
+            return p.weakened(y) if aval_of(x).weak else y
         y = p.log(x)
         if is_complex(y):
             return p.complex(*[p.div(part(y), constant(part(y), np.log(base))) for part in (p.real, p.imag)])

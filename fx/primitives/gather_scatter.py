@@ -434,7 +434,9 @@ def gather(
         raise DTypeError(
             f"gather: fill_value must be a number, not a traced value ({fill_value.aval}); use where() instead"
         )
-    fill = None if fill_value is None else concrete_value(fill_value)
+    fill = None if fill_value is None else concrete_value(fill_value).item()
+    if fill in (0, 1) and dtypes.is_bool(aval_of(operand).dtype):
+        fill = bool(fill)
     return bind(
         gather_p,
         operand,
@@ -442,7 +444,7 @@ def gather(
         dimension_numbers=plain_numbers(dimension_numbers),
         slice_sizes=tuple(int(s) for s in slice_sizes),
         mode=plain_mode(mode),
-        fill_value=None if fill is None else fill.item(),
+        fill_value=fill,
     )
 
 

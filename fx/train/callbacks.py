@@ -124,13 +124,15 @@ class LearningRate(Callback):
     """
 
     def __init__(self, schedule: Callable[[int], float], name: str = "learning_rate") -> None:
-        self.schedule, self.name = schedule, name
+        self.schedule = schedule
+        self._number = _Number(name, "LearningRate")
 
     def start(self, run: Run) -> None:
+        self._number.begin()
         self.epoch(run)
 
     def epoch(self, run: Run) -> None:
-        _put(run, self.name, lambda old: self.schedule(run.epoch), "LearningRate")
+        self._number.put(run, lambda old: self.schedule(run.epoch))
 
 
 @elsewhere.callback
@@ -145,8 +147,12 @@ class ReduceOnPlateau(Callback):
         patience: epochs without improvement until then.
         mode, least: as for ``EarlyStopping``.
         cooldown: epochs after a reduction that are not counted.
-        minimum: the number goes no lower.
-        name: of the number, which the optimizer keeps in its state: ``optim.inject_hyperparams(optim.adam)(1e-3)``.
+        minimum: the number is lowered no further.
+        name: of the number, which the optimizer keeps in its state: ``optim.inject_hyperparams(optim.adam)(1e-3)``; no
+            schedule sets it.
+
+    Raises:
+        TrainingError: ``factor`` is out of range; from ``fit``: there is no such number, or something else sets it too.
 
     >>> import numpy as np
     >>> from fx import optim, train
@@ -165,13 +171,15 @@ class ReduceOnPlateau(Callback):
             raise TrainingError(f"ReduceOnPlateau: factor lies between 0 and 1; found {factor}")
         self.mode = direction(monitor, mode, "ReduceOnPlateau")
         self.monitor, self.factor, self.patience, self.least = monitor, factor, patience, least
-        self.cooldown, self.minimum, self.name = cooldown, minimum, name
+        self.cooldown, self.minimum = cooldown, minimum
+        self._number = _Number(name, "ReduceOnPlateau")
         self.best, self.waited, self.cooling = math.inf, 0, 0
         self._resumed = False
 
     def start(self, run: Run) -> None:
         """Begins anew, unless a checkpoint has just brought back an earlier run."""
-        _put(run, self.name, lambda old: old, "ReduceOnPlateau")
+        self._number.begin()
+        self._number.put(run, lambda old: old)
         if not self._resumed:
             self.best, self.waited, self.cooling = math.inf, 0, 0
         self._resumed = False
@@ -182,9 +190,13 @@ class ReduceOnPlateau(Callback):
         self.best = value if better else self.best
         self.waited = 0 if better or self.cooling else self.waited + 1
         self.cooling = max(self.cooling - 1, 0)
-        if self.waited >= max(self.patience, 1):
-            _put(run, self.name, lambda old: fnp.maximum(old * self.factor, self.minimum), "ReduceOnPlateau")
+        reduces = self.waited >= max(self.patience, 1)
+        self._number.put(run, self._reduced if reduces else lambda old: old)
+        if reduces:
             self.waited, self.cooling = 0, self.cooldown
+
+    def _reduced(self, old: Any) -> Any:
+        return fnp.minimum(old, fnp.maximum(old * self.factor, self.minimum))
 
     def save(self) -> dict[str, Any]:
         return {"best": self.best, "waited": self.waited, "cooling": self.cooling}
@@ -194,28 +206,46 @@ class ReduceOnPlateau(Callback):
         self._resumed = True
 
 
-def _put(run: Run, name: str, value: Callable[[Any], Any], who: str) -> None:
-    """Sets a number that the optimizer keeps in its state to ``value(old)``.
+class _Number:
+    """A number that the optimizer keeps in its state, set by a callback (``who``) and by no one else."""
 
-    Raises:
-        TrainingError: it keeps none of that name.
-    """
-    found = []
+    def __init__(self, name: str, who: str) -> None:
+        self.name, self.who = name, who
+        self.begin()
 
-    def put(state: Any) -> Any:
-        if not _injected(state) or name not in state.hyperparams:
-            return state
-        found.append(state)
-        old = state.hyperparams[name]
-        return state._replace(hyperparams={**state.hyperparams, name: fnp.asarray(value(old), old.dtype)})
+    def begin(self) -> None:
+        """Whatever the number is now, it was not set here."""
+        self._set: list[float] = []
 
-    optimizer = tree.map(put, run.state.optimizer, is_leaf=_injected)
-    if not found:
-        raise TrainingError(
-            f"{who}: the optimizer keeps no {name!r} in its state. Make it with"
-            " optim.inject_hyperparams(optim.adam)(learning_rate=...)."
-        )
-    run.state = dataclasses.replace(run.state, optimizer=optimizer)
+    def put(self, run: Run, value: Callable[[Any], Any]) -> None:
+        """Sets it to ``value(old)``.
+
+        Raises:
+            TrainingError: the optimizer keeps none of that name; or it is not what it was set to before.
+        """
+        found: list[float] = []
+
+        def put(state: Any) -> Any:
+            if not _injected(state) or self.name not in state.hyperparams:
+                return state
+            old = state.hyperparams[self.name]
+            if len(found) < len(self._set) and float(old) != self._set[len(found)]:
+                raise TrainingError(
+                    f"{self.who} set {self.name!r} to {self._set[len(found)]:g}, and now it is {float(old):g}: a schedule of"
+                    " the optimizer sets it at every step, or another callback does. Give inject_hyperparams a number there."
+                )
+            new = fnp.asarray(value(old), old.dtype)
+            found.append(float(new))
+            return state._replace(hyperparams={**state.hyperparams, self.name: new})
+
+        optimizer = tree.map(put, run.state.optimizer, is_leaf=_injected)
+        if not found:
+            raise TrainingError(
+                f"{self.who}: the optimizer keeps no {self.name!r} in its state. Make it with"
+                " optim.inject_hyperparams(optim.adam)(learning_rate=...)."
+            )
+        self._set = found
+        run.state = dataclasses.replace(run.state, optimizer=optimizer)
 
 
 def _injected(state: Any) -> bool:

@@ -24,7 +24,7 @@ from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, minimum, op_, selec
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque, transposed
 from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
-from .window_part import WINDOW_FRAME, window_part
+from .window_part import AXES, OUTER, WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
 
@@ -39,8 +39,8 @@ class Contract:
         window: the sizes of all dimensions of k where they are few enough to unroll; k has one slice then.
         lanewise: the columns are a batch: C[r, j] = sum_k A[r, k, j] * B[k, j].
         copies: the kernel can pack B and, where the rows are several dimensions, copy A; whether it does, the frame says.
-        window_loops: the loops over k along the two axes of a window ("outer", "k0", "k1" ...), where rows are (images, y, x) and
-            outputs that see a part of the window only are contractions of their own (``window_part``).
+        window_rows: rows are (images, y, x), and outputs that see a part of the window only are contractions of their own
+            (``window_part``).
         masked: there are fewer columns than a panel has, and C takes masked vectors.
     """
 
@@ -51,7 +51,7 @@ class Contract:
     window: tuple[int, ...] = ()
     lanewise: bool = False
     copies: bool = False
-    window_loops: tuple[str, ...] = ()
+    window_rows: bool = False
     masked: bool = False
 
     @property
@@ -70,12 +70,11 @@ class Contract:
     @property
     def calls(self) -> bool:
         """Whether it can call an epilogue; whether it does, the frame says."""
-        return not (self.window or self.window_loops or self.lanewise) and self.c_ty == self.tile.ty
+        return not (self.window or self.window_rows or self.lanewise) and self.c_ty == self.tile.ty
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked") if getattr(self, f))
-        flags += "".join(f"_{loop}" for loop in self.window_loops)
+        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked", "window_rows") if getattr(self, f))
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -98,7 +97,7 @@ class Contract:
             names += ["filling"]
         if self.slabs:
             names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
-        return [*names, *WINDOW_FRAME] if self.window_loops else names
+        return [*names, *WINDOW_FRAME] if self.window_rows else names
 
 
 def contract_kernel(v: Contract) -> Kernel:
@@ -170,7 +169,7 @@ class _Piece:
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
-        if v.window_loops:
+        if v.window_rows:
             row_block, p = self._window_part(row_block)
         self.first = b.let("first", row_block * p["piece_rows"])
         self.stop = b.let("stop", minimum(self.first + p["piece_rows"], p["m"]))
@@ -189,8 +188,11 @@ class _Piece:
         b, part = self.b, window_part(self.b, self.frame, number)
         (y, x), p = part.counts, dict[str, Expr](self.frame)
         p |= {"m": b.let("m", p["images"] * y * x), "r1": y, "r2": x}
-        for loop, steps in zip(self.v.window_loops, part.steps):
-            p["slices" if loop == "outer" else loop] = b.let("n", steps * p["level"]) if loop == "outer" else steps
+        loops = [p[f"k_loop_{axis}"] for axis in AXES]
+        p["slices"] = b.let("slices", select(loops[0].eq(OUTER), part.steps[0] * p["level"], p["slices"]))
+        for i, k in enumerate(numbered("k", self.v.k_dims)):
+            for loop, steps in zip(loops, part.steps):
+                p[k] = b.let("n", select(loop.eq(i), steps, p[k]))
         self.place |= {k: b.let(f"at_{k}", self.place[k] + offset) for k, offset in part.offsets.items()}
         self.p = p
         return part.range, p

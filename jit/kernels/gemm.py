@@ -119,19 +119,21 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     * "narrow": fewer than ``cols`` columns; the rest of the panel is zero; "masked": the same, of stride 1, where the machine
       reads some lanes of a vector;
     * "turned": at least a panel, of which k has stride 1: square blocks, of the lanes of a vector, of which there are as many
-      values of k; the last block may overlap the one before, or, where k has several dimensions, the innermost is whole blocks;
+      values of k; the last block may overlap the one before, or, where k has several dimensions, the innermost is whole blocks.
+      The columns of a panel are in the frame (``cols``), so that panels of all widths have one kernel: the tile has ``nv`` 0;
     * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
       matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
       zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
     """
-    cols, lanes, ty = tile.cols, tile.lanes, tile.ty
+    lanes, ty = tile.lanes, tile.ty
     b = KernelBuilder(f"pack_{tile}_{src_ty}_{k_dims}_{layout}")
     src, dst = b.pointer("src", src_ty), b.pointer("dst", ty)
     ks = numbered("k", k_dims)
     p = integers(
         b, "n", "k", "chunk", "chunks", "panels", "g1_size", "last_col", *ks[1:],
-        *(f"s_{n}" for n in ("g0", "g1", "col", *ks)), "d_g0", "d_g1", "d_panel",
+        *(f"s_{n}" for n in ("g0", "g1", "col", *ks)), "d_g0", "d_g1", "d_panel", *(("cols",) if layout == "turned" else ()),
     )  # fmt: skip
+    cols = p["cols"] if layout == "turned" else tile.cols
 
     def vectors(from_: Expr, to: Expr, col: Expr) -> None:
         for j in range(tile.nv):
@@ -142,7 +144,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
     def singles(from_: Expr, to: Expr, col: Expr) -> None:
         with b.for_("j", 0, p["n"]) as j:
             b.store(dst, to + j, b.load(src, from_ + j * p["s_col"]).cast(ty))
-        with b.for_("j", p["n"], cols) as j:
+        with b.for_("j", p["n"], tile.cols) as j:
             b.store(dst, to + j, Const(0, ty))
 
     masks: list[Expr] = []
@@ -157,12 +159,12 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             b.store(dst, to + j * lanes, x.cast(tile.vector))
 
     def pairs(from_: Expr, to: Expr, col: Expr) -> None:
-        with b.for_("j", 0, cols // 2) as j:
+        with b.for_("j", 0, tile.cols // 2) as j:
             at = from_ + select(col + j < p["n"], j * p["s_col"], 0)
             inside = b.let("inside", select(col + j < p["n"], Const(1, ty), Const(0, ty)))
             re = b.let("re", b.load(src, at).cast(ty) * inside)
             im = b.let("im", b.load(src, at + 1).cast(ty) * inside)
-            for place, value in ((0, re), (1, im), (cols, -im), (cols + 1, re)):
+            for place, value in ((0, re), (1, im), (tile.cols, -im), (tile.cols + 1, re)):
                 b.store(dst, to + j * 2 + place, value)
 
     def squares(from_: Expr, to: Expr, first: Expr, stop: Expr) -> None:
@@ -184,7 +186,7 @@ def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
             walk.advance()
 
     bodies = {"unit": vectors, "any": vectors, "narrow": singles, "masked": masked, "complex": pairs}
-    row, step = (2 * cols, cols // 2) if layout == "complex" else (cols, cols)
+    row, step = (2 * tile.cols, tile.cols // 2) if layout == "complex" else (cols, cols)
     with b.for_("piece", b.lo, b.hi) as piece:
         g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])
         first = b.let("first", chunk * p["chunk"])

@@ -15,13 +15,15 @@ from ..loop_ir import Const, Expr, Ref, i64, maximum, minimum, select
 from ..lower.loops import ceil_div
 from .microkernel import divide
 
-__all__ = ["AXES", "WINDOW_FRAME", "WindowPart", "window_part"]
+__all__ = ["AXES", "OUTER", "WINDOW_FRAME", "WindowPart", "window_part"]
 
 AXES = ("y", "x")
+OUTER = -1  # the loop over k that a slice is one step of
+# ``k_loop``: which loop over k goes along the axis, 0 for ``k0``, or ``OUTER``; so one kernel does for all layouts of the window.
 # ``k_unit``: steps of k for a position of the window; ``a_at``, ``b_at``, ``c_at``: what a position is in the image and in B, and
 # an output in C.
 _AXIS = (
-    "size", "window", "whole", "before", "others", "step", "dilation", "origin", "k_unit", "a_at", "b_at", "c_at"
+    "size", "window", "whole", "before", "others", "step", "dilation", "origin", "k_loop", "k_unit", "a_at", "b_at", "c_at"
 )  # fmt: skip
 # ``images``, and the ranges of rows of a part: of the whole outputs, of others along one axis, and along both.
 WINDOW_FRAME = (*(f"{n}_{x}" for x in AXES for n in _AXIS), "images", "at_whole", "at_y", "at_x", "at_corner")

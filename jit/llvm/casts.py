@@ -28,16 +28,94 @@ class Casts(Writer):
             return self._narrow_half(x, src, dst)
         if src.is_float and dst.is_float:
             return self.ins(f"{'fpext' if dst.bits > src.bits else 'fptrunc'} {s} {x} to {d}")
+        if src.is_float and src.lanes > 1 and self.target.arch == "x86_64":
+            return self._saturated(x, src, dst)
         if src.is_float:
             return self.ins(
                 f"call {d} @llvm.fpto{'s' if dst.kind == 'i' else 'u'}i.sat.{mangled(dst)}.{mangled(src)}({s} {x})"
             )
         if dst.is_float:
+            few = src.lanes > 1 and self.target.vector_bits < 512 and self.target.arch == "x86_64"
+            if few and src.kind == "i" and src.bits == 64 and dst.bits == 64:
+                return self._joined(x, src)
             return self.ins(f"{'s' if src.kind == 'i' else 'u'}itofp {s} {x} to {d}")
         if dst.bits == src.bits:
             return x
         widen = "sext" if src.kind == "i" else "zext"
         return self.ins(f"{'trunc' if dst.bits < src.bits else widen} {s} {x} to {d}")
+
+    def _saturated(self, x: str, src: Ty, dst: Ty) -> str:
+        """A vector of float32 or float64 as integers: the nearest towards zero, the least or the greatest where that does not fit,
+        0 for NaN.  (LLVM's own takes the lanes one by one.)"""
+        n, signed = src.lanes, dst.kind == "i"
+        top = 1 << (dst.bits - signed)  # the first that is too large
+        low = -top if signed else 0
+        f, c = register_type(src), vector_type("i1", n)
+        exact = dst.bits < (32 if src.bits == 32 else 64)  # the greatest is a float, too
+        bounded = self.intrinsic("maxnum", src, x, constant(float(low), src))  # ``low`` for NaN
+        if exact:
+            bounded = self.intrinsic("minnum", src, bounded, constant(float(top - 1), src))
+        if dst.bits < 32 or (dst.bits == 32 and signed):
+            word = Ty("i", 32, n)
+            found = self.ins(f"fptosi {f} {bounded} to {register_type(word)}")
+            found = self.cast(found, word, Ty(dst.kind, dst.bits, n))
+        elif exact:  # float64 to 32 bits without a sign: as with one, around the middle
+            whole = self.intrinsic("trunc", src, bounded)
+            shifted = self.ins(f"fsub {f} {whole}, {constant(float(1 << 31), src)}")
+            d = register_type(dst)
+            found = self.ins(f"fptosi {f} {shifted} to {d}")
+            found = self.ins(f"xor {d} {found}, {constant(1 << 31, dst)}")
+        elif dst.bits == 64 and self.target.vector_bits < 512:
+            found = self._halves(self.cast(bounded, src, f64.vector(n)), dst)
+        elif signed:
+            found = self.ins(f"fptosi {f} {bounded} to {register_type(dst)}")
+        else:
+            found = self.ins(f"fptoui {f} {bounded} to {register_type(dst)}")
+        d = register_type(dst)
+        if not exact:
+            large = self.ins(f"fcmp oge {f} {bounded}, {constant(float(top), src)}")
+            found = self.ins(f"select {c} {large}, {d} {constant(top - 1, dst)}, {d} {found}")
+        if not signed:
+            return found
+        nan = self.ins(f"fcmp uno {f} {x}, {x}")
+        return self.ins(f"select {c} {nan}, {d} {constant(0, dst)}, {d} {found}")
+
+    def _halves(self, x: str, dst: Ty) -> str:
+        """float64 as integers of 64 bits, which it fits, where no instruction does that: the upper and the lower 32 bits apart."""
+        n = dst.lanes
+        src, d = f64.vector(n), register_type(dst)
+        f = register_type(src)
+        magic = constant(2.0**52, src)  # what is added to it stands in the lowest bits
+        whole = self.intrinsic("trunc", src, x)
+        high = self.intrinsic("floor", src, self.ins(f"fmul {f} {whole}, {constant(2.0**-32, src)}"))
+        low = self.ins(f"fsub {f} {whole}, {self.ins(f'fmul {f} {high}, {constant(2.0**32, src)}')}")
+
+        def bits(part: str) -> str:
+            raised = self.ins(f"bitcast {f} {self.ins(f'fadd {f} {part}, {magic}')} to {d}")
+            return self.ins(f"xor {d} {raised}, {constant(0x433 << 52, Ty('u', 64, n))}")
+
+        if dst.kind == "i":
+            word = Ty("i", 32, n)
+            upper = self.ins(
+                f"sext {register_type(word)} {self.ins(f'fptosi {f} {high} to {register_type(word)}')} to {d}"
+            )
+        else:
+            upper = bits(high)
+        return self.ins(f"or {d} {self.ins(f'shl {d} {upper}, {constant(32, dst)}')}, {bits(low)}")
+
+    def _joined(self, x: str, src: Ty) -> str:
+        """Signed integers of 64 bits as float64, where no instruction does that: each half in the lowest bits of a float, rounded once."""
+        d, f = register_type(src), register_type(f64.vector(src.lanes))
+        word, wide = Ty("u", 64, src.lanes), f64.vector(src.lanes)
+        low = self.ins(f"and {d} {x}, {constant(0xFFFFFFFF, word)}")
+        low = self.ins(f"bitcast {d} {self.ins(f'or {d} {low}, {constant(0x433 << 52, word)}')} to {f}")  # 2**52 + low
+        high = self.ins(
+            f"xor {d} {self.ins(f'lshr {d} {x}, {constant(32, word)}')}, {constant((0x453 << 52) + (1 << 31), word)}"
+        )
+        high = self.ins(f"bitcast {d} {high} to {f}")  # 2**84 + 2**63 + high * 2**32
+        return self.ins(
+            f"fadd {f} {self.ins(f'fsub {f} {high}, {constant(2.0**84 + 2.0**63 + 2.0**52, wide)}')}, {low}"
+        )
 
     def _nonzero(self, x: str, src: Ty) -> str:
         t = register_type(src)

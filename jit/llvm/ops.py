@@ -109,17 +109,35 @@ class OpEmitter(Lanes):
         t = register_type(ty)
         a, b = args
         if ty.kind == "u":
-            return self.ins(f"u{name} {t} {a}, {b}")
+            return self._quotient(name, ty, a, b)
         if not b.startswith("%") and b not in ("-1", constant(-1, ty)):
             return self.ins(f"s{name} {t} {a}, {b}")
         minus_one = self.ins(f"icmp eq {t} {b}, {constant(-1, ty)}")
         c = register_type(Ty("b", 1, ty.lanes))
         safe = self.ins(f"select {c} {minus_one}, {t} {constant(1, ty)}, {t} {b}")
-        q = self.ins(f"s{name} {t} {a}, {safe}")
+        q = self._quotient(name, ty, a, safe)
         if name == "rem":
             return q  # x rem 1 = 0 = x rem -1
         negated = self.ins(f"sub {t} {constant(0, ty)}, {a}")
         return self.ins(f"select {c} {minus_one}, {t} {negated}, {t} {q}")
+
+    def _quotient(self, name: str, ty: Ty, a: str, b: str) -> str:
+        """``a div b`` or ``a rem b``, of vectors by floats: no machine divides vectors of integers.
+
+        A quotient that is not whole is at least ``1 / |b|`` away from the next whole number.  A float that has more digits than
+        ``a`` rounds off less than that.
+        """
+        t, kind = register_type(ty), "s" if ty.kind == "i" else "u"
+        if ty.lanes == 1 or ty.bits == 64 or not b.startswith("%"):
+            return self.ins(f"{kind}{name} {t} {a}, {b}")
+        f = register_type(Ty("f", 64 if ty.bits == 32 else 32, ty.lanes))
+        x, y = (self.ins(f"{kind}itofp {t} {v} to {f}") for v in (a, b))
+        ratio = self.ins(f"fdiv {f} {x}, {y}")
+        q = self.ins(f"fpto{kind}i {f} {ratio} to {t}")
+        if name == "div":
+            return q
+        product = self.ins(f"mul {t} {q}, {b}")
+        return self.ins(f"sub {t} {a}, {product}")
 
     # --------------------------------------------------------------------------------------- floats
 

@@ -1,8 +1,8 @@
 """Computes at compile time what depends on integer and boolean constants alone.
 
 Lowerings write general formulas (a division guards against 0 and -1 whatever the divisor is); with a literal
-operand most of that falls away.  LLVM would fold it as well, but later than the vectoriser needs it: a division
-by a constant is a multiplication, and any other cannot be vectorised.
+operand most of that falls away.  LLVM would fold it as well, but later than the vectoriser needs it, which counts
+operations.
 """
 
 from __future__ import annotations

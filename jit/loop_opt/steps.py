@@ -216,8 +216,9 @@ class Body:
             if e.mask is not None:
                 self._masked(e)
         else:
-            self._supported(e)
-            self._grow(1)
+            chosen = e.name == "select" and self.step(e.args[0]) == 0
+            self._supported(e, counts=not chosen)
+            self._grow(0 if chosen else 1)
             for a in e.args:
                 self._need(a)
 
@@ -326,15 +327,18 @@ class Body:
         operand = e.args[0].ty
         return (
             e.name not in _VECTOR_OPS
-            or (_is_division(e) and (not isinstance(e.args[1], Const) or e.ty.bits == 64))
+            or (_is_division(e) and self.step(e.args[1]) != 0)
             or (e.name == "rem" and e.ty.is_float)
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
-            or (e.name == "cast" and self.step(e.args[0]) is None and _slow_cast(operand, e.ty))
         )
 
-    def _supported(self, e: Op) -> None:
+    def _supported(self, e: Op, counts: bool) -> None:
+        """``counts``: False of what one choice for the whole loop takes.  With numbers in the code there is none (``fold``), and sums
+        are to have the same accumulators where the numbers are read."""
         if self._unsupported(e):
             raise Declined
+        if not counts:
+            return
         self.maskable &= not _is_division(e)
         half = any(t.is_float and t.bits == 16 for t in (e.ty, *(a.ty for a in e.args)))
         if half and e.name not in ("select", "bitcast"):
@@ -346,6 +350,22 @@ class Body:
 
 def _is_division(e: Op) -> bool:
     return e.name in ("div", "rem") and not e.ty.is_float
+
+
+def divides_what_it_adds_up(loop: For) -> bool:
+    """Whether a loop adds up floats and divides integers: how LLVM would cut the sum hangs on whether it knows the divisor, which is
+    a number in the code of one program and is read in that of another."""
+    changed = {s.name for s in loop.body if isinstance(s, Assign) and s.value.ty.is_float}
+    todo: list[Expr] = [e for s in loop.body if isinstance(s, (Let, Assign, Store)) for e in operands(s)]
+    seen: set[int] = set()
+    while changed and todo:
+        e = todo.pop()
+        if id(e) not in seen:
+            seen.add(id(e))
+            if isinstance(e, Op) and _is_division(e):
+                return True
+            todo += operands(e)
+    return False
 
 
 def _is_next(index: Expr, before: Expr) -> bool:
@@ -412,9 +432,3 @@ def _times(step: Step, factor: Expr) -> Step:
     if isinstance(step, int):
         return step * int(factor.value) if isinstance(factor, Const) else factor if step == 1 else factor * step
     return factor * step
-
-
-def _slow_cast(src: Ty, dst: Ty) -> bool:
-    """Conversions between floats and wide integers that few machines have."""
-    wide = (("i", 64), ("u", 64), ("u", 32))
-    return (src.is_float and (dst.kind, dst.bits) in wide) or (dst.is_float and (src.kind, src.bits) in wide)

@@ -42,7 +42,7 @@ from ..loop_walk import declared, is_any
 from ..target import Target
 from .guards import with_guarded_loads
 from .interleave import interleaved
-from .steps import Body, Declined, Scalar, Step, accumulator
+from .steps import Body, Declined, Scalar, Step, accumulator, divides_what_it_adds_up
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
 # chain of operations that wait for each other: some of them side by side take a quarter less time (measured on Zen 3).
@@ -95,7 +95,7 @@ def _block(stmts: Sequence[Stmt], target: Target, names: _Names) -> tuple[Stmt, 
                 except Scalar:
                     out.append(replace(s, vectorize=False))
                 except Declined:
-                    out.append(s)
+                    out.append(replace(s, vectorize=not divides_what_it_adds_up(s)))
             case For(body=body) | While(body=body):
                 out.append(replace(s, body=_block(body, target, names)))
             case If(cond, then, orelse):

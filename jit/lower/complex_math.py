@@ -23,6 +23,8 @@ Pair = tuple[Expr, Expr]
 INF, NAN = float("inf"), float("nan")
 HALF_PI = 1.5707963267948966
 
+_WHOLE = (*range(-8, 0), *range(1, 9))  # exponents
+
 
 def let(b: KernelBuilder, name: str, z: Pair) -> Pair:
     return named(b, name + "_re", z[0]), named(b, name + "_im", z[1])
@@ -222,8 +224,23 @@ def log1p(b: KernelBuilder, z: Pair) -> Pair:
     return select(near, close, vm.log(b, vm.hypot(b, u, y))), vm.atan2(b, y, u)
 
 
-@in_double
 def pow(b: KernelBuilder, z: Pair, w: Pair) -> Pair:
+    """z**w; of a whole number that stands in the code by products, as NumPy does."""
+    if not all(isinstance(part, Const) for part in w) or w[1].value != 0 or w[0].value not in _WHOLE:  # type: ignore[union-attr]
+        return _general_pow(b, z, w)
+    value = _whole_pow(b, z, int(w[0].value))  # type: ignore[union-attr]
+    if w[0].value > 0:  # type: ignore[union-attr]
+        return value
+    zero, nan = b.let("pow_zero", z[0].eq(0.0) & z[1].eq(0.0)), Const(NAN, z[0].ty)
+    return choose(zero, (nan, nan), value)
+
+
+def _whole_pow(b: KernelBuilder, z: Pair, y: int) -> Pair:
+    return in_double(lambda b, z: integer_pow(b, z, y))(b, z)
+
+
+@in_double
+def _general_pow(b: KernelBuilder, z: Pair, w: Pair) -> Pair:
     """exp(w log z); z**0 is 1, 0**w is 0 for Re w > 0."""
     w = let(b, "pow_w", w)
     ty = z[0].ty

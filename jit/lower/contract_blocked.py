@@ -313,14 +313,14 @@ def _product(
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
     copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
-    loops: tuple[str, ...] = ()
-    if window_rows is not None:
-        loops = window_rows.loops(blocks.ks, len(ks), len(blocks.ks) < len(p.ks), blocks.slices > 1)
-    variant = Contract(tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, loops, masked)
+    variant = Contract(
+        tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, window_rows is not None, masked
+    )
     kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     values = _frame(blocks, layout, p, batch, rows, ks)
     if window_rows is not None:
         values |= window_rows.frame(blocks.piece_rows, p.ks)
+        values |= window_rows.loops(blocks.ks, len(ks), len(blocks.ks) < len(p.ks), blocks.slices > 1)
     values |= {
         "a": a.at, "b": b.at, "a_source": a.at, "b_source": b.at, "c": out.at, "m": m, "n": width, "c_part": groups * m * line,
         "last_col": largest(width - tile.cols, 0), "c_col": 1 if p.pairs else c_col, "reach": reach, "sums": a.at, "sums_size": 0, "then": a.at, "told": a.at, "calling": 0,

@@ -163,14 +163,17 @@ def packed(ctx: LowerContext, name: str, p: Contraction, b: Array, tile: Tile) -
     strides = (once[1] * panels * d_panel if once[0] > 1 else 0, panels * d_panel if once[1] > 1 else 0)
     elements = math.prod(once) * panels * d_panel
     copy = Array(scratch(ctx, tile.ty, elements), tile.ty)
-    tile = replace(tile, mr=0)  # the panels do not depend on the height of the register block
-    kernel = ctx.kernel(("pack", tile, b.ty, k_dims, layout), lambda: pack_kernel(tile, b.ty, k_dims, layout))
+    width = 0 if layout == "turned" else tile.nv
+    block = replace(tile, mr=0, nv=width)  # the panels do not depend on the height of the register block
+    kernel = ctx.kernel(("pack", block, b.ty, k_dims, layout), lambda: pack_kernel(block, b.ty, k_dims, layout))
     chunks = -(-k // PACK_CHUNK)
     values: dict[str, Arg] = {
         "src": b.at, "dst": copy.at, "n": n, "k": k, "chunk": PACK_CHUNK, "chunks": chunks, "panels": panels,
         "g1_size": once[1], "last_col": largest(n - cols, 0), "s_col": s_col, "s_g0": batch[0][2], "s_g1": batch[1][2],
         "d_g0": strides[0], "d_g1": strides[1], "d_panel": d_panel,
     }  # fmt: skip
+    if layout == "turned":
+        values["cols"] = tile.cols
     for i, (n_k, _, s_k) in enumerate(ks):
         values |= {f"k{i}": n_k, f"s_k{i}": s_k}
     nbytes = math.prod(once) * k * n * unit * b.ty.itemsize + elements * tile.ty.itemsize

@@ -1,7 +1,7 @@
 """Reductions: what is accumulated, from which value, in which type.
 
-A reduction here says nothing of loops: ``nest.kernel`` builds those.  Sums and products of float16 and bfloat16
-accumulate in float32, everything else in its own dtype.
+A reduction here says nothing of loops: ``nest.kernel`` builds those.  Those of float16 and bfloat16 accumulate in float32,
+everything else in its own dtype.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def reduced_axes(eqn: Eqn) -> tuple[int, ...]:
 
 def accumulator(op: str, dtype: np.dtype) -> np.dtype:
     """The dtype that partial results have."""
-    if op in ("sum", "prod") and dtypes.is_float(dtype) and dtype.itemsize == 2:
+    if op in ("sum", "prod", "max", "min", "argmax", "argmin") and dtypes.is_float(dtype) and dtype.itemsize == 2:
         return dtypes.float32
     return dtype
 
@@ -154,7 +154,8 @@ def _arg(op: str) -> Reduction:
         dtype, out = x.aval.dtype, eqn.outputs[0].aval
         if dtypes.is_complex(dtype):
             raise LoweringError(f"{eqn.prim.name} of {dtype} has no native loop ({eqn.source})")
-        return t.reduce(op, (t.read(x, full), t.index(full[eqn.params["axis"]], out.dtype)), dtype, out.dtype)
+        values = t.read(x, full), t.index(full[eqn.params["axis"]], out.dtype)
+        return t.reduce(op, values, accumulator(op, dtype), out.dtype)
 
     def of_one(t: Reader, eqn: Eqn, index: tuple[Affine, ...], conds: tuple[Cond, ...]) -> Node:
         return t.read(Literal(0, eqn.outputs[0].aval.with_(shape=())), ())

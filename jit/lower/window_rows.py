@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fx.errors import GraphError
 
-from ..kernels.window_part import AXES
+from ..kernels.window_part import AXES, OUTER
 from .contraction import Dims
 from .conv_geometry import Phase
 from .registry import Arg
@@ -92,13 +92,12 @@ class WindowRows:
             }  # fmt: skip
         return values
 
-    def loops(self, found: Dims, kernel_dims: int, outer: bool, cut: bool) -> tuple[str, str]:
-        """The kernel's loops over k along y and x.  ``found``: those that are left where y is the ``outer`` one; ``cut``: the
-        first of them goes in slices."""
+    def loops(self, found: Dims, kernel_dims: int, outer: bool, cut: bool) -> dict[str, int]:
+        """For the frame: the kernel's loops over k along y and x.  ``found``: those that are left where y is the ``outer`` one;
+        ``cut``: the first of them goes in slices."""
         behind = kernel_dims - len(found)  # of loops of one round that stand in front
-        place = lambda i: f"k{i if cut and i == 0 else behind + i}"
-        if outer:
-            return "outer", place(0)
-        if len(found) < 2:
+        place = lambda i: i if cut and i == 0 else behind + i
+        if not outer and len(found) < 2:
             raise GraphError("a window has two loops over k")
-        return place(0), place(1)
+        y, x = (OUTER, place(0)) if outer else (place(0), place(1))
+        return {"k_loop_y": y, "k_loop_x": x}

@@ -2,6 +2,9 @@
 
 A store into a line that no cache holds reads the line from memory first.  What goes past the caches does not: of the three times that a
 loop over large arrays would move their bytes, one is left out.
+
+Such stores keep no order with later ones.  What another thread must see them before is an atomic read-modify-write, which waits for them:
+the one by which a worker leaves a loop (``runtime_ir/pool.py``), and the locks of Python behind that.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class ColumnsKernel(Reducing):
         """The accumulators of one column after one more row."""
         values = [self.value(v) for v in r.values]
         if is_arg(r.op):
-            new: Value = carry_position(self.b, r.op, old[0], old[1], values[0], values[1])
+            new: Value = carry_position(self.b, r.op, old[0], old[1], widen(values[0], r.acc), values[1])
         else:
             new = COMBINE[r.op](self.b, old if len(old) > 1 else old[0], widen(values[0], r.acc))
         return tuple(self.b.let("new", v) for v in (new if isinstance(new, tuple) else (new,)))

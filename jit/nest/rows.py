@@ -107,7 +107,7 @@ class Reducing(Emitter):
         old: Value = tuple(acc) if len(acc) > 1 else acc[0]
         new = COMBINE[r.op](self.b, old, widen(value, r.acc))
         parts = list(new) if isinstance(new, tuple) else [new]
-        if len(parts) > 1:
+        if len(parts) > 1 and r.op != "sum":  # each part is made of both
             parts = [self.b.let("next", p) for p in parts]
         for a, p in zip(acc, parts):
             self.b.assign(a, p)
@@ -188,7 +188,7 @@ class RowsKernel(Reducing):
             end = b.let("block_end", minimum(first + BLOCK, stop))
             running = b.var("extreme", identity)
             with self.loop(k, first, end, vectorize=True):
-                b.assign(running, extreme(b, running, self.value(r.values[0])))
+                b.assign(running, extreme(b, running, widen(self.value(r.values[0]), r.acc)))
             found = b.let("found", running)
             with b.if_(ahead(r.op, found, best) | at.eq(behind)):
                 b.assign(best, found)
@@ -220,7 +220,9 @@ class RowsKernel(Reducing):
         for r in reductions:
             self.combine(r, accs[r], self.value(r.values[0]))
         for node in keep:
-            self.store(self.kept[node].buf, self.kept_index(self.kept[node]), self.value(node))
+            value = self.value(node)
+            with self.inside(self.scope_of(self.nest.loops(node))):
+                self.store(self.kept[node].buf, self.kept_index(self.kept[node]), value)
         self.store_all(stores)
 
     # ------------------------------------------------------------------ values kept between stages
@@ -282,14 +284,16 @@ class RowsKernel(Reducing):
         return any(node in self.visited(s, stop) for s in range(stage + 1, self.nest.stages))
 
     def make_room(self, node: Node, stage: int) -> _Kept:
-        """Scratch memory of one row for each worker, indexed by the reduced counters."""
-        nbytes = math.ceil(self.nest.row_size * node.dtype.itemsize / 64) * 64
+        """Scratch memory of one row for each worker, indexed by those of the reduced counters on which the value depends."""
+        loops = [k for k in range(self.nest.n_kept, len(self.nest.sizes)) if k in self.nest.loops(node)]
+        sizes = [self.nest.sizes[k] for k in loops]
+        nbytes = math.ceil(math.prod(sizes) * node.dtype.itemsize / 64) * 64
         buf = self.b.pointer("kept", ty_of(node.dtype))
         self.args.append(self.ctx.scratch(nbytes, per_worker=True))
         stride = self.integer("kept_row", nbytes // node.dtype.itemsize)
-        loops = range(self.nest.n_kept, len(self.nest.sizes))
-        strides = dense_strides([self.nest.sizes[k] for k in loops])
-        return _Kept(buf, self.b.let("mine", self.b.worker * stride), Affine(0, tuple(zip(loops, strides))), stage)
+        return _Kept(
+            buf, self.b.let("mine", self.b.worker * stride), Affine(0, tuple(zip(loops, dense_strides(sizes)))), stage
+        )
 
     def kept_index(self, kept: _Kept) -> Expr:
         return kept.base + self.affine(kept.at, False)

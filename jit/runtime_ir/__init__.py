@@ -56,7 +56,8 @@ from .layout import (
 )
 from .machine import LINUX_CPUS, MACHINES, OTHER_MACHINE, POSIX_CLOCK, UNKNOWN_CPUS, WINDOWS_CLOCK
 from .pool import POOL, REGION, WORKER
-from .program import EXECUTE, RUN, STEER
+from .program import EXECUTE, RUN
+from .steer import STEER
 
 __all__ = [
     "ENTRIES",

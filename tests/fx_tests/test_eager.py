@@ -17,7 +17,7 @@ import fx.numpy as fnp
 import jit.calls.eager
 from fx import backend, dispatch, silence
 from fx.array import Array
-from fx.numpy import ufunc_class
+from fx.numpy import ufunc_class, ufunc_quick
 from jit.calls import builtins
 
 NATIVE = backend.eager()
@@ -27,7 +27,7 @@ UFUNCS = {
 
 
 def python_way(u: ufunc_class.Ufunc) -> Callable[..., Any]:
-    make = ufunc_class.quick_unary if u.nin == 1 else ufunc_class.quick_binary
+    make = ufunc_quick.quick_unary if u.nin == 1 else ufunc_quick.quick_binary
     return make(*u.becomes)
 
 
@@ -37,7 +37,7 @@ def native_way(u: ufunc_class.Ufunc, fallback: Callable[..., Any] | None = None)
 
 
 def of_operation(operation: Any) -> Callable[..., Any]:
-    ufunc_class.go_native()
+    ufunc_quick.go_native()
     other = object.__new__(ufunc_class.Ufunc)
     other._operation = operation
     return other
@@ -132,7 +132,7 @@ def test_nothing_is_evaluated_where_somebody_may_be_looking() -> None:
     fx.jit(lambda y: (seen.append(sin(x)), y)[1])(1.0)
     assert seen == ["fallback"]
     assert type(sin(x)) is Array
-    assert not ufunc_class.ALERT
+    assert not ufunc_quick.ALERT
 
 
 def test_warnings_are_off_and_come_back() -> None:
@@ -153,9 +153,9 @@ def test_a_call_in_the_middle_of_another_takes_the_other_way() -> None:
         seen.append((outer(x), sin(OPERANDS["vector"])))
         return x
 
-    outer = of_operation(NATIVE.operation(np.negative, refuse, 1, ufunc_class.FLOATS))
+    outer = of_operation(NATIVE.operation(np.negative, refuse, 1, ufunc_quick.FLOATS))
     sin = native_way(fnp.sin)
-    middle = of_operation(NATIVE.operation(function, refuse, 1, ufunc_class.FLOATS))
+    middle = of_operation(NATIVE.operation(function, refuse, 1, ufunc_quick.FLOATS))
     assert type(middle(OPERANDS["vector"])) is Array
     ((first, second),) = seen
     assert first == "fallback"
@@ -224,7 +224,7 @@ def test_another_layout_of_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jit.calls.border.layout_is_known", lambda: False)
     try:
         assert backend.eager() is None
-        ufunc_class.go_native()
+        ufunc_quick.go_native()
         f = fx.jit(lambda x, y: {"a": x + y, "b": 2})
         for _ in range(3):
             out = f(OPERANDS["vector"], OPERANDS["vector"])

@@ -167,6 +167,10 @@ def test_nodes_of_the_programs_own() -> None:
         register_namedtuple_serialization(Pair, serialized_name="tests.Pair")
     found = deserialize(export(fx.jit(fnp.linalg.eigh))(np.eye(2)).serialize()).call(np.eye(2))
     np.testing.assert_array_equal(found.eigenvalues, [1, 1])
+    draw, key = fx.jit(lambda k: (fx.random.split(k), fx.random.normal(k, (2,)))), fx.random.key(5)
+    keys, drawn = deserialize(export(draw)(key).serialize()).call(key)
+    np.testing.assert_array_equal(drawn, draw(key)[1])
+    np.testing.assert_array_equal(fx.random.key_data(keys), fx.random.key_data(draw(key)[0]))
 
 
 def test_what_is_refused() -> None:
@@ -181,7 +185,11 @@ def test_what_is_refused() -> None:
         with pytest.raises(ExportError, match=what):
             deserialize(bytes(wrong))
     description, _ = encoding.read(blob)
-    for change, what in (({"graphs": [{}]}, "no sense"), ({"in_tree": ["node", [], "who", ""]}, "registered")):
+    own = lambda module, name: {"out_tree": ["own", ["leaf"], module, name]}
+    for change, what in (
+        ({"graphs": [{}]}, "no sense"), ({"in_tree": ["node", [], "who", ""]}, "registered"), (own("fx.export.trees", "describe"), "does not know"),
+        (own("fx.gone", "Gone"), "Gone of fx.gone, which fx .* does not know"), (own("subprocess", "Popen"), "does not know"),
+    ):  # fmt: skip
         with pytest.raises(ExportError, match=what):
             deserialize(encoding.write({**description, **change}, []))
     description["graphs"][0]["eqns"][0][0] = "fold_space"

@@ -18,7 +18,7 @@ from recorded import answers
 
 import fx
 import fx.numpy as fnp
-from fx.errors import ArgumentError, ShapeError, UnsupportedArgumentError
+from fx.errors import ArgumentError, AxisError, DTypeError, ShapeError, UnsupportedArgumentError
 
 WIDE = np.linspace(0.25, 2.0, 6).reshape(2, 3)  # float64
 COUNTS = np.arange(6).reshape(2, 3)  # int64
@@ -125,6 +125,8 @@ def test_options_hold_while_they_are_set() -> None:
     assert f(WIDE).dtype == fnp.sin(WIDE).dtype == np.float64
     with as_jax():
         assert f(WIDE).dtype == fnp.sin(WIDE).dtype == np.float32
+        assert fnp.add(WIDE, 2.0).dtype == fnp.maximum(2, WIDE).dtype == fnp.power(WIDE, 2).dtype == np.float32
+        assert fnp.multiply(COUNTS, 2).dtype == fnp.subtract(2, COUNTS).dtype == np.int32
         with fx.enable_x64():
             assert f(WIDE).dtype == fnp.asarray(WIDE).dtype == np.float64
     assert f(WIDE).dtype == fnp.sin(WIDE).dtype == fnp.zeros(2, "float64").dtype == np.float64
@@ -302,7 +304,19 @@ def test_sparse_arrays_beside_jax(theirs: dict[str, np.ndarray]) -> None:
     A = sparse.BCOO.fromdense(DENSE)
     np.testing.assert_array_equal((-A - A / 2).todense(), -1.5 * DENSE)
     np.testing.assert_array_equal(A - DENSE, 0 * DENSE)
-    for wrong in (lambda: A @ A, lambda: A * A, lambda: sparse.BCOO.fromdense(DENSE[0]) @ OTHER):
+    assert float(A.sum((0, 1)).todense()) == DENSE.sum()
+    np.testing.assert_array_equal(sparse.BCOO.fromdense(DENSE > 2).todense(), DENSE > 2)
+    # Sizes, and numbers of places, beyond the dtype of the indices.
+    for dtype, n, last in (("int8", 300, 127), ("int32", 200_000, 199_999)):
+        ends = np.array([[9, last], [1, 7], [9, last]], dtype)
+        far = sparse.BCOO((np.ones(3, np.float32), ends), shape=(n, n))
+        np.testing.assert_array_equal(far.sum_duplicates().indices, ends[[1, 0]])
+        np.testing.assert_array_equal(far.sort_indices().indices, ends[[1, 0, 2]])
+    with pytest.raises(AxisError, match="axis 2 is out of range"):
+        A.sum(2)
+    with pytest.raises(DTypeError, match="integers are needed"):
+        sparse.BCOO((A.data, A.data[:, None]), shape=(3,))
+    for wrong in (lambda: A @ A, lambda: A * A, lambda: A / DENSE, lambda: sparse.BCOO.fromdense(DENSE[0]) @ OTHER):
         with pytest.raises(UnsupportedArgumentError):
             wrong()
     for wrong in (lambda: A @ DENSE, lambda: A + sparse.eye(3), lambda: sparse.BCOO((A.data, A.indices), shape=(3,))):

@@ -20,9 +20,9 @@ import fx
 import fx.numpy as fnp
 from fx.array import Array
 from fx.config import ALERT
-from fx.numpy import methods, ufunc_class
+from fx.numpy import methods, ufunc_class, ufunc_quick
 
-ufunc_class.go_native()
+ufunc_quick.go_native()
 
 IN_NATIVE_CODE = {
     name

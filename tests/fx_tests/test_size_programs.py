@@ -166,3 +166,20 @@ def test_one_family_serves_both_sides_of_a_limit(name: str) -> None:
         assert outcome(several, [x]) == outcome(fx.jit(lambda x: f(x)), [x]), n
     (families,) = several._programs.families.values()
     assert len(families._all) == 1
+
+
+QUOTIENTS: dict[str, Any] = {  # sums of what is computed from quotients of integers and a length
+    "remainders": lambda x, i: (x * (i % x.shape[1]).astype(np.float32)).sum(1),
+    "quotients beside a function": lambda x, i: (fnp.tanh(x) * (i // x.shape[1]).astype(np.float32)).sum(1),
+    "of 64 bits": lambda x, i: (x * (i.astype(np.int64) % x.shape[1]).astype(np.float32)).sum(1),
+    "places that wrap": lambda x, i: fnp.take(x[0], i, mode="wrap").sum(1),
+}
+
+
+@pytest.mark.parametrize("name", QUOTIENTS)
+def test_sums_have_the_same_accumulators_whether_or_not_the_code_holds_a_divisor(name: str) -> None:
+    several = fx.jit(lambda x, i: QUOTIENTS[name](x, i))
+    for n in (100, 101, 500, 501, 64):
+        rng = np.random.default_rng(n)
+        arrays = [rng.standard_normal((9, n), dtype=np.float32), rng.integers(0, 999, (9, n), dtype=np.int32)]
+        assert outcome(several, arrays) == outcome(fx.jit(lambda x, i: QUOTIENTS[name](x, i)), arrays), n

@@ -146,6 +146,20 @@ def test_a_plateau_lowers_the_rate_as_pytorch_s(options, tmp_path):
         run(train.ReduceOnPlateau("validation_score"))
 
 
+@pytest.mark.parametrize("steers", [train.LearningRate(lambda n: 0.5**n), train.ReduceOnPlateau("loss", patience=1)])
+def test_a_rate_is_set_from_one_side_alone(steers):
+    def rate_after(rate):
+        trainer = train.Trainer(lambda model, batch, key: model["w"] * 0, optim.inject_hyperparams(optim.sgd)(rate))
+        fitted = trainer.fit(MODEL, [np.zeros(1)], epochs=3, callbacks=[steers])
+        return float(optim.tree_get(fitted.state.optimizer, "learning_rate"))
+
+    with pytest.raises(TrainingError, match="a schedule of the optimizer sets it"):
+        rate_after(lambda step: 0.3)
+    if isinstance(steers, train.ReduceOnPlateau):
+        steers.minimum = 1.0
+        assert rate_after(0.25) == 0.25  # a minimum raises nothing
+
+
 def test_a_reason_to_stop_ends_the_run_after_the_step():
     def third(run):
         run.stop = "enough" if int(run.state.step) == 3 else ""

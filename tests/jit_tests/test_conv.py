@@ -209,6 +209,23 @@ def test_border_is_left_out_without_a_copy() -> None:
     assert steps((28, 28), 3, 12, images=1, dilation=12) == ["conv (pad)", "conv (pack)", "conv"]
 
 
+def test_layouts_of_the_window_share_kernels() -> None:
+    """Forward and backward, over one axis and two; panels of weights of all widths."""
+    found: dict[str, set[str]] = {"conv": set(), "conv (pack)": set()}
+    for n, features in [(2, 16), (1, 16), (2, 64), (2, 128)]:
+        last = (0, n + 1, *range(1, n + 1))
+        x = np.zeros((24, *(20,) * n, features), np.float32)
+        for rhs in ((n + 1, n), (n, n + 1)):  # the weights, and as the gradient with respect to the image reads them
+            w = np.zeros((*(3,) * n, features, features), np.float32)
+            p = params(n, padding=((1, 1),) * n, lhs_spec=last, out_spec=last, rhs_spec=(*rhs, *range(n)))
+            h, _ = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])
+            for step in h.steps:
+                name = step.kernel.kernel.name
+                if not name.endswith("unit") and (step.name != "conv" or features == 16):
+                    found[step.name].add(name)
+    assert [len(keys) for keys in found.values()] == [1, 1], found
+
+
 def test_groups_of_one_image() -> None:
     """The weights' gradient of groups of several channels: an image is one value of k, but no channel is convolved on its own."""
     x, ct = random_array((1, 7, 6, 64), "float32"), random_array((1, 7, 6, 64), "float32", 1)

@@ -271,6 +271,8 @@ PASSED_ON = {  # of donated a, b of one type and c of another: what comes back, 
     "beside what is computed": (lambda a, b, c: (a * 2 + b, b, c), 0, True),
     "twice": (lambda a, b, c: (a, a, c), 0, True),
     "transposed": (lambda a, b, c: (a.T, b, c), None, True),
+    "in another shape": (lambda a, b, c: (a.reshape(-1), b, c), None, True),
+    "computed, in another shape": (lambda a, b, c: ((a * 2).reshape(4, -1), (b + 1)[None], c), None, True),
     "and its reverse": (lambda a, b, c: (a, a[::-1], c), None, True),
 }
 

@@ -161,6 +161,29 @@ def test_cheap_values_are_computed_again():
     assert len(plan.groups) == 1 and any("cheap to repeat" in why for why in plan.decisions.values()), str(plan)
 
 
+def test_what_one_image_and_vectors_give_is_not_kept_beside_the_image():
+    n, wide, vector = 24, numbers((24, 16), "f4"), numbers((16,), "f4", 1)
+
+    def batch_norm_and_gradient(x, g, scale):
+        mean = lambda v: E.mul(R.reduce_sum(v, (0,)), 1 / n)
+        centred = E.sub(x, columns(mean(x), x))
+        inverse = E.rsqrt(E.add(mean(E.mul(centred, centred)), 1e-5))
+        normal = E.mul(centred, columns(inverse, x))
+        ahead = E.mul(g, columns(E.mul(scale, inverse), x))
+        behind = E.add(columns(mean(ahead), x), E.mul(normal, columns(mean(E.mul(ahead, normal)), x)))
+        return [E.mul(normal, columns(scale, x)), E.sub(ahead, behind), R.reduce_sum(E.mul(g, normal), (0,))]
+
+    def two_images(x, g, scale):  # their difference is one array less to read, so that it is stored
+        d = E.sub(x, g)
+        return [S.rev(d, (0,)), S.rev(d, (1,)), E.mul(d, columns(scale, x))]
+
+    for f, kept in ((batch_norm_and_gradient, 0), (two_images, 1)):
+        check(f, wide, wide + 1, vector)
+        plan = plan_of(f, wide, wide + 1, vector)
+        stored = {v for g in plan.groups for v in g.writes if v.aval.shape == wide.shape} - set(plan.outputs)
+        assert len(stored) == kept, str(plan)
+
+
 def test_a_dear_vector_is_not_computed_for_every_row():
     plan = plan_of(lambda x, b: [E.mul(x, columns(E.exp(b), x))], X, ROW)
     assert len(plan.groups) == 2 and any(

@@ -293,6 +293,21 @@ def test_gathers_in_vectors(dtype: str, index: str) -> None:
     check(f, x, i, w)
 
 
+@pytest.mark.parametrize("shape", [(17, 2, 1), (1, 3, 2)], ids=str)
+def test_dear_values_of_a_gather_are_kept_by_the_loops_they_depend_on(shape: tuple[int, ...]) -> None:
+    """A clipped index into an axis of one element says nothing: what is read there depends on the other loops alone."""
+    rng = np.random.default_rng(9)
+    x, i = sample(rng, shape, "float64"), rng.integers(-3, 3, (40,)).astype(np.uint8)
+    window = {"dimension_numbers": ((0, 1), (2,), (2,), (), ()), "slice_sizes": (*shape[:2], 1), "mode": "clip"}
+
+    def f(x: Any, i: Any) -> list[Any]:
+        g = E.tanh(E.exp(bind(gather_p, x, S.expand_dims(i, (1,)), fill_value=None, **window)))
+        hit = E.convert_element_type(E.eq(g, S.broadcast_in_dim(R.reduce_max(g, (0, 1, 2)), g.shape, ())), g.dtype)
+        return [E.div(E.mul(hit, g), S.broadcast_in_dim(R.reduce_sum(hit, (0, 1, 2)), g.shape, ()))]
+
+    check(f, x, i)
+
+
 def test_what_is_read_through_a_gather_is_not_written_over() -> None:
     """Neither by the loop that reads it nor before; a gather of a gather, and one from what the same loop could compute."""
     rng = np.random.default_rng(8)

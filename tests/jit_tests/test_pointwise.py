@@ -14,18 +14,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph_harness import graph_of
 from loop_eval import run_pointwise
+from loop_harness import level as loop_level
 from pointwise_native import NativeRules
 
 import fx.primitives.elementwise as family
+import jit
 import jit.lower  # noqa: F401  fills POINTWISE
 from fx import dtypes
+from fx.interpret import run_graph
 from fx.ir import Aval, Eqn, Var
 from fx.primitive import Primitive, primitive
+from fx.primitives import shaping
 from jit.loop_ir import Const
 from jit.lower.registry import POINTWISE
 from jit.lower.shaping import SHAPING
 from jit.lower.types import ty_of
+from jit.target import host
 
 INF, NAN = np.inf, np.nan
 BOOL = (dtypes.bool_,)
@@ -383,3 +389,98 @@ def test_the_comparison_can_fail(dtype: str, ulps: float, factor: float) -> None
     x = x[np.isfinite(x)]
     with np.errstate(all="ignore"), pytest.raises(AssertionError, match="wanted"):
         assert_agrees(Case("exp", 1, (), ulps), (x * x.dtype.type(factor)), x, (x,))
+
+
+@pytest.mark.parametrize("level", ["host", "avx2", "sse4", "scalar"])
+def test_quotients_of_vectors_by_one_number(level: str) -> None:
+    """... which is read, not known to the code: all that numbers of 8 bits may be, and the ends of the others."""
+    target = loop_level(level)
+    for dtype in INTS:
+        info = np.iinfo(dtype)
+        rng = np.random.default_rng(0)
+        ends = np.array([info.min, info.min + 1, 0, 1, 3, info.max - 1, info.max], dtype)
+        x = np.arange(256).astype(dtype) if dtype.itemsize == 1 else rng.integers(info.min, info.max, 301, dtype, True)
+        x = np.concatenate([x, ends])
+
+        def both(x: Any, y: Any) -> list[Any]:
+            y = shaping.broadcast_in_dim(y, x.shape, ())
+            return [family.div(x, y), family.rem(x, y)]
+
+        graph = graph_of(both, x, x[0])
+        run = jit.compile(graph, jit.Options(target=target))
+        divisors = [*ends, *(ends[ends != 0] // 2), *np.array([2, 7, 10, 100], dtype), *rng.choice(x, 10)]
+        for y in map(np.asarray, divisors):
+            near = x if y == 0 else np.concatenate([x[:-3], y * np.array([1, 2, 3], dtype)])  # whole quotients
+            for found, wanted in zip(run(near, y), run_graph(graph, (near, y)), strict=True):
+                np.testing.assert_array_equal(found, wanted, err_msg=f"{dtype} {y}")
+
+
+def near_the_ends(dtype: str) -> np.ndarray:
+    """Floats around the ends of every integer type, around zero, and of all magnitudes."""
+    rng, least = np.random.default_rng(0), np.finfo(dtype)
+    powers = [
+        s * min(2.0**p, float(least.max)) for p in (7, 8, 15, 16, 24, 31, 32, 52, 53, 62, 63, 64, 65) for s in (1, -1)
+    ]
+    with np.errstate(over="ignore"):
+        x = np.concatenate(
+            [
+                np.array([0.0, -0.0, 0.5, -0.5, 0.99, -0.99, np.nan, np.inf, -np.inf, *powers], dtype),
+                (np.add.outer(powers, [-1.5, -1, -0.5, 0.5, 1, 1.5])).ravel().astype(dtype),
+                np.nextafter(np.array(powers, dtype), np.array(0, dtype)),
+                np.nextafter(np.array(powers, dtype), np.array(powers, dtype) * 2),
+                (rng.standard_normal(500) * 10.0 ** rng.integers(-2, 21, 500)).astype(dtype),
+            ]
+        )
+    return x
+
+
+@pytest.mark.parametrize("level", ["", "avx2", "sse4", "scalar"])
+def test_floats_become_the_nearest_integers_that_there_are(level):
+    """Towards zero, the ends for what lies beyond them, 0 for NaN: held against Python's integers."""
+    target = host().restricted(level) if level else host()
+    for source in ("float16", "float32", "float64"):
+        x = near_the_ends(source)
+        names = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+        graph = graph_of(lambda x: [family.convert_element_type(x, np.dtype(n)) for n in names], x)
+        for name, found in zip(names, jit.compile(graph, jit.Options(target=target))(x)):
+            ends = np.iinfo(name)
+            whole = [0 if v != v else v if abs(v) == np.inf else int(v) for v in x.tolist()]
+            wanted = [int(min(max(v, ends.min), ends.max)) for v in whole]
+            assert found.dtype == name and found.tolist() == wanted, (source, name)
+
+
+@pytest.mark.parametrize("level", ["", "avx2", "sse4", "scalar"])
+def test_integers_become_the_nearest_floats(level):
+    """Rounded once, whatever the way: held against NumPy's, which takes one number at a time."""
+    target = host().restricted(level) if level else host()
+    rng = np.random.default_rng(0)
+    for source in ("int64", "uint64", "int32", "uint32"):
+        ends = np.iinfo(source)
+        powers = [(1 << p) + d for p in range(ends.bits - 1) for d in (-1, 0, 1)]
+        x = np.array([ends.min, ends.max, ends.min + 1, ends.max - 1, *powers], source)
+        x = np.concatenate(
+            [x, rng.integers(ends.min, ends.max, 500, source) >> rng.integers(0, ends.bits, 500).astype(source)]
+        )
+        graph = graph_of(lambda x: [family.convert_element_type(x, np.dtype(n)) for n in ("float32", "float64")], x)
+        for found in jit.compile(graph, jit.Options(target=target))(x):
+            assert found.tobytes() == x.astype(found.dtype).tobytes(), source
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_whole_powers_of_complex_numbers_are_products(dtype):
+    """By an exponent that stands in the code; infinities, NaN and zeros as in NumPy, which multiplies as well (but says NaN of
+    1/infinity, which is 0 here)."""
+    rng = np.random.default_rng(0)
+    special = [0, 1, -1, 1j, -1j, 2, complex(INF, 0), complex(0, INF), complex(NAN, 0), complex(-0.0, 0)]
+    x = np.concatenate(
+        [special, (rng.standard_normal(200) + 1j * rng.standard_normal(200)) * 10.0 ** rng.integers(-2, 3, 200)]
+    )
+    x = x.astype(dtype)
+    for y in (-8.0, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 7.0):
+        with np.errstate(all="ignore"):
+            wanted = (x.astype("complex128") ** y).astype(dtype)
+        found = jit.compile(graph_of(lambda x: [family.pow(x, family.full_like(x, y))], x))(x)[0]
+        if y < 0:
+            assert not found[np.isinf(x)].any()
+            wanted[np.isinf(x)] = 0
+        np.testing.assert_allclose(found, wanted, rtol=2e-7 if dtype == "complex64" else 2e-15, err_msg=str(y))

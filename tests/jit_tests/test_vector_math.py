@@ -185,6 +185,33 @@ def test_formulas_that_depend_on_the_machine_are_named() -> None:
     assert differ == set(CHOOSING)
 
 
+EXACT: dict[str, Callable[..., Any]] = {  # in mpmath, where it has another name or form
+    "exp2": lambda x: mpmath.power(2, x), "log2": lambda x: mpmath.log(x, 2), "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)),
+    "logistic": lambda x: 1 / (1 + mpmath.exp(-x)), "pow": mpmath.power,
+}  # fmt: skip
+
+
+@wide_enough
+@pytest.mark.parametrize("name", [*NUMPY, "pow", "atan2", "hypot"])
+def test_the_truths_are_true(name: str) -> None:
+    """What the errors of float64 are measured from is itself within a hundredth of a unit of mpmath's number."""
+    x = np.resize(sample(name, "float64", 1000)[::7], 300) if name in NUMPY else None
+    arrays = [x] if x is not None else [a[::311] for a in _pairs("float64")]
+    reference = NUMPY.get(name) or {"pow": np.power, "atan2": np.arctan2, "hypot": np.hypot}[name]
+    with np.errstate(all="ignore"):
+        wide = reference(*[a.astype(np.longdouble) for a in arrays])
+        met = (
+            np.isfinite(wide) & (np.abs(wide) >= np.finfo(np.float64).tiny) & (np.abs(wide) <= np.finfo(np.float64).max)
+        )
+    exact = EXACT.get(name) or getattr(mpmath, name)
+    assert met.sum() > 50
+    with mpmath.workprec(1300 if name in ("sin", "cos", "tan") else 300):
+        wanted = [mpmath.nstr(exact(*map(mpmath.mpf, map(float, at))), 25) for at in zip(*(a[met] for a in arrays))]
+    wanted = np.array([np.longdouble(w) for w in wanted])
+    unit = np.spacing(np.abs(wanted).astype(np.float64))
+    assert (np.abs(wide[met] - wanted) / unit).max() < 0.01
+
+
 @pytest.mark.parametrize("dtype", TYPES)
 def test_the_table_is_complete(dtype: str) -> None:
     assert set(documented()) == set(vm.__all__)

@@ -1,0 +1,51 @@
+"""Static data of the nodes of pytrees: what a node type keeps beside its children, compared and hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["can_change", "frozen_aux", "keys_of_static", "same_aux"]
+
+_NUMBERS = frozenset((bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")))
+_CHANGEABLE = (dict, list, set)
+keys_of_static: dict[type, Callable[[Any], Hashable]] = {}
+"""Of types without a hash whose values never change: what they are."""
+
+
+def same_aux(a: Any, b: Any) -> bool:
+    """Equality that tells apart the numbers that Python calls equal (1, 1.0, True; 0.0, -0.0): static data is part of
+    the programs that jit keeps."""
+    if type(a) is tuple and type(b) is tuple:
+        return len(a) == len(b) and all(same_aux(x, y) for x, y in zip(a, b))
+    if type(a) in _NUMBERS and type(b) in _NUMBERS:
+        return type(a) is type(b) and (a is b or repr(a) == repr(b))
+    if type(a) is type(b) and type(a) in (list, dict):  # what they hold need not have a hash
+        if type(a) is list:
+            return len(a) == len(b) and all(same_aux(x, y) for x, y in zip(a, b))
+        return a.keys() == b.keys() and all(same_aux(v, b[k]) for k, v in a.items())
+    if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE or type(a) in keys_of_static:
+        return bool(frozen_aux(a) == frozen_aux(b))
+    return bool(a == b)
+
+
+def can_change(aux: Any) -> bool:
+    """Whether static data holds a dict, list or set."""
+    return type(aux) in _CHANGEABLE or (type(aux) is tuple and not all(not can_change(v) for v in aux))
+
+
+def frozen_aux(x: Any) -> Any:
+    """Static data as something hashable that equals another one's where ``same_aux`` says so: dicts, lists and sets, which a
+    node type may keep beside its children, can change, and have no hash; arrays have none either."""
+    t = type(x)
+    if t is tuple or t is list:
+        return t, tuple([frozen_aux(v) for v in x])
+    if t is dict:
+        return t, frozenset([(frozen_aux(k), frozen_aux(v)) for k, v in x.items()])
+    if t is set:
+        return t, frozenset([frozen_aux(v) for v in x])
+    if t in keys_of_static:
+        return t, keys_of_static[t](x)
+    return (t, repr(x)) if t in _NUMBERS else x
