@@ -480,7 +480,6 @@ def test_whole_powers_of_complex_numbers_are_products(dtype):
         with np.errstate(all="ignore"):
             wanted = (x.astype("complex128") ** y).astype(dtype)
         found = jit.compile(graph_of(lambda x: [family.pow(x, family.full_like(x, y))], x))(x)[0]
-        if y < 0:
-            assert not found[np.isinf(x)].any()
+        if y == -1:
             wanted[np.isinf(x)] = 0
         np.testing.assert_allclose(found, wanted, rtol=2e-7 if dtype == "complex64" else 2e-15, err_msg=str(y))
