@@ -81,25 +81,6 @@ def loops(stmts: Sequence[Stmt]) -> Iterator[For | While]:
     return (s for s in statements(stmts) if isinstance(s, (For, While)))
 
 
-def carried_vectors(loop: For | While) -> int:
-    """How many vectors, declared outside of a loop, it assigns."""
-    own = set(declared(loop.body))
-    changed = {s.name for s in statements(loop.body) if isinstance(s, Assign) and s.value.ty.lanes > 1}
-    return len(changed - own)
-
-
-def operations(stmts: Sequence[Stmt], limit: int) -> int:
-    """How many operations stand in statements; not more than ``limit`` are counted."""
-    seen: set[int] = set()
-    todo: list[Expr] = [e for s in statements(stmts) for e in operands(s)]
-    while todo and len(seen) < limit:
-        e = todo.pop()
-        if isinstance(e, (Op, Load)) and id(e) not in seen:
-            seen.add(id(e))
-            todo += operands(e)
-    return len(seen)
-
-
 def is_any(cond: Expr) -> bool:
     """Whether a branch is taken for all lanes if some lane wants it."""
     return isinstance(cond, Op) and cond.name == "any"

@@ -8,7 +8,7 @@ The result of a reshape lies in the memory of its operand.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from fx.errors import GraphError, LoweringError
 from fx.ir import Eqn, Graph, Literal, Var
@@ -205,25 +205,37 @@ class Storage:
     # ------------------------------------------------------------------ values of several uses
 
     def _share(self) -> None:
-        """Stores elementwise values that are dear and used by several stored values; from the outputs backwards."""
+        """Stores elementwise values that are dear and used by several stored values; from the outputs backwards.
+
+        Backwards, it is not known yet what else will be stored: a second look, forwards, takes back what is cheap to compute from that.
+        """
         users = self.users
-        cost, leaves = self._cones()
+        before = set(self.stored)
+        cost, leaves = self._cones({})
+        cut = self.stored - before
         readers: dict[Var, set[object]] = {}
+        chosen: dict[Var, int] = {}
         for eqn in reversed(self.eqns):
             for var in eqn.outputs:
                 through = [self._readers_through(user, readers) for user in users.get(var, ())]
                 if apart := _in_slices_apart(users.get(var, ())):  # no element is computed for two of them
                     through = [max(through, key=len)]
                 readers[var] = found = set().union(*through)
+                if var in cut:
+                    chosen[var] = len(found)
                 if var in self.stored or self.kinds[id(eqn)] not in _INLINED:
                     continue
                 if why := self._worth_storing(var, len(found), users.get(var, ()), cost[var], leaves[var]):
                     self.store(var, why)
+                    if eqn.prim.name not in ALIASES:
+                        chosen[var] = len(found)
                 else:
                     where = " by each of the slices side by side" if apart else ""
                     self.decisions[var] = f"inlined: {self._why_inlined(len(found), cost[var])}{where}"
                     if id(eqn) in self.fetched:
                         self.decisions[var] += f"; {self.fetched[id(eqn)]}"
+        if chosen:
+            self._cones(chosen)
 
     def _readers_through(self, user: Eqn, readers: dict[Var, set[object]]) -> set[object]:
         """Where a value is read through one of its users: stored values, told apart by the index maps on the way."""
@@ -268,14 +280,18 @@ class Storage:
                     return f"dear ({cost} flops) and broadcast over short rows"
         return None
 
-    def _cones(self) -> tuple[dict[Var, int], dict[Var, frozenset[Var]]]:
+    def _cones(self, chosen: Mapping[Var, int]) -> tuple[dict[Var, int], dict[Var, frozenset[Var]]]:
         """For each variable: the flops of computing one element from what is stored, and the arrays that it reads.
 
         What would become too large an expression is stored on the way.
+
+        chosen: what is stored because it is read in so many places and is dear.  What it is computed from may be stored as well by now,
+        and it is cheap: then it is not stored.
         """
         cost: dict[Var, int] = {}
         leaves: dict[Var, frozenset[Var]] = {}
         depth: dict[Var, int] = {}
+        users = self.users
         reads: set[Var] = set()  # what is computed from a gather that is not in memory
         for eqn in self.eqns:
             fetch = self.kinds[id(eqn)] == "fetch"
@@ -299,7 +315,11 @@ class Storage:
                 cost[v], leaves[v], depth[v] = min(total, 10_000), below, n
                 if late:
                     reads.add(v)
-                if self.kinds[id(eqn)] in _INLINED and (n > MAX_INLINED or len(below) > MAX_LEAVES):
+                long = n > MAX_INLINED or len(below) > MAX_LEAVES
+                if v in chosen and not long and not self._worth_storing(v, chosen[v], users.get(v, ()), cost[v], below):
+                    self.stored.discard(v)
+                    self.decisions[v] = f"inlined: {self._why_inlined(chosen[v], cost[v])}, from what is stored"
+                if long and self.kinds[id(eqn)] in _INLINED:
                     self.store(v, f"an expression of {n} equations on {len(below)} arrays is cut here")
         return cost, leaves
 

@@ -12,7 +12,7 @@ from ..array import check_device
 from ..config import config
 from ..primitives.elementwise import stop_gradient as _stop_gradient
 from ..signatures import wraps
-from ..trace import named_scope
+from ..trace import Tracer, named_scope
 from ..traceback import user_frames
 from ..transforms.flat import check_leaf, function_name
 from .traced import as_array
@@ -108,8 +108,8 @@ def device_put(x: Any, device: Any = None, *, src: Any = None, donate: Any = Fal
 
 
 def device_get(x: Any) -> Any:
-    """Every array as a NumPy array; Python numbers stay as they are."""
-    return tree.map(lambda v: np.asarray(v) if hasattr(v, "__array__") else v, x)
+    """Every array as a NumPy array; Python numbers and traced values stay as they are."""
+    return tree.map(lambda v: np.asarray(v) if hasattr(v, "__array__") and not isinstance(v, Tracer) else v, x)
 
 
 def copy_to_host_async(x: Any) -> Any:

@@ -276,7 +276,8 @@ empty = zeros
 
 def _like(x: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], np.dtype]:
     if hasattr(x, "shape") and hasattr(x, "dtype"):  # also a ShapeDtypeStruct
-        have, d = tuple(x.shape), np.dtype(x.dtype)
+        have = tuple(x.shape)
+        d = np.dtype(x.dtype) if isinstance(x, (Array, Tracer)) else dtypes.canonical(x.dtype)
     else:
         a = aval_of(as_value(x))
         have, d = a.shape, a.dtype

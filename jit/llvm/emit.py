@@ -90,7 +90,7 @@ class _Function(Places):
     def __init__(self, kernel: Kernel, target: Target, metadata: Metadata) -> None:
         super().__init__(target)
         self.kernel = kernel
-        self.ours = counted_loops(kernel, target)
+        self.ours = counted_loops(kernel)
         self.metadata = metadata
         self.label = "entry"
         self.labels = 0
@@ -109,6 +109,7 @@ class _Function(Places):
         self.access_group = ""
         self.reducing: set[str] = set()  # locals declared outside the vectorised loop we are in
         self.loop_stores: list[set[str]] = []  # for every open loop, the buffers that it writes to
+        self.sums_around = False  # the loop that we are in carries vectors
         self.goes_past = False  # some stores go past the caches
 
     def text(self) -> str:
@@ -188,8 +189,9 @@ class _Function(Places):
             types.append(a.ty)
             level = max(level, self.levels.get(v, 0))
             changes = changes or id(a) in self.impure or (type(a) is Ref and a.name in self.mutable)
+        grown = self.grown(*args) if e.name == "mul" and e.ty == i64 else ""
         with self.hoisted(level, may_trap=_may_trap(e)):
-            v = self.op(e.name, e.ty, tuple(types), args, flags)
+            v = grown or self.op(e.name, e.ty, tuple(types), args, flags)
         if e.name in SUMS and e.ty == i64:
             self.sums[v] = e.name, args[0], args[1]
         if changes:
@@ -199,13 +201,13 @@ class _Function(Places):
             self.pure_order.append(key)
         return v
 
-    def address(self, buf: str, index: Expr, ty: Ty) -> str:
+    def address(self, buf: str, index: Expr, ty: Ty, inbounds: bool = True) -> str:
         base, t = self.pointers[buf], memory_type(ty.scalar)
         offset = self.value(index)
         if offset == "0":
             return base
         if not self.counters or self.counters[-1] is None:
-            return self.element(base, offset, t, inbounds=True)
+            return self.element(base, offset, t, inbounds)
         return self.pointer(base, offset, t, ty.scalar.itemsize)
 
     def load(self, e: Load) -> str:
@@ -309,8 +311,7 @@ class _Function(Places):
         self.impure.clear()
 
     def prefetch(self, s: Prefetch) -> None:
-        t, at = memory_type(self.types[s.buf]), self.value(s.index)
-        address = self.ins(f"getelementptr {t}, ptr {self.pointers[s.buf]}, i64 {at}")
+        address = self.address(s.buf, s.index, self.types[s.buf], inbounds=False)
         self.lines.append(f"  call void @llvm.prefetch.p0(ptr {address}, i32 0, i32 {4 - s.level}, i32 1)")
 
     def call(self, s: Call) -> None:
@@ -383,7 +384,8 @@ class _Function(Places):
             index = self.ins(f"phi i64 [ {start}, %{enter} ]")
             metadata, outer = self._loop_metadata(s), (self.access_group, self.reducing)
             if id(s) in self.ours:
-                self.open_counter(index, start, s.step, enter)
+                self.open_counter(index, start, s.step, enter, self.sums_around)
+            outside, self.sums_around = self.sums_around, any(self.types[n].lanes > 1 for n in names)
             if metadata and s.vectorize:
                 self.reducing = set(names)
             with self.scoped():
@@ -391,6 +393,7 @@ class _Function(Places):
                 self.block(s.body)
             following = self.counted(index, s.step, self.label)
             self.access_group, self.reducing = outer
+            self.sums_around = outside
             self.lines[index_line] += f", [ {following}, %{self.label} ]"
             self.close_phis(names, first)
             latch = self.label

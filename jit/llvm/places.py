@@ -3,8 +3,8 @@
 Values are known by their level, the number of loops around them.  What is computed from values of a lower level than the
 code that needs it goes ahead of the loop in between, and so do the parts of an address that are known there; what grows by the
 same amount in every iteration is added up.  LLVM has a pass for that, loop strength reduction, which takes up to nine tenths
-of the time that it takes to generate a kernel's code: the loops in which this is done here are counted in a way in which it
-does not know them.
+of the time that it takes to generate a kernel's code (a third of that of products): the loops in which this is done here are
+counted in a way in which it does not know them.
 """
 
 from __future__ import annotations
@@ -14,36 +14,28 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
 from ..loop_ir import For, Kernel, While
-from ..loop_walk import carried_vectors, has_vectorizable_loops, has_vectors, loops, operations
+from ..loop_walk import has_vectorizable_loops, loops
 from ..target import Target
 from .ops import OpEmitter
 
 HERE: AbstractContextManager[None] = nullcontext()
 SUMS = ("add", "sub", "mul")
 _TERMS = 3  # of an address, that are added up ahead of a loop: each sum takes a register in it
-_SMALL = 32  # operations of a loop
 _SCALES = (1, 2, 4, 8)  # by which an instruction can multiply an index; others can be told from the loop's by a shift
 
 
-def counted_loops(kernel: Kernel, target: Target) -> frozenset[int]:
+def counted_loops(kernel: Kernel) -> frozenset[int]:
     """The ids of the loops that LLVM is not to know.
 
-    Left to it are those that it vectorises; kernels with loops that carry so many vectors that these fill the registers, as
-    those of products do: it orders their operations better where it has decided how addresses are computed (without that a
-    product of 128 x 128 took a quarter more time on Zen 5); those inside of a ``while``, whose passes are short, such as a Fourier
-    transform's: what stands ahead of them counts; and small loops of scalars: moving single elements is work on addresses alone,
-    which it has fewest instructions for, and few addresses take it no time.
+    Left to it are those that it vectorises, and those inside of a ``while``, whose passes are short, such as a Fourier
+    transform's: what stands ahead of them counts.
     """
-    if has_vectorizable_loops(kernel.body) or any(
-        carried_vectors(s) >= target.vector_registers // 4 for s in loops(kernel.body)
-    ):
+    if has_vectorizable_loops(kernel.body):
         return frozenset()
     ours: set[int] = set()
     passes = {id(inner) for s in loops(kernel.body) if isinstance(s, While) for inner in loops(s.body)}
     for s in reversed(list(loops(kernel.body))):  # those inside of others first
-        inner = list(loops(s.body))
-        small = not inner and not has_vectors(s.body) and operations(s.body, _SMALL) < _SMALL
-        if isinstance(s, For) and id(s) not in passes and not small and all(id(other) in ours for other in inner):
+        if isinstance(s, For) and id(s) not in passes and all(id(other) in ours for other in loops(s.body)):
             ours.add(id(s))
     return frozenset(ours)
 
@@ -63,7 +55,12 @@ class _Form(NamedTuple):
 
 
 class _Counter(NamedTuple):
-    """A loop that LLVM does not know.  number: the value of its index.  running: by factor, that times the index."""
+    """A loop that LLVM does not know.
+
+    number: the value of its index.  running: by factor, that times the index.  shifted: by factor and offset, their sum.  shares:
+    the loop around it carries vectors, too, and comes here often: what changes there is added to the index, once for all
+    addresses, instead of to each of them.
+    """
 
     number: str
     level: int
@@ -73,6 +70,8 @@ class _Counter(NamedTuple):
     phis: list[str]
     running: dict[str, str]
     forms: dict[str, _Form]
+    shares: bool
+    shifted: dict[tuple[str, str], str]
 
 
 class Places(OpEmitter):
@@ -86,6 +85,7 @@ class Places(OpEmitter):
         self.sums: dict[
             str, tuple[str, str, str]
         ] = {}  # 64-bit integers: what operation they are the result of, on what
+        self.known_sums: dict[str, tuple[str, str]] = {}  # those that are computed ahead of loops
         self.counters: list[_Counter | None] = []  # for every open loop
 
     def open_place(self) -> None:
@@ -121,9 +121,9 @@ class Places(OpEmitter):
 
     # ------------------------------------------------------------------------------------ loops
 
-    def open_counter(self, index: str, start: str, step: int, enter: str) -> None:
+    def open_counter(self, index: str, start: str, step: int, enter: str, shares: bool) -> None:
         """``index`` begins a loop that LLVM is not to know; more phis follow here."""
-        counter = _Counter(index, self.level, start, step, enter, [], {}, {})
+        counter = _Counter(index, self.level, start, step, enter, [], {}, {}, shares, {})
         self.counters[-1] = counter
         self.lines.append(counter.phis)  # type: ignore[arg-type]
 
@@ -133,11 +133,31 @@ class Places(OpEmitter):
         c = self.counters[-1]
         if c is None:
             return following
-        for factor, value in c.running.items():
-            more, first = self._ahead("mul", factor, str(step)), self._ahead("mul", c.start, factor)
+        running = [(factor, "0", value) for factor, value in c.running.items()]
+        running += [(factor, offset, value) for (factor, offset), value in c.shifted.items()]
+        for factor, offset, value in running:
+            more = self._ahead("mul", factor, str(step))
+            first = self._ahead("add", self._ahead("mul", c.start, factor), offset)
             grown = self.ins(f"freeze i64 {self.ins(f'add i64 {value}, {more}')}")
             c.phis.append(f"  {value} = phi i64 [ {first}, %{c.enter} ], [ {grown}, %{latch} ]")
         return self.ins(f"freeze i64 {following}")
+
+    def _apart(self, counter: _Counter, known: str) -> tuple[str, str] | None:
+        """A sum that is known ahead of the loop as what is known ahead of the loop around it, too, and the rest."""
+        x, y = self.known_sums.get(known, ("", ""))
+        for near, far in ((x, y), (y, x)):
+            if x and self.level_of(far) < self.level_of(near) == counter.level - 1:
+                return far, near
+        return None
+
+    def _shifted(self, counter: _Counter, factor: str, offset: str) -> str:
+        """``offset`` and ``factor`` times the index."""
+        shifted = counter.shifted
+        if (factor, offset) not in shifted:
+            self.count += 1
+            shifted[factor, offset] = name = f"%v{self.count}"
+            self.levels[name] = counter.level
+        return shifted[factor, offset]
 
     def _running(self, counter: _Counter, factor: str) -> str:
         """``factor`` times the index."""
@@ -147,6 +167,14 @@ class Places(OpEmitter):
             running[factor] = name = f"%v{self.count}"
             self.levels[name] = counter.level
         return running[factor]
+
+    def grown(self, x: str, y: str) -> str:
+        """The product of a counted loop's index and a value known ahead of that loop, added up; empty if it is none."""
+        for c in self.counters:
+            for index, factor in ((x, y), (y, x)):
+                if c is not None and index == c.number and factor.startswith("%") and self.level_of(factor) < c.level:
+                    return self._running(c, factor)
+        return ""
 
     def _ahead(self, op: str, x: str, y: str) -> str:
         """A sum or a product of values known outside of the loop, computed there."""
@@ -169,7 +197,9 @@ class Places(OpEmitter):
         known = self.known_before[level]
         if (op, x, y) not in known:
             with self._ahead_of_loop(level):
-                known[op, x, y] = self.ins(f"{op} i64 {x}, {y}")
+                known[op, x, y] = v = self.ins(f"{op} i64 {x}, {y}")
+            if op == "add":
+                self.known_sums[v] = x, y
         return known[op, x, y]
 
     # -------------------------------------------------------------------------------- addresses
@@ -185,6 +215,9 @@ class Places(OpEmitter):
         counter = self.counters[-1]
         assert counter is not None
         known, _, constant, varying, factor = self._form(counter, offset)
+        if counter.shares and varying == counter.number and (parts := self._apart(counter, known)):
+            known, near = parts
+            varying, factor = self._shifted(counter, factor, near), "1"
         if known != "0":
             key = "element", base, known, ty
             level = self.level_of(base, known)

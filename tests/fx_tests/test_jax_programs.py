@@ -86,6 +86,10 @@ def averaged(lib: Any, jnp: Any) -> Any:
 
 NARROWED: dict[str, Callable[[Any, Any], Any]] = {
     "made of NumPy's arrays": lambda lib, jnp: [jnp.asarray(WIDE), jnp.array(COUNTS), jnp.asarray(WIDE + 1j), jnp.array(np.uint64(3))],
+    "like NumPy's arrays": lambda lib, jnp: [
+        jnp.ones_like(WIDE), jnp.zeros_like(COUNTS), jnp.full_like(WIDE, 2), jnp.empty_like(WIDE + 1j) * 0, jnp.ones_like(WIDE) / jnp.ones(3),
+        jnp.zeros_like(lib.ShapeDtypeStruct((2,), np.dtype("int64"))), jnp.zeros_like(np.float64(1)),
+    ],
     "dtypes": lambda lib, jnp: [
         jnp.zeros(3, "float64"), jnp.arange(3, dtype=np.int64), jnp.ones(2).astype(jnp.float64), jnp.array([1, 2], float),
         jnp.full(2, 1.0, np.complex128), jnp.ones(2, jnp.uint64), jnp.linspace(0, 1, 3, dtype=float),

@@ -183,14 +183,18 @@ def test_what_has_no_weight_may_be_anything() -> None:
         (nn.bce_with_logits, X, bits, nn.bce_with_logits(X[kept], bits[kept]), kept),
         (nn.hinge, X[:, 1], signs, nn.hinge(X[kept, 1], signs[kept]), kept),
         (nn.mse, np.where(kept[:, None], X, np.inf), Y, nn.mse(X[kept], Y[kept]), kept),
+        (nn.bce_with_logits, X, np.where(kept[:, None], bits, np.nan), nn.bce_with_logits(X[kept], bits[kept]), kept),
+        (nn.hinge, X[:, 1], np.where(kept, signs, np.nan), nn.hinge(X[kept, 1], signs[kept]), kept),
     ]
+    missing = np.where(kept[:, None], Y, np.nan)
+    cases += [(f, X, missing, f(X[kept], Y[kept]), kept) for f in (nn.mse, nn.mae, nn.huber, nn.log_cosh)]
     for loss, x, target, want, weights in cases:
         weights = weights.astype(float)
         for run in (loss, fx.jit(loss)):
             np.testing.assert_allclose(run(x, target, weights=weights), want, rtol=1e-12)
-        if np.isfinite(x).all():  # the derivative of a square at infinity is infinite, and 0 times that NaN
-            gradient = np.asarray(fx.jit(fx.grad(lambda x, l=loss, t=target, w=weights: l(x, t, weights=w)))(x))
-            np.testing.assert_array_equal(gradient[weights == 0], 0)
+        gradient = np.asarray(fx.jit(fx.grad(lambda x, l=loss, t=target, w=weights: l(x, t, weights=w)))(x))
+        np.testing.assert_array_equal(gradient[weights == 0], 0)
+        assert np.isfinite(gradient).all()
     of_rows = nn.cross_entropy(
         X.reshape(2, 3, 5), padded.reshape(2, 3), class_weights=CLASS, weights=[0.0, 1], ignore_index=-1
     )

@@ -177,7 +177,12 @@ def test_what_one_image_and_vectors_give_is_not_kept_beside_the_image():
         d = E.sub(x, g)
         return [S.rev(d, (0,)), S.rev(d, (1,)), E.mul(d, columns(scale, x))]
 
-    for f, kept in ((batch_norm_and_gradient, 0), (two_images, 1)):
+    def both_read_twice(x, g, scale):  # the scaled one is computed from the other, which is stored
+        d = E.tanh(E.sub(x, g))
+        e = E.mul(d, columns(scale, x))
+        return [E.add(v, S.rev(v, (0,))) for v in (d, e)]
+
+    for f, kept in ((batch_norm_and_gradient, 0), (two_images, 1), (both_read_twice, 1)):
         check(f, wide, wide + 1, vector)
         plan = plan_of(f, wide, wide + 1, vector)
         stored = {v for g in plan.groups for v in g.writes if v.aval.shape == wide.shape} - set(plan.outputs)

@@ -12,7 +12,7 @@ from ...numpy.axes import canonical_axis
 from ...numpy.core import as_type, as_value
 from ..activations import log_sigmoid, relu, sigmoid, softplus
 from ..normalization import log_softmax
-from .reducing import check_labels, floats, indicator, labels_of, range_checked, reduced, same_shape, spread
+from .reducing import check_labels, counted, floats, indicator, labels_of, range_checked, reduced, same_shape, spread
 
 __all__ = ["bce_with_logits", "cross_entropy", "focal", "hinge", "kl_divergence", "multiclass_hinge"]
 
@@ -117,6 +117,7 @@ def bce_with_logits(
     x, t = floats(logits, "logits of bce_with_logits"), floats(targets, "targets of bce_with_logits")
     same_shape("bce_with_logits", logits=x, targets=t)
     range_checked("bce_with_logits", "targets", t, "from 0 to 1", lambda v: (v < 0) | (v > 1), weights)
+    x, t = counted("bce_with_logits", weights, x, t)
     factor = 1 if pos_weight is None else 1 + (as_type(as_value(pos_weight), x.dtype) - 1) * t
     return reduced((1 - t) * x + factor * softplus(-x), weights, reduction)
 
@@ -181,6 +182,7 @@ def hinge(scores: Any, targets: Any, *, margin: float = 1.0, weights: Any = None
     s, t = floats(scores, "scores of hinge"), floats(targets, "targets of hinge")
     same_shape("hinge", scores=s, targets=t)
     range_checked("hinge", "targets", t, "-1 or 1 (of 0 and 1: 2 * t - 1)", lambda v: abs(v) != 1, weights)
+    s, t = counted("hinge", weights, s, t)
     return reduced(relu(margin - t * s), weights, reduction)
 
 

@@ -13,7 +13,17 @@ from ...errors import DTypeError, LabelError, ShapeError
 from ...numpy.core import as_type, as_value
 from ...trace import concrete_value
 
-__all__ = ["check_labels", "floats", "indicator", "labels_of", "range_checked", "reduced", "same_shape", "spread"]
+__all__ = [
+    "check_labels",
+    "counted",
+    "floats",
+    "indicator",
+    "labels_of",
+    "range_checked",
+    "reduced",
+    "same_shape",
+    "spread",
+]
 
 Value = Any
 
@@ -71,7 +81,15 @@ def spread(weights: Any, shape: tuple[int, ...], dtype: Any, who: str) -> Value:
     return fnp.broadcast_to(w, shape)
 
 
-def _counted(weights: Any, shape: tuple[int, ...], who: str) -> Any:
+def counted(who: str, weights: Any, *operands: Value) -> tuple[Value, ...]:
+    """Operands of equal shape, with 0 where the weight is 0: what stands there, NaN too, reaches neither loss nor gradient."""
+    if weights is None:
+        return operands
+    out = spread(weights, operands[0].shape, operands[0].dtype, who) == 0
+    return tuple([fnp.where(out, 0, x) for x in operands])
+
+
+def _has_weight(weights: Any, shape: tuple[int, ...], who: str) -> Any:
     """Which elements are known to have a weight other than 0."""
     known = True if weights is None else concrete_value(spread(weights, shape, dtypes.float64, who))
     return known is not None and known != 0
@@ -86,7 +104,7 @@ def check_labels(loss: str, labels: Value, classes: int, ignored: int | None = N
     wrong = (known < 0) | (known >= classes)
     if ignored is not None:
         wrong &= known != ignored
-    wrong &= _counted(weights, known.shape, loss)
+    wrong &= _has_weight(weights, known.shape, loss)
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
         place = f" at {list(where)}" if where else ""
@@ -127,6 +145,6 @@ def range_checked(loss: str, what: str, x: Value, allowed: str, wrong: Any, weig
     """Raises LabelError if a target is known to be outside of what the loss takes, and not to have a weight of 0."""
     known = concrete_value(x)
     if known is not None and known.size:
-        bad = wrong(np.asarray(known, np.float64)) & _counted(weights, known.shape, loss)
+        bad = wrong(np.asarray(known, np.float64)) & _has_weight(weights, known.shape, loss)
         if bad.any():
             raise LabelError(f"{loss}: {what} must be {allowed}; found {np.asarray(known)[bad].ravel()[0]}")

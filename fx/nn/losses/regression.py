@@ -8,17 +8,17 @@ from typing import Any
 from ... import numpy as fnp
 from ...errors import ShapeError
 from ..activations import softplus
-from .reducing import floats, reduced, same_shape
+from .reducing import counted, floats, reduced, same_shape
 
 __all__ = ["huber", "log_cosh", "mae", "mse"]
 
 Value = Any
 
 
-def _error(loss: str, predictions: Any, targets: Any) -> Value:
+def _error(loss: str, predictions: Any, targets: Any, weights: Any) -> Value:
     predictions, targets = floats(predictions, f"predictions of {loss}"), floats(targets, f"targets of {loss}")
     same_shape(loss, predictions=predictions, targets=targets)
-    return predictions - targets
+    return counted(loss, weights, predictions - targets)[0]
 
 
 def mse(predictions: Any, targets: Any, *, weights: Any = None, reduction: str = "mean") -> Value:
@@ -31,7 +31,7 @@ def mse(predictions: Any, targets: Any, *, weights: Any = None, reduction: str =
     >>> mse(fnp.array([1.0, 3.0]), fnp.array([1.0, 1.0]))
     Array(2., dtype=float32)
     """
-    return reduced(fnp.square(_error("mse", predictions, targets)), weights, reduction)
+    return reduced(fnp.square(_error("mse", predictions, targets, weights)), weights, reduction)
 
 
 def mae(predictions: Any, targets: Any, *, weights: Any = None, reduction: str = "mean") -> Value:
@@ -40,7 +40,7 @@ def mae(predictions: Any, targets: Any, *, weights: Any = None, reduction: str =
     >>> mae(fnp.array([1.0, 3.0]), fnp.array([1.0, 1.0]))
     Array(1., dtype=float32)
     """
-    return reduced(fnp.abs(_error("mae", predictions, targets)), weights, reduction)
+    return reduced(fnp.abs(_error("mae", predictions, targets, weights)), weights, reduction)
 
 
 def huber(predictions: Any, targets: Any, *, delta: float = 1.0, weights: Any = None, reduction: str = "mean") -> Value:
@@ -57,7 +57,7 @@ def huber(predictions: Any, targets: Any, *, delta: float = 1.0, weights: Any = 
     """
     if not delta > 0:
         raise ShapeError(f"huber takes a positive delta; found {delta}")
-    e = fnp.abs(_error("huber", predictions, targets))
+    e = fnp.abs(_error("huber", predictions, targets, weights))
     near = fnp.minimum(e, delta)
     return reduced(near * (e - 0.5 * near), weights, reduction)
 
@@ -68,5 +68,5 @@ def log_cosh(predictions: Any, targets: Any, *, weights: Any = None, reduction: 
     >>> log_cosh(fnp.array([1000.0]), fnp.zeros(1)).round()
     Array(999., dtype=float32)
     """
-    e = _error("log_cosh", predictions, targets)
+    e = _error("log_cosh", predictions, targets, weights)
     return reduced(e + softplus(-2 * e) - math.log(2), weights, reduction)
