@@ -154,13 +154,13 @@ class Dataset:
 
     def take(self, n: int) -> Dataset:
         """The first ``n`` elements."""
-        if n < 0:
+        if not isinstance(n, (int, np.integer)) or n < 0:
             raise DataError(f"take takes a number of elements, at least 0; found {n}")
         return _Take(self, n)
 
     def skip(self, n: int) -> Dataset:
         """All but the first ``n`` elements."""
-        if n < 0:
+        if not isinstance(n, (int, np.integer)) or n < 0:
             raise DataError(f"skip takes a number of elements, at least 0; found {n}")
         return _Skip(self, n)
 

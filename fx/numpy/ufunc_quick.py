@@ -143,7 +143,7 @@ def quick_binary(prim: Primitive | np.ufunc, takes: frozenset[np.dtype]) -> Quic
             return None
         if a is None or b is None:
             d = a.dtype if a is not None else b.dtype if b is not None else None
-            if id(d) not in known or weak or weak_b:
+            if d is None or id(d) not in known or weak or weak_b:
                 return None
             if a is None:
                 a = scalar_operand(x, d)

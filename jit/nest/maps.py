@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from fx import dtypes
+from fx.sizes import smallest
 
 from ..cost import chunk_for
-from ..loop_ir import maximum, minimum
+from ..kernels.sort_network import transposed
+from ..loop_ir import Const, Expr, i64, maximum, minimum
 from ..lower.types import ty_of
 from .bypass import innermost
 from .emitter import Emitter
@@ -59,29 +61,71 @@ class MapKernel(Emitter):
         b, nest = self.b, self.nest
         others = [k for k in range(inner) if k != across]
         side = max(8, min(TILE, math.isqrt(TILE_BYTES // sum(leaf.dtype.itemsize for leaf in leaves))))
-        blocks_down, blocks_right = (math.ceil(nest.sizes[k] / (side * TILES_ASIDE)) for k in (across, inner))
+        aside = [smallest(TILES_ASIDE, math.ceil(nest.sizes[k] / side)) for k in (across, inner)]
+        blocks_down, blocks_right = (math.ceil(nest.sizes[k] / (side * n)) for k, n in zip((across, inner), aside))
         tiles = {leaf: self.tile_room(leaf, side) for leaf in leaves}
         down, right = self.integer("blocks_down", blocks_down), self.integer("blocks_right", blocks_right)
+        many, tall, wide = (
+            self.integer(n, v) for n, v in (("tiles", aside[0] * aside[1]), ("tall", aside[0]), ("wide", aside[1]))
+        )
         with b.for_("tile", b.lo, b.hi) as tile, self.scope(frozenset([ROW])):
-            block, within = b.let("block", tile // TILES_ASIDE**2), b.let("within", tile % TILES_ASIDE**2)
-            j = b.let("j", (block % right * TILES_ASIDE + within % TILES_ASIDE) * side)
+            block, within = b.let("block", tile // many), b.let("within", tile % many)
+            j = b.let("j", (block % right * wide + within % wide) * side)
             rest = b.let("rest", block // right)
-            i = b.let("i", (rest % down * TILES_ASIDE + within // TILES_ASIDE) * side)
+            i = b.let("i", (rest % down * tall + within // wide) * side)
             i_end = b.let("i_end", minimum(i + side, self.size(across)))
             j_end = b.let("j_end", minimum(j + side, self.size(inner)))
             with self.rows_of(b.let("row", rest // down), others):
-                with self.loop(inner, j, j_end) as jj, self.loop(across, i, i_end, vectorize=True) as ii:
-                    for leaf, room in tiles.items():
-                        v = self.value(leaf)
-                        for name, part in zip(room, v if isinstance(v, tuple) else (v,)):
-                            b.store(name, (jj - j) * (side + 1) + (ii - i), part)
+                turned = {leaf: n for leaf in leaves if (n := self.square(leaf, side, across, inner)) > 1}
+                plain = {leaf: room for leaf, room in tiles.items() if leaf not in turned}
+                for leaf, n in turned.items():
+                    self.turn(leaf, tiles[leaf][0], n, (inner, j, j_end), (across, i, i_end), side)
+                if plain:
+                    with self.loop(inner, j, j_end) as jj, self.loop(across, i, i_end, vectorize=True) as ii:
+                        for leaf, room in plain.items():
+                            v = self.value(leaf)
+                            for name, part in zip(room, v if isinstance(v, tuple) else (v,)):
+                                b.store(name, (jj - j) * (side + 1) + (ii - i), part)
                 with self.loop(across, i, i_end) as ii, self.loop(inner, j, j_end, vectorize=True) as jj:
                     for leaf, room in tiles.items():
-                        parts = [b.let("v", b.load(name, (jj - j) * (side + 1) + (ii - i))) for name in room]
+                        at = (ii - i) * side + (jj - j) if leaf in turned else (jj - j) * (side + 1) + (ii - i)
+                        parts = [b.let("v", b.load(name, at)) for name in room]
                         self.scopes[-1].values[leaf] = tuple(parts) if len(parts) > 1 else parts[0]
                     self.store_all(nest.stores)
-        total = math.prod(nest.sizes[k] for k in others) * blocks_down * blocks_right * TILES_ASIDE**2
+        total = math.prod(nest.sizes[k] for k in others) * blocks_down * blocks_right * aside[0] * aside[1]
         return total, chunk_for(total, 3 * self.work.per(total))
+
+    def square(self, leaf: Leaf, side: int, *loops: int) -> int:
+        """Lanes of the vectors that a tile is transposed in, as many as there are vectors; 1 for element by element."""
+        lanes = self.ctx.host.lanes(ty_of(leaf.dtype))
+        fits = leaf.dtype.kind in "fiu" and leaf.dtype.itemsize in (4, 8) and 4 <= lanes <= side
+        # ... of which few are left over
+        return (
+            lanes
+            if fits and all(n % lanes == 0 or n >= 8 * lanes for n in map(self.nest.sizes.__getitem__, loops))
+            else 1
+        )
+
+    def turn(
+        self, leaf: Leaf, room: str, n: int, rows: tuple[int, Expr, Expr], columns: tuple[int, Expr, Expr], side: int
+    ) -> None:  # fmt: skip
+        """Reads a tile along its memory, the columns, and puts it in ``room`` transposed: squares of ``n`` vectors in registers."""
+        b, at = self.b, self.nest.at(leaf.at)
+        (inner, j, j_end), (across, i, i_end) = rows, columns
+        # the last block has tiles that lie outside of the array, where there is nothing
+        j_whole, i_whole = (b.let("whole", a + (maximum(end - a, 0) & -n)) for a, end in ((j, j_end), (i, i_end)))
+        buf, coef = self.pointer(leaf.var, at.const, "x"), at.coef(inner)
+        with b.for_(f"i{inner}", j, j_whole, n) as jj, b.for_(f"i{across}", i, i_whole, n) as ii:
+            self.counters |= {inner: jj, across: ii}
+            with self.scope(frozenset([inner, across])):
+                first = b.let("at", self.affine(at, False))
+                steps = [self.times(Const(u, i64), inner, coef) if u else Const(0, i64) for u in range(n)]
+                vectors = [b.let("row", b.load(buf, first + step, n)) for step in steps]
+                for w, vector in enumerate(transposed(vectors)):
+                    b.store(room, (ii - i + w) * side + (jj - j), vector)
+        for bounds in (((j, j_whole), (i_whole, i_end)), ((j_whole, j_end), (i, i_end))):
+            with self.loop(inner, *bounds[0]) as jj, self.loop(across, *bounds[1]) as ii:
+                b.store(room, (ii - i) * side + (jj - j), self.value(leaf))
 
     def tile_room(self, leaf: Leaf, side: int) -> list[str]:
         ty = ty_of(leaf.dtype)
