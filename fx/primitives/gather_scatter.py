@@ -434,7 +434,8 @@ def gather(
         raise DTypeError(
             f"gather: fill_value must be a number, not a traced value ({fill_value.aval}); use where() instead"
         )
-    fill = None if fill_value is None else concrete_value(fill_value).item()
+    known = None if fill_value is None else concrete_value(fill_value)
+    fill = None if known is None else known.item()
     if fill in (0, 1) and dtypes.is_bool(aval_of(operand).dtype):
         fill = bool(fill)
     return bind(
