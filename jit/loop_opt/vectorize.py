@@ -9,7 +9,7 @@ to, and for those that only load, see ``guards``), and three or four interleaved
 elements are read one by one.
 
 A reduction gets several vector accumulators, one for each copy of the body, which are joined in a fixed order.
-The result depends on the target's width and on nothing else.
+The result depends on the target and on the loop's text, not on how the work is shared out.
 """
 
 from __future__ import annotations
