@@ -93,13 +93,21 @@ class Eager:
         return self._specified((function, fallback), n, kinds, beside, inexact)
 
     def _specified(
-        self, callables: tuple[Any, Any], n: int, dtypes: Sequence[np.dtype], ints: Sequence[Any], floats: Sequence[Any]
+        self,
+        callables: tuple[Any, Any],
+        n: int,
+        dtypes: Sequence[np.dtype],
+        ints: Sequence[Any],
+        floats: Sequence[Any],
+        operands: bool = True,
     ) -> Operation:
+        """A specification.  ``take_plain`` reaches those with ``operands``, which stay; others end with who calls them."""
         words = [*self._words, *map(id, callables), n, len(dtypes), len(ints), len(floats), *map(id, dtypes)]
         words += [x if isinstance(x, int) else id(x) for x in (*ints, *floats)]
         made = np.array(words, np.int64).view(Operation)
         made.objects = (self._objects, callables, dtypes, ints, floats)
-        self._made.append(made)
+        if operands:
+            self._made.append(made)
         return made
 
     def take_plain(self, take: bool) -> None:
@@ -149,7 +157,7 @@ class Eager:
 
     def wrapper(self, weak: bool) -> Callable[[np.ndarray], Any]:
         """The function that makes an array object, which owns its memory, of an ndarray."""
-        return bind(self._wrap[weak], self._specified((None, None), 1, (), (), ()))
+        return bind(self._wrap[weak], self._specified((None, None), 1, (), (), (), operands=False))
 
     def launcher(
         self, executable: Executable, weak_arguments: Sequence[bool | None], fixed: Sequence[np.ndarray], weak: Sequence[bool],
