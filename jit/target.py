@@ -14,13 +14,16 @@ import os
 import sys
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
-from .loop_builder import Arithmetic
-from .loop_ir import Ty
+from .arithmetic import Arithmetic
+
+if TYPE_CHECKING:
+    from .loop_ir import Ty
 
 # What a core has at least where the operating system does not tell: L1 data, L2, L3 in bytes.
 DEFAULT_CACHES = (32 << 10, 512 << 10, 4 << 20)

@@ -13,7 +13,7 @@ from loop_harness import LEVELS, axpy, call, level
 
 from fx.errors import BackendError
 from jit import target
-from jit.llvm import native
+from jit.llvm import native, objects
 from jit.loop_ir import b1, bf16, f16, f32, f64, i8, i64
 from jit.target import Target, host
 
@@ -55,7 +55,7 @@ def test_levels_grow() -> None:
 def test_every_level_runs(name: str) -> None:
     t = level(name)
     x, y = np.arange(40, dtype=np.float32), np.ones(40, np.float32)
-    call(native.load_object(native.compile_object([axpy()], t), ["axpy"])["axpy"], [x, y, 0], 0, 40)
+    call(objects.load_object(native.compile_object([axpy()], t), ["axpy"])["axpy"], [x, y, 0], 0, 40)
     np.testing.assert_array_equal(y, 2 * x + 1)
 
 
