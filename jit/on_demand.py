@@ -10,7 +10,7 @@ import importlib
 import sys
 from typing import Any
 
-__all__ = ["compiler", "numba_engine", "resizing", "rules_given_from_outside"]
+__all__ = ["compiler", "llvm", "numba_engine", "resizing", "rules_given_from_outside"]
 
 
 def compiler() -> Any:
@@ -21,6 +21,11 @@ def compiler() -> Any:
 def resizing() -> Any:
     """``jit.resize``: programs whose sizes are filled in again."""
     return importlib.import_module(".resize", __package__)
+
+
+def llvm() -> Any:
+    """``jit.llvm.library``, and with it LLVM."""
+    return importlib.import_module(".llvm.library", __package__)
 
 
 def numba_engine() -> Any:

@@ -8,34 +8,17 @@ until the process ends.
 from __future__ import annotations
 
 import hashlib
-import os
-import threading
 from collections.abc import Sequence
-
-import llvmlite.binding as llvm
 
 from fx.errors import BackendError
 
+from ..on_demand import llvm
 from .linker import NotLinked, link
 
 __all__ = ["load_object", "load_objects", "sealed"]
 
 _SEAL = b"fxobj\x01"
 _DIGEST_BYTES = 16
-
-_lock = threading.Lock()
-_linker: llvm.LLJIT | None = None
-_loaded = 0
-
-
-def _after_fork() -> None:
-    """Another thread of the parent may have held the lock."""
-    global _lock
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def sealed(code: bytes) -> bytes:
@@ -60,7 +43,7 @@ def load_objects(objects: Sequence[tuple[bytes, Sequence[str]]]) -> list[dict[st
     try:
         found = link(codes)
     except NotLinked:
-        return [_link_by_llvm(code, names) for code, (_, names) in zip(codes, objects)]
+        return [llvm().link(code, names) for code, (_, names) in zip(codes, objects)]
     for symbols, (_, names) in zip(found, objects):
         for name in names:
             if name not in symbols:
@@ -76,28 +59,5 @@ def _unsealed(data: bytes) -> bytes:
     return code
 
 
-def _link_by_llvm(code: bytes, names: Sequence[str]) -> dict[str, int]:
-    global _loaded
-    library = llvm.JITLibraryBuilder().add_object_img(code)
-    for name in names:
-        library.export_symbol(name)
-    with _lock:
-        _loaded += 1
-        try:
-            tracker = library.link(_the_linker(), f"fx{_loaded}")
-        except RuntimeError as e:
-            raise BackendError(f"object code with {', '.join(names)} does not link: {e}") from e
-        addresses = {name: tracker[name] for name in names}
-        tracker.detach()  # the code lives as long as the process: threads may be running it at exit
-    return addresses
-
-
 def _digest(code: bytes) -> bytes:
     return hashlib.blake2b(code, digest_size=_DIGEST_BYTES).digest()
-
-
-def _the_linker() -> llvm.LLJIT:
-    global _linker
-    if _linker is None:
-        _linker = llvm.create_lljit_compiler(use_jit_link=True, suppress_errors=True)
-    return _linker
