@@ -57,6 +57,7 @@ from .contraction import (
     single,
     size,
 )  # fmt: skip
+from .loops import coalesce
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
@@ -95,7 +96,20 @@ def blocked(
         packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
+            if slab is None:
+                p, window = _joined(p, window)
     return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
+
+
+def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
+    """Loops over k that are one in A are one in a B that is packed, however it lay: a window that is turned, as in the gradient with
+    respect to an image, is one over its columns and the channels."""
+    if window is None:
+        return replace(p, ks=tuple(coalesce(p.ks))), None
+    inner = tuple(coalesce(p.ks[1:]))
+    if window.merged or len(inner) != 1:
+        return p, window
+    return replace(p, ks=(p.ks[0], *inner)), replace(window, merged=True)
 
 
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
