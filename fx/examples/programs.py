@@ -23,23 +23,9 @@ from typing import Any, NamedTuple
 from .. import io, train, viz
 from ..errors import CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError
 from ..signatures import signature_of
+from .catalogue import PROGRAMS
 
 __all__ = ["PROGRAMS", "Clock", "Result", "add_options", "load", "main", "progress", "run", "summary"]
-
-PROGRAMS = {
-    "linear": "linear regression on the diabetes table, against its closed form",
-    "logistic": "logistic regression on the breast cancer table, against Newton's method",
-    "mlp": "a network of one hidden layer on handwritten digits",
-    "mnist": "convolutional networks on handwritten digits",
-    "lstm": "a recurrent network on two and a half centuries of sunspots, against autoregression",
-    "transformer": "a character model of Python's documentation, against n-grams and xz",
-    "attention": "dates as people write them, translated by a recurrent network with attention",
-    "vae": "a variational autoencoder on handwritten digits",
-    "gan": "digits made by a generator that learns to fool a discriminator",
-    "transfer": "features learned on MNIST, reused on 8 x 8 digits of other hands",
-    "tune": "hyperparameter search with sixteen networks in one compiled step",
-}
-"""Name on the command line, which is that of the module, and what it is."""
 
 
 class Result(NamedTuple):

@@ -27,6 +27,7 @@ from ..lower.registry import Address, Called, Host
 
 __all__ = [
     "BLOCK_WORDS",
+    "FAR",
     "LINE",
     "Epilogue",
     "Fill",
