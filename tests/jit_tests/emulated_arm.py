@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from jit.llvm import linker
-from jit.llvm.native import _unsealed
+from jit.llvm.objects import _unsealed
 from jit.target import Target, host
 
 TRIPLE = "aarch64-unknown-linux-gnu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,29 +22,27 @@ import jit
 from jit import executable as executables
 from jit import load
 from jit.kernels import vector_math as vm
-from jit.llvm.native import load_object
+from jit.llvm.objects import load_object
 from jit.target import host as machine
 
 unicorn = pytest.importorskip("unicorn", reason="unicorn runs the code of ARM64; the extra 'peers' has it")
 
 
-@pytest.fixture(scope="module")
-def loaded() -> Emulator:
-    return Emulator()
+loaded = functools.cache(Emulator)  # one for the process, as are the addresses of kernels
 
 
 @pytest.fixture
-def emulator(loaded: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Programs of this process are compiled for ARM64, and their kernels run in the emulator."""
-    monkeypatch.setattr(load, "load_objects", loaded.load)
-    monkeypatch.setattr(load, "_addresses", {})
-    monkeypatch.setattr(pointwise_native, "load_object", lambda data, names: loaded.load([(data, names)])[0])
+    here = loaded()
+    monkeypatch.setattr(load, "load_objects", here.load)
+    monkeypatch.setattr(pointwise_native, "load_object", lambda data, names: here.load([(data, names)])[0])
     monkeypatch.setattr(executables, "host", arm)
-    before = loaded.calls
+    before = here.calls
     with jit.using_threads(1):  # workers would wait for the interpreter's lock, which the program holds
-        yield loaded
-    loaded.check()
-    assert loaded.calls > before
+        yield here
+    here.check()
+    assert here.calls > before
 
 
 @pytest.mark.parametrize(("name", "k"), CASES)
