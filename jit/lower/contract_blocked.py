@@ -14,7 +14,9 @@ from .contract_operands import (
     along_rows,
     columns_together,
     converted,
+    gains_strips,
     gains_turned,
+    in_strips,
     is_long,
     is_narrow,
     is_worth_turning,
@@ -86,7 +88,10 @@ def blocked(
     tile = _tile(ctx, p)
     if a.ty != p.compute:
         p, a = converted(ctx, name, p, a)
-    if gains_turned(ctx, tile, p):
+    a_step: Any = None
+    if gains_strips(ctx, tile, p):
+        p, a, a_step = in_strips(ctx, name, p, a, tile)
+    elif gains_turned(ctx, tile, p):
         p, a = turned(ctx, name, p, a)
     as_is = b.ty == p.compute and not p.pairs
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
@@ -98,7 +103,9 @@ def blocked(
             p, b, panel = packed(ctx, name, p, b, tile)
             if slab is None:
                 p, window = _joined(p, window)
-    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
+    return _product(
+        ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step), epilogue
+    )
 
 
 def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
@@ -147,6 +154,7 @@ class _Layout:
         slab: into how many slices to cut k so that the run of A that one reads is worth copying.
         packs: each piece packs the B that it needs.
         window: what the rows are where some see a part of k only.
+        a_step: of A in strips, the distance of two of them for each row; None: its rows are evenly apart.
     """
 
     tile: Tile
@@ -156,6 +164,7 @@ class _Layout:
     lanewise: bool = False
     packs: bool = False
     window: WindowRows | None = None
+    a_step: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +222,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     if is_narrow(tile) and len(p.rows) > 1:
         most = min(most, ctx.host.l1_bytes)
     count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
-    if along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
+    # In place, a step of k brings a line of A, which the row blocks beside it read as well.
+    if along_rows(p) and layout.a_step is None:
         count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -428,7 +438,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "piece_rows": blocks.piece_rows, "blocks": -(-blocks.piece_rows // blocks.mc), "mc": blocks.mc, "g1_size": batch[1][0],
         "parts": blocks.parts, "pieces": blocks.groups * blocks.row_blocks, "group": blocks.group, "panels": blocks.panels,
         "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
-        "part_slices": blocks.part_slices, "a_step": rows[0][1],
+        "part_slices": blocks.part_slices, "a_step": rows[0][1] if layout.a_step is None else layout.a_step,
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
         "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip
