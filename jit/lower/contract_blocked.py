@@ -25,6 +25,7 @@ from .contract_operands import (
     turned,
 )
 from .contract_pieces import (
+    FINISHED_LINES,
     FINISHED_ROWS,
     GROUP,
     HALF_NS,
@@ -297,7 +298,8 @@ def _product(
 ) -> bool:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else FINISHED_ROWS)
+    finished = FINISHED_LINES if is_narrow(tile) else FINISHED_ROWS
+    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else finished)
     window_rows = layout.window
     if window_rows is not None:
         blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
