@@ -147,7 +147,7 @@ def _ready(row: Row, setting: str) -> Prepared:
 
 def _imports(library: str) -> None:
     """Everything of a library that the steps use, its compiler included."""
-    for name in {"fx": ("fx", "fx.numpy", "fx.lax", "fx.nn", "jit")}.get(library, (library,)):
+    for name in {"fx": ("fx", "fx.numpy", "fx.lax", "fx.nn", "jit.compiler")}.get(library, (library,)):
         importlib.import_module(name)
 
 

@@ -4,29 +4,33 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from . import as_jax
-from .backend import native
 from .config import config
-from .examples import looking, programs
+from .examples.catalogue import PROGRAMS
 from .version import __version__
+
+
+def _room(name: str) -> Any:
+    """A module that one of the commands needs; the others begin without it."""
+    return importlib.import_module(f"{__package__}.{name}")
 
 
 def info() -> str:
     """Versions, and what runs compiled functions on this machine."""
-    jit = native()
+    jit = _room("backend").native()
     rows = {
         "fx": __version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "NumPy": np.__version__,
-        "llvmlite": metadata.version("llvmlite"),
+        "llvmlite": importlib.import_module("llvmlite").__version__,
         "backend": f"{config.backend} (engine {config.engine})",
         "threads": jit.num_threads(),
         "default dtypes": f"{config.default_float}, {config.default_int}",
@@ -48,15 +52,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands.add_parser("info", help="versions, backend, threads, kernel cache")
     train = commands.add_parser("train", help="train a network on embedded data")
     names = train.add_subparsers(dest="program", required=True)
-    for name, what in programs.PROGRAMS.items():
+    for name, what in PROGRAMS.items():
         program = names.add_parser(name, help=what, description=what)
         if argv[:2] == ["train", name]:  # no other is imported
+            programs = _room("examples.programs")
             programs.add_options(program, programs.load(name))
     stand_in = commands.add_parser("as-jax", help="run a program written for JAX, with fx in JAX's place (fx.as_jax)")
     stand_in.add_argument("-m", dest="module", action="store_true", help="the program is a module's name")
     stand_in.add_argument("program", help="a file of Python")
     stand_in.add_argument("arguments", nargs=argparse.REMAINDER, help="the program's own")
-    looking.add_commands(commands.add_parser("viz", help="draw figures of logs, models and arrays"))
+    figures = commands.add_parser("viz", help="draw figures of logs, models and arrays")
+    if argv[:1] == ["viz"]:
+        _room("examples.looking").add_commands(figures)
     options = vars(parser.parse_args(argv))
     command = options.pop("command")
     if command == "info":
@@ -64,10 +71,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif command == "as-jax":
         if not (options["module"] or Path(options["program"]).exists()):
             parser.error(f"as-jax: there is no file {options['program']!r}")
-        as_jax.run(**options)
+        _room("as_jax").run(**options)
     elif command == "viz":
-        looking.run(options, parser)
+        _room("examples.looking").run(options, parser)
     else:
+        programs = _room("examples.programs")
         programs.run(programs.load(options.pop("program")), options, parser)
 
 

@@ -90,9 +90,9 @@ def eager() -> Any:
 
 
 def resizable(graph: Graph, sizes: Sizes, donate: Sequence[int] = ()) -> Any:
-    """A graph with sizes as a program that can be filled in (``jit.Resizable``), for the native backend."""
+    """A graph with sizes as a program that can be filled in (``jit.resizable``), for the native backend."""
     jit = native()
-    return jit.Resizable(optimize(graph), sizes, jit.Options(engine=config.engine, donate=tuple(donate)))
+    return jit.resizable(optimize(graph), sizes, jit.Options(engine=config.engine, donate=tuple(donate)))
 
 
 def compile_graph(graph: Graph, *, backend: str | None = None, donate: Sequence[int] = ()) -> Executable:

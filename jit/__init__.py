@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from fx.ir import Graph
+from fx.sizes import Sizes
+
 from .cache import CacheStats, default_store
 from .calls.eager import Eager
 from .calls.result_pool import clear_pool
@@ -12,13 +17,21 @@ from .executable import Executable, Options
 from .executable import compile_graph as compile
 from .images import ImageInfo, image_info
 from .load import forget
-from .resize import Resizable
+from .on_demand import resizing
 from .threads import num_threads, set_num_threads, using_threads
 
+if TYPE_CHECKING:
+    from .resize import Resizable
+
 __all__ = [
-    "CacheStats", "Eager", "Executable", "ImageInfo", "Options", "Resizable", "cache_info", "clear_cache", "compile",
-    "image_info", "num_threads", "set_num_threads", "using_threads",
+    "CacheStats", "Eager", "Executable", "ImageInfo", "Options", "cache_info", "clear_cache", "compile",
+    "image_info", "num_threads", "resizable", "set_num_threads", "using_threads",
 ]  # fmt: skip
+
+
+def resizable(graph: Graph, sizes: Sizes, options: Options | None = None) -> Resizable:
+    """The program of a graph whose shapes hold sizes of ``sizes``; ``at`` fills them in."""
+    return resizing().Resizable(graph, sizes, options)  # type: ignore[no-any-return]
 
 
 def cache_info() -> CacheStats:

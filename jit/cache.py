@@ -22,7 +22,6 @@ import re
 import stat as stat_bits
 import struct
 import sys
-import tempfile
 import time
 import warnings
 from collections import OrderedDict
@@ -47,6 +46,14 @@ _MAGIC, _VERSION = b"FXKO", 1
 _SUFFIX = ".fxk"
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
+_NEW_FILE = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NOINHERIT", 0)
+)
 _TOUCH_SECONDS = 60.0  # how far an entry's time of last use may lag
 _STALE_SECONDS = 3600.0  # a temporary file this old belongs to a process that was killed
 GRAPH_SOURCES = ("ir.py", "dtypes.py", "errors.py", "filling.py", "sizes")  # what ``jit`` imports of fx
@@ -308,7 +315,8 @@ class KernelStore:
         shard = os.path.dirname(path)
         with contextlib.suppress(FileExistsError):
             os.mkdir(shard, mode=0o700)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=shard)
+        temporary = os.path.join(shard, f".{os.urandom(12).hex()}.tmp")
+        handle = os.open(temporary, _NEW_FILE, 0o600)
         try:
             with open(handle, "wb") as f:
                 f.write(_HEADER.pack(_MAGIC, _VERSION, len(data), hashlib.sha256(data).digest()))

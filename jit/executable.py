@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,24 +20,22 @@ from fx.errors import BackendError
 from fx.ir import Graph, Literal
 
 from . import images
-from .assembly import Assembly, assemble, wired
-from .calls import border, results
+from .assembly import Assembly
 from .calls.border import CARRAY, checker, separation
 from .calls.results import maker
-from .canonical import canonical
-from .explain import cost_analysis, explain
-from .fuse import fuse
-from .fuse_epilogue import Worth
 from .instance import Instance
-from .load import Loaded, kernel_text, load_kernels
+from .load import Loaded
 from .memory import aligned, give_arena, take_arena
-from .plan import FusionPlan
-from .program import Draft, LoopProgram, draft_plan
+from .on_demand import compiler
 from .tape import Program
 from .target import Target, host
-from .threads import MAX_THREADS, num_threads, runtime
+from .threads import MAX_THREADS, num_threads
 
-__all__ = ["Executable", "Options", "compile_graph", "drafted", "resolved"]
+if TYPE_CHECKING:
+    from .plan import FusionPlan
+    from .program import LoopProgram
+
+__all__ = ["Executable", "Options", "check_donate", "compile_graph", "resolved"]
 
 ENGINES = ("llvm", "quick", "numba")
 FROM_STORE = "taken from the store: the same graph was planned for this machine before"
@@ -71,7 +69,8 @@ class Options:
             raise BackendError(f"num_threads={n!r}: a number of threads is an int from 1 to {MAX_THREADS}")
 
 
-def _check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
+def check_donate(graph: Graph, donate: tuple[int, ...]) -> None:
+    """Raises BackendError if ``donate`` names inputs that the graph does not have."""
     wrong = [i for i in donate if not (isinstance(i, int) and 0 <= i < len(graph.inputs))]
     if wrong:
         raise BackendError(
@@ -210,20 +209,20 @@ class Executable:
         outs = self._make_results()
         instance = self._instance()
         arena = [aligned(self.arena_bytes)] if instance.shared_arena else []
-        names = wired(self.program).names
+        names = compiler().wired(self.program).names
         return list(zip(names, map(int, instance.program.profile(*args, *outs, *arena))))
 
     def explain(self) -> str:
         """Each kernel with its equations, the reason of every decision, flops, bytes and buffers; where the program is from."""
-        return f"{explain(self.program)}\n\n{self.origin}"
+        return f"{compiler().explain(self.program)}\n\n{self.origin}"
 
     def loops(self) -> str:
         """The printed loops of every kernel, in program order."""
-        return "\n".join(kernel_text(h) for h in self.program.kernels)
+        return "\n".join(compiler().kernel_text(h) for h in self.program.kernels)
 
     def cost_analysis(self) -> dict[str, Any]:
         """Flops, bytes, kernels and arena of one call."""
-        return cost_analysis(self.program)
+        return compiler().cost_analysis(self.program)  # type: ignore[no-any-return]
 
 
 def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
@@ -234,27 +233,18 @@ def compile_graph(graph: Graph, options: Options | None = None) -> Executable:
     """
     start = time.perf_counter()
     options = resolved(options or Options())
-    _check_donate(graph, options.donate)
+    check_donate(graph, options.donate)
 
     def plan() -> LoopProgram:
-        return drafted(graph, options).finished()
+        return compiler().drafted(graph, options).finished()  # type: ignore[no-any-return]
 
     place = images.place(graph, options)
     found = place.find(graph)
-    assembly, loaded = found or _planned(drafted(graph, options), options)
+    assembly, loaded = found or compiler().planned(graph, options)
     executable = Executable(graph, options, assembly, loaded, plan)
     executable.origin = FROM_STORE if found else place.keep(assembly, loaded.kernels)
     executable.compile_seconds = time.perf_counter() - start
     return executable
-
-
-def _planned(draft: Draft, options: Options) -> tuple[Assembly, Loaded]:
-    program = draft.finished().verify() if options.verify else None
-    assert options.target is not None
-    beside = (runtime, border.prepare, results.prepare)  # what every executable needs
-    # Kernels first: buffers are placed by the runtime, whose code is made at the same time.
-    loaded = load_kernels(draft.kernels, options.engine, options.target, beside)
-    return assemble(program or draft.finished()), loaded
 
 
 def resolved(options: Options) -> Options:
@@ -263,19 +253,6 @@ def resolved(options: Options) -> Options:
     if options.engine == "numba":
         target = target.restricted("scalar")  # the printed text has no vectors
     return replace(options, target=target, num_threads=options.num_threads or num_threads())
-
-
-def drafted(graph: Graph, options: Options) -> Draft:
-    """The program of a graph, but for the places of its buffers.  ``options``: resolved."""
-    _check_donate(graph, options.donate)
-    target, workers = options.target, options.num_threads
-    assert target is not None and workers is not None
-    plan = fuse(
-        canonical(graph) if options.fuse else graph,
-        options.fuse,
-        Worth.on(target, [graph.inputs[i] for i in options.donate]),
-    )
-    return draft_plan(plan, target, workers, options.donate, options.fuse)
 
 
 def _dense(k: int, a: Any, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

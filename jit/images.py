@@ -23,18 +23,12 @@ import numpy as np
 
 from fx.ir import Atom, Aval, Graph, Literal, Var
 
-from .assembly import Assembly
+from .assembly import Assembly, made
 from .cache import default_store, environment_digest
 from .load import Loaded, Stored, load_stored
-from .lower.reductions import REDUCTIONS
-from .lower.registry import LOWERINGS, POINTWISE, PRODUCTS
-from .lower.shaping import SHAPING
-from .program import made
+from .on_demand import rules_given_from_outside
 
 __all__ = ["ImageInfo", "NotKept", "Place", "image_info", "image_key", "pack", "place", "unpack", "without_images"]
-
-_TABLES: tuple[dict[str, Any], ...] = (POINTWISE, LOWERINGS, PRODUCTS, SHAPING, REDUCTIONS)
-_OURS = tuple([dict(t) for t in _TABLES])  # the rules that the sources of this package give
 
 
 class NotKept(Exception):
@@ -85,10 +79,8 @@ def image_key(graph: Graph, options: Any) -> str:
     out: list[str] = []
     names: set[str] = set()
     _graph(graph, out, names)
-    for table, ours in zip(_TABLES, _OURS):
-        for name in names:
-            if table.get(name) is not ours.get(name):
-                raise NotKept(f"the rule of {name} was given from outside")
+    for name in rules_given_from_outside(names):
+        raise NotKept(f"the rule of {name} was given from outside")
     environment = environment_digest(options.target.digest(), of_graphs=True)
     head = ("image", environment, options.engine, options.num_threads, options.donate, options.fuse)
     return hashlib.sha256(f"{head!r}\n{' '.join(out)}".encode()).hexdigest()

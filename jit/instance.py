@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fx.errors import ShapeError
 
 from .assembly import Assembly
-from .lower.context import CallbackStep
-from .lower.registry import Operand
 from .memory import aligned
 from .runtime_ir import StepKind
 from .tape import Program
+
+if TYPE_CHECKING:
+    from .lower.context import CallbackStep
+    from .lower.registry import Operand
 
 __all__ = ["Instance"]
 

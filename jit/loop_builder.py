@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from fx.errors import GraphError
 
+from .arithmetic import Arithmetic
 from .loop_ir import (
     IMPLICIT,
     Alloc,
@@ -34,23 +34,7 @@ from .loop_ir import (
 )
 from .ranges import Ranges
 
-__all__ = ["Arithmetic", "KernelBuilder"]
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """What a machine does in one instruction, and formulas may choose by.
-
-    fused: ``fma``, rounded once.
-    scale: the operation of that name.
-    tables: ``lookup``.
-    compress: the operation of that name, on vectors of elements of 32 and 64 bits that fill a register; in a few instructions.
-    """
-
-    fused: bool = False
-    scale: bool = False
-    tables: bool = False
-    compress: bool = False
+__all__ = ["KernelBuilder"]
 
 
 class KernelBuilder:

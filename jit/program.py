@@ -12,6 +12,7 @@ import numpy as np
 from fx.errors import GraphError, LoweringError
 from fx.ir import Atom, Eqn, Graph, Literal, Var
 
+from .assembly import ArrayType, made
 from .buffers import Sharing, plan_buffers, share_in_place, without_copies_in_place
 from .canonical import canonical
 from .fuse import fuse
@@ -28,9 +29,7 @@ from .own_memory import made_once, own_memory
 from .plan import BufferPlan, FusionPlan, Group
 from .storage import view_of
 
-__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan", "made", "with_values"]
-
-ArrayType = tuple[tuple[int, ...], np.dtype]
+__all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan", "with_values"]
 
 
 @dataclass(frozen=True)
@@ -323,8 +322,3 @@ def _lower_whole(ctx: Builder, plan: FusionPlan, group: Group) -> None:
             LOWERINGS[eqn.prim.name](ctx, eqn, ins, outs)
         except LoweringError as e:
             raise LoweringError(f"{e} ({eqn.prim.name} at {eqn.source})" if eqn.source else str(e)) from e
-
-
-def made(graph: Graph, outputs: tuple[tuple[str, object], ...]) -> tuple[ArrayType, ...]:
-    """``LoopProgram.makes`` of a graph with these ``LoopProgram.outputs``."""
-    return tuple([(a.aval.shape, a.aval.dtype) for a, (kind, _) in zip(graph.outputs, outputs) if kind == "buffer"])

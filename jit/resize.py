@@ -16,10 +16,11 @@ from fx.filling import filler
 from fx.ir import Graph
 from fx.sizes import Sizes
 
-from .assembly import assembled
+from .assembling import assembled
 from .buffers import in_arena, lifetimes, place, rounded
-from .executable import Executable, Options, drafted, resolved
-from .load import load_kernels
+from .build import load_kernels
+from .compiler import drafted
+from .executable import Executable, Options, resolved
 from .lower.context import CallbackStep
 from .program import Draft, with_values
 from .wiring import Cells, Wiring

@@ -14,13 +14,17 @@ import os
 import sys
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-
-import llvmlite.binding as llvm
+from typing import TYPE_CHECKING, Any
 
 from fx.errors import BackendError
 
-from .loop_builder import Arithmetic
-from .loop_ir import Ty
+from .arithmetic import Arithmetic
+from .cache import default_store, environment_digest, kernel_key
+from .on_demand import llvm
+from .processor import account
+
+if TYPE_CHECKING:
+    from .loop_ir import Ty
 
 # What a core has at least where the operating system does not tell: L1 data, L2, L3 in bytes.
 DEFAULT_CACHES = (32 << 10, 512 << 10, 4 << 20)
@@ -145,10 +149,9 @@ def host() -> Target:
 
 
 def _machine() -> Target:
-    triple = llvm.get_process_triple()
-    features = llvm.get_host_cpu_features().flatten()
+    triple, cpu, features = _described()
     caches = dict(zip(("l1_bytes", "l2_bytes", "l3_bytes"), _cache_sizes()))
-    base = {"triple": triple, "cpu": llvm.get_host_cpu_name(), "features": features, **caches, "l1_ways": _l1_ways()}
+    base: dict[str, Any] = {"triple": triple, "cpu": cpu, "features": features, **caches, "l1_ways": _l1_ways()}
     match _arch(triple):
         case "x86_64":
             on = _enabled(features)
@@ -165,6 +168,20 @@ def _machine() -> Target:
             return Target(**base, vector_bits=128, vector_registers=32, fma=True, f16c=True, rounding=True)
         case arch:
             raise BackendError(f"fx compiles for x86-64 and ARM64, not for {arch} ({triple})")
+
+
+def _described() -> tuple[str, str, str]:
+    """Triple, CPU and features as LLVM spells them, which the store keeps under the processor's own account of itself."""
+    said, store = account(), default_store()
+    if said is None:
+        return llvm().host()  # type: ignore[no-any-return]
+    key = kernel_key(said, {"kernel": "host"}, environment_digest())
+    data = store.read(key)
+    if data is None:
+        data = "\n".join(llvm().host()).encode()
+        store.put(key, data)
+    triple, cpu, features = data.decode().split("\n")
+    return triple, cpu, features
 
 
 def _arch(triple: str) -> str:

@@ -22,15 +22,14 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from fx.errors import BackendError
 
 from .cache import default_store, environment_digest, kernel_key
 from .forks import compiling
-from .llvm.emission import plain_code
 from .llvm.linker import load
+from .on_demand import llvm
 from .runtime_ir import ENTRIES, IMPORTS, Pool, Slot, Word, runtime_text
 
 __all__ = ["Runtime", "host_threads", "num_threads", "runtime", "set_num_threads", "using_threads"]
@@ -310,9 +309,9 @@ def _check_layout() -> None:
 def _object_code() -> bytes:
     """The runtime as object code for any CPU of this architecture, from the store if it is there."""
     text, store = runtime_text(), default_store()
-    key = kernel_key(text, {"kernel": "runtime"}, environment_digest(llvm.get_default_triple()))
+    key = kernel_key(text, {"kernel": "runtime"}, environment_digest())
     data = store.get(key)
     if data is None:
-        data = plain_code(text)
+        data = llvm().plain_code(text)
         store.put(key, data)
     return data

@@ -19,10 +19,10 @@ import fx.numpy as fnp
 from fx import lax
 from fx.ir import Graph
 from fx.passes import optimize
+from jit.build import kernel_text
 from jit.canonical import transposed_products
 from jit.explain import explain
 from jit.fuse import fuse
-from jit.load import kernel_text
 from jit.program import LoopProgram, lower_plan
 from jit.target import Target
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,11 +123,16 @@ def test_only_backend_imports_jit_and_lazily() -> None:
     assert found == [("jit", False)]
 
 
-def _loaded_after(statement: str) -> set[str]:
+def _loaded_after(statement: str, **environment: str) -> set[str]:
     code = f"{statement}\nimport sys\nprint(' '.join(sys.modules))"
     return set(
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, **environment},
         ).stdout.split()
     )
 
@@ -140,3 +146,12 @@ def test_import_fx_loads_no_compiler() -> None:
 def test_compiling_loads_no_numba_by_default() -> None:
     loaded = _loaded_after("import fx, numpy as np\nfx.jit(lambda x: x + 1)(np.ones(3))")
     assert "llvmlite" in loaded and "numba" not in loaded
+
+
+def test_programs_from_the_store_load_no_compiler(tmp_path: Path) -> None:
+    call = "import fx, numpy as np\nfx.jit(fx.value_and_grad(lambda x: np.sum(np.tanh(x) * x)))(np.ones((3, 4)))"
+    compiler = {"jit.compiler", "jit.lower", "jit.loop_ir", "jit.llvm.emit", "numba"}
+    planned, found = (_loaded_after(call, FX_CACHE_DIR=str(tmp_path / "store")) for _ in range(2))
+    assert compiler - planned == {"numba"}
+    assert not compiler & found
+    assert "llvmlite.binding" not in found or sys.platform != "linux"

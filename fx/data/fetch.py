@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
+import importlib
 import os
 import sys
-import urllib.request
 from collections.abc import Iterator, Sequence
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
@@ -22,13 +21,7 @@ except ImportError:  # Windows: two processes that fetch one file at once are to
 
 __all__ = ["RemoteFile", "data_folder", "fetched"]
 
-_TIMEOUT = 30.0  # seconds without a byte
-_PIECE = 1 << 16
-_FAILURES = (
-    OSError,
-    http.client.HTTPException,
-    ValueError,
-)  # no network, a connection that broke, an address that is none
+_FAILURES = (OSError, ValueError)  # no network, a connection that broke; an address that is none
 
 
 class RemoteFile(NamedTuple):
@@ -168,32 +161,8 @@ def _alone(part: Path) -> Iterator[BufferedRandom]:
 
 
 def _download(url: str, file: BufferedRandom) -> bool:
-    """Adds to a file what it lacks of what an address gives; whether there was something of it before.
-
-    Raises:
-        OSError, HTTPException, ValueError: see ``_FAILURES``; what came before stays in the file.
-    """
-    while True:
-        before = done = os.fstat(file.fileno()).st_size
-        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-        try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-                if done and getattr(answer, "status", None) != 206:  # the whole file
-                    file.truncate(0)
-                    done = 0
-                while piece := answer.read(_PIECE):
-                    file.write(piece)
-                file.flush()
-                left = answer.length if isinstance(answer, http.client.HTTPResponse) else 0
-            if not left:
-                return done > 0
-            raise http.client.IncompleteRead(b"", left)
-        except _FAILURES as e:
-            file.flush()
-            if getattr(e, "code", None) == 416:  # nothing is left of it
-                return True
-            if os.fstat(file.fileno()).st_size <= before:  # it comes to nothing: the next mirror, the next call
-                raise
+    """``download.download``: Python's modules for the network, which take long to import, are needed for what is not there yet alone."""
+    return bool(importlib.import_module(".download", __package__).download(url, file))
 
 
 def _what_to_do(data_set: str, missing: Sequence[RemoteFile], place: Path, e: Exception) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -20,26 +19,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import io, train, viz
 from ..errors import CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError
 from ..signatures import signature_of
+from .catalogue import PROGRAMS
 
 __all__ = ["PROGRAMS", "Clock", "Result", "add_options", "load", "main", "progress", "run", "summary"]
-
-PROGRAMS = {
-    "linear": "linear regression on the diabetes table, against its closed form",
-    "logistic": "logistic regression on the breast cancer table, against Newton's method",
-    "mlp": "a network of one hidden layer on handwritten digits",
-    "mnist": "convolutional networks on handwritten digits",
-    "lstm": "a recurrent network on two and a half centuries of sunspots, against autoregression",
-    "transformer": "a character model of Python's documentation, against n-grams and xz",
-    "attention": "dates as people write them, translated by a recurrent network with attention",
-    "vae": "a variational autoencoder on handwritten digits",
-    "gan": "digits made by a generator that learns to fool a discriminator",
-    "transfer": "features learned on MNIST, reused on 8 x 8 digits of other hands",
-    "tune": "hyperparameter search with sixteen networks in one compiled step",
-}
-"""Name on the command line, which is that of the module, and what it is."""
 
 
 class Result(NamedTuple):
@@ -213,7 +200,7 @@ class Clock(train.Callback):
     @property
     def compiling(self) -> float:
         """Seconds spent tracing and compiling."""
-        usual = {kind: statistics.median(laps) for kind, laps in self._laps.items()}
+        usual = {kind: float(np.median(laps)) for kind, laps in self._laps.items()}
         return sum(max(lap - usual.get(kind, 0.0), 0.0) for kind, laps in self._compiling.items() for lap in laps)
 
     @property

@@ -15,13 +15,12 @@ from collections.abc import Callable
 from string import Template
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 
 from ..cache import default_store, environment_digest, kernel_key
 from ..forks import compiling
-from ..llvm.emission import plain_code
 from ..llvm.linker import load
+from ..on_demand import llvm
 from ..threads import immortal
 
 __all__ = ["HEAD", "INCREF", "LAYOUT", "address_in_python", "bind", "compile_text", "define", "layout_is_known"]
@@ -129,10 +128,10 @@ def address_in_python(name: str) -> int:
 def compile_text(text: str, what: str, *entries: str) -> list[int]:
     """The addresses of functions of an LLVM module, compiled or taken from the store.  The code stays for ever."""
     with compiling:
-        store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest(llvm.get_default_triple()))
+        store, key = default_store(), kernel_key(text, {"kernel": what}, environment_digest())
         data = store.get(key)
         if data is None:
-            data = plain_code(text)
+            data = llvm().plain_code(text)
             store.put(key, data)
         found = load(data, entries)
     return [found[name] for name in entries]

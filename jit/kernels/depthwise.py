@@ -10,15 +10,15 @@ Positions outside of the image are left out, so there is no padded copy.  Along 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Ref, Ty, maximum, minimum, op_, select
 from ..lower.loops import ceil_div, const, floor_div
 from .gemm import digits, integers
-from .microkernel import multiply_add
+from .microkernel import FAR, LINE, multiply_add
 
 __all__ = ["EDGE_VECTORS", "Depthwise", "depthwise_kernel", "depthwise_weights_kernel"]
 
@@ -34,6 +34,7 @@ class Depthwise:
 
     Attributes:
         taps: along x; they are written out.
+        rows: of taps, if they are written out as well, where an output sees all of them; else 0.
         block: outputs along x that share what they load (forward), or that go round the loop together (weights).
         vectors: of channels that go together.
         step: along x, of neighbouring outputs, where neighbouring taps are neighbours in the image; 0: any step, any dilation.
@@ -47,11 +48,12 @@ class Depthwise:
     vectors: int
     step: int
     group: int = 1
+    rows: int = 0
 
     def __str__(self) -> str:
-        return (
-            f"{self.ty}x{self.lanes}_{self.taps}_{self.block}x{self.vectors}{f'_step{self.step}' if self.step else ''}"
-            + (f"_group{self.group}" if self.group > 1 else "")
+        flags = {"rows": self.rows, "step": self.step, "group": self.group if self.group > 1 else 0}
+        return f"{self.ty}x{self.lanes}_{self.taps}_{self.block}x{self.vectors}" + "".join(
+            f"_{name}{n}" for name, n in flags.items() if n
         )
 
     def exchanged(self, b: KernelBuilder, value: Expr) -> Iterator[Expr]:
@@ -98,6 +100,23 @@ class _Geometry:
             end = b.let("end_x", maximum(minimum(ceil_div(p["size_x"] - at, p["dilation_x"]), p["taps_x"]), begin))
             yield x, at, begin, end
 
+    def ask(self, buffer: str, first: Expr, stride: Expr, pixels: int, channel: Expr) -> None:
+        """Asks for a vector of channels, the first of which is ``channel``, of neighbouring pixels.  Vectors that share a cache line
+        ask for some of the pixels each."""
+        b, v = self.b, self.v
+        shared = max(1, LINE // (v.lanes * v.ty.itemsize))
+        at = b.let("ahead", first + channel // v.lanes % shared * stride)
+        for k in range(0, pixels, shared):
+            b.prefetch(buffer, at + stride * k, level=2)
+
+    def ask_below(self, image: str, corner: Expr, channel: Expr) -> None:
+        """Asks for what the next line of outputs sees beyond what this one does, at the taps of a block whose first has its ``corner``
+        there: vectors of channels go by in such small steps of each pixel that no hardware follows."""
+        p, v, step = self.p, self.v, max(1, self.v.step)  # along y as well, as a rule
+        last = self.b.let("last", (p["taps_y"] - 1) * p["dilation_y"] * p["s_y"] + p["s_x"] * (v.taps - 1))
+        for new in range(1, step + 1):
+            self.ask(image, corner + last + p["s_y"] * new, p["s_x"], v.block * step, channel)
+
     def met(self, row: Expr, outputs: int) -> Iterator[tuple[Expr, list[tuple[int, int]]]]:
         """What ``outputs`` neighbouring outputs meet in a row of the image, whose tap 0 of the first is at ``row``: each place
         with its pairs of an output and a tap.  An output meets its taps in their order."""
@@ -127,23 +146,33 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
     first, stop = g.inside()
     zero = Const(0, v.ty.vector(v.lanes))
 
+    def taps_of(here: Expr, c: Expr, t: Expr | int, sums: Sequence[Ref]) -> None:
+        """Row ``t`` of the taps of neighbouring outputs, the first of which has its corner at ``here``."""
+        row, at_w = b.let("row", here + p["dilation_y"] * p["s_y"] * t), b.let("at_w", p["w_y"] * t + c)
+        ws = [
+            [b.let("w", b.load(weights, at_w + p["w_x"] * k + e, v.lanes)) for e in of_exchange] for k in range(v.taps)
+        ]
+        for at, pairs in g.met(row, len(sums)):
+            for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, at, v.lanes)))):
+                for i, k in pairs:
+                    b.assign(sums[i], multiply_add(value, ws[k][e], sums[i]))
+
     def block(x: Expr, n: Expr, to: Expr, rows: tuple[Expr, Ref, Ref]) -> None:
         at_y, begin, end = rows
+        all_rows = b.let("all_rows", (end - begin).eq(v.rows)) if v.rows else None
         corner = b.let("corner", n * p["s_n"] + at_y * p["s_y"] + (x * p["step_x"] + p["origin_x"]) * p["s_x"])
         with b.for_("group", 0, p["channels"], v.lanes) as group:
             c = b.let("c", minimum(group, p["channels"] - v.lanes))
             sums = [b.var("sum", zero) for _ in range(v.block)]
-            with b.for_("t", begin, end) as t:
-                row = b.let("row", corner + t * p["dilation_y"] * p["s_y"] + c)
-                at_w = b.let("at_w", t * p["w_y"] + c)
-                ws = [
-                    [b.let("w", b.load(weights, at_w + p["w_x"] * k + e, v.lanes)) for e in of_exchange]
-                    for k in range(v.taps)
-                ]
-                for at, pairs in g.met(row, v.block):
-                    for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, at, v.lanes)))):
-                        for i, k in pairs:
-                            b.assign(sums[i], multiply_add(value, ws[k][e], sums[i]))
+            here = b.let("here", maximum(corner + c, FAR))
+            g.ask_below(image, here, group)
+            g.ask(out, b.let("next", to + (x + v.block) * p["o_x"] + c), p["o_x"], v.block, group)
+            if all_rows is not None:
+                with b.if_(all_rows):
+                    for t in range(v.rows):
+                        taps_of(here, c, t, sums)
+            with b.else_() if v.rows else nullcontext(), b.for_("t", begin, end) as t:
+                taps_of(here, c, t, sums)
             for i, total in enumerate(sums):
                 b.store(out, to + (x + i) * p["o_x"] + c, total)
 

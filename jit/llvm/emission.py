@@ -17,6 +17,10 @@ from fx.errors import BackendError
 
 __all__ = ["object_code", "plain_code", "run_passes"]
 
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+llvm.initialize_native_asmparser()
+
 
 def run_passes(passes: llvm.ModulePassManager, module: llvm.ModuleRef, builder: llvm.PassBuilder) -> None:
     """Runs passes over a module that no other thread sees."""

@@ -20,8 +20,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import llvmlite.binding as llvm
-
+from ..on_demand import llvm
 from .relocations import MACHINES, NotLinked
 
 __all__ = ["NotLinked", "link", "load"]
@@ -38,9 +37,6 @@ _UNWIND = ".eh_frame"  # no exception passes through this code
 _RESERVED = 0xFF00  # section numbers from here on mean something else
 _LINE = 64  # an object begins on a cache line, as it would on a page of its own
 _PAGE = mmap.PAGESIZE
-
-llvm.initialize_native_target()
-llvm.initialize_native_asmprinter()
 
 
 @dataclass
@@ -177,15 +173,7 @@ def load(data: bytes, names: Sequence[str]) -> dict[str, int]:
         (found,) = link([data])
         return {name: found[name] for name in names}
     except NotLinked:
-        pass
-    module = llvm.parse_assembly("")  # of the global context, which like the engine is never disposed of
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-    engine.finalize_object()
-    addresses = {name: int(engine.get_function_address(name)) for name in names}
-    engine.detach()  # functions may be called until the process ends
-    return addresses
+        return llvm().load(data, names)  # type: ignore[no-any-return]
 
 
 @functools.cache

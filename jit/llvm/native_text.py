@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ..cache import default_store, environment_digest, kernel_key
 from ..forks import compiling
 from ..target import host
-from .native import compile_text, load_object
+from .native import compile_text
+from .objects import load_object
 
 __all__ = ["load_text"]
 

@@ -16,8 +16,9 @@ from . import (
     spectral,
     windows,
 )
+from .given import given_from_outside
 
 __all__ = [
-    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "fft", "indexing", "linalg", "random", "sorting",
+    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "fft", "given_from_outside", "indexing", "linalg", "random", "sorting",
     "spectral", "windows",
 ]  # fmt: skip

@@ -14,7 +14,9 @@ from .contract_operands import (
     along_rows,
     columns_together,
     converted,
+    gains_strips,
     gains_turned,
+    in_strips,
     is_long,
     is_narrow,
     is_worth_turning,
@@ -23,6 +25,7 @@ from .contract_operands import (
     turned,
 )
 from .contract_pieces import (
+    FINISHED_LINES,
     FINISHED_ROWS,
     GROUP,
     HALF_NS,
@@ -57,6 +60,7 @@ from .contraction import (
     single,
     size,
 )  # fmt: skip
+from .loops import coalesce
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
@@ -85,7 +89,10 @@ def blocked(
     tile = _tile(ctx, p)
     if a.ty != p.compute:
         p, a = converted(ctx, name, p, a)
-    if gains_turned(ctx, tile, p):
+    a_step: Any = None
+    if gains_strips(ctx, tile, p):
+        p, a, a_step = in_strips(ctx, name, p, a, tile)
+    elif gains_turned(ctx, tile, p):
         p, a = turned(ctx, name, p, a)
     as_is = b.ty == p.compute and not p.pairs
     slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
@@ -95,7 +102,22 @@ def blocked(
         packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
-    return _product(ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window), epilogue)
+            if slab is None:
+                p, window = _joined(p, window)
+    return _product(
+        ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step), epilogue
+    )
+
+
+def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
+    """Loops over k that are one in A are one in a B that is packed, however it lay: a window that is turned, as in the gradient with
+    respect to an image, is one over its columns and the channels."""
+    if window is None:
+        return replace(p, ks=tuple(coalesce(p.ks))), None
+    inner = tuple(coalesce(p.ks[1:]))
+    if window.merged or len(inner) != 1:
+        return p, window
+    return replace(p, ks=(p.ks[0], *inner)), replace(window, merged=True)
 
 
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
@@ -133,6 +155,7 @@ class _Layout:
         slab: into how many slices to cut k so that the run of A that one reads is worth copying.
         packs: each piece packs the B that it needs.
         window: what the rows are where some see a part of k only.
+        a_step: of A in strips, the distance of two of them for each row; None: its rows are evenly apart.
     """
 
     tile: Tile
@@ -142,6 +165,7 @@ class _Layout:
     lanewise: bool = False
     packs: bool = False
     window: WindowRows | None = None
+    a_step: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +223,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     if is_narrow(tile) and len(p.rows) > 1:
         most = min(most, ctx.host.l1_bytes)
     count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
-    if along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
+    # In place, a step of k brings a line of A, which the row blocks beside it read as well.
+    if along_rows(p) and layout.a_step is None:
         count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -273,7 +298,8 @@ def _product(
 ) -> bool:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else FINISHED_ROWS)
+    finished = FINISHED_LINES if is_narrow(tile) else FINISHED_ROWS
+    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else finished)
     window_rows = layout.window
     if window_rows is not None:
         blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
@@ -414,7 +440,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "piece_rows": blocks.piece_rows, "blocks": -(-blocks.piece_rows // blocks.mc), "mc": blocks.mc, "g1_size": batch[1][0],
         "parts": blocks.parts, "pieces": blocks.groups * blocks.row_blocks, "group": blocks.group, "panels": blocks.panels,
         "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
-        "part_slices": blocks.part_slices, "a_step": rows[0][1],
+        "part_slices": blocks.part_slices, "a_step": rows[0][1] if layout.a_step is None else layout.a_step,
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
         "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip

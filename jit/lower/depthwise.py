@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from fx.sizes import largest, smallest
+from fx.sizes import is_sized, largest, smallest
 
 from ..kernels.depthwise import Depthwise, depthwise_kernel, depthwise_weights_kernel
 from ..loop_ir import Ty
@@ -18,8 +18,11 @@ from .registry import Arg, LowerContext, Operand
 __all__ = ["depthwise", "depthwise_weights"]
 
 MOST_TAPS = 8  # along the last axis; they are written out
-OUTPUTS = (4, 6, 8)  # of a row that share what they load: of a short row, with 16 vector registers, with 32
+OUTPUTS = (4, 8)  # of a row that share what they load: of a short row, of others (sums for two multiply-adds a cycle)
 VECTORS = 4  # of channels whose sums over a row are in registers
+WRITTEN = (
+    256  # multiply-adds of outputs a step apart that are written out, at most (with steps of two, it takes as long)
+)
 TOGETHER = 2  # outputs that go round the loop together
 STEPS = 2  # of neighbouring outputs that are written out, at most
 GROUPS = (1, 2, 4, 8)  # channels that see each other
@@ -151,7 +154,7 @@ def _no_axis() -> dict[str, Arg]:
 
 
 def _outputs(ctx: LowerContext, x: Phase) -> int:
-    few, many = OUTPUTS[0], OUTPUTS[2 if ctx.host.vector_registers >= 32 else 1]
+    few, many = OUTPUTS
     return many if x.count >= 2 * many + x.taps else few
 
 
@@ -164,7 +167,9 @@ def _step(
     if values["taps_x"] == 0:  # the sums are empty
         values = values | {"taps_x": 1, "taps_y": 0}
     taps = values["taps_x"]
-    v = Depthwise(ty, ctx.host.lanes(ty), taps, outputs, 1, _static_step(values), group)
+    step, rows = _static_step(values), values["taps_y"]
+    written = step == 1 and not is_sized(rows) and taps * rows * outputs * group <= WRITTEN
+    v = Depthwise(ty, ctx.host.lanes(ty), taps, outputs, 1, step, group, rows if written else 0)
     kernel = ctx.kernel(("depthwise", v), lambda: depthwise_kernel(v))
     lines = batch * values["count_y"]
     elements = lines * values["count_x"] * values["channels"]

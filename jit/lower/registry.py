@@ -28,7 +28,8 @@ import numpy as np
 from fx.errors import RegistryError
 from fx.ir import Eqn
 
-from ..loop_builder import Arithmetic, KernelBuilder
+from ..arithmetic import Arithmetic
+from ..loop_builder import KernelBuilder
 from ..loop_ir import Expr, Kernel, Ty
 
 

@@ -199,11 +199,18 @@ def test_every_program_has_what_the_command_line_needs():
         assert ("model" in options) == hasattr(module, "MODELS")
 
 
+def modules_after(*arguments: str) -> set[str]:
+    code = f"import sys, fx.__main__ as m\ntry: m.main({list(arguments)})\nexcept SystemExit: print('', *sys.modules, sep='\\n')"
+    return set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    )
+
+
 def test_the_command_line_imports_only_the_program_it_runs():
-    code = "import sys, fx.__main__ as m\ntry: m.main(['train', '--help'])\nexcept SystemExit: print(*sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "fx.examples.programs" in out and "fx.examples.mnist" not in out
-    assert all(name in out for name in programs.PROGRAMS)
+    listed, chosen = modules_after("train", "--help"), modules_after("train", "mnist", "--help")
+    assert not {"fx.nn", "fx.viz", "fx.as_jax", "jit"} & listed
+    assert {"fx.examples.mnist", "fx.nn"} <= chosen
+    assert not {"fx.examples.mlp", "fx.as_jax", "jit", "urllib.request", "ssl"} & chosen
 
 
 def test_quick_settings_give_way_to_options(few_digits, capsys, tmp_path):

@@ -20,10 +20,11 @@ from fx import numpy as fnp
 from fx.errors import LoweringError
 from fx.ir import Graph
 from fx.passes import optimize
-from jit.assembly import assemble
-from jit.executable import Options, drafted, resolved
+from jit.assembling import assemble
+from jit.build import _keys_of
+from jit.compiler import drafted
+from jit.executable import Options, resolved
 from jit.images import NotKept, image_key, pack
-from jit.load import _keys_of
 
 __all__ = ["image", "images", "programs", "training_steps"]
 

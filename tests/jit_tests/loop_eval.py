@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from fx.errors import GraphError
-from jit.loop_builder import Arithmetic, KernelBuilder
+from jit.arithmetic import Arithmetic
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Alloc,
     Assign,

@@ -16,7 +16,7 @@ from fx import dtypes
 from fx.errors import BackendError
 from jit import loop_runtime
 from jit.emit_numba import NumbaKernel, compile_numba
-from jit.llvm import native
+from jit.llvm import native, objects
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     OPS,
@@ -78,7 +78,7 @@ def compiled(kernel: Kernel, target: Target | None = None) -> Callable[[Args, in
     """``run(args, lo, hi)`` of the native kernel."""
     verify_kernel(kernel)
     code = native.compile_object([kernel], target or host())
-    address = native.load_object(code, [kernel.name])[kernel.name]
+    address = objects.load_object(code, [kernel.name])[kernel.name]
     return lambda args, lo, hi: call(address, args, lo, hi)
 
 

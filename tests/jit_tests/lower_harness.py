@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from fx.ir import Aval, Eqn, Var
-from jit.llvm.native import compile_object, load_object
+from jit.llvm.native import compile_object
+from jit.llvm.objects import load_object
 from jit.loop_ir import Kernel
 from jit.loop_verify import verify_kernel
 from jit.lower.copies import copy_strided

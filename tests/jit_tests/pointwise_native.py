@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from jit.llvm.native import compile_object, load_object
-from jit.loop_builder import Arithmetic, KernelBuilder
+from jit.arithmetic import Arithmetic
+from jit.llvm.native import compile_object
+from jit.llvm.objects import load_object
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import Kernel, Ref, Ty
 from jit.loop_verify import verify_kernel
 from jit.lower.types import np_dtype, ty_of

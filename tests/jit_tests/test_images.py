@@ -96,8 +96,9 @@ def test_an_image_is_read_as_it_was_written():
     assert read is not None
     assembly, kernels = read
     assert unpack(data, graph, "0" * 64) is None
-    from jit.assembly import assemble
-    from jit.executable import Options, drafted, resolved
+    from jit.assembling import assemble
+    from jit.compiler import drafted
+    from jit.executable import Options, resolved
 
     planned = assemble(drafted(graph, resolved(Options(num_threads=2, donate=(0,)))).finished())
     for field in dataclasses.fields(planned):

@@ -20,8 +20,8 @@ import jit
 from fx.errors import GraphError
 from fx.passes import inline
 from jit import lapack, loop_runtime
+from jit.build import kernel_text
 from jit.emit_numba import compile_numba
-from jit.load import kernel_text
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import Kernel, Place, f64
 from jit.loop_print import print_kernel

@@ -15,13 +15,14 @@ import pytest
 from loop_harness import axpy, level
 
 from fx.errors import BackendError
-from jit.llvm import linker, native
+from jit.llvm import library, linker, objects
 from jit.llvm.linker import NotLinked, link
-from jit.llvm.native import compile_object, compile_text, load_objects
+from jit.llvm.native import compile_object, compile_text
+from jit.llvm.objects import load_objects
 from jit.target import host
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="links ELF; elsewhere LLVM links")
-SEALED = len(native._SEAL) + native._DIGEST_BYTES
+SEALED = len(objects._SEAL) + objects._DIGEST_BYTES
 
 TEXTS = {
     "constants": """
@@ -102,7 +103,7 @@ def called(address: int) -> list[int]:
 def test_code_does_what_llvms_linker_makes_it_do(name: str) -> None:
     data = code(TEXTS[name])
     (mine,) = link([data])
-    assert called(mine["f"]) == called(native._link_by_llvm(data, ["f"])["f"])
+    assert called(mine["f"]) == called(library.link(data, ["f"])["f"])
 
 
 def test_objects_with_the_same_names_lie_side_by_side() -> None:
@@ -125,7 +126,7 @@ def test_kernels_of_every_machine(target: str) -> None:
     data = kernel(axpy, target)
     x = np.arange(40, dtype=np.float32)
     results = []
-    for load in (lambda: load_objects([(data, ["axpy"])])[0], lambda: native._link_by_llvm(data[SEALED:], ["axpy"])):
+    for load in (lambda: load_objects([(data, ["axpy"])])[0], lambda: library.link(data[SEALED:], ["axpy"])):
         y = np.ones(40, np.float32)
         frame = np.array([x.ctypes.data, y.ctypes.data, *np.float32([2.5, 0]).view(np.int64)], np.int64)
         ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 4)(load()["axpy"])(frame.ctypes.data, 0, 40, 0)

@@ -31,7 +31,7 @@ from loop_harness import (
 
 from fx import dtypes
 from jit import loop_runtime
-from jit.llvm import native
+from jit.llvm import native, objects
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,
@@ -379,7 +379,7 @@ def test_axpy_and_every_way_to_cut_it() -> None:
     x, y = rng.standard_normal((2, 100)).astype(np.float32)
     _, expected, _ = run_everywhere(axpy(), [x, y, 0], 0, 100)
     np.testing.assert_array_equal(expected, x * 2 + y)
-    code = native.load_object(native.compile_object([axpy()], host()), ["axpy"])
+    code = objects.load_object(native.compile_object([axpy()], host()), ["axpy"])
     for cut in (0, 1, 7, 8, 50, 99, 100):
         z = y.copy()
         call(code["axpy"], [x, z, 0], cut, 100)

@@ -18,7 +18,7 @@ from fx.errors import BackendError, LoweringError
 from jit import loop_runtime
 from jit.emit_numba import NAMES as NUMBA_NAMES
 from jit.emit_numba import compile_numba
-from jit.llvm import native
+from jit.llvm import native, objects
 from jit.loop_ir import (
     f16,
     f32,
@@ -39,16 +39,16 @@ def test_object_code_is_checked_before_it_is_linked() -> None:
     ):
         if damaged != code:
             with pytest.raises(BackendError, match="damaged"):
-                native.load_object(damaged, ["axpy"])
+                objects.load_object(damaged, ["axpy"])
     with pytest.raises(BackendError, match="does not link"):
-        native.load_object(code, ["nothing"])
+        objects.load_object(code, ["nothing"])
 
 
 def test_object_code_has_no_external_symbols() -> None:
     """Linking would fail: the linker is given no library.  Remainders and roundings are the usual suspects."""
     kernels = [all_operations(t, 4, True)[0] for t in (f16, f64)]
     for name in ("host", "sse2"):
-        native.load_object(native.compile_object(kernels, level(name)), [k.name for k in kernels])
+        objects.load_object(native.compile_object(kernels, level(name)), [k.name for k in kernels])
 
 
 def test_many_threads_compile_at_once() -> None:

@@ -11,8 +11,9 @@ from loop_eval import run_pointwise
 from pointwise_native import NativeRules
 from test_vector_math import MACHINES, Array, any_numbers, check, documented, sample, truth, wide_enough
 
+from jit.arithmetic import Arithmetic
 from jit.kernels import vector_math as vm
-from jit.loop_builder import Arithmetic, KernelBuilder
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import Expr, Ref, f32, f64, fma, lift, op_, select
 from jit.ranges import ANY, Range
 

@@ -18,7 +18,8 @@ from children import exit_code
 from fx.errors import GraphError
 from jit import threads
 from jit.llvm import emission, linker
-from jit.llvm.native import compile_object, load_object
+from jit.llvm.native import compile_object
+from jit.llvm.objects import load_object
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import f64, i64
 from jit.runtime_ir import StepKind

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 import re
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,10 @@ from loop_harness import LEVELS, axpy, call, level
 
 from fx.errors import BackendError
 from jit import target
-from jit.llvm import native
+from jit.cache import KernelStore
+from jit.llvm import library, native, objects
 from jit.loop_ir import b1, bf16, f16, f32, f64, i8, i64
+from jit.processor import account
 from jit.target import Target, host
 
 
@@ -55,7 +60,7 @@ def test_levels_grow() -> None:
 def test_every_level_runs(name: str) -> None:
     t = level(name)
     x, y = np.arange(40, dtype=np.float32), np.ones(40, np.float32)
-    call(native.load_object(native.compile_object([axpy()], t), ["axpy"])["axpy"], [x, y, 0], 0, 40)
+    call(objects.load_object(native.compile_object([axpy()], t), ["axpy"])["axpy"], [x, y, 0], 0, 40)
     np.testing.assert_array_equal(y, 2 * x + 1)
 
 
@@ -148,10 +153,48 @@ def test_cache_sizes_from_sysctl(monkeypatch: pytest.MonkeyPatch) -> None:
     [("arm64-apple-darwin", "aarch64"), ("aarch64-unknown-linux-gnu", "aarch64"), ("riscv64-unknown-linux", None)],
 )
 def test_other_machines(monkeypatch: pytest.MonkeyPatch, triple: str, arch: str | None) -> None:
-    monkeypatch.setattr(target.llvm, "get_process_triple", lambda: triple)
+    monkeypatch.setattr(target, "_described", lambda: (triple, "generic", "+neon"))
     if arch is None:
         with pytest.raises(BackendError, match="not for riscv64"):
             host.__wrapped__()
         return
     found = host.__wrapped__()
     assert (found.arch, found.vector_bits, found.vector_registers, found.fma) == (arch, 128, 32, True)
+
+
+# ------------------------------------------------------------------------------------------ the processor
+
+
+def test_every_core_gives_the_same_account() -> None:
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+    accounts = {account()}
+    try:
+        for core in allowed:
+            os.sched_setaffinity(0, {core})
+            accounts.add(account())
+    finally:
+        if allowed:
+            os.sched_setaffinity(0, allowed)
+    assert len(accounts) == 1
+
+
+def test_the_store_keeps_what_llvm_says_of_a_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = KernelStore(tmp_path / "store")
+    asked: list[int] = []
+
+    def ask() -> Any:
+        asked.append(1)
+        return SimpleNamespace(host=lambda: ("arch-os", f"cpu{len(asked)}", "+a,-b"))
+
+    monkeypatch.setattr(target, "default_store", lambda: store)
+    monkeypatch.setattr(target, "llvm", ask)
+    monkeypatch.setattr(target, "account", lambda: "one")
+    assert [target._described() for _ in range(2)] == [("arch-os", "cpu1", "+a,-b")] * 2
+    monkeypatch.setattr(target, "account", lambda: "another")
+    assert target._described()[1] == "cpu2"
+    monkeypatch.setattr(target, "account", lambda: None)
+    assert [target._described()[1] for _ in range(2)] == ["cpu3", "cpu4"]
+
+
+def test_the_processor_is_what_llvm_says_it_is() -> None:
+    assert target._described() == library.host()

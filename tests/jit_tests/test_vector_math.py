@@ -20,9 +20,11 @@ from loop_harness import level
 from pointwise_native import NativeRules, pointwise_kernel
 
 from fx.primitives import special_math
+from jit.arithmetic import Arithmetic
 from jit.kernels import vector_math as vm
-from jit.llvm.native import compile_object, load_object
-from jit.loop_builder import Arithmetic, KernelBuilder
+from jit.llvm.native import compile_object
+from jit.llvm.objects import load_object
+from jit.loop_builder import KernelBuilder
 from jit.loop_ir import f32, f64
 from jit.loop_print import print_kernel
 from jit.target import host

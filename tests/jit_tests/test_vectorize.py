@@ -28,7 +28,7 @@ from loop_harness import (
 )
 
 from jit import loop_runtime
-from jit.llvm import native
+from jit.llvm import native, objects
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import (
     Const,
@@ -107,7 +107,7 @@ def test_vectorized_equals_scalar_for_every_size() -> None:
     rng = np.random.default_rng(0)
     for name in LEVELS[:1] + LEVELS[2:4]:
         target = level(name)
-        codes = native.load_object(native.compile_object(kernels, target), [k.name for k in kernels])
+        codes = objects.load_object(native.compile_object(kernels, target), [k.name for k in kernels])
         for n in SIZES:
             x, y = rng.standard_normal(n + 1).astype(np.float32), np.array([0.7], np.float32)
             a, b_ = np.zeros((2, n + 2), np.float32)
