@@ -25,6 +25,7 @@ from .contract_operands import (
     turned,
 )
 from .contract_pieces import (
+    FINISHED_LINES,
     FINISHED_ROWS,
     GROUP,
     HALF_NS,
@@ -59,6 +60,7 @@ from .contraction import (
     single,
     size,
 )  # fmt: skip
+from .loops import coalesce
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
@@ -100,9 +102,22 @@ def blocked(
         packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
+            if slab is None:
+                p, window = _joined(p, window)
     return _product(
         ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step), epilogue
     )
+
+
+def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
+    """Loops over k that are one in A are one in a B that is packed, however it lay: a window that is turned, as in the gradient with
+    respect to an image, is one over its columns and the channels."""
+    if window is None:
+        return replace(p, ks=tuple(coalesce(p.ks))), None
+    inner = tuple(coalesce(p.ks[1:]))
+    if window.merged or len(inner) != 1:
+        return p, window
+    return replace(p, ks=(p.ks[0], *inner)), replace(window, merged=True)
 
 
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
@@ -283,7 +298,8 @@ def _product(
 ) -> bool:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else FINISHED_ROWS)
+    finished = FINISHED_LINES if is_narrow(tile) else FINISHED_ROWS
+    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else finished)
     window_rows = layout.window
     if window_rows is not None:
         blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
