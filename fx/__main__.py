@@ -8,7 +8,6 @@ import importlib
 import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def info() -> str:
         "fx": __version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "NumPy": np.__version__,
-        "llvmlite": metadata.version("llvmlite"),
+        "llvmlite": importlib.import_module("llvmlite").__version__,
         "backend": f"{config.backend} (engine {config.engine})",
         "threads": jit.num_threads(),
         "default dtypes": f"{config.default_float}, {config.default_int}",

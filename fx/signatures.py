@@ -6,9 +6,10 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
-__all__ = ["signature_of", "wraps"]
+__all__ = ["position_of", "signature_of", "wraps"]
 
 _OPTIONS: dict[str, Any] = {}
 if sys.version_info >= (3, 14):
@@ -24,6 +25,27 @@ def signature_of(f: Callable[..., Any]) -> inspect.Signature:
     (``if TYPE_CHECKING: ...``).
     """
     return inspect.signature(f, **_OPTIONS)
+
+
+def position_of(name: str, f: Callable[..., Any]) -> int | None:
+    """Which argument of a function has a name, ``sys.maxsize`` where it is given by name alone; None if there is none.
+
+    Of a plain function it is read off the code, which takes a tenth of the time of making a signature: hundreds are asked when
+    ``fx.numpy`` is imported.
+    """
+    plain = inspect.unwrap(f, stop=lambda g: hasattr(g, "__signature__"))
+    if type(plain) is FunctionType and not hasattr(plain, "__signature__"):
+        code = plain.__code__
+        names: list[str] | tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        positional = code.co_argcount
+    else:
+        parameters = signature_of(f).parameters
+        names = list(parameters)
+        positional = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters.values())
+    if name not in names:
+        return None
+    at = names.index(name)
+    return at if at < positional else sys.maxsize
 
 
 def wraps(f: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:

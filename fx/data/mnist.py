@@ -35,6 +35,22 @@ class Split(NamedTuple):
     images: np.ndarray
     labels: np.ndarray
 
+    def __repr__(self) -> str:
+        return in_one_line(self)
+
+
+def in_one_line(table: NamedTuple) -> str:
+    """A named tuple of arrays by their dtypes and shapes: their numbers would fill pages of a notebook.
+
+    >>> in_one_line(Split(np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, np.int32)))
+    'Split(images=float32[2, 8, 8, 1], labels=int32[2])'
+    """
+    told = (
+        f"{name}={x.dtype}{list(x.shape)}" if isinstance(x, np.ndarray) else f"{name}={x!r}"
+        for name, x in table._asdict().items()
+    )
+    return f"{type(table).__name__}({', '.join(told)})"
+
 
 class MNIST(NamedTuple):
     """What to train on, and what is held out."""

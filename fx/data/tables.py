@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .mnist import Split
+from .mnist import Split, in_one_line
 
 __all__ = ["Table", "breast_cancer", "diabetes", "digits", "sunspots"]
 
@@ -21,6 +21,9 @@ class Table(NamedTuple):
     features: np.ndarray
     targets: np.ndarray
     names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return in_one_line(self)
 
 
 def _table(name: str) -> Table:

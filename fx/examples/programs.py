@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import statistics
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from .. import io, train, viz
 from ..errors import CorruptFileError, MissingDataError, PlotError, SaveError, TrainingError
@@ -199,7 +200,7 @@ class Clock(train.Callback):
     @property
     def compiling(self) -> float:
         """Seconds spent tracing and compiling."""
-        usual = {kind: statistics.median(laps) for kind, laps in self._laps.items()}
+        usual = {kind: float(np.median(laps)) for kind, laps in self._laps.items()}
         return sum(max(lap - usual.get(kind, 0.0), 0.0) for kind, laps in self._compiling.items() for lap in laps)
 
     @property

@@ -127,6 +127,8 @@ def ragged_dot_general(
 
 def _groups(shape: Dims, dim: int, prefix: Sequence[int], sizes: Value) -> Value:
     """(g, *shape): where along ``dim`` the groups lie."""
+    if aval_of(sizes).dtype.itemsize < 4:  # the ends are sums of the sizes
+        sizes = p.convert_element_type(sizes, dtypes.int32)
     s = aval_of(sizes)
     lead = tuple(shape[d] for d in prefix)
     if s.ndim != 1 and s.shape[:-1] != lead:

@@ -134,6 +134,6 @@ def explain_arguments(cls: type, error: TypeError, kwargs: dict[str, Any]) -> Ty
         named = [n for n in known if n not in placed]
         return TypeError(
             f"{name} takes {', '.join(placed) or 'nothing'} by position, and {', '.join(named) or 'nothing'} by name; it"
-            f" {text.partition('() ')[2]}"
+            f" {re.sub('^missing', 'is missing', text.partition('() ')[2])}"
         )
     return None

@@ -104,5 +104,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> V
         return as_type(x == axis_index(axis), d)
     position = canonical_axis(axis, x.ndim + 1)
     shape = (*x.shape[:position], num_classes, *x.shape[position:])
+    if num_classes - 1 > dtypes.iinfo(x.dtype).max:  # the classes of the narrow dtype would begin anew: 256 as 0
+        x = as_type(x, dtypes.int64)
     hot = expand_dims(x, (position,)) == broadcasted_iota(x.dtype, shape, position)
     return as_type(hot, d)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from ..errors import ShapeError
 from ..lax import pmean, rsqrt
 from ..numpy.core import as_type, as_value
 from ..trace import find_axis
+from ..transforms.custom_jvp import custom_jvp
 from .linear import check_features, describe, parameter_dtype
 from .module import Module, static_field
 from .state import need_state
@@ -26,10 +28,25 @@ def _wide(x: Value) -> Value:
     return as_type(x, dtypes.promote_types(x.dtype, dtypes.float32))
 
 
-def _moments(x: Value, axes: Any) -> tuple[Value, Value]:
+@functools.partial(custom_jvp, nondiff_argnums=(2, 3))
+def _spread(x: Value, mean: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
+    """The mean of (x - mean)**2, where ``mean`` is that of x; with ``axis_name``, of all x that are averaged next.
+
+    It does not change with the mean: sum(x - mean) is 0.  Left to itself, the gradient would go over x once more for that sum.
+    """
+    return fnp.mean(fnp.square(x - mean), axes, keepdims=keepdims)
+
+
+@_spread.defjvp
+def _spread_jvp(axes: tuple[int, ...], keepdims: bool, primals: Any, tangents: Any) -> tuple[Value, Value]:
+    (x, mean), (dx, _) = primals, tangents
+    return _spread(x, mean, axes, keepdims), 2 * fnp.mean((x - mean) * dx, axes, keepdims=keepdims)
+
+
+def _moments(x: Value, axes: tuple[int, ...]) -> tuple[Value, Value]:
     """Mean and (biased) variance, with axes of size 1 kept; in two passes, so that nothing cancels."""
     mean = fnp.mean(x, axes, keepdims=True)
-    return mean, fnp.mean(fnp.square(x - mean), axes, keepdims=True)
+    return mean, _spread(x, mean, axes, True)
 
 
 def _affine(y: Value, weight: Value | None, bias: Value | None, dtype: Any) -> Value:
@@ -118,7 +135,7 @@ class BatchNorm(Module):
                 f" has {count} of each. Use larger batches (drop the last, small one), nn.inference(model), or GroupNorm."
             )
         mean = over(fnp.mean(x, axes))
-        variance = over(fnp.mean(fnp.square(x - mean), axes))
+        variance = over(_spread(x, mean, axes, False))
         moved = lambda old, new: as_type((1 - self.momentum) * old + self.momentum * new, old.dtype)
         unbiased = variance * (count / (count - 1))
         return mean, variance, {"mean": moved(state["mean"], mean), "variance": moved(state["variance"], unbiased)}

@@ -7,7 +7,6 @@ value, arrive at the functions here.
 
 from __future__ import annotations
 
-import inspect as _inspect
 import sys as _sys
 from types import FunctionType as _FunctionType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -18,6 +17,7 @@ from .. import dtypes as _dtypes
 from ..array import Array
 from ..array import Array as ndarray
 from ..misnamed import no_attribute as _no_attribute
+from ..signatures import position_of as _position_of
 from ..trace import Tracer as _Tracer
 from ..traceback import hide_frames as _hide_frames
 from ..traceback import user_frames as _user_frames
@@ -159,7 +159,7 @@ _ELSEWHERE = {
 }  # fmt: skip
 
 for _name, _f in list(globals().items()):
-    if isinstance(_f, _FunctionType) and not _name.startswith("_") and "out" in _inspect.signature(_f).parameters:
+    if isinstance(_f, _FunctionType) and not _name.startswith("_") and _position_of("out", _f) is not None:
         globals()[_name] = _protocol.honouring_out(_f)
 
 _protocol.provide("numpy", _sys.modules[__name__])

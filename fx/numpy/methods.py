@@ -15,7 +15,7 @@ from ..callsite import drops_the_result
 from ..config import ALERT, config
 from ..dtypes import ALL, tell_of_wide
 from ..errors import ItemAssignmentError, ShapeError, UnsupportedFunctionError
-from ..signatures import signature_of
+from ..signatures import position_of
 from ..sizes import Real, Size
 from ..storage import strided, write
 from ..trace import Tracer, is_library, state
@@ -404,7 +404,7 @@ def _operate_natively(native: Any) -> None:
 
 def _method(f: Any) -> Any:
     """A function as a method (Ufunc objects do not bind by themselves)."""
-    if "out" in signature_of(f).parameters:
+    if position_of("out", f) is not None:
         f = protocol.honouring_out(f)
 
     def method(self: Value, *args: Any, **kwargs: Any) -> Value:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
@@ -25,7 +23,7 @@ from ..errors import (
     SideEffectError,
     UnsupportedFunctionError,
 )
-from ..signatures import signature_of
+from ..signatures import position_of, signature_of
 from ..storage import strided
 from ..trace import Tracer, recording_builder
 from ..traceback import shorten, user_frames
@@ -163,9 +161,9 @@ def _write_out(out: Any, result: Any, what: str, casting: str = "same_kind") -> 
 
 def honouring_out(f: Callable[..., Any]) -> Callable[..., Any]:
     """A function with an ``out=`` argument, which writes its result there: a traced array, or a NumPy array for a known one."""
-    parameters = signature_of(f).parameters
-    by_position = parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-    at = list(parameters).index("out") if by_position else sys.maxsize
+    found = position_of("out", f)
+    assert found is not None
+    at: int = found
 
     @functools.wraps(f)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
+import platform
 import struct
 import time
 from collections.abc import Iterator, Mapping
@@ -84,7 +84,7 @@ class EventWriter:
     def __init__(self, folder: str | Path) -> None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(_files)}"
+        name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}.{next(_files)}"
         self.path = folder / name
         self._file = self.path.open("xb")
         self._file.write(_record(_event(time.time(), 0, _bytes(3, b"brain.Event:2"))))

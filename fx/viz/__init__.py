@@ -34,7 +34,8 @@ __all__ = [
 ]  # fmt: skip
 
 _ELSEWHERE = {
-    "confusion_matrix": "confusion", "gradcam": "grad_cam", "imshow": "images", "plot_history": "curves", "savefig": "save", "t_sne": "tsne",
+    "confusion_matrix": "confusion", "gradcam": "grad_cam", "image_grid": "images", "imshow": "images", "make_grid": "images",
+    "plot_history": "curves", "savefig": "save", "t_sne": "tsne",
 }  # fmt: skip
 
 if not TYPE_CHECKING:  # a type checker says itself what is not there

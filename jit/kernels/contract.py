@@ -242,11 +242,15 @@ class _Piece:
         else:
             with b.for_("panel", 0, self.count) as panel:
                 rows = self._rows(*block)
+                calls = when[1] & (self.p["calling"] > 0) if v.calls and when[1] is not None else None
+                if calls is not None:
+                    with b.if_(calls):
+                        self._call(panel, *block, ahead=True)
                 with b.for_("row", *block, v.tile.mr) as row:
                     self._tile(panel, row, rows.take(row, v.tile.mr), start, levels, when)
-                if v.calls and when[1] is not None:
-                    with b.if_(when[1] & (self.p["calling"] > 0)):
-                        self._finish(panel, *block)
+                if calls is not None:
+                    with b.if_(calls):
+                        self._call(panel, *block, ahead=False)
 
     def _tile(
         self, panel: Expr, row: Expr, rows: Rows, start: Mapping[str, Expr],
@@ -275,15 +279,15 @@ class _Piece:
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 
-    def _finish(self, panel: Expr, row: Expr, stop: Expr) -> None:
-        """Hands a block of rows of a panel to the epilogue.  The last panel of C may begin to the left of where it would: the
-        columns there are those of its neighbour."""
+    def _call(self, panel: Expr, row: Expr, stop: Expr, ahead: bool) -> None:
+        """Hands a block of rows of a panel to the epilogue, or tells it ``ahead`` which one comes.  The last panel of C may begin to
+        the left of where it would: the columns there are those of its neighbour."""
         b, p, cols = self.b, self.p, self.v.tile.cols
         then, told = self.epilogue
         first = b.let("first_col", (self.panel + panel) * cols)
         at = self._sums_offset(panel, row) + (first - minimum(first, p["last_col"]))
         here = b.let("here", b.worker * BLOCK_WORDS)
-        for k, word in enumerate((at, p["sums_line"], first, minimum(p["n"] - first, cols))):
+        for k, word in enumerate((at, p["sums_line"], first, minimum(p["n"] - first, cols), Const(int(ahead), i64))):
             b.store(told, here + k, word)
         b.call(b.load(then, 0), b.place(then, 1), self.before + row, self.before + stop, b.worker)
 

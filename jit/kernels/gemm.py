@@ -29,6 +29,7 @@ __all__ = [
     "dot_kernel",
     "pack_kernel",
     "pack_rows_kernel",
+    "strip_kernel",
     "transposed",
     "turn_kernel",
     "window_dot_kernel",
@@ -135,6 +136,44 @@ def pack_rows_kernel(ty: Ty, lanes: int, mr: int) -> Kernel:
                 for i, line in enumerate(lines):
                     b.store(dst, there + k * mr + i, b.load(src, line + k * p["s_k"]))
     return b.build()
+
+
+def strip_kernel(ty: Ty, mr: int, lanes: int) -> Kernel:
+    """dst[g, strip, k, r] = src[g, k, strip * mr + r], r < mr.  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
+
+    Rows have stride 1 in src; ``mc`` is whole strips.  Of the last strip, rows past the last are not written.
+    """
+    b = KernelBuilder(f"strip_{ty}_{mr}x{lanes}")
+    src, dst = b.pointer("src", ty), b.pointer("dst", ty)
+    p = integers(
+        b, "m", "mc", "k", "kc", "g1_size", "row_blocks", "k_blocks", "s_g0", "s_g1", "s_k", "d_g0", "d_g1", "d_row"
+    )
+    with b.for_("piece", b.lo, b.hi) as piece:
+        g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
+        first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
+        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
+        end = b.let("end", minimum(begin + p["kc"], p["k"]))
+        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
+        whole = b.let("whole", first + (stop - first) // mr * mr)
+        with b.for_("k", begin, end) as k:
+            here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k * mr)
+            with b.for_("r", first, whole, mr) as row:
+                from_, into = b.let("from_", here + row), b.let("into", there + row * p["d_row"])
+                for i, width in _widths(mr, lanes):
+                    b.store(dst, into + i, b.load(src, from_ + i, width))
+            with b.for_("r", whole, stop) as row:
+                b.store(dst, there + whole * p["d_row"] + (row - whole), b.load(src, here + row))
+    return b.build()
+
+
+def _widths(n: int, lanes: int) -> list[tuple[int, int]]:
+    """Vectors that cover n elements: where each begins, and how many it has."""
+    found, at = [], 0
+    while at < n:
+        width = min(lanes, 1 << ((n - at).bit_length() - 1))
+        found.append((at, width))
+        at += width
+    return found
 
 
 def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:

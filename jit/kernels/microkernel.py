@@ -52,7 +52,7 @@ FOURS_COLUMNS, FOURS_WORK = 24, 1 << 20  # vectors of columns, and multiply-adds
 WASTE = 0.03  # of the columns, computed twice, that is worth a kernel of its own
 
 
-BLOCK_WORDS = LINE // 8  # words of each worker that tell an epilogue where its block lies; it reads the first four
+BLOCK_WORDS = LINE // 8  # words of each worker that tell an epilogue where its block lies; it reads the first five
 
 
 class Epilogue(Protocol):
@@ -69,7 +69,7 @@ class Epilogue(Protocol):
         Args:
             sums: where blocks lie.
             block: ``BLOCK_WORDS`` integers of each worker: where in ``sums`` the block begins, the length of a row there, its
-                first column, and how many it has.
+                first column, how many it has, and whether it is still to be computed: then its operands are asked for.
         """
         ...
 

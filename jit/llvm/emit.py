@@ -77,7 +77,8 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
         fmods |= f.fmod_types
         tables |= f.compress_tables
     width = target.vector_bits if target.vector_bits > 64 else 128
-    attributes = f'nounwind "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
+    # no-builtins: a loop that copies or fills stays a loop, as there is no library whose function could do it (``native``)
+    attributes = f'nounwind "no-builtins" "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
     groups = [f"attributes #0 = {{ {attributes} }}", f"attributes #1 = {{ {attributes} alignstack={width // 8} }}"]
     helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)] + [compress_table(n) for n in sorted(tables)]
     head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'

@@ -15,7 +15,9 @@ from .contract_operands import (
     along_rows,
     columns_together,
     converted,
+    gains_strips,
     gains_turned,
+    in_strips,
     is_long,
     is_narrow,
     is_worth_turning,
@@ -25,6 +27,7 @@ from .contract_operands import (
     turned,
 )
 from .contract_pieces import (
+    FINISHED_LINES,
     FINISHED_ROWS,
     GROUP,
     HALF_NS,
@@ -59,6 +62,7 @@ from .contraction import (
     single,
     size,
 )  # fmt: skip
+from .loops import coalesce
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
@@ -93,8 +97,12 @@ def blocked(
     tile = packed_rows_tile(ctx.host, p.compute) if rows_packed else _tile(ctx, p)
     if a.ty != p.compute:
         p, a = converted(ctx, name, p, a)
+    a_step: Any = None
     if rows_packed:
         p, a = packed_rows(ctx, name, p, a, tile)
+        a_step = size(p.ks)
+    elif gains_strips(ctx, tile, p):
+        p, a, a_step = in_strips(ctx, name, p, a, tile)
     elif gains_turned(ctx, tile, p):
         p, a = turned(ctx, name, p, a)
     as_is = b.ty == p.compute and not p.pairs
@@ -105,16 +113,21 @@ def blocked(
         packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused and not rows_packed
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
-    return _product(
-        ctx,
-        name,
-        p,
-        a,
-        b,
-        c,
-        _Layout(tile, panel, unit, slab, packs=packs, window=window, packed_rows=rows_packed),
-        epilogue,
-    )
+            if slab is None:
+                p, window = _joined(p, window)
+    layout = _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, packed_rows=rows_packed)
+    return _product(ctx, name, p, a, b, c, layout, epilogue)
+
+
+def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
+    """Loops over k that are one in A are one in a B that is packed, however it lay: a window that is turned, as in the gradient with
+    respect to an image, is one over its columns and the channels."""
+    if window is None:
+        return replace(p, ks=tuple(coalesce(p.ks))), None
+    inner = tuple(coalesce(p.ks[1:]))
+    if window.merged or len(inner) != 1:
+        return p, window
+    return replace(p, ks=(p.ks[0], *inner)), replace(window, merged=True)
 
 
 def gains_exchanged(ctx: LowerContext, p: Contraction) -> bool:
@@ -153,6 +166,7 @@ class _Layout:
         packs: each piece packs the B that it needs.
         window: what the rows are where some see a part of k only.
         packed_rows: A lies in blocks of rows (``packed_rows``).
+        a_step: of A in strips, the distance of two of them for each row; None: its rows are evenly apart.
     """
 
     tile: Tile
@@ -163,6 +177,7 @@ class _Layout:
     packs: bool = False
     window: WindowRows | None = None
     packed_rows: bool = False
+    a_step: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +239,8 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     elif is_narrow(tile) and len(p.rows) > 1:
         most = min(most, ctx.host.l1_bytes)
     count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
-    if along_rows(p):  # each step of k brings a line of A, which the row blocks beside it read as well
+    # In place, a step of k brings a line of A, which the row blocks beside it read as well.
+    if along_rows(p) and layout.a_step is None:
         count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -312,7 +328,8 @@ def _product(
 ) -> bool:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    most_rows = PACKED_ROWS if layout.packed_rows else ROWS if epilogue is None else FINISHED_ROWS
+    finished = FINISHED_LINES if is_narrow(tile) else FINISHED_ROWS
+    most_rows = PACKED_ROWS if layout.packed_rows else ROWS if epilogue is None else finished
     blocks = _blocks(ctx, p, layout, most_rows)
     window_rows = layout.window
     if window_rows is not None:
@@ -465,7 +482,7 @@ def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: 
         "piece_rows": blocks.piece_rows, "blocks": -(-blocks.piece_rows // blocks.mc), "mc": blocks.mc, "g1_size": batch[1][0],
         "parts": blocks.parts, "pieces": blocks.groups * blocks.row_blocks, "group": blocks.group, "panels": blocks.panels,
         "level": blocks.level, "k_slice": blocks.k_slice, "slices": blocks.slices,
-        "part_slices": blocks.part_slices, "a_step": size(p.ks) if layout.packed_rows else rows[0][1],
+        "part_slices": blocks.part_slices, "a_step": rows[0][1] if layout.a_step is None else layout.a_step,
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
         "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
     }  # fmt: skip

@@ -89,13 +89,9 @@ def normal(p: Contraction, keep_rows: bool = False) -> Contraction:
     cols = coalesce(p.cols)
     outer = tuple((n, 0, b, c) for n, b, c in cols[:-1])
     rows = coalesce(p.rows if keep_rows else by_a(p.rows))
-    return replace(
-        p,
-        batch=tuple(coalesce(p.batch + outer)),
-        rows=tuple(rows),
-        cols=tuple(cols[-1:]),
-        ks=tuple(coalesce(by_a(p.ks))),
-    )
+    empty = any(not is_sized(d[0]) and d[0] == 0 for d in p.ks)  # loops around one of no rounds would go round in vain
+    ks = ((0, 0, 0),) if empty else tuple(coalesce(by_a(p.ks)))
+    return replace(p, batch=tuple(coalesce(p.batch + outer)), rows=tuple(rows), cols=tuple(cols[-1:]), ks=ks)
 
 
 def single(dims: Dims) -> tuple[int, ...]:

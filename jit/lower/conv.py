@@ -32,7 +32,7 @@ from ..loop_ir import Ty
 from .contract import contract, is_blocked
 from .contract_blocked import UNROLL, blocked
 from .contraction import BYTES_PER_NS, Array, Contraction, Dims, row_major, run, scratch, size
-from .conv_geometry import Axis, Phase, axes_of, phases, shifted
+from .conv_geometry import Axis, Phase, axes_of, phases, shifted, thinned
 from .depthwise import depthwise, depthwise_weights
 from .linalg import array_of, sum_type
 from .loops import coalesce
@@ -67,14 +67,17 @@ def conv_general_dilated(
     if out.size == 0:
         return False
     pairs = dtypes.is_complex(out.dtype)
-    axes = axes_of(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
+    read = axes_of(eqn.params, (lhs, rhs, out), 2 if pairs else 1)
+    axes = [thinned(x) for x in read]
     compute = sum_type(lhs.dtype, out.dtype)
     if not pairs and any(f(ctx, eqn.params, axes, (lhs, rhs, out), compute) for f in (depthwise, depthwise_weights)):
         return False
     planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
     conv = _Convolution(ctx, eqn.params, lhs, rhs, out, axes, compute, pairs, planes)
     border = epilogue is None and conv.leaves_out_the_border()
-    image = _image(ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border)
+    image = _image(
+        ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border, axes != read
+    )
     unit = 2 if pairs else 1
     taken = False
     found = [phase for phase in itertools.product(*(phases(x) for x in axes)) if all(f.count for f in phase)]
@@ -218,10 +221,13 @@ def _is_swapped(axes: Sequence[Axis]) -> bool:
 
 def _image(
     ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[Axis], compute: Ty, pairs: bool, grouped: bool,
-    planes: bool, margins: bool,
+    planes: bool, margins: bool, thin: bool,
 ) -> _Image:  # fmt: skip
     """The left operand as the contraction reads it: itself, or a copy with the fitting dimension innermost, which are pixels
-    if it has ``planes``, and with the ``margins`` that the windows reach into."""
+    if it has ``planes``, and with the ``margins`` that the windows reach into.
+
+    ``thin``: positions in between are not read.  Where k goes through such an image, a copy has it in one loop, and in lines that
+    are not a power of two apart."""
     unit = 2 if pairs else 1
     n, c = (lhs.strides[d] * unit for d in spec[:2])
     count_n, count_c = (lhs.shape[d] for d in spec[:2])
@@ -237,7 +243,8 @@ def _image(
     if by_n and not grouped and count_n > CHANNELS and math.prod(x.out for x in axes) > 1:
         together = max(d for d in range(1, CHANNELS + 1) if count_n % d == 0)
     blocked = CHANNELS // 4 <= together < count_n
-    if same and not scattered and not blocked and not any(below) and not any(above):
+    apart = thin and by_n and swapped
+    if same and not scattered and not blocked and not apart and not any(below) and not any(above):
         return _Image(array, n, c, tuple(x.image_stride for x in axes), (0,) * len(axes))
     extents = [x.size + lo + hi for x, lo, hi in zip(axes, below, above)]
     if blocked:

@@ -13,7 +13,7 @@ from ..kernels.conv import PAD_DIMS
 from .contraction import Array
 from .registry import Operand
 
-__all__ = ["Axis", "Phase", "axes_of", "phases", "shifted"]
+__all__ = ["Axis", "Phase", "axes_of", "phases", "shifted", "thinned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,19 @@ def phases(x: Axis) -> list[Phase]:
             period * x.stride // x.dilation, step * x.window_dilation // x.dilation,
         ))  # fmt: skip
     return found
+
+
+def thinned(x: Axis) -> Axis:
+    """The same without the positions of the image between those that are read, where these lie in even steps: where the window is one
+    position or the output is."""
+    inside = x.lo == 0 and (x.out - 1) * x.stride + (x.window - 1) * x.window_dilation < x.size
+    if x.dilation != 1 or not inside or x.window == 0:
+        return x
+    if x.window == 1 and x.stride > 1:
+        return replace(x, size=x.out, stride=1, window_dilation=1, image_stride=x.image_stride * x.stride)
+    if x.out == 1 and x.window_dilation > 1:
+        return replace(x, size=x.window, stride=1, window_dilation=1, image_stride=x.image_stride * x.window_dilation)
+    return x
 
 
 def axes_of(params: dict[str, Any], operands: Sequence[Operand], unit: int) -> list[Axis]:

@@ -134,8 +134,8 @@ class Emitter:
         return next(s for s in self.scopes if loops <= s.loops)
 
     @contextmanager
-    def loop(self, k: int, start: Any, stop: Any, vectorize: bool = False) -> Iterator[Expr]:
-        with self.b.for_(f"i{k}", start, stop, vectorize=vectorize) as i:
+    def loop(self, k: int, start: Any, stop: Any, step: int = 1, vectorize: bool = False) -> Iterator[Expr]:
+        with self.b.for_(f"i{k}", start, stop, step, vectorize) as i:
             self.counters[k] = i
             with self.scope(frozenset([k])):
                 yield i

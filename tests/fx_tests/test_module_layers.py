@@ -271,6 +271,24 @@ def test_batch_norm_is_pytorch_s() -> None:
     assert same is state
 
 
+def test_batch_norm_s_variance_has_all_derivatives_without_a_pass_for_its_mean() -> None:
+    layer, x, v = nn.BatchNorm(4), fx.numpy.asarray(IMAGE), np.cos(IMAGE)
+
+    def plain(x: Any) -> Any:
+        mean = x.mean((0, 1, 2))
+        return (x - mean) / fx.numpy.sqrt(fx.numpy.square(x - mean).mean((0, 1, 2)) + layer.epsilon)
+
+    ours = lambda x: layer(x, nn.init_state(layer))[0]
+    halves = lambda x: fx.vmap(lambda x: nn.BatchNorm(4, axis_name="i")(x, nn.init_state(layer))[0], axis_name="i")(x)
+    slope = lambda f: lambda x: fx.grad(lambda x: (f(x) ** 3).sum())(x)
+    for f in (ours, halves):
+        np.testing.assert_allclose(slope(f)(x), slope(plain)(x), rtol=1e-9, atol=1e-10)
+        second = lambda f: fx.jvp(lambda x: slope(f)(x), (x,), (v,))[1]
+        np.testing.assert_allclose(second(f), second(plain), rtol=1e-8, atol=1e-9)
+    backward = lambda f: str(fx.make_jaxpr(lambda x, ct: fx.vjp(f, x)[1](ct))(x, x)).count("reduce_sum")
+    assert backward(ours) == backward(plain) - 1
+
+
 def test_lengths_are_pytorch_s_packed_sequences() -> None:
     lengths = [3, 9]
     module = T.LSTM(4, 3, 2, batch_first=True, bidirectional=True).double()

@@ -297,6 +297,7 @@ K = random.key(11)
         (lambda: Scaled(3, key=K, bias=False), "Linear takes no argument 'bias'"),
         (lambda: nn.Linear(3, 4), "Linear makes its parameters from a key: Linear(..., key=fx.random.key(0))"),
         (lambda: Scaled(3), "Linear makes its parameters from a key"),
+        (lambda: nn.Linear(3), "by name; it is missing 1 required positional argument: 'out_features'"),
         (lambda: nn.Conv2d(3, 4, 3, 2, 1, key=K), "Conv2d takes in_channels, out_channels, kernel_size by position, and strides"),
         (lambda: nn.Linear(3, 4, key=0), "Linear(3, 4) takes a key of fx.random; found 0. Make one: key=fx.random.key(0)."),
         (lambda: nn.Dropout(0.5)(X, key=7), "found 7"),

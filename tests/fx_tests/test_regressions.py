@@ -18,7 +18,7 @@ import fx
 import fx.numpy as fnp
 import fx.scipy.special
 from fx import errors as e
-from fx import lax
+from fx import lax, nn
 
 X = np.array([1.0, 2.0, 3.0])
 S = np.float64(2.0)
@@ -383,6 +383,26 @@ def test_an_index_type_need_not_hold_the_size_and_may_hold_more(name: str, dtype
     want = truth(x, [int(k) for k in i])
     np.testing.assert_array_equal(f(fnp.asarray(x), fnp.asarray(i)), want)
     np.testing.assert_array_equal(fx.jit(f)(x, i), want)
+
+
+# Sizes and classes of a few bits, of which the function computes with more
+COUNTS: dict[str, tuple[Any, Any]] = {
+    "one_hot": (lambda i: nn.one_hot(i, 300), (3, 100)),
+    "ragged_dot": (lambda i: lax.ragged_dot(fnp.ones((220, 2)), fnp.arange(4.0).reshape(2, 2, 1), i), (100, 120)),
+    "ctc": (
+        lambda i: nn.ctc(fnp.zeros((2, 90, 3)), fnp.arange(140).reshape(2, 70) % 2 + 1, label_lengths=i),
+        (70, 65),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_of_a_few_bits_is_a_number(name: str, dtype: str) -> None:
+    f, counts = COUNTS[name]
+    want = np.asarray(f(np.array(counts)))
+    np.testing.assert_array_equal(f(np.array(counts, dtype)), want)
+    np.testing.assert_allclose(fx.jit(f)(np.array(counts, dtype)), want, rtol=1e-6)
 
 
 def test_a_start_that_is_known_is_not_cut_to_the_type_of_one_that_is_not() -> None:

@@ -314,6 +314,7 @@ PASSES = [
     ((2, 1, 9, 9), 32, 3), ((4, 10, 12, 12), 20, 5), ((2, 64, 20, 20), 64, 3), ((3, 32, 26, 26), 48, 3), ((2, 96, 10, 10), 32, 3, 1, 1),
     ((2, 16, 15, 15), 24, 3, 2, 1), ((1, 3, 21, 21), 16, 7, 2, 3), ((2, 40, 8, 8), 72, 1), ((2, 8, 9, 9), 16, 3, 1, 1, NCHW),
     ((2, 9, 32, 32), 20, 3, 1, 1, NCHW), ((3, 24, 13, 13), 7, 1, 1, 0, NCHW), ((2, 3, 47, 47), 5, 5, 1, 2, NCHW), ((2, 6, 40, 40), 9, 3, 2, 1, NCHW),
+    ((3, 40, 15, 15), 24, 1, 2), ((2, 24, 16, 16), 40, 1, 3), ((2, 9, 16, 16), 20, 1, 2, 0, NCHW),
 ]  # fmt: skip
 
 
@@ -505,6 +506,27 @@ def test_empty_operands() -> None:
         random_array((3, 3, 3, 4), "float32"),
         params(2, **NHWC, padding=((2, 2), (0, 0))),
     )
+
+
+def test_outputs_that_see_nothing_take_no_loops() -> None:
+    """Three of four pixels of the gradient of a 1x1 convolution with stride 2."""
+    x, w = random_array((2, 8, 8, 64), "float32"), random_array((1, 1, 64, 32), "float32", 1)
+    p = params(2, **NHWC, lhs_dilation=(2, 2), padding=((0, 1), (0, 1)))
+    steps = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])[0].steps
+    frames = [dict(zip((q.name for q in s.kernel.kernel.params), s.args)) for s in steps if s.name == "conv"]
+    loops = [[n for name, n in f.items() if name in ("k0", "k1", "k2", "k3")] for f in frames]
+    assert sorted(max(ks) for ks in loops if 0 in ks) == [1, 1, 1]
+
+
+def test_positions_between_are_not_copied_where_k_goes_over_pixels() -> None:
+    x = random_array((2, 15, 15, 40), "float32")
+    x[:, 1::2] = x[:, :, 1::2] = np.nan
+    ct = random_array((2, 8, 8, 24), "float32", 1)
+    p = params(2, rhs_dilation=(2, 2), lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1))
+    steps = prepare("conv_general_dilated", [x, ct], p, [(result_shape(x, ct, p), "float32")])[0].steps
+    (pad,) = (s for s in steps if s.name == "conv (pad)")
+    assert pad.total == 2 * 8  # lines
+    check(x, ct, p)
 
 
 def test_long_products_over_pixels() -> None:

@@ -162,6 +162,29 @@ def test_a_left_operand_that_is_turned(level: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_a_left_operand_in_strips(level: str, dtype: str) -> None:
+    """Lines that share sets of the first-level cache; the last strip has fewer rows; pieces, a batch and a batch with one A."""
+    target = host() if level == "native" else host().restricted(level)
+    for batch, k, m in [((), 300, 61), ((), 33, 1100), ((), 1040, 256), ((3,), 270, 70)]:
+        a, b = random_array((*batch, k, 2048), dtype)[..., 3 : m + 3], random_array((*batch, k, 260), dtype, 1)
+        outer = tuple(range(len(batch)))
+        numbers: Numbers = (((len(batch),), (len(batch),)), (outer, outer))
+        check(a, b, numbers, target=target)
+        check(np.broadcast_to(a[(0,) * len(batch)], a.shape), b, numbers, target=target)
+
+
+def test_narrow_panels_read_strips_where_lines_share_sets() -> None:
+    target = host().restricted("sse2")
+    steps: dict[int, str] = {}
+    for m in (256, 272):  # lines 1024 bytes apart, and 1088
+        a, b = random_array((60, m), "float32"), random_array((60, 300), "float32")
+        graph = fx.make_graph(lambda a, b: a.T @ b)(a, b).graph
+        steps[m] = jit.compile(graph, jit.Options(target=target)).explain()
+    assert "(strips)" in steps[256] and "(strips)" not in steps[272]
+
+
+@pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32"])
 def test_a_right_operand_that_is_turned_because_it_is_smaller(level: str, dtype: str) -> None:
     """k is the outermost axis of both, and the rows are many more than the columns."""

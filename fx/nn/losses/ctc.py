@@ -8,7 +8,7 @@ from ... import dtypes
 from ... import numpy as fnp
 from ...errors import DTypeError, LabelError, ShapeError
 from ...lax import scan
-from ...numpy.core import as_value
+from ...numpy.core import as_type, as_value
 from ...trace import concrete_value
 from ..normalization import log_softmax
 from .reducing import check_labels, floats, labels_of, reduced
@@ -26,7 +26,7 @@ def _lengths(x: Any, batch: int, longest: int, name: str) -> Value:
     known = concrete_value(x)
     if known is not None and known.size and not (0 <= known.min() and known.max() <= longest):
         raise ShapeError(f"ctc: {name} must lie between 0 and {longest}; found {known.tolist()}")
-    return x
+    return as_type(x, dtypes.int32)  # a label is at twice its place: 2 * 100 is none in int8
 
 
 def _log_add(*terms: Value) -> Value:

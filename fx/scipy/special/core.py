@@ -61,7 +61,7 @@ def special(*partials: Kernel | None, complex_too: bool = False) -> Callable[[Ke
         if partials:
             run = custom_jvp(kernel)
             run.defjvps(*[None if d is None else _term(d) for d in partials])
-        signature = signature_of(kernel)
+        signature = functools.cache(lambda: signature_of(kernel))  # asked for at a call: there are seventy of these
 
         def compute(*values: Value) -> Any:
             """Where nothing is traced, the kernel at once, its loops as Python's: there is no derivative to attach."""
@@ -72,7 +72,7 @@ def special(*partials: Kernel | None, complex_too: bool = False) -> Callable[[Ke
 
         @functools.wraps(kernel)
         def function(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
+            bound = signature().bind(*args, **kwargs)
             values = floats(name, *bound.arguments.values(), complex_too=complex_too)
             d = values[0].dtype
             if d.itemsize > 2:
@@ -83,6 +83,12 @@ def special(*partials: Kernel | None, complex_too: bool = False) -> Callable[[Ke
         return function
 
     return decorate
+
+
+@functools.cache
+def gauss(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of the Gauss-Legendre rule of n points on [-1, 1]: NumPy's, whose module is imported when they are asked for."""
+    return np.polynomial.legendre.leggauss(n)
 
 
 def repeat(steps: int, body: Callable[..., tuple[Value, ...]], *state: Value, down: bool = False) -> tuple[Value, ...]:

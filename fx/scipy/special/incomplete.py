@@ -18,7 +18,7 @@ from ...errors import MissingRuleError
 from ...lax.control_flow import scan
 from ...numpy.series import chebyshev, horner
 from ...primitives import elementwise as p
-from .core import Value, if_any, log1p_excess, log1p_less, repeat, special, steps
+from .core import Value, gauss, if_any, log1p_excess, log1p_less, repeat, special, steps
 from .gamma_functions import LARGE, gamma_small, gamma_star, log_beta
 from .tables import LGAMMA_1, TEMME
 
@@ -229,7 +229,7 @@ def expn(n: Any, x: Any) -> Value:
 # ----------------------------------------------------------------------------------------- incomplete beta
 
 _BOTH_LARGE = 30.0
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_GAUSS_POINTS = 48
 
 
 def _beta_power(a: Value, b: Value, x: Value, y: Value) -> Value:
@@ -279,7 +279,7 @@ def _beta_tail(a: Value, b: Value, x: Value, y: Value) -> Value:
         log = (a - 1) * log1p_less(-below, 1 - below) + (b - 1) * log1p_less(above, 1 + above) - slope * s
         return total + at[1] * fnp.exp(log), None
 
-    rule: Sequence[np.ndarray] = (_NODES.astype(x.dtype), _WEIGHTS.astype(x.dtype))
+    rule: Sequence[np.ndarray] = tuple([a.astype(x.dtype) for a in gauss(_GAUSS_POINTS)])
     return half * scan(step, fnp.zeros_like(x), rule)[0]
 
 
