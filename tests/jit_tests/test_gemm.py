@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from loop_harness import run_native
 from lower_harness import lower, prepare
+from machines import arm, x86
 from ml_dtypes import bfloat16
 from thorough import part
 
@@ -353,9 +354,9 @@ def test_sizes_are_no_part_of_a_kernel() -> None:
 
 
 def test_register_blocks_fit_the_registers() -> None:
-    targets = [host(), *(dataclasses.replace(host().restricted(level), cpu=cpu) for level, cpu in (
+    targets = [host(), arm(), *(dataclasses.replace(x86(level), cpu=cpu) for level, cpu in (
         ("sse2", "x86-64"), ("avx2", "znver3"), ("avx512", "x86-64-v4"), ("avx512", "znver4")
-    ) if host().vector_bits >= {"sse2": 128, "avx2": 256, "avx512": 512}[level])]  # fmt: skip
+    ))]  # fmt: skip
     for target, rows, columns, depth, ty in itertools.product(
         targets,
         (1, 2, 4, 5, 8, 32, 100),
@@ -377,7 +378,7 @@ def test_register_blocks_fit_the_registers() -> None:
 def test_a_small_product_runs_on_the_kernel_of_larger_ones() -> None:
     """The cotangent of a hidden layer, 32 x 10 by 10 x 128: a block of its own would save less than its compilation takes."""
     for level in ("sse2", "avx2", "avx512"):
-        target = host().restricted(level)
+        target = x86(level)
         assert tile_for(target, f32, 32, 128, 10) == tile_for(target, f32, 32, 128, 784)
 
 
@@ -442,10 +443,9 @@ KERNELS = [
 ]  # fmt: skip
 
 
-@pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="reads the machine code of AVX2")
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda v: v.name)
 def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
-    text = assembly([contract_kernel(kernel)], host().restricted("avx2"))
+    text = assembly([contract_kernel(kernel)], x86("avx2"))
     lines = [line.strip() for line in text.splitlines() if not line.strip().startswith((".cfi", ".p2align", "#"))]
     labels = {line[:-1]: k for k, line in enumerate(lines) if line.endswith(":")}
     jumps = [(k, re.match(r"j\w+\s+(\.L\w+)", line)) for k, line in enumerate(lines)]
@@ -460,11 +460,10 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
     assert not [x for body in inner for x in body if "(%rsp)" in x or "imul" in x]
 
 
-@pytest.mark.skipif(host().vector_registers < 32 or host().arch != "x86_64", reason="reads the machine code of AVX-512")
 @pytest.mark.parametrize("ty", [f32, f64], ids=str)
 def test_the_rows_that_pack_multiply_in_registers(ty: Ty) -> None:
     tile = Tile(ty, 64 // ty.itemsize, 6, 4)
-    text = assembly([contract_kernel(Contract(tile, ty, copies=True))], host().restricted("avx512"))
+    text = assembly([contract_kernel(Contract(tile, ty, copies=True))], x86("avx512"))
     ((body,),) = [
         [
             x
