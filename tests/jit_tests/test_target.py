@@ -67,11 +67,11 @@ def test_every_level_runs(name: str) -> None:
 
 def test_registers_are_as_wide_as_the_target_says() -> None:
     scalar = x86("avx2").restricted("scalar")
-    for target, used, unused in ((x86("sse2"), "xmm", "ymm"), (x86("avx2"), "ymm", "zmm"), (scalar, "xmm", "ymm")):
-        text = native.assembly([axpy()], target)
+    for machine, used, unused in ((x86("sse2"), "xmm", "ymm"), (x86("avx2"), "ymm", "zmm"), (scalar, "xmm", "ymm")):
+        text = native.assembly([axpy()], machine)
         assert re.search(f"%{used}[0-9]", text) and not re.search(f"%{unused}[0-9]", text)
     assert "%zmm0" in native.assembly([axpy()], x86("avx512"))
-    assert re.search(r"fmla\s+v[0-9.]+4s|fmul\s+v[0-9]+\.4s", native.assembly([axpy()], arm()))
+    assert re.search(r"fadd\s+v[0-9]+\.4s", native.assembly([axpy()], arm()))
 
 
 def test_a_level_that_the_machine_lacks() -> None:
