@@ -34,7 +34,7 @@ def innermost(
     past = [s for s in past if nest.at(s.at) == nest.at(past[0].at)]
     rows = tuple(t for t in nest.at(past[0].at).terms if t[0] != k) if past else ()
     line = LINE_BYTES // min((s.var.aval.dtype.itemsize for s in past), default=1)  # elements
-    if past and amid or rows and any(step % line != 0 for step in (nest.sizes[k], *(step for _, step in rows))):
+    if (past and amid) or (rows and any(step % line != 0 for step in (nest.sizes[k], *(step for _, step in rows)))):
         row = e.affine(Affine(0, rows), False)
         lead = e.b.let("lead", minimum(start + (-(row + start) & (line - 1)), stop))
         with e.loop(k, start, lead, vectorize=True):
