@@ -17,7 +17,7 @@ without fma:
     atan2         1.9      2.0
     atanh         2.0      1.8
     cbrt          0.9      0.9
-    cos           2.0      1.8
+    cos           2.0      2.2
     cosh          1.6      1.6
     digamma       0.6      3.0   (a)
     erf           1.4      1.2
@@ -25,7 +25,7 @@ without fma:
     erfc          0.6      2.0
     exp           1.1      1.2
     exp2          1.2      1.2   exact for whole numbers
-    expm1         1.5      2.0
+    expm1         1.5      2.1
     hypot         0.6      1.3
     lgamma        0.6      3.0   (a)
     log           1.3      0.9
@@ -36,7 +36,7 @@ without fma:
     sin           2.0      1.8
     sinh          1.7      1.7
     tan           0.9      1.5
-    tanh          2.0      1.9   never beyond 1
+    tanh          2.0      2.0   never beyond 1
 
 (a) or that many units of the last place of 4: these functions are sums of larger terms and have zeros.
 
