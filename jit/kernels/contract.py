@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import vector_for
-from .gemm import digits, integers, numbered, opaque, transposed
+from .gemm import digits, integers, numbered, opaque
 from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .packing import transposed
 from .window_part import AXES, OUTER, WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
@@ -42,6 +43,7 @@ class Contract:
         window_rows: rows are (images, y, x), and outputs that see a part of the window only are contractions of their own
             (``window_part``).
         masked: there are fewer columns than a panel has, and C takes masked vectors.
+        packed_rows: A is packed (``pack_rows_kernel``).
     """
 
     tile: Tile
@@ -53,6 +55,7 @@ class Contract:
     copies: bool = False
     window_rows: bool = False
     masked: bool = False
+    packed_rows: bool = False
 
     @property
     def slabs(self) -> bool:
@@ -65,7 +68,7 @@ class Contract:
 
         Not where a row of a panel is one cache line: there, a pass over all panels reads B along its memory.
         """
-        return self.copies and self.tile.cols * self.tile.ty.itemsize > LINE
+        return self.copies and not self.tile.is_narrow
 
     @property
     def calls(self) -> bool:
@@ -74,7 +77,9 @@ class Contract:
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked", "window_rows") if getattr(self, f))
+        flags = "".join(
+            f"_{f}" for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows") if getattr(self, f)
+        )
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -271,7 +276,7 @@ class _Piece:
         held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
         going_on = held and (*held, p["sums_line"])
         acc = accumulate(
-            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill
+            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill, p["a_step"] * v.tile.mr if v.packed_rows else None
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 

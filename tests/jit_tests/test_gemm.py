@@ -24,7 +24,7 @@ import jit.lower.linalg  # registers the lowering
 from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
-from jit.kernels.microkernel import LINE, UNROLL, Tile, tile_for
+from jit.kernels.microkernel import LINE, UNROLL, UNROLL_PACKED, Tile, tile_for
 from jit.llvm.native import assembly
 from jit.loop_ir import Ty, f32, f64
 from jit.lower.contract_blocked import gains_exchanged
@@ -164,8 +164,8 @@ def test_a_left_operand_that_is_turned(level: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
-def test_a_left_operand_in_strips(level: str, dtype: str) -> None:
-    """Lines that share sets of the first-level cache; the last strip has fewer rows; pieces, a batch and a batch with one A."""
+def test_a_left_operand_whose_rows_are_packed(level: str, dtype: str) -> None:
+    """A lies along its rows; the last block has fewer of them; pieces, a batch and a batch with one A."""
     target = host() if level == "native" else host().restricted(level)
     for batch, k, m in [((), 300, 61), ((), 33, 1100), ((), 1040, 256), ((3,), 270, 70)]:
         a, b = random_array((*batch, k, 2048), dtype)[..., 3 : m + 3], random_array((*batch, k, 260), dtype, 1)
@@ -175,14 +175,14 @@ def test_a_left_operand_in_strips(level: str, dtype: str) -> None:
         check(np.broadcast_to(a[(0,) * len(batch)], a.shape), b, numbers, target=target)
 
 
-def test_narrow_panels_read_strips_where_lines_share_sets() -> None:
+def test_narrow_panels_read_packed_rows_where_a_lies_along_them() -> None:
     target = host().restricted("sse2")
-    steps: dict[int, str] = {}
-    for m in (256, 272):  # lines 1024 bytes apart, and 1088
-        a, b = random_array((60, m), "float32"), random_array((60, 300), "float32")
+    steps: dict[tuple[int, int], str] = {}
+    for k, n in itertools.product((8, 60), (16, 300)):
+        a, b = random_array((k, 256), "float32"), random_array((k, n), "float32", 1)
         graph = fx.make_graph(lambda a, b: a.T @ b)(a, b).graph
-        steps[m] = jit.compile(graph, jit.Options(target=target)).explain()
-    assert "(strips)" in steps[256] and "(strips)" not in steps[272]
+        steps[k, n] = jit.compile(graph, jit.Options(target=target)).explain()
+    assert [x for x in steps if "(pack rows)" in steps[x]] == [(60, 300)]
 
 
 @pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
@@ -322,6 +322,27 @@ def test_large_and_thin(left: tuple[int, int], right: tuple[int, int], dtype: st
     check(a, np.asfortranarray(b))
 
 
+@pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="packed rows are for AVX2")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_packed_rows(dtype: str) -> None:
+    """Where the registers are few and A is large: any strides of A, a batch, an epilogue, and rows, columns and k that fill no block."""
+    target = dataclasses.replace(host().restricted("avx2"), l2_bytes=1 << 14, l3_bytes=1 << 16)
+    a, b = random_array((2, 301, 523), dtype), random_array((2, 523, 563), dtype, 1)
+    turned = np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2)
+    batch = (((2,), (1,)), ((0,), (0,)))
+    for x in (a, turned, a[:, ::-1], a[:, :, ::-1]):
+        check(x, b, batch, target=target)
+        check(x[1], b[0], target=target)
+    for f in (lambda x, y: x @ y, lambda x, y: fnp.maximum(x @ y + 1, 0)):
+        graph = fx.make_graph(f)(a[0], b[0]).graph
+        e = [jit.compile(graph, jit.Options(target=target, num_threads=n, verify=True)) for n in (1, 2, 3, 7)]
+        assert "(pack rows)" in e[0].explain()
+        found = [x(a[0], b[0])[0] for x in e]
+        assert len({x.tobytes() for x in found}) == 1
+        assert_close(found[0], run_graph(graph, (a[0], b[0]))[0], 523)
+    assert "epilogue" in e[0].explain()
+
+
 def test_rows_packed_where_k_is_outermost() -> None:
     check(np.asfortranarray(random_array((600, 300), "float32")), random_array((300, 130), "float32", 1))
 
@@ -422,7 +443,8 @@ KERNELS = [
     Contract(Tile(f32, 8, 6, 2), f32), Contract(Tile(f32, 8, 4, 2), f32), Contract(Tile(f32, 8, 8, 1), f32), Contract(Tile(f64, 4, 6, 2), f64),
     Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, copies=True),
     Contract(Tile(f32, 8, 8, 1), f32, copies=True), Contract(Tile(f32, 8, 6, 2), f32, 3, 3, copies=True),
-    Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
+    Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True), Contract(Tile(f64, 4, 4, 3), f64, packed_rows=True),
+    Contract(Tile(f32, 8, 6, 2), f32, copies=True, packed_rows=True),
 ]  # fmt: skip
 
 
@@ -437,7 +459,8 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
         tuple(body) for body in loops if sum("vfmadd" in x for x in body) and not sum(x.endswith(":") for x in body[1:])
     }
     block = kernel.tile.mr * kernel.tile.nv
-    expected = [block, UNROLL * block] if kernel.k_dims == 1 and kernel.tile.nv > 1 else [block]
+    unroll = UNROLL_PACKED if kernel.packed_rows else UNROLL
+    expected = [block, unroll * block] if kernel.k_dims == 1 and kernel.tile.nv > 1 else [block]
     assert sorted(sum("vfmadd" in x for x in body) for body in inner) == expected
     assert not [x for body in inner for x in body if "(%rsp)" in x or "imul" in x]
 
