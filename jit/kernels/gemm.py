@@ -85,13 +85,13 @@ def combine_kernel(ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: b
 # ----------------------------------------------------------------------------------- memory-bound shapes
 
 
-def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int) -> Kernel:
+def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int, pairs: bool) -> Kernel:
     """``C[g, r, j] = sum_k A[g, r, k] * B[g, k, j]``, k contiguous in both, vectorised along k.
 
     Range: pieces (g0, g1, slice of k, block of ``mc`` rows), row-major.  Meant for few j: A comes from memory once.
-    A slice of k must have at least ``lanes`` elements.
+    A slice of k must have at least ``lanes`` elements.  ``pairs``: they are the reals of (re, im) pairs.
     """
-    b = KernelBuilder(f"dot_{ty}x{lanes}_{in_ty}_{c_ty}_{rows}")
+    b = KernelBuilder(f"dot_{ty}x{lanes}_{in_ty}_{c_ty}_{rows}{'_pairs' if pairs else ''}")
     a, x, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", c_ty)
     p = integers(
         b, "m", "mc", "n", "k", "g1_size", "slices", "row_blocks", "k_slice",
@@ -108,27 +108,34 @@ def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int) -> Kernel:
         with b.for_("row", first, walk.stop, rows) as row, b.for_("j", 0, p["n"]) as j:
             here = walk.take(row, rows)
             start = b.let("start", at_b + j * p["b_col"])
-            sums = _dots(b, (a, x), [at_a + r for r in here.a], start, depth, ty.vector(lanes))
-            for offset, total in zip(here.c, sums):
-                b.store(c, at_c + offset + j * p["c_col"], total.cast(c_ty))
+            sums = _dots(b, (a, x), [at_a + r for r in here.a], start, depth, ty.vector(lanes), pairs)
+            for offset, parts in zip(here.c, sums):
+                for i, total in enumerate(parts):
+                    b.store(c, at_c + offset + j * p["c_col"] + i, total.cast(c_ty))
     return b.build()
 
 
 def _dots(
-    b: KernelBuilder, buffers: tuple[str, str], rows: Sequence[Expr], start: Expr, depth: Expr, vector: Ty
-) -> list[Expr]:
-    """The dot product of each row of A with one vector; the last, partial vector overlaps the one before and is masked."""
+    b: KernelBuilder, buffers: tuple[str, str], rows: Sequence[Expr], start: Expr, depth: Expr, vector: Ty, pairs: bool
+) -> list[list[Expr]]:
+    """The dot product of each row of A with one vector; the last, partial vector overlaps the one before and is masked.
+
+    Of ``pairs``, two sums: the products of like parts, of which those of the imaginary ones are subtracted at the end, and those of
+    unlike parts.
+    """
     lanes = vector.lanes
     unroll = max(1, 4 // len(rows))
-    acc = [[b.var("sum", Const(0, vector)) for _ in range(unroll)] for _ in rows]
+    acc = [[[b.var("sum", Const(0, vector)) for _ in range(unroll)] for _ in range(1 + pairs)] for _ in rows]
     rows = [b.let("row_at", r) for r in rows]
 
     def add(k: Expr, u: int, mask: Expr | None) -> None:
-        y = b.let("y", b.load(buffers[1], start + k, lanes).cast(vector))
-        for row, totals in zip(rows, acc):
-            x = b.load(buffers[0], row + k, lanes).cast(vector)
-            total = multiply_add(x, y, totals[u])
-            b.assign(totals[u], total if mask is None else select(mask, total, totals[u]))
+        y: Expr = b.let("y", b.load(buffers[1], start + k, lanes).cast(vector))
+        factors = [y, b.let("exchanged", op_("exchange", y, Const(1, i64)))] if pairs else [y]
+        for row, sums in zip(rows, acc):
+            x = b.let("x", b.load(buffers[0], row + k, lanes).cast(vector))
+            for factor, totals in zip(factors, sums):
+                total = multiply_add(x, factor, totals[u])
+                b.assign(totals[u], total if mask is None else select(mask, total, totals[u]))
 
     step = lanes * unroll
     whole = b.let("whole", depth // step * step)
@@ -142,13 +149,20 @@ def _dots(
         else:
             lane = Op("iota", (), Ty("i", 64, lanes))
             add(at, 0, b.let("mask", op_("ge", lane, (k - at).splat(lanes))))
-    found: list[Expr] = []
-    for totals in acc:
-        parts: list[Expr] = list(totals)
-        while len(parts) > 1:
-            parts = [x + y for x, y in zip(parts[::2], parts[1::2])]
-        found.append(b.let("total", op_("hadd", parts[0]) if lanes > 1 else parts[0]))
-    return found
+
+    def total(totals: Sequence[Expr], signed: bool) -> Expr:
+        while len(totals) > 1:
+            totals = [x + y for x, y in zip(totals[::2], totals[1::2])]
+        whole = totals[0] * alternating(vector) if signed else totals[0]
+        return b.let("total", op_("hadd", whole) if lanes > 1 else whole)
+
+    return [[total(totals, pairs and i == 0) for i, totals in enumerate(sums)] for sums in acc]
+
+
+def alternating(vector: Ty) -> Expr:
+    """``(1, -1, 1, -1, ...)``: the signs of the squares of the parts of (re, im) pairs."""
+    odd = op_("and", Op("iota", (), Ty("i", vector.bits, vector.lanes)), Const(1, Ty("i", vector.bits, vector.lanes)))
+    return (1 - 2 * odd).cast(vector)
 
 
 def window_dot_kernel(ty: Ty, lanes: int, c_ty: Ty, rows: int, row_dims: int, k_dims: int) -> Kernel:
@@ -215,16 +229,16 @@ def _add_products(
             add(k, op_("ge", Op("iota", (), Ty("i", 64, lanes)), (whole - k).splat(lanes)))
 
 
-def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
+def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty, pairs: bool) -> Kernel:
     """``C[g, r, :] = sum_k A[g, r, k] * B[g, k, :]`` for few rows, four rows of B at a time.
 
     Range: pieces (g0, g1, slice of k, block of ``nc`` columns), row-major.  Columns have stride 1 in B and C; a block
     has at least ``lanes`` of them: the last one, which begins at ``last_col``, takes up to ``lanes - 1`` more than nc.  No
     column is in two blocks, as C is added to in memory, by several threads.  The block of C and the rows of B in use stay
     in the first-level cache, so that B is read once and along its memory; a register block would read it in strips, one
-    page for each k.
+    page for each k.  ``pairs``: columns are the reals of (re, im) pairs, of which A has one for each k.
     """
-    b = KernelBuilder(f"axpy_{ty}x{lanes}_{in_ty}")
+    b = KernelBuilder(f"axpy_{ty}x{lanes}_{in_ty}{'_pairs' if pairs else ''}")
     a, bp, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", ty)
     p = integers(
         b, "m", "n", "nc", "k", "g1_size", "slices", "col_blocks", "k_slice", "last_col",
@@ -252,13 +266,20 @@ def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
                     b.let("out", at_c + r * p["c_r0"]),
                 )
                 xs = [b.let("x", b.load(a, x_at + p["a_k0"] * i).cast(ty).splat(lanes)) for i in range(count)]
+                turned = [
+                    b.let("turned", b.load(a, x_at + p["a_k0"] * i + 1).cast(ty).splat(lanes) * -alternating(vector))
+                    for i in range(count if pairs else 0)
+                ]
                 lines = [b.let("line", line + p["b_k0"] * i) for i in range(count)]
 
                 def update(j: Expr, mask: Expr | None) -> None:
                     old = b.let("old", b.load(c, out + j, lanes))
                     total: Expr = old
-                    for x, row in zip(xs, lines):
-                        total = multiply_add(x, b.load(bp, row + j, lanes).cast(vector), total)
+                    for i, (x, row) in enumerate(zip(xs, lines)):
+                        y = b.let("y", b.load(bp, row + j, lanes).cast(vector))
+                        total = multiply_add(x, y, total)
+                        if pairs:
+                            total = multiply_add(turned[i], op_("exchange", y, Const(1, i64)), total)
                     b.store(c, out + j, total if mask is None else select(mask, total, old))
 
                 with b.for_("j", 0, whole, lanes) as j:

@@ -237,6 +237,29 @@ def test_narrower_machines(level: str, dtype: str) -> None:
         check(random_array((m, k), dtype), random_array((k, n), dtype, 1), target=target)
 
 
+STREAMED: list[tuple[tuple[int, ...], tuple[int, ...], Numbers]] = [
+    ((20_001,), (20_001,), (((0,), (0,)), ((), ()))),
+    ((7, 65), (65,), (((1,), (0,)), ((), ()))),
+    ((300, 70), (70, 2), (((1,), (0,)), ((), ()))),
+    ((3, 70), (300, 70), (((1,), (1,)), ((), ()))),
+    ((41,), (41, 67), (((0,), (0,)), ((), ()))),
+    ((41, 67), (41,), (((0,), (0,)), ((), ()))),
+    ((4, 9000), (9000, 33), (((1,), (0,)), ((), ()))),
+    ((3, 5, 40), (3, 40), (((2,), (1,)), ((0,), (0,)))),
+    ((2, 3, 1, 40), (2, 3, 40, 50), (((3,), (2,)), ((0, 1), (0, 1)))),
+]
+
+
+@pytest.mark.parametrize("level", [None, "sse2", "scalar"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_vectors_times_matrices(dtype: str, level: str | None) -> None:
+    """Read as they lie, along k or along the columns, in parts that several threads add up."""
+    for left, right, numbers in STREAMED:
+        a, b = random_array(left, dtype), random_array(right, dtype, 1)
+        check(a, b, numbers, target=level and host().restricted(level))
+        check(a[..., ::-1], b[..., ::-1], numbers)
+
+
 GENERAL: list[tuple[tuple[int, ...], tuple[int, ...], Numbers]] = [
     ((3, 4, 5, 6), (3, 5, 6, 7), (((2, 3), (1, 2)), ((0,), (0,)))),
     ((3, 4, 5, 6), (7, 4, 6, 3), (((3,), (2,)), ((0, 1), (3, 1)))),
@@ -507,7 +530,7 @@ def test_no_column_is_in_two_pieces_of_a_vector_times_a_matrix(n: int) -> None:
     """They add to memory, side by side in several threads: each piece alone, and all of them together."""
     lanes, nc, depth = 8, 16, 6
     blocks = (n - lanes) // min(nc, n) + 1
-    kernel = axpy_kernel(f32, lanes, f32)
+    kernel = axpy_kernel(f32, lanes, f32, False)
     a, b = random_array((1, depth), "float32"), random_array((depth, n), "float32", 1)
     numbers = {
         "m": 1, "n": n, "nc": min(nc, n), "k": depth, "g1_size": 1, "slices": 1, "col_blocks": blocks, "k_slice": depth,
