@@ -10,9 +10,11 @@ from fx.sizes import smallest
 from ..cost import chunk_for
 from ..kernels.sort_network import transposed
 from ..loop_ir import Const, Expr, i64, maximum, minimum
+from ..lower.registry import Items
 from ..lower.types import ty_of
 from .bypass import innermost
 from .emitter import Emitter
+from .items import touched_by_rows
 from .nodes import ROW, Leaf, walk
 
 __all__ = ["MapKernel"]
@@ -43,6 +45,10 @@ class MapKernel(Emitter):
                 start, stop = b.let("start", maximum(b.lo - base, 0)), b.let("stop", minimum(b.hi - base, size))
                 innermost(self, start, stop, stores, lambda: self.store_all(stores))
         return total, chunk_for(total, self.work.per(total), 64)
+
+    def items(self, total: int) -> Items | None:
+        n = len(self.nest.sizes)
+        return None if n > 1 and self.across(n - 1) is not None else touched_by_rows(self.ctx, self.nest, n)
 
     def across(self, inner: int) -> tuple[int, list[Leaf]] | None:
         """A loop, not the innermost one, along which arrays that are read lie in memory; and those reads."""
