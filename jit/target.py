@@ -119,7 +119,8 @@ class Target:
         if level == "neon" and self.arch == "aarch64":
             return replace(self, cpu="generic", features="+neon", vector_bits=128)
         if level not in _X86_LEVELS or self.arch != "x86_64":
-            raise BackendError(f"target level {level!r} does not exist on {self.arch}")
+            known = ", ".join(["scalar", *(_X86_LEVELS if self.arch == "x86_64" else ["neon"])])
+            raise BackendError(f"target level {level!r} does not exist on {self.arch}; there are {known}")
         missing = [f for f in _X86_NEEDS[level] if f not in _enabled(self.features)]
         if missing:
             raise BackendError(f"this machine has no {', '.join(missing)}: it cannot run code of level {level!r}")

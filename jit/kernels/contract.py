@@ -42,6 +42,7 @@ class Contract:
         window_rows: rows are (images, y, x), and outputs that see a part of the window only are contractions of their own
             (``window_part``).
         masked: there are fewer columns than a panel has, and C takes masked vectors.
+        packed_rows: A is packed (``pack_rows_kernel``).
     """
 
     tile: Tile
@@ -53,6 +54,7 @@ class Contract:
     copies: bool = False
     window_rows: bool = False
     masked: bool = False
+    packed_rows: bool = False
 
     @property
     def slabs(self) -> bool:
@@ -74,7 +76,9 @@ class Contract:
 
     @property
     def name(self) -> str:
-        flags = "".join(f"_{f}" for f in ("lanewise", "copies", "masked", "window_rows") if getattr(self, f))
+        flags = "".join(
+            f"_{f}" for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows") if getattr(self, f)
+        )
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
 
@@ -271,7 +275,7 @@ class _Piece:
         held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
         going_on = held and (*held, p["sums_line"])
         acc = accumulate(
-            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill
+            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill, p["a_step"] * v.tile.mr if v.packed_rows else None
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 

@@ -32,21 +32,23 @@ from .sort_partition import first_lanes
 from .vector_math import cos, sin
 
 __all__ = [
-    "RADICES", "Complex", "FourierSpec", "Lanes", "Powers", "across_kernel", "columns_kernel", "lanes_kernel", "roots_kernel",
+    "POWERS_OF_TWO", "RADICES", "Complex", "FourierSpec", "Lanes", "Powers", "across_kernel", "columns_kernel", "lanes_kernel", "roots_kernel",
     "rows_kernel", "whole_kernel",
 ]  # fmt: skip
 
 RADICES = (2, 3, 4, 5)
+POWERS_OF_TWO = (2, 4)  # the radices of most lengths: their passes alone are half of the code
 _ZERO = Const(0, i64)
 _EVEN_POWERS = 0x5555555555555555  # bits of the powers of four
 
 
 @dataclass(frozen=True)
 class FourierSpec:
-    """real: the type of real and imaginary parts.  lanes: transforms side by side."""
+    """real: the type of real and imaginary parts.  lanes: transforms side by side.  radices: what lengths are products of."""
 
     real: Ty
     lanes: int
+    radices: tuple[int, ...] = RADICES
 
 
 class Lanes:
@@ -92,8 +94,8 @@ class Lanes:
         n, stride = b.var("n_left", m + 0), b.var("stride", Const(1, i64))
         src, dst = b.var("src", self.at + 0), b.var("dst", self.at + (m if room is None else room) * self.each)
         with b.while_(n > 1):
-            radix = b.let("radix", _next_radix(n))
-            for r in RADICES:
+            radix = b.let("radix", _next_radix(n, self.spec.radices))
+            for r in self.spec.radices:
                 with b.if_(radix.eq(r)):
                     with b.if_(n > r):
                         self._pass(r, n // r, stride, src, dst, table)
@@ -168,9 +170,11 @@ class Lanes:
             body(k, valid)
 
 
-def _next_radix(n: Expr) -> Expr:
+def _next_radix(n: Expr, radices: Sequence[int]) -> Expr:
     """Threes and fives first, then a two or none, then fours."""
     four = (n & _EVEN_POWERS).ne(0)
+    if radices == POWERS_OF_TWO:
+        return select(four, Const(4, i64), Const(2, i64))
     power_of_two = (n & (n - 1)).eq(0)
     two = select(power_of_two & four, Const(4, i64), Const(2, i64))
     return select((n % 3).eq(0), Const(3, i64), select((n % 5).eq(0), Const(5, i64), two))

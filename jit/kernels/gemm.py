@@ -9,6 +9,7 @@ plans; ``kernels/contract.py`` is the blocked product; the kernels here take eve
     window_dot_kernel the same where rows and k are nests of dimensions (convolutions)
     axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
     turn_kernel       A that lies along its rows, so that it lies along k
+    pack_rows_kernel  A into blocks of rows [g][rows of a register block][k][row]
     pack_kernel       B into panels [g][column panel][k][columns of the register block]
     combine_kernel    adds partial products in order, converts the type, moves to any strides
 """
@@ -27,6 +28,7 @@ __all__ = [
     "combine_kernel",
     "dot_kernel",
     "pack_kernel",
+    "pack_rows_kernel",
     "strip_kernel",
     "transposed",
     "turn_kernel",
@@ -74,8 +76,8 @@ def gather(b: KernelBuilder, src: str, at: Expr, stride: Expr, lanes: int) -> Ex
 
 
 def transposed(b: KernelBuilder, vectors: Sequence[Expr]) -> list[Expr]:
-    """A square block, given by its columns, as rows: interleaving vector i with vector i + n/2, for all i and as often as n
-    can be halved, ends there."""
+    """A block, given by its columns, as rows, which lie side by side where they are shorter than a vector: interleaving vector i with
+    vector i + n/2, for all i and as often as n, the number of columns, can be halved, ends there."""
     n = len(vectors)
     found = [b.let("column", v) for v in vectors]
     for _ in range(n.bit_length() - 1):
@@ -108,6 +110,31 @@ def turn_kernel(ty: Ty, lanes: int) -> Kernel:
                 columns = [b.load(src, here + r + p["s_k"] * i, lanes) for i in range(lanes)]
                 for i, values in enumerate(transposed(b, columns)):
                     b.store(dst, there + (r + i) * p["d_row"], values)
+    return b.build()
+
+
+def pack_rows_kernel(ty: Ty, lanes: int, mr: int) -> Kernel:
+    """dst[g, r // mr, k, r % mr] = src[g, r, k], where rows past the last repeat it.  Range: pieces (g0, g1, ``mc`` rows), row-major.
+
+    ``mr`` is a power of two.  Where k has stride 1, blocks of as many values of it as a vector has lanes are turned in registers.
+    """
+    b = KernelBuilder(f"pack_rows_{ty}x{lanes}_{mr}")
+    src, dst = b.pointer("src", ty), b.pointer("dst", ty)
+    p = integers(b, "m", "mc", "k", "g1_size", "row_blocks", "s_g0", "s_g1", "s_row", "s_k", "d_g0", "d_g1")
+    with b.for_("piece", b.lo, b.hi) as piece:
+        g0, g1, row_block = digits(b, piece, [p["g1_size"], p["row_blocks"]])
+        first = b.let("first", row_block * p["mc"])
+        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
+        done = b.let("done", select(p["s_k"].eq(1), p["k"] // lanes * lanes, 0))
+        with b.for_("row", first, minimum(first + p["mc"], p["m"]), mr) as row:
+            lines = [b.let("line", at + minimum(row + i, p["m"] - 1) * p["s_row"]) for i in range(mr)]
+            there = b.let("there", to + row * p["k"])
+            with b.for_("k", 0, done, lanes) as k:
+                for i, values in enumerate(transposed(b, [b.load(src, line + k, lanes) for line in lines])):
+                    b.store(dst, there + k * mr + i * lanes, values)
+            with b.for_("k", done, p["k"]) as k:
+                for i, line in enumerate(lines):
+                    b.store(dst, there + k * mr + i, b.load(src, line + k * p["s_k"]))
     return b.build()
 
 

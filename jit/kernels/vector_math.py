@@ -30,7 +30,7 @@ without fma:
     lgamma        0.6      3.0   (a)
     log           1.3      0.9
     log1p         1.5      1.3
-    log2          1.4      1.1   exact for powers of two
+    log2          1.5      1.1   exact for powers of two
     logistic      2.0      2.0
     pow           0.6      1.4   exact for exact powers of two
     sin           2.0      1.8

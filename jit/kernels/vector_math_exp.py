@@ -152,7 +152,11 @@ def untabled_exp(b: KernelBuilder, x: Expr) -> Expr:
     if b.ranges.of(x).high <= 0.0 and not b.arithmetic.scale:
         return _exp_falling(b, x)
     m, shifted, n = _exp_rest(b, x, scaled=b.arithmetic.scale)
-    return _scaled(b, m + 1.0, shifted, n)
+    if b.arithmetic.scale:
+        return op_("scale", m + 1.0, n)
+    s, t = _two_powers(b, shifted, n)
+    s = b.let("exp_power", s)
+    return fma(m, s, s) * t
 
 
 def _exp_falling(b: KernelBuilder, x: Expr) -> Expr:
@@ -167,8 +171,8 @@ def _exp_falling(b: KernelBuilder, x: Expr) -> Expr:
     shifted, _, r = _reduce(b, y)
     square = r * r
     m = fma(polynomial(r, _EXP[f.width], square), square, r)
-    power = from_bits((bits(shifted) << f.mantissa) + ((f.bias - exponent) << f.mantissa))
-    return (m + 1.0) * power * f.tiny
+    power = b.let("exp_power", from_bits((bits(shifted) << f.mantissa) + ((f.bias - exponent) << f.mantissa)))
+    return fma(m, power, power) * f.tiny
 
 
 def half_exp(b: KernelBuilder, x: Expr) -> Expr:
@@ -376,23 +380,34 @@ def _log1p_of_fraction(b: KernelBuilder, x: Expr) -> Expr:
 def log2(b: KernelBuilder, x: Expr) -> Expr:
     """Exact where x is a power of two."""
     x = named(b, "log2_x", x)
-    k, f = split(b, x, "log2")
+    if b.ranges.of(x).low >= format_of(x).tiny:
+        return select(x < INF, _log2_positive(b, x, subnormal=False), x)
+    return unless(
+        b, _outside(x, format_of(x).tiny, INF), _log2_positive(b, x, subnormal=False), lambda: _log_domain(x, 0.0, _log2_positive(b, x))
+    )  # fmt: skip
+
+
+def _log2_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
+    k, f = split(b, x, "log2", subnormal)
     if x.ty.bits == 32:
-        return _log_domain(x, 0.0, k + fma(polynomial(f, _LOG2_32), f, f))
+        return k + fma(polynomial(f, _LOG2_32), f, f)
     high = b.let("log2_hi", head(f))  # f = high + low; high * inverse_hi is exact
     rest = b.let("log2_rest", _log_rest(b, f, f - high))
     inverse_hi, inverse_lo = 1.4426950216293335, 1.9259629911266175e-08
     low = fma(rest, inverse_hi, (rest + high) * inverse_lo)
     exact = b.let("log2_exact", high * inverse_hi)
     total, lost = fast_two_sum(b, "log2_sum", select(k.eq(0.0), exact, k), select(k.eq(0.0), k, exact))
-    return _log_domain(x, 0.0, total + (lost + low))
+    return total + (lost + low)
 
 
 # ------------------------------------------------------------------------------------ hyperbolics
 
-# tanh(x) = x + x^3 P(x^2)/Q(x^2), |x| <= 0.55: relative error 2^-63
-_TANH_64_P = (-0.3333333333333333, -0.020500429407127284, -0.00019925028950160394)
-_TANH_64_Q = (1.0, 0.4615012882213777, 0.023293504252385865, 0.00020661112025376248)
+# r coth(r) = P(r^2), |r| <= 0.304: relative error 2^-32, 2^-59
+_COTH = {
+    32: (1.0, 0.3333333134651184, -0.022220561280846596, 0.0020816249307245016),
+    64: (1.0, 0.33333333333333226, -0.022222222221995463, 0.0021164021004452726, -0.00021163969510871935, 2.1369335257252998e-05,
+         -2.0959593922517314e-06),
+}  # fmt: skip
 # sinh(x) = x + x^3 P(x^2), |x| <= 1: relative error 2^-31, 2^-61.8
 _SINH = {
     32: (0.1666666716337204, 0.00833331048488617, 0.00019842895562760532, 2.7823166419693734e-06),
@@ -405,47 +420,30 @@ def tanh(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "tanh_arg", x)
     if b.arithmetic.tables:
         value = (tables.tanh_single if x.ty.bits == 32 else tables.tanh_double)(b, x)
-    elif b.arithmetic.fused:
-        value = _tanh_fused(b, x)
     else:
-        value = (_tanh_32 if x.ty.bits == 32 else _tanh_64)(b, x)
+        value = _tanh(b, x)
     return b.ranges.state(value, -1.0, 1.0)
 
 
-def _tanh_fused(b: KernelBuilder, x: Expr) -> Expr:
-    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``, and the remainder ``E - q (E + 2)`` divided once more.
+def _tanh(b: KernelBuilder, x: Expr) -> Expr:
+    """The quotient of ``s (c + r) - (c - r)`` and ``s (c + r) + (c - r)``, where ``|x| = n log(2)/2 + r``, ``s = 2**n`` and ``c = r coth(r)``.
 
-    The remainder is exact but for E so large that it rounds ``E - 2``, where the quotient is next to 1.
+    For n = 0 it is ``r/c``.  From where it passes 1/2 on it is one less twice the quotient of ``c - r``, which loses no digits next
+    to one.  All is taken by half.
     """
-    p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), one_of(x, 18.1, 38.2))))
-    s = b.let("tanh_scale", power_of_two(shifted))
-    e = b.let("tanh_e", fma(p, s, s - 1.0))
-    q = b.let("tanh_q", e / (e + 2.0))
-    rest = fma(-q, e, fma(q, -2.0, e))
-    value = upper(fma(rest, fma(q, -0.5, 0.5), q), 1.0)  # (1 - q)/2 is the inverse of E + 2
-    return from_bits(bits(value) | (bits(x) & format_of(x).sign_bit))
-
-
-def _tanh_32(b: KernelBuilder, x: Expr) -> Expr:
-    """``E/(E + 2)`` with ``E = exp(2 |x|) - 1``; what ``E + 2`` loses is made good in the quotient."""
-    p, shifted = _expm1_parts(b, b.let("tanh_2x", upper(2.0 * fabs(x), 18.1)))
-    s = b.let("tanh_scale", power_of_two(shifted))
-    e = b.let("tanh_e", fma(p, s, s - 1.0))
-    d = b.let("tanh_d", e + 2.0)
-    lost = select(e < 2.0**20, e - (d - 2.0), 0.0)  # exact as long as that matters
-    q = b.let("tanh_q", e / d)
-    return copysign(fma(q * lost, fma(q, 0.5, -0.5), q), x)  # (1 - q)/2 is the inverse of d
-
-
-def _tanh_64(b: KernelBuilder, x: Expr) -> Expr:
-    """``x + x^3 P/Q`` near zero, ``1 - 2/(exp(2|x|) + 1)`` beyond, with one division for both."""
-    a = b.let("tanh_abs", fabs(x))
-    z = b.let("tanh_z", x * x)
-    small = b.let("tanh_small", a < 0.55)
-    numerator = select(small, a * z * polynomial(z, _TANH_64_P), -2.0)
-    e = exp_normal(b, b.let("tanh_2x", upper(2.0 * a, 40.0)))
-    denominator = select(small, polynomial(z, _TANH_64_Q), e + 1.0)
-    return copysign(select(small, a, 1.0) + numerator / denominator, x)
+    f = format_of(x)
+    a = b.let("tanh_abs", upper(fabs(x), one_of(x, 9.1, 19.1)))
+    quarters = bits(fma(a, 2.0 * LOG2_E, f.magic / 4))
+    shifted = b.let("tanh_shifted", from_bits(quarters & -4))
+    n = b.let("tanh_n", shifted - f.magic / 4)
+    r = b.let("tanh_r", fma(n, -0.5 * LN2, a))
+    z = b.let("tanh_z", r * r)
+    c = b.let("tanh_c", horner(z, _COTH[f.width]))
+    half = b.let("tanh_half", from_bits((bits(shifted) << f.mantissa - 2) + (f.bias - 1 << f.mantissa)))
+    less, more = b.let("tanh_less", half - 0.5), b.let("tanh_more", half + 0.5)
+    near = b.let("tanh_near", a < 0.5493)
+    q = b.let("tanh_q", select(near, fma(more, r, less * c), c - r) / fma(more, c, less * r))
+    return from_bits(bits(select(near, q, 1.0 - q)) | (bits(x) & f.sign_bit))
 
 
 def sinh(b: KernelBuilder, x: Expr) -> Expr:

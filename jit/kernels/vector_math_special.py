@@ -10,7 +10,7 @@ from typing import cast
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, f64, fma, lift, select
-from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, polynomial, rint, sqrt, upper
+from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, one_of, polynomial, rint, sqrt, upper
 from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal, untabled_log
 
 Function = Callable[[KernelBuilder, Expr], Expr]
@@ -36,11 +36,15 @@ _ERF = {
          -0.0008548325484594384, 0.00012055280470289775, -1.4924464706516093e-05, 1.6444131505809675e-06,
          -1.6183768226373086e-07, 1.3615316374735442e-08, -7.604292362145773e-10),
 }  # fmt: skip
-# log erfc(x) = P(x), 0.9 <= x <= 3.95: erf(x) to 2^-29
-_LOG_ERFC = (
-    -0.000166494442964904, -1.12779700756073, -0.6369765400886536, -0.10411322861909866, 0.022314971312880516,
-    -0.0030654221773147583, 0.00019821176829282194,
-)  # fmt: skip
+# log erfc(x) = P(x), 0.9 <= x <= 3.95, and P(x - 3/2), 1 <= x <= 5.95: erf(x) to 2^-29, 2^-55
+_LOG_ERFC = {
+    32: (-0.000166494442964904, -1.12779700756073, -0.6369765400886536, -0.10411322861909866, 0.022314971312880516,
+         -0.0030654221773147583, 0.00019821176829282194),
+    64: (-3.3844920895515527, -3.5088008017795245, -0.892640330615005, -0.025824140633804532, 0.006006746385273554,
+         -0.0012572166840736608, 0.00021596331886799335, -2.2473714768383888e-05, -2.646901099972231e-06, 2.370992023278599e-06,
+         -8.18676129152369e-07, 1.9217462134781363e-07, -2.7609434984278293e-08, -7.768648245907829e-10, 1.8048242336675497e-09,
+         -5.344902019064882e-10, 7.881182182631044e-11, -4.928195247046301e-12),
+}  # fmt: skip
 # exp(x^2) erfc(x) = P((x - 3)/(x + 3))/(x + 3), x <= 10.1: relative error 2^-28.9
 _ERFCX_SINGLE = (
     1.074006907710243, -0.883394485182007, 0.5902283042826498, -0.31046604562143143, 0.11952896988249284,
@@ -59,14 +63,14 @@ _ERFCX_DOUBLE = (
 
 
 def erf(b: KernelBuilder, x: Expr) -> Expr:
+    """Beyond 1 what is missing from one is small: of its logarithm, an error hardly shows."""
     x = named(b, "erf_x", x)
     a = b.let("erf_abs", fabs(x))
     z = b.let("erf_z", x * x)
     near = fma(x, polynomial(z, _ERF[x.ty.bits]), x)
-    if x.ty.bits == 32:
-        far = 1.0 - exp_normal(b, polynomial(b.let("erf_far", upper(a, 3.95)), _LOG_ERFC))
-        return select(a < 0.9, near, copysign(far, x))
-    return select(a < 1.0, near, copysign(1.0 - _erfc_double(b, b.let("erf_far", upper(a, 6.0))), x))
+    t = b.let("erf_far", upper(a, 3.95) if x.ty.bits == 32 else upper(a, 5.95) - 1.5)
+    far = 1.0 - exp_normal(b, polynomial(t, _LOG_ERFC[x.ty.bits]))
+    return select(a < one_of(x, 0.9, 1.0), near, copysign(far, x))
 
 
 def erfc(b: KernelBuilder, x: Expr) -> Expr:

@@ -250,12 +250,14 @@ def _near_sine(b: KernelBuilder, x: Expr, ahead: bool) -> Expr:
     if single:
         r = r.cast(x.ty)
         sign = (sign >> 32).cast(Ty("u", 32, x.ty.lanes))
-    r = b.let("sin_r", r)
+    r = b.let("sin_r", from_bits(bits(r) ^ sign))
     z = b.let("sin_z", r * r)
     value = fma(r * z, horner(z, _SINE[x.ty.bits]), r)
     if x.ty.bits == 64:
-        return from_bits(bits(upper(fabs(value), 1.0)) | ((bits(r) ^ sign) & f.sign_bit))
-    return from_bits(bits(value if ahead else copysign(value, r)) ^ sign)  # -0.0 has become 0.0
+        value = upper(fabs(value), 1.0)
+    elif ahead:
+        return value
+    return from_bits(bits(value) | (bits(r) & format_of(x).sign_bit))  # -0.0 has become 0.0
 
 
 def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr]) -> Expr:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from fx.sizes import is_sized, largest, late, plain, smallest
+from fx.sizes import about_at_most, is_sized, largest, late, plain, smallest
 
 from ..kernels.contract import Contract, contract_kernel
-from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, tile_for
+from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, packed_rows_tile, tile_for
 from ..loop_ir import Ty
 from .contract_items import items_of
 from .contract_operands import (
+    LARGE_ROWS,
     along_rows,
     columns_together,
     converted,
@@ -23,6 +24,7 @@ from .contract_operands import (
     is_worth_turning,
     keeps_b,
     packed,
+    packed_rows,
     turned,
 )
 from .contract_pieces import (
@@ -75,6 +77,11 @@ PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
 FOLLOWED = 1 << 11  # bytes between accesses up to which the hardware's prefetching follows
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 NEVER = 1 << 40  # rows
+# Vectors of columns, and how many second-level caches full of A, from which packing it is worth it; how much wider its panels may cover the
+# columns than those of two vectors do (Zen 3, one thread: 1024 x 1024 by 1024 x 1024 float64 takes 8 to 12 % less time, 2048 x 2048 by
+# 2048 x 1024 float32 12 %, 512 x 512 by 512 x 512 float64 1 to 6 % more).
+PACKED_COLUMNS, PACKED_CACHES, PACKED_WASTE = 64, 8, 1.05
+PACKED_ROWS = 256  # of a block of packed rows
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
 
@@ -87,11 +94,15 @@ def blocked(
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
-    tile = _tile(ctx, p)
+    rows_packed = epilogue is None and _gains_packed_rows(ctx, p)
+    tile = packed_rows_tile(ctx.host, p.compute) if rows_packed else _tile(ctx, p)
     if a.ty != p.compute:
         p, a = converted(ctx, name, p, a)
     a_step: Any = None
-    if gains_strips(ctx, tile, p):
+    if rows_packed:
+        p, a = packed_rows(ctx, name, p, a, tile)
+        a_step = size(p.ks)
+    elif gains_strips(ctx, tile, p):
         p, a, a_step = in_strips(ctx, name, p, a, tile)
     elif gains_turned(ctx, tile, p):
         p, a = turned(ctx, name, p, a)
@@ -100,14 +111,13 @@ def blocked(
     panel, packs = 0, False
     if not (as_is and single(p.cols)[1] == 1 and keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
-        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused
+        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused and not rows_packed
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
             if slab is None:
                 p, window = _joined(p, window)
-    return _product(
-        ctx, name, p, a, b, c, _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step), epilogue
-    )
+    layout = _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, packed_rows=rows_packed)
+    return _product(ctx, name, p, a, b, c, layout, epilogue)
 
 
 def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
@@ -156,6 +166,7 @@ class _Layout:
         slab: into how many slices to cut k so that the run of A that one reads is worth copying.
         packs: each piece packs the B that it needs.
         window: what the rows are where some see a part of k only.
+        packed_rows: A lies in blocks of rows (``packed_rows``).
         a_step: of A in strips, the distance of two of them for each row; None: its rows are evenly apart.
     """
 
@@ -166,6 +177,7 @@ class _Layout:
     lanewise: bool = False
     packs: bool = False
     window: WindowRows | None = None
+    packed_rows: bool = False
     a_step: Any = None
 
 
@@ -221,7 +233,11 @@ def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) 
     # Blocks of pixels come back to a narrow panel so soon that it had better stay in the first-level cache (9 to 17 % on Zen 3; for
     # plain matrices, it is the same).
     most = ctx.host.l2_bytes // 8
-    if is_narrow(tile) and len(p.rows) > 1:
+    if (
+        layout.packed_rows
+    ):  # rows that come in order hide where a panel comes from: long slices read and write fewer sums
+        most = ctx.host.l2_bytes // 4
+    elif is_narrow(tile) and len(p.rows) > 1:
         most = min(most, ctx.host.l1_bytes)
     count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
     # In place, a step of k brings a line of A, which the row blocks beside it read as well.
@@ -275,6 +291,20 @@ def _tile(ctx: LowerContext, p: Contraction) -> Tile:
     return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks), ctx.serial)
 
 
+def _gains_packed_rows(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether A is packed for ``packed_rows_tile``: a plain product whose A is large, whose columns such panels cover about as well as others
+    do, and so many that the packing is little beside them."""
+    host, n, lanes = ctx.host, size(p.cols), ctx.host.lanes(p.compute)
+    if p.pairs or not p.compute.is_float or len(p.rows) != 1 or len(p.ks) != 1 or lanes == 1 or is_sized(n):
+        return False
+    if host.vector_registers >= 32 or not host.fma or n < PACKED_COLUMNS * lanes:
+        return False
+    vectors = -(-n // lanes)
+    if -(-vectors // 3) * 3 > PACKED_WASTE * (-(-vectors // 2) * 2) or about_at_most(size(p.rows), LARGE_ROWS):
+        return False
+    return not about_at_most(size(p.rows) * size(p.ks) * p.compute.itemsize, PACKED_CACHES * host.l2_bytes - 1)
+
+
 def _shares_b(p: Contraction) -> bool:
     """Whether a batch of products has one B: it is packed once."""
     return any(d[0] > 1 and d[2] == 0 for d in p.batch)
@@ -300,7 +330,8 @@ def _product(
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
     finished = FINISHED_LINES if is_narrow(tile) else FINISHED_ROWS
-    blocks = _blocks(ctx, p, layout, ROWS if epilogue is None else finished)
+    most_rows = PACKED_ROWS if layout.packed_rows else ROWS if epilogue is None else finished
+    blocks = _blocks(ctx, p, layout, most_rows)
     window_rows = layout.window
     if window_rows is not None:
         blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
@@ -339,9 +370,20 @@ def _product(
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
-    copies = not layout.lanewise and (len(rows) == 1 or layout.packs or copy is not None)  # products share one kernel
+    copies = not (layout.lanewise or layout.packed_rows) and (
+        len(rows) == 1 or layout.packs or copy is not None
+    )  # products share one kernel
     variant = Contract(
-        tile, out.ty, len(rows), len(ks), window, layout.lanewise, copies, window_rows is not None, masked
+        tile,
+        out.ty,
+        len(rows),
+        len(ks),
+        window,
+        layout.lanewise,
+        copies,
+        window_rows is not None,
+        masked,
+        layout.packed_rows,
     )
     kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     values = _frame(blocks, layout, p, batch, rows, ks)

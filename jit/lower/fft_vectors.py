@@ -12,6 +12,8 @@ from fx.sizes import late, smallest
 
 from ..cost import chunk_for, halvings
 from ..kernels.fft import (
+    POWERS_OF_TWO,
+    RADICES,
     FourierSpec,
     across_kernel,
     columns_kernel,
@@ -21,7 +23,7 @@ from ..kernels.fft import (
     whole_kernel,
 )
 from ..kernels.fft_real import real_kernel
-from ..loop_ir import f64
+from ..loop_ir import Ty, f64
 from .registry import Address, LowerContext, Operand
 from .types import ty_of
 
@@ -65,7 +67,7 @@ def in_vectors(
     n, lanes = x.shape[axis], ctx.host.lanes(real)
     if lanes < 2 or late(_largest_factor, n) > 5:
         return False
-    spec = FourierSpec(real, lanes)
+    spec = _spec(real, lanes, n)
     if x.strides[axis] == out.strides[axis] == 1:
         (outer, x_outer, out_outer), (inner, x_row, out_row) = rows
         factors = _factors(n, outer * inner, lanes)
@@ -93,7 +95,7 @@ def real_in_vectors(
     factors = _factors(m, outer * inner, lanes)
     if late(_largest_factor, m) > 5 or factors is None:
         return False
-    spec = FourierSpec(real, lanes)
+    spec = _spec(real, lanes, m)
     (x_outer, out_outer), (x_row, out_row) = (
         tuple(step * (2 if a is half else 1) for step, a in zip(steps, (x, out)))
         for steps in (outer_steps, inner_steps)
@@ -114,7 +116,8 @@ def _real(
     ctx: LowerContext, spec: FourierSpec, r: _Roots, x: _Side, out: _Side, m: int, outer: int, inner: int, inverse: bool
 ) -> None:
     pieces = -(-(m // 2 + 1) // _PIECE)
-    kernel = ctx.kernel(("fft_real", spec, inverse), lambda: real_kernel(spec, inverse))
+    any_length = FourierSpec(spec.real, spec.lanes)
+    kernel = ctx.kernel(("fft_real", any_length, inverse), lambda: real_kernel(any_length, inverse))
     args = (
         x.array, out.array, r.at, r.roots, r.order, r.low_bits, m, inner, pieces, _PIECE, x.row, x.outer, out.row, out.outer,
     )  # fmt: skip
@@ -123,6 +126,14 @@ def _real(
         kernel, args, total, chunk_for(total, each * 2.0), "fft (real)", flops=10 * m * outer * inner,
         nbytes=4 * m * outer * inner * spec.real.itemsize, reads=(x.array, r.roots), writes=(out.array,),
     )  # fmt: skip
+
+
+def _spec(real: Ty, lanes: int, n: Any) -> FourierSpec:
+    return FourierSpec(real, lanes, POWERS_OF_TWO if late(_is_power_of_two, n, at_least=0) > 0 else RADICES)
+
+
+def _is_power_of_two(n: int) -> int:
+    return int(n & (n - 1) == 0)
 
 
 def _largest_factor(n: int) -> int:

@@ -264,6 +264,19 @@ def test_bessel_functions_of_integer_order() -> None:
         special.bessel_jn(z, v=1.5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bessel_functions_of_small_numbers_and_their_derivatives(dtype: str) -> None:
+    small = np.array([1e-10, -1e-30, 1e-36, 1e-40, 0], dtype)
+    got = fx.jit(lambda z: special.bessel_jn(z, v=2))(small)
+    np.testing.assert_allclose(np.asarray(got), [small**0, small / 2, small**2 / 8], rtol=1e-6)
+    z = np.array([0.5, 2, 30], dtype)
+    f = lambda z: special.bessel_jn(z, v=3)
+    for order, jacobian in enumerate((fx.jacfwd, fx.jacrev, fx.jacfwd), 1):
+        f = jacobian(f)
+        want = [scipy_special.jvp(k, z.astype(float), order) for k in range(4)]
+        np.testing.assert_allclose(np.asarray(fx.vmap(f, 0, 1)(z)), want, rtol=2e-5, atol=1e-6)
+
+
 def test_spherical_harmonics() -> None:
     n = np.array([0, 1, 1, 2, 5, 5, 9, 30])
     m = np.array([0, 0, 1, -1, 5, -4, 3, -17])

@@ -8,30 +8,16 @@ kernel that calls another one by the address in its frame stays inside; function
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from jit.llvm import linker
 from jit.llvm.objects import _unsealed
-from jit.target import Target, host
 
-TRIPLE = "aarch64-unknown-linux-gnu"
 _KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _STACK = 9 << 20
 _PAGE = 4096
-
-
-def arm() -> Target:
-    """A plain ARMv8 machine with the caches of this one."""
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    return dataclasses.replace(
-        host.__wrapped__(), triple=TRIPLE, cpu="generic", features="+neon", vector_bits=128, vector_registers=32, fma=True, f16c=True, rounding=True,
-    )  # fmt: skip
 
 
 class Emulator:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import pointwise_native
 import pytest
-from emulated_arm import Emulator, arm
+from emulated_arm import Emulator
 from graph_harness import agree
 from laws import check_jit
+from machines import arm
 from op_specs import SPECS, Spec
 from pointwise_native import NativeRules
 from test_every_kernel import CASES, FAMILIES, executable
@@ -25,7 +26,7 @@ from jit.kernels import vector_math as vm
 from jit.llvm.objects import load_object
 from jit.target import host as machine
 
-unicorn = pytest.importorskip("unicorn", reason="unicorn runs the code of ARM64; the extra 'peers' has it")
+unicorn = pytest.importorskip("unicorn", reason="unicorn runs the code of ARM64")
 
 
 loaded = functools.cache(Emulator)  # one for the process, as are the addresses of kernels

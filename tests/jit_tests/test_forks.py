@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -96,3 +98,26 @@ def test_children_compile() -> None:
     stop.set()
     t.join()
     assert codes == [0] * 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_waits_for_the_import_of_the_compiler() -> None:
+    """A child whose parent was importing a module on another thread would wait for it for ever."""
+    program = """
+import os, signal, sys, threading, time
+import fx, jit
+from jit.on_demand import compiler
+assert "jit.fuse" not in sys.modules
+t = threading.Thread(target=compiler)
+t.start()
+while "jit.fuse" not in sys.modules:
+    time.sleep(1e-4)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(60)
+    compiler().drafted
+    os._exit(0)
+t.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], check=True)

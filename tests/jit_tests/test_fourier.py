@@ -213,3 +213,15 @@ def test_which_kernels_run() -> None:
         assert "fft (whole)" in steps((lanes * lanes,)) and "fft (rows)" in steps((lanes, 12))
         assert "fft (across)" in steps((2 * _LONGEST_ALONE,))
         assert "beside" in steps((12, lanes), 0)
+
+
+def test_powers_of_two_share_a_kernel_of_their_own() -> None:
+    def kernels(n: int) -> set[object]:
+        x = np.zeros((host().lanes(jit.loop_ir.f32), n), np.complex64)
+        program = fx.jit(fnp.fft.fft).lower(x).compile().executable.program
+        return {h.key for h in program.kernels if "fft_rows" in str(h.key)}
+
+    assert kernels(64) == kernels(128) and kernels(96) == kernels(120)
+    assert kernels(64).isdisjoint(kernels(96))
+    if host().lanes(jit.loop_ir.f32) > 1:
+        assert kernels(64) and kernels(96)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from loop_harness import run_native
 from lower_harness import lower, prepare
+from machines import arm, x86
 from ml_dtypes import bfloat16
 from thorough import part
 
@@ -23,7 +24,7 @@ import jit.lower.linalg  # registers the lowering
 from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
-from jit.kernels.microkernel import LINE, UNROLL, Tile, tile_for
+from jit.kernels.microkernel import LINE, UNROLL, UNROLL_PACKED, Tile, tile_for
 from jit.llvm.native import assembly
 from jit.loop_ir import Ty, f32, f64
 from jit.lower.contract_blocked import gains_exchanged
@@ -321,6 +322,23 @@ def test_large_and_thin(left: tuple[int, int], right: tuple[int, int], dtype: st
     check(a, np.asfortranarray(b))
 
 
+@pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="packed rows are for AVX2")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_packed_rows(dtype: str) -> None:
+    """Where the registers are few and A is large: any strides of A, a batch, and rows, columns and k that fill no block."""
+    target = dataclasses.replace(host().restricted("avx2"), l2_bytes=1 << 14)
+    a, b = random_array((2, 301, 523), dtype), random_array((2, 523, 563), dtype, 1)
+    turned = np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2)
+    batch = (((2,), (1,)), ((0,), (0,)))
+    for x in (a, turned, a[:, ::-1], a[:, :, ::-1]):
+        check(x, b, batch, target=target)
+        check(x[1], b[0], target=target)
+    graph = fx.make_graph(lambda x, y: x @ y)(a[0], b[0]).graph
+    e = [jit.compile(graph, jit.Options(target=target, num_threads=n, verify=True)) for n in (1, 2, 3, 7)]
+    assert "(pack rows)" in e[0].explain()
+    assert len({x(a[0], b[0])[0].tobytes() for x in e}) == 1
+
+
 def test_rows_packed_where_k_is_outermost() -> None:
     check(np.asfortranarray(random_array((600, 300), "float32")), random_array((300, 130), "float32", 1))
 
@@ -336,9 +354,9 @@ def test_sizes_are_no_part_of_a_kernel() -> None:
 
 
 def test_register_blocks_fit_the_registers() -> None:
-    targets = [host(), *(dataclasses.replace(host().restricted(level), cpu=cpu) for level, cpu in (
+    targets = [host(), arm(), *(dataclasses.replace(x86(level), cpu=cpu) for level, cpu in (
         ("sse2", "x86-64"), ("avx2", "znver3"), ("avx512", "x86-64-v4"), ("avx512", "znver4")
-    ) if host().vector_bits >= {"sse2": 128, "avx2": 256, "avx512": 512}[level])]  # fmt: skip
+    ))]  # fmt: skip
     for target, rows, columns, depth, ty in itertools.product(
         targets,
         (1, 2, 4, 5, 8, 32, 100),
@@ -360,7 +378,7 @@ def test_register_blocks_fit_the_registers() -> None:
 def test_a_small_product_runs_on_the_kernel_of_larger_ones() -> None:
     """The cotangent of a hidden layer, 32 x 10 by 10 x 128: a block of its own would save less than its compilation takes."""
     for level in ("sse2", "avx2", "avx512"):
-        target = host().restricted(level)
+        target = x86(level)
         assert tile_for(target, f32, 32, 128, 10) == tile_for(target, f32, 32, 128, 784)
 
 
@@ -421,14 +439,13 @@ KERNELS = [
     Contract(Tile(f32, 8, 6, 2), f32), Contract(Tile(f32, 8, 4, 2), f32), Contract(Tile(f32, 8, 8, 1), f32), Contract(Tile(f64, 4, 6, 2), f64),
     Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, copies=True),
     Contract(Tile(f32, 8, 8, 1), f32, copies=True), Contract(Tile(f32, 8, 6, 2), f32, 3, 3, copies=True),
-    Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True),
+    Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True), Contract(Tile(f64, 4, 4, 3), f64, packed_rows=True),
 ]  # fmt: skip
 
 
-@pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="reads the machine code of AVX2")
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda v: v.name)
 def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
-    text = assembly([contract_kernel(kernel)], host().restricted("avx2"))
+    text = assembly([contract_kernel(kernel)], x86("avx2"))
     lines = [line.strip() for line in text.splitlines() if not line.strip().startswith((".cfi", ".p2align", "#"))]
     labels = {line[:-1]: k for k, line in enumerate(lines) if line.endswith(":")}
     jumps = [(k, re.match(r"j\w+\s+(\.L\w+)", line)) for k, line in enumerate(lines)]
@@ -437,16 +454,16 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
         tuple(body) for body in loops if sum("vfmadd" in x for x in body) and not sum(x.endswith(":") for x in body[1:])
     }
     block = kernel.tile.mr * kernel.tile.nv
-    expected = [block, UNROLL * block] if kernel.k_dims == 1 and kernel.tile.nv > 1 else [block]
+    unroll = UNROLL_PACKED if kernel.packed_rows else UNROLL
+    expected = [block, unroll * block] if kernel.k_dims == 1 and kernel.tile.nv > 1 else [block]
     assert sorted(sum("vfmadd" in x for x in body) for body in inner) == expected
     assert not [x for body in inner for x in body if "(%rsp)" in x or "imul" in x]
 
 
-@pytest.mark.skipif(host().vector_registers < 32 or host().arch != "x86_64", reason="reads the machine code of AVX-512")
 @pytest.mark.parametrize("ty", [f32, f64], ids=str)
 def test_the_rows_that_pack_multiply_in_registers(ty: Ty) -> None:
     tile = Tile(ty, 64 // ty.itemsize, 6, 4)
-    text = assembly([contract_kernel(Contract(tile, ty, copies=True))], host().restricted("avx512"))
+    text = assembly([contract_kernel(Contract(tile, ty, copies=True))], x86("avx512"))
     ((body,),) = [
         [
             x

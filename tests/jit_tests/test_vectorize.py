@@ -26,6 +26,7 @@ from loop_harness import (
     same,
     samples,
 )
+from machines import x86
 
 from jit import loop_runtime
 from jit.llvm import native, objects
@@ -178,17 +179,13 @@ def test_what_masked_lanes_compute_does_not_count_as_nan() -> None:
 
 
 def test_a_reduction_has_several_accumulators_of_full_width() -> None:
-    if host().arch != "x86_64" or host().vector_bits < 256:
-        pytest.skip("reads AVX assembly")
-    text = native.assembly([reduction("add", f32, True)], host().restricted("avx2"))
+    text = native.assembly([reduction("add", f32, True)], x86("avx2"))
     sums = set(re.findall(r"vaddps\s+\S+, %ymm\d+, (%ymm\d+)", text))
     assert len(sums) >= 4
 
 
 def test_elementwise_code_has_full_width_and_no_contraction() -> None:
-    if host().arch != "x86_64" or host().vector_bits < 256:
-        pytest.skip("reads AVX assembly")
-    text = native.assembly([axpy()], host().restricted("avx2"))
+    text = native.assembly([axpy()], x86("avx2"))
     assert re.search(r"vmovups\s+%ymm", text)
     assert "vfmadd" not in text  # jit changes nothing but time
 

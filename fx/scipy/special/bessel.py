@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...lax.control_flow import scan
 from ...numpy import bessel as scaled
 from ...primitives import elementwise as p
 from ...trace import concrete_value
+from ...transforms.custom_jvp import custom_jvp
 from .core import Value, floats, repeat, special
 
 __all__ = ["bessel_jn", "i0", "i0e", "i1", "i1e", "sph_harm_y"]
@@ -68,28 +70,40 @@ def bessel_jn(z: Any, *, v: int, n_iter: int = 50) -> Value:
     if not isinstance(v, (int, np.integer)) or v < 0:
         raise DTypeError(f"bessel_jn: v must be an integer >= 0; found {v!r}")
     (z,) = floats("bessel_jn", z)
+    return _orders(z, int(v), n_iter)
+
+
+@functools.partial(custom_jvp, nondiff_argnums=(1, 2))
+def _orders(z: Value, v: int, n_iter: int) -> Value:
+    """J_0 ... J_v. What the recurrence carries is divided by its size as soon as that is above 1, so that no z is too small."""
     start = 2 * ((max(n_iter, v + 20) + 1) // 2)
-    zero = z == 0
-    inverse = 2 / fnp.where(zero, 1, z)
-    tiny = float(np.finfo(z.dtype).tiny) * 1e4
+    small = fnp.abs(z) < float(np.finfo(z.dtype).tiny) * 1e4
+    inverse = 2 / fnp.where(small, 1, z)
 
     def step(carry: tuple[Value, ...], k: Value) -> tuple[tuple[Value, ...], Value]:
         above, here, total = carry
         below = k * inverse * here - above
-        large = fnp.abs(below) > 1e10
-        rescale = fnp.where(large, 1e-10, 1).astype(z.dtype)
+        rescale = 1 / fnp.maximum(fnp.abs(below), 1)
         even = 1 - 2 * fnp.abs(0.5 * (k - 1) - fnp.floor(0.5 * (k - 1)))
         total = (total + 2 * even * below) * rescale
         return (here * rescale, below * rescale, total), (here * rescale, rescale)
 
     orders = np.arange(start, 0, -1).astype(z.dtype)
-    nothing = fnp.zeros_like(z)
-    (_, first, total), (values, scales) = scan(step, (nothing, nothing + tiny, nothing + 2 * tiny), orders)
+    one = fnp.ones_like(z)
+    (_, first, total), (values, scales) = scan(step, (fnp.zeros_like(z), one, 2 * one), orders)
     total = total - first
     later = fnp.flip(fnp.cumprod(fnp.flip(fnp.concatenate([scales[1:], fnp.ones_like(scales[:1])]), 0), axis=0), 0)
     rows = fnp.concatenate([first[None], fnp.flip(values * later, 0)[:v]]) / total
-    at_zero = (np.arange(v + 1) == 0).astype(z.dtype).reshape(-1, *(1,) * z.ndim)
-    return fnp.where(zero, at_zero, rows)
+    series = fnp.stack([one, z / 2, *[fnp.zeros_like(z)] * (v - 1)][: v + 1])  # the others are no numbers of the dtype
+    return fnp.where(small, series, rows)
+
+
+@_orders.defjvp
+def _orders_jvp(v: int, n_iter: int, primals: tuple[Value], tangents: tuple[Value]) -> tuple[Value, Value]:
+    """2 J_k' = J_{k-1} - J_{k+1}, where J_{-1} = -J_1 (Abramowitz and Stegun 9.1.27)."""
+    rows = _orders(*primals, v + 1, n_iter)
+    below = fnp.concatenate([-rows[1:2], rows[:v]])
+    return rows[:-1], 0.5 * (below - rows[1:]) * tangents[0]
 
 
 def _highest_degree(n: Any, n_max: int | None) -> int:
