@@ -8,7 +8,7 @@ import math
 import platform
 from typing import Any
 
-from .row import Goal, Result
+from .row import Goal, Result, over
 
 __all__ = ["COLUMNS", "SCALING", "as_json", "as_markdown", "header", "line", "only", "summary"]
 
@@ -33,7 +33,7 @@ def ratio(result: Result, of_minima: bool = False) -> float:
 
 
 def scaling(result: Result) -> float:
-    return result.median.get("fx1", math.nan) / result.median.get("fx", math.nan)
+    return over(result.median.get("fx1", math.nan), result.median.get("fx", math.nan))
 
 
 def verdict(result: Result) -> bool | None:
@@ -137,7 +137,7 @@ def _processor() -> str:
 def as_json(results: list[Result], threads: int, machine: dict[str, float], isa: str | None = None) -> str:
     rows: list[dict[str, Any]] = [
         dataclasses.asdict(r) | {
-            "median": r.median, "minimum": r.minimum, "spread": r.spread, "ratio": _number(ratio(r)), "ratio_of_minima": _number(ratio(r, of_minima=True)),
+            "median": r.median, "minimum": r.minimum, "spread": {k: _number(v) for k, v in r.spread.items()}, "ratio": _number(ratio(r)), "ratio_of_minima": _number(ratio(r, of_minima=True)),
             "scaling": _number(scaling(r)), "met": verdict(r), "samples": {k: len(v) for k, v in r.samples.items()},
         }
         for r in results

@@ -49,13 +49,18 @@ class Goal:
             return best.get("fx", math.nan)
         if self.against == "peers":
             peers = [v for setting, v in best.items() if is_peer(setting)]
-            return best.get("fx", math.nan) / min(peers, default=math.nan)
-        return best.get("fx", math.nan) / best.get(self.against, math.nan)
+            return over(best.get("fx", math.nan), min(peers, default=math.nan))
+        return over(best.get("fx", math.nan), best.get(self.against, math.nan))
 
     def met(self, best: Mapping[str, float]) -> bool | None:
         """None where it cannot be told."""
         value = self.value(best)
         return None if math.isnan(value) else value <= self.limit
+
+
+def over(a: float, b: float) -> float:
+    """``a / b``; NaN where there is nothing to divide by."""
+    return a / b if b else math.nan
 
 
 def is_peer(setting: str) -> bool:
@@ -108,9 +113,9 @@ class Result:
 
     @property
     def spread(self) -> dict[str, float]:
-        """Interquartile range over median."""
+        """Interquartile range over median; NaN where that is nothing (what a first call takes more than the next one may be)."""
         quartiles = {k: np.quantile(v, (0.25, 0.75)) for k, v in self.samples.items()}
-        return {k: float((q[1] - q[0]) / self.median[k]) for k, q in quartiles.items()}
+        return {k: over(float(q[1] - q[0]), self.median[k]) for k, q in quartiles.items()}
 
 
 def leaves(x: Any) -> list[np.ndarray]:

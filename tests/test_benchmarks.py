@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from benchmarks import applications
 from benchmarks.applications.measure import difference
 from benchmarks.applications.program import library
 from benchmarks.process import AVX2_ONLY, differs, environment
-from benchmarks.report import as_markdown, line, verdict
+from benchmarks.report import as_json, as_markdown, line, verdict
 from benchmarks.row import Goal, Result, Row, leaves
 from benchmarks.rows import (
     FAMILIES,
@@ -91,6 +92,15 @@ def test_goals_and_their_verdicts() -> None:
     assert verdict(Result("no peer", "us", (Goal(1.0),), {"fx": [1e-6]})) is None
     assert verdict(Result("absolute", "us", (Goal(2e-6, "absolute"),), {"fx": [1e-6]})) is True
     assert math.isnan(Goal(1.0).value({"fx": 1.0}))
+
+
+def test_a_row_may_take_no_time() -> None:
+    """... as what the first call at a new size takes more than the next one: no ratio to it, and the others stand."""
+    nothing = Result("new size", "ms", (Goal(5e-3, "absolute"),), {"fx": [0.0, 0.0], "fx1": [1e-3], "jax": [0.0, 1.0]})
+    assert verdict(nothing) is True and "met" in line(nothing)
+    row = json.loads(as_json([nothing], 2, {}))["rows"][0]
+    assert (row["scaling"], row["spread"]["fx"], row["ratio"], row["met"]) == (None, None, 0.0, True)
+    assert "| 0 |" in as_markdown({"sizes": [nothing]}, 2, {"gflops": 1.0, "gbytes": 1.0})
 
 
 def test_the_tables_to_be_read_stand_by_family_with_their_counts() -> None:

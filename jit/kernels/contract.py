@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, minimum, op_, select
 from ..lower.loops import vector_for
-from .gemm import digits, integers, numbered, opaque, transposed
+from .gemm import digits, integers, numbered, opaque
 from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .packing import transposed
 from .window_part import AXES, OUTER, WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
@@ -67,7 +68,7 @@ class Contract:
 
         Not where a row of a panel is one cache line: there, a pass over all panels reads B along its memory.
         """
-        return self.copies and self.tile.cols * self.tile.ty.itemsize > LINE
+        return self.copies and not self.tile.is_narrow
 
     @property
     def calls(self) -> bool:

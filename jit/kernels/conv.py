@@ -8,7 +8,8 @@ from __future__ import annotations
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum
 from ..lower.loops import vector_for
-from .gemm import digits, gather, integers, numbered
+from .gemm import digits, integers, numbered
+from .packing import gather
 
 __all__ = ["PAD_DIMS", "pad_kernel"]
 

@@ -460,7 +460,7 @@ def _root(b: KernelBuilder, power: Expr, order: Expr) -> tuple[Expr, Expr]:
     """exp(-2 pi i power / order): of whole numbers, whose quarters are told exactly."""
     quarters = b.let("quarters", op_("rint", power * 4.0 / order))
     rest = b.let("rest", power * 4.0 - quarters * order)
-    angle = b.let("angle", rest * (math.pi / 2) / order)
+    angle = b.ranges.state(b.let("angle", rest * (math.pi / 2) / order), -1.0, 1.0)  # an eighth of a turn at most
     c, s = b.let("c", cos(b, angle)), b.let("s", sin(b, angle))
     odd = b.let("odd", quarters - op_("floor", quarters * 0.5) * 2.0)
     half = b.let("half", op_("floor", quarters * 0.5))

@@ -1,4 +1,4 @@
-"""Kernels around the strided contraction: packing, adding up, and the shapes that memory bounds.
+"""Kernels around the strided contraction: adding up, and the shapes that memory bounds.
 
     C[g, r, j] = sum_k  A[g, r, k] * B[g, k, j]
 
@@ -8,9 +8,6 @@ plans; ``kernels/contract.py`` is the blocked product; the kernels here take eve
     dot_kernel        few columns, k contiguous in both operands (matrix times vector): bound by memory
     window_dot_kernel the same where rows and k are nests of dimensions (convolutions)
     axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
-    turn_kernel       A that lies along its rows, so that it lies along k
-    pack_rows_kernel  A into blocks of rows [g][rows of a register block][k][row]
-    pack_kernel       B into panels [g][column panel][k][columns of the register block]
     combine_kernel    adds partial products in order, converts the type, moves to any strides
 """
 
@@ -19,19 +16,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Expr, Kernel, Load, Op, Ref, Ty, i64, minimum, op_, select
-from ..lower.loops import Odometer, spans, vector_for
-from .microkernel import LinearRows, Tile, WalkedRows, divide, dot, multiply_add
+from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, minimum, op_, select
+from ..lower.loops import spans, vector_for
+from .microkernel import LinearRows, WalkedRows, divide, dot, multiply_add
 
 __all__ = [
     "axpy_kernel",
     "combine_kernel",
     "dot_kernel",
-    "pack_kernel",
-    "pack_rows_kernel",
-    "strip_kernel",
-    "transposed",
-    "turn_kernel",
     "window_dot_kernel",
 ]
 
@@ -60,219 +52,6 @@ def opaque(b: KernelBuilder, i: Expr, stop: Expr) -> Ref:
     For loops that are not hot but hold many addresses: there, it takes longer than the rest of the code generator.
     """
     return b.let("i", minimum(i, stop))
-
-
-# -------------------------------------------------------------------------------------------- packing
-
-
-def gather(b: KernelBuilder, src: str, at: Expr, stride: Expr, lanes: int) -> Expr:
-    """The vector ``src[at + i * stride]``, i < lanes."""
-    if lanes == 1:
-        return b.load(src, at)
-    v: Expr = Const(0, b.types[src].vector(lanes))
-    for i in range(lanes):
-        v = Op("insert", (v, Const(i, i64), b.load(src, at + stride * i)), v.ty)
-    return v
-
-
-def transposed(b: KernelBuilder, vectors: Sequence[Expr]) -> list[Expr]:
-    """A block, given by its columns, as rows, which lie side by side where they are shorter than a vector: interleaving vector i with
-    vector i + n/2, for all i and as often as n, the number of columns, can be halved, ends there."""
-    n = len(vectors)
-    found = [b.let("column", v) for v in vectors]
-    for _ in range(n.bit_length() - 1):
-        pairs = [op_("interleave", x, y) for x, y in zip(found[: n // 2], found[n // 2 :])]
-        found = [b.let("half", op_("half", pair, Const(i, i64))) for pair in pairs for i in range(2)]
-    return list(found)
-
-
-def turn_kernel(ty: Ty, lanes: int) -> Kernel:
-    """dst[g, r, k] = src[g, k, r].  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
-
-    Rows have stride 1 in src, k in dst, and there are at least ``lanes`` of both: the last block may overlap the one before.
-    """
-    b = KernelBuilder(f"turn_{ty}x{lanes}")
-    src, dst = b.pointer("src", ty), b.pointer("dst", ty)
-    p = integers(
-        b, "m", "mc", "k", "kc", "g1_size", "row_blocks", "k_blocks", "s_g0", "s_g1", "s_k", "d_g0", "d_g1", "d_row"
-    )
-    with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
-        first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
-        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
-        end = b.let("end", minimum(begin + p["kc"], p["k"]))
-        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
-        with b.for_("k", begin, end, lanes) as step:
-            k = b.let("k_at", minimum(step, p["k"] - lanes))
-            here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k)
-            with b.for_("r", first, stop, lanes) as row:
-                r = b.let("r_at", minimum(row, p["m"] - lanes))
-                columns = [b.load(src, here + r + p["s_k"] * i, lanes) for i in range(lanes)]
-                for i, values in enumerate(transposed(b, columns)):
-                    b.store(dst, there + (r + i) * p["d_row"], values)
-    return b.build()
-
-
-def pack_rows_kernel(ty: Ty, lanes: int, mr: int) -> Kernel:
-    """dst[g, r // mr, k, r % mr] = src[g, r, k], where rows past the last repeat it.  Range: pieces (g0, g1, ``mc`` rows), row-major.
-
-    ``mr`` is a power of two.  Where k has stride 1, blocks of as many values of it as a vector has lanes are turned in registers.
-    """
-    b = KernelBuilder(f"pack_rows_{ty}x{lanes}_{mr}")
-    src, dst = b.pointer("src", ty), b.pointer("dst", ty)
-    p = integers(b, "m", "mc", "k", "g1_size", "row_blocks", "s_g0", "s_g1", "s_row", "s_k", "d_g0", "d_g1")
-    with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, row_block = digits(b, piece, [p["g1_size"], p["row_blocks"]])
-        first = b.let("first", row_block * p["mc"])
-        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
-        done = b.let("done", select(p["s_k"].eq(1), p["k"] // lanes * lanes, 0))
-        with b.for_("row", first, minimum(first + p["mc"], p["m"]), mr) as row:
-            lines = [b.let("line", at + minimum(row + i, p["m"] - 1) * p["s_row"]) for i in range(mr)]
-            there = b.let("there", to + row * p["k"])
-            with b.for_("k", 0, done, lanes) as k:
-                for i, values in enumerate(transposed(b, [b.load(src, line + k, lanes) for line in lines])):
-                    b.store(dst, there + k * mr + i * lanes, values)
-            with b.for_("k", done, p["k"]) as k:
-                for i, line in enumerate(lines):
-                    b.store(dst, there + k * mr + i, b.load(src, line + k * p["s_k"]))
-    return b.build()
-
-
-def strip_kernel(ty: Ty, mr: int, lanes: int) -> Kernel:
-    """dst[g, strip, k, r] = src[g, k, strip * mr + r], r < mr.  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
-
-    Rows have stride 1 in src; ``mc`` is whole strips.  Of the last strip, rows past the last are not written.
-    """
-    b = KernelBuilder(f"strip_{ty}_{mr}x{lanes}")
-    src, dst = b.pointer("src", ty), b.pointer("dst", ty)
-    p = integers(
-        b, "m", "mc", "k", "kc", "g1_size", "row_blocks", "k_blocks", "s_g0", "s_g1", "s_k", "d_g0", "d_g1", "d_row"
-    )
-    with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
-        first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
-        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
-        end = b.let("end", minimum(begin + p["kc"], p["k"]))
-        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
-        whole = b.let("whole", first + (stop - first) // mr * mr)
-        with b.for_("k", begin, end) as k:
-            here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k * mr)
-            with b.for_("r", first, whole, mr) as row:
-                from_, into = b.let("from_", here + row), b.let("into", there + row * p["d_row"])
-                for i, width in _widths(mr, lanes):
-                    b.store(dst, into + i, b.load(src, from_ + i, width))
-            with b.for_("r", whole, stop) as row:
-                b.store(dst, there + whole * p["d_row"] + (row - whole), b.load(src, here + row))
-    return b.build()
-
-
-def _widths(n: int, lanes: int) -> list[tuple[int, int]]:
-    """Vectors that cover n elements: where each begins, and how many it has."""
-    found, at = [], 0
-    while at < n:
-        width = min(lanes, 1 << ((n - at).bit_length() - 1))
-        found.append((at, width))
-        at += width
-    return found
-
-
-def pack_kernel(tile: Tile, src_ty: Ty, k_dims: int, layout: str) -> Kernel:
-    """B[g, k, j] -> panels[g, panel, k, column].  Range: pieces (g0, g1, chunk of ``chunk`` values of k).
-
-    Panel p begins at column ``min(p * cols, last_col)``.  Layouts:
-
-    * "unit": columns of stride 1, at least ``cols`` of them; "any": any stride;
-    * "narrow": fewer than ``cols`` columns; the rest of the panel is zero; "masked": the same, of stride 1, where the machine
-      reads some lanes of a vector;
-    * "turned": at least a panel, of which k has stride 1: square blocks, of the lanes of a vector, of which there are as many
-      values of k; the last block may overlap the one before, or, where k has several dimensions, the innermost is whole blocks.
-      The columns of a panel are in the frame (``cols``), so that panels of all widths have one kernel: the tile has ``nv`` 0;
-    * "complex": fewer or more columns of (re, im) pairs.  Each becomes the block ``[[re, im], [-im, re]]`` of a real
-      matrix of twice the rows and columns, so that a row of pairs times the panel is the complex product; the rest is
-      zero.  ``n``, ``k`` and ``chunk`` count pairs, ``s_...`` and ``d_...`` count reals.
-    """
-    lanes, ty = tile.lanes, tile.ty
-    b = KernelBuilder(f"pack_{tile}_{src_ty}_{k_dims}_{layout}")
-    src, dst = b.pointer("src", src_ty), b.pointer("dst", ty)
-    ks = numbered("k", k_dims)
-    p = integers(
-        b, "n", "k", "chunk", "chunks", "panels", "g1_size", "last_col", *ks[1:],
-        *(f"s_{n}" for n in ("g0", "g1", "col", *ks)), "d_g0", "d_g1", "d_panel", *(("cols",) if layout == "turned" else ()),
-    )  # fmt: skip
-    cols = p["cols"] if layout == "turned" else tile.cols
-
-    def vectors(from_: Expr, to: Expr, col: Expr) -> None:
-        for j in range(tile.nv):
-            at = from_ + p["s_col"] * (j * lanes)
-            x = b.load(src, at, lanes) if layout == "unit" else gather(b, src, at, p["s_col"], lanes)
-            b.store(dst, to + j * lanes, x.cast(tile.vector))
-
-    def singles(from_: Expr, to: Expr, col: Expr) -> None:
-        with b.for_("j", 0, p["n"]) as j:
-            b.store(dst, to + j, b.load(src, from_ + j * p["s_col"]).cast(ty))
-        with b.for_("j", p["n"], tile.cols) as j:
-            b.store(dst, to + j, Const(0, ty))
-
-    masks: list[Expr] = []
-    if layout == "masked":
-        word = Ty("i", src_ty.bits, lanes)
-        left = [(p["n"] - j * lanes).cast(word.scalar).splat(lanes) for j in range(tile.nv)]
-        masks = [b.let("mask", op_("lt", Op("iota", (), word), n)) for n in left]
-
-    def masked(from_: Expr, to: Expr, col: Expr) -> None:
-        for j, mask in enumerate(masks):
-            x = Load(src, b.let("at", from_ + j * lanes), src_ty.vector(lanes), mask)
-            b.store(dst, to + j * lanes, x.cast(tile.vector))
-
-    def pairs(from_: Expr, to: Expr, col: Expr) -> None:
-        with b.for_("j", 0, tile.cols // 2) as j:
-            at = from_ + select(col + j < p["n"], j * p["s_col"], 0)
-            inside = b.let("inside", select(col + j < p["n"], Const(1, ty), Const(0, ty)))
-            re = b.let("re", b.load(src, at).cast(ty) * inside)
-            im = b.let("im", b.load(src, at + 1).cast(ty) * inside)
-            for place, value in ((0, re), (1, im), (tile.cols, -im), (tile.cols + 1, re)):
-                b.store(dst, to + j * 2 + place, value)
-
-    def squares(from_: Expr, to: Expr, first: Expr, stop: Expr) -> None:
-        with b.for_("k_at", first, stop, lanes) as step, b.for_("j", 0, cols, lanes) as j:
-            k = b.let("k", minimum(step, p["k"] - lanes))
-            columns = [b.load(src, from_ + k + (j + i) * p["s_col"], lanes) for i in range(lanes)]
-            for i, values in enumerate(transposed(b, columns)):
-                b.store(dst, to + (k + i) * cols + j, values)
-
-    def whole_squares(from_: Expr, to: Expr, first: Expr, stop: Expr) -> None:
-        sizes: list[Expr] = [p["k"], *(p[n] for n in ks[1:-1]), p[ks[-1]] // lanes]
-        strides: list[Expr] = [*(p[f"s_{n}"] for n in ks[:-1]), Const(lanes, i64)]
-        walk = Odometer(b, first // lanes, sizes, {"from_": (from_, strides)})
-        with b.for_("k_at", first, stop, lanes) as k:
-            with b.for_("j", 0, cols, lanes) as j:
-                columns = [b.load(src, walk.offset["from_"] + (j + i) * p["s_col"], lanes) for i in range(lanes)]
-                for i, values in enumerate(transposed(b, columns)):
-                    b.store(dst, to + (k + i) * cols + j, values)
-            walk.advance()
-
-    bodies = {"unit": vectors, "any": vectors, "narrow": singles, "masked": masked, "complex": pairs}
-    row, step = (2 * tile.cols, tile.cols // 2) if layout == "complex" else (cols, cols)
-    with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, chunk = digits(b, piece, [p["g1_size"], p["chunks"]])
-        first = b.let("first", chunk * p["chunk"])
-        stop = b.let("stop", minimum(first + p["chunk"], p["k"]))
-        at = b.let("at", g0 * p["s_g0"] + g1 * p["s_g1"])
-        to = b.let("to", g0 * p["d_g0"] + g1 * p["d_g1"])
-        with b.for_("panel", 0, p["panels"]) as panel:
-            col = b.let("col", minimum(panel * step, p["last_col"]))
-            to_panel = b.let("to_panel", to + panel * p["d_panel"])
-            if layout == "turned":
-                (squares if k_dims == 1 else whole_squares)(
-                    b.let("from_", at + col * p["s_col"]), to_panel, first, stop
-                )
-            else:
-                strides = {"from_": (at + col * p["s_col"], [p[f"s_{n}"] for n in ks])}
-                walk = Odometer(b, first, [p["k"], *(p[n] for n in ks[1:])], strides)
-                with b.for_("k_at", first, stop) as k:
-                    bodies[layout](walk.offset["from_"], b.let("to_row", to_panel + k * row), col)
-                    walk.advance()
-    return b.build()
 
 
 def combine_kernel(ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: bool) -> Kernel:
@@ -306,13 +85,13 @@ def combine_kernel(ty: Ty, lanes: int, c_ty: Ty, outer: int, unit: bool, sums: b
 # ----------------------------------------------------------------------------------- memory-bound shapes
 
 
-def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int) -> Kernel:
+def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int, pairs: bool) -> Kernel:
     """``C[g, r, j] = sum_k A[g, r, k] * B[g, k, j]``, k contiguous in both, vectorised along k.
 
     Range: pieces (g0, g1, slice of k, block of ``mc`` rows), row-major.  Meant for few j: A comes from memory once.
-    A slice of k must have at least ``lanes`` elements.
+    A slice of k must have at least ``lanes`` elements.  ``pairs``: they are the reals of (re, im) pairs.
     """
-    b = KernelBuilder(f"dot_{ty}x{lanes}_{in_ty}_{c_ty}_{rows}")
+    b = KernelBuilder(f"dot_{ty}x{lanes}_{in_ty}_{c_ty}_{rows}{'_pairs' if pairs else ''}")
     a, x, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", c_ty)
     p = integers(
         b, "m", "mc", "n", "k", "g1_size", "slices", "row_blocks", "k_slice",
@@ -329,27 +108,34 @@ def dot_kernel(ty: Ty, lanes: int, in_ty: Ty, c_ty: Ty, rows: int) -> Kernel:
         with b.for_("row", first, walk.stop, rows) as row, b.for_("j", 0, p["n"]) as j:
             here = walk.take(row, rows)
             start = b.let("start", at_b + j * p["b_col"])
-            sums = _dots(b, (a, x), [at_a + r for r in here.a], start, depth, ty.vector(lanes))
-            for offset, total in zip(here.c, sums):
-                b.store(c, at_c + offset + j * p["c_col"], total.cast(c_ty))
+            sums = _dots(b, (a, x), [at_a + r for r in here.a], start, depth, ty.vector(lanes), pairs)
+            for offset, parts in zip(here.c, sums):
+                for i, total in enumerate(parts):
+                    b.store(c, at_c + offset + j * p["c_col"] + i, total.cast(c_ty))
     return b.build()
 
 
 def _dots(
-    b: KernelBuilder, buffers: tuple[str, str], rows: Sequence[Expr], start: Expr, depth: Expr, vector: Ty
-) -> list[Expr]:
-    """The dot product of each row of A with one vector; the last, partial vector overlaps the one before and is masked."""
+    b: KernelBuilder, buffers: tuple[str, str], rows: Sequence[Expr], start: Expr, depth: Expr, vector: Ty, pairs: bool
+) -> list[list[Expr]]:
+    """The dot product of each row of A with one vector; the last, partial vector overlaps the one before and is masked.
+
+    Of ``pairs``, two sums: the products of like parts, of which those of the imaginary ones are subtracted at the end, and those of
+    unlike parts.
+    """
     lanes = vector.lanes
     unroll = max(1, 4 // len(rows))
-    acc = [[b.var("sum", Const(0, vector)) for _ in range(unroll)] for _ in rows]
+    acc = [[[b.var("sum", Const(0, vector)) for _ in range(unroll)] for _ in range(1 + pairs)] for _ in rows]
     rows = [b.let("row_at", r) for r in rows]
 
     def add(k: Expr, u: int, mask: Expr | None) -> None:
-        y = b.let("y", b.load(buffers[1], start + k, lanes).cast(vector))
-        for row, totals in zip(rows, acc):
-            x = b.load(buffers[0], row + k, lanes).cast(vector)
-            total = multiply_add(x, y, totals[u])
-            b.assign(totals[u], total if mask is None else select(mask, total, totals[u]))
+        y: Expr = b.let("y", b.load(buffers[1], start + k, lanes).cast(vector))
+        factors = [y, b.let("exchanged", op_("exchange", y, Const(1, i64)))] if pairs else [y]
+        for row, sums in zip(rows, acc):
+            x = b.let("x", b.load(buffers[0], row + k, lanes).cast(vector))
+            for factor, totals in zip(factors, sums):
+                total = multiply_add(x, factor, totals[u])
+                b.assign(totals[u], total if mask is None else select(mask, total, totals[u]))
 
     step = lanes * unroll
     whole = b.let("whole", depth // step * step)
@@ -363,13 +149,20 @@ def _dots(
         else:
             lane = Op("iota", (), Ty("i", 64, lanes))
             add(at, 0, b.let("mask", op_("ge", lane, (k - at).splat(lanes))))
-    found: list[Expr] = []
-    for totals in acc:
-        parts: list[Expr] = list(totals)
-        while len(parts) > 1:
-            parts = [x + y for x, y in zip(parts[::2], parts[1::2])]
-        found.append(b.let("total", op_("hadd", parts[0]) if lanes > 1 else parts[0]))
-    return found
+
+    def total(totals: Sequence[Expr], signed: bool) -> Expr:
+        while len(totals) > 1:
+            totals = [x + y for x, y in zip(totals[::2], totals[1::2])]
+        whole = totals[0] * alternating(vector) if signed else totals[0]
+        return b.let("total", op_("hadd", whole) if lanes > 1 else whole)
+
+    return [[total(totals, pairs and i == 0) for i, totals in enumerate(sums)] for sums in acc]
+
+
+def alternating(vector: Ty) -> Expr:
+    """``(1, -1, 1, -1, ...)``: the signs of the squares of the parts of (re, im) pairs."""
+    odd = op_("and", Op("iota", (), Ty("i", vector.bits, vector.lanes)), Const(1, Ty("i", vector.bits, vector.lanes)))
+    return (1 - 2 * odd).cast(vector)
 
 
 def window_dot_kernel(ty: Ty, lanes: int, c_ty: Ty, rows: int, row_dims: int, k_dims: int) -> Kernel:
@@ -436,16 +229,16 @@ def _add_products(
             add(k, op_("ge", Op("iota", (), Ty("i", 64, lanes)), (whole - k).splat(lanes)))
 
 
-def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
+def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty, pairs: bool) -> Kernel:
     """``C[g, r, :] = sum_k A[g, r, k] * B[g, k, :]`` for few rows, four rows of B at a time.
 
     Range: pieces (g0, g1, slice of k, block of ``nc`` columns), row-major.  Columns have stride 1 in B and C; a block
     has at least ``lanes`` of them: the last one, which begins at ``last_col``, takes up to ``lanes - 1`` more than nc.  No
     column is in two blocks, as C is added to in memory, by several threads.  The block of C and the rows of B in use stay
     in the first-level cache, so that B is read once and along its memory; a register block would read it in strips, one
-    page for each k.
+    page for each k.  ``pairs``: columns are the reals of (re, im) pairs, of which A has one for each k.
     """
-    b = KernelBuilder(f"axpy_{ty}x{lanes}_{in_ty}")
+    b = KernelBuilder(f"axpy_{ty}x{lanes}_{in_ty}{'_pairs' if pairs else ''}")
     a, bp, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", ty)
     p = integers(
         b, "m", "n", "nc", "k", "g1_size", "slices", "col_blocks", "k_slice", "last_col",
@@ -473,13 +266,20 @@ def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty) -> Kernel:
                     b.let("out", at_c + r * p["c_r0"]),
                 )
                 xs = [b.let("x", b.load(a, x_at + p["a_k0"] * i).cast(ty).splat(lanes)) for i in range(count)]
+                turned = [
+                    b.let("turned", b.load(a, x_at + p["a_k0"] * i + 1).cast(ty).splat(lanes) * -alternating(vector))
+                    for i in range(count if pairs else 0)
+                ]
                 lines = [b.let("line", line + p["b_k0"] * i) for i in range(count)]
 
                 def update(j: Expr, mask: Expr | None) -> None:
                     old = b.let("old", b.load(c, out + j, lanes))
                     total: Expr = old
-                    for x, row in zip(xs, lines):
-                        total = multiply_add(x, b.load(bp, row + j, lanes).cast(vector), total)
+                    for i, (x, row) in enumerate(zip(xs, lines)):
+                        y = b.let("y", b.load(bp, row + j, lanes).cast(vector))
+                        total = multiply_add(x, y, total)
+                        if pairs:
+                            total = multiply_add(turned[i], op_("exchange", y, Const(1, i64)), total)
                     b.store(c, out + j, total if mask is None else select(mask, total, old))
 
                 with b.for_("j", 0, whole, lanes) as j:

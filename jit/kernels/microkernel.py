@@ -91,6 +91,11 @@ class Tile:
     def vector(self) -> Ty:
         return self.ty.vector(self.lanes)
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether a row of a panel is one line of the caches."""
+        return self.cols * self.ty.itemsize <= LINE
+
     def __str__(self) -> str:
         return f"{self.ty}_{self.mr}x{self.nv}x{self.lanes}"
 

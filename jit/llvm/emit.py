@@ -57,8 +57,8 @@ from ..loop_walk import (
 )
 from ..target import Target
 from .lanes import compress_table
-from .ops import fmod_function
 from .places import HERE, SUMS, Places, counted_loops
+from .remainders import fmod_functions
 from .text import Metadata, constant, memory_mangled, memory_type, register_type
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
@@ -80,7 +80,7 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
     # no-builtins: a loop that copies or fills stays a loop, as there is no library whose function could do it (``native``)
     attributes = f'nounwind "no-builtins" "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
     groups = [f"attributes #0 = {{ {attributes} }}", f"attributes #1 = {{ {attributes} alignstack={width // 8} }}"]
-    helpers = [fmod_function(ty) for ty in sorted(fmods, key=str)] + [compress_table(n) for n in sorted(tables)]
+    helpers = fmod_functions(fmods, target.fma) + [compress_table(n) for n in sorted(tables)]
     head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'
     return "\n".join([head, *bodies, *helpers, *groups, *metadata.lines, ""])
 

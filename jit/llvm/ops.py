@@ -226,16 +226,9 @@ class OpEmitter(Lanes):
         return self.ins(f"select {c} {small}, {t} {near}, {t} {x}")
 
     def _fmod(self, ty: Ty, args: list[str]) -> str:
-        self.fmod_types.add(ty.scalar)
-        t, s = register_type(ty), register_type(ty.scalar)
-        if ty.lanes == 1:
-            return self.ins(f"call {s} @fx.fmod.{ty}({s} {args[0]}, {s} {args[1]})")
-        result = "poison"
-        for lane in range(ty.lanes):
-            x, y = (self.ins(f"extractelement {t} {a}, i32 {lane}") for a in args)
-            r = self.ins(f"call {s} @fx.fmod.{ty.scalar}({s} {x}, {s} {y})")
-            result = self.ins(f"insertelement {t} {result}, {s} {r}, i32 {lane}")
-        return result
+        self.fmod_types |= {ty, ty.scalar}
+        t = register_type(ty)
+        return self.ins(f"call {t} @fx.fmod.{ty}({t} {args[0]}, {t} {args[1]})")
 
     # -------------------------------------------------------------------------------------- vectors
 
@@ -343,93 +336,3 @@ _SPECIAL: dict[str, Callable[[OpEmitter, Ty, tuple[Ty, ...], list[str]], str]] =
     "compress": lambda e, ty, types, args: e.compress(ty, *args),
     "count": _count,
 }
-
-# ------------------------------------------------------------------------------ the float remainder
-
-# x rem y, exact, on the integer mantissas: x = mx 2^ex, y = my 2^ey, so r = (mx 2^(ex-ey) mod my) 2^ey.
-# As many bits as fit above a mantissa in 64 bits are shifted in by each division.
-_FMOD = """
-define internal {f} @fx.fmod.{name}({f} %x, {f} %y) nounwind {{
-  %xb = bitcast {f} %x to {i}
-  %yb = bitcast {f} %y to {i}
-  %ax = and {i} %xb, {magnitude}
-  %ay = and {i} %yb, {magnitude}
-  %sign = xor {i} %xb, %ax
-  %y0 = icmp eq {i} %ay, 0
-  %xinf = icmp uge {i} %ax, {inf}
-  %ynan = icmp ugt {i} %ay, {inf}
-  %bad1 = or i1 %y0, %xinf
-  %bad = or i1 %bad1, %ynan
-  br i1 %bad, label %nan, label %compare
-nan:
-  %xy = fmul {f} %x, %y
-  %r.nan = fdiv {f} %xy, %xy
-  ret {f} %r.nan
-compare:
-  %less = icmp ult {i} %ax, %ay
-  br i1 %less, label %same, label %divide
-same:
-  ret {f} %x
-divide:
-  %ex0 = lshr {i} %ax, {p}
-  %ey0 = lshr {i} %ay, {p}
-  %fx = and {i} %ax, {fraction}
-  %fy = and {i} %ay, {fraction}
-  %xn = icmp ne {i} %ex0, 0
-  %yn = icmp ne {i} %ey0, 0
-  %fx1 = or {i} %fx, {implicit}
-  %fy1 = or {i} %fy, {implicit}
-  %mxs = select i1 %xn, {i} %fx1, {i} %fx
-  %mys = select i1 %yn, {i} %fy1, {i} %fy
-  %mx = {widen} {i} %mxs to i64
-  %my = {widen} {i} %mys to i64
-  %ex = call {i} @llvm.umax.{i}({i} %ex0, {i} 1)
-  %ey = call {i} @llvm.umax.{i}({i} %ey0, {i} 1)
-  %d0 = sub {i} %ex, %ey
-  %r0 = urem i64 %mx, %my
-  br label %head
-head:
-  %r = phi i64 [ %r0, %divide ], [ %r.next, %body ]
-  %d = phi {i} [ %d0, %divide ], [ %d.next, %body ]
-  %more = icmp ne {i} %d, 0
-  br i1 %more, label %body, label %done
-body:
-  %s = call {i} @llvm.umin.{i}({i} %d, {i} {room})
-  %s64 = {widen} {i} %s to i64
-  %shifted = shl i64 %r, %s64
-  %r.next = urem i64 %shifted, %my
-  %d.next = sub {i} %d, %s
-  br label %head
-done:
-  %zero = icmp eq i64 %r, 0
-  %lz = call i64 @llvm.ctlz.i64(i64 %r, i1 false)
-  %up64 = sub i64 %lz, {room}
-  %up = {narrow} i64 %up64 to {i}
-  %ri = {narrow} i64 %r to {i}
-  %normal = icmp ugt {i} %ey, %up
-  %low = sub {i} %ey, 1
-  %by = select i1 %normal, {i} %up, {i} %low
-  %by0 = select i1 %zero, {i} 0, {i} %by
-  %m = shl {i} %ri, %by0
-  %e = sub {i} %low, %up
-  %e0 = shl {i} %e, {p}
-  %e1 = select i1 %normal, {i} %e0, {i} 0
-  %me = add {i} %m, %e1
-  %mag = select i1 %zero, {i} 0, {i} %me
-  %bits = or {i} %mag, %sign
-  %result = bitcast {i} %bits to {f}
-  ret {f} %result
-}}
-"""
-
-
-def fmod_function(ty: Ty) -> str:
-    """The function that ``rem`` on floats calls."""
-    p = 52 if ty.bits == 64 else 23
-    ones = (1 << (ty.bits - 1)) - 1
-    fraction = (1 << p) - 1
-    return _FMOD.format(
-        f=register_type(ty), i=f"i{ty.bits}", name=ty, p=p, magnitude=ones, fraction=fraction,
-        implicit=1 << p, inf=ones ^ fraction, room=63 - p,
-        widen="bitcast" if ty.bits == 64 else "zext", narrow="bitcast" if ty.bits == 64 else "trunc",
-    )  # fmt: skip

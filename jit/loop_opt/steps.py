@@ -342,7 +342,6 @@ class Body:
         return (
             e.name not in _VECTOR_OPS
             or (_is_division(e) and self.step(e.args[1]) != 0)
-            or (e.name == "rem" and e.ty.is_float)
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
         )
 

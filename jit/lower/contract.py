@@ -32,8 +32,8 @@ def contract(
     ordered = normal(p, keep_rows=True)
     p = normal(p)
     if p.pairs:
-        p, a = _pairs_innermost(ctx, name, p, a)
-        return blocked(ctx, name, p, a, b, c)
+        _of_pairs(ctx, name, p, a, b, c)
+        return False
     if is_batchwise(ctx, p, a, b):
         multiply(ctx, name, p, a, b, c)
         return False
@@ -57,6 +57,20 @@ def contract(
             return blocked(ctx, name, p, a, b, c)
         axpy(ctx, name, p, a, b, c)
     return False
+
+
+def _of_pairs(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    """A product of complex numbers."""
+    if prefers_dots(ctx, p, a, b):
+        return dots(ctx, name, p, a, b, c)
+    if prefers_axpy(ctx, p, a, b):
+        return axpy(ctx, name, p, a, b, c)
+    exchanged = normal(p.transposed())
+    if prefers_axpy(ctx, exchanged, b, a):
+        return axpy(ctx, name, exchanged, b, a, c)
+    p, a = _pairs_innermost(ctx, name, p, a)
+    blocked(ctx, name, p, a, b, c)
+    return None
 
 
 def is_blocked(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:

@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
-from fx.sizes import about_at_most, is_sized, largest, late, plain, smallest
+from fx.sizes import is_sized, largest, late, plain, smallest
 
 from ..kernels.contract import Contract, contract_kernel
 from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, packed_rows_tile, tile_for
 from ..loop_ir import Ty
+from .contract_blocks import Blocks, Layout, blocks_for, loops_for, slab_slices
 from .contract_items import items_of
-from .contract_operands import (
-    LARGE_ROWS,
-    along_rows,
-    columns_together,
-    converted,
-    gains_strips,
-    gains_turned,
-    in_strips,
-    is_long,
-    is_narrow,
-    is_worth_turning,
-    keeps_b,
-    packed,
-    packed_rows,
-    turned,
-)
+from .contract_left import along_rows, arranged, gains_wide_blocks, is_long, is_worth_turning
 from .contract_pieces import (
     FINISHED_LINES,
     FINISHED_ROWS,
-    GROUP,
     HALF_NS,
     MIN_SLICE,
     MORE_PIECES,
-    RANGE_BLOCKS,
     ROWS,
-    SLAB_SLICE,
-    k_parts,
-    k_slices,
     neighbours,
-    packed_groups,
-    packed_ranges,
-    parts_first,
-    row_ranges,
     rows_ahead,
     walks_by_rows,
-    wanted_pieces,
 )
+from .contract_right import columns_together, keeps_b, packed
 from .contraction import (
     BYTES_PER_NS,
     FLOPS_PER_NS,
     Array,
     Contraction,
     Dims,
-    filled,
     move,
     normal,
     row_major,
@@ -69,19 +45,12 @@ from .window_rows import WindowRows
 
 __all__ = ["blocked", "gains_exchanged", "lanewise"]
 
-FEW_ROWS = (
-    192  # up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop
-)
-# Cycles of a core for an element of an operand that a piece reads anew: B packed along its columns or across, A in place.
-PACK_ALONG, PACK_ACROSS, READ_A = 0.4, 3.0, 0.05
+# Rows up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop.
+FEW_ROWS = 192
 FOLLOWED = 1 << 11  # bytes between accesses up to which the hardware's prefetching follows
 UNROLL = 16  # values of k up to which the loops over a window are unrolled: rounds of one cost as much as their body
 NEVER = 1 << 40  # rows
-# Vectors of columns, and how many second-level caches full of A, from which packing it is worth it; how much wider its panels may cover the
-# columns than those of two vectors do (Zen 3, one thread: 1024 x 1024 by 1024 x 1024 float64 takes 8 to 12 % less time, 2048 x 2048 by
-# 2048 x 1024 float32 12 %, 512 x 512 by 512 x 512 float64 1 to 6 % more).
-PACKED_COLUMNS, PACKED_CACHES, PACKED_WASTE = 64, 8, 1.05
-PACKED_ROWS = 256  # of a block of packed rows
+WIDE_ROWS = 256  # of a block of rows that are packed for blocks of three vectors
 WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to piece and from slice to slice
 
 
@@ -94,29 +63,20 @@ def blocked(
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
-    rows_packed = epilogue is None and _gains_packed_rows(ctx, p)
-    tile = packed_rows_tile(ctx.host, p.compute) if rows_packed else _tile(ctx, p)
-    if a.ty != p.compute:
-        p, a = converted(ctx, name, p, a)
-    a_step: Any = None
-    if rows_packed:
-        p, a = packed_rows(ctx, name, p, a, tile)
-        a_step = size(p.ks)
-    elif gains_strips(ctx, tile, p):
-        p, a, a_step = in_strips(ctx, name, p, a, tile)
-    elif gains_turned(ctx, tile, p):
-        p, a = turned(ctx, name, p, a)
+    wide = gains_wide_blocks(ctx, p)
+    tile = packed_rows_tile(ctx.host, p.compute) if wide else _tile(ctx, p)
+    p, a, a_step = arranged(ctx, name, p, a, tile, wide)
     as_is = b.ty == p.compute and not p.pairs
-    slab = _slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
+    slab = slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
     if not (as_is and single(p.cols)[1] == 1 and keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
-        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused and not rows_packed
+        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused and not wide
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
             if slab is None:
                 p, window = _joined(p, window)
-    layout = _Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, packed_rows=rows_packed)
+    layout = Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, wide=wide)
     return _product(ctx, name, p, a, b, c, layout, epilogue)
 
 
@@ -150,159 +110,14 @@ def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
         p, b = columns_together(ctx, name, p, b)
     lanes, m = ctx.host.lanes(p.compute), size(p.rows)
     tile = Tile(p.compute, lanes, min((4, 5), key=lambda r: -(-m // r) * r), 2 if n >= 2 * lanes else 1)
-    _product(ctx, name, p, a, b, c, _Layout(tile, 0, 1, None, lanewise=True), None)
+    _product(ctx, name, p, a, b, c, Layout(tile, 0, 1, None, lanewise=True), None)
 
 
 # ------------------------------------------------------------------------------------------- the product
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the operands lie.
-
-    Attributes:
-        b_panel: distance of B's panels; 0: in place.
-        unit: reals in an element of C (2 for complex pairs).
-        slab: into how many slices to cut k so that the run of A that one reads is worth copying.
-        packs: each piece packs the B that it needs.
-        window: what the rows are where some see a part of k only.
-        packed_rows: A lies in blocks of rows (``packed_rows``).
-        a_step: of A in strips, the distance of two of them for each row; None: its rows are evenly apart.
-    """
-
-    tile: Tile
-    b_panel: int
-    unit: int
-    slab: int | None
-    lanewise: bool = False
-    packs: bool = False
-    window: WindowRows | None = None
-    packed_rows: bool = False
-    a_step: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """Pieces: ``piece_rows`` rows, in blocks of ``mc``, by a ``group`` of panels by ``part_slices`` slices of k, which are
-    added up in order.
-
-    Slices: each index of the ``outer`` loop over k times ``level`` stretches of ``k_slice`` indices of the next loop.
-    """
-
-    piece_rows: int
-    mc: int
-    row_blocks: int
-    panels: int
-    group: int
-    outer: tuple[int, ...]
-    ks: Dims
-    level: int
-    k_slice: int
-    part_slices: int
-
-    @property
-    def groups(self) -> int:
-        return -(-self.panels // self.group)
-
-    @property
-    def slices(self) -> int:
-        return self.outer[0] * self.level
-
-    @property
-    def parts(self) -> int:
-        return -(-self.slices // self.part_slices)
-
-
-def _blocks(ctx: LowerContext, p: Contraction, layout: _Layout, most_rows: int) -> _Blocks:
-    """Blocks that fit the caches, and at least ``PIECES`` pieces where there is work for them.
-
-    A slice of k is as long as a panel of B may be that the second-level cache holds beside the rows of A: from there it
-    streams at nearly the speed of the first level, and short slices would read and write the sums too often.
-
-    most_rows: of a block.
-    """
-    tile, itemsize = layout.tile, p.compute.itemsize
-    m, k = size(p.rows), size(p.ks)
-    panels, batches = -(-single(p.cols)[0] * layout.unit // tile.cols), size(p.batch)
-
-    def even(rows: int, most: int) -> int:
-        """Cut into equal parts of at most that many rows, whole register blocks."""
-        return -(-rows // -(-rows // most) // tile.mr) * tile.mr
-
-    wanted = 1 if ctx.serial else late(wanted_pieces, p.flops)
-    # Blocks of pixels come back to a narrow panel so soon that it had better stay in the first-level cache (9 to 17 % on Zen 3; for
-    # plain matrices, it is the same).
-    most = ctx.host.l2_bytes // 8
-    if (
-        layout.packed_rows
-    ):  # rows that come in order hide where a panel comes from: long slices read and write fewer sums
-        most = ctx.host.l2_bytes // 4
-    elif is_narrow(tile) and len(p.rows) > 1:
-        most = min(most, ctx.host.l1_bytes)
-    count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
-    # In place, a step of k brings a line of A, which the row blocks beside it read as well.
-    if along_rows(p) and layout.a_step is None:
-        count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
-    if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
-        count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
-    # In A, the columns of such a batch lie together: k is cut first.
-    parts = largest(1, k // MIN_SLICE) if layout.lanewise else late(parts_first, m, size(p.cols), k)
-    if layout.packs:
-        least = m if layout.slab else RANGE_BLOCKS * tile.mr
-        piece_rows, group = _grid(
-            p, panels, -(-wanted // (batches * parts)), 1 if layout.slab else largest(1, m // most_rows), least
-        )
-        piece_rows = even(m, piece_rows)
-    else:
-        if layout.slab or layout.lanewise:
-            piece_rows = even(m, m if layout.slab else most_rows)
-        else:
-            share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
-            ranges = late(row_ranges, m, tile.mr, batches, panels, wanted, share, most_rows)
-            piece_rows = even(m, -(-m // ranges))
-        group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
-    row_blocks, group = -(-m // piece_rows), largest(1, group)
-    groups = -(-panels // group)
-    if layout.packs and is_narrow(tile):  # all panels of a slice are packed before the first is used
-        count = largest(count, -(-2 * group * k * tile.cols * itemsize // ctx.host.l2_bytes))
-    worth = SLAB_SLICE if layout.slab else MIN_SLICE
-    for_threads = 1 if layout.window else late(k_parts, batches * row_blocks * groups, wanted, k, worth)
-    outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))
-    slices = outer[0] * level
-    return _Blocks(
-        piece_rows, piece_rows if layout.slab else even(piece_rows, most_rows), row_blocks, panels, -(-panels // groups),
-        outer, ks, level, k_slice, -(-slices // smallest(for_threads, slices)),
-    )  # fmt: skip
-
-
-def _grid(p: Contraction, panels: int, wanted: int, most: int, least: int) -> tuple[int, int]:
-    """The rows and the panels of a piece that packs its B: about ``wanted`` pieces, with as little read anew as can be.
-
-    ``most``: into how many ranges the rows may be cut, if there is another way; ``least``: rows of a range that is one of two
-    because there is none.
-    """
-    m, n = size(p.rows), single(p.cols)
-    per_range = n[0] * (PACK_ALONG if n[1] == 1 else PACK_ACROSS)
-    numbers = (panels, wanted, most, m // least, per_range, m * READ_A)
-    return -(-m // late(packed_ranges, *numbers)), -(-panels // late(packed_groups, *numbers))
-
-
 def _tile(ctx: LowerContext, p: Contraction) -> Tile:
     return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks), ctx.serial)
-
-
-def _gains_packed_rows(ctx: LowerContext, p: Contraction) -> bool:
-    """Whether A is packed for ``packed_rows_tile``: a plain product whose A is large, whose columns such panels cover about as well as others
-    do, and so many that the packing is little beside them."""
-    host, n, lanes = ctx.host, size(p.cols), ctx.host.lanes(p.compute)
-    if p.pairs or not p.compute.is_float or len(p.rows) != 1 or len(p.ks) != 1 or lanes == 1 or is_sized(n):
-        return False
-    if host.vector_registers >= 32 or not host.fma or n < PACKED_COLUMNS * lanes:
-        return False
-    vectors = -(-n // lanes)
-    if -(-vectors // 3) * 3 > PACKED_WASTE * (-(-vectors // 2) * 2) or about_at_most(size(p.rows), LARGE_ROWS):
-        return False
-    return not about_at_most(size(p.rows) * size(p.ks) * p.compute.itemsize, PACKED_CACHES * host.l2_bytes - 1)
 
 
 def _shares_b(p: Contraction) -> bool:
@@ -310,32 +125,18 @@ def _shares_b(p: Contraction) -> bool:
     return any(d[0] > 1 and d[2] == 0 for d in p.batch)
 
 
-def _slab_slices(budget: int, p: Contraction, tile: Tile) -> int | None:
-    """Into how many slices to cut k so that the run of A that one reads takes ``budget`` elements; None where copying
-    such a run is no gain."""
-    if len(p.rows) < 2 or len(p.ks) < 2 or any(d[1] <= 0 for d in (*p.rows, *p.ks)) or p.rows[-1][1] >= p.ks[-1][1]:
-        return None
-    around = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *p.ks[2:]))
-    step = p.ks[1][1]  # a slice is some indices of the second loop over k
-    steps = min((budget - around) // step, p.ks[1][0])
-    depth = steps * size(p.ks[2:])
-    if steps < 1 or depth < 4 * tile.mr or around + step * steps > 4 * size(p.rows) * depth:
-        return None
-    return p.ks[0][0] * -(-p.ks[1][0] // steps)
-
-
 def _product(
-    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: _Layout, epilogue: Epilogue | None
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, layout: Layout, epilogue: Epilogue | None
 ) -> bool:  # fmt: skip
     """Runs ``contract_kernel``; C goes through scratch memory where there are parts to add up, without the epilogue."""
     tile, ty = layout.tile, p.compute
-    finished = FINISHED_LINES if is_narrow(tile) else FINISHED_ROWS
-    most_rows = PACKED_ROWS if layout.packed_rows else ROWS if epilogue is None else finished
-    blocks = _blocks(ctx, p, layout, most_rows)
+    finished = FINISHED_LINES if tile.is_narrow else FINISHED_ROWS
+    most_rows = WIDE_ROWS if layout.wide else ROWS if epilogue is None else finished
+    blocks = blocks_for(ctx, p, layout, most_rows)
     window_rows = layout.window
     if window_rows is not None:
         blocks = replace(blocks, row_blocks=window_rows.ranges(blocks.piece_rows)["row_blocks"])
-    batch, rows, ks = _loops(p, blocks)
+    batch, rows, ks = loops_for(p, blocks)
     columns, _, c_col = single(p.cols)
     m, width, groups = size(p.rows), columns * layout.unit, size(p.batch)
     line = largest(width, tile.cols)
@@ -370,7 +171,7 @@ def _product(
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
-    copies = not (layout.lanewise or layout.packed_rows) and (
+    copies = not (layout.lanewise or layout.wide) and (
         len(rows) == 1 or layout.packs or copy is not None
     )  # products share one kernel
     variant = Contract(
@@ -383,7 +184,7 @@ def _product(
         copies,
         window_rows is not None,
         masked,
-        layout.packed_rows,
+        layout.a_step is not None,
     )
     kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     values = _frame(blocks, layout, p, batch, rows, ks)
@@ -445,7 +246,7 @@ def _own(ctx: LowerContext, ty: Ty, elements: int) -> tuple[Address, int]:
     return ctx.scratch(elements * ty.itemsize, per_worker=True), elements
 
 
-def _own_sums(ctx: LowerContext, blocks: _Blocks, tile: Tile, scattered: bool) -> dict[str, Arg]:
+def _own_sums(ctx: LowerContext, blocks: Blocks, tile: Tile, scattered: bool) -> dict[str, Arg]:
     """Where sums wait, if they have to: for the next slice, or, if they are ``scattered``, for what takes them on.  Without
     another slice, panels take turns with the memory of one."""
     sliced = smallest(blocks.part_slices - 1, 1)
@@ -458,7 +259,7 @@ def _own_sums(ctx: LowerContext, blocks: _Blocks, tile: Tile, scattered: bool) -
     return values
 
 
-def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims, filling: bool) -> dict[str, Arg]:
+def _own_panels(ctx: LowerContext, blocks: Blocks, tile: Tile, ks: Dims, filling: bool) -> dict[str, Arg]:
     """Panels of a slice of B that a piece packs, [panel][k][column]; ``filling``: while its first rows are computed."""
     steps = row_major(ks, tile.cols)
     panel = blocks.k_slice * steps[0] + LINE // tile.ty.itemsize  # panels a power of two apart would share cache sets
@@ -469,7 +270,7 @@ def _own_panels(ctx: LowerContext, blocks: _Blocks, tile: Tile, ks: Dims, fillin
 
 
 def _copy_of_a(
-    ctx: LowerContext, p: Contraction, layout: _Layout, blocks: _Blocks, rows: Dims, ks: Dims
+    ctx: LowerContext, p: Contraction, layout: Layout, blocks: Blocks, rows: Dims, ks: Dims
 ) -> dict[str, Arg] | None:
     """The frame for copies of the slab of A that all rows read in a slice, or None where A is read in place."""
     if not layout.slab:
@@ -481,19 +282,7 @@ def _copy_of_a(
     return values
 
 
-def _loops(p: Contraction, blocks: _Blocks) -> tuple[Dims, Dims, Dims]:
-    """Batch, rows and k with as many dimensions as the kernel has loops: few different numbers, so few kernels."""
-    n_rows = 1 if len(p.rows) <= 1 else 3 if len(p.rows) <= 3 and len(blocks.ks) <= 3 else 4
-    flat = len(blocks.ks) <= 1 and (n_rows == 1 or blocks.slices > 1)
-    n_ks = 1 if flat else n_rows if n_rows > 1 else 3 if len(blocks.ks) <= 3 else 4
-    if len(blocks.ks) in (0, n_ks) or blocks.slices == 1:
-        ks = filled(blocks.ks, n_ks, 2)
-    else:  # the loop that is cut stays the outermost
-        ks = (blocks.ks[0], *filled(blocks.ks[1:], n_ks - 1, 2))
-    return filled(p.batch, 2, 3), filled(p.rows, n_rows, 2), ks
-
-
-def _frame(blocks: _Blocks, layout: _Layout, p: Contraction, batch: Dims, rows: Dims, ks: Dims) -> dict[str, Arg]:
+def _frame(blocks: Blocks, layout: Layout, p: Contraction, batch: Dims, rows: Dims, ks: Dims) -> dict[str, Arg]:
     """The counts and the strides in A and B, by the names of ``contract_kernel``, where both are read in place."""
     panel = layout.b_panel
     values: dict[str, Arg] = {

@@ -40,26 +40,37 @@ LONGEST = 1 << 15  # values of k that one piece adds up
 
 def prefers_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     """Few rows or columns, and k contiguous in both operands: each operand is read once, along its memory."""
-    if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or p.ks[0][1:] != (1, 1) or len(p.batch) > 2:
+    unit = _unit(p)
+    if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or p.ks[0][1:] != (unit, unit) or len(p.batch) > 2:
         return False
-    return p.ks[0][0] >= 2 * ctx.host.lanes(p.compute) and (size(p.rows) <= FEW or size(p.cols) <= FEW)
+    return unit * p.ks[0][0] >= 2 * _lanes(ctx, p) and (size(p.rows) <= FEW or size(p.cols) <= FEW)
 
 
 def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
     if size(p.rows) < size(p.cols):
         p, a, b = p.transposed(), b, a
-    m, n, k = size(p.rows), size(p.cols), p.ks[0][0]
-    lanes = ctx.host.lanes(p.compute)
-    rows = _rows_at_once(m, k, lanes, ctx.host.l1_ways)
-    mc = min(m, max(WHOLE, (1 << 15) // max(k * n, 1) // WHOLE * WHOLE))
+    m, n, k, unit = size(p.rows), size(p.cols), p.ks[0][0], _unit(p)
+    lanes = _lanes(ctx, p)
+    rows = min(_rows_at_once(m, unit * k, lanes, ctx.host.l1_ways), 4 if p.pairs else WHOLE)
+    mc = min(m, max(WHOLE, (1 << 15) // max(unit * k * n, 1) // WHOLE * WHOLE))
     k_slice, slices = _slices(k, size(p.batch) * -(-m // mc))
 
     def kernel(c_ty: Ty) -> KernelHandle:
-        key = ("dot", p.compute, lanes, a.ty, c_ty, rows)
-        return ctx.kernel(key, lambda: dot_kernel(p.compute, lanes, a.ty, c_ty, rows))
+        key = ("dot", p.compute, lanes, a.ty, c_ty, rows, p.pairs)
+        return ctx.kernel(key, lambda: dot_kernel(p.compute, lanes, a.ty, c_ty, rows, p.pairs))
 
-    blocks: dict[str, Arg] = {"mc": mc, "row_blocks": -(-m // mc)}
+    blocks: dict[str, Arg] = {"mc": mc, "row_blocks": -(-m // mc), "k": unit * k, "k_slice": unit * k_slice}
     _streamed(ctx, name, p, a, b, c, kernel, blocks, -(-m // mc), (k_slice, slices), slices == 1)
+
+
+def _unit(p: Contraction) -> int:
+    """Reals of an element."""
+    return 2 if p.pairs else 1
+
+
+def _lanes(ctx: LowerContext, p: Contraction) -> int:
+    """Of the vectors: at least one pair."""
+    return max(ctx.host.lanes(p.compute), _unit(p))
 
 
 def _rows_at_once(m: int, k: int, lanes: int, l1_ways: int) -> int:
@@ -122,25 +133,26 @@ def window_dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array
 
 
 def prefers_axpy(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
-    """Few rows, and a B with contiguous columns that the second-level cache does not hold."""
-    if a.ty != b.ty or p.pairs or len(p.rows) > 1 or len(p.ks) != 1 or len(p.batch) > 2 or size(p.rows) > FEW:
+    """Few rows, and a B with contiguous columns that the second-level cache does not hold; or any one of pairs, which a block reads
+    from a copy that is twice as large."""
+    if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or len(p.batch) > 2 or size(p.rows) > FEW:
         return False
     n, b_col, _ = single(p.cols)
-    large = n * p.ks[0][0] * b.ty.itemsize > ctx.host.l2_bytes // 2
-    return b_col == 1 and n >= 8 * ctx.host.lanes(p.compute) and large
+    large = p.pairs or n * p.ks[0][0] * b.ty.itemsize > ctx.host.l2_bytes // 2
+    return b_col == _unit(p) and n >= 8 * ctx.host.lanes(p.compute) and large
 
 
 def axpy(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
     n, _, c_col = single(p.cols)
-    lanes = ctx.host.lanes(p.compute)
+    n, lanes = _unit(p) * n, _lanes(ctx, p)
     nc = min(n, ctx.host.l1_bytes // 2 // p.compute.itemsize)
     col_blocks = (n - lanes) // nc + 1
     k_slice, slices = _slices(p.ks[0][0], size(p.batch) * col_blocks, max(1, SLICE_BYTES // (n * b.ty.itemsize)))
-    key = ("axpy", p.compute, lanes, b.ty)
-    blocks: dict[str, Arg] = {"nc": nc, "col_blocks": col_blocks, "last_col": (col_blocks - 1) * nc}
-    direct = slices == 1 and c.ty == p.compute and c_col == 1
+    key = ("axpy", p.compute, lanes, b.ty, p.pairs)
+    blocks: dict[str, Arg] = {"n": n, "nc": nc, "col_blocks": col_blocks, "last_col": (col_blocks - 1) * nc}
+    direct = slices == 1 and c.ty == p.compute and c_col == _unit(p)
     _streamed(
-        ctx, name, p, a, b, c, lambda _: ctx.kernel(key, lambda: axpy_kernel(p.compute, lanes, b.ty)), blocks, col_blocks,
+        ctx, name, p, a, b, c, lambda _: ctx.kernel(key, lambda: axpy_kernel(p.compute, lanes, b.ty, p.pairs)), blocks, col_blocks,
         (k_slice, slices), direct,
     )  # fmt: skip
 
@@ -153,24 +165,28 @@ def _streamed(
     (m, a_r, c_r), (n, b_col, c_col), (k, a_k, b_k) = single(p.rows), single(p.cols), p.ks[0]
     k_slice, slices = slicing
     batch = filled(p.batch, 2, 3)
-    groups = size(batch)
+    groups, unit = size(batch), _unit(p)
+    line = unit * n
     out, c_g = c, [d[3] for d in batch]
     if not direct:
-        out, c_g = Array(scratch(ctx, p.compute, slices * groups * m * n), p.compute), [batch[1][0] * m * n, m * n]
+        out, c_g = (
+            Array(scratch(ctx, p.compute, slices * groups * m * line), p.compute),
+            [batch[1][0] * m * line, m * line],
+        )
     values: dict[str, Arg] = {
         "a": a.at, "b": b.at, "c": out.at, "m": m, "n": n, "k": k, "g1_size": batch[1][0], "slices": slices, "k_slice": k_slice,
-        "a_slice": k_slice * a_k, "b_slice": k_slice * b_k, "c_slice": groups * m * n, "a_r0": a_r, "a_k0": a_k, "b_k0": b_k,
-        "b_col": b_col, "c_r0": c_r if direct else n, "c_col": c_col if direct else 1,
+        "a_slice": k_slice * a_k, "b_slice": k_slice * b_k, "c_slice": groups * m * line, "a_r0": a_r, "a_k0": a_k, "b_k0": b_k,
+        "b_col": b_col, "c_r0": c_r if direct else line, "c_col": c_col if direct else unit,
     }  # fmt: skip
     for g, (_, a_g, b_g, _) in enumerate(batch):
         values |= {f"a_g{g}": a_g, f"b_g{g}": b_g, f"c_g{g}": c_g[g]}
-    nbytes = groups * k * (m + n) * a.ty.itemsize
+    nbytes = groups * k * (m + n) * a.ty.itemsize * unit
     total = groups * slices * n_blocks
     ns = max(nbytes / BYTES_PER_NS, 4 * p.flops / FLOPS_PER_NS) / total
     run(ctx, kernel(out.ty), values | blocks, total, ns, name, (a.at, b.at), (out.at,), flops=p.flops, nbytes=nbytes)
     if not direct:
-        dims = (*((d[0], s, d[3]) for d, s in zip(batch, c_g)), (m, n, c_r), (n, 1, c_col))
-        move(ctx, f"{name} (sum)", dims, out, c, slices, groups * m * n)
+        dims = (*((d[0], s, d[3]) for d, s in zip(batch, c_g)), (m, line, c_r), (n, unit, c_col), (unit, 1, 1))
+        move(ctx, f"{name} (sum)", dims, out, c, slices, groups * m * line)
 
 
 def _slices(k: int, pieces: int, least: int = SLICE) -> tuple[int, int]:

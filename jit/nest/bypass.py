@@ -22,14 +22,19 @@ from .nodes import Fetch, Leaf, Nest, NestStore, walk
 __all__ = ["innermost"]
 
 
-def innermost(e: Emitter, start: Expr, stop: Expr, stores: Sequence[NestStore], body: Callable[[], None]) -> None:
-    """The innermost loop of a kernel, vectorised.  Where ``stores`` in it go past the caches, up to the first cache line by itself."""
+def innermost(
+    e: Emitter, start: Expr, stop: Expr, stores: Sequence[NestStore], body: Callable[[], None], amid: bool = False
+) -> None:
+    """The innermost loop of a kernel, vectorised.  Where ``stores`` in it go past the caches, up to the first cache line by itself.
+
+    amid: it may start anywhere in a row.
+    """
     nest, k = e.nest, max(len(e.nest.sizes) - 1, 0)
     past = [s for s in stores if _goes_past(e.ctx, nest, s)]
     past = [s for s in past if nest.at(s.at) == nest.at(past[0].at)]
     rows = tuple(t for t in nest.at(past[0].at).terms if t[0] != k) if past else ()
     line = LINE_BYTES // min((s.var.aval.dtype.itemsize for s in past), default=1)  # elements
-    if rows and any(step % line != 0 for step in (nest.sizes[k], *(step for _, step in rows))):
+    if (past and amid) or (rows and any(step % line != 0 for step in (nest.sizes[k], *(step for _, step in rows)))):
         row = e.affine(Affine(0, rows), False)
         lead = e.b.let("lead", minimum(start + (-(row + start) & (line - 1)), stop))
         with e.loop(k, start, lead, vectorize=True):

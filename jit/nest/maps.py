@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from fx import dtypes
 from fx.sizes import smallest
 
 from ..cost import chunk_for
 from ..kernels.sort_network import transposed
-from ..loop_ir import Const, Expr, i64, maximum, minimum
-from ..lower.registry import Items
+from ..loop_ir import Const, Expr, i64, maximum, minimum, select
+from ..lower.registry import Items, Value
 from ..lower.types import ty_of
 from .bypass import innermost
 from .emitter import Emitter
+from .index_map import Affine, Cond
 from .items import touched_by_rows
-from .nodes import ROW, Leaf, walk
+from .nodes import ROW, Choose, Fetch, Leaf, Node, Point, walk
 
 __all__ = ["MapKernel"]
 
 TILE = 32  # rows and columns of a transposing tile, at most
 TILES_ASIDE = 8  # tiles along each side of a block of tiles
+PARTED_FLOPS = (
+    8  # of the values in a row up to which it is written in parts: the text of the loop stands there three times
+)
 TILE_BYTES = 12 << 10  # of all tiles of a kernel together
 
 
 class MapKernel(Emitter):
-    """Runs over all elements; rows are cut where the pieces of the range are."""
+    """Runs over all elements; rows are cut where the pieces of the range are.
+
+    side: of the only choice, that which is taken in the part of a row that is being written.
+    """
+
+    side: bool | None = None
 
     def write(self) -> tuple[int, int]:
         b, n = self.b, len(self.nest.sizes)
-        total, stores = self.work.total, self.nest.stores
+        total = self.work.total
         if n <= 1:
             with self.scope(frozenset([ROW])):
-                innermost(self, b.lo, b.hi, stores, lambda: self.store_all(stores))
+                self.innermost(0, b.lo, b.hi)
             return total, chunk_for(total, self.work.per(total), 64)
         inner = n - 1
         if (across := self.across(inner)) is not None:
@@ -43,12 +53,62 @@ class MapKernel(Emitter):
             with self.rows_of(row, list(range(inner))):
                 base = b.let("base", row * size)
                 start, stop = b.let("start", maximum(b.lo - base, 0)), b.let("stop", minimum(b.hi - base, size))
-                innermost(self, start, stop, stores, lambda: self.store_all(stores))
+                self.innermost(inner, start, stop)
         return total, chunk_for(total, self.work.per(total), 64)
 
     def items(self, total: int) -> Items | None:
         n = len(self.nest.sizes)
         return None if n > 1 and self.across(n - 1) is not None else touched_by_rows(self.ctx, self.nest, n)
+
+    def innermost(self, k: int, start: Expr, stop: Expr) -> None:
+        """The innermost loop; in parts where one choice is made along it, so that nothing in a part asks which it is."""
+        stores = self.nest.stores
+        conds = self.choice(k)
+        if not conds:
+            return innermost(self, start, stop, stores, lambda: self.store_all(stores))
+        begin, end = self.chosen_range(k, conds, start, stop)
+        for side, first, last in ((False, start, begin), (True, begin, end), (False, end, stop)):
+            self.side = side
+            innermost(self, first, last, stores, lambda: self.store_all(stores), amid=True)
+        self.side = None
+        return None
+
+    def choice(self, k: int) -> tuple[Cond, ...]:
+        """The conditions of the only choice of the nest, if they hold for a range of loop ``k``; else none."""
+        nodes = list(walk(list(self.nest.targets())))
+        found = {n.conds for n in nodes if isinstance(n, Choose)}
+        if len(found) != 1 or sum(n.flops for n in nodes if isinstance(n, (Point, Fetch))) > PARTED_FLOPS:
+            return ()
+        (conds,) = found
+        along = [self.nest.at(c.at).coef(k) for c in conds]
+        return conds if set(along) <= {0, 1} and 1 in along and all(c.modulus == 1 for c in conds) else ()
+
+    def chosen_range(self, k: int, conds: tuple[Cond, ...], start: Expr, stop: Expr) -> tuple[Expr, Expr]:
+        """The part of ``[start, stop)`` of loop ``k`` where all conditions hold."""
+        b, begin, end = self.b, start, stop
+        for cond in sorted(conds, key=lambda c: self.nest.at(c.at).coef(k)):  # those of the whole row first
+            at = self.nest.at(cond.at)
+            if at.coef(k) == 0:
+                end = select(self.one_condition(cond), end, start)
+                continue
+            rest = self.affine(Affine(0, tuple(t for t in at.terms if t[0] != k)), False)
+            first = b.let("first", -(rest + self.integer("from", at.const, ("from", cond))))
+            begin = maximum(begin, first)
+            end = minimum(end, first + self.integer("limit", cond.limit, ("limit", cond)))
+        begin = b.let("begin", minimum(begin, stop))
+        return begin, b.let("end", maximum(end, begin))
+
+    def below(self, node: Node) -> tuple[Node, ...]:
+        if self.side is not None and isinstance(node, Choose):
+            return (node.yes if self.side else node.no,)
+        return super().below(node)
+
+    def compute(self, node: Node, args: list[Value]) -> Value:
+        if self.side is not None and isinstance(node, Choose):
+            return args[0]
+        if self.side and isinstance(node, (Leaf, Fetch)) and self.scope_of(self.nest.loops(node)) is self.scopes[-1]:
+            node = replace(node, conds=())  # they hold; but not around the loop, which may have no rounds
+        return super().compute(node, args)
 
     def across(self, inner: int) -> tuple[int, list[Leaf]] | None:
         """A loop, not the innermost one, along which arrays that are read lie in memory; and those reads."""

@@ -164,8 +164,8 @@ def test_a_left_operand_that_is_turned(level: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
-def test_a_left_operand_in_strips(level: str, dtype: str) -> None:
-    """Lines that share sets of the first-level cache; the last strip has fewer rows; pieces, a batch and a batch with one A."""
+def test_a_left_operand_whose_rows_are_packed(level: str, dtype: str) -> None:
+    """A lies along its rows; the last block has fewer of them; pieces, a batch and a batch with one A."""
     target = host() if level == "native" else host().restricted(level)
     for batch, k, m in [((), 300, 61), ((), 33, 1100), ((), 1040, 256), ((3,), 270, 70)]:
         a, b = random_array((*batch, k, 2048), dtype)[..., 3 : m + 3], random_array((*batch, k, 260), dtype, 1)
@@ -175,14 +175,14 @@ def test_a_left_operand_in_strips(level: str, dtype: str) -> None:
         check(np.broadcast_to(a[(0,) * len(batch)], a.shape), b, numbers, target=target)
 
 
-def test_narrow_panels_read_strips_where_lines_share_sets() -> None:
+def test_narrow_panels_read_packed_rows_where_a_lies_along_them() -> None:
     target = host().restricted("sse2")
-    steps: dict[int, str] = {}
-    for m in (256, 272):  # lines 1024 bytes apart, and 1088
-        a, b = random_array((60, m), "float32"), random_array((60, 300), "float32")
+    steps: dict[tuple[int, int], str] = {}
+    for k, n in itertools.product((8, 60), (16, 300)):
+        a, b = random_array((k, 256), "float32"), random_array((k, n), "float32", 1)
         graph = fx.make_graph(lambda a, b: a.T @ b)(a, b).graph
-        steps[m] = jit.compile(graph, jit.Options(target=target)).explain()
-    assert "(strips)" in steps[256] and "(strips)" not in steps[272]
+        steps[k, n] = jit.compile(graph, jit.Options(target=target)).explain()
+    assert [x for x in steps if "(pack rows)" in steps[x]] == [(60, 300)]
 
 
 @pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
@@ -235,6 +235,29 @@ def test_narrower_machines(level: str, dtype: str) -> None:
     target = host().restricted(level)
     for m, k, n in [(7, 33, 17), (1, 40, 100), (40, 50, 1), (13, 9, 5)]:
         check(random_array((m, k), dtype), random_array((k, n), dtype, 1), target=target)
+
+
+STREAMED: list[tuple[tuple[int, ...], tuple[int, ...], Numbers]] = [
+    ((20_001,), (20_001,), (((0,), (0,)), ((), ()))),
+    ((7, 65), (65,), (((1,), (0,)), ((), ()))),
+    ((300, 70), (70, 2), (((1,), (0,)), ((), ()))),
+    ((3, 70), (300, 70), (((1,), (1,)), ((), ()))),
+    ((41,), (41, 67), (((0,), (0,)), ((), ()))),
+    ((41, 67), (41,), (((0,), (0,)), ((), ()))),
+    ((4, 9000), (9000, 33), (((1,), (0,)), ((), ()))),
+    ((3, 5, 40), (3, 40), (((2,), (1,)), ((0,), (0,)))),
+    ((2, 3, 1, 40), (2, 3, 40, 50), (((3,), (2,)), ((0, 1), (0, 1)))),
+]
+
+
+@pytest.mark.parametrize("level", [None, "sse2", "scalar"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_vectors_times_matrices(dtype: str, level: str | None) -> None:
+    """Read as they lie, along k or along the columns, in parts that several threads add up."""
+    for left, right, numbers in STREAMED:
+        a, b = random_array(left, dtype), random_array(right, dtype, 1)
+        check(a, b, numbers, target=level and host().restricted(level))
+        check(a[..., ::-1], b[..., ::-1], numbers)
 
 
 GENERAL: list[tuple[tuple[int, ...], tuple[int, ...], Numbers]] = [
@@ -325,18 +348,22 @@ def test_large_and_thin(left: tuple[int, int], right: tuple[int, int], dtype: st
 @pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="packed rows are for AVX2")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_packed_rows(dtype: str) -> None:
-    """Where the registers are few and A is large: any strides of A, a batch, and rows, columns and k that fill no block."""
-    target = dataclasses.replace(host().restricted("avx2"), l2_bytes=1 << 14)
+    """Where the registers are few and A is large: any strides of A, a batch, an epilogue, and rows, columns and k that fill no block."""
+    target = dataclasses.replace(host().restricted("avx2"), l2_bytes=1 << 14, l3_bytes=1 << 16)
     a, b = random_array((2, 301, 523), dtype), random_array((2, 523, 563), dtype, 1)
     turned = np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2)
     batch = (((2,), (1,)), ((0,), (0,)))
     for x in (a, turned, a[:, ::-1], a[:, :, ::-1]):
         check(x, b, batch, target=target)
         check(x[1], b[0], target=target)
-    graph = fx.make_graph(lambda x, y: x @ y)(a[0], b[0]).graph
-    e = [jit.compile(graph, jit.Options(target=target, num_threads=n, verify=True)) for n in (1, 2, 3, 7)]
-    assert "(pack rows)" in e[0].explain()
-    assert len({x(a[0], b[0])[0].tobytes() for x in e}) == 1
+    for f in (lambda x, y: x @ y, lambda x, y: fnp.maximum(x @ y + 1, 0)):
+        graph = fx.make_graph(f)(a[0], b[0]).graph
+        e = [jit.compile(graph, jit.Options(target=target, num_threads=n, verify=True)) for n in (1, 2, 3, 7)]
+        assert "(pack rows)" in e[0].explain()
+        found = [x(a[0], b[0])[0] for x in e]
+        assert len({x.tobytes() for x in found}) == 1
+        assert_close(found[0], run_graph(graph, (a[0], b[0]))[0], 523)
+    assert "epilogue" in e[0].explain()
 
 
 def test_rows_packed_where_k_is_outermost() -> None:
@@ -440,6 +467,7 @@ KERNELS = [
     Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, copies=True),
     Contract(Tile(f32, 8, 8, 1), f32, copies=True), Contract(Tile(f32, 8, 6, 2), f32, 3, 3, copies=True),
     Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True), Contract(Tile(f64, 4, 4, 3), f64, packed_rows=True),
+    Contract(Tile(f32, 8, 6, 2), f32, copies=True, packed_rows=True),
 ]  # fmt: skip
 
 
@@ -502,7 +530,7 @@ def test_no_column_is_in_two_pieces_of_a_vector_times_a_matrix(n: int) -> None:
     """They add to memory, side by side in several threads: each piece alone, and all of them together."""
     lanes, nc, depth = 8, 16, 6
     blocks = (n - lanes) // min(nc, n) + 1
-    kernel = axpy_kernel(f32, lanes, f32)
+    kernel = axpy_kernel(f32, lanes, f32, False)
     a, b = random_array((1, depth), "float32"), random_array((depth, n), "float32", 1)
     numbers = {
         "m": 1, "n": n, "nc": min(nc, n), "k": depth, "g1_size": 1, "slices": 1, "col_blocks": blocks, "k_slice": depth,

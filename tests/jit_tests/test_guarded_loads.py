@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from loop_harness import compiled, dtype_of, guarded_pages, level
 
+import fx
+import fx.numpy as fnp
 from jit import loop_runtime
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import Const, Kernel, Ty, f16, f32, u8
@@ -72,3 +74,17 @@ def test_loads_under_a_condition_do_not_leave_a_loop_to_llvm() -> None:
     target = level("host")
     left = has_vectorizable_loops(vectorize(padded(f32, 1, 0, False), target).body)
     assert left == (not target.masked_accesses)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "complex64"])
+@pytest.mark.parametrize("shape", [(1,), (40,), (1000,), (7, 33), (0, 4), (5, 6, 40)])
+def test_padded_rows_are_written_in_parts(shape: tuple[int, ...], dtype: str) -> None:
+    """Borders wider than what is padded, too, and rows that are border from end to end."""
+    x = (np.arange(np.prod(shape)).reshape(shape) % 100 + 1).astype(dtype)
+    for width in (3, ((40, 0),) * len(shape), ((0, 40),) * len(shape)):
+        for f in (
+            lambda m, x: m.pad(x, width),
+            lambda m, x: m.pad(x + x, width).T,
+            lambda m, x: m.pad(x[::-1], width, constant_values=7) + 1,
+        ):
+            np.testing.assert_array_equal(np.asarray(fx.jit(lambda x: f(fnp, x))(x)), f(np, x))

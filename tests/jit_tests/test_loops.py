@@ -340,6 +340,48 @@ def test_scale_rounds_once(name: str, ty: Ty) -> None:
         np.testing.assert_array_equal(np.signbit(found[:2]), [False, True])
 
 
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("ty", [f32, f64])
+def test_remainders_of_floats_are_exact(ty: Ty, name: str) -> None:
+    """Every pair of magnitudes and special values, and numbers next to the multiples of others, where a quotient rounds to a whole number."""
+    target, dtype = level(name), dtype_of(ty).type
+    info, rng = np.finfo(dtype), np.random.default_rng(2)
+    special = [
+        0,
+        -0.0,
+        1,
+        -3,
+        np.inf,
+        -np.inf,
+        np.nan,
+        info.max,
+        info.tiny,
+        info.smallest_subnormal,
+        2**29,
+        2**51 - 1,
+        2**53,
+        5 * info.tiny / 8,
+    ]
+    spread = rng.standard_normal(60) * 2.0 ** rng.integers(-70, 70, 60)
+    x, y = (v.ravel() for v in np.meshgrid(np.array([*special, *spread], dtype), np.array([*special, *spread], dtype)))
+    divisor = rng.standard_normal(4000).astype(dtype)
+    multiple = divisor * rng.integers(1, 2 ** rng.integers(1, 52, 4000)).astype(dtype)
+    beside = [multiple, np.nextafter(multiple, dtype(np.inf)), np.nextafter(multiple, dtype(-np.inf)), -multiple]
+    x, y = np.concatenate([x, *beside]), np.concatenate([y, *[divisor] * 4])
+    n, lanes = len(x) // 8 * 8, target.lanes(ty)
+    b = KernelBuilder("remainders")
+    left, right, out = (b.pointer(name, ty) for name in ("x", "y", "out"))
+    with b.for_("i", b.lo, b.hi, step=lanes) as i:
+        b.store(out, i, b.load(left, i, lanes) % b.load(right, i, lanes))
+    found = np.zeros_like(x)
+    run_native(b.build(), [x, y, found], 0, n, target)
+    with np.errstate(all="ignore"):
+        expected = np.fmod(x, y)
+    np.testing.assert_array_equal(found[:n], expected[:n])
+    known = ~np.isnan(expected[:n])
+    np.testing.assert_array_equal(np.signbit(found[:n])[known], np.signbit(expected[:n])[known])
+
+
 def test_smallest_integer_by_minus_one_does_not_trap() -> None:
     for ty in SIGNED:
         for lanes in (1, 4):
