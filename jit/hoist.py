@@ -19,7 +19,7 @@ from .lower.context import AnyStep, CallbackStep, LogicalBuffer
 from .lower.registry import Address, Called, KernelHandle, Operand, Step
 from .lower.steering import BlocksBegin, BlocksEnd, LoopBegin, LoopEnd, Switch, SwitchEnd
 
-__all__ = ["hoist"]
+__all__ = ["hoist", "written"]
 
 Line = tuple[AnyStep, int]
 _BEGINS, _ENDS = (LoopBegin, BlocksBegin), (LoopEnd, BlocksEnd)
@@ -56,7 +56,7 @@ def _invariant(
     """The lines that can stand in front of the loop, and the others."""
     writers: dict[int, int] = {}  # buffer -> how many steps of the loop write it
     for step, _ in body:
-        for b in _memory(_writes(step), buffers):
+        for b in _memory(written(step), buffers):
             writers[b] = writers.get(b, 0) + 1
     fixed, rest = [], []
     depth = 0
@@ -67,7 +67,7 @@ def _invariant(
         if depth or not isinstance(step, Step) or not _stays(step, loop, buffers):
             rest.append(line)
             continue
-        reads, writes = _memory(_reads(step), buffers), _memory(_writes(step), buffers)
+        reads, writes = _memory(_reads(step), buffers), _memory(written(step), buffers)
         alone = all(writers[b] == 1 for b in writes) and not writes & keeps
         if alone and not reads & writes and not any(writers.get(b) for b in reads):
             fixed.append(line)
@@ -80,14 +80,14 @@ def _invariant(
 
 def _stays(step: Step, loop: LoopBegin | BlocksBegin, buffers: Sequence[LogicalBuffer]) -> bool:
     """Whether nothing that the step touches moves with the loop."""
-    todo = list(_reads(step) | _writes(step))
+    todo = list(_reads(step) | written(step))
     while todo:
         view = buffers[todo.pop()].view
         if view is not None:
             if view.loop == loop.number:
                 return False
             todo += [view.base, *([] if view.other is None else [view.other])]
-    return all(buffers[b].kind == "arena" for b in _writes(step))
+    return all(buffers[b].kind == "arena" for b in written(step))
 
 
 def _memory(found: set[int], buffers: Sequence[LogicalBuffer]) -> set[int]:
@@ -108,7 +108,8 @@ def _reads(step: AnyStep) -> set[int]:
     return _touched(step, 0)
 
 
-def _writes(step: AnyStep) -> set[int]:
+def written(step: AnyStep) -> set[int]:
+    """The buffers that a step writes."""
     return _touched(step, 1)
 
 

@@ -64,7 +64,7 @@ def _steps(
     """The steps with their addresses; ``base`` is that of the block of words."""
     steps = assembly.steps.copy()
     steps.reshape(-1)[assembly.addressed] += base
-    calls = steps[:, KIND] == int(StepKind.CALL)
+    calls = (steps[:, KIND] == int(StepKind.CALL)) | (steps[:, KIND] == int(StepKind.PART))
     steps[calls, FIRST] = np.array(addresses, np.int64)[steps[calls, FIRST] - 1]
     for k in np.flatnonzero(steps[:, KIND] == int(StepKind.CALLBACK)) if callables else ():
         steps[k, FIRST] = id(callables[steps[k, FIRST]])

@@ -18,6 +18,7 @@ from .canonical import canonical
 from .fuse import fuse
 from .fuse_epilogue import Worth, product_columns
 from .hoist import hoist
+from .item_blocks import in_blocks
 from .loop_verify import verify_kernel
 from .lower.context import AnyStep, Builder, CallbackStep, Listed, LogicalBuffer, touched
 from .lower.registry import LOWERINGS, PRODUCTS, Arg, Called, Host, KernelHandle, Operand, Step
@@ -179,6 +180,7 @@ def draft_plan(plan: FusionPlan, host: Host, workers: int, donate: Sequence[int]
     reasons = {ctx.buffer_of(w): why for w, why in sharing.reasons.items()}
     steps, groups = made_once(*hoist(ctx.steps, ctx.groups, ctx.buffers), ctx.buffers)
     own_memory(steps, ctx.buffers)
+    steps, groups = in_blocks(steps, groups, ctx.buffers, host.l2_bytes, ctx.number)
     roots = {sharing.root(w) for w in sharing.memory}
     overwritten = tuple(i for i, v in enumerate(plan.graph.inputs) if v in roots)
     return Draft(

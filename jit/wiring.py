@@ -164,6 +164,7 @@ class _Words:
         self.in_code: list[int] = []
         self.kernels: dict[Hashable, int] = {}  # their numbers, from 1, by key
         self.copy = 0  # of steps in blocks, which thread's
+        self.inside: set[int] = set()  # the loops that each thread runs by itself, and the blocks
         self.homes: dict[tuple[int, Any, int], int] = {}
         self.enter: dict[_Which, list[tuple[int, int]]] = {}  # by loop: the rows of its tables, see runtime_ir.StepKind
         self.add: dict[_Which, list[tuple[int, Any]]] = {}
@@ -204,7 +205,7 @@ class _Words:
         if b.view is not None and b.view.loop is None:
             self.place(word, b.view.base, b.view.byte_offset + offset)
         elif b.view is not None:
-            v, loop = b.view, (cast(int, b.view.loop), self.copy)
+            v, loop = b.view, (cast(int, b.view.loop), self.copy if b.view.loop in self.inside else 0)
             home = self._home(v.base, v.byte_offset + offset)
             if v.by_blocks:
                 self.move.setdefault(loop, []).append((word, home, v.step))
@@ -278,18 +279,22 @@ class _Tape:
             else:
                 parts[-1].append((s, times))
         assert isinstance(s, BlocksEnd)
+        self.words.inside = {begin.number, *[s.number for part in parts for s, _ in part if isinstance(s, LoopBegin)]}
         frame, row, n_last = self.words.reserve(len(Blocks)), len(self.rows), len(parts) - 1
         self.blocks.append(row)
         self._row(StepKind.BLOCKS, (0, 8 * frame, s.count, 1), (2,), begin)
         ends: list[int] = []
-        for copy in range(self.workers if is_sized(s.count) else min(self.workers, s.count)):
+        copies = self.workers if is_sized(s.count) else min(self.workers, s.count)
+        for copy in range(copies):
             self.words.copy = copy
             for part in parts:
                 ends.append(len(self.rows))
                 if part is parts[0]:
                     self._later(begin)
-                for step, times in part:
+                for k, (step, times) in enumerate(part):
                     self._append(step, times)
+                    if begin.lengths:
+                        self._cut(begin.lengths[k])
                 ends.append(len(self.rows))
         self.words.copy = 0
         values = {
@@ -327,6 +332,11 @@ class _Tape:
             self._cases.setdefault((s.number, self.words.copy), []).append(len(self.rows))
         else:
             self._end[s.number, self.words.copy] = row
+
+    def _cut(self, length: Any) -> None:
+        """Makes the last row one that runs so much of its range in a block."""
+        row = self.rows[self.calls.pop()]
+        row[0], row[4] = int(StepKind.PART), length
 
     def _row(self, kind: StepKind, words: Sequence[Any], addressed: Sequence[int], step: AnyStep) -> None:
         """A row; ``addressed``: which of it are places of words."""

@@ -20,7 +20,7 @@ from ..errors import (
     ShapeError,
     UnsupportedArgumentError,
 )
-from ..numpy.core import fold_halves
+from ..numpy.folding import fold_halves
 from ..numpy.types import finfo
 from ..primitives import elementwise as p
 from ..primitives import joining, shaping

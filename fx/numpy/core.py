@@ -34,7 +34,7 @@ from ..trace import aval_of as _aval_of
 
 __all__ = [
     "COMMON", "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "at_once", "aval_of",
-    "broadcast_shapes", "broadcast_value", "buffers_of", "default_dtype", "filled", "fitting_number", "fold_halves", "inexact", "is_eager", "not_in_place", "operand", "out_of_reach",
+    "broadcast_shapes", "broadcast_value", "buffers_of", "default_dtype", "filled", "fitting_number", "inexact", "is_eager", "not_in_place", "operand", "out_of_reach",
     "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
 ]  # fmt: skip
 
@@ -490,23 +490,3 @@ def broadcast_value(x: Value, shape: tuple[int, ...]) -> Value:
     dropped = tuple([i for i, n in enumerate(have) if n != shape[lead + i]])
     x = shaping.squeeze(x, dropped) if dropped else x
     return shaping.broadcast_in_dim(x, shape, tuple([lead + i for i in range(len(have)) if i not in dropped]))
-
-
-# ---------------------------------------------------------------------------------------- folding
-
-
-def fold_halves(rows: Sequence[Value], combine: Callable[[list[Value], list[Value]], list[Value]]) -> list[Value]:
-    """Combines the entries along axis 0 of several arrays together, half with half, log2(n) times; axis 0 is kept, with size 1.
-
-    ``combine`` must be associative and elementwise; there must be at least one entry.
-    """
-    rows = list(rows)
-    n = shape_of(rows[0])[0]
-    while n > 1:
-        half = n // 2
-        first, second = ([joining.slice_in_dim(x, i, i + half) for x in rows] for i in (0, half))
-        rest = [joining.slice_in_dim(x, 2 * half, n) for x in rows]
-        done = combine(first, second)
-        rows = [joining.concatenate(pair, 0) for pair in zip(done, rest)] if n % 2 else list(done)
-        n -= half
-    return rows

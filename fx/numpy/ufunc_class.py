@@ -34,9 +34,9 @@ from .core import (
     broadcast_shapes,
     broadcast_value,
     filled,
-    fold_halves,
     operand,
 )
+from .folding import fold_halves
 from .ufunc_quick import (
     Becomes,
     Quick,

@@ -10,33 +10,33 @@ without fma:
 
     function   float32  float64
     acos          1.0      1.0
-    acosh         1.9      1.8
+    acosh         2.0      2.0
     asin          1.0      0.9
     asinh         2.0      1.8
     atan          1.6      1.8
     atan2         1.9      2.0
     atanh         2.0      1.8
     cbrt          0.9      0.9
-    cos           2.0      1.8
+    cos           2.0      2.2
     cosh          1.6      1.6
-    digamma       0.6      3.0   (a)
-    erf           1.4      1.2
+    digamma       0.6      3.5   (a)
+    erf           1.5      1.3
     erf_inv       2.1      2.7
-    erfc          0.6      2.0
+    erfc          0.6      2.1
     exp           1.1      1.2
     exp2          1.2      1.2   exact for whole numbers
-    expm1         1.5      2.0
+    expm1         1.3      1.7
     hypot         0.6      1.3
     lgamma        0.6      3.0   (a)
     log           1.3      0.9
-    log1p         1.5      1.3
-    log2          1.5      1.1   exact for powers of two
+    log1p         1.6      1.5
+    log2          1.6      1.2   exact for powers of two
     logistic      2.0      2.0
     pow           0.6      1.4   exact for exact powers of two
-    sin           2.0      1.8
+    sin           2.0      2.0
     sinh          1.7      1.7
     tan           0.9      1.5
-    tanh          2.0      1.9   never beyond 1
+    tanh          2.1      2.1   never beyond 1
 
 (a) or that many units of the last place of 4: these functions are sums of larger terms and have zeros.
 

@@ -114,7 +114,7 @@ def _exp_rest(b: KernelBuilder, x: Expr, dx: Expr | None = None, scaled: bool = 
     """
     shifted, n, r = _reduce(b, _exp_clamped(b, x, scaled), dx)
     square = r * r
-    return fma(polynomial(r, _EXP[x.ty.bits], square), square, r), shifted, n
+    return fma(polynomial(b, r, _EXP[x.ty.bits], square), square, r), shifted, n
 
 
 def _exp_clamped(b: KernelBuilder, x: Expr, scaled: bool) -> Expr:
@@ -170,7 +170,7 @@ def _exp_falling(b: KernelBuilder, x: Expr) -> Expr:
     y = b.let("exp_x", lower(x, (2 * exponent - 1) * math.log(2)))
     shifted, _, r = _reduce(b, y)
     square = r * r
-    m = fma(polynomial(r, _EXP[f.width], square), square, r)
+    m = fma(polynomial(b, r, _EXP[f.width], square), square, r)
     power = b.let("exp_power", from_bits((bits(shifted) << f.mantissa) + ((f.bias - exponent) << f.mantissa)))
     return fma(m, power, power) * f.tiny
 
@@ -196,7 +196,7 @@ def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
         return tables.exp_moderate(b, shifted, r)
     shifted, n, r = _reduce(b, x)
     square = r * r
-    value = fma(polynomial(r, _EXP[x.ty.bits], square), square, r) + 1.0
+    value = fma(polynomial(b, r, _EXP[x.ty.bits], square), square, r) + 1.0
     return op_("scale", value, n) if b.arithmetic.scale else value * power_of_two(shifted)
 
 
@@ -210,19 +210,15 @@ def exp2(b: KernelBuilder, x: Expr) -> Expr:
     return _scaled(b, fma(horner(r, EXP2[f.width]), r, 1.0), shifted, n)
 
 
-def _expm1_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
-    """``(p, shifted)`` with ``exp(x) - 1 = 2**n * p + (2**n - 1)`` and ``shifted = n + magic``."""
-    shifted, _, r = _reduce(b, x)
-    square = r * r
-    return b.let("expm1_p", fma(polynomial(r, _EXPM1[x.ty.bits], square), square, r)), shifted
-
-
 def expm1(b: KernelBuilder, x: Expr) -> Expr:
+    """``2**n (exp(r) - 1) + (2**n - 1)``, where r is added first: half of it may cancel, and ``exp(r) - 1`` has been rounded."""
     x = named(b, "expm1_arg", x)
     y = b.let("expm1_x", lower(upper(x, one_of(x, 89.0, 710.0)), one_of(x, -20.0, -40.0)))
-    p, shifted = _expm1_parts(b, y)
+    shifted, _, r = _reduce(b, y)
+    square = b.let("expm1_r2", r * r)
     s = b.let("expm1_scale", power_of_two(shifted, half=True))  # 2**(n-1): 2**n may not be finite
-    return select(fabs(x) < 0.5 * format_of(x).eps, x, 2.0 * fma(p, s, s - 0.5))
+    half = fma(square * polynomial(b, r, _EXPM1[x.ty.bits], square), s, fma(r, s, s - 0.5))
+    return select(fabs(x) < 0.5 * format_of(x).eps, x, 2.0 * half)
 
 
 def logistic(b: KernelBuilder, x: Expr) -> Expr:
@@ -296,11 +292,11 @@ def _log_rest(b: KernelBuilder, f: Expr, correction: Expr) -> Expr:
     """``log(1 + f) - f + correction``."""
     square = b.let("log_f2", f * f)
     if f.ty.bits == 32:
-        return fma(square, fma(polynomial(f, _LOG_32, square), f, -0.5), correction)
+        return fma(square, fma(polynomial(b, f, _LOG_32, square), f, -0.5), correction)
     s = b.let("log_s", f / (f + 2.0))
     z = b.let("log_z", s * s)
     half_square = b.let("log_hfsq", 0.5 * square)
-    return fma(s, fma(polynomial(z, _LOG_64), z, half_square), correction) - half_square
+    return fma(s, fma(polynomial(b, z, _LOG_64), z, half_square), correction) - half_square
 
 
 def _log_domain(x: Expr, zero: float, value: Expr) -> Expr:
@@ -390,7 +386,7 @@ def log2(b: KernelBuilder, x: Expr) -> Expr:
 def _log2_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
     k, f = split(b, x, "log2", subnormal)
     if x.ty.bits == 32:
-        return k + fma(polynomial(f, _LOG2_32), f, f)
+        return k + fma(polynomial(b, f, _LOG2_32), f, f)
     high = b.let("log2_hi", head(f))  # f = high + low; high * inverse_hi is exact
     rest = b.let("log2_rest", _log_rest(b, f, f - high))
     inverse_hi, inverse_lo = 1.4426950216293335, 1.9259629911266175e-08
@@ -451,7 +447,7 @@ def sinh(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("sinh_abs", fabs(x))
     z = b.let("sinh_z", x * x)
     e = b.let("sinh_e", half_exp(b, a))
-    return select(a < 1.0, odd_horner(x, z, _SINH[x.ty.bits]), copysign(e - 0.25 / e, x))
+    return select(a < 1.0, odd_horner(b, x, z, _SINH[x.ty.bits]), copysign(e - 0.25 / e, x))
 
 
 def cosh(b: KernelBuilder, x: Expr) -> Expr:

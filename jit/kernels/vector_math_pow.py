@@ -87,12 +87,12 @@ def _pow_single(b: KernelBuilder, a: Expr, y: Expr) -> Expr:
     k, f = split(b, b.let("pow_wide", a.cast(double)), "pow", subnormal=False)
     s = b.let("pow_s", f / (f + 2.0))
     z = b.let("pow_z", s * s)
-    log2 = fma(polynomial(z, _LOG2_SINGLE), s, k)
+    log2 = fma(polynomial(b, z, _LOG2_SINGLE), s, k)
     limited = b.let("pow_y_wide", lower(upper(y.cast(double), 2.0**40), -(2.0**40)))
     e = b.let("pow_e", lower(upper(limited * log2, 200.0), -200.0))
     shifted = b.let("pow_shifted", e + 1.5 * 2.0**52)
     r = b.let("pow_r", e - (shifted - 1.5 * 2.0**52))
-    return (polynomial(r, _EXP2_SINGLE) * power_of_two(shifted)).cast(a.ty)
+    return (polynomial(b, r, _EXP2_SINGLE) * power_of_two(shifted)).cast(a.ty)
 
 
 def _pow_double(b: KernelBuilder, a: Expr, y: Expr) -> Expr:
@@ -112,7 +112,7 @@ def _pow_double(b: KernelBuilder, a: Expr, y: Expr) -> Expr:
     magic = 1.5 * 2.0**52
     half = b.let("pow_half_n", fma(n, 0.5, magic))
     rest = power_of_two((n - (half - magic)) + magic)
-    return fma(polynomial(r, EXP2[64]), r, 1.0) * power_of_two(half) * rest
+    return fma(polynomial(b, r, EXP2[64]), r, 1.0) * power_of_two(half) * rest
 
 
 def _log2_double(b: KernelBuilder, k: Expr, f: Expr) -> tuple[Expr, Expr]:
@@ -127,7 +127,7 @@ def _log2_double(b: KernelBuilder, k: Expr, f: Expr) -> tuple[Expr, Expr]:
     d_lo = f - (d_hi - 2.0)
     s_lo = b.let("pow_s_lo", inverse * ((f - s_hi * d_hi) - s_hi * d_lo))
     z = b.let("pow_z", s * s)
-    r = b.let("pow_r3", fma(s_lo, s_hi + s, z * z * polynomial(z, _LOG_DOUBLE)))
+    r = b.let("pow_r3", fma(s_lo, s_hi + s, z * z * polynomial(b, z, _LOG_DOUBLE)))
     z_hi = b.let("pow_z_hi", s_hi * s_hi)
     t_hi = b.let("pow_t_hi", head(z_hi + 3.0 + r))
     t_lo = r - ((t_hi - 3.0) - z_hi)

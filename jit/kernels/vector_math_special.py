@@ -51,14 +51,15 @@ _ERFCX_SINGLE = (
     -0.026839590391786627, -0.0012258334811673717, 0.0030800634030064052, -0.00048435132459263516,
     -0.000325939121559036,
 )  # fmt: skip
-# exp(x^2) erfc(x) = P((x - 4)/(x + 4))/(1 + 2 x), x <= 27.5: relative error 2^-59.5; a flat P, so Horner's rule is exact
+# exp(x^2) erfc(x) = P((x - 4)/(x + 4))/(x + 3/4), 1/2 <= x <= 27.3: relative error 2^-55.9; a P that is flat where (x - 4)/(x + 4)
+# has the greatest error, next to 1/2
 _ERFCX_DOUBLE = (
-    1.2329951186255526, -0.13962111684056253, 0.01537965210261965, 0.0680970542546954, -0.1010390660362993,
-    0.09373283499825272, -0.06633036581232496, 0.03716751553905673, -0.01619773405659404, 0.005031969963953947,
-    -0.0007577732969376707, -0.00019925661918421186, 0.00015062171603564298, -2.439946849337895e-05,
-    -1.1222172804344939e-05, 5.710263257933701e-06, 2.941703826910922e-07, -8.260651961562998e-07,
-    7.40542552867275e-08, 1.1040737175403696e-07, -1.740189372972146e-08, -1.4084430450783805e-08,
-    1.6458517257744286e-09, 1.1891217256643158e-09,
+    0.6507474237190416, -0.13457757061032408, 0.06236974578087892, -0.007015927046993558, -0.023278738668620638,
+    0.031089463589765592, -0.025340418771192065, 0.01537277125095525, -0.007083801195506413, 0.0023162033887611654,
+    -0.0003843264875459715, -7.988319447695487e-05, 6.96688641540867e-05, -1.2672895614644205e-05,
+    -4.865247147684567e-06, 2.746421230683555e-06, 5.5752296031310543e-08, -3.789157937247856e-07,
+    6.982203406605958e-08, 4.2303150277400895e-08, -2.8801578454823106e-08, -2.4775808090005054e-09,
+    7.102640785996342e-09,
 )  # fmt: skip
 
 
@@ -67,9 +68,9 @@ def erf(b: KernelBuilder, x: Expr) -> Expr:
     x = named(b, "erf_x", x)
     a = b.let("erf_abs", fabs(x))
     z = b.let("erf_z", x * x)
-    near = fma(x, polynomial(z, _ERF[x.ty.bits]), x)
+    near = fma(x, polynomial(b, z, _ERF[x.ty.bits]), x)
     t = b.let("erf_far", upper(a, 3.95) if x.ty.bits == 32 else upper(a, 5.95) - 1.5)
-    far = 1.0 - exp_normal(b, polynomial(t, _LOG_ERFC[x.ty.bits]))
+    far = 1.0 - exp_normal(b, polynomial(b, t, _LOG_ERFC[x.ty.bits]))
     return select(a < one_of(x, 0.9, 1.0), near, copysign(far, x))
 
 
@@ -80,7 +81,7 @@ def erfc(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("erfc_abs", fabs(x))
     far = b.let("erfc_far", _erfc_double(b, b.let("erfc_limited", upper(a, 28.0))))
     z = b.let("erfc_z", x * x)
-    near = 1.0 - fma(x, polynomial(z, _ERF[64]), x)
+    near = 1.0 - fma(x, polynomial(b, z, _ERF[64]), x)
     return select(a < 0.5, near, select(x < 0.0, 2.0 - far, far))
 
 
@@ -89,22 +90,34 @@ def _erfc_single(b: KernelBuilder, x: Expr) -> Expr:
     a = b.let("erfc_abs", upper(fabs(x), 10.1))
     inverse = b.let("erfc_inverse", 1.0 / (a + 3.0))
     q = b.let("erfc_q", (a - 3.0) * inverse)
-    far: Expr = b.let("erfc_far", polynomial(q, _ERFCX_SINGLE) * inverse * exp_normal(b, -(a * a)))
+    far: Expr = b.let("erfc_far", polynomial(b, q, _ERFCX_SINGLE) * inverse * exp_normal(b, -(a * a)))
     far = select(fabs(x) > 10.1, Const(0.0, x.ty), far)
     return select(x < 0.0, 2.0 - far, far)
 
 
 def _erfc_double(b: KernelBuilder, a: Expr) -> Expr:
-    """erfc(a) for 1/2 <= a <= 28; what rounding a^2 and 2 a + 1 loses is made good."""
+    """erfc(a) for 1/2 <= a <= 28; what rounding a^2, a + 3/4, P and their quotient loses is made good.  One division is for both."""
     square = b.let("erfc_square", a * a)
     a_hi = b.let("erfc_hi", head(a))
     lost = (a_hi * a_hi - square) + (a - a_hi) * (a + a_hi)
-    q = b.let("erfc_q", (a - 4.0) / (a + 4.0))
-    d, d_lo = fast_two_sum(b, "erfc_d", b.let("erfc_2a", a + a), lift(1.0, a.ty))
-    p = b.let("erfc_p", horner(q, _ERFCX_DOUBLE))
-    f = b.let("erfc_f", p / d)
-    f_lo = fma(-f, d_lo, fma(-f, d, p)) / d
+    d, d_lo = fast_two_sum(b, "erfc_d", a, lift(0.75, a.ty))
+    inverse = b.let("erfc_inverse", 1.0 / ((a + 4.0) * d))
+    q = b.let("erfc_q", (a - 4.0) * (d * inverse))
+    first, second, *others = _ERFCX_DOUBLE
+    rest = b.let("erfc_rest", fma(polynomial(b, q, others), q, second) * q)
+    p, p_lo = fast_two_sum(b, "erfc_p", lift(first, a.ty), rest)
+    inverse_d = b.let("erfc_inverse_d", (a + 4.0) * inverse)
+    f = b.let("erfc_f", p * inverse_d)
+    f_lo = (_less_product(b, p, f, d) + fma(-f, d_lo, p_lo)) * inverse_d
     return exp_sum(b, -square, -lost, f, f_lo)
+
+
+def _less_product(b: KernelBuilder, p: Expr, x: Expr, y: Expr) -> Expr:
+    """``p - x y``, where that is far smaller than p."""
+    if b.arithmetic.fused:
+        return fma(-x, y, p)
+    x_hi, y_hi = b.let("product_x", head(x)), b.let("product_y", head(y))
+    return ((p - x_hi * y_hi) - x_hi * (y - y_hi)) - (x - x_hi) * y
 
 
 # ------------------------------------------------------------------------------- its inverse function
@@ -152,7 +165,7 @@ def _erf_inv_single(b: KernelBuilder, a: Expr) -> Expr:
     w = b.let("erf_inv_w", -untabled_log(b, b.let("erf_inv_u", (1.0 - a) * (1.0 + a))))
     t = b.let("erf_inv_t", sqrt(w))
     near = fma(a, horner(w, _INVERSE_NEAR_32), a)
-    far = t + polynomial(b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)
+    far = t + polynomial(b, b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)
     return select(w < 4.0, near, far)
 
 
@@ -206,7 +219,7 @@ def lgamma(b: KernelBuilder, x: Expr) -> Expr:
     right = b.let("lgamma_right", _lgamma_right(b, y))
     r = b.let("gamma_r", y - rint(y))
     s = b.let("gamma_s", r * r)
-    sine = fabs(r * polynomial(s, _SIN_PI))
+    sine = fabs(r * polynomial(b, s, _SIN_PI))
     left = log(b, 3.141592653589793 / (y * sine)) - right
     value = select((x < 0.0) & (y > 2.0**-60), left, right)  # below, Gamma(-y) is -Gamma(y) to all digits
     pole = (x < 0.0) & r.eq(0.0)  # log Gamma(y) may be infinite as well, and the difference NaN
@@ -226,10 +239,10 @@ def _lgamma_right(b: KernelBuilder, y: Expr) -> Expr:
     v = b.let("gamma_v", select(lowest, y, select(low, y - 1.0, u - 2.0)))
     argument = select(large, y, select(lowest, y * (y + 1.0), select(low, y, product)))
     logarithm = b.let("gamma_log", log(b, argument))
-    inner = fma(v, polynomial(v, _LGAMMA_P) / polynomial(v, _LGAMMA_Q), select(low, -logarithm, logarithm))
+    inner = fma(v, polynomial(b, v, _LGAMMA_P) / polynomial(b, v, _LGAMMA_Q), select(low, -logarithm, logarithm))
     inverse = b.let("gamma_inverse", 1.0 / y)
     w = b.let("gamma_w", inverse * inverse)
-    tail = fma(inverse, polynomial(w, _STIRLING), _STIRLING_CONSTANT)
+    tail = fma(inverse, polynomial(b, w, _STIRLING), _STIRLING_CONSTANT)
     return select(large, fma(y - 0.5, logarithm - 1.0, tail), inner)
 
 
@@ -243,7 +256,7 @@ def digamma(b: KernelBuilder, x: Expr) -> Expr:
     r = b.let("gamma_r", y - rint(y))
     s = b.let("gamma_s", r * r)
     left = b.let("gamma_left", x < 0.0)
-    cotangent = fma(s, -4.0, 1.0) * polynomial(s, _COT_PI_P) / (polynomial(s, _COT_PI_Q) * r)
+    cotangent = fma(s, -4.0, 1.0) * polynomial(b, s, _COT_PI_P) / (polynomial(b, s, _COT_PI_Q) * r)
     value = _digamma_of_next(b, y) + select(left, cotangent, -1.0 / y)
     return select((x <= 0.0) & (r.eq(0.0) | y.eq(INF)), Const(NAN, y.ty), value)
 
@@ -260,6 +273,6 @@ def _digamma_of_next(b: KernelBuilder, y: Expr) -> Expr:
     z = b.let("gamma_z", y + select(low, lift(_LARGE + 1.0, y.ty), 1.0))
     inverse = b.let("gamma_inverse", 1.0 / z)
     w = b.let("gamma_w", inverse * inverse)
-    series = log_normal(b, z) - fma(w, polynomial(w, _DIGAMMA), 0.5 * inverse)
+    series = log_normal(b, z) - fma(w, polynomial(b, w, _DIGAMMA), 0.5 * inverse)
     shifted = series - select(low, numerator / denominator, Const(0.0, y.ty))
     return select(y.eq(INF), y, shifted)

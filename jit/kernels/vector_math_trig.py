@@ -210,7 +210,7 @@ _COS = {
 # ends at 1 - 2^-27, so that no sum is rounded to more than 1 (all numbers next to pi/2 were tried); for the second no fit does
 # that and leaves cos(0) at 1.
 _SINE = {
-    32: (-0.16666659712791443, 0.008333060890436172, -0.00019809024524874985, 2.604204610179295e-06),
+    32: (-0.1666666567325592, 0.008333100005984306, -0.0001980852393899113, 2.5997264856414404e-06),
     64: (-0.16666666666666666, 0.008333333333333207, -0.0001984126984121248, 2.7557319211569465e-06,
          -2.5052106904418432e-08, 1.6058941001713393e-10, -7.643019337526466e-13, 2.7214188797898243e-15),
 }  # fmt: skip
@@ -283,17 +283,17 @@ def _sin_cos_single(b: KernelBuilder, q: Expr, r: Expr) -> Parts:
     ty = f32.vector(r.ty.lanes)
     r = b.let("sin_r", r.cast(ty))
     z = b.let("sin_z", r * r)
-    cosine = fma(z, fma(polynomial(z, _COS[32]), z, -0.5), 1.0)
-    return b.let("sin_q", q.cast(Ty("u", 32, ty.lanes))), odd_horner(r, z, _SIN[32]), cosine
+    cosine = fma(z, fma(polynomial(b, z, _COS[32]), z, -0.5), 1.0)
+    return b.let("sin_q", q.cast(Ty("u", 32, ty.lanes))), odd_horner(b, r, z, _SIN[32]), cosine
 
 
 def _sin_cos_double(b: KernelBuilder, q: Expr, r: Expr, low: Expr) -> tuple[Expr, Sum, Sum]:
     """``(q, sin, cos)`` of ``r + low``; of the two terms of a sum the first is the larger."""
     z = b.let("sin_z", r * r)
-    sine = r, b.let("sin_rest", fma(r * z, polynomial(z, _SIN[64]), fma(-0.5 * z, low, low)))
+    sine = r, b.let("sin_rest", fma(r * z, polynomial(b, z, _SIN[64]), fma(-0.5 * z, low, low)))
     near = b.let("cos_near", fma(z, -0.5, 1.0))
     lost = fma(z, -0.5, 1.0 - near)
-    cosine = near, b.let("cos_rest", fma(z * z, polynomial(z, _COS[64]), fma(-r, low, lost)))
+    cosine = near, b.let("cos_rest", fma(z * z, polynomial(b, z, _COS[64]), fma(-r, low, lost)))
     return b.let("sin_q", q), sine, cosine
 
 
@@ -355,8 +355,8 @@ def _tan_single(b: KernelBuilder, q: Expr, r: Expr) -> Expr:
     """In float64: ``(r Q + r^3 P)/Q`` or minus its inverse."""
     r = b.let("tan_r", r)
     z = b.let("tan_z", r * r)
-    denominator = b.let("tan_q", polynomial(z, _TAN_Q))
-    numerator = b.let("tan_p", r * fma(z, polynomial(z, _TAN_P), denominator))
+    denominator = b.let("tan_q", polynomial(b, z, _TAN_Q))
+    numerator = b.let("tan_p", r * fma(z, polynomial(b, z, _TAN_P), denominator))
     even = b.let("tan_even", (q & 1).eq(0))
     value = select(even, numerator, -denominator) / select(even, denominator, numerator)
     return value.cast(f32.vector(r.ty.lanes))
@@ -395,7 +395,7 @@ def _asin_parts(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr, Expr, Expr, Expr
     s = b.let("asin_s", select(large, root, a))
     s_hi = b.let("asin_s_hi", head(s))
     s_lo = b.let("asin_s_lo", (z - s_hi * s_hi) / ((s + 1e-30) + s_hi))  # 1e-30: no 0/0 at the ends
-    return large, s, s_hi, s_lo, b.let("asin_w", s * z * polynomial(z, _ASIN[x.ty.bits]))
+    return large, s, s_hi, s_lo, b.let("asin_w", s * z * polynomial(b, z, _ASIN[x.ty.bits]))
 
 
 def asin(b: KernelBuilder, x: Expr) -> Expr:

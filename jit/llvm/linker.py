@@ -6,7 +6,7 @@ executable and lose the right to be written; sections that are written stay in p
 threads may be running in it when the interpreter ends.
 
 An object with anything unknown in it (another format, a relocation or a symbol from elsewhere) is refused with ``NotLinked``, and
-left to LLVM: that of kernels in ``native``, that of functions for Python and of the runtime in ``load``.
+left to LLVM: that of kernels by ``objects``, that of functions for Python and of the runtime in ``load``.
 """
 
 from __future__ import annotations

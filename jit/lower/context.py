@@ -40,7 +40,7 @@ from ..nest.arrange import arrange
 from ..nest.index_map import Affine, dense_strides
 from ..nest.nodes import Leaf, Nest, NestStore
 from ..plan import FusionPlan, Group, View
-from .registry import Address, Arg, Called, Host, KernelHandle, Operand, Step
+from .registry import Address, Arg, Called, Host, Items, KernelHandle, Operand, Step
 from .steering import LoopBegin, LoopExit, Steering, Switch
 
 __all__ = ["AnyStep", "Builder", "CallbackStep", "Listed", "LogicalBuffer", "Region", "touched"]
@@ -218,13 +218,14 @@ class Builder:
     def step(
         self, kernel: KernelHandle, args: tuple[Arg, ...], total: int, chunk: int, name: str, flops: int = 0,
         nbytes: int = 0, reads: tuple[Operand | Address, ...] = (), writes: tuple[Operand | Address, ...] = (),
+        items: Items | None = None,
     ) -> None:  # fmt: skip
         if total <= 0:
             return
         if len(args) != len(kernel.kernel.params):
             raise LoweringError(f"kernel {name} takes {len(kernel.kernel.params)} arguments, {len(args)} given")
         ids = [tuple(x.buffer for x in group) for group in (reads, writes)]
-        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, *ids))
+        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, *ids, items))
 
     def _append(self, step: AnyStep) -> None:
         self.steps.append(step)

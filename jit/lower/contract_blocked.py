@@ -11,6 +11,7 @@ from ..kernels.contract import Contract, contract_kernel
 from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, packed_rows_tile, tile_for
 from ..loop_ir import Ty
 from .contract_blocks import Blocks, Layout, blocks_for, loops_for, slab_slices
+from .contract_items import items_of
 from .contract_left import along_rows, arranged, gains_wide_blocks, is_long, is_worth_turning
 from .contract_pieces import (
     FINISHED_LINES,
@@ -213,7 +214,24 @@ def _product(
     total = groups * blocks.row_blocks * blocks.groups * blocks.parts
     nbytes = groups * m * width * c.ty.itemsize + groups * (m + width) * size(p.ks) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
-    run(ctx, kernel, values, total, ns, name, (a.at, b.at), () if fused else (out.at,), p.flops, nbytes, least=HALF_NS)
+    items = None
+    if direct and fused is None and window_rows is None and not layout.lanewise:
+        in_rows, in_panels = layout.a_step is not None, bool(layout.b_panel)
+        items = items_of(p, None if in_rows else a, None if in_panels else b, c, blocks.row_blocks * blocks.groups)
+    run(
+        ctx,
+        kernel,
+        values,
+        total,
+        ns,
+        name,
+        (a.at, b.at),
+        () if fused else (out.at,),
+        p.flops,
+        nbytes,
+        least=HALF_NS,
+        items=items,
+    )
     if not direct:
         dims = [(d[0], s, d[3]) for d, s in zip(batch, c_batch)] + [(d[0], s, d[2]) for d, s in zip(rows, c_rows)]
         dims += [(columns, layout.unit, c_col), (layout.unit, 1, 1)]

@@ -24,7 +24,7 @@ from ..cost import PIECE_NS, chunk_for
 from ..kernels.gemm import combine_kernel
 from ..loop_ir import Ty
 from .loops import coalesce
-from .registry import Address, Arg, KernelHandle, LowerContext, Operand
+from .registry import Address, Arg, Items, KernelHandle, LowerContext, Operand
 
 __all__ = [
     "Array", "BYTES_PER_NS", "Contraction", "Dims", "FLOPS_PER_NS", "filled", "move", "normal", "row_major", "run", "scratch",
@@ -107,6 +107,7 @@ def single(dims: Dims) -> tuple[int, ...]:
 def run(
     ctx: LowerContext, kernel: KernelHandle, values: dict[str, Arg], total: int, ns: float, name: str, reads: tuple[Place, ...],
     writes: tuple[Place, ...], flops: int = 0, nbytes: int = 0, align: int = 1, least: float = PIECE_NS,
+    items: Items | None = None,
 ) -> None:  # fmt: skip
     """A step with the arguments by parameter name, unless it has nothing to do; ``ns`` is the estimated time of one index."""
     if total == 0:
@@ -122,6 +123,7 @@ def run(
         nbytes=nbytes,
         reads=reads,
         writes=writes,
+        items=items,
     )
 
 

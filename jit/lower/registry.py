@@ -101,6 +101,17 @@ Arg = Union[int, Address, Operand, Called]  # an Operand as argument stands for 
 
 
 @dataclass(frozen=True, slots=True)
+class Items:
+    """What a step does for each item of a batch, such as a head of attention: its range is ``count`` times ``each`` indices, and those
+    of item i touch of a buffer in ``nbytes``, (buffer, n), no other bytes than ``range(i * n, (i + 1) * n)``.  Of the buffers
+    that are not named, they may touch any."""
+
+    count: int
+    each: int
+    nbytes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """Runs ``kernel`` over ``range(total)``, cut into pieces of ``chunk`` (a function of shapes only)."""
 
@@ -114,6 +125,7 @@ class Step:
     nbytes: int = 0
     reads: tuple[int, ...] = ()
     writes: tuple[int, ...] = ()
+    items: Items | None = None
 
     @property
     def calls(self) -> tuple[Called, ...]:
@@ -181,6 +193,7 @@ class LowerContext(Protocol):
     def step(
         self, kernel: KernelHandle, args: tuple[Arg, ...], total: int, chunk: int, name: str, flops: int = 0,
         nbytes: int = 0, reads: tuple[Operand | Address, ...] = (), writes: tuple[Operand | Address, ...] = (),
+        items: Items | None = None,
     ) -> None:  # fmt: skip
         """Appends a step.  Steps run one after another; the pieces of one step run in any order, on any worker."""
         ...

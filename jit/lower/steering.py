@@ -42,14 +42,20 @@ class LoopBegin:
 
 @dataclass(frozen=True, slots=True)
 class BlocksBegin:
-    """rows: of all blocks; block: of one."""
+    """rows: of all blocks; block: of one.
+
+    lengths: if given, the steps inside are not written for a block, but for all rows: of its range, each runs so much in a block.
+    """
 
     number: int
     rows: int
     block: int
+    lengths: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
+        if self.lengths:
+            return f"blocks {self.number}: {self.rows} items, in blocks of {self.block}, each of which {len(self.lengths)} steps take while the caches hold it"
         return f"blocks {self.number}: {self.rows} rows, each computed by itself, in blocks of {self.block}; no thread waits inside"
 
 
@@ -144,7 +150,7 @@ def repetitions(steps: Sequence[Any]) -> list[int]:
     for s in steps:
         found.append(factors[-1])
         if isinstance(s, (LoopBegin, BlocksBegin)):
-            factors.append(factors[-1] * (trips[s.number] or 1))
+            factors.append(factors[-1] * (1 if isinstance(s, BlocksBegin) and s.lengths else trips[s.number] or 1))
         elif isinstance(s, LastBlock):
             factors[-1] = factors[-2]
         elif isinstance(s, (LoopEnd, BlocksEnd)):

@@ -25,7 +25,7 @@ from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Ref, Stmt, f32, i32, i64, select, u32
 from ..lower.context import Builder
 from ..lower.copies import clipped_start, offset_type
-from ..lower.registry import Address, Arg, Value
+from ..lower.registry import Address, Arg, Items, Value
 from ..lower.types import ty_of
 from .index_map import Affine, Cond
 from .nodes import ROW, Choose, Fetch, Index, Leaf, Lit, Nest, NestStore, Node, Pick, Point, children, walk
@@ -88,7 +88,20 @@ class Emitter:
         total, chunk = self.write()
         kernel: Kernel = self.b.build()
         handle = self.ctx.fused_kernel(kernel)
-        self.ctx.step(handle, tuple(self.args), total, chunk, kernel.name, self.work.flops, self.work.nbytes)
+        self.ctx.step(
+            handle,
+            tuple(self.args),
+            total,
+            chunk,
+            kernel.name,
+            self.work.flops,
+            self.work.nbytes,
+            items=self.items(total),
+        )
+
+    def items(self, total: int) -> Items | None:
+        """What an index of the range touches, where that is known."""
+        return None
 
     # ------------------------------------------------------------------ frame
 

@@ -11,11 +11,12 @@ from fx.sizes import smallest
 from ..cost import chunk_for
 from ..kernels.sort_network import transposed
 from ..loop_ir import Const, Expr, i64, maximum, minimum, select
-from ..lower.registry import Value
+from ..lower.registry import Items, Value
 from ..lower.types import ty_of
 from .bypass import innermost
 from .emitter import Emitter
 from .index_map import Affine, Cond
+from .items import touched_by_rows
 from .nodes import ROW, Choose, Fetch, Leaf, Node, Point, walk
 
 __all__ = ["MapKernel"]
@@ -54,6 +55,10 @@ class MapKernel(Emitter):
                 start, stop = b.let("start", maximum(b.lo - base, 0)), b.let("stop", minimum(b.hi - base, size))
                 self.innermost(inner, start, stop)
         return total, chunk_for(total, self.work.per(total), 64)
+
+    def items(self, total: int) -> Items | None:
+        n = len(self.nest.sizes)
+        return None if n > 1 and self.across(n - 1) is not None else touched_by_rows(self.ctx, self.nest, n)
 
     def innermost(self, k: int, start: Expr, stop: Expr) -> None:
         """The innermost loop; in parts where one choice is made along it, so that nothing in a part asks which it is."""

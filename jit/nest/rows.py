@@ -14,11 +14,12 @@ from ..cost import chunk_for
 from ..loop_ir import Const, Expr, Ref, b1, i64, lift, minimum, select
 from ..lower.context import Builder
 from ..lower.reductions import COMBINE, ahead, identity_of, is_arg, is_hit, nowhere, short_of, widen
-from ..lower.registry import Value
+from ..lower.registry import Items, Value
 from ..lower.types import ty_of
 from .bypass import innermost
 from .emitter import Emitter, literal
 from .index_map import Affine, dense_strides
+from .items import touched_by_rows
 from .nodes import ROW, Choose, Fetch, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
 
 __all__ = ["BLOCK", "Reducing", "RowsKernel", "Split", "starting_values"]
@@ -144,6 +145,9 @@ class RowsKernel(Reducing):
                     self.store_all([s for s in nest.stores if not s.full])
         total = nest.rows * pieces
         return total, chunk_for(total, self.work.per(total))
+
+    def items(self, total: int) -> Items | None:
+        return None if self.split else touched_by_rows(self.ctx, self.nest, self.nest.n_kept)
 
     def stage(self, stage: int, bounds: tuple[Expr, Expr] | None) -> None:
         """One pass over the row: its reductions, its stores, and what later stages want kept."""

@@ -68,6 +68,7 @@ class StepKind(IntEnum):
     BLOCKS     as CALL, over blocks of rows; the kernel is the runtime's own, which fills in its word.  The frame (``Blocks``) says which
                steps are those of a block: each thread has a copy of them, with words of their own
     MOVE       1 table, 2 rows: for each row (slot, home, step) ``*slot = *home + block * step``
+    PART       as CALL, in a block: of the range, the part ``block`` of 4 length (the last may be shorter)
     """
 
     CALL = 0  # kernel(frame, lo, hi, worker) over range(total)
@@ -79,6 +80,7 @@ class StepKind(IntEnum):
     CALLBACK = 6
     BLOCKS = 7
     MOVE = 8
+    PART = 9
 
 
 class Blocks(IntEnum):

@@ -69,6 +69,30 @@ done:
   ret void
 }
 
+; Runs the part of a range that belongs to one block.
+define internal void @part_step(ptr %step, i64 %block, i64 %worker) {
+entry:
+  %kernel.p = getelementptr i64, ptr %step, i64 1
+  %frame.p = getelementptr i64, ptr %step, i64 2
+  %total.p = getelementptr i64, ptr %step, i64 3
+  %length.p = getelementptr i64, ptr %step, i64 4
+  %kernel = load ptr, ptr %kernel.p
+  %frame = load ptr, ptr %frame.p
+  %total = load i64, ptr %total.p
+  %length = load i64, ptr %length.p
+  %lo = mul i64 %block, %length
+  %end = add i64 %lo, %length
+  %whole = icmp sle i64 %end, %total
+  %hi = select i1 %whole, i64 %end, i64 %total
+  %some = icmp slt i64 %lo, %hi
+  br i1 %some, label %run, label %done
+run:
+  call void %kernel(ptr %frame, i64 %lo, i64 %hi, i64 %worker)
+  br label %done
+done:
+  ret void
+}
+
 ; The kernel of a step of kind BLOCKS: each block runs through the steps of the worker's own copy.
 define internal void @run_blocks(ptr %frame, i64 %lo, i64 %hi, i64 %worker) {
 entry:
@@ -203,6 +227,7 @@ dispatch:
     i64 $CALLBACK, label %callback
     i64 $BLOCKS, label %blocks
     i64 $MOVE, label %move
+    i64 $PART, label %part
   ]
 call:
   call void @call_step(ptr %pool, ptr %step, i64 %workers, i64 %worker)
@@ -247,10 +272,13 @@ blocks:
 move:
   call void @move_step(ptr %step, i64 %block)
   br label %ran
+part:
+  call void @part_step(ptr %step, i64 %block, i64 %worker)
+  br label %ran
 ran:
   %pc.next = phi i64 [ %following, %call ], [ %following, %enter ], [ %after.repeat, %repeat ], [ %after.exit, %exit ],
                      [ %after.choose, %choose ], [ %target.jump, %jump ], [ %following, %callback ],
-                     [ %behind, %blocks ], [ %following, %move ]
+                     [ %behind, %blocks ], [ %following, %move ], [ %following, %part ]
   br i1 %timed, label %stop, label %next
 stop:
   %time = call i64 @now()

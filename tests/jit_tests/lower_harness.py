@@ -90,7 +90,7 @@ class Harness:
         return Address(self.block(nbytes * (WORKERS if per_worker else 1)))
 
     def step(self, kernel: KernelHandle, args: tuple, total: int, chunk: int, name: str, flops: int = 0,
-             nbytes: int = 0, reads: Sequence = (), writes: Sequence = ()) -> None:  # fmt: skip
+             nbytes: int = 0, reads: Sequence = (), writes: Sequence = (), items: Any = None) -> None:  # fmt: skip
         assert total > 0 and chunk > 0, (total, chunk)
         assert len(args) == len(kernel.kernel.params), (name, len(args), [p.name for p in kernel.kernel.params])
         for arg, param in zip(args, kernel.kernel.params):

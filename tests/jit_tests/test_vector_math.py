@@ -43,7 +43,8 @@ UNARY = (*NUMPY, *SPECIAL)
 ODD = ("sin", "tan", "asin", "atan", "sinh", "tanh", "asinh", "atanh", "expm1", "log1p", "cbrt", "erf", "erf_inv")
 # Those that have several forms, and the machines that they are for beside the least one
 CHOOSING = (
-    "exp", "exp2", "log", "log1p", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "logistic", "erf", "erfc",
+    "exp", "exp2", "expm1", "log", "log1p", "log2", "sin", "cos", "tan", "asin", "acos", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+    "logistic", "erf", "erfc", "erf_inv", "lgamma", "digamma", "pow",
 )  # fmt: skip
 MACHINES = (Arithmetic(fused=True), Arithmetic(fused=True, scale=True, tables=True))
 # Where a function is neither constant nor steep, beside samples of all numbers
@@ -174,6 +175,24 @@ def test_accuracy(name: str, dtype: str) -> None:
     if name in CHOOSING:
         for arithmetic in MACHINES:
             check(name, x, run_pointwise(getattr(vm, name), x, arithmetic=arithmetic), wanted, limit)
+
+
+# Where dense samples of all numbers found the greatest errors
+WORST = {
+    "acosh": (1.05, 1.09), "cos": (-0.3, 0.3), "erf": (0.9, 0.96), "erfc": (0.5, 0.6), "expm1": (0.33, 0.42), "log1p": (0.4, 0.5),
+    "log2": (1.3, 1.45), "logistic": (-5.6, -5.4), "sin": (1.2, 1.9), "tan": (10.1, 10.3), "tanh": (0.45, 0.7),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORST)
+@pytest.mark.parametrize("dtype", [pytest.param(d, marks=[wide_enough] if d == "float64" else []) for d in TYPES])
+def test_accuracy_where_it_is_least(name: str, dtype: str) -> None:
+    n = 200_000 if dtype == "float32" else 4000 if name in SPECIAL else 40_000
+    x = np.random.default_rng(0).uniform(*WORST[name], n).astype(dtype)
+    wanted = truth(name, x)
+    for arithmetic in (Arithmetic(), *MACHINES):
+        found = run_pointwise(getattr(vm, name), x, fused=arithmetic.fused, arithmetic=arithmetic)
+        check(name, x, found, wanted, documented()[name][dtype])
 
 
 def test_formulas_that_depend_on_the_machine_are_named() -> None:
