@@ -169,8 +169,8 @@ def depthwise_kernel(v: Depthwise) -> Kernel:
             g.ask(out, b.let("next", to + (x + v.block) * p["o_x"] + c), p["o_x"], v.block, group)
             if all_rows is not None:
                 with b.if_(all_rows):
-                    for t in range(v.rows):
-                        taps_of(here, c, t, sums)
+                    for row in range(v.rows):
+                        taps_of(here, c, row, sums)
             with b.else_() if v.rows else nullcontext(), b.for_("t", begin, end) as t:
                 taps_of(here, c, t, sums)
             for i, total in enumerate(sums):

@@ -224,8 +224,8 @@ class Builder:
             return
         if len(args) != len(kernel.kernel.params):
             raise LoweringError(f"kernel {name} takes {len(kernel.kernel.params)} arguments, {len(args)} given")
-        ids = [tuple(x.buffer for x in group) for group in (reads, writes)]
-        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, *ids, items))
+        read, written = (tuple(x.buffer for x in group) for group in (reads, writes))
+        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, read, written, items))
 
     def _append(self, step: AnyStep) -> None:
         self.steps.append(step)

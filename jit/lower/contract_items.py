@@ -19,7 +19,7 @@ def items_of(p: Contraction, a: Array | None, b: Array | None, c: Array, each: i
     a, b: None where an operand does not lie as ``p`` says.
     """
     inside = (
-        (a, 1, [d[:2] for d in (*p.rows, *p.ks)]),
+        (a, 1, [(d[0], d[1]) for d in (*p.rows, *p.ks)]),
         (b, 2, [(d[0], d[1]) for d in p.cols] + [(d[0], d[2]) for d in p.ks]),
         (c, 3, [(d[0], d[2]) for d in (*p.rows, *p.cols)]),
     )
