@@ -19,7 +19,7 @@ from .emitter import Emitter, Work
 from .index_map import Affine
 from .nodes import Fetch, Leaf, Nest, NestStore, walk
 
-__all__ = ["innermost"]
+__all__ = ["goes_past", "innermost"]
 
 
 def innermost(
@@ -30,7 +30,7 @@ def innermost(
     amid: it may start anywhere in a row.
     """
     nest, k = e.nest, max(len(e.nest.sizes) - 1, 0)
-    past = [s for s in stores if _goes_past(e.ctx, nest, s)]
+    past = [s for s in stores if goes_past(e.ctx, nest, s)]
     past = [s for s in past if nest.at(s.at) == nest.at(past[0].at)]
     rows = tuple(t for t in nest.at(past[0].at).terms if t[0] != k) if past else ()
     line = LINE_BYTES // min((s.var.aval.dtype.itemsize for s in past), default=1)  # elements
@@ -46,7 +46,7 @@ def innermost(
     e.past = ()
 
 
-def _goes_past(ctx: Builder, nest: Nest, s: NestStore) -> bool:
+def goes_past(ctx: Builder, nest: Nest, s: NestStore) -> bool:
     """Whether what a store writes does not stay in the caches until it is read: a whole result, beside which the caches hold
     nothing else, in memory that is not read here and begins with a cache line.
 

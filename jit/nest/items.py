@@ -10,14 +10,19 @@ from fx.sizes import alike, is_sized
 
 from ..lower.context import Builder
 from ..lower.registry import Items
+from .bypass import goes_past
 from .index_map import Affine, dense_strides
 from .nodes import Fetch, Leaf, Nest, walk
 
 __all__ = ["touched_by_rows"]
 
 
-def touched_by_rows(ctx: Builder, nest: Nest, n_outer: int) -> Items:
-    """Of a nest whose range are the indices of its first ``n_outer`` loops, row-major."""
+def touched_by_rows(ctx: Builder, nest: Nest, n_outer: int) -> Items | None:
+    """Of a nest whose range are the indices of its first ``n_outer`` loops, row-major.  None where it stores past the caches: such
+    loops want pieces that begin with a cache line, which a block of items need not, and leave nothing in a cache for the next step.
+    """
+    if any(goes_past(ctx, nest, s) for s in nest.stores):
+        return None
     found: dict[int, Any] = {}
 
     def touches(var: Var, nbytes: Any) -> None:
