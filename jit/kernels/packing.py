@@ -39,6 +39,16 @@ def transposed(b: KernelBuilder, vectors: Sequence[Expr]) -> list[Expr]:
     return list(found)
 
 
+def _part(b: KernelBuilder, piece: Expr, p: Mapping[str, Expr]) -> tuple[tuple[Expr, Expr], ...]:
+    """Of a piece (g0, g1, ``mc`` rows, ``kc`` values of k): its rows, its values of k, and where its g lies in src and dst."""
+    g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
+    first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
+    stop = b.let("stop", minimum(first + p["mc"], p["m"]))
+    end = b.let("end", minimum(begin + p["kc"], p["k"]))
+    at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
+    return (first, stop), (begin, end), (at, to)
+
+
 def turn_kernel(ty: Ty, lanes: int) -> Kernel:
     """dst[g, r, k] = src[g, k, r].  Range: pieces (g0, g1, ``mc`` rows, ``kc`` values of k), row-major.
 
@@ -50,11 +60,7 @@ def turn_kernel(ty: Ty, lanes: int) -> Kernel:
         b, "m", "mc", "k", "kc", "g1_size", "row_blocks", "k_blocks", "s_g0", "s_g1", "s_k", "d_g0", "d_g1", "d_row"
     )
     with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
-        first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
-        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
-        end = b.let("end", minimum(begin + p["kc"], p["k"]))
-        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
+        (first, stop), (begin, end), (at, to) = _part(b, piece, p)
         with b.for_("k", begin, end, lanes) as step:
             k = b.let("k_at", minimum(step, p["k"] - lanes))
             here, there = b.let("here", at + k * p["s_k"]), b.let("there", to + k)
@@ -79,13 +85,9 @@ def pack_rows_kernel(ty: Ty, lanes: int, mr: int, along_rows: bool) -> Kernel:
         b, "m", "mc", "k", "kc", "g1_size", "row_blocks", "k_blocks", "s_g0", "s_g1", "s_row", "s_k", "d_g0", "d_g1", "d_row"
     )  # fmt: skip
     with b.for_("piece", b.lo, b.hi) as piece:
-        g0, g1, row_block, k_block = digits(b, piece, [p[n] for n in ("g1_size", "row_blocks", "k_blocks")])
-        first, begin = b.let("first", row_block * p["mc"]), b.let("begin", k_block * p["kc"])
-        stop = b.let("stop", minimum(first + p["mc"], p["m"]))
-        end = b.let("end", minimum(begin + p["kc"], p["k"]))
-        at, to = (b.let(x, g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in "sd")
+        rows, ks, at = _part(b, piece, p)
         pack = _pack_along_rows if along_rows else _pack_along_k
-        pack(b, (mr, lanes), (first, stop), (begin, end), (at, to), p)
+        pack(b, (mr, lanes), rows, ks, at, p)
     return b.build()
 
 
