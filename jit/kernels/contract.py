@@ -24,7 +24,7 @@ from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, minimum, op_, selec
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque
 from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
-from .packing import transposed
+from .packing import pack_along_rows, transposed
 from .window_part import AXES, OUTER, WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
@@ -44,6 +44,7 @@ class Contract:
             (``window_part``).
         masked: there are fewer columns than a panel has, and C takes masked vectors.
         packed_rows: A is packed (``pack_rows_kernel``).
+        packs_rows: a piece packs the rows of A that it reads, which have stride 1, in the same way: the worker's caches hold them.
     """
 
     tile: Tile
@@ -56,11 +57,17 @@ class Contract:
     window_rows: bool = False
     masked: bool = False
     packed_rows: bool = False
+    packs_rows: bool = False
 
     @property
     def slabs(self) -> bool:
         """Whether it can copy A."""
         return self.copies and self.row_dims > 1
+
+    @property
+    def own_a(self) -> bool:
+        """Whether it can read A from the worker's memory."""
+        return self.slabs or self.packs_rows
 
     @property
     def fills(self) -> bool:
@@ -78,7 +85,9 @@ class Contract:
     @property
     def name(self) -> str:
         flags = "".join(
-            f"_{f}" for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows") if getattr(self, f)
+            f"_{f}"
+            for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows", "packs_rows")
+            if getattr(self, f)
         )
         k = "x".join(map(str, self.window)) or self.k_dims
         return f"contract_{self.tile}_{self.c_ty}_r{self.row_dims}k{k}{flags}"
@@ -101,7 +110,11 @@ class Contract:
         if self.fills:
             names += ["filling"]
         if self.slabs:
-            names += ["copying", "copy_size", "slab_length", "slab_step", *(f"as_{n}" for n in walk)]
+            names += ["copying", "slab_length", "slab_step"]
+        if self.packs_rows:
+            names += ["as_k0"]
+        if self.own_a:
+            names += ["copy_size", *(f"as_{n}" for n in walk)]
         return [*names, *WINDOW_FRAME] if self.window_rows else names
 
 
@@ -128,7 +141,7 @@ def contract_kernel(v: Contract) -> Kernel:
     a, panels = b.pointer("a", v.tile.ty), b.pointer("b", v.tile.ty)
     piece = _Piece(
         b, v, a, panels, b.pointer("c", v.c_ty),
-        b.pointer("a_source", v.tile.ty) if v.slabs else a, b.pointer("b_source", v.tile.ty) if v.copies else panels,
+        b.pointer("a_source", v.tile.ty) if v.own_a else a, b.pointer("b_source", v.tile.ty) if v.copies else panels,
         panels if v.window else b.pointer("sums", v.tile.ty),
         (b.pointer("then", i64), b.pointer("told", i64)) if v.calls else ("", ""),
         integers(b, *v.parameters()),
@@ -171,7 +184,7 @@ class _Piece:
         by_rows = p["by_rows"] > 0
         group = b.let("group", select(by_rows, inner, outer))
         row_block: Expr = b.let("row_block", select(by_rows, outer, inner))
-        arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.slabs else ()))
+        arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.own_a else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
         if v.window_rows:
@@ -215,10 +228,17 @@ class _Piece:
             start["b"] = b.let("own", start["b"] + b.worker * p["panels_size"])
             with b.if_(p["packing"] > 0):
                 self._pack(start["bs"], start["b"], depth)
-        if v.slabs:
+        if v.own_a:
             start["a"] = b.let("own", start["a"] + b.worker * p["copy_size"])
+        if v.slabs:
             with b.if_(p["copying"] > 0):
                 self._copy(start["as"], start["a"], depth)
+        if v.packs_rows:
+            start["a"] = b.let("row_0", start["a"] - self.first * p["a_step"])
+            ends, strides = ((self.first, self.stop), (Const(0, i64), depth)), (p["as_k0"], p["a_step"])
+            pack_along_rows(
+                b, (self.a_source, self.a), (v.tile.mr, v.tile.lanes), *ends, (start["as"], start["a"]), strides
+            )
         ks = numbered("k", v.k_dims)
         counts: list[Expr | int] = list(v.window) or [depth, *(p[k] for k in ks[1:])]
         levels = [(n, p[f"a_{k}"], p[f"b_{k}"]) for n, k in zip(counts, ks)]
@@ -276,7 +296,8 @@ class _Piece:
         held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
         going_on = held and (*held, p["sums_line"])
         acc = accumulate(
-            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill, p["a_step"] * v.tile.mr if v.packed_rows else None
+            b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill,
+            v.packed_rows or v.packs_rows, p["a_step"] * v.tile.mr if v.packed_rows else None,
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 

@@ -15,7 +15,7 @@ from ..lower.loops import Odometer
 from .gemm import digits, integers, numbered
 from .microkernel import Tile
 
-__all__ = ["gather", "pack_kernel", "pack_rows_kernel", "transposed", "turn_kernel"]
+__all__ = ["gather", "pack_along_rows", "pack_kernel", "pack_rows_kernel", "transposed", "turn_kernel"]
 
 
 def gather(b: KernelBuilder, src: str, at: Expr, stride: Expr, lanes: int) -> Expr:
@@ -86,25 +86,33 @@ def pack_rows_kernel(ty: Ty, lanes: int, mr: int, along_rows: bool) -> Kernel:
     )  # fmt: skip
     with b.for_("piece", b.lo, b.hi) as piece:
         rows, ks, at = _part(b, piece, p)
-        pack = _pack_along_rows if along_rows else _pack_along_k
-        pack(b, (mr, lanes), rows, ks, at, p)
+        if along_rows:
+            pack_along_rows(b, ("src", "dst"), (mr, lanes), rows, ks, at, (p["s_k"], p["d_row"]))
+        else:
+            _pack_along_k(b, (mr, lanes), rows, ks, at, p)
     return b.build()
 
 
-def _pack_along_rows(
-    b: KernelBuilder, block: tuple[int, int], rows: tuple[Expr, Expr], ks: tuple[Expr, Expr], at: tuple[Expr, Expr], p: Mapping[str, Expr],
+def pack_along_rows(
+    b: KernelBuilder, names: tuple[str, str], block: tuple[int, int], rows: tuple[Expr, Expr], ks: tuple[Expr, Expr], at: tuple[Expr, Expr],
+    strides: tuple[Expr, Expr],
 ) -> None:  # fmt: skip
-    """A piece of ``pack_rows_kernel``, from rows of stride 1."""
-    (mr, lanes), (first, stop), (src, dst) = block, rows, at
+    """A piece of what ``pack_rows_kernel`` does, from rows of stride 1.
+
+    Args:
+        names: the buffers that are read and written; at: where in them row 0 and k = 0 are.
+        strides: of k in the first, ``s_k``; of a row in the second, ``d_row``.
+    """
+    (source, to), (mr, lanes), (first, stop), (src, dst), (s_k, d_row) = names, block, rows, at, strides
     whole = b.let("whole", first + (stop - first) // mr * mr)
     with b.for_("k", *ks) as k:
-        here, there = b.let("here", src + k * p["s_k"]), b.let("there", dst + k * mr)
+        here, there = b.let("here", src + k * s_k), b.let("there", dst + k * mr)
         with b.for_("r", first, whole, mr) as row:
-            from_, into = b.let("from_", here + row), b.let("into", there + row * p["d_row"])
+            from_, into = b.let("from_", here + row), b.let("into", there + row * d_row)
             for i, width in _widths(mr, lanes):
-                b.store("dst", into + i, b.load("src", from_ + i, width))
+                b.store(to, into + i, b.load(source, from_ + i, width))
         with b.for_("r", whole, stop) as row:
-            b.store("dst", there + whole * p["d_row"] + (row - whole), b.load("src", here + row))
+            b.store(to, there + whole * d_row + (row - whole), b.load(source, here + row))
 
 
 def _pack_along_k(

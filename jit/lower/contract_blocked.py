@@ -12,7 +12,7 @@ from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, packed_rows
 from ..loop_ir import Ty
 from .contract_blocks import Blocks, Layout, blocks_for, loops_for, slab_slices
 from .contract_items import items_of
-from .contract_left import along_rows, arranged, gains_wide_blocks, is_long, is_worth_turning
+from .contract_left import along_rows, arranged, gains_wide_blocks, is_long, is_worth_turning, packs_rows
 from .contract_pieces import (
     FINISHED_LINES,
     FINISHED_ROWS,
@@ -66,17 +66,18 @@ def blocked(
     wide = gains_wide_blocks(ctx, p)
     tile = packed_rows_tile(ctx.host, p.compute) if wide else _tile(ctx, p)
     p, a, a_step = arranged(ctx, name, p, a, tile, wide)
+    own_rows = not wide and packs_rows(tile, p)
     as_is = b.ty == p.compute and not p.pairs
     slab = slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False
     if not (as_is and single(p.cols)[1] == 1 and keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
-        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused and not wide
+        packs = as_is and (slab is not None or len(p.rows) <= 1) and not reused and not wide and not own_rows
         if not packs:
             p, b, panel = packed(ctx, name, p, b, tile)
             if slab is None:
                 p, window = _joined(p, window)
-    layout = Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, wide=wide)
+    layout = Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, wide=wide, packs_rows=own_rows)
     return _product(ctx, name, p, a, b, c, layout, epilogue)
 
 
@@ -171,7 +172,7 @@ def _product(
     )
     window = tuple(d[0] for d in ks) if unrolled else ()
     copy = _copy_of_a(ctx, p, layout, blocks, rows, ks)
-    copies = not (layout.lanewise or layout.wide) and (
+    copies = not (layout.lanewise or layout.wide or layout.packs_rows) and (
         len(rows) == 1 or layout.packs or copy is not None
     )  # products share one kernel
     variant = Contract(
@@ -185,6 +186,7 @@ def _product(
         window_rows is not None,
         masked,
         layout.a_step is not None,
+        layout.packs_rows,
     )
     kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     values = _frame(blocks, layout, p, batch, rows, ks)
@@ -198,7 +200,9 @@ def _product(
     values |= {f"c_g{g}": stride for g, stride in enumerate(c_batch)} | {
         f"c_r{r}": stride for r, stride in enumerate(c_rows)
     }
-    values |= (copy or {}) | _own_sums(ctx, blocks, tile, bool(reach))
+    values |= (_own_rows(ctx, tile, blocks, ks) if layout.packs_rows else copy or {}) | _own_sums(
+        ctx, blocks, tile, bool(reach)
+    )
     if fused is not None:
         told = ctx.scratch(BLOCK_WORDS * 8, per_worker=True)
         values |= {"c": a.at, "told": told, "then": fused.called(cast(Address, values["sums"]), told), "calling": 1}
@@ -279,6 +283,14 @@ def _copy_of_a(
     values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
     values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
     values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, spread + blocks.k_slice * ks[0][1])
+    return values
+
+
+def _own_rows(ctx: LowerContext, tile: Tile, blocks: Blocks, ks: Dims) -> dict[str, Arg]:
+    """The frame for packing the rows of a piece and a slice, [rows of a register block][k][row]."""
+    d_row = blocks.k_slice + LINE // tile.ty.itemsize  # blocks a power of two apart would share cache sets
+    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK} | {"a_k0": tile.mr, "a_step": d_row, "as_k0": ks[0][1]}
+    values["a"], values["copy_size"] = _own(ctx, tile.ty, -(-blocks.piece_rows // tile.mr) * tile.mr * d_row)
     return values
 
 

@@ -44,6 +44,7 @@ class Layout:
         window: what the rows are where some see a part of k only.
         a_step: where the rows of A are packed, the distance of two blocks of them for each row (``packed_rows``); else None.
         wide: they are packed for blocks of three vectors (``gains_wide_blocks``).
+        packs_rows: each piece packs the rows of A that it reads.
     """
 
     tile: Tile
@@ -55,6 +56,7 @@ class Layout:
     window: WindowRows | None = None
     a_step: Any = None
     wide: bool = False
+    packs_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def blocks_for(ctx: LowerContext, p: Contraction, layout: Layout, most_rows: int
         most = min(most, ctx.host.l1_bytes)
     count = layout.slab or largest(1, -(-k * tile.cols * itemsize // most))
     # In place, a step of k brings a line of A, which the row blocks beside it read as well.
-    if along_rows(p) and layout.a_step is None:
+    if along_rows(p) and layout.a_step is None and not layout.packs_rows:
         count = largest(count, -(-2 * k * LINE // ctx.host.l1_bytes))
     if layout.lanewise and k > m:  # what a slice reads passes through the first-level cache once
         count = largest(1, -(-4 * k * single(p.cols)[0] * itemsize // ctx.host.l1_bytes))
@@ -128,17 +130,25 @@ def blocks_for(ctx: LowerContext, p: Contraction, layout: Layout, most_rows: int
         )
         piece_rows = even(m, piece_rows)
     else:
-        if layout.slab or layout.lanewise:
+        if layout.packs_rows:
+            piece_rows = even(m, smallest(most_rows, largest(RANGE_BLOCKS * tile.mr, -(-m * batches // wanted))))
+        elif layout.slab or layout.lanewise:
             piece_rows = even(m, m if layout.slab else most_rows)
         else:
             share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
             ranges = late(row_ranges, m, tile.mr, batches, panels, wanted, share, most_rows)
             piece_rows = even(m, -(-m // ranges))
-        group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
+        group = (
+            panels
+            if layout.packs_rows
+            else smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
+        )
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
     if layout.packs and tile.is_narrow:  # all panels of a slice are packed before the first is used
         count = largest(count, -(-2 * group * k * tile.cols * itemsize // ctx.host.l2_bytes))
+    if layout.packs_rows:
+        count = largest(count, -(-4 * piece_rows * k * itemsize // ctx.host.l2_bytes))
     worth = SLAB_SLICE if layout.slab else MIN_SLICE
     for_threads = 1 if layout.window else late(k_parts, batches * row_blocks * groups, wanted, k, worth)
     outer, ks, level, k_slice = k_slices(p.ks, largest(count, for_threads))

@@ -167,8 +167,15 @@ def test_a_left_operand_that_is_turned(level: str, dtype: str) -> None:
 def test_a_left_operand_whose_rows_are_packed(level: str, dtype: str) -> None:
     """A lies along its rows; the last block has fewer of them; pieces, a batch and a batch with one A."""
     target = host() if level == "native" else host().restricted(level)
-    for batch, k, m in [((), 300, 61), ((), 33, 1100), ((), 1040, 256), ((3,), 270, 70)]:
-        a, b = random_array((*batch, k, 2048), dtype)[..., 3 : m + 3], random_array((*batch, k, 260), dtype, 1)
+    for batch, k, m, n in [
+        ((), 300, 61, 260),
+        ((), 33, 1100, 260),
+        ((), 1040, 256, 260),
+        ((3,), 270, 70, 260),
+        ((), 33, 1100, 131),
+        ((2,), 129, 70, 140),
+    ]:
+        a, b = random_array((*batch, k, 2048), dtype)[..., 3 : m + 3], random_array((*batch, k, n), dtype, 1)
         outer = tuple(range(len(batch)))
         numbers: Numbers = (((len(batch),), (len(batch),)), (outer, outer))
         check(a, b, numbers, target=target)
@@ -177,12 +184,14 @@ def test_a_left_operand_whose_rows_are_packed(level: str, dtype: str) -> None:
 
 def test_narrow_panels_read_packed_rows_where_a_lies_along_them() -> None:
     target = host().restricted("sse2")
-    steps: dict[tuple[int, int], str] = {}
-    for k, n in itertools.product((8, 60), (16, 300)):
+    before, inside = [], []
+    for k, n in itertools.product((8, 60), (16, 100, 300)):
         a, b = random_array((k, 256), "float32"), random_array((k, n), "float32", 1)
         graph = fx.make_graph(lambda a, b: a.T @ b)(a, b).graph
-        steps[k, n] = jit.compile(graph, jit.Options(target=target)).explain()
-    assert [x for x in steps if "(pack rows)" in steps[x]] == [(60, 300)]
+        executable = jit.compile(graph, jit.Options(target=target))
+        before += [(k, n)] * ("(pack rows)" in executable.explain())
+        inside += [(k, n)] * ("_packs_rows" in executable.loops())
+    assert (before, inside) == ([(60, 300)], [(60, 100)])
 
 
 @pytest.mark.parametrize("level", ["native", "avx2", "sse4", "scalar"])
@@ -467,7 +476,7 @@ KERNELS = [
     Contract(Tile(f32, 8, 6, 2), f32, 3, 3), Contract(Tile(f32, 8, 6, 2), f32, 4, 4), Contract(Tile(f32, 8, 6, 2), f32, copies=True),
     Contract(Tile(f32, 8, 8, 1), f32, copies=True), Contract(Tile(f32, 8, 6, 2), f32, 3, 3, copies=True),
     Contract(Tile(f32, 8, 4, 2), f32, 3, 3, lanewise=True), Contract(Tile(f64, 4, 4, 3), f64, packed_rows=True),
-    Contract(Tile(f32, 8, 6, 2), f32, copies=True, packed_rows=True),
+    Contract(Tile(f32, 8, 6, 2), f32, copies=True, packed_rows=True), Contract(Tile(f32, 8, 6, 2), f32, packs_rows=True),
 ]  # fmt: skip
 
 
@@ -482,7 +491,7 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
         tuple(body) for body in loops if sum("vfmadd" in x for x in body) and not sum(x.endswith(":") for x in body[1:])
     }
     block = kernel.tile.mr * kernel.tile.nv
-    unroll = UNROLL_PACKED if kernel.packed_rows else UNROLL
+    unroll = UNROLL_PACKED if kernel.packed_rows or kernel.packs_rows else UNROLL
     expected = [block, unroll * block] if kernel.k_dims == 1 and kernel.tile.nv > 1 else [block]
     assert sorted(sum("vfmadd" in x for x in body) for body in inner) == expected
     assert not [x for body in inner for x in body if "(%rsp)" in x or "imul" in x]
