@@ -289,7 +289,8 @@ def _copy_of_a(
 def _own_rows(ctx: LowerContext, tile: Tile, blocks: Blocks, ks: Dims) -> dict[str, Arg]:
     """The frame for packing the rows of a piece and a slice, [rows of a register block][k][row]."""
     d_row = blocks.k_slice + LINE // tile.ty.itemsize  # blocks a power of two apart would share cache sets
-    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK} | {"a_k0": tile.mr, "a_step": d_row, "as_k0": ks[0][1]}
+    values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
+    values |= {"a_k0": tile.mr, "a_step": d_row, "as_k0": ks[0][1]}
     values["a"], values["copy_size"] = _own(ctx, tile.ty, -(-blocks.piece_rows // tile.mr) * tile.mr * d_row)
     return values
 
