@@ -253,7 +253,7 @@ ALL_REAL = (-2.0, 2.0)
 NEAR_ZERO = Tolerance(4.0, floor=1.0)
 
 UNARY: dict[str, tuple[DTypeClass, Domain, Tolerance]] = {
-    "exp": (INEXACT, (-2, 2), LIBRARY), "exp2": (INEXACT, (-2, 2), LIBRARY), "log": (INEXACT, (0.2, 3), LIBRARY),
+    "exp": (INEXACT, (-2, 2), LIBRARY), "exp2": (INEXACT, (-2, 2), LIBRARY), "log": (INEXACT, (0.2, 3), LIBRARY), "log2": (INEXACT, (0.2, 3), LIBRARY),
     "log1p": (INEXACT, (-0.5, 2), LIBRARY), "expm1": (INEXACT, (-1, 1), LIBRARY), "sin": (INEXACT, (-3, 3), LIBRARY),
     "cos": (INEXACT, (-3, 3), LIBRARY), "tan": (INEXACT, (-1, 1), LIBRARY), "asin": (INEXACT, (-0.9, 0.9), LIBRARY),
     "acos": (INEXACT, (-0.9, 0.9), LIBRARY), "atan": (INEXACT, (-2, 2), LIBRARY), "sinh": (INEXACT, (-2, 2), LIBRARY),

@@ -71,6 +71,7 @@ exp = _float("exp", p.exp_p, p.exp, "e to the power x.")
 exp2 = _float("exp2", p.exp2_p, p.exp2, "2 to the power x.")
 expm1 = _float("expm1", p.expm1_p, p.expm1, "exp(x) - 1, exact for small x.")
 log = _float("log", p.log_p, p.log, "The natural logarithm.")
+log2 = _float("log2", p.log2_p, p.log2, "The logarithm to base 2, exact where x is a power of two.")
 log1p = _float("log1p", p.log1p_p, p.log1p, "log(1 + x), exact for small x.")
 sqrt = _float("sqrt", p.sqrt_p, p.sqrt, "The square root; NaN for negative x.")
 cbrt = _float("cbrt", p.cbrt_p, p.cbrt, "The cube root.", takes=FLOATS)
@@ -142,33 +143,27 @@ def _spacing(x: Value) -> Value:
     return p.select(_signbit(x), p.neg(step), step)
 
 
-def _logarithm(base: int) -> Callable[[Value], Value]:
-    """log(x) / log(base), a whole number where x is the base to a whole power, as in NumPy: floor and ceil of it count.
+def _log10(x: Value) -> Value:
+    """log(x) / log(10), a whole number where x is 10 to a whole power, as in NumPy: floor and ceil of it count.
 
     The parts of a complex logarithm are divided by the real number one by one, as infinities need.
     """
-
-    def log_of_base(x: Value) -> Value:
-        if base != 2 and aval_of(x).dtype == dtypes.float32:  # in float64 it is so without looking for the whole powers
-            y = p.log(p.convert_element_type(x, dtypes.float64))
-            y = p.convert_element_type(p.div(y, constant(y, np.log(base))), dtypes.float32)
-            return p.weakened(y) if aval_of(x).weak else y
-        y = p.log(x)
-        if is_complex(y):
-            return p.complex(*[p.div(part(y), constant(part(y), np.log(base))) for part in (p.real, p.imag)])
-        y = p.div(y, constant(y, np.log(base)))
-        whole = p.round(y, "to_even")
-        power = p.exp2(whole) if base == 2 else p.pow(constant(y, base), whole)
-        off = p.sub(whole, y)
-        exact = p.bitwise_and(p.eq(power, x), p.is_finite(off))
-        # added to y, so that the derivative stays that of y
-        return p.add(y, p.stop_gradient(p.select(exact, off, constant(off, 0))))
-
-    return log_of_base
+    if aval_of(x).dtype == dtypes.float32:  # in float64 it is so without looking for the whole powers
+        y = p.log(p.convert_element_type(x, dtypes.float64))
+        y = p.convert_element_type(p.div(y, constant(y, np.log(10))), dtypes.float32)
+        return p.weakened(y) if aval_of(x).weak else y
+    y = p.log(x)
+    if is_complex(y):
+        return p.complex(*[p.div(part(y), constant(part(y), np.log(10))) for part in (p.real, p.imag)])
+    y = p.div(y, constant(y, np.log(10)))
+    whole = p.round(y, "to_even")
+    off = p.sub(whole, y)
+    exact = p.bitwise_and(p.eq(p.pow(constant(y, 10), whole), x), p.is_finite(off))
+    # added to y, so that the derivative stays that of y
+    return p.add(y, p.stop_gradient(p.select(exact, off, constant(off, 0))))
 
 
-log2 = _composed("log2", _logarithm(2), "The logarithm to base 2.", known=np.log2)
-log10 = _composed("log10", _logarithm(10), "The logarithm to base 10.", known=np.log10)
+log10 = _composed("log10", _log10, "The logarithm to base 10.", known=np.log10)
 deg2rad = radians = _composed("deg2rad", lambda x: p.mul(x, constant(x, np.pi / 180)), "Degrees to radians.", "radians")
 rad2deg = degrees = _composed("rad2deg", lambda x: p.mul(x, constant(x, 180 / np.pi)), "Radians to degrees.", "degrees")
 sinc = _composed("sinc", _sinc, "sin(pi x) / (pi x), 1 at 0.")

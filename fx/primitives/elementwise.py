@@ -53,7 +53,7 @@ __all__ = [
     "cosh_p", "digamma", "digamma_p", "div", "div_p", "eq", "eq_p", "erf", "erf_inv", "erf_inv_p", "erf_p", "erfc",
     "erfc_p", "exp", "exp2", "exp2_p", "exp_p", "expm1", "expm1_p", "floor", "floor_p", "ge", "ge_p", "gt", "gt_p",
     "imag", "imag_p", "integer_pow", "integer_pow_p", "is_finite", "is_finite_p", "le", "le_p", "lgamma", "lgamma_p",
-    "log", "log1p", "log1p_p", "log_p", "logistic", "logistic_p", "lt", "lt_p", "max", "max_p", "min", "min_p", "mul",
+    "log", "log1p", "log1p_p", "log2", "log2_p", "log_p", "logistic", "logistic_p", "lt", "lt_p", "max", "max_p", "min", "min_p", "mul",
     "mul_p", "ne", "ne_p", "neg", "neg_p", "nextafter", "nextafter_p", "not_p", "optimization_barrier",
     "optimization_barrier_p", "or_p", "population_count", "population_count_p", "pow", "pow_p", "real", "real_p", "rem",
     "rem_p", "round", "round_p", "rsqrt", "rsqrt_p", "select", "select_n", "select_n_p", "shift_left", "shift_left_p",
@@ -274,6 +274,7 @@ log_p, log = unary("log", INEXACT, np.log, lambda t, o, x: div(t, x), "The natur
 log1p_p, log1p = unary(
     "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."
 )
+log2_p, log2 = unary("log2", INEXACT, np.log2, lambda t, o, x: div(t, mul(x, math.log(2.0))), "The logarithm to base 2.")
 logistic_p, logistic = unary(
     "logistic", INEXACT, reference.logistic, lambda t, o, x: mul(t, mul(o, sub(1, o))), "1 / (1 + exp(-x))"
 )

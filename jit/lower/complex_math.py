@@ -15,13 +15,13 @@ from ..loop_ir import Const, Expr, f64, fma, lift, op_, select
 
 __all__ = [
     "Pair", "absolute", "acos", "acosh", "add", "asin", "asinh", "atan", "atanh", "cos", "cosh", "divide", "equal", "exp",
-    "exp2", "expm1", "greatest", "integer_pow", "least", "log", "log1p", "logistic", "multiply", "negative", "pow", "rsqrt",
+    "exp2", "expm1", "greatest", "integer_pow", "least", "log", "log1p", "log2", "logistic", "multiply", "negative", "pow", "rsqrt",
     "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh",
 ]  # fmt: skip
 
 Pair = tuple[Expr, Expr]
 INF, NAN = float("inf"), float("nan")
-HALF_PI = 1.5707963267948966
+HALF_PI, LOG_2 = 1.5707963267948966, 0.6931471805599453
 
 _WHOLE = (*range(-8, 0), *range(1, 9))  # exponents
 
@@ -180,8 +180,7 @@ def exp(b: KernelBuilder, z: Pair) -> Pair:
 
 
 def exp2(b: KernelBuilder, z: Pair) -> Pair:
-    ln2 = 0.6931471805599453
-    return exp(b, (z[0] * ln2, z[1] * ln2))
+    return exp(b, (z[0] * LOG_2, z[1] * LOG_2))
 
 
 @in_double
@@ -222,6 +221,13 @@ def log1p(b: KernelBuilder, z: Pair) -> Pair:
     close = 0.5 * vm.log1p(b, fma(y, y, x * (x + 2.0)))
     u = b.let("log_u", x + 1.0)
     return select(near, close, vm.log(b, vm.hypot(b, u, y))), vm.atan2(b, y, u)
+
+
+@in_double
+def log2(b: KernelBuilder, z: Pair) -> Pair:
+    """The parts are divided one by one, as infinities need."""
+    re, im = log(b, z)
+    return re / LOG_2, im / LOG_2
 
 
 def pow(b: KernelBuilder, z: Pair, w: Pair) -> Pair:

@@ -174,7 +174,7 @@ def _round(b: KernelBuilder, eqn: Eqn, x: Expr) -> Expr:
 for _name in ("cbrt", "erf", "erfc", "erf_inv", "lgamma", "digamma", "atan2"):
     _register(_name, getattr(vm, _name))
 for _name in (
-    "exp", "exp2", "expm1", "log", "log1p", "logistic", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
+    "exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
     "asinh", "acosh", "atanh", "pow",
 ):  # fmt: skip
     _register(_name, getattr(vm, _name), getattr(cm, _name))

@@ -42,7 +42,7 @@ def newton(x: Any) -> Any:
 
 
 ELEMENTARY = (
-    "sin cos tan exp log sqrt tanh sinh cosh arctan arcsin arccos arcsinh arctanh cbrt exp2 expm1 log1p square reciprocal abs"
+    "sin cos tan exp log sqrt tanh sinh cosh arctan arcsin arccos arcsinh arctanh cbrt exp2 expm1 log1p log2 square reciprocal abs"
     " cumprod prod sort max"
 )
 FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -67,7 +67,7 @@ UNARY_DOMAINS = {
     "floor": (0.1, 0.9), "ceil": (0.1, 0.9), "round": (0.1, 0.4),
 }  # fmt: skip
 COMPLEX_UNARY = (
-    "exp", "log", "log1p", "expm1", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
+    "exp", "log", "log1p", "log2", "expm1", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
     "acosh", "atanh", "sqrt", "rsqrt", "logistic", "square", "neg", "abs", "real", "imag", "conj", "exp2",
 )  # fmt: skip
 BINARY_DOMAINS = {**{n: (x, y) for n, (_, x, y, _) in BINARY.items()}, "pow": ((0.3, 2), (-2, 2))}

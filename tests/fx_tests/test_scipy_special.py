@@ -260,6 +260,9 @@ def test_bessel_functions_of_integer_order() -> None:
     got = special.bessel_jn(z, v=6, n_iter=60)
     np.testing.assert_allclose(np.asarray(got), [scipy_special.jv(k, z) for k in range(7)], rtol=2e-13, atol=1e-16)
     assert special.bessel_jn(z.astype(np.float32), v=0).shape == (1, 6)
+    endless = np.array([np.inf, -np.inf])
+    assert not np.asarray(special.bessel_jn(endless, v=3)).any()
+    assert not np.asarray(fx.vmap(fx.jacrev(lambda z: special.bessel_jn(z, v=3)))(endless)).any()
     with pytest.raises(DTypeError, match="integer"):
         special.bessel_jn(z, v=1.5)
 

@@ -126,7 +126,7 @@ def cases() -> Iterator[Case]:
 
 def _transcendental() -> Iterator[Case]:
     for name in (
-        "exp", "exp2", "expm1", "log", "log1p", "logistic", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
+        "exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
         "tanh", "asinh", "acosh", "atanh",
     ):  # fmt: skip
         yield Case(name, 1, FLOATS, 4)

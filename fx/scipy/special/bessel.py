@@ -62,7 +62,7 @@ def bessel_jn(z: Any, *, v: int, n_iter: int = 50) -> Value:
         n_iter: how far up the recurrence begins, at least; it must be well above |z|.
 
     Returns:
-        Array of shape ``(v + 1, *z.shape)``.
+        Array of shape ``(v + 1, *z.shape)``; 0 at infinities, the limit.
 
     Raises:
         DTypeError: v is not an integer, or ``z`` is not real.
@@ -78,7 +78,8 @@ def _orders(z: Value, v: int, n_iter: int) -> Value:
     """J_0 ... J_v. What the recurrence carries is divided by its size as soon as that is above 1, so that no z is too small."""
     start = 2 * ((max(n_iter, v + 20) + 1) // 2)
     small = fnp.abs(z) < float(np.finfo(z.dtype).tiny) * 1e4
-    inverse = 2 / fnp.where(small, 1, z)
+    endless = fnp.isinf(z)
+    inverse = 2 / fnp.where(small | endless, 1, z)
 
     def step(carry: tuple[Value, ...], k: Value) -> tuple[tuple[Value, ...], Value]:
         above, here, total = carry
@@ -95,7 +96,7 @@ def _orders(z: Value, v: int, n_iter: int) -> Value:
     later = fnp.flip(fnp.cumprod(fnp.flip(fnp.concatenate([scales[1:], fnp.ones_like(scales[:1])]), 0), axis=0), 0)
     rows = fnp.concatenate([first[None], fnp.flip(values * later, 0)[:v]]) / total
     series = fnp.stack([one, z / 2, *[fnp.zeros_like(z)] * (v - 1)][: v + 1])  # the others are no numbers of the dtype
-    return fnp.where(small, series, rows)
+    return fnp.where(small, series, fnp.where(endless, 0, rows))
 
 
 @_orders.defjvp
