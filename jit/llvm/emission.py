@@ -8,6 +8,9 @@ threads compile in parallel.
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,7 +18,7 @@ from llvmlite.binding import ffi
 
 from fx.errors import BackendError
 
-__all__ = ["object_code", "plain_code", "run_passes"]
+__all__ = ["object_code", "plain_code", "run_passes", "scheduled"]
 
 llvm.initialize_native_target()
 llvm.initialize_native_asmprinter()
@@ -27,9 +30,57 @@ def run_passes(passes: llvm.ModulePassManager, module: llvm.ModuleRef, builder: 
     _free_of_lock("LLVMPY_RunNewModulePassManager")(passes, module, builder)
 
 
-def object_code(machine: llvm.TargetMachine, module: llvm.ModuleRef) -> bytes:
-    """The object code of a module that no other thread sees, for a machine that no other thread uses."""
-    with ffi.OutputString() as error:
+class _Scheduling:
+    """The direction in which LLVM orders instructions before it gives them registers: an option of the process.
+
+    Threads that want the same direction emit code side by side; one that wants the other waits until they are through.  It does
+    not wait for itself: a signal handler may compile, too.
+    """
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.downwards = False  # from the bottom up is LLVM's own
+        self.emitting: list[int] = []  # threads
+
+    @contextmanager
+    def towards(self, downwards: bool) -> Iterator[None]:
+        me = threading.get_ident()
+        with self.changed:
+            self.changed.wait_for(lambda: self.downwards == downwards or set(self.emitting) <= {me})
+            before = self.downwards if self.emitting else downwards
+            self._turn(downwards)
+            self.emitting.append(me)
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.emitting.remove(me)
+                self._turn(before)
+                self.changed.notify_all()
+
+    def _turn(self, downwards: bool) -> None:
+        if self.downwards != downwards:
+            llvm.set_option("fx", f"-misched-prera-direction={'topdown' if downwards else 'bottomup'}")
+            self.downwards = downwards
+
+
+_scheduling = _Scheduling()
+_HAS_DIRECTION = llvm.llvm_version_info >= (20, 0, 0)  # an option that it does not know ends the process
+
+
+@contextmanager
+def scheduled(in_order: bool) -> Iterator[None]:
+    """Code that is emitted inside has its instructions about as they are listed, or, not ``in_order``, as LLVM moves them."""
+    with _scheduling.towards(in_order and _HAS_DIRECTION):
+        yield
+
+
+def object_code(machine: llvm.TargetMachine, module: llvm.ModuleRef, in_order: bool = False) -> bytes:
+    """The object code of a module that no other thread sees, for a machine that no other thread uses.
+
+    in_order: instructions stay about as they are listed; otherwise LLVM moves them together to need fewer registers.
+    """
+    with scheduled(in_order), ffi.OutputString() as error:
         buffer = _free_of_lock("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
         if not buffer:
             raise BackendError(f"LLVM emits no code: {error}")

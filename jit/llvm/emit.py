@@ -85,6 +85,13 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
     return "\n".join([head, *bodies, *helpers, *groups, *metadata.lines, ""])
 
 
+def spills(kernel: Kernel, target: Target) -> bool:
+    """Whether values take several registers each, so that some are kept in memory.  An aligned stack costs a register, but
+    a vector that crosses a cache line there takes several times as long."""
+    width = target.vector_bits
+    return any(isinstance(s, Let) and s.value.ty.lanes * s.value.ty.bits > width > 128 for s in statements(kernel.body))
+
+
 class _Function(Places):
     """One kernel.  ``label`` is the block that instructions are being appended to."""
 
@@ -116,19 +123,10 @@ class _Function(Places):
     def text(self) -> str:
         params = self._parameters()
         self.block(self.kernel.body)
-        group = int(self._spills())
+        group = int(spills(self.kernel, self.target))
         head = f'define void @"{self.kernel.name}"(ptr %frame, i64 %lo, i64 %hi, i64 %worker) #{group} {{\nentry:'
         end = ["  fence seq_cst"] if self.goes_past else []  # what goes past the caches is seen by all from here on
         return "\n".join([head, *params, *self.allocas, *_flat(self.lines), *end, "  ret void", "}", ""])
-
-    def _spills(self) -> bool:
-        """Whether values take several registers each, so that some are kept in memory.  An aligned stack costs a register, but
-        a vector that crosses a cache line there takes several times as long."""
-        width = self.target.vector_bits
-        return any(
-            isinstance(s, Let) and s.value.ty.lanes * s.value.ty.bits > width > 128
-            for s in statements(self.kernel.body)
-        )
 
     def _parameters(self) -> list[str]:
         """The loads of the parameters from the frame, in LLVM's words."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from loop_harness import (
     Generator,
@@ -13,12 +14,14 @@ from loop_harness import (
     reduction,
     strided_sum,
 )
+from pointwise_native import pointwise_kernel
 
 from fx.errors import BackendError, LoweringError
 from jit import loop_runtime
 from jit.emit_numba import NAMES as NUMBA_NAMES
 from jit.emit_numba import compile_numba
-from jit.llvm import native, objects
+from jit.kernels import vector_math
+from jit.llvm import emission, native, objects
 from jit.loop_ir import (
     f16,
     f32,
@@ -58,6 +61,20 @@ def test_many_threads_compile_at_once() -> None:
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(one_of, range(8)))
     assert together == [one_of(seed) for seed in range(8)]
+
+
+def test_threads_that_want_code_in_another_order_wait() -> None:
+    target = host().restricted("avx2") if host().vector_bits >= 256 else host()
+    double = (np.dtype("f8"),)
+    chain, _ = pointwise_kernel(
+        "chain", lambda b, x: vector_math.tanh(b, x) + vector_math.exp(b, x), double, target.arithmetic
+    )
+    kernels = [axpy(), chain] * 4
+    alone = [native.compile_object([k], target) for k in kernels]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda k: native.compile_object([k], target), kernels)) == alone
+    with emission.scheduled(True), emission.scheduled(False):  # a signal handler's, inside
+        pass
 
 
 def test_llvm_accepts_the_ir() -> None:
