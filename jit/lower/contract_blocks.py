@@ -18,6 +18,7 @@ from .contract_pieces import (
     k_slices,
     packed_groups,
     packed_ranges,
+    packing_ranges,
     parts_first,
     row_ranges,
     wanted_pieces,
@@ -131,7 +132,7 @@ def blocks_for(ctx: LowerContext, p: Contraction, layout: Layout, most_rows: int
         piece_rows = even(m, piece_rows)
     else:
         if layout.packs_rows:
-            piece_rows = even(m, smallest(most_rows, largest(RANGE_BLOCKS * tile.mr, -(-m * batches // wanted))))
+            piece_rows = even(m, -(-m // late(packing_ranges, m, tile.mr, batches, wanted, most_rows)))
         elif layout.slab or layout.lanewise:
             piece_rows = even(m, m if layout.slab else most_rows)
         else:

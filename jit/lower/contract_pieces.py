@@ -26,6 +26,7 @@ __all__ = [
     "neighbours",
     "packed_groups",
     "packed_ranges",
+    "packing_ranges",
     "parts_first",
     "row_ranges",
     "rows_ahead",
@@ -77,6 +78,14 @@ def row_ranges(m: int, mr: int, batches: int, panels: int, wanted: int, share: f
     few = min(-(-wanted // batches), blocks // HELD_BLOCKS)
     even = few > 1 and 6 * few * -(-blocks // few) <= 7 * blocks  # no thread has much more of them than another
     return few if ranges == 1 and share <= 0.5 and even else ranges
+
+
+def packing_ranges(m: int, mr: int, batches: int, wanted: int, most: int) -> int:
+    """Into how many ranges of at most ``most`` rows to cut those of a product whose pieces have all columns and pack their own rows: as
+    many as there should be pieces, of a few an even number."""
+    ranges = max(1, -(-m // most), min(-(-wanted // batches), m // (RANGE_BLOCKS * mr)))
+    odd = wanted > 1 and ranges * batches % 2 and ranges * batches < FEW_PIECES
+    return ranges + 1 if odd and m >= (ranges + 1) * RANGE_BLOCKS * mr else ranges
 
 
 def walks_by_rows(m: int, n: int, k: int, ranges: int, held: int) -> int:
