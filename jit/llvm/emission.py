@@ -55,7 +55,7 @@ class _Scheduling:
         finally:
             with self.changed:
                 self.emitting.remove(me)
-                self._turn(before)
+                self._turn(before if self.emitting else False)  # other users of LLVM find it as it was
                 self.changed.notify_all()
 
     def _turn(self, downwards: bool) -> None:

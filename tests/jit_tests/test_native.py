@@ -75,6 +75,7 @@ def test_threads_that_want_code_in_another_order_wait() -> None:
         assert list(pool.map(lambda k: native.compile_object([k], target), kernels)) == alone
     with emission.scheduled(True), emission.scheduled(False):  # a signal handler's, inside
         pass
+    assert not emission._scheduling.downwards
 
 
 def test_llvm_accepts_the_ir() -> None:
