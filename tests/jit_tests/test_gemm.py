@@ -24,7 +24,7 @@ import jit.lower.linalg  # registers the lowering
 from fx.interpret import run_graph
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
-from jit.kernels.microkernel import LINE, UNROLL, UNROLL_PACKED, Tile, tile_for
+from jit.kernels.microkernel import LINE, Tile, tile_for, unroll_of
 from jit.llvm.native import assembly
 from jit.loop_ir import Ty, f32, f64
 from jit.lower.contract_blocked import gains_exchanged
@@ -491,8 +491,8 @@ def test_the_innermost_loop_stays_in_registers(kernel: Contract) -> None:
         tuple(body) for body in loops if sum("vfmadd" in x for x in body) and not sum(x.endswith(":") for x in body[1:])
     }
     block = kernel.tile.mr * kernel.tile.nv
-    unroll = UNROLL_PACKED if kernel.packed_rows or kernel.packs_rows else UNROLL
-    expected = [block, unroll * block] if kernel.k_dims == 1 and kernel.tile.nv > 1 else [block]
+    unroll = unroll_of(kernel.k_dims, kernel.packed_rows or kernel.packs_rows)
+    expected = [block, unroll * block] if kernel.tile.nv > 1 and not kernel.lanewise else [block]
     assert sorted(sum("vfmadd" in x for x in body) for body in inner) == expected
     assert not [x for body in inner for x in body if "(%rsp)" in x or "imul" in x]
 
