@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = ["compiling"]
 
@@ -40,6 +42,22 @@ class _Gate:
             if not self._inside[me]:
                 del self._inside[me]
             self._changed.notify_all()
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """A thread that is inside waits for another one in here: a handler of that one's may fork, which would wait for the first."""
+        me = threading.get_ident()
+        with self._changed:
+            entries = self._inside.pop(me, 0)
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                while self._forking and entries:
+                    self._changed.wait()
+                if entries:
+                    self._inside[me] = entries
 
     def before_fork(self) -> None:
         me = threading.get_ident()

@@ -8,6 +8,7 @@ threads compile in parallel.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ import llvmlite.binding as llvm
 from llvmlite.binding import ffi
 
 from fx.errors import BackendError
+
+from ..forks import compiling
 
 __all__ = ["object_code", "plain_code", "run_passes", "scheduled"]
 
@@ -45,18 +48,34 @@ class _Scheduling:
     @contextmanager
     def towards(self, downwards: bool) -> Iterator[None]:
         me = threading.get_ident()
-        with self.changed:
-            self.changed.wait_for(lambda: self.downwards == downwards or set(self.emitting) <= {me})
-            before = self.downwards if self.emitting else downwards
-            self._turn(downwards)
-            self.emitting.append(me)
+        while (before := self._begin(downwards, me)) is None:
+            with compiling.outside(), self.changed:
+                self.changed.wait_for(lambda: self._agrees(downwards, me))
         try:
             yield
         finally:
-            with self.changed:
+            with (changed := self.changed):  # a handler's fork replaces it
                 self.emitting.remove(me)
                 self._turn(before if self.emitting else False)  # other users of LLVM find it as it was
-                self.changed.notify_all()
+                changed.notify_all()
+
+    def _agrees(self, downwards: bool, me: int) -> bool:
+        return self.downwards == downwards or set(self.emitting) <= {me}
+
+    def _begin(self, downwards: bool, me: int) -> bool | None:
+        """The direction before, unless another thread holds to it."""
+        with self.changed:
+            if not self._agrees(downwards, me):
+                return None
+            before = self.downwards if self.emitting else downwards
+            self._turn(downwards)
+            self.emitting.append(me)
+            return before
+
+    def after_fork(self) -> None:
+        """A thread of the parent that waited may have held the lock."""
+        self.changed = threading.Condition()
+        self.emitting = [t for t in self.emitting if t == threading.get_ident()]
 
     def _turn(self, downwards: bool) -> None:
         if self.downwards != downwards:
@@ -65,6 +84,8 @@ class _Scheduling:
 
 
 _scheduling = _Scheduling()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_scheduling.after_fork)
 _HAS_DIRECTION = llvm.llvm_version_info >= (20, 0, 0)  # an option that it does not know ends the process
 
 

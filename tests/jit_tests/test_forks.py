@@ -121,3 +121,38 @@ t.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_fork_does_not_wait_for_a_thread_that_waits_for_the_forking_one() -> None:
+    """A signal handler forks while its thread emits code, and another thread wants instructions in another order."""
+    program = """
+import os, signal, threading
+from jit.forks import compiling
+from jit.llvm.emission import _scheduling, scheduled
+signal.alarm(60)
+waits = threading.Event()
+agrees = _scheduling._agrees
+def seen(*args):
+    if (answer := agrees(*args)) is False:
+        waits.set()
+    return answer
+_scheduling._agrees = seen
+def emit():
+    with compiling, scheduled(True):
+        pass
+other = threading.Thread(target=emit)
+with compiling, scheduled(False):
+    other.start()
+    waits.wait()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        emit()
+if pid == 0:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+other.join()
+assert not compiling._inside and not _scheduling.emitting and not _scheduling.downwards
+"""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], check=True)
