@@ -411,6 +411,16 @@ def test_cumlogsumexp_of_minus_infinity() -> None:
     close(tangent, [0, 0, 1, 1])
 
 
+def test_derivatives_of_log2_of_complex_numbers_end_as_those_of_log() -> None:
+    z = np.array([complex(np.inf, 0), complex(-np.inf, 1), complex(1, np.inf), complex(1e308, 1e308), 2 - 1j])
+    ones = np.ones_like(z)
+    want = to_numpy(jvp(FX.log, (z,), (ones,))[1])
+    for result in (jvp(FX.log2, (z,), (ones,))[1], vjp(FX.log2, z)[1](ones)[0]):
+        found = to_numpy(result)
+        np.testing.assert_array_equal(found[:4], 0)
+        np.testing.assert_allclose(found[4], want[4] / np.log(2), rtol=1e-15)
+
+
 def test_pad_value_cotangent_ignores_infinities_of_the_operand() -> None:
     ct = np.array([1.0, INF, 2.0, 3.0])
     ct_x, ct_value = vjp(lambda x, v: FX.pad(x, v, ((1, 2, 0),)), np.ones(1), np.float64(0))[1](ct)
