@@ -21,62 +21,70 @@ class _Gate:
     """
 
     def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
-        self._changed = threading.Condition(threading.RLock())  # reentrant: the handler may interrupt what is below
+        # reentrant: a handler may interrupt what is below.  What threads inside wait for one another with is the same lock: a fork that
+        # held it would wait for those that want it
+        self.changed = threading.Condition(threading.RLock())
         self._inside: dict[int, int] = {}  # thread -> how often it has entered
-        self._forking = 0
+        self._forking: dict[
+            int, int
+        ] = {}  # thread -> how many forks of it are under way: a handler may fork while its thread does
 
     def __enter__(self) -> None:
         me = threading.get_ident()
-        with self._changed:
-            while self._forking and me not in self._inside:
-                self._changed.wait()
+        with self.changed:
+            while self._forking.keys() - {me} and me not in self._inside:
+                self.changed.wait()
             self._inside[me] = self._inside.get(me, 0) + 1
 
     def __exit__(self, *exc: object) -> None:
         me = threading.get_ident()
-        with self._changed:
+        with self.changed:
             self._inside[me] -= 1
             if not self._inside[me]:
                 del self._inside[me]
-            self._changed.notify_all()
+            self.changed.notify_all()
 
     @contextmanager
     def outside(self) -> Iterator[None]:
         """A thread that is inside waits for another one in here: a handler of that one's may fork, which would wait for the first."""
         me = threading.get_ident()
-        with self._changed:
+        with self.changed:
             entries = self._inside.pop(me, 0)
-            self._changed.notify_all()
+            self.changed.notify_all()
         try:
             yield
         finally:
-            with self._changed:
-                while self._forking and entries:
-                    self._changed.wait()
+            with self.changed:
+                while self._forking.keys() - {me} and entries:
+                    self.changed.wait()
                 if entries:
                     self._inside[me] = entries
 
     def before_fork(self) -> None:
         me = threading.get_ident()
-        with self._changed:
-            self._forking += 1
+        with self.changed:
+            self._forking[me] = self._forking.get(me, 0) + 1
             while self._inside.keys() - {me}:
-                self._changed.wait()
-        self._changed.acquire()
+                self.changed.wait()
+            self.changed.acquire()
 
     def in_parent(self) -> None:
-        self._forking -= 1
-        self._changed.notify_all()
-        self._changed.release()
+        self._forked()
 
     def in_child(self) -> None:
-        mine = self._inside.get(threading.get_ident(), 0)
-        self._reset()
-        if mine:
-            self._inside[threading.get_ident()] = mine
+        """There, the forking thread alone is left, which has the lock."""
+        me = threading.get_ident()
+        self._inside = {t: n for t, n in self._inside.items() if t == me}
+        self._forking = {me: self._forking[me]}
+        self._forked()
+
+    def _forked(self) -> None:
+        me = threading.get_ident()
+        self._forking[me] -= 1
+        if not self._forking[me]:
+            del self._forking[me]
+        self.changed.notify_all()
+        self.changed.release()
 
 
 compiling = _Gate()

@@ -41,30 +41,31 @@ class _Scheduling:
     """
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
         self.downwards = False  # from the bottom up is LLVM's own
         self.emitting: list[int] = []  # threads
 
     @contextmanager
     def towards(self, downwards: bool) -> Iterator[None]:
         me = threading.get_ident()
-        while (before := self._begin(downwards, me)) is None:
-            with compiling.outside(), self.changed:
-                self.changed.wait_for(lambda: self._agrees(downwards, me))
+        held, before = self.emitting.count(me), None
         try:
+            while (before := self._begin(downwards, me)) is None:
+                with compiling.outside(), compiling.changed:
+                    compiling.changed.wait_for(lambda: self._agrees(downwards, me))
             yield
         finally:
-            with (changed := self.changed):  # a handler's fork replaces it
-                self.emitting.remove(me)
-                self._turn(before if self.emitting else False)  # other users of LLVM find it as it was
-                changed.notify_all()
+            with compiling.changed:
+                if self.emitting.count(me) > held:
+                    self.emitting.remove(me)
+                    self._turn(bool(before) and bool(self.emitting))  # other users of LLVM find it as it was
+                    compiling.changed.notify_all()
 
     def _agrees(self, downwards: bool, me: int) -> bool:
         return self.downwards == downwards or set(self.emitting) <= {me}
 
     def _begin(self, downwards: bool, me: int) -> bool | None:
         """The direction before, unless another thread holds to it."""
-        with self.changed:
+        with compiling.changed:
             if not self._agrees(downwards, me):
                 return None
             before = self.downwards if self.emitting else downwards
@@ -72,9 +73,7 @@ class _Scheduling:
             self.emitting.append(me)
             return before
 
-    def after_fork(self) -> None:
-        """A thread of the parent that waited may have held the lock."""
-        self.changed = threading.Condition()
+    def in_child(self) -> None:
         self.emitting = [t for t in self.emitting if t == threading.get_ident()]
 
     def _turn(self, downwards: bool) -> None:
@@ -85,7 +84,7 @@ class _Scheduling:
 
 _scheduling = _Scheduling()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_scheduling.after_fork)
+    os.register_at_fork(after_in_child=_scheduling.in_child)
 _HAS_DIRECTION = llvm.llvm_version_info >= (20, 0, 0)  # an option that it does not know ends the process
 
 

@@ -156,3 +156,51 @@ other.join()
 assert not compiling._inside and not _scheduling.emitting and not _scheduling.downwards
 """
     subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_handlers_compile_and_fork_at_any_moment() -> None:
+    """Handlers that interrupt what waits, for another order of instructions or for others to leave before a fork."""
+    program = """
+import os, random, signal, threading, time
+from jit.forks import compiling
+from jit.llvm.emission import _scheduling, scheduled
+signal.alarm(60)
+stop, children = time.time() + 1.5, []
+def one():
+    try:
+        with compiling, scheduled(random.random() < 0.5):
+            time.sleep(random.random() * 2e-3)
+            if random.random() < 0.1:
+                raise ValueError
+    except ValueError:
+        pass
+def work():
+    while time.time() < stop:
+        one()
+def handler(*_):
+    one()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        signal.alarm(60)
+        for _ in range(4):
+            one()
+        os._exit(0)
+    children.append(pid)
+def kick():
+    while time.time() < stop - 0.3:
+        time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+signal.signal(signal.SIGUSR1, handler)
+threads = [threading.Thread(target=f) for f in (work, work, work, kick)]
+for t in threads:
+    t.start()
+work()
+for t in threads:
+    t.join()
+assert len(children) > 3
+assert {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children} == {0}
+assert not compiling._inside and not _scheduling.emitting and not _scheduling.downwards
+"""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", program], check=True)
