@@ -25,9 +25,7 @@ class _Gate:
         # held it would wait for those that want it
         self.changed = threading.Condition(threading.RLock())
         self._inside: dict[int, int] = {}  # thread -> how often it has entered
-        self._forking: dict[
-            int, int
-        ] = {}  # thread -> how many forks of it are under way: a handler may fork while its thread does
+        self._forking: dict[int, int] = {}  # thread -> its forks under way: a handler may fork while its thread does
 
     def __enter__(self) -> None:
         me = threading.get_ident()
@@ -69,22 +67,19 @@ class _Gate:
             self.changed.acquire()
 
     def in_parent(self) -> None:
-        self._forked()
-
-    def in_child(self) -> None:
-        """There, the forking thread alone is left, which has the lock."""
-        me = threading.get_ident()
-        self._inside = {t: n for t, n in self._inside.items() if t == me}
-        self._forking = {me: self._forking[me]}
-        self._forked()
-
-    def _forked(self) -> None:
         me = threading.get_ident()
         self._forking[me] -= 1
         if not self._forking[me]:
             del self._forking[me]
         self.changed.notify_all()
         self.changed.release()
+
+    def in_child(self) -> None:
+        """There, the forking thread alone is left, which has the lock."""
+        me = threading.get_ident()
+        self._inside = {t: n for t, n in self._inside.items() if t == me}
+        self._forking = {me: self._forking[me]}
+        self.in_parent()
 
 
 compiling = _Gate()

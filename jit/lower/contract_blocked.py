@@ -12,7 +12,7 @@ from ..kernels.microkernel import BLOCK_WORDS, LINE, Epilogue, Tile, packed_rows
 from ..loop_ir import Ty
 from .contract_blocks import Blocks, Layout, blocks_for, loops_for, slab_slices
 from .contract_items import items_of
-from .contract_left import along_rows, arranged, gains_wide_blocks, is_long, is_worth_turning, packs_rows
+from .contract_left import along_rows, arranged, gains_wide_blocks, is_long, is_worth_turning
 from .contract_pieces import (
     FINISHED_LINES,
     FINISHED_ROWS,
@@ -65,8 +65,7 @@ def blocked(
     unit = 2 if p.pairs else 1
     wide = gains_wide_blocks(ctx, p)
     tile = packed_rows_tile(ctx.host, p.compute) if wide else _tile(ctx, p)
-    p, a, a_step = arranged(ctx, name, p, a, tile, wide)
-    own_rows = not wide and packs_rows(tile, p)
+    p, a, a_step, own_rows = arranged(ctx, name, p, a, tile, wide)
     as_is = b.ty == p.compute and not p.pairs
     slab = slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
     panel, packs = 0, False

@@ -133,17 +133,15 @@ def blocks_for(ctx: LowerContext, p: Contraction, layout: Layout, most_rows: int
     else:
         if layout.packs_rows:
             piece_rows = even(m, -(-m // late(packing_ranges, m, tile.mr, batches, wanted, most_rows)))
+            group = panels
         elif layout.slab or layout.lanewise:
             piece_rows = even(m, m if layout.slab else most_rows)
         else:
             share = size(p.cols) * k * itemsize / ctx.host.l2_bytes
             ranges = late(row_ranges, m, tile.mr, batches, panels, wanted, share, most_rows)
             piece_rows = even(m, -(-m // ranges))
-        group = (
-            panels
-            if layout.packs_rows
-            else smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
-        )
+        if not layout.packs_rows:
+            group = smallest(GROUP, panels, batches * -(-m // piece_rows) * parts * panels // wanted)
     row_blocks, group = -(-m // piece_rows), largest(1, group)
     groups = -(-panels // group)
     if layout.packs and tile.is_narrow:  # all panels of a slice are packed before the first is used

@@ -17,15 +17,7 @@ from .contract_right import LARGE_ROWS
 from .contraction import BYTES_PER_NS, Array, Contraction, filled, move, row_major, run, scratch, size, with_a_strides
 from .registry import Arg, KernelHandle, LowerContext
 
-__all__ = [
-    "along_rows",
-    "arranged",
-    "gains_packed_rows",
-    "gains_wide_blocks",
-    "is_long",
-    "is_worth_turning",
-    "packs_rows",
-]
+__all__ = ["along_rows", "arranged", "gains_wide_blocks", "is_long", "is_worth_turning"]
 
 # Panels of B from which A is turned where a step of k for each line of the first-level cache is not enough for k, and
 # where it is: turning takes a pass, and what one core wrote the others fetch from its caches.
@@ -44,16 +36,18 @@ WIDE_COLUMNS, WIDE_CACHES, WIDE_WASTE = 64, 8, 1.05
 
 def arranged(
     ctx: LowerContext, name: str, p: Contraction, a: Array, tile: Tile, pack: bool
-) -> tuple[Contraction, Array, Any]:
-    """A as the kernel reads it, or packs it, and the contraction on it; where its rows are packed (if ``pack``), what ``packed_rows`` says
-    of them, else None."""
+) -> tuple[Contraction, Array, Any, bool]:
+    """A as the kernel reads it, and the contraction on it; where its rows are packed (always where ``pack``), what ``packed_rows`` says of
+    them, else None; and whether it lies as it did because pieces pack their rows themselves."""
     if a.ty != p.compute:
         p, a = converted(ctx, name, p, a)
-    if pack or (gains_packed_rows(tile, p) and not packs_rows(tile, p)):
-        return packed_rows(ctx, name, p, a, tile)
-    if not packs_rows(tile, p) and gains_turned(ctx, tile, p):
+    if pack or gains_packed_rows(tile, p):
+        if not pack and packs_own_rows(tile, p):
+            return p, a, None, True
+        return *packed_rows(ctx, name, p, a, tile), False
+    if gains_turned(ctx, tile, p):
         p, a = turned(ctx, name, p, a)
-    return p, a, None
+    return p, a, None, False
 
 
 def gains_wide_blocks(ctx: LowerContext, p: Contraction) -> bool:
@@ -85,17 +79,15 @@ def gains_packed_rows(tile: Tile, p: Contraction) -> bool:
     return is_sized(k) or bool(k >= PACK_K)
 
 
-def packs_rows(tile: Tile, p: Contraction) -> bool:
-    """Whether pieces pack their rows of A themselves, where that would be packed anyway: they are few, and used for all columns.
+def packs_own_rows(tile: Tile, p: Contraction) -> bool:
+    """Whether pieces pack their rows of an A themselves that gains by it: they are few, and used for all columns.
 
     No copy of all of A is made then, for which a small network's step took twice the memory; the time is 0.92 to 1.03 of what it takes with
     the copy (Zen 3, 100 x 60 by 60 x 100 float64 to 784 x 128 by 128 x 256 float32). Where several groups of columns pack the same rows, and
     for longer k, it is more (256 x 512 by 512 x 256 float32 1.05, 300 x 300 by 300 x 200 in two groups 1.1).
     """
-    if not gains_packed_rows(tile, p) or size(p.cols) > GROUP * tile.cols:
-        return False
     k = size(p.ks)
-    return is_sized(k) or bool(k <= PACK_OWN_K)
+    return bool(size(p.cols) <= GROUP * tile.cols) and (is_sized(k) or bool(k <= PACK_OWN_K))
 
 
 def gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:

@@ -79,7 +79,7 @@ class Emulator:
     def check(self) -> None:
         """At the end of a test: raises what a kernel could not, and forgets the memory that kernels touched.
 
-        It may be given back to the system then. Forgetting it after every call took a third of the time.
+        It may be given back to the system then. Forgetting it after every call took most of the time.
         """
         for start, end in self._mapped:
             self._machine.mem_unmap(start, end - start)
