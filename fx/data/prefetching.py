@@ -6,7 +6,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 __all__: list[str] = []
@@ -41,9 +40,9 @@ def prefetched(
                 if state is not None:
                     raise state
                 return
-            element = future.result()
+            future.exception()  # waits
             room.release()
-            yield partial(known, element), state
+            yield future.result, state  # raises, if it does, where the task would: what is behind it can be had
     finally:
         stop.set()
         room.release()
