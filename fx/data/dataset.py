@@ -7,6 +7,7 @@ in threads, and a state that is saved in a checkpoint brings back the very batch
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -54,7 +55,9 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} does not know how many elements it gives")
 
     def __iter__(self) -> Iterator[Element]:
-        return (task() for task, _ in self.tasks({}, 0))
+        with contextlib.closing(self.tasks({}, 0)) as tasks:  # type: ignore[type-var]
+            for task, _ in tasks:
+                yield task()
 
     if not TYPE_CHECKING:  # a type checker says itself what is not there
 

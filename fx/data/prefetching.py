@@ -11,6 +11,7 @@ from typing import Any
 __all__: list[str] = []
 
 _END = object()
+_NAME = "fx-prefetch"
 
 
 def known(element: Any) -> Any:
@@ -28,10 +29,8 @@ def prefetched(
     """
     ready: queue.Queue[Any] = queue.Queue()
     room, stop = threading.Semaphore(buffer), threading.Event()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="fx-prefetch")
-    feeder = threading.Thread(
-        target=_feed, args=(tasks, pool, ready, room, stop), name="fx-prefetch-feeder", daemon=True
-    )
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=_NAME)
+    feeder = threading.Thread(target=_feed, args=(tasks, pool, ready, room, stop), name=f"{_NAME}-feeder", daemon=True)
     feeder.start()
     try:
         while True:
@@ -46,8 +45,12 @@ def prefetched(
     finally:
         stop.set()
         room.release()
-        feeder.join()
-        pool.shutdown(cancel_futures=True)
+        waits = not threading.current_thread().name.startswith(
+            _NAME
+        )  # garbage is collected in any thread, in these too
+        if waits:
+            feeder.join()
+        pool.shutdown(wait=waits, cancel_futures=True)
 
 
 def _feed(tasks: Any, pool: ThreadPoolExecutor, ready: Any, room: threading.Semaphore, stop: threading.Event) -> None:

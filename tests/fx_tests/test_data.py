@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import importlib
@@ -538,6 +539,24 @@ def test_an_error_in_map_loses_no_other_element(ahead):
         with pytest.raises(error):
             next(iterator)
         assert found + [b.tolist() for b in iterator] == [[0, 1], [2, 3], [6, 7]]
+
+
+def test_threads_end_wherever_what_began_them_is_collected():
+    """Garbage is collected in any thread, in those that it ends too."""
+    ready = threading.Event()
+
+    def collects(x):
+        return x if x < 3 or not ready.wait(20) else x + 0 * gc.collect()
+
+    iterator = data.from_arrays(np.arange(9)).map(collects).prefetch(3).iterator()
+    cycle = [iterator, next(iterator)]
+    cycle.append(cycle)
+    del iterator, cycle
+    ready.set()
+    deadline = time.monotonic() + 20
+    while any(t.name.startswith("fx-prefetch") for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert not any(t.name.startswith("fx-prefetch") for t in threading.enumerate())
 
 
 def test_an_error_in_filter_says_of_what():
