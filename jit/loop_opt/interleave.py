@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import takewhile
 
-from ..loop_ir import Assign, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, i64, minimum
+from ..loop_ir import Assign, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, i64, maximum, minimum
 from ..loop_walk import assigned, blocks, declared, is_any, operands
 
 __all__ = ["interleaved", "pipelined"]
@@ -53,7 +53,8 @@ def interleaved(loop: For, vectors: int, names: Callable[[str], str]) -> For:
 def pipelined(loop: For, vectors: int, names: Callable[[str], str], masks: int | None = None) -> Stmt:
     """The same for a loop over blocks as long as its step, whose rounds overlap.
 
-    The first half of the last block is computed once more in place of that of a block which is not there.
+    There is one round more, before the others: what it stores in the first block, from nothing, the next one replaces.  The last round
+    looks ahead to its own block, in place of one that is not there.
 
     masks: the registers of the machine that hold nothing but booleans: rounds that pass on more do not overlap.
     """
@@ -65,25 +66,32 @@ def pipelined(loop: For, vectors: int, names: Callable[[str], str], masks: int |
     types = {s.name: s.value.ty for s in first if isinstance(s, Let)}
     needed = {n for s in (*second, *stores) for n in (*_reads(s), *_writes(s))}
     passed = {n: names(n) for n in types if n in needed}
-    if masks is not None and vectors * sum(types[n].kind == "b" for n in passed) > masks:
+    many = masks is not None and vectors * sum(types[n].kind == "b" for n in passed) > masks
+    if many or any(_divides_integers(s) or _loads(s) for s in second):
         return replace(loop, body=(*_listed(computing, vectors), *stores))
-
-    def half(at: Expr) -> tuple[list[Stmt], dict[str, str]]:
-        made = {n: names(n) for n in declared(first)}
-        return [_renamed(s, {**made, loop.var: at}) for s in first], made
-
-    ahead = Ref(names(f"{loop.var}_ahead"), i64)
-    begin, begun = half(loop.start)
-    following, made = half(ahead)
-    current = [_renamed(s, passed) for s in second]
+    var = Ref(loop.var, i64)
+    ahead, here = Ref(names(f"{loop.var}_ahead"), i64), Ref(names(f"{loop.var}_here"), i64)
+    made = {n: names(n) for n in declared(first)}
+    new: dict[str, Expr | str] = {**made, loop.var: ahead}
+    following = [_renamed(s, new) for s in first]
+    old: dict[str, Expr | str] = {**passed, loop.var: here}
     body = (
-        Let(ahead.name, minimum(Ref(loop.var, i64) + loop.step, loop.stop - loop.step)),
-        *_listed([*following, *current], vectors),
-        *(_renamed(s, passed) for s in stores),
+        Let(ahead.name, minimum(var + loop.step, loop.stop - loop.step)),
+        Let(here.name, maximum(var, loop.start)),
+        *_listed([*following, *(_renamed(s, old) for s in second)], vectors),
+        *(_renamed(s, old) for s in stores),
         *(Assign(held, Ref(made[n], types[n])) for n, held in passed.items()),
     )
-    hold = (Let(held, Ref(begun[n], types[n]), mutable=True) for n, held in passed.items())
-    return If(loop.start < loop.stop, (*begin, *hold, replace(loop, body=body)))
+    hold = (Let(held, Const(0, types[n]), mutable=True) for n, held in passed.items())
+    rounds = replace(loop, start=loop.start - loop.step, body=body)
+    return If(loop.start < loop.stop, (*hold, rounds))
+
+
+def _divides_integers(node: Stmt | Expr) -> bool:
+    """... which may stop the process where there is nothing to divide by."""
+    here = isinstance(node, Op) and node.name in ("div", "rem") and node.ty.kind in "iu"
+    inside = (s for block in blocks(node) for s in block) if isinstance(node, If) else ()
+    return here or any(map(_divides_integers, (*operands(node), *inside)))
 
 
 def _halves(stmts: Sequence[Stmt], stores: Sequence[Stmt]) -> tuple[list[Stmt], list[Stmt]]:
@@ -104,7 +112,7 @@ def _halves(stmts: Sequence[Stmt], stores: Sequence[Stmt]) -> tuple[list[Stmt], 
     passes |= {made[n] for s in stores for n in _reads(s) if n in made}
     for k in reversed(range(len(stmts))):
         s = stmts[k]
-        if early[k] and height[k] <= half and isinstance(s, Let) and not any(early[j] for j in after[k]):
+        if early[k] and height[k] <= half and isinstance(s, Let) and not (_loads(s) or any(early[j] for j in after[k])):
             more = sum(_weight(stmts[j]) for j in operands_of[k] if j not in passes)
             if more < (_weight(s) if k in passes else 0):
                 early[k] = False
@@ -133,8 +141,9 @@ def _apart(body: Sequence[Stmt], names: Callable[[str], str]) -> tuple[list[Stmt
     return flat.out, stores
 
 
-def _loads(e: Expr) -> bool:
-    return isinstance(e, Load) or any(_loads(part) for part in operands(e))
+def _loads(node: Stmt | Expr) -> bool:
+    inside = (s for block in blocks(node) for s in block) if isinstance(node, If) else ()
+    return isinstance(node, Load) or any(map(_loads, (*operands(node), *inside)))
 
 
 def _is_ordered(s: Stmt) -> bool:

@@ -370,6 +370,20 @@ def test_what_is_computed_twice_has_one_name() -> None:
     run_everywhere(b.build(), [np.linspace(-3, 3, 300, dtype=np.float32), np.zeros(300, np.float32)], 0, 300)
 
 
+def test_rounds_of_a_body_that_divides_integers_do_not_overlap() -> None:
+    """The round before the first one has nothing to divide by, which would end the process."""
+    b = KernelBuilder("divides")
+    x, y, out = b.pointer("x", i32), b.pointer("y", i32), b.pointer("out", i32)
+    with b.for_("i", b.lo, b.hi, vectorize=True) as i:
+        total, divisor = b.let("v", b.load(x, i)), b.let("divisor", b.load(y, 0))
+        for _ in range(48):
+            total = b.let("t", total * 3 + 1)
+        b.store(out, i, total // divisor)
+    assert not carries_vectors(vectorize(fold(b.build()), pipelines()), pipelines())
+    args = [np.arange(300, dtype=np.int32), np.array([7], np.int32), np.zeros(300, np.int32)]
+    run_everywhere(b.build(), args, 0, 300, numba=False)
+
+
 @pytest.mark.parametrize("order", [interleaved, pipelined])
 def test_a_loop_that_reads_what_it_has_stored_keeps_its_order(order: Any) -> None:
     b = KernelBuilder("stored")
