@@ -1,9 +1,10 @@
 """The kernel store: object code on disk, found by the content it was compiled from.
 
-An entry is a file ``<directory>/<first two digits>/<key>.fxk``: a header (magic, version, length, SHA-256)
-and the payload.  It is written under a temporary name and moved into place by ``os.replace``, so a process
+An entry is a file ``<directory>/<first two digits>/<key>.fxk``: a header (magic, version, length, SHA-256 of the
+key and the payload) and the payload.  It is written under a temporary name and moved into place by ``os.replace``, so a process
 killed at any moment leaves an entry whole or not at all; what a crash of the machine or a bad disk leaves
-is caught by the checksum, deleted and compiled again.  No locks: processes may read, write and evict at once.
+is caught by the checksum, deleted and compiled again, and so is a file that came under another one's name.  No locks:
+processes may read, write and evict at once.
 
 The key holds everything that object code depends on (``kernel_key``), so entries never go stale.  They go
 when the store outgrows its limit, the longest unused first.
@@ -14,6 +15,7 @@ Loading an entry runs it.  A directory that other users can write to is therefor
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -41,8 +43,8 @@ __all__ = ["CacheStats", "KernelStore", "default_directory", "default_store", "e
 
 DEFAULT_LIMIT = 512 << 20
 MEMORY_ENTRIES = 4096  # about 40 MB of typical kernels, where they cannot be written to disk
-_HEADER = struct.Struct("<4sIQ32s")  # magic, version, payload length, SHA-256 of the payload
-_MAGIC, _VERSION = b"FXKO", 1
+_HEADER = struct.Struct("<4sIQ32s")  # magic, version, payload length, SHA-256 of the key and the payload
+_MAGIC, _VERSION = b"FXKO", 2
 _SUFFIX = ".fxk"
 _KEY = re.compile(r"[0-9a-f]{16,128}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
@@ -109,19 +111,34 @@ def kernel_key(text: str, options: Mapping[str, object], environment: str) -> st
 
 
 def default_directory() -> Path | None:
-    """``FX_CACHE_DIR``, else the platform's place for caches; None if ``FX_CACHE_DIR`` is empty or ``off``."""
+    """``FX_CACHE_DIR``, else the platform's place for caches; None if ``FX_CACHE_DIR`` is empty or ``off``.
+
+    Raises:
+        CacheError: it begins with a home folder that is not known.
+    """
     chosen = os.environ.get("FX_CACHE_DIR")
     if chosen is not None:
-        return None if chosen.strip().lower() in ("", "off") else Path(chosen).expanduser()
+        return None if chosen.strip().lower() in ("", "off") else Path(_at_home(chosen))
     if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser(r"~\AppData\Local")
+        base = os.environ.get("LOCALAPPDATA") or _at_home(r"~\AppData\Local")
     elif sys.platform == "darwin":
-        base = os.path.expanduser("~/Library/Caches")
+        base = _at_home("~/Library/Caches")
     else:
         base = os.environ.get("XDG_CACHE_HOME", "")
         if not os.path.isabs(base):  # the XDG specification says to ignore relative paths
-            base = os.path.expanduser("~/.cache")
+            base = _at_home("~/.cache")
     return Path(base) / "fx" / "kernels"
+
+
+def _at_home(path: str) -> str:
+    """``path`` with the home folder in the place of ``~`` or ``~user``."""
+    found = os.path.expanduser(path)
+    if found.startswith("~"):  # no such user, or no HOME and a user without an entry, as containers have
+        raise CacheError(
+            f"the kernel cache {path} has no place, as the home folder that it begins with is not known: set FX_CACHE_DIR to a"
+            " directory of your own, or to 'off'"
+        )
+    return found
 
 
 def default_limit() -> int:
@@ -212,7 +229,7 @@ class KernelStore:
         limit_bytes: int | None = None,
         check: Callable[[Path], None] = refuse_if_exposed,
     ) -> None:
-        self.directory = None if directory is None else Path(directory).resolve()
+        self.directory = None if directory is None else Path(directory)
         self.limit_bytes = default_limit() if limit_bytes is None else limit_bytes
         self._memory: OrderedDict[str, bytes] = OrderedDict()
         self._counts = dict.fromkeys(("memory_hits", "disk_hits", "misses", "writes", "corrupt", "evicted"), 0)
@@ -221,7 +238,10 @@ class KernelStore:
         self._written_bytes = 0  # since the last scan
         if self.directory is not None:
             try:
+                self.directory = Path(os.path.realpath(self.directory))
                 make_private(self.directory)
+                if not stat_bits.S_ISDIR(os.stat(self.directory).st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
                 check(self.directory)
             except CacheError:
                 raise
@@ -248,7 +268,7 @@ class KernelStore:
             self._remember(key, data)
             return
         try:
-            self._write(path, data)
+            self._write(path, key, data)
         except OSError as e:
             self._writable = False
             self._remember(key, data)
@@ -301,17 +321,18 @@ class KernelStore:
                 used = os.fstat(f.fileno()).st_mtime
         except OSError:
             return None
-        data = _payload(content)
+        data = _payload(content, key)
         if data is None:
             self._counts["corrupt"] += 1
             _unlink(path)
             return None
-        if self._writable and time.time() - used > _TOUCH_SECONDS:
+        away = abs(time.time() - used)  # a clock that was set back leaves times in the future
+        if self._writable and away > _TOUCH_SECONDS:
             with contextlib.suppress(OSError):  # evicted by another process: the payload is good all the same
                 os.utime(path)
         return data
 
-    def _write(self, path: str, data: bytes) -> None:
+    def _write(self, path: str, key: str, data: bytes) -> None:
         shard = os.path.dirname(path)
         with contextlib.suppress(FileExistsError):
             os.mkdir(shard, mode=0o700)
@@ -319,7 +340,7 @@ class KernelStore:
         handle = os.open(temporary, _NEW_FILE, 0o600)
         try:
             with open(handle, "wb") as f:
-                f.write(_HEADER.pack(_MAGIC, _VERSION, len(data), hashlib.sha256(data).digest()))
+                f.write(_HEADER.pack(_MAGIC, _VERSION, len(data), _checksum(key, data)))
                 f.write(data)
             os.replace(temporary, path)
         except PermissionError:
@@ -379,13 +400,19 @@ class KernelStore:
         return total
 
 
-def _payload(content: bytes) -> bytes | None:
-    """The payload of a file's content, or None if it is not whole."""
+def _checksum(key: str, data: bytes) -> bytes:
+    digest = hashlib.sha256(key.encode())
+    digest.update(data)
+    return digest.digest()
+
+
+def _payload(content: bytes, key: str) -> bytes | None:
+    """The payload of a file's content, or None if it is not whole, or was written under another key."""
     if len(content) < _HEADER.size:
         return None
     magic, version, length, checksum = _HEADER.unpack_from(content)
     data = content[_HEADER.size :]
-    if (magic, version, length) != (_MAGIC, _VERSION, len(data)) or hashlib.sha256(data).digest() != checksum:
+    if (magic, version, length) != (_MAGIC, _VERSION, len(data)) or _checksum(key, data) != checksum:
         return None
     return data
 

@@ -61,12 +61,13 @@ def _account(folder: str, within: Sequence[str]) -> tuple[str, bool]:
 
 
 def _files(folder: str, within: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """The Python files in order, each with what the system says of it."""
+    """The Python files in order, each with what the system says of it; of a package without sources its compiled ones."""
     for part in within:
         path = os.path.join(folder, part)
         if os.path.isdir(path):
             yield from _under(path)
         else:
+            path = path if os.path.exists(path) else f"{path}c"
             yield path, os.stat(path)
 
 
@@ -74,7 +75,7 @@ def _under(folder: str) -> Iterator[tuple[str, os.stat_result]]:
     with os.scandir(folder) as scan:
         entries = sorted(scan, key=lambda e: e.name)
     for e in entries:
-        if e.name.endswith(".py"):
+        if e.name.endswith((".py", ".pyc")):
             yield e.path, e.stat()
         elif e.name != "__pycache__" and e.is_dir():
             yield from _under(e.path)

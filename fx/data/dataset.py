@@ -7,8 +7,9 @@ in threads, and a state that is saved in a checkpoint brings back the very batch
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,10 @@ import numpy as np
 from .. import random, tree
 from ..errors import DataError
 from . import elsewhere
-from .elements import finite, mapped, name_of, permutation, seeded, stacked
+from .elements import finite, kept, mapped, name_of, permutation, seeded, stacked
 from .prefetching import known, prefetched
 from .sources import Images, Source, positive
+from .states import check_numbers, refuse_shorter
 
 __all__ = ["DataIterator", "Dataset"]
 
@@ -27,6 +29,11 @@ Element = Any
 State = dict[str, Any]
 Task = Callable[[], Element]
 Tasks = Iterator[tuple[Task, State]]
+
+
+def _counts(n: Any, least: int = 0) -> bool:
+    """Whether ``n`` is an int of at least ``least``."""
+    return isinstance(n, (int, np.integer)) and bool(n >= least)
 
 
 class Dataset:
@@ -48,7 +55,9 @@ class Dataset:
         raise TypeError(f"{type(self).__name__} does not know how many elements it gives")
 
     def __iter__(self) -> Iterator[Element]:
-        return (task() for task, _ in self.tasks({}, 0))
+        with contextlib.closing(self.tasks({}, 0)) as tasks:  # type: ignore[type-var]
+            for task, _ in tasks:
+                yield task()
 
     if not TYPE_CHECKING:  # a type checker says itself what is not there
 
@@ -65,14 +74,23 @@ class Dataset:
         """Raises DataError unless the state, or ``{}``, is one of a chain of the same steps."""
         if self._kept is None:
             return self._of.check_state(state)  # type: ignore[attr-defined]
-        if not isinstance(state, dict) or not (state.keys() <= set(self._kept)):
+        if not isinstance(state, dict) or (state and state.keys() != set(self._kept)):
             raise DataError(
                 f"the state {state!r} is none of this data set, whose states hold {' and '.join(self._kept)}: it was saved with other"
                 " steps. Begin without it, or with the steps it was saved with."
             )
+        check_numbers(state, self._most)
         if "of" in state:
             self._of.check_state(state["of"])  # type: ignore[attr-defined]
         return None
+
+    @property
+    def _most(self) -> int | None:
+        """How many elements there are in a pass, if that is known."""
+        try:
+            return len(self)
+        except TypeError:
+            return None
 
     def iterator(self, state: State | None = None, *, epoch: int = 0) -> DataIterator:
         """An iterator with a ``state`` that can be saved and given back here.
@@ -89,7 +107,9 @@ class Dataset:
         >>> all((next(it) == next(again)).all() for _ in range(20))
         True
         """
-        self.check_state(state or {})
+        self.check_state({} if state is None else state)
+        if not _counts(epoch):
+            raise DataError(f"epoch counts the passes, from 0; found {epoch!r}")
         return DataIterator(self, dict(state or {}), epoch)
 
     # ------------------------------------------------------------------------------------- the steps
@@ -103,10 +123,16 @@ class Dataset:
             seed: ``f`` gets a NumPy ``Generator`` of its own for every element: ``f(rng, element)``.
             key: ``f`` gets a key of ``fx.random`` of its own for every element: ``f(key, element)``.
         """
+        if not callable(f):
+            raise DataError(f"map takes a function of an element; found {f!r}")
+        if seed is not None and not _counts(seed):
+            raise DataError(f"map takes a seed, an int of at least 0, or key=random.key(...); found seed={seed!r}")
         return _Map(self, f, seed, key)
 
     def filter(self, keep: Callable[[Element], Any]) -> Dataset:
         """The elements for which ``keep(element)`` is true."""
+        if not callable(keep):
+            raise DataError(f"filter takes a function of an element that says whether it stays; found {keep!r}")
         return _Filter(self, keep)
 
     @elsewhere.step
@@ -121,8 +147,10 @@ class Dataset:
         Raises:
             DataError: such a data set, and no ``buffer``.
         """
-        if not isinstance(seed, (int, np.integer)):
-            raise DataError(f"shuffle takes a seed, an int (not a key: orders are NumPy's work); found {seed!r}")
+        if not _counts(seed):
+            raise DataError(
+                f"shuffle takes a seed, an int of at least 0 (not a key: orders are NumPy's work); found {seed!r}"
+            )
         return _Shuffle(self, seed) if buffer is None else _BufferShuffle(self, seed, buffer)
 
     @elsewhere.step
@@ -140,7 +168,7 @@ class Dataset:
     @elsewhere.step
     def repeat(self, times: int | None = None) -> Dataset:
         """Pass after pass; None for ever."""
-        if times is not None and (not isinstance(times, (int, np.integer)) or times < 0):
+        if times is not None and not _counts(times):
             raise DataError(f"repeat takes a number of passes, at least 0, or None for ever; found {times!r}")
         return _Repeat(self, times)
 
@@ -148,20 +176,20 @@ class Dataset:
     def prefetch(self, buffer: int = 2, *, threads: int = 1) -> Dataset:
         """Computes up to ``buffer`` elements ahead, in ``threads`` threads, while the last one is being used. The order
         stays."""
-        if buffer < 1 or threads < 1:
+        if not (_counts(buffer, 1) and _counts(threads, 1)):
             raise DataError(f"prefetch takes at least one element and one thread; found {buffer=}, {threads=}")
         return _Prefetch(self, buffer, threads)
 
     def take(self, n: int) -> Dataset:
         """The first ``n`` elements."""
-        if not isinstance(n, (int, np.integer)) or n < 0:
-            raise DataError(f"take takes a number of elements, at least 0; found {n}")
+        if not _counts(n):
+            raise DataError(f"take takes a number of elements, at least 0; found {n!r}")
         return _Take(self, n)
 
     def skip(self, n: int) -> Dataset:
         """All but the first ``n`` elements."""
-        if not isinstance(n, (int, np.integer)) or n < 0:
-            raise DataError(f"skip takes a number of elements, at least 0; found {n}")
+        if not _counts(n):
+            raise DataError(f"skip takes a number of elements, at least 0; found {n!r}")
         return _Skip(self, n)
 
     def check_finite(self) -> Dataset:
@@ -258,9 +286,16 @@ class FromIterator(Dataset):
         return f"Dataset({name_of(self._make)})"
 
     def tasks(self, state: State, epoch: int) -> Tasks:
-        done = state.get("index", 0)
-        for i, element in enumerate(itertools.islice(self._make(), done, None), done):
-            yield partial(known, element), {"index": i + 1}
+        done, count, elements = state.get("index", 0), 0, self._make()
+        if not isinstance(elements, Iterable):
+            raise DataError(
+                f"from_iterator: {name_of(self._make)} makes an iterable for every pass; found {elements!r}. Does it end in"
+                " return, or yield?"
+            )
+        for count, element in enumerate(elements, 1):
+            if count > done:
+                yield partial(known, element), {"index": count}
+        refuse_shorter(count, done)
 
 
 class _Step(Dataset):
@@ -321,7 +356,7 @@ class _Filter(_Step):
     def tasks(self, state: State, epoch: int) -> Tasks:
         for task, inner in self._of.tasks(state, epoch):
             element = task()
-            if self._keep(element):
+            if kept(self._keep, element):
                 yield partial(known, element), inner
 
 
@@ -365,8 +400,8 @@ class _BufferShuffle(_Step):
 
     def __init__(self, of: Dataset, seed: int, buffer: int) -> None:
         super().__init__(of)
-        if buffer < 1:
-            raise DataError(f"shuffle takes a buffer of at least one element; found {buffer}")
+        if not _counts(buffer, 1):
+            raise DataError(f"shuffle takes a buffer of at least one element; found {buffer!r}")
         self._seed, self._buffer = seed, buffer
 
     def tasks(self, state: State, epoch: int) -> Tasks:
@@ -379,7 +414,7 @@ class _BufferShuffle(_Step):
                 if len(waiting) < self._buffer:
                     continue
             if not waiting:
-                return
+                return refuse_shorter(count, done)
             at = int(rng.bit_generator.random_raw() % len(waiting))
             waiting[at], waiting[-1] = waiting[-1], waiting[at]
             drawn, count = waiting.pop(), count + 1
@@ -436,7 +471,7 @@ class _Repeat(_Step):
     def tasks(self, state: State, epoch: int) -> Tasks:
         inner = state.get("of", {})
         for n in itertools.count(state.get("epoch", 0)):
-            if n == self._times:
+            if self._times is not None and n >= self._times:
                 return
             empty = not inner
             for task, after in self._of.tasks(inner, epoch + n):

@@ -10,7 +10,7 @@ import numpy as np
 from .. import tree
 from ..errors import DataError, ShapeError
 
-__all__ = ["finite", "mapped", "name_of", "permutation", "seeded", "stacked"]
+__all__ = ["finite", "kept", "mapped", "name_of", "permutation", "seeded", "stacked"]
 
 Element = Any
 
@@ -70,10 +70,15 @@ def mapped(f: Callable[..., Element], i: int, *args: Any) -> Element:
     """``f(*args)`` for element ``i``; an error says which that was, None is one.
 
     Raises:
-        DataError: the result is None.
+        DataError: the result is None; ``f`` raises StopIteration.
     """
     try:
         made = f(*args)
+    except StopIteration as error:  # which would end whoever goes through the elements, and the rest would be lost
+        raise DataError(
+            f"map: the function raised StopIteration for element {i} of the pass: {_kinds(args[-1])}. Does it call next() of"
+            " something that has ended? next(iterator, default) gives something else then."
+        ) from error
     except Exception as error:
         error.add_note(
             f"in map, of element {i} of the pass: {_kinds(args[-1])}, which the function gets as one argument"
@@ -82,6 +87,15 @@ def mapped(f: Callable[..., Element], i: int, *args: Any) -> Element:
     if made is None:
         raise DataError(f"map: the function gave None for element {i} of the pass; does it end in return?")
     return made
+
+
+def kept(keep: Callable[[Element], Any], element: Element) -> bool:
+    """Whether ``keep(element)`` is true; an error says of what element."""
+    try:
+        return bool(keep(element))
+    except Exception as error:
+        error.add_note(f"in filter, whose function takes an element and gives True or False: {_kinds(element)}")
+        raise
 
 
 def _kinds(element: Element) -> str:

@@ -6,12 +6,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 __all__: list[str] = []
 
 _END = object()
+_NAME = "fx-prefetch"
 
 
 def known(element: Any) -> Any:
@@ -29,10 +29,8 @@ def prefetched(
     """
     ready: queue.Queue[Any] = queue.Queue()
     room, stop = threading.Semaphore(buffer), threading.Event()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="fx-prefetch")
-    feeder = threading.Thread(
-        target=_feed, args=(tasks, pool, ready, room, stop), name="fx-prefetch-feeder", daemon=True
-    )
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=_NAME)
+    feeder = threading.Thread(target=_feed, args=(tasks, pool, ready, room, stop), name=f"{_NAME}-feeder", daemon=True)
     feeder.start()
     try:
         while True:
@@ -41,14 +39,18 @@ def prefetched(
                 if state is not None:
                     raise state
                 return
-            element = future.result()
+            future.exception()  # waits
             room.release()
-            yield partial(known, element), state
+            yield future.result, state  # raises, if it does, where the task would: what is behind it can be had
     finally:
         stop.set()
         room.release()
-        feeder.join()
-        pool.shutdown(cancel_futures=True)
+        waits = not threading.current_thread().name.startswith(
+            _NAME
+        )  # garbage is collected in any thread, in these too
+        if waits:
+            feeder.join()
+        pool.shutdown(wait=waits, cancel_futures=True)
 
 
 def _feed(tasks: Any, pool: ThreadPoolExecutor, ready: Any, room: threading.Semaphore, stop: threading.Event) -> None:

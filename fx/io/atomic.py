@@ -47,7 +47,12 @@ def write_atomically(path: str | os.PathLike[str], parts: Iterable[bytes | memor
     except OSError as e:
         raise SaveError(e.errno, _explain(path, e)) from e
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):  # it is not there, its folder is gone, or it is another user's
+        file.unlink()
 
 
 def _write_all(descriptor: int, part: bytes | memoryview) -> None:
@@ -81,7 +86,7 @@ def remove_leftovers(folder: Path, names: str = "*") -> None:
     for file in folder.glob(f".{names}.{glob.escape(platform.node())}-*.tmp"):
         pid = file.name.removesuffix(".tmp").split("-")[-2]
         if pid.isdecimal() and not _alive(int(pid)):
-            file.unlink(missing_ok=True)
+            _remove(file)
 
 
 def _alive(pid: int) -> bool:

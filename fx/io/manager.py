@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -59,14 +60,18 @@ class CheckpointManager:
             self.folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise CheckpointError(f"{self.folder} is a file; checkpoints go into a folder of their own") from None
+        except OSError as e:
+            raise CheckpointError(f"the folder {self.folder} cannot be made: {e.strerror}. Choose another one.") from e
 
     def path(self, step: int) -> Path:
         """The file of a step."""
         return self.folder / f"step-{step:010d}.safetensors"
 
     def steps(self) -> list[int]:
-        """The steps that are there, in order."""
-        return sorted(int(m[1]) for file in self.folder.iterdir() if (m := _NAME.fullmatch(file.name)))
+        """The steps that are there, in order; none if the folder is gone."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder) as files:
+            return sorted(int(m[1]) for f in files if (m := _NAME.fullmatch(f.name)) and f.is_file())
+        return []
 
     def latest_step(self) -> int | None:
         """The newest step; None if there is none."""
@@ -117,6 +122,8 @@ class CheckpointManager:
             return load(self.path(step), like, cast=cast)
         except CheckpointError as e:
             others = [s for s in self.steps() if s != step]
+            if not others:
+                raise
             way_out = "restore(step=...) takes one of them"
             if isinstance(e, CorruptFileError):
                 way_out += "; without the damaged file a run goes on from the newest of them"
@@ -132,7 +139,7 @@ class CheckpointManager:
         for s in steps:
             try:
                 value = self.metrics(s).get(best, math.nan)
-            except CorruptFileError:  # an older file that was damaged ends no run
+            except (CheckpointError, OSError):  # an older file that is damaged, gone or of another version ends no run
                 continue
             if not math.isnan(value):
                 found[s] = self._sign * value
@@ -146,4 +153,5 @@ class CheckpointManager:
         keep = {saved, *steps[-self._keep_last :], *self._ranked(steps)[: self._keep_best]}
         for s in steps:
             if s not in keep:
-                self.path(s).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # somebody else removed it, or will have to
+                    self.path(s).unlink()

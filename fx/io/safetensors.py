@@ -26,6 +26,7 @@ from .atomic import write_atomically
 __all__ = ["SafetensorsHeader", "read_safetensors", "read_safetensors_header", "write_safetensors"]
 
 _LARGEST_HEADER = 100_000_000
+_MOST_AXES = 64  # of NumPy's arrays
 _DTYPES: dict[str, Any] = {
     "BOOL": np.bool_, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32, "I32": np.int32,
     "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64, "C64": np.complex64,
@@ -164,6 +165,8 @@ def _entry(name: str, found: Any, size: int) -> Entry:
     if not isinstance(code, str) or (code != "BF16" and code not in _DTYPES):
         raise ValueError(f"the dtype of {name!r} is {code!r}, which fx does not know")
     width = 2 if code == "BF16" else np.dtype(_DTYPES[code]).itemsize
+    if len(shape) > _MOST_AXES or math.prod(max(n, 1) for n in shape) * width >= 1 << 63:
+        raise ValueError(f"no array of NumPy's has the shape of {name!r}, {shape}")
     if end - begin != math.prod(shape) * width:
         raise ValueError(f"{name!r} has {end - begin} bytes; {code} of shape {shape} takes {math.prod(shape) * width}")
     return Entry(code, tuple(shape), begin, end)
@@ -219,7 +222,7 @@ def read_safetensors_header(path: str | os.PathLike[str]) -> SafetensorsHeader:
         return _read_header(file, path)
 
 
-def _array_of(e: Entry, raw: np.ndarray, name: str) -> np.ndarray:
+def _array_of(path: Any, e: Entry, raw: np.ndarray, name: str) -> np.ndarray:
     if e.code == "BF16":
         if dtypes.bfloat16 is None:
             raise DTypeError(f"{name!r} is bfloat16, which NumPy has from ml_dtypes: pip install 'fxjit[bfloat16]'")
@@ -227,7 +230,7 @@ def _array_of(e: Entry, raw: np.ndarray, name: str) -> np.ndarray:
     dtype = np.dtype(_DTYPES[e.code])
     array = raw.view(dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(e.shape)
     if e.code == "BOOL" and raw.size and raw.max() > 1:
-        raise CorruptFileError(f"{name!r} is bool, and has bytes that are neither 0 nor 1")
+        raise CorruptFileError(f"{path}: {name!r} is bool, and has bytes that are neither 0 nor 1")
     return array
 
 
@@ -242,7 +245,7 @@ def read_arrays(
             file.seek(header.start + e.begin)
             if file.readinto(raw.data) != raw.size:  # the file was cut since its header was read
                 raise CorruptFileError(f"{Path(path)}: {name!r} is cut off")
-            yield name, _array_of(e, raw, name)
+            yield name, _array_of(path, e, raw, name)
 
 
 def read_safetensors(path: str | os.PathLike[str], names: Any = None) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ __all__ = ["LoadReport", "load", "load_partial", "read_metadata", "save"]
 
 Tree = Any
 _FORMAT = "fx pytree 1"
+_WHOLE = "(the whole: a single leaf)"
 
 
 # --------------------------------------------------------------------------------------------- saving
@@ -104,8 +105,8 @@ class LoadReport(NamedTuple):
     def __str__(self) -> str:
         lines = [f"{len(self.loaded)} entries loaded"]
         for title, paths in (("missing in the file", self.missing), ("unexpected in the file", self.unexpected)):
-            lines += [f"{title}:"] * bool(paths) + [f"  {p}" for p in paths]
-        lines += ["misshapen:"] * bool(self.misshapen) + [f"  {p}: {m}" for p, m in self.misshapen.items()]
+            lines += [f"{title}:"] * bool(paths) + [f"  {p or _WHOLE}" for p in paths]
+        lines += ["misshapen:"] * bool(self.misshapen) + [f"  {p or _WHOLE}: {m}" for p, m in self.misshapen.items()]
         return "\n".join(lines)
 
 
@@ -120,11 +121,21 @@ class Saved(NamedTuple):
     def values(self, paths: Iterable[str]) -> dict[str, Any]:
         """The leaves at some paths, their bytes checked."""
         wanted = {p: self.leaves[p] for p in paths}
-        arrays = self.arrays([d["array"] for d in wanted.values() if "array" in d])
-        return {p: structure.leaf_of(d, arrays) for p, d in wanted.items()}
+        with structure.making_sense(self.path):
+            names = [d["array"] for d in wanted.values() if "array" in d and self.header.entries[d["array"]]]
+        arrays = self.arrays(names)
+        with structure.making_sense(self.path):
+            return {p: structure.leaf_of(d, arrays) for p, d in wanted.items()}
+
+    def tree(self) -> Tree:
+        """The pytree that was saved, in plain containers: modules, dataclasses and named tuples come as dicts."""
+        arrays = self.arrays(self.header.entries)
+        with structure.making_sense(self.path):
+            return structure.rebuild(self.description, arrays)
 
     def arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        checksums = json.loads(self.header.metadata.get("fx.crc32", "{}"))
+        with structure.making_sense(self.path):
+            checksums = dict(json.loads(self.header.metadata.get("fx.crc32", "{}")))
         found = {}
         for name, array in read_arrays(self.path, self.header, names):
             digest = f"{zlib.crc32(array.reshape(-1).view(np.uint8).data):08x}" if name in checksums else None
@@ -147,13 +158,16 @@ def open_saved(path: str | os.PathLike[str]) -> Saved:
         return Saved(str(path), header, {"dict": [[k, d] for k, d in flat.items()]}, flat)
     if header.metadata.get("fx.header_crc32") != _header_digest(header.entries, header.metadata):
         raise CorruptFileError(f"{path}: the header is not the one that was saved")
-    description = json.loads(header.metadata["fx.structure"])
-    return Saved(str(path), header, description, structure.described_leaves(description))
+    with structure.making_sense(path):
+        description = json.loads(header.metadata["fx.structure"])
+        return Saved(str(path), header, description, structure.described_leaves(description))
 
 
 def read_metadata(path: str | os.PathLike[str]) -> Any:
     """The metadata that were given to ``save``; None for files of others."""
-    return json.loads(open_saved(path).header.metadata.get("fx.metadata", "null"))
+    header = open_saved(path).header
+    with structure.making_sense(path):
+        return json.loads(header.metadata.get("fx.metadata", "null"))
 
 
 def load(path: str | os.PathLike[str], like: Tree = None, *, cast: bool = False) -> Tree:
@@ -187,8 +201,7 @@ def load(path: str | os.PathLike[str], like: Tree = None, *, cast: bool = False)
     load_partial loads what fits, and reports the rest.
     """
     if like is None:
-        saved = open_saved(path)
-        return structure.rebuild(saved.description, saved.arrays(saved.header.entries))
+        return open_saved(path).tree()
     loaded, report = load_partial(path, like, cast=cast)
     if not report.complete:
         raise CheckpointMismatchError(

@@ -7,9 +7,11 @@ description.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -147,25 +149,33 @@ def _key(key: Any) -> Any:
     return key
 
 
-def rebuild(description: Any, arrays: dict[str, np.ndarray]) -> Tree:
-    """The pytree of a description in plain containers: modules, dataclasses and named tuples come as dicts."""
+@contextlib.contextmanager
+def making_sense(path: Any) -> Iterator[None]:
+    """What goes wrong inside, with what stands in a file, is the file's fault.
+
+    Raises:
+        CorruptFileError: in its place.
+    """
     try:
-        return _rebuild(description, arrays)
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise CorruptFileError(f"the structure in the file makes no sense: {e!r}") from e
+        yield
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
+        raise CorruptFileError(f"{path}: the structure in the file makes no sense: {e!r}") from e
 
 
-def _rebuild(d: Any, arrays: dict[str, np.ndarray]) -> Tree:
+def rebuild(d: Any, arrays: dict[str, np.ndarray]) -> Tree:
+    """The pytree of a description in plain containers: modules, dataclasses and named tuples come as dicts."""
     if d is None:
         return None
     if "list" in d or "tuple" in d:
         ((kind, children),) = d.items()
-        return (list if kind == "list" else tuple)(_rebuild(c, arrays) for c in children)
+        return (list if kind == "list" else tuple)(rebuild(c, arrays) for c in children)
     if "dict" in d or "OrderedDict" in d:
         ((kind, pairs),) = d.items()
-        return (dict if kind == "dict" else OrderedDict)((k, _rebuild(c, arrays)) for k, c in pairs)
+        return (dict if kind == "dict" else OrderedDict)((k, rebuild(c, arrays)) for k, c in pairs)
     if "node" in d:
-        return {k: _rebuild(c, arrays) for k, c in d["children"]}
+        return {k: rebuild(c, arrays) for k, c in d["children"]}
     return leaf_of(d, arrays)
 
 

@@ -35,7 +35,7 @@ from ..trace import aval_of as _aval_of
 __all__ = [
     "COMMON", "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "at_once", "aval_of",
     "broadcast_shapes", "broadcast_value", "buffers_of", "default_dtype", "filled", "fitting_number", "inexact", "is_eager", "not_in_place", "operand", "out_of_reach",
-    "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
+    "position_dtype", "promote", "promote_dtype", "promote_inexact", "promote_operands", "result_dtype", "shape_of", "zero_of",
 ]  # fmt: skip
 
 Value = Any  # Array | Tracer
@@ -250,6 +250,11 @@ def default_dtype(d: np.dtype) -> np.dtype:
     if dtypes.is_complex(d):
         return dtypes.complex_dtype(config.default_float)
     return d
+
+
+def position_dtype(n: int) -> np.dtype:
+    """The dtype of positions among ``n`` elements: ``default_int``, or int64 where that is too small."""
+    return config.default_int if np.iinfo(config.default_int).max >= n else dtypes.int64
 
 
 def _fitting(a: np.ndarray) -> np.dtype:

@@ -15,7 +15,7 @@ from ..primitives.cumulative import cumsum
 from ..trace import concrete_value
 from .axes import canonical_axis
 from .binary import floor_divide, remainder
-from .core import Value, as_type, as_value, broadcast_value, filled
+from .core import Value, as_type, as_value, broadcast_value, filled, position_dtype
 from .indexing import getitem, setitem
 from .manipulation import ravel
 from .reductions import sum as sum_
@@ -69,7 +69,7 @@ def places(x: Value, size: int | None, fill_value: Any, what: str) -> tuple[Valu
         raise ShapeError(
             f"{what} of a 0-d array: an element without a dimension has no index. Make it a vector, with atleast_1d."
         )
-    d = config.default_int
+    d = position_dtype(x.size)
     if size is None:
         return tuple([Array(i.astype(d)) for i in np.nonzero(known_value(x, what))])
     mask = truth(ravel(x))

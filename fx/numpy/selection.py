@@ -9,7 +9,6 @@ import numpy as np
 
 from .. import dtypes
 from ..array import Array
-from ..config import config
 from ..errors import (
     ArgumentError,
     DTypeError,
@@ -39,6 +38,7 @@ from .core import (
     is_eager,
     not_in_place,
     operand,
+    position_dtype,
     promote_dtype,
     promote_operands,
     shape_of,
@@ -337,7 +337,7 @@ def _holding(i: Value, n: int) -> Value:
     d = aval_of(i).dtype
     if not dtypes.is_integer(d) or np.iinfo(d).max >= n:
         return i
-    return as_type(i, config.default_int if np.iinfo(config.default_int).max >= n else dtypes.int64)
+    return as_type(i, position_dtype(n))
 
 
 @planned

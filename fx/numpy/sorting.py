@@ -21,7 +21,19 @@ from ..primitives import reductions as r
 from ..primitives import shaping, sorting
 from . import binary
 from .axes import canonical_axis, plain_ints
-from .core import Value, apply, as_beside, as_type, as_typed, as_value, filled, inexact, operand, promote_dtype
+from .core import (
+    Value,
+    apply,
+    as_beside,
+    as_type,
+    as_typed,
+    as_value,
+    filled,
+    inexact,
+    operand,
+    position_dtype,
+    promote_dtype,
+)
 from .indexing import getitem
 from .manipulation import concatenate, ravel
 from .reductions import all as all_
@@ -79,7 +91,7 @@ def argsort(
     """The indices that sort; equal elements keep their order."""
     _check_kind("argsort", kind, order, _SORTS)
     x, i = _along(a, axis)
-    d = config.default_int if dtype is None else dtypes.canonical(dtype)
+    d = position_dtype(x.shape[i]) if dtype is None else dtypes.canonical(dtype)
     if not descending:
         return sorting.argsort(x, i, index_dtype=d)
     y = shaping.rev(sorting.argsort(shaping.rev(x, (i,)), i, index_dtype=d), (i,))
@@ -99,7 +111,7 @@ def lexsort(keys: Any, axis: int = -1) -> Value:
     if not ks:
         raise ShapeError("lexsort needs at least one key")
     i = canonical_axis(axis, ks[0].ndim)
-    places = shaping.broadcasted_iota(config.default_int, ks[0].shape, i)
+    places = shaping.broadcasted_iota(position_dtype(ks[0].shape[i]), ks[0].shape, i)
     return sorting.sort((*ks[::-1], places), i, num_keys=len(ks))[-1]
 
 
@@ -136,12 +148,13 @@ def _arg(name: str, prim: Primitive, extreme: Primitive) -> Callable[..., Value]
         x, i = _along(a, axis)
         if x.shape[i] == 0:
             raise ShapeError(f"{name} of an empty axis has no value (shape {x.shape}, axis {axis})")
+        d = position_dtype(x.shape[i])
         if dtypes.is_complex(x.dtype):  # the first element that is the extreme one, or NaN
             best = shaping.expand_dims(apply(extreme, x, axes=(i,)), (i,))
             hit = binary.logical_or(binary.equal(x, best), isnan(x))
-            y = apply(r.argmax_p, hit, axis=i, index_dtype=config.default_int)
+            y = apply(r.argmax_p, hit, axis=i, index_dtype=d)
         else:
-            y = apply(prim, x, axis=i, index_dtype=config.default_int)
+            y = apply(prim, x, axis=i, index_dtype=d)
         if not keepdims:
             return y
         return shaping.reshape(y, (1,) * as_value(a).ndim) if axis is None else shaping.expand_dims(y, (i,))
@@ -198,10 +211,10 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     if x.ndim != 1:
         raise ShapeError(f"searchsorted needs a sorted vector; found shape {x.shape}")
     x = x if sorter is None else getitem(x, as_value(sorter))
-    n, d = x.shape[0], config.default_int
+    n, d = x.shape[0], position_dtype(x.shape[0])
     low, high = filled(q.shape, 0, d), filled(q.shape, n, d)
     for _ in range(n.bit_length()):  # bisection: log2(n) + 1 rounds, all queries at once
-        mid = p.div(p.add(low, high), constant(low, 2))
+        mid = p.add(low, p.div(p.sub(high, low), constant(low, 2)))  # low + high may be no int32
         probe = getitem(x, p.min(mid, constant(mid, n - 1)), "promise_in_bounds")
         further = _before(probe, q) if side == "left" else p.bitwise_not(_before(q, probe))
         right = p.bitwise_and(further, p.lt(low, high))

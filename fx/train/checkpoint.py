@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from typing import Any
 
 from .. import io
-from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingError
+from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingError, TrainingWarning
+from ..io.claim import FolderClaim
 from . import elsewhere
 from .callbacks import direction, monitored
 from .run import Callback, Run
@@ -61,20 +63,24 @@ class Checkpoint(Callback):
         self.manager = io.CheckpointManager(folder, keep_last=keep, best=best, mode=self.mode)
         self.every, self.epochs, self.resume, self.sync = every, epochs, resume, sync
         self._ready = False
+        self._claim: FolderClaim | None = None
 
     def start(self, run: Run) -> None:
         """Goes on from the latest checkpoint, if there is one.
 
         Raises:
+            CheckpointError: another process trains into the folder.
             CheckpointMismatchError: it is one of another model or optimizer.
         """
+        self._ready, self._claim = False, FolderClaim(self.manager.folder)
         latest = self.manager.latest_step()
         if self.resume and latest is not None:
             self._restore(run, latest)
         self._ready = True
 
     def _restore(self, run: Run, step: int) -> None:
-        others = self.manager.restore(step=step)["callbacks"]
+        whole = self.manager.restore(step=step)
+        others = whole.get("callbacks", []) if isinstance(whole, dict) else []
         try:
             found = self.manager.restore({"state": run.state, "run": "", "callbacks": others}, step=step)
         except CheckpointMismatchError as error:
@@ -84,9 +90,27 @@ class Checkpoint(Callback):
             )
             raise
         run.state = found["state"]
-        run.goto(json.loads(found["run"]))
-        for callback, saved in zip(self._others(run), others):
-            callback.load(saved)
+        position = json.loads(found["run"])
+        self._load_others(run, others, position.pop("callbacks", None))
+        run.goto(position)
+
+    def _load_others(self, run: Run, saved: list[Any], kinds: list[str] | None) -> None:
+        """Gives the other callbacks what they saved: to those of a kind in their order, wherever they stand now."""
+        if kinds is None:  # a checkpoint that does not name them
+            kinds = [_kind(c) for c in self._others(run)]
+        waiting = self._others(run)
+        for kind, what in zip(kinds, saved):
+            callback = next((c for c in waiting if _kind(c) == kind), None)
+            if callback is not None:
+                waiting.remove(callback)
+                callback.load(what)
+            elif what:
+                warnings.warn(
+                    f"the checkpoint in {self.manager.folder} holds what a callback {kind} had come to; this run has none, and goes on without."
+                    f" Its callbacks are {', '.join(map(_kind, run.callbacks))}.",
+                    TrainingWarning,
+                    stacklevel=2,
+                )
 
     def _others(self, run: Run) -> list[Callback]:
         return [c for c in run.callbacks if c is not self]
@@ -94,7 +118,7 @@ class Checkpoint(Callback):
     def _save(self, run: Run, metrics: dict[str, float] | None = None) -> None:
         values = {
             "state": run.state,
-            "run": json.dumps(run.position()),
+            "run": json.dumps({**run.position(), "callbacks": [_kind(c) for c in self._others(run)]}),
             "callbacks": [c.save() for c in self._others(run)],
         }
         try:
@@ -117,6 +141,21 @@ class Checkpoint(Callback):
         if run.epoch % self.epochs == 0:
             self._save(run, run.history[-1])
 
+    def finish(self, run: Run) -> None:
+        self._release()
+
     def abort(self, run: Run, error: BaseException) -> None:
-        if self._ready:  # not when the checkpoint that was found is another model's
-            self._save(run)
+        try:
+            if self._ready and not run.lost:  # not when the checkpoint that was found is another model's
+                self._save(run)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+            self._claim = None
+
+
+def _kind(callback: Callback) -> str:
+    return type(callback).__qualname__

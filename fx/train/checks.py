@@ -32,7 +32,8 @@ def _is_array(x: Any) -> bool:
 def told(batch: Tree, whole: bool = True) -> str:
     """The paths, dtypes and shapes of the arrays of a batch; not ``whole``: but for how many examples there are."""
     leaves = [(tree.keystr(p) or "batch", np.asarray(x)) for p, x in tree.leaves_with_path(batch)]
-    return ", ".join(f"{path}: {_kind(x)}[{','.join(map(str, x.shape[0 if whole else 1 :]))}]" for path, x in leaves)
+    kinds = [f"{path}: {_kind(x)}[{','.join(map(str, x.shape[0 if whole else 1 :]))}]" for path, x in leaves]
+    return ", ".join(kinds) or f"no array, but {batch!r:.60}"
 
 
 def _kind(x: np.ndarray) -> str:

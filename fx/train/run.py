@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..data import Dataset
-from ..errors import TrainingError
+from ..errors import DeletedArrayError, TrainingError
 from .checks import checked_batches, checked_element
 from .state import TrainState
 
@@ -139,6 +141,23 @@ class Run:
         for c in sorted(self.callbacks, key=lambda c: c.last != (hook == "start")):
             getattr(c, hook)(self, *args)
 
+    def abort(self, error: BaseException) -> None:
+        """Calls ``abort`` of every callback, of those behind one that fails too: they may have a state to save."""
+        for c in sorted(self.callbacks, key=lambda c: c.last):
+            try:
+                c.abort(self, error)
+            except Exception as further:
+                error.add_note(f"{type(c).__name__} could not end as it should: {type(further).__name__}: {further}")
+
+    @property
+    def lost(self) -> bool:
+        """Whether the state is gone: a step that ended in the middle had been given its memory."""
+        try:
+            np.asarray(self.state.step)
+        except DeletedArrayError:
+            return True
+        return False
+
     def position(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON: what a checkpoint holds beside the state."""
         names = ("epoch", "batch", "place", "history", "examples", "skipped")
@@ -175,6 +194,11 @@ def batches_from(data: Data, run: Run) -> Generator[tuple[Any, dict[str, Any]], 
         raise TrainingError(
             f"the data is an iterator ({type(source).__name__}), which can be gone through once; epoch {run.epoch + 1} needs it"
             " again. Pass a list, a Dataset, or a function from the number of the epoch to its batches."
+        )
+    if run.length is not None and run.batch > run.length and not isinstance(source, Dataset):
+        raise TrainingError(
+            f"the run that was saved had done {run.batch} batches of epoch {run.epoch + 1}; the data has {run.length} now. Go on with the"
+            " data that it began with, or begin anew: Checkpoint(..., resume=False)."
         )
     if isinstance(source, Sequence):
         rest: Iterable[Any] = (source[i] for i in range(run.batch, len(source)))

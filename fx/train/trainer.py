@@ -208,7 +208,12 @@ class Trainer:
                         raise KeyboardInterrupt
                 run.call("finish")
         except BaseException as error:
-            run.call("abort", error)
+            if run.lost:
+                error.add_note(
+                    "It ended the step in the middle, and the state before that had given its memory to the step: neither is left. A checkpoint"
+                    " is (train.Checkpoint(folder, every=...)), and the model that fit was given."
+                )
+            run.abort(error)
             _hand_over(run, error)
             raise
         return Fit(run.state, run.history)
@@ -234,6 +239,7 @@ class Trainer:
 
     def _one(self, run: Run, batch: Tree, first: Tree) -> None:
         """One step, and what came of it."""
+        _refuse_empty(batch, f"batch {run.batch + 1} of epoch {run.epoch + 1}")
         try:
             state, run.info = self.step(run.state, batch)
         except Exception as error:
@@ -349,6 +355,7 @@ class Trainer:
         start = {name: metric.init() for name, metric in self.metrics.items() if _accumulates(metric)}
         totals = start
         for count, batch in enumerate(checked_batches(data, "evaluate"), 1):
+            _refuse_empty(batch, f"batch {count} of evaluate")
             with _noting("evaluate", batch):
                 values, totals, still = self.scores(used, model_state, totals, batch)
                 if sound and not bool(still) and self.not_finite != "ignore":
@@ -444,7 +451,7 @@ def _targets(batch: Tree) -> Any:
 
 def _hand_over(run: Run, error: BaseException) -> None:
     """Gives an error the state that the run had come to, unless it has one."""
-    if hasattr(error, "state"):
+    if hasattr(error, "state") or run.lost:
         return
     with contextlib.suppress(AttributeError):  # a class with slots
         error.state = run.state  # type: ignore[attr-defined]
@@ -453,6 +460,15 @@ def _hand_over(run: Run, error: BaseException) -> None:
                 f"The state after {int(run.state.step)} steps is the error's: import sys; sys.last_value.state.model is the model,"
                 " trainer.fit(sys.last_value.state, ...) goes on."
             )
+
+
+def _refuse_empty(batch: Tree, where: str) -> None:
+    """Raises TrainingError if a batch has no examples, of which there is no mean."""
+    if _examples(batch) == 0:
+        raise TrainingError(
+            f"{where} has no examples: it holds {told(batch)}, and the mean loss of nothing is no number. Leave empty batches out:"
+            " dataset.filter, or an if where they are made."
+        )
 
 
 def _examples(batch: Tree) -> int:

@@ -9,6 +9,7 @@ import llvmlite.binding as llvm
 
 from ..loop_ir import Kernel
 from ..loop_opt.fold import fold
+from ..loop_opt.side_by_side import carries_vectors
 from ..loop_opt.vectorize import vectorize
 from ..loop_walk import has_vectorizable_loops
 from ..target import Target
@@ -65,9 +66,11 @@ def _vectorized(kernels: Sequence[Kernel], target: Target) -> list[Kernel]:
 
 
 def _is_in_order(kernels: Sequence[Kernel], target: Target) -> bool:
-    """Whether LLVM keeps the order in which ``interleave`` lists a body over several vectors, where few registers would make it
-    undo that: a chain of vector functions takes up to a fifth less time.  A micro-kernel of products would spill accumulators."""
-    return target.vector_registers <= 16 and any(spills(k, target) for k in kernels)
+    """Whether LLVM keeps the order in which ``interleave`` lists a body over several vectors, where few registers, or what rounds pass
+    on, would make it undo that: a chain of vector functions takes up to a fifth less time.  A micro-kernel of products would spill
+    accumulators."""
+    mixed = spills if target.vector_registers <= 16 else carries_vectors
+    return any(mixed(k, target) for k in kernels)
 
 
 def _optimized(

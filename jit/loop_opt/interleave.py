@@ -1,21 +1,25 @@
 """Orders a long loop body over vectors so that chains of operations which do not wait for each other run side by side.
 
-A core takes instructions in the order of the text and looks among the next hundred or so for operands that are ready.  Written
+A core takes instructions in the order of the text and looks among the next hundred or two for operands that are ready.  Written
 function by function, ``tanh(x)*exp(-x*x)+sin(x)`` fills that window with steps of one chain that all wait for the first of them.
 So each operation becomes a statement, and they are listed as a machine with two units for products and two for sums would
 begin them that sees the whole body: of those that are ready, what most others wait for in a row comes first.
+
+Of a long chain, even several vectors leave the units idle: while the last steps wait for each other, the window ends before the
+next vectors.  Such a loop is *pipelined*: each round takes the first half of the chains for some vectors beside the second half for
+those of the round before.  What passes from half to half stays in registers.  (Lam, "Software pipelining", 1988.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import takewhile
 
-from ..loop_ir import Assign, Const, Expr, If, Let, Load, Op, Ref, Stmt, Store
-from ..loop_walk import blocks, is_any, operands
+from ..loop_ir import Assign, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, i64, maximum, minimum
+from ..loop_walk import assigned, blocks, declared, is_any, operands
 
-__all__ = ["interleaved"]
+__all__ = ["interleaved", "pipelined"]
 
 # Cycles from operands to result, about, on recent cores; of others one.
 _LATENCY = {
@@ -26,32 +30,120 @@ _LOADED = 6
 _PRODUCTS, _SUMS = ("fma", "mul", "div"), ("add", "sub", "min", "max", "minnum", "maxnum", "scale")
 _UNITS = 2  # of either kind
 _INLINE = ("splat", "bitcast", "iota")  # cost nothing where they are read
+_HELD_BOOLEANS = 4  # times what another value costs
 
 
-def interleaved(body: Sequence[Stmt], vectors: int, names: Callable[[str], str]) -> list[Stmt]:
-    """The statements of ``body``, in another order, with a name for every operation.
+def interleaved(loop: For, vectors: int, names: Callable[[str], str]) -> For:
+    """``loop`` with its body in another order, and a name for every operation.
 
     Bodies are ordered that compute values, with branches that some lane rarely takes, and store them at the end; others are
-    returned as they are.
+    left as they are.
 
     Args:
         vectors: registers that each value takes.
         names: makes new names.
     """
+    apart = _apart(loop.body, names)
+    if apart is None:
+        return loop
+    computing, stores = apart
+    return replace(loop, body=(*_listed(computing, vectors), *stores))
+
+
+def pipelined(loop: For, vectors: int, names: Callable[[str], str], masks: int | None = None) -> Stmt:
+    """The same for a loop over blocks as long as its step, whose rounds overlap.
+
+    There is one round more, before the others: what it stores in the first block, from nothing, the next one replaces.  The last round
+    looks ahead to its own block, in place of one that is not there.
+
+    masks: the registers of the machine that hold nothing but booleans: rounds that pass on more do not overlap.
+    """
+    apart = _apart(loop.body, names)
+    if apart is None:
+        return loop
+    computing, stores = apart
+    first, second = _halves(computing, stores)
+    types = {s.name: s.value.ty for s in first if isinstance(s, Let)}
+    needed = {n for s in (*second, *stores) for n in (*_reads(s), *_writes(s))}
+    passed = {n: names(n) for n in types if n in needed}
+    many = masks is not None and vectors * sum(types[n].kind == "b" for n in passed) > masks
+    if many or any(_divides_integers(s) or _loads(s) for s in second):
+        return replace(loop, body=(*_listed(computing, vectors), *stores))
+    var = Ref(loop.var, i64)
+    ahead, here = Ref(names(f"{loop.var}_ahead"), i64), Ref(names(f"{loop.var}_here"), i64)
+    made = {n: names(n) for n in declared(first)}
+    new: dict[str, Expr | str] = {**made, loop.var: ahead}
+    following = [_renamed(s, new) for s in first]
+    old: dict[str, Expr | str] = {**passed, loop.var: here}
+    body = (
+        Let(ahead.name, minimum(var + loop.step, loop.stop - loop.step)),
+        Let(here.name, maximum(var, loop.start)),
+        *_listed([*following, *(_renamed(s, old) for s in second)], vectors),
+        *(_renamed(s, old) for s in stores),
+        *(Assign(held, Ref(made[n], types[n])) for n, held in passed.items()),
+    )
+    hold = (Let(held, Const(0, types[n]), mutable=True) for n, held in passed.items())
+    rounds = replace(loop, start=loop.start - loop.step, body=body)
+    return If(loop.start < loop.stop, (*hold, rounds))
+
+
+def _divides_integers(node: Stmt | Expr) -> bool:
+    """... which may stop the process where there is nothing to divide by."""
+    here = isinstance(node, Op) and node.name in ("div", "rem") and node.ty.kind in "iu"
+    inside = (s for block in blocks(node) for s in block) if isinstance(node, If) else ()
+    return here or any(map(_divides_integers, (*operands(node), *inside)))
+
+
+def _halves(stmts: Sequence[Stmt], stores: Sequence[Stmt]) -> tuple[list[Stmt], list[Stmt]]:
+    """What a machine with units enough begins in the first half of the time, and the rest.
+
+    What only the second half reads and need not begin before it goes there where fewer values pass then.
+    """
+    after, _ = _dependences(stmts)
+    begin, height = [0] * len(stmts), _heights(stmts, after)
+    for k, s in enumerate(stmts):
+        for j in after[k]:
+            begin[j] = max(begin[j], begin[k] + _latency(s))
+    half = max(height, default=0) / 2
+    early = [b < half for b in begin]
+    made = {n: k for k, s in enumerate(stmts) for n in _writes(s)}
+    operands_of = [{made[n] for n in _reads(s) if n in made} for s in stmts]
+    passes = {j for k, s in enumerate(stmts) if not early[k] for j in operands_of[k]}
+    passes |= {made[n] for s in stores for n in _reads(s) if n in made}
+    for k in reversed(range(len(stmts))):
+        s = stmts[k]
+        if early[k] and height[k] <= half and isinstance(s, Let) and not (_loads(s) or any(early[j] for j in after[k])):
+            more = sum(_weight(stmts[j]) for j in operands_of[k] if j not in passes)
+            if more < (_weight(s) if k in passes else 0):
+                early[k] = False
+                passes |= operands_of[k]
+    return [s for s, e in zip(stmts, early) if e], [s for s, e in zip(stmts, early) if not e]
+
+
+def _weight(s: Stmt) -> int:
+    """What it costs to hold the value: registers of booleans are few, and LLVM makes and tests them anew."""
+    if not isinstance(s, Let) or s.value.ty.lanes == 1:
+        return 0
+    return _HELD_BOOLEANS if s.value.ty.kind == "b" else 1
+
+
+def _apart(body: Sequence[Stmt], names: Callable[[str], str]) -> tuple[list[Stmt], list[Store]] | None:
+    """What computes, with a name for every operation, and what stores; None where that is not all, or does not come in that order."""
     computing = list(takewhile(lambda s: not isinstance(s, Store), body))
     stores = [s for s in body[len(computing) :] if isinstance(s, Store)]
     read_late = any(_loads(s.value) for s in stores[1:])  # after a store that may have changed it
     if read_late or len(computing) + len(stores) < len(body) or not all(_is_ordered(s) for s in computing):
-        return list(body)
-    flat = _Flat(names)
+        return None
+    flat = _Flat(names, set(assigned(computing)))
     for s in computing:
         flat.statement(s)
-    ends = [replace(s, value=flat.part(s.value)) for s in stores]
-    return [*_listed(flat.out, vectors), *ends]
+    stores = [replace(s, value=flat.part(s.value)) for s in stores]
+    return flat.out, stores
 
 
-def _loads(e: Expr) -> bool:
-    return isinstance(e, Load) or any(_loads(part) for part in operands(e))
+def _loads(node: Stmt | Expr) -> bool:
+    inside = (s for block in blocks(node) for s in block) if isinstance(node, If) else ()
+    return isinstance(node, Load) or any(map(_loads, (*operands(node), *inside)))
 
 
 def _is_ordered(s: Stmt) -> bool:
@@ -59,17 +151,27 @@ def _is_ordered(s: Stmt) -> bool:
 
 
 class _Flat:
-    """Takes expressions apart."""
+    """Takes expressions apart; what is computed twice has one name."""
 
-    def __init__(self, names: Callable[[str], str]) -> None:
+    def __init__(self, names: Callable[[str], str], changed: Set[str]) -> None:
         self.names = names
+        self.changed = changed
         self.out: list[Stmt] = []
         self.known: dict[int, Expr] = {}
         self.kept: list[Expr] = []  # what is known by identity stays, so that no other expression gets its id
+        self.same: dict[Hashable, Ref] = {}
+        self.first: dict[str, str] = {}
 
     def statement(self, s: Stmt) -> None:
         if isinstance(s, Let):
-            self.out.append(replace(s, value=self.parts(s.value)))
+            value = self.parts(s.value)
+            key = self.key(value)
+            if key in self.same and not s.mutable:
+                value = self.same[key]
+                self.first[s.name] = value.name
+            self.out.append(replace(s, value=value))
+            if key is not None and not s.mutable:
+                self.same.setdefault(key, Ref(s.name, value.ty))
         elif isinstance(s, If):
             self.out.append(replace(s, cond=self.parts(s.cond)))
             self.known.clear()  # what it assigns has another value now
@@ -85,19 +187,34 @@ class _Flat:
             self.kept.append(e)
             found = self.parts(e)
             if not (isinstance(e, Op) and e.name in _INLINE):
-                name = self.names(e.name if isinstance(e, Op) else "v")
-                self.out.append(Let(name, found))
-                found = Ref(name, e.ty)
+                key = self.key(found)
+                if key not in self.same:
+                    name = self.names(e.name if isinstance(e, Op) else "v")
+                    self.out.append(Let(name, found))
+                    found = Ref(name, e.ty)
+                    if key is not None:
+                        self.same[key] = found
+                else:
+                    found = self.same[key]
             self.known[id(e)] = found
         return self.known[id(e)]
 
+    def key(self, e: Expr) -> Hashable:
+        """Of an operation on vectors, what says whether another one has the same result; None of others."""
+        if isinstance(e, Const):
+            return repr(e.value), e.ty
+        if isinstance(e, Ref):
+            return None if e.name in self.changed else self.first.get(e.name, e.name)
+        if not isinstance(e, Op) or e.ty.lanes == 1:
+            return None
+        args = tuple(map(self.key, e.args))
+        return None if None in args else (e.name, e.ty, args)
 
-def _listed(stmts: list[Stmt], vectors: int) -> list[Stmt]:
+
+def _listed(stmts: Sequence[Stmt], vectors: int) -> list[Stmt]:
     """The statements as a machine would begin them."""
     after, waits_for = _dependences(stmts)
-    height = [0] * len(stmts)  # cycles from its begin to the end of all that needs it
-    for k in reversed(range(len(stmts))):
-        height[k] = _latency(stmts[k]) + max((height[j] for j in after[k]), default=0)
+    height = _heights(stmts, after)
     ready, now = dict.fromkeys((k for k, n in enumerate(waits_for) if not n), 0.0), 0.0
     free = dict.fromkeys((_PRODUCTS, _SUMS, ()), 0.0)  # when a unit of each kind is
     earliest = [0.0] * len(stmts)
@@ -118,6 +235,14 @@ def _listed(stmts: list[Stmt], vectors: int) -> list[Stmt]:
     return out
 
 
+def _heights(stmts: Sequence[Stmt], after: Sequence[Sequence[int]]) -> list[int]:
+    """Cycles from the begin of each statement to the end of all that needs it."""
+    height = [0] * len(stmts)
+    for k in reversed(range(len(stmts))):
+        height[k] = _latency(stmts[k]) + max((height[j] for j in after[k]), default=0)
+    return height
+
+
 def _operation(s: Stmt) -> Expr | None:
     e: Expr | None = s.value if isinstance(s, Let) else None
     while isinstance(e, Op) and e.name in _INLINE and e.args:
@@ -135,7 +260,7 @@ def _units(s: Stmt) -> tuple[str, ...]:
     return next((u for u in (_PRODUCTS, _SUMS) if isinstance(e, Op) and e.name in u), ())
 
 
-def _dependences(stmts: list[Stmt]) -> tuple[list[list[int]], list[int]]:
+def _dependences(stmts: Sequence[Stmt]) -> tuple[list[list[int]], list[int]]:
     """For each statement those that wait for it, and for how many it waits."""
     after: list[list[int]] = [[] for _ in stmts]
     waits_for = [0] * len(stmts)
@@ -170,3 +295,35 @@ def _writes(s: Stmt) -> Iterator[str]:
     for block in blocks(s):
         for inner in block:
             yield from _writes(inner)
+
+
+def _renamed(s: Stmt, names: Mapping[str, Expr | str]) -> Stmt:
+    """The statement with other names, or an expression in place of one."""
+    known: dict[int, Expr] = {}
+
+    def expr(e: Expr) -> Expr:
+        if isinstance(e, Const):
+            return e
+        if isinstance(e, Ref):
+            new = names.get(e.name, e)
+            return Ref(new, e.ty) if isinstance(new, str) else new
+        if id(e) not in known:
+            if isinstance(e, Load):
+                known[id(e)] = replace(e, index=expr(e.index), mask=None if e.mask is None else expr(e.mask))
+            else:
+                known[id(e)] = Op(e.name, tuple(map(expr, e.args)), e.ty)
+        return known[id(e)]
+
+    def name(n: str) -> str:
+        return str(names.get(n, n))
+
+    match s:
+        case Let(n, value):
+            return replace(s, name=name(n), value=expr(value))
+        case Assign(n, value):
+            return Assign(name(n), expr(value))
+        case Store(index=index, value=value, mask=mask):
+            return replace(s, index=expr(index), value=expr(value), mask=None if mask is None else expr(mask))
+        case If(cond, then):
+            return If(expr(cond), tuple(_renamed(x, names) for x in then))
+    raise TypeError(f"a {type(s).__name__} in a body that only computes and stores")

@@ -41,7 +41,7 @@ from ..loop_ir import (
 from ..loop_walk import declared, is_any
 from ..target import Target
 from .guards import with_guarded_loads
-from .interleave import interleaved
+from .side_by_side import arranged, side_by_side
 from .steps import Body, Declined, Scalar, Step, accumulator, divides_what_it_adds_up
 
 # The body of a reduction is copied, so that several accumulators hide the latency of an addition.  A longer body is a
@@ -50,18 +50,6 @@ from .steps import Body, Declined, Scalar, Step, accumulator, divides_what_it_ad
 _ACCUMULATORS = 4
 _LONG_ACCUMULATORS = 2
 _SMALL_BODY = 16  # operations
-# What a core waits for is results, more than units and registers: four copies take 5 to 30 percent less time than two (measured on
-# Zen 3; with 512 bits on Zen 5 up to 12 percent), for a third more time to compile.
-_LONGEST_BODY = 160
-# Where a vector takes as long as its parts, four of a body with branches, or of a long one, want too many registers ...
-_LONG_BODY = 40
-# ... unless it is one chain, such as exp inside of log1p, of which two copies leave a core too few operations that are ready: four
-# take a fifth less time, for longer code (measured on Zen 4).
-_SERIAL_BODY = 80
-# A body with so many operations ready at a time keeps such a core busy alone: of two, such as of tanh(x)*exp(-x*x)+sin(x), the
-# constants no longer fit the registers, which takes a tenth more time (measured on Zen 4).
-_WIDE_BODY = 3
-
 NAN = float("nan")
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 _SWAPPED = {"eq": "eq", "ne": "ne", "lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
@@ -140,15 +128,15 @@ class _VectorLoop:
         copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
         while copies > 1 and 4 * copies * len(body.reductions) > 3 * target.vector_registers:
             copies //= 2
-        side_by_side = 1 if body.reductions or not long else _side_by_side(body, target)
+        together = 1 if body.reductions or not long else side_by_side(body, target)
         if long and body.scattered:
-            copies = side_by_side = 1
+            copies = together = 1
         apart = {n for n, (op, ty) in body.reductions.items() if op in _OF_NUMBERS and _is_apart(ty, target)}
-        self.main = _Writer(body, names, lanes * side_by_side, copies, apart=apart)
+        self.main = _Writer(body, names, lanes * together, copies, apart=apart)
         able = target.masked_bytes if body.bytes else target.masked_accesses
         self.masked = able and body.maskable and (long or bool(body.reductions))
         self.rest = _Writer(body, names, lanes, 1, self.main)
-        self.interleaved = side_by_side > 1 and body.size > _LONG_BODY and target.vector_registers >= 32
+        self.target = target
         self.whole = None
         if self.masked and target.vector_bits < 512 and self.main.copies * self.main.lanes > lanes:
             self.whole = _Writer(body, names, lanes, 1, self.main)
@@ -159,9 +147,9 @@ class _VectorLoop:
         extent = Ref(names(f"{loop.var}_extent"), i64)
         middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
-        wide = self.main.loop(loop.start, middle, block)
-        if self.interleaved:
-            wide = replace(wide, body=tuple(interleaved(wide.body, self.main.lanes // lanes, names)))
+        wide = arranged(
+            self.main.loop(loop.start, middle, block), self.body, self.target, self.main.lanes // lanes, names
+        )
         main: list[Stmt] = [Let(middle.name, loop.start + (extent & -block)), wide]
         length = loop.stop - loop.start
         if self.masked:
@@ -227,18 +215,6 @@ class _VectorLoop:
 
 def _is_apart(ty: Ty, target: Target) -> bool:
     return ty.kind == "f" and ty.bits >= 32 and target.arch == "x86_64"
-
-
-def _side_by_side(body: Body, target: Target) -> int:
-    """How many vectors of a long body without a reduction are computed together."""
-    if target.unit_bits == target.vector_bits:
-        return 4 if body.size <= _LONGEST_BODY else 2
-    if body.size <= _LONG_BODY:
-        return 2 if body.branches else 4
-    if body.size >= _WIDE_BODY * body.depth():
-        return 1
-    serial = body.size <= 2 * body.depth()
-    return 4 if serial and body.size <= _SERIAL_BODY else 2
 
 
 class _Writer:

@@ -133,12 +133,12 @@ def window_dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array
 
 
 def prefers_axpy(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
-    """Few rows, and a B with contiguous columns that the second-level cache does not hold; or any one of pairs, which a block reads
-    from a copy that is twice as large."""
+    """Few rows, and a B with contiguous columns that the second-level cache does not hold; or any one of pairs (of some values of k),
+    which a block reads from a copy that is twice as large."""
     if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or len(p.batch) > 2 or size(p.rows) > FEW:
         return False
-    n, b_col, _ = single(p.cols)
-    large = p.pairs or n * p.ks[0][0] * b.ty.itemsize > ctx.host.l2_bytes // 2
+    (n, b_col, _), k = single(p.cols), p.ks[0][0]
+    large = k > 0 if p.pairs else n * k * b.ty.itemsize > ctx.host.l2_bytes // 2
     return b_col == _unit(p) and n >= 8 * ctx.host.lanes(p.compute) and large
 
 

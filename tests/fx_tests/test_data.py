@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import importlib
@@ -524,6 +525,67 @@ def test_an_error_in_map_says_of_which_element(dataset, ahead):
     assert "of element 3 of the pass" in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_error_in_map_loses_no_other_element(ahead):
+    """What is behind it can be had by those who go on; StopIteration ends nobody else's loop."""
+    ended = iter([])
+    for fails, error in (
+        (lambda x: 1 // int(x != 5), ZeroDivisionError),
+        (lambda x: next(ended) if x == 5 else 1, DataError),
+    ):
+        chain = data.from_arrays(np.arange(8)).map(lambda x, f=fails: f(x) * x).batch(2)
+        iterator = (chain.prefetch(2) if ahead else chain).iterator()
+        found = [next(iterator).tolist() for _ in range(2)]
+        with pytest.raises(error):
+            next(iterator)
+        assert found + [b.tolist() for b in iterator] == [[0, 1], [2, 3], [6, 7]]
+
+
+def test_threads_end_wherever_what_began_them_is_collected():
+    """Garbage is collected in any thread, in those that it ends too."""
+    ready = threading.Event()
+
+    def collects(x):
+        return x if x < 3 or not ready.wait(20) else x + 0 * gc.collect()
+
+    iterator = data.from_arrays(np.arange(9)).map(collects).prefetch(3).iterator()
+    cycle = [iterator, next(iterator)]
+    cycle.append(cycle)
+    del iterator, cycle
+    ready.set()
+    deadline = time.monotonic() + 20
+    while any(t.name.startswith("fx-prefetch") for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert not any(t.name.startswith("fx-prefetch") for t in threading.enumerate())
+
+
+def test_an_error_in_filter_says_of_what():
+    with pytest.raises(ValueError, match="ambiguous") as caught:
+        list(data.from_arrays(np.ones((4, 2))).filter(lambda x: x > 0))
+    assert "in filter" in caught.value.__notes__[0] and "float64[2]" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("chain", "state"),
+    [
+        (data.from_arrays(np.arange(6)), {"index": 7}),
+        (data.from_arrays(np.arange(6)).shuffle(0).batch(2), {"index": 7}),
+        (data.from_arrays(np.arange(6)).take(3), {"index": 4, "of": {"index": 4}}),
+        (data.from_arrays(np.arange(6)).batch(2).repeat(2), {"epoch": 0, "of": {"index": 8}}),
+        (data.from_iterator(lambda: iter(range(6))).batch(2), {"index": 7}),
+        (data.from_iterator(lambda: iter(range(6))).shuffle(0, buffer=3), {"index": 7}),
+    ],
+)
+def test_a_state_of_more_data_is_no_place_to_go_on(chain, state):
+    """Nothing would be left of the pass, and nobody would know."""
+    with pytest.raises(DataError, match="it was saved with other data"):
+        list(chain.iterator(state))
+
+
+def test_a_state_behind_the_last_pass_gives_nothing():
+    assert list(data.from_arrays(np.arange(4)).repeat(2).iterator({"epoch": 5, "of": {}})) == []
+
+
 CHAINS = {
     "plain": lambda d: d.batch(2),
     "shuffled": lambda d: d.shuffle(0).batch(2),
@@ -540,7 +602,8 @@ def test_a_state_of_other_steps_is_no_place_to_go_on(name):
     iterator = dataset.iterator()
     next(iterator)
     next(dataset.iterator(iterator.state))
-    for wrong in ({"batch": 3}, {**iterator.state, "more": 1}, {"index": 1, "epoch": 0}):
+    fewer = dict(list(iterator.state.items())[:-1]) or {"batch": 3}
+    for wrong in ({"batch": 3}, {**iterator.state, "more": 1}, {"index": 1, "epoch": 0}, fewer, 3, []):
         with pytest.raises(DataError, match="it was saved with other steps"):
             dataset.iterator(wrong)
     if "of" in iterator.state:
@@ -555,6 +618,15 @@ def test_a_state_of_other_steps_is_no_place_to_go_on(name):
         (lambda d: d.prefetch(num_workers=2), "Here it is called threads."),
         (lambda d: d.shuffle(0, buffer_size=2), "Here it is called buffer."),
         (lambda d: d.repeat(-1), "or None for ever; found -1"),
+        (lambda d: d.shuffle(-1), "orders are NumPy's work); found -1"),
+        (lambda d: d.filter(bool).shuffle(0, buffer="9"), "a buffer of at least one element; found '9'"),
+        (lambda d: d.prefetch(None), "at least one element and one thread; found buffer=None"),
+        (lambda d: d.map(3), "map takes a function of an element; found 3"),
+        (lambda d: d.map(lambda r, x: x, seed=-1), "map takes a seed, an int of at least 0"),
+        (lambda d: d.filter(None), "filter takes a function of an element"),
+        (lambda d: d.iterator({"index": 1.5}), "'index' counts, and is an int"),
+        (lambda d: d.iterator(epoch=-1), "epoch counts the passes, from 0; found -1"),
+        (lambda d: list(data.from_iterator(lambda: None)), "makes an iterable for every pass; found None"),
         (lambda d: data.random_flip(0, IMAGES), "a key of fx.random, or a Generator of NumPy's"),
         (lambda d: data.cutout(np.random.RandomState(0), IMAGES, 2), "a key of fx.random, or a Generator of NumPy's"),
     ],

@@ -23,6 +23,7 @@ import fx.numpy as fnp
 from fx import io, nn, optim, random, tree
 from fx.dtypes import bfloat16
 from fx.errors import CheckpointError, CheckpointMismatchError, CorruptFileError, DTypeError, SaveError
+from fx.io import saving
 
 R = np.random.RandomState(0)
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +137,8 @@ MALFORMED = {
     "overlap": raw({"a": entry(), "b": entry(offsets=[4, 12])}, b"\0" * 12),
     "rest": raw({"a": entry()}, b"\0" * 9),
     "metadata": raw({"__metadata__": {"a": 1}}),
+    "more axes than an array has": raw({"a": entry(shape=[1] * 64 + [2])}, b"\0" * 8),
+    "a size beside an axis of 0": raw({"a": entry(shape=[1 << 40, 1 << 40, 0], offsets=(0, 0))}),
     "bool bytes": raw({"a": entry("BOOL", (1,), (0, 1))}, b"\2"),
 }
 
@@ -145,6 +148,32 @@ def test_malformed_files_are_refused(tmp_path, name):
     (tmp_path / "bad").write_bytes(MALFORMED[name])
     with pytest.raises(CorruptFileError):
         io.read_safetensors(tmp_path / "bad")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fx.structure": None}, {"fx.structure": "no json"}, {"fx.structure": "3"}, {"fx.structure": '{"dict": 3}'},
+        {"fx.structure": '{"dict": [["a", {"array": "b"}]]}'}, {"fx.structure": '{"list":' * 3000 + "0" + "}" * 3000},
+        {"fx.structure": '{"dict": [["a", 7]]}'}, {"fx.crc32": "no json"}, {"fx.crc32": "[1]"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("like", [None, {"a": np.zeros(2, np.float32)}], ids=["plain", "template"])
+def test_structures_that_make_no_sense_are_refused(tmp_path, changed, like):
+    """Their checksums are right: what another program wrote."""
+    io.save(tmp_path / "a", {"a": np.zeros(2, np.float32)})
+    header = io.read_safetensors_header(tmp_path / "a")
+    metadata = {k: v for k, v in {**header.metadata, **changed}.items() if v is not None}
+    metadata["fx.header_crc32"] = saving._header_digest(header.entries, metadata)
+    io.write_safetensors(tmp_path / "a", {"a": np.zeros(2, np.float32)}, metadata)
+    with pytest.raises(CorruptFileError):
+        io.load(tmp_path / "a", like)
+
+
+def test_a_leaf_without_a_name_is_told_as_the_whole(tmp_path):
+    io.save(tmp_path / "a", np.zeros(2))
+    with pytest.raises(CheckpointMismatchError, match=r"unexpected in the file:\n  \(the whole"):
+        io.load(tmp_path / "a", {"a": np.zeros(2)})
 
 
 def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path):
@@ -498,6 +527,32 @@ def test_an_older_checkpoint_that_is_damaged_ends_no_run(tmp_path):
     with pytest.raises(CorruptFileError) as caught:
         manager.restore()
     assert "without the damaged file" in caught.value.__notes__[0]
+
+
+def test_what_befalls_older_checkpoints_ends_no_run(tmp_path, monkeypatch):
+    """Of another version, gone since they were listed, not to be removed; and a folder of such a name is none."""
+    manager = io.CheckpointManager(tmp_path, keep_last=1, best="loss", keep_best=2)
+    for step in (1, 2):
+        manager.save(step, {"w": np.ones(2)}, metrics={"loss": 1.0})
+    whole = manager.path(1).read_bytes()
+    manager.path(1).write_bytes(whole.replace(b"fx pytree 1", b"fx pytree 9"))
+    (tmp_path / "step-0000000099.safetensors").mkdir()
+    monkeypatch.setattr(manager, "steps", lambda: [1, 2, 3, 50])
+    manager.save(3, {"w": np.ones(2)}, metrics={"loss": 1.0})
+    monkeypatch.undo()
+    assert manager.steps() == [2, 3] and manager.best_step() == 3
+
+    def refuses(*args, **options):
+        raise PermissionError(13, "not yours")
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    manager.save(4, {"w": np.ones(2)}, metrics={"loss": 0.5})
+    assert manager.steps() == [2, 3, 4] and manager.restore()["w"].tolist() == [1.0, 1.0]
+
+
+def test_a_folder_that_cannot_be_made_is_told():
+    with pytest.raises(CheckpointError, match="cannot be made: .* Choose another one"):
+        io.CheckpointManager("/dev/null/runs")
 
 
 def test_names_that_are_no_paths_of_the_model_are_named():

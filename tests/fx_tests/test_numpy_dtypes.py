@@ -252,3 +252,12 @@ def test_an_imaginary_part_is_not_dropped_in_silence(transform: Any, old: str, n
     np.testing.assert_array_equal(got, want)
     assert [w.category for w in ours] == [w.category for w in numpys]
     assert all(w.filename == __file__ for w in ours)
+
+
+@pytest.mark.parametrize("n, want", [(2**31 - 1, "int32"), (2**31, "int64")])
+def test_positions_fit_their_dtype(n: int, want: str) -> None:
+    """More elements than an int32 counts have positions of 64 bits."""
+    positions = (fnp.argmax, fnp.nanargmin, fnp.argsort, lambda x: fnp.lexsort((x,)), lambda x: fnp.searchsorted(x, 3))
+    x = fx.ShapeDtypeStruct((n,), np.int8)
+    for f in (*positions, lambda x: fnp.nonzero(x, size=2)[0]):
+        assert fx.eval_shape(f, x).dtype == want

@@ -332,6 +332,7 @@ def test_the_model_that_was_given_stays_and_fits_can_be_continued():
         (iter([BATCH]), 2, "can be gone through once"),
         ([BATCH, (X[:, :4], Y)], 1, "batch 2 of epoch 1 does not fit the model"),
         (lambda epoch: [BATCH] if epoch == 0 else [], 2, "the data gave no batch"),
+        ([BATCH, (X[:0], Y[:0])], 1, "batch 2 of epoch 1 has no examples"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_named(data, epochs, says):
@@ -346,6 +347,11 @@ def test_an_error_in_the_first_batch_says_what_the_batch_holds():
     assert any(
         "in batch 1 of epoch 1, which holds [0]: f32[12,4], [1]: f32[12]" in note for note in caught.value.__notes__
     )
+
+
+def test_a_batch_without_examples_has_no_score():
+    with pytest.raises(TrainingError, match="batch 2 of evaluate has no examples"):
+        train.Trainer(loss, optim.sgd(0.01)).evaluate(MODEL, [BATCH, (X[:0], Y[:0])])
 
 
 @pytest.mark.parametrize("ask", ["evaluate", "predict"])

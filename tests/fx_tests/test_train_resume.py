@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random as python_random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import resumed_run
+from children import forked
 
+import fx
 from fx import optim, train, tree
-from fx.errors import CheckpointMismatchError, SaveError, SaveWarning
-from fx.io import load
+from fx.errors import (
+    CheckpointError,
+    CheckpointMismatchError,
+    SaveError,
+    SaveWarning,
+    TrainingError,
+    TrainingWarning,
+)
+from fx.io import load, save
 
 
 def bits(values):
@@ -112,6 +122,128 @@ def test_a_full_disk_is_a_warning_and_the_run_goes_on(whole, tmp_path, monkeypat
     with pytest.warns(SaveWarning, match="no checkpoint at step 24: no space left on device.* is that of step 12"):
         found = resumed_run.fit(train.EarlyStopping(patience=99), checkpoint)
     assert same(found, whole) and checkpoint.manager.steps() == [12, 36]
+
+
+TOWARDS = train.Trainer(lambda w, batch, key: ((w - batch) ** 2).mean(), optim.sgd(0.1))
+START, ONES = np.zeros(3, np.float32), [np.ones(3, np.float32)] * 4
+
+
+class At(train.Callback):
+    """Does something after a step."""
+
+    def __init__(self, step, what):
+        self.number, self.what = step, what
+
+    def step(self, run):
+        if int(run.state.step) == self.number:
+            self.what()
+
+
+def fails():
+    raise OSError("no more data")
+
+
+@pytest.mark.parametrize("left", ["nothing", "a file"])
+def test_a_folder_that_is_gone_ends_no_run(tmp_path, left):
+    folder = tmp_path / "run"
+
+    def remove():
+        shutil.rmtree(folder)
+        if left == "a file":
+            folder.write_text("")
+
+    with pytest.warns(SaveWarning, match="is that of step None"):
+        fit = TOWARDS.fit(START, ONES, epochs=2, callbacks=[train.Checkpoint(folder, every=2), At(5, remove)])
+    assert int(fit.state.step) == 8
+
+
+@pytest.mark.parametrize("saved", [{"a": np.ones(2)}, np.ones(2)], ids=["a dict", "an array"])
+def test_a_file_of_something_else_is_no_run(tmp_path, saved):
+    save(tmp_path / "step-0000000003.safetensors", saved)
+    with pytest.raises(CheckpointMismatchError) as caught:
+        TOWARDS.fit(START, ONES, epochs=1, callbacks=[train.Checkpoint(tmp_path)])
+    assert "resume=False" in "".join(caught.value.__notes__)
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    """Another process is told who it is, and harms nothing; what a killed one leaves behind is no writer."""
+    ready, done = os.pipe(), os.pipe()
+    begun = At(2, lambda: (os.write(ready[1], b"x"), os.read(done[0], 1)))
+    child = forked(lambda: TOWARDS.fit(START, ONES, epochs=1, callbacks=[train.Checkpoint(tmp_path), begun]))
+    os.read(ready[0], 1)
+    before = sorted(os.listdir(tmp_path))
+    checkpoint = train.Checkpoint(tmp_path, keep=1)
+    with pytest.raises(CheckpointError, match=f"is being written by process {child} on .* choose another folder"):
+        TOWARDS.fit(START, ONES, epochs=1, callbacks=[checkpoint])
+    assert sorted(os.listdir(tmp_path)) == before
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for end in (*ready, *done):
+        os.close(end)
+    TOWARDS.fit(START, ONES, epochs=1, callbacks=[checkpoint])
+    assert os.listdir(tmp_path) == ["step-0000000004.safetensors"]
+
+
+def test_a_folder_of_another_model_is_kept_when_a_callback_is_used_again(tmp_path):
+    checkpoint = train.Checkpoint(tmp_path)
+    TOWARDS.fit(START, ONES, epochs=1, callbacks=[checkpoint])
+    with pytest.raises(CheckpointMismatchError):
+        TOWARDS.fit(START.astype(np.float64), ONES, epochs=2, callbacks=[checkpoint])
+    assert checkpoint.manager.steps() == [4]
+
+
+def test_callbacks_find_what_they_saved_wherever_they_stand(tmp_path):
+    def callbacks(*others):
+        return [*others, train.Checkpoint(tmp_path)]
+
+    TOWARDS.fit(START, ONES, epochs=2, callbacks=callbacks(train.EarlyStopping("loss"), At(9, fails)))
+    stopping, quiet = train.EarlyStopping("loss"), train.Call(epoch=lambda run: None)
+    fit = TOWARDS.fit(START, ONES, epochs=3, callbacks=callbacks(quiet, At(99, fails), stopping))
+    assert stopping.best == min(row["loss"] for row in fit.history) and len(stopping._kept) > 0
+    TOWARDS.fit(START, ONES, epochs=3, callbacks=callbacks(found := train.EarlyStopping("loss")))
+    assert found.best == stopping.best  # from the checkpoint: no epoch was left
+    with pytest.warns(TrainingWarning, match="what a callback EarlyStopping had come to"):
+        TOWARDS.fit(START, ONES, epochs=4, callbacks=callbacks())
+
+
+def test_a_callback_that_fails_to_end_does_not_keep_others_from_saving(tmp_path):
+    class Bad(train.Callback):
+        def abort(self, run, error):
+            raise BrokenPipeError("the terminal is gone")
+
+    with pytest.raises(OSError, match="no more data") as caught:
+        TOWARDS.fit(START, ONES, epochs=1, callbacks=[Bad(), At(3, fails), train.Checkpoint(tmp_path)])
+    assert "Bad could not end as it should: BrokenPipeError" in "".join(caught.value.__notes__)
+    assert int(caught.value.state.step) == 3 and train.Checkpoint(tmp_path).manager.latest_step() == 3
+
+
+def test_an_error_in_the_middle_of_a_step_comes_through(tmp_path):
+    """The step had been given the memory of the state: there is none to save."""
+    calls = []
+
+    def reads(x):
+        calls.append(x)
+        if len(calls) == 3:
+            raise OSError("no more data")
+        return x
+
+    def loss(w, batch, key):
+        batch = fx.pure_callback(reads, fx.ShapeDtypeStruct(batch.shape, batch.dtype), batch)
+        return ((w - batch) ** 2).mean()
+
+    trainer = train.Trainer(loss, optim.sgd(0.1))
+    with pytest.raises(OSError, match="no more data") as caught:
+        trainer.fit(START, ONES, epochs=1, callbacks=[train.Checkpoint(tmp_path, every=1)])
+    assert "ended the step in the middle" in "".join(caught.value.__notes__) and not hasattr(caught.value, "state")
+    assert int(trainer.fit(START, ONES, epochs=1, callbacks=[train.Checkpoint(tmp_path)]).state.step) == 4
+    assert len(calls) == 3 + 2  # from the second step on
+
+
+def test_fewer_batches_than_were_done_are_told(tmp_path):
+    with pytest.raises(OSError, match="no more data"):
+        TOWARDS.fit(START, ONES, epochs=1, callbacks=[At(3, fails), train.Checkpoint(tmp_path)])
+    with pytest.raises(TrainingError, match="had done 3 batches of epoch 1; the data has 2 now"):
+        TOWARDS.fit(START, ONES[:2], epochs=1, callbacks=[train.Checkpoint(tmp_path)])
 
 
 def test_the_best_checkpoint_stays(tmp_path):

@@ -132,7 +132,7 @@ class Evaluator:
             if e.mask is not None:  # a buffer may end where the mask does
                 mask = self.value(e.mask)
                 return np.array([buf[start + k] if here else buf.dtype.type(0) for k, here in enumerate(mask)])
-            return buf[start] if e.ty.lanes == 1 else buf[start : start + e.ty.lanes]
+            return buf[start] if e.ty.lanes == 1 else buf[start : start + e.ty.lanes].copy()
         if not isinstance(e, Op):
             raise GraphError(f"not a loop expression: {e!r}")
         args = [np.asarray(self.value(a)) for a in e.args]
@@ -146,6 +146,8 @@ class Evaluator:
             return cast(args[0], e.ty)
         if e.name == "bitcast":
             return np.ascontiguousarray(args[0]).view(np_dtype(e.ty)).reshape(args[0].shape)
+        if e.name == "iota":
+            return np.arange(e.ty.lanes, dtype=np_dtype(e.ty))
         if e.name == "splat":
             return np.broadcast_to(args[0], (e.ty.lanes,))
         if e.name not in _NUMPY:
@@ -212,7 +214,7 @@ def run_pointwise(
 
 
 def run_kernel(kernel: Kernel, args: Mapping[str, Any], lo: int, hi: int, worker: int = 0) -> None:
-    """Interprets a scalar kernel; ``args`` maps parameter names to flat arrays (written in place) and integers."""
+    """Interprets a kernel; ``args`` maps parameter names to flat arrays (written in place) and integers."""
     ev = Evaluator({p.name: args[p.name] for p in kernel.params if p.pointer})
     ev.env.update({p.name: np.int64(args[p.name]) for p in kernel.params if not p.pointer})
     ev.env.update(lo=np.int64(lo), hi=np.int64(hi), worker=np.int64(worker))

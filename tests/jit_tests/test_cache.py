@@ -78,6 +78,15 @@ def test_the_digest_of_sources_follows_them(tmp_path: Path, monkeypatch: pytest.
     assert len({first, second, third}) == 3 and digest() == third == sources_digest(str(folder))
 
 
+def test_the_digest_of_sources_of_a_package_that_has_compiled_files_alone(tmp_path: Path) -> None:
+    for name in ("a.pyc", "b.pyc"):
+        (tmp_path / name).write_bytes(b"one")
+    within = (("",), ("a.py",))
+    first = [sources_digest(str(tmp_path), part) for part in within]
+    (tmp_path / "a.pyc").write_bytes(b"two")
+    assert all(sources_digest(str(tmp_path), part) != before for part, before in zip(within, first))
+
+
 def test_the_digest_of_sources_is_kept_when_they_have_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = KernelStore(tmp_path / "c")
     (tmp_path / "a.py").write_text("x = 1\n")
@@ -176,6 +185,16 @@ def test_damaged_entries_are_misses(tmp_path: Path, name: str) -> None:
     assert store.stats().corrupt == 1 and not path.exists()
     store.put(key_of(1), b"good")
     assert KernelStore(tmp_path / "c").get(key_of(1)) == b"good"
+
+
+def test_an_entry_under_another_ones_name_is_a_miss(tmp_path: Path) -> None:
+    """Folders of two machines put together by hand, a file system repaired."""
+    store = KernelStore(tmp_path / "c")
+    store.put(key_of(1), b"for this machine")
+    store.put(key_of(2), b"for another one")
+    one, two = (next(p for p in files(tmp_path) if p.stem == key_of(n)) for n in (1, 2))
+    two.replace(one)
+    assert KernelStore(tmp_path / "c").get(key_of(1)) is None and not one.exists()
 
 
 # ------------------------------------------------------------------------------------------ processes
@@ -313,8 +332,25 @@ def test_a_link_is_judged_by_what_it_points_to(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("")
-    with pytest.raises(CacheError, match="cannot be made"):
-        KernelStore(tmp_path / "c" / "sub")
+    for place in (tmp_path / "c", tmp_path / "c" / "sub"):
+        with pytest.raises(CacheError, match="cannot be made: Not a directory"):
+            KernelStore(place)
+
+
+def test_links_that_lead_round_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for place in (tmp_path / "a", tmp_path / "a" / "sub"):
+        with pytest.raises(CacheError, match="cannot be made"):
+            KernelStore(place)
+
+
+def test_a_relative_directory_where_there_is_none_to_be_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(CacheError, match="the kernel cache here cannot be made"):
+        KernelStore("here")
 
 
 # ---------------------------------------------------------------------------------------------- limit
@@ -341,6 +377,14 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     store.put(key_of(4), bytes(10_000))
     fresh = KernelStore(tmp_path / "c")
     assert [fresh.get(key_of(n)) is not None for n in range(5)] == [True, False, False, True, True]
+
+
+def test_a_use_after_the_clock_was_set_back_is_the_latest(tmp_path: Path) -> None:
+    KernelStore(tmp_path / "c").put(key_of(1), b"x")
+    (path,) = files(tmp_path)
+    os.utime(path, (time.time() + 1e6,) * 2)
+    assert KernelStore(tmp_path / "c").get(key_of(1)) == b"x"
+    assert abs(path.stat().st_mtime - time.time()) < 1e3
 
 
 def test_an_entry_larger_than_the_limit_stays_in_memory(tmp_path: Path) -> None:
@@ -429,6 +473,23 @@ def test_a_refused_default_directory_is_warned_of_once(
         store = fresh_default()
         fresh_default()
     assert len(seen) == 1 and store.directory is None
+
+
+@pytest.mark.parametrize("chosen", ["~nobody-of-this-name/kernels", None])
+def test_a_home_that_is_not_known_is_warned_of(
+    fresh_default: Callable[[], KernelStore], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chosen: str | None
+) -> None:
+    """A container's user without an entry: a folder named ~ was made in the current one."""
+    for name in ("HOME", "XDG_CACHE_HOME", "FX_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("FX_CACHE_DIR", chosen)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(RuntimeWarning, match="home folder .* is not known: set FX_CACHE_DIR"):
+        assert fresh_default().directory is None
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("text", "limit"), [("", 512 << 20), ("1000", 1000), ("2k", 2048), ("1 GB", 1 << 30)])

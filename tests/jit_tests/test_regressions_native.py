@@ -36,6 +36,10 @@ PROGRAMS = {
     "a product over computed arrays of no columns": (
         lambda x, y: [L.dot_general(E.add(x, x), E.mul(y, y), (((1,), (0,)), ((), ())))], [(4, 0), (0, 5)], "float32",
     ),
+    # the values of k were cut into slices, of none
+    "a complex product over no values of k": (
+        lambda x, y: [L.dot_general(x, y, (((1,), (0,)), ((), ())))], [(2, 0), (0, 200)], "complex64",
+    ),
     # scratch memory that no step touches was planned over memory in use
     "a convolution that needs no scratch after all": (
         lambda x, w: [
