@@ -11,6 +11,8 @@ import importlib as _importlib
 
 from .. import api as _api
 from .. import primitives as _families
+from ..numpy.of_keys import LAX_MOVES as _LAX_MOVES
+from ..numpy.of_keys import provide as _provide_of_keys
 from ..primitives.bit_casts import bitcast_convert_type as _of_any_size
 from ..primitives.collectives import *
 from ..primitives.collectives import all_gather_p, axis_index_p, pmax_p, pmin_p, psum_p
@@ -126,4 +128,5 @@ def __getattr__(name: str) -> object:
     return getattr(_importlib.import_module(f"{__name__}.special"), name)
 
 
+_provide_of_keys(globals(), _LAX_MOVES)
 _hide_frames(globals())

@@ -59,6 +59,9 @@ from . import (
     methods as _methods,
 )
 from . import (
+    of_keys as _of_keys,
+)
+from . import (
     polynomials as _polynomials,
 )
 from . import (
@@ -162,6 +165,7 @@ for _name, _f in list(globals().items()):
     if isinstance(_f, _FunctionType) and not _name.startswith("_") and _position_of("out", _f) is not None:
         globals()[_name] = _protocol.honouring_out(_f)
 
+_of_keys.provide(globals(), _of_keys.NUMPY_MOVES)
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)
 _protocol.provide("numpy.fft", fft)

@@ -115,7 +115,29 @@ class KeyArray:
         same = fnp.all(self._words == other._words, -1)
         return same if wanted else ~same
 
+    def word(self, i: int) -> Value:
+        """The first or second word of each key."""
+        return self._words[..., i]
+
+    @classmethod
+    def of_words(cls, first: Value, second: Value) -> KeyArray:
+        """Keys of the two words.
+
+        Raises:
+            DTypeError: the words are no uint32, so that a function has computed something of them.
+        """
+        if first.dtype != np.uint32:
+            raise DTypeError(
+                f"keys ({key_dtype}) are no {first.dtype}. For their uint32 words: fx.random.key_data(keys)."
+            )
+        return cls(fnp.stack([first, second], -1))
+
     # ------------------------------------------------------------------ rearranging
+
+    @property
+    def at(self) -> _At:
+        """``keys.at[index].set(key)`` and ``keys.at[index].get()``, as for arrays of numbers."""
+        return _At(self)
 
     def __getitem__(self, index: Any) -> KeyArray:
         parts = index if isinstance(index, tuple) else (index,)
@@ -125,7 +147,7 @@ class KeyArray:
         return KeyArray(self._words[(*parts, slice(None)) if any(i is Ellipsis for i in parts) else index])
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
-        raise ItemAssignmentError("arrays of keys are immutable; change their words: fx.random.key_data(keys).at[...]")
+        raise ItemAssignmentError("arrays of keys are immutable; use keys = keys.at[index].set(key)")
 
     def _axis(self, axis: Any) -> int:
         return canonical_axis(axis, self.ndim)
@@ -179,12 +201,37 @@ class KeyArray:
     @staticmethod
     def joined(join: Any, arrays: Any, axis: Any, new_axes: int) -> KeyArray:
         """``fx.numpy.stack`` and ``concatenate`` of arrays of keys."""
+        other = next((a for a in arrays if not isinstance(a, KeyArray)), None)
+        if other is not None:
+            raise DTypeError(f"keys are put together with keys; found some beside a {type(other).__name__}")
         ndim = arrays[0].ndim + new_axes
         flat = [a.ravel() if axis is None else a for a in arrays]
         return KeyArray(join([a._words for a in flat], 0 if axis is None else canonical_axis(axis, ndim)))
 
     def copy(self) -> KeyArray:
         return KeyArray(fnp.copy(self._words))
+
+
+class _At:
+    """``keys.at``, then ``keys.at[index]``."""
+
+    __slots__ = ("_index", "_keys")
+
+    def __init__(self, keys: KeyArray, index: Any = None) -> None:
+        self._keys, self._index = keys, index
+
+    def __getitem__(self, index: Any) -> _At:
+        return _At(self._keys, index)
+
+    def get(self, **how: Any) -> KeyArray:
+        """The keys at the index; ``how`` as for arrays of numbers."""
+        return KeyArray.of_words(*[self._keys.word(i).at[self._index].get(**how) for i in range(2)])
+
+    def set(self, values: Any, **how: Any) -> KeyArray:
+        """The keys with others at the index; ``how`` as for arrays of numbers."""
+        if not isinstance(values, KeyArray):
+            raise DTypeError(f"keys.at[index].set takes keys; found a {type(values).__name__}")
+        return KeyArray.of_words(*[self._keys.word(i).at[self._index].set(values.word(i), **how) for i in range(2)])
 
 
 def _axes_taken(index: Any) -> int:

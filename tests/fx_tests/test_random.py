@@ -489,3 +489,49 @@ def test_errors_say_what_to_do(call, error, says):
     with pytest.raises(error) as caught:
         call()
     assert says in str(caught.value)
+
+
+MOVES = {
+    "reshape": lambda np, lax, k: np.reshape(k, (2, 2)),
+    "array": lambda np, lax, k: np.array([k[1], k[0]]),
+    "asarray": lambda np, lax, k: np.asarray(k),
+    "split": lambda np, lax, k: np.split(k, 2)[1],
+    "take": lambda np, lax, k: np.take(k, np.array([[2, 0]]), axis=0),
+    "repeat": lambda np, lax, k: np.repeat(k.reshape(2, 2), 2, axis=1),
+    "zeros_like": lambda np, lax, k: np.zeros_like(k),
+    "moveaxis": lambda np, lax, k: np.moveaxis(k[:, None], 0, 1),
+    "broadcast_arrays": lambda np, lax, k: np.broadcast_arrays(k[:, None], k[None])[1],
+    "dynamic_index_in_dim": lambda np, lax, k: lax.dynamic_index_in_dim(k, 1),
+    "dynamic_update_slice": lambda np, lax, k: lax.dynamic_update_slice(k, k[:1], (2,)),
+    "select": lambda np, lax, k: lax.select(np.array([True, False, True, False]), k, k[::-1]),
+    "at set": lambda np, lax, k: k.at[np.array([0, 9])].set(k[2:]),
+    "at get": lambda np, lax, k: k.at[2].get(),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_what_moves_elements_moves_keys(name: str) -> None:
+    jax = pytest.importorskip("jax")
+    keys, theirs = random.split(random.key(3), 4), jax.random.split(jax.random.key(3), 4)
+    want = np.asarray(jax.random.key_data(MOVES[name](jax.numpy, jax.lax, theirs)))
+
+    def move(k: random.KeyArray) -> random.KeyArray:
+        return MOVES[name](fnp, fx.lax, k)
+
+    for got in (move(keys), fx.jit(move)(keys), fx.vmap(move)(fnp.stack([keys[::-1], keys]))[1]):
+        assert got.dtype == keys.dtype
+        np.testing.assert_array_equal(random.key_data(got), want)
+
+
+def test_what_computes_is_refused_for_keys() -> None:
+    keys = random.split(random.key(3), 4)
+    for wrong in (
+        lambda: fnp.sum(keys),
+        lambda: fnp.asarray(keys, float),
+        lambda: keys.at[0].set(1),
+        lambda: fnp.stack([keys, fnp.ones(4)]),
+    ):
+        with pytest.raises(TypeError, match="keys"):
+            wrong()
+    with pytest.raises(ValueError, match="3"):
+        fnp.reshape(keys, (3,))
