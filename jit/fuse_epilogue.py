@@ -23,9 +23,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fx.ir import Eqn, Var
-from fx.sizes import is_sized, near, plain
+from fx.sizes import is_sized, largest, near, plain
 
 from .cost import flops_per_element
+from .lower.contract_pieces import HALF_SLICE
 from .lower.registry import PRODUCTS, Host
 from .nest.epilogue import reads_in_place
 from .plan import Group
@@ -51,13 +52,14 @@ class Worth:
     def on(host: Host, free: Iterable[Var] = ()) -> Worth:
         return Worth(2 * host.l3_bytes, min(host.l1_bytes, 2 * host.l3_bytes), frozenset(free))
 
-    def least(self, nbytes: int) -> int:
-        """The bytes from which a result of so many is looked at.
+    def least(self, nbytes: int, depth: int) -> int:
+        """The bytes from which a result of so many is looked at, whose elements are sums of ``depth`` products.
 
         A program for sizes that vary does what the one for the first size did, whose kernels are there.  But those of a result that
-        is small, or a usual change away from it, would be divided in two programs: they have no epilogue.
+        is small, or a usual change away from it, would be divided in two programs: they have no epilogue.  Unless the sums are so long that
+        they may be cut into parts, of which there may be others with one.
         """
-        small = is_sized(nbytes) and (plain(nbytes) < self.gone or near(nbytes, self.gone))
+        small = is_sized(nbytes) and (plain(nbytes) < self.gone or near(nbytes, self.gone)) and depth < 2 * HALF_SLICE
         return self.any if small else self.gone
 
 
@@ -72,7 +74,7 @@ def join_epilogues(
         g = left[k]
         columns = product_columns(g.eqns[0]) if g.kind == "library" and g.nest is None else 0
         product = g.eqns[0].outputs[0] if columns else None
-        if product is None or product.aval.nbytes < worth.least(product.aval.nbytes):
+        if product is None or product.aval.nbytes < worth.least(product.aval.nbytes, _depth(g.eqns[0])):
             k += 1
             continue
         readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]
@@ -135,6 +137,13 @@ def product_columns(eqn: Eqn) -> int:
         free = eqn.inputs[1].aval.ndim - len(contracting) - len(batch)
         return math.prod(shape[len(shape) - free :])
     return shape[-1] if _channels_last(eqn) else 0
+
+
+def _depth(eqn: Eqn) -> int:
+    """The products that an element of a product's result is the sum of."""
+    if eqn.prim.name == "dot_general":
+        return math.prod(eqn.inputs[1].aval.shape[d] for d in eqn.params["dimension_numbers"][0][1])
+    return eqn.inputs[1].aval.size // largest(eqn.outputs[0].aval.shape[-1], 1)
 
 
 def _channels_last(eqn: Eqn) -> bool:
