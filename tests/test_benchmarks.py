@@ -120,6 +120,9 @@ def test_libraries_held_to_fewer_instructions(monkeypatch: pytest.MonkeyPatch) -
     assert "2 threads each;" in as_markdown({}, 2, {"gflops": 1.0, "gbytes": 1.0})
     for name, value in AVX2_ONLY.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    assert "OPENBLAS_CORETYPE" not in environment(2)  # at its best setting NumPy uses what the processor has
+    monkeypatch.setenv("OPENBLAS_CORETYPE", AVX2_ONLY["OPENBLAS_CORETYPE"])
     child = environment(2)
     assert child.items() >= {**AVX2_ONLY, "XLA_FLAGS": child["XLA_FLAGS"]}.items()
     assert child["XLA_FLAGS"].startswith(AVX2_ONLY["XLA_FLAGS"]) and "multi_thread_eigen=true" in child["XLA_FLAGS"]

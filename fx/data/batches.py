@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,6 +29,9 @@ class Batches(Sequence[tuple[np.ndarray, ...]]):
         return self._count
 
     def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self[n] for n in range(*i.indices(self._count))]
+        i = operator.index(i)
         if not -self._count <= i < self._count:
             raise IndexError(f"batch {i} of {self._count}")
         start = i % self._count * self._batch_size

@@ -39,6 +39,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     start = 4 + 4 * axes
     if len(content) < start:
         raise CorruptFileError(f"{path} is cut off: it has {len(content)} bytes, its header alone {start}")
+    if axes > 64:
+        raise CorruptFileError(f"{path} is no IDX file: its header says that the array has {axes} axes")
     shape = tuple(int(n) for n in np.frombuffer(content[4:start], ">u4"))
     wanted = math.prod(shape) * dtype.itemsize
     if len(content) - start != wanted:

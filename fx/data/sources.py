@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,9 +115,15 @@ class Csv(NamedTuple):
         Raises:
             DataError: a line with another number of fields, a field that is no number, an empty file: by line and column.
         """
+        if not isinstance(self.delimiter, str) or len(self.delimiter) != 1:
+            raise DataError(f"from_csv takes a delimiter of one character; found {self.delimiter!r}")
         try:
             with open(self.path, newline="", encoding=self.encoding) as file:
                 return self._columns(csv.reader(file, delimiter=self.delimiter), chosen, classes, target)
+        except csv.Error as e:
+            raise DataError(f"{self.path} cannot be read as a table: {e}. Is a quotation mark left open?") from e
+        except LookupError as e:
+            raise DataError(f"{self.path}: {e}; Python's encodings are utf-8, latin-1, cp1252 ...") from e
         except UnicodeDecodeError as e:
             raise DataError(
                 f"{self.path} is no text in {self.encoding}: {e}. Say how it was written: encoding='latin-1'."
@@ -292,18 +299,27 @@ def memory_map(path: str | os.PathLike[str], dtype: Any, shape: Sequence[int] | 
     """
     try:
         if dtype is None:
+            with open(path, "rb") as file:
+                if file.read(2) == b"PK":
+                    raise DataError(
+                        f"{path} is an archive of arrays, an .npz file: data.from_npz({str(path)!r}) reads it"
+                    )
             return np.load(path, mmap_mode="r", allow_pickle=False)
         size = os.path.getsize(path)
-        item = np.dtype(dtype).itemsize * int(np.prod(shape[1:])) if shape else np.dtype(dtype).itemsize
+        rest = tuple(
+            positive("from_memmap", "a shape of positive sizes, whose first may be -1", n) for n in (shape or ())[1:]
+        )
+        item = np.dtype(dtype).itemsize * math.prod(rest)
+        if not size:
+            raise CorruptFileError(f"{path} is empty; numbers of {np.dtype(dtype)} were expected")
         if size % item or (shape and shape[0] != -1 and size != shape[0] * item):
             raise CorruptFileError(
                 f"{path} has {size} bytes; an example of {np.dtype(dtype)}{list(shape or [])[1:]} has {item}"
             )
-        rest = tuple(shape[1:]) if shape else ()
         return np.memmap(path, dtype, mode="r", shape=(size // item, *rest))
+    except (ShapeError, DataError):
+        raise
     except (ValueError, EOFError) as e:
-        if isinstance(e, CorruptFileError):
-            raise
         raise CorruptFileError(f"{path} is no whole .npy file: {e}") from e
 
 

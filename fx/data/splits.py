@@ -50,8 +50,8 @@ def split(n: int, held_out: float | int, *, seed: int = 0, labels: Any = None) -
     >>> x[validation], y[validation]
     (array([2., 5.]), array([0, 1]))
     """
-    n = _number(n, "split", 0.1)
-    size = round(n * held_out) if isinstance(held_out, float) else held_out
+    n, seed = _number(n, "split", 0.1), _seed(seed, "split")
+    size = _part(n, held_out)
     if not 0 < size < n:
         raise DataError(f"split: {size} of {n} examples held out leaves one part empty; found held_out={held_out!r}")
     kinds = _labels(labels, n, "split")
@@ -75,9 +75,9 @@ def k_fold(n: int, k: int, *, seed: int = 0, labels: Any = None) -> list[tuple[n
     >>> [validation.tolist() for _, validation in k_fold(5, 2)]
     [[1, 2, 4], [0, 3]]
     """
-    n = _number(n, "k_fold", 5)
-    if not 2 <= k <= n:
-        raise DataError(f"k_fold takes k from 2 to the number of examples, {n}; found {k}")
+    n, seed = _number(n, "k_fold", 5), _seed(seed, "k_fold")
+    if not isinstance(k, (int, np.integer)) or not 2 <= k <= n:
+        raise DataError(f"k_fold takes k, an int from 2 to the number of examples, {n}; found {k!r}")
     kinds = _labels(labels, n, "k_fold")
     order = np.random.RandomState(seed).permutation(n)
     if kinds is not None:
@@ -95,6 +95,23 @@ def _number(n: Any, who: str, second: float) -> int:
             f"{who} takes the number of examples, and gives their positions; found {kind}."
             f" Write data.{who}(len(x), {second}), or data.{who}(len(x), {second}, labels=y) for the shares of each label."
         ) from None
+
+
+def _part(n: int, held_out: Any) -> int:
+    """How many of n examples are held out: a part of them, or a number."""
+    if isinstance(held_out, (float, np.floating)) and np.isfinite(held_out):
+        return round(n * float(held_out))
+    if not isinstance(held_out, (int, np.integer)) or isinstance(held_out, bool):
+        raise DataError(
+            f"split: held_out is a part of the examples (a float between 0 and 1) or a number of them (an int); found {held_out!r}"
+        )
+    return int(held_out)
+
+
+def _seed(seed: Any, who: str) -> int:
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 32:
+        raise DataError(f"{who} takes a seed, an int from 0 to 2**32 - 1; found {seed!r}")
+    return int(seed)
 
 
 def _labels(labels: Any, n: int, who: str) -> np.ndarray | None:

@@ -16,7 +16,7 @@ import numpy as np
 from .. import numpy as fnp
 from .. import random
 from ..errors import DataError, DTypeError, ShapeError
-from .sources import height_and_width
+from .sources import height_and_width, positive
 
 __all__ = ["add_noise", "cutout", "mixup", "normalise", "random_crop", "random_flip", "random_rotation"]
 
@@ -73,6 +73,24 @@ def _images(draws: _Draws, images: Any, who: str) -> Any:
 def _blendable(images: Any) -> Any:
     """Images as floats: integers become float32, of which parts and sums can be had."""
     return images if images.dtype.kind not in "iub" else images.astype("float32")
+
+
+def _number(who: str, name: str, value: Any, least: float, most: float = math.inf) -> Any:
+    """``value``, a number within bounds; what is traced is taken as it is.
+
+    Raises:
+        DataError: it is none.
+    """
+    if hasattr(value, "aval"):
+        return value
+    try:
+        fits = np.ndim(value) == 0 and least <= value <= most
+    except TypeError:
+        fits = False
+    if not fits:
+        bounds = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+        raise DataError(f"{who}: {name} is a number {bounds}; found {value!r}")
+    return value
 
 
 def _per_image(x: Any) -> Any:
@@ -139,7 +157,7 @@ def random_flip(source: Any, images: Any, probability: float = 0.5, axis: int = 
     """
     draws = _Draws(source)
     images = _images(draws, images, "random_flip")
-    turn = _per_image(draws.uniform((images.shape[0],)) < probability)
+    turn = _per_image(draws.uniform((images.shape[0],)) < _number("random_flip", "probability", probability, 0, 1))
     return draws.np.where(turn, draws.np.flip(images, axis), images)
 
 
@@ -160,6 +178,7 @@ def random_rotation(source: Any, images: Any, degrees: float = 15.0) -> Any:
     draws = _Draws(source)
     images, xp = _blendable(_images(draws, images, "random_rotation")), draws.np
     n, height, width, _ = images.shape
+    degrees = _number("random_rotation", "degrees", degrees, 0)
     angle = draws.uniform((n, 1, 1), -math.radians(degrees), math.radians(degrees))
     y, x = np.meshgrid(
         np.arange(height, dtype=np.float32) - np.float32((height - 1) / 2),
@@ -198,7 +217,7 @@ def cutout(source: Any, images: Any, size: int) -> Any:
     >>> int(data.cutout(np.random.default_rng(0), np.ones((1, 28, 28, 1)), 8).sum())  # of 784
     720
     """
-    draws = _Draws(source, 2)
+    draws, size = _Draws(source, 2), positive("cutout", "a positive size", size)
     images = _images(draws, images, "cutout")
     n, height, width, _ = images.shape
     top = draws.integers((n, 1), 0, height) - size // 2
@@ -235,6 +254,8 @@ def mixup(source: Any, images: Any, targets: Any, alpha: float = 0.2) -> tuple[A
             " Make labels one-hot first"
         )
     n = images.shape[0]
+    if not hasattr(alpha, "aval") and not (np.ndim(alpha) == 0 and alpha > 0):
+        raise DataError(f"mixup: alpha is a positive number; found {alpha!r}. Without mixup there is nothing to call.")
     share, other = draws.beta(alpha, (n,)), draws.order(n)
 
     def blend(x: Any) -> Any:
@@ -259,5 +280,5 @@ def add_noise(source: Any, images: Any, std: float) -> Any:
     0.1
     """
     draws = _Draws(source)
-    images = _blendable(draws.array(images))
+    images, std = _blendable(draws.array(images)), _number("add_noise", "std", std, 0)
     return images + (np.float32(std) * draws.normal(tuple(images.shape))).astype(images.dtype)

@@ -96,7 +96,7 @@ class TopKAccuracy(Averaged):
 
     def update(self, state: State, scores: Any, labels: Any, *, weights: Any = None) -> State:
         scores, labels = fnp.asarray(scores), integer_labels("TopKAccuracy", labels)
-        if scores.shape[:-1] != labels.shape:
+        if not scores.ndim or scores.shape[:-1] != labels.shape:
             raise ShapeError(
                 f"TopKAccuracy takes scores (..., classes), labels (...); found {scores.shape}, {labels.shape}"
             )

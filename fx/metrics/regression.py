@@ -8,6 +8,7 @@ from typing import Any
 from .. import numpy as fnp
 from ..errors import ShapeError
 from ..nn.losses import cross_entropy
+from .classification import integer_labels
 from .protocol import Averaged, Metric, same_shape, spread, wide
 
 __all__ = ["MAE", "MSE", "R2", "RMSE", "Perplexity"]
@@ -135,7 +136,11 @@ class Perplexity(Averaged):
     ignore_index: int | None = None
 
     def update(self, state: State, logits: Any, labels: Any, *, weights: Any = None) -> State:
-        labels = fnp.asarray(labels)
+        logits, labels = fnp.asarray(logits), integer_labels("Perplexity", labels)
+        if not logits.ndim or logits.shape[:-1] != labels.shape:
+            raise ShapeError(
+                f"Perplexity takes logits (..., classes), labels (...); found {logits.shape}, {labels.shape}"
+            )
         w = spread(weights, labels.shape, "Perplexity")
         w = w if self.ignore_index is None else fnp.where(labels == self.ignore_index, 0, w)
         counted = fnp.where(w == 0, 0, 1)

@@ -14,7 +14,7 @@ from ..trace import concrete_value
 from . import initializers
 from .attention import dot_product_attention
 from .key_use import split_key
-from .linear import Linear, check_features, describe, parameter, parameter_dtype
+from .linear import Linear, check_features, check_sizes, describe, parameter, parameter_dtype
 from .module import Module, static_field
 from .noise import Dropout
 from .normalization import softmax
@@ -289,11 +289,13 @@ class MultiHeadAttention(Module):
         head_features: int | None = None, use_bias: bool = True, dropout: float = 0.0, rotary_base: float | None = None,
         dtype: Any = None, key: Any,
     ) -> None:  # fmt: skip
-        if head_features is None and (heads < 1 or features % heads):
+        check_sizes(self, features=features)
+        check_sizes(self, 1, heads=heads, **({} if key_heads is None else {"key_heads": key_heads}))
+        if head_features is None and features % heads:
             raise ShapeError(f"{describe(self, features, heads)}: heads must divide features, or give head_features")
         self.heads, self.key_heads = heads, heads if key_heads is None else key_heads
         self.head_features = features // heads if head_features is None else head_features
-        if self.key_heads < 1 or heads % self.key_heads:
+        if heads % self.key_heads:
             raise ShapeError(f"{describe(self, features, heads)}: key_heads={key_heads} must divide heads")
         self.rotary_base, self.dropout = rotary_base, Dropout(dropout)
         keys = split_key(key, 4, describe(self, features, heads))

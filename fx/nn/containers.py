@@ -66,9 +66,9 @@ def as_layer(x: Any) -> Any:
         raise ModuleFieldError(
             f"layers are given one by one, nn.Sequential(*layers); found a {type(x).__name__} of {len(x)}"
         )
-    if isinstance(x, (str, int, float)):
+    if not callable(x):
         raise ModuleFieldError(f"a layer is a module or a function; found {x!r}")
-    return x if isinstance(x, Module) or not callable(x) else Lambda(x)
+    return x if isinstance(x, Module) else Lambda(x)
 
 
 class Sequential(Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 from .. import dtypes
@@ -28,6 +29,17 @@ def parameter_dtype(dtype: Any) -> Any:
 def describe(layer: Module, *sizes: Any) -> str:
     """How error messages name a layer."""
     return f"{type(layer).__name__}({', '.join(map(str, sizes))})"
+
+
+def check_sizes(layer: Module, least: int = 0, **sizes: Any) -> None:
+    """Raises ShapeError for what is no size of a layer, by its name."""
+    for name, n in sizes.items():
+        try:
+            fits = operator.index(n) >= least
+        except TypeError:
+            fits = False
+        if not fits:
+            raise ShapeError(f"{type(layer).__name__}: {name} is a size, an int of at least {least}; found {n!r}")
 
 
 def check_features(x: Value, features: int, name: str, way_out: str = "") -> Value:
@@ -79,6 +91,7 @@ class Linear(Module):
         self, in_features: int, out_features: int, *, use_bias: bool = True, weight_init: Any = None, bias_init: Any = None,
         dtype: Any = None, key: Any,
     ) -> None:  # fmt: skip
+        check_sizes(self, in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         for_weight, for_bias = split_key(key, 2, describe(self, in_features, out_features))
         bound = initializers.uniform_within(1 / math.sqrt(max(in_features, 1)))

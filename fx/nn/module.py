@@ -266,6 +266,8 @@ def replace(module: Any, **fields: Any) -> Any:
         ModuleFieldError: there is no field of that name, or it cannot hold the value.
     """
     cls = type(module)
+    if not isinstance(module, Module):
+        raise ModuleFieldError(f"replace takes a module, an instance of nn.Module; found {module!r:.60}")
     unknown = set(fields) - {*cls._data_names, *cls._static_names}
     if unknown:
         raise ModuleFieldError(

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import functools
 import math
+import numbers
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 from .. import dtypes
 from .. import numpy as fnp
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..lax import pmean, rsqrt
 from ..numpy.core import as_type, as_value
 from ..trace import find_axis
 from ..transforms.custom_jvp import custom_jvp
-from .linear import check_features, describe, parameter_dtype
+from .linear import check_features, check_sizes, describe, parameter_dtype
 from .module import Module, static_field
 from .state import need_state
 
 __all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
 
 Value = Any
+
+
+def _shape(layer: Module, shape: Any) -> tuple[int, ...]:
+    """The last axes that a layer takes: a size, or several."""
+    sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else (shape,)
+    for n in sizes:
+        check_sizes(layer, shape=n)
+    return tuple(map(operator.index, sizes))
 
 
 def _wide(x: Value) -> Value:
@@ -98,6 +108,9 @@ class BatchNorm(Module):
         self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5, affine: bool = True, axis_name: Any = None,
         dtype: Any = None,
     ) -> None:  # fmt: skip
+        check_sizes(self, channels=channels)
+        if not (isinstance(momentum, numbers.Real) and 0 <= momentum <= 1):
+            raise ArgumentError(f"BatchNorm: momentum is the share of the new moments, from 0 to 1; found {momentum!r}")
         self.channels, self.momentum, self.epsilon, self.axis_name = channels, momentum, epsilon, axis_name
         d = parameter_dtype(dtype)
         self.weight, self.bias = (fnp.ones(channels, d), fnp.zeros(channels, d)) if affine else (None, None)
@@ -171,7 +184,7 @@ class LayerNorm(Module):
         use_bias: bool = True,
         dtype: Any = None,
     ) -> None:
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = _shape(self, shape)
         self.epsilon = epsilon
         self.weight = fnp.ones(self.shape, parameter_dtype(dtype)) if affine else None
         self.bias = fnp.zeros(self.shape, parameter_dtype(dtype)) if affine and use_bias else None
@@ -211,7 +224,7 @@ class RMSNorm(Module):
     def __init__(
         self, shape: int | Sequence[int], *, epsilon: float = 1e-6, affine: bool = True, dtype: Any = None
     ) -> None:
-        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.shape = _shape(self, shape)
         self.epsilon = epsilon
         self.weight = fnp.ones(self.shape, parameter_dtype(dtype)) if affine else None
 
@@ -250,7 +263,9 @@ class GroupNorm(Module):
     def __init__(
         self, groups: int, channels: int, *, epsilon: float = 1e-5, affine: bool = True, dtype: Any = None
     ) -> None:
-        if groups < 1 or channels % groups:
+        check_sizes(self, channels=channels)
+        check_sizes(self, 1, groups=groups)
+        if channels % groups:
             raise ShapeError(
                 f"GroupNorm cuts the channels into equal groups; found {channels} channels, {groups} groups"
             )

@@ -18,7 +18,7 @@ from ..trace import concrete_value
 from . import initializers
 from .activations import relu, sigmoid, tanh
 from .key_use import split_key
-from .linear import check_features, describe, parameter
+from .linear import check_features, check_sizes, describe, parameter
 from .module import Module, static_field
 from .noise import Dropout
 
@@ -44,6 +44,7 @@ class _Cell(Module):
         self, in_features: int, hidden_features: int, *, use_bias: bool = True, weight_init: Any = None, recurrent_init: Any = None,
         bias_init: Any = None, dtype: Any = None, key: Any,
     ) -> None:  # fmt: skip
+        check_sizes(self, in_features=in_features, hidden_features=hidden_features)
         self.in_features, self.hidden_features = in_features, hidden_features
         keys = split_key(key, 4, describe(self, in_features, hidden_features))
         bound = initializers.uniform_within(1 / math.sqrt(max(hidden_features, 1)))

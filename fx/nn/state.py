@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from ..errors import MissingStateError
+from ..errors import MissingStateError, ModuleFieldError
 from ..signatures import signature_of
 from .key_use import split_key
 from .module import Module
@@ -81,6 +81,8 @@ def apply(layer: Any, *args: Any, state: Any = None, key: Any = None, **kwargs: 
     >>> nn.apply(nn.relu, fnp.array([-1.0, 1.0]))
     (Array([0., 1.], dtype=float32), None)
     """
+    if not callable(layer):
+        raise ModuleFieldError(f"apply calls a module or a function; found {layer!r:.60}")
     if isinstance(layer, Module) and takes_key(type(layer)):
         kwargs["key"] = key
     if stateful(layer):

@@ -182,6 +182,8 @@ def summary(model: Module, *args: Any, state: Any = None, key: Any = None, **kwa
     58 parameters (232 B): 58 trainable, 0 not
     342 flops for this input
     """
+    if not callable(model):
+        raise ArgumentError(f"summary takes a module, and what it is called with; found {model!r:.60}")
     for x in args:
         if isinstance(x, tuple) and x and all(type(n) is int for n in x):
             raise ArgumentError(

@@ -90,6 +90,11 @@ def curves(history: Sequence[Mapping[str, float]], names: Iterable[str] | None =
     """
     from matplotlib.ticker import LogFormatter  # an optional extra, and slow to import
 
+    if not isinstance(history, Sequence) or not all(isinstance(row, Mapping) for row in history):
+        raise PlotError(
+            f"curves takes a history, a list with the numbers of each epoch by name (fit.history); found {history!r:.60}. Of one number:"
+            " [{'loss': x} for x in losses]."
+        )
     found = list(dict.fromkeys(n for row in history for n in row))
     wanted = [n for n in found if n not in ("seconds", "rate", "skipped")] if names is None else list(names)
     if unknown := [n for n in wanted if n not in found]:

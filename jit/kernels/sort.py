@@ -36,11 +36,16 @@ from .sort_records import (
 )  # fmt: skip
 from .sort_restore import restore_row
 
-__all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "rows_kernel", "select_kernel"]
+__all__ = ["SELECT_MOST", "across_kernel", "places_for", "lanes_kernel", "rows_kernel", "select_kernel"]
 
 INSERTION = 40  # rows up to this length are sorted by insertion
-SELECT_MOST = 64  # elements that select_kernel can keep
+SELECT_PLACES = (4, 16, 64)  # in the lists of select_kernel
+SELECT_MOST = SELECT_PLACES[-1]
+_SCALAR_PLACES = 4  # of which one after the other moves
 SELECT_BLOCK = 64  # elements that select_kernel looks at at once
+_LEAST_WIDTH = 32  # of the lines that are looked at before
+_SELECT_PART = 16  # of these, once one of them is wanted
+_LOOKED_AT = 1 << 12  # the first elements of a row, at most
 
 # ------------------------------------------------------------------------------------ whole rows
 
@@ -309,45 +314,104 @@ class _LaneGroup(_Vectors):
 # ------------------------------------------------------------------------------------ a few largest
 
 
-def select_kernel(spec: SortSpec) -> Kernel:
-    """The first ``take`` of each row in key order, ``take <= SELECT_MOST``: values and positions.
+def places_for(take: int) -> int:
+    """The places in the list of ``select_kernel``."""
+    return next(places for places in SELECT_PLACES if take <= places)
+
+
+def select_kernel(spec: SortSpec, places: int) -> Kernel:
+    """The first ``take`` of each row in key order, ``take <= places``: values and positions.
 
     Keeps a sorted list.  A block of elements of which none comes before the list's end costs one comparison.
+
+    The list begins with a limit: of the row's first elements, laid out in lines of twice the places or more, the least key of each column is
+    looked for, and ``take`` elements of the row are no larger than the ``take``-th of those.  (Without it most elements of a row's
+    beginning came into the list and left it again, which took four times as long as all others of 1000.)
     """
     b = KernelBuilder("top_k_select")
     operands = Operands(b, spec)
     n, take = b.integer("n"), b.integer("take")
-    s = spec.sources[0]
-    ty = Ty("u", s.bits)
-    keys, positions = b.alloc("keys", ty, SELECT_MOST), b.alloc("positions", u32, SELECT_MOST)
+    s, width = spec.sources[0], max(_LEAST_WIDTH, 2 * places)
+    narrow, ty = Ty("u", s.bits), Ty("u", max(s.bits, 32))  # of keys, and of those in the list
+    largest = Const((1 << s.bits) - 1, ty)
+    # from place 1 on, behind a key that is below all others
+    keys, positions = b.alloc("keys", ty, places + 1), b.alloc("positions", u32, places + 1)
+    columns = b.alloc("columns", ty, width)
+    lines = b.let("lines", select(n >= 3 * width, minimum(n, _LOOKED_AT) // width, 0))
+    b.store(keys, 0, Const(0, ty))
+    b.store(positions, 0, Const(0, u32))
+
+    def insert(i: Expr, key: Expr, last: Expr) -> None:
+        """Behind its equals.  What is in the last place leaves the list."""
+        hole = b.var("hole", last + 0)
+        with b.while_(b.load(keys, hole - 1) > key):
+            b.store(keys, hole, b.load(keys, hole - 1))
+            b.store(positions, hole, b.load(positions, hole - 1))
+            b.assign(hole, hole - 1)
+        b.store(keys, hole, key)
+        b.store(positions, hole, i.cast(u32))
+
+    if places > _SCALAR_PLACES:
+        new_keys, new_positions = b.alloc("new_keys", ty, places), b.alloc("new_positions", u32, places)
+
+    def insert_at_once(i: Expr, key: Expr) -> None:
+        position = b.let("position", i.cast(u32))
+        with b.for_("j", 0, places, vectorize=True) as j:
+            here, before = b.let("here", b.load(keys, j + 1)), b.let("before", b.load(keys, j))
+            b.store(new_keys, j, minimum(here, maximum(before, key)))
+            moved = select(before > key, b.load(positions, j), position)
+            b.store(new_positions, j, select(here > key, moved, b.load(positions, j + 1)))
+        for old, new in ((keys, new_keys), (positions, new_positions)):
+            with b.for_("j", 0, places, vectorize=True) as j:
+                b.store(old, j + 1, b.load(new, j))
+
+    def key_of(i: Expr) -> Ref:
+        return b.let("key", operands.key(s, i).cast(ty))
+
     with b.for_("p", b.lo, b.hi) as p:
         row = b.let("row", p * n)
-
-        def insert(i: Expr, key: Expr, last: Expr) -> None:
-            hole = b.var("hole", last + 0)
-            before = maximum(hole - 1, 0)
-            with b.while_((hole > 0) & (b.load(keys, before) > key)):
-                b.store(keys, hole, b.load(keys, hole - 1))
-                b.store(positions, hole, b.load(positions, hole - 1))
-                b.assign(hole, hole - 1)
-            b.store(keys, hole, key)
-            b.store(positions, hole, i.cast(u32))
-
-        with b.for_("i", 0, take) as i:
-            insert(i, b.let("key", operands.key(s, row + i)), i)
-        worst = b.var("worst", b.load(keys, take - 1))
-        with b.for_("block", take, n, SELECT_BLOCK) as block:
+        limit = b.var("limit", largest)
+        with b.if_(lines > 0):
+            with b.for_("j", 0, width, vectorize=True) as j:
+                b.store(columns, j, key_of(row + j))
+            with b.for_("line", 1, lines) as line:
+                at = b.let("at", row + line * width)
+                with b.for_("j", 0, width, vectorize=True) as j:
+                    b.store(columns, j, minimum(b.load(columns, j), key_of(at + j)))
+            with b.for_("j", 0, width) as j:
+                key, below = b.let("key", b.load(columns, j)), b.var("below", Const(0, ty))
+                with b.for_("i", 0, width, vectorize=True) as i:
+                    b.assign(below, below + (b.load(columns, i) <= key).cast(ty))
+                b.assign(limit, select(below >= take.cast(ty), minimum(limit, key), limit))
+        known = b.let("known", limit < largest)
+        first = b.let("first", select(known, Const(0, i64), take))  # elements that are in the list to begin with
+        with b.for_("i", 0, places) as i:
+            b.store(keys, i + 1, largest)
+        with b.for_("i", 0, first) as i:
+            insert(i, key_of(row + i), i + 1)
+        worst = b.var("worst", select(known, limit + 1, b.load(keys, take)))
+        with b.for_("block", first, n, SELECT_BLOCK) as block:
             end = b.let("end", minimum(block + SELECT_BLOCK, n))
-            least = b.var("least", Const((1 << s.bits) - 1, ty))
+            least = b.var("least", Const((1 << s.bits) - 1, narrow))
             with b.for_("i", block, end, vectorize=True) as i:
                 b.assign(least, minimum(least, operands.key(s, row + i)))
-            with b.if_(least < worst), b.for_("i", block, end) as i:
-                key = b.let("key", operands.key(s, row + i))
-                with b.if_(key < worst):
-                    insert(i, key, take - 1)
-                    b.assign(worst, b.load(keys, take - 1))
+            with b.if_(least.cast(ty) < worst), b.for_("part", block, end, _SELECT_PART) as part:
+                count = b.let("count", minimum(end - part, _SELECT_PART))
+                lesser = b.var("lesser", largest)
+                with b.for_("i", 0, count, vectorize=True) as i:
+                    key = key_of(row + part + i)
+                    b.store(columns, i, key)
+                    b.assign(lesser, minimum(lesser, key))
+                with b.if_(lesser < worst), b.for_("i", 0, count) as i:
+                    key = b.let("key", b.load(columns, i))
+                    with b.if_(key < worst):
+                        if places > _SCALAR_PLACES:
+                            insert_at_once(part + i, key)
+                        else:
+                            insert(part + i, key, take)
+                        b.assign(worst, minimum(worst, b.load(keys, take)))
         with b.for_("i", 0, take) as i:
-            position = b.let("position", b.load(positions, i))
+            position = b.let("position", b.load(positions, i + 1))
             operands.gather(p * take + i, row + position.cast(i64))
             b.store(operands.out[1], p * take + i, position)
     return b.build()

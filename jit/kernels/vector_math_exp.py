@@ -224,11 +224,29 @@ def expm1(b: KernelBuilder, x: Expr) -> Expr:
 def logistic(b: KernelBuilder, x: Expr) -> Expr:
     """``1/(1 + e)`` or ``e/(1 + e)`` with ``e = exp(-|x|)``; what ``1 + e`` loses is made good in the quotient."""
     x = named(b, "logistic_x", x)
+    if b.arithmetic.scale:
+        return b.ranges.state(_logistic_scaled(b, x), 0.0, 1.0)
     e = b.let("logistic_e", untabled_exp(b, -fabs(x)))
     d, lost = fast_two_sum(b, "logistic_d", lift(1.0, x.ty), e)
     q = b.let("logistic_q", select(x < 0.0, e, 1.0) / d)
     inverse = select(x < 0.0, 1.0 - q, q)  # of d
     return b.ranges.state(fma(-(q * lost), inverse, q), 0.0, 1.0)
+
+
+def _logistic_scaled(b: KernelBuilder, x: Expr) -> Expr:
+    """``2**n/(2**n + exp(r))`` for ``x = n log(2) - r``: the sum is rounded once (all but), and the quotient once.
+
+    Beyond 20, or 40, it is 1.
+    """
+    f = format_of(x)
+    y = b.let("logistic_y", lower(upper(x, one_of(x, 20.0, 40.0)), _least_power(x, scaled=True) * math.log(2)))
+    n = b.let("logistic_n", fma(y, LOG2_E, f.magic) - f.magic)
+    r = b.let("logistic_r", fma(n, LN2_LO[f.width], fma(n, LN2_HI[f.width], -y)))
+    square = r * r
+    m = b.let("logistic_m", fma(polynomial(b, r, _EXP[f.width], square), square, r))  # exp(r) - 1
+    power = b.let("logistic_power", op_("scale", lift(1.0, x.ty), n))
+    d = select(power < f.eps, m + power, m) + (power + 1.0)  # of which the second is 1 where the power is so small
+    return op_("scale", 1.0 / d, n)
 
 
 # ------------------------------------------------------------------------------------------- log

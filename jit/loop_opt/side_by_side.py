@@ -29,10 +29,10 @@ _CHAIN, _BROAD = 2.15, 2.5
 _MASKS = 8
 
 
-def side_by_side(body: Body, target: Target) -> int:
-    """How many vectors of a long body without a reduction are computed together."""
+def side_by_side(body: Body, target: Target, rows: bool) -> int:
+    """How many vectors of a long body without a reduction are computed together.  ``rows``: see ``arranged``."""
     if target.unit_bits == target.vector_bits:
-        if body.size > _LONG_BODY and _overlaps(target):
+        if body.size > _LONG_BODY and _overlaps(target) and not rows:
             return 2 if _is_wide(body) else 4
         return 4 if body.size <= _LONGEST_BODY or _keeps_order(target) else 2
     if body.size <= _LONG_BODY:
@@ -43,24 +43,23 @@ def side_by_side(body: Body, target: Target) -> int:
     return 4 if serial and body.size <= _SERIAL_BODY else 2
 
 
-def arranged(loop: For, body: Body, target: Target, vectors: int, names: Callable[[str], str]) -> Stmt:
-    """The loop of several vectors a round, each of whose values takes so many registers, with its operations in another order."""
+def arranged(loop: For, body: Body, target: Target, vectors: int, names: Callable[[str], str], rows: bool) -> Stmt:
+    """The loop of several vectors a round, each of whose values takes so many registers, with its operations in another order.
+
+    rows: it is inside another loop and may have few rounds, which do not overlap: one more would take long (LSTMs have rows of 128).
+    """
     if vectors == 1 or body.size <= _LONG_BODY:
         return loop
-    if _overlaps(target):
+    if _overlaps(target) and not rows:
         return pipelined(loop, vectors, names, _MASKS if target.vector_bits == 512 else None)
     if target.vector_registers >= 32:
         return interleaved(loop, vectors, names)
-    if _keeps_order(target):
-        broad = body.size / body.depth()
-        return (
-            pipelined(loop, vectors, names)
-            if broad < _CHAIN
-            else interleaved(loop, vectors, names)
-            if broad > _BROAD
-            else loop
-        )
-    return loop
+    if not _keeps_order(target):
+        return loop
+    broad = body.size / body.depth()
+    if broad < _CHAIN and not rows:
+        return pipelined(loop, vectors, names)
+    return interleaved(loop, vectors, names) if broad > _BROAD else loop
 
 
 def carries_vectors(kernel: Kernel, target: Target) -> bool:

@@ -73,21 +73,22 @@ def vectorize(kernel: Kernel, target: Target) -> Kernel:
     return replace(kernel, body=_block(kernel.body, target, names))
 
 
-def _block(stmts: Sequence[Stmt], target: Target, names: _Names) -> tuple[Stmt, ...]:
+def _block(stmts: Sequence[Stmt], target: Target, names: _Names, rows: bool = False) -> tuple[Stmt, ...]:
+    """``rows``: inside another loop."""
     out: list[Stmt] = []
     for s in stmts:
         match s:
             case For(step=1, vectorize=True):
                 try:
-                    out += _VectorLoop(s, target, names).statements()
+                    out += _VectorLoop(s, target, names, rows).statements()
                 except Scalar:
                     out.append(replace(s, vectorize=False))
                 except Declined:
                     out.append(replace(s, vectorize=not divides_what_it_adds_up(s)))
             case For(body=body) | While(body=body):
-                out.append(replace(s, body=_block(body, target, names)))
+                out.append(replace(s, body=_block(body, target, names, True)))
             case If(cond, then, orelse):
-                out.append(If(cond, _block(then, target, names), _block(orelse, target, names)))
+                out.append(If(cond, _block(then, target, names, rows), _block(orelse, target, names, rows)))
             case _:
                 out.append(s)
     return tuple(out)
@@ -117,8 +118,9 @@ class _VectorLoop:
     store takes some processors as long as a dozen others: only the last vector, which is cut short, has one.
     """
 
-    def __init__(self, loop: For, target: Target, names: _Names) -> None:
+    def __init__(self, loop: For, target: Target, names: _Names, rows: bool) -> None:
         self.loop = loop
+        self.rows = rows
         self.names = names
         self.body = body = Body(with_guarded_loads(loop), target)
         lanes = body.lanes(target.vector_bits)
@@ -128,7 +130,7 @@ class _VectorLoop:
         copies = (_LONG_ACCUMULATORS if long else _ACCUMULATORS) if body.reductions else 1
         while copies > 1 and 4 * copies * len(body.reductions) > 3 * target.vector_registers:
             copies //= 2
-        together = 1 if body.reductions or not long else side_by_side(body, target)
+        together = 1 if body.reductions or not long else side_by_side(body, target, rows)
         if long and body.scattered:
             copies = together = 1
         apart = {n for n, (op, ty) in body.reductions.items() if op in _OF_NUMBERS and _is_apart(ty, target)}
@@ -147,9 +149,9 @@ class _VectorLoop:
         extent = Ref(names(f"{loop.var}_extent"), i64)
         middle = Ref(names(f"{loop.var}_middle"), i64)
         before, after = self.accumulators()
-        wide = arranged(
-            self.main.loop(loop.start, middle, block), self.body, self.target, self.main.lanes // lanes, names
-        )
+        vectors = self.main.lanes // lanes
+        rounds = self.main.loop(loop.start, middle, block)
+        wide = arranged(rounds, self.body, self.target, vectors, names, self.rows)
         main: list[Stmt] = [Let(middle.name, loop.start + (extent & -block)), wide]
         length = loop.stop - loop.start
         if self.masked:

@@ -26,7 +26,7 @@ from fx.sizes import late
 
 from ..cost import chunk_for, halvings
 from ..kernels import sort_blocks, sort_buckets, sort_restore
-from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, rows_kernel, select_kernel
+from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, places_for, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
 from .copies import copy_strided
@@ -147,7 +147,8 @@ def _top_k(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Op
     digit = 11 if n >= _LARGE_DIGIT_FROM else 8
     spec = SortSpec((_words(x.dtype),), tuple(_sources(x.dtype, 0, descending=True)), "index", digit, top=True)
     if k <= SELECT_MOST:
-        kernel = ctx.kernel(("top_k_select", spec), lambda: select_kernel(spec))
+        places = places_for(k)
+        kernel = ctx.kernel(("top_k_select", spec, places), lambda: select_kernel(spec, places))
         rows = x.size // n
         chunk = chunk_for(rows, n + 20.0 * k)
         ctx.step(

@@ -6,6 +6,7 @@ import gc
 import gzip
 import hashlib
 import importlib
+import io as io_module
 import threading
 import time
 
@@ -189,11 +190,24 @@ def test_folders_of_images_are_classes(tmp_path):
         next(iter(data.from_folder(tmp_path)))
 
 
+def archived():
+    file = io_module.BytesIO()
+    np.savez(file, a=np.arange(3))
+    return file.getvalue()
+
+
 BAD_FILES = {
     "idx": (b"\1\2\3\4", lambda p: data.read_idx(p), CorruptFileError, "no IDX file"),
     "idx header": (idx(PIXELS, 8)[:7], lambda p: data.read_idx(p), CorruptFileError, "cut off"),
     "idx body": (idx(PIXELS, 8)[:-1], lambda p: data.read_idx(p), CorruptFileError, "36 bytes of numbers; found 35"),
     "idx gz": (gzip.compress(idx(PIXELS, 8))[:-9], lambda p: data.read_idx(p), CorruptFileError, "cut off"),
+    "idx axes": (b"\0\0\x08\x41" + b"\0\0\0\1" * 65 + b"\1", lambda p: data.read_idx(p), CorruptFileError, "65 axes"),
+    "memmap of npz": (archived(), lambda p: data.from_memmap(p), DataError, "data.from_npz"),
+    "memmap of half a npz": (archived()[:200], lambda p: data.from_memmap(p), DataError, "an archive of arrays"),
+    "raw empty": (b"", lambda p: data.from_memmap(p, "f4"), CorruptFileError, "is empty"),
+    "raw shape": (b"1234", lambda p: data.from_memmap(p, "f4", (-1, 0)), ShapeError, "positive sizes"),
+    "csv long": (b"a,b\n1,\"" + b"x" * 150_000, lambda p: data.from_csv(p), DataError, "cannot be read as a table"),
+    "csv encoding": (b"a\n1\n", lambda p: data.from_csv(p, encoding="none"), DataError, "unknown encoding"),
     "npz": (b"PK\3\4no", lambda p: data.from_npz(p), CorruptFileError, "no whole .npz"),
     "npy": (b"\x93NUMPY", lambda p: data.from_memmap(p), CorruptFileError, "no whole .npy"),
     "raw": (b"1234567", lambda p: data.from_memmap(p, "f4", (-1,)), CorruptFileError, "7 bytes"),
@@ -239,6 +253,16 @@ BAD_DATA = {
     "no batch": (lambda: data.cutout(random.key(0), np.ones((4, 4)), 2), ShapeError, "batch, height"),
     "labels mixed": (lambda: data.mixup(random.key(0), np.ones((2, 4, 4, 1)), np.arange(2)), DataError, "one-hot"),
     "folder": (lambda: data.from_folder("/nowhere"), DataError, "no folder"),
+    "held out": (lambda: data.split(10, float("nan")), DataError, "found nan"),
+    "held out true": (lambda: data.split(10, True), DataError, "found True"),
+    "split's seed": (lambda: data.split(10, 0.2, seed=-1), DataError, "a seed, an int from 0"),
+    "half a fold": (lambda: data.k_fold(10, 2.5), DataError, "an int from 2 .*; found 2.5"),
+    "mixup of none": (lambda: data.mixup(random.key(0), IMAGES, np.eye(64), 0.0), DataError, "a positive number; found 0.0"),
+    "probability": (lambda: data.random_flip(random.key(0), IMAGES, 2.5), DataError, "from 0 to 1; found 2.5"),
+    "degrees": (lambda: data.random_rotation(random.key(0), IMAGES, None), DataError, "degrees is a number"),
+    "std": (lambda: data.add_noise(random.key(0), IMAGES, None), DataError, "std is a number of at least 0; found None"),
+    "cutout": (lambda: data.cutout(random.key(0), IMAGES, -1), ShapeError, "a positive size; found -1"),
+    "delimiter": (lambda: data.from_csv("x", delimiter=";;"), DataError, "one character; found ';;'"),
 }  # fmt: skip
 
 
@@ -250,6 +274,13 @@ def test_data_that_cannot_be_used_is_told(name):
 
 
 # ------------------------------------------------------------------------------------------ splits
+
+
+def test_parts_and_batches_take_numbers_of_numpy_and_slices():
+    assert data.split(10, np.float32(0.3))[1].tolist() == data.split(10, 0.3)[1].tolist()
+    assert data.split(10, np.int64(3))[1].tolist() == data.split(10, 3)[1].tolist()
+    batches = data.batches([np.arange(7)], np.int64(3))
+    assert [x.tolist() for (x,) in batches[1:]] == [[3, 4, 5], [6]] and batches[np.int64(-1)][0].tolist() == [6]
 
 
 def test_splits_keep_the_shares_of_labels():

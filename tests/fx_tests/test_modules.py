@@ -12,6 +12,7 @@ import fx
 import fx.numpy as fnp
 from fx import lax, nn, random, tree_util
 from fx.errors import (
+    ArgumentError,
     DTypeError,
     FrozenModuleError,
     KeyReuseWarning,
@@ -304,6 +305,9 @@ K = random.key(11)
         (lambda: nn.Sequential([nn.relu, nn.relu]), "one by one, nn.Sequential(*layers); found a list of 2"),
         (lambda: nn.Sequential(nn.Flatten, nn.relu), "Flatten is a class, no layer; make one: Flatten(...)"),
         (lambda: nn.Sequential(nn.relu, 3), "a layer is a module or a function; found 3"),
+        (lambda: nn.Sequential(None), "a layer is a module or a function; found None"),
+        (lambda: nn.apply(3, X), "apply calls a module or a function; found 3"),
+        (lambda: nn.replace({}, rate=0.1), "replace takes a module, an instance of nn.Module; found {}"),
         (lambda: type("Old", (nn.Module,), {"forward": lambda self, x: x})()(X), "the method that is called is named __call__ here"),
     ],
 )  # fmt: skip
@@ -441,6 +445,13 @@ def test_a_full_cache_gives_nan_in_compiled_code() -> None:
         (lambda: nn.Dropout(0.5)(np.array([1]), key=keys(1)[0]), DTypeError, "floats"),
         (lambda: nn.Dropout2d(0.5)(X, key=keys(1)[0]), ShapeError, "2 spatial axes"),
         (lambda: nn.GroupNorm(3, 4), ShapeError, "equal groups"),
+        (lambda: nn.GroupNorm(None, 4), ShapeError, "GroupNorm: groups is a size, an int of at least 1; found None"),
+        (lambda: nn.Linear(None, 2, key=keys(1)[0]), ShapeError, "Linear: in_features is a size, .*; found None"),
+        (lambda: nn.Linear(2, -1, key=keys(1)[0]), ShapeError, "Linear: out_features is a size, .*; found -1"),
+        (lambda: nn.LSTM(3, "4", key=keys(1)[0]), ShapeError, "hidden_features is a size, .*; found '4'"),
+        (lambda: nn.MultiHeadAttention(4, None, key=keys(1)[0]), ShapeError, "heads is a size, .*; found None"),
+        (lambda: nn.LayerNorm(2.5), ShapeError, "LayerNorm: shape is a size, .*; found 2.5"),
+        (lambda: nn.BatchNorm(4, momentum=2.0), ArgumentError, "from 0 to 1; found 2.0"),
         (lambda: nn.LayerNorm((3, 4))(X[:2]), ShapeError, r"\(3, 4\)"),
         (lambda: nn.MultiHeadAttention(4, 3, key=keys(1)[0]), ShapeError, "divide"),
         (lambda: nn.MultiHeadAttention(4, 2, key=keys(1)[0])(X), ShapeError, "batch, targets"),
@@ -621,3 +632,8 @@ def test_what_layers_are_made_of_is_named(call, says):
     with pytest.raises((ValueError, TypeError)) as caught:
         call(*random.split(random.key(0)))
     assert says in "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+
+
+@pytest.mark.parametrize("layer", [nn.LayerNorm, nn.RMSNorm])
+def test_sizes_may_be_integers_of_numpy(layer: Any) -> None:
+    assert layer(np.int64(4)).shape == (4,) and layer((np.int32(2), 3)).shape == (2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from typing import Any
@@ -247,6 +248,20 @@ def test_random_numbers() -> None:
         fx.jit(lambda x: x + np.random.rand(4), backend="reference")(X)
     with pytest.raises(SideEffectError, match="shuffle"), pytest.warns(UserWarning, match="shuffl"):
         fx.jit(lambda x: (np.random.shuffle(x), x)[1])(X)
+
+
+@pytest.mark.parametrize(("body", "warns"), [("np.random.Generator", False), ("np.random.rand()", True)])
+def test_naming_numpy_s_random_numbers_for_the_first_time_draws_none(body: str, warns: bool) -> None:
+    """NumPy loads the module when it is first named, and seeds it then."""
+    program = (
+        "import sys, warnings, numpy as np, fx\n"
+        "assert 'numpy.random' not in sys.modules\n"
+        "with warnings.catch_warnings(record=True) as seen:\n"
+        f"    fx.jit(lambda x: ({body}, x)[1], backend='reference')(1.0)\n"
+        "print(len(seen))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(int(warns))
 
 
 def test_global_variables() -> None:

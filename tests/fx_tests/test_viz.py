@@ -233,5 +233,7 @@ def test_wrong_commands_end_with_a_message(arguments, says, tmp_path, monkeypatc
 def test_names_that_do_not_fit_a_figure_are_named():
     with pytest.raises(PlotError, match="the history has no acc; it has loss"):
         viz.curves([{"loss": 1.0}], ["acc"])
+    with pytest.raises(PlotError, match="a list with the numbers of each epoch by name"):
+        viz.curves(np.ones(3))
     with pytest.raises(ShapeError, match="a name for each of 2 labels; found 1"):
         viz.confusion(np.ones((2, 2)), ["one"])

@@ -237,18 +237,39 @@ def test_empty_and_single(shape: tuple[int, ...], dimension: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", REAL, ids=str)
-@pytest.mark.parametrize("k_of", ["none", "one", "few", "many", "all"])
+@pytest.mark.parametrize("k_of", ["none", "one", "few", "some", "more", "many", "all"])
 def test_top_k(dtype: Any, k_of: str) -> None:
     rng = np.random.default_rng(4)
     for n in (1, 30, 130, 300, 1000):
         for ties in (True, False):
             x = sample(rng, (5, n), dtype, ties)
-            k = min(n, {"none": 0, "one": 1, "few": 17, "many": 40, "all": n}[k_of])
+            k = min(n, {"none": 0, "one": 1, "few": 4, "some": 10, "more": 17, "many": 40, "all": n}[k_of])
             falling = comparable(x)[:, ::-1]
             order = n - 1 - np.argsort(falling, axis=-1, kind="stable")[:, ::-1][:, :k]
             values, positions = lower("top_k", [x], {"k": k}, [((5, k), x.dtype), ((5, k), np.int32)])
             np.testing.assert_array_equal(positions, order)
             assert bits(values) == bits(np.take_along_axis(x, order, -1))
+
+
+@pytest.mark.parametrize("k", [1, 4, 5, 16, 17, 64])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "float32", "float64"])
+def test_top_k_of_rows_that_hold_one_value_mostly(dtype: str, k: int) -> None:
+    """The least and the largest, too: of the first, whose key is the last of all, the kernel has no limit to begin with."""
+    rng = np.random.default_rng(k)
+    info: Any = np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else np.finfo(dtype)
+    ends = (info.min, info.max) if np.dtype(dtype).kind in "iu" else (-np.inf, np.inf)
+    for n in (k, 65, 97, 300, 1000, 4200):
+        if n < k:
+            continue
+        x = np.empty((6, n), dtype)
+        x[:2], x[2:4], x[4:] = ends[0], ends[1], 7
+        for row in x[::2]:  # the others hold nothing else
+            places = rng.choice(n, min(n, 3 * k), replace=False)
+            row[places] = rng.integers(0, 100, len(places)).astype(dtype)
+        order = n - 1 - np.argsort(x[:, ::-1], axis=-1, kind="stable")[:, ::-1][:, :k]
+        values, positions = lower("top_k", [x], {"k": k}, [((6, k), x.dtype), ((6, k), np.int32)])
+        np.testing.assert_array_equal(positions, order)
+        np.testing.assert_array_equal(values, np.take_along_axis(x, order, -1))
 
 
 def test_top_k_of_strided_rising_and_falling_rows() -> None:

@@ -370,6 +370,18 @@ def test_what_is_computed_twice_has_one_name() -> None:
     run_everywhere(b.build(), [np.linspace(-3, 3, 300, dtype=np.float32), np.zeros(300, np.float32)], 0, 300)
 
 
+def test_rounds_of_rows_do_not_overlap() -> None:
+    """... of which there may be few: one round more would take long."""
+    b = KernelBuilder("rows")
+    x, out, width = b.pointer("x", f32), b.pointer("out", f32), b.integer("width")
+    with b.for_("row", b.lo, b.hi) as row, b.for_("i", 0, width, vectorize=True) as i:
+        total = b.let("v", b.load(x, row * width + i))
+        for _ in range(48):
+            total = b.let("t", total * 0.75)
+        b.store(out, row * width + i, total)
+    assert not carries_vectors(vectorize(fold(b.build()), pipelines()), pipelines())
+
+
 def test_rounds_of_a_body_that_divides_integers_do_not_overlap() -> None:
     """The round before the first one has nothing to divide by, which would end the process."""
     b = KernelBuilder("divides")
