@@ -52,14 +52,13 @@ class Worth:
     def on(host: Host, free: Iterable[Var] = ()) -> Worth:
         return Worth(2 * host.l3_bytes, min(host.l1_bytes, 2 * host.l3_bytes), frozenset(free))
 
-    def least(self, nbytes: int, depth: int) -> int:
-        """The bytes from which a result of so many is looked at, whose elements are sums of ``depth`` products.
+    def least(self, nbytes: int) -> int:
+        """The bytes from which a result of so many is looked at.
 
         A program for sizes that vary does what the one for the first size did, whose kernels are there.  But those of a result that
-        is small, or a usual change away from it, would be divided in two programs: they have no epilogue.  Unless the sums are so long that
-        they may be cut into parts, of which there may be others with one.
+        is small, or a usual change away from it, would be divided in two programs: they have no epilogue.
         """
-        small = is_sized(nbytes) and (plain(nbytes) < self.gone or near(nbytes, self.gone)) and depth < 2 * HALF_SLICE
+        small = is_sized(nbytes) and (plain(nbytes) < self.gone or near(nbytes, self.gone))
         return self.any if small else self.gone
 
 
@@ -74,7 +73,11 @@ def join_epilogues(
         g = left[k]
         columns = product_columns(g.eqns[0]) if g.kind == "library" and g.nest is None else 0
         product = g.eqns[0].outputs[0] if columns else None
-        if product is None or product.aval.nbytes < worth.least(product.aval.nbytes, _depth(g.eqns[0])):
+        nbytes = product.aval.nbytes if product is not None else 0
+        least = worth.least(nbytes)
+        # Of sums that may be cut into parts there may be others with an epilogue: then such a program has one where that for the sizes alone has.
+        exact = product is not None and least > worth.gone and bool(_depth(g.eqns[0]) >= 2 * HALF_SLICE)
+        if product is None or (nbytes < least and not exact):
             k += 1
             continue
         readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]
@@ -83,7 +86,10 @@ def join_epilogues(
             continue
         j, kept = readers[0], len(readers) > 1 or product in outputs
         old = () if kept else _taken_over(left, k, j, product, keep)
-        if product.aval.nbytes < worth.any and (not old or _once(left[j]) > EACH_BLOCK):
+        if nbytes < worth.any and (not old or _once(left[j]) > EACH_BLOCK):
+            k += 1
+            continue
+        if exact and nbytes < worth.gone:
             k += 1
             continue
         h = left.pop(j)

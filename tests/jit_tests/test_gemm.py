@@ -718,3 +718,15 @@ def test_sums_are_cut_as_for_the_one_size(name: str, machine: str, monkeypatch: 
         x, y = (np.sin(np.arange(k * width, dtype=np.float32)) for width in (rows, columns))
         x, y = x.reshape((k, rows) if along_rows else (rows, k)), y.reshape(k, columns)
         assert np.asarray(several(x, y)).tobytes() == np.asarray(fx.jit(lambda *a: product(*a))(x, y)).tobytes(), n
+
+
+def test_an_epilogue_leaves_sums_cut_as_for_the_one_size(monkeypatch: Any) -> None:
+    target = dataclasses.replace(host(), l1_bytes=3 << 14, l2_bytes=1 << 20)
+    monkeypatch.setattr(executable, "host", lambda: target)
+    x, y = np.sin(np.arange(150 * 1500)).reshape(150, 1500), np.cos(np.arange(1500 * 200)).reshape(1500, 200)
+    residual = lambda c, x, y: fnp.maximum(c + x @ y, 0)
+    several = fx.jit(residual, donate_argnums=0)
+    for n in (64, 50, 110, 150):
+        alone = fx.jit(lambda *a: residual(*a), donate_argnums=0)
+        found, wanted = (f(fnp.ones((n, 200), "float64"), x[:n], y) for f in (several, alone))
+        assert np.asarray(found).tobytes() == np.asarray(wanted).tobytes(), n
