@@ -215,21 +215,22 @@ def _listed(stmts: Sequence[Stmt], vectors: int) -> list[Stmt]:
     """The statements as a machine would begin them."""
     after, waits_for = _dependences(stmts)
     height = _heights(stmts, after)
+    units, latency = [_units(s) for s in stmts], [_latency(s) for s in stmts]
     ready, now = dict.fromkeys((k for k, n in enumerate(waits_for) if not n), 0.0), 0.0
     free = dict.fromkeys((_PRODUCTS, _SUMS, ()), 0.0)  # when a unit of each kind is
     earliest = [0.0] * len(stmts)
     out: list[Stmt] = []
     while ready:
-        begins = {k: max(at, free[_units(stmts[k])]) for k, at in ready.items()}
-        now = max(now, min(begins.values()))
-        k = max((k for k, at in begins.items() if at <= now), key=lambda k: (height[k], -k))
+        begins = [(max(at, free[units[k]]), k) for k, at in ready.items()]
+        now = max(now, min(begins)[0])
+        k = max((height[k], -k) for at, k in begins if at <= now)[1] * -1
         del ready[k]
         out.append(stmts[k])
-        if units := _units(stmts[k]):
-            free[units] = max(free[units], now) + vectors / _UNITS
+        if units[k]:
+            free[units[k]] = max(free[units[k]], now) + vectors / _UNITS
         for j in after[k]:
             waits_for[j] -= 1
-            earliest[j] = max(earliest[j], now + _latency(stmts[k]))
+            earliest[j] = max(earliest[j], now + latency[k])
             if not waits_for[j]:
                 ready[j] = earliest[j]
     return out
@@ -267,7 +268,7 @@ def _dependences(stmts: Sequence[Stmt]) -> tuple[list[list[int]], list[int]]:
     written: dict[str, int] = {}
     read: dict[str, list[int]] = {}
     for k, s in enumerate(stmts):
-        reads, writes = set(_reads(s)), set(_writes(s))
+        reads, writes = _reads(s), set(_writes(s))
         before = {written[n] for n in reads | writes if n in written} | {j for n in writes for j in read.get(n, ())}
         for j in before - {k}:
             after[j].append(k)
@@ -279,14 +280,19 @@ def _dependences(stmts: Sequence[Stmt]) -> tuple[list[list[int]], list[int]]:
     return after, waits_for
 
 
-def _reads(node: Stmt | Expr) -> Iterator[str]:
-    if isinstance(node, Ref):
-        yield node.name
-    for part in operands(node):
-        yield from _reads(part)
-    if isinstance(node, If):
-        for s in node.then:
-            yield from _reads(s)
+def _reads(node: Stmt | Expr) -> set[str]:
+    """The names that it reads, those inside a branch included."""
+    found: set[str] = set()
+    todo: list[Stmt | Expr] = [node]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Ref):
+            found.add(node.name)
+        elif not isinstance(node, Const):
+            todo += operands(node)
+            if isinstance(node, If):
+                todo += node.then
+    return found
 
 
 def _writes(s: Stmt) -> Iterator[str]:
