@@ -73,7 +73,13 @@ def read(blob: bytes) -> tuple[dict[str, Any], list[np.ndarray]]:
     body = blob[start:]
     if hashlib.sha256(body).digest() != digest:
         raise ExportError("these bytes are cut off, or not those that were written")
-    description = json.loads(body[:length])
+    try:  # the length is outside of what the digest is of
+        description = json.loads(body[:length])
+        ends = [at + n + -n % _ALIGN for *_, at, n in description["arrays"]]
+    except ValueError as e:
+        raise ExportError("these bytes are cut off, or not those that were written") from e
+    if length + max(ends, default=0) != len(body):
+        raise ExportError("these bytes are cut off, or not those that were written")
     arrays = []
     for dtype, shape, at, n in description["arrays"]:
         arrays.append(

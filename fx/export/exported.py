@@ -202,6 +202,8 @@ def deserialize(blob: bytes | bytearray) -> Exported:
     Raises:
         ExportError: the bytes are of another version's format, or not those that were written.
     """
+    if not isinstance(blob, (bytes, bytearray, memoryview)):
+        raise ExportError(f"deserialize takes the bytes that serialize() gave; found {type(blob).__name__}")
     description, arrays = read(bytes(blob))
     try:
         graph = Reader(description["graphs"]).graph(description["graph"])

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import nn, tree
-from ..errors import ArgumentError, CheckpointError, CheckpointMismatchError
+from ..errors import ArgumentError, CheckpointError, CheckpointMismatchError, ShapeError
 from . import structure
 from .safetensors import read_safetensors
 from .saving import LoadReport, replaced
@@ -59,7 +59,10 @@ def from_torch_layout(array: Any, layout: str) -> np.ndarray:
     >>> from_torch_layout(np.zeros((32, 3, 5, 5)), "conv").shape
     (5, 5, 3, 32)
     """
-    return np.ascontiguousarray(LAYOUTS[_known(layout)](np.asarray(array)))
+    found, least = np.asarray(array), {"same": 0, "linear": 2}.get(_known(layout), 3)
+    if found.ndim < least:
+        raise ShapeError(f"the layout {layout!r} is of arrays of {least} axes or more; found shape {found.shape}")
+    return np.asarray(LAYOUTS[layout](found), order="C")
 
 
 def _known(layout: str) -> str:
@@ -226,6 +229,10 @@ def load_torch(
     """
     if hasattr(source, "state_dict"):
         source = source.state_dict()
+    if not isinstance(source, (Mapping, str, os.PathLike)):
+        raise ArgumentError(
+            f"load_torch takes a safetensors file, a state_dict or a module of PyTorch's; found {type(source).__name__}"
+        )
     found = source if isinstance(source, Mapping) else read_safetensors(source)
     template, kinds = structure.leaves_by_path(like), _kinds(like)
     names = _checked_names(names, template)
@@ -239,11 +246,15 @@ def load_torch(
             missing.append(path if tried[0][0] == path else f"{path} (as {tried[0][0]})")
             continue
         used.add(name)
-        array = _as_numpy(found[name])
+        array = _as_numpy(name, found[name])
         if part is not None:
-            array = np.split(array, 3)[part] if array.shape[0] % 3 == 0 else array
-        turned = kinds.layouts(path, layouts or {}, array.ndim)[0](array)
-        fit = structure.fitted(np.ascontiguousarray(turned), leaf, cast=True)
+            array = np.split(array, 3)[part] if array.ndim and array.shape[0] % 3 == 0 else array
+        turn = kinds.layouts(path, layouts or {}, array.ndim)[0]
+        try:
+            array = turn(array)
+        except (ValueError, IndexError):  # of too few axes to be turned: it does not fit
+            pass
+        fit = structure.fitted(np.asarray(array, order="C"), leaf, cast=True)
         (misshapen if isinstance(fit, structure.Misfit) else values)[path] = fit
     unexpected = [name for name in found if name not in used and not name.endswith("num_batches_tracked")]
     report = LoadReport(list(values), missing, unexpected, misshapen)
@@ -262,6 +273,10 @@ def _checked_names(
     """
     if names is None or callable(names):
         return names or {}
+    if not isinstance(names, Mapping) or not all(isinstance(part, str) for item in names.items() for part in item):
+        raise ArgumentError(
+            f"names is a dict from paths of the model to names in the file, or a function; found {names!r:.80}"
+        )
     dotted = {key.replace("/", "."): name for key, name in names.items()}
     if unknown := [k for k in dotted if k and all(_prefix(path, [k]) is None for path in template)]:
         raise ArgumentError(
@@ -306,7 +321,7 @@ def torch_state_dict(
     thirds: dict[str, list[tuple[str, np.ndarray]]] = {}
     for path, leaf in [*leaves.items(), *structure.leaves_by_path(state).items()]:
         array = np.asarray(leaf)
-        array = np.ascontiguousarray(kinds.layouts(path, layouts or {}, array.ndim)[1](array))
+        array = np.asarray(kinds.layouts(path, layouts or {}, array.ndim)[1](array), order="C")
         (own, _), second = (*_candidates(path, names or {}, kinds), ("", None))[:2]
         name, part = second[0] or own, second[1]
         if part is not None and not _projections(path) <= leaves.keys():
@@ -332,11 +347,18 @@ def _projections(path: str) -> set[str]:
     return {".".join([*holder, part, field]) for part in _PARTS}
 
 
-def _as_numpy(x: Any) -> np.ndarray:
-    """A tensor's numbers; of bfloat16, which PyTorch does not hand to NumPy, as float32 (exactly)."""
+def _as_numpy(name: str, x: Any) -> np.ndarray:
+    """A tensor's numbers; of bfloat16, which PyTorch does not hand to NumPy, as float32 (exactly).
+
+    Raises:
+        CheckpointError: it has none that NumPy knows: on another device, sparse, of 8 bits.
+    """
     if str(getattr(x, "dtype", "")) == "torch.bfloat16":
         x = x.float()
-    return np.asarray(x.detach() if hasattr(x, "detach") else x)
+    try:
+        return np.asarray(x.detach() if hasattr(x, "detach") else x)
+    except TypeError as e:
+        raise CheckpointError(f"the entry {name!r} cannot be read as an array: {e}") from e
 
 
 def _prefix(path: str, given: Iterable[str]) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -72,6 +73,11 @@ def describe_leaf(path: str, leaf: Any) -> tuple[Leaf, np.ndarray | None]:
     if is_key(leaf):
         return {"array": path, "as": "key"}, np.asarray(random.key_data(leaf))
     if is_array(leaf):
+        masked = sys.modules.get("numpy.ma")  # which NumPy loads when it is first asked for, and that takes a while
+        if masked is not None and isinstance(leaf, masked.MaskedArray):
+            raise CheckpointError(
+                f"the leaf {path!r} is a masked array, whose mask no file holds: save its data and its mask"
+            )
         array = np.asarray(leaf)
         if array.dtype == np.complex128:
             return {"array": path, "as": "complex128"}, np.asarray(array, order="C")[..., None].view(np.float64)

@@ -181,9 +181,12 @@ def test_what_is_refused() -> None:
         (blob[:-1], "cut off"),
         (blob[:70] + b"?" + blob[71:], "cut off"),
         (blob[:10] + b"\7" + blob[11:], "format 7; fx .* reads format 1"),
+        *[(blob[:14] + bytes([blob[14] ^ bit]) + blob[15:], "cut off") for bit in (1, 8, 128)],  # how long the text is
     ):
         with pytest.raises(ExportError, match=what):
             deserialize(bytes(wrong))
+    with pytest.raises(ExportError, match="takes the bytes that serialize.* gave; found NoneType"):
+        deserialize(None)
     description, _ = encoding.read(blob)
     own = lambda module, name: {"out_tree": ["own", ["leaf"], module, name]}
     for change, what in (

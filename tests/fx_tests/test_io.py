@@ -22,7 +22,15 @@ import fx
 import fx.numpy as fnp
 from fx import io, nn, optim, random, tree
 from fx.dtypes import bfloat16
-from fx.errors import CheckpointError, CheckpointMismatchError, CorruptFileError, DTypeError, SaveError
+from fx.errors import (
+    ArgumentError,
+    CheckpointError,
+    CheckpointMismatchError,
+    CorruptFileError,
+    DTypeError,
+    SaveError,
+    ShapeError,
+)
 from fx.io import saving
 
 R = np.random.RandomState(0)
@@ -527,6 +535,59 @@ def test_an_older_checkpoint_that_is_damaged_ends_no_run(tmp_path):
     with pytest.raises(CorruptFileError) as caught:
         manager.restore()
     assert "without the damaged file" in caught.value.__notes__[0]
+
+
+def test_numbers_without_axes_come_from_pytorch_and_go_there():
+    """A temperature, a scale of logits."""
+    theirs = {"logit_scale": np.array(2.5, np.float32), "fc.weight": np.ones((3, 2), np.float32)}
+    template = {"logit_scale": np.float32(0), "fc": {"weight": np.zeros((2, 3), np.float32)}}
+    values, _ = io.load_torch(theirs, template)
+    assert values["logit_scale"].shape == () and values["logit_scale"] == 2.5
+    assert {n: a.shape for n, a in io.torch_state_dict(values).items()} == {"logit_scale": (), "fc.weight": (3, 2)}
+
+
+class Elsewhere:
+    """A tensor of another device."""
+
+    def __array__(self, *args, **options):
+        raise TypeError("can't convert it to numpy")
+
+
+def test_weights_that_cannot_be_turned_do_not_fit():
+    turned = nn.ConvTranspose2d(3, 4, 2, key=random.key(0))
+    heads = nn.MultiHeadAttention(4, 2, key=random.key(0))
+    for model, source in (
+        (turned, {"weight": np.ones(3)}),
+        (turned, {"weight": np.float32(1)}),
+        (heads, {"in_proj_weight": np.float32(1)}),
+    ):
+        with pytest.raises(CheckpointMismatchError, match="misshapen"):
+            io.load_torch(source, model)
+    with pytest.raises(ShapeError, match=r"'conv' is of arrays of 3 axes or more; found shape \(\)"):
+        io.from_torch_layout(np.float32(1), "conv")
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "says"),
+    [
+        (lambda: io.load_torch(None, {}), ArgumentError, "a state_dict or a module of PyTorch's; found NoneType"),
+        (
+            lambda: io.load_torch({"a": np.ones(2)}, {"a": np.ones(2)}, names=3),
+            ArgumentError,
+            "names is a dict .*; found 3",
+        ),
+        (lambda: io.load_torch({"a": np.ones(2)}, {"a": np.ones(2)}, names={"a": 3}), ArgumentError, "names is a dict"),
+        (
+            lambda: io.load_torch({"a": Elsewhere()}, {"a": np.ones(2)}),
+            CheckpointError,
+            "the entry 'a' cannot",
+        ),
+        (lambda: io.save("unused", {"a": np.ma.masked_array([1.0], [True])}), CheckpointError, "'a' is a masked array"),
+    ],
+)
+def test_what_is_no_source_is_told(call, error, says):
+    with pytest.raises(error, match=says):
+        call()
 
 
 def test_what_befalls_older_checkpoints_ends_no_run(tmp_path, monkeypatch):
