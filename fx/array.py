@@ -11,6 +11,7 @@ The arithmetic, indexing and methods (``+``, ``x[1:]``, ``x.sum()``, ``x.at[...]
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import finalize
@@ -27,7 +28,7 @@ from .errors import (
 )
 from .ir import Aval, aval_of_array
 
-__all__ = ["CPU", "Array", "Device", "SingleDeviceSharding", "aligned_copy", "check_device", "to_numpy"]
+__all__ = ["CPU", "Array", "Device", "Shard", "SingleDeviceSharding", "aligned_copy", "check_device", "to_numpy"]
 
 _LINE = 64  # bytes of a line of the caches
 _ALIGNED_FROM = 1 << 14  # bytes; smaller copies lie where NumPy puts them
@@ -51,6 +52,16 @@ class Device:
 
 
 CPU = Device()
+
+
+@dataclass(frozen=True, eq=False)
+class Shard:
+    """What a device holds of an array: ``data``, the part at ``index``.  The one device holds all of it."""
+
+    data: Array
+    index: tuple[slice, ...]
+    device: Device = CPU
+    replica_id: int = 0
 
 
 class SingleDeviceSharding:
@@ -340,6 +351,13 @@ class Array(_Methods, metaclass=_ArrayType):
         """The array itself: there is one device."""
         return self
 
+    @property
+    def addressable_shards(self) -> list[Shard]:
+        """What each device holds of the array: the CPU all of it."""
+        return [Shard(self, (slice(None),) * self.ndim)]
+
+    global_shards = addressable_shards
+
     def devices(self) -> set[Device]:
         """The devices that hold the array: the CPU."""
         return {CPU}
@@ -398,7 +416,7 @@ class Array(_Methods, metaclass=_ArrayType):
         return (Array(np.asarray(x), self.weak_type) for x in self._data)
 
     def __format__(self, spec: str) -> str:
-        return format(self._data[()], spec) if self.ndim == 0 else format(str(self), spec)
+        return format(self._data[()] if self.ndim == 0 else self._data, spec)
 
     def __repr__(self) -> str:
         if self._buffer is None:

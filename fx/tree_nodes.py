@@ -169,7 +169,7 @@ def register_dataclass(
     nodetype: Any, data_fields: Sequence[str] | None = None, meta_fields: Sequence[str] | None = None,
     drop_fields: Sequence[str] = (),
 ) -> Any:  # fmt: skip
-    """Makes a dataclass a pytree node (also as a decorator).
+    """Makes a dataclass a pytree node (also as a decorator), or a class that is made and read like one, whose fields are given.
 
     Args:
         data_fields: names of the fields that hold arrays or pytrees; default: all but those whose
@@ -189,12 +189,15 @@ def register_dataclass(
     Array(3., dtype=float32, weak_type=True)
     """
     cls: Any = nodetype
-    if not hasattr(cls, "__dataclass_fields__"):
-        raise TreeTypeError(f"register_dataclass needs a dataclass; {cls!r} is none. Write @dataclass below it.")
-    init = [f for f in dataclasses.fields(cls) if f.init and f.name not in drop_fields]
+    if not hasattr(cls, "__dataclass_fields__") and (data_fields is None or meta_fields is None):
+        raise TreeTypeError(
+            f"register_dataclass needs a dataclass, or data_fields and meta_fields; {cls!r} is no dataclass. Write @dataclass below it."
+        )
+    own = dataclasses.fields(cls) if hasattr(cls, "__dataclass_fields__") else ()
+    init = [f for f in own if f.init and f.name not in drop_fields]
     meta = tuple(meta_fields) if meta_fields is not None else tuple(f.name for f in init if f.metadata.get("static"))
     data = tuple(data_fields) if data_fields is not None else tuple(f.name for f in init if f.name not in meta)
-    if {*data, *meta} != {f.name for f in init}:
+    if own and {*data, *meta} != {f.name for f in init}:
         raise TreeError(
             f"data_fields {data} and meta_fields {meta} must together be the fields of {nodetype.__name__}:"
             f" {tuple(f.name for f in init)}"

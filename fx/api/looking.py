@@ -34,7 +34,7 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     >>> import fx, numpy as np
     >>> fx.eval_shape(lambda x, w: x @ w, fx.ShapeDtypeStruct((10**6, 300), "float32"), np.ones((300, 4), np.float32))
-    ShapeDtypeStruct(shape=(1000000, 4), dtype=dtype('float32'), weak_type=False)
+    ShapeDtypeStruct(shape=(1000000, 4), dtype=float32)
     """
     return make_graph(_with_arrays(fun))(*args, **kwargs).out_info
 

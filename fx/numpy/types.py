@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from ..api.looking import ShapeDtypeStruct
+from ..config import config
 from ..errors import (
     ArgumentError,
     DTypeError,
@@ -23,11 +24,13 @@ __all__ = [
 
 
 class finfo:
-    """The limits of a float dtype (``eps``, ``max``, ``tiny`` ...) as Python numbers; of the parts, for a complex one.
+    """The limits of a float dtype (``eps``, ``max``, ``tiny`` ...), numbers of that dtype; of the parts, for a complex one.
+
+    With ``fx.config.array_api`` they are Python floats, as the standard has them.
 
     >>> import fx.numpy as fnp
     >>> fnp.finfo(fnp.float32).eps
-    1.1920928955078125e-07
+    np.float32(1.1920929e-07)
     """
 
     def __init__(self, dtype: Any) -> None:
@@ -39,7 +42,8 @@ class finfo:
         if name.startswith("_"):
             raise AttributeError(name)
         value = getattr(self._limits, name)
-        return float(value) if dtypes.is_float(getattr(value, "dtype", dtypes.bool_)) else value
+        is_float = dtypes.is_float(getattr(value, "dtype", dtypes.bool_))
+        return float(value) if is_float and config.array_api else value
 
     def __repr__(self) -> str:
         return f"finfo(min={self.min}, max={self.max}, eps={self.eps}, dtype={self.dtype})"

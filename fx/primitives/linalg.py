@@ -241,13 +241,14 @@ def dot_general(
     Args:
         dimension_numbers: ``((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))``.
         precision: accepted as in JAX; products are always computed at full precision.
-        preferred_element_type: dtype of the result and of the sums; None means the operands' dtype.
+        preferred_element_type: dtype of the result and of the sums; None means the operands' dtype: of two, the one that
+            both have room in (``int8`` by ``bfloat16`` is ``bfloat16``).
 
     Returns:
         An array of dimensions (batch, lhs free, rhs free).
 
     Raises:
-        DTypeError: the operands differ in dtype.
+        DTypeError: neither of the operands' dtypes is the wider one (``float16`` and ``bfloat16``).
         ShapeError: paired dimensions differ in size.
         AxisError: a dimension is out of range or named twice.
 
@@ -264,6 +265,10 @@ def dot_general(
         (_dims(lb, lhs_ndim), _dims(rb, rhs_ndim)),
     )
     preferred = None if preferred_element_type is None else dtypes.canonical(preferred_element_type)
+    of_lhs, of_rhs = aval_of(lhs).dtype, aval_of(rhs).dtype
+    wide = dtypes.promote_types(of_lhs, of_rhs)
+    if of_lhs != of_rhs and wide in (of_lhs, of_rhs):
+        lhs, rhs = as_dtype(lhs, wide), as_dtype(rhs, wide)
     return bind(dot_general_p, lhs, rhs, dimension_numbers=numbers, preferred_element_type=preferred)
 
 

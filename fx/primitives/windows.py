@@ -45,6 +45,8 @@ from .window_geometry import (
     window_counts,
 )
 
+Values = tuple[Value, ...]
+
 __all__ = [
     "reduce_window",
     "reduce_window_argmax",
@@ -418,18 +420,20 @@ def _name_of(computation: Callable[[Value, Value], Value], dtype: np.dtype) -> s
 
 
 def reduce_window(
-    operand: Value, init_value: Value, computation: Callable[[Value, Value], Value] | str,
+    operand: Any, init_value: Any, computation: Callable[[Any, Any], Any] | str,
     window_dimensions: Sequence[int], window_strides: Sequence[int] | None = None,
     padding: str | Sequence[tuple[int, int]] = "VALID", base_dilation: Sequence[int] | None = None,
     window_dilation: Sequence[int] | None = None,
-) -> Value:  # fmt: skip
-    """Reduces every window of ``operand``.
+) -> Any:  # fmt: skip
+    """Reduces every window of ``operand``, or of several arrays at once.
 
     ``add``, ``max`` and ``min`` are one operation, and another for an ``init_value`` that is not their identity.
     Any other associative ``computation`` is applied once for each tap of the window, to whole arrays; so it must be
     elementwise, and the window small.
 
     Args:
+        operand: an array, or a tuple of arrays of one shape; then ``init_value`` is a tuple too, and ``computation`` takes and
+            returns tuples (the largest value of each window and its position, say).
         init_value: scalar with which each reduction starts.
         computation: an associative function of two values, or the name of a primitive (``'add'``, ``'max'`` ...).
         window_dimensions: size of the window, 1 along dimensions that it does not cover.
@@ -446,8 +450,10 @@ def reduce_window(
     >>> fx.lax.reduce_window(np.array([1.0, 5.0, 2.0, 3.0]), -np.inf, fx.lax.max, (2,), (2,), "VALID")
     Array([5., 3.], dtype=float64)
     """
-    aval = aval_of(operand)
     args = (window_dimensions, window_strides, padding, base_dilation, window_dilation)
+    if isinstance(operand, (tuple, list)):
+        return _reduce_together(tuple(operand), tuple(init_value), computation, args)
+    aval = aval_of(operand)
     window = _window("reduce_window", aval.shape, *args)
     if isinstance(computation, str) or computation in _BUILTINS:
         name: Any = cast(dict[Any, str], _BUILTINS).get(computation, computation)
@@ -457,7 +463,8 @@ def reduce_window(
     if is_python_scalar(init_value):
         init_value = scalar_of(init_value, aval.dtype)
     if name not in _MONOIDS:
-        return _reduce_taps(operand, init_value, computation, **window)
+        merge = computation
+        return _reduce_taps((operand,), (init_value,), lambda a, b: (merge(*a, *b),), **window)[0]
     prim, identity = _MONOIDS[name]
     out = bind(prim, operand, **window)
     init = concrete_value(init_value)
@@ -466,22 +473,35 @@ def reduce_window(
     return computation(broadcast_in_dim(init_value, out.shape, ()), out)
 
 
+def _reduce_together(operands: Values, inits: Values, computation: Any, args: tuple[Any, ...]) -> Values:
+    """The reduction of several arrays by a function of two tuples."""
+    avals = [aval_of(x) for x in operands]
+    if len(inits) != len(avals) or len({a.shape for a in avals}) != 1:
+        raise ShapeError(
+            f"reduce_window of several arrays takes arrays of one shape, and one init_value for each; found arrays of shapes"
+            f" {[a.shape for a in avals]} and {len(inits)} init_values"
+        )
+    starts = tuple(scalar_of(x, a.dtype) if is_python_scalar(x) else x for x, a in zip(inits, avals))
+    return _reduce_taps(operands, starts, computation, **_window("reduce_window", avals[0].shape, *args))
+
+
 def _reduce_taps(
-    operand: Value, init: Value, computation: Callable[[Value, Value], Value], *, window_dimensions: Dims,
+    operands: Values, inits: Values, computation: Callable[[Values, Values], Sequence[Value]], *, window_dimensions: Dims,
     window_strides: Dims, padding: Pads, base_dilation: Dims, window_dilation: Dims,
-) -> Value:  # fmt: skip
+) -> Values:  # fmt: skip
     """The reduction as a chain of ``computation`` over strided slices, one for each tap; holes are passed over."""
-    shape = aval_of(operand).shape
+    shape = aval_of(operands[0]).shape
     counts = window_counts(shape, window_dimensions, window_strides, padding, base_dilation, window_dilation)
-    total = broadcast_in_dim(init, counts, ())
+    totals = tuple(broadcast_in_dim(init, counts, ()) for init in inits)
     if 0 in counts:
-        return total
+        return totals
     config = tuple((lo, hi, d - 1) for (lo, hi), d in zip(padding, base_dilation))
-    padded = pad(operand, init, config)
+    padded = tuple(pad(x, init, config) for x, init in zip(operands, inits))
     real = pad(full(shape, True, dtypes.bool_), np.False_, config)
     for tap in itertools.product(*map(range, window_dimensions)):
         starts = tuple(t * d for t, d in zip(tap, window_dilation))
         limits = tuple(b + dilated_size(n, s) for b, n, s in zip(starts, counts, window_strides))
-        seen, taken = (static_slice(x, starts, limits, window_strides) for x in (padded, real))
-        total = select(taken, computation(total, seen), total)
-    return total
+        *seen, taken = (static_slice(x, starts, limits, window_strides) for x in (*padded, real))
+        merged = computation(totals, tuple(seen))
+        totals = tuple(select(taken, new, old) for new, old in zip(merged, totals, strict=True))
+    return totals

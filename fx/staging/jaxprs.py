@@ -106,13 +106,13 @@ class Jaxpr:
     __repr__ = __str__
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShapeDtypeStruct:
     """Shape and dtype of an array that need not exist; ``weak_type`` as that of a Python number.
 
     >>> import fx
     >>> fx.ShapeDtypeStruct((2, 3), "float32")
-    ShapeDtypeStruct(shape=(2, 3), dtype=dtype('float32'), weak_type=False)
+    ShapeDtypeStruct(shape=(2, 3), dtype=float32)
     """
 
     shape: tuple[int, ...]
@@ -130,6 +130,10 @@ class ShapeDtypeStruct:
         """Shape, dtype and weakness of an array, or of a number."""
         a = aval_of(x)
         return cls(a.shape, a.dtype, weak_type=a.weak)
+
+    def __repr__(self) -> str:
+        weak = ", weak_type=True" if self.weak_type else ""
+        return f"ShapeDtypeStruct(shape={self.shape}, dtype={getattr(self.dtype, 'name', self.dtype)}{weak})"
 
     def __len__(self) -> int:
         if not self.shape:

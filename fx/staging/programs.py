@@ -8,8 +8,7 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -209,8 +208,9 @@ class Programs:
                 self.traced += 1
             flat = FlatFunction(call, in_tree)
             flat.name = self.name
-            with _watch_random(self.name):
-                graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+            before = _random_state()
+            graph, captures = trace_flat(flat, avals, kind="jit", name=self.name, names=names)
+            _check_random(self.name, before)
             return graph, captures, flat.out_tree
 
         families, proof = None, None
@@ -322,11 +322,8 @@ class Programs:
         return names
 
 
-@contextmanager
-def _watch_random(name: str) -> Iterator[None]:
-    """Warns if NumPy's own random numbers are drawn inside: the compiled program would repeat them."""
-    before = _random_state()
-    yield
+def _check_random(name: str, before: bytes) -> None:
+    """Warns if NumPy's own random numbers were drawn since ``before``: the compiled program would repeat them."""
     after = _random_state()
     if after != before and (before or not _untouched()):
         at = user_source()

@@ -174,6 +174,22 @@ class Tracer:
                 f" where only the number is wanted, say so: {name}(float(x)).\n  at {user_source()}"
             )
 
+    def _plain_number(self, what: str) -> Any:
+        """The number that ``float(x)`` or ``complex(x)`` asks for, unless NumPy's or SciPy's C code asks by itself, as
+        ``scipy.integrate.quad`` does of what the integrand returns: that would silently lose the derivative."""
+        caller = sys._getframe(2)
+        self._check_keeps_derivative(caller)
+        in_a_rule = self.builder.kind in ("custom_jvp", "custom_vjp")
+        through = None if self.value is None or not self.is_active or in_a_rule else called_library_function(caller)
+        if through is not None:
+            name, user = through
+            raise ConcretizationError(
+                f"{name} took the plain number of a traced {self.aval} that {self.builder.kind} of {self.builder.name!r}"
+                f" differentiates, so its derivative would silently be lost. {own_function_for(name)}; where only the number is"
+                f" wanted, say so: float(x).\n  at {source_of(user)}"
+            )
+        return self._number(what, WAY_OUT_NUMBER)
+
     def __bool__(self) -> bool:
         return bool(self._number("the truth value", WAY_OUT_BRANCH))
 
@@ -181,12 +197,10 @@ class Tracer:
         return int(self._number("an int", WAY_OUT_NUMBER))
 
     def __float__(self) -> float:
-        self._check_keeps_derivative(sys._getframe(1))
-        return float(self._number("a float", WAY_OUT_NUMBER))
+        return float(self._plain_number("a float"))
 
     def __complex__(self) -> complex:
-        self._check_keeps_derivative(sys._getframe(1))
-        return complex(self._number("a complex number", WAY_OUT_NUMBER))
+        return complex(self._plain_number("a complex number"))
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu" or self.shape:

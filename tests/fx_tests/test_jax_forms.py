@@ -263,3 +263,86 @@ def test_vmap_hands_on_what_is_no_array_and_not_batched() -> None:
         fx.vmap(lambda x: x)("x")
     with pytest.raises(ValueError, match="at least one batched argument"):
         fx.vmap(call, None)(fnp.sin, X, "no")
+
+
+def test_what_c_code_of_scipy_takes_as_a_number_does_not_lose_a_derivative() -> None:
+    quad = pytest.importorskip("scipy.integrate").quad
+    with pytest.raises(TypeError, match=r"scipy.integrate.quad took the plain number .*derivative") as e:
+        fx.grad(lambda a: quad(lambda t: np.exp(-a * t), 0, 1)[0])(1.5)
+    assert __file__ in str(e.value)
+    got = fx.grad(lambda a: a * quad(lambda t: np.exp(-float(a) * t), 0, 1)[0])(1.5)  # which says that it is meant
+    np.testing.assert_allclose(got, (1 - math.exp(-1.5)) / 1.5, rtol=1e-6)
+    assert abs(quad(lambda t: fnp.float32(t), 0, 1)[0] - 0.5) < 1e-6
+
+
+def test_the_limits_of_a_dtype_are_numbers_of_it() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    for name in ("float32", "bfloat16"):
+        for limit in ("eps", "max", "tiny"):
+            got, want = getattr(fnp.finfo(name), limit), getattr(jnp.finfo(name), limit)
+            assert type(got) is type(want) and got == want
+            assert (fnp.ones(2, "bfloat16") * got).dtype == (jnp.ones(2, "bfloat16") * want).dtype
+    with fx.config.using(array_api=True):
+        assert type(fnp.finfo("float32").eps) is float
+
+
+def test_windows_of_several_arrays_are_reduced_together() -> None:
+    """The largest value of each window, and where it stands; what is beyond the border is never taken."""
+    jax = pytest.importorskip("jax")
+    x = np.sin(np.arange(30.0, dtype=np.float32) ** 2).reshape(6, 5)
+    at = np.arange(30, dtype=np.int32).reshape(6, 5)
+
+    def largest(xp: object, window: object, x: object, at: object, *how: object) -> object:
+        def merge(a: object, b: object) -> object:
+            keep = a[0] >= b[0]
+            return xp.where(keep, a[0], b[0]), xp.where(keep, a[1], b[1])
+
+        return window((x, at), (np.float32(-np.inf), np.int32(0)), merge, *how)
+
+    for how in (((2, 2), (2, 2), "VALID"), ((3, 2), (1, 2), "SAME"), ((2, 2), (1, 1), "SAME", None, (2, 1))):
+        want = largest(jax.numpy, jax.lax.reduce_window, jax.numpy.asarray(x), jax.numpy.asarray(at), *how)
+
+        def f(x: object, how: object = how) -> object:
+            return largest(fnp, lax.reduce_window, x, at, *how)
+
+        for got in (f(x), fx.jit(f)(x), fx.tree.map(lambda a: a[1], fx.vmap(f)(np.stack([-x, x])))):
+            for a, b in zip(got, want, strict=True):
+                same(a, b, b.dtype)
+        (tangent, _) = fx.jvp(f, (x,), (np.ones_like(x),))[1]
+        same(tangent, np.ones(tangent.shape))  # each window passes one element's derivative on
+    with pytest.raises(ValueError, match="one init_value for each"):
+        lax.reduce_window((x, at[0]), (0.0, 0), lambda a, b: a, (2, 2))
+
+
+def test_products_of_two_dtypes_are_those_of_the_wider_one() -> None:
+    jax = pytest.importorskip("jax")
+    numbers = (((1,), (0,)), ((), ()))
+    for p, q in (("int8", "bfloat16"), ("float32", "int32"), ("bool", "float32"), ("int8", "int32")):
+        x, y = (np.arange(-3, 3).reshape(2, 3) + 1).astype(p), (np.arange(6).reshape(3, 2) - 2).astype(q)
+        for preferred in (None, "float32"):
+            want = jax.lax.dot_general(jax.numpy.asarray(x), jax.numpy.asarray(y), numbers, None, preferred)
+            same(lax.dot_general(x, y, numbers, None, preferred), want, want.dtype)
+    with pytest.raises(TypeError, match="operands of one dtype"):
+        lax.dot_general(np.ones((2, 3), "float16"), np.ones((3, 2), fnp.bfloat16.dtype), numbers)
+
+
+def test_a_class_that_is_made_and_read_like_a_dataclass_is_registered_by_its_fields() -> None:
+    class Line:
+        def __init__(self, slope: object, name: str) -> None:
+            self.slope, self.name = slope, name
+
+    with pytest.raises(TypeError, match="data_fields and meta_fields"):
+        fx.tree_util.register_dataclass(Line)
+    fx.tree_util.register_dataclass(Line, data_fields=["slope"], meta_fields=["name"])
+    out = fx.jit(fx.grad(lambda line: line.slope**2))(Line(3.0, "a"))
+    assert out.slope == 6.0 and out.name == "a"
+
+
+def test_forms_of_text_and_shards() -> None:
+    (shard,) = fnp.ones((2, 3)).addressable_shards
+    assert shard.data.shape == (2, 3) and shard.index == (slice(None),) * 2 and shard.device == fx.devices()[0]
+    assert repr(fx.ShapeDtypeStruct((2,), float, weak_type=True)).endswith(
+        "(shape=(2,), dtype=float64, weak_type=True)"
+    )
+    with pytest.raises(TypeError, match="unsupported format string"):
+        f"{fnp.ones(3):.2f}"

@@ -412,7 +412,7 @@ I1, TAPS = np.zeros((2, 1), int), np.zeros((2, 2), np.int32)
 
 ERRORS = {
     "dot sizes": (lambda: linalg.dot(A, B), ShapeError, "contracting dimension 1 of lhs .*size 3.*size 4"),
-    "dot dtypes": (lambda: linalg.dot(A, np.ones((3, 2), np.float32)), DTypeError, "one dtype"),
+    "dot dtypes": (lambda: linalg.dot(A.astype(np.int8), np.ones((3, 2), np.uint8)), DTypeError, "one dtype"),
     "dot ranks": (lambda: linalg.dot(np.float64(1), A), ShapeError, "vectors and matrices"),
     "dot axis": (lambda: linalg.dot_general(A, A, (((5,), (0,)), ((), ()))), AxisError, "axis 5"),
     "dot twice": (lambda: linalg.dot_general(A, A, (((1, 1), (1, 1)), ((), ()))), AxisError, "twice"),
