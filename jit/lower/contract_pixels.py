@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from typing import Any
 
 from fx.sizes import largest
 
 from ..kernels.pixels import LINE_DIMS, Pixels, pixels_kernel
+from .contract_items import items_of
 from .contraction import BYTES_PER_NS, FLOPS_PER_NS, Array, Contraction, filled, run, single, size
-from .registry import Arg, LowerContext
+from .registry import Arg, Items, LowerContext
 
 __all__ = ["pixels", "prefers_pixels"]
 
@@ -61,4 +64,12 @@ def pixels(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: 
     total, rows = size(tuple(outer)), size(p.rows)
     nbytes = (rows * n + rows + taps * n) * ty.itemsize
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
-    run(ctx, kernel, values, total, ns, name, (a.at, b.at), (c.at,), p.flops, nbytes)
+    items = _images(p, a, c, total)
+    run(ctx, kernel, values, total, ns, name, (a.at, b.at), (c.at,), p.flops, nbytes, items=items)
+
+
+def _images(p: Contraction, a: Array, c: Array, total: Any) -> Items | None:
+    """The images as items: the first dimension of the rows."""
+    images, a_r, c_r = p.rows[0]
+    batch = ((images, a_r, 0, c_r),)
+    return items_of(replace(p, batch=batch, rows=p.rows[1:]), a, None, c, total // images)

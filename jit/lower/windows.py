@@ -13,15 +13,17 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fx.ir import Eqn
+from fx.sizes import is_sized
 
 from ..cost import chunk_for
 from ..kernels.window import BLOCK, channels_kernel, disjoint_kernel, rows_kernel
 from ..kernels.window_taps import STATIC_STRIDE, Combine, Dim, WindowShape
 from ..loop_ir import Ty, i32
 from .copies import fill_dense
-from .registry import LowerContext, Operand, lowers
+from .registry import Items, LowerContext, Operand, lowers
 
 _UNROLLED_TAPS = 16  # windows of at most so many taps are written out
 _VECTORS = 8  # of channels that go round loops over taps together, if they have no more than ...
@@ -106,7 +108,17 @@ def _slide(
     ctx.step(
         kernel, args, total, chunk_for(total, cost), name, flops=out.size * taps,
         nbytes=(x.size + len(outs) * out.size) * x.dtype.itemsize, reads=(x, *positions), writes=outs,
+        items=_items(geometry, total, (x, *positions, *outs)),
     )  # fmt: skip
+
+
+def _items(g: Geometry, total: int, arrays: Sequence[Operand]) -> Items | None:
+    """The batch as items: of each of the dense arrays, one after another."""
+    found: dict[int, Any] = {}
+    for x in arrays:
+        nbytes = None if is_sized(x.size // g.batch) or x.offset else x.size // g.batch * x.dtype.itemsize
+        found[x.buffer] = nbytes if found.setdefault(x.buffer, nbytes) == nbytes else None
+    return Items(g.batch, total // g.batch, tuple([(b, n) for b, n in found.items() if n is not None]))
 
 
 def _reduce_window(mode: str) -> Callable[[LowerContext, Eqn, tuple[Operand, ...], tuple[Operand, ...]], None]:
@@ -170,5 +182,5 @@ def _scatter_disjoint(
     cost = 5 + ct.size // total * g.taps * 0.25
     ctx.step(
         kernel, (ct, *given, out, g.channels, *(v for d in g.dims for v in d.integers())), total, chunk_for(total, cost),
-        name, nbytes=2 * out.size * out.dtype.itemsize, reads=(ct, *given), writes=(out,),
+        name, nbytes=2 * out.size * out.dtype.itemsize, reads=(ct, *given), writes=(out,), items=_items(g, total, (ct, *given, out)),
     )  # fmt: skip

@@ -41,11 +41,45 @@ def _causal(q, k, v):
     return fnp.matmul(fx.nn.softmax(fnp.where(seen, scores, np.float32(-1e30))), v)
 
 
+def _network(pool, x, w, b, v):
+    """A convolution of one channel, bias, relu and pooling, and another convolution behind."""
+    convolve = lambda x, w: fx.lax.conv_general_dilated(
+        x, w, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return convolve(pool(fx.nn.relu(convolve(x, w) + b)), v)
+
+
+def _largest(x):
+    return fx.lax.reduce_window(x, -np.inf, fx.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def _overlapping(x):
+    return fx.lax.reduce_window(x, -np.inf, fx.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), "SAME")
+
+
+def _means(x):
+    return fx.lax.reduce_window(x, np.float32(0), fx.lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
+
+
+def _images(pool):
+    return lambda x, w, b, v: _network(pool, x, w, b, v)
+
+
+def _by_planes(x, w, b):
+    """Channels first."""
+    y = (
+        fx.lax.conv_general_dilated(x, w, (1, 1), "VALID", dimension_numbers=("NCHW", "OIHW", "NCHW"))
+        + b[:, None, None]
+    )
+    return fx.lax.reduce_window(fx.nn.relu(y), -np.inf, fx.lax.max, (1, 1, 2, 2), (1, 1, 2, 2), "VALID")
+
+
 def _gradient(f):
     return fx.grad(lambda *args: fnp.sum(f(*args) ** 2), tuple(range(f.__code__.co_argcount)))
 
 
 HEADS = [_draw(3, 8, 96, 16), _draw(3, 8, 96, 16) * 0.5, _draw(3, 8, 96, 16) - 0.2]
+IMAGES = [_draw(40, 22, 22, 1), _draw(3, 3, 1, 24) * np.float32(0.3), _draw(24), _draw(3, 3, 24, 4) * np.float32(0.1)]
 CASES = {
     "attention": (_attention, HEADS),
     "gradient of attention": (_gradient(_attention), HEADS),
@@ -55,6 +89,12 @@ CASES = {
     "gradient of one array": (_gradient(_of_one_array), [_draw(3, 96, 3, 8, 16)]),
     "maps": (lambda a, b: fnp.matmul(fx.nn.relu(fnp.matmul(a, b)), b), [_draw(40, 80, 80), _draw(40, 80, 80)]),
     "uneven": (_attention, [_draw(37, 70, 9), _draw(37, 85, 9), _draw(37, 85, 9)]),
+    "images": (_images(_largest), IMAGES),
+    "gradient of images": (_gradient(_images(_largest)), IMAGES),
+    "overlapping windows": (_images(_overlapping), IMAGES),
+    "gradient of overlapping windows": (_gradient(_images(_overlapping)), IMAGES),
+    "means": (_images(_means), IMAGES),
+    "gradient of means": (_gradient(_images(_means)), IMAGES),
     "double": (_attention, [np.float64(x) for x in HEADS]),
 }  # fmt: skip
 
@@ -127,6 +167,39 @@ def test_other_batch_sizes_are_filled_in(monkeypatch):
     for n in (24, 32, 25, 40, 31, 33):
         args = [_draw(n, 96, 16) * s for s in (1, 0.5, 0.3)]
         for a, b in zip(leaves(kept(*args)), leaves(fx.jit(lambda *a: _attention(*a))(*args))):
+            np.testing.assert_array_equal(a, b)
+    misses = str(kept.explain_misses())
+    assert misses.count("filled in") >= 4, misses
+
+
+def test_windows_over_several_images_are_not_cut(monkeypatch):
+    f = lambda x: fx.lax.reduce_window(fx.nn.relu(x) * 2, -np.inf, fx.lax.max, (2, 2, 2, 1), (1, 2, 2, 1), "VALID") + 1
+    for g in (f, _gradient(f)):
+        x = _draw(40, 20, 20, 8)
+        _with_cache(monkeypatch, 1 << 40)
+        want, _ = _results(g, [x])
+        _with_cache(monkeypatch, 1 << 17)
+        got, explained = _results(g, [x])
+        assert all(np.array_equal(a, b) for a, b in zip(got, want)), explained
+
+
+@pytest.mark.parametrize("f, args", [(_by_planes, [_draw(40, 2, 22, 22), _draw(16, 2, 3, 3), _draw(16)])])
+def test_channels_first(monkeypatch, f, args):
+    for g in (f, _gradient(f)):
+        _with_cache(monkeypatch, 1 << 40)
+        want, _ = _results(g, args)
+        _with_cache(monkeypatch, 1 << 17)
+        got, explained = _results(g, args)
+        assert all(np.array_equal(a, b) for a, b in zip(got, want)), explained
+
+
+def test_other_numbers_of_images_are_filled_in(monkeypatch):
+    _with_cache(monkeypatch, 1 << 18)
+    f = _images(_largest)
+    kept = fx.jit(f)
+    for n in (40, 64, 33, 50, 41, 1, 2):
+        args = [_draw(n, 22, 22, 1), *IMAGES[1:]]
+        for a, b in zip(leaves(kept(*args)), leaves(fx.jit(lambda *a: f(*a))(*args))):
             np.testing.assert_array_equal(a, b)
     misses = str(kept.explain_misses())
     assert misses.count("filled in") >= 4, misses
