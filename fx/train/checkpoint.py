@@ -25,7 +25,9 @@ class Checkpoint(Callback):
     A checkpoint holds the ``TrainState`` (model, optimizer, key, step), the place in the data (epoch and batch), the means so far, the history, and
     what the other callbacks need: so a run that was killed at any moment and started again ends with the bits of one that
     was not, if the data are (``fx.data``, or a function from the number of the epoch).  Files are written beside and
-    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.  A full disk is a ``SaveWarning``.
+    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.  A full disk is a ``SaveWarning``, and so is a
+    folder that goes away.  While a run lasts the folder is its own: another process that begins to train into it is told so.
+    Callbacks find what they saved by their kind, in their order.
 
     Args:
         folder: where; see ``fx.io.CheckpointManager``.
