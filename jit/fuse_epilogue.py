@@ -23,9 +23,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fx.ir import Eqn, Var
-from fx.sizes import is_sized, near, plain
+from fx.sizes import is_sized, largest, near, plain
 
 from .cost import flops_per_element
+from .lower.contract_pieces import HALF_SLICE
 from .lower.registry import PRODUCTS, Host
 from .nest.epilogue import reads_in_place
 from .plan import Group
@@ -72,7 +73,11 @@ def join_epilogues(
         g = left[k]
         columns = product_columns(g.eqns[0]) if g.kind == "library" and g.nest is None else 0
         product = g.eqns[0].outputs[0] if columns else None
-        if product is None or product.aval.nbytes < worth.least(product.aval.nbytes):
+        nbytes = product.aval.nbytes if product is not None else 0
+        least = worth.least(nbytes)
+        # Of sums that may be cut into parts there may be others with an epilogue: then such a program has one where that for the sizes alone has.
+        exact = product is not None and least > worth.gone and bool(_depth(g.eqns[0]) >= 2 * HALF_SLICE)
+        if product is None or (nbytes < least and not exact):
             k += 1
             continue
         readers = [j for j in range(k + 1, len(left)) if product in left[j].reads]
@@ -81,7 +86,10 @@ def join_epilogues(
             continue
         j, kept = readers[0], len(readers) > 1 or product in outputs
         old = () if kept else _taken_over(left, k, j, product, keep)
-        if product.aval.nbytes < worth.any and (not old or _once(left[j]) > EACH_BLOCK):
+        if nbytes < worth.any and (not old or _once(left[j]) > EACH_BLOCK):
+            k += 1
+            continue
+        if exact and nbytes < worth.gone:
             k += 1
             continue
         h = left.pop(j)
@@ -135,6 +143,13 @@ def product_columns(eqn: Eqn) -> int:
         free = eqn.inputs[1].aval.ndim - len(contracting) - len(batch)
         return math.prod(shape[len(shape) - free :])
     return shape[-1] if _channels_last(eqn) else 0
+
+
+def _depth(eqn: Eqn) -> int:
+    """The products that an element of a product's result is the sum of."""
+    if eqn.prim.name == "dot_general":
+        return math.prod(eqn.inputs[1].aval.shape[d] for d in eqn.params["dimension_numbers"][0][1])
+    return eqn.inputs[1].aval.size // largest(eqn.outputs[0].aval.shape[-1], 1)
 
 
 def _channels_last(eqn: Eqn) -> bool:

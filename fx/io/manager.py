@@ -45,9 +45,9 @@ class CheckpointManager:
     ) -> None:  # fmt: skip
         if mode not in ("min", "max"):
             raise CheckpointError(f"CheckpointManager: mode is 'min' or 'max'; found {mode!r}")
-        if keep_last is not None and keep_last < 1:
+        if keep_last is not None and not (isinstance(keep_last, int) and keep_last >= 1):
             raise CheckpointError(
-                f"CheckpointManager keeps at least the newest checkpoint; found keep_last={keep_last}"
+                f"CheckpointManager keeps at least the newest checkpoint; found keep_last={keep_last!r}"
             )
         self.folder = Path(folder)
         self._keep_last, self._best, self._sign, self._keep_best = (

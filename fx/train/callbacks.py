@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import numpy as fnp
 from .. import optim, tree
 from ..errors import TrainingError
@@ -41,9 +43,19 @@ def direction(name: str, mode: str | None, who: str) -> str:
     >>> direction("validation_accuracy", None, "EarlyStopping"), direction("validation_loss", None, "EarlyStopping")
     ('max', 'min')
     """
+    if not isinstance(name, str):
+        raise TrainingError(
+            f"{who}: a number of the history is given by its name, such as 'validation_loss'; found {name!r}"
+        )
     if mode not in ("min", "max", None):
         raise TrainingError(f"{who}: mode is 'min', 'max' or None; found {mode!r}")
     return mode or ("max" if name.lower().rpartition("_")[2] in _HIGHER else "min")
+
+
+def _patience(who: str, patience: Any) -> None:
+    """Raises TrainingError for what is no number of epochs."""
+    if not isinstance(patience, (int, np.integer)) or patience < 0:
+        raise TrainingError(f"{who}: patience is a number of epochs, an int of at least 0; found {patience!r}")
 
 
 @elsewhere.callback
@@ -65,6 +77,7 @@ class EarlyStopping(Callback):
         self, monitor: str = "validation_loss", *, patience: int = 5, mode: str | None = None, least: float = 0.0,
         restore: bool = True,
     ) -> None:  # fmt: skip
+        _patience("EarlyStopping", patience)
         self.mode = direction(monitor, mode, "EarlyStopping")
         self.monitor, self.patience, self.least, self.restore = monitor, patience, least, restore
         self.best, self.waited = math.inf, 0
@@ -169,6 +182,7 @@ class ReduceOnPlateau(Callback):
     ) -> None:  # fmt: skip
         if not 0 < factor < 1:
             raise TrainingError(f"ReduceOnPlateau: factor lies between 0 and 1; found {factor}")
+        _patience("ReduceOnPlateau", patience)
         self.mode = direction(monitor, mode, "ReduceOnPlateau")
         self.monitor, self.factor, self.patience, self.least = monitor, factor, patience, least
         self.cooldown, self.minimum = cooldown, minimum

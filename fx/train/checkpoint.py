@@ -8,10 +8,11 @@ import warnings
 from typing import Any
 
 from .. import io
-from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingError, TrainingWarning
+from ..errors import CheckpointMismatchError, SaveError, SaveWarning, TrainingWarning
 from ..io.claim import FolderClaim
 from . import elsewhere
 from .callbacks import direction, monitored
+from .checks import checked_interval
 from .run import Callback, Run
 
 __all__ = ["Checkpoint"]
@@ -24,7 +25,9 @@ class Checkpoint(Callback):
     A checkpoint holds the ``TrainState`` (model, optimizer, key, step), the place in the data (epoch and batch), the means so far, the history, and
     what the other callbacks need: so a run that was killed at any moment and started again ends with the bits of one that
     was not, if the data are (``fx.data``, or a function from the number of the epoch).  Files are written beside and
-    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.  A full disk is a ``SaveWarning``.
+    renamed: a kill while saving leaves the older one.  Ctrl-C and errors save too.  A full disk is a ``SaveWarning``, and so is a
+    folder that goes away.  While a run lasts the folder is its own: another process that begins to train into it is told so.
+    Callbacks find what they saved by their kind, in their order.
 
     Args:
         folder: where; see ``fx.io.CheckpointManager``.
@@ -55,11 +58,8 @@ class Checkpoint(Callback):
         best: str | None = None, mode: str | None = None, resume: bool = True, sync: bool = True,
     ) -> None:  # fmt: skip
         for name, interval in (("every", every), ("epochs", epochs)):
-            if interval is not None and (not isinstance(interval, int) or interval < 1):
-                raise TrainingError(
-                    f"Checkpoint: {name} is a number of steps or epochs, at least 1; found {interval!r}"
-                )
-        self.best, self.mode = best, direction(best or "", mode, "Checkpoint")
+            checked_interval("Checkpoint", name, interval)
+        self.best, self.mode = best, direction("" if best is None else best, mode, "Checkpoint")
         self.manager = io.CheckpointManager(folder, keep_last=keep, best=best, mode=self.mode)
         self.every, self.epochs, self.resume, self.sync = every, epochs, resume, sync
         self._ready = False

@@ -16,7 +16,7 @@ from ..ir import short_dtype
 from ..signatures import signature_of
 
 __all__ = [
-    "checked_batches", "checked_callbacks", "checked_clip", "checked_element", "checked_epochs", "checked_loss", "checked_metrics", "checked_model",
+    "checked_batches", "checked_callbacks", "checked_clip", "checked_element", "checked_epochs", "checked_interval", "checked_loss", "checked_metrics", "checked_model",
     "checked_optimizer", "checked_report", "checked_value", "strings_way_out", "told",
 ]  # fmt: skip
 
@@ -106,6 +106,13 @@ def checked_epochs(epochs: Any) -> int:
     if count < 0:
         raise TrainingError(f"epochs is a number of passes over the data, an int of at least 0; found {epochs!r}")
     return count
+
+
+def checked_interval(who: str, name: str, n: Any) -> Any:
+    """``n``, steps or epochs from one time to the next, or None."""
+    if n is None or (isinstance(n, (int, np.integer)) and n >= 1):
+        return n
+    raise TrainingError(f"{who}: {name} is a number of steps or epochs, at least 1; found {n!r}")
 
 
 def checked_optimizer(optimizer: Any) -> Any:

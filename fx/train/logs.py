@@ -7,6 +7,7 @@ import csv
 import importlib.util
 import json
 import math
+import os
 import sys
 import time
 import warnings
@@ -16,6 +17,7 @@ from typing import Any, TextIO
 
 from ..errors import SaveError, SaveWarning
 from . import elsewhere
+from .checks import checked_interval
 from .run import Callback, Run
 from .tensorboard import EventWriter
 
@@ -93,12 +95,14 @@ class JSONLog(Callback):
     """
 
     def __init__(self, path: str | Path, every: int | None = None) -> None:
-        self.path, self.every = Path(path), every
+        self.path, self.every = Path(path), checked_interval("JSONLog", "every", every)
 
     def _write(self, values: Mapping[str, Any]) -> None:
         plain = {k: v if not isinstance(v, float) or math.isfinite(v) else str(v) for k, v in values.items()}
-        with _going_on(self.path), self.path.open("a") as file:
-            file.write(json.dumps(plain) + "\n")
+        with _going_on(self.path), self.path.open("ab+") as file:
+            if file.tell():  # what a kill, or a full disk, cut off stays a line of its own
+                file.seek(-1, os.SEEK_END)
+            file.write(b"\n" * (file.read(1) not in (b"", b"\n")) + json.dumps(plain).encode() + b"\n")
 
     def start(self, run: Run) -> None:
         _check_folder(self.path)
@@ -121,11 +125,16 @@ class TensorBoardLog(Callback):
     """
 
     def __init__(self, folder: str | Path, every: int | None = 50) -> None:
-        self.folder, self.every = Path(folder), every
+        self.folder, self.every = Path(folder), checked_interval("TensorBoardLog", "every", every)
         self._writer: EventWriter | None = None
 
     def start(self, run: Run) -> None:
-        self._writer = EventWriter(self.folder)
+        try:
+            self._writer = EventWriter(self.folder)
+        except OSError as error:
+            raise SaveError(
+                f"no events can be written into {self.folder}: {error.strerror}. Choose another folder, or leave TensorBoardLog out."
+            ) from error
 
     def step(self, run: Run) -> None:
         if self._writer is not None and self.every is not None and run.batch % self.every == 0:

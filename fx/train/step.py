@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .. import lax, nn, optim, random, tree
 from .. import numpy as fnp
 from ..api import value_and_grad
@@ -154,8 +156,8 @@ def with_state(loss: Loss, stateful: bool) -> Callable[..., tuple[Any, Tree, dic
 
 def _accumulated(value_and_gradient: Callable[..., Any], parts: int) -> Callable[..., Any]:
     """``f(trained, model_state, batch, key) -> (gradient, (value, model_state, aux))``, over the parts of the batch in turn."""
-    if parts < 1:
-        raise ShapeError(f"accumulate is the number of parts of a batch, at least 1; found {parts}")
+    if not isinstance(parts, (int, np.integer)) or parts < 1:
+        raise ShapeError(f"accumulate is the number of parts of a batch, an int of at least 1; found {parts!r}")
 
     def whole(trained: Tree, model_state: Tree, batch: Tree, key: Any) -> Any:
         (_, result), gradient = value_and_gradient(trained, model_state, batch, key)

@@ -15,11 +15,11 @@ the left, over columns that a neighbour computes as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fx.sizes import about_at_most, is_sized, plain
+from fx.sizes import about_at_most, is_sized, near, plain
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Ref, Store, Ty, fma, i64, maximum, minimum, select
@@ -102,10 +102,13 @@ class Tile:
         return f"{self.ty}_{self.mr}x{self.nv}x{self.lanes}"
 
 
-def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int, serial: bool = False) -> Tile:
+def tile_for(
+    host: Host, ty: Ty, rows: int, columns: int, depth: int, serial: bool = False, exact: Callable[[], bool] = lambda: False
+) -> Tile:  # fmt: skip
     """The register block for a product of that many rows and columns and ``depth`` values of k.
 
     serial: it stands in the steps of a loop that each thread runs for rows of its own.
+    exact: whether sizes that vary have the register block that others would have; asked only where that may be another one.
 
     The accumulators, a row of B and one broadcast must fit the vector registers; two multiply-adds a cycle of latency
     four want 8 accumulators.  More than 8 rows would spill their offsets: x86 has 16 general registers.  Every block
@@ -137,8 +140,12 @@ def tile_for(host: Host, ty: Ty, rows: int, columns: int, depth: int, serial: bo
     if not many or columns < 4 * lanes:
         return Tile(ty, lanes, mr, 2)
     halved = host.unit_bits < host.vector_bits
-    mr = 4 if halved and about_at_most(columns * depth * ty.itemsize, 2 * host.l2_bytes) else mr
-    wide = lanes > 1 and not is_sized(columns) and columns >= 5 * lanes and _gains_fives(-(-columns // lanes))
+    held, most = columns * depth * ty.itemsize, 2 * host.l2_bytes
+    if halved and (about_at_most(held, most) if near(held, most) and not exact() else held <= most):
+        mr = 4
+    wide = (
+        lanes > 1 and columns >= 5 * lanes and (not is_sized(columns) or exact()) and _gains_fives(-(-columns // lanes))
+    )
     return Tile(ty, lanes, min(mr, 5), 5) if wide else Tile(ty, lanes, mr, 4)
 
 

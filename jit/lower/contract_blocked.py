@@ -20,6 +20,7 @@ from .contract_pieces import (
     MIN_SLICE,
     MORE_PIECES,
     ROWS,
+    may_cut,
     neighbours,
     rows_ahead,
     walks_by_rows,
@@ -117,7 +118,15 @@ def lanewise(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
 
 
 def _tile(ctx: LowerContext, p: Contraction) -> Tile:
-    return tile_for(ctx.host, p.compute, size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks), ctx.serial)
+    return tile_for(
+        ctx.host,
+        p.compute,
+        size(p.rows),
+        size(p.cols) * (2 if p.pairs else 1),
+        size(p.ks),
+        ctx.serial,
+        lambda: may_cut(ctx, p),
+    )
 
 
 def _shares_b(p: Contraction) -> bool:

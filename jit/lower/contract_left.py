@@ -8,11 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fx.sizes import about_at_most, is_sized
+from fx.sizes import is_sized
 
 from ..kernels.microkernel import LINE, Tile
 from ..kernels.packing import pack_rows_kernel, turn_kernel
-from .contract_pieces import GROUP
+from .contract_pieces import GROUP, at_most, may_cut
 from .contract_right import LARGE_ROWS
 from .contraction import BYTES_PER_NS, Array, Contraction, filled, move, row_major, run, scratch, size, with_a_strides
 from .registry import Arg, KernelHandle, LowerContext
@@ -42,7 +42,7 @@ def arranged(
     if a.ty != p.compute:
         p, a = converted(ctx, name, p, a)
     if pack or gains_packed_rows(tile, p):
-        if not pack and packs_own_rows(tile, p):
+        if not pack and packs_own_rows(ctx, tile, p):
             return p, a, None, True
         return *packed_rows(ctx, name, p, a, tile), False
     if gains_turned(ctx, tile, p):
@@ -54,14 +54,14 @@ def gains_wide_blocks(ctx: LowerContext, p: Contraction) -> bool:
     """Whether A is packed for ``packed_rows_tile``: it is large, and the columns are so many that its packing is little beside them, and are
     covered by such panels about as well as by others."""
     host, n, lanes = ctx.host, size(p.cols), ctx.host.lanes(p.compute)
-    if p.pairs or not p.compute.is_float or len(p.rows) != 1 or len(p.ks) != 1 or lanes == 1 or is_sized(n):
+    if p.pairs or not p.compute.is_float or len(p.rows) != 1 or len(p.ks) != 1 or lanes == 1:
         return False
-    if host.vector_registers >= 32 or not host.fma or n < WIDE_COLUMNS * lanes:
+    if host.vector_registers >= 32 or not host.fma or (is_sized(n) and not may_cut(ctx, p)) or n < WIDE_COLUMNS * lanes:
         return False
     vectors = -(-n // lanes)
-    if -(-vectors // 3) * 3 > WIDE_WASTE * (-(-vectors // 2) * 2) or about_at_most(size(p.rows), LARGE_ROWS):
+    if -(-vectors // 3) * 3 > WIDE_WASTE * (-(-vectors // 2) * 2) or at_most(ctx, p, size(p.rows), LARGE_ROWS):
         return False
-    return not about_at_most(size(p.rows) * size(p.ks) * p.compute.itemsize, WIDE_CACHES * host.l2_bytes - 1)
+    return not at_most(ctx, p, size(p.rows) * size(p.ks) * p.compute.itemsize, WIDE_CACHES * host.l2_bytes - 1)
 
 
 def gains_packed_rows(tile: Tile, p: Contraction) -> bool:
@@ -79,15 +79,16 @@ def gains_packed_rows(tile: Tile, p: Contraction) -> bool:
     return is_sized(k) or bool(k >= PACK_K)
 
 
-def packs_own_rows(tile: Tile, p: Contraction) -> bool:
+def packs_own_rows(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     """Whether pieces pack their rows of an A themselves that gains by it: they are few, and used for all columns.
 
     No copy of all of A is made then, for which a small network's step took twice the memory; the time is 0.92 to 1.03 of what it takes with
     the copy (Zen 3, 100 x 60 by 60 x 100 float64 to 784 x 128 by 128 x 256 float32). Where several groups of columns pack the same rows, and
-    for longer k, it is more (256 x 512 by 512 x 256 float32 1.05, 300 x 300 by 300 x 200 in two groups 1.1).
+    for longer k, it is more (256 x 512 by 512 x 256 float32 1.05, 300 x 300 by 300 x 200 in two groups 1.1).  Where k varies, one program is
+    for all that are not cut.
     """
     k = size(p.ks)
-    return bool(size(p.cols) <= GROUP * tile.cols) and (is_sized(k) or bool(k <= PACK_OWN_K))
+    return bool(size(p.cols) <= GROUP * tile.cols) and (not may_cut(ctx, p) if is_sized(k) else bool(k <= PACK_OWN_K))
 
 
 def gains_turned(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:

@@ -6,10 +6,11 @@ import functools
 from collections import Counter
 from typing import Any
 
-from fx.sizes import largest
+from fx.sizes import about_at_most, largest, late, near, smallest
 
 from ..kernels.microkernel import LINE
-from .contraction import FLOPS_PER_NS, Dims
+from .contraction import FLOPS_PER_NS, Contraction, Dims, size
+from .registry import LowerContext
 
 __all__ = [
     "FINISHED_LINES",
@@ -21,8 +22,10 @@ __all__ = [
     "RANGE_BLOCKS",
     "ROWS",
     "SLAB_SLICE",
+    "at_most",
     "k_parts",
     "k_slices",
+    "may_cut",
     "neighbours",
     "packed_groups",
     "packed_ranges",
@@ -50,6 +53,7 @@ AHEAD = 16  # rows of B, at most, by which a panel of it is asked for before it 
 RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
 LONG = 4  # times as many values of k as rows and as columns, from which on k is cut before these are
 HELD_BLOCKS = 2  # the same where every piece has all columns
+MOST_ROWS, MOST_VECTORS = 6, 5  # of the register blocks of more than two rows and columns of more than a vector
 
 
 def wanted_pieces(flops: int) -> int:
@@ -119,6 +123,29 @@ def parts_first(m: int, n: int, k: int) -> int:
     a k that is much longer than both, as in a gradient of weights, the operands are more.
     """
     return max(1, k // MIN_SLICE) if k >= LONG * max(m, n) else 1
+
+
+def may_cut(ctx: LowerContext, p: Contraction) -> bool:
+    """Whether k may be cut into partial products: it is long, and rows and columns may be too few for threads.
+
+    How many there are, and where they end, follows from how rows, columns and k are cut.  So what decides about that is asked for exactly
+    then, of sizes that vary as of others: a program for them has the bits of one for the sizes alone.
+    """
+    m, n, k, ty = size(p.rows), size(p.cols) * (2 if p.pairs else 1), size(p.ks) * (2 if p.pairs else 1), p.compute
+    if ctx.serial:
+        return False
+    ranges = smallest(
+        m // (RANGE_BLOCKS * MOST_ROWS), largest(m // ROWS, 1) * -(-n // (MOST_VECTORS * ctx.host.lanes(ty)))
+    )
+    if size(p.batch) * ranges >= late(wanted_pieces, p.flops) and k < LONG * largest(m, n):
+        return False
+    slabs = len(p.rows) > 1 and len(p.ks) > 1
+    return bool(k >= 2 * (SLAB_SLICE if slabs else HALF_SLICE))
+
+
+def at_most(ctx: LowerContext, p: Contraction, x: Any, limit: float) -> bool:
+    """``about_at_most``, of what decides how a product is cut."""
+    return about_at_most(x, limit) if near(x, limit) and not may_cut(ctx, p) else bool(x <= limit)
 
 
 def k_slices(ks: Dims, count: int) -> tuple[tuple[int, ...], Dims, int, int]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from fx.sizes import about_at_most, is_sized, largest
+from fx.sizes import is_sized, largest
 
 from ..kernels.microkernel import Tile
 from ..kernels.packing import pack_kernel
+from .contract_pieces import at_most
 from .contraction import BYTES_PER_NS, Array, Contraction, Dims, filled, move, row_major, run, scratch, single, size
 from .registry import Arg, LowerContext
 
@@ -37,7 +38,7 @@ def keeps_b(ctx: LowerContext, tile: Tile, p: Contraction) -> bool:
     some = SOME_ROWS if len(p.ks) <= 1 else SOME_PIXELS
     if tile.is_narrow and n > 2 * tile.cols:
         some = NARROW_ROWS
-    fits = lambda most: about_at_most(n * size(p.ks) * itemsize, most // 2)
+    fits = lambda most: at_most(ctx, p, n * size(p.ks) * itemsize, most // 2)
     few = lambda: m <= (some if short else tile.mr) and (fits(ctx.host.l2_bytes) or m <= LARGE_ROWS)
     small = lambda: fits(ctx.host.l1_bytes)
     first, second = (small, few) if is_sized(m) else (few, small)  # what varies is asked last: often it need not be

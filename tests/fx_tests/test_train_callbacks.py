@@ -187,6 +187,29 @@ def test_csv_and_json_lines_hold_the_history(tmp_path):
     assert lines[0]["half"] == 0.25 and lines[5]["validation_score"] == "nan"
 
 
+def test_a_line_that_was_cut_off_spoils_no_other(tmp_path):
+    (tmp_path / "run.jsonl").write_text('{"epoch": 1, "lo')
+    run(train.JSONLog(tmp_path / "run.jsonl"), scores=(3, 2), steps=1)
+    first, *rest = (tmp_path / "run.jsonl").read_text().splitlines()
+    assert first == '{"epoch": 1, "lo' and [json.loads(line)["epoch"] for line in rest] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: train.JSONLog("x", every=0), TrainingError, "JSONLog: every is a number of steps or epochs"),
+        (lambda: train.TensorBoardLog("x", every=0), TrainingError, "TensorBoardLog: every is a number of steps"),
+        (lambda: train.EarlyStopping(patience="a"), TrainingError, "EarlyStopping: patience is .*; found 'a'"),
+        (lambda: train.ReduceOnPlateau(patience=-1), TrainingError, "ReduceOnPlateau: patience is .*; found -1"),
+        (lambda: train.EarlyStopping(3), TrainingError, "by its name, such as 'validation_loss'; found 3"),
+        (lambda: run(train.TensorBoardLog("/dev/null/x")), SaveError, "no events can be written into /dev/null/x"),
+    ],
+)
+def test_what_callbacks_cannot_take_is_named(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
+
+
 def test_curves_are_drawn_after_every_epoch(tmp_path):
     pytest.importorskip("matplotlib")
     run(train.Plot(tmp_path / "curves.png"))

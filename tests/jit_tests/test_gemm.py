@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from loop_harness import level as level_of
 from loop_harness import run_native
 from lower_harness import lower, prepare
 from machines import arm, x86
@@ -22,6 +23,7 @@ import fx.numpy as fnp
 import jit
 import jit.lower.linalg  # registers the lowering
 from fx.interpret import run_graph
+from jit import executable
 from jit.kernels.contract import Contract, contract_kernel
 from jit.kernels.gemm import axpy_kernel
 from jit.kernels.microkernel import LINE, Tile, tile_for, unroll_of
@@ -690,3 +692,41 @@ def test_a_recurrence_has_the_same_bits_on_any_number_of_threads() -> None:
     for _ in range(9):
         y = np.tanh(y @ x)
     np.testing.assert_allclose(np.frombuffer(found[0][:4], np.float32), [y.sum()], rtol=1e-4, atol=1e-3)
+
+
+# Of products whose long sums are cut into parts for lack of rows and columns: whether A lies along its rows; rows, columns and values of k; others of
+# one of them.
+CUT = {
+    "columns": (False, (89, 347, 1893), 1, (387,)),
+    "what the cache holds": (False, (240, 61, 2434), 2, (1500, 2000, 2800)),
+    "a short batch": (True, (200, 160, 600), 2, (700, 1100, 4096)),
+    "few rows": (True, (30, 256, 600), 2, (640, 1024)),
+}
+
+
+@pytest.mark.parametrize("machine", ["host", "avx2"])
+@pytest.mark.parametrize("name", CUT)
+def test_sums_are_cut_as_for_the_one_size(name: str, machine: str, monkeypatch: Any) -> None:
+    """Whatever a program for sizes that vary does otherwise than one for the size alone, it has the same bits."""
+    target = dataclasses.replace(level_of(machine), l1_bytes=3 << 14, l2_bytes=1 << 20)
+    monkeypatch.setattr(executable, "host", lambda: target)
+    along_rows, sizes, varies, others = CUT[name]
+    product = lambda x, y: (x.T if along_rows else x) @ y
+    several = fx.jit(product)
+    for n in (sizes[varies], *others):
+        rows, columns, k = (*sizes[:varies], n, *sizes[varies + 1 :])
+        x, y = (np.sin(np.arange(k * width, dtype=np.float32)) for width in (rows, columns))
+        x, y = x.reshape((k, rows) if along_rows else (rows, k)), y.reshape(k, columns)
+        assert np.asarray(several(x, y)).tobytes() == np.asarray(fx.jit(lambda *a: product(*a))(x, y)).tobytes(), n
+
+
+def test_an_epilogue_leaves_sums_cut_as_for_the_one_size(monkeypatch: Any) -> None:
+    target = dataclasses.replace(host(), l1_bytes=3 << 14, l2_bytes=1 << 20)
+    monkeypatch.setattr(executable, "host", lambda: target)
+    x, y = np.sin(np.arange(150 * 1500)).reshape(150, 1500), np.cos(np.arange(1500 * 200)).reshape(1500, 200)
+    residual = lambda c, x, y: fnp.maximum(c + x @ y, 0)
+    several = fx.jit(residual, donate_argnums=0)
+    for n in (64, 50, 110, 150):
+        alone = fx.jit(lambda *a: residual(*a), donate_argnums=0)
+        found, wanted = (f(fnp.ones((n, 200), "float64"), x[:n], y) for f in (several, alone))
+        assert np.asarray(found).tobytes() == np.asarray(wanted).tobytes(), n
