@@ -117,7 +117,7 @@ def _tangent(t: Any, a: Aval) -> Any:
     return as_array(instantiate(t, a.strong()), weak=a.weak)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class _LinearMap:
     """The linear map of a function at a point, without its numbers, which are the residuals.
 
@@ -143,6 +143,10 @@ class _LinearMap:
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+    def __repr__(self) -> str:
+        inputs, outputs = (", ".join(map(str, avals)) for avals in (self.avals, self.out_avals))
+        return f"<{type(self).__name__.strip('_').lower()} of {self.name}: ({inputs}) -> ({outputs})>"
 
     def _full(self, values: Sequence[Any], n: int) -> list[Any]:
         """One entry for each of n, of which ``values`` are those that are not zero."""

@@ -46,7 +46,7 @@ class EqnParams(dict[str, Any]):
 
 
 class JaxprEqn:
-    """An equation under JAX's names."""
+    """An equation under JAX's names, and under its own (``eqn.prim``, ``eqn.inputs``, ``eqn.scope`` ...)."""
 
     __slots__ = ("eqn",)
 
@@ -68,6 +68,9 @@ class JaxprEqn:
     @property
     def effects(self) -> frozenset[str]:
         return frozenset() if self.eqn.effect is None else frozenset((self.eqn.effect,))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.eqn, name)
 
     def __repr__(self) -> str:
         return f"{self.outvars} = {self.primitive}[{', '.join(self.params)}] {self.invars}"
@@ -175,8 +178,13 @@ class TracedGraph:
         return self.consts
 
     @property
-    def eqns(self) -> Any:
-        return self.graph.eqns
+    def eqns(self) -> list[JaxprEqn]:
+        """The equations in order, under JAX's names and their own."""
+        return self.jaxpr.eqns
+
+    @property
+    def effects(self) -> frozenset[str]:
+        return self.graph.effects
 
     @property
     def in_avals(self) -> Any:

@@ -131,3 +131,18 @@ def test_marks_for_a_profiler_name_scopes() -> None:
     assert "sin" in graph
     with pytest.raises(UnsupportedArgumentError, match=r"profile\(x\)"):
         fx.profiler.start_trace("/tmp/trace")
+
+
+def test_linear_maps_show_what_they_map() -> None:
+    """... not the whole of their graphs."""
+    for made, kind in ((fx.vjp, "pullback"), (fx.linearize, "pushforward")):
+        assert f"<{kind} of <lambda>: (f64[3]) -> (f64[])>" in repr(made(lambda x: (x**2).sum(), np.ones(3))[1])
+
+
+def test_the_equations_of_what_make_jaxpr_returns_have_both_names() -> None:
+    """``closed.eqns`` and ``closed.jaxpr.eqns`` are one list in JAX."""
+    closed = fx.make_jaxpr(fx.jit(lambda x: fnp.sin(x) * 2))(1.0)
+    (eqn,) = closed.eqns
+    assert eqn.primitive is eqn.prim and eqn.primitive.name == "jit" and not closed.effects
+    assert eqn.invars == list(eqn.inputs) == closed.jaxpr.invars and eqn.outvars == closed.jaxpr.outvars
+    assert [e.primitive.name for e in eqn.params["jaxpr"].eqns] == ["sin", "mul"]
