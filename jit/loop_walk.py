@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .loop_ir import Alloc, Assign, Call, Expr, For, If, Let, Load, Op, Place, Prefetch, Stmt, Store, While
+from .loop_ir import Alloc, Assign, Call, Const, Expr, For, If, Let, Load, Op, Place, Prefetch, Ref, Stmt, Store, While
 
 
 def blocks(s: Stmt) -> tuple[tuple[Stmt, ...], ...]:
@@ -52,6 +52,19 @@ def operands(node: Stmt | Expr) -> tuple[Expr, ...]:
         case Call(function=function, args=args):
             return (function, *(a.index if isinstance(a, Place) else a for a in args))
     return ()
+
+
+def inside(node: Stmt | Expr) -> list[Stmt | Expr]:
+    """The node, and every statement and expression that stands in it or in its blocks, some of them several times."""
+    found: list[Stmt | Expr] = [node]
+    for part in found:  # which grows
+        if isinstance(part, (Const, Ref)):
+            continue
+        found += part.args if isinstance(part, Op) else operands(part)
+        if isinstance(part, (If, For, While)):
+            for block in blocks(part):
+                found += block
+    return found
 
 
 def declared(stmts: Sequence[Stmt]) -> Iterator[str]:

@@ -13,7 +13,6 @@ operand, batch and feature dimensions included; padding may be negative.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,10 +26,7 @@ from ..ir import Aval
 from ..primitive import Linear, Primitive
 from ..trace import aval_of, bind, concrete_value, is_python_scalar, trace_flat
 from .checks import ANY, NUMBER, ORDERED, DTypeClass, check_dtype
-from .elementwise import select
-from .helpers import Value, align_batch, bind_named, def_jvp_each, full, quiet, scalar_of
-from .joining import pad
-from .joining import slice as static_slice
+from .helpers import Value, align_batch, bind_named, def_jvp_each, quiet, scalar_of
 from .linalg import accumulation_dtype
 from .reductions import extreme_identity
 from .shaping import broadcast_in_dim
@@ -44,8 +40,7 @@ from .window_geometry import (
     transposed_pads,
     window_counts,
 )
-
-Values = tuple[Value, ...]
+from .window_taps import Values, reduce_taps
 
 __all__ = [
     "reduce_window",
@@ -464,7 +459,7 @@ def reduce_window(
         init_value = scalar_of(init_value, aval.dtype)
     if name not in _MONOIDS:
         merge = computation
-        return _reduce_taps((operand,), (init_value,), lambda a, b: (merge(*a, *b),), **window)[0]
+        return reduce_taps((operand,), (init_value,), lambda a, b: (merge(*a, *b),), **window)[0]
     prim, identity = _MONOIDS[name]
     out = bind(prim, operand, **window)
     init = concrete_value(init_value)
@@ -482,26 +477,4 @@ def _reduce_together(operands: Values, inits: Values, computation: Any, args: tu
             f" {[a.shape for a in avals]} and {len(inits)} init_values"
         )
     starts = tuple(scalar_of(x, a.dtype) if is_python_scalar(x) else x for x, a in zip(inits, avals))
-    return _reduce_taps(operands, starts, computation, **_window("reduce_window", avals[0].shape, *args))
-
-
-def _reduce_taps(
-    operands: Values, inits: Values, computation: Callable[[Values, Values], Sequence[Value]], *, window_dimensions: Dims,
-    window_strides: Dims, padding: Pads, base_dilation: Dims, window_dilation: Dims,
-) -> Values:  # fmt: skip
-    """The reduction as a chain of ``computation`` over strided slices, one for each tap; holes are passed over."""
-    shape = aval_of(operands[0]).shape
-    counts = window_counts(shape, window_dimensions, window_strides, padding, base_dilation, window_dilation)
-    totals = tuple(broadcast_in_dim(init, counts, ()) for init in inits)
-    if 0 in counts:
-        return totals
-    config = tuple((lo, hi, d - 1) for (lo, hi), d in zip(padding, base_dilation))
-    padded = tuple(pad(x, init, config) for x, init in zip(operands, inits))
-    real = pad(full(shape, True, dtypes.bool_), np.False_, config)
-    for tap in itertools.product(*map(range, window_dimensions)):
-        starts = tuple(t * d for t, d in zip(tap, window_dilation))
-        limits = tuple(b + dilated_size(n, s) for b, n, s in zip(starts, counts, window_strides))
-        *seen, taken = (static_slice(x, starts, limits, window_strides) for x in (*padded, real))
-        merged = computation(totals, tuple(seen))
-        totals = tuple(select(taken, new, old) for new, old in zip(merged, totals, strict=True))
-    return totals
+    return reduce_taps(operands, starts, computation, **_window("reduce_window", avals[0].shape, *args))

@@ -36,12 +36,11 @@ from .sort_records import (
 )  # fmt: skip
 from .sort_restore import restore_row
 
-__all__ = ["SELECT_MOST", "across_kernel", "places_for", "lanes_kernel", "rows_kernel", "select_kernel"]
+__all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "places_for", "rows_kernel", "select_kernel"]
 
 INSERTION = 40  # rows up to this length are sorted by insertion
-SELECT_PLACES = (4, 16, 64)  # in the lists of select_kernel
+SELECT_PLACES = (4, 16, 64)  # in the lists of select_kernel; those of the shortest move one after the other
 SELECT_MOST = SELECT_PLACES[-1]
-_SCALAR_PLACES = 4  # of which one after the other moves
 SELECT_BLOCK = 64  # elements that select_kernel looks at at once
 _LEAST_WIDTH = 32  # of the lines that are looked at before
 _SELECT_PART = 16  # of these, once one of them is wanted
@@ -351,7 +350,8 @@ def select_kernel(spec: SortSpec, places: int) -> Kernel:
         b.store(keys, hole, key)
         b.store(positions, hole, i.cast(u32))
 
-    if places > _SCALAR_PLACES:
+    at_once = places > SELECT_PLACES[0]
+    if at_once:
         new_keys, new_positions = b.alloc("new_keys", ty, places), b.alloc("new_positions", u32, places)
 
     def insert_at_once(i: Expr, key: Expr) -> None:
@@ -405,7 +405,7 @@ def select_kernel(spec: SortSpec, places: int) -> Kernel:
                 with b.if_(lesser < worst), b.for_("i", 0, count) as i:
                     key = b.let("key", b.load(columns, i))
                     with b.if_(key < worst):
-                        if places > _SCALAR_PLACES:
+                        if at_once:
                             insert_at_once(part + i, key)
                         else:
                             insert(part + i, key, take)

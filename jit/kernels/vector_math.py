@@ -48,7 +48,8 @@ Kahan's cube root, and the classics of Abramowitz and Stegun for Gamma.
 
 from __future__ import annotations
 
-from .vector_math_exp import acosh, asinh, atanh, cosh, exp, exp2, expm1, log, log1p, log2, logistic, sinh, tanh
+from .vector_math_exp import exp, exp2, expm1, log, log1p, log2, logistic
+from .vector_math_hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
 from .vector_math_pow import cbrt, hypot, pow
 from .vector_math_special import digamma, erf, erf_inv, erfc, lgamma
 from .vector_math_trig import acos, asin, atan, atan2, cos, sin, tan

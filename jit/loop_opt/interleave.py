@@ -12,12 +12,12 @@ those of the round before.  What passes from half to half stays in registers.  (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import takewhile
 
 from ..loop_ir import Assign, Const, Expr, For, If, Let, Load, Op, Ref, Stmt, Store, i64, maximum, minimum
-from ..loop_walk import assigned, blocks, declared, is_any, operands
+from ..loop_walk import assigned, declared, inside, is_any
 
 __all__ = ["interleaved", "pipelined"]
 
@@ -64,7 +64,7 @@ def pipelined(loop: For, vectors: int, names: Callable[[str], str], masks: int |
     computing, stores = apart
     first, second = _halves(computing, stores)
     types = {s.name: s.value.ty for s in first if isinstance(s, Let)}
-    needed = {n for s in (*second, *stores) for n in (*_reads(s), *_writes(s))}
+    needed = set().union(*(_reads(s) | _writes(s) for s in (*second, *stores)))
     passed = {n: names(n) for n in types if n in needed}
     many = masks is not None and vectors * sum(types[n].kind == "b" for n in passed) > masks
     if many or any(_divides_integers(s) or _loads(s) for s in second):
@@ -87,11 +87,9 @@ def pipelined(loop: For, vectors: int, names: Callable[[str], str], masks: int |
     return If(loop.start < loop.stop, (*hold, rounds))
 
 
-def _divides_integers(node: Stmt | Expr) -> bool:
+def _divides_integers(node: Stmt) -> bool:
     """... which may stop the process where there is nothing to divide by."""
-    here = isinstance(node, Op) and node.name in ("div", "rem") and node.ty.kind in "iu"
-    inside = (s for block in blocks(node) for s in block) if isinstance(node, If) else ()
-    return here or any(map(_divides_integers, (*operands(node), *inside)))
+    return any(isinstance(e, Op) and e.name in ("div", "rem") and e.ty.kind in "iu" for e in inside(node))
 
 
 def _halves(stmts: Sequence[Stmt], stores: Sequence[Stmt]) -> tuple[list[Stmt], list[Stmt]]:
@@ -142,8 +140,7 @@ def _apart(body: Sequence[Stmt], names: Callable[[str], str]) -> tuple[list[Stmt
 
 
 def _loads(node: Stmt | Expr) -> bool:
-    inside = (s for block in blocks(node) for s in block) if isinstance(node, If) else ()
-    return isinstance(node, Load) or any(map(_loads, (*operands(node), *inside)))
+    return any(isinstance(e, Load) for e in inside(node))
 
 
 def _is_ordered(s: Stmt) -> bool:
@@ -268,7 +265,7 @@ def _dependences(stmts: Sequence[Stmt]) -> tuple[list[list[int]], list[int]]:
     written: dict[str, int] = {}
     read: dict[str, list[int]] = {}
     for k, s in enumerate(stmts):
-        reads, writes = _reads(s), set(_writes(s))
+        reads, writes = _reads(s), _writes(s)
         before = {written[n] for n in reads | writes if n in written} | {j for n in writes for j in read.get(n, ())}
         for j in before - {k}:
             after[j].append(k)
@@ -281,26 +278,11 @@ def _dependences(stmts: Sequence[Stmt]) -> tuple[list[list[int]], list[int]]:
 
 
 def _reads(node: Stmt | Expr) -> set[str]:
-    """The names that it reads, those inside a branch included."""
-    found: set[str] = set()
-    todo: list[Stmt | Expr] = [node]
-    while todo:
-        node = todo.pop()
-        if isinstance(node, Ref):
-            found.add(node.name)
-        elif not isinstance(node, Const):
-            todo += operands(node)
-            if isinstance(node, If):
-                todo += node.then
-    return found
+    return {e.name for e in inside(node) if isinstance(e, Ref)}
 
 
-def _writes(s: Stmt) -> Iterator[str]:
-    if isinstance(s, (Let, Assign)):
-        yield s.name
-    for block in blocks(s):
-        for inner in block:
-            yield from _writes(inner)
+def _writes(s: Stmt) -> set[str]:
+    return {x.name for x in inside(s) if isinstance(x, (Let, Assign))}
 
 
 def _renamed(s: Stmt, names: Mapping[str, Expr | str]) -> Stmt:
