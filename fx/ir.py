@@ -211,9 +211,10 @@ Atom = Union[Var, Literal]
 
 
 class PrimitiveLike(Protocol):
-    """What the IR needs to know of a primitive."""
+    """What the IR and its passes need to know of a primitive."""
 
     name: str
+    is_elementwise: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ class Primitive:
         self.effect = effect
         self.typed_by = None if multiple_results else typed_by
         self.is_constant = False  # its derivative is zero wherever it exists
+        self.is_elementwise = False  # an element of its one result follows from those of the operands at its place
         self._rules: dict[str, Rule | _Absent] = {}
 
     bind: Callable[..., Any]

@@ -10,20 +10,23 @@ The order (``PIPELINE``; every pass goes into the graphs that loops and conditio
 4. ``simplify`` removes identities (a copy, a transpose of a transpose); exposes equal equations.
 5. ``cse``      one computation for equal equations.  Before ``prune``, while a body that stands in two loops is one graph.
 6. ``masks``    takes the masks of gradients to where less is read.  After ``cse``, as it looks for the same operand.
-7. ``prune``    last: the previous ones leave dead equations behind.  It is ``dce`` that also thins out loops and
+7. ``narrow``   leaves out what nobody reads of products, convolutions and windows.  After ``masks``, which has taken masks away from
+                what a pool leaves unread.
+8. ``zeros``    makes zeros around the operands of convolutions their padding.  After ``masks``, too, which stood between.
+9. ``prune``    last: the previous ones leave dead equations behind.  It is ``dce`` that also thins out loops and
                 conditionals, to the results that somebody reads.
 
 Graphs with loops go through ``LOOPS`` as well:
 
-8. ``hoist``    moves what is the same in every iteration in front of the loop.  After ``prune``, which finds the carries
+10. ``hoist``   moves what is the same in every iteration in front of the loop.  After ``prune``, which finds the carries
                 that never change.
-9. ``sink``     moves sums of products that a loop only collects behind it: the gradients of weights.  After ``hoist``,
+11. ``sink``    moves sums of products that a loop only collects behind it: the gradients of weights.  After ``hoist``,
                 whose products are not to be collected.
-10. ``fold``, ``simplify``, ``cse``, ``prune`` again, as literals have moved into the bodies, equations out of them.
+12. ``fold``, ``simplify``, ``cse``, ``prune`` again, as literals have moved into the bodies, equations out of them.
 
 No pass changes a bit of any result: ``x + 0`` stays (it turns -0.0 into 0.0), floating point is not reassociated.  One
-exception: ``hoist`` and ``sink`` make one large matrix product of those that a loop does one by one, and ``masks`` leaves zeros out
-of a sum; the last bits of a product depend on the shape of its operands, those of a sum on the order of its additions.
+exception: ``hoist`` and ``sink`` make one large matrix product of those that a loop does one by one, ``narrow`` makes a product
+smaller, and ``masks`` leaves zeros out of a sum; the last bits of a product depend on the shape of its operands, those of a sum on the order of its additions.
 """
 
 from __future__ import annotations
@@ -40,10 +43,12 @@ from .fold import fold
 from .hoist import hoist
 from .inline import inline
 from .masks import masks
+from .narrow import narrow
 from .prune import prune
 from .rewrite import in_subgraphs
 from .simplify import simplify
 from .sink import sink
+from .zeros import zeros
 
 __all__ = [
     "LOOPS",
@@ -54,17 +59,19 @@ __all__ = [
     "hoist",
     "inline",
     "masks",
+    "narrow",
     "optimize",
     "prune",
     "simplify",
     "sink",
+    "zeros",
 ]
 
 Pass = Callable[[Graph], Graph]
 
 PIPELINE: tuple[Pass, ...] = (
     inline,
-    *(in_subgraphs(p) for p in (dce, fold, simplify, cse, masks)),
+    *(in_subgraphs(p) for p in (dce, fold, simplify, cse, masks, narrow, zeros)),
     prune,
 )
 LOOPS: tuple[Pass, ...] = (

@@ -24,6 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 convert_element_type_p = Primitive("convert_element_type", typed_by=None)
+convert_element_type_p.is_elementwise = True
 convert_element_type_p.def_abstract(lambda x, *, new_dtype, weak_type=False: Aval(x.shape, new_dtype, weak_type))
 
 

@@ -43,6 +43,7 @@ def primitive(
 ) -> Primitive:  # fmt: skip
     """``derivatives``: a rule for each operand, the reason why it is zero, or None where they are given later."""
     prim = Primitive(name)
+    prim.is_elementwise = True
     prim.def_abstract(_elementwise_abstract(name, allowed, result))
     prim.def_impl(quiet(impl))
     prim.def_batch(unary_batch(prim) if arity == 1 else elementwise_batch(prim))

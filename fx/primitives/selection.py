@@ -17,6 +17,7 @@ from .helpers import Value, bind_named, elementwise_batch, instantiate, match_sc
 __all__ = ["broadcast_scalar", "select", "select_n", "select_n_p"]
 
 select_n_p = Primitive("select_n", typed_by="rest")
+select_n_p.is_elementwise = True
 select_n_p.def_impl(quiet(reference.select_n))
 select_n_p.def_batch(elementwise_batch(select_n_p))
 

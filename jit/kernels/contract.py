@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, minimum, op_, select
+from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, maximum, minimum, op_, select
 from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque
 from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
@@ -223,7 +223,8 @@ class _Piece:
             for x in self.place
             if x != "c"
         }
-        depth = b.let("depth", minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"]))
+        depth = minimum(p["k_slice"], p["k0"] - stretch * p["k_slice"])
+        depth = b.let("depth", maximum(depth, 0) if v.window_rows else depth)  # the border sees less than all slices
         if v.copies:
             start["b"] = b.let("own", start["b"] + b.worker * p["panels_size"])
             with b.if_(p["packing"] > 0):

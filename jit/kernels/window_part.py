@@ -76,4 +76,7 @@ def window_part(b: KernelBuilder, p: Mapping[str, Ref], number: Expr) -> WindowP
         steps.append(b.let("steps", (end - begin) * p[f"k_unit_{x}"]))
         places = {"a": at + begin * dilation, "b": begin, "c": first}
         offsets = {k: offsets[k] + place * p[f"{k}_at_{x}"] for k, place in places.items()}
+    y, x_ = steps
+    blind = b.let("blind", minimum(y, x_).eq(0))  # one round over nothing makes zeros
+    steps = [b.let("steps_y", select(blind, 1, y)), b.let("steps_x", select(blind, 0, x_))]
     return WindowPart(tuple(counts), tuple(steps), offsets, b.let("range", range_))

@@ -161,8 +161,6 @@ class _Convolution:
             a, b = Array(image.array.at, self.compute), array_of(self.rhs)
             if size(p.ks) <= UNROLL or not p.cols or not is_blocked(self.ctx, p, a, b):
                 return False
-            if any(f.taps and not f.always_sees(x.size) for f, x in zip(phase, axes)):
-                return False
             mr = tile_for(self.ctx.host, self.compute, size(p.rows), size(p.cols), size(p.ks)).mr
             if not gains_parts(self.lhs.shape[n], phase, [x.size for x in axes], mr):
                 return False

@@ -55,11 +55,6 @@ class Phase:
         ]
         return (min(ends), max(ends)) if self.taps and self.count else (0, 0)
 
-    def always_sees(self, size: int) -> bool:
-        """Whether every output sees something of an image of that ``size``."""
-        last = (self.count - 1) * self.y_step + self.origin
-        return self.j_step <= size and self.origin + (self.taps - 1) * self.j_step >= 0 and last < size
-
 
 def phases(x: Axis) -> list[Phase]:
     """The outputs, by which elements of the window meet elements of the image and not the gaps between them."""

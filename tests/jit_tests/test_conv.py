@@ -161,6 +161,9 @@ BORDERS = [  # image, channels, outputs, window, strides, window dilation, paddi
     ((2, 3), 16, 16, (3, 3), (1, 1), (1, 1), ((2, 2), (1, 1)), (1, 1)),  # no output sees all of the window
     ((1, 5), 40, 24, (2, 3), (1, 1), (3, 1), ((5, 4), (3, 3)), (1, 1)),  # and some see nothing
     ((40,), 24, 10, (7,), (3,), (1,), ((3, 3),), (1,)),
+    ((6, 5), 24, 16, (3, 2), (1, 1), (1, 1), ((2, 6), (5, 2)), (1, 1)),  # the first and the last see nothing
+    ((4, 5), 33, 20, (3, 3), (2, 1), (1, 2), ((9, 8), (1, 7)), (2, 1)),
+    ((8,), 64, 16, (5,), (1,), (1,), ((9, 7),), (1,)),
 ]
 
 
@@ -202,7 +205,7 @@ def test_border_is_left_out_without_a_copy() -> None:
         h, _ = prepare("conv_general_dilated", [x, w], p, [(result_shape(x, w, p), "float32")])
         return [s.name for s in h.steps]
 
-    assert steps((8, 8), 5, 4) == steps((30, 20), 3, 1) == ["conv (pack)", "conv"]
+    assert steps((8, 8), 5, 4) == steps((30, 20), 3, 1) == steps((30, 20), 3, 4) == ["conv (pack)", "conv"]
     assert steps((30, 20), 3, 1, 1) == ["conv (pad)", "conv (copy)", "conv"]  # sums along the channels
     # Most outputs are at the border: those of one image at one place there would be a register block with one row.
     assert steps((28, 28), 3, 12, images=24, dilation=12) == ["conv (pack)", "conv"]
