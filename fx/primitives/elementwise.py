@@ -275,7 +275,7 @@ log1p_p, log1p = unary(
     "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."
 )
 log2_p, log2 = unary(
-    "log2", INEXACT, np.log2, lambda t, o, x: div(mul(t, 1 / math.log(2.0)), x), "The logarithm to base 2."
+    "log2", INEXACT, np.log2, lambda t, o, x: div(t, mul(x, math.log(2.0))), "The logarithm to base 2."
 )
 logistic_p, logistic = unary(
     "logistic", INEXACT, reference.logistic, lambda t, o, x: mul(t, mul(o, sub(1, o))), "1 / (1 + exp(-x))"
