@@ -568,3 +568,25 @@ def test_initializers_of_pytorch() -> None:
         assert init.calculate_gain(name) == pytest.approx(T.init.calculate_gain(name))
     bound = np.abs(np.asarray(nn.Linear(100, 50, key=key).weight)).max()
     assert 0.09 < bound <= 0.1
+
+
+def test_other_modules_may_stand_for_the_projections_of_attention() -> None:
+    """Such as adapters of low rank, around the weights as they were."""
+
+    class Adapter(nn.Module):
+        base: nn.Linear
+        down: Any
+        up: Any
+
+        def __call__(self, x: Any) -> Any:
+            return self.base(x) + (x @ self.down) @ self.up
+
+    layer, x = nn.MultiHeadAttention(4, 2, key=KEY), fnp.asarray(SERIES, "float32")
+    down, up = fnp.asarray(draw(4, 1), "float32"), fnp.asarray(draw(1, 4), "float32")
+    for name in ("query", "keys", "values", "output"):
+        part = getattr(layer, name)
+        adapted = nn.tree_at(lambda m, n=name: getattr(m, n), layer, Adapter(part, down, up))
+        merged = nn.tree_at(lambda m, n=name: getattr(m, n), layer, nn.replace(part, weight=part.weight + down @ up))
+        np.testing.assert_allclose(adapted(x, causal=True), merged(x, causal=True), atol=1e-5)
+        y, _ = adapted(x, cache=adapted.init_cache(2, 9))
+        np.testing.assert_allclose(y, merged(x, causal=True), atol=1e-5)
