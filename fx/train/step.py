@@ -128,7 +128,11 @@ def _chosen(finite: Any, new: Tree, old: Tree) -> Tree:
     fresh, structure = tree.flatten(new)
     stale, before = tree.flatten(old)
     if structure != before:
-        names = ("the model that the step returns", "the state that the optimizer returns", "the model's state that the loss returns")
+        names = (
+            "the model that the step returns",
+            "the state that the optimizer returns",
+            "the model's state that the loss returns",
+        )
         for name, n, o in zip(names, new, old):
             _same_structure(name, n, o)
     return tree.unflatten(structure, [fnp.where(finite, n, o) for n, o in zip(fresh, stale)])

@@ -199,7 +199,13 @@ def test_what_has_no_weight_may_be_anything() -> None:
         (nn.kl_divergence, gone, soft, nn.kl_divergence(X[kept], SOFT[kept]), kept),
         (nn.cosine, gone, missing, nn.cosine(X[kept], Y[kept]), kept),
         (lambda x, y, **k: nn.triplet(x, y, Z, **k), gone, missing, nn.triplet(X[kept], Y[kept], Z[kept]), kept),
-        (nn.ctc, gone[:, :, None] * Z[0], np.where(padded < 0, 9, 1)[:, None], nn.ctc(X[kept, :, None] * Z[0], fnp.ones((4, 1), int)), kept),
+        (
+            nn.ctc,
+            gone[:, :, None] * Z[0],
+            np.where(padded < 0, 9, 1)[:, None],
+            nn.ctc(X[kept, :, None] * Z[0], fnp.ones((4, 1), int)),
+            kept,
+        ),
     ]
     cases += [(f, X, missing, f(X[kept], Y[kept]), kept) for f in (nn.mse, nn.mae, nn.huber, nn.log_cosh)]
     for loss, x, target, want, weights in cases:
