@@ -106,11 +106,11 @@ class _Means(_Windows):
     def _pooled(self, x: Value) -> Value:
         if not self.ceil_mode:
             return avg_pool(x, self.window, self.strides, self.padding, self.count_include_pad)
-        pads, further = zip(*self._reaching(x))
+        reaching = self._reaching(x)
         if self.count_include_pad:  # what is padded counts, what a window reaches beyond that does not
-            x, pads = fnp.pad(x, [(0, 0), *pads, (0, 0)]), ((0, 0),) * self._spatial
-        pads = [(a, b + more) for (a, b), more in zip(pads, further)]
-        return avg_pool(x, self.window, self.strides, pads, False)
+            x = fnp.pad(x, [(0, 0), *[pads for pads, _ in reaching], (0, 0)])
+            reaching = [((0, 0), more) for _, more in reaching]
+        return avg_pool(x, self.window, self.strides, [(a, b + more) for (a, b), more in reaching], False)
 
 
 class AvgPool1d(_Means, init=False):

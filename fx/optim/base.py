@@ -178,7 +178,7 @@ def chain(*transformations: GradientTransformation) -> GradientTransformationExt
 
     def update(updates: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
         _check_state(state, tuple(range(len(parts))), range(len(state)) if isinstance(state, tuple) else (), "chain")
-        given, new_state = updates, []
+        given, new_state = updates, list[Tree]()
         try:
             for t, s in zip(parts, state):
                 updates, new = _updated(t, updates, s, params, extra, f"part {len(new_state)} of a chain")
