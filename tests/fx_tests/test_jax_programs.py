@@ -129,7 +129,7 @@ FULL_WIDTH: dict[str, Callable[[], Any]] = {
     "mulhi": lambda: lax.mulhi(fnp.int32(2**30), fnp.array([2**30, -5, 7], np.int32)),
     "log10": lambda: fx.jit(fnp.log10)(np.float32([1e3, 1e-5, 1e38, 3])),
     "round": lambda: fnp.round(np.int32([1234567891, -16777217]), -1),
-    "gumbel": lambda: fx.random.gumbel(fx.random.key(42), (5,), mode="high"),
+    "gumbel": lambda: fx.random.gumbel(fx.random.key(42), (5,), mode="highest"),
     "binomial": lambda: fx.random.binomial(fx.random.key(42), 10.0, 0.3, (5,)),
     "roll": lambda: fx.jit(fnp.roll)(np.arange(5, dtype=np.int32), np.uint32(2**32 - 1)),
     "index": lambda: fx.jit(lambda x, i: (x[i], x.at[i].set(7)))(np.arange(5, dtype=np.int32), np.uint32(2**32 - 6)),
