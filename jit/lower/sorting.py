@@ -2,7 +2,8 @@
 
 The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
 
-* rows that are not too long run side by side in vector lanes, or in all lanes where there are too few of them,
+* rows that are not too long run side by side in vector lanes, or in all lanes where there are too few of them (unless
+  positions go with keys of 64 bits),
 * other rows run by partitions, where the machine compresses vectors and the key is all there is to an element: a few
   long ones cut into buckets first,
 * a few long rows run by blocks, a fixed number of steps for each digit of the key,
@@ -35,10 +36,10 @@ from .registry import Address, LowerContext, Operand, lowers
 
 # Bits of a record -> elements of the longest rows that are sorted side by side; those with positions by bits of a key
 _LANES_LONGEST = {8: 1 << 14, 16: 1 << 14, 32: 1 << 14, 64: 1 << 13}
-_LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048}
+_LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048, 64: 1024}
 # The same where there are not rows for half of the lanes: each is sorted in all lanes
 _ALONE_LONGEST = {8: 1 << 12, 16: 1 << 15, 32: 1 << 14, 64: 1 << 14}
-_ALONE_LONGEST_INDEXED = {8: 64, 16: 128, 32: 2048}
+_ALONE_LONGEST_INDEXED = {8: 64, 16: 128, 32: 2048, 64: 0}
 # The same, side by side and alone, where longer rows are sorted by partitions
 _LANES_LONGEST_BESIDE = {32: 1 << 9, 64: 1 << 12}
 _ALONE_LONGEST_BESIDE = {32: 1 << 12, 64: 1 << 12}
@@ -174,7 +175,7 @@ def _sort_rows(
     lanes = _lanes(ctx, spec)
     alone = lanes >= _FEW_LANES and 2 * rows < lanes
     partitions = _by_partitions(ctx, spec)
-    if one_key and not spec.split and n <= _longest_in_lanes(spec, lanes, alone, partitions):
+    if one_key and n <= _longest_in_lanes(spec, lanes, alone, partitions):
         (_sort_across if alone else _sort_lanes)(ctx, name, spec, xs, outs, n, take)
     elif partitions:
         cut = n >= _BUCKETS_FROM and rows <= _FEW_ROWS
@@ -197,7 +198,7 @@ def _by_partitions(ctx: LowerContext, spec: SortSpec) -> bool:
 def _longest_in_lanes(spec: SortSpec, lanes: int, alone: bool, partitions: bool) -> int:
     """How long rows may be to be sorted by a network: side by side, or each alone in all lanes."""
     if lanes < _FEW_LANES:
-        return _SCALAR_LONGEST
+        return 0 if spec.split else _SCALAR_LONGEST
     if partitions:
         return (_ALONE_LONGEST_BESIDE if alone else _LANES_LONGEST_BESIDE)[spec.sources[0].bits]
     plain, indexed = (_ALONE_LONGEST, _ALONE_LONGEST_INDEXED) if alone else (_LANES_LONGEST, _LANES_LONGEST_INDEXED)
@@ -212,11 +213,11 @@ def _sort_lanes(
     rows = xs[0].size // n
     total = -(-rows // lanes)
     size = late(padded, n)
-    records = _scratch(ctx, size * lanes * spec.record.itemsize, per_worker=True)
-    cost = size * halvings(size) ** 2 / 8
+    vectors = tuple(_scratch(ctx, size * lanes * spec.record.itemsize, per_worker=True) for _ in range(1 + spec.split))
+    cost = size * halvings(size) ** 2 / 8 * (4 if spec.split else 1)
     ctx.step(
-        kernel, (*xs, *outs, records, n, take, size, rows), total, chunk_for(total, cost), name, reads=xs,
-        writes=(*outs, records),
+        kernel, (*xs, *outs, *vectors, n, take, size, rows), total, chunk_for(total, cost), name, reads=xs,
+        writes=(*outs, *vectors),
     )  # fmt: skip
 
 

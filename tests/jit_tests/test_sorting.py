@@ -126,8 +126,9 @@ def test_a_row_in_all_lanes(dtype: str) -> None:
         check_sort([sample(rng, (n,), dtype, ties=n % 2 == 0)], 0, 1)
 
 
-def test_few_and_many_rows_give_the_same() -> None:
-    x = sample(np.random.default_rng(8), (17, 400), "float32", ties=True)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+def test_few_and_many_rows_give_the_same(dtype: str) -> None:
+    x = sample(np.random.default_rng(8), (17, 400), dtype, ties=True)
     for rows in (1, 2, 3, 4, 7, 8, 17):
         check_sort([x[:rows].copy()], 1, 1)
         check_sort([x[:rows].copy(), np.broadcast_to(np.arange(400, dtype=np.int32), (rows, 400))], 1, 1)
@@ -292,4 +293,5 @@ def test_other_machines(level: str) -> None:
     for dtype in ("float32", "int64"):
         for shape in ((2, 17_000), (17, 5000)):
             check_sort([sample(rng, shape, dtype, dtype == "float32")], 1, 1, target)
-    check_sort([sample(rng, (7, 33), "float32", True), sample(rng, (7, 33), "int8", True)], 1, 1, target)
+    for dtype in ("float32", "float64", "uint64"):
+        check_sort([sample(rng, (7, 33), dtype, True), sample(rng, (7, 33), "int8", True)], 1, 1, target)
