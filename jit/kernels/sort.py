@@ -36,7 +36,7 @@ from .sort_records import (
 )  # fmt: skip
 from .sort_restore import restore_row
 
-__all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "places_for", "rows_kernel", "select_kernel"]
+__all__ = ["SELECT_MOST", "RowSorter", "across_kernel", "lanes_kernel", "places_for", "rows_kernel", "select_kernel"]
 
 INSERTION = 40  # rows up to this length are sorted by insertion
 SELECT_PLACES = (4, 16, 64)  # in the lists of select_kernel; those of the shortest move one after the other
@@ -63,7 +63,7 @@ def rows_kernel(spec: SortSpec) -> Kernel:
     with b.for_("p", b.lo, b.hi) as p:
         row = b.let("row", p * n)
         base = b.let("base", b.worker * worker_step + p * row_step)
-        sorter = _RowSorter(b, spec, operands, records, n, row, counts, b.var("src", base), b.var("dst", base + n))
+        sorter = RowSorter(b, spec, operands, records, n, row, counts, b.var("src", base), b.var("dst", base + n))
         for k, s in enumerate(reversed(spec.sources)):
             sorter.sort_by(s, first=k == 0)
         write_results(operands, records, sorter.src, row, p * take, ZERO, take)
@@ -77,7 +77,9 @@ def rows_kernel(spec: SortSpec) -> Kernel:
 
 
 @dataclass
-class _RowSorter:
+class RowSorter:
+    """Sorts the ``n`` records of a row, with room for as many more."""
+
     b: KernelBuilder
     spec: SortSpec
     operands: Operands
@@ -107,6 +109,25 @@ class _RowSorter:
                     b.store(self.counts, d, b.load(self.counts, d) + 1)
 
             several(b, ZERO, self.n, make)
+            for q in range(passes):
+                self._pass(q)
+
+    def sort(self, s: Source) -> None:
+        """Sorts records that have been made."""
+        b, size, passes = self.b, 1 << self.spec.digit, self.spec.passes(s)
+        with b.if_(self.n <= INSERTION):
+            self._insert()
+        with b.else_():
+            with b.for_("c", 0, passes * size, vectorize=True) as c:
+                b.store(self.counts, c, Const(0, u32))
+
+            def count(i: Expr) -> None:
+                record = self.records.load(self.src + i)
+                for q in range(passes):
+                    d = b.let("d", self.records.digit(record, self._shift(q)) + q * size)
+                    b.store(self.counts, d, b.load(self.counts, d) + 1)
+
+            several(b, ZERO, self.n, count)
             for q in range(passes):
                 self._pass(q)
 

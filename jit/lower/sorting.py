@@ -9,6 +9,9 @@ The sorted dimension is made the innermost one of dense memory, by a copy where 
 * a few long rows run by blocks, a fixed number of steps for each digit of the key,
 * all others run whole, each by one thread.
 
+The first few elements (``top_k``) are kept in a list while the row is looked through; some hundreds of a long row are sorted
+behind a limit that a sample of the row gives.
+
 Every result is that of a stable sort, so ``is_stable`` changes nothing, and none shows where a kernel's range was cut.
 """
 
@@ -30,6 +33,7 @@ from ..kernels import sort_blocks, sort_buckets, sort_restore
 from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, places_for, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
+from ..kernels.sort_top import rank_of, sampled, top_rows_kernel
 from .copies import copy_strided
 from .loops import dense_strides, word_type
 from .registry import Address, LowerContext, Operand, lowers
@@ -53,6 +57,8 @@ _MOST_BLOCKS = 64
 _FEW_ROWS = 16
 _NS_PER_ELEMENT = 10.0
 _NS_PER_PARTED_ELEMENT = 4.0
+_LIMITED_FROM = 1 << 11  # rows from this length on have a limit found for their first elements, if these are
+_LIMITED_PART = 16  # no more than one in so many
 _BUCKETS_FROM = 1 << 14  # rows from this length on are cut into buckets, if there are few of them
 _BUCKET = 1 << 12  # elements of a bucket, at least
 
@@ -155,8 +161,22 @@ def _top_k(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Op
         ctx.step(
             kernel, (x, *outs, n, k), rows, chunk, "top_k", nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=outs
         )
+    elif n >= _LIMITED_FROM and k <= n // _LIMITED_PART:
+        _top_limited(ctx, replace(spec, digit=8), x, outs, n, k)
     else:
         _sort_rows(ctx, "top_k", spec, (x,), outs, n, k)
+
+
+def _top_limited(ctx: LowerContext, spec: SortSpec, x: Operand, outs: tuple[Operand, ...], n: int, k: int) -> None:
+    rows = x.size // n
+    samples, each = late(sampled, n), -(-2 * n // 64) * 64
+    records = _records(ctx, spec, each, per_worker=True)
+    kernel = ctx.kernel(("top_k_limited", spec), lambda: top_rows_kernel(spec))
+    chunk = chunk_for(rows, n + _NS_PER_ELEMENT * (samples + 3.0 * k))
+    ctx.step(
+        kernel, (x, *outs, *records, n, k, samples, late(rank_of, n, k), each, 0), rows, chunk, "top_k",
+        nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=(*outs, *records),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------ choice of kernel
