@@ -90,7 +90,9 @@ class _Network:
         """Holds the vectors at ``places`` in registers and puts the smaller of each pair first, lane by lane."""
         b = self.b
         index = [b.let("index", (self.at + place) * self.lanes) for place in places]
-        held = [tuple(b.let("held", b.load(buf, i, self.lanes)) for buf in self.bufs) for i in index]
+        held: list[tuple[Expr, ...]] = [
+            tuple(b.let("held", b.load(buf, i, self.lanes)) for buf in self.bufs) for i in index
+        ]
         for low, high in pairs:
             held[low], held[high] = self.ordered(held[low], held[high])
         for i, record in zip(index, held):
