@@ -25,6 +25,7 @@ from ..errors import NonHashableStaticError, StaticArgumentError
 from ..interning import forget
 from ..ir import Aval
 from ..nans import wanted
+from ..primitives.callbacks import calls_python
 from ..replay import checked
 from ..trace import Tracer, aval_of, bind, state, trace_flat
 from ..traceback import shorten, user_frames
@@ -178,10 +179,13 @@ class JitFunction(Generic[P, R]):
             for x, a in zip(leaves, entry.avals)
         ]
         d = None  # a donated array must have no reference but its own
-        if low.donate:
+        if not wanted():
+            if low.donate:
+                self.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
+            outs = run(*arrays, *entry.captured)
+        else:  # what raises gives nothing up
+            outs = checked(run, low.graph, low.donate)(*arrays, *entry.captured)
             self.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
-        whole: Any = checked(run, low.graph, low.donate) if wanted() else run
-        outs = whole(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
 
     def _join(self) -> None:
@@ -228,7 +232,7 @@ class JitFunction(Generic[P, R]):
             flat.out_tree,
             static,
             self.backend,
-            self.arguments.donated(args, kwargs),
+            () if calls_python(graph) else self.arguments.donated(args, kwargs),
             self.arguments,
         )
 
