@@ -262,6 +262,11 @@ def _acosh_jvp(t: Value, out: Value, x: Value) -> Value:
     return mul(t, mul(rsqrt(sub(x, 1)), rsqrt(add(x, 1))))
 
 
+def _scaled(t: Value, by: float) -> Value:
+    """A product with a real number, which of a complex infinity is none with a complex one of no imaginary part: that is NaN."""
+    return complex(mul(real(t), by), mul(imag(t), by)) if dtypes.is_complex(aval_of(t).dtype) else mul(t, by)
+
+
 def _erf_slope(x: Value) -> Value:
     return mul(exp(neg(square(x))), 2.0 / _SQRT_PI)
 
@@ -276,7 +281,7 @@ log1p_p, log1p = unary(
     "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."
 )
 log2_p, log2 = unary(
-    "log2", INEXACT, np.log2, lambda t, o, x: div(mul(t, 1 / math.log(2.0)), x), "The logarithm to base 2."
+    "log2", INEXACT, np.log2, lambda t, o, x: div(_scaled(t, 1 / math.log(2.0)), x), "The logarithm to base 2."
 )
 logistic_p, logistic = unary(
     "logistic", INEXACT, reference.logistic, lambda t, o, x: mul(t, mul(o, sub(1, o))), "1 / (1 + exp(-x))"
