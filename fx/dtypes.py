@@ -282,7 +282,7 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     >>> promote_types('int8', 'uint8')
     dtype('int16')
     """
-    return promote((canonical(a), False), (canonical(b), False))[0]
+    return canonical(promote((canonical(a), False), (canonical(b), False))[0])
 
 
 canonicalize_dtype = canonical

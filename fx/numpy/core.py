@@ -213,7 +213,7 @@ def _from_sequence(x: Sequence[Any], name: str) -> Value:
         return Array(a.astype(config.default_float))
     if all(is_python_scalar(v) for v in leaves):
         return Array(a.astype(_fitting(a)))
-    d = dtypes.promote(*[(v.dtype, v.weak) for v in map(_aval_of, leaves)])[0]
+    d = dtypes.canonical(dtypes.promote(*[(v.dtype, v.weak) for v in map(_aval_of, leaves)])[0])
     return Array(a.astype(d, copy=False))
 
 

@@ -362,7 +362,7 @@ def arange(
         d = dtypes.canonical(dtype)
     else:
         avals = [aval_of(v) for v in (a, b, c)]
-        d = dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0]
+        d = dtypes.canonical(dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0])
         d = config.default_int if d == dtypes.bool_ else d
     if state.absorbing and all(isinstance(v, (int, np.integer, Size)) for v in (a, b, c)) and dtypes.is_integer(d):
         a, b, c = (as_size(v) for v in (a, b, c))

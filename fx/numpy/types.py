@@ -58,7 +58,7 @@ def result_type(*args: Any) -> np.dtype:
     """The dtype of an operation on the arguments (arrays, numbers, dtypes)."""
     if not args:
         raise ArgumentError("result_type takes at least one array, number or dtype")
-    return dtypes.promote(*[_typed(a) for a in args])[0]
+    return dtypes.canonical(dtypes.promote(*[_typed(a) for a in args])[0])
 
 
 def _typed(a: Any) -> tuple[np.dtype, bool]:

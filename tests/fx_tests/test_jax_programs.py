@@ -144,6 +144,18 @@ def test_steps_of_64_bits_stay_so(name: str) -> None:
         fx.tree.map(np.testing.assert_array_equal, FULL_WIDTH[name](), want)
 
 
+def test_no_array_of_64_bits_is_made_of_narrower_ones() -> None:
+    """The integers that hold int32 and uint32 have 64 bits, which mean 32 here."""
+    u, i = np.uint32(2**32 - 1), np.int32(-5)
+    with as_jax():
+        for x in (fnp.array([u, i]), fnp.stack([u, i]), fnp.arange(i, np.uint32(1))):
+            assert x.dtype == np.int32
+        assert fnp.array([u, i]).tolist() == [-1, -5]
+        assert fnp.result_type("uint32", "int32") == fnp.promote_types("uint32", "int8") == np.int32
+        assert fx.dtypes.promote_types("uint32", "int32") == np.int32
+    assert fnp.array([u, i]).dtype == fnp.result_type("uint32", "int32") == np.int64
+
+
 def test_arrays_of_64_bits_that_are_there_stay_so() -> None:
     wide = fnp.asarray(WIDE)
 
