@@ -318,6 +318,8 @@ def _flatten_up_to(d: TreeDef, x: Any, what: str, path: KeyPath) -> Iterator[Any
     children, aux = node.flatten(x)
     children = list(children)
     if aux != d.aux or len(children) != len(d.subtrees):
+        if d.kind is dict:
+            raise TreeError(f"Dict key mismatch: {what}{where} has the keys {list(aux)}; expected {list(d.aux)}")
         found = aux if aux is not None else f"{len(children)} children"
         want = d.aux if d.aux is not None else f"{len(d.subtrees)} children"
         raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import pickle
 
@@ -346,3 +347,75 @@ def test_forms_of_text_and_shards() -> None:
     )
     with pytest.raises(TypeError, match="unsupported format string"):
         f"{fnp.ones(3):.2f}"
+
+
+class Holder:
+    """What a package's variable is: it holds a value, traced or known, and NumPy could ask for it too."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __jax_array__(self) -> object:
+        return self.value
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.asarray(self.value)
+
+
+def test_what_holds_a_value_is_taken_for_it() -> None:
+    x = np.arange(3.0)
+    f = lambda x: fnp.sum(fnp.sin(Holder(x)) * fnp.asarray(Holder(x)))
+    for g in (fx.grad(f), fx.jit(fx.grad(f)), lambda x: fx.vmap(fx.grad(f))(x[None])[0]):
+        same(g(x), np.sin(x) + x * np.cos(x))
+
+
+def test_classes_given_by_numbers_that_are_floats() -> None:
+    same(
+        fx.nn.one_hot(np.float32([0, 1.5, 2, np.nan, -1]), 3),
+        np.float32([[1, 0, 0], [0] * 3, [0, 0, 1], [0] * 3, [0] * 3]),
+    )
+    with pytest.raises(TypeError, match="one_hot takes integers"):
+        fx.nn.one_hot(np.ones(2, complex), 3)
+
+
+def test_axes_of_einsum_may_be_named_by_digits() -> None:
+    a, b = np.arange(24.0).reshape(2, 3, 1, 4), np.arange(3.0)
+    same(fnp.einsum("kh1d,h->k1d", a, b), np.einsum("khxd,h->kxd", a, b))
+    with pytest.raises(ValueError, match="'!' is not a letter"):
+        fnp.einsum("i!->i", a[0, :, 0])
+
+
+def test_the_dtype_of_a_dtype() -> None:
+    assert lax.dtype(np.dtype("int32")) == np.int32 and lax.dtype(np.float16) == np.float16 and lax.dtype(1) == np.int32
+
+
+def test_a_graph_of_what_names_axes_that_are_not_there() -> None:
+    f = lambda x: lax.psum(x, "i") * lax.axis_size("j")
+    graph = fx.make_jaxpr(f, axis_env=[("i", 4), ("j", 3)])(np.ones(2))
+    assert [e.params["axis_name"] for e in graph.eqns if e.prim.name == "psum"] == ["i"]
+    with pytest.raises(NameError, match="no surrounding vmap has an axis named 'i'"):
+        fx.make_jaxpr(f, axis_env=[("j", 3)])(np.ones(2))
+    with pytest.raises(NameError):
+        fx.make_jaxpr(f)(np.ones(2))
+
+
+def test_jitted_functions_have_the_signature_of_their_function() -> None:
+    def f(a: int, *, b: int = 1) -> int:
+        return a + b
+
+    for follow in (True, False):
+        assert inspect.signature(fx.jit(f), follow_wrapped=follow) == inspect.signature(f)
+    with pytest.raises(ValueError, match="no signature found"):
+        inspect.signature(fx.jit(max))
+
+
+def test_errors_say_what_programs_look_for() -> None:
+    with pytest.raises(ValueError, match="Incompatible shapes for broadcasting"):
+        fnp.ones(3) + fnp.ones(4)
+    with pytest.raises(ValueError, match="Incompatible shapes for broadcasting"):
+        lax.broadcast_shapes((2,), (3,))
+    with pytest.raises(ValueError, match=r"Dict key mismatch: .* at \['b'\] has the keys \['d'\]; expected \['c'\]"):
+        fx.tree.map(lambda x, y: x, {"b": {"c": 1}}, {"b": {"d": 1}})
+    q = np.ones((1, 4, 5, 8), np.float32)
+    with pytest.raises(ValueError, match="must be a multiple of"):
+        fx.nn.dot_product_attention(q, q[:, :, :2], q[:, :, :2])
