@@ -231,6 +231,10 @@ class Config:
         else:
             setattr(self, name, value)  # names what there is
 
+    def read(self, name: str) -> Any:
+        """The value of an option by name, JAX's names of options included."""
+        return getattr(self, name)
+
     def parse_flags_with_absl(self) -> None:
         """Does nothing, for programs that ask: fx defines no flags of the command line, and absl refuses those it does not know."""
 

@@ -414,8 +414,75 @@ def test_errors_say_what_programs_look_for() -> None:
         fnp.ones(3) + fnp.ones(4)
     with pytest.raises(ValueError, match="Incompatible shapes for broadcasting"):
         lax.broadcast_shapes((2,), (3,))
-    with pytest.raises(ValueError, match=r"Dict key mismatch: .* at \['b'\] has the keys \['d'\]; expected \['c'\]"):
+    with pytest.raises(
+        ValueError, match=r"Dict key mismatch: .* at \['b'\]: a dict with \('c',\) expected, found \('d',\)"
+    ):
         fx.tree.map(lambda x, y: x, {"b": {"c": 1}}, {"b": {"d": 1}})
     q = np.ones((1, 4, 5, 8), np.float32)
     with pytest.raises(ValueError, match="must be a multiple of"):
         fx.nn.dot_product_attention(q, q[:, :, :2], q[:, :, :2])
+
+
+def test_a_branch_that_is_given_twice_is_traced_once() -> None:
+    seen: list[str] = []
+
+    def double(x: object) -> object:
+        seen.append("double")
+        return x * 2
+
+    def negated(x: object) -> object:
+        seen.append("negated")
+        return -x
+
+    f = fx.jit(lambda i, x: lax.switch(i, [double, negated, double, negated], x))
+    same([f(i, 3.0) for i in range(4)], [6, -3, 6, -3])
+    assert sorted(seen) == ["double", "negated"]
+
+
+def test_one_number_for_all_segments() -> None:
+    ids = np.array([0, 2, 2, 0])
+    same(fx.ops.segment_sum(3.0, ids, 3), [6, 0, 6])
+    same(fx.ops.segment_max(np.float32([[1, 2]]), ids, 3), np.float32([[1, 2], [-np.inf] * 2, [1, 2]]))
+    same(fx.grad(lambda x: fx.ops.segment_sum(x, ids, 3)[2])(1.5), 2)
+    with pytest.raises(ValueError, match="must be a leading part"):
+        fx.ops.segment_sum(np.ones(3), ids, 3)
+
+
+def test_keys_are_close_where_they_are_equal() -> None:
+    keys, other = fx.random.split(fx.random.key(0), 3), fx.random.key(1)
+    same(fnp.isclose(keys, keys.at[1].set(other)), [True, False, True])
+    assert fnp.allclose(keys, keys) and not fnp.allclose(keys[0], other)
+    with pytest.raises(TypeError, match="keys .* are no numbers"):
+        fnp.allclose(keys, 1.0)
+
+
+def test_small_things_that_packages_ask_for() -> None:
+    assert fx.config.read("jax_enable_x64") == (fx.config.default_float == np.float64)
+    key_dtype = fx.random.key(0).dtype
+    assert dtypes.canonicalize_dtype(key_dtype, allow_extended_dtype=True) is key_dtype
+    assert dtypes.canonicalize_dtype("float32") == np.float32
+    with pytest.raises(TypeError):
+        dtypes.canonicalize_dtype(key_dtype)
+    assert fx.typeof(1.5).at_least_vspace() == fx.typeof(np.float32(1)) and not lax.sin_p.call_primitive
+    assert fx.api_util.safe_map(max, [1, 5], [3, 2]) == [3, 5] and fx.api_util.safe_zip([1], [2]) == [(1, 2)]
+    with pytest.raises(ValueError):
+        fx.api_util.safe_map(max, [1], [1, 2])
+
+    @fx.numpy_rank_promotion("allow")
+    def decorated() -> np.dtype:
+        return fnp.result_type(Stands())
+
+    assert decorated() == np.float16
+
+
+class Stands:
+    """What stands for an array, and tells its dtype."""
+
+    dtype = np.dtype("float16")
+    shape = (2,)
+
+
+def test_an_exponential_without_squarings_has_no_infinities_on_its_way() -> None:
+    with fx.config.using(debug_infs=True):
+        for a in (np.zeros((2, 2)), np.eye(2), np.diag([40.0, -3.0])):
+            np.testing.assert_allclose(fx.scipy.linalg.expm(a), np.diag(np.exp(np.diag(a))) + 0 * a, rtol=1e-12)
