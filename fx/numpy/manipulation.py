@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..array import Array
 from ..errors import (
     ArgumentError,
@@ -33,6 +34,8 @@ __all__ = [
 
 def shape(a: Any) -> tuple[int, ...]:
     """The sizes of the axes (none for None, as in NumPy)."""
+    if isinstance(getattr(a, "dtype", None), dtypes.KeyDType):
+        return tuple(a.shape)
     return () if a is None else aval_of(as_value(a)).shape
 
 

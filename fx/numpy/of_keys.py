@@ -14,9 +14,10 @@ from ..traceback import shorten
 __all__ = ["COMPARISONS", "LAX_MOVES", "NUMPY_MOVES", "compares_elements", "moves_elements", "provide"]
 
 NUMPY_MOVES = (
-    "append", "array", "array_split", "asarray", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
-    "delete", "expand_dims", "flip", "fliplr", "flipud", "hstack", "insert", "moveaxis", "permute_dims", "ravel", "repeat", "reshape",
-    "roll", "rollaxis", "rot90", "split", "squeeze", "swapaxes", "take", "tile", "transpose", "unstack", "vstack", "zeros_like",
+    "append", "array", "array_split", "asarray", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to",
+    "column_stack", "copy", "delete", "empty_like", "expand_dims", "flip", "fliplr", "flipud", "full_like", "hstack", "insert",
+    "moveaxis", "nan_to_num", "permute_dims", "ravel", "repeat", "reshape", "roll", "rollaxis", "rot90", "select", "split", "squeeze",
+    "swapaxes", "take", "take_along_axis", "tile", "transpose", "unstack", "vstack", "zeros_like",
 )  # fmt: skip
 COMPARISONS = ("allclose", "isclose")
 LAX_MOVES = (

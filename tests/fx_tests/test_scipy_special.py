@@ -113,7 +113,7 @@ def test_names_and_parameters_are_those_of_jax() -> None:
     names = {n for n in dir(theirs) if not n.startswith("_")} | {"lpmn_values"}  # which JAX has, and does not list
     beyond = set(elementary.__all__)  # those that SciPy has and JAX has not: test_special_elementary.py
     assert set(special.__all__) == names | beyond and not names & beyond
-    for name in sorted(names):
+    for name in sorted(names - {"lpmn_values"}):
         want, got = (inspect.signature(getattr(m, name)).parameters for m in (theirs, special))
         assert list(want) == list(got)[: len(want)], name
 
