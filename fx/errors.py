@@ -7,6 +7,7 @@ keeps working.  A message has three parts: what was written, what was found, wha
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 __all__ = [
     "ArgnumsError",
@@ -50,6 +51,7 @@ __all__ = [
     "OutOfBoundsIndexError",
     "PlotError",
     "ReadOnlyArrayError",
+    "RefError",
     "RegistryError",
     "SaveError",
     "SaveWarning",
@@ -104,6 +106,14 @@ class ItemAssignmentError(FxError, TypeError):
 
 class ReadOnlyArrayError(FxError, ValueError):
     """A write to a view that NumPy makes read-only (``np.diagonal``, ``np.broadcast_to``)."""
+
+
+class RefError(FxError, ValueError):
+    """A ref was used where it cannot be: in a trace that does not carry it (``ref`` is the one), as a result, under two names."""
+
+    def __init__(self, message: str, ref: Any = None) -> None:
+        super().__init__(message)
+        self.ref = ref
 
 
 class ConcretizationError(FxError, TypeError, ValueError):

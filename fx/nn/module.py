@@ -20,7 +20,7 @@ from ..ir import Aval
 from ..signatures import signature_of
 from ..trace import named_scope
 from ..traceback import shorten, user_frames
-from .elsewhere import explain_arguments, explain_method, forward_is_no_call
+from .elsewhere import explain_arguments, explain_call, explain_method, forward_is_no_call
 from .observing import observe_call, observer
 
 __all__ = ["Module", "field", "replace", "static_field"]
@@ -84,6 +84,8 @@ def _observed(call: Callable[..., Any]) -> Callable[..., Any]:
                 return call(self, *args, **kwargs)
         except BaseException as e:
             shorten(e)
+            if type(e) is TypeError and (explained := explain_call(type(self), call, e, kwargs)) is not None:
+                raise explained from None
             raise
 
     return wrapped

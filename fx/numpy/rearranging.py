@@ -203,10 +203,20 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
     x = as_value(a)
     if x.ndim < 2:
         raise ShapeError(f"diagonal needs at least 2 dimensions; found shape {x.shape}")
-    x, offset = moveaxis(x, (axis1, axis2), (-2, -1)), diagonal_number(offset)
-    n = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
-    i = np.arange(n, dtype=np.int32)
-    return getitem(x, (Ellipsis, i - min(offset, 0), i + max(offset, 0)))
+    offset = diagonal_number(offset)
+    canonical_axes((axis1, axis2), x.ndim)  # which tells of one that is named twice
+    i, j = (canonical_axis(axis, x.ndim) for axis in (axis1, axis2))
+    if i > j:
+        i, j, offset = j, i, -offset
+    if j > i + 1:
+        x, i = moveaxis(x, (i, j), (-2, -1)), x.ndim - 2
+    rows, columns = x.shape[i : i + 2]
+    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    # of the elements of the plane in a row, every (columns + 1)-th
+    flat = shaping.reshape(x, (*x.shape[:i], rows * columns, *x.shape[i + 2 :]))
+    start = columns * max(-offset, 0) + max(offset, 0) if n else 0
+    stop = start + (n - 1) * (columns + 1) + 1 if n else 0
+    return moveaxis(joining.slice_in_dim(flat, start, stop, columns + 1, axis=i), i, -1)
 
 
 @planned

@@ -344,14 +344,13 @@ def frexp(x: Any, /, out: Any = None) -> tuple[Value, Value]:
         return as_type(m, d), e
     int_d, mantissa, bias = float_fields(d)
     tiny = p.lt(p.abs(v), constant(v, float(np.finfo(d).tiny)))
-    bits = p.bitcast_convert_type(p.select(tiny, p.mul(v, constant(v, 2.0**mantissa)), v), int_d)
+    normal = p.select(tiny, p.mul(v, constant(v, 2.0**mantissa)), v)
+    bits = p.bitcast_convert_type(normal, int_d)
     mask = 2 * bias + 1
     e = p.bitwise_and(p.shift_right_logical(bits, constant(bits, mantissa)), constant(bits, mask))
-    m_bits = p.bitwise_or(
-        p.bitwise_and(bits, constant(bits, ~(mask << mantissa))), constant(bits, (bias - 1) << mantissa)
-    )
     e = p.sub(e, constant(e, bias - 1))
+    scale = p.bitcast_convert_type(p.shift_left(p.sub(constant(e, bias + 2), e), constant(e, mantissa)), d)  # 2^(2 - e)
+    m = p.mul(p.mul(normal, scale), constant(v, 0.25))  # a product, exact, that has a derivative
     e = p.select(tiny, p.sub(e, constant(e, mantissa)), e)
     special = p.bitwise_or(p.eq(v, constant(v, 0)), p.bitwise_not(p.is_finite(v)))
-    m = p.select(special, v, p.bitcast_convert_type(m_bits, d))
-    return m, as_type(p.select(special, constant(e, 0), e), np.int32)
+    return p.select(special, v, m), as_type(p.select(special, constant(e, 0), e), np.int32)

@@ -18,9 +18,10 @@ import numpy as np
 
 from .. import tree
 from ..array import to_numpy
-from ..errors import MissingRuleError, StaticArgumentError
+from ..errors import MissingRuleError, RefError, StaticArgumentError
 from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
+from ..mutable import Carried, carrying
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
 from ..signatures import wraps
@@ -300,6 +301,18 @@ def checkpoint(
     @user_frames
     @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return once(fun, *args, **kwargs)
+        except RefError as e:
+
+            def run(refs: Carried, given: Any) -> Any:
+                out, values = once(refs.closed(fun), *given[0], **given[1])
+                refs.write(values)
+                return out
+
+            return carrying(e, run, (args, kwargs))
+
+    def once(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         fixed = {n: kwargs.pop(n) for n in static_names if n in kwargs}
         by_position = [i for i in numbers if names_of.get(i) not in fixed]
         static = resolve_argnums(by_position, len(args), "static_argnums", StaticArgumentError) if by_position else ()

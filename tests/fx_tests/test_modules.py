@@ -283,6 +283,7 @@ class Scaled(nn.Module):
 
 
 K = random.key(11)
+HEADS = nn.MultiHeadAttention(4, 2, key=random.clone(K))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,12 @@ K = random.key(11)
         (lambda: nn.Conv2d(3, 4, 3, 2, 1, key=K), "Conv2d takes in_channels, out_channels, kernel_size by position, and strides"),
         (lambda: nn.Linear(3, 4, key=0), "Linear(3, 4) takes a key of fx.random; found 0. Make one: key=fx.random.key(0)."),
         (lambda: nn.Dropout(0.5)(X, key=7), "found 7"),
+        (lambda: HEADS(X, key_padding_mask=X), "A call of MultiHeadAttention takes no argument 'key_padding_mask'. It is mask=~padding[:, None, :]"),
+        (lambda: HEADS(X, is_causal=True), "Here it is called causal. It takes query, keys, values, mask, causal, cache, key."),
+        (lambda: nn.TransformerEncoderBlock(4, 2, key=random.clone(K))(X, is_causal=True), "It is TransformerEncoderBlock(..., causal=True)."),
+        (lambda: nn.GRU(3, 4, key=random.clone(K))(X, hx=X), "layer.run(x, carry) takes the carry"),
+        (lambda: nn.Dropout(0.5)(X, training=True), "A call with key= draws noise"),
+        (lambda: nn.Linear(3, 4, key=random.clone(K))(X, wings=2), "A call of Linear takes no argument 'wings'. It takes x."),
         (lambda: nn.Sequential([nn.relu, nn.relu]), "one by one, nn.Sequential(*layers); found a list of 2"),
         (lambda: nn.Sequential(nn.Flatten, nn.relu), "Flatten is a class, no layer; make one: Flatten(...)"),
         (lambda: nn.Sequential(nn.relu, 3), "a layer is a module or a function; found 3"),
@@ -347,6 +354,9 @@ def test_sizes_that_have_no_meaning_are_named(make: Any, says: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
+        ("MSELoss", "It is nn.mse: a function."),
+        ("Unflatten", "x.reshape"),
+        ("MaxPooling2D", "It is nn.MaxPool2d."),
         ("ReLU", "It is nn.relu: a function, and in nn.Sequential a layer as it is"),
         ("LeakyReLU", "It is nn.leaky_relu"),
         ("LogSoftmax", "It is nn.log_softmax"),
