@@ -19,7 +19,7 @@ NUMPY_MOVES = (
     "moveaxis", "nan_to_num", "permute_dims", "ravel", "repeat", "reshape", "roll", "rollaxis", "rot90", "select", "split", "squeeze",
     "swapaxes", "take", "take_along_axis", "tile", "transpose", "unstack", "vstack", "zeros_like",
 )  # fmt: skip
-COMPARISONS = ("allclose", "isclose")
+COMPARISONS = ("allclose", "array_equal", "isclose")
 LAX_MOVES = (
     "broadcast", "broadcast_in_dim", "collapse", "concatenate", "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim",
     "dynamic_update_index_in_dim", "dynamic_update_slice", "dynamic_update_slice_in_dim", "expand_dims", "index_in_dim", "reshape",
@@ -71,6 +71,8 @@ def compares_elements(f: Callable[..., Any]) -> Callable[..., Any]:
             if kind is None or not all(isinstance(a, kind) for a in args[:2]):
                 shorten(e)
                 raise
+        if f.__name__ == "array_equal":  # also of other shapes
+            return f(args[0].word(0), args[1].word(0)) & f(args[0].word(1), args[1].word(1))
         equal = args[0] == args[1]
         return equal if f.__name__ == "isclose" else equal.all()
 

@@ -393,6 +393,8 @@ def test_a_graph_of_what_names_axes_that_are_not_there() -> None:
     f = lambda x: lax.psum(x, "i") * lax.axis_size("j")
     graph = fx.make_jaxpr(f, axis_env=[("i", 4), ("j", 3)])(np.ones(2))
     assert [e.params["axis_name"] for e in graph.eqns if e.prim.name == "psum"] == ["i"]
+    (eqn,) = fx.make_jaxpr(fx.named_scope("outer")(lambda x: lax.neg(x)))(np.ones(2)).jaxpr.eqns
+    assert eqn.source_info.name_stack == "outer" and "test_jax_forms.py" in str(eqn.source_info)
     with pytest.raises(NameError, match="no surrounding vmap has an axis named 'i'"):
         fx.make_jaxpr(f, axis_env=[("j", 3)])(np.ones(2))
     with pytest.raises(NameError):
@@ -452,6 +454,11 @@ def test_keys_are_close_where_they_are_equal() -> None:
     keys, other = fx.random.split(fx.random.key(0), 3), fx.random.key(1)
     same(fnp.isclose(keys, keys.at[1].set(other)), [True, False, True])
     assert fnp.allclose(keys, keys) and not fnp.allclose(keys[0], other)
+    assert fnp.array_equal(keys, keys) and not fnp.array_equal(keys, other) and not fnp.array_equal(keys[:1], keys)
+    assert fx.device_get({"keys": keys})["keys"] is keys and fnp.shape(keys) == (3,) and fnp.size(keys) == 3
+    normals = lambda **batches: fx.lax.map(lambda k: fx.random.bits(k), keys, **batches)
+    same(normals(batch_size=2), normals())
+    same(fx.random.key_data(fnp.select([np.array([True, False, True])], [keys], fnp.full_like(keys, other)))[1], [0, 1])
     with pytest.raises(TypeError, match="keys .* are no numbers"):
         fnp.allclose(keys, 1.0)
 
