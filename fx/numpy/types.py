@@ -57,6 +57,8 @@ def result_type(*args: Any) -> np.dtype:
     """The dtype of an operation on the arguments (arrays, numbers, dtypes)."""
     if not args:
         raise ArgumentError("result_type takes at least one array, number or dtype")
+    if all(isinstance(getattr(a, "dtype", None), dtypes.KeyDType) for a in args):
+        return args[0].dtype  # type: ignore[no-any-return]
     return dtypes.promote(*[_typed(a) for a in args])[0]
 
 
