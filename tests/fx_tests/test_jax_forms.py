@@ -455,7 +455,11 @@ def test_keys_are_close_where_they_are_equal() -> None:
     same(fnp.isclose(keys, keys.at[1].set(other)), [True, False, True])
     assert fnp.allclose(keys, keys) and not fnp.allclose(keys[0], other)
     assert fnp.array_equal(keys, keys) and not fnp.array_equal(keys, other) and not fnp.array_equal(keys[:1], keys)
-    assert fx.device_get({"keys": keys})["keys"] is keys and fnp.shape(keys) == (3,) and fnp.result_type(keys) == keys.dtype
+    assert (
+        fx.device_get({"keys": keys})["keys"] is keys
+        and fnp.shape(keys) == (3,)
+        and fnp.result_type(keys) == keys.dtype
+    )
     normals = lambda **batches: fx.lax.map(lambda k: fx.random.bits(k), keys, **batches)
     same(normals(batch_size=2), normals())
     same(fx.random.key_data(fnp.select([np.array([True, False, True])], [keys], fnp.full_like(keys, other)))[1], [0, 1])
