@@ -217,7 +217,8 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = importlib.import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module 'fx' has no attribute {name!r}")
+        elsewhere, misnamed = (importlib.import_module(f"{__name__}.{m}") for m in ("elsewhere", "misnamed"))
+        raise misnamed.no_attribute("fx", name, (), elsewhere.NAMES)
     globals()[name] = value
     return value
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # rooms of fx from the ground up; a module may import from its own floor and from below
 FLOORS: list[tuple[str, ...]] = [
     ("signatures", "version"),
-    ("errors", "misnamed"),
+    ("elsewhere", "errors", "misnamed"),
     ("dtypes", "silence", "sizes"),
     ("config",),
     ("traceback", "key_paths"),

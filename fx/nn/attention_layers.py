@@ -61,6 +61,8 @@ def rotary(x: Any, positions: Any = None, base: float = 10000.0) -> Value:
 def sinusoidal_positions(length: int, features: int, base: float = 10000.0, dtype: Any = None) -> Value:
     """The fixed table of positions of the first transformer: sines and cosines of wave lengths up to base, alternating.
 
+    In a field of a module it stays as it is where that is declared ``nn.field(trainable=False)``.
+
     Returns:
         (length, features).
 

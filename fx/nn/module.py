@@ -28,13 +28,22 @@ __all__ = ["Module", "field", "replace", "static_field"]
 _INDENT = "  "
 
 
-def field(*, static: bool = False, **kwargs: Any) -> Any:
+def field(*, static: bool = False, trainable: bool = True, **kwargs: Any) -> Any:
     """``dataclasses.field`` of a module.
 
     Args:
         static: the value is hashable and part of the module's structure, no leaf of the pytree.
+        trainable: False for arrays that are no parameters (tables, moments of the data): frozen from the start, as by ``nn.freeze``.
+
+    >>> from fx import nn, random
+    >>> class Scaled(nn.Module):
+    ...     layer: nn.Linear
+    ...     scale: object = nn.field(trainable=False)
+    >>> model = Scaled(nn.Linear(2, 3, use_bias=False, key=random.key(0)), random.uniform(random.key(1), (3,)))
+    >>> nn.trainable(model).layer.weight, nn.trainable(model).scale
+    (True, False)
     """
-    metadata = {**(kwargs.pop("metadata", None) or {}), "static": static}
+    metadata = {**(kwargs.pop("metadata", None) or {}), "static": static, "trainable": trainable}
     return dataclasses.field(metadata=metadata, **kwargs)
 
 
@@ -70,6 +79,26 @@ def _check_fields(module: Module) -> None:
                 f"{cls.__name__}.{name} is a static field and must be hashable; found {type(values[name]).__name__}."
                 " Make it a tuple, or declare the field without static if it holds arrays."
             ) from None
+
+
+def _constants(module: Module) -> frozenset[str]:
+    """The paths of the arrays in fields that are declared as not to be trained.
+
+    Raises:
+        ModuleFieldError: such a field holds a module, whose arrays are its own.
+    """
+    found = []
+    for f in dataclasses.fields(cast(Any, module)):
+        if f.metadata.get("trainable", True):
+            continue
+        for path, leaf in tree.leaves_with_path(module.__dict__[f.name], is_leaf=lambda x: isinstance(x, Module)):
+            if isinstance(leaf, Module):
+                raise ModuleFieldError(
+                    f"{type(module).__name__}.{f.name}, a field that is not trained, holds a {type(leaf).__name__}; it is for arrays."
+                    f" nn.freeze(model, '{f.name}') freezes a module."
+                )
+            found.append("/".join(filter(None, (f.name, tree.keystr(path, simple=True, separator="/")))))
+    return frozenset(found)
 
 
 def _observed(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,7 +228,7 @@ class _ModuleType(abc.ABCMeta):
             if f.name not in self.__dict__ and f.default is not dataclasses.MISSING:
                 self.__dict__[f.name] = f.default
         _check_fields(self)
-        close(self, frozenset())
+        close(self, _constants(self))
         return self
 
     if not TYPE_CHECKING:  # type checkers take the arguments and the type of an object from __init__

@@ -145,10 +145,12 @@ def own_state(state: Tree, kind: Any, who: str) -> Any:
 
 
 def _foreign(who: str, state: Tree, expected: str) -> TreeError:
-    return TreeError(
-        f"{who} keeps {expected}; found {_told(state)}: it is the state of another optimizer, or of other parameters. Update takes"
-        " what its own init(params), or the update before, returned."
+    error = TreeError(f"{who} keeps {expected}; found {_told(state)}, the state of another optimizer")
+    error.add_note(
+        "update takes what the init(params) of the same optimizer, or the update before, returned; train.Trainer goes on with another"
+        " optimizer from fit.model"
     )
+    return error
 
 
 def _told(state: Any) -> str:

@@ -67,6 +67,7 @@ def masked(
     inner = with_extra_args_support(inner)
 
     def hidden(values: Tree, bools: Tree) -> Tree:
+        tree.flatten_up_to(tree.structure(bools), values, "parameters under the optimizer's mask")
         return tree.map(lambda m, v: v if m else MaskedNode(), bools, values)
 
     def init(params: Tree) -> MaskedState:

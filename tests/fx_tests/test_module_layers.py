@@ -272,6 +272,12 @@ def test_batch_norm_is_pytorch_s() -> None:
     y, same = nn.inference(layer)(IMAGE, state)
     np.testing.assert_allclose(y, _spatial(theirs.eval(), torch.tensor(IMAGE)).detach(), rtol=1e-8)
     assert same is state
+    kinds = [
+        nn.init_state(nn.BatchNorm(4, affine=a, dtype=d))["mean"].dtype
+        for a in (True, False)
+        for d in ("bfloat16", "float64")
+    ]
+    assert kinds == ["float32", "float64"] * 2
 
 
 def test_batch_norm_s_variance_has_all_derivatives_without_a_pass_for_its_mean() -> None:

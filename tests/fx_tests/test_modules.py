@@ -10,7 +10,7 @@ import pytest
 
 import fx
 import fx.numpy as fnp
-from fx import lax, nn, random, tree_util
+from fx import lax, nn, optim, random, train, tree_util
 from fx.errors import (
     ArgumentError,
     DTypeError,
@@ -647,3 +647,27 @@ def test_what_layers_are_made_of_is_named(call, says):
 @pytest.mark.parametrize("layer", [nn.LayerNorm, nn.RMSNorm])
 def test_sizes_may_be_integers_of_numpy(layer: Any) -> None:
     assert layer(np.int64(4)).shape == (4,) and layer((np.int32(2), 3)).shape == (2, 3)
+
+
+class Standardised(nn.Module):
+    layer: nn.Linear
+    moments: Any = nn.field(trainable=False)
+
+    def __call__(self, x: Any) -> Any:
+        return self.layer((x - self.moments["mean"]) / self.moments["std"][0])
+
+
+def test_fields_that_are_declared_so_are_not_trained() -> None:
+    """As PyTorch's buffers: frozen from the start, through transforms and changes of other fields."""
+    model = Standardised(nn.Linear(4, 3, key=random.clone(K)), {"mean": fnp.ones(4), "std": [fnp.full(4, 2.0)]})
+    for m in (model, nn.replace(model, layer=nn.Linear(4, 2, key=random.key(1))), fx.tree.map(lambda x: x, model)):
+        mask = nn.trainable(nn.Sequential(m, nn.relu))[0]
+        assert mask.moments == {"mean": False, "std": [False]} and mask.layer.weight
+    assert nn.trainable(nn.unfreeze(model)).moments["mean"]
+    fit = train.Trainer(lambda m, x, key: (m(x) ** 2).mean(), optim.adam(0.1)).fit(model, [X], epochs=2)
+    assert not (fit.model.layer.weight == model.layer.weight).any()
+    np.testing.assert_array_equal(fit.model.moments["std"][0], model.moments["std"][0])
+    with pytest.raises(
+        ModuleFieldError, match=r"Standardised.moments, .* holds a Linear.*nn.freeze\(model, 'moments'\)"
+    ):
+        Standardised(nn.Linear(4, 3, key=random.clone(K)), [nn.Linear(4, 3, key=random.clone(K))])

@@ -270,6 +270,7 @@ def test_muon_takes_kernels_with_their_axes():
     "wrong, error, message",
     [
         (lambda: optim.adamw(0.1).update(START, optim.adamw(0.1).init(START)), TreeError, "update.gradient, state, params"),
+        (lambda: optim.masked(optim.sgd(0.1), {"a": True}).init(START), TreeError, "parameters under the optimizer's mask: a dict with"),
         (lambda: optim.adam(0.1).update(START, START, START), TreeError, "chain keeps 2 states"),
         (lambda: optim.lbfgs().update(START, optim.lbfgs().init(START), START), TreeError, "value_fn=objective"),
         (lambda: optim.partition({"a": optim.sgd(1.0)}, {"w": "a", "b": ["c"]}).init(START), TreeError, "labels \\['c'\\]"),
@@ -372,8 +373,10 @@ def test_names_of_other_libraries_are_told(wrong, says):
 def test_the_state_of_another_optimizer_is_told(optimizer, other, says):
     x = fnp.ones(3)
     for update in (optimizer.update, fx.jit(optimizer.update)):
-        with pytest.raises(TreeError, match=says):
+        with pytest.raises(TreeError, match=says) as caught:
             update(x, other.init(x), x)
+        (note,) = caught.value.__notes__
+        assert "of the same optimizer" in note
 
 
 def test_an_error_inside_of_an_optimizer_is_its_own():
