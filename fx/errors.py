@@ -123,8 +123,8 @@ class ConcretizationError(FxError, TypeError, ValueError):
     """
 
 
-class LeakedTracerError(FxError, RuntimeError):
-    """A traced value was used after the function that was being traced had returned."""
+class LeakedTracerError(FxError, RuntimeError, TypeError):
+    """A traced value was used after the function that was being traced had returned; a TypeError too, as in JAX."""
 
 
 class DeletedArrayError(FxError, RuntimeError):

@@ -110,7 +110,7 @@ def _modulo(shift: Tracer, n: int) -> Value:
     d = aval_of(shift).dtype
     if not dtypes.is_integer(d):
         raise DTypeError(f"roll: a shift must be an integer; found {aval_of(shift)}")
-    if d == dtypes.uint64:
+    if d in (dtypes.uint32, dtypes.uint64):
         return as_type(remainder(shift, n), dtypes.int64)
     return remainder(shift if d == dtypes.int32 else as_type(shift, dtypes.int64), n)
 
@@ -324,7 +324,7 @@ def view(x: Value, dtype: Any) -> Value:
     if d == x.dtype:
         return x
     if type(x) is Array:
-        return Array(np.ascontiguousarray(x._data).view(d))
+        return Array(np.asarray(x._data, order="C").view(d))
     if dtypes.is_complex(x.dtype) and d == dtypes.real_dtype(x.dtype) and x.ndim:
         parts = joining.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
         return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))

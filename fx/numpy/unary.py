@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..config import in_full_width
 from ..errors import DTypeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
@@ -143,6 +144,7 @@ def _spacing(x: Value) -> Value:
     return p.select(_signbit(x), p.neg(step), step)
 
 
+@in_full_width
 def _log10(x: Value) -> Value:
     """log(x) / log(10), a whole number where x is 10 to a whole power, as in NumPy: floor and ceil of it count.
 

@@ -261,6 +261,10 @@ class JitFunction(Generic[P, R]):
         """Counts of calls that found their program, were traced, were compiled; through any object that shares the programs."""
         return self._programs.info()
 
+    def _cache_size(self) -> int:
+        """JAX's name of ``cache_info().size``, the number of programs."""
+        return self.cache_info().size
+
     def clear_cache(self) -> None:
         """Forgets every program of this function, whichever ``jit`` object made it (kernels on disk stay)."""
         if not self._called:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..array import to_numpy
 from ..errors import MissingRuleError, RefError, StaticArgumentError
 from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
@@ -150,7 +149,7 @@ name_p.def_batch(lambda size, args, dims, name: (bind(name_p, args[0], name=name
 # ------------------------------------------------------------------------------------------- rules
 
 checkpoint_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
-checkpoint_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+checkpoint_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a) for a in args]))
 
 
 def _saved(graph: Graph, policy: Policy | None) -> tuple[Eqn, ...]:

@@ -484,3 +484,15 @@ def test_the_slope_of_log2_at_complex_zero_is_infinite() -> None:
     for f in (fnp.log2, fx.jit(fnp.log2)):
         (slope,) = fx.vjp(f, np.complex64(0))[1](np.complex64(1 + 2j))
         assert np.isinf(slope.real) and np.isinf(slope.imag)
+
+
+def test_put_outside_goes_to_the_nearest_element() -> None:
+    def put(where: Any, **how: Any) -> list[int]:
+        return np.asarray(fnp.put(fnp.arange(5), np.array(where), -1, inplace=False, **how)).tolist()
+
+    assert put([0, 9]) == [-1, 1, 2, 3, -1] and put([-2, -9]) == [-1, 1, 2, -1, 4]
+    assert put([-2, 9], mode="clip") == [-1, 1, 2, 3, -1] and put([5, -1], mode="wrap") == [-1, 1, 2, 3, -1]
+
+
+def test_a_number_viewed_as_another_dtype_is_one() -> None:
+    assert fnp.float32(1).view("int32").shape == fx.jit(lambda x: x.view("int32"))(np.float32(1)).shape == ()

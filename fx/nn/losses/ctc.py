@@ -29,7 +29,7 @@ def _lengths(x: Any, batch: int, longest: int, name: str) -> Value:
     if known is not None and known.size and not (0 <= known.min() and known.max() <= longest):
         raise ShapeError(f"ctc: {name} must lie between 0 and {longest}; found {known.tolist()}")
     # a label is at twice its place: 2 * 100 is none in int8
-    return as_type(fnp.where((x >= 0) & (x <= longest), x, -1), dtypes.int32)
+    return fnp.where((x >= 0) & (x <= longest), as_type(x, dtypes.int32), -1)
 
 
 def _log_add(*terms: Value) -> Value:
