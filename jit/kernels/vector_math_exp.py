@@ -180,9 +180,10 @@ def half_exp(b: KernelBuilder, x: Expr) -> Expr:
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
-    factor = b.let("exp_factor", factor)
+    factor, low = b.let("exp_factor", factor), b.let("exp_factor_lo", low)
     m, shifted, n = _exp_rest(b, x, dx, b.arithmetic.scale)
-    return _scaled(b, factor + fma(factor, m, low), shifted, n)
+    m = b.let("exp_m", m)
+    return _scaled(b, factor + fma(factor, m, fma(low, m, low)), shifted, n)
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
@@ -350,6 +351,19 @@ def untabled_log(b: KernelBuilder, x: Expr) -> Expr:
 def _log_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
     k, f = split(b, x, "log", subnormal)
     return fma(k, LN2_HI[x.ty.bits], f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
+
+
+def log_parts(b: KernelBuilder, x: Expr, subnormal: bool = True) -> tuple[Expr, Expr]:
+    """``log(x)`` of a positive finite float64 to 2^-56 or 2^-65 of itself, as the sum of a number and a far smaller one."""
+    k, f = split(b, x, "log", subnormal)
+    total, lost = fast_two_sum(b, "log_sum", b.let("log_whole", k * LN2_HI[64]), f)
+    return total, b.let("log_low", lost + _log_rest(b, f, k * LN2_LO[64]))
+
+
+def log_terms(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
+    """The two terms of ``log(x)`` of a normal number: a multiple of log(2), which is exact, and the rest, at most 0.35 in size."""
+    k, f = split(b, x, "log", subnormal=False)
+    return b.let("log_whole", k * LN2_HI[x.ty.bits]), b.let("log_terms", f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
 
 
 def _log1p_usual(b: KernelBuilder, x: Expr, u: Expr) -> Expr:
