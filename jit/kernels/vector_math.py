@@ -13,7 +13,7 @@ without fma:
     acosh         2.0      2.0
     asin          1.0      0.9
     asinh         2.0      1.9
-    atan          1.6      1.8
+    atan          1.7      1.8
     atan2         1.9      2.0
     atanh         2.0      1.8
     cbrt          0.9      0.9
