@@ -12,10 +12,11 @@ Options are process-wide, but for ``using``, which is local to the thread.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from . import dtypes
 from .errors import ArgumentError
 
-__all__ = ["ALERT", "config", "Config"]
+__all__ = ["ALERT", "config", "Config", "in_full_width"]
 
 ALERT: list[Any] = []
 """What keeps operations of any thread from being evaluated at once: traces that record everything, wishes to have results
@@ -232,6 +233,19 @@ class Config:
 
 
 config = Config()
+
+
+def in_full_width(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that computes in 64 bits in between, also where ``wide_dtypes`` takes those of users for 32."""
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if dtypes.float64 in dtypes.SUPPORTED:
+            return f(*args, **kwargs)
+        with config.using(default_float=dtypes.float64, default_int=dtypes.int64):
+            return f(*args, **kwargs)
+
+    return call
 
 
 def _of_python(kind: type) -> np.dtype:

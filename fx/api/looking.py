@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import tree
 from ..dtypes import canonical
-from ..errors import ArgnumsError
+from ..errors import ArgnumsError, RefError
+from ..mutable import Carried, carrying
 from ..primitives.helpers import full
 from ..signatures import wraps
 from ..staging import ShapeDtypeStruct, TracedGraph
@@ -75,6 +76,17 @@ def make_graph(
     @user_frames
     @wraps(fun)
     def traced(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return once(fun, *args, **kwargs)
+        except RefError as e:  # of what the refs hold, and nobody writes them
+
+            def run(refs: Carried, given: Any) -> Any:
+                call = refs.closed(fun)
+                return once(wraps(fun)(lambda *args, **kwargs: call(*args, **kwargs)[0]), *given[0], **given[1])
+
+            return carrying(e, run, (args, kwargs))
+
+    def once(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         static = set(resolve_argnums(static_argnums, len(args), "static_argnums", ArgnumsError))
         chosen = tuple(i for i in range(len(args)) if i not in static)
         call = partial_of(fun, args, {}, chosen) if static else fun

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
+from ..config import in_full_width
 from ..dtypes import is_float, is_integer
 from ..errors import (
     DTypeError,
@@ -87,6 +88,7 @@ def reciprocal(x: Value) -> Value:
     return p.integer_pow(x, -1)
 
 
+@in_full_width
 def mulhi(x: Value, y: Value, /) -> Value:
     """The upper half of the product of two integers of twice their width.
 

@@ -482,10 +482,16 @@ def test_running_statistics_of_torch_load_with_the_model(tmp_path):
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     theirs(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
     ours = nn.Sequential(nn.Linear(3, 4, key=random.key(0)), nn.BatchNorm(4))
-    state, names = nn.init_state(ours), {"0": "", "1": ""}
-    (model, loaded), report = io.load_torch(theirs.state_dict(), (ours, state), names=names)
-    assert report.complete
+    state, renamed = nn.init_state(ours), {f"body.{k}": v for k, v in theirs.state_dict().items()}
+    (model, loaded), report = io.load_torch(theirs.state_dict(), (ours, state))
+    for names in ({"0": "", "1": ""}, {"layers": ""}, {"layers": "body"}, {"0.layers": "body", "1/layers": "body"}):
+        found = renamed if "body" in names.values() else theirs.state_dict()
+        pair, report = io.load_torch(found, (ours, state), names=names)
+        assert report.complete
+        same(pair, (model, loaded))
     np.testing.assert_array_equal(loaded["layers"][1]["variance"], theirs[1].running_var.numpy())
+    with pytest.raises(ArgumentError, match=r"begins with 'bodies'. The paths are layers.0.weight"):
+        io.load_torch(renamed, (ours, state), names={"bodies": "body"})
     with pytest.raises(CheckpointMismatchError, match="Running statistics are state: load into"):
         io.load_torch(theirs.state_dict(), ours)
     io.write_safetensors(tmp_path / "back.safetensors", io.torch_state_dict(model, loaded))

@@ -136,7 +136,12 @@ def test_in_nested_programs() -> None:
 
 def test_donated_arguments_are_kept_for_the_search() -> None:
     f = fx.jit(lambda x: np.sqrt(x) * 2.0, donate_argnums=0)
-    assert "-1.0 there" in caught(f, fnp.array(X))
+    x = fnp.array(X)
+    assert "-1.0 there" in caught(f, x) and x[0] == X[0]  # what it was called with is not lost
+    with fx.debug_nans():
+        f(fine := fnp.abs(x))
+    with pytest.raises(fx.errors.DeletedArrayError, match="donated"):
+        fine + 1
 
 
 def test_infinities() -> None:
