@@ -24,7 +24,7 @@ without fma:
     erf_inv       2.0      2.0
     erfc          0.6      1.9
     exp           1.1      1.2
-    exp2          1.2      1.2   exact for whole numbers
+    exp2          1.2      1.1   exact for whole numbers
     expm1         1.3      1.7
     hypot         0.6      1.3
     lgamma        0.6      1.6   (a)
@@ -32,7 +32,7 @@ without fma:
     log1p         1.6      1.5
     log2          1.6      1.2   exact for powers of two
     logistic      2.0      2.0
-    pow           0.6      1.4   exact for exact powers of two
+    pow           0.6      1.9   exact for exact powers of two
     sin           2.0      1.7
     sinh          1.7      1.7
     tan           0.9      1.5

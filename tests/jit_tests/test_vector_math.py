@@ -363,13 +363,18 @@ def _pairs(dtype: str) -> tuple[Array, Array]:
     base = np.exp(rng.uniform(-5, 5, n))
     top = 1.02 * np.log(float(np.finfo(dtype).max))
     exponent = rng.uniform(-top, top, n) / np.log(base)
+    worst = rng.uniform(1.409, 1.41421, n)  # of pow
+    largest = rng.uniform(0.92, 0.98, n) * top / np.log(worst)
     whole = [np.round(rng.uniform(-30, 30, n)) for _ in range(2)]
     edges = np.array([
         0.0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, INF, -INF, NAN, 1e-30, -1e30, 2.0**24, 2.0**24 - 1, 2.0**53 - 1, 1e-44,
     ])  # fmt: skip
     grid = np.meshgrid(edges, edges)
     with np.errstate(all="ignore"):
-        xs, ys = ([*v] for v in ((x, base, whole[0], grid[0].ravel()), (y, exponent, whole[1], grid[1].ravel())))
+        xs, ys = (
+            [*v]
+            for v in ((x, base, worst, whole[0], grid[0].ravel()), (y, exponent, largest, whole[1], grid[1].ravel()))
+        )
         return tuple(np.concatenate([np.asarray(p).astype(dtype) for p in v]) for v in (xs, ys))  # type: ignore[return-value]
 
 
