@@ -73,6 +73,11 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
         _choice("in_place", "numpy", "rebind"),
         "x += y on a traced array: 'numpy' changes it for all its names and views, 'rebind' the name alone, as in JAX",
     ),
+    "numpy_functions": (
+        os.environ.get("FX_NUMPY_FUNCTIONS", "fx"),
+        _choice("numpy_functions", "fx", "numpy"),
+        "what np.copy(x), np.concatenate(xs) ... give of known arrays: 'fx' arrays of fx, 'numpy' NumPy's, as of those of JAX",
+    ),
     "array_api": (
         os.environ.get("FX_ARRAY_API", "0") == "1",
         bool,
@@ -226,6 +231,13 @@ class Config:
             setattr(self, name.removeprefix("jax_"), value)
         else:
             setattr(self, name, value)  # names what there is
+
+    def read(self, name: str) -> Any:
+        """The value of an option by name, JAX's names of options included."""
+        return getattr(self, name)
+
+    def parse_flags_with_absl(self) -> None:
+        """Does nothing, for programs that ask: fx defines no flags of the command line, and absl refuses those it does not know."""
 
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))

@@ -285,7 +285,9 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     return promote((canonical(a), False), (canonical(b), False))[0]
 
 
-canonicalize_dtype = canonical
+def canonicalize_dtype(dtype: Any, allow_extended_dtype: bool = False) -> Any:
+    """``canonical``; with ``allow_extended_dtype`` the dtype of keys is let through."""
+    return dtype if allow_extended_dtype and isinstance(dtype, KeyDType) else canonical(dtype)
 
 
 _ABOVE = ("finfo", "iinfo", "result_type")

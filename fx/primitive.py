@@ -105,6 +105,9 @@ class Primitive:
         self.is_constant = False  # its derivative is zero wherever it exists
         self._rules: dict[str, Rule | _Absent] = {}
 
+    call_primitive = map_primitive = False
+    """Whether it takes functions in JAX's older way: none does, graphs are parameters."""
+
     bind: Callable[..., Any]
     """``bind(*args, **params)``: applies it to values; ``fx.trace`` installs it."""
 

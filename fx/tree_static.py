@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["can_change", "frozen_aux", "keys_of_static", "same_aux"]
+__all__ = ["can_change", "hash_of_static", "keys_of_static", "same_aux"]
 
 _NUMBERS = frozenset((bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")))
 _CHANGEABLE = (dict, list, set)
@@ -27,7 +27,7 @@ def same_aux(a: Any, b: Any) -> bool:
             return len(a) == len(b) and all(same_aux(x, y) for x, y in zip(a, b))
         return a.keys() == b.keys() and all(same_aux(v, b[k]) for k, v in a.items())
     if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE or type(a) in keys_of_static:
-        return bool(frozen_aux(a) == frozen_aux(b))
+        return type(a) is type(b) and bool(frozen_aux(a) == frozen_aux(b))
     return bool(a == b)
 
 
@@ -49,3 +49,24 @@ def frozen_aux(x: Any) -> Any:
     if t in keys_of_static:
         return t, keys_of_static[t](x)
     return (t, repr(x)) if t in _NUMBERS else x
+
+
+def hash_of_static(x: Any) -> int:
+    """A hash that agrees with ``same_aux``.  What has none counts by its type, and is told apart by ``==`` alone.
+
+    Raises:
+        TypeError: an array of NumPy's, whose ``==`` tells nothing.
+    """
+    for frozen in (lambda x: x, frozen_aux):
+        try:
+            return hash(frozen(x))
+        except TypeError:
+            pass
+    t = type(x)
+    if isinstance(x, np.ndarray):
+        raise TypeError(f"unhashable type: {t.__name__!r}")
+    if t is tuple or t is list:
+        return hash((t, *map(hash_of_static, x)))
+    if t is dict:
+        return hash((t, frozenset([(k, hash_of_static(v)) for k, v in x.items()])))
+    return hash(t)

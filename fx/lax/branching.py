@@ -163,10 +163,11 @@ def _chosen(
         return branches[min(max(int(n), 0), len(branches) - 1)](*device_put(tuple(operands)))
     leaves = leaves_of("operand ", tuple(operands))
     avals = [aval_of(x) for x in leaves]
-    traced = [
-        trace_body(what, f, tuple(operands), avals, argument_names(f, operands, {}), name)
-        for f, name in zip(branches, names)
-    ]
+    once: dict[int, Traced] = {}  # a function that is given several times is traced once
+    for f, name in zip(branches, names):
+        if id(f) not in once:
+            once[id(f)] = trace_body(what, f, tuple(operands), avals, argument_names(f, operands, {}), name)
+    traced = [once[id(f)] for f in branches]
     traced = _same_types(what, traced, names)
     consts, graphs = same_operands(traced)
     outs = bind_control(cond_p, [index, *consts, *leaves], branches=tuple(graphs))

@@ -235,14 +235,20 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     batched = vmap(f)
     parts = []
     if whole or not n:
-        blocks = tree.map(
+        blocks = _of_leaves(
             lambda x: reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *aval_of(x).shape[1:])), xs
         )
         ys = scan(lambda _, x: ((), batched(x)), (), blocks)[1]
-        parts.append(tree.map(lambda y: reshape(y, (whole, *y.shape[2:])), ys))
+        parts.append(_of_leaves(lambda y: reshape(y, (whole, *y.shape[2:])), ys))
     if whole < n:
-        parts.append(batched(tree.map(lambda x: slice_in_dim(x, whole, n), xs)))
-    return parts[0] if len(parts) == 1 else tree.map(lambda a, b: concatenate([a, b], 0), *parts)
+        parts.append(batched(_of_leaves(lambda x: slice_in_dim(x, whole, n), xs)))
+    return parts[0] if len(parts) == 1 else _of_leaves(lambda a, b: concatenate([a, b], 0), *parts)
+
+
+def _of_leaves(f: Callable[..., Any], *xs: Any) -> Any:
+    """``tree.map`` that sees the words of keys."""
+    leaves, (structure, *_) = zip(*[tree.flatten(x) for x in xs])
+    return tree.unflatten(structure, [f(*ls) for ls in zip(*leaves, strict=True)])
 
 
 @user_frames

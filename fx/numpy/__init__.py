@@ -166,7 +166,7 @@ for _name, _f in list(globals().items()):
     if isinstance(_f, _FunctionType) and not _name.startswith("_") and _position_of("out", _f) is not None:
         globals()[_name] = _protocol.honouring_out(_f)
 
-_of_keys.provide(globals(), _of_keys.NUMPY_MOVES)
+_of_keys.provide(globals(), (*_of_keys.NUMPY_MOVES, *_of_keys.COMPARISONS))
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)
 _protocol.provide("numpy.fft", fft)

@@ -230,7 +230,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Va
 
 def _pad_constant(x: Value, widths: list[tuple[int, int]], values: Any) -> Value:
     if is_python_scalar(values):
-        return joining.pad(x, np.asarray(values).astype(x.dtype)[()], [(a, b, 0) for a, b in widths])
+        number = np.asarray(values).astype(x.dtype)[()]
+        return joining.pad(x, helpers.full_like(x, number, shape=()), [(a, b, 0) for a, b in widths])
     for i, ((a, b), (u, v)) in enumerate(zip(widths, _pairs(values, x.ndim, "constant_values"))):
         same = u is v or (type(u) is type(v) and isinstance(u, (int, float, complex)) and u == v)
         for lo, hi, c in [(a, b, u)] if same else [(a, 0, u), (0, b, v)]:

@@ -49,7 +49,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
     terms = left.split(",")
     if len(terms) != len(xs):
         raise ShapeError(f"einsum {subscripts!r} names {len(terms)} operands; {len(xs)} were given")
-    bad = [ch for ch in spec.replace("->", "").replace("...", "").replace(",", "") if ch not in string.ascii_letters]
+    bad = [ch for ch in spec.replace("->", "").replace("...", "").replace(",", "") if not ch.isalnum()]
     if bad:
         raise ShapeError(f"einsum {subscripts!r}: {bad[0]!r} is not a letter")
     hidden = [x.ndim - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, xs)]

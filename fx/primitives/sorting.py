@@ -106,7 +106,7 @@ def _top_k_abstract(operand: Aval, *, k: int) -> tuple[Aval, Aval]:
             f"top_k: k={k} must lie between 0 and the size of the last dimension of operand {operand}, {n}"
         )
     shape = (*operand.shape[:-1], k)
-    return Aval(shape, operand.dtype), Aval(shape, dtypes.int32)
+    return Aval(shape, operand.dtype, operand.weak), Aval(shape, dtypes.int32)
 
 
 @top_k_p.def_impl

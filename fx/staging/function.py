@@ -92,6 +92,8 @@ class JitFunction(Generic[P, R]):
     @user_frames
     def __getattr__(self, name: str) -> Any:
         """What the user hung on the function; our own attributes come first."""
+        if name == "__signature__" and "arguments" in self.__dict__ and self.arguments.signature is not None:
+            return self.arguments.signature
         if name.startswith("__") or "fun" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return getattr(self.fun, name)
@@ -159,6 +161,7 @@ class JitFunction(Generic[P, R]):
             config.python_dtypes,
             config.wide_dtypes,
             config.in_place,
+            config.numpy_functions,
         )
         key = Key(in_tree, tuple(signature), static, context)
         try:

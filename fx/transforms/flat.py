@@ -185,7 +185,9 @@ def flat_result(out: Any, name: str) -> tuple[list[Any], tree.TreeDef]:
     """The leaves and the structure of what a traced function returned."""
     if type(out) is Tracer:
         return [out], tree.LEAF
-    out = tree.map(lambda x: _Nothing(x.shape) if is_float0(x) else x, out)
+    leaves, structure = tree.flatten(out)
+    if any(map(is_float0, leaves)):
+        out = tree.unflatten(structure, [_Nothing(x.shape) if is_float0(x) else x for x in leaves])
     pairs, out_tree = tree.flatten_with_path(out)
     if refs := [f"output{tree.keystr(path)}" for path, x in pairs if type(x) is Ref]:
         raise RefError(f"{refs[0]} of {name} is a ref; a traced function returns what it holds, ref[...]")

@@ -422,7 +422,7 @@ def test_einsum_in_other_forms() -> None:
         fnp.einsum("ij,jk", X.astype("float32"), W.astype("float32"), preferred_element_type="float64").dtype
         == "float64"
     )
-    for bad in [("ij,jk", X), ("ijk", X), ("i1", X), ("ij->ik", X), ("ij->ii", X), ("ij,kj", X, W), ("ii", X)]:
+    for bad in [("ij,jk", X), ("ijk", X), ("i!", X), ("ij->ik", X), ("ij->ii", X), ("ij,kj", X, W), ("ii", X)]:
         with pytest.raises(ShapeError, match="einsum"):
             fnp.einsum(*bad)
 
@@ -612,8 +612,8 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.quantile(K, 0.5), DTypeError, "complex"),
     (lambda: fnp.quantile(X, 0.5, weights=np.abs(X)), ValueError, "inverted_cdf"),
     (lambda: fnp.quantile(X, 0.5, axis=0, weights=Y, method="inverted_cdf"), ShapeError, "weights of shape"),
-    (lambda: fnp.reshape(X, (5, 2)), ShapeError, r"shape \(3, 4\) \(12 elements\) cannot be reshaped to \(5, 2\)"),
-    (lambda: fnp.reshape(X, (-1, -1)), ShapeError, "cannot be reshaped"),
+    (lambda: fnp.reshape(X, (5, 2)), ShapeError, r"cannot reshape array of shape \(3, 4\), which has 12 elements, to \(5, 2\)"),
+    (lambda: fnp.reshape(X, (-1, -1)), ShapeError, "cannot reshape array"),
     (lambda: fnp.reshape(X, 1.5), ShapeError, "a shape must be an int or a sequence of ints"),
     (lambda: fnp.reshape(X, (12,), order="Z"), ValueError, "order must be"),
     (lambda: fnp.zeros(-1), ShapeError, "negative"),
