@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,14 @@ def same_aux(a: Any, b: Any) -> bool:
 
 
 def can_change(aux: Any) -> bool:
-    """Whether static data holds a dict, list or set."""
-    return type(aux) in _CHANGEABLE or (type(aux) is tuple and not all(not can_change(v) for v in aux))
+    """Whether static data holds a dict, list or set, or what else has no hash, as it may change."""
+    if type(aux) is tuple:
+        return not all(not can_change(v) for v in aux)
+    try:
+        hash(aux)
+    except TypeError:
+        return type(aux) not in keys_of_static
+    return False
 
 
 def frozen_aux(x: Any) -> Any:
@@ -52,10 +59,10 @@ def frozen_aux(x: Any) -> Any:
 
 
 def hash_of_static(x: Any) -> int:
-    """A hash that agrees with ``same_aux``.  What has none counts by its type, and is told apart by ``==`` alone.
+    """A hash that agrees with ``same_aux``.  What has none counts by its fields, or by its type and is told apart by ``==`` alone.
 
     Raises:
-        TypeError: an array of NumPy's, whose ``==`` tells nothing.
+        TypeError: an array of NumPy's, whose ``==`` tells nothing, or another buffer, which may change.
     """
     for frozen in (lambda x: x, frozen_aux):
         try:
@@ -63,10 +70,12 @@ def hash_of_static(x: Any) -> int:
         except TypeError:
             pass
     t = type(x)
-    if isinstance(x, np.ndarray):
+    if isinstance(x, (np.ndarray, bytearray)):
         raise TypeError(f"unhashable type: {t.__name__!r}")
     if t is tuple or t is list:
         return hash((t, *map(hash_of_static, x)))
     if t is dict:
         return hash((t, frozenset([(k, hash_of_static(v)) for k, v in x.items()])))
+    if is_dataclass(x):
+        return hash((t, *[hash_of_static(getattr(x, f.name)) for f in fields(x) if f.compare]))
     return hash(t)

@@ -316,6 +316,10 @@ def _merge_traced(where: Value, n: int, count: int) -> Value:
 
 def view(x: Value, dtype: Any) -> Value:
     """The same memory read as another dtype; the last axis grows or shrinks where the size of an element changes."""
+    if isinstance(dtype, (int, tuple)):
+        raise DTypeError(
+            f"x.view reads the memory as another dtype; found {dtype!r}. Another shape is x.reshape({dtype!r})."
+        )
     d = dtypes.canonical(dtype)
     if d == x.dtype:
         return x

@@ -341,7 +341,7 @@ class Body:
         operand = e.args[0].ty
         return (
             e.name not in _VECTOR_OPS
-            or (_is_division(e) and self.step(e.args[1]) != 0)
+            or (_is_division(e) and e.ty.bits == 64 and self.step(e.args[1]) != 0)
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
         )
 

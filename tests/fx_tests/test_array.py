@@ -167,6 +167,13 @@ def test_methods_of_tensors_are_told(name: str, says: str) -> None:
         assert says in str(caught.value) and caught.value.name == name
 
 
+@pytest.mark.parametrize("shape", [-1, (3, 1)])
+def test_a_view_of_another_shape_is_told(shape: Any) -> None:
+    for run in (lambda x: x.view(shape), fx.jit(lambda x: x.view(shape))):
+        with pytest.raises(DTypeError, match=r"Another shape is x.reshape\("):
+            run(fnp.ones(3))
+
+
 @pytest.mark.parametrize(
     ("space", "name", "says"),
     [(fx, "no_grad", "unless fx.grad asks"), (fx, "tensor", "fx.numpy.array"), (fx.random, "randn", "It is random.normal."), (fnp, "randn", "fx.random.normal(key")],

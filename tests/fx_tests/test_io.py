@@ -410,7 +410,8 @@ def test_weights_of_a_torch_model_give_its_outputs(tmp_path):
 
 TWINS = (
     "scattering", "scattering in groups", "convolution in groups", "square embedding", "square norm", "bilinear", "sequential",
-    "lstm", "attention", "attention of other sizes", "encoder", "decoder",
+    "lstm", "attention", "attention of other sizes", "encoder",
+    "encoder that ends in a norm", "decoder",
 )  # fmt: skip
 
 
@@ -439,6 +440,8 @@ def torch_twins():
                                      dict(call=lambda m, x: m(x, x[..., :3], x[..., :2]), theirs=lambda m, x: m(x, x[..., :3], x[..., :2])[0])),
         "encoder": (t.TransformerEncoder(t.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True, norm_first=True), 2, t.LayerNorm(4), False),
                     nn.TransformerEncoder(2, 4, 2, 8, key=next(keys)), sequence, {}),
+        "encoder that ends in a norm": (t.TransformerEncoder(t.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True), 2, t.LayerNorm(4), False),
+                                        nn.TransformerEncoder(2, 4, 2, 8, norm_first=False, final_norm=True, key=next(keys)), sequence, {}),
         "decoder": (t.TransformerDecoder(t.TransformerDecoderLayer(4, 2, 8, 0.0, batch_first=True), 2),
                     nn.TransformerDecoder(2, 4, 2, 8, norm_first=False, key=next(keys)), sequence,
                     dict(call=lambda m, x: m(x, x), theirs=lambda m, x: m(x, x, tgt_mask=t.Transformer.generate_square_subsequent_mask(5)))),

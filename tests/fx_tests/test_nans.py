@@ -196,3 +196,9 @@ def test_leaks_are_found_when_the_trace_ends(transform: Any) -> None:
     with fx.checking_leaks():
         value, aux = fx.value_and_grad(lambda x: (np.sum(x**2), {"twice": x * 2}), has_aux=True)(X)[0]
     assert float(value) == 18.0 and aux["twice"].tolist() == [2, 8, -2]
+
+
+def test_an_exponential_without_squarings_has_no_infinities_on_its_way() -> None:
+    with fx.config.using(debug_infs=True):
+        for a in (np.zeros((2, 2)), np.eye(2), np.diag([40.0, -3.0])):
+            np.testing.assert_allclose(fx.scipy.linalg.expm(a), np.diag(np.exp(np.diag(a))) + 0 * a, rtol=1e-12)

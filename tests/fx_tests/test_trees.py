@@ -144,6 +144,13 @@ class Limits:
         return isinstance(other, Limits) and self.numbers == other.numbers
 
 
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """Static data that holds a list."""
+
+    numbers: list[float]
+
+
 def test_static_data_without_a_hash_is_told_apart_by_its_equality() -> None:
     seen = []
 
@@ -156,6 +163,11 @@ def test_static_data_without_a_hash_is_told_apart_by_its_equality() -> None:
         for wrapped in (lambda s: (s, 5), lambda s: {"limits": s}):
             np.testing.assert_array_equal(f(Held(np.ones(2), wrapped(Limits(k, 3)))), np.full(2, k))
     assert len(seen) == 4
+    listed = Listed([2.0])
+    np.testing.assert_array_equal(f(Held(np.ones(2), (listed, 5))), [2, 2])
+    listed.numbers[0] = 3.0  # seen: what it holds is asked for with every call
+    for _ in range(3):
+        np.testing.assert_array_equal(f(Held(np.ones(2), (listed, 5))), [3, 3])
     a, b, c = (tree.structure(Held(1, [Limits(k)])) for k in (1, 1, 2))
     assert a == b != c and hash(a) == hash(b) and len({a, b, c}) == 2
 
