@@ -44,6 +44,7 @@ _FROM = {
         "process_count", "process_index", "process_indices", "typeof",
     ),
     "primitives.callbacks": ("pure_callback",),
+    "ref": ("Ref", "empty_ref", "free_ref", "freeze", "new_ref"),
     "shard_mapping": ("shard_map", "smap"),
     "sharding": (
         "NamedSharding", "P", "make_array_from_callback", "make_array_from_process_local_data",
@@ -57,7 +58,7 @@ _FROM = {
 _MODULES = (
     "ad_checkpoint", "api_util", "as_jax", "autograd", "core", "custom_batching", "custom_derivatives", "data", "debug", "dlpack", "dtypes", "errors", "example_libraries", "experimental", "export", "extend", "flatten_util", "image", "interpreters", "io", "lax",
     "metrics", "nn",
-    "numpy", "ops", "optim", "printing", "profiler", "random", "scipy", "sharding", "stages", "test_util", "train",
+    "numpy", "ops", "optim", "printing", "profiler", "random", "ref", "scipy", "sharding", "stages", "test_util", "train",
     "tree", "tree_util", "typing", "viz",
 )  # fmt: skip
 _HOME = {name: module for module, names in _FROM.items() for name in names}
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
         printing as printing,
         profiler as profiler,
         random as random,
+        ref as ref,
         scipy as scipy,
         sharding as sharding,
         stages as stages,
@@ -179,6 +181,7 @@ if TYPE_CHECKING:
         typeof as typeof,
     )
     from .primitives.callbacks import pure_callback as pure_callback
+    from .ref import Ref as Ref, empty_ref as empty_ref, free_ref as free_ref, freeze as freeze, new_ref as new_ref
     from .shard_mapping import shard_map as shard_map, smap as smap
     from .sharding import (
         NamedSharding as NamedSharding,
@@ -214,7 +217,8 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = importlib.import_module(f"{__name__}.{name}")
     else:
-        raise AttributeError(f"module 'fx' has no attribute {name!r}")
+        elsewhere, misnamed = (importlib.import_module(f"{__name__}.{m}") for m in ("elsewhere", "misnamed"))
+        raise misnamed.no_attribute("fx", name, (), elsewhere.NAMES)
     globals()[name] = value
     return value
 

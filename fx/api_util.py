@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import tree
 from .extend.linear_util import WrappedFun
 
-__all__ = ["debug_info", "flatten_fun", "flatten_fun_nokwargs"]
+__all__ = ["debug_info", "flatten_fun", "flatten_fun_nokwargs", "safe_map", "safe_zip"]
 
 
 def debug_info(*_: Any, **__: Any) -> None:
     """What JAX's messages name a function by; those of fx look for themselves."""
+
+
+def safe_zip(*lists: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Tuples of what stands at one place; the lists must be equally long."""
+    return list(zip(*lists, strict=True))
+
+
+def safe_map(f: Callable[..., Any], *lists: Iterable[Any]) -> list[Any]:
+    """``f`` of what stands at one place; the lists must be equally long."""
+    return [f(*xs) for xs in zip(*lists, strict=True)]
 
 
 def flatten_fun_nokwargs(f: WrappedFun, in_tree: tree.TreeDef) -> tuple[WrappedFun, Callable[[], tree.TreeDef]]:

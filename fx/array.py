@@ -20,6 +20,7 @@ import numpy as np
 
 from . import tree
 from .dtypes import SUPPORTED, canonical
+from .elsewhere import no_method
 from .errors import (
     ArgumentError,
     DeletedArrayError,
@@ -175,6 +176,9 @@ class Array(_Methods, metaclass=_ArrayType):
         self._buffer: np.ndarray | None = data
         self.weak_type = weak_type
         self._owned = False  # True for results of compiled programs, whose memory nobody else has been given
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(no_method("'Array' object", name), name=name, obj=self)
 
     @property
     def _data(self) -> np.ndarray:

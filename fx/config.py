@@ -12,10 +12,11 @@ Options are process-wide, but for ``using``, which is local to the thread.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from . import dtypes
 from .errors import ArgumentError
 
-__all__ = ["ALERT", "config", "Config"]
+__all__ = ["ALERT", "config", "Config", "in_full_width"]
 
 ALERT: list[Any] = []
 """What keeps operations of any thread from being evaluated at once: traces that record everything, wishes to have results
@@ -71,6 +72,11 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
         os.environ.get("FX_IN_PLACE", "numpy"),
         _choice("in_place", "numpy", "rebind"),
         "x += y on a traced array: 'numpy' changes it for all its names and views, 'rebind' the name alone, as in JAX",
+    ),
+    "numpy_functions": (
+        os.environ.get("FX_NUMPY_FUNCTIONS", "fx"),
+        _choice("numpy_functions", "fx", "numpy"),
+        "what np.copy(x), np.concatenate(xs) ... give of known arrays: 'fx' arrays of fx, 'numpy' NumPy's, as of those of JAX",
     ),
     "array_api": (
         os.environ.get("FX_ARRAY_API", "0") == "1",
@@ -226,12 +232,32 @@ class Config:
         else:
             setattr(self, name, value)  # names what there is
 
+    def read(self, name: str) -> Any:
+        """The value of an option by name, JAX's names of options included."""
+        return getattr(self, name)
+
+    def parse_flags_with_absl(self) -> None:
+        """Does nothing, for programs that ask: fx defines no flags of the command line, and absl refuses those it does not know."""
+
     def __repr__(self) -> str:
         width = max(map(len, OPTIONS))
         return "\n".join(f"{k:<{width}} = {getattr(self, k)!s:<10} # {OPTIONS[k][2]}" for k in OPTIONS)
 
 
 config = Config()
+
+
+def in_full_width(f: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that computes in 64 bits in between, also where ``wide_dtypes`` takes those of users for 32."""
+
+    @functools.wraps(f)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if dtypes.float64 in dtypes.SUPPORTED:
+            return f(*args, **kwargs)
+        with config.using(default_float=dtypes.float64, default_int=dtypes.int64):
+            return f(*args, **kwargs)
+
+    return call
 
 
 def _of_python(kind: type) -> np.dtype:

@@ -25,9 +25,19 @@ __all__ = [
 Context = AbstractContextManager[Any]
 
 
+class _Nothing(contextlib.ContextDecorator):
+    """A context that changes nothing, also as the decorator of a function."""
+
+    def __enter__(self) -> None:
+        """There is nothing to set."""
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to set back."""
+
+
 def _accepted(name: str, why: str) -> Callable[..., Context]:
     def context(new_val: Any = None) -> Context:
-        return contextlib.nullcontext()
+        return _Nothing()
 
     context.__name__ = context.__qualname__ = name
     context.__doc__ = f"Context manager, accepted: {why}."
@@ -83,14 +93,14 @@ def numpy_dtype_promotion(new_val: str = "standard") -> Context:
         raise ArgumentError(
             f"fx.numpy promotes dtypes by its 'standard' rules; found {new_val!r}. The operations of fx.lax are strict."
         )
-    return contextlib.nullcontext()
+    return _Nothing()
 
 
 def default_prng_impl(new_val: str = "threefry2x32") -> Context:
     """Context manager: accepts "threefry2x32", the one algorithm of ``fx.random``."""
     if new_val != "threefry2x32":
         raise ArgumentError(f"the random bits of fx are 'threefry2x32'; found {new_val!r}")
-    return contextlib.nullcontext()
+    return _Nothing()
 
 
 def threefry_partitionable(new_val: bool = True) -> Context:
@@ -99,4 +109,4 @@ def threefry_partitionable(new_val: bool = True) -> Context:
         raise ArgumentError(
             "fx.random makes the bits of jax_threefry_partitionable=True, which is JAX's default since 0.5"
         )
-    return contextlib.nullcontext()
+    return _Nothing()

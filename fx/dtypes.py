@@ -282,10 +282,12 @@ def promote_types(a: Any, b: Any) -> np.dtype:
     >>> promote_types('int8', 'uint8')
     dtype('int16')
     """
-    return promote((canonical(a), False), (canonical(b), False))[0]
+    return canonical(promote((canonical(a), False), (canonical(b), False))[0])
 
 
-canonicalize_dtype = canonical
+def canonicalize_dtype(dtype: Any, allow_extended_dtype: bool = False) -> Any:
+    """``canonical``; with ``allow_extended_dtype`` the dtype of keys is let through."""
+    return dtype if allow_extended_dtype and isinstance(dtype, KeyDType) else canonical(dtype)
 
 
 _ABOVE = ("finfo", "iinfo", "result_type")

@@ -7,6 +7,7 @@ keeps working.  A message has three parts: what was written, what was found, wha
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 __all__ = [
     "ArgnumsError",
@@ -50,6 +51,7 @@ __all__ = [
     "OutOfBoundsIndexError",
     "PlotError",
     "ReadOnlyArrayError",
+    "RefError",
     "RegistryError",
     "SaveError",
     "SaveWarning",
@@ -106,6 +108,14 @@ class ReadOnlyArrayError(FxError, ValueError):
     """A write to a view that NumPy makes read-only (``np.diagonal``, ``np.broadcast_to``)."""
 
 
+class RefError(FxError, ValueError):
+    """A ref was used where it cannot be: in a trace that does not carry it (``ref`` is the one), as a result, under two names."""
+
+    def __init__(self, message: str, ref: Any = None) -> None:
+        super().__init__(message)
+        self.ref = ref
+
+
 class ConcretizationError(FxError, TypeError, ValueError):
     """Python asked a traced value for its number (``if x``, ``float(x)``, ``range(x)`` ...).
 
@@ -113,8 +123,8 @@ class ConcretizationError(FxError, TypeError, ValueError):
     """
 
 
-class LeakedTracerError(FxError, RuntimeError):
-    """A traced value was used after the function that was being traced had returned."""
+class LeakedTracerError(FxError, RuntimeError, TypeError):
+    """A traced value was used after the function that was being traced had returned; a TypeError too, as in JAX."""
 
 
 class DeletedArrayError(FxError, RuntimeError):

@@ -53,6 +53,8 @@ _OF_WHOLE_NUMBERS = _MOVING | frozenset(
         "ge",
         "population_count",
         "clz",
+        "gcd",
+        "pow",
         "threefry2x32",
         "convert_element_type",
     )

@@ -27,6 +27,7 @@ from .filling import graph_filler
 from .interning import equal_graphs
 from .ir import Aval, Graph
 from .passes import optimize
+from .primitives.callbacks import calls_python
 from .sizes import SMALLEST, Fixed, Size, Sizes
 from .sizes import __path__ as sizes_path
 from .trace.source import is_library
@@ -91,6 +92,7 @@ class Family:
     traced: list[int]
     held_against: list[int] = field(default_factory=list)
     weak: tuple[bool, ...] = ()
+    donate: tuple[int, ...] = ()
     program: Any = None
     test: Callable[[Sequence[int]], list[Any] | None] = lambda values: None
     _latest: tuple[list[int], list[Any]] = field(
@@ -282,7 +284,8 @@ def grow(known: Sequence[Known], leaves: Sequence[Leaf], donate: tuple[int, ...]
             return Refusal(difference)
         planning = True
         family.weak = tuple([a.weak for a in graph.out_avals])
-        family.program = resizable(graph, sizes, donate)
+        family.donate = () if calls_python(graph) else donate
+        family.program = resizable(graph, sizes, family.donate)
         family.test = sizes.test()
         holds = not sizes.fixed and family.values(leaves) is not None
         return family if holds else Refusal("what was decided by the sizes does not hold for themselves")

@@ -114,7 +114,12 @@ class Aval:
         """The type of tangents: of values that are no floats and no complex numbers ``float0``, which holds nothing."""
         return self.strong() if is_inexact(self.dtype) else Aval(self.shape, float0)
 
-    to_cotangent_aval = to_ct_aval = to_tangent_aval
+    to_cotangent_aval = to_ct_aval = at_least_vspace = to_tangent_aval
+
+    def str_short(self, short_dtypes: bool = False, mesh_axis_types: bool = False) -> str:
+        """Dtype and shape alone, as ``float32[3]``, or ``f32[3]``."""
+        dtype = short_dtype(self.dtype) if short_dtypes else str(self.dtype)
+        return f"{dtype}[{','.join(map(shown, self.shape))}]"
 
     def same_type(self, other: Aval) -> bool:
         """Equal shape and dtype; weakness does not count."""

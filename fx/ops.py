@@ -29,15 +29,18 @@ def _segment_reduce(
     data, ids = as_value(data, f"data of {name}"), as_value(segment_ids, f"segment_ids of {name}")
     if not dtypes.is_integer(ids.dtype):
         raise DTypeError(f"segment_ids of {name} must be integers; found {ids.dtype}")
-    if data.shape[: ids.ndim] != ids.shape:
-        raise ShapeError(
-            f"{name}: segment_ids of shape {ids.shape} must be a leading part of data's shape {data.shape}"
-        )
+    lead, rest = data.shape[: ids.ndim], data.shape[ids.ndim :]
+    if lead != ids.shape:  # one number, or row, for all
+        if any(n not in (1, m) for n, m in zip(lead[::-1], ids.shape[::-1])):
+            raise ShapeError(
+                f"{name}: segment_ids of shape {ids.shape} must be a leading part of data's shape {data.shape}"
+            )
+        data = fnp.broadcast_to(data, (*ids.shape, *rest))
     if num_segments is None:
         num_segments = int(fnp.max(ids)) + 1 if ids.size else 0
     if num_segments < 0:
         raise ShapeError(f"{name}: num_segments cannot be negative; found {num_segments}")
-    out = filled((num_segments, *data.shape[ids.ndim :]), identity(data.dtype), data.dtype)
+    out = filled((num_segments, *rest), identity(data.dtype), data.dtype)
     mode, is_sorted, unique = flags
     return getattr(out.at[ids], method)(
         data, mode=mode or "drop", indices_are_sorted=is_sorted, unique_indices=unique, wrap_negative_indices=False

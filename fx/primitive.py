@@ -106,6 +106,9 @@ class Primitive:
         self.is_elementwise = False  # an element of its one result follows from those of the operands at its place
         self._rules: dict[str, Rule | _Absent] = {}
 
+    call_primitive = map_primitive = False
+    """Whether it takes functions in JAX's older way: none does, graphs are parameters."""
+
     bind: Callable[..., Any]
     """``bind(*args, **params)``: applies it to values; ``fx.trace`` installs it."""
 

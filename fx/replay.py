@@ -28,19 +28,19 @@ def checked(run: Callable[..., Sequence[np.ndarray]], graph: Graph, donate: Sequ
 
     Args:
         run: the program of ``graph``.
-        donate: arguments that it overwrites.
+        donate: arguments that it overwrites, of which it is given copies.
     """
     if not wanted():
         return run
 
     def call(*args: np.ndarray) -> Sequence[np.ndarray]:
-        kept = [np.array(a) if i in donate else a for i, a in enumerate(args)]
+        given = [np.array(a) if i in donate else a for i, a in enumerate(args)]
         with unchecked():
-            outs = run(*args)
+            outs = run(*given)
         for kind in wanted():
             for i, o in enumerate(outs):
                 if holds(kind, o).any():
-                    _report(kind, graph, kept, i)
+                    _report(kind, graph, args, i)
         return outs
 
     return call

@@ -51,6 +51,13 @@ class _Unconstrained:
         return "UNCONSTRAINED"
 
 
+def _partition(p: Any) -> Any:
+    """How one dimension is cut, written in one way: ``("x",)`` is "x", an empty tuple None."""
+    if not isinstance(p, (tuple, list)):
+        return p or None
+    return p[0] if len(p) == 1 else tuple(p) or None
+
+
 class PartitionSpec:
     """Along which mesh axes each dimension of an array is cut: a name, a tuple of names (the first varies slowest), or None.
 
@@ -66,8 +73,7 @@ class PartitionSpec:
     __slots__ = ("partitions", "reduced", "unreduced")
 
     def __init__(self, *partitions: Any, unreduced: Any = frozenset(), reduced: Any = frozenset()) -> None:
-        one_name = [tuple(p) if isinstance(p, (tuple, list)) else p for p in partitions]
-        self.partitions = tuple([p[0] if isinstance(p, tuple) and len(p) == 1 else p or None for p in one_name])
+        self.partitions = tuple(map(_partition, partitions))
         self.unreduced, self.reduced = frozenset(unreduced), frozenset(reduced)
         names = [n for p in self.partitions for n in names_of(p)]
         if len(set(names)) < len(names):
@@ -81,6 +87,14 @@ class PartitionSpec:
 
     def __getitem__(self, i: Any) -> Any:
         return self.partitions[i]
+
+    def index(self, partition: Any) -> int:
+        """The first dimension that is cut so; ValueError if none is."""
+        return self.partitions.index(_partition(partition))
+
+    def count(self, partition: Any) -> int:
+        """How many dimensions are cut so."""
+        return self.partitions.count(_partition(partition))
 
     def __add__(self, other: Any) -> PartitionSpec:
         return PartitionSpec(*self, *other)
@@ -158,6 +172,14 @@ class AbstractMesh:
     auto_axes = property(lambda self: self.of_type(AxisType.Auto))
     explicit_axes = property(lambda self: self.of_type(AxisType.Explicit))
     manual_axes = property(lambda self: self.of_type(AxisType.Manual))
+
+    def all_of_type(self, kind: AxisType) -> bool:
+        """Whether there are axes, and all of them are of a type."""
+        return not self.empty and all(t is kind for t in self.axis_types)
+
+    are_all_axes_auto = property(lambda self: self.all_of_type(AxisType.Auto))
+    are_all_axes_explicit = property(lambda self: self.all_of_type(AxisType.Explicit))
+    are_all_axes_manual = property(lambda self: self.all_of_type(AxisType.Manual))
 
     def _key(self) -> Any:
         return self.axis_sizes, self.axis_names, self.axis_types

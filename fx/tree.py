@@ -41,12 +41,12 @@ from .tree_nodes import (
     registry,
     whole_types,
 )
-from .tree_static import can_change, frozen_aux, keys_of_static, same_aux
+from .tree_static import can_change, hash_of_static, keys_of_static, same_aux
 from .tree_text import node_text
 
 __all__ = [
     "DictKey", "FlattenedIndexKey", "GetAttrKey", "Partial", "SequenceKey", "TreeDef", "all_leaves", "can_change", "flatten", "flatten_one_level",
-    "flatten_one_level_with_keys", "flatten_with_path", "frozen_aux", "is_namedtuple", "is_tree_node", "keys_of_static", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "name_children", "reduce",
+    "flatten_one_level_with_keys", "flatten_with_path", "is_namedtuple", "is_tree_node", "keys_of_static", "keystr", "leaves", "leaves_with_path", "map", "map_with_path", "name_children", "reduce",
     "register_dataclass", "register_pytree_node", "register_pytree_node_class", "register_pytree_with_keys",
     "register_static", "register_whole", "structure", "transpose", "unflatten", "all", "broadcast", "broadcast_prefix", "flatten_up_to",
     "reduce_associative", "same_aux", "static",
@@ -74,10 +74,7 @@ class TreeDef:
 
     def __hash__(self) -> int:
         if self._hash is None:
-            try:
-                self._hash = hash((self.kind, self.aux, self.subtrees))
-            except TypeError:
-                self._hash = hash((self.kind, frozen_aux(self.aux), self.subtrees))
+            self._hash = hash((self.kind, hash_of_static(self.aux), self.subtrees))
         return self._hash
 
     def __eq__(self, other: object) -> bool:
@@ -320,7 +317,8 @@ def _flatten_up_to(d: TreeDef, x: Any, what: str, path: KeyPath) -> Iterator[Any
     if aux != d.aux or len(children) != len(d.subtrees):
         found = aux if aux is not None else f"{len(children)} children"
         want = d.aux if d.aux is not None else f"{len(d.subtrees)} children"
-        raise TreeError(f"{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
+        mismatch = "Dict key mismatch: " if d.kind is dict else ""
+        raise TreeError(f"{mismatch}{what}{where}: a {d.kind.__name__} with {want} expected, found {found}")
     for c, child, key in zip(d.subtrees, children, node.keys(x)):
         yield from _flatten_up_to(c, child, what, (*path, key))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["can_change", "frozen_aux", "keys_of_static", "same_aux"]
+__all__ = ["can_change", "hash_of_static", "keys_of_static", "same_aux"]
 
 _NUMBERS = frozenset((bool, int, float, complex, *(np.dtype(c).type for c in "?bhilqBHILQefdFD")))
 _CHANGEABLE = (dict, list, set)
@@ -27,13 +28,19 @@ def same_aux(a: Any, b: Any) -> bool:
             return len(a) == len(b) and all(same_aux(x, y) for x, y in zip(a, b))
         return a.keys() == b.keys() and all(same_aux(v, b[k]) for k, v in a.items())
     if type(a) in _CHANGEABLE or type(b) in _CHANGEABLE or type(a) in keys_of_static:
-        return bool(frozen_aux(a) == frozen_aux(b))
+        return type(a) is type(b) and bool(frozen_aux(a) == frozen_aux(b))
     return bool(a == b)
 
 
 def can_change(aux: Any) -> bool:
-    """Whether static data holds a dict, list or set."""
-    return type(aux) in _CHANGEABLE or (type(aux) is tuple and not all(not can_change(v) for v in aux))
+    """Whether static data holds a dict, list or set, or what else has no hash, as it may change."""
+    if type(aux) is tuple:
+        return not all(not can_change(v) for v in aux)
+    try:
+        hash(aux)
+    except TypeError:
+        return type(aux) not in keys_of_static
+    return False
 
 
 def frozen_aux(x: Any) -> Any:
@@ -49,3 +56,26 @@ def frozen_aux(x: Any) -> Any:
     if t in keys_of_static:
         return t, keys_of_static[t](x)
     return (t, repr(x)) if t in _NUMBERS else x
+
+
+def hash_of_static(x: Any) -> int:
+    """A hash that agrees with ``same_aux``.  What has none counts by its fields, or by its type and is told apart by ``==`` alone.
+
+    Raises:
+        TypeError: an array of NumPy's, whose ``==`` tells nothing, or another buffer, which may change.
+    """
+    for frozen in (lambda x: x, frozen_aux):
+        try:
+            return hash(frozen(x))
+        except TypeError:
+            pass
+    t = type(x)
+    if isinstance(x, (np.ndarray, bytearray)):
+        raise TypeError(f"unhashable type: {t.__name__!r}")
+    if t is tuple or t is list:
+        return hash((t, *map(hash_of_static, x)))
+    if t is dict:
+        return hash((t, frozenset([(k, hash_of_static(v)) for k, v in x.items()])))
+    if is_dataclass(x):
+        return hash((t, *[hash_of_static(getattr(x, f.name)) for f in fields(x) if f.compare]))
+    return hash(t)

@@ -32,7 +32,7 @@ _FREE = {"copy", "stop_gradient", "optimization_barrier", "real", "imag", "compl
 _COST = {
     "exp": 14, "exp2": 12, "log": 18, "log1p": 22, "log2": 18, "expm1": 20, "sin": 40, "cos": 40, "tan": 50, "asin": 24, "acos": 24,
     "atan": 24, "sinh": 24, "cosh": 22, "tanh": 18, "asinh": 30, "acosh": 30, "atanh": 30, "sqrt": 6, "rsqrt": 8, "cbrt": 30,
-    "logistic": 18, "erf": 24, "erfc": 28, "erf_inv": 40, "lgamma": 80, "digamma": 80, "pow": 44, "atan2": 36, "div": 5,
+    "logistic": 18, "erf": 24, "erfc": 28, "erf_inv": 40, "lgamma": 80, "digamma": 80, "pow": 44, "gcd": 200, "atan2": 36, "div": 5,
     "rem": 20, "nextafter": 8, "gather": 24, "threefry2x32": 110, "population_count": 4, "clz": 4, "round": 2, "sign": 2,
 }  # fmt: skip
 

@@ -218,6 +218,42 @@ def _rem_of(a, b):  # type: ignore[no-untyped-def]
     return lambda a, b: zero if b == -1 else _int_remainder(a, b)
 
 
+def _ipow(x, n):  # type: ignore[no-untyped-def]
+    raise NotImplementedError("only in compiled code")
+
+
+def _gcd(a, b):  # type: ignore[no-untyped-def]
+    raise NotImplementedError("only in compiled code")
+
+
+@overload(_ipow)
+def _ipow_of(x, n):  # type: ignore[no-untyped-def]
+    same, unsigned = x, _INTS[f"uint{x.bitwidth}"]
+
+    def power(x, n):  # type: ignore[no-untyped-def]
+        result, square, left, one = unsigned(1), unsigned(x), unsigned(n), unsigned(1)
+        while left != 0:
+            if left & one:
+                result = unsigned(result * square)
+            square, left = unsigned(square * square), unsigned(left >> one)
+        return same(result)
+
+    return power
+
+
+@overload(_gcd)
+def _gcd_of(a, b):  # type: ignore[no-untyped-def]
+    ty = a
+
+    def euclid(a, b):  # type: ignore[no-untyped-def]
+        x, y = a, b
+        while y != 0:
+            x, y = y, ty(x % y)
+        return x
+
+    return euclid
+
+
 @intrinsic
 def _negated(typing: Any, a: Any) -> Any:
     return a(a), lambda context, builder, signature, args: builder.neg(args[0])
@@ -317,6 +353,8 @@ NAMES: dict[str, Any] = {
     "scale": numba.njit(lambda x, n: math.ldexp(x, math.floor(n)) if n == n else n),
     "popcount": _popcount,
     "clz": _clz,
+    "ipow": _ipow,
+    "gcd": _gcd,
     "select": numba.njit(lambda c, a, b: a if c else b),
     "alloc": _alloc,
     "address": _address,

@@ -69,6 +69,8 @@ OPS = {
     "lookup": 17,
     # bits (operands integer or boolean); shr is arithmetic on signed and logical on unsigned types
     "and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "shr": 2, "popcount": 1, "clz": 1,
+    # of integers: x to the power of an exponent that counts as unsigned (it wraps); the greatest common divisor of unsigned numbers
+    "ipow": 2, "gcd": 2,
     # comparisons -> boolean; float comparisons are ordered (false on NaN) but for ne, which is true on NaN
     "eq": 2, "ne": 2, "lt": 2, "le": 2, "gt": 2, "ge": 2,
     # select(cond, if_true, if_false)

@@ -127,6 +127,16 @@ def _clz(x: Value) -> Value:
     return (8 * x.itemsize - np.array(lengths).reshape(x.shape)).astype(x.dtype)[()]
 
 
+def _ipow(x: Value, n: Value) -> Value:
+    x, bits = np.asarray(x), np.asarray(n).view(f"u{np.asarray(n).itemsize}")
+    one = bits.dtype.type(1)
+    result = np.ones_like(x)
+    while bits.any():
+        result = np.where(bits & one, result * x, result)
+        x, bits = x * x, bits >> one
+    return result[()]
+
+
 def _fused(a: Value, b: Value, c: Value) -> Value:
     """``a*b + c``, rounded once."""
     if np.ndim(a) == 0:
@@ -264,6 +274,8 @@ NAMES: dict[str, Any] = {
     "lookup": _lookup,
     "popcount": _popcount,
     "clz": _clz,
+    "ipow": _ipow,
+    "gcd": np.gcd,
     "select": _select,
     "alloc": lambda t, size: Pointer(np.zeros(size, t.dtype)),
     "address": lambda pointer, index: ctypes.c_void_p(pointer.address(int(index))),

@@ -49,7 +49,7 @@ _NUMBER, _FLOAT, _INTEGER, _BITWISE, _ORDERED = ("fiu", "f", "iu", "iub", "fiub"
 _SAME_TYPE = {
     **dict.fromkeys(("add", "sub", "mul", "div", "rem", "neg", "abs", "minnum", "maxnum"), _NUMBER),
     **dict.fromkeys(("fma", "scale", "sqrt", "floor", "ceil", "trunc", "rint", "copysign"), _FLOAT),
-    **dict.fromkeys(("shl", "shr", "popcount", "clz"), _INTEGER),
+    **dict.fromkeys(("shl", "shr", "popcount", "clz", "ipow", "gcd"), _INTEGER),
     **dict.fromkeys(("and", "or", "xor", "not"), _BITWISE),
     **dict.fromkeys(("min", "max"), _ORDERED),
 }

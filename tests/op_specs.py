@@ -282,6 +282,7 @@ BINARY: dict[str, tuple[DTypeClass, Domain, Domain, Tolerance]] = {
 BINARY_FLAT: dict[str, DTypeClass] = {
     "nextafter": FLOAT, "eq": ANY, "ne": ANY, "lt": ORDERED, "le": ORDERED, "gt": ORDERED, "ge": ORDERED, "and": BITS,
     "or": BITS, "xor": BITS, "shift_left": INTEGER, "shift_right_logical": INTEGER, "shift_right_arithmetic": INTEGER,
+    "gcd": INTEGER,
 }  # fmt: skip
 
 for _name, (_allowed, _domain, _tolerance) in UNARY.items():
@@ -311,8 +312,9 @@ spec(
 
 _PLAIN_POW = shaped_cases(2, ((0.3, 2), ALL_REAL))
 spec(
-    "pow", INEXACT, wrt=(0, 1), tolerance=Tolerance(4.0, complex_ulps=40.0),
+    "pow", NUMBER, wrt=(0, 1), tolerance=Tolerance(4.0, complex_ulps=40.0),
     cases=[
+        Case("whole", (integers((3, 5), -9, 10), integers((3, 5), -4, 12)), smooth=False, dtypes=dtypes.INTEGERS),
         *_PLAIN_POW[:-1],
         dataclasses.replace(_PLAIN_POW[-1], dtypes=dtypes.FLOATS),  # large complex powers have no digit in common
         Case("small powers", specials(2, bound=4.0), smooth=False, dtypes=dtypes.COMPLEXES),

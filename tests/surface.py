@@ -70,7 +70,6 @@ _ONE_DEVICE = "spreads work over devices, of which there is one"
 _SHARDING = (
     "Shard auto_pcast distributed remove_size_one_mesh_axis_from_type host_count host_id host_ids memory"
 ).split()
-_REFERENCES = "Ref ref new_ref empty_ref free_ref freeze ds".split()
 _MACHINERY = (
     "ad ffi jax2tf_associative_scan_reductions lib make_user_context monitoring"
     " no_execution no_tracing thread_guard array_garbage_collection_guard"
@@ -86,7 +85,7 @@ NAMESPACES = {
         "jax", "fx",
         outside={
             **dict.fromkeys(_SHARDING, _ONE_DEVICE),
-            **dict.fromkeys(_REFERENCES, "references to memory that changes: arrays are values here (x.at, the carry of scan)"),
+            "ds": "a slice of a ref whose start is traced: an index here",
             **dict.fromkeys(_MACHINERY, "XLA's and JAX's own machinery, which is not here"),
         },
     ),
@@ -114,6 +113,7 @@ NAMESPACES = {
     ),
     "nn.initializers": Namespace("jax.nn.initializers", "fx.nn.initializers"),
     "tree_util": Namespace("jax.tree_util", "fx.tree_util"),
+    "ref": Namespace("jax.ref", "fx.ref", outside={"AbstractRef": "JAX's type of a ref: the type of what it holds, ref.aval, here"}),
     "export": Namespace(
         "jax.export", "fx.export",
         outside={

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # rooms of fx from the ground up; a module may import from its own floor and from below
 FLOORS: list[tuple[str, ...]] = [
     ("signatures", "version"),
-    ("errors", "misnamed"),
+    ("elsewhere", "errors", "misnamed"),
     ("dtypes", "silence", "sizes"),
     ("config",),
     ("traceback", "key_paths"),
@@ -22,7 +22,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("ir",),
     ("printing", "primitive", "array", "callsite", "nans", "filling"),
     ("trace",),
-    ("verify", "interpret", "interning", "replay", "written"),
+    ("mutable", "verify", "interpret", "interning", "replay", "written"),
     ("primitives",),
     ("storage", "passes"),
     ("transforms",),
@@ -46,6 +46,7 @@ FLOORS: list[tuple[str, ...]] = [
         "ad_checkpoint",
         "core",
         "profiler",
+        "ref",
         "sharding",
         "stages",
     ),

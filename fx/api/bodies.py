@@ -92,6 +92,8 @@ def settle_carry(
 ) -> tuple[Traced, list[Any]]:
     """Traces a loop's body until its carry keeps its type; what is weak takes the type that the body gives it.
 
+    Where that is its own dtype, the body is not traced again: it sees a weak carry, as in JAX.
+
     Args:
         names: what each leaf of the carry is called, for messages.
         trace: the body's graph for carries of these types, and the structure of the carry that it returns.
@@ -106,9 +108,9 @@ def settle_carry(
             raise _structure_error(what, init_tree, out_tree)
         outs = body.graph.out_avals[: len(avals)]
         new = [_promoted(a, o) for a, o in zip(avals, outs)]
-        if new == avals:
+        settled, avals = all(a.same_type(n) for a, n in zip(avals, new)), new
+        if settled:
             break
-        avals = new
     wrong = [f"{n} comes in as {a} and goes out as {o}" for n, a, o in zip(names, avals, outs) if not a.same_type(o)]
     if wrong:
         raise error(

@@ -11,8 +11,9 @@ import numpy as np
 from .. import tree
 from ..array import Array
 from ..dtypes import is_complex, is_float, is_inexact
-from ..errors import ArgnumsError, GradientDTypeError, NonScalarOutputError
+from ..errors import ArgnumsError, GradientDTypeError, NonScalarOutputError, RefError
 from ..ir import Var
+from ..mutable import Carried, carrying, refuse_refs
 from ..primitives.helpers import instantiate
 from ..signatures import wraps
 from ..trace import (
@@ -69,6 +70,8 @@ def value_and_grad(
     def value_and_grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
             return _value_and_grad(fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
+        except RefError as e:
+            return _with_refs(e, fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
         except BaseException as e:
             shorten(e)
             raise
@@ -99,6 +102,8 @@ def grad(
     def grad_fun(*args: Any, **kwargs: Any) -> Any:
         try:
             value, gradient = _value_and_grad(fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
+        except RefError as e:
+            value, gradient = _with_refs(e, fun, name, argnums, has_aux, holomorphic, allow_int, args, kwargs)
         except BaseException as e:
             shorten(e)
             raise
@@ -137,6 +142,22 @@ def _value_and_grad(
     gradient = gradient[0] if type(argnums) is int or isinstance(argnums, np.integer) else tuple(gradient)
     value = as_array(outs[0])
     return ((value, traced.aux(outs[traced.n :])), gradient) if has_aux else (value, gradient)
+
+
+def _with_refs(
+    refused: RefError, fun: Callable[..., Any], name: str, argnums: int | Sequence[int], has_aux: bool, holomorphic: bool,
+    allow_int: bool, args: tuple[Any, ...], kwargs: dict[str, Any],
+) -> tuple[Any, Any]:  # fmt: skip
+    """``_value_and_grad`` of a function that uses refs: what they hold at the end is aux."""
+    refuse_refs("a derivative", [args[i] for i in resolve_argnums(argnums, len(args), "argnums", ArgnumsError)])
+
+    def run(refs: Carried, given: Any) -> tuple[Any, Any]:
+        f = refs.with_aux(fun, has_aux)
+        (value, aux), gradient = _value_and_grad(f, name, argnums, True, holomorphic, allow_int, *given)
+        aux = refs.without_values(aux)
+        return ((value, aux) if has_aux else value), gradient
+
+    return carrying(refused, run, (args, kwargs))
 
 
 def _of_type(x: Any, cotangent: Any, variable: Var | None) -> Any:

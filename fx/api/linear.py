@@ -14,11 +14,13 @@ from ..errors import (
     DTypeError,
     GradientDTypeError,
     GradientError,
+    RefError,
     ShapeError,
     TreeError,
 )
 from ..interning import interned
 from ..ir import Aval, Graph
+from ..mutable import Carried, carrying, refuse_refs
 from ..primitives.elementwise import convert_element_type
 from ..primitives.helpers import instantiate
 from ..staging import jit
@@ -98,9 +100,23 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
             raise TreeError(
                 f"{what} of jvp must be a tuple or list of arguments; found {type(x).__name__}. Write jvp(f, (x,), (t,))."
             )
+    try:
+        return _jvp(fun, tuple(primals), tuple(tangents), has_aux)
+    except RefError as e:
+        refuse_refs("a derivative", primals)
+
+        def run(refs: Carried, _: Any) -> Any:
+            *result, aux = _jvp(refs.with_aux(fun, has_aux), tuple(primals), tuple(tangents), True)
+            aux = refs.without_values(aux)
+            return (*result, aux) if has_aux else tuple(result)
+
+        return carrying(e, run)
+
+
+def _jvp(fun: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], has_aux: bool) -> Any:
     names = names_of(fun, primals)
-    leaves, in_tree = tree.flatten_arguments(tuple(primals))
-    ts = _check_tangents("jvp", [aval_of(x) for x in leaves], tuple(tangents), in_tree.subtrees[0], names)
+    leaves, in_tree = tree.flatten_arguments(primals)
+    ts = _check_tangents("jvp", [aval_of(x) for x in leaves], tangents, in_tree.subtrees[0], names)
     traced = trace_with_values("jvp", fun, (leaves, in_tree), lambda: names, has_aux)
     all_ts = [*ts, *[None] * (len(traced.args) - len(ts))]
     outs, t_outs = jvp_graph(traced.graph, traced.args, all_ts, traced.known, forwards=traced.forwards)
@@ -190,6 +206,22 @@ def _linearized(
     """``(value, linear map)``, and aux where the function returns it; the map is a pytree of its residuals."""
     what = "linearize" if kind is _Pushforward else "vjp"
     check_function(fun, what, f"Write {what}(f, x).")
+    try:
+        return _linear_map(kind, what, fun, primals, names, has_aux)
+    except RefError as e:
+        refuse_refs("a derivative", primals)
+
+        def run(refs: Carried, _: Any) -> tuple[Any, ...]:
+            *result, aux = _linear_map(kind, what, refs.with_aux(fun, has_aux), primals, names, True)
+            aux = refs.without_values(aux)
+            return (*result, aux) if has_aux else tuple(result)
+
+        return carrying(e, run)
+
+
+def _linear_map(
+    kind: type[_LinearMap], what: str, fun: Callable[..., Any], primals: Sequence[Any], names: Sequence[str], has_aux: bool
+) -> tuple[Any, ...]:  # fmt: skip
     leaves, in_tree = tree.flatten_arguments(tuple(primals))
     traced = trace_with_values(what, fun, (leaves, in_tree), lambda: names, has_aux)
     structure = in_tree.subtrees[0]

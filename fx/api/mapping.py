@@ -10,10 +10,12 @@ import numpy as np
 
 from .. import tree
 from ..errors import (
+    RefError,
     TreeError,
     VmapAxisError,
 )
 from ..ir import Aval
+from ..mutable import Carried, Ref, carrying
 from ..primitives.helpers import broadcast_batch, move_batch
 from ..signatures import wraps
 from ..trace import (
@@ -81,6 +83,12 @@ def vmap(
     @user_frames
     @wraps(fun)
     def batched(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return once(fun, out_axes, *args, **kwargs)
+        except RefError as e:
+            return _with_refs(e, once, fun, in_axes, out_axes, args, kwargs)
+
+    def once(fun: Callable[..., Any], out_axes: Any, /, *args: Any, **kwargs: Any) -> Any:
         name = function_name(fun)
         leaves, in_tree = tree.flatten((args, kwargs))
         names = argument_names(fun, args, kwargs)
@@ -101,6 +109,44 @@ def vmap(
         )
 
     return batched
+
+
+def _with_refs(
+    refused: RefError,
+    batched: Callable[..., Any],
+    fun: Callable[..., Any],
+    in_axes: Any,
+    out_axes: Any,
+    args: Any,
+    kwargs: Any,
+) -> Any:
+    """``batched`` of a function that uses refs: those among the arguments are batched as ``in_axes`` says, others are not."""
+    leaves, structure = tree.flatten((args, kwargs))
+    given = [i for i, x in enumerate(leaves) if type(x) is Ref]
+    axes = tree.broadcast_prefix(in_axes, args, is_leaf=_is_axis, what="in_axes") + [0] * len(tree.leaves(kwargs))
+
+    def run(closed: Carried, _: Any) -> Any:
+        call = closed.closed(fun)
+
+        def pure(*args: Any, **kwargs: Any) -> Any:
+            inner = tree.leaves((args, kwargs))
+            refs = Carried([Ref(inner[i]) for i in given])
+            for i, r in zip(given, refs.refs):
+                inner[i] = r
+            args, kwargs = tree.unflatten(structure, inner)
+            return *call(*args, **kwargs), refs.read()
+
+        outside = Carried([leaves[i] for i in given])
+        values = list(leaves)
+        for i, v in zip(given, outside.read()):
+            values[i] = v
+        args, kwargs = tree.unflatten(structure, values)
+        out, held, own = batched(wraps(fun)(pure), (out_axes, None, [axes[i] for i in given]), *args, **kwargs)
+        closed.write(held)
+        outside.write(own)
+        return out
+
+    return carrying(refused, run, [leaves[i] for i in given])
 
 
 def _is_array(x: Any) -> bool:

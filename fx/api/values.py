@@ -10,6 +10,7 @@ import numpy as np
 from .. import tree
 from ..array import check_device
 from ..config import config
+from ..dtypes import KeyDType
 from ..primitives.elementwise import stop_gradient as _stop_gradient
 from ..signatures import wraps
 from ..trace import Tracer, named_scope
@@ -108,8 +109,13 @@ def device_put(x: Any, device: Any = None, *, src: Any = None, donate: Any = Fal
 
 
 def device_get(x: Any) -> Any:
-    """Every array as a NumPy array; Python numbers and traced values stay as they are."""
-    return tree.map(lambda v: np.asarray(v) if hasattr(v, "__array__") and not isinstance(v, Tracer) else v, x)
+    """Every array as a NumPy array; Python numbers, keys and traced values stay as they are."""
+
+    def got(v: Any) -> Any:
+        kept = isinstance(v, Tracer) or isinstance(getattr(v, "dtype", None), KeyDType)
+        return np.asarray(v) if hasattr(v, "__array__") and not kept else v
+
+    return tree.map(got, x)
 
 
 def copy_to_host_async(x: Any) -> Any:

@@ -13,8 +13,8 @@ Array([1., 1., 1.], dtype=float32)
 A program that is not to know of fx at all runs by ``python -m fx as-jax program.py [arguments]``, a module, as with Python, by
 ``python -m fx as-jax -m module [arguments]``.
 
-Three options take the values that JAX's programs rely on, as long as fx stands in: ``python_dtypes="default"``,
-``wide_dtypes="default"`` and ``in_place="rebind"`` (see ``fx.config``).
+Four options take the values that JAX's programs rely on, as long as fx stands in: ``python_dtypes="default"``,
+``wide_dtypes="default"``, ``in_place="rebind"`` and ``numpy_functions="numpy"`` (see ``fx.config``).
 
 * ``jax.__version__`` is the version of JAX whose names these are, so that packages accept it; ``jax.__fx__`` is the module of
   fx that answers (``jax.__fx__.__version__``, ``jax.numpy.__fx__``).

@@ -28,7 +28,7 @@ __all__ = ["NAMES", "OPTIONS", "ROOMS", "VERSION"]
 VERSION = "0.10.2"
 """The version of JAX whose names fx has: what its tests are held to."""
 
-OPTIONS = {"python_dtypes": "default", "wide_dtypes": "default", "in_place": "rebind"}
+OPTIONS = {"python_dtypes": "default", "wide_dtypes": "default", "in_place": "rebind", "numpy_functions": "numpy"}
 """The options of ``fx.config`` that programs for JAX rely on."""
 
 ROOMS: dict[str, tuple[str, ...]] = {

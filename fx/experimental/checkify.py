@@ -24,6 +24,7 @@ import numpy as np
 from .. import dtypes, lax, tree
 from .. import numpy as fnp
 from ..api import make_graph, stop_gradient
+from ..array import Array
 from ..errors import (
     ArgumentError,
     CheckError,
@@ -68,7 +69,7 @@ class Site:
     def message(self, payload: Sequence[Any]) -> str:
         if self.payload_tree is None:
             return self.text.format(*[x.tolist() for x in payload])
-        args, kwargs = tree.unflatten(self.payload_tree, [np.asarray(x)[()] for x in payload])
+        args, kwargs = tree.unflatten(self.payload_tree, [Array(np.asarray(x)) for x in payload])
         return self.text.format(*args, **kwargs) + " (`check` failed)"
 
 

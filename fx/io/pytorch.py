@@ -200,10 +200,10 @@ def load_torch(
 
     Args:
         source: a safetensors file, a ``state_dict`` (tensors on the CPU, or arrays, by name), or a PyTorch module.
-        like: the template: a module, parameters in any pytree, or (module, state) with ``names={"0": "", "1": ""}`` for
+        like: the template: a module, parameters in any pytree, or (module, state), the state that of ``nn.init_state``, for
             running statistics too.
-        names: from paths in the template to PyTorch's names; a dict (whose keys may be prefixes: ``{"body": "features"}``),
-            or a function. Without one an entry is looked for under its own path and under the name that PyTorch's layers
+        names: from paths in the template (of such a pair in both its parts) to PyTorch's names; a dict (whose keys may be prefixes:
+            ``{"body": "features"}``), or a function. Without one an entry is looked for under its own path and under the name that PyTorch's layers
             have for it: ``layers.0.weight`` of a ``Sequential`` as ``0.weight``, ``cells.0.0.weight_ih`` as
             ``weight_ih_l0``, ``query.weight`` as the first third of ``in_proj_weight``, ``blocks.0.attention`` as
             ``layers.0.self_attn``, ``mean`` as ``running_mean``.
@@ -235,7 +235,7 @@ def load_torch(
         )
     found = source if isinstance(source, Mapping) else read_safetensors(source)
     template, kinds = structure.leaves_by_path(like), _kinds(like)
-    names = _checked_names(names, template)
+    names = _checked_names(names, template, _is_pair(like))
     values: dict[str, Any] = {}
     misshapen: dict[str, Any] = {}
     missing, used = [], set()
@@ -263,26 +263,44 @@ def load_torch(
     return replaced(like, values), report
 
 
+def _is_pair(like: Tree) -> bool:
+    """Whether a template is a module and its state."""
+    return (
+        isinstance(like, tuple)
+        and len(like) == 2
+        and isinstance(like[0], nn.Module)
+        and nn.stateful(like[0])
+        and tree.structure(like[1]) == tree.structure(nn.init_state(like[0]))
+    )
+
+
 def _checked_names(
-    names: Mapping[str, str] | Callable[[str], str] | None, template: Mapping[str, Any]
+    names: Mapping[str, str] | Callable[[str], str] | None, template: Mapping[str, Any], pair: bool
 ) -> Mapping[str, str] | Callable[[str], str]:
-    """``names``, whose keys are paths of the template, or begin some.
+    """``names``, whose keys are paths of the template, or begin some; of a module and its state, paths of the module, which become
+    those of both.
 
     Raises:
         ArgumentError: one is none.
     """
-    if names is None or callable(names):
-        return names or {}
+    if callable(names):
+        return names
+    names = {} if names is None else names
     if not isinstance(names, Mapping) or not all(isinstance(part, str) for item in names.items() for part in item):
         raise ArgumentError(
             f"names is a dict from paths of the model to names in the file, or a function; found {names!r:.80}"
         )
     dotted = {key.replace("/", "."): name for key, name in names.items()}
-    if unknown := [k for k in dotted if k and all(_prefix(path, [k]) is None for path in template)]:
+    paths = [path.partition(".")[2] for path in template] if pair else []
+    if unknown := [k for k in dotted if k and all(_prefix(path, [k]) is None for path in (*template, *paths))]:
         raise ArgumentError(
             f"names go from paths of the model to names in the file; no path is or begins with {', '.join(map(repr, unknown))}. The paths"
-            f" are {', '.join(list(template)[:12])}{', ...' * (len(template) > 12)}."
+            f" are {', '.join((paths or list(template))[:12])}{', ...' * (len(template) > 12)}."
         )
+    if pair:
+        of_one = {key: name for key, name in dotted.items() if key.partition(".")[0] in ("0", "1")}
+        of_both = {key: name for key, name in dotted.items() if key not in of_one}
+        return {"0": "", "1": ""} | {f"{i}.{k}".rstrip("."): n for k, n in of_both.items() for i in "01"} | of_one
     return dotted
 
 
@@ -291,9 +309,7 @@ def _way_out(report: LoadReport) -> str:
     if report.missing and report.unexpected:
         advice += " names={'path here': 'name there'} says what is called otherwise."
     if any(name.endswith(("running_mean", "running_var")) for name in report.unexpected):
-        advice += (
-            " Running statistics are state: load into (model, nn.init_state(model)) with names={'0': '', '1': ''}."
-        )
+        advice += " Running statistics are state: load into (model, nn.init_state(model))."
     return advice
 
 

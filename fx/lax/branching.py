@@ -15,8 +15,9 @@ from ..api import device_put
 from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, same_operands, trace_body
 from ..config import config
 from ..dtypes import bool_, int32, is_integer, promote
-from ..errors import BranchTypeError, DTypeError
+from ..errors import BranchTypeError, DTypeError, RefError
 from ..ir import Aval
+from ..mutable import Carried, carrying
 from ..primitives.elementwise import clamp, convert_element_type, ne
 from ..trace import aval_of, concrete_value, eval_graph, trace_flat
 from ..traceback import user_frames
@@ -132,6 +133,22 @@ def _choose(
     operands: Sequence[Any],
     names: Sequence[str] | None = None,
 ) -> Any:
+    names = names or [function_name(f) if callable(f) else "" for f in branches]
+    try:
+        return _chosen(what, index, branches, operands, names)
+    except RefError as e:
+
+        def run(refs: Carried, given: tuple[Any, ...]) -> Any:
+            out, values = _chosen(what, index, [refs.closed(f) for f in branches], given, names)
+            refs.write(values)
+            return out
+
+        return carrying(e, run, tuple(operands))
+
+
+def _chosen(
+    what: str, index: Any, branches: Sequence[Callable[..., Any]], operands: Sequence[Any], names: Sequence[str]
+) -> Any:
     for f in branches:
         if not callable(f):
             raise error(BranchTypeError, f"{what}: every branch must be a function; found {f!r}")
@@ -144,13 +161,13 @@ def _choose(
     n = concrete_value(index)
     if config.disable_jit and n is not None:
         return branches[min(max(int(n), 0), len(branches) - 1)](*device_put(tuple(operands)))
-    names = names or [function_name(f) for f in branches]
     leaves = leaves_of("operand ", tuple(operands))
     avals = [aval_of(x) for x in leaves]
-    traced = [
-        trace_body(what, f, tuple(operands), avals, argument_names(f, operands, {}), name)
-        for f, name in zip(branches, names)
-    ]
+    once: dict[int, Traced] = {}  # a function that is given several times is traced once
+    for f, name in zip(branches, names):
+        if id(f) not in once:
+            once[id(f)] = trace_body(what, f, tuple(operands), avals, argument_names(f, operands, {}), name)
+    traced = [once[id(f)] for f in branches]
     traced = _same_types(what, traced, names)
     consts, graphs = same_operands(traced)
     outs = bind_control(cond_p, [index, *consts, *leaves], branches=tuple(graphs))

@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import tree
 from ..array import Array
-from ..dtypes import is_float, is_integer
+from ..config import in_full_width
+from ..dtypes import canonical, is_float, is_integer
 from ..errors import (
     DTypeError,
     OutOfBoundsIndexError,
@@ -87,6 +88,7 @@ def reciprocal(x: Value) -> Value:
     return p.integer_pow(x, -1)
 
 
+@in_full_width
 def mulhi(x: Value, y: Value, /) -> Value:
     """The upper half of the product of two integers of twice their width.
 
@@ -153,8 +155,8 @@ def _reduce_precision_jvp(exponent_bits: int, mantissa_bits: int, primals: Any, 
 
 
 def dtype(x: Any) -> np.dtype:
-    """The dtype of an array or number."""
-    return aval_of(x).dtype
+    """The dtype of an array or number; of a dtype itself."""
+    return canonical(x) if isinstance(x, (np.dtype, type)) else aval_of(x).dtype
 
 
 def empty(shape: Sequence[int], dtype: Any, *, out_sharding: Any = None) -> Value:
@@ -176,7 +178,7 @@ def broadcast_shapes(*shapes: Sequence[int]) -> Dims:
     try:
         return joint_shape(*shapes)
     except ValueError:
-        raise ShapeError(f"shapes {', '.join(str(tuple(s)) for s in shapes)} cannot be broadcast together") from None
+        raise ShapeError(f"Incompatible shapes for broadcasting: {', '.join(str(tuple(s)) for s in shapes)}") from None
 
 
 def broadcast_to_rank(x: Value, rank: int) -> Value:

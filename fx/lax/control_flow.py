@@ -18,8 +18,9 @@ from ..api import device_put, vmap
 from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, settle_carry, trace_body
 from ..config import config
 from ..dtypes import bool_, is_float, is_integer, promote
-from ..errors import CarryTypeError, DTypeError, FxError, ShapeError
+from ..errors import CarryTypeError, DTypeError, FxError, RefError, ShapeError
 from ..ir import Aval
+from ..mutable import Carried, Ref, carrying, refuse_refs
 from ..numpy.manipulation import stack
 from ..primitives.elementwise import add, bitwise_and, lt
 from ..primitives.joining import concatenate, slice_in_dim
@@ -78,8 +79,43 @@ def scan(
     """
     check_function(f, "scan")
     _check_count("scan", "body", f, "(carry, x)")
-    names = argument_names(f, (init, xs), {})
-    return _scan(f, init, xs, length, reverse, unroll, (function_name(f), names))
+    try:
+        return _scan(f, init, xs, length, reverse, unroll, (function_name(f), argument_names(f, (init, xs), {})))
+    except RefError as e:
+        return _scan_with_refs(e, f, init, xs, length, reverse, unroll)
+
+
+def _scan_with_refs(
+    refused: RefError, f: Callable[..., Any], init: Any, xs: Any, length: int | None, reverse: bool, unroll: int | bool
+) -> tuple[Any, Any]:
+    """``scan`` whose body uses refs: those of outside go with the carry, of those in ``xs`` each iteration has its slice."""
+    refuse_refs("the carry of scan", init)
+    leaves, structure = tree.flatten(xs)
+    given = [i for i, x in enumerate(leaves) if type(x) is Ref]
+
+    def run(refs: Carried, _: Any) -> tuple[Any, Any]:
+        pure, outside = refs.pure(f), Carried([leaves[i] for i in given])
+
+        def body(carry: Any, x: Sequence[Any]) -> Any:
+            rows = Carried([Ref(x[i]) for i in given])
+            x = list(x)
+            for i, r in zip(given, rows.refs):
+                x[i] = r
+            out, held = pure(carry[1], carry[0], tree.unflatten(structure, x))
+            if not isinstance(out, (tuple, list)) or len(out) != 2:
+                return out
+            return (out[0], held), (out[1], rows.read())
+
+        values = list(leaves)
+        for i, v in zip(given, outside.read()):
+            values[i] = v
+        names = (function_name(f), [""] * (len(tree.leaves(init)) + len(refs.refs) + len(values)))
+        (carry, held), (ys, own) = _scan(body, (init, refs.read()), values, length, reverse, unroll, names)
+        refs.write(held)
+        outside.write(own)
+        return carry, ys
+
+    return carrying(refused, run, [leaves[i] for i in given])
 
 
 def _check_count(what: str, role: str, f: Callable[..., Any], given: str) -> None:
@@ -199,14 +235,20 @@ def map(f: Callable[..., Any], xs: Any, *, batch_size: int | None = None) -> Any
     batched = vmap(f)
     parts = []
     if whole or not n:
-        blocks = tree.map(
+        blocks = _of_leaves(
             lambda x: reshape(slice_in_dim(x, 0, whole), (whole // batch_size, batch_size, *aval_of(x).shape[1:])), xs
         )
         ys = scan(lambda _, x: ((), batched(x)), (), blocks)[1]
-        parts.append(tree.map(lambda y: reshape(y, (whole, *y.shape[2:])), ys))
+        parts.append(_of_leaves(lambda y: reshape(y, (whole, *y.shape[2:])), ys))
     if whole < n:
-        parts.append(batched(tree.map(lambda x: slice_in_dim(x, whole, n), xs)))
-    return parts[0] if len(parts) == 1 else tree.map(lambda a, b: concatenate([a, b], 0), *parts)
+        parts.append(batched(_of_leaves(lambda x: slice_in_dim(x, whole, n), xs)))
+    return parts[0] if len(parts) == 1 else _of_leaves(lambda a, b: concatenate([a, b], 0), *parts)
+
+
+def _of_leaves(f: Callable[..., Any], *xs: Any) -> Any:
+    """``tree.map`` that sees the words of keys."""
+    leaves, (structure, *_) = zip(*[tree.flatten(x) for x in xs])
+    return tree.unflatten(structure, [f(*ls) for ls in zip(*leaves, strict=True)])
 
 
 @user_frames
@@ -237,17 +279,36 @@ def while_loop(
     _check_count("while_loop", "condition", cond_fun, "(carry)")
     _check_count("while_loop", "body", body_fun, "(carry)")
     if max_steps is not None:
-        limit = operator.index(max_steps)
-        if limit < 0:
+        if operator.index(max_steps) < 0:
             raise ShapeError(f"while_loop: max_steps must not be negative; found {max_steps}")
     if config.disable_jit:
         known, result = _python_while(cond_fun, body_fun, init_val, max_steps)
         if known:
             return result
+    try:
+        return _while_loop(cond_fun, body_fun, init_val, max_steps)
+    except RefError as e:
+        refuse_refs("the carry of while_loop", init_val)
+
+        def run(refs: Carried, _: Any) -> Any:
+            cond, body = refs.pure(cond_fun), refs.pure(body_fun)
+            start = init_val, refs.read()
+            out, held = _while_loop(lambda s: cond(s[1], s[0])[0], lambda s: body(s[1], s[0]), start, max_steps)
+            refs.write(held)
+            return out
+
+        return carrying(e, run)
+
+
+def _while_loop(
+    cond_fun: Callable[..., Any], body_fun: Callable[..., Any], init_val: Any, max_steps: int | None
+) -> Any:
     names = (function_name(cond_fun), function_name(body_fun))
     carry_names = argument_names(body_fun, (init_val,), {})
     if max_steps is None:
         return _while(cond_fun, body_fun, init_val, None, names, carry_names)
+
+    limit = operator.index(max_steps)
 
     def counted_cond(state: Any) -> Any:
         go_on = cond_fun(state[1])
@@ -333,6 +394,24 @@ def fori_loop(
     """
     check_function(body_fun, "fori_loop")
     _check_count("fori_loop", "body", body_fun, "(i, carry)")
+    try:
+        return _fori_loop(lower, upper, body_fun, init_val, unroll)
+    except RefError as e:
+        refuse_refs("the carry of fori_loop", init_val)
+
+        def run(refs: Carried, _: Any) -> Any:
+            pure = refs.pure(body_fun)
+            start = init_val, refs.read()
+            out, held = _fori_loop(lower, upper, lambda i, s: pure(s[1], i, s[0]), start, unroll)
+            refs.write(held)
+            return out
+
+        return carrying(e, run)
+
+
+def _fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, unroll: int | bool | None
+) -> Any:
     bounds = leaves_of("lower", lower) + leaves_of("upper", upper)
     avals = [aval_of(b) for b in bounds]
     of_one_kind = any(all(is_kind(a.dtype) for a in avals) for is_kind in (is_integer, is_float))

@@ -110,4 +110,4 @@ if not TYPE_CHECKING:  # a type checker says itself what is not there
 
     @user_frames
     def __getattr__(name: str) -> None:
-        raise _elsewhere.no_name(name, __all__)
+        raise _elsewhere.no_name(name, __all__, losses.__all__)

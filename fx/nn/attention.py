@@ -34,7 +34,7 @@ def _check_operands(query: Value, key: Value, value: Value) -> None:
     if query.shape[0] != batch or query.shape[3] != size or not heads or query.shape[2] % heads:
         raise ShapeError(
             f"dot_product_attention: query of shape {query.shape} does not fit key of shape {key.shape}: batch (first) and"
-            " size of a head (last) must be equal, and the number of query heads a multiple of that of key heads"
+            " size of a head (last) must be equal, and the number of query heads must be a multiple of that of key heads"
         )
     if not query.dtype == key.dtype == value.dtype or not dtypes.is_float(query.dtype):
         raise DTypeError(

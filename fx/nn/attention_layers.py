@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import dtypes
+from .. import dtypes, tree
 from .. import numpy as fnp
 from ..errors import DTypeError, ShapeError
 from ..lax import dynamic_update_slice
@@ -60,6 +60,8 @@ def rotary(x: Any, positions: Any = None, base: float = 10000.0) -> Value:
 
 def sinusoidal_positions(length: int, features: int, base: float = 10000.0, dtype: Any = None) -> Value:
     """The fixed table of positions of the first transformer: sines and cosines of wave lengths up to base, alternating.
+
+    In a field of a module it stays as it is where that is declared ``nn.field(trainable=False)``.
 
     Returns:
         (length, features).
@@ -261,7 +263,8 @@ class MultiHeadAttention(Module):
     (batch, targets, sources) or (batch, heads, targets, sources), True where a query looks. With ``cache=`` it returns (y, cache): the
     keys and values are appended to those of earlier calls, and each query looks at all up to its own. A cache that is full raises
     ``ShapeError``; in compiled code the output is NaN.
-    ``layer.weights(query, keys, ...)`` are the weights, (batch, heads, targets, sources).
+    ``layer.weights(query, keys, ...)`` are the weights, (batch, heads, targets, sources). In the place of ``query``, ``keys``, ``values`` and ``output``
+    may stand any modules that map as they do (``nn.tree_at``): low-rank adapters, quantised ones.
 
     >>> from fx import nn, random
     >>> layer = nn.MultiHeadAttention(8, 2, key=random.key(0))
@@ -279,6 +282,7 @@ class MultiHeadAttention(Module):
     values: Linear
     output: Linear
     dropout: Dropout
+    features: int = static_field(repr=False)
     heads: int = static_field()
     key_heads: int = static_field(repr=False)
     head_features: int = static_field(repr=False)
@@ -293,7 +297,7 @@ class MultiHeadAttention(Module):
         check_sizes(self, 1, heads=heads, **({} if key_heads is None else {"key_heads": key_heads}))
         if head_features is None and features % heads:
             raise ShapeError(f"{describe(self, features, heads)}: heads must divide features, or give head_features")
-        self.heads, self.key_heads = heads, heads if key_heads is None else key_heads
+        self.features, self.heads, self.key_heads = features, heads, heads if key_heads is None else key_heads
         self.head_features = features // heads if head_features is None else head_features
         if heads % self.key_heads:
             raise ShapeError(f"{describe(self, features, heads)}: key_heads={key_heads} must divide heads")
@@ -311,7 +315,7 @@ class MultiHeadAttention(Module):
 
     def init_cache(self, batch: int, length: int, dtype: Any = None) -> Cache:
         """Room for the keys and values of ``length`` steps: none as yet."""
-        dtype = self.keys.weight.dtype if dtype is None else dtype
+        dtype = tree.leaves(self.keys)[0].dtype if dtype is None else dtype
         shape = (batch, length, self.key_heads, self.head_features)
         return {"keys": fnp.zeros(shape, dtype), "values": fnp.zeros(shape, dtype), "index": fnp.zeros((), "int32")}
 
@@ -346,7 +350,7 @@ class MultiHeadAttention(Module):
 
     def _operands(self, query: Any, keys: Any, values: Any) -> tuple[Value, Value, Value]:
         name = type(self).__name__
-        query = check_features(query, self.query.in_features, f"{name}'s query")
+        query = check_features(query, self.features, f"{name}'s query")
         keys = query if keys is None else as_value(keys)
         values = keys if values is None else as_value(values)
         if query.ndim != 3 or keys.ndim != 3 or query.shape[0] != keys.shape[0] or values.shape[:2] != keys.shape[:2]:
@@ -378,7 +382,7 @@ class MultiHeadAttention(Module):
             out = fnp.einsum("bnts,bsnh->btnh", weights, fnp.repeat(v, self.heads // self.key_heads, axis=2))
         else:
             out = dot_product_attention(q, k, v, mask=mask, is_causal=causal)
-        y = self.output(fnp.reshape(out, (*out.shape[:2], self.output.in_features)))
+        y = self.output(fnp.reshape(out, (*out.shape[:2], self.heads * self.head_features)))
         return y if cache is None else (y, cache)
 
     def _append(self, cache: Cache, k: Value, v: Value) -> tuple[Cache, Value, Value]:

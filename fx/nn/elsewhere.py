@@ -9,37 +9,77 @@ from typing import Any
 from ..misnamed import name_here, no_argument, no_attribute, unexpected
 from ..signatures import signature_of
 
-__all__ = ["explain_arguments", "explain_method", "forward_is_no_call", "no_name", "parameters"]
+__all__ = ["explain_arguments", "explain_call", "explain_method", "forward_is_no_call", "no_name", "parameters"]
 
 _ARGUMENTS = {
     "bias": "use_bias", "bias_initializer": "bias_init", "d_model": "features", "dilation_rate": "dilation", "dim_feedforward": "hidden_features",
     "elementwise_affine": "affine", "embed_dim": "features", "embedding_dim": "features", "eps": "epsilon", "filters": "out_channels",
     "hidden_size": "hidden_features", "in_size": "in_features", "input_size": "in_features", "kernel_initializer": "weight_init",
-    "kernel_size": "window", "layers": "num_layers", "n_layers": "num_layers", "nhead": "heads", "nonlinearity": "activation", "normalized_shape": "shape", "num_channels": "channels",
+    "kernel_size": "window", "layers": "num_layers", "n_layers": "num_layers", "nhead": "heads", "nonlinearity": "activation", "norm": "final_norm", "normalized_shape": "shape", "num_channels": "channels",
     "num_embeddings": "num", "num_features": "channels", "num_groups": "groups", "num_heads": "heads", "out_size": "out_features",
     "p": "rate", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
     "units": "out_features",
     "activation": "Activations are functions of their own: nn.Sequential(layer, nn.relu).",
     "batch_first": "The batch is always the first axis.",
+    "data_format": "Channels come last.",
     "device": "Arrays are in the computer's memory.",
+    "divisor_override": "nn.AvgPool2d(window)(x) * size / divisor is that.",
     "inplace": "Arrays do not change.",
     "input_shape": "Sizes are given to the layers; nn.summary(model, x) shows the shapes.",
+    "kdim": "key_features", "key_dim": "head_features", "vdim": "value_features",
+    "return_sequences": "Calls return the outputs of all steps: y[:, -1] are the last.",
+    "return_state": "layer.run(x, carry) returns the outputs and the carry.",
     "track_running_stats": "Running statistics are state: nn.init_state(layer).",
 }  # fmt: skip
+_LOOKS = "masks are True where a query looks at a key, in PyTorch's where it does not."
+_KEYS = f"mask=~padding[:, None, :], of (batch, sources): {_LOOKS}"
+_TRAINING = "A call with key= draws noise; nn.inference(model) is the model without."
+_CALLED = {
+    "attention_mask": "mask", "attn_mask": f"It is mask=~attn_mask: {_LOOKS}", "hx": "layer.run(x, carry) takes the carry, and returns it.",
+    "initial_state": "layer.run(x, carry) takes the carry, and returns it.", "is_causal": "causal|It is TransformerEncoderBlock(..., causal=True).",
+    "key_padding_mask": f"It is {_KEYS}", "memory_key_padding_mask": f"It is memory_{_KEYS}", "need_weights": "layer.weights(query, keys) are the weights.",
+    "output_size": "output_padding= of the layer makes it larger.", "return_attention_scores": "layer.weights(query, keys) are the weights.",
+    "src_key_padding_mask": f"It is {_KEYS}", "src_mask": f"It is mask=~src_mask: {_LOOKS}", "tgt_is_causal": "A decoder's attention to itself always is.",
+    "tgt_key_padding_mask": f"It is {_KEYS}", "tgt_mask": f"It is mask=~tgt_mask: {_LOOKS}", "train": _TRAINING, "training": _TRAINING,
+    "use_causal_mask": "causal|It is TransformerEncoderBlock(..., causal=True).",
+}  # fmt: skip
+_PAD = "fx.numpy.pad pads arrays; convolutions and pools take padding=, convolutions padding_mode= too."
+_RESIZE = "fx.image.resize changes the size of images."
+_SHAPE = "x.reshape(...); in nn.Sequential lambda x: x.reshape(len(x), 8, 8)."
+_WEIGHT = "A module of your own whose call makes the weight of its parameters."
 _NAMES = {
-    "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "BatchNormalization": "BatchNorm",
-    "BCELoss": "bce_with_logits", "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CrossEntropyLoss": "cross_entropy",
-    "CTCLoss": "ctc", "Dense": "Linear", "GlobalAveragePooling2D": "GlobalAvgPool", "HuberLoss": "huber", "InstanceNorm2d": "InstanceNorm",
-    "KLDivLoss": "kl_divergence", "L1Loss": "mae", "LayerNormalization": "LayerNorm", "MSELoss": "mse", "MultiheadAttention": "MultiHeadAttention",
-    "NLLLoss": "cross_entropy", "SmoothL1Loss": "huber", "TransformerDecoderLayer": "TransformerDecoderBlock",
+    "AveragePooling1D": "AvgPool1d", "AveragePooling2D": "AvgPool2d", "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "BatchNormalization": "BatchNorm",
+    "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CrossEntropyLoss": "cross_entropy",
+    "BinaryCrossentropy": "bce_with_logits", "CategoricalCrossentropy": "cross_entropy", "Conv1DTranspose": "ConvTranspose1d", "Conv2DTranspose": "ConvTranspose2d",
+    "CTCLoss": "ctc", "Dense": "Linear", "GlobalAveragePooling1D": "GlobalAvgPool", "GlobalAveragePooling2D": "GlobalAvgPool", "GlobalMaxPooling1D": "GlobalMaxPool",
+    "GlobalMaxPooling2D": "GlobalMaxPool", "GroupNormalization": "GroupNorm", "HuberLoss": "huber", "InstanceNorm2d": "InstanceNorm",
+    "KLDivLoss": "kl_divergence", "L1Loss": "mae", "LayerNormalization": "LayerNorm", "MaxPooling1D": "MaxPool1d", "MaxPooling2D": "MaxPool2d",
+    "MeanAbsoluteError": "mae", "MeanSquaredError": "mse", "MSELoss": "mse", "MultiLabelSoftMarginLoss": "bce_with_logits", "MultiMarginLoss": "multiclass_hinge", "MultiheadAttention": "MultiHeadAttention",
+    "NLLLoss": "cross_entropy", "SimpleRNN": "RNN", "SmoothL1Loss": "huber", "Softmax2d": "softmax", "SparseCategoricalCrossentropy": "cross_entropy",
+    "SpatialDropout1D": "Dropout1d", "SpatialDropout2D": "Dropout2d", "SyncBatchNorm": "BatchNorm", "TransformerDecoderLayer": "TransformerDecoderBlock",
     "TransformerEncoderLayer": "TransformerEncoderBlock", "TripletMarginLoss": "triplet",
     "binary_cross_entropy_with_logits": "bce_with_logits", "ctc_loss": "ctc", "huber_loss": "huber",
     "kl_div": "kl_divergence", "l1_loss": "mae", "mse_loss": "mse", "nll_loss": "cross_entropy", "scaled_dot_product_attention": "dot_product_attention",
     "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
+    "Activation": "Activations are functions: nn.relu, in nn.Sequential layers as they are.",
+    "Add": "It is x + y.", "BCELoss": "nn.bce_with_logits takes the numbers before the sigmoid.",
+    "Bidirectional": "nn.RNN, nn.LSTM and nn.GRU take bidirectional=True.", "Buffer": "A field declared nn.field(trainable=False) holds arrays that are not trained.",
+    "ChannelShuffle": "x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape).", "Concatenate": "It is fx.numpy.concatenate([x, y], -1).",
+    "CosineSimilarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.", "EmbeddingBag": "nn.Embedding(...)(ids).mean(1) is one.",
+    "GaussianNLLLoss": "It is (fx.numpy.log(variance) + (x - y) ** 2 / variance).mean() / 2.", "HingeEmbeddingLoss": "It is fx.numpy.where(targets == 1, x, nn.relu(margin - x)).mean().",
+    "MarginRankingLoss": "It is nn.relu(margin - y * (x1 - x2)).mean().", "Masking": "Recurrent layers take lengths=, losses weights=.",
+    "PairwiseDistance": "fx.numpy.linalg.norm(x - y, axis=-1) is the distance of rows.", "ParameterList": "A list of arrays is a field as it is.",
+    "Permute": "It is x.transpose(...).", "PoissonNLLLoss": "It is (fx.numpy.exp(x) - y * x).mean().", "ReflectionPad1d": _PAD, "ReflectionPad2d": _PAD, "ReplicationPad1d": _PAD,
+    "ReplicationPad2d": _PAD, "CircularPad2d": _PAD, "ConstantPad1d": _PAD, "ConstantPad2d": _PAD, "ZeroPad1d": _PAD, "ZeroPadding2D": _PAD, "Reshape": _SHAPE, "Unflatten": _SHAPE,
+    "SoftMarginLoss": "It is nn.softplus(-y * x).mean().", "TimeDistributed": "Layers take further leading axes as they are.",
+    "Transformer": "nn.TransformerEncoder and nn.TransformerDecoder are its halves.", "Unfold": "It is fx.lax.conv_general_dilated_patches.",
+    "UpSampling2D": _RESIZE, "clip_grad_norm_": "optim.clip_by_global_norm clips gradients.", "grid_sample": "fx.scipy.ndimage.map_coordinates takes samples at any places.",
+    "parametrizations": _WEIGHT, "spectral_norm": _WEIGHT, "unfold": "It is fx.lax.conv_general_dilated_patches.", "weight_norm": _WEIGHT,
+    "utils": "Gradients are clipped by optim.clip_by_global_norm; parameters are a pytree, fx.flatten_util.ravel_pytree makes a vector of them.",
     "bce": "nn.bce_with_logits takes the numbers before the sigmoid.",
     "cosine_similarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.",
     "hinge_embedding_loss": "It is fx.numpy.where(targets == 1, x, nn.relu(margin - x)).mean().",
-    "interpolate": "fx.image.resize changes the size of images.",
+    "interpolate": _RESIZE,
     "normalize": "x / fx.numpy.linalg.norm(x, axis=-1, keepdims=True) has rows of length 1.",
     "pad": "fx.numpy.pad pads arrays.",
     "pairwise_distance": "fx.numpy.linalg.norm(x - y, axis=-1) is the distance of rows.",
@@ -48,27 +88,33 @@ _NAMES = {
     "ModuleList": "A list of modules is a field as it is.",
     "Parameter": "An array in a field of a module is a parameter.",
     "PixelShuffle": "Channels come last: x.reshape(n, h, w, c, r, r).transpose(0, 1, 4, 2, 5, 3).reshape(n, h * r, w * r, c).",
-    "Upsample": "fx.image.resize changes the size of images.",
-    "ZeroPad2d": "fx.numpy.pad pads arrays; convolutions and pools take padding=.",
+    "Upsample": _RESIZE,
+    "ZeroPad2d": _PAD,
     "functional": "Layers and functions stand in fx.nn alike.",
     "init": "Initializers stand in nn.initializers.",
 }  # fmt: skip
 _METHODS = {
+    "add": "nn.Sequential(*model.layers, layer) has one more",
+    "append": "nn.Sequential(*model.layers, layer) has one more",
     "apply": "a module is called: model(x); nn.apply(model, x, state=state, key=key) calls every kind",
     "backward": "gradients are values: fx.grad(loss)(model, ...)",
+    "children": "fields are attributes; nn.summary(model, x) shows all layers",
     "compile": "training is train.Trainer(loss, optimizer).fit(model, data, epochs=...)",
     "cuda": "arrays are in the computer's memory",
     "eval": "nn.inference(model) is the model with noise off and running statistics in use",
     "fit": "training is train.Trainer(loss, optimizer).fit(model, data, epochs=...)",
     "forward": "a module is called: model(x)",
     "get_weights": "a module is a pytree: fx.tree.leaves(model)",
+    "half": "fx.tree.map(lambda a: a.astype('float16'), model) changes the dtype",
     "init": "parameters are there when a module is made; nn.init_state(model) is its first state",
     "load_state_dict": "io.load(path, model), and io.load_torch(state_dict, model), return a model with other weights",
     "load_weights": "io.load(path, model) returns a model with other weights",
+    "modules": "fields are attributes; nn.summary(model, x) shows all layers",
     "named_parameters": "a module is a pytree: fx.tree_util.tree_leaves_with_path(model)",
     "parameters": "a module is a pytree: fx.tree.leaves(model)",
     "predict": "a module is called: nn.inference(model)(x)",
-    "register_buffer": "nn.freeze(model, 'path') takes an array out of training; what changes from call to call is state (nn.init_state)",
+    "register_buffer": "a field declared nn.field(trainable=False) holds arrays that are not trained; what changes from call to call is state (nn.init_state)",
+    "register_forward_hook": "nn.observe(callback) hands over every layer's arguments and output while the model runs",
     "requires_grad_": "nn.freeze(model, 'layers/0/*') takes parameters out of training",
     "save": "io.save(path, model) saves it",
     "state_dict": "io.save(path, model) saves it, io.torch_state_dict(model) has PyTorch's names",
@@ -80,11 +126,12 @@ _METHODS = {
 }
 
 
-def no_name(name: str, known: list[str]) -> AttributeError:
+def no_name(name: str, known: list[str], losses: list[str]) -> AttributeError:
     """The error for a name that ``fx.nn`` does not have: what PyTorch and Keras have as a class may be a function here."""
     here = name_here(name, known, _NAMES)
     if here.isidentifier() and here[0].islower() and name[0].isupper():
-        here = f"It is nn.{here}: a function, and in nn.Sequential a layer as it is (nn.Lambda(nn.{here}, ...) with arguments)."
+        layer = f", and in nn.Sequential a layer as it is (nn.Lambda(nn.{here}, ...) with arguments)"
+        here = f"It is nn.{here}: a function{'' if here in losses else layer}."
     return no_attribute("fx.nn", name, known, {name: here})
 
 
@@ -92,6 +139,17 @@ def explain_method(cls: type, name: str) -> str:
     """What stands for a method that modules do not have."""
     text = f"{cls.__name__!r} object has no attribute {name!r}"
     return f"{text}: {_METHODS[name]}" if name in _METHODS else text
+
+
+def explain_call(cls: type, call: Any, error: TypeError, kwargs: dict[str, Any]) -> TypeError | None:
+    """An error that says what a call of a module takes, in place of Python's about a keyword; else None."""
+    wrong = unexpected(error, kwargs)
+    if wrong is None or not str(error).startswith(f"{call.__qualname__}() "):
+        return None
+    known = list(signature_of(call).parameters)[1:]
+    *ours, way_out = ["", *_CALLED.get(wrong, "").split("|")]
+    here = next((n for n in (*ours, way_out) if n in known), way_out)
+    return no_argument(f"A call of {cls.__name__}", wrong, known, {wrong: here})
 
 
 def forward_is_no_call(self: Any, *args: Any, **kwargs: Any) -> Any:

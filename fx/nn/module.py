@@ -20,7 +20,7 @@ from ..ir import Aval
 from ..signatures import signature_of
 from ..trace import named_scope
 from ..traceback import shorten, user_frames
-from .elsewhere import explain_arguments, explain_method, forward_is_no_call
+from .elsewhere import explain_arguments, explain_call, explain_method, forward_is_no_call
 from .observing import observe_call, observer
 
 __all__ = ["Module", "field", "replace", "static_field"]
@@ -28,13 +28,22 @@ __all__ = ["Module", "field", "replace", "static_field"]
 _INDENT = "  "
 
 
-def field(*, static: bool = False, **kwargs: Any) -> Any:
+def field(*, static: bool = False, trainable: bool = True, **kwargs: Any) -> Any:
     """``dataclasses.field`` of a module.
 
     Args:
         static: the value is hashable and part of the module's structure, no leaf of the pytree.
+        trainable: False for arrays that are no parameters (tables, moments of the data): frozen from the start, as by ``nn.freeze``.
+
+    >>> from fx import nn, random
+    >>> class Scaled(nn.Module):
+    ...     layer: nn.Linear
+    ...     scale: object = nn.field(trainable=False)
+    >>> model = Scaled(nn.Linear(2, 3, use_bias=False, key=random.key(0)), random.uniform(random.key(1), (3,)))
+    >>> nn.trainable(model).layer.weight, nn.trainable(model).scale
+    (True, False)
     """
-    metadata = {**(kwargs.pop("metadata", None) or {}), "static": static}
+    metadata = {**(kwargs.pop("metadata", None) or {}), "static": static, "trainable": trainable}
     return dataclasses.field(metadata=metadata, **kwargs)
 
 
@@ -72,6 +81,26 @@ def _check_fields(module: Module) -> None:
             ) from None
 
 
+def _constants(module: Module) -> frozenset[str]:
+    """The paths of the arrays in fields that are declared as not to be trained.
+
+    Raises:
+        ModuleFieldError: such a field holds a module, whose arrays are its own.
+    """
+    found = []
+    for f in dataclasses.fields(cast(Any, module)):
+        if f.metadata.get("trainable", True):
+            continue
+        for path, leaf in tree.leaves_with_path(module.__dict__[f.name], is_leaf=lambda x: isinstance(x, Module)):
+            if isinstance(leaf, Module):
+                raise ModuleFieldError(
+                    f"{type(module).__name__}.{f.name}, a field that is not trained, holds a {type(leaf).__name__}; it is for arrays."
+                    f" nn.freeze(model, '{f.name}') freezes a module."
+                )
+            found.append("/".join(filter(None, (f.name, tree.keystr(path, simple=True, separator="/")))))
+    return frozenset(found)
+
+
 def _observed(call: Callable[..., Any]) -> Callable[..., Any]:
     """``__call__`` whose equations carry the module's name, and that an observer may watch; errors show the user's frames."""
 
@@ -84,6 +113,8 @@ def _observed(call: Callable[..., Any]) -> Callable[..., Any]:
                 return call(self, *args, **kwargs)
         except BaseException as e:
             shorten(e)
+            if type(e) is TypeError and (explained := explain_call(type(self), call, e, kwargs)) is not None:
+                raise explained from None
             raise
 
     return wrapped
@@ -197,7 +228,7 @@ class _ModuleType(abc.ABCMeta):
             if f.name not in self.__dict__ and f.default is not dataclasses.MISSING:
                 self.__dict__[f.name] = f.default
         _check_fields(self)
-        close(self, frozenset())
+        close(self, _constants(self))
         return self
 
     if not TYPE_CHECKING:  # type checkers take the arguments and the type of an object from __init__

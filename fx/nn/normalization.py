@@ -81,10 +81,10 @@ def standardize(
 
 @planned
 def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> Value:
-    """Integers as vectors of 0 with a 1 at their position; an integer out of range gives zeros.
+    """Integers as vectors of 0 with a 1 at their position; a number that is none of 0, 1, ... num_classes - 1 gives zeros.
 
     Args:
-        x: integer array.
+        x: array of integers, or of floats that hold them.
         num_classes: length of the vectors.
         dtype: of the result; None means ``fx.config.default_float``.
         axis: position of the new axis in the result; or the name of an axis of a surrounding vmap, of size
@@ -95,7 +95,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> V
            [0., 0., 1.]], dtype=float32)
     """
     x = as_value(x, "x of one_hot")
-    if not dtypes.is_integer(x.dtype):
+    if not (dtypes.is_integer(x.dtype) or dtypes.is_float(x.dtype)):
         raise DTypeError(f"one_hot takes integers; found {x.dtype}. Convert them: x.astype('int32').")
     d = config.default_float if dtype is None else dtype
     if not hasattr(axis, "__index__"):
@@ -104,7 +104,9 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: Any = -1) -> V
         return as_type(x == axis_index(axis), d)
     position = canonical_axis(axis, x.ndim + 1)
     shape = (*x.shape[:position], num_classes, *x.shape[position:])
-    if num_classes - 1 > dtypes.iinfo(x.dtype).max:  # the classes of the narrow dtype would begin anew: 256 as 0
+    if (
+        dtypes.is_integer(x.dtype) and num_classes - 1 > dtypes.iinfo(x.dtype).max
+    ):  # the classes of the narrow dtype would begin anew: 256 as 0
         x = as_type(x, dtypes.int64)
     hot = expand_dims(x, (position,)) == broadcasted_iota(x.dtype, shape, position)
     return as_type(hot, d)

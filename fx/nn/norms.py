@@ -80,7 +80,7 @@ class BatchNorm(Module):
         epsilon: added to the variance.
         affine: whether there are weight and bias.
         axis_name: of surrounding vmaps whose examples belong to the batch too; None for none.
-        dtype: of the parameters; the running moments are float32 at least.
+        dtype: of the parameters and of the running moments, which are float32 at least.
 
     Called ``y, state = layer(x, state)`` with x of shape (..., channels), where at first ``state = nn.init_state(layer)``.
 
@@ -102,6 +102,7 @@ class BatchNorm(Module):
     momentum: float = static_field(default=0.1)
     epsilon: float = static_field(default=1e-5)
     axis_name: Any = static_field(default=None)
+    dtype: Any = static_field(default=None, repr=False)
     inference: bool = static_field(default=False)
 
     def __init__(
@@ -112,12 +113,12 @@ class BatchNorm(Module):
         if not (isinstance(momentum, numbers.Real) and 0 <= momentum <= 1):
             raise ArgumentError(f"BatchNorm: momentum is the share of the new moments, from 0 to 1; found {momentum!r}")
         self.channels, self.momentum, self.epsilon, self.axis_name = channels, momentum, epsilon, axis_name
-        d = parameter_dtype(dtype)
+        d = self.dtype = parameter_dtype(dtype)
         self.weight, self.bias = (fnp.ones(channels, d), fnp.zeros(channels, d)) if affine else (None, None)
 
     def init_state(self) -> dict[str, Value]:
         """Running moments: mean 0, variance 1."""
-        d = dtypes.float32 if self.weight is None else dtypes.promote_types(self.weight.dtype, dtypes.float32)
+        d = dtypes.promote_types(self.dtype if self.weight is None else self.weight.dtype, dtypes.float32)
         return {"mean": fnp.zeros(self.channels, d), "variance": fnp.ones(self.channels, d)}
 
     def __call__(self, x: Value, state: Any = None) -> tuple[Value, dict[str, Value]]:

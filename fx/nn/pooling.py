@@ -26,20 +26,36 @@ class _Windows(Module):
     window: tuple[int, ...] = static_field()
     strides: tuple[int, ...] = static_field()
     padding: Any = static_field(default="VALID")
+    ceil_mode: bool = static_field(default=False)
 
     _spatial = 0
 
-    def __init__(self, window: Sizes, strides: Sizes | None = None, padding: Padding = "VALID") -> None:
+    def __init__(
+        self, window: Sizes, strides: Sizes | None = None, padding: Padding = "VALID", *, ceil_mode: bool = False
+    ) -> None:
         name, n = type(self).__name__, self._spatial
         self.window = per_axis(name, "window", window, n)
         self.strides = self.window if strides is None else per_axis(name, "strides", strides, n)
-        self.padding = padding_pairs(name, padding, n)
+        self.padding, self.ceil_mode = padding_pairs(name, padding, n), ceil_mode
+        if ceil_mode and self.padding == "SAME":
+            raise ShapeError(f"{name}: padding='SAME' leaves no elements over; ceil_mode is for other paddings")
 
     def __call__(self, x: Value) -> Value:
         return over_batch(self._pooled, x, self._spatial, None, type(self).__name__)
 
     def _pooled(self, x: Value) -> Value:
-        return max_pool(x, self.window, self.strides, self.padding)
+        padding = [(a, b + more) for (a, b), more in self._reaching(x)] if self.ceil_mode else self.padding
+        return max_pool(x, self.window, self.strides, padding)
+
+    def _reaching(self, x: Value) -> list[tuple[tuple[int, int], int]]:
+        """For each spatial axis what it is padded with, and how much further the last window reaches that begins before the end."""
+        pads = ((0, 0),) * self._spatial if self.padding == "VALID" else self.padding
+        out = []
+        for n, k, s, (before, after) in zip(x.shape[1:-1], self.window, self.strides, pads):
+            over = (n + before + after - k) % s
+            begins = n + before + after - k - over + s  # of the window that the elements left over would be in
+            out.append(((before, after), s - over if over and begins < n + before else 0))
+        return out
 
 
 class MaxPool1d(_Windows, init=False):
@@ -49,6 +65,7 @@ class MaxPool1d(_Windows, init=False):
         window: an int, or one for each spatial axis.
         strides: distance between windows; None means ``window``.
         padding: "VALID", "SAME", an int, or for each spatial axis an int or a pair; padded elements never win.
+        ceil_mode: take what is left over at the end as a window too, which reaches beyond it.
 
     >>> from fx import nn
     >>> nn.MaxPool1d(2)(fnp.arange(4.0).reshape(1, 4, 1)).ravel()
@@ -80,20 +97,27 @@ class _Means(_Windows):
     count_include_pad: bool = static_field(default=True)
 
     def __init__(
-        self, window: Sizes, strides: Sizes | None = None, padding: Padding = "VALID", *, count_include_pad: bool = True
-    ) -> None:
-        super().__init__(window, strides, padding)
+        self, window: Sizes, strides: Sizes | None = None, padding: Padding = "VALID", *, ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(window, strides, padding, ceil_mode=ceil_mode)
         self.count_include_pad = count_include_pad
 
     def _pooled(self, x: Value) -> Value:
-        return avg_pool(x, self.window, self.strides, self.padding, self.count_include_pad)
+        if not self.ceil_mode:
+            return avg_pool(x, self.window, self.strides, self.padding, self.count_include_pad)
+        reaching = self._reaching(x)
+        if self.count_include_pad:  # what is padded counts, what a window reaches beyond that does not
+            x = fnp.pad(x, [(0, 0), *[pads for pads, _ in reaching], (0, 0)])
+            reaching = [((0, 0), more) for _, more in reaching]
+        return avg_pool(x, self.window, self.strides, [(a, b + more) for (a, b), more in reaching], False)
 
 
 class AvgPool1d(_Means, init=False):
     """The mean of every window of (..., time, channels).
 
     Args:
-        window, strides, padding: as for ``MaxPool1d``.
+        window, strides, padding, ceil_mode: as for ``MaxPool1d``; what a window reaches beyond the end does not count.
         count_include_pad: count padded elements, which are 0.
     """
 

@@ -166,7 +166,7 @@ class TransformerDecoderBlock(_Block):
 
 
 class _Stack(Module):
-    """Blocks one after the other, and a last normalisation where they normalise first."""
+    """Blocks one after the other, and a last normalisation."""
 
     blocks: tuple[Any, ...]
     norm: LayerNorm | None
@@ -180,14 +180,15 @@ class _Stack(Module):
         heads: int,
         hidden_features: int | None = None,
         *,
+        final_norm: bool | None = None,
         key: Any,
         **options: Any,
     ) -> None:
         keys = split_key(key, num_layers, describe(self, num_layers, features, heads))
         self.blocks = tuple([type(self)._block(features, heads, hidden_features, key=k, **options) for k in keys])
-        first = options.get("norm_first", True)
+        last = options.get("norm_first", True) if final_norm is None else final_norm
         self.norm = (
-            LayerNorm(features, epsilon=options.get("epsilon", 1e-5), dtype=options.get("dtype")) if first else None
+            LayerNorm(features, epsilon=options.get("epsilon", 1e-5), dtype=options.get("dtype")) if last else None
         )
 
     def init_cache(self, batch: int, length: int, dtype: Any = None) -> tuple[Cache, ...]:
@@ -211,6 +212,7 @@ class TransformerEncoder(_Stack, init=False):
 
     Args:
         num_layers: how many blocks; all others are those of a block.
+        final_norm: whether a ``LayerNorm`` follows the last block; None: where blocks normalise first.
 
     Called ``y = model(x, mask=, key=)``; with ``cache=`` it returns (y, cache).
 
@@ -230,6 +232,7 @@ class TransformerDecoder(_Stack, init=False):
 
     Args:
         num_layers: how many blocks; all others are those of a block.
+        final_norm: whether a ``LayerNorm`` follows the last block; None: where blocks normalise first.
 
     Called ``y = model(x, memory, mask=, memory_mask=, key=)``; with ``cache=`` it returns (y, cache).
 

@@ -158,14 +158,15 @@ __array_api_version__ = "2024.12"
 _ELSEWHERE = {
     "random": "Random numbers are drawn from explicit keys: fx.random.normal(fx.random.key(0), (3,)).",
     "float128": "float64 is the widest float.", "longdouble": "float64 is the widest float.", "matrix": "Matrices are arrays of two axes.",
-    "tensor": "array", "cat": "concatenate",
+    "tensor": "array", "bmm": "matmul", "cat": "concatenate", "from_numpy": "asarray", "mm": "matmul", "rand": "It is fx.random.uniform(key, shape).", "randint": "It is fx.random.randint(key, shape, low, high).",
+    "randn": "It is fx.random.normal(key, shape).", "unsqueeze": "expand_dims",
 }  # fmt: skip
 
 for _name, _f in list(globals().items()):
     if isinstance(_f, _FunctionType) and not _name.startswith("_") and _position_of("out", _f) is not None:
         globals()[_name] = _protocol.honouring_out(_f)
 
-_of_keys.provide(globals(), _of_keys.NUMPY_MOVES)
+_of_keys.provide(globals(), (*_of_keys.NUMPY_MOVES, *_of_keys.COMPARISONS))
 _protocol.provide("numpy", _sys.modules[__name__])
 _protocol.provide("numpy.linalg", linalg)
 _protocol.provide("numpy.fft", fft)

@@ -203,28 +203,10 @@ def divmod(x: Any, y: Any, /) -> tuple[Value, Value]:
 # ------------------------------------------------------------------------------------------ powers
 
 
-def _exact_power(x: Value, y: Value) -> Value:
-    """Integers by repeated squaring over the bits of the exponent; negative exponents give 0 (1, -1 for |x| = 1)."""
-    d = aval_of(x).dtype
-    zero, one = constant(x, 0), constant(x, 1)
-    acc, base, bits = one, x, y
-    for _ in range(d.itemsize * 8 - (d.kind == "i")):
-        odd = p.ne(p.bitwise_and(bits, one), zero)
-        acc = p.select(odd, p.mul(acc, base), acc)
-        base = p.mul(base, base)
-        bits = p.shift_right_logical(bits, one)
-    if d.kind == "i":
-        minus = constant(x, -1)
-        odd = p.ne(p.bitwise_and(y, one), zero)
-        unit = p.select(p.eq(x, minus), p.select(odd, minus, one), p.select(p.eq(x, one), one, zero))
-        acc = p.select(p.lt(y, zero), unit, acc)
-    return acc
-
-
 def _power(x: Value, y: Value) -> Value:
     if dtypes.is_inexact(result_dtype(x, y)):
         return p.pow(*promote_operands(x, y, to_float=True))
-    return _promoted(_exact_power, numbers=True)(x, y)
+    return _promoted(p.pow, numbers=True)(x, y)
 
 
 _integer_pow_reference = p.integer_pow_p.rule("impl")
@@ -440,18 +422,10 @@ greater_equal = _order("greater_equal", p.ge, p.ge_p, "x >= y.")
 # ------------------------------------------------------------------------------------ number theory
 
 
-def _gcd(x: Value, y: Value) -> Value:
-    """Euclid's algorithm, unrolled for the width of the dtype (1.44 log2 steps at most)."""
-    x, y = p.abs(x), p.abs(y)
-    for _ in range(int(1.45 * 8 * aval_of(x).dtype.itemsize) + 2):
-        x, y = p.select(_is_zero(y), x, y), p.select(_is_zero(y), constant(y, 0), p.rem(x, _nonzero(y)))
-    return x
-
-
 def _lcm(x: Value, y: Value) -> Value:
-    g = _gcd(x, y)
+    g = p.gcd(x, y)
     return p.mul(p.div(p.abs(x), _nonzero(g)), p.abs(y))
 
 
-gcd = define("gcd", 2, _bits("gcd", _gcd, numbers=True), "The greatest common divisor of |x| and |y|.", 0)
+gcd = define("gcd", 2, _bits("gcd", p.gcd, numbers=True), "The greatest common divisor of |x| and |y|.", 0)
 lcm = define("lcm", 2, _bits("lcm", _lcm, numbers=True), "The least common multiple of |x| and |y|.")

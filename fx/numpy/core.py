@@ -146,6 +146,8 @@ def as_value(x: Any, name: str = "argument") -> Value:
         return Array(x.typed(x.aval.dtype), x.aval.weak and not x.aval.shape)
     if hasattr(x, "__fx_array__"):
         return x.__fx_array__()
+    if hasattr(x, "__jax_array__"):  # JAX's name for what holds a value, traced or known
+        return as_value(x.__jax_array__(), name)
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return Array(to_numpy(x))
     if isinstance(x, (memoryview, bytearray, array.array)):
@@ -213,7 +215,7 @@ def _from_sequence(x: Sequence[Any], name: str) -> Value:
         return Array(a.astype(config.default_float))
     if all(is_python_scalar(v) for v in leaves):
         return Array(a.astype(_fitting(a)))
-    d = dtypes.promote(*[(v.dtype, v.weak) for v in map(_aval_of, leaves)])[0]
+    d = dtypes.canonical(dtypes.promote(*[(v.dtype, v.weak) for v in map(_aval_of, leaves)])[0])
     return Array(a.astype(d, copy=False))
 
 
@@ -464,8 +466,8 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
         return joint_shape(*shapes)
     except ValueError:
         raise ShapeError(
-            f"arrays of shapes {', '.join(map(str, shapes))} cannot be broadcast together: counted from the right,"
-            " sizes must be equal or 1"
+            f"Incompatible shapes for broadcasting: {', '.join(map(str, shapes))}; counted from the right, sizes must be"
+            " equal or 1"
         ) from None
 
 

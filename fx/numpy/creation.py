@@ -274,32 +274,35 @@ def ones(shape: Any, dtype: Any = None, *, device: Any = None, order: Any = None
 empty = zeros
 
 
-def _like(x: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], np.dtype]:
+def _like(x: Any, dtype: Any, shape: Any) -> tuple[tuple[int, ...], np.dtype, bool]:
+    """Shape, dtype and weakness of what is made like ``x``: with a dtype that is given it is not weak."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):  # also a ShapeDtypeStruct
-        have = tuple(x.shape)
+        have, weak = tuple(x.shape), getattr(x, "weak_type", False)
         d = np.dtype(x.dtype) if isinstance(x, (Array, Tracer)) else dtypes.canonical(x.dtype)
     else:
         a = aval_of(as_value(x))
-        have, d = a.shape, a.dtype
-    return (have if shape is None else static_shape(shape)), (d if dtype is None else dtypes.canonical(dtype))
+        have, d, weak = a.shape, a.dtype, a.weak
+    sizes = have if shape is None else static_shape(shape)
+    return (sizes, d, bool(weak)) if dtype is None else (sizes, dtypes.canonical(dtype), False)
 
 
 def _filled_like(a: Any, value: Any, dtype: Any, shape: Any, device: Any) -> Value:
     """Recorded with the array it is like, so that ``np.zeros_like(x)`` is a buffer that traced code may fill."""
     check_device(device)
-    s, d = _like(a, dtype, shape)
+    s, d, weak = _like(a, dtype, shape)
     number = _plain_number(value, d)
     if type(a) is not Tracer:
-        return filled(s, number, d)
+        return helpers.full(s, number, d, True) if weak else filled(s, number, d)
     builder = recording_builder((a,))
     assert builder is not None  # a tracer has one
+    number = Array(np.asarray(number), True) if weak else number
     return builder.record(shaping.broadcast_in_dim_p, (number,), {"shape": s, "broadcast_dimensions": ()})
 
 
 def zeros_like(
     a: Any, dtype: Any = None, shape: Any = None, *, device: Any = None, order: Any = None, out_sharding: Any = None
 ) -> Value:
-    """Zeros of the shape and dtype of ``a``."""
+    """Zeros of the shape and dtype of ``a``, weak as it is."""
     return _filled_like(a, 0, dtype, shape, device)
 
 
@@ -322,7 +325,7 @@ def full_like(
     if is_python_scalar(fill_value):
         return _filled_like(a, fill_value, dtype, shape, device)
     check_device(device)
-    s, d = _like(a, dtype, shape)
+    s, d, _ = _like(a, dtype, shape)
     return broadcast_value(as_typed(fill_value, d), s)
 
 
@@ -362,7 +365,7 @@ def arange(
         d = dtypes.canonical(dtype)
     else:
         avals = [aval_of(v) for v in (a, b, c)]
-        d = dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0]
+        d = dtypes.canonical(dtypes.promote(*[(v.dtype, v.weak) for v in avals])[0])
         d = config.default_int if d == dtypes.bool_ else d
     if state.absorbing and all(isinstance(v, (int, np.integer, Size)) for v in (a, b, c)) and dtypes.is_integer(d):
         a, b, c = (as_size(v) for v in (a, b, c))

@@ -230,7 +230,8 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Va
 
 def _pad_constant(x: Value, widths: list[tuple[int, int]], values: Any) -> Value:
     if is_python_scalar(values):
-        return joining.pad(x, np.asarray(values).astype(x.dtype)[()], [(a, b, 0) for a, b in widths])
+        number = np.asarray(values).astype(x.dtype)[()]
+        return joining.pad(x, helpers.full_like(x, number, shape=()), [(a, b, 0) for a, b in widths])
     for i, ((a, b), (u, v)) in enumerate(zip(widths, _pairs(values, x.ndim, "constant_values"))):
         same = u is v or (type(u) is type(v) and isinstance(u, (int, float, complex)) and u == v)
         for lo, hi, c in [(a, b, u)] if same else [(a, 0, u), (0, b, v)]:
@@ -256,33 +257,48 @@ def _pad_by_function(x: Value, widths: list[tuple[int, int]], f: Callable[..., A
 
 def _pad_axis(x: Value, a: int, b: int, i: int, mode: str, kwargs: dict[str, Any]) -> Value:
     n = x.shape[i]
-    place = np.arange(-a, n + b)
     if mode in ("maximum", "minimum", "mean", "median"):
         return _pad_statistic(x, a, b, i, mode, kwargs.get("stat_length"))
     if mode == "linear_ramp":
         return _pad_ramp(x, a, b, i, _pairs(kwargs.get("end_values", 0), x.ndim, "end_values")[i])
-    if mode == "edge":
-        return _read(x, i, np.clip(place, 0, n - 1))
-    if mode == "wrap":
-        return _read(x, i, place % n)
-    if mode == "reflect" and n == 1:  # there is nothing to reflect but the element itself
-        return _read(x, i, np.zeros_like(place))
-    period = 2 * n if mode == "symmetric" else 2 * (n - 1)
-    times, q = np.divmod(place, period)
-    back = q >= n
-    source = np.where(back, period - q - (mode == "symmetric"), q)
     kind = kwargs.get("reflect_type") or "even"
     if kind not in ("even", "odd"):
         raise ArgumentError(f"reflect_type must be 'even' or 'odd'; found {kind!r}")
-    out = _read(x, i, source)
+    if mode == "edge" or (mode == "reflect" and n == 1):  # there is nothing to reflect but the element itself
+        return _beside(x, i, _edge(x, i, 0, a), _edge(x, i, n - 1, b))
+    skipped = 1 if mode == "reflect" else 0  # the edge, which is no part of what is mirrored in it
+    if kind == "even" and a + skipped <= n and b + skipped <= n:
+        if mode == "wrap":
+            return _beside(x, i, _part(x, i, n - a, a), _part(x, i, 0, b))
+        before, after = _part(x, i, skipped, a), _part(x, i, n - skipped - b, b)
+        return _beside(x, i, shaping.rev(before, (i,)), shaping.rev(after, (i,)))
+    place = np.arange(-a, n + b)
+    if mode == "wrap":
+        return _read(x, i, place % n)
+    period = 2 * n if mode == "symmetric" else 2 * (n - 1)
+    times, q = np.divmod(place, period)
+    back = q >= n
+    out = _read(x, i, np.where(back, period - q - (mode == "symmetric"), q))
     if kind == "even":
         return out
     # odd: mirrored in the point at the edge, so each period rises by twice the difference of the ends
-    first, last = (joining.slice_in_dim(x, k, k + 1, axis=i) for k in (0, n - 1))
+    first, last = _part(x, i, 0, 1), _part(x, i, n - 1, 1)
     column = tuple([-1 if j == i else 1 for j in range(x.ndim)])
     sign, shift, turn = (np.reshape(v, column).astype(x.dtype) for v in (np.where(back, -1, 1), 2 * times, 2 * back))
     rise = binary.multiply(binary.subtract(last, first), shift)
     return binary.add(binary.add(binary.multiply(out, sign), binary.multiply(last, turn)), rise)
+
+
+def _part(x: Value, i: int, start: int, size: int) -> Value:
+    return joining.slice_in_dim(x, start, start + size, axis=i)
+
+
+def _edge(x: Value, i: int, k: int, width: int) -> Value:
+    return broadcast_value(_part(x, i, k, 1), tuple([width if j == i else s for j, s in enumerate(x.shape)]))
+
+
+def _beside(x: Value, i: int, before: Value, after: Value) -> Value:
+    return joining.concatenate([v for v in (before, x, after) if v.shape[i]], i)
 
 
 def _read(x: Value, i: int, source: np.ndarray) -> Value:

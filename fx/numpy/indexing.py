@@ -173,7 +173,7 @@ def _windows(shape: tuple[int, ...], index: Index, mode: str | None, from_end: b
         n >= 2**31 or (type(q) is Tracer and aval_of(q).dtype.name in ("int64", "uint64", "uint32"))
         for n, q in zip(shape, parts)
     ]
-    d = dtypes.int64 if any(needs) or max(shape, default=0) >= 2**31 else dtypes.int32
+    d = dtypes.canonical(dtypes.int64) if any(needs) or max(shape, default=0) >= 2**31 else dtypes.int32
     try:
         batch_shape = broadcast_shapes(*[q.shape for q in parts])
     except ShapeError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import dtypes
 from ..array import Array
 from ..errors import (
     ArgumentError,
@@ -33,6 +34,8 @@ __all__ = [
 
 def shape(a: Any) -> tuple[int, ...]:
     """The sizes of the axes (none for None, as in NumPy)."""
+    if isinstance(getattr(a, "dtype", None), dtypes.KeyDType):
+        return tuple(a.shape)
     return () if a is None else aval_of(as_value(a)).shape
 
 
@@ -96,7 +99,7 @@ def _infer(sizes: tuple[int, ...], x: Value) -> tuple[int, ...]:
     if sizes.count(-1) == 1 and rest:
         found = tuple([x.size // rest if s == -1 else s for s in sizes])
     if any(s < 0 for s in found) or math.prod(found) != x.size:
-        raise ShapeError(f"an array of shape {x.shape} ({x.size} elements) cannot be reshaped to {sizes}")
+        raise ShapeError(f"cannot reshape array of shape {x.shape}, which has {x.size} elements, to {sizes}")
     return found
 
 

@@ -77,14 +77,14 @@ def _with_mask(m: Any, k: int, name: str) -> tuple[Value, Value]:
 def tril(m: Any, k: int = 0) -> Value:
     """The lower triangle; zeros above the k-th diagonal."""
     x, mask = _with_mask(m, k, "tril")
-    return p.select(mask, x, filled(x.shape, False, x.dtype))
+    return p.select(mask, x, helpers.zeros_like(x))
 
 
 @planned
 def triu(m: Any, k: int = 0) -> Value:
     """The upper triangle; zeros below the k-th diagonal."""
     x, mask = _with_mask(m, k - 1, "triu")
-    return p.select(mask, filled(x.shape, False, x.dtype), x)
+    return p.select(mask, helpers.zeros_like(x), x)
 
 
 def diag(v: Any, k: int = 0) -> Value:
@@ -102,7 +102,7 @@ def _with_diagonal(x: Value, k: int) -> Value:
     n = x.shape[0] + abs(k)
     padded = joining.pad(x, zero_of(x), ((0, abs(k), 0),))
     source = shaping.broadcast_in_dim(padded, (n, n), (0 if k >= 0 else 1,))
-    return p.select(eye(n, k=k, dtype=np.bool_), source, filled((n, n), False, x.dtype))
+    return p.select(eye(n, k=k, dtype=np.bool_), source, helpers.zeros_like(source))
 
 
 @planned

@@ -1,4 +1,4 @@
-"""Functions that move elements and compute nothing take arrays of keys (``fx.random.KeyArray``) too.
+"""Functions that move elements and compute nothing, or compare them, take arrays of keys (``fx.random.KeyArray``) too.
 
 Both words of the keys are moved alike.  Nothing is asked before a call fails, so arrays of numbers do not pay for it.
 """
@@ -11,13 +11,15 @@ from typing import Any
 
 from ..traceback import shorten
 
-__all__ = ["LAX_MOVES", "NUMPY_MOVES", "moves_elements", "provide"]
+__all__ = ["COMPARISONS", "LAX_MOVES", "NUMPY_MOVES", "compares_elements", "moves_elements", "provide"]
 
 NUMPY_MOVES = (
-    "append", "array", "array_split", "asarray", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to", "copy",
-    "delete", "expand_dims", "flip", "fliplr", "flipud", "hstack", "insert", "moveaxis", "permute_dims", "ravel", "repeat", "reshape",
-    "roll", "rollaxis", "rot90", "split", "squeeze", "swapaxes", "take", "tile", "transpose", "unstack", "vstack", "zeros_like",
+    "append", "array", "array_split", "asarray", "atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "broadcast_to",
+    "column_stack", "copy", "delete", "empty_like", "expand_dims", "flip", "fliplr", "flipud", "full_like", "hstack", "insert",
+    "moveaxis", "nan_to_num", "permute_dims", "ravel", "repeat", "reshape", "roll", "rollaxis", "rot90", "select", "split", "squeeze",
+    "swapaxes", "take", "take_along_axis", "tile", "transpose", "unstack", "vstack", "zeros_like",
 )  # fmt: skip
+COMPARISONS = ("allclose", "array_equal", "isclose")
 LAX_MOVES = (
     "broadcast", "broadcast_in_dim", "collapse", "concatenate", "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim",
     "dynamic_update_index_in_dim", "dynamic_update_slice", "dynamic_update_slice_in_dim", "expand_dims", "index_in_dim", "reshape",
@@ -28,7 +30,8 @@ LAX_MOVES = (
 def provide(namespace: dict[str, Any], names: Iterable[str]) -> None:
     """Wraps the functions of a package that have these names."""
     for name in names:
-        namespace[name] = moves_elements(namespace[name])
+        of_keys = compares_elements if name in COMPARISONS else moves_elements
+        namespace[name] = of_keys(namespace[name])
 
 
 def moves_elements(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,6 +54,27 @@ def moves_elements(f: Callable[..., Any]) -> Callable[..., Any]:
                 shorten(e)
                 raise
         return moved
+
+    wrapper.hides_frames = True  # type: ignore[attr-defined]
+    return wrapper
+
+
+def compares_elements(f: Callable[..., Any]) -> Callable[..., Any]:
+    """``f``, which tells whether elements are close, of arrays of keys too: these are equal or not."""
+
+    @functools.wraps(f)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return f(*args, **kwargs)
+        except BaseException as e:
+            kind = _kind_of_keys(args[:2]) if isinstance(e, TypeError) else None
+            if kind is None or not all(isinstance(a, kind) for a in args[:2]):
+                shorten(e)
+                raise
+        if f.__name__ == "array_equal":  # also of other shapes
+            return f(args[0].word(0), args[1].word(0)) & f(args[0].word(1), args[1].word(1))
+        equal = args[0] == args[1]
+        return equal if f.__name__ == "isclose" else equal.all()
 
     wrapper.hides_frames = True  # type: ignore[attr-defined]
     return wrapper

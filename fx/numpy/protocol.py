@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import tree
 from ..array import Array, to_numpy
+from ..config import config
 from ..errors import (
     ArgumentError,
     FxError,
@@ -273,9 +274,18 @@ def _as_array(x: Any) -> Any:
     return Array(to_numpy(x)) if isinstance(x, (np.ndarray, np.generic)) else x
 
 
+_KNOWN = frozenset((Array, np.ndarray))
+
+
+def _plain(x: Any) -> Any:
+    return np.asarray(x) if type(x) is Array else x
+
+
 @user_frames
 def array_function(self: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """``__array_function__`` of arrays and tracers."""
+    if config.numpy_functions == "numpy" and Tracer not in types and set(types) <= _KNOWN:
+        return func(*tree.map(_plain, args), **tree.map(_plain, kwargs))
     space, name = _space_of(func), func.__name__
     what = f"{space.replace('numpy', 'np', 1)}.{name}"
     if space != "numpy":

@@ -110,7 +110,7 @@ def _modulo(shift: Tracer, n: int) -> Value:
     d = aval_of(shift).dtype
     if not dtypes.is_integer(d):
         raise DTypeError(f"roll: a shift must be an integer; found {aval_of(shift)}")
-    if d == dtypes.uint64:
+    if d in (dtypes.uint32, dtypes.uint64):
         return as_type(remainder(shift, n), dtypes.int64)
     return remainder(shift if d == dtypes.int32 else as_type(shift, dtypes.int64), n)
 
@@ -203,10 +203,20 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
     x = as_value(a)
     if x.ndim < 2:
         raise ShapeError(f"diagonal needs at least 2 dimensions; found shape {x.shape}")
-    x, offset = moveaxis(x, (axis1, axis2), (-2, -1)), diagonal_number(offset)
-    n = max(0, min(x.shape[-2] + min(offset, 0), x.shape[-1] - max(offset, 0)))
-    i = np.arange(n, dtype=np.int32)
-    return getitem(x, (Ellipsis, i - min(offset, 0), i + max(offset, 0)))
+    offset = diagonal_number(offset)
+    canonical_axes((axis1, axis2), x.ndim)  # which tells of one that is named twice
+    i, j = (canonical_axis(axis, x.ndim) for axis in (axis1, axis2))
+    if i > j:
+        i, j, offset = j, i, -offset
+    if j > i + 1:
+        x, i = moveaxis(x, (i, j), (-2, -1)), x.ndim - 2
+    rows, columns = x.shape[i : i + 2]
+    n = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
+    # of the elements of the plane in a row, every (columns + 1)-th
+    flat = shaping.reshape(x, (*x.shape[:i], rows * columns, *x.shape[i + 2 :]))
+    start = columns * max(-offset, 0) + max(offset, 0) if n else 0
+    stop = start + (n - 1) * (columns + 1) + 1 if n else 0
+    return moveaxis(joining.slice_in_dim(flat, start, stop, columns + 1, axis=i), i, -1)
 
 
 @planned
@@ -306,11 +316,15 @@ def _merge_traced(where: Value, n: int, count: int) -> Value:
 
 def view(x: Value, dtype: Any) -> Value:
     """The same memory read as another dtype; the last axis grows or shrinks where the size of an element changes."""
+    if isinstance(dtype, (int, tuple)):
+        raise DTypeError(
+            f"x.view reads the memory as another dtype; found {dtype!r}. Another shape is x.reshape({dtype!r})."
+        )
     d = dtypes.canonical(dtype)
     if d == x.dtype:
         return x
     if type(x) is Array:
-        return Array(np.ascontiguousarray(x._data).view(d))
+        return Array(np.asarray(x._data, order="C").view(d))
     if dtypes.is_complex(x.dtype) and d == dtypes.real_dtype(x.dtype) and x.ndim:
         parts = joining.concatenate([shaping.expand_dims(q, (x.ndim,)) for q in (p.real(x), p.imag(x))], x.ndim)
         return shaping.reshape(parts, (*x.shape[:-1], 2 * x.shape[-1]))

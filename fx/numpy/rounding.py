@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..config import in_full_width
 from ..errors import DTypeError
 from ..plans import planned, replayed
 from ..primitives import elementwise as p
@@ -53,13 +54,19 @@ def clip(
     return x if hi is None else binary.minimum(hi, x)
 
 
+@in_full_width
+def _in_floats(x: Value, n: int) -> Value:
+    """Integers rounded to 10^-n as float64."""
+    return as_type(round(as_type(x, np.float64), n), x.dtype)
+
+
 def round(a: Any, decimals: int = 0, out: Any = None) -> Value:
     """To ``decimals`` places after the point (before it, if negative), halves to even."""
     x = as_value(a)
     n = operator.index(decimals)
     d = x.dtype
     if not dtypes.is_inexact(d):
-        return helpers.unchanged(x) if n >= 0 else as_type(round(as_type(x, np.float64), n), d)
+        return helpers.unchanged(x) if n >= 0 else _in_floats(x, n)
     if n == 0:
         return unary.rint(x)
     return _round_to(x, n)

@@ -281,13 +281,19 @@ def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any, inplace: bool
 
 
 def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = False) -> Value:
-    """A copy with values (repeated, if they are too few) written at flat positions."""
+    """A copy with values (repeated, if they are too few) written at flat positions.
+
+    mode: None: negative ones count from the end, and what lies outside goes to the nearest element; "clip": negative ones are 0;
+    "wrap".
+    """
     not_in_place("put", inplace)
     x, idx = as_value(a), ravel(ind)
     w = ravel(as_typed(v, x.dtype))
     if idx.size == 0 or w.size == 0:
         return x
-    if mode == "clip":
+    if mode is None:
+        idx = index_positions(idx, x.size, dtypes.int32 if x.size < 2**31 else dtypes.int64, None, True)
+    if mode in (None, "clip"):
         idx = binary.minimum(binary.maximum(idx, 0), x.size - 1)
     w = getitem(w, np.arange(idx.size, dtype=np.int32) % w.size)
     return shaping.reshape(setitem(ravel(x), idx, w, mode="wrap" if mode == "wrap" else None), x.shape)

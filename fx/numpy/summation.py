@@ -11,11 +11,11 @@ import numpy as np
 from .. import dtypes
 from ..errors import ShapeError
 from ..plans import planned
-from ..primitives import elementwise as p
 from ..primitives import reductions as r
 from ..primitives import shaping
 from ..primitives.linalg import dot_general
-from .core import Value, as_type, filled, operand, promote_dtype
+from .core import Value, as_type, operand, promote_dtype
+from .rearranging import diagonal
 
 __all__ = ["einsum", "einsum_path"]
 
@@ -49,7 +49,7 @@ def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, li
     terms = left.split(",")
     if len(terms) != len(xs):
         raise ShapeError(f"einsum {subscripts!r} names {len(terms)} operands; {len(xs)} were given")
-    bad = [ch for ch in spec.replace("->", "").replace("...", "").replace(",", "") if ch not in string.ascii_letters]
+    bad = [ch for ch in spec.replace("->", "").replace("...", "").replace(",", "") if not ch.isalnum()]
     if bad:
         raise ShapeError(f"einsum {subscripts!r}: {bad[0]!r} is not a letter")
     hidden = [x.ndim - len(t.replace("...", "")) if "..." in t else 0 for t, x in zip(terms, xs)]
@@ -83,10 +83,8 @@ def _diagonals(t: str, x: Value) -> Term:
                 raise ShapeError(
                     f"einsum: axes {i} and {j} are both {ch!r} but have sizes {x.shape[i]} and {x.shape[j]}"
                 )
-            on = p.eq(*[shaping.broadcasted_iota(dtypes.int32, x.shape, k) for k in (i, j)])
-            reduce = r.reduce_or if x.dtype == dtypes.bool_ else r.reduce_sum
-            x = reduce(p.select(on, x, filled(x.shape, False, x.dtype)), (j,))
-            t = t[:j] + t[j + 1 :]
+            x = diagonal(x, 0, i, j)
+            t = t[:i] + t[i + 1 : j] + t[j + 1 :] + ch
     return t, x
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
-from ..api.looking import ShapeDtypeStruct
 from ..config import config
 from ..errors import (
     ArgumentError,
@@ -58,7 +57,9 @@ def result_type(*args: Any) -> np.dtype:
     """The dtype of an operation on the arguments (arrays, numbers, dtypes)."""
     if not args:
         raise ArgumentError("result_type takes at least one array, number or dtype")
-    return dtypes.promote(*[_typed(a) for a in args])[0]
+    if all(isinstance(getattr(a, "dtype", None), dtypes.KeyDType) for a in args):
+        return args[0].dtype  # type: ignore[no-any-return]
+    return dtypes.canonical(dtypes.promote(*[_typed(a) for a in args])[0])
 
 
 def _typed(a: Any) -> tuple[np.dtype, bool]:
@@ -67,8 +68,8 @@ def _typed(a: Any) -> tuple[np.dtype, bool]:
         if a is int or a is float or a is complex:  # not ==, which also holds for the dtypes they become
             return default_dtype(np.dtype(a)), True
         return dtypes.canonical(a), False
-    if isinstance(a, ShapeDtypeStruct):
-        return dtypes.canonical(a.dtype), a.weak_type
+    if hasattr(a, "dtype"):  # also of what stands for an array, or describes one
+        return dtypes.canonical(a.dtype), bool(getattr(a, "weak_type", False))
     v = aval_of(as_value(a))
     return v.dtype, v.weak
 

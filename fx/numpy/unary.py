@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..config import in_full_width
 from ..errors import DTypeError
 from ..primitive import Primitive
 from ..primitives import elementwise as p
@@ -143,6 +144,7 @@ def _spacing(x: Value) -> Value:
     return p.select(_signbit(x), p.neg(step), step)
 
 
+@in_full_width
 def _log10(x: Value) -> Value:
     """log(x) / log(10), a whole number where x is 10 to a whole power, as in NumPy: floor and ceil of it count.
 
@@ -344,14 +346,13 @@ def frexp(x: Any, /, out: Any = None) -> tuple[Value, Value]:
         return as_type(m, d), e
     int_d, mantissa, bias = float_fields(d)
     tiny = p.lt(p.abs(v), constant(v, float(np.finfo(d).tiny)))
-    bits = p.bitcast_convert_type(p.select(tiny, p.mul(v, constant(v, 2.0**mantissa)), v), int_d)
+    normal = p.select(tiny, p.mul(v, constant(v, 2.0**mantissa)), v)
+    bits = p.bitcast_convert_type(normal, int_d)
     mask = 2 * bias + 1
     e = p.bitwise_and(p.shift_right_logical(bits, constant(bits, mantissa)), constant(bits, mask))
-    m_bits = p.bitwise_or(
-        p.bitwise_and(bits, constant(bits, ~(mask << mantissa))), constant(bits, (bias - 1) << mantissa)
-    )
     e = p.sub(e, constant(e, bias - 1))
+    scale = p.bitcast_convert_type(p.shift_left(p.sub(constant(e, bias + 2), e), constant(e, mantissa)), d)  # 2^(2 - e)
+    m = p.mul(p.mul(normal, scale), constant(v, 0.25))  # a product, exact, that has a derivative
     e = p.select(tiny, p.sub(e, constant(e, mantissa)), e)
     special = p.bitwise_or(p.eq(v, constant(v, 0)), p.bitwise_not(p.is_finite(v)))
-    m = p.select(special, v, p.bitcast_convert_type(m_bits, d))
-    return m, as_type(p.select(special, constant(e, 0), e), np.int32)
+    return p.select(special, v, m), as_type(p.select(special, constant(e, 0), e), np.int32)

@@ -15,6 +15,7 @@ from .base import (
     exact,
     incremented,
     new_count,
+    own_state,
     required,
     with_extra_args_support,
 )
@@ -105,6 +106,7 @@ class MultiSteps:
     def update(
         self, updates: Tree, state: MultiStepsState, params: Tree = None, **extra: Any
     ) -> tuple[Tree, MultiStepsState]:
+        own_state(state, MultiStepsState, "MultiSteps")
         skip, skip_state = self._skip(updates, state.gradient_step, params)
         new_updates, new = self._gathered(updates, state, params, extra)
         if self._skip is not _never:
@@ -269,6 +271,7 @@ def lookahead(
         return LookaheadState(fast_optimizer.init(params), new_count(), tree.map(fnp.asarray, params))
 
     def update(updates: Tree, state: LookaheadState, params: Tree = None) -> tuple[Tree, Tree]:
+        own_state(state, LookaheadState, "lookahead")
         both = isinstance(required(params, "lookahead"), LookaheadParams)
         if both != (state.slow is None):
             raise TreeError(

@@ -133,12 +133,40 @@ def set_to_zero() -> GradientTransformation:
 # ------------------------------------------------------------------------------------------- together
 
 
+def own_state(state: Tree, kind: Any, who: str) -> Any:
+    """``state``, if it is what ``who`` keeps.
+
+    Raises:
+        TreeError: it is that of another transformation.
+    """
+    if not isinstance(state, kind):
+        raise _foreign(who, state, _told(kind))
+    return state
+
+
+def _foreign(who: str, state: Tree, expected: str) -> TreeError:
+    error = TreeError(f"{who} keeps {expected}; found {_told(state)}, the state of another optimizer")
+    error.add_note(
+        "update takes what the init(params) of the same optimizer, or the update before, returned; train.Trainer goes on with another"
+        " optimizer from fit.model"
+    )
+    return error
+
+
+def _told(state: Any) -> str:
+    """What a state is: its kind, and what stands in it."""
+    kind = state if isinstance(state, type) else type(state)
+    if (names := getattr(kind, "_fields", None)) is not None:
+        return f"{kind.__name__}({', '.join(names)})"
+    if isinstance(state, (tuple, list, dict)):
+        parts = state.values() if isinstance(state, dict) else state
+        return f"{kind.__name__} of {len(state)} ({', '.join(_told(s) for s in parts)})"
+    return kind.__name__
+
+
 def _check_state(state: Tree, names: tuple[Any, ...], found: Any, who: str) -> None:
     if not isinstance(state, (tuple, dict)) or tuple(found) != names:
-        raise TreeError(
-            f"{who} of {len(names)} transformations: update takes the state that its init or update returned;"
-            f" found {type(state).__name__}"
-        )
+        raise _foreign(who, state, f"{len(names)} states, one for each of its transformations")
 
 
 def chain(*transformations: GradientTransformation) -> GradientTransformationExtraArgs:
@@ -152,23 +180,37 @@ def chain(*transformations: GradientTransformation) -> GradientTransformationExt
 
     def update(updates: Tree, state: Tree, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
         _check_state(state, tuple(range(len(parts))), range(len(state)) if isinstance(state, tuple) else (), "chain")
-        given, new_state = updates, []
+        given, new_state = updates, list[Tree]()
         try:
             for t, s in zip(parts, state):
-                updates, s = t.update(updates, s, params, **extra)
-                new_state.append(s)
+                updates, new = _updated(t, updates, s, params, extra, f"part {len(new_state)} of a chain")
+                new_state.append(new)
         except (TreeError, ShapeError) as error:
             _tell_what_was_given(error, given, params)
-            raise
-        except AttributeError as error:
-            error.add_note(
-                f"in part {len(new_state)} of a chain, whose state is a {type(state[len(new_state)]).__name__}: is it that of another"
-                " optimizer? The state comes from optimizer.init(params), and from update."
-            )
             raise
         return updates, tuple(new_state)
 
     return GradientTransformationExtraArgs(lambda params: tuple(t.init(params) for t in parts), update)
+
+
+def _updated(
+    t: GradientTransformation, updates: Tree, state: Tree, params: Tree, extra: dict[str, Any], who: str
+) -> tuple[Tree, Tree]:
+    """``t.update``, whose new state is of the kind of the old one.
+
+    Raises:
+        TreeError: the state is that of another transformation.
+    """
+    try:
+        updates, new = t.update(updates, state, params, **extra)
+    except AttributeError:
+        own = t.init(updates if params is None else params)
+        if type(own) is type(state):
+            raise
+        raise _foreign(who, state, _told(own)) from None
+    if hasattr(type(state), "_fields") and type(new) is not type(state):
+        raise _foreign(who, state, _told(new))
+    return updates, new
 
 
 def _tell_what_was_given(error: Exception, gradient: Tree, params: Tree) -> None:
@@ -202,7 +244,7 @@ def named_chain(*transformations: tuple[str, GradientTransformation]) -> Gradien
         _check_state(state, names, sorted(state) if isinstance(state, dict) else (), "named_chain")
         new_state = {}
         for name, t in parts.items():
-            updates, new_state[name] = t.update(updates, state[name], params, **extra)
+            updates, new_state[name] = _updated(t, updates, state[name], params, extra, f"{name!r} of a named_chain")
         return updates, new_state
 
     return GradientTransformationExtraArgs(lambda params: {name: t.init(params) for name, t in parts.items()}, update)

@@ -15,6 +15,7 @@ from .base import (
     chosen,
     incremented,
     new_count,
+    own_state,
     with_extra_args_support,
 )
 from .moments import zeros_like
@@ -98,6 +99,7 @@ def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) 
         return ApplyIfFiniteState(new_count(), fnp.asarray(True), new_count(), inner.init(params))
 
     def update(updates: Tree, state: ApplyIfFiniteState, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        own_state(state, ApplyIfFiniteState, "apply_if_finite")
         finite = all_finite(updates)
         row = fnp.where(finite, 0, incremented(state.notfinite_count)).astype("int32")
         take = finite | (row > max_consecutive_errors)

@@ -18,6 +18,7 @@ from .base import (
     Schedule,
     incremented,
     new_count,
+    own_state,
     scheduled,
     with_extra_args_support,
 )
@@ -98,6 +99,7 @@ def _injected(
         return InjectHyperparamsState(count, hyperparams, factory(**others, **hyperparams).init(params))
 
     def update(updates: Tree, state: InjectHyperparamsState, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        own_state(state, InjectHyperparamsState, "inject_hyperparams")
         wanted = kind(updates if params is None else params)
         hyperparams = {n: as_array(v, wanted) for n, v in state.hyperparams.items()} | now(state.count, wanted)
         inner = with_extra_args_support(factory(**others, **hyperparams))

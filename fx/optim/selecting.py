@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 from .. import tree
 from ..errors import TreeError
-from .base import GradientTransformation, GradientTransformationExtraArgs, set_to_zero, with_extra_args_support
+from .base import (
+    GradientTransformation,
+    GradientTransformationExtraArgs,
+    own_state,
+    set_to_zero,
+    with_extra_args_support,
+)
 
 __all__ = [
     "MaskedNode", "MaskedState", "PartitionState", "freeze", "masked", "multi_transform", "partition",
@@ -61,12 +67,14 @@ def masked(
     inner = with_extra_args_support(inner)
 
     def hidden(values: Tree, bools: Tree) -> Tree:
+        tree.flatten_up_to(tree.structure(bools), values, "parameters under the optimizer's mask")
         return tree.map(lambda m, v: v if m else MaskedNode(), bools, values)
 
     def init(params: Tree) -> MaskedState:
         return MaskedState(inner.init(hidden(params, resolved(mask, params))))
 
     def update(updates: Tree, state: MaskedState, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        own_state(state, MaskedState, "masked")
         bools = resolved(mask, updates)
         if mask_compatible_extra_args:
             structure = tree.structure(updates)
@@ -119,6 +127,7 @@ def partition(
         }
 
     def update(updates: Tree, state: PartitionState, params: Tree = None, **extra: Any) -> tuple[Tree, Tree]:
+        own_state(state, PartitionState, "partition")
         states = {}
         for name, part in parts(updates).items():
             updates, states[name] = part.update(updates, state.inner_states[name], params, **extra)

@@ -23,7 +23,7 @@ CHEAP = frozenset(
 # Element by element like the cheap ones, but not to be done twice.
 COSTLY = frozenset(
     "cbrt pow exp exp2 expm1 log log1p log2 logistic sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh atan2 erf erfc"
-    " erf_inv lgamma digamma".split()
+    " erf_inv lgamma digamma gcd".split()
 )
 MAY_FAIL = frozenset(("pure_callback", "while"))  # or never end: not done unless the loop does it
 PRODUCTS = frozenset(("dot_general", "conv_general_dilated"))

@@ -17,18 +17,19 @@ from .. import tree
 from ..array import Array, to_numpy
 from ..dtypes import canonical
 from ..errors import ArgumentError, DTypeError, MissingRuleError, ShapeError, TreeError
-from ..ir import Aval
+from ..ir import Aval, Graph, subgraphs
 from ..primitive import Primitive
 from ..trace import bind, state
 from ..traceback import user_frames
 from .helpers import align_batch
 
-__all__ = ["debug_callback", "debug_print", "io_callback", "pure_callback"]
+__all__ = ["calls_python", "debug_callback", "debug_print", "io_callback", "pure_callback"]
 
 pure_callback_p = Primitive("pure_callback", multiple_results=True)
 io_callback_p = Primitive("io_callback", multiple_results=True, effect="io")
 debug_callback_p = Primitive("debug_callback", multiple_results=True, effect="debug")
 
+_CALLBACKS = (pure_callback_p, io_callback_p, debug_callback_p)
 VMAP_METHODS = ("sequential", "sequential_unrolled", "expand_dims", "broadcast_all", None)
 
 
@@ -47,6 +48,14 @@ def run_callback(
         if o.shape != a.shape:
             raise ShapeError(f"the callback returned shape {o.shape}; result_shape_dtypes announces {a.shape}")
     return outs
+
+
+def calls_python(graph: Graph) -> bool:
+    """Whether a program returns to Python on its way: what a callback raises ends it in the middle, and what it had been given
+    to overwrite would be lost."""
+    within = lambda e: e.prim in _CALLBACKS or any(calls_python(g) for _, g in subgraphs(e.params))
+    found: bool = graph.memo("calls_python", lambda: any(map(within, graph.eqns)))
+    return found
 
 
 pure_callback_p.def_abstract(lambda *avals, out_avals, **_: out_avals)

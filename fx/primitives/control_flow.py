@@ -42,10 +42,10 @@ def _scan_abstract(
     *avals: Aval, graph: Graph, n_consts: int, n_carry: int, length: int, reverse: bool, unroll: int
 ) -> tuple[Aval, ...]:
     n = n_consts + n_carry
-    carry = graph.in_avals[n_consts:n]
     slices = [a.with_(shape=(length, *a.shape)) for a in graph.in_avals[n:]]
     _check("scan", "operands", avals, [*graph.in_avals[:n], *slices])
-    _check("scan", "carries", graph.out_avals[:n_carry], carry)
+    carry = graph.out_avals[:n_carry]  # weak as it goes out
+    _check("scan", "carries", carry, graph.in_avals[n_consts:n])
     return (*carry, *(a.with_(shape=(length, *a.shape)) for a in graph.out_avals[n_carry:]))
 
 
@@ -76,7 +76,7 @@ def _while_abstract(
     _check("while", "carries", avals[n:], cond.in_avals[n_cond_consts:])
     _check("while", "carries", body.out_avals, carry)
     _check("while", "predicates", cond.out_avals, [Aval((), np.dtype(bool))])
-    return carry
+    return body.out_avals  # weak as they go out
 
 
 @while_p.def_impl

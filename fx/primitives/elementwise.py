@@ -51,7 +51,7 @@ __all__ = [
     "bitwise_xor", "cbrt", "cbrt_p", "ceil", "ceil_p", "clamp", "clamp_p", "clz", "clz_p", "complex", "complex_p",
     "conj", "conj_p", "convert_element_type", "convert_element_type_p", "copy", "copy_p", "cos", "cos_p", "cosh",
     "cosh_p", "digamma", "digamma_p", "div", "div_p", "eq", "eq_p", "erf", "erf_inv", "erf_inv_p", "erf_p", "erfc",
-    "erfc_p", "exp", "exp2", "exp2_p", "exp_p", "expm1", "expm1_p", "floor", "floor_p", "ge", "ge_p", "gt", "gt_p",
+    "erfc_p", "exp", "exp2", "exp2_p", "exp_p", "expm1", "expm1_p", "floor", "floor_p", "gcd", "gcd_p", "ge", "ge_p", "gt", "gt_p",
     "imag", "imag_p", "integer_pow", "integer_pow_p", "is_finite", "is_finite_p", "le", "le_p", "lgamma", "lgamma_p",
     "log", "log1p", "log1p_p", "log2", "log2_p", "log_p", "logistic", "logistic_p", "lt", "lt_p", "max", "max_p", "min", "min_p", "mul",
     "mul_p", "ne", "ne_p", "neg", "neg_p", "nextafter", "nextafter_p", "not_p", "optimization_barrier",
@@ -236,12 +236,13 @@ def _pow_jvp_exponent(t: Value, out: Value, x: Value, y: Value) -> Value:
     return mul(t, mul(log(_replace_zero(x)), out))
 
 
-pow_p = primitive("pow", INEXACT, reference.pow_, [_pow_jvp_base, _pow_jvp_exponent], None, arity=2)
+pow_p = primitive("pow", NUMBER, reference.pow_, [_pow_jvp_base, _pow_jvp_exponent], None, arity=2)
 pow_p.no_transpose(NOT_LINEAR)
 
 
 def pow(x: Value, y: Value) -> Value:
-    """x to the power y, both of one inexact dtype; a Python int as y makes it ``integer_pow``."""
+    """x to the power y, both of one dtype; a Python int as y makes it ``integer_pow``.  Integers wrap, and to a negative
+    power they are 0 (1 and -1 are what they are)."""
     if type(y) is int and not is_python_scalar(x):
         return integer_pow(x, y)
     x, y = match_scalars(x, y)
@@ -261,6 +262,11 @@ def _acosh_jvp(t: Value, out: Value, x: Value) -> Value:
     return mul(t, mul(rsqrt(sub(x, 1)), rsqrt(add(x, 1))))
 
 
+def _scaled(t: Value, by: float) -> Value:
+    """A product with a real number, which of a complex infinity is none with a complex one of no imaginary part: that is NaN."""
+    return complex(mul(real(t), by), mul(imag(t), by)) if dtypes.is_complex(aval_of(t).dtype) else mul(t, by)
+
+
 def _erf_slope(x: Value) -> Value:
     return mul(exp(neg(square(x))), 2.0 / _SQRT_PI)
 
@@ -275,7 +281,7 @@ log1p_p, log1p = unary(
     "log1p", INEXACT, reference.log1p, lambda t, o, x: div(t, add(x, 1)), "log(1 + x), accurate near 0."
 )
 log2_p, log2 = unary(
-    "log2", INEXACT, np.log2, lambda t, o, x: div(mul(t, 1 / math.log(2.0)), x), "The logarithm to base 2."
+    "log2", INEXACT, np.log2, lambda t, o, x: div(_scaled(t, 1 / math.log(2.0)), x), "The logarithm to base 2."
 )
 logistic_p, logistic = unary(
     "logistic", INEXACT, reference.logistic, lambda t, o, x: mul(t, mul(o, sub(1, o))), "1 / (1 + exp(-x))"
@@ -433,6 +439,7 @@ population_count_p, population_count = unary(
     "population_count", INTEGER, reference.population_count, INTEGERS_ONLY, "The number of bits set."
 )
 clz_p, clz = unary("clz", INTEGER, reference.clz, INTEGERS_ONLY, "The number of leading zero bits.")
+gcd_p, gcd = binary("gcd", INTEGER, np.gcd, INTEGERS_ONLY, "The greatest common divisor of |x| and |y|.")
 
 # ---------------------------------------------------------------------------------------- clamping
 

@@ -99,10 +99,14 @@ def integer_pow(x: np.ndarray, y: int) -> np.ndarray:
 
 
 def pow_(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x**y; a complex x to the power 0 is 1.
+    """x**y; a complex x to the power 0 is 1.  Integers to a negative power are 0, but for 1 and -1.
 
     Where one number 0.5 stands for a whole row of exponents NumPy takes the square root, which differs at -0.0 and -inf.
     """
+    if x.dtype.kind == "i":
+        inverse = np.less(y, 0)
+        x = np.where(inverse & (x != 1) & (x != -1), x.dtype.type(0), x)
+        y = np.where(inverse, 2 - (y & 1), y).astype(x.dtype)
     out = np.power(x, y)
     if dtypes.is_complex(x.dtype):
         return np.where(y == 0, np.ones_like(x), out)

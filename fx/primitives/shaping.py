@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import dtypes
+from ..array import Array
 from ..errors import AxisError, DTypeError, ShapeError
 from ..ir import Aval
 from ..primitive import Primitive
@@ -366,14 +367,15 @@ def iota(dtype: Any, size: int) -> Value:
 
 
 def full(shape: Sequence[int], fill_value: Value, dtype: Any = None, *, sharding: Any = None) -> Value:
-    """An array filled with a scalar, of its own dtype if none is given."""
+    """An array filled with a scalar, of its own dtype, and weak as it is, if none is given."""
     aval = aval_of(fill_value)
     if aval.shape:
         raise ShapeError(f"full: the fill value must be a scalar; it has shape {aval.shape}. Use broadcast_in_dim.")
     new = aval.dtype if dtype is None else dtypes.canonical(dtype)
     if is_python_scalar(fill_value):
-        fill_value = np.asarray(fill_value).astype(new)[()]
-    elif aval.dtype != new:
+        number = np.asarray(fill_value).astype(new)[()]
+        fill_value = Array(np.asarray(number), True) if aval.weak and dtype is None else number
+    elif aval.dtype != new or (aval.weak and dtype is not None):
         fill_value = bind_named("convert_element_type", fill_value, new_dtype=new)
     return bind(broadcast_in_dim_p, fill_value, shape=_sizes("full", shape), broadcast_dimensions=())
 
@@ -383,4 +385,6 @@ def full_like(
 ) -> Value:
     """``full`` with the shape and dtype of ``x`` where they are not given."""
     aval = aval_of(x)
+    if aval.weak and dtype is None and is_python_scalar(fill_value):
+        return helpers.full_like(x, fill_value, shape=shape)
     return full(aval.shape if shape is None else shape, fill_value, aval.dtype if dtype is None else dtype)

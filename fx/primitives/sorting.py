@@ -106,14 +106,18 @@ def _top_k_abstract(operand: Aval, *, k: int) -> tuple[Aval, Aval]:
             f"top_k: k={k} must lie between 0 and the size of the last dimension of operand {operand}, {n}"
         )
     shape = (*operand.shape[:-1], k)
-    return Aval(shape, operand.dtype), Aval(shape, dtypes.int32)
+    return Aval(shape, operand.dtype, operand.weak), Aval(shape, dtypes.int32)
 
 
 @top_k_p.def_impl
 def _top_k_impl(operand: np.ndarray, *, k: int) -> list[np.ndarray]:
-    """The reversed array sorted stably, then read backwards: descending, ties by the lowest index."""
-    n = operand.shape[-1]
-    order = n - 1 - np.argsort(_comparable(operand)[..., ::-1], axis=-1, kind="stable")
+    """The reversed array sorted stably, then read backwards: descending, ties by the lowest index; 0.0 comes before -0.0."""
+    n, rising = operand.shape[-1], _comparable(operand)[..., ::-1]
+    zero = rising == 0
+    if rising.dtype.kind == "f" and np.any(np.signbit(rising) & zero):
+        order = n - 1 - np.lexsort((~np.signbit(rising) & zero, rising), axis=-1)
+    else:
+        order = n - 1 - np.argsort(rising, axis=-1, kind="stable")
     indices = np.ascontiguousarray(order[..., ::-1][..., :k])
     return [np.take_along_axis(operand, indices, -1), indices.astype(np.int32)]
 
@@ -176,7 +180,7 @@ def argsort(operand: Value, dimension: int = -1, is_stable: bool = True, index_d
 def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
     """The ``k`` largest elements along ``axis``, falling, and their int32 positions.
 
-    NaN counts as largest; of equal elements the one with the lowest position comes first.
+    NaN counts as largest, and 0.0 as larger than -0.0; of equal elements the one with the lowest position comes first.
 
     Raises:
         ShapeError: ``k`` is negative or larger than the axis.

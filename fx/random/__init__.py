@@ -24,7 +24,12 @@ on one device.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from ..elsewhere import RANDOM as _ELSEWHERE
+from ..misnamed import no_attribute as _no_attribute
 from ..traceback import hide_frames as _hide_frames
+from ..traceback import user_frames as _user_frames
 from .continuous import (
     cauchy,
     exponential,
@@ -57,5 +62,12 @@ __all__ = [
     "permutation", "poisson", "rademacher", "randint", "rayleigh", "split", "t", "triangular", "truncated_normal",
     "uniform", "wald", "weibull_min", "wrap_key_data",
 ]  # fmt: skip
+
+if not _TYPE_CHECKING:  # a type checker says itself what is not there
+
+    @_user_frames
+    def __getattr__(name: str) -> None:
+        raise _no_attribute("fx.random", name, __all__, _ELSEWHERE)
+
 
 _hide_frames(globals())

@@ -14,7 +14,7 @@ import numpy as np
 from .. import dtypes
 from .. import numpy as fnp
 from ..api import stop_gradient
-from ..config import config
+from ..config import config, in_full_width
 from ..errors import DTypeError, ShapeError
 from ..numpy.axes import static_shape
 from ..numpy.core import as_type, broadcast_shapes, filled, shape_of
@@ -197,6 +197,7 @@ def gumbel(key: Any, shape: Any = (), dtype: Any = None, mode: str | None = None
     return -fnp.log(-fnp.log1p(-u))
 
 
+@in_full_width
 def _gumbel_of_words(words: Value) -> Value:
     """Gumbel samples in float32 from (2, ...) words of 32 bits: u of 64 bits, or 1 - u if that is the smaller one, keeps
     its 24 leading bits."""

@@ -90,9 +90,8 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
         return x
     size = reduce_max(reduce_sum(p.abs(x), (x.ndim - 2,)), (x.ndim - 2,))
     size = api.stop_gradient(size)
-    times = p.max(
-        p.ceil(p.div(p.log(scaled(size, 1 / _THETA)), helpers.full_like(size, math.log(2)))), helpers.zeros_like(size)
-    )
+    ratio = p.max(scaled(size, 1 / _THETA), helpers.ones_like(size))  # one that is less needs no squaring
+    times = p.ceil(p.div(p.log(ratio), helpers.full_like(size, math.log(2))))
     down = p.exp2(p.neg(times))
     factor = shaping.broadcast_in_dim(down, x.shape, range(x.ndim - 2))
     odd, even = _pade(p.mul(x, as_complex(factor) if is_complex(x) else factor))

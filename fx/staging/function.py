@@ -21,10 +21,12 @@ from ..backend import Executable
 from ..config import config
 from ..dispatch import MISS, specialise
 from ..dtypes import SUPPORTED
-from ..errors import NonHashableStaticError, StaticArgumentError
+from ..errors import NonHashableStaticError, RefError, StaticArgumentError
 from ..interning import forget
 from ..ir import Aval
+from ..mutable import Carried, Ref
 from ..nans import wanted
+from ..primitives.callbacks import calls_python
 from ..replay import checked
 from ..trace import Tracer, aval_of, bind, state, trace_flat
 from ..traceback import shorten, user_frames
@@ -84,10 +86,14 @@ class JitFunction(Generic[P, R]):
         self._options = (static_argnums, static_argnames, donate_argnums, donate_argnames, keep_unused, backend)
         self._programs = Programs(self.arguments, backend)
         self._called = False
+        self._of_refs: RefProgram | None = None
+        self.carries_refs = True
 
     @user_frames
     def __getattr__(self, name: str) -> Any:
         """What the user hung on the function; our own attributes come first."""
+        if name == "__signature__" and "arguments" in self.__dict__ and self.arguments.signature is not None:
+            return self.arguments.signature
         if name.startswith("__") or "fun" not in self.__dict__:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return getattr(self.fun, name)
@@ -118,6 +124,15 @@ class JitFunction(Generic[P, R]):
         if not self._called:
             self._join()
             return self(*args, **kwargs)
+        try:
+            return self._of_arrays(args, kwargs) if self._of_refs is None else self._of_refs(args, kwargs)
+        except RefError:
+            if self._of_refs is not None or not self.carries_refs:
+                raise
+        self._of_refs = RefProgram(self.fun, self.arguments, self.keep_unused, self.backend)
+        return self._of_refs(args, kwargs)
+
+    def _of_arrays(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         programs = self._programs
         leaves, in_tree, static, call = self.arguments.split(args, kwargs)
         traced = bool(state.absorbing)
@@ -146,6 +161,7 @@ class JitFunction(Generic[P, R]):
             config.python_dtypes,
             config.wide_dtypes,
             config.in_place,
+            config.numpy_functions,
         )
         key = Key(in_tree, tuple(signature), static, context)
         try:
@@ -178,10 +194,13 @@ class JitFunction(Generic[P, R]):
             for x, a in zip(leaves, entry.avals)
         ]
         d = None  # a donated array must have no reference but its own
-        if low.donate:
+        if not wanted():
+            if low.donate:
+                self.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
+            outs = run(*arrays, *entry.captured)
+        else:  # what raises gives nothing up
+            outs = checked(run, low.graph, low.donate)(*arrays, *entry.captured)
             self.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
-        whole: Any = checked(run, low.graph, low.donate) if wanted() else run
-        outs = whole(*arrays, *entry.captured)
         return tree.unflatten(low.out_tree, [owned(o, w) for o, w in zip(outs, entry.weak)])
 
     def _join(self) -> None:
@@ -228,7 +247,7 @@ class JitFunction(Generic[P, R]):
             flat.out_tree,
             static,
             self.backend,
-            self.arguments.donated(args, kwargs),
+            () if calls_python(graph) else self.arguments.donated(args, kwargs),
             self.arguments,
         )
 
@@ -244,6 +263,10 @@ class JitFunction(Generic[P, R]):
     def cache_info(self) -> CacheInfo:
         """Counts of calls that found their program, were traced, were compiled; through any object that shares the programs."""
         return self._programs.info()
+
+    def _cache_size(self) -> int:
+        """JAX's name of ``cache_info().size``, the number of programs."""
+        return self.cache_info().size
 
     def clear_cache(self) -> None:
         """Forgets every program of this function, whichever ``jit`` object made it (kernels on disk stay)."""
@@ -279,6 +302,79 @@ class JitFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<jit of {self.name}>"
+
+
+class _Numbered:
+    """Stands for one of the refs that are passed: no leaf of the arguments, and the same in each call."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+tree.register_pytree_node(_Numbered, lambda x: ((), x.number), lambda number, _: _Numbered(number))
+
+
+class RefProgram:
+    """A jitted function of refs, or of arrays beside refs that it closes over: a jitted pure function of what they hold."""
+
+    def __init__(self, fun: Callable[..., Any], arguments: Arguments, keep_unused: bool, backend: str | None) -> None:
+        self.fun, self.arguments = fun, arguments
+        self.closed: list[Ref] = []  # the refs that it closes over
+        nums, donated = [[i + 1 for i in n] for n in (arguments.static_argnums, arguments.donate_argnums)]
+        by_name = arguments.static_argnames, arguments.donate_argnames
+
+        def pure(held: tuple[Sequence[Any], Sequence[Any]], /, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            refs = [Ref(v) for v in held[0]]
+
+            def given(x: Any) -> Any:
+                return refs[x.number] if type(x) is _Numbered else x
+
+            args, kwargs = tree.map(given, (args, kwargs), is_leaf=lambda x: type(x) is _Numbered)
+            out, values = Carried(self.closed).pure(fun)(held[1], *args, **kwargs)
+            return out, ([r.read() for r in refs], values)
+
+        pure.__name__ = arguments.name
+        self.program = JitFunction(pure, nums, by_name[0], donated, by_name[1], keep_unused, backend)
+        self.program.carries_refs = False  # it holds all that it needs
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        passed: list[Ref] = []
+
+        def numbered(x: Any) -> Any:
+            if type(x) is not Ref:
+                return x
+            self.check_new(x, passed)
+            self.check_new(x, self.closed)
+            passed.append(x)
+            return _Numbered(len(passed) - 1)
+
+        fixed = {n: kwargs[n] for n in self.arguments.static_argnames if n in kwargs}
+        nums = self.arguments.static_argnums
+        args = tuple([a if i in nums else tree.map(numbered, a) for i, a in enumerate(args)])
+        kwargs = {**tree.map(numbered, {k: v for k, v in kwargs.items() if k not in fixed}), **fixed}
+
+        while True:
+            groups = Carried(passed), Carried(self.closed)
+            held = groups[0].read(), groups[1].read()
+            try:
+                out, after = self.program(held, *args, **kwargs)
+            except RefError as e:  # one more that it closes over
+                if e.ref is None or any(e.ref is r for r in self.closed):
+                    raise
+                self.check_new(e.ref, passed)
+                self.closed = [*self.closed, e.ref]
+                continue
+            for g, values in zip(groups, after):
+                g.write(values)
+            return out
+
+    def check_new(self, ref: Ref, known: Sequence[Ref]) -> None:
+        """Raises RefError if a ref is known by another name already."""
+        if any(ref is r for r in known):
+            raise RefError(
+                f"a ref ({ref.aval}) was passed to the jitted function {self.arguments.name} twice, or passed and closed over."
+                " What is written by one name would not show by the other: pass it once."
+            )
 
 
 def _caller() -> Any:

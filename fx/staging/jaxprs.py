@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..ir import Atom, Eqn, Graph, Var
+from ..ir import Atom, Eqn, Graph, Source, Var
 from ..trace import aval_of
 
 __all__ = ["Jaxpr", "JaxprEqn", "ShapeDtypeStruct", "TracedGraph"]
@@ -45,6 +45,17 @@ class EqnParams(dict[str, Any]):
         return self[name] if name in self or name in self._names else default
 
 
+@dataclass(frozen=True)
+class SourceInfo:
+    """Where an equation comes from: the line, and the scopes around it (``named_scope``), joined by slashes."""
+
+    source: Source | None
+    name_stack: str
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+
 class JaxprEqn:
     """An equation under JAX's names, and under its own (``eqn.prim``, ``eqn.inputs``, ``eqn.scope`` ...)."""
 
@@ -55,7 +66,7 @@ class JaxprEqn:
 
     primitive = property(lambda self: self.eqn.prim)
     params = property(lambda self: EqnParams(self.eqn))
-    source_info = property(lambda self: self.eqn.source)
+    source_info = property(lambda self: SourceInfo(self.eqn.source, self.eqn.scope))
 
     @property
     def invars(self) -> list[Atom]:

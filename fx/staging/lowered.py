@@ -14,6 +14,7 @@ from ..array import Array, to_numpy
 from ..backend import Executable
 from ..errors import StaticArgumentError
 from ..ir import Graph
+from ..nans import wanted
 from ..replay import checked
 from ..trace import Tracer, aval_of
 from ..traceback import user_frames
@@ -178,9 +179,13 @@ class Compiled(_Stage):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         low = self.lowered
         leaves, arrays = self._given(args, kwargs)
-        if low.donate:
+        if not wanted():
+            if low.donate:
+                low.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
+            outs = self.executable(*arrays)
+        else:  # what raises gives nothing up
+            outs = checked(self.executable, low.graph, low.donate)(*arrays)
             low.arguments.give_up(low.donate, leaves, arrays, args, kwargs)
-        outs = checked(self.executable, low.graph, low.donate)(*arrays)
         return tree.unflatten(low.out_tree, [owned(o, a.weak) for o, a in zip(outs, low.graph.out_avals)])
 
     @user_frames

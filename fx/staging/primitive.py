@@ -32,7 +32,7 @@ def executable_of(graph: Graph, backend: str | None = None, donate: tuple[int, .
 
 @jit_p.def_impl
 def _jit_impl(*args: Any, graph: Graph) -> Sequence[np.ndarray]:
-    return checked(executable_of(graph), graph)(*[to_numpy(a) for a in args])
+    return checked(executable_of(graph), graph)(*[np.asarray(a) for a in args])  # of the dtypes that they have
 
 
 @jit_p.def_forward
@@ -40,7 +40,7 @@ def _jit_forward(arrays: Sequence[Any], wrt: tuple[bool, ...], *, graph: Graph) 
     """Runs the primal graph with its residuals, so that the derivative need not run it again."""
     lin = linearize_closed(graph, wrt)
     run = checked(executable_of(lin.primal), lin.primal)
-    results = run(*[to_numpy(a) for a in (*arrays, *lin.captures)])
+    results = run(*map(np.asarray, arrays), *map(to_numpy, lin.captures))
     return results[: len(graph.outputs)], (wrt, lin, results)
 
 

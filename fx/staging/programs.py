@@ -22,6 +22,7 @@ from ..dtypes import canonical
 from ..errors import SideEffectWarning
 from ..families import Families, Family, Known, holds_sizes
 from ..ir import Aval, Graph
+from ..primitives.callbacks import calls_python
 from ..sizes import is_sized
 from ..trace import Tracer, named_axes, trace_flat, user_source
 from ..transforms.flat import FlatFunction, argument_names
@@ -224,7 +225,7 @@ class Programs:
             wrong, proof = self._proved(families, family, values, key, trace)
             if not wrong:
                 self._explain("filled in", key, known, names)
-                return self._filled_in(key, family, values, donated)
+                return self._filled_in(key, family, values)
             found = wrong
         self._explain("traced", key, known, names, f"; its sizes cannot vary: {found}" if found else "")
         avals = [Aval(*s) for s in key.leaves]
@@ -238,7 +239,7 @@ class Programs:
             out_tree,
             key.static,
             self.backend,
-            donated,
+            () if calls_python(graph) else donated,
             self.arguments,
         )
         weak = tuple(a.weak for a in graph.out_avals)
@@ -276,10 +277,10 @@ class Programs:
                 self.entries, self.short = dict(kept), ()
         return wrong, proof
 
-    def _filled_in(self, key: Key, family: Family, values: list[int], donated: tuple[int, ...]) -> Entry:
+    def _filled_in(self, key: Key, family: Family, values: list[int]) -> Entry:
         low = Lowered(
             self.name, lambda: family.graph(values), family.captures, key.in_tree, family.out_tree, key.static, self.backend,
-            donated, self.arguments,
+            family.donate, self.arguments,
         )  # fmt: skip
         captured = _as_kernels_take(family.captures)
         entry = Entry(low, [Aval(*s) for s in key.leaves], captured, family.weak, frozenset(), family=family)

@@ -17,6 +17,7 @@ from ..callsite import (
     stores_an_item,
 )
 from ..dtypes import is_inexact
+from ..elsewhere import no_method
 from ..errors import ConcretizationError, DTypeError, FxError, ItemAssignmentError, SideEffectError
 from ..ir import Aval, Var
 from ..traceback import shorten
@@ -77,7 +78,7 @@ class Tracer:
         if name in _CONTENTS and self.view_of is not None:
             self._refresh()
             return getattr(self, name)
-        raise AttributeError(f"a traced array has no attribute {name!r}")
+        raise AttributeError(no_method("a traced array", name), name=name, obj=self)
 
     def _refresh(self) -> None:
         """Reads a view anew, where its array and the view itself live: not inside a function that merely looks at it."""

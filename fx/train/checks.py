@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 from .. import dtypes, tree
 from .. import numpy as fnp
 from ..data import Dataset
-from ..errors import TrainingError
+from ..errors import TrainingError, TrainingWarning
 from ..ir import short_dtype
 from ..signatures import signature_of
 
 __all__ = [
     "checked_batches", "checked_callbacks", "checked_clip", "checked_element", "checked_epochs", "checked_interval", "checked_loss", "checked_metrics", "checked_model",
-    "checked_optimizer", "checked_report", "checked_value", "strings_way_out", "told",
+    "checked_optimizer", "checked_report", "checked_value", "strings_way_out", "told", "warn_of_wide",
 ]  # fmt: skip
 
 Tree = Any
@@ -80,6 +81,19 @@ def checked_element(element: Tree) -> None:
     if any(np.shape(x) == () for x in tree.leaves(element)):
         raise TrainingError(
             f"the data set gives single examples ({told(element)}), a step takes batches: dataset.batch(32)"
+        )
+
+
+def warn_of_wide(batch: Tree, model: Tree) -> None:
+    """Warns of a batch in float64 beside parameters that are all narrower: the step computes in float64 then."""
+    floats = [x.dtype for x in map(fnp.asarray, tree.leaves(model)) if dtypes.is_inexact(x.dtype)]
+    wide = [tree.keystr(p) or "it" for p, x in tree.leaves_with_path(batch) if getattr(x, "dtype", None) == np.float64]
+    if wide and all(d.itemsize < 8 for d in floats):
+        warnings.warn(
+            f"the batches hold float64 ({', '.join(wide)}) beside parameters of {floats[0]}: what meets them is computed in float64, more"
+            " slowly. Convert them, x.astype('float32'), or train in float64: layers take dtype='float64'.",
+            TrainingWarning,
+            stacklevel=7,
         )
 
 

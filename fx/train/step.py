@@ -10,7 +10,7 @@ import numpy as np
 from .. import lax, nn, optim, random, tree
 from .. import numpy as fnp
 from ..api import value_and_grad
-from ..errors import ShapeError, TrainingError
+from ..errors import ShapeError, TrainingError, TreeError
 from ..staging import jit
 from .checks import checked_clip, checked_loss, checked_optimizer, checked_report, checked_value
 from .precision import Precision, precision_of
@@ -128,11 +128,25 @@ def _chosen(finite: Any, new: Tree, old: Tree) -> Tree:
     fresh, structure = tree.flatten(new)
     stale, before = tree.flatten(old)
     if structure != before:
-        raise TrainingError(
-            "a step keeps the structure of the optimizer's state and of the model's; the guard cannot undo it otherwise:"
-            f" {before} became {structure}"
+        names = (
+            "the model that the step returns",
+            "the state that the optimizer returns",
+            "the model's state that the loss returns",
         )
+        for name, n, o in zip(names, new, old):
+            _same_structure(name, n, o)
     return tree.unflatten(structure, [fnp.where(finite, n, o) for n, o in zip(fresh, stale)])
+
+
+def _same_structure(name: str, new: Tree, old: Tree) -> None:
+    """Raises TrainingError, with the place where they part, unless both have one structure."""
+    try:
+        tree.flatten_up_to(tree.structure(old), new, name)
+        tree.flatten_up_to(tree.structure(new), old, f"compared with {name}, the one before")
+    except TreeError as error:
+        raise TrainingError(
+            f"a step keeps the structure of what it is given: it may have to leave all as it was. {error}"
+        ) from None
 
 
 def with_state(loss: Loss, stateful: bool) -> Callable[..., tuple[Any, Tree, dict[str, Any]]]:

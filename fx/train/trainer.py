@@ -30,6 +30,7 @@ from .checks import (
     checked_metrics,
     strings_way_out,
     told,
+    warn_of_wide,
 )
 from .guard import explain_forward, explain_not_finite
 from .precision import Precision, precision_of
@@ -240,6 +241,8 @@ class Trainer:
     def _one(self, run: Run, batch: Tree, first: Tree) -> None:
         """One step, and what came of it."""
         _refuse_empty(batch, f"batch {run.batch + 1} of epoch {run.epoch + 1}")
+        if run.epoch == run.batch == 0 and self.precision is None:
+            warn_of_wide(batch, run.state.model)
         try:
             state, run.info = self.step(run.state, batch)
         except Exception as error:

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from .. import tree
-from ..array import to_numpy
-from ..errors import MissingRuleError, StaticArgumentError
+from ..errors import MissingRuleError, RefError, StaticArgumentError
 from ..interpret import run_graph
 from ..ir import Aval, Eqn, Graph, Var, subgraphs
+from ..mutable import Carried, carrying
 from ..passes.dce import dce
 from ..primitive import Linear, Primitive
 from ..signatures import wraps
@@ -149,7 +149,7 @@ name_p.def_batch(lambda size, args, dims, name: (bind(name_p, args[0], name=name
 # ------------------------------------------------------------------------------------------- rules
 
 checkpoint_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
-checkpoint_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+checkpoint_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a) for a in args]))
 
 
 def _saved(graph: Graph, policy: Policy | None) -> tuple[Eqn, ...]:
@@ -300,6 +300,18 @@ def checkpoint(
     @user_frames
     @wraps(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return once(fun, *args, **kwargs)
+        except RefError as e:
+
+            def run(refs: Carried, given: Any) -> Any:
+                out, values = once(refs.closed(fun), *given[0], **given[1])
+                refs.write(values)
+                return out
+
+            return carrying(e, run, (args, kwargs))
+
+    def once(fun: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         fixed = {n: kwargs.pop(n) for n in static_names if n in kwargs}
         by_position = [i for i in numbers if names_of.get(i) not in fixed]
         static = resolve_argnums(by_position, len(args), "static_argnums", StaticArgumentError) if by_position else ()

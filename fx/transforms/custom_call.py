@@ -107,12 +107,12 @@ def bind_arguments(f: Callable[..., Any], args: Sequence[Any], kwargs: dict[str,
     else:
         signature = signature_of(f)
     bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
     if bound.kwargs:
         raise CustomRuleError(
             f"{function_name(f)} has a custom derivative and keyword-only arguments {sorted(bound.kwargs)}:"
             " pass them by position, so that the rule can name them by number."
         )
+    bound.apply_defaults()  # those that are keyword-only stay what they are
     return bound.args
 
 

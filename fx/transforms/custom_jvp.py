@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import tree
-from ..array import to_numpy
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError
 from ..interpret import run_graph
@@ -41,7 +42,7 @@ __all__ = ["custom_jvp", "custom_jvp_p"]
 
 custom_jvp_p = Primitive("custom_jvp_call", multiple_results=True)
 custom_jvp_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
-custom_jvp_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+custom_jvp_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a) for a in args]))
 
 
 @custom_jvp_p.def_transpose

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .. import tree
-from ..array import to_numpy
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError, MissingRuleError
 from ..interpret import run_graph
@@ -43,7 +44,7 @@ __all__ = ["CustomVJPPrimal", "closure_convert", "custom_gradient", "custom_vjp"
 custom_vjp_p = Primitive("custom_vjp_call", multiple_results=True)
 custom_linear_p = Primitive("custom_vjp_linear", multiple_results=True)
 custom_vjp_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
-custom_vjp_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+custom_vjp_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a) for a in args]))
 custom_vjp_p.no_transpose("a function with a custom vjp rule is not linear; its backward rule is the transpose")
 
 

@@ -13,6 +13,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import tree
 from ..array import Array, to_numpy
 from ..errors import CustomRuleError
@@ -37,7 +39,7 @@ FlatVmapRule = Callable[[int, Batched, Sequence[Any]], tuple[list[Any], list[boo
 
 custom_vmap_p = Primitive("custom_vmap_call", multiple_results=True)
 custom_vmap_p.def_abstract(lambda *avals, graph, **_: graph.out_avals)
-custom_vmap_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+custom_vmap_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a) for a in args]))
 
 
 @custom_vmap_p.def_batch

@@ -15,8 +15,9 @@ import numpy as np
 from .. import tree
 from ..array import Array, to_numpy
 from ..dtypes import canonical, float0
-from ..errors import NotAFunctionError, TreeError
+from ..errors import NotAFunctionError, RefError, TreeError
 from ..ir import Aval, Literal
+from ..mutable import Ref
 from ..signatures import signature_of
 from ..sizes import is_sized
 from ..trace import Tracer, aval_of, is_python_scalar, user_source
@@ -81,6 +82,8 @@ def check_leaf(x: Any, what: str) -> Any:
         return x
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return to_numpy(x)
+    if type(x) is Ref:
+        raise RefError(f"{what} is a ref, which stands for no array here: give what it holds, ref[...]", x)
     raise TreeError(
         f"{what} is a {type(x).__name__} ({x!r}), not an array or a number. Mark it static (jit's static_argnums, or"
         " functools.partial), register its type as a pytree (fx.tree_util), or leave it out."
@@ -89,7 +92,7 @@ def check_leaf(x: Any, what: str) -> Any:
 
 def example_aval(x: Any, what: str) -> Aval:
     """The type of an example argument: an array, a number, or anything else with ``shape`` and ``dtype``."""
-    if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (Tracer, Array, np.ndarray, np.generic)):
+    if hasattr(x, "shape") and hasattr(x, "dtype") and not isinstance(x, (Tracer, Array, Ref, np.ndarray, np.generic)):
         return Aval(tuple(x.shape), canonical(x.dtype), bool(getattr(x, "weak_type", False)))
     return aval_of(check_leaf(x, what))
 
@@ -182,8 +185,12 @@ def flat_result(out: Any, name: str) -> tuple[list[Any], tree.TreeDef]:
     """The leaves and the structure of what a traced function returned."""
     if type(out) is Tracer:
         return [out], tree.LEAF
-    out = tree.map(lambda x: _Nothing(x.shape) if is_float0(x) else x, out)
+    leaves, structure = tree.flatten(out)
+    if any(map(is_float0, leaves)):
+        out = tree.unflatten(structure, [_Nothing(x.shape) if is_float0(x) else x for x in leaves])
     pairs, out_tree = tree.flatten_with_path(out)
+    if refs := [f"output{tree.keystr(path)}" for path, x in pairs if type(x) is Ref]:
+        raise RefError(f"{refs[0]} of {name} is a ref; a traced function returns what it holds, ref[...]")
     return [check_leaf(x, f"output{tree.keystr(path)} of {name}") for path, x in pairs], out_tree
 
 

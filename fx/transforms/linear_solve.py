@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..array import to_numpy
+import numpy as np
+
 from ..errors import MissingRuleError
 from ..interpret import run_graph
 from ..ir import Aval, Graph
@@ -38,7 +39,7 @@ def _abstract(*avals: Aval, graph: Graph, **_: Any) -> tuple[Aval, ...]:
     return tuple([a.strong() for a in graph.out_avals])
 
 
-linear_solve_p.def_impl(lambda *args, graph, **_: run_graph(graph, [to_numpy(a) for a in args]))
+linear_solve_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a) for a in args]))
 
 
 @linear_solve_p.def_jvp_call

@@ -36,7 +36,7 @@ from .sort_records import (
 )  # fmt: skip
 from .sort_restore import restore_row
 
-__all__ = ["SELECT_MOST", "across_kernel", "lanes_kernel", "places_for", "rows_kernel", "select_kernel"]
+__all__ = ["SELECT_MOST", "RowSorter", "across_kernel", "lanes_kernel", "places_for", "rows_kernel", "select_kernel"]
 
 INSERTION = 40  # rows up to this length are sorted by insertion
 SELECT_PLACES = (4, 16, 64)  # in the lists of select_kernel; those of the shortest move one after the other
@@ -63,7 +63,7 @@ def rows_kernel(spec: SortSpec) -> Kernel:
     with b.for_("p", b.lo, b.hi) as p:
         row = b.let("row", p * n)
         base = b.let("base", b.worker * worker_step + p * row_step)
-        sorter = _RowSorter(b, spec, operands, records, n, row, counts, b.var("src", base), b.var("dst", base + n))
+        sorter = RowSorter(b, spec, operands, records, n, row, counts, b.var("src", base), b.var("dst", base + n))
         for k, s in enumerate(reversed(spec.sources)):
             sorter.sort_by(s, first=k == 0)
         write_results(operands, records, sorter.src, row, p * take, ZERO, take)
@@ -77,7 +77,9 @@ def rows_kernel(spec: SortSpec) -> Kernel:
 
 
 @dataclass
-class _RowSorter:
+class RowSorter:
+    """Sorts the ``n`` records of a row, with room for as many more."""
+
     b: KernelBuilder
     spec: SortSpec
     operands: Operands
@@ -107,6 +109,25 @@ class _RowSorter:
                     b.store(self.counts, d, b.load(self.counts, d) + 1)
 
             several(b, ZERO, self.n, make)
+            for q in range(passes):
+                self._pass(q)
+
+    def sort(self, s: Source) -> None:
+        """Sorts records that have been made."""
+        b, size, passes = self.b, 1 << self.spec.digit, self.spec.passes(s)
+        with b.if_(self.n <= INSERTION):
+            self._insert()
+        with b.else_():
+            with b.for_("c", 0, passes * size, vectorize=True) as c:
+                b.store(self.counts, c, Const(0, u32))
+
+            def count(i: Expr) -> None:
+                record = self.records.load(self.src + i)
+                for q in range(passes):
+                    d = b.let("d", self.records.digit(record, self._shift(q)) + q * size)
+                    b.store(self.counts, d, b.load(self.counts, d) + 1)
+
+            several(b, ZERO, self.n, count)
             for q in range(passes):
                 self._pass(q)
 
@@ -165,13 +186,13 @@ def lanes_kernel(spec: SortSpec, lanes: int) -> Kernel:
     """Sorts ``lanes`` rows at once, one in each lane, by the network of ``sort_network.py``.
 
     Index p of the range is a group of rows; the last group repeats the last row.  Positions break ties, which makes the
-    sort stable.  Scratch: ``size = padded(n)`` vectors for each worker.
+    sort stable; beside keys of 64 bits they are vectors of their own.  Scratch: ``size = padded(n)`` vectors for each worker.
     """
     b = KernelBuilder("sort_lanes")
     group = _LaneGroup(b, spec, lanes)
     with b.for_("p", b.lo, b.hi) as p:
         special = group.read(p)
-        sort_vectors(b, group.records, group.at, group.n, group.size, lanes)
+        sort_vectors(b, group.records, group.at, group.n, group.size, lanes, group.positions)
         group.write(p)
         if spec.restore:
             with b.if_(special), group.each(p) as (_, row):
@@ -222,6 +243,7 @@ class _Vectors:
         self.operands = Operands(b, spec)
         self.type = Ty("i", spec.record.bits)
         self.records = b.pointer("records", self.type)
+        self.positions = b.pointer("positions", i64) if spec.split else None
         self.n, self.take, self.size = (b.integer(name) for name in ("n", "take", "size"))
         self.at = b.let("at", b.worker * self.size * rooms)
         self.base = b.let("base", self.at * lanes)
@@ -239,21 +261,28 @@ class _Vectors:
             one = select(is_special(self.source, v), Const(1, v.ty), 0)
             self.b.assign(special, special | (one if width == self.lanes else one.splat(self.lanes)))
         key = order_key(self.source, v)
-        return flipped(key if self.spec.carry == "none" else with_position(key, i))
+        return flipped(key if self.spec.carry == "none" or self.spec.split else with_position(key, i))
 
     def pad(self, elements: Expr) -> None:
         """The largest record behind so many ones."""
         largest = Const((1 << self.type.bits - 1) - 1, self.type)
         with self.b.for_("i", self.base + elements, self.base + self.size * self.lanes, vectorize=True) as i:
             self.b.store(self.records, i, largest)
+            if self.positions is not None:
+                self.b.store(self.positions, i, largest)
 
     def result(self, to: Expr, start: Expr, record: Expr) -> None:
-        """Writes what a record of the row at ``start`` stands for."""
+        """Writes what a record, or a position, of the row at ``start`` stands for."""
+        if self.spec.split:
+            self.place(to, start, self.b.let("position", record.cast(u32)))
+            return
         bits = self.b.let("record", flipped(record))
         if self.spec.carry == "none":
             self.b.store(self.operands.out[0], to, element_bits(self.source, bits))
             return
-        position = self.b.let("position", bits.cast(u32))
+        self.place(to, start, self.b.let("position", bits.cast(u32)))
+
+    def place(self, to: Expr, start: Expr, position: Expr) -> None:
         self.operands.gather(to, start + position.cast(i64))
         if self.spec.top:
             self.b.store(self.operands.out[1], to, position)
@@ -285,10 +314,14 @@ class _LaneGroup(_Vectors):
             rows = [self.record(start, i, lanes, special) for start in starts]
             for k, v in enumerate(transposed(rows)):
                 b.store(self.records, self.base + (i + k) * lanes, v)
+                if self.positions is not None:
+                    b.store(self.positions, self.base + (i + k) * lanes, (i + k).splat(lanes))
         with self.each(p) as (lane, row):
             start = b.let("start", row * n)
             with b.for_("i", whole, n) as i:
                 b.store(self.records, self.base + i * lanes + lane, self.record(start, i, 1, special))
+                if self.positions is not None:
+                    b.store(self.positions, self.base + i * lanes + lane, i)
         self.pad(n * lanes)
         return self.any_special(special)
 
@@ -307,7 +340,7 @@ class _LaneGroup(_Vectors):
         with self.each(p) as (lane, row):
             to, start = b.let("result", row * take), b.let("start", row * self.n)
             with b.for_("i", whole, take) as i:
-                self.result(to + i, start, b.load(self.records, self.base + i * lanes + lane))
+                self.result(to + i, start, b.load(self.positions or self.records, self.base + i * lanes + lane))
 
 
 # ------------------------------------------------------------------------------------ a few largest

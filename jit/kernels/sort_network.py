@@ -31,9 +31,14 @@ def padded(n: int, least: int = BLOCK) -> int:
     return max(BLOCK, least, 1 << (n - 1).bit_length())
 
 
-def sort_vectors(b: KernelBuilder, buf: str, at: Expr, n: Expr, size: Expr, lanes: int) -> None:
-    """Sorts vectors [at, at + n) of ``buf``; behind them up to ``size`` stand vectors of the largest key."""
-    network = _Network(b, buf, at, n, lanes)
+def sort_vectors(
+    b: KernelBuilder, buf: str, at: Expr, n: Expr, size: Expr, lanes: int, passengers: str | None = None
+) -> None:
+    """Sorts vectors [at, at + n) of ``buf``; behind them up to ``size`` stand vectors of the largest key.
+
+    passengers: where numbers of the same size lie that move with the keys, and tell equal ones apart.
+    """
+    network = _Network(b, buf, at, n, lanes, passengers)
     with b.for_("block", 0, n, BLOCK) as block:
         network.exchange([block + k for k in range(BLOCK)], EIGHT)
     p, log_p = b.var("sorted", Const(BLOCK, i64)), b.var("log_sorted", Const(_STAGES, i64))
@@ -75,19 +80,33 @@ def merge_lanes(b: KernelBuilder, buf: str, at: Expr, size: Expr, lanes: int) ->
 class _Network:
     """Passes over the vectors of ``buf`` from ``at`` on, of which the first ``n`` matter."""
 
-    def __init__(self, b: KernelBuilder, buf: str, at: Expr, n: Expr, lanes: int) -> None:
+    def __init__(
+        self, b: KernelBuilder, buf: str, at: Expr, n: Expr, lanes: int, passengers: str | None = None
+    ) -> None:
         self.b, self.buf, self.at, self.n, self.lanes = b, buf, at, n, lanes
+        self.bufs = (buf,) if passengers is None else (buf, passengers)
 
     def exchange(self, places: Sequence[Expr], pairs: _Pairs) -> None:
         """Holds the vectors at ``places`` in registers and puts the smaller of each pair first, lane by lane."""
         b = self.b
         index = [b.let("index", (self.at + place) * self.lanes) for place in places]
-        held: list[Expr] = [b.let("held", b.load(self.buf, i, self.lanes)) for i in index]
+        held: list[tuple[Expr, ...]] = [
+            tuple(b.let("held", b.load(buf, i, self.lanes)) for buf in self.bufs) for i in index
+        ]
         for low, high in pairs:
-            x, y = held[low], held[high]
-            held[low], held[high] = b.let("low", minimum(x, y)), b.let("high", maximum(x, y))
-        for i, v in zip(index, held):
-            b.store(self.buf, i, v)
+            held[low], held[high] = self.ordered(held[low], held[high])
+        for i, record in zip(index, held):
+            for buf, v in zip(self.bufs, record):
+                b.store(buf, i, v)
+
+    def ordered(self, one: tuple[Expr, ...], two: tuple[Expr, ...]) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+        b, (x, *_), (y, *_) = self.b, one, two
+        low, high = b.let("low", minimum(x, y)), b.let("high", maximum(x, y))
+        if len(one) == 1:
+            return (low,), (high,)
+        i, j = one[1], two[1]
+        swapped = b.let("swapped", (x > y) | (x.eq(y) & (i > j)))
+        return (low, b.let("first", select(swapped, j, i))), (high, b.let("second", select(swapped, i, j)))
 
     def flip(self, p: Expr, stages: int) -> None:
         """The first stages of the merges of sorted neighbours of length ``p``."""

@@ -35,7 +35,7 @@ class Source:
         kind: "u", "i" or "f": how the bits are to be read.
         bits: of the key.
         infinity: the bits of floating-point infinity.
-        descending: the largest element has the smallest key.
+        descending: the largest element has the smallest key, and 0.0 one that is smaller than that of -0.0.
     """
 
     operand: int
@@ -56,7 +56,8 @@ def order_key(s: Source, v: Expr) -> Expr:
     else:
         magnitude = v & (top - 1)
         key = select(v >= top, ~v, v | top)
-        key = select(magnitude.eq(0), Const(top, v.ty), key)
+        if not s.descending:
+            key = select(magnitude.eq(0), Const(top, v.ty), key)
         key = select(magnitude > s.infinity, Const(2 * top - 1, v.ty), key)
     return ~key if s.descending else key
 

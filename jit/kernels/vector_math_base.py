@@ -28,6 +28,7 @@ __all__ = [
     "from_bits",
     "head",
     "horner",
+    "less_product",
     "lower",
     "named",
     "odd_horner",
@@ -36,6 +37,7 @@ __all__ = [
     "rint",
     "sqrt",
     "trunc",
+    "two_sum",
     "unless",
     "upper",
 ]
@@ -197,3 +199,18 @@ def fast_two_sum(b: KernelBuilder, name: str, x: Expr, y: Expr) -> tuple[Expr, E
     """
     s = b.let(name, x + y)
     return s, b.let(name + "_lo", y - (s - x))
+
+
+def two_sum(b: KernelBuilder, name: str, x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """The same for numbers of any size."""
+    s = b.let(name, x + y)
+    of_y = b.let(name + "_y", s - x)
+    return s, b.let(name + "_lo", (x - (s - of_y)) + (y - of_y))
+
+
+def less_product(b: KernelBuilder, p: Expr, x: Expr, y: Expr) -> Expr:
+    """``p - x y``, where that is far smaller than p."""
+    if b.arithmetic.fused:
+        return fma(-x, y, p)
+    x_hi, y_hi = b.let("product_x", head(x)), b.let("product_y", head(y))
+    return ((p - x_hi * y_hi) - x_hi * (y - y_hi)) - (x - x_hi) * y

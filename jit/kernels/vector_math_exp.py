@@ -45,13 +45,13 @@ _EXP = {
          0.000198412695464644, 2.4801491651574123e-05, 2.7557543751387666e-06, 2.7630798740760794e-07,
          2.501576210544782e-08),
 }  # fmt: skip
-# 2^r = 1 + r P(r), |r| <= 1/2: relative error 2^-27.5, 2^-55.5
+# 2^r = 1 + r P(r), |r| <= 1/2: relative error 2^-27.5, 2^-57.3
 EXP2 = {
     32: (0.6931472420692444, 0.24022655189037323, 0.05550272762775421, 0.009617061354219913, 0.0013417747104540467,
          0.00015826472372282296),
-    64: (0.6931471805599457, 0.240226506959101, 0.05550410866478794, 0.00961812910760624, 0.0013333558153950235,
-         0.00015403530441985327, 1.5252726930341523e-05, 1.3215442733356988e-06, 1.0180830668924293e-07,
-         7.0725241061344495e-09, 4.050866551597137e-10),
+    64: (0.6931471805599453, 0.2402265069591013, 0.05550410866482223, 0.009618129107594395, 0.0013333558146391856,
+         0.0001540353045680135, 1.5252733793494714e-05, 1.3215435424019315e-06, 1.0178092038229758e-07,
+         7.0737606864327416e-09, 4.449142931745019e-10),
 }  # fmt: skip
 # exp(r) - 1 = r + r^2 P(r), |r| <= log(2)/2: relative error 2^-31, 2^-57.5
 _EXPM1 = {
@@ -180,9 +180,10 @@ def half_exp(b: KernelBuilder, x: Expr) -> Expr:
 
 def exp_sum(b: KernelBuilder, x: Expr, dx: Expr, factor: Expr, low: Expr) -> Expr:
     """``exp(x + dx) * (factor + low)`` for a small ``dx``, a factor of moderate size and what is missing from it."""
-    factor = b.let("exp_factor", factor)
+    factor, low = b.let("exp_factor", factor), b.let("exp_factor_lo", low)
     m, shifted, n = _exp_rest(b, x, dx, b.arithmetic.scale)
-    return _scaled(b, factor + fma(factor, m, low), shifted, n)
+    m = b.let("exp_m", m)
+    return _scaled(b, factor + fma(factor, m, fma(low, m, low)), shifted, n)
 
 
 def exp_normal(b: KernelBuilder, x: Expr) -> Expr:
@@ -350,6 +351,19 @@ def untabled_log(b: KernelBuilder, x: Expr) -> Expr:
 def _log_positive(b: KernelBuilder, x: Expr, subnormal: bool = True) -> Expr:
     k, f = split(b, x, "log", subnormal)
     return fma(k, LN2_HI[x.ty.bits], f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
+
+
+def log_parts(b: KernelBuilder, x: Expr, subnormal: bool = True) -> tuple[Expr, Expr]:
+    """``log(x)`` of a positive finite float64 to 2^-56 or 2^-65 of itself, as the sum of a number and a far smaller one."""
+    k, f = split(b, x, "log", subnormal)
+    total, lost = fast_two_sum(b, "log_sum", b.let("log_whole", k * LN2_HI[64]), f)
+    return total, b.let("log_low", lost + _log_rest(b, f, k * LN2_LO[64]))
+
+
+def log_terms(b: KernelBuilder, x: Expr) -> tuple[Expr, Expr]:
+    """The two terms of ``log(x)`` of a normal number: a multiple of log(2), which is exact, and the rest, at most 0.35 in size."""
+    k, f = split(b, x, "log", subnormal=False)
+    return b.let("log_whole", k * LN2_HI[x.ty.bits]), b.let("log_terms", f + _log_rest(b, f, k * LN2_LO[x.ty.bits]))
 
 
 def _log1p_usual(b: KernelBuilder, x: Expr, u: Expr) -> Expr:

@@ -50,7 +50,8 @@ def _tanh(b: KernelBuilder, x: Expr) -> Expr:
     """The quotient of ``s (c + r) - (c - r)`` and ``s (c + r) + (c - r)``, where ``|x| = n log(2)/2 + r``, ``s = 2**n`` and ``c = r coth(r)``.
 
     For n = 0 it is ``r/c``.  From where it passes 1/2 on it is one less twice the quotient of ``c - r``, which loses no digits next
-    to one.  All is taken by half.
+    to one.  All is taken by half.  Where products are rounded, the one in c is added last, and from log(2)/2 on it is a third, which
+    is the tanh of that, and the quotient of ``4/3 r``.
     """
     f = format_of(x)
     a = b.let("tanh_abs", upper(fabs(x), one_of(x, 9.1, 19.1)))
@@ -59,12 +60,20 @@ def _tanh(b: KernelBuilder, x: Expr) -> Expr:
     n = b.let("tanh_n", shifted - f.magic / 4)
     r = b.let("tanh_r", fma(n, -0.5 * LN2, a))
     z = b.let("tanh_z", r * r)
-    c = b.let("tanh_c", horner(z, _COTH[f.width]))
+    fused = b.arithmetic.fused
+    c = b.let("tanh_c", horner(z, _COTH[f.width]) if fused else z * horner(z, _COTH[f.width][1:]))  # or c less one
     half = b.let("tanh_half", from_bits((bits(shifted) << f.mantissa - 2) + (f.bias - 1 << f.mantissa)))
     less, more = b.let("tanh_less", half - 0.5), b.let("tanh_more", half + 0.5)
     near = b.let("tanh_near", a < 0.5493)
-    q = b.let("tanh_q", select(near, fma(more, r, less * c), c - r) / fma(more, c, less * r))
-    return from_bits(bits(select(near, q, 1.0 - q)) | (bits(x) & f.sign_bit))
+    if fused:
+        q = b.let("tanh_q", select(near, fma(more, r, less * c), c - r) / fma(more, c, less * r))
+        value = select(near, q, 1.0 - q)
+    else:
+        one = b.let("tanh_one", n.eq(1.0))
+        above = select(near, r * select(one, lift(4.0 / 3.0, x.ty), 1.0), 1.0 + (c - r))
+        q = b.let("tanh_q", above / (more + (more * c + less * r)))
+        value = select(near, select(one, q + 1.0 / 3.0, q), 1.0 - q)
+    return from_bits(bits(value) | (bits(x) & f.sign_bit))
 
 
 def sinh(b: KernelBuilder, x: Expr) -> Expr:

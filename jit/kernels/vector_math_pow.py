@@ -10,8 +10,10 @@ from .vector_math_base import (
     bits,
     copysign,
     fabs,
+    fast_two_sum,
     from_bits,
     head,
+    less_product,
     lower,
     named,
     one_of,
@@ -108,11 +110,21 @@ def _pow_double(b: KernelBuilder, a: Expr, y: Expr) -> Expr:
     e_hi = b.let("pow_e_hi", y_hi * log_hi)
     e = b.let("pow_e", lower(upper(e_hi + e_lo, 1100.0), -1100.0))
     n = b.let("pow_n", rint(e))
-    r = b.let("pow_r", select(fabs(e) < 1100.0, (e_hi - n) + e_lo, 0.0))
+    inside, near = b.let("pow_inside", fabs(e) < 1100.0), b.let("pow_near", e_hi - n)
+    r = b.let("pow_r", select(inside, near + e_lo, 0.0))
     magic = 1.5 * 2.0**52
     half = b.let("pow_half_n", fma(n, 0.5, magic))
     rest = power_of_two((n - (half - magic)) + magic)
-    return fma(polynomial(b, r, EXP2[64]), r, 1.0) * power_of_two(half) * rest
+    p = polynomial(b, r, EXP2[64])
+    if b.arithmetic.fused:
+        mantissa = fma(p, r, 1.0)
+    else:  # what rounding r and its product loses is made good
+        p = b.let("pow_p", p)
+        product = b.let("pow_product", p * r)
+        lost = select(inside, e_lo - (r - near), 0.0) * p - less_product(b, product, p, r)
+        total, low = fast_two_sum(b, "pow_total", lift(1.0, r.ty), product)
+        mantissa = total + (low + lost)
+    return mantissa * power_of_two(half) * rest
 
 
 def _log2_double(b: KernelBuilder, k: Expr, f: Expr) -> tuple[Expr, Expr]:

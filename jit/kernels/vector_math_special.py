@@ -1,30 +1,27 @@
-"""erf, erfc, erf_inv, lgamma and digamma, branch-free, for float32 and float64.
+"""erf, erfc and erf_inv, branch-free, for float32 and float64.
 
-float32 erfc, lgamma and digamma are computed in float64.
+float32 erfc is computed in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
-
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, f64, fma, lift, select
-from .vector_math_base import copysign, fabs, fast_two_sum, head, horner, named, one_of, polynomial, rint, sqrt, upper
-from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log, log_normal, untabled_log
-
-Function = Callable[[KernelBuilder, Expr], Expr]
-
-
-def _in_double(function: Function) -> Function:
-    """``function`` of float64, for float32 too."""
-
-    def f(b: KernelBuilder, x: Expr) -> Expr:
-        wide = b.let("wide", x.cast(f64.vector(x.ty.lanes))) if x.ty.bits == 32 else x
-        return function(b, wide).cast(x.ty)
-
-    return f
-
+from .vector_math_base import (
+    bits,
+    copysign,
+    fabs,
+    fast_two_sum,
+    from_bits,
+    horner,
+    less_product,
+    named,
+    one_of,
+    polynomial,
+    sqrt,
+    upper,
+)
+from .vector_math_exp import INF, NAN, exp_normal, exp_sum, log_terms, untabled_log
 
 # -------------------------------------------------------------------------------- the error function
 
@@ -98,8 +95,7 @@ def _erfc_single(b: KernelBuilder, x: Expr) -> Expr:
 def _erfc_double(b: KernelBuilder, a: Expr) -> Expr:
     """erfc(a) for 1/2 <= a <= 28; what rounding a^2, a + 3/4, P and their quotient loses is made good.  One division is for both."""
     square = b.let("erfc_square", a * a)
-    a_hi = b.let("erfc_hi", head(a))
-    lost = (a_hi * a_hi - square) + (a - a_hi) * (a + a_hi)
+    lost = less_product(b, square, a, a)
     d, d_lo = fast_two_sum(b, "erfc_d", a, lift(0.75, a.ty))
     inverse = b.let("erfc_inverse", 1.0 / ((a + 4.0) * d))
     q = b.let("erfc_q", (a - 4.0) * (d * inverse))
@@ -108,29 +104,22 @@ def _erfc_double(b: KernelBuilder, a: Expr) -> Expr:
     p, p_lo = fast_two_sum(b, "erfc_p", lift(first, a.ty), rest)
     inverse_d = b.let("erfc_inverse_d", (a + 4.0) * inverse)
     f = b.let("erfc_f", p * inverse_d)
-    f_lo = (_less_product(b, p, f, d) + fma(-f, d_lo, p_lo)) * inverse_d
-    return exp_sum(b, -square, -lost, f, f_lo)
-
-
-def _less_product(b: KernelBuilder, p: Expr, x: Expr, y: Expr) -> Expr:
-    """``p - x y``, where that is far smaller than p."""
-    if b.arithmetic.fused:
-        return fma(-x, y, p)
-    x_hi, y_hi = b.let("product_x", head(x)), b.let("product_y", head(y))
-    return ((p - x_hi * y_hi) - x_hi * (y - y_hi)) - (x - x_hi) * y
+    f_lo = (less_product(b, p, f, d) + fma(-f, d_lo, p_lo)) * inverse_d
+    return exp_sum(b, -square, lost, f, f_lo)
 
 
 # ------------------------------------------------------------------------------- its inverse function
 
-# erf_inv(x) = x + x P(w), w = -log(1 - x^2) <= 4: relative error 2^-25.8
+# erf_inv(x) = x + x P(w), w = -log(1 - x^2) <= 4.7, from where on erf_inv(x) > 2 has a last place as large as that of sqrt(w):
+# relative error 2^-28.1
 _INVERSE_NEAR_32 = (
-    -0.11377308517694473, 0.23201419413089752, 0.011545669287443161, -0.0023256908170878887, -0.00013958079216536134,
-    5.3955802286509424e-05, -2.440455375563033e-07, -8.781416909187101e-07, 6.832822663227489e-08,
+    -0.11377307772636414, 0.23201368749141693, 0.011549501679837704, -0.002336301142349839, -0.0001251501525985077,
+    4.3057414586655796e-05, 4.552096470433753e-06, -2.100873189192498e-06, 2.3563846696106339e-07, -9.502980624631618e-09,
 )  # fmt: skip
-# erf_inv(x) = t + P(t - 2.5), t = sqrt(w) in [2, 4]: relative error 2^-26.8
+# erf_inv(x) = t + P(t - 2.5), t = sqrt(w) in [2.16, 4]: relative error 2^-25.3
 _INVERSE_FAR_32 = (
-    -0.16631044447422028, -0.007391074672341347, 0.013919699005782604, -0.006025354843586683, 0.001215249067172408,
-    0.0003132013662252575, -0.0003422248119022697, 0.00011289957910776138, -1.4222623576642945e-05,
+    -0.1663104146718979, -0.007391495630145073, 0.013918064534664154, -0.006014424376189709, 0.001217677490785718,
+    0.000246928830165416, -0.0002366764092585072, 4.803057527169585e-05,
 )  # fmt: skip
 # erf_inv(x) = x + x P(z)/Q(z), z = 0.7265625 - x^2, |x| <= 0.85: relative error 2^-56.5
 _INVERSE_NEAR_P = (
@@ -164,115 +153,25 @@ def erf_inv(b: KernelBuilder, x: Expr) -> Expr:
 def _erf_inv_single(b: KernelBuilder, a: Expr) -> Expr:
     w = b.let("erf_inv_w", -untabled_log(b, b.let("erf_inv_u", (1.0 - a) * (1.0 + a))))
     t = b.let("erf_inv_t", sqrt(w))
-    near = fma(a, horner(w, _INVERSE_NEAR_32), a)
+    first, second, *others = _INVERSE_NEAR_32
+    if b.arithmetic.fused:
+        p = horner(w, _INVERSE_NEAR_32)
+    else:  # the greatest term by itself, whose product is exact
+        p = 0.25 * w + horner(w, (first, second - 0.25, *others))
     far = t + polynomial(b, b.let("erf_inv_v", t - 2.5), _INVERSE_FAR_32)
-    return select(w < 4.0, near, far)
+    return select(w < 4.7, fma(a, p, a), far)
 
 
 def _erf_inv_double(b: KernelBuilder, a: Expr) -> Expr:
+    """What the root and the logarithm have lost is made good, beyond 0.85, to the first order."""
     near = b.let("erf_inv_near", a < 0.85)
-    z = b.let("erf_inv_z", 0.7265625 - a * a)
-    r = b.let("erf_inv_r", sqrt(-log_normal(b, b.let("erf_inv_u", 0.5 - 0.5 * a))))
+    z = b.let("erf_inv_z", fma(-a, a, 0.7265625))
+    whole, rest = log_terms(b, b.let("erf_inv_u", fma(a, -0.5, 0.5)))
+    r = b.let("erf_inv_r", sqrt(-(whole + rest)))
     v = b.let("erf_inv_v", r - 1.5)
-    numerator = select(near, a * horner(z, _INVERSE_NEAR_P), horner(v, _INVERSE_FAR_P))
-    denominator = select(near, horner(z, _INVERSE_NEAR_Q), horner(v, _INVERSE_FAR_Q))
-    return select(near, a, r) + numerator / denominator
-
-
-# -------------------------------------------------------------------------------- the Gamma function
-
-# log Gamma(2 + v) = v P(v)/Q(v), |v| <= 1/2: relative error 2^-60
-_LGAMMA_P = (
-    0.42278433509846713, 0.9513832489767355, 0.7656400658363831, 0.28264153866888164, 0.04907274701755271,
-    0.003542003906584585, 6.964361777352649e-05,
-)  # fmt: skip
-_LGAMMA_Q = (
-    1.0, 1.487557989598046, 0.8356599940139134, 0.21944612623385837, 0.0268757218886566, 0.0013080854070188,
-    1.5028768837945812e-05,
-)  # fmt: skip
-# log Gamma(y) = (y - 1/2)(log(y) - 1) + log(2 pi)/2 - 1/2 + P(1/y^2)/y, y >= 8: absolute error 2^-63
-_STIRLING = (
-    0.0833333333333333, -0.0027777777776146493, 0.0007936506684840407, -0.0005952031574811514, 0.0008373210180110237,
-    -0.0016534907781638897,
-)  # fmt: skip
-_STIRLING_CONSTANT = 0.4189385332046727  # log(2 pi)/2 - 1/2
-# sin(pi r) = r P(r^2), |r| <= 1/2: relative error 2^-54.5
-_SIN_PI = (
-    3.141592653589793, -5.167712780049969, 2.550164039877294, -0.599264529318739, 0.0821458865699021,
-    -0.007370430478829088, 0.00046629968903609266, -2.1903185966399974e-05, 7.694731949606306e-07,
-)  # fmt: skip
-# psi(z) = log(z) - 1/(2 z) - P(1/z^2)/z^2, z >= 8: absolute error 2^-64
-_DIGAMMA = (
-    0.08333333333333316, -0.008333333333046464, 0.00396825380636258, -0.00416662330202362, 0.007569507474234702,
-    -0.02059032452306274, 0.06156054274844817,
-)  # fmt: skip
-# pi r cot(pi r) = (1 - 4 s) P(s)/Q(s), s = r^2 <= 1/4: relative error 2^-66
-_COT_PI_P = (1.0, -0.6761225884412928, 0.11504289181904541, -0.005449810112096013, 3.7012023456768955e-05)
-_COT_PI_Q = (1.0, -1.3862544547448399, 0.423585357146692, -0.03814609345383203, 0.0008151912284052064)
-_LARGE = 8
-
-
-@_in_double
-def lgamma(b: KernelBuilder, x: Expr) -> Expr:
-    """log |Gamma(x)|; log Gamma(-y) = log(pi/(y |sin(pi y)|)) - log Gamma(y).  Infinite at the poles and at -inf."""
-    y = b.let("gamma_y", fabs(x))
-    right = b.let("lgamma_right", _lgamma_right(b, y))
-    r = b.let("gamma_r", y - rint(y))
-    s = b.let("gamma_s", r * r)
-    sine = fabs(r * polynomial(b, s, _SIN_PI))
-    left = log(b, 3.141592653589793 / (y * sine)) - right
-    value = select((x < 0.0) & (y > 2.0**-60), left, right)  # below, Gamma(-y) is -Gamma(y) to all digits
-    pole = (x < 0.0) & r.eq(0.0)  # log Gamma(y) may be infinite as well, and the difference NaN
-    return select(y.eq(INF) | pole, Const(INF, y.ty), value)
-
-
-def _lgamma_right(b: KernelBuilder, y: Expr) -> Expr:
-    """log Gamma(y), y >= 0: Stirling's series, or a step from or products up to the interval [1.5, 2.5]."""
-    u, product = y, cast(Expr, Const(1.0, y.ty))
-    for _ in range(_LARGE - 2):
-        high = b.let("gamma_high", u >= 2.5)
-        u = b.let("gamma_u", select(high, u - 1.0, u))
-        product = b.let("gamma_product", select(high, product * u, product))
-    large, low, lowest = (b.let(n, c) for n, c in (
-        ("gamma_large", y >= float(_LARGE)), ("gamma_low", y < 1.5), ("gamma_lowest", y < 0.5)
-    ))  # fmt: skip
-    v = b.let("gamma_v", select(lowest, y, select(low, y - 1.0, u - 2.0)))
-    argument = select(large, y, select(lowest, y * (y + 1.0), select(low, y, product)))
-    logarithm = b.let("gamma_log", log(b, argument))
-    inner = fma(v, polynomial(b, v, _LGAMMA_P) / polynomial(b, v, _LGAMMA_Q), select(low, -logarithm, logarithm))
-    inverse = b.let("gamma_inverse", 1.0 / y)
-    w = b.let("gamma_w", inverse * inverse)
-    tail = fma(inverse, polynomial(b, w, _STIRLING), _STIRLING_CONSTANT)
-    return select(large, fma(y - 0.5, logarithm - 1.0, tail), inner)
-
-
-@_in_double
-def digamma(b: KernelBuilder, x: Expr) -> Expr:
-    """The derivative of lgamma: psi(y) = psi(1 + y) - 1/y, psi(-y) = psi(1 + y) + pi cot(pi y).
-
-    NaN at the poles and at -inf.
-    """
-    y = b.let("gamma_y", fabs(x))
-    r = b.let("gamma_r", y - rint(y))
-    s = b.let("gamma_s", r * r)
-    left = b.let("gamma_left", x < 0.0)
-    cotangent = fma(s, -4.0, 1.0) * polynomial(b, s, _COT_PI_P) / (polynomial(b, s, _COT_PI_Q) * r)
-    value = _digamma_of_next(b, y) + select(left, cotangent, -1.0 / y)
-    return select((x <= 0.0) & (r.eq(0.0) | y.eq(INF)), Const(NAN, y.ty), value)
-
-
-def _digamma_of_next(b: KernelBuilder, y: Expr) -> Expr:
-    """psi(1 + y), y >= 0: the asymptotic series; for y < 8 that at y + 9, less the sum of 1/(y + i) for 1 <= i <= 8."""
-    low = b.let("gamma_low", y < float(_LARGE))
-    numerator: Expr = Const(1.0, y.ty)
-    denominator: Expr = b.let("gamma_q", y + 1.0)
-    for i in range(2, _LARGE + 1):
-        t = b.let("gamma_t", y + float(i))
-        numerator = b.let("gamma_p", fma(numerator, t, denominator))
-        denominator = b.let("gamma_q", denominator * t)
-    z = b.let("gamma_z", y + select(low, lift(_LARGE + 1.0, y.ty), 1.0))
-    inverse = b.let("gamma_inverse", 1.0 / z)
-    w = b.let("gamma_w", inverse * inverse)
-    series = log_normal(b, z) - fma(w, polynomial(b, w, _DIGAMMA), 0.5 * inverse)
-    shifted = series - select(low, numerator / denominator, Const(0.0, y.ty))
-    return select(y.eq(INF), y, shifted)
+    half_inverse = from_bits(0x7FCE623822FC16E6 - bits(r))  # 1/(2 r), to a tenth
+    missing = (less_product(b, -whole, r, r) - rest) * half_inverse
+    far_q = b.let("erf_inv_q", polynomial(b, v, _INVERSE_FAR_Q))
+    far_p = fma(missing, far_q, polynomial(b, v, _INVERSE_FAR_P))
+    numerator = select(near, a * polynomial(b, z, _INVERSE_NEAR_P), far_p)
+    return select(near, a, r) + numerator / select(near, polynomial(b, z, _INVERSE_NEAR_Q), far_q)

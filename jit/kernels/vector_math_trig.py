@@ -252,12 +252,21 @@ def _near_sine(b: KernelBuilder, x: Expr, ahead: bool) -> Expr:
         sign = (sign >> 32).cast(Ty("u", 32, x.ty.lanes))
     r = b.let("sin_r", from_bits(bits(r) ^ sign))
     z = b.let("sin_z", r * r)
-    value = fma(r * z, horner(z, _SINE[x.ty.bits]), r)
+    by_parts = x.ty.bits == 64 and not b.arithmetic.fused
+    value = _sine_by_parts(b, r, z) if by_parts else fma(r * z, horner(z, _SINE[x.ty.bits]), r)
     if x.ty.bits == 64:
         value = upper(fabs(value), 1.0)
     elif ahead:
         return value
     return from_bits(bits(value) | (bits(r) & format_of(x).sign_bit))  # -0.0 has become 0.0
+
+
+def _sine_by_parts(b: KernelBuilder, r: Expr, z: Expr) -> Expr:
+    """``r + r^3 P(z)``, z = r^2, for products that are rounded: of the cube, the greater part is exact."""
+    high = b.let("sin_high", from_bits(bits(r) & 0xFFFFFFF000000000))  # 17 bits
+    low = b.let("sin_low", (r - high) * (z + high * (r + high)))
+    p = b.let("sin_p", horner(z, _SINE[64]))
+    return r + (high * high * high * p + low * p)
 
 
 def _single(b: KernelBuilder, x: Expr, value: Callable[[Expr, Expr], Expr]) -> Expr:

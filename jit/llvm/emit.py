@@ -60,6 +60,7 @@ from .lanes import compress_table
 from .places import HERE, SUMS, Places, counted_loops
 from .remainders import fmod_functions
 from .text import Metadata, constant, memory_mangled, memory_type, register_type
+from .whole_numbers import whole_number_functions
 
 # Reductions: a local combined with a new value by one of these.  A difference is the sum of negated values.
 _REDUCTIONS = ("add", "mul", "min", "max", "minnum", "maxnum")
@@ -70,17 +71,20 @@ def emit_module(kernels: Sequence[Kernel], target: Target, module_name: str = "f
     metadata = Metadata()
     bodies: list[str] = []
     fmods: set[Ty] = set()
+    whole: set[tuple[str, Ty]] = set()
     tables: set[int] = set()
     for kernel in kernels:
         f = _Function(kernel, target, metadata)
         bodies.append(f.text())
         fmods |= f.fmod_types
+        whole |= f.whole_number_functions
         tables |= f.compress_tables
     width = target.vector_bits if target.vector_bits > 64 else 128
     # no-builtins: a loop that copies or fills stays a loop, as there is no library whose function could do it (``native``)
     attributes = f'nounwind "no-builtins" "prefer-vector-width"="{width}" "min-legal-vector-width"="{width}"'
     groups = [f"attributes #0 = {{ {attributes} }}", f"attributes #1 = {{ {attributes} alignstack={width // 8} }}"]
-    helpers = fmod_functions(fmods, target.fma) + [compress_table(n) for n in sorted(tables)]
+    helpers = fmod_functions(fmods, target.fma) + whole_number_functions(whole)
+    helpers += [compress_table(n) for n in sorted(tables)]
     head = f'; ModuleID = "{module_name}"\ntarget triple = "{target.triple}"\n'
     return "\n".join([head, *bodies, *helpers, *groups, *metadata.lines, ""])
 

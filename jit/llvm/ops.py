@@ -30,6 +30,7 @@ class OpEmitter(Lanes):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         self.fmod_types: set[Ty] = set()  # which remainder functions the module must define
+        self.whole_number_functions: set[tuple[str, Ty]] = set()  # the same of those of integers
         self.compress_tables = set()
 
     def op(self, name: str, ty: Ty, types: tuple[Ty, ...], args: list[str], flags: str = "") -> str:
@@ -102,6 +103,9 @@ class OpEmitter(Lanes):
                 return self.intrinsic("ctlz", ty, *args, extra=", i1 false")
             case "div" | "rem":
                 return self._int_div(name, ty, args)
+            case "gcd" | "ipow":
+                self.whole_number_functions.add((name, ty))
+                return self.ins(f"call {t} @fx.{name}.{ty}({t} {args[0]}, {t} {args[1]})")
         raise GraphError(f"{name} is not an operation on {ty}")
 
     def _int_div(self, name: str, ty: Ty, args: list[str]) -> str:

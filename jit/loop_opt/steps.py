@@ -32,7 +32,7 @@ class Scalar(Declined):
 
 _VECTOR_OPS = frozenset(
     "add sub mul div rem neg fma min max minnum maxnum abs sqrt floor ceil trunc rint copysign scale lookup and or xor not shl shr"
-    " popcount clz eq ne lt le gt ge select cast bitcast".split()
+    " popcount clz ipow gcd eq ne lt le gt ge select cast bitcast".split()
 )
 _REDUCTIONS = ("add", "sub", "fma", "mul", "xor", "and", "or", "min", "max", "minnum", "maxnum")
 _INTERLEAVED = 4  # LLVM reads three or four interleaved arrays with vector loads and shuffles
@@ -341,7 +341,7 @@ class Body:
         operand = e.args[0].ty
         return (
             e.name not in _VECTOR_OPS
-            or (_is_division(e) and self.step(e.args[1]) != 0)
+            or (_is_division(e) and e.ty.bits == 64 and self.step(e.args[1]) != 0)
             or (e.name == "bitcast" and e.ty.bits != operand.bits)
         )
 

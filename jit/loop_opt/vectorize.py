@@ -37,6 +37,7 @@ from ..loop_ir import (
     lift,
     op_,
     select,
+    u8,
 )
 from ..loop_walk import declared, is_any
 from ..target import Target
@@ -426,10 +427,12 @@ class _Writer:
         if isinstance(e, Load):
             if (found := self.in_order(e, ty, c)) is not None:
                 return found
-            gathered = Load(e.buf, self.single(e.index, c, 0), e.ty).splat(self.lanes)
-            for k in range(1, self.lanes):
-                gathered = Op("insert", (gathered, Const(k, i64), Load(e.buf, self.single(e.index, c, k), e.ty)), ty)
-            return gathered
+            held = u8 if e.ty.kind == "b" else e.ty  # lanes of bytes are put in place sooner than those of masks
+            parts = [Load(e.buf, self.single(e.index, c, k), e.ty).cast(held) for k in range(self.lanes)]
+            gathered = parts[0].splat(self.lanes)
+            for k, part in enumerate(parts[1:], 1):
+                gathered = Op("insert", (gathered, Const(k, i64), part), held.vector(self.lanes))
+            return gathered.cast(ty) if held != e.ty else gathered
         assert isinstance(e, Op)
         steps = [self.body.step(a) for a in e.args]
         if e.name == "cast" and steps[0] is not None and e.ty.kind in "iu":

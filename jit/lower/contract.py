@@ -31,11 +31,11 @@ def contract(
     a, b, c = (Array(x.at, _arithmetic(x.ty, p.compute)) for x in (a, b, c))
     ordered = normal(p, keep_rows=True)
     p = normal(p)
+    if is_batchwise(ctx, p):
+        multiply(ctx, name, p, a, b, c)
+        return False
     if p.pairs:
         _of_pairs(ctx, name, p, a, b, c)
-        return False
-    if is_batchwise(ctx, p, a, b):
-        multiply(ctx, name, p, a, b, c)
         return False
     lane = _lane(ctx, p, a, b)
     if lane is not None:
@@ -78,7 +78,7 @@ def is_blocked(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     p, a, b = normal(p), Array(a.at, _arithmetic(a.ty, p.compute)), Array(b.at, _arithmetic(b.ty, p.compute))
     others = prefers_dots(ctx, p, a, b) or prefers_window_dots(ctx, p, a, b) or prefers_axpy(ctx, p, a, b)
     turned = not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1
-    others = others or is_batchwise(ctx, p, a, b) or prefers_pixels(ctx, p, a, b, Array(a.at, p.compute))
+    others = others or is_batchwise(ctx, p) or prefers_pixels(ctx, p, a, b, Array(a.at, p.compute))
     return not (others or turned or p.pairs or _lane(ctx, p, a, b) is not None)
 
 

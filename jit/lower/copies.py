@@ -18,7 +18,7 @@ from fx import dtypes
 from ..cost import chunk_for
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Ref, Ty, b1, i32, i64, maximum, minimum, select
-from .loops import Span, coalesce, const, spans, vector_for, word_type
+from .loops import Span, coalesce, const, spans, vector_for, whole_vectors, word_type
 from .registry import Address, LowerContext, Operand
 from .types import ty_of
 
@@ -30,6 +30,9 @@ __all__ = [
 Dims = list[tuple[int, ...]]  # (size, stride, stride, ...), outermost first
 
 _UNROLL = 4  # vectors in flight when a row is copied
+_MANY_LANES = (
+    16  # from so many on, the elements that are left take longer one by one than a vector that crosses cache lines
+)
 NS_PER_BYTE = 0.15  # copying out of cache on one core
 
 # ------------------------------------------------------------------------------------ clipped starts
@@ -97,7 +100,11 @@ def _scaled(dims: Sequence[tuple[int, ...]], words: int) -> Dims:
 def copy_row(
     b: KernelBuilder, dst: str, to: Expr, src: str, start: Expr, span: Span, step: Expr | None, lanes: int
 ) -> None:
-    """``dst[to + c] = src[start + c*step]`` along the span; ``step`` None means 1."""
+    """``dst[to + c] = src[start + c*step]`` along the span; ``step`` None means 1.
+
+    What is left behind the last whole vector of many lanes is copied by one that ends with the span, of a short span by two that
+    begin and end with it: they overlap.
+    """
     if step is not None:
         with b.for_("c", span.begin, span.end, vectorize=True) as c:
             b.store(dst, to + c, b.load(src, start + c * step))
@@ -108,7 +115,27 @@ def copy_row(
         for u, v in enumerate(values):
             b.store(dst, to + c + u * lanes, v)
 
-    vector_for(b, span.begin, span.end, lanes, body, _UNROLL)
+    def ends(width: int) -> None:
+        """A span of less than twice the width."""
+        if width == 1:
+            with b.if_(span.begin < span.end):
+                body(span.begin, 1, 1)
+            return
+        with b.if_(span.begin + width <= span.end):
+            body(span.begin, width, 1)
+            body(span.end - width, width, 1)
+        with b.else_():
+            ends(width // 2)
+
+    if lanes < _MANY_LANES:
+        vector_for(b, span.begin, span.end, lanes, body, _UNROLL)
+        return
+    with b.if_(span.begin + lanes <= span.end):
+        here = whole_vectors(b, span.begin, span.end, lanes, body, _UNROLL)
+        with b.if_(here < span.end):
+            body(span.end - lanes, lanes, 1)
+    with b.else_():
+        ends(lanes // 2)
 
 
 def _copy_kernel(

@@ -171,11 +171,30 @@ def _round(b: KernelBuilder, eqn: Eqn, x: Expr) -> Expr:
 
 # ----------------------------------------------------------------------- transcendental functions
 
+
+def _pow(b: KernelBuilder, x: Expr, y: Expr) -> Expr:
+    """Of integers, x**y wraps; where y is negative, 1 and -1 have powers, and all others have 0."""
+    if x.ty.is_float:
+        return vm.pow(b, x, y)
+    if x.ty.kind == "i":
+        x, y = named(b, "base", x), named(b, "exponent", y)
+        inverse = b.let("inverse", y < 0)
+        x = select(inverse & x.ne(1) & x.ne(-1), Const(0, x.ty), x)
+        y = select(inverse, 2 - (y & 1), y)
+    return op_("ipow", x, y)
+
+
+def _gcd(b: KernelBuilder, x: Expr, y: Expr) -> Expr:
+    return op_("gcd", _unsigned(_abs(b, x)), _unsigned(_abs(b, y))).bitcast(x.ty)
+
+
+for _name, _real, _complex in (("pow", _pow, cm.pow), ("gcd", _gcd, None)):
+    _register(_name, _real, _complex)
 for _name in ("cbrt", "erf", "erfc", "erf_inv", "lgamma", "digamma", "atan2"):
     _register(_name, getattr(vm, _name))
 for _name in (
     "exp", "exp2", "expm1", "log", "log1p", "log2", "logistic", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh",
-    "asinh", "acosh", "atanh", "pow",
+    "asinh", "acosh", "atanh",
 ):  # fmt: skip
     _register(_name, getattr(vm, _name), getattr(cm, _name))
 

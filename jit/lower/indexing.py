@@ -11,7 +11,7 @@ clips, too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fx.ir import Eqn
 
@@ -145,16 +145,21 @@ def _gather_rows(s: _GatherShape) -> Kernel:
 
 
 def _gather_short_rows(s: _GatherShape, n: int) -> Kernel:
-    """Rows of a few elements, such as points in space: each is written out, as a loop over it costs more than they do."""
+    """Rows of a few elements, such as points in space: each is written out, as a loop over it costs more than they do.
+
+    The frame is that of the rows, of which each is ``n`` elements ``column_step`` apart."""
     b = KernelBuilder("gather_short_rows")
     f = _GatherFrame(b, s)
-    (x_stride,), (index_stride,) = f.offsets["x_row"][1], f.offsets["index_row"][1]
-    with b.for_("row", b.lo, b.hi) as row:
-        offset, inside = f.start(row * index_stride)
-        start = b.let("x_start", row * x_stride + offset)  # clipped: there is something to read in any case
-        values = [b.let("v", b.load(f.x, start + (c if s.unit_step else f.x_step * c))) for c in range(n)]
+    step = b.integer("column_step")
+    with spans(b, f.n, f.sizes, f.offsets) as span, b.for_("row", span.begin, span.end) as row:
+        offset, inside = f.start(span.rows.offset["index_row"] + row * f.index_step)
+        start = b.let(
+            "x_start", span.rows.offset["x_row"] + row * f.x_step + offset
+        )  # clipped: can be read in any case
+        to = b.let("to", (span.base + row) * n)
+        values = [b.let("v", b.load(f.x, start + (c if s.unit_step else step * c))) for c in range(n)]
         for c, v in enumerate(values):
-            b.store(f.out, row * n + c, select(inside, v, f.filling(const(c))) if s.fill else v)
+            b.store(f.out, to + c, select(inside, v, f.filling(const(c))) if s.fill else v)
     return b.build()
 
 
@@ -240,9 +245,13 @@ def _gather(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
     total = out.size * words
     per_index = 1.0 if points else 1.0 / n
     cost = NS_PER_BYTE * word.itemsize + _NS_PER_INDEX * len(index_map) * per_index
-    if not points and len(outer) == 1 and n <= _NARROW:
-        kernel = ctx.kernel(("gather", n, *shape.key), lambda: _gather_short_rows(shape, n))
-        total, cost = outer[0][0], cost * n
+    column: tuple[int, ...] = ()
+    if not points and outer and n <= _NARROW:
+        shape = replace(shape, rank=len(outer) - 1)
+        count, column, cost = n, (x_step,), cost * n
+        kernel = ctx.kernel(("gather", count, *shape.key), lambda: _gather_short_rows(shape, count))
+        *outer, (n, x_step, index_step) = outer
+        total //= count
     else:
         kernel = ctx.kernel(
             ("gather", points, *shape.key), lambda: _gather_points(shape) if points else _gather_rows(shape)
@@ -251,7 +260,7 @@ def _gather(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[O
     transposed = tuple(zip(*outer)) if outer else ((), (), ())
     args = (
         out, x, indices, *fills, *axes.integers, indices.strides[-1], n, x_step, index_step,
-        *(v for column in transposed for v in column),
+        *(v for row in transposed for v in row), *column,
     )  # fmt: skip
     ctx.step(
         kernel, args, total, chunk_for(total, cost, 64 // word.itemsize), "gather",

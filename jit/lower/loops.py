@@ -19,7 +19,7 @@ from .registry import Operand
 
 __all__ = [
     "Odometer", "Span", "ceil_div", "coalesce", "const", "dense_strides", "floor_div", "same_memory", "spans",
-    "vector_for", "word_type",
+    "vector_for", "whole_vectors", "word_type",
 ]  # fmt: skip
 
 
@@ -163,6 +163,15 @@ def vector_for(
     b: KernelBuilder, start: Expr, stop: Expr, lanes: int, body: Callable[[Expr, int, int], None], unroll: int = 1
 ) -> None:
     """``body(index, lanes, vectors)`` over [start, stop): ``unroll`` vectors at a time, then one, then single elements."""
+    here = whole_vectors(b, start, stop, lanes, body, unroll)
+    with b.for_("c", here, stop) as c:
+        body(c, 1, 1)
+
+
+def whole_vectors(
+    b: KernelBuilder, start: Expr, stop: Expr, lanes: int, body: Callable[[Expr, int, int], None], unroll: int = 1
+) -> Expr:
+    """The same as far as vectors go; returns where the elements begin that are left."""
     here: Expr = start
     widths = [(lanes, unroll)] if unroll > 1 and lanes > 1 else []
     widths += [(lanes, 1)] if lanes > 1 else []
@@ -172,5 +181,4 @@ def vector_for(
         with b.for_("c", here, end, step) as c:
             body(c, width, count)
         here = end
-    with b.for_("c", here, stop) as c:
-        body(c, 1, 1)
+    return here

@@ -22,12 +22,12 @@ MOST_PRODUCTS = 64  # of an element of the batch
 VECTORS = 2  # of matrices, at least
 
 
-def is_batchwise(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+def is_batchwise(ctx: LowerContext, p: Contraction) -> bool:
     """Whether ``p``, in normal form, is a batch of products that are small enough to be written out.
 
     It has sums of its own, so sizes that vary must not decide otherwise than the same ones that do not: they are asked.
     """
-    if p.pairs or not a.ty == b.ty == p.compute or len(p.batch) != 1:
+    if len(p.batch) != 1:
         return False
     products = math.prod(d[0] for d in (*p.rows, *p.cols, *p.ks))
     return 0 < products <= MOST_PRODUCTS and bool(size(p.batch) >= VECTORS * ctx.host.lanes(p.compute))
@@ -37,10 +37,13 @@ def multiply(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c
     count = p.batch[0][0]
     a_g, b_g, c_g = map(int, p.batch[0][1:])  # they stand in the kernel: sizes that they follow from vary no longer
     rows, cols, ks = (_places(dims) for dims in (p.rows, p.cols, p.ks))
-    key = ("batchwise", p.compute, c.ty, (a_g, b_g, c_g), tuple(rows), tuple(cols), tuple(ks))
-    kernel = ctx.kernel(key, lambda: _product_kernel(p.compute, c.ty, (a_g, b_g, c_g), rows, cols, ks))
-    products = len(rows) * len(cols) * len(ks)
-    nbytes = count * (len(rows) * len(ks) + len(ks) * len(cols) + len(rows) * len(cols)) * p.compute.itemsize
+    types, strides = (a.ty, b.ty, p.compute, c.ty), (a_g, b_g, c_g)
+    key = ("batchwise", p.pairs, types, strides, tuple(rows), tuple(cols), tuple(ks))
+    make = _complex_kernel if p.pairs else _product_kernel
+    kernel = ctx.kernel(key, lambda: make(types, strides, rows, cols, ks))
+    products = len(rows) * len(cols) * len(ks) * (4 if p.pairs else 1)
+    elements = len(rows) * len(ks), len(ks) * len(cols), len(rows) * len(cols)
+    nbytes = count * sum(n * x.ty.itemsize for n, x in zip(elements, (a, b, c))) * (2 if p.pairs else 1)
     run(
         ctx, kernel, {"a": a.at, "b": b.at, "c": c.at}, count, 8 * products / FLOPS_PER_NS, name, (a.at, b.at), (c.at,), p.flops,
         nbytes, 64,
@@ -55,20 +58,48 @@ def _places(dims: Dims) -> list[tuple[int, ...]]:
     ]
 
 
-def _product_kernel(
-    ty: Ty, c_ty: Ty, strides: tuple[int, ...], rows: Sequence[tuple[int, ...]], cols: Sequence[tuple[int, ...]],
-    ks: Sequence[tuple[int, ...]],
-) -> Kernel:  # fmt: skip
+Types = tuple[Ty, Ty, Ty, Ty]  # of A, of B, of products and sums, of C
+Places = Sequence[tuple[int, ...]]
+
+
+def _product_kernel(types: Types, strides: tuple[int, ...], rows: Places, cols: Places, ks: Places) -> Kernel:
+    x_ty, y_ty, ty, c_ty = types
     b = KernelBuilder(f"batchwise_{ty}_{len(rows)}x{len(ks)}x{len(cols)}")
-    x, y, out = b.pointer("a", ty), b.pointer("b", ty), b.pointer("c", c_ty)
+    x, y, out = b.pointer("a", x_ty), b.pointer("b", y_ty), b.pointer("c", c_ty)
     with b.for_("g", b.lo, b.hi, vectorize=True) as g:
         at_x, at_y, at_out = (b.let("at", g * s) for s in strides)
-        left = [[b.let("x", b.load(x, at_x + (r[0] + k[0]))) for k in ks] for r in rows]
-        right = [[b.let("y", b.load(y, at_y + (k[1] + j[0]))) for j in cols] for k in ks]
+        left = [[b.let("x", b.load(x, at_x + (r[0] + k[0])).cast(ty)) for k in ks] for r in rows]
+        right = [[b.let("y", b.load(y, at_y + (k[1] + j[0])).cast(ty)) for j in cols] for k in ks]
         for r, of_row in zip(rows, left):
             for j, column in enumerate(cols):
                 total: Expr = of_row[0] * right[0][j]
                 for factor, of_k in zip(of_row[1:], right[1:]):
                     total = multiply_add(factor, of_k[j], total)
                 b.store(out, at_out + (r[1] + column[1]), total.cast(c_ty))
+    return b.build()
+
+
+def _complex_kernel(types: Types, strides: tuple[int, ...], rows: Places, cols: Places, ks: Places) -> Kernel:
+    x_ty, y_ty, ty, c_ty = types
+    b = KernelBuilder(f"batchwise_complex_{ty}_{len(rows)}x{len(ks)}x{len(cols)}")
+    x, y, out = b.pointer("a", x_ty), b.pointer("b", y_ty), b.pointer("c", c_ty)
+
+    def pair(name: str, buf: str, at: Expr) -> tuple[Expr, Expr]:
+        return b.let(name, b.load(buf, at).cast(ty)), b.let(name, b.load(buf, at + 1).cast(ty))
+
+    with b.for_("g", b.lo, b.hi, vectorize=True) as g:
+        at_x, at_y, at_out = (b.let("at", g * s) for s in strides)
+        left = [[pair("x", x, at_x + (r[0] + k[0])) for k in ks] for r in rows]
+        right = [[pair("y", y, at_y + (k[1] + j[0])) for j in cols] for k in ks]
+        for r, of_row in zip(rows, left):
+            for j, column in enumerate(cols):
+                re: Expr | None = None
+                im: Expr | None = None
+                for (u, v), of_k in zip(of_row, right):
+                    s, t = of_k[j]
+                    re = multiply_add(-v, t, u * s if re is None else multiply_add(u, s, re))
+                    im = multiply_add(v, s, u * t if im is None else multiply_add(u, t, im))
+                for k, part in enumerate((re, im)):
+                    assert part is not None
+                    b.store(out, at_out + (r[1] + column[1] + k), part.cast(c_ty))
     return b.build()

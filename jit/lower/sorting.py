@@ -2,11 +2,15 @@
 
 The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
 
-* rows that are not too long run side by side in vector lanes, or in all lanes where there are too few of them,
+* rows that are not too long run side by side in vector lanes, or in all lanes where there are too few of them (unless
+  positions go with keys of 64 bits),
 * other rows run by partitions, where the machine compresses vectors and the key is all there is to an element: a few
   long ones cut into buckets first,
 * a few long rows run by blocks, a fixed number of steps for each digit of the key,
 * all others run whole, each by one thread.
+
+The first few elements (``top_k``) are kept in a list while the row is looked through; some hundreds of a long row are sorted
+behind a limit that a sample of the row gives.
 
 Every result is that of a stable sort, so ``is_stable`` changes nothing, and none shows where a kernel's range was cut.
 """
@@ -29,16 +33,17 @@ from ..kernels import sort_blocks, sort_buckets, sort_restore
 from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, places_for, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
 from ..kernels.sort_records import SortSpec, Source
+from ..kernels.sort_top import rank_of, sampled, top_rows_kernel
 from .copies import copy_strided
 from .loops import dense_strides, word_type
 from .registry import Address, LowerContext, Operand, lowers
 
 # Bits of a record -> elements of the longest rows that are sorted side by side; those with positions by bits of a key
 _LANES_LONGEST = {8: 1 << 14, 16: 1 << 14, 32: 1 << 14, 64: 1 << 13}
-_LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048}
+_LANES_LONGEST_INDEXED = {8: 128, 16: 512, 32: 2048, 64: 1024}
 # The same where there are not rows for half of the lanes: each is sorted in all lanes
 _ALONE_LONGEST = {8: 1 << 12, 16: 1 << 15, 32: 1 << 14, 64: 1 << 14}
-_ALONE_LONGEST_INDEXED = {8: 64, 16: 128, 32: 2048}
+_ALONE_LONGEST_INDEXED = {8: 64, 16: 128, 32: 2048, 64: 0}
 # The same, side by side and alone, where longer rows are sorted by partitions
 _LANES_LONGEST_BESIDE = {32: 1 << 9, 64: 1 << 12}
 _ALONE_LONGEST_BESIDE = {32: 1 << 12, 64: 1 << 12}
@@ -52,6 +57,8 @@ _MOST_BLOCKS = 64
 _FEW_ROWS = 16
 _NS_PER_ELEMENT = 10.0
 _NS_PER_PARTED_ELEMENT = 4.0
+_LIMITED_FROM = 1 << 11  # rows from this length on have a limit found for their first elements, if these are
+_LIMITED_PART = 16  # no more than one in so many
 _BUCKETS_FROM = 1 << 14  # rows from this length on are cut into buckets, if there are few of them
 _BUCKET = 1 << 12  # elements of a bucket, at least
 
@@ -154,8 +161,22 @@ def _top_k(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Op
         ctx.step(
             kernel, (x, *outs, n, k), rows, chunk, "top_k", nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=outs
         )
+    elif n >= _LIMITED_FROM and k <= n // _LIMITED_PART:
+        _top_limited(ctx, replace(spec, digit=8), x, outs, n, k)
     else:
         _sort_rows(ctx, "top_k", spec, (x,), outs, n, k)
+
+
+def _top_limited(ctx: LowerContext, spec: SortSpec, x: Operand, outs: tuple[Operand, ...], n: int, k: int) -> None:
+    rows = x.size // n
+    samples, each = late(sampled, n), -(-2 * n // 64) * 64
+    records = _records(ctx, spec, each, per_worker=True)
+    kernel = ctx.kernel(("top_k_limited", spec), lambda: top_rows_kernel(spec))
+    chunk = chunk_for(rows, n + _NS_PER_ELEMENT * (samples + 3.0 * k))
+    ctx.step(
+        kernel, (x, *outs, *records, n, k, samples, late(rank_of, n, k), each, 0), rows, chunk, "top_k",
+        nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=(*outs, *records),
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------ choice of kernel
@@ -174,7 +195,7 @@ def _sort_rows(
     lanes = _lanes(ctx, spec)
     alone = lanes >= _FEW_LANES and 2 * rows < lanes
     partitions = _by_partitions(ctx, spec)
-    if one_key and not spec.split and n <= _longest_in_lanes(spec, lanes, alone, partitions):
+    if one_key and n <= _longest_in_lanes(spec, lanes, alone, partitions):
         (_sort_across if alone else _sort_lanes)(ctx, name, spec, xs, outs, n, take)
     elif partitions:
         cut = n >= _BUCKETS_FROM and rows <= _FEW_ROWS
@@ -197,7 +218,7 @@ def _by_partitions(ctx: LowerContext, spec: SortSpec) -> bool:
 def _longest_in_lanes(spec: SortSpec, lanes: int, alone: bool, partitions: bool) -> int:
     """How long rows may be to be sorted by a network: side by side, or each alone in all lanes."""
     if lanes < _FEW_LANES:
-        return _SCALAR_LONGEST
+        return 0 if spec.split else _SCALAR_LONGEST
     if partitions:
         return (_ALONE_LONGEST_BESIDE if alone else _LANES_LONGEST_BESIDE)[spec.sources[0].bits]
     plain, indexed = (_ALONE_LONGEST, _ALONE_LONGEST_INDEXED) if alone else (_LANES_LONGEST, _LANES_LONGEST_INDEXED)
@@ -212,11 +233,11 @@ def _sort_lanes(
     rows = xs[0].size // n
     total = -(-rows // lanes)
     size = late(padded, n)
-    records = _scratch(ctx, size * lanes * spec.record.itemsize, per_worker=True)
-    cost = size * halvings(size) ** 2 / 8
+    vectors = tuple(_scratch(ctx, size * lanes * spec.record.itemsize, per_worker=True) for _ in range(1 + spec.split))
+    cost = size * halvings(size) ** 2 / 8 * (4 if spec.split else 1)
     ctx.step(
-        kernel, (*xs, *outs, records, n, take, size, rows), total, chunk_for(total, cost), name, reads=xs,
-        writes=(*outs, records),
+        kernel, (*xs, *outs, *vectors, n, take, size, rows), total, chunk_for(total, cost), name, reads=xs,
+        writes=(*outs, *vectors),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from .nodes import ROW, Choose, Fetch, Leaf, Node, Point, walk
 
 __all__ = ["MapKernel"]
 
-TILE = 32  # rows and columns of a transposing tile, at most
+TILE = 32  # rows and columns of a transposing tile, at most; twice as many of elements of a byte or two, which fill a vector
 TILES_ASIDE = 8  # tiles along each side of a block of tiles
 PARTED_FLOPS = (
     8  # of the values in a row up to which it is written in parts: the text of the loop stands there three times
@@ -126,7 +126,8 @@ class MapKernel(Emitter):
         block: the pages of a block of rows and columns fit the address translation cache."""
         b, nest = self.b, self.nest
         others = [k for k in range(inner) if k != across]
-        side = max(8, min(TILE, math.isqrt(TILE_BYTES // sum(leaf.dtype.itemsize for leaf in leaves))))
+        most = TILE if any(leaf.dtype.itemsize > 2 for leaf in leaves) else 2 * TILE
+        side = max(8, min(most, math.isqrt(TILE_BYTES // sum(leaf.dtype.itemsize for leaf in leaves))))
         aside = [smallest(TILES_ASIDE, math.ceil(nest.sizes[k] / side)) for k in (across, inner)]
         blocks_down, blocks_right = (math.ceil(nest.sizes[k] / (side * n)) for k, n in zip((across, inner), aside))
         tiles = {leaf: self.tile_room(leaf, side) for leaf in leaves}
@@ -163,12 +164,12 @@ class MapKernel(Emitter):
 
     def square(self, leaf: Leaf, side: int, *loops: int) -> int:
         """Lanes of the vectors that a tile is transposed in, as many as there are vectors; 1 for element by element."""
-        lanes = self.ctx.host.lanes(ty_of(leaf.dtype))
-        fits = leaf.dtype.kind in "fiu" and leaf.dtype.itemsize in (4, 8) and 4 <= lanes <= side
+        lanes = min(self.ctx.host.lanes(ty_of(leaf.dtype)), 16)
+        fits = leaf.dtype.kind in "fiu" and 4 <= lanes <= side
         # ... of which few are left over
         return (
             lanes
-            if fits and all(n % lanes == 0 or n >= 8 * lanes for n in map(self.nest.sizes.__getitem__, loops))
+            if fits and all(n % lanes == 0 or n >= 3 * lanes for n in map(self.nest.sizes.__getitem__, loops))
             else 1
         )
 

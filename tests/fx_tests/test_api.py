@@ -126,6 +126,14 @@ def test_rules_for_each_argument() -> None:
     assert fx.jvp(f, (2.0, 0.5, 1.0), (1.0, 1.0, 1.0))[1] == pytest.approx(100 + np.sin(0.5))
 
 
+def test_functions_with_keyword_only_options_have_custom_derivatives():
+    f = fx.custom_jvp(fnp.sin)
+    f.defjvp(lambda p, t: (fnp.sin(p[0]), 2 * t[0]))
+    g = fx.custom_vjp(fnp.sin)
+    g.defvjp(lambda x: (fnp.sin(x), x), lambda x, ct: (x * ct,))
+    assert f(0.0) == g(0.0) == 0 and fx.grad(f)(3.0) == 2 and fx.jit(fx.grad(g))(3.0) == 3
+
+
 CUSTOM: dict[str, tuple[Callable[[], Any], str]] = {
     "keyword-only": (lambda: keyword_only(1.0, k=2), r"keyword-only arguments \['k'\]"),
     "jvp leaves": (lambda: fx.grad(ruled(lambda p, t: (p[0], (t[0], t[0]))))(1.0), "the tangent output of f's jvp rule"),

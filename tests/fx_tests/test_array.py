@@ -149,3 +149,36 @@ def test_numpy_reads_an_array_in_place_and_keeps_it() -> None:
     fx.jit(lambda v: v * 5, donate_argnums=0)(made)  # what somebody looks at is copied, not overwritten
     del made
     assert seen.tolist() == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("unsqueeze", "it is fx.numpy.expand_dims(x, axis)"), ("numpy", "it is numpy.asarray(x)"), ("backward", "fx.grad(loss)(x)"),
+        ("add_", "arrays do not change"), ("exp", "it is fx.numpy.exp(x)"), ("nothing", "has no attribute 'nothing'"),
+    ],
+)  # fmt: skip
+def test_methods_of_tensors_are_told(name: str, says: str) -> None:
+    x = fnp.ones(3)
+    assert not hasattr(x, name)
+    for run in (lambda x: getattr(x, name), fx.jit(lambda x: getattr(x, name))):
+        with pytest.raises(AttributeError) as caught:
+            run(x)
+        assert says in str(caught.value) and caught.value.name == name
+
+
+@pytest.mark.parametrize("shape", [-1, (3, 1)])
+def test_a_view_of_another_shape_is_told(shape: Any) -> None:
+    for run in (lambda x: x.view(shape), fx.jit(lambda x: x.view(shape))):
+        with pytest.raises(DTypeError, match=r"Another shape is x.reshape\("):
+            run(fnp.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("space", "name", "says"),
+    [(fx, "no_grad", "unless fx.grad asks"), (fx, "tensor", "fx.numpy.array"), (fx.random, "randn", "It is random.normal."), (fnp, "randn", "fx.random.normal(key")],
+)  # fmt: skip
+def test_names_of_pytorch_are_told(space: Any, name: str, says: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(space, name)
+    assert says in str(caught.value)

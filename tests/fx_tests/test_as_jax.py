@@ -59,7 +59,7 @@ from fx.errors import StandInError, UnsupportedArgumentError
 assert "jax" not in sys.modules and not fx.as_jax.is_installed()
 assert doctest.testmod(fx.as_jax).attempted == 2 and doctest.testmod(fx.as_jax).failed == 0
 assert "jax" not in sys.modules and not fx.as_jax.is_installed()
-options = lambda: (fx.config.python_dtypes, fx.config.wide_dtypes, fx.config.in_place, fx.config.default_float.name)
+options = lambda: (fx.config.python_dtypes, fx.config.wide_dtypes, fx.config.in_place, fx.config.numpy_functions, fx.config.default_float.name)
 before = options()
 
 import jax  # a folder beside this program stands for JAX itself
@@ -74,7 +74,7 @@ del sys.modules["jax"]
 assert options() == before
 
 jax = fx.as_jax.install()
-assert fx.as_jax.install() is jax and options() == ("default", "default", "rebind", "float32")
+assert fx.as_jax.install() is jax and options() == ("default", "default", "rebind", "numpy", "float32")
 import jax.numpy as jnp, jax.scipy.stats.norm as norm, jaxlib
 from jax import numpy, random as r, config
 assert jnp is numpy is jax.numpy and jax._src.core.Tracer is jax.core.Tracer and r.key is fx.random.key
@@ -82,6 +82,7 @@ assert jax.Array is fx.Array and config is fx.config and norm.logpdf is fx.scipy
 config.update("jax_enable_x64", True)
 assert jax.__fx__ is fx and jnp.__fx__ is fx.numpy and jax.__version__ == jaxlib.__version__ != fx.__version__
 assert tuple(map(int, jax.__version__.split("."))) == jax.__version_info__
+config.parse_flags_with_absl()
 assert "sin" in dir(jnp) and "fx.numpy stands in for it" in repr(jnp)
 
 def refused(kind, missing, program):

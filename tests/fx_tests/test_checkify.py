@@ -78,6 +78,11 @@ USER = {
     "branch taken": (lambda x: lax.cond(x < 0, log, lambda y: y, x), F32(-3), said(-3.0)),
     "branch not taken": (lambda x: lax.cond(x > 0, log, lambda y: y, x), F32(-3), None),
     "scan in vmap": (fx.vmap(lambda x: lax.map(log, x)), F32([[1, 2], [-3, 4]]), said(-3.0)),
+    "value in a dict": (
+        lambda x: c.check(x > 0, "{d}", d={"x": x}),
+        F32(-1),
+        "{'x': Array(-1., dtype=float32)} (`check` failed)",
+    ),
     "first of two": (lambda x: log(x) + log(2 * x), F32(-1), said(-1.0)),
 }
 

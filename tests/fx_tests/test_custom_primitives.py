@@ -336,6 +336,24 @@ def test_a_function_of_known_and_unknown_arguments() -> None:
     assert all(not o.is_known() for o in outs)
 
 
+def test_a_graph_of_the_outputs_that_are_used() -> None:
+    def f(x: Any, y: Any, z: Any) -> Any:
+        (a, b), ys = fx.lax.scan(lambda c, v: ((c[0] + v, c[1] * z), c[0]), (x, y), fnp.arange(3.0))
+        return a, b, ys, y * 2
+
+    whole = fx.make_jaxpr(f)(1.0, 2.0, 3.0)
+    for use, inputs in (
+        ([True, False, False, False], [True, False, False]),
+        ([False, True, False, True], [False, True, True]),
+    ):
+        small, used = partial_eval.dce_jaxpr(whole.jaxpr, use)
+        assert used == inputs and len(small.invars) == sum(inputs)
+        args = [v for v, u in zip((1.0, 2.0, 3.0), used) if u]
+        want = [v for v, u in zip(f(1.0, 2.0, 3.0), use) if u]
+        assert fx.tree.map(float, fx.core.eval_jaxpr(small, whole.consts, *args)) == fx.tree.map(float, want)
+    assert partial_eval.dce_jaxpr(whole.jaxpr, False, [False, True, False])[1] == [False, True, False]
+
+
 def test_keys_have_a_type() -> None:
     found = fx.typeof(fx.random.split(fx.random.key(0), 3))
     assert found.shape == (3,) and found.dtype == fx.random.key(0).dtype and str(found) == "key<fry>[3]"

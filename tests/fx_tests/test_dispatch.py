@@ -300,6 +300,35 @@ def test_memory_that_was_handed_out_stays(how: str, made: str) -> None:
     assert memory() is None
 
 
+@pytest.mark.parametrize("where", ["callback", "print", "loop", "sizes"])
+def test_what_python_raises_on_the_way_does_not_lose_what_was_donated(where: str) -> None:
+    """Donated memory may be written to before the callback is called: a program that calls Python is given none."""
+
+    def check(x: Any) -> Any:
+        if x.sum() > 50:
+            raise OSError("no more data")
+        return x
+
+    call = lambda x: fx.pure_callback(check, fx.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    def step(s: Any, x: Any) -> Any:
+        s = s * 2 + 1
+        if where == "print":
+            fx.debug.callback(check, s)
+        elif where == "loop":
+            return fx.lax.fori_loop(0, 2, lambda i, c: call(c + 1), s), x
+        return s + call(s)[:1] * 0, x
+
+    f = fx.jit(step, donate_argnums=0)
+    for n in (5, 5, 5, 6) if where == "sizes" else (5, 5, 5):
+        s, _ = f(fnp.ones(n), fnp.zeros(n))
+    for again in (f, f.lower(s, fnp.zeros(len(s))).compile()):
+        kept = fnp.full(len(s), 99.0)
+        with pytest.raises(OSError, match="no more data"):
+            again(kept, fnp.zeros(len(s)))
+        assert kept.tolist() == [99.0] * len(s)
+
+
 def test_donated_numpy_arrays_are_not_touched() -> None:
     f = fx.jit(lambda x: x + 1, donate_argnums=0)
     x = X.copy()

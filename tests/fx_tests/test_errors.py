@@ -25,10 +25,10 @@ X = np.arange(6.0, dtype=np.float32).reshape(2, 3)
 
 # (id, action, exception, built-in class, pattern)
 MISTAKES: list[tuple[str, Any, type, type, str]] = [
-    ("shapes", lambda: fnp.asarray(X) + np.ones(4), e.ShapeError, ValueError, r"\(2, 3\).*\(4,\).*broadcast"),
+    ("shapes", lambda: fnp.asarray(X) + np.ones(4), e.ShapeError, ValueError, r"broadcasting: \(2, 3\), \(4,\)"),
     ("shapes jit", lambda: fx.jit(lambda x: x + np.ones(4))(X), e.ShapeError, ValueError, r"\(2, 3\).*\(4,\)"),
     ("matmul", lambda: fnp.asarray(X) @ X, e.ShapeError, ValueError, r"matmul of shapes \(2, 3\) and \(2, 3\)"),
-    ("reshape", lambda: fnp.reshape(X, (4, 2)), e.ShapeError, ValueError, r"\(2, 3\) \(6 elements\).*\(4, 2\)"),
+    ("reshape", lambda: fnp.reshape(X, (4, 2)), e.ShapeError, ValueError, r"\(2, 3\), which has 6 elements, to \(4, 2\)"),
     ("axis", lambda: fnp.sum(X, axis=2), e.AxisError, ValueError, "axis 2 is out of range.*2 dimensions"),
     ("axis index", lambda: fnp.sum(X, axis=2), e.AxisError, IndexError, "axis 2"),
     ("dtype", lambda: fnp.asarray(X) & 1, e.DTypeError, TypeError, "bitwise_and needs integer or boolean"),

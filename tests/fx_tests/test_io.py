@@ -410,7 +410,8 @@ def test_weights_of_a_torch_model_give_its_outputs(tmp_path):
 
 TWINS = (
     "scattering", "scattering in groups", "convolution in groups", "square embedding", "square norm", "bilinear", "sequential",
-    "lstm", "attention", "attention of other sizes", "encoder", "decoder",
+    "lstm", "attention", "attention of other sizes", "encoder",
+    "encoder that ends in a norm", "decoder",
 )  # fmt: skip
 
 
@@ -439,6 +440,8 @@ def torch_twins():
                                      dict(call=lambda m, x: m(x, x[..., :3], x[..., :2]), theirs=lambda m, x: m(x, x[..., :3], x[..., :2])[0])),
         "encoder": (t.TransformerEncoder(t.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True, norm_first=True), 2, t.LayerNorm(4), False),
                     nn.TransformerEncoder(2, 4, 2, 8, key=next(keys)), sequence, {}),
+        "encoder that ends in a norm": (t.TransformerEncoder(t.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True), 2, t.LayerNorm(4), False),
+                                        nn.TransformerEncoder(2, 4, 2, 8, norm_first=False, final_norm=True, key=next(keys)), sequence, {}),
         "decoder": (t.TransformerDecoder(t.TransformerDecoderLayer(4, 2, 8, 0.0, batch_first=True), 2),
                     nn.TransformerDecoder(2, 4, 2, 8, norm_first=False, key=next(keys)), sequence,
                     dict(call=lambda m, x: m(x, x), theirs=lambda m, x: m(x, x, tgt_mask=t.Transformer.generate_square_subsequent_mask(5)))),
@@ -482,10 +485,16 @@ def test_running_statistics_of_torch_load_with_the_model(tmp_path):
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     theirs(torch.randn(8, 3, generator=torch.Generator().manual_seed(0)))
     ours = nn.Sequential(nn.Linear(3, 4, key=random.key(0)), nn.BatchNorm(4))
-    state, names = nn.init_state(ours), {"0": "", "1": ""}
-    (model, loaded), report = io.load_torch(theirs.state_dict(), (ours, state), names=names)
-    assert report.complete
+    state, renamed = nn.init_state(ours), {f"body.{k}": v for k, v in theirs.state_dict().items()}
+    (model, loaded), report = io.load_torch(theirs.state_dict(), (ours, state))
+    for names in ({"0": "", "1": ""}, {"layers": ""}, {"layers": "body"}, {"0.layers": "body", "1/layers": "body"}):
+        found = renamed if "body" in names.values() else theirs.state_dict()
+        pair, report = io.load_torch(found, (ours, state), names=names)
+        assert report.complete
+        same(pair, (model, loaded))
     np.testing.assert_array_equal(loaded["layers"][1]["variance"], theirs[1].running_var.numpy())
+    with pytest.raises(ArgumentError, match=r"begins with 'bodies'. The paths are layers.0.weight"):
+        io.load_torch(renamed, (ours, state), names={"bodies": "body"})
     with pytest.raises(CheckpointMismatchError, match="Running statistics are state: load into"):
         io.load_torch(theirs.state_dict(), ours)
     io.write_safetensors(tmp_path / "back.safetensors", io.torch_state_dict(model, loaded))

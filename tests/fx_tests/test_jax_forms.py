@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import pickle
 
@@ -346,3 +347,148 @@ def test_forms_of_text_and_shards() -> None:
     )
     with pytest.raises(TypeError, match="unsupported format string"):
         f"{fnp.ones(3):.2f}"
+
+
+class Holder:
+    """What a package's variable is: it holds a value, traced or known, and NumPy could ask for it too."""
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __jax_array__(self) -> object:
+        return self.value
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.asarray(self.value)
+
+
+def test_what_holds_a_value_is_taken_for_it() -> None:
+    x = np.arange(3.0)
+    f = lambda x: fnp.sum(fnp.sin(Holder(x)) * fnp.asarray(Holder(x)))
+    for g in (fx.grad(f), fx.jit(fx.grad(f)), lambda x: fx.vmap(fx.grad(f))(x[None])[0]):
+        same(g(x), np.sin(x) + x * np.cos(x))
+
+
+def test_classes_given_by_numbers_that_are_floats() -> None:
+    same(
+        fx.nn.one_hot(np.float32([0, 1.5, 2, np.nan, -1]), 3),
+        np.float32([[1, 0, 0], [0] * 3, [0, 0, 1], [0] * 3, [0] * 3]),
+    )
+    with pytest.raises(TypeError, match="one_hot takes integers"):
+        fx.nn.one_hot(np.ones(2, complex), 3)
+
+
+def test_axes_of_einsum_may_be_named_by_digits() -> None:
+    a, b = np.arange(24.0).reshape(2, 3, 1, 4), np.arange(3.0)
+    same(fnp.einsum("kh1d,h->k1d", a, b), np.einsum("khxd,h->kxd", a, b))
+    with pytest.raises(ValueError, match="'!' is not a letter"):
+        fnp.einsum("i!->i", a[0, :, 0])
+
+
+def test_the_dtype_of_a_dtype() -> None:
+    assert lax.dtype(np.dtype("int32")) == np.int32 and lax.dtype(np.float16) == np.float16 and lax.dtype(1) == np.int32
+
+
+def test_a_graph_of_what_names_axes_that_are_not_there() -> None:
+    f = lambda x: lax.psum(x, "i") * lax.axis_size("j")
+    graph = fx.make_jaxpr(f, axis_env=[("i", 4), ("j", 3)])(np.ones(2))
+    assert [e.params["axis_name"] for e in graph.eqns if e.prim.name == "psum"] == ["i"]
+    (eqn,) = fx.make_jaxpr(fx.named_scope("outer")(lambda x: lax.neg(x)))(np.ones(2)).jaxpr.eqns
+    assert eqn.source_info.name_stack == "outer" and "test_jax_forms.py" in str(eqn.source_info)
+    with pytest.raises(NameError, match="no surrounding vmap has an axis named 'i'"):
+        fx.make_jaxpr(f, axis_env=[("j", 3)])(np.ones(2))
+    with pytest.raises(NameError):
+        fx.make_jaxpr(f)(np.ones(2))
+
+
+def test_jitted_functions_have_the_signature_of_their_function() -> None:
+    def f(a: int, *, b: int = 1) -> int:
+        return a + b
+
+    for follow in (True, False):
+        assert inspect.signature(fx.jit(f), follow_wrapped=follow) == inspect.signature(f)
+    with pytest.raises(ValueError, match="no signature found"):
+        inspect.signature(fx.jit(max))
+
+
+def test_errors_say_what_programs_look_for() -> None:
+    with pytest.raises(ValueError, match="Incompatible shapes for broadcasting"):
+        fnp.ones(3) + fnp.ones(4)
+    with pytest.raises(ValueError, match="Incompatible shapes for broadcasting"):
+        lax.broadcast_shapes((2,), (3,))
+    with pytest.raises(
+        ValueError, match=r"Dict key mismatch: .* at \['b'\]: a dict with \('c',\) expected, found \('d',\)"
+    ):
+        fx.tree.map(lambda x, y: x, {"b": {"c": 1}}, {"b": {"d": 1}})
+    q = np.ones((1, 4, 5, 8), np.float32)
+    with pytest.raises(ValueError, match="must be a multiple of"):
+        fx.nn.dot_product_attention(q, q[:, :, :2], q[:, :, :2])
+
+
+def test_a_branch_that_is_given_twice_is_traced_once() -> None:
+    seen: list[str] = []
+
+    def double(x: object) -> object:
+        seen.append("double")
+        return x * 2
+
+    def negated(x: object) -> object:
+        seen.append("negated")
+        return -x
+
+    f = fx.jit(lambda i, x: lax.switch(i, [double, negated, double, negated], x))
+    same([f(i, 3.0) for i in range(4)], [6, -3, 6, -3])
+    assert sorted(seen) == ["double", "negated"]
+
+
+def test_one_number_for_all_segments() -> None:
+    ids = np.array([0, 2, 2, 0])
+    same(fx.ops.segment_sum(3.0, ids, 3), [6, 0, 6])
+    same(fx.ops.segment_max(np.float32([[1, 2]]), ids, 3), np.float32([[1, 2], [-np.inf] * 2, [1, 2]]))
+    same(fx.grad(lambda x: fx.ops.segment_sum(x, ids, 3)[2])(1.5), 2)
+    with pytest.raises(ValueError, match="must be a leading part"):
+        fx.ops.segment_sum(np.ones(3), ids, 3)
+
+
+def test_keys_are_close_where_they_are_equal() -> None:
+    keys, other = fx.random.split(fx.random.key(0), 3), fx.random.key(1)
+    same(fnp.isclose(keys, keys.at[1].set(other)), [True, False, True])
+    assert fnp.allclose(keys, keys) and not fnp.allclose(keys[0], other)
+    assert fnp.array_equal(keys, keys) and not fnp.array_equal(keys, other) and not fnp.array_equal(keys[:1], keys)
+    assert (
+        fx.device_get({"keys": keys})["keys"] is keys
+        and fnp.shape(keys) == (3,)
+        and fnp.result_type(keys) == keys.dtype
+    )
+    normals = lambda **batches: fx.lax.map(lambda k: fx.random.bits(k), keys, **batches)
+    same(normals(batch_size=2), normals())
+    same(fx.random.key_data(fnp.select([np.array([True, False, True])], [keys], fnp.full_like(keys, other)))[1], [0, 1])
+    with pytest.raises(TypeError, match="keys .* are no numbers"):
+        fnp.allclose(keys, 1.0)
+
+
+def test_small_things_that_packages_ask_for() -> None:
+    assert fx.config.read("jax_enable_x64") == (fx.config.default_float == np.float64)
+    key_dtype = fx.random.key(0).dtype
+    assert dtypes.canonicalize_dtype(key_dtype, allow_extended_dtype=True) is key_dtype
+    assert dtypes.canonicalize_dtype("float32") == np.float32
+    with pytest.raises(TypeError):
+        dtypes.canonicalize_dtype(key_dtype)
+    assert fx.typeof(np.ones((2, 3))).str_short() == "float64[2,3]" and fx.typeof(1).str_short(True) == "i32[]"
+    assert fx.typeof(1.5).at_least_vspace() == fx.typeof(np.float32(1)) and not lax.sin_p.call_primitive
+    assert fx.api_util.safe_map(max, [1, 5], [3, 2]) == [3, 5] and fx.api_util.safe_zip([1], [2]) == [(1, 2)]
+    with pytest.raises(ValueError):
+        fx.api_util.safe_map(max, [1], [1, 2])
+
+    @fx.numpy_rank_promotion("allow")
+    def decorated() -> np.dtype:
+        return fnp.result_type(Stands())
+
+    assert decorated() == np.float16
+
+
+class Stands:
+    """What stands for an array, and tells its dtype."""
+
+    dtype = np.dtype("float16")
+    shape = (2,)

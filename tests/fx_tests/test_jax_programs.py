@@ -18,6 +18,7 @@ from recorded import answers
 
 import fx
 import fx.numpy as fnp
+from fx import lax
 from fx.errors import ArgumentError, AxisError, DTypeError, ShapeError, UnsupportedArgumentError
 
 WIDE = np.linspace(0.25, 2.0, 6).reshape(2, 3)  # float64
@@ -122,6 +123,50 @@ NARROWED: dict[str, Callable[[Any, Any], Any]] = {
 def test_programs_for_32_bits(name: str, theirs: dict[str, np.ndarray]) -> None:
     with as_jax():
         hold(NARROWED[name](fx, fnp), name, theirs)
+
+
+FULL_WIDTH: dict[str, Callable[[], Any]] = {
+    "mulhi": lambda: lax.mulhi(fnp.int32(2**30), fnp.array([2**30, -5, 7], np.int32)),
+    "log10": lambda: fx.jit(fnp.log10)(np.float32([1e3, 1e-5, 1e38, 3])),
+    "round": lambda: fnp.round(np.int32([1234567891, -16777217]), -1),
+    "gumbel": lambda: fx.random.gumbel(fx.random.key(42), (5,), mode="highest"),
+    "binomial": lambda: fx.random.binomial(fx.random.key(42), 10.0, 0.3, (5,)),
+    "roll": lambda: fx.jit(fnp.roll)(np.arange(5, dtype=np.int32), np.uint32(2**32 - 1)),
+    "index": lambda: fx.jit(lambda x, i: (x[i], x.at[i].set(7)))(np.arange(5, dtype=np.int32), np.uint32(2**32 - 6)),
+}
+
+
+@pytest.mark.parametrize("name", FULL_WIDTH)
+def test_steps_of_64_bits_stay_so(name: str) -> None:
+    """What is computed in 64 bits in between gives the same numbers where 64 bits mean 32 to users."""
+    want = FULL_WIDTH[name]()
+    with as_jax():
+        fx.tree.map(np.testing.assert_array_equal, FULL_WIDTH[name](), want)
+
+
+def test_no_array_of_64_bits_is_made_of_narrower_ones() -> None:
+    """The integers that hold int32 and uint32 have 64 bits, which mean 32 here."""
+    u, i = np.uint32(2**32 - 1), np.int32(-5)
+    with as_jax():
+        for x in (fnp.array([u, i]), fnp.stack([u, i]), fnp.arange(i, np.uint32(1))):
+            assert x.dtype == np.int32
+        assert fnp.array([u, i]).tolist() == [-1, -5]
+        assert fnp.result_type("uint32", "int32") == fnp.promote_types("uint32", "int8") == np.int32
+        assert fx.dtypes.promote_types("uint32", "int32") == np.int32
+    assert fnp.array([u, i]).dtype == fnp.result_type("uint32", "int32") == np.int64
+
+
+def test_arrays_of_64_bits_that_are_there_stay_so() -> None:
+    wide = fnp.asarray(WIDE)
+
+    def loop(x: Any) -> Any:
+        return lax.while_loop(
+            lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] + wide[0, c[0]].astype(np.float32)), (0, x)
+        )[1]
+
+    with as_jax():
+        for f in (loop, fx.jit(loop), fx.checkpoint(loop)):
+            np.testing.assert_allclose(f(fnp.zeros(2)), WIDE[0].sum(), rtol=1e-6)
 
 
 def test_options_hold_while_they_are_set() -> None:

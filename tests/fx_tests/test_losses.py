@@ -75,6 +75,9 @@ CASES: dict[str, tuple[Any, Any, tuple[np.ndarray, ...]]] = {
         lambda x, y, **k: F.cosine_embedding_loss(x, y, torch.tensor(SIGNS), margin=0.1, **k), (X, Y),
     ),
     "triplet": (nn.triplet, F.triplet_margin_loss, (X, Y, Z)),
+    "triplet of the greatest element": (
+        lambda *x, **k: nn.triplet(*x, p=np.inf, **k), lambda *x, **k: F.triplet_margin_loss(*x, p=float("inf"), **k), (X, Y, Z),
+    ),
     "triplet swap": (
         lambda *x, **k: nn.triplet(*x, margin=2.0, p=3.0, swap=True, **k),
         lambda *x, **k: F.triplet_margin_loss(*x, margin=2.0, p=3.0, swap=True, **k), (X, Y, Z),
@@ -187,6 +190,23 @@ def test_what_has_no_weight_may_be_anything() -> None:
         (nn.hinge, X[:, 1], np.where(kept, signs, np.nan), nn.hinge(X[kept, 1], signs[kept]), kept),
     ]
     missing = np.where(kept[:, None], Y, np.nan)
+    gone, soft = np.where(kept[:, None], X, np.nan), np.where(kept[:, None], SOFT, np.nan)
+    cases += [
+        (nn.cross_entropy, gone, padded, nn.cross_entropy(X[kept], LABELS[kept]), kept),
+        (nn.cross_entropy, gone, SOFT, nn.cross_entropy(X[kept], SOFT[kept]), kept),
+        (nn.focal, gone, padded, nn.focal(X[kept], LABELS[kept]), kept),
+        (nn.focal, gone, BITS, nn.focal(X[kept], BITS[kept]), kept),
+        (nn.kl_divergence, gone, soft, nn.kl_divergence(X[kept], SOFT[kept]), kept),
+        (nn.cosine, gone, missing, nn.cosine(X[kept], Y[kept]), kept),
+        (lambda x, y, **k: nn.triplet(x, y, Z, **k), gone, missing, nn.triplet(X[kept], Y[kept], Z[kept]), kept),
+        (
+            nn.ctc,
+            gone[:, :, None] * Z[0],
+            np.where(padded < 0, 9, 1)[:, None],
+            nn.ctc(X[kept, :, None] * Z[0], fnp.ones((4, 1), int)),
+            kept,
+        ),
+    ]
     cases += [(f, X, missing, f(X[kept], Y[kept]), kept) for f in (nn.mse, nn.mae, nn.huber, nn.log_cosh)]
     for loss, x, target, want, weights in cases:
         weights = weights.astype(float)
@@ -242,6 +262,13 @@ def test_labels_out_of_range() -> None:
         nn.bce_with_logits(X, 2 * BITS)
     with pytest.raises(LabelError, match="the blank"):
         nn.ctc(draw(1, 4, 3), np.array([[1, 0]]))
+    sequences = fx.jit(lambda labels, times, lengths: nn.ctc(draw(8, 4, 3), labels, times, lengths, reduction="none"))
+    labels, times, lengths = np.full((8, 2), 1), np.full(8, 4), np.full(8, 2)
+    labels[1, 0], labels[2, 1], labels[3, 0], labels[4, 1], times[5], lengths[6], lengths[4] = 3, -1, 0, 9, 5, 3, 1
+    assert np.isnan(sequences(labels, times, lengths)).tolist() == [i in (1, 2, 3, 5, 6) for i in range(8)]
+    with pytest.raises(LabelError, match="at least 0"):
+        nn.kl_divergence(X, -SOFT)
+    assert np.isnan(nn.kl_divergence(X, np.full_like(SOFT, np.nan)))
 
 
 @pytest.mark.parametrize(
@@ -295,6 +322,8 @@ def test_the_gradient_of_focal_is_finite_where_an_example_is_certain(gamma: floa
         ),
         (lambda: nn.ctc(draw(1, 4, 3), np.array([[None]])), DTypeError, r"labels of ctc are object.*np\.unique"),
         (lambda: nn.cross_entropy(X, LABELS, label_smoothing=1.5), ValueError, "between 0 and 1; found 1.5"),
+        (lambda: nn.triplet(X, Y, Z, p=0), ValueError, "p is positive, or infinity; found 0"),
+        (lambda: nn.ctc(draw(1, 4, 3), np.array([[1]]), blank=3), ValueError, "0 to 2; found 3"),
     ],
 )
 def test_labels_and_options_without_a_meaning_are_named(call: Any, error: Any, says: str) -> None:

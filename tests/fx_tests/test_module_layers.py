@@ -168,6 +168,9 @@ CASES: dict[str, Case] = {
     "AvgPool1d": pool("AvgPool1d", SERIES, (3, 1, 1), (3, 1, 1)),
     "AvgPool2d": pool("AvgPool2d", IMAGE, (2, 2, 1), (2, 2, 1), count_include_pad=False),
     "AvgPool3d": pool("AvgPool3d", VOLUME, ((2, 2, 3),), ((2, 2, 3),)),
+    "MaxPool2d of what is left over": pool("MaxPool2d", IMAGE, ((2, 3), (3, 2), (1, 1)), ((2, 3), (3, 2), (1, 1)), ceil_mode=True),
+    "AvgPool2d of what is left over": pool("AvgPool2d", IMAGE, ((4, 3), (3, 3), (2, 0)), ((4, 3), (3, 3), (2, 0)), ceil_mode=True),
+    "AvgPool3d of what is left over": pool("AvgPool3d", VOLUME, (3, 2, 1), (3, 2, 1), ceil_mode=True, count_include_pad=False),
     "AdaptiveAvgPool1d": pool("AdaptiveAvgPool1d", SERIES, (4,), (4,)),
     "AdaptiveAvgPool2d": pool("AdaptiveAvgPool2d", IMAGE, ((3, None),), ((3, None),)),
     "AdaptiveAvgPool3d": pool("AdaptiveAvgPool3d", VOLUME, ((2, 2, 4),), ((2, 2, 4),)),
@@ -269,6 +272,12 @@ def test_batch_norm_is_pytorch_s() -> None:
     y, same = nn.inference(layer)(IMAGE, state)
     np.testing.assert_allclose(y, _spatial(theirs.eval(), torch.tensor(IMAGE)).detach(), rtol=1e-8)
     assert same is state
+    kinds = [
+        nn.init_state(nn.BatchNorm(4, affine=a, dtype=d))["mean"].dtype
+        for a in (True, False)
+        for d in ("bfloat16", "float64")
+    ]
+    assert kinds == ["float32", "float64"] * 2
 
 
 def test_batch_norm_s_variance_has_all_derivatives_without_a_pass_for_its_mean() -> None:
@@ -568,3 +577,25 @@ def test_initializers_of_pytorch() -> None:
         assert init.calculate_gain(name) == pytest.approx(T.init.calculate_gain(name))
     bound = np.abs(np.asarray(nn.Linear(100, 50, key=key).weight)).max()
     assert 0.09 < bound <= 0.1
+
+
+def test_other_modules_may_stand_for_the_projections_of_attention() -> None:
+    """Such as adapters of low rank, around the weights as they were."""
+
+    class Adapter(nn.Module):
+        base: nn.Linear
+        down: Any
+        up: Any
+
+        def __call__(self, x: Any) -> Any:
+            return self.base(x) + (x @ self.down) @ self.up
+
+    layer, x = nn.MultiHeadAttention(4, 2, key=KEY), fnp.asarray(SERIES, "float32")
+    down, up = fnp.asarray(draw(4, 1), "float32"), fnp.asarray(draw(1, 4), "float32")
+    for name in ("query", "keys", "values", "output"):
+        part = getattr(layer, name)
+        adapted = nn.tree_at(lambda m, n=name: getattr(m, n), layer, Adapter(part, down, up))
+        merged = nn.tree_at(lambda m, n=name: getattr(m, n), layer, nn.replace(part, weight=part.weight + down @ up))
+        np.testing.assert_allclose(adapted(x, causal=True), merged(x, causal=True), atol=1e-5)
+        y, _ = adapted(x, cache=adapted.init_cache(2, 9))
+        np.testing.assert_allclose(y, merged(x, causal=True), atol=1e-5)

@@ -10,7 +10,7 @@ import pytest
 
 import fx
 import fx.numpy as fnp
-from fx import lax, nn, random, tree_util
+from fx import lax, nn, optim, random, train, tree_util
 from fx.errors import (
     ArgumentError,
     DTypeError,
@@ -283,6 +283,7 @@ class Scaled(nn.Module):
 
 
 K = random.key(11)
+HEADS = nn.MultiHeadAttention(4, 2, key=random.clone(K))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +303,12 @@ K = random.key(11)
         (lambda: nn.Conv2d(3, 4, 3, 2, 1, key=K), "Conv2d takes in_channels, out_channels, kernel_size by position, and strides"),
         (lambda: nn.Linear(3, 4, key=0), "Linear(3, 4) takes a key of fx.random; found 0. Make one: key=fx.random.key(0)."),
         (lambda: nn.Dropout(0.5)(X, key=7), "found 7"),
+        (lambda: HEADS(X, key_padding_mask=X), "A call of MultiHeadAttention takes no argument 'key_padding_mask'. It is mask=~padding[:, None, :]"),
+        (lambda: HEADS(X, is_causal=True), "Here it is called causal. It takes query, keys, values, mask, causal, cache, key."),
+        (lambda: nn.TransformerEncoderBlock(4, 2, key=random.clone(K))(X, is_causal=True), "It is TransformerEncoderBlock(..., causal=True)."),
+        (lambda: nn.GRU(3, 4, key=random.clone(K))(X, hx=X), "layer.run(x, carry) takes the carry"),
+        (lambda: nn.Dropout(0.5)(X, training=True), "A call with key= draws noise"),
+        (lambda: nn.Linear(3, 4, key=random.clone(K))(X, wings=2), "A call of Linear takes no argument 'wings'. It takes x."),
         (lambda: nn.Sequential([nn.relu, nn.relu]), "one by one, nn.Sequential(*layers); found a list of 2"),
         (lambda: nn.Sequential(nn.Flatten, nn.relu), "Flatten is a class, no layer; make one: Flatten(...)"),
         (lambda: nn.Sequential(nn.relu, 3), "a layer is a module or a function; found 3"),
@@ -347,6 +354,9 @@ def test_sizes_that_have_no_meaning_are_named(make: Any, says: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
+        ("MSELoss", "It is nn.mse: a function."),
+        ("Unflatten", "x.reshape"),
+        ("MaxPooling2D", "It is nn.MaxPool2d."),
         ("ReLU", "It is nn.relu: a function, and in nn.Sequential a layer as it is"),
         ("LeakyReLU", "It is nn.leaky_relu"),
         ("LogSoftmax", "It is nn.log_softmax"),
@@ -637,3 +647,27 @@ def test_what_layers_are_made_of_is_named(call, says):
 @pytest.mark.parametrize("layer", [nn.LayerNorm, nn.RMSNorm])
 def test_sizes_may_be_integers_of_numpy(layer: Any) -> None:
     assert layer(np.int64(4)).shape == (4,) and layer((np.int32(2), 3)).shape == (2, 3)
+
+
+class Standardised(nn.Module):
+    layer: nn.Linear
+    moments: Any = nn.field(trainable=False)
+
+    def __call__(self, x: Any) -> Any:
+        return self.layer((x - self.moments["mean"]) / self.moments["std"][0])
+
+
+def test_fields_that_are_declared_so_are_not_trained() -> None:
+    """As PyTorch's buffers: frozen from the start, through transforms and changes of other fields."""
+    model = Standardised(nn.Linear(4, 3, key=random.clone(K)), {"mean": fnp.ones(4), "std": [fnp.full(4, 2.0)]})
+    for m in (model, nn.replace(model, layer=nn.Linear(4, 2, key=random.key(1))), fx.tree.map(lambda x: x, model)):
+        mask = nn.trainable(nn.Sequential(m, nn.relu))[0]
+        assert mask.moments == {"mean": False, "std": [False]} and mask.layer.weight
+    assert nn.trainable(nn.unfreeze(model)).moments["mean"]
+    fit = train.Trainer(lambda m, x, key: (m(x) ** 2).mean(), optim.adam(0.1)).fit(model, [X], epochs=2)
+    assert not (fit.model.layer.weight == model.layer.weight).any()
+    np.testing.assert_array_equal(fit.model.moments["std"][0], model.moments["std"][0])
+    with pytest.raises(
+        ModuleFieldError, match=r"Standardised.moments, .* holds a Linear.*nn.freeze\(model, 'moments'\)"
+    ):
+        Standardised(nn.Linear(4, 3, key=random.clone(K)), [nn.Linear(4, 3, key=random.clone(K))])

@@ -136,7 +136,12 @@ def test_in_nested_programs() -> None:
 
 def test_donated_arguments_are_kept_for_the_search() -> None:
     f = fx.jit(lambda x: np.sqrt(x) * 2.0, donate_argnums=0)
-    assert "-1.0 there" in caught(f, fnp.array(X))
+    x = fnp.array(X)
+    assert "-1.0 there" in caught(f, x) and x[0] == X[0]  # what it was called with is not lost
+    with fx.debug_nans():
+        f(fine := fnp.abs(x))
+    with pytest.raises(fx.errors.DeletedArrayError, match="donated"):
+        fine + 1
 
 
 def test_infinities() -> None:
@@ -191,3 +196,9 @@ def test_leaks_are_found_when_the_trace_ends(transform: Any) -> None:
     with fx.checking_leaks():
         value, aux = fx.value_and_grad(lambda x: (np.sum(x**2), {"twice": x * 2}), has_aux=True)(X)[0]
     assert float(value) == 18.0 and aux["twice"].tolist() == [2, 8, -2]
+
+
+def test_an_exponential_without_squarings_has_no_infinities_on_its_way() -> None:
+    with fx.config.using(debug_infs=True):
+        for a in (np.zeros((2, 2)), np.eye(2), np.diag([40.0, -3.0])):
+            np.testing.assert_allclose(fx.scipy.linalg.expm(a), np.diag(np.exp(np.diag(a))) + 0 * a, rtol=1e-12)

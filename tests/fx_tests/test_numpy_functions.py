@@ -122,7 +122,8 @@ SHAPES = [
     C("pad", V, (9, 14), "wrap"), C("pad", N, (2, 3), "mean"), C("pad", N, (2, 3), "linear_ramp", end_values=9), C("pad", X, 2, constant_values=0.1),
     C("pad", X, 2, constant_values=((1, 2), (3, 4))), C("pad", X, 2, "linear_ramp", end_values=((1, 2), (3, 4))), C("pad", V, 3, "maximum", stat_length=2),
     C("pad", V, 3, "mean", stat_length=((2, 3),)), C("pad", X, {0: 1, -1: (0, 2)}), C("pad", V[:1], 2, "reflect"), C("pad", E, ((1, 1), (0, 0))),
-    C("pad", X, [[1, 2], [3, 4]], "constant"), C("pad", B, 1), C("pad", V[:1], 3, "wrap"),
+    C("pad", X, [[1, 2], [3, 4]], "constant"), C("pad", B, 1), C("pad", V[:1], 3, "wrap"), C("pad", V[:1], 3, "reflect", reflect_type="odd"),
+    *[C("pad", X, ((0, 2), (1, 0)), m) for m in ("edge", "reflect", "symmetric", "wrap")],
     C("shape", Z, expected=(2, 3, 4), traced=False), C("ndim", Z, expected=3, traced=False), C("size", Z, expected=24, traced=False), C("size", Z, 1, expected=3, traced=False),
     C("broadcast_shapes", (2, 1), (3,), expected=(2, 3), traced=False), C("apply_over_axes", np.sum, Z, [0, 2]), C("copy", X),
     C("trim_zeros", np.array([0, 0, 1, 0, 2, 0]), traced=False), C("trim_zeros", np.array([0, 0, 1, 0, 2, 0]), "f", traced=False), C("trim_zeros", np.zeros(3), traced=False), C("trim_zeros", np.pad(X, ((1, 0), (2, 3))), traced=False), C("trim_zeros", np.pad(X, ((1, 0), (2, 3))), axis=1, traced=False),
@@ -421,7 +422,7 @@ def test_einsum_in_other_forms() -> None:
         fnp.einsum("ij,jk", X.astype("float32"), W.astype("float32"), preferred_element_type="float64").dtype
         == "float64"
     )
-    for bad in [("ij,jk", X), ("ijk", X), ("i1", X), ("ij->ik", X), ("ij->ii", X), ("ij,kj", X, W), ("ii", X)]:
+    for bad in [("ij,jk", X), ("ijk", X), ("i!", X), ("ij->ik", X), ("ij->ii", X), ("ij,kj", X, W), ("ii", X)]:
         with pytest.raises(ShapeError, match="einsum"):
             fnp.einsum(*bad)
 
@@ -611,8 +612,8 @@ ERRORS: list[tuple[Any, type, str]] = [
     (lambda: fnp.quantile(K, 0.5), DTypeError, "complex"),
     (lambda: fnp.quantile(X, 0.5, weights=np.abs(X)), ValueError, "inverted_cdf"),
     (lambda: fnp.quantile(X, 0.5, axis=0, weights=Y, method="inverted_cdf"), ShapeError, "weights of shape"),
-    (lambda: fnp.reshape(X, (5, 2)), ShapeError, r"shape \(3, 4\) \(12 elements\) cannot be reshaped to \(5, 2\)"),
-    (lambda: fnp.reshape(X, (-1, -1)), ShapeError, "cannot be reshaped"),
+    (lambda: fnp.reshape(X, (5, 2)), ShapeError, r"cannot reshape array of shape \(3, 4\), which has 12 elements, to \(5, 2\)"),
+    (lambda: fnp.reshape(X, (-1, -1)), ShapeError, "cannot reshape array"),
     (lambda: fnp.reshape(X, 1.5), ShapeError, "a shape must be an int or a sequence of ints"),
     (lambda: fnp.reshape(X, (12,), order="Z"), ValueError, "order must be"),
     (lambda: fnp.zeros(-1), ShapeError, "negative"),

@@ -501,3 +501,19 @@ def test_other_choices_of_indices_stay() -> None:
             mode="clip", wrap_negative_indices=False
         )
         np.testing.assert_array_equal(np.asarray(fx.jit(f)(x, i)), x[np.clip(np.where(i < bound, i + length, i), 0, 4)])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "complex64", "complex128"])
+def test_short_rows_behind_several_axes(dtype: str) -> None:
+    """A few elements for each index, in a batch: neighbours, every other one, or the two halves of complex numbers."""
+    rng = np.random.default_rng(3)
+    x, i = rng.integers(0, 100, (4, 9, 5)).astype(dtype), rng.integers(-3, 12, (4, 6))
+    inside = np.clip(i, -9, 8)
+    rows = np.stack([a[b] for a, b in zip(x, inside)])
+    same(fx.jit(fx.vmap(lambda a, b: a[b]))(x, inside), rows)
+    same(fx.jit(fx.vmap(lambda a, b: a[b, ::2]))(x, inside), rows[..., ::2])
+    same(fx.jit(lambda x, i: x[:, i, 1])(x, inside), x[:, inside, 1])
+    same(fx.jit(lambda x, i: x[:, :, i])(x, inside % 5), x[:, :, inside % 5])
+    filled = np.where(((i >= -9) & (i < 9))[..., None], rows, np.array(7, dtype))
+    take = fx.vmap(lambda a, b: a.at[b].get(mode="fill", fill_value=7))
+    same(fx.jit(take)(x, i), filled)

@@ -451,3 +451,21 @@ def test_arrays_made_of_traced_integers(name: str) -> None:
     for transform in (fx.jit, fx.vmap, lambda g: fx.jit(fx.grad(lambda v: np.sum(g(v))))):
         with pytest.raises(FxError):
             transform(f)(x if transform is not fx.vmap else x[None])
+
+
+def test_numpy_s_functions_of_known_arrays_may_give_numpy_s_arrays() -> None:
+    x = fnp.arange(3.0)
+    calls = {
+        "zeros_like": np.zeros_like, "copy": np.copy, "concatenate": lambda x: np.concatenate([x, x]), "norm": np.linalg.norm,
+        "where": lambda x: np.where(x > 1, x, 0), "pad": lambda x: np.pad(x, (1, 0)), "fft": lambda x: np.fft.fft(x).real,
+    }  # fmt: skip
+    with fx.config.using(numpy_functions="numpy"):
+        for f in calls.values():
+            assert isinstance(f(x), (np.ndarray, np.generic))
+            close(f(x), f(np.asarray(x)))
+            close(fx.jit(f)(x), f(np.asarray(x)), tol=1e-6)
+        buffer = np.zeros_like(x)
+        buffer[1] = 5
+        assert type(fx.jit(np.copy)(x)) is type(np.ones(3) + x) is fx.Array  # operators are the arrays' own
+        close(fx.grad(lambda v: np.sum(np.concatenate([v * v, x])))(x), 2 * np.asarray(x))
+    assert type(np.copy(x)) is fx.Array

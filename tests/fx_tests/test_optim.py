@@ -270,7 +270,8 @@ def test_muon_takes_kernels_with_their_axes():
     "wrong, error, message",
     [
         (lambda: optim.adamw(0.1).update(START, optim.adamw(0.1).init(START)), TreeError, "update.gradient, state, params"),
-        (lambda: optim.adam(0.1).update(START, START, START), TreeError, "state that its init"),
+        (lambda: optim.masked(optim.sgd(0.1), {"a": True}).init(START), TreeError, "parameters under the optimizer's mask: a dict with"),
+        (lambda: optim.adam(0.1).update(START, START, START), TreeError, "chain keeps 2 states"),
         (lambda: optim.lbfgs().update(START, optim.lbfgs().init(START), START), TreeError, "value_fn=objective"),
         (lambda: optim.partition({"a": optim.sgd(1.0)}, {"w": "a", "b": ["c"]}).init(START), TreeError, "labels \\['c'\\]"),
         (lambda: optim.reduce_on_plateau(factor=2.0), TreeError, "between 0 and 1"),
@@ -351,6 +352,31 @@ def test_names_of_other_libraries_are_told(wrong, says):
     with pytest.raises((TypeError, AttributeError)) as caught:
         wrong()
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "optimizer, other, says",
+    [
+        (optim.adam(0.1), optim.sgd(0.1), r"part 0 of a chain keeps ScaleByAdamState\(count, mu, nu\); found EmptyState\(\)"),
+        (optim.sgd(0.1), optim.adam(0.1), r"part 0 of a chain keeps EmptyState\(\); found ScaleByAdamState"),
+        (optim.chain(optim.scale_by_rms()), optim.chain(optim.scale_by_adam()), r"keeps ScaleByRmsState\(nu\); found ScaleByAdamState"),
+        (optim.adam(0.1), optim.adamw(0.1), "chain keeps 2 states, .*; found tuple of 3 .ScaleByAdamState.count, mu, nu., EmptyState"),
+        (optim.MultiSteps(optim.adam(0.1), 2), optim.adam(0.1), "MultiSteps keeps MultiStepsState.mini_step.*; found tuple of 2"),
+        (optim.masked(optim.adam(0.1), True), optim.adam(0.1), r"masked keeps MaskedState\(inner_state\); found tuple of 2"),
+        (optim.partition({1: optim.adam(0.1)}, 1), optim.adam(0.1), "partition keeps PartitionState"),
+        (optim.inject_hyperparams(optim.adam)(0.1), optim.adam(0.1), "inject_hyperparams keeps InjectHyperparamsState"),
+        (optim.apply_if_finite(optim.adam(0.1), 2), optim.adam(0.1), "apply_if_finite keeps ApplyIfFiniteState"),
+        (optim.adam(0.1), optim.inject_hyperparams(optim.adam)(0.1), "chain keeps 2 states, .*; found InjectHyperparamsState"),
+        (optim.named_chain(("a", optim.adam(0.1))), optim.named_chain(("a", optim.sgd(0.1))), "'a' of a named_chain: part 0|part 0 of a chain"),
+    ],
+)  # fmt: skip
+def test_the_state_of_another_optimizer_is_told(optimizer, other, says):
+    x = fnp.ones(3)
+    for update in (optimizer.update, fx.jit(optimizer.update)):
+        with pytest.raises(TreeError, match=says) as caught:
+            update(x, other.init(x), x)
+        (note,) = caught.value.__notes__
+        assert "of the same optimizer" in note
 
 
 def test_an_error_inside_of_an_optimizer_is_its_own():

@@ -465,6 +465,9 @@ SLOPES: dict[str, tuple[Any, tuple[Any, ...], float]] = {
     "half atan2": (fnp.arctan2, (np.float16(300), np.float16(300)), 1 / 600),
     "half asinh": (fnp.arcsinh, (np.float16(300),), 1 / 300),
     "half gelu": (fx.nn.gelu, (np.float16(300),), 1.0),
+    "the mantissa of a number": (lambda x: fnp.frexp(x)[0], (np.float32(-100),), 1 / 128),
+    "the mantissa of a small number": (lambda x: fnp.frexp(x)[0], (np.float32(2.0**-126),), 2.0**125),
+    "the slope of log2": (fnp.log2, (np.float32(8),), 1 / (8 * np.log(2))),
     "half squareplus": (fx.nn.squareplus, (np.float16(300),), 1.0),
 }
 
@@ -475,3 +478,21 @@ def test_derivatives_where_squares_overflow_and_differences_cancel(name: str) ->
     eps = float(np.finfo(args[0].dtype).eps)
     for g in (fx.grad(f), fx.jit(fx.grad(f))):
         np.testing.assert_allclose(np.float64(g(*args)), want, rtol=8 * eps, atol=1e-18)
+
+
+def test_the_slope_of_log2_at_complex_zero_is_infinite() -> None:
+    for f in (fnp.log2, fx.jit(fnp.log2)):
+        (slope,) = fx.vjp(f, np.complex64(0))[1](np.complex64(1 + 2j))
+        assert np.isinf(slope.real) and np.isinf(slope.imag)
+
+
+def test_put_outside_goes_to_the_nearest_element() -> None:
+    def put(where: Any, **how: Any) -> list[int]:
+        return np.asarray(fnp.put(fnp.arange(5), np.array(where), -1, inplace=False, **how)).tolist()
+
+    assert put([0, 9]) == [-1, 1, 2, 3, -1] and put([-2, -9]) == [-1, 1, 2, -1, 4]
+    assert put([-2, 9], mode="clip") == [-1, 1, 2, 3, -1] and put([5, -1], mode="wrap") == [-1, 1, 2, 3, -1]
+
+
+def test_a_number_viewed_as_another_dtype_is_one() -> None:
+    assert fnp.float32(1).view("int32").shape == fx.jit(lambda x: x.view("int32"))(np.float32(1)).shape == ()

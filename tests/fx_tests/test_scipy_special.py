@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -109,10 +110,10 @@ def check(name: str, got: Any, want: Any, rtol: float, args: Args) -> None:
 
 def test_names_and_parameters_are_those_of_jax() -> None:
     theirs = pytest.importorskip("jax.scipy.special")
-    names = {n for n in dir(theirs) if not n.startswith("_")}
+    names = {n for n in dir(theirs) if not n.startswith("_")} | {"lpmn_values"}  # which JAX has, and does not list
     beyond = set(elementary.__all__)  # those that SciPy has and JAX has not: test_special_elementary.py
     assert set(special.__all__) == names | beyond and not names & beyond
-    for name in sorted(names):
+    for name in sorted(names - {"lpmn_values"}):
         want, got = (inspect.signature(getattr(m, name)).parameters for m in (theirs, special))
         assert list(want) == list(got)[: len(want)], name
 
@@ -364,3 +365,21 @@ def test_numbers_take_the_dtype_of_the_arrays_beside_them() -> None:
         special.factorial(3, exact=True)
     leaves = tree.leaves(special.fresnel(np.float32(1)))
     assert [v.dtype for v in leaves] == [np.float32] * 2
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_associated_legendre_functions_of_all_degrees_and_orders(normalized: bool) -> None:
+    z, n = np.linspace(-1, 1, 7), 6
+    got = np.asarray(fx.jit(lambda z: special.lpmn_values(n, n, z, normalized))(z))
+    want = np.zeros((n + 1, n + 1, z.size))
+    for order in range(n + 1):
+        for degree in range(order, n + 1):
+            factor = math.sqrt(
+                (2 * degree + 1) / (4 * math.pi) * math.factorial(degree - order) / math.factorial(degree + order)
+            )
+            want[order, degree] = scipy_special.lpmv(order, degree, z) * (factor if normalized else 1)
+    np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+    with pytest.raises(NotImplementedError, match="as many orders as degrees"):
+        special.lpmn_values(2, 3, z, normalized)
+    with pytest.raises(ValueError, match="takes a vector"):
+        special.lpmn_values(2, 2, z[None], normalized)

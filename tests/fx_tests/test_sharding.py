@@ -165,6 +165,17 @@ def test_shardings_describe_and_are_accepted() -> None:
         and list(P("a") + P(None)) == ["a", None]
     )
     assert repr(P("x", None, ("a", "b"))) == "P('x', None, ('a', 'b'))"
+    assert P("a", ("b",), None).index("b") == 1 and P("a", ("b", "c"), None, ()).count(None) == 2
+    with pytest.raises(ValueError):
+        P("a").index("b")
+    types = fx.sharding.AxisType
+    for kind in types:
+        of_kind, mixed = (fx.sharding.AbstractMesh((1, 1), ("a", "b"), (kind, other)) for other in (kind, types.Auto))
+        named = {"Auto": "are_all_axes_auto", "Explicit": "are_all_axes_explicit", "Manual": "are_all_axes_manual"}
+        assert [k for k, n in named.items() if getattr(of_kind, n)] == [kind.name]
+        assert (
+            mixed.are_all_axes_auto == (kind is types.Auto) and not fx.sharding.AbstractMesh((), ()).are_all_axes_auto
+        )
     with pytest.raises(ArgumentError, match="'other'"):
         NamedSharding(mesh, P("other"))
 

@@ -179,6 +179,29 @@ def test_running_statistics_go_along():
     assert [row["seen"] for row in fit.history] == [5.5, 7.5]
 
 
+@pytest.mark.parametrize(
+    "after, says",
+    [
+        (
+            lambda seen: {**seen, "more": None},
+            r"returns at \['a'\]: a dict with \('n',\) expected, found \('more', 'n'\)",
+        ),
+        (
+            lambda seen: {"n": {"n": seen["n"]}},
+            r"compared with .* the one before at \['a'\]\['n'\] should be a dict, found",
+        ),
+    ],
+)
+def test_a_state_of_another_structure_is_told_where_it_parts(after, says):
+    def stateful(model, seen, batch, key):
+        return loss(model, batch, key), {"a": after(seen["a"])}
+
+    state = train.init_state(MODEL, optim.adam(0.1), model_state={"a": {"n": np.float32(0)}})
+    with pytest.raises(TrainingError, match=says) as caught:
+        train.make_step(stateful, optim.adam(0.1), stateful=True)(state, BATCH)
+    assert len(str(caught.value)) < 300
+
+
 def test_keys_differ_from_step_to_step_and_come_from_the_seed():
     draw = lambda model, batch, key: (loss(model, batch, key), {"draw": random.uniform(key)})
     run = lambda seed: [

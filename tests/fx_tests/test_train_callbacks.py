@@ -87,7 +87,7 @@ def test_intervals_of_checkpoints_are_looked_at_before_the_run(tmp_path, options
 
 def test_a_number_that_is_not_reported_is_named():
     with pytest.raises(TrainingError) as caught:
-        TRAINER.fit(MODEL, [np.zeros(1)], epochs=1, callbacks=[train.EarlyStopping()])
+        TRAINER.fit(MODEL, [np.zeros(1, np.float32)], epochs=1, callbacks=[train.EarlyStopping()])
     assert "validation_loss" in str(caught.value) and "half, loss" in str(caught.value)
 
 
@@ -109,7 +109,9 @@ def test_learning_rates_are_set_for_every_epoch():
     trainer = train.Trainer(
         lambda model, batch, key: model["w"], optim.inject_hyperparams(optim.sgd)(learning_rate=9.0)
     )
-    fit = trainer.fit(MODEL, [np.zeros(1)] * 2, epochs=3, callbacks=[train.LearningRate(lambda epoch: 10.0**-epoch)])
+    fit = trainer.fit(
+        MODEL, [np.zeros(1, np.float32)] * 2, epochs=3, callbacks=[train.LearningRate(lambda epoch: 10.0**-epoch)]
+    )
     np.testing.assert_allclose(fit.model["w"], 1 - 2 * (1 + 0.1 + 0.01), rtol=1e-6)
     with pytest.raises(TrainingError, match="inject_hyperparams"):
         run(train.LearningRate(lambda epoch: 0.1))
@@ -138,7 +140,7 @@ def test_a_plateau_lowers_the_rate_as_pytorch_s(options, tmp_path):
             slower = train.ReduceOnPlateau("validation_score", factor=0.5, patience=2, **options)
             saved = train.Checkpoint(tmp_path / str(epochs))
             trainer.fit(
-                MODEL, [np.zeros(1)], epochs=until, validation=lambda n: [np.float64(scores[n])],
+                MODEL, [np.zeros(1, np.float32)], epochs=until, validation=lambda n: [np.float64(scores[n])],
                 callbacks=[slower, train.Call(epoch=rate), saved],
             )  # fmt: skip
         np.testing.assert_allclose(rates, wanted, rtol=1e-6)
@@ -150,7 +152,7 @@ def test_a_plateau_lowers_the_rate_as_pytorch_s(options, tmp_path):
 def test_a_rate_is_set_from_one_side_alone(steers):
     def rate_after(rate):
         trainer = train.Trainer(lambda model, batch, key: model["w"] * 0, optim.inject_hyperparams(optim.sgd)(rate))
-        fitted = trainer.fit(MODEL, [np.zeros(1)], epochs=3, callbacks=[steers])
+        fitted = trainer.fit(MODEL, [np.zeros(1, np.float32)], epochs=3, callbacks=[steers])
         return float(optim.tree_get(fitted.state.optimizer, "learning_rate"))
 
     with pytest.raises(TrainingError, match="a schedule of the optimizer sets it"):

@@ -242,13 +242,25 @@ def test_inputs_and_targets_given_one_by_one_are_told_how_batches_are_made():
     )
 
 
-@pytest.mark.parametrize("room", ["data", "io", "metrics", "optim", "train", "viz"])
+@pytest.mark.parametrize("room", ["data", "io", "metrics", "numpy", "optim", "random", "train", "viz", "fx"])
 def test_what_is_told_of_other_names_is_there(room):
-    module = getattr(fx, room)
+    module = fx if room == "fx" else getattr(fx, room)
     table = module._ELSEWHERE if hasattr(module, "_ELSEWHERE") else module.elsewhere.NAMES
     for name, here in table.items():
         assert name not in module.__all__, name
         assert here in module.__all__ if here.isidentifier() else here.endswith("."), name
+
+
+def test_a_batch_that_is_wider_than_the_parameters_is_a_warning():
+    step = lambda w, batch, key: ((batch["x"] @ w) ** 2).mean()
+    narrow, wide = np.ones(2, np.float32), [{"x": np.ones((3, 2)), "y": np.ones(3, int)}] * 2
+    with pytest.warns(
+        TrainingWarning, match=r"hold float64 \(\['x'\]\) beside parameters of float32.*astype\('float32'\)"
+    ) as told:
+        train.Trainer(step, optim.sgd(0.1)).fit(narrow, wide, epochs=2)
+    assert len(told) == 1 and told[0].filename == __file__
+    train.Trainer(step, optim.sgd(0.1)).fit(np.ones(2), wide, epochs=1)
+    train.Trainer(step, optim.sgd(0.1), precision="bfloat16").fit(narrow, wide, epochs=1)
 
 
 def test_an_array_that_is_two_parameters_is_a_warning():

@@ -217,8 +217,7 @@ def test_a_callback_that_fails_to_end_does_not_keep_others_from_saving(tmp_path)
     assert int(caught.value.state.step) == 3 and train.Checkpoint(tmp_path).manager.latest_step() == 3
 
 
-def test_an_error_in_the_middle_of_a_step_comes_through(tmp_path):
-    """The step had been given the memory of the state: there is none to save."""
+def test_an_error_in_the_middle_of_a_step_loses_nothing(tmp_path):
     calls = []
 
     def reads(x):
@@ -234,9 +233,9 @@ def test_an_error_in_the_middle_of_a_step_comes_through(tmp_path):
     trainer = train.Trainer(loss, optim.sgd(0.1))
     with pytest.raises(OSError, match="no more data") as caught:
         trainer.fit(START, ONES, epochs=1, callbacks=[train.Checkpoint(tmp_path, every=1)])
-    assert "ended the step in the middle" in "".join(caught.value.__notes__) and not hasattr(caught.value, "state")
+    assert int(caught.value.state.step) == 2 and train.Checkpoint(tmp_path).manager.latest_step() == 2
     assert int(trainer.fit(START, ONES, epochs=1, callbacks=[train.Checkpoint(tmp_path)]).state.step) == 4
-    assert len(calls) == 3 + 2  # from the second step on
+    assert len(calls) == 3 + 2  # from the third step on
 
 
 def test_fewer_batches_than_were_done_are_told(tmp_path):

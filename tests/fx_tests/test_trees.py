@@ -132,6 +132,46 @@ def test_arrays_may_be_static() -> None:
         f(Held(fnp.ones(2), np.ones(2)))
 
 
+class Limits:
+    """Static data that can be compared and has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, *numbers: float) -> None:
+        self.numbers = list(numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Limits) and self.numbers == other.numbers
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """Static data that holds a list."""
+
+    numbers: list[float]
+
+
+def test_static_data_without_a_hash_is_told_apart_by_its_equality() -> None:
+    seen = []
+
+    @fx.jit
+    def f(r: Any) -> Any:
+        seen.append(1)
+        return r.x * (r.static["limits"] if isinstance(r.static, dict) else r.static[0]).numbers[0]
+
+    for k in (1, 2, 1, 2):
+        for wrapped in (lambda s: (s, 5), lambda s: {"limits": s}):
+            np.testing.assert_array_equal(f(Held(np.ones(2), wrapped(Limits(k, 3)))), np.full(2, k))
+    assert len(seen) == 4
+    listed = Listed([2.0])
+    np.testing.assert_array_equal(f(Held(np.ones(2), (listed, 5))), [2, 2])
+    listed.numbers[0] = 3.0  # seen: what it holds is asked for with every call
+    for _ in range(3):
+        np.testing.assert_array_equal(f(Held(np.ones(2), (listed, 5))), [3, 3])
+    a, b, c = (tree.structure(Held(1, [Limits(k)])) for k in (1, 1, 2))
+    assert a == b != c and hash(a) == hash(b) and len({a, b, c}) == 2
+
+
 def test_transpose_turns_rows_into_columns() -> None:
     outer, inner = tree.structure([0, 0]), tree.structure({"a": 0, "b": 0})
     assert tree.transpose(outer, inner, [{"a": 1, "b": 2}, {"a": 3, "b": 4}]) == {"a": [1, 3], "b": [2, 4]}

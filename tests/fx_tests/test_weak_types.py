@@ -47,6 +47,23 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "mean of an int": lambda m, n, x: n.mean(2),
     "broadcast_to": lambda m, n, x: n.broadcast_to(x, (3,)),
     "broadcast_arrays": lambda m, n, x: n.broadcast_arrays(x, np.zeros(3, np.float32))[0],
+    **{f: lambda m, n, x, f=f: getattr(n, f)(B(n) * x) for f in ("zeros_like", "ones_like", "empty_like", "diag")},
+    **{f + " compiled": lambda m, n, x, f=f: m.jit(getattr(n, f))(B(n)) for f in ("zeros_like", "ones_like", "diag")},
+    **{f: lambda m, n, x, f=f: getattr(n, f)(n.broadcast_to(x, (3, 3))) for f in ("tril", "triu")},
+    "zeros_like of a number": lambda m, n, x: n.zeros_like(x),
+    "ones_like with a dtype": lambda m, n, x: n.ones_like(B(n), n.float32),
+    "full_like": lambda m, n, x: n.full_like(B(n), 2),
+    "full_like of a strong array": lambda m, n, x: n.full_like(n.ones(3), 2),
+    "full_like in a loop": lambda m, n, x: m.lax.fori_loop(0, 2, lambda i, c: n.full_like(c, 2) + c, B(n)),
+    "pad": lambda m, n, x: n.pad(B(n), 1),
+    "pad with a value": lambda m, n, x: n.pad(B(n), 1, constant_values=3),
+    "top_k": lambda m, n, x: m.lax.top_k(B(n), 2)[0],
+    "lax.full": lambda m, n, x: m.lax.full((3,), 0.5),
+    "lax.full of a weak array": lambda m, n, x: m.lax.full((3,), x),
+    "lax.full with a dtype": lambda m, n, x: m.lax.full((3,), x, n.float32),
+    "lax.full_like": lambda m, n, x: m.lax.full_like(B(n), 2),
+    "lax.full_like with a dtype": lambda m, n, x: m.lax.full_like(B(n), 2, n.float32),
+    "lax.full_like of a strong array": lambda m, n, x: m.lax.full_like(n.ones(3), 2.0),
     "full": lambda m, n, x: n.full((3,), 0.5),
     "full int": lambda m, n, x: n.full((3,), 2),
     "full bool": lambda m, n, x: n.full((3,), True),
@@ -105,6 +122,13 @@ CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     "hessian": lambda m, n, x: m.hessian(lambda v: v * v * v)(x),
     "jacfwd": lambda m, n, x: m.jacfwd(lambda v: v * v)(x),
     "jacrev": lambda m, n, x: m.jacrev(lambda v: v * v)(x),
+    "scan of a weak carry": lambda m, n, x: m.lax.scan(lambda c, _: (c * S, c), x, None, length=2)[0],
+    "what a scan of a weak carry sees": lambda m, n, x: m.lax.scan(lambda c, _: (c * S, c), x, None, length=2)[1],
+    "scan to a weak carry": lambda m, n, x: m.lax.scan(lambda c, _: (x, None), n.asarray(S), None, length=2)[0],
+    "scan of an int": lambda m, n, x: m.lax.scan(lambda c, _: (c + S, c), 0, None, length=2)[0],
+    "fori_loop of a weak carry": lambda m, n, x: m.jit(lambda k: m.lax.fori_loop(0, k, lambda i, c: c * S, x))(3),
+    "while_loop of a weak carry": lambda m, n, x: m.lax.while_loop(lambda c: c < 9, lambda c: c * S + 1, x),
+    "vmap of a while_loop of a weak carry": lambda m, n, x: m.vmap(lambda v: m.lax.while_loop(lambda c: c < 9, lambda c: c * S + 1, v))(B(n)),
     "vmap": lambda m, n, x: m.vmap(lambda v: v * x)(B(n)),
     "vmap unchanged": lambda m, n, x: m.vmap(lambda v: v)(B(n) * x),
     "vmap of a constant": lambda m, n, x: m.vmap(lambda v: 2.0)(B(n)),
@@ -163,3 +187,19 @@ def test_the_derivative_of_a_power_is_weak_like_the_others() -> None:
 def test_booleans_are_never_weak() -> None:
     for out in (fx.numpy.equal(1.0, 2.0), fx.numpy.asarray(True), fx.jit(lambda x: x > 1)(2.0), fx.numpy.isnan(1.0)):
         assert out.dtype == np.bool_ and not out.weak_type
+
+
+@pytest.mark.parametrize("library", [fx, jax])
+def test_a_loop_whose_carry_is_weak_alone_is_traced_once(library: Any) -> None:
+    """Nested loops would be traced as often as a power of two."""
+    seen = []
+
+    def body(c: Any, _: Any) -> tuple[Any, None]:
+        seen.append(1)
+        return c * S, None
+
+    def nested(c: Any, _: Any) -> tuple[Any, None]:
+        return library.lax.scan(body, 1.0, None, length=2)[0] * c, None
+
+    library.jit(lambda: library.lax.scan(nested, 1.0, None, length=2))()
+    assert len(seen) == 1

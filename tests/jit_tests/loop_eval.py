@@ -95,6 +95,13 @@ def _clz(x: Array) -> Array:
     return n
 
 
+def _ipow(x: Array, n: Array) -> Array:
+    """Python's numbers, of which the last bits stay."""
+    bits = 8 * x.dtype.itemsize
+    powers = [pow(int(a), int(k) % 2**bits, 2**bits) for a, k in zip(np.ravel(x), np.ravel(n))]
+    return np.array(powers, f"u{x.dtype.itemsize}").view(x.dtype).reshape(np.shape(x))
+
+
 _NUMPY: dict[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": _truncated_division, "rem": np.fmod,
     "neg": np.negative, "min": np.minimum, "max": np.maximum,
@@ -102,7 +109,7 @@ _NUMPY: dict[str, Callable[..., Any]] = {
     "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rint": np.rint,
     "copysign": np.copysign, "scale": _scale, "lookup": lambda i, *table: np.array(table)[i & i.dtype.type(15)], "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "shl": np.left_shift, "shr": np.right_shift, "popcount": lambda x: np.bitwise_count(x.view(f"u{x.dtype.itemsize}")).astype(x.dtype),
-    "clz": _clz, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+    "clz": _clz, "ipow": _ipow, "gcd": np.gcd, "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
     "ge": np.greater_equal, "select": np.where, "any": np.any,
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from graph_harness import check, graph_of
 from lower_harness import lower
 from ml_dtypes import bfloat16
 
+import fx
 import jit
 import jit.lower.indexing
 from fx.primitives import elementwise as E
@@ -537,3 +538,19 @@ def test_against_jax() -> None:
             shape_out = result_shape(indices, numbers, sizes)
             (found,) = lower("gather", [x, indices], params, [(shape_out, x.dtype)])
             np.testing.assert_array_equal(found, np.asarray(lax.gather(x, indices, theirs, sizes, mode=mode)))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
+def test_rows_of_every_length_are_copied_whole_and_nothing_beside(dtype: str) -> None:
+    """Whole vectors, one that ends with the row, and shorter ones in rows that are shorter."""
+    rng = np.random.default_rng(5)
+    for n in (*range(17, 36), 47, 63, 64, 65, 100, 127, 129, 191, 257):
+        x, i = sample(rng, (9, n), dtype), np.array([[8], [0], [3], [3], [7]], np.int32)
+        params = {
+            "dimension_numbers": ((1,), (0,), (0,), (), ()), "slice_sizes": (1, n), "mode": "clip", "fill_value": None,
+        }  # fmt: skip
+        (found,) = lower("gather", [x, i], params, [((5, n), x.dtype)])
+        np.testing.assert_array_equal(found, x[i[:, 0]])
+        cut = rng.integers(1, n)
+        moved = fx.jit(lambda x, k, w=n - cut: fx.lax.dynamic_slice(x, (0, k), (9, w)))(x, cut)
+        np.testing.assert_array_equal(moved, x[:, cut:])

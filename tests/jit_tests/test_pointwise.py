@@ -87,6 +87,8 @@ def cases() -> Iterator[Case]:
         yield Case(name, 2, BOOL + INTS)
     for name in ("shift_left", "shift_right_logical", "shift_right_arithmetic"):
         yield Case(name, 2, INTS)
+    for name in ("pow", "gcd"):
+        yield Case(name, 2, INTS)
     yield Case("not", 1, BOOL + INTS)
     for name in ("population_count", "clz"):
         yield Case(name, 1, INTS)

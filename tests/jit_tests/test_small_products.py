@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (which gives NumPy bfloat16)
 import numpy as np
 import pytest
 
@@ -16,11 +17,19 @@ PRODUCTS = [
     "nij,njk->nik", "nij,nj->ni", "nij,nkj->nik", "nji,njk->nik", "ni,nj->nij", "ni,ni->n", "ij,nj->ni", "nmij,nmjk->nmik",
     "nij,jk->nik", "ijn,njk->nik",
 ]  # fmt: skip
-TOLERANCE = {"float32": 2e-5, "float64": 1e-12, "int32": 0.0, "complex64": 2e-5}
+TOLERANCE = {
+    "float32": 2e-5, "float64": 1e-12, "int32": 0.0, "complex64": 2e-5, "complex128": 1e-12, "uint8": 0.0, "int8": 0.0, "float16": 2e-3,
+    "bfloat16": 2e-2,
+}  # fmt: skip
+EXACT = {"c": "complex128", "i": "int64", "u": "int64"}
 
 
 def drawn(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
-    return (3 * np.random.default_rng(seed).normal(size=shape)).astype(dtype)
+    rng = np.random.default_rng(seed)
+    x = 3 * rng.normal(size=shape)
+    if np.dtype(dtype).kind == "c":
+        x = x + 2j * rng.normal(size=shape)
+    return x.astype(EXACT.get(np.dtype(dtype).kind, "float64")).astype(dtype)
 
 
 def kernels(f: Any, *args: Any) -> str:
@@ -35,13 +44,15 @@ def test_products(spec: str, dtype: str) -> None:
     for side, count in ((1, 33), (2, 17), (3, 100), (4, 16), (3, 7), (3, 1), (3, 0)):
         x, y = (drawn(tuple({"n": count, "m": 2}.get(c, side) for c in axes), dtype, k) for k, axes in enumerate(given))
         for u, v in ((x, y), (x[..., ::-1], np.asfortranarray(y))):
-            exact = "complex128" if dtype == "complex64" else "float64"
+            exact = EXACT.get(u.dtype.kind, "float64")
             want = np.einsum(spec, u.astype(exact), v.astype(exact)).astype(dtype)
-            np.testing.assert_allclose(f(u, v), want, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 20)
+            found, wanted = (np.asarray(z).astype(exact) for z in (f(u, v), want))
+            np.testing.assert_allclose(found, wanted, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 20)
 
 
 def test_which_products_are_written_out() -> None:
-    of = lambda count, side: kernels(lambda x: x @ x, np.ones((count, side, side), "f4"))
+    of = lambda count, side, dtype="f4": kernels(lambda x: x @ x, np.ones((count, side, side), dtype))
+    assert all("batchwise" in of(200, 3, t) for t in ("c8", "c16", "f2", "u1"))
     assert "batchwise" in of(200, 3) and "batchwise" not in of(1, 3) and "batchwise" not in of(200, 5)
 
 

@@ -16,7 +16,9 @@ from jit.target import host
 SHAPES = [(64, 64), (16, 300), (300, 16), (37, 145), (129, 1003), (8, 8), (33, 32), (200, 9)]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint64", "float16", "uint8", "bool", "complex64"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int32", "uint64", "float16", "uint8", "int16", "bool", "complex64"]
+)
 def test_every_dtype(dtype):
     for k, shape in enumerate(SHAPES):
         x, y = numbers(shape, dtype, k), numbers(shape[::-1], dtype, k + 1)
@@ -31,7 +33,7 @@ def test_every_dtype(dtype):
 
 @pytest.mark.parametrize("level", ["avx2", "sse4", "scalar"])
 def test_other_machines(level):
-    for dtype in ("float32", "float64", "int32"):
+    for dtype in ("float32", "float64", "int32", "uint8", "float16"):
         x = numbers((5, 70, 47), dtype)
         axes = [(0, 2, 1), (2, 0, 1), (1, 0, 2), (2, 1, 0)]
         check(lambda x: [E.neg(S.transpose(x, a)) for a in axes], x, target=host().restricted(level))

@@ -460,6 +460,10 @@ def memory_loop(kind: str) -> Kernel:
             case "division by a constant":
                 v = b.load(index, i)
                 b.store(index, i, v / 7 + v % -3 + select(v > 20, v / 8, v))
+            case "division by what varies":
+                v = b.load(index, i)
+                d = b.let("d", (v & 7) - 9)
+                b.store(index, i, v / d + v % d)
             case "reversed":
                 b.store(out, b.hi - i, b.load(x, b.hi - i) + b.load(x, i))
             case "every other":
@@ -477,7 +481,7 @@ def memory_loop(kind: str) -> Kernel:
 
 BY_THIS_PASS = (
     "strided", "far", "gather", "gather by a local", "division", "scatter", "update", "accumulate", "division by a constant",
-    "reversed", "interleaved", "every other",
+    "division by what varies", "reversed", "interleaved", "every other",
 )  # fmt: skip
 BY_LLVM = ("three interleaved", "branch")
 

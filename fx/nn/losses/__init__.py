@@ -4,7 +4,7 @@ Common to all:
 
 * ``reduction``: ``"mean"`` (the default), ``"sum"`` or ``"none"`` (one value per example, or element).
 * ``weights``: of the examples (first axis, or axes), or of the elements (a size of 1 stands for all); the mean is then
-  sum(w * loss) / sum(w). A weight of 0 takes an example out, whose label may be anything (padding).
+  sum(w * loss) / sum(w). A weight of 0 takes an example out: its label and its numbers may be anything, NaN too (padding).
 * Floats of 16 bits are computed, and returned, in float32.
 * Shapes must agree: predictions of shape (32, 1) beside targets of shape (32,) raise, they do not broadcast to (32, 32).
 * A label outside the classes raises ``LabelError`` where its value is known; inside compiled code the loss of that example

@@ -62,7 +62,7 @@ def cross_entropy(
         raise ArgumentError(f"cross_entropy: label_smoothing lies between 0 and 1; found {label_smoothing}")
     logits = fnp.moveaxis(logits, canonical_axis(axis, logits.ndim), -1)
     classes = logits.shape[-1]
-    log_p = log_softmax(logits)
+    log_p = log_softmax(*counted("cross_entropy", weights, logits, axes=(-1,)))
     if class_weights is not None:
         class_weights = as_type(as_value(class_weights, "class_weights"), log_p.dtype)
         if class_weights.shape != (classes,):
@@ -150,6 +150,7 @@ def focal(
         t = floats(labels, "labels of focal")
         same_shape("focal", logits=x, labels=t)
         range_checked("focal", "labels", t, "from 0 to 1", lambda v: (v < 0) | (v > 1), weights)
+        x, t = counted("focal", weights, x, t)
         p = sigmoid(x)
         losses = -(t * log_sigmoid(x) + (1 - t) * log_sigmoid(-x)) * _missed(1 - (p * t + (1 - p) * (1 - t)), gamma)
         return reduced(losses if alpha is None else losses * (alpha * t + (1 - alpha) * (1 - t)), weights, reduction)
@@ -161,6 +162,7 @@ def focal(
     classes = x.shape[-1]
     labels = _integers("focal", x, labels)
     check_labels("focal", labels, classes, weights=weights)
+    (x,) = counted("focal", weights, x, axes=(-1,))
     hot = indicator(labels, classes)
     log_p = fnp.sum(fnp.where(hot, log_softmax(x), 0), -1)
     losses = -log_p * _missed(-fnp.expm1(log_p), gamma)
@@ -231,6 +233,7 @@ def kl_divergence(
     """
     q, t = floats(log_predictions, "log_predictions of kl_divergence"), floats(targets, "targets of kl_divergence")
     same_shape("kl_divergence", log_predictions=q, targets=t)
+    q, t = counted("kl_divergence", weights, q, t, axes=(axis,))
     if log_targets:
         p, log_p = fnp.exp(t), t
     else:
@@ -238,4 +241,4 @@ def kl_divergence(
             "kl_divergence", "targets", t, "at least 0 (give logarithms with log_targets=True)", lambda v: v < 0
         )
         p, log_p = t, fnp.log(fnp.where(t > 0, t, 1))
-    return reduced(fnp.sum(fnp.where(p > 0, p * (log_p - q), 0), axis), weights, reduction)
+    return reduced(fnp.sum(fnp.where(p == 0, 0, p * (log_p - q)), axis), weights, reduction)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ... import dtypes
 from ... import numpy as fnp
-from ...errors import DTypeError, LabelError, ShapeError
+from ...errors import ArgumentError, DTypeError, LabelError, ShapeError
 from ...lax import scan
 from ...numpy.core import as_type, as_value
 from ...trace import concrete_value
 from ..normalization import log_softmax
-from .reducing import check_labels, floats, labels_of, reduced
+from .reducing import check_labels, counted, floats, labels_of, reduced, spread
 
 __all__ = ["ctc"]
 
@@ -20,13 +21,15 @@ _NEVER = -1e30  # the logarithm of a probability of 0 that differences of it do 
 
 
 def _lengths(x: Any, batch: int, longest: int, name: str) -> Value:
+    """Lengths as int32; one that is out of range and not known is -1."""
     x = fnp.full((batch,), longest, "int32") if x is None else as_value(x, f"{name} of ctc")
     if tuple(x.shape) != (batch,) or not dtypes.is_integer(x.dtype):
         raise ShapeError(f"ctc: {name} must be integers of shape ({batch},); found {x.dtype} of shape {tuple(x.shape)}")
     known = concrete_value(x)
     if known is not None and known.size and not (0 <= known.min() and known.max() <= longest):
         raise ShapeError(f"ctc: {name} must lie between 0 and {longest}; found {known.tolist()}")
-    return as_type(x, dtypes.int32)  # a label is at twice its place: 2 * 100 is none in int8
+    # a label is at twice its place: 2 * 100 is none in int8
+    return fnp.where((x >= 0) & (x <= longest), as_type(x, dtypes.int32), -1)
 
 
 def _log_add(*terms: Value) -> Value:
@@ -53,7 +56,8 @@ def ctc(
             steps have an infinite loss, without ``zero_infinity``.
 
     Raises:
-        LabelError: a label is known to be out of range, or to be the blank.
+        LabelError: a label is known to be out of range, or to be the blank. Where it is not known, under jit, the loss is NaN; so
+            is that of a length that is out of range.
 
     Source: Graves et al., "Connectionist temporal classification", 2006.
 
@@ -72,14 +76,22 @@ def ctc(
         _lengths(logit_lengths, batch, time, "logit_lengths"),
         _lengths(label_lengths, batch, length, "label_lengths"),
     )
+    if not 0 <= blank < classes:
+        raise ArgumentError(f"ctc: the blank is one of the classes, 0 to {classes - 1}; found {blank}")
+    (x,) = counted("ctc", weights, x, axes=(1, 2))
     inside = fnp.arange(length) < lengths[:, None]
+    if weights is not None:
+        inside &= spread(weights, (batch,), x.dtype, "ctc")[:, None] != 0
+    blanks = inside & (labels == blank)
     labels = fnp.where(inside, labels, blank)
     check_labels("ctc", labels, classes)
-    known, counts = concrete_value(labels), concrete_value(inside)
-    if known is not None and counts is not None and (known[counts] == blank).any():
+    known = concrete_value(blanks)
+    if known is not None and known.any():
         raise LabelError(f"ctc: {blank} is the blank, and no label; count labels from 1, or give blank=")
     losses = _log_likelihood(log_softmax(x), labels, times, lengths, blank)
-    return reduced(fnp.where(fnp.isinf(losses), 0, losses) if zero_infinity else losses, weights, reduction)
+    losses = fnp.where(fnp.isinf(losses), 0, losses) if zero_infinity else losses
+    wrong = fnp.any(blanks | (labels < 0) | (labels >= classes), 1) | (times < 0) | (lengths < 0)
+    return reduced(fnp.where(wrong, fnp.asarray(math.nan, losses.dtype), losses), weights, reduction)
 
 
 def _log_likelihood(log_p: Value, labels: Value, times: Value, lengths: Value, blank: int) -> Value:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ... import numpy as fnp
+from ...errors import ArgumentError
 from ..activations import relu
-from .reducing import floats, range_checked, reduced, same_shape
+from .reducing import counted, floats, range_checked, reduced, same_shape
 
 __all__ = ["cosine", "triplet"]
 
@@ -30,6 +32,7 @@ def cosine(
     """
     a, b = floats(x1, "x1 of cosine"), floats(x2, "x2 of cosine")
     same_shape("cosine", x1=a, x2=b)
+    a, b = counted("cosine", weights, a, b, axes=(axis,))
     length = lambda v: fnp.sqrt(fnp.maximum(fnp.sum(fnp.square(v), axis), epsilon**2))
     similarity = fnp.sum(a * b, axis) / (length(a) * length(b))
     if targets is None:
@@ -48,7 +51,7 @@ def triplet(
 
     Args:
         anchor, positive, negative: vectors along the last axis, of equal shape.
-        p: d(x, y) is the p-norm of x - y + epsilon, as in PyTorch.
+        p: d(x, y) is the p-norm of x - y + epsilon, as in PyTorch; infinity for the greatest element.
         swap: take d(positive, negative) where it is less than d(anchor, negative).
         weights, reduction: see ``fx.nn.losses``.
 
@@ -61,9 +64,13 @@ def triplet(
         floats(x, f"{n} of triplet") for x, n in ((anchor, "anchor"), (positive, "positive"), (negative, "negative"))
     )
     same_shape("triplet", anchor=a, positive=b, negative=c)
+    if not p > 0:
+        raise ArgumentError(f"triplet: p is positive, or infinity; found {p}")
+    a, b, c = counted("triplet", weights, a, b, c, axes=(-1,))
 
     def distance(x: Value, y: Value) -> Value:
-        return fnp.sum(fnp.abs(x - y + epsilon) ** p, -1) ** (1 / p)
+        apart = fnp.abs(x - y + epsilon)
+        return fnp.max(apart, -1) if p == math.inf else fnp.sum(apart**p, -1) ** (1 / p)
 
     far = distance(a, c)
     far = fnp.minimum(far, distance(b, c)) if swap else far

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ... import dtypes
 from ... import numpy as fnp
 from ...errors import DTypeError, LabelError, ShapeError
+from ...numpy.axes import canonical_axis
 from ...numpy.core import as_type, as_value
 from ...trace import concrete_value
 
@@ -81,11 +83,17 @@ def spread(weights: Any, shape: tuple[int, ...], dtype: Any, who: str) -> Value:
     return fnp.broadcast_to(w, shape)
 
 
-def counted(who: str, weights: Any, *operands: Value) -> tuple[Value, ...]:
-    """Operands of equal shape, with 0 where the weight is 0: what stands there, NaN too, reaches neither loss nor gradient."""
+def counted(who: str, weights: Any, *operands: Value, axes: Sequence[int] = ()) -> tuple[Value, ...]:
+    """Operands of equal shape, with 0 where the weight is 0: what stands there, NaN too, reaches neither loss nor gradient.
+
+    Args:
+        axes: along which a loss takes its operands as one: they are none of the losses' own, which have the weights.
+    """
     if weights is None:
         return operands
-    out = spread(weights, operands[0].shape, operands[0].dtype, who) == 0
+    axes = [canonical_axis(a, operands[0].ndim) for a in axes]
+    shape = tuple([n for i, n in enumerate(operands[0].shape) if i not in axes])
+    out = fnp.expand_dims(spread(weights, shape, operands[0].dtype, who) == 0, tuple(axes))
     return tuple([fnp.where(out, 0, x) for x in operands])
 
 

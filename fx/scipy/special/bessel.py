@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import numpy as fnp
-from ...errors import DTypeError
+from ...errors import DTypeError, ShapeError, UnsupportedArgumentError
 from ...lax.control_flow import scan
 from ...numpy import bessel as scaled
 from ...primitives import elementwise as p
@@ -17,7 +17,7 @@ from ...trace import concrete_value
 from ...transforms.custom_jvp import custom_jvp
 from .core import Value, floats, repeat, special
 
-__all__ = ["bessel_jn", "i0", "i0e", "i1", "i1e", "sph_harm_y"]
+__all__ = ["bessel_jn", "i0", "i0e", "i1", "i1e", "lpmn_values", "sph_harm_y"]
 
 
 def _over_x(order_one: Value, x: Value) -> Value:
@@ -158,3 +158,50 @@ def sph_harm_y(n: Any, m: Any, theta: Any, phi: Any, diff_n: int | None = None, 
     negative = signed < 0
     legendre = fnp.where(negative & (fnp.remainder(order, 2) == 1), -legendre, legendre)
     return p.complex(legendre * fnp.cos(signed * phi), legendre * fnp.sin(signed * phi))
+
+
+def lpmn_values(m: int, n: int, z: Any, is_normalized: bool) -> Value:
+    """The associated Legendre functions P_l^k(z) of all degrees l and orders k up to n, with the Condon-Shortley phase.
+
+    By the recurrence in the degree (DLMF 14.10.3), for all orders at once.
+
+    Args:
+        m, n: the greatest order and degree, Python integers, which must be equal.
+        z: vector of numbers in [-1, 1].
+        is_normalized: times sqrt((2l + 1) / 4pi (l - k)! / (l + k)!): as spherical harmonics need them.
+
+    Returns:
+        Array of shape (order, degree, z); zeros where the order is greater than the degree.
+
+    Raises:
+        UnsupportedArgumentError: ``m`` is not ``n``.
+        ShapeError: ``z`` is no vector.
+
+    >>> lpmn_values(1, 1, np.array([0.6]), False)[..., 0]
+    Array([[ 1. ,  0.6],
+           [ 0. , -0.8]], dtype=float64)
+    """
+    if m != n:
+        raise UnsupportedArgumentError(f"lpmn_values computes as many orders as degrees; found m={m}, n={n}")
+    (z,) = floats("lpmn_values", z)
+    if z.ndim != 1:
+        raise ShapeError(f"lpmn_values takes a vector z; found shape {z.shape}")
+    sine, order = fnp.sqrt(1 - z * z), np.arange(n + 1)[:, None]
+    first = np.zeros((n + 1, 1))
+    first[0] = math.sqrt(0.25 / math.pi) if is_normalized else 1
+    before, here = fnp.zeros((n + 1, z.size), z.dtype), fnp.broadcast_to(first.astype(z.dtype), (n + 1, z.size))
+    degrees = [here]
+    for k in range(1, n + 1):
+        below = order < k
+        if is_normalized:
+            gap = np.where(below, k * k - order * order, 1)
+            diagonal, rise = math.sqrt((2 * k + 1) / (2 * k)), np.sqrt((4 * k * k - 1) / gap)
+            fall = np.sqrt((2 * k + 1) / abs(2 * k - 3) * np.maximum((k - 1) ** 2 - order * order, 0) / gap)
+        else:
+            gap = np.where(below, k - order, 1)
+            diagonal, rise, fall = 2 * k - 1, (2 * k - 1) / gap, (k + order - 1) / gap
+        rise, fall = ((below * c).astype(z.dtype) for c in (rise, fall))
+        top = (-diagonal * (order == k)).astype(z.dtype) * sine * here[k - 1]
+        before, here = here, rise * z * here - fall * before + top
+        degrees.append(here)
+    return fnp.stack(degrees, 1)
