@@ -75,9 +75,9 @@ def swap(ref: Indexed, idx: Any, value: Any) -> Any:
     return before
 
 
-def addupdate(ref: Indexed, idx: Any, value: Any) -> None:
-    """``ref[idx] += value``; where indices repeat, every value is added."""
-    ref.addupdate(value, ... if idx is None else idx)
+def addupdate(ref: Indexed, idx: Any, x: Any) -> None:
+    """``ref[idx] += x``; where indices repeat, every value is added."""
+    ref.addupdate(x, ... if idx is None else idx)
 
 
 def freeze(ref: Ref) -> Any:

@@ -84,14 +84,14 @@ def test_every_function_is_called(space: str) -> None:
 _WIDTH = {"int_", "uint", "float_", "complex_"}  # of 32 bits in JAX unless 64 are switched on
 
 
-RETURNED = {"Exported"}  # classes that programs get objects of, and make none
+RETURNED = {"Exported", "Ref"}  # classes that programs get objects of, and make none
 
 
 @needs_jax
 def test_nothing_is_left_uncompared() -> None:
-    """Each namespace has a table here, or one of programs beside JAX's: ``test_trees.py``, ``test_debug.py``, ``test_export.py`` (JAX's own
-    names are the transforms)."""
-    assert set(NAMESPACES) == set(TABLES) | {"tree", "tree_util", "debug", "export", ""}
+    """Each namespace has a table here, or one of programs beside JAX's: ``test_trees.py``, ``test_debug.py``, ``test_export.py``,
+    ``test_refs.py`` (JAX's own names are the transforms)."""
+    assert set(NAMESPACES) == set(TABLES) | {"tree", "tree_util", "debug", "export", "ref", ""}
 
 
 # parameters that JAX's functions have and ours have not, with the reason; those of fx.numpy, fx.lax and fx.scipy stand in
