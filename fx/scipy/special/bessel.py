@@ -177,6 +177,7 @@ def lpmn_values(m: int, n: int, z: Any, is_normalized: bool) -> Value:
         UnsupportedArgumentError: ``m`` is not ``n``.
         ShapeError: ``z`` is no vector.
 
+    >>> import numpy as np
     >>> lpmn_values(1, 1, np.array([0.6]), False)[..., 0]
     Array([[ 1. ,  0.6],
            [ 0. , -0.8]], dtype=float64)
