@@ -14,7 +14,7 @@ from typing import Any
 
 from ..ir import Atom, Eqn, Graph, Var
 from ..primitive import primitive
-from .rewrite import Substitution
+from .rewrite import Substitution, are_plain
 
 __all__ = ["narrow"]
 
@@ -55,10 +55,6 @@ def _shape(box: Box, shape: Sequence[Any]) -> tuple[Any, ...]:
 def _relative(inner: Range, outer: Range) -> Range:
     """A range in an axis of which ``outer`` is there."""
     return inner if inner is None or outer is None else (inner[0] - outer[0], inner[1] - outer[0])
-
-
-def _is_plain(*numbers: Any) -> bool:
-    return all(type(n) is int for n in numbers)
 
 
 # ------------------------------------------------------------------- what an operand's box follows from
@@ -104,7 +100,7 @@ def _squeeze(e: Eqn, box: Box) -> list[Box]:
 
 def _broadcast(e: Eqn, box: Box) -> list[Box]:
     to = e.params["broadcast_dimensions"]
-    return [tuple([box[d] if _is_plain(n) and n != 1 else None for n, d in zip(e.inputs[0].aval.shape, to)])]
+    return [tuple([box[d] if are_plain(n) and n != 1 else None for n, d in zip(e.inputs[0].aval.shape, to)])]
 
 
 def _broadcast_params(e: Eqn, box: Box, there: Sequence[Box]) -> Mapping[str, Any]:
@@ -115,7 +111,7 @@ def _slice(e: Eqn, box: Box) -> list[Box]:
     p, shape = e.params, e.inputs[0].aval.shape
     found: list[Range] = []
     for r, n, start, limit, stride in zip(box, shape, p["start_indices"], p["limit_indices"], p["strides"]):
-        if not _is_plain(n, start, limit, stride) or limit <= start:
+        if not are_plain(n, start, limit, stride) or limit <= start:
             found.append(None)
             continue
         lo, hi = r or (0, -(-(limit - start) // stride))
@@ -189,7 +185,7 @@ def _window(e: Eqn, k: int) -> tuple[Any, ...]:
 def _reach(r: Range, e: Eqn, k: int) -> Range:
     """The elements along an axis that windows of the range ``r`` meet."""
     n, count, taps, stride, low, holes, apart = _window(e, k)
-    if holes != 1 or not _is_plain(n, count, taps, low) or count <= 0 or taps <= 0:
+    if holes != 1 or not are_plain(n, count, taps, low) or count <= 0 or taps <= 0:
         return None
     first, past = r or (0, count)
     begin = max(first * stride - low, 0)

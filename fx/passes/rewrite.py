@@ -7,7 +7,7 @@ from typing import Any
 
 from ..ir import Atom, Eqn, Graph, Var, subgraphs
 
-__all__ = ["Substitution", "copied", "in_subgraphs", "split", "with_subgraphs"]
+__all__ = ["Substitution", "are_plain", "copied", "in_subgraphs", "split", "with_subgraphs"]
 
 Pass = Callable[[Graph], Graph]
 
@@ -16,6 +16,11 @@ def split(xs: Sequence[Any], n_first: int, n_second: int) -> tuple[list[Any], li
     """A list in three parts: so many, so many, and the rest."""
     n = n_first + n_second
     return list(xs[:n_first]), list(xs[n_first:n]), list(xs[n:])
+
+
+def are_plain(*numbers: Any) -> bool:
+    """Whether none of some numbers is one of sizes that vary: to compare such a one would be a guard."""
+    return all(type(n) is int for n in numbers)
 
 
 class Substitution:

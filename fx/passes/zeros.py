@@ -6,10 +6,9 @@ A kernel with zeros around it, the cotangent in the gradient of the weights, has
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..ir import Atom, Eqn, Graph, Literal, Var
 from ..sizes import is_sized
+from .rewrite import are_plain
 
 __all__ = ["zeros"]
 
@@ -46,21 +45,17 @@ def zeros(g: Graph) -> Graph:
     return g.replace(eqns=tuple(eqns)) if bare else g
 
 
-def _is_plain(*numbers: Any) -> bool:
-    return all(type(n) is int for n in numbers)
-
-
 def _zeros_of_pad(e: Eqn) -> Around:
     (x, value), config = e.inputs, e.params["padding_config"]
     if (
         type(value) is not Literal
         or is_sized(value.value)
         or value.value != 0
-        or not _is_plain(*(n for c in config for n in c))
+        or not are_plain(*(n for c in config for n in c))
     ):
         return ()
     if any(lo < 0 or hi < 0 or interior for lo, hi, interior in config) or 0 in [
-        n for n in x.aval.shape if _is_plain(n)
+        n for n in x.aval.shape if are_plain(n)
     ]:
         return ()
     return tuple([(lo, hi) for lo, hi, _ in config])
@@ -78,7 +73,7 @@ def _zeros_of_scatter(e: Eqn) -> Around:
             p["padding"][k][0],
         )
         end = -low
-        if _is_plain(n, count, taps, low) and p["base_dilation"][k] == 1 and count and low >= 0:
+        if are_plain(n, count, taps, low) and p["base_dilation"][k] == 1 and count and low >= 0:
             end += (count - 1) * stride + (taps - 1) * p["window_dilation"][k] + 1
             around.append((0, max(n - end, 0) if end > 0 else 0))
         else:

@@ -11,7 +11,7 @@ Long rows are sorted by blocks: ``sort_blocks.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -91,38 +91,32 @@ class RowSorter:
     dst: Ref
 
     def sort_by(self, s: Source, first: bool) -> None:
-        b = self.b
-        size, passes = 1 << self.spec.digit, self.spec.passes(s)
-        with b.if_(self.n <= INSERTION):
-            with b.for_("i", 0, self.n) as i:
-                self.records.store(self.src + i, self._record(s, i, first))
-            self._insert()
-        with b.else_():
-            with b.for_("c", 0, passes * size, vectorize=True) as c:
-                b.store(self.counts, c, Const(0, u32))
+        """Makes the records of a source and sorts them."""
 
-            def make(i: Expr) -> None:
-                record = self._record(s, i, first)
-                self.records.store(self.src + i, record)
-                for q in range(passes):
-                    d = b.let("d", self.records.digit(record, self._shift(q)) + q * size)
-                    b.store(self.counts, d, b.load(self.counts, d) + 1)
+        def made(i: Expr) -> Sequence[Expr]:
+            record = self._record(s, i, first)
+            self.records.store(self.src + i, record)
+            return record
 
-            several(b, ZERO, self.n, make)
-            for q in range(passes):
-                self._pass(q)
+        self._sort(s, made, make=True)
 
     def sort(self, s: Source) -> None:
         """Sorts records that have been made."""
+        self._sort(s, lambda i: self.records.load(self.src + i), make=False)
+
+    def _sort(self, s: Source, record_at: Callable[[Expr], Sequence[Expr]], make: bool) -> None:
         b, size, passes = self.b, 1 << self.spec.digit, self.spec.passes(s)
         with b.if_(self.n <= INSERTION):
+            if make:
+                with b.for_("i", 0, self.n) as i:
+                    record_at(i)
             self._insert()
         with b.else_():
             with b.for_("c", 0, passes * size, vectorize=True) as c:
                 b.store(self.counts, c, Const(0, u32))
 
             def count(i: Expr) -> None:
-                record = self.records.load(self.src + i)
+                record = record_at(i)
                 for q in range(passes):
                     d = b.let("d", self.records.digit(record, self._shift(q)) + q * size)
                     b.store(self.counts, d, b.load(self.counts, d) + 1)
