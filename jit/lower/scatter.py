@@ -184,7 +184,7 @@ class _Scatter:
                 self._combine(b.let("element", to + offset.cast(i64)), source, 1)
 
         with b.for_("first", 0, size, _POINTS) as first:
-            count = b.let("count", minimum(size - first, _POINTS))
+            count: Expr = b.let("count", minimum(size - first, _POINTS))
             if mine and s.direct:
                 count = self._kept(offsets, places, count, b.let("at", at + first))
             else:
