@@ -28,6 +28,9 @@ from . import (
     convolution as _convolution,
 )
 from . import (
+    distances as _distances,
+)
+from . import (
     elsewhere as _elsewhere,
 )
 from . import (
@@ -65,6 +68,9 @@ from . import (
     recurrent as _recurrent,
 )
 from . import (
+    spatial as _spatial,
+)
+from . import (
     state as _state,
 )
 from . import (
@@ -84,6 +90,7 @@ from .attention import *
 from .attention_layers import *
 from .containers import *
 from .convolution import *
+from .distances import *
 from .key_use import *
 from .layers import *
 from .linear import *
@@ -95,6 +102,7 @@ from .norms import *
 from .observing import *
 from .pooling import *
 from .recurrent import *
+from .spatial import *
 from .state import *
 from .summaries import *
 from .surgery import *
@@ -102,7 +110,7 @@ from .thresholds import *
 from .transformer import *
 
 _ROOMS = (
-    _activations, _attention, _attention_layers, _containers, _convolution, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _state, _summaries, _surgery, _thresholds, _transformer,
+    _activations, _attention, _attention_layers, _containers, _convolution, _distances, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _spatial, _state, _summaries, _surgery, _thresholds, _transformer,
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
 

@@ -17,7 +17,7 @@ _ARGUMENTS = {
     "hidden_size": "hidden_features", "in_size": "in_features", "input_size": "in_features", "kernel_initializer": "weight_init",
     "kernel_size": "window", "layers": "num_layers", "n_layers": "num_layers", "nhead": "heads", "nonlinearity": "activation", "norm": "final_norm", "normalized_shape": "shape", "num_channels": "channels",
     "num_embeddings": "num", "num_features": "channels", "num_groups": "groups", "num_heads": "heads", "out_size": "out_features",
-    "p": "rate", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
+    "downscale_factor": "factor", "norm_type": "p", "output_size": "out|shape", "p": "rate", "scale_factor": "scale", "upscale_factor": "factor", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
     "units": "out_features",
     "activation": "Activations are functions of their own: nn.Sequential(layer, nn.relu).",
     "batch_first": "The batch is always the first axis.",
@@ -43,16 +43,24 @@ _CALLED = {
     "tgt_key_padding_mask": f"It is {_KEYS}", "tgt_mask": f"It is mask=~tgt_mask: {_LOOKS}", "train": _TRAINING, "training": _TRAINING,
     "use_causal_mask": "causal|It is TransformerEncoderBlock(..., causal=True).",
 }  # fmt: skip
-_PAD = "fx.numpy.pad pads arrays; convolutions and pools take padding=, convolutions padding_mode= too."
 _RESIZE = "fx.image.resize changes the size of images."
+_UNPOOL = "nn.MaxPool2d(..., return_indices=True) gives places too, and nn.max_unpool(y, places, shape) puts back."
 _SHAPE = "x.reshape(...); in nn.Sequential lambda x: x.reshape(len(x), 8, 8)."
+_PADS = {
+    f"{kind}{n}d": f"It is nn.Pad{n}d(padding{mode}), a pair (before, after) for each axis, the first axis first."
+    for n in (1, 2, 3)
+    for kind, mode in (
+        ("CircularPad", ", mode='circular'"), ("ConstantPad", ", value=value"), ("ReflectionPad", ", mode='reflect'"),
+        ("ReplicationPad", ", mode='replicate'"), ("ZeroPad", ""),
+    )
+}  # fmt: skip
 _WEIGHT = "A module of your own whose call makes the weight of its parameters."
 _NAMES = {
     "AveragePooling1D": "AvgPool1d", "AveragePooling2D": "AvgPool2d", "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "BatchNormalization": "BatchNorm",
-    "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CrossEntropyLoss": "cross_entropy",
+    "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CosineSimilarity": "cosine_similarity", "PairwiseDistance": "pairwise_distance", "CrossEntropyLoss": "cross_entropy",
     "BinaryCrossentropy": "bce_with_logits", "CategoricalCrossentropy": "cross_entropy", "Conv1DTranspose": "ConvTranspose1d", "Conv2DTranspose": "ConvTranspose2d",
     "CTCLoss": "ctc", "Dense": "Linear", "GlobalAveragePooling1D": "GlobalAvgPool", "GlobalAveragePooling2D": "GlobalAvgPool", "GlobalMaxPooling1D": "GlobalMaxPool",
-    "GlobalMaxPooling2D": "GlobalMaxPool", "GroupNormalization": "GroupNorm", "HuberLoss": "huber", "InstanceNorm2d": "InstanceNorm",
+    "GlobalMaxPooling2D": "GlobalMaxPool", "GroupNormalization": "GroupNorm", "HuberLoss": "huber", "InstanceNorm1d": "InstanceNorm", "InstanceNorm2d": "InstanceNorm", "InstanceNorm3d": "InstanceNorm", "CrossMapLRN2d": "LocalResponseNorm",
     "KLDivLoss": "kl_divergence", "L1Loss": "mae", "LayerNormalization": "LayerNorm", "MaxPooling1D": "MaxPool1d", "MaxPooling2D": "MaxPool2d",
     "MeanAbsoluteError": "mae", "MeanSquaredError": "mse", "MSELoss": "mse", "MultiLabelSoftMarginLoss": "bce_with_logits", "MultiMarginLoss": "multiclass_hinge", "MultiheadAttention": "MultiHeadAttention",
     "NLLLoss": "cross_entropy", "SimpleRNN": "RNN", "SmoothL1Loss": "huber", "Softmax2d": "softmax", "SparseCategoricalCrossentropy": "cross_entropy",
@@ -63,33 +71,28 @@ _NAMES = {
     "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
     "Activation": "Activations are functions: nn.relu, in nn.Sequential layers as they are.",
     "Add": "It is x + y.", "BCELoss": "nn.bce_with_logits takes the numbers before the sigmoid.",
-    "Bidirectional": "nn.RNN, nn.LSTM and nn.GRU take bidirectional=True.", "Buffer": "A field declared nn.field(trainable=False) holds arrays that are not trained.",
-    "ChannelShuffle": "x.reshape(*x.shape[:-1], groups, -1).swapaxes(-1, -2).reshape(x.shape).", "Concatenate": "It is fx.numpy.concatenate([x, y], -1).",
-    "CosineSimilarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.", "EmbeddingBag": "nn.Embedding(...)(ids).mean(1) is one.",
+    "Bidirectional": "nn.RNN, nn.LSTM and nn.GRU take bidirectional=True.", "Buffer": "A field declared nn.field(trainable=False) holds arrays that are not trained.", "Concatenate": "It is fx.numpy.concatenate([x, y], -1).", "EmbeddingBag": "nn.Embedding(...)(ids).mean(1) is one.",
     "GaussianNLLLoss": "It is (fx.numpy.log(variance) + (x - y) ** 2 / variance).mean() / 2.", "HingeEmbeddingLoss": "It is fx.numpy.where(targets == 1, x, nn.relu(margin - x)).mean().",
-    "MarginRankingLoss": "It is nn.relu(margin - y * (x1 - x2)).mean().", "Masking": "Recurrent layers take lengths=, losses weights=.",
-    "PairwiseDistance": "fx.numpy.linalg.norm(x - y, axis=-1) is the distance of rows.", "ParameterList": "A list of arrays is a field as it is.",
-    "Permute": "It is x.transpose(...).", "PoissonNLLLoss": "It is (fx.numpy.exp(x) - y * x).mean().", "ReflectionPad1d": _PAD, "ReflectionPad2d": _PAD, "ReplicationPad1d": _PAD,
-    "ReplicationPad2d": _PAD, "CircularPad2d": _PAD, "ConstantPad1d": _PAD, "ConstantPad2d": _PAD, "ZeroPad1d": _PAD, "ZeroPadding2D": _PAD, "Reshape": _SHAPE, "Unflatten": _SHAPE,
+    "MarginRankingLoss": "It is nn.relu(margin - y * (x1 - x2)).mean().", "Masking": "Recurrent layers take lengths=, losses weights=.", "ParameterList": "A list of arrays is a field as it is.",
+    "Permute": "It is x.transpose(...).", "PoissonNLLLoss": "It is (fx.numpy.exp(x) - y * x).mean().", "Reshape": _SHAPE, "Unflatten": _SHAPE,
     "SoftMarginLoss": "It is nn.softplus(-y * x).mean().", "TimeDistributed": "Layers take further leading axes as they are.",
-    "Transformer": "nn.TransformerEncoder and nn.TransformerDecoder are its halves.", "Unfold": "It is fx.lax.conv_general_dilated_patches.",
-    "UpSampling2D": _RESIZE, "clip_grad_norm_": "optim.clip_by_global_norm clips gradients.", "grid_sample": "fx.scipy.ndimage.map_coordinates takes samples at any places.",
-    "parametrizations": _WEIGHT, "spectral_norm": _WEIGHT, "unfold": "It is fx.lax.conv_general_dilated_patches.", "weight_norm": _WEIGHT,
+    "Transformer": "nn.TransformerEncoder and nn.TransformerDecoder are its halves.", "clip_grad_norm_": "optim.clip_by_global_norm clips gradients.", "grid_sample": "fx.scipy.ndimage.map_coordinates takes samples at any places.",
+    "parametrizations": _WEIGHT, "spectral_norm": _WEIGHT, "weight_norm": _WEIGHT,
     "utils": "Gradients are clipped by optim.clip_by_global_norm; parameters are a pytree, fx.flatten_util.ravel_pytree makes a vector of them.",
     "bce": "nn.bce_with_logits takes the numbers before the sigmoid.",
-    "cosine_similarity": "1 - nn.cosine(x, y, reduction='none') is the similarity of rows.",
     "hinge_embedding_loss": "It is fx.numpy.where(targets == 1, x, nn.relu(margin - x)).mean().",
-    "interpolate": _RESIZE,
-    "normalize": "x / fx.numpy.linalg.norm(x, axis=-1, keepdims=True) has rows of length 1.",
-    "pad": "fx.numpy.pad pads arrays.",
-    "pairwise_distance": "fx.numpy.linalg.norm(x - y, axis=-1) is the distance of rows.",
+    "interpolate": f"nn.Upsample is a layer; {_RESIZE}",
+    "upsample": f"nn.Upsample is a layer; {_RESIZE}",
+    "UpsamplingBilinear2d": "It is nn.Upsample(2, mode='bilinear', align_corners=True).",
+    "UpsamplingNearest2d": "Upsample",
+    "pad": "fx.numpy.pad pads arrays, nn.Pad2d is a layer.",
     "relu_": "Arrays do not change: x = nn.relu(x).",
     "ModuleDict": "A dict of modules is a field as it is.",
     "ModuleList": "A list of modules is a field as it is.",
     "Parameter": "An array in a field of a module is a parameter.",
-    "PixelShuffle": "Channels come last: x.reshape(n, h, w, c, r, r).transpose(0, 1, 4, 2, 5, 3).reshape(n, h * r, w * r, c).",
-    "Upsample": _RESIZE,
-    "ZeroPad2d": _PAD,
+    **_PADS,
+    **{name: _UNPOOL for n in (1, 2, 3) for name in (f"MaxUnpool{n}d", f"max_unpool{n}d", f"max_pool{n}d_with_indices")},
+    **{name: here for n in (1, 2, 3) for name, here in ((f"ZeroPadding{n}D", f"Pad{n}d"), (f"UpSampling{n}D", "Upsample"))},
     "functional": "Layers and functions stand in fx.nn alike.",
     "init": "Initializers stand in nn.initializers.",
 }  # fmt: skip

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ... import numpy as fnp
-from ...errors import ArgumentError
 from ..activations import relu
+from ..distances import cosine_similarity, pairwise_distance
 from .reducing import counted, floats, range_checked, reduced, same_shape
 
 __all__ = ["cosine", "triplet"]
@@ -33,8 +32,7 @@ def cosine(
     a, b = floats(x1, "x1 of cosine"), floats(x2, "x2 of cosine")
     same_shape("cosine", x1=a, x2=b)
     a, b = counted("cosine", weights, a, b, axes=(axis,))
-    length = lambda v: fnp.sqrt(fnp.maximum(fnp.sum(fnp.square(v), axis), epsilon**2))
-    similarity = fnp.sum(a * b, axis) / (length(a) * length(b))
+    similarity = cosine_similarity(a, b, axis, epsilon)
     if targets is None:
         return reduced(1 - similarity, weights, reduction)
     t = floats(targets, "targets of cosine")
@@ -64,14 +62,8 @@ def triplet(
         floats(x, f"{n} of triplet") for x, n in ((anchor, "anchor"), (positive, "positive"), (negative, "negative"))
     )
     same_shape("triplet", anchor=a, positive=b, negative=c)
-    if not p > 0:
-        raise ArgumentError(f"triplet: p is positive, or infinity; found {p}")
     a, b, c = counted("triplet", weights, a, b, c, axes=(-1,))
-
-    def distance(x: Value, y: Value) -> Value:
-        apart = fnp.abs(x - y + epsilon)
-        return fnp.max(apart, -1) if p == math.inf else fnp.sum(apart**p, -1) ** (1 / p)
-
+    distance = lambda x, y: pairwise_distance(x, y, p, epsilon)
     far = distance(a, c)
     far = fnp.minimum(far, distance(b, c)) if swap else far
     return reduced(relu(distance(a, b) - far + margin), weights, reduction)
