@@ -85,6 +85,9 @@ from . import (
 from . import (
     transformer as _transformer,
 )
+from . import (
+    weight_norms as _weight_norms,
+)
 from .activations import *
 from .attention import *
 from .attention_layers import *
@@ -108,9 +111,10 @@ from .summaries import *
 from .surgery import *
 from .thresholds import *
 from .transformer import *
+from .weight_norms import *
 
 _ROOMS = (
-    _activations, _attention, _attention_layers, _containers, _convolution, _distances, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _spatial, _state, _summaries, _surgery, _thresholds, _transformer,
+    _activations, _attention, _attention_layers, _containers, _convolution, _distances, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _spatial, _state, _summaries, _surgery, _thresholds, _transformer, _weight_norms,
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
 

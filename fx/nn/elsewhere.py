@@ -14,7 +14,7 @@ __all__ = ["explain_arguments", "explain_call", "explain_method", "forward_is_no
 _ARGUMENTS = {
     "bias": "use_bias", "bias_initializer": "bias_init", "d_model": "features", "dilation_rate": "dilation", "dim_feedforward": "hidden_features",
     "elementwise_affine": "affine", "embed_dim": "features", "embedding_dim": "features", "eps": "epsilon", "filters": "out_channels",
-    "hidden_size": "hidden_features", "in_size": "in_features", "input_size": "in_features", "kernel_initializer": "weight_init",
+    "hidden_size": "hidden_features", "n_power_iterations": "iterations", "include_last_offset": "Bags are rows, filled up with padding=.", "in_size": "in_features", "input_size": "in_features", "kernel_initializer": "weight_init",
     "kernel_size": "window", "layers": "num_layers", "n_layers": "num_layers", "nhead": "heads", "nonlinearity": "activation", "norm": "final_norm", "normalized_shape": "shape", "num_channels": "channels",
     "num_embeddings": "num", "num_features": "channels", "num_groups": "groups", "num_heads": "heads", "out_size": "out_features",
     "downscale_factor": "factor", "norm_type": "p", "output_size": "out|shape", "p": "rate", "scale_factor": "scale", "upscale_factor": "factor", "padding_idx": "padding", "pool_size": "window", "rng": "key", "seed": "key", "start_dim": "start", "stride": "strides",
@@ -38,6 +38,7 @@ _CALLED = {
     "attention_mask": "mask", "attn_mask": f"It is mask=~attn_mask: {_LOOKS}", "hx": "layer.run(x, carry) takes the carry, and returns it.",
     "initial_state": "layer.run(x, carry) takes the carry, and returns it.", "is_causal": "causal|It is TransformerEncoderBlock(..., causal=True).",
     "key_padding_mask": f"It is {_KEYS}", "memory_key_padding_mask": f"It is memory_{_KEYS}", "need_weights": "layer.weights(query, keys) are the weights.",
+    "offsets": "Bags are the rows of x, filled up with padding=.", "per_sample_weights": "weights",
     "output_size": "output_padding= of the layer makes it larger.", "return_attention_scores": "layer.weights(query, keys) are the weights.",
     "src_key_padding_mask": f"It is {_KEYS}", "src_mask": f"It is mask=~src_mask: {_LOOKS}", "tgt_is_causal": "A decoder's attention to itself always is.",
     "tgt_key_padding_mask": f"It is {_KEYS}", "tgt_mask": f"It is mask=~tgt_mask: {_LOOKS}", "train": _TRAINING, "training": _TRAINING,
@@ -54,7 +55,6 @@ _PADS = {
         ("ReplicationPad", ", mode='replicate'"), ("ZeroPad", ""),
     )
 }  # fmt: skip
-_WEIGHT = "A module of your own whose call makes the weight of its parameters."
 _NAMES = {
     "AveragePooling1D": "AvgPool1d", "AveragePooling2D": "AvgPool2d", "BatchNorm1d": "BatchNorm", "BatchNorm2d": "BatchNorm", "BatchNorm3d": "BatchNorm", "BatchNormalization": "BatchNorm",
     "BCEWithLogitsLoss": "bce_with_logits", "CosineEmbeddingLoss": "cosine", "CosineSimilarity": "cosine_similarity", "PairwiseDistance": "pairwise_distance", "CrossEntropyLoss": "cross_entropy",
@@ -71,13 +71,13 @@ _NAMES = {
     "smooth_l1_loss": "huber", "triplet_margin_loss": "triplet",
     "Activation": "Activations are functions: nn.relu, in nn.Sequential layers as they are.",
     "Add": "It is x + y.", "BCELoss": "nn.bce_with_logits takes the numbers before the sigmoid.",
-    "Bidirectional": "nn.RNN, nn.LSTM and nn.GRU take bidirectional=True.", "Buffer": "A field declared nn.field(trainable=False) holds arrays that are not trained.", "Concatenate": "It is fx.numpy.concatenate([x, y], -1).", "EmbeddingBag": "nn.Embedding(...)(ids).mean(1) is one.",
+    "Bidirectional": "nn.RNN, nn.LSTM and nn.GRU take bidirectional=True.", "Buffer": "A field declared nn.field(trainable=False) holds arrays that are not trained.", "Concatenate": "It is fx.numpy.concatenate([x, y], -1).",
     "GaussianNLLLoss": "It is (fx.numpy.log(variance) + (x - y) ** 2 / variance).mean() / 2.", "HingeEmbeddingLoss": "It is fx.numpy.where(targets == 1, x, nn.relu(margin - x)).mean().",
     "MarginRankingLoss": "It is nn.relu(margin - y * (x1 - x2)).mean().", "Masking": "Recurrent layers take lengths=, losses weights=.", "ParameterList": "A list of arrays is a field as it is.",
     "Permute": "It is x.transpose(...).", "PoissonNLLLoss": "It is (fx.numpy.exp(x) - y * x).mean().", "Reshape": _SHAPE, "Unflatten": _SHAPE,
     "SoftMarginLoss": "It is nn.softplus(-y * x).mean().", "TimeDistributed": "Layers take further leading axes as they are.",
     "Transformer": "nn.TransformerEncoder and nn.TransformerDecoder are its halves.", "clip_grad_norm_": "optim.clip_by_global_norm clips gradients.", "grid_sample": "fx.scipy.ndimage.map_coordinates takes samples at any places.",
-    "parametrizations": _WEIGHT, "spectral_norm": _WEIGHT, "weight_norm": _WEIGHT,
+    "parametrizations": "nn.WeightNorm(layer) and nn.SpectralNorm(layer); any other is a module whose call makes the weight of its parameters.",
     "utils": "Gradients are clipped by optim.clip_by_global_norm; parameters are a pytree, fx.flatten_util.ravel_pytree makes a vector of them.",
     "bce": "nn.bce_with_logits takes the numbers before the sigmoid.",
     "hinge_embedding_loss": "It is fx.numpy.where(targets == 1, x, nn.relu(margin - x)).mean().",
@@ -93,6 +93,9 @@ _NAMES = {
     **_PADS,
     **{name: _UNPOOL for n in (1, 2, 3) for name in (f"MaxUnpool{n}d", f"max_unpool{n}d", f"max_pool{n}d_with_indices")},
     **{name: here for n in (1, 2, 3) for name, here in ((f"ZeroPadding{n}D", f"Pad{n}d"), (f"UpSampling{n}D", "Upsample"))},
+    "spectral_norm": "SpectralNorm",
+    "weight_norm": "WeightNorm",
+    "remove_weight_norm": "nn.WeightNorm(layer).normalized() is the layer itself, with its weight as it is.",
     "functional": "Layers and functions stand in fx.nn alike.",
     "init": "Initializers stand in nn.initializers.",
 }  # fmt: skip

@@ -90,6 +90,7 @@ def with_parameters(ours: Any, theirs: Any) -> Any:
 KEY = random.key(0)
 IMAGE, SERIES, VOLUME = draw(2, 6, 7, 4), draw(2, 9, 4), draw(2, 4, 5, 6, 4)
 INT = np.array([[1, 0], [4, 2]])
+BAGS = np.array([[1, 0, 4], [2, 3, 2], [2, 2, 2], [4, 4, 4]])
 MASK = np.tril(np.ones((9, 9), bool))
 
 
@@ -181,6 +182,17 @@ CASES: dict[str, Case] = {
     "Embedding": Case(
         lambda: nn.Embedding(5, 3, padding=2, key=KEY), T.Embedding(5, 3, padding_idx=2), (), lambda m: m(INT), lambda m: m(torch.tensor(INT)), True,
     ),
+    **{
+        f"EmbeddingBag, {mode}": Case(
+            lambda mode=mode: nn.EmbeddingBag(5, 3, mode=mode, padding=2, key=KEY), T.EmbeddingBag(5, 3, mode=mode, padding_idx=2), (),
+            lambda m: m(BAGS), lambda m: m(torch.tensor(BAGS)), mode == "mean",
+        )
+        for mode in ("mean", "sum", "max")
+    },
+    "EmbeddingBag with weights": Case(
+        lambda: nn.EmbeddingBag(5, 3, mode="sum", key=KEY), T.EmbeddingBag(5, 3, mode="sum"), (draw(4, 3),), lambda m, w: m(BAGS, w),
+        lambda m, w: m(torch.tensor(BAGS), per_sample_weights=w),
+    ),
     "Conv1d": conv("Conv1d", SERIES, padding=1, dilation=2),
     "Conv1d circular": conv("Conv1d", SERIES, padding="SAME", padding_mode="circular", use_bias=False),
     "Conv2d": conv("Conv2d", IMAGE, True, padding="SAME"),
@@ -257,6 +269,10 @@ CASES: dict[str, Case] = {
     "LSTM": Case(
         lambda: nn.LSTM(4, 3, num_layers=2, bidirectional=True, key=KEY), T.LSTM(4, 3, 2, batch_first=True, bidirectional=True), (SERIES,),
         _our_carry, _flat_carry, True,
+    ),
+    "LSTM with projections": Case(
+        lambda: nn.LSTM(4, 5, num_layers=2, bidirectional=True, proj_features=3, key=KEY),
+        T.LSTM(4, 5, 2, batch_first=True, bidirectional=True, proj_size=3), (SERIES,), _our_carry, _flat_carry,
     ),
     "GRU": Case(lambda: nn.GRU(4, 3, bidirectional=True, key=KEY), T.GRU(4, 3, batch_first=True, bidirectional=True), (SERIES,), _our_carry, _flat_carry),
     "MultiHeadAttention": Case(
@@ -344,6 +360,7 @@ LAWS: dict[str, Law] = {
     "LocalResponseNorm": Law(lambda d: nn.LocalResponseNorm(3, alpha=0.5), (2, 3, 4)),
     "InstanceNorm": Law(lambda d: nn.InstanceNorm(4), (2, 3, 4)),
     "LSTM": Law(lambda d: nn.LSTM(4, 3, dtype=d, key=KEY), (2, 3, 4)),
+    "LSTM with projections": Law(lambda d: nn.LSTM(4, 3, proj_features=2, dtype=d, key=KEY), (2, 3, 4)),
     "GRU": Law(lambda d: nn.GRU(4, 3, dtype=d, key=KEY), (2, 3, 4)),
     "RNN": Law(lambda d: nn.RNN(4, 3, bidirectional=True, dtype=d, key=KEY), (2, 3, 4)),
     "MultiHeadAttention": Law(
@@ -354,5 +371,13 @@ LAWS: dict[str, Law] = {
     "DotProductAttention": Law(lambda d: nn.DotProductAttention(), (2, 3, 4), lambda m, x: m(x, x)),
     "TransformerEncoder": Law(lambda d: nn.TransformerEncoder(1, 4, 2, 5, dtype=d, key=KEY), (2, 3, 4)),
     "TransformerDecoder": Law(lambda d: nn.TransformerDecoder(1, 4, 2, 5, dtype=d, key=KEY), (2, 3, 4), lambda m, x: m(x, x)),
+    "EmbeddingBag": Law(
+        lambda d: nn.EmbeddingBag(5, 3, mode="sum", dtype=d, key=KEY), (2, 4), lambda m, w: m(fnp.arange(w.size).reshape(w.shape) % 5, w),
+    ),
+    "WeightNorm": Law(lambda d: nn.WeightNorm(nn.Linear(4, 3, dtype=d, key=KEY)), (2, 4)),
+    "SpectralNorm": Law(
+        lambda d: nn.inference(nn.SpectralNorm(nn.Linear(4, 3, dtype=d, key=KEY))), (2, 4),
+        lambda m, x: m(x, {"u": fnp.asarray([0.5, 0.1, 0.2], x.dtype), "v": fnp.asarray([0.5, 0.1, 0.2, 0.3], x.dtype)})[0],
+    ),
     "Residual": Law(lambda d: nn.Residual(nn.Linear(4, 4, dtype=d, key=KEY)), (2, 4)),
 }  # fmt: skip

@@ -126,6 +126,51 @@ def test_lengths_are_pytorch_s_packed_sequences() -> None:
         np.testing.assert_allclose(np.stack([np.asarray(cell[i]) for cell in cells]), w.detach(), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_norm_is_pytorch_s(dim: int | None) -> None:
+    theirs = T.Conv2d(4, 6, 3).double()
+    ours = with_parameters(nn.Conv2d(4, 6, 3, key=KEY), theirs)
+    layer = nn.WeightNorm(ours, axis={0: -1, 1: -2, None: None}[dim])
+    theirs = T.utils.parametrizations.weight_norm(theirs, dim=dim)
+    want = channels_first_call(theirs, torch.tensor(IMAGE))
+    np.testing.assert_allclose(layer(IMAGE), want.detach(), rtol=1e-9, atol=1e-12)
+    (_objective(want) ** 2).backward()
+    slopes = fx.jit(fx.grad(lambda m: _objective(m(IMAGE)) ** 2))(layer)
+    parts = theirs.parametrizations.weight
+    np.testing.assert_allclose(slopes.scale.ravel(), parts.original0.grad.ravel(), rtol=1e-6)
+    direction = np.moveaxis(parts.original1.grad.numpy(), (0, 1), (-1, -2))
+    np.testing.assert_allclose(slopes.layer.weight, direction, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(layer.normalized().weight, ours.weight, rtol=1e-12)
+
+
+def test_spectral_norm_is_pytorch_s() -> None:
+    theirs = T.Conv1d(4, 6, 3).double()
+    layer = nn.SpectralNorm(with_parameters(nn.Conv1d(4, 6, 3, key=KEY), theirs), iterations=2)
+    theirs = T.utils.parametrizations.spectral_norm(theirs, n_power_iterations=2)
+    v = theirs.parametrizations.weight[0]._v.numpy().reshape(4, 3).T.ravel().copy()  # of (channels, taps)
+    state = {"u": fnp.zeros(6), "v": fnp.asarray(v)}
+    for _ in range(2):
+        theirs.zero_grad()
+        want = channels_first_call(theirs, torch.tensor(SERIES))
+        _objective(want).backward()
+        f = lambda m, state: (_objective((out := m(SERIES, state))[0]), out)
+        (_, (y, state)), slopes = fx.jit(fx.value_and_grad(f, has_aux=True))(layer, state)
+        np.testing.assert_allclose(y, want.detach(), rtol=1e-8)
+        weight = theirs.parametrizations.weight.original.grad.numpy()
+        np.testing.assert_allclose(slopes.layer.weight, np.moveaxis(weight, (0, 1), (-1, -2)), rtol=1e-6, atol=1e-8)
+    still = nn.inference(layer)
+    y, same = still(SERIES, state)
+    np.testing.assert_allclose(y, channels_first_call(theirs.eval(), torch.tensor(SERIES)).detach(), rtol=1e-8)
+    assert same is state
+    first = nn.init_state(layer)
+    matrix = np.moveaxis(np.asarray(layer.normalized(first).weight), -1, 0).reshape(6, -1)
+    np.testing.assert_allclose(np.linalg.norm(matrix, 2), 1, rtol=1e-2)
+    with pytest.raises(fx.errors.ModuleFieldError, match="takes a layer with an array named 'weight'; found 'GELU'"):
+        nn.SpectralNorm("GELU")
+    with pytest.raises(fx.errors.ModuleFieldError, match="without state"):
+        nn.WeightNorm(nn.BatchNorm(3))
+
+
 # -------------------------------------------------------------------------------------------- laws
 
 
