@@ -154,7 +154,8 @@ class LSTMCell(_Cell):
     ) -> None:  # fmt: skip
         keys = split_key(key, 4 if proj_features is None else 5, describe(self, in_features, hidden_features))
         out = hidden_features if proj_features is None else proj_features
-        check_sizes(self, proj_features=out)
+        if proj_features is not None:
+            check_sizes(self, 1, proj_features=proj_features)
         self._make(in_features, hidden_features, out, use_bias, weight_init, recurrent_init, bias_init, dtype, keys)
         bound = initializers.uniform_within(1 / math.sqrt(max(hidden_features, 1)))
         shape = (hidden_features, out)
