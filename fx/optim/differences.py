@@ -53,7 +53,8 @@ def scale_by_adan(
     """
 
     def init(params: Tree) -> ScaleByAdanState:
-        return ScaleByAdanState(*[zeros_like(params) for _ in range(4)], new_count())
+        zeros = zeros_like(params)
+        return ScaleByAdanState(zeros, zeros, zeros, zeros, new_count())
 
     def update(updates: Tree, state: ScaleByAdanState, params: Tree = None) -> tuple[Tree, Tree]:
         change = tree.map(lambda g, old: fnp.where(state.t == 0, 0, g - old), updates, state.g)
