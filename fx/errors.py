@@ -224,6 +224,10 @@ class SideEffectError(FxError, RuntimeError):
     """A side effect (``out=``, a NumPy array written to) would be lost inside a traced function."""
 
 
+class RankPromotionWarning(UserWarning):
+    """Operands have different numbers of dimensions, and ``fx.config.numpy_rank_promotion`` is "warn"."""
+
+
 class SideEffectWarning(UserWarning):
     """Something happened while tracing that will not happen again when the compiled program runs."""
 
