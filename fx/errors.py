@@ -50,6 +50,7 @@ __all__ = [
     "NotAFunctionError",
     "OutOfBoundsIndexError",
     "PlotError",
+    "RankPromotionWarning",
     "ReadOnlyArrayError",
     "RefError",
     "RegistryError",
