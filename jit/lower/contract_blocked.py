@@ -290,7 +290,12 @@ def _copy_of_a(
     spread = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *blocks.ks[1:])) - ks[0][1]
     values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
     values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
-    values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, spread + blocks.k_slice * ks[0][1])
+    length = spread + blocks.k_slice * ks[0][1]
+    values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, length)
+    rounds = blocks.piece_rows * blocks.group * blocks.k_slice
+    values["ahead_a"] = -(-length // rounds)
+    if layout.packs and blocks.groups == 1:
+        values["ahead_b"] = -(-blocks.k_slice * abs(ks[0][2]) // rounds)
     return values
 
 
@@ -313,6 +318,7 @@ def _frame(blocks: Blocks, layout: Layout, p: Contraction, batch: Dims, rows: Di
         "part_slices": blocks.part_slices, "a_step": rows[0][1] if layout.a_step is None else layout.a_step,
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
         "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
+        "ahead_a": 0, "ahead_b": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}

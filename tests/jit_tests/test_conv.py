@@ -541,6 +541,19 @@ def test_long_products_over_pixels() -> None:
         check(x, y, params(2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1)))
 
 
+def test_slices_ask_for_what_the_next_one_reads() -> None:
+    """All of it, in the rounds of the rows of their panels; and partial sums are few where they are large."""
+    x, ct = np.zeros((8, 56, 56, 64), "float32"), np.zeros((8, 56, 56, 64), "float32")
+    p = params(2, padding=((1, 1), (1, 1)), lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1))
+    steps = prepare("conv_general_dilated", [x, ct], p, [((3, 3, 64, 64), "float32")])[0].steps
+    (step,) = (s for s in steps if s.name == "conv")
+    f = dict(zip((q.name for q in step.kernel.kernel.params), step.args))
+    rounds = f["piece_rows"] * f["group"] * f["k_slice"]
+    assert f["ahead_a"] * rounds >= f["slab_length"] + f["k_slice"] * f["slab_step"]
+    assert f["ahead_b"] * rounds >= f["k_slice"] * 56 * 64
+    assert (f["parts"], f["part_slices"]) == (16, 2)
+
+
 def test_sizes_are_no_part_of_a_kernel() -> None:
     def keys(n: int, h: int) -> list[Any]:
         x, w = random_array((n, h, h, 16), "float32"), random_array((3, 3, 16, 32), "float32", 1)
