@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, maximum, minimum, op_, select
-from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque
 from .microkernel import (
     BLOCK_WORDS,
@@ -37,6 +36,7 @@ from .microkernel import (
     store_block,
 )
 from .packing import pack_along_rows, transposed
+from .slab import IMAGE_FRAME, copy_image, copy_run, line_of
 from .window_part import AXES, OUTER, WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
@@ -56,6 +56,7 @@ class Contract:
             (``window_part``).
         masked: there are fewer columns than a panel has, and C takes masked vectors.
         packed_rows: A is packed (``pack_rows_kernel``).
+        image: A is an image with margins or blocks of channels that copies alone have (``copy_image``).
         packs_rows: a piece packs the rows of A that it reads, which have stride 1, in the same way: the worker's caches hold them.
     """
 
@@ -70,6 +71,7 @@ class Contract:
     masked: bool = False
     packed_rows: bool = False
     packs_rows: bool = False
+    image: bool = False
 
     @property
     def slabs(self) -> bool:
@@ -98,7 +100,7 @@ class Contract:
     def name(self) -> str:
         flags = "".join(
             f"_{f}"
-            for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows", "packs_rows")
+            for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows", "packs_rows", "image")
             if getattr(self, f)
         )
         k = "x".join(map(str, self.window)) or self.k_dims
@@ -123,6 +125,8 @@ class Contract:
             names += ["filling"]
         if self.slabs:
             names += ["copying", "slab_length", "slab_step", "ahead_a", "ahead_b"]
+        if self.image:
+            names += IMAGE_FRAME
         if self.packs_rows:
             names += ["as_k0"]
         if self.own_a:
@@ -200,6 +204,8 @@ class _Piece:
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.own_a else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
+        if v.image:
+            self.place["as"] = b.let("at_image", self.place["as"] + p["image_start"])
         if v.window_rows:
             row_block, p = self._window_part(row_block)
         self.first = b.let("first", row_block * p["piece_rows"])
@@ -238,10 +244,14 @@ class _Piece:
         by = select((b.worker & 1).eq(1), -1, Const(1, i64))
         behind = b.let("behind", select(last, (part + by) * p["part_slices"], slice_ + 1))
         outer, stretch = divide(b, maximum(minimum(behind, p["slices"] - 1), 0), p["level"])
-        return {
+        found: dict[str, Expr] = {
             x: b.let(f"next_{x}", self.place[x] + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
             for x in ("as", "bs")
         }
+        if self.v.image:
+            number, _ = divide(b, found["as"], p["image_pixels"] * p["image_channels"])
+            found["as"] = b.let("next_line", line_of(b, p, number)[0])
+        return found
 
     def _slice(self, slice_: Expr, later: Expr | None, last: Expr | None) -> None:
         b, p, v = self.b, self.p, self.v
@@ -405,13 +415,12 @@ class _Piece:
 
     def _copy(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slab of A that the rows read in a slice."""
-        b, p = self.b, self.p
+        b, p, lanes = self.b, self.p, self.v.tile.lanes
         length = b.let("length", p["slab_length"] + depth * p["slab_step"])
-
-        def along(i: Expr, w: int, _: int) -> None:
-            b.store(self.a, to + i, b.load(self.a_source, source + i, w))
-
-        vector_for(b, Const(0, i64), length, self.v.tile.lanes, along)
+        if self.v.image:
+            copy_image(b, p, (self.a_source, self.a), source, to, length, lanes)
+        else:
+            copy_run(b, (self.a_source, self.a), source, to, length, lanes)
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it.
