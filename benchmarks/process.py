@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import importlib
 import importlib.util
 import itertools
@@ -52,8 +53,13 @@ def environment(threads: int) -> dict[str, str]:
     systems set others against faults of old versions (float32 64 x 64 takes 1.9 times as long with Haswell's on Zen 5).
     """
     n = str(threads)
-    chosen = set() if os.environ.items() >= AVX2_ONLY.items() else {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
+    held = os.environ.items() >= AVX2_ONLY.items()
+    chosen = set() if held else {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}
     ours = {k: v for k, v in os.environ.items() if k not in {"PYTHONDONTWRITEBYTECODE", *chosen}}
+    if (
+        held
+    ):  # what torch.compile keeps it finds again by the source alone, and runs it with vectors of the wrong length
+        ours["TORCHINDUCTOR_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"torchinductor_avx2_{getpass.getuser()}")
     xla = f"{ours.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'} intra_op_parallelism_threads={n}"
     return {
         **ours, "FX_NUM_THREADS": n, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n, "MKL_NUM_THREADS": n,

@@ -38,6 +38,10 @@ class Executable(Protocol):
 
     def loops(self) -> str: ...
 
+    def inspect_llvm(self) -> str: ...
+
+    def inspect_asm(self) -> str: ...
+
     def cost_analysis(self) -> dict[str, Any]: ...
 
     def profile(self, *args: np.ndarray) -> list[tuple[str, int]]: ...
@@ -60,6 +64,12 @@ class ReferenceExecutable:
 
     def loops(self) -> str:
         return "# backend 'reference': NumPy runs the equations one by one; there are no loops"
+
+    def inspect_llvm(self) -> str:
+        return "; backend 'reference': NumPy runs the equations one by one; there is no LLVM IR"
+
+    def inspect_asm(self) -> str:
+        return "# backend 'reference': NumPy runs the equations one by one; there is no machine code of ours"
 
     def cost_analysis(self) -> dict[str, Any]:
         return {"equations": len(self.graph.eqns)}

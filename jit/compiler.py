@@ -16,11 +16,13 @@ from .executable import Options, check_donate
 from .explain import cost_analysis, explain
 from .fuse import fuse
 from .fuse_epilogue import Worth
+from .llvm.native import assembly, optimized_ir
 from .load import Loaded
-from .program import Draft, draft_plan
+from .program import Draft, LoopProgram, draft_plan
+from .target import Target
 from .threads import runtime
 
-__all__ = ["cost_analysis", "drafted", "explain", "kernel_text", "planned", "wired"]
+__all__ = ["assembly_text", "cost_analysis", "drafted", "explain", "kernel_text", "llvm_text", "planned", "wired"]
 
 
 def drafted(graph: Graph, options: Options) -> Draft:
@@ -34,6 +36,16 @@ def drafted(graph: Graph, options: Options) -> Draft:
         Worth.on(target, [graph.inputs[i] for i in options.donate]),
     )
     return draft_plan(plan, target, workers, options.donate, options.fuse)
+
+
+def llvm_text(program: LoopProgram, target: Target) -> str:
+    """The LLVM IR of the kernels, optimised."""
+    return optimized_ir([h.kernel for h in program.kernels], target)
+
+
+def assembly_text(program: LoopProgram, target: Target) -> str:
+    """The machine code of the kernels, to read."""
+    return assembly([h.kernel for h in program.kernels], target)
 
 
 def planned(graph: Graph, options: Options) -> tuple[Assembly, Loaded]:

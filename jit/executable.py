@@ -220,6 +220,19 @@ class Executable:
         """The printed loops of every kernel, in program order."""
         return "\n".join(compiler().kernel_text(h) for h in self.program.kernels)
 
+    def inspect_llvm(self) -> str:
+        """The LLVM IR of every kernel after LLVM's passes."""
+        return compiler().llvm_text(self.program, self._target)
+
+    def inspect_asm(self) -> str:
+        """The assembly of every kernel, for the machine that the program is for."""
+        return compiler().assembly_text(self.program, self._target)
+
+    @property
+    def _target(self) -> Target:
+        assert self.options.target is not None
+        return self.options.target
+
     def cost_analysis(self) -> dict[str, Any]:
         """Flops, bytes, kernels and arena of one call."""
         return compiler().cost_analysis(self.program)  # type: ignore[no-any-return]

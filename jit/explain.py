@@ -12,6 +12,7 @@ from .lower.registry import Step
 from .lower.steering import repetitions
 from .plan import Names
 from .program import LoopProgram
+from .runtime_ir import SHARES
 
 __all__ = ["cost_analysis", "explain"]
 
@@ -49,9 +50,9 @@ def _step_line(step: AnyStep) -> str:
         return f"    -> Python: {step.name} ({step.reason})"
     if not isinstance(step, Step):
         return f"    -> {step.name}"
-    pieces = -(-step.total // step.chunk)
+    pieces = "as many pieces as threads" if step.chunk == SHARES else f"{-(-step.total // step.chunk)} pieces"
     ns = nanoseconds(step.flops, step.nbytes)
-    return f"    -> {step.name}: {step.total} iterations in {pieces} pieces, {step.flops} flops, {step.nbytes} bytes, about {ns / 1e3:.1f} us"
+    return f"    -> {step.name}: {step.total} iterations in {pieces}, {step.flops} flops, {step.nbytes} bytes, about {ns / 1e3:.1f} us"
 
 
 def cost_analysis(program: LoopProgram) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from .nest.kernel import emit_nest, kernel_name
 from .nest.nodes import Nest
 from .own_memory import made_once, own_memory
 from .plan import BufferPlan, FusionPlan, Group
+from .runtime_ir import SHARES
 from .storage import view_of
 
 __all__ = ["Draft", "LoopProgram", "draft_plan", "lower_plan", "with_values"]
@@ -135,10 +136,14 @@ class LoopProgram:
             if isinstance(s, CallbackStep):
                 lines.append(f"{k:3d} python callback {s.name}")
             elif isinstance(s, Step):
-                lines.append(f"{k:3d} {s.name}({_arguments(s.args)}) over {s.total} in pieces of {s.chunk}")
+                lines.append(f"{k:3d} {s.name}({_arguments(s.args)}) over {s.total} in {_pieces(s)}")
             else:
                 lines.append(f"{k:3d} {s.name}")
         return "\n".join([*lines, str(self.buffers)])
+
+
+def _pieces(s: Step) -> str:
+    return "shares" if s.chunk == SHARES else f"pieces of {s.chunk}"
 
 
 def _arguments(args: Sequence[Arg]) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 from fx.errors import BackendError, GraphError
 
 from .calls.builtins import bind, define
-from .runtime_ir import STEP_WORDS, Field, StepKind, Word
+from .runtime_ir import MOST_SHARES, SHARES, STEP_WORDS, Field, StepKind, Word
 from .threads import num_threads, runtime
 
 __all__ = ["Patch", "Program", "ProgramBusyError", "SteerStep", "TapeStep", "call_words"]
@@ -40,7 +40,8 @@ class TapeStep(NamedTuple):
         kernel: address of ``void kernel(i64 *frame, i64 lo, i64 hi, i64 worker)``.
         frame: address of its frame.
         total: length of the range; a step of length 0 does nothing.
-        chunk: length of the pieces (the last may be shorter).
+        chunk: length of the pieces (the last may be shorter); ``SHARES`` for one equal piece a thread, of at most
+            ``MOST_SHARES``, whose work must give the same bits however it is cut.
         serial: run on the calling thread, because the work is too small to be worth a hand-over.
         nanoseconds: about how long the whole range takes one thread, or 0 if unknown.  A short step makes use
             of workers that are awake and lets sleeping ones sleep.
@@ -164,9 +165,9 @@ def _step_words(steps: Sequence[TapeStep | SteerStep], workers: int) -> np.ndarr
 
 def _call_rows(steps: Sequence[TapeStep], numbers: Sequence[int], workers: int) -> np.ndarray:
     kernel, frame, total, chunk, serial, nanoseconds = _table(steps, len(TapeStep._fields)).T
-    for k in np.flatnonzero((total < 0) | (chunk < 1) | ((kernel == 0) & (total > 0))):
+    for k in np.flatnonzero((total < 0) | ((chunk < 1) & (chunk != SHARES)) | ((kernel == 0) & (total > 0))):
         raise GraphError(
-            f"step {numbers[int(k)]} is {steps[int(k)]}; it needs total >= 0, chunk >= 1 and the address of a kernel"
+            f"step {numbers[int(k)]} is {steps[int(k)]}; it needs total >= 0, chunk >= 1 (or SHARES) and the address of a kernel"
         )
     return call_words(kernel, frame, total, chunk, serial != 0, nanoseconds, workers)
 
@@ -176,7 +177,7 @@ def call_words(
     nanoseconds: np.ndarray | int, workers: int,
 ) -> np.ndarray:  # fmt: skip
     """The rows of steps that call kernels; the columns are those of ``TapeStep``."""
-    pieces = -(-total // chunk)
+    pieces = np.where(chunk == SHARES, np.minimum(total, MOST_SHARES), -(-total // np.maximum(chunk, 1)))
     rows = np.empty((len(kernel), STEP_WORDS), np.int64)
     rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3] = int(StepKind.CALL), kernel, frame, total
     rows[:, 4], rows[:, 5], rows[:, 7] = np.minimum(chunk, total), pieces, nanoseconds

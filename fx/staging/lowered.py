@@ -109,6 +109,19 @@ class Lowered:
         """The compiled loops as Python."""
         return self.executable.loops()
 
+    def inspect_llvm(self) -> str:
+        """The LLVM IR that the loops become, after LLVM's own passes."""
+        return self.executable.inspect_llvm()
+
+    def inspect_asm(self) -> str:
+        """The assembly of the compiled loops, for this machine (or what ``FX_ISA`` restricts it to).
+
+        >>> import fx, fx.numpy as np
+        >>> "tanh" in fx.jit(lambda x: np.tanh(x) * 2.0).lower(np.ones(8)).inspect_asm()
+        True
+        """
+        return self.executable.inspect_asm()
+
     def cost_analysis(self) -> dict[str, Any]:
         """Flops, bytes read and written, and memory of the program."""
         return self.executable.cost_analysis()

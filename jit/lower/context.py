@@ -40,6 +40,7 @@ from ..nest.arrange import arrange
 from ..nest.index_map import Affine, dense_strides
 from ..nest.nodes import Leaf, Nest, NestStore
 from ..plan import FusionPlan, Group, View
+from ..runtime_ir import SHARES
 from .registry import Address, Arg, Called, Host, Items, KernelHandle, Operand, Step
 from .steering import LoopBegin, LoopExit, Steering, Switch
 
@@ -225,7 +226,8 @@ class Builder:
         if len(args) != len(kernel.kernel.params):
             raise LoweringError(f"kernel {name} takes {len(kernel.kernel.params)} arguments, {len(args)} given")
         read, written = (tuple(x.buffer for x in group) for group in (reads, writes))
-        self._append(Step(kernel, tuple(args), total, largest(1, chunk), name, flops, nbytes, read, written, items))
+        length = chunk if not is_sized(chunk) and chunk == SHARES else largest(1, chunk)
+        self._append(Step(kernel, tuple(args), total, length, name, flops, nbytes, read, written, items))
 
     def _append(self, step: AnyStep) -> None:
         self.steps.append(step)

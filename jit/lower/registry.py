@@ -113,7 +113,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Runs ``kernel`` over ``range(total)``, cut into pieces of ``chunk`` (a function of shapes only)."""
+    """Runs ``kernel`` over ``range(total)``, cut into pieces of ``chunk`` (a function of shapes only), or into shares of the threads (see ``SHARES``)."""
 
     may_vary: ClassVar[tuple[str, ...]] = ("args", "total", "chunk", "flops", "nbytes")
     kernel: KernelHandle

@@ -1,9 +1,10 @@
 """The scatters: updates applied to slices of an array at computed starts.
 
 Updates are applied in row-major order of the updates, so repeated indices are deterministic (very many updates of few
-elements by pieces, see ``scatter_tables.py``).  They run in parallel only
+elements by pieces, see ``scatter_tables.py``).  They run in parallel
 over dimensions in which slices cannot collide: those that the indices do not move along, batching dimensions, and
-all of them where the indices are promised to be unique.  Starts are clipped before they address anything; modes other
+all of them where the indices are promised to be unique.  Of many single elements, each thread takes those that go into its
+share of the result, in their order, so that the bits are those of one thread.  Starts are clipped before they address anything; modes other
 than "clip" drop slices that do not lie in the array.  Sums and products of float16 and bfloat16 accumulate in a
 float32 copy, rounded once.
 """
@@ -12,15 +13,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from fx import dtypes
 from fx.ir import Eqn
 
 from ..cost import chunk_for
+from ..kernels.sort_partition import in_vectors
 from ..loop_builder import KernelBuilder
-from ..loop_ir import Expr, Kernel, Ref, Ty, f32, i64, minimum, select
+from ..loop_ir import Expr, Kernel, Op, Ref, Ty, f32, i64, minimum, op_, select
+from ..runtime_ir import MOST_SHARES, SHARES
 from .copies import Axes, Dims, clipped_start, convert, copy_strided, frame_axes, offset_type
 from .loops import Span, coalesce, const, same_memory, spans, vector_for, word_type
 from .reductions import COMBINE
@@ -37,6 +40,9 @@ _PIECE_BYTES = 256
 _POINTS_FROM = 16  # updates of single elements in a row, so many at least, have their offsets computed ahead, ...
 _POINTS = 512  # ... at most so many at a time
 _AT_ONCE = 4  # updates in an iteration
+_SHARED_FROM = (
+    1 << 16
+)  # updates of single elements, so many at least, are shared between threads by the elements they are for
 
 # name of the primitive -> operation of ``reductions.COMBINE`` (None: the update replaces the element)
 SCATTERS = {"scatter": None, "scatter_add": "sum", "scatter_mul": "prod", "scatter_min": "min", "scatter_max": "max"}
@@ -60,13 +66,15 @@ class _ScatterShape:
     points: Ty | None  # slices are single elements, many in a row: their offsets, in this type, are computed ahead
     wraps: bool  # negative indices count from the end
     unit_step: bool  # in the innermost serial dimension, indices and updates of neighbours are neighbours
+    direct: bool  # the offsets are the indices, a vector's beside each other, and those out of bounds are dropped
+    shares: int  # if not 0, the range is that of the result's elements; points in it are picked out by so many lanes
     lanes: int
 
     @property
     def key(self) -> tuple:
         return (
             self.op, str(self.memory), str(self.update), self.parts, str(self.index), self.k, self.safe, self.serial, self.within, self.vector,
-            self.drop, str(self.points), self.wraps, self.unit_step, self.lanes,
+            self.drop, str(self.points), self.wraps, self.unit_step, self.direct, self.shares, self.lanes,
         )  # fmt: skip
 
 
@@ -110,15 +118,30 @@ class _Scatter:
         b, s = self.b, self.s
         sizes, *strides = self.safe
         names = ("out_row", "index_row", "update_row")
+        if s.shares:
+            self._shares()
+            return b.build()
         with spans(b, self.n, sizes, {name: (const(0), st) for name, st in zip(names, strides)}) as span:
             rows = [b.let(name, span.rows.offset[name]) for name in names]
-            walked = [column[:-1] if s.points else column for column in self.serial]
-            with _nested(b, "g", walked[0], list(zip(rows, walked[1:]))) as (to, at, of):
+            with self._walked(rows) as (to, at, of):
                 if s.points:
                     self._points(to, at, of)
                 else:
                     self._update(to, at, of, span)
         return b.build()
+
+    def _walked(self, rows: Sequence[Expr]) -> AbstractContextManager[list[Expr]]:
+        """The loops along the indices; of points, but the innermost."""
+        walked = [column[:-1] if self.s.points else column for column in self.serial]
+        return _nested(self.b, "g", walked[0], list(zip(rows, walked[1:])))
+
+    def _shares(self) -> None:
+        """Points in shares: who has all elements applies all, who has some looks for those in them first."""
+        b, none = self.b, const(0)
+        whole = b.let("whole", b.lo.eq(0) & b.hi.eq(self.n))
+        for case, mine in ((whole, False), (~whole, True)):
+            with b.if_(case), self._walked([none] * 3) as (to, at, of):
+                self._points(to, at, of, mine)
 
     def _components(self, at: Expr) -> list[Expr]:
         """The index that lies at ``at``."""
@@ -135,34 +158,42 @@ class _Scatter:
         else:
             self._slice(to, of, span)
 
-    def _points(self, to: Expr, at: Expr, of: Expr) -> None:
+    def _points(self, to: Expr, at: Expr, of: Expr, mine: bool = False) -> None:
         """Updates of single elements along the innermost serial dimension.
 
         The offsets of a block are computed first, by vectors (-1: the update is dropped); then the updates are applied in
-        order, some to an iteration.
+        order, some to an iteration.  ``mine``: those in the range only, which are moved together before.
         """
         b, s = self.b, self.s
         assert s.points is not None
         size, _, index_step, update_step = (column[-1] for column in self.serial)
-        offsets = b.alloc("offsets", s.points, _POINTS)
+        lanes = self.s.shares if mine else 1
+        offsets = b.alloc("offsets", s.points, _POINTS + lanes)
+        places = b.alloc("places", s.points, _POINTS + lanes) if mine else offsets
         limits = [b.let("limit", v.cast(s.points)) for v in self.limits]
         steps = [b.let("step", v.cast(s.points)) for v in self.steps]
 
         def apply(first: Expr, j: Expr) -> None:
             offset = b.let("offset", b.load(offsets, j))
-            source = first + j if s.unit_step else of + (first + j) * update_step
-            if s.drop:
+            place = b.load(places, j).cast(i64) if mine else j
+            source = first + place if s.unit_step else of + (first + place) * update_step
+            if s.drop and not mine:
                 with b.if_(offset >= 0):
                     self._combine(b.let("element", to + offset.cast(i64)), source, 1)
             else:
                 self._combine(b.let("element", to + offset.cast(i64)), source, 1)
 
         with b.for_("first", 0, size, _POINTS) as first:
-            count = b.let("count", minimum(size - first, _POINTS))
-            with b.for_("j", 0, count, vectorize=True) as j:
-                index = at + (first + j if s.unit_step else (first + j) * index_step)
-                offset, inside = clipped_start(b, self._components(index), limits, steps, s.points, s.wraps)
-                b.store(offsets, j, select(inside, offset, -1) if s.drop else offset)
+            count: Expr = b.let("count", minimum(size - first, _POINTS))
+            if mine and s.direct:
+                count = self._kept(offsets, places, count, b.let("at", at + first))
+            else:
+                with b.for_("j", 0, count, vectorize=True) as j:
+                    index = at + (first + j if s.unit_step else (first + j) * index_step)
+                    offset, inside = clipped_start(b, self._components(index), limits, steps, s.points, s.wraps)
+                    b.store(offsets, j, select(inside, offset, -1) if s.drop else offset)
+                if mine:
+                    count = self._kept(offsets, places, count)
             whole = b.let("whole", count & -_AT_ONCE)
             source = b.let("source", of + first) if s.unit_step else first
             with b.for_("j", 0, whole, _AT_ONCE) as j:
@@ -170,6 +201,40 @@ class _Scatter:
                     apply(source, j + u)
             with b.for_("j", whole, count) as j:
                 apply(source, j)
+
+    def _kept(self, offsets: str, places: str, count: Expr, at: Expr | None = None) -> Expr:
+        """Moves the offsets in the range to the front, beside where they stood; how many they are.
+
+        ``at``: they are the indices from there on, and those out of bounds are in nobody's range.
+        """
+        b, s, lanes = self.b, self.s, self.s.shares
+        ty = b.types[offsets].vector(lanes)
+
+        def splat(name: str, v: Expr) -> Expr:
+            return b.let(name, v.cast(ty.scalar).splat(lanes))
+
+        lo, size, n = (
+            splat("mine", b.lo),
+            splat("mine_size", b.hi - b.lo).bitcast(Ty("u", ty.bits, lanes)),
+            splat("size", self.n),
+        )
+        lane = b.let("lane", Op("iota", (), ty))
+        kept = b.var("kept", const(0))
+
+        def keep(j: Expr, valid: Expr | None) -> None:
+            if at is None:
+                offset = b.let("offset", b.load(offsets, j, lanes))
+            else:
+                offset = b.let("offset", b.load(self.indices, at + j, lanes, valid).cast(ty))
+                offset = b.let("wrapped", select(offset < 0, offset + n, offset)) if s.wraps else offset
+            here = (offset - lo).bitcast(Ty("u", ty.bits, lanes)) < size
+            here = b.let("here", here if valid is None else here & valid)
+            b.store(offsets, kept, op_("compress", offset, here))
+            b.store(places, kept, op_("compress", lane + j.cast(ty.scalar).splat(lanes), here))
+            b.assign(kept, kept + op_("count", here))
+
+        in_vectors(b, count, ty, keep)
+        return b.let("kept", kept)
 
     def _slice(self, to: Expr, of: Expr, span: Span) -> None:
         sizes, out, _, update = self.within
@@ -277,11 +342,21 @@ def _apply_updates(
     single = bool(moved) and not (vector or within)  # slices are single elements
 
     def apply(
-        into: Operand | Address, indices: Operand, updates: Operand, outer: Dims, serial: Dims, points: bool
-    ) -> None:
+        into: Operand | Address, indices: Operand, updates: Operand, outer: Dims, serial: Dims, points: bool, shares: bool = False
+    ) -> None:  # fmt: skip
+        offset = offset_type(index, out.size)
+        unit_step = points and serial[-1][2:] == (1, 1)
+        direct = (
+            shares
+            and unit_step
+            and drop
+            and axes.strides == (1,)
+            and axes.limits == (out.size - 1,)
+            and index == offset
+        )
         shape = _ScatterShape(
             op, memory, update, parts, index, len(moved), len(outer), len(serial), len(within), vector, drop,
-            offset_type(index, out.size) if points else None, "wraps" in eqn.params, points and serial[-1][2:] == (1, 1), lanes,
+            offset if points else None, "wraps" in eqn.params, unit_step, direct, ctx.host.lanes(offset) if shares else 0, lanes,
         )  # fmt: skip
         kernel = ctx.kernel(("scatter", *shape.key), lambda: _Scatter(shape).build())
         table = tuple(d[k] for dims in (outer, serial, within) for k in range(4) for d in dims)
@@ -289,9 +364,11 @@ def _apply_updates(
         cost = math.prod(d[0] for d in serial) * (
             math.prod(d[0] for d in within) * (0.3 if vector else 1.5) + _NS_PER_INDEX * max(1, len(moved)) / n
         )
+        span, total, chunk = (
+            (out.size, out.size, SHARES) if shares else (n, total, chunk_for(total, cost, _PIECE_BYTES // memory.itemsize if vector else 1))
+        )  # fmt: skip
         ctx.step(
-            kernel, (into, indices, updates, *axes.integers, indices.strides[-1], n, *table), total,
-            chunk_for(total, cost, _PIECE_BYTES // memory.itemsize if vector else 1), name, flops=updates.size,
+            kernel, (into, indices, updates, *axes.integers, indices.strides[-1], span, *table), total, chunk, name, flops=updates.size,
             nbytes=3 * updates.size * out.dtype.itemsize, reads=(indices, updates), writes=(into,),
         )  # fmt: skip
 
@@ -322,7 +399,9 @@ def _apply_updates(
         apply_rest([], serial[0])
     else:
         points = single and bool(serial) and serial[-1][1] == 0 and serial[-1][0] >= _POINTS_FROM
-        apply(into, indices, updates, outer, serial, points)
+        alone = points and not outer and not any(d[1] for d in serial)
+        shares = alone and ctx.host.arithmetic.compress and updates.size >= _SHARED_FROM and out.size >= MOST_SHARES
+        apply(into, indices, updates, outer, serial, points, shares)
 
 
 def _from(x: Operand, elements: int) -> Operand:

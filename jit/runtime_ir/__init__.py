@@ -42,7 +42,9 @@ from .layout import (
     CPUS,
     ENTRIES,
     IMPORTS,
+    MOST_SHARES,
     POLITE_NS,
+    SHARES,
     SIGNALS_NS,
     STACK_BYTES,
     STEP_WORDS,
@@ -62,6 +64,8 @@ from .steer import STEER
 __all__ = [
     "ENTRIES",
     "IMPORTS",
+    "MOST_SHARES",
+    "SHARES",
     "STEP_WORDS",
     "WAKE_NS",
     "Blocks",

@@ -11,6 +11,8 @@ __all__ = [
     "POLITE_NS",
     "SIGNALS_NS",
     "STACK_BYTES",
+    "MOST_SHARES",
+    "SHARES",
     "STEP_WORDS",
     "WAKE_NS",
     "Blocks",
@@ -126,6 +128,8 @@ class Slot(IntEnum):
 
 
 STEP_WORDS = 8
+SHARES = -1  # length of pieces that stands for one equal piece a thread, ...
+MOST_SHARES = 16  # ... so many at most
 POLITE_NS = (
     1_000_000  # longer than the serial steps of most programs: a core that was offered comes back a time slice later
 )

@@ -94,7 +94,8 @@ done:
 }
 
 ; Takes pieces of the open region until none is left.  Threads of even number take them from the front, those of odd
-; number from the back, so that of two threads each meets in the next step what it has in its own caches.
+; number from the back, so that of two threads each meets in the next step what it has in its own caches.  A negative
+; length stands for shares: as many equal pieces as there are threads.
 define internal void @work(ptr %pool, i64 %worker) {
 entry:
   %next.p = getelementptr i8, ptr %pool, i64 $POOL_NEXT
@@ -108,8 +109,20 @@ entry:
   %kernel = load ptr, ptr %kernel.p
   %frame = load ptr, ptr %frame.p
   %total = load i64, ptr %total.p
-  %chunk = load i64, ptr %chunk.p
-  %pieces = load i64, ptr %pieces.p
+  %length = load i64, ptr %chunk.p
+  %number = load i64, ptr %pieces.p
+  %shared = icmp slt i64 %length, 0
+  br i1 %shared, label %share, label %begin
+share:
+  %active.p = getelementptr i8, ptr %pool, i64 $POOL_ACTIVE
+  %active = load atomic i64, ptr %active.p monotonic, align 8
+  %past = add i64 %total, %active
+  %most = sub i64 %past, 1
+  %even = udiv i64 %most, %active
+  br label %begin
+begin:
+  %chunk = phi i64 [ %length, %entry ], [ %even, %share ]
+  %pieces = phi i64 [ %number, %entry ], [ %active, %share ]
   %end = sub i64 %pieces, 1
   %parity = and i64 %worker, 1
   %odd = icmp ne i64 %parity, 0
@@ -125,7 +138,9 @@ fetch:
 run:
   %last = sub i64 %end, %back
   %piece = select i1 %odd, i64 %last, i64 %front
-  %lo = mul i64 %piece, %chunk
+  %from = mul i64 %piece, %chunk
+  %inside = icmp slt i64 %from, %total
+  %lo = select i1 %inside, i64 %from, i64 %total
   %rest = sub i64 %total, %lo
   %short = icmp slt i64 %rest, %chunk
   %size = select i1 %short, i64 %rest, i64 %chunk

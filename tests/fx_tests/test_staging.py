@@ -150,6 +150,9 @@ def test_stages() -> None:
     assert "tanh" in str(low.graph) and low.graph.in_avals[0].shape == (2, 3)
     assert "tanh" in low.loops() and "for " in low.loops()
     assert "tanh" in low.explain()
+    assert "define void" in low.inspect_llvm() and ".globl" in low.inspect_asm()
+    plain = fx.jit(fnp.tanh, backend="reference").lower(X)
+    assert "there is no" in plain.inspect_llvm() and "there is no" in plain.inspect_asm()
     cost = low.cost_analysis()
     assert cost["flops"] > 0 and cost["bytes"] > 0
     compiled = low.compile()

@@ -24,6 +24,7 @@ from jit.loop_ir import Kernel
 from jit.loop_verify import verify_kernel
 from jit.lower.copies import copy_strided
 from jit.lower.registry import LOWERINGS, Address, KernelHandle, Operand, Step
+from jit.runtime_ir import SHARES
 from jit.target import Target, host
 
 WORKERS = 3
@@ -91,7 +92,7 @@ class Harness:
 
     def step(self, kernel: KernelHandle, args: tuple, total: int, chunk: int, name: str, flops: int = 0,
              nbytes: int = 0, reads: Sequence = (), writes: Sequence = (), items: Any = None) -> None:  # fmt: skip
-        assert total > 0 and chunk > 0, (total, chunk)
+        assert total > 0 and (chunk > 0 or chunk == SHARES), (total, chunk)
         assert len(args) == len(kernel.kernel.params), (name, len(args), [p.name for p in kernel.kernel.params])
         for arg, param in zip(args, kernel.kernel.params):
             assert param.pointer == isinstance(arg, (Address, Operand)), (name, param, arg)
@@ -150,7 +151,8 @@ def pieces(total: int, chunk: int, cut: str) -> list[tuple[int, int]]:
     if cut == "whole":
         return [(0, total)]
     if cut == "chunks":
-        return [(lo, min(lo + chunk, total)) for lo in range(0, total, chunk)]
+        length = -(-total // WORKERS) if chunk == SHARES else chunk
+        return [(lo, min(lo + length, total)) for lo in range(0, total, length)]
     rng = np.random.default_rng(total)
     places = np.unique(np.concatenate([[0, total], rng.integers(0, total + 1, 5)])).tolist()
     return list(zip(places[:-1], places[1:]))[::-1]

@@ -15,6 +15,7 @@ from ml_dtypes import bfloat16
 import fx
 import jit
 import jit.lower.indexing
+import jit.lower.scatter
 from fx.primitives import elementwise as E
 from fx.primitives import joining as J
 from fx.primitives import reductions as R
@@ -438,6 +439,33 @@ def test_many_single_elements(index: str, mode: str) -> None:
         true[at[ok]] = updates[ok]
         (found,) = lower("scatter", [x, i, spread], params, [(x.shape, x.dtype)])
         same_bits(found, true)
+
+
+@pytest.mark.parametrize("index", INDEX_DTYPES)
+@pytest.mark.parametrize("mode", ["fill", "clip"])
+@pytest.mark.parametrize("level", [None, "avx2"])
+def test_single_elements_in_shares(index: str, mode: str, level: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that have some of the elements apply the updates that are for those, in order; the harness cuts anywhere."""
+    monkeypatch.setattr(jit.lower.scatter, "_SHARED_FROM", 1)
+    target = host().restricted(level) if level else host()
+    rng = np.random.default_rng(7)
+    for n in (16, 33, 511, 512, 513, 1030):
+        for k, shape in ((1, (40,)), (2, (5, 9))):
+            i = np.stack([index_array(rng, (n,), m, index) for m in shape], 1)
+            at = tuple(np.clip(c.astype(object), 0, m - 1).astype(np.intp) for c, m in zip(i.T, shape))
+            ok = np.all(i == np.stack(at, 1), axis=1) | (mode == "clip")
+            updates = (rng.normal(size=n) * 10.0 ** rng.integers(-6, 6, n)).astype(np.float32)
+            to, of = tuple(c[ok] for c in at), updates[ok]
+            x = sample(rng, shape, "float32")
+            summed, last = x.copy(), x.copy()
+            np.add.at(summed, to, of)
+            last[to] = of
+            numbers = ((), tuple(range(k)), tuple(range(k)), (), ())
+            params = {"dimension_numbers": numbers, "mode": mode, "indices_are_sorted": False, "unique_indices": False}
+            for op, true in (("scatter_add", summed), ("scatter", last)):
+                for source in (updates, np.stack([updates, updates], 1)[:, 0]):
+                    (found,) = lower(op, [x, i, source], params, [(shape, x.dtype)], target)
+                    same_bits(found, true)
 
 
 @pytest.mark.parametrize("op", ["scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max"])

@@ -22,7 +22,7 @@ from jit.llvm.native import compile_object
 from jit.llvm.objects import load_object
 from jit.loop_builder import KernelBuilder
 from jit.loop_ir import f64, i64
-from jit.runtime_ir import StepKind
+from jit.runtime_ir import MOST_SHARES, SHARES, StepKind
 from jit.tape import Patch, Program, ProgramBusyError, SteerStep, TapeStep
 from jit.target import host
 
@@ -110,6 +110,18 @@ def test_every_index_runs_once_under_any_cut(n_threads: int, total: int, chunk: 
         assert who.min() >= 0 and who.max() < n_threads
         cuts = np.zeros(total) if n_threads == 1 else np.arange(total) // chunk * chunk
         np.testing.assert_array_equal(first, cuts)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("total", [1, 5, 7, 20, 21, 1000])
+def test_shares_are_equal_and_as_many_as_threads(n_threads: int, total: int) -> None:
+    threads.set_num_threads(n_threads)
+    number = min(n_threads, total, MOST_SHARES)
+    for _ in range(10):
+        count, who, first = marks(total, SHARES)
+        np.testing.assert_array_equal(count, 1)
+        assert who.min() >= 0 and who.max() < number
+        np.testing.assert_array_equal(first, np.arange(total) // -(-total // number) * -(-total // number))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 7])
