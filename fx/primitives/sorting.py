@@ -226,10 +226,11 @@ def argsort(operand: Value, dimension: int = -1, is_stable: bool = True, index_d
     return sort((operand, position), dimension, is_stable)[1]
 
 
-def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
+def top_k(operand: Value, k: int, *, axis: int = -1, is_stable: bool = True) -> tuple[Value, Value]:
     """The ``k`` largest elements along ``axis``, falling, and their int32 positions.
 
-    NaN counts as largest, and 0.0 as larger than -0.0; of equal elements the one with the lowest position comes first.
+    NaN counts as largest, and 0.0 as larger than -0.0; of equal elements the one with the lowest position comes first, whatever
+    ``is_stable`` says.
 
     Raises:
         ShapeError: ``k`` is negative or larger than the axis.
