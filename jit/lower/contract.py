@@ -8,6 +8,7 @@ from .contract_blocked import blocked, gains_exchanged, lanewise
 from .contract_pixels import pixels, prefers_pixels
 from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
+from .conv_geometry import ImageSource
 from .registry import LowerContext
 from .small_products import is_batchwise, multiply
 
@@ -15,13 +16,15 @@ __all__ = ["contract", "fits", "is_blocked"]
 
 
 def contract(
-    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None
-) -> bool:
+    ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None,
+    image: ImageSource | None = None,
+) -> bool:  # fmt: skip
     """Appends the steps that compute C.  A and B must not overlap C.
 
     Args:
         name: what the steps are called in profiles.
         epilogue: what to do with C instead of storing it, where the product is computed in blocks.
+        image: what A is, where it is blocked and copies slabs (``copies_slabs``).
 
     Returns:
         Whether the epilogue was taken; otherwise C is in memory.
@@ -53,8 +56,8 @@ def contract(
             if gains_exchanged(ctx, p):
                 p, a, b = normal(p.transposed()), b, a
             elif epilogue is not None and c.ty == p.compute and _is_dense(ordered):
-                return blocked(ctx, name, ordered, a, b, c, epilogue)
-            return blocked(ctx, name, p, a, b, c)
+                return blocked(ctx, name, ordered, a, b, c, epilogue, image=image)
+            return blocked(ctx, name, p, a, b, c, image=image)
         axpy(ctx, name, p, a, b, c)
     return False
 
