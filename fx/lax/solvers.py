@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import tree
 from ..api import eval_shape, jvp, linear_transpose, linearize
-from ..api.bodies import Traced, leaves_of, same_operands, trace_body
+from ..api.bodies import Traced, converted, leaves_of, same_operands, trace_body
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError
 from ..ir import Aval
@@ -192,12 +192,12 @@ def linear_call(
     cts = [a.strong() for a in forward.graph.out_avals]
     backward = traced(fun_transpose, tree.unflatten(forward.out_tree, list(map(zeros_like, cts))), cts, "ct")
     found = backward.graph.out_avals
-    if backward.out_tree != structure or not all(x.same_type(a) for x, a in zip(found, avals)):
+    if backward.out_tree != structure or any(x.shape != a.shape for x, a in zip(found, avals)):
         raise CustomRuleError(
             f"linear_call: {function_name(fun_transpose)} returned {backward.out_tree} ({', '.join(map(str, found))}); linear_args is"
             f" {structure} ({', '.join(map(str, avals))}). The transpose gives back what fun is linear in."
         )
-    consts, graphs = same_operands([forward, backward])
+    consts, graphs = same_operands([forward, converted(backward, avals)])
     turned = [g.replace(inputs=(*g.inputs[len(consts) :], *g.inputs[: len(consts)])) for g in graphs]
     outs = bind(linear_call_p, *leaves, *consts, n=len(leaves), graph=turned[0], transposed=turned[1])
     return tree.unflatten(forward.out_tree, outs)

@@ -227,6 +227,9 @@ def test_a_linear_call_is_transposed_as_it_is_told() -> None:
     twice = fx.linear_transpose(lambda ct: fx.linear_transpose(lambda x: _scaled(fx, r, x), x)(ct)[0], want[0])
     close(twice(x)[0], want[0])
     close(fx.jvp(lambda r: _scaled(fx, r, x)["y"], (r,), (np.ones(4),))[1], x[0])
+    narrow = fx.grad(lambda v: _scaled(fx, r, (v, v))["y"].sum())(np.float32(x[0]))
+    assert narrow.dtype == np.float32
+    close(narrow, np.float32(3 * r + 3))
     assert _scaled(fx, np.zeros(0), (np.zeros(0), np.zeros(0)))["y"].shape == (0,)
 
 
