@@ -208,9 +208,8 @@ def _det_of_few(a: Value) -> Value:
         return p.sub(p.mul(r[i], s[j]), p.mul(r[j], s[i]))
 
     if n == 2:
-        return minor(*x, 0, 1)
-    first, *rest = x
-    terms = [p.mul(first[k], minor(*rest, i, j)) for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1)))]
+        return minor(x[0], x[1], 0, 1)
+    terms = [p.mul(x[0][k], minor(x[1], x[2], i, j)) for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1)))]
     return p.add(p.add(terms[0], terms[1]), terms[2])
 
 
