@@ -23,14 +23,14 @@ from .registry import Address, LowerContext, Operand
 from .types import ty_of
 
 __all__ = [
-    "NS_PER_BYTE", "Axes", "Dims", "clipped_start", "convert", "copy_row", "copy_slice", "copy_strided", "fill_dense",
+    "MANY_LANES", "NS_PER_BYTE", "Axes", "Dims", "clipped_start", "convert", "copy_row", "copy_slice", "copy_strided", "fill_dense",
     "fill_words", "filling", "frame_axes", "offset_type",
 ]  # fmt: skip
 
 Dims = list[tuple[int, ...]]  # (size, stride, stride, ...), outermost first
 
 _UNROLL = 4  # vectors in flight when a row is copied
-_MANY_LANES = (
+MANY_LANES = (
     16  # from so many on, the elements that are left take longer one by one than a vector that crosses cache lines
 )
 NS_PER_BYTE = 0.15  # copying out of cache on one core
@@ -127,7 +127,7 @@ def copy_row(
         with b.else_():
             ends(width // 2)
 
-    if lanes < _MANY_LANES:
+    if lanes < MANY_LANES:
         vector_for(b, span.begin, span.end, lanes, body, _UNROLL)
         return
     with b.if_(span.begin + lanes <= span.end):

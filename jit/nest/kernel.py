@@ -10,11 +10,14 @@ from __future__ import annotations
 import math
 
 from fx.ir import Aval, Var
-from fx.sizes import late, near, smallest
+from fx.sizes import is_sized, late, near, smallest
 
 from ..cost import FEW_ROWS, SPLIT_NS
 from ..lower.context import Builder
+from ..lower.copies import MANY_LANES, Dims, copy_slice
+from ..lower.loops import word_type
 from ..lower.reductions import is_arg
+from ..lower.registry import Operand
 from .columns import ColumnsKernel, block_width, strips
 from .emitter import Work
 from .index_map import Affine, dense_strides
@@ -26,6 +29,7 @@ from .streams import StreamedRows, is_streamed
 
 __all__ = ["emit_nest", "kernel_name"]
 
+LONG_ROW = 8  # vectors of a row, whose last elements do not count
 PIECES = 48  # partial results of a reduction of few rows
 ENOUGH = 2  # parts of the columns; where each would have more work than SPLIT_NS, which is so from 2 MB on, the rows are cut instead
 
@@ -52,7 +56,10 @@ def _emit(
     combines = stands_for is not None  # some partial results: how many, is a fact of the work, not of the model
     narrow = not combines and narrow_size(nest) and (split is None or nest.kind == "columns")
     if nest.kind == "map" and not narrow:
-        MapKernel(ctx, nest, name).emit()
+        if (rows := _copied_rows(ctx, nest)) is not None:
+            copy_slice(ctx, name, *rows)
+        else:
+            MapKernel(ctx, nest, name).emit()
         return
     kinds: dict[str, type[Reducing]] = {"rows": RowsKernel, "columns": ColumnsKernel}
     if narrow:
@@ -60,6 +67,31 @@ def _emit(
     elif not combines and is_streamed(ctx, nest, split):
         kinds = {"rows": StreamedRows}
     kinds[nest.kind](ctx, nest, name, split, stands_for or {}).emit()
+
+
+def _copied_rows(ctx: Builder, nest: Nest) -> tuple[Operand, Operand, Dims] | None:
+    """To where, from where and along which loops, if a nest copies short rows of many lanes that are no whole vectors: the ends of
+    rows are vectors that overlap then, where a loop of a map takes single elements."""
+    (first, *others), inner = nest.stores, len(nest.sizes) - 1
+    node, n = first.node, nest.sizes[inner]
+    if others or not isinstance(node, Leaf) or node.conds or inner == 0 or is_sized(n) or ctx.serial or ctx.depth:
+        return None
+    lanes, of = ctx.host.lanes(word_type(node.dtype)[0]), [first.var, node.var]
+    if (
+        lanes < 2 * MANY_LANES
+        or n % lanes == 0
+        or n >= LONG_ROW * lanes
+        or ctx.buffer_of(of[0]) == ctx.buffer_of(of[1])
+    ):
+        return None
+    places = [nest.at(first.at), nest.at(node.at)]
+    if any(at.den != 1 or at.coef(inner) != 1 for at in places):
+        return None
+    strides = [tuple([at.coef(k) for k in range(inner + 1)]) for at in places]
+    to, source = (
+        Operand(ctx.buffer_of(v), nest.sizes, st, at.const, node.dtype) for v, st, at in zip(of, strides, places)
+    )
+    return to, source, list(zip(nest.sizes, *strides))
 
 
 def kernel_name(nest: Nest, prefix: str) -> str:

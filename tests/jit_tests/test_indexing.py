@@ -582,3 +582,23 @@ def test_rows_of_every_length_are_copied_whole_and_nothing_beside(dtype: str) ->
         cut = rng.integers(1, n)
         moved = fx.jit(lambda x, k, w=n - cut: fx.lax.dynamic_slice(x, (0, k), (9, w)))(x, cut)
         np.testing.assert_array_equal(moved, x[:, cut:])
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "float16", "float32"])
+def test_maps_that_only_move_rows(dtype: str) -> None:
+    """Of every width, in whole vectors and less, into results and into what is computed with further."""
+    for n in (1, 2, 3, 17, 31, 33, 50, 63, 65, 100, 127, 200, 600):
+        x = sample(np.random.default_rng(n), (6, n + 2), dtype)
+        moved = fx.jit(lambda x: (x[1:-1, 1:-1], fx.numpy.tile(x, (3, 2)), fx.numpy.repeat(x[:, 2:], 3, axis=0)[::-2]))(
+            x
+        )
+        for got, want in zip(moved, (x[1:-1, 1:-1], np.tile(x, (3, 2)), np.repeat(x[:, 2:], 3, axis=0)[::-2])):
+            np.testing.assert_array_equal(got, want)
+        y = np.stack([x] * 4)
+        got = fx.jit(lambda y: fx.numpy.cumsum(fx.numpy.transpose(y[:, :, 1:], (1, 0, 2)), 0))(y.astype("float32"))
+        np.testing.assert_allclose(got, np.cumsum(np.transpose(y[:, :, 1:], (1, 0, 2)).astype("float32"), 0), rtol=1e-6)
+
+
+def test_short_rows_of_bytes_are_copied_by_vectors_that_overlap() -> None:
+    lowered = fx.jit(lambda x: fx.numpy.tile(x, (3, 2))).lower(np.zeros((20, 50), np.uint8))
+    assert ("copy_slice" in str(lowered.loops())) == (host().vector_bits >= 256)
