@@ -73,12 +73,13 @@ def _copied_rows(ctx: Builder, nest: Nest) -> tuple[Operand, Operand, Dims] | No
     """To where, from where and along which loops, if a nest copies short rows of many lanes that are no whole vectors: the ends of
     rows are vectors that overlap then, where a loop of a map takes single elements."""
     (first, *others), inner = nest.stores, len(nest.sizes) - 1
-    node, n = first.node, nest.sizes[inner]
-    if others or not isinstance(node, Leaf) or node.conds or inner == 0 or is_sized(n) or ctx.serial or ctx.depth:
+    node = first.node
+    if others or not isinstance(node, Leaf) or node.conds or inner < 1 or ctx.serial or ctx.depth:
         return None
-    lanes, of = ctx.host.lanes(word_type(node.dtype)[0]), [first.var, node.var]
+    n, lanes, of = nest.sizes[inner], ctx.host.lanes(word_type(node.dtype)[0]), [first.var, node.var]
     if (
         lanes < 2 * MANY_LANES
+        or is_sized(n)
         or n % lanes == 0
         or n >= LONG_ROW * lanes
         or ctx.buffer_of(of[0]) == ctx.buffer_of(of[1])
