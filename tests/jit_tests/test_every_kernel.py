@@ -222,14 +222,16 @@ def _order(x: Any, y: Any, w: Any, i: Any) -> Any:
         lax.top_k(keys, 1),
         fnp.sort(x.ravel()),
         fnp.argsort(i),
+        fnp.median(x, 1),
+        fnp.flatnonzero(keys > 0, size=x.size // 2),
     )
 
 
 @family(wide=300)
 def _prefixes(x: Any, y: Any, w: Any, i: Any) -> Any:
-    return *(
-        f(x, axis) for f in (lax.cumsum, lax.cummax, lax.cummin, lax.cumlogsumexp) for axis in (0, 1)
-    ), lax.cumprod(1 + x / 16, 1)
+    return *(f(x, axis) for f in (lax.cumsum, lax.cummax, lax.cummin, lax.cumlogsumexp) for axis in (0, 1)), *fx.jvp(
+        lambda x: lax.cumprod(1 + x / 16, 1), (x,), (y,)
+    )
 
 
 @family(wide=500)
