@@ -47,8 +47,8 @@ _FROM = {
     "ref": ("Ref", "empty_ref", "free_ref", "freeze", "new_ref"),
     "shard_mapping": ("shard_map", "smap"),
     "sharding": (
-        "NamedSharding", "P", "make_array_from_callback", "make_array_from_process_local_data",
-        "make_array_from_single_device_arrays", "make_mesh", "reshard", "set_mesh",
+        "NamedSharding", "P", "get_abstract_mesh", "get_mesh", "make_array_from_callback", "make_array_from_process_local_data",
+        "make_array_from_single_device_arrays", "make_mesh", "reshard", "set_mesh", "use_abstract_mesh",
     ),
     "staging": ("clear_caches", "jit"),
     "transforms.checkpoint": ("checkpoint", "checkpoint_name", "checkpoint_policies", "remat"),
@@ -186,12 +186,15 @@ if TYPE_CHECKING:
     from .sharding import (
         NamedSharding as NamedSharding,
         P as P,
+        get_abstract_mesh as get_abstract_mesh,
+        get_mesh as get_mesh,
         make_array_from_callback as make_array_from_callback,
         make_array_from_process_local_data as make_array_from_process_local_data,
         make_array_from_single_device_arrays as make_array_from_single_device_arrays,
         make_mesh as make_mesh,
         reshard as reshard,
         set_mesh as set_mesh,
+        use_abstract_mesh as use_abstract_mesh,
     )
     from .staging import clear_caches as clear_caches, jit as jit
     from .transforms.checkpoint import (

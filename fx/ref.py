@@ -28,12 +28,12 @@ from .numpy import array, zeros
 __all__ = ["Ref", "RefError", "addupdate", "empty_ref", "free_ref", "freeze", "get", "new_ref", "set", "swap"]
 
 
-def new_ref(init_val: Any, *, memory_space: Any = None, kind: Any = None) -> Ref:
+def new_ref(init_val: Any, *, memory_space: Any = None, kind: Any = None, pin: bool = False) -> Ref:
     """A ref that holds a copy of an array; its shape and dtype stay.
 
     Args:
         init_val: an array or a number, which takes the dtype of its kind.
-        memory_space, kind: accepted for compatibility.
+        memory_space, kind, pin: accepted for compatibility.
 
     >>> import fx
     >>> ref = fx.new_ref(1.0)
@@ -47,7 +47,7 @@ def new_ref(init_val: Any, *, memory_space: Any = None, kind: Any = None) -> Ref
     return Ref(held.astype(held.dtype))
 
 
-def empty_ref(ty: Any, *, memory_space: Any = None) -> Ref:
+def empty_ref(ty: Any, *, memory_space: Any = None, pin: bool = False) -> Ref:
     """A ref of the shape and dtype of ``ty``, a ``ShapeDtypeStruct`` or an array; it holds zeros."""
     return Ref(zeros(ty.shape, ty.dtype))
 

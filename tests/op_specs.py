@@ -56,6 +56,7 @@ from fx.primitives.callbacks import debug_callback_p, io_callback_p, pure_callba
 from fx.primitives.checks import (
     ANY,
     BITS,
+    BOOL,
     COMPLEX,
     FLOAT,
     INEXACT,
@@ -524,6 +525,17 @@ scan("cumprod", NUMBER, functools.partial(numbers, low=0.9, high=1.1), Tolerance
 scan("cummax", REAL, distinct, EQUAL, sprinkled)
 scan("cummin", REAL, distinct, EQUAL, sprinkled)
 scan("cumlogsumexp", FLOAT, numbers, Tolerance(60.0, floor=1.0), sprinkled)
+spec(
+    "linear_recurrence", NUMBER, wrt=(0, 1), linear=(1,), tolerance=TERMS,
+    cases=[
+        *(
+            Case(f"{s} along {axis}{' reverse' * reverse}", (numbers(s, 0.3, 1.1), numbers(s)), {"axis": axis, "reverse": reverse},
+                 everywhere=k == 0, layouts=k < 2, smooth=math.prod(s) < 100)
+            for k, (s, axis, reverse) in enumerate(SCANNED)
+        ),
+        Case("special values", (numbers((9, 14)), sprinkled(numbers((9, 14)))), {"axis": 1, "reverse": False}, smooth=False),
+    ],
+)  # fmt: skip
 
 # --------------------------------------------------------------------------------- products, convolutions
 
@@ -772,6 +784,37 @@ spec(
         Case("special values", (sprinkled(few((4, 11))),), {"k": 6}, smooth=False),
         Case("17 of 300", (distinct((3, 300)),), {"k": 17}, smooth=False),
         Case("200 of 301", (few((2, 301), 90),), {"k": 200}, smooth=False),
+    ],
+)  # fmt: skip
+
+spec(
+    "order_statistic", ORDERED, wrt=(0,),
+    cases=[
+        Case("of rows", (distinct((3, 7)), integers((3, 2), 0, 6)), {}, everywhere=True, layouts=True),
+        Case("beyond the ends", (distinct((2, 5)), integers((2, 9), -3, 8)), {}, smooth=False),
+        Case("ties", (few((4, 9)), integers((4, 3), 0, 8)), {}, smooth=False),
+        Case("of one", (distinct((3, 1)), integers((3, 2), 0, 2, np.int64)), {}), Case("none", (distinct((2, 3)), integers((2, 0), 0, 2)), {}),
+        Case("no rows", (distinct((0, 3)), integers((0, 2), 0, 2)), {}),
+        Case("special values", (sprinkled(few((4, 11))), integers((4, 11), 0, 10)), {}, smooth=False),
+        Case("long", (numbers((2, 9001)), integers((2, 5), 0, 9000)), {}, smooth=False),
+        Case("long with special values", (sprinkled(few((1, 5003))), integers((1, 16), 0, 5002)), {}, smooth=False),
+        Case("many of a long row", (numbers((5003,)), integers((40,), 0, 5002)), {}, smooth=False),
+    ],
+)  # fmt: skip
+
+
+def _nonzero(length: int, index: str = "int32") -> dict[str, Any]:
+    return {"length": length, "index_dtype": np.dtype(index)}
+
+
+spec(
+    "nonzero", BOOL,
+    cases=[
+        Case(f"{size} of {s}", (flags(s),), _nonzero(size, index), everywhere=k == 0, layouts=k < 2)
+        for k, (s, size, index) in enumerate((
+            ((3, 7), 4, "int32"), ((2, 3, 40), 40, "int64"), ((9,), 0, "int32"), ((0, 5), 3, "int32"), ((2, 0), 3, "int32"), ((1000,), 1000, "int32"),
+            ((5, 333), 90, "int64"), ((2, 70_001), 70_001, "int32"), ((70_001,), 40_000, "int64"), ((140_000,), 300, "int32"), ((67,), 200, "int32"),
+        ))
     ],
 )  # fmt: skip
 

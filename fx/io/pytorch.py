@@ -142,7 +142,7 @@ def _modules(x: Tree, path: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
 def _of_layers(name: str) -> tuple[str, int | None]:
     """``customary`` of what a name alone tells."""
     name = re.sub(
-        r"(^|\.)cells\.(\d+)\.([01])\.(weight|bias)_([ih]h)$",
+        r"(^|\.)cells\.(\d+)\.([01])\.(weight|bias)_([ih]h|hr)$",
         lambda m: f"{m[1]}{m[4]}_{m[5]}_l{m[2]}" + ("_reverse" if m[3] == "1" else ""),
         name,
     )

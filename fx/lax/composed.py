@@ -21,6 +21,7 @@ from ..errors import (
     ShapeError,
     UnsupportedArgumentError,
 )
+from ..numpy.core import as_type, as_value, broadcast_value, filled
 from ..numpy.folding import fold_halves
 from ..numpy.types import finfo
 from ..primitives import elementwise as p
@@ -40,8 +41,8 @@ from ..transforms.custom_jvp import custom_jvp
 __all__ = [
     "Precision", "approx_max_k", "approx_min_k", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",
     "conv_general_dilated_local", "conv_general_permutations", "conv_general_shape_tuple", "conv_shape_tuple",
-    "conv_transpose_shape_tuple", "dtype", "empty", "index_in_dim", "mulhi", "optimization_barrier", "padtype_to_pads",
-    "platform_dependent", "reciprocal", "reduce", "reduce_precision", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "sign", "split", "stack", "tile",
+    "conv_transpose_shape_tuple", "dtype", "empty", "index_in_dim", "mulhi", "one_minus_square", "optimization_barrier", "padtype_to_pads",
+    "platform_dependent", "polynomial", "reciprocal", "reduce", "reduce_precision", "reduce_window_shape_tuple", "reduce_xor", "shape_as_value", "sign", "split", "stack", "tile",
     "unstack",
 ]  # fmt: skip
 
@@ -86,6 +87,37 @@ def sign(x: Any) -> Value:
 def reciprocal(x: Value) -> Value:
     """1 / x"""
     return p.integer_pow(x, -1)
+
+
+@custom_jvp
+def one_minus_square(x: Value) -> Value:
+    """``1 - x**2`` as ``(1 + x)(1 - x)``, exact to the last digits where |x| is next to 1; its derivative is -2 x."""
+    return p.mul(p.add(x, 1), p.sub(1, x))
+
+
+@one_minus_square.defjvp
+def _one_minus_square_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    return one_minus_square(x), p.mul(dx, p.mul(x, -2))
+
+
+def polynomial(x: Value, coeffs: Sequence[Any], *, unroll: int | None = None) -> Value:
+    """``coeffs[0] + coeffs[1] x + coeffs[2] x**2 + ...`` by Horner's rule, in the dtype of ``x``.
+
+    Args:
+        coeffs: numbers, or arrays of the rank of ``x`` that broadcast with it; the constant comes first.
+        unroll: accepted; all steps stand in one loop over the elements.
+
+    >>> import fx
+    >>> float(fx.lax.polynomial(3.0, [1.0, 5.0, 2.0]))
+    34.0
+    """
+    x = as_value(x)
+    cs = [as_value(c) for c in coeffs]
+    shape = joint_shape(x.shape, *(c.shape for c in cs))
+    cs = [broadcast_value(as_type(c, x.dtype), shape) for c in cs] or [filled(shape, 0, x.dtype)]
+    wide = broadcast_value(x, shape)
+    return functools.reduce(lambda s, c: p.add(p.mul(s, wide), c), cs[-2::-1], cs[-1])
 
 
 @in_full_width

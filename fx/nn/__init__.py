@@ -28,6 +28,9 @@ from . import (
     convolution as _convolution,
 )
 from . import (
+    distances as _distances,
+)
+from . import (
     elsewhere as _elsewhere,
 )
 from . import (
@@ -65,6 +68,9 @@ from . import (
     recurrent as _recurrent,
 )
 from . import (
+    spatial as _spatial,
+)
+from . import (
     state as _state,
 )
 from . import (
@@ -79,11 +85,15 @@ from . import (
 from . import (
     transformer as _transformer,
 )
+from . import (
+    weight_norms as _weight_norms,
+)
 from .activations import *
 from .attention import *
 from .attention_layers import *
 from .containers import *
 from .convolution import *
+from .distances import *
 from .key_use import *
 from .layers import *
 from .linear import *
@@ -95,14 +105,16 @@ from .norms import *
 from .observing import *
 from .pooling import *
 from .recurrent import *
+from .spatial import *
 from .state import *
 from .summaries import *
 from .surgery import *
 from .thresholds import *
 from .transformer import *
+from .weight_norms import *
 
 _ROOMS = (
-    _activations, _attention, _attention_layers, _containers, _convolution, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _state, _summaries, _surgery, _thresholds, _transformer,
+    _activations, _attention, _attention_layers, _containers, _convolution, _distances, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _spatial, _state, _summaries, _surgery, _thresholds, _transformer, _weight_norms,
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .. import numpy as fnp
+from .. import tree
 from ..errors import ShapeError
 from ..numpy.core import as_value
 from . import initializers
@@ -27,12 +28,12 @@ Value = Any
 Sizes = int | Sequence[int]
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 
-_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _AXES = ("time", "height, width", "depth, height, width")
 
 
-def over_batch(layer: Callable[[Value], Value], x: Any, spatial: int, channels: int | None, name: str) -> Value:
-    """``layer`` of x with its leading axes made one, which the result is given back.
+def over_batch(layer: Callable[[Value], Any], x: Any, spatial: int, channels: int | None, name: str) -> Any:
+    """``layer`` of x with its leading axes made one, which the result, or each of several, is given back.
 
     Raises:
         ShapeError: there are too few axes, another number of channels, or fewer places than a window has.
@@ -47,13 +48,14 @@ def over_batch(layer: Callable[[Value], Value], x: Any, spatial: int, channels: 
             hint = " For one channel: x[..., None]."
         raise ShapeError(f"{name} takes x of shape {want}; found {tuple(x.shape)}.{hint}")
     lead = tuple(x.shape[: x.ndim - spatial - 1])
-    y = layer(x if len(lead) == 1 else fnp.reshape(x, (math.prod(lead), *x.shape[len(lead) :])))
+    out = layer(x if len(lead) == 1 else fnp.reshape(x, (math.prod(lead), *x.shape[len(lead) :])))
+    y = out[0] if isinstance(out, tuple) else out
     if any(after == 0 and before != 0 for before, after in zip(x.shape[len(lead) : -1], y.shape[1:-1])):
         raise ShapeError(
             f"{name}: a window is larger than x of shape {tuple(x.shape)}, so nothing is left of it. Pad it (padding='SAME'), or"
             " take smaller windows, or fewer strides before."
         )
-    return y if len(lead) == 1 else fnp.reshape(y, (*lead, *y.shape[1:]))
+    return out if len(lead) == 1 else tree.map(lambda y: fnp.reshape(y, (*lead, *y.shape[1:])), out)
 
 
 class _Convolution(Module):
@@ -113,9 +115,9 @@ class _Conv(_Convolution):
         dilation: Sizes = 1, groups: int = 1, padding_mode: str = "zeros", use_bias: bool = True, weight_init: Any = None,
         bias_init: Any = None, dtype: Any = None, key: Any,
     ) -> None:  # fmt: skip
-        if padding_mode not in _MODES:
+        if padding_mode not in PADDING_MODES:
             raise ShapeError(
-                f"{type(self).__name__}: padding_mode is one of {', '.join(_MODES)}; found {padding_mode!r}"
+                f"{type(self).__name__}: padding_mode is one of {', '.join(PADDING_MODES)}; found {padding_mode!r}"
             )
         self.padding_mode = padding_mode
         self._make(
@@ -126,7 +128,7 @@ class _Conv(_Convolution):
         padding = self.padding
         if self.padding_mode != "zeros" and padding != "VALID":
             pads = self._same(x.shape[1:-1]) if padding == "SAME" else padding
-            x = fnp.pad(x, [(0, 0), *pads, (0, 0)], mode=_MODES[self.padding_mode])
+            x = fnp.pad(x, [(0, 0), *pads, (0, 0)], mode=PADDING_MODES[self.padding_mode])
             padding = "VALID"
         return conv(
             x, self.weight, self.strides, padding,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from .. import dtypes, lax, random
 from .. import numpy as fnp
 from ..config import config
 from ..errors import ShapeError
+from ..misnamed import no_attribute
 from ..numpy.axes import static_shape
+from ..traceback import user_frames
 
 __all__ = [
     "calculate_gain", "constant", "delta_orthogonal", "dirac", "eye", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "kaiming_normal", "kaiming_uniform",
@@ -330,3 +332,11 @@ lecun_uniform = _scaled(1.0, "fan_in", "uniform", "Uniform of variance 1 / fan_i
 lecun_normal = _scaled(
     1.0, "fan_in", "truncated_normal", "Truncated normal of variance 1 / fan_in (LeCun et al., 1998)."
 )
+
+
+if not TYPE_CHECKING:  # a type checker says itself what is not there
+
+    @user_frames
+    def __getattr__(name: str) -> None:
+        """PyTorch's end in an underscore."""
+        raise no_attribute("fx.nn.initializers", name, __all__, {})

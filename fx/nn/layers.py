@@ -92,7 +92,7 @@ def conv(
     )  # fmt: skip
 
 
-def _window(name: str, x: Value, window: Sizes, strides: Sizes | None, padding: Padding) -> tuple[Any, ...]:
+def pool_window(name: str, x: Value, window: Sizes, strides: Sizes | None, padding: Padding) -> tuple[Any, ...]:
     """(window, strides, padding) over all axes of a batch of channels-last arrays."""
     spatial = x.ndim - 2
     if spatial < 1:
@@ -103,7 +103,9 @@ def _window(name: str, x: Value, window: Sizes, strides: Sizes | None, padding: 
     return (1, *sizes, 1), (1, *steps, 1), pads if isinstance(pads, str) else [(0, 0), *pads, (0, 0)]
 
 
-def max_pool(x: Any, window_shape: Sizes, strides: Sizes | None = None, padding: Padding = "VALID") -> Value:
+def max_pool(
+    x: Any, window_shape: Sizes, strides: Sizes | None = None, padding: Padding = "VALID", *, dilation: Sizes = 1
+) -> Value:
     """The greatest element of every window; the gradient goes to the first of equals.
 
     Args:
@@ -111,12 +113,15 @@ def max_pool(x: Any, window_shape: Sizes, strides: Sizes | None = None, padding:
         window_shape: an int or one for each spatial axis.
         strides: distance between windows; None means ``window_shape``, so that they do not overlap.
         padding: as for ``conv``; padded elements never win.
+        dilation: distance between the elements of a window.
 
     >>> max_pool(fnp.arange(16.0).reshape(1, 4, 4, 1), 2).ravel()
     Array([ 5.,  7., 13., 15.], dtype=float32)
     """
     x = as_value(x, "x of max_pool")
-    return reduce_window_max(x, *_window("max_pool", x, window_shape, strides, padding))
+    window = pool_window("max_pool", x, window_shape, strides, padding)
+    apart = per_axis("max_pool", "dilation", dilation, x.ndim - 2)
+    return reduce_window_max(x, *window, window_dilation=(1, *apart, 1))
 
 
 def avg_pool(
@@ -132,7 +137,7 @@ def avg_pool(
         count_include_pad: count padded elements, which are 0; otherwise the mean is over the elements of ``x`` alone.
     """
     x = as_value(x, "x of avg_pool")
-    window = _window("avg_pool", x, window_shape, strides, padding)
+    window = pool_window("avg_pool", x, window_shape, strides, padding)
     total = reduce_window_sum(x, *window)
     if count_include_pad or window[2] == "VALID":
         return total / math.prod(window[0])

@@ -9,14 +9,14 @@ from typing import Any
 from .. import dtypes
 from .. import numpy as fnp
 from ..config import config
-from ..errors import DTypeError, LabelError, ShapeError
+from ..errors import ArgumentError, DTypeError, LabelError, ShapeError
 from ..numpy.core import as_type, as_value
 from ..trace import concrete_value
 from . import initializers
 from .key_use import split_key
 from .module import Module, static_field
 
-__all__ = ["Bilinear", "Embedding", "Flatten", "Linear"]
+__all__ = ["Bilinear", "Embedding", "EmbeddingBag", "Flatten", "Linear"]
 
 Value = Any
 
@@ -202,6 +202,58 @@ def check_range(x: Value, num: int, name: str) -> None:
     if known is not None and known.size and not (0 <= known.min() and known.max() < num):
         bad = known[(known < 0) | (known >= num)].ravel()[0]
         raise LabelError(f"{name} takes integers from 0 to {num - 1}; found {bad}")
+
+
+class EmbeddingBag(Embedding):
+    """One vector for each bag of integers: the mean, the sum or the greatest elements of their rows of a table.
+
+    Args:
+        num, features, weight_init, padding, dtype, key: as for ``Embedding``; what is ``padding`` is in no bag (bags of several
+            lengths are filled up with it).
+        mode: "mean", "sum" or "max"; of an empty bag all give 0.
+
+    Called with integers of shape (..., bag); with mode "sum" also ``weights=`` of that shape, which multiply the rows.
+    Returns (..., features).
+
+    >>> import fx, numpy as np
+    >>> from fx import nn
+    >>> layer = nn.EmbeddingBag(1000, 16, padding=0, key=fx.random.key(0))
+    >>> layer(np.array([[1, 2, 3], [4, 0, 0]])).shape
+    (2, 16)
+    """
+
+    mode: str = static_field(default="mean")
+
+    def __init__(
+        self, num: int, features: int, *, mode: str = "mean", weight_init: Any = None, padding: int | None = None, dtype: Any = None,
+        key: Any,
+    ) -> None:  # fmt: skip
+        if mode not in ("mean", "sum", "max"):
+            raise ArgumentError(f"EmbeddingBag: mode is 'mean', 'sum' or 'max'; found {mode!r}")
+        super().__init__(num, features, weight_init=weight_init, padding=padding, dtype=dtype, key=key)
+        self.mode = mode
+
+    def __call__(self, x: Value, weights: Any = None) -> Value:
+        x = as_value(x, "x of EmbeddingBag")
+        if not x.ndim:
+            raise ShapeError("EmbeddingBag takes integers of shape (..., bag); found ()")
+        rows = super().__call__(x)
+        if weights is not None:
+            weights = as_value(weights, "weights of EmbeddingBag")
+            if self.mode != "sum" or tuple(weights.shape) != tuple(x.shape):
+                raise ShapeError(
+                    f"EmbeddingBag: weights, of the shape of x, are for mode='sum'; found shapes {tuple(weights.shape)} and"
+                    f" {tuple(x.shape)}, and mode={self.mode!r}"
+                )
+            rows = rows * as_type(weights, rows.dtype)[..., None]
+        if self.mode == "sum":
+            return fnp.sum(rows, -2)
+        inside = fnp.broadcast_to(True if self.padding is None else x != self.padding, x.shape)
+        count = fnp.sum(inside, -1, keepdims=True)
+        if self.mode == "mean":
+            return fnp.sum(rows, -2) / as_type(fnp.maximum(count, 1), rows.dtype)
+        greatest = fnp.max(rows, -2, where=inside[..., None], initial=-math.inf)
+        return fnp.where(count > 0, greatest, 0)
 
 
 class Flatten(Module):

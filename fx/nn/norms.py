@@ -14,13 +14,14 @@ from .. import numpy as fnp
 from ..errors import ArgumentError, ShapeError
 from ..lax import pmean, rsqrt
 from ..numpy.core import as_type, as_value
+from ..primitives.windows import reduce_window_sum
 from ..trace import find_axis
 from ..transforms.custom_jvp import custom_jvp
 from .linear import check_features, check_sizes, describe, parameter_dtype
 from .module import Module, static_field
 from .state import need_state
 
-__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"]
+__all__ = ["BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
 
 Value = Any
 
@@ -302,3 +303,38 @@ class InstanceNorm(GroupNorm):
 
     def __init__(self, channels: int, *, epsilon: float = 1e-5, affine: bool = False, dtype: Any = None) -> None:
         super().__init__(channels, channels, epsilon=epsilon, affine=affine, dtype=dtype)
+
+
+class LocalResponseNorm(Module):
+    """x / (k + alpha * mean of x**2 over ``size`` channels around)**beta: a channel that is strong quietens its neighbours.
+
+    Args:
+        size: how many channels; of an even number one more before than after. Beyond the ends they are 0, and count.
+        alpha, beta, k: as above.
+
+    Called with x of shape (..., channels).
+
+    Source: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012.
+
+    >>> from fx import nn
+    >>> nn.LocalResponseNorm(3, alpha=3.0, beta=1.0)(fnp.array([1.0, 0.0, 2.0]))
+    Array([0.5, 0. , 0.4], dtype=float32)
+    """
+
+    size: int = static_field()
+    alpha: float = static_field(default=1e-4)
+    beta: float = static_field(default=0.75)
+    k: float = static_field(default=1.0)
+
+    def __init__(self, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        check_sizes(self, 1, size=size)
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def __call__(self, x: Value) -> Value:
+        x = as_value(x, "x of LocalResponseNorm")
+        if not x.ndim:
+            raise ShapeError("LocalResponseNorm takes x of shape (..., channels); found ()")
+        wide, ones = _wide(x), (1,) * (x.ndim - 1)
+        around = [(0, 0)] * (x.ndim - 1) + [(self.size // 2, (self.size - 1) // 2)]
+        total = reduce_window_sum(fnp.square(wide), (*ones, self.size), None, around)
+        return as_type(wide / (self.k + self.alpha / self.size * total) ** self.beta, x.dtype)

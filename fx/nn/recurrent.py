@@ -44,13 +44,21 @@ class _Cell(Module):
         self, in_features: int, hidden_features: int, *, use_bias: bool = True, weight_init: Any = None, recurrent_init: Any = None,
         bias_init: Any = None, dtype: Any = None, key: Any,
     ) -> None:  # fmt: skip
+        keys = split_key(key, 4, describe(self, in_features, hidden_features))
+        self._make(
+            in_features, hidden_features, hidden_features, use_bias, weight_init, recurrent_init, bias_init, dtype, keys
+        )
+
+    def _make(
+        self, in_features: int, hidden_features: int, out_features: int, use_bias: bool, weight_init: Any, recurrent_init: Any,
+        bias_init: Any, dtype: Any, keys: Any,
+    ) -> None:  # fmt: skip
         check_sizes(self, in_features=in_features, hidden_features=hidden_features)
         self.in_features, self.hidden_features = in_features, hidden_features
-        keys = split_key(key, 4, describe(self, in_features, hidden_features))
         bound = initializers.uniform_within(1 / math.sqrt(max(hidden_features, 1)))
         wide = self._gates * hidden_features
         self.weight_ih = parameter(weight_init, bound, keys[0], (in_features, wide), dtype)
-        self.weight_hh = parameter(recurrent_init, bound, keys[1], (hidden_features, wide), dtype)
+        self.weight_hh = parameter(recurrent_init, bound, keys[1], (out_features, wide), dtype)
         self.bias_ih = parameter(bias_init, bound, keys[2], (wide,), dtype) if use_bias else None
         self.bias_hh = parameter(bias_init, bound, keys[3], (wide,), dtype) if use_bias else None
 
@@ -115,12 +123,18 @@ class RNNCell(_Cell):
         return h, h
 
 
-class LSTMCell(_Cell, init=False):
-    """Long short-term memory: ``(h, c), y = cell((h, c), x)``, with y = h; arguments as for ``RNNCell``.
+class LSTMCell(_Cell):
+    """Long short-term memory: ``(h, c), y = cell((h, c), x)``, with y = h.
 
-    i, f, o = sigmoid of their gates, g = tanh; c' = f c + i g, h' = o tanh(c').
+    i, f, o = sigmoid of their gates, g = tanh; c' = f c + i g, h' = o tanh(c'), or (o tanh(c')) weight_hr.
 
-    Source: Hochreiter, Schmidhuber, "Long short-term memory", 1997.
+    Args:
+        in_features, hidden_features: sizes.
+        proj_features: size of h and y, which are then a product of that of c with ``weight_hr`` (hidden, proj); None for none.
+        use_bias, weight_init, recurrent_init, bias_init, dtype, key: as for ``RNNCell``.
+
+    Source: Hochreiter, Schmidhuber, "Long short-term memory", 1997; the projection: Sak et al., "Long short-term memory based
+    recurrent neural network architectures for large vocabulary speech recognition", 2014.
 
     >>> import fx, numpy as np
     >>> from fx import nn
@@ -130,17 +144,34 @@ class LSTMCell(_Cell, init=False):
     ((2, 8), True)
     """
 
+    weight_hr: Value
+
     _gates = 4
 
+    def __init__(
+        self, in_features: int, hidden_features: int, *, proj_features: int | None = None, use_bias: bool = True,
+        weight_init: Any = None, recurrent_init: Any = None, bias_init: Any = None, dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
+        keys = split_key(key, 4 if proj_features is None else 5, describe(self, in_features, hidden_features))
+        out = hidden_features if proj_features is None else proj_features
+        if proj_features is not None:
+            check_sizes(self, 1, proj_features=proj_features)
+        self._make(in_features, hidden_features, out, use_bias, weight_init, recurrent_init, bias_init, dtype, keys)
+        bound = initializers.uniform_within(1 / math.sqrt(max(hidden_features, 1)))
+        shape = (hidden_features, out)
+        self.weight_hr = None if proj_features is None else parameter(recurrent_init, bound, keys[4], shape, dtype)
+
     def initial(self, batch: tuple[int, ...] = (), dtype: Any = None) -> Carry:
-        """The carry before the first step: (h, c), zeros of shape (*batch, hidden)."""
-        return super().initial(batch, dtype), super().initial(batch, dtype)
+        """The carry before the first step: (h, c), zeros of shape (*batch, hidden), h of (*batch, proj) if it is projected."""
+        zeros = super().initial(batch, dtype)
+        return fnp.zeros((*batch, self.weight_hh.shape[0]), zeros.dtype), zeros
 
     def step(self, carry: Carry, projected: Value) -> tuple[Carry, Value]:
         h, c = carry
         i, f, g, o = self._split(projected + self._recur(h))
         c = sigmoid(f) * c + sigmoid(i) * tanh(g)
         h = sigmoid(o) * tanh(c)
+        h = h if self.weight_hr is None else fnp.matmul(h, self.weight_hr)
         return (h, c), h
 
 
@@ -224,7 +255,8 @@ class _Recurrent(Module):
             raise ShapeError(f"{type(self).__name__} has at least one layer; found num_layers={num_layers}")
         directions = 2 if bidirectional else 1
         keys = iter(split_key(key, num_layers * directions, describe(self, in_features, hidden_features)))
-        sizes = [in_features] + [directions * hidden_features] * (num_layers - 1)
+        out = cell.get("proj_features")
+        sizes = [in_features] + [directions * (hidden_features if out is None else out)] * (num_layers - 1)
         make = lambda n: type(self)._cell(n, hidden_features, key=next(keys), **cell)
         self.cells = tuple([tuple([make(n) for _ in range(directions)]) for n in sizes])
         self.dropout, self.bidirectional = Dropout(dropout), bidirectional
@@ -331,8 +363,11 @@ class RNN(_Recurrent):
         )  # fmt: skip
 
 
-class LSTM(_Recurrent, init=False):
-    """Long short-term memory along the second axis: (batch, time, in) to (batch, time, hidden); arguments as for ``RNN``.
+class LSTM(_Recurrent):
+    """Long short-term memory along the second axis: (batch, time, in) to (batch, time, hidden).
+
+    Args:
+        proj_features: of the cells, as for ``LSTMCell``; outputs are then (batch, time, proj). All others as for ``RNN``.
 
     >>> from fx import nn, random
     >>> layer = nn.LSTM(3, 5, num_layers=2, key=random.key(0))
@@ -342,6 +377,16 @@ class LSTM(_Recurrent, init=False):
     """
 
     _cell = LSTMCell
+
+    def __init__(
+        self, in_features: int, hidden_features: int, *, num_layers: int = 1, bidirectional: bool = False, dropout: float = 0.0,
+        proj_features: int | None = None, use_bias: bool = True, weight_init: Any = None, recurrent_init: Any = None,
+        bias_init: Any = None, dtype: Any = None, key: Any,
+    ) -> None:  # fmt: skip
+        self._make(
+            in_features, hidden_features, num_layers, bidirectional, dropout, key, proj_features=proj_features, use_bias=use_bias,
+            weight_init=weight_init, recurrent_init=recurrent_init, bias_init=bias_init, dtype=dtype,
+        )  # fmt: skip
 
 
 class GRU(_Recurrent, init=False):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,11 @@ from ..config import config
 from ..errors import ConcretizationError, ShapeError
 from ..primitives import elementwise as p
 from ..primitives import joining, shaping
-from ..primitives.cumulative import cumsum
+from ..primitives.positions import nonzero as nonzero_along
 from ..trace import concrete_value
 from .axes import canonical_axis
-from .binary import floor_divide, remainder
 from .core import Value, as_type, as_value, broadcast_value, filled, position_dtype
-from .indexing import getitem, setitem
+from .indexing import getitem
 from .manipulation import ravel
 from .reductions import sum as sum_
 from .unary import constant, truth
@@ -72,23 +72,19 @@ def places(x: Value, size: int | None, fill_value: Any, what: str) -> tuple[Valu
     d = position_dtype(x.size)
     if size is None:
         return tuple([Array(i.astype(d)) for i in np.nonzero(known_value(x, what))])
-    mask = truth(ravel(x))
-    n = mask.shape[0]
-    ones = as_type(mask, d)
-    slot = p.select(mask, p.sub(cumsum(ones, 0), constant(ones, 1)), constant(ones, size))
-    flat = (
-        setitem(filled((size,), 0, d), slot, shaping.iota(d, n), mode="fill") if n and size else filled((size,), 0, d)
-    )
-    inside = p.lt(shaping.iota(d, size), broadcast_value(sum_(ones), (size,)))
+    n = x.size
+    flat = nonzero_along(truth(ravel(x)), size, d)
+    inside = p.lt(flat, constant(flat, n))
     fills = fill_value if isinstance(fill_value, (tuple, list)) else (0 if fill_value is None else fill_value,) * x.ndim
     if len(fills) != x.ndim:
         raise ShapeError(
             f"{what}: {len(fills)} fill values for an array with {x.ndim} dimensions; give one, or one for each"
         )
     out = []
-    for sizes_after, m, fill in zip(range(1, x.ndim + 1), x.shape, fills):
-        step = int(np.prod(x.shape[sizes_after:]))
-        place = remainder(floor_divide(flat, max(step, 1)), max(m, 1))
+    for k, (m, fill) in enumerate(zip(x.shape, fills)):
+        step = math.prod(x.shape[k + 1 :])
+        place = p.div(flat, constant(flat, step)) if step > 1 else flat
+        place = p.rem(place, constant(flat, m)) if k else place
         out.append(p.select(inside, place, broadcast_value(as_type(as_value(fill), d), (size,))))
     return tuple(out)
 

@@ -79,7 +79,8 @@ def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: bool, ignore_nan
     x = _together(x, axes, n)
     lead, k = x.shape[:-1], x.ndim - 1
     w = filled(x.shape, 1, wide) if weights is None else _together(weights, axes, n)
-    x, w = sorting.sort((x, w), -1) if weights is not None else (sorting.sort(x, -1), w)
+    if method == "inverted_cdf":
+        x, w = sorting.sort((x, w), -1) if weights is not None else (sorting.sort(x, -1), w)
     nan = isnan(x)
     qs = shaping.broadcast_in_dim(shaping.reshape(q, (q.size,)), (*lead, q.size), (k,))
     if method == "inverted_cdf":
@@ -111,8 +112,8 @@ def _fitted(w: Value, shape: tuple[int, ...], axes: tuple[int, ...]) -> Value:
 
 
 def _between(x: Value, q: Value, count: Value | None, method: str) -> Value:
-    """Interpolates between neighbours of sorted lines; ``count``: how many of each line are numbers."""
-    k, n = x.ndim - 1, x.shape[-1]
+    """Interpolates between neighbours of lines, were they sorted; ``count``: how many of each line are numbers."""
+    k, n, m = x.ndim - 1, x.shape[-1], q.shape[-1]
     total = constant(q, n) if count is None else broadcast_value(count, q.shape)
     last = p.max(p.sub(total, constant(q, 1)), constant(q, 0))
     if method in _POSITIONS:
@@ -122,7 +123,9 @@ def _between(x: Value, q: Value, count: Value | None, method: str) -> Value:
     else:
         place = p.mul(q, last)
     low = p.floor(place)
-    first, second = (take_along(x, as_type(i, np.int32), k, mode="clip") for i in (low, p.ceil(place)))
+    both = joining.concatenate([as_type(i, np.int32) for i in (low, p.ceil(place))], k)
+    found = sorting.order_statistic(x, both)
+    first, second = (joining.slice_in_dim(found, i * m, (i + 1) * m, axis=k) for i in range(2))
     w = p.sub(place, low)
     # without the exact case, an infinity would meet the weight 0
     return p.select(p.eq(w, constant(w, 0)), first, _BETWEEN.get(method, _linear)(low, w, first, second))

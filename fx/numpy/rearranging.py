@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ from .manipulation import moveaxis, ravel, swapaxes, unstack
 __all__ = [
     "delete", "diagonal", "fill_diagonal", "flip", "fliplr", "flipud", "insert", "repeat", "resize", "roll", "rot90", "tile", "view",
 ]  # fmt: skip
+
+_FEW_PIECES = 8  # of an array are copied, more of them gathered
 
 
 def flip(m: Any, axis: Any = None) -> Value:
@@ -259,10 +262,24 @@ def delete(arr: Any, obj: Any, axis: Any = None, *, assume_unique_indices: bool 
     if assume_unique_indices and type(obj) is Tracer and dtypes.is_integer(obj.dtype):
         gone = ravel(obj)
         mark = setitem(filled((n,), 0, dtypes.int32), gone, 1)
-        keep: Any = joining.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
+        keep = joining.slice_in_dim(sorting.argsort(mark, 0), 0, n - gone.shape[0])
     else:
-        keep = np.delete(np.arange(n, dtype=np.int32), _known_index(obj, n, "delete"))
+        return _pieces([x], i, np.delete(np.arange(n, dtype=np.int32), _known_index(obj, n, "delete")))
     return getitem(x, _along(i, keep))
+
+
+def _pieces(parts: Sequence[Value], i: int, source: np.ndarray) -> Value:
+    """The elements ``source`` of the parts joined along axis i: a few runs of them are copied as they are."""
+    ends = np.cumsum([x.shape[i] for x in parts])
+    part = np.searchsorted(ends, source, "right")
+    cuts = np.flatnonzero((np.diff(source) != 1) | (np.diff(part) != 0)) + 1
+    if cuts.size >= _FEW_PIECES:
+        return getitem(joining.concatenate(parts, i), _along(i, source))
+    pieces = []
+    for run, k in zip(np.split(source, cuts), part[[0, *cuts]] if source.size else [0]):
+        start = int(run[0] - (ends[k] - parts[k].shape[i])) if run.size else 0
+        pieces.append(joining.slice_in_dim(parts[k], start, start + run.size, axis=i))
+    return joining.concatenate(pieces, i)
 
 
 def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
@@ -278,8 +295,9 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
         v = moveaxis(v, 0, i) if where.ndim == 0 else v
     count = v.shape[i] if where.size == 1 else where.size
     v = broadcast_value(v, tuple([count if j == i else s for j, s in enumerate(x.shape)]))
-    source = _merge_traced(where, n, count) if traced else _merge_known(where, n, count)
-    return getitem(joining.concatenate([x, v], i), _along(i, source))
+    if not traced:
+        return _pieces([x, v], i, _merge_known(where, n, count))
+    return getitem(joining.concatenate([x, v], i), _along(i, _merge_traced(where, n, count)))
 
 
 def _insert_positions(obj: Any, n: int, i: int) -> np.ndarray:

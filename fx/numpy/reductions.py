@@ -29,7 +29,7 @@ from .core import COMMON, Value, apply, as_type, as_typed, as_value, broadcast_v
 from .unary import isnan, truth
 
 __all__ = [
-    "all", "amax", "amin", "any", "count_nonzero", "max", "min", "nanmax", "nanmin", "nanprod", "nansum", "prod", "ptp", "sum",
+    "all", "amax", "amin", "any", "count_nonzero", "max", "min", "minmax", "nanmax", "nanmin", "nanprod", "nansum", "prod", "ptp", "sum",
 ]  # fmt: skip
 
 
@@ -143,6 +143,23 @@ def _extreme(
 
 max = amax = _extreme("max", r.reduce_max_p, np.maximum, r.reduce_or_p, binary.maximum, True)
 min = amin = _extreme("min", r.reduce_min_p, np.minimum, r.reduce_and_p, binary.minimum, False)
+
+
+@planned
+def minmax(
+    a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> tuple[Value, Value]:
+    """The least and the greatest element along ``axis``, read once; NaN if there is one.
+
+    Args:
+        initial: where no element is left, or a pair of one for the least and one for the greatest.
+
+    >>> import fx.numpy as np
+    >>> np.minmax(np.array([[2, 5, 1], [3, -7, 4]]), axis=1)
+    (Array([ 1, -7], dtype=int64), Array([5, 4], dtype=int64))
+    """
+    first, last = initial if isinstance(initial, tuple) else (initial, initial)
+    return min(a, axis, None, keepdims, first, where), max(a, axis, None, keepdims, last, where)
 
 
 @planned

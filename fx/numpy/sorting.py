@@ -42,7 +42,7 @@ from .unary import constant, isnan
 
 __all__ = [
     "argmax", "argmin", "argpartition", "argsort", "digitize", "interp", "lexsort", "nanargmax", "nanargmin", "partition", "searchsorted",
-    "sort", "sort_complex",
+    "sort", "sort_complex", "top_k",
 ]  # fmt: skip
 
 
@@ -105,8 +105,8 @@ def sort_complex(a: Any) -> Value:
 
 
 @planned
-def lexsort(keys: Any, axis: int = -1) -> Value:
-    """The indices that sort by the last key, then the one before it, ..."""
+def lexsort(keys: Any, axis: int = -1, *, batch_size: int | None = None) -> Value:
+    """The indices that sort by the last key, then the one before it, ... (``batch_size``: accepted, as all keys are compared at once)."""
     ks = [as_value(k) for k in (keys if isinstance(keys, (tuple, list)) else list(as_value(keys)))]
     if not ks:
         raise ShapeError("lexsort needs at least one key")
@@ -137,6 +137,30 @@ def argpartition(a: Any, kth: Any, axis: Any = -1, kind: Any = None, order: Any 
     x, i = _along(a, axis)
     _check_kth(kth, x.shape[i], i)
     return argsort(x, i)
+
+
+@planned
+def top_k(a: Any, k: int, /, *, axis: int = -1, mode: str = "largest", sorted: bool = True) -> tuple[Value, Value]:
+    """The ``k`` largest or smallest elements along ``axis``, sorted, and their positions (int32).
+
+    NaN counts as largest, and comes first, whatever the mode.
+
+    Args:
+        mode: "largest" or "smallest".
+        sorted: accepted; they always are.
+
+    >>> import fx.numpy as np
+    >>> np.top_k(np.array([1.0, 4.0, 2.0, 3.0]), 2, mode="smallest")
+    (Array([1., 2.], dtype=float64), Array([0, 2], dtype=int32))
+    """
+    if mode not in ("largest", "smallest"):
+        raise ArgumentError(f"top_k: mode is 'largest' or 'smallest'; found {mode!r}")
+    x = as_value(a)
+    if mode == "largest":
+        return sorting.top_k(x, k, axis=axis)
+    turn = p.neg if dtypes.is_inexact(x.dtype) else p.bitwise_not  # which turns the order of all whole numbers round
+    values, positions = sorting.top_k(turn(x), k, axis=axis)
+    return turn(values), positions
 
 
 # --------------------------------------------------------------------------------------- extremes

@@ -29,6 +29,7 @@ from . import (
     base,
     clipping,
     conditions,
+    differences,
     elsewhere,
     factored,
     hyperparams,
@@ -48,6 +49,7 @@ from .accumulation import *
 from .base import *
 from .clipping import *
 from .conditions import *
+from .differences import *
 from .factored import *
 from .hyperparams import *
 from .linesearch import *
@@ -61,7 +63,7 @@ from .schedules import *
 from .selecting import *
 
 _PARTS = (
-    accumulation, base, clipping, conditions, factored, hyperparams, linesearch, moments, _muon, optimizers, preconditioners,
+    accumulation, base, clipping, conditions, differences, factored, hyperparams, linesearch, moments, _muon, optimizers, preconditioners,
     quasi_newton, scaling, schedules, selecting,
 )  # fmt: skip
 __all__ = sorted(name for part in _PARTS for name in part.__all__)

@@ -35,11 +35,20 @@ schedule = explained(
 )  # fmt: skip
 """Of schedules."""
 
+_LOSS = "It is nn."
+_MORE = "It is not here, but optax runs on fx: fx.as_jax.install() before import optax."
 _IN_PLACE = "in place of the learning rate: optim.adam(optim."
 NAMES = {
     "ASGD": "optim.chain(optim.sgd(0.1), optim.weight_ema(0.99)) keeps a mean of weights.",
     "CosineAnnealingLR": f"A schedule stands {_IN_PLACE}cosine_decay_schedule(1e-3, 10_000)).",
     "CosineAnnealingWarmRestarts": f"A schedule stands {_IN_PLACE}sgdr_schedule([...])).",
+    "ChainedScheduler": "Schedules are functions: lambda step: first(step) * second(step).",
+    "ConstantLR": "optim.piecewise_constant_schedule(1e-3 / 3, {1000: 3}) is one third for 1000 steps.",
+    "CyclicLR": "A schedule is any function of the number of steps: lambda step: low + (high - low) * abs(step / half % 2 - 1).",
+    "LinearLR": f"A schedule stands {_IN_PLACE}linear_schedule(1e-4, 1e-3, 1000)).",
+    "MultiplicativeLR": "A schedule is any function of the number of steps: optim.adam(lambda step: 1e-3 * 0.95**step).",
+    "PolynomialLR": f"A schedule stands {_IN_PLACE}polynomial_schedule(1e-3, 0, 2, 1000)).",
+    "SequentialLR": "join_schedules",
     "CosineDecay": "cosine_decay_schedule", "ExponentialDecay": "exponential_decay",
     "ExponentialLR": f"A schedule stands {_IN_PLACE}exponential_decay(1e-3, 1000, 0.9)).",
     "GradientAccumulator": "MultiSteps", "LambdaLR": "A schedule is any function of the number of steps: optim.adam(lambda step: ...).",
@@ -48,6 +57,17 @@ NAMES = {
     "PiecewiseConstantDecay": "piecewise_constant_schedule", "PolynomialDecay": "polynomial_schedule",
     "ReduceLROnPlateau": "reduce_on_plateau", "SparseAdam": "adam",
     "StepLR": f"A schedule stands {_IN_PLACE}exponential_decay(1e-3, 1000, 0.1, staircase=True)).",
+    "apply_every": "MultiSteps", "contrib": _MORE, "projections": _MORE,
+    "losses": "Losses stand in nn.losses.", "tree": "fx.tree.map(lambda x, y: ..., a, b) does what is to be done leaf by leaf.",
+    "tree_utils": "fx.tree.map(lambda x, y: ..., a, b) does what is to be done leaf by leaf.",
+    **dict.fromkeys(("adopt", "ademamix", "dog", "fromage", "novograd", "optimistic_adam", "polyak_sgd", "prodigy", "sam", "schedule_free", "sm3", "sophia"), _MORE),
+    "absolute_error": f"{_LOSS}mae.", "convex_kl_divergence": f"{_LOSS}kl_divergence.", "cosine_distance": f"{_LOSS}cosine.",
+    "cosine_similarity": f"{_LOSS}cosine_similarity.", "ctc_loss": f"{_LOSS}ctc.", "hinge_loss": f"{_LOSS}hinge.", "huber_loss": f"{_LOSS}huber.",
+    "kl_divergence": f"{_LOSS}kl_divergence.", "l2_loss": "It is nn.mse(x, y, reduction='none') / 2.", "log_cosh": f"{_LOSS}log_cosh.",
+    "sigmoid_binary_cross_entropy": f"{_LOSS}bce_with_logits.", "sigmoid_focal_loss": f"{_LOSS}focal.",
+    "smooth_labels": "nn.cross_entropy takes label_smoothing=.", "softmax_cross_entropy": f"{_LOSS}cross_entropy.",
+    "softmax_cross_entropy_with_integer_labels": f"{_LOSS}cross_entropy.", "squared_error": f"{_LOSS}mse.",
+    "triplet_margin_loss": f"{_LOSS}triplet.",
     "clip_grad_norm_": "clip_by_global_norm", "clip_grad_value_": "clip", "cosine_schedule": "cosine_decay_schedule",
     "exponential_decay_schedule": "exponential_decay", "lr_scheduler": "A schedule stands in place of the learning rate: optim.adam(schedule).",
     "step": "updates, state = optimizer.update(gradient, state, params), then optim.apply_updates(params, updates).",

@@ -12,6 +12,7 @@ from typing import Any
 from . import elsewhere
 from .base import GradientTransformation, GradientTransformationExtraArgs, Schedule, chain, identity, new_count
 from .clipping import clip_by_block_rms
+from .differences import scale_by_adan, scale_by_optimistic_gradient, scale_by_rprop
 from .factored import scale_by_factored_rms
 from .moments import wide_zeros_like
 from .preconditioners import (
@@ -30,6 +31,7 @@ from .preconditioners import (
 from .scaling import (
     EmaState,
     add_decayed_weights,
+    add_noise,
     ema,
     scale,
     scale_by_learning_rate,
@@ -41,8 +43,8 @@ from .scaling import (
 from .selecting import masked
 
 __all__ = [
-    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "amsgrad", "lamb", "lars", "lion",
-    "nadam", "nadamw", "radam", "rmsprop", "sgd", "sign_sgd", "signum", "yogi",
+    "adabelief", "adadelta", "adafactor", "adagrad", "adam", "adamax", "adamaxw", "adamw", "adan", "amsgrad", "lamb", "lars", "lion",
+    "nadam", "nadamw", "noisy_sgd", "optimistic_gradient_descent", "radam", "rmsprop", "rprop", "sgd", "sign_sgd", "signum", "yogi",
 ]  # fmt: skip
 
 Rate = Any | Schedule
@@ -111,6 +113,30 @@ def adamw(
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+@elsewhere.optimizer
+def adan(
+    learning_rate: Rate, b1: Any = 0.98, b2: Any = 0.92, b3: Any = 0.99, eps: Any = 1e-8, eps_root: Any = 1e-8,
+    weight_decay: Any = 0.0, mask: Any = None,
+) -> Optimizer:  # fmt: skip
+    """Adam with the change of the gradient as Nesterov's look ahead; see ``scale_by_adan`` for the formula.
+
+    Args:
+        b1, b2, b3: decay of the running means of the gradient, of its change and of the square of both (PyTorch's
+            implementations count 1 - b).
+        eps, eps_root, weight_decay, mask: as for ``adamw``.
+
+    >>> import fx.numpy as fnp
+    >>> optimizer = adan(0.1)
+    >>> optimizer.update(fnp.asarray([3.0, -2.0]), optimizer.init(fnp.zeros(2)), fnp.zeros(2))[0].round(3)
+    Array([-0.1,  0.1], dtype=float32)
+    """
+    return chain(
+        scale_by_adan(b1, b2, b3, eps, eps_root),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )
@@ -226,6 +252,55 @@ def lars(
         scale_by_learning_rate(learning_rate),
         trace(momentum, nesterov),
     )
+
+
+@elsewhere.optimizer
+def noisy_sgd(learning_rate: Rate, eta: Any = 0.01, gamma: Any = 0.55, key: Any = 0) -> Optimizer:
+    """Gradient descent with noise of variance eta / (1 + t)**gamma added to the gradient (Neelakantan et al., 2015).
+
+    Args:
+        key: of the noise, a key or an int; it is kept, and used up, in the state.
+    """
+    return chain(add_noise(eta, gamma, key), scale_by_learning_rate(learning_rate))
+
+
+@elsewhere.optimizer
+def optimistic_gradient_descent(learning_rate: Rate, alpha: Any = 1.0, beta: Any = 1.0) -> Optimizer:
+    """p <- p - learning_rate ((alpha + beta) g - beta (g before)): for games (GANs), where gradient descent goes in circles.
+
+    Source: Mokhtari et al., "A unified analysis of extra-gradient and optimistic gradient methods for saddle point problems", 2019.
+
+    >>> import fx.numpy as fnp
+    >>> optimizer, p = optimistic_gradient_descent(1.0), fnp.zeros(1)
+    >>> _, state = optimizer.update(fnp.asarray([1.0]), optimizer.init(p))
+    >>> optimizer.update(fnp.asarray([3.0]), state)[0]
+    Array([-5.], dtype=float32)
+    """
+    return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
+
+
+@elsewhere.optimizer
+def rprop(
+    learning_rate: Any, eta_minus: Any = 0.5, eta_plus: Any = 1.2, min_step_size: Any = 1e-6, max_step_size: Any = 50.0
+) -> Optimizer:
+    """Steps by the sign of the gradient alone, each number's of a size of its own: it grows while the sign stays, and where it
+    turns it shrinks, and that step is left out. For gradients of the whole data, without noise. (PyTorch's; optax takes each
+    step at the next call.)
+
+    Args:
+        learning_rate: the first size, a number.
+        eta_minus, eta_plus: factors by which a size shrinks and grows.
+        min_step_size, max_step_size: its bounds.
+
+    Source: Riedmiller, Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm", 1993.
+
+    >>> import fx.numpy as fnp
+    >>> optimizer, p = rprop(0.1), fnp.zeros(2)
+    >>> _, state = optimizer.update(fnp.asarray([3.0, 3.0]), optimizer.init(p))
+    >>> optimizer.update(fnp.asarray([0.2, -1.0]), state)[0]
+    Array([-0.12, -0.  ], dtype=float32)
+    """
+    return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
 
 
 @elsewhere.optimizer

@@ -17,6 +17,7 @@ from ..ir import Aval
 __all__ = [
     "ANY",
     "BITS",
+    "BOOL",
     "COMPLEX",
     "FLOAT",
     "INEXACT",
@@ -73,6 +74,7 @@ BITS = DTypeClass(
     frozenset(_BOOL + dtypes.INTEGERS),
     "Convert it first, with convert_element_type(x, 'int32') or, for its bits, bitcast_convert_type(x, 'int32').",
 )
+BOOL = DTypeClass("bool", frozenset(_BOOL), "Compare it first, with ne(x, 0).")
 UINT32 = DTypeClass("uint32", frozenset({dtypes.uint32}), "Convert it first: convert_element_type(x, 'uint32').")
 
 

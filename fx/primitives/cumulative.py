@@ -1,6 +1,6 @@
-"""Cumulative sum, product, extremes and log-sum-exp along one axis, from either end.
+"""Cumulative sum, product, extremes and log-sum-exp along one axis, from either end; and linear recurrences.
 
-The derivatives of the non-linear ones are a scan of (value, tangent) pairs under an associative combination, in
+The derivative of a product is a linear recurrence, whose derivatives are linear recurrences.  Those of extremes and log-sum-exps are a scan of (value, tangent) pairs under an associative combination, in
 log2(n) steps of whole-array primitives (Hillis and Steele, 1986).  They divide by nothing, so zeros and ties are
 safe, and they are differentiable again.
 """
@@ -8,6 +8,7 @@ safe, and they are differentiable again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from .. import dtypes
 from ..ir import Aval
 from ..primitive import Primitive
 from ..trace import aval_of, bind
-from .checks import FLOAT, NUMBER, REAL, DTypeClass, canonical_axis, check_axes, check_dtype
+from .checks import FLOAT, NUMBER, REAL, DTypeClass, canonical_axis, check_axes, check_dtype, check_same_types
 from .elementwise import (
     abs as abs_,
 )
@@ -39,7 +40,7 @@ from .elementwise import (
     min as min_,
 )
 from .elementwise_tables import NOT_LINEAR
-from .helpers import Value, axes_after_batch, def_jvp_each, def_linear, ones_like, quiet, zeros_like
+from .helpers import Value, align_batch, axes_after_batch, def_jvp_each, def_linear, ones_like, quiet, zeros_like
 from .joining import pad
 
 __all__ = [
@@ -53,6 +54,8 @@ __all__ = [
     "cumprod_p",
     "cumsum",
     "cumsum_p",
+    "linear_recurrence",
+    "linear_recurrence_p",
 ]
 
 
@@ -114,6 +117,81 @@ cumlogsumexp = _function(cumlogsumexp_p, "log(sum(exp(x))) of the first 1, 2, 3 
 
 def_linear(cumsum_p, lambda ct, aval, *, axis, reverse: cumsum(ct, axis, not reverse))
 
+# ------------------------------------------------------------------------------- linear recurrences
+
+linear_recurrence_p = Primitive("linear_recurrence")
+
+
+@linear_recurrence_p.def_abstract
+def _linear_recurrence_abstract(a: Aval, b: Aval, *, axis: int, reverse: bool) -> Aval:
+    check_axes("linear_recurrence", "axis", (axis,), a.ndim)
+    check_dtype("linear_recurrence", a, NUMBER)
+    check_same_types("linear_recurrence", (a, b))
+    return b
+
+
+@linear_recurrence_p.def_impl
+@quiet
+def _linear_recurrence_impl(a: np.ndarray, b: np.ndarray, *, axis: int, reverse: bool) -> np.ndarray:
+    half = dtypes.is_float(b.dtype) and b.dtype.itemsize == 2
+    out = b.astype(dtypes.float32) if half else b.copy()
+    factors, sums = (
+        np.moveaxis(np.flip(v, axis) if reverse else v, axis, 0) for v in (a.astype(out.dtype, copy=False), out)
+    )
+    for k in range(1, len(sums)):
+        sums[k] += factors[k] * sums[k - 1]
+    return out.astype(b.dtype, copy=False)
+
+
+def _shifted(x: Value, axis: int, by: int, first: float) -> Value:
+    """``x`` moved along the axis by one, towards the end (``by`` = 1) or the beginning (-1), with ``first`` behind it."""
+    edges = [(by, -by, 0) if i == axis else (0, 0, 0) for i in range(len(aval_of(x).shape))]
+    return pad(x, first, edges)
+
+
+def _cumprod_jvp(t: Value, out: Value, x: Value, *, axis: int, reverse: bool) -> Value:
+    """Of y[k] = x[k] y[k-1]: dy[k] = x[k] dy[k-1] + y[k-1] dx[k]."""
+    before = _shifted(out, axis, -1 if reverse else 1, 1)
+    return linear_recurrence(x, mul(before, t), axis, reverse)
+
+
+@linear_recurrence_p.def_jvp
+def _linear_recurrence_jvp(
+    primals: Sequence[Value], tangents: Sequence[Value | None], out: Value, *, axis: int, reverse: bool
+) -> Value:
+    """ds[k] = a[k] ds[k-1] + (s[k-1] da[k] + db[k])."""
+    (a, _), (ta, tb) = primals, tangents
+    added = tb
+    if ta is not None:
+        added = mul(_shifted(out, axis, -1 if reverse else 1, 0), ta)
+        added = added if tb is None else add(added, tb)
+    return linear_recurrence(a, added, axis, reverse)
+
+
+@linear_recurrence_p.def_transpose
+def _linear_recurrence_transpose(
+    ct: Value, inputs: Sequence[Any], *, axis: int, reverse: bool
+) -> tuple[Value | None, ...]:
+    """Of the terms: c[k] = ct[k] + a[k+1] c[k+1], a recurrence from the other end."""
+    a, _ = inputs
+    return None, linear_recurrence(_shifted(a, axis, 1 if reverse else -1, 0), ct, axis, not reverse)
+
+
+@linear_recurrence_p.def_batch
+def _linear_recurrence_batch(
+    size: int, args: Sequence[Value], dims: Sequence[int | None], *, axis: int, reverse: bool
+) -> tuple[Value, int]:
+    return bind(linear_recurrence_p, *align_batch(size, args, dims), axis=axis + 1, reverse=reverse), 0
+
+
+def linear_recurrence(a: Value, b: Value, axis: int = 0, reverse: bool = False) -> Value:
+    """s[k] = a[k] s[k-1] + b[k] along the axis, s[0] = b[0] (from the other end if ``reverse``)."""
+    axis = canonical_axis("linear_recurrence", axis, len(aval_of(b).shape))
+    return bind(linear_recurrence_p, a, b, axis=axis, reverse=bool(reverse))
+
+
+def_jvp_each(cumprod_p, _cumprod_jvp)
+
 # ------------------------------------------------------------------------- derivatives by pair scan
 
 Pair = tuple[Value, ...]
@@ -135,12 +213,6 @@ def _scan(
         pair = combine(earlier, pair)
         shift *= 2
     return pair
-
-
-def _multiply(a: Pair, b: Pair) -> Pair:
-    """(p, s)(q, r) = (p q, s q + p r)."""
-    (p, s), (q, r) = a, b
-    return mul(p, q), add(mul(s, q), mul(p, r))
 
 
 def _log_add(a: Pair, b: Pair) -> Pair:
@@ -170,10 +242,6 @@ def _extreme(
     return combine
 
 
-def _cumprod_jvp(t: Value, out: Value, x: Value, *, axis: int, reverse: bool) -> Value:
-    return _scan(_multiply, (x, t), (1, 0), axis, reverse)[1]
-
-
 def _cumlogsumexp_jvp(t: Value, out: Value, x: Value, *, axis: int, reverse: bool) -> Value:
     return _scan(_log_add, (x, t), (-np.inf, 0), axis, reverse)[1]
 
@@ -191,7 +259,6 @@ def _cumextreme_jvp(
     return jvp
 
 
-def_jvp_each(cumprod_p, _cumprod_jvp)
 def_jvp_each(cummax_p, _cumextreme_jvp(max_, gt, -np.inf))
 def_jvp_each(cummin_p, _cumextreme_jvp(min_, lt, np.inf))
 def_jvp_each(cumlogsumexp_p, _cumlogsumexp_jvp)

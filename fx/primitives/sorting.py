@@ -1,4 +1,4 @@
-"""Sorting: ``sort`` of several arrays by the first few of them, and ``top_k``.
+"""Sorting: ``sort`` of several arrays by the first few of them, ``top_k``, and ``order_statistic``.
 
 The order puts NaN last (``top_k``: NaN is the largest) and holds -0.0 and 0.0 equal; complex numbers compare as in
 NumPy, by real and then imaginary part.  Sorting moves elements: its derivative moves the tangents the same way,
@@ -18,16 +18,17 @@ from ..ir import Aval
 from ..primitive import Primitive
 from ..sizes import as_int
 from ..trace import aval_of, bind
-from .checks import ORDERED, canonical_axis, check_axes, check_dtype
+from .checks import INTEGER, ORDERED, canonical_axis, check_axes, check_dtype
 from .gather_scatter import take_along
 from .helpers import Value, align_batch, move_batch
 from .linalg import accumulation_dtype
-from .shaping import broadcasted_iota, transpose
+from .shaping import broadcasted_iota, reshape, transpose
 
-__all__ = ["argsort", "sort", "sort_key_val", "sort_p", "top_k", "top_k_p"]
+__all__ = ["argsort", "order_statistic", "order_statistic_p", "sort", "sort_key_val", "sort_p", "top_k", "top_k_p"]
 
 sort_p = Primitive("sort", multiple_results=True)
 top_k_p = Primitive("top_k", multiple_results=True)
+order_statistic_p = Primitive("order_statistic", typed_by=(0,))
 
 # ------------------------------------------------------------------------------------------- sort
 
@@ -138,6 +139,54 @@ def _top_k_batch(size: int, args: Sequence[Value], dims: Sequence[int], *, k: in
     return bind(top_k_p, move_batch(args[0], dims[0], 0), k=k), [0, 0]
 
 
+# ------------------------------------------------------------------------------- order statistics
+
+
+@order_statistic_p.def_abstract
+def _order_statistic_abstract(operand: Aval, k: Aval) -> Aval:
+    check_dtype("order_statistic", operand, ORDERED)
+    check_dtype("order_statistic (k)", k, INTEGER)
+    if operand.ndim == 0 or operand.shape[-1] == 0:
+        raise ShapeError(f"order_statistic: the last dimension of operand {operand} has no elements to choose from")
+    if k.shape[:-1] != operand.shape[:-1] or k.ndim != operand.ndim:
+        raise ShapeError(f"order_statistic: operand {operand} and k {k} may differ in the last dimension alone")
+    return Aval(k.shape, operand.dtype)
+
+
+@order_statistic_p.def_impl
+def _order_statistic_impl(operand: np.ndarray, k: np.ndarray) -> np.ndarray:
+    x, at = _comparable(operand), np.clip(k, 0, operand.shape[-1] - 1)
+    out = np.take_along_axis(np.partition(x, np.unique(at), -1) if at.size else x, at, -1)
+    if dtypes.is_inexact(x.dtype) and not out.all():  # zeros of both signs are equal, and stay in order
+        out = np.take_along_axis(np.sort(x, -1, kind="stable"), at, -1)
+    return out.astype(operand.dtype, copy=False)
+
+
+@order_statistic_p.def_jvp
+def _order_statistic_jvp(primals: Sequence[Value], tangents: Sequence[Value | None], out: Value) -> Value:
+    """The tangents of the elements that are there, found by a sort of the positions."""
+    (x, k), last = primals, aval_of(out).ndim - 1
+    shape = aval_of(x).shape
+    position = broadcasted_iota(_position_dtype(shape[last]), shape, last)
+    _, order = bind(sort_p, x, position, dimension=last, is_stable=True, num_keys=1)
+    return take_along(tangents[0], take_along(order, k, last, mode="clip"), last, mode="promise_in_bounds")
+
+
+order_statistic_p.no_transpose("it is not linear; its jvp is a gather, which has a transpose")
+
+
+@order_statistic_p.def_batch
+def _order_statistic_batch(size: int, args: Sequence[Value], dims: Sequence[int | None]) -> tuple[Value, int]:
+    dim = dims[1]
+    if dims[0] is not None or dim is None:
+        return bind(order_statistic_p, *align_batch(size, args, dims)), 0
+    x, k = args  # more positions in the same rows
+    last = len(k.shape) - 1
+    k = move_batch(k, dim, last)
+    out = bind(order_statistic_p, x, reshape(k, (*k.shape[:-2], k.shape[-2] * size)))
+    return reshape(out, k.shape), last
+
+
 # -------------------------------------------------------------------------------- public functions
 
 
@@ -177,10 +226,11 @@ def argsort(operand: Value, dimension: int = -1, is_stable: bool = True, index_d
     return sort((operand, position), dimension, is_stable)[1]
 
 
-def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
+def top_k(operand: Value, k: int, *, axis: int = -1, is_stable: bool = True) -> tuple[Value, Value]:
     """The ``k`` largest elements along ``axis``, falling, and their int32 positions.
 
-    NaN counts as largest, and 0.0 as larger than -0.0; of equal elements the one with the lowest position comes first.
+    NaN counts as largest, and 0.0 as larger than -0.0; of equal elements the one with the lowest position comes first, whatever
+    ``is_stable`` says.
 
     Raises:
         ShapeError: ``k`` is negative or larger than the axis.
@@ -196,3 +246,11 @@ def top_k(operand: Value, k: int, *, axis: int = -1) -> tuple[Value, Value]:
     back = tuple(last.index(d) for d in range(ndim))
     values, indices = bind(top_k_p, transpose(operand, last), k=as_int(k))
     return transpose(values, back), transpose(indices, back)
+
+
+def order_statistic(operand: Value, k: Value) -> Value:
+    """The elements at the positions ``k`` of each sorted row (the last dimension); positions outside are clamped.
+
+    NaN comes last; there is no telling which of several.
+    """
+    return bind(order_statistic_p, operand, k)

@@ -202,7 +202,7 @@ _DIGAMMA_ASYMPTOTIC = (
 
 @_in_float64
 def digamma(x: np.ndarray) -> np.ndarray:
-    """d/dx log Gamma(x); NaN at the poles 0, -1, -2 ..., as JAX."""
+    """d/dx log Gamma(x); NaN at the poles -1, -2 ...; -inf at 0.0 and inf at -0.0, the limits, as SciPy."""
     left = x < 0.5
     y = np.where(left, 1.0 - x, x)
     shift = np.zeros_like(y)
@@ -213,4 +213,4 @@ def digamma(x: np.ndarray) -> np.ndarray:
     w = 1.0 / (y * y)
     right = shift + np.log(y) - 0.5 / y + w * _poly(w, _DIGAMMA_ASYMPTOTIC)
     value = np.where(left, right - np.pi / np.tan(np.pi * _from_integer(np.where(left, x, 0.25))), right)
-    return np.where(_is_pole(x), np.nan, value)
+    return np.where(x == 0, np.copysign(np.inf, -x), np.where(_is_pole(x), np.nan, value))

@@ -51,11 +51,12 @@ from .counts import binomial, multinomial, poisson
 from .discrete import bernoulli, categorical, choice, double_sided_maxwell, geometric, permutation, rademacher, randint
 from .gammas import ball, beta, chisquare, dirichlet, f, gamma, generalized_normal, loggamma, t
 from .key_arrays import KeyArray
+from .key_arrays import KeyArray as Key
 from .keys import PRNGKey, bits, clone, fold_in, key, key_data, key_dtype, key_impl, split, wrap_key_data
 from .multivariate import multivariate_normal, orthogonal
 
 __all__ = [
-    "KeyArray", "PRNGKey", "ball", "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "chisquare",
+    "Key", "KeyArray", "PRNGKey", "ball", "bernoulli", "beta", "binomial", "bits", "categorical", "cauchy", "chisquare",
     "choice", "clone", "dirichlet", "double_sided_maxwell", "exponential", "f", "fold_in", "gamma",
     "generalized_normal", "geometric", "gumbel", "key", "key_data", "key_dtype", "key_impl", "laplace", "loggamma",
     "logistic", "lognormal", "maxwell", "multinomial", "multivariate_normal", "normal", "orthogonal", "pareto",

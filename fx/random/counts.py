@@ -22,7 +22,7 @@ from ..plans import planned
 from ..primitives.elementwise import lgamma
 from .continuous import float_dtype, sample_shape, uniform_in
 from .discrete import integer_dtype
-from .keys import check_key, split_key
+from .keys import check_key, check_method, split_key
 
 __all__ = ["binomial", "multinomial", "poisson"]
 
@@ -80,18 +80,22 @@ def _poisson_rejected(key: Value, rate: Value) -> Value:
 
 
 @planned
-def poisson(key: Any, lam: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
+def poisson(
+    key: Any, lam: Any, shape: Any = None, dtype: Any = None, *, method: str = "exact", out_sharding: Any = None
+) -> Value:
     """Poisson samples: P(k) = lam**k exp(-lam) / k!; -1 where ``lam`` is negative or NaN.
 
     Args:
         lam: the mean, at least 0; computed with in float32.
         shape: of the result; None means that of ``lam``.
         dtype: an integer dtype.
+        method: "exact"; "approximate", where JAX trades bias for time, gives the same samples.
 
     >>> from fx import random
     >>> random.poisson(random.key(0), 3.0, (2,)).dtype
     dtype('int32')
     """
+    check_method("poisson", method)
     key, d = check_key("poisson", key), integer_dtype("poisson", dtype)
     rate = broadcast_value(as_typed(lam, dtypes.float32, "lam of poisson"), sample_shape("poisson", shape, lam))
     few = fnp.isnan(rate) | (rate < _MANY)

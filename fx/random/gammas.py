@@ -35,7 +35,7 @@ from .continuous import (
     unit_of,
 )
 from .discrete import rademacher
-from .keys import bits_of, check_key, split_key
+from .keys import bits_of, check_key, check_method, split_key
 
 __all__ = ["ball", "beta", "chisquare", "dirichlet", "f", "gamma", "generalized_normal", "loggamma", "t"]
 
@@ -143,36 +143,46 @@ def _parameter(name: str, key: Any, a: Any, shape: Any, dtype: Any) -> tuple[Val
     return key, broadcast_value(as_typed(a, d, f"a parameter of {name}"), sample_shape(name, shape, a))
 
 
-def gamma(key: Any, a: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
+def gamma(
+    key: Any, a: Any, shape: Any = None, dtype: Any = None, *, method: str = "exact", out_sharding: Any = None
+) -> Value:
     """Gamma samples: density proportional to x**(a - 1) exp(-x).
 
     Args:
         a: positive, broadcasts to ``shape``.
         shape: of the result; None means that of ``a``.
+        method: "exact"; "approximate", where JAX trades bias for time, gives the same samples.
 
     >>> from fx import random
     >>> random.gamma(random.key(0), 2.0, (3,)).shape
     (3,)
     """
+    check_method("gamma", method)
     return _gamma(*_parameter("gamma", key, a, shape, dtype))
 
 
-def loggamma(key: Any, a: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
-    """Logarithms of gamma samples, accurate where small ``a`` make these too small for a float."""
+def loggamma(
+    key: Any, a: Any, shape: Any = None, dtype: Any = None, *, method: str = "exact", out_sharding: Any = None
+) -> Value:
+    """Logarithms of gamma samples, accurate where small ``a`` make these too small for a float (``method``: as of ``gamma``)."""
+    check_method("loggamma", method)
     return _log_gamma(*_parameter("loggamma", key, a, shape, dtype))
 
 
 # ------------------------------------------------------------------------------------ made of gammas
 
 
-def beta(key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
-    """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1.
+def beta(
+    key: Any, a: Any, b: Any, shape: Any = None, dtype: Any = None, *, method: str = "exact", out_sharding: Any = None
+) -> Value:
+    """Beta samples: density proportional to x**(a - 1) (1 - x)**(b - 1) for 0 < x < 1 (``method``: as of ``gamma``).
 
     >>> import fx
     >>> x = fx.random.beta(fx.random.key(0), 2.0, 6.0, (10_000,))
     >>> round(float(x.mean()), 2)
     0.25
     """
+    check_method("beta", method)
     shape = sample_shape("beta", shape, a, b)
     keys = split_key(check_key("beta", key))
     logs = [loggamma(keys[i], x, shape, dtype) for i, x in enumerate((a, b))]
@@ -203,8 +213,11 @@ def dirichlet(key: Any, alpha: Any, shape: Any = None, dtype: Any = None, *, out
     return softmax(loggamma(key, alpha, batch + alpha.shape[-1:], d), axis=-1)
 
 
-def chisquare(key: Any, df: Any, shape: Any = None, dtype: Any = None, *, out_sharding: Any = None) -> Value:
-    """Chi-square samples: the sum of the squares of ``df`` normal numbers."""
+def chisquare(
+    key: Any, df: Any, shape: Any = None, dtype: Any = None, *, method: str = "exact", out_sharding: Any = None
+) -> Value:
+    """Chi-square samples: the sum of the squares of ``df`` normal numbers (``method``: as of ``gamma``)."""
+    check_method("chisquare", method)
     d = float_dtype("chisquare", dtype)
     return fnp.exp(loggamma(key, as_typed(df, d) / 2, shape, d)) * 2
 

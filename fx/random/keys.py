@@ -18,7 +18,7 @@ from ..array import Array
 from ..config import config
 from ..dtypes import KeyDType
 from ..dtypes import key_dtype as key_type
-from ..errors import DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..numpy.axes import static_shape
 from ..numpy.core import as_type, as_value, broadcast_value, filled
 from ..plans import planned
@@ -286,3 +286,9 @@ def bits(key: Any, shape: Any = (), dtype: Any = None, *, out_sharding: Any = No
     if d not in dtypes.UNSIGNED:
         raise DTypeError(f"bits are unsigned integers; found dtype {d}. Take uint8, uint16, uint32 or uint64.")
     return random_bits(key, 8 * d.itemsize, shape)
+
+
+def check_method(name: str, method: str) -> None:
+    """Samplers of which JAX has a biased and faster form beside the exact one: here the exact one does for both."""
+    if method not in ("exact", "approximate"):
+        raise ArgumentError(f"{name}: method is 'exact' or 'approximate'; found {method!r}")

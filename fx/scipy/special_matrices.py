@@ -140,7 +140,7 @@ def fiedler_companion(a: Any) -> Value:
     x = _vector(a, "fiedler_companion")
     x = as_type(x, inexact(x.dtype))
     if x.shape[0] <= 2:
-        return p.neg(p.div(x[1:], x[:1]))[:, None] if x.shape[0] == 2 else filled((0,), 0, x.dtype)
+        return p.neg(p.div(x[1:], x[:1]))[:, None] if x.shape[0] == 2 else filled((0, 0), 0, x.dtype)
     monic = p.div(x, shaping.broadcast_in_dim(x[0], x.shape, ()))
     n = x.shape[0] - 1
     c = filled((n, n), 0, x.dtype)

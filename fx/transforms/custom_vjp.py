@@ -292,8 +292,8 @@ def _cotangents(out: Any, in_tree: tree.TreeDef, in_avals: Sequence[Aval], name:
 
 
 @user_frames
-def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
-    """``fun(*args) -> (output, vjp)`` where ``vjp(ct)`` gives the cotangents of the arguments.
+def custom_gradient(fun: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """``fun(*args) -> (output, vjp)`` where ``vjp(ct)`` gives the cotangents of the arguments; without ``fun`` a decorator.
 
     >>> import fx
     >>> @fx.custom_gradient
@@ -303,6 +303,8 @@ def custom_gradient(fun: Callable[..., Any]) -> Callable[..., Any]:
     Array(2., dtype=float32, weak_type=True)
     """
 
+    if fun is None:
+        return custom_gradient
     check_function(fun, "custom_gradient")
 
     def pair(*args: Any) -> Any:

@@ -12,14 +12,16 @@ from ..loop_ir import Const, Expr, Kernel, Ref, Ty, i64, maximum, minimum, op_, 
 from .sort_partition import Partitions, QuickSort, Range, in_vectors, largest_key, least_key
 from .sort_records import ONE, ZERO, Operands, SortSpec, element_bits, flipped, is_special, order_key
 
-__all__ = ["MOST_BUCKETS", "MOST_SAMPLES", "bucket_kernel", "quick_rows_kernel", "sample_kernel", "split_kernel"]
+__all__ = [
+    "MOST_BUCKETS", "MOST_SAMPLES", "bucket_kernel", "levels_for", "make_keys", "quick_rows_kernel", "sample_kernel", "split_kernel",
+]  # fmt: skip
 
 MOST_BUCKETS = 64
 MOST_SAMPLES = 8 * MOST_BUCKETS
 _LEVELS = 2  # for each halving of a range; after that, bounds are taken halfway
 
 
-def _make_keys(
+def make_keys(
     b: KernelBuilder, spec: SortSpec, operands: Operands, row: Expr, to: str, place: Expr, n: Expr, lanes: int
 ) -> Ref:
     """Writes the keys of n elements behind ``row``; returns how many elements the key does not tell."""
@@ -57,7 +59,7 @@ def _key_type(spec: SortSpec) -> Ty:
     return Ty("i", spec.sources[0].bits)
 
 
-def _levels(n: Expr) -> Expr:
+def levels_for(n: Expr) -> Expr:
     return (64 - op_("clz", n)) * _LEVELS
 
 
@@ -70,9 +72,9 @@ def quick_rows_kernel(spec: SortSpec, lanes: int) -> Kernel:
     sorter = _quick_sort(b, spec, operands.out[0], away, lanes)
     with b.for_("p", b.lo, b.hi) as p:
         row = b.let("row", p * n)
-        b.store(special, p, _make_keys(b, spec, operands, row, operands.out[0], row, n, lanes))
+        b.store(special, p, make_keys(b, spec, operands, row, operands.out[0], row, n, lanes))
         least, largest = Const(least_key(key), key), Const(largest_key(key), key)
-        sorter.sort(Range(row, b.worker * each, n, ZERO), least, largest, _levels(n))
+        sorter.sort(Range(row, b.worker * each, n, ZERO), least, largest, levels_for(n))
     return b.build()
 
 
@@ -155,7 +157,7 @@ def split_kernel(spec: SortSpec, lanes: int) -> Kernel:
         row = b.let("row", r * g.n)
         begin = b.let("begin", row + minimum((p - r * g.blocks) * g.size, g.n))
         n = b.let("n_here", minimum(begin + g.size, row + g.n) - begin)
-        b.store(special, p, _make_keys(b, spec, operands, begin, home, begin, n, lanes))
+        b.store(special, p, make_keys(b, spec, operands, begin, home, begin, n, lanes))
         put(ZERO, Range(begin, begin, n, ZERO))
         at = b.let("at", r * MOST_BUCKETS)
         width = b.var("width", g.buckets + 0)
@@ -221,5 +223,5 @@ def bucket_kernel(spec: SortSpec, lanes: int) -> Kernel:
         with b.if_(floor.eq(ceiling)):
             sorter.fill(bucket, floor)
         with b.else_(), b.if_(bucket.n > 0):
-            sorter.sort(bucket, floor, ceiling, b.let("levels", _levels(bucket.n)))
+            sorter.sort(bucket, floor, ceiling, b.let("levels", levels_for(bucket.n)))
     return b.build()

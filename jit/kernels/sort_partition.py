@@ -207,6 +207,10 @@ class QuickSort(Partitions):
             with b.else_():
                 self._divide(r, levels, floor, ceiling)
 
+    def wanted(self, r: Range) -> Expr:
+        """Whether a range is to be sorted at all."""
+        return r.n > 0
+
     def _push(self, r: Range, *more: Expr) -> None:
         for stack, v in zip(self.stacks, (r.start, r.place, r.n, r.gone, *more)):
             self.b.store(stack, self.waiting, v)
@@ -236,9 +240,9 @@ class QuickSort(Partitions):
             with b.if_(levels > 0):
                 b.assign(bound, maximum(self._sampled(r), floor + 1))
             below, above = self.cut(r, bound)
-            with b.if_(above.n > 0):
+            with b.if_(self.wanted(above)):
                 self._push(above, levels - 1, bound, ceiling)
-            with b.if_(below.n > 0):
+            with b.if_(self.wanted(below)):
                 self._push(below, levels - 1, floor, b.let("last", bound - 1))
 
     def fill(self, r: Range, key: Expr) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, f64, fma, lift, select
-from .vector_math_base import fabs, fast_two_sum, less_product, polynomial, rint, two_sum, unless
+from .vector_math_base import copysign, fabs, fast_two_sum, less_product, polynomial, rint, two_sum, unless
 from .vector_math_exp import INF, NAN, log_parts
 
 Function = Callable[[KernelBuilder, Expr], Expr]
@@ -133,7 +133,7 @@ def _lgamma_left(b: KernelBuilder, y: Expr, hi: Expr, lo: Expr, exact: bool) -> 
 
 @_in_double
 def digamma(b: KernelBuilder, x: Expr, exact: bool) -> Expr:
-    """The derivative of lgamma.  NaN at the poles and at -inf."""
+    """The derivative of lgamma.  NaN at the poles and at -inf, but the limit from its side at a zero that has a sign."""
     y = b.let("gamma_y", fabs(x))
     low = b.let("gamma_low", y < 1.0)
     inverse = b.let("gamma_inverse", 1.0 / y)
@@ -141,7 +141,7 @@ def digamma(b: KernelBuilder, x: Expr, exact: bool) -> Expr:
     lost = select(y > 2.0**-60, less_product(b, lift(1.0, y.ty), y, inverse) * inverse, 0.0)
     right = select(low, (hi + (lo - lost)) - inverse, hi + lo)
     value = unless(b, x < 0.0, right, lambda: _digamma_left(b, y, hi, lo + select(low, 0.0, inverse), exact))
-    return select(x.eq(0.0), Const(NAN, y.ty), select(x.eq(INF), x, value))
+    return select(x.eq(0.0), copysign(inverse, -x), select(x.eq(INF), x, value))
 
 
 def _digamma_of_next(b: KernelBuilder, y: Expr, low: Expr, inverse: Expr) -> Sum:

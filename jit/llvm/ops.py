@@ -307,7 +307,8 @@ def _exchange(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> s
 def _count(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:
     word = f"i{types[0].lanes}"
     bits = e.ins(f"bitcast {register_type(types[0])} {args[0]} to {word}")
-    return e.ins(f"zext {word} {e.ins(f'call {word} @llvm.ctpop.{word}({word} {bits})')} to i64")
+    number = e.ins(f"call {word} @llvm.ctpop.{word}({word} {bits})")
+    return number if types[0].lanes == 64 else e.ins(f"zext {word} {number} to i64")
 
 
 def _any(e: OpEmitter, ty: Ty, types: tuple[Ty, ...], args: list[str]) -> str:

@@ -11,6 +11,7 @@ from . import (
     fft,
     indexing,
     linalg,
+    positions,
     random,
     sorting,
     spectral,
@@ -19,6 +20,6 @@ from . import (
 from .given import given_from_outside
 
 __all__ = [
-    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "fft", "given_from_outside", "indexing", "linalg", "random", "sorting",
-    "spectral", "windows",
+    "control_flow", "conv", "cumulative", "decompositions", "elementwise", "fft", "given_from_outside", "indexing", "linalg", "positions", "random",
+    "sorting", "spectral", "windows",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Cumulative sums, products, extremes and log-sum-exps.
+"""Cumulative sums, products, extremes and log-sum-exps, and linear recurrences.
 
 The operand is seen as (batch, n, columns).  A *chain* accumulates along n in order, in float32 for 16-bit floats,
 rounding each result once.  With columns, vectors run along them (``_columns_kernel``); without, several chains
@@ -12,7 +12,9 @@ number of threads changes no bit.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -48,16 +50,18 @@ class _Scan:
     """sum, prod, max, min: the state is the result so far."""
 
     cost = 0.7  # nanoseconds for one element
+    operands: tuple[str, ...] = ("x",)
+    continues = False  # a block goes on from the state before it; else its results are joined to that
 
     def __init__(self, b: KernelBuilder, op: str, memory: Ty, parts: int) -> None:
         self.b, self.op, self.memory, self.parts = b, op, memory, parts
         self.work = compute_type(memory)
         self.state = (self.work,) * parts
 
-    def load(self, x: str, i: Expr, lanes: int = 1) -> State:
+    def load(self, xs: Sequence[str], i: Expr, lanes: int = 1) -> State:
         work = self.work.vector(lanes)
         at = [i * self.parts + k if self.parts > 1 else i for k in range(self.parts)]
-        return [self.b.let("x", self.b.load(x, j, lanes).cast(work)) for j in at]
+        return [self.b.let("x", self.b.load(x, j, lanes).cast(work)) for x in xs for j in at]
 
     def first(self, x: State) -> State:
         return x
@@ -83,6 +87,7 @@ class _LogSumExp(_Scan):
     """The state is the largest x so far, m, and the sum of exp(x - m): one of its two exponentials is always 1."""
 
     cost = 8.0
+    continues = True
 
     def __init__(self, b: KernelBuilder, op: str, memory: Ty, parts: int) -> None:
         super().__init__(b, op, memory, parts)
@@ -113,12 +118,43 @@ class _LogSumExp(_Scan):
         return [(m + log(self.b, s)).cast(self.memory.vector(m.ty.lanes))]
 
 
+class _Recurrence(_Scan):
+    """s[k] = a[k] s[k-1] + b[k].  The state is the product of the a of a stretch, and the s that it ends with if it begins with 0."""
+
+    operands = ("a", "x")
+    continues = True
+
+    def __init__(self, b: KernelBuilder, op: str, memory: Ty, parts: int) -> None:
+        super().__init__(b, op, memory, parts)
+        self.state = (self.work,) * (2 * parts)
+
+    def step(self, state: State, x: State) -> State:
+        p, s, a, y = *self.halves(state), *self.halves(x)
+        return [*self.times(p, a), *(u + v for u, v in zip(self.times(s, a), y))]
+
+    def join(self, earlier: State, later: State) -> State:
+        """A product of many a may be infinite, and meet a zero that each of them would have left as it was."""
+        (_, s), (_, y), joined = self.halves(earlier), self.halves(later), self.step(earlier, later)
+        nothing = functools.reduce(operator.and_, [v.eq(0) for v in s])
+        return [*joined[: self.parts], *(select(nothing, v, w) for v, w in zip(y, joined[self.parts :]))]
+
+    def halves(self, state: State) -> tuple[State, State]:
+        return state[: self.parts], state[self.parts :]
+
+    def times(self, v: State, w: State) -> State:
+        return [v[0] * w[0]] if self.parts == 1 else list(COMBINE["prod"](self.b, tuple(v), tuple(w)))
+
+    def result(self, state: State) -> State:
+        return super().result(self.halves(state)[1])
+
+
 _SCANS: dict[str, tuple[str, type[_Scan]]] = {
     "cumsum": ("sum", _Scan),
     "cumprod": ("prod", _Scan),
     "cummax": ("max", _Scan),
     "cummin": ("min", _Scan),
     "cumlogsumexp": ("logsumexp", _LogSumExp),
+    "linear_recurrence": ("recurrence", _Recurrence),
 }
 
 # ------------------------------------------------------------------------------------ kernels
@@ -136,7 +172,7 @@ class _Frame:
         self.mode, self.reverse = mode, reverse
         memory, parts = _memory(op, dtype)
         self.scan = _SCANS[name][1](b, op, memory, parts)
-        self.x = b.pointer("x", memory)
+        self.x = [b.pointer(name, memory) for name in self.scan.operands]
         self.out = b.pointer("out", memory) if mode != "totals" else None
         self.states = [b.pointer(f"state{k}", ty) for k, ty in enumerate(self.scan.state)] if mode != "plain" else []
         self.n, self.columns = b.integer("n"), b.integer("columns")
@@ -170,13 +206,14 @@ class _Chain:
     def __init__(self, f: _Frame, start: Expr, column: Expr, state_at: Expr, block: Expr, lanes: int) -> None:
         self.f, self.start, self.column, self.state_at, self.lanes = f, start, column, state_at, lanes
         b, scan = f.b, f.scan
-        first = scan.first(scan.load(f.x, self.at(const(0)), lanes))
+        x = scan.load(f.x, self.at(const(0)), lanes)
+        first = scan.first(x)
         self.begins = b.let("begins", block.eq(0))
         self.earlier: State = []
         if f.mode == "resume":
             self.earlier = f.carried(state_at, lanes)
-            if isinstance(scan, _LogSumExp):  # continues where the earlier blocks ended
-                first = self._unless_first(scan.step(self.earlier, [first[0]]), first)
+            if scan.continues:
+                first = self._unless_first(scan.step(self.earlier, x), first)
         self.state = [b.var("acc", v) for v in first]
         self.write(const(0))
 
@@ -200,7 +237,7 @@ class _Chain:
         if f.mode == "totals":
             return
         state: State = list(self.state)
-        if f.mode == "resume" and not isinstance(f.scan, _LogSumExp):
+        if f.mode == "resume" and not f.scan.continues:
             state = self._unless_first(f.scan.join(self.earlier, state), state)
         f.scan.store(cast(str, f.out), self.at(i), state)
 
@@ -344,7 +381,18 @@ def _cumulative(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tup
         columns *= 2
     cut = n >= _BLOCKS_FROM and batch * columns <= _MANY_CHAINS
     blocks = -(-n // _BLOCK) if cut else 1
-    run = _Run(ctx, name, reverse, ctx.contiguous(ins[0]), out, batch, n, columns, blocks, _BLOCK if cut else n)
+    run = _Run(
+        ctx,
+        name,
+        reverse,
+        tuple([ctx.contiguous(x) for x in ins]),
+        out,
+        batch,
+        n,
+        columns,
+        blocks,
+        _BLOCK if cut else n,
+    )
     if cut:
         states = run.scratch()
         run.step("totals", states)
@@ -361,7 +409,7 @@ class _Run:
     ctx: LowerContext
     name: str
     reverse: bool
-    x: Operand
+    xs: tuple[Operand, ...]
     out: Operand
     batch: int
     n: int
@@ -398,9 +446,9 @@ class _Run:
         cost = self.size * _SCANS[self.name][1].cost * (0.5 if along_columns else 1.0)
         chunk = chunk_for(total, cost, 64 // memory.itemsize if along_columns else _TOGETHER)
         ctx.step(
-            kernel, (self.x, *results, *states, self.n, self.columns, self.blocks, self.size), total, chunk,
+            kernel, (*self.xs, *results, *states, self.n, self.columns, self.blocks, self.size), total, chunk,
             f"{self.name} ({mode})" if states else self.name, flops=self.out.size,
-            nbytes=2 * self.out.size * self.out.dtype.itemsize, reads=(self.x, *states),
+            nbytes=(1 + len(self.xs)) * self.out.size * self.out.dtype.itemsize, reads=(*self.xs, *states),
             writes=states if mode == "totals" else results,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Sort and top_k: which of the kernels in ``kernels/sort.py`` sorts which rows.
+"""Sort, top_k and order_statistic: which of the kernels in ``kernels/sort.py`` sorts which rows.
 
 The sorted dimension is made the innermost one of dense memory, by a copy where it is not.  Then
 
@@ -32,11 +32,13 @@ from ..cost import chunk_for, halvings
 from ..kernels import sort_blocks, sort_buckets, sort_restore
 from ..kernels.sort import SELECT_MOST, across_kernel, lanes_kernel, places_for, rows_kernel, select_kernel
 from ..kernels.sort_network import padded
+from ..kernels.sort_ranks import MOST_RANKS, picked_kernel, ranks_kernel
 from ..kernels.sort_records import SortSpec, Source
 from ..kernels.sort_top import rank_of, sampled, top_rows_kernel
 from .copies import copy_strided
 from .loops import dense_strides, word_type
 from .registry import Address, LowerContext, Operand, lowers
+from .types import ty_of
 
 # Bits of a record -> elements of the longest rows that are sorted side by side; those with positions by bits of a key
 _LANES_LONGEST = {8: 1 << 14, 16: 1 << 14, 32: 1 << 14, 64: 1 << 13}
@@ -57,6 +59,7 @@ _MOST_BLOCKS = 64
 _FEW_ROWS = 16
 _NS_PER_ELEMENT = 10.0
 _NS_PER_PARTED_ELEMENT = 4.0
+_NS_PER_RANKED_ELEMENT = 0.6
 _LIMITED_FROM = 1 << 11  # rows from this length on have a limit found for their first elements, if these are
 _LIMITED_PART = 16  # no more than one in so many
 _BUCKETS_FROM = 1 << 14  # rows from this length on are cut into buckets, if there are few of them
@@ -176,6 +179,37 @@ def _top_limited(ctx: LowerContext, spec: SortSpec, x: Operand, outs: tuple[Oper
     ctx.step(
         kernel, (x, *outs, *records, n, k, samples, late(rank_of, n, k), each, 0), rows, chunk, "top_k",
         nbytes=x.size * x.dtype.itemsize, reads=(x,), writes=(*outs, *records),
+    )  # fmt: skip
+
+
+@lowers("order_statistic")
+def _order_statistic(ctx: LowerContext, eqn: Eqn, ins: tuple[Operand, ...], outs: tuple[Operand, ...]) -> None:
+    (out,) = outs
+    if not out.size:
+        return
+    x, ks = (_rows_in(ctx, v, "order_statistic") for v in ins)
+    n, m, position = x.shape[-1], out.shape[-1], ty_of(ks.dtype)
+    rows, spec = x.size // n, _sort_spec((x,), 1, n)
+    lanes = _lanes(ctx, spec)
+    beside = n <= _longest_in_lanes(spec, lanes, lanes >= _FEW_LANES and 2 * rows < lanes, _by_partitions(ctx, spec))
+    if beside or not _by_partitions(ctx, spec) or m > MOST_RANKS:
+        if n > 1:
+            ordered = _dense_scratch(ctx, x)
+            _sort_rows(ctx, "order_statistic", spec, (x,), (ordered,), n, n)
+            x = ordered
+        word, _ = word_type(x.dtype)
+        kernel = ctx.kernel(("order_statistic_pick", word, position), lambda: picked_kernel(word, position))
+        chunk = chunk_for(rows, m * 1.0)
+        ctx.step(kernel, (x, ks, out, n, m), rows, chunk, "order_statistic", reads=(x, ks), writes=outs)
+        return
+    lanes = ctx.host.lanes(spec.record)
+    each = -(-n // lanes) * lanes
+    home, away = (_scratch(ctx, each * spec.record.itemsize, per_worker=True) for _ in range(2))
+    kernel = ctx.kernel(("order_statistic", spec, position, lanes), lambda: ranks_kernel(spec, position, lanes))
+    chunk = chunk_for(rows, n * _NS_PER_RANKED_ELEMENT)
+    ctx.step(
+        kernel, (x, ks, out, home, away, n, m, each), rows, chunk, "order_statistic", nbytes=x.size * x.dtype.itemsize,
+        reads=(x, ks), writes=(out, home, away),
     )  # fmt: skip
 
 

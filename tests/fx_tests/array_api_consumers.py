@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 import scipy.fft
 import scipy.integrate
 import scipy.ndimage
@@ -22,6 +23,7 @@ from sklearn import linear_model, metrics, naive_bayes, preprocessing
 
 import fx
 import fx.numpy as fnp
+from fx.errors import ConcretizationError
 
 rng = np.random.default_rng(0)
 X, T, P = rng.normal(size=(12, 3)), rng.normal(size=12), rng.random(12) + 0.2
@@ -70,6 +72,9 @@ SMOOTH: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_STATS_LOOK = tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 18)
+
+
 def check(name: str, call: Callable[[Any], Any]) -> None:
     want, got = call(np.asarray), call(fnp.asarray)
     for w, g in zip(*[v if isinstance(v, tuple) else (v,) for v in (want, got)]):
@@ -81,7 +86,12 @@ def check_transforms(name: str, f: Callable[[Any], Any]) -> None:
     step = 1e-6 * np.cos(np.arange(6.0))
     slope = (f(P[:6] + step) - f(P[:6] - step)) / 2
     np.testing.assert_allclose(np.sum(np.asarray(fx.grad(f)(P[:6])) * step), slope, rtol=1e-5, err_msg=name)
-    np.testing.assert_allclose(np.asarray(fx.jit(f)(P[:6])), f(P[:6]), rtol=1e-6, err_msg=name)
+    try:
+        compiled = fx.jit(f)(P[:6])
+    except ConcretizationError:  # from SciPy 1.18 on, these look for NaN unless the arrays are JAX's
+        assert name.startswith("scipy.stats.") and _STATS_LOOK, name
+    else:
+        np.testing.assert_allclose(np.asarray(compiled), f(P[:6]), rtol=1e-6, err_msg=name)
 
 
 if __name__ == "__main__":

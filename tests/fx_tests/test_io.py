@@ -431,6 +431,8 @@ def torch_twins():
         "bilinear": (t.Bilinear(4, 4, 4), nn.Bilinear(4, 4, 4, key=next(keys)), sequence, dict(call=lambda m, x: m(x, x))),
         "sequential": (t.Sequential(t.Linear(4, 4), t.Sequential(t.ReLU(), t.Linear(4, 2))),
                        nn.Sequential(nn.Linear(4, 4, key=next(keys)), nn.Sequential(nn.relu, nn.Linear(4, 2, key=next(keys)))), sequence, {}),
+        "lstm with projections": (t.LSTM(4, 5, proj_size=3, batch_first=True), nn.LSTM(4, 5, proj_features=3, key=next(keys)), sequence,
+                                  dict(theirs=first["call"])),
         "lstm": (t.LSTM(4, 3, num_layers=2, bidirectional=True, batch_first=True),
                  nn.LSTM(4, 3, num_layers=2, bidirectional=True, key=next(keys)), sequence, dict(theirs=first["call"])),
         "attention": (t.MultiheadAttention(4, 2, batch_first=True), nn.MultiHeadAttention(4, 2, key=next(keys)), sequence,

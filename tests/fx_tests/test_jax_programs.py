@@ -243,7 +243,8 @@ def test_a_table_of_primitives() -> None:
     assert table.sin_p is fx.lax.sin_p and table.add_jaxvals_p is fx.lax.add_p and table.call_p is table.call_p
     jax = pytest.importorskip("jax.extend.core.primitives")
     missing = [n for n in dir(jax) if n.endswith("_p") and not hasattr(table, n)]
-    assert missing == ["empty2_p", "get_p", "swap_p"], "references are no values here"
+    made_of_others = {"one_minus_square_p", "polynomial_p"}  # from JAX 0.12 on
+    assert set(missing) - made_of_others == {"empty2_p", "get_p", "swap_p"}, "references are no values here"
 
 
 def test_functions_transformed_step_by_step() -> None:

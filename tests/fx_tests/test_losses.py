@@ -31,6 +31,7 @@ SOFT = RNG.dirichlet(np.ones(5), 6)
 BITS = RNG.integers(0, 2, (6, 5)).astype(np.float64)
 SIGNS = np.sign(draw(6))
 CLASS = RNG.uniform(0.5, 2.0, 5)
+COUNTS = RNG.poisson(2.0, (6, 5)).astype(np.float64)
 LONG = torch.tensor(LABELS)
 
 # name -> (ours, PyTorch's, operands that are differentiated)
@@ -73,6 +74,26 @@ CASES: dict[str, tuple[Any, Any, tuple[np.ndarray, ...]]] = {
     "cosine": (
         lambda x, y, **k: nn.cosine(x, y, SIGNS, margin=0.1, **k),
         lambda x, y, **k: F.cosine_embedding_loss(x, y, torch.tensor(SIGNS), margin=0.1, **k), (X, Y),
+    ),
+    "hinge_embedding": (
+        lambda x, **k: nn.hinge_embedding(x, 2 * BITS - 1, margin=0.8, **k),
+        lambda x, **k: F.hinge_embedding_loss(x, torch.tensor(2 * BITS - 1), margin=0.8, **k), (X,),
+    ),
+    "margin_ranking": (
+        lambda x, y, **k: nn.margin_ranking(x, y, 2 * BITS - 1, margin=0.2, **k),
+        lambda x, y, **k: F.margin_ranking_loss(x, y, torch.tensor(2 * BITS - 1), margin=0.2, **k), (X, Y),
+    ),
+    "gaussian_nll": (
+        lambda x, y, v, **k: nn.gaussian_nll(x, y, v, full=True, epsilon=0.6, **k),
+        lambda x, y, v, **k: F.gaussian_nll_loss(x, y, v, full=True, eps=0.6, **k), (X, Y, CLASS * np.ones((6, 1))),
+    ),
+    "gaussian_nll of one variance a row": (nn.gaussian_nll, F.gaussian_nll_loss, (X, Y, np.abs(Z[:, :1]))),
+    "poisson_nll": (
+        lambda x, **k: nn.poisson_nll(x, COUNTS, full=True, **k), lambda x, **k: F.poisson_nll_loss(x, torch.tensor(COUNTS), full=True, **k), (X,),
+    ),
+    "poisson_nll of rates": (
+        lambda x, **k: nn.poisson_nll(x, COUNTS, log_input=False, **k),
+        lambda x, **k: F.poisson_nll_loss(x, torch.tensor(COUNTS), log_input=False, **k), (np.abs(X),),
     ),
     "triplet": (nn.triplet, F.triplet_margin_loss, (X, Y, Z)),
     "triplet of the greatest element": (

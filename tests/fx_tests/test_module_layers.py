@@ -2,221 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
+from layer_cases import (
+    CASES,
+    IMAGE,
+    KEY,
+    LAWS,
+    SERIES,
+    VOLUME,
+    T,
+    channels_first_call,
+    draw,
+    first,
+    last,
+    parameters,
+    paths,
+    torch,
+    weights,
+    with_parameters,
+)
 from narrowing import narrow_steps
 
 import fx
 import fx.numpy as fnp
-from fx import nn, random, tree_util
-
-torch = pytest.importorskip("torch")
-T = torch.nn
-RNG = np.random.default_rng(0)
-
-
-def draw(*shape: int) -> np.ndarray:
-    return RNG.normal(size=shape)
-
-
-def weights(x: Any) -> np.ndarray:
-    return np.cos(np.arange(np.prod(x.shape), dtype=np.float64)).reshape(x.shape)
-
-
-# ---------------------------------------------------------------------- PyTorch's parameters as ours
-
-
-def last(x: Any) -> np.ndarray:
-    """Channels from second to last."""
-    return np.moveaxis(x, 1, -1)
-
-
-def first(x: Any) -> np.ndarray:
-    return np.moveaxis(x, -1, 1)
-
-
-def _kernel(w: np.ndarray) -> np.ndarray:
-    return np.moveaxis(w, (0, 1), (-1, -2))
-
-
-def _transposed_kernel(w: np.ndarray, groups: int) -> np.ndarray:
-    """(in, out / groups, *window) as (*window, in / groups, out)."""
-    parts = [np.moveaxis(p, (0, 1), (-2, -1)) for p in np.split(w, groups)]
-    return np.concatenate(parts, -1)
-
-
-def parameters(theirs: Any, ours: Any, grads: bool = False) -> dict[str, np.ndarray]:
-    """Path in ours -> value (or gradient) of a PyTorch module."""
-    out = {n: np.asarray((p.grad if grads else p).detach()) for n, p in theirs.named_parameters()}
-    renamed: dict[str, np.ndarray] = {}
-    for name, value in out.items():
-        module = theirs.get_submodule(name.rpartition(".")[0]) if "." in name else theirs
-        path, leaf = name.replace(".", "/"), name.rpartition(".")[2]
-        for old, new in (("out_proj", "output"), ("self_attn", "attention"), ("multihead_attn", "cross_attention")):
-            path = path.replace(old, new)
-        if isinstance(module, T.MultiheadAttention) and leaf.startswith("in_proj"):
-            prefix = path.removesuffix(leaf)
-            for part, v in zip(("query", "keys", "values"), np.split(value, 3)):
-                renamed[f"{prefix}{part}/{leaf.removeprefix('in_proj_')}"] = v.T
-            continue
-        if isinstance(module, T.RNNBase):
-            kind, layer = leaf.removesuffix("_reverse").rsplit("_l", 1)
-            path, value = f"cells/{layer}/{int(leaf.endswith('_reverse'))}/{kind}", value.T
-        elif isinstance(module, (T.Linear, T.RNNCellBase)):
-            value = value.T
-        elif isinstance(module, T.modules.conv._ConvTransposeNd) and leaf == "weight":
-            value = _transposed_kernel(value, module.groups)
-        elif isinstance(module, T.modules.conv._ConvNd) and leaf == "weight":
-            value = _kernel(value)
-        renamed[path] = value
-    return renamed
-
-
-def paths(tree: Any) -> dict[str, Any]:
-    return {tree_util.keystr(p, simple=True, separator="/"): v for p, v in tree_util.tree_leaves_with_path(tree)}
-
-
-def with_parameters(ours: Any, theirs: Any) -> Any:
-    wanted = parameters(theirs, ours)
-    assert set(wanted) == set(paths(ours))
-    name = lambda p: tree_util.keystr(p, simple=True, separator="/")
-    for path, leaf in paths(ours).items():
-        assert tuple(leaf.shape) == wanted[path].shape, path
-    return tree_util.tree_map_with_path(lambda p, _: fnp.asarray(wanted[name(p)]), ours)
-
-
-KEY = random.key(0)
-IMAGE, SERIES, VOLUME = draw(2, 6, 7, 4), draw(2, 9, 4), draw(2, 4, 5, 6, 4)
-INT = np.array([[1, 0], [4, 2]])
-MASK = np.tril(np.ones((9, 9), bool))
-
-
-@dataclass(frozen=True)
-class Case:
-    """A layer and PyTorch's: ``call(layer, *inputs)`` beside ``their_call(module, *inputs)``, both channels last."""
-
-    ours: Callable[[], Any]
-    theirs: Any
-    inputs: tuple[np.ndarray, ...]
-    call: Callable[..., Any] = lambda m, *xs: m(*xs)
-    their_call: Callable[..., Any] = lambda m, *xs: m(*xs)
-    native: bool = False
-
-
-def _spatial(m: Any, x: Any) -> Any:
-    return m(x.movedim(-1, 1)).movedim(1, -1)
-
-
-def conv(name: str, x: np.ndarray, native: bool = False, out: int = 6, theirs: Any = None, **options: Any) -> Case:
-    torch_names = {"strides": "stride", "use_bias": "bias"}
-    translated = {torch_names.get(k, k): v.lower() if isinstance(v, str) else v for k, v in options.items()}
-    module = getattr(T, name)(4, out, kernel_size=3, **(translated if theirs is None else theirs))
-    return Case(
-        lambda: getattr(nn, name)(4, out, 3, key=KEY, **options), module, (x,), their_call=_spatial, native=native
-    )
-
-
-def pool(
-    name: str, x: np.ndarray, ours: tuple[Any, ...], theirs: tuple[Any, ...], native: bool = False, **options: Any
-) -> Case:
-    return Case(
-        lambda: getattr(nn, name)(*ours, **options),
-        getattr(T, name)(*theirs, **options),
-        (x,),
-        their_call=_spatial,
-        native=native,
-    )
-
-
-def _flat_carry(m: Any, x: Any) -> Any:
-    y, carry = m(x)
-    return (y, *(carry if isinstance(carry, tuple) else (carry,)))
-
-
-def _our_carry(m: Any, x: Any) -> Any:
-    """PyTorch's order: (layers * directions, batch, hidden) for each part of the carry."""
-    y, carry = m.run(x)
-    cells = [c for layer in carry for c in layer]
-    parts = zip(*cells) if isinstance(cells[0], tuple) else [cells]
-    return (y, *[fnp.stack(list(p)) for p in parts])
-
-
-CASES: dict[str, Case] = {
-    "Linear": Case(lambda: nn.Linear(4, 3, key=KEY), T.Linear(4, 3), (SERIES,), native=True),
-    "Linear without bias": Case(lambda: nn.Linear(4, 3, use_bias=False, key=KEY), T.Linear(4, 3, bias=False), (IMAGE,)),
-    "Bilinear": Case(lambda: nn.Bilinear(4, 3, 5, key=KEY), T.Bilinear(4, 3, 5), (draw(2, 4), draw(2, 3))),
-    "Embedding": Case(
-        lambda: nn.Embedding(5, 3, padding=2, key=KEY), T.Embedding(5, 3, padding_idx=2), (), lambda m: m(INT), lambda m: m(torch.tensor(INT)), True,
-    ),
-    "Conv1d": conv("Conv1d", SERIES, padding=1, dilation=2),
-    "Conv1d circular": conv("Conv1d", SERIES, padding="SAME", padding_mode="circular", use_bias=False),
-    "Conv2d": conv("Conv2d", IMAGE, True, padding="SAME"),
-    "Conv2d options": conv("Conv2d", IMAGE, strides=(2, 1), padding=(2, 1), groups=2, padding_mode="reflect"),
-    "Conv2d replicate": conv("Conv2d", IMAGE, padding=1, padding_mode="replicate"),
-    "Conv3d": conv("Conv3d", VOLUME, padding=1, strides=2),
-    "ConvTranspose1d": conv("ConvTranspose1d", SERIES, strides=3, padding=1, output_padding=2),
-    "ConvTranspose2d": conv("ConvTranspose2d", IMAGE, True, strides=2, padding=1, groups=2),
-    "ConvTranspose2d dilated": conv("ConvTranspose2d", IMAGE, strides=(1, 2), padding=(0, 1), dilation=2),
-    "ConvTranspose3d": conv("ConvTranspose3d", VOLUME, out=2, strides=2),
-    "MaxPool1d": pool("MaxPool1d", SERIES, (2,), (2,)),
-    "MaxPool2d": pool("MaxPool2d", IMAGE, (3, 2, 1), (3, 2, 1), native=True),
-    "MaxPool3d": pool("MaxPool3d", VOLUME, (2,), (2,)),
-    "AvgPool1d": pool("AvgPool1d", SERIES, (3, 1, 1), (3, 1, 1)),
-    "AvgPool2d": pool("AvgPool2d", IMAGE, (2, 2, 1), (2, 2, 1), count_include_pad=False),
-    "AvgPool3d": pool("AvgPool3d", VOLUME, ((2, 2, 3),), ((2, 2, 3),)),
-    "MaxPool2d of what is left over": pool("MaxPool2d", IMAGE, ((2, 3), (3, 2), (1, 1)), ((2, 3), (3, 2), (1, 1)), ceil_mode=True),
-    "AvgPool2d of what is left over": pool("AvgPool2d", IMAGE, ((4, 3), (3, 3), (2, 0)), ((4, 3), (3, 3), (2, 0)), ceil_mode=True),
-    "AvgPool3d of what is left over": pool("AvgPool3d", VOLUME, (3, 2, 1), (3, 2, 1), ceil_mode=True, count_include_pad=False),
-    "AdaptiveAvgPool1d": pool("AdaptiveAvgPool1d", SERIES, (4,), (4,)),
-    "AdaptiveAvgPool2d": pool("AdaptiveAvgPool2d", IMAGE, ((3, None),), ((3, None),)),
-    "AdaptiveAvgPool3d": pool("AdaptiveAvgPool3d", VOLUME, ((2, 2, 4),), ((2, 2, 4),)),
-    "AdaptiveMaxPool1d": pool("AdaptiveMaxPool1d", SERIES, (2,), (2,)),
-    "AdaptiveMaxPool2d": pool("AdaptiveMaxPool2d", IMAGE, (4,), (4,)),
-    "AdaptiveMaxPool3d": pool("AdaptiveMaxPool3d", VOLUME, (2,), (2,)),
-    "LayerNorm": Case(lambda: nn.LayerNorm((7, 4)), T.LayerNorm((7, 4)), (IMAGE,), native=True),
-    "RMSNorm": Case(lambda: nn.RMSNorm(4), T.RMSNorm(4, eps=1e-6), (IMAGE,)),
-    "GroupNorm": Case(lambda: nn.GroupNorm(2, 4), T.GroupNorm(2, 4), (IMAGE,), their_call=_spatial),
-    "InstanceNorm": Case(lambda: nn.InstanceNorm(4, affine=True), T.InstanceNorm2d(4, affine=True), (IMAGE,), their_call=_spatial),
-    "PReLU": Case(lambda: nn.PReLU(4), T.PReLU(4), (IMAGE,), their_call=_spatial),
-    "RNNCell": Case(
-        lambda: nn.RNNCell(4, 3, activation="relu", key=KEY), T.RNNCell(4, 3, nonlinearity="relu"), (draw(2, 3), draw(2, 4)),
-        lambda m, h, x: m(h, x)[1], lambda m, h, x: m(x, h),
-    ),
-    "GRUCell": Case(lambda: nn.GRUCell(4, 3, key=KEY), T.GRUCell(4, 3), (draw(2, 3), draw(2, 4)), lambda m, h, x: m(h, x)[1], lambda m, h, x: m(x, h)),
-    "LSTMCell": Case(
-        lambda: nn.LSTMCell(4, 3, key=KEY), T.LSTMCell(4, 3), (draw(2, 3), draw(2, 3), draw(2, 4)),
-        lambda m, h, c, x: m((h, c), x)[0], lambda m, h, c, x: m(x, (h, c)),
-    ),
-    "RNN": Case(lambda: nn.RNN(4, 3, num_layers=2, key=KEY), T.RNN(4, 3, 2, batch_first=True), (SERIES,), _our_carry, _flat_carry),
-    "LSTM": Case(
-        lambda: nn.LSTM(4, 3, num_layers=2, bidirectional=True, key=KEY), T.LSTM(4, 3, 2, batch_first=True, bidirectional=True), (SERIES,),
-        _our_carry, _flat_carry, True,
-    ),
-    "GRU": Case(lambda: nn.GRU(4, 3, bidirectional=True, key=KEY), T.GRU(4, 3, batch_first=True, bidirectional=True), (SERIES,), _our_carry, _flat_carry),
-    "MultiHeadAttention": Case(
-        lambda: nn.MultiHeadAttention(4, 2, key=KEY), T.MultiheadAttention(4, 2, batch_first=True), (SERIES, draw(2, 5, 4)),
-        lambda m, q, k: m(q, k), lambda m, q, k: m(q, k, k)[0],
-    ),
-    "MultiHeadAttention causal": Case(
-        lambda: nn.MultiHeadAttention(4, 2, key=KEY), T.MultiheadAttention(4, 2, batch_first=True), (SERIES,),
-        lambda m, x: (m(x, causal=True), m.weights(x, mask=MASK)),
-        lambda m, x: m(x, x, x, attn_mask=torch.tensor(~MASK), average_attn_weights=False),
-    ),
-    "TransformerEncoderBlock": Case(
-        lambda: nn.TransformerEncoderBlock(4, 2, 7, norm_first=False, key=KEY),
-        T.TransformerEncoderLayer(4, 2, 7, dropout=0.0, batch_first=True), (SERIES,),
-        lambda m, x: m(x, mask=MASK), lambda m, x: m(x, src_mask=torch.tensor(~MASK)), True,
-    ),
-    "TransformerDecoderBlock": Case(
-        lambda: nn.TransformerDecoderBlock(4, 2, 7, activation=lambda x: nn.gelu(x, approximate=False), key=KEY),
-        T.TransformerDecoderLayer(4, 2, 7, dropout=0.0, activation="gelu", norm_first=True, batch_first=True), (SERIES, draw(2, 5, 4)),
-        their_call=lambda m, x, memory: m(x, memory, tgt_mask=torch.tensor(~MASK)),
-    ),
-}  # fmt: skip
+from fx import nn, random
 
 
 def _objective(outputs: Any) -> Any:
@@ -261,7 +73,7 @@ def test_batch_norm_is_pytorch_s() -> None:
     for x in (IMAGE, IMAGE[:1] + 3):
         theirs.zero_grad()
         t = torch.tensor(x, requires_grad=True)
-        want = _spatial(theirs, t)
+        want = channels_first_call(theirs, t)
         _objective(want).backward()
         (_, (y, state)), (slopes, slope) = f(layer, x, state)
         np.testing.assert_allclose(y, want.detach(), rtol=1e-8, atol=1e-10)
@@ -270,7 +82,7 @@ def test_batch_norm_is_pytorch_s() -> None:
         np.testing.assert_allclose(state["mean"], theirs.running_mean, rtol=1e-10)
         np.testing.assert_allclose(state["variance"], theirs.running_var, rtol=1e-10)
     y, same = nn.inference(layer)(IMAGE, state)
-    np.testing.assert_allclose(y, _spatial(theirs.eval(), torch.tensor(IMAGE)).detach(), rtol=1e-8)
+    np.testing.assert_allclose(y, channels_first_call(theirs.eval(), torch.tensor(IMAGE)).detach(), rtol=1e-8)
     assert same is state
     kinds = [
         nn.init_state(nn.BatchNorm(4, affine=a, dtype=d))["mean"].dtype
@@ -314,69 +126,52 @@ def test_lengths_are_pytorch_s_packed_sequences() -> None:
         np.testing.assert_allclose(np.stack([np.asarray(cell[i]) for cell in cells]), w.detach(), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_norm_is_pytorch_s(dim: int | None) -> None:
+    theirs = T.Conv2d(4, 6, 3).double()
+    ours = with_parameters(nn.Conv2d(4, 6, 3, key=KEY), theirs)
+    layer = nn.WeightNorm(ours, axis={0: -1, 1: -2, None: None}[dim])
+    theirs = T.utils.parametrizations.weight_norm(theirs, dim=dim)
+    want = channels_first_call(theirs, torch.tensor(IMAGE))
+    np.testing.assert_allclose(layer(IMAGE), want.detach(), rtol=1e-9, atol=1e-12)
+    (_objective(want) ** 2).backward()
+    slopes = fx.jit(fx.grad(lambda m: _objective(m(IMAGE)) ** 2))(layer)
+    parts = theirs.parametrizations.weight
+    np.testing.assert_allclose(slopes.scale.ravel(), parts.original0.grad.ravel(), rtol=1e-6)
+    direction = np.moveaxis(parts.original1.grad.numpy(), (0, 1), (-1, -2))
+    np.testing.assert_allclose(slopes.layer.weight, direction, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(layer.normalized().weight, ours.weight, rtol=1e-12)
+
+
+def test_spectral_norm_is_pytorch_s() -> None:
+    theirs = T.Conv1d(4, 6, 3).double()
+    layer = nn.SpectralNorm(with_parameters(nn.Conv1d(4, 6, 3, key=KEY), theirs), iterations=2)
+    theirs = T.utils.parametrizations.spectral_norm(theirs, n_power_iterations=2)
+    v = theirs.parametrizations.weight[0]._v.numpy().reshape(4, 3).T.ravel().copy()  # of (channels, taps)
+    state = {"u": fnp.zeros(6), "v": fnp.asarray(v)}
+    for _ in range(2):
+        theirs.zero_grad()
+        want = channels_first_call(theirs, torch.tensor(SERIES))
+        _objective(want).backward()
+        f = lambda m, state: (_objective((out := m(SERIES, state))[0]), out)
+        (_, (y, state)), slopes = fx.jit(fx.value_and_grad(f, has_aux=True))(layer, state)
+        np.testing.assert_allclose(y, want.detach(), rtol=1e-8)
+        weight = theirs.parametrizations.weight.original.grad.numpy()
+        np.testing.assert_allclose(slopes.layer.weight, np.moveaxis(weight, (0, 1), (-1, -2)), rtol=1e-6, atol=1e-8)
+    still = nn.inference(layer)
+    y, same = still(SERIES, state)
+    np.testing.assert_allclose(y, channels_first_call(theirs.eval(), torch.tensor(SERIES)).detach(), rtol=1e-8)
+    assert same is state
+    first = nn.init_state(layer)
+    matrix = np.moveaxis(np.asarray(layer.normalized(first).weight), -1, 0).reshape(6, -1)
+    np.testing.assert_allclose(np.linalg.norm(matrix, 2), 1, rtol=1e-2)
+    with pytest.raises(fx.errors.ModuleFieldError, match="takes a layer with an array named 'weight'; found 'GELU'"):
+        nn.SpectralNorm("GELU")
+    with pytest.raises(fx.errors.ModuleFieldError, match="without state"):
+        nn.WeightNorm(nn.BatchNorm(3))
+
+
 # -------------------------------------------------------------------------------------------- laws
-
-NOISE = random.key(5)
-
-
-@dataclass(frozen=True)
-class Law:
-    """A layer, the shape of what it takes, and how it is called."""
-
-    make: Callable[[Any], Any]
-    shape: tuple[int, ...]
-    call: Callable[..., Any] = lambda m, x: m(x)
-    dtypes: tuple[str, ...] = ("float32", "float64", "bfloat16")
-    empty: bool = True
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-def noisy(make: Any, shape: tuple[int, ...]) -> Law:
-    return Law(lambda d: make(), shape, lambda m, x: m(x, key=random.clone(NOISE)))
-
-
-LAWS: dict[str, Law] = {
-    "Linear": Law(lambda d: nn.Linear(4, 3, dtype=d, key=KEY), (2, 4)),
-    "Conv1d": Law(lambda d: nn.Conv1d(4, 3, 3, dtype=d, key=KEY), (2, 5, 4)),
-    "Conv2d": Law(lambda d: nn.Conv2d(4, 3, 3, padding="SAME", strides=2, dtype=d, key=KEY), (2, 5, 4, 4)),
-    "ConvTranspose2d": Law(lambda d: nn.ConvTranspose2d(4, 3, 2, strides=3, padding="SAME", dtype=d, key=KEY), (2, 3, 3, 4)),
-    "DepthwiseConv2d": Law(lambda d: nn.DepthwiseConv2d(4, 3, multiplier=2, dtype=d, key=KEY), (2, 4, 4, 4)),
-    "SeparableConv2d": Law(lambda d: nn.SeparableConv2d(4, 3, 3, dtype=d, key=KEY), (2, 4, 4, 4)),
-    "MaxPool2d": Law(lambda d: nn.MaxPool2d(2), (2, 4, 4, 3)),
-    "AvgPool2d": Law(lambda d: nn.AvgPool2d(2), (2, 4, 4, 3)),
-    "AdaptiveAvgPool2d": Law(lambda d: nn.AdaptiveAvgPool2d((3, 2)), (2, 4, 4, 3)),
-    "GlobalAvgPool": Law(lambda d: nn.GlobalAvgPool(), (2, 4, 4, 3)),
-    "GlobalMaxPool": Law(lambda d: nn.GlobalMaxPool(keepdims=True), (2, 4, 3)),
-    "Flatten": Law(lambda d: nn.Flatten(), (2, 3, 2)),
-    "Dropout": noisy(lambda: nn.Dropout(0.4), (2, 3)),
-    "Dropout1d": noisy(lambda: nn.Dropout1d(0.4), (2, 3, 4)),
-    "Dropout2d": noisy(lambda: nn.Dropout2d(0.4), (2, 3, 2, 4)),
-    "Dropout3d": noisy(lambda: nn.Dropout3d(0.4), (2, 3, 2, 1, 4)),
-    "DropPath": noisy(lambda: nn.DropPath(0.4), (4, 3)),
-    "AlphaDropout": noisy(lambda: nn.AlphaDropout(0.4), (2, 3)),
-    "FeatureAlphaDropout": noisy(lambda: nn.FeatureAlphaDropout(0.4), (2, 3, 4)),
-    "GaussianDropout": noisy(lambda: nn.GaussianDropout(0.4), (2, 3)),
-    "GaussianNoise": noisy(lambda: nn.GaussianNoise(0.4), (2, 3)),
-    "RReLU": noisy(lambda: nn.RReLU(), (2, 3)),
-    "BatchNorm": Law(lambda d: nn.BatchNorm(4, dtype=d), (3, 4), lambda m, x: m(x, nn.init_state(m))[0], empty=False),
-    "BatchNorm inference": Law(lambda d: nn.inference(nn.BatchNorm(4, dtype=d)), (3, 4), lambda m, x: m(x, nn.init_state(m))[0]),
-    "LayerNorm": Law(lambda d: nn.LayerNorm(4, dtype=d), (2, 4)),
-    "RMSNorm": Law(lambda d: nn.RMSNorm(4, dtype=d), (2, 4)),
-    "GroupNorm": Law(lambda d: nn.GroupNorm(2, 4, dtype=d), (2, 3, 4)),
-    "InstanceNorm": Law(lambda d: nn.InstanceNorm(4), (2, 3, 4)),
-    "LSTM": Law(lambda d: nn.LSTM(4, 3, dtype=d, key=KEY), (2, 3, 4)),
-    "GRU": Law(lambda d: nn.GRU(4, 3, dtype=d, key=KEY), (2, 3, 4)),
-    "RNN": Law(lambda d: nn.RNN(4, 3, bidirectional=True, dtype=d, key=KEY), (2, 3, 4)),
-    "MultiHeadAttention": Law(
-        lambda d: nn.MultiHeadAttention(4, 4, key_heads=2, head_features=2, rotary_base=100.0, dtype=d, key=KEY), (2, 3, 4),
-        lambda m, x: m(x, causal=True),
-    ),
-    "AdditiveAttention": Law(lambda d: nn.AdditiveAttention(4, 4, 3, dtype=d, key=KEY), (2, 3, 4), lambda m, x: m(x, x)),
-    "DotProductAttention": Law(lambda d: nn.DotProductAttention(), (2, 3, 4), lambda m, x: m(x, x)),
-    "TransformerEncoder": Law(lambda d: nn.TransformerEncoder(1, 4, 2, 5, dtype=d, key=KEY), (2, 3, 4)),
-    "TransformerDecoder": Law(lambda d: nn.TransformerDecoder(1, 4, 2, 5, dtype=d, key=KEY), (2, 3, 4), lambda m, x: m(x, x)),
-    "Residual": Law(lambda d: nn.Residual(nn.Linear(4, 4, dtype=d, key=KEY)), (2, 4)),
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -532,6 +327,11 @@ FUNCTIONS: dict[str, tuple[Any, Any]] = {
         for n in "relu relu6 hardsigmoid hardswish elu selu celu leaky_relu logsigmoid softsign softplus silu mish glu tanh sigmoid".split()
     },
     "gelu": (lambda x: nn.gelu(x, approximate=False), F.gelu),
+    "normalize": (nn.normalize, lambda x: F.normalize(x, dim=-1)),
+    "normalize of a sum": (lambda x: nn.normalize(x, 1, axis=0), lambda x: F.normalize(x, 1, 0)),
+    "normalize of the greatest": (lambda x: nn.normalize(x, np.inf), lambda x: F.normalize(x, float("inf"), -1)),
+    "cosine_similarity": (lambda x: nn.cosine_similarity(x, x[1:2]), lambda x: F.cosine_similarity(x, x[1:2], -1)),
+    "pairwise_distance": (lambda x: nn.pairwise_distance(x, 0.5 * x[:1], 3), lambda x: F.pairwise_distance(x, 0.5 * x[:1], 3)),
 }  # fmt: skip
 
 
@@ -547,6 +347,64 @@ def test_functions_are_pytorch_s(name: str) -> None:
     _objective(want).backward()
     np.testing.assert_allclose(ours(x), want.detach(), rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(fx.grad(lambda x: _objective(ours(x)))(x), t.grad, rtol=1e-5, atol=1e-7)
+
+
+def test_lengths_of_nothing_have_derivatives() -> None:
+    zeros = np.zeros((2, 3))
+    for f in (
+        nn.normalize,
+        lambda x: nn.cosine_similarity(x, 1 + x),
+        lambda x: nn.pairwise_distance(x, 0 * x, epsilon=0),
+    ):
+        assert np.isfinite(fx.grad(lambda x, f=f: f(x).sum())(zeros)).all()
+    assert nn.normalize(np.zeros((0, 3))).shape == (0, 3) and nn.normalize(np.zeros((3, 0))).shape == (3, 0)
+    assert nn.normalize(fnp.ones(4, "float16")).dtype == "float16"
+    slope = fx.grad(lambda x: nn.LPPool1d(2)(x[:, None]).sum())(fnp.array([0.0, 0.0, 3.0, 4.0]))
+    np.testing.assert_allclose(slope, [0, 0, 0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("x", "options"),
+    [
+        (SERIES, {"window": 2}),
+        (IMAGE, {"window": (3, 2), "strides": 1, "padding": 1}),
+        (IMAGE, {"window": 2, "dilation": (2, 3), "strides": (1, 2), "padding": (0, 1)}),
+        (IMAGE, {"window": 2, "strides": 3, "ceil_mode": True}),
+        (VOLUME, {"window": (2, 1, 3), "strides": (1, 2, 1)}),
+    ],
+)
+def test_places_of_the_greatest_are_pytorch_s_and_go_back(x: Any, options: dict[str, Any]) -> None:
+    n = x.ndim - 2
+    translated = {{"window": "kernel_size", "strides": "stride"}.get(k, k): v for k, v in options.items()}
+    want, places = getattr(F, f"max_pool{n}d")(torch.tensor(first(x)), **translated, return_indices=True)
+    pool = getattr(nn, f"MaxPool{n}d")(**options, return_indices=True)
+    for f in (pool, fx.jit(pool), fx.vmap(lambda row: tuple(y[0] for y in pool(row[None])))):
+        y, at = f(x)
+        np.testing.assert_array_equal(y, last(want.numpy()))
+        np.testing.assert_array_equal(at, last(places.numpy()))
+        assert at.dtype == "int32"
+    if "dilation" not in options:
+        again = np.zeros((len(x), np.prod(x.shape[1:-1]), x.shape[-1]))
+        flat = np.asarray(at).reshape(len(x), -1, x.shape[-1])
+        np.put_along_axis(again, flat, np.asarray(y).reshape(flat.shape), 1)
+        put = fx.jit(lambda y, at: nn.max_unpool(y, at, x.shape[1:-1]))
+        np.testing.assert_array_equal(put(y, at), again.reshape(x.shape))
+    slope = fx.grad(lambda x: (pool(x)[0] ** 2).sum())(x)
+    t = torch.tensor(first(x), requires_grad=True)
+    (getattr(F, f"max_pool{n}d")(t, **translated) ** 2).sum().backward()
+    np.testing.assert_allclose(slope, last(t.grad.numpy()))
+
+
+def test_unfolded_windows_are_what_a_convolution_multiplies() -> None:
+    kernel = draw(3, 2, 4, 5)
+    patches = nn.unfold(IMAGE, (3, 2), (1, 2), 1)
+    want = nn.conv(IMAGE, kernel, (1, 2), 1)
+    np.testing.assert_allclose((patches @ kernel.reshape(-1, 5)).reshape(want.shape), want, rtol=1e-9)
+    strided = np.moveaxis(IMAGE[::-1], 1, 2)[:, ::2]
+    np.testing.assert_array_equal(fx.jit(nn.Unfold(2))(strided), nn.Unfold(2)(strided.copy()))
+    assert nn.unfold(IMAGE[:0], 3).shape == (0, 20, 36) and nn.unfold(IMAGE, 7).shape == (2, 0, 196)
+    assert not np.any(nn.fold(np.zeros((2, 0, 9)), (2, 4), 3))
+    assert nn.Fold((3, 3), 2)(np.zeros((5, 2, 4, 8))).shape == (5, 2, 3, 3, 2)
 
 
 def test_random_functions() -> None:

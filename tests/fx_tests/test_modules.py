@@ -367,6 +367,13 @@ def test_sizes_that_have_no_meaning_are_named(make: Any, says: str) -> None:
         ("mse_loss", "It is nn.mse."),
         ("ModuleList", "A list of modules is a field as it is."),
         ("functional", "Layers and functions stand in fx.nn alike."),
+        ("ReflectionPad2d", "It is nn.Pad2d(padding, mode='reflect')"),
+        ("ZeroPadding2D", "It is nn.Pad2d."),
+        ("MaxUnpool1d", "nn.max_unpool(y, places, shape)"),
+        ("UpSampling2D", "It is nn.Upsample."),
+        ("pixel_shuffle", "It is nn.PixelShuffle."),
+        ("poisson_nll_loss", "It is nn.poisson_nll."),
+        ("weight_norm", "It is nn.WeightNorm."),
     ],
 )
 def test_names_of_other_libraries_say_what_they_are_called_here(name: str, says: str) -> None:
@@ -374,6 +381,8 @@ def test_names_of_other_libraries_say_what_they_are_called_here(name: str, says:
         getattr(nn, name)
     assert says in str(caught.value)
     assert not hasattr(nn, "nothing_of_that_kind")
+    with pytest.raises(AttributeError, match=r"It is nn.initializers.kaiming_normal\."):
+        nn.initializers.kaiming_normal_  # noqa: B018
 
 
 def test_every_name_that_is_pointed_to_is_there() -> None:

@@ -16,7 +16,7 @@ jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
 # parameters of jax.numpy that mean nothing here
-IGNORED = {"sharding", "_dot_general", "like", "casting", "kwargs"}
+IGNORED = {"sharding", "out_sharding", "_dot_general", "like", "casting", "kwargs"}
 
 
 def _parameters(f: Any) -> list[str]:

@@ -74,6 +74,24 @@ def test_native_steps_are_the_same(optax, name):
     np.testing.assert_allclose(path_of(name, "native"), optax[name], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rprop_is_pytorch_s(dtype):
+    torch = pytest.importorskip("torch")
+    slopes = np.random.RandomState(3).normal(size=(20, 6)).astype(dtype)
+    slopes[3, 1] = 0
+    p, optimizer = np.linspace(-1, 1, 6).astype(dtype), optim.rprop(0.1, 0.4, 1.3, 0.05, 0.3)
+    theirs = torch.tensor(p.copy(), requires_grad=True)
+    step = torch.optim.Rprop([theirs], 0.1, (0.4, 1.3), (0.05, 0.3))
+    state, update = optimizer.init(p), fx.jit(optimizer.update)
+    for slope in slopes:
+        theirs.grad = torch.tensor(slope)
+        step.step()
+        updates, state = update(slope, state, p)
+        p = optim.apply_updates(p, updates)
+        np.testing.assert_allclose(p, theirs.detach(), rtol=1e-5 if dtype == np.float32 else 1e-12)
+    assert p.dtype == dtype
+
+
 WRONG = {
     "adam": lambda o: o.adam(0.01, b2=0.998),
     "nadam": lambda o: o.adam(0.01),
@@ -345,6 +363,9 @@ def test_gathered_gradients_are_as_exact_as_they_came():
         (lambda: optim.adam(), "missing 1 required positional argument: 'learning_rate'"),
         (lambda: optim.SGD, "has no attribute 'SGD'. It is optim.sgd."),
         (lambda: optim.StepLR, "staircase=True"),
+        (lambda: optim.LinearLR, "in place of the learning rate: optim.adam(optim.linear_schedule"),
+        (lambda: optim.softmax_cross_entropy, "It is nn.cross_entropy."),
+        (lambda: optim.contrib, "optax runs on fx"),
         (lambda: optim.none_such, "has no attribute 'none_such'"),
     ],
 )  # fmt: skip

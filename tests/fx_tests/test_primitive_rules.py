@@ -483,6 +483,8 @@ def test_special_values_are_those_of_jax() -> None:
     for (xs, names), ours, theirs in zip(SPECIAL_CASES, results(FX, data), jax_of(lambda d: results(LAX, d), data)):
         for name, a, e in zip(names.split(), ours, theirs):
             assert a.dtype == e.dtype, name
+            if name == "digamma":  # at zeros NaN in JAX 0.10, -inf in 0.12; SciPy's here: test_special_references.py
+                a, e = a[xs[0] != 0], e[xs[0] != 0]
             np.testing.assert_allclose(a, e, 1e-12, 1e-15, err_msg=f"{name} of {xs}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fx
 from fx.primitives import special_math
 
 mpmath = pytest.importorskip("mpmath")
@@ -51,7 +52,10 @@ def test_poles_and_infinities() -> None:
     x = np.array([0.0, -0.0, -1.0, -7.0, np.inf, -np.inf, np.nan])
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(special_math.lgamma(x), [np.inf] * 6 + [np.nan])
-        np.testing.assert_array_equal(special_math.digamma(x), [np.nan] * 4 + [np.inf, np.nan, np.nan])
+        np.testing.assert_array_equal(
+            special_math.digamma(x), [-np.inf, np.inf, np.nan, np.nan, np.inf, np.nan, np.nan]
+        )
+        np.testing.assert_array_equal(fx.jit(fx.lax.digamma)(x), special_math.digamma(x))
         np.testing.assert_array_equal(
             special_math.erf_inv(np.array([1.0, -1.0, 1.1, np.nan])), [np.inf, -np.inf, np.nan, np.nan]
         )

@@ -153,6 +153,36 @@ def test_logsumexp_keeps_what_is_far_below_later_elements() -> None:
     np.testing.assert_allclose(found, np.logaddexp.accumulate(x), rtol=1e-15)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "complex128"])
+@pytest.mark.parametrize(
+    "shape, axis, reverse",
+    [((7,), 0, False), ((19, 5), 1, True), ((40, 21), 0, False), ((17_000,), 0, True), ((9_000, 3), 0, False)],
+)
+def test_linear_recurrences(dtype: Any, shape: tuple[int, ...], axis: int, reverse: bool) -> None:
+    rng = np.random.default_rng(8)
+    a, x = (sample(rng, shape, dtype, name) for name in ("cumprod", "cumsum"))
+    a = a if a.dtype.kind == "i" else np.asarray(a * 0.5, a.dtype)
+    (found,) = lower("linear_recurrence", [a, x], {"axis": axis, "reverse": reverse}, [(shape, x.dtype)])
+    wide = x.dtype if x.dtype.kind == "i" else np.complex128 if x.dtype.kind == "c" else np.float64
+    factors, true = (np.moveaxis(np.flip(v, axis) if reverse else v, axis, 0) for v in (a.astype(wide), x.astype(wide)))
+    true = true.copy()
+    with np.errstate(over="ignore"):
+        for k in range(1, len(true)):
+            true[k] += factors[k] * true[k - 1]
+    found = np.moveaxis(np.flip(found, axis) if reverse else found, axis, 0)
+    np.testing.assert_allclose(
+        found.astype(wide), true, rtol=0, atol=0 if x.dtype.kind == "i" else 20 * EPS[x.dtype.name] * np.abs(true).max()
+    )
+
+
+def test_an_infinite_product_of_factors_leaves_a_zero_alone() -> None:
+    a, x = np.full(20_000, 1.5, np.float32), np.zeros(20_000, np.float32)
+    x[-10:] = 1
+    (found,) = lower("linear_recurrence", [a, x], {"axis": 0, "reverse": False}, [(x.shape, x.dtype)])
+    np.testing.assert_allclose(found[:-10], 0)
+    np.testing.assert_allclose(found[-10:], 2 * (1.5 ** np.arange(1, 11) - 1), rtol=1e-6)
+
+
 def test_blocks_depend_on_shapes_only() -> None:
     x = np.zeros((40_000,), np.float32)
     h, _ = prepare("cumsum", [x], {"axis": 0, "reverse": False}, [(x.shape, x.dtype)])

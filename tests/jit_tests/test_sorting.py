@@ -302,6 +302,33 @@ def test_top_k_of_long_rows(dtype: str, order: str) -> None:
         assert bits(values) == bits(np.take_along_axis(x, first, -1))
 
 
+def check_order_statistics(x: np.ndarray, k: np.ndarray, target: Any = None) -> None:
+    (found,) = lower("order_statistic", [x, k], {}, [(k.shape, x.dtype)], target)
+    at = np.clip(k, 0, x.shape[-1] - 1)
+    true = np.take_along_axis(x, np.take_along_axis(true_order([x], -1), at, -1), -1)
+    number = found == found
+    np.testing.assert_array_equal(number, true == true)
+    assert bits(found[number]) == bits(true[number])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32", "uint64", "int8"])
+@pytest.mark.parametrize("level", ["native", "avx2", "scalar"])
+@pytest.mark.parametrize("order", ["spread", "ties", "rising", "one value", "two values"])
+def test_order_statistics(dtype: str, level: str, order: str) -> None:
+    """Rows that are sorted and rows that are only cut; of ties, zeros keep their signs."""
+    if level == "avx2" and host().arch != "x86_64":
+        pytest.skip("avx2 is a level of x86-64")
+    target = host() if level == "native" else host().restricted(level)
+    rng = np.random.default_rng(12)
+    for rows, n, m in ((3, 1, 2), (20, 40, 3), (2, 700, 5), (20, 5001, 2), (1, 20_000, 16), (1, 6000, 17)):
+        x = sample(rng, (rows, n), dtype, order == "ties")
+        if order == "rising":
+            x = np.sort(x)
+        elif order != "spread" and order != "ties":
+            x = np.where(rng.random(x.shape) < (0.5 if order == "two values" else 2), 3, 5).astype(dtype)
+        check_order_statistics(x, rng.integers(-1, n + 1, (rows, m), dtype=np.int32), target)
+
+
 @pytest.mark.parametrize("level", ["scalar", "sse2", "sse4", "avx2"])
 def test_other_machines(level: str) -> None:
     if level != "scalar" and host().arch != "x86_64":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import re
 import zlib
 from collections.abc import Callable
@@ -89,7 +90,9 @@ def sample(name: str, dtype: str, n: int) -> Array:
 
 def special(name: str, x: Any) -> Any:
     """One value of a special function to 30 digits."""
-    x = mpmath.mpf(float(x))
+    signed, x = float(x), mpmath.mpf(float(x))
+    if name == "digamma" and x == 0:
+        return mpmath.mpf(-math.copysign(math.inf, signed))
     if not mpmath.isfinite(x):
         return mpmath.mpf(float(getattr(special_math, name)(np.float64(x))))
     if name == "erf_inv":

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from .classification import bce_with_logits, cross_entropy, focal, hinge, kl_divergence, multiclass_hinge
 from .ctc import ctc
-from .distances import cosine, triplet
-from .regression import huber, log_cosh, mae, mse
+from .distances import cosine, hinge_embedding, margin_ranking, triplet
+from .regression import gaussian_nll, huber, log_cosh, mae, mse, poisson_nll
 
 __all__ = [
-    "bce_with_logits", "cosine", "cross_entropy", "ctc", "focal", "hinge", "huber", "kl_divergence", "log_cosh", "mae", "mse",
-    "multiclass_hinge", "triplet",
+    "bce_with_logits", "cosine", "cross_entropy", "ctc", "focal", "gaussian_nll", "hinge", "hinge_embedding", "huber", "kl_divergence",
+    "log_cosh", "mae", "margin_ranking", "mse", "multiclass_hinge", "poisson_nll", "triplet",
 ]  # fmt: skip

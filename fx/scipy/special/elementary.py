@@ -57,9 +57,9 @@ def log_expit(x: Any) -> Value:
 
 
 @special(lambda out, x: -0.5 * math.sqrt(math.pi) * fnp.exp(out * out))
-def erfcinv(x: Any) -> Value:
-    """The y with erfc(y) = x, 0 <= x <= 2: accurate for small x, where erfinv(1 - x) is not."""
-    return -ndtri(0.5 * x) * math.sqrt(0.5)
+def erfcinv(y: Any) -> Value:
+    """The x with erfc(x) = y, 0 <= y <= 2: accurate for small y, where erfinv(1 - y) is not."""
+    return -ndtri(0.5 * y) * math.sqrt(0.5)
 
 
 def _rgamma_slope(out: Value, x: Value) -> Value:
