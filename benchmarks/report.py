@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import importlib.metadata
 import json
 import math
 import platform
@@ -103,6 +105,7 @@ def as_markdown(
     text = [
         "# Results",
         f"{platform.machine()}, {_processor()}: {threads} threads each{only(isa)}; measured peak {machine['gflops']:.0f} GFLOP/s (float32), {machine['gbytes']:.1f} GB/s.",
+        ", ".join(f"{name} {version}" for name, version in versions().items()) + ".",
         'Medians in microseconds unless said; ratio = fx / best peer, below 1 is faster; "of minima" compares the fastest readings; "1→n" is the'
         " gain of fx from all threads over one. PyTorch is eager and `torch.compile`, whichever is faster counts. Absolute times and single"
         " rows drift by tens of percent between runs.",
@@ -142,8 +145,23 @@ def as_json(results: list[Result], threads: int, machine: dict[str, float], isa:
         }
         for r in results
     ]  # fmt: skip
-    about = {"threads": threads, "isa": isa, "platform": platform.platform(), **machine}
+    about = {"threads": threads, "isa": isa, "platform": platform.platform(), "versions": versions(), **machine}
     return json.dumps({"about": about, "rows": rows}, indent=1)
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of fx, and of the peers that are installed."""
+    found = {"Python": platform.python_version()}
+    for name, package in (
+        ("fx", "fxjit"),
+        ("NumPy", "numpy"),
+        ("JAX", "jax"),
+        ("PyTorch", "torch"),
+        ("autograd", "autograd"),
+    ):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(package)
+    return found
 
 
 def _number(x: float) -> float | None:

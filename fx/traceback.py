@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import sys
 from collections.abc import Callable
 from types import FrameType, FunctionType, TracebackType
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ __all__ = ["behind", "hide_frames", "include_frame", "register_exclusion", "shor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HERE = os.path.dirname(sys._getframe().f_code.co_filename) + os.sep  # as code names its files
 _OWN = (_HERE, os.path.join(os.path.dirname(os.path.dirname(_HERE)), "jit") + os.sep)
 _NUMPY_WRAPPER = "setting an array element"  # NumPy's ValueError around what the element itself raised
 _USER_LIKE = os.path.join(_HERE, "examples") + os.sep

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,15 +61,26 @@ def _account(folder: str, within: Sequence[str]) -> tuple[str, bool]:
     return hashlib.sha256(repr(("sources", folder, files)).encode()).hexdigest(), settled
 
 
-def _files(folder: str, within: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """The Python files in order, each with what the system says of it; of a package without sources its compiled ones."""
-    for part in within:
-        path = os.path.join(folder, part)
-        if os.path.isdir(path):
-            yield from _under(path)
-        else:
-            path = path if os.path.exists(path) else f"{path}c"
-            yield path, os.stat(path)
+def _files(folder: str, within: Sequence[str]) -> list[tuple[str, os.stat_result]]:
+    """The Python files in order, each with what the system says of it; of a package without sources its compiled ones.
+
+    Of a package in an archive the archive: a zip file on the module path, or the program that holds it (as PyInstaller makes).
+    """
+    found = [file for part in within for file in _part(os.path.join(folder, part))]
+    if found:
+        return found
+    archive = next((p for p in map(str, Path(folder).parents) if os.path.isfile(p)), sys.executable)
+    return [(archive, os.stat(archive))]
+
+
+def _part(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    if os.path.isdir(path):
+        yield from _under(path)
+        return
+    for file in (path, f"{path}c"):
+        if os.path.exists(file):
+            yield file, os.stat(file)
+            return
 
 
 def _under(folder: str) -> Iterator[tuple[str, os.stat_result]]:

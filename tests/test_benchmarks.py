@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import platform
 
 import numpy as np
 import pytest
@@ -117,7 +118,9 @@ def test_the_tables_to_be_read_stand_by_family_with_their_counts() -> None:
 def test_libraries_held_to_fewer_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     """The heading says so, and what holds XLA to them stands beside the number of threads."""
     assert "2 threads each, AVX2 at most;" in as_markdown({}, 2, {"gflops": 1.0, "gbytes": 1.0}, "avx2")
-    assert "2 threads each;" in as_markdown({}, 2, {"gflops": 1.0, "gbytes": 1.0})
+    text = as_markdown({}, 2, {"gflops": 1.0, "gbytes": 1.0})
+    assert "2 threads each;" in text and f"NumPy {np.__version__}" in text
+    assert json.loads(as_json([], 2, {}))["about"]["versions"]["Python"] == platform.python_version()
     for name, value in AVX2_ONLY.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")

@@ -57,6 +57,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("example_libraries", "experimental"),
     ("as_jax",),
     ("train", "metrics", "io", "viz"),
+    ("_frozen",),
     ("examples", "__main__"),
 ]
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names}

@@ -15,7 +15,8 @@ from .thread_state import state
 
 __all__ = ["is_library", "locate", "named_scope", "source_of", "source_override", "user_source"]
 
-_LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# as code names its files: in a frozen program, and it alone, not as modules do
+_LIBRARY = os.path.dirname(os.path.dirname(sys._getframe().f_code.co_filename)) + os.sep
 _USER_LIKE = tuple(_LIBRARY + d + os.sep for d in ("examples",))
 _MEMO_LIMIT = 8192
 _ours: dict[str, bool] = {}  # by file

@@ -21,10 +21,22 @@ from dataclasses import dataclass
 
 from ..loop_builder import KernelBuilder
 from ..loop_ir import Const, Expr, Kernel, Op, Ref, Ty, i64, maximum, minimum, op_, select
-from ..lower.loops import vector_for
 from .gemm import digits, integers, numbered, opaque
-from .microkernel import BLOCK_WORDS, LINE, Fill, LinearRows, Rows, Tile, WalkedRows, accumulate, divide, store_block
+from .microkernel import (
+    BLOCK_WORDS,
+    LINE,
+    Coming,
+    Fill,
+    LinearRows,
+    Rows,
+    Tile,
+    WalkedRows,
+    accumulate,
+    divide,
+    store_block,
+)
 from .packing import pack_along_rows, transposed
+from .slab import IMAGE_FRAME, copy_image, copy_run, line_of
 from .window_part import AXES, OUTER, WINDOW_FRAME, window_part
 
 __all__ = ["Contract", "contract_kernel"]
@@ -44,6 +56,7 @@ class Contract:
             (``window_part``).
         masked: there are fewer columns than a panel has, and C takes masked vectors.
         packed_rows: A is packed (``pack_rows_kernel``).
+        image: A is an image with margins or blocks of channels that copies alone have (``copy_image``).
         packs_rows: a piece packs the rows of A that it reads, which have stride 1, in the same way: the worker's caches hold them.
     """
 
@@ -58,6 +71,7 @@ class Contract:
     masked: bool = False
     packed_rows: bool = False
     packs_rows: bool = False
+    image: bool = False
 
     @property
     def slabs(self) -> bool:
@@ -86,7 +100,7 @@ class Contract:
     def name(self) -> str:
         flags = "".join(
             f"_{f}"
-            for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows", "packs_rows")
+            for f in ("lanewise", "copies", "masked", "window_rows", "packed_rows", "packs_rows", "image")
             if getattr(self, f)
         )
         k = "x".join(map(str, self.window)) or self.k_dims
@@ -110,7 +124,9 @@ class Contract:
         if self.fills:
             names += ["filling"]
         if self.slabs:
-            names += ["copying", "slab_length", "slab_step"]
+            names += ["copying", "slab_length", "slab_step", "ahead_a", "ahead_b"]
+        if self.image:
+            names += IMAGE_FRAME
         if self.packs_rows:
             names += ["as_k0"]
         if self.own_a:
@@ -133,7 +149,8 @@ def contract_kernel(v: Contract) -> Kernel:
 
     Where the frame says ``packing``, each slice packs B into panels of the worker, in which ``b_...`` are strides; those of
     B are ``bs_...``.  Where it says ``copying``, each slice copies the slab of A that all rows read:
-    ``slab_length + depth * slab_step`` elements.  Where it says ``calling``, blocks go to the kernel ``then`` (``Epilogue``), and C
+    ``slab_length + depth * slab_step`` elements; meanwhile each row of a panel asks for ``ahead_a`` and ``ahead_b`` elements of what the
+    next slice reads.  Where it says ``calling``, blocks go to the kernel ``then`` (``Epilogue``), and C
     is not written to.
     ``..._size``: elements of each worker's memory.
     """
@@ -187,6 +204,8 @@ class _Piece:
         arrays = ("a", "b", "c", *(("bs",) if v.copies else ()), *(("as",) if v.own_a else ()))
         self.place = {x: b.let(f"at_{x}", g0 * p[f"{x}_g0"] + g1 * p[f"{x}_g1"]) for x in arrays}
         self.place["c"] = b.let("at_c", self.place["c"] + part * p["c_part"])
+        if v.image:
+            self.place["as"] = b.let("at_image", self.place["as"] + p["image_start"])
         if v.window_rows:
             row_block, p = self._window_part(row_block)
         self.first = b.let("first", row_block * p["piece_rows"])
@@ -194,12 +213,15 @@ class _Piece:
         self.panel = b.let("panel", group * p["group"])
         self.count = b.let("count", minimum(p["group"], p["panels"] - self.panel))
         self.before = b.let("before", (g0 * p["g1_size"] + g1) * p["m"])  # rows of the matrices before in the batch
+        self.next: dict[str, Expr] = {}
         if v.window:
             return self._slice(part, None, None)
         begin = b.let("begin", part * p["part_slices"])
         end = b.let("end", minimum(begin + p["part_slices"], p["slices"]))
         with b.for_("slice", begin, end) as s:
-            self._slice(s, b.let("later", s > begin), b.let("last", (s + 1).eq(end)))
+            last = b.let("last", (s + 1).eq(end))
+            self.next = self._next(s, part, last) if v.slabs else {}
+            self._slice(s, b.let("later", s > begin), last)
 
     def _window_part(self, number: Expr) -> tuple[Expr, dict[str, Expr]]:
         """Goes over to the rows, the steps of k and the places of one part of the outputs; returns the number of its range."""
@@ -214,6 +236,22 @@ class _Piece:
         self.place |= {k: b.let(f"at_{k}", self.place[k] + offset) for k, offset in part.offsets.items()}
         self.p = p
         return part.range, p
+
+    def _next(self, slice_: Expr, part: Expr, last: Expr) -> dict[str, Expr]:
+        """Where the slice behind this one lies in A and B.  Behind the last of a piece, that is the first of the piece before or behind,
+        as threads of odd number take pieces from the back: so it is with one or two threads, and more of them ask in vain."""
+        b, p = self.b, self.p
+        by = select((b.worker & 1).eq(1), -1, Const(1, i64))
+        behind = b.let("behind", select(last, (part + by) * p["part_slices"], slice_ + 1))
+        outer, stretch = divide(b, maximum(minimum(behind, p["slices"] - 1), 0), p["level"])
+        found: dict[str, Expr] = {
+            x: b.let(f"next_{x}", self.place[x] + outer * p[f"{x}_outer"] + stretch * p[f"{x}_slice"])
+            for x in ("as", "bs")
+        }
+        if self.v.image:
+            number, _ = divide(b, found["as"], p["image_pixels"] * p["image_channels"])
+            found["as"] = b.let("next_line", line_of(b, p, number)[0])
+        return found
 
     def _slice(self, slice_: Expr, later: Expr | None, last: Expr | None) -> None:
         b, p, v = self.b, self.p, self.v
@@ -296,9 +334,19 @@ class _Piece:
             )
         held = None if v.window else (self.sums, b.let("at_sums", self._sums_offset(panel, row)))
         going_on = held and (*held, p["sums_line"])
+        coming = []
+        if self.next:
+            rows_here = b.let("rows_here", self.stop - self.first)
+            done = b.let("done", row - self.first + panel * rows_here)
+            for source, at, each in (
+                (self.a_source, self.next["as"], p["ahead_a"]),
+                (self.b_source, self.next["bs"], p["ahead_b"]),
+            ):
+                step = b.let("step", rows_here * self.count * each)
+                coming.append(Coming(source, b.let("soon", at + done * each), step, b.let("size", each * v.tile.mr)))
         acc = accumulate(
             b, v.tile, (self.a, self.panels), (at_a, at_b), rows.a, levels, v.lanewise, going_on, later, fill,
-            v.packed_rows or v.packs_rows, p["a_step"] * v.tile.mr if v.packed_rows else None,
+            v.packed_rows or v.packs_rows, p["a_step"] * v.tile.mr if v.packed_rows else None, coming,
         )  # fmt: skip
         self._put(acc, rows, row, col, held, last)
 
@@ -367,13 +415,12 @@ class _Piece:
 
     def _copy(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slab of A that the rows read in a slice."""
-        b, p = self.b, self.p
+        b, p, lanes = self.b, self.p, self.v.tile.lanes
         length = b.let("length", p["slab_length"] + depth * p["slab_step"])
-
-        def along(i: Expr, w: int, _: int) -> None:
-            b.store(self.a, to + i, b.load(self.a_source, source + i, w))
-
-        vector_for(b, Const(0, i64), length, self.v.tile.lanes, along)
+        if self.v.image:
+            copy_image(b, p, (self.a_source, self.a), source, to, length, lanes)
+        else:
+            copy_run(b, (self.a_source, self.a), source, to, length, lanes)
 
     def _pack(self, source: Expr, to: Expr, depth: Expr) -> None:
         """The slice of B that the group of panels needs, [panel][k][column].  Columns past the last repeat it.

@@ -40,11 +40,12 @@ from .contraction import (
     single,
     size,
 )  # fmt: skip
+from .conv_geometry import ImageSource
 from .loops import coalesce
 from .registry import Address, Arg, LowerContext
 from .window_rows import WindowRows
 
-__all__ = ["blocked", "gains_exchanged", "lanewise"]
+__all__ = ["blocked", "copies_slabs", "gains_exchanged", "lanewise"]
 
 # Rows up to which packing B takes time; in the graph of a loop, it is a step that can move in front of the loop.
 FEW_ROWS = 192
@@ -57,10 +58,11 @@ WALK = ("g0", "g1", "outer", "slice")  # what moves both operands from piece to 
 
 def blocked(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None,
-    window: WindowRows | None = None,
+    window: WindowRows | None = None, image: ImageSource | None = None,
 ) -> bool:  # fmt: skip
     """Decides where the operands are read from and runs the product.  Returns whether the epilogue is part of it.
 
+    image: what A is where ``p`` has its strides as slabs of it are copied (``copies_slabs``).
     window: what the rows are where some see a part of k only; the loops over k are (y, x, channels) or (y, x and channels).
     """
     unit = 2 if p.pairs else 1
@@ -68,7 +70,7 @@ def blocked(
     tile = packed_rows_tile(ctx.host, p.compute) if wide else _tile(ctx, p)
     p, a, a_step, own_rows = arranged(ctx, name, p, a, tile, wide)
     as_is = b.ty == p.compute and not p.pairs
-    slab = slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
+    slab = _slabs(ctx, p, tile)
     panel, packs = 0, False
     if not (as_is and single(p.cols)[1] == 1 and keeps_b(ctx, tile, p)):
         reused = _shares_b(p) or (ctx.depth > 0 and size(p.rows) <= FEW_ROWS)
@@ -77,8 +79,20 @@ def blocked(
             p, b, panel = packed(ctx, name, p, b, tile)
             if slab is None:
                 p, window = _joined(p, window)
-    layout = Layout(tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, wide=wide, packs_rows=own_rows)
+    layout = Layout(
+        tile, panel, unit, slab, packs=packs, window=window, a_step=a_step, wide=wide, packs_rows=own_rows, image=image
+    )
     return _product(ctx, name, p, a, b, c, layout, epilogue)
+
+
+def copies_slabs(ctx: LowerContext, p: Contraction, keep_rows: bool) -> bool:
+    """Whether ``blocked`` copies of A what each slice reads of it, also with the rows as they are, if it may have to keep them so."""
+    found = [normal(p), *([normal(p, keep_rows=True)] if keep_rows else [])]
+    return not gains_exchanged(ctx, found[0]) and all(_slabs(ctx, q, _tile(ctx, q)) is not None for q in found)
+
+
+def _slabs(ctx: LowerContext, p: Contraction, tile: Tile) -> int | None:
+    return slab_slices(ctx.host.l2_bytes // 4 // p.compute.itemsize, p, tile)
 
 
 def _joined(p: Contraction, window: WindowRows | None) -> tuple[Contraction, WindowRows | None]:
@@ -195,6 +209,7 @@ def _product(
         masked,
         layout.a_step is not None,
         layout.packs_rows,
+        layout.image is not None,
     )
     kernel = ctx.kernel(("contract", variant), lambda: contract_kernel(variant))
     values = _frame(blocks, layout, p, batch, rows, ks)
@@ -228,7 +243,7 @@ def _product(
     ns = largest(p.flops / FLOPS_PER_NS, nbytes / BYTES_PER_NS) / total
     items = None
     if direct and fused is None and window_rows is None and not layout.lanewise:
-        in_rows, in_panels = layout.a_step is not None, bool(layout.b_panel)
+        in_rows, in_panels = layout.a_step is not None or layout.image is not None, bool(layout.b_panel)
         items = items_of(p, None if in_rows else a, None if in_panels else b, c, blocks.row_blocks * blocks.groups)
     run(
         ctx,
@@ -290,7 +305,14 @@ def _copy_of_a(
     spread = 1 + sum((d[0] - 1) * d[1] for d in (*p.rows, *blocks.ks[1:])) - ks[0][1]
     values: dict[str, Arg] = {f"a_{n}": 0 for n in WALK}
     values |= {"copying": 1, "slab_length": spread, "slab_step": ks[0][1]}
-    values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, spread + blocks.k_slice * ks[0][1])
+    if layout.image is not None:
+        values |= layout.image.frame()
+    length = spread + blocks.k_slice * ks[0][1]
+    values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, length)
+    rounds = blocks.piece_rows * blocks.group * blocks.k_slice
+    values["ahead_a"] = -(-length // rounds)
+    if layout.packs and blocks.groups == 1:
+        values["ahead_b"] = -(-blocks.k_slice * abs(ks[0][2]) // rounds)
     return values
 
 
@@ -313,6 +335,7 @@ def _frame(blocks: Blocks, layout: Layout, p: Contraction, batch: Dims, rows: Di
         "part_slices": blocks.part_slices, "a_step": rows[0][1] if layout.a_step is None else layout.a_step,
         "b_panel": panel, "b_group": panel, "b_col": 0 if panel else 1, "bs_col": single(p.cols)[1],
         "packing": 0, "filling": 0, "ahead": 0, "panels_size": 0, "copying": 0, "copy_size": 0, "slab_length": 0, "slab_step": 0,
+        "ahead_a": 0, "ahead_b": 0,
     }  # fmt: skip
     for x, which in (("a", 1), ("b", 2)):
         strides = {f"g{g}": d[which] for g, d in enumerate(batch)} | {f"k{i}": d[which] for i, d in enumerate(ks)}

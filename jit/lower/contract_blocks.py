@@ -24,6 +24,7 @@ from .contract_pieces import (
     wanted_pieces,
 )
 from .contraction import Contraction, Dims, filled, single, size
+from .conv_geometry import ImageSource
 from .registry import LowerContext
 from .window_rows import WindowRows
 
@@ -46,6 +47,7 @@ class Layout:
         a_step: where the rows of A are packed, the distance of two blocks of them for each row (``packed_rows``); else None.
         wide: they are packed for blocks of three vectors (``gains_wide_blocks``).
         packs_rows: each piece packs the rows of A that it reads.
+        image: what A is where only copies of its slabs lie as the contraction says.
     """
 
     tile: Tile
@@ -58,6 +60,7 @@ class Layout:
     a_step: Any = None
     wide: bool = False
     packs_rows: bool = False
+    image: ImageSource | None = None
 
 
 @dataclass(frozen=True, slots=True)

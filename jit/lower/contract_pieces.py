@@ -108,9 +108,9 @@ def neighbours(m: int, n: int, k: int, ranges: int, held: int, groups: int) -> i
 
 def k_parts(pieces: int, wanted: int, k: int, worth: int) -> int:
     """Into how many partial products, of at least ``worth`` values of k, to cut k, so that there are enough pieces, and of a few an
-    even number."""
+    even number.  More than enough for a few threads only of ``MIN_SLICE``."""
     most = wanted // pieces
-    parts = min(most, k // worth)
+    parts = min(most, max(min(k // worth, PIECES), k // MIN_SLICE))
     if pieces % 2 and pieces * parts < FEW_PIECES:
         parts = max(parts - parts % 2, min(2, most, k // HALF_SLICE))
     return max(1, parts)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,9 +30,9 @@ from ..kernels.conv import PAD_DIMS, pad_kernel
 from ..kernels.microkernel import Epilogue, tile_for
 from ..loop_ir import Ty
 from .contract import contract, is_blocked
-from .contract_blocked import UNROLL, blocked
+from .contract_blocked import UNROLL, blocked, copies_slabs
 from .contraction import BYTES_PER_NS, Array, Contraction, Dims, row_major, run, scratch, size
-from .conv_geometry import Axis, Phase, axes_of, phases, shifted, thinned
+from .conv_geometry import Axis, ImageSource, Phase, axes_of, phases, shifted, thinned
 from .depthwise import depthwise, depthwise_weights
 from .linalg import array_of, sum_type
 from .loops import coalesce
@@ -48,6 +48,7 @@ class _Image:
     """The left operand with strides in reals; ``shift`` is what padding adds to every position of an axis.
 
     ``block``: how many indices of the batch lie together, and the distance of two such groups.
+    ``source``: the image is nowhere, and this is what slabs of it are copied from.
     """
 
     array: Array
@@ -56,6 +57,7 @@ class _Image:
     spatial: tuple[int, ...]
     shift: tuple[int, ...]
     block: tuple[int, int] | None = None
+    source: ImageSource | None = None
 
 
 @lowers_product("conv_general_dilated")
@@ -75,9 +77,10 @@ def conv_general_dilated(
     planes = not pairs and _along_planes(ctx, axes, lhs, rhs, compute, eqn.params)
     conv = _Convolution(ctx, eqn.params, lhs, rhs, out, axes, compute, pairs, planes)
     border = epilogue is None and conv.leaves_out_the_border()
+    in_slabs = lambda image: not border and conv.copies_slabs(image, epilogue is not None)
     image = _image(
-        ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border, axes != read
-    )
+        ctx, lhs, eqn.params["lhs_spec"], axes, compute, pairs, conv.groups > 1, planes, not border, axes != read, in_slabs
+    )  # fmt: skip
     unit = 2 if pairs else 1
     taken = False
     found = [phase for phase in itertools.product(*(phases(x) for x in axes)) if all(f.count for f in phase)]
@@ -90,10 +93,12 @@ def conv_general_dilated(
             problem, window = conv.by_parts(problem, phase, image)
             blocked(ctx, "conv", problem, image.array, b, c, window=window)
             continue
-        a = shifted(image.array, sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), unit)
+        start, source = sum((f.origin + shift) * s for _, f, s, shift in meet if f.taps), image.source
+        a = image.array if source else shifted(image.array, start, unit)
+        source = source and replace(source, start=start)
         if planes and problem.cols:
             problem, a, b = problem.transposed(), b, a
-        taken = contract(ctx, "conv", problem, a, b, c, epilogue if len(found) == 1 else None)
+        taken = contract(ctx, "conv", problem, a, b, c, epilogue if len(found) == 1 else None, source)
     return taken
 
 
@@ -166,6 +171,14 @@ class _Convolution:
                 return False
         return True
 
+    def copies_slabs(self, image: _Image, keep_rows: bool) -> bool:
+        """Whether the contractions copy what they read of an image, so that it need not lie as they say."""
+        if self.groups > 1 or not self.lhs.size:
+            return False
+        a, b = Array(image.array.at, self.compute), array_of(self.rhs)
+        problems = [self.problem(phase, image) for phase in itertools.product(*(phases(x) for x in self.axes))]
+        return all(is_blocked(self.ctx, p, a, b) and copies_slabs(self.ctx, p, keep_rows) for p in problems)
+
     def by_parts(self, p: Contraction, phase: Sequence[Phase], image: _Image) -> tuple[Contraction, WindowRows]:
         """``p`` with the rows (image, y, x), which begin where the image does."""
         *ks, channels = p.ks
@@ -219,13 +232,13 @@ def _is_swapped(axes: Sequence[Axis]) -> bool:
 
 def _image(
     ctx: LowerContext, lhs: Operand, spec: tuple[int, ...], axes: list[Axis], compute: Ty, pairs: bool, grouped: bool,
-    planes: bool, margins: bool, thin: bool,
+    planes: bool, margins: bool, thin: bool, in_slabs: Callable[[_Image], bool],
 ) -> _Image:  # fmt: skip
     """The left operand as the contraction reads it: itself, or a copy with the fitting dimension innermost, which are pixels
     if it has ``planes``, and with the ``margins`` that the windows reach into.
 
-    ``thin``: positions in between are not read.  Where k goes through such an image, a copy has it in one loop, and in lines that
-    are not a power of two apart."""
+    ``in_slabs``: whether an image that is nowhere will do.  ``thin``: positions in between are not read.  Where k goes through such an
+    image, a copy has it in one loop, and in lines that are not a power of two apart."""
     unit = 2 if pairs else 1
     n, c = (lhs.strides[d] * unit for d in spec[:2])
     count_n, count_c = (lhs.shape[d] for d in spec[:2])
@@ -254,12 +267,15 @@ def _image(
     elif not by_n:
         outer, inner = ((1, 0), (count_n, n)), (count_c, c)
     source = [(x.size, x.image_stride, lo, extent) for x, lo, extent in zip(axes, below, extents)]
-    copy = _padded(ctx, array, outer, inner, source, compute, unit)
     strides = row_major(tuple((extent,) for extent in extents), inner[0] * unit)
     far = math.prod(extents) * inner[0] * unit
     block = (together, count_c * far) if blocked else None
     at_n, at_c = (count_c * far, far) if planes else (unit, far) if by_n else (far, unit)
-    return _Image(copy, at_n, at_c, strides, below, block)
+    image = _Image(array, at_n, at_c, strides, below, block)
+    if same and unit == inner[1] == 1 and not planes and len(axes) <= 2 and in_slabs(image):
+        lines, pixels = (((1, 0, 0, 1), *source) if len(source) == 1 else source)[-2:]
+        return replace(image, source=ImageSource(outer, lines, pixels, inner[0]))
+    return replace(image, array=_padded(ctx, array, outer, inner, source, compute, unit))
 
 
 def _margins(x: Axis) -> tuple[int, int]:

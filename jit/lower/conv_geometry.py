@@ -13,7 +13,7 @@ from ..kernels.conv import PAD_DIMS
 from .contraction import Array
 from .registry import Operand
 
-__all__ = ["Axis", "Phase", "axes_of", "phases", "shifted", "thinned"]
+__all__ = ["Axis", "ImageSource", "Phase", "axes_of", "phases", "shifted", "thinned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,32 @@ class Axis:
     image_stride: int
     window_stride: int
     out_stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSource:
+    """A dense image, (planes, planes, lines, pixels, channels), which is nowhere, and where its planes, lines and pixels lie.
+
+    Attributes:
+        planes: how many, and how far apart, of both kinds.
+        lines, pixels: how many lie, how far apart, behind how many of the margin, and how many the image has.
+        start: the first element that is read.
+    """
+
+    planes: tuple[tuple[int, int], tuple[int, int]]
+    lines: tuple[int, int, int, int]
+    pixels: tuple[int, int, int, int]
+    channels: int
+    start: int = 0
+
+    def frame(self) -> dict[str, Any]:
+        """By the names of ``kernels/slab.py``."""
+        (_, s_plane0), (planes, s_plane1) = self.planes
+        found = {"image_start": self.start, "image_planes": planes, "image_channels": self.channels}
+        found |= {"s_plane0": s_plane0, "s_plane1": s_plane1}
+        for name, (size, step, below, extent) in (("line", self.lines), ("pixel", self.pixels)):
+            found |= {f"{name}s": size, f"s_{name}": step, f"{name}s_below": below, f"image_{name}s": extent}
+        return found
 
 
 @dataclass(frozen=True, slots=True)

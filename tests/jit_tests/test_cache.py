@@ -87,6 +87,21 @@ def test_the_digest_of_sources_of_a_package_that_has_compiled_files_alone(tmp_pa
     assert all(sources_digest(str(tmp_path), part) != before for part, before in zip(within, first))
 
 
+def test_the_digest_of_sources_in_an_archive_is_that_of_the_archive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """... be it a zip file on the module path, or the program itself."""
+    (tmp_path / "beside" / "jit").mkdir(parents=True)
+    (tmp_path / "beside" / "jit" / "data.txt").write_text("no module")
+    for archive, folder in (("a.zip", "a.zip/jit"), ("app", "lib/jit"), ("app", "beside/jit")):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "app"))
+        digests = []
+        for contents in (b"one", b"two"):
+            (tmp_path / archive).write_bytes(contents)
+            digests += [sources_digest(str(tmp_path / folder), within) for within in (("",), ("a.py", "b"))]
+        assert digests[0] == digests[1] != digests[2] == digests[3]
+
+
 def test_the_digest_of_sources_is_kept_when_they_have_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = KernelStore(tmp_path / "c")
     (tmp_path / "a.py").write_text("x = 1\n")

@@ -558,6 +558,52 @@ def test_long_products_over_pixels() -> None:
         check(x, y, params(2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1)))
 
 
+def test_slices_ask_for_what_the_next_one_reads() -> None:
+    """All of it, in the rounds of the rows of their panels; and partial sums are few where they are large."""
+    x, ct = np.zeros((8, 56, 56, 64), "float32"), np.zeros((8, 56, 56, 64), "float32")
+    p = params(2, padding=((1, 1), (1, 1)), lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1))
+    steps = prepare("conv_general_dilated", [x, ct], p, [((3, 3, 64, 64), "float32")])[0].steps
+    (step,) = (s for s in steps if s.name == "conv")
+    f = dict(zip((q.name for q in step.kernel.kernel.params), step.args))
+    rounds = f["piece_rows"] * f["group"] * f["k_slice"]
+    assert f["ahead_a"] * rounds >= f["slab_length"] + f["k_slice"] * f["slab_step"]
+    assert f["ahead_b"] * rounds >= f["k_slice"] * 56 * 64
+    assert (f["parts"], f["part_slices"]) == (16, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "features", "window", "changes"),
+    [
+        ((2, 30, 31, 24), 32, (3, 3), {"padding": ((1, 1), (2, 0))}),
+        (
+            (2, 30, 31, 24),
+            16,
+            (4, 4),
+            {"padding": ((2, 3), (1, 2)), "rhs_dilation": (2, 3)},
+        ),  # of a strided convolution
+        ((3, 20, 21, 96), 20, (3, 2), {"padding": ((1, 1), (1, 0))}),  # blocks of channels
+        ((3, 90, 20), 24, (5,), {"padding": ((4, 4),), "window_strides": (2,)}),  # of a dilated one
+    ],
+)
+def test_gradients_of_weights_make_no_padded_image(
+    shape: tuple[int, ...], features: int, window: tuple[int, ...], changes: dict[str, Any]
+) -> None:
+    """Slabs of it are copied, with their margins, from where its pixels lie."""
+    n = len(window)
+    x = random_array(shape, "float32")
+    p = params(n, **changes, lhs_spec=(n + 1, 0, *range(1, n + 1)), rhs_spec=(n + 1, 0, *range(1, n + 1)),
+               out_spec=(n, n + 1, *range(n)))  # fmt: skip
+    reach = [
+        sum(lo_hi) + size - step * (k - 1)
+        for size, k, lo_hi, step in zip(shape[1:-1], window, p["padding"], p["window_strides"])
+    ]
+    sizes = [-(-r // d) for r, d in zip(reach, p["rhs_dilation"])]
+    y = random_array((shape[0], *sizes, features), "float32", 1)
+    steps = prepare("conv_general_dilated", [x, y], p, [(result_shape(x, y, p), "float32")])[0].steps
+    assert "conv" in {s.name for s in steps} and "conv (pad)" not in {s.name for s in steps}
+    check(x, y, p)
+
+
 def test_sizes_are_no_part_of_a_kernel() -> None:
     def keys(n: int, h: int) -> list[Any]:
         x, w = random_array((n, h, h, 16), "float32"), random_array((3, 3, 16, 32), "float32", 1)

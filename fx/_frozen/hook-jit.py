@@ -1,0 +1,3 @@
+from fx._frozen import module_names
+
+hiddenimports = module_names("jit")
