@@ -220,8 +220,8 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = importlib.import_module(f"{__name__}.{name}")
     else:
-        elsewhere, misnamed = (importlib.import_module(f"{__name__}.{m}") for m in ("elsewhere", "misnamed"))
-        raise misnamed.no_attribute("fx", name, (), elsewhere.NAMES)
+        elsewhere, misnamed, _ = (importlib.import_module(f"{__name__}.{m}") for m in ("elsewhere", "misnamed", "lax"))
+        raise misnamed.no_attribute("fx", name, (), {name: elsewhere.no_function(name)})
     globals()[name] = value
     return value
 

@@ -78,6 +78,11 @@ OPTIONS: dict[str, tuple[Any, Any, str]] = {
         _choice("numpy_functions", "fx", "numpy"),
         "what np.copy(x), np.concatenate(xs) ... give of known arrays: 'fx' arrays of fx, 'numpy' NumPy's, as of those of JAX",
     ),
+    "numpy_rank_promotion": (
+        "allow",
+        _choice("numpy_rank_promotion", "allow", "warn", "raise"),
+        "operands of different numbers of dimensions: 'allow' them, 'warn' or 'raise'; numbers may stand beside any array",
+    ),
     "array_api": (
         os.environ.get("FX_ARRAY_API", "0") == "1",
         bool,
@@ -118,7 +123,7 @@ _OF_JAX = {
 _ACCEPTED: dict[str, tuple[Any, ...] | None] = {
     "jax_platforms": ("cpu", "", None), "jax_platform_name": ("cpu", "", None), "jax_default_matmul_precision": None,
     "jax_threefry_partitionable": (True,), "jax_default_prng_impl": ("threefry2x32",), "jax_enable_custom_prng": None,
-    "jax_numpy_rank_promotion": ("allow",), "jax_numpy_dtype_promotion": ("standard",),
+    "jax_numpy_dtype_promotion": ("standard",),
     "jax_traceback_filtering": None, "jax_transfer_guard": None, "jax_softmax_custom_jvp": None,
     "jax_compilation_cache_dir": None, "jax_persistent_cache_min_compile_time_secs": None,
 }  # fmt: skip
@@ -128,21 +133,25 @@ class Config:
     """The options as attributes; see the module docstring.
 
     ``epoch`` is another number after every change, and no number while a ``using`` block is open in any thread: what was
-    decided under an equal number was decided under the same options.  ``watching``: some thread may want results checked.
+    decided under an equal number was decided under the same options.  ``watching``: some thread may want results checked;
+    ``alert``: that, or operands.
 
     While no ``using`` block is open the values are plain attributes, as they are read all the time.
     """
 
     epoch: float
     watching: bool
+    alert: bool
 
     def __init__(self) -> None:
         object.__setattr__(self, "_changes", 0)
         object.__setattr__(self, "_open", 0)
         object.__setattr__(self, "_watchers", 0)
+        object.__setattr__(self, "_strict", 0)
         object.__setattr__(self, "_lock", threading.RLock())
         object.__setattr__(self, "epoch", 0)
         object.__setattr__(self, "watching", False)
+        object.__setattr__(self, "alert", False)
         object.__setattr__(self, "_values", {k: check(default) for k, (default, check, _) in OPTIONS.items()})
         object.__setattr__(self, "_local", threading.local())
         self._count()
@@ -172,13 +181,16 @@ class Config:
             dtypes.keep_wide(value == "keep")
         self._count(changes=1)
 
-    def _count(self, changes: int = 0, opened: int = 0, watchers: int = 0) -> None:
+    def _count(self, changes: int = 0, opened: int = 0, watchers: int = 0, strict: int = 0) -> None:
         with self._lock:
             object.__setattr__(self, "_watchers", self._watchers + watchers)
+            object.__setattr__(self, "_strict", self._strict + strict)
             watching = self._watchers > 0 or any(self._values[n] for n in _WATCHING)
-            if watching != self.watching:
-                ALERT.append(self) if watching else ALERT.remove(self)
+            alert = watching or self._strict > 0 or self._values["numpy_rank_promotion"] != "allow"
+            if alert != self.alert:
+                ALERT.append(self) if alert else ALERT.remove(self)
             object.__setattr__(self, "watching", watching)
+            object.__setattr__(self, "alert", alert)
             object.__setattr__(self, "_changes", self._changes + changes)
             object.__setattr__(self, "_open", self._open + opened)
             object.__setattr__(self, "epoch", math.nan if self._open else self._changes)
@@ -199,12 +211,13 @@ class Config:
         old = getattr(self._local, "overrides", None) or {}
         self._local.overrides = {**old, **{k: OPTIONS[k][1](v) for k, v in options.items()}}
         watchers = int(any(options.get(n) for n in _WATCHING))
-        self._count(opened=1, watchers=watchers)
+        strict = int(options.get("numpy_rank_promotion", "allow") != "allow")
+        self._count(opened=1, watchers=watchers, strict=strict)
         try:
             yield
         finally:
             self._local.overrides = old
-            self._count(opened=-1, watchers=-watchers)
+            self._count(opened=-1, watchers=-watchers, strict=-strict)
 
     def current(self) -> tuple[Any, ...]:
         """The values of all options in this thread, in order."""

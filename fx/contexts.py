@@ -49,7 +49,6 @@ debug_key_reuse = _accepted("debug_key_reuse", "keys do not remember who used th
 default_matmul_precision = _accepted("default_matmul_precision", "products are always computed at full precision")
 enable_custom_prng = _accepted("enable_custom_prng", "fx.random.key makes typed keys, PRNGKey raw ones")
 legacy_prng_key = _accepted("legacy_prng_key", "raw keys are as good as typed ones")
-numpy_rank_promotion = _accepted("numpy_rank_promotion", "arrays of fewer dimensions broadcast, as NumPy's do")
 softmax_custom_jvp = _accepted("softmax_custom_jvp", "the derivative of softmax is always made of softmax itself")
 _ONE_DEVICE = "there is one device, and arrays are in its memory"
 transfer_guard = _accepted("transfer_guard", _ONE_DEVICE)
@@ -70,6 +69,18 @@ def enable_x64(new_val: bool = True) -> Context:
     """
     bits = 64 if new_val else 32
     return config.using(default_float=f"float{bits}", default_int=f"int{bits}")
+
+
+def numpy_rank_promotion(new_val: str = "raise") -> Context:
+    """Context manager: what is done of operands with different numbers of dimensions (``fx.config.numpy_rank_promotion``).
+
+    >>> import fx.numpy as fnp
+    >>> with numpy_rank_promotion("raise"):
+    ...     fnp.ones((3, 2)) + fnp.ones(2)
+    Traceback (most recent call last):
+    fx.errors.ShapeError: operands of shapes (3, 2) and (2,) have different numbers of dimensions (fx.config.numpy_rank_promotion = 'raise'). Write out what is meant: y[None, :], or fx.numpy.expand_dims.
+    """
+    return config.using(numpy_rank_promotion=new_val)
 
 
 def explain_cache_misses(new_val: bool = True) -> Context:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .lax.solvers import linear_call
 from .transforms.custom_call import SymbolicZero, zero_from_primal
 from .transforms.custom_jvp import custom_jvp
 from .transforms.custom_jvp import custom_jvp_p as custom_jvp_call_p
@@ -10,5 +11,5 @@ from .transforms.custom_vjp import custom_vjp_p as custom_vjp_call_p
 
 __all__ = [
     "CustomVJPPrimal", "SymbolicZero", "closure_convert", "custom_gradient", "custom_jvp", "custom_jvp_call_p", "custom_vjp", "custom_vjp_call_p",
-    "zero_from_primal",
+    "linear_call", "zero_from_primal",
 ]  # fmt: skip

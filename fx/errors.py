@@ -50,6 +50,7 @@ __all__ = [
     "NotAFunctionError",
     "OutOfBoundsIndexError",
     "PlotError",
+    "RankPromotionWarning",
     "ReadOnlyArrayError",
     "RefError",
     "RegistryError",
@@ -222,6 +223,10 @@ class CustomRuleError(FxError, TypeError):
 
 class SideEffectError(FxError, RuntimeError):
     """A side effect (``out=``, a NumPy array written to) would be lost inside a traced function."""
+
+
+class RankPromotionWarning(UserWarning):
+    """Operands have different numbers of dimensions, and ``fx.config.numpy_rank_promotion`` is "warn"."""
 
 
 class SideEffectWarning(UserWarning):

@@ -15,6 +15,7 @@ Everything here is immutable once built, and this module imports nothing of fx b
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, Union
 
@@ -97,9 +98,9 @@ class Aval:
         return self.weak
 
     @property
-    def sharding(self) -> None:
-        """How it lies over devices, in JAX: there is one."""
-        return None
+    def sharding(self) -> Any:
+        """How it lies over devices, as JAX's types tell it: cut along no axis, of a mesh without axes."""
+        return importlib.import_module("fx.sharding").uncut(self.ndim)  # which stands above this file
 
     def with_(self, **changes: Any) -> Aval:
         d = {"shape": self.shape, "dtype": self.dtype, "weak": self.weak, **changes}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import math
 import threading
 from collections import OrderedDict
@@ -379,6 +380,12 @@ class NamedSharding(Sharding):
 
     def __repr__(self) -> str:
         return f"NamedSharding(mesh={self.mesh!r}, spec={self.spec!r}, memory_kind={self.memory_kind})"
+
+
+@functools.cache
+def uncut(ndim: int) -> NamedSharding:
+    """That of a value of ``ndim`` dimensions of which nobody has said how it is cut."""
+    return NamedSharding(AbstractMesh((), ()), PartitionSpec(*[None] * ndim))
 
 
 def parts(spec: PartitionSpec, shape: Sequence[int], mesh: AbstractMesh, what: str) -> list[int]:

@@ -246,6 +246,8 @@ CASES = [
 ]  # fmt: skip
 
 NOT_CALLED = {
+    "RandomAlgorithm": "a type",
+    "rng_bit_generator": "stands beside JAX's in test_lax_names.py",
     **dict.fromkeys("ConvDimensionNumbers ConvGeneralDilatedDimensionNumbers DotDimensionNumbers FftType Precision PrecisionLike RoundingMethod".split(), "a type"),
     **dict.fromkeys("GatherDimensionNumbers GatherScatterMode RaggedDotDimensionNumbers ScatterDimensionNumbers".split(), "a type, used by the calls"),
     "pbroadcast": "JAX has no rule for it under vmap: test_lax_names.py",

@@ -1162,6 +1162,13 @@ def _solved(x: Any) -> Any:
     return lax.custom_linear_solve(lambda v: E.mul(v, two), x, lambda _, b: E.div(b, two), symmetric=True)
 
 
+def _linearly(x: Any) -> Any:
+    from fx.custom_derivatives import linear_call
+
+    by = lambda r, v: E.mul(r, v)
+    return linear_call(by, by, E.sin(x), x)
+
+
 spec(
     "scan", NUMBERS, wrt=(0,), tolerance=Tolerance(8.0, floor=1.0),
     cases=[
@@ -1174,6 +1181,7 @@ spec(
 _calls("while", _repeated, allowed=NUMBERS)
 _calls("cond", _chosen, allowed=NUMBERS)
 _calls("linear_solve", _solved)
+_calls("linear_call", _linearly)
 _calls("jit", fx.jit(_wave))
 _calls("checkpoint", fx.checkpoint(_wave))
 _calls("name", lambda x: _wave(fx.checkpoint_name(x, "here")))

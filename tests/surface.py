@@ -104,7 +104,6 @@ NAMESPACES = {
             ),
         },
         absent={
-            **dict.fromkeys("RandomAlgorithm rng_bit_generator".split(), "XLA's generators: the bits here are those of fx.random"),
             "rng_uniform": "has hidden state: fx.random takes keys",
         },
     ),

@@ -47,6 +47,7 @@ SUMMARIES = {
     "reduce_window_argmin": "Position in its window of the first smallest element.",
     "window_select": "The element of each window at a given position.",
     "window_scatter_add": "The transpose of window_select.",
+    "linear_call": "A linear function, whose transpose is another graph.",
     "linear_solve": "The solution x of A x = b, by a solver's graph.",
     "threefry2x32": "The threefry hash of counters under a key.",
 }

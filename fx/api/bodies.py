@@ -17,10 +17,20 @@ from ..ir import Aval, Graph, Var
 from ..primitive import Primitive
 from ..primitives.elementwise import convert_element_type
 from ..staging import jit_p
-from ..trace import Tracer, aval_of, bind, is_python_scalar, locate, trace_flat, user_source, values_known
+from ..trace import Tracer, aval_of, bind, eval_graph, is_python_scalar, locate, trace_flat, user_source, values_known
 from ..transforms.flat import FlatFunction, check_leaf
 
-__all__ = ["Traced", "bind_control", "error", "leaves_of", "of_type", "same_operands", "settle_carry", "trace_body"]
+__all__ = [
+    "Traced",
+    "bind_control",
+    "converted",
+    "error",
+    "leaves_of",
+    "of_type",
+    "same_operands",
+    "settle_carry",
+    "trace_body",
+]
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,16 @@ def leaves_of(what: str, x: Any) -> list[Any]:
 
 def error(kind: type[FxError], message: str) -> FxError:
     return locate(kind(message), user_source())
+
+
+def converted(t: Traced, avals: Sequence[Aval]) -> Traced:
+    """The same with results of these types."""
+
+    def f(*args: Any) -> list[Any]:
+        return [of_type(o, a) for o, a in zip(eval_graph(t.graph, args), avals)]
+
+    graph, _ = trace_flat(f, t.graph.in_avals, kind="cond", name=t.graph.name, names=t.graph.input_names)
+    return Traced(graph, t.consts, t.out_tree)
 
 
 # ------------------------------------------------------------------------------------- carries

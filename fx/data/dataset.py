@@ -19,7 +19,7 @@ from .. import random, tree
 from ..errors import DataError
 from . import elsewhere
 from .elements import finite, kept, mapped, name_of, permutation, seeded, stacked
-from .prefetching import known, prefetched
+from .prefetching import Prefetched, known, wait_for_ends
 from .sources import Images, Source, positive
 from .states import check_numbers, refuse_shorter
 
@@ -225,8 +225,9 @@ class DataIterator:
         return element
 
     def close(self) -> None:
-        """Ends the threads of ``prefetch``; garbage collection does it too."""
+        """Ends the threads of ``prefetch``, and waits until they have; garbage collection ends them too, and does not wait."""
         self._tasks.close()  # type: ignore[attr-defined]
+        wait_for_ends()
 
 
 class FromSource(Dataset):
@@ -490,7 +491,7 @@ class _Prefetch(_Step):
         self._buffer, self._threads = buffer, threads
 
     def tasks(self, state: State, epoch: int) -> Tasks:
-        return prefetched(self._of.tasks(state, epoch), self._buffer, self._threads)
+        return Prefetched(self._of.tasks(state, epoch), self._buffer, self._threads)
 
 
 class _Take(_Step):

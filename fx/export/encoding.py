@@ -33,7 +33,8 @@ _MAGIC = b"fx.export\n"
 _HEAD = struct.Struct("<IQ32s")
 _ALIGN = 64
 _LEFT_OUT = {
-    "custom_jvp_call": {"derivative"}, "custom_vjp_call": {"derivative"}, "custom_vmap_call": {"batching"}, "linear_solve": {"derivative"},
+    "custom_jvp_call": {"derivative"}, "custom_vjp_call": {"derivative"}, "custom_vmap_call": {"batching"}, "linear_call": {"derivative"},
+    "linear_solve": {"derivative"},
 }  # fmt: skip
 _EXACT = (bool, int, str, type(None))
 

@@ -56,6 +56,9 @@ from . import (
     products as _products,
 )
 from . import (
+    random_bits as _random_bits,
+)
+from . import (
     solvers as _solvers,
 )
 from .applied import *
@@ -65,6 +68,7 @@ from .composed import *
 from .control_flow import *
 from .parallel import *
 from .products import *
+from .random_bits import *
 from .solvers import *
 
 stop_gradient = _api.stop_gradient  # of a pytree; the family's takes one array
@@ -109,6 +113,7 @@ _names.update(
     _control_flow.__all__,
     _parallel.__all__,
     _products.__all__,
+    _random_bits.__all__,
     _solvers.__all__,
     *[getattr(_families, family).__all__ for family in _WHOLE],
 )

@@ -12,14 +12,14 @@ import numpy as np
 
 from .. import tree
 from ..api import device_put
-from ..api.bodies import Traced, bind_control, error, leaves_of, of_type, same_operands, trace_body
+from ..api.bodies import Traced, bind_control, converted, error, leaves_of, of_type, same_operands, trace_body
 from ..config import config
 from ..dtypes import bool_, int32, is_integer, promote
 from ..errors import BranchTypeError, DTypeError, RefError
 from ..ir import Aval
 from ..mutable import Carried, carrying
 from ..primitives.elementwise import clamp, convert_element_type, ne
-from ..trace import aval_of, concrete_value, eval_graph, trace_flat
+from ..trace import aval_of, concrete_value
 from ..traceback import user_frames
 from ..transforms.cond import cond_p
 from ..transforms.flat import argument_count_fault, argument_names, check_leaf, function_name
@@ -195,14 +195,4 @@ def _same_types(what: str, traced: Sequence[Traced], names: Sequence[str]) -> li
                 " Convert (astype) or broadcast the results to one type.",
             )
         joint.append(Aval(avals[0].shape, dtype, weak))
-    return [
-        t if all(a.same_type(j) for a, j in zip(t.graph.out_avals, joint)) else _converted(t, joint) for t in traced
-    ]
-
-
-def _converted(t: Traced, joint: Sequence[Aval]) -> Traced:
-    def f(*args: Any) -> list[Any]:
-        return [of_type(o, j) for o, j in zip(eval_graph(t.graph, args), joint)]
-
-    graph, _ = trace_flat(f, t.graph.in_avals, kind="cond", name=t.graph.name, names=t.graph.input_names)
-    return Traced(graph, t.consts, t.out_tree)
+    return [t if all(a.same_type(j) for a, j in zip(t.graph.out_avals, joint)) else converted(t, joint) for t in traced]

@@ -1,4 +1,4 @@
-"""custom_root and custom_linear_solve: solvers that are differentiated by what they solve, not by how."""
+"""custom_root and custom_linear_solve: solvers that are differentiated by what they solve, not by how; linear_call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import tree
 from ..api import eval_shape, jvp, linear_transpose, linearize
-from ..api.bodies import Traced, leaves_of, same_operands, trace_body
+from ..api.bodies import Traced, converted, leaves_of, same_operands, trace_body
 from ..dtypes import is_inexact
 from ..errors import CustomRuleError
 from ..ir import Aval
@@ -18,9 +18,10 @@ from ..traceback import user_frames
 from ..transforms.custom_jvp import custom_jvp
 from ..transforms.custom_vjp import closure_convert
 from ..transforms.flat import function_name
+from ..transforms.linear_call import linear_call_p
 from ..transforms.linear_solve import linear_solve_p
 
-__all__ = ["custom_linear_solve", "custom_root", "linear_solve_p"]
+__all__ = ["custom_linear_solve", "custom_root", "linear_call_p", "linear_solve_p"]
 
 
 @user_frames
@@ -156,3 +157,47 @@ def custom_linear_solve(
         n=len(leaves), graph=graphs[0], matvec=graphs[1], transposed=tuple(graphs[2:]) or None,
     )  # fmt: skip
     return tree.unflatten(solver.out_tree, outs)
+
+
+@user_frames
+def linear_call(
+    fun: Callable[[Any, Any], Any], fun_transpose: Callable[[Any, Any], Any], residual_args: Any, linear_args: Any
+) -> Any:
+    """``fun(residual_args, linear_args)``, linear in the second, whose transpose is said to be ``fun_transpose``.
+
+    Reverse mode calls ``fun_transpose(residual_args, ct)`` in place of the transpose that fx would make of ``fun``: one that is
+    cheaper, or that ``fun``, which may be made of anything (callbacks too), does not have.
+
+    Args:
+        fun: of two pytrees, to a pytree.
+        fun_transpose: of the residuals and a pytree as ``fun`` returns it, to one as ``linear_args``.
+        residual_args, linear_args: pytrees of arrays.
+
+    Raises:
+        CustomRuleError: ``fun_transpose`` does not return what ``linear_args`` is.
+
+    >>> import fx
+    >>> halved = lambda x: fx.custom_derivatives.linear_call(lambda r, x: x / r, lambda r, ct: ct / r, 2.0, x)
+    >>> halved(3.0), fx.grad(halved)(3.0)
+    (Array(1.5, dtype=float32), Array(0.5, dtype=float32, weak_type=True))
+    """
+    leaves, structure = leaves_of("linear_args", linear_args), tree.structure(linear_args)
+    avals = [aval_of(x).strong() for x in leaves]
+
+    def traced(f: Callable[[Any, Any], Any], like: Any, avals: list[Aval], what: str) -> Traced:
+        names = [f"{what}{tree.keystr(path)}" for path, _ in tree.leaves_with_path(like)]
+        return trace_body("linear_call", lambda v: f(residual_args, v), (like,), avals, names, function_name(f))
+
+    forward = traced(fun, linear_args, avals, "linear_args")
+    cts = [a.strong() for a in forward.graph.out_avals]
+    backward = traced(fun_transpose, tree.unflatten(forward.out_tree, list(map(zeros_like, cts))), cts, "ct")
+    found = backward.graph.out_avals
+    if backward.out_tree != structure or any(x.shape != a.shape for x, a in zip(found, avals)):
+        raise CustomRuleError(
+            f"linear_call: {function_name(fun_transpose)} returned {backward.out_tree} ({', '.join(map(str, found))}); linear_args is"
+            f" {structure} ({', '.join(map(str, avals))}). The transpose gives back what fun is linear in."
+        )
+    consts, graphs = same_operands([forward, converted(backward, avals)])
+    turned = [g.replace(inputs=(*g.inputs[len(consts) :], *g.inputs[: len(consts)])) for g in graphs]
+    outs = bind(linear_call_p, *leaves, *consts, n=len(leaves), graph=turned[0], transposed=turned[1])
+    return tree.unflatten(forward.out_tree, outs)

@@ -68,6 +68,9 @@ from . import (
     recurrent as _recurrent,
 )
 from . import (
+    sampling as _sampling,
+)
+from . import (
     spatial as _spatial,
 )
 from . import (
@@ -105,6 +108,7 @@ from .norms import *
 from .observing import *
 from .pooling import *
 from .recurrent import *
+from .sampling import *
 from .spatial import *
 from .state import *
 from .summaries import *
@@ -114,7 +118,7 @@ from .transformer import *
 from .weight_norms import *
 
 _ROOMS = (
-    _activations, _attention, _attention_layers, _containers, _convolution, _distances, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _spatial, _state, _summaries, _surgery, _thresholds, _transformer, _weight_norms,
+    _activations, _attention, _attention_layers, _containers, _convolution, _distances, _key_use, _layers, _linear, losses, _module, _noise, _normalization, _norms, _observing, _pooling, _recurrent, _sampling, _spatial, _state, _summaries, _surgery, _thresholds, _transformer, _weight_norms,
 )  # fmt: skip
 __all__ = sorted({"initializers", "logsumexp", "losses", *[name for room in _ROOMS for name in room.__all__]})
 

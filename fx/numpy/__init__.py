@@ -16,6 +16,7 @@ import numpy as _np
 from .. import dtypes as _dtypes
 from ..array import Array
 from ..array import Array as ndarray
+from ..elsewhere import no_function as _no_function
 from ..misnamed import no_attribute as _no_attribute
 from ..signatures import position_of as _position_of
 from ..trace import Tracer as _Tracer
@@ -183,7 +184,7 @@ if not _TYPE_CHECKING:  # a type checker says itself what is not there
 
     @_user_frames
     def __getattr__(name: str) -> None:
-        raise _no_attribute("fx.numpy", name, __all__, _ELSEWHERE)
+        raise _no_attribute("fx.numpy", name, __all__, _ELSEWHERE if name in _ELSEWHERE else {name: _no_function(name)})
 
 
 _hide_frames(globals())

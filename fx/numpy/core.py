@@ -27,10 +27,10 @@ from ..primitives import joining, shaping
 from ..primitives.elementwise import convert_element_type, convert_element_type_p, weakened
 from ..primitives.helpers import repeat_scalar, scalar_of, zeros_like
 from ..silence import quiet
-from ..sizes import broadcast_shapes as joint_shape
 from ..sizes import is_sized
 from ..trace import Tracer, bind, is_python_scalar, state
 from ..trace import aval_of as _aval_of
+from .broadcasting import broadcast_shapes, check_ranks
 
 __all__ = [
     "COMMON", "Numbers", "Value", "apply", "as_beside", "as_type", "as_typed", "as_value", "astype_result", "at_once", "aval_of",
@@ -454,28 +454,13 @@ def astype_result(x: Value, dtype: Any) -> Value:
 # ------------------------------------------------------------------------------------- broadcasting
 
 
-def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that arrays of these shapes broadcast to.
-
-    Raises:
-        ShapeError: there is none.
-    """
-    if all(len(s) == len(shapes[0]) and s == shapes[0] for s in shapes):
-        return shapes[0] if shapes else ()
-    try:
-        return joint_shape(*shapes)
-    except ValueError:
-        raise ShapeError(
-            f"Incompatible shapes for broadcasting: {', '.join(map(str, shapes))}; counted from the right, sizes must be"
-            " equal or 1"
-        ) from None
-
-
 def _broadcast_all(xs: list[Any]) -> list[Any]:
     shapes = [shape_of(x) for x in xs]
     first = shapes[0]
     if all(len(s) == len(first) and s == first for s in shapes):
         return xs
+    if config.numpy_rank_promotion != "allow":
+        check_ranks(*shapes)
     shape = broadcast_shapes(*shapes)
     return [broadcast_value(x, shape) for x in xs]
 

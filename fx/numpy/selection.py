@@ -24,6 +24,7 @@ from ..primitives.index_numbers import default_fill_value
 from ..trace import aval_of, concrete_value
 from . import binary
 from .axes import canonical_axis, static_shape
+from .broadcasting import check_ranks
 from .core import (
     Numbers,
     Value,
@@ -84,6 +85,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
     if is_eager(c, a, b):
         broadcast_shapes(c.shape, a.shape, b.shape)
         return Array(np.where(c._data, a._data, b._data), a.weak_type and b.weak_type)
+    check_ranks(c.shape, shape_of(a), shape_of(b))
     shape = broadcast_shapes(c.shape, shape_of(a), shape_of(b))
     return p.select(broadcast_value(c, shape), broadcast_value(a, shape), broadcast_value(b, shape))
 

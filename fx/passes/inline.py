@@ -12,7 +12,7 @@ from .rewrite import with_subgraphs
 
 __all__ = ["inline"]
 
-CALLS = ("jit", "checkpoint", "custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_solve")
+CALLS = ("jit", "checkpoint", "custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "linear_call", "linear_solve")
 
 
 def inline(g: Graph) -> Graph:

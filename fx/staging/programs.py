@@ -215,16 +215,23 @@ class Programs:
             return graph, captures, flat.out_tree
 
         families, proof = None, None
+        there: Any = None
         found: Any = ""
         if not (traced or key.context[2] or config.watching or config.check_tracer_leaks) and self._is_native():
             families = self._families_of(key)
-            found = families.find(key.leaves) or families.grow(key.leaves, donated, trace)
+            there = families.find(key.leaves)
+            found = there or families.grow(key.leaves, donated, trace)
         if isinstance(found, tuple):
             family, values = found
             assert families is not None
             wrong, proof = self._proved(families, family, values, key, trace)
             if not wrong:
-                self._explain("filled in", key, known, names)
+                note = (
+                    ""
+                    if there
+                    else "; traced and planned for sizes that vary before, as the first in this range of them"
+                )
+                self._explain("filled in", key, known, names, note)
                 return self._filled_in(key, family, values)
             found = wrong
         self._explain("traced", key, known, names, f"; its sizes cannot vary: {found}" if found else "")

@@ -160,7 +160,7 @@ def read(env: Mapping[Var, Any], a: Atom) -> Any:
 
 def _after_fork() -> None:
     """In a forked child the other threads and their traces are gone."""
-    ALERT[:] = [*state.absorbing, *([config] if config.watching else [])]
+    ALERT[:] = [*state.absorbing, *([config] if config.alert else [])]
 
 
 if hasattr(os, "register_at_fork"):

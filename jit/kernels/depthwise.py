@@ -226,20 +226,20 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
     width = v.vectors * v.lanes
     zero = Const(0, v.ty.vector(v.lanes))
 
-    def lanes_of(buffer: str, at: Expr) -> list[Expr]:
-        return [b.load(buffer, at + j * v.lanes, v.lanes) for j in range(v.vectors)]
-
     def along(row: Expr, of_ct: Expr, to: Expr, c: Expr) -> None:
         """The outputs of which all taps lie inside: all sums of a row of taps are in registers."""
-        totals = [[b.var("total", s) for s in lanes_of(sums, to + p["slots"] * t)] for t in range(v.taps * v.group)]
+        places = [b.let("to", to + p["slots"] * t) for t in range(v.taps * v.group)]
+        totals = [[b.var("total", b.load(sums, at + j * v.lanes, v.lanes)) for j in range(v.vectors)] for at in places]
 
         def outputs(x: Expr, count: int) -> None:
             here = b.let("here", row + (x * p["step_x"] + p["origin_x"]) * p["s_x"] + c)
             there = b.let("there", of_ct + x * p["o_x"] + c)
+            met = [(b.let("at", at), pairs) for at, pairs in g.met(here, count)]  # once for all vectors
+            of_cts = [b.let("of_ct", there + p["o_x"] * i) for i in range(count)]
             for j in range(v.vectors):
-                cts = [b.let("ct", b.load(ct, there + p["o_x"] * i + j * v.lanes, v.lanes)) for i in range(count)]
-                for at, pairs in g.met(here + j * v.lanes, count):
-                    for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, at, v.lanes)))):
+                cts = [b.let("ct", b.load(ct, at + j * v.lanes, v.lanes)) for at in of_cts]
+                for at, pairs in met:
+                    for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, at + j * v.lanes, v.lanes)))):
                         for i, t in pairs:
                             total = totals[t * v.group + e][j]
                             b.assign(total, multiply_add(value, cts[i], total))
@@ -249,19 +249,21 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
             outputs(x, v.block)
         with b.for_("x", whole, stop) as x:
             outputs(x, 1)
-        for t, vectors in enumerate(totals):
+        for at, vectors in zip(places, totals):
             for j, total in enumerate(vectors):
-                b.store(sums, to + p["slots"] * t + j * v.lanes, total)
+                b.store(sums, at + j * v.lanes, total)
 
-    def at_border(row: Expr, of_ct: Expr, to: Expr, c: Expr) -> None:
-        with g.border(first, stop) as (x, at_x, begin, end), b.for_("k", begin, end) as k:
-            here = b.let("here", row + (at_x + k * p["dilation_x"]) * p["s_x"] + c)
-            there, place = b.let("there", of_ct + x * p["o_x"] + c), b.let("place", to + k * p["slots"] * v.group)
-            for j, (met, weight) in enumerate(zip(lanes_of(image, here), lanes_of(ct, there))):
-                weight = b.let("weight", weight)
-                for e, value in enumerate(v.exchanged(b, b.let("met", met))):
-                    at = place + p["slots"] * e + j * v.lanes
-                    b.store(sums, at, multiply_add(value, weight, b.load(sums, at, v.lanes)))
+    def at_border(here: Expr, there: Expr, to: Expr) -> None:
+        for j in range(v.vectors):
+            weight = b.let("weight", b.load(ct, there + j * v.lanes, v.lanes))
+            for e, value in enumerate(v.exchanged(b, b.let("met", b.load(image, here + j * v.lanes, v.lanes)))):
+                at = to + p["slots"] * e + j * v.lanes
+                b.store(sums, at, multiply_add(value, weight, b.load(sums, at, v.lanes)))
+
+    @contextmanager
+    def slots() -> Iterator[tuple[Ref, Ref]]:
+        with b.for_("slot", 0, p["slots"], width) as slot:
+            yield slot, b.let("c", minimum(slot, p["channels"] - width))
 
     with b.for_("part", b.lo, b.hi) as part:
         taps = v.taps * v.group
@@ -273,11 +275,20 @@ def depthwise_weights_kernel(v: Depthwise) -> Kernel:
             n, y = digits(b, line, [p["count_y"]])
             at_y, begin_y, end_y = g.rows(y)
             of_ct = b.let("of_ct", n * p["o_n"] + y * p["o_y"])
-            with b.for_("t", begin_y, end_y) as t:
+
+            def row_of(t: Expr) -> tuple[Expr, Expr]:
+                """Of row ``t`` of the taps: the row of the image, and the sums."""
                 row = b.let("row", n * p["s_n"] + (at_y + t * p["dilation_y"]) * p["s_y"])
-                with b.for_("slot", 0, p["slots"], width) as slot:
-                    c = b.let("c", minimum(slot, p["channels"] - width))
-                    to = b.let("to", own + t * p["slots"] * taps + slot)
-                    at_border(row, of_ct, to, c)
-                    along(row, of_ct, to, c)
+                return row, b.let("to", own + t * p["slots"] * taps)
+
+            with g.border(first, stop) as (x, at_x, begin_x, end_x), b.for_("t", begin_y, end_y) as t:
+                row, to = row_of(t)
+                with b.for_("k", begin_x, end_x) as k, slots() as (slot, c):
+                    here = b.let("here", row + (at_x + k * p["dilation_x"]) * p["s_x"] + c)
+                    there = b.let("there", of_ct + x * p["o_x"] + c)
+                    at_border(here, there, b.let("place", to + k * p["slots"] * v.group + slot))
+            with b.for_("t", begin_y, end_y) as t:
+                row, to = row_of(t)
+                with slots() as (slot, c):
+                    along(row, of_ct, to + slot, c)
     return b.build()

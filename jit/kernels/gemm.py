@@ -7,12 +7,15 @@ plans; ``kernels/contract.py`` is the blocked product; the kernels here take eve
 
     dot_kernel        few columns, k contiguous in both operands (matrix times vector): bound by memory
     window_dot_kernel the same where rows and k are nests of dimensions (convolutions)
+    thin_kernel       few rows times a B with few, contiguous columns: all sums in registers, bound by memory
     axpy_kernel       few rows times a large B with contiguous columns (vector times matrix): bound by memory
     combine_kernel    adds partial products in order, converts the type, moves to any strides
 """
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 
 from ..loop_builder import KernelBuilder
@@ -24,6 +27,7 @@ __all__ = [
     "axpy_kernel",
     "combine_kernel",
     "dot_kernel",
+    "thin_kernel",
     "window_dot_kernel",
 ]
 
@@ -227,6 +231,58 @@ def _add_products(
         with b.if_(whole < n):
             k = b.let("k", n - lanes)
             add(k, op_("ge", Op("iota", (), Ty("i", 64, lanes)), (whole - k).splat(lanes)))
+
+
+def thin_kernel(ty: Ty, lanes: int, vectors: int, in_ty: Ty, rows: int, pairs: bool) -> Kernel:
+    """``C[g, r, :] = sum_k A[g, r, k] * B[g, k, :]``, whose columns, contiguous in B and C, are ``vectors`` vectors at most and no less
+    than one; the last ones overlap.  ``rows`` rows at a time have their sums in registers.
+
+    Range: pieces (g0, g1, slice of k), row-major.  ``pairs``: columns are the reals of (re, im) pairs, of which A has one for each k.
+    """
+    b = KernelBuilder(f"thin_{ty}x{lanes}_{in_ty}_{rows}x{vectors}{'_pairs' if pairs else ''}")
+    a, bp, c = b.pointer("a", in_ty), b.pointer("b", in_ty), b.pointer("c", ty)
+    p = integers(
+        b, "m", "n", "k", "g1_size", "slices", "k_slice", *(f"{w}_{n}" for w in "abc" for n in ("g0", "g1", "slice")), "a_r0", "c_r0",
+        "a_k0", "b_k0",
+    )  # fmt: skip
+    vector, unroll = ty.vector(lanes), max(1, 8 // (rows * vectors))
+    with b.for_("piece", b.lo, b.hi) as piece:
+        g0, g1, slice_ = digits(b, piece, [p[n] for n in ("g1_size", "slices")])
+        at_a, at_b, at_c = (
+            b.let(f"at_{w}", dot((g0, g1, slice_), [p[f"{w}_{n}"] for n in ("g0", "g1", "slice")])) for w in "abc"
+        )
+        depth = b.let("depth", minimum(p["k_slice"], p["k"] - slice_ * p["k_slice"]))
+        columns = [b.let("column", minimum(Const(v * lanes, i64), p["n"] - lanes)) for v in range(vectors)]
+        walk = LinearRows(b, p["m"], p["a_r0"], p["a_r0"], p["c_r0"])
+        with b.for_("row", 0, p["m"], rows) as row:
+            here = walk.take(row, rows)
+            sums = [[[b.var("sum", Const(0, vector)) for _ in columns] for _ in here.a] for _ in range(unroll)]
+
+            def add(k: Expr, sums: list[list[Ref]]) -> None:
+                line, x_at = b.let("line", at_b + k * p["b_k0"]), b.let("x_at", at_a + k * p["a_k0"])
+                ys = [b.let("y", b.load(bp, line + j, lanes).cast(vector)) for j in columns]
+                for start, totals in zip(here.a, sums):
+                    x = b.let("x", b.load(a, x_at + start).cast(ty).splat(lanes))
+                    for total, y in zip(totals, ys):
+                        b.assign(total, multiply_add(x, y, total))
+                    if pairs:
+                        x = b.let("turned", b.load(a, x_at + start + 1).cast(ty).splat(lanes) * -alternating(vector))
+                        for total, y in zip(totals, ys):
+                            b.assign(total, multiply_add(x, op_("exchange", y, Const(1, i64)), total))
+
+            whole = b.let("whole", depth // unroll * unroll)
+            with b.for_("k", 0, whole, unroll) as k:
+                for u in range(unroll):
+                    add(k + u, sums[u])
+            with b.for_("k", whole, depth) as k:
+                add(k, sums[0])
+            for r, out in enumerate(here.c):
+                for v, j in enumerate(columns):
+                    parts: list[Expr] = [sums[u][r][v] for u in range(unroll)]
+                    while len(parts) > 1:
+                        parts = [functools.reduce(operator.add, parts[i : i + 2]) for i in range(0, len(parts), 2)]
+                    b.store(c, at_c + out + j, parts[0])
+    return b.build()
 
 
 def axpy_kernel(ty: Ty, lanes: int, in_ty: Ty, pairs: bool) -> Kernel:

@@ -6,7 +6,16 @@ from ..kernels.microkernel import Epilogue
 from ..loop_ir import Ty
 from .contract_blocked import blocked, gains_exchanged, lanewise
 from .contract_pixels import pixels, prefers_pixels
-from .contract_streamed import axpy, dots, prefers_axpy, prefers_dots, prefers_window_dots, window_dots
+from .contract_streamed import (
+    axpy,
+    dots,
+    prefers_axpy,
+    prefers_dots,
+    prefers_thin,
+    prefers_window_dots,
+    thin,
+    window_dots,
+)
 from .contraction import Array, Contraction, move, normal, row_major, scratch, size, with_a_strides
 from .conv_geometry import ImageSource
 from .registry import LowerContext
@@ -52,6 +61,8 @@ def contract(
     else:
         if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
             p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
+        if _is_thin(ctx, name, p, a, b, c):
+            return False
         if not prefers_axpy(ctx, p, a, b):
             if gains_exchanged(ctx, p):
                 p, a, b = normal(p.transposed()), b, a
@@ -62,10 +73,22 @@ def contract(
     return False
 
 
+def _is_thin(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> bool:
+    """Computes C by ``thin``, if the product is that thin: the fewer of its rows and columns as rows, if both may be."""
+    ways = [(p, a, b), (normal(p.transposed()), b, a)]
+    for way in ways if size(p.rows) <= size(p.cols) else reversed(ways):
+        if prefers_thin(ctx, *way):
+            thin(ctx, name, *way, c)
+            return True
+    return False
+
+
 def _of_pairs(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
     """A product of complex numbers."""
     if prefers_dots(ctx, p, a, b):
         return dots(ctx, name, p, a, b, c)
+    if _is_thin(ctx, name, p, a, b, c):
+        return None
     if prefers_axpy(ctx, p, a, b):
         return axpy(ctx, name, p, a, b, c)
     exchanged = normal(p.transposed())
@@ -80,6 +103,7 @@ def is_blocked(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
     """Whether the register-blocked kernel would compute ``p``, with A as the rows."""
     p, a, b = normal(p), Array(a.at, _arithmetic(a.ty, p.compute)), Array(b.at, _arithmetic(b.ty, p.compute))
     others = prefers_dots(ctx, p, a, b) or prefers_window_dots(ctx, p, a, b) or prefers_axpy(ctx, p, a, b)
+    others = others or prefers_thin(ctx, p, a, b) or prefers_thin(ctx, normal(p.transposed()), b, a)
     turned = not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1
     others = others or is_batchwise(ctx, p) or prefers_pixels(ctx, p, a, b, Array(a.at, p.compute))
     return not (others or turned or p.pairs or _lane(ctx, p, a, b) is not None)

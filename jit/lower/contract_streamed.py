@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fx.sizes import is_sized
 
-from ..kernels.gemm import axpy_kernel, dot_kernel, window_dot_kernel
+from ..kernels.gemm import axpy_kernel, dot_kernel, thin_kernel, window_dot_kernel
 from ..loop_ir import Ty
 from .contraction import (
     BYTES_PER_NS,
@@ -26,10 +26,12 @@ from .contraction import (
 from .loops import coalesce
 from .registry import Arg, KernelHandle, LowerContext
 
-__all__ = ["axpy", "dots", "prefers_axpy", "prefers_dots", "prefers_window_dots", "window_dots"]
+__all__ = ["axpy", "dots", "prefers_axpy", "prefers_dots", "prefers_thin", "prefers_window_dots", "thin", "window_dots"]
 
 DOT_ROWS, BLOCK = 8, 96  # rows whose sums along k are in registers, and of a piece
+SHORTEST = 4  # values of k of a matrix that meets a vector
 FEW = 4  # rows (or columns) up to which an operand is read at the speed of memory
+THIN = 24  # rows of ``thin_kernel``, which reads B once for every eight
 SLICE = 1 << 10  # values of k that are worth a partial product of their own
 SLICE_BYTES = 1 << 19  # the same, as bytes of a large B that a slice reads
 COPIED = 32  # multiply-adds, as ``prefers_window_dots`` counts them, that copying an element of B takes as long as
@@ -39,11 +41,13 @@ LONGEST = 1 << 15  # values of k that one piece adds up
 
 
 def prefers_dots(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
-    """Few rows or columns, and k contiguous in both operands: each operand is read once, along its memory."""
+    """Few rows or columns, and k contiguous in both operands: each operand is read once, along its memory.  A matrix and a vector
+    may be short: vectors of their length at most."""
     unit = _unit(p)
     if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or p.ks[0][1:] != (unit, unit) or len(p.batch) > 2:
         return False
-    return unit * p.ks[0][0] >= 2 * _lanes(ctx, p) and (size(p.rows) <= FEW or size(p.cols) <= FEW)
+    few, k = min(size(p.rows), size(p.cols)), unit * p.ks[0][0]
+    return few <= FEW and k >= (SHORTEST if few == 1 else 2 * _lanes(ctx, p))
 
 
 def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
@@ -51,6 +55,8 @@ def dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Ar
         p, a, b = p.transposed(), b, a
     m, n, k, unit = size(p.rows), size(p.cols), p.ks[0][0], _unit(p)
     lanes = _lanes(ctx, p)
+    while lanes > unit * k:
+        lanes //= 2
     rows = min(_rows_at_once(m, unit * k, lanes, ctx.host.l1_ways), 4 if p.pairs else WHOLE)
     mc = min(m, max(WHOLE, (1 << 15) // max(unit * k * n, 1) // WHOLE * WHOLE))
     k_slice, slices = _slices(k, size(p.batch) * -(-m // mc))
@@ -130,6 +136,44 @@ def window_dots(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array
     total = -(-m // BLOCK)
     nbytes = (m * n * c.ty.itemsize) + m * p.compute.itemsize
     run(ctx, kernel, values, total, p.flops / FLOPS_PER_NS / total, name, (a.at, copy.at), (c.at,), p.flops, nbytes)
+
+
+def _thin_rows(p: Contraction) -> int:
+    """Rows at a time of ``thin_kernel``."""
+    m = size(p.rows)
+    return 1 if m == 1 else FEW if m <= FEW else 2 * FEW
+
+
+def _thin_vectors(ctx: LowerContext, p: Contraction) -> tuple[int, int] | None:
+    """Lanes of the vectors of the columns, and how many there are, if the sums of all are to be in registers."""
+    n, lanes = _unit(p) * size(p.cols), _lanes(ctx, p)
+    while lanes > n:
+        lanes //= 2
+    most = min(6, 3 * ctx.host.vector_registers // 4 // _thin_rows(p))
+    return next(((lanes, v) for v in (1, 2, 3, 4, 6) if v <= most and n <= v * lanes), None)
+
+
+def prefers_thin(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:
+    """Few rows, and a B with few, contiguous columns, of which a block would need a copy."""
+    if a.ty != b.ty or len(p.rows) > 1 or len(p.ks) != 1 or len(p.cols) != 1 or len(p.batch) > 2 or size(p.rows) > THIN:
+        return False
+    return (
+        p.cols[0][1] == _unit(p) and p.cols[0][0] > 1 and p.ks[0][0] >= SHORTEST and _thin_vectors(ctx, p) is not None
+    )
+
+
+def thin(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
+    n, _, c_col = single(p.cols)
+    lanes, vectors = _thin_vectors(ctx, p) or (1, 1)
+    rows = _thin_rows(p)
+    k_slice, slices = _slices(p.ks[0][0], size(p.batch), max(SLICE, SLICE_BYTES // (_unit(p) * n * b.ty.itemsize)))
+    key = ("thin", p.compute, lanes, vectors, b.ty, rows, p.pairs)
+
+    def kernel(_: Ty) -> KernelHandle:
+        return ctx.kernel(key, lambda: thin_kernel(p.compute, lanes, vectors, b.ty, rows, p.pairs))
+
+    direct = slices == 1 and c.ty == p.compute and c_col == _unit(p)
+    _streamed(ctx, name, p, a, b, c, kernel, {"n": _unit(p) * n}, 1, (k_slice, slices), direct)
 
 
 def prefers_axpy(ctx: LowerContext, p: Contraction, a: Array, b: Array) -> bool:

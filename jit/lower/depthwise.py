@@ -24,6 +24,7 @@ WRITTEN = (
     256  # multiply-adds of outputs a step apart that are written out, at most (with steps of two, it takes as long)
 )
 TOGETHER = 2  # outputs that go round the loop together
+SPARE = 2  # registers beside those of sums and of these outputs
 STEPS = 2  # of neighbouring outputs that are written out, at most
 GROUPS = (1, 2, 4, 8)  # channels that see each other
 PIECES, PIECE_BYTES = 16, 1 << 17  # of the gradient with respect to the weights: at most, and what one reads at least
@@ -93,7 +94,8 @@ def depthwise_weights(
         lines, taps_y = batch * axes[0].window, axes[0].out
     else:
         values |= _no_axis()
-    vectors = min(max(1, VECTORS // group), channels // lanes)
+    in_registers = (ctx.host.vector_registers - TOGETHER - SPARE) // taps
+    vectors = min(max(1, min(VECTORS, in_registers) // group), channels // lanes)
     v = Depthwise(compute, lanes, taps, TOGETHER, vectors, _static_step(values), group)
     width = vectors * lanes
     slots = -(-channels // width) * width

@@ -22,6 +22,7 @@ from .maps import MapKernel
 from .narrow import NarrowColumns, NarrowRows, narrow_size
 from .nodes import ROW, Fetch, Leaf, Nest, NestReduction, Point, walk
 from .rows import BLOCK, Reducing, RowsKernel, Split
+from .stages import StagedRows, is_staged
 from .streams import StreamedRows, is_streamed
 
 __all__ = ["emit_nest", "kernel_name"]
@@ -59,6 +60,8 @@ def _emit(
         kinds = {"map": NarrowRows, "rows": NarrowRows, "columns": NarrowColumns}
     elif not combines and is_streamed(ctx, nest, split):
         kinds = {"rows": StreamedRows}
+    elif not combines and is_staged(ctx, nest, split):
+        kinds = {"rows": StagedRows}
     kinds[nest.kind](ctx, nest, name, split, stands_for or {}).emit()
 
 

@@ -22,7 +22,7 @@ from .index_map import Affine, dense_strides
 from .items import touched_by_rows
 from .nodes import ROW, Choose, Fetch, Nest, NestReduction, NestStore, Node, Point, Reduced, children, walk
 
-__all__ = ["BLOCK", "Reducing", "RowsKernel", "Split", "starting_values"]
+__all__ = ["BLOCK", "DEAR", "Kept", "Reducing", "RowsKernel", "Split", "is_full", "several", "starting_values"]
 
 SEARCH = 128  # elements that are searched at a time for an extreme value which is among them
 BLOCK = 4096  # elements whose float sum is taken before it is added to the sum of the row: bounds the rounding error
@@ -115,13 +115,18 @@ class Reducing(Emitter):
 
 
 class RowsKernel(Reducing):
-    """Parallel over rows; the stages of a row run one after another over its elements."""
+    """Parallel over rows; the stages of a row run one after another over its elements.
+
+    rows_together: whose values are kept at the same time.
+    """
+
+    rows_together = 1
 
     def __init__(
         self, ctx: Builder, nest: Nest, name: str, split: Split | None, stands_for: dict[NestReduction, NestReduction]
     ) -> None:
         super().__init__(ctx, nest, name, split, stands_for)
-        self.kept: dict[Node, _Kept] = {}
+        self.kept: dict[Node, Kept] = {}
         self.stage_now = 0
 
     def write(self) -> tuple[int, int]:
@@ -244,9 +249,6 @@ class RowsKernel(Reducing):
         """Whether an earlier stage kept the value."""
         return node in self.kept and self.kept[node].stage < self.stage_now
 
-    def full(self, node: Node) -> bool:
-        return any(k >= self.nest.n_kept for k in self.nest.loops(node))
-
     def stage_targets(self, stage: int) -> list[Node]:
         found = [v for r in self.nest.reductions if r.stage == stage for v in r.values]
         return found + [s.node for s in self.nest.stores if s.full and s.node.stage == stage]
@@ -257,7 +259,7 @@ class RowsKernel(Reducing):
         stack = self.stage_targets(stage)
         while stack:
             node = stack.pop()
-            if node in seen or not self.full(node):
+            if node in seen or not is_full(self.nest, node):
                 continue
             seen[node] = None
             if node not in stop:
@@ -279,39 +281,43 @@ class RowsKernel(Reducing):
             self.kept[node] = self.make_room(node, stage)
 
     def worth_keeping(self, node: Node) -> bool:
-        if not isinstance(node, (Point, Fetch, Choose)) or _several(node):
+        if not isinstance(node, (Point, Fetch, Choose)) or several(node):
             return False
-        return sum(n.flops for n in walk([node]) if isinstance(n, (Point, Fetch)) and self.full(n)) >= DEAR
+        return sum(n.flops for n in walk([node]) if isinstance(n, (Point, Fetch)) and is_full(self.nest, n)) >= DEAR
 
     def wanted_later(self, node: Node, stage: int, stop: set[Node]) -> bool:
         """Whether a later stage reads the kept value itself, not only inside another kept one."""
         return any(node in self.visited(s, stop) for s in range(stage + 1, self.nest.stages))
 
-    def make_room(self, node: Node, stage: int) -> _Kept:
-        """Scratch memory of one row for each worker, indexed by those of the reduced counters on which the value depends."""
+    def make_room(self, node: Node, stage: int) -> Kept:
+        """Scratch memory of the rows of each worker, indexed by those of the reduced counters on which the value depends."""
         loops = [k for k in range(self.nest.n_kept, len(self.nest.sizes)) if k in self.nest.loops(node)]
         sizes = [self.nest.sizes[k] for k in loops]
         nbytes = math.ceil(math.prod(sizes) * node.dtype.itemsize / 64) * 64
         buf = self.b.pointer("kept", ty_of(node.dtype))
-        self.args.append(self.ctx.scratch(nbytes, per_worker=True))
+        self.args.append(self.ctx.scratch(nbytes * self.rows_together, per_worker=True))
         stride = self.integer("kept_row", nbytes // node.dtype.itemsize)
-        return _Kept(
-            buf, self.b.let("mine", self.b.worker * stride), Affine(0, tuple(zip(loops, dense_strides(sizes)))), stage
-        )
+        mine = self.b.let("mine", self.b.worker * (stride if self.rows_together == 1 else stride * self.rows_together))
+        return Kept(buf, mine, stride, Affine(0, tuple(zip(loops, dense_strides(sizes)))), stage)
 
-    def kept_index(self, kept: _Kept) -> Expr:
+    def kept_index(self, kept: Kept) -> Expr:
         return kept.base + self.affine(kept.at, False)
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A value kept for later stages: element ``base + at`` of ``buf``; ``stage`` computes it first."""
+class Kept:
+    """A value kept for later stages: element ``base + at`` of ``buf``, ``size`` of them a row; ``stage`` computes it first."""
 
     buf: str
     base: Expr
+    size: Ref
     at: Affine
     stage: int
 
 
-def _several(node: Node) -> bool:
+def is_full(nest: Nest, node: Node) -> bool:
+    return any(k >= nest.n_kept for k in nest.loops(node))
+
+
+def several(node: Node) -> bool:
     return isinstance(node, Point) and node.eqn is not None and len(node.eqn.outputs) > 1

@@ -176,7 +176,8 @@ def test_a_view_of_another_shape_is_told(shape: Any) -> None:
 
 @pytest.mark.parametrize(
     ("space", "name", "says"),
-    [(fx, "no_grad", "unless fx.grad asks"), (fx, "tensor", "fx.numpy.array"), (fx.random, "randn", "It is random.normal."), (fnp, "randn", "fx.random.normal(key")],
+    [(fx, "no_grad", "unless fx.grad asks"), (fx, "tensor", "fx.numpy.array"), (fx, "where", "It is fx.numpy.where."), (fx, "clamp", "It is x.clip(low, high)."),
+     (fnp, "masked_select", "It is x[mask]."), (fnp, "cat", "It is numpy.concatenate."), (fnp, "rsqrt", "It is fx.lax.rsqrt."), (fnp, "softmax", "It is fx.nn.softmax."), (fx, "Tensor", "It is fx.Array."), (fx.random, "randn", "It is random.normal."), (fnp, "randn", "fx.random.normal(key")],
 )  # fmt: skip
 def test_names_of_pytorch_are_told(space: Any, name: str, says: str) -> None:
     with pytest.raises(AttributeError) as caught:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import importlib
 import io as io_module
+import signal
 import threading
 import time
 
@@ -129,6 +130,48 @@ def test_errors_come_where_their_elements_would(threads):
     assert [int(next(it)) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(KeyError, match="three"):
         next(it)
+
+
+def test_threads_end_without_a_lock():
+    """Garbage is collected where some thread happens to be, such as inside of a lock that the threads wait for."""
+    entered, go = threading.Event(), threading.Lock()
+
+    def waits(x):
+        entered.set()
+        with go:
+            return x
+
+    def collects():
+        ring = [data.from_arrays(np.arange(9)).map(waits).prefetch(3, threads=2).iterator()]
+        ring.append(ring)
+        entered.wait(10)
+        del ring
+        gc.collect()
+
+    with go:
+        thread = threading.Thread(target=collects, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+    deadline = time.monotonic() + 10
+    while any(t.name.startswith("fx-prefetch") for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert not any(t.name.startswith("fx-prefetch") for t in threading.enumerate())
+
+
+def test_ctrl_c_while_an_element_is_waited_for_loses_none():
+    go = threading.Event()
+
+    def waits(x):
+        go.wait(10)
+        return x
+
+    iterator = data.from_arrays(np.arange(4)).map(waits).prefetch(2).iterator()
+    with pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        next(iterator)
+    go.set()
+    assert [int(x) for x in iterator] == [0, 1, 2, 3]
 
 
 # ----------------------------------------------------------------------------------------- sources

@@ -217,6 +217,42 @@ def test_options_of_jax_can_be_read_by_their_names() -> None:
         fx.config.jax_nothing  # noqa: B018
 
 
+def test_operands_of_different_ranks_may_be_forbidden() -> None:
+    x, y = fnp.ones((3, 2)), fnp.ones(2)
+    forms = (
+        lambda: x + y, lambda: x * 2.0 + y, lambda: fnp.where(x > 0, x, y), lambda: np.add(np.ones(2), x), lambda: x > y,
+        lambda: fx.jit(lambda x, y: x - y)(x, y), lambda: fx.grad(lambda x: (x * y).sum())(x), lambda: fx.jit(lambda x: fnp.where(x > 0, x, y))(x),
+    )  # fmt: skip
+    want = [np.asarray(f()) for f in forms]  # compiled and traced before
+    for f in forms:
+        with pytest.raises(ValueError, match="different numbers of dimensions"), fx.numpy_rank_promotion("raise"):
+            f()
+        with pytest.warns(fx.errors.RankPromotionWarning, match="test_jax_forms"), fx.numpy_rank_promotion("warn"):
+            f()
+    with fx.numpy_rank_promotion("raise"):
+        same = [
+            x + x,
+            x + y[None],
+            x + 1.0,
+            x + fnp.float32(2),
+            fx.jit(lambda x: x + fnp.ones(()))(x),
+            x @ y,
+            x[:, 0] + x[0, 0],
+        ]
+        fx.vmap(lambda row: row + y)(x)
+    assert len(same) == 7
+    for f, w in zip(forms, want):
+        np.testing.assert_array_equal(f(), w)
+    try:
+        fx.config.update("jax_numpy_rank_promotion", "raise")
+        with pytest.raises(ValueError, match="different numbers"):
+            x + y
+    finally:
+        fx.config.update("jax_numpy_rank_promotion", "allow")
+    np.testing.assert_array_equal(x + y, want[0])
+    assert not fx.config.alert
+
+
 def test_keys_are_arrays_to_isinstance_as_in_jax() -> None:
     assert isinstance(fx.random.key(0), fx.Array) and isinstance(fx.random.split(fx.random.key(0)), fnp.ndarray)
 

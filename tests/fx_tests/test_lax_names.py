@@ -330,3 +330,33 @@ def test_scalars_and_sizes_of_one_are_stretched() -> None:
         lax.add(rows[0], rows)
     with pytest.raises(DTypeError):
         lax.add(fnp.int32(1), rows)
+
+
+def test_random_bits_from_a_state_are_jax_s() -> None:
+    jax = pytest.importorskip("jax")
+    narrow, wide = np.uint32([7, 8, 2**32 - 1, 10]), np.uint64([2**33 + 5, 2**64 - 2])
+    shapes = ((5,), (2, 3), (3, 4), (3, 5), (5, 3), (7, 1, 7), (), (3, 0))
+    cases = [(narrow, s, "uint32") for s in shapes] + [
+        (wide, (3, 2), d) for d in ("uint8", "uint16", "uint32", "uint64")
+    ]
+    with jax.enable_x64(True):
+        for state, shape, dtype in cases:
+            want = jax.lax.rng_bit_generator(state, shape, dtype, algorithm=jax.lax.RandomAlgorithm.RNG_THREE_FRY)
+            for g, w in zip(lax.rng_bit_generator(state, shape, dtype), want):
+                assert g.dtype == w.dtype
+                np.testing.assert_array_equal(g, w)
+    rows = np.stack([narrow, narrow + np.uint32(1)])
+    each = [lax.rng_bit_generator(k, (3, 5)) for k in rows]
+    for f in (
+        fx.vmap(lambda k: lax.rng_bit_generator(k, (3, 5))),
+        fx.jit(fx.vmap(lambda k: lax.rng_bit_generator(k, (3, 5)))),
+    ):
+        for g, w in zip(f(rows), zip(*each)):
+            np.testing.assert_array_equal(g, np.stack(w))
+
+
+def test_a_state_of_another_kind_is_refused() -> None:
+    with pytest.raises(fx.errors.DTypeError, match=r"found uint32\[2\]"):
+        lax.rng_bit_generator(np.uint32([1, 2]), (3,))
+    with pytest.raises(ValueError, match="no Philox"):
+        lax.rng_bit_generator(np.uint32([1, 2, 3, 4]), (3,), algorithm=lax.RandomAlgorithm.RNG_PHILOX)

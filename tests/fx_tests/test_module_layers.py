@@ -407,6 +407,44 @@ def test_unfolded_windows_are_what_a_convolution_multiplies() -> None:
     assert nn.Fold((3, 3), 2)(np.zeros((5, 2, 4, 8))).shape == (5, 2, 3, 3, 2)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("align", [False, True])
+def test_sampled_images_are_pytorch_s(mode: str, padding: str, align: bool) -> None:
+    for x, shape in ((IMAGE, (3, 5)), (VOLUME, (2, 3, 2))):
+        n = len(shape)
+        theta = 0.4 * draw(2, n, n + 1) + np.eye(n, n + 1)
+        t, m = (torch.tensor(v, requires_grad=True) for v in (first(x), theta))
+        places = F.affine_grid(m, (2, 4, *shape), align_corners=align)
+        want = F.grid_sample(t, places, mode, padding, align)
+        _objective(want.movedim(1, -1)).backward()
+
+        def ours(x: Any, theta: Any, shape: Any = shape) -> Any:
+            grid = nn.affine_grid(theta, shape, align_corners=align)
+            y = nn.grid_sample(x, grid, mode=mode, padding_mode=padding, align_corners=align)
+            return _objective(y), (y, grid)
+
+        f = fx.value_and_grad(ours, (0, 1), has_aux=True)
+        (_, (y, grid)), slopes = (f if n == 3 else fx.jit(f))(x, theta)
+        np.testing.assert_allclose(grid, places.detach(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(y, last(want.detach().numpy()), rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(slopes[0], last(t.grad.numpy()), rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(slopes[1], m.grad, rtol=1e-8, atol=1e-10)
+
+
+def test_sampling_is_batched_and_takes_nothing() -> None:
+    grid = draw(3, 2, 4, 2)
+    each = fx.vmap(lambda g: nn.grid_sample(IMAGE, g))(grid)
+    np.testing.assert_allclose(each[1], nn.grid_sample(IMAGE, grid[1]))
+    assert nn.grid_sample(IMAGE[:0], grid[0, :0]).shape == (0, 4, 4) and nn.grid_sample(
+        IMAGE, grid[0, :, :0]
+    ).shape == (2, 0, 4)
+    strided = nn.grid_sample(np.moveaxis(first(IMAGE), 1, -1), grid[0][:, ::-1])
+    np.testing.assert_allclose(strided, nn.grid_sample(IMAGE, grid[0])[:, ::-1])
+    with pytest.raises(fx.errors.ShapeError, match=r"a grid \(batch, \*out, 2\)"):
+        nn.grid_sample(IMAGE, draw(2, 4, 3))
+
+
 def test_random_functions() -> None:
     a, b = random.split(random.key(0))
     logits = fnp.log(fnp.asarray([0.2, 0.8]))

@@ -310,6 +310,7 @@ def test_further_sizes_are_filled_in(name: str) -> None:
     info = jitted.cache_info()
     assert (info.misses, info.traced, info.compiled) == (5, 3, 1)
     assert jitted.explain_misses().count("filled in") == 4
+    assert jitted.explain_misses().count("traced and planned for sizes that vary") == 1
 
 
 def test_a_decision_that_is_not_written_down_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,3 +195,44 @@ def test_a_root_of_several_equations_with_auxiliary_results() -> None:
     slope = np.diag(1 - np.asarray(x) ** 2)
     close(fx.jacrev(lambda b: fixed(w, b)[0])(b), np.linalg.solve(np.eye(3) - slope @ w, slope))
     close(fx.jacfwd(lambda b: fixed(w, b)[0])(b), np.linalg.solve(np.eye(3) - slope @ w, slope))
+
+
+# -------------------------------------------------------------------------------------- linear_call
+
+
+def _scaled(lib: Any, r: Any, x: Any) -> Any:
+    """Linear in x, a pair; the transpose is told by a factor of 3."""
+    f = lambda r, v: {"y": r["a"] * v[0] + v[1], "z": v[1] * 2.0}
+    back = lambda r, ct: (3.0 * r["a"] * ct["y"], 3.0 * (ct["y"] + 2.0 * ct["z"]))
+    return lib.custom_derivatives.linear_call(f, back, {"a": r}, x)
+
+
+def test_a_linear_call_is_transposed_as_it_is_told() -> None:
+    jax = pytest.importorskip("jax")
+    r, x = B, (np.sin(B), np.cos(B))
+    value = lambda lib: lambda x: sum((v * np.arange(4.0)).sum() for v in lib.tree.leaves(_scaled(lib, r, x)))
+    with jax.enable_x64(True):
+        want = _scaled(jax, r, x), jax.grad(value(jax))(x)
+        (back,) = jax.linear_transpose(lambda x: _scaled(jax, r, x), x)(want[0])
+    for wrap in (lambda f: f, fx.jit):
+        close(wrap(lambda x: _scaled(fx, r, x))(x), want[0])
+        close(wrap(fx.grad(value(fx)))(x), want[1])
+        close(wrap(lambda ct: fx.linear_transpose(lambda x: _scaled(fx, r, x), x)(ct)[0])(want[0]), back)
+        close(wrap(lambda x, t: fx.jvp(lambda x: _scaled(fx, r, x), (x,), (t,))[1])(x, x), want[0])
+    rows = tuple(np.stack([v, 2 * v]) for v in x)
+    batched = fx.vmap(fx.grad(lambda x, r: _scaled(fx, r, x)["y"].sum()), in_axes=(0, None))(rows, r)
+    close(batched, (np.stack([3 * r] * 2), np.full((2, 4), 3.0)))
+    along = fx.vmap(lambda r: fx.grad(lambda x: _scaled(fx, r, x)["y"].sum())(x)[0])(np.stack([r, -r]))
+    close(along, np.stack([3 * r, -3 * r]))
+    twice = fx.linear_transpose(lambda ct: fx.linear_transpose(lambda x: _scaled(fx, r, x), x)(ct)[0], want[0])
+    close(twice(x)[0], want[0])
+    close(fx.jvp(lambda r: _scaled(fx, r, x)["y"], (r,), (np.ones(4),))[1], x[0])
+    narrow = fx.grad(lambda v: _scaled(fx, r, (v, v))["y"].sum())(np.float32(x[0]))
+    assert narrow.dtype == np.float32
+    close(narrow, np.float32(3 * r + 3))
+    assert _scaled(fx, np.zeros(0), (np.zeros(0), np.zeros(0)))["y"].shape == (0,)
+
+
+def test_a_linear_call_says_what_its_transpose_returned() -> None:
+    with pytest.raises(CustomRuleError, match="The transpose gives back what fun is linear in"):
+        fx.custom_derivatives.linear_call(lambda r, x: r * x, lambda r, ct: (ct, ct), 2.0, B)

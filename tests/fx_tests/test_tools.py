@@ -214,6 +214,16 @@ def test_every_array_is_whole_on_the_one_device() -> None:
     assert {n for n in dir(theirs) if not n.startswith("_")} - set(dir(x.sharding)) == unasked
 
 
+def test_types_say_that_nothing_is_cut() -> None:
+    jax = pytest.importorskip("jax")
+    seen: list[Any] = []
+    fx.jit(lambda x: seen.append(fx.typeof(x).sharding))(fnp.ones((2, 3)))
+    theirs, ours = jax.typeof(jax.numpy.ones((2, 3))).sharding, fx.typeof(fnp.ones((2, 3))).sharding
+    assert seen == [ours] and str(ours.spec) == str(theirs.spec) and tuple(ours.spec) == (None, None)
+    assert ours.mesh.empty and theirs.mesh.empty and ours.mesh.axis_names == theirs.mesh.axis_names == ()
+    assert fx.typeof(1.0).sharding.spec == fx.P() and fnp.ones((2, 3), out_sharding=ours).shape == (2, 3)
+
+
 def test_known_values_are_computed_while_jit_traces() -> None:
     @fx.jit
     def f(x: Any) -> Any:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from lower_harness import lower, prepare
+from machines import x86
 from ml_dtypes import bfloat16
 from test_gemm import assert_close, random_array
 from thorough import part
 
+from jit.llvm.native import assembly
+from jit.loop_ir import Ty, f32, f64
 from jit.lower import conv
 from jit.lower.types import ty_of
 from jit.target import host
@@ -355,6 +359,19 @@ def test_depthwise_and_its_weight_gradient() -> None:
                 2, lhs_spec=spec, rhs_spec=spec, out_spec=(2, 3, 0, 1), batch_group_count=c, padding=((1, 1), (1, 1))
             ),
         )
+
+
+@pytest.mark.parametrize(("ty", "kernel"), [(f32, 3), (f32, 5), (f32, 7), (f64, 3), (f64, 5)], ids=str)
+def test_sums_of_depthwise_weights_stay_in_registers(ty: Ty, kernel: int) -> None:
+    p = params(
+        2, lhs_spec=(3, 0, 1, 2), rhs_spec=(3, 0, 1, 2), out_spec=(2, 3, 0, 1), batch_group_count=64, padding=((kernel // 2,) * 2,) * 2
+    )  # fmt: skip
+    dtype = {f32: "float32", f64: "float64"}[ty]
+    x = random_array((2, 12, 12, 64), dtype)
+    target = x86("avx2")
+    steps = prepare("conv_general_dilated", [x, x], p, [((kernel, kernel, 1, 64), dtype)], target)[0].steps
+    text = assembly([steps[0].kernel.kernel], target)
+    assert "vfmadd" in text and not re.search(r"ymm.*\(%rsp\)|\(%rsp\).*ymm", text)
 
 
 DEPTHWISE = [  # image, channels, window, strides, window dilation, padding, image dilation

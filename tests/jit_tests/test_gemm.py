@@ -356,6 +356,32 @@ def test_large_and_thin(left: tuple[int, int], right: tuple[int, int], dtype: st
     check(a, np.asfortranarray(b))
 
 
+@pytest.mark.parametrize("level", ["native", "avx2", "scalar"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "complex64"])
+def test_few_rows_and_columns(level: str, dtype: str) -> None:
+    """Whose sums are in registers: of a vector and a matrix of any width, of as many rows as are taken at once, and of more; also of
+    short matrices and vectors whose k is contiguous."""
+    target = host() if level == "native" else host().restricted(level)
+    sizes = [
+        (1, 9, 2),
+        (1, 700, 20),
+        (3, 50, 7),
+        (4, 33, 40),
+        (8, 21, 16),
+        (20, 40, 20),
+        (2, 20_000, 3),
+        (6, 4, 1),
+        (20, 17, 1),
+        (37, 5, 1),
+    ]
+    for m, k, n in sizes if level == "native" else sizes[1:6:2] + sizes[7:]:
+        a, b = random_array((m, k), dtype), random_array((k, n), dtype, 1)
+        a = a / 16 if dtype == "float16" else a
+        check(a, b, target=target)
+        check(np.asfortranarray(a), b, target=target)
+        check(np.ascontiguousarray(b.T), np.asfortranarray(a.T), target=target)
+
+
 @pytest.mark.skipif(host().arch != "x86_64" or host().vector_bits < 256, reason="packed rows are for AVX2")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_packed_rows(dtype: str) -> None:

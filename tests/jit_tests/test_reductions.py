@@ -307,6 +307,55 @@ def test_what_is_computed_once_a_row_counts_once() -> None:
     assert "for i1" not in text and text.count("sqrt(") == 1
 
 
+def _normalised(x: Any, w: Any) -> Any:
+    off = x - x.mean(-1, keepdims=True)
+    return w * off / fnp.sqrt((off * off).mean(-1, keepdims=True) + 1e-5)
+
+
+def _softmax(x: Any, axis: int) -> Any:
+    power = fnp.exp(x - x.max(axis, keepdims=True))
+    return power / power.sum(axis, keepdims=True)
+
+
+STAGED = {
+    "softmax": lambda x, w: _softmax(x, -1),
+    "its logarithm": lambda x, w: fx.nn.log_softmax(x, -1),
+    "the logarithm of its sum": lambda x, w: fx.nn.logsumexp(x, -1),
+    "weights": _normalised,
+    "its gradient": lambda x, w: fx.grad(lambda w: (fnp.tanh(_normalised(x, w)) ** 2).sum())(w),
+    "deviation": lambda x, w: (fnp.std(x, -1), fnp.exp(x.max(-1)) * w[0]),
+    "two axes": lambda x, w: x.reshape(-1, 3, 7) - fnp.log1p(fnp.abs(x.reshape(-1, 3, 7)).sum((1, 2), keepdims=True)),
+    "columns": lambda x, w: _softmax(x.T.reshape(7, 3, -1), 1),
+    "positions": lambda x, w: fnp.argmax(fnp.abs(x - x.mean(-1, keepdims=True)), -1),
+    "at a position": lambda x, w: fnp.take_along_axis(x, fnp.argmax(w * x, -1)[:, None], -1) - fx.nn.logsumexp(x, -1, keepdims=True),
+    "whole numbers": lambda x, w: (n := (4 * x).astype(fnp.int32)) // (1 + (n - n.min(-1, keepdims=True)).max(-1, keepdims=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("of", STAGED.values(), ids=STAGED)
+def test_rows_of_a_block_go_through_their_stages_together(of: Any) -> None:
+    """The numbers of the reference whatever is left over of a block, and the same bits wherever it begins."""
+    for dtype, level in (("float32", None), ("float64", "avx2")):
+        x = np.random.default_rng(0).normal(size=(67, 21)).astype(dtype)
+        w = x[3].copy()
+        target = None if level is None else host().restricted(level)
+        for rows in (1, 16, 35, 67) if level is None else (35,):
+            check(lambda x, w: fx.tree.leaves(of(fnp.asarray(x), fnp.asarray(w))), x[:rows], w, scale=50, target=target)
+    jitted = fx.jit(of)
+    whole, part_of_it = (fx.tree.leaves(jitted(a, w)) for a in (x, x[5:40]))
+    for a, b in zip(whole, part_of_it):
+        if a.shape[0] == len(x):
+            assert np.asarray(a)[5:40].tobytes() == np.asarray(b).tobytes()
+
+
+@pytest.mark.parametrize(("shape", "blocks"), [((40, 100), 1), ((40, 5000), 0)])
+def test_short_rows_are_staged_in_blocks(shape: tuple[int, int], blocks: int) -> None:
+    text = fx.jit(lambda x: fx.nn.log_softmax(x, -1)).lower(np.ones(shape, np.float32)).loops()
+    assert text.count("for block in range(lo, hi, 16)") == blocks
+    between = text.split("for place in range(0, block_stop - block):  # vectorize")
+    assert len(between) == 1 + blocks and between[-1].count("log_k = ") == 1  # the logarithms of a block, in vectors
+
+
 PAIRWISE = {
     "distances": lambda x, y: fnp.sum((x[..., :, None, :] - y[..., None, :, :]) ** 2, -1),
     "forces": lambda x, y: _of_pairs(x[..., :, None, :], y[..., None, :, :]),
