@@ -40,6 +40,7 @@ from ..transforms.custom_jvp import custom_jvp
 from .contraction import matmul
 from .core import Value, as_type, as_value, broadcast_shapes, broadcast_value, buffers_of, filled, promote_dtype
 from .factorizations import machine_epsilon, matrix_operand
+from .indexing import getitem
 from .manipulation import moveaxis
 from .reductions import sum as sum_
 
@@ -198,10 +199,25 @@ def _det_jvp(primals: Sequence[Value], tangents: Sequence[Value]) -> tuple[Value
     return _of_diagonal(d, odd), p.mul(size, _trace_of_solution(regular, permutation, da))
 
 
+def _det_of_few(a: Value) -> Value:
+    """Of two or three rows, by products of elements: batches of them are one map."""
+    n = a.shape[-1]
+    x = [[getitem(a, (Ellipsis, i, j)) for j in range(n)] for i in range(n)]
+
+    def minor(r: Sequence[Value], s: Sequence[Value], i: int, j: int) -> Value:
+        return p.sub(p.mul(r[i], s[j]), p.mul(r[j], s[i]))
+
+    if n == 2:
+        return minor(x[0], x[1], 0, 1)
+    terms = [p.mul(x[0][k], minor(x[1], x[2], i, j)) for k, (i, j) in enumerate(((1, 2), (2, 0), (0, 1)))]
+    return p.add(p.add(terms[0], terms[1]), terms[2])
+
+
 @planned
 def det(a: Any) -> Value:
-    """The determinants of square matrices, by their LU factors."""
-    return _det(matrix_operand(a, "det", True))
+    """The determinants of square matrices: by their LU factors, of two or three rows by products of elements."""
+    x = matrix_operand(a, "det", True)
+    return _det_of_few(x) if x.shape[-1] in (2, 3) and x.dtype.itemsize > 2 else _det(x)
 
 
 @custom_jvp

@@ -223,6 +223,19 @@ def test_the_gradient_of_det_where_it_is_zero() -> None:
     near(fx.hessian(L.det)(np.eye(2)).reshape(4, 4), [[[0, 0, 0, 1], [0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0]]])
 
 
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("dtype", ["float64", "complex128"])
+def test_det_of_few_rows_is_a_polynomial(n: int, dtype: str) -> None:
+    """It has exact derivatives where there are no factors: a compiled one is one map."""
+    x = np.random.default_rng(n).normal(size=(2, 5, n, n))
+    x = x.astype(dtype) if dtype == "float64" else x + 1j * x[::-1]
+    near(fx.jit(L.det)(x), np.linalg.det(x))
+    near(L.det(x), np.linalg.det(x))
+    assert len(fx.jit(L.det).lower(x).compile().profile(x)) == 1
+    assert not np.asarray(L.det(np.ones((n, n)))).any()
+    near(fx.grad(L.det)(np.ones((3, 3)) + np.diag([1.0, 0, 0])), [[[0.0, 0, 0], [0, 1, -1], [0, -1, 1]]])
+
+
 def test_pinv_of_equal_singular_values() -> None:
     d = random(3, 3)
     near(fx.jvp(L.pinv, (np.eye(3),), (d,))[1], -d)
