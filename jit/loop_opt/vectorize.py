@@ -178,7 +178,8 @@ class _VectorLoop:
         ]
         for part in self.ends:
             end = Ref(names(f"{loop.var}_end"), i64)
-            out += [Let(end.name, done + ((loop.stop - done) & -part.lanes)), part.loop(done, end, part.lanes)]
+            left = op_("max", loop.stop - done, lift(0, i64))
+            out += [Let(end.name, done + (left & -part.lanes)), part.loop(done, end, part.lanes)]
             done = end
         return [*out, replace(loop, start=done, vectorize=False)]
 

@@ -123,11 +123,11 @@ def test_vectorized_equals_scalar_for_every_size() -> None:
 
 
 def row_map(ty: Ty) -> Kernel:
-    """``out[row, i] = 3 x[row, i] + w[i]``."""
+    """``out[row, i] = 3 x[row, i] + w[i]`` from ``first`` on."""
     b = KernelBuilder("row_map")
     x, w, out = (b.pointer(n, ty) for n in ("x", "w", "out"))
-    n, stride = b.integer("n"), b.integer("stride")
-    with b.for_("row", b.lo, b.hi) as row, b.for_("i", 0, n, vectorize=True) as i:
+    n, stride, first = (b.integer(name) for name in ("n", "stride", "first"))
+    with b.for_("row", b.lo, b.hi) as row, b.for_("i", first, n, vectorize=True) as i:
         b.store(out, row * stride + i, b.load(x, row * stride + i) * Const(3, ty) + b.load(w, i))
     return b.build()
 
@@ -144,7 +144,9 @@ def test_ends_of_rows_take_parts_of_a_vector(ty: Ty) -> None:
         for n in range(68):
             x = np.arange(3 * (n + 5)).reshape(3, n + 5).astype(dtype_of(ty))
             w, out = np.arange(n).astype(dtype_of(ty)), np.full_like(x, 7)
-            call(code, [x, w, out, n, n + 5], 0, 3)
+            call(code, [x, w, out, n, n + 5, n + 20], 0, 3)  # a row that ends before it begins
+            assert (out == 7).all()
+            call(code, [x, w, out, n, n + 5, 0], 0, 3)
             np.testing.assert_array_equal(out[:, :n], 3 * x[:, :n] + w)
             assert (out[:, n:] == 7).all()
 
