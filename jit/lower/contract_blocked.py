@@ -20,6 +20,7 @@ from .contract_pieces import (
     MIN_SLICE,
     MORE_PIECES,
     ROWS,
+    asked_ahead,
     may_cut,
     neighbours,
     rows_ahead,
@@ -310,9 +311,11 @@ def _copy_of_a(
     length = spread + blocks.k_slice * ks[0][1]
     values["a"], values["copy_size"] = _own(ctx, layout.tile.ty, length)
     rounds = blocks.piece_rows * blocks.group * blocks.k_slice
-    values["ahead_a"] = -(-length // rounds)
-    if layout.packs and blocks.groups == 1:
-        values["ahead_b"] = -(-blocks.k_slice * abs(ks[0][2]) // rounds)
+    of_a = -(-length // rounds)
+    of_b = -(-blocks.k_slice * abs(ks[0][2]) // rounds) if layout.packs and blocks.groups == 1 else 0
+    held = (blocks.slices * length + size(p.ks) * single(p.cols)[0]) * layout.tile.ty.itemsize
+    work = (size(ks[1:]) * layout.tile.nv, held, ctx.host.l2_bytes)
+    values["ahead_a"], values["ahead_b"] = (late(asked_ahead, x, of_a + of_b, *work, at_least=0) for x in (of_a, of_b))
     return values
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "RANGE_BLOCKS",
     "ROWS",
     "SLAB_SLICE",
+    "asked_ahead",
     "at_most",
     "k_parts",
     "k_slices",
@@ -51,6 +52,8 @@ MIN_SLICE, SLAB_SLICE = 1 << 10, 1 << 8
 HALF_SLICE = 1 << 9  # the same where two partial products make an even number of pieces
 AHEAD = 16  # rows of B, at most, by which a panel of it is asked for before it is packed
 RANGE_BLOCKS = 4  # register blocks of a range of rows, at least, where the rows are cut for the sake of threads
+# Multiply-adds of vectors between which an element is asked for in advance, at most; elements that asking at all is worth.
+ASKED, ASKING = 5, 16
 LONG = 4  # times as many values of k as rows and as columns, from which on k is cut before these are
 HELD_BLOCKS = 2  # the same where every piece has all columns
 MOST_ROWS, MOST_VECTORS = 6, 5  # of the register blocks of more than two rows and columns of more than a vector
@@ -171,6 +174,13 @@ def rows_ahead(stride: int, width: int, l1_bytes: int, l1_ways: int) -> int:
         if max(lines.values()) > l1_ways // 2:
             return max(1, row)
     return AHEAD
+
+
+def asked_ahead(each: int, all_: int, work: int, held: int, cache: int) -> int:
+    """How many elements of an operand each row asks for in advance in ``work`` multiply-adds, where it is to ask for so many, and for
+    ``all_`` of both operands: none if that would take as long as it saves (lines of 14 pixels: 4 % more on Zen 5), or if what all
+    slices read, ``held`` bytes, is in the second-level cache anyway."""
+    return each if ASKED * (all_ + ASKING) <= work and held > cache else 0
 
 
 def packed_ranges(*numbers: Any) -> int:

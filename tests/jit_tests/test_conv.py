@@ -569,6 +569,9 @@ def test_slices_ask_for_what_the_next_one_reads() -> None:
     assert f["ahead_a"] * rounds >= f["slab_length"] + f["k_slice"] * f["slab_step"]
     assert f["ahead_b"] * rounds >= f["k_slice"] * 56 * 64
     assert (f["parts"], f["part_slices"]) == (16, 2)
+    small = prepare("conv_general_dilated", [x[:, :8, :8], ct[:, :8, :8]], p, [((3, 3, 64, 64), "float32")])[0].steps
+    frames = [dict(zip((q.name for q in s.kernel.kernel.params), s.args)) for s in small]
+    assert not any(f.get("ahead_a", 0) or f.get("ahead_b", 0) for f in frames)  # the caches hold it all
 
 
 @pytest.mark.parametrize(
