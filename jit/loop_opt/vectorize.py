@@ -115,8 +115,9 @@ class _VectorLoop:
     """Writes the vector form of one loop; raises ``Declined`` if there is none.
 
     A main loop takes several vectors at a time.  What is left goes, vector by vector, through a loop whose accesses are
-    masked; where the body or the machine does not allow that, through one of whole vectors and a scalar one.  With AVX2 a masked
-    store takes some processors as long as a dozen others: only the last vector, which is cut short, has one.
+    masked; where the body or the machine does not allow that, through one of whole vectors and a scalar one, at the ends of rows
+    with half a vector, and a quarter of one, in between.  With AVX2 a masked store takes some processors as long as a dozen others:
+    only the last vector, which is cut short, has one.
     """
 
     def __init__(self, loop: For, target: Target, names: _Names, rows: bool) -> None:
@@ -141,6 +142,9 @@ class _VectorLoop:
         self.rest = _Writer(body, names, lanes, 1, self.main)
         self.target = target
         self.whole = None
+        self.ends: list[_Writer] = []  # of rows; elsewhere the end comes once
+        if rows and not (self.masked or long or body.reductions):
+            self.ends = [_Writer(body, names, n, 1) for n, least in ((lanes // 2, 2), (lanes // 4, 4)) if n >= least]
         if self.masked and target.vector_bits < 512 and self.main.copies * self.main.lanes > lanes:
             self.whole = _Writer(body, names, lanes, 1, self.main)
 
@@ -167,12 +171,17 @@ class _VectorLoop:
         if block > lanes:
             last = Ref(names(f"{loop.var}_last"), i64)
             main += [Let(last.name, loop.start + (extent & -lanes)), self.rest.loop(middle, last, lanes)]
-        return [
+        out: list[Stmt] = [
             Let(done.name, loop.start, mutable=True),
             Let(extent.name, length),
             If(extent >= lanes, (*before, *main, *after, Assign(done.name, last))),
-            replace(loop, start=done, vectorize=False),
         ]
+        for part in self.ends:
+            end = Ref(names(f"{loop.var}_end"), i64)
+            left = op_("max", loop.stop - done, lift(0, i64))
+            out += [Let(end.name, done + (left & -part.lanes)), part.loop(done, end, part.lanes)]
+            done = end
+        return [*out, replace(loop, start=done, vectorize=False)]
 
     def accumulators(self) -> tuple[list[Stmt], list[Stmt]]:
         """The vector accumulators' declarations, and the statements that join them into the scalars."""

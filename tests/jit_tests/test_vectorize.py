@@ -39,6 +39,7 @@ from jit.loop_ir import (
     Let,
     Op,
     Ref,
+    Store,
     Ty,
     b1,
     f16,
@@ -119,6 +120,35 @@ def test_vectorized_equals_scalar_for_every_size() -> None:
             call(codes["loop_True"], [x, y, b_], 0, n)
             np.testing.assert_array_equal(a, b_)
             assert not a[n:].any()
+
+
+def row_map(ty: Ty) -> Kernel:
+    """``out[row, i] = 3 x[row, i] + w[i]`` from ``first`` on."""
+    b = KernelBuilder("row_map")
+    x, w, out = (b.pointer(n, ty) for n in ("x", "w", "out"))
+    n, stride, first = (b.integer(name) for name in ("n", "stride", "first"))
+    with b.for_("row", b.lo, b.hi) as row, b.for_("i", first, n, vectorize=True) as i:
+        b.store(out, row * stride + i, b.load(x, row * stride + i) * Const(3, ty) + b.load(w, i))
+    return b.build()
+
+
+@pytest.mark.parametrize("ty", [f32, f64, u8], ids=str)
+def test_ends_of_rows_take_parts_of_a_vector(ty: Ty) -> None:
+    for bits in (256, 512):
+        target = dataclasses.replace(x86("avx512"), vector_bits=bits)
+        stores = [s for s in statements(vectorize(fold(row_map(ty)), target).body) if isinstance(s, Store)]
+        widths = [bits // ty.bits // part for part in (1, 2, 4)]
+        assert [s.value.ty.lanes for s in stores] == [w for w, few in zip(widths, (1, 2, 4)) if w >= few] + [1]
+    for name in LEVELS:
+        code = objects.load_object(native.compile_object([row_map(ty)], level(name)), ["row_map"])["row_map"]
+        for n in range(68):
+            x = np.arange(3 * (n + 5)).reshape(3, n + 5).astype(dtype_of(ty))
+            w, out = np.arange(n).astype(dtype_of(ty)), np.full_like(x, 7)
+            call(code, [x, w, out, n, n + 5, n + 20], 0, 3)  # a row that ends before it begins
+            assert (out == 7).all()
+            call(code, [x, w, out, n, n + 5, 0], 0, 3)
+            np.testing.assert_array_equal(out[:, :n], 3 * x[:, :n] + w)
+            assert (out[:, n:] == 7).all()
 
 
 REDUCTIONS = [
