@@ -40,7 +40,7 @@ def rng_bit_generator(
         algorithm: ``RNG_THREE_FRY`` or ``RNG_DEFAULT``, which is that.
 
     >>> import fx
-    >>> state, bits = fx.lax.rng_bit_generator(fnp.array([7, 8, 9, 10], "uint32"), (3,))
+    >>> state, bits = fx.lax.rng_bit_generator(fx.numpy.array([7, 8, 9, 10], "uint32"), (3,))
     >>> state, bits
     (Array([ 7,  8, 11, 10], dtype=uint32), Array([2312292062, 4197300169, 3466003948], dtype=uint32))
     """

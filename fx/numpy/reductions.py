@@ -156,7 +156,7 @@ def minmax(
 
     >>> import fx.numpy as np
     >>> np.minmax(np.array([[2, 5, 1], [3, -7, 4]]), axis=1)
-    (Array([ 1, -7], dtype=int64), Array([5, 4], dtype=int64))
+    (Array([ 1, -7], dtype=int32), Array([5, 4], dtype=int32))
     """
     first, last = initial if isinstance(initial, tuple) else (initial, initial)
     return min(a, axis, None, keepdims, first, where), max(a, axis, None, keepdims, last, where)

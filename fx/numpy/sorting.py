@@ -151,7 +151,7 @@ def top_k(a: Any, k: int, /, *, axis: int = -1, mode: str = "largest", sorted: b
 
     >>> import fx.numpy as np
     >>> np.top_k(np.array([1.0, 4.0, 2.0, 3.0]), 2, mode="smallest")
-    (Array([1., 2.], dtype=float64), Array([0, 2], dtype=int32))
+    (Array([1., 2.], dtype=float32), Array([0, 2], dtype=int32))
     """
     if mode not in ("largest", "smallest"):
         raise ArgumentError(f"top_k: mode is 'largest' or 'smallest'; found {mode!r}")
