@@ -23,6 +23,8 @@ from .small_products import is_batchwise, multiply
 
 __all__ = ["contract", "fits", "is_blocked"]
 
+_PACKED_BELOW = 256  # values of k: packing fewer takes less time than a step that reads a thin C again does
+
 
 def contract(
     ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array, epilogue: Epilogue | None = None,
@@ -61,12 +63,13 @@ def contract(
     else:
         if not p.cols and len(p.rows) == 1 and p.rows[0][1] == 1:
             p, a, b = normal(p.transposed()), b, a  # a vector times a matrix whose rows are contiguous
-        if _is_thin(ctx, name, p, a, b, c):
+        joins = epilogue is not None and c.ty == p.compute and _is_dense(ordered)
+        if not (joins and size(p.ks) < _PACKED_BELOW) and _is_thin(ctx, name, p, a, b, c):
             return False
         if not prefers_axpy(ctx, p, a, b):
             if gains_exchanged(ctx, p):
                 p, a, b = normal(p.transposed()), b, a
-            elif epilogue is not None and c.ty == p.compute and _is_dense(ordered):
+            elif joins:
                 return blocked(ctx, name, ordered, a, b, c, epilogue, image=image)
             return blocked(ctx, name, p, a, b, c, image=image)
         axpy(ctx, name, p, a, b, c)
@@ -75,12 +78,11 @@ def contract(
 
 def _is_thin(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> bool:
     """Computes C by ``thin``, if the product is that thin: the fewer of its rows and columns as rows, if both may be."""
-    ways = [(p, a, b), (normal(p.transposed()), b, a)]
-    for way in ways if size(p.rows) <= size(p.cols) else reversed(ways):
-        if prefers_thin(ctx, *way):
-            thin(ctx, name, *way, c)
-            return True
-    return False
+    ways = [way for way in ((p, a, b), (normal(p.transposed()), b, a)) if prefers_thin(ctx, *way)]
+    if not ways:
+        return False
+    thin(ctx, name, *(ways[0] if len(ways) == 1 or size(p.rows) <= size(p.cols) else ways[1]), c)
+    return True
 
 
 def _of_pairs(ctx: LowerContext, name: str, p: Contraction, a: Array, b: Array, c: Array) -> None:
