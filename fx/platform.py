@@ -16,6 +16,7 @@ from .array import CPU, Array, Device
 from .dtypes import KeyDType
 from .errors import BackendError
 from .ir import Aval
+from .sharding import uncut
 from .trace import aval_of, state
 from .version import __version__
 
@@ -106,6 +107,9 @@ def ensure_compile_time_eval() -> Iterator[None]:
         yield
     finally:
         state.absorbing = outer
+
+
+Aval.uncut.append(uncut)
 
 
 def typeof(x: Any) -> Aval:

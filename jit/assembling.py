@@ -10,7 +10,7 @@ from .assembly import Assembly
 from .cost import nanoseconds_of
 from .memory import POOLED_FROM
 from .program import LoopProgram
-from .runtime_ir import SHARES, STEP_WORDS, StepKind
+from .runtime_ir import STEP_WORDS, StepKind
 from .tape import call_words
 from .wiring import Wiring
 
@@ -73,6 +73,6 @@ def _steps(wiring: Wiring, cells: np.ndarray, work: np.ndarray, workers: int) ->
         rows[loop.end, STEP_WORDS - 1] = RARELY if work[loop.begin : loop.end].sum() < SHORT_NS else 0
     for which, kind in ((wiring.calls, StepKind.CALL), (wiring.blocks, StepKind.BLOCKS)):
         _, kernels, frames, totals, chunks, *_ = rows[which].T
-        rows[which] = call_words(kernels, frames, totals, chunks, (chunks >= totals) & (chunks != SHARES), 0, workers)
+        rows[which] = call_words(kernels, frames, totals, chunks, chunks >= totals, 0, workers)
         rows[which, 0] = kind
     return rows

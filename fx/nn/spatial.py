@@ -184,7 +184,17 @@ def _cut_channels(x: Value, pieces: int, least: int, name: str) -> Value:
     return x
 
 
-class PixelShuffle(Module):
+class _Squares(Module):
+    """Squares of pixels, ``factor`` wide and high."""
+
+    factor: int = static_field()
+
+    def __init__(self, factor: int) -> None:
+        check_sizes(self, 1, factor=factor)
+        self.factor = factor
+
+
+class PixelShuffle(_Squares, init=False):
     """factor**2 channels become a square of pixels: (..., h, w, c * factor**2) to (..., h * factor, w * factor, c).
 
     y[factor i + a, factor j + b, c] = x[i, j, (c, a, b)], the order of PyTorch's channels.
@@ -200,12 +210,6 @@ class PixelShuffle(Module):
            [2., 3.]], dtype=float32)
     """
 
-    factor: int = static_field()
-
-    def __init__(self, factor: int) -> None:
-        check_sizes(self, 1, factor=factor)
-        self.factor = factor
-
     def __call__(self, x: Value) -> Value:
         r = self.factor
         x = _cut_channels(x, r * r, 3, f"PixelShuffle({r})")
@@ -216,19 +220,13 @@ class PixelShuffle(Module):
         return fnp.reshape(x, (*lead, h * r, w * r, c // (r * r)))
 
 
-class PixelUnshuffle(Module):
+class PixelUnshuffle(_Squares, init=False):
     """What ``PixelShuffle`` does, undone: (..., h * factor, w * factor, c) to (..., h, w, c * factor**2).
 
     >>> from fx import nn
     >>> nn.PixelUnshuffle(2)(fnp.arange(4.0).reshape(2, 2, 1)).ravel()
     Array([0., 1., 2., 3.], dtype=float32)
     """
-
-    factor: int = static_field()
-
-    def __init__(self, factor: int) -> None:
-        check_sizes(self, 1, factor=factor)
-        self.factor = factor
 
     def __call__(self, x: Value) -> Value:
         r = self.factor

@@ -43,7 +43,9 @@ linear_call_p.def_impl(lambda *args, graph, **_: run_graph(graph, [np.asarray(a)
 @linear_call_p.def_jvp_call
 def _jvp(primals: Values, tangents: Values, *, n: int, graph: Graph, **params: Any) -> tuple[list[Any], list[Any]]:
     outs = bind(linear_call_p, *primals, n=n, graph=graph, **params)
-    _, moved = jvp_graph(graph, primals, [*[None] * n, *tangents[n:]])
+    moved: list[Any] = [None] * len(outs)
+    if any(t is not None for t in tangents[n:]):
+        _, moved = jvp_graph(graph, primals, [*[None] * n, *tangents[n:]])
     if all(t is None for t in tangents[:n]):
         return outs, moved
     along = [instantiate(t, v.aval.strong()) for t, v in zip(tangents[:n], graph.inputs)]

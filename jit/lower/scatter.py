@@ -40,9 +40,8 @@ _PIECE_BYTES = 256
 _POINTS_FROM = 16  # updates of single elements in a row, so many at least, have their offsets computed ahead, ...
 _POINTS = 512  # ... at most so many at a time
 _AT_ONCE = 4  # updates in an iteration
-_SHARED_FROM = (
-    1 << 16
-)  # updates of single elements, so many at least, are shared between threads by the elements they are for
+# So many updates of single elements at least are shared between threads by the elements that they are for.
+_SHARED_FROM = 1 << 16
 
 # name of the primitive -> operation of ``reductions.COMBINE`` (None: the update replaces the element)
 SCATTERS = {"scatter": None, "scatter_add": "sum", "scatter_mul": "prod", "scatter_min": "min", "scatter_max": "max"}
@@ -116,11 +115,11 @@ class _Scatter:
 
     def build(self) -> Kernel:
         b, s = self.b, self.s
-        sizes, *strides = self.safe
-        names = ("out_row", "index_row", "update_row")
         if s.shares:
             self._shares()
             return b.build()
+        sizes, *strides = self.safe
+        names = ("out_row", "index_row", "update_row")
         with spans(b, self.n, sizes, {name: (const(0), st) for name, st in zip(names, strides)}) as span:
             rows = [b.let(name, span.rows.offset[name]) for name in names]
             with self._walked(rows) as (to, at, of):

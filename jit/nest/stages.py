@@ -6,8 +6,6 @@ rows of a block do not wait for one another, and what is computed once a row is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
@@ -63,26 +61,24 @@ class StagedRows(RowsKernel):
             stop = b.let("block_stop", minimum(first + ROWS, b.hi))
             for stage in range(nest.stages):
                 if found := [n for n in prepared if n.stage == stage]:
-                    with b.for_("place", 0, stop - first, vectorize=True) as place, self.standing_at(place):
+                    with b.for_("place", 0, stop - first, vectorize=True) as place:
+                        self.in_block = place
                         with self.scope(frozenset([ROW, *kept])):
                             values = [(n, cast(Expr, self.value(n))) for n in found]
                             for n, value in values:
                                 b.store(self.of_rows[n], place, value)
                     self.ready.update(found)
-                with b.for_("row", first, stop) as row, self.standing_at(row - first), self.scope(frozenset([ROW])):
-                    with self.rows_of(row, kept):
+                with b.for_("row", first, stop) as row:
+                    self.in_block = row - first
+                    with self.scope(frozenset([ROW])), self.rows_of(row, kept):
                         self.stage(stage, None)
             if left := [s for s in nest.stores if not s.full]:
                 self.stage_now = nest.stages
-                with b.for_("row", first, stop, vectorize=True) as row, self.standing_at(row - first):
+                with b.for_("row", first, stop, vectorize=True) as row:
+                    self.in_block = row - first
                     with self.scope(frozenset([ROW])), self.rows_of(row, kept):
                         self.store_all(left)
         return nest.rows, chunk_for(nest.rows, self.work.per(nest.rows), ROWS)
-
-    @contextmanager
-    def standing_at(self, place: Expr) -> Iterator[None]:
-        self.in_block = place
-        yield
 
     def results(self, r: NestReduction, result: Value) -> None:
         self.b.store(self.of_rows[r], self.in_block, cast(Expr, result))
